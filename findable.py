@@ -1,47 +1,63 @@
-"""findable for Python: what a task of one's own is declared with, and a workspace to use it in.
+"""findable for Python: declare a task of your own, and use a workspace.
 
-Nothing but the names in `__all__` is promised.
+Only the names in `__all__` are stable.
 
 ```python
 import findable
 
 ws = findable.open("data")
 report = ws.tag("reviews", budget=5)
-for one in ws.answers("reviews"):
-    print(one.key, one.answer)
+for row in ws.answers("reviews"):
+    print(row.key, row.answer)
 ```
 """
 
 import os
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+_PACKAGES = ("pipeline", "jobs", "web", "emulator")
+
 
 def _check_not_hidden() -> None:
-    """Pass where the packages of findable are the ones that Python finds under their names.
+    """Check that Python finds our packages, and not others with the same names.
 
     Raises:
-        ImportError: another folder of that name comes before; the message names it.
+        ImportError: Another package of such a name comes first, or the package is missing; the
+            message has the path that Python found.
     """
     home = Path(__file__).resolve().parent
-    for name in ("pipeline", "jobs", "web", "emulator"):
+    for name in _PACKAGES:
         spec = find_spec(name)
-        found = (
-            [Path(one).resolve() for one in (spec.submodule_search_locations or ())] if spec else []
+        folders = _package_folders(spec)
+        if spec is not None and folders[:1] == [home / name]:
+            continue
+
+        found_path: object = "nothing"
+        if folders:
+            found_path = folders[0]
+        elif spec is not None:
+            found_path = spec.origin
+        raise ImportError(
+            f"findable needs its own package `{name}` in {home}, "
+            f"and Python finds {found_path} under that name: "
+            "rename that, or run from a folder without it. "
+            "The command `findable` works there all the same",
         )
-        if spec is None or home / name not in found[:1]:
-            there = found[0] if found else spec.origin if spec else "nothing"
-            raise ImportError(
-                f"findable needs its own package `{name}` in {home}, and Python finds {there} under that name: "
-                f"rename that, or run from a folder without it. The command `findable` works there all the same"
-            )
+
+
+def _package_folders(spec: ModuleSpec | None) -> list[Path]:
+    """Return the folders in which Python finds a package, absolute; empty without a package."""
+    locations = spec.submodule_search_locations if spec else None
+    return [Path(location).resolve() for location in locations or ()]
 
 
 _check_not_hidden()
 
 from jobs.output import Terminal  # noqa: E402
-from jobs.variables import begin_form, read_settings  # noqa: E402 - after the check
+from jobs.variables import read_settings, set_hint_form  # noqa: E402 - after the check
 from pipeline.core.declaration import Declaration as Task  # noqa: E402
 from pipeline.core.errors import FindableError  # noqa: E402
 from pipeline.core.progress import NoProgress  # noqa: E402
@@ -71,37 +87,48 @@ __all__ = [
 ]
 
 
-class Warnings(NoProgress):
-    """The display of a quiet workspace: warnings alone, such as why rows were refused."""
+class WarningOutput(NoProgress):
+    """Output of a quiet workspace. It prints only warnings, such as why rows were refused."""
 
     warn = Terminal.warn
 
 
-def open(  # noqa: A001 - `findable.open`, as other libraries call theirs
+def open(  # noqa: A001 - other libraries have an `open`, too
     data: str | os.PathLike[str] | None = None,
     *,
     quiet: bool = False,
     yes: bool = False,
     **settings: object,
 ) -> "Workspace":
-    """Return the workspace in a folder: the one that is set, else `data`; nothing is opened or made yet.
+    """Return the workspace in a folder; open and create nothing yet.
 
-    Settings come from the environment and `.env`, as for commands; others may be given by their names in lower case
-    (`backend="local"`). `quiet` shows warnings alone; `yes` agrees to add to another program's database.
+    Settings come from the environment and `.env`, as for commands.
+
+    Args:
+        data: The folder, or None for the folder that is set.
+        quiet: Print only warnings.
+        yes: Agree to create our tables in another program's database.
+        settings: Settings by their lower-case names, which override the others: `backend="local"`.
 
     Raises:
-        InputError, ConfigurationError: a setting is not known, or not one of its values.
+        InputError, ConfigurationError: A setting is unknown or invalid.
     """
     from pipeline.workflows.python_api import Workspace
 
-    begin_form("")
-    given = settings if data is None else {**settings, "data": os.fspath(data)}
-    display = Warnings() if quiet else Terminal()
-    return Workspace(override_settings(read_settings(), given), display, agrees=yes)
+    set_hint_form("")
+    overrides = dict(settings)
+    if data is not None:
+        overrides["data"] = os.fspath(data)
+    display = WarningOutput() if quiet else Terminal()
+    return Workspace(override_settings(read_settings(), overrides), display, agrees=yes)
 
 
 def __getattr__(name: str) -> Any:
-    """Return one of the classes of reports, which are loaded when they are used."""
+    """Return a class of `__all__` that is imported only when it is used.
+
+    Raises:
+        AttributeError: This module has no such name.
+    """
     from pipeline.workflows import python_api
 
     if name in __all__ and hasattr(python_api, name):

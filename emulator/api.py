@@ -106,7 +106,11 @@ class Api:
     """The ASGI application of one state."""
 
     def __init__(
-        self, state: EngineState, worker: BatchWorker, quotas: Quotas, log: Callable[[str], None]
+        self,
+        state: EngineState,
+        worker: BatchWorker,
+        quotas: Quotas,
+        log: Callable[[str], None],
     ) -> None:
         """Prepare the routes.
 
@@ -174,12 +178,13 @@ class Api:
             ApiError: 403 if the key is missing, 404 if there is no such path, or as the handler
                 raises it.
         """
-        not_found = ApiError(
-            404, f"The requested URL {request.url.path} was not found on this server."
+        path_error = ApiError(
+            404,
+            f"The requested URL {request.url.path} was not found on this server.",
         )
         path_match = _API_PATH.fullmatch(request.url.path)
         if path_match is None:
-            raise not_found
+            raise path_error
 
         version = path_match["version"]
         base_url = f"http://{request.headers.get('host', 'localhost')}/{version}"
@@ -204,7 +209,7 @@ class Api:
                 return FileResponse(reply)
             return _json_response(reply or {})
 
-        raise not_found
+        raise path_error
 
     def _call_model(self, request: ApiRequest, name: str, method: str) -> dict[str, Any] | Response:
         """Call a method of a model; raise a 404 ApiError if the model does not have it."""
@@ -232,7 +237,8 @@ class Api:
         service_tier = message.pop("serviceTier", "")
         headers = {"x-gemini-service-tier": service_tier} if service_tier else None
         return _json_response(
-            generate.answer_request(message, model, images=images), headers=headers
+            generate.answer_request(message, model, images=images),
+            headers=headers,
         )
 
     def _count_tokens(self, request: ApiRequest, model: Model) -> dict[str, Any]:
@@ -260,7 +266,7 @@ class Api:
             raise invalid_argument(
                 "* BatchEmbedContentsRequest.requests: "
                 f"at most {embed.MAX_BATCH_REQUESTS} requests can be in one batch, "
-                f"and at least one; found {len(embed_requests)}"
+                f"and at least one; found {len(embed_requests)}",
             )
 
         # Refuse a wrong request before the quotas count the call.
@@ -287,7 +293,7 @@ class Api:
         if not file_id:
             raise invalid_argument(
                 "* CreateBatchRequest.batch.input_config.file_name: "
-                "must be set; nothing else is taken here."
+                "must be set; nothing else is taken here.",
             )
 
         batch = self._state.create_batch(
@@ -354,7 +360,8 @@ class Api:
         query = f"upload_id={session_id}&upload_protocol=resumable"
         upload_url = f"{server_url}upload/{request.version}/files?{query}"
         return _json_response(
-            {}, headers={"X-Goog-Upload-URL": upload_url, "X-Goog-Upload-Status": "active"}
+            {},
+            headers={"X-Goog-Upload-URL": upload_url, "X-Goog-Upload-Status": "active"},
         )
 
     async def _receive_chunk(self, request: ApiRequest, chunks: AsyncIterator[bytes]) -> Response:
@@ -379,7 +386,7 @@ class Api:
             offset = request.headers.get("x-goog-upload-offset", "0")
             if offset != str(size):
                 raise invalid_argument(
-                    f"Upload offset {offset} does not match the {size} bytes received so far."
+                    f"Upload offset {offset} does not match the {size} bytes received so far.",
                 )
             size = await _append_chunks(path, size, chunks)
 
@@ -429,7 +436,9 @@ def _check_key(request: ApiRequest) -> None:
 
 
 def _json_response(
-    document: object, code: int = 200, headers: Mapping[str, str] | None = None
+    document: object,
+    code: int = 200,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return a response with a JSON document, which may contain NumPy arrays."""
     return Response(

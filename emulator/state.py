@@ -121,21 +121,25 @@ class EngineState:
         self._folder.mkdir(parents=True, exist_ok=True)
         database_path = root / "local-engine.sqlite"
         self._connection = sqlite3.connect(
-            database_path, timeout=30, isolation_level=None, check_same_thread=False
+            database_path,
+            timeout=30,
+            isolation_level=None,
+            check_same_thread=False,
         )
 
         schema_version = self._select("PRAGMA user_version")[0]["user_version"]
         if schema_version not in (0, _SCHEMA_VERSION):
             self.close()
             raise RuntimeError(
-                f"its state is of another version: remove {database_path} and {self._folder.name}"
+                f"its state is of another version: remove {database_path} and {self._folder.name}",
             )
 
         if not schema_version:
             self._connection.executescript(_CREATE_TABLES)
 
         expired_files = self._select(
-            "SELECT id FROM files WHERE created_ns <= ?", time.time_ns() - FILE_LIFETIME_NS
+            "SELECT id FROM files WHERE created_ns <= ?",
+            time.time_ns() - FILE_LIFETIME_NS,
         )
         for file in expired_files:
             self._remove_file(file["id"])
@@ -156,7 +160,11 @@ class EngineState:
         return self._folder / f"{kind}-{blob_id}"
 
     def start_upload(
-        self, description: Mapping[str, Any], *, size: int | None, mime_type: str
+        self,
+        description: Mapping[str, Any],
+        *,
+        size: int | None,
+        mime_type: str,
     ) -> str:
         """Create an empty upload, and return its session id, which is the credential of chunks.
 
@@ -172,7 +180,7 @@ class EngineState:
         session_id = _create_id(40)
         if size is not None and size > MAX_FILE_BYTES:
             raise invalid_argument(
-                f"File size {size} is above the limit of {MAX_FILE_BYTES} bytes."
+                f"File size {size} is above the limit of {MAX_FILE_BYTES} bytes.",
             )
 
         self._execute(
@@ -210,7 +218,7 @@ class EngineState:
             size = os.fstat(file.fileno()).st_size
             if upload["size"] not in (None, size):
                 raise invalid_argument(
-                    f"Upload has {size} bytes, but {upload['size']} were declared."
+                    f"Upload has {size} bytes, but {upload['size']} were declared.",
                 )
 
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -234,15 +242,16 @@ class EngineState:
         if len(file_id) > MAX_FILE_ID_CHARS:
             raise invalid_argument(
                 "* name: File ID (name excluding 'files/') cannot be more than "
-                f"{MAX_FILE_ID_CHARS} characters."
+                f"{MAX_FILE_ID_CHARS} characters.",
             )
 
-        not_found = ApiError(
-            403, f"You do not have permission to access the File {file_id} or it may not exist."
+        missing_error = ApiError(
+            403,
+            f"You do not have permission to access the File {file_id} or it may not exist.",
         )
         statement = "SELECT * FROM files WHERE id = ? AND session IS NULL AND created_ns > ?"
         min_created_ns = time.time_ns() - FILE_LIFETIME_NS
-        return self._select_first(not_found, statement, file_id, min_created_ns)
+        return self._select_first(missing_error, statement, file_id, min_created_ns)
 
     def list_files(self, limit: int, before: int) -> list[Row]:
         """Return uploaded files, the newest first.
@@ -283,7 +292,7 @@ class EngineState:
 
         self.get_file(file_id[:MAX_FILE_ID_CHARS])
         raise invalid_argument(
-            f"Only generated files can be downloaded; files/{file_id} was uploaded."
+            f"Only generated files can be downloaded; files/{file_id} was uploaded.",
         )
 
     def create_batch(
@@ -363,7 +372,13 @@ class EngineState:
         return self._select("SELECT * FROM batches WHERE NOT over ORDER BY number")
 
     def move_batch(
-        self, batch_id: str, state: str, *, succeeded: int = 0, failed: int = 0, error: str = ""
+        self,
+        batch_id: str,
+        state: str,
+        *,
+        succeeded: int = 0,
+        failed: int = 0,
+        error: str = "",
     ) -> bool:
         """Set state, counts and error of a batch that is not over; on disk when this returns.
 
@@ -373,19 +388,19 @@ class EngineState:
         Returns:
             False, with an unchanged row, if the batch is over or deleted.
         """
-        is_over = state != "RUNNING"
+        is_final = state != "RUNNING"
         has_moved = self._execute(
             "UPDATE batches SET state = ?, over = ?, succeeded = ?, failed = ?, error = ?, "
             "updated_ns = ? WHERE id = ? AND NOT over",
             state,
-            is_over,
+            is_final,
             succeeded,
             failed,
             error,
             time.time_ns(),
             batch_id,
         )
-        if is_over:
+        if is_final:
             self.blob_path("input", batch_id).unlink(missing_ok=True)
         return has_moved
 
@@ -410,11 +425,11 @@ class EngineState:
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
-    def _select_first(self, not_found: ApiError, statement: str, *values: object) -> Row:
-        """Return the first selected row; raise `not_found` if there is no row."""
+    def _select_first(self, missing_error: ApiError, statement: str, *values: object) -> Row:
+        """Return the first selected row; raise `missing_error` if there is no row."""
         rows = self._select(statement, *values)
         if not rows:
-            raise not_found
+            raise missing_error
         return rows[0]
 
     def _execute(self, statement: str, *values: object) -> bool:

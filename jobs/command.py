@@ -1,4 +1,4 @@
-"""Carry out a command of the table: typed on a command line, or asked for by a page."""
+"""Run a command of the table, typed on a command line or requested by a page."""
 
 import contextlib
 import os
@@ -13,14 +13,14 @@ from jobs.commands import EVERY, Command
 from jobs.options import CommandReport, NamedArgument
 from jobs.output import Terminal, print_all, print_json, printable
 from jobs.variables import (
-    KEPT,
-    SETTINGS,
-    begin_form,
+    CONTEXT_KEYS,
+    OPTION_SETTINGS,
     check_variables,
-    given_option,
+    is_on_make_command_line,
     nearest,
+    read_setting_option,
     read_settings,
-    typed_variable,
+    set_hint_form,
 )
 from pipeline.core import trust
 from pipeline.core.command_hint import OptionHint
@@ -31,56 +31,91 @@ if TYPE_CHECKING:
     from pipeline.engine.workspace import WorkspaceSession
     from web.app_state import PageCommand
 
-WENT_ON = "findable_went_on"  # in a context: whether a question was answered with yes
-DUMMY = click.Context(click.Command("page"))  # in which values of a form are read
+# The key of a click context that is true after a question was answered with yes.
+CONFIRMED_KEY = "findable_went_on"
+# Click converts the texts of a form in this context.
+FORM_CONTEXT = click.Context(click.Command("page"))
+# Click's settings of the options that all commands have, by name.
+COMMON_OPTIONS: dict[str, dict[str, Any]] = {
+    "json": {
+        "is_flag": True,
+        "envvar": f"{PREFIX}JSON",
+        "help": "Print one JSON document, and nothing else.",
+    },
+    "yes": {"is_flag": True, "envvar": f"{PREFIX}YES", "help": "Answer yes to every question."},
+    "debug": {"is_flag": True, "envvar": f"{PREFIX}DEBUG", "help": "Show tracebacks."},
+    # The variables of these two are read with the other settings.
+    "data": {"metavar": "FOLDER", "help": "The workspace."},
+    "task": {"metavar": "NAME", "help": "passages, images, or your own."},
+}
 
 
 class ClickCommand(click.Command):
-    """A command of the table as click has it, with the options that all have."""
+    """A command of the table for click, with the options that all commands have."""
 
     def __init__(self, name: str, entry: Command) -> None:
+        """Make the click parameters of the command; this imports the command's module.
+
+        In addition to the command's own parameters there are hidden options for its named arguments
+        and for the settings that have no other option.
+        """
         self.entry = entry
-        params = [*entry.params, *_of_all(has_json=entry.has_json)]
+        params = [*entry.params, *_make_common_options(has_json=entry.has_json)]
         params += [param.option for param in entry.params if isinstance(param, NamedArgument)]
-        taken = {option for param in params for option in param.opts} | {
-            param.name for param in entry.params
-        }
-        settings = (
-            setting
-            for setting in map(_setting_option, SETTINGS)
-            if not taken & {setting.name, *setting.opts}
-        )
-        super().__init__(name, params=[*params, *settings], help=entry.function.__doc__)
+
+        used_names = {param.name for param in entry.params}
+        for param in params:
+            used_names.update(param.opts)
+        setting_options = []
+        for setting_name in OPTION_SETTINGS:
+            option = _make_setting_option(setting_name)
+            if used_names.isdisjoint({option.name, *option.opts}):
+                setting_options.append(option)
+
+        super().__init__(name, params=[*params, *setting_options], help=entry.function.__doc__)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line, `.env` beneath the environment; where a value is missing, say how make takes it.
+        """Parse the command line; options that were not typed come from the environment or `.env`.
+
+        Returns:
+            The arguments that click did not use.
 
         Raises:
-            InputError: a variable is not known.
+            InputError: A variable of the environment, of `.env` or of make is unknown.
+            MissingParameter: A required option is missing; the message names make's variable.
         """
         dotenv = read_dotenv()
         check_variables(self.entry, os.environ, dotenv)
-        named = {
-            one.name: dotenv.get(PREFIX + variable)
-            for variable, one in self.entry.variables.items()
-        }
-        ctx.default_map = {name: value for name, value in named.items() if name and value}
+
+        defaults = {}
+        for variable, param in self.entry.variables.items():
+            dotenv_text = dotenv.get(PREFIX + variable)
+            if param.name and dotenv_text:
+                defaults[param.name] = dotenv_text
+        ctx.default_map = defaults
+
         try:
             return super().parse_args(ctx, args)
         except click.MissingParameter as error:
             if error.param is None or not isinstance(error.param.envvar, str):
                 raise
-            said = f"With make: {error.param.envvar.removeprefix(PREFIX)}=…"
-            raise click.MissingParameter(said, ctx=error.ctx, param=error.param) from None
+            message = f"With make: {error.param.envvar.removeprefix(PREFIX)}=…"
+            raise click.MissingParameter(message, ctx=error.ctx, param=error.param) from None
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run the command, and print what it ends with."""
-        if self.entry.task and not self.entry.task_option and not self.entry.access:
-            ctx.meta[KEPT["task"]] = self.entry.task
+        """Run the command and print its report; then raise the error that it ends with, if any.
+
+        The hint for the next command is printed last, if there was no error.
+        """
+        has_fixed_task = self.entry.task and not self.entry.task_option
+        if has_fixed_task and not self.entry.access:
+            ctx.meta[CONTEXT_KEYS["task"]] = self.entry.task
         trust.ask_with(ask_person)
-        report = carry_out(self.entry, ctx.params)
+
+        report = run_command(self.entry, ctx.params)
         if report is None:
             return
+
         if wants_json():
             print_json(report.document)
         else:
@@ -91,79 +126,102 @@ class ClickCommand(click.Command):
             Terminal().hint(str(report.hint))
 
 
-def _of_all(*, has_json: bool) -> list[click.Parameter]:
-    known: dict[str, dict[str, Any]] = {
-        "json": {"is_flag": True, "help": "Print one JSON document, and nothing else."},
-        "yes": {"is_flag": True, "help": "Answer yes to every question."},
-        "debug": {"is_flag": True, "help": "Show tracebacks."},
-        "data": {"metavar": "FOLDER", "help": "The workspace."},
-        "task": {"metavar": "NAME", "help": "passages, images, or your own."},
-    }
-    return [
-        click.Option(
-            [f"--{name}"],
-            callback=_keep,
-            expose_value=False,
-            envvar=PREFIX + name.upper()
-            if "is_flag" in given
-            else None,  # the others are settings, which say it
-            **given,
-        )
-        for name, given in known.items()
-        if has_json or name != "json"
-    ]
+def _make_common_options(*, has_json: bool) -> list[click.Parameter]:
+    """Make the options that all commands have; `--json` only if the command has a document."""
+    options: list[click.Parameter] = []
+    for name, click_settings in COMMON_OPTIONS.items():
+        if name != "json" or has_json:
+            option = click.Option(
+                [f"--{name}"],
+                callback=_store_in_context,
+                expose_value=False,
+                **click_settings,
+            )
+            options.append(option)
+    return options
 
 
-def _setting_option(name: str) -> click.Option:
-    """Return the option that stands above a setting, which no help lists: docs/configuration.md does."""
-    value = "1" if name in FLAGS else None
-    names = [f"--{name.replace('_', '-')}", name]
+def _make_setting_option(name: str) -> click.Option:
+    """Make the hidden option that overrides a setting.
+
+    No help lists it; docs/configuration.md does.
+    """
+    flag_value = "1" if name in FLAGS else None
     return click.Option(
-        names,
-        flag_value=value,
-        is_flag=bool(value),
-        callback=_keep,
+        [f"--{name.replace('_', '-')}", name],
+        flag_value=flag_value,
+        is_flag=bool(flag_value),
+        callback=_store_in_context,
         expose_value=False,
         hidden=True,
     )
 
 
-def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    """Keep what was given of an option that all commands have: the folder and the task stand above the settings."""
+def _store_in_context(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Store the value of an option that all commands have in click's context, for `read_settings`.
+
+    Hints repeat some of these options, so the form of hints is set again.
+    """
     if value:
-        ctx.meta[KEPT[str(param.name)]] = value
-        begin_form(ctx.info_name or "")
+        ctx.meta[CONTEXT_KEYS[str(param.name)]] = value
+        set_hint_form(ctx.info_name or "")
 
 
-def carry_out(entry: Command, options: Mapping[str, Any]) -> CommandReport | None:
+def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | None:
     """Run a command with its options, on the workspace that the settings name.
 
+    Returns:
+        The report, or None if the command printed its output itself.
+
     Raises:
-        InputError: a task was typed that is not the one that the command is about.
+        InputError: TASK= was typed, but the command is about another task.
     """
-    given = {**options, **entry.fixed_options}
+    all_options = {**options, **entry.fixed_options}
     if not entry.access:
-        return entry.function(**given)  # type: ignore[no-any-return]
-    task = entry.task if not entry.task_option or given.get(entry.task_option) else None
-    typed = given_option("task") or (typed_variable("TASK") and os.environ.get(f"{PREFIX}TASK"))
-    if task and typed and typed != task:
-        how = (
-            f"{OptionHint('item')} names one of {typed}"
-            if entry.task_option
-            else f"leave out {OptionHint('task')}"
-        )
-        raise InputError(f"this is about {task}, and not about {typed}; nothing was done", hint=how)
-    several = entry.is_whole_workspace or entry.may_span_tasks
+        return entry.function(**all_options)  # type: ignore[no-any-return]
+
+    has_task = not entry.task_option or all_options.get(entry.task_option)
+    task_name = entry.task if has_task else None
+    _check_typed_task(entry, task_name)
     with opened(
-        _access(entry, given), task=task, whole=entry.is_whole_workspace, may_be_several=several
+        _required_access(entry, all_options),
+        task=task_name,
+        whole=entry.is_whole_workspace,
+        may_span_tasks=entry.is_whole_workspace or entry.may_span_tasks,
     ) as ws:
-        return entry.function(ws, **given)  # type: ignore[no-any-return]
+        return entry.function(ws, **all_options)  # type: ignore[no-any-return]
 
 
-def _access(entry: Command, given: Mapping[str, Any]) -> str:
-    if any(given.get(name) is not None for name in entry.write_options):
+def _check_typed_task(entry: Command, task_name: str | None) -> None:
+    """Check that a task typed by option or on make's command line is the task of the command.
+
+    Args:
+        entry: The command.
+        task_name: The task that it is about, or None if it may be about any.
+
+    Raises:
+        InputError: The typed task is another task.
+    """
+    typed_task = read_setting_option("task")
+    if not typed_task and is_on_make_command_line("TASK"):
+        typed_task = os.environ.get(f"{PREFIX}TASK")
+    if not task_name or not typed_task or typed_task == task_name:
+        return
+
+    hint = f"leave out {OptionHint('task')}"
+    if entry.task_option:
+        hint = f"{OptionHint('item')} names one of {typed_task}"
+    message = f"this is about {task_name}, and not about {typed_task}; nothing was done"
+    raise InputError(message, hint=hint)
+
+
+def _required_access(entry: Command, options: Mapping[str, Any]) -> str:
+    """Return the access to the workspace that a command with these options needs."""
+    if any(options.get(name) is not None for name in entry.write_options):
         return "write"
-    return entry.dry_access if entry.dry_access and given.get("dry") else entry.access
+    if entry.dry_access and options.get("dry"):
+        return entry.dry_access
+    return entry.access
 
 
 @contextlib.contextmanager
@@ -173,11 +231,22 @@ def opened(
     settings: Settings | None = None,
     task: str | None = None,
     whole: bool = False,
-    may_be_several: bool = False,
+    may_span_tasks: bool = False,
 ) -> "Iterator[WorkspaceSession]":
-    """Open the workspace that the settings name, for the length of a block; see `Command` for `access`.
+    """Open the workspace that the settings name for a `with` block.
 
-    To look is to see what would be written, in a temporary workspace where there is none; see `open_to_look`.
+    Questions are put to a person at the terminal, unless `--yes` answers them.
+
+    Args:
+        access: See `Command.access` and `Command.dry_access`. With look and no workspace, an empty
+            temporary workspace is opened.
+        settings: The settings, instead of those of options, environment and `.env`.
+        task: The task of the session, instead of the setting.
+        whole: The command is about the whole workspace, even if its task was never used there.
+        may_span_tasks: If no task is set, the command may be about several tasks.
+
+    Raises:
+        InputError, ConfigurationError: As `open_workspace` and `with_default_task`.
     """
     from pipeline.engine.workspace import Access, open_to_look, open_workspace, with_default_task
 
@@ -186,113 +255,155 @@ def opened(
     if task:
         settings = replace(settings, task=task, sources={**settings.sources, "task": "the command"})
     elif access != "create":
-        settings = with_default_task(settings, may_be_several=may_be_several)
-    is_own = settings.task not in BUILT_IN_TASKS
-    if access == "look" and (task or is_own):
-        with open_to_look(settings, display, agrees=confirmed) as ws:
+        settings = with_default_task(settings, may_be_several=may_span_tasks)
+
+    is_user_task = settings.task not in BUILT_IN_TASKS
+    if access == "look" and (task or is_user_task):
+        with open_to_look(settings, display, agrees=ask_unless_yes) as ws:
             yield ws
         return
-    access = {"sync": "write" if is_own else "read", "look": "read"}.get(access, access)
+
+    # The rows of a user task are read from its source first, and stored.
+    if access == "sync" and is_user_task:
+        access = "write"
+    elif access in {"sync", "look"}:
+        access = "read"
     with open_workspace(
-        settings, display, access=Access(access), agrees=confirmed, whole=whole
+        settings,
+        display,
+        access=Access(access),
+        agrees=ask_unless_yes,
+        whole=whole,
     ) as ws:
         yield ws
 
 
 def wants_json() -> bool:
-    """Return whether this command is to print one document, and nothing else; a page wants nothing printed, either."""
+    """Return whether this command prints nothing but a JSON document; true for a page, too."""
     context = click.get_current_context(silent=True)
-    return context is None or bool(context.meta.get(KEPT["json"]))
+    return context is None or bool(context.meta.get(CONTEXT_KEYS["json"]))
 
 
 def says_yes() -> bool:
     """Return whether `--yes` answers every question of this command."""
-    return bool(click.get_current_context().meta.get(KEPT["yes"]))
+    return bool(click.get_current_context().meta.get(CONTEXT_KEYS["yes"]))
 
 
-def confirmed(question: str) -> bool:
-    """Ask a person at a terminal; `--yes` answers, and without a terminal the answer is no.
-
-    A person's no ends the command, with exit code 0.
-    """
+def ask_unless_yes(question: str) -> bool:
+    """Return true if `--yes` was given; otherwise ask a person, as `ask_person` does."""
     if says_yes():
-        click.get_current_context().meta[WENT_ON] = True
+        click.get_current_context().meta[CONFIRMED_KEY] = True
         return True
     return ask_person(question)
 
 
 def ask_person(question: str) -> bool:
-    """Ask a person at a terminal, whatever `--yes` says; without a terminal the answer is no.
+    """Ask a person at a terminal, even with `--yes`; return true for yes.
 
-    A thread of the page has no terminal. A person's no ends the command, with exit code 0.
+    Return false without asking if there is no terminal, or in a thread of the page. If the person
+    says no, say that nothing was changed, and end the command with exit code 0.
+
+    Raises:
+        Exit: The person said no.
     """
     context = click.get_current_context(silent=True)
     if context is None or not sys.stdin.isatty():
         return False
+
     if click.confirm(printable(question), err=True):
-        context.meta[WENT_ON] = True
+        context.meta[CONFIRMED_KEY] = True
         return True
-    Terminal().say(
-        "nothing more was changed" if context.meta.get(WENT_ON) else "nothing was changed"
-    )
+
+    has_confirmed = context.meta.get(CONFIRMED_KEY)
+    Terminal().say("nothing more was changed" if has_confirmed else "nothing was changed")
     raise click.exceptions.Exit(0)
 
 
-def options_from(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
-    """Return the options of a command from texts by their names; what is empty is as if it was not given.
+def parse_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of a command's parameters from the texts of a form.
+
+    An empty text counts as missing. A parameter without a text gets its default. Fixed options of
+    the command are left out of the result.
+
+    Args:
+        entry: The command.
+        form: The texts by the names of the options.
 
     Raises:
-        InputError: one is unknown, missing, or not what it should be; `field` names it.
+        InputError: An option is unknown, local, missing or invalid; the error's `field` names it.
     """
-    known = {
-        name: one
-        for variable, one in entry.variables.items()
-        if (name := variable.lower()) not in entry.local_options
-    }
-    values = {
-        str(one.name): None if one.required else one.get_default(DUMMY) for one in entry.params
-    }
+    params_by_name = {}
+    for variable, param in entry.variables.items():
+        name = variable.lower()
+        if name not in entry.local_options:
+            params_by_name[name] = param
+
+    values: dict[str, Any] = {}
+    for param in entry.params:
+        values[str(param.name)] = None if param.required else param.get_default(FORM_CONTEXT)
+
     for name, text in form.items():
-        if name not in known:
-            meant = nearest(name, known)
-            hint = (
-                f"did you mean {meant}?" if meant else f"it takes {', '.join(known) or 'nothing'}"
-            )
-            raise InputError(
-                f"there is no option {name!r}; nothing was done", hint=hint, field=name
-            )
-        one = known[name]
-        if not text:
-            continue
-        try:
-            values[str(one.name)] = one.type_cast_value(
-                DUMMY, text.split() if one.nargs == -1 else text
-            )
-        except click.BadParameter as error:
-            raise InputError(f"{name}: {error.message}; nothing was done", field=name) from None
-    if lacking := [
-        name for name, one in known.items() if one.required and values[str(one.name)] is None
-    ]:
-        raise InputError(f"{lacking[0]} is missing; nothing was done", field=lacking[0])
+        if name not in params_by_name:
+            raise _unknown_option_error(name, list(params_by_name))
+        if text:
+            param = params_by_name[name]
+            values[str(param.name)] = _convert_form_text(param, name, text)
+
+    for name, param in params_by_name.items():
+        if param.required and values[str(param.name)] is None:
+            raise InputError(f"{name} is missing; nothing was done", field=name)
     return {name: value for name, value in values.items() if name not in entry.fixed_options}
 
 
+def _unknown_option_error(name: str, option_names: list[str]) -> InputError:
+    """Return the error about an unknown option; it suggests the most similar name, or all names."""
+    suggestion = nearest(name, option_names)
+    hint = f"it takes {', '.join(option_names) or 'nothing'}"
+    if suggestion:
+        hint = f"did you mean {suggestion}?"
+    return InputError(f"there is no option {name!r}; nothing was done", hint=hint, field=name)
+
+
+def _convert_form_text(param: click.Parameter, name: str, text: str) -> Any:
+    """Convert a text to the type of a parameter; a parameter with several values gets its words.
+
+    Raises:
+        InputError: The text is invalid; the message and `field` have the option's name.
+    """
+    texts = text.split() if param.nargs == -1 else text
+    try:
+        return param.type_cast_value(FORM_CONTEXT, texts)
+    except click.BadParameter as error:
+        raise InputError(f"{name}: {error.message}; nothing was done", field=name) from None
+
+
 def acts() -> "dict[str, PageCommand]":
-    """Return what a page may carry out, by the names of the commands."""
-    return {name: _act(entry) for name, entry in EVERY.items() if entry.page_access}
+    """Return the commands that a page may run, by name."""
+    return {name: _make_page_command(entry) for name, entry in EVERY.items() if entry.page_access}
 
 
-def _act(entry: Command) -> "PageCommand":
+def _make_page_command(entry: Command) -> "PageCommand":
+    """Make the functions by which a page checks and runs a command."""
     from web.app_state import PageCommand
 
-    def writes(form: Mapping[str, str], task: str) -> bool:
-        access = _access(entry, {**options_from(entry, form), **entry.fixed_options})
-        return access == "write" or (access in {"sync", "look"} and task not in BUILT_IN_TASKS)
+    def needs_write_access(form: Mapping[str, str], task_name: str) -> bool:
+        """Return whether the command with this form writes; raise InputError for a bad form."""
+        options = {**parse_form(entry, form), **entry.fixed_options}
+        access = _required_access(entry, options)
+        if access in {"sync", "look"}:
+            return task_name not in BUILT_IN_TASKS
+        return access == "write"
 
     def run(ws: "WorkspaceSession", form: Mapping[str, str]) -> Any:
-        report = entry.function(ws, **options_from(entry, form), **entry.fixed_options)
+        """Run the command, raise the error that it ends with, or return its JSON document."""
+        options = {**parse_form(entry, form), **entry.fixed_options}
+        report = entry.function(ws, **options)
         if report.check is not None:
             report.check()
         return report.document
 
-    return PageCommand(entry.page_access == "read", writes, run)
+    return PageCommand(
+        is_read_only=entry.page_access == "read",
+        needs_write_access=needs_write_access,
+        run=run,
+    )

@@ -111,7 +111,7 @@ COMMANDS = {
         page_access="run",
     ),
     "tag": Command(
-        function_path="batch_commands:tag",
+        function_path="tag_commands:tag",
         summary="Ask about all that are open, by batch or live.",
         access="write",
         dry_access="sync",
@@ -378,7 +378,7 @@ ALIASES = {
         page_access="",
     ),
     "passages-pilot": Command(
-        function_path="batch_commands:passages_pilot",
+        function_path="tag_commands:passages_pilot",
         summary="Ask about a few passages, and judge them.",
         access="write",
         task="passages",

@@ -1,4 +1,7 @@
-"""`make demo`: run the whole chain on sample people, passages and pictures, locally, in a workspace made anew."""
+"""The command `demo`: run all steps on sample people, passages and images, without a key.
+
+Its workspace is the folder `demo` in the workspace; each run makes it again.
+"""
 
 import os
 import shutil
@@ -14,11 +17,16 @@ from pipeline.core.command_hint import CommandHint, current_form, set_command_fo
 from pipeline.core.settings import PREFIX, Settings
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
-PASSAGES = "passages"
-IMAGES = "images"
-STEPS = (
+PASSAGES_TASK = "passages"
+IMAGES_TASK = "images"
+# Variables of the environment with our prefix that stay set.
+KEPT_VARIABLES = frozenset({f"{PREFIX}DEBUG", GIVEN})
+DEMO_COMMANDS = (
     CommandHint("import", experts=SAMPLE / "experts.csv"),
-    *(CommandHint(command) for command in ("batch-submit", "batch-poll", "batch-ingest", "index")),
+    CommandHint("batch-submit"),
+    CommandHint("batch-poll"),
+    CommandHint("batch-ingest"),
+    CommandHint("index"),
     CommandHint("add-expert", expert=SAMPLE / "new_expert.json"),
     CommandHint("index"),
     CommandHint("search", q="sign language interpreter", k=3),
@@ -26,14 +34,13 @@ STEPS = (
     CommandHint("import-passages", passages=SAMPLE / "passages.jsonl"),
     CommandHint("passages-pilot", n=4),
     CommandHint("passages-backfill", wait=True, yes=True),
-    CommandHint(
-        "tag", task=PASSAGES, version="passage-concepts@2", limit=3, mode="live"
-    ),  # beside the first
-    CommandHint("index", task=PASSAGES),
-    CommandHint("search", task=PASSAGES, q="how is wood bent for a boat?", k=2),
+    # A second version, in addition to the first.
+    CommandHint("tag", task=PASSAGES_TASK, version="passage-concepts@2", limit=3, mode="live"),
+    CommandHint("index", task=PASSAGES_TASK),
+    CommandHint("search", task=PASSAGES_TASK, q="how is wood bent for a boat?", k=2),
     CommandHint("import-images", folder=SAMPLE / "photos"),
-    CommandHint("tag", task=IMAGES, mode="live"),
-    CommandHint("index", task=IMAGES),
+    CommandHint("tag", task=IMAGES_TASK, mode="live"),
+    CommandHint("index", task=IMAGES_TASK),
     CommandHint("search", q="help me restore a wooden boat", k=3),
 )
 
@@ -43,51 +50,62 @@ def demo() -> None:
 
     Removes `demo/` in the workspace and uses it anew; reads no key, and nothing leaves this machine.
     """
-    yours = str(CommandHint("import", experts="people.csv"))
-    data = read_settings().data / "demo"
-    _start_afresh(data)
-    form = replace(
-        current_form(), places={"data": str(data)}
-    )  # what is typed below is about the demo
-    for step in STEPS:
+    # The hint for the user's own people is about the user's workspace, not about that of the demo.
+    import_command = str(CommandHint("import", experts="people.csv"))
+    demo_folder = read_settings().data / "demo"
+    _reset_workspace(demo_folder)
+
+    form = replace(current_form(), places={"data": str(demo_folder)})
+    for command in DEMO_COMMANDS:
+        # Each command sets the form of its own hints.
         set_command_form(form)
-        _run(step, data)
+        _run_command(command, demo_folder)
+
     set_command_form(form)
+    search_command = CommandHint("search", q="who knows water law")
     print_text(
-        "\nThat was the whole chain on what we invented. Look further in it, or begin with yours:"
+        "\nThat was the whole chain on what we invented. Look further in it, or begin with yours:",
     )
-    print_text(f"  {CommandHint('search', q='who knows water law')}\n  {yours}")
+    print_text(f"  {search_command}\n  {import_command}")
     print_text(f"All of it as a page in the browser:\n  {CommandHint('web')}")
 
 
-def _start_afresh(data: Path) -> None:
-    shutil.rmtree(data, ignore_errors=True)
-    for name in [
-        name
-        for name in os.environ
-        if name.startswith(PREFIX) and name not in {"FINDABLE_DEBUG", GIVEN}
-    ]:
-        del os.environ[name]
-    fixed = {
-        "DATA": str(data),
-        "DATABASE_URL": Settings(data=data).url.reveal(),
+def _reset_workspace(demo_folder: Path) -> None:
+    """Delete the folder of the demo, and set the settings of this process to those of the demo.
+
+    Other settings of the environment are deleted. The demo uses the local engine and SQLite.
+    """
+    shutil.rmtree(demo_folder, ignore_errors=True)
+    for name in list(os.environ):
+        if name.startswith(PREFIX) and name not in KEPT_VARIABLES:
+            del os.environ[name]
+
+    demo_settings = {
+        "DATA": str(demo_folder),
+        "DATABASE_URL": Settings(data=demo_folder).url.reveal(),
         "BACKEND": "local",
         "MODEL": "findable-local-1",
         "EMBEDDING_MODEL": "findable-local-embedding-1",
         "DIM": "768",
     }
-    os.environ.update({PREFIX + name: value for name, value in fixed.items()})
+    os.environ.update({PREFIX + name: text for name, text in demo_settings.items()})
 
 
-def _run(step: CommandHint, data: Path) -> None:
+def _run_command(command: CommandHint, demo_folder: Path) -> None:
+    """Print a command as it is typed, and run it; its options are variables of the environment.
+
+    Raises:
+        SystemExit: The command failed; its error was printed.
+    """
     Terminal().say("")
-    shown = {
-        name: os.path.relpath(one) if isinstance(one, Path) else one
-        for name, one in step.options.items()
-    }
-    click.secho(f"$ {CommandHint(step.command, **shown)}", bold=True)
-    given = {PREFIX + name.upper(): str(value) for name, value in step.options.items()}
-    os.environ.update(given)
-    findable.main(args=[step.command, "--data", str(data)], standalone_mode=False)
-    for name in given:
-        del os.environ[name]
+    printed_options = dict(command.options)
+    for name, option in command.options.items():
+        if isinstance(option, Path):
+            printed_options[name] = os.path.relpath(option)
+    click.secho(f"$ {CommandHint(command.command, **printed_options)}", bold=True)
+
+    variables = {PREFIX + name.upper(): str(option) for name, option in command.options.items()}
+    os.environ.update(variables)
+    findable.main(args=[command.command, "--data", str(demo_folder)], standalone_mode=False)
+    for variable in variables:
+        del os.environ[variable]

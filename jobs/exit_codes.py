@@ -1,4 +1,14 @@
-"""How a command ends: an error in one to three lines and its exit code, signals, streams that were closed."""
+"""End a command: print an error and exit with its code, handle signals and closed streams.
+
+| code | meaning |
+| ---: | --- |
+| 1 | a bug in findable |
+| 2 | wrong input or usage |
+| 3 | something must be configured: key, disk, memory |
+| 130 | interrupted by SIGINT or SIGTERM |
+
+Errors of `pipeline.core.errors` have their own codes.
+"""
 
 import contextlib
 import errno
@@ -9,7 +19,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -18,195 +28,289 @@ from typing import NoReturn
 import click
 
 from jobs.output import Terminal, has_printed_json, print_json
-from jobs.variables import GIVEN, program, read_settings
+from jobs.variables import GIVEN, find_program, read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, FindableError
 from pipeline.core.settings import KEY_NAMES, PREFIX
 
-NO_MEMORY = (
+BUG_CODE = 1
+INPUT_CODE = 2
+CONFIGURATION_CODE = 3
+# 128 + SIGINT, as shells count.
+INTERRUPTED_CODE = 130
+
+# A message and its hint.
+NO_MEMORY_ERROR = (
     "there is not enough memory; what was finished is kept",
     "end other programs, then run it again",
 )
-STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
-AGAIN_S = 0.01  # until a signal whose error was dropped comes again, out of what dropped it
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
-BUG = 1
-INPUT = 2
-CONFIGURATION = 3
+INTERRUPTED_ERROR = (
+    "interrupted; what was finished is kept",
+    "run the same command again to go on",
+)
+
+# A signal whose error Python dropped is sent again after this time. By then the code that drops
+# errors has usually ended.
+RESEND_DELAY_S = 0.01
+# Connections that wait until a server accepts them.
+SOCKET_BACKLOG = 256
+
+# The signals that arrived while the current command runs.
+_received_signals: list[int] = []
+
+# Prints a message, a hint, and exits with a code.
+Fail = Callable[[str, str, int], NoReturn]
 
 
 @contextlib.contextmanager
-def exit_on_error(words: Sequence[str]) -> Iterator[None]:
-    """Print an error of a block in one to three lines, and end with its exit code.
+def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
+    """Print an error of a `with` block in one to three lines, and exit with its code.
 
-    Where the words of the command line ask for JSON, it is a document, too, {error, hint, exit_code}, unless one was
-    printed before.
+    `--json` also prints the error as a document, unless the block has printed a document. Its
+    members are error, hint and exit_code. If the reader of standard output closed it, the exit
+    code is 0.
+
+    Args:
+        arguments: The command line; it may have --json and --debug.
+
+    Raises:
+        SystemExit: The block raised an error.
+        Exit: The block raised click's request to end the command.
     """
-    _open_streams()
-    _signals.clear()  # those of a command before, in one process
-    fail = partial(_fail, debug=_is_asked("debug", words), as_json=_is_asked("json", words))
+    _open_closed_streams()
+    # A process may run several commands.
+    _received_signals.clear()
+    fail: Fail = partial(
+        _print_error_and_exit,
+        has_traceback=_is_flag_set("debug", arguments),
+        as_json=_is_flag_set("json", arguments),
+    )
+
     try:
         yield
-    except (KeyboardInterrupt, click.Abort) as error:  # the latter is Ctrl-C at a question
-        said, hint = error.args or STOPPED  # what keeps nothing says so
-        fail(said, hint, INTERRUPTED)
+    # Click raises Abort for Ctrl-C at a question.
+    except (KeyboardInterrupt, click.Abort) as error:
+        # An error with arguments has a message and a hint of its own.
+        message, hint = error.args or INTERRUPTED_ERROR
+        fail(message, hint, INTERRUPTED_CODE)
     except FindableError as error:
         fail(error.message, error.hint, error.exit_code)
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:
         with contextlib.suppress(BrokenPipeError):
-            flush()
+            flush_output()
         sys.exit(0)
     except click.exceptions.Exit:
         raise
     except click.ClickException as error:
-        hint = _help_of(error) if isinstance(error, click.UsageError) else "check the path"
+        hint = "check the path"
+        if isinstance(error, click.UsageError):
+            hint = _help_hint(error)
         fail(error.format_message(), hint, error.exit_code)
     except MemoryError:
-        fail(*NO_MEMORY, CONFIGURATION)
+        fail(*NO_MEMORY_ERROR, CONFIGURATION_CODE)
     except OSError as error:
-        is_input = isinstance(error, FileNotFoundError | IsADirectoryError)
-        said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
-        hint = (
-            "check the path"
-            if is_input
-            else "check the disk and its permissions, then run it again"
-        )
-        fail(f"{said}; what was finished is kept", hint, INPUT if is_input else CONFIGURATION)
+        _fail_with_os_error(error, fail)
     except Exception as error:  # noqa: BLE001 - a bug is printed in one line, without a traceback
-        if _signals:  # some libraries in C raise an error of their own where a signal strikes them
-            fail(*STOPPED, INTERRUPTED)
-        last = traceback.extract_tb(error.__traceback__)[
-            -1
-        ]  # without the error's text, which may hold users' data
-        said = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
-        hint = f"{OptionHint(debug=True)} shows the traceback; what was finished is kept"
-        fail(f"this is a bug in findable: {said}", hint, BUG)
+        _fail_with_bug(error, fail)
+
+
+def _fail_with_os_error(error: OSError, fail: Fail) -> NoReturn:
+    """Print an error of the operating system; a wrong path is an input error."""
+    message = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+    message += "; what was finished is kept"
+    if isinstance(error, FileNotFoundError | IsADirectoryError):
+        fail(message, "check the path", INPUT_CODE)
+    fail(message, "check the disk and its permissions, then run it again", CONFIGURATION_CODE)
+
+
+def _fail_with_bug(error: Exception, fail: Fail) -> NoReturn:
+    """Print the type and place of an unexpected error, without its text.
+
+    After a signal, print that the command was interrupted: some C libraries raise errors of their
+    own when a signal arrives.
+    """
+    if _received_signals:
+        fail(*INTERRUPTED_ERROR, INTERRUPTED_CODE)
+
+    # The error's text may contain users' data.
+    last_frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last_frame.filename).name}, line {last_frame.lineno}"
+    message = f"this is a bug in findable: {type(error).__name__} in {place}"
+    hint = f"{OptionHint(debug=True)} shows the traceback; what was finished is kept"
+    fail(message, hint, BUG_CODE)
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM end a block as Ctrl-C does, in order; signals that came are kept.
+    """Raise KeyboardInterrupt in a `with` block for SIGTERM and SIGINT.
 
-    One that strikes where Python drops all errors, as in what runs when an object goes, comes again.
+    Python drops all errors in some places, for example in `__del__`. A signal that arrives there is
+    sent again. Outside of the main thread this does nothing, because Python handles signals only
+    there. The former handlers are restored at the end.
     """
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # signals arrive in the main thread alone
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _signals.clear()
-    hook = sys.unraisablehook
-    sys.unraisablehook = _dropped
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
-    if (
-        signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ):  # else the caller wants it otherwise
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
+
+    _received_signals.clear()
+    former_hook = sys.unraisablehook
+    sys.unraisablehook = _handle_dropped_error
+    former_handlers = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
+    # A handler of the caller stays.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        former_handlers[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
+
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        sys.unraisablehook = hook
+        for signal_number, handler in former_handlers.items():
+            signal.signal(signal_number, handler)
+        sys.unraisablehook = former_hook
 
 
-def flush() -> None:
-    """Flush standard output, so that a closed pipe or a full disk is noticed before the interpreter ends."""
+def flush_output() -> None:
+    """Flush standard output, to notice a closed pipe or a full disk before the interpreter ends.
+
+    Raises:
+        OSError: The output cannot be written. Later output goes to the null device.
+    """
     try:
         sys.stdout.flush()
     except OSError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or the interpreter fails on it once more
+        # Otherwise the interpreter fails again when it flushes the stream at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
 
 
 def bound(command: str, host: str, port: int) -> socket.socket:
-    """Return a socket that listens, or say in a ConfigurationError why that port of that host cannot be served on."""
-    try:
-        return socket.create_server((host, port), backlog=256)
-    except OSError as error:
-        is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
-        another = f"name another one, or any that is free: {CommandHint(command, port=0)}"
-        hint = "--host is an address of this machine, such as 127.0.0.1" if is_host else another
-        said = f"port {port} of {host} cannot be used: {error.strerror or error}"
-        raise ConfigurationError(said, hint=hint) from error
+    """Return a socket that listens on a port of a host.
 
+    Args:
+        command: The command that serves, for the hint.
+        host: A name or address of this machine.
+        port: The port; 0 is any free port.
 
-_signals: list[int] = []  # that came while a command ran
-
-
-def _is_asked(name: str, words: Sequence[str]) -> bool:
-    return f"--{name}" in words or os.environ.get(f"{PREFIX}{name.upper()}", "0") not in {"", "0"}
-
-
-def _open_streams() -> None:
-    """Put the null device in the place of a standard stream that the caller has closed.
-
-    Letters that the encoding of standard output has not are written as escapes.
+    Raises:
+        ConfigurationError: The port is in use or not allowed, or the host is not this machine.
     """
-    for name, flags, mode in (
+    try:
+        return socket.create_server((host, port), backlog=SOCKET_BACKLOG)
+    except OSError as error:
+        is_wrong_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        if is_wrong_host:
+            hint = "--host is an address of this machine, such as 127.0.0.1"
+        else:
+            hint = f"name another one, or any that is free: {CommandHint(command, port=0)}"
+        message = f"port {port} of {host} cannot be used: {error.strerror or error}"
+        raise ConfigurationError(message, hint=hint) from error
+
+
+def _is_flag_set(name: str, arguments: Sequence[str]) -> bool:
+    """Return whether a flag is on the command line or set in the environment."""
+    if f"--{name}" in arguments:
+        return True
+    return os.environ.get(f"{PREFIX}{name.upper()}", "0") not in {"", "0"}
+
+
+def _open_closed_streams() -> None:
+    """Open the null device for each standard stream that the caller has closed.
+
+    Also makes standard output write characters that its encoding lacks as escapes.
+    """
+    for stream_name, flags, mode in (
         ("stdin", os.O_RDONLY, "r"),
         ("stdout", os.O_WRONLY, "w"),
         ("stderr", os.O_WRONLY, "w"),
     ):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode, encoding="utf-8"))
+        if getattr(sys, stream_name) is None:
+            descriptor = os.open(os.devnull, flags)
+            setattr(sys, stream_name, os.fdopen(descriptor, mode, encoding="utf-8"))
+
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    _signals.append(number)
-    if any(
-        one.f_code is _dropped.__code__ for one, _ in traceback.walk_stack(frame)
-    ):  # where it would be dropped, too
-        return _come_again(number)
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    """Handle a signal: record it, and raise KeyboardInterrupt.
+
+    While a dropped error is handled, another error would be dropped, too. Then the signal is sent
+    again instead.
+    """
+    _received_signals.append(signal_number)
+    for caller_frame, _ in traceback.walk_stack(frame):
+        if caller_frame.f_code is _handle_dropped_error.__code__:
+            return _resend_signal(signal_number)
     raise KeyboardInterrupt
 
 
-def _dropped(what: "sys.UnraisableHookArgs") -> None:
-    """Let a signal come again whose error was dropped, while the block goes on."""
-    if what.exc_type is not KeyboardInterrupt or not _signals:
-        sys.__unraisablehook__(what)
+def _handle_dropped_error(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Send the last signal again if Python dropped its KeyboardInterrupt; print other errors."""
+    if unraisable.exc_type is not KeyboardInterrupt or not _received_signals:
+        sys.__unraisablehook__(unraisable)
     else:
-        _come_again(_signals[-1])
+        _resend_signal(_received_signals[-1])
 
 
-def _come_again(number: int) -> None:
-    def again() -> None:
-        if signal.getsignal(number) is _interrupt:
-            os.kill(os.getpid(), number)
+def _resend_signal(signal_number: int) -> None:
+    """Send a signal to this process again after RESEND_DELAY_S, if it is still handled then."""
 
-    threading.Timer(AGAIN_S, again).start()
+    def resend() -> None:
+        if signal.getsignal(signal_number) is _interrupt:
+            os.kill(os.getpid(), signal_number)
+
+    threading.Timer(RESEND_DELAY_S, resend).start()
 
 
-def _help_of(error: click.UsageError) -> str:
-    by_make = GIVEN in os.environ
+def _help_hint(error: click.UsageError) -> str:
+    """Return the hint with the command that prints help: of the command, or of all commands."""
+    has_make = GIVEN in os.environ
     if error.ctx is None or error.ctx.parent is None:
-        return f"`{'make help ALL=1' if by_make else f'{program()} --help'}` lists the commands"
+        help_command = "make help ALL=1" if has_make else f"{find_program()} --help"
+        return f"`{help_command}` lists the commands"
+
     name = error.ctx.info_name
-    return f"`{f'make {name} HELP=1' if by_make else f'{program()} {name} --help'}` lists what it takes"
+    help_command = f"make {name} HELP=1" if has_make else f"{find_program()} {name} --help"
+    return f"`{help_command}` lists what it takes"
 
 
-def _fail(message: str, hint: str, code: int, *, debug: bool, as_json: bool) -> NoReturn:
+def _print_error_and_exit(
+    message: str,
+    hint: str,
+    exit_code: int,
+    *,
+    has_traceback: bool,
+    as_json: bool,
+) -> NoReturn:
+    """Print the error that is being handled, and exit.
+
+    Args:
+        message: The message.
+        hint: The hint; empty for none.
+        exit_code: The exit code.
+        has_traceback: Print the traceback first, without keys.
+        as_json: Print a JSON document first, unless the command has printed a document.
+    """
     if as_json and not has_printed_json():
-        print_json({"error": message, "hint": hint, "exit_code": code})
+        print_json({"error": message, "hint": hint, "exit_code": exit_code})
+
     terminal = Terminal()
-    if debug:
+    if has_traceback:
         from pipeline.core.redact import redact
 
-        for line in redact(traceback.format_exc(), *_keys()).splitlines():
+        for line in redact(traceback.format_exc(), *_read_keys()).splitlines():
             terminal.say(line)
     terminal.error(message)
     if hint:
         terminal.hint(hint)
-    sys.exit(code)
+    sys.exit(exit_code)
 
 
-def _keys() -> list[str]:
-    """Return the keys in the environment and in `.env`, which a traceback must not show."""
+def _read_keys() -> list[str]:
+    """Return the keys of the environment and of `.env`, which a traceback must not show."""
     keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
-    with contextlib.suppress(Exception):  # another error is being printed
-        keys.append(key.reveal() if (key := read_settings().api_key) else "")
+    # The settings may be the reason for the error that is being printed.
+    with contextlib.suppress(Exception):
+        api_key = read_settings().api_key
+        if api_key:
+            keys.append(api_key.reveal())
     return keys

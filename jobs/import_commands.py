@@ -1,11 +1,17 @@
-"""Bring rows in: import people, passages or a folder of images, add a person, ask about a table, declare a task."""
+"""Commands that bring in rows or tasks.
+
+- `import` reads people, passages or a folder of images.
+- `add-expert` adds one person and asks about them at once.
+- `ask` asks about the first rows of a table.
+- `new-task` writes the file of a task.
+"""
 
 import sys
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import click
 
@@ -42,16 +48,29 @@ from pipeline.engine.task_template import ColumnChoice
 from pipeline.engine.workspace import is_free
 from pipeline.images import import_ as images
 from pipeline.ops import status
-from pipeline.workflows import add_expert as adding
-from pipeline.workflows import ask as asking
+from pipeline.workflows import add_expert as add_expert_workflow
+from pipeline.workflows import ask as ask_workflow
 
 if TYPE_CHECKING:
     from pipeline.tables.row_import import Finding, FindingGroup, ImportReport
-    from pipeline.workflows.preflight import Preflight
+    from pipeline.workflows.add_expert import AddedExpert
+    from pipeline.workflows.ask import AskReport
+    from pipeline.workflows.preflight import ModeEstimate, Preflight
 
-SUBJECTS = {
-    "experts": ("person", "people", "with a new biography"),
-    "passages": ("passage", "passages", "with another text"),
+
+class ImportedRowLabels(NamedTuple):
+    """Words for the rows of a task that `import` reads from a file."""
+
+    singular: str
+    plural: str
+    # Why an unparked row is asked again.
+    release_reason: str
+
+
+# By the names of the tasks.
+ROW_LABELS = {
+    "experts": ImportedRowLabels("person", "people", "with a new biography"),
+    "passages": ImportedRowLabels("passage", "passages", "with another text"),
 }
 
 
@@ -59,12 +78,14 @@ def import_rows(
     *,
     experts: Annotated[Path | None, Parameter("A file of people.", PATH)] = None,
     from_: Annotated[
-        Path | None, Parameter("A file, or a folder of images, of the task TASK.", PATH)
+        Path | None,
+        Parameter("A file, or a folder of images, of the task TASK.", PATH),
     ] = None,
     map_: Map = "",
     strict: Annotated[bool, Parameter("Import nothing unless all rows are valid.")] = False,
     report: Annotated[
-        Path | None, Parameter("List every rejected row and changed value in this CSV file.", FILE)
+        Path | None,
+        Parameter("List every rejected row and changed value in this CSV file.", FILE),
     ] = None,
     dry: Dry = False,
     sheet: Sheet = "",
@@ -73,120 +94,203 @@ def import_rows(
 ) -> CommandReport:
     """Import people from a file: CSV with a header, .xlsx, JSON, JSON lines, or Parquet; passages with TASK=passages.
 
-    One transaction; repeating it changes nothing. Columns are known by their names and by aliases in several languages;
-    what only looks alike is named with the MAP= that takes it; others are kept, and come back in an export. Rejected
-    rows and changed values are shown by reason, and listed in --report. Exit code 2 if no row was imported.
+    One transaction; repeating it changes nothing. Columns are known by their names and by
+    aliases in several languages; what only looks alike is named with the MAP= that takes it;
+    others are kept, and come back in an export. Rejected rows and changed values are shown by
+    reason, and listed in --report. Exit code 2 if no row was imported.
 
-    Texts of passages are kept exactly as given, and a passage with concepts keeps its text. With TASK=images the images
-    below a folder: a file that was moved is known again by its bytes, a changed one is looked at anew, a broken one is
-    kept with the reason.
+    Texts of passages are kept exactly as given, and a passage with concepts keeps its text.
+    With TASK=images the images below a folder: a file that was moved is known again by its
+    bytes, a changed one is looked at anew, a broken one is kept with the reason.
     """
-    file, task = (from_, read_settings().task) if experts is None else (experts, "experts")
-    if experts is not None and (meant := read_settings().task) in {"passages", "images"}:
-        hint = f"`{CommandHint('import', task=meant, **{'from': experts})}`, or {OptionHint(task='experts')}"
-        said = (
-            f"{experts} is named as a file of people, and the task is {meant}; nothing was imported"
-        )
-        raise InputError(said, hint=hint)
+    if experts is not None:
+        _check_task_of_people_file(experts)
+        file: Path | None = experts
+        task_name = "experts"
+    else:
+        file = from_
+        task_name = read_settings().task
     if file is None:
         raise click.UsageError(
-            "name what to import. With make: EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl"
+            "name what to import. With make: EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl",
         )
-    if task == "images":
+
+    if task_name == "images":
         return _import_images(file)
-    if task not in SUBJECTS:
-        said = (
-            f"rows of the task {task} come from where its file says, and are imported by no command"
-        )
+    if task_name not in ROW_LABELS:
         raise InputError(
-            f"{said}; nothing was imported",
-            hint=f"`{CommandHint('tag', task=task)}` reads them, and asks",
+            f"rows of the task {task_name} come from where its file says, and are imported by no "
+            "command; nothing was imported",
+            hint=f"`{CommandHint('tag', task=task_name)}` reads them, and asks",
         )
     if not parquet_files_of(file):
-        _check_there(file, "imported")
-    subject = import_module(f"pipeline.{task}.import_")
-    options = subject.ImportOptions(map_, ReadOptions(sheet, encoding, header), strict, report, dry)
-    # no workspace is made for a file that cannot be read
-    if not dry and (file.is_file() or file.is_dir()) and is_free(read_settings().data):
-        subject.check_file(file, options)
-    with opened("look" if dry else "create", task=task) as ws:
-        done = subject.run(ws, file, options)
-        after = None if dry or wants_json() else status.run(ws).next
-        return CommandReport(done.document, partial(_show_import, done, task), done.check, after)
+        _check_readable(file, "imported")
+
+    task_import = import_module(f"pipeline.{task_name}.import_")
+    read_options = ReadOptions(sheet, encoding, header)
+    import_options = task_import.ImportOptions(map_, read_options, strict, report, dry)
+    # Do not create a workspace for a file that cannot be imported.
+    may_create = not dry and is_free(read_settings().data)
+    if may_create and (file.is_file() or file.is_dir()):
+        task_import.check_file(file, import_options)
+
+    with opened("look" if dry else "create", task=task_name) as ws:
+        import_report = task_import.run(ws, file, import_options)
+        next_command = None
+        if not dry and not wants_json():
+            next_command = status.run(ws).next
+        return CommandReport(
+            import_report.document,
+            partial(_print_import, import_report, task_name),
+            import_report.check,
+            next_command,
+        )
 
 
-def _check_there(file: Path, what: str) -> None:
-    """Refuse a file that cannot be read, before a workspace is made for it.
+def _check_task_of_people_file(people_file: Path) -> None:
+    """Check that TASK= does not name passages or images together with a file of people.
 
     Raises:
-        InputError: it cannot; the message says why.
+        InputError: TASK= names passages or images.
     """
-    if why := unreadable_reason(file):
-        raise InputError(f"{file} {why}; nothing was {what}", hint="check the path")
+    task_name = read_settings().task
+    if task_name not in {"passages", "images"}:
+        return
+
+    import_command = CommandHint("import", task=task_name, **{"from": people_file})
+    raise InputError(
+        f"{people_file} is named as a file of people, and the task is {task_name}; "
+        "nothing was imported",
+        hint=f"`{import_command}`, or {OptionHint(task='experts')}",
+    )
 
 
-def _show_import(done: "ImportReport", task: str) -> None:
+def _check_readable(file: Path, participle: str) -> None:
+    """Check that a file can be read, before a workspace is created for it.
+
+    Args:
+        file: The file.
+        participle: End of the message "nothing was …", for example "imported".
+
+    Raises:
+        InputError: The file cannot be read; the message has the reason.
+    """
+    reason = unreadable_reason(file)
+    if reason:
+        raise InputError(f"{file} {reason}; nothing was {participle}", hint="check the path")
+
+
+def _print_import(report: "ImportReport", task_name: str) -> None:
+    """Print warnings about findings, notes, and the counts of an import.
+
+    Warnings and notes go to standard error. Notes are left out if the import found nothing new.
+    """
     terminal = Terminal()
-    one, many, released = SUBJECTS[task]
-    for group in done.groups.values():
-        terminal.warn(_group_line(group) if group.count > 1 else _finding_line(group.examples[0]))
-    if done.report is None and any(
-        group.count > len(group.examples) for group in done.groups.values()
-    ):
+    labels = ROW_LABELS[task_name]
+    groups = report.groups.values()
+    for group in groups:
+        if group.count > 1:
+            terminal.warn(_group_line(group))
+        else:
+            terminal.warn(_finding_line(group.examples[0]))
+
+    is_shortened = any(group.count > len(group.examples) for group in groups)
+    if report.report is None and is_shortened:
         terminal.say(f"note: {OptionHint(report='rejects.csv')} lists all of them")
-    is_news = done.changes or done.dry or done.groups or done.missing
-    for note in done.notes if is_news else ():  # else they were said before
-        terminal.say(f"note: {note}")
-    if done.rows_in:
-        found = ", ".join(f"{count:,} {kind.value}" for kind, count in done.counts.items() if count)
-        counts = f"{done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged"
-        would, untouched = (" would go", "; nothing was written") if done.dry else ("", "")
-        print_line(
-            f"{plural(done.rows_in, one, many)}{would} in: {counts}{'; ' + found if found else ''}{untouched}"
-        )
-    if done.released:
-        would = "would be " if done.dry else ""
-        print_line(
-            f"{plural(done.released, one, many)} {would}unparked, to be asked again {released}"
-        )
+    # An import without news repeats an earlier import, which printed the notes.
+    if report.changes or report.dry or report.groups or report.missing:
+        for note in report.notes:
+            terminal.say(f"note: {note}")
+
+    if report.rows_in:
+        print_line(_import_line(report, labels))
+    if report.released:
+        rows = plural(report.released, labels.singular, labels.plural)
+        verb = "would be unparked" if report.dry else "unparked"
+        print_line(f"{rows} {verb}, to be asked again {labels.release_reason}")
+
+
+def _import_line(report: "ImportReport", labels: ImportedRowLabels) -> str:
+    """Return a line with the counts of imported rows and of findings."""
+    parts = [f"{report.added:,} added, {report.updated:,} updated, {report.unchanged:,} unchanged"]
+    kind_counts = [f"{count:,} {kind.value}" for kind, count in report.counts.items() if count]
+    if kind_counts:
+        parts.append(", ".join(kind_counts))
+
+    rows = plural(report.rows_in, labels.singular, labels.plural)
+    if report.dry:
+        return f"{rows} would go in: {'; '.join(parts)}; nothing was written"
+    return f"{rows} in: {'; '.join(parts)}"
 
 
 def _group_line(group: "FindingGroup") -> str:
-    shown = [
-        f"line {one.line}" + (f" ({one.value})" if one.value else "") for one in group.examples
+    """Return a line with the reason and number of a group's findings, and its examples."""
+    examples = [
+        f"line {finding.line}{_enclose(' (', finding.value, ')')}" for finding in group.examples
     ]
-    column = f" in {group.column}" if group.column else ""
-    more = ", …" if group.count > len(shown) else ""
-    return f"{group.kind.value}: {group.count:,} times{column}: {group.reason}: {', '.join(shown)}{more}"
+    if group.count > len(examples):
+        examples.append("…")
+
+    count = f"{group.count:,} times{_enclose(' in ', group.column)}"
+    return f"{group.kind.value}: {count}: {group.reason}: {', '.join(examples)}"
 
 
-def _finding_line(one: "Finding") -> str:
-    column = f", {one.column}" if one.column else ""
-    whose = f" [{one.key}]" if one.key else ""
-    return f"{one.kind.value}: line {one.line}{column}: {one.reason}{f' ({one.value})' if one.value else ''}{whose}"
+def _finding_line(finding: "Finding") -> str:
+    """Return a line with the place and reason of a finding, an excerpt and the row's key."""
+    place = f"line {finding.line}{_enclose(', ', finding.column)}"
+    excerpt = _enclose(" (", finding.value, ")")
+    key = _enclose(" [", finding.key, "]")
+    return f"{finding.kind.value}: {place}: {finding.reason}{excerpt}{key}"
+
+
+def _enclose(prefix: str, text: str | None, suffix: str = "") -> str:
+    """Return a text between a prefix and a suffix; if there is no text, return an empty text."""
+    return f"{prefix}{text}{suffix}" if text else ""
 
 
 def _import_images(folder: Path) -> CommandReport:
+    """Import the images below a folder, and read them as rows of their task.
+
+    Creates the workspace if it does not exist.
+
+    Raises:
+        InputError: The folder cannot be read; nothing was imported.
+    """
     images.check_folder(folder)
     with opened("create", task="images") as ws:
-        done = images.run(ws, folder)
+        report = images.run(ws, folder)
         ws.bring_items()
-        after = None if wants_json() else status.run(ws).next
-    notes = [
-        f"{plural(done.gone, 'image is', 'images are')} not there any more, and not asked about"
-    ] * bool(done.gone)
-    notes += [f"{count:,} left out: {why}" for why, count in done.left_out.items()]
-    shown: list[Any] = [partial(Terminal().say, f"note: {one}") for one in notes]
-    if done.total:
-        counts = f"{done.added:,} added, {done.updated:,} changed, {done.moved:,} moved, {done.unchanged:,} unchanged"
-        shown.append(
-            f"{plural(done.total, 'image')} in: {counts}{f'; {done.broken:,} broken' * bool(done.broken)}"
+        next_command = None
+        if not wants_json():
+            next_command = status.run(ws).next
+    return CommandReport(report.document, _images_output(report), report.check, next_command)
+
+
+def _images_output(report: images.ImagesImportReport) -> list[Any]:
+    """Return notes about deleted and skipped files, and lines with the counts of images.
+
+    Notes are functions that print on standard error.
+    """
+    notes = []
+    if report.gone:
+        deleted = plural(report.gone, "image is", "images are")
+        notes.append(f"{deleted} not there any more, and not asked about")
+    for reason, count in report.left_out.items():
+        notes.append(f"{count:,} left out: {reason}")
+    output: list[Any] = [partial(Terminal().say, f"note: {note}") for note in notes]
+
+    if report.total:
+        line = (
+            f"{plural(report.total, 'image')} in: {report.added:,} added, "
+            f"{report.updated:,} changed, {report.moved:,} moved, {report.unchanged:,} unchanged"
         )
-    if done.released:
-        shown.append(
-            f"{plural(done.released, 'image')} unparked, to be asked again with other bytes"
-        )
-    return CommandReport(done.document, shown, done.check, after)
+        if report.broken:
+            line += f"; {report.broken:,} broken"
+        output.append(line)
+    if report.released:
+        unparked = plural(report.released, "image")
+        output.append(f"{unparked} unparked, to be asked again with other bytes")
+    return output
 
 
 def add_expert(
@@ -199,30 +303,58 @@ def add_expert(
 
     With --mode priority the call goes before others, at up to twice the price.
 
-    Fields are known by the names that `import` knows; what only looks alike is named with the MAP= that takes it. If
-    Gemini fails, the person is saved untagged and due: the next `run`, `tag` or `batch-submit` asks about them, and
-    `status` shows the outcome.
+    Fields are known by the names that `import` knows; what only looks alike is named with the
+    MAP= that takes it. If Gemini fails, the person is saved untagged and due: the next `run`,
+    `tag` or `batch-submit` asks about them, and `status` shows the outcome.
     """
-    if str(expert) != "-":
-        _check_there(expert, "stored")
-    data = sys.stdin.buffer.read() if str(expert) == "-" else expert.read_bytes()
+    is_stdin = str(expert) == "-"
+    if not is_stdin:
+        _check_readable(expert, "stored")
+    document = sys.stdin.buffer.read() if is_stdin else expert.read_bytes()
+
     with opened("create", task="experts") as ws:
-        added = adding.run(ws, data, name=str(expert), mapping=map_, way=Mode(mode))
-    cells = (added.username, added.name, ", ".join(added.tags) or None, added.findability_score)
-    shown: list[Any] = [TextTable(("username", "name", "tags", "score"), [cells])]
-    if added.parked or added.problem:
-        due = f"({added.problem}) and is due again: `{CommandHint('tag')}`"
-        why = f"and parked: {added.parked}" if added.parked else due
-        shown.append(partial(Terminal().warn, f"{added.username} is saved without tags {why}"))
-    elif added.took_s is not None:
-        shown.append(partial(Terminal().say, f"{added.username} tagged in {added.took_s:.1f} s"))
-    searchable = f"Not searchable until the next build. Next: {CommandHint('index')}"
-    shown.append(
-        searchable
-        if added.tags
-        else f"People without tags cannot be searched. Next: {CommandHint('status')}"
+        added_expert = add_expert_workflow.run(
+            ws,
+            document,
+            name=str(expert),
+            mapping=map_,
+            way=Mode(mode),
+        )
+    return CommandReport(asdict(added_expert), _added_expert_output(added_expert))
+
+
+def _added_expert_output(added_expert: "AddedExpert") -> list[Any]:
+    """Return a table with the person, a function that prints the outcome of the call, and a hint.
+
+    The function prints on standard error; it is left out if no call was made.
+    """
+    cells = (
+        added_expert.username,
+        added_expert.name,
+        ", ".join(added_expert.tags) or None,
+        added_expert.findability_score,
     )
-    return CommandReport(asdict(added), shown)
+    output: list[Any] = [TextTable(("username", "name", "tags", "score"), [cells])]
+
+    username = added_expert.username
+    terminal = Terminal()
+    if added_expert.parked:
+        warning = f"{username} is saved without tags and parked: {added_expert.parked}"
+        output.append(partial(terminal.warn, warning))
+    elif added_expert.problem:
+        warning = (
+            f"{username} is saved without tags ({added_expert.problem}) and is due again: "
+            f"`{CommandHint('tag')}`"
+        )
+        output.append(partial(terminal.warn, warning))
+    elif added_expert.took_s is not None:
+        output.append(partial(terminal.say, f"{username} tagged in {added_expert.took_s:.1f} s"))
+
+    if added_expert.tags:
+        output.append(f"Not searchable until the next build. Next: {CommandHint('index')}")
+    else:
+        output.append(f"People without tags cannot be searched. Next: {CommandHint('status')}")
+    return output
 
 
 def ask(
@@ -235,13 +367,15 @@ def ask(
     ] = "",
     name: Annotated[str, Parameter("Keep the question as tasks/NAME.py.")] = "",
     n: Annotated[
-        int, Parameter("How many rows are asked about.", COUNT)
-    ] = asking.DEFAULT_ROW_COUNT,
+        int,
+        Parameter("How many rows are asked about.", COUNT),
+    ] = ask_workflow.DEFAULT_ROW_COUNT,
     text: TextColumn = "",
     key: KeyColumn = "",
     with_: WithColumns = "",
     refused: Annotated[
-        bool, Parameter("List every row that cannot be asked about, and not three.")
+        bool,
+        Parameter("List every row that cannot be asked about, and not three."),
     ] = False,
     sheet: Sheet = "",
     encoding: Encoding = "",
@@ -250,72 +384,117 @@ def ask(
 ) -> CommandReport:
     """Ask about the first rows of FROM, a table of your own, and say what all of them would cost.
 
-    FROM is a CSV, .xlsx, JSON, JSON lines or Parquet file, or a SELECT on a database. Only the text column is sent,
-    and those of --with; which columns are sent is printed. The columns of key and text are found, unless --key and
-    --text name them; in --with a name that has a comma stands in double quotes. An answer is one text, or has the
-    fields that --fields lists: text, quote, number, int, bool, date, list, or choices.
+    FROM is a CSV, .xlsx, JSON, JSON lines or Parquet file, or a SELECT on a database. Only the
+    text column is sent, and those of --with; which columns are sent is printed. The columns of
+    key and text are found, unless --key and --text name them; in --with a name that has a comma
+    stands in double quotes. An answer is one text, or has the fields that --fields lists: text,
+    quote, number, int, bool, date, list, or choices.
 
-    Nothing is kept but what the calls cost. With --name the question is kept as the file that new-task would write, and
-    the answers are answers of its task; `tag` asks about the other rows. The same command again goes on.
+    Nothing is kept but what the calls cost. With --name the question is kept as the file that
+    new-task would write, and the answers are answers of its task; `tag` asks about the other
+    rows. The same command again goes on.
     """
-    data = read_settings().data
-    reading = ReadOptions(sheet, encoding, header)
+    data_folder = read_settings().data
+    read_options = ReadOptions(sheet, encoding, header)
     choice = ColumnChoice(text, key, with_)
-    wanted = asking.check_question(
-        from_, q, fields=fields, name=name, data=data, reading=reading, source=source, choice=choice
+    question = ask_workflow.check_question(
+        from_,
+        q,
+        fields=fields,
+        name=name,
+        data=data_folder,
+        reading=read_options,
+        source=source,
+        choice=choice,
     )
-    given = {"from": from_, **reading.given, "source": source, "q": q, "fields": fields}
-    given |= {"text": text, "key": key, "with": with_}
-    again = {name: value for name, value in given.items() if value} | {
-        "name": asking.suggest_task_name(from_)
-    }
-    after: CommandHint | None = CommandHint("ask", **again)
+
     with opened("create", task="experts") as ws:
         if name:
-            kept = asking.save_question(ws, wanted, size=n, lists_refused=refused)
+            saved_question = ask_workflow.save_question(ws, question, size=n, lists_refused=refused)
         else:
-            report = asking.run(ws, wanted, size=n, lists_refused=refused)
+            report = ask_workflow.run(ws, question, size=n, lists_refused=refused)
+
     if name:
+        # The first workspace has no session of the new task.
         with opened("write", task=name) as ws:
-            report = asking.ask_saved(ws, kept, size=n)
-            after = status.run(ws).next
-    found = report.answers
-    names = list(
-        dict.fromkeys(
-            [report.draft.guess.key, *report.fields, *(name for one in found for name in one)]
-        )
-    )
-    shown: list[Any] = [
-        TextTable(names, [[shown_value(one.get(name)) for name in names] for one in found])
-    ]
+            report = ask_workflow.ask_saved(ws, saved_question, size=n)
+            next_command: CommandHint | None = status.run(ws).next
+    else:
+        options = {"from": from_, **read_options.given, "source": source, "q": q, "fields": fields}
+        options |= {"text": text, "key": key, "with": with_}
+        given_options = {option: setting for option, setting in options.items() if setting}
+        task_name = ask_workflow.suggest_task_name(from_)
+        next_command = CommandHint("ask", **given_options, name=task_name)
+    return CommandReport(report.document, _ask_output(report), report.tried.check, next_command)
+
+
+def _ask_output(report: "AskReport") -> list[Any]:
+    """Return a table of the answers, the estimate for all rows if any, and the cost of the calls.
+
+    Warnings of the estimate are functions that print on standard error.
+    """
+    answers = report.answers
+    # Answers have problems instead of fields if the row was not answered.
+    columns = dict.fromkeys([report.draft.guess.key, *report.fields])
+    for answer in answers:
+        columns |= dict.fromkeys(answer)
+    rows = [[shown_value(answer.get(column)) for column in columns] for answer in answers]
+    output: list[Any] = [TextTable(list(columns), rows)]
     if report.estimate is not None:
-        shown += _cost_lines(report.estimate, report.rows)
+        output += _estimate_output(report.estimate, report.rows)
+
     stored = "no answer was stored"
     if report.is_kept:
-        stored = f"{report.draft.path} is written, all in it is yours to change, and its answers are kept"
-    shown.append(
-        f"{len(found):,} of {plural(report.rows, 'row')} asked, {format_usd(report.tried.cost)}; {stored}"
-    )
-    return CommandReport(report.document, shown, report.tried.check, after)
+        stored = (
+            f"{report.draft.path} is written, all in it is yours to change, "
+            "and its answers are kept"
+        )
+    row_count = plural(report.rows, "row")
+    cost = format_usd(report.tried.cost)
+    output.append(f"{len(answers):,} of {row_count} asked, {cost}; {stored}")
+    return output
 
 
-def _cost_lines(estimated: "Preflight", rows: int) -> list[Any]:
-    """Return what all rows would cost by each way, by Gemini's model where the local engine answered, and warnings."""
-    priced = estimated.with_key or estimated
-    ways = {
-        name if name == "live" else f"by {name}": way
-        for name, way in priced.ways.items()
-        if not way.absent
+def _estimate_output(estimate: "Preflight", row_count: int) -> list[Any]:
+    """Return a line with the cost of all rows in each available mode, and warnings.
+
+    If the local engine answered, the costs are those of the model that a key would use.
+    """
+    priced_estimate = estimate.with_key or estimate
+    mode_estimates = {
+        mode: mode_estimate
+        for mode, mode_estimate in priced_estimate.ways.items()
+        if not mode_estimate.absent
     }
     costs = ", ".join(
-        f"{way.shown_cost} {name} in {duration_in_words(way.seconds)}" for name, way in ways.items()
+        _mode_cost(mode, mode_estimate) for mode, mode_estimate in mode_estimates.items()
     )
-    line = f"all {plural(rows, 'row')} would cost about {costs}"
-    if estimated.with_key is not None:
-        local = f"all {plural(rows, 'row')} cost nothing here; with a key {priced.model} would cost about {costs}"
-        line = f"{local} (output is guessed; the same command with a key measures it)"
-    warnings = [f"{name}: {warning}" for name, way in ways.items() for warning in way.warnings]
-    return [line, *(partial(Terminal().warn, warning) for warning in warnings)]
+    rows = plural(row_count, "row")
+    if estimate.with_key is None:
+        line = f"all {rows} would cost about {costs}"
+    else:
+        line = (
+            f"all {rows} cost nothing here; with a key {priced_estimate.model} would cost about "
+            f"{costs} (output is guessed; the same command with a key measures it)"
+        )
+
+    output: list[Any] = [line]
+    for mode, mode_estimate in mode_estimates.items():
+        for warning in mode_estimate.warnings:
+            message = f"{_mode_phrase(mode)}: {warning}"
+            output.append(partial(Terminal().warn, message))
+    return output
+
+
+def _mode_phrase(mode: str) -> str:
+    """Return a mode as it follows a cost: "live" or "by batch"."""
+    return mode if mode == "live" else f"by {mode}"
+
+
+def _mode_cost(mode: str, mode_estimate: "ModeEstimate") -> str:
+    """Return the cost and duration of a mode as a phrase."""
+    duration = duration_in_words(mode_estimate.seconds)
+    return f"{mode_estimate.shown_cost} {_mode_phrase(mode)} in {duration}"
 
 
 def new_task(
@@ -324,7 +503,8 @@ def new_task(
     from_: Annotated[
         str,
         Parameter(
-            "The rows to ask about: a CSV, .xlsx, JSON, JSON lines or Parquet file, or a SELECT on a database.",
+            "The rows to ask about: a CSV, .xlsx, JSON, JSON lines or Parquet file, "
+            "or a SELECT on a database.",
             metavar="TEXT",
         ),
     ],
@@ -338,18 +518,27 @@ def new_task(
 ) -> CommandReport:
     """Write `tasks/NAME.py`, which asks about the rows of a table of your own and runs as it is.
 
-    The columns of the key and of the text are guessed by their names and what stands in them, unless --key and --text
-    name them. Only the text is sent, and the columns of --with. What was taken is printed; edit the file where it is
-    wrong. Nothing is overwritten. A workspace is made where there is none.
+    The columns of the key and of the text are guessed by their names and what stands in them,
+    unless --key and --text name them. Only the text is sent, and the columns of --with. What
+    was taken is printed; edit the file where it is wrong. Nothing is overwritten. A workspace
+    is made where there is none.
     """
-    reading = ReadOptions(sheet, encoding, header)
-    choice = ColumnChoice(text, key, with_)
-    new = asking.check_new_task(
-        name, from_, data=read_settings().data, reading=reading, source=source, choice=choice
+    task = ask_workflow.check_new_task(
+        name,
+        from_,
+        data=read_settings().data,
+        reading=ReadOptions(sheet, encoding, header),
+        source=source,
+        choice=ColumnChoice(text, key, with_),
     )
     with opened("create", task="experts") as ws:
-        written = asking.write_task_file(ws, new)
-    said = f"{written.path} is written: the question, the answer and the prompt are yours to change"
+        draft = ask_workflow.write_task_file(ws, task)
+
+    message = (
+        f"{draft.path} is written: the question, the answer and the prompt are yours to change"
+    )
     return CommandReport(
-        written.document, [*written.guess.notes, said], hint=CommandHint("try", task=name)
+        draft.document,
+        [*draft.guess.notes, message],
+        hint=CommandHint("try", task=name),
     )

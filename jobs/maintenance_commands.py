@@ -1,8 +1,14 @@
-"""Keep a workspace: do what is due, copy it, check it, judge its answers, and take out of it what nobody needs."""
+"""Commands that maintain a workspace.
+
+- Run due units of work: `work` and `worker`.
+- Copy the workspace, check it, and clean it up: `backup`, `restore`, `doctor`, `clean`.
+- Delete people, versions and tables: `forget`, `rollback`, `remove-tables`.
+- Judge answers, and list versions and parked rows: `qc`, `versions`, `parked`, `unpark`.
+"""
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -24,30 +30,46 @@ from jobs.options import (
     Passage,
     Version,
 )
-from jobs.output import Terminal, TextTable, log_times, print_fields, print_line, raise_all
+from jobs.output import (
+    Output,
+    Terminal,
+    TextTable,
+    log_times,
+    print_fields,
+    print_line,
+    raise_all,
+)
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import format_usd, plural
+from pipeline.engine.task import TaskLabels
 from pipeline.engine.workspace import WorkspaceSession
-from pipeline.ops import backup as copying
-from pipeline.ops import clean as cleaning
-from pipeline.ops import doctor as checking
-from pipeline.ops import forget as forgetting
-from pipeline.ops import items
-from pipeline.ops import remove_tables as removing
-from pipeline.ops import versions as version_list
+from pipeline.ops import backup as workspace_backup
+from pipeline.ops import clean as file_cleanup
+from pipeline.ops import doctor as workspace_check
+from pipeline.ops import forget as row_erasure
+from pipeline.ops import items as row_items
+from pipeline.ops import remove_tables as table_removal
+from pipeline.ops import versions as answer_versions
 from pipeline.quality import evaluate
+from pipeline.quality.report import QualityReport
 from pipeline.workflows import verify
-from pipeline.workflows import work as units
+from pipeline.workflows import work as work_units
 
-Only = Annotated[
-    str, Parameter(f"Only these units: {', '.join(units.UNIT_NAMES)}.", metavar="UNIT,…")
+UnitNames = Annotated[
+    str,
+    Parameter(f"Only these units: {', '.join(work_units.UNIT_NAMES)}.", metavar="UNIT,…"),
 ]
+VERSION_HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost")
+# Displayed verdicts of a gate: passed, failed, or not judged.
+VERDICTS = {True: "pass", False: "FAIL", None: ""}
 
 
 def work(
-    *, once: Annotated[bool, Parameter("Go through it once, then end.")] = False, only: Only = ""
+    *,
+    once: Annotated[bool, Parameter("Go through it once, then end.")] = False,
+    only: UnitNames = "",
 ) -> CommandReport:
     """Do whatever is due: look, download, ingest, embed, read rows, ask again, prepare, send, build the index.
 
@@ -57,8 +79,9 @@ def work(
     Nothing is spent beyond budgets, and above FINDABLE_CONFIRM_ABOVE nothing is sent without --yes. Without --once it
     goes on until it is stopped.
     """
-    wanted = _units(only)
+    unit_names = _parse_unit_names(only)
     settings = read_settings()
+    # Passes are repeated for ever, so that there is no end at which to print a document.
     if not once and wants_json():
         raise InputError(
             "a document is printed at the end, and this has none",
@@ -66,36 +89,48 @@ def work(
         )
     if not wants_json():
         log_times()
+
     with opened("write", whole=True) as ws:
-        names = [settings.task] if "task" in settings.sources else [one.subject for one in ws.tasks]
-        here = {"workspace": str(ws.data.absolute()), "database": ws.store.shown}
+        task_names = [task.subject for task in ws.tasks]
+        location = {"workspace": str(ws.data.absolute()), "database": ws.store.shown}
+    # Without TASK= the setting has a default, which selects no task here.
+    if "task" in settings.sources:
+        task_names = [settings.task]
+
     if not once:
-        units.run_passes_forever(_opened, names, wanted, _tell)
-    told = units.run_pass(_opened, names, wanted)
-    shown = "; ".join(told.lines) or ("nothing was due" if sys.stdout.isatty() else lambda: None)
-    return CommandReport(here | told.document, shown, lambda: raise_all(told.failures))
+        work_units.run_passes_forever(_open_task, task_names, unit_names, _print_pass)
+    report = work_units.run_pass(_open_task, task_names, unit_names)
+
+    output: Output = "; ".join(report.lines)
+    if not output:
+        # Without a terminal nothing is printed, because cron mails every output.
+        output = "nothing was due" if sys.stdout.isatty() else []
+    return CommandReport(location | report.document, output, partial(raise_all, report.failures))
 
 
 @contextmanager
-def _opened(task: str) -> Iterator[WorkspaceSession]:
-    with opened("write", task=task) as ws:
+def _open_task(task_name: str) -> Iterator[WorkspaceSession]:
+    """Open the workspace for writing with a task in use; `--yes` agrees to any cost."""
+    with opened("write", task=task_name) as ws:
         ws.agreed = math.inf if says_yes() else None
         yield ws
 
 
-def _tell(told: units.WorkReport) -> None:
-    for error in told.failures:
+def _print_pass(report: work_units.WorkReport) -> None:
+    """Print the errors of a pass as warnings, and its results as one line if there are any."""
+    for error in report.failures:
         Terminal().warn(f"{error.message}; {error.hint}")
-    if told.lines:
-        print_line("; ".join(told.lines))
+    if report.lines:
+        print_line("; ".join(report.lines))
 
 
 def worker(
     *,
     concurrency: Annotated[int, Parameter("Jobs at once.", CountParam(1, 64))] = 4,
-    only: Only = "",
+    only: UnitNames = "",
     port: Annotated[
-        int | None, Parameter("Serve /healthz, /readyz, /metrics here.", CountParam(0, 65535))
+        int | None,
+        Parameter("Serve /healthz, /readyz, /metrics here.", CountParam(0, 65535)),
     ] = None,
     host: Annotated[str, Parameter("Address for --port.")] = "127.0.0.1",
     setup: Annotated[bool, Parameter("Make the tables of jobs, then end.")] = False,
@@ -105,30 +140,41 @@ def worker(
     --setup makes the tables of jobs, in a schema of their own in the workspace's database. Jobs are told in JSON lines.
     Within 30 s of SIGTERM it ends, and others go on with what it had. Above CONFIRM_ABOVE it sends only with --yes.
     """
-    from pipeline.workflows import worker as workers
+    from pipeline.workflows import worker as job_worker
 
     if setup:
         with opened("write", whole=True) as ws:
-            made = {"made": workers.create_job_tables(ws)}
-            return CommandReport(
-                made, f"the schema {workers.JOB_SCHEMA} is there", hint=CommandHint("worker")
-            )
-    workers.run_worker(
-        read_settings(),
-        _units(only),
+            document = {"made": job_worker.create_job_tables(ws)}
+        message = f"the schema {job_worker.JOB_SCHEMA} is there"
+        return CommandReport(document, message, hint=CommandHint("worker"))
+
+    settings = read_settings()
+    unit_names = _parse_unit_names(only)
+    listening_socket = None if port is None else bound("worker", host, port)
+    job_worker.run_worker(
+        settings,
+        unit_names,
         concurrency=concurrency,
         agrees=says_yes(),
-        listening=None if port is None else bound("worker", host, port),
+        listening=listening_socket,
     )
     return None
 
 
-def _units(only: str) -> list[str]:
-    wanted = [one.strip() for one in only.split(",") if one.strip()] or list(units.UNIT_NAMES)
-    if unknown := [one for one in wanted if one not in units.UNIT_NAMES]:
-        hint = f"{OptionHint('only')} takes some of {', '.join(units.UNIT_NAMES)}"
-        raise InputError(f"{unknown[0]!r} is no unit; nothing was done", hint=hint)
-    return wanted
+def _parse_unit_names(text: str) -> list[str]:
+    """Split a text at its commas into names of units; a blank text gives all units.
+
+    Raises:
+        InputError: A name is not a unit.
+    """
+    unit_names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown_names = [name for name in unit_names if name not in work_units.UNIT_NAMES]
+    if unknown_names:
+        raise InputError(
+            f"{unknown_names[0]!r} is no unit; nothing was done",
+            hint=f"{OptionHint('only')} takes some of {', '.join(work_units.UNIT_NAMES)}",
+        )
+    return unit_names or list(work_units.UNIT_NAMES)
 
 
 def verify_gemini(ws: WorkspaceSession) -> CommandReport:
@@ -137,11 +183,10 @@ def verify_gemini(ws: WorkspaceSession) -> CommandReport:
     Asks first. It says how late a new batch is listed, for which commands wait from then on, and leaves nothing behind;
     where it was killed, the next run goes on.
     """
-    found = verify.run(ws)
-    said = (
-        f"{format_usd(found['cost'])} spent; all rows were answered. Next: {CommandHint('status')}"
-    )
-    return CommandReport(found, [partial(print_fields, [*found["facts"].items()]), said])
+    document = verify.run(ws)
+    outcome = f"{format_usd(document['cost'])} spent; all rows were answered"
+    print_facts = partial(print_fields, list(document["facts"].items()))
+    return CommandReport(document, [print_facts, f"{outcome}. Next: {CommandHint('status')}"])
 
 
 def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
@@ -150,13 +195,15 @@ def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) ->
     Copies the database, sealed files, reports and embedded vectors, each with its hash, and no other files.
     TO is complete or does not exist. Of a database on PostgreSQL it prints what to type instead.
     """
-    report = copying.run(ws, to)
-    said = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}. Each hash was checked"
-    typed = [
-        "The database is on a server, whose own programs copy it. Type, in this order:",
-        *report.typed,
-    ]
-    return CommandReport(asdict(report), typed if report.typed else said)
+    report = workspace_backup.run(ws, to)
+    if report.typed:
+        introduction = (
+            "The database is on a server, whose own programs copy it. Type, in this order:"
+        )
+        return CommandReport(asdict(report), [introduction, *report.typed])
+
+    files = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}"
+    return CommandReport(asdict(report), f"{files}. Each hash was checked")
 
 
 def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
@@ -165,19 +212,20 @@ def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
     With DATABASE_URL=, an empty PostgreSQL database, every table is copied there and counted: the way out of SQLite.
     Batches that were prepared when the backup was made are looked for at the API before anything is sent again.
     """
-    report = copying.restore(read_settings(), from_)
-    shown = [
-        f"{plural(report.files, 'file')} of {report.made_at} are in {report.path}. Next: {CommandHint('doctor')}"
-    ]
+    report = workspace_backup.restore(read_settings(), from_)
+    output: list[Any] = []
     if report.rows:
-        said = f"{plural(sum(report.rows.values()), 'row')} of {len(report.rows)} tables are in {report.database}"
-        shown.insert(
-            0,
-            f"{said}; tables of other programs, and columns that they added, are in the backup alone",
+        row_count = plural(sum(report.rows.values()), "row")
+        output.append(
+            f"{row_count} of {len(report.rows)} tables are in {report.database}; "
+            "tables of other programs, and columns that they added, are in the backup alone",
         )
     elif report.database:
-        shown.insert(0, f"an earlier run copied all tables to {report.database}")
-    return CommandReport(asdict(report), shown)
+        output.append(f"an earlier run copied all tables to {report.database}")
+
+    files = f"{plural(report.files, 'file')} of {report.made_at} are in {report.path}"
+    output.append(f"{files}. Next: {CommandHint('doctor')}")
+    return CommandReport(asdict(report), output)
 
 
 def forget(
@@ -201,25 +249,42 @@ def forget(
     what is out of its reach.
     """
     if [bool(expert), item is not None, file is not None].count(True) != 1:
-        said = (
-            f"name some: {OptionHint(expert='…')}, {OptionHint(file='…')}, "
-            f"or {OptionHint(task='…')} {OptionHint(item='…')}"
-        )
-        raise InputError(f"{said}; nothing was changed")
-    words = ws.task.words
-    names = [item] if item is not None else forgetting.split_names(ws, expert)
+        people_options = f"{OptionHint(expert='…')}, {OptionHint(file='…')}"
+        row_options = f"{OptionHint(task='…')} {OptionHint(item='…')}"
+        raise InputError(f"name some: {people_options}, or {row_options}; nothing was changed")
+
+    # A name may contain a comma: only the task knows the names in a text.
     if file is not None:
-        names = forgetting.names_in(ws, file)
-    report = forgetting.run(ws, names)
-    lines = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
-    whose = f"{names[0]} is" if len(names) == 1 else f"{len(names):,} {words.many} are"
-    shown = [f"{whose} forgotten: {lines}, {plural(report.vectors, 'vector')}, and every row"]
+        names = row_erasure.names_in(ws, file)
+    elif item is not None:
+        names = [item]
+    else:
+        names = row_erasure.split_names(ws, expert)
+    report = row_erasure.run(ws, names)
+    return CommandReport(asdict(report), _forget_lines(report, names, ws.task.words))
+
+
+def _forget_lines(
+    report: row_erasure.ForgetReport,
+    names: Sequence[str],
+    labels: TaskLabels,
+) -> list[str]:
+    """Return the lines of `forget`: counts of the removed data, and copies out of reach.
+
+    Args:
+        names: The names of the forgotten people or rows; at least one.
+    """
+    subject = f"{names[0]} is" if len(names) == 1 else f"{len(names):,} {labels.many} are"
+    files = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
+    lines = [f"{subject} forgotten: {files}, {plural(report.vectors, 'vector')}, and every row"]
+
     if report.went_on:
-        shown.append("A row was gone before; what was left of it went now")
+        lines.append("A row was gone before; what was left of it went now")
     if report.reports:
-        gone = f"{plural(report.reports, 'file')} of reports that named them went too"
-        shown.append(f"{gone}. Next: {words.step('qc')}")
-    return CommandReport(asdict(report), [*shown, f"Out of reach: {report.out_of_reach}"])
+        removal = f"{plural(report.reports, 'file')} of reports that named them went too"
+        lines.append(f"{removal}. Next: {labels.step('qc')}")
+    lines.append(f"Out of reach: {report.out_of_reach}")
+    return lines
 
 
 def doctor(ws: WorkspaceSession) -> CommandReport:
@@ -228,16 +293,20 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
     Nothing is changed. Exit code 0 if all is well or needs only a notice; 3 or 4 if the key is refused or the backend
     cannot be reached; 5 if the stored data is inconsistent.
     """
-    report = checking.run(ws)
-    shown: list[Any] = [f"{subject}: {said}" for subject, said, _ in report.seen]
-    for name, found in report.findings:
-        line = f"{name}: {found.said}: {found.why}" + (
-            f". To repair it: {found.next}" if found.next else ""
-        )
-        shown.append(partial(Terminal().warn, line) if found.contradiction else line)
+    report = workspace_check.run(ws)
+    output: list[Any] = [f"{subject}: {summary}" for subject, summary, _ in report.seen]
+
+    # A notice is no warning, because it does not change the exit code.
+    for check_name, finding in report.findings:
+        line = f"{check_name}: {finding.said}: {finding.why}"
+        if finding.next:
+            line += f". To repair it: {finding.next}"
+        output.append(partial(Terminal().warn, line) if finding.contradiction else line)
+
     if not report.contradictions:
-        shown.append(f"{plural(report.looked, 'check')} passed: nothing contradicts what is stored")
-    return CommandReport(report.document, shown, report.check)
+        checks = plural(report.looked, "check")
+        output.append(f"{checks} passed: nothing contradicts what is stored")
+    return CommandReport(report.document, output, report.check)
 
 
 def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
@@ -245,11 +314,12 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
 
     People, answers, the accounts of all batches, hashes of the lines of their files, and the index in service stay.
     """
-    report = cleaning.run(ws, dry=dry)
+    report = file_cleanup.run(ws, dry=dry)
     if report.nothing:
-        said = f"nothing to clean: everything unneeded is younger than {report.keep_days:g} days"
-        return CommandReport(asdict(report), said)
-    took = (
+        message = f"nothing to clean: everything unneeded is younger than {report.keep_days:g} days"
+        return CommandReport(asdict(report), message)
+
+    counts = (
         f"{plural(report.files, 'file')} of {plural(len(report.batches), 'batch', 'batches')}",
         f"{report.size:,} bytes",
         plural(len(report.builds), "build"),
@@ -258,16 +328,16 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
         plural(report.locks, "lock file"),
         f"{plural(report.vectors, 'vector')} of texts that no row has",
     )
-    return CommandReport(
-        asdict(report), f"{'would remove' if dry else 'removed'} {', '.join(took)}"
-    )
+    action = "would remove" if dry else "removed"
+    return CommandReport(asdict(report), f"{action} {', '.join(counts)}")
 
 
 def remove_tables(
     ws: WorkspaceSession,
     *,
     give_up: Annotated[
-        bool, Parameter("Also while batches are under way; what they bring is lost.")
+        bool,
+        Parameter("Also while batches are under way; what they bring is lost."),
     ] = False,
 ) -> CommandReport:
     """Remove findable's own tables, views and indexes from the database, after a question.
@@ -275,10 +345,12 @@ def remove_tables(
     All of it goes, or nothing. Tables of another program stay, with every column and value in them, also those that
     answers were written to. People, passages and images go if findable made their table. The workspace's folder stays.
     """
-    removed = removing.run(ws, gives_up_batches=give_up)
-    counts = f"{len(removed.tables)} tables, {len(removed.views)} views and {len(removed.indexes)} indexes"
-    stay = f"; {', '.join(removed.left)} stay as they are" if removed.left else ""
-    return CommandReport(asdict(removed), f"{counts} were removed from {ws.store.shown}{stay}")
+    report = table_removal.run(ws, gives_up_batches=give_up)
+    table_counts = f"{len(report.tables)} tables, {len(report.views)} views"
+    message = f"{table_counts} and {len(report.indexes)} indexes were removed from {ws.store.shown}"
+    if report.left:
+        message += f"; {', '.join(report.left)} stay as they are"
+    return CommandReport(asdict(report), message)
 
 
 def versions(ws: WorkspaceSession) -> CommandReport:
@@ -286,15 +358,16 @@ def versions(ws: WorkspaceSession) -> CommandReport:
 
     Lists experts and passages; with TASK=passages, or your own task, those alone.
     """
-    found = version_list.every_version(ws)
-    headers = ("task", "version", "model", "rows", "items", "first", "last", "cost")
-    rows = [
-        (one.subject, *one.counts._replace(model=one.counts.model or "-"), format_usd(one.paid))
-        for one in found
-    ]
-    return CommandReport(
-        [one.document for one in found], TextTable(headers, rows) if rows else "no versions yet"
-    )
+    summaries = answer_versions.every_version(ws)
+    if not summaries:
+        return CommandReport([], "no versions yet")
+
+    rows = []
+    for summary in summaries:
+        counts = summary.counts._replace(model=summary.counts.model or "-")
+        rows.append((summary.subject, *counts, format_usd(summary.paid)))
+    document = [summary.document for summary in summaries]
+    return CommandReport(document, TextTable(VERSION_HEADERS, rows))
 
 
 def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandReport:
@@ -303,24 +376,37 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
     Asks first. All of it goes, or nothing; other versions and imported answers stay. When nothing is left of what
     the local engine answered, the workspace can use Gemini.
     """
-    settings = replace(read_settings(), backend=None)  # BACKEND=gemini may be set already
+    # BACKEND=gemini may be set already, although the workspace still uses the local engine.
+    settings = replace(read_settings(), backend=None)
     with opened("write", settings=settings) as ws:
-        report = version_list.roll_back(ws, extractor)
-    done = f"{plural(report.rows, 'row')} and {plural(report.answers, 'answer')} of {extractor} taken back"
-    done += f", {plural(report.let_go, 'item')} parked no more" if report.let_go else ""
-    none = f"there are no answers of {extractor}. Next: {CommandHint('versions')}, which lists all"
-    shown = [f"{done}. Next: {report.next}" if report.found else none]
+        report = answer_versions.roll_back(ws, extractor)
+
+    if report.found:
+        counts = f"{plural(report.rows, 'row')} and {plural(report.answers, 'answer')}"
+        message = f"{counts} of {extractor} taken back"
+        if report.let_go:
+            message += f", {plural(report.let_go, 'item')} parked no more"
+        output = [f"{message}. Next: {report.next}"]
+    else:
+        message = f"there are no answers of {extractor}"
+        output = [f"{message}. Next: {CommandHint('versions')}, which lists all"]
     if report.unbound:
-        shown.append(
-            "nothing of the local engine is left: with GEMINI_API_KEY set, this workspace uses Gemini"
+        output.append(
+            "nothing of the local engine is left: "
+            "with GEMINI_API_KEY set, this workspace uses Gemini",
         )
-    counts = {
-        name: getattr(report, name) for name in ("rows", "answers", "attempts", "let_go", "unbound")
+
+    document = {
+        "task": report.subject,
+        "extractor": extractor,
+        "found": [summary.document for summary in report.found],
+        "rows": report.rows,
+        "answers": report.answers,
+        "attempts": report.attempts,
+        "let_go": report.let_go,
+        "unbound": report.unbound,
     }
-    found = [one.document for one in report.found]
-    return CommandReport(
-        {"task": report.subject, "extractor": extractor, "found": found, **counts}, shown
-    )
+    return CommandReport(document, output)
 
 
 def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
@@ -330,41 +416,41 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
     database: treat it as you treat that.
     """
     report = evaluate.write_report(ws, extractor=extractor)
-    words = ws.task.words
-    label = ws.task.label
-    if report is None and extractor is not None:
-        listed = f"`{CommandHint('versions')}` lists whose answers there are"
-        raise InputError(f"there is no answer of {extractor!r}; no report was written", hint=listed)
-    if report is None:
-        said = f"no answers about {words.many} under {label} yet: nothing to measure. Next: {words.step('tag')}"
-        return CommandReport(None, said)
+    if report is not None:
+        message = f"{report.line}; the report is {report.path}"
+        return CommandReport(report.document, [_gate_table(report), message], report.check)
 
-    told = {True: "pass", False: "FAIL", None: ""}
-    cells = [
-        (
-            f"{one.figure.name} {one.shown}",
-            one.why_not or told[one.passed],
-            one.figure.wanted,
-            one.items,
+    # A task without answers is an error only if the user named a version.
+    if extractor is not None:
+        raise InputError(
+            f"there is no answer of {extractor!r}; no report was written",
+            hint=f"`{CommandHint('versions')}` lists whose answers there are",
         )
-        for one in report.gates
-    ]
-    gates = TextTable(("gate", "verdict", "wanted", "items"), cells)
-    return CommandReport(
-        report.document, [gates, f"{report.line}; the report is {report.path}"], report.check
-    )
+    labels = ws.task.words
+    message = f"no answers about {labels.many} under {ws.task.label} yet: nothing to measure"
+    return CommandReport(None, f"{message}. Next: {labels.step('tag')}")
+
+
+def _gate_table(report: QualityReport) -> TextTable:
+    """Return a table of the gates: measured figure, verdict or why there is none, bound, items."""
+    rows = []
+    for gate in report.gates:
+        figure = f"{gate.figure.name} {gate.shown}"
+        verdict = gate.why_not or VERDICTS[gate.passed]
+        rows.append((figure, verdict, gate.figure.wanted, gate.items))
+    return TextTable(("gate", "verdict", "wanted", "items"), rows)
 
 
 def parked(ws: WorkspaceSession) -> CommandReport:
     """List all people who failed for good and are not asked again, with the reason."""
-    rows = items.list_parked(ws.store, ws.task)
-    words = ws.task.words
-    listed = TextTable(
-        (words.one, "reason", "since"), [(row.name, row.reason, row.since) for row in rows]
-    )
-    return CommandReport(
-        [row.__dict__ for row in rows], listed if rows else f"no {words.one} is parked"
-    )
+    parked_rows = row_items.list_parked(ws.store, ws.task)
+    row_noun = ws.task.words.one
+    if not parked_rows:
+        return CommandReport([], f"no {row_noun} is parked")
+
+    document = [row.__dict__ for row in parked_rows]
+    cells = [(row.name, row.reason, row.since) for row in parked_rows]
+    return CommandReport(document, TextTable((row_noun, "reason", "since"), cells))
 
 
 def unpark(
@@ -379,8 +465,15 @@ def unpark(
     One is named by a username, with TASK=passages by the id of a passage, with your own task by a key. Rows whose tags
     another program wrote as text stay as they are.
     """
-    words = ws.task.words
-    ask = CommandHint(f"{words.many}-backfill") if ws.task.needs_pilot else words.step("tag")
-    names = items.unpark_items(ws, name=expert or passage, everyone=all_)
-    freed = f"{plural(len(names), words.one, words.many)} can be asked again. Next: {ask}"
-    return CommandReport({"unparked": names}, freed if names else f"no {words.one} to unpark")
+    labels = ws.task.words
+    names = row_items.unpark_items(ws, name=expert or passage, everyone=all_)
+    document = {"unparked": names}
+    if not names:
+        return CommandReport(document, f"no {labels.one} to unpark")
+
+    # A task with a pilot gate is asked about by commands of its own.
+    tag_command = labels.step("tag")
+    if ws.task.needs_pilot:
+        tag_command = CommandHint(f"{labels.many}-backfill")
+    row_count = plural(len(names), labels.one, labels.many)
+    return CommandReport(document, f"{row_count} can be asked again. Next: {tag_command}")

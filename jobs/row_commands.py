@@ -53,10 +53,10 @@ DEFAULT_PAGE_ROWS = 20
 MAX_MERGE_ROWS = 10
 MAX_DUE_LINES = 5
 # The output of `status --more` fits one page: at most this many lines of open batches, of reasons,
-# and of twins.
+# and of duplicate batches.
 MAX_OPEN_BATCH_LINES = 10
 MAX_REASON_LINES = 20
-MAX_TWIN_LINES = 5
+MAX_DUPLICATE_BATCH_LINES = 5
 # Labels of counts for people. Programs read the keys.
 COUNT_LABELS = {
     "no_bio": "without a bio",
@@ -74,7 +74,8 @@ def items(
     *,
     find: Annotated[tuple[str, ...], Parameter("Words that it holds.", TEXT)] = (),
     state: Annotated[
-        str | None, Parameter("Only those in this state, such as untagged or parked.")
+        str | None,
+        Parameter("Only those in this state, such as untagged or parked."),
     ] = None,
     tag: Tag = "",
     extractor: Annotated[str | None, Parameter("Only what one version answered.", VERSION)] = None,
@@ -84,7 +85,8 @@ def items(
     sort: Annotated[str | None, Parameter("By this column; -COLUMN has the largest first.")] = None,
     fields: Annotated[str, Parameter("Show these columns.", metavar="NAME,…")] = "",
     after: Annotated[
-        str | None, Parameter("Go on behind this id, as the page before says.", TEXT)
+        str | None,
+        Parameter("Go on behind this id, as the page before says.", TEXT),
     ] = None,
     limit: Annotated[int, Parameter("Show at most this many.", COUNT)] = DEFAULT_PAGE_ROWS,
     counts: Annotated[bool, Parameter("Count them by state, tag and version instead.")] = False,
@@ -102,7 +104,12 @@ def items(
     columns = _split_names(fields) or None
     if to is not None:
         export_report = row_items.write_csv(
-            ws, to, row_filter, overwrite=overwrite, sort=sort, fields=columns
+            ws,
+            to,
+            row_filter,
+            overwrite=overwrite,
+            sort=sort,
+            fields=columns,
         )
         message = (
             f"{plural(export_report.count, export_report.word)} written to {export_report.path}"
@@ -112,7 +119,13 @@ def items(
         return _count_rows(ws, row_filter)
 
     page = row_items.page(
-        ws, row_filter, limit=limit, after=after, within_s=None, sort=sort, fields=columns
+        ws,
+        row_filter,
+        limit=limit,
+        after=after,
+        within_s=None,
+        sort=sort,
+        fields=columns,
     )
     if not page.items:
         return CommandReport(page.document, f"no {ws.task.words.one} was found")
@@ -178,11 +191,13 @@ def export(
     ] = None,
     cost: Annotated[bool, Parameter("What each answer took: tokens and USD.")] = False,
     full: Annotated[
-        bool, Parameter("The text of its passage and the context with each concept.")
+        bool,
+        Parameter("The text of its passage and the context with each concept."),
     ] = False,
     gone: Annotated[bool, Parameter("Rows that left their source, too.")] = False,
     raw: Annotated[
-        bool, Parameter("Leave cells of CSV that begin like a formula unchanged.")
+        bool,
+        Parameter("Leave cells of CSV that begin like a formula unchanged."),
     ] = False,
     overwrite: Overwrite = False,
 ) -> CommandReport | None:
@@ -199,6 +214,7 @@ def export(
     written. With --json, standard output gets experts as one JSON list.
     """
     path = None if str(to) == "-" else to
+    # With --json standard output must be one JSON document.
     if path is None and wants_json():
         if format_ not in (None, "json"):
             message = (
@@ -210,7 +226,13 @@ def export(
 
     options = ExportOptions(best, extractor or None, rows or None, cost, full, gone=gone)
     report = row_export.run(
-        ws, path, format_=format_, wanted=options, overwrite=overwrite, raw=raw, write=raw_writer()
+        ws,
+        path,
+        format_=format_,
+        wanted=options,
+        overwrite=overwrite,
+        raw=raw,
+        write=raw_writer(),
     )
 
     if path is None:
@@ -230,17 +252,21 @@ def tags(
     find: Annotated[str, Parameter("Only tags with this in them.")] = "",
     merge: Annotated[str | None, Parameter('"old=new; old=new".', TEXT)] = None,
     undo: Annotated[
-        int | None, Parameter("The merge or edit to undo.", CountParam(1, MAX_NUMBER))
+        int | None,
+        Parameter("The merge or edit to undo.", CountParam(1, MAX_NUMBER)),
     ] = None,
     who: Annotated[str | None, Parameter("Who says so; else the user of the system.", TEXT)] = None,
     expert: Annotated[
-        str | None, Parameter("The tags of this person alone.", TEXT, other_name="--person")
+        str | None,
+        Parameter("The tags of this person alone.", TEXT, other_name="--person"),
     ] = None,
     add: Annotated[
-        str | None, Parameter('Tags that the person gets: "ml; law".', TEXT, metavar="TAGS")
+        str | None,
+        Parameter('Tags that the person gets: "ml; law".', TEXT, metavar="TAGS"),
     ] = None,
     remove: Annotated[
-        str | None, Parameter("Tags that the person loses.", TEXT, metavar="TAGS")
+        str | None,
+        Parameter("Tags that the person loses.", TEXT, metavar="TAGS"),
     ] = None,
 ) -> CommandReport:
     """List the tags of people, with examples, and what was merged.
@@ -249,36 +275,43 @@ def tags(
     --expert the tags of one, and every edit; --add and --remove correct them, as `correct` does, --undo takes back an
     edit by its number.
     """
-    edit = add or remove
-    action_count = sum(action is not None for action in (merge, undo, edit))
-    if action_count > 1 or (edit and not expert) or (merge and expert):
+    tag_edit = add or remove
+    action_count = sum(action is not None for action in (merge, undo, tag_edit))
+    if action_count > 1 or (tag_edit and not expert) or (merge and expert):
         message = (
             f"a merge, an edit of {OptionHint(expert='…')} and an undoing exclude each other; "
             "nothing was changed"
         )
         raise InputError(message)
 
-    if expert is not None and edit:
+    if expert is not None and tag_edit:
         return _edit_tags(ws, expert, add=add or "", remove=remove or "", who=who)
     if expert is not None:
         return correct(ws, expert, undo=undo, who=who)
     if merge is not None:
         rules = expert_tags.parse_merges(merge)
         report = expert_tags.merge_tags(ws.store, rules, who or _system_user(), merged_at=ws.now())
-        return _show_merges(report)
+        return _report_merges(report)
     if undo is not None:
         report = expert_tags.undo_merge(ws.store, undo, who or _system_user(), undone_at=ws.now())
-        return _show_merges(report)
-    return _list_tags(expert_tags.count_tags(ws.store), find, k)
+        return _report_merges(report)
+    return _report_tags(expert_tags.count_tags(ws.store), find, k)
 
 
 def _edit_tags(
-    ws: WorkspaceSession, username: str, *, add: str, remove: str, who: str | None
+    ws: WorkspaceSession,
+    username: str,
+    *,
+    add: str,
+    remove: str,
+    who: str | None,
 ) -> CommandReport:
     """Add and remove tags of one person as a correction of the person's answer."""
     history = corrections.history(ws, username)
     current_tags = history["answer"].get("tags", [])
     edited_tags = expert_tags.apply_tag_edit(username, current_tags, add, remove)
+
+    # The state lets the correction fail if the answer changed after it was read.
     report = corrections.correct(
         ws,
         username,
@@ -289,8 +322,11 @@ def _edit_tags(
     return CommandReport(report, _correction_output(username, report, ws))
 
 
-def _show_merges(report: Document) -> CommandReport:
-    """Return the result of a merge or its undoing, with the merge rules and the changed people."""
+def _report_merges(report: Document) -> CommandReport:
+    """Return the result of a merge or its undoing, with the merge rules and the changed people.
+
+    The output warns about rows that kept their tags because the database refused the change.
+    """
     output: list[Any] = []
     for old_tag, new_tag in report["same"]:
         message = f"{old_tag!r} goes into {new_tag!r} already"
@@ -341,7 +377,11 @@ def correct(
 
 
 def _correction_output(row_name: str, report: Document, ws: WorkspaceSession) -> list[Any]:
-    """Return the stored edit, if there is a new one, then the answer and a table of all edits."""
+    """Return the output of a correction.
+
+    A line says which edit was stored, or that nothing changed, unless edits are only listed. The
+    fields of the answer and a table of all edits follow.
+    """
     output: list[Any] = []
     if "edit" in report:
         message = "there is nothing to change"
@@ -361,13 +401,17 @@ def _correction_output(row_name: str, report: Document, ws: WorkspaceSession) ->
 
 
 def _edit_cells(edit: Mapping[str, Any]) -> tuple[object, ...]:
-    """Return an edit as cells: number, person, time, and changes; lists as +added and -removed."""
+    """Return an edit as cells: number, person, time, and changes.
+
+    Members that a list lost have a minus sign, and members that it got have a plus sign. Other
+    fields have both values. The changes end with the number of the edit that this edit undoes.
+    """
     changes = list[str]()
     for name, (before, after) in edit["changes"].items():
         if isinstance(after, list) and isinstance(before or [], list):
-            members_before = before or []
-            changes += [f"-{shown_value(m)}" for m in members_before if m not in after]
-            changes += [f"+{shown_value(m)}" for m in after if m not in members_before]
+            old_members = before or []
+            changes += [f"-{shown_value(old)}" for old in old_members if old not in after]
+            changes += [f"+{shown_value(new)}" for new in after if new not in old_members]
         else:
             changes.append(f"{name}: {shown_value(before)} → {shown_value(after)}")
 
@@ -383,10 +427,11 @@ def _system_user() -> str:
     return "unknown"
 
 
-def _list_tags(report: Document, search_text: str, max_tags: int) -> CommandReport:
-    """Return the tags that contain a text in any case, and the newest merges.
+def _report_tags(report: Document, search_text: str, max_tags: int) -> CommandReport:
+    """Return the tags that contain a text in any case, and all merges of tags.
 
-    The document has all matching tags. The table has the first `max_tags`.
+    The document has all matching tags and merges. The tables have the first `max_tags` tags and
+    the newest MAX_MERGE_ROWS merges.
     """
     matching_tags = [tag for tag in report["tags"] if search_text.lower() in tag["tag"].lower()]
     tag_rows = [
@@ -418,18 +463,21 @@ def score(ws: WorkspaceSession) -> CommandReport:
     with ws.store.write() as tx:
         changed = ws.task.refresh_derived(tx)
         total = ws.task.table(tx).total(tx)
-    line = f"{plural(total, 'score' if ws.task.derives else 'row')} checked, {changed:,} changed"
-    return CommandReport({"total": total, "changed": changed}, line)
+    noun = "score" if ws.task.derives else "row"
+    message = f"{plural(total, noun)} checked, {changed:,} changed"
+    return CommandReport({"total": total, "changed": changed}, message)
 
 
 def status(
     ws: WorkspaceSession,
     *,
     exact: Annotated[
-        bool, Parameter("Compare the index with all rows, whatever was changed.")
+        bool,
+        Parameter("Compare the index with all rows, whatever was changed."),
     ] = False,
     more: Annotated[
-        bool, Parameter("Batches, estimates, versions, and what is behind it.")
+        bool,
+        Parameter("Batches, estimates, versions, and what is behind it."),
     ] = False,
 ) -> CommandReport:
     """Show where everything stands, and the next command.
@@ -443,7 +491,9 @@ def status(
 
 
 def _status_lines(
-    report: task_status.StatusReport, *, has_details: bool
+    report: task_status.StatusReport,
+    *,
+    has_details: bool,
 ) -> list[tuple[str, object]]:
     """Return the lines of `status` in their order: the name and the text of each."""
     document: dict[str, Any] = report.document
@@ -454,22 +504,19 @@ def _status_lines(
     ]
     lines += _stale_lines(document.get("stale"))
     lines += _first_lines(
-        "under way", report.under_way, MAX_OPEN_BATCH_LINES, list_command=CommandHint("batches")
+        "under way",
+        report.under_way,
+        MAX_OPEN_BATCH_LINES,
+        list_command=CommandHint("batches"),
     )
-    spent = _format_spent(**document["spent"], unpriced=document.get("unpriced", {}))
-    lines.append(("spent", spent))
+    lines.append(("spent", _format_spent(document["spent"], document.get("unpriced", {}))))
     if document["index"] is not None:
         lines.append(("index", _format_index(document["index"], report.entry)))
     if has_details:
         lines += _detail_lines(document)
 
-    for twin in document.get("twins", ())[-MAX_TWIN_LINES:]:
-        twin_state = "cancelled or over"
-        if not twin["is_over"]:
-            twin_state = f"not cancelled yet: `{CommandHint('batch-poll')}` does"
-        batch_names = f"{twin['remote_name']} was a second remote batch of batch {twin['batch']}"
-        lines.append(("twice", f"{batch_names}, {twin_state}"))
-
+    for batch in document.get("twins", ())[-MAX_DUPLICATE_BATCH_LINES:]:
+        lines.append(("twice", _format_duplicate_batch(batch)))
     other_tasks = document["others"]
     if other_tasks:
         status_command = CommandHint("status", task=other_tasks[0])
@@ -481,8 +528,21 @@ def _status_lines(
     return lines
 
 
+def _format_duplicate_batch(batch: Mapping[str, Any]) -> str:
+    """Return the remote name of a duplicate batch, its batch, and whether it still runs."""
+    state = "cancelled or over"
+    if not batch["is_over"]:
+        state = f"not cancelled yet: `{CommandHint('batch-poll')}` does"
+    remote_batch = f"{batch['remote_name']} was a second remote batch of batch {batch['batch']}"
+    return f"{remote_batch}, {state}"
+
+
 def _first_lines(
-    name: str, lines: Sequence[str], max_lines: int, *, list_command: CommandHint
+    name: str,
+    lines: Sequence[str],
+    max_lines: int,
+    *,
+    list_command: CommandHint,
 ) -> list[tuple[str, str]]:
     """Return at most `max_lines` lines under a name.
 
@@ -499,8 +559,10 @@ def _format_failures(failures: Mapping[str, Any]) -> str:
     parts = list[str]()
     reason, row_count = next(iter(failures["reasons"].items()), ("", 0))
     if row_count:
-        share = f", {row_count:,} of them" if row_count < failures["rows"] else ""
-        parts.append(f"{plural(failures['rows'], 'row')}{share}: {reason}")
+        subject = plural(failures["rows"], "row")
+        if row_count < failures["rows"]:
+            subject += f", {row_count:,} of them"
+        parts.append(f"{subject}: {reason}")
 
     gates = failures["gates"]
     if gates:
@@ -511,7 +573,11 @@ def _format_failures(failures: Mapping[str, Any]) -> str:
 
 
 def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the lines of `status --more`: reasons, batches, retries, models, version and pilot."""
+    """Return the lines of `status --more`.
+
+    They are reasons of failures, batches by state, due retries, the models, and for a task with
+    versions also version, pilot and backfill.
+    """
     reasons = _reason_lines(document)
     lines = _first_lines("reason", reasons, MAX_REASON_LINES, list_command=CommandHint("parked"))
 
@@ -523,8 +589,10 @@ def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     for retry in due_retries[-MAX_DUE_LINES:]:
         lines.append(("due", f"{retry['name']} since {retry['since'][:16]}: {retry['reason']}"))
 
-    bound = "" if document["bound"] else " (not bound yet)"
-    lines.append(("model", f"{document['model']}, backend {document['backend']}{bound}"))
+    model = f"{document['model']}, backend {document['backend']}"
+    if not document["bound"]:
+        model += " (not bound yet)"
+    lines.append(("model", model))
     index = document["index"]
     if index and index["count"]:
         lines.append(("embedding", f"{index['model']} {index['dim']} wide, build {index['build']}"))
@@ -537,6 +605,7 @@ def _reason_lines(document: Mapping[str, Any]) -> list[str]:
     """Return a line for each reason of failed rows, and of rows that are set aside, not parked."""
     failure_reasons = document.get("failures", {}).get("reasons", {})
     lines = [f"failed {count:,}: {reason}" for reason, count in failure_reasons.items()]
+    # The reasons of failures include all other parked rows.
     for reason, count in document["parked"].items():
         if parked_label(reason) != "parked":
             lines.append(f"set aside {count:,}: {reason}")
@@ -590,12 +659,17 @@ def _format_counts(document: Mapping[str, Any], subject: str) -> str:
     named_counts += parked_counts.items()
 
     counts = ", ".join(f"{count:,} {labels.get(name, name)}" for name, count in named_counts)
-    missing = f"; {document['gone']:,} gone from the source" if document["gone"] else ""
-    return f"{total:,}: {counts}{missing}"
+    text = f"{total:,}: {counts}"
+    if document["gone"]:
+        text += f"; {document['gone']:,} gone from the source"
+    return text
 
 
 def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
-    """Return how many entries the index has, if it is up to date, and refused texts."""
+    """Return how many entries the index has, if it is up to date, and refused texts.
+
+    An index with a problem shows the problem instead. An index without entries is "none".
+    """
     if "problem" in index:
         return f"broken: {index['problem']}"
     if not index["count"]:
@@ -607,22 +681,20 @@ def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
     return f"{plural(index['count'], entry_noun)}, {state}"
 
 
-def _format_spent(
-    *, actual: float, estimated: float, lost: float, unpriced: Mapping[str, int]
-) -> str:
+def _format_spent(spent: Mapping[str, float], unpriced_requests: Mapping[str, int]) -> str:
     """Return the cost in USD so far: known, expected of running requests, and perhaps lost.
 
     Args:
-        estimated: The estimate for running requests and lost replies.
-        lost: The part of it for lost replies.
-        unpriced: Counts of requests by model that have no price.
+        spent: USD by kind. `actual` is the known cost. `estimated` is the estimate for running
+            requests and lost replies, and `lost` its part for lost replies.
+        unpriced_requests: Counts of requests by model that have no price.
     """
-    under_way = max(0.0, estimated - lost)
-    spent = format_usd(actual) + (
-        f", and about {format_usd(under_way)} under way" if under_way else ""
-    )
-    if lost:
-        spent += f"; about {format_usd(lost)} more may have been spent on lost replies"
-    for model, requests in unpriced.items():
-        spent += f"; the cost of {plural(requests, 'request')} to {model} is unknown"
-    return spent
+    text = format_usd(spent["actual"])
+    running_cost = max(0.0, spent["estimated"] - spent["lost"])
+    if running_cost:
+        text += f", and about {format_usd(running_cost)} under way"
+    if spent["lost"]:
+        text += f"; about {format_usd(spent['lost'])} more may have been spent on lost replies"
+    for model, request_count in unpriced_requests.items():
+        text += f"; the cost of {plural(request_count, 'request')} to {model} is unknown"
+    return text

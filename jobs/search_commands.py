@@ -1,7 +1,10 @@
-"""Build the index, find in it the experts who fit a question, or rows of a task of one's own, and measure that."""
+"""Commands of the search index: build it, search it, and measure its rankings.
+
+The index contains people, or the rows of another task.
+"""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from jobs.options import PATH, TEXT, CommandReport, CountParam, MinScore, Parameter, Tag, Where
-from jobs.output import TextTable, print_marked, print_text
+from jobs.output import Output, TextTable, print_marked, print_text
 from jobs.variables import nearest
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
@@ -27,9 +30,11 @@ if TYPE_CHECKING:
     from pipeline.index.build_reader import Hit
     from pipeline.index.search import SearchReport
 
-INDENT = " " * 5  # of what stands below the name of a hit
-CUT = 120  # characters of a text in a table
-MARK = "**"  # before and behind a word of the question, where nothing is bold
+# Columns before the lines below the heading of a hit.
+HIT_INDENT_WIDTH = 5
+MAX_CELL_CHARS = 120
+# Surrounds matching words if the output has no bold text.
+MATCH_MARK = "**"
 
 
 def index(
@@ -39,7 +44,8 @@ def index(
     worse_ok: Annotated[
         bool,
         Parameter(
-            "Promote it also where judged questions do worse, it holds nothing, or this copy of the database is older."
+            "Promote it also where judged questions do worse, it holds nothing, "
+            "or this copy of the database is older.",
         ),
     ] = False,
 ) -> CommandReport:
@@ -49,34 +55,53 @@ def index(
     searches are not disturbed. With 50 judged questions in DATA/judged, a build that does worse on them than the one
     in service, by more than chance, is not promoted (exit code 6).
     """
+    # The first index of a task marks the task as indexed.
     ws.bring_index()
     report = build.roll_back_index(ws) if rollback else build.run(ws, worse_ok=worse_ok)
-    collection = ws.collection
-    words = ws.task.words
-    for name in report.moved_aside:
-        ws.display.warn(f"a file stood where the index has its links; it is now {name}")
-    count = plural(report.count, collection.word)
+
+    for moved_name in report.moved_aside:
+        ws.display.warn(f"a file stood where the index has its links; it is now {moved_name}")
     if report.refused:
-        with ws.store.read() as tx:
-            names = ws.task.table(tx).names(tx, list(report.refused))
-        shown_names = first_few([names.get(entry_id, entry_id) for entry_id in report.refused])
-        reason = next(iter(report.refused.values()))
-        ws.display.warn(
-            f"{len(report.refused):,} texts are not in the index: {shown_names} ({reason})"
-        )
-    said = f"build {report.number} is in service{' again' * report.rolled_back}: {count}"
+        _warn_refused(ws, report.refused)
+    return CommandReport(asdict(report), _format_index_report(ws, report))
+
+
+def _warn_refused(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
+    """Warn that the embedding model refused texts, with the first rows and the first reason.
+
+    Args:
+        refusals: The reasons by row id; at least one.
+    """
+    with ws.store.read() as tx:
+        names_by_id = ws.task.table(tx).names(tx, list(refusals))
+    row_names = first_few([names_by_id.get(row_id, row_id) for row_id in refusals])
+    first_reason = next(iter(refusals.values()))
+    ws.display.warn(f"{len(refusals):,} texts are not in the index: {row_names} ({first_reason})")
+
+
+def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str:
+    """Return the message of `index`: the build in service, its counts, and the next command.
+
+    The counts are entries, embedded and cached texts, and rows without an entry by state. An empty
+    build was deleted and has no counts. After a rollback only the entries are counted.
+    """
     if not report.count:
-        said = f"nothing is to be found: build {report.number} was taken away"
-    elif not report.rolled_back:
-        said += f", {report.embedded:,} embedded, {report.cached:,} cached"
-        if report.left_out:
-            why = ", ".join(
-                f"{held:,} {name.replace('_', ' ')}" for name, held in report.left_out.items()
-            )
-            said += f", of {plural(report.out_of, words.one, words.many)} ({why})"
-        said += ". "
-        said += f"Next: {words.step('search', q=collection.question)}"
-    return CommandReport(asdict(report), said)
+        return f"nothing is to be found: build {report.number} was taken away"
+
+    entry_count = plural(report.count, ws.collection.word)
+    if report.rolled_back:
+        return f"build {report.number} is in service again: {entry_count}"
+
+    labels = ws.task.words
+    message = f"build {report.number} is in service: {entry_count}"
+    message += f", {report.embedded:,} embedded, {report.cached:,} cached"
+    if report.left_out:
+        omissions = ", ".join(
+            f"{row_count:,} {state.replace('_', ' ')}"
+            for state, row_count in report.left_out.items()
+        )
+        message += f", of {plural(report.out_of, labels.one, labels.many)} ({omissions})"
+    return f"{message}. Next: {labels.step('search', q=ws.collection.question)}"
 
 
 def measure(
@@ -92,21 +117,23 @@ def measure(
     the names queries.jsonl and qrels.tsv, are what each new build is held to before it is promoted.
     """
     rows = evaluate.run(ws, queries, qrels)
+    cells = [_measure_cells(row) for row in rows]
+    headers = ("system", "type", "queries", *MEASURES, "weak")
+    return CommandReport(rows, TextTable(headers, cells))
 
-    told = "{:.3f} [{:.3f}, {:.3f}]".format
-    cells = [
-        (
-            *(
-                row["system"],
-                row["type"],
-                row["queries"],
-                *(told(*row["figures"][name]) for name in MEASURES),
-            ),
-            "" if row["weak"] is None else f"{row['weak']:.1%}",
-        )
-        for row in rows
-    ]
-    return CommandReport(rows, TextTable(("system", "type", "queries", *MEASURES, "weak"), cells))
+
+def _measure_cells(row: Mapping[str, Any]) -> list[object]:
+    """Return a row of the table of `measure`: each measure with its 95 % interval.
+
+    The last cell is the share of weak queries, or empty if the system marks no weak hits.
+    """
+    cells: list[object] = [row["system"], row["type"], row["queries"]]
+    for measure_name in MEASURES:
+        mean, low, high = row["figures"][measure_name]
+        cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
+    # Only the search of findable marks weak hits; the fixed BM25 does not.
+    cells.append("" if row["weak"] is None else f"{row['weak']:.1%}")
+    return cells
 
 
 def search(
@@ -118,7 +145,7 @@ def search(
         Any,
         Parameter(
             "By what: words (BM25), vectors (meaning), or both.",
-            click.Choice([str(one) for one in RankMode]),
+            click.Choice([str(rank_mode) for rank_mode in RankMode]),
         ),
     ] = str(RankMode.HYBRID),
     tag: Tag = "",
@@ -130,6 +157,7 @@ def search(
 
     A phrase between quotation marks must stand in the text; an entry with a word behind a hyphen (-word) is left out.
     """
+    # The other commands of this module start faster without the modules of the search.
     from pipeline.index.search import SearchSession, make_search_options
 
     if q and like:
@@ -142,65 +170,108 @@ def search(
             "there is no question",
             hint=f"`{ws.task.words.step('search', q='who knows water law')}`",
         )
+
     options = make_search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
-    with SearchSession(ws) as opened:
-        report = opened.ask_like(like, options) if like else opened.ask(q, options)
-        words = opened.words
-        hits = report.hits
-        collection = opened.collection
-        for line in _told(report, words):
-            ws.display.warn(line)
-        document = [hit_to_document(collection, hit) for hit in hits]
-        absent = [] if hits else [one for one in options.tags if not opened.has_tag(one)]
-    known = (items.counts(ws).tags or {}) if absent else {}
-    for name in absent:
-        meant = nearest(name, known)
-        ws.display.warn(
-            f"nothing in the index has the tag {name!r}"
-            + (f"; did you mean {meant}?" if meant else "")
-        )
-    if not hits:
-        return CommandReport(document, f"no {collection.word} was found")
-    if sys.stdout.isatty():
-        return CommandReport(document, [partial(_show, collection, hit) for hit in hits])
-    rows = [
-        (
-            *(_cell(found[name]) for name in collection.columns.values()),
-            *(
-                hit.why,
-                MARK.join(hit.snippet.pieces) if hit.snippet else "",
-            ),  # every second piece is marked
-        )
-        for hit, found in zip(hits, document, strict=True)
-    ]
-    return CommandReport(document, TextTable((*collection.columns, "why", "matched"), rows))
+    unindexed_tags = []
+    with SearchSession(ws) as session:
+        report = session.ask_like(like, options) if like else session.ask(q, options)
+        for warning in _search_warnings(report, session.words):
+            ws.display.warn(warning)
+
+        collection = session.collection
+        documents = [hit_to_document(collection, hit) for hit in report.hits]
+        # The session answers questions about tags only while the build is open.
+        if not report.hits:
+            unindexed_tags = [
+                tag_name for tag_name in options.tags if not session.has_tag(tag_name)
+            ]
+
+    if unindexed_tags:
+        _warn_unindexed_tags(ws, unindexed_tags)
+    return CommandReport(documents, _search_output(collection, report.hits, documents))
 
 
-def _told(report: "SearchReport", words: "TaskLabels") -> Iterator[str]:
+def _search_warnings(report: "SearchReport", labels: "TaskLabels") -> Iterator[str]:
+    """Yield the warnings of a search.
+
+    The index is behind the database, rows without tags match, no entry has a phrase, or all hits
+    are weak.
+    """
     if report.behind:
-        behind = plural(report.behind, words.one, words.many)
-        yield f"the index is behind the database by {behind}: `{words.step('index')}`"
+        row_count = plural(report.behind, labels.one, labels.many)
+        yield f"the index is behind the database by {row_count}: `{labels.step('index')}`"
+
     if report.left_out:
-        found = plural(report.left_out, words.one, words.many)
-        taken = f"`{words.step('index')}` with {OptionHint(index_untagged=1)} takes them in"
-        yield f"left out: {found} with words of this question and without a tag; {taken}"
+        row_count = plural(report.left_out, labels.one, labels.many)
+        index_command = f"`{labels.step('index')}` with {OptionHint(index_untagged=1)}"
+        matching_rows = f"{row_count} with words of this question and without a tag"
+        yield f"left out: {matching_rows}; {index_command} takes them in"
+
     if report.lacking:
-        yield f"no entry that passes has {' and '.join(map(repr, report.lacking))}; closest results without it:"
+        phrases = " and ".join(map(repr, report.lacking))
+        yield f"no entry that passes has {phrases}; closest results without it:"
     elif report.is_weak:
         yield "no good match; closest results:"
 
 
-def _show(collection: "IndexedTask", hit: "Hit") -> None:
-    """Print one hit on a terminal: what it is, the sentence with its words in bold, the tags that match, and why."""
-    name, beside = format_hit_heading(collection, hit)
-    print_marked(f"{hit.rank:>3}  ", _cell(name), f"  {_cell(', '.join(beside))}" if beside else "")
+def _warn_unindexed_tags(ws: WorkspaceSession, tag_names: Sequence[str]) -> None:
+    """Warn about tags that the index lacks, each with the most similar tag of the database."""
+    tag_counts = items.counts(ws).tags or {}
+    for tag_name in tag_names:
+        message = f"nothing in the index has the tag {tag_name!r}"
+        similar_tag = nearest(tag_name, tag_counts)
+        if similar_tag:
+            message += f"; did you mean {similar_tag}?"
+        ws.display.warn(message)
+
+
+def _search_output(
+    collection: "IndexedTask",
+    hits: Sequence["Hit"],
+    documents: Sequence[Mapping[str, Any]],
+) -> Output:
+    """Return the hits as text: drawn on a terminal, as a table in a pipe.
+
+    Args:
+        documents: The JSON documents of the hits, in the same order.
+    """
+    if not hits:
+        return f"no {collection.word} was found"
+    if sys.stdout.isatty():
+        return [partial(_print_hit, collection, hit) for hit in hits]
+
+    rows = []
+    for hit, document in zip(hits, documents, strict=True):
+        cells = [_format_cell(document[member]) for member in collection.columns.values()]
+        # Every second piece of a snippet matches the question.
+        marked_snippet = MATCH_MARK.join(hit.snippet.pieces) if hit.snippet else ""
+        rows.append([*cells, hit.why, marked_snippet])
+    return TextTable((*collection.columns, "why", "matched"), rows)
+
+
+def _print_hit(collection: "IndexedTask", hit: "Hit") -> None:
+    """Print one hit on a terminal.
+
+    The heading has its rank, name and details. Lines below it show the best sentence with matching
+    words in bold, the matching tags, and why the entry was returned, unless these are empty.
+    """
+    name, details = format_hit_heading(collection, hit)
+    details_text = f"  {_format_cell(', '.join(details))}" if details else ""
+    print_marked(f"{hit.rank:>3}  ", _format_cell(name), details_text)
+
     if hit.snippet is not None and hit.snippet.text:
-        print_marked(*hit.snippet.pieces, indent=len(INDENT))
-    for line in (f"tags: {', '.join(hit.tags)}" if hit.tags else "", hit.why):
-        if line:
-            print_text(line, indent=INDENT)
+        print_marked(*hit.snippet.pieces, indent=HIT_INDENT_WIDTH)
+    indent = " " * HIT_INDENT_WIDTH
+    if hit.tags:
+        print_text(f"tags: {', '.join(hit.tags)}", indent=indent)
+    if hit.why:
+        print_text(hit.why, indent=indent)
 
 
-def _cell(value: Any) -> str:
-    text = " ".join((", ".join(value) if isinstance(value, list) else str(value)).split())
-    return text if len(text) <= CUT else f"{text[:CUT].rstrip()} …"
+def _format_cell(value: Any) -> str:
+    """Return a value as one line of at most MAX_CELL_CHARS, with single blanks between words."""
+    text = ", ".join(value) if isinstance(value, list) else str(value)
+    line = " ".join(text.split())
+    if len(line) <= MAX_CELL_CHARS:
+        return line
+    return f"{line[:MAX_CELL_CHARS].rstrip()} …"

@@ -1,4 +1,4 @@
-"""Serve the page, or Gemini's protocol from the local engine to any client."""
+"""Commands that serve the page of a workspace, and the local engine with Gemini's protocol."""
 
 import os
 import webbrowser
@@ -30,24 +30,27 @@ def web(
     In a folder that is new or empty it makes a workspace, for a file to be imported on the page. It is served on this
     machine alone; FINDABLE_WEB_TOKEN is the token in the place of a new one each time, for a proxy that adds it.
     """
+    # Web frameworks load slowly, and only this command needs them.
     from web import serve
 
-    def ready(address: str) -> None:
+    terminal = Terminal()
+
+    def announce(address: str) -> None:
+        """Print the address, and open a browser there unless the command line forbids it."""
         print_line(address)
-        Terminal().say("the page is served on this machine alone; Ctrl-C ends it")
+        terminal.say("the page is served on this machine alone; Ctrl-C ends it")
         if not no_open:
             webbrowser.open(address)
 
     settings = read_settings()
-    display = Terminal()
-    listening = bound("web", serve.LOOPBACK, port)
+    listening_socket = bound("web", serve.LOOPBACK, port)
     serve.serve_page(
         settings,
-        listening,
-        on_ready=ready,
+        listening_socket,
+        on_ready=announce,
         readonly=readonly,
         token=web_token,
-        display=display,
+        display=terminal,
         acts=acts(),
     )
 
@@ -57,13 +60,16 @@ def emulator(
     port: Port = 8080,
     host: Annotated[str, Parameter("Address to bind to.")] = "127.0.0.1",
     rpm: Annotated[
-        int | None, Parameter("Requests a minute, per model.", CountParam(min=0))
+        int | None,
+        Parameter("Requests a minute, per model.", CountParam(min=0)),
     ] = None,
     tpm: Annotated[
-        int | None, Parameter("Input tokens a minute, likewise.", CountParam(min=0))
+        int | None,
+        Parameter("Input tokens a minute, likewise.", CountParam(min=0)),
     ] = None,
     rpd: Annotated[
-        int | None, Parameter("Requests a Pacific day, likewise.", CountParam(min=0))
+        int | None,
+        Parameter("Requests a Pacific day, likewise.", CountParam(min=0)),
     ] = None,
 ) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
@@ -73,28 +79,32 @@ def emulator(
     """
     from emulator.server import serve
 
-    data = read_settings().data
-    check_links(data)
-    make_directory(data)
-    limits = {
-        name: one for name, one in (("rpm", rpm), ("tpm", tpm), ("rpd", rpd)) if one is not None
-    }
+    workspace_folder = read_settings().data
+    check_links(workspace_folder)
+    make_directory(workspace_folder)
+
+    # The local engine has a default for each limit that was not typed.
+    limits = {"rpm": rpm, "tpm": tpm, "rpd": rpd}
+    typed_limits = {name: limit for name, limit in limits.items() if limit is not None}
     serve(
-        data / "emulator",
+        workspace_folder / "emulator",
         bound("emulator", host, port),
-        limits=limits,
+        limits=typed_limits,
         log=print_request,
-        on_ready=_say_where,
+        on_ready=_print_client_setup,
     )
 
 
-def _say_where(url: str) -> None:
+def _print_client_setup(url: str) -> None:
+    """Print the address of the local engine, and commands that use it from another terminal."""
     terminal = Terminal()
     terminal.say(f"the local engine serves Gemini's protocol at {url} (Ctrl-C ends it)")
-    reached = f"GOOGLE_GEMINI_BASE_URL={url} FINDABLE_TRUST={url} GEMINI_API_KEY=any"
-    terminal.say(f"in another terminal: export {reached}")
-    place = "data/rehearsal"
-    terminal.hint(
-        f"{CommandHint('import', experts=os.path.relpath(SAMPLE / 'experts.csv'), data=place)} "
-        f"&& {CommandHint('tag', data=place)}"
-    )
+    variables = f"GOOGLE_GEMINI_BASE_URL={url} FINDABLE_TRUST={url} GEMINI_API_KEY=any"
+    terminal.say(f"in another terminal: export {variables}")
+
+    # A workspace of its own keeps rehearsals out of the user's workspace.
+    rehearsal_folder = "data/rehearsal"
+    sample_file = os.path.relpath(SAMPLE / "experts.csv")
+    import_command = CommandHint("import", experts=sample_file, data=rehearsal_folder)
+    tag_command = CommandHint("tag", data=rehearsal_folder)
+    terminal.hint(f"{import_command} && {tag_command}")

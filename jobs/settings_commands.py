@@ -1,5 +1,6 @@
-"""List what the models cost, and the settings."""
+"""Commands that print the prices and limits of models, and the settings."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
@@ -10,7 +11,8 @@ from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import format_with_unit, settings_rows
 
-UNITS = (("M", 1_000_000), ("k", 1_000))
+# Suffixes of large numbers, largest first, and their factors.
+UNIT_FACTORS = (("M", 1_000_000), ("k", 1_000))
 
 
 def prices() -> CommandReport:
@@ -20,58 +22,71 @@ def prices() -> CommandReport:
     prompt tokens in batches that wait, in FINDABLE_TIER; FINDABLE_RPM, FINDABLE_TPM and FINDABLE_RPD override the first
     three.
     """
-    from pipeline.batch import report  # with the database, which `settings` needs not
+    # The import of the database packages takes long, and `settings` does not need them.
+    from pipeline.batch import report
 
-    rows = report.list_prices(read_settings(), day=datetime.now(UTC).date())
+    price_rows = report.list_prices(read_settings(), day=datetime.now(UTC).date())
+    document = [price_row | {"unit": "USD per 1M tokens"} for price_row in price_rows]
+
     headers = ("model", "use", "live", "batch", "RPM", "TPM", "RPD", "enqueued", "until")
-    document = [row | {"unit": "USD per 1M tokens"} for row in rows]
-    explained = (
-        "live, batch: USD per 1M tokens in/out; RPM, RPD: requests a minute, a day; TPM: tokens a minute",
+    output: list[Any] = [TextTable(headers, [_price_cells(row) for row in price_rows])]
+    units = "live, batch: USD per 1M tokens in/out"
+    periods = "RPM, RPD: requests a minute, a day; TPM: tokens a minute"
+    notes = (
+        f"{units}; {periods}",
         f"where each price is from: `{CommandHint('prices', json=True)}`",
     )
-    notes = [partial(Terminal().say, line) for line in explained]
-    return CommandReport(document, [TextTable(headers, [_priced(row) for row in rows]), *notes])
+    output += [partial(Terminal().say, note) for note in notes]
+    return CommandReport(document, output)
 
 
-def _priced(row: dict[str, Any]) -> tuple[object, ...]:
-    limits = row["limits"]
-    amounts = [f"{row[way]['in']:g}/{row[way]['out']:g}" for way in ("live", "batch")]
-    figures = [_compact(limits[name]) or "none" for name in ("rpm", "tpm", "rpd")]
-    return (
-        row["model"],
-        row["use"],
-        *amounts,
-        *figures,
-        _compact(limits["enqueued_tokens"]),
-        row["shutdown"],
-    )
+def _price_cells(price_row: Mapping[str, Any]) -> list[object]:
+    """Return the cells of a model: use, USD per 1M tokens in/out, limits, and its last day."""
+    cells: list[object] = [price_row["model"], price_row["use"]]
+    for mode in ("live", "batch"):
+        prices_by_direction = price_row[mode]
+        cells.append(f"{prices_by_direction['in']:g}/{prices_by_direction['out']:g}")
+
+    limits = price_row["limits"]
+    cells += [_format_compact(limits[name]) or "none" for name in ("rpm", "tpm", "rpd")]
+    cells.append(_format_compact(limits["enqueued_tokens"]))
+    cells.append(price_row["shutdown"])
+    return cells
 
 
-def _compact(number: int | None) -> str | None:
-    """Return a number in few characters: 10M, 150k."""
+def _format_compact(number: int | None) -> str | None:
+    """Return a number in few characters, such as 10M or 150k; None stays None."""
     if number is None:
         return None
-    unit, size = next((one for one in UNITS if number >= one[1]), ("", 1))
-    return f"{number / size:g}{unit}"
+    for suffix, factor in UNIT_FACTORS:
+        if number >= factor:
+            return f"{number / factor:g}{suffix}"
+    return f"{number:g}"
 
 
 def settings(
-    *, all_: Annotated[bool, Parameter("Those with their default value, too.")] = False
+    *,
+    all_: Annotated[bool, Parameter("Those with their default value, too.")] = False,
 ) -> CommandReport:
     """Print every setting that was changed, its value, and where it came from; keys are masked.
 
     --json prints all of them.
     """
-    found = settings_rows(read_settings())
-    shown = [one for one in found if all_ or one.source != "default"]
+    all_rows = settings_rows(read_settings())
+    listed_rows = [row for row in all_rows if all_ or row.source != "default"]
 
-    cells = [
-        (one.name, format_with_unit(one.value, one.unit), one.source, one.help) for one in shown
-    ]
-    listed: list[Any] = (
-        [TextTable(("setting", "value", "from", "what it is"), cells)] if shown else []
-    )
-    if left := len(found) - len(shown):
-        said = f"{left} {'others ' if shown else ''}have their defaults: `{CommandHint('settings', all=True)}`"
-        listed.append(partial(Terminal().say, said))
-    return CommandReport([one._asdict() for one in found], listed)
+    output: list[Any] = []
+    if listed_rows:
+        cells = [
+            (row.name, format_with_unit(row.value, row.unit), row.source, row.help)
+            for row in listed_rows
+        ]
+        output.append(TextTable(("setting", "value", "from", "what it is"), cells))
+
+    default_count = len(all_rows) - len(listed_rows)
+    if default_count:
+        subject = f"{default_count} others" if listed_rows else str(default_count)
+        command = CommandHint("settings", all=True)
+        message = f"{subject} have their defaults: `{command}`"
+        output.append(partial(Terminal().say, message))
+    return CommandReport([row._asdict() for row in all_rows], output)

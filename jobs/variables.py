@@ -1,16 +1,23 @@
-"""The variables of make and the options of `findable`: which were given, which are known, how steps are written back.
+"""Variables of make and options of `findable`: check them, read settings, and set the form of hints.
 
-A variable that no command knows is refused: a mistyped LIMIT= would ask about all people. Known are the settings, the
-options of the commands, and what the Makefile and the tests use. On make's command line a variable must be one of a
-target there; in the environment and in `.env`, which are for all commands, one of any.
+An unknown variable is refused, because a mistyped LIMIT= would ask about all people. These are
+known:
+
+- the settings,
+- the options of the commands,
+- the variables of the Makefile and of the tests.
+
+A variable on make's command line must belong to one of the targets there. A variable in the
+environment or in `.env` may belong to any command.
 """
 
 import difflib
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -20,18 +27,35 @@ from pipeline.core.command_hint import CommandForm, set_command_form
 from pipeline.core.errors import InputError
 from pipeline.core.settings import PREFIX, VARIABLES, Settings, load_settings, read_dotenv
 
-GIVEN = (
-    "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
+# The Makefile sets this variable to its goals, a colon, and the variables of its command line.
+GIVEN = "FINDABLE_GIVEN"
+# Settings that are options of every command. Keys are left out: a list of processes would show
+# them to all users of the machine.
+OPTION_SETTINGS = tuple(
+    name for name, variables in VARIABLES.items() if variables == (f"{PREFIX}{name.upper()}",)
 )
-# Settings that a command line takes: those with a name of ours; a key would be seen by all who list processes.
-SETTINGS = tuple(name for name, names in VARIABLES.items() if names == (f"{PREFIX}{name.upper()}",))
-# Where a context keeps the options that all commands have.
-KEPT = {name: f"findable_{name}" for name in (*SETTINGS, "json", "yes")}
-# of the Makefile itself, and of the targets for developers
-OF_MAKE = frozenset(
-    {"PYTHON", "VENV", "EXTRAS", "SHELL", "MAKEFLAGS", "ALL", "DEBUG", "CI", "JSON", "YES", "HELP"}
+# The keys under which click's context stores the options that all commands have.
+CONTEXT_KEYS = {name: f"findable_{name}" for name in (*OPTION_SETTINGS, "json", "yes")}
+# Settings that select the workspace.
+WORKSPACE_SETTINGS = ("data", "database_url")
+
+MAKEFILE_VARIABLES = frozenset(
+    {
+        "PYTHON",
+        "VENV",
+        "EXTRAS",
+        "SHELL",
+        "MAKEFLAGS",
+        "ALL",
+        "DEBUG",
+        "CI",
+        "JSON",
+        "YES",
+        "HELP",
+    },
 )
-OF_DEVELOPERS = frozenset(
+# Variables of the targets for developers.
+DEVELOPER_VARIABLES = frozenset(
     {
         "GIVEN",
         "ROUNDS",
@@ -45,158 +69,218 @@ OF_DEVELOPERS = frozenset(
         "KILLS",
         "PART",
         "NAMES",
-    }
+    },
 )
-TESTS = "TEST_"  # what begins so is of the tests
-# what stands in the environment without our prefix counts after make, but for what may be another project's there
-SHARED = frozenset(
+TEST_VARIABLE_PREFIX = "TEST_"
+# After make, a variable of the environment may lack our prefix, except for these names: another
+# program may use them for something else.
+AMBIGUOUS_NAMES = frozenset(
     {
-        *(
-            "DATABASE_URL",
-            "VERSION",
-            "DEBUG",
-            "MAP",
-            "FIND",
-            "STATE",
-            "AFTER",
-            "NAME",
-            "ITEM",
-            "RAW",
-            "A",
-            "B",
-            "N",
-        ),
-        *(
-            "ROWS",
-            "COST",
-            "RANK",
-            "TAG",
-            "SORT",
-            "FIELDS",
-            "COUNTS",
-            "FORMAT",
-            "WHERE",
-            "LIKE",
-            "ADD",
-            "REMOVE",
-        ),
-        *(
-            "READONLY",
-            "HOST",
-            "SHEET",
-            "ENCODING",
-            "HEADER",
-            "SOURCE",
-            "OVERWRITE",
-            "MORE",
-            "K",
-            "Q",
-        ),
-        *("TEXT", "KEY", "WITH", "FILE"),
-    }
+        "DATABASE_URL",
+        "VERSION",
+        "DEBUG",
+        "MAP",
+        "FIND",
+        "STATE",
+        "AFTER",
+        "NAME",
+        "ITEM",
+        "RAW",
+        "A",
+        "B",
+        "N",
+        "ROWS",
+        "COST",
+        "RANK",
+        "TAG",
+        "SORT",
+        "FIELDS",
+        "COUNTS",
+        "FORMAT",
+        "WHERE",
+        "LIKE",
+        "ADD",
+        "REMOVE",
+        "READONLY",
+        "HOST",
+        "SHEET",
+        "ENCODING",
+        "HEADER",
+        "SOURCE",
+        "OVERWRITE",
+        "MORE",
+        "K",
+        "Q",
+        "TEXT",
+        "KEY",
+        "WITH",
+        "FILE",
+    },
 )
 
 
-def begin_form(command: str) -> None:
-    """Write steps from here on as this command was typed, the places repeated that were given on its line."""
+def set_hint_form(command_name: str) -> None:
+    """Set the form of hints for the next commands to the form in which this command was typed.
+
+    Hints repeat the settings that select the workspace if they were typed on the command line.
+    Passwords in them are masked.
+
+    Args:
+        command_name: The running command, or an empty text if Python runs no command.
+    """
     from pipeline.core.redact import mask_password
 
-    given = os.environ.get(GIVEN, "").partition(":")[2].split()
-    places = {
-        name.lower(): os.environ.get(PREFIX + name)
-        for name in ("DATA", "DATABASE_URL")
-        if name in given
-    }
-    places |= {name: value for name in ("data", "database_url") if (value := given_option(name))}
+    workspace_settings = {}
+    for name in WORKSPACE_SETTINGS:
+        text = read_setting_option(name)
+        if not text and is_on_make_command_line(name.upper()):
+            text = os.environ.get(PREFIX + name.upper())
+        if text:
+            workspace_settings[name] = mask_password(text)
+
     form = CommandForm(
-        "" if GIVEN in os.environ else program(),
-        {name: mask_password(value) for name, value in places.items() if value},
-        {name: entry.arguments for name, entry in EVERY.items()},
-        VARIABLES.keys(),
-        command,
+        program="" if GIVEN in os.environ else find_program(),
+        places=workspace_settings,
+        arguments={name: entry.arguments for name, entry in EVERY.items()},
+        settings=VARIABLES.keys(),
+        command=command_name,
     )
     set_command_form(form)
 
 
-def program() -> str:
-    """Return what runs a command here: `findable` where it is on the PATH, else how this process was begun."""
-    begun = Path(sys.argv[0])
-    if shutil.which("findable") or begun.name not in {"findable", "__main__.py"}:
+def find_program() -> str:
+    """Return the words that run a command here.
+
+    They are `findable` if it is on the PATH. Otherwise they name the program that started this
+    process: the script, or Python with `-m jobs`.
+    """
+    script = Path(sys.argv[0])
+    if shutil.which("findable") or script.name not in {"findable", "__main__.py"}:
         return "findable"
-    begun = begun if begun.name == "findable" else Path(sys.executable)
-    shown = os.path.relpath(begun) if begun.is_relative_to(Path.cwd()) else str(begun)
-    return shown if begun.name == "findable" else f"{shown} -m jobs"
+
+    if script.name == "findable":
+        return _shorten_path(script)
+    return f"{_shorten_path(Path(sys.executable))} -m jobs"
 
 
-def typed_variable(name: str) -> bool:
-    """Return whether a variable stands on make's command line."""
-    return name in os.environ.get(GIVEN, "").partition(":")[2].split()
+def _shorten_path(path: Path) -> str:
+    """Return a path relative to the current folder if it is below this folder."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def given_option(name: str) -> str | None:
-    """Return the value of an option that is a setting, if it was given."""
+def _split_make_command_line(environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Return the goals and the names of the variables on make's command line; empty without make."""
+    goals, _, variables = environ.get(GIVEN, "").partition(":")
+    return goals.split(), variables.split()
+
+
+def is_on_make_command_line(name: str) -> bool:
+    """Return whether a variable was typed on make's command line."""
+    _, variables = _split_make_command_line(os.environ)
+    return name in variables
+
+
+def read_setting_option(name: str) -> str | None:
+    """Return the text of a setting's option on the command line, or None if it was not typed."""
     context = click.get_current_context(silent=True)
-    return context.find_root().meta.get(KEPT[name]) if context else None
+    return context.find_root().meta.get(CONTEXT_KEYS[name]) if context else None
 
 
-def take_short_names(entry: Command) -> None:
-    """After make, take what stands in the environment under the short name of a setting or an option of a command."""
+def copy_unprefixed_variables(entry: Command) -> None:
+    """After make, copy variables of the environment without our prefix to prefixed variables.
+
+    These are settings and options of the command, except AMBIGUOUS_NAMES. A prefixed variable that
+    is set already stays as it is.
+    """
     if GIVEN not in os.environ:
         return
-    for name in ({one.upper() for one in VARIABLES} | entry.variables.keys()) - SHARED:
+
+    setting_names = {name.upper() for name in VARIABLES}
+    for name in (setting_names | entry.variables.keys()) - AMBIGUOUS_NAMES:
         if os.environ.get(name) and PREFIX + name not in os.environ:
             os.environ[PREFIX + name] = os.environ[name]
 
 
 def check_variables(
-    entry: Command, environ: Mapping[str, str], dotenv: Mapping[str, str | None]
+    entry: Command,
+    environ: Mapping[str, str],
+    dotenv: Mapping[str, str | None],
 ) -> None:
-    """Refuse an unknown variable, before a command does anything.
+    """Check that all variables are known, before a command does anything.
+
+    Args:
+        entry: The command that will run.
+        environ: The variables of the environment.
+        dotenv: The variables of `.env`.
 
     Raises:
-        InputError: one is not known, or on make's command line not of a target there.
+        InputError: A variable is unknown, or none of make's targets has a variable of make's
+            command line.
     """
-    settings = {name.removeprefix(PREFIX) for names in VARIABLES.values() for name in names}
-    own = settings.union(entry.variables, OF_MAKE)
-    goals, _, given = environ.get(GIVEN, "").partition(":")
-    on_line = [name for one in given.split() if (name := one.removeprefix(PREFIX)) not in own]
-    elsewhere = [
-        name.removeprefix(PREFIX) for name in (*environ, *dotenv) if name.startswith(PREFIX)
+    setting_variables = chain.from_iterable(VARIABLES.values())
+    setting_names = {name.removeprefix(PREFIX) for name in setting_variables}
+    accepted_names = setting_names.union(entry.variables, MAKEFILE_VARIABLES)
+
+    goals, typed_variables = _split_make_command_line(environ)
+    typed_names = [name.removeprefix(PREFIX) for name in typed_variables]
+    typed_names = [name for name in typed_names if name not in accepted_names]
+
+    prefixed = [name for name in (*environ, *dotenv) if name.startswith(PREFIX)]
+    environment_names = [name.removeprefix(PREFIX) for name in prefixed]
+    environment_names = [
+        name
+        for name in environment_names
+        if name not in accepted_names | DEVELOPER_VARIABLES
+        and not name.startswith(TEST_VARIABLE_PREFIX)
     ]
-    strange = [
-        name for name in elsewhere if name not in own | OF_DEVELOPERS and not name.startswith(TESTS)
-    ]
-    if not on_line and not strange:
+    if not typed_names and not environment_names:
         return
-    taking = {target: one.variables.keys() for target, one in EVERY.items()}
-    known = own.union(OF_DEVELOPERS, *taking.values())
-    for name in (*on_line, *strange):
-        if name not in known:
-            meant = name.upper() if name.upper() in known else nearest(name, known)
-            suggestion = f"; did you mean {meant}?" if meant else ""
-            raise InputError(f"unknown {name}{suggestion}; nothing was done", hint="")
-    for name in on_line:
-        if not any(name in taking.get(goal, ()) for goal in goals.split()):
-            targets = ", ".join(target for target in EVERY if name in taking[target])
-            hint = (
-                f"it is of {targets}; one for all commands may stand in the environment or in .env"
-            )
-            raise InputError(
-                f"{name}= is not of `make {goals.strip()}`; nothing was done", hint=hint
-            )
+
+    # Reading the options of all commands takes a while, so it comes after the return above.
+    names_by_target = {target: command.variables.keys() for target, command in EVERY.items()}
+    known_names = accepted_names.union(DEVELOPER_VARIABLES, *names_by_target.values())
+    for name in (*typed_names, *environment_names):
+        if name not in known_names:
+            raise _unknown_variable_error(name, known_names)
+
+    for name in typed_names:
+        if any(name in names_by_target.get(goal, ()) for goal in goals):
+            continue
+        targets = ", ".join(target for target in EVERY if name in names_by_target[target])
+        raise InputError(
+            f"{name}= is not of `make {' '.join(goals)}`; nothing was done",
+            hint=f"it is of {targets}; one for all commands may stand in the environment or in "
+            ".env",
+        )
+
+
+def _unknown_variable_error(name: str, known_names: Collection[str]) -> InputError:
+    """Return the error about an unknown variable; it suggests the most similar known name."""
+    suggestion = name.upper() if name.upper() in known_names else nearest(name, known_names)
+    question = f"; did you mean {suggestion}?" if suggestion else ""
+    return InputError(f"unknown {name}{question}; nothing was done", hint="")
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Return the word that a mistyped one most likely was meant to be, or an empty text."""
+    """Return the word that is most similar to a mistyped word, or an empty text."""
     return next(iter(difflib.get_close_matches(word, sorted(words), n=1)), "")
 
 
 def read_settings() -> Settings:
-    """Return the settings of the environment and of `.env` in the current directory; options stand above both."""
-    given = {name: value for name in SETTINGS if (value := given_option(name))}
-    environ = os.environ | {f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()}
-    settings = load_settings(environ, dotenv=read_dotenv())
-    return replace(
-        settings,
-        sources={**settings.sources, **{name: f"--{name.replace('_', '-')}" for name in given}},
-    )
+    """Read the settings from options, the environment, and `.env` in the current directory.
+
+    An option overrides the environment, which overrides `.env`.
+
+    Raises:
+        ConfigurationError: A setting is invalid, or `.env` cannot be read.
+    """
+    option_texts = {}
+    for name in OPTION_SETTINGS:
+        text = read_setting_option(name)
+        if text:
+            option_texts[name] = text
+
+    option_variables = {f"{PREFIX}{name.upper()}": str(text) for name, text in option_texts.items()}
+    settings = load_settings(os.environ | option_variables, dotenv=read_dotenv())
+    option_sources = {name: f"--{name.replace('_', '-')}" for name in option_texts}
+    return replace(settings, sources={**settings.sources, **option_sources})

@@ -46,7 +46,7 @@ class Page(TestClient):
 
     def settle(self) -> None:
         """Wait until all that was begun is over."""
-        for work in self.desk.running.every():
+        for work in self.desk.running.list_jobs():
             assert work.thread is not None
             work.thread.join()
 

@@ -79,7 +79,8 @@ class AppState:
         self.uploads = UploadStore(self.settings.data)
 
     def open_to_read(
-        self, task: str | None = None
+        self,
+        task: str | None = None,
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
         """Return a context manager that opens the workspace for reading.
 
@@ -92,7 +93,9 @@ class AppState:
         return self._open(task, WorkspaceAccess.READ)
 
     def open_to_write(
-        self, task: str | None = None, display: Progress | None = None
+        self,
+        task: str | None = None,
+        display: Progress | None = None,
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
         """Return a context manager that opens the workspace for writing.
 
@@ -168,7 +171,10 @@ class AppState:
 
     @contextlib.contextmanager
     def _open(
-        self, task: str | None, access: WorkspaceAccess, display: Progress | None = None
+        self,
+        task: str | None,
+        access: WorkspaceAccess,
+        display: Progress | None = None,
     ) -> Iterator[WorkspaceSession]:
         """Open the workspace for the length of a block, with `task` or the default task.
 
@@ -191,7 +197,9 @@ class AppState:
         """
         if not self.has_task(task):
             raise RequestRefusedError(
-                404, f"there is no task {task!r} here", hint="`/api/tasks` lists them"
+                404,
+                f"there is no task {task!r} here",
+                hint="`/api/tasks` lists them",
             )
 
     def has_task(self, name: str) -> bool:
@@ -248,7 +256,10 @@ class AppState:
 
         # First wait for work to end by itself. Then interrupt it and wait again.
         for reserved_s in (INTERRUPT_GRACE_S, 0.0):
-            wait(self.tagger.asking.copy(), max(0.0, deadline - reserved_s - time.monotonic()))
+            wait(
+                self.tagger.running_asks.copy(),
+                max(0.0, deadline - reserved_s - time.monotonic()),
+            )
             for thread in self.running.running_threads:
                 thread.join(max(0.0, deadline - reserved_s - time.monotonic()))
             self.stop_event.set()

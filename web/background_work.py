@@ -135,7 +135,11 @@ class BackgroundWork:
         self._work_by_number: dict[int, BackgroundJob] = {}
 
     def start(
-        self, kind: str, run: Callable[[BackgroundJob], Any], *, row_key: str = ""
+        self,
+        kind: str,
+        run: Callable[[BackgroundJob], Any],
+        *,
+        row_key: str = "",
     ) -> BackgroundJob:
         """Start work in a thread, or return the running work of the same kind and row.
 
@@ -156,7 +160,10 @@ class BackgroundWork:
             self._work_by_number[work.number] = work
             self._delete_oldest_finished()
             work.thread = threading.Thread(
-                target=_run_to_end, args=(work, run), name=kind, daemon=True
+                target=_run_to_end,
+                args=(work, run),
+                name=kind,
+                daemon=True,
             )
             work.thread.start()
         return work
@@ -171,20 +178,20 @@ class BackgroundWork:
         """Return work by its number, or None."""
         return self._work_by_number.get(number)
 
-    def every(self) -> list[BackgroundJob]:
+    def list_jobs(self) -> list[BackgroundJob]:
         """Return all stored work, oldest first."""
         return list(self._work_by_number.values())
 
     def get_newest(self, kind: str, *, row_key: str = "") -> BackgroundJob | None:
         """Return the newest work of a kind about a row (default: about no single row), or None."""
-        for work in reversed(self.every()):
+        for work in reversed(self.list_jobs()):
             if (work.kind, work.row_key) == (kind, row_key):
                 return work
         return None
 
     def delete_about(self, row_key: str) -> None:
         """Delete the finished work about a row."""
-        for work in self.every():
+        for work in self.list_jobs():
             if work.row_key == row_key and work.state != "running":
                 del self._work_by_number[work.number]
 
@@ -193,7 +200,7 @@ class BackgroundWork:
         """Return the threads of running work."""
         return [
             work.thread
-            for work in self.every()
+            for work in self.list_jobs()
             if work.state == "running" and work.thread is not None
         ]
 

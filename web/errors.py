@@ -42,7 +42,12 @@ class RequestRefusedError(InputError):
 
 
 def problem_document(
-    status: int, title: str, detail: str, *, hint: str = "", **members: Any
+    status: int,
+    title: str,
+    detail: str,
+    *,
+    hint: str = "",
+    **members: Any,
 ) -> dict[str, Any]:
     """Return a problem as its JSON document; `members` that are None are left out."""
     extra_members = {name: member for name, member in members.items() if member is not None}
@@ -67,7 +72,11 @@ def to_problem(error: BaseException) -> dict[str, Any]:
         return problem_document(412, "Refused", error.message, hint=error.hint, now=current)
     if isinstance(error, RequestRefusedError):
         return problem_document(
-            error.status, "Refused", error.message, hint=error.hint, field=error.field or None
+            error.status,
+            "Refused",
+            error.message,
+            hint=error.hint,
+            field=error.field or None,
         )
     if isinstance(error, FindableError):
         return _command_problem(error)
@@ -75,11 +84,15 @@ def to_problem(error: BaseException) -> dict[str, Any]:
         return _validation_problem(error)
     if isinstance(error, HTTPException):
         is_unknown_address = error.status_code == 404  # noqa: PLR2004 - HTTP's own number
-        detail = "there is nothing at this address" if is_unknown_address else error.detail
+        detail = "there is nothing at this address"
+        if not is_unknown_address:
+            detail = error.detail
         return problem_document(error.status_code, "Refused", detail)
 
     is_interrupt = isinstance(error, KeyboardInterrupt)
-    cause = "interrupted" if is_interrupt else f"a bug in findable: {type(error).__name__}"
+    cause = "interrupted"
+    if not is_interrupt:
+        cause = f"a bug in findable: {type(error).__name__}"
     detail = f"{cause}; look at what is stored before you try again"
     return problem_document(500, "Stopped", detail)
 

@@ -60,9 +60,9 @@ class AccessRules:
     cookie: str = "findable"
     readonly: bool = False
 
-    def is_token(self, given: str) -> bool:
+    def is_token(self, text: str) -> bool:
         """Return whether a text is the token, compared in constant time."""
-        return hmac.compare_digest(given.encode(), self.token.encode())
+        return hmac.compare_digest(text.encode(), self.token.encode())
 
 
 class Guard:
@@ -116,7 +116,9 @@ class Guard:
         used_cookie = self._authenticate(headers)
         if NUL in scope["path"] or NUL in unquote(scope["query_string"].decode("latin-1")):
             raise RequestRefusedError(
-                422, "the address holds NUL, which no text here does", hint="leave it out"
+                422,
+                "the address holds NUL, which no text here does",
+                hint="leave it out",
             )
 
         if is_safe:
@@ -154,7 +156,11 @@ class Guard:
 
         response = RedirectResponse(address, status_code=303)
         response.set_cookie(
-            self._access.cookie, self._access.token, httponly=True, samesite="strict", path="/"
+            self._access.cookie,
+            self._access.token,
+            httponly=True,
+            samesite="strict",
+            path="/",
         )
         return response
 

@@ -98,7 +98,11 @@ def get_desk(request: Request) -> AppState:
 
 
 def render_page(
-    request: Request, template: str, ws: WorkspaceSession, section: str = "", **values: Any
+    request: Request,
+    template: str,
+    ws: WorkspaceSession,
+    section: str = "",
+    **values: Any,
 ) -> HTMLResponse:
     """Render a page, or a part of one, about the task of a workspace.
 
@@ -154,7 +158,9 @@ def _render(request: Request, template: str, values: dict[str, Any]) -> HTMLResp
 def task_title(task: Task) -> str:
     """Return the display name of a task: a user task's name, or the plural noun of its rows."""
     plural = task.words.many
-    return task.subject if plural == USER_TASK_PLURAL else plural.capitalize()
+    if plural == USER_TASK_PLURAL:
+        return task.subject
+    return plural.capitalize()
 
 
 def render_code_spans(text: object) -> Markup:
@@ -266,7 +272,9 @@ def highlight(text: str, marks: Sequence[Mark]) -> Markup:
 
 
 def _render_mark(mark: Mark, text: str) -> Markup:
-    attribute = Markup(' data-name="{}"').format(mark.name) if mark.name else ""
+    attribute = ""
+    if mark.name:
+        attribute = Markup(' data-name="{}"').format(mark.name)
     element = Markup('<mark class="h{}"{}>{}</mark>')
     return element.format(mark.hue % HUE_COUNT, attribute, text)
 

@@ -65,7 +65,7 @@ def serve_page(
     with contextlib.closing(listener):
         if token and len(token) < MIN_TOKEN_CHARS:
             raise ConfigurationError(
-                f"FINDABLE_WEB_TOKEN has fewer than {MIN_TOKEN_CHARS} characters; nothing is served"
+                f"FINDABLE_WEB_TOKEN has fewer than {MIN_TOKEN_CHARS} characters; nothing is served",
             )
 
         port = listener.getsockname()[1]
@@ -87,8 +87,8 @@ def serve_page(
             desk.close()
 
 
-def _serve(desk: AppState, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Call `ready`, then serve until a signal arrives.
+def _serve(desk: AppState, listener: socket.socket, announce: Callable[[], None]) -> None:
+    """Call `announce`, then serve until a signal arrives.
 
     Afterwards open requests may finish, and then the background work. Work that takes longer than
     WORK_GRACE_S is interrupted.
@@ -110,7 +110,7 @@ def _serve(desk: AppState, listener: socket.socket, ready: Callable[[], None]) -
     # uvicorn raises the signal again after the server has ended.
     with contextlib.suppress(KeyboardInterrupt):
         desk.start()
-        ready()
+        announce()
         uvicorn.Server(config).run(sockets=[listener])
     desk.stop(within_s=WORK_GRACE_S)
 

@@ -59,7 +59,7 @@ _CJK_GRAMMAR = (
 )
 _WORD = re.compile(
     rf"[^\W_{_CJK}]+(?:[-\u2010\u2011._'\u2019][^\W_{_CJK}]+)*(?:\+\+|#(?!\w))?"
-    rf"|(?:(?![{_CJK_GRAMMAR}])[{_CJK}]){{1,12}}"
+    rf"|(?:(?![{_CJK_GRAMMAR}])[{_CJK}]){{1,12}}",
 )
 _ANY_WORD = re.compile(rf"[^\W_]{{1,{MAX_NAME_CHARS}}}")
 _ACRONYM = re.compile(r"\(([A-Z][A-Za-z]{0,9}[A-Z])s?\)")
@@ -67,11 +67,11 @@ _ACRONYM = re.compile(r"\(([A-Z][A-Za-z]{0,9}[A-Z])s?\)")
 _ADJECTIVE = re.compile(
     r".{2,}(?:ous|[ai]ble|ive|al|ic|ful|less|ary|ile|ent|ant)"
     r"|.+-(?:based|specific|aware|free|level|driven|scale|dimensional|\w+(?:ing|ed|ive|al|ic))"
-    r"|(?:non|multi|two|single|one|three|cross|inter|pre|post)-\w+|.{3,}[^e]ed"
+    r"|(?:non|multi|two|single|one|three|cross|inter|pre|post)-\w+|.{3,}[^e]ed",
 )
 # Endings of verbs, adverbs and contractions. Nouns with these endings are in the word lists.
 _VERB_OR_ADVERB = re.compile(
-    r".{3,}(?:i[sz](?:e|es|ing)|if(?:y|ies|ying))|.{3,}ly|.+(?:n't|'(?:re|ve|ll|m))"
+    r".{3,}(?:i[sz](?:e|es|ing)|if(?:y|ies|ying))|.{3,}ly|.+(?:n't|'(?:re|ve|ll|m))",
 )
 _NUMBER_OR_CHARACTER = re.compile(r"[\d.,:/%\u00d7-]+[kmbx%]?|.")
 
@@ -117,9 +117,11 @@ def extract_concepts(text: str, *, min_count: int = 4, max_count: int = 14) -> l
 
     saturation = 1 - math.exp(-len(phrases) / _SATURATION_PHRASES)
     target_count = max(min_count, round(_MAX_SHARE * max_count * saturation))
-    chosen = _choose_phrases(phrases, count=min(target_count, max_count))
-    _add_single_words(text, chosen, min_count=min(min_count, max_count))
-    return [_build_concept(text, phrase, spans, rank=rank) for rank, phrase in enumerate(chosen)]
+    chosen_phrases = _choose_phrases(phrases, count=min(target_count, max_count))
+    _add_single_words(text, chosen_phrases, min_count=min(min_count, max_count))
+    return [
+        _build_concept(text, phrase, spans, rank=rank) for rank, phrase in enumerate(chosen_phrases)
+    ]
 
 
 def _find_phrases(text: str, readable_text: str) -> list[_Phrase]:
@@ -220,18 +222,18 @@ def _choose_phrases(phrases: Sequence[_Phrase], *, count: int) -> list[_Phrase]:
 
     Each chosen phrase makes the remaining phrases with the same last word lighter.
     """
-    chosen: list[_Phrase] = []
+    chosen_phrases: list[_Phrase] = []
     head_counts: Counter[str] = Counter()
     remaining = sorted(phrases, key=lambda phrase: (-phrase.weight, phrase.spans[0]))
-    while remaining and len(chosen) < count:
+    while remaining and len(chosen_phrases) < count:
         best = max(
             remaining,
             key=lambda phrase: phrase.weight * _SAME_HEAD_FACTOR ** head_counts[phrase.words[-1]],
         )
-        chosen.append(best)
+        chosen_phrases.append(best)
         head_counts[best.words[-1]] += 1
         remaining = [phrase for phrase in remaining if not _is_similar(phrase.words, best.words)]
-    return chosen
+    return chosen_phrases
 
 
 def _is_similar(words: tuple[str, ...], other_words: tuple[str, ...]) -> bool:
@@ -246,30 +248,35 @@ def _is_similar(words: tuple[str, ...], other_words: tuple[str, ...]) -> bool:
     )
 
 
-def _add_single_words(text: str, chosen: list[_Phrase], *, min_count: int) -> None:
+def _add_single_words(text: str, phrases: list[_Phrase], *, min_count: int) -> None:
     """Append words of a text to the chosen phrases until there are `min_count`, if possible.
 
     Words of less than `_MIN_NAME_CHARS` come last. A stop word is used only if nothing is chosen.
     """
-    if len(chosen) >= min_count:
+    if len(phrases) >= min_count:
         return
 
     for match in sorted(
-        _ANY_WORD.finditer(text), key=lambda match: len(match[0]) < _MIN_NAME_CHARS
+        _ANY_WORD.finditer(text),
+        key=lambda match: len(match[0]) < _MIN_NAME_CHARS,
     ):
         has_letter = any(map(str.isalpha, match[0]))
-        if not has_letter or (chosen and _is_stop_word(match[0].lower())):
+        if not has_letter or (phrases and _is_stop_word(match[0].lower())):
             continue
 
         words = _comparison_key(match[0])
-        if all(words != phrase.words for phrase in chosen):
-            chosen.append(_Phrase(words, 1, [match.span()]))
-        if len(chosen) >= min_count:
+        if all(words != phrase.words for phrase in phrases):
+            phrases.append(_Phrase(words, 1, [match.span()]))
+        if len(phrases) >= min_count:
             return
 
 
 def _build_concept(
-    text: str, phrase: _Phrase, sentences: Sequence[tuple[int, int]], *, rank: int
+    text: str,
+    phrase: _Phrase,
+    sentences: Sequence[tuple[int, int]],
+    *,
+    rank: int,
 ) -> dict[str, Any]:
     """Return the concept of a phrase.
 
@@ -282,7 +289,8 @@ def _build_concept(
 
     # The first quotes are sentences with the name as it is spelled.
     occurrences = sorted(
-        zip(surfaces, phrase.spans, strict=True), key=lambda occurrence: occurrence[0] != name
+        zip(surfaces, phrase.spans, strict=True),
+        key=lambda occurrence: occurrence[0] != name,
     )
     quotes = []
     for _, (start, end) in occurrences:
@@ -346,7 +354,7 @@ def _is_stop_word(lower_word: str) -> bool:
         return True
 
     form_match = _NUMBER_OR_CHARACTER.fullmatch(lower_word) or _VERB_OR_ADVERB.fullmatch(
-        straight_word
+        straight_word,
     )
     return form_match is not None and not kinds - {"front"}
 
@@ -436,7 +444,7 @@ def _inflect_verb(verb: str) -> set[str]:
 
     forms = {verb, third_person, f"{verb}es", past}
     doubled_stem = stem + stem[-1]
-    for ending in ("ing", "ed"):
-        forms.add(stem + ending)
-        forms.add(doubled_stem + ending)
+    for suffix in ("ing", "ed"):
+        forms.add(stem + suffix)
+        forms.add(doubled_stem + suffix)
     return forms

@@ -65,7 +65,8 @@ class _TermRanking:
     def get_best_names(self) -> list[str]:
         """Return the terms that are sure, else the best narrow terms, else the best terms."""
         names = sorted(
-            self._hits, key=lambda name: (-self._weigh(name), self._hits[name][0].word_index)
+            self._hits,
+            key=lambda name: (-self._weigh(name), self._hits[name][0].word_index),
         )
         narrow_names = [name for name in names if name not in self._broad_names]
         sure_names = [name for name in narrow_names if self._is_sure(name)]
@@ -137,18 +138,20 @@ def _remove_asides(vocabulary: Vocabulary, hits: Sequence[Hit], words: Sequence[
     all hits.
     """
     relevant_hits = []
-    aside = ""
+    aside_name = ""
     aside_end = 0
     for hit in hits:
         if hit.word_index >= aside_end:
-            aside = ""
+            aside_name = ""
 
         if hit.name.startswith("-"):
-            aside = aside or hit.name
+            aside_name = aside_name or hit.name
             aside_end = _find_sentence_end(words, hit.word_index)
             continue
 
-        if not aside or (aside == _LIKING_ASIDE and hit.name not in vocabulary.lists["pastimes"]):
+        if not aside_name or (
+            aside_name == _LIKING_ASIDE and hit.name not in vocabulary.lists["pastimes"]
+        ):
             relevant_hits.append(hit)
     return relevant_hits
 

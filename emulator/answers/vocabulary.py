@@ -24,7 +24,7 @@ _SOFTWARE_ROOTS = frozenset(
         "it infrastructure",
         "data science",
         "embedded systems",
-    }
+    },
 )
 # Characters that occur in no English word.
 CJK_CHARACTER = re.compile(f"[{CJK}]")
@@ -129,7 +129,10 @@ class Vocabulary:
                 self.lists[name[1:]] = frozenset(phrases)
             else:
                 row = _VocabularyRow(
-                    name, parents, phrases, foreign_forms[0] if foreign_forms else []
+                    name,
+                    parents,
+                    phrases,
+                    foreign_forms[0] if foreign_forms else [],
                 )
                 rows.append(row)
         return rows
@@ -162,7 +165,10 @@ class Vocabulary:
                 self._terms_by_compound_ending[split_words(form)[0].folded] = row.name
 
     def _add_alias(
-        self, aliases: dict[tuple[str, ...], list[_Alias]], marked_phrase: str, name: str
+        self,
+        aliases: dict[tuple[str, ...], list[_Alias]],
+        marked_phrase: str,
+        name: str,
     ) -> None:
         """Add an alias to a mapping keyed by words, and note its number of words.
 
@@ -254,7 +260,11 @@ class Vocabulary:
         return [hit for hit in hits if hit.mark != excluded_mark]
 
     def _find_longest_alias(
-        self, words: Sequence[Word], start: int, *, is_foreign: bool
+        self,
+        words: Sequence[Word],
+        start: int,
+        *,
+        is_foreign: bool,
     ) -> tuple[int, _Alias]:
         """Return the longest alias at a position, with the number of its words.
 
@@ -291,9 +301,9 @@ class Vocabulary:
         """
         last_start = len(word.folded) - _MIN_COMPOUND_PART_CHARS
         for start in range(_MIN_COMPOUND_PART_CHARS, last_start):
-            ending = word.folded[start:]
-            if ending in self._terms_by_compound_ending:
-                return self._terms_by_compound_ending[ending]
+            last_part = word.folded[start:]
+            if last_part in self._terms_by_compound_ending:
+                return self._terms_by_compound_ending[last_part]
         return ""
 
 

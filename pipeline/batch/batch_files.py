@@ -62,7 +62,7 @@ def _checked_path(data: Path, batch: BatchRow, name: str, expected: Path) -> Pat
     """Return the expected path if the stored name is the same and no link leads elsewhere.
 
     Raises:
-        InconsistentError: The name is another one, or a link leads out of the workspace.
+        InconsistentError: The name is different, or a link leads out of the workspace.
     """
     # Whoever may change the database must not choose the files that are read, sent or deleted.
     own_name = expected.relative_to(data).as_posix()
@@ -101,26 +101,30 @@ class OpenLiveBatch:
 
     number: int
     # Requests that need more calls.
-    left: int
+    open_requests: int
     lock: Lock
     # The file of the replies, which always ends with a whole line.
     path: Path
     # Descriptor of the file, -1 after `close`.
-    file: int = field(init=False)
+    descriptor: int = field(init=False)
     # Bytes of whole lines in the file.
-    size: int = 0
+    file_bytes: int = 0
     # Calls that may have been paid for.
     calls: int = 0
     # Calls whose number is in the database.
-    counted: int = 0
+    recorded_calls: int = 0
     # Sum of the durations of calls with a reply.
     seconds: float = 0.0
     # Row id to the reason why the row got no reply.
-    silent: dict[str, str] = field(default_factory=dict)
+    failure_reasons: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Create an empty file for the replies."""
-        self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self.descriptor = os.open(
+            self.path,
+            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
+            0o644,
+        )
 
     def keep(self, line: bytes) -> None:
         """Append the line of a reply; it is not synced to disk.
@@ -131,19 +135,19 @@ class OpenLiveBatch:
         unwritten = memoryview(line)
         try:
             while unwritten:
-                unwritten = unwritten[os.write(self.file, unwritten) :]
+                unwritten = unwritten[os.write(self.descriptor, unwritten) :]
         except OSError as error:
-            os.ftruncate(self.file, self.size)
-            os.lseek(self.file, self.size, os.SEEK_SET)
+            os.ftruncate(self.descriptor, self.file_bytes)
+            os.lseek(self.descriptor, self.file_bytes, os.SEEK_SET)
             message = f"cannot write {self.path}: {error.strerror}; nothing more was asked"
             hint = "make room, then run the same command again"
             raise ConfigurationError(message, hint=hint) from error
-        self.size += len(line)
+        self.file_bytes += len(line)
 
     def close(self) -> None:
         """Close the file of the replies. A second call does nothing."""
-        descriptor = self.file
-        self.file = -1
+        descriptor = self.descriptor
+        self.descriptor = -1
         if descriptor >= 0:
             os.close(descriptor)
 
@@ -154,7 +158,7 @@ def seal_replies(ws: WorkspaceSession, number: int, *, patience_s: float | None 
     The caller has the lock of the batch. Does nothing if the batch is no longer asked.
 
     Args:
-        patience_s: How long to wait for another writer; None waits as long as any command.
+        patience_s: How long to wait for another writer, or None for the time of other commands.
     """
     replies_path = part_path(ws.data, number)
     sealed_path = result_path(ws.data, number)
@@ -169,7 +173,12 @@ def seal_replies(ws: WorkspaceSession, number: int, *, patience_s: float | None 
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
             batches.mark_downloaded(
-                tx, batch, sealed_path, draft, event_reason="asked", now=ws.now()
+                tx,
+                batch,
+                sealed_path,
+                draft,
+                event_reason="asked",
+                now=ws.now(),
             )
             files.rename_sealed(draft, sealed_path)
 
@@ -180,7 +189,7 @@ def account_trial(ws: WorkspaceSession, number: int, *, patience_s: float | None
     Its answers are not stored. Does nothing but delete if the trial is accounted for already.
 
     Args:
-        patience_s: How long to wait for another writer; None waits as long as any command.
+        patience_s: How long to wait for another writer, or None for the time of other commands.
     """
     replies_path = part_path(ws.data, number)
     outcome_counts = {Outcome.ANSWERED: 0, Outcome.REFUSED: 0, Outcome.INVALID: 0}

@@ -1,6 +1,6 @@
 """Limits on new work, over all commands and processes: budgets in USD, and token quotas of the API.
 
-- A budget counts what was spent since its start, running batches, and the batch about to start.
+- A budget counts the spending since its start, running batches, and the batch about to start.
 - A batch that is not over counts at its estimated cost plus the measured error of past estimates.
 - Budgets are checked in the transaction that starts a batch.
 """
@@ -22,7 +22,8 @@ from pipeline.store.database import Connection
 # Our choice: a budget keeps this share of an estimate free until an error of estimates is measured.
 # It is never shown as an error of the estimate.
 UNMEASURED_RESERVE_SHARE = 0.10
-# With fewer answers, counted characters estimate better. A comparison asks at least this many rows.
+# If there are fewer answers, counted characters estimate better. A comparison asks at least this
+# many rows.
 MIN_CALIBRATION_ANSWERS = 5
 # States of batches that are at the API, or may be.
 API_STATES = (BatchState.SUBMITTING, BatchState.SUBMITTED)
@@ -50,8 +51,12 @@ class Budgets:
     budgets: tuple[Budget, ...]
     now: datetime
 
-    def left(
-        self, tx: Connection, *, estimate_error: float = 0.0, excluded_batch: int | None = None
+    def remaining_amounts(
+        self,
+        tx: Connection,
+        *,
+        estimate_error: float = 0.0,
+        excluded_batch: int | None = None,
     ) -> list[tuple[Budget, float]]:
         """Return each budget with its remaining amount in USD, which is negative if it is passed.
 
@@ -61,18 +66,24 @@ class Budgets:
         """
         remaining = []
         for budget in self.budgets:
-            spending = money.sum_spending(tx, since=budget.since, excluded_batch=excluded_batch)
-            used = spending.known + spending.lost + spending.under_way * (1 + estimate_error)
-            remaining.append((budget, budget.usd - used))
+            spending = money.sum_spending(
+                tx,
+                sent_after=budget.starts_at,
+                excluded_batch=excluded_batch,
+            )
+            used_usd = spending.known + spending.lost + spending.under_way * (1 + estimate_error)
+            remaining.append((budget, budget.usd - used_usd))
         return remaining
 
-    def room(self, tx: Connection, *, error: float) -> float | None:
-        """Return how much may still be started, in USD, at least 0; None if no budget is set.
+    def remaining_usd(self, tx: Connection, *, estimate_error: float) -> float | None:
+        """Return how much may still be started, in USD, at least 0, or None without a budget.
 
         Args:
-            error: Relative error added to the estimates of running batches.
+            estimate_error: Relative error added to the estimates of running batches.
         """
-        amounts = [amount for _, amount in self.left(tx, estimate_error=error)]
+        amounts = [
+            amount for _, amount in self.remaining_amounts(tx, estimate_error=estimate_error)
+        ]
         if not amounts:
             return None
         return max(0.0, min(amounts))
@@ -85,7 +96,7 @@ class Budgets:
         Raises:
             BudgetError: The estimated cost of the batch is more than a budget has left.
         """
-        for budget, remaining in self.left(tx, excluded_batch=batch.number):
+        for budget, remaining in self.remaining_amounts(tx, excluded_batch=batch.number):
             if batch.estimated_cost > remaining:
                 amounts = (
                     f"${max(0.0, remaining):.4f} of it is left, "
@@ -94,24 +105,24 @@ class Budgets:
                 reason = f"would be passed: {amounts}; nothing more was started"
                 raise self._error(budget, reason)
 
-    def nearest(self, tx: Connection) -> Budget | None:
-        """Return the budget that has the least left or is passed by most; None if none is set."""
-        remaining = self.left(tx)
+    def tightest_budget(self, tx: Connection) -> Budget | None:
+        """Return the budget with the least money left, or None without budgets."""
+        remaining = self.remaining_amounts(tx)
         if not remaining:
             return None
         budget, _ = min(remaining, key=lambda pair: pair[1])
         return budget
 
-    def without_room(self, tx: Connection) -> BudgetError:
+    def no_room_error(self, tx: Connection) -> BudgetError:
         """Return the error that the tightest budget allows no further request; at least one is set."""
-        budget = self.nearest(tx)
-        # A caller was stopped by a budget, so there is one.
+        budget = self.tightest_budget(tx)
+        # A budget stopped the caller, so a budget is set.
         assert budget is not None  # noqa: S101
         return self._error(budget, "has no room for another request; nothing was written or sent")
 
     def _error(self, budget: Budget, reason: str) -> BudgetError:
         """Return the error that a budget stops new work, with a hint how to raise it or when it resets."""
-        start = f" (since {budget.since:%Y-%m-%d %H:%M} UTC)"
+        start = f" (since {budget.starts_at:%Y-%m-%d %H:%M} UTC)"
         hint = f"give it a larger {budget.name}"
         if budget.name == "BUDGET_PER_DAY":
             start = ""
@@ -154,7 +165,7 @@ def correct_tag_start(ws: WorkspaceSession) -> None:
     now = ws.now()
     if tag_run is not None and tag_run.started_at > now:
         with ws.store.write() as tx:
-            runs.set_start(tx, tag_run.number, at=now)
+            runs.set_start(tx, tag_run.number, started_at=now)
 
 
 def unfinished_tag_budget(tx: Connection, task: Task) -> Budget | None:
@@ -175,7 +186,7 @@ class Calibration:
 
     # Billed prompt tokens per counted prompt token.
     prompt: float = 1.0
-    # Tokens per answer, with thoughts; None if not measured, so the task's own figure is used.
+    # Tokens per answer, with thoughts, or None if not measured, so the task's own figure is used.
     answer: float | None = None
     # Mean relative error of past cost estimates, or of token estimates if answers cost nothing.
     # None if not measured.
@@ -229,7 +240,7 @@ def load_calibration(tx: Connection, version: str) -> Calibration:
 
 
 def _mean_relative_error(pairs: list[tuple[float, float]]) -> float | None:
-    """Return the sum of deviations over the sum of estimates; None if all estimates are 0.
+    """Return the sum of deviations over the sum of estimates, or None if all estimates are 0.
 
     Args:
         pairs: An estimate and the actual figure each.
@@ -237,7 +248,7 @@ def _mean_relative_error(pairs: list[tuple[float, float]]) -> float | None:
     estimate_sum = sum(estimated for estimated, _ in pairs)
     if not estimate_sum:
         return None
-    return sum(abs(actual - estimated) for estimated, actual in pairs) / estimate_sum
+    return sum(abs(actual_figure - estimated) for estimated, actual_figure in pairs) / estimate_sum
 
 
 def remaining_quota_tokens(tx: Connection, model: Model, *, tier: str) -> int | None:

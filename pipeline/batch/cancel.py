@@ -1,6 +1,6 @@
-"""Cancel one batch: ask the API to cancel it, or give it up if nothing was created.
+"""Cancel a batch: ask the API to cancel it, or give it up if nothing was created.
 
-- `batch-poll` finds out what the API makes of a cancel. The batch may still succeed; its result is
+- `batch-poll` reads the effect of a cancel at the API. The batch may still succeed; its result is
   then downloaded.
 - A cancel waits for no other process. A poll that downloads the result, or a submit that uploads
   the file, notices the change by the batch's state.
@@ -51,7 +51,7 @@ def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint
 
 
 def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
-    """Do what the state of the batch needs; return what happened, and the next command.
+    """Do the steps that the state of the batch needs; return what happened, and the next command.
 
     - submitting: resolve the unclear create first.
     - prepared: give the batch up.
@@ -73,7 +73,7 @@ def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
         poll = CommandHint("batch-poll")
         ws.agree(
             f"the result of batch {number} is lost or was changed, and `{poll}` may have it. "
-            "Give the batch up, and let its items be asked again?"
+            "Give the batch up, and let its items be asked again?",
         )
         return _give_up(ws, batch, reason="given up: its result was lost")
 
@@ -85,7 +85,7 @@ def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
     except MissingError as error:
         ws.agree(
             f"batch {number} is not to be seen at the API ({error.message}). "
-            "Give it up, and let its items be asked again?"
+            "Give it up, and let its items be asked again?",
         )
         # The API may have the batch although it does not show it.
         with contextlib.suppress(RemoteError):
@@ -147,7 +147,10 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandH
     except RemoteError as error:
         with ws.store.write() as tx:
             batches.undo_cancel_request(
-                tx, batch, reason=f"not cancelled: {error.message}", now=ws.now()
+                tx,
+                batch,
+                reason=f"not cancelled: {error.message}",
+                now=ws.now(),
             )
         raise
 
@@ -163,7 +166,7 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
     Also records that damaged files are no fault, and deletes the upload of a prepared batch.
     """
     with ws.store.write() as tx:
-        released_rows = abandon_batch(tx, batch, reason=reason, at=ws.now())
+        released_rows = abandon_batch(tx, batch, reason=reason, now=ws.now())
         has_request = files.is_sealed(sealed_request(ws.data, batch), batch.request_sha256)
         has_result = batch.result_file is None or _has_intact_result(ws, batch)
         # Otherwise later checks would report the missing file.

@@ -56,7 +56,7 @@ LEFT_OUT_EVENT = "left_out"
 
 @dataclass(frozen=True)
 class Anomaly:
-    """One kind of problem in a batch."""
+    """A kind of problem in a batch."""
 
     # The outcome of the requests, or the kind of the lines that belong to no request.
     outcome: str
@@ -68,7 +68,7 @@ class Anomaly:
 
 @dataclass
 class IngestSummary:
-    """Result of one ingested batch. The four outcomes in `batch` add up to its requests."""
+    """Result of an ingested batch. The four outcomes in `batch` add up to its requests."""
 
     batch: BatchRow
     anomalies: list[Anomaly] = field(default_factory=list)
@@ -88,7 +88,7 @@ class IngestSummary:
     @property
     def answered_rows(self) -> int:
         """Return how many rows the batch answered, including rows that got a copied answer."""
-        return self.batch.taken + self.copied_rows
+        return self.batch.applied_answers + self.copied_rows
 
     def error(self, labels: TaskLabels) -> RemoteError | None:
         """Return the error to raise if all requests failed in the same way, else None."""
@@ -127,11 +127,14 @@ class RowOutcome(NamedTuple):
     # The row is still open and failed because of its content, so it may be asked again.
     may_retry: bool = False
     # A call for the row was made to its end.
-    is_asked: bool = True
+    was_called: bool = True
 
 
 def ingest_batches(
-    ws: WorkspaceSession, *, is_live_only: bool = False, number: int | None = None
+    ws: WorkspaceSession,
+    *,
+    is_live_only: bool = False,
+    number: int | None = None,
 ) -> Iterator[IngestSummary]:
     """Ingest the task's downloaded batches and yield a summary of each batch that was ingested.
 
@@ -152,7 +155,10 @@ def ingest_batches(
     for should_wait in (False,) if is_live_only else (False, True):
         with ws.store.read() as tx:
             downloaded_batches = batches.batches_in_states(
-                tx, BatchState.DOWNLOADED, task=ws.task.name, only_live=is_live_only
+                tx,
+                BatchState.DOWNLOADED,
+                task=ws.task.name,
+                only_live=is_live_only,
             )
         for batch in downloaded_batches:
             if batch.number in failures or number not in (None, batch.number):
@@ -211,7 +217,7 @@ def ingest_live_batch(
     Args:
         no_reply_reasons: Row id to the reason why the row got no reply.
         default_reason: Reason of all other rows without a reply.
-        patience_s: How long to wait for another writer; None waits as long as any command.
+        patience_s: How long to wait for another writer, or None for the time of other commands.
 
     Returns:
         No outcomes if the batch is not downloaded any more.
@@ -249,7 +255,7 @@ class _BatchIngest:
     # Only for a live batch: row id to the reason why the row got no reply.
     no_reply_reasons: Mapping[str, str] = field(default_factory=dict)
     default_reason: str = NO_REPLY_REASON
-    # How long a write waits for another writer; None waits as long as any command.
+    # How long a write waits for another writer, or None for the time of other commands.
     patience_s: float | None = None
     # Filled for a live batch only.
     row_outcomes: list[RowOutcome] = field(default_factory=list)
@@ -269,7 +275,9 @@ class _BatchIngest:
         ws = self.ws
         batch = self.batch
         ws.task.check_declared(
-            batch.fingerprint, f"batch {batch.number}", accepted=ws.settings.accept_changed
+            batch.fingerprint,
+            f"batch {batch.number}",
+            accepted=ws.settings.accept_changed,
         )
         provenance = source_of(batch, settings=ws.settings)
         verified_path = files.verify(
@@ -299,7 +307,7 @@ class _BatchIngest:
         if summary.left_out_values:
             values = plural(summary.left_out_values, "value")
             ws.display.warn(
-                f"batch {batch.number}: left out {values} beyond the number that an answer may have"
+                f"batch {batch.number}: left out {values} beyond the number that an answer may have",
             )
         return summary
 
@@ -313,7 +321,10 @@ class _BatchIngest:
         while True:
             with self.ws.store.read() as tx:
                 page = claims.claimed_rows(
-                    tx, self.batch.number, after=last_line, limit=PAGE_REQUESTS
+                    tx,
+                    self.batch.number,
+                    after=last_line,
+                    limit=PAGE_REQUESTS,
                 )
                 contexts: Mapping[str, Any] = {}
                 if self.task.needs_row:
@@ -324,7 +335,10 @@ class _BatchIngest:
             last_line = page[-1].line or 0
 
     def _judge(
-        self, results: ResultFile, page: Sequence[RowClaim], contexts: Mapping[str, Any]
+        self,
+        results: ResultFile,
+        page: Sequence[RowClaim],
+        contexts: Mapping[str, Any],
     ) -> list[JudgedReply]:
         """Return the judgement of each claim of a page, in its order."""
         keys = [request_key(self.batch.task, claim.item_id) for claim in page]
@@ -343,7 +357,10 @@ class _BatchIngest:
         return judgements
 
     def _write(
-        self, judgements: Sequence[JudgedReply], duplicate_inputs: Equals, provenance: Provenance
+        self,
+        judgements: Sequence[JudgedReply],
+        duplicate_inputs: Equals,
+        provenance: Provenance,
     ) -> None:
         """Store the judgements of a page in one transaction, with copies for duplicate inputs.
 
@@ -377,7 +394,11 @@ class _BatchIngest:
                 )
             if self._is_live:
                 self.row_outcomes += self._list_row_outcomes(
-                    tx, judgements, write_result, duplicate_inputs, copied_ids
+                    tx,
+                    judgements,
+                    write_result,
+                    duplicate_inputs,
+                    copied_ids,
                 )
 
     def _list_row_outcomes(
@@ -411,7 +432,7 @@ class _BatchIngest:
                 row_id,
                 "" if row_id in write_result.applied else reason,
                 may_retry=has_failed and row_id in open_ids,
-                is_asked=not is_missing or bool(self.no_reply_reasons.get(row_id)),
+                was_called=not is_missing or bool(self.no_reply_reasons.get(row_id)),
             )
             if judgement.answer is None and row_id in write_result.parked:
                 duplicate_ids = duplicate_inputs.get(judgement.asked.input_hash, ())
@@ -493,7 +514,9 @@ def summarize_batch(
     failures = _FailureGroups()
     failures.add_attempts(tx, number)
     unapplied_ids, outdated_ids, other_versions = answers.find_anomalies(
-        tx, number, model=batch.model
+        tx,
+        number,
+        model=batch.model,
     )
     row_ids = [*failures.example_ids(), *unapplied_ids, *outdated_ids]
     names = task.table(tx).names(tx, row_ids)
@@ -563,7 +586,7 @@ class _FailureGroups:
 
 
 def _common_error(batch: BatchRow, excerpt_by_code: Mapping[int | None, str]) -> ParsedReply | None:
-    """Return the error that every request of a batch ended with; None if there is no such error.
+    """Return the error that every request of a batch ended with, or None.
 
     The error of a batch with a single request counts only if it is about the account.
     """

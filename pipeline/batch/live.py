@@ -88,7 +88,7 @@ class TrialOutcome(NamedTuple):
 
 @dataclass
 class LiveReport:
-    """Counts and cost of one live run, and the error that stopped it."""
+    """Counts and cost of a live run, and the error that stopped it."""
 
     # Calls to the API. All other counts are rows.
     calls: int = 0
@@ -102,17 +102,17 @@ class LiveReport:
     stopped: errors.FindableError | None = None
     interrupted: bool = False
     # Calls that may run at the same time now.
-    at_once: int = 1
+    max_parallel_calls: int = 1
     # Seconds from now until the limits or the service allow another call.
-    waits_s: float = 0.0
+    pause_s: float = 0.0
     # Number of the first batch that was ingested.
     run: int | None = None
     # Replies that arrived and rows that were given up, without those that are asked again.
     replies: int = 0
     # Why a run for single rows asked nothing.
-    why_not: str = ""
+    idle_reason: str = ""
     # Only of a trial: its outcomes by row id.
-    tried: dict[str, TrialOutcome] = field(default_factory=dict)
+    trial_outcomes: dict[str, TrialOutcome] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
@@ -151,7 +151,7 @@ def ask_rows(
     *,
     way: Mode = Mode.LIVE,
     on_progress: OnProgress = lambda _: None,
-    is_alone: bool = False,
+    is_single_batch: bool = False,
     patience_s: float = math.inf,
     deadline_s: float = math.inf,
 ) -> LiveReport:
@@ -163,7 +163,7 @@ def ask_rows(
         selection: The rows to ask about.
         way: The mode of the batches: live, flex, priority or trial.
         on_progress: Called with the report after each reply and once a second.
-        is_alone: Ask in one single batch that belongs to no run.
+        is_single_batch: Ask in a single batch that belongs to no run.
         patience_s: The run stops if a rate limit makes a call wait longer than this.
         deadline_s: The run stops after this time, without waiting for running calls.
 
@@ -175,7 +175,7 @@ def ask_rows(
         selection,
         way,
         on_progress=on_progress,
-        is_alone=is_alone,
+        is_single_batch=is_single_batch,
         patience_s=patience_s,
         deadline=ws.monotonic() + deadline_s,
     )
@@ -206,9 +206,9 @@ def ask_alone(
 
     report = ask_rows(
         ws,
-        Selection(among=ids),
+        Selection(row_ids=ids),
         way=way,
-        is_alone=True,
+        is_single_batch=True,
         patience_s=patience_s,
         deadline_s=deadline_s,
     )
@@ -242,7 +242,7 @@ def _handling_signals(handle: Callable[[], None]) -> Iterator[None]:
 
 
 class _LiveRun:
-    """One run of live calls in an event loop; all database access happens in threads.
+    """A run of live calls in an event loop; all database access happens in threads.
 
     The run prepares batch after batch of the selected rows and asks about each row once. Rows whose
     answer was invalid are asked again first.
@@ -255,7 +255,7 @@ class _LiveRun:
         mode: Mode,
         *,
         on_progress: OnProgress,
-        is_alone: bool,
+        is_single_batch: bool,
         patience_s: float,
         deadline: float,
     ) -> None:
@@ -263,31 +263,41 @@ class _LiveRun:
         self._ws = ws
         self._mode = mode
         self._on_progress = on_progress
-        self._is_alone = is_alone
+        self._is_single_batch = is_single_batch
         self._patience_s = patience_s
         # Monotonic time after which no reply is waited for.
         self._deadline = deadline
         # A row that is asked alone stays due, and is asked again by a later command.
-        self._max_unanswered_calls = 1 if is_alone else MAX_UNANSWERED_CALLS
+        self._max_unanswered_calls = 1 if is_single_batch else MAX_UNANSWERED_CALLS
         # Rows whose answer was invalid and that are asked once more.
         self._retry_ids = list[str]()
         # Rows that this run is finished with; `_preparation` excludes them too.
-        self._ended_ids = set(selection.without)
-        selection = Selection(limit=selection.limit, without=self._ended_ids, among=selection.among)
-        self._preparation = Preparation(ws, selection, NoProgress(), way=mode, is_alone=is_alone)
+        self._ended_ids = set(selection.excluded_ids)
+        selection = Selection(
+            limit=selection.limit,
+            excluded_ids=self._ended_ids,
+            row_ids=selection.row_ids,
+        )
+        self._preparation = Preparation(
+            ws,
+            selection,
+            NoProgress(),
+            way=mode,
+            is_single_batch=is_single_batch,
+        )
         self._open_batches: dict[int, OpenLiveBatch] = {}
         self._pending: deque[_PendingCall] = deque()
         self._running_calls: set[asyncio.Task[None]] = set()
         # Batches that are being sealed and ingested.
         self._closing_batches: set[asyncio.Task[None]] = set()
         # Why no further batch is prepared.
-        self._no_more: StopReason | None = None
+        self._end_of_rows: StopReason | None = None
         self._has_warned = False
         self._stop = asyncio.Event()
         # An error that is not ours, raised at the end of the run.
         self._unexpected_error: Exception | None = None
         self._throttle = LiveThrottle(ws, self._stop_with, mode, hurries=not math.isinf(patience_s))
-        self._rate_limiter = self._throttle.pace
+        self._rate_limiter = self._throttle.rate_limiter
         # 400s before any answer: either the row or every request may be at fault.
         self._unsettled_refusals: list[tuple[_PendingCall, errors.RefusedError]] = []
 
@@ -303,9 +313,9 @@ class _LiveRun:
         if self._unexpected_error is not None:
             raise self._unexpected_error
 
-        is_down = self._throttle.down is not None and not self.report.answered
-        if self.report.stopped is None and is_down:
-            self.report.stopped = self._throttle.down
+        is_service_down = self._throttle.last_failure is not None and not self.report.answered
+        if self.report.stopped is None and is_service_down:
+            self.report.stopped = self._throttle.last_failure
         return self.report
 
     def _interrupt(self) -> None:
@@ -351,15 +361,15 @@ class _LiveRun:
             while not self._stop.is_set():
                 now = self._ws.monotonic()
                 call = next((call for call in self._pending if call.not_before <= now), None)
-                if call is None and self._no_more is None:
+                if call is None and self._end_of_rows is None:
                     await self._open_next_batch()
                     continue
 
                 is_idle = not (self._pending or self._running_calls or self._closing_batches)
                 if is_idle:
-                    if self._no_more is StopReason.BUDGET and not self._is_alone:
+                    if self._end_of_rows is StopReason.BUDGET and not self._is_single_batch:
                         with self._ws.store.read() as tx:
-                            self._stop_with(budget.current_budgets(self._ws).without_room(tx))
+                            self._stop_with(budget.current_budgets(self._ws).no_room_error(tx))
                     break
 
                 pause_s = self._pause_before(call, now)
@@ -375,11 +385,11 @@ class _LiveRun:
             self._stop_with(error)
 
     async def _open_next_batch(self) -> None:
-        """Prepare the next batch, or note why there is none until a running batch has ended."""
+        """Prepare the next batch, or note why it must wait for the end of a running batch."""
         prepared = await asyncio.to_thread(self._prepare_next)
         if not isinstance(prepared, Prepared):
-            self._no_more = prepared
-            self.report.why_not = prepared.value if self._is_alone else ""
+            self._end_of_rows = prepared
+            self.report.idle_reason = prepared.value if self._is_single_batch else ""
             return
 
         assert prepared.lock is not None  # noqa: S101 - a live batch has a lock
@@ -391,7 +401,7 @@ class _LiveRun:
         )
         self._open_batches[prepared.number] = open_batch
         self._pending += [_PendingCall(request, open_batch) for request in prepared.requests]
-        self._no_more = StopReason.DONE if self._is_alone else None
+        self._end_of_rows = StopReason.NO_ROWS_LEFT if self._is_single_batch else None
 
     def _prepare_next(self) -> Prepared | StopReason:
         """Prepare a batch of rows to ask again, or else of new rows."""
@@ -399,10 +409,14 @@ class _LiveRun:
         prepared: Prepared | StopReason | None = None
         # Retries go first, so that no row with the same input is asked in their place.
         if self._retry_ids:
-            selection = Selection(among=self._retry_ids)
+            selection = Selection(row_ids=self._retry_ids)
             self._retry_ids = []
             retry_preparation = Preparation(
-                self._ws, selection, NoProgress(), way=self._mode, run_number=preparation.run_number
+                self._ws,
+                selection,
+                NoProgress(),
+                way=self._mode,
+                run_number=preparation.run_number,
             )
             prepared = retry_preparation.next()
         if not isinstance(prepared, Prepared):
@@ -419,18 +433,21 @@ class _LiveRun:
         """
         if now >= self._deadline:
             late_error = errors.UnavailableError(
-                LATE_REASON, hint="run the same command again later"
+                LATE_REASON,
+                hint="run the same command again later",
             )
             self._stop_with(late_error)
             return SYNC_INTERVAL_S
 
-        self.report.at_once = self._throttle.at_once(in_flight=len(self._running_calls))
-        if call is None or len(self._running_calls) >= self.report.at_once:
+        self.report.max_parallel_calls = self._throttle.max_parallel(
+            in_flight=len(self._running_calls),
+        )
+        if call is None or len(self._running_calls) >= self.report.max_parallel_calls:
             retry_times = [
                 pending.not_before for pending in self._pending if pending.not_before > now
             ]
             next_start = min(self._deadline, *retry_times, math.inf)
-            self.report.waits_s = 0.0 if self._running_calls else next_start - now
+            self.report.pause_s = 0.0 if self._running_calls else next_start - now
             return min(SYNC_INTERVAL_S, max(0.001, next_start - now))
 
         tokens = call.request.usage.prompt
@@ -441,20 +458,21 @@ class _LiveRun:
                 f"a call of {tokens} tokens can never start under a limit of {max_tokens} "
                 "tokens a minute"
             )
-            self._give_up(call, reason, is_lost=False)
+            self._give_up(call, reason, may_be_paid=False)
             return 0.0
 
         held_s = self._throttle.hold_until - now
         limited_s = self._rate_limiter.wait(tokens, at=now)
         pause_s = max(0.0, held_s, limited_s)
-        self.report.waits_s = pause_s
+        self.report.pause_s = pause_s
         if math.isinf(pause_s):
             if not self._running_calls:
                 self._stop_with(self._daily_quota_error())
             return SYNC_INTERVAL_S
         if pause_s > self._patience_s:
             throttled_error = errors.ThrottledError(
-                f"the limits leave no room for another {pause_s:.0f} s", retry_after_s=pause_s
+                f"the limits leave no room for another {pause_s:.0f} s",
+                retry_after_s=pause_s,
             )
             self._stop_with(throttled_error)
             return SYNC_INTERVAL_S
@@ -505,7 +523,7 @@ class _LiveRun:
         task.add_done_callback(running.discard)
 
     async def _make_call(self, call: _PendingCall, started_call: StartedCall) -> None:
-        """Make one call, append its reply to the result file of its batch, and count it.
+        """Make a call, append its reply to the result file of its batch, and count it.
 
         Raises:
             LockLostError: Another process took over the batch; the call was not made.
@@ -527,7 +545,7 @@ class _LiveRun:
             reply = await ws.client.generate(ws.model.name, request_body, tier=service_tier)
         except asyncio.CancelledError:
             reason = "interrupted" if self.report.interrupted else LATE_REASON
-            self._give_up(call, reason, is_lost=True)
+            self._give_up(call, reason, may_be_paid=True)
             raise
         except errors.RemoteError as error:
             self._handle_failure(call, started_call, error, started_at=started_at)
@@ -539,7 +557,7 @@ class _LiveRun:
         open_batch.seconds += duration_s
         if self._mode is Mode.TRIAL:
             outcome = TrialOutcome(reply, "", duration_s)
-            self.report.tried[call.request.item.id] = outcome
+            self.report.trial_outcomes[call.request.item.id] = outcome
 
         parsed_reply = responses.judge_response(reply)
         if parsed_reply.usage.prompt:
@@ -550,7 +568,7 @@ class _LiveRun:
             parsed_reply.tier or service_tier,
             on=ws.now().date(),
         )
-        self._throttle.answered(took_s=duration_s)
+        self._throttle.note_answer(took_s=duration_s)
         self._settle_refusals()
         self._count_reply(open_batch)
 
@@ -565,7 +583,7 @@ class _LiveRun:
         """Decide after a failed call: repeat it, give its row up, or stop the run."""
         self._uncount_unpaid_call(call, started_call, error)
         if isinstance(error, errors.ThrottledError):
-            self._throttle.refused(error)
+            self._throttle.note_refusal(error)
             self._pending.appendleft(call)
             return
         if isinstance(error, errors.LASTING_REFUSALS):
@@ -581,7 +599,7 @@ class _LiveRun:
             return
 
         now = self._ws.monotonic()
-        self._throttle.failed(error, began=started_at, about=call.request.item.id)
+        self._throttle.note_failure(error, started_s=started_at, row_id=call.request.item.id)
         call.failures += 1
         call.failing_since = min(call.failing_since, now)
         was_sent = not isinstance(error, errors.NotSentError)
@@ -591,14 +609,17 @@ class _LiveRun:
         is_too_silent = call.unanswered_calls >= self._max_unanswered_calls
         is_too_old = now - call.failing_since > self._throttle.patience_s(error)
         if is_too_silent or is_too_old:
-            self._give_up(call, error.message, is_lost=is_unanswered)
+            self._give_up(call, error.message, may_be_paid=is_unanswered)
             return
 
         call.not_before = now + self._backoff_s(call, error)
         self._pending.append(call)
 
     def _uncount_unpaid_call(
-        self, call: _PendingCall, started_call: StartedCall, error: errors.RemoteError
+        self,
+        call: _PendingCall,
+        started_call: StartedCall,
+        error: errors.RemoteError,
     ) -> None:
         """Take back the count of a call that was certainly not paid for, or not counted by quota."""
         is_unpaid = isinstance(error, errors.RefusedError | errors.NotSentError)
@@ -631,35 +652,42 @@ class _LiveRun:
             call.batch.calls += 1
             call.batch.keep(requests.reply_line(call.request.data, error=error_document))
             outcome = TrialOutcome(None, error.message, is_refused=True)
-            self.report.tried[call.request.item.id] = outcome
+            self.report.trial_outcomes[call.request.item.id] = outcome
             self._count_reply(call.batch)
 
     def _give_up(
-        self, call: _PendingCall, reason: str, *, is_lost: bool, is_refused: bool = False
+        self,
+        call: _PendingCall,
+        reason: str,
+        *,
+        may_be_paid: bool,
+        is_refused: bool = False,
     ) -> None:
         """Record why a row got no reply in this run; its row is open again after the ingest.
 
         Args:
-            is_lost: The call may have been paid for.
+            may_be_paid: The call may have been paid for.
             is_refused: The service refused the request by a 400.
         """
         item_id = call.request.item.id
-        call.batch.silent[item_id] = f"{LOST_CALL_PREFIX}{reason}" if is_lost else reason
-        self.report.tried[item_id] = TrialOutcome(None, reason, is_refused=is_refused)
+        call.batch.failure_reasons[item_id] = (
+            f"{LOST_CALL_PREFIX}{reason}" if may_be_paid else reason
+        )
+        self.report.trial_outcomes[item_id] = TrialOutcome(None, reason, is_refused=is_refused)
         self._count_reply(call.batch)
 
     def _count_reply(self, open_batch: OpenLiveBatch) -> None:
         """Count a request that needs no more calls, and close its batch after the last request."""
-        open_batch.left -= 1
+        open_batch.open_requests -= 1
         self.report.replies += 1
-        if not open_batch.left and not self._stop.is_set():
+        if not open_batch.open_requests and not self._stop.is_set():
             self._spawn(self._close_batch(open_batch), self._closing_batches)
 
     async def _close_batch(self, open_batch: OpenLiveBatch) -> None:
         await asyncio.to_thread(self._seal_and_ingest, open_batch)
-        if not self._is_alone:
+        if not self._is_single_batch:
             # Failed rows may be asked again now, and their money may be free.
-            self._no_more = None
+            self._end_of_rows = None
 
     def _seal_and_ingest(self, open_batch: OpenLiveBatch) -> None:
         """Seal and ingest the replies of a batch, and release its lock.
@@ -686,7 +714,7 @@ class _LiveRun:
             outcomes = ingest.ingest_live_batch(
                 ws,
                 open_batch.number,
-                open_batch.silent,
+                open_batch.failure_reasons,
                 default_reason=default_reason,
                 patience_s=patience_s,
             )
@@ -703,21 +731,21 @@ class _LiveRun:
                 continue
 
             self._ended_ids.add(outcome.row_id)
-            if outcome.may_retry and not self._is_alone:
+            if outcome.may_retry and not self._is_single_batch:
                 self._retry_ids.append(outcome.row_id)
                 # The next reply of this row counts instead, so progress never exceeds its total.
-                self.report.replies -= outcome.is_asked
-            elif outcome.is_asked:
+                self.report.replies -= outcome.was_called
+            elif outcome.was_called:
                 self.report.fail(outcome.row_id, outcome.reason)
 
     async def _finish(self) -> None:
         """End the running calls, then seal and ingest all open batches."""
         await self._end_running_calls()
 
-        # Nothing was answered, so the refusals may be the fault of every request.
+        # No request was answered, so the refusals may be the fault of every request.
         if not self._stop.is_set():
             for refused_call, error in self._unsettled_refusals:
-                self._give_up(refused_call, error.message, is_lost=False, is_refused=True)
+                self._give_up(refused_call, error.message, may_be_paid=False, is_refused=True)
 
         if self._closing_batches:
             await asyncio.wait(list(self._closing_batches))
@@ -749,7 +777,7 @@ class _LiveRun:
             await asyncio.sleep(SYNC_INTERVAL_S)
             with contextlib.suppress(errors.FindableError, OSError):
                 await asyncio.to_thread(self._sync)
-            self._throttle.look(in_flight=len(self._running_calls))
+            self._throttle.check_stall(in_flight=len(self._running_calls))
             if self._ws.stopping.is_set() and not self.report.interrupted:
                 self._interrupt()
             self._on_progress(self.report)
@@ -757,14 +785,14 @@ class _LiveRun:
     def _sync(self) -> None:
         """Sync new replies to disk, store the number of calls, and count those of other runs."""
         for open_batch in list(self._open_batches.values()):
-            if open_batch.calls != open_batch.counted:
-                os.fdatasync(open_batch.file)
+            if open_batch.calls != open_batch.recorded_calls:
+                os.fdatasync(open_batch.descriptor)
                 self._record_calls(open_batch)
         self._count_other_calls()
 
     def _record_calls(self, open_batch: OpenLiveBatch) -> None:
         """Store the number and duration of the calls of a batch, if they changed."""
-        if open_batch.calls == open_batch.counted:
+        if open_batch.calls == open_batch.recorded_calls:
             return
 
         calls = open_batch.calls
@@ -772,12 +800,16 @@ class _LiveRun:
         patience_s = INTERRUPTED_WRITE_TIMEOUT_S if self.report.interrupted else None
         with self._ws.store.write(patience_s=patience_s) as tx:
             batches.set_columns(
-                tx, open_batch.number, day=quota_day, calls=calls, seconds=open_batch.seconds
+                tx,
+                open_batch.number,
+                day=quota_day,
+                calls=calls,
+                seconds=open_batch.seconds,
             )
-        open_batch.counted = calls
+        open_batch.recorded_calls = calls
 
     def _count_other_calls(self) -> None:
-        """Tell the rate limiter about the calls that other batches made in this minute and day.
+        """Report to the rate limiter the calls that other batches made in this minute and day.
 
         Batches of this and of other processes count alike.
         """
@@ -791,8 +823,11 @@ class _LiveRun:
         window_start = now - timedelta(seconds=WINDOW_S)
         quota_day = budget.quota_day(now).isoformat()
         with ws.store.read() as tx:
-            recent_calls = batches.past_calls(
-                tx, model_name, since=window_start, excluded_batches=list(self._open_batches)
+            recent_calls = batches.list_past_calls(
+                tx,
+                model_name,
+                ended_after=window_start,
+                excluded_batches=list(self._open_batches),
             )
             calls_today = batches.count_calls_of_day(tx, model_name, day=quota_day)
 
@@ -802,7 +837,7 @@ class _LiveRun:
                 monotonic_time = monotonic_now - (now - called_at).total_seconds()
                 other_calls.append((min(monotonic_now, monotonic_time), past_calls.tokens))
         unrecorded_calls = sum(
-            open_batch.calls - open_batch.counted
+            open_batch.calls - open_batch.recorded_calls
             for open_batch in list(self._open_batches.values())
         )
         self._rate_limiter.prime(other_calls, today=calls_today + unrecorded_calls)
@@ -819,20 +854,22 @@ class _LiveRun:
             self._has_warned = True
             self._ws.display.warn(
                 f"{used_requests:,} of today's {max_requests:,} requests of "
-                f"{self._ws.model.name} are used"
+                f"{self._ws.model.name} are used",
             )
 
 
 def _spread_evenly(
-    past_calls: batches.PastCalls, window_start: datetime, now: datetime
+    past_calls: batches.PastCalls,
+    window_start: datetime,
+    now: datetime,
 ) -> Iterator[datetime]:
     """Return assumed times of the calls of a batch: evenly spread, and not before the window."""
-    ended = past_calls.ended or now
-    interval = (ended - past_calls.began) / past_calls.calls
+    finished_at = past_calls.finished_at or now
+    interval = (finished_at - past_calls.started_at) / past_calls.calls
     # A call further in the future was recorded by a wrong clock, and would fill each minute anew.
     latest = now + timedelta(seconds=WINDOW_S)
     for number in range(1, past_calls.calls + 1):
-        called_at = past_calls.began + interval * number
+        called_at = past_calls.started_at + interval * number
         if window_start <= called_at <= latest:
             yield called_at
 
@@ -841,17 +878,18 @@ class RetryThreads:
     """Threads that ask about due rows from `start` until `stop`; outcomes are in the database."""
 
     def __init__(
-        self, opened: Callable[[], contextlib.AbstractContextManager[WorkspaceSession]]
+        self,
+        open_session: Callable[[], contextlib.AbstractContextManager[WorkspaceSession]],
     ) -> None:
-        """Prepare the threads without starting one.
+        """Prepare the threads without starting them.
 
         Args:
-            opened: Opens the workspace for writing.
+            open_session: Opens the workspace for writing.
         """
-        self._opened = opened
-        self._over = threading.Event()
+        self._open_session = open_session
+        self._stop_event = threading.Event()
         self._pool = ThreadPoolExecutor(RETRY_THREADS, thread_name_prefix="due")
-        self.asking: set[Future[None]] = set()
+        self.running_asks: set[Future[None]] = set()
 
     def start(self) -> None:
         """Ask about all due rows now and then every RETRY_INTERVAL_S, in the background."""
@@ -863,29 +901,32 @@ class RetryThreads:
         After `stop` nothing is asked, and the returned future is complete.
         """
         try:
-            asking = self._pool.submit(self.look, ids)
+            asking = self._pool.submit(self.ask_and_wait, ids)
         except RuntimeError:
             # The pool was shut down.
             asking = Future()
             asking.set_result(None)
-        self.asking.add(asking)
-        asking.add_done_callback(self.asking.discard)
+        self.running_asks.add(asking)
+        asking.add_done_callback(self.running_asks.discard)
         return asking
 
-    def look(self, ids: list[str] | None = None) -> None:
+    def ask_and_wait(self, ids: list[str] | None = None) -> None:
         """Ask about these rows, or all due rows, and wait for their outcomes.
 
         Errors are ignored: the rows stay due, with the reason in the database.
         """
-        with contextlib.suppress(errors.FindableError, KeyboardInterrupt), self._opened() as ws:
+        with (
+            contextlib.suppress(errors.FindableError, KeyboardInterrupt),
+            self._open_session() as ws,
+        ):
             ask_alone(ws, ids)
 
     def stop(self) -> None:
         """Start nothing more, and do not wait for running calls."""
-        self._over.set()
+        self._stop_event.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _repeat(self) -> None:
-        while not self._over.is_set():
+        while not self._stop_event.is_set():
             wait([self.ask()])
-            self._over.wait(RETRY_INTERVAL_S)
+            self._stop_event.wait(RETRY_INTERVAL_S)

@@ -37,9 +37,9 @@ MAX_BACKOFF_EXPONENT = 10
 
 
 def max_parallel_calls(ws: WorkspaceSession, mean_s: float) -> int:
-    """Return how many calls may run in parallel if one call takes `mean_s` seconds.
+    """Return how many calls may run in parallel if a call takes `mean_s` seconds.
 
-    That is CONCURRENCY, or more if the requests per minute allow more; CONCURRENCY=1 stays 1.
+    It is CONCURRENCY, or more if the requests per minute allow more; CONCURRENCY=1 stays 1.
     """
     concurrency = ws.settings.concurrency
     max_requests = ws.limits.rpm
@@ -74,7 +74,7 @@ class LiveThrottle:
         is_flex = way is Mode.FLEX
         self._shed_retry_s = FLEX_RETRY_S if is_flex else 0.0
         self._stall_s = FLEX_S if is_flex else STALL_S
-        self.pace = RateLimiter(ws.limits, at=ws.monotonic())
+        self.rate_limiter = RateLimiter(ws.limits, at=ws.monotonic())
         with ws.store.read() as tx:
             measured_s = batches.mean_call_seconds(tx, ws.model.name, way)
         default_s = FLEX_CALL_S if is_flex else 0.0
@@ -89,8 +89,8 @@ class LiveThrottle:
         self.has_answered = False
         self._is_stalled = False
         # The error of the last call, or None if it succeeded.
-        self.down: RemoteError | None = None
-        # Failures in a row. Calls that ran in parallel and fail together count as one.
+        self.last_failure: RemoteError | None = None
+        # Failures in a row. Calls that ran in parallel and fail together count as a single failure.
         self._failure_count = 0
         self._failed_at = -math.inf
         self._failed_row = ""
@@ -103,7 +103,7 @@ class LiveThrottle:
         shed_retry_s = self._shed_retry_s if error.code in FLEX_SHED_CODES else 0.0
         return max(shed_retry_s, self._ws.settings.retry_for)
 
-    def at_once(self, *, in_flight: int) -> int:
+    def max_parallel(self, *, in_flight: int) -> int:
         """Return how many calls may run in parallel now, if `in_flight` calls are running."""
         if not in_flight:
             # Time without a running call is no stall.
@@ -112,19 +112,19 @@ class LiveThrottle:
             return 1
         return max_parallel_calls(self._ws, self._mean_call_s)
 
-    def look(self, *, in_flight: int) -> None:
-        """Switch to one call at a time, with a warning, if no running call succeeds for long."""
+    def check_stall(self, *, in_flight: int) -> None:
+        """Switch to serial calls, with a warning, if no running call succeeds for long."""
         if self._is_stalled or not in_flight:
             return
         if self._ws.monotonic() - self._unanswered_since >= self._stall_s:
             self._is_stalled = True
             self._ws.display.warn(
-                f"no answer for {self._stall_s:.0f} s: one call at a time until one comes"
+                f"no answer for {self._stall_s:.0f} s: one call at a time until one comes",
             )
 
-    def answered(self, *, took_s: float) -> None:
+    def note_answer(self, *, took_s: float) -> None:
         """Note a call with a reply, valid or not: failures and stalls are over."""
-        self.pace.succeeded()
+        self.rate_limiter.succeeded()
         self._unanswered_since = self._ws.monotonic()
         if self._is_stalled:
             self._ws.display.say("answers come again: several calls at once")
@@ -133,11 +133,11 @@ class LiveThrottle:
         self.has_answered = True
         self._is_stalled = False
         self._failure_count = 0
-        self.down = None
+        self.last_failure = None
         self._failing_since = math.inf
         self._throttled_since = math.inf
 
-    def refused(self, error: ThrottledError) -> None:
+    def note_refusal(self, error: ThrottledError) -> None:
         """Note a 429: later calls wait for the quota.
 
         The run stops if the quota is that of the day, if 429s last longer than POLL_PATIENCE
@@ -151,25 +151,25 @@ class LiveThrottle:
         is_second = self._hurries and self._throttled_count > 1
         if error.resets_at is not None or is_lasting or is_second:
             self._stop_run(error)
-        self.pace.refused(at=now, delay_s=error.retry_after_s)
+        self.rate_limiter.refused(at=now, delay_s=error.retry_after_s)
 
-    def failed(self, error: RemoteError, *, began: float, about: str) -> None:
+    def note_failure(self, error: RemoteError, *, started_s: float, row_id: str) -> None:
         """Note a failure of the service: all calls wait, and the run stops if nothing succeeds.
 
-        Two failures count as one if their calls ran in parallel, or if they are about the same
-        row, because that row may be the cause.
+        Two failures count as a single failure if their calls ran in parallel, or if they are about
+        the same row, because that row may be the cause.
 
         Args:
-            began: Monotonic time at which the call started.
-            about: Id of the row.
+            started_s: Monotonic time at which the call started.
+            row_id: Id of the row.
         """
         now = self._ws.monotonic()
-        self.down = error
+        self.last_failure = error
         self._failing_since = min(self._failing_since, now)
-        if began >= self._failed_at and about != self._failed_row:
+        if started_s >= self._failed_at and row_id != self._failed_row:
             self._failure_count += 1
             self._failed_at = now
-            self._failed_row = about
+            self._failed_row = row_id
         if self._failure_count > 1:
             exponent = min(self._failure_count - 2, MAX_BACKOFF_EXPONENT)
             pause_s = self._ws.settings.retry_wait * 2.0**exponent

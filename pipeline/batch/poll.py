@@ -59,12 +59,12 @@ CREATED_STATES = (
 
 
 class Download(NamedTuple):
-    """One download of a result. Downloads compare by their first two fields, better ones higher."""
+    """A download of a result. A better download is greater, by its first two fields."""
 
     # False if the file provably ends inside a line.
-    is_whole: bool = False
+    is_complete: bool = False
     # Requests of the batch that have a line in the file; -1 if nothing was downloaded.
-    keys: int = -1
+    matched_requests: int = -1
     # Description of the received file, in words.
     body: str = ""
 
@@ -124,7 +124,7 @@ def poll_batches(
 
     Args:
         wait: Look until all batches are over, instead of once.
-        first: With `wait`, look only until the first batch is over.
+        first: If `wait` is set, look only until the first batch is over.
         number: Look at this batch only.
         fetches: Download results. If false, batches that are over stay submitted, and only their
             remote state is stored.
@@ -158,7 +158,7 @@ def poll_batches(
 
 @dataclass
 class _Poll:
-    """One poll command: the batches that it follows, and the errors of its looks."""
+    """A poll command: the batches that it follows, and the errors of its looks."""
 
     ws: WorkspaceSession
     only_number: int | None
@@ -169,7 +169,7 @@ class _Poll:
     # Batch number to its number of finished requests.
     done_counts: dict[int, int] = field(default_factory=dict)
     # Batch number to the error of its last look, transient or not.
-    look_errors: dict[int, errors.RemoteError] = field(default_factory=dict)
+    check_errors: dict[int, errors.RemoteError] = field(default_factory=dict)
     # Monotonic time of the first failed look after the last success.
     failing_since: float | None = None
     # Remote states of a kind never seen before that were reported already.
@@ -183,7 +183,7 @@ class _Poll:
 
     def _is_followed(self, number: int) -> bool:
         """Return whether a batch should be looked at again."""
-        error = self.look_errors.get(number)
+        error = self.check_errors.get(number)
         may_pass = error is None or isinstance(error, TRANSIENT_ERRORS)
         return number not in self.report.gone and may_pass
 
@@ -198,7 +198,7 @@ class _Poll:
         pause_s = self.ws.settings.poll_first
         started = ws.monotonic()
         while True:
-            self._look_at_all(bar)
+            self._check_batches(bar)
             submitted_numbers = [
                 batch.number
                 for batch in self.batches_in(BatchState.SUBMITTED)
@@ -206,8 +206,12 @@ class _Poll:
             ]
             waiting = [number for number in submitted_numbers if self._is_followed(number)]
             self.report.stopped = self._stop_error(waiting, wait=wait)
-            is_any_over = len(submitted_numbers) < len(self.done_counts)
-            if not waiting or self.report.stopped is not None or (stops_at_first and is_any_over):
+            has_ended_batch = len(submitted_numbers) < len(self.done_counts)
+            if (
+                not waiting
+                or self.report.stopped is not None
+                or (stops_at_first and has_ended_batch)
+            ):
                 return
 
             is_local = ws.backend == "local"
@@ -218,7 +222,7 @@ class _Poll:
             pause_s = min(pause_s * POLL_BACKOFF_FACTOR, ws.settings.poll_most)
             self.add_submitted()
 
-    def _look_at_all(self, bar: ProgressBar) -> None:
+    def _check_batches(self, bar: ProgressBar) -> None:
         """Look once at each followed batch and show the progress; stop if patience is over."""
         for number in list(self.done_counts):
             with self.ws.store.read() as tx:
@@ -227,13 +231,13 @@ class _Poll:
             if batch.state is not BatchState.SUBMITTED:
                 self.done_counts[number] = batch.requests
             elif self._is_followed(number):
-                note = self._try_look(batch)
-                if self.look_errors and self._is_out_of_patience():
+                note = self._try_check(batch)
+                if self.check_errors and self._is_out_of_patience():
                     return
             done_count = sum(self.done_counts.values())
             bar.show(done_count, total=sum(self.request_counts.values()), note=note)
 
-    def _try_look(self, batch: BatchRow) -> str:
+    def _try_check(self, batch: BatchRow) -> str:
         """Look at a batch and return its state in words; record an error instead of raising it.
 
         The first transient error of a batch is printed.
@@ -245,25 +249,25 @@ class _Poll:
             KeyRefusedError: The API refuses the key.
         """
         try:
-            note = self._look_at(batch)
+            note = self._check_batch(batch)
         except errors.KeyRefusedError:
             raise
         except errors.MissingError as error:
             self.report.gone[batch.number] = error.message
         except errors.RemoteError as error:
             if isinstance(error, TRANSIENT_ERRORS):
-                if batch.number not in self.look_errors:
+                if batch.number not in self.check_errors:
                     self.ws.display.warn(f"batch {batch.number}: {error.message}")
                 if self.failing_since is None:
                     self.failing_since = self.ws.monotonic()
-            self.look_errors[batch.number] = error
+            self.check_errors[batch.number] = error
         else:
-            self.look_errors.pop(batch.number, None)
+            self.check_errors.pop(batch.number, None)
             self.failing_since = None
             return note
         return ""
 
-    def _look_at(self, batch: BatchRow) -> str:
+    def _check_batch(self, batch: BatchRow) -> str:
         """Store the remote state of a batch, download its result if it is over, return it in words.
 
         Raises:
@@ -276,12 +280,15 @@ class _Poll:
         if (remote.word, remote.done) != (batch.remote_word, batch.remote_done):
             with ws.store.write() as tx:
                 batches.update_if_submitted(
-                    tx, batch, remote_word=remote.word, remote_done=remote.done
+                    tx,
+                    batch,
+                    remote_word=remote.word,
+                    remote_done=remote.done,
                 )
         if not is_known_state(remote.word) and str(remote.word) not in self.unknown_states:
             self.unknown_states.add(str(remote.word))
             ws.display.warn(
-                f"batch {number}: a state never seen before, {remote.word!r}; taken as not over"
+                f"batch {number}: a state never seen before, {remote.word!r}; taken as not over",
             )
 
         is_settled = remote.state.is_over and not self._should_wait_for_result(batch, remote)
@@ -304,22 +311,22 @@ class _Poll:
         if batch.over_at is None or batch.over_at > now:
             with self.ws.store.write() as tx:
                 batches.update_if_submitted(tx, batch, over_at=now)
-            until = now + UNNAMED_RESULT_WAIT
+            wait_ends_at = now + UNNAMED_RESULT_WAIT
             self.ws.display.warn(
                 f"batch {batch.number} succeeded, but Gemini does not name its result yet; it "
-                f"stays open and is looked at again until {until:%Y-%m-%d %H:%M} UTC"
+                f"stays open and is looked at again until {wait_ends_at:%Y-%m-%d %H:%M} UTC",
             )
             return True
         return now - batch.over_at < UNNAMED_RESULT_WAIT
 
     def _stop_error(self, waiting: list[int], *, wait: bool) -> errors.RemoteError | None:
-        """Return the error that ends this poll now; None if there is no such error.
+        """Return the error that ends this poll now, or None.
 
         Args:
             waiting: Numbers of the batches that are looked at again.
         """
         waiting_errors = [
-            self.look_errors[number] for number in waiting if number in self.look_errors
+            self.check_errors[number] for number in waiting if number in self.check_errors
         ]
         for error in waiting_errors:
             if isinstance(error, errors.ThrottledError) and error.resets_at is not None:
@@ -329,7 +336,7 @@ class _Poll:
 
         if waiting:
             return None
-        for error in self.look_errors.values():
+        for error in self.check_errors.values():
             if not isinstance(error, TRANSIENT_ERRORS):
                 return error
         return None
@@ -390,7 +397,10 @@ class _Poll:
                 latest_path = files.new_part_path(path)
                 try:
                     has_result = remote.has_result and self._fetch(
-                        batch, remote, latest_path=latest_path, best_path=best_path
+                        batch,
+                        remote,
+                        latest_path=latest_path,
+                        best_path=best_path,
                     )
                     # Nobody deletes this file later, once the batch has moved.
                     latest_path.unlink(missing_ok=True)
@@ -414,14 +424,20 @@ class _Poll:
         Raises:
             StateConflictError: Another process has moved the batch.
         """
-        ending = _describe_ending(remote)
+        end_reason = _describe_ending(remote)
         path = result_path(self.ws.data, batch.number)
         columns = {"remote_word": remote.word}
         if remote.state is not RemoteState.SUCCEEDED:
-            columns["reason"] = ending
+            columns["reason"] = end_reason
         with self.ws.store.write() as tx:
             batches.mark_downloaded(
-                tx, batch, path, draft, event_reason=ending, now=self.ws.now(), **columns
+                tx,
+                batch,
+                path,
+                draft,
+                event_reason=end_reason,
+                now=self.ws.now(),
+                **columns,
             )
             files.rename_sealed(draft, path)
 
@@ -449,12 +465,17 @@ class _Poll:
                     for claim in page
                 ]
                 write_failures(tx, self.ws, judgements, source=provenance)
-            abandon_batch(tx, batch, reason=reason, at=self.ws.now())
+            abandon_batch(tx, batch, reason=reason, now=self.ws.now())
 
     def _fetch(
-        self, batch: BatchRow, remote: RemoteBatch, *, latest_path: Path, best_path: Path
+        self,
+        batch: BatchRow,
+        remote: RemoteBatch,
+        *,
+        latest_path: Path,
+        best_path: Path,
     ) -> bool:
-        """Download the result to `best_path`; return false if there is none or it is not needed.
+        """Download the result to `best_path`; return false if it is missing or not needed.
 
         A file with fewer requests than the API counted (than were asked, if it gives no count) is
         downloaded again. A file that was cut may look whole if it came without a length, or if it
@@ -491,9 +512,9 @@ class _Poll:
 
         # A batch that did not succeed may have no lines, and the API sends an empty file for it.
         is_empty_result = not is_succeeded and best.body == EMPTY_BODY
-        is_usable = best.keys > 0 and (best.is_whole or is_cancelled)
+        is_usable = best.matched_requests > 0 and (best.is_complete or is_cancelled)
         if is_usable or is_empty_result:
-            if best.keys < expected_count:
+            if best.matched_requests < expected_count:
                 shortfall = _describe_shortfall(best, expected_count)
                 ws.display.warn(f"batch {batch.number}: {shortfall}; the fullest is taken")
             return True
@@ -530,16 +551,16 @@ class _Poll:
             try:
                 latest = self._download_once(batch, remote, latest_path)
             except errors.MissingError:
-                if best.keys < 0:
+                if best.matched_requests < 0:
                     raise
                 break
             if latest[:2] > best[:2]:
                 best = latest
                 latest_path.replace(best_path)
-            is_complete = latest.is_whole and latest.keys >= expected_count
+            is_complete = latest.is_complete and latest.matched_requests >= expected_count
             if is_complete or remote.inlined:
                 break
-            if remaining_tries and latest.keys > 0:
+            if remaining_tries and latest.matched_requests > 0:
                 shortfall = _describe_shortfall(latest, expected_count)
                 self.ws.display.warn(f"batch {batch.number}: {shortfall}; fetching again")
             self.ws.sleep(self.ws.settings.poll_first if remaining_tries else 0)
@@ -602,7 +623,7 @@ class _Poll:
                 self._restore_result(batch, path)
 
     def _restore_result(self, batch: BatchRow, path: Path) -> None:
-        """Download one lost result again; do nothing if another process has the batch's lock."""
+        """Download a lost result again; do nothing if another process has the batch's lock."""
         ws = self.ws
         number = batch.number
         part = files.new_part_path(path)
@@ -620,7 +641,7 @@ class _Poll:
             give_up = CommandHint("batch-cancel", batch=number)
             ws.display.warn(
                 f"batch {number}: its result is lost and cannot be had again ({error.message}); "
-                f"`{give_up}` gives it up, and its items are asked again"
+                f"`{give_up}` gives it up, and its items are asked again",
             )
         finally:
             part.unlink(missing_ok=True)
@@ -690,7 +711,7 @@ def _may_have_duplicate(batch: BatchRow) -> bool:
 
 def _describe_shortfall(download: Download, expected_count: int) -> str:
     """Return how many requests of a result were downloaded and expected, in words."""
-    return f"lines for {download.keys} requests came and {expected_count} are expected"
+    return f"lines for {download.matched_requests} requests came and {expected_count} are expected"
 
 
 def _describe_ending(remote: RemoteBatch, *, has_lost_result: bool = False) -> str:
@@ -699,9 +720,9 @@ def _describe_ending(remote: RemoteBatch, *, has_lost_result: bool = False) -> s
     Args:
         has_lost_result: No result was downloaded.
     """
-    ending = str(remote.state)
+    description = str(remote.state)
     if remote.state is RemoteState.SUCCEEDED and has_lost_result:
-        ending = "succeeded without a result"
+        description = "succeeded without a result"
         if remote.has_result:
-            ending = "succeeded, but its result could not be had"
-    return f"{ending}: {remote.error}" if remote.error else ending
+            description = "succeeded, but its result could not be had"
+    return f"{description}: {remote.error}" if remote.error else description

@@ -51,7 +51,7 @@ MAX_TRIES = 5
 # Our choice: requests in a live batch, so that answers are stored every few seconds.
 LIVE_BATCH_ROWS = 256
 LIVE_BATCH_IMAGES = 24
-# Requests that are compared with earlier requests in one query.
+# Requests that are compared with earlier requests in a query.
 LOOKUP_PAGE_REQUESTS = 500
 # The approximate size of such a page.
 LOOKUP_PAGE_BYTES = 4_000_000
@@ -63,7 +63,7 @@ class StopReason(StrEnum):
     FULL = "the file is full"
     BUDGET = "a budget has no room"
     QUOTA = "no more tokens may wait at the API"
-    DONE = "no item is left"
+    NO_ROWS_LEFT = "no item is left"
 
 
 @dataclass
@@ -77,13 +77,13 @@ class _Draft:
     ws: WorkspaceSession
     mode: Mode
     calibration: Calibration
-    # Rows that may be asked; None is no limit.
+    # Rows that may be asked, or None for no limit.
     max_rows: int | None
     # Ask about each row, even if another row has the same input.
     asks_each: bool = False
-    # Prompt tokens that the API still accepts; None is no limit.
+    # Prompt tokens that the API still accepts, or None for no limit.
     quota_tokens: int | None = None
-    # USD that budgets have left; None is no limit.
+    # USD that budgets have left, or None for no limit.
     budget_usd: float | None = None
     # Requests of a live batch, which are sealed when they are claimed.
     requests: list[PlannedRequest] = field(default_factory=list)
@@ -124,7 +124,9 @@ class _Draft:
             self._max_file_bytes = MAX_FILE_BYTES
 
     def add_requests(
-        self, tx: Connection, requests: Sequence[PlannedRequest]
+        self,
+        tx: Connection,
+        requests: Sequence[PlannedRequest],
     ) -> tuple[list[PlannedRequest], StopReason | None]:
         """Add the rows of some requests until the file or a limit is full.
 
@@ -148,7 +150,7 @@ class _Draft:
                 self.asks_each or input_key not in self.input_keys
             ):
                 if self.max_rows is not None and len(self.row_claims) >= self.max_rows:
-                    return added, StopReason.DONE
+                    return added, StopReason.NO_ROWS_LEFT
                 stop_reason = self._add_to_file(request)
                 if stop_reason is not None:
                     return added, stop_reason
@@ -217,24 +219,24 @@ class BatchPlan:
     # Rows, including rows with the same input as another.
     items: int = 0
     batches: int = 0
-    # Requests; rows with the same input share one.
+    # Requests; rows with the same input share a request.
     requests: int = 0
     # Bytes of the request files.
     size: int = 0
     # Prompt tokens before calibration.
-    counted_in: int = 0
+    counted_prompt_tokens: int = 0
     usage: Usage = NO_USAGE
     # In USD.
     cost: float = 0.0
 
     def about(self, labels: TaskLabels) -> str:
-        """Return the number of rows in words, with the number of requests if it is another one."""
+        """Return the number of rows in words, with the number of requests if that differs."""
         rows = plural(self.items, labels.one, labels.many)
         if self.requests == self.items:
             return rows
         return f"{rows}, {plural(self.requests, 'question')}"
 
-    def sentence(self, labels: TaskLabels) -> str:
+    def describe(self, labels: TaskLabels) -> str:
         """Return rows, batches and tokens in words, without the price."""
         answer_tokens = self.usage.answer + self.usage.thoughts
         tokens = f"about {self.usage.prompt:,} tokens in and {answer_tokens:,} out"
@@ -245,16 +247,16 @@ class BatchPlan:
 class Selection:
     """Which open rows to ask about."""
 
-    # Rows at most; None is no limit.
+    # Rows at most, or None for no limit.
     limit: int | None = None
     # Row ids to leave out.
-    without: Collection[str] = ()
+    excluded_ids: Collection[str] = ()
     # Only these row ids. A trial asks about them even if they are not open.
-    among: Sequence[str] | None = None
+    row_ids: Sequence[str] | None = None
 
 
 def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar) -> BatchPlan:
-    """Return what a submit of the selected rows would send, ignoring budgets and quotas.
+    """Return the plan of a submit of the selected rows, ignoring budgets and quotas.
 
     Writes nothing.
     """
@@ -267,7 +269,7 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
         for page in _request_pages(tx, ws, selection, Mode.BATCH):
             remaining = page
             stop_reason = None
-            while remaining and stop_reason is not StopReason.DONE:
+            while remaining and stop_reason is not StopReason.NO_ROWS_LEFT:
                 seen_before = draft.seen_rows
                 added, stop_reason = draft.add_requests(tx, remaining)
                 draft.copied_answers.clear()
@@ -279,7 +281,7 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
                     full_files += 1
                     draft.start_file()
             bar.show(draft.seen_rows)
-            if stop_reason is StopReason.DONE:
+            if stop_reason is StopReason.NO_ROWS_LEFT:
                 break
 
     request_count = len(draft.row_claims)
@@ -289,7 +291,7 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
         batches=full_files + bool(draft.file_rows),
         requests=request_count,
         size=size,
-        counted_in=counted_usage.prompt,
+        counted_prompt_tokens=counted_usage.prompt,
         usage=expected_usage,
         cost=draft.price(expected_usage),
     )
@@ -311,19 +313,19 @@ def _request_pages(
     task = ws.task
     builder = RequestBuilder(ws.task, ws.model)
     row_pages: Iterator[Rows] = claims.claimable_rows(tx, task, after=after)
-    if selection.among is not None:
-        row_ids = selection.among
+    if selection.row_ids is not None:
+        row_ids = selection.row_ids
         if mode is not Mode.TRIAL:
-            row_ids = claims.claimable_among(tx, task, selection.among)
+            row_ids = claims.claimable_among(tx, task, selection.row_ids)
         row_pages = (task.rows(tx, id_page) for id_page in split_into_pages(row_ids))
 
     page = list[PlannedRequest]()
     page_bytes = 0
     for rows in row_pages:
         selected_rows = rows
-        if selection.without:
+        if selection.excluded_ids:
             selected_rows = {
-                row_id: row for row_id, row in rows.items() if row_id not in selection.without
+                row_id: row for row_id, row in rows.items() if row_id not in selection.excluded_ids
             }
         for request in builder.lines(tx, selected_rows):
             page.append(request)
@@ -337,7 +339,10 @@ def _request_pages(
 
 
 def prepare_batches(
-    ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
+    ws: WorkspaceSession,
+    selection: Selection,
+    *,
+    bar: ProgressBar,
 ) -> tuple[list[int], StopReason, int]:
     """Write, seal and claim request files for the selected rows, as far as budgets allow.
 
@@ -408,20 +413,20 @@ class Preparation:
     selection: Selection
     bar: ProgressBar
     way: Mode = Mode.BATCH
-    # Number of the first batch of a live run; None before there is one.
+    # Number of the first batch of a live run, or None before it exists.
     run_number: int | None = None
     # The batch belongs to no run, and does not wait for another process that prepares.
-    is_alone: bool = False
+    is_single_batch: bool = False
     # Rows that got a copied answer.
     copied_rows: int = 0
-    # Requests in all batches so far.
+    # Requests in all batches up to now.
     _prepared_rows: int = 0
     _last_id: str | None = None
     # Lock of the live batch that was claimed last.
     _lock: Lock | None = None
 
     def next(self) -> Prepared | StopReason:
-        """Prepare and claim the next batch, or return why there is none.
+        """Prepare and claim the next batch, or return why no batch is possible.
 
         Each batch begins after the last row of the batch before, so claimed rows are not read
         again and again. If no row is left there, all open rows are read once more.
@@ -429,21 +434,21 @@ class Preparation:
         Raises:
             InconsistentError: The rows changed MAX_TRIES times while their requests were written.
         """
-        with contextlib.nullcontext() if self.is_alone else self.ws.lock(PREPARE_LOCK):
+        with contextlib.nullcontext() if self.is_single_batch else self.ws.lock(PREPARE_LOCK):
             prepared = self._prepare(after=self._last_id)
-            if prepared is StopReason.DONE and self._last_id is not None:
+            if prepared is StopReason.NO_ROWS_LEFT and self._last_id is not None:
                 prepared = self._prepare(after=None)
 
         if isinstance(prepared, Prepared):
             self._prepared_rows += prepared.row_count
             self._last_id = prepared.last_id
             # The rows of a trial are not claimed, so they must leave the selection.
-            if self.way is Mode.TRIAL and self.selection.among is not None:
-                next_index = self.selection.among.index(prepared.last_id) + 1
+            if self.way is Mode.TRIAL and self.selection.row_ids is not None:
+                next_index = self.selection.row_ids.index(prepared.last_id) + 1
                 self.selection = Selection(
                     limit=self.selection.limit,
-                    without=self.selection.without,
-                    among=self.selection.among[next_index:],
+                    excluded_ids=self.selection.excluded_ids,
+                    row_ids=self.selection.row_ids[next_index:],
                 )
         return prepared
 
@@ -452,7 +457,7 @@ class Preparation:
         ws = self.ws
         limit = self.selection.limit
         if self._prepared_rows and limit is not None and self._prepared_rows >= limit:
-            return StopReason.DONE
+            return StopReason.NO_ROWS_LEFT
 
         for _ in range(MAX_TRIES):
             with ws.store.read() as tx:
@@ -498,7 +503,7 @@ class Preparation:
         Returns:
             The draft, or why it has no rows.
         """
-        stop_reason = StopReason.DONE
+        stop_reason = StopReason.NO_ROWS_LEFT
         is_api_batch = self.way is Mode.BATCH
         draft = self._new_draft(tx)
         random_suffix = f".jsonl.{secrets.token_hex(4)}"
@@ -531,7 +536,11 @@ class Preparation:
         provenance = Provenance(None, ws.extractor, ws.model, ws.task.fingerprint)
         with ws.store.write() as tx:
             self.copied_rows += write_given(
-                tx, ws.task, draft.copied_answers, source=provenance, at=ws.now()
+                tx,
+                ws.task,
+                draft.copied_answers,
+                source=provenance,
+                at=ws.now(),
             )
         draft.copied_answers.clear()
 
@@ -549,14 +558,20 @@ class Preparation:
         stop_reason = current_limits.stop_reason(draft.expected_usage, slack=ROUNDING)
         if stop_reason is not None:
             raise StateConflictError(
-                f"the {stop_reason.name.lower()} of batch", number, expected="free", wanted="used"
+                f"the {stop_reason.name.lower()} of batch",
+                number,
+                expected_state="free",
+                target_state="used",
             )
         self.ws.bind(tx)
         if self.way is not Mode.BATCH:
             self._lock = self.ws.locks.take(lock_of(number))
             if self._lock is None:
                 raise StateConflictError(
-                    "the lock of batch", number, expected="free", wanted="held"
+                    "the lock of batch",
+                    number,
+                    expected_state="free",
+                    target_state="held",
                 )
 
         path = request_path(self.ws.data, number)
@@ -575,7 +590,12 @@ class Preparation:
         return Prepared(number, len(draft.row_claims), draft.last_id, draft.requests, self._lock)
 
     def _insert_batch(
-        self, tx: Connection, draft: _Draft, number: int, file: files.SealedFile, name: str
+        self,
+        tx: Connection,
+        draft: _Draft,
+        number: int,
+        file: files.SealedFile,
+        name: str,
     ) -> None:
         """Insert the row of the batch, and claim its rows unless it is a trial.
 
@@ -589,7 +609,7 @@ class Preparation:
         task = self.ws.task
         now = self.ws.now()
         run_number = self.run_number
-        is_in_run = not self.is_alone and self.way not in (Mode.BATCH, Mode.TRIAL)
+        is_in_run = not self.is_single_batch and self.way not in (Mode.BATCH, Mode.TRIAL)
         if not run_number and is_in_run:
             run_number = number
         batches.add_batch(
@@ -638,7 +658,10 @@ class Preparation:
             self.way,
             calibration,
             max_rows,
-            asks_each=self.way is Mode.TRIAL or self.is_alone,
+            asks_each=self.way is Mode.TRIAL or self.is_single_batch,
             quota_tokens=quota_tokens,
-            budget_usd=budget.current_budgets(ws).room(tx, error=calibration.reserve),
+            budget_usd=budget.current_budgets(ws).remaining_usd(
+                tx,
+                estimate_error=calibration.reserve,
+            ),
         )

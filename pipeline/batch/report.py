@@ -118,7 +118,7 @@ class BatchSummary(NamedTuple):
 
 
 def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
-    """Return every batch, oldest first; the batches of a live run are one summary."""
+    """Return every batch, oldest first; the batches of a live run share a summary."""
     with store.read() as tx:
         all_batches = batches.combine_runs(batches.batches_in_states(tx))
     return [summarize(batch, now=now) for batch in all_batches]
@@ -136,7 +136,7 @@ def summarize(batch: BatchRow, *, now: datetime) -> BatchSummary:
 
 
 def duration_in_words(seconds: float | None) -> str:
-    """Return a duration in words, for example "2.5 h"; None is an unknown time."""
+    """Return a duration in words, for example "2.5 h", or the words for an unknown time."""
     if seconds is None:
         return "an unknown time"
     for unit, unit_seconds, min_amount in DURATION_UNITS:
@@ -157,14 +157,18 @@ def unpriced_models(all_batches: Iterable[BatchRow]) -> dict[str, int]:
 
 
 def summarize_costs(
-    store: Store, tasks: Sequence[Task], *, group_key: str, task_name: str | None = None
+    store: Store,
+    tasks: Sequence[Task],
+    *,
+    group_key: str,
+    task_name: str | None = None,
 ) -> dict[str, Any]:
-    """Return what was spent, for JSON, from one snapshot of the database.
+    """Return the spending, for JSON, from a single snapshot of the database.
 
     Args:
         tasks: Tasks whose rows get the name that users type.
         group_key: The group of a row: one of KEYS.
-        task_name: The name of the only task to count; None counts all tasks.
+        task_name: The name of the only task to count, or None for all tasks.
 
     Returns:
         `group_key`, `rows` in the order of their keys (batch numbers by value), and `total`. Rows
@@ -200,19 +204,21 @@ def _rounded_amounts(amounts: Mapping[str, float]) -> dict[str, float]:
 
 
 def _cost_entries(
-    tx: Connection, subjects: Mapping[str, str], only: str | None
+    tx: Connection,
+    subjects: Mapping[str, str],
+    task_name: str | None,
 ) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
     """Yield the cost of each batch that was sent, then of each duplicate.
 
     Args:
         subjects: Task name to the name that users type.
-        only: The name of the only task to count; None counts all tasks.
+        task_name: The name of the only task to count, or None for all tasks.
 
     Yields:
         A key for each of KEYS, and a figure for each of AMOUNTS.
     """
     keys_by_batch = {}
-    for batch in batches.batches_in_states(tx, task=only):
+    for batch in batches.batches_in_states(tx, task=task_name):
         day = quota_day(batch.create_sent_at or batch.created_at).isoformat()
         batch_key = str(batch.run or batch.number)
         if batch.way is Mode.TRIAL:
@@ -232,9 +238,9 @@ def _cost_entries(
         keys = keys_by_batch.get(duplicate["batch"])
         if keys is None:
             continue
-        found_on = quota_day(duplicate["found_at"]).isoformat()
+        found_day = quota_day(duplicate["found_at"]).isoformat()
         lost_cost = duplicate["estimated_cost"]
-        yield (found_on, *keys[1:]), (0, 0, 0, 0, 0, 0.0, lost_cost, 0.0)
+        yield (found_day, *keys[1:]), (0, 0, 0, 0, 0, 0.0, lost_cost, 0.0)
 
 
 def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
@@ -264,16 +270,16 @@ def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
             "source": model.source,
             "priced_on": model.priced_on,
             "shutdown": model.shutdown,
-            "live": _price_members(model, Mode.LIVE, on=day),
-            "batch": _price_members(model, Mode.BATCH, on=day),
+            "live": _price_members(model, Mode.LIVE, day=day),
+            "batch": _price_members(model, Mode.BATCH, day=day),
         }
         documents.append(document)
     return documents
 
 
-def _price_members(model: Model, mode: Mode, *, on: date) -> dict[str, Any]:
+def _price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:
     """Return a model's prices of prompt (`in`) and answer tokens (`out`) in a mode."""
-    prompt_price, answer_price = model.prices(mode.tier, on=on)
+    prompt_price, answer_price = model.prices(mode.tier, on=day)
     return {"in": prompt_price, "out": answer_price}
 
 
@@ -300,7 +306,7 @@ def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
             outcome = "parked" if row.item_id in parked_ids else "tagged"
         document = {
             "name": names.get(row.item_id, row.item_id),
-            "since": row.since.isoformat(),
+            "since": row.first_failed_at.isoformat(),
             "reason": row.reason,
             "tries": row.tries,
             "outcome": outcome,

@@ -42,7 +42,7 @@ from pipeline.store.locks import Lock
 
 # An upload is used again for this long. The API keeps it for 48 hours.
 UPLOAD_REUSE_TIME = timedelta(hours=40)
-# Unclear creates of one batch in one run, before a person should look.
+# Unclear creates of a batch in a run, before a person should look.
 MAX_UNCLEAR_CREATES = 3
 # A stopped process reads its batch this often after another process continued it.
 MAX_CONFLICTS = 4
@@ -59,7 +59,7 @@ MIN_LOOK_WAIT_S = 0.05
 # unlisted.
 MAX_LOOK_WAIT_S = 60.0
 # A time after all others, for remote batches without a creation time.
-NEVER = datetime.max.replace(tzinfo=UTC)
+FARTHEST_TIME = datetime.max.replace(tzinfo=UTC)
 # Beginnings of the reason of a batch that a person cancelled.
 CANCELLED_BY_USER = "cancelled by hand"
 CANCELLED_BEFORE_SENT = "cancelled before it was sent"
@@ -67,23 +67,23 @@ CANCEL_REASONS = (CANCELLED_BY_USER, CANCELLED_BEFORE_SENT)
 
 
 class SendOutcome(StrEnum):
-    """Result of sending one batch."""
+    """Result of sending a batch."""
 
     CREATED = "created"
     # The batch of a create whose reply was lost was found in the list.
     ADOPTED = "adopted"
     # Another process works on the batch, or has moved it.
-    ELSEWHERE = "in other hands"
+    TAKEN_BY_OTHER_PROCESS = "in other hands"
     # One line was refused. The other requests go into a new batch.
     REBUILD = "rebuilt"
 
 
 class ReconcileResult(NamedTuple):
-    """What the remote list proves about an unclear create; nothing if both booleans are false."""
+    """The proof of the remote list about an unclear create; no proof if both booleans are false."""
 
     # A remote batch was found, and the batch is submitted.
     adopted: bool = False
-    # Nothing was created. The batch is still submitting.
+    # No remote batch was created. The batch is still submitting.
     absent: bool = False
     # Seconds until the list should be read again.
     wait_s: float = 0.0
@@ -109,7 +109,7 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
         with ws.locks.hold(lock_of(number)) as lock:
             if lock is None:
                 ws.display.say(f"batch {number}: {ws.locks.holder(lock_of(number))}")
-                return SendOutcome.ELSEWHERE
+                return SendOutcome.TAKEN_BY_OTHER_PROCESS
             with ws.store.read() as tx:
                 batch = batches.get_batch(tx, number)
             send = _Send(ws, batch, lock, is_first=is_first)
@@ -127,7 +127,7 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
 
 
 class _Send(NamedTuple):
-    """One try to send a batch, whose lock the caller has."""
+    """A try to send a batch, whose lock the caller has."""
 
     ws: WorkspaceSession
     batch: BatchRow
@@ -163,7 +163,7 @@ class _Send(NamedTuple):
                     hint=f"run `{submit}` again later; it looks before it creates",
                 )
         elif batch.state is not BatchState.PREPARED:
-            return SendOutcome.ELSEWHERE
+            return SendOutcome.TAKEN_BY_OTHER_PROCESS
         return self._create()
 
     def _create(self) -> SendOutcome | ReconcileResult | None:
@@ -184,7 +184,9 @@ class _Send(NamedTuple):
             self._check_quota(tx)
             workspace_id = workspace.get_workspace(tx).workspace_id
         display_name = batches.display_name_of_try(
-            self.batch, self.batch.tries + 1, workspace_id=workspace_id
+            self.batch,
+            self.batch.tries + 1,
+            workspace_id=workspace_id,
         )
         upload = self._upload(display_name)
         existing_batches = []
@@ -195,18 +197,24 @@ class _Send(NamedTuple):
             reconciled = reconcile(ws, batch, existing_batches)
             return SendOutcome.ADOPTED if reconciled.adopted else reconciled
 
-        # A process that stood still can only notice now that another one has its lock.
+        # A process that was suspended can only notice now that another process has its lock.
         self.lock.check()
         try:
             remote = ws.client.create_batch(
-                batch.model, file_name=upload, display_name=display_name
+                batch.model,
+                file_name=upload,
+                display_name=display_name,
             )
         except errors.RefusedError as error:
             return self._handle_refusal(batch, error)
         except errors.NotSentError as error:
             with ws.store.write() as tx:
                 batches.mark_refused(
-                    tx, batch, reason=error.message, outcome="not sent", now=ws.now()
+                    tx,
+                    batch,
+                    reason=error.message,
+                    outcome="not sent",
+                    now=ws.now(),
                 )
             raise
         except errors.UnavailableError as error:
@@ -243,7 +251,7 @@ class _Send(NamedTuple):
         try:
             listing = self.ws.client.list_batches()
         except errors.RemoteError:
-            # Some servers have no list. That is no reason not to send.
+            # Some servers have no list. The batch is sent nevertheless.
             return []
         number = self.batch.number
         prefix = batches.strip_try(display_name)
@@ -271,7 +279,7 @@ class _Send(NamedTuple):
             self.ws.display.warn(
                 f"batch {number}: the API has {unknown_count} of this workspace that are not known "
                 "here, so the database is an older copy, and what they asked may be paid for twice. "
-                f"`{CommandHint('doctor')}` names them"
+                f"`{CommandHint('doctor')}` names them",
             )
         return [remote for remote in own_batches if remote.state not in USELESS_STATES]
 
@@ -332,7 +340,10 @@ class _Send(NamedTuple):
             file_label=f"the request file of batch {batch.number}",
         )
         upload = ws.client.upload(
-            path, display_name=display_name, sha256=batch.request_sha256, size=batch.request_size
+            path,
+            display_name=display_name,
+            sha256=batch.request_sha256,
+            size=batch.request_size,
         )
         with ws.store.write() as tx:
             batches.set_columns(tx, batch.number, upload=upload, uploaded_at=ws.now())
@@ -360,7 +371,12 @@ class _Send(NamedTuple):
         if isinstance(error, (errors.ThrottledError, *errors.LASTING_REFUSALS)):
             with ws.store.write() as tx:
                 batches.mark_refused(
-                    tx, batch, reason=reason, outcome="refused", now=refused_at, **columns
+                    tx,
+                    batch,
+                    reason=reason,
+                    outcome="refused",
+                    now=refused_at,
+                    **columns,
                 )
             if isinstance(error, errors.SchemaRefusedError):
                 delete_upload(ws.client, batch.upload)
@@ -372,7 +388,12 @@ class _Send(NamedTuple):
         # One transaction: another process may send the batch again as soon as it is prepared.
         with ws.store.write() as tx:
             batches.mark_refused(
-                tx, batch, reason=reason, outcome="refused", now=refused_at, **columns
+                tx,
+                batch,
+                reason=reason,
+                outcome="refused",
+                now=refused_at,
+                **columns,
             )
             # The refusal removed the name of the upload from the stored batch.
             upload = batch.upload
@@ -386,21 +407,27 @@ class _Send(NamedTuple):
                 line_reason = line_reason or "it was not said why"
                 row_note = self._charge_line(tx, batch, claim, line_reason)
                 abandon_batch(
-                    tx, batch, reason=f"line {line} was refused: {line_reason}", at=refused_at
+                    tx,
+                    batch,
+                    reason=f"line {line} was refused: {line_reason}",
+                    now=refused_at,
                 )
                 message = (
                     f"batch {batch.number}: line {line} was refused: {line_reason}; {row_note}"
                 )
             elif batch.refusals >= MAX_REFUSALS:
                 abandon_batch(
-                    tx, batch, reason=f"refused {batch.refusals} times: {reason}", at=refused_at
+                    tx,
+                    batch,
+                    reason=f"refused {batch.refusals} times: {reason}",
+                    now=refused_at,
                 )
 
         delete_upload(ws.client, upload)
         if claim is None:
             raise self._file_refusal(batch, error)
-        rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
-        ws.display.warn(f"{message}{rest}")
+        suffix = "; the rest goes into a new batch" if batch.requests > 1 else ""
+        ws.display.warn(f"{message}{suffix}")
         return SendOutcome.REBUILD
 
     def _charge_line(self, tx: Connection, batch: BatchRow, claim: RowClaim, reason: str) -> str:
@@ -416,7 +443,7 @@ class _Send(NamedTuple):
         return f"{row_name}, which stands there, {next_step}"
 
     def _file_refusal(self, batch: BatchRow, error: errors.RefusedError) -> errors.RefusedError:
-        """Return the error that a whole file was refused, and what the next submit does."""
+        """Return the error that a whole file was refused, with the effect of the next submit."""
         submit = self.ws.task.words.step("batch-submit")
         count_note = ""
         hint = f"`{submit}` sends it once more"
@@ -428,7 +455,11 @@ class _Send(NamedTuple):
 
 
 def write_failures(
-    tx: Connection, ws: WorkspaceSession, judgements: Sequence[JudgedReply], *, source: Provenance
+    tx: Connection,
+    ws: WorkspaceSession,
+    judgements: Sequence[JudgedReply],
+    *,
+    source: Provenance,
 ) -> WriteResult:
     """Store failed requests, and park rows with the same input as a row that is parked now."""
     write_result = write_judgements(tx, ws.task, judgements, source=source, at=ws.now())
@@ -436,16 +467,18 @@ def write_failures(
     return write_result
 
 
-def abandon_batch(tx: Connection, batch: BatchRow, *, reason: str, at: datetime) -> int:
+def abandon_batch(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> int:
     """Move a batch to failed and release its claims, uncharged; return the number of open rows."""
-    batches.mark_failed(tx, batch, reason=reason, now=at)
+    batches.mark_failed(tx, batch, reason=reason, now=now)
     return claims.release_claims(tx, batch.number)
 
 
 def reconcile(
-    ws: WorkspaceSession, batch: BatchRow, listing: Sequence[RemoteBatch] | None = None
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    listing: Sequence[RemoteBatch] | None = None,
 ) -> ReconcileResult:
-    """Search the whole remote list for any try of a submitting batch, and adopt the oldest one.
+    """Search the whole remote list for any try of a submitting batch, and adopt the oldest.
 
     Remote batches that may give answers are preferred. The others are recorded as duplicates and
     cancelled.
@@ -469,9 +502,9 @@ def reconcile(
     own_batches.sort(
         key=lambda remote: (
             remote.state in USELESS_STATES,
-            remote.created_at or NEVER,
+            remote.created_at or FARTHEST_TIME,
             remote.name,
-        )
+        ),
     )
 
     if own_batches:
@@ -487,7 +520,7 @@ def reconcile(
                 now=now,
             )
             submitted_batch = batches.get_batch(tx, batch.number)
-            _record_duplicates(tx, submitted_batch, own_batches, at=now)
+            _record_duplicates(tx, submitted_batch, own_batches, now=now)
         ws.display.say(f"batch {batch.number}: found again as {adopted.name}")
         cancel_duplicates(ws, batch.number)
         return ReconcileResult(adopted=True)
@@ -505,7 +538,7 @@ def wait_for_next_look(ws: WorkspaceSession, number: int, reconciled: ReconcileR
     """Print that a create stays unclear, and sleep until the next look; the caller has no lock."""
     wait_s = reconciled.wait_s
     ws.display.say(
-        f"batch {number}: the create call stays unclear; looking again in {wait_s:.0f} s"
+        f"batch {number}: the create call stays unclear; looking again in {wait_s:.0f} s",
     )
     ws.sleep(wait_s)
 
@@ -517,12 +550,14 @@ def hidden_seconds(batch: BatchRow, settings: Settings, *, now: datetime) -> flo
         0 if the API must show it. A creation time in the future counts as now.
     """
     created_at = min(now, batch.submitted_at or now)
-    listed_at = created_at + timedelta(seconds=settings.list_lag)
-    return max(0.0, (listed_at - now).total_seconds())
+    visible_at = created_at + timedelta(seconds=settings.list_lag)
+    return max(0.0, (visible_at - now).total_seconds())
 
 
 def cancel_duplicates(
-    ws: WorkspaceSession, number: int, listing: Iterable[RemoteBatch] = ()
+    ws: WorkspaceSession,
+    number: int,
+    listing: Iterable[RemoteBatch] = (),
 ) -> None:
     """Record every remote batch with our name that was not adopted, and cancel those still running.
 
@@ -536,7 +571,7 @@ def cancel_duplicates(
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.SUBMITTING:
             return
-        _record_duplicates(tx, batch, listing, at=ws.now())
+        _record_duplicates(tx, batch, listing, now=ws.now())
         open_duplicates = batches.open_duplicates(tx, number)
 
     for remote_name in open_duplicates:
@@ -546,20 +581,24 @@ def cancel_duplicates(
         except errors.RemoteError as error:
             ws.display.warn(
                 f"batch {number}: its duplicate {remote_name} could not be cancelled yet: "
-                f"{error.message}"
+                f"{error.message}",
             )
             continue
         with ws.store.write() as tx:
             batches.mark_duplicate_cancelled(tx, remote_name, now=ws.now())
         ws.display.warn(
-            f"batch {number}: a second remote batch, {remote_name}, was cancelled and recorded"
+            f"batch {number}: a second remote batch, {remote_name}, was cancelled and recorded",
         )
 
 
 def _record_duplicates(
-    tx: Connection, batch: BatchRow, listing: Iterable[RemoteBatch], *, at: datetime
+    tx: Connection,
+    batch: BatchRow,
+    listing: Iterable[RemoteBatch],
+    *,
+    now: datetime,
 ) -> None:
-    """Record the remote batches with a name of this batch, except the adopted one, as duplicates.
+    """Record the remote batches with a name of this batch, except the adopted batch, as duplicates.
 
     Duplicates that are over are recorded as cancelled.
     """
@@ -569,14 +608,21 @@ def _record_duplicates(
         if not has_own_name or remote.name == batch.remote_name:
             continue
         batches.add_duplicate(
-            tx, batch, remote_name=remote.name, display_name=remote.display_name, now=at
+            tx,
+            batch,
+            remote_name=remote.name,
+            display_name=remote.display_name,
+            now=now,
         )
         if remote.state.is_over:
-            batches.mark_duplicate_cancelled(tx, remote.name, now=at)
+            batches.mark_duplicate_cancelled(tx, remote.name, now=now)
 
 
 def delete_upload(
-    client: Client, upload: str | None, *, warn: Callable[[str], None] = lambda _: None
+    client: Client,
+    upload: str | None,
+    *,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Delete an upload that is not needed any more; None does nothing.
 
@@ -590,5 +636,5 @@ def delete_upload(
     except errors.RemoteError as error:
         warn(
             f"the upload {upload} could not be deleted, and the API forgets it after 48 h: "
-            f"{error.message}"
+            f"{error.message}",
         )

@@ -1,7 +1,7 @@
 """Send every open row in batches: prepared -> submitting -> submitted.
 
-A submit first sends the batches that an earlier run left, then new ones. If it is stopped, another
-submit continues, and no row is sent twice.
+A submit first sends the batches that an earlier run left, then new batches. If it is stopped,
+another submit continues, and no row is sent twice.
 """
 
 import contextlib
@@ -25,13 +25,13 @@ from pipeline.store import answers, batches, claims
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
-# Rounds of batches with a refused line each, in one run, before a person should look.
+# Rounds of batches with a refused line each, in a run, before a person should look.
 MAX_REBUILDS = 20
 
 
 @dataclass
 class SubmitReport:
-    """Result of one submit: its plan, the batches it sent, and the rows that it did not send."""
+    """Result of a submit: its plan, the batches it sent, and the rows that it did not send."""
 
     # New rows, and the batches that were prepared before.
     plan: BatchPlan = field(default_factory=BatchPlan)
@@ -43,13 +43,13 @@ class SubmitReport:
     items: int = 0
     # Rows that got the answer of a row with the same input.
     shared: int = 0
-    # Rows that a budget held back.
+    # Rows that a budget does not allow.
     held_back: int = 0
     # Name and amount of this budget.
     budget: str = ""
-    # Rows that the quota of queued tokens held back.
+    # Rows that the quota of queued tokens does not allow.
     no_room: int = 0
-    # The refusal of an API that accepts no more batches until a running one ends.
+    # The refusal of an API that accepts no more batches until a running batch ends.
     full: RemoteError | None = None
 
     @property
@@ -60,7 +60,7 @@ class SubmitReport:
 
     @property
     def summary(self) -> str:
-        """Return in words what happened to each batch, and how many rows were held back by what."""
+        """Return in words what happened to each batch, and how many rows each limit stopped."""
         parts = [", ".join(f"batch {number} {outcome}" for number, outcome in self.sent.items())]
         if self.shared:
             parts.append(f"{self.shared:,} ask what was answered already and share the answer")
@@ -68,7 +68,7 @@ class SubmitReport:
             parts.append(f"{self.held_back:,} held back by {self.budget}")
         if self.no_room:
             parts.append(
-                f"{self.no_room:,} held back by the quota of tokens that may wait at the API"
+                f"{self.no_room:,} held back by the quota of tokens that may wait at the API",
             )
         return "; ".join(part for part in parts if part)
 
@@ -97,7 +97,7 @@ class SubmitReport:
 
 
 def plan_submit(ws: WorkspaceSession, selection: Selection) -> BatchPlan:
-    """Return what a submit may send: the selected open rows, and the batches that are prepared.
+    """Return the content of a submit: the selected open rows, and the batches that are prepared.
 
     Counts the tokens of all new requests and shows the progress. Writes nothing.
     """
@@ -128,7 +128,7 @@ def submit_batches(
         patient: Return with the report's `full` set, instead of an error, if the API accepts no
             more batches while a batch of the task is submitted.
         sends: Send batches. If false, new batches are only prepared.
-        number: Of the batches that an earlier run left, send this one only.
+        number: Send only this batch of the batches that an earlier run left.
 
     Raises:
         BudgetError: A budget has no room for any request.
@@ -137,7 +137,10 @@ def submit_batches(
     """
     with ws.store.read() as tx:
         earlier_batches = batches.batches_in_states(
-            tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name
+            tx,
+            BatchState.SUBMITTING,
+            BatchState.PREPARED,
+            task=ws.task.name,
         )
         prepared_plan = add_prepared_batches(tx, ws.task, BatchPlan())
     plan = _plan_rows(ws, selection, prepared_plan) if agreed else plan_submit(ws, selection)
@@ -176,19 +179,19 @@ def submit_batches(
 
 
 def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
-    """Return in words what a plan would send, with its price and the date of the prices."""
+    """Return the batches of a plan in words, with its price and the date of the prices."""
     cost = describe_cost(ws.model, plan.cost, tier=ws.settings.tier)
     price_date = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
-    return f"{plan.sentence(ws.task.words)}, {cost}{price_date}"
+    return f"{plan.describe(ws.task.words)}, {cost}{price_date}"
 
 
 def _count_new(ws: WorkspaceSession, selection: Selection) -> int:
     """Return the number of selected rows that are open."""
     with ws.store.read() as tx:
-        if selection.among is None:
+        if selection.row_ids is None:
             open_rows = claims.count_claimable(tx, ws.task)
         else:
-            open_rows = len(claims.claimable_among(tx, ws.task, selection.among))
+            open_rows = len(claims.claimable_among(tx, ws.task, selection.row_ids))
     return open_rows if selection.limit is None else min(open_rows, selection.limit)
 
 
@@ -211,10 +214,10 @@ def abandon_outdated_batches(ws: WorkspaceSession) -> None:
 
         with contextlib.suppress(StateConflictError), ws.store.write() as tx:
             full_reason = f"{reason} before it was sent"
-            released_rows = abandon_batch(tx, batch, reason=full_reason, at=ws.now())
+            released_rows = abandon_batch(tx, batch, reason=full_reason, now=ws.now())
             ws.display.say(
                 f"batch {batch.number} was not sent because {reason}; "
-                f"{released_rows:,} rows are asked anew"
+                f"{released_rows:,} rows are asked anew",
             )
 
 
@@ -243,7 +246,7 @@ def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPl
             batches=plan.batches + 1,
             requests=plan.requests + batch.requests,
             size=plan.size + batch.request_size,
-            counted_in=plan.counted_in + (batch.counted_in or 0),
+            counted_prompt_tokens=plan.counted_prompt_tokens + (batch.counted_in or 0),
             usage=plan.usage + Usage(batch.estimated_in, batch.estimated_out),
             cost=plan.cost + batch.estimated_cost,
         )
@@ -257,7 +260,7 @@ def _plan_rows(ws: WorkspaceSession, selection: Selection, plan: BatchPlan) -> B
         batches=plan.batches,
         requests=plan.requests,
         size=plan.size,
-        counted_in=plan.counted_in,
+        counted_prompt_tokens=plan.counted_prompt_tokens,
         usage=plan.usage,
         cost=plan.cost,
     )
@@ -265,7 +268,7 @@ def _plan_rows(ws: WorkspaceSession, selection: Selection, plan: BatchPlan) -> B
 
 @dataclass
 class _Submission:
-    """The batches that one submit sends."""
+    """The batches that a submit sends."""
 
     ws: WorkspaceSession
     report: SubmitReport
@@ -310,12 +313,16 @@ class _Submission:
 
             refused_ids |= newly_refused_ids
             round_selection = Selection(
-                limit=max_requests, without=refused_ids, among=selection.among
+                limit=max_requests,
+                excluded_ids=refused_ids,
+                row_ids=selection.row_ids,
             )
             max_requests = 0
             with ws.display.bar("writing requests", round_selection.limit) as bar:
                 numbers, stop_reason, copied_rows = prepare.prepare_batches(
-                    ws, round_selection, bar=bar
+                    ws,
+                    round_selection,
+                    bar=bar,
                 )
             self.stop_reasons.add(stop_reason)
             self.report.shared += copied_rows
@@ -363,12 +370,12 @@ class _Submission:
             open_rows = claims.count_claimable(tx, self.ws.task)
             held_back = max(0, min(unsent_requests, open_rows))
             current_budgets = budget.current_budgets(self.ws)
-            tightest = current_budgets.nearest(tx)
+            tightest = current_budgets.tightest_budget(tx)
             if StopReason.BUDGET not in self.stop_reasons:
                 report.no_room = held_back
             elif tightest is not None and held_back:
                 if not (report.sent or report.prepared):
-                    raise current_budgets.without_room(tx)
+                    raise current_budgets.no_room_error(tx)
                 report.held_back = held_back
                 report.budget = f"{tightest.name}={tightest.usd:g}"
 

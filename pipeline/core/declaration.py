@@ -130,7 +130,7 @@ class Declaration(Generic[A_co]):
 
     _is_built_in: ClassVar[bool] = False
 
-    def __new__(cls, **given: Any) -> Self:
+    def __new__(cls, **member_values: Any) -> Self:
         """Validate all members, and report all faults together.
 
         Faults are unknown, missing or wrongly typed members, and names that are invalid as names of
@@ -140,30 +140,32 @@ class Declaration(Generic[A_co]):
             DeclarationError: There is a fault.
         """
         declaration = super().__new__(cls)
-        faults = [_unknown_member_error(name) for name in given.keys() - MEMBERS]
-        for member in fields(cls) if given else ():
-            value, fault = _checked_member(member, given.get(member.name, member.default))
+        faults = [_unknown_member_error(name) for name in member_values.keys() - MEMBERS]
+        for member in fields(cls) if member_values else ():
+            value, fault = _checked_member(member, member_values.get(member.name, member.default))
             vars(declaration)[member.name] = value
             if fault is not None:
                 faults.append(fault)
 
         checks = chain(declaration._checks(), declaration._checks_of_parameters())
-        for is_wrong, message, hint in checks if given else ():
-            if is_wrong:
+        for is_faulty, message, hint in checks if member_values else ():
+            if is_faulty:
                 faults.append(InputError(message, hint=hint))
         if faults:
             raise DeclarationError(faults, declaration)
         return declaration
 
     def _checks(self) -> Iterator[tuple[Any, str, str]]:
-        """Yield (is_wrong, message, hint) for each check of members without a simple type."""
+        """Yield (is_faulty, message, hint) for each check of members without a simple type."""
         answer: Any = self.answer
         items: Any = self.items
         key: Any = self.key
         pairs: Any = self.examples
         images: Any = self.images
         is_model = isinstance(answer, type) and "root" not in getattr(
-            answer, "model_fields", ["root"]
+            answer,
+            "model_fields",
+            ["root"],
         )
         message = (
             "answer= must be a class derived from pydantic's BaseModel, with fields, "
@@ -233,14 +235,14 @@ class Declaration(Generic[A_co]):
         yield not is_columns, f"images= must be a list of columns, not {images!r}", ""
 
     def _checks_of_parameters(self) -> Iterator[tuple[Any, str, str]]:
-        """Yield (is_wrong, message, hint) for each check of names and parameters."""
+        """Yield (is_faulty, message, hint) for each check of names and parameters."""
         for member, value in (
             () if self._is_built_in else (("name", self.name), ("table", self.table))
         ):
             message = "must begin with a letter and hold at most 41 of a-z, 0-9 and _ (lower case)"
             yield value and not NAME.fullmatch(value), f"{member}={value!r} {message}", ""
-            is_taken = value in RESERVED or value.startswith("findable_")
-            yield is_taken, f"{member}={value!r} is the name of something that is built in", ""
+            is_reserved = value in RESERVED or value.startswith("findable_")
+            yield is_reserved, f"{member}={value!r} is the name of something that is built in", ""
         level = self.media_resolution
         tokens = self.max_output_tokens
         temperature = self.temperature
@@ -284,7 +286,9 @@ class Declaration(Generic[A_co]):
     @property
     def keys(self) -> tuple[str, ...]:
         """The columns of the key."""
-        return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+        if isinstance(self.key, str):
+            return (self.key,)
+        return tuple(self.key)
 
     @property
     def has_made_key(self) -> bool:
@@ -319,7 +323,9 @@ def _checked_member(member: Field[Any], value: Any) -> tuple[Any, InputError | N
 
     The default of a required member is "-" here, so that further checks can run.
     """
-    default = "-" if member.default is MISSING else member.default
+    default = "-"
+    if member.default is not MISSING:
+        default = member.default
     if value is MISSING:
         return default, InputError(f"{member.name}= is missing")
     if member.name in _MEMBERS_WITHOUT_TYPE_CHECK:
@@ -344,7 +350,9 @@ class DeclarationError(InputError):
     """
 
     def __init__(self, faults: Sequence[InputError], declared: Declaration) -> None:
-        heading = f"the task has {len(faults)} faults:\n" if len(faults) > 1 else ""
+        heading = ""
+        if len(faults) > 1:
+            heading = f"the task has {len(faults)} faults:\n"
         messages = "\n".join(fault.message for fault in faults)
         super().__init__(heading + messages, hint=faults[0].hint)
         self.faults = faults
@@ -392,7 +400,8 @@ def json_schema(kind: type, *, by_alias: bool = True) -> Mapping[str, Any]:
 
 
 def validate_answer(
-    read: "Callable[[Any], BaseModel]", answer: Any
+    read: "Callable[[Any], BaseModel]",
+    answer: Any,
 ) -> "tuple[BaseModel | None, str]":
     """Return the answer that `read` validates and "", or None and its first fault."""
     from pydantic import ValidationError
@@ -459,7 +468,9 @@ def find_column(name: str, columns: Iterable[str]) -> str | None:
     if name in all_columns:
         return name
     similar_columns = [column for column in all_columns if _fold_name(column) == _fold_name(name)]
-    return similar_columns[0] if len(similar_columns) == 1 else None
+    if len(similar_columns) == 1:
+        return similar_columns[0]
+    return None
 
 
 def _fold_name(name: str) -> str:

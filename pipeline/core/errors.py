@@ -126,9 +126,15 @@ class MissingError(RefusedError):
 class ThrottledError(RefusedError):
     """A quota is used up (429)."""
 
-    def __init__(self, message: str, *, resets_at: datetime | None = None, **kept: Any) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        resets_at: datetime | None = None,
+        **error_options: Any,
+    ) -> None:
         """Create the error. `resets_at` is the time when a daily quota is reset (aware, UTC)."""
-        super().__init__(message, **{"code": 429, **kept})
+        super().__init__(message, **{"code": 429, **error_options})
         self.resets_at = resets_at
 
 
@@ -165,11 +171,17 @@ class StateConflictError(InconsistentError):
     """
 
     def __init__(
-        self, kind: str, name: object, *, expected: str, wanted: str, found: str | None = None
+        self,
+        kind: str,
+        name: object,
+        *,
+        expected_state: str,
+        target_state: str,
+        actual_state: str | None = None,
     ) -> None:
         super().__init__(
-            f"{kind} {name} is {found or 'not'!r}, expected '{expected}', "
-            f"so it was not moved to '{wanted}'",
+            f"{kind} {name} is {actual_state or 'not'!r}, expected '{expected_state}', "
+            f"so it was not moved to '{target_state}'",
             hint=f"run `{CommandHint('status')}`, then the same command again",
         )
 

@@ -115,17 +115,17 @@ def path_below(folder: Path, name: str) -> Path:
     """
     relative_path = Path(name)
     stored_path = folder / name
-    is_below = stored_path != folder
+    is_inside_folder = stored_path != folder
     try:
         # Links are followed, so that none leads out of the folder.
         real_folder = os.path.realpath(folder)
         real_path = Path(os.path.realpath(stored_path))
-        is_below &= real_path.is_relative_to(real_folder)
+        is_inside_folder &= real_path.is_relative_to(real_folder)
     except ValueError:
         # The name contains a NUL.
-        is_below = False
+        is_inside_folder = False
 
-    if not is_below or relative_path.is_absolute() or ".." in relative_path.parts:
+    if not is_inside_folder or relative_path.is_absolute() or ".." in relative_path.parts:
         raise InconsistentError(
             f"{name!r} is not below {folder}; no such file was read or changed",
             hint=f"run `{CommandHint('doctor')}`",
@@ -274,7 +274,9 @@ def unreadable_reason(path: Path) -> str:
 
 def parquet_files_of(path: Path) -> list[Path]:
     """Return the file at a path, or the sorted Parquet files below a folder; empty if none exist."""
-    return [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+    if path.is_file():
+        return [path]
+    return sorted(path.rglob("*.parquet"))
 
 
 def require_utf8_path(path: Path) -> None:
@@ -285,7 +287,8 @@ def require_utf8_path(path: Path) -> None:
     """
     if SURROGATES.search(str(path.absolute())):
         raise InputError(
-            f"{path.absolute()}: this name is not valid UTF-8; nothing was read", hint="rename it"
+            f"{path.absolute()}: this name is not valid UTF-8; nothing was read",
+            hint="rename it",
         )
 
 

@@ -18,7 +18,7 @@ import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, cached_property, lru_cache
-from itertools import chain, islice, pairwise, product, starmap
+from itertools import chain, islice, pairwise, product, repeat, starmap
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -50,7 +50,7 @@ MAX_BOUNDARY_CANDIDATES = 6
 
 _OMISSION = re.compile(r"[\[(]\s*+(?:\.{3,}+|\u2026)\s*+[\])]|\.{3,}+|\.(?:\s\.){2,}+|\u2026")
 
-BY_LOOK = "by white space and case"
+BY_SPACE_AND_CASE = "by white space and case"
 NUMBER = "number"
 NEGATION = "negation"
 NAME = "name"
@@ -92,7 +92,7 @@ _EQUIVALENTS = str.maketrans(
         "\u0131": "i",
         # It makes an Arabic word longer and has no meaning.
         "\u0640": None,
-    }
+    },
 )
 # A longer word is cut.
 MAX_WORD_CHARS = 40  # characters
@@ -101,7 +101,7 @@ _WORD = re.compile(r"\S+")
 _LETTER = re.compile("[^\\W_\u115f\u1160\u3164\uffa0]")
 # Scripts without blanks between words: Thai to Tibetan, Myanmar, Khmer, kana, ideographs.
 _UNSPACED = re.compile(
-    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]",
 )
 
 
@@ -124,7 +124,8 @@ _INLINE_TAG = _tag_pattern(_INLINE_TAGS)
 _BLOCK_TAG = _tag_pattern(_BLOCK_TAGS)
 # Not before a number, because `> 5` can mean more than five.
 _LINE_PREFIX = re.compile(
-    r"^[^\S\n]*(?:>[^\S\n]*)+(?<=\s)(?![\s\d.,<>$\u20ac\u00a3\u00b1-])", re.MULTILINE
+    r"^[^\S\n]*(?:>[^\S\n]*)+(?<=\s)(?![\s\d.,<>$\u20ac\u00a3\u00b1-])",
+    re.MULTILINE,
 )
 # The word joiner, which is invisible. It replaces a tag inside a word.
 _PLACEHOLDER = "\u2060"
@@ -152,8 +153,8 @@ class FoldedText:
 
     def __init__(self, text: str) -> None:
         pieces = list[str]()
-        self._starts = array("L")
-        self._ends = array("L")
+        self._start_offsets = array("L")
+        self._end_offsets = array("L")
         for word in _WORD.finditer(_hide_markup(text)):
             units = [unit for unit in _fold_word(word[0], word.start()) if unit[2]]
             if not units:
@@ -161,18 +162,18 @@ class FoldedText:
             # A line break inside Chinese or Thai separates no words.
             if pieces and not (is_unspaced(pieces[-1][-1]) and is_unspaced(units[0][2][0])):
                 units.insert(0, ([word.start()], [word.start()], " "))
-            for starts, ends, folded in units:
+            for start_offsets, end_offsets, folded in units:
                 pieces.append(folded)
-                self._starts.extend(starts)
-                self._ends.extend(ends)
+                self._start_offsets.extend(start_offsets)
+                self._end_offsets.extend(end_offsets)
         self.text = "".join(pieces)
 
-    def real(self, start: int, end: int) -> tuple[int, int]:
+    def original_span(self, start: int, end: int) -> tuple[int, int]:
         """Return the offsets in the original text of a slice of the folded text.
 
         The slice is not empty and has no blanks at its ends.
         """
-        return self._starts[start], self._ends[end - 1]
+        return self._start_offsets[start], self._end_offsets[end - 1]
 
 
 def is_boundary(text: str, offset: int) -> bool:
@@ -224,15 +225,15 @@ def _is_outside_words(char: str) -> bool:
 
 
 def _fold_word(word: str, offset: int) -> Iterator[tuple[Iterable[int], Iterable[int], str]]:
-    """Yield the units of a word that fold together, as (starts, ends, folded text).
+    """Yield the units of a word that fold together, as (start offsets, end offsets, folded text).
 
-    Starts and ends are offsets in the original text, for each folded character. `offset` is the
+    Both are offsets in the original text, for each folded character. `offset` is the
     offset of the word.
     """
     if word.isascii():
-        starts = range(offset, offset + len(word))
-        ends = range(offset + 1, offset + len(word) + 1)
-        yield starts, ends, word.lower().replace("`", "'")
+        start_offsets = range(offset, offset + len(word))
+        end_offsets = range(offset + 1, offset + len(word) + 1)
+        yield start_offsets, end_offsets, word.lower().replace("`", "'")
         return
 
     cuts = [index for index, char in enumerate(word) if not index or not _joins_previous(char)]
@@ -240,13 +241,14 @@ def _fold_word(word: str, offset: int) -> Iterator[tuple[Iterable[int], Iterable
         unit = word[start:end]
         folded = _fold_unit(unit)
         visible_end = start + len(unit.rstrip(_PLACEHOLDER))
-        yield [offset + start] * len(folded), [offset + visible_end] * len(folded), folded
+        char_count = len(folded)
+        yield repeat(offset + start, char_count), repeat(offset + visible_end, char_count), folded
 
 
 @lru_cache(maxsize=65_536)
 def _joins_previous(char: str) -> bool:
     return unicodedata.category(char) in {"Mn", "Mc", "Me", "Cf"} or bool(
-        INVISIBLE_LETTERS.match(char)
+        INVISIBLE_LETTERS.match(char),
     )
 
 
@@ -271,7 +273,10 @@ def context_of(text: str, start: int, end: int, *, max_chars: int) -> str:
     spare = max_chars - (end - start)
     if spare <= 0:
         return _shorten_to_word(
-            text, start, start + max_chars, min_end=start + max_chars - MAX_WORD_CHARS
+            text,
+            start,
+            start + max_chars,
+            min_end=start + max_chars - MAX_WORD_CHARS,
         )
 
     context_start = max(start - max(spare // 2, spare - (len(text) - end)), 0)
@@ -286,7 +291,9 @@ def _shorten_to_word(text: str, start: int, end: int, *, min_end: int) -> str:
     word_end = end
     while word_end > min_end and not is_boundary(text, word_end):
         word_end -= 1
-    return text[start:word_end] if is_boundary(text, word_end) else text[start:end]
+    if is_boundary(text, word_end):
+        return text[start:word_end]
+    return text[start:end]
 
 
 def cut_part(text: str, start: int, end: int) -> tuple[str, int]:
@@ -394,16 +401,21 @@ class SearchableText:
             (start, start + len(stripped_quote)) for start in _find_all(self.text, stripped_quote)
         )
         return (
-            self._choose(verbatim_spans, "", occurrence, must_be_whole=len(quote) < MIN_PART_CHARS)
-            or self._choose(
+            self._choose_occurrence(
+                verbatim_spans,
+                "",
+                occurrence,
+                must_be_whole=len(quote) < MIN_PART_CHARS,
+            )
+            or self._choose_occurrence(
                 self._find_folded(folded_quote),
-                BY_LOOK,
+                BY_SPACE_AND_CASE,
                 occurrence,
                 must_be_whole=len(folded_quote) < MIN_PART_CHARS,
             )
-            or self._choose(
+            or self._choose_occurrence(
                 self._find_folded(_strip_punctuation(folded_quote)),
-                BY_LOOK,
+                BY_SPACE_AND_CASE,
                 occurrence,
                 must_be_whole=True,
             )
@@ -412,7 +424,7 @@ class SearchableText:
     def _find_folded(self, phrase: str) -> Iterator[tuple[int, int]]:
         """Yield the spans in the original text of a folded phrase."""
         for start in _find_all(self._folded.text, phrase):
-            yield self._folded.real(start, start + len(phrase))
+            yield self._folded.original_span(start, start + len(phrase))
 
     def _find_similar(self, quote: str) -> Location | None:
         """Return the words with the highest likeness to a quotation, if it is at least LIKENESS."""
@@ -428,17 +440,17 @@ class SearchableText:
         if alignment is None:
             return None
 
-        starts = _word_boundaries(text, alignment.dest_start, 0)
-        ends = _word_boundaries(text, alignment.dest_end, 1)
+        start_offsets = _word_boundaries(text, alignment.dest_start, 0)
+        end_offsets = _word_boundaries(text, alignment.dest_end, 1)
         candidates = (
             (Indel.normalized_similarity(phrase, text[start:end]), start, end)
-            for start, end in product(starts, ends)
+            for start, end in product(start_offsets, end_offsets)
             if start < end
         )
         likeness, folded_start, folded_end = max(candidates, default=(0.0, 0, 0))
         if likeness < MIN_LIKENESS:
             return None
-        start, end = self._folded.real(folded_start, folded_end)
+        start, end = self._folded.original_span(folded_start, folded_end)
         if end - start > MAX_LENGTH_FACTOR * len(quote):
             return None
         return _similar_location(start, end, likeness)
@@ -456,11 +468,16 @@ class SearchableText:
             return None
 
         folded_start = text.index(stripped_text)
-        start, end = self._folded.real(folded_start, folded_start + len(stripped_text))
+        start, end = self._folded.original_span(folded_start, folded_start + len(stripped_text))
         return _similar_location(start, end, likeness)
 
-    def _choose(
-        self, spans: Iterable[tuple[int, int]], how: str, occurrence: int, *, must_be_whole: bool
+    def _choose_occurrence(
+        self,
+        spans: Iterable[tuple[int, int]],
+        method: str,
+        occurrence: int,
+        *,
+        must_be_whole: bool,
     ) -> Location | None:
         """Return an occurrence among spans of whole words, else among all spans.
 
@@ -472,11 +489,13 @@ class SearchableText:
             for start, end in all_spans
             if is_boundary(self.text, start) and is_boundary(self.text, end)
         ]
-        candidates = whole_spans if whole_spans or must_be_whole else all_spans
+        candidates = all_spans
+        if whole_spans or must_be_whole:
+            candidates = whole_spans
         if not candidates:
             return None
         start, end = candidates[min(occurrence, len(candidates) - 1)]
-        return Location(start, end, 1.0, how)
+        return Location(start, end, 1.0, method)
 
 
 def _similar_location(start: int, end: int, likeness: float) -> Location:
@@ -505,7 +524,8 @@ def _word_boundaries(text: str, offset: int, side: int) -> list[int]:
     min_offset = max(offset - MAX_BOUNDARY_DISTANCE, side)
     max_offset = min(offset + MAX_BOUNDARY_DISTANCE, len(text) - 1 + side)
     nearby = sorted(
-        range(min_offset, max_offset + 1), key=lambda candidate: abs(candidate - offset)
+        range(min_offset, max_offset + 1),
+        key=lambda candidate: abs(candidate - offset),
     )
     boundaries = (
         candidate
@@ -618,7 +638,8 @@ def _character_kind(char: str) -> str:
 
 
 def _matching_blocks(
-    quote_words: Sequence[_Word], text_words: Sequence[_Word]
+    quote_words: Sequence[_Word],
+    text_words: Sequence[_Word],
 ) -> list[MatchingBlock]:
     quote_forms = [word.form for word in quote_words]
     text_forms = [word.form for word in text_words]
@@ -626,7 +647,8 @@ def _matching_blocks(
 
 
 def _differing_parts(
-    quote_words: Sequence[_Word], text_words: Sequence[_Word]
+    quote_words: Sequence[_Word],
+    text_words: Sequence[_Word],
 ) -> Iterator[tuple[Sequence[_Word], Sequence[_Word]]]:
     """Yield the parts in which a quotation and a text differ, between the words they share."""
     quote_index = 0
@@ -639,7 +661,8 @@ def _differing_parts(
 
 
 def _kinds_of_difference(
-    quote_words: Sequence[_Word], text_words: Sequence[_Word]
+    quote_words: Sequence[_Word],
+    text_words: Sequence[_Word],
 ) -> Iterator[str]:
     """Yield NUMBER, NEGATION and NAME if two differing parts disagree in these."""
     quote_numbers = _forms_of_kind(quote_words, NUMBER)
@@ -667,7 +690,7 @@ def _forms_of_kind(words: Sequence[_Word], kind: str) -> list[str]:
 def _is_negated(first_word: str, second_word: str) -> bool:
     """Return whether a word resembles the other word with a negative prefix or suffix."""
     min_likeness = max(Indel.normalized_similarity(first_word, second_word), MIN_WORD_LIKENESS)
-    for negated, plain in ((first_word, second_word), (second_word, first_word)):
+    for negated, positive in ((first_word, second_word), (second_word, first_word)):
         stems = [
             negated.removeprefix(prefix)
             for prefix in _WORD_LISTS["negative_prefixes"]
@@ -680,8 +703,8 @@ def _is_negated(first_word: str, second_word: str) -> bool:
         ]
         long_stems = [stem for stem in stems if len(stem) >= MIN_STEM_CHARS]
         plain_stems = {
-            plain,
-            *(plain.removesuffix(suffix) for suffix in _WORD_LISTS["positive_suffixes"]),
+            positive,
+            *(positive.removesuffix(suffix) for suffix in _WORD_LISTS["positive_suffixes"]),
         }
         for stem, plain_stem in product(long_stems, plain_stems):
             if Indel.normalized_similarity(stem, plain_stem) > min_likeness:

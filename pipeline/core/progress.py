@@ -11,8 +11,8 @@ from typing import Protocol
 class ProgressBar(Protocol):
     """A progress bar of a piece of work."""
 
-    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Show `done` of `total`, with a short note. If `total` is missing, the last total stays."""
+    def show(self, completed_count: int, *, total: int | None = None, note: str = "") -> None:
+        """Show a completed count and a short note; without a total the last total stays."""
 
 
 class Progress(Protocol):
@@ -25,7 +25,11 @@ class Progress(Protocol):
         """Print a warning."""
 
     def bar(
-        self, label: str, total: int | None, *, late: bool = False
+        self,
+        label: str,
+        total: int | None,
+        *,
+        late: bool = False,
     ) -> contextlib.AbstractContextManager[ProgressBar]:
         """Show a bar during a `with` block, without a percentage if there is no total.
 
@@ -41,7 +45,7 @@ class NoProgress:
 
     warn = say
 
-    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
+    def show(self, completed_count: int, *, total: int | None = None, note: str = "") -> None:
         """Ignore the progress."""
 
     @contextlib.contextmanager

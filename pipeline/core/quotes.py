@@ -83,7 +83,9 @@ class Quote(str):
 
     @classmethod
     def __get_pydantic_core_schema__(
-        cls, source: Any, handler: "GetCoreSchemaHandler"
+        cls,
+        source: Any,
+        handler: "GetCoreSchemaHandler",
     ) -> "CoreSchema":
         return _quotation_schema(handler(str if source is cls else source), QUOTE_FORMAT)
 
@@ -95,12 +97,14 @@ class _OptionalQuote:
     """
 
     def __get_pydantic_core_schema__(
-        self, source: Any, handler: "GetCoreSchemaHandler"
+        self,
+        source: Any,
+        handler: "GetCoreSchemaHandler",
     ) -> "CoreSchema":
         from pydantic_core import core_schema
 
         return core_schema.nullable_schema(
-            _quotation_schema(handler(str if source is self else source), OPTIONAL_QUOTE_FORMAT)
+            _quotation_schema(handler(str if source is self else source), OPTIONAL_QUOTE_FORMAT),
         )
 
 
@@ -120,7 +124,7 @@ def _quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
         inner_schema = inner_schema["schema"]
     if inner_schema["type"] != "str":
         raise TypeError(
-            f"a Quote is a text, and no {inner_schema['type']}; of several write list[Quote]"
+            f"a Quote is a text, and no {inner_schema['type']}; of several write list[Quote]",
         )
     serialization = core_schema.plain_serializer_function_ser_schema(_to_stored, when_used="json")
     return core_schema.no_info_wrap_validator_function(
@@ -285,14 +289,18 @@ def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) 
         start = location.start
         end = location.end
         # A quotation that was located before keeps the likeness to the reply.
-        earlier_likeness = quote.likeness if isinstance(quote, Quote) else None
+        earlier_likeness = None
+        if isinstance(quote, Quote):
+            earlier_likeness = quote.likeness
         likeness = earlier_likeness or location.mark
         return Quote(text.text[start:end], start=start, end=end, likeness=likeness)
 
     if is_optional:
         return None
     difference = text.why_not(str(quote))
-    suffix = f", which has another {difference}" if difference else ""
+    suffix = ""
+    if difference:
+        suffix = f", which has another {difference}"
     printable_path = escape_invisible(path, max_chars=MAX_PATH)
     printable_quote = escape_invisible(quote[: 2 * MAX_REASON_CHARS], max_chars=MAX_REASON_CHARS)
     raise _MissingError(f'{printable_path} {MISSING_QUOTE_REASON}{suffix}: "{printable_quote}"')
@@ -362,7 +370,9 @@ def is_stored_quotation(value: Any) -> bool:
 def format_likeness(quotation: Mapping[str, Any]) -> str:
     """Return ", by likeness 0.93" for a quotation that was found by likeness, else ""."""
     likeness = quotation.get(LIKENESS)
-    return f", by likeness {likeness:.2f}" if isinstance(likeness, float) else ""
+    if isinstance(likeness, float):
+        return f", by likeness {likeness:.2f}"
+    return ""
 
 
 def shown_value(value: Any) -> str:

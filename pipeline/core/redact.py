@@ -31,7 +31,7 @@ REDACTED_LOGGERS = ("httpx2", "httpcore2", "google_genai", "httpx", "httpcore", 
 # Characters of a key of which the last four may be shown: they are a third of it at most.
 _MIN_MASKED_CHARS = 13
 _PASSWORD = re.compile(
-    rf"""(://[^/\s:@"']*:)[^@\s]+(?=@)|([?&](?:{"|".join(PASSWORD_OPTIONS)})=)[^&\s"']+"""
+    rf"""(://[^/\s:@"']*:)[^@\s]+(?=@)|([?&](?:{"|".join(PASSWORD_OPTIONS)})=)[^&\s"']+""",
 )
 # A user and a password in an address, with a scheme or without. The user may be misplaced behind a
 # slash. The path of an SQLite file has neither.
@@ -54,13 +54,16 @@ _SECRET_OPTION = re.compile(
     re.IGNORECASE,
 )
 _SESSION = re.compile(
-    r"""(upload_id|[?&]key)(%3D|["']?\s*[=:]\s*["']?)[^&\s"',})]+""", re.IGNORECASE
+    r"""(upload_id|[?&]key)(%3D|["']?\s*[=:]\s*["']?)[^&\s"',})]+""",
+    re.IGNORECASE,
 )
 
 
 def mask_key(key: str) -> str:
     """Return a key as it may be shown: its last four characters, or none of a short key."""
-    return "…" + key[-4:] if len(key) >= _MIN_MASKED_CHARS else "…"
+    if len(key) >= _MIN_MASKED_CHARS:
+        return "…" + key[-4:]
+    return "…"
 
 
 def mask_password(url: str) -> str:
@@ -82,15 +85,15 @@ class Secret:
 
     __slots__ = ("__mask", "__text")
 
-    def __init__(self, text: str, shown: Callable[[str], str] = mask_key) -> None:
+    def __init__(self, text: str, mask_text: Callable[[str], str] = mask_key) -> None:
         """Keep a text.
 
         Args:
             text: The credential.
-            shown: Function that returns the masked text.
+            mask_text: Function that returns the masked text.
         """
         self.__text = text
-        self.__mask = shown
+        self.__mask = mask_text
 
     @classmethod
     def url(cls, text: str) -> "Secret":
@@ -111,7 +114,9 @@ class Secret:
         return bool(self.__text)
 
     def __eq__(self, other: object) -> bool:
-        return self.__text == other.__text if isinstance(other, Secret) else NotImplemented
+        if isinstance(other, Secret):
+            return self.__text == other.__text
+        return NotImplemented
 
     def __hash__(self) -> int:
         return hash(self.__text)
@@ -128,7 +133,7 @@ class Secret:
             TypeError: Always.
         """
         raise TypeError(
-            "a key or a password is not pickled; open the workspace anew where it is needed"
+            "a key or a password is not pickled; open the workspace anew where it is needed",
         )
 
 
@@ -151,7 +156,9 @@ def redact_document(data: bytes, key: str) -> bytes:
 
     A key of less than `MIN_REDACTED_KEY_CHARS` characters stays, because it may also be a word of the text.
     """
-    return data.replace(key.encode(), b"***") if len(key) >= MIN_REDACTED_KEY_CHARS else data
+    if len(key) >= MIN_REDACTED_KEY_CHARS:
+        return data.replace(key.encode(), b"***")
+    return data
 
 
 # Keys of this process, because loggers are shared by all clients in it.

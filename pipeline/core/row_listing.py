@@ -30,7 +30,7 @@ class RowListOptions(NamedTuple):
 
     # Maximum number of rows.
     limit: int
-    which: RowFilter = RowFilter()
+    row_filter: RowFilter = RowFilter()
     # The page begins after the row of this id.
     after: str | None = None
     # Sort by this column, in descending order with a leading `-`. The default is the row order.
@@ -77,7 +77,7 @@ class FieldCount(NamedTuple):
     value: str
     items: int
     # The WHERE= condition that lists these rows.
-    where: str
+    condition: str
 
 
 class RowCounts(NamedTuple):
@@ -106,7 +106,7 @@ class RowCounts(NamedTuple):
         if self.fields:
             document["fields"] = {
                 name: [
-                    {"value": count.value, "count": count.items, "where": count.where}
+                    {"value": count.value, "count": count.items, "where": count.condition}
                     for count in counts
                 ]
                 for name, counts in self.fields.items()

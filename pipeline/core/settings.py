@@ -52,11 +52,11 @@ _BLANKS = "[,_ '\u00a0\u202f]"
 _NUMBER = rf"[+-]?(?:(?:\d{{1,3}}(?P<by>{_BLANKS})\d{{3}}(?:(?P=by)\d{{3}})*|\d+(?:_\d+)*)(?:\.\d*)?|\.\d+)"
 _PIECE = re.compile(rf"(?P<number>{_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*(?P<unit>[a-z]*)\s*", re.ASCII)
 _THOUSANDS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-_BYTES = {"": 1, "b": 1} | {
-    f"{letter}{end}": base**power
-    for power, letter in enumerate("kmgt", start=1)
-    for end, base in (("", 1000), ("b", 1000), ("ib", 1024))
-}
+_BYTES = {"": 1, "b": 1}
+for _power, _letter in enumerate("kmgt", start=1):
+    _BYTES[_letter] = 1000**_power
+    _BYTES[f"{_letter}b"] = 1000**_power
+    _BYTES[f"{_letter}ib"] = 1024**_power
 # Seconds by unit.
 _TIMES = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1),
@@ -68,16 +68,20 @@ _TIMES = {
 _MONEY = re.compile(r"(?:us\s?)?\$|\busd\b|(?<=[\d.])usd|usd(?=[\d.])", re.IGNORECASE)
 
 
-def _amount(
-    text: str, units: Mapping[str, float], wanted: str, *, is_whole: bool = False
+def _parse_amount(
+    text: str,
+    units: Mapping[str, float],
+    expectation: str,
+    *,
+    must_be_integer: bool = False,
 ) -> Decimal:
     """Return the sum of numbers with their units, such as 2h30m; larger units come first.
 
     Args:
         text: The amount. A single number may have no unit.
         units: Size by unit; "" is the size of a number without unit.
-        wanted: Description of valid amounts, for the message.
-        is_whole: The sum must be an integer.
+        expectation: Description of valid amounts, for the message.
+        must_be_integer: The sum must be an integer.
 
     Raises:
         ValueError: The text is not such an amount.
@@ -94,21 +98,30 @@ def _amount(
 
     has_descending_units = all(larger > smaller for larger, smaller in pairwise(sizes))
     # Decimals are valid if the unit makes them whole.
-    has_fraction = is_whole and ("e" in text or total != total.to_integral_value())
+    has_fraction = must_be_integer and ("e" in text or total != total.to_integral_value())
     has_other_text = bool(_PIECE.sub("", text))
     if not pieces or 0 in sizes or not has_descending_units or has_fraction or has_other_text:
-        raise ValueError(f"must be {wanted}")
+        raise ValueError(f"must be {expectation}")
     return total
 
 
 def parse_count(text: str) -> int:
     """Return a whole number such as 1000, 1,000, 1_000 or 1k."""
-    return int(_amount(text, _THOUSANDS, "a whole number, such as 50, 1,000 or 1k", is_whole=True))
+    return int(
+        _parse_amount(
+            text,
+            _THOUSANDS,
+            "a whole number, such as 50, 1,000 or 1k",
+            must_be_integer=True,
+        ),
+    )
 
 
 def parse_size(text: str) -> int:
     """Return the bytes of a size such as 200MB, 1.5 GiB or 1000000."""
-    return int(_amount(text, _BYTES, "a size, such as 200MB or 1000000", is_whole=True))
+    return int(
+        _parse_amount(text, _BYTES, "a size, such as 200MB or 1000000", must_be_integer=True),
+    )
 
 
 def parse_duration(text: str, *, unit: float = 1) -> float:
@@ -121,114 +134,144 @@ def parse_duration(text: str, *, unit: float = 1) -> float:
     Raises:
         ValueError: The text is not a duration.
     """
-    wanted = "a length of time, such as 90s, 30m, 2h30m or 1d"
-    return float(_amount(text, {**_TIMES, "": unit}, wanted)) / unit
+    expectation = "a length of time, such as 90s, 30m, 2h30m or 1d"
+    return float(_parse_amount(text, {**_TIMES, "": unit}, expectation)) / unit
 
 
 def parse_money(text: str) -> float:
     """Return an amount of USD such as 5, $5, 5 USD or $1,000.50."""
     return float(
-        _amount(_MONEY.sub("", text, count=1), {"": 1}, "an amount of USD, such as 5, $5 or 0.50")
+        _parse_amount(
+            _MONEY.sub("", text, count=1),
+            {"": 1},
+            "an amount of USD, such as 5, $5 or 0.50",
+        ),
     )
 
 
-def _number(
-    kind: Callable[[str], float], *, least: float, most: float, wanted: str
+def _make_number_parser(
+    parse_number: Callable[[str], float],
+    *,
+    minimum: float,
+    maximum: float,
+    expectation: str,
 ) -> Callable[[str], float]:
-    """Return a parser that refuses numbers of `kind` outside the bounds with a ValueError."""
+    """Return a parser that raises ValueError for numbers outside the bounds."""
 
     def parse(text: str) -> float:
-        number = kind(text)
-        if not least <= number <= most:
-            raise ValueError(f"must be {wanted}")
+        number = parse_number(text)
+        if not minimum <= number <= maximum:
+            raise ValueError(f"must be {expectation}")
         return number
 
     return parse
 
 
-_positive = _number(parse_count, least=1, most=math.inf, wanted="1 or more")
-_size = _number(parse_size, least=1, most=math.inf, wanted="1 or more")
-_seconds = _number(
-    parse_duration, least=0, most=999_999_999, wanted="a number of seconds, 0 or more"
+_parse_positive_count = _make_number_parser(
+    parse_count,
+    minimum=1,
+    maximum=math.inf,
+    expectation="1 or more",
+)
+_parse_positive_size = _make_number_parser(
+    parse_size,
+    minimum=1,
+    maximum=math.inf,
+    expectation="1 or more",
+)
+_parse_seconds = _make_number_parser(
+    parse_duration,
+    minimum=0,
+    maximum=999_999_999,
+    expectation="a number of seconds, 0 or more",
 )
 # The upper limit keeps dates within the calendar.
-_days = _number(
+_parse_days = _make_number_parser(
     partial(parse_duration, unit=86_400),
-    least=0,
-    most=100_000,
-    wanted="a number of days, from 0 to 100,000",
+    minimum=0,
+    maximum=100_000,
+    expectation="a number of days, from 0 to 100,000",
 )
 # Infinity means: never ask.
-_usd = _number(
+_parse_usd = _make_number_parser(
     lambda text: math.inf if text.strip().lower() == "inf" else parse_money(text),
-    least=0,
-    most=math.inf,
-    wanted="an amount of USD, 0 or more",
+    minimum=0,
+    maximum=math.inf,
+    expectation="an amount of USD, 0 or more",
 )
 
 
-def _model_prices(text: str) -> tuple[float, float]:
-    """Return (input, output) in USD per 1 M tokens, such as `0.30,2.50`."""
+def _parse_model_prices(text: str) -> tuple[float, float]:
+    """Return the prices of `0.30,2.50`: input and output, in USD per 1 M tokens.
+
+    Raises:
+        ValueError: The text is not two finite amounts.
+    """
     amounts = text.split(",")
     if len(amounts) != 2:  # noqa: PLR2004 - a pair
         raise ValueError("must be two amounts, such as 0.30,2.50")
-    price_in, price_out = map(_usd, amounts)
+    price_in, price_out = map(_parse_usd, amounts)
     if math.inf in (price_in, price_out):
         raise ValueError("must be two amounts, such as 0.30,2.50")
     return price_in, price_out
 
 
-_share = _number(float, least=0, most=1, wanted="a number from 0 to 1")
+_parse_share = _make_number_parser(float, minimum=0, maximum=1, expectation="a number from 0 to 1")
 
 
-def _form(pattern: str, wanted: str) -> Callable[[str], str]:
+def _make_pattern_parser(pattern: str, expectation: str) -> Callable[[str], str]:
     """Return a parser that refuses texts that do not match with a ValueError."""
 
     def parse(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise ValueError(f"must be {wanted}")
+            raise ValueError(f"must be {expectation}")
         return text
 
     return parse
 
 
-_backend = _form("gemini|local", "'gemini' or 'local'")
-_tier = _form("free|1|2|3", "free, 1, 2 or 3")
-_table = _form(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "the name of a table: letters, digits, underscores")
-_label = _form(
+_parse_backend = _make_pattern_parser("gemini|local", "'gemini' or 'local'")
+_parse_tier = _make_pattern_parser("free|1|2|3", "free, 1, 2 or 3")
+_parse_table_name = _make_pattern_parser(
+    r"[A-Za-z_][A-Za-z0-9_]{0,62}",
+    "the name of a table: letters, digits, underscores",
+)
+_parse_label = _make_pattern_parser(
     r"[^\s/\ud800-\udfff]{1,100}",
     "a name of at most 100 characters without blanks and slashes, as passage-concepts@2",
 )
-_task = _form(
+_parse_task_reference = _make_pattern_parser(
     r"[a-z][a-z0-9_]{0,40}|.*/.*|.*\.py",
     "experts, passages, the name of a task (a-z, 0-9 and _), or the path of its file",
 )
 
 
-def _labels(text: str) -> tuple[str, ...]:
-    labels = tuple(_label(word.strip()) for word in text.split(",") if word.strip())
+def _parse_labels(text: str) -> tuple[str, ...]:
+    labels = tuple(_parse_label(word.strip()) for word in text.split(",") if word.strip())
     if not labels:
         raise ValueError("must be names with commas between them")
     return labels
 
 
-def _confirmed_values(text: str) -> tuple[str, ...]:
+def _parse_confirmed_values(text: str) -> tuple[str, ...]:
     words = re.split(r"[\s,]+", text.strip())
     return tuple(mask_password(word).rstrip("/") for word in words if word)
 
 
-def _preference(text: str) -> tuple[str, ...]:
-    return () if text.strip().lower() == "none" else _labels(text)
+def _parse_preference(text: str) -> tuple[str, ...]:
+    if text.strip().lower() == "none":
+        return ()
+    return _parse_labels(text)
 
 
-def _truth(text: str) -> bool:
+def _parse_boolean(text: str) -> bool:
     word = text.strip().lower()
     if word not in TRUE_WORDS | FALSE_WORDS:
         raise ValueError("must be 1 or 0")
     return word in TRUE_WORDS
 
 
-def _path(text: str) -> Path:
+def _parse_path(text: str) -> Path:
     """Return a path with `~` expanded, because some shells and `.env` files do not expand it."""
     try:
         return Path(text).expanduser()
@@ -236,32 +279,37 @@ def _path(text: str) -> Path:
         raise ValueError("that home directory is not known") from error
 
 
-_UNITS = {_seconds: "s", _days: "days", _usd: "USD", _size: "bytes"}
+_UNITS = {
+    _parse_seconds: "s",
+    _parse_days: "days",
+    _parse_usd: "USD",
+    _parse_positive_size: "bytes",
+}
 
 
-def _setting(default: Any, parse: Callable[[str], Any], text: str, **how: Any) -> Any:
+def _setting(default: Any, parse: Callable[[str], Any], text: str, **metadata_members: Any) -> Any:
     """Declare a setting as a dataclass field.
 
     Args:
         default: The default.
         parse: Parser of its text.
         text: Description.
-        how: `local`, the default with the local engine; `unit`, if the parser does not determine
-            it; `names`, the variables, if they are not `FINDABLE_<NAME>`.
+        metadata_members: `local`, the default with the local engine; `unit`, if the parser does not
+            determine it; `names`, the variables, if they are not `FINDABLE_<NAME>`.
     """
     metadata = {
         "local": None,
         "unit": _UNITS.get(parse, ""),
         "names": (),
-        **how,
+        **metadata_members,
         "parse": parse,
         "help": text,
     }
     return field(default=default, metadata=metadata)
 
 
-def _flag(text: str) -> Any:
-    return _setting(False, _truth, text)  # noqa: FBT003 - a default
+def _flag_setting(text: str) -> Any:
+    return _setting(False, _parse_boolean, text)  # noqa: FBT003 - a default
 
 
 @dataclass(frozen=True)
@@ -270,7 +318,7 @@ class Budget:
 
     usd: float
     # Spending before this time (aware, UTC) does not count.
-    since: datetime
+    starts_at: datetime
     # Variable that the user set.
     name: str
 
@@ -279,124 +327,217 @@ class Budget:
 class Settings:
     """All settings; durations are in seconds unless the name has another unit."""
 
-    data: Path = _setting(Path("data"), _path, "the workspace: the directory that holds everything")
+    data: Path = _setting(
+        Path("data"),
+        _parse_path,
+        "the workspace: the directory that holds everything",
+    )
     backend: str | None = _setting(
-        None, _backend, "gemini or local; without it, gemini where a key is set"
+        None,
+        _parse_backend,
+        "gemini or local; without it, gemini where a key is set",
     )
     database_url: Secret | None = _setting(
-        None, Secret.url, "an SQLAlchemy URL; without it, DATA/findable.db"
+        None,
+        Secret.url,
+        "an SQLAlchemy URL; without it, DATA/findable.db",
     )
     model: str = _setting(
-        "gemini-3.5-flash-lite", str, "the model that answers", local="findable-local-1"
+        "gemini-3.5-flash-lite",
+        str,
+        "the model that answers",
+        local="findable-local-1",
     )
     embedding_model: str = _setting(
-        "gemini-embedding-2", str, "what embeds texts", local="findable-local-embedding-1"
+        "gemini-embedding-2",
+        str,
+        "what embeds texts",
+        local="findable-local-embedding-1",
     )
-    dim: int = _setting(768, _positive, "width of the vectors", unit="numbers")
+    dim: int = _setting(768, _parse_positive_count, "width of the vectors", unit="numbers")
     models_file: Path | None = _setting(
-        None, _path, "a TOML file that adds to the model catalogue or overrides it"
+        None,
+        _parse_path,
+        "a TOML file that adds to the model catalogue or overrides it",
     )
     prices: tuple[float, float] | None = _setting(
         None,
-        _model_prices,
+        _parse_model_prices,
         "USD per 1M tokens in,out of a live call to a model that the table does not know",
     )
     tier: str = _setting(
-        "1", _tier, "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`"
+        "1",
+        _parse_tier,
+        "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`",
     )
     rpm: int | None = _setting(
-        None, _positive, "live requests a minute, over the tier's", unit="requests/min"
+        None,
+        _parse_positive_count,
+        "live requests a minute, over the tier's",
+        unit="requests/min",
     )
     tpm: int | None = _setting(
-        None, _positive, "live prompt tokens a minute, over the tier's", unit="tokens/min"
+        None,
+        _parse_positive_count,
+        "live prompt tokens a minute, over the tier's",
+        unit="tokens/min",
     )
     rpd: int | None = _setting(
-        None, _positive, "live requests a day (Pacific), over the tier's", unit="requests/day"
+        None,
+        _parse_positive_count,
+        "live requests a day (Pacific), over the tier's",
+        unit="requests/day",
     )
-    batch_rows: int = _setting(50_000, _positive, "most requests in one batch", unit="requests")
-    batch_bytes: int = _setting(1_000_000_000, _size, "largest request file; the API takes 2 GB")
+    batch_rows: int = _setting(
+        50_000,
+        _parse_positive_count,
+        "most requests in one batch",
+        unit="requests",
+    )
+    batch_bytes: int = _setting(
+        1_000_000_000,
+        _parse_positive_size,
+        "largest request file; the API takes 2 GB",
+    )
     batch_tokens: int = _setting(
-        3_000_000, _positive, "most estimated input tokens in one batch", unit="tokens"
+        3_000_000,
+        _parse_positive_count,
+        "most estimated input tokens in one batch",
+        unit="tokens",
     )
-    confirm_above: float = _setting(1.0, _usd, "estimated USD above which batch-submit asks first")
+    confirm_above: float = _setting(
+        1.0,
+        _parse_usd,
+        "estimated USD above which batch-submit asks first",
+    )
     budget_per_day: float | None = _setting(
-        None, _usd, "most USD a day (US/Pacific), by all commands together"
+        None,
+        _parse_usd,
+        "most USD a day (US/Pacific), by all commands together",
     )
     concurrency: int = _setting(
-        5, _positive, "live calls at once; more where RPM needs it, 1 stays 1", unit="calls"
+        5,
+        _parse_positive_count,
+        "live calls at once; more where RPM needs it, 1 stays 1",
+        unit="calls",
     )
-    create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0)
+    create_timeout: float = _setting(
+        60.0,
+        _parse_seconds,
+        "how long a create call may take",
+        local=2.0,
+    )
     list_lag: float = _setting(
-        60.0, _seconds, "how late a new batch may show up in the list", local=0.0
+        60.0,
+        _parse_seconds,
+        "how late a new batch may show up in the list",
+        local=0.0,
     )
     call_timeout: float = _setting(
-        60.0, _seconds, "how long any other call may take, a transfer ten times it"
+        60.0,
+        _parse_seconds,
+        "how long any other call may take, a transfer ten times it",
     )
-    retry_for: float = _setting(60.0, _seconds, "how long a failing call is tried again")
+    retry_for: float = _setting(60.0, _parse_seconds, "how long a failing call is tried again")
     retry_wait: float = _setting(
-        1.0, _seconds, "the first wait between tries; doubles, with jitter", local=0.1
+        1.0,
+        _parse_seconds,
+        "the first wait between tries; doubles, with jitter",
+        local=0.1,
     )
     poll_first: float = _setting(
-        5.0, _seconds, "the first wait between looks at a batch", local=0.02
+        5.0,
+        _parse_seconds,
+        "the first wait between looks at a batch",
+        local=0.02,
     )
     poll_most: float = _setting(
-        60.0, _seconds, "the longest wait between looks at a batch", local=1.0
+        60.0,
+        _parse_seconds,
+        "the longest wait between looks at a batch",
+        local=1.0,
     )
     poll_patience: float = _setting(
-        300.0, _seconds, "how long batch-poll goes on while no look succeeds"
+        300.0,
+        _parse_seconds,
+        "how long batch-poll goes on while no look succeeds",
     )
     keep_days: float = _setting(
-        30.0, _days, "days for which clean keeps files of batches that are over, and builds"
+        30.0,
+        _parse_days,
+        "days for which clean keeps files of batches that are over, and builds",
     )
     task: str = _setting(
-        "experts", _task, "experts, passages, or a task of your own by its name or file"
+        "experts",
+        _parse_task_reference,
+        "experts, passages, or a task of your own by its name or file",
     )
-    accept_changed: bool = _flag("go on under the same version of a task whose declaration changed")
+    accept_changed: bool = _flag_setting(
+        "go on under the same version of a task whose declaration changed",
+    )
     index_untagged: bool | None = _setting(
-        None, _truth, "1: index untagged people, too, 0: no more; else as it was"
+        None,
+        _parse_boolean,
+        "1: index untagged people, too, 0: no more; else as it was",
     )
-    refresh: bool = _flag(
-        "ask again about rows that changed since they were answered: people, and tasks that say refresh=True"
+    refresh: bool = _flag_setting(
+        "ask again about rows that changed since they were answered: people, and tasks that say refresh=True",
     )
-    full: bool = _flag(
-        "read all rows of a query, and not those alone that its task's cursor= says are new"
+    full: bool = _flag_setting(
+        "read all rows of a query, and not those alone that its task's cursor= says are new",
     )
     version: str | None = _setting(
-        None, _label, "what people or passages are asked under; else what is in use"
+        None,
+        _parse_label,
+        "what people or passages are asked under; else what is in use",
     )
     skip_versions: tuple[str, ...] | None = _setting(
         None,
-        _labels,
+        _parse_labels,
         "versions whose concepts keep a passage from being asked; else all, with VERSION= that one",
     )
     passages_table: str = _setting(
-        "passages", _table, "the table of the passages, which is read where it stands"
+        "passages",
+        _parse_table_name,
+        "the table of the passages, which is read where it stands",
     )
     prefer_versions: tuple[str, ...] | None = _setting(
         None,
-        _preference,
+        _parse_preference,
         "versions whose answers count first, in their order, or none; commands that write store it",
     )
     min_confidence: float = _setting(
-        0.7, _share, "below this confidence a concept is not among the best"
+        0.7,
+        _parse_share,
+        "below this confidence a concept is not among the best",
     )
     folder: Path | None = _setting(
-        None, _path, "the folder of images; else that of the items' file"
+        None,
+        _parse_path,
+        "the folder of images; else that of the items' file",
     )
     gates: str | None = _setting(
-        None, str, "other bounds for quality gates, such as evidence=0.95,concepts=3..16"
+        None,
+        str,
+        "other bounds for quality gates, such as evidence=0.95,concepts=3..16",
     )
     trust: tuple[str, ...] = _setting(
         (),
-        _confirmed_values,
+        _parse_confirmed_values,
         "servers, databases and files of tasks that need no confirmation; refused in .env",
     )
-    debug: bool = _flag("show tracebacks")
+    debug: bool = _flag_setting("show tracebacks")
     api_key: Secret | None = _setting(
-        None, Secret, "the key; the first one wins; without one, local", names=KEY_NAMES
+        None,
+        Secret,
+        "the key; the first one wins; without one, local",
+        names=KEY_NAMES,
     )
     base_url: Secret | None = _setting(
-        None, Secret.url, "another server than Google's", names=BASE_NAMES
+        None,
+        Secret.url,
+        "another server than Google's",
+        names=BASE_NAMES,
     )
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -495,7 +636,9 @@ FLAGS = frozenset(setting.name for setting in _DECLARED if setting.default is Fa
 
 
 def load_settings(
-    environ: Mapping[str, str], *, dotenv: Mapping[str, str | None] | None = None
+    environ: Mapping[str, str],
+    *,
+    dotenv: Mapping[str, str | None] | None = None,
 ) -> Settings:
     """Return the settings of the environment and `.env`.
 
@@ -525,7 +668,9 @@ def load_settings(
                 text = (text or "").strip()
             if text:
                 values[setting.name] = _parsed(setting, text, name, f" ({place})")
-                sources[setting.name] = f"{name}, {place}" if len(names) > 1 else place
+                sources[setting.name] = place
+                if len(names) > 1:
+                    sources[setting.name] = f"{name}, {place}"
                 break
     return Settings(**values, sources=sources)
 
@@ -573,7 +718,8 @@ def _parsed(setting: Field[Any], text: str, name: str, place: str = "") -> Any:
     except ValueError as error:
         masked_text = mask_key(text) if setting.name == "api_key" else mask_password(text)
         raise ConfigurationError(
-            f"{name} is {masked_text!r}{place}: {error}", hint=setting.metadata["help"]
+            f"{name} is {masked_text!r}{place}: {error}",
+            hint=setting.metadata["help"],
         ) from error
 
 
@@ -644,7 +790,7 @@ def settings_rows(settings: Settings) -> list[SettingRow]:
                 settings.sources.get(setting.name, "default"),
                 setting.metadata["help"],
                 setting.metadata["unit"],
-            )
+            ),
         )
     return rows
 
@@ -657,4 +803,6 @@ def format_with_unit(value: str, unit: str) -> str:
     if not unit or not value:
         return value
     number = float(value)
-    return f"{int(number):,} {unit}" if number.is_integer() else f"{number:g} {unit}"
+    if number.is_integer():
+        return f"{int(number):,} {unit}"
+    return f"{number:g} {unit}"

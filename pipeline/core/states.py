@@ -25,7 +25,9 @@ class Mode(StrEnum):
     @property
     def tier(self) -> str:
         """The service tier that is requested from the API. It determines the price."""
-        return self.value if self in {Mode.BATCH, Mode.FLEX, Mode.PRIORITY} else STANDARD
+        if self in {Mode.BATCH, Mode.FLEX, Mode.PRIORITY}:
+            return self.value
+        return STANDARD
 
 
 class BatchState(StrEnum):
@@ -111,7 +113,9 @@ UNSUPPORTED_REASON = "the text supports no"
 
 def parked_label(reason: str) -> str:
     """Return the displayed word for a parked row: "set aside" if its text supports no answer."""
-    return "set aside" if reason.startswith(UNSUPPORTED_REASON) else "parked"
+    if reason.startswith(UNSUPPORTED_REASON):
+        return "set aside"
+    return "parked"
 
 
 class Outcome(StrEnum):

@@ -24,7 +24,7 @@ MAX_CLEANED_CHARS = 1_000  # characters
 # Invisible letters and marks (Unicode Default_Ignorable_Code_Point and U+2800), in addition to
 # category Cf.
 INVISIBLE_LETTERS = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]",
 )
 # Surrogates: bytes that did not decode, or half a character. They are not valid in a text.
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -46,7 +46,9 @@ def plural(count: int, singular: str, plural_noun: str = "") -> str:
 def format_usd(amount: float) -> str:
     """Return an amount with two digits after the point; below ten cents with four."""
     has_cents = amount >= 0.1 or amount == 0  # noqa: PLR2004 - ten cents
-    return f"${amount:,.2f}" if has_cents else f"${amount:.4f}"
+    if has_cents:
+        return f"${amount:,.2f}"
+    return f"${amount:.4f}"
 
 
 def format_object(instance: Any) -> str:
@@ -70,14 +72,18 @@ def format_object(instance: Any) -> str:
 
 def shorten(text: str, max_chars: int = MAX_LINE_CHARS) -> str:
     """Return a text of at most `max_chars` characters, with an ellipsis if it was longer."""
-    return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
+    if len(text) <= max_chars:
+        return text
+    return f"{text[: max_chars - 1]}…"
 
 
 def first_few(names: Sequence[str], max_names: int = 3) -> str:
     """Return the first `max_names` names and the number of further names, for a message."""
     listed_names = ", ".join(names[:max_names])
     more_count = len(names) - max_names
-    return f"{listed_names} and {more_count:,} more" if more_count > 0 else listed_names
+    if more_count > 0:
+        return f"{listed_names} and {more_count:,} more"
+    return listed_names
 
 
 def without_markup(text: str) -> str:
@@ -124,7 +130,9 @@ def neutralize_tags(data: str, *, names: Iterable[str]) -> str:
     prefixes = tuple(_fold_lookalikes(name)[:_COMPARED_LETTERS] for name in names)
 
     def replace_bracket(bracket: re.Match[str]) -> str:
-        return "(" if _fold_lookalikes(bracket[1]).startswith(prefixes) else bracket[0]
+        if _fold_lookalikes(bracket[1]).startswith(prefixes):
+            return "("
+        return bracket[0]
 
     return _OPENING.sub(replace_bracket, data)
 
@@ -151,11 +159,16 @@ def escape_invisible(text: str, *, max_chars: int | None = None) -> str:
         for char in text
     )
     line = re.sub(r"\s+", " ", line)
-    return line if max_chars is None or len(line) <= max_chars else f"{line[: max_chars - 1]}…"
+    if max_chars is None or len(line) <= max_chars:
+        return line
+    return f"{line[: max_chars - 1]}…"
 
 
 def markdown_code(
-    text: str, *, max_chars: int | None = None, bold: Sequence[tuple[int, int]] = ()
+    text: str,
+    *,
+    max_chars: int | None = None,
+    bold: Sequence[tuple[int, int]] = (),
 ) -> str:
     """Return a text as Markdown code, for a line, a list or a table cell.
 
@@ -176,7 +189,7 @@ def markdown_code(
 # ends a cell early counts, too (OWASP, "CSV Injection", read 2026-11).
 _FORMULA = re.compile(
     r"[\t\r\n]|[\s\x00-\x1f\u200b-\u200f\u2060\ufeff]*"
-    r"[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212\u207a\u207b\u207c]"
+    r"[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212\u207a\u207b\u207c]",
 )
 _SIGNED = re.compile(r"[+-][0-9]+(?:[.,][0-9]+)*|-")
 _MARKED = re.compile(rf"'+(?:{_FORMULA.pattern})")
@@ -193,7 +206,9 @@ def neutralize_formula(text: str) -> str:
 
 def restore_formula(text: str) -> str:
     """Return the text that `neutralize_formula` made a cell of."""
-    return text[1:] if text.startswith("'") and _MARKED.match(text) else text
+    if text.startswith("'") and _MARKED.match(text):
+        return text[1:]
+    return text
 
 
 class FormulaGuard:
@@ -215,7 +230,8 @@ class FormulaGuard:
 
 
 def csv_line(
-    cells: Sequence[str | float], guard: Callable[[str], str] = neutralize_formula
+    cells: Sequence[str | float],
+    guard: Callable[[str], str] = neutralize_formula,
 ) -> bytes:
     r"""Return a CSV record as UTF-8, ending with `\r\n`, quoted as needed (RFC 4180).
 
@@ -225,6 +241,6 @@ def csv_line(
     # The line end also decides about quoting: with `\n` alone, Python 3.12 does not quote a single
     # carriage return.
     csv.writer(text, lineterminator="\r\n").writerow(
-        [guard(cell) if isinstance(cell, str) else cell for cell in cells]
+        [guard(cell) if isinstance(cell, str) else cell for cell in cells],
     )
     return text.getvalue().encode("utf-8", "replace")

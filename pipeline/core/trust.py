@@ -28,7 +28,12 @@ def ask_with(ask: Ask) -> None:
 
 
 def require_confirmed(
-    value: str, data: Path, *, trusted: Collection[str], fact: str, unchanged: str
+    value: str,
+    data: Path,
+    *,
+    trusted: Collection[str],
+    fact: str,
+    unchanged: str,
 ) -> None:
     """Check that a person confirmed a value for a workspace; ask once if not.
 

@@ -22,7 +22,8 @@ MAX_WHERE_CHARS = 2_000  # characters
 # Open parentheses and NOT.
 MAX_DEPTH = 20
 WHERE_HINT = HintTemplate(
-    "write it like {}", OptionHint(where="hourly_rate < 120 AND currency = 'EUR'")
+    "write it like {}",
+    OptionHint(where="hourly_rate < 120 AND currency = 'EUR'"),
 )
 
 Scalar = str | float | int | bool
@@ -151,14 +152,18 @@ class _Parser:
             raise self._expected(description or keyword.upper())
 
     def _expected(self, description: str) -> InputError:
-        actual = f"{self._next.text!r} stands there" if self._next.text else "it ends there"
-        return _syntax_error(self._next.offset, f"{description} is expected, and {actual}")
+        found_text = "it ends there"
+        if self._next.text:
+            found_text = f"{self._next.text!r} stands there"
+        return _syntax_error(self._next.offset, f"{description} is expected, and {found_text}")
 
     def _parse_junction(self, keyword: str) -> Expression:
         """Parse parts between "or", or between "and"; a single part is returned as it is."""
 
         def parse_part() -> Expression:
-            return self._parse_part() if keyword == "and" else self._parse_junction("and")
+            if keyword == "and":
+                return self._parse_part()
+            return self._parse_junction("and")
 
         parts = [parse_part()]
         while self._take_if(keyword):
@@ -205,7 +210,9 @@ class _Parser:
         else:
             self._require("in", "=, !=, <, <=, >, >=, IN, CONTAINS or IS NULL")
             comparison = Comparison(column, "=", self._parse_value_list(), place)
-        return Negation(comparison) if is_negated else comparison
+        if is_negated:
+            return Negation(comparison)
+        return comparison
 
     def _parse_value_list(self) -> tuple[Scalar, ...]:
         """Parse values in parentheses, separated by commas."""
@@ -235,7 +242,9 @@ class _Parser:
             return _unquote(self._take())
         if kind == "number":
             self._take()
-            return int(text) if text.lstrip("+-").isdigit() else float(text)
+            if text.lstrip("+-").isdigit():
+                return int(text)
+            return float(text)
         if text.lower() in {"true", "false"}:
             return self._take().lower() == "true"
         if text.lower() == "null":

@@ -1,14 +1,16 @@
-"""Correct an answer by hand, field by field: a person's word, before every model's.
+"""Manual corrections of an answer, field by field.
 
-It is kept as an answer of the extractor `person`, whole and valid as a model's must be, and no ingest, rollback or
-other version touches it. Every edit stays, with who and when, and is undone by its number: that takes back what it
-changed and leaves what was changed since. Where all are undone, what models said counts again.
+- A corrected answer is stored as an answer of the extractor `person`. It is complete and passes the
+  validation of a model's answer. No ingest, rollback or other version changes it.
+- Every edit stays in the history with its author and time, and can be undone by its number.
+- Undoing an edit restores the fields that it changed, unless a later edit changed them again.
+- If all edits are undone, the preferred model answer counts again.
 """
 
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
@@ -23,21 +25,33 @@ from pipeline.store import claims, edits, workspace
 from pipeline.store.database import Connection
 from pipeline.store.edits import AnswerEdit
 
-STATE = 16  # hex digits of the hash of a state
+# Hex digits of the hash that identifies the state of an answer.
+STATE_HASH_DIGITS = 16
 NOTHING = "nothing was changed"
 
 Document = dict[str, Any]
 
 
-def history(ws: WorkspaceSession, name: str) -> Document:
-    """Return the answer to the item of that name that counts, and every edit by hand.
+# ---- the history of an answer, and its change
 
-    Its keys: `item` (id), `answer` (by field, empty where there is none), `state` (from which it can be edited) and
-    `edits`, oldest first, each with `number`, `who`, `at`, `before`, `after`, `undoes`, and `changes`: of each field
-    (before, after). InputError where there is no such item.
+
+def history(ws: WorkspaceSession, name: str) -> Document:
+    """Return the preferred answer of a row and all its manual edits, for JSON.
+
+    Args:
+        name: Id or name of the row.
+
+    Returns:
+        `item` (id), `answer` (values by field; empty if there is no answer), `state` (hash to pass
+        to `correct`) and `edits`. Edits are in ascending order, each with `number`, `who`, `at`,
+        `before`, `after`, `undoes` and `changes` ((before, after) by changed field).
+
+    Raises:
+        InputError: There is no such row.
     """
     with ws.store.read() as tx:
-        return _told(tx, ws.task, ws.task.id_of(tx, name))
+        row_id = ws.task.id_of(tx, name)
+        return _describe_answer(tx, ws.task, row_id)
 
 
 def correct(
@@ -48,178 +62,337 @@ def correct(
     who: str,
     of_state: str | None = None,
 ) -> Document:
-    """Put a person's values of some fields into the answer to the item of that name, or undo the edit of a number.
+    """Correct fields of a row's answer, or undo an edit, and store that as a new edit.
 
-    That is an edit, too. Return what `history` tells, afterwards; `edit` is its number, None where nothing was to be
-    changed. `of_state` is the state that the editor was shown. ChangedMeanwhileError where the answer is not in that
-    state any more.
+    Also unparks the row, and updates the answer in tables of other programs. Runs in a write
+    transaction, so an error changes nothing.
+
+    Args:
+        name: Id or name of the row.
+        change: New values by field, or the number of the edit to undo.
+        who: Name of the editor.
+        of_state: `state` that the editor saw, or None to skip the check for a conflict.
+
+    Returns:
+        The document of `history` after the edit, and `edit`: the number of the new edit, or None if
+        the answer already had these values and nothing was stored.
+
+    Raises:
+        ChangedMeanwhileError: The answer is no longer in `of_state`.
+        InputError: The row, field, edit, editor or new answer is invalid.
     """
     with ws.store.write() as tx:
         task = ws.task
-        item_id = ws.task.id_of(tx, name)
-        if claims.parked_reason(tx, task.name, item_id) == claims.BEING_FORGOTTEN:
-            raise InputError(f"{item_id!r} is being forgotten; {NOTHING}")
-        now = _told(tx, task, item_id)
-        row_edits = edits.list_edits(tx, task.name, item_id)
-        if of_state not in {None, now["state"]}:
-            last = "".join(f", last by {one.who!r} (edit {one.number})" for one in row_edits[-1:])
-            raise ChangedMeanwhileError(
-                f"the answer was changed meanwhile{last}; {NOTHING}",
-                hint="look at what is there now, and say again what is to be changed",
-                now=now,
-            )
-        if not isinstance(change, int):
-            for field in change.keys() - task.answer.model_fields.keys():
-                raise _no_field(task, field)
-            said = {**now["answer"], **change}
-            undoes = None
-        elif 1 <= change <= len(row_edits):
-            said = _without(now["answer"], row_edits[change - 1])
-            undoes = change
-        else:
-            there = f"{len(row_edits)} were made, and count from 1"
-            raise InputError(f"there is no edit {change} of {item_id!r}; {NOTHING}", hint=there)
-        if (row := task.rows(tx, [item_id]).get(item_id)) is None:
-            raise InputError(f"the row of {item_id!r} is not there any more; {NOTHING}")
-        made = AnswerEdit(len(row_edits) + 1, name_of(who), ws.now(), now["answer"], said, undoes)
-        if stands := _in_force([*row_edits, made]):
-            made = made._replace(after=_valid(task, item_id, said, row))
-        if made.after == made.before:  # nothing is to be changed
-            return {**now, "edit": None}
-        edits.add_edit(
-            tx, task.name, item_id, made, input_hash=task.input_hash(row), is_applied=stands
+        row_id = task.id_of(tx, name)
+        if claims.parked_reason(tx, task.name, row_id) == claims.BEING_FORGOTTEN:
+            raise InputError(f"{row_id!r} is being forgotten; {NOTHING}")
+
+        current = _describe_answer(tx, task, row_id)
+        row_edits = edits.list_edits(tx, task.name, row_id)
+        if of_state not in {None, current["state"]}:
+            raise _conflict_error(row_edits, current)
+
+        new_answer = _changed_answer(task, row_id, current["answer"], change, row_edits)
+        row = task.rows(tx, [row_id]).get(row_id)
+        if row is None:
+            raise InputError(f"the row of {row_id!r} is not there any more; {NOTHING}")
+
+        edit = AnswerEdit(
+            number=len(row_edits) + 1,
+            who=name_of(who),
+            at=ws.now(),
+            before=current["answer"],
+            after=new_answer,
+            undoes=change if isinstance(change, int) else None,
         )
-        task.show_corrected(tx, item_id, made, stands=stands)
-        claims.unpark(tx, task.name, prompt_version=task.own, ids=[item_id])
+        is_corrected = _has_active_edit([*row_edits, edit])
+        # The answer of a model is restored as it was, even if it is no longer valid.
+        if is_corrected:
+            edit = edit._replace(after=_validated_answer(task, row_id, new_answer, row))
+        if edit.after == edit.before:
+            return {**current, "edit": None}
+
+        input_hash = task.input_hash(row)
+        edits.add_edit(
+            tx,
+            task.name,
+            row_id,
+            edit,
+            input_hash=input_hash,
+            is_applied=is_corrected,
+        )
+        task.show_corrected(tx, row_id, edit, stands=is_corrected)
+        claims.unpark(tx, task.name, prompt_version=task.own, ids=[row_id])
         workspace.record_row_change(tx, task.name)
-        return {**_told(tx, task, item_id), "edit": made.number}
+        return {**_describe_answer(tx, task, row_id), "edit": edit.number}
+
+
+def _conflict_error(row_edits: Sequence[AnswerEdit], current: Document) -> ChangedMeanwhileError:
+    """Return the error that the answer is in another state than the editor saw."""
+    last_edit = ""
+    if row_edits:
+        last_edit = f", last by {row_edits[-1].who!r} (edit {row_edits[-1].number})"
+    return ChangedMeanwhileError(
+        f"the answer was changed meanwhile{last_edit}; {NOTHING}",
+        hint="look at what is there now, and say again what is to be changed",
+        now=current,
+    )
+
+
+def _changed_answer(
+    task: Task,
+    row_id: str,
+    answer: Document,
+    change: Mapping[str, Any] | int,
+    row_edits: Sequence[AnswerEdit],
+) -> Document:
+    """Return `answer` with new values of fields, or with an edit undone; not validated.
+
+    Raises:
+        InputError: The answer has no such field, or the row no edit of that number.
+    """
+    if not isinstance(change, int):
+        for field in change.keys() - task.answer.model_fields.keys():
+            raise _unknown_field_error(task, field)
+        return {**answer, **change}
+
+    if not 1 <= change <= len(row_edits):
+        raise InputError(
+            f"there is no edit {change} of {row_id!r}; {NOTHING}",
+            hint=f"{len(row_edits)} were made, and count from 1",
+        )
+    return _undo_edit(answer, row_edits[change - 1])
+
+
+def _describe_answer(tx: Connection, task: Task, row_id: str) -> Document:
+    """Return the answer of a row, its state and its edits; see `history`."""
+    answer = task.standing(tx, row_id)
+    row_edits = edits.list_edits(tx, task.name, row_id)
+    state_json = json.dumps([row_id, len(row_edits), answer])
+    state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]
+    edit_documents = [{**edit._asdict(), "changes": _changed_fields(edit)} for edit in row_edits]
+    return {"item": row_id, "answer": answer, "state": state, "edits": edit_documents}
+
+
+# ---- input of an editor
 
 
 def typed(task: Task, text: str) -> Document:
-    """Return the fields of `tone=praise; topics=price, delivery; stars=4` with their values.
+    """Parse typed values of fields, such as `tone=praise; topics=price, delivery; stars=4`.
 
-    A value that begins with a quotation mark or a bracket is JSON; else a number, true, false or null is one where the
-    field takes it, a list has commas, and nothing is null, or the empty text or list.
+    A value that begins with a quotation mark or a bracket is JSON. Any other value is read as text,
+    as JSON (number, true, false, null) or as a list separated by commas: the first of these that
+    the field accepts. An empty value is an empty text, null or an empty list in the same way.
+
+    Args:
+        text: Assignments separated by semicolons; empty for no field.
+
+    Returns:
+        Values by field, not yet validated together.
+
+    Raises:
+        InputError: An assignment or its JSON is malformed, or the answer has no such field.
     """
-    found = Document()
-    rest = text.strip()
-    while rest:
-        name, is_set, rest = (part.strip() for part in rest.partition("="))
-        if not is_set:
-            like = OptionHint(set="tone=praise; stars=4")
-            said = f"write it like {like}; a text with ; in it stands between quotation marks"
-            raise InputError(f"{name[:MAX_CLEANED_CHARS]!r} sets no field; {NOTHING}", hint=said)
+    values = Document()
+    remaining_text = text.strip()
+    while remaining_text:
+        name, equals_sign, remaining_text = _partition_stripped(remaining_text, "=")
+        if not equals_sign:
+            example = OptionHint(set="tone=praise; stars=4")
+            raise InputError(
+                f"{name[:MAX_CLEANED_CHARS]!r} sets no field; {NOTHING}",
+                hint=f"write it like {example}; a text with ; in it stands between quotation marks",
+            )
         if name not in task.answer.model_fields:
-            raise _no_field(task, name)
-        if rest[:1] in tuple('"[{'):
-            try:
-                found[name], end = json.JSONDecoder().raw_decode(rest)
-            except ValueError as error:
-                raise InputError(
-                    f"{name}= is no JSON: {error}; {NOTHING}", hint="leave out its first mark"
-                ) from error
-            behind, _, rest = (part.strip() for part in rest[end:].partition(";"))
-            if behind:
-                said = f"{name}= has {behind[:MAX_CLEANED_CHARS]!r} behind its JSON; {NOTHING}"
-                raise InputError(said, hint="separate them by ;")
-            continue
-        value, _, rest = (part.strip() for part in rest.partition(";"))
-        readings: list[Any] = [value, [one for part in value.split(",") if (one := part.strip())]]
-        with contextlib.suppress(ValueError):
-            readings.insert(1, json.loads(value or "null"))
-        found[name] = first_accepted_value(task.answer, name, readings)
-    return found
+            raise _unknown_field_error(task, name)
+
+        if remaining_text.startswith(('"', "[", "{")):
+            values[name], remaining_text = _split_json_value(name, remaining_text)
+        else:
+            value_text, _, remaining_text = _partition_stripped(remaining_text, ";")
+            candidates = list(_iter_candidates(value_text))
+            values[name] = first_accepted_value(task.answer, name, candidates)
+
+    return values
 
 
-def _told(tx: Connection, task: Task, item_id: str) -> Document:
-    answer = task.standing(tx, item_id)
-    row_edits = edits.list_edits(tx, task.name, item_id)
-    state = hashlib.sha256(json.dumps([item_id, len(row_edits), answer]).encode()).hexdigest()[
-        :STATE
-    ]
-    shown = [{**one._asdict(), "changes": _changes(one)} for one in row_edits]
-    return {"item": item_id, "answer": answer, "state": state, "edits": shown}
+def _partition_stripped(text: str, separator: str) -> tuple[str, str, str]:
+    """Partition a text at the first separator, and strip blanks from each part."""
+    before, found_separator, after = text.partition(separator)
+    return before.strip(), found_separator.strip(), after.strip()
 
 
-def _valid(task: Task, item_id: str, answer: Document, row: Mapping[str, Any]) -> Document:
-    said = {
+def _split_json_value(name: str, text: str) -> tuple[Any, str]:
+    """Return the JSON value at the beginning of a text, and the text after the next `;`.
+
+    Args:
+        name: Field name for error messages.
+
+    Raises:
+        InputError: The JSON is malformed, or other text follows it before the `;`.
+    """
+    try:
+        value, end_offset = json.JSONDecoder().raw_decode(text)
+    except ValueError as error:
+        raise InputError(
+            f"{name}= is no JSON: {error}; {NOTHING}",
+            hint="leave out its first mark",
+        ) from error
+
+    surplus_text, _, remaining_text = _partition_stripped(text[end_offset:], ";")
+    if surplus_text:
+        message = f"{name}= has {surplus_text[:MAX_CLEANED_CHARS]!r} behind its JSON; {NOTHING}"
+        raise InputError(message, hint="separate them by ;")
+    return value, remaining_text
+
+
+def _iter_candidates(text: str) -> Iterator[Any]:
+    """Yield a typed value as text, as JSON if it parses (empty is null), and as a list."""
+    yield text
+    with contextlib.suppress(ValueError):
+        yield json.loads(text or "null")
+    parts = (part.strip() for part in text.split(","))
+    yield [part for part in parts if part]
+
+
+def name_of(name: str) -> str:
+    """Return the name of an editor with runs of blanks replaced by a space.
+
+    Raises:
+        InputError: The name is empty, too long or has characters that are not printable.
+    """
+    editor_name = " ".join(name.split())
+    if not editor_name or len(editor_name) > MAX_CLEANED_CHARS or not editor_name.isprintable():
+        raise InputError(
+            f"{name[:MAX_CLEANED_CHARS]!r} is no name of who edits; {NOTHING}",
+            hint=f"give it by {OptionHint('who')}",
+        )
+    return editor_name
+
+
+def _unknown_field_error(task: Task, name: str) -> InputError:
+    """Return the error that the answer has no field of that name; the hint suggests a field."""
+    field_names = list(task.answer.model_fields)
+    close_matches = get_close_matches(name, field_names, n=1)
+    hint = f"it has {', '.join(field_names)}"
+    if close_matches:
+        hint = f"did you mean {close_matches[0]!r}?"
+    return InputError(
+        f"the answer has no field {name[:MAX_CLEANED_CHARS]!r}; {NOTHING}",
+        hint=hint,
+    )
+
+
+# ---- the corrected answer
+
+
+def _validated_answer(
+    task: Task,
+    row_id: str,
+    answer: Document,
+    row: Mapping[str, Any],
+) -> Document:
+    """Validate a corrected answer like an answer of a model, and return it as stored.
+
+    Args:
+        row: The row, against which quotations and the task's `check` are tested.
+
+    Raises:
+        InputError: The answer is not valid.
+        ConfigurationError: Code of the task's file failed.
+    """
+    values_by_field = {
         name: value
         for name, value in task.as_given(answer).items()
         if name in task.answer.model_fields
     }
     try:
-        read = partial(task.answer.model_validate_json, by_alias=True, by_name=True)
-        found, why = validate_answer(read, json.dumps(said))
-        if found is not None:
-            found, left_out_values = task.bounded(found)
-            excess = f"it has {plural(left_out_values, 'value')} too many"
-            found, why = (
-                (None, excess) if left_out_values else task.judged(found, row, input_hash="")
-            )
+        parse_answer = partial(task.answer.model_validate_json, by_alias=True, by_name=True)
+        valid_answer, reason = validate_answer(parse_answer, json.dumps(values_by_field))
+        if valid_answer is not None:
+            valid_answer, left_out_count = task.bounded(valid_answer)
+            if left_out_count:
+                valid_answer = None
+                reason = f"it has {plural(left_out_count, 'value')} too many"
+            else:
+                valid_answer, reason = task.judged(valid_answer, row, input_hash="")
     except FindableError:
         raise
+    # Validators and `check` are the user's code, which may raise anything or end the program.
     except (Exception, SystemExit) as error:
-        if (fault := task.fault_of(error, item_id)) is not None:
+        fault = task.fault_of(error, row_id)
+        if fault is not None:
             raise fault from error
         raise
-    if found is None:
-        raise InputError(f"that is no valid answer about {item_id!r}: {why}; {NOTHING}")
-    document: Document = found.model_dump(mode="json")
+
+    if valid_answer is None:
+        raise InputError(f"that is no valid answer about {row_id!r}: {reason}; {NOTHING}")
+    document: Document = valid_answer.model_dump(mode="json")
     return document
 
 
-def name_of(name: str) -> str:
-    """Return the name of who edits, with single blanks; InputError where it is none."""
-    who = " ".join(name.split())
-    if not who or len(who) > MAX_CLEANED_CHARS or not who.isprintable():
-        raise InputError(
-            f"{name[:MAX_CLEANED_CHARS]!r} is no name of who edits; {NOTHING}",
-            hint=f"give it by {OptionHint('who')}",
-        )
-    return who
+def _changed_fields(edit: AnswerEdit) -> dict[str, tuple[Any, Any]]:
+    """Return a (before, after) pair for each changed field; a missing value is `None`."""
+    changed_fields = {}
+    for name in (*edit.before, *edit.after):
+        before = edit.before.get(name)
+        after = edit.after.get(name)
+        if before != after:
+            changed_fields[name] = (before, after)
+    return changed_fields
 
 
-def _no_field(task: Task, name: str) -> InputError:
-    there = list(task.answer.model_fields)
-    near = get_close_matches(name, there, n=1)
-    return InputError(
-        f"the answer has no field {name[:MAX_CLEANED_CHARS]!r}; {NOTHING}",
-        hint=f"did you mean {near[0]!r}?" if near else f"it has {', '.join(there)}",
-    )
+def _undo_edit(answer: Document, edit: AnswerEdit) -> Document:
+    """Return an answer with the changes of an edit undone, except fields that changed since.
 
+    If a list changed since, the elements that the edit added are removed, and the elements that it
+    removed are inserted again at their former positions.
+    """
+    restored = dict(answer)
+    for name, (before, after) in _changed_fields(edit).items():
+        current = restored.get(name)
+        if current == after:
+            restored[name] = before
+        elif isinstance(before, list) and isinstance(after, list) and isinstance(current, list):
+            restored[name] = _undo_list_change(current, before=before, after=after)
 
-def _changes(edit: AnswerEdit) -> dict[str, tuple[Any, Any]]:
-    both = {
-        name: (edit.before.get(name), edit.after.get(name)) for name in (*edit.before, *edit.after)
-    }
-    return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
-
-
-def _without(answer: Document, edit: AnswerEdit) -> Document:
-    """Return an answer without what an edit changed; what was changed since stays, but for texts of a list."""
-    found = dict(answer)
-    for name, (before, after) in _changes(edit).items():
-        now = found.get(name)
-        if found.get(name) == after:
-            found[name] = before
-        elif isinstance(before, list) and isinstance(after, list) and isinstance(now, list):
-            found[name] = kept = [one for one in now if one not in after or one in before]
-            for place, one in enumerate(before):  # what was removed goes to its place
-                if one not in after and one not in kept:
-                    kept.insert(place, one)
     return {
-        name: value for name, value in found.items() if value is not None or name in edit.before
+        name: value for name, value in restored.items() if value is not None or name in edit.before
     }
 
 
-def _in_force(edits: list[AnswerEdit]) -> bool:
-    """Return whether any edit is left that was not undone; to undo an undoing is to do it again."""
-    left = dict[int, bool]()
-    for one in edits:
-        target = one
-        is_done = True
-        while target.undoes is not None:
-            target = edits[target.undoes - 1]
-            is_done = not is_done
-        left[target.number] = is_done
-    return any(left.values())
+def _undo_list_change(
+    current: Sequence[Any],
+    *,
+    before: Sequence[Any],
+    after: Sequence[Any],
+) -> list[Any]:
+    """Return the current list without added elements and with removed elements back in place.
+
+    Args:
+        before: The list before the edit that is undone.
+        after: The list after that edit.
+    """
+    elements = [element for element in current if element not in after or element in before]
+    for index, element in enumerate(before):
+        if element not in after and element not in elements:
+            elements.insert(index, element)
+    return elements
+
+
+def _has_active_edit(row_edits: Sequence[AnswerEdit]) -> bool:
+    """Return whether any edit is not undone; undoing an undo applies the edit again.
+
+    Args:
+        row_edits: All edits of a row by ascending number.
+    """
+    is_active_by_number = dict[int, bool]()
+    for edit in row_edits:
+        # Follow a chain of undos to the edit that changed values; each undo inverts its state.
+        edited = edit
+        is_active = True
+        while edited.undoes is not None:
+            edited = row_edits[edited.undoes - 1]
+            is_active = not is_active
+        is_active_by_number[edited.number] = is_active
+    return any(is_active_by_number.values())

@@ -1,15 +1,15 @@
-"""The images of rows, files or https addresses: what they really are, and what a request shows; the owner of Pillow.
+"""Read, check and resize the images of rows; only this module uses Pillow.
 
-What leaves the machine is always written anew: a JPEG of 8 bits a colour, its longer side within a bound, turned as it
-is meant to be seen, transparency on white, the first frame of an animation, and no metadata (no place, no camera). The
-same bytes give the same bytes, as long as Pillow stays the same.
-
-What was seen of an image is kept beside its row, so that a file that did not change is not read again: size and times
-alone tell, and tell nothing of a file that was written less than two seconds before it was read.
-
-A table may have been written by others. The name in an address is resolved once, and the connection goes to the address
-that was looked at: nothing can lead it to a machine of this network in between. Addresses that are not public are
-refused, those that redirects lead to alike. A proxy is not asked, for it would resolve the name anew.
+- Images are files or https addresses.
+- Every image that leaves the machine is encoded anew: a JPEG with 8 bits per channel, of bounded
+  size, rotated upright, on white if it is transparent, the first visible frame of an animation, and
+  without metadata (no location, no camera). Equal bytes give equal bytes with the same Pillow.
+- The state of an inspected image is stored with its row, so an unchanged file is not read again.
+  A file is unchanged if its size and times are. Times are not trusted if the file was written less
+  than two seconds before it was read.
+- Addresses may be from strangers. A host name is resolved once, and the connection goes to the
+  address that was checked. Addresses that are not public are refused, also after a redirect. No
+  proxy is used, because it would resolve the name again.
 """
 
 import base64
@@ -46,56 +46,86 @@ if TYPE_CHECKING:
 
     from pipeline.gemini.requests import Prompt
 
-MAX_BYTES = 64 * 2**20  # ours; of an image before it is scaled
-MAX_PIXELS = (
-    8_192 * 6_144
-)  # ours; the most that phones take, 400 MB where a pixel has colours and transparency
-MAX_SENT = 4_000_000  # ours; bytes of an image within a request; what has more is scaled further
+# Our bound of an image before it is scaled.
+MAX_IMAGE_BYTES = 64 * 2**20
+# Our bound; phones take no more. Such an image needs 400 MB with colours and transparency.
+MAX_PIXELS = 8_192 * 6_144
+# Our bound of a JPEG in a request; a longer JPEG is scaled further.
+MAX_SENT_BYTES = 4_000_000
 SENT_TYPE = "image/jpeg"
-QUALITY = 90  # letters on a screenshot stay sharp, with colours at full resolution
-OF_SMALL = 80
-MAX_FRAMES = 50  # ours; of an animation, in which the first ones may be blank
-WHITE = 255
-BLANK_LEVELS = 2  # ours; of 255, by which white may differ after it was scaled
-NARROW_SHARE = 1 / 64  # ours; of the range of 16 bits, below which nothing is seen of 8
-LEAST_SIDE = 640  # pixels; of an image that is looked at for anything to be seen
-BLANK = "it is blank: white or black as a whole"
-SIDES = (160, 320, 640)  # pixels of the longer side of thumbnails
+# Letters on a screenshot stay sharp at this JPEG quality, with colours at full resolution.
+SENT_QUALITY = 90
+THUMBNAIL_QUALITY = 80
+# Our bound of the frames of an animation that are searched for a visible frame.
+MAX_FRAMES = 50
+WHITE_LEVEL = 255
+# Our bound of the difference from white or black after scaling, in levels of 255.
+MAX_BLANK_LEVELS = 2
+# Our bound: below this share of the range of 16 bits, nothing is visible in 8 bits.
+NARROW_RANGE_SHARE = 1 / 64
+MAX_16_BIT_LEVEL = 65_535.0
+# Pixels of the longer side at which an image is checked to be blank.
+BLANK_CHECK_SIDE = 640
+BLANK_REASON = "it is blank: white or black as a whole"
+# Pixels of the longer side of thumbnails.
+SIDES = (160, 320, 640)
 UNPRINTED = "its name holds a line end or another character that is not printed"
-_CONTROLS = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029]"
-)  # not what cameras and systems name files with, as U+202F
-MAX_16_BITS = 65_535.0
-_START = 16  # bytes in which a file says that it may be an image
-_MAKING = (
-    threading.Lock()
-)  # thumbnails are made one at a time: a large image takes 400 MB while it is scaled
-# What is opened, by Pillow's names; every other decoder stays out, for some run programs or have met few hostile files
-_TYPES = {
-    one: f"image/{one.lower()}" for one in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
+# Other unprintable characters, such as U+202F, are in file names of cameras and systems.
+_CONTROL_CHARS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Bytes at the beginning of a file that identify its format.
+_HEAD_BYTES = 16
+# A large image takes 400 MB while it is scaled, so thumbnails are made one at a time.
+_thumbnail_lock = threading.Lock()
+
+# MIME types by the formats of Pillow that are opened. Other decoders are left out, because some run
+# programs and some have met few hostile files.
+_MIME_TYPES = {
+    format_name: f"image/{format_name.lower()}"
+    for format_name in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 }
-_TYPES |= {"MPO": "image/jpeg", "HEIF": "image/heic"}
-_HEIC = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
-NEEDS_HEIC = "it is HEIC, which is opened with an extra alone (make setup EXTRAS=heic, or pip install -e '.[heic]')"
-_ORIENTATION = 0x0112  # tags of EXIF
-_CHANGED = 0x0132
-_EXIF = 0x8769
-_TAKEN = 0x9003
-_OFFSET = 0x9011
-_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # orientations of EXIF, as Pillow's Transpose
+_MIME_TYPES |= {"MPO": "image/jpeg", "HEIF": "image/heic"}
+_HEIC_HEAD = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
+NEEDS_HEIC = (
+    "it is HEIC, which is opened with an extra alone "
+    "(make setup EXTRAS=heic, or pip install -e '.[heic]')"
+)
 
+# Tags of EXIF.
+_ORIENTATION_TAG = 0x0112
+_CHANGED_AT_TAG = 0x0132
+_EXIF_TAG = 0x8769
+_TAKEN_AT_TAG = 0x9003
+_UTC_OFFSET_TAG = 0x9011
+# Members of Pillow's Transpose by EXIF orientation.
+_TRANSPOSE_BY_ORIENTATION = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+# EXIF orientations that swap width and height.
+_SIDEWAYS_ORIENTATIONS = (5, 6, 7, 8)
 
-Stamp = tuple[
-    int, int, int
-]  # tells that a file is the one that was read: size, when it and its entry changed, in ns
+# After this time, another write changes the modification time on every file system.
+SETTLED_NS = 2_000_000_000
+# Other prefixes than the first are refused when they are fetched.
+ADDRESS_PREFIXES = ("https://", "http://", "gs://")
+FETCH_TIMEOUT_S = 30.0
+# Our bound; more redirects are a loop.
+MAX_REDIRECTS = 5
+HTTPS_PORT = 443
+_REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+# IPv6 networks whose addresses contain an IPv4 address.
+_IPV4_IN_IPV6_NETWORKS = tuple(
+    ipaddress.IPv6Network(network)
+    for network in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")
+)
+
+# Identifies a state of a file: size in bytes, times of change of content and of entry in ns.
+Stamp = tuple[int, int, int]
 
 
 class PictureError(InputError):
-    """The bytes are no image that can be asked about; the message says why, and names no file."""
+    """An image cannot be sent. The message is the reason, without the name of the file."""
 
 
 class NoFileError(PictureError):
-    """A path leads to no regular file."""
+    """A path is not the path of a regular file."""
 
 
 class ChangedError(PictureError):
@@ -103,48 +133,70 @@ class ChangedError(PictureError):
 
 
 class Picture(NamedTuple):
-    """What an image really is: MIME type, width and height in pixels as it is seen, and when it was taken.
-
-    `taken_at` is as the camera wrote it: without a zone where it named none, None where it said nothing.
-    """
+    """Properties of an image."""
 
     mime_type: str
+    # Pixels of the upright image.
     width: int
     height: int
+    # As the camera wrote it, without time zone if the camera wrote none. Unknown times are `None`.
     taken_at: datetime | None
 
 
-def _stamp_of(found: os.stat_result) -> Stamp:
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+# ---- files
+
+
+def _make_stamp(status: os.stat_result) -> Stamp:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def is_printed(path: str) -> bool:
-    """Return whether a path stands on one line, wherever it is shown."""
-    return _CONTROLS.search(path) is None
+    """Return whether a path has no control characters, so that it prints on one line."""
+    return _CONTROL_CHARS.search(path) is None
 
 
 def read_file(
-    path: str | Path, *, is_wanted: Callable[[bytes], object] = lambda _head: True
+    path: str | Path,
+    *,
+    is_wanted: Callable[[bytes], object] = lambda _head: True,
 ) -> tuple[bytes, Stamp] | None:
-    """Return the bytes of a file and its stamp, one byte more than `MAX_BYTES` at most; None where it is not wanted.
+    """Read a regular file, and return its bytes and stamp.
 
-    `is_wanted` is asked about the first 16 bytes. NoFileError of a folder, a device or a pipe, ChangedError where it
-    changed meanwhile, OSError where it cannot be read, or is a link.
+    Links are not followed, and the call never waits for a pipe.
+
+    Args:
+        is_wanted: Returns from the first 16 bytes whether to read the file.
+
+    Returns:
+        At most `MAX_IMAGE_BYTES` + 1 bytes, and the stamp, or None if the file is not wanted.
+
+    Raises:
+        NoFileError: The path is a folder, a device or a pipe.
+        ChangedError: The file changed while it was read.
+        OSError: The file cannot be read, or is a link.
     """
-    with open(path, "rb", opener=_without_waiting) as file:
-        before = _stamp_of(os.fstat(file.fileno()))
-        data = file.read(_START)
-        if not is_wanted(data):
+    with open(path, "rb", opener=_open_regular_file) as file:
+        first_stamp = _make_stamp(os.fstat(file.fileno()))
+        content = file.read(_HEAD_BYTES)
+        if not is_wanted(content):
             return None
-        data += file.read(MAX_BYTES + 1 - len(data))
-        after = _stamp_of(os.fstat(file.fileno()))
-    if before != after or len(data) != min(after[0], MAX_BYTES + 1):
+        content += file.read(MAX_IMAGE_BYTES + 1 - len(content))
+        last_stamp = _make_stamp(os.fstat(file.fileno()))
+
+    size = last_stamp[0]
+    is_complete = len(content) == min(size, MAX_IMAGE_BYTES + 1)
+    if first_stamp != last_stamp or not is_complete:
         raise ChangedError("it changed while it was read")
-    return data, after
+    return content, last_stamp
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file, never waiting for a writer of a pipe; a link in its place is not followed."""
+def _open_regular_file(path: str, flags: int) -> int:
+    """Return a descriptor of a file, without waiting for a pipe's writer or following a link.
+
+    Raises:
+        NoFileError: The path is a folder, a device or a pipe.
+        OSError: The file cannot be opened, or is a link.
+    """
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -152,74 +204,92 @@ def _without_waiting(path: str, flags: int) -> int:
     return descriptor
 
 
+# ---- decoding and resizing
+
+
 def probe(data: bytes) -> Picture:
-    """Return what the bytes of an image are, after a look at all of them.
+    """Decode an image completely, and return its properties.
 
     Raises:
-        PictureError: They are no image, or nothing can be seen on it.
+        PictureError: The bytes are not an image that can be opened, or the image is blank.
     """
-    with _opened(data) as image:
-        mime_type = _TYPES[str(image.format)]
+    with _open_image(data) as image:
+        mime_type = _MIME_TYPES[str(image.format)]
         width, height = image.size
+        # Decode a JPEG at the smallest size.
         image.draft(None, (1, 1))
         image.load()
-        exif = _exif_of(image)  # after loading, for Pillow turns a TIFF then
-        may_be_blank = _is_blank(_on_background(_eight_bits(image), "white"))
+        # Pillow rotates a TIFF when it is loaded, so read its tags afterwards.
+        exif = _read_exif(image)
+        may_be_blank = _is_blank(_flatten(_convert_to_8_bits(image), "white"))
+
+    # Raises if no frame is visible on white or black.
     if may_be_blank:
-        prepare(data, side=LEAST_SIDE)
-    if exif.get(_ORIENTATION) in (5, 6, 7, 8):
+        prepare(data, side=BLANK_CHECK_SIDE)
+    if exif.get(_ORIENTATION_TAG) in _SIDEWAYS_ORIENTATIONS:
         width, height = height, width
-    return Picture(mime_type, width, height, _taken_at(exif))
+    return Picture(mime_type, width, height, _parse_taken_at(exif))
 
 
-def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> bytes:
-    """Return an image as it is sent, its longer side at most `side` pixels; a smaller one is not enlarged.
+def prepare(data: bytes, *, side: int, quality: int = SENT_QUALITY) -> bytes:
+    """Return an image as the JPEG that is sent; images are scaled down, never up.
 
-    One that would not go into a request is scaled further.
+    Args:
+        side: Maximum pixels of the longer side; fewer if the JPEG has more than `MAX_SENT_BYTES`.
+        quality: Quality of the JPEG, up to 95.
 
     Raises:
-        PictureError: The bytes are no image, or nothing can be seen on it.
+        PictureError: The bytes are not an image that can be opened, or the image is blank.
     """
     from PIL.Image import Resampling, Transpose
 
-    with _opened(data) as image:
-        image.draft(None, (3 * side, 3 * side))  # a large JPEG is decoded at a part of its size
-        seen = _first_visible(image, side)
-        turn = _TURNS.get(
-            _exif_of(image).get(_ORIENTATION, 1)
-        )  # after loading, for Pillow turns a TIFF then
-        if turn is not None:
-            seen = seen.transpose(Transpose(turn))
-        seen.info.clear()  # else a comment of the file goes into the JPEG
+    with _open_image(data) as image:
+        # Decode a large JPEG at a fraction of its size.
+        image.draft(None, (3 * side, 3 * side))
+        frame = _find_visible_frame(image, side)
+        # Pillow rotates a TIFF when it is loaded, so read its tags afterwards.
+        orientation = _read_exif(image).get(_ORIENTATION_TAG, 1)
+        transpose = _TRANSPOSE_BY_ORIENTATION.get(orientation)
+        if transpose is not None:
+            frame = frame.transpose(Transpose(transpose))
+
+        # Otherwise a comment of the file is written into the JPEG.
+        frame.info.clear()
         while True:
-            seen.save(out := io.BytesIO(), "JPEG", quality=quality, subsampling=0)
-            if len(sent := out.getvalue()) <= MAX_SENT:
-                return sent
-            seen.thumbnail((max(seen.size) * 3 // 4,) * 2, Resampling.LANCZOS)
+            buffer = io.BytesIO()
+            frame.save(buffer, "JPEG", quality=quality, subsampling=0)
+            jpeg = buffer.getvalue()
+            if len(jpeg) <= MAX_SENT_BYTES:
+                return jpeg
+            smaller_side = max(frame.size) * 3 // 4
+            frame.thumbnail((smaller_side, smaller_side), Resampling.LANCZOS)
 
 
-def _first_visible(image: "Image", side: int) -> "Image":
-    """Return the first frame on which anything can be seen, in RGB and at most `side` pixels wide and high.
+def _find_visible_frame(image: "Image", side: int) -> "Image":
+    """Return the first frame that is not blank, in RGB and at most `side` pixels wide and high.
+
+    The frame is on a white background, or on black if it is blank on white.
 
     Raises:
-        PictureError: Each frame is white or black as a whole, on a white and on a black background.
+        PictureError: Each frame is blank on a white and on a black background.
     """
     from PIL.Image import Resampling
 
-    for number in range(min(getattr(image, "n_frames", 1), MAX_FRAMES)):
-        if number:
-            image.seek(number)
-        frame = _eight_bits(image)
+    frame_count = min(getattr(image, "n_frames", 1), MAX_FRAMES)
+    for frame_index in range(frame_count):
+        if frame_index:
+            image.seek(frame_index)
+        frame = _convert_to_8_bits(image)
         frame.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=3.0)
         for background in ("white", "black"):
-            seen = _on_background(frame, background)
-            if not _is_blank(seen):
-                return seen
-    raise PictureError(BLANK)
+            flat_frame = _flatten(frame, background)
+            if not _is_blank(flat_frame):
+                return flat_frame
+    raise PictureError(BLANK_REASON)
 
 
-def _on_background(frame: "Image", colour: str) -> "Image":
-    """Return a frame in RGB, on a background where it is transparent."""
+def _flatten(frame: "Image", colour: str) -> "Image":
+    """Return a frame in RGB; a transparent frame is put on a background of a colour."""
     import PIL.Image
 
     if frame.mode != "RGBA":
@@ -228,76 +298,102 @@ def _on_background(frame: "Image", colour: str) -> "Image":
     return PIL.Image.alpha_composite(background, frame).convert("RGB")
 
 
-def _is_blank(seen: "Image") -> bool:
-    """Return whether an image in RGB is white or black as a whole; one of another colour may be asked about."""
-    extrema: Any = seen.getextrema()
+def _is_blank(frame: "Image") -> bool:
+    """Return whether an RGB image is completely white or black; other colours are not blank."""
+    extrema: Any = frame.getextrema()
     darkest = min(low for low, _ in extrema)
     brightest = max(high for _, high in extrema)
-    return bool(brightest <= BLANK_LEVELS or darkest >= WHITE - BLANK_LEVELS)
+    return bool(brightest <= MAX_BLANK_LEVELS or darkest >= WHITE_LEVEL - MAX_BLANK_LEVELS)
 
 
-@lru_cache(maxsize=1_000)  # of about 10 KB; one that is kept waits for none that is being made
+# A thumbnail has about 10 KB. A cached thumbnail does not wait for the lock.
+@lru_cache(maxsize=1_000)
 def thumbnail(path: str, digest: str, *, side: int) -> bytes:
-    """Return the small JPEG of the image file at `path`, whose bytes had the SHA-256 `digest` when it was imported.
+    """Return a small JPEG of an image file.
 
-    PictureError says why there is none, InputError that images of that size are not made.
+    Args:
+        path: Path of the file; links are not followed.
+        digest: SHA-256 of the file when it was imported, in hex.
+        side: Maximum pixels of the longer side; a member of `SIDES`.
+
+    Raises:
+        InputError: Thumbnails do not have that size.
+        PictureError: The file cannot be read, is not an image, or changed since.
     """
     if side not in SIDES:
-        raise InputError(
-            f"thumbnails have {', '.join(map(str, SIDES))} pixels a side, and none has {side}"
-        )
-    with _MAKING:
+        sides_text = ", ".join(str(permitted_side) for permitted_side in SIDES)
+        raise InputError(f"thumbnails have {sides_text} pixels a side, and none has {side}")
+
+    with _thumbnail_lock:
         try:
-            found = read_file(path)
+            file_read = read_file(path)
         except OSError as error:
             raise PictureError(f"it cannot be read: {error.strerror}") from error
-        whole = found[0] if found else b""
-        if hashlib.sha256(whole).hexdigest() != digest:
+
+        content = file_read[0] if file_read else b""
+        if hashlib.sha256(content).hexdigest() != digest:
             raise ChangedError(
-                f"it changed since it was imported; `{CommandHint('import-images')}` looks again"
+                f"it changed since it was imported; `{CommandHint('import-images')}` looks again",
             )
-        return prepare(whole, side=side, quality=OF_SMALL)
+        return prepare(content, side=side, quality=THUMBNAIL_QUALITY)
 
 
 @contextlib.contextmanager
-def _opened(data: bytes) -> Iterator["Image"]:
+def _open_image(content: bytes) -> Iterator["Image"]:
+    """Open an image with Pillow while the context is active; errors become PictureError.
+
+    Raises:
+        PictureError: The bytes are empty, too long, broken or not an image that can be opened, or
+            the image has too many pixels. Errors within the context are converted as well.
+    """
     from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-    if not data:
+    if not content:
         raise PictureError("it is empty (0 bytes)")
-    if len(data) > MAX_BYTES:
-        raise PictureError(
-            f"it has {len(data):,} bytes, and {MAX_BYTES:,} are the most that is read"
-        )
-    if _HEIC.match(data) and not knows_heic():
+    if len(content) > MAX_IMAGE_BYTES:
+        raise PictureError(_too_long_reason(len(content)))
+    if _HEIC_HEAD.match(content) and not knows_heic():
         raise PictureError(NEEDS_HEIC)
+
     # Pillow's own bound of 1 MB refuses whole images because of their colour profile.
-    PngImagePlugin.MAX_TEXT_CHUNK = MAX_BYTES
-    Image.MAX_IMAGE_PIXELS = None  # ours is the bound below, which warns of nothing
+    PngImagePlugin.MAX_TEXT_CHUNK = MAX_IMAGE_BYTES
+    # Pillow's own bound only warns.
+    Image.MAX_IMAGE_PIXELS = None
     Image.init()
-    known = [one for one in _TYPES if one in Image.OPEN]
+    formats = [format_name for format_name in _MIME_TYPES if format_name in Image.OPEN]
     try:
-        with Image.open(io.BytesIO(data), formats=known) as image:
+        with Image.open(io.BytesIO(content), formats=formats) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                most = f"{MAX_PIXELS:,} are the most that is opened"
-                raise PictureError(f"it has {width:,} by {height:,} pixels, and {most}")  # noqa: TRY301 - once
+                reason = (
+                    f"it has {width:,} by {height:,} pixels, "
+                    f"and {MAX_PIXELS:,} are the most that is opened"
+                )
+                raise PictureError(reason)  # noqa: TRY301 - once
             yield image
     except PictureError:
         raise
     except UnidentifiedImageError:
-        names = ", ".join(dict.fromkeys(one.partition("/")[2].upper() for one in _TYPES.values()))
+        type_names = [mime_type.partition("/")[2].upper() for mime_type in _MIME_TYPES.values()]
+        names = ", ".join(dict.fromkeys(type_names))
         raise PictureError(f"it is none of the images that can be opened ({names})") from None
     except MemoryError:
         raise PictureError("there is not enough memory to open it") from None
     except Exception as error:  # noqa: BLE001 - decoders raise whatever broken bytes lead them to
-        raise PictureError(
-            f"it is cut off or broken: {' '.join(str(error).split()) or type(error).__name__}"
-        ) from None
+        raise PictureError(f"it is cut off or broken: {_describe_error(error)}") from None
+
+
+def _too_long_reason(size: int) -> str:
+    return f"it has {size:,} bytes, and {MAX_IMAGE_BYTES:,} are the most that is read"
+
+
+def _describe_error(error: Exception) -> str:
+    """Return the message of an error on one line, else its type."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def knows_heic() -> bool:
-    """Return whether the extra that opens HEIC is installed, and let Pillow know it."""
+    """Register the HEIC decoder with Pillow, and return whether it is installed."""
     try:
         import pillow_heif
     except ImportError:
@@ -306,273 +402,411 @@ def knows_heic() -> bool:
     return True
 
 
-def _eight_bits(image: "Image") -> "Image":
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        wide = image.convert("F")
-        extrema: Any = wide.getextrema()
-        low, high = map(float, extrema)
-        is_narrow = high - low < NARROW_SHARE * MAX_16_BITS
-        if image.mode.startswith("I;16") and not (is_narrow and high > low):
-            low = 0.0
-            high = MAX_16_BITS
-        scale = 255 / max(high - low, 1.0)
-        return wide.point(lambda value: value * scale - low * scale).convert("RGB")
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+def _convert_to_8_bits(image: "Image") -> "Image":
+    """Return an image in RGB, or in RGBA if it is transparent; more bits are scaled.
+
+    A greyscale of 16 bits keeps its levels. If it uses a narrow range, that range is stretched, as
+    are the ranges of integers and floats.
+    """
+    is_16_bit = image.mode.startswith("I;16")
+    if not is_16_bit and image.mode not in ("I", "F"):
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+    float_image = image.convert("F")
+    extrema: Any = float_image.getextrema()
+    low, high = map(float, extrema)
+    is_narrow = high - low < NARROW_RANGE_SHARE * MAX_16_BIT_LEVEL
+    if is_16_bit and not (is_narrow and high > low):
+        low = 0.0
+        high = MAX_16_BIT_LEVEL
+    scale = 255 / max(high - low, 1.0)
+    return float_image.point(lambda level: level * scale - low * scale).convert("RGB")
 
 
-def _exif_of(image: "Image") -> dict[int, Any]:
+def _read_exif(image: "Image") -> dict[int, Any]:
+    """Return the EXIF tags of an image by number; none if they are broken."""
     tags: dict[int, Any] = {}
-    with suppress(Exception):  # broken tags leave the picture what it is
+    # Decoders raise many errors, and an image with broken tags can still be sent.
+    with suppress(Exception):
         exif = image.getexif()
-        tags = {**exif, **exif.get_ifd(_EXIF)}
+        tags = {**exif, **exif.get_ifd(_EXIF_TAG)}
     return tags
 
 
-def _taken_at(exif: dict[int, Any]) -> datetime | None:
-    taken = str(exif.get(_TAKEN) or exif.get(_CHANGED) or "")[:19]
-    offset = str(exif.get(_OFFSET) or "")
-    for text in (f"{taken}{offset}", taken):
+def _parse_taken_at(exif: Mapping[int, Any]) -> datetime | None:
+    """Return when an image was taken, else last changed, or None without a valid time."""
+    time_text = str(exif.get(_TAKEN_AT_TAG) or exif.get(_CHANGED_AT_TAG) or "")[:19]
+    utc_offset = str(exif.get(_UTC_OFFSET_TAG) or "")
+    for text in (f"{time_text}{utc_offset}", time_text):
+        # EXIF separates the parts of a date by colons.
         with suppress(ValueError):
             return datetime.fromisoformat(text.replace(":", "-", 2))
     return None
 
 
-# ---- of a row
-
-# After this time, another write changes the modification time on every file system.
-SETTLED_NS = 2_000_000_000
-ADDRESSES = ("https://", "http://", "gs://")  # all but the first are refused where they are fetched
-SECONDS = 30.0  # in which an address gives its image
-REDIRECTS = 5  # ours; more lead in a circle
-PORT = 443
-_MOVED = frozenset({301, 302, 303, 307, 308})
-_WITHIN_V6 = tuple(
-    map(
-        ipaddress.IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")
-    )
-)
+# ---- addresses
 
 
-def _resolved(host: str, port: int) -> Sequence[str]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(one[4][0]) for one in found))
+def _resolve_host(host: str, port: int) -> Sequence[str]:
+    """Return the distinct IP addresses of a host."""
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(socket_address[0]) for *_, socket_address in entries]
+    return list(dict.fromkeys(addresses))
 
 
-def _connected(address: str, host: str, port: int, seconds: float) -> socket.socket:
-    """Return a connection to an address, by whose certificate it is the host's."""
-    plain = socket.create_connection((address, port), timeout=seconds)
+def _connect_tls(address: str, host: str, port: int, timeout_s: float) -> socket.socket:
+    """Return a TLS connection to an IP address whose certificate is valid for the host.
+
+    Raises:
+        OSError: The connection or the check of the certificate failed.
+    """
+    plain_socket = socket.create_connection((address, port), timeout=timeout_s)
     try:
-        return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+        return ssl.create_default_context().wrap_socket(plain_socket, server_hostname=host)
     except BaseException:
-        plain.close()
+        plain_socket.close()
         raise
 
 
 def fetch(
     url: str,
     *,
-    seconds: float = SECONDS,
-    resolve: Callable[[str, int], Sequence[str]] = _resolved,
-    connect: Callable[[str, str, int, float], socket.socket] = _connected,
+    timeout_s: float = FETCH_TIMEOUT_S,
+    resolve: Callable[[str, int], Sequence[str]] = _resolve_host,
+    connect: Callable[[str, str, int, float], socket.socket] = _connect_tls,
 ) -> bytes:
-    """Return the bytes that an address gives; PictureError says why it is not asked, or gives none within bounds."""
-    until = time.monotonic() + seconds
-    for _ in range(REDIRECTS + 1):
-        parts = _parts(url)
+    """Return the content of an https address; redirects are followed.
+
+    Args:
+        timeout_s: Limit for all redirects together, in seconds.
+        resolve: Returns the IP addresses of (host, port).
+        connect: Returns a connection to (IP address, host, port, timeout in seconds).
+
+    Raises:
+        PictureError: The URL is invalid or not public, the request failed or took too long, or the
+            content is too long or incomplete.
+    """
+    deadline = time.monotonic() + timeout_s
+    for _ in range(MAX_REDIRECTS + 1):
+        parts = _split_url(url)
         host = str(parts.hostname)
-        port = parts.port or PORT
-        address = _public_address(host, port, resolve)
+        port = parts.port or HTTPS_PORT
+        address = _find_public_address(host, port, resolve)
         try:
-            found = _answer(
-                parts,
-                connect(address, host, port, max(until - time.monotonic(), 0.001)),
-                until=until,
-            )
+            remaining_s = max(deadline - time.monotonic(), 0.001)
+            connection = connect(address, host, port, remaining_s)
+            reply = _request_content(parts, connection, deadline=deadline)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            late = time.monotonic() >= until
-            why = (
-                f"not within {seconds:g} s"
-                if late
-                else " ".join(str(error).split()) or type(error).__name__
-            )
-            raise PictureError(f"{host} could not be asked: {why}") from None
-        if isinstance(found, bytes):
-            return found
-        url = urljoin(url, found)
-    raise PictureError(f"its address redirects more than {REDIRECTS} times")
+            reason = _describe_error(error)
+            if time.monotonic() >= deadline:
+                reason = f"not within {timeout_s:g} s"
+            raise PictureError(f"{host} could not be asked: {reason}") from None
+
+        if isinstance(reply, bytes):
+            return reply
+        url = urljoin(url, reply)
+    raise PictureError(f"its address redirects more than {MAX_REDIRECTS} times")
 
 
-def _parts(url: str) -> SplitResult:
+def _split_url(url: str) -> SplitResult:
+    """Return the parts of an https URL.
+
+    Raises:
+        PictureError: The URL is not a valid ASCII https URL, or contains a user name or password.
+    """
     try:
         parts = urlsplit(url)
-        is_right = parts.scheme == "https" and parts.hostname and parts.port != 0 and url.isascii()
+        is_valid = parts.scheme == "https" and parts.hostname and parts.port != 0 and url.isascii()
     except ValueError:
-        is_right = False
-    if not is_right or any(one <= " " or one == "\x7f" for one in url):
+        is_valid = False
+    if not is_valid or any(char <= " " or char == "\x7f" for char in url):
         raise PictureError("its address is none that begins with https:// and can be asked")
     if parts.username is not None or parts.password is not None:
         raise PictureError("its address holds a user's name, which is not sent")
     return parts
 
 
-def _public_address(host: str, port: int, resolve: Callable[[str, int], Sequence[str]]) -> str:
-    """Return an address of a host, of which all are of the public network; those that wrap another one are not."""
-    found: Sequence[str] = ()
+def _find_public_address(
+    host: str,
+    port: int,
+    resolve: Callable[[str, int], Sequence[str]],
+) -> str:
+    """Return the first IP address of a host; all its addresses must be public.
+
+    Raises:
+        PictureError: The host is unknown, or has an address that is not public.
+    """
+    addresses: Sequence[str] = ()
     with suppress(OSError, UnicodeError):
-        found = resolve(host, port)
-    if not found:
+        addresses = resolve(host, port)
+    if not addresses:
         raise PictureError(f"the host {host} is not known")
-    for one in found:
-        with suppress(ValueError):
-            known = ipaddress.ip_address(one.partition("%")[0])
-            is_wrapped = isinstance(known, ipaddress.IPv6Address) and (
-                known.ipv4_mapped or any(known in one for one in _WITHIN_V6)
-            )
-            if known.is_global and not known.is_multicast and not is_wrapped:
-                continue
-        raise PictureError(f"the host {host} is in a private network, which is not asked")
-    return found[0]
+
+    for address in addresses:
+        if not _is_public(address):
+            raise PictureError(f"the host {host} is in a private network, which is not asked")
+    return addresses[0]
 
 
-def _answer(parts: SplitResult, connected: socket.socket, *, until: float) -> bytes | str:
-    guard = threading.Timer(max(until - time.monotonic(), 0), _cut, [connected])  # of what drips
-    guard.daemon = True
-    guard.start()
+def _is_public(address: str) -> bool:
+    """Return whether an IP address is valid and public; IPv6 with IPv4 inside is not public."""
+    # The zone of an IPv6 address follows the percent sign.
+    zoneless_address = address.partition("%")[0]
+    try:
+        ip_address = ipaddress.ip_address(zoneless_address)
+    except ValueError:
+        return False
+
+    if isinstance(ip_address, ipaddress.IPv6Address):
+        if ip_address.ipv4_mapped:
+            return False
+        if any(ip_address in network for network in _IPV4_IN_IPV6_NETWORKS):
+            return False
+    return ip_address.is_global and not ip_address.is_multicast
+
+
+def _request_content(
+    parts: SplitResult,
+    connected_socket: socket.socket,
+    *,
+    deadline: float,
+) -> bytes | str:
+    """Send a GET request over a connection, and close it.
+
+    Args:
+        parts: The URL.
+        deadline: The connection is cut at this time of the monotonic clock, in seconds.
+
+    Returns:
+        The content, or the location of a redirect.
+
+    Raises:
+        PictureError: The server refuses, or the content is too long or incomplete.
+        OSError, http.client.HTTPException, ValueError: The connection failed, or was cut.
+    """
+    # The timeout of a socket does not limit a server that sends a byte at a time.
+    cut_timer = threading.Timer(
+        max(deadline - time.monotonic(), 0),
+        _shut_down,
+        [connected_socket],
+    )
+    cut_timer.daemon = True
+    cut_timer.start()
     with closing(http.client.HTTPConnection(str(parts.hostname))) as connection:
-        connection.sock = connected
+        connection.sock = connected_socket
         try:
-            target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-            connection.request(
-                "GET", target, headers={"Accept": "image/*", "User-Agent": "findable"}
-            )
+            target = parts.path or "/"
+            if parts.query:
+                target += f"?{parts.query}"
+            headers = {"Accept": "image/*", "User-Agent": "findable"}
+            connection.request("GET", target, headers=headers)
             with connection.getresponse() as reply:
-                if reply.status in _MOVED and (place := reply.getheader("Location")):
-                    return place
-                if reply.status != HTTPStatus.OK:
-                    raise PictureError(f"its address answers {reply.status} {reply.reason}")
-                data = reply.read(MAX_BYTES + 1)
-                if len(data) > MAX_BYTES:
-                    raise PictureError(
-                        f"its address gives more than {MAX_BYTES:,} bytes, the most that is read"
-                    )
-                if reply.length:
-                    raise PictureError("its address gave less than it promised")
+                content = _read_reply(reply)
         finally:
-            guard.cancel()
-    if time.monotonic() >= until:  # it was cut off, which an answer without a length does not tell
+            cut_timer.cancel()
+
+    # A reply without a length does not show that it was cut.
+    if isinstance(content, bytes) and time.monotonic() >= deadline:
         raise TimeoutError
-    return data
+    return content
 
 
-def _cut(connection: socket.socket) -> None:
+def _read_reply(reply: http.client.HTTPResponse) -> bytes | str:
+    """Return the content of a reply, or the location of a redirect.
+
+    Raises:
+        PictureError: The status is an error, or the content is too long or incomplete.
+    """
+    location = reply.getheader("Location")
+    if reply.status in _REDIRECT_STATUSES and location:
+        return location
+    if reply.status != HTTPStatus.OK:
+        raise PictureError(f"its address answers {reply.status} {reply.reason}")
+
+    content = reply.read(MAX_IMAGE_BYTES + 1)
+    if len(content) > MAX_IMAGE_BYTES:
+        raise PictureError(
+            f"its address gives more than {MAX_IMAGE_BYTES:,} bytes, the most that is read",
+        )
+    if reply.length:
+        raise PictureError("its address gave less than it promised")
+    return content
+
+
+def _shut_down(connected_socket: socket.socket) -> None:
     with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+        connected_socket.shutdown(socket.SHUT_RDWR)
+
+
+# ---- the images of rows
 
 
 @dataclass(frozen=True)
 class RowImages:
-    """The images of a task's rows: the columns that name them, those asked about beside, their folder and size.
+    """The images of a task's rows."""
 
-    `side` are the pixels of the longer side, at most. With `refetches` addresses are asked again.
-    """
-
+    # Columns with the path or address of an image.
     columns: Sequence[str]
+    # Columns that the prompt contains.
     asked: Sequence[str]
+    # Folder that must contain all files; relative paths begin there.
     folder: Path
+    # Maximum pixels of the longer side of a sent image.
     side: int
+    # Whether images of addresses are fetched again when rows are inspected.
     refetches: bool = False
 
-    def look(self, values: Mapping[str, Any], seen: str | None) -> ImageInspection:
-        """Look at what a row names, given what the look before saw; see `pipeline.tables.row_sync.LookAt`."""
-        known = json.loads(seen) if seen else {}
-        found = {
-            name: self._look(named, known.get(name) or {}) for name, named in self._named(values)
-        }
-        wrong = next(((name, one["why"]) for name, one in found.items() if one.get("why")), None)
-        hashes = {name: found.get(name, {}).get("sha256") for name in self.columns}
-        return ImageInspection(
-            hashes, to_compact_json(found), None if wrong is None else f"{wrong[0]}: {wrong[1]}"
-        )
+    def inspect(self, values: Mapping[str, Any], state_json: str | None) -> ImageInspection:
+        """Inspect the images of a row; unchanged images are not read again.
 
-    def put_into(self, prompt: "Prompt", row: Mapping[str, Any]) -> "tuple[Prompt, str] | None":
-        """Return a prompt with a row's images before its text, and the hash of both; None where one cannot be asked.
+        Args:
+            values: The row's values by column.
+            state_json: State of the last inspection of the row, or None for a new row.
 
-        The next look at the row says why. Where there are several columns, each image follows the name of its own.
+        Returns:
+            The hash of each image, the new state, and why the first unusable image cannot be sent.
+        """
+        former_states = json.loads(state_json) if state_json else {}
+        states = {}
+        unusable_reason = None
+        for column, location in self._list_locations(values):
+            states[column] = self._inspect_image(location, former_states.get(column) or {})
+            reason = states[column].get("why")
+            if reason and unusable_reason is None:
+                unusable_reason = f"{column}: {reason}"
+
+        hashes = {column: states.get(column, {}).get("sha256") for column in self.columns}
+        return ImageInspection(hashes, to_compact_json(states), unusable_reason)
+
+    def add_to_prompt(
+        self,
+        prompt: "Prompt",
+        row: Mapping[str, Any],
+    ) -> "tuple[Prompt, str] | None":
+        """Return a prompt with the images of a row before its text, and the hash of the input.
+
+        Each image follows the name of its column if the task has several image columns.
+
+        Args:
+            row: The row's values by column.
+
+        Returns:
+            The prompt and the hash of text and images, or None if an image cannot be sent. The next
+            inspection of the row stores the reason.
         """
         parts: list[Mapping[str, Any]] = []
         hashes: dict[str, str | None] = dict.fromkeys(self.columns)
-        for name, named in self._named(row):
+        for column, location in self._list_locations(row):
             try:
-                data, _ = self._bytes(named)
-                sent = base64.b64encode(prepare(data, side=self.side)).decode("ascii")
+                content, _ = self._read_image(location)
+                jpeg = prepare(content, side=self.side)
             except PictureError:
                 return None
-            hashes[name] = hashlib.sha256(data).hexdigest()
-            parts += [{"text": f"{name}:"}] * (len(self.columns) > 1)
-            parts.append({"inlineData": {"mimeType": SENT_TYPE, "data": sent}})
+            hashes[column] = hashlib.sha256(content).hexdigest()
+            if len(self.columns) > 1:
+                parts.append({"text": f"{column}:"})
+            jpeg_base64 = base64.b64encode(jpeg).decode("ascii")
+            parts.append({"inlineData": {"mimeType": SENT_TYPE, "data": jpeg_base64}})
+
         input_hash = hash_input({**row, **hashes}, [*self.asked, *self.columns])
         return prompt._replace(parts=[*parts, *prompt.parts]), input_hash
 
-    def _named(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
-        return [
-            (name, str(row[name]).strip())
-            for name in self.columns
-            if str(row.get(name) or "").strip()
-        ]
+    def _list_locations(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return the column and the path or address of each image that a row names."""
+        locations = []
+        for column in self.columns:
+            location = str(row.get(column) or "").strip()
+            if location:
+                locations.append((column, location))
+        return locations
 
-    def _look(self, named: str, known: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what is seen of an image, for the next look: its `sha256`, and `why` it cannot be asked.
+    def _inspect_image(self, location: str, former_state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the state of an image for the next inspection.
 
-        An image that could be asked about and did not change since is not opened again.
+        An image that was usable and did not change is not read again. An address counts as
+        unchanged unless it is to be fetched again.
+
+        Args:
+            location: Path or address.
+            former_state: State of the last inspection; empty for a new image.
+
+        Returns:
+            `named` (location), `sha256` (None if unread), `stamp` (of a file whose times can be
+            trusted, else None) and, if the image cannot be sent, `why`.
         """
-        told = known if known.get("named") == named and not known.get("why") else {}
-        seen: dict[str, Any] = {"named": named, "sha256": None, "stamp": None}
+        state: dict[str, Any] = {"named": location, "sha256": None, "stamp": None}
+        was_usable = former_state.get("named") == location and not former_state.get("why")
         try:
-            is_address = named.startswith(ADDRESSES)
-            stamp = told.get("stamp")
-            if told.get("sha256") and is_address and not self.refetches:
-                return dict(told)
-            if stamp and not is_address and _stamp_of(self._place(named).stat()) == tuple(stamp):
-                return dict(told)
-            data, seen["stamp"] = self._bytes(named)
-            seen["sha256"] = hashlib.sha256(data).hexdigest()
-            probe(data)
+            if was_usable and self._is_unchanged(location, former_state):
+                return dict(former_state)
+            content, state["stamp"] = self._read_image(location)
+            state["sha256"] = hashlib.sha256(content).hexdigest()
+            probe(content)
         except PictureError as error:
-            seen["why"] = error.message
-        except OSError as error:  # it went while it was looked at
-            seen["why"] = f"it cannot be read: {error.strerror}"
-        return seen
+            state["why"] = error.message
+        # The file disappeared during the inspection.
+        except OSError as error:
+            state["why"] = f"it cannot be read: {error.strerror}"
+        return state
 
-    def _place(self, named: str) -> Path:
-        if not is_printed(named):
+    def _is_unchanged(self, location: str, former_state: Mapping[str, Any]) -> bool:
+        """Return whether an inspected image need not be read again.
+
+        Raises:
+            PictureError: The path is not a file in the folder.
+            OSError: The file disappeared.
+        """
+        if location.startswith(ADDRESS_PREFIXES):
+            return bool(former_state.get("sha256")) and not self.refetches
+        former_stamp = former_state.get("stamp")
+        if not former_stamp:
+            return False
+        return _make_stamp(self._resolve_path(location).stat()) == tuple(former_stamp)
+
+    def _resolve_path(self, location: str) -> Path:
+        """Return the absolute path of an image file, with links resolved.
+
+        Raises:
+            PictureError: The file does not exist, is not in the folder of images, or its name has
+                control characters.
+        """
+        if not is_printed(location):
             raise PictureError(UNPRINTED)
         try:
-            place = (self.folder / named).resolve(strict=True)
+            path = (self.folder / location).resolve(strict=True)
         except FileNotFoundError:
             raise PictureError(f"there is no such file in {self.folder}") from None
         except (OSError, RuntimeError, ValueError) as error:
-            raise PictureError(
-                f"it cannot be read: {getattr(error, 'strerror', None) or error}"
-            ) from None
-        if not place.is_relative_to(self.folder.resolve()):
-            raise PictureError(
-                f"it is not below {self.folder}; {OptionHint('folder')} names another folder"
-            )
-        return place
+            reason = getattr(error, "strerror", None) or error
+            raise PictureError(f"it cannot be read: {reason}") from None
 
-    def _bytes(self, named: str) -> tuple[bytes, Stamp | None]:
-        """Return the bytes of an image, and the stamp of a file where its times would tell another change."""
-        if named.startswith(ADDRESSES):
-            return fetch(named), None
-        place = self._place(named)
+        if not path.is_relative_to(self.folder.resolve()):
+            raise PictureError(
+                f"it is not below {self.folder}; {OptionHint('folder')} names another folder",
+            )
+        return path
+
+    def _read_image(self, location: str) -> tuple[bytes, Stamp | None]:
+        """Return the content of an image, and the stamp of its file.
+
+        An address has no stamp, nor has a file that was written less than two seconds ago, because
+        another write might not change its times.
+
+        Raises:
+            PictureError: The file or address cannot be read, or the content is too long.
+        """
+        if location.startswith(ADDRESS_PREFIXES):
+            return fetch(location), None
+
+        path = self._resolve_path(location)
         try:
-            size = place.stat().st_size
-            read = read_file(place) if size <= MAX_BYTES else None
+            size = path.stat().st_size
+            file_read = read_file(path) if size <= MAX_IMAGE_BYTES else None
         except OSError as error:
             raise PictureError(f"it cannot be read: {error.strerror}") from None
-        if read is None or len(read[0]) > MAX_BYTES:
-            raise PictureError(
-                f"it has {size:,} bytes, and {MAX_BYTES:,} are the most that is read"
-            )
-        data, stamp = read
-        return data, stamp if time.time_ns() - max(stamp[1:]) > SETTLED_NS else None
+        if file_read is None or len(file_read[0]) > MAX_IMAGE_BYTES:
+            raise PictureError(_too_long_reason(size))
+
+        content, stamp = file_read
+        age_ns = time.time_ns() - max(stamp[1:])
+        return content, stamp if age_ns > SETTLED_NS else None

@@ -1,9 +1,10 @@
-"""Find and load what declares a task: a user's file, what Python code hands over, or what ships.
+"""Find, load and check declarations of tasks: users' files, Python objects and built-in tasks.
 
-A file is the user's own code and is run as such, when a command asks or judges; whatever is wrong with it is told by
-file and line. A task whose object stands in a module that can be imported is the task of that file, as commands know
-it. One that a notebook or a script declares has no file that may be run again: its place is `<Python: name>`, and it
-can be asked and judged only where the object is.
+- A file is the user's code and runs with the user's rights, when a command asks or validates.
+  Errors name the file and its line.
+- A task object in a module that can be imported is the task of that module's file.
+- A task object of a notebook or script has no file that can be run again. Its path is
+  `<Python: name>`, and only the process that has the object can ask and validate.
 """
 
 import ast
@@ -21,7 +22,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.core import trust
 from pipeline.core.command_hint import OptionHint
@@ -47,139 +48,212 @@ from pipeline.tables.cells import (
 from pipeline.tables.read import SourceRow
 from pipeline.tables.source import find_column_kinds
 
+# Folder of users' task files, in the current folder and in a workspace.
 FOLDER = "tasks"
-SOURCES = "sources"  # the folder of a workspace with the rows of tasks that the page made
+# Folder of a workspace with the rows of tasks that were made on the web page.
+SOURCES = "sources"
 ENDING = ".py"
-ROWS = "<rows given in Python>"  # as `items` of a declaration
-ROOMS = Path(__file__).parents[1]
-_FRONT = "<Python: "
-_BACK = ">"
-_tasks: dict[Path, Declaration] = {}  # by their places
-given_rows: dict[
-    Path, "MemorySource"
-] = {}  # that were handed over last, by the places of their tasks
+# `items` of a declaration whose rows are in memory.
+ROWS = "<rows given in Python>"
+BUILT_IN_TASKS_FOLDER = Path(__file__).parents[1]
+LINE_END = "\n"
+# Members of a declaration that are part of its fingerprint.
+FINGERPRINT_MEMBERS = ("model", "max_output_tokens", "temperature", "thinking", "quotes_in")
+# Members that are part of the fingerprint if the declaration has images.
+IMAGE_FINGERPRINT_MEMBERS = ("images", "image_side", "media_resolution")
+_PYTHON_PATH_PREFIX = "<Python: "
+_PYTHON_PATH_SUFFIX = ">"
+_TASK_NAME_HINT = "give it name='…': a letter, then at most 40 of a-z, 0-9 and _"
+
+# Declarations handed over by Python code, by path.
+_handed_over_tasks: dict[Path, Declaration] = {}
+# Rows in memory that were handed over last, by path of their task.
+rows_by_task_path: dict[Path, "MemorySource"] = {}
 
 
-Fault = tuple[str, str, str]  # what is wrong with a task's file: its place, what, and what mends it
+class Fault(NamedTuple):
+    """A fault of a task's file."""
+
+    # File and line.
+    location: str
+    message: str
+    hint: str
 
 
-def _not_asked(said: str, hint: str) -> InputError:
-    return InputError(f"{said}; nothing was asked", hint=hint)
+def _input_error(message: str, hint: str) -> InputError:
+    return InputError(f"{message}; nothing was asked", hint=hint)
 
 
 class MemorySource:
-    """Rows in memory as a source of items; see `pipeline.tables.source.FileSource` for its members."""
+    """Rows in memory as a source of rows, with the interface of `tables.source.FileSource`."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the rows as plain values. InputError where no table can have their columns."""
-        rows, left_out = drop_binary_columns(rows)
-        self.notes = list(filter(None, [describe_binary_columns(left_out)]))
+        """Convert the rows to plain values; binary columns are left out and noted in `notes`.
+
+        Raises:
+            InputError: The columns are not possible in a table.
+        """
+        rows, binary_columns = drop_binary_columns(rows)
+        note = describe_binary_columns(binary_columns)
+        self.notes = [note] if note else []
         self._rows = [to_plain_row(row) for row in rows]
         self.columns = find_column_kinds(self._rows, {}, source=ROWS)
-        self.sha256 = hashlib.sha256(
-            to_compact_json(self._rows).encode("utf-8", "surrogatepass")
-        ).hexdigest()
+        rows_json = to_compact_json(self._rows)
+        self.sha256 = hashlib.sha256(rows_json.encode("utf-8", "surrogatepass")).hexdigest()
 
     def __iter__(self) -> Iterator[SourceRow]:
         """Yield each row, numbered from 1."""
         return (SourceRow(number, row) for number, row in enumerate(self._rows, start=1))
 
 
-def _given_task(place: Path) -> Declaration | None:
-    return _tasks.get(place) or built_in(name_in_python(place))
+# ---- finding a task
+
+
+def _find_loaded_task(path: Path) -> Declaration | None:
+    """Return the declaration of a path that Python code handed over, or that is built in."""
+    return _handed_over_tasks.get(path) or find_built_in_task(parse_python_path(path))
 
 
 def is_in_workspace(path: Path, data: Path) -> bool:
-    """Return whether a file lies in a workspace's folder, so that it may have come with that."""
+    """Return whether a file is in a workspace's folder, links resolved.
+
+    Such a file may have come with the workspace from somebody else.
+    """
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(data))
 
 
 @cache
-def built_in(name: str) -> Declaration | None:
-    """Return the declaration of the built-in task that is carried out as a user's own; None where there is no such."""
-    if not (name and (ROOMS / name / "declaration.py").is_file()):
+def find_built_in_task(name: str) -> Declaration | None:
+    """Return the declaration of a built-in task that works like a user's, else None."""
+    if not (name and (BUILT_IN_TASKS_FOLDER / name / "declaration.py").is_file()):
         return None
-    declared: Declaration | None = getattr(
-        import_module(f"pipeline.{name}.declaration"), "task", None
-    )
-    return declared if declared and declared.name == name else None
+    module = import_module(f"pipeline.{name}.declaration")
+    declaration: Declaration | None = getattr(module, "task", None)
+    return declaration if declaration and declaration.name == name else None
 
 
 def place_in_python(name: str) -> Path:
-    """Return what stands for the file of a task that has none."""
-    return Path(f"{_FRONT}{name}{_BACK}")
+    """Return the path that represents a task without a file, such as `<Python: name>`."""
+    return Path(f"{_PYTHON_PATH_PREFIX}{name}{_PYTHON_PATH_SUFFIX}")
 
 
-def name_in_python(place: Path) -> str:
-    """Return the name of a task that has no file, by what stands for it; empty for the path of a file."""
-    text = str(place)
-    return text.removeprefix(_FRONT).removesuffix(_BACK) if text.startswith(_FRONT) else ""
+def parse_python_path(path: Path) -> str:
+    """Return the name of the task that a `<Python: name>` path represents; "" for other paths."""
+    text = str(path)
+    if not text.startswith(_PYTHON_PATH_PREFIX):
+        return ""
+    return text.removeprefix(_PYTHON_PATH_PREFIX).removesuffix(_PYTHON_PATH_SUFFIX)
 
 
-def _file_of(declaration: Declaration) -> Path | None:
-    """Return the file of the module whose only task, or whose `task`, it is; None for one of a script or notebook."""
+def _find_module_file(declaration: Declaration) -> Path | None:
+    """Return the file of the imported module that declares a task.
+
+    The file is None if the class of the answer is from a script or notebook, or if the module has
+    several tasks and this is not its `task`.
+    """
     module = sys.modules.get(declaration.answer.__module__)
     file = str(getattr(module, "__file__", None))
     if module is None or module.__name__ == "__main__" or not file.endswith(ENDING):
         return None
-    found = [one for one in vars(module).values() if isinstance(one, Declaration)]
-    is_it = vars(module).get("task") is declaration or (
-        found and all(one is declaration for one in found)
-    )
-    return Path(file).resolve() if is_it else None
+
+    members = vars(module)
+    module_tasks = [member for member in members.values() if isinstance(member, Declaration)]
+    is_only_task = bool(module_tasks) and all(task is declaration for task in module_tasks)
+    is_task_of_module = members.get("task") is declaration or is_only_task
+    return Path(file).resolve() if is_task_of_module else None
 
 
 def find_task_file(named: str, data: Path) -> Path | None:
-    """Return the file that `TASK=` names: a path, or `tasks/<name>.py` here, then in the workspace; None where neither.
+    """Return the absolute path of the file that `TASK=` names.
 
-    What Python code declares, and what is built in, has a place in the stead of a file. InputError of a path to none.
+    Args:
+        named: Path of a file, or a name: `tasks/<name>.py` is looked for in the current folder,
+            then in the workspace.
+        data: Folder of the workspace.
+
+    Returns:
+        The path; for tasks handed over by Python code and built-in tasks the path they are known
+        by, which may be `<Python: name>`. The path is None if there is no task of that name.
+
+    Raises:
+        InputError: `named` is a path, and there is no such file.
     """
-    for place in (Path(named), place_in_python(named)):
-        if _given_task(place) is not None:
-            return place
+    for known_path in (Path(named), place_in_python(named)):
+        if _find_loaded_task(known_path) is not None:
+            return known_path
+
     if "/" in named or "\\" in named or named.endswith(ENDING):
         path = Path(named)
         if not path.is_file():
-            raise _not_asked(
-                f"{path}: there is no such file of a task", f"{OptionHint('task')} takes its path"
+            raise _input_error(
+                f"{path}: there is no such file of a task",
+                f"{OptionHint('task')} takes its path",
             )
         return path.resolve()
-    places = (Path(FOLDER), data / FOLDER)
-    return next(
-        (path.resolve() for place in places if (path := place / f"{named}{ENDING}").is_file()), None
-    )
+
+    for folder in (Path(FOLDER), data / FOLDER):
+        path = folder / f"{named}{ENDING}"
+        if path.is_file():
+            return path.resolve()
+    return None
+
+
+# ---- loading a task
 
 
 def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = False) -> Declaration:
-    """Return what a file declares, under its own name where it gives none, or what Python code gave in its place.
+    """Return the checked declaration of a path; a file runs once per process (see `look_again`).
 
-    A file is loaded once a process; see `look_again`. InputError, with file and line, where it cannot be read or run,
-    or declares no task or a wrong one; or where it was declared in another process, and in no file.
-    ConfigurationError, before a line of it runs, if it may be a stranger's and nobody confirmed it.
-    With `is_recorded` the path comes from the database, which others may change.
+    A path that the user named in this command is recorded as confirmed for the workspace. The
+    declaration gets the name of the file if it has no name.
+
+    Args:
+        is_recorded: The path is from the database, which others may have changed.
+
+    Raises:
+        InputError: The file cannot be read or run, or does not declare a single valid task. Or the
+            task was declared in Python and this process does not have it.
+        ConfigurationError: The file may be from somebody else, and nobody confirmed it. It is not
+            run.
     """
-    found = _given_task(path)
-    is_named = found is not None or not (is_recorded or settings.sources.get("task") == DOTENV)
-    if is_named and not name_in_python(path):
+    loaded_task = _find_loaded_task(path)
+    is_from_dotenv = settings.sources.get("task") == DOTENV
+    is_named_by_user = loaded_task is not None or not (is_recorded or is_from_dotenv)
+    python_name = parse_python_path(path)
+    if is_named_by_user and not python_name:
         trust.confirm(str(path), settings.data)
-    if found is not None:
-        return found
-    if name := name_in_python(path):
-        said = f"the task {name} was declared in Python and stands in no file, so it can be asked and judged only there"
-        raise _not_asked(
-            said,
-            f"hand its Task to findable in Python again, or save it as {FOLDER}/{name}{ENDING}",
+
+    if loaded_task is not None:
+        return loaded_task
+    if python_name:
+        raise _input_error(
+            f"the task {python_name} was declared in Python and stands in no file, so it can be "
+            "asked and judged only there",
+            "hand its Task to findable in Python again, or save it as "
+            f"{FOLDER}/{python_name}{ENDING}",
         )
-    if not (is_named or _may_come_with_workspace(path, settings.data)):
+
+    # Files that may come with a workspace are confirmed by their content when they are loaded.
+    if not (is_named_by_user or _may_come_with_workspace(path, settings.data)):
         _require_confirmed(str(path), path, settings.data, settings.trust)
     return _load(path, settings.data, settings.trust)
 
 
 def _may_come_with_workspace(path: Path, data: Path) -> bool:
+    """Return whether a path is in the workspace or contains links."""
     return is_in_workspace(path, data) or Path(os.path.realpath(path)) != path
 
 
 def _require_confirmed(value: str, path: Path, data: Path, trusted: tuple[str, ...]) -> None:
+    """Require that a person confirmed a file; ask once if not.
+
+    Args:
+        value: The path or the hash of the file, which is the text that is confirmed.
+        trusted: Values that need no confirmation.
+
+    Raises:
+        ConfigurationError: The file is not confirmed.
+    """
     trust.require_confirmed(
         value,
         data,
@@ -190,261 +264,401 @@ def _require_confirmed(value: str, path: Path, data: Path, trusted: tuple[str, .
 
 
 def hand_over(
-    task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None, *, keeps: bool = False
+    task: Declaration,
+    rows: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    keeps: bool = False,
 ) -> Path:
-    """Take a task from Python code, and maybe rows for its items; return what names it, as the path of a file does.
+    """Register a task object of Python code for this process, and return its path.
 
-    Where it `keeps` one that is there, that stays.
+    Args:
+        rows: Rows that replace the task's `items`.
+        keeps: Leave a task that is already registered under the path, and its rows, as they are.
+
+    Returns:
+        The file of the module that declares the task, else `<Python: name>`.
+
+    Raises:
+        InputError: The task is not valid, or has neither a name nor a file.
     """
-    file = _file_of(task)
+    file = _find_module_file(task)
     name = task.name or (file.stem if file else "")
     if not name:
-        hint = "give it name='…': a letter, then at most 40 of a-z, 0-9 and _"
-        raise _not_asked("a task that is declared in Python, and not in a file, needs a name", hint)
-    place = file or place_in_python(name)
-    declaration = _checked(task, name, place)
-    if keeps and place in _tasks:
-        return place
+        message = "a task that is declared in Python, and not in a file, needs a name"
+        raise _input_error(message, _TASK_NAME_HINT)
+
+    path = file or place_in_python(name)
+    declaration = _check_declaration(task, name, path)
+    if keeps and path in _handed_over_tasks:
+        return path
+
     if rows is not None:
-        given_rows[place] = MemorySource(rows)
+        rows_by_task_path[path] = MemorySource(rows)
         declaration = replace(declaration, items=ROWS)
-    _tasks[place] = declaration
-    return place
+    _handed_over_tasks[path] = declaration
+    return path
 
 
 def look_again() -> None:
-    """Let files be loaded anew: a notebook's process outlives many calls."""
+    """Forget loaded files, so that the next command in this process runs them again.
+
+    Tasks of notebooks and scripts stay registered.
+    """
     _load.cache_clear()
-    for place in [one for one in _tasks if not name_in_python(one)]:
-        del _tasks[place]
+    file_paths = [path for path in _handed_over_tasks if not parse_python_path(path)]
+    for path in file_paths:
+        del _handed_over_tasks[path]
 
 
 @cache
 def _load(path: Path, data: Path, trusted: tuple[str, ...]) -> Declaration:
+    """Run a file and return its checked declaration.
+
+    Raises:
+        InputError, ConfigurationError: See `load_declaration`.
+    """
     with _naming_lines(path):
         source = path.read_bytes()
 
-    # Checked are the bytes that run, whatever becomes of the file meanwhile.
+    # Confirm the bytes that run, even if the file changes meanwhile.
     if _may_come_with_workspace(path, data):
         _require_confirmed(hashlib.sha256(source).hexdigest(), path, data, trusted)
     return declaration_in(source, path.stem, path)
 
 
 def declaration_in(source: bytes, name: str, path: Path) -> Declaration:
-    """Return what the text of a file declares, under a name where it gives none itself; see `load_declaration`."""
+    """Run the source of a file and return its checked declaration.
+
+    Args:
+        source: Python source, which need not be in a file.
+        name: Name of the task if the declaration has no name.
+        path: Path for error messages and for rows in memory.
+
+    Raises:
+        InputError: The source cannot be run, or does not declare a single valid task. The message
+            lists all faults with their lines.
+    """
     faults = list[Fault]()
     with _naming_lines(path):
         try:
-            found = _declared(_run(path, source), path)
+            names = _run(path, source)
+            declaration = _find_declaration(names, path)
         except DeclarationError as error:
-            if (line := line_in(error, path)) is None:
+            line = find_error_line(error, path)
+            if line is None:
                 raise
-            members = [
-                re.match(r"(?:Task has no member ')?(\w*)", one.message) for one in error.faults
-            ]
-            places = [at_member(path, one[1] if one else "", line=line) for one in members]
-            faults = [
-                (place, one.message, one.hint)
-                for place, one in zip(places, error.faults, strict=True)
-            ]
-            found = error.declared
-    return _checked(found, found.name or name, path, faults)
+            faults = [_locate_fault(fault, path, line) for fault in error.faults]
+            declaration = error.declared
+    return _check_declaration(declaration, declaration.name or name, path, faults)
 
 
-def _checked(found: Declaration, name: str, path: Path, told: Sequence[Fault] = ()) -> Declaration:
-    faults = [*told]
-    if not found.name and (not NAME.fullmatch(name) or name in RESERVED):
-        hint = "give it name='…': a letter, then at most 40 of a-z, 0-9 and _; names of built-in tasks are taken"
-        faults.append((str(path), f"a task cannot be called {name!r}", hint))
-    is_model = hasattr(found.answer, "model_fields")  # else it is told already
-    of_answer = list(_faults_of_answer(found, path)) if is_model else []
-    for index, example in enumerate(() if of_answer or not is_model else found.examples):
-        with _naming_lines(path):
-            if why := _wrong_example(found, example):
-                faults.append(
-                    (at_member(path, "examples", index=index), f"examples[{index}]: {why}", "")
-                )
-    faults += of_answer
-    refuse(faults, path)
-    if not isinstance(found.items, str):
-        given_rows[path] = MemorySource(found.items)
-        found = replace(found, items=ROWS)
-    return replace(found, name=name)
+def _locate_fault(fault: InputError, path: Path, line: int) -> Fault:
+    """Return a fault of a member of Task with the line of that member.
+
+    Args:
+        line: Line of the call of Task, used if the member is not found.
+    """
+    member_match = re.match(r"(?:Task has no member ')?(\w*)", fault.message)
+    member = member_match[1] if member_match else ""
+    return Fault(locate_member(path, member, line=line), fault.message, fault.hint)
 
 
-def refuse(faults: Sequence[Fault], path: Path) -> None:
-    """Raise InputError where there are faults; all are told, each with its line."""
-    mend = f"mend {path}"
-    told = [
-        f"{place}: {said}" + (f" ({hint})" if hint and len(faults) > 1 else "")
-        for place, said, hint in faults
-    ]
-    if len(told) > 1:
-        raise InputError(
-            "\n".join([f"{path} has {len(told)} faults; nothing was asked", *told]), hint=mend
-        )
-    if told:
-        raise _not_asked(told[0], faults[0][2] or mend)
+def _check_declaration(
+    declaration: Declaration,
+    name: str,
+    path: Path,
+    known_faults: Sequence[Fault] = (),
+) -> Declaration:
+    """Return a valid declaration with a name; rows in its `items` are moved to memory.
+
+    Examples are checked only if the class of the answer is valid.
+
+    Args:
+        known_faults: Faults found before, to be reported together with the others.
+
+    Raises:
+        InputError: There are faults.
+    """
+    faults = list(known_faults)
+    if not declaration.name and (not NAME.fullmatch(name) or name in RESERVED):
+        hint = f"{_TASK_NAME_HINT}; names of built-in tasks are taken"
+        faults.append(Fault(str(path), f"a task cannot be called {name!r}", hint))
+
+    # Another object than a model is among the known faults.
+    if hasattr(declaration.answer, "model_fields"):
+        answer_faults = list(_find_answer_faults(declaration, path))
+        if not answer_faults:
+            faults += _find_example_faults(declaration, path)
+        faults += answer_faults
+
+    raise_faults(faults, path)
+    if not isinstance(declaration.items, str):
+        rows_by_task_path[path] = MemorySource(declaration.items)
+        declaration = replace(declaration, items=ROWS)
+    return replace(declaration, name=name)
+
+
+def raise_faults(faults: Sequence[Fault], path: Path) -> None:
+    """Raise InputError if there are faults; its message lists all of them with their lines."""
+    if not faults:
+        return
+
+    file_hint = f"mend {path}"
+    if len(faults) == 1:
+        fault = faults[0]
+        raise _input_error(f"{fault.location}: {fault.message}", fault.hint or file_hint)
+
+    lines = [f"{path} has {len(faults)} faults; nothing was asked"]
+    for fault in faults:
+        remedy = f" ({fault.hint})" if fault.hint else ""
+        lines.append(f"{fault.location}: {fault.message}{remedy}")
+    raise InputError("\n".join(lines), hint=file_hint)
 
 
 def _run(path: Path, source: bytes) -> dict[str, Any]:
-    """Run the bytes of a file as a module of its own that gets no input, and return what it defines."""
+    """Run source as a module, and return the names that it defines.
+
+    The code gets an empty stdin, prints to stderr, and writes no bytecode.
+    """
     module = ModuleType(f"findable_task_{path.stem}")
     module.__file__ = str(path)
-    # on stdout stands what a command was asked for, maybe as JSON
-    module.__dict__["print"] = lambda *values, **how: print(*values, **{"file": sys.stderr, **how})  # noqa: T201
-    sys.modules[module.__name__] = module  # pydantic looks up the names in annotations there
-    kept = sys.dont_write_bytecode
+    # Only the command writes to stdout, maybe as JSON.
+    module.__dict__["print"] = _print_to_stderr
+    # pydantic looks up the names of annotations in the registered module.
+    sys.modules[module.__name__] = module
+
+    previous_flag = sys.dont_write_bytecode
+    previous_stdin = sys.stdin
     sys.dont_write_bytecode = True
-    asked = sys.stdin
     sys.stdin = io.StringIO()
     try:
-        exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102 - it is the user's own code
+        exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102 - the user's own code
     finally:
-        sys.dont_write_bytecode = kept
-        sys.stdin = asked
+        sys.dont_write_bytecode = previous_flag
+        sys.stdin = previous_stdin
     return vars(module)
 
 
-def _declared(names: dict[str, Any], path: Path) -> Declaration:
-    found = [value for value in names.values() if isinstance(value, Declaration)]
+def _print_to_stderr(*values: Any, **options: Any) -> None:
+    """Print like `print`, but to stderr unless `file` is given."""
+    print(*values, **{"file": sys.stderr, **options})  # noqa: T201
+
+
+def _find_declaration(names: dict[str, Any], path: Path) -> Declaration:
+    """Return `task`, or the only task among the names that a file defines.
+
+    Raises:
+        InputError: The file declares no task, or several of which none is called `task`.
+    """
+    declarations = [value for value in names.values() if isinstance(value, Declaration)]
     if isinstance(names.get("task"), Declaration):
-        found = [names["task"]]
-    if len(found) != 1:
-        what = f"declares {len(found)} tasks" if found else "declares no task"
-        raise _not_asked(f"{path} {what}", "end it with `task = Task(answer=…, items=…, prompt=…)`")
-    return found[0]
+        declarations = [names["task"]]
+    if len(declarations) == 1:
+        return declarations[0]
+
+    fault = f"declares {len(declarations)} tasks" if declarations else "declares no task"
+    hint = "end it with `task = Task(answer=…, items=…, prompt=…)`"
+    raise _input_error(f"{path} {fault}", hint)
 
 
 @contextmanager
 def _naming_lines(path: Path) -> Iterator[None]:
+    """Convert errors of reading and running a file to InputError with the line of the file."""
+    file_hint = f"mend {path}"
     try:
         yield
     except SyntaxError as error:
-        raise _not_asked(
-            f"{error.filename or path}, line {error.lineno}: {error.msg}", f"mend {path}"
-        ) from error
+        message = f"{error.filename or path}, line {error.lineno}: {error.msg}"
+        raise _input_error(message, file_hint) from error
     except OSError as error:
-        raise _not_asked(
-            f"{path} cannot be read: {error.strerror}",
-            f"{OptionHint('task')} takes the path where it is now",
-        ) from error
+        message = f"{path} cannot be read: {error.strerror}"
+        hint = f"{OptionHint('task')} takes the path where it is now"
+        raise _input_error(message, hint) from error
     except FindableError as error:
-        if (line := line_in(error, path)) is None:
+        line = find_error_line(error, path)
+        if line is None:
             raise
-        raise _not_asked(f"{path}, line {line}: {error.message}", error.hint) from error
-    except (Exception, SystemExit) as error:  # what ends a program ends its task alone
-        said = f"{type(error).__name__}: {str(error).partition(LINE_END)[0]}"
-        raise _not_asked(
-            f"{at_line(path, line_in(error, path))}: {said}", f"mend {path}"
-        ) from error
+        raise _input_error(f"{path}, line {line}: {error.message}", error.hint) from error
+    # A file that calls sys.exit() must not end the command.
+    except (Exception, SystemExit) as error:
+        location = format_location(path, find_error_line(error, path))
+        raise _input_error(f"{location}: {_summarize_error(error)}", file_hint) from error
 
 
-def line_in(error: BaseException, path: Path) -> int | None:
-    """Return the line of a file in which an error arose, the innermost one; None where it came from elsewhere."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return next((one.lineno for one in reversed(frames) if Path(one.filename) == path), None)
+def _summarize_error(error: BaseException) -> str:
+    """Return the type of an error and the first line of its message."""
+    return f"{type(error).__name__}: {str(error).partition(LINE_END)[0]}"
 
 
-def _faults_of_answer(declaration: Declaration, path: Path) -> Iterator[Fault]:
+# ---- checks of a declaration
+
+
+def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]:
+    """Yield a fault for each field of the answer that Gemini's schema cannot express."""
     try:
         response_schema(declaration.answer)
         has_quotes(declaration.answer)
-    except (TypeError, InputError) as error:
-        said = error.message if isinstance(error, InputError) else str(error)
-    except Exception as error:  # noqa: BLE001 - pydantic has many errors for models that no JSON schema says
-        said = f"{type(error).__name__}: {str(error).partition(LINE_END)[0]}"
+    except InputError as error:
+        message = error.message
+    except TypeError as error:
+        message = str(error)
+    except Exception as error:  # noqa: BLE001 - pydantic has many errors
+        message = _summarize_error(error)
     else:
         return
-    for one in said.splitlines():  # a field each, by its path, such as `Answer.parts[].size`
-        name = one.partition(":")[0].rpartition(".")[2].rstrip("[]{}")
-        lines = [
-            one.lineno
-            for one in _nodes(path, ast.AnnAssign)
-            if getattr(one.target, "id", "") == name
-        ]
-        if len(lines) != 1:  # several have it, or none
-            lines = [
-                one.lineno
-                for one in _nodes(path, ast.ClassDef)
-                if one.name == declaration.answer.__name__
-            ]
-        yield (
-            at_line(path, next(iter(lines), None)),
-            one,
-            "answers are made of what Gemini's responseSchema knows",
-        )
+
+    # Each line begins with the path of a field, such as `Answer.parts[].size`.
+    for field_message in message.splitlines():
+        field_path = field_message.partition(":")[0]
+        field_name = field_path.rpartition(".")[2].rstrip("[]{}")
+        line = _find_field_line(path, field_name, declaration.answer.__name__)
+        hint = "answers are made of what Gemini's responseSchema knows"
+        yield Fault(format_location(path, line), field_message, hint)
 
 
-def _wrong_example(declaration: Declaration, example: tuple[Mapping[str, Any], Any]) -> str:
+def _find_field_line(path: Path, field_name: str, class_name: str) -> int | None:
+    """Return the line that annotates a field.
+
+    If no or several fields have that name, return the first line of the class, or None if the file
+    does not define it.
+    """
+    field_lines = [
+        node.lineno
+        for node in _find_nodes(path, ast.AnnAssign)
+        if getattr(node.target, "id", "") == field_name
+    ]
+    if len(field_lines) == 1:
+        return int(field_lines[0])
+    class_lines = (
+        node.lineno for node in _find_nodes(path, ast.ClassDef) if node.name == class_name
+    )
+    return next(class_lines, None)
+
+
+def _find_example_faults(declaration: Declaration, path: Path) -> Iterator[Fault]:
+    """Yield a fault for each invalid example.
+
+    Raises:
+        InputError: Code of the task's file failed on an example.
+    """
+    for index, example in enumerate(declaration.examples):
+        with _naming_lines(path):
+            reason = _check_example(declaration, example)
+        if reason:
+            location = locate_member(path, "examples", index=index)
+            yield Fault(location, f"examples[{index}]: {reason}", "")
+
+
+def _check_example(declaration: Declaration, example: tuple[Mapping[str, Any], Any]) -> str:
+    """Return why an example (row, answer) is invalid, or "".
+
+    The row must have the columns of the prompt. The answer must be valid, and its quotations must
+    be in the quoted column.
+    """
     row, answer = example
-    for one in declaration.asked:
-        if find_column(one, row) is None:
-            return f"its row has no {one!r}, which the prompt names"
-    valid, why = validate_answer(declaration.answer.model_validate, answer)
-    if valid is None:
-        return f"its answer is not valid: {why}"
-    column = declaration.quotes_in or (
-        declaration.asked[0] if len(declaration.asked) == 1 else "text"
-    )
-    place = find_column(column, row)
-    return (
-        locate_quotes(valid, to_prompt_text(row[place]))[1]
-        if place and has_quotes(declaration.answer)
-        else ""
-    )
+    for name in declaration.asked:
+        if find_column(name, row) is None:
+            return f"its row has no {name!r}, which the prompt names"
+
+    valid_answer, reason = validate_answer(declaration.answer.model_validate, answer)
+    if valid_answer is None:
+        return f"its answer is not valid: {reason}"
+
+    column_name = declaration.quotes_in
+    if not column_name:
+        column_name = declaration.asked[0] if len(declaration.asked) == 1 else "text"
+    column = find_column(column_name, row)
+    if not column or not has_quotes(declaration.answer):
+        return ""
+    _, quote_reason = locate_quotes(valid_answer, to_prompt_text(row[column]))
+    return quote_reason
 
 
-def at_line(path: Path, line: int | None) -> str:
-    """Return how an error names a line of a file, or the file alone."""
+# ---- lines of a file
+
+
+def find_error_line(error: BaseException, path: Path) -> int | None:
+    """Return the line of a file in which an error arose; the innermost frame counts.
+
+    If no frame of the traceback is in the file, return None.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        if Path(frame.filename) == path:
+            return frame.lineno
+    return None
+
+
+def format_location(path: Path, line: int | None) -> str:
+    """Format a file and its line for an error message; without a line, the file alone."""
     return f"{path}, line {line}" if line else str(path)
 
 
-def at_member(path: Path, member: str, *, index: int | None = None, line: int | None = None) -> str:
-    """Return how an error names the line in which a file gives a member of its task, or one of several within it.
+def locate_member(
+    path: Path,
+    member: str,
+    *,
+    index: int | None = None,
+    line: int | None = None,
+) -> str:
+    """Return the file, and the line of a member of its task, for an error message.
 
-    Where none is found, it is the `line`.
+    Args:
+        member: Name of a keyword argument.
+        index: Element of the member's list, for the line of that element.
+        line: Line to use if the file has no such argument.
     """
-    value = next((one.value for one in _nodes(path, ast.keyword) if one.arg == member), None)
-    if index is not None and isinstance(value, ast.List | ast.Tuple) and index < len(value.elts):
-        value = value.elts[index]
-    return at_line(path, value.lineno if value else line)
+    keywords = (node for node in _find_nodes(path, ast.keyword) if node.arg == member)
+    keyword = next(keywords, None)
+    if keyword is None:
+        return format_location(path, line)
+
+    expression = keyword.value
+    is_list = isinstance(expression, ast.List | ast.Tuple)
+    if index is not None and is_list and index < len(expression.elts):
+        expression = expression.elts[index]
+    return format_location(path, expression.lineno)
 
 
-def _nodes(path: Path, kind: type[ast.AST]) -> list[Any]:
+def _find_nodes(path: Path, kind: type[ast.AST]) -> list[Any]:
+    """Return the syntax nodes of a kind in a file; none if it cannot be read or parsed."""
     try:
-        return [one for one in ast.walk(ast.parse(path.read_bytes())) if isinstance(one, kind)]
+        return [node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, kind)]
     except (OSError, SyntaxError, ValueError):
         return []
 
 
-PARAMETERS = ("model", "max_output_tokens", "temperature", "thinking", "quotes_in")
-OF_IMAGES = ("images", "image_side", "media_resolution")  # of declarations that have some
-LINE_END = "\n"
+# ---- fingerprints
 
 
-def fingerprint_of(declaration: Declaration) -> dict[str, Any]:
-    """Return the document that tells what a declaration asks: system, prompt, schema, examples and parameters."""
-    examples = [[dict(row), _plain(answer)] for row, answer in declaration.examples]
-    names = (*PARAMETERS, *(OF_IMAGES if declaration.images else ()))
+def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
+    """Return the members of a declaration that determine its answers, as plain values for JSON."""
+    member_names: tuple[str, ...] = FINGERPRINT_MEMBERS
+    if declaration.images:
+        member_names += IMAGE_FINGERPRINT_MEMBERS
     return {
         "system": declaration.system,
         "prompt": declaration.prompt,
         "schema": declaration.answer.model_json_schema(),
-        "examples": examples,
-        **{name: _plain(getattr(declaration, name)) for name in names},
+        "examples": [[dict(row), _to_json_value(answer)] for row, answer in declaration.examples],
+        **{name: _to_json_value(getattr(declaration, name)) for name in member_names},
     }
 
 
-def digest(document: Mapping[str, Any]) -> str:
-    """Return the fingerprint of a document: the SHA-256 of its canonical JSON."""
+def hash_document(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a document's canonical JSON, in hex."""
     text = json.dumps(
-        document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str
+        document,
+        ensure_ascii=False,
+        sort_keys=True,
+        separators=(",", ":"),
+        default=str,
     )
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return list(value)
-    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+def _to_json_value(member: Any) -> Any:
+    """Return a member of a declaration for JSON: a tuple as list, a model as dict."""
+    if isinstance(member, tuple):
+        return list(member)
+    return member.model_dump(mode="json") if hasattr(member, "model_dump") else member

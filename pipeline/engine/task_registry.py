@@ -1,7 +1,8 @@
-"""Record a task at its first use, hold a changed file against what was recorded, and bring its rows up to date.
+"""Register users' tasks in the database, check changes of their files, and sync their rows.
 
-A declaration that changed under a version that was used is refused until the version is raised or the change is
-accepted: else answers to two questions would stand under one name. A draft of it may be tried meanwhile.
+- The first use of a task registers it with its views.
+- A changed declaration of a version that was used is refused, because its answers would mix two
+  prompts. The user raises the version or accepts the change; `try` can run the draft meanwhile.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.declaration import (
@@ -29,7 +30,15 @@ from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine import task_file
 from pipeline.engine.task import Rows, Task
-from pipeline.engine.task_file import ROWS, digest, find_task_file, fingerprint_of, load_declaration
+from pipeline.engine.task_file import (
+    ROWS,
+    Fault,
+    MemorySource,
+    find_task_file,
+    hash_document,
+    load_declaration,
+    to_fingerprint_document,
+)
 from pipeline.engine.user_task import UserTask
 from pipeline.engine.workspace import never_used
 from pipeline.gemini.models import answer_size
@@ -64,122 +73,187 @@ from pipeline.tables.source import (
 )
 from pipeline.tables.write_to import check_column_target, check_row_target
 
-# How sources are read. A source that was read in an earlier way is read again by the next command that asks: up to 1,
-# refused rows and all but one of equal rows were left out.
-READING = 2
-EXAMPLES = 3  # refused rows in a message
-SHOWN = 12  # names of columns in a message
-INDEXED = ("index", "label")  # members that change what is indexed of every row
-AGAIN = {
+RowSource = FileSource | QuerySource | MemorySource
+
+# Version of how sources are read; a source read by an older version is read again before the next
+# requests. Version 1 left out refused rows, and all but the first of equal rows.
+READING_VERSION = 2
+MAX_LISTED_REFUSED_ROWS = 3
+MAX_LISTED_COLUMNS = 12
+# Options of a task that change the index entry of every row.
+INDEX_OPTIONS = ("index", "label")
+# How to ask again about changed rows, by whether the task permits it.
+REFRESH_HINTS = {
     True: HintTemplate("{} asks about them again", OptionHint(refresh=True)),
     False: HintTemplate(
-        "refresh=True in the task's file, with {}, asks about them again", OptionHint(refresh=True)
+        "refresh=True in the task's file, with {}, asks about them again",
+        OptionHint(refresh=True),
     ),
 }
-HINTS = {
+# How to mend a member that names a missing column.
+MISSING_COLUMN_HINTS = {
     "prompt": "every other brace may stay as it is; a column of bytes that are no text is left out",
     "key": 'key="row" makes a key of each row',
     "index": "a name in it is a column, or a field of the answer",
 }
 
 
-# ---- which tasks there are
+# ---- looking up tasks
 
 
 def declared_tasks(tx: Connection, settings: Settings) -> tuple[UserTask, ...]:
-    """Return every task that was recorded here; no file is loaded."""
-    known = workspace.list_tasks(tx)
-    backend = (workspace.get_workspace(tx).backend if known else None) or settings.wanted_backend
-    found = list[UserTask]()
-    for one in known:
-        here = settings.data.resolve() / task_file.FOLDER / f"{one.name}{task_file.ENDING}"
-        if here.is_file() and not (
-            task_file.name_in_python(Path(one.path)) or Path(one.path).is_file()
-        ):
-            one = replace(one, path=str(here))  # noqa: PLW2901 - the workspace is a copy of the one that had its file
-        ships = task_file.built_in(one.name) is not None
-        kind = import_module(f"pipeline.{one.name}.task").task_class if ships else UserTask
-        found.append(kind(one, settings, backend))
-    return tuple(found)
+    """Return every registered task, in the order of the database; no file is loaded.
+
+    If the file of a task is missing, but the workspace has a file of its name, that file replaces
+    it: the workspace was copied without the original file.
+    """
+    records = workspace.list_tasks(tx)
+    backend = settings.wanted_backend
+    if records:
+        backend = workspace.get_workspace(tx).backend or backend
+
+    tasks = list[UserTask]()
+    for record in records:
+        is_built_in = task_file.find_built_in_task(record.name) is not None
+        task_class = UserTask
+        if is_built_in:
+            task_class = import_module(f"pipeline.{record.name}.task").task_class
+        tasks.append(task_class(_with_present_file(record, settings.data), settings, backend))
+    return tuple(tasks)
+
+
+def _with_present_file(record: TaskRecord, data: Path) -> TaskRecord:
+    """Return a record whose path is the workspace's file if its own file does not exist."""
+    workspace_file = data.resolve() / task_file.FOLDER / f"{record.name}{task_file.ENDING}"
+    if not workspace_file.is_file():
+        return record
+    path = Path(record.path)
+    if task_file.parse_python_path(path) or path.is_file():
+        return record
+    return replace(record, path=str(workspace_file))
 
 
 def recorded_name(tx: Connection, settings: Settings) -> str | None:
-    """Return the name under which the task that TASK= names is recorded here, None where it is not yet."""
-    named = settings.task
-    path = Path(settings.task).resolve()
-    known = {one.name: one.path for one in workspace.list_tasks(tx)}
-    by_place = [name for name, place in known.items() if place == named or Path(place) == path]
-    if named in known or not by_place:
-        return named if named in known else None
-    with contextlib.suppress(
-        FindableError
-    ):  # one that is broken now is still the file of what it declared
-        now = load_declaration(Path(known[by_place[0]]), settings).name
-        return now if now in by_place else None
-    return by_place[0]
+    """Return the name under which the task of the TASK setting is registered, else None.
+
+    If TASK is the path of a registered task, its file is loaded, because the file may declare
+    another task now. A file that cannot be loaded counts as the task that was registered from it.
+    """
+    setting = settings.task
+    path_by_name = {record.name: record.path for record in workspace.list_tasks(tx)}
+    if setting in path_by_name:
+        return setting
+
+    setting_path = Path(setting).resolve()
+    names_of_path = [
+        name for name, path in path_by_name.items() if path == setting or Path(path) == setting_path
+    ]
+    if not names_of_path:
+        return None
+
+    first_path = Path(path_by_name[names_of_path[0]])
+    try:
+        declared_name = load_declaration(first_path, settings).name
+    except FindableError:
+        return names_of_path[0]
+    return declared_name if declared_name in names_of_path else None
 
 
-def _path_of(settings: Settings, recorded: Sequence[str] = ()) -> Path:
-    named = settings.task
-    if (path := find_task_file(named, settings.data)) is not None:
+def _resolve_task_file(settings: Settings, registered_names: Sequence[str] = ()) -> Path:
+    """Return the path of the file that the TASK setting names.
+
+    Args:
+        registered_names: Names of tasks for suggestions, in addition to those of files.
+
+    Raises:
+        InputError: TASK is the path of a file that does not exist.
+        ConfigurationError: There is no task of that name; the hint suggests a name.
+    """
+    setting = settings.task
+    path = find_task_file(setting, settings.data)
+    if path is not None:
         return path
-    places = (Path(task_file.FOLDER), settings.data / task_file.FOLDER)
-    nearby = sorted({path.stem for place in places for path in place.glob(f"*{task_file.ENDING}")})
-    ships = sorted(path.parent.name for path in task_file.ROOMS.glob("*/declaration.py"))
-    known = list(
-        dict.fromkeys([*BUILT_IN_TASKS, *filter(task_file.built_in, ships), *recorded, *nearby])
+
+    if Path(f"{setting}.py").is_file():
+        hint = f"did you mean {setting}.py?"
+    else:
+        task_names = _list_task_names(settings, registered_names)
+        close_matches = get_close_matches(setting, task_names, n=1)
+        hint = f"{OptionHint('task')} takes {', '.join(task_names)}, or the path of a file"
+        if close_matches:
+            hint = f"did you mean {close_matches[0]}?"
+    message = (
+        f"there is no task {setting!r}: neither tasks/{setting}.py here nor in {settings.data}"
     )
-    near = (
-        [f"{named}.py"] if Path(f"{named}.py").is_file() else get_close_matches(named, known, n=1)
-    )
-    hint = (
-        f"did you mean {near[0]}?"
-        if near
-        else f"{OptionHint('task')} takes {', '.join(known)}, or the path of a file"
-    )
-    said = f"there is no task {named!r}: neither tasks/{named}.py here nor in {settings.data}"
-    raise ConfigurationError(said, hint=hint)
+    raise ConfigurationError(message, hint=hint)
+
+
+def _list_task_names(settings: Settings, registered_names: Sequence[str]) -> list[str]:
+    """Return the names of built-in and registered tasks and of files in tasks folders."""
+    declaration_files = task_file.BUILT_IN_TASKS_FOLDER.glob("*/declaration.py")
+    package_names = sorted(path.parent.name for path in declaration_files)
+    built_in_names = [name for name in package_names if task_file.find_built_in_task(name)]
+
+    file_names = set[str]()
+    for folder in (Path(task_file.FOLDER), settings.data / task_file.FOLDER):
+        file_names |= {path.stem for path in folder.glob(f"*{task_file.ENDING}")}
+    names = [*BUILT_IN_TASKS, *built_in_names, *registered_names, *sorted(file_names)]
+    return list(dict.fromkeys(names))
 
 
 def planned_views(settings: Settings) -> list[str]:
-    """Return the names of the views that the first use of the task that TASK= names makes."""
-    declared = load_declaration(_path_of(settings), settings)
-    return [f"{declared.table or declared.name}_{what}" for what in ("answers", "answered")]
+    """Return the names of the views that the first use of the task of TASK creates."""
+    declaration = load_declaration(_resolve_task_file(settings), settings)
+    prefix = declaration.table or declaration.name
+    return [f"{prefix}_{suffix}" for suffix in ("answers", "answered")]
 
 
 def check_declarable(settings: Settings, store: Store) -> bool:
-    """Return whether the task that TASK= names brings its items, and asks no database of ours.
+    """Check that the task of TASK can be registered, without adding anything to the database.
+
+    A built-in task is not checked, because the tables that it reads are adopted first. Neither is a
+    query of the database if there is no database.
+
+    Returns:
+        Whether the task brings its rows: it does not query the workspace's database.
 
     Raises:
-        InputError, ConfigurationError: Its first use would be refused; nothing was added to the database.
+        InputError, ConfigurationError: The first use would be refused.
     """
-    declaration = load_declaration(path := _path_of(settings), settings)
-    brings_items = bool(not declaration.is_query or declaration.source)
+    path = _resolve_task_file(settings)
+    declaration = load_declaration(path, settings)
+    brings_rows = bool(not declaration.is_query or declaration.source)
     with store.read_unchanged() as tx:
-        is_there = tx is not None
-    # A task that ships asks about tables that are adopted first.
-    if not (brings_items or is_there) or task_file.built_in(declaration.name) is not None:
-        return brings_items
+        has_database = tx is not None
 
-    with contextlib.closing(Store(settings.url.reveal(), is_ours=False)) as unchanged:
-        columns = _source(unchanged, declaration, path).columns
-    record = _record_of(declaration, path, columns, at=datetime.now(UTC))
+    is_readable = brings_rows or has_database
+    if not is_readable or task_file.find_built_in_task(declaration.name) is not None:
+        return brings_rows
+
+    with contextlib.closing(Store(settings.url.reveal(), is_ours=False)) as unchanged_store:
+        columns = _open_source(unchanged_store, declaration, path).columns
+    record = _make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
     check_column_names(list(columns))
-    if not is_there and record.words["write_to"] is not None:
-        said = (
-            f"write_to={record.words['write_to']!r}: {store.shown} is not there, and has no table"
-        )
+    target = record.words["write_to"]
+    if not has_database and target is not None:
         raise InputError(
-            said, hint=f"{OptionHint('database_url')} names the database of that table"
+            f"write_to={target!r}: {store.shown} is not there, and has no table",
+            hint=f"{OptionHint('database_url')} names the database of that table",
         )
+
     with store.read_unchanged() as tx:
         if tx is not None:
             check_view_names(tx, record)
             _check_target(tx, UserTask(record))
-    return brings_items
+    return brings_rows
 
 
 def _check_target(tx: Connection, task: UserTask) -> None:
+    """Check the table or column that `write_to=` names.
+
+    Raises:
+        InputError, ConfigurationError: The target cannot be written to.
+    """
     if task.row_target is not None:
         check_row_target(tx, task.row_target)
     elif task.record.words["write_to"] is not None:
@@ -187,36 +261,58 @@ def _check_target(tx: Connection, task: UserTask) -> None:
 
 
 def recorded(store: Store, settings: Settings, *, may_write: bool, display: Progress) -> str:
-    """Return the name of the task that TASK= names, which is recorded at its first use, with its views."""
+    """Return the name of the task of TASK; its first use registers it and creates its views.
+
+    Raises:
+        InputError: The file or its source is invalid.
+        ConfigurationError: There is no such task, it conflicts with another task, or it is not
+            registered and `may_write` is False.
+    """
     with store.read() as tx:
-        if (name := recorded_name(tx, settings)) is not None:
+        name = recorded_name(tx, settings)
+        if name is not None:
             return name
-        path = _path_of(settings, [one.name for one in workspace.list_tasks(tx)])
+        registered_names = [record.name for record in workspace.list_tasks(tx)]
+        path = _resolve_task_file(settings, registered_names)
+
     if not may_write:
-        few = CommandHint("try", task=settings.task)
-        every = CommandHint("tag", task=settings.task)
-        raise never_used(settings, f"`{few}` asks about a few rows, `{every}` about all")
+        try_command = CommandHint("try", task=settings.task)
+        tag_command = CommandHint("tag", task=settings.task)
+        hint = f"`{try_command}` asks about a few rows, `{tag_command}` about all"
+        raise never_used(settings, hint)
+
     declaration = load_declaration(path, settings)
-    columns = _source(store, declaration, path).columns
-    return _put(
-        store, declaration, path, columns, settings, at=datetime.now(UTC), display=display
-    ).name
+    columns = _open_source(store, declaration, path).columns
+    record = _save_record(
+        store,
+        declaration,
+        path,
+        columns,
+        settings,
+        recorded_at=datetime.now(UTC),
+        display=display,
+    )
+    return record.name
 
 
 def task_beside(task: Task, *, at: datetime) -> Task:
-    """Return a task as its file declares it now, about the same rows; nothing is recorded."""
-    before = cast(UserTask, task)
-    mine = before.record
-    found = Path(before.record.path)
-    found = find_task_file(str(found), found.parent) or found
-    declaration = load_declaration(found, before.settings, is_recorded=True)
-    keyed = replace(declaration, name=task.name, key=tuple(name for name, _ in mine.key))
-    record = _record_of(keyed, found, mine.columns, at=at)
-    return UserTask(replace(record, prefix=mine.prefix), before.settings)
+    """Return a task with the current declaration of its file, about the registered rows.
+
+    Name, key, columns and table prefix stay as registered. Stores nothing.
+    """
+    registered_task = cast(UserTask, task)
+    record = registered_task.record
+    recorded_path = Path(record.path)
+    path = find_task_file(str(recorded_path), recorded_path.parent) or recorded_path
+    declaration = load_declaration(path, registered_task.settings, is_recorded=True)
+    key_columns = tuple(name for name, _ in record.key)
+    draft = replace(declaration, name=task.name, key=key_columns)
+    draft_record = _make_record(draft, path, record.columns, recorded_at=at)
+    return UserTask(replace(draft_record, prefix=record.prefix), registered_task.settings)
 
 
 class UnregisteredTask(UserTask):
-    """A task of which nothing is recorded, about some rows in memory, by their keys; `total` is how many there are."""
+    """A task that is not registered, about some rows in memory."""
 
     def __init__(
         self,
@@ -227,19 +323,25 @@ class UnregisteredTask(UserTask):
         *,
         at: datetime,
     ) -> None:
-        """Make the task of a declaration; it has no row yet."""
-        super().__init__(_record_of(declaration, path, columns, at=at), settings)
-        if task_file.name_in_python(
-            path
-        ):  # many questions have that name, and their answers are of different lengths
+        """Make the task of a declaration; it has no rows before `take`.
+
+        Args:
+            path: The task's file, or `<Python: name>`.
+            columns: Kinds of the source's columns, by name.
+        """
+        super().__init__(_make_record(declaration, path, columns, recorded_at=at), settings)
+        # Many tasks of Python code have the same name, but answers of different lengths. The label
+        # separates them in estimates.
+        if task_file.parse_python_path(path):
             self.label = f"{self.name}@{self.record.fingerprint[:8]}"
         self.declaration = declaration
+        # Rows of the source that are not empty; repeated rows count too.
         self.total = 0
-        self._given = dict[str, Mapping[str, Any]]()
+        self._row_by_id = dict[str, Mapping[str, Any]]()
 
     def take(
         self,
-        source: Any,
+        source: RowSource,
         *,
         store: Store,
         first: int,
@@ -247,214 +349,362 @@ class UnregisteredTask(UserTask):
         display: Progress,
         lists_refused: bool,
     ) -> Sequence[str]:
-        """Read a source to its end, keep its `first` rows that hold something, and return their keys.
+        """Read a source to its end, keep the first rows that are not empty, and return their ids.
 
-        Three of the refused rows are told, or with `lists_refused` each while it is read.
+        Args:
+            store: The workspace's store, which knows forgotten rows.
+            first: Maximum number of kept rows.
+            display: Prints a report about the source.
+            lists_refused: Print each refused row while reading; else the first three at the end.
+
+        Raises:
+            InputError: The source cannot be read.
         """
 
-        def tell_refused(finding: Finding) -> None:
-            display.warn(_refused_line(finding, self.record))
+        def print_refused(finding: Finding) -> None:
+            display.warn(_format_refused_row(finding, self.record))
 
-        fill = RowSync(store, self.record, at, on_refused=tell_refused if lists_refused else None)
-        for one in fill.rows(source):
-            self.total += not one["is_empty"]
-            is_first = one["item_id"] not in self._given
-            if not one["is_empty"] and is_first and len(self._given) < first:
-                told = {
-                    KEY_COLUMN: one["item_id"],
-                    HASH_COLUMN: one["input_hash"],
-                    VALUES_COLUMN: one["row"],
+        sync = RowSync(store, self.record, at, on_refused=print_refused if lists_refused else None)
+        for row in sync.rows(source):
+            if row["is_empty"]:
+                continue
+            self.total += 1
+            row_id = row["item_id"]
+            if row_id not in self._row_by_id and len(self._row_by_id) < first:
+                cells = {
+                    KEY_COLUMN: row_id,
+                    HASH_COLUMN: row["input_hash"],
+                    VALUES_COLUMN: row["row"],
                 }
-                self._given[one["item_id"]] = self.read(told)
+                self._row_by_id[row_id] = self.read(cells)
+
+        # Refused rows that were printed must not be printed again.
         if lists_refused:
-            fill.report.findings.clear()
-        _tell(fill.report, self.record, display, listed=f"{OptionHint(refused=True)} lists all")
-        return list(self._given)
+            sync.report.findings.clear()
+        list_hint = f"{OptionHint(refused=True)} lists all"
+        _print_report(sync.report, self.record, display, list_hint=list_hint)
+        return list(self._row_by_id)
 
     def rows(self, tx: Connection, ids: Sequence[str]) -> Rows:  # noqa: ARG002 - they are in memory
-        """Return those of some rows that were kept."""
-        return {one: self._given[one] for one in ids if one in self._given}
+        """Return the kept rows of some ids, by id."""
+        return {row_id: self._row_by_id[row_id] for row_id in ids if row_id in self._row_by_id}
 
 
-# ---- what is recorded of one
+# ---- the record of a task
 
 
-def _record_of(
-    declaration: Declaration, path: Path, columns: Mapping[str, str], *, at: datetime
+class _MemberFault(NamedTuple):
+    """A fault of a member of a declaration."""
+
+    member: str
+    # Continues "member= ".
+    message: str
+    hint: str
+
+
+def _make_record(
+    declaration: Declaration,
+    path: Path,
+    columns: Mapping[str, str],
+    *,
+    recorded_at: datetime,
 ) -> TaskRecord:
-    found = (*_column_faults(declaration, columns), *_faults_of_kinds(declaration, columns))
-    task_file.refuse(
-        [(task_file.at_member(path, one), f"{one}= {said}", hint) for one, said, hint in found],
-        path,
+    """Return the record of a declaration after a check against the columns of its source.
+
+    Args:
+        columns: Kinds of the source's columns, by name.
+
+    Raises:
+        InputError: The declaration does not fit the columns. The message lists all faults.
+    """
+    member_faults = (
+        *_find_column_faults(declaration, columns),
+        *_find_kind_faults(declaration, columns),
     )
-    names = [HASH_KEY] if declaration.has_made_key else _meant(declaration.keys, columns)
-    key = tuple((name, "text" if declaration.has_made_key else columns[name]) for name in names)
-    texts = _texts_asked(declaration, columns) if has_quotes(declaration.answer) else []
-    quotes_in = "text" if "text" in texts else next(iter(texts), None)
-    if declaration.quotes_in is not None:
-        quotes_in = find_column(declaration.quotes_in, columns)
-    told = {
-        name: getattr(declaration, name)
-        for name in ("model", "label", "index", "refresh", "write_to")
-    }
-    bounds = ",".join(
-        f"{name}={one}" for name, one in (declaration.gates or {}).items()
-    )  # as GATES= has them
-    told |= {"gates": bounds, "answer_tokens": answer_size(declaration.answer)}
-    told["reading"] = READING
-    told |= {"asked": _meant(declaration.asked, columns), "quotes_in": quotes_in}
-    # without a quotation of this column no answer is valid, so that it must hold a text
-    told["quoted"] = (
-        [quotes_in] if quotes_in is not None and requires_quote(declaration.answer) else []
-    )
-    told |= {"images": _meant(declaration.images, columns)} if declaration.images else {}
+    faults = [
+        Fault(
+            task_file.locate_member(path, fault.member),
+            f"{fault.member}= {fault.message}",
+            fault.hint,
+        )
+        for fault in member_faults
+    ]
+    task_file.raise_faults(faults, path)
+
     record = TaskRecord(
         name=declaration.name,
         path=str(path),
         prefix=declaration.table or declaration.name,
-        items=_items_place(declaration, path),
+        items=_resolve_items(declaration, path),
         is_query=declaration.is_query,
         items_sha256=None,
-        key=key,
+        key=_find_key(declaration, columns),
         columns=columns,
         fields=fields_of(declaration.answer),
         version=declaration.version,
-        fingerprint=digest(fingerprint_of(declaration)),
-        words=told,
-        at=at,
+        fingerprint=hash_document(to_fingerprint_document(declaration)),
+        words=_make_options(declaration, columns),
+        at=recorded_at,
     )
     check_view_columns(record)
     return record
 
 
-def _meant(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
+def _find_key(
+    declaration: Declaration,
+    columns: Mapping[str, str],
+) -> tuple[tuple[str, str], ...]:
+    """Return the name and kind of each key column; a made key is a text."""
+    if declaration.has_made_key:
+        return ((HASH_KEY, "text"),)
+    key_columns = _match_columns(declaration.keys, columns)
+    return tuple((name, columns[name]) for name in key_columns)
+
+
+def _make_options(declaration: Declaration, columns: Mapping[str, str]) -> dict[str, Any]:
+    """Return the members of a declaration that commands need without loading the file."""
+    quotes_in = _find_quoted_column(declaration, columns)
+    options: dict[str, Any] = {
+        name: getattr(declaration, name)
+        for name in ("model", "label", "index", "refresh", "write_to")
+    }
+    # The format of the GATES setting.
+    gates = declaration.gates or {}
+    options["gates"] = ",".join(f"{name}={bound}" for name, bound in gates.items())
+    options["answer_tokens"] = answer_size(declaration.answer)
+    options["reading"] = READING_VERSION
+    options["asked"] = _match_columns(declaration.asked, columns)
+    options["quotes_in"] = quotes_in
+    # Columns that must contain text, because no answer is valid without a quotation.
+    options["quoted"] = []
+    if quotes_in is not None and requires_quote(declaration.answer):
+        options["quoted"] = [quotes_in]
+    if declaration.images:
+        options["images"] = _match_columns(declaration.images, columns)
+    return options
+
+
+def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) -> str | None:
+    """Return the column that contains the quotations of answers, or None without quotations.
+
+    It is the column of `quotes_in=`, else `text`, else the first text column of the prompt.
+    """
+    if declaration.quotes_in is not None:
+        return find_column(declaration.quotes_in, columns)
+    if not has_quotes(declaration.answer):
+        return None
+    text_columns = _find_text_columns(declaration, columns)
+    return "text" if "text" in text_columns else next(iter(text_columns), None)
+
+
+def _match_columns(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
+    """Return the column that each name means; a name without a column stays as it is."""
     return [find_column(name, columns) or name for name in names]
 
 
-def _items_place(declaration: Declaration, path: Path) -> str:
-    """Return the query of a task's items, or the absolute path of their file, which is relative to the task's."""
-    is_place = declaration.is_query or declaration.items == ROWS
-    return declaration.items if is_place else str((path.parent / declaration.items).resolve())
+def _resolve_items(declaration: Declaration, path: Path) -> str:
+    """Return the query of a task, or the absolute path of its row file.
+
+    Args:
+        path: The task's file, to whose folder the path of the row file is relative.
+    """
+    if declaration.is_query or declaration.items == ROWS:
+        return str(declaration.items)
+    return str((path.parent / declaration.items).resolve())
 
 
-def _column_faults(
-    declaration: Declaration, columns: Mapping[str, str]
-) -> Iterator[tuple[str, str, str]]:
+def _find_column_faults(
+    declaration: Declaration,
+    columns: Mapping[str, str],
+) -> Iterator[_MemberFault]:
+    """Yield a fault for each name that is not a column, or is not possible as a key."""
     for member in ("prompt", "index", "label"):
-        for column, name in invalid_placeholders(getattr(declaration, member), columns).items():
-            said = f"has {{{column}}}, and a name between braces holds letters, digits and _"
-            yield member, said, f"write {{{name}}} for the column {column!r}"
+        template = getattr(declaration, member)
+        for column, placeholder in invalid_placeholders(template, columns).items():
+            message = f"has {{{column}}}, and a name between braces holds letters, digits and _"
+            hint = f"write {{{placeholder}}} for the column {column!r}"
+            yield _MemberFault(member, message, hint)
     if not declaration.asked and not declaration.images:
-        yield "prompt", "names no column", "{column} in it stands for that column's value"
-    named: dict[str, Sequence[str]] = {
+        hint = "{column} in it stands for that column's value"
+        yield _MemberFault("prompt", "names no column", hint)
+
+    listed_columns = ", ".join(list(columns)[:MAX_LISTED_COLUMNS])
+    if len(columns) > MAX_LISTED_COLUMNS:
+        listed_columns += " …"
+    names_by_member = _list_named_columns(declaration)
+    for member, names in names_by_member.items():
+        hint = MISSING_COLUMN_HINTS.get(member, "name one of these columns")
+        for name in _match_columns(names, columns):
+            if name not in columns:
+                message = f"names the column {name!r}, and the items have {listed_columns}"
+                yield _MemberFault(member, message, hint)
+
+    for name in _match_columns(names_by_member["key"], columns):
+        kind = columns.get(name, "text")
+        if kind not in KEY_KINDS:
+            message = (
+                f"names the column {name!r}, which holds {kind} values; "
+                "a key is text, whole numbers or UUIDs"
+            )
+            hint = 'key= names other columns, and key="row" makes a key of each row'
+            yield _MemberFault("key", message, hint)
+
+
+def _list_named_columns(declaration: Declaration) -> dict[str, Sequence[str]]:
+    """Return the columns that a declaration names, by member."""
+    answer_fields = declaration.answer.model_fields
+    index_columns = [name for name in columns_in(declaration.index) if name not in answer_fields]
+    return {
         "prompt": declaration.asked,
         "key": () if declaration.has_made_key else declaration.keys,
         "quotes_in": () if declaration.quotes_in is None else (declaration.quotes_in,),
-        "index": [
-            one
-            for one in columns_in(declaration.index)
-            if one not in declaration.answer.model_fields
-        ],
+        "index": index_columns,
         "label": columns_in(declaration.label),
         "images": declaration.images,
         "cursor": (declaration.cursor,) if declaration.cursor else (),
     }
-    there = ", ".join(list(columns)[:SHOWN]) + (" …" if len(columns) > SHOWN else "")
-    for member, wanted in named.items():
-        for missing in (one for one in _meant(wanted, columns) if one not in columns):
-            hint = HINTS.get(member, "name one of these columns")
-            yield member, f"names the column {missing!r}, and the items have {there}", hint
-    for name in _meant(named["key"], columns):
-        if (kind := columns.get(name, "text")) not in KEY_KINDS:
-            said = f"names the column {name!r}, which holds {kind} values; a key is text, whole numbers or UUIDs"
-            yield "key", said, 'key= names other columns, and key="row" makes a key of each row'
 
 
-def _faults_of_kinds(
-    declaration: Declaration, columns: Mapping[str, str]
-) -> Iterator[tuple[str, str, str]]:
-    for name in _meant(declaration.images, columns):
+def _find_kind_faults(
+    declaration: Declaration,
+    columns: Mapping[str, str],
+) -> Iterator[_MemberFault]:
+    """Yield a fault for each image column without text, and if the quoted column is not clear."""
+    prompt_columns = _match_columns(declaration.asked, columns)
+    for name in _match_columns(declaration.images, columns):
         if columns.get(name, "text") != "text":
-            said = f"names the column {name!r}, which holds {columns[name]} values"
-            yield "images", said, "an image is a path or an address"
-        if name in _meant(declaration.asked, columns):
-            yield (
-                "prompt",
-                f"names the column {name!r}, whose image goes out before the text",
-                "leave it out",
-            )
-    texts = _texts_asked(declaration, columns)
-    is_clear = (
-        len(texts) == 1
-        or "text" in texts
-        or not columns.keys() >= {*_meant(declaration.asked, columns)}
-    )
-    if has_quotes(declaration.answer) and declaration.quotes_in is None and not is_clear:
-        said = f"names {len(texts)} columns of text, and the answer has quotations"
-        yield "prompt", said, "quotes_in= names the column in which they must stand"
+            message = f"names the column {name!r}, which holds {columns[name]} values"
+            yield _MemberFault("images", message, "an image is a path or an address")
+        if name in prompt_columns:
+            message = f"names the column {name!r}, whose image goes out before the text"
+            yield _MemberFault("prompt", message, "leave it out")
+
+    if declaration.quotes_in is not None or not has_quotes(declaration.answer):
+        return
+    text_columns = _find_text_columns(declaration, columns)
+    is_quoted_column_clear = len(text_columns) == 1 or "text" in text_columns
+    # Missing columns are reported by `_find_column_faults`.
+    if not is_quoted_column_clear and columns.keys() >= set(prompt_columns):
+        message = f"names {len(text_columns)} columns of text, and the answer has quotations"
+        hint = "quotes_in= names the column in which they must stand"
+        yield _MemberFault("prompt", message, hint)
 
 
-def _texts_asked(declaration: Declaration, columns: Mapping[str, str]) -> list[str]:
-    return [name for name in _meant(declaration.asked, columns) if columns.get(name) == "text"]
+def _find_text_columns(declaration: Declaration, columns: Mapping[str, str]) -> list[str]:
+    """Return the columns of the prompt that contain text."""
+    prompt_columns = _match_columns(declaration.asked, columns)
+    return [name for name in prompt_columns if columns.get(name) == "text"]
 
 
-# ---- how it changes
+# ---- changes of a task
 
 
-def _put(
+def _save_record(
     store: Store,
     declaration: Declaration,
     path: Path,
     columns: Mapping[str, str],
     settings: Settings,
     *,
-    at: datetime,
+    recorded_at: datetime,
     display: Progress,
 ) -> TaskRecord:
-    """Record a task as it is now, with its views; say what changed."""
-    declared = _record_of(declaration, path, columns, at=at)
+    """Register a task as its file declares it, update its views, and return the stored record.
+
+    Writes only if the record differs in more than its time. Prints lines about changes after the
+    transaction.
+
+    Args:
+        columns: Kinds of the source's columns, by name.
+
+    Raises:
+        InputError: The declaration does not fit the columns.
+        ConfigurationError: The task conflicts with the stored record or with another task.
+        QuestionChangedError: The declaration of a used version changed, and ACCEPT_CHANGED is not
+            set.
+    """
+    declared_record = _make_record(declaration, path, columns, recorded_at=recorded_at)
     with store.read() as tx:
-        old = workspace.get_task(tx, declared.name)
-    new = _joined(old, declared)
-    if (
-        old is not None
-        and replace(new, at=old.at) == old
-        and list(new.columns) == list(old.columns)
-    ):
-        return old
+        stored_record = workspace.get_task(tx, declared_record.name)
+    merged_record = _merge_records(stored_record, declared_record)
+    if stored_record is not None and _is_same_record(stored_record, merged_record):
+        return stored_record
+
     lines: list[str] = []
     with store.write() as tx:
-        if (old := workspace.get_task(tx, declared.name)) is not None:
-            lines += _check_change(tx, old, declared, declaration, accepted=settings.accept_changed)
-        for one in workspace.list_tasks(tx):
-            if one.prefix == declared.prefix and one.name != declared.name:
-                said = f"the tables {one.prefix}_… belong to the task {one.name} ({one.path}); nothing was changed"
-                raise ConfigurationError(said, hint="table='…' in the task's file gives it others")
-        new = _joined(old, declared)
-        task = UserTask(new)
-        check_column_names(list(new.columns))
-        lines += make_views(tx, new)
-        if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
-            workspace.record_row_change(tx, new.name)
+        # Another process may have registered the task since.
+        stored_record = workspace.get_task(tx, declared_record.name)
+        if stored_record is not None:
+            lines += _check_change(
+                tx,
+                stored_record,
+                declared_record,
+                declaration,
+                accepted=settings.accept_changed,
+            )
+        _check_prefix(tx, declared_record)
+        merged_record = _merge_records(stored_record, declared_record)
+        task = UserTask(merged_record)
+        check_column_names(list(merged_record.columns))
+        lines += make_views(tx, merged_record)
+        if stored_record is not None and _has_index_change(stored_record, merged_record):
+            workspace.record_row_change(tx, merged_record.name)
         _check_target(tx, task)
-        workspace.save_task(tx, new)
-        document = fingerprint_of(declaration)
+        workspace.save_task(tx, merged_record)
         workspace.save_fingerprint(
-            tx, new.fingerprint, task=new.name, version=new.version, document=document, now=new.at
+            tx,
+            merged_record.fingerprint,
+            task=merged_record.name,
+            version=merged_record.version,
+            document=to_fingerprint_document(declaration),
+            now=merged_record.at,
         )
-        kept = workspace.get_task(tx, new.name) or new
+        saved_record = workspace.get_task(tx, merged_record.name) or merged_record
+
     for line in lines:
         display.say(line)
-    return kept
+    return saved_record
+
+
+def _is_same_record(stored_record: TaskRecord, merged_record: TaskRecord) -> bool:
+    """Return whether records are equal, including the order of columns, except for their time."""
+    has_same_values = replace(merged_record, at=stored_record.at) == stored_record
+    return has_same_values and list(merged_record.columns) == list(stored_record.columns)
+
+
+def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> bool:
+    """Return whether an option changed that determines index entries."""
+    return any(
+        stored_record.words.get(option) != merged_record.words[option] for option in INDEX_OPTIONS
+    )
+
+
+def _check_prefix(tx: Connection, record: TaskRecord) -> None:
+    """Raise ConfigurationError if another task has the same table prefix."""
+    for other_record in workspace.list_tasks(tx):
+        if other_record.prefix == record.prefix and other_record.name != record.name:
+            raise ConfigurationError(
+                f"the tables {other_record.prefix}_… belong to the task {other_record.name} "
+                f"({other_record.path}); nothing was changed",
+                hint="table='…' in the task's file gives it others",
+            )
 
 
 def store_preference(store: Store, name: str, settings: Settings, *, display: Progress) -> None:
-    """Store what PREFER_VERSIONS says with a task, and have its views show the answers that count."""
+    """Store PREFER_VERSIONS with a task, and update its views to show the preferred answers.
+
+    If PREFER_VERSIONS is not set, only missing or outdated views are made. Writes nothing if the
+    task does not exist or all is up to date. Lines about new views are printed.
+    """
     versions = settings.prefer_versions
     with store.read() as tx:
         record = workspace.get_task(tx, name)
-        if record is None or (versions in {None, record.preferred} and are_views_made(tx, record)):
+        if record is None:
             return
+        is_stored = versions in {None, record.preferred}
+        if is_stored and are_views_made(tx, record):
+            return
+
     with store.write() as tx:
         record = workspace.get_task(tx, name) or record
         if versions not in {None, record.preferred}:
@@ -462,177 +712,337 @@ def store_preference(store: Store, name: str, settings: Settings, *, display: Pr
             workspace.save_task(tx, record)
             workspace.record_row_change(tx, name)
         lines = make_views(tx, record)
+
     for line in lines:
         display.say(line)
 
 
-def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
-    """Return a record with what rows and answers once had; which file was read stays where it would be read alike."""
-    if old is None:
-        return new
+def _merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
+    """Return a declared record with columns, fields and state of the stored record.
+
+    - Former columns and fields follow the current columns and fields, because stored rows and
+      answers have them.
+    - The hash of the source stays only if the source would be read in the same way.
+    - The state of the cursor and the preferred versions stay.
+    """
+    if stored_record is None:
+        return declared_record
+
     columns = {
-        name: merge_kinds(old.columns.get(name), kind) or kind for name, kind in new.columns.items()
+        name: merge_kinds(stored_record.columns.get(name), kind) or kind
+        for name, kind in declared_record.columns.items()
     }
-    columns |= {
-        name: kind for name, kind in old.columns.items() if name not in columns
-    }  # gone, and told of behind
-    kept = (one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
+    for name, kind in stored_record.columns.items():
+        columns.setdefault(name, kind)
+
+    field_names = dict(declared_record.fields).keys()
+    former_fields = [field for field in stored_record.fields if field[0] not in field_names]
+
     is_read_alike = all(
-        old.words.get(one) == new.words[one] for one in ("asked", "quoted", "reading")
+        stored_record.words.get(option) == declared_record.words[option]
+        for option in ("asked", "quoted", "reading")
     )
-    sha256 = old.items_sha256 if is_read_alike else None
-    words = {
-        **{
-            name: old.words[name]
-            for name in (CURSOR_STATE, PREFERRED_VERSIONS_KEY)
-            if name in old.words
-        },
-        **new.words,
+    kept_options = {
+        name: stored_record.words[name]
+        for name in (CURSOR_STATE, PREFERRED_VERSIONS_KEY)
+        if name in stored_record.words
     }
     return replace(
-        new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256, words=words
+        declared_record,
+        columns=columns,
+        fields=(*declared_record.fields, *former_fields),
+        items_sha256=stored_record.items_sha256 if is_read_alike else None,
+        words={**kept_options, **declared_record.words},
     )
 
 
 def _check_change(
-    tx: Connection, old: TaskRecord, new: TaskRecord, declaration: Declaration, *, accepted: bool
+    tx: Connection,
+    stored_record: TaskRecord,
+    declared_record: TaskRecord,
+    declaration: Declaration,
+    *,
+    accepted: bool,
 ) -> list[str]:
-    """Refuse a change under one version that was not accepted, or a second file of one name; return what to say."""
-    anew = "give it another name='…' to begin anew"
-    why = ""
-    hint = ""
-    if old.path != new.path and Path(old.path).is_file():
-        why = f"the task {new.name} is in {old.path} here, and {new.path} has the same name"
-        hint = "give one of them another name='…'"
-    elif old.prefix != new.prefix:
-        why = f"the tables of {new.name} are {old.prefix}_… here, and table= says {new.prefix}_…"
-        hint = f"a task keeps its tables; {anew}"
-    elif old.key != new.key:
-        was, now = (", ".join(f"{name} ({kind})" for name, kind in one.key) for one in (old, new))
-        why = f"the key of {new.name} was {was} and is {now} now"
-        hint = f"a task keeps its key; {anew}"
-    if why:
-        raise ConfigurationError(f"{why}; nothing was changed", hint=hint)
-    known = workspace.newest_fingerprint(tx, new.name, new.version)
-    if known is None or known[0] == new.fingerprint:
+    """Refuse a change of a task that would mix answers; record an accepted change as an event.
+
+    Args:
+        accepted: The user accepts a changed declaration under a version that was used.
+
+    Returns:
+        Lines to print.
+
+    Raises:
+        ConfigurationError: The file, the table prefix or the key differs.
+        QuestionChangedError: The declaration of a used version changed and is not accepted.
+    """
+    _check_identity(stored_record, declared_record)
+
+    version = declared_record.version
+    prompt_version = f"{declared_record.name}@{version}"
+    newest_fingerprint = workspace.newest_fingerprint(tx, declared_record.name, version)
+    if newest_fingerprint is None or newest_fingerprint[0] == declared_record.fingerprint:
         return []
-    if not claims.is_version_used(tx, new.name, f"{new.name}@{new.version}"):
+    if not claims.is_version_used(tx, declared_record.name, prompt_version):
         return []
-    document = fingerprint_of(declaration)
-    parts = [
-        "answer" if one == "schema" else one
-        for one in document
-        if known[1].get(one) != document[one]
-    ]
-    why = f"the {' and the '.join(parts)} changed"
+
+    former_fingerprint, former_document = newest_fingerprint
+    reason = _describe_change(former_document, to_fingerprint_document(declaration))
     if not accepted:
+        try_command = CommandHint("try", task=declared_record.name)
         raise QuestionChangedError(
-            f"{why} since version {new.version} was used: set version={new.version + 1}, or "
-            f"{OptionHint(accept_changed=True)} to keep both under {new.version}; nothing was asked",
-            hint=f"in {new.path}; `{CommandHint('try', task=new.name)}` tries it as a draft",
+            f"{reason} since version {version} was used: set version={version + 1}, or "
+            f"{OptionHint(accept_changed=True)} to keep both under {version}; nothing was asked",
+            hint=f"in {declared_record.path}; `{try_command}` tries it as a draft",
         )
+
     workspace.record_event(
-        tx, "task", new.name, old=known[0], new=new.fingerprint, reason=why, now=new.at
+        tx,
+        "task",
+        declared_record.name,
+        old=former_fingerprint,
+        new=declared_record.fingerprint,
+        reason=reason,
+        now=declared_record.at,
     )
-    return [
-        f"{new.name}@{new.version} goes on with a changed declaration, as {OptionHint(accept_changed=True)} says"
-    ]
+    option = OptionHint(accept_changed=True)
+    return [f"{prompt_version} goes on with a changed declaration, as {option} says"]
 
 
-# ---- its rows
+def _describe_change(
+    former_document: Mapping[str, Any],
+    current_document: Mapping[str, Any],
+) -> str:
+    """Return the changed members of a declaration, as in `the prompt and the answer changed`."""
+    changed_members = []
+    for name, member in current_document.items():
+        if former_document.get(name) != member:
+            changed_members.append("answer" if name == "schema" else name)
+    return f"the {' and the '.join(changed_members)} changed"
+
+
+def _check_identity(stored_record: TaskRecord, declared_record: TaskRecord) -> None:
+    """Raise ConfigurationError if file, table prefix or key differ from the stored record's.
+
+    Another file is accepted if the stored file does not exist any more.
+    """
+    name = declared_record.name
+    new_name_hint = "give it another name='…' to begin anew"
+    if stored_record.path != declared_record.path and Path(stored_record.path).is_file():
+        reason = (
+            f"the task {name} is in {stored_record.path} here, "
+            f"and {declared_record.path} has the same name"
+        )
+        hint = "give one of them another name='…'"
+    elif stored_record.prefix != declared_record.prefix:
+        reason = (
+            f"the tables of {name} are {stored_record.prefix}_… here, "
+            f"and table= says {declared_record.prefix}_…"
+        )
+        hint = f"a task keeps its tables; {new_name_hint}"
+    elif stored_record.key != declared_record.key:
+        former_key = _format_key(stored_record)
+        declared_key = _format_key(declared_record)
+        reason = f"the key of {name} was {former_key} and is {declared_key} now"
+        hint = f"a task keeps its key; {new_name_hint}"
+    else:
+        return
+    raise ConfigurationError(f"{reason}; nothing was changed", hint=hint)
+
+
+def _format_key(record: TaskRecord) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in record.key)
+
+
+# ---- the rows of a task
 
 
 def bring_items(
-    store: Store, task: Task, settings: Settings, *, at: datetime, display: Progress
+    store: Store,
+    task: Task,
+    settings: Settings,
+    *,
+    at: datetime,
+    display: Progress,
 ) -> None:
-    """Record what changed in a task's file, and import its items where they changed."""
-    before = cast(UserTask, task)
-    path = Path(before.record.path)
-    record = before.record
-    declaration = before.declaration
+    """Register changes of a task's file, and sync the stored rows with their source.
+
+    A row file that did not change is not synced; queries and rows with images always are. Prints
+    notes, a report of the sync, and the number of stale answers that are not asked again.
+
+    Raises:
+        InputError: The file or the source is invalid; stored rows stay as they were.
+        ConfigurationError: The file declares another task now, conflicts with the stored record, or
+            another process registered a different declaration meanwhile.
+        QuestionChangedError: The declaration of a used version changed and is not accepted.
+    """
+    former_task = cast(UserTask, task)
+    record = former_task.record
+    path = Path(record.path)
+    declaration = former_task.declaration
     if declaration.name != record.name:
-        said = f"{path} declares {declaration.name!r} now, and {record.name} is what it was before; nothing was changed"
-        raise ConfigurationError(said, hint=f"{OptionHint(task=path)} asks what it declares now")
-    of = digest(
+        raise ConfigurationError(
+            f"{path} declares {declaration.name!r} now, and {record.name} is what it was before; "
+            "nothing was changed",
+            hint=f"{OptionHint(task=path)} asks what it declares now",
+        )
+
+    cursor = _make_cursor(declaration, record, now=at, is_full_read=settings.full)
+    source = _open_source(store, declaration, path, cursor)
+    is_same_source = (
+        record.items == _resolve_items(declaration, path) and record.items_sha256 == source.sha256
+    )
+    # The saved record keeps columns that the source no longer has.
+    saved_record = _save_record(
+        store,
+        declaration,
+        path,
+        source.columns,
+        settings,
+        recorded_at=at,
+        display=display,
+    )
+    # Image files change without a change of the row file.
+    may_have_changes = declaration.is_query or bool(declaration.images)
+    if may_have_changes or not is_same_source or saved_record.items_sha256 is None:
+        _sync_rows(store, saved_record, source, settings, synced_at=at, display=display)
+
+    with store.read() as tx:
+        current_record = workspace.get_task(tx, saved_record.name) or saved_record
+        current_task = type(former_task)(current_record, settings, former_task.provider)
+        if current_task.fingerprint != saved_record.fingerprint:
+            raise ConfigurationError(
+                f"another process used {path} meanwhile, as it was or is now; nothing was asked",
+                hint="run again",
+            )
+        stale_count, _ = current_task.stale(tx)
+    if stale_count and not former_task.refreshes:
+        display.say(
+            f"{saved_record.name}: {stale_count:,} answers are of rows that changed since; "
+            f"{REFRESH_HINTS[declaration.refresh]}",
+        )
+
+
+def _make_cursor(
+    declaration: Declaration,
+    record: TaskRecord,
+    *,
+    now: datetime,
+    is_full_read: bool,
+) -> QueryCursor | None:
+    """Return the cursor that selects new rows of a query, or None without a declared cursor.
+
+    Args:
+        is_full_read: Read all rows of the query.
+    """
+    if not declaration.cursor:
+        return None
+    # All rows are read again if one of these changed.
+    query_id = hash_document(
         {
             "items": declaration.items,
             "source": declaration.source,
-            "asked": fingerprint_of(declaration),
-        }
+            "asked": to_fingerprint_document(declaration),
+        },
     )
-    cursor = (
-        QueryCursor(declaration.cursor, record, of=of, at=at, is_whole=settings.full)
-        if declaration.cursor
-        else None
-    )
-    source = _source(store, declaration, path, cursor)
-    is_same = (record.items, record.items_sha256) == (
-        _items_place(declaration, path),
-        source.sha256,
-    )
-    # a record keeps columns that its items have lost
-    new = _put(store, declaration, path, source.columns, settings, at=at, display=display)
-    # files of images change by themselves
-    if declaration.is_query or declaration.images or not is_same or new.items_sha256 is None:
-        for note in source.notes:
-            display.say(f"{new.name}: {note}")
-        task = UserTask(new, settings)
-        assert store.locks is not None  # noqa: S101 - its workspace is open
-        with store.locks.wait(f"items-{new.name}", say=display.say, sleep=time.sleep):
-            fill = RowSync(store, new, at, look_at=task.row_images().look if task.images else None)
-            listed = f"`{CommandHint('items', task=new.name, state='refused')}` lists all"
-            _tell(fill.run(source, display), new, display, listed=listed)
-    with store.read() as tx:
-        now = type(before)(workspace.get_task(tx, new.name) or new, settings, before.provider)
-        if now.fingerprint != new.fingerprint:
-            said = f"another process used {path} meanwhile, as it was or is now; nothing was asked"
-            raise ConfigurationError(said, hint="run again")
-        stale, _ = now.stale(tx)
-    if stale and not before.refreshes:
-        display.say(
-            f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}"
-        )
+    return QueryCursor(declaration.cursor, record, of=query_id, at=now, is_whole=is_full_read)
 
 
-def _tell(report: RowSyncReport, record: TaskRecord, display: Progress, *, listed: str) -> None:
-    """Say what became of the rows of a source; of refused rows three, and what is `listed` if there are more."""
+def _sync_rows(
+    store: Store,
+    record: TaskRecord,
+    source: RowSource,
+    settings: Settings,
+    *,
+    synced_at: datetime,
+    display: Progress,
+) -> None:
+    """Sync the stored rows of a task with its source, and print notes and the report.
+
+    Waits for the lock of the task's rows. All changes are written in a transaction.
+
+    Raises:
+        InputError: The source cannot be read to its end; nothing is written.
+    """
+    for note in source.notes:
+        display.say(f"{record.name}: {note}")
+
+    task = UserTask(record, settings)
+    assert store.locks is not None  # noqa: S101 - its workspace is open
+    with store.locks.wait(f"items-{record.name}", say=display.say, sleep=time.sleep):
+        inspect_images = task.row_images().inspect if task.images else None
+        report = RowSync(store, record, synced_at, look_at=inspect_images).run(source, display)
+        items_command = CommandHint("items", task=record.name, state="refused")
+        _print_report(report, record, display, list_hint=f"`{items_command}` lists all")
+
+
+def _print_report(
+    report: RowSyncReport,
+    record: TaskRecord,
+    display: Progress,
+    *,
+    list_hint: str,
+) -> None:
+    """Print the counts of a sync, an unusable row, and the first three refused rows.
+
+    Args:
+        list_hint: Says how to list all refused rows; printed if there are more than three.
+    """
     if report.summary:
         display.say(f"{record.name}: {report.summary}")
     if report.unusable:
-        key, why = report.an_unusable
-        says_why = f"`{CommandHint('items', task=record.name, state='unusable')}` says why"
+        row_key, reason = report.an_unusable
+        items_command = CommandHint("items", task=record.name, state="unusable")
         display.warn(
-            f"{report.unusable:,} rows of {record.name} are not asked about ({key}: {why}); {says_why}"
+            f"{report.unusable:,} rows of {record.name} are not asked about "
+            f"({row_key}: {reason}); `{items_command}` says why",
         )
-    for finding in report.findings[:EXAMPLES]:
-        display.warn(_refused_line(finding, record))
-    count = report.refused.total()
-    if count > EXAMPLES:
+
+    for finding in report.findings[:MAX_LISTED_REFUSED_ROWS]:
+        display.warn(_format_refused_row(finding, record))
+    refused_count = report.refused.total()
+    if refused_count > MAX_LISTED_REFUSED_ROWS:
         display.warn(
-            f"{_source_name(record)}: {count:,} rows are refused; {EXAMPLES} are shown, {listed}"
+            f"{_source_name(record)}: {refused_count:,} rows are refused; "
+            f"{MAX_LISTED_REFUSED_ROWS} are shown, {list_hint}",
         )
 
 
-def _refused_line(finding: Finding, record: TaskRecord) -> str:
-    """Return the line that says why a row is not asked about."""
-    word = "row" if record.is_query else "line"
-    place = f"{word} {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
-    return f"{_source_name(record)}, {place}: {finding.reason}; the row is not asked about"
+def _format_refused_row(finding: Finding, record: TaskRecord) -> str:
+    """Return the message that a row is refused, with its line, column and the reason."""
+    location = f"row {finding.line}" if record.is_query else f"line {finding.line}"
+    if finding.column:
+        location += f", column {finding.column!r}"
+    return f"{_source_name(record)}, {location}: {finding.reason}; the row is not asked about"
 
 
 def _source_name(record: TaskRecord) -> str:
     return f"the query of {record.name}" if record.is_query else record.items
 
 
-def _source(
-    store: Store | None, declaration: Declaration, path: Path, cursor: QueryCursor | None = None
-) -> Any:
+def _open_source(
+    store: Store | None,
+    declaration: Declaration,
+    path: Path,
+    cursor: QueryCursor | None = None,
+) -> RowSource:
+    """Return the source of a task's rows, with its columns read.
+
+    Args:
+        store: The database of a query without `source=`.
+        path: The task's file.
+        cursor: Selects new rows of a query. All rows are read if it is omitted.
+
+    Raises:
+        InputError: The query, file or database cannot be read.
+    """
     if declaration.source:
-        with open_other_database(declaration.source, path.parent) as other:
-            return QuerySource(other, declaration.items, cursor)
+        with open_other_database(declaration.source, path.parent) as other_database:
+            return QuerySource(other_database, declaration.items, cursor)
     if declaration.is_query and store is not None:
         return QuerySource(store, declaration.items, cursor)
     if declaration.items == ROWS:
-        return task_file.given_rows[path]
-    reading = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
-    return FileSource(Path(_items_place(declaration, path)), reading)
+        return task_file.rows_by_task_path[path]
+
+    options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
+    return FileSource(Path(_resolve_items(declaration, path)), options)

@@ -1,14 +1,14 @@
-"""What a task is in words: the question, the fields of an answer, whose rows, and what their columns were taken for.
+"""Parts of a task's file: prompt, answer fields, source of the rows and guessed columns.
 
-The text of a task's file is made of them. A question that is only tried has no file: that text is run in memory, as the
-file would be, so that the two cannot differ.
+`task_text` renders the file. A question that is only tried has no file: its text is rendered in
+the same way and runs in memory, so a trial and the file cannot differ.
 """
 
 import inspect
 import json
 import keyword
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -24,36 +24,39 @@ from pipeline.tables.columns import fold_name
 from pipeline.tables.row_import import make_excerpt
 from pipeline.tables.source import RESERVED_PREFIX, FileSource, QuerySource
 
-TAKEN = frozenset(
-    {EXTRACTOR, ANSWERED_AT, *POSTGRESQL_SYSTEM_COLUMNS, HASH_KEY}
-)  # no key can be called so
-_OF_MODELS = frozenset(  # what pydantic's models have themselves, beside what begins with `model_`
+# Names of columns that findable adds; no key or answer field can have them.
+TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *POSTGRESQL_SYSTEM_COLUMNS, HASH_KEY})
+# Methods of pydantic models; names that begin with `model_` are refused as well.
+_PYDANTIC_METHODS = frozenset(
     {
-        *(
-            "construct",
-            "copy",
-            "dict",
-            "from_orm",
-            "json",
-            "parse_file",
-            "parse_obj",
-            "parse_raw",
-            "schema",
-        )
-    }
-    | {"schema_json", "update_forward_refs", "validate"}
+        "construct",
+        "copy",
+        "dict",
+        "from_orm",
+        "json",
+        "parse_file",
+        "parse_obj",
+        "parse_raw",
+        "schema",
+        "schema_json",
+        "update_forward_refs",
+        "validate",
+    },
 )
-_NO_WORD = re.compile(r"\W+")
+_NON_WORD_CHARS = re.compile(r"\W+")
+
+
+# ---- the parts of a task
 
 
 class ColumnChoice(NamedTuple):
-    """The columns that a person named; what is empty is guessed, and `others` are in the prompt beside the text.
+    """The columns that a user chose; empty members are guessed."""
 
-    `others` may be a text, in which commas separate the names; a name that has a comma stands in double quotes.
-    """
-
+    # The column of the main text.
     text: str = ""
     key: str = ""
+    # Columns that the prompt contains in addition to the text. A str lists names separated by
+    # commas; a name with a comma is in double quotes.
     others: str | Sequence[str] = ()
 
 
@@ -61,146 +64,229 @@ ALL_GUESSED = ColumnChoice()
 
 
 class TableGuess(NamedTuple):
-    """The columns of a table: its key ("row" where none is one), its text, and all that are sent, the text last.
+    """The columns of a table as guessed or chosen for a prompt."""
 
-    `names` are what a prompt calls the texts among those `sent`. `can_be_quoted` is whether the text is one, and no
-    number or other value. `notes` say why, a line each. `images` are those of the sent that hold images; where nothing
-    is asked beside them, the text is empty.
-    """
-
+    # Key column; "row" if the table has no key.
     key: str
+    # Column of the main text; empty if only images are sent.
     text: str
+    # All columns that are sent; the main text is last.
     sent: tuple[str, ...]
+    # Names in the prompt of the columns of `sent` that contain texts.
     names: tuple[str, ...]
+    # Whether the main text is text that can be quoted, and not a number or another value.
     can_be_quoted: bool
+    # Reasons for the guess, a line each.
     notes: tuple[str, ...]
+    # Columns of `sent` that contain images.
     images: tuple[str, ...] = ()
 
 
 class TaskDraft(NamedTuple):
-    """A file of a task that is to be written: its place, its items as it names them, what was guessed, and the rows.
+    """A task's file before it is written."""
 
-    `what` says of which table it is, for readers; `where` has what else says where its items are, by the names of the
-    members of a task, empty where nothing does.
-    """
-
+    # The file to write.
     path: Path
+    # Query or row file, as the task's file names it.
     items: str
+    # Description of the table for readers of the file.
     what: str
     guess: TableGuess
     rows: FileSource | QuerySource | MemorySource
+    # More members of the task that locate the rows, by name; empty values are left out.
     where: Mapping[str, str] = MappingProxyType({})
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return what was written for programs."""
-        told = {
-            name: getattr(self.guess, name) for name in ("key", "text", "sent", "images", "notes")
+        """Return the file, its rows and the guessed columns, for JSON."""
+        return {
+            "file": str(self.path),
+            "items": self.items,
+            "key": self.guess.key,
+            "text": self.guess.text,
+            "sent": self.guess.sent,
+            "images": self.guess.images,
+            "notes": self.guess.notes,
         }
-        return {"file": str(self.path), "items": self.items, **told}
 
 
 class AnswerField(NamedTuple):
-    """One field of an answer: its name, its kind (of `KINDS`), and what a choice is among."""
+    """A field of an answer."""
 
     name: str
+    # A key of `FIELD_KINDS`.
     kind: str
+    # Values of a field of kind `a|b|c`.
     choices: tuple[str, ...] = ()
 
 
-_NULL = 'Annotated[{} | None, Field(description="Null where it is not said")]'
-KINDS = {  # of fields: how a class has each, an example, and what is said of it
-    "text": ("str", '"…"', ""),
-    "quote": (
+# ---- the fields of an answer
+
+
+class FieldKind(NamedTuple):
+    """How a kind of field is written in the class of the answer."""
+
+    # Annotation; `{}` is replaced by the choices.
+    annotation: str
+    # Python literal of an example value; empty for choices, whose first choice is the example.
+    example: str
+    # Comment at the field; `{text!r}` is replaced by the column of the main text.
+    comment: str
+
+
+_NULLABLE = 'Annotated[{} | None, Field(description="Null where it is not said")]'
+FIELD_KINDS = {
+    "text": FieldKind("str", '"…"', ""),
+    "quote": FieldKind(
         "Quote",
         '"…"',
         "must stand in {text!r}, or the answer is invalid; its place is kept with it",
     ),
-    "number": (_NULL.format("float"), "None", ""),
-    "int": (_NULL.format("int"), "None", "a whole number"),
-    "bool": ("bool", "True", ""),
-    "date": (_NULL.format("date"), "None", ""),
-    "list": ("list[str]", "[]", "an empty list is an answer, too"),
-    "a|b|c": ("Literal[{}]", "", "one of these, and nothing else"),
+    "number": FieldKind(_NULLABLE.format("float"), "None", ""),
+    "int": FieldKind(_NULLABLE.format("int"), "None", "a whole number"),
+    "bool": FieldKind("bool", "True", ""),
+    "date": FieldKind(_NULLABLE.format("date"), "None", ""),
+    "list": FieldKind("list[str]", "[]", "an empty list is an answer, too"),
+    "a|b|c": FieldKind("Literal[{}]", "", "one of these, and nothing else"),
 }
-_GRAMMAR = "text, quote, number, int (a whole number), bool (yes or no), date, list (of texts), or choices: a|b|c"
-_SUCH_AS = HintTemplate(
+_FIELD_KINDS_HINT = (
+    "text, quote, number, int (a whole number), bool (yes or no), date, list (of texts), "
+    "or choices: a|b|c"
+)
+_FIELDS_EXAMPLE_HINT = HintTemplate(
     "{} is such a list",
     OptionHint(fields="tone: praise|blame|mixed; reason: quote; year: int; topics: list"),
 )
 
 
 def parse_fields(text: str) -> tuple[AnswerField, ...]:
-    """Return the fields that a text such as `tone: praise|blame; reason: quote` lists; one text where it is blank."""
-    found = list[AnswerField]()
-    for part in filter(str.strip, text.split(";")):
-        named, colon, kind = (one.strip() for one in part.partition(":"))
-        name = _field_name(named, [one.name.casefold() for one in found])
-        choices = tuple(one.strip() for one in kind.split("|")) if "|" in kind else ()
+    """Parse the FIELDS setting, such as `tone: praise|blame; reason: quote`.
+
+    Returns:
+        The fields in order; a single text field `answer` if the text is blank.
+
+    Raises:
+        InputError: A name or kind is invalid, or a name or choice is repeated.
+    """
+    fields = list[AnswerField]()
+    for definition in text.split(";"):
+        if definition.strip():
+            used_names = {field.name.casefold() for field in fields}
+            fields.append(_parse_field(definition, used_names))
+    return tuple(fields) or (AnswerField("answer", "text"),)
+
+
+def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
+    """Parse a definition of FIELDS: `name`, `name: kind` or `name: a|b|c`.
+
+    Args:
+        used_names: Case-folded names of the fields before.
+
+    Raises:
+        InputError: The name, kind or choices are invalid.
+    """
+    name_text, colon, kind = (part.strip() for part in definition.partition(":"))
+    name = _parse_field_name(name_text, used_names)
+    if "|" in kind:
+        choices = tuple(choice.strip() for choice in kind.split("|"))
         if "" in choices or len(set(choices)) < len(choices):
-            said = "a choice is there twice" if all(choices) else "a choice is expected"
-            raise _wrong(f"{said}, and {name!r} is one of several: a|b|c")
-        if choices:
-            kind = "a|b|c"
-        elif not colon:
-            kind = "text"
-        if kind not in KINDS:
-            near = "".join(f"; did you mean {one}?" for one in get_close_matches(kind, KINDS, n=1))
-            said = (
-                f"{make_excerpt(kind)!r} is no kind of a field{near}"
-                if kind
-                else f"a kind is expected of {name!r}"
-            )
-            raise _wrong(said, _GRAMMAR)
-        found.append(AnswerField(name, kind, choices))
-    return tuple(found) or (AnswerField("answer", "text"),)
+            fault = "a choice is there twice" if all(choices) else "a choice is expected"
+            raise _fields_error(f"{fault}, and {name!r} is one of several: a|b|c")
+        return AnswerField(name, "a|b|c", choices)
+
+    if not colon:
+        return AnswerField(name, "text")
+    if kind in FIELD_KINDS:
+        return AnswerField(name, kind)
+
+    if not kind:
+        raise _fields_error(f"a kind is expected of {name!r}", _FIELD_KINDS_HINT)
+    message = f"{make_excerpt(kind)!r} is no kind of a field"
+    for close_match in get_close_matches(kind, FIELD_KINDS, n=1):
+        message += f"; did you mean {close_match}?"
+    raise _fields_error(message, _FIELD_KINDS_HINT)
 
 
-def _wrong(said: str, hint: object = _SUCH_AS) -> InputError:
-    return InputError(f"FIELDS: {said}; nothing was asked", hint=hint)
+def _fields_error(message: str, hint: object = _FIELDS_EXAMPLE_HINT) -> InputError:
+    return InputError(f"FIELDS: {message}; nothing was asked", hint=hint)
 
 
-def _field_name(part: str, before: Sequence[str]) -> str:
-    name = normalize("NFKC", part)  # as Python reads it
+def _parse_field_name(text: str, used_names: Collection[str]) -> str:
+    """Return the name of a field, normalized as Python normalizes identifiers.
+
+    Args:
+        used_names: Case-folded names of the fields before.
+
+    Raises:
+        InputError: The name is not an identifier, reserved, repeated or too long for a column.
+    """
+    name = normalize("NFKC", text)
     if not name.isidentifier() or name.startswith("_"):
-        near = _NO_WORD.sub("_", name).strip("_0123456789")
-        said = f"{make_excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
-        raise _wrong(said, f"{near} is one" if near.isidentifier() else _SUCH_AS)
+        suggestion = _NON_WORD_CHARS.sub("_", name).strip("_0123456789")
+        message = f"{make_excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
+        is_valid_suggestion = suggestion.isidentifier()
+        hint = f"{suggestion} is one" if is_valid_suggestion else _FIELDS_EXAMPLE_HINT
+        raise _fields_error(message, hint)
+
     folded = name.casefold()
-    reasons = {
-        "is there twice": folded in before,
-        "is too long for a column": len(name.encode()) > MAX_COLUMN_BYTES,
-        "is a keyword of Python, in which the task's file is written": keyword.iskeyword(name),
-        "is a name of Pydantic, which reads the answers": name in _OF_MODELS
-        or folded.startswith("model_"),
-        "is a column of findable's own": folded in TAKEN or folded.startswith(RESERVED_PREFIX),
-    }
-    if reason := next((reason for reason, is_so in reasons.items() if is_so), ""):
-        hint = f"give the field another name, such as answer_{name[:50]}"
-        raise _wrong(f"the name {make_excerpt(name)!r} {reason}", hint)
+    is_pydantic_name = name in _PYDANTIC_METHODS or folded.startswith("model_")
+    is_findable_column = folded in TAKEN or folded.startswith(RESERVED_PREFIX)
+    is_keyword = keyword.iskeyword(name)
+    faults = (
+        (folded in used_names, "is there twice"),
+        (len(name.encode()) > MAX_COLUMN_BYTES, "is too long for a column"),
+        (is_keyword, "is a keyword of Python, in which the task's file is written"),
+        (is_pydantic_name, "is a name of Pydantic, which reads the answers"),
+        (is_findable_column, "is a column of findable's own"),
+    )
+    for is_fault, reason in faults:
+        if is_fault:
+            hint = f"give the field another name, such as answer_{name[:50]}"
+            raise _fields_error(f"the name {make_excerpt(name)!r} {reason}", hint)
     return name
 
 
-def _answer_text(fields: Sequence[AnswerField], text: str) -> tuple[str, str, str]:
+# ---- the text of the file
+
+
+class _AnswerCode(NamedTuple):
+    """Python code about the class of the answer."""
+
+    class_text: str
+    first_field: str
+    # Dict literal with an example value of each field.
+    example: str
+
+
+def _render_answer(fields: Sequence[AnswerField], text_column: str) -> _AnswerCode:
+    """Render the class `Answer` with its fields, and an example answer."""
     lines = ["class Answer(BaseModel):"]
     examples = []
-    for name, kind, choices in fields:
-        annotation, example, said = KINDS[kind]
-        literals = [*map(_literal, choices)]
-        told = f"  # {said.format(text=make_excerpt(text))}" if said else ""
-        lines.append(f"    {name}: {annotation.format(', '.join(literals))}{told}")
-        examples.append(f"{_literal(name)}: {literals[0] if literals else example}")
-    return "\n".join([*lines, ""]), fields[0].name, f"{{{', '.join(examples)}}}"
+    for field in fields:
+        kind = FIELD_KINDS[field.kind]
+        choice_literals = [_to_literal(choice) for choice in field.choices]
+        annotation = kind.annotation.format(", ".join(choice_literals))
+        comment = ""
+        if kind.comment:
+            comment = f"  # {kind.comment.format(text=make_excerpt(text_column))}"
+        lines.append(f"    {field.name}: {annotation}{comment}")
+
+        example = choice_literals[0] if choice_literals else kind.example
+        examples.append(f"{_to_literal(field.name)}: {example}")
+
+    class_text = "\n".join([*lines, ""])
+    return _AnswerCode(class_text, fields[0].name, f"{{{', '.join(examples)}}}")
 
 
-_USUAL = (
+# Fields of an answer about any text.
+_DEFAULT_FIELDS = (
     AnswerField("summary", "text"),
     AnswerField("tone", "a|b|c", ("positive", "neutral", "negative")),
     AnswerField("points", "list"),
     AnswerField("quote", "quote"),
 )
-_USUAL_QUESTION = "What does each row say, in which tone, and with which points?"
-_FILE = '''\
+_DEFAULT_QUESTION = "What does each row say, in which tone, and with which points?"
+_FILE_TEMPLATE = '''\
 """{question}"""
 
 # A task of findable, made for {what}. It runs as it is: change the question above, the answer and the prompt.
@@ -230,78 +316,131 @@ task = Task(
     # refresh=True,  # REFRESH=1 asks again about rows that changed
 )
 '''
-_WHERE = {
+# Comments at the members that locate the rows.
+_SOURCE_COMMENTS = {
     "source": "the database of the query, which is only read",
     "sheet": "of the workbook",
     "encoding": "of the text",
     "header": "the line with the names of the columns, or none",
 }
-_IMAGES = "    images=[{names}],  # columns that hold an image: a path, or an https address\n"
+_ITEMS_COMMENT = (
+    "a file, relative to this one: CSV, .xlsx, JSON lines, JSON or Parquet; or a SELECT"
+)
+_IMAGES_LINE = "    images=[{names}],  # columns that hold an image: a path, or an https address\n"
 
 
 def task_text(
-    draft: TaskDraft, *, question: str = _USUAL_QUESTION, fields: Sequence[AnswerField] = ()
+    draft: TaskDraft,
+    *,
+    question: str = _DEFAULT_QUESTION,
+    fields: Sequence[AnswerField] = (),
 ) -> str:
-    """Return the text of a file that declares a task.
+    """Return the Python text of a file that declares a task.
 
-    Without `fields` an answer is one that fits any text: a summary, a tone, points, and a quotation.
+    Args:
+        question: System instruction, which is the docstring of the file.
+        fields: Fields of the answer; if empty, summary, tone, points and a quotation. The quotation
+            is left out if the main text cannot be quoted.
     """
-    items = draft.items
     guess = draft.guess
-    what = draft.what
-    where = draft.where
-    if not fields:
-        usual = [one for one in _USUAL if guess.can_be_quoted or one.kind != "quote"]
-        taken = fold_name(guess.key)
-        fields = [
-            one._replace(name=f"answer_{one.name}") if fold_name(one.name) == taken else one
-            for one in usual
-        ]
-    classes, first, answer = _answer_text(fields, guess.text)
-    typing = ", ".join(one for one in ("Annotated", "Literal") if f": {one}[" in classes)
-    dated = "from datetime import date\n" if "[date | None" in classes else ""
-    known = f"{dated}from typing import {typing}\n\n" if typing else ""
-    prompt = [
-        *(f"{name}: {{{name}}}" for name in guess.names[:-1]),
-        *(f"{{{name}}}" for name in guess.names[-1:]),
-    ]
-    is_made = guess.key == HASH_KEY
-    has_quotes = re.search(r"^    \w+: Quote\b", classes, re.MULTILINE)
-    return _FILE.format(
-        question="\n".join(
-            "".join(map(_escaped, line)) for line in inspect.cleandoc(question).split("\n")
-        ),
-        what=make_excerpt(what),
-        imports=f"{known}from pydantic import BaseModel{', Field' if 'Field(' in classes else ''}",
+    answer = _render_answer(fields or _default_fields(guess), guess.text)
+    has_quotes = re.search(r"^    \w+: Quote\b", answer.class_text, re.MULTILINE) is not None
+    has_made_key = guess.key == HASH_KEY
+
+    images_line = ""
+    if guess.images:
+        image_literals = ", ".join(_to_literal(name) for name in guess.images)
+        images_line = _IMAGES_LINE.format(names=image_literals)
+
+    label_column = guess.names[0] if guess.names else guess.key
+    index_names = guess.names or (answer.first_field,)
+    index_template = ". ".join(f"{{{name}}}" for name in index_names)
+    return _FILE_TEMPLATE.format(
+        question=_escape_docstring(question),
+        what=make_excerpt(draft.what),
+        imports=_render_imports(answer.class_text),
         imported="Quote, Task" if has_quotes else "Task",
-        classes=classes,
-        items=_literal(items),
-        source="a file, relative to this one: CSV, .xlsx, JSON lines, JSON or Parquet; or a SELECT",
-        where="".join(
-            f"    {name}={_literal(one)},  # {_WHERE[name]}\n" for name, one in where.items() if one
-        ),
-        key=_literal(guess.key),
-        key_said="a hash of each row" if is_made else "tells rows apart",
-        images=_IMAGES.format(names=", ".join(map(_literal, guess.images))) if guess.images else "",
-        prompt=_literal("\n\n".join(prompt) if prompt else "What does the image show?"),
-        quotes_in=f"    quotes_in={_literal(guess.text)},\n" if has_quotes else "",
-        index=_literal(". ".join(f"{{{name}}}" for name in guess.names or [first])),
-        label=_literal(f"{{{(guess.names or (guess.key,))[0]}}}"),
+        classes=answer.class_text,
+        items=_to_literal(draft.items),
+        source=_ITEMS_COMMENT,
+        where=_render_source_members(draft.where),
+        key=_to_literal(guess.key),
+        key_said="a hash of each row" if has_made_key else "tells rows apart",
+        images=images_line,
+        prompt=_to_literal(_make_prompt(guess.names)),
+        quotes_in=f"    quotes_in={_to_literal(guess.text)},\n" if has_quotes else "",
+        index=_to_literal(index_template),
+        label=_to_literal(f"{{{label_column}}}"),
         example=json.dumps(dict.fromkeys(guess.names, "…"), ensure_ascii=False),
-        answer=answer,
-        first=first,
+        answer=answer.example,
+        first=answer.first_field,
     )
 
 
-def _literal(text: str) -> str:
-    return f'"{"".join(map(_escaped, text))}"'
+def _default_fields(guess: TableGuess) -> list[AnswerField]:
+    """Return the default fields of an answer, none of which has the name of the key."""
+    key_name = fold_name(guess.key)
+    fields = []
+    for field in _DEFAULT_FIELDS:
+        if field.kind == "quote" and not guess.can_be_quoted:
+            continue
+        if fold_name(field.name) == key_name:
+            fields.append(field._replace(name=f"answer_{field.name}"))
+        else:
+            fields.append(field)
+    return fields
 
 
-def _escaped(char: str) -> str:
+def _render_imports(class_text: str) -> str:
+    """Render the imports that the class of the answer needs, except those from findable."""
+    lines = []
+    if "[date | None" in class_text:
+        lines.append("from datetime import date")
+    typing_names = [name for name in ("Annotated", "Literal") if f": {name}[" in class_text]
+    if typing_names:
+        lines += [f"from typing import {', '.join(typing_names)}", ""]
+
+    pydantic_names = "BaseModel, Field" if "Field(" in class_text else "BaseModel"
+    return "\n".join([*lines, f"from pydantic import {pydantic_names}"])
+
+
+def _render_source_members(members: Mapping[str, str]) -> str:
+    """Render the non-empty members that locate the rows, a line with a comment each."""
+    return "".join(
+        f"    {name}={_to_literal(text)},  # {_SOURCE_COMMENTS[name]}\n"
+        for name, text in members.items()
+        if text
+    )
+
+
+def _make_prompt(column_names: Sequence[str]) -> str:
+    """Return a prompt with all columns, each but the last with its name; the last is the text."""
+    if not column_names:
+        return "What does the image show?"
+    paragraphs = [f"{name}: {{{name}}}" for name in column_names[:-1]]
+    return "\n\n".join([*paragraphs, f"{{{column_names[-1]}}}"])
+
+
+def _escape_docstring(text: str) -> str:
+    """Return a text without common indentation, escaped for a docstring; line ends stay."""
+    lines = inspect.cleandoc(text).split("\n")
+    return "\n".join(_escape(line) for line in lines)
+
+
+def _to_literal(text: str) -> str:
+    """Return a Python string literal in double quotes on one line."""
+    return f'"{_escape(text)}"'
+
+
+def _escape(text: str) -> str:
+    """Escape quotation marks, backslashes and unprintable characters for a Python literal."""
+    return "".join(_escape_char(char) for char in text)
+
+
+def _escape_char(char: str) -> str:
+    """Return a character as it is written in a Python literal in double quotes."""
     if char == '"':
         return '\\"'
-    return (
-        char
-        if char.isprintable() and char != "\\"
-        else char.encode("unicode_escape").decode("ascii")
-    )
+    if char.isprintable() and char != "\\":
+        return char
+    return char.encode("unicode_escape").decode("ascii")

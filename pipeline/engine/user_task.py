@@ -41,7 +41,7 @@ from pipeline.engine.task import (
     ValidAnswer,
     WriteResult,
 )
-from pipeline.engine.task_file import ROWS, name_in_python
+from pipeline.engine.task_file import ROWS, parse_python_path
 from pipeline.store import answers
 from pipeline.store.answers import answers_to_other_inputs, corrected_among
 from pipeline.store.database import PAGE_ROWS, Store, split_into_pages
@@ -112,7 +112,10 @@ class UserTask(Task):
     columns = (KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN)
 
     def __init__(
-        self, record: TaskRecord, settings: Settings = DEFAULT_SETTINGS, provider: str = ""
+        self,
+        record: TaskRecord,
+        settings: Settings = DEFAULT_SETTINGS,
+        provider: str = "",
     ) -> None:
         """Make the task of a record without loading its file.
 
@@ -134,13 +137,15 @@ class UserTask(Task):
         self.fingerprint = record.fingerprint
         self.model = options.get("model")
         file_path = Path(record.path)
-        self.declared_in = None if name_in_python(file_path) else file_path
+        self.declared_in = None if parse_python_path(file_path) else file_path
         self.images: Sequence[str] = options.get("images", ())
         self.sends_images = bool(self.images)
         self.gates = str(options.get("gates") or "")
         self.words = _labels_of(record, has_images=bool(self.images))
         self.how_to_fill = HintTemplate(
-            "{}; `{}` shows what is asked", _empty_source_text(record), self.words.step("try")
+            "{}; `{}` shows what is asked",
+            _empty_source_text(record),
+            self.words.step("try"),
         )
         self.items_from = _source_hint(record)
         self.answer_tokens = options.get("answer_tokens", DEFAULT_ANSWER_TOKENS)
@@ -157,7 +162,7 @@ class UserTask(Task):
     @cached_property
     def declared_fingerprint(self) -> str:
         """Return the fingerprint of the declaration in the file."""
-        return task_file.digest(task_file.fingerprint_of(self.declaration))
+        return task_file.hash_document(task_file.to_fingerprint_document(self.declaration))
 
     @cached_property
     def question(self) -> PromptBuilder:
@@ -187,12 +192,12 @@ class UserTask(Task):
             line: First line of the code; used if the traceback has no line of the file.
         """
         message = f"{code} failed on {item_id!r}: {type(error).__name__}: {error}"
-        error_line = task_file.line_in(error, Path(self.record.path)) or line
+        error_line = task_file.find_error_line(error, Path(self.record.path)) or line
         return self._file_error(error_line, message)
 
     def _file_error(self, line: int | None, message: str) -> ConfigurationError:
         """Return the error about a line of the task's file; the reply is kept."""
-        location = task_file.at_line(Path(self.record.path), line)
+        location = task_file.format_location(Path(self.record.path), line)
         return ConfigurationError(
             f"{location}: {message}; nothing was charged, and the reply is kept",
             hint="mend it, then run the same command again",
@@ -219,10 +224,14 @@ class UserTask(Task):
         if not (self.declaration.is_query or source == ROWS):
             source_path = (source_path.parent / source).resolve()
 
-        is_shipped = task_file.built_in(record.name) is not None
+        is_shipped = task_file.find_built_in_task(record.name) is not None
         folder = self.settings.folder or (Path("/") if is_shipped else source_path.parent)
         return RowImages(
-            self.images, record.words["asked"], folder, max_side, self.settings.refresh
+            self.images,
+            record.words["asked"],
+            folder,
+            max_side,
+            self.settings.refresh,
         )
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the record is enough
@@ -285,7 +294,11 @@ class UserTask(Task):
             **parse_stored_values(row[VALUES_COLUMN]),
         }
 
-    def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:  # noqa: ARG002 - it is stored
+    def input_hash(
+        self,
+        row: Mapping[str, Any],
+        said: str | None = None,  # noqa: ARG002 - it is stored
+    ) -> str:
         """Return the hash that is stored with the row."""
         return str(row[HASH_COLUMN])
 
@@ -309,14 +322,17 @@ class UserTask(Task):
         """Return the display name of a row: its filled label template, else its key."""
         template = self.record.words.get("label") or ""
         label = fill_template(
-            template, lambda name: to_prompt_text(row.get(find_column(name, row) or name))
+            template,
+            lambda name: to_prompt_text(row.get(find_column(name, row) or name)),
         )
         return " ".join(label.split())[:MAX_LABEL_CHARS] or str(row[KEY_COLUMN])
 
     @property
     def name_columns(self) -> Sequence[str]:
         """Return the key column; empty if the key has several columns."""
-        return [name for name, _ in self.record.key] if len(self.record.key) == 1 else ()
+        if len(self.record.key) != 1:
+            return ()
+        return [name for name, _ in self.record.key]
 
     def grid(self, tx: Connection) -> "Grid":
         """Return the grid that lists rows and searches all their columns."""
@@ -343,7 +359,8 @@ class UserTask(Task):
             # Rows have the input that was asked, except for images, which are read when asked.
             is_stale = columns.findable_changed_at.is_not(None) & is_stale
         query = select(
-            func.count(columns.findable_key), func.min(columns.findable_changed_at)
+            func.count(columns.findable_key),
+            func.min(columns.findable_changed_at),
         ).where(columns.findable_gone_at.is_(None), ~columns.findable_empty, is_stale)
         row_count, first_changed_at = tx.execute(query).one()
         return row_count, first_changed_at
@@ -355,10 +372,17 @@ class UserTask(Task):
             return super().how_to_refresh
         command = self.words.step("tag", refresh=True)
         return HintTemplate(
-            "with refresh=True in the task's file, `{}` asks about them again", command
+            "with refresh=True in the task's file, `{}` asks about them again",
+            command,
         )
 
-    def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:  # noqa: ARG002 - never fails
+    def remove_row(
+        self,
+        tx: Connection,
+        item_id: str,
+        *,
+        so_far: str = "",  # noqa: ARG002 - never fails
+    ) -> None:
         """Delete a row, and its answers from the tables of other programs."""
         self.take_back(tx, [item_id])
         delete_row(tx, self.name, item_id)
@@ -381,7 +405,7 @@ class UserTask(Task):
             if images is None:
                 yield task_row
                 continue
-            prepared = images.put_into(task_row.prompt, rows[task_row.id])
+            prepared = images.add_to_prompt(task_row.prompt, rows[task_row.id])
             if prepared is not None:
                 prompt, input_hash = prepared
                 yield task_row._replace(prompt=prompt, input_hash=input_hash)
@@ -404,7 +428,7 @@ class UserTask(Task):
 
     @cached_property
     def row_target(self) -> RowTarget | None:
-        """Return another program's table that gets a row for each answer; None if there is none."""
+        """Return the table of another program that gets a row for each answer, else None."""
         target = parse_row_target(self.record.words.get("write_to"))
         if target is None:
             return None
@@ -418,7 +442,11 @@ class UserTask(Task):
         )
 
     def judged(
-        self, answer: "BaseModel", context: Any, *, input_hash: str
+        self,
+        answer: "BaseModel",
+        context: Any,
+        *,
+        input_hash: str,
     ) -> "tuple[BaseModel | None, str]":
         """Check an answer as `Task.judged` does, and refuse values that no database can store."""
         reason = unstorable_reason(answer)
@@ -456,17 +484,24 @@ class UserTask(Task):
                 "check() must say in a text what is wrong, or return None, "
                 f"and returned {check_reason!r}",
             )
-        return (None, f"check: {check_reason}") if check_reason else (answer, "")
+        if check_reason:
+            return None, f"check: {check_reason}"
+        return answer, ""
 
     def write(
-        self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, at: datetime
+        self,
+        tx: Connection,
+        answers: Sequence[ValidAnswer],
+        *,
+        extractor: str,
+        at: datetime,
     ) -> WriteResult:
         """Choose the answers that may be applied, and write them to the table of `write_to=`.
 
         Locks the rows. A row takes an answer if this version has not answered it yet; if the task
         permits refreshing, an answer to the row's former input does not count. An answer to a
         former input is not applied if it can be judged only with the row. It is never written to
-        another program's table. There, a new answer replaces one to an older input.
+        another program's table. There, a new answer replaces an answer to an older input.
 
         The caller stores the answers themselves.
         """
@@ -480,7 +515,9 @@ class UserTask(Task):
         }
 
         is_answered = self._is_answered(
-            current_input=bool(self.record.words.get("refresh")), few_rows=True, models_only=True
+            current_input=bool(self.record.words.get("refresh")),
+            few_rows=True,
+            models_only=True,
         )
         excluded = table.ids_among(tx, list(stored_rows), is_answered)
         if self.needs_row:
@@ -564,13 +601,17 @@ class UserTask(Task):
         return len(ids)
 
     def _is_answered(
-        self, *, current_input: bool, few_rows: bool = False, models_only: bool = False
+        self,
+        *,
+        current_input: bool,
+        few_rows: bool = False,
+        models_only: bool = False,
     ) -> ColumnElement[bool]:
         """Return the condition that a row has an answer by this version or by a person.
 
         If answers are rows of another program's table, a row there by this provider and model
-        counts too. With `current_input` it counts if another program wrote it, or if the answer is
-        to the row's present input.
+        counts too. If `current_input` is set, such a row counts if another program wrote it; a row
+        that a stored answer wrote counts only if that answer is to the row's present input.
 
         Args:
             current_input: Count only answers to the row's present input.
@@ -648,18 +689,16 @@ class UserTask(Task):
                 "they are not asked until their images are others",
                 contradiction=False,
                 next=CommandHint("items", task=self.name, state="unusable"),
-            )
+            ),
         ]
 
     def export_rows(self, tx: Connection, wanted: ExportOptions) -> ExportRows:
-        """Return each row with its state and one answer, or the members of a list field.
+        """Return each row with its state and answer, or the members of a list field.
 
         The answers are of a single version, or of several if the task prefers versions by row.
         A person's answer replaces a model's unless `wanted.extractor` is set.
         """
-        counts = {
-            version.extractor: version.items for version in answers.version_counts(tx, self.name)
-        }
+        counts = _count_answers(tx, self.name)
         version = self.exported(tx, list(counts), wanted)
 
         in_source = list[ColumnElement[bool]]()
@@ -694,12 +733,17 @@ class UserTask(Task):
         )
         model_counts = {name: count for name, count in counts.items() if name != answers.PERSON}
         return ExportRows(
-            rows, partial(encode_rows, kinds=kinds), extractor=version, versions=model_counts
+            rows,
+            partial(encode_rows, kinds=kinds),
+            extractor=version,
+            versions=model_counts,
         )
 
 
 def _count_answers(
-    tx: Connection, task_name: str, *conditions: ColumnElement[bool]
+    tx: Connection,
+    task_name: str,
+    *conditions: ColumnElement[bool],
 ) -> dict[str, int]:
     """Return the number of answered rows by version."""
     version_counts = answers.version_counts(tx, task_name, *conditions)
@@ -732,7 +776,7 @@ def _empty_source_text(record: TaskRecord) -> str:
 
 
 def _source_hint(record: TaskRecord) -> str:
-    """Return where the rows come from, and how to change them."""
+    """Return the hint that names the source of the rows and how to change it."""
     if record.items == ROWS:
         return "they are given in Python, which may give others"
     if record.is_query:
@@ -769,18 +813,22 @@ def _is_indexed(task: UserTask) -> ColumnElement[bool]:
     """Return the condition that a row is in its source and has an answer of any version."""
     columns = task.items_table.c
     return and_(
-        columns.findable_gone_at.is_(None), answers.is_answered(task.name, columns.findable_key)
+        columns.findable_gone_at.is_(None),
+        answers.is_answered(task.name, columns.findable_key),
     )
 
 
 def _read_entries(
-    task: UserTask, template: str, tx: Connection, among: Sequence[str] | None = None
+    task: UserTask,
+    template: str,
+    tx: Connection,
+    among: Sequence[str] | None = None,
 ) -> Iterator[Entry]:
     """Yield the index entries of a task's rows by ascending id.
 
     Args:
         template: Template of the text; its names are columns, or fields of the answer.
-        among: Only rows of these ids; None for all.
+        among: Only rows of these ids. All rows if omitted.
     """
     record = task.record
     columns_by_name = {name: find_column(name, record.columns) for name in columns_in(template)}
@@ -805,10 +853,11 @@ def _fill_entry_text(
     """Return the text of an entry: the template filled with a row and its answer, stripped.
 
     Args:
-        columns_by_name: The column of each name in the template; None for a field of the answer.
+        columns_by_name: The column of each name in the template, or None for a field of the answer.
     """
 
     def text_of(name: str) -> str:
+        """Return the text of a placeholder."""
         column = columns_by_name[name]
         if column is not None:
             return to_prompt_text(row[column])
@@ -849,12 +898,12 @@ def _iter_texts(answer: Any) -> Iterator[str]:
 
 
 def _refused_line(row: Mapping[str, Any]) -> int | None:
-    """Return the line of a refused row in its source; None for other rows."""
+    """Return the line of a refused row in its source, or None for other rows."""
     return int(row[IMAGE_STATE_COLUMN]) if row[HASH_COLUMN] == NO_HASH else None
 
 
 def _refused_reason(row: Mapping[str, Any]) -> str | None:
-    """Return the reason of a refused row; None for other rows."""
+    """Return the reason of a refused row, or None for other rows."""
     return row[REASON] if row[HASH_COLUMN] == NO_HASH else None
 
 
@@ -875,15 +924,15 @@ class _GridBuilder:
         self._field_kinds = dict(task.record.fields)
         self._key_columns = [name for name, _ in task.record.key]
         self._columns = self._make_columns()
-        self._fields = {
-            f"answer_{name}" if name in self._columns else name: name for name in self._field_kinds
-        }
-        self._version_name = f"answer_{EXTRACTOR}" if EXTRACTOR in self._columns else EXTRACTOR
+        self._fields = {self._listed_name(name): name for name in self._field_kinds}
+        self._version_name = self._listed_name(EXTRACTOR)
 
     def build(self) -> Grid:
         """Return the grid."""
         refused_names = name_added_columns(
-            [*self._columns, *self._fields, self._version_name], ("line", "reason"), "row_"
+            [*self._columns, *self._fields, self._version_name],
+            ("line", "reason"),
+            "row_",
         )
         columns = self._columns | {
             refused_names["line"]: _refused_line,
@@ -925,6 +974,10 @@ class _GridBuilder:
             more_of=self._read_answers,
         )
 
+    def _listed_name(self, name: str) -> str:
+        """Return the name of a column about the answer; it has a prefix if a column has the name."""
+        return f"answer_{name}" if name in self._columns else name
+
     def _make_columns(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         """Return a function for each listed column that takes a stored row and returns its value.
 
@@ -947,7 +1000,10 @@ class _GridBuilder:
     def _read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the version and the fields of the preferred answer by row id."""
         stored_answers = answers.preferred_answers(
-            tx, self._task.name, ids, preference=self._preference
+            tx,
+            self._task.name,
+            ids,
+            preference=self._preference,
         )
         values_by_id = {}
         for row_id, (version, answer_json) in stored_answers.items():
@@ -966,12 +1022,20 @@ class _GridBuilder:
             kind = self._field_kinds[field]
             if kind != JSON:
                 expressions[name] = self._sort_expression(
-                    answers_table.c.answer, field, kind, is_field=True
+                    answers_table.c.answer,
+                    field,
+                    kind,
+                    is_field=True,
                 )
         return expressions
 
     def _sort_expression(
-        self, column: ColumnElement[Any], name: str, kind: str, *, is_field: bool
+        self,
+        column: ColumnElement[Any],
+        name: str,
+        kind: str,
+        *,
+        is_field: bool,
     ) -> ColumnElement[Any]:
         """Return the expression that sorts by a member of a JSON column; missing values are first.
 
@@ -993,7 +1057,9 @@ class _GridBuilder:
         field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
         dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
         return compile_where(
-            parse_where(text), (column_cells, dotted_cells, field_cells), tx=self._tx
+            parse_where(text),
+            (column_cells, dotted_cells, field_cells),
+            tx=self._tx,
         )
 
     def _answer_conditions(self, word: str) -> list[ColumnElement[bool]]:

@@ -48,12 +48,14 @@ def task_of(tx: "Connection", settings: "Settings") -> "Task":
         recorded_choices = [event["new"] == "1" for event in events_of(tx, UNTAGGED_EVENT)]
         includes_untagged = bool(recorded_choices) and recorded_choices[-1]
 
-    index = TAGGED_OR_TEXT_INDEX if includes_untagged else TAGGED_INDEX
+    index = TAGGED_INDEX
+    if includes_untagged:
+        index = TAGGED_OR_TEXT_INDEX
     task = ExpertsTask(index, refreshes=settings.refresh)
 
     label = settings.version or task.label
     if label != task.label and label.partition("@")[0] == task.name:
         raise ConfigurationError(
-            f"{OptionHint(version=label)}: people are asked about under {task.label}"
+            f"{OptionHint(version=label)}: people are asked about under {task.label}",
         )
     return task

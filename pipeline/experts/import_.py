@@ -63,7 +63,7 @@ LAYOUT = ColumnLayout(
     f"give a CSV file with the header {EXPECTED_HEADERS}, or JSON objects with these keys",
     "import",
     "experts",
-    too=frozenset({USERNAME, WHOLE_NAME_COLUMN}),
+    columns_kept_twice=frozenset({USERNAME, WHOLE_NAME_COLUMN}),
 )
 # Texts that people type into a field that they leave empty. Every text field reads them as empty,
 # whatever their case.
@@ -82,7 +82,7 @@ _LATER_WORDS = (
 _SMILEYS = (":)", ":-)", ";)", ":d", "\U0001f642", "\U0001f60a")
 _FOREIGN_WORDS = ("k.a.", "k. a.", "keine angabe", "s/o", "néant", "无", "暂无")
 PLACEHOLDERS = frozenset(
-    (*_DASHES_AND_DOTS, *_EMPTY_WORDS, *_LATER_WORDS, *_SMILEYS, *_FOREIGN_WORDS)
+    (*_DASHES_AND_DOTS, *_EMPTY_WORDS, *_LATER_WORDS, *_SMILEYS, *_FOREIGN_WORDS),
 )
 # These placeholders are also names of people.
 NAMES_LIKE_PLACEHOLDERS = frozenset({"null", "none", "nil", "na", "nan", "todo"})
@@ -93,7 +93,7 @@ _ANSWER_COLUMNS = frozenset({"tags", _SCORE})
 _STATE_COLUMNS = ("state", "reason")
 # Particles that belong to a last name.
 _PARTICLES = re.compile(
-    r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]|te[nr]|va[nm]|vo[mn]|zu[mr]?"
+    r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]|te[nr]|va[nm]|vo[mn]|zu[mr]?",
 )
 
 
@@ -112,7 +112,9 @@ def validate_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Findin
         line: Line of the row in its file.
     """
     username_cell = cells.get(USERNAME)
-    stripped_cell = username_cell.strip() if isinstance(username_cell, str) else username_cell
+    stripped_cell = username_cell
+    if isinstance(username_cell, str):
+        stripped_cell = username_cell.strip()
     username, reason = parse_key(stripped_cell, max_chars=MAX_USERNAME_CHARS)
     if reason:
         return make_rejection(line, reason, username_cell or "", column=HEADERS[USERNAME])
@@ -129,7 +131,7 @@ def validate_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Findin
         if reason:
             header = HEADERS[column]
             changes.append(
-                Finding(line, header, reason, make_excerpt(cell), FindingKind.CHANGED, username)
+                Finding(line, header, reason, make_excerpt(cell), FindingKind.CHANGED, username),
             )
 
     _, rate_currency = parse_rate(str(cells.get("hourly_rate") or ""))
@@ -199,7 +201,7 @@ class PeopleFile(MappedFile):
         """
         return _read_person_row(row, has_guarded_formulas=self.format == "csv")
 
-    def identity(self, key: str) -> str:
+    def fold_key(self, key: str) -> str:
         """Return a username in the form that equal usernames of one file share.
 
         The form ignores case and the encoding of accents.
@@ -232,11 +234,11 @@ def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
 
     If the ignored columns include tags or scores, a note says how to change tags.
     """
-    export_columns = export_columns_among((*mapping.others, *mapping.not_read))
-    stored_columns = [name for name in mapping.others if name not in export_columns]
+    export_columns = export_columns_among((*mapping.kept_names, *mapping.not_read))
+    stored_columns = [name for name in mapping.kept_names if name not in export_columns]
     ignored_columns = [
         *mapping.not_read,
-        *(name for name in mapping.others if name in export_columns),
+        *(name for name in mapping.kept_names if name in export_columns),
     ]
 
     if stored_columns:
@@ -327,7 +329,10 @@ def _split_name(name: str) -> tuple[str, str]:
 
 
 def read_person(
-    data: bytes, column_map: Mapping[str, str], *, name: str
+    data: bytes,
+    column_map: Mapping[str, str],
+    *,
+    name: str,
 ) -> tuple[SoundRow, list[str]]:
     """Return the person in a JSON document, and notes on how it was read.
 
@@ -368,10 +373,10 @@ def read_person(
         raise _refuse(source_name, reason, field=_column_of(person.column))
 
     notes = [*mapping.notes]
-    if mapping.near:
+    if mapping.similar_names:
         notes.append(
             f"who is stored already is mended by `{CommandHint('import')}` "
-            f"with that {OptionHint('map')}"
+            f"with that {OptionHint('map')}",
         )
     return person, [*notes, *_unread_column_notes(mapping)]
 
@@ -425,7 +430,9 @@ check_file = PeopleFile.check
 
 
 def run(
-    ws: WorkspaceSession, path: Path, options: ImportOptions = DEFAULT_IMPORT_OPTIONS
+    ws: WorkspaceSession,
+    path: Path,
+    options: ImportOptions = DEFAULT_IMPORT_OPTIONS,
 ) -> PeopleImportReport:
     """Import the people in a file, in one transaction.
 
@@ -447,17 +454,19 @@ def run(
         at=ws.now(),
         block=PEOPLE_PER_WRITE,
         long="bio",
-        missing=partial(_missing_usernames, file),
+        list_missing=partial(_missing_usernames, file),
     )
     if report.missing:
         report.notes.append(
-            _missing_note(path, report.missing, report.missing_keys, options.report)
+            _missing_note(path, report.missing, report.missing_keys, options.report),
         )
     return report
 
 
 def _missing_usernames(
-    file: PeopleFile, tx: Connection, report: PeopleImportReport
+    file: PeopleFile,
+    tx: Connection,
+    report: PeopleImportReport,
 ) -> Iterator[str]:
     """Yield the usernames of stored people who are not in the file.
 
@@ -513,7 +522,9 @@ class _PromptChange(NamedTuple):
 
 
 def _write_people(
-    tx: Connection, people: Sequence[SoundRow], report: ImportReport
+    tx: Connection,
+    people: Sequence[SoundRow],
+    report: ImportReport,
 ) -> list[Finding]:
     """Insert new people, update changed people and count them in the report.
 
@@ -561,7 +572,9 @@ def _write_people(
 
 
 def _changed_values(
-    tx: Connection, person: SoundRow, row: Mapping[Any, Any]
+    tx: Connection,
+    person: SoundRow,
+    row: Mapping[Any, Any],
 ) -> dict[str, str | float | None]:
     """Return the values of a person that differ from the stored row; none if the row is empty."""
     if not row:
@@ -575,7 +588,8 @@ def _changed_values(
 
 
 def _kept_tag_findings(
-    prompt_changes: Mapping[str, _PromptChange], claimed_ids: Collection[str]
+    prompt_changes: Mapping[str, _PromptChange],
+    claimed_ids: Collection[str],
 ) -> Iterator[Finding]:
     """Yield a finding for each changed person who is tagged, or is in an open batch.
 
@@ -591,7 +605,8 @@ def _kept_tag_findings(
             yield _kept_finding(change, f"changed, and the tags stay as they are{refresh_hint}")
         elif item_id in claimed_ids:
             yield _kept_finding(
-                change, "changed while being asked; the answer to the old text will be kept"
+                change,
+                "changed while being asked; the answer to the old text will be kept",
             )
 
 
@@ -659,4 +674,6 @@ def _kept_finding(change: _PromptChange, reason: str) -> Finding:
 
 def _comparable(column: str, cell: Any) -> str | float | None:
     """Return a cell in a form in which equal contents are equal, whatever the column's type."""
-    return parse_number(cell) if column == "hourly_rate" else stripped_text(cell) or None
+    if column == "hourly_rate":
+        return parse_number(cell)
+    return stripped_text(cell) or None

@@ -46,7 +46,7 @@ MIN_TERM_LETTERS = 4
 # If more than this share of the texts is nearer to a tag than its own text, the tag is unlike it.
 MAX_NEARER_TEXTS_SHARE = 0.25
 ENGLISH_WORDS = frozenset(
-    {"the", "and", "of", "with", "for", "my", "is", "from", "by", "our", "at", "has", "who", "as"}
+    {"the", "and", "of", "with", "for", "my", "is", "from", "by", "our", "at", "has", "who", "as"},
 )
 # Different words of `ENGLISH_WORDS` in an English text.
 MIN_ENGLISH_WORDS = 2
@@ -74,10 +74,10 @@ class _TagCounts:
     # Number of people by length of their list of tags.
     lengths: Counter[int] = field(default_factory=Counter)
     # Number of people by tag.
-    used: Counter[str] = field(default_factory=Counter)
+    people_by_tag: Counter[str] = field(default_factory=Counter)
     # Ids of the people whose texts are read.
     sample: ReservoirSample[str] = field(
-        default_factory=lambda: ReservoirSample[str](TEXT_SAMPLE_SIZE, seed=SEED)
+        default_factory=lambda: ReservoirSample[str](TEXT_SAMPLE_SIZE, seed=SEED),
     )
 
 
@@ -93,7 +93,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
     if extractor is not None:
         condition = condition & table.item_id.in_(answers.answered_ids(table.TASK, extractor))
     counts = _count_tags(tx, condition)
-    tags_by_use = _most_first(counts.used)
+    tags_by_use = _most_first(counts.people_by_tag)
     sample_ids = list(counts.sample)
     people_count = counts.lengths.total()
 
@@ -110,28 +110,31 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
 
     parked_count = len(claims.parked_rows(tx, table.TASK))
     compared_tags = sum(len(tags) for _, tags in texts)
-    used_once = sum(use_count == 1 for use_count in counts.used.values())
+    single_use_tags = sum(use_count == 1 for use_count in counts.people_by_tag.values())
     values: dict[str, FigureValue] = {
         **list_values("tags", counts.lengths),
-        "used-once": (share(used_once, len(counts.used)), people_count),
+        "used-once": (share(single_use_tags, len(counts.people_by_tag)), people_count),
         "commonest": (share(people_with_common_tag, people_count), people_count),
         "at-minimum": (share(counts.lengths[1], people_count), people_count),
         "unlike-text": (share(unlike_tags.total(), compared_tags), len(texts)),
-        "longest-tag": (max(map(len, counts.used), default=None), people_count),
+        "longest-tag": (max(map(len, counts.people_by_tag), default=None), people_count),
         "parked": (
             share(parked_count, people_count + parked_count),
             people_count + parked_count,
         ),
         "people": (people_count, people_count),
-        "different-tags": (len(counts.used), people_count),
+        "different-tags": (len(counts.people_by_tag), people_count),
         **reply_values(answers.count_replies(tx, table.TASK, extractor)),
     }
 
-    tags_by_length = sorted(counts.used.items(), key=lambda use: (-len(use[0]), use[0]))
+    tags_by_length = sorted(counts.people_by_tag.items(), key=lambda use: (-len(use[0]), use[0]))
     longest_tags = tags_by_length[: MAX_EXAMPLES // 4]
     unlike_examples = _most_first(unlike_tags)[:MAX_EXAMPLES]
     histogram = histogram_bars(
-        "Tags of a person", "people", counts.lengths, max_bar=MAX_TAGS_OF_BAR
+        "Tags of a person",
+        "people",
+        counts.lengths,
+        max_bar=MAX_TAGS_OF_BAR,
     )
     return QualityFigures(
         title="Quality of the tags of people",
@@ -155,7 +158,7 @@ def _count_tags(tx: Connection, condition: ColumnElement[bool]) -> _TagCounts:
     for person_id, cell in table.people_table(tx).cells(tx, ("id", "tags"), condition):
         tags = parse_text_list(cell) or []
         counts.lengths[len(tags)] += 1
-        counts.used.update(tags)
+        counts.people_by_tag.update(tags)
         counts.sample.offer(str(person_id), str(person_id))
     return counts
 
@@ -216,8 +219,8 @@ def _tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     nearer = (similarities > own_similarities[:, None]).mean(axis=1)
     return [
         tag
-        for (_, tag), others in zip(strange, nearer, strict=True)
-        if others > MAX_NEARER_TEXTS_SHARE
+        for (_, tag), nearer_share in zip(strange, nearer, strict=True)
+        if nearer_share > MAX_NEARER_TEXTS_SHARE
     ]
 
 

@@ -46,7 +46,7 @@ _RATE = re.compile(rf"({_MONEY})?\s*(\d(?:[\d.,'\u2019 \u00a0]*\d)?)\s*({_MONEY}
 _NUMBER = re.compile(
     r"\d+(?:[.,](\d{1,2}|\d{4,}))?|0[.,](\d{3})"
     r"|\d{1,3}(?:,\d{3})+(?:\.(\d+))?|\d{1,3}(?:\.\d{3})+,(\d+)|\d{1,3}(?:\.\d{3}){2,}"
-    r"|\d{1,3}(?:[ \u00a0'\u2019]\d{3})+(?:[.,](\d+))?"
+    r"|\d{1,3}(?:[ \u00a0'\u2019]\d{3})+(?:[.,](\d+))?",
 )
 
 
@@ -93,4 +93,6 @@ def rate_text(value: float) -> str:
     Three decimals get a fourth, because `1.234` may also be a thousand: `65.125` is `65.1250`.
     """
     text = format(Decimal(repr(value)), "f").removesuffix(".0")
-    return f"{text}0" if re.search(r"\.\d{3}$", text) else text
+    if re.search(r"\.\d{3}$", text):
+        return f"{text}0"
+    return text

@@ -117,7 +117,7 @@ class ExportedPerson(NamedTuple):
     # Cells by column of the table.
     row: Row
     # Cells of other columns of imported files, by header.
-    beside: Mapping[str, Any]
+    extra_cells: Mapping[str, Any]
     state: str
     # Why the person is parked or the row was refused; None for other states.
     reason: str | None
@@ -131,10 +131,14 @@ def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
     }
     for page in split_into_pages(table.iterate_people_with_extra_cells(tx), table.PEOPLE_PER_PAGE):
         ids = [str(row["id"]) for row, _ in page]
-        states = {row[0]: row[1] for row in people.among(tx, ids, [people.item_id, people.state])}
+        states = {
+            row[0]: row[1] for row in people.select_by_ids(tx, ids, [people.item_id, people.state])
+        }
         for person_id, (row, extra_cells) in zip(ids, page, strict=True):
             state = states[person_id]
-            reason = park_reasons.get(person_id) if state == claims.PARKED else None
+            reason = None
+            if state == claims.PARKED:
+                reason = park_reasons.get(person_id)
             yield ExportedPerson(row, extra_cells, state, reason)
 
     empty_row = dict.fromkeys(table.COLUMNS)
@@ -184,11 +188,16 @@ def encode_experts(
     """
     text_columns = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
     state_names = named_beside(
-        [*COLUMN_TYPES, *extra_columns], (export.STATE_COLUMN, export.REASON_COLUMN), "row_"
+        [*COLUMN_TYPES, *extra_columns],
+        (export.STATE_COLUMN, export.REASON_COLUMN),
+        "row_",
     )
 
     def document(
-        row: Row, extra_cells: Mapping[str, Any], state: str, reason: str | None
+        row: Row,
+        extra_cells: Mapping[str, Any],
+        state: str,
+        reason: str | None,
     ) -> dict[str, Any]:
         tags = parse_text_list(row["tags"])
         cells: dict[str, Any] = {
@@ -274,7 +283,9 @@ def _orphan_fault(orphaned_ids: Collection[str]) -> RowFault:
 
 
 def _faults_of(
-    row: Mapping[Any, Any], answer: str | None, merge_rules: Mapping[str, str]
+    row: Mapping[Any, Any],
+    answer: str | None,
+    merge_rules: Mapping[str, str],
 ) -> Iterator[str]:
     """Yield the kinds of faults of a row.
 

@@ -170,14 +170,16 @@ _tags_without_space: ColumnElement[str] = reduce(
     _tags_text,
 )
 _means_no_list = or_(
-    *(_tags_without_space == empty_text for empty_text in sorted(EMPTY_LIST_TEXTS))
+    *(_tags_without_space == empty_text for empty_text in sorted(EMPTY_LIST_TEXTS)),
 )
 # Tags are NULL or text that means an empty or missing list. Equalities are used instead of IN,
 # which is not possible in an UPDATE of many rows. The quick test for a string comes first.
 untagged = or_(experts.c.tags.is_(None), and_(~_tags_text.like('%"%'), _means_no_list))
 # Tags are not in the brackets of a list. Nearly all are, so the first test runs without trimming.
 _looks_foreign = and_(
-    ~_tags_text.like("[%]"), ~untagged, ~func.trim(_tags_text, JSON_WHITE_SPACE).like("[%]")
+    ~_tags_text.like("[%]"),
+    ~untagged,
+    ~func.trim(_tags_text, JSON_WHITE_SPACE).like("[%]"),
 )
 has_bio = is_not_blank(experts.c.bio)
 # Tags are a list that is not empty, and not the text of another program.
@@ -229,7 +231,7 @@ class _People(TaskTables):
         change_lines = super().adopt(tx, settings)
         tx.info.pop(_Shape, None)
         tx.execute(
-            text(f"CREATE INDEX IF NOT EXISTS {SCORE_INDEX} ON {experts.name} ({SCORE}, id)")
+            text(f"CREATE INDEX IF NOT EXISTS {SCORE_INDEX} ON {experts.name} ({SCORE}, id)"),
         )
 
         scored_rows = refresh_scores(tx, condition)
@@ -237,7 +239,7 @@ class _People(TaskTables):
             change_lines.append(f"scored {scored_rows:,}")
         if change_lines and tx.info.pop(WAL_SWITCH_KEY, False):
             change_lines.append(
-                "switched the database to write-ahead logging (WAL), so that readers do not wait"
+                "switched the database to write-ahead logging (WAL), so that readers do not wait",
             )
         return change_lines
 
@@ -249,7 +251,9 @@ class _People(TaskTables):
         if is_workspace(tx):
             return []
         plan = super().adoption_plan(tx, settings)
-        return [*plan, "a score to each of its rows"] if plan else []
+        if plan:
+            return [*plan, "a score to each of its rows"]
+        return []
 
     def is_adopted(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
         """Return whether the table is complete and every row has an id and a score."""
@@ -291,7 +295,10 @@ def untagged_texts(tx: Connection, words: Sequence[str]) -> list[str]:
 
 
 _STATES = RowStates(
-    ("tagged", tagged), ("untagged", has_bio), "no_bio", others=(("foreign", _looks_foreign),)
+    ("tagged", tagged),
+    ("untagged", has_bio),
+    "no_bio",
+    extra_states=(("foreign", _looks_foreign),),
 )
 
 
@@ -359,7 +366,10 @@ def iterate_people(tx: Connection) -> Iterator[dict[str, Any]]:
 
 
 def store_extra_cells(
-    tx: Connection, people: Sequence[tuple[str, str, Mapping[str, Any]]], *, dry: bool = False
+    tx: Connection,
+    people: Sequence[tuple[str, str, Mapping[str, Any]]],
+    *,
+    dry: bool = False,
 ) -> set[str]:
     """Store cells of imported files that have no column in the table.
 
@@ -408,7 +418,7 @@ def count_people_by_extractor(tx: Connection) -> dict[str, int]:
     """
     preference = answers.VersionPreference(TASK)
     extractor = func.coalesce(answers.preferred_of_row(preference, item_id, "extractor"), "").label(
-        "whose"
+        "whose",
     )
     tagged_people = select(extractor).select_from(experts).where(~untagged).subquery()
     query = (

@@ -64,7 +64,8 @@ def apply_tag_edit(name: str, now: Sequence[str], add: str, remove: str) -> list
         if tag not in now and clean_tag(tag) not in now:
             current_tags = ", ".join(map(repr, now)) or "none"
             raise InputError(
-                f"{name!r} has no tag {tag!r}; {NOTHING}", hint=f"the tags are {current_tags}"
+                f"{name!r} has no tag {tag!r}; {NOTHING}",
+                hint=f"the tags are {current_tags}",
             )
 
     removed_forms = {*removed_tags, *map(clean_tag, removed_tags)}
@@ -90,7 +91,9 @@ def count_tags(store: Store) -> Document:
     people_count = 0
     with store.read() as tx:
         for username, cell in table.people_table(tx).cells(
-            tx, (table.USERNAME, "tags"), table.tagged
+            tx,
+            (table.USERNAME, "tags"),
+            table.tagged,
         ):
             people_count += 1
             for tag in set(parse_text_list(cell) or ()):
@@ -113,7 +116,11 @@ def count_tags(store: Store) -> Document:
 
 
 def merge_tags(
-    store: Store, pairs: Sequence[tuple[str, str]], editor: str, *, merged_at: datetime
+    store: Store,
+    pairs: Sequence[tuple[str, str]],
+    editor: str,
+    *,
+    merged_at: datetime,
 ) -> Document:
     """Merge tags into others, for all people who have them and for later answers.
 
@@ -149,7 +156,7 @@ def merge_tags(
         _add_rules(rules, new_pairs, used_tags=_used_tags(tx))
         editor = corrections.name_of(editor)
         merge_numbers = {
-            edits.add_merge(tx, table.TASK, old, new, who=editor, at=merged_at)
+            edits.add_merge(tx, table.TASK, old, new, editor=editor, now=merged_at)
             for old, new in new_pairs
         }
         return {**_rewrite_tags(tx, rules_before, merge_numbers), "same": same_pairs}
@@ -164,7 +171,10 @@ def _used_tags(tx: Connection) -> set[str]:
 
 
 def _add_rules(
-    rules: dict[str, str], new_pairs: Sequence[tuple[str, str]], *, used_tags: set[str]
+    rules: dict[str, str],
+    new_pairs: Sequence[tuple[str, str]],
+    *,
+    used_tags: set[str],
 ) -> None:
     """Add the merges of `new_pairs` to `rules` (new tag by old tag).
 
@@ -204,7 +214,11 @@ def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -
     with store.write() as tx:
         rules_before = edits.active_merge_rules(tx, table.TASK)
         if not edits.undo_merge(
-            tx, table.TASK, number, who=corrections.name_of(editor), at=undone_at
+            tx,
+            table.TASK,
+            number,
+            editor=corrections.name_of(editor),
+            now=undone_at,
         ):
             raise InputError(
                 f"no merge {number} is in force; {NOTHING}",
@@ -214,7 +228,9 @@ def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -
 
 
 def _rewrite_tags(
-    tx: Connection, rules_before: Mapping[str, str], merge_numbers: Collection[int]
+    tx: Connection,
+    rules_before: Mapping[str, str],
+    merge_numbers: Collection[int],
 ) -> Document:
     """Write the tags of people that follow from the rules that are now in force.
 

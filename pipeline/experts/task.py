@@ -36,7 +36,7 @@ from pipeline.store import rows as row_store
 from pipeline.store.database import (
     SlowError,
     describe_error,
-    is_among_many,
+    match_many,
     split_into_pages,
     stream_rows,
 )
@@ -52,7 +52,7 @@ from pipeline.tables.cells import (
 )
 from pipeline.tables.lists import Grid, RowTable
 
-NOTHING = "nothing was changed"
+NOTHING_CHANGED = "nothing was changed"
 # Hex digits of the username's hash in an input hash.
 _PERSON_DIGITS = 16
 # Hex digits of the biography's hash in an input hash.
@@ -133,10 +133,12 @@ def _work_text(title: str, company: str) -> str:
 
 
 def _entries(
-    condition: ColumnElement[bool], tx: Connection, among: Sequence[str] | None = None
+    condition: ColumnElement[bool],
+    tx: Connection,
+    row_ids: Sequence[str] | None = None,
 ) -> Iterator[Entry]:
-    """Yield the index entries of the people that meet a condition, only of `among` if given."""
-    rows = table.people_table(tx).cells(tx, INDEXED_COLUMNS, condition, among=among)
+    """Yield the index entries of the people that meet a condition, only of `row_ids` if given."""
+    rows = table.people_table(tx).cells(tx, INDEXED_COLUMNS, condition, among=row_ids)
     return starmap(index_entry, rows)
 
 
@@ -241,12 +243,15 @@ class ExpertsTask(Task):
             self._to_refresh = list(self._changed_ids(tx)), answers.newest_id(tx)
         changed_ids, newest_answer = self._to_refresh
         # The same command does not ask twice, even if the first answer was not applied.
-        is_changed = is_among_many(tx, people.item_id, changed_ids)
+        is_changed = match_many(tx, people.item_id, changed_ids)
         is_answered = answers.has_answer_after(table.TASK, people.item_id, newest_answer)
         return replace(people, is_open=people.is_open | (is_changed & ~is_answered))
 
     def stale(
-        self, tx: Connection, *, within_s: float | None = None
+        self,
+        tx: Connection,
+        *,
+        within_s: float | None = None,
     ) -> tuple[int, datetime | None] | None:
         """Return the number of people whose tags are about an earlier biography, and no date.
 
@@ -264,7 +269,11 @@ class ExpertsTask(Task):
         return stale_count, None
 
     def _changed_ids(
-        self, tx: Connection, ids: Sequence[str] | None = None, *, within_s: float | None = None
+        self,
+        tx: Connection,
+        ids: Sequence[str] | None = None,
+        *,
+        within_s: float | None = None,
     ) -> Iterator[str]:
         """Yield the ids of people whose tags a model gave for an earlier biography.
 
@@ -279,7 +288,7 @@ class ExpertsTask(Task):
         Raises:
             SlowError: The search took longer than `within_s`.
         """
-        began = time.monotonic()
+        started_s = time.monotonic()
         people = table.people_table(tx)
         last_asked_column = answers.last_request_key(table.TASK, people.item_id)
         prompt_columns = [table.experts.c[name] for name in table.PROMPT_COLUMNS]
@@ -289,10 +298,12 @@ class ExpertsTask(Task):
         rows: Iterable[Sequence[Any]]
         if ids is None:
             rows = stream_rows(
-                tx, select(*columns).where(is_changeable), page=table.PEOPLE_PER_PAGE
+                tx,
+                select(*columns).where(is_changeable),
+                page=table.PEOPLE_PER_PAGE,
             )
         else:
-            rows = people.among(tx, ids, columns, is_changeable)
+            rows = people.select_by_ids(tx, ids, columns, is_changeable)
 
         for page in split_into_pages(rows, table.PEOPLE_PER_PAGE):
             changed_ids = []
@@ -301,7 +312,7 @@ class ExpertsTask(Task):
                 if last_asked and self._is_biography_new(row, last_asked):
                     changed_ids.append(item_id)
             yield from self._ids_with_own_tags(tx, changed_ids)
-            if within_s is not None and time.monotonic() - began > within_s:
+            if within_s is not None and time.monotonic() - started_s > within_s:
                 raise SlowError
 
     def _is_biography_new(self, row: Mapping[str, Any], last_asked: str) -> bool:
@@ -397,7 +408,10 @@ class ExpertsTask(Task):
         answers_by_id = {answer.item_id: answer for answer in answers}
         merge_rules = edits.active_merge_rules(tx, table.TASK)
         rows = table.people_table(tx).rows(
-            tx, list(answers_by_id), table.COLUMNS_TO_WRITE_TAGS, locked=True
+            tx,
+            list(answers_by_id),
+            table.COLUMNS_TO_WRITE_TAGS,
+            locked=True,
         )
         hashes = {item_id: self.input_hash(row) for item_id, row in rows.items()}
 
@@ -417,7 +431,7 @@ class ExpertsTask(Task):
             tags = cast("Tags", answers_by_id[item_id].answer).tags
             if tags:
                 tags_by_id[item_id] = to_compact_json(
-                    edits.apply_rules(tags, merge_rules) if merge_rules else tags
+                    edits.apply_rules(tags, merge_rules) if merge_rules else tags,
                 )
 
         tagged_ids = [
@@ -461,7 +475,11 @@ class ExpertsTask(Task):
         return len(untagged_ids)
 
     def _ids_with_own_tags(
-        self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None
+        self,
+        tx: Connection,
+        ids: Sequence[str],
+        *,
+        extractor: str | None = None,
     ) -> list[str]:
         """Return the ids of people whose tags equal the last applied answer of a model, merged.
 
@@ -498,7 +516,12 @@ class ExpertsTask(Task):
         return {"tags": parse_text_list(cell) or []}
 
     def show_corrected(
-        self, tx: Connection, item_id: str, edit: AnswerEdit, *, stands: bool
+        self,
+        tx: Connection,
+        item_id: str,
+        edit: AnswerEdit,
+        *,
+        stands: bool,
     ) -> None:
         """Write the tags of an edit, with the merges applied, and the resulting score.
 
@@ -511,23 +534,30 @@ class ExpertsTask(Task):
         tags_before = parse_text_list(rows[item_id]["tags"])
         if tags_before is None:
             raise InputError(
-                f"the tags of {username!r} are text of another program, no JSON list; {NOTHING}"
+                f"the tags of {username!r} are text of another program, no JSON list; "
+                f"{NOTHING_CHANGED}",
             )
 
         new_tags = edits.apply_rules(edit.after["tags"], edits.active_merge_rules(tx, table.TASK))
         if not new_tags and tags_before and stands and edit.undoes is None:
             raise InputError(
-                f"{username!r} would be left without tags, and be asked about again; {NOTHING}",
+                f"{username!r} would be left without tags, and be asked about again; "
+                f"{NOTHING_CHANGED}",
                 hint="add or rename one in the same edit",
             )
         tags_by_id = {item_id: to_compact_json(new_tags) if new_tags else None}
         if not table.write_tags(tx, tags_by_id, rows=rows, overwrite=True):
             raise ConfigurationError(
-                f"a trigger or a rule of the database keeps {username!r} as it is; {NOTHING}"
+                f"a trigger or a rule of the database keeps {username!r} as it is; "
+                f"{NOTHING_CHANGED}",
             )
 
     def remove_row(
-        self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed"
+        self,
+        tx: Connection,
+        item_id: str,
+        *,
+        so_far: str = "nothing more was changed",
     ) -> None:
         """Delete the row of a person and the stored cells of other columns.
 
@@ -548,7 +578,7 @@ class ExpertsTask(Task):
             return
 
         try:
-            tx.execute(delete(table.experts).where(people.is_among([item_id])))
+            tx.execute(delete(table.experts).where(people.match_ids([item_id])))
             if not is_sqlite(tx):
                 # Deferred constraints would fail at the commit instead.
                 tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
@@ -585,7 +615,10 @@ class ExpertsTask(Task):
         encode = partial(encode_experts, extra_columns=extra_column_names(tx))
         total = table.people_table(tx).counts(tx)["total"]
         return ExportRows(
-            exported_people(tx), encode, total, versions=table.count_people_by_extractor(tx)
+            exported_people(tx),
+            encode,
+            total,
+            versions=table.count_people_by_extractor(tx),
         )
 
     def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - same in each database

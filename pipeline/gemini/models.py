@@ -1,11 +1,12 @@
-"""Know the models as data, and count what a request uses and costs.
+"""Read the table of models, and estimate the tokens and the cost of requests.
 
-The table is `models.toml` beside this module; a file of the same form may add models or replace them. Without a price
-nothing can be estimated, so a model that is not in the table, or is gone, is refused before anything is written. A
-limit that is unknown gets a figure of ours that is rather too low: too low costs time, too high costs refusals.
-
-Cost comes from tokens, never from a count of requests: a model that thinks can use a hundred times the tokens of its
-answer, and every thought is billed as output (Gemini API pricing page, read 2026-10).
+- The table is `models.toml` next to this module. A user's file of the same form may add or replace
+  models. Costs cannot be estimated without a price, so a model that is not in the table or is shut
+  down is refused before anything is written.
+- An unknown limit gets a low default of ours. A low limit costs time, a high limit costs refusals.
+- Costs are computed from tokens, not from the number of requests. A model that thinks can use a
+  hundred times the tokens of its answer, and all thoughts are billed as output (Gemini API pricing
+  page, read 2026-10).
 """
 
 import math
@@ -30,48 +31,65 @@ if TYPE_CHECKING:
 
 Kind = Literal["generate", "embed"]
 Price = Annotated[float, Ge(0)]
-Count = Annotated[int, Gt(0)]
-
-MAX_FILE_BYTES = (
-    2 * 1000**3
-)  # one uploaded file, 2 GB (Files API guide, read 2026-11; decimal to be on the safe side)
-MAX_ACTIVE_BATCHES = 100  # of one project at the same time (rate limits page, copy of 2026-01)
-MAX_EMBED_TEXTS = 100  # texts in one embedding call (customary and refused above, read 2026-11)
-# Bytes of one embedding call: the API refuses more than 4,194,304 (its message, seen 2026-11). Ours is 5 % below.
-MAX_EMBED_BYTES = 4_000_000
-Tier = Literal[
-    "free", "1", "2", "3"
-]  # as Google names them; a billing account makes a project one of tier 1
-Figure = Literal["rpm", "tpm", "rpd", "enqueued_tokens"]
+PositiveCount = Annotated[int, Gt(0)]
+# Google's names of usage tiers. A project with a billing account has at least tier 1.
+AccountTier = Literal["free", "1", "2", "3"]
+# Requests per minute, prompt tokens per minute, requests per Pacific day, and batch tokens that may
+# wait at once.
+LimitName = Literal["rpm", "tpm", "rpd", "enqueued_tokens"]
 Resolution = Literal["low", "medium", "high", "usual"]
 ThinkingLevel = Literal["MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"]
+
+# Size of an uploaded file: 2 GB (Files API guide, read 2026-11). The decimal unit is safe.
+MAX_FILE_BYTES = 2 * 1000**3
+# Batches of a project at the same time (rate limits page, copy of 2026-01).
+MAX_ACTIVE_BATCHES = 100
+# Texts in an embedding call. This is customary, and the API refuses more (read 2026-11).
+MAX_EMBED_TEXTS = 100
+# Bytes of an embedding call. The API refuses more than 4,194,304 (its message, seen 2026-11); our
+# own limit is 5 % lower.
+MAX_EMBED_BYTES = 4_000_000
 FREE = "free"
-# Share of the price of a call that asks for no tier. Batch and flex: pricing page, read 2026-10. Priority: 1.8 for all
-# models that genai-prices 0.2.3 and litellm 1.110.2 list with a priority price.
+# Beginning with the tier that has the highest limits.
+PAID_TIERS = ("3", "2", "1")
+# Share of the price of a call without a service tier. Batch and flex: pricing page, read 2026-10.
+# Priority: 1.8 for all models with a priority price in genai-prices 0.2.3 and litellm 1.110.2.
 SHARES = {"batch": 0.5, "flex": 0.5, "priority": 1.8}
-# The least thinking first, as the API writes the levels (thinking guide, read 2026-11).
+# The API's names, beginning with the lowest level (thinking guide, read 2026-11).
 THINKING_LEVELS = ("MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH")
-# USD that all projects of a billing account may spend in a month, by tier (billing page, read 2026-11-26).
+# USD per month that all projects of a billing account may spend, by usage tier (billing page, read
+# 2026-11-26).
 MONTHLY_SPENDING_CAPS: Mapping[str, float] = {"1": 250.0, "2": 2_000.0, "3": 20_000.0}
-WARN_BEFORE = timedelta(days=60)  # ours: time to tag what is left and to choose another model
+# Our own choice: time to tag the remaining rows and to select another model.
+SHUTDOWN_WARNING_PERIOD = timedelta(days=60)
 
-_BUNDLED = Path(__file__).with_name("models.toml")
-_SETTING: dict[Kind, str] = {"generate": "MODEL", "embed": "EMBEDDING_MODEL"}
+_BUNDLED_FILE = Path(__file__).with_name("models.toml")
+_SETTING_BY_KIND: dict[Kind, str] = {"generate": "MODEL", "embed": "EMBEDDING_MODEL"}
 
-# Of the 3.x models (media resolution guide, read 2026-11); the older ones have theirs in the table
-IMAGE_TOKENS: Mapping[Resolution, int] = {"low": 280, "medium": 560, "high": 1_120, "usual": 1_120}
+# Tokens of an image for 3.x models (media resolution guide, read 2026-11). The table has the
+# numbers of older models.
+IMAGE_TOKENS_BY_RESOLUTION: Mapping[Resolution, int] = {
+    "low": 280,
+    "medium": 560,
+    "high": 1_120,
+    "usual": 1_120,
+}
 
 
 class RateLimits(NamedTuple):
-    """What one model allows: requests and prompt tokens a minute, requests a Pacific day; None is no limit."""
+    """Rate limits of a model. A limit of None means unlimited."""
 
+    # Requests per minute.
     rpm: int | None
+    # Prompt tokens per minute.
     tpm: int | None
+    # Requests per Pacific day.
     rpd: int | None
 
 
 NO_LIMITS = RateLimits(rpm=None, tpm=None, rpd=None)
-# Ours, for what the table does not know: the least that any model of that kind is shown with in tier 1 and without one.
+# Our own defaults for limits that the table does not contain: the lowest limits shown for any model
+# of the kind, without billing and in tier 1.
 OURS = {
     ("generate", FREE): RateLimits(rpm=5, tpm=250_000, rpd=20),
     ("generate", "1"): RateLimits(rpm=25, tpm=1_000_000, rpd=250),
@@ -82,204 +100,296 @@ OURS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """One model: prices in USD per 1 M tokens as of `priced_on`, limits in tokens, `dims` the least and most width.
+    """One entry of the table of models; field names are the keys of the table.
 
-    A batch costs half where `batch_in` and `batch_out` say nothing else; so does a call of the tier flex, where `flex`
-    serves the model. Up to and including the day `promotion_until` the prices are others. `tiers` has what is known of
-    the limits of each; `enqueued_tokens` is that of batches where a tier says nothing. `image_tokens` are tokens of an
-    image by its resolution. `cached_in` is the price of a prompt token that came from the cache, `batch_cached_in` that
-    of one in a batch. `thinking_levels` are the levels that the model accepts, as `levels_source` says. `has_price` is
-    false for a model that the table does not know, whose price nobody said; see `unlisted_model`.
+    Prices are USD per 1 M tokens on the day `priced_on`.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "allow_inf_nan": False}
 
     name: str
     kind: Kind
+    # Prices of a live call without a service tier, the day on which they were valid, and their
+    # source.
     price_in: Price
     price_out: Price
     priced_on: date
     source: str
+    # Batch prices, or None for half the live price.
     batch_in: Price | None = None
     batch_out: Price | None = None
+    # Whether the service tier flex serves the model.
     flex: bool = True
+    # Live prices up to and including the day `promotion_until`.
     promotion_until: date | None = None
     promotion_in: Price = 0.0
     promotion_out: Price = 0.0
+    # Prices of prompt tokens from the cache: live, in a batch and in a promotion.
     cached_in: Price | None = None
     batch_cached_in: Price | None = None
     promotion_cached_in: Price | None = None
+    # The `thinkingConfig` that is sent unless a task has its own.
     thinking: Mapping[str, Any] | None = None
+    # Accepted thinking levels, lowest first, and their source; () if they are unknown.
     thinking_levels: tuple[ThinkingLevel, ...] = ()
     levels_source: str = ""
+    # Maximum tokens of a prompt and of a reply.
     input_limit: int | None = None
     output_limit: int | None = None
+    # The first day without the model, and the model that replaces it.
     shutdown: date | None = None
     successor: str = ""
     is_deprecated: bool = False
+    # False for a model that is not in the table and whose price the user did not set.
     has_price: bool = True
+    # Batch tokens that may wait at once in a tier without its own limit.
     enqueued_tokens: int | None = None
+    # The smallest and the largest width of a vector.
     dims: Annotated[list[int], Len(2, 2)] | None = None
+    # Whether the kind of embedding is part of the text and not a parameter.
     task_in_text: bool = False
+    # Whether the local engine serves the model.
     local: bool = False
-    tiers: Mapping[Tier, Mapping[Figure, Count | Literal["none"]]] = field(default_factory=dict)
-    image_tokens: Mapping[Resolution, int] = field(default_factory=lambda: IMAGE_TOKENS)
+    # Known limits of each usage tier; "none" is unlimited.
+    tiers: Mapping[AccountTier, Mapping[LimitName, PositiveCount | Literal["none"]]] = field(
+        default_factory=dict,
+    )
+    # Tokens of an image by its resolution.
+    image_tokens: Mapping[Resolution, int] = field(
+        default_factory=lambda: IMAGE_TOKENS_BY_RESOLUTION,
+    )
 
     def prices(self, tier: str, *, on: date) -> tuple[float, float]:
-        """Return (input, output) in USD per 1 M tokens of a tier on that day, promotions included; see `Way.tier`."""
-        price_in = self.price_in
-        price_out = self.price_out
-        if self._is_promotion(on):
-            price_in = self.promotion_in
-            price_out = self.promotion_out
-        share_in = share_out = SHARES.get(tier, 1.0)
+        """Return (input, output) prices in USD per 1 M tokens on a day, with promotions.
 
-        # The table gives the batch price of the time without a promotion; its share holds in a promotion, too.
+        Args:
+            tier: The service tier; see `Mode.tier`.
+            on: The day of the request.
+        """
+        live_price_in = self.price_in
+        live_price_out = self.price_out
+        if self._has_promotion(on):
+            live_price_in = self.promotion_in
+            live_price_out = self.promotion_out
+
+        # The table contains batch prices without promotion. A promotion has the same batch share.
+        share_in = SHARES.get(tier, 1.0)
+        share_out = share_in
         if tier == Mode.BATCH and self.batch_in is not None and self.price_in:
             share_in = self.batch_in / self.price_in
         if tier == Mode.BATCH and self.batch_out is not None and self.price_out:
             share_out = self.batch_out / self.price_out
-        return price_in * share_in, price_out * share_out
+        return live_price_in * share_in, live_price_out * share_out
 
     def cached_price(self, tier: str, *, on: date) -> float:
-        """Return USD per 1 M prompt tokens that came from the cache; the full price if the table has no other."""
+        """Return the price of prompt tokens from the cache in USD per 1 M tokens on a day.
+
+        It is at most the full price, and the full price if the table has no cached price.
+        """
         full_price, _ = self.prices(tier, on=on)
         if self.cached_in is None:
             return full_price
 
-        is_promotion = self._is_promotion(on) and self.promotion_cached_in is not None
-        live_price = self.promotion_cached_in if is_promotion else self.cached_in
+        live_price = self.cached_in
+        if self._has_promotion(on) and self.promotion_cached_in is not None:
+            live_price = self.promotion_cached_in
+
         share = SHARES.get(tier, 1.0)
         if tier == Mode.BATCH and self.batch_cached_in is not None and self.cached_in:
             share = self.batch_cached_in / self.cached_in
-        return min(full_price, (live_price or 0.0) * share)
+        return min(full_price, live_price * share)
 
-    def _is_promotion(self, day: date) -> bool:
+    def _has_promotion(self, day: date) -> bool:
+        """Return whether the promotion prices apply on a day."""
         return self.promotion_until is not None and day <= self.promotion_until
 
     def enqueued(self, tier: str) -> int | None:
-        """Return how many tokens of batches may wait at once; a free project has no batches (read 2026-10)."""
-        return self._figure("enqueued_tokens", "1" if tier == FREE else tier, self.enqueued_tokens)
+        """Return how many batch tokens may wait at once in a usage tier, or None for unlimited.
 
-    def limits(self, tier: str, **own: int | None) -> RateLimits:
-        """Return the limits of a tier: those that a user set, or the published ones, or ours.
+        The free tier, which has no batches (read 2026-10), gets the limit of tier 1.
+        """
+        paid_tier = "1" if tier == FREE else tier
+        return self._find_tier_limit("enqueued_tokens", paid_tier, self.enqueued_tokens)
+
+    def limits(self, tier: str, **user_limits: int | None) -> RateLimits:
+        """Return the rate limits of a usage tier.
+
+        A limit that the user set comes first, then the limit of the table, then our default.
 
         Args:
-            tier: The account tier.
-            own: Limits that a user set, by their names; None is not set.
+            tier: The usage tier of the account.
+            user_limits: Limits that the user set, by field of `RateLimits`. A limit of None is not
+                set.
         """
         default_tier = FREE if tier == FREE else "1"
         default_limits = NO_LIMITS if self.local else OURS[self.kind, default_tier]
         limits = {
-            name: self._figure(name, tier, default)
+            name: self._find_tier_limit(name, tier, default)
             for name, default in default_limits._asdict().items()
         }
-        own_limits = {name: limit for name, limit in own.items() if limit is not None}
-        return RateLimits(**limits | own_limits)
+        limits |= {name: limit for name, limit in user_limits.items() if limit is not None}
+        return RateLimits(**limits)
 
-    def _figure(self, name: Any, tier: str, ours: int | None) -> int | None:
-        """Return a figure of a tier, or of the next lower one that has it; the free tier is another kind of project."""
-        lower: Sequence[Any] = (FREE,) if tier == FREE else "321"["321".index(tier) :]
-        found = next(
-            (self.tiers[one][name] for one in lower if name in self.tiers.get(one, ())), ours
-        )
-        return None if found == "none" else found
+    def _find_tier_limit(self, name: Any, tier: str, default: int | None) -> int | None:
+        """Return a limit from the table, or None for unlimited.
+
+        If the tier lacks the limit, the next lower tier that has it counts. Only the paid tiers 1
+        to 3 are searched in this way.
+
+        Args:
+            name: A LimitName.
+            tier: The usage tier of the account.
+            default: The limit if no tier of the table has it.
+        """
+        searched_tiers: Sequence[Any] = (FREE,)
+        if tier != FREE:
+            searched_tiers = PAID_TIERS[PAID_TIERS.index(tier) :]
+        for searched_tier in searched_tiers:
+            tier_limits = self.tiers.get(searched_tier, {})
+            if name in tier_limits:
+                limit = tier_limits[name]
+                return None if limit == "none" else limit
+        return default
 
     @property
     def takes_temperature(self) -> bool:
-        """Return whether the model heeds a temperature, as those of the second series do; later ones ignore it."""
+        """Return whether the model uses a temperature; only 2.x models do, later ones ignore it."""
         return self.name.startswith("gemini-2")
 
     def tokens_of_image(self, resolution: str | None) -> int:
-        """Return how many tokens an image is at a resolution, as the API has its word; None: the usual one."""
-        word: Any = "usual" if resolution is None else resolution.rpartition("_")[2].lower()
-        return self.image_tokens.get(word, IMAGE_TOKENS[word])
+        """Return the tokens of an image.
+
+        Args:
+            resolution: The API's name, for example MEDIA_RESOLUTION_LOW, or None for the default.
+        """
+        key: Any = "usual" if resolution is None else resolution.rpartition("_")[2].lower()
+        return self.image_tokens.get(key, IMAGE_TOKENS_BY_RESOLUTION[key])
 
     def checked_thinking(self, declared: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        """Return the `thinkingConfig` to send: a task's own if it has one, else the table's.
+        """Return the `thinkingConfig` to send: the task's, or the table's if the task has none.
+
+        Args:
+            declared: The `thinkingConfig` of the task file.
 
         Raises:
-            ConfigurationError: The model does not accept the task's own.
+            ConfigurationError: The model does not accept the task's level or a member of it.
         """
-        if declared is None or self.local:
-            return self.thinking if declared is None else declared
+        if declared is None:
+            return self.thinking
+        if self.local:
+            return declared
 
         level = declared.get("thinkingLevel")
-        if (
-            level is not None
-            and self.thinking_levels
-            and str(level).upper() not in self.thinking_levels
-        ):
+        can_check_level = level is not None and self.thinking_levels
+        if can_check_level and str(level).upper() not in self.thinking_levels:
             accepted_levels = ", ".join(self.thinking_levels)
             raise ConfigurationError(
-                f"thinking level {level} is not accepted by {self.name}, which accepts {accepted_levels}; "
-                "nothing was asked",
-                hint=f'set thinking={{"thinkingLevel": "{self.thinking_levels[0]}"}} in the task file',
+                f"thinking level {level} is not accepted by {self.name}, which accepts "
+                f"{accepted_levels}; nothing was asked",
+                hint=f'set thinking={{"thinkingLevel": "{self.thinking_levels[0]}"}} in the task '
+                "file",
             )
-        unknown_members = sorted(
-            declared.keys() - (self.thinking or declared).keys() - {"includeThoughts"}
-        )
+
+        accepted_members = (self.thinking or declared).keys() | {"includeThoughts"}
+        unknown_members = sorted(declared.keys() - accepted_members)
         if unknown_members:
+            table_members = ", ".join(self.thinking or ())
             raise ConfigurationError(
-                f"thinking= says {unknown_members[0]}, and {self.name} takes {', '.join(self.thinking or ())}; "
+                f"thinking= says {unknown_members[0]}, and {self.name} takes {table_members}; "
                 "nothing was asked",
                 hint="another model= or FINDABLE_MODEL, or thinking= as this model has it",
             )
         return declared
 
     def accepts_thinking(self, thinking: Mapping[str, Any]) -> bool:
-        """Return whether a `thinkingConfig` of an older request has a level that the model still accepts."""
+        """Return whether the model still accepts the level of an older request's thinkingConfig.
+
+        A missing level is accepted, and so is any level if the accepted levels are unknown.
+        """
         level = thinking.get("thinkingLevel")
         return level is None or not self.thinking_levels or level in self.thinking_levels
 
-    def is_gone(self, today: date) -> bool:
-        """Return whether the model's last day has come."""
+    def is_shut_down(self, today: date) -> bool:
+        """Return whether the first day without the model has come."""
         return self.shutdown is not None and today >= self.shutdown
 
     def warning(self, today: date) -> str:
-        """Return one line if the model is deprecated or goes away within 60 days, with its successor; else ""."""
+        """Return a warning for a model that is deprecated or shut down within 60 days, else "".
+
+        The warning is a single line and names the setting that selects the replacement. A model
+        that is already shut down gets no warning.
+        """
         if self.is_deprecated:
-            return f"{self.name} is deprecated, and Gemini answers with {self.successor}; set {self.replacement}"
-        if self.shutdown is None or self.is_gone(today) or self.shutdown - today > WARN_BEFORE:
+            return (
+                f"{self.name} is deprecated, and Gemini answers with {self.successor}; "
+                f"set {self.replacement}"
+            )
+        if self.shutdown is None or self.is_shut_down(today):
+            return ""
+        if self.shutdown - today > SHUTDOWN_WARNING_PERIOD:
             return ""
         return f"{self.name} is shut down on {self.shutdown}; afterwards use {self.replacement}"
 
     @property
     def replacement(self) -> str:
-        """Return the setting that selects the model to use in place of this one."""
-        setting = _SETTING[self.kind]
+        """Return the setting, NAME=VALUE, that selects the successor or else the default model."""
+        setting = _SETTING_BY_KIND[self.kind]
         return f"FINDABLE_{setting}={self.successor or getattr(Settings, setting.lower())}"
 
     def check_dim(self, dim: int) -> None:
-        """Refuse a width this embedding model cannot give."""
-        if self.dims is not None and not self.dims[0] <= dim <= self.dims[1]:
+        """Check that this embedding model can make vectors of a width.
+
+        Raises:
+            ConfigurationError: The width is too small or too large.
+        """
+        if self.dims is None:
+            return
+
+        min_dim, max_dim = self.dims
+        if not min_dim <= dim <= max_dim:
             raise ConfigurationError(
-                f"{self.name} gives vectors of {self.dims[0]} to {self.dims[1]} numbers, not {dim}",
-                hint=f"set FINDABLE_DIM to a width between {self.dims[0]} and {self.dims[1]}",
+                f"{self.name} gives vectors of {min_dim} to {max_dim} numbers, not {dim}",
+                hint=f"set FINDABLE_DIM to a width between {min_dim} and {max_dim}",
             )
 
 
 class UnknownModelError(ConfigurationError):
-    """The table has no model of that name."""
+    """The table of models does not contain the requested name."""
 
 
 def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None) -> Model:
-    """Return the model of that name; refuse one that is unknown, of the other kind, or shut down by `today`."""
-    table = load_models(extra)
-    bare = name.strip().removeprefix("models/")
-    model = table.get(bare)
+    """Return the model with a name.
+
+    Args:
+        name: The name of the model, with or without `models/`.
+        kind: The kind that the model must have.
+        today: A model that is shut down on this day is refused.
+        extra: The user's file of models, which adds to the table and replaces entries.
+
+    Raises:
+        UnknownModelError: The table has no such model.
+        ConfigurationError: The model has another kind or is shut down, or `extra` is invalid.
+    """
+    models_by_name = load_models(extra)
+    bare_name = name.strip().removeprefix("models/")
+    model = models_by_name.get(bare_name)
+
     if model is None or model.kind != kind:
-        known = ", ".join(
-            sorted(other.name for other in table.values() if other.kind == kind and not other.local)
+        known_names = sorted(
+            known_model.name
+            for known_model in models_by_name.values()
+            if known_model.kind == kind and not known_model.local
         )
-        what = f"not a model that can {kind}" if model else "not a model findable knows"
+        reason = f"not a model that can {kind}" if model else "not a model findable knows"
         error_class = ConfigurationError if model else UnknownModelError
         raise error_class(
-            f"{bare!r} is {what}; known are {known}",
-            hint=f"set FINDABLE_{_SETTING[kind]} to one of them, or describe it in the file of FINDABLE_MODELS_FILE",
+            f"{bare_name!r} is {reason}; known are {', '.join(known_names)}",
+            hint=f"set FINDABLE_{_SETTING_BY_KIND[kind]} to one of them, or describe it in the "
+            "file of FINDABLE_MODELS_FILE",
         )
-    if model.is_gone(today):
-        message = f"{bare} was shut down on {model.shutdown}; nothing was written or sent"
+
+    if model.is_shut_down(today):
+        message = f"{bare_name} was shut down on {model.shutdown}; nothing was written or sent"
         raise ConfigurationError(message, hint=f"set {model.replacement}")
     return model
 
@@ -292,16 +402,16 @@ def unlisted_model(
     input_limit: int | None = None,
     output_limit: int | None = None,
 ) -> Model:
-    """Return a generating model that the table does not know, such as one that is a day old, or a `-latest` alias.
+    """Make a generating model that is not in the table, such as a `-latest` alias.
 
-    Every current model accepts the thinking level LOW, so that is what it is sent.
+    Its thinking level is LOW, which all current models with levels accept.
 
     Args:
         name: The name of the model, without `models/`.
-        prices: USD per 1 M tokens of a live call, (input, output); None if they are not known.
-        today: The day on which the prices hold.
-        input_limit: Tokens, as the API's `models.get` says.
-        output_limit: Likewise.
+        prices: USD per 1 M tokens of a live call, (input, output), or None if they are unknown.
+        today: The day on which the prices are valid.
+        input_limit: Maximum tokens of a prompt, from the API's `models.get`.
+        output_limit: Maximum tokens of a reply, from the same call.
     """
     price_in, price_out = prices or (0.0, 0.0)
     return Model(
@@ -320,115 +430,171 @@ def unlisted_model(
 
 
 def load_models(extra: Path | None = None) -> dict[str, Model]:
-    """Return every model by name, those of `extra` over those that come with findable; a wrong `extra` is refused."""
-    return _bundled() | ({} if extra is None else _read(extra))
+    """Return all models by name; those of the user's file `extra` replace those of the table.
+
+    Raises:
+        ConfigurationError: `extra` cannot be read or is invalid.
+    """
+    if extra is None:
+        return _load_bundled_models().copy()
+    return _load_bundled_models() | _read_models(extra)
 
 
 @lru_cache(maxsize=1)
-def _bundled() -> dict[str, Model]:
-    return _read(_BUNDLED)
+def _load_bundled_models() -> dict[str, Model]:
+    """Read the table that is part of the package, once per process."""
+    return _read_models(_BUNDLED_FILE)
 
 
-def _read(path: Path) -> dict[str, Model]:
+def _read_models(path: Path) -> dict[str, Model]:
+    """Read a TOML file of models; validate it unless it is the table of the package.
+
+    Raises:
+        ConfigurationError: The file cannot be read or is invalid; the message names the entry.
+    """
     hint = "the form is that of pipeline/gemini/models.toml"
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(
-            f"the models file {path} cannot be read: {error}", hint=hint
+            f"the models file {path} cannot be read: {error}",
+            hint=hint,
         ) from error
-    models = document.pop("models", {})
-    if document or not isinstance(models, dict):
+
+    entries = document.pop("models", {})
+    if document or not isinstance(entries, dict):
         raise ConfigurationError(
-            f"the models file {path} may hold only [models.…] tables", hint=hint
+            f"the models file {path} may hold only [models.…] tables",
+            hint=hint,
         )
-    if path == _BUNDLED:
-        return {name: Model(name=name, **entry) for name, entry in models.items()}
-    from pydantic import TypeAdapter, ValidationError  # a tenth of a second, for a user's own file
+    if path == _BUNDLED_FILE:
+        return {name: Model(name=name, **entry) for name, entry in entries.items()}
 
-    form = TypeAdapter(Model)
-    found = {}
-    for name, entry in models.items():
+    # The import takes a tenth of a second, so only a user's file pays for it.
+    from pydantic import TypeAdapter, ValidationError
+
+    adapter = TypeAdapter(Model)
+    models_by_name = dict[str, Model]()
+    for name, entry in entries.items():
+        fields = {**entry, "name": name} if isinstance(entry, dict) else entry
         try:
-            found[name] = form.validate_python(
-                {**entry, "name": name} if isinstance(entry, dict) else entry
-            )
+            models_by_name[name] = adapter.validate_python(fields)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+            first_error = error.errors(include_url=False)[0]
+            field_path = ".".join(map(str, first_error["loc"]))
+            reason = f"{field_path}: {first_error['msg']}".removeprefix(": ")
             raise ConfigurationError(
-                f"the models file {path} is wrong at {name!r}: {said}", hint=hint
+                f"the models file {path} is wrong at {name!r}: {reason}",
+                hint=hint,
             ) from error
-    return found
+    return models_by_name
 
 
-ASCII_PER_TOKEN = 4.0  # "a token is about 4 characters" (Gemini token guide, read 2026-11)
+# "A token is about 4 characters" (Gemini token guide, read 2026-11).
+ASCII_PER_TOKEN = 4.0
 # Our own estimate for accented Latin, Cyrillic, Greek, Arabic and Hebrew.
-# It lies between English and Chinese.
+# It is between English and Chinese.
 TWO_BYTE_PER_TOKEN = 2.0
-THREE_BYTE_PER_TOKEN = 1.5  # ours: Chinese, Japanese, Korean, Indic and Thai letters
-FOUR_BYTE_PER_TOKEN = 0.5  # ours: an emoji is often two tokens
-# Tokens of an image if the figure of the model is unknown; see `Model.tokens_of_image`.
-PART_TOKENS = 1_120
-ANSWER_TOKENS = 96  # ours: where a task does not say how long its answers are
+# Our own estimate for Chinese, Japanese, Korean, Indic and Thai letters.
+THREE_BYTE_PER_TOKEN = 1.5
+# Our own estimate: an emoji is often two tokens.
+FOUR_BYTE_PER_TOKEN = 0.5
+# Tokens of an image if the number of the model is unknown; see `Model.tokens_of_image`.
+DEFAULT_IMAGE_TOKENS = 1_120
+# Our own estimate for a task that does not declare the length of its answers.
+ANSWER_TOKENS = 96
 # Thought tokens for a short question without a thinking level (batch notebook, 2025-09).
-THOUGHT_TOKENS = 829
+DEFAULT_THOUGHT_TOKENS = 829
 
 
 class Usage(NamedTuple):
-    """Tokens of one or many replies: prompt, answer, thoughts, and those of the prompt that were `cached`.
-
-    `+` adds two up.
-    """
+    """Tokens of a reply, or the sum of many replies; `+` adds the fields of two usages."""
 
     prompt: int = 0
     answer: int = 0
     thoughts: int = 0
+    # Tokens of the prompt that came from the cache.
     cached: int = 0
 
-    def __add__(self, other: "Usage") -> "Usage":  # type: ignore[override]  # of tuples it makes a longer one
-        return Usage(*(one + more for one, more in zip(self, other, strict=True)))
+    # The sum of two tuples would be a longer tuple.
+    def __add__(self, other: "Usage") -> "Usage":  # type: ignore[override]
+        """Return the sum of the two usages, field by field."""
+        return Usage(
+            prompt=self.prompt + other.prompt,
+            answer=self.answer + other.answer,
+            thoughts=self.thoughts + other.thoughts,
+            cached=self.cached + other.cached,
+        )
 
 
 NO_USAGE = Usage()
 
 
 def usage_cost(model: Model, usage: Usage, tier: str, *, on: date) -> float:
-    """Return the cost in USD at the prices of a day; cached prompt tokens count at the cached rate."""
-    price_in, price_out = model.prices(tier, on=on)
+    """Return the cost of a usage in USD; prompt tokens from the cache have the cached price.
+
+    Args:
+        model: The model that answered.
+        usage: The tokens to be paid.
+        tier: The service tier; see `Mode.tier`.
+        on: The day of the request, which selects the prices.
+    """
+    input_price, output_price = model.prices(tier, on=on)
+    cached_price = model.cached_price(tier, on=on)
     cached_tokens = min(usage.cached, usage.prompt)
-    input_cost = (usage.prompt - cached_tokens) * price_in + cached_tokens * model.cached_price(
-        tier, on=on
-    )
-    output_cost = (usage.answer + usage.thoughts) * price_out
+    uncached_tokens = usage.prompt - cached_tokens
+
+    input_cost = uncached_tokens * input_price + cached_tokens * cached_price
+    output_cost = (usage.answer + usage.thoughts) * output_price
     return (input_cost + output_cost) / 1_000_000
 
 
 def describe_cost(model: Model, cost: float, *, tier: str) -> str:
-    """Return an estimated cost in words, with the month's spending cap of a usage tier if the cost exceeds it."""
+    """Describe an estimated cost, with the monthly spending cap if the cost exceeds it.
+
+    Args:
+        model: The model; without a known price the text says that the cost is unknown.
+        cost: USD.
+        tier: The usage tier of the account.
+    """
     if not model.has_price:
         return "cost unknown"
+
     cap = MONTHLY_SPENDING_CAPS.get(tier)
     if cap is None or cost <= cap:
         return f"estimated {format_usd(cost)}"
     return f"estimated {format_usd(cost)} (tier {tier} may spend {format_usd(cap)} a month)"
 
 
+_ASCII_BYTES = bytes(range(0x80))
+# First bytes of characters that have two and four bytes in UTF-8.
+_TWO_BYTE_LEADS = bytes(range(0xC2, 0xE0))
+_FOUR_BYTE_LEADS = bytes(range(0xF0, 0xF5))
+
+
 def estimate_tokens(text: str) -> int:
-    """Return about how many tokens a text has, rounded up, by how many bytes its characters take in UTF-8."""
+    """Estimate the tokens of a text, rounded up, from the UTF-8 length of each character."""
     if text.isascii():
         return math.ceil(len(text) / ASCII_PER_TOKEN)
-    data = text.encode("utf-8", "surrogatepass")
-    high = data.translate(None, _PLAIN)  # few bytes, mostly
-    two, four = (len(high) - len(high.translate(None, leads)) for leads in (_TWO, _FOUR))
-    plain = len(data) - len(high)
-    three = len(text) - plain - two - four
+
+    encoded_text = text.encode("utf-8", "surrogatepass")
+    # Most texts have few such bytes, so counting in them is fast.
+    non_ascii_bytes = encoded_text.translate(None, _ASCII_BYTES)
+    ascii_count = len(encoded_text) - len(non_ascii_bytes)
+    two_byte_count = _count_bytes(non_ascii_bytes, _TWO_BYTE_LEADS)
+    four_byte_count = _count_bytes(non_ascii_bytes, _FOUR_BYTE_LEADS)
+    three_byte_count = len(text) - ascii_count - two_byte_count - four_byte_count
     return math.ceil(
-        plain / ASCII_PER_TOKEN
-        + two / TWO_BYTE_PER_TOKEN
-        + three / THREE_BYTE_PER_TOKEN
-        + four / FOUR_BYTE_PER_TOKEN
+        ascii_count / ASCII_PER_TOKEN
+        + two_byte_count / TWO_BYTE_PER_TOKEN
+        + three_byte_count / THREE_BYTE_PER_TOKEN
+        + four_byte_count / FOUR_BYTE_PER_TOKEN,
     )
+
+
+def _count_bytes(encoded_text: bytes, counted_bytes: bytes) -> int:
+    """Count the bytes of a text that are in a set of bytes."""
+    return len(encoded_text) - len(encoded_text.translate(None, counted_bytes))
 
 
 def estimate_request(
@@ -437,51 +603,89 @@ def estimate_request(
     settings: Mapping[str, Any],
     *,
     answer_tokens: int = ANSWER_TOKENS,
-    image_tokens: int = PART_TOKENS,
+    image_tokens: int = DEFAULT_IMAGE_TOKENS,
 ) -> Usage:
-    """Return about what a request uses: its instruction and parts, and the answer and thoughts to expect.
+    """Estimate the usage of a request: its prompt, and the expected answer and thoughts.
 
-    A schema counts nothing: whether it counts as prompt in `usageMetadata` could not be found, and past answers tell
-    better. A thinking budget counts whole, thinking that is off or minimal counts nothing, thinking that is left to the
-    model counts as in Google's sample; answer and thoughts together never exceed `maxOutputTokens`.
+    - The schema counts as 0: no source says whether `usageMetadata` includes it, and past answers
+      give better estimates.
+    - A thinking budget counts in full. Thinking that is off or MINIMAL counts as 0. Other thinking
+      counts as in Google's sample.
+    - Answer and thoughts together never exceed `maxOutputTokens`.
+
+    Args:
+        system: The system instruction.
+        parts: Text and image parts of the prompt.
+        settings: The `generationConfig` of the request.
+        answer_tokens: Expected tokens of the answer.
+        image_tokens: Tokens of each part that is not a text.
     """
-    prompt = sum(
-        estimate_tokens(part["text"]) if "text" in part else image_tokens for part in parts
-    )
-    most = settings["maxOutputTokens"]
+    prompt_tokens = estimate_tokens(system)
+    for part in parts:
+        prompt_tokens += estimate_tokens(part["text"]) if "text" in part else image_tokens
+
     thinking = settings.get("thinkingConfig") or {}
-    thoughts = thinking.get("thinkingBudget", -1)
-    if thoughts < 0:
-        thoughts = 0 if thinking.get("thinkingLevel") == "MINIMAL" else THOUGHT_TOKENS
-    answer = min(answer_tokens, most)
-    return Usage(estimate_tokens(system) + prompt, answer, min(thoughts, most - answer))
+    thought_tokens = thinking.get("thinkingBudget", -1)
+    # The budget -1 leaves the amount to the model.
+    if thought_tokens < 0:
+        is_minimal = thinking.get("thinkingLevel") == "MINIMAL"
+        thought_tokens = 0 if is_minimal else DEFAULT_THOUGHT_TOKENS
+
+    max_output_tokens = settings["maxOutputTokens"]
+    limited_answer_tokens = min(answer_tokens, max_output_tokens)
+    max_thought_tokens = max_output_tokens - limited_answer_tokens
+    return Usage(prompt_tokens, limited_answer_tokens, min(thought_tokens, max_thought_tokens))
 
 
-_PLAIN = bytes(range(0x80))
-_TWO = bytes(range(0xC2, 0xE0))
-_FOUR = bytes(range(0xF0, 0xF5))
-
-
-TEXT = 15  # tokens of a text or a quotation, whatever its limits
-MEMBERS = 3  # of a list or a mapping, likewise
-ROUND = 3  # tokens of quotes, colon and comma round a member, of brackets, or of a number, true, false or null
+# Our own estimates for the parts of an answer.
+# A text or a quotation, whatever its limits.
+TEXT_VALUE_TOKENS = 15
+# Members of a list or a mapping, whatever its limits.
+MEMBERS_PER_COLLECTION = 3
+# Quotes, colon and comma of a member; a pair of brackets; a number, true, false or null.
+PUNCTUATION_TOKENS = 3
 
 
 def answer_size(answer: "type[BaseModel]") -> int:
-    """Return about how many tokens an answer of a model has, written as JSON."""
-    return _size(json_schema(answer))
+    """Estimate the tokens of an answer of a model in JSON."""
+    return _estimate_node_tokens(json_schema(answer))
 
 
-def _size(node: Mapping[str, Any]) -> int:
-    if choices := node.get("anyOf") or node.get("oneOf"):
-        return max(map(_size, choices))
+def _estimate_node_tokens(node: Mapping[str, Any]) -> int:
+    """Estimate the tokens of a value that a node of a JSON schema describes.
+
+    A union and an enum count as their longest choice. A list and a mapping count as three members.
+    """
+    union_choices = node.get("anyOf") or node.get("oneOf")
+    if union_choices:
+        return max(map(_estimate_node_tokens, union_choices))
+
     if "properties" in node:
-        named = node["properties"].items()
-        return ROUND + sum(ROUND + estimate_tokens(name) + _size(inner) for name, inner in named)
-    if isinstance(pairs := node.get("additionalProperties"), Mapping):
-        return ROUND + MEMBERS * (4 * ROUND + TEXT + _size(pairs))
+        tokens = PUNCTUATION_TOKENS
+        for name, property_node in node["properties"].items():
+            name_tokens = estimate_tokens(name)
+            tokens += PUNCTUATION_TOKENS + name_tokens + _estimate_node_tokens(property_node)
+        return tokens
+
+    value_node = node.get("additionalProperties")
+    if isinstance(value_node, Mapping):
+        # The reply has a list of objects with the members "key" and "value".
+        pair_tokens = 4 * PUNCTUATION_TOKENS + TEXT_VALUE_TOKENS
+        pair_tokens += _estimate_node_tokens(value_node)
+        return PUNCTUATION_TOKENS + MEMBERS_PER_COLLECTION * pair_tokens
+
     if node.get("type") == "array":
-        return ROUND + MEMBERS * _size(node["items"])
-    if values := node.get("enum") or ([node["const"]] if "const" in node else []):
-        return ROUND + max(estimate_tokens(str(one)) for one in values)
-    return ROUND + TEXT * (node.get("type") == "string")
+        item_tokens = _estimate_node_tokens(node["items"])
+        return PUNCTUATION_TOKENS + MEMBERS_PER_COLLECTION * item_tokens
+
+    return PUNCTUATION_TOKENS + _estimate_scalar_tokens(node)
+
+
+def _estimate_scalar_tokens(node: Mapping[str, Any]) -> int:
+    """Estimate the tokens of a text or a choice; 0 for a number, a boolean or null."""
+    choices = node.get("enum")
+    if not choices and "const" in node:
+        choices = [node["const"]]
+    if choices:
+        return max(estimate_tokens(str(choice)) for choice in choices)
+    return TEXT_VALUE_TOKENS if node.get("type") == "string" else 0

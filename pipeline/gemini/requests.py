@@ -1,16 +1,18 @@
-"""Make the request line of a prompt, with the schema of its answer made from a Pydantic model.
+"""Build request lines from prompts, and response schemas from Pydantic models.
 
-The API parses a request file as a whole and refuses all of it for one bad line. One builder serves batch lines and live
-calls, with one schema dialect, `responseSchema`: under `responseJsonSchema` batch answers have come back as broken JSON
-(2026-08). `model` and `serviceTier` stay out, for the model stands in the URL. So do sampling settings, which current
-models ignore or refuse (model pages, read 2026-11); a temperature goes out where a task of one's own says so and the
-model is one that takes it.
-
-The dialect is a subset of OpenAPI 3.0 with types in capitals (Gemini API reference, `Schema`, read 2026-11): no `$ref`,
-no `$schema`, no `additionalProperties`, no recursion, and an array must say what its items are, or the API refuses the
-whole file. What only narrows a value (a pattern, a length) is left out here and held when the answer is validated. An
-enum of numbers goes out as one of their texts, a mapping as a list of pairs; `as_replied` and `as_declared` turn an
-answer into that form and back.
+- The API parses a request file as a whole, and a single bad line makes it refuse the file. So the
+  same builder makes the lines of batches and the requests of live calls.
+- All requests use the dialect `responseSchema`. Batch answers under `responseJsonSchema` have
+  arrived as broken JSON (2026-08).
+- A request contains no `model` and no `serviceTier`: the model is part of the URL. Current models
+  ignore or refuse sampling settings (model pages, read 2026-11). A temperature is sent only if a
+  user's task sets it and the model accepts it.
+- The dialect is a subset of OpenAPI 3.0 with types in capitals (Gemini API reference, `Schema`,
+  read 2026-11). It has no `$ref`, no `$schema`, no `additionalProperties` and no recursion, and an
+  array must declare its items. The API refuses a whole file for a violation.
+- The schema omits constraints such as a pattern or a length. Validation of the answer checks them.
+- An enum of numbers is sent as an enum of texts, and a mapping as a list of key-value pairs.
+  `as_declared` and `as_replied` convert answers from and to that form.
 """
 
 import base64
@@ -18,160 +20,215 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from pipeline.core.declaration import json_schema
 from pipeline.core.errors import InputError
-from pipeline.gemini.models import ANSWER_TOKENS, PART_TOKENS, Usage, estimate_request
+from pipeline.gemini.models import (
+    ANSWER_TOKENS,
+    DEFAULT_IMAGE_TOKENS,
+    Usage,
+    estimate_request,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-MAX_KEY = 200  # bytes of the key of a request; ours, the API says nothing of a limit
+# Our own limit: the API documents no limit for the key of a request.
+MAX_KEY_BYTES = 200
 
 
 class Prompt(NamedTuple):
-    """What to ask about one item, in the API's REST shapes; a model that runs on costs money, so output is limited."""
+    """The question about one row, in the shapes of the REST API."""
 
+    # The system instruction; "" sends none.
     system: str
+    # Text and image parts of the user's turn.
     parts: Sequence[Mapping[str, Any]]
+    # Limit of answer and thoughts together, because endless output would be billed.
     max_output_tokens: int
 
 
 def request_key(task_name: str, item_id: str) -> str:
-    """Return the key of a request: `<task>/<item id>`, the same each time the item is asked.
+    """Return the key of a row's requests, `<task>/<row id>`.
 
-    A key of more than 200 bytes has the SHA-256 of the id in its place; not in built-in tasks, whose names hold a dash.
+    In a key of more than 200 bytes the SHA-256 of the id replaces the id. Built-in tasks, whose
+    names contain a dash, keep the id at any length.
+
+    Raises:
+        ValueError: The id or the task name is empty, or the task name contains a slash.
     """
     if not task_name or "/" in task_name or not item_id:
         raise ValueError(f"no key can be made of task {task_name!r} and item {item_id!r}")
+
     key = f"{task_name}/{item_id}"
-    if "-" in task_name or len(key.encode("utf-8", "surrogatepass")) <= MAX_KEY:
+    if "-" in task_name or len(key.encode("utf-8", "surrogatepass")) <= MAX_KEY_BYTES:
         return key
-    return f"{task_name}/{hashlib.sha256(item_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+    id_hash = hashlib.sha256(item_id.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{task_name}/{id_hash}"
 
 
 def object_of(line: bytes) -> dict[str, Any]:
-    """Return the request object of a line of ours, as a live call sends it."""
+    """Parse a request line and return its `request` object, which is the body of a live call."""
     request: dict[str, Any] = orjson.loads(line)["request"]
     return request
 
 
-def reply_line(line: bytes, **told: Any) -> bytes:
-    """Return the line of a result file that answers a request line of ours: its key, and a `response` or an `error`."""
-    return orjson.dumps({"key": orjson.loads(line)["key"], **told}) + b"\n"
+def reply_line(line: bytes, **reply_members: Any) -> bytes:
+    """Make the line of a result file that answers a request line.
+
+    Args:
+        line: The request line; the result line gets its key.
+        reply_members: `response` or `error`, with the JSON value of the reply.
+
+    Returns:
+        One line of JSON, with a line end.
+    """
+    result = {"key": orjson.loads(line)["key"], **reply_members}
+    return orjson.dumps(result) + b"\n"
 
 
 def shown_object(line: bytes) -> dict[str, Any]:
-    """Return the request object of a line as it may be kept and shown: size and SHA-256 in the place of each image."""
-    found: dict[str, Any] = _shown(object_of(line))
-    return found
+    """Parse a request line; return its request object with size and SHA-256 for each image."""
+    request: dict[str, Any] = _replace_images(object_of(line))
+    return request
 
 
 def shown_line(line: bytes) -> bytes:
-    """Return a line of ours as it may be kept and shown; the same bytes where it has no image."""
-    return orjson.dumps(_shown(orjson.loads(line))) if b'"inlineData"' in line else line
+    """Return a request line with size and SHA-256 in place of each image's bytes.
+
+    A line without an image is returned unchanged.
+    """
+    if b'"inlineData"' not in line:
+        return line
+
+    return orjson.dumps(_replace_images(orjson.loads(line)))
 
 
-def _shown(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_shown(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    inline = value.get("inlineData")
-    if not isinstance(inline, dict):
-        return {name: _shown(one) for name, one in value.items()}
-    data = base64.b64decode(inline["data"])
-    told = {
-        "mimeType": inline["mimeType"],
-        "size": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
+def _replace_images(node: Any) -> Any:
+    """Copy a JSON value, with MIME type, size in bytes and SHA-256 in place of inline data."""
+    if isinstance(node, list):
+        return [_replace_images(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+
+    inline_data = node.get("inlineData")
+    if not isinstance(inline_data, dict):
+        return {name: _replace_images(child) for name, child in node.items()}
+
+    content = base64.b64decode(inline_data["data"])
+    summary = {
+        "mimeType": inline_data["mimeType"],
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
     }
-    return {"inlineData": told}
+    return {"inlineData": summary}
 
 
 @dataclass(frozen=True)
 class RequestSettings:
-    """What all requests of one task have in common: the answer's schema, and what is set of the model.
+    """The parts that all requests of one task have in common."""
 
-    `thinking` is the `thinkingConfig`, `media_resolution` a word of the API; without them and without a `temperature`
-    the model has its defaults. `answer_tokens` and `image_tokens` are what an answer and an image are taken to have.
-    """
-
+    # The schema of an answer, as `response_schema` makes it.
     schema: Mapping[str, Any]
+    # The `thinkingConfig` to send, or None for the default of the model.
     thinking: Mapping[str, Any] | None
+    # None for the default of the model.
     temperature: float | None = None
+    # Estimated tokens of an answer.
     answer_tokens: int = ANSWER_TOKENS
+    # The API's name of a media resolution, or None for the default of the model.
     media_resolution: str | None = None
-    image_tokens: int = PART_TOKENS
+    # Estimated tokens of an image.
+    image_tokens: int = DEFAULT_IMAGE_TOKENS
 
     def fill(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
-        """Return the line of one request without its end, and what it may use; what JSON cannot hold is refused."""
-        own = {
+        """Build the line of a request and estimate the tokens of the request.
+
+        Returns:
+            The line without a line end, and the estimate.
+
+        Raises:
+            InputError: The prompt contains a value that JSON cannot express.
+        """
+        generation_config: dict[str, Any] = {
+            "responseMimeType": "application/json",
+            "responseSchema": self.schema,
+            "maxOutputTokens": prompt.max_output_tokens,
+        }
+        optional_settings = {
             "thinkingConfig": self.thinking,
             "temperature": self.temperature,
             "mediaResolution": self.media_resolution,
         }
-        settings = {
-            "responseMimeType": "application/json",
-            "responseSchema": self.schema,
-            "maxOutputTokens": prompt.max_output_tokens,
-            **{name: value for name, value in own.items() if value is not None},
+        generation_config |= {
+            name: setting for name, setting in optional_settings.items() if setting is not None
         }
-        request = {
-            "contents": [{"role": "user", "parts": prompt.parts}],
-            **(
-                {"systemInstruction": {"parts": [{"text": prompt.system}]}} if prompt.system else {}
-            ),
-            "generationConfig": settings,
-        }
+
+        request: dict[str, Any] = {"contents": [{"role": "user", "parts": prompt.parts}]}
+        if prompt.system:
+            request["systemInstruction"] = {"parts": [{"text": prompt.system}]}
+        request["generationConfig"] = generation_config
+
         try:
             line = orjson.dumps({"key": key, "request": request})
         except TypeError as error:
             raise InputError(
-                f"the request {key!r} cannot be written as JSON: {error}; no line was written"
+                f"the request {key!r} cannot be written as JSON: {error}; no line was written",
             ) from error
-        sizes = {"answer_tokens": self.answer_tokens, "image_tokens": self.image_tokens}
-        return line, estimate_request(prompt.system, prompt.parts, settings, **sizes)
+
+        estimate = estimate_request(
+            prompt.system,
+            prompt.parts,
+            generation_config,
+            answer_tokens=self.answer_tokens,
+            image_tokens=self.image_tokens,
+        )
+        return line, estimate
 
 
-MAX_DEPTH = 10  # ours: the API refuses "over-deep" schemas without saying where its limit is
+# Our own limit: the API refuses "over-deep" schemas and documents no limit.
+MAX_SCHEMA_DEPTH = 10
 
-# Formats of JSON schema that the API takes, each with the name by which a refused value is told of.
-TIME_FORMATS = {
+# Formats of JSON Schema that the API accepts, with their names in messages.
+TIME_FORMAT_NAMES = {
     "date": "date",
     "date-time": "date and time",
     "time": "time",
     "duration": "duration",
 }
-_NUMERIC = re.compile(r"[+-]?\d+(\.\d*)?")
-_COMPACT_DATE = re.compile(r"\d{8}")
-_PYTHON_DURATION = re.compile(r"[+-]?\s*\d+(:| day)")  # what pydantic accepts beside ISO 8601
+_NUMBER_PATTERN = re.compile(r"[+-]?\d+(\.\d*)?")
+_COMPACT_DATE_PATTERN = re.compile(r"\d{8}")
+# Pydantic accepts this form in addition to ISO 8601.
+_PYTHON_DURATION_PATTERN = re.compile(r"[+-]?\s*\d+(:| day)")
 
-_TYPES = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
-_COPIED = ("minItems", "maxItems", "minimum", "maximum")
-# what is left out only narrows a value, or says nothing about it
-_BOUNDS = {"minProperties": "minItems", "maxProperties": "maxItems"}
-_KEY = "key"  # of a pair
-_VALUE = "value"
-_KNOWN = {
-    *_BOUNDS, "propertyNames",
-    "type", "const", "enum", "items", "properties", "required", "format", "description", *_COPIED, "title", "default",
-    "examples", "deprecated", "readOnly", "writeOnly", "pattern", "minLength", "maxLength", "exclusiveMinimum",
+_DIALECT_TYPES = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
+_COPIED_KEYWORDS = ("minItems", "maxItems", "minimum", "maximum")
+# A mapping is sent as a list, so the number of its properties limits the items of that list.
+_LIST_KEYWORD_BY_MAPPING_KEYWORD = {"minProperties": "minItems", "maxProperties": "maxItems"}
+# Members of a key-value pair.
+_PAIR_KEY = "key"
+_PAIR_VALUE = "value"
+# The converter drops keywords that only narrow or describe a value.
+_KNOWN_KEYWORDS = {
+    *_LIST_KEYWORD_BY_MAPPING_KEYWORD, *_COPIED_KEYWORDS, "propertyNames", "type", "const", "enum",
+    "items", "properties", "required", "format", "description", "title", "default", "examples",
+    "deprecated", "readOnly", "writeOnly", "pattern", "minLength", "maxLength", "exclusiveMinimum",
     "exclusiveMaximum", "multipleOf", "uniqueItems", "additionalProperties", "discriminator",
 }  # fmt: skip
-_FORMATS = {
+# The texts of these two tables are sent to the API.
+_FORMAT_DESCRIPTIONS = {
     "date": "a date, YYYY-MM-DD",
     "quotation": "copied from the text, word for word",
     "optional quotation": "copied from the text, word for word",
 }
-_LIMITS = {
+_LIMIT_DESCRIPTIONS = {
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
     "pattern": "matching the regular expression {}",
@@ -180,245 +237,433 @@ _LIMITS = {
     "multipleOf": "a multiple of {}",
     "uniqueItems": "each one once",
 }
-_ANYTHING = "anything goes there, and responseSchema cannot say that; give it a type"
+_UNTYPED_MESSAGE = "anything goes there, and responseSchema cannot say that; give it a type"
 
 
 def response_schema(answer: "type[BaseModel]", *, tells_limits: bool = False) -> dict[str, Any]:
-    """Return the schema of an answer model in the API's dialect, its properties ordered as the model has them.
+    """Convert an answer model to the API's schema dialect, in the field order of the model.
 
-    References are inlined, `X | None` becomes `nullable`, a `Literal` becomes an enum of texts, a mapping a list of
-    pairs; descriptions of fields go out, docstrings of classes do not, for those are written for us. With
-    `tells_limits` descriptions also say what the dialect leaves out and validation holds, such as a greatest length.
+    References are inlined. `X | None` becomes `nullable`, a `Literal` becomes an enum of texts, and
+    a mapping becomes a list of pairs. Descriptions of fields are included. Docstrings of models are
+    left out, because they are written for programmers.
+
+    Args:
+        answer: The answer model.
+        tells_limits: Also describe the constraints that the dialect lacks, such as a length.
+
+    Raises:
+        TypeError: The dialect cannot express the model; the message lists the fields at fault.
+            Or the answer is not an object, or the schema is nested too deep.
     """
-    schema = _Converter(tells_limits=tells_limits).converted(json_schema(answer), answer.__name__)
+    converter = _SchemaConverter(describes_limits=tells_limits)
+    schema = converter.convert(json_schema(answer), answer.__name__)
     if schema.get("type") != "OBJECT":
         raise TypeError(
-            f"{answer.__name__} must be a model with fields, for an answer is an object"
+            f"{answer.__name__} must be a model with fields, for an answer is an object",
         )
-    if _depth(schema) > MAX_DEPTH:
-        raise TypeError(f"{answer.__name__} is nested deeper than {MAX_DEPTH}")
+    if _measure_depth(schema) > MAX_SCHEMA_DEPTH:
+        raise TypeError(f"{answer.__name__} is nested deeper than {MAX_SCHEMA_DEPTH}")
     return schema
 
 
-def _depth(schema: Mapping[str, Any]) -> int:
-    inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
-    inner += [schema["items"]] if "items" in schema else []
-    return 1 + max(map(_depth, inner), default=0)
+def _measure_depth(schema: Mapping[str, Any]) -> int:
+    """Count the levels of a converted schema; a schema without children has 1."""
+    children = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
+    if "items" in schema:
+        children.append(schema["items"])
+
+    child_depths = map(_measure_depth, children)
+    return 1 + max(child_depths, default=0)
 
 
 @dataclass(frozen=True)
-class _Converter:
-    tells_limits: bool
+class _SchemaConverter:
+    """Convert nodes of a JSON schema without references to the API's dialect.
 
-    def converted(self, node: Any, where: str) -> dict[str, Any]:
-        """Return a node of a JSON schema in the dialect."""
+    The parameter `field_path` of the methods is the position of the node, used in messages.
+    """
+
+    # Whether descriptions include constraints that the dialect lacks.
+    describes_limits: bool
+
+    def convert(self, node: Any, field_path: str) -> dict[str, Any]:
+        """Convert a node and all nodes below it, with the description of the node.
+
+        Raises:
+            TypeError: The dialect cannot express the node.
+        """
         if not isinstance(node, dict):
-            raise TypeError(f"{where}: {_ANYTHING}")
+            raise TypeError(f"{field_path}: {_UNTYPED_MESSAGE}")
         if "prefixItems" in node:
-            raise TypeError(f"{where}: responseSchema cannot say a tuple; use a list or a model")
+            raise TypeError(
+                f"{field_path}: responseSchema cannot say a tuple; use a list or a model",
+            )
         if "$ref" in node:
-            name = node["$ref"].removeprefix("#/$defs/")
-            raise TypeError(f"{where}: {name} contains itself, and responseSchema cannot say that")
-        choices = node.get("anyOf") or node.get("oneOf")
-        schema = self._choice(choices, where) if choices else self._plain(node, where)
-        if isinstance(said := node.get("description"), str):
-            told = schema.get("description") if self.tells_limits else None
-            schema["description"] = f"{said} ({told})" if told else said
+            model_name = node["$ref"].removeprefix("#/$defs/")
+            raise TypeError(
+                f"{field_path}: {model_name} contains itself, and responseSchema cannot say that",
+            )
+
+        schema = self._convert_without_description(node, field_path)
+        description = node.get("description")
+        if isinstance(description, str):
+            limits = schema.get("description")
+            if limits and self.describes_limits:
+                description = f"{description} ({limits})"
+            schema["description"] = description
         return schema
 
-    def _choice(self, choices: list[Any], where: str) -> dict[str, Any]:
-        inner = [self.converted(choice, where) for choice in choices if choice != {"type": "null"}]
-        if not inner:
-            raise TypeError(f"{where}: it can only be null")
-        schema = inner[0] if len(inner) == 1 else {"anyOf": inner}
-        return schema | ({"nullable": True} if len(inner) < len(choices) else {})
+    def _convert_union(self, choices: list[Any], field_path: str) -> dict[str, Any]:
+        """Convert a union; null among the choices makes the schema nullable.
 
-    def _plain(self, node: dict[str, Any], where: str) -> dict[str, Any]:
-        """Return a node that is no choice; an enum without a type is one of texts."""
-        if strange := node.keys() - _KNOWN:
-            raise TypeError(f"{where}: responseSchema cannot say {min(strange)!r}")
+        Raises:
+            TypeError: Null is the only choice, or the dialect cannot express a choice.
+        """
+        branches = [
+            self.convert(choice, field_path) for choice in choices if choice != {"type": "null"}
+        ]
+        if not branches:
+            raise TypeError(f"{field_path}: it can only be null")
+
+        schema = branches[0] if len(branches) == 1 else {"anyOf": branches}
+        if len(branches) < len(choices):
+            schema = schema | {"nullable": True}
+        return schema
+
+    def _convert_without_description(
+        self,
+        node: dict[str, Any],
+        field_path: str,
+    ) -> dict[str, Any]:
+        """Convert a node and all nodes below it, without the description of the node.
+
+        The result has a description only if it describes constraints that the dialect lacks.
+
+        Raises:
+            TypeError: The node has an unknown keyword or no type of the dialect, or the dialect
+                cannot express a node below it.
+        """
+        union_choices = node.get("anyOf") or node.get("oneOf")
+        if union_choices:
+            return self._convert_union(union_choices, field_path)
+
+        unknown_keywords = node.keys() - _KNOWN_KEYWORDS
+        if unknown_keywords:
+            raise TypeError(f"{field_path}: responseSchema cannot say {min(unknown_keywords)!r}")
+
         choices = [node["const"]] if "const" in node else node.get("enum")
         if choices:
-            return self._enum(node, choices, where)
+            return self._convert_enum(node, choices, field_path)
+
         schema: dict[str, Any] = {"type": str(node.get("type")).upper()}
-        if schema["type"] not in _TYPES:
-            raise TypeError(f"{where}: {_ANYTHING}")
-        if self.tells_limits and (told := "; ".join(_limits(node))):
-            schema["description"] = told
-        if node.get("format") in TIME_FORMATS:
+        if schema["type"] not in _DIALECT_TYPES:
+            raise TypeError(f"{field_path}: {_UNTYPED_MESSAGE}")
+
+        limits = self._describe_limits(node)
+        if limits:
+            schema["description"] = limits
+        if node.get("format") in TIME_FORMAT_NAMES:
             schema["format"] = node["format"]
-        schema |= {name: node[name] for name in _COPIED if name in node}
+        schema |= {keyword: node[keyword] for keyword in _COPIED_KEYWORDS if keyword in node}
+
         if schema["type"] == "ARRAY":
-            schema["items"] = self.converted(node.get("items"), f"{where}[]")
-        if schema["type"] == "OBJECT":
-            made = self._pairs if _is_mapping(node) else self._properties
-            schema |= made(node, where)
+            schema["items"] = self.convert(node.get("items"), f"{field_path}[]")
+        elif schema["type"] == "OBJECT" and _is_mapping(node):
+            schema |= self._convert_mapping(node, field_path)
+        elif schema["type"] == "OBJECT":
+            schema |= self._convert_properties(node, field_path)
         return schema
 
-    def _enum(self, node: dict[str, Any], choices: list[Any], where: str) -> dict[str, Any]:
-        texts = list(_texts_of(choices))
-        if len(texts) < len([one for one in choices if one is not None]) or not texts:
+    def _convert_enum(
+        self,
+        node: dict[str, Any],
+        choices: list[Any],
+        field_path: str,
+    ) -> dict[str, Any]:
+        """Make an enum of texts; null among the choices makes it nullable.
+
+        Raises:
+            TypeError: Two choices have the same text, or null is the only choice.
+        """
+        texts = list(_choices_by_text(choices))
+        choice_count = sum(choice is not None for choice in choices)
+        if len(texts) < choice_count or not texts:
             raise TypeError(
-                f"{where}: an enum holds different texts and numbers, found {choices!r}"
+                f"{field_path}: an enum holds different texts and numbers, found {choices!r}",
             )
-        told = "; ".join(_limits(node)) if self.tells_limits else ""
-        shown = {"type": "STRING"} | ({"description": told} if told else {}) | {"enum": texts}
-        return shown | ({"nullable": True} if None in choices else {})
 
-    def _pairs(self, node: dict[str, Any], where: str) -> dict[str, Any]:
-        key = self.converted(node.get("propertyNames", {"type": "string"}), f"{where}{{}}")
-        pair = {_KEY: key, _VALUE: self.converted(node["additionalProperties"], f"{where}{{}}")}
-        bounds = {_BOUNDS[name]: node[name] for name in _BOUNDS if name in node}
-        items = {
+        schema: dict[str, Any] = {"type": "STRING"}
+        limits = self._describe_limits(node)
+        if limits:
+            schema["description"] = limits
+        schema["enum"] = texts
+        if None in choices:
+            schema["nullable"] = True
+        return schema
+
+    def _convert_mapping(self, node: dict[str, Any], field_path: str) -> dict[str, Any]:
+        """Return the members of an ARRAY schema of key-value pairs that expresses a mapping."""
+        child_path = f"{field_path}{{}}"
+        key_schema = self.convert(node.get("propertyNames", {"type": "string"}), child_path)
+        value_schema = self.convert(node["additionalProperties"], child_path)
+        properties = {_PAIR_KEY: key_schema, _PAIR_VALUE: value_schema}
+        pair_schema = {
             "type": "OBJECT",
-            "properties": pair,
-            "propertyOrdering": [*pair],
-            "required": [*pair],
+            "properties": properties,
+            "propertyOrdering": [*properties],
+            "required": [*properties],
         }
-        return {"type": "ARRAY", **bounds, "items": items}
 
-    def _properties(self, node: dict[str, Any], where: str) -> dict[str, Any]:
+        bounds = {
+            list_keyword: node[keyword]
+            for keyword, list_keyword in _LIST_KEYWORD_BY_MAPPING_KEYWORD.items()
+            if keyword in node
+        }
+        return {"type": "ARRAY", **bounds, "items": pair_schema}
+
+    def _convert_properties(self, node: dict[str, Any], field_path: str) -> dict[str, Any]:
+        """Return the members of an OBJECT schema that describe its properties.
+
+        Raises:
+            TypeError: The object is a free mapping, or the dialect cannot express some of its
+                properties. The message has a line for each fault.
+        """
         if not node.get("properties") or isinstance(node.get("additionalProperties"), dict):
             raise TypeError(
-                f"{where}: responseSchema cannot say a free mapping; use a model with fields"
+                f"{field_path}: responseSchema cannot say a free mapping; use a model with fields",
             )
-        inner = dict[str, Any]()
-        faults = list[str]()
-        for name, one in node["properties"].items():
+
+        schemas_by_name = dict[str, Any]()
+        messages = list[str]()
+        for name, property_node in node["properties"].items():
             try:
-                inner[name] = self.converted(one, f"{where}.{name}")
+                schemas_by_name[name] = self.convert(property_node, f"{field_path}.{name}")
             except TypeError as error:
-                faults.append(str(error))
-        if faults:
-            raise TypeError("\n".join(faults))
-        required = [name for name in inner if name in node.get("required", ())]
-        return {
-            "properties": inner,
-            "propertyOrdering": list(inner),
-            **({"required": required} if required else {}),
+                messages.append(str(error))
+        if messages:
+            raise TypeError("\n".join(messages))
+
+        members: dict[str, Any] = {
+            "properties": schemas_by_name,
+            "propertyOrdering": list(schemas_by_name),
         }
+        required_names = [name for name in schemas_by_name if name in node.get("required", ())]
+        if required_names:
+            members["required"] = required_names
+        return members
+
+    def _describe_limits(self, node: Mapping[str, Any]) -> str:
+        """Describe the constraints that the dialect lacks; "" if they are not to be described."""
+        return "; ".join(_limit_texts(node)) if self.describes_limits else ""
 
 
-def _limits(node: Mapping[str, Any]) -> Iterator[str]:
-    if node.get("format") in _FORMATS:
-        yield _FORMATS[node["format"]]
-    for name, told in _LIMITS.items():
-        if node.get(name) or (name.startswith("exclusive") and name in node):  # which may be 0
-            yield told.format(node[name])
+def _limit_texts(node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a text for the format of a node and for each constraint that the dialect lacks."""
+    if node.get("format") in _FORMAT_DESCRIPTIONS:
+        yield _FORMAT_DESCRIPTIONS[node["format"]]
+
+    for keyword, template in _LIMIT_DESCRIPTIONS.items():
+        # An exclusive bound of 0 is a limit; other limits of 0 say nothing.
+        is_exclusive_bound = keyword.startswith("exclusive") and keyword in node
+        if node.get(keyword) or is_exclusive_bound:
+            yield template.format(node[keyword])
 
 
 def _is_mapping(node: Mapping[str, Any]) -> bool:
+    """Return whether a node describes a mapping: any keys, values of a single type."""
     return not node.get("properties") and isinstance(node.get("additionalProperties"), dict)
 
 
-def _texts_of(choices: Iterable[Any]) -> dict[str, Any]:
+def _choices_by_text(choices: Iterable[Any]) -> dict[str, Any]:
+    """Map the text of each enum choice to the choice; null is left out."""
     return {
-        one if isinstance(one, str) else json.dumps(one): one for one in choices if one is not None
+        choice if isinstance(choice, str) else json.dumps(choice): choice
+        for choice in choices
+        if choice is not None
     }
 
 
 def as_declared(reply: Any, answer: "type[BaseModel]") -> Any:
-    """Return a reply, JSON, as the model of an answer declares it.
+    """Convert a JSON reply to the JSON that its answer model declares.
 
     Raises:
-        ValueError: A mapping has a key twice, or a date, time or duration is not written as ISO 8601 has it.
+        ValueError: A mapping has a key twice, or a date, time or duration is not in ISO 8601.
     """
-    return _turned(reply, json_schema(answer), is_reply=True)
+    return _convert_value(reply, json_schema(answer), is_reply=True)
 
 
 def as_replied(answer: Any, model: "type[BaseModel]") -> Any:
-    """Return an answer, a document of JSON, as it is to be replied: with texts for numbers, and pairs for mappings."""
-    return _turned(answer, json_schema(model), is_reply=False)
+    """Convert the JSON of an answer to the form of a reply.
+
+    Number choices become texts, and mappings become lists of pairs.
+    """
+    return _convert_value(answer, json_schema(model), is_reply=False)
 
 
-def _turned(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
-    """Return a value in its other form, by its node of a JSON schema."""
-    turned = partial(_turned, is_reply=is_reply)
-    if choices := node.get("anyOf") or node.get("oneOf"):
-        # Any text may stand where a plain text may, so it is not held to be a date.
-        takes_any_text = any(
-            choice.get("type") == "string" and "format" not in choice for choice in choices
-        )
-        relevant = [
-            choice
-            for choice in choices
-            if not (takes_any_text and choice.get("format") in TIME_FORMATS)
-        ]
-        return reduce(turned, relevant, value)
-    if texts := _texts_of(node.get("enum", [node.get("const")])):
-        return _chosen(value, texts) if is_reply else _text_of_choice(value, texts)
+def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
+    """Convert a JSON value and all values in it to the other form.
+
+    A value that does not fit its node is returned unchanged, because validation reports it.
+
+    Args:
+        value: A JSON value.
+        node: The node of the JSON schema that describes the value; {} if nothing does.
+        is_reply: Convert a reply to the declared form; otherwise the other way round.
+
+    Raises:
+        ValueError: A mapping of a reply has a key twice, or a time is not in ISO 8601.
+    """
+    choices = node.get("anyOf") or node.get("oneOf")
+    if choices:
+        return _convert_union_value(value, choices, is_reply=is_reply)
+
+    choices_by_text = _choices_by_text(node.get("enum", [node.get("const")]))
+    if choices_by_text:
+        convert_choice = _decode_choice if is_reply else _encode_choice
+        return convert_choice(value, choices_by_text)
+
     if is_reply and not isinstance(value, list | dict):
-        return _scalar(value, node)
+        return _decode_scalar(value, node)
+
     if _is_mapping(node):
-        inner = partial(turned, node=node["additionalProperties"])
-        return _mapping_of(value, inner) if is_reply else _pairs_of(value, inner)
+        convert_mapping = _decode_mapping if is_reply else _encode_mapping
+        return convert_mapping(value, node["additionalProperties"])
+
+    return _convert_children(value, node, is_reply=is_reply)
+
+
+def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
+    """Convert the items of a list or the members of an object; return other values unchanged.
+
+    Raises:
+        ValueError: As for `_convert_value`.
+    """
     if isinstance(value, list):
-        return [turned(one, node.get("items", {})) for one in value]
-    members = node.get("properties", {})
-    is_object = isinstance(value, dict)
-    return (
-        {name: turned(one, members.get(name, {})) for name, one in value.items()}
-        if is_object
-        else value
-    )
+        item_node = node.get("items", {})
+        return [_convert_value(child, item_node, is_reply=is_reply) for child in value]
 
+    if isinstance(value, dict):
+        property_nodes = node.get("properties", {})
+        return {
+            name: _convert_value(child, property_nodes.get(name, {}), is_reply=is_reply)
+            for name, child in value.items()
+        }
 
-def _chosen(value: Any, texts: Mapping[str, Any]) -> Any:
-    """Return the choice that a replied text stands for."""
-    booleans = [choice for choice in texts.values() if isinstance(choice, bool)]
-    if isinstance(value, bool) and value not in booleans:
-        return json.dumps(value)  # as a text it is refused; Python takes true for 1
-    return texts.get(value, value) if isinstance(value, str) else value
-
-
-def _text_of_choice(value: Any, texts: Mapping[str, Any]) -> Any:
-    """Return the text by which a choice is replied; a value that is no choice stays."""
-    same = (
-        text for text, choice in texts.items() if choice == value and type(choice) is type(value)
-    )
-    return next(same, value)
-
-
-def _scalar(value: Any, node: Mapping[str, Any]) -> Any:
-    """Return a replied number or text as its type has it: 3.0 as a whole number, a date as ISO 8601 has it."""
-    if node.get("type") == "integer" and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, str) and node.get("format") in TIME_FORMATS:
-        return _iso_text(value, node["format"])
     return value
 
 
-def _iso_text(text: str, form: str) -> str:
-    """Return a date or time as ISO 8601 has it; what is no such text is left to the answer's own validators.
+def _convert_union_value(
+    value: Any,
+    choices: Sequence[Mapping[str, Any]],
+    *,
+    is_reply: bool,
+) -> Any:
+    """Convert a value by each choice of a union in turn.
 
     Raises:
-        ValueError: It is a number, which would be read as seconds since 1970, or a duration in Python's words.
+        ValueError: As for `_convert_value`.
     """
-    if form in {"date", "date-time"} and _COMPACT_DATE.fullmatch(text):
+    accepts_any_text = any(
+        choice.get("type") == "string" and "format" not in choice for choice in choices
+    )
+    for choice in choices:
+        # A union with plain text accepts any text, so a text need not be a date or a time.
+        if accepts_any_text and choice.get("format") in TIME_FORMAT_NAMES:
+            continue
+        value = _convert_value(value, choice, is_reply=is_reply)
+    return value
+
+
+def _decode_choice(value: Any, choices_by_text: Mapping[str, Any]) -> Any:
+    """Return the enum choice of a replied text; other values are returned unchanged.
+
+    A boolean that is not a choice is returned as a text.
+    """
+    boolean_choices = [choice for choice in choices_by_text.values() if isinstance(choice, bool)]
+    if isinstance(value, bool) and value not in boolean_choices:
+        # Python regards true as equal to 1. Validation refuses the text.
+        return json.dumps(value)
+    if isinstance(value, str):
+        return choices_by_text.get(value, value)
+    return value
+
+
+def _encode_choice(value: Any, choices_by_text: Mapping[str, Any]) -> Any:
+    """Return the text that replies an enum choice; other values are returned unchanged."""
+    for text, choice in choices_by_text.items():
+        if choice == value and type(choice) is type(value):
+            return text
+    return value
+
+
+def _decode_scalar(value: Any, node: Mapping[str, Any]) -> Any:
+    """Return a replied number or text as its type has it: 3.0 as 3, and a date in ISO 8601.
+
+    Other values are returned unchanged.
+
+    Raises:
+        ValueError: A date, time or duration is not in ISO 8601; see `_to_iso_text`.
+    """
+    if node.get("type") == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and node.get("format") in TIME_FORMAT_NAMES:
+        return _to_iso_text(value, node["format"])
+    return value
+
+
+def _to_iso_text(text: str, time_format: str) -> str:
+    """Convert a compact date such as 20261127 to ISO 8601: 2026-11-27, or 2026-11-27T00:00:00.
+
+    The format "date-time" gets the second form. Other texts are returned unchanged, and the
+    validators of the answer judge them.
+
+    Args:
+        text: The replied text.
+        time_format: A key of TIME_FORMAT_NAMES.
+
+    Raises:
+        ValueError: The text is a number, which would be read as seconds since 1970, or a duration
+            in Python's form.
+    """
+    if time_format in {"date", "date-time"} and _COMPACT_DATE_PATTERN.fullmatch(text):
         with contextlib.suppress(ValueError):
-            day = date.fromisoformat(text).isoformat()
-            return day if form == "date" else f"{day}T00:00:00"
-    if _NUMERIC.fullmatch(text) or (form == "duration" and _PYTHON_DURATION.match(text)):
-        raise ValueError(f"{text!r} is not a {TIME_FORMATS[form]} as ISO 8601 has it")
+            iso_date = date.fromisoformat(text).isoformat()
+            return iso_date if time_format == "date" else f"{iso_date}T00:00:00"
+
+    is_number = _NUMBER_PATTERN.fullmatch(text)
+    is_python_duration = time_format == "duration" and _PYTHON_DURATION_PATTERN.match(text)
+    if is_number or is_python_duration:
+        raise ValueError(f"{text!r} is not a {TIME_FORMAT_NAMES[time_format]} as ISO 8601 has it")
     return text
 
 
-def _pairs_of(mapping: Any, turned: Callable[[Any], Any]) -> Any:
-    is_mapping = isinstance(mapping, dict)
-    return (
-        [{_KEY: key, _VALUE: turned(one)} for key, one in mapping.items()]
-        if is_mapping
-        else mapping
-    )
+def _encode_mapping(mapping: Any, value_node: Mapping[str, Any]) -> Any:
+    """Convert a mapping to a list of key-value pairs; return other values unchanged."""
+    if not isinstance(mapping, dict):
+        return mapping
+
+    return [
+        {_PAIR_KEY: key, _PAIR_VALUE: _convert_value(child, value_node, is_reply=False)}
+        for key, child in mapping.items()
+    ]
 
 
-def _mapping_of(pairs: Any, turned: Callable[[Any], Any]) -> Any:
-    is_pairs = isinstance(pairs, list) and all(
-        isinstance(one, dict) and one.keys() == {_KEY, _VALUE} for one in pairs
+def _decode_mapping(pairs: Any, value_node: Mapping[str, Any]) -> Any:
+    """Convert a list of key-value pairs to a mapping; return other values unchanged.
+
+    Raises:
+        ValueError: Two pairs have the same key, or a value is at fault.
+    """
+    has_only_pairs = isinstance(pairs, list) and all(
+        isinstance(pair, dict) and pair.keys() == {_PAIR_KEY, _PAIR_VALUE} for pair in pairs
     )
-    if not is_pairs or not all(isinstance(one[_KEY], str) for one in pairs):
+    if not has_only_pairs or not all(isinstance(pair[_PAIR_KEY], str) for pair in pairs):
         return pairs
-    found = {one[_KEY]: turned(one[_VALUE]) for one in pairs}
-    if len(found) < len(pairs):
+
+    mapping = {
+        pair[_PAIR_KEY]: _convert_value(pair[_PAIR_VALUE], value_node, is_reply=True)
+        for pair in pairs
+    }
+    if len(mapping) < len(pairs):
         raise ValueError("a key stands twice in one mapping")
-    return found
+    return mapping

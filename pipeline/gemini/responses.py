@@ -1,13 +1,13 @@
-"""Judge what a result line, or a live reply, says about one request, and look up the lines of a result file by key.
+"""Parse result lines and live replies, validate answers, and look up the lines of a result file.
 
-Gemini answers 200 and "succeeded" for a great deal that is no answer: a blocked prompt has no candidates, a cut answer
-is text that does not parse, an error line stands among good ones. Each reply gets exactly one outcome and a reason;
-`parse_answer` then holds its text against the task's own model. Nothing is repaired: a Markdown fence round the JSON,
-or a cut end, is an invalid answer that is asked again.
-
-Results come in any order, so position says nothing; the key is the only link. Each line is exactly one of: a line of
-the key it shows, or unreadable. A line that was cut but still shows its key at its very start or end counts as a line
-of that key, so that the request is charged for it and not for a missing line. What was never asked for is unknown.
+- Gemini answers 200 or "succeeded" for many replies without an answer: a blocked prompt has no
+  candidates, a cut answer does not parse, and a result file may contain error lines. Each reply
+  gets an outcome and a reason. `parse_answer` then validates its text.
+- Nothing is repaired. A Markdown fence around the JSON or a cut end is an invalid answer, and the
+  row is asked again.
+- Results arrive in any order, so only the key of a line links it to its request. A cut line that
+  still shows its key at its start or end counts as a line of that key: its request is then charged
+  for a bad line and not for a missing line. Any other line that does not parse is unreadable.
 """
 
 import json
@@ -29,18 +29,20 @@ from pipeline.gemini.requests import as_declared
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-# A stop for what the answer says (FinishReason, google-genai 3.3.0); asking again rarely helps
+# Finish reasons that concern the content (FinishReason, google-genai 3.3.0). Another try rarely
+# helps.
 BLOCKED = {
-    "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "OTHER", "IMAGE_SAFETY",
-    "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "IMAGE_OTHER",
+    "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "OTHER",
+    "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "IMAGE_OTHER",
 }  # fmt: skip
-# google.rpc, from 1; an error line may have an HTTP code in the place of one of these
-RPC = (
-    "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE",
-    "DATA_LOSS", "UNAUTHENTICATED",
+# Names of the google.rpc codes; the first has code 1.
+RPC_STATUS_NAMES = (
+    "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
+    "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
 )  # fmt: skip
-RPC_OF_HTTP = {
+# An error line may have an HTTP status as its code.
+RPC_CODE_BY_HTTP_STATUS = {
     400: 3,
     401: 16,
     403: 7,
@@ -54,79 +56,85 @@ RPC_OF_HTTP = {
     503: 14,
     504: 4,
 }
-HTTP_OF_RPC = {rpc: http for http, rpc in RPC_OF_HTTP.items()} | {9: 400}
-FINAL_CODES = frozenset(
-    {3, 5, 7, 9}
-)  # invalid argument, not found, permission denied, precondition
-# Errors about the key's project and not about the row: what is denied, used up or not set up, in such words. A file of
-# a request that may not be read is the row's.
-ACCOUNT_CODES = frozenset({7, 8, 9, 16})
-ACCOUNT_WORDS = re.compile(
-    r"billing|prepa(?:y|id)|\bcredits?\b|spend(?:ing)? cap|permission|API key|\b(?:caller|account)\b|suspended",
+HTTP_OF_RPC = {rpc: http for http, rpc in RPC_CODE_BY_HTTP_STATUS.items()} | {9: 400}
+MIN_SERVER_ERROR_STATUS = 500
+# Invalid argument, not found, permission denied and failed precondition.
+FINAL_RPC_CODES = frozenset({3, 5, 7, 9})
+# These codes with these words are errors about the project of the key: something is denied, used up
+# or not set up. An error about a file concerns the row, whose request names the file.
+ACCOUNT_RPC_CODES = frozenset({7, 8, 9, 16})
+ACCOUNT_ERROR_PATTERN = re.compile(
+    r"billing|prepa(?:y|id)|\bcredits?\b|spend(?:ing)? cap|permission|API key"
+    r"|\b(?:caller|account)\b|suspended",
     re.IGNORECASE,
 )
-FILE_WORDS = re.compile(r"\bfiles?\b", re.IGNORECASE)
-MAX_EXCERPT = 200  # characters; enough to recognise a line, few enough for a table
+FILE_ERROR_PATTERN = re.compile(r"\bfiles?\b", re.IGNORECASE)
+# An excerpt is long enough to recognise a line and short enough for a table.
+MAX_EXCERPT_CHARS = 200
 # The members of `usageMetadata` that make up a `Usage`, in its order.
-COUNTED = (
+USAGE_MEMBERS = (
     "promptTokenCount",
     "candidatesTokenCount",
     "thoughtsTokenCount",
     "cachedContentTokenCount",
 )
-MAX_TOKENS_SEEN = (
-    2**30
-)  # what is as large is no count; two below it add up to what an INTEGER column holds
+# A larger number is not a plausible count. The sum of two smaller numbers fits an INTEGER column.
+MAX_TOKEN_COUNT = 2**30
 
-_SHORT = reprlib.Repr()  # looks at no more of a value than it shows, however large or deep it is
-_SHORT.maxstring = MAX_EXCERPT
+# It reads only as much of a value as it prints, however large or deep the value is.
+_SHORT_REPR = reprlib.Repr()
+_SHORT_REPR.maxstring = MAX_EXCERPT_CHARS
 
 
 class ParsedReply(NamedTuple):
-    """One judged reply.
+    """One reply with its outcome and its details; the answer text is not validated yet."""
 
-    `outcome` is ANSWERED while the text still has to be parsed, else REFUSED or INVALID. `reason` is one of ok,
-    unreadable, error-line, no-response, no-candidates, prompt-blocked, blocked, bad-finish, max-tokens (the text is
-    cut), max-tokens-empty (all went into thoughts), empty. `code` is the google.rpc code of an error line, `finish` the
-    API's word, of the candidate or of the block, `shown` what an excerpt is made of. `tier` is which one served it, as
-    far as that was told.
-    """
-
+    # ANSWERED if the text can be validated, else REFUSED or INVALID.
     outcome: Outcome
+    # ok, unreadable, error-line, no-response, no-candidates, prompt-blocked, blocked, bad-finish,
+    # max-tokens (the text is cut), max-tokens-empty (thoughts used all tokens) or empty.
     reason: str
+    # The answer; "" unless the outcome is ANSWERED.
     text: str = ""
+    # The google.rpc code of an error line.
     code: int | None = None
+    # The API's finish reason of the candidate, or its reason for blocking the prompt.
     finish: str = ""
     usage: Usage = NO_USAGE
     model_version: str = ""
     response_id: str = ""
+    # The service tier that served the request; "" if the reply does not name it.
     tier: str = ""
+    # The text, bytes or JSON value from which an excerpt is made.
     shown: Any = ""
 
     @property
     def excerpt(self) -> str:
-        """Return at most 200 printable characters of what came."""
+        """Return at most 200 printable characters of the reply."""
         return excerpt_of(self.shown)
 
     @property
     def is_final(self) -> bool:
-        """Return whether asking again after this code cannot help."""
-        return self.code in FINAL_CODES
+        """Return whether another try after this error code cannot help."""
+        return self.code in FINAL_RPC_CODES
 
     @property
     def is_account_failure(self) -> bool:
-        """Return whether this is an error about billing or permissions of the key's project, whatever the row."""
-        return (
-            self.code in ACCOUNT_CODES
-            and ACCOUNT_WORDS.search(self.excerpt) is not None
-            and FILE_WORDS.search(self.excerpt) is None
-        )
+        """Return whether this error is about billing or permissions of the project, not the row."""
+        if self.code not in ACCOUNT_RPC_CODES:
+            return False
+
+        has_account_words = ACCOUNT_ERROR_PATTERN.search(self.excerpt) is not None
+        has_file_words = FILE_ERROR_PATTERN.search(self.excerpt) is not None
+        return has_account_words and not has_file_words
 
 
 def judge_line(line: bytes) -> ParsedReply:
-    """Return what one raw line of a result file says, `{"key", "response" | "error"}`; where both stand, the error.
+    """Parse a raw line of a result file, `{"key", "response" | "error"}`.
 
-    An error that says nothing, beside a response, does not count.
+    The outcome is INVALID for a line that is not a JSON object, and REFUSED for an error or a
+    missing response. If a line has both members, the error counts. An error without content is
+    ignored if the line has a response.
     """
     try:
         document = orjson.loads(line)
@@ -134,325 +142,474 @@ def judge_line(line: bytes) -> ParsedReply:
         return ParsedReply(Outcome.INVALID, "unreadable", shown=line)
     if not isinstance(document, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", shown=document)
+
     error = document.get("error")
     if error is not None and (is_error(error) or "response" not in document):
-        return _judge_error(error)
+        return _parse_error(error)
+
     if document.get("response") is None:
         return ParsedReply(Outcome.REFUSED, "no-response", shown=document)
     return judge_response(document["response"])
 
 
 def judge_response(response: Any) -> ParsedReply:
-    """Return what one GenerateContentResponse says; of several candidates the first counts."""
+    """Parse a GenerateContentResponse; only its first candidate counts.
+
+    The outcome is INVALID if the response or the candidate is not an object. Missing and malformed
+    details are empty.
+    """
     if not isinstance(response, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", shown=response)
-    outcome, reason, finish, text = _judge_candidate(response)
-    used = _object(response.get("usageMetadata"))
+
+    outcome, reason, finish_reason, text = _parse_candidate(response)
+    metadata = _as_object(response.get("usageMetadata"))
+    token_counts = [
+        _parse_count(metadata.get(member), below=MAX_TOKEN_COUNT) for member in USAGE_MEMBERS
+    ]
     return ParsedReply(
         outcome,
         reason,
         text if outcome is Outcome.ANSWERED else "",
-        finish=finish,
-        usage=Usage(*(_number(used.get(name), below=MAX_TOKENS_SEEN) for name in COUNTED)),
-        model_version=_word(response.get("modelVersion")),
-        response_id=_word(response.get("responseId")),
-        tier=_tier(used),
-        shown=text or finish or response.get("promptFeedback") or "",
+        finish=finish_reason,
+        usage=Usage(*token_counts),
+        model_version=_as_excerpt(response.get("modelVersion")),
+        response_id=_as_excerpt(response.get("responseId")),
+        tier=_find_tier(metadata),
+        shown=text or finish_reason or response.get("promptFeedback") or "",
     )
 
 
 def parse_answer(
-    reply: ParsedReply, answer_model: "type[BaseModel]"
+    reply: ParsedReply,
+    answer_model: "type[BaseModel]",
 ) -> "tuple[BaseModel | None, str]":
-    """Return (answer, "ok"), or (None, reason) where the text is not what the model wants.
+    """Validate the text of a reply; return (answer, "ok") or (None, reason).
 
-    A reply that is no answer gives its own reason. Else the reason is `does-not-parse: …` or
-    `does-not-validate: <field>: <why>`, at most 200 characters. Texts with NUL or half a surrogate pair, numbers that
-    are none, and objects with a member twice are refused: databases and later readers differ about them. JSON types
-    count strictly: a text is no number, and true is not 1.
+    JSON types are strict: a text is not a number, and true is not 1. Databases and later readers
+    would differ about texts with NUL or half a surrogate pair, invalid numbers, and objects with a
+    member twice, so these are refused.
+
+    Returns:
+        The reason of a reply that is not ANSWERED is the reply's own. Other reasons are
+        `does-not-parse: …` or `does-not-validate: <field>: <message>`, with at most 200 characters.
     """
     from pydantic import ValidationError
 
     if reply.outcome is not Outcome.ANSWERED:
         return None, reply.reason
+
     try:
-        document = _DECODER.decode(reply.text)
+        document = _STRICT_DECODER.decode(reply.text)
         _check_texts(document)
-        declared = as_declared(document, answer_model)
-        # Compared as JSON, for 3 and 3.0 are equal in Python. An unchanged text keeps its decimals as they are written.
-        declared_text = json.dumps(declared)
-        text = reply.text if declared_text == json.dumps(document) else declared_text
-        return answer_model.model_validate_json(text, strict=True), "ok"
+        declared_document = as_declared(document, answer_model)
+
+        # 3 and 3.0 are equal in Python, so the documents are compared as JSON. An unchanged
+        # document is validated from the original text, which preserves its decimals.
+        declared_text = json.dumps(declared_document)
+        if declared_text == json.dumps(document):
+            declared_text = reply.text
+        return answer_model.model_validate_json(declared_text, strict=True), "ok"
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the answer"
-        return None, excerpt_of(f"does-not-validate: {place}: {first['msg']}")
+        first_error = error.errors(
+            include_url=False,
+            include_input=False,
+            include_context=False,
+        )[0]
+        field_path = ".".join(map(str, first_error["loc"])) or "the answer"
+        return None, excerpt_of(f"does-not-validate: {field_path}: {first_error['msg']}")
     except (ValueError, RecursionError) as error:
         return None, excerpt_of(f"does-not-parse: {error}")
 
 
 def read_back(stored: str, answer_model: "type[BaseModel]") -> "BaseModel | None":
-    """Return an answer of its JSON; None where reading makes another one of it, as a validator that converts may."""
+    """Parse the stored JSON of an answer; return None if it is invalid or does not round-trip.
+
+    For example, an answer does not round-trip if a validator of its model converts values.
+    """
     try:
         answer = answer_model.model_validate_json(stored, by_alias=True, by_name=True)
-    except Exception:  # noqa: BLE001 - a validator of the user's own may raise anything
+    except Exception:  # noqa: BLE001 - a validator of a user's model may raise anything
         return None
-    return answer if answer.model_dump_json() == stored else None
+
+    has_same_json = answer.model_dump_json() == stored
+    return answer if has_same_json else None
 
 
 def line_at_fault(message: str) -> int | None:
-    """Return N where a refused create says "Error on line N", counted from 1; None where it does not."""
-    found = re.search(r"\bError on line (\d{1,9})\b", message)
-    return int(found.group(1)) if found else None
+    """Return N if an error of a refused batch says "Error on line N", counted from 1; else None."""
+    match = re.search(r"\bError on line (\d{1,9})\b", message)
+    return int(match.group(1)) if match else None
 
 
 def excerpt_of(value: Any) -> str:
-    """Return at most 200 printable characters of a text, of bytes, or of a JSON value, on one line."""
+    """Return at most 200 printable characters of a text, of bytes or of a JSON value.
+
+    The excerpt has no line ends. Runs of blanks become one space, and a cut excerpt ends with "…".
+    """
     if isinstance(value, bytes):
-        text = value[: MAX_EXCERPT * 8].decode("utf-8", "replace")
+        text = value[: MAX_EXCERPT_CHARS * 8].decode("utf-8", "replace")
     elif isinstance(value, str):
-        text = value[: MAX_EXCERPT * 8]
+        text = value[: MAX_EXCERPT_CHARS * 8]
     else:
-        text = _SHORT.repr(value)
+        text = _SHORT_REPR.repr(value)
+
     if not text.isprintable():
-        text = "".join(one if one.isprintable() else " " for one in text)
+        text = "".join(character if character.isprintable() else " " for character in text)
     text = " ".join(text.split())
-    return text if len(text) <= MAX_EXCERPT else text[: MAX_EXCERPT - 1] + "…"
+
+    if len(text) <= MAX_EXCERPT_CHARS:
+        return text
+    return text[: MAX_EXCERPT_CHARS - 1] + "…"
 
 
 def is_error(error: Any) -> bool:
-    """Return whether an `error` member says anything; `""`, `{}`, code 0 and an empty message do not."""
-    values = error.values() if isinstance(error, dict) else [error]
-    texts = [value.strip() if isinstance(value, str) else value for value in values]
-    return any(text not in (None, "", 0, "0", "OK", [], {}) for text in texts)
+    """Return whether an `error` member has content; "", {}, code 0 and an empty message do not."""
+    details = error.values() if isinstance(error, dict) else [error]
+    stripped_details = [detail.strip() if isinstance(detail, str) else detail for detail in details]
+    return any(detail not in (None, "", 0, "0", "OK", [], {}) for detail in stripped_details)
 
 
 def error_code(error: Mapping[str, Any]) -> int | None:
-    """Return the google.rpc code of an error, whichever family its code is of; None if it has neither code nor word."""
-    status = _word(error.get("status"))
-    code = _number(error.get("code"), below=1_000) or (
-        RPC.index(status) + 1 if status in RPC else None
-    )
-    if code is not None and code > len(RPC):
-        return RPC_OF_HTTP.get(code, RPC.index("UNAVAILABLE" if code >= 500 else "UNKNOWN") + 1)  # noqa: PLR2004 - HTTP
-    return code
+    """Return the google.rpc code of an error, or None if it has no code and no known status.
+
+    An HTTP status is converted to a google.rpc code. A status that is not in the table becomes
+    UNAVAILABLE from 500 on, else UNKNOWN.
+    """
+    status_name = _as_excerpt(error.get("status"))
+    code = _parse_count(error.get("code"), below=1_000)
+    if not code:
+        return _rpc_code(status_name) if status_name in RPC_STATUS_NAMES else None
+    if code <= len(RPC_STATUS_NAMES):
+        return code
+
+    fallback_name = "UNAVAILABLE" if code >= MIN_SERVER_ERROR_STATUS else "UNKNOWN"
+    return RPC_CODE_BY_HTTP_STATUS.get(code, _rpc_code(fallback_name))
 
 
-def _judge_error(error: Any) -> ParsedReply:
+def _rpc_code(status_name: str) -> int:
+    """Return the google.rpc code of a status name; codes begin at 1."""
+    return RPC_STATUS_NAMES.index(status_name) + 1
+
+
+def _parse_error(error: Any) -> ParsedReply:
+    """Return the refused reply of an error, which may be an object or any other JSON value."""
     fields = error if isinstance(error, dict) else {"message": error}
     message = fields.get("message")
-    shown = message if isinstance(message, str) and message else error
-    return ParsedReply(Outcome.REFUSED, "error-line", code=error_code(fields), shown=shown)
+    excerpt_source = message if isinstance(message, str) and message else error
+    return ParsedReply(
+        Outcome.REFUSED,
+        "error-line",
+        code=error_code(fields),
+        shown=excerpt_source,
+    )
 
 
-def _judge_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, str]:
+def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, str]:
+    """Return outcome, reason, finish reason and text of the first candidate.
+
+    If there are no candidates, the finish reason is the API's reason for blocking the prompt.
+    """
     candidates = response.get("candidates")
     if not isinstance(candidates, list) or not candidates:
-        block = _word(_object(response.get("promptFeedback")).get("blockReason"))
-        return Outcome.REFUSED, "prompt-blocked" if block else "no-candidates", block, ""
+        feedback = _as_object(response.get("promptFeedback"))
+        block_reason = _as_excerpt(feedback.get("blockReason"))
+        reason = "prompt-blocked" if block_reason else "no-candidates"
+        return Outcome.REFUSED, reason, block_reason, ""
+
     candidate = candidates[0]
     if not isinstance(candidate, dict):
         return Outcome.INVALID, "unreadable", "", ""
-    text = _text(candidate.get("content"))
-    finish = _word(candidate.get("finishReason"))
-    return *_judge_finish(finish, text), finish, text
+
+    text = _join_texts(candidate.get("content"))
+    finish_reason = _as_excerpt(candidate.get("finishReason"))
+    outcome, reason = _judge_finish(finish_reason, text)
+    return outcome, reason, finish_reason, text
 
 
-def _judge_finish(finish: str, text: str) -> tuple[Outcome, str]:
-    if finish in BLOCKED:
+def _judge_finish(finish_reason: str, text: str) -> tuple[Outcome, str]:
+    """Return outcome and reason of a candidate by its finish reason and its text."""
+    has_text = bool(text.strip())
+    if finish_reason in BLOCKED:
         return Outcome.REFUSED, "blocked"
-    if finish == "MAX_TOKENS":
-        return (
-            (Outcome.INVALID, "max-tokens")
-            if text.strip()
-            else (Outcome.REFUSED, "max-tokens-empty")
-        )
-    if finish not in {"", "STOP"}:
+    if finish_reason == "MAX_TOKENS" and has_text:
+        return Outcome.INVALID, "max-tokens"
+    if finish_reason == "MAX_TOKENS":
+        return Outcome.REFUSED, "max-tokens-empty"
+    if finish_reason not in {"", "STOP"}:
         return Outcome.REFUSED, "bad-finish"
-    return (Outcome.ANSWERED, "ok") if text.strip() else (Outcome.REFUSED, "empty")
+    if not has_text:
+        return Outcome.REFUSED, "empty"
+    return Outcome.ANSWERED, "ok"
 
 
-def _text(content: Any) -> str:
-    parts = _object(content).get("parts")
-    told = (
-        [part for part in map(_object, parts) if not part.get("thought")]
-        if isinstance(parts, list)
-        else []
-    )
-    return "".join(text for part in told if isinstance(text := part.get("text"), str))
+def _join_texts(content: Any) -> str:
+    """Join the texts of a candidate's content without its thoughts; "" for malformed content."""
+    parts = _as_object(content).get("parts")
+    if not isinstance(parts, list):
+        return ""
+
+    answer_parts = [part for part in map(_as_object, parts) if not part.get("thought")]
+    texts = [part.get("text") for part in answer_parts]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
-def _tier(metadata: Mapping[str, Any]) -> str:
-    """Return the tier that a reply tells, as `serviceTier`, else in its `trafficType`, such as ON_DEMAND_FLEX."""
-    told = _word(metadata.get("serviceTier") or metadata.get("trafficType")).lower()
-    return next(
-        (one for one in (Mode.FLEX.tier, Mode.PRIORITY.tier) if one in told),
-        STANDARD if told else "",
-    )
+def _find_tier(metadata: Mapping[str, Any]) -> str:
+    """Return the service tier that `usageMetadata` names; "" if it names none.
+
+    The member is `serviceTier` or `trafficType`, for example ON_DEMAND_FLEX. A name that is not
+    flex or priority is the standard tier.
+    """
+    tier_name = _as_excerpt(metadata.get("serviceTier") or metadata.get("trafficType")).lower()
+    for tier in (Mode.FLEX.tier, Mode.PRIORITY.tier):
+        if tier in tier_name:
+            return tier
+    return STANDARD if tier_name else ""
 
 
-def _number(value: Any, *, below: int) -> int:
-    """Return a whole number, which may come as text; 0 for what is none, or too large."""
-    found = re.fullmatch("[0-9]{1,10}", str(value)) if isinstance(value, int | str) else None
-    return int(found[0]) if found and int(found[0]) < below else 0
+def _parse_count(value: Any, *, below: int) -> int:
+    """Convert a whole number or a text of digits to int; return 0 if it is invalid or too large."""
+    if not isinstance(value, int | str):
+        return 0
+
+    match = re.fullmatch("[0-9]{1,10}", str(value))
+    if match and int(match[0]) < below:
+        return int(match[0])
+    return 0
 
 
-def _object(value: Any) -> Mapping[str, Any]:
+def _as_object(value: Any) -> Mapping[str, Any]:
+    """Return a JSON object unchanged, and {} for any other value."""
     return value if isinstance(value, dict) else {}
 
 
-def _word(value: Any) -> str:
+def _as_excerpt(value: Any) -> str:
+    """Return an excerpt of a text, and "" for any other value."""
     return excerpt_of(value) if isinstance(value, str) else ""
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
+def _make_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object; raise ValueError if two members have the same name."""
+    document = dict(members)
+    if len(document) != len(members):
         raise ValueError("a member stands twice in one object")
     return document
 
 
-def _constant(word: str) -> Any:
-    raise ValueError(f"{word} is no JSON number")
+def _refuse_constant(name: str) -> Any:
+    """Raise ValueError for NaN or an infinity, which Python's decoder would accept."""
+    raise ValueError(f"{name} is no JSON number")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
+_STRICT_DECODER = json.JSONDecoder(
+    object_pairs_hook=_make_object,
+    parse_constant=_refuse_constant,
+)
 
 
-def _check_texts(value: Any) -> None:
-    """Raise ValueError if a text in a JSON document contains NUL or half a surrogate pair."""
-    if isinstance(value, str) and INVALID_TEXT.search(value):
+def _check_texts(node: Any) -> None:
+    """Raise ValueError if a JSON document contains NUL or half a surrogate pair.
+
+    Texts and member names are checked.
+    """
+    if isinstance(node, str) and INVALID_TEXT.search(node):
         raise ValueError("a text holds NUL or half a surrogate pair")
-    members: Iterable[Any] = ()
-    if isinstance(value, dict):
-        members = value.items()
-    elif isinstance(value, list | tuple):
-        members = value
-    for member in members:
-        _check_texts(member)
+
+    children: Iterable[Any] = ()
+    if isinstance(node, dict):
+        children = node.items()
+    elif isinstance(node, list | tuple):
+        children = node
+    for child in children:
+        _check_texts(child)
 
 
-EXAMPLES = 3  # how many lines are shown of each kind of anomaly
+# Lines that are shown of each kind of anomaly.
+MAX_ANOMALY_EXAMPLES = 3
 BOM = b"\xef\xbb\xbf"
-_PIECE = 1 << 20  # bytes in which line ends are counted at once
-_TAIL = 2_048  # bytes at the end of a line that may hold its key; ours are far shorter
-_AT_START = re.compile(rb'\s*\{\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]')
-_AT_END = re.compile(rb',\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*\}\s*\Z')
+# Line ends are counted in blocks of this size.
+_READ_BLOCK_BYTES = 1 << 20
+# The end of a line that may contain its key; keys are far shorter.
+_LINE_TAIL_BYTES = 2_048
+_KEY_AT_START_PATTERN = re.compile(rb'\s*\{\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]')
+_KEY_AT_END_PATTERN = re.compile(rb',\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*\}\s*\Z')
 
 
 def key_of_line(line: bytes) -> str | None:
-    """Return the key a line shows; None when it shows none, or an ambiguous one; "" when its key is no text."""
+    """Return the key of a result line.
+
+    A line that is not valid JSON may show its key at its start or at its end.
+
+    Returns:
+        The key. "" if the line is JSON without a text as key, and None if the line is not JSON and
+        shows no key or two different keys.
+    """
     try:
         document = orjson.loads(line)
     except orjson.JSONDecodeError:
-        ends = (_AT_START.match(line), _AT_END.search(line, max(0, len(line) - _TAIL)))
-        shown = {_unquoted(found.group(1)) for found in ends if found}
-        return shown.pop() if len(shown) == 1 else None
-    key = document.get("key") if isinstance(document, dict) else None
+        return _find_key_in_broken_line(line)
+
+    key = _as_object(document).get("key")
     return key if isinstance(key, str) else ""
 
 
-def _unquoted(quoted: bytes) -> str | None:
+def _find_key_in_broken_line(line: bytes) -> str | None:
+    """Return the key at the start or end of a broken line, or None if it shows no or two keys."""
+    tail_offset = max(0, len(line) - _LINE_TAIL_BYTES)
+    matches = (
+        _KEY_AT_START_PATTERN.match(line),
+        _KEY_AT_END_PATTERN.search(line, tail_offset),
+    )
+    keys = {_unquote(match.group(1)) for match in matches if match}
+    return keys.pop() if len(keys) == 1 else None
+
+
+def _unquote(quoted_text: bytes) -> str | None:
+    """Parse a JSON text in quotes; return None if it is invalid."""
     try:
-        return str(orjson.loads(quoted))
+        return str(orjson.loads(quoted_text))
     except orjson.JSONDecodeError:
         return None
 
 
 class ResultFile(AbstractContextManager["ResultFile"]):
-    """The lines of one result file by key; in the end `total` = lines asked for + `unknown` + `unreadable_count`."""
+    """The lines of a result file, by key.
+
+    After all lookups `total` is the number of lines of requested keys, plus `unknown`, plus
+    `unreadable_count`. The file stays open until the end of the `with` block.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Read the file once and keep where each line begins."""
-        self.total = self.unreadable_count = 0
-        self.is_cut = False  # the file ends inside a line
+        """Open and read the file, and record the offset of each line under its key."""
+        # All lines that are not blank.
+        self.total = 0
+        # Lines that are not JSON and show no key.
+        self.unreadable_count = 0
+        # Whether the file ends inside a line.
+        self.is_cut = False
         self._file = path.open("rb")
-        self._places: dict[str, list[int]] = {}  # where the lines of each key begin
-        self._asked: dict[str, None] = {}  # those of the keys that were asked for, in that order
-        self._unreadable: list[tuple[int, str]] = []  # the first few
+        # Offsets of the lines of each key, in the order of the file.
+        self._offsets_by_key: dict[str, list[int]] = {}
+        # Keys that were looked up and have a line, in the order of the lookups.
+        self._requested_keys: dict[str, None] = {}
+        # Offsets and excerpts of the first unreadable lines.
+        self._unreadable_examples: list[tuple[int, str]] = []
+
+        self._read_lines(path)
+
+    def _read_lines(self, path: Path) -> None:
+        """Read the file once; fill the counts, the offsets of each key and `is_cut`."""
         last_offset = 0
         last_line = b""
         for offset, line in read_lines(path):
             last_offset = offset
             last_line = line
             self.total += 1
-            if (key := key_of_line(line)) is not None:
-                self._places.setdefault(key, []).append(offset)
+
+            key = key_of_line(line)
+            if key is not None:
+                self._offsets_by_key.setdefault(key, []).append(offset)
                 continue
+
             self.unreadable_count += 1
-            if self.unreadable_count <= EXAMPLES:
-                self._unreadable.append((offset, excerpt_of(line)))
-        has_end = path.stat().st_size > last_offset + len(last_line)
-        is_broken = (
+            if self.unreadable_count <= MAX_ANOMALY_EXAMPLES:
+                self._unreadable_examples.append((offset, excerpt_of(line)))
+
+        has_line_end = path.stat().st_size > last_offset + len(last_line)
+        is_broken_object = (
             last_line.lstrip().startswith(b"{") and judge_line(last_line).reason == "unreadable"
         )
-        self.is_cut = is_broken and not has_end
+        self.is_cut = is_broken_object and not has_line_end
 
     def lines_of(self, keys: Sequence[str]) -> list[list[bytes]]:
-        """Return for each key its raw lines in the order of the file."""
-        return [[self._line(offset) for offset in self._found(key)] for key in keys]
+        """Return the raw lines of each key in the order of the file; mark the keys as requested."""
+        return [list(map(self._read_line, self._request_offsets(key))) for key in keys]
 
     def note_asked(self, keys: Iterable[str]) -> None:
-        """Keep that these keys were asked for, whose lines are not needed any more."""
+        """Mark keys as requested without reading their lines."""
         for key in keys:
-            self._found(key)
+            self._request_offsets(key)
 
-    def _found(self, key: str) -> Sequence[int]:
-        """Return where the lines of a key begin, and keep that they were asked for; "" is of those that are no text."""
-        found = self._places.get(key, ()) if key else ()
-        if found:
-            self._asked[key] = None
-        return found
+    def _request_offsets(self, key: str) -> Sequence[int]:
+        """Return the offsets of the lines of a key, and mark a key with lines as requested.
+
+        The key "" has no offsets, because it collects the lines whose key is not a text.
+        """
+        if not key or key not in self._offsets_by_key:
+            return ()
+
+        self._requested_keys[key] = None
+        return self._offsets_by_key[key]
 
     @property
     def has_odd_keys(self) -> bool:
-        """Return whether a readable line has no key that is a text."""
-        return "" in self._places
+        """Return whether the key of a readable line is missing or is not a text."""
+        return "" in self._offsets_by_key
 
     def count_keys(self, keys: Iterable[str]) -> int:
         """Return how many of these keys have a line."""
-        return sum(key in self._places for key in keys)
+        return sum(key in self._offsets_by_key for key in keys)
 
     @property
     def duplicates(self) -> int:
-        """Return how many lines have a key that was asked for and stands on another line, too."""
-        return sum(len(self._places[key]) - 1 for key in self._asked)
+        """Return the number of lines of requested keys after the first line of each key."""
+        return sum(len(self._offsets_by_key[key]) - 1 for key in self._requested_keys)
 
     @property
     def unknown(self) -> int:
-        """Return how many readable lines have a key that was not looked up, or none that is a text."""
-        return sum(len(found) for key, found in self._places.items() if key not in self._asked)
+        """Return the number of readable lines whose key was not requested or is not a text."""
+        unrequested_keys = self._offsets_by_key.keys() - self._requested_keys.keys()
+        return sum(len(self._offsets_by_key[key]) for key in unrequested_keys)
 
     def examples(self) -> dict[str, list[tuple[int, str]]]:
-        """Return at most three of each kind of line that belongs to no request: (its number, its key or an excerpt)."""
-        unasked = sorted(
-            (at, key)
-            for key, found in self._places.items()
-            if key not in self._asked
-            for at in found
-        )
-        twice = [(self._places[key][-1], key) for key in self._asked if len(self._places[key]) > 1]
-        found = {"unknown": unasked, "duplicate": twice, "unreadable": self._unreadable}
+        """Return at most three examples of each kind of line that belongs to no request.
+
+        Returns:
+            Pairs of (line number, key or excerpt) under "unknown", "duplicate" and "unreadable".
+        """
+        unknown_lines = list[tuple[int, str]]()
+        for key, offsets in self._offsets_by_key.items():
+            if key not in self._requested_keys:
+                unknown_lines += [(offset, key) for offset in offsets]
+        unknown_lines.sort()
+
+        duplicate_lines = list[tuple[int, str]]()
+        for key in self._requested_keys:
+            offsets = self._offsets_by_key[key]
+            if len(offsets) > 1:
+                duplicate_lines.append((offsets[-1], key))
+
         return {
-            kind: [
-                (self._line_number(at), excerpt_of(shown or self._line(at)))
-                for at, shown in some[:EXAMPLES]
-            ]
-            for kind, some in found.items()
+            "unknown": self._describe_lines(unknown_lines),
+            "duplicate": self._describe_lines(duplicate_lines),
+            "unreadable": self._describe_lines(self._unreadable_examples),
         }
 
-    def _line(self, offset: int) -> bytes:
+    def _describe_lines(self, lines: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+        """Return line number and excerpt of the first three lines.
+
+        Args:
+            lines: Offset and text of each line. An empty text is replaced by the line's content.
+        """
+        return [
+            (self._count_line_number(offset), excerpt_of(text or self._read_line(offset)))
+            for offset, text in lines[:MAX_ANOMALY_EXAMPLES]
+        ]
+
+    def _read_line(self, offset: int) -> bytes:
+        """Return the line at an offset without its line end; the first line without a BOM."""
         self._file.seek(offset)
         line = self._file.readline().rstrip(b"\r\n")
         return line.removeprefix(BOM) if offset == 0 else line
 
-    def _line_number(self, offset: int) -> int:
+    def _count_line_number(self, offset: int) -> int:
         """Return the number of the line at an offset, counted from 1; blank lines count."""
         self._file.seek(0)
-        return 1 + sum(
-            self._file.read(min(_PIECE, offset - at)).count(b"\n")
-            for at in range(0, offset, _PIECE)
-        )
+        line_number = 1
+        for block_offset in range(0, offset, _READ_BLOCK_BYTES):
+            block = self._file.read(min(_READ_BLOCK_BYTES, offset - block_offset))
+            line_number += block.count(b"\n")
+        return line_number
 
     def __exit__(self, *_: object) -> None:
+        """Close the file."""
         self._file.close()

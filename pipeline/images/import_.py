@@ -215,7 +215,13 @@ def _record_import(tx: Connection, report: ImagesImportReport, *, now: datetime)
         counts = {**report.changes, "broken": report.broken}
         summary = ", ".join(f"{count} {name}" for name, count in counts.items())
         workspace.record_event(
-            tx, "import", report.folder, old=None, new=summary, reason="import", now=now
+            tx,
+            "import",
+            report.folder,
+            old=None,
+            new=summary,
+            reason="import",
+            now=now,
         )
 
 
@@ -342,7 +348,9 @@ def _image_cells(file: _ImageFile) -> dict[str, Any]:
 
 
 def _write_block(
-    tx: Connection, inspections: Sequence[_Inspection], report: ImagesImportReport
+    tx: Connection,
+    inspections: Sequence[_Inspection],
+    report: ImagesImportReport,
 ) -> None:
     """Insert and update the rows of images, and unpark images with other bytes.
 
@@ -379,9 +387,9 @@ def _mark_missing_files(tx: Connection, folder: str) -> int:
 
     Rows that are marked already do not count.
     """
-    is_below = assets.c.path.startswith(f"{folder.rstrip('/')}/", autoescape=True)
+    is_inside_folder = assets.c.path.startswith(f"{folder.rstrip('/')}/", autoescape=True)
     is_unmarked = or_(assets.c.problem.is_(None), assets.c.problem != MISSING_FILE)
-    query = select(assets.c.id, assets.c.path).where(is_below, is_unmarked)
+    query = select(assets.c.id, assets.c.path).where(is_inside_folder, is_unmarked)
     missing_ids = [
         row.id for row in stream_rows(tx, query, page=PAGE_ROWS) if not os.path.lexists(row.path)
     ]

@@ -1,15 +1,18 @@
-"""Copy the whole workspace into one folder while others work in it, and put such a copy into a new folder.
+"""Back up a workspace into a folder while other commands use it, and restore it from there.
 
-    manifest.json        the SHA-256 of each file of the copy; written last
-    findable.db          the database as it stood at one moment, in one file
-    batches/             the sealed files that it names
-    index/vectors.sqlite what was embedded, so that `make index` builds the index again and pays for nothing
+    manifest.json        the SHA-256 of each file of the backup; written last
+    findable.db          one snapshot of the database, in one file
+    batches/             the sealed files that the database names
+    index/vectors.sqlite the cached vectors, so that `make index` rebuilds the index at no cost
     reports/             the reports on answers
-    sources/             the rows of tasks that are kept as words
-    local-engine…        the local engine's state, where it works here
+    tasks/               the files of user tasks
+    sources/             the rows of tasks that are stored as text
+    local-engine…        the state of the local engine, if the workspace uses it
 
-The sealed files are copied after the database: they never change. A folder gets its name when it is whole. One on
-a server is copied by its own programs, and a copy can be restored into an empty one there: the way out of SQLite.
+- Sealed files are copied after the database. They never change, so they agree with it.
+- The folder gets its name only when it is complete.
+- A database on a server is backed up by the server's own programs.
+- A backup can be restored into an empty PostgreSQL database, which moves a workspace from SQLite.
 """
 
 import contextlib
@@ -17,7 +20,7 @@ import json
 import os
 import shlex
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -35,7 +38,7 @@ from pipeline.engine.task_file import FOLDER, SOURCES
 from pipeline.engine.workspace import Access, WorkspaceSession, is_free, open_workspace
 from pipeline.index.vector_cache import VectorCache, open_vector_cache, open_vector_store
 from pipeline.ops import clean
-from pipeline.quality import report
+from pipeline.quality.report import report_files_by_name
 from pipeline.store import batches, claims, erasure, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.table_copy import copy_tables
@@ -43,48 +46,58 @@ from pipeline.store.table_copy import copy_tables
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
-FORMAT = 4
-MANIFEST = "manifest.json"
-DATABASE = "findable.db"
-VECTORS = "index/vectors.sqlite"
-ENGINE = "local-engine.sqlite"
-ENGINE_FILES = "local-engine-files"
+BACKUP_FORMAT = 4
+MANIFEST_FILE = "manifest.json"
+DATABASE_FILE = "findable.db"
+VECTORS_FILE = "index/vectors.sqlite"
+ENGINE_FILE = "local-engine.sqlite"
+ENGINE_FOLDER = "local-engine-files"
+COPY_CHUNK_BYTES = 1 << 20
 # Kind of the journal line that ends the copying of tables: the folder's name, when the backup was
 # made, and the position of the database.
-RESTORED = "restored"
+RESTORED_EVENT = "restored"
 
 
 @dataclass(frozen=True)
 class BackupReport:
-    """The copy that was made: where, how many files and bytes; or, of a database on a server, what to type for one."""
+    """A complete backup, or the commands that back up a workspace on a server."""
 
+    # The backup's folder.
     path: str
+    # Number of copied files, without the manifest.
     files: int = 0
+    # Bytes in these files.
     size: int = 0
+    # Shell commands to type, if the database is on a server; no file was copied then.
     typed: tuple[str, ...] = ()
 
 
 @dataclass
 class RestoreReport:
-    """What was restored: where to, when the copy was made, its files, and the batches that were not sent.
+    """A restored workspace."""
 
-    In a server's database `rows` says how many each table has; what is not ours stays in the copy alone.
-    """
-
+    # The workspace's new folder.
     path: str
+    # When the backup was made, as ISO text.
     made_at: str
+    # Number of files in the backup.
     files: int
+    # Numbers of the batches that were prepared or being created when the backup was made.
     unsent: list[int] = field(default_factory=list)
+    # Address of the server's database that has the tables; "" without a server.
     database: str = ""
+    # Number of rows by table that this command copied to the server.
     rows: dict[str, int] = field(default_factory=dict)
 
 
 def run(ws: WorkspaceSession, target: Path) -> BackupReport:
-    """Make a backup in the folder `target`, which must not be there yet.
+    """Copy the workspace into the new folder `target`; the copy is on disk when this returns.
+
+    If the database is on a server, nothing is copied, and the report has the commands to type.
 
     Raises:
-        InputError: something stands there already.
-        InconsistentError: a sealed file is not what the database says, or changes meanwhile; no copy was made.
+        InputError: `target` exists already.
+        InconsistentError: A sealed file is missing, changed or wrongly named; no backup was made.
     """
     target = Path(target).absolute()
     if os.path.lexists(target):
@@ -92,25 +105,49 @@ def run(ws: WorkspaceSession, target: Path) -> BackupReport:
             f"{target} is there already; nothing was written",
             hint="name a folder that is not there yet",
         )
-    if ws.store.path is None:  # the database is copied first, for it names the files
-        url = ws.store.address.replace("postgresql+psycopg:", "postgresql:", 1)
-        dump = ("pg_dump", "--format=custom", f"--file={target / 'findable.dump'}", url)
-        lines = (("mkdir", target), dump, ("cp", "-a", ws.data.absolute(), target / "data"))
-        return BackupReport(str(target), typed=tuple(shlex.join(map(str, line)) for line in lines))
+    if ws.store.path is None:
+        return BackupReport(str(target), typed=_list_server_commands(ws, target))
+
     target.parent.mkdir(parents=True, exist_ok=True)
     with files.staging_folder(target) as staging:
-        found = _copied(ws, staging)
-        made_at = ws.now().isoformat(timespec="seconds")
-        document = {"format": FORMAT, "version": __version__, "made_at": made_at, "files": found}
-        files.seal_bytes(staging / MANIFEST, json.dumps(document, indent=1).encode("ascii") + b"\n")
-        _rename(staging, target)
-    return BackupReport(
-        str(target), len(found), sum((target / name).stat().st_size for name in found)
+        hashes = _copy_workspace(ws, staging)
+        manifest = {
+            "format": BACKUP_FORMAT,
+            "version": __version__,
+            "made_at": ws.now().isoformat(timespec="seconds"),
+            "files": hashes,
+        }
+        manifest_bytes = json.dumps(manifest, indent=1).encode("ascii") + b"\n"
+        files.seal_bytes(staging / MANIFEST_FILE, manifest_bytes)
+        _rename_folder(staging, target)
+
+    size_bytes = sum((target / name).stat().st_size for name in hashes)
+    return BackupReport(str(target), len(hashes), size_bytes)
+
+
+def _list_server_commands(ws: WorkspaceSession, target: Path) -> tuple[str, ...]:
+    """Return the shell commands, in their order, that back up a workspace on PostgreSQL.
+
+    The database is dumped before the files are copied, because it names the files.
+    """
+    # `pg_dump` does not accept a driver's name in the URL.
+    url = ws.store.address.replace("postgresql+psycopg:", "postgresql:", 1)
+    commands = (
+        ["mkdir", str(target)],
+        ["pg_dump", "--format=custom", f"--file={target / 'findable.dump'}", url],
+        ["cp", "-a", str(ws.data.absolute()), str(target / "data")],
     )
+    return tuple(shlex.join(command) for command in commands)
 
 
-def _rename(staging: Path, folder: Path) -> None:
-    """Give a whole folder its name, where nothing stands, or an empty folder."""
+def _rename_folder(staging: Path, folder: Path) -> None:
+    """Give a complete folder its final name; the name is on disk when this returns.
+
+    An existing empty folder is replaced.
+
+    Raises:
+        InputError: The name is taken by a file or by a folder with content, or renaming failed.
+    """
     try:
         staging.rename(folder)
     except OSError as error:
@@ -122,141 +159,232 @@ def _rename(staging: Path, folder: Path) -> None:
 
 
 def _copy_file(source: Path, target: Path) -> str:
-    """Copy one file, durable when this returns, and return the hash of the bytes that were written."""
-    with source.open("rb") as file, files.SealedWriter(target) as writer:
-        while piece := file.read(1 << 20):
-            writer.write(piece)
+    """Copy one file and return the SHA-256 of the written bytes; they are on disk then.
+
+    Raises:
+        FileNotFoundError: The source does not exist.
+    """
+    with source.open("rb") as source_file, files.SealedWriter(target) as writer:
+        while chunk := source_file.read(COPY_CHUNK_BYTES):
+            writer.write(chunk)
         return writer.seal().sha256
 
 
-def _copied(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
-    found = dict[str, str]()
-    with open_vector_cache(ws).reading() as kept:
-        if kept is not None:
-            (staging / VECTORS).parent.mkdir()
-            found[VECTORS] = _copy_database(kept.connection.driver_connection, staging / VECTORS)
+def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
+    """Copy all parts of a workspace into a folder; return the hash of each file by its name.
+
+    The names are relative to the folder and sorted.
+
+    Raises:
+        InconsistentError: A sealed file that is still needed is missing or changed, or the database
+            names another file.
+    """
+    hashes = dict[str, str]()
+    with open_vector_cache(ws).reading() as vectors_tx:
+        if vectors_tx is not None:
+            vectors_path = staging / VECTORS_FILE
+            vectors_path.parent.mkdir()
+            connection = vectors_tx.connection.driver_connection
+            hashes[VECTORS_FILE] = _copy_database(connection, vectors_path)
+
     with ws.store.held() as source:
-        found[DATABASE] = _copy_database(source.connection.driver_connection, staging / DATABASE)
-    with closing(Store(f"sqlite:///{staging / DATABASE}")) as copy, copy.read_unchanged() as tx:
-        assert tx is not None  # noqa: S101 - the file is there
-        everyone = batches.batches_in_states(tx)
-        cleaned = erasure.cleaned_batches(tx)
-    for batch in everyone:
-        for path, sha256, _ in clean.sealed_files(ws.data, batch, cleaned):
-            name = path.relative_to(ws.data).as_posix()
-            is_needed = not (batch.is_over or batch.number in cleaned)
-            if is_needed or path.exists():
-                found[name] = _sealed(ws, staging, name, sha256, is_needed=is_needed)
+        connection = source.connection.driver_connection
+        hashes[DATABASE_FILE] = _copy_database(connection, staging / DATABASE_FILE)
+    hashes |= _copy_sealed_files(ws, staging)
+
     for task in ws.tasks:
-        every = report.report_files_by_name(ws.data, task.name).values()
-        found |= _loose(ws.data, staging, (one for paths in every for one in paths))
-    found |= _loose(
-        ws.data, staging, [*ws.data.glob(f"{FOLDER}/[!.]*.py"), *ws.data.glob(f"{SOURCES}/[!.]*")]
-    )
-    if (ws.data / ENGINE).is_file():
-        with closing(sqlite3.connect(ws.data / ENGINE)) as engine:
-            found[ENGINE] = _copy_database(engine, staging / ENGINE)
-        found |= _loose(ws.data, staging, (ws.data / ENGINE_FILES).glob("*"))
-    return dict(sorted(found.items()))
+        for report_paths in report_files_by_name(ws.data, task.name).values():
+            hashes |= _copy_changing_files(ws.data, staging, report_paths)
+    hashes |= _copy_changing_files(ws.data, staging, ws.data.glob(f"{FOLDER}/[!.]*.py"))
+    hashes |= _copy_changing_files(ws.data, staging, ws.data.glob(f"{SOURCES}/[!.]*"))
+
+    if (ws.data / ENGINE_FILE).is_file():
+        with closing(sqlite3.connect(ws.data / ENGINE_FILE)) as engine_connection:
+            hashes[ENGINE_FILE] = _copy_database(engine_connection, staging / ENGINE_FILE)
+        engine_paths = (ws.data / ENGINE_FOLDER).glob("*")
+        hashes |= _copy_changing_files(ws.data, staging, engine_paths)
+    return dict(sorted(hashes.items()))
 
 
 def _copy_database(source: Any, target: Path) -> str:
-    """Copy a database as it stands at one moment, into one file also where it cannot be written; return its hash."""
-    with closing(sqlite3.connect(target)) as file:
-        source.backup(file)
-        file.execute("PRAGMA journal_mode = DELETE")
+    """Copy one snapshot of an SQLite database into a single file, and return its SHA-256.
+
+    The copy has no write-ahead log, so it can be read in a folder without write permission.
+
+    Args:
+        source: A connection of the `sqlite3` module.
+    """
+    with closing(sqlite3.connect(target)) as target_connection:
+        source.backup(target_connection)
+        target_connection.execute("PRAGMA journal_mode = DELETE")
     return files.sync_part(target).sha256
 
 
-def _sealed(ws: WorkspaceSession, staging: Path, name: str, sha256: str, *, is_needed: bool) -> str:
-    """Copy one sealed file; one that nothing needs and that was damaged is copied as it is, with a warning."""
-    copied = ""
-    said = f"{name} was changed after it was sealed"
+def _copy_sealed_files(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
+    """Copy the sealed files of all batches in the copied database; return their hashes by name.
+
+    A missing file of a batch that is over or cleaned is left out.
+
+    Raises:
+        InconsistentError: A file that is still needed is missing or changed, any other file is
+            removed meanwhile, or the database names another file.
+    """
+    copied_url = f"sqlite:///{staging / DATABASE_FILE}"
+    with closing(Store(copied_url)) as copied_store, copied_store.read_unchanged() as tx:
+        assert tx is not None  # noqa: S101 - the file is there
+        all_batches = batches.batches_in_states(tx)
+        cleaned_batches = erasure.cleaned_batches(tx)
+
+    hashes = dict[str, str]()
+    for batch in all_batches:
+        is_needed = not (batch.is_over or batch.number in cleaned_batches)
+        for path, sha256, _ in clean.sealed_files(ws.data, batch, cleaned_batches):
+            if is_needed or path.exists():
+                name = path.relative_to(ws.data).as_posix()
+                hashes[name] = _copy_sealed_file(ws, staging, name, sha256, is_needed=is_needed)
+    return hashes
+
+
+def _copy_sealed_file(
+    ws: WorkspaceSession,
+    staging: Path,
+    name: str,
+    sha256: str,
+    *,
+    is_needed: bool,
+) -> str:
+    """Copy one sealed file and return the SHA-256 of the copy.
+
+    A changed file that no command needs is copied as it is, and a warning is shown.
+
+    Args:
+        name: Path of the file relative to DATA, and of the copy relative to `staging`.
+        sha256: The hash with which the file was sealed.
+        is_needed: Whether a later command reads the file.
+
+    Raises:
+        InconsistentError: The file is missing, or it is needed and was changed.
+    """
+    copied_sha256 = ""
+    message = f"{name} was changed after it was sealed"
     try:
-        copied = _copy_file(ws.data / name, staging / name)
+        copied_sha256 = _copy_file(ws.data / name, staging / name)
     except FileNotFoundError:
-        said = f"{name} is gone"
-    if not copied or (copied != sha256 and is_needed):
+        message = f"{name} is gone"
+
+    if not copied_sha256 or (copied_sha256 != sha256 and is_needed):
         raise InconsistentError(
-            f"{said}; no backup was made", hint=f"run `{CommandHint('doctor')}`"
+            f"{message}; no backup was made",
+            hint=f"run `{CommandHint('doctor')}`",
         )
-    if copied != sha256:
-        ws.display.warn(f"{said}; it is in the backup as it is")
-    return copied
+    if copied_sha256 != sha256:
+        ws.display.warn(f"{message}; it is in the backup as it is")
+    return copied_sha256
 
 
-def _loose(data: Path, staging: Path, paths: Iterable[Path]) -> dict[str, str]:
-    """Copy files that others may append to or remove meanwhile; any beginning of them is good."""
-    found = {}
+def _copy_changing_files(data: Path, staging: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """Copy files that may change meanwhile; return the hash of each copy by its name.
+
+    A removed file is left out. A file that another process appends to is copied up to some point.
+    """
+    hashes = {}
     for path in paths:
         name = path.relative_to(data).as_posix()
         with contextlib.suppress(FileNotFoundError):
-            found[name] = _copy_file(path, staging / name)
-    return found
+            hashes[name] = _copy_file(path, staging / name)
+    return hashes
 
 
 def restore(settings: Settings, source: Path) -> RestoreReport:
-    """Restore the backup in `source` into a new folder, and its database into a server's where the settings name one.
+    """Restore the backup in `source` into the new folder DATA; copy its tables to a server if set.
+
+    The hash of every file is checked. Batches that were not sent yet are marked, so that the next
+    submit searches for them at the API first.
+
+    DATA and DATABASE_URL come from `settings`. With DATABASE_URL, the server's database gets the
+    tables, and DATA gets only the files. If a killed restore has already copied the tables to the
+    server, they are not copied again, and `RestoreReport.rows` is empty.
 
     Raises:
-        InputError: `source` is no backup, or the folder holds something, lies in it, or cannot be replaced.
-        ConfigurationError: the database of the settings is no PostgreSQL, or holds a workspace already,
-            unless this restore was killed before the folder got its name; then it goes on.
-        InconsistentError: the backup is damaged; nothing was changed.
+        InputError: `source` is not a backup, or DATA is not empty, is inside `source`, or cannot
+            be created.
+        ConfigurationError: The database is not PostgreSQL, or has tables of findable already.
+        InconsistentError: The backup is damaged; nothing was changed.
     """
-    source, data = (Path(os.path.realpath(path)) for path in (source, settings.data))
+    source = Path(os.path.realpath(source))
+    data = Path(os.path.realpath(settings.data))
     made_at, hashes = _read_manifest(source)
-    report = RestoreReport(str(data), made_at, len(hashes))
-    why = "" if is_free(data) else "not empty, and a restore goes into a new folder"
-    free = f"{data}-restored"
-    if data.is_relative_to(source):
-        why = "in the backup itself"
-        free = str(source.with_name(f"{data.name}-restored"))
-    if why:
-        hint = f"take a new folder: {CommandHint('restore', from_=source, data=free)}"
-        raise InputError(f"{data} is {why}; nothing was changed", hint=hint)
+    _check_target_folder(source, data)
+
+    restore_report = RestoreReport(str(data), made_at, len(hashes))
     data.parent.mkdir(parents=True, exist_ok=True)
-    with _server(settings, report) as server, files.staging_folder(data) as staging:
-        if wrong := [
-            name for name, sha256 in hashes.items() if _copied_wrong(source, staging, name, sha256)
-        ]:
-            said = f"the backup {source} is damaged: {first_few(wrong)}; nothing was changed"
-            raise InconsistentError(said, hint="take another backup")
-        report.unsent = _set_right(staging / DATABASE)
+    with _open_server(settings, restore_report) as server, files.staging_folder(data) as staging:
+        _copy_backup_files(source, staging, hashes)
+        restore_report.unsent = _mark_unsent_batches(staging / DATABASE_FILE)
         if server is not None:
-            if not report.database:
-                _put_tables(settings, server, staging, report)
-            (staging / DATABASE).unlink()
-        _rename(staging, data)
-    return report
+            if not restore_report.database:
+                _copy_tables_to_server(settings, server, staging, restore_report)
+            # A workspace has a single database.
+            (staging / DATABASE_FILE).unlink()
+        _rename_folder(staging, data)
+    return restore_report
+
+
+def _check_target_folder(source: Path, data: Path) -> None:
+    """Raise InputError if DATA is not empty or is inside the backup; the hint names another folder.
+
+    Args:
+        source: Real path of the backup.
+        data: Real path of the folder DATA.
+    """
+    if data.is_relative_to(source):
+        reason = "in the backup itself"
+        free_folder = str(source.with_name(f"{data.name}-restored"))
+    elif not is_free(data):
+        reason = "not empty, and a restore goes into a new folder"
+        free_folder = f"{data}-restored"
+    else:
+        return
+
+    restore_hint = CommandHint("restore", from_=source, data=free_folder)
+    raise InputError(
+        f"{data} is {reason}; nothing was changed",
+        hint=f"take a new folder: {restore_hint}",
+    )
 
 
 def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
-    """Return when a copy was made, and the hash of each of its files."""
+    """Return when a backup was made, as ISO text, and the SHA-256 of each file by its name.
+
+    Raises:
+        InputError: The folder is not a backup of this format, or the manifest has a file name
+            that is invalid or leads out of the folder.
+    """
     try:
-        document = json.loads((folder / MANIFEST).read_bytes())
-        hashes = {str(name): str(sha256) for name, sha256 in document["files"].items()}
-        made_at = str(document["made_at"])
-        is_known = document["format"] == FORMAT and DATABASE in hashes
+        manifest = json.loads((folder / MANIFEST_FILE).read_bytes())
+        hashes = {str(name): str(sha256) for name, sha256 in manifest["files"].items()}
+        made_at = str(manifest["made_at"])
+        is_known_format = manifest["format"] == BACKUP_FORMAT and DATABASE_FILE in hashes
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        why = (
-            f"it has no {MANIFEST}"
-            if isinstance(error, FileNotFoundError)
-            else f"its {MANIFEST} cannot be read"
-        )
+        reason = f"its {MANIFEST_FILE} cannot be read"
+        if isinstance(error, FileNotFoundError):
+            reason = f"it has no {MANIFEST_FILE}"
         raise InputError(
-            f"{folder} is no backup: {why}",
+            f"{folder} is no backup: {reason}",
             hint=f"name a folder that `{CommandHint('backup')}` made",
         ) from error
-    if unsound := next(filter(INVALID_TEXT.search, hashes), None):
+
+    invalid_name = next(filter(INVALID_TEXT.search, hashes), None)
+    if invalid_name:
         raise InputError(
-            f"{folder} is no backup: its {MANIFEST} names the file {unsound!r}, and no file can "
-            "have that name; nothing was changed",
+            f"{folder} is no backup: its {MANIFEST_FILE} names the file {invalid_name!r}, "
+            "and no file can have that name; nothing was changed",
             hint=f"name a folder that `{CommandHint('backup')}` made",
         )
-    if not is_known or any("\\" in name for name in hashes):
+    if not is_known_format or any("\\" in name for name in hashes):
         raise InputError(
-            f"{folder} is a backup of another version, or was changed", hint="take another backup"
+            f"{folder} is a backup of another version, or was changed",
+            hint="take another backup",
         )
     for name in hashes:
         _check_name(folder, name)
@@ -264,7 +392,7 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
 
 
 def _check_name(folder: Path, name: str) -> None:
-    """Refuse a name of the manifest that leads out of the backup."""
+    """Raise InputError if a file name of the manifest leads out of the backup's folder."""
     try:
         files.path_below(folder, name)
     except InconsistentError as error:
@@ -274,98 +402,169 @@ def _check_name(folder: Path, name: str) -> None:
         ) from error
 
 
-def _copied_wrong(source: Path, staging: Path, name: str, sha256: str) -> bool:
-    try:
-        return _copy_file(source / name, staging / name) != sha256
-    except FileNotFoundError:
-        return True
+def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -> None:
+    """Copy all files of a backup, and check the hash of each copy.
+
+    Raises:
+        InconsistentError: Files are missing or changed; the message names the first ones.
+    """
+    damaged_names = []
+    for name, sha256 in hashes.items():
+        copied_sha256 = None
+        with contextlib.suppress(FileNotFoundError):
+            copied_sha256 = _copy_file(source / name, staging / name)
+        if copied_sha256 != sha256:
+            damaged_names.append(name)
+
+    if damaged_names:
+        raise InconsistentError(
+            f"the backup {source} is damaged: {first_few(damaged_names)}; nothing was changed",
+            hint="take another backup",
+        )
 
 
-def _set_right(path: Path) -> list[int]:
-    """Hold a copied database against itself, and let nothing in it be sent without a look; return what was unsent.
+def _mark_unsent_batches(path: Path) -> list[int]:
+    """Check a restored database, and mark the create of each unsent batch as unclear.
 
-    What was prepared when the backup was made may have been created since. It counts as unclear now, so that the next
-    submit looks for it in the whole remote list, also where that shows it late.
+    Such a batch may have been created after the backup was made. The next submit therefore searches
+    the whole remote list for it before anything is sent, also if the API lists it late.
+
+    Args:
+        path: The SQLite file, which is brought to the current schema.
+
+    Returns:
+        The numbers of the batches.
+
+    Raises:
+        InconsistentError: The database is damaged.
     """
     with closing(Store(f"sqlite:///{path}")) as store:
         schema.ensure_schema(store, [])
         with store.write() as tx:
-            if damage := schema.find_damage(tx):
-                said = f"the backup's database is damaged: {damage[0]}"
-                raise InconsistentError(said, hint="take another backup")
-            unsent = batches.batches_in_states(tx, BatchState.PREPARED, BatchState.SUBMITTING)
+            damages = schema.find_damage(tx)
+            if damages:
+                raise InconsistentError(
+                    f"the backup's database is damaged: {damages[0]}",
+                    hint="take another backup",
+                )
+
             workspace_id = workspace.get_workspace(tx).workspace_id
-            for batch in unsent:
+            unsent_batches = batches.batches_in_states(
+                tx,
+                BatchState.PREPARED,
+                BatchState.SUBMITTING,
+            )
+            for batch in unsent_batches:
                 batches.mark_doubtful(tx, batch, workspace_id=workspace_id, now=datetime.now(UTC))
-    return [batch.number for batch in unsent]
+    return [batch.number for batch in unsent_batches]
 
 
 @contextlib.contextmanager
-def _server(settings: Settings, report: RestoreReport) -> Iterator[Store | None]:
-    """Yield the server's database that the settings name; None if they name none.
+def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[Store | None]:
+    """Yield the server's database of the settings; None if DATABASE_URL is not set.
 
-    The database has no tables of findable. If a killed restore of the same backup into the same
-    folder copied all of them, and nothing changed since, the report names the database.
+    If a killed restore of the same backup into the same folder copied all tables, and nothing
+    changed since, `restore_report.database` is set. Otherwise the database has no tables of
+    findable.
+
+    Raises:
+        ConfigurationError: The database is not on a server, or has other tables of findable.
     """
     if not settings.database_url:
         yield None
         return
+
     with closing(Store(settings.url.reveal())) as store:
-        found = list[str]()
+        existing_tables = list[str]()
         if store.path is None:
             with store.read() as tx:
-                found = [*schema.our_tables(tx, {"experts"})]
-                if found and _is_copied(tx, report):
-                    report.database = store.address
-        if (found and not report.database) or store.path is not None:
-            why = "a backup is restored into a folder, or into an empty PostgreSQL database"
-            if found:
-                why = (
-                    f"{store.shown} has tables of findable already ({first_few(found)}), "
-                    "and a restore overwrites none"
+                existing_tables = schema.our_tables(tx, {"experts"})
+                if existing_tables and _is_copied(tx, restore_report):
+                    restore_report.database = store.address
+
+        is_occupied = bool(existing_tables) and not restore_report.database
+        if is_occupied or store.path is not None:
+            reason = "a backup is restored into a folder, or into an empty PostgreSQL database"
+            if existing_tables:
+                reason = (
+                    f"{store.shown} has tables of findable already "
+                    f"({first_few(existing_tables)}), and a restore overwrites none"
                 )
             raise ConfigurationError(
-                f"{why}; nothing was changed",
+                f"{reason}; nothing was changed",
                 hint="leave DATABASE_URL out, or name an empty one that createdb made",
             )
         yield store
 
 
-def _is_copied(tx: Connection, report: RestoreReport) -> bool:
-    """Return whether a database is as a restore of this backup into this folder left it."""
+def _is_copied(tx: Connection, restore_report: RestoreReport) -> bool:
+    """Return whether a database is unchanged since a restore of this backup into this folder."""
     if not schema.is_schema_current(tx):
         return False
     position = str(workspace.get_workspace(tx).position)
-    return workspace.is_unchanged_since(tx, RESTORED, report.path, old=report.made_at, new=position)
+    return workspace.is_unchanged_since(
+        tx,
+        RESTORED_EVENT,
+        restore_report.path,
+        old=restore_report.made_at,
+        new=position,
+    )
 
 
-def _put_tables(settings: Settings, server: Store, staging: Path, report: RestoreReport) -> None:
-    here = replace(settings, data=staging, database_url=None)
+def _copy_tables_to_server(
+    settings: Settings,
+    server: Store,
+    staging: Path,
+    restore_report: RestoreReport,
+) -> None:
+    """Create all tables on a server and copy the rows of a restored workspace, in one transaction.
+
+    Sets `rows` and `database` of the report. A journal line records that all tables were copied.
+
+    Args:
+        server: A database without tables of findable.
+        staging: Folder of the restored workspace, with its SQLite database.
+    """
+    staging_settings = replace(settings, data=staging, database_url=None)
     with (
-        open_workspace(here, NoProgress(), access=Access.READ, whole=True) as ws,
+        open_workspace(staging_settings, NoProgress(), access=Access.READ, whole=True) as ws,
         ws.store.read() as tx,
-        server.write() as there,
+        server.write() as server_tx,
     ):
-        schema.metadata.create_all(there, checkfirst=False)
-        everything: list[Table] = [*schema.metadata.sorted_tables]
-        above = dict[str, int]()
-        for one in ws.tasks:
-            one.make_tables(tx, there)
-            own = one.tables(tx)
-            everything += own
-            above |= {table.name: claims.highest_id(tx, one.name) for table in own}
-        report.rows = copy_tables(tx, there, everything, min_numbers=above)
-        with VectorCache(open_vector_store(ws.store, staging), model="", dim=0).reading() as kept:
-            if kept is not None:
-                VectorCache.table.create(there)
-                report.rows |= copy_tables(kept, there, [VectorCache.table], min_numbers={})
+        schema.metadata.create_all(server_tx, checkfirst=False)
+        tables: list[Table] = [*schema.metadata.sorted_tables]
+        # New rows get higher numbers than any row that was ever asked about.
+        min_numbers = dict[str, int]()
+        for task in ws.tasks:
+            task.make_tables(tx, server_tx)
+            task_tables = task.tables(tx)
+            tables += task_tables
+            for table in task_tables:
+                min_numbers[table.name] = claims.highest_id(tx, task.name)
+        restore_report.rows = copy_tables(tx, server_tx, tables, min_numbers=min_numbers)
+        restore_report.rows |= _copy_vectors_to_server(ws, staging, server_tx)
+
         workspace.record_event(
-            there,
-            RESTORED,
-            report.path,
-            old=report.made_at,
+            server_tx,
+            RESTORED_EVENT,
+            restore_report.path,
+            old=restore_report.made_at,
             new=str(workspace.get_workspace(tx).position),
             reason="all tables were copied",
             now=datetime.now(UTC),
         )
-    report.database = server.address
+    restore_report.database = server.address
+
+
+def _copy_vectors_to_server(
+    ws: WorkspaceSession,
+    staging: Path,
+    server_tx: Connection,
+) -> dict[str, int]:
+    """Copy the table of cached vectors, if there is one; return its number of rows by its name."""
+    cache = VectorCache(open_vector_store(ws.store, staging), model="", dim=0)
+    with cache.reading() as vectors_tx:
+        if vectors_tx is None:
+            return {}
+        VectorCache.table.create(server_tx)
+        return copy_tables(vectors_tx, server_tx, [VectorCache.table], min_numbers={})

@@ -1,15 +1,16 @@
-"""Remove what is no longer needed: sealed files of batches long over, older builds and reports, litter.
+"""Delete files that are no longer needed: sealed files of old batches, old builds, leftovers.
 
-The accounts stay, with the hashes and sizes of those files, and a sealed file with the hash of each of their lines, so
-that what a copy says was asked and answered can be held against it. That a batch's files are removed is recorded before
-they are, so that no check misses them later; the next run goes on where a killed one was.
+- Accounts stay, with the hashes and sizes of deleted files. A sealed file with the hash of each of
+  their lines stays too, so that copies of requests and replies can be verified.
+- The removal of a batch's files is recorded before they are deleted, so no check reports them as
+  missing. After a killed run the next run continues.
 """
 
 import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,7 @@ from pipeline.batch.batch_files import (
 )
 from pipeline.core import files
 from pipeline.core.states import BatchState
+from pipeline.engine.task import IndexedTask
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.responses import key_of_line
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
@@ -37,20 +39,25 @@ from pipeline.index.write import load_meaningless_queries
 from pipeline.quality import report as reports
 from pipeline.store import batches, erasure, runs
 from pipeline.store.batches import BatchRow
+from pipeline.store.database import Connection
 
-OURS = re.compile(r"(\d{6,})-(requests|results|hashes)\.(?:jsonl(\..+)?|asked)")
+# Names of batch files and of their part files: number, kind, and the suffix of a part file.
+BATCH_FILE_NAME = re.compile(r"(\d{6,})-(requests|results|hashes)\.(?:jsonl(\..+)?|asked)")
 
 
 @dataclass
 class CleanReport:
-    """What was removed, or with `dry` would be: batches whose files went, all their bytes, builds, reports."""
+    """Files that `clean` deleted, or would delete if `dry`. The command prints it as JSON."""
 
     keep_days: float
     dry: bool
+    # Numbers of the batches whose files were deleted, with the number and bytes of these files.
     batches: list[int] = field(default_factory=list)
     files: int = 0
     size: int = 0
+    # Numbers of deleted builds.
     builds: list[int] = field(default_factory=list)
+    # Names of deleted files of quality reports, and of leftover files.
     reports: list[str] = field(default_factory=list)
     litter: list[str] = field(default_factory=list)
     # Lock files of batches that are over.
@@ -64,84 +71,135 @@ class CleanReport:
     def nothing(self) -> bool:
         """True when there was nothing to remove."""
         return not any(
-            (self.files, self.builds, self.reports, self.litter, self.locks, self.vectors)
+            (self.files, self.builds, self.reports, self.litter, self.locks, self.vectors),
         )
 
 
 def run(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
-    """Remove what is older than KEEP_DAYS and no longer needed; where `dry`, only say what."""
+    """Delete unneeded files that are older than KEEP_DAYS, and leftovers of killed processes.
+
+    Args:
+        dry: Only report them.
+
+    Raises:
+        InconsistentError: The database names another file than expected for an old batch.
+    """
     report = CleanReport(ws.settings.keep_days, dry)
-    oldest = ws.now() - timedelta(days=ws.settings.keep_days)
+    cutoff = ws.now() - timedelta(days=ws.settings.keep_days)
+
     with contextlib.nullcontext() if dry else ws.lock(prepare.PREPARE_LOCK):
-        _clean_batches(ws, oldest, report)
-        _removed(litter(ws), report)
+        _clean_batches(ws, cutoff, report)
+        _delete_leftovers(litter(ws), report)
     if (ws.data / "index").is_dir():
         with contextlib.nullcontext() if dry else ws.lock(INDEX_LOCK):
-            _clean_builds(ws, oldest, report)
-            report.vectors = drop_vectors(ws, before=oldest, dry=dry)
-    with ws.store.read() as tx:
-        named = {Path(one.report).stem for one in runs.list_pilots(tx) if one.report is not None}
-    for task in ws.tasks:
-        old = reports.find_old_reports(ws.data, task.name, oldest, kept_names=named)
-        report.reports += [path.name for path in old]
-        for path in () if dry else old:
-            path.unlink(missing_ok=True)
+            _clean_builds(ws, cutoff, report)
+            report.vectors = drop_vectors(ws, before=cutoff, dry=dry)
+    _clean_reports(ws, cutoff, report)
     return report
 
 
-def _removed(paths: Iterable[Path], report: CleanReport) -> None:
+def _clean_reports(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
+    """Delete quality reports from before `cutoff`, except those of pilots."""
+    with ws.store.read() as tx:
+        pilots = runs.list_pilots(tx)
+    pilot_reports = {Path(pilot.report).stem for pilot in pilots if pilot.report is not None}
+
+    for task in ws.tasks:
+        old_paths = reports.find_old_reports(ws.data, task.name, cutoff, kept_names=pilot_reports)
+        for path in old_paths:
+            report.reports.append(path.name)
+            if not report.dry:
+                path.unlink(missing_ok=True)
+
+
+def _delete_leftovers(paths: Iterable[Path], report: CleanReport) -> None:
+    """Delete files and folders, unless `report.dry`, and add their names to the report."""
     for path in paths:
         report.litter.append(path.name)
         if not report.dry:
             files.remove_path(path)
 
 
-def _clean_batches(ws: WorkspaceSession, oldest: datetime, report: CleanReport) -> None:
-    """Remove the sealed files of batches that were over before `oldest`, each after a line in the journal."""
-    with ws.store.read() as tx:
-        everyone = batches.batches_in_states(tx)
-        known = erasure.cleaned_batches(tx)
-    old = [
-        batch
-        for batch in everyone
-        if batch.is_over and (batch.ended_at or batch.created_at) < oldest
-    ]
-    # All names are checked before the first file is removed.
-    files_of_batches = [(batch, sealed_files(ws.data, batch)) for batch in old]
-    report.locks = _clean_locks(ws, {lock_of(batch.number) for batch in old}, dry=report.dry)
+def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
+    """Delete the sealed files and lock files of batches that ended before `cutoff`.
 
-    for batch, sealed in files_of_batches:
-        present = [file for file in sealed if file.path.is_file()]
-        changed = [file.path.name for file in present if not file.is_sealed]
-        report.changed += changed
-        if changed:
-            names = ", ".join(changed)
-            ws.display.warn(
-                f"{names}: changed after it was sealed; the files of batch {batch.number} stay"
-            )
-        # Lost files are recorded as removed, too.
-        is_known = batch.number in known
-        if changed or (is_known and not present):
-            continue
-        paths = [file.path for file in present]
-        report.batches.append(batch.number)
-        report.files += len(paths)
-        report.size += sum(path.stat().st_size for path in paths)
-        if report.dry:
-            continue
-        if not is_known:
-            hashes = _seal_hashes(ws.data, batch)
-            why = f"older than {report.keep_days:g} days"
-            with ws.store.write() as tx:
-                erasure.record_cleaned(tx, batch.number, reason=why, now=ws.now(), hashes=hashes)
-        for path in paths:
-            path.unlink(missing_ok=True)
+    A batch with a changed file keeps its files. If `report.dry`, all are only reported.
+
+    Raises:
+        InconsistentError: The database names another file than expected. All files are still there.
+    """
+    with ws.store.read() as tx:
+        all_batches = batches.batches_in_states(tx)
+        cleaned_hashes = erasure.cleaned_batches(tx)
+    old_batches = [
+        batch
+        for batch in all_batches
+        if batch.is_over and (batch.ended_at or batch.created_at) < cutoff
+    ]
+
+    # All names are checked before the first file is removed.
+    files_of_batches = [(batch, sealed_files(ws.data, batch)) for batch in old_batches]
+    lock_names = {lock_of(batch.number) for batch in old_batches}
+    report.locks = _clean_locks(ws, lock_names, dry=report.dry)
+
+    for batch, batch_files in files_of_batches:
+        is_recorded = batch.number in cleaned_hashes
+        _clean_batch(ws, batch, batch_files, report, is_recorded=is_recorded)
+
+
+def _clean_batch(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    batch_files: Iterable["SealedFile"],
+    report: CleanReport,
+    *,
+    is_recorded: bool,
+) -> None:
+    """Record that a batch's files are removed, then delete them; if `report.dry`, only count them.
+
+    Their line hashes are sealed in a new file before. If a file was changed after it was sealed,
+    print a warning and keep all files of the batch.
+
+    Args:
+        is_recorded: The database already records that the files are removed.
+    """
+    existing_files = [file for file in batch_files if file.path.is_file()]
+    changed_names = [file.path.name for file in existing_files if not file.is_sealed]
+    report.changed += changed_names
+    if changed_names:
+        names = ", ".join(changed_names)
+        ws.display.warn(
+            f"{names}: changed after it was sealed; the files of batch {batch.number} stay",
+        )
+        return
+    # Lost files are recorded as removed, too.
+    if is_recorded and not existing_files:
+        return
+
+    paths = [file.path for file in existing_files]
+    report.batches.append(batch.number)
+    report.files += len(paths)
+    report.size += sum(path.stat().st_size for path in paths)
+    if report.dry:
+        return
+
+    if not is_recorded:
+        hashes = _seal_hashes(ws.data, batch)
+        reason = f"older than {report.keep_days:g} days"
+        with ws.store.write() as tx:
+            erasure.record_cleaned(tx, batch.number, reason=reason, now=ws.now(), hashes=hashes)
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _clean_locks(ws: WorkspaceSession, names: Collection[str], *, dry: bool) -> int:
-    """Remove the lock files of these names that nobody holds; return how many, also if `dry`."""
-    files_of_names = ws.locks.names_with_file() & set(names)
-    return sum(dry or ws.locks.discard(name) for name in files_of_names)
+    """Delete the files of unused locks, and return their number; if `dry`, only count all files.
+
+    Args:
+        names: The names of the locks.
+    """
+    names_with_file = ws.locks.names_with_file() & set(names)
+    return sum(dry or ws.locks.discard(name) for name in names_with_file)
 
 
 class SealedFile(NamedTuple):
@@ -164,130 +222,193 @@ def hashes_path(data: Path, number: int) -> Path:
 
 
 def sealed_files(
-    data: Path, batch: BatchRow, cleaned: Mapping[int, str] = MappingProxyType({})
+    data: Path,
+    batch: BatchRow,
+    cleaned: Mapping[int, str] = MappingProxyType({}),
 ) -> list[SealedFile]:
     """Return the sealed files of a batch; of a cleaned batch the file of its line hashes.
+
+    The files may be missing on disk.
+
+    Args:
+        cleaned: The cleaned batches, as `erasure.cleaned_batches` returns them. By default the
+            batch counts as not cleaned.
 
     Raises:
         InconsistentError: The database names another file.
     """
     if batch.number in cleaned:
         path = hashes_path(data, batch.number)
-        found = [SealedFile(path, cleaned[batch.number], "the file of its lines' hashes")]
+        batch_files = [SealedFile(path, cleaned[batch.number], "the file of its lines' hashes")]
     else:
         request = sealed_request(data, batch)
         result = sealed_result(data, batch)
-        found = [
+        batch_files = [
             SealedFile(request, batch.request_sha256, "its request file"),
             SealedFile(result, batch.result_sha256 or "", "its result"),
         ]
-    return [file for file in found if file.sha256]
+    return [file for file in batch_files if file.sha256]
 
 
 def _seal_hashes(data: Path, batch: BatchRow) -> str | None:
-    """Seal a file with the key and SHA-256 of each line of a batch's files; return its hash, None without a line.
+    """Seal a file with the key and SHA-256 of each line of a batch's files.
 
-    Of a file that is not as it was sealed they would prove nothing.
+    Lines of changed files are left out, because their hashes would prove nothing.
+
+    Returns:
+        The SHA-256 of the file, or None if there are no lines. No file is written then.
     """
-    path = hashes_path(data, batch.number)
-    count = 0
-    with files.SealedWriter(path) as writer:
+    line_count = 0
+    with files.SealedWriter(hashes_path(data, batch.number)) as writer:
         for file, kind in zip(sealed_files(data, batch), ("request", "reply"), strict=False):
-            for _, line in files.read_lines(file.path) if file.is_sealed else ():
+            if not file.is_sealed:
+                continue
+            for _, line in files.read_lines(file.path):
                 document = {"key": key_of_line(line), kind: hashlib.sha256(line).hexdigest()}
                 writer.write(json.dumps(document).encode() + b"\n")
-                count += 1
-        return writer.seal().sha256 if count else None
+                line_count += 1
+        return writer.seal().sha256 if line_count else None
 
 
-def _clean_builds(ws: WorkspaceSession, oldest: datetime, report: CleanReport) -> None:
-    """Remove builds that are not in service and were made before `oldest`, and what killed runs left of others."""
-    folders = [one.folder for one in ws.collections]
-    for builds in (Builds(ws.data, folder) for folder in folders):
+def _clean_builds(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
+    """Delete builds that are not in service and are damaged or from before `cutoff`.
+
+    Leftovers of killed builds and index folders of tasks that are no longer indexed are deleted
+    too. If `report.dry`, all are only reported.
+    """
+    folders = [collection.folder for collection in ws.collections]
+    for folder in folders:
+        builds = Builds(ws.data, folder)
         report.litter += [path.name for path in builds.stale()]
-        whole = builds.whole()
-        old = [one for one in builds.others() if one not in whole or whole[one].built_at < oldest]
-        report.builds += old
+        manifests = builds.whole()
+        old_numbers = [
+            number
+            for number in builds.others()
+            if number not in manifests or manifests[number].built_at < cutoff
+        ]
+        report.builds += old_numbers
         if not report.dry:
             builds.sweep()
-            builds.delete(old)
-    _removed(find_orphaned_folders(ws.data, folders), report)
+            builds.delete(old_numbers)
+    _delete_leftovers(find_orphaned_folders(ws.data, folders), report)
 
 
 def drop_vectors(ws: WorkspaceSession, *, before: datetime | None, dry: bool) -> int:
-    """Remove the vectors of all models whose text no entry has; return how many, also if `dry`.
+    """Delete the cached vectors, of all models, whose text no entry and no query has.
 
     Args:
-        ws: The workspace, of whose tasks all entries are read.
+        before: Keep vectors that were stored since this time, because their rows may be newer than
+            the snapshot.
         dry: Only count them.
-        before: Keep what was stored since then, perhaps for rows that this snapshot has not.
+
+    Returns:
+        The number of these vectors.
     """
     count = 0
-    questions = (*read_gate_queries(ws.data, ws.collections), *load_meaningless_queries())
+    queries = (*read_gate_queries(ws.data, ws.collections), *load_meaningless_queries())
     store = open_vector_store(ws.store, ws.data)
     for model, widths in stored_widths(store).items():
-        needed = set[bytes]()
-        # A refusal has no width, so that its text is looked for at every width of its model.
+        needed_keys = set[bytes]()
+        # A refused text is stored without a width, so the keys of every width of its model count.
         for width in (widths | {ws.settings.dim}) - {0}:
             cache = VectorCache(store, model=model, dim=width)
             with ws.store.read() as tx:
-                entries = (entry for one in ws.collections for entry in one.entries(tx))
-                needed.update(cache.keys(entry.text for entry in entries))
-            needed.update(cache.keys(questions, task_type=QUERY_TASK_TYPE))
+                needed_keys.update(cache.keys(_read_entry_texts(tx, ws.collections)))
+            needed_keys.update(cache.keys(queries, task_type=QUERY_TASK_TYPE))
+
         cache = VectorCache(store, model=model, dim=ws.settings.dim)
-        unneeded = cache.other_keys(needed, before=before)
-        count += len(unneeded) if dry else cache.delete(unneeded)
+        unneeded_keys = cache.other_keys(needed_keys, before=before)
+        count += len(unneeded_keys) if dry else cache.delete(unneeded_keys)
     return count
 
 
-def unknown_sealed(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
-    """Return the files of batches that were sent and that the database does not know, as an older copy of it does not.
+def _read_entry_texts(tx: Connection, collections: Iterable[IndexedTask]) -> Iterator[str]:
+    """Yield the text of every entry of some collections."""
+    for collection in collections:
+        for entry in collection.entries(tx):
+            yield entry.text
 
-    A batch is in the database before it has a result, so no killed run leaves a result without one. A request file
-    alone may be what a run left that died before it claimed; not where a remote batch has its number, as those `borne`.
+
+def unknown_sealed(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
+    """Return the files of sent batches that are missing from the database.
+
+    The database is then probably an older copy. A result file proves that its batch was sent,
+    because a batch is in the database before it has a result. A request file alone may be left by a
+    run that died before it claimed rows.
+
+    Args:
+        borne: Batch numbers that remote batches have. Their request files count as sent.
     """
-    found = [
-        (path, ours)
-        for path in sorted((ws.data / FOLDER).glob("*"))
-        if (ours := OURS.fullmatch(path.name))
-    ]
-    with ws.store.read() as tx:  # after the look: whatever was seen there was recorded before
-        known = {batch.number for batch in batches.batches_in_states(tx)}
-    sent = {int(ours[1]) for _, ours in found if ours[2] == "results" and ours[3] is None} | set(
-        borne
-    )
-    return [path for path, ours in found if ours[3] is None and int(ours[1]) in sent - known]
+    batch_files = []
+    for path in sorted((ws.data / FOLDER).glob("*")):
+        match = BATCH_FILE_NAME.fullmatch(path.name)
+        # Part files were never sealed.
+        if match is not None and match[3] is None:
+            batch_files.append((path, int(match[1]), match[2]))
+
+    # Read after the folder: the batch of every listed file was recorded before its file appeared.
+    with ws.store.read() as tx:
+        recorded_numbers = {batch.number for batch in batches.batches_in_states(tx)}
+    sent_numbers = {number for _, number, kind in batch_files if kind == "results"} | set(borne)
+    unknown_numbers = sent_numbers - recorded_numbers
+    return [path for path, number, _ in batch_files if number in unknown_numbers]
 
 
 def litter(ws: WorkspaceSession, borne: Collection[int] = ()) -> list[Path]:
-    """Return our own kind of files that nothing needs, but none that a process may be writing, nor sealed ones."""
+    """Return the leftover files of killed processes: part files, and batch files without a record.
+
+    Sealed files, and files that a running process may be writing, are not among them.
+
+    Args:
+        borne: As in `unknown_sealed`.
+    """
     with ws.store.read() as tx:
-        everyone = batches.batches_in_states(tx)
-        cleaned = erasure.cleaned_batches(tx)
-    # By number and not by stored name, so that a changed name makes no sealed file a left-over.
-    known = {request_path(ws.data, batch.number) for batch in everyone}
-    known |= {result_path(ws.data, batch.number) for batch in everyone if batch.result_sha256}
-    known |= {hashes_path(ws.data, number) for number in cleaned}
-    known |= {*unknown_sealed(ws, borne)}
-    coming = {
-        batch.number
-        for batch in everyone
-        if batch.state in {BatchState.SUBMITTED, BatchState.ASKING}
+        all_batches = batches.batches_in_states(tx)
+        cleaned_hashes = erasure.cleaned_batches(tx)
+
+    # Paths are built from numbers. If a stored name was changed, its file is still not a leftover.
+    known_paths = {request_path(ws.data, batch.number) for batch in all_batches}
+    known_paths |= {
+        result_path(ws.data, batch.number) for batch in all_batches if batch.result_sha256
     }
-    parts = (
+    known_paths |= {hashes_path(ws.data, number) for number in cleaned_hashes}
+    known_paths.update(unknown_sealed(ws, borne))
+
+    # Running processes write the results of these batches.
+    awaited_states = {BatchState.SUBMITTED, BatchState.ASKING}
+    awaited_numbers = {batch.number for batch in all_batches if batch.state in awaited_states}
+    leftovers = list(_find_abandoned_parts(ws.data))
+    leftovers.extend(
         path
-        for folder in (ws.data, ws.data / reports.REPORTS_FOLDER)
-        for path in sorted(folder.glob(f"*{files.PART_SUFFIX}"))
+        for path in sorted((ws.data / FOLDER).glob("*"))
+        if path not in known_paths and _is_leftover(path, awaited_numbers)
     )
-    found = [path for path in parts if files.is_abandoned(path)]
-    for path in sorted((ws.data / FOLDER).glob("*")):
-        ours = OURS.fullmatch(path.name)
-        if ours is None or path in known or (ours[2] == "results" and int(ours[1]) in coming):
-            continue
-        if (
-            ours[3] is None
-            or files.is_abandoned(path)
-            or path.name.endswith(f"l{files.PART_SUFFIX}")
-        ):
-            found.append(path)
-    return found
+    return leftovers
+
+
+def _find_abandoned_parts(data: Path) -> Iterator[Path]:
+    """Yield the part files that dead processes left in DATA and its folder of quality reports."""
+    for folder in (data, data / reports.REPORTS_FOLDER):
+        for path in sorted(folder.glob(f"*{files.PART_SUFFIX}")):
+            if files.is_abandoned(path):
+                yield path
+
+
+def _is_leftover(path: Path, awaited_numbers: Collection[int]) -> bool:
+    """Return whether a file of the batch folder that has no record can be deleted.
+
+    Files with other names, and files that a running process may be writing, must stay.
+
+    Args:
+        awaited_numbers: Numbers of batches whose result file may be written now.
+    """
+    match = BATCH_FILE_NAME.fullmatch(path.name)
+    if match is None:
+        return False
+
+    number, kind, part_suffix = match.groups()
+    if kind == "results" and int(number) in awaited_numbers:
+        return False
+    # A part file without a process id in its name has no process that may still write it.
+    has_no_process = path.name.endswith(f"l{files.PART_SUFFIX}")
+    return part_suffix is None or has_no_process or files.is_abandoned(path)

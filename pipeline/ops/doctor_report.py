@@ -1,62 +1,80 @@
-"""What `doctor` found: faults by check, and what was looked at."""
+"""The result of `doctor`: the findings of each check, and a summary of the checked rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, RemoteError
 from pipeline.engine.task import RowFault
 from pipeline.engine.workspace import WorkspaceSession
 
-notice = partial(RowFault, contradiction=False)  # what does no harm to data
+
+def create_notice(message: str, consequence: str, next_step: object) -> RowFault:
+    """Return a finding that does not mean that stored data are wrong.
+
+    Args:
+        message: The finding as one sentence.
+        consequence: Why the finding matters.
+        next_step: The action that repairs it, as a text or a command hint.
+    """
+    return RowFault(message, consequence, next_step, contradiction=False)
 
 
 @dataclass
 class DoctorReport:
-    """What was found by which check, in their order, how many checks there were, and which rows were looked at.
-
-    Of each subject `seen` has what was looked at row by row, in words and in figures, also where nothing is wrong.
-    """
+    """Findings of all checks in their order; the checks fill the report while they run."""
 
     ws: WorkspaceSession
+    # Number of checks that ran.
     looked: int = 0
+    # Pairs of the name of a check and a finding of that check.
     findings: list[tuple[str, RowFault]] = field(default_factory=list)
+    # For each task with a check of its rows: its name, a summary text and figures by name.
     seen: list[tuple[str, str, Mapping[str, int]]] = field(default_factory=list)
-    # The first error that kept doctor from asking the backend.
-    failure: ConfigurationError | RemoteError | None = None
-    unknown: set[int] = field(
-        default_factory=set
-    )  # the numbers of remote batches that are not known here
+    # The first error that prevented a comparison with the backend.
+    backend_error: ConfigurationError | RemoteError | None = None
+    # Numbers in the names of remote batches that the database does not contain.
+    unknown_numbers: set[int] = field(default_factory=set)
 
     @property
     def contradictions(self) -> list[RowFault]:
-        """Return what contradicts what is stored."""
-        return [one for _, one in self.findings if one.contradiction]
+        """Return the findings that contradict the stored data."""
+        return [finding for _, finding in self.findings if finding.contradiction]
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the report for programs."""
+        """Return the report as a dictionary for JSON output."""
+        findings = [
+            {
+                "said": finding.said,
+                "why": finding.why,
+                "next": str(finding.next),
+                "contradiction": finding.contradiction,
+                "check": check_name,
+            }
+            for check_name, finding in self.findings
+        ]
         return {
             "healthy": not self.contradictions,
             "checks": self.looked,
-            "rows": {subject: figures for subject, _, figures in self.seen},
-            "findings": [
-                {**one._asdict(), "next": str(one.next), "check": name}
-                for name, one in self.findings
-            ],
+            "rows": {task_name: figures for task_name, _, figures in self.seen},
+            "findings": findings,
         }
 
     def check(self) -> None:
-        """Pass when nothing contradicts and the backend could be asked.
+        """Raise an error if a finding is a contradiction, or if the backend was not reachable.
 
         Raises:
-            InconsistentError: something contradicts.
-            ConfigurationError, RemoteError: the key is refused, or the backend cannot be reached.
+            InconsistentError: At least one finding contradicts the stored data.
+            ConfigurationError: The backend refused the API key or another setting.
+            RemoteError: The backend cannot be reached.
         """
-        if wrong := self.contradictions:
+        contradictions = self.contradictions
+        if contradictions:
             raise InconsistentError(
-                f"{len(wrong)} of the findings contradict what is stored", hint=wrong[0].next
+                f"{len(contradictions)} of the findings contradict what is stored",
+                hint=contradictions[0].next,
             )
-        if self.failure is not None:
-            raise self.failure
+
+        if self.backend_error is not None:
+            raise self.backend_error

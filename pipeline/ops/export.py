@@ -1,4 +1,4 @@
-"""Write the rows of a subject to a file, sealed, or to the caller in pieces; from one snapshot, by id."""
+"""Write the rows of a task, from a single snapshot, to a sealed file or to the caller in chunks."""
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,25 +15,26 @@ from pipeline.core.text import FormulaGuard, format_object, plural
 from pipeline.engine.task import ExportOptions, ExportRows, Task, TaskLabels
 from pipeline.engine.workspace import WorkspaceSession
 
-EVERY = ExportOptions()
-NO_ANSWER = "no version, as they came with the table"
+DEFAULT_OPTIONS = ExportOptions()
+NO_VERSION_NAME = "no version, as they came with the table"
 
 
 @dataclass
 class ExportReport:
-    """How many rows were written, where, in which format, and what one of them is called.
+    """Result of an export."""
 
-    `path` is None where they went to the caller, or there was none and so no file. `extractor` says whose answers they
-    are (None: each row's own), `versions` how many items have answers of each. `changed_cells` of CSV got an
-    apostrophe, so that no program runs them as formulas.
-    """
-
+    # Path of the file. None if there was no row and so no file, or if the caller got the rows.
     path: str | None
     format: str
+    # Written rows.
     count: int = 0
+    # The noun for a row.
     word: str = "item"
+    # Version of all answers, or None if each row has its own.
     extractor: str | None = None
+    # The number of answered rows of each version, as {extractor, items}.
     versions: Sequence[Mapping[str, Any]] = ()
+    # Cells of CSV that got an apostrophe, because a program might run them as formulas.
     changed_cells: int = 0
 
     __repr__ = format_object
@@ -44,118 +45,180 @@ def run(
     path: Path | None,
     *,
     format_: str | None = None,
-    wanted: ExportOptions = EVERY,
+    wanted: ExportOptions = DEFAULT_OPTIONS,
     overwrite: bool = False,
     raw: bool = False,
-    write: Callable[[bytes], object] = lambda _piece: None,
+    write: Callable[[bytes], object] = lambda _chunk: None,
 ) -> ExportReport:
-    """Write the rows of the subject to a file, or without a path by calling `write` with one piece after the other.
+    """Write the rows of the task in use to a file, or without a path to the caller.
 
-    Those are of one version, and how many items have answers of which is said. The format is the one asked for, else
-    that of the path's ending, else the subject's usual one. Without a row no file is written. In CSV, what a
-    spreadsheet would run as a formula gets an apostrophe before it, unless it is to be `raw`.
+    The rows are of a single version, and the number of rows of each version is printed. If there
+    are no rows, no file is written.
+
+    Args:
+        path: The file, which appears when it is complete. If it is None, `write` gets the chunks.
+        format_: An export format. The default is that of the path's ending. If there is no path,
+            it is the task's first format.
+        wanted: The exported rows and columns.
+        overwrite: Replace an existing file.
+        raw: Write cells of CSV unchanged, without an apostrophe in front of formulas.
+        write: Called with each chunk of the output if there is no path.
 
     Raises:
-        InputError: no such format or choice of rows, or the file cannot be written; an old file there is as it was,
-            unless it was to be overwritten.
-        ConfigurationError: Parquet is wanted, and its library is not installed.
+        InputError: The format or an option is invalid, or the file cannot be written. An existing
+            file is unchanged, unless it was to be overwritten.
+        ConfigurationError: The format is Parquet, and its library is not installed.
     """
     task = ws.task
-    formats = ws.task.export_formats
-    format_ = format_ or (
-        formats.get(path.suffix.lower(), "") if path else next(iter(formats.values()))
-    )
-    word = "row" if wanted.rows else task.export_word
-    if format_ not in formats.values():
-        said = (
-            f"{word}s are not written as {format_}"
-            if format_
-            else f"{path}: the ending says no format"
-        )
-        raise InputError(f"{said}; nothing was written", hint=f"use one of {', '.join(formats)}")
-    report = ExportReport(str(path) if path else None, format_, word=word)
-    _check_choices(task, wanted)
+    row_word = "row" if wanted.rows else task.export_word
+    format_ = _choose_format(task, path, format_, row_word=row_word)
+    report = ExportReport(str(path) if path else None, format_, word=row_word)
+    _check_options(task, wanted)
     if path is not None:
         check_target(path, overwrite=overwrite)
-    is_by_version = "extractor" in task.export_choices and not wanted.best
-    set_ = ws.settings.version_of(task.name, task.label) if is_by_version else None
+
+    guard = FormulaGuard(raw=raw)
+    export_options = _apply_preferences(ws, wanted)
     with ws.store.read() as tx:
-        found = task.export_rows(
-            tx, wanted._replace(extractor=wanted.extractor or set_, prefer=tuple(task.preferred))
+        export_rows = task.export_rows(tx, export_options)
+        _report_versions(export_rows, report)
+
+        # Read a row in advance: without a row no file is written.
+        rows = iter(export_rows.rows)
+        first_rows = list(islice(rows, 1))
+        counted_rows = _count_rows(
+            chain(first_rows, rows),
+            export_rows.total,
+            report,
+            ws.display,
         )
-        report.extractor = found.extractor
-        chosen_first = sorted(found.versions, key=lambda one: (one != found.extractor, one))
-        report.versions = [{"extractor": one, "items": found.versions[one]} for one in chosen_first]
-        rows = iter(found.rows)
-        guard = FormulaGuard(raw=raw)
-        first = list(islice(rows, 1))
-        counted = _counted(found._replace(rows=chain(first, rows)), report, ws.display)
-        pieces = found.encode(counted, report.format, guard)
-        if path is not None and not first:
-            report.path = None
-        elif path is not None:
-            write_file(path, pieces)
+        chunks = export_rows.encode(counted_rows, report.format, guard)
+        if path is None:
+            for chunk in chunks:
+                write(chunk)
+        elif first_rows:
+            write_file(path, chunks)
         else:
-            for piece in pieces:
-                write(piece)
+            report.path = None
     report.changed_cells = guard.changed_cells
 
-    if path is not None and not first:
-        ws.display.say(f"there is no {word} to export; {path} was not written")
+    if path is not None and not first_rows:
+        ws.display.say(f"there is no {row_word} to export; {path} was not written")
         return report
-    for line in _said(report, ws.task.words):
+    for line in _format_summary(report, task.words):
         ws.display.say(line)
     return report
 
 
-def _said(report: ExportReport, words: TaskLabels) -> Iterator[str]:
+def _choose_format(task: Task, path: Path | None, format_: str | None, *, row_word: str) -> str:
+    """Return the given format, else that of the path's ending, else the task's first format.
+
+    The first format is used only without a path.
+
+    Raises:
+        InputError: The task does not have the format, or the ending is unknown.
+    """
+    formats = task.export_formats
+    if not format_:
+        format_ = formats.get(path.suffix.lower(), "") if path else next(iter(formats.values()))
+    if format_ in formats.values():
+        return format_
+
+    message = f"{path}: the ending says no format"
+    if format_:
+        message = f"{row_word}s are not written as {format_}"
+    raise InputError(f"{message}; nothing was written", hint=f"use one of {', '.join(formats)}")
+
+
+def _apply_preferences(ws: WorkspaceSession, options: ExportOptions) -> ExportOptions:
+    """Return the options with the task's preferred versions and the setting VERSION.
+
+    The setting is ignored if the options have a version, or if the export does not depend on a
+    single version.
+    """
+    task = ws.task
+    version = options.extractor
+    has_single_version = "extractor" in task.export_choices and not options.best
+    if has_single_version:
+        version = version or ws.settings.version_of(task.name, task.label)
+    return options._replace(extractor=version or None, prefer=tuple(task.preferred))
+
+
+def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
+    """Add the version of the exported rows to the report, and the counts of all; its own first."""
+    report.extractor = export_rows.extractor
+    versions = sorted(
+        export_rows.versions,
+        key=lambda version: (version != export_rows.extractor, version),
+    )
+    report.versions = [
+        {"extractor": version, "items": export_rows.versions[version]} for version in versions
+    ]
+
+
+def _format_summary(report: ExportReport, words: TaskLabels) -> Iterator[str]:
+    """Yield the lines for the user: the counts of each version, and the number of changed cells."""
     if not report.versions:
         yield f"no {words.one} is {words.done} yet"
-    for one in report.versions:
-        name = one["extractor"] or NO_ANSWER
-        have = plural(one["items"], f"{words.one} has", f"{words.many} have")
-        is_written = report.extractor in {None, one["extractor"]}
-        yield (
-            f"wrote {name}, which {have}"
-            if is_written
-            else f"{have} {name}: {OptionHint(extractor=name)} exports it"
-        )
+    for version in report.versions:
+        name = version["extractor"] or NO_VERSION_NAME
+        count = plural(version["items"], f"{words.one} has", f"{words.many} have")
+        if report.extractor in {None, version["extractor"]}:
+            yield f"wrote {name}, which {count}"
+        else:
+            yield f"{count} {name}: {OptionHint(extractor=name)} exports it"
+
     if report.changed_cells:
         cells = plural(report.changed_cells, "cell begins", "cells begin")
-        yield f"{cells} like a formula and got an apostrophe (') in front; {OptionHint(raw=True)} writes them unchanged"
+        yield (
+            f"{cells} like a formula and got an apostrophe (') in front; "
+            f"{OptionHint(raw=True)} writes them unchanged"
+        )
 
 
-def _check_choices(task: Task, wanted: ExportOptions) -> None:
-    refused = [
+def _check_options(task: Task, options: ExportOptions) -> None:
+    """Raise InputError if an option is set that the task does not have."""
+    refused_names = [
         name
-        for name, value in wanted._asdict().items()
+        for name, value in options._asdict().items()
         if value and name not in task.export_choices
     ]
-    if refused:
-        said = " and ".join(f"{name.upper()}=" for name in refused)
-        takes = (
-            ", ".join(f"{name.upper()}=" for name in sorted(task.export_choices))
-            or "no choice of rows"
-        )
-        raise InputError(
-            f"{said} is not for an export of {task.words.many}; nothing was written",
-            hint=f"with {OptionHint(task=task.subject)} it takes {takes}",
-        )
+    if not refused_names:
+        return
+
+    refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)
+    known_settings = (
+        ", ".join(f"{name.upper()}=" for name in sorted(task.export_choices)) or "no choice of rows"
+    )
+    raise InputError(
+        f"{refused_settings} is not for an export of {task.words.many}; nothing was written",
+        hint=f"with {OptionHint(task=task.subject)} it takes {known_settings}",
+    )
 
 
-def _counted(found: ExportRows, report: ExportReport, display: Progress) -> Iterator[object]:
-    with display.bar("exporting", found.total) as bar:
-        for row in found.rows:
+def _count_rows(
+    rows: Iterable[object],
+    total: int | None,
+    report: ExportReport,
+    display: Progress,
+) -> Iterator[object]:
+    """Yield the rows, count them in the report, and show their number in a progress bar.
+
+    Args:
+        total: Number of rows, or None if it is unknown.
+    """
+    with display.bar("exporting", total) as bar:
+        for row in rows:
             report.count += 1
             yield row
             bar.show(report.count)
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Pass where a file may be written.
+    """Check that a file can be created at a path.
 
     Raises:
-        InputError: its folder is not there, or it is there itself, and is not to be overwritten.
+        InputError: The folder does not exist, or the file exists and must not be overwritten.
     """
     target = resolve_target(path)
     if target.exists() and not overwrite:
@@ -164,29 +227,31 @@ def check_target(path: Path, *, overwrite: bool) -> None:
             hint=f"{OptionHint(overwrite=True)} replaces it",
         )
     if not target.parent.is_dir():
-        made = shlex.quote(str(path.parent))
         raise InputError(
             f"{path}: there is no folder {path.parent}; nothing was written",
-            hint=f"mkdir -p {made}",
+            hint=f"mkdir -p {shlex.quote(str(path.parent))}",
         )
 
 
 def write_file(path: Path, pieces: Iterable[bytes]) -> int:
-    """Write the pieces to a file that appears under its name when it is whole; return how many they are.
+    """Write chunks to a file that appears at `path` when it is complete, and return their number.
+
+    An existing file is replaced. Part files of killed runs are deleted first.
 
     Raises:
-        InputError: it cannot be written; an old file there is as it was.
+        InputError: The file cannot be written. An existing file is unchanged.
     """
     target = resolve_target(path)
-    count = 0
+    chunk_count = 0
     try:
         remove_abandoned_parts(target)
         with SealedWriter(target) as writer:
-            for count, piece in enumerate(pieces, start=1):  # noqa: B007 - it is returned
-                writer.write(piece)
+            for chunk in pieces:
+                writer.write(chunk)
+                chunk_count += 1
             writer.seal()
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written: {error.strerror}; an old file there is as it was"
+            f"{path} cannot be written: {error.strerror}; an old file there is as it was",
         ) from error
-    return count
+    return chunk_count

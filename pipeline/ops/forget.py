@@ -1,9 +1,11 @@
-"""Remove people or items everywhere that findable writes: rows, answers, vectors, texts, lines of sealed files.
+"""Remove rows everywhere in the workspace: row, answers, vectors, and lines of sealed files.
 
-Each part is safe to do twice. After a killed run the same command goes on, also where the row itself is deleted by
-then. A sealed file is written anew beside the old one, its new hash is committed, and then it takes the old one's
-place: a run that died in between makes the same new file again. What is out of reach is said, and not looked for: files
-of the user's own, backups, what Gemini keeps for a time, and words about the person in rows of others.
+- Every step can be repeated. After a killed run the same command continues, even if the row itself
+  is already deleted.
+- A sealed file is rewritten next to the old file. Its new hash is committed before the new file
+  replaces the old file, and a run that died in between writes the same new file again.
+- Not covered: users' own files, backups, copies that Gemini keeps for a time, and words about a
+  person in other people's rows. The report lists these.
 """
 
 import contextlib
@@ -13,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.batch import prepare
 from pipeline.core import files
@@ -25,7 +28,7 @@ from pipeline.engine.workspace import WorkspaceSession
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import key_of_line
 from pipeline.index import build
-from pipeline.index.builds import INDEX_LOCK, find_orphaned_folders, open_synced_builds
+from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders, open_synced_builds
 from pipeline.ops import clean
 from pipeline.quality import report as reports
 from pipeline.store import batches, erasure, rows, workspace
@@ -34,201 +37,335 @@ from pipeline.store.database import Connection
 from pipeline.tables.columns import fold_name
 from pipeline.tables.row_import import MISSING_ROW_KIND
 
-ENGINE = (
+# Files of the local engine, in the workspace's folder.
+LOCAL_ENGINE_FILES = (
     "local-engine.sqlite",
     "local-engine.sqlite-wal",
     "local-engine.sqlite-shm",
     "local-engine-files",
 )
-OUT_OF_REACH = "your own files, exports and backups; what Gemini keeps for two days; words about them in others' rows"
-SHOWN = 5  # names in a message
-SHORT = 4  # a name with fewer letters stands in too many words to be cut out of reasons and notes
+OUT_OF_REACH = (
+    "your own files, exports and backups; what Gemini keeps for two days; "
+    "words about them in others' rows"
+)
+MAX_LISTED_NAMES = 5
+# Shorter names are not erased from reasons and notes, because they are part of too many texts.
+MIN_ERASED_NAME_CHARACTERS = 4
 
 
 @dataclass
 class ForgetReport:
-    """What was removed: lines of sealed files, vectors, files of reports; and the build that was made."""
+    """Rows and files that `forget` removed. The command prints the report as JSON."""
 
-    # The names, with commas between them, and each by itself.
+    # The names, joined by commas.
     username: str
     usernames: list[str] = field(default_factory=list)
-    went_on: bool = False  # an earlier run, or another program, had removed the row
+    # An earlier run, or another program, had already deleted a row.
+    went_on: bool = False
+    # Deleted lines of sealed files.
     lines: int = 0
+    # Sealed files that lost lines, as paths relative to DATA.
     files: list[str] = field(default_factory=list)
     vectors: int = 0
+    # Deleted files of quality reports.
     reports: int = 0
+    # Number of the new build, or None if no build was necessary.
     build: int | None = None
     out_of_reach: str = OUT_OF_REACH
 
 
+class _NamedRow(NamedTuple):
+    """A row that the user named."""
+
+    # Empty if only the journal knows the name. The journal then contains the id.
+    row_id: str
+    # The row is in its table.
+    is_present: bool
+
+
 def split_names(ws: WorkspaceSession, texts: Sequence[str]) -> list[str]:
-    """Return the names that a person typed: a text with commas is several names, unless it is one itself."""
+    """Split typed texts at commas into names, without blank names.
+
+    A text with commas stays whole if a row, or a record about a row, has this name.
+    """
+    names = []
     with ws.store.read() as tx:
-        whole = {text for text in texts if "," not in text or _is_known(tx, ws.task, text)}
-    parts = (part for text in texts for part in ([text] if text in whole else text.split(",")))
-    return [part.strip() for part in parts if part.strip()]
+        for text in texts:
+            if "," in text and not _is_known_name(tx, ws.task, text):
+                names += text.split(",")
+            else:
+                names.append(text)
+    return [name.strip() for name in names if name.strip()]
 
 
 def names_in(ws: WorkspaceSession, path: Path) -> list[str]:
-    """Return the names in a file: of a CSV file with a column of them that column, else each line.
+    """Read names from a file: a CSV file with a name column, or a text file with a name per line.
 
-    Of the report of an import they are those that it lists as missing.
+    From the report of an import, only the rows that it lists as missing are returned.
+
+    Raises:
+        InputError: The file cannot be read, or contains no name.
     """
     require_utf8_path(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeError) as error:
         raise InputError(
-            f"{path} cannot be read as a file of names: {error}; nothing was changed"
+            f"{path} cannot be read as a file of names: {error}; nothing was changed",
         ) from None
-    columns = {fold_name(one) for one in ws.task.name_columns}
-    rows = list(csv.reader(lines))
-    header = [fold_name(cell) for cell in rows[0]] if rows else []
-    named = next((number for number, cell in enumerate(header) if cell in columns), None)
-    if named is not None:
-        kind = header.index("kind") if {"kind", "reason"} <= set(header) else None
-        lines = [
-            restore_formula(row[named])
-            for row in rows[1:]
-            if len(row) > named and (kind is None or row[kind] == MISSING_ROW_KIND)
-        ]
+
+    name_columns = {fold_name(column) for column in ws.task.name_columns}
+    csv_rows = list(csv.reader(lines))
+    header = [fold_name(cell) for cell in csv_rows[0]] if csv_rows else []
+    name_index = next((index for index, cell in enumerate(header) if cell in name_columns), None)
+    if name_index is not None:
+        lines = _read_name_column(csv_rows[1:], header, name_index)
+
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise InputError(
-            f"{path} names nobody; nothing was changed", hint="a name a line, or a Username column"
+            f"{path} names nobody; nothing was changed",
+            hint="a name a line, or a Username column",
         )
     return names
 
 
+def _read_name_column(
+    csv_rows: Sequence[Sequence[str]],
+    header: Sequence[str],
+    name_index: int,
+) -> list[str]:
+    """Return the cells of the name column; of an import's report only those of missing rows.
+
+    Args:
+        csv_rows: The rows below the header. Rows that are too short are left out.
+    """
+    kind_index = None
+    if {"kind", "reason"} <= set(header):
+        kind_index = header.index("kind")
+    return [
+        restore_formula(cells[name_index])
+        for cells in csv_rows
+        if len(cells) > name_index and (kind_index is None or cells[kind_index] == MISSING_ROW_KIND)
+    ]
+
+
 def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
-    """Forget people, or by their names items of the task in use, once a person agrees.
+    """Forget rows of the task in use by their names, after the user confirmed it.
+
+    An interrupted run that was confirmed continues without a question. The index is rebuilt if it
+    may contain one of the rows, and all other builds are deleted.
 
     Raises:
-        InputError: One is not there, or stands in a batch that is not over, or it was not confirmed.
+        InputError: A name is unknown, a row is in a running batch, or the user did not confirm.
+            The workspace is unchanged.
         InconsistentError: A sealed file was changed, or the database names another file.
-        ConfigurationError: The database does not let go of a row; nothing was changed.
-        RemoteError: The API is needed and cannot be reached; what was done is kept, and the next run goes on.
+        ConfigurationError: The database refuses to delete a row; nothing was changed.
+        RemoteError: The API is needed and cannot be reached. Completed steps stay, and the next run
+            continues.
     """
     names = list(dict.fromkeys(names))
     task = ws.task
     report = ForgetReport(", ".join(names), names)
-    ids, report.went_on = _begin(ws, names)
+    row_ids, report.went_on = _begin(ws, names)
+
     with ws.store.read() as tx:
-        numbers = {number for one in ids for number in erasure.batches_of_row(tx, task.name, one)}
-        everyone = batches.batches_in_states(tx)
-        cleaned = erasure.cleaned_batches(tx)
-    mine = [batch for batch in everyone if batch.number in numbers]
-    engine = ENGINE if ws.backend == "local" else ()
-    if engine and any(not batch.is_over for batch in everyone):  # else its state goes as a whole
-        for name in (batch.remote_name for batch in mine if batch.remote_name):
-            ws.client.delete(name)
-        engine = ()
+        batch_numbers = _read_batch_numbers(tx, task, row_ids)
+        all_batches = batches.batches_in_states(tx)
+        cleaned_hashes = erasure.cleaned_batches(tx)
+    row_batches = [batch for batch in all_batches if batch.number in batch_numbers]
+
+    has_open_batches = any(not batch.is_over for batch in all_batches)
+    if ws.backend == "local" and has_open_batches:
+        for remote_name in (batch.remote_name for batch in row_batches if batch.remote_name):
+            ws.client.delete(remote_name)
+
     with ws.lock(prepare.PREPARE_LOCK):
-        for name in engine:
-            files.remove_path(ws.data / name)
+        # Open batches need the files of the local engine.
+        if ws.backend == "local" and not has_open_batches:
+            for name in LOCAL_ENGINE_FILES:
+                files.remove_path(ws.data / name)
         for path in clean.litter(ws) + clean.unknown_sealed(ws):
             path.unlink(missing_ok=True)
-        done = {
-            name: lost
-            for batch in mine
-            for name, lost in _drop_lines(ws, batch, ids, cleaned).items()
-            if lost
-        }
-        report.files = list(done)
-        report.lines = sum(done.values())
+        for batch in row_batches:
+            dropped_counts = _drop_lines(ws, batch, row_ids, cleaned_hashes)
+            report.files += dropped_counts
+            report.lines += sum(dropped_counts.values())
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
-            _erase(tx, task, ids, words=[one for one in names if len(one) >= SHORT], now=ws.now())
-            rows.delete_refused(tx, task.name, [*names, *ids])
+            erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
+            _erase(tx, task, row_ids, names=erased_names, now=ws.now())
+            rows.delete_refused(tx, task.name, [*names, *row_ids])
+
     report.reports = reports.delete_reports(
-        ws.data, task.name, should_delete=lambda one: _shows(one, ids)
+        ws.data,
+        task.name,
+        should_delete=lambda paths: _may_contain_sample(paths, row_ids),
     )
-    with ws.lock(INDEX_LOCK):
-        for path in find_orphaned_folders(
-            ws.data, [one.folder for one in ws.collections]
-        ):  # of tasks that are indexed no more
-            files.remove_path(path)
+    _delete_orphaned_indexes(ws)
     if ws.is_indexed:
-        _rebuild(ws, ids, report)
+        _rebuild(ws, row_ids, report)
     report.vectors = clean.drop_vectors(ws, before=None, dry=False)
-    with ws.store.read() as tx:
-        held = [table.name for one in ws.tasks for table in one.tables(tx)]
-    if not ws.store.compact(besides=held):
-        ws.display.warn(
-            "the database holds tables of another program that forbid to compact it; rows were overwritten"
-        )
+    _compact_database(ws)
+
     with ws.store.write() as tx:
         for name in names:
-            erasure.finish_erasure(tx, _mark(task, name))
+            erasure.finish_erasure(tx, _format_erasure_name(task, name))
     return report
 
 
-def _mark(task: Task, name: str) -> str:
-    """Return the name under which it is marked what is being forgotten; two tasks may have items of one name."""
+def _read_batch_numbers(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[int]:
+    """Return the numbers of all batches that may have asked about any of the rows."""
+    numbers = set[int]()
+    for row_id in row_ids:
+        numbers.update(erasure.batches_of_row(tx, task.name, row_id))
+    return numbers
+
+
+def _delete_orphaned_indexes(ws: WorkspaceSession) -> None:
+    """Delete the index folders of tasks that are no longer indexed."""
+    with ws.lock(INDEX_LOCK):
+        for path in find_orphaned_folders(ws.data, [index.folder for index in ws.collections]):
+            files.remove_path(path)
+
+
+def _compact_database(ws: WorkspaceSession) -> None:
+    """Compact the database, or print a warning if tables of another program forbid it."""
+    table_names = []
+    with ws.store.read() as tx:
+        for task in ws.tasks:
+            table_names += [table.name for table in task.tables(tx)]
+    if not ws.store.compact(besides=table_names):
+        ws.display.warn(
+            "the database holds tables of another program that forbid to compact it; "
+            "rows were overwritten",
+        )
+
+
+def _format_erasure_name(task: Task, name: str) -> str:
+    """Return the name of an erasure in the journal.
+
+    The name begins with the task if the task copies its rows from a source, because two such tasks
+    may have rows of the same name.
+    """
     return f"{task.subject} {name}" if task.brings_items else name
 
 
-def _is_known(tx: Connection, task: Task, name: str) -> bool:
-    """Return whether there is an item of that name, or something is kept of one, or it was begun to be forgotten."""
+def _is_known_name(tx: Connection, task: Task, name: str) -> bool:
+    """Return whether a row has this name, or the journal or a record of the engine mentions it."""
     with contextlib.suppress(InputError):
         return bool(task.id_of(tx, name))
-    return bool(erasure.open_erasures(tx, _mark(task, name))) or erasure.has_records(
-        tx, task.name, name
-    )
+
+    has_erasure = bool(erasure.open_erasures(tx, _format_erasure_name(task, name)))
+    return has_erasure or erasure.has_records(tx, task.name, name)
 
 
 def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]:
-    """Mark what is being forgotten, all or nothing; return the ids to forget, and whether a row was gone before."""
+    """Check all rows, ask the user, and journal that they are being forgotten; all rows or none.
+
+    If an earlier run has already journaled all of them, the user is not asked again.
+
+    Returns:
+        The ids to forget, and whether any named row was already deleted.
+
+    Raises:
+        InputError: A name is unknown, a row is in a running batch, or the user did not confirm.
+        InconsistentError: A sealed file was changed.
+        ConfigurationError: The database refuses to delete a row.
+    """
     task = ws.task
-    # The id of each name, empty if only a mark is left of it, and whether its row is there.
-    begun: dict[str, tuple[str, bool]] = {}
     with ws.store.read() as tx:
-        if len(names) > 1 and (
-            unknown := [name for name in names if not _is_known(tx, task, name)]
-        ):
-            said = f"{first_few(unknown, SHOWN)}: there is no {task.words.one} of that name; nothing was changed"
-            raise InputError(said, hint="leave them out, or correct the names")
-        for name in names:
-            is_begun = bool(erasure.open_erasures(tx, _mark(task, name)))
-            try:
-                begun[name] = task.id_of(tx, name), True
-            except (
-                InputError
-            ):  # a killed run may have gone on, or another program deleted the row of this id
-                if not _is_known(tx, task, name):
-                    raise
-                begun[name] = "" if is_begun else name, False
-            if begun[name][0]:
-                _check_free(tx, task.name, begun[name][0], name)
-        is_new = any(not erasure.open_erasures(tx, _mark(task, name)) for name in names)
-        _check_sealed(ws, tx, [item_id for item_id, _ in begun.values() if item_id])
+        named_rows = _find_named_rows(tx, task, names)
+        is_new = any(
+            not erasure.open_erasures(tx, _format_erasure_name(task, name)) for name in names
+        )
+        _check_sealed(ws, tx, [row.row_id for row in named_rows.values() if row.row_id])
     if is_new:
-        whose = (
-            repr(names[0])
-            if len(names) == 1
-            else f"{len(names):,} {task.words.many} ({first_few(names, SHOWN)})"
-        )
-        ws.agree(
-            f"Forget {whose} for good: row, answers, lines in sealed files, vectors, and older builds?"
-        )
+        _confirm(ws, names)
+
+    row_ids = []
     with ws.store.write() as tx:
-        for name, (item_id, is_there) in begun.items():
-            if not item_id:
-                continue
-            _check_free(tx, task.name, item_id, name)
-            if is_there:
-                part = tx.begin_nested()  # which shows whether the database lets go of the row
-                task.remove_row(tx, item_id, so_far="nothing was changed")
-                part.rollback()
-            erasure.begin_erasure(tx, task.name, item_id, name=_mark(task, name), now=ws.now())
-        ids = [
-            item_id for name in names for item_id in erasure.open_erasures(tx, _mark(task, name))
-        ]
-    return list(dict.fromkeys(ids)), any(not is_there for _, is_there in begun.values())
+        for name, row in named_rows.items():
+            if row.row_id:
+                _begin_row(tx, task, name, row, now=ws.now())
+        for name in names:
+            row_ids += erasure.open_erasures(tx, _format_erasure_name(task, name))
+    return list(dict.fromkeys(row_ids)), any(not row.is_present for row in named_rows.values())
 
 
-def _check_free(tx: Connection, task: str, item_id: str, name: str) -> None:
-    """Refuse while the person is being asked about, in a batch that is not over."""
-    for number in erasure.batches_of_row(tx, task, item_id):
+def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[str, _NamedRow]:
+    """Return the row of each name, by name.
+
+    Raises:
+        InputError: A name is unknown, or a row is in a running batch.
+    """
+    if len(names) > 1:
+        unknown_names = [name for name in names if not _is_known_name(tx, task, name)]
+        if unknown_names:
+            raise InputError(
+                f"{first_few(unknown_names, MAX_LISTED_NAMES)}: "
+                f"there is no {task.words.one} of that name; nothing was changed",
+                hint="leave them out, or correct the names",
+            )
+
+    named_rows = {}
+    for name in names:
+        has_erasure = bool(erasure.open_erasures(tx, _format_erasure_name(task, name)))
+        try:
+            row = _NamedRow(task.id_of(tx, name), is_present=True)
+        except InputError:
+            # A killed run may have deleted the row, or another program deleted the row of this id.
+            if not _is_known_name(tx, task, name):
+                raise
+            row = _NamedRow("" if has_erasure else name, is_present=False)
+        named_rows[name] = row
+        if row.row_id:
+            _check_free(tx, task.name, row.row_id, name)
+    return named_rows
+
+
+def _confirm(ws: WorkspaceSession, names: Sequence[str]) -> None:
+    """Ask the user to confirm; raise InputError if they do not."""
+    subject = repr(names[0])
+    if len(names) > 1:
+        subject = f"{len(names):,} {ws.task.words.many} ({first_few(names, MAX_LISTED_NAMES)})"
+    ws.agree(
+        f"Forget {subject} for good: row, answers, lines in sealed files, vectors, "
+        "and older builds?",
+    )
+
+
+def _begin_row(
+    tx: Connection,
+    task: Task,
+    name: str,
+    row: _NamedRow,
+    *,
+    now: datetime,
+) -> None:
+    """Park a row and journal that it is being forgotten, in the caller's transaction.
+
+    Raises:
+        InputError: The row is in a running batch.
+        ConfigurationError: The database refuses to delete the row.
+    """
+    _check_free(tx, task.name, row.row_id, name)
+    if row.is_present:
+        # A trial deletion shows whether the database would refuse the real deletion later.
+        savepoint = tx.begin_nested()
+        task.remove_row(tx, row.row_id, so_far="nothing was changed")
+        savepoint.rollback()
+    erasure.begin_erasure(
+        tx,
+        task.name,
+        row.row_id,
+        name=_format_erasure_name(task, name),
+        now=now,
+    )
+
+
+def _check_free(tx: Connection, task: str, row_id: str, name: str) -> None:
+    """Raise InputError if a batch that is not over may ask about the row."""
+    for number in erasure.batches_of_row(tx, task, row_id):
         batch = batches.get_batch(tx, number)
         if not batch.is_over:
             raise InputError(
@@ -238,126 +375,225 @@ def _check_free(tx: Connection, task: str, item_id: str, name: str) -> None:
             )
 
 
-def _sealed_files(
-    data: Path, batch: BatchRow, cleaned: Mapping[int, str]
+def _find_sealed_files(
+    data: Path,
+    batch: BatchRow,
+    cleaned_hashes: Mapping[int, str],
 ) -> list[clean.SealedFile]:
     """Return the sealed files of a batch that exist.
 
     A killed `clean` may leave files of a batch that is recorded as cleaned.
     """
-    found = [*clean.sealed_files(data, batch), *clean.sealed_files(data, batch, cleaned)]
-    return [file for file in dict.fromkeys(found) if file.path.is_file()]
+    sealed_files = [
+        *clean.sealed_files(data, batch),
+        *clean.sealed_files(data, batch, cleaned_hashes),
+    ]
+    return [file for file in dict.fromkeys(sealed_files) if file.path.is_file()]
 
 
-def _changed(batch: BatchRow, path: Path, what: str) -> InconsistentError:
+def _changed_file_error(batch: BatchRow, file: clean.SealedFile) -> InconsistentError:
     """Return the error for a changed file, which may contain lines about the person."""
     return InconsistentError(
-        f"{what} of batch {batch.number} was changed after it was sealed and may be about them: "
-        f"{path}; the file stays as it is",
+        f"{file.what} of batch {batch.number} was changed after it was sealed "
+        f"and may be about them: {file.path}; the file stays as it is",
         hint=f"put it back or remove it, then run `{CommandHint('forget')}` again",
     )
 
 
-def _check_sealed(ws: WorkspaceSession, tx: Connection, ids: Sequence[str]) -> None:
-    """Refuse to begin while a sealed file that may be about these items is not as it was sealed."""
+def _check_sealed(ws: WorkspaceSession, tx: Connection, row_ids: Sequence[str]) -> None:
+    """Raise InconsistentError if a sealed file that may contain lines about the rows was changed.
+
+    The check is skipped while any row is being forgotten.
+    """
     # A killed run may have recorded a hash before its file; `_drop_lines` checks those files.
     if erasure.open_erasures(tx):
         return
 
-    numbers = {number for one in ids for number in erasure.batches_of_row(tx, ws.task.name, one)}
-    cleaned = erasure.cleaned_batches(tx)
-    for number in sorted(numbers):
+    batch_numbers = _read_batch_numbers(tx, ws.task, row_ids)
+    cleaned_hashes = erasure.cleaned_batches(tx)
+    for number in sorted(batch_numbers):
         batch = batches.get_batch(tx, number)
-        for file in _sealed_files(ws.data, batch, cleaned):
+        for file in _find_sealed_files(ws.data, batch, cleaned_hashes):
             if not file.is_sealed:
-                raise _changed(batch, file.path, file.what)
+                raise _changed_file_error(batch, file)
 
 
 def _drop_lines(
-    ws: WorkspaceSession, batch: BatchRow, ids: Collection[str], cleaned: Mapping[int, str]
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    row_ids: Collection[str],
+    cleaned_hashes: Mapping[int, str],
 ) -> dict[str, int]:
-    """Seal the files of a batch anew without the lines about these items; return how many lines each lost.
+    """Rewrite the sealed files of a batch without the lines about some rows.
 
-    A line that cannot be read goes too: it may be about them, and answers nothing.
+    Returns:
+        The number of deleted lines of each rewritten file, by path relative to DATA.
+
+    Raises:
+        InconsistentError: A file, or its record, was changed.
     """
-    keys = {request_key(batch.task, one) for one in ids}
-    done = dict[str, int]()
-    for path, recorded, what in _sealed_files(ws.data, batch, cleaned):
-        name = path.relative_to(ws.data).as_posix()
-        was = files.sha256_of(path)
-        draft = files.new_part_path(path)
-        done[name] = 0
-        try:
-            with files.SealedWriter(draft) as writer, path.open("rb") as file:
-                for line in file:
-                    if (key := key_of_line(line)) and key not in keys:
-                        writer.write(line)
-                    else:
-                        done[name] += 1
-                written = writer.seal()
-            # A run that was killed before the rename has recorded the new file.
-            if recorded not in {was, written.sha256}:
-                raise _changed(batch, path, what)
-            if done[name] and was == recorded:
-                with ws.store.write() as tx:
-                    if not erasure.reseal(
-                        tx, batch.number, old_sha256=was, sha256=written.sha256, size=written.size
-                    ):
-                        raise InconsistentError(
-                            f"the record of {name} changed meanwhile", hint="run it again"
-                        )
-            if done[name]:
-                files.rename_sealed(written, path)
-        finally:
-            draft.unlink(missing_ok=True)
-    return done
+    forgotten_keys = {request_key(batch.task, row_id) for row_id in row_ids}
+    dropped_counts = {}
+    for file in _find_sealed_files(ws.data, batch, cleaned_hashes):
+        name = file.path.relative_to(ws.data).as_posix()
+        dropped_count = _drop_lines_of_file(ws, batch, file, name, forgotten_keys)
+        if dropped_count:
+            dropped_counts[name] = dropped_count
+    return dropped_counts
+
+
+def _drop_lines_of_file(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    file: clean.SealedFile,
+    name: str,
+    forgotten_keys: Collection[str],
+) -> int:
+    """Rewrite a sealed file without the lines of some keys, and return the number of deleted lines.
+
+    Unreadable lines are deleted too: they may be about the person, and answer nothing. The new hash
+    is committed before the new file replaces the old file. A file without such lines stays as it
+    is.
+
+    Args:
+        name: The file's name in the error message.
+
+    Raises:
+        InconsistentError: The file, or its record, was changed.
+    """
+    current_sha256 = files.sha256_of(file.path)
+    draft_path = files.new_part_path(file.path)
+    dropped_count = 0
+    try:
+        with files.SealedWriter(draft_path) as writer, file.path.open("rb") as sealed_lines:
+            for line in sealed_lines:
+                key = key_of_line(line)
+                if key and key not in forgotten_keys:
+                    writer.write(line)
+                else:
+                    dropped_count += 1
+            draft = writer.seal()
+
+        # A run that was killed before the rename has recorded the new file.
+        if file.sha256 not in {current_sha256, draft.sha256}:
+            raise _changed_file_error(batch, file)
+        if dropped_count and current_sha256 == file.sha256:
+            _record_new_hash(ws, batch, name, current_sha256, draft)
+        if dropped_count:
+            files.rename_sealed(draft, file.path)
+    finally:
+        draft_path.unlink(missing_ok=True)
+    return dropped_count
+
+
+def _record_new_hash(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    name: str,
+    old_sha256: str,
+    draft: files.SealedFile,
+) -> None:
+    """Commit the hash and size of a rewritten file.
+
+    Raises:
+        InconsistentError: The record of the file changed meanwhile.
+    """
+    with ws.store.write() as tx:
+        is_recorded = erasure.reseal(
+            tx,
+            batch.number,
+            old_sha256=old_sha256,
+            sha256=draft.sha256,
+            size=draft.size,
+        )
+        if not is_recorded:
+            raise InconsistentError(f"the record of {name} changed meanwhile", hint="run it again")
 
 
 def _erase(
-    tx: Connection, task: Task, ids: Sequence[str], *, words: Sequence[str], now: datetime
+    tx: Connection,
+    task: Task,
+    row_ids: Sequence[str],
+    *,
+    names: Sequence[str],
+    now: datetime,
 ) -> None:
-    is_brought = task.brings_items
-    for item_id, name in task.table(tx).names(tx, ids).items():
-        _check_free(tx, task.name, item_id, name)
-    for one in ids:
-        task.remove_row(tx, one)
-        erasure.erase_row(tx, task.name, one, words=words, is_number_ours=not is_brought)
-        if is_brought:
-            erasure.bury_row(tx, task.name, one, now=now)
-    workspace.record_row_change(tx, task.name)  # the ids of the forgotten are listed nowhere
+    """Delete rows and erase the records about them, in the caller's transaction.
+
+    Answers and attempts stay as records of costs, without content and under another id. If the task
+    copies its rows from a source, the journal keeps later imports from adding them again.
+
+    Args:
+        names: Names that are erased from all reasons and notes.
+
+    Raises:
+        InputError: A row is in a running batch.
+        ConfigurationError: The database refuses to delete a row.
+    """
+    has_source = task.brings_items
+    for row_id, name in task.table(tx).names(tx, row_ids).items():
+        _check_free(tx, task.name, row_id, name)
+    for row_id in row_ids:
+        task.remove_row(tx, row_id)
+        erasure.erase_row(tx, task.name, row_id, words=names, is_number_ours=not has_source)
+        if has_source:
+            erasure.bury_row(tx, task.name, row_id, now=now)
+
+    # Recorded without ids, because no list may contain the ids of forgotten rows.
+    workspace.record_row_change(tx, task.name)
 
 
-def _shows(paths: Sequence[Path], ids: Collection[str]) -> bool:
-    """Return whether one of these items is among the samples of a report, or its document cannot tell."""
+def _may_contain_sample(paths: Sequence[Path], row_ids: Collection[str]) -> bool:
+    """Return whether a quality report has one of the rows as a sample, or cannot be read.
+
+    Args:
+        paths: The files of the report.
+    """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         (document,) = (json.loads(path.read_bytes()) for path in paths if path.suffix == ".json")
-        return any(sample["id"] in ids for sample in document["samples"])
+        return any(sample["id"] in row_ids for sample in document["samples"])
     return True
 
 
-def _rebuild(ws: WorkspaceSession, ids: Collection[str], report: ForgetReport) -> None:
-    """Build the index anew where the one in service holds one of these items, and remove every other build."""
+def _rebuild(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetReport) -> None:
+    """Build the index again if it may contain one of the rows, and delete all other builds.
+
+    If no entry remains, the index is deleted instead. The number of the new build is set in the
+    report.
+
+    Raises:
+        RemoteError: The API is needed for the build and cannot be reached.
+    """
     builds = open_synced_builds(ws)
-    is_there = True
     with ws.store.read() as tx:
-        left = ws.collection.count(tx)
-    with contextlib.suppress(FindableError):  # one that cannot be read may hold it
-        is_there = builds.current() is not None
-        if is_there:
-            with builds.open() as index:
-                is_there = not index.content_hashes().keys().isdisjoint(ids)
+        entry_count = ws.collection.count(tx)
+    may_contain_rows = _may_contain_entries(builds, row_ids)
+
     try:
-        if is_there and left:
-            report.build = build.run(
-                ws, worse_ok=True
-            ).number  # what was forgotten is out, whatever it was worth
+        if may_contain_rows and entry_count:
+            # The rows must leave the index, even if its quality is lower afterwards.
+            report.build = build.run(ws, worse_ok=True).number
     except RemoteError as error:
-        whose = first_few(report.usernames, SHOWN)
-        said = f"{whose} is out of the database and the sealed files, but not yet out of the index"
-        hint = "run the same command again; it goes on from here"
-        raise RemoteError(f"{said}: {error.message}", hint=hint, code=error.code) from error
+        subject = first_few(report.usernames, MAX_LISTED_NAMES)
+        raise RemoteError(
+            f"{subject} is out of the database and the sealed files, "
+            f"but not yet out of the index: {error.message}",
+            hint="run the same command again; it goes on from here",
+            code=error.code,
+        ) from error
+
     with ws.lock(INDEX_LOCK):
-        if is_there and not left:
+        if may_contain_rows and not entry_count:
             builds.retire()
         builds.sweep()
         builds.delete(builds.others())
+
+
+def _may_contain_entries(builds: Builds, row_ids: Collection[str]) -> bool:
+    """Return whether the build in service has an entry of one of the rows, or cannot be read."""
+    with contextlib.suppress(FindableError):
+        if builds.current() is None:
+            return False
+        with builds.open() as index:
+            return not index.content_hashes().keys().isdisjoint(row_ids)
+    return True

@@ -1,26 +1,53 @@
-"""Serve a worker's health and figures to what watches it: /healthz, /readyz, and /metrics as Prometheus reads them."""
+"""Serve a worker's health and metrics by HTTP: /healthz, /readyz, and /metrics for Prometheus."""
 
 import socket
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import NamedTuple
 
 from pipeline.batch.budget import QUEUED_STATES
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN_STATES, BatchState
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.store import batches, money
+from pipeline.store.batches import BatchRow
 
-Kind = tuple[str, str, tuple[str, ...]]  # name, what it is, labels
-Figures = Mapping[Any, float]  # by the values of the labels
+# The content type of the Prometheus text format.
+METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metric(NamedTuple):
+    """A gauge of the /metrics page."""
+
+    # Name without the prefix `findable_`.
+    name: str
+    # Help text.
+    description: str
+    label_names: tuple[str, ...]
+
+
+# The numbers of a metric by the values of its labels, in the order of `Metric.label_names`.
+MetricValues = Mapping[tuple[str, ...], float]
 
 
 def serve_health(
-    listening: socket.socket, *, is_ready: Callable[[], bool], metrics: Callable[[], bytes]
+    server_socket: socket.socket,
+    *,
+    is_ready: Callable[[], bool],
+    metrics: Callable[[], bytes],
 ) -> None:
-    """Serve at a socket that listens, in a thread of its own."""
+    """Start a daemon thread that serves /healthz, /readyz and /metrics, and return.
+
+    /healthz always replies 200. /readyz replies 200 or 503. A page whose function raises
+    FindableError replies 503 with the error's message. Other paths reply 404.
+
+    Args:
+        server_socket: A bound and listening socket, which the server takes over.
+        is_ready: Called for each request of /readyz, in a thread of that request.
+        metrics: Called for each request of /metrics, likewise; returns the body.
+    """
     pages: dict[str, Callable[[], tuple[int, bytes]]] = {
         "/healthz": lambda: (200, b"ok\n"),
         "/readyz": lambda: (200, b"ready\n") if is_ready() else (503, b"not ready\n"),
@@ -28,88 +55,131 @@ def serve_health(
     }
 
     class Handler(BaseHTTPRequestHandler):
+        """Replies to GET requests with one of the pages."""
+
         def do_GET(self) -> None:
+            """Send the page of the request's path, or 404; a page's FindableError becomes 503."""
             try:
-                code, body = pages.get(self.path, lambda: (404, b"not found\n"))()
+                page = pages.get(self.path)
+                code, body = page() if page else (404, b"not found\n")
             except FindableError as error:
                 code = 503
                 body = f"{error.message}\n".encode()
+
             self.send_response(code)
-            self.send_header(
-                "Content-Type", "text/plain; version=0.0.4; charset=utf-8"
-            )  # as Prometheus has it
+            self.send_header("Content-Type", METRICS_CONTENT_TYPE)
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-            """Print no line for a look."""
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - library's name
+            """Print nothing about a request."""
 
-    server = ThreadingHTTPServer(listening.getsockname()[:2], Handler, bind_and_activate=False)
+    address = server_socket.getsockname()[:2]
+    server = ThreadingHTTPServer(address, Handler, bind_and_activate=False)
+    # The server created a socket of its own, which is not bound.
     server.socket.close()
-    server.socket = listening
+    server.socket = server_socket
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
-def exposition(opened: Iterable[WorkspaceSession], errors: Mapping[str, int]) -> bytes:
-    """Return the figures of tasks, each with its workspace open, and how many units failed here, by unit."""
+def exposition(sessions: Iterable[WorkspaceSession], error_counts: Mapping[str, int]) -> bytes:
+    """Read the database and return the body of the /metrics page in the Prometheus text format.
+
+    Args:
+        sessions: An open session for each task to measure.
+        error_counts: The number of failed units of work in this process, by the unit's name.
+    """
     from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-    found: dict[Kind, dict[Any, float]] = defaultdict(dict)
-    for ws in opened:
-        for kind, figures in _figures(ws):
-            found[kind].update(figures)
-    found["errors", "Units that failed in this process.", ("unit",)] = {
-        (one,): n for one, n in errors.items()
+    values_by_metric: dict[Metric, dict[tuple[str, ...], float]] = defaultdict(dict)
+    for ws in sessions:
+        for metric, metric_values in _measure_task(ws):
+            values_by_metric[metric].update(metric_values)
+
+    errors_metric = Metric("errors", "Units that failed in this process.", ("unit",))
+    values_by_metric[errors_metric] = {
+        (unit_name,): count for unit_name, count in error_counts.items()
     }
+
     registry = CollectorRegistry()
-    for (name, told, labels), values in found.items():
-        gauge = Gauge(f"findable_{name}", told, labels, registry=registry)
-        for key, value in values.items():
-            gauge.labels(*key).set(value)
+    for metric, metric_values in values_by_metric.items():
+        gauge = Gauge(
+            f"findable_{metric.name}",
+            metric.description,
+            metric.label_names,
+            registry=registry,
+        )
+        for label_values, number in metric_values.items():
+            gauge.labels(*label_values).set(number)
     return generate_latest(registry)
 
 
-def _figures(ws: WorkspaceSession) -> Iterator[tuple[Kind, Figures]]:
-    """Yield what there is to see of a task: (name, what it is, its labels) with the values."""
-    task = ws.task.subject
-    model = ws.model.name
-    now = ws.now()
+def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]:
+    """Yield each metric with its values for the session's task, from one snapshot.
+
+    The quota is that of the task's model, and the spending is that of the whole workspace. The
+    value of an unknown quota is infinity.
+    """
+    task_name = ws.task.subject
+    model_name = ws.model.name
     with ws.store.read() as tx:
-        rows = ws.task.table(tx).counts(tx)
-        held = batches.batches_in_states(tx, *OPEN_STATES, task=ws.task.name)
-        waiting = batches.batches_in_states(tx, *QUEUED_STATES)
-        spent = money.sum_spending(tx)
-    ages = defaultdict[tuple[str, ...], float](float)
-    for one in held:
-        key = (task, str(one.state))
-        ages[key] = max(ages[key], (now - one.created_at).total_seconds())
-    over = [
-        (now - (one.over_at or now)).total_seconds()
-        for one in held
-        if one.state is BatchState.DOWNLOADED
-    ]
-    of_state = ("task", "state")
+        row_counts = ws.task.table(tx).counts(tx)
+        open_batches = batches.batches_in_states(tx, *OPEN_STATES, task=ws.task.name)
+        queued_batches = batches.batches_in_states(tx, *QUEUED_STATES)
+        spending = money.sum_spending(tx)
+
     yield (
-        ("rows", "Rows, by state.", of_state),
-        {(task, state): count for state, count in rows.items()},
+        Metric("rows", "Rows, by state.", ("task", "state")),
+        {(task_name, state): count for state, count in row_counts.items()},
     )
-    counted = Counter(str(one.state) for one in held)
+
+    yield from _measure_batches(ws, open_batches)
+
+    queued_tokens = sum(batch.estimated_in for batch in queued_batches if batch.model == model_name)
+    max_queued_tokens = ws.model.enqueued(ws.settings.tier) or "inf"
     yield (
-        ("batches", "Batches that are not ingested, by state.", of_state),
-        {(task, one): n for one, n in counted.items()},
+        Metric("quota_tokens", "Tokens that may wait at the API, and that do.", ("model", "what")),
+        {
+            (model_name, "used"): float(queued_tokens),
+            (model_name, "believed"): float(max_queued_tokens),
+        },
     )
-    yield ("batch_age_seconds", "Age of the oldest batch in a state.", of_state), ages
     yield (
-        ("lag_seconds", "Since the oldest result came that is not ingested.", ("task",)),
-        {(task,): max(over, default=0)},
+        Metric("spent_usd", "Spent in all, and under way at its estimate.", ("what",)),
+        {("known",): spending.known, ("under_way",): spending.under_way},
     )
-    quota = {
-        (model, "used"): float(sum(one.estimated_in for one in waiting if one.model == model)),
-        (model, "believed"): float(ws.model.enqueued(ws.settings.tier) or "inf"),
-    }
+
+
+def _measure_batches(
+    ws: WorkspaceSession,
+    open_batches: Iterable[BatchRow],
+) -> Iterator[tuple[Metric, MetricValues]]:
+    """Yield the number, the age and the ingest lag of the batches that are not ingested.
+
+    Ages and lags are in seconds. The lag is 0 if no batch waits for its ingest.
+    """
+    task_name = ws.task.subject
+    now = ws.now()
+    counts_by_state = Counter[str]()
+    max_ages_s = defaultdict[tuple[str, ...], float](float)
+    lags_s = list[float]()
+    for batch in open_batches:
+        state = str(batch.state)
+        age_s = (now - batch.created_at).total_seconds()
+        counts_by_state[state] += 1
+        max_ages_s[task_name, state] = max(max_ages_s[task_name, state], age_s)
+        if batch.state is BatchState.DOWNLOADED:
+            lags_s.append((now - (batch.over_at or now)).total_seconds())
+
     yield (
-        ("quota_tokens", "Tokens that may wait at the API, and that do.", ("model", "what")),
-        quota,
+        Metric("batches", "Batches that are not ingested, by state.", ("task", "state")),
+        {(task_name, state): count for state, count in counts_by_state.items()},
     )
-    sums = {("known",): spent.known, ("under_way",): spent.under_way}
-    yield ("spent_usd", "Spent in all, and under way at its estimate.", ("what",)), sums
+    yield (
+        Metric("batch_age_seconds", "Age of the oldest batch in a state.", ("task", "state")),
+        max_ages_s,
+    )
+    yield (
+        Metric("lag_seconds", "Since the oldest result came that is not ingested.", ("task",)),
+        {(task_name,): max(lags_s, default=0)},
+    )

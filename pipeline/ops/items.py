@@ -1,4 +1,4 @@
-"""List items of a task, page by page, as a file, counted; show all that is known of one; let parked ones go again."""
+"""List, count and export the rows of a task, show one row, unpark rows and reopen answered rows."""
 
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.batch.batch_files import sealed_request, sealed_result
 from pipeline.core import files
@@ -32,189 +32,361 @@ from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 from pipeline.tables import export
 
-ROWS = 1_000  # of a file that are read at once
-ALL = RowFilter()
-CLEANED = HintTemplate("the batch's files were removed by `{}`", CommandHint("clean"))
+CSV_PAGE_ROWS = 1_000
+ALL_ROWS = RowFilter()
+CLEANED_REASON = HintTemplate("the batch's files were removed by `{}`", CommandHint("clean"))
+
+
+# Lists of rows
 
 
 def page(
     ws: WorkspaceSession,
-    which: RowFilter = ALL,
+    row_filter: RowFilter = ALL_ROWS,
     *,
     limit: int,
     after: str | None = None,
-    **how: Any,
+    sort: str | None = None,
+    fields: Sequence[str] | None = None,
+    within_s: float | None = SORT_TIMEOUT_S,
 ) -> RowsPage:
-    """Return at most `limit` items of the task in use, those behind the place `after` where it is given.
+    """Return a page of at most `limit` rows of the task in use.
 
-    Of `sort` and `fields` see `RowListOptions`; InputError where there is no such place, state, sort or column.
+    Args:
+        after: Id of the row before the page. The default is the first page.
+        sort: A column; as in `RowListOptions`.
+        fields: Names of the listed columns; as in `RowListOptions`.
+        within_s: Time limit for sorting by a column without an index.
+
+    Raises:
+        InputError: A row id, state, sort order, column or condition is invalid, or sorting takes
+            too long.
     """
+    options = RowListOptions(
+        limit,
+        row_filter,
+        after,
+        sort=sort,
+        fields=fields,
+        within_s=within_s,
+    )
     with ws.store.read() as tx:
-        return ws.task.grid(tx).page(tx, RowListOptions(limit, which, after, **how))
+        return ws.task.grid(tx).page(tx, options)
 
 
 def counts(
-    ws: WorkspaceSession, which: RowFilter = ALL, *, within_s: float | None = SORT_TIMEOUT_S
+    ws: WorkspaceSession,
+    row_filter: RowFilter = ALL_ROWS,
+    *,
+    within_s: float | None = SORT_TIMEOUT_S,
 ) -> RowCounts:
-    """Return how many items there are of each state; what else tells them apart where that takes no longer."""
+    """Return the number of rows of the task in use, by state, and by tags, versions and fields.
+
+    Args:
+        within_s: Leave out tags, versions and fields if counting them takes more seconds. If this
+            is None, there is no limit.
+
+    Raises:
+        InputError: The filter is invalid.
+    """
     with ws.store.read() as tx:
-        return ws.task.grid(tx).counts(tx, which, within_s=within_s)
+        return ws.task.grid(tx).counts(tx, row_filter, within_s=within_s)
 
 
 def write_csv(
-    ws: WorkspaceSession, path: Path, which: RowFilter = ALL, *, overwrite: bool, **how: Any
+    ws: WorkspaceSession,
+    path: Path,
+    row_filter: RowFilter = ALL_ROWS,
+    *,
+    overwrite: bool,
+    sort: str | None = None,
+    fields: Sequence[str] | None = None,
 ) -> ExportReport:
-    """Write what `csv` yields to a file that appears when it is whole; InputError where `check_target` refuses."""
+    """Write rows to a CSV file as `csv` yields them. The file appears when it is complete.
+
+    Raises:
+        InputError: As in `csv`, or the file cannot be written, or exists and must not be
+            overwritten.
+    """
     check_target(path, overwrite=overwrite)
-    lines = write_file(path, csv(ws, which, **how))
-    return ExportReport(str(path), "csv", lines - 1, ws.task.words.one)  # the header is a line, too
+    line_count = write_file(path, csv(ws, row_filter, sort=sort, fields=fields))
+    # The header is a line, too.
+    return ExportReport(str(path), "csv", line_count - 1, ws.task.words.one)
 
 
-def csv(ws: WorkspaceSession, which: RowFilter = ALL, **how: Any) -> Iterator[bytes]:
-    """Yield all items that are wanted as CSV: the header, then an item a line, its state last."""
+def csv(
+    ws: WorkspaceSession,
+    row_filter: RowFilter = ALL_ROWS,
+    *,
+    sort: str | None = None,
+    fields: Sequence[str] | None = None,
+) -> Iterator[bytes]:
+    """Yield rows of the task in use as lines of CSV: the header, then a line per row.
+
+    The state is the last column. All lines are from a single snapshot, which stays open meanwhile.
+
+    Args:
+        sort: A column; as in `RowListOptions`.
+        fields: Names of the columns; as in `RowListOptions`.
+
+    Raises:
+        InputError: A state, sort order, column or condition is invalid.
+    """
+    options = RowListOptions(CSV_PAGE_ROWS, row_filter, sort=sort, fields=fields, within_s=None)
     with ws.store.read() as tx:
-        pages = ws.task.grid(tx).pages(tx, RowListOptions(ROWS, which, within_s=None, **how))
-        first = next(pages)
-        rows = (
-            [*map(_cell, one.values.values()), one.state]
-            for page in chain([first], pages)
-            for one in page.items
-        )
-        yield from export.encode_csv(rows, [*first.names, "state"])
+        pages = ws.task.grid(tx).pages(tx, options)
+        first_page = next(pages)
+        csv_rows = _to_csv_rows(chain([first_page], pages))
+        yield from export.encode_csv(csv_rows, [*first_page.names, "state"])
 
 
-def _cell(value: Any) -> str | float:
-    return export.to_spreadsheet_cell(
-        value, texts=isinstance(value, list) and all(isinstance(one, str) for one in value)
-    )
+def _to_csv_rows(pages: Iterator[RowsPage]) -> Iterator[list[str | float]]:
+    """Yield the cells of each row of some pages; the last cell is the state."""
+    for rows_page in pages:
+        for row in rows_page.items:
+            yield [*map(_to_cell, row.values.values()), row.state]
 
 
-# ---- one item
+def _to_cell(value: Any) -> str | float:
+    """Return a column value as a cell of CSV; a list of texts is joined by semicolons."""
+    is_text_list = isinstance(value, list) and all(isinstance(member, str) for member in value)
+    return export.to_spreadsheet_cell(value, texts=is_text_list)
+
+
+# Details of a row
 
 
 def show(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[str, Any]:
-    """Return what is known about the item of that name, from one snapshot.
+    """Return all that the workspace has about a row, for JSON, from a single snapshot.
 
-    Its keys: `task`, `item` (id), `name`, `state`, `parked` (the reason), `columns`, `changed_at` (the input, last),
-    `stale` (it changed since it was answered; None where not known), `answers` and `attempts` (oldest first, each with
-    all that is kept of it, an answer as a document, `forgotten` where it was), `index` (`indexed`, `up_to_date`,
-    `build`; None where nothing of the task is indexed), `requests` (newest first; see `asked`), `cost`
-    (USD). With `raw` each request has `wire`.
+    Args:
+        name: Name or id of the row.
+        raw: Add to each request `wire`, with its lines in the sealed files.
+
+    Returns:
+        A document with these members:
+
+        - `task`, `item` (the row's id), `name`, `state`, `parked` (the reason)
+        - `columns`: the row's values; `changed_at`: the last change of the input
+        - `stale`: the row changed after its answer, or None if unknown
+        - `answers` (with `forgotten`: whether the answer was erased) and `attempts`, oldest first,
+          each with all stored columns
+        - `index`: `indexed`, `up_to_date` and `build`, or None if the task has no index
+        - `requests`, newest first, as `answers.requests_of_row` returns them; `cost`: their sum in
+          USD
 
     Raises:
-        InputError: there is no such item.
+        InputError: No row has this name.
     """
+    task = ws.task
     with ws.store.read() as tx:
-        item_id = ws.task.id_of(tx, name)
-        listed = next(iter(ws.task.grid(tx).page(tx, RowListOptions(1, only=item_id)).items), None)
-        given, failed = answers.answers_and_attempts_of_row(tx, ws.task.name, item_id)
-        parked = claims.parked_reason(tx, ws.task.name, item_id, prompt_version=ws.task.own)
-        called = ws.task.table(tx).names(tx, [item_id]).get(item_id, item_id)
-        index = None  # where nothing of the task is indexed
+        row_id = task.id_of(tx, name)
+        rows_page = task.grid(tx).page(tx, RowListOptions(1, only=row_id))
+        listed_row = rows_page.items[0] if rows_page.items else None
+        answer_rows, attempt_rows = answers.answers_and_attempts_of_row(tx, task.name, row_id)
+        parked_reason = claims.parked_reason(tx, task.name, row_id, prompt_version=task.own)
+        display_name = task.table(tx).names(tx, [row_id]).get(row_id, row_id)
+
+        index_state = None
         if ws.is_indexed:
-            entry = next(iter(ws.collection.entries(tx, [item_id])), None)
-            index = describe_index_state(ws.data, ws.collection, item_id, entry)
-        requests = answers.requests_of_row(tx, ws.task.name, item_id)
-        requests = _with_wire(tx, requests, ws.data) if raw else requests
+            entry = next(iter(ws.collection.entries(tx, [row_id])), None)
+            index_state = describe_index_state(ws.data, ws.collection, row_id, entry)
+
+        requests = answers.requests_of_row(tx, task.name, row_id)
+        if raw:
+            requests = _add_wire(tx, requests, ws.data)
+
     return {
-        "task": ws.task.name,
-        "item": item_id,
-        "name": called,
-        "state": listed.state if listed else None,
-        "parked": parked,
-        "columns": dict(listed.values) if listed else {},
-        "changed_at": listed.changed_at if listed else None,
-        "stale": _is_stale(listed, given),
-        "answers": [
-            {
-                **one,
-                "answer": json.loads(one["answer"]),
-                "forgotten": one["answer"] == answers.FORGOTTEN_ANSWER,
-            }
-            for one in given
-        ],
-        "attempts": failed,
-        "index": index,
+        "task": task.name,
+        "item": row_id,
+        "name": display_name,
+        "state": listed_row.state if listed_row else None,
+        "parked": parked_reason,
+        "columns": dict(listed_row.values) if listed_row else {},
+        "changed_at": listed_row.changed_at if listed_row else None,
+        "stale": _is_stale(listed_row, answer_rows),
+        "answers": [_parse_answer(answer_row) for answer_row in answer_rows],
+        "attempts": attempt_rows,
+        "index": index_state,
         "requests": requests,
-        "cost": sum(one["cost"] or 0.0 for one in requests),
+        "cost": sum(request["cost"] or 0.0 for request in requests),
+    }
+
+
+def _parse_answer(answer_row: dict[str, Any]) -> dict[str, Any]:
+    """Return a database row of an answer with its JSON parsed, and `forgotten` added."""
+    return {
+        **answer_row,
+        "answer": json.loads(answer_row["answer"]),
+        "forgotten": answer_row["answer"] == answers.FORGOTTEN_ANSWER,
     }
 
 
 def newest_requests(
-    ws: WorkspaceSession, *, limit: int, every: bool = False, raw: bool = False
+    ws: WorkspaceSession,
+    *,
+    limit: int,
+    every: bool = False,
+    raw: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return the newest requests of the task in use, or of `every` task, newest first.
+    """Return at most `limit` requests, newest first, each with the `name` of its row.
 
-    Each has `name`, by which a person knows the item, and with `raw` how it went over the wire. Only about so many are
-    read, however many there are.
+    The time does not depend on the number of stored requests.
+
+    Args:
+        every: Return requests of all tasks, not only of the task in use.
+        raw: Add to each request `wire`, with its lines in the sealed files.
     """
     with ws.store.read() as tx:
-        found = answers.newest_requests(tx, limit=limit, task=None if every else ws.task.name)
-        names: dict[tuple[str, str], str] = {}
-        for task in dict.fromkeys(one["task"] for one in found):
-            ids = [one["item"] for one in found if one["task"] == task]
-            names |= {
-                (task, key): name for key, name in ws.task_of(task).table(tx).names(tx, ids).items()
-            }
-        found = _with_wire(tx, found, ws.data) if raw else found
-    return [{**one, "name": names.get((one["task"], one["item"]), one["item"])} for one in found]
-
-
-def _with_wire(tx: Connection, found: list[dict[str, Any]], data: Path) -> list[dict[str, Any]]:
-    cleaned = erasure.cleaned_batches(tx)
+        requests = answers.newest_requests(
+            tx,
+            limit=limit,
+            task=None if every else ws.task.name,
+        )
+        names = _read_row_names(ws, tx, requests)
+        if raw:
+            requests = _add_wire(tx, requests, ws.data)
     return [
-        {**one, "wire": _wire(data, batches.get_batch(tx, one["batch"]), one["item"], cleaned)}
-        for one in found
+        {**request, "name": names.get((request["task"], request["item"]), request["item"])}
+        for request in requests
     ]
 
 
-def _is_stale(listed: ListedRow | None, given: Sequence[dict[str, Any]]) -> bool | None:
-    """Return whether the input is another one than that of the last answer that stands."""
-    stands = [one for one in given if one["applied"] and one["answer"] != answers.FORGOTTEN_ANSWER]
-    if listed is None or listed.input_hash is None or not stands:
+def _read_row_names(
+    ws: WorkspaceSession,
+    tx: Connection,
+    requests: Sequence[dict[str, Any]],
+) -> dict[tuple[str, str], str]:
+    """Return the names of the rows that some requests are about, by (task, row id)."""
+    names: dict[tuple[str, str], str] = {}
+    for task_name in dict.fromkeys(request["task"] for request in requests):
+        row_ids = [request["item"] for request in requests if request["task"] == task_name]
+        names_by_id = ws.task_of(task_name).table(tx).names(tx, row_ids)
+        names |= {(task_name, row_id): name for row_id, name in names_by_id.items()}
+    return names
+
+
+def _add_wire(
+    tx: Connection,
+    requests: Sequence[dict[str, Any]],
+    data: Path,
+) -> list[dict[str, Any]]:
+    """Return the requests with `wire` added: their lines in the sealed files."""
+    cleaned_batches = erasure.cleaned_batches(tx)
+    requests_with_wire = []
+    for request in requests:
+        batch = batches.get_batch(tx, request["batch"])
+        wire = _read_wire(data, batch, request["item"], cleaned_batches)
+        requests_with_wire.append({**request, "wire": wire})
+    return requests_with_wire
+
+
+def _is_stale(listed_row: ListedRow | None, answer_rows: Sequence[dict[str, Any]]) -> bool | None:
+    """Return whether the row's input changed after its last applied answer, or None if unknown."""
+    applied_rows = [
+        answer_row
+        for answer_row in answer_rows
+        if answer_row["applied"] and answer_row["answer"] != answers.FORGOTTEN_ANSWER
+    ]
+    if listed_row is None or listed_row.input_hash is None or not applied_rows:
         return None
-    return bool(stands[-1]["input_hash"] != listed.input_hash)
+    return bool(applied_rows[-1]["input_hash"] != listed_row.input_hash)
 
 
-def _wire(data: Path, batch: BatchRow, item_id: str, cleaned: Collection[int]) -> dict[str, Any]:
-    """Return what a batch's sealed files hold of an item, or why nothing; of those `cleaned` the files were removed."""
+class _SealedLines(NamedTuple):
+    """The lines about a row in a sealed file."""
 
-    def lines(
-        locate: Callable[[Path, BatchRow], Path], sha256: str | None
-    ) -> tuple[tuple[str, ...], str]:
-        try:
-            path = locate(data, batch)
-            if batch.number in cleaned and not path.is_file():
-                return (), str(CLEANED)
-            name = path.relative_to(data).as_posix()
-            files.verify(path, sha256=sha256 or "", file_label=name)
-        except FindableError as error:
-            return (), error.message
-        with ResultFile(path) as found:
-            found_lines = found.lines_of([request_key(batch.task, item_id)])[0]
-        told = tuple(line.decode("utf-8", "replace") for line in found_lines)
-        return told, "" if told else f"{name} has no line of it"
+    lines: tuple[str, ...]
+    # Why there are no lines; empty if there are lines.
+    reason: str
 
-    asked, no_request = lines(sealed_request, batch.request_sha256)
-    request = next((shown_line(one.encode()).decode() for one in asked), None)
-    ended = "it ended without a result" if batch.is_over else "no result has come yet"
-    replies: tuple[tuple[str, ...], str] = ((), f"the batch is {batch.state}: {ended}")
-    if batch.result_file is not None:
-        replies = lines(sealed_result, batch.result_sha256)
+
+def _read_wire(
+    data: Path,
+    batch: BatchRow,
+    row_id: str,
+    cleaned_batches: Collection[int],
+) -> dict[str, Any]:
+    """Return the lines about a row in the sealed files of a batch, for JSON.
+
+    Images are left out of the request.
+
+    Args:
+        cleaned_batches: Numbers of the batches whose files a user removed.
+
+    Returns:
+        `request` (None if there is no line) and `replies`, and in `no_request` and `no_reply` the
+        reasons why they are missing, else "".
+    """
+    request_lines = _read_sealed_lines(
+        data,
+        batch,
+        row_id,
+        cleaned_batches,
+        locate=sealed_request,
+        sha256=batch.request_sha256,
+    )
+    request = None
+    if request_lines.lines:
+        request = shown_line(request_lines.lines[0].encode()).decode()
+
+    if batch.result_file is None:
+        progress = "it ended without a result" if batch.is_over else "no result has come yet"
+        reply_lines = _SealedLines((), f"the batch is {batch.state}: {progress}")
+    else:
+        reply_lines = _read_sealed_lines(
+            data,
+            batch,
+            row_id,
+            cleaned_batches,
+            locate=sealed_result,
+            sha256=batch.result_sha256,
+        )
     return {
         "request": request,
-        "replies": replies[0],
-        "no_request": no_request,
-        "no_reply": replies[1],
+        "replies": reply_lines.lines,
+        "no_request": request_lines.reason,
+        "no_reply": reply_lines.reason,
     }
 
 
-# ---- those that are parked
+def _read_sealed_lines(
+    data: Path,
+    batch: BatchRow,
+    row_id: str,
+    cleaned_batches: Collection[int],
+    *,
+    locate: Callable[[Path, BatchRow], Path],
+    sha256: str | None,
+) -> _SealedLines:
+    """Return the lines about a row in a sealed file, or the reason why it has no lines.
+
+    Args:
+        cleaned_batches: Numbers of the batches whose files a user removed.
+        locate: Returns the path of the file from the folder DATA and the batch.
+        sha256: The recorded hash of the file. No lines are read if the file has another hash.
+    """
+    try:
+        path = locate(data, batch)
+        if batch.number in cleaned_batches and not path.is_file():
+            return _SealedLines((), str(CLEANED_REASON))
+        name = path.relative_to(data).as_posix()
+        files.verify(path, sha256=sha256 or "", file_label=name)
+    except FindableError as error:
+        return _SealedLines((), error.message)
+
+    with ResultFile(path) as result_file:
+        (raw_lines,) = result_file.lines_of([request_key(batch.task, row_id)])
+    lines = tuple(line.decode("utf-8", "replace") for line in raw_lines)
+    return _SealedLines(lines, "" if lines else f"{name} has no line of it")
+
+
+# Parked and answered rows
 
 
 @dataclass(frozen=True)
 class ParkedRow:
-    """One parked item: the name it goes by, the reason, and since when."""
+    """A parked row: its name, the reason, and the time since when it is parked."""
 
     name: str
     reason: str
@@ -224,56 +396,73 @@ class ParkedRow:
 
 
 def list_parked(store: Store, task: Task) -> list[ParkedRow]:
-    """Return every parked item of the task, longest first."""
+    """Return every parked row of the task, longest first."""
     with store.read() as tx:
-        rows = claims.parked_rows(tx, task.name, prompt_version=task.own)
-        names = task.table(tx).names(tx, [row[0] for row in rows])
-    return [ParkedRow(names.get(key, key), reason, since) for key, reason, since in rows]
+        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.own)
+        names = task.table(tx).names(tx, [row_id for row_id, _, _ in parked_rows])
+    return [
+        ParkedRow(names.get(row_id, row_id), reason, since) for row_id, reason, since in parked_rows
+    ]
 
 
 def unpark_items(ws: WorkspaceSession, *, name: str | None, everyone: bool) -> list[str]:
-    """Let one item or all of the task go again, and return their names.
+    """Unpark a row, or all parked rows after the user confirmed it, and return their names.
+
+    The names are sorted. Rows that are being forgotten stay parked.
+
+    Args:
+        name: Name of the row, or None with `everyone`.
 
     Raises:
-        InputError: neither or both were asked for, nothing has that name, or it was not confirmed.
+        InputError: Both or neither of the arguments are given, no row has the name, or the user did
+            not confirm.
     """
     if (name is None) == (not everyone):
         raise InputError(
             "say who: one by name, or everyone",
             hint=f"`{ws.task.words.step('parked')}` lists them; {OptionHint(all=True)} is everyone",
         )
+
     task = ws.task
     with ws.store.read() as tx:
-        ids = None if name is None else [task.id_of(tx, name)]
-        free = claims.unparkable_ids(tx, task.name, prompt_version=task.own, ids=ids)
-    if not free:
+        row_ids = None if name is None else [task.id_of(tx, name)]
+        unparkable_ids = claims.unparkable_ids(
+            tx,
+            task.name,
+            prompt_version=task.own,
+            ids=row_ids,
+        )
+    if not unparkable_ids:
         return []
+
     if everyone:
         ws.agree(
-            f"Let {len(free)} parked {task.words.many} be asked again?",
+            f"Let {len(unparkable_ids)} parked {task.words.many} be asked again?",
             nothing="nothing was let go",
         )
     with ws.store.write() as tx:
-        unparked = claims.unpark(tx, task.name, prompt_version=task.own, ids=ids)
-        names = task.table(tx).names(tx, unparked)
-    return sorted(names.get(key, key) for key in unparked)
+        unparked_ids = claims.unpark(tx, task.name, prompt_version=task.own, ids=row_ids)
+        names = task.table(tx).names(tx, unparked_ids)
+    return sorted(names.get(row_id, row_id) for row_id in unparked_ids)
 
 
 def reopen(ws: WorkspaceSession, ids: Sequence[str]) -> list[str]:
-    """Let some rows be asked again, and return those that are open by then.
+    """Open rows for new requests, and return the ids of those that are open afterwards.
 
-    Parked ones are let go. What a model answered is kept, and counts no more; a person's word stays, as does a row that
-    is being asked.
+    Parked rows are unparked. Answers of models are stored but no longer applied. Rows with a manual
+    correction and claimed rows stay as they are, except that a parked row is unparked.
     """
     task = ws.task
     with ws.store.write() as tx:
         claims.unpark(tx, task.name, prompt_version=task.own, ids=ids)
-        taken = claims.claimed_among(tx, task.name, ids) | answers.corrected_among(
-            tx, task.name, ids
-        )
-        free = [one for one in ids if one not in taken]
-        task.take_back(tx, free)
-        answers.unapply_answers(tx, task.name, free)
-        claims.reopen_rows(tx, task.name, free)
+        claimed_ids = claims.claimed_among(tx, task.name, ids)
+        corrected_ids = answers.corrected_among(tx, task.name, ids)
+        free_ids = [
+            row_id for row_id in ids if row_id not in claimed_ids and row_id not in corrected_ids
+        ]
+
+        task.take_back(tx, free_ids)
+        answers.unapply_answers(tx, task.name, free_ids)
+        claims.reopen_rows(tx, task.name, free_ids)
         workspace.record_row_change(tx, task.name)
-        return claims.claimable_among(tx, task, free)
+        return claims.claimable_among(tx, task, free_ids)

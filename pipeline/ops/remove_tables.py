@@ -1,6 +1,6 @@
-"""Remove findable's own tables, views and indexes from a database, in one transaction, after a question.
+"""Remove findable's own tables, views and indexes from a database.
 
-The files of the workspace stay.
+A person confirms first. One transaction removes all of them. The files of the workspace stay.
 """
 
 from pipeline.core.command_hint import CommandHint, OptionHint
@@ -11,45 +11,73 @@ from pipeline.store import batches
 from pipeline.store.database import Connection
 from pipeline.tables.removal import RemovableObjects, count_rows, drop_tables, list_removable
 
-SHOWN = 5  # names in a message
+MAX_LISTED_NAMES = 5
 
 
 def run(ws: WorkspaceSession, *, gives_up_batches: bool = False) -> RemovableObjects:
-    """Remove what findable made in the database, after a person agrees.
+    """Ask a person, then drop all tables, views and indexes that findable made; return them.
 
-    With `gives_up_batches` also while batches are under way; what they bring is lost then.
+    Args:
+        gives_up_batches: Remove them also while batches are running; their answers are lost then.
 
     Raises:
-        InputError: Batches are under way, or nobody agreed; nothing was changed.
-        ConfigurationError: Something of another program depends on a table or view; nothing was changed.
+        InputError: Batches are running, or the person did not confirm; nothing was changed.
+        ConfigurationError: Another program's object depends on a table or view; nothing was
+            changed.
     """
-    marks = {room.ADOPTION_INDEX for room in rooms()}
+    index_names = {room.ADOPTION_INDEX for room in rooms()}
     with ws.store.read() as tx:
-        removed = list_removable(tx, marks)
+        removable = list_removable(tx, index_names)
         _check_batches(tx, gives_up_batches=gives_up_batches)
-        counts = [
-            (name, count_rows(tx, name))
-            for name in removed.tables
-            if not name.startswith("findable_")
-        ]
+        row_counts = {
+            table_name: count_rows(tx, table_name)
+            for table_name in removable.tables
+            if not table_name.startswith("findable_")
+        }
 
-    filled_tables = [f"{name} with {count:,} rows" for name, count in counts if count]
-    examples = f", {first_few(filled_tables, SHOWN)} among them" if filled_tables else ""
-    contents = f"{len(removed.tables)} tables{examples}, {len(removed.views)} views and {len(removed.indexes)} indexes"
     ws.agree(
-        f"Remove {contents} from {ws.store.shown}? All answers and costs that findable keeps there are lost."
+        f"Remove {_describe_removable(removable, row_counts)} from {ws.store.shown}? "
+        "All answers and costs that findable keeps there are lost.",
     )
 
+    # Another process may have added tables or batches while the person was asked.
     with ws.store.write() as tx:
-        removed = list_removable(tx, marks)
+        removable = list_removable(tx, index_names)
         _check_batches(tx, gives_up_batches=gives_up_batches)
-        drop_tables(tx, removed)
-    return removed
+        drop_tables(tx, removable)
+    return removable
+
+
+def _describe_removable(removable: RemovableObjects, row_counts: dict[str, int]) -> str:
+    """Return the numbers of tables, views and indexes, with examples of tables that have rows.
+
+    Args:
+        row_counts: The number of rows by name, for tables that contain a user's rows.
+    """
+    filled_tables = [
+        f"{table_name} with {count:,} rows" for table_name, count in row_counts.items() if count
+    ]
+    examples = ""
+    if filled_tables:
+        examples = f", {first_few(filled_tables, MAX_LISTED_NAMES)} among them"
+    return (
+        f"{len(removable.tables)} tables{examples}, {len(removable.views)} views "
+        f"and {len(removable.indexes)} indexes"
+    )
 
 
 def _check_batches(tx: Connection, *, gives_up_batches: bool) -> None:
-    numbers = [str(batch.number) for batch in batches.batches_in_states(tx) if not batch.is_over]
-    if numbers and not gives_up_batches:
-        message = f"batches are under way ({first_few(numbers, SHOWN)}); nothing was changed"
-        hint = f"`{CommandHint('status')}` says how to finish them; {OptionHint(give_up=True)} gives up what they bring"
-        raise InputError(message, hint=hint)
+    """Raise InputError if batches are running, unless the caller gives them up."""
+    if gives_up_batches:
+        return
+
+    running_numbers = [
+        str(batch.number) for batch in batches.batches_in_states(tx) if not batch.is_over
+    ]
+    if running_numbers:
+        listed_numbers = first_few(running_numbers, MAX_LISTED_NAMES)
+        raise InputError(
+            f"batches are under way ({listed_numbers}); nothing was changed",
+            hint=f"`{CommandHint('status')}` says how to finish them; "
+            f"{OptionHint(give_up=True)} gives up what they bring",
+        )

@@ -1,7 +1,7 @@
-"""Say where everything stands, and what to type next; from the database and the files alone."""
+"""Report the state of the workspace and the next command, from the database and the files alone."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,19 +15,23 @@ from pipeline.core.states import BatchState, Mode, parked_label
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import WorkspaceSession
 from pipeline.index.builds import Builds, count_stale
-from pipeline.quality.report import REPORTS_FOLDER as REPORTS
-from pipeline.quality.report import read_report_documents
+from pipeline.quality.report import REPORTS_FOLDER, read_report_documents
 from pipeline.store import answers, batches, claims, money, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 from pipeline.tables.lists import REFUSED_STATE
 
 MAX_REASON_CHARACTERS = 200
-LOOK_S = 3.0  # for which rows that changed are counted; some 200,000 biographies
+# Time limit for counting changed rows. It is enough for some 200,000 biographies.
+STALE_COUNT_TIMEOUT_S = 3.0
+# The counts by state begin with these fields of `StatusCounts`, in every task.
+POSITIONAL_COUNTS = 6
+# Members of the status document that are left out if they are empty.
+OPTIONAL_MEMBERS = ("twins", "stale", "unpriced")
 
 
 class StatusCounts(NamedTuple):
-    """The counts of a subject's items, in the order in which every task gives them."""
+    """Row counts of a task, by state."""
 
     total: int
     done: int
@@ -36,263 +40,447 @@ class StatusCounts(NamedTuple):
     claimed: int
     parked: int
     refused: int = 0
-    gone: int = 0  # beside the total
+    # Rows that are no longer in their source. They are not in the total.
+    gone: int = 0
 
 
 @dataclass(frozen=True)
 class StatusReport:
-    """The state of the workspace; `document` is what `--json` prints, `entry` what one entry of the index is called.
-
-    `under_way` says what goes on, in words; `runs` are those of our own calls among it, of whichever process, with how
-    far each is. `next` is what to type next, None where there is nothing to do.
-    """
+    """The state of the workspace."""
 
     subject: str
     counts: StatusCounts
+    # The output of `status --json`.
     document: dict[str, Any]
+    # Batches that are not over; the batches of a live run are combined.
     open_batches: list[BatchRow]
+    # A description of each of them, for users.
     under_way: list[str]
+    # The live runs among them, of any process, with their progress, for JSON.
     runs: list[dict[str, Any]]
+    # The noun for an entry of the index; empty if the task has no index.
     entry: str
+    # The next command, or None if there is nothing to do.
     next: CommandHint | None
 
 
 def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
-    """Return where everything stands, from one snapshot; `exact` finds what other programs changed, too.
+    """Return the state of the workspace, from a single snapshot, without any change.
 
-    Without it, the index is compared only where a command has changed what it is made of.
+    Args:
+        exact: Find changes by other programs too. Otherwise the index is only compared with rows if
+            a command has changed them, and the count of stale rows is left out if it takes too
+            long.
     """
+    task = ws.task
     with ws.store.read() as tx:
-        everyone = batches.batches_in_states(tx)
-        here = workspace.get_workspace(tx)
-        parked = claims.parked_rows(tx, ws.task.name, prompt_version=ws.task.own)
-        asked = answers.tasks_with_versions(tx)
-        stale = ws.task.stale(tx, within_s=None if exact else LOOK_S)
-        twins = batches.list_duplicates(tx)
-        by_state, gone = ws.task.table(tx).counts_and_gone(tx)
-        document: dict[str, Any] = {
-            ws.settings.task: by_state,
-            "batches": _count_by_state(everyone),
-            "index": _index(ws, tx, exact=exact) if ws.is_indexed else None,
-            **({"twins": [_twin(one) for one in twins]} if twins else {}),
-            "gone": gone,
-            **({} if stale is None else {"stale": _stale(ws.task, *stale)}),
-            "parked": dict(Counter(reason for _, reason, _ in parked).most_common()),
-            "spent": _spent(tx, everyone),
-            **({"unpriced": unpriced} if (unpriced := report.unpriced_models(everyone)) else {}),
-            "backend": here.backend or ws.backend,
-            "bound": here.backend is not None,
-            "model": ws.settings.model,
-            "workspace": str(ws.data),
-            "workspace_id": here.workspace_id,
-            "due": report.list_due_rows(tx, ws.task),
-            **report.describe_version(tx, ws.task, ws.settings.model),
-            "others": [
-                one.subject for one in ws.tasks if one.name in asked and one.name != ws.task.name
-            ],
-        }
-        failed_reasons = answers.failed_reasons(tx, ws.task.name, ws.task.own or None)
-        mine = [one for one in everyone if one.task == ws.task.name]
-        wants_room = _wants_room(tx, mine, ws.settings)
-    document |= _failures(ws, failed_reasons | {item_id: reason for item_id, reason, _ in parked})
-    dead = batch_files.find_dead_batches(ws)
+        all_batches = batches.batches_in_states(tx)
+        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.own)
+        document = _read_document(ws, tx, all_batches, parked_rows, exact=exact)
+        reasons = answers.failed_reasons(tx, task.name, task.own or None)
+        task_batches = [batch for batch in all_batches if batch.task == task.name]
+        is_waiting_for_quota = _is_waiting_for_quota(tx, task_batches, ws.settings)
+
+    reasons |= {row_id: reason for row_id, reason, _ in parked_rows}
+    failures = _describe_failures(ws, reasons)
+    if failures is not None:
+        document["failures"] = failures
+
+    dead_batches = batch_files.find_dead_batches(ws)
+    batch_counts = Counter(batch.state.value for batch in task_batches)
+    batch_counts["stopped"] = sum(
+        batch.task == task.name and batch.way is not Mode.TRIAL for batch in dead_batches
+    )
+    counts = _to_status_counts(document[ws.settings.task], document["gone"])
+    next_command = _choose_next_command(
+        ws,
+        document,
+        counts,
+        batch_counts,
+        is_waiting_for_quota=is_waiting_for_quota,
+    )
+    document["next"] = str(next_command or "")
+
     now = ws.now()
-    waiting = Counter(one.state.value for one in mine)
-    waiting["stopped"] = sum(one.task == ws.task.name and one.way is not Mode.TRIAL for one in dead)
-    counts = StatusCounts(*list(by_state.values())[:6])._replace(
-        refused=by_state[REFUSED_STATE], gone=gone
+    open_batches = [batch for batch in batches.combine_runs(all_batches) if not batch.is_over]
+    stopped_numbers = {batch.run or batch.number for batch in dead_batches}
+    live_runs = [
+        _to_live_run(batch, now, stopped_numbers)
+        for batch in open_batches
+        if batch.way not in (Mode.BATCH, Mode.TRIAL)
+    ]
+    return StatusReport(
+        subject=ws.settings.task,
+        counts=counts,
+        document=document,
+        open_batches=open_batches,
+        under_way=[
+            _describe_open_batch(ws, batch, stopped_numbers, next_command) for batch in open_batches
+        ],
+        runs=live_runs,
+        entry=ws.collection.word if ws.is_indexed else "",
+        next=next_command,
     )
-    step = _next(document, counts, ws, waiting, wants_room=wants_room)
-    document["next"] = str(step or "")
-    entry = ws.collection.word if ws.is_indexed else ""
-    going = [one for one in batches.combine_runs(everyone) if not one.is_over]
-    killed = {one.run or one.number for one in dead}
-    runs = [_of_calls(one, now, killed) for one in going if one.way not in (Mode.BATCH, Mode.TRIAL)]
-    told = [_going(ws, one, killed, step) for one in going]
-    return StatusReport(ws.settings.task, counts, document, going, told, runs, entry, step)
 
 
-def _of_calls(one: BatchRow, now: datetime, killed: Collection[int]) -> dict[str, Any]:
-    done = min(max(one.calls, one.replies), one.requests)
-    number = one.run or one.number
-    is_killed = number in killed
-    eta_s = (
-        (one.requests - done) * (now - one.created_at).total_seconds() / done
-        if done and not is_killed
-        else None
-    )
-    state = "killed" if is_killed else "under way"
-    return {"number": number, "items": one.requests, "done": done, "eta_s": eta_s, "state": state}
+def _to_status_counts(counts_by_state: Mapping[str, int], gone_count: int) -> StatusCounts:
+    """Return the counts of a task under the names that all tasks share."""
+    counts = StatusCounts(*list(counts_by_state.values())[:POSITIONAL_COUNTS])
+    return counts._replace(refused=counts_by_state[REFUSED_STATE], gone=gone_count)
 
 
-def _going(
-    ws: WorkspaceSession, one: BatchRow, killed: Collection[int], step: CommandHint | None
+def _read_document(
+    ws: WorkspaceSession,
+    tx: Connection,
+    all_batches: Sequence[BatchRow],
+    parked_rows: Sequence[tuple[str, str, datetime]],
+    *,
+    exact: bool,
+) -> dict[str, Any]:
+    """Return the document of `status --json`, without `failures` and `next`.
+
+    Args:
+        parked_rows: Id, reason and time of each parked row of the task.
+        exact: As in `run`.
+    """
+    task = ws.task
+    workspace_row = workspace.get_workspace(tx)
+    answered_tasks = answers.tasks_with_versions(tx)
+    stale = task.stale(tx, within_s=None if exact else STALE_COUNT_TIMEOUT_S)
+    counts_by_state, gone_count = task.table(tx).counts_and_gone(tx)
+
+    document: dict[str, Any] = {
+        ws.settings.task: counts_by_state,
+        "batches": _count_by_state(all_batches),
+        "index": _describe_index(ws, tx, exact=exact) if ws.is_indexed else None,
+        "twins": [_to_twin(duplicate) for duplicate in batches.list_duplicates(tx)],
+        "gone": gone_count,
+        "stale": stale and _to_stale_rows(task, *stale),
+        "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
+        "spent": _sum_spent(tx, all_batches),
+        "unpriced": report.unpriced_models(all_batches),
+        "backend": workspace_row.backend or ws.backend,
+        "bound": workspace_row.backend is not None,
+        "model": ws.settings.model,
+        "workspace": str(ws.data),
+        "workspace_id": workspace_row.workspace_id,
+        "due": report.list_due_rows(tx, task),
+        **report.describe_version(tx, task, ws.settings.model),
+        "others": [
+            other.subject
+            for other in ws.tasks
+            if other.name in answered_tasks and other.name != task.name
+        ],
+    }
+    return {
+        name: member for name, member in document.items() if member or name not in OPTIONAL_MEMBERS
+    }
+
+
+def _to_live_run(
+    batch: BatchRow,
+    now: datetime,
+    stopped_numbers: Collection[int],
+) -> dict[str, Any]:
+    """Return the progress of a live run for JSON: {number, items, done, eta_s, state}.
+
+    `items` and `done` count requests. `eta_s` is the estimated remaining time in seconds.
+
+    Args:
+        batch: The combined batch of the run.
+        stopped_numbers: Numbers of runs whose process is dead. They have no `eta_s`.
+    """
+    number = batch.run or batch.number
+    is_stopped = number in stopped_numbers
+    done_count = min(max(batch.calls, batch.replies), batch.requests)
+    eta_s = None
+    if done_count and not is_stopped:
+        elapsed_s = (now - batch.created_at).total_seconds()
+        eta_s = (batch.requests - done_count) * elapsed_s / done_count
+    return {
+        "number": number,
+        "items": batch.requests,
+        "done": done_count,
+        "eta_s": eta_s,
+        "state": "killed" if is_stopped else "under way",
+    }
+
+
+def _describe_open_batch(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    stopped_numbers: Collection[int],
+    next_command: CommandHint | None,
 ) -> str:
-    """Return a batch that is not over in words: how far it is, since when, and of our own calls what time is left.
+    """Return a line about a batch or live run that is not over, with its progress and times.
 
-    A run whose process is gone has no time left; the command that continues it is named.
+    For a live run whose process is dead, the line names the command that continues it.
+
+    Args:
+        stopped_numbers: Numbers of runs whose process is dead.
+        next_command: The command that continues a run of the task in use.
     """
     now = ws.now()
-    if one.way is Mode.BATCH:
-        took = report.duration_in_words((now - one.created_at).total_seconds())
-        return (
-            f"batch {one.number}, {one.requests:,} rows, {one.remote_word or one.state} for {took}"
-        )
-    run = _of_calls(one, now, killed)
-    asked = f"{run['done']:,} of {one.requests:,} rows asked"
-    if run["state"] == "killed":
-        continuing = step if one.task == ws.task.name else ws.task_of(one.task).words.step("tag")
-        return f"live run {run['number']} stopped, {asked}: `{continuing}` continues it"
-    return f"live run {run['number']}, {asked}" + (
-        f", about {report.duration_in_words(run['eta_s'])} left" if run["done"] else ""
-    )
+    if batch.way is Mode.BATCH:
+        elapsed = report.duration_in_words((now - batch.created_at).total_seconds())
+        state = batch.remote_word or batch.state
+        return f"batch {batch.number}, {batch.requests:,} rows, {state} for {elapsed}"
+
+    live_run = _to_live_run(batch, now, stopped_numbers)
+    progress = f"{live_run['done']:,} of {batch.requests:,} rows asked"
+    if live_run["state"] == "killed":
+        command = next_command
+        if batch.task != ws.task.name:
+            command = ws.task_of(batch.task).words.step("tag")
+        return f"live run {live_run['number']} stopped, {progress}: `{command}` continues it"
+
+    line = f"live run {live_run['number']}, {progress}"
+    if live_run["done"]:
+        line += f", about {report.duration_in_words(live_run['eta_s'])} left"
+    return line
 
 
 def open_work(ws: WorkspaceSession) -> list[str]:
-    """Return in words each batch and each run of the task in use that is not over, the oldest first."""
-    killed = {one.run or one.number for one in batch_files.find_dead_batches(ws)}
+    """Return a line for each open batch and live run of the task in use, oldest first."""
+    dead_batches = batch_files.find_dead_batches(ws)
+    stopped_numbers = {batch.run or batch.number for batch in dead_batches}
     with ws.store.read() as tx:
-        runs = batches.combine_runs(batches.batches_in_states(tx, task=ws.task.name))
-    return [_going(ws, one, killed, ws.task.words.step("tag")) for one in runs if not one.is_over]
+        task_batches = batches.batches_in_states(tx, task=ws.task.name)
+    tag_command = ws.task.words.step("tag")
+    return [
+        _describe_open_batch(ws, batch, stopped_numbers, tag_command)
+        for batch in batches.combine_runs(task_batches)
+        if not batch.is_over
+    ]
 
 
-def _failures(ws: WorkspaceSession, reasons: Mapping[str, str]) -> dict[str, Any]:
-    """Return {"failures": …} if rows of the task failed or a gate of its newest report did, else nothing.
+def _describe_failures(ws: WorkspaceSession, reasons: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return failed rows and failed gates of the newest report for JSON, or None if nothing failed.
 
-    `reasons` say why each row without an answer failed, or is parked, by its id.
+    Args:
+        reasons: For each row id the reason why the row failed or is parked.
     """
-    # What stands behind a colon is about the row alone.
-    kinds = (
+    # The text after a colon is about a single row.
+    short_reasons = (
         reason.partition(": ")[0] for reason in reasons.values() if parked_label(reason) == "parked"
     )
-    failed = Counter(kind[:MAX_REASON_CHARACTERS] for kind in kinds)
-    newest = next(iter(read_report_documents(ws.data, ws.task.name, limit=1)), None)
-    gates = [gate["name"] for gate in (newest or {}).get("gates", ()) if gate["passed"] is False]
-    if not failed and not gates:
-        return {}
-    path = newest and str(ws.data / REPORTS / f"{newest['name']}.md")
-    told = {
-        "rows": failed.total(),
-        "reasons": dict(failed.most_common()),
-        "gates": gates,
-        "report": path,
+    reason_counts = Counter(reason[:MAX_REASON_CHARACTERS] for reason in short_reasons)
+    newest_report = next(iter(read_report_documents(ws.data, ws.task.name, limit=1)), None)
+    gates = newest_report.get("gates", ()) if newest_report else ()
+    failed_gates = [gate["name"] for gate in gates if gate["passed"] is False]
+    if not reason_counts and not failed_gates:
+        return None
+
+    report_path = None
+    if newest_report is not None:
+        report_path = str(ws.data / REPORTS_FOLDER / f"{newest_report['name']}.md")
+    return {
+        "rows": reason_counts.total(),
+        "reasons": dict(reason_counts.most_common()),
+        "gates": failed_gates,
+        "report": report_path,
     }
-    return {"failures": told}
 
 
-def _stale(task: Task, count: int, since: datetime | None) -> dict[str, Any]:
+def _to_stale_rows(task: Task, count: int, since: datetime | None) -> dict[str, Any]:
+    """Return {count, since, hint} of rows that changed after their answer, for JSON."""
     return {"count": count, "since": since and since.isoformat(), "hint": str(task.how_to_refresh)}
 
 
-def _twin(one: Mapping[str, Any]) -> dict[str, Any]:
-    told = {name: one[name] for name in ("batch", "remote_name", "estimated_cost")}
-    return {**told, "is_over": one["cancelled_at"] is not None}
+def _to_twin(duplicate: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {batch, remote_name, estimated_cost, is_over} of a duplicate batch, for JSON."""
+    columns = ("batch", "remote_name", "estimated_cost")
+    document = {column: duplicate[column] for column in columns}
+    document["is_over"] = duplicate["cancelled_at"] is not None
+    return document
 
 
-def _index(ws: WorkspaceSession, tx: Connection, *, exact: bool) -> dict[str, Any]:
-    """Return {count, model, dim, behind, build, built_at, refused}; a broken index says so and counts as none.
+def _describe_index(ws: WorkspaceSession, tx: Connection, *, exact: bool) -> dict[str, Any]:
+    """Return the build in service of the task's index, for JSON.
 
-    `refused` has the name of each row whose text the embedding model refused, and its reason.
+    Args:
+        exact: Compare the index with all rows, even if no command has changed them.
+
+    Returns:
+        `count`, `model`, `dim`, `behind` (number of outdated entries), `build`, `built_at`, and
+        `refused`: the name of each row whose text the embedding model refused, and the reason.
+        If there is no build, `count` is 0, `refused` is missing, and all members except `count` and
+        `behind` are null. If the build is damaged, `problem` is the error message.
     """
+    document: dict[str, Any] = {
+        "count": 0,
+        "model": None,
+        "dim": None,
+        "build": None,
+        "built_at": None,
+    }
     builds = Builds(ws.data, ws.collection.folder)
-    found: dict[str, Any] = {"count": 0, **dict.fromkeys(("model", "dim", "build", "built_at"))}
     try:
-        if (built := builds.current()) is not None:
-            with builds.open() as index:
-                behind = count_stale(ws.collection, tx, index, exact=exact)
-            when = built.built_at.isoformat()
-            known = {"count": built.count, "model": built.model, "dim": built.dim, "behind": behind}
-            names = ws.task.table(tx).names(tx, list(built.refused))
-            refused = [
-                {"name": names.get(entry_id, entry_id), "reason": text.reason}
-                for entry_id, text in built.refused.items()
-            ]
-            return {**known, "build": built.number, "built_at": when, "refused": refused}
+        build_document = _describe_build(ws, tx, builds, exact=exact)
     except FindableError as error:
-        found["problem"] = error.message
-    return {**found, "behind": count_stale(ws.collection, tx, None)}
+        document["problem"] = error.message
+    else:
+        if build_document is not None:
+            return build_document
+
+    document["behind"] = count_stale(ws.collection, tx, None)
+    return document
 
 
-def _count_by_state(everyone: list[BatchRow]) -> dict[str, int]:
-    counted = Counter(one.state for one in batches.combine_runs(everyone))
-    shown = (state for state in BatchState if state is not BatchState.ASKING or counted[state])
-    return {state.value: counted[state] for state in shown}
+def _describe_build(
+    ws: WorkspaceSession,
+    tx: Connection,
+    builds: Builds,
+    *,
+    exact: bool,
+) -> dict[str, Any] | None:
+    """Return the build in service as in `_describe_index`, or None if there is no build.
 
+    Raises:
+        FindableError: The build is damaged.
+    """
+    manifest = builds.current()
+    if manifest is None:
+        return None
 
-def _spent(tx: Connection, everyone: list[BatchRow]) -> dict[str, float]:
-    actual = sum((batch.cost or 0.0 for batch in everyone), 0.0)
-    found = money.sum_spending(tx)
-    not_sent = sum(one.estimated_cost for one in everyone if one.state is BatchState.PREPARED)
-    estimated = max(0.0, found.lost + found.under_way - not_sent)
+    with builds.open() as index:
+        stale_count = count_stale(ws.collection, tx, index, exact=exact)
+    names = ws.task.table(tx).names(tx, list(manifest.refused))
+    refused = [
+        {"name": names.get(entry_id, entry_id), "reason": refused_text.reason}
+        for entry_id, refused_text in manifest.refused.items()
+    ]
     return {
-        "actual": round(actual, 6),
-        "estimated": round(estimated, 6),
-        "lost": round(found.lost, 6),
+        "count": manifest.count,
+        "model": manifest.model,
+        "dim": manifest.dim,
+        "behind": stale_count,
+        "build": manifest.number,
+        "built_at": manifest.built_at.isoformat(),
+        "refused": refused,
     }
 
 
-def _wants_room(tx: Connection, mine: list[BatchRow], settings: Settings) -> bool:
-    """Return whether a batch was put off, by the API or by our count, while others of its task under way make room."""
-    states = {one.state for one in mine}
+def _count_by_state(all_batches: Sequence[BatchRow]) -> dict[str, int]:
+    """Return the number of batches in each state, with the batches of a live run counted once.
+
+    The state of live batches is left out if no batch has it.
+    """
+    counts = Counter(batch.state for batch in batches.combine_runs(all_batches))
+    return {
+        state.value: counts[state]
+        for state in BatchState
+        if state is not BatchState.ASKING or counts[state]
+    }
+
+
+def _sum_spent(tx: Connection, all_batches: Sequence[BatchRow]) -> dict[str, float]:
+    """Return {actual, estimated, lost} in USD, for JSON.
+
+    `estimated` is the cost of running requests and of lost replies, without unsent batches.
+    """
+    actual_cost = sum((batch.cost or 0.0 for batch in all_batches), 0.0)
+    unsent_cost = sum(
+        batch.estimated_cost for batch in all_batches if batch.state is BatchState.PREPARED
+    )
+    spending = money.sum_spending(tx)
+    estimated_cost = max(0.0, spending.lost + spending.under_way - unsent_cost)
+    return {
+        "actual": round(actual_cost, 6),
+        "estimated": round(estimated_cost, 6),
+        "lost": round(spending.lost, 6),
+    }
+
+
+def _is_waiting_for_quota(
+    tx: Connection,
+    task_batches: Sequence[BatchRow],
+    settings: Settings,
+) -> bool:
+    """Return whether an unsent batch waits until submitted batches of its task free their quota.
+
+    Either the API has refused the batch before, or it would refuse the batch by our own count.
+    """
+    states = {batch.state for batch in task_batches}
     if BatchState.SUBMITTED not in states or BatchState.SUBMITTING in states:
         return False
-    ready = [one for one in mine if one.state is BatchState.PREPARED]
-    return any(one.tries and one.upload for one in ready) or any(
-        quota_refusal_reason(tx, one, settings) for one in ready[:1]
-    )
+
+    prepared_batches = [batch for batch in task_batches if batch.state is BatchState.PREPARED]
+    if any(batch.tries and batch.upload for batch in prepared_batches):
+        return True
+    return bool(prepared_batches and quota_refusal_reason(tx, prepared_batches[0], settings))
 
 
-def _next(
-    document: dict[str, Any],
-    items: StatusCounts,
+def _choose_next_command(
     ws: WorkspaceSession,
-    waiting: Mapping[str, int],
+    document: Mapping[str, Any],
+    counts: StatusCounts,
+    batch_counts: Mapping[str, int],
     *,
-    wants_room: bool,
+    is_waiting_for_quota: bool,
 ) -> CommandHint | None:
-    """Return what to type next, None when there is nothing to do; `waiting` are the task's batches."""
+    """Return the next command, or None if there is nothing to do.
+
+    Args:
+        document: The document of `status --json`.
+        batch_counts: Batches of the task by state. "stopped" counts the batches of dead processes.
+        is_waiting_for_quota: An unsent batch waits until submitted batches end.
+    """
     task = ws.task
+    words = task.words
     index = document["index"] or {"count": 0, "behind": 0}
-    asked = ws.collection.question if ws.is_indexed else ""
-    others = [CommandHint("status", task=one) for one in document["others"]]
-    steps = (
-        (waiting["stopped"], _asking(document, task)),
-        (waiting["downloaded"], _going_on(document, task, "batch-ingest")),
-        (wants_room, _going_on(document, task, "batch-poll")),
-        (waiting["submitting"] or waiting["prepared"], _going_on(document, task, "batch-submit")),
-        (waiting["submitted"], _going_on(document, task, "batch-poll")),
-        (items.total == 0, [*others, task.how_to_fill.step][0]),
-        (items.open, _asking(document, task)),
-        (items.done and index["behind"], task.words.step("index")),
-        (items.parked, task.words.step("parked")),
-        (index["count"], task.words.step("search", q=asked)),
-        (items.done and task.words.after.command == "export", task.words.after),
+    example_query = ws.collection.question if ws.is_indexed else ""
+    fill_command = task.how_to_fill.step
+    if document["others"]:
+        fill_command = CommandHint("status", task=document["others"][0])
+    unsent_count = batch_counts["submitting"] or batch_counts["prepared"]
+
+    # The command of the first condition that is met.
+    commands = (
+        (batch_counts["stopped"], _choose_ask_command(document, task)),
+        (batch_counts["downloaded"], _choose_batch_command(document, task, "batch-ingest")),
+        (is_waiting_for_quota, _choose_batch_command(document, task, "batch-poll")),
+        (unsent_count, _choose_batch_command(document, task, "batch-submit")),
+        (batch_counts["submitted"], _choose_batch_command(document, task, "batch-poll")),
+        (counts.total == 0, fill_command),
+        (counts.open, _choose_ask_command(document, task)),
+        (counts.done and index["behind"], words.step("index")),
+        (counts.parked, words.step("parked")),
+        (index["count"], words.step("search", q=example_query)),
+        (counts.done and words.after.command == "export", words.after),
     )
-    return next((step for condition, step in steps if condition), None)
+    return next((command for condition, command in commands if condition), None)
 
 
-def _going_on(document: dict[str, Any], task: Task, step: str) -> CommandHint:
-    """Return what goes on with a batch: the pilot or the backfill that it is of, else one step of its subject."""
+def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) -> CommandHint:
+    """Return the command that continues a batch: its pilot, its backfill, or a single step.
+
+    Args:
+        step: The command for a batch that is part of neither.
+    """
     pilot = document.get("pilot")
-    is_begun = pilot is not None and pilot["verdict"] is None
+    is_pilot_running = pilot is not None and pilot["verdict"] is None
     if not task.needs_pilot:
-        return (
-            task.words.step("tag", pilot=pilot["size"])
-            if pilot and is_begun
-            else task.words.step(step)
-        )
-    if is_begun:
+        if pilot and is_pilot_running:
+            return task.words.step("tag", pilot=pilot["size"])
+        return task.words.step(step)
+
+    if is_pilot_running:
         return CommandHint(f"{task.words.many}-pilot")
     if document["backfill"] is not None:
         return CommandHint(f"{task.words.many}-backfill")
     return CommandHint(step, task=task.subject)
 
 
-def _asking(document: dict[str, Any], task: Task) -> CommandHint:
-    pilot = document.get("pilot") or {"verdict": None}
+def _choose_ask_command(document: Mapping[str, Any], task: Task) -> CommandHint:
+    """Return the command for open rows: the pilot if it is required or unfinished, or failed."""
+    pilot = document.get("pilot")
+    verdict = pilot["verdict"] if pilot else None
     if not task.needs_pilot:
-        is_stopped = document.get("pilot") and pilot["verdict"] in {None, "failed"}
-        return task.words.step("tag", pilot=pilot["size"] if is_stopped else None)
-    return CommandHint(
-        f"{task.words.many}-{'backfill' if pilot['verdict'] in {'passed', 'waived'} else 'pilot'}"
-    )
+        pilot_size = None
+        if pilot and verdict in {None, "failed"}:
+            pilot_size = pilot["size"]
+        return task.words.step("tag", pilot=pilot_size)
+
+    command = "backfill" if verdict in {"passed", "waived"} else "pilot"
+    return CommandHint(f"{task.words.many}-{command}")

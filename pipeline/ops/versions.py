@@ -1,7 +1,8 @@
-"""List the versions that are here, and take one back: its rows and its bookkeeping; what was paid stays in the history.
+"""List the versions of answers, and roll back a version: delete its answers and records.
 
-That is one transaction: all of a version goes, or nothing. Versions whose rows were not asked for here can be taken
-back too. Once nothing is left of what the local engine answered, the workspace is bound to no backend any more.
+- A rollback is a single transaction. Costs stay in the history of batches.
+- Versions whose answers another program wrote can be rolled back too.
+- If no answer of the local engine is left afterwards, the workspace is no longer bound to it.
 """
 
 from collections.abc import Sequence
@@ -17,182 +18,268 @@ from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import format_usd
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import WorkspaceSession
-from pipeline.ops.forget import ENGINE
+from pipeline.ops.forget import LOCAL_ENGINE_FILES
 from pipeline.store import answers, batches, workspace
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, split_into_pages
 
-LOCK = "rollback"
-NEXT = CommandHint("versions")
-QUESTION = "Take this back for good? What it cost is spent all the same; other versions stay."
+ROLLBACK_LOCK = "rollback"
+LIST_COMMAND = CommandHint("versions")
+CONFIRMATION_QUESTION = (
+    "Take this back for good? What it cost is spent all the same; other versions stay."
+)
 
 
 class VersionSummary(NamedTuple):
-    """One version of which something is here: what there is of it, and USD paid for it."""
+    """A version that has answers or records in the workspace."""
 
+    # The task, as TASK= names it.
     subject: str
     counts: VersionCounts
+    # Cost in USD.
     paid: float
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return it for programs."""
-        label, model, rows, items, *times = self.counts
-        first, last = (None if at is None else at.isoformat() for at in times)
-        named = {
-            "task": self.subject,
-            "version": label,
-            "model": model or None,
-            "extractor": self.counts.extractor,
-        }
+        """Return the version for JSON."""
+        counts = self.counts
         return {
-            **named,
-            "rows": rows,
-            "items": items,
-            "first": first,
-            "last": last,
+            "task": self.subject,
+            "version": counts.label,
+            "model": counts.model or None,
+            "extractor": counts.extractor,
+            "rows": counts.rows,
+            "items": counts.items,
+            "first": counts.first and counts.first.isoformat(),
+            "last": counts.last and counts.last.isoformat(),
             "cost": round(self.paid, 6),
         }
 
 
 @dataclass
 class RollbackReport:
-    """What was found of a version, of which subject, and what went in this run: its rows, answers, failed attempts.
+    """Result of a rollback."""
 
-    `let_go` items are parked no more; `unbound` says that nothing is left of the local engine; `next` is what to type,
-    for what went stands in an index until that is built anew.
-    """
-
+    # The task, as TASK= names it.
     subject: str
+    # The versions before the rollback; empty if no version has the name.
     found: list[VersionSummary]
-    next: CommandHint = NEXT
+    # The next command. Deleted answers are in the index until it is built again.
+    next: CommandHint = LIST_COMMAND
+    # Deleted table rows (or rows that lost their answer), answers and failed attempts.
     rows: int = 0
     answers: int = 0
     attempts: int = 0
+    # Rows that are no longer parked.
     let_go: int = 0
+    # The workspace is no longer bound to the local engine.
     unbound: bool = False
 
 
 def every_version(ws: WorkspaceSession) -> list[VersionSummary]:
-    """Return every version of every subject, or where TASK= is set of that one, from one snapshot; reads all rows."""
-    only = "task" in ws.settings.sources
+    """Return the versions of all tasks, or of the task of TASK= if it is set.
+
+    Reads all rows, from a single snapshot.
+    """
+    is_limited = "task" in ws.settings.sources
+    tasks = [task for task in ws.tasks if task is ws.task or not is_limited]
+
+    summaries = []
     with ws.store.read() as tx:
-        return [
-            one for each in ws.tasks if each is ws.task or not only for one in _summaries(tx, each)
-        ]
+        for task in tasks:
+            summaries += _read_versions(tx, task)
+    return summaries
 
 
 def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
-    """Roll back a label with all its models, or with one (label/model); what would go is said before a person is asked.
+    """Delete the answers and records of a version after the user confirmed it.
+
+    Replies of killed runs are ingested first. The counts of each version are printed before the
+    question. If no version has the name, the user is not asked.
+
+    Args:
+        name: A label, which means all its models, or a version with its model (`label/model`).
 
     Raises:
-        InputError: something of it is under way, or it was not confirmed; nothing was changed.
+        InputError: A batch of the version is running, the version is of a person or of another
+            program, or the user did not confirm. All versions are unchanged.
+        FindableError: A reply of a killed run cannot be ingested.
     """
     with ws.store.read() as tx:
-        subject, found = _find(tx, name, ws)
-    ingest.recover_dead_runs(
-        replace(ws, task=subject)
-    )  # a killed command's calls are under way no more
+        task, summaries = _find_versions(tx, name, ws)
+    # Batches of killed commands must not count as running.
+    ingest.recover_dead_runs(replace(ws, task=task))
     with ws.store.read() as tx:
-        _check_free(tx, subject, found)
-    report = RollbackReport(subject.subject, found)
-    for one in found:
-        counts = f"{one.counts.rows:,} rows of {one.counts.items:,} {subject.words.many}"
-        ws.display.say(f"{one.counts.extractor}: {counts}, {format_usd(one.paid)} paid")
-    if found:
-        ws.agree(QUESTION)
-    with ws.lock(LOCK):
+        _check_can_roll_back(tx, task, summaries)
+
+    report = RollbackReport(task.subject, summaries)
+    for summary in summaries:
+        counts = f"{summary.counts.rows:,} rows of {summary.counts.items:,} {task.words.many}"
+        ws.display.say(f"{summary.counts.extractor}: {counts}, {format_usd(summary.paid)} paid")
+    if summaries:
+        ws.agree(CONFIRMATION_QUESTION)
+
+    with ws.lock(ROLLBACK_LOCK):
         with ws.store.write() as tx:
-            _check_free(tx, subject, found)
-            for one in found:
-                _remove(tx, subject, one.counts, report, at=ws.now())
-            is_any_left = subject.index is not None and subject.index.count(tx) > 0
-        report.unbound = _unbound(ws)
-    if found and ws.indexes(subject):  # an index is built of one answer at least
-        report.next = subject.words.step("index" if is_any_left else "tag")
+            _check_can_roll_back(tx, task, summaries)
+            for summary in summaries:
+                _delete_version(tx, task, summary.counts, report, now=ws.now())
+            has_entries = task.index is not None and task.index.count(tx) > 0
+        report.unbound = _unbind_local_engine(ws)
+
+    if summaries and ws.indexes(task):
+        # An index cannot be built without any answer.
+        report.next = task.words.step("index" if has_entries else "tag")
     return report
 
 
-def _summaries(tx: Connection, task: Task) -> list[VersionSummary]:
-    """Return every version of a task that has rows, answers or a beginning here; others' first, then by age."""
-    known = {one.extractor: one for one in answers.list_versions(tx, task.name)}
-    told = task.versions(tx)
-    found = known | {
-        one.extractor: one
-        for one in (answers.version_counts(tx, task.name) if told is None else told)
-    }
-    order = {whose: number for number, whose in enumerate(known)}
-    ordered = sorted(found, key=lambda one: (order.get(one, -1), found[one][:2]))
+def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
+    """Return every version of a task that has answers or was started in the workspace.
+
+    Versions of other programs are first, by label and model. The workspace's own versions follow,
+    oldest first.
+    """
+    started_counts = {counts.extractor: counts for counts in answers.list_versions(tx, task.name)}
+    answered_versions = task.versions(tx)
+    if answered_versions is None:
+        answered_versions = answers.version_counts(tx, task.name)
+    answered_counts = {counts.extractor: counts for counts in answered_versions}
+
+    # Versions without an answer keep their empty counts.
+    counts_by_version = started_counts | answered_counts
+    start_order = {version: index for index, version in enumerate(started_counts)}
+
+    def sort_key(version: str) -> tuple[int, str, str]:
+        counts = counts_by_version[version]
+        return start_order.get(version, -1), counts.label, counts.model
+
     return [
-        VersionSummary(task.subject, found[one], answers.cost_of_version(tx, task.name, one))
-        for one in ordered
+        VersionSummary(
+            task.subject,
+            counts_by_version[version],
+            answers.cost_of_version(tx, task.name, version),
+        )
+        for version in sorted(counts_by_version, key=sort_key)
     ]
 
 
-def _find(tx: Connection, name: str, ws: WorkspaceSession) -> tuple[Task, list[VersionSummary]]:
-    named = [one for one in ws.tasks if one.name == name.partition("@")[0]]
-    named = [ws.task] if "task" in ws.settings.sources else named
-    for one in named or ws.tasks:
-        if found := [
-            each
-            for each in _summaries(tx, one)
-            if name in {each.counts.extractor, each.counts.label}
-        ]:
-            return one, found
-    return next(iter(named), ws.task), []
+def _find_versions(
+    tx: Connection,
+    name: str,
+    ws: WorkspaceSession,
+) -> tuple[Task, list[VersionSummary]]:
+    """Return a task and its versions of a name, with or without a model.
+
+    The search covers the task of TASK=, else the task that the name begins with, else all tasks. If
+    nothing is found, the first of them, or the task in use, is returned without versions.
+    """
+    task_name = name.partition("@")[0]
+    named_tasks = [task for task in ws.tasks if task.name == task_name]
+    if "task" in ws.settings.sources:
+        named_tasks = [ws.task]
+
+    for task in named_tasks or ws.tasks:
+        summaries = [
+            summary
+            for summary in _read_versions(tx, task)
+            if name in {summary.counts.extractor, summary.counts.label}
+        ]
+        if summaries:
+            return task, summaries
+    return next(iter(named_tasks), ws.task), []
 
 
-def _check_free(tx: Connection, task: Task, going: Sequence[VersionSummary]) -> None:
-    """Refuse while something may still come in under a version, and what has no version at all."""
-    said = hint = ""
-    if any(not one.counts.label.strip() for one in going):
-        said = "rows without a version are another program's"
-        hint = f"{CommandHint('versions')} lists those that are here"
-    if any(one.counts.label == answers.PERSON for one in going):
-        said = "what people said by hand is no version of a model"
-        hint = f"an edit is undone by its number: {CommandHint('correct', item='username', undo=1)}"
-    names = {one.counts.extractor for one in going}
-    for one in (
-        one
-        for one in batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
-        if one.extractor in names
-    ):
-        said = f"batch {one.number} of {one.extractor} is {one.state}, not over"
-        ways = task.words.step("status"), CommandHint("batch-cancel", batch=one.number)
-        hint = "`{}` says how to finish it, `{}` gives it up".format(*ways)
-    if said:
-        raise InputError(f"{said}; nothing was changed", hint=hint)
-
-
-def _remove(
-    tx: Connection, task: Task, one: VersionCounts, report: RollbackReport, *, at: datetime
+def _check_can_roll_back(
+    tx: Connection,
+    task: Task,
+    summaries: Sequence[VersionSummary],
 ) -> None:
-    rows = task.roll_back(tx, one.label, model=one.model)
-    if rows is None:  # what is still as the version gave it goes
-        applied = list(tx.execute(answers.answered_ids(task.name, one.extractor)).scalars())
-        rows = sum(
-            task.take_back(tx, some, extractor=one.extractor) for some in split_into_pages(applied)
+    """Raise InputError if versions cannot be rolled back.
+
+    They cannot if a batch of them is not over, if they are corrections by people, or if they are
+    rows without a version.
+    """
+    versions = {summary.counts.extractor for summary in summaries}
+    labels = {summary.counts.label for summary in summaries}
+    open_batches = [
+        batch
+        for batch in batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
+        if batch.extractor in versions
+    ]
+    if open_batches:
+        batch = open_batches[-1]
+        status_command = task.words.step("status")
+        cancel_command = CommandHint("batch-cancel", batch=batch.number)
+        raise InputError(
+            f"batch {batch.number} of {batch.extractor} is {batch.state}, not over; "
+            "nothing was changed",
+            hint=f"`{status_command}` says how to finish it, `{cancel_command}` gives it up",
         )
-    gone, failed, let_go = answers.delete_version(tx, task.name, one.extractor, now=at)
-    report.rows += rows
-    report.answers += gone
-    report.attempts += failed
-    report.let_go += let_go
+
+    if answers.PERSON in labels:
+        undo_command = CommandHint("correct", item="username", undo=1)
+        raise InputError(
+            "what people said by hand is no version of a model; nothing was changed",
+            hint=f"an edit is undone by its number: {undo_command}",
+        )
+
+    if any(not label.strip() for label in labels):
+        raise InputError(
+            "rows without a version are another program's; nothing was changed",
+            hint=f"{LIST_COMMAND} lists those that are here",
+        )
+
+
+def _delete_version(
+    tx: Connection,
+    task: Task,
+    counts: VersionCounts,
+    report: RollbackReport,
+    *,
+    now: datetime,
+) -> None:
+    """Delete the rows, answers and attempts of a version, and add their numbers to the report.
+
+    Rows that somebody changed after the answer was written stay. Runs in the caller's transaction.
+    """
+    row_count = task.roll_back(tx, counts.label, model=counts.model)
+    if row_count is None:
+        row_count = 0
+        answered_ids = tx.execute(answers.answered_ids(task.name, counts.extractor)).scalars().all()
+        for page in split_into_pages(answered_ids):
+            row_count += task.take_back(tx, page, extractor=counts.extractor)
+
+    answer_count, attempt_count, unparked_count = answers.delete_version(
+        tx,
+        task.name,
+        counts.extractor,
+        now=now,
+    )
+    report.rows += row_count
+    report.answers += answer_count
+    report.attempts += attempt_count
+    report.let_go += unparked_count
     if report.rows:
         workspace.record_row_change(tx, task.name)
 
 
-def _unbound(ws: WorkspaceSession) -> bool:
-    """Unbind a workspace of which nothing is left that the local engine answered; return whether that was so.
+def _unbind_local_engine(ws: WorkspaceSession) -> bool:
+    """Unbind the workspace from the local engine if none of its answers is left.
 
-    What it embedded is told from Gemini's by the name of its model.
+    The files of the local engine are deleted then. Its vectors stay, because the names of their
+    models differ from those of Gemini.
+
+    Returns:
+        Whether the workspace was unbound.
     """
     with ws.store.write() as tx:
         if workspace.get_workspace(tx).backend != "local" or answers.has_any_request(tx):
             return False
         workspace.unbind_workspace(
-            tx, now=ws.now(), reason="nothing is left of what the local engine answered"
+            tx,
+            now=ws.now(),
+            reason="nothing is left of what the local engine answered",
         )
-    for name in ENGINE:
+    for name in LOCAL_ENGINE_FILES:
         files.remove_path(ws.data / name)
     return True

@@ -46,7 +46,10 @@ def _figures_of(task: Task) -> Sequence[Figure]:
 
 
 def write_report(
-    ws: WorkspaceSession, *, extractor: str | None = None, notes: Sequence[str] = ()
+    ws: WorkspaceSession,
+    *,
+    extractor: str | None = None,
+    notes: Sequence[str] = (),
 ) -> QualityReport | None:
     """Measure and judge the answers of a version, and write and return the report.
 
@@ -83,7 +86,7 @@ def write_report(
         ws.now(),
         {"GATES": gates_text, "task": ws.task.name},
     )
-    return report.sealed(ws.data, ws.task.name, again=ws.task.words.step("qc"))
+    return report.sealed(ws.data, ws.task.name, rerun_command=ws.task.words.step("qc"))
 
 
 def _answered_version(tx: Connection, task: Task) -> str:

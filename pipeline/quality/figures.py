@@ -32,7 +32,8 @@ MAX_PREFERRED = 10
 # A figure of fewer items can have any value by chance.
 MIN_HOPELESS_ITEMS = 20
 GATES_HINT = HintTemplate(
-    "write it like {}", OptionHint(gates="evidence=0.95,concepts=3..16,divergence=off")
+    "write it like {}",
+    OptionHint(gates="evidence=0.95,concepts=3..16,divergence=off"),
 )
 
 
@@ -94,7 +95,9 @@ class MeasuredFigure(NamedTuple):
     def shown(self) -> str:
         """The value as users read it."""
         return format_value(
-            self.value, self.figure.unit, bound=self.figure.missed_bound(self.value)
+            self.value,
+            self.figure.unit,
+            bound=self.figure.missed_bound(self.value),
         )
 
     @property
@@ -300,19 +303,19 @@ class ReservoirSample(Generic[T]):
         self._salt = str(seed).encode()
         # Heaps of (negative hash, key, value): the largest hash is removed first.
         self._preferred: list[tuple[int, str, T]] = []
-        self._chosen: list[tuple[int, str, T]] = []
+        self._sampled: list[tuple[int, str, T]] = []
 
     def offer(self, key: str, value: T, *, is_preferred: bool = False) -> None:
         """Offer a value under a unique key."""
         entry = (-self._hash(key), key, value)
-        _push_bounded(self._chosen, entry, self._size)
+        _push_bounded(self._sampled, entry, self._size)
         if is_preferred:
             _push_bounded(self._preferred, entry, MAX_PREFERRED)
 
     def __iter__(self) -> Iterator[T]:
         """Yield the chosen values: preferred values first, then by hash."""
         value_by_key: dict[str, T] = {}
-        for heap in (self._preferred, self._chosen):
+        for heap in (self._preferred, self._sampled):
             entries = sorted(heap, key=lambda entry: (-entry[0], entry[1]))
             value_by_key |= {key: value for _, key, value in entries}
         return islice(value_by_key.values(), self._size)
@@ -328,13 +331,17 @@ def _push_bounded(heap: list[tuple[int, str, T]], entry: tuple[int, str, T], max
         heapq.heappop(heap)
 
 
-def share(part: float, whole: float) -> float | None:
-    """Return part / whole, or None if `whole` is 0."""
-    return part / whole if whole else None
+def share(part: float, total: float) -> float | None:
+    """Return part / total, or None if `total` is 0."""
+    return part / total if total else None
 
 
 def histogram_bars(
-    title: str, unit: str, histogram: Mapping[int, int], *, max_bar: int
+    title: str,
+    unit: str,
+    histogram: Mapping[int, int],
+    *,
+    max_bar: int,
 ) -> Iterator[ReportTable]:
     """Yield a table with the bars of {number: count}, or nothing for an empty histogram.
 
@@ -351,7 +358,8 @@ def histogram_bars(
 
 
 def judge_figures(
-    quality: QualityFigures, gates: Mapping[str, Figure | None]
+    quality: QualityFigures,
+    gates: Mapping[str, Figure | None],
 ) -> list[MeasuredFigure]:
     """Return every figure with its value, and with a verdict if it is a gate.
 
@@ -364,7 +372,10 @@ def judge_figures(
 
 
 def _judge_figure(
-    figure: Figure, value: float | None, item_count: int, gate: Figure | None
+    figure: Figure,
+    value: float | None,
+    item_count: int,
+    gate: Figure | None,
 ) -> MeasuredFigure:
     """Return a figure with a verdict, or with the reason for no verdict.
 
@@ -372,7 +383,9 @@ def _judge_figure(
     figure is no gate.
     """
     if gate is None:
-        reason = "switched off by GATES" if figure.is_gate else "it has no bounds"
+        reason = "it has no bounds"
+        if figure.is_gate:
+            reason = "switched off by GATES"
         return MeasuredFigure(figure, value, item_count, None, reason)
     if value is None:
         return MeasuredFigure(figure, value, item_count, None, "nothing to measure")

@@ -167,7 +167,9 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _samples(
-    tx: Connection, task: Task, chosen_answers: Sequence[tuple[str, str]]
+    tx: Connection,
+    task: Task,
+    chosen_answers: Sequence[tuple[str, str]],
 ) -> Iterator[Sample]:
     """Yield samples of (row id, answer) with the names and texts of the rows that still exist."""
     ids = [item_id for item_id, _ in chosen_answers]
@@ -181,4 +183,6 @@ def _samples(
 
 def shorten_text(text: str) -> str:
     """Return a text, or its first MAX_SAMPLE_CHARS characters with an ellipsis."""
-    return text if len(text) <= MAX_SAMPLE_CHARS else f"{text[:MAX_SAMPLE_CHARS]} …"
+    if len(text) <= MAX_SAMPLE_CHARS:
+        return text
+    return f"{text[:MAX_SAMPLE_CHARS]} …"

@@ -92,11 +92,14 @@ def blocking_reason(tx: "Connection", extractor: str, *, compulsory: bool = Fals
     The reason is a pilot that failed or is unfinished. If a pilot is `compulsory`, it is also a
     missing pilot. An unfinished pilot is ignored if an older pilot ended.
     """
-    pilot = runs.find_newest_pilot(tx, extractor, is_ended=True) or runs.find_newest_pilot(
-        tx, extractor
+    pilot = runs.find_newest_pilot(tx, extractor, must_be_ended=True) or runs.find_newest_pilot(
+        tx,
+        extractor,
     )
     if pilot is None:
-        return f"{extractor} has not passed a pilot" if compulsory else ""
+        if compulsory:
+            return f"{extractor} has not passed a pilot"
+        return ""
     if pilot.verdict is None:
         return f"pilot {pilot.number} of {extractor} is not over"
     if pilot.verdict is PilotVerdict.FAILED:
@@ -111,7 +114,7 @@ def waive_required_pilot(ws: WorkspaceSession) -> None:
     """
     with ws.store.write() as tx:
         if blocking_reason(tx, ws.extractor, compulsory=ws.task.needs_pilot):
-            runs.waive_pilot(tx, ws.task.name, ws.extractor, at=ws.now())
+            runs.waive_pilot(tx, ws.task.name, ws.extractor, now=ws.now())
 
 
 def record_failed_pilot(ws: WorkspaceSession, quality: QualityReport) -> bool:
@@ -129,12 +132,12 @@ def record_failed_pilot(ws: WorkspaceSession, quality: QualityReport) -> bool:
     report_path = str(quality.path.relative_to(ws.data))
     version = str(quality.document["extractor"])
     with ws.store.write() as tx:
-        runs.fail_pilot(tx, ws.task.name, version, report=report_path, at=ws.now())
+        runs.fail_pilot(tx, ws.task.name, version, report=report_path, now=ws.now())
     return True
 
 
 def check_pilot(tx: "Connection", task: Task, extractor: str, *, compulsory: bool = False) -> None:
-    """Check that all items of a task may be asked; see `why_not`.
+    """Check that all items of a task may be asked; see `blocking_reason`.
 
     Raises:
         GateError: They may not. The hint has the command that runs a pilot.

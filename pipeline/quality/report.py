@@ -154,10 +154,10 @@ class QualityReport(NamedTuple):
             document["report"] = str(self.path)
         return document
 
-    def markdown(self, *, again: object = CommandHint("qc")) -> str:
+    def markdown(self, *, rerun_command: object = CommandHint("qc")) -> str:
         """Return the report as Markdown.
 
-        `again` is the command that judges the answers with other bounds.
+        `rerun_command` is the command that judges the answers with other bounds.
         """
         quality = self.quality
         return _template().render(
@@ -171,23 +171,30 @@ class QualityReport(NamedTuple):
             figures=[(measured.figure.description, measured.shown) for measured in self.measured],
             tables=[*quality.distributions, *quality.tables],
             samples=[_sample_document(sample) for sample in quality.samples],
-            again=again,
+            again=rerun_command,
             option=OptionHint,
             step=CommandHint,
         )
 
     def sealed(
-        self, data: Path, task: str, *, again: object = CommandHint("qc")
+        self,
+        data: Path,
+        task: str,
+        *,
+        rerun_command: object = CommandHint("qc"),
     ) -> "QualityReport":
         """Write the report into `data`, and return it with the path of its Markdown.
 
-        Both files are on disk when this returns. `again` is used as in `markdown`.
+        Both files are on disk when this returns. `rerun_command` is used as in `markdown`.
         """
         folder = data / REPORTS_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{task}-{self.at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}.md"
         document = json.dumps(self.document, ensure_ascii=False, indent=2)
-        files.seal_bytes(path, self.markdown(again=again).encode("utf-8", "replace"))
+        files.seal_bytes(
+            path,
+            self.markdown(rerun_command=rerun_command).encode("utf-8", "replace"),
+        )
         files.seal_bytes(path.with_suffix(".json"), document.encode("utf-8", "replace") + b"\n")
         return self._replace(path=path)
 
@@ -258,7 +265,9 @@ def _gate_view(gate: MeasuredFigure) -> dict[str, str]:
 def _format_cell(cell: str | float) -> str:
     if isinstance(cell, str):
         return markdown_code(cell, max_chars=MAX_CELL_CHARS)
-    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.3f}"
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    return f"{cell:,.3f}"
 
 
 def _alignments(rows: ReportTable) -> list[str]:
@@ -319,7 +328,10 @@ def read_report_documents(data: Path, task: str, *, limit: int) -> list[dict[str
 
 
 def delete_reports(
-    data: Path, task: str, *, should_delete: Callable[[Sequence[Path]], bool]
+    data: Path,
+    task: str,
+    *,
+    should_delete: Callable[[Sequence[Path]], bool],
 ) -> int:
     """Delete the reports of a task for whose files `should_delete` returns true.
 
@@ -338,7 +350,11 @@ def delete_reports(
 
 
 def find_old_reports(
-    data: Path, task: str, before: datetime, *, kept_names: Collection[str]
+    data: Path,
+    task: str,
+    before: datetime,
+    *,
+    kept_names: Collection[str],
 ) -> list[Path]:
     """Return the files of a task's reports that were written before a time.
 

@@ -92,7 +92,7 @@ class VersionCounts(NamedTuple):
     last: datetime | None = None
 
     @classmethod
-    def of(cls, extractor: str, *counts: Any) -> "VersionCounts":
+    def from_extractor(cls, extractor: str, *counts: Any) -> "VersionCounts":
         """Return the counts of a version that is written as `label/model` or `label`.
 
         Args:
@@ -118,7 +118,10 @@ def insert_answers_and_attempts(
 
 
 def count_charged(
-    tx: Connection, task: str, version: str, row_ids: Sequence[str]
+    tx: Connection,
+    task: str,
+    version: str,
+    row_ids: Sequence[str],
 ) -> dict[str, int]:
     """Count each row's charged and unforgiven attempts under a version.
 
@@ -138,7 +141,12 @@ def count_cut_short(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[s
 
 
 def count_service_failures(
-    tx: Connection, task: str, version: str, row_ids: Sequence[str], *, live: bool
+    tx: Connection,
+    task: str,
+    version: str,
+    row_ids: Sequence[str],
+    *,
+    live: bool,
 ) -> dict[str, int]:
     """Count the service's failures for each row under a version since its last charged attempt.
 
@@ -148,10 +156,14 @@ def count_service_failures(
     Returns:
         Counts by row id; rows without such failures are left out.
     """
-    later = attempts.alias()
-    is_same_row = (later.c[name] == attempts.c[name] for name in ("task", "extractor", "item_id"))
+    later_attempts = attempts.alias()
+    is_same_row = (
+        later_attempts.c[name] == attempts.c[name] for name in ("task", "extractor", "item_id")
+    )
     has_later_charge = (
-        select(later.c.id).where(*is_same_row, later.c.charged, later.c.id > attempts.c.id).exists()
+        select(later_attempts.c.id)
+        .where(*is_same_row, later_attempts.c.charged, later_attempts.c.id > attempts.c.id)
+        .exists()
     )
 
     is_lost_call = attempts.c.reason.startswith(LOST_CALL_PREFIX, autoescape=True)
@@ -168,7 +180,10 @@ def count_service_failures(
 
 
 def _count_attempts(
-    tx: Connection, task: str, row_ids: Sequence[str], *conditions: ColumnElement[bool]
+    tx: Connection,
+    task: str,
+    row_ids: Sequence[str],
+    *conditions: ColumnElement[bool],
 ) -> dict[str, int]:
     """Count each row's unforgiven attempts that meet all conditions; leave out rows without any."""
     query = (
@@ -230,7 +245,11 @@ def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[s
 
 
 def row_ids_of_batch(
-    tx: Connection, batch: int, *, outcome: Outcome | None = None, claimed: bool = False
+    tx: Connection,
+    batch: int,
+    *,
+    outcome: Outcome | None = None,
+    claimed: bool = False,
 ) -> list[str]:
     """Return the ids of a batch's rows that have an answer or an attempt.
 
@@ -249,7 +268,9 @@ def row_ids_of_batch(
 
 
 def answers_and_attempts_of_row(
-    tx: Connection, task: str, row_id: str
+    tx: Connection,
+    task: str,
+    row_id: str,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return all answers and all attempts of one row, oldest first, by column name."""
     rows_by_table = []
@@ -261,7 +282,8 @@ def answers_and_attempts_of_row(
 
 
 def attempts_of_batch(
-    tx: Connection, batch: int
+    tx: Connection,
+    batch: int,
 ) -> Iterator[tuple[str, str, int | None, str, str]]:
     """Yield (outcome, reason, code, row id, excerpt) of a batch's attempts.
 
@@ -282,7 +304,10 @@ def attempts_of_batch(
 
 
 def find_anomalies(
-    tx: Connection, batch: int, *, model: str
+    tx: Connection,
+    batch: int,
+    *,
+    model: str,
 ) -> tuple[list[str], list[str], list[str]]:
     """Find anomalies among the answers of a batch.
 
@@ -318,7 +343,9 @@ def find_anomalies(
 
 
 def applied_answers(
-    tx: Connection, task: str, row_ids: Sequence[str] | None
+    tx: Connection,
+    task: str,
+    row_ids: Sequence[str] | None,
 ) -> Iterator[tuple[str, str, str, datetime]]:
     """Yield (row id, version, answer as JSON, time) of applied answers, oldest first.
 
@@ -335,7 +362,9 @@ def applied_answers(
 
 
 def _select_rows(
-    tx: Connection, query: Select[Any], row_ids: Sequence[str] | None
+    tx: Connection,
+    query: Select[Any],
+    row_ids: Sequence[str] | None,
 ) -> Iterable[Any]:
     """Return the result of a SELECT from the answers, of all rows or only of some."""
     if row_ids is None:
@@ -361,11 +390,16 @@ class VersionPreference:
     # Preferred versions or prompt versions.
     versions: tuple[str, ...] = ()
     # Versions in the order in which they began. A version that is missing here began later.
-    begun: tuple[str, ...] = ()
+    started_versions: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, tx: Connection, task: str, *, label: str, versions: Sequence[str] = ()
+        cls,
+        tx: Connection,
+        task: str,
+        *,
+        label: str,
+        versions: Sequence[str] = (),
     ) -> "VersionPreference":
         """Return the preference of a task with the versions that the database has now."""
         started_versions = tuple(counts.extractor for counts in list_versions(tx, task))
@@ -387,10 +421,10 @@ class VersionPreference:
             (has_version(version, label), rank)
             for rank, label in enumerate(self._preferred_labels, 1)
         ]
-        start_ranks = {name: -index for index, name in enumerate(self.begun)}
+        start_ranks = {name: -index for index, name in enumerate(self.started_versions)}
 
         order: list[ColumnElement[Any]] = [
-            case((version == PERSON, 0), *ranks, else_=len(ranks) + 1)
+            case((version == PERSON, 0), *ranks, else_=len(ranks) + 1),
         ]
         if len(start_ranks) > 1:
             order.append(case(start_ranks, value=version, else_=-len(start_ranks)))
@@ -399,14 +433,16 @@ class VersionPreference:
     def rank(self, version: str) -> tuple[bool, int, int]:
         """Return a sort key that sorts versions as `order` sorts their answers.
 
-        A version that is not in `begun` (of another program) comes last in its rank.
+        A version that is not in `started_versions` (of another program) comes last in its rank.
         """
         labels = self._preferred_labels
         label_index = next(
             (index for index, label in enumerate(labels) if belongs_to_version(version, label)),
             len(labels),
         )
-        start_index = self.begun.index(version) if version in self.begun else -1
+        start_index = (
+            self.started_versions.index(version) if version in self.started_versions else -1
+        )
         return version != PERSON, label_index, -start_index
 
 
@@ -435,7 +471,8 @@ def is_preferred(
         return or_(is_of_version, _is_applied(preference.task, PERSON, table))
 
     answers_of_row = select(other_answers.c.id).where(
-        is_compared(other_answers), other_answers.c.item_id == answers.c.item_id
+        is_compared(other_answers),
+        other_answers.c.item_id == answers.c.item_id,
     )
     if per_version:
         answers_of_row = answers_of_row.where(other_answers.c.extractor == answers.c.extractor)
@@ -449,7 +486,9 @@ def is_preferred(
 
 
 def preferred_of_row(
-    preference: VersionPreference, key: ColumnElement[str], column: str | ColumnElement[Any]
+    preference: VersionPreference,
+    key: ColumnElement[str],
+    column: str | ColumnElement[Any],
 ) -> ColumnElement[Any]:
     """Return a scalar subquery: a column or expression of a row's preferred applied answer.
 
@@ -480,14 +519,16 @@ def preferred_answers(
         preference: None means that a correction counts, else the newest answer.
     """
     query = select(answers.c.item_id, answers.c.extractor, answers.c.answer).where(
-        is_preferred(preference or VersionPreference(task))
+        is_preferred(preference or VersionPreference(task)),
     )
     rows = _select_rows(tx, query, row_ids)
     return {row.item_id: (row.extractor, row.answer) for row in rows}
 
 
 def answers_to_other_inputs(
-    tx: Connection, task: str, hashes: Mapping[str, str]
+    tx: Connection,
+    task: str,
+    hashes: Mapping[str, str],
 ) -> dict[str, list[str]]:
     """Return the applied answers (JSON) of models to former inputs of rows, oldest first.
 
@@ -527,7 +568,11 @@ def unapply_answers(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
 
 
 def stored_answers(
-    tx: Connection, task: str, version: str, fingerprint: str | None, row_ids: Sequence[str]
+    tx: Connection,
+    task: str,
+    version: str,
+    fingerprint: str | None,
+    row_ids: Sequence[str],
 ) -> dict[tuple[str, str], StoredAnswer]:
     """Return the newest answer of a version to each input of some rows, applied or not.
 
@@ -613,7 +658,9 @@ def answered_ids(task: str, version: str | None = None) -> Select[Any]:
 
 
 def is_answered(
-    task: str, key: ColumnElement[str], version: str | None = None
+    task: str,
+    key: ColumnElement[str],
+    version: str | None = None,
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a row has an applied answer of a version, or of any.
 
@@ -640,7 +687,9 @@ def has_answer_after(task: str, key: ColumnElement[str], answer_id: int) -> Colu
         key: The column with the row's id in the outer query.
     """
     newer = select(answers.c.id).where(
-        answers.c.task == task, answers.c.item_id == key, answers.c.id > answer_id
+        answers.c.task == task,
+        answers.c.item_id == key,
+        answers.c.id > answer_id,
     )
     return newer.correlate_except(answers).exists()
 
@@ -675,7 +724,10 @@ def row_ids_with_versions(tx: Connection, task: str, versions: Sequence[str]) ->
 
 
 def newest_answers_of_version(
-    tx: Connection, task: str, version: str, row_ids: Sequence[str]
+    tx: Connection,
+    task: str,
+    version: str,
+    row_ids: Sequence[str],
 ) -> dict[str, str]:
     """Return the newest answer (JSON) of a version, applied or not, by row id."""
     query = (
@@ -696,7 +748,9 @@ def _is_of_version(table: FromClause, task: str, version: str | None) -> ColumnE
 
 
 def version_counts(
-    tx: Connection, task: str, *conditions: ColumnElement[bool]
+    tx: Connection,
+    task: str,
+    *conditions: ColumnElement[bool],
 ) -> list[VersionCounts]:
     """Count the applied answers of each version of a task, sorted by version.
 
@@ -715,11 +769,13 @@ def version_counts(
         .group_by(answers.c.extractor)
         .order_by(answers.c.extractor)
     )
-    return [VersionCounts.of(*row) for row in tx.execute(query)]
+    return [VersionCounts.from_extractor(*row) for row in tx.execute(query)]
 
 
 def _is_applied(
-    task: str, version: str | None = None, table: FromClause = answers
+    task: str,
+    version: str | None = None,
+    table: FromClause = answers,
 ) -> ColumnElement[bool]:
     """Return the SQL condition that an answer of a task is applied and not forgotten."""
     return and_(table.c.applied, _is_of_version(table, task, version))
@@ -790,7 +846,9 @@ def count_answered(tx: Connection, task: str, version: str | None) -> int:
 def count_failed_rows(tx: Connection, task: str, version: str | None) -> int:
     """Count the rows with a charged attempt under a version and no applied answer of it."""
     is_charged = and_(
-        attempts.c.task == task, attempts.c.charged, has_version(attempts.c.extractor, version)
+        attempts.c.task == task,
+        attempts.c.charged,
+        has_version(attempts.c.extractor, version),
     )
     failed_rows = select(attempts.c.item_id).where(is_charged).distinct().subquery()
     query = (
@@ -836,14 +894,17 @@ def select_version_starts() -> Select[tuple[str, str, datetime]]:
     not count.
     """
     batch_starts = select(
-        batches.c.task, batches.c.extractor, batches.c.created_at.label("at")
+        batches.c.task,
+        batches.c.extractor,
+        batches.c.created_at.label("at"),
     ).where(~_is_rolled_back(), batches.c.way != Mode.TRIAL)
     run_starts = select(runs.c.task, runs.c.extractor, runs.c.started_at).where(
-        runs.c.ended_at.is_(None)
+        runs.c.ended_at.is_(None),
     )
     starts = union_all(batch_starts, run_starts).subquery("asked").c
     return select(starts.task, starts.extractor, func.min(starts.at).label("began_at")).group_by(
-        starts.task, starts.extractor
+        starts.task,
+        starts.extractor,
     )
 
 
@@ -855,7 +916,7 @@ def list_versions(tx: Connection, task: str) -> list[VersionCounts]:
         .where(starts.task == task)
         .order_by(starts.began_at, starts.extractor)
     )
-    return [VersionCounts.of(version) for version in tx.execute(query).scalars()]
+    return [VersionCounts.from_extractor(version) for version in tx.execute(query).scalars()]
 
 
 def tasks_with_versions(tx: Connection) -> set[str]:
@@ -872,7 +933,9 @@ def belongs_to_version(version: str, label: str) -> bool:
 def cost_of_version(tx: Connection, task: str, version: str) -> float:
     """Return the cost of all batches of a version in USD, without rolled back batches."""
     query = select(func.sum(batches.c.cost)).where(
-        batches.c.task == task, batches.c.extractor == version, ~_is_rolled_back()
+        batches.c.task == task,
+        batches.c.extractor == version,
+        ~_is_rolled_back(),
     )
     return float(tx.execute(query).scalar() or 0.0)
 
@@ -888,7 +951,11 @@ def has_any_request(tx: Connection) -> bool:
 
 
 def delete_version(
-    tx: Connection, task: str, version: str, *, now: datetime
+    tx: Connection,
+    task: str,
+    version: str,
+    *,
+    now: datetime,
 ) -> tuple[int, int, int]:
     """Delete the answers, attempts, claims and pilots of a version, and end its open runs.
 
@@ -905,7 +972,13 @@ def delete_version(
     )
     for number in tx.execute(batch_numbers).scalars().all():
         workspace.record_event(
-            tx, ROLLBACK_EVENT, number, old=None, new="answers removed", reason=reason, now=now
+            tx,
+            ROLLBACK_EVENT,
+            number,
+            old=None,
+            new="answers removed",
+            reason=reason,
+            now=now,
         )
 
     is_open_run = and_(runs.c.task == task, runs.c.extractor == version, runs.c.ended_at.is_(None))
@@ -934,7 +1007,8 @@ def _is_rolled_back() -> ColumnElement[bool]:
 def has_sent_request(tx: Connection, task: str) -> bool:
     """Return whether a request of a task was sent, or may have been sent."""
     sent_batches = select(batches.c.number).where(
-        batches.c.task == task, batches.c.create_sent_at.is_not(None)
+        batches.c.task == task,
+        batches.c.create_sent_at.is_not(None),
     )
     return tx.execute(sent_batches.limit(1)).first() is not None
 

@@ -82,7 +82,7 @@ def batches_in_states(
         conditions.append(batches.c.state.in_(states))
     if sent_since is not None:
         conditions.append(
-            or_(batches.c.create_sent_at >= sent_since, batches.c.state.in_(OPEN_STATES))
+            or_(batches.c.create_sent_at >= sent_since, batches.c.state.in_(OPEN_STATES)),
         )
     query = select(batches).where(*conditions).order_by(batches.c.number)
     return [_to_batch(row) for row in tx.execute(query).mappings()]
@@ -91,7 +91,7 @@ def batches_in_states(
 def find_unknown_states(tx: Connection) -> list[str]:
     """Return a message for each batch whose state is unknown."""
     query = select(batches.c.number, batches.c.state).where(
-        batches.c.state.not_in(list(BatchState))
+        batches.c.state.not_in(list(BatchState)),
     )
     return [_unknown_state_message(number, state) for number, state in tx.execute(query)]
 
@@ -140,7 +140,8 @@ def get_batch(tx: Connection, number: int) -> BatchRow:
     row = tx.execute(select(batches).where(batches.c.number == number)).mappings().first()
     if row is None:
         raise InputError(
-            f"there is no batch {number}", hint=f"`{CommandHint('batches')}` lists them"
+            f"there is no batch {number}",
+            hint=f"`{CommandHint('batches')}` lists them",
         )
     return _to_batch(row)
 
@@ -168,7 +169,13 @@ def add_batch(tx: Connection, *, way: Mode, now: datetime, **columns: Any) -> No
         times |= {"create_sent_at": now, "submitted_at": now}
     tx.execute(insert(batches).values(way=way, state=state, **times, **columns))
     workspace.record_event(
-        tx, "batch", columns["number"], old=None, new=state, reason="sealed and claimed", now=now
+        tx,
+        "batch",
+        columns["number"],
+        old=None,
+        new=state,
+        reason="sealed and claimed",
+        now=now,
     )
 
 
@@ -190,16 +197,20 @@ def count_calls_of_day(tx: Connection, model: str, *, day: str) -> int:
 class PastCalls(NamedTuple):
     """The live calls of one batch."""
 
-    began: datetime
+    started_at: datetime
     # None while the batch is running.
-    ended: datetime | None
+    finished_at: datetime | None
     calls: int
     # The estimated prompt tokens of a call.
     tokens: int
 
 
-def past_calls(
-    tx: Connection, model: str, *, since: datetime, excluded_batches: Collection[int] = ()
+def list_past_calls(
+    tx: Connection,
+    model: str,
+    *,
+    ended_after: datetime,
+    excluded_batches: Collection[int] = (),
 ) -> list[PastCalls]:
     """Return the calls to a model of live batches that are running or ended since a time.
 
@@ -216,12 +227,12 @@ def past_calls(
         batches.c.model == model,
         batches.c.calls > 0,
         batches.c.number.not_in(list(excluded_batches)),
-        or_(batches.c.over_at.is_(None), batches.c.over_at >= since),
+        or_(batches.c.over_at.is_(None), batches.c.over_at >= ended_after),
     )
     calls_by_batch = []
-    for began_at, ended_at, call_count, estimated_tokens, request_count in tx.execute(query):
+    for started_at, finished_at, call_count, estimated_tokens, request_count in tx.execute(query):
         tokens_per_call = estimated_tokens // max(1, request_count)
-        calls_by_batch.append(PastCalls(began_at, ended_at, call_count, tokens_per_call))
+        calls_by_batch.append(PastCalls(started_at, finished_at, call_count, tokens_per_call))
     return calls_by_batch
 
 
@@ -318,7 +329,13 @@ def mark_submitted(
 
 
 def mark_refused(
-    tx: Connection, batch: BatchRow, *, reason: str, outcome: str, now: datetime, **columns: Any
+    tx: Connection,
+    batch: BatchRow,
+    *,
+    reason: str,
+    outcome: str,
+    now: datetime,
+    **columns: Any,
 ) -> None:
     """Record that the API refused the last try: *submitting* -> *prepared*.
 
@@ -364,7 +381,7 @@ def record_unclear_create(tx: Connection, batch: BatchRow, *, reason: str, now: 
     The batch is left alone if another process changed it; the try is recorded in any case.
     """
     tx.execute(
-        update(batches).where(_is_unchanged(batch)).values(create_ended_at=now, reason=reason)
+        update(batches).where(_is_unchanged(batch)).values(create_ended_at=now, reason=reason),
     )
     _end_try(tx, batch, outcome="unclear", note=reason)
 
@@ -401,7 +418,7 @@ def record_cancel_request(tx: Connection, batch: BatchRow, *, reason: str, now: 
         StateConflictError: The batch is no longer *submitted*.
     """
     if not update_if_submitted(tx, batch, cancel_asked_at=now, reason=reason):
-        raise _conflict(tx, batch, target=batch.state)
+        raise _make_conflict_error(tx, batch, target=batch.state)
     _record_event(tx, batch, reason=reason, now=now)
 
 
@@ -414,7 +431,13 @@ def undo_cancel_request(tx: Connection, batch: BatchRow, *, reason: str, now: da
 def _record_event(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
     """Add a line about a batch whose state stays to the journal."""
     workspace.record_event(
-        tx, "batch", batch.number, old=batch.state, new=batch.state, reason=reason, now=now
+        tx,
+        "batch",
+        batch.number,
+        old=batch.state,
+        new=batch.state,
+        reason=reason,
+        now=now,
     )
 
 
@@ -465,8 +488,8 @@ def mark_ingested(tx: Connection, batch: BatchRow, *, now: datetime, **columns: 
     Raises:
         StateConflictError: Another process changed the batch.
     """
-    ended = {"ended_at": now, **columns}
-    _move(tx, batch, BatchState.INGESTED, ended, reason="accounted for", now=now)
+    final_values = {"ended_at": now, **columns}
+    _move(tx, batch, BatchState.INGESTED, final_values, reason="accounted for", now=now)
 
 
 def numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, int]:
@@ -483,7 +506,12 @@ def numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, in
 
 
 def add_duplicate(
-    tx: Connection, batch: BatchRow, *, remote_name: str, display_name: str, now: datetime
+    tx: Connection,
+    batch: BatchRow,
+    *,
+    remote_name: str,
+    display_name: str,
+    now: datetime,
 ) -> bool:
     """Record a duplicate batch with the estimated cost of its original, and journal it.
 
@@ -573,9 +601,15 @@ def _move(
         raise ValueError(f"not a move: {batch.state} -> {state}")
     moved = tx.execute(update(batches).where(_is_unchanged(batch)).values(state=state, **columns))
     if moved.rowcount != 1:
-        raise _conflict(tx, batch, target=state)
+        raise _make_conflict_error(tx, batch, target=state)
     workspace.record_event(
-        tx, "batch", batch.number, old=batch.state, new=state, reason=reason, now=now
+        tx,
+        "batch",
+        batch.number,
+        old=batch.state,
+        new=state,
+        reason=reason,
+        now=now,
     )
 
 
@@ -588,10 +622,19 @@ def _is_unchanged(batch: BatchRow) -> ColumnElement[bool]:
     )
 
 
-def _conflict(tx: Connection, batch: BatchRow, *, target: BatchState) -> StateConflictError:
+def _make_conflict_error(
+    tx: Connection,
+    batch: BatchRow,
+    *,
+    target: BatchState,
+) -> StateConflictError:
     """Return the error that a batch is not in the state that was read."""
     query = select(batches.c.state).where(batches.c.number == batch.number)
-    actual = tx.execute(query).scalar()
+    actual_state = tx.execute(query).scalar()
     return StateConflictError(
-        "batch", batch.number, expected=batch.state, wanted=target, found=actual
+        "batch",
+        batch.number,
+        expected_state=batch.state,
+        target_state=target,
+        actual_state=actual_state,
     )

@@ -95,7 +95,11 @@ class OpenRowSource(Protocol):
         """Convert a row of the database to the names that the prompt uses."""
 
     def pending(
-        self, tx: Connection, *, names: Sequence[str] = (), after: str | None = None
+        self,
+        tx: Connection,
+        *,
+        names: Sequence[str] = (),
+        after: str | None = None,
     ) -> Select[Any]:
         """Return a SELECT of open rows: the columns `names`, then the row id.
 
@@ -110,12 +114,17 @@ class OpenRowSource(Protocol):
 def claimed_or_parked(task: str, prompt_version: str) -> Select[Any]:
     """Return a SELECT of the ids of rows that are claimed, or parked (see `parked`)."""
     return select(asks.c.item_id).where(
-        asks.c.task == task, or_(IS_CLAIMED, _is_parked(prompt_version))
+        asks.c.task == task,
+        or_(IS_CLAIMED, _is_parked(prompt_version)),
     )
 
 
 def select_claimable(
-    tx: Connection, task: OpenRowSource, *, names: Sequence[str] = (), after: str | None = None
+    tx: Connection,
+    task: OpenRowSource,
+    *,
+    names: Sequence[str] = (),
+    after: str | None = None,
 ) -> Select[Any]:
     """Return a SELECT of the rows that the next batch can claim: the columns `names`, then the id.
 
@@ -124,12 +133,17 @@ def select_claimable(
     """
     query = task.pending(tx, names=names, after=after)
     *_, row_id = query.selected_columns
-    unavailable = claimed_or_parked(task.name, task.own).where(asks.c.item_id == row_id)
+    unavailable = claimed_or_parked(task.name, task.own).where(
+        asks.c.item_id == row_id,
+    )
     return query.where(~unavailable.exists())
 
 
 def claimable_rows(
-    tx: Connection, task: OpenRowSource, *, after: str | None
+    tx: Connection,
+    task: OpenRowSource,
+    *,
+    after: str | None,
 ) -> Iterator[Mapping[str, Mapping[str, Any]]]:
     """Yield pages of the rows that the next batch can claim, in the order of the task.
 
@@ -150,7 +164,9 @@ def claimable_among(tx: Connection, task: OpenRowSource, row_ids: Sequence[str])
     """Return those of the row ids that the next batch can claim, in the given order."""
     askable_ids: set[str] = set()
     for page in split_into_pages(row_ids, CLAIM_PAGE_ROWS):
-        unavailable = claimed_or_parked(task.name, task.own).where(asks.c.item_id.in_(page))
+        unavailable = claimed_or_parked(task.name, task.own).where(
+            asks.c.item_id.in_(page),
+        )
         open_ids = task.pending_among(tx, page)
         askable_ids |= open_ids.difference(tx.execute(unavailable).scalars())
     return [row_id for row_id in row_ids if row_id in askable_ids]
@@ -192,8 +208,12 @@ def claim_rows(
                 raise _not_open_error(task)
 
         ids = [row.item_id for row in page]
-        taken = claimed_or_parked(task.name, task.own).where(asks.c.item_id.in_(ids)).limit(1)
-        if tx.execute(taken).first() is not None or len(task.pending_among(tx, ids)) != len(ids):
+        unavailable_rows = (
+            claimed_or_parked(task.name, task.own).where(asks.c.item_id.in_(ids)).limit(1)
+        )
+        if tx.execute(unavailable_rows).first() is not None or len(
+            task.pending_among(tx, ids),
+        ) != len(ids):
             raise _not_open_error(task)
 
     claims = [
@@ -214,7 +234,12 @@ def claim_rows(
 
 
 def _not_open_error(task: OpenRowSource) -> StateConflictError:
-    return StateConflictError("an item of", task.name, expected="open", wanted="claimed")
+    return StateConflictError(
+        "an item of",
+        task.name,
+        expected_state="open",
+        target_state="claimed",
+    )
 
 
 def _update_table_statistics(tx: Connection, claim_count: int) -> None:
@@ -236,7 +261,9 @@ def _insert(tx: Connection, task: str, version: str, records: Sequence[Mapping[s
     """
     # A row with an answered record is open again only if it lost its answer.
     is_answered = delete(asks).where(
-        asks.c.task == task, asks.c.extractor == version, asks.c.state == ANSWERED
+        asks.c.task == task,
+        asks.c.extractor == version,
+        asks.c.state == ANSWERED,
     )
     change_among(tx, is_answered, asks.c.item_id, [record["item_id"] for record in records])
     try:
@@ -244,12 +271,20 @@ def _insert(tx: Connection, task: str, version: str, records: Sequence[Mapping[s
             run_many(tx, insert(asks), page)
     except exc.IntegrityError as error:
         raise StateConflictError(
-            "an item of", task, expected="unasked", wanted=records[0]["state"]
+            "an item of",
+            task,
+            expected_state="unasked",
+            target_state=records[0]["state"],
         ) from error
 
 
 def find_duplicate_inputs(
-    tx: Connection, task: str, version: str, hashes: Sequence[str], *, state: str | None = None
+    tx: Connection,
+    task: str,
+    version: str,
+    hashes: Sequence[str],
+    *,
+    state: str | None = None,
 ) -> dict[str, tuple[str, str]]:
     """Find rows that were asked under a version with the given input hashes.
 
@@ -272,7 +307,8 @@ def find_duplicate_inputs(
 def count_copied(tx: Connection, task: str, version: str, batch: int) -> int:
     """Count the rows with a copied answer whose input a batch answered."""
     original_hashes = select(asks.c.input_hash).where(
-        asks.c.batch == batch, asks.c.state == ANSWERED
+        asks.c.batch == batch,
+        asks.c.state == ANSWERED,
     )
     is_copy = and_(
         asks.c.task == task,
@@ -289,7 +325,11 @@ def count_copied(tx: Connection, task: str, version: str, batch: int) -> int:
 
 
 def claimed_rows(
-    tx: Connection, batch: int, *, after: int = 0, limit: int | None = None
+    tx: Connection,
+    batch: int,
+    *,
+    after: int = 0,
+    limit: int | None = None,
 ) -> list[RowClaim]:
     """Return the rows that a batch still claims, by their line in the request file.
 
@@ -318,7 +358,13 @@ class ClaimOutcomes(NamedTuple):
 
 
 def end_claims(
-    tx: Connection, task: str, version: str, batch: int, outcomes: ClaimOutcomes, *, now: datetime
+    tx: Connection,
+    task: str,
+    version: str,
+    batch: int,
+    outcomes: ClaimOutcomes,
+    *,
+    now: datetime,
 ) -> None:
     """End claims of a batch: mark rows as answered, park them, or release them.
 
@@ -328,7 +374,10 @@ def end_claims(
         StateConflictError: The batch no longer claims all rows.
     """
     is_claim = and_(
-        asks.c.task == task, asks.c.extractor == version, asks.c.batch == batch, IS_CLAIMED
+        asks.c.task == task,
+        asks.c.extractor == version,
+        asks.c.batch == batch,
+        IS_CLAIMED,
     )
     end = update(asks).where(is_claim)
     moved = _change_rows(tx, end.values(state=ANSWERED, at=now), outcomes.answered)
@@ -339,7 +388,12 @@ def end_claims(
     moved += _change_rows(tx, delete(asks).where(is_claim), outcomes.let_go)
 
     if moved != len(outcomes.answered) + len(outcomes.parked) + len(outcomes.let_go):
-        raise StateConflictError("an item of", task, expected="claimed", wanted="accounted for")
+        raise StateConflictError(
+            "an item of",
+            task,
+            expected_state="claimed",
+            target_state="accounted for",
+        )
 
 
 def _change_rows(tx: Connection, change: Update | Delete, rows: Sequence[RowClaim]) -> int:
@@ -348,7 +402,12 @@ def _change_rows(tx: Connection, change: Update | Delete, rows: Sequence[RowClai
 
 
 def record_ended(
-    tx: Connection, task: str, version: str, outcomes: ClaimOutcomes, *, now: datetime
+    tx: Connection,
+    task: str,
+    version: str,
+    outcomes: ClaimOutcomes,
+    *,
+    now: datetime,
 ) -> None:
     """Record open rows as answered or parked without a batch; ignore released rows.
 
@@ -380,7 +439,7 @@ def release_claims(tx: Connection, batch: int) -> int:
 
 
 _IS_CLAIM_OF_ENDED_BATCH = IS_CLAIMED & asks.c.batch.in_(
-    select(batches.c.number).where(batches.c.state.in_(ENDED_STATES))
+    select(batches.c.number).where(batches.c.state.in_(ENDED_STATES)),
 )
 
 
@@ -404,7 +463,8 @@ def claimed_among(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]
 def is_version_used(tx: Connection, task: str, label: str) -> bool:
     """Return whether a row is claimed, answered or parked under a prompt version, of any model."""
     is_of_version = or_(
-        asks.c.extractor == label, asks.c.extractor.startswith(f"{label}/", autoescape=True)
+        asks.c.extractor == label,
+        asks.c.extractor.startswith(f"{label}/", autoescape=True),
     )
     query = select(asks.c.item_id).where(asks.c.task == task, is_of_version).limit(1)
     return tx.execute(query).first() is not None
@@ -466,7 +526,11 @@ def parked_ids(task: str, prompt_version: str = "") -> Select[Any]:
 
 
 def park_for_all_versions(
-    tx: Connection, task: str, reasons: Mapping[str, str], *, now: datetime
+    tx: Connection,
+    task: str,
+    reasons: Mapping[str, str],
+    *,
+    now: datetime,
 ) -> None:
     """Park rows under every version; a row that is parked so already keeps its first reason.
 
@@ -484,7 +548,11 @@ def park_for_all_versions(
 
 
 def unpark(
-    tx: Connection, task: str, *, prompt_version: str = "", ids: Sequence[str] | None = None
+    tx: Connection,
+    task: str,
+    *,
+    prompt_version: str = "",
+    ids: Sequence[str] | None = None,
 ) -> list[str]:
     """Release the rows that `unparkable_ids` returns and forgive their attempts; return their ids."""
     free_ids = unparkable_ids(tx, task, prompt_version=prompt_version, ids=ids)
@@ -496,7 +564,11 @@ def unpark(
 
 
 def unparkable_ids(
-    tx: Connection, task: str, *, prompt_version: str = "", ids: Sequence[str] | None = None
+    tx: Connection,
+    task: str,
+    *,
+    prompt_version: str = "",
+    ids: Sequence[str] | None = None,
 ) -> list[str]:
     """Return the ids of parked rows that are not parked under every version.
 
@@ -529,7 +601,10 @@ def reopen_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
 
 
 def parked_rows(
-    tx: Connection, task: str, *, prompt_version: str = ""
+    tx: Connection,
+    task: str,
+    *,
+    prompt_version: str = "",
 ) -> list[tuple[str, str, datetime]]:
     """Return (row id, reason, time) of every parked row, oldest first.
 
@@ -555,7 +630,11 @@ def parked_rows(
 
 
 def parked_reason(
-    tx: Connection, task: str, row_id: str, *, prompt_version: str = ""
+    tx: Connection,
+    task: str,
+    row_id: str,
+    *,
+    prompt_version: str = "",
 ) -> str | None:
     """Return why a row is parked; None if it is not parked.
 
@@ -580,7 +659,7 @@ class DueRetry(NamedTuple):
 
     item_id: str
     # The time of the first failed try.
-    since: datetime
+    first_failed_at: datetime
     # The reason of the newest failed try.
     reason: str
     # The number of failed calls.
@@ -588,7 +667,13 @@ class DueRetry(NamedTuple):
 
 
 def record_due(
-    tx: Connection, task: str, version: str, row_id: str, *, reason: str, now: datetime
+    tx: Connection,
+    task: str,
+    version: str,
+    row_id: str,
+    *,
+    reason: str,
+    now: datetime,
 ) -> None:
     """Record a row as due, so that the next command retries it.
 
@@ -618,7 +703,8 @@ def failed_retries(tx: Connection, task: str) -> Iterator[DueRetry]:
     Rows that were answered since are included.
     """
     single_batches = select(batches.c.number).where(
-        batches.c.way.in_([Mode.LIVE, Mode.PRIORITY]), batches.c.run.is_(None)
+        batches.c.way.in_([Mode.LIVE, Mode.PRIORITY]),
+        batches.c.run.is_(None),
     )
     query = (
         select(attempts.c.item_id, attempts.c.at, attempts.c.reason, attempts.c.batch)
@@ -635,4 +721,4 @@ def failed_retries(tx: Connection, task: str) -> Iterator[DueRetry]:
         previous = retries.get(row_id, DueRetry(row_id, attempted_at, reason, 0))
         tries = previous.tries + (batch is not None)
         retries[row_id] = previous._replace(reason=reason, tries=tries)
-    yield from sorted(retries.values(), key=lambda retry: (retry.since, retry.item_id))
+    yield from sorted(retries.values(), key=lambda retry: (retry.first_failed_at, retry.item_id))

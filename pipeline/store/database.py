@@ -108,7 +108,10 @@ def split_into_pages(values: Iterable[T], size: int = PAGE_ROWS) -> Iterator[lis
 
 
 def select_among(
-    tx: Connection, query: Select[Any], column: ColumnElement[Any], values: Sequence[Any]
+    tx: Connection,
+    query: Select[Any],
+    column: ColumnElement[Any],
+    values: Sequence[Any],
 ) -> Iterator[Any]:
     """Yield the rows of a SELECT whose column is in a list of any length.
 
@@ -118,8 +121,10 @@ def select_among(
         yield from tx.execute(query.where(column.in_(page))).all()
 
 
-def is_among_many(
-    tx: Connection, column: ColumnElement[str], values: Sequence[str]
+def match_many(
+    tx: Connection,
+    column: ColumnElement[str],
+    values: Sequence[str],
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a text is one of many values, passed as a single JSON list."""
     json_list = literal(json.dumps(list(values)), Text)
@@ -130,7 +135,10 @@ def is_among_many(
 
 
 def change_among(
-    tx: Connection, change: Update | Delete, column: ColumnElement[Any], values: Sequence[Any]
+    tx: Connection,
+    change: Update | Delete,
+    column: ColumnElement[Any],
+    values: Sequence[Any],
 ) -> int:
     """Run an UPDATE or DELETE for rows whose column is in a list of any length.
 
@@ -212,7 +220,7 @@ class Store:
         if full_url.get_backend_name() in {"postgresql", "postgres"}:
             self._backend = PostgresqlServer(full_url)
         else:
-            self._backend = SqliteFile(full_url, is_kept=isinstance(url, str))
+            self._backend = SqliteFile(full_url, keeps_connections=isinstance(url, str))
         # The URL without passwords: neither before the host nor among its options.
         self.address = (
             full_url._replace(password=None)
@@ -222,8 +230,8 @@ class Store:
         # The database's file, or None on a server.
         self.path = self._backend.path
         # The name of the database in messages, without a password.
-        self.shown = self._backend.shown
-        self._is_ours = is_ours
+        self.shown = self._backend.display_name
+        self._is_own_database = is_ours
         self._engine: Engine | None = None
         # The locks of the workspace that is open in this database.
         self.locks: Locks | None = None
@@ -281,7 +289,7 @@ class Store:
         backend = self._backend
         idle_state = None
         if isinstance(backend, SqliteFile):
-            idle_state = None if self._is_ours else read_idle_state(backend.path)
+            idle_state = None if self._is_own_database else read_idle_state(backend.path)
             engine = backend.open_unchanged(idle_state)
         else:
             engine = self._open_engine()
@@ -345,20 +353,23 @@ class Store:
     def held(self) -> Iterator[Connection]:
         """Open a connection for the length of a block, without a transaction.
 
-        Use it for a temporary table that `write(on=…)` reads, or for a copy.
+        Use it for a temporary table that `write(connection=…)` reads, or for a copy.
         """
         with self._translate_errors(), self._open_engine().connect() as connection:
             yield connection
 
     @contextlib.contextmanager
     def write(
-        self, *, patience_s: float | None = None, on: Connection | None = None
+        self,
+        *,
+        patience_s: float | None = None,
+        connection: Connection | None = None,
     ) -> Iterator[Connection]:
         """Open the transaction of the only writer; commit it at the end, or roll it back.
 
         Args:
             patience_s: The longest wait for another writer; None means BUSY_S.
-            on: Use this connection of `held` instead of a new connection.
+            connection: Use this connection of `open_connection` instead of a new connection.
 
         Raises:
             UnavailableError: Another program wrote for the whole time.
@@ -366,7 +377,9 @@ class Store:
         patience_s = BUSY_S if patience_s is None else patience_s
         with (
             self._translate_errors(patience_s),
-            self._open_engine().connect() if on is None else contextlib.nullcontext(on) as tx,
+            self._open_engine().connect()
+            if connection is None
+            else contextlib.nullcontext(connection) as tx,
             tx.execution_options(findable_patience=patience_s).begin(),
             _close_results(tx),
         ):
@@ -405,7 +418,7 @@ class Store:
             False if the file has other tables, which must not be compacted.
         """
         with self._translate_errors():
-            return self._backend.compact(self._open_engine(), besides=besides)
+            return self._backend.compact(self._open_engine(), extra_tables=besides)
 
     def close(self) -> None:
         """Close every connection; a later transaction opens it again."""
@@ -440,7 +453,7 @@ class Store:
             raise self._backend.error(lost_error, patience_s) from error
         except Exception as error:
             # While a connection is prepared, SQLAlchemy does not wrap the driver's errors.
-            if not self._backend.says(error):
+            if not self._backend.is_driver_error(error):
                 raise
             raise self._backend.error(error, patience_s) from error
 
@@ -532,7 +545,9 @@ def _close_results(tx: Connection) -> Iterator[None]:
 
 
 def run_many(
-    tx: Connection, statement: Insert | Update | Delete, rows: Sequence[Mapping[str, Any]]
+    tx: Connection,
+    statement: Insert | Update | Delete,
+    rows: Sequence[Mapping[str, Any]],
 ) -> int:
     """Run a statement once for each row of parameters; do nothing without rows.
 

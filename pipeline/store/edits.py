@@ -49,20 +49,26 @@ class AnswerEdit(NamedTuple):
     undoes: int | None
 
 
-def add_merge(tx: Connection, task: str, old: str, new: str, *, who: str, at: datetime) -> int:
+def add_merge(tx: Connection, task: str, old: str, new: str, *, editor: str, now: datetime) -> int:
     """Record a merge of `old` into `new`, and return its number."""
-    workspace.record_event(tx, f"{MERGE}{task}", old, old=None, new=new, reason=who, now=at)
+    workspace.record_event(tx, f"{MERGE}{task}", old, old=None, new=new, reason=editor, now=now)
     return len(list_merges(tx, task))
 
 
-def undo_merge(tx: Connection, task: str, number: int, *, who: str, at: datetime) -> bool:
+def undo_merge(tx: Connection, task: str, number: int, *, editor: str, now: datetime) -> bool:
     """Record that a merge is undone; return False if it does not exist or is undone already."""
     numbers_in_force = {merge.number for merge in list_merges(tx, task) if merge.undone_at is None}
     if number not in numbers_in_force:
         return False
 
     workspace.record_event(
-        tx, f"{MERGE_UNDONE}{task}", number, old=None, new=None, reason=who, now=at
+        tx,
+        f"{MERGE_UNDONE}{task}",
+        number,
+        old=None,
+        new=None,
+        reason=editor,
+        now=now,
     )
     return True
 
@@ -129,7 +135,13 @@ def list_edits(tx: Connection, task: str, item_id: str) -> list[AnswerEdit]:
 
 
 def add_edit(
-    tx: Connection, task: str, item_id: str, edit: AnswerEdit, *, input_hash: str, is_applied: bool
+    tx: Connection,
+    task: str,
+    item_id: str,
+    edit: AnswerEdit,
+    *,
+    input_hash: str,
+    is_applied: bool,
 ) -> None:
     """Insert an edit as an answer of the version `person`.
 
@@ -154,7 +166,7 @@ def add_edit(
             who=edit.who,
             undoes=edit.undoes,
             at=edit.at,
-        )
+        ),
     )
     if not is_applied:
         tx.execute(update(answers).where(*_is_correction(task, item_id)).values(applied=False))

@@ -24,8 +24,8 @@ FORGET_EVENT = "forget"
 CLEANED_EVENT = "clean"
 BURIED_EVENT = "forgotten item"
 # States of a line of FORGET_EVENT.
-BEGUN = "begun"
-DONE = "done"
+ERASURE_STARTED = "begun"
+ERASURE_COMPLETED = "done"
 # The text that replaces erased text.
 ERASED_TEXT = "forgotten"
 # Columns whose text about one row may name another. The journal's `new` counts only in lines about
@@ -53,7 +53,13 @@ def begin_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: dat
     if row_id not in open_erasures(tx, name):
         digest = _digest(tx, name)
         workspace.record_event(
-            tx, FORGET_EVENT, digest, old=None, new=BEGUN, reason=row_id, now=now
+            tx,
+            FORGET_EVENT,
+            digest,
+            old=None,
+            new=ERASURE_STARTED,
+            reason=row_id,
+            now=now,
         )
 
 
@@ -64,14 +70,14 @@ def open_erasures(tx: Connection, name: str | None = None) -> list[str]:
         name: Only rows that were named so in `begin_erasure`; None means all rows.
     """
     lines = workspace.events_of(tx, FORGET_EVENT, name and _digest(tx, name))
-    return [line["why"] for line in lines if line["new"] == BEGUN]
+    return [line["why"] for line in lines if line["new"] == ERASURE_STARTED]
 
 
 def finish_erasure(tx: Connection, name: str) -> None:
     """Change the journal's lines about a name: something was forgotten, without saying what."""
     is_of_name = (events.c.kind == FORGET_EVENT) & (events.c.name == _digest(tx, name))
     end = update(events).where(is_of_name)
-    tx.execute(end.values(name=ERASED_TEXT, old=BEGUN, new=DONE, why=None))
+    tx.execute(end.values(name=ERASED_TEXT, old=ERASURE_STARTED, new=ERASURE_COMPLETED, why=None))
 
 
 def bury_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
@@ -79,7 +85,13 @@ def bury_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
     reason = f"{task}: what its source says of it is left out"
     digest = _digest(tx, f"{task} {row_id}")
     workspace.record_event(
-        tx, BURIED_EVENT, digest, old=None, new=ERASED_TEXT, reason=reason, now=now
+        tx,
+        BURIED_EVENT,
+        digest,
+        old=None,
+        new=ERASED_TEXT,
+        reason=reason,
+        now=now,
     )
 
 
@@ -154,7 +166,12 @@ def reseal(tx: Connection, batch: int, *, old_sha256: str, sha256: str, size: in
 
 
 def erase_row(
-    tx: Connection, task: str, row_id: str, *, words: Sequence[str], is_number_ours: bool = True
+    tx: Connection,
+    task: str,
+    row_id: str,
+    *,
+    words: Sequence[str],
+    is_number_ours: bool = True,
 ) -> None:
     """Erase a row's claims, attempts, answers and corrections, and words about it in all texts.
 
@@ -187,7 +204,12 @@ def erase_row(
 
 
 def record_cleaned(
-    tx: Connection, batch: int, *, reason: str, now: datetime, hashes: str | None = None
+    tx: Connection,
+    batch: int,
+    *,
+    reason: str,
+    now: datetime,
+    hashes: str | None = None,
 ) -> None:
     """Journal that a user removed the files of a batch.
 
@@ -220,7 +242,11 @@ def _erase_word(tx: Connection, word: str) -> None:
 
 
 def _erase_in_column(
-    tx: Connection, table: Table, column: Column[Any], word: str, whole_word: re.Pattern[str]
+    tx: Connection,
+    table: Table,
+    column: Column[Any],
+    word: str,
+    whole_word: re.Pattern[str],
 ) -> None:
     """Replace a whole word by "…" in a column; in the journal's `new` only of merges."""
     is_erasable: ColumnElement[bool] = true()

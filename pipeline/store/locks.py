@@ -46,7 +46,7 @@ class Lock(NamedTuple):
     """A lock that this process has."""
 
     name: str
-    is_held: Callable[[], bool]
+    still_exists: Callable[[], bool]
     release: Callable[[], None]
 
     def check(self) -> None:
@@ -55,7 +55,7 @@ class Lock(NamedTuple):
         Raises:
             LockLostError: Its file was removed, or its session ended.
         """
-        if not self.is_held():
+        if not self.still_exists():
             message = (
                 f"the lock {self.name!r} was lost while this process held it; nothing more was done"
             )
@@ -104,12 +104,16 @@ class Locks:
 
     @contextlib.contextmanager
     def wait(
-        self, name: str, *, say: Callable[[str], None], sleep: Callable[[float], None]
+        self,
+        name: str,
+        *,
+        say: Callable[[str], None],
+        sleep: Callable[[float], None],
     ) -> Iterator[Lock]:
         """Wait for a lock and keep it for the length of a block.
 
         Args:
-            say: Called with a message about the lock's holder, and again if that changes.
+            say: Called with a message about the lock's holder, and again after a change.
             sleep: Called with the seconds to wait before the next try.
         """
         announced_holder = ""
@@ -199,7 +203,7 @@ class Locks:
         for _ in range(MAX_DEAD_HOLDER_TRIES):
             session = self._open_session()
             if session.lock(key):
-                return Lock(name, partial(session.has, key), partial(session.unlock, key))
+                return Lock(name, partial(session.owns_lock, key), partial(session.unlock, key))
             if _read_process_state(self._read_signature(name).split()) != "gone":
                 break
             time.sleep(DEAD_HOLDER_PAUSE_S)
@@ -225,7 +229,7 @@ class Locks:
     def _open_session(self) -> Session:
         """Return the session for locks; open another session after it has ended."""
         with self._mutex:
-            if self._session is None or not self._session.goes_on():
+            if self._session is None or not self._session.is_alive():
                 self._session = self._store.session(f"findable {_make_signature()}")
             return self._session
 
@@ -258,7 +262,7 @@ def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | No
                 written_bytes = os.write(descriptor, _make_signature().encode())
                 os.ftruncate(descriptor, written_bytes)
 
-    def is_held() -> bool:
+    def owns_lock_file() -> bool:
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
             return lock.is_locked and locked_inode == [status.st_dev, status.st_ino]
@@ -269,7 +273,7 @@ def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | No
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
         # The file may have been removed or replaced between its opening and its locking.
-        while not is_held():
+        while not owns_lock_file():
             lock.release()
             lock.acquire(blocking=False)
     except TimeoutError:
@@ -278,7 +282,7 @@ def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | No
         message = f"{path} cannot be locked: {error.strerror}; nothing was changed"
         hint = "where it is another user's, work as that user, or have the folder given to you"
         raise ConfigurationError(message, hint=hint) from error
-    return Lock(name, is_held, lock.release)
+    return Lock(name, owns_lock_file, lock.release)
 
 
 def _make_signature() -> str:

@@ -35,24 +35,28 @@ class Spending(NamedTuple):
 
 
 def sum_spending(
-    tx: Connection, *, since: datetime | None = None, excluded_batch: int | None = None
+    tx: Connection,
+    *,
+    sent_after: datetime | None = None,
+    excluded_batch: int | None = None,
 ) -> Spending:
     """Return the spending of all batches and duplicate batches.
 
     Args:
-        since: Count only batches sent, and duplicates found, since this time, and running batches.
+        sent_after: Count only running batches, and batches sent and duplicates found since this
+            time.
         excluded_batch: Number of a batch to leave out, together with the prepared batches after it.
     """
     amounts = [Spending()]
     amounts += [
         Spending(lost=duplicate["estimated_cost"])
         for duplicate in list_duplicates(tx)
-        if since is None or duplicate["found_at"] >= since
+        if sent_after is None or duplicate["found_at"] >= sent_after
     ]
-    for batch in batches_in_states(tx, sent_since=since):
-        is_later = excluded_batch is not None and batch.number > excluded_batch
-        waits_behind = is_later and batch.state is BatchState.PREPARED
-        if batch.number != excluded_batch and not waits_behind:
+    for batch in batches_in_states(tx, sent_since=sent_after):
+        has_higher_number = excluded_batch is not None and batch.number > excluded_batch
+        is_queued_after = has_higher_number and batch.state is BatchState.PREPARED
+        if batch.number != excluded_batch and not is_queued_after:
             amounts.append(batch_spending(batch))
     return Spending(*map(sum, zip(*amounts, strict=True)))
 
@@ -160,6 +164,6 @@ def list_batch_durations(tx: Connection, model: str) -> list[float]:
         .limit(MAX_TIMED_BATCHES)
     )
     return [
-        max(0.0, (over_at - submitted_at).total_seconds())
-        for submitted_at, over_at in tx.execute(query)
+        max(0.0, (finished_at - submitted_at).total_seconds())
+        for submitted_at, finished_at in tx.execute(query)
     ]

@@ -85,7 +85,7 @@ _SETUP_STATES = ("53", "42501", "25006")
 _SERVER_STATES = ("08", "57P", "53", "XX")
 # A refused connection has no SQLSTATE. A refusal without one of these texts may be transient.
 _PERMANENT_REFUSAL = re.compile(
-    r"authentication failed|does not exist|no pg_hba|not permitted|password supplied|invalid|SSL"
+    r"authentication failed|does not exist|no pg_hba|not permitted|password supplied|invalid|SSL",
 )
 # The driver's errors about statements that it cannot send.
 _STATEMENT_ERRORS = ("ProgrammingError", "DataError", "NotSupportedError")
@@ -116,7 +116,7 @@ class PostgresqlServer:
         self._url = full_url._replace(password=None).difference_update_query(PASSWORD_OPTIONS)
         host = url.host or url.query.get("host") or "this machine"
         host_names = host if isinstance(host, str) else ", ".join(host)
-        self.shown = f"the PostgreSQL database {url.database!r} at {host_names}"
+        self.display_name = f"the PostgreSQL database {url.database!r} at {host_names}"
 
     def open(self) -> Engine:
         """Return an engine; nothing is connected yet.
@@ -173,11 +173,11 @@ class PostgresqlServer:
             loader = make_loader(getattr(types, f"{name}Loader"))
             adapters.register_loader(name.lower(), loader)
 
-    def compact(self, engine: Engine, *, besides: Collection[str]) -> bool:
+    def compact(self, engine: Engine, *, extra_tables: Collection[str]) -> bool:
         """Let the server vacuum our tables.
 
         Args:
-            besides: More tables, of other programs, to vacuum.
+            extra_tables: More tables, of other programs, to vacuum.
 
         Returns:
             True, as nothing prevents it on a server.
@@ -187,13 +187,13 @@ class PostgresqlServer:
             connection.exec_driver_sql(f"SET lock_timeout = {_to_milliseconds(BUSY_S)}")
             try:
                 for name in inspect(connection).get_table_names():
-                    if name.startswith("findable_") or name in besides:
+                    if name.startswith("findable_") or name in extra_tables:
                         connection.exec_driver_sql(f"VACUUM {quote_name(name)}")
             finally:
                 connection.exec_driver_sql("RESET lock_timeout")
         return True
 
-    def says(self, error: Exception) -> bool:
+    def is_driver_error(self, error: Exception) -> bool:
         """Return whether an error is the driver's own."""
         return hasattr(error, "sqlstate") and hasattr(error, "diag")
 
@@ -225,29 +225,30 @@ class PostgresqlServer:
 
         if state == _LOCK_TIMEOUT_STATE:
             return UnavailableError(
-                f"another program has held {self.shown} for more than {patience_s:g} s;"
+                f"another program has held {self.display_name} for more than {patience_s:g} s;"
                 " nothing was changed",
                 hint="try again",
             )
         if is_setup_error or is_refused_for_good:
             return ConfigurationError(
-                f"{self.shown} cannot be used: {reason}; nothing was changed",
+                f"{self.display_name} cannot be used: {reason}; nothing was changed",
                 hint="check FINDABLE_DATABASE_URL, its disk, and what its user may do",
             )
         if is_connection_error:
             return UnavailableError(
-                f"{self.shown} cannot be reached, or went away: {reason};"
+                f"{self.display_name} cannot be reached, or went away: {reason};"
                 " what was not committed was undone",
                 hint="check that the server runs and lets this user in,"
                 " then run the same command again",
             )
         if state in _DAMAGE_STATES:
             return InconsistentError(
-                f"{self.shown} is damaged: {reason}",
+                f"{self.display_name} is damaged: {reason}",
                 hint="restore it from a copy; nothing was changed",
             )
         return InconsistentError(
-            f"{self.shown}: {reason}; nothing was changed", hint=f"run `{CommandHint('doctor')}`"
+            f"{self.display_name}: {reason}; nothing was changed",
+            hint=f"run `{CommandHint('doctor')}`",
         )
 
     def _add_passwords(
@@ -261,7 +262,7 @@ class PostgresqlServer:
         url = make_url(self._secret.reveal())
         url_options: dict[str, Any] = dialect.create_connect_args(url)[1]
         options.update(
-            {name: url_options[name] for name in PASSWORD_OPTIONS if name in url_options}
+            {name: url_options[name] for name in PASSWORD_OPTIONS if name in url_options},
         )
 
     def _prepare_connection(
@@ -278,13 +279,13 @@ class PostgresqlServer:
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             raise ConfigurationError(
-                f"{self.shown} keeps text as {encoding}, which cannot hold every name;"
+                f"{self.display_name} keeps text as {encoding}, which cannot hold every name;"
                 " nothing was changed",
                 hint="make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
             )
         if connection.info.server_version < MIN_SERVER_VERSION:
             raise ConfigurationError(
-                f"{self.shown} is on a server older than"
+                f"{self.display_name} is on a server older than"
                 f" PostgreSQL {MIN_SERVER_VERSION // 10000}; nothing was changed",
                 hint="use a newer server",
             )
@@ -313,18 +314,18 @@ class Session:
         self.ask("SELECT set_config('application_name', %s, false)", name)
         self.ask(
             "SELECT max(set_config(name, '0', false)) FROM pg_settings"
-            " WHERE name = 'idle_session_timeout'"
+            " WHERE name = 'idle_session_timeout'",
         )
         self._pid = self.ask(_SELECT_PID)
 
         # A transaction of another connection, while this connection is idle. It can run in
         # this session only if there is a pooler.
-        with engine.connect() as other:
-            is_shared = other.exec_driver_sql(_SELECT_PID).scalar() == self._pid
-        if is_shared or not self.goes_on():
+        with engine.connect() as second_connection:
+            is_shared = second_connection.exec_driver_sql(_SELECT_PID).scalar() == self._pid
+        if is_shared or not self.is_alive():
             self.close()
             raise ConfigurationError(
-                f"a pooler before {server.shown} gives each transaction another session,"
+                f"a pooler before {server.display_name} gives each transaction another session,"
                 " in which no lock stays; nothing was changed",
                 hint="name the server itself in FINDABLE_DATABASE_URL,"
                 " or a pooler of whole sessions",
@@ -340,11 +341,11 @@ class Session:
             with preserve_interrupts(), self._mutex:
                 return self.connection.execute(query, parameters).fetchone()[0]
         except Exception as error:
-            if not self._server.says(error):
+            if not self._server.is_driver_error(error):
                 raise
             raise self._server.error(error, 0) from error
 
-    def goes_on(self) -> bool:
+    def is_alive(self) -> bool:
         """Return whether the session still exists on the server."""
         with contextlib.suppress(FindableError):
             return bool(self.ask(_SELECT_PID) == self._pid)
@@ -363,9 +364,9 @@ class Session:
             self._locked_keys.add(key)
             return True
 
-    def has(self, key: int) -> bool:
+    def owns_lock(self, key: int) -> bool:
         """Return whether this session still has locked a key; asks the server."""
-        return key in self._locked_keys and self.goes_on()
+        return key in self._locked_keys and self.is_alive()
 
     def unlock(self, key: int) -> None:
         """Unlock a key. The end of the session has unlocked it already."""

@@ -100,13 +100,13 @@ class SyncCounts(NamedTuple):
     # Known rows with another input hash.
     changed: int
     # Known rows with the same input hash.
-    same: int
+    unchanged: int
     # Rows that had been missing from the source.
-    back: int
+    returned: int
     # Rows that are missing from the source now.
-    gone: int
+    missing: int
     # Known rows that were written again, and rows that are missing now.
-    touched: int
+    rewritten: int
 
 
 class StagedRows(NamedTuple):
@@ -114,7 +114,7 @@ class StagedRows(NamedTuple):
 
     store: Store
     # The connection with the temporary table.
-    held: Connection
+    connection: Connection
 
     def add(self, records: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int]]:
         """Stage rows, given by column name.
@@ -123,14 +123,19 @@ class StagedRows(NamedTuple):
             The rows whose id was staged before, which are skipped, each with the line of the first
             row of that id.
         """
-        with self.held.begin():
-            if insert_new(self.held, _staged, records) == len(records):
+        with self.connection.begin():
+            if insert_new(self.connection, _staged, records) == len(records):
                 return []
 
             row_ids = [record["item_id"] for record in records]
             staged_rows = {
                 row.item_id: row
-                for row in select_among(self.held, select(_staged), _staged.c.item_id, row_ids)
+                for row in select_among(
+                    self.connection,
+                    select(_staged),
+                    _staged.c.item_id,
+                    row_ids,
+                )
             }
         repeated_rows = []
         for record in records:
@@ -140,8 +145,12 @@ class StagedRows(NamedTuple):
         return repeated_rows
 
     @contextlib.contextmanager
-    def written(
-        self, task: str, *, at: datetime, is_part: bool = False
+    def sync_task_rows(
+        self,
+        task: str,
+        *,
+        now: datetime,
+        is_part: bool = False,
     ) -> Iterator[tuple[Connection, SyncCounts]]:
         """Sync the rows of a task with the staged rows, in a transaction that ends with the block.
 
@@ -151,7 +160,7 @@ class StagedRows(NamedTuple):
         Yields:
             The transaction, and the counts.
         """
-        with self.store.write(on=self.held) as tx:
+        with self.store.write(connection=self.connection) as tx:
             is_server = tx.dialect.name != "sqlite"
             if is_server:
                 tx.exec_driver_sql(f"ANALYZE {_staged.name}")
@@ -162,10 +171,10 @@ class StagedRows(NamedTuple):
             # This must be read before the rows are written.
             is_in_order = is_part or self._is_in_order(tx, task, last_n=last_n)
 
-            written_count = tx.execute(self._build_upsert(task, at, last_n=last_n)).rowcount
+            written_count = tx.execute(self._build_upsert(task, now, last_n=last_n)).rowcount
             gone_count = 0
             if not is_part:
-                gone_count = _mark_missing(tx, task, staged_count, now=at)
+                gone_count = _mark_missing(tx, task, staged_count, now=now)
             if not is_in_order:
                 _renumber(tx, task, last_n)
             if is_server and new_count > MIN_NEW_ROWS_FOR_ANALYZE:
@@ -174,10 +183,10 @@ class StagedRows(NamedTuple):
             counts = SyncCounts(
                 new=new_count,
                 changed=changed_count,
-                same=known_count - changed_count,
-                back=back_count,
-                gone=gone_count,
-                touched=written_count - new_count + gone_count,
+                unchanged=known_count - changed_count,
+                returned=back_count,
+                missing=gone_count,
+                rewritten=written_count - new_count + gone_count,
             )
             yield tx, counts
 
@@ -197,8 +206,8 @@ class StagedRows(NamedTuple):
             .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
             .where(_staged.c.input_hash != NO_HASH)
         )
-        staged, known, changed, back = tx.execute(query).one()
-        return staged, known, changed, back
+        staged_count, known_count, changed_count, returned_count = tx.execute(query).one()
+        return staged_count, known_count, changed_count, returned_count
 
     def _is_in_order(self, tx: Connection, task: str, *, last_n: int) -> bool:
         """Return whether the rows have the order of the source if new rows are added at the end."""
@@ -231,7 +240,10 @@ class StagedRows(NamedTuple):
             .where(differs)
         )
         columns = ["task", "item_id", "n", *STAGED_COLUMNS]
-        statement = insert_into(rows, self.held.dialect.name).from_select(columns, changed_rows)
+        statement = insert_into(rows, self.connection.dialect.name).from_select(
+            columns,
+            changed_rows,
+        )
 
         new_row = statement.excluded
         has_new_hash = rows.c.input_hash != new_row.input_hash
@@ -283,7 +295,7 @@ def _is_stored_row(task: str) -> ColumnElement[bool]:
 def stage_rows(store: Store) -> Iterator[StagedRows]:
     """Create the temporary table of a reading for the length of a block.
 
-    Staged rows that are not `written` in the block are discarded.
+    Staged rows that are not synced in the block are discarded.
     """
     with store.held() as connection:
         with connection.begin():
@@ -314,7 +326,8 @@ def ids_changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]
         moments: The time of each row, by row id.
     """
     query = select(rows.c.item_id, rows.c.changed_at).where(
-        rows.c.task == task, rows.c.changed_at.is_not(None)
+        rows.c.task == task,
+        rows.c.changed_at.is_not(None),
     )
     changes = select_among(tx, query, rows.c.item_id, list(moments))
     return [row_id for row_id, changed_at in changes if changed_at > moments[row_id]]

@@ -20,14 +20,14 @@ TAG = "tag"
 BACKFILL = "backfill"
 
 
-def begin_run(tx: Connection, *, at: datetime, **values: Any) -> int:
-    """Insert a run that starts at `at`, and return its number.
+def begin_run(tx: Connection, *, started_at: datetime, **values: Any) -> int:
+    """Insert a run, and return its number.
 
     Args:
         values: Other columns of `findable_runs`.
     """
     number = next_value(tx, runs.c.number)
-    tx.execute(insert(runs).values(number=number, started_at=at, **values))
+    tx.execute(insert(runs).values(number=number, started_at=started_at, **values))
     return number
 
 
@@ -36,15 +36,15 @@ def set_budget(tx: Connection, number: int, usd: float) -> None:
     tx.execute(update(runs).where(runs.c.number == number).values(budget=usd))
 
 
-def set_start(tx: Connection, number: int, *, at: datetime) -> None:
+def set_start(tx: Connection, number: int, *, started_at: datetime) -> None:
     """Replace the time since when the spending of a run counts."""
-    tx.execute(update(runs).where(runs.c.number == number).values(started_at=at))
+    tx.execute(update(runs).where(runs.c.number == number).values(started_at=started_at))
 
 
-def end_run(tx: Connection, number: int, *, reason: str, at: datetime) -> None:
+def end_run(tx: Connection, number: int, *, reason: str, now: datetime) -> None:
     """Record the end of a run and its reason. Does nothing if the run has ended already."""
     is_unfinished = (runs.c.number == number) & runs.c.ended_at.is_(None)
-    tx.execute(update(runs).where(is_unfinished).values(ended_at=at, why=reason))
+    tx.execute(update(runs).where(is_unfinished).values(ended_at=now, why=reason))
 
 
 def list_runs(tx: Connection, task: str, *, mode: str) -> list[TagRunRow]:
@@ -64,18 +64,29 @@ def find_unfinished_run(tx: Connection, task: str, *, mode: str) -> TagRunRow | 
 
 
 def begin_pilot(
-    tx: Connection, task: str, extractor: str, *, size: int, seed: int, at: datetime
+    tx: Connection,
+    task: str,
+    extractor: str,
+    *,
+    size: int,
+    seed: int,
+    now: datetime,
 ) -> PilotRow:
     """Return the newest pilot if it is unfinished with this size and seed, else insert a pilot."""
     pilot = find_newest_pilot(tx, extractor)
     is_unfinished = pilot is not None and pilot.ended_at is None
     if pilot is not None and is_unfinished and (pilot.size, pilot.seed) == (size, seed):
         return pilot
-    return _insert_pilot(tx, task, extractor, size, seed, at)
+    return _insert_pilot(tx, task, extractor, size, seed, now)
 
 
 def end_pilot(
-    tx: Connection, number: int, verdict: PilotVerdict, *, report: str | None, at: datetime
+    tx: Connection,
+    number: int,
+    verdict: PilotVerdict,
+    *,
+    report: str | None,
+    now: datetime,
 ) -> None:
     """Record the verdict of a pilot and its report. Does nothing if the pilot has ended already.
 
@@ -86,23 +97,23 @@ def end_pilot(
     tx.execute(
         update(pilots)
         .where(is_unfinished)
-        .values(ended_at=at, verdict=verdict.value, report=report)
+        .values(ended_at=now, verdict=verdict.value, report=report),
     )
 
 
-def waive_pilot(tx: Connection, task: str, extractor: str, *, at: datetime) -> None:
+def waive_pilot(tx: Connection, task: str, extractor: str, *, now: datetime) -> None:
     """Record that a user skipped the pilot of a version."""
-    _insert_pilot(tx, task, extractor, 0, 0, at, at, PilotVerdict.WAIVED)
+    _insert_pilot(tx, task, extractor, 0, 0, now, now, PilotVerdict.WAIVED)
 
 
-def fail_pilot(tx: Connection, task: str, extractor: str, *, report: str, at: datetime) -> None:
+def fail_pilot(tx: Connection, task: str, extractor: str, *, report: str, now: datetime) -> None:
     """Record that a later report on the answers of a version failed its gates.
 
     Does nothing while a pilot is unfinished, because that pilot gets a verdict of its own.
     """
     pilot = find_newest_pilot(tx, extractor)
     if pilot is None or pilot.ended_at is not None:
-        _insert_pilot(tx, task, extractor, 0, 0, at, at, PilotVerdict.FAILED, report)
+        _insert_pilot(tx, task, extractor, 0, 0, now, now, PilotVerdict.FAILED, report)
 
 
 def _insert_pilot(tx: Connection, *columns: Any) -> PilotRow:
@@ -117,14 +128,19 @@ def count_pilot_rows(tx: Connection, extractor: str) -> int:
     return sum(pilot.size for pilot in list_pilots(tx) if pilot.extractor == extractor)
 
 
-def find_newest_pilot(tx: Connection, extractor: str, *, is_ended: bool = False) -> PilotRow | None:
+def find_newest_pilot(
+    tx: Connection,
+    extractor: str,
+    *,
+    must_be_ended: bool = False,
+) -> PilotRow | None:
     """Return the newest pilot of a version, or None.
 
     Args:
-        is_ended: Only pilots that have ended. Their verdict decides whether all rows may be asked.
+        must_be_ended: Only pilots that have ended; their verdict decides about all other rows.
     """
     for pilot in reversed(list_pilots(tx)):
-        if pilot.extractor == extractor and (not is_ended or pilot.ended_at is not None):
+        if pilot.extractor == extractor and (not must_be_ended or pilot.ended_at is not None):
             return pilot
     return None
 

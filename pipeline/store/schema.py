@@ -217,7 +217,7 @@ class BatchRow:
     ended_at: datetime | None
 
     @property
-    def taken(self) -> int:
+    def applied_answers(self) -> int:
         """Return the number of answers that were applied to their rows."""
         return (self.answered or 0) - (self.not_applied or 0)
 
@@ -579,7 +579,8 @@ LAST_COMMIT_OF_OLDEST = "20ee0c6d"
 
 
 def ensure_schema(
-    store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str]]]
+    store: Store,
+    adoptions: Sequence[Callable[[Connection], Sequence[str]]],
 ) -> list[str]:
     """Create or upgrade the engine's tables, and adopt tables of other programs.
 
@@ -608,7 +609,10 @@ def ensure_schema(
             tx.execute(insert(workspace).values(row))
 
         tables_before = other_tables(tx)
-        lines = [line for adopt in adoptions for line in adopt(tx)]
+        lines: list[str] = []
+        for adopt in adoptions:
+            lines += adopt(tx)
+
         for name in set(other_tables(tx)).difference(tables_before):
             event = {
                 "at": datetime.now(UTC),
@@ -654,7 +658,9 @@ def is_schema_current(tx: Connection) -> bool:
             target_options["database_url"] = "…"
         export_command = CommandHint("export", to="people.jsonl")
         import_command = CommandHint(
-            "import", **{BUILT_IN_TASKS[0]: "people.jsonl"}, **target_options
+            "import",
+            **{BUILT_IN_TASKS[0]: "people.jsonl"},
+            **target_options,
         )
         raise InconsistentError(
             f"this database was made by an older findable (schema {number}),"

@@ -50,11 +50,11 @@ _FILE_ERROR_KINDS = {"BUSY", "LOCKED", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "
 class SqliteFile:
     """The store's access to an SQLite file."""
 
-    def __init__(self, url: URL, *, is_kept: bool) -> None:
+    def __init__(self, url: URL, *, keeps_connections: bool) -> None:
         """Check the URL of a file; nothing is opened yet.
 
         Args:
-            is_kept: Keep connections open for later transactions.
+            keeps_connections: Keep connections open for later transactions.
 
         Raises:
             ConfigurationError: The URL is of another database, or of a database in memory.
@@ -65,10 +65,10 @@ class SqliteFile:
                 hint="set FINDABLE_DATABASE_URL=sqlite:////path/to/people.db, or leave it unset",
             )
         self._url = url
-        self._pool = QueuePool if is_kept else NullPool
+        self._pool = QueuePool if keeps_connections else NullPool
         # SQLite accepts options in the form file:…?…
         self.path = Path(url.database.removeprefix("file:"))
-        self.shown = str(self.path)
+        self.display_name = str(self.path)
 
     def open(self) -> Engine:
         """Create the file's folder and return an engine, whose connections wait for other writers.
@@ -108,7 +108,11 @@ class SqliteFile:
 
         def connect() -> sqlite3.Connection:
             connection = sqlite3.connect(
-                address, uri=True, isolation_level=None, timeout=BUSY_S, check_same_thread=False
+                address,
+                uri=True,
+                isolation_level=None,
+                timeout=BUSY_S,
+                check_same_thread=False,
             )
             # Surrogates keep bytes that are not UTF-8, so that they can be looked up.
             connection.text_factory = operator.methodcaller("decode", "utf-8", "surrogateescape")
@@ -119,11 +123,11 @@ class SqliteFile:
 
         return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
-    def compact(self, engine: Engine, *, besides: Collection[str]) -> bool:
+    def compact(self, engine: Engine, *, extra_tables: Collection[str]) -> bool:
         """Write the file again without deleted rows, and empty its journal.
 
         Args:
-            besides: More tables, of other programs, that may be compacted.
+            extra_tables: More tables, of other programs, that may be compacted.
 
         Returns:
             False if the file has other tables, whose programs may use hidden row numbers. Only the
@@ -137,7 +141,8 @@ class SqliteFile:
             tables = cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             names = {row[0] for row in tables}
             has_other_tables = any(
-                not name.startswith(("findable_", "sqlite_")) for name in names.difference(besides)
+                not name.startswith(("findable_", "sqlite_"))
+                for name in names.difference(extra_tables)
             )
             if not has_other_tables:
                 cursor.execute("VACUUM")
@@ -149,7 +154,7 @@ class SqliteFile:
                 time.sleep(CHECKPOINT_PAUSE_MS / 1000)
         return not has_other_tables
 
-    def says(self, error: Exception) -> bool:
+    def is_driver_error(self, error: Exception) -> bool:
         """Return whether an error is SQLite's own."""
         return isinstance(error, sqlite3.Error)
 
@@ -190,7 +195,8 @@ class SqliteFile:
             )
         if cannot_open and not self.path.exists():
             return ConfigurationError(
-                f"{self.path} is not there; nothing was changed", hint="check the path"
+                f"{self.path} is not there; nothing was changed",
+                hint="check the path",
             )
         if cannot_open or any(word in reason for word in ("readonly", "full", "disk I/O")):
             return ConfigurationError(
@@ -198,7 +204,8 @@ class SqliteFile:
                 hint="check the disk and its permissions",
             )
         return InconsistentError(
-            f"{self.path}: {reason}; nothing was changed", hint=f"run `{CommandHint('doctor')}`"
+            f"{self.path}: {reason}; nothing was changed",
+            hint=f"run `{CommandHint('doctor')}`",
         )
 
 
@@ -277,14 +284,14 @@ def _begin(connection: Connection) -> None:
         return
 
     deadline_s = time.monotonic() + patience_s
-    has_begun = False
+    is_open = False
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {WRITER_BUSY_TIMEOUT_MS}")
     try:
-        while not has_begun:
+        while not is_open:
             is_last_try = time.monotonic() >= deadline_s
             try:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-                has_begun = True
+                is_open = True
             except exc.OperationalError as error:
                 if is_last_try or "locked" not in str(error.orig):
                     raise

@@ -14,7 +14,11 @@ _HIGHEST_USED_NUMBER = text("SELECT seq FROM sqlite_sequence WHERE lower(name) =
 
 
 def copy_tables(
-    tx: Connection, target: Connection, tables: Sequence[Table], *, min_numbers: Mapping[str, int]
+    tx: Connection,
+    target: Connection,
+    tables: Sequence[Table],
+    *,
+    min_numbers: Mapping[str, int],
 ) -> dict[str, int]:
     """Copy every row of these tables, and return the number of rows by table name.
 
@@ -35,14 +39,14 @@ def copy_tables(
         sent_count = row_counts[table.name]
         if stored_count != sent_count:
             raise InconsistentError(
-                f"{table.name} has {stored_count:,} rows there, and {sent_count:,} were sent"
+                f"{table.name} has {stored_count:,} rows there, and {sent_count:,} were sent",
             )
         _continue_numbers(tx, target, table, min_numbers.get(table.name, 0))
         target.exec_driver_sql(f'ANALYZE "{table.name}"')
     return row_counts
 
 
-def _copy_rows(tx: Connection, there: Connection, table: Table) -> int:
+def _copy_rows(tx: Connection, target: Connection, table: Table) -> int:
     """Send the rows of a table by COPY, and return their number.
 
     Raises:
@@ -51,7 +55,7 @@ def _copy_rows(tx: Connection, there: Connection, table: Table) -> int:
     import psycopg
 
     count = 0
-    driver: Any = there.connection.driver_connection
+    driver: Any = target.connection.driver_connection
     column_names = ", ".join(f'"{column.name}"' for column in table.c)
     rows = tx.execute(select(*table.c).execution_options(yield_per=PAGE_ROWS))
     try:
@@ -72,23 +76,24 @@ def _copy_rows(tx: Connection, there: Connection, table: Table) -> int:
     return count
 
 
-def _continue_numbers(tx: Connection, there: Connection, table: Table, above: int) -> None:
-    """Set the sequence of a table so that a new row gets an unused number above `above`."""
+def _continue_numbers(tx: Connection, target: Connection, table: Table, min_number: int) -> None:
+    """Set the sequence of a table so that a new row gets an unused number above `min_number`."""
     number_column = table.autoincrement_column
     if number_column is None:
         return
 
-    used_numbers: list[Any] = [above, tx.execute(select(func.max(number_column))).scalar()]
+    used_numbers: list[Any] = [min_number, tx.execute(select(func.max(number_column))).scalar()]
     has_sequences = tx.exec_driver_sql(
-        "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"
+        "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'",
     ).first()
     if has_sequences:
         highest_used = tx.execute(_HIGHEST_USED_NUMBER, {"table": table.name}).scalar()
         used_numbers.append(highest_used)
     highest_number = max(filter(None, used_numbers), default=0)
 
-    sequence_name = there.exec_driver_sql(
-        "SELECT pg_get_serial_sequence(%s, %s)", (table.name, number_column.name)
+    sequence_name = target.exec_driver_sql(
+        "SELECT pg_get_serial_sequence(%s, %s)",
+        (table.name, number_column.name),
     ).scalar()
     if sequence_name is not None and highest_number:
-        there.exec_driver_sql("SELECT setval(%s, %s)", (sequence_name, highest_number))
+        target.exec_driver_sql("SELECT setval(%s, %s)", (sequence_name, highest_number))

@@ -67,12 +67,12 @@ _WARNINGS_LOCK = threading.Lock()
 
 _SERVER_KINDS = {"r": "table", "p": "table", "v": "view", "m": "view"}
 _SQLITE_KIND_QUERY = text(
-    "SELECT type FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(:table)"
+    "SELECT type FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(:table)",
 )
 _SERVER_KIND_QUERY = text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:table)")
 _SQLITE_DEFINITION_QUERY = text(
     "SELECT name, sql FROM sqlite_master "
-    "WHERE type IN ('table', 'view') AND lower(name) = lower(:table)"
+    "WHERE type IN ('table', 'view') AND lower(name) = lower(:table)",
 )
 
 # An integer as a database prints it: no plus sign and no leading zeros.
@@ -162,11 +162,16 @@ def read_columns(tx: Connection, table: str, schema: str | None = None) -> dict[
 
 @cached_in_snapshot
 def _reflect_server_columns(
-    tx: Connection, tables: frozenset[str], schema: str | None
+    tx: Connection,
+    tables: frozenset[str],
+    schema: str | None,
 ) -> dict[str, list[ReflectedColumn]]:
     """Return the columns of the tables and views that exist on a PostgreSQL server, by name."""
     reflected = _inspector(tx).get_multi_columns(
-        schema=schema, filter_names=sorted(tables), kind=ObjectKind.ANY, scope=ObjectScope.ANY
+        schema=schema,
+        filter_names=sorted(tables),
+        kind=ObjectKind.ANY,
+        scope=ObjectScope.ANY,
     )
     return {name: columns for (_, name), columns in reflected.items()}
 
@@ -351,7 +356,9 @@ def describe_id_column(tx: Connection, id_column: Column[Any] | None) -> IdColum
             bits = 31
         return IdColumnFacts("whole numbers", 2**bits - 1, typed=is_typed)
 
-    max_chars = getattr(column_type, "length", None) if is_typed else None
+    max_chars = None
+    if is_typed:
+        max_chars = getattr(column_type, "length", None)
     return IdColumnFacts(length=max_chars, typed=is_typed)
 
 
@@ -430,7 +437,7 @@ class TableSpec:
     refers: tuple[str, IdColumnFacts] | None = None
     # Raises ConfigurationError if an existing table is unsuitable for another reason.
     refuses: Callable[[Connection, ReflectedColumns], None] = field(
-        default=lambda _tx, _columns: None
+        default=lambda _tx, _columns: None,
     )
 
     @property
@@ -468,7 +475,7 @@ class TableSpec:
         """Return whether the index exists that marks the table as adopted."""
         return self.mark is not None and has_index(tx, self.name, self.mark[0])
 
-    def is_whole(self, tx: Connection) -> bool:
+    def is_complete(self, tx: Connection) -> bool:
         """Return whether the table exists with all columns, types and indexes that it must have."""
         columns = read_columns(tx, self.name)
         if not columns or self._missing_columns(columns):
@@ -612,7 +619,9 @@ class TableSpec:
         misfits = self._misfits(tx, columns)
         if misfits:
             reason = f"has columns of other types: {', '.join(misfits)}"
-            remedy = "make the table anew" if is_sqlite(tx) else "ALTER TABLE … TYPE …"
+            remedy = "ALTER TABLE … TYPE …"
+            if is_sqlite(tx):
+                remedy = "make the table anew"
             raise adoption_error(self.name, reason, hint=f"{remedy}, or {self.elsewhere}")
         self.refuses(tx, columns)
         return columns
@@ -651,7 +660,9 @@ class TableSpec:
         if name == "id":
             return ColumnNeed.ID
         is_integer = isinstance(self.made.c[name].type, Integer)
-        return ColumnNeed.INTEGER if is_integer else ColumnNeed.TEXT
+        if is_integer:
+            return ColumnNeed.INTEGER
+        return ColumnNeed.TEXT
 
     def _number_rows(self, tx: Connection) -> None:
         """Give a number to each row without an id, if adoption added the id column on SQLite."""
@@ -687,7 +698,10 @@ class TableSpec:
         numbering = text(f"UPDATE {table} SET id = rowid WHERE rowid = :rowid")  # noqa: S608
         for rowid in rowids.all():
             write_each(
-                tx, self.name, [rowid], lambda rows: tx.execute(numbering, rows[0]._asdict())
+                tx,
+                self.name,
+                [rowid],
+                lambda rows: tx.execute(numbering, rows[0]._asdict()),
             )
 
     def _check_ids(self, tx: Connection) -> None:
@@ -715,7 +729,11 @@ class TableSpec:
 
 
 def _make_server_column(
-    tx: Connection, column: Column[Any], existing_column: Column[Any], *, is_id: bool
+    tx: Connection,
+    column: Column[Any],
+    existing_column: Column[Any],
+    *,
+    is_id: bool,
 ) -> Column[Any]:
     """Return a column of `TableSpec.as_moved`, for a server.
 
@@ -806,10 +824,12 @@ class TaskTables:
     def is_adopted(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
         """Return whether `adopt` has nothing to do; the time does not depend on the row count."""
         specs = self.specs(tx, settings)
-        return specs[-1].is_marked(tx) and all(spec.is_whole(tx) for spec in specs)
+        return specs[-1].is_marked(tx) and all(spec.is_complete(tx) for spec in specs)
 
     def makes(
-        self, tx: Connection, settings: Settings = DEFAULT_SETTINGS
+        self,
+        tx: Connection,
+        settings: Settings = DEFAULT_SETTINGS,
     ) -> dict[str, tuple[str, ...]]:
         """Return the column names of each table that `adopt` makes if it is missing, by table.
 
@@ -879,7 +899,10 @@ def is_refusal(error: exc.DBAPIError) -> bool:
 
 
 def check_required_columns(
-    name: str, columns: ReflectedColumns, *, written_columns: Collection[str]
+    name: str,
+    columns: ReflectedColumns,
+    *,
+    written_columns: Collection[str],
 ) -> None:
     """Raise ConfigurationError if a new row would lack a value that the table requires.
 

@@ -126,23 +126,30 @@ def check_view_columns(task: TaskRecord) -> None:
 
 
 def _view_query(
-    tx: Connection, task: TaskRecord, *, each: bool, existing_names: Sequence[str]
+    tx: Connection,
+    task: TaskRecord,
+    *,
+    per_version: bool,
+    existing_names: Sequence[str],
 ) -> Select[Any]:
     """Return the SELECT of a view.
 
     Args:
         tx: The transaction in which the view will be made.
         task: The task with the answers.
-        each: Select the answer of each version instead of rows with their preferred answers.
+        per_version: Select the answer of each version instead of rows with their preferred answers.
         existing_names: Columns that come first, in this order.
     """
     columns = _answer_columns(tx, task)
     preference = VersionPreference.of(
-        tx, task.name, label=f"{task.name}@{task.version}", versions=task.preferred
+        tx,
+        task.name,
+        label=f"{task.name}@{task.version}",
+        versions=task.preferred,
     )
-    query = select().select_from(answers).where(is_preferred(preference, per_version=each))
+    query = select().select_from(answers).where(is_preferred(preference, per_version=per_version))
 
-    if not each:
+    if not per_version:
         is_same_row = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
         query = query.select_from(answers.outerjoin(rows, is_same_row))
         source_names = [name for name in task.columns if name not in dict(task.key)]
@@ -224,13 +231,13 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
 
 def _view_queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Select[Any]]]:
     """Yield the name and the current query of each view; existing columns keep their positions."""
-    for name, each in zip(view_names_of(task), (True, False), strict=True):
+    for name, per_version in zip(view_names_of(task), (True, False), strict=True):
         existing_names = list(read_columns(tx, name))
         # `read_columns` folds the names of SQLite, but the case of a column must not change.
         if is_sqlite(tx):
             names_query = text("SELECT name FROM pragma_table_info(:name)")
             existing_names = list(tx.execute(names_query, {"name": name}).scalars())
-        yield name, _view_query(tx, task, each=each, existing_names=existing_names)
+        yield name, _view_query(tx, task, per_version=per_version, existing_names=existing_names)
 
 
 def is_view_made(tx: Connection, name: str, query: Select[Any], *, origin: str) -> bool:
@@ -295,7 +302,7 @@ def _read_mark(tx: Connection, name: str) -> str | None:
     if is_sqlite(tx):
         query = text(
             "SELECT sql FROM sqlite_master "
-            "WHERE type IN ('table', 'view') AND lower(name) = lower(:name)"
+            "WHERE type IN ('table', 'view') AND lower(name) = lower(:name)",
         )
         row = tx.execute(query, {"name": name}).first()
         if row is None:
@@ -303,7 +310,7 @@ def _read_mark(tx: Connection, name: str) -> str | None:
         return str(row[0]).partition("/* ")[2].partition(" */")[0]
 
     query = text(
-        "SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(:name)"
+        "SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(:name)",
     )
     row = tx.execute(query, {"name": quote_identifier(tx, name)}).first()
     if row is None:
@@ -353,7 +360,10 @@ def _sql_of(tx: Connection, query: Select[Any]) -> str:
 
 
 def source_column_expression(
-    tx: Connection, row: ColumnElement[Any], name: str, kind: str
+    tx: Connection,
+    row: ColumnElement[Any],
+    name: str,
+    kind: str,
 ) -> ColumnElement[Any]:
     """Return an expression for a source column of a row that is stored as JSON.
 
@@ -453,7 +463,9 @@ def _server_cell(kind: str, name: str, document: str) -> str:
 
 
 def name_added_columns(
-    existing_names: Iterable[str], names: Iterable[str], prefix: str
+    existing_names: Iterable[str],
+    names: Iterable[str],
+    prefix: str,
 ) -> dict[str, str]:
     """Return the column names for more columns in a table that has columns already.
 
@@ -542,7 +554,9 @@ def to_column_value(kind: str, value: Any) -> Any:
 
 def _to_text(value: Any) -> str:
     """Return a text unchanged, and any other value as JSON."""
-    return value if isinstance(value, str) else to_compact_json(value)
+    if isinstance(value, str):
+        return value
+    return to_compact_json(value)
 
 
 def _to_boolean(value: Any) -> bool | None:
@@ -552,8 +566,8 @@ def _to_boolean(value: Any) -> bool | None:
 
 def _to_integer(value: Any) -> int | None:
     """Return a whole number of at most 64 bits as int, else None."""
-    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    if not is_whole or not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+    is_integral = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if not is_integral or not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
         return None
     return int(value)
 
@@ -561,7 +575,9 @@ def _to_integer(value: Any) -> int | None:
 def _to_time_text(value: Any) -> str | None:
     """Return a time in the format in which both databases sort times."""
     time = to_utc_time(value)
-    return None if time is None else time.isoformat(" ", "microseconds")
+    if time is None:
+        return None
+    return time.isoformat(" ", "microseconds")
 
 
 _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {

@@ -42,7 +42,9 @@ def cell_to_text(cell: Any) -> str:
 
 def stripped_text(cell: Any) -> str:
     """Return a cell's text without surrounding white space; NULL is the empty text."""
-    return str.strip(cell) if cell.__class__ is str else cell_to_text(cell).strip()
+    if cell.__class__ is str:
+        return str.strip(cell)
+    return cell_to_text(cell).strip()
 
 
 def hash_text(text: str) -> str:
@@ -52,7 +54,9 @@ def hash_text(text: str) -> str:
 
 def to_prompt_text(value: Any) -> str:
     """Return a cell as a prompt contains it: NULL is empty, a boolean is `true` or `false`."""
-    return str(value).lower() if isinstance(value, bool) else cell_to_text(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return cell_to_text(value)
 
 
 def parse_json_cell(cell: Any) -> Any:
@@ -153,7 +157,9 @@ def find_value_kind(value: Any) -> str | None:
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int):
-        return "integer" if -MAX_INTEGER - 1 <= value <= MAX_INTEGER else "text"
+        if -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+            return "integer"
+        return "text"
     if isinstance(value, float):
         return "real"
     return "text" if isinstance(value, str) else "json"
@@ -188,7 +194,9 @@ def contains_binary(value: Any) -> bool:
 def describe_binary_columns(names: Iterable[str]) -> str:
     """Return the note about columns that are left out because of their bytes; empty for no names."""
     names_text = ", ".join(map(repr, names))
-    return f"left out, because they hold bytes and no text: {names_text}" if names_text else ""
+    if names_text:
+        return f"left out, because they hold bytes and no text: {names_text}"
+    return ""
 
 
 def drop_binary_columns(
@@ -320,6 +328,7 @@ def import_pyarrow(purpose: str) -> Any:
             "CSV and JSON lines do without"
         )
         raise ConfigurationError(
-            f"{purpose} needs pyarrow, which is not installed; nothing was done", hint=hint
+            f"{purpose} needs pyarrow, which is not installed; nothing was done",
+            hint=hint,
         ) from error
     return pa

@@ -45,7 +45,7 @@ _COLUMN_NAMES_TOML = Path(__file__).with_name("column_names.toml").read_text(enc
 KNOWN_COLUMN_NAMES: Mapping[str, Sequence[str]] = tomllib.loads(_COLUMN_NAMES_TOML)
 # Letters that Unicode does not decompose into an ASCII letter and an accent. U+0131 is a dotless i.
 _LETTER_REPLACEMENTS = str.maketrans(
-    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "\u0131": "i"}
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "\u0131": "i"},
 )
 
 
@@ -72,14 +72,14 @@ class ColumnLayout:
     hint: str
     # Command that imports such a file, and its option for the file, for hints.
     command: str
-    to_import: str
+    import_option: str
     # Format of a file whose name does not show the format.
     default: str = "csv"
     # Most characters of a line.
     max_line: int = MAX_LINE_CHARS
     # Columns that are kept under their name in the file, too, if the file calls them by a name
     # from `column_names.toml`.
-    too: frozenset[str] = frozenset()
+    columns_kept_twice: frozenset[str] = frozenset()
 
     @cached_property
     def columns_by_own_name(self) -> dict[str, str]:
@@ -134,8 +134,8 @@ class ColumnMapping:
         self.layout = layout
         self.notes = list[str]()
         self.not_read = dict[str, None]()
-        self.others = dict[str, None]()
-        self.near = dict[str, str]()
+        self.kept_names = dict[str, None]()
+        self.similar_names = dict[str, str]()
         self._file_names = list(dict.fromkeys(filter(None, names)))
 
         chosen_names = _check_chosen_names(self._file_names, map_names, layout=layout, path=path)
@@ -155,7 +155,7 @@ class ColumnMapping:
         ]
         self._match_known_names(unmatched_columns)
         self._note_similar_names(
-            [column for column in unmatched_columns if not self.name_of(column)]
+            [column for column in unmatched_columns if not self.name_of(column)],
         )
 
     def _match_known_names(self, columns: Sequence[str]) -> None:
@@ -178,7 +178,7 @@ class ColumnMapping:
                 option = _map_option({column: matching_names[0]})
                 label = self.layout.columns[column]
                 self.notes.append(
-                    f"{quoted_names} both mean {label}: add {option} to use the first"
+                    f"{quoted_names} both mean {label}: add {option} to use the first",
                 )
 
         self._columns_by_name |= columns_by_name
@@ -187,7 +187,7 @@ class ColumnMapping:
     def _note_similar_names(self, columns: Sequence[str]) -> None:
         """Add a note for each unmatched name that is similar to a name of one of these columns.
 
-        Only the first similar name of a column is noted, and put into `near`.
+        Only the first similar name of a column is noted, and put into `similar_names`.
         """
         columns_by_known_name = {
             name: column
@@ -199,16 +199,18 @@ class ColumnMapping:
             if self.column_of(name) is not None:
                 continue
             similar_name = _find_most_similar(
-                fold_name(name), known_names, min_similarity=_MIN_SIMILARITY
+                fold_name(name),
+                known_names,
+                min_similarity=_MIN_SIMILARITY,
             )
             if not similar_name:
                 continue
             column = columns_by_known_name[similar_name]
-            if self.near.setdefault(column, name) == name:
+            if self.similar_names.setdefault(column, name) == name:
                 label = self.layout.columns[column]
                 option = _map_option({column: name})
                 self.notes.append(
-                    f"column {make_excerpt(name)!r} looks like {label}: add {option} to use it"
+                    f"column {make_excerpt(name)!r} looks like {label}: add {option} to use it",
                 )
 
     def _add_note(self, reason: str, columns_by_name: Mapping[str, str]) -> None:
@@ -249,7 +251,7 @@ class ColumnMapping:
     def row(self, row: SourceRow) -> SourceRow | Finding:
         """Return a row with its values by column, or the finding that rejects it.
 
-        Adds new names to `not_read` or `others`. A row is rejected if it has two values for a
+        Adds new names to `not_read` or `kept_names`. A row is rejected if it has two values for a
         column, or text that cannot be stored.
         """
         values: dict[str, Any] = {}
@@ -263,9 +265,9 @@ class ColumnMapping:
             else:
                 values[value_name] = cell
                 if value_name not in self.layout.columns:
-                    self.others[name] = None
+                    self.kept_names[name] = None
 
-            should_keep_file_name = value_name in self.layout.too
+            should_keep_file_name = value_name in self.layout.columns_kept_twice
             if should_keep_file_name and fold_name(name) not in self.layout.columns_by_own_name:
                 values[name] = cell
 
@@ -314,7 +316,7 @@ class MappedFile(SourceFile):
             layout.default,
             max_line=layout.max_line,
             options=options,
-            is_known=lambda name: fold_name(name) in layout.columns_by_known_name,
+            is_known_column=lambda name: fold_name(name) in layout.columns_by_known_name,
         )
         self.mapping = ColumnMapping(self.names, map_names, layout=layout, path=path)
         self.notes += self.mapping.notes
@@ -332,10 +334,12 @@ class MappedFile(SourceFile):
         option = OptionHint(map=f"{layout.key}=…")
         ask_command = CommandHint("ask", from_=path, q="…")
         hint = f"say which one it is: {option}; of any other table `{ask_command}` asks"
-        similar_name = self.mapping.near.get(layout.key)
+        similar_name = self.mapping.similar_names.get(layout.key)
         if similar_name:
             map_value = _map_option({**map_names, layout.key: similar_name}).value
-            hint = str(CommandHint(layout.command, **{layout.to_import: path, "map": map_value}))
+            hint = str(
+                CommandHint(layout.command, **{layout.import_option: path, "map": map_value}),
+            )
 
         raise InputError(
             f"{path} has no {layout.columns[layout.key]} column; nothing was imported. "
@@ -398,7 +402,7 @@ class MappedFile(SourceFile):
         """Return a row by column as it is imported, or the finding that rejects it."""
         raise NotImplementedError
 
-    def identity(self, key: str) -> str:
+    def fold_key(self, key: str) -> str:
         """Return a text that is equal for keys that count as the same, such as spellings."""
         return key
 
@@ -421,7 +425,9 @@ class MappedFile(SourceFile):
             outcome = mapped_row if isinstance(mapped_row, Finding) else self.judged(mapped_row)
             outcome = self._register_key(outcome)
             if isinstance(outcome, Finding) and isinstance(row, SourceRow):
-                source_row = mapped_row if isinstance(mapped_row, SourceRow) else row
+                source_row = row
+                if isinstance(mapped_row, SourceRow):
+                    source_row = mapped_row
                 outcome = outcome._replace(cells=source_row.values)
             yield outcome
         self.notes += self.last_notes()
@@ -430,11 +436,11 @@ class MappedFile(SourceFile):
         """Remember the key of a row or finding, and return it, or a finding for a repeated key."""
         if isinstance(outcome, Finding):
             if outcome.key:
-                rejected_key = _REJECTED_PREFIX + self.identity(outcome.key)
+                rejected_key = _REJECTED_PREFIX + self.fold_key(outcome.key)
                 self._seen_keys.execute(_INSERT_SEEN_KEY, (rejected_key, outcome.line))
             return outcome
 
-        identity = self.identity(outcome.key)
+        identity = self.fold_key(outcome.key)
         if self._seen_keys.execute(_INSERT_SEEN_KEY, (identity, outcome.line)).rowcount:
             return outcome
 
@@ -451,7 +457,7 @@ class MappedFile(SourceFile):
 
     def has_key(self, key: str) -> bool:
         """Return whether the last `iter` read a row with this key, imported or rejected."""
-        identity = self.identity(key)
+        identity = self.fold_key(key)
         query = "SELECT 1 FROM seen WHERE key IN (?, ?)"
         keys = (identity, _REJECTED_PREFIX + identity)
         return self._seen_keys.execute(query, keys).fetchone() is not None
@@ -492,7 +498,11 @@ def _map_option(names: Mapping[str, str]) -> OptionHint:
 
 
 def _check_chosen_names(
-    file_names: Sequence[str], map_names: Mapping[str, str], *, layout: ColumnLayout, path: Path
+    file_names: Sequence[str],
+    map_names: Mapping[str, str],
+    *,
+    layout: ColumnLayout,
+    path: Path,
 ) -> dict[str, str]:
     """Resolve the pairs of MAP= to columns of the layout and names in the file.
 
@@ -534,7 +544,11 @@ def _check_chosen_names(
 
 
 def _find_chosen_name(
-    file_names: Sequence[str], chosen_column: str, chosen_name: str, *, path: Path
+    file_names: Sequence[str],
+    chosen_column: str,
+    chosen_name: str,
+    *,
+    path: Path,
 ) -> str:
     """Return the name in a file that a pair of MAP= means.
 
@@ -563,7 +577,10 @@ def _list_names(names: Sequence[str]) -> str:
 
 
 def _find_most_similar(
-    name: str, candidates: Sequence[str], *, min_similarity: float
+    name: str,
+    candidates: Sequence[str],
+    *,
+    min_similarity: float,
 ) -> str | None:
     """Return the candidate with most letters in common with a name, or None.
 

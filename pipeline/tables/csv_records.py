@@ -106,7 +106,9 @@ class CsvLines:
             self.line_count += 1
 
         self.lines.append(text)
-        return text.replace(BACKSLASH_QUOTE, '""') if self._unescapes_quotes else text
+        if self._unescapes_quotes:
+            return text.replace(BACKSLASH_QUOTE, '""')
+        return text
 
     def _read_line(self) -> str:
         """Return the next line that is to be read again, or else of the file; empty at its end."""
@@ -121,7 +123,9 @@ class CsvLines:
             text: The line of the record that was read last, and is not yet in `lines`.
         """
         cutter = _CellCutter(
-            self._delimiter, skips_space=self._skips_space, max_chars=self._max_record
+            self._delimiter,
+            skips_space=self._skips_space,
+            max_chars=self._max_record,
         )
         # The earlier lines were passed on already; they only set the cutter's state.
         cutter.cut("".join(self.lines))
@@ -196,7 +200,9 @@ class _CellCutter:
     def end_quotes(self) -> str:
         """Close the cell if its closing quote came last; return that quote, else no text."""
         self._is_in_quotes = self._is_in_quotes and not self._is_after_quote
-        closing_quote = self._keep_mark(_QUOTE) if self._is_after_quote else ""
+        closing_quote = ""
+        if self._is_after_quote:
+            closing_quote = self._keep_mark(_QUOTE)
         self._is_after_quote = False
         return closing_quote
 

@@ -58,7 +58,7 @@ _WORD = re.compile(rb"[A-Za-z\x80-\xff]+")
 _RUN_BEYOND_ASCII = re.compile(rb"[\x80-\xff]{4,}")
 # Units and signs that occur in texts of any language, such as `m²`, `°` and `©`.
 _UNIT_OR_SIGN = re.compile(
-    rb"(?:[kcdmn\xb5]?m|ft|in)[\xb2\xb3\xb9]|[nN]?[\xaa\xba\xb0]|[\xa2-\xa9\xae\xb5]"
+    rb"(?:[kcdmn\xb5]?m|ft|in)[\xb2\xb3\xb9]|[nN]?[\xaa\xba\xb0]|[\xa2-\xa9\xae\xb5]",
 )
 _FIRST_NON_LATIN_LETTER = "\u0370"
 # Letters that any Latin text may have in a foreign word.
@@ -90,7 +90,8 @@ def find_encoding(path: Path, start: bytes) -> TextEncoding:
         start: Its first bytes.
     """
     marked_codec = next(
-        (codec for mark, codec in _CODEC_BY_MARK.items() if start.startswith(mark)), ""
+        (codec for mark, codec in _CODEC_BY_MARK.items() if start.startswith(mark)),
+        "",
     )
     if marked_codec == "utf-8-sig":
         return TextEncoding(marked_codec)
@@ -118,14 +119,17 @@ def _guess_note(codec: str, line_number: int, line: bytes) -> str:
     """Return the note about a guessed code page, with an excerpt of a line beyond ASCII."""
     text = line.decode(codec, "replace").strip()
     first_index = next(
-        (index for index, character in enumerate(text) if not character.isascii()), 0
+        (index for index, character in enumerate(text) if not character.isascii()),
+        0,
     )
     # Show the first character beyond ASCII, also if it is far behind the beginning of the line.
     if first_index >= MAX_EXCERPT_CHARS * 3 // 4:
         text = text[first_index - MAX_EXCERPT_CHARS // 2 :]
 
     is_default = codec == DEFAULT_CODE_PAGE
-    name = "cp1252 (Windows-1252, Latin-1)" if is_default else codec
+    name = "cp1252 (Windows-1252, Latin-1)"
+    if not is_default:
+        name = codec
     other_encoding = OptionHint(encoding="cp1250" if is_default else DEFAULT_CODE_PAGE)
     return (
         f"read as {name}, which is a guess: line {line_number} is {make_excerpt(text)!r}; "
@@ -270,7 +274,9 @@ def guess_code_page(text: bytes) -> str:
         from charset_normalizer import from_bytes
 
         east_asian_match = from_bytes(text, cp_isolation=[*_EAST_ASIAN_ENCODINGS]).best()
-        return DEFAULT_CODE_PAGE if east_asian_match is None else east_asian_match.encoding
+        if east_asian_match is None:
+            return DEFAULT_CODE_PAGE
+        return east_asian_match.encoding
 
     gain = best_score - score_by_codec[DEFAULT_CODE_PAGE]
     min_gain = max(_MIN_GAIN, _MIN_GAIN_PER_CHARACTER * character_count)
@@ -301,7 +307,10 @@ def _score_word(word: bytes, language: _Language) -> float:
 
 
 def _score_character(
-    character: str, previous_letter: str, next_letter: str, language: _Language
+    character: str,
+    previous_letter: str,
+    next_letter: str,
+    language: _Language,
 ) -> float:
     """Return the logarithm of the probability of a character beyond ASCII in a language.
 
@@ -314,7 +323,9 @@ def _score_character(
     known_letters = language.log_p_by_letter
     letter = character if character in known_letters else character.lower()
     is_loan_letter = letter in _LOAN_LETTERS and language.is_latin
-    default_score = _LOG_P_LOAN_LETTER if is_loan_letter else _LOG_P_STRANGE
+    default_score = _LOG_P_STRANGE
+    if is_loan_letter:
+        default_score = _LOG_P_LOAN_LETTER
     score = known_letters.get(letter, default_score)
     if character.isupper() and previous_letter.islower():
         score = _LOG_P_STRANGE
@@ -338,4 +349,6 @@ def _score_sign(sign: str, previous_letter: str, next_letter: str) -> float:
         return _LOG_P_PUNCTUATION
 
     is_between_letters = previous_letter.isalpha() and next_letter.isalpha()
-    return _LOG_P_STRANGE if is_between_letters else _LOG_P_OTHER_SIGN
+    if is_between_letters:
+        return _LOG_P_STRANGE
+    return _LOG_P_OTHER_SIGN

@@ -94,13 +94,16 @@ def encode_rows(
         return encode_csv(_csv_rows(rows, kinds), kinds, guard)
     if format_ == "xlsx":
         return workbook.encode_xlsx(
-            rows, kinds, lambda value, kind: to_spreadsheet_cell(value, texts=kind == TEXTS_KIND)
+            rows,
+            kinds,
+            lambda value, kind: to_spreadsheet_cell(value, texts=kind == TEXTS_KIND),
         )
     return _encode_parquet(rows, kinds, import_pyarrow("Parquet"))
 
 
 def _csv_rows(
-    rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str]
+    rows: Iterable[Mapping[str, Any]],
+    kinds: Mapping[str, str],
 ) -> Iterator[list[str | float]]:
     """Yield the cells of each row in the order of the columns."""
     for row in rows:
@@ -169,7 +172,9 @@ def _encode_json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
 
 
 def _encode_parquet(
-    rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], pa: Any
+    rows: Iterable[Mapping[str, Any]],
+    kinds: Mapping[str, str],
+    pa: Any,
 ) -> Iterator[bytes]:
     """Write a Parquet file to a temporary file, and then yield its bytes.
 
@@ -253,10 +258,12 @@ def read_answer_rows(
     answer_kinds |= {EXTRACTOR: "text", ANSWERED_AT: "time", **cost_kinds}
     answer_names = named_beside(sources, answer_kinds, "answer_")
     state_names = named_beside(
-        [*sources, *answer_names.values()], (STATE_COLUMN, REASON_COLUMN), "row_"
+        [*sources, *answer_names.values()],
+        (STATE_COLUMN, REASON_COLUMN),
+        "row_",
     )
 
-    query = _answers_query(items, is_answer, gone=include_missing)
+    query = _answers_query(items, is_answer, include_missing=include_missing)
     parked_reasons = {
         key: reason
         for key, reason, _ in claims.parked_rows(tx, task.name, prompt_version=version_label)
@@ -283,12 +290,19 @@ def read_answer_rows(
     if list_name not in lists:
         option = OptionHint(rows=list_name)
         message = f"{option} names no list of these answers; nothing was written"
-        hint = f"lists may be {', '.join(lists)}" if lists else "they have none"
+        hint = "they have none"
+        if lists:
+            hint = f"lists may be {', '.join(lists)}"
         raise InputError(message, hint=hint)
     return _split_lists(read_rows, kinds, answer_names[list_name], inner_lists)
 
 
-def _answers_query(items: RowTable, is_answer: ColumnElement[bool], *, gone: bool) -> Select[Any]:
+def _answers_query(
+    items: RowTable,
+    is_answer: ColumnElement[bool],
+    *,
+    include_missing: bool,
+) -> Select[Any]:
     """Return the SELECT of rows with their states and answers; see `read_answer_rows`."""
     row = items.table.c
     row_columns = [
@@ -301,7 +315,7 @@ def _answers_query(items: RowTable, is_answer: ColumnElement[bool], *, gone: boo
     query = select(*row_columns, items.state.label(STATE_COLUMN), *answer_columns)
     query = query.select_from(items.table.outerjoin(answers, has_answer))
     query = query.order_by(row[items.order])
-    if not gone:
+    if not include_missing:
         query = query.where(row.findable_gone_at.is_(None))
     return query
 
@@ -312,7 +326,9 @@ def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> _Row:
     cells: _Row = {}
     for name, kind in sources.items():
         cell_value = values.get(name)
-        cells[name] = parse_json_cell(cell_value) if kind == "json" else cell_value
+        cells[name] = cell_value
+        if kind == "json":
+            cells[name] = parse_json_cell(cell_value)
     return cells
 
 
@@ -321,7 +337,9 @@ def _answer_cells(stored_row: RowMapping, task: TaskRecord, cost_names: Iterable
     answer = orjson.loads(stored_row["answer"] or "{}")
     cells = {name: _read_field(answer.get(name), kind) for name, kind in task.fields}
     # The stored id of a refused row is not its key.
-    key = None if stored_row[HASH_COLUMN] == NO_HASH else stored_row[KEY_COLUMN]
+    key = None
+    if stored_row[HASH_COLUMN] != NO_HASH:
+        key = stored_row[KEY_COLUMN]
     cells |= dict.fromkeys(dict(task.key), key)
     cells[ANSWERED_AT] = stored_row["at"]
     cells |= {name: stored_row[name] for name in (EXTRACTOR, *cost_names)}
@@ -361,8 +379,8 @@ def _split_lists(
     other_names = {name.casefold() for name in kinds if name != list_column}
     member_columns: dict[str, str] = {}
     for name in member_kinds:
-        is_taken = name.casefold() in other_names
-        member_columns[name] = f"{list_column}_{name}" if is_taken else name
+        is_used_name = name.casefold() in other_names
+        member_columns[name] = f"{list_column}_{name}" if is_used_name else name
 
     all_kinds: dict[str, str] = {}
     for name, kind in kinds.items():
@@ -386,7 +404,9 @@ def _split_lists(
 
 
 def _member_kinds(
-    rows: Iterator[_Row], list_column: str, inner_lists: Sequence[str]
+    rows: Iterator[_Row],
+    list_column: str,
+    inner_lists: Sequence[str],
 ) -> dict[str, str | None]:
     """Return the kinds of the members' values by name, or None for values that are always None."""
     kinds: dict[str, str | None] = {}
@@ -461,7 +481,9 @@ def _members(value: Any, list_name: str, inner_lists: Sequence[str] = ()) -> Ite
 
 
 def _flatten(
-    document: Mapping[str, Any], prefix: str = "", parent: str = ""
+    document: Mapping[str, Any],
+    prefix: str = "",
+    parent: str = "",
 ) -> Iterator[tuple[str, Any]]:
     """Yield the values of an object and of all objects in it, with joined names.
 

@@ -119,7 +119,9 @@ def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int) -> l
 
 
 def find_header_fault(
-    records: Sequence[Record], *, is_certain_table: bool = True
+    records: Sequence[Record],
+    *,
+    is_certain_table: bool = True,
 ) -> HeaderFault | None:
     """Return why the first record is certainly not a header; None if it may be a header.
 
@@ -202,10 +204,10 @@ def _can_be_title(record: Record) -> bool:
     It is if only its first cell is filled, or if it begins with `#` and words.
     """
     first_cell = record.cells[0]
-    is_alone = len(record.filled_cells) == 1 and bool(first_cell)
+    is_only_cell = len(record.filled_cells) == 1 and bool(first_cell)
     comment_words = first_cell.lstrip("#").split()
     is_comment = first_cell.startswith("#") and len(comment_words) >= _MIN_COMMENT_WORDS
-    return is_alone or is_comment
+    return is_only_cell or is_comment
 
 
 def _can_be_names(cells: Sequence[str]) -> bool:
@@ -251,13 +253,14 @@ def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
     has_word = any(cell and not _NUMBER.fullmatch(cell) for cell in first_record.cells)
     for column_index, cell in enumerate(first_record.cells):
         cells_below = [row.cells[column_index] for row in rows]
-        if has_word and _is_counted_up(cell, cells_below):
+        if has_word and _is_numbered_series(cell, cells_below):
             next_cells = ", ".join(cells_below[:2])
             reason = f"no header: {make_excerpt(cell)!r} is followed by {next_cells} below it"
             return HeaderFault(reason, 0)
         if _are_in_same_series([cell, *cells_below]):
             return HeaderFault(
-                f"no header: {make_excerpt(cell)!r} is a value like those below it", 0
+                f"no header: {make_excerpt(cell)!r} is a value like those below it",
+                0,
             )
 
     keys = [record.cells[0] for record in records]
@@ -268,7 +271,7 @@ def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
     return None
 
 
-def _is_counted_up(cell: str, cells_below: Sequence[str]) -> bool:
+def _is_numbered_series(cell: str, cells_below: Sequence[str]) -> bool:
     """Return whether the cells below a whole number are the next whole numbers, in order."""
     if not cell.isdecimal() or not all(map(str.isdecimal, cells_below)):
         return False

@@ -89,39 +89,40 @@ _MAX_FIELD_VALUE_CHARS = 30
 _COUNTABLE_TYPES = frozenset({str, int, float, bool, type(None)})
 # A name that WHERE= accepts without quotation marks.
 _PLAIN_NAME = re.compile(
-    r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-z_]\w*", re.IGNORECASE
+    r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-z_]\w*",
+    re.IGNORECASE,
 )
 
 
 class RowStates(NamedTuple):
     """Names and conditions of the states of a task's rows.
 
-    The first condition that is met decides, in this order: gone, refused, done, claimed, parked,
-    others, pending. A row that meets none is in the state `rest`.
+    The first condition that is met decides, in this order: missing, refused, answered, claimed,
+    parked, extra states, pending. A row that meets none is in the state `default_state`.
     """
 
     # State of rows with an answer.
-    done: tuple[str, ColumnElement[bool]]
+    answered_state: tuple[str, ColumnElement[bool]]
     # State of rows that can be asked about.
-    pending: tuple[str, ColumnElement[bool]]
-    rest: str
+    pending_state: tuple[str, ColumnElement[bool]]
+    default_state: str
     # More states of the task.
-    others: tuple[tuple[str, ColumnElement[bool]], ...] = ()
+    extra_states: tuple[tuple[str, ColumnElement[bool]], ...] = ()
     # None if the table does not contain refused rows.
-    refused: ColumnElement[bool] | None = None
+    is_refused: ColumnElement[bool] | None = None
     # Rows that are no longer in the source, or None if the table does not contain such rows.
-    gone: ColumnElement[bool] | None = None
+    is_missing: ColumnElement[bool] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Return the names of the states of rows in the source, in the order of counts."""
-        other_names = (name for name, _ in self.others)
-        done_name, _ = self.done
-        pending_name, _ = self.pending
+        other_names = (name for name, _ in self.extra_states)
+        done_name, _ = self.answered_state
+        pending_name, _ = self.pending_state
         return (
             done_name,
             pending_name,
-            self.rest,
+            self.default_state,
             "claimed",
             "parked",
             *other_names,
@@ -131,7 +132,9 @@ class RowStates(NamedTuple):
     @property
     def listed_names(self) -> tuple[str, ...]:
         """Return the names of the states that a list can be filtered by."""
-        return self.names if self.gone is None else (*self.names, GONE_STATE)
+        if self.is_missing is None:
+            return self.names
+        return (*self.names, GONE_STATE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,14 +166,16 @@ class RowTable:
         is_parked = _is_selected(self.item_id, claims.parked_ids(self.task, self.own))
 
         branches: list[tuple[ColumnElement[bool], str]] = []
-        if states.gone is not None:
-            branches.append((states.gone, GONE_STATE))
-        if states.refused is not None:
-            branches.append((states.refused, REFUSED_STATE))
-        done_name, has_answer = states.done
+        if states.is_missing is not None:
+            branches.append((states.is_missing, GONE_STATE))
+        if states.is_refused is not None:
+            branches.append((states.is_refused, REFUSED_STATE))
+        done_name, has_answer = states.answered_state
         branches += [(has_answer, done_name), (is_claimed, "claimed"), (is_parked, "parked")]
-        branches += [(condition, name) for name, condition in (*states.others, states.pending)]
-        return case(*branches, else_=states.rest)
+        branches += [
+            (condition, name) for name, condition in (*states.extra_states, states.pending_state)
+        ]
+        return case(*branches, else_=states.default_state)
 
     @property
     def item_id(self) -> ColumnElement[str]:
@@ -200,11 +205,11 @@ class RowTable:
         order_of_row = select(same_table[self.order]).where(is_after_row).limit(1)
         return query.where(order > order_of_row.scalar_subquery())
 
-    def is_among(self, ids: Sequence[str]) -> ColumnElement[bool]:
+    def match_ids(self, ids: Sequence[str]) -> ColumnElement[bool]:
         """Return the condition that a row has one of these ids."""
         return self.table.c[self.key].in_(self.ids.native(ids))
 
-    def among(
+    def select_by_ids(
         self,
         tx: Connection,
         ids: Sequence[str],
@@ -227,7 +232,12 @@ class RowTable:
         return among_values(tx, query, self.table.c[self.key], self.ids.native(ids))
 
     def rows(
-        self, tx: Connection, ids: Sequence[str], names: Sequence[str], *, locked: bool = False
+        self,
+        tx: Connection,
+        ids: Sequence[str],
+        names: Sequence[str],
+        *,
+        locked: bool = False,
     ) -> dict[str, dict[str, Any]]:
         """Return the named columns of the existing rows with these ids, by id.
 
@@ -236,7 +246,7 @@ class RowTable:
         columns = [*(self.table.c[name] for name in names), self.item_id]
         return {
             row[-1]: dict(zip(names, row, strict=False))
-            for row in self.among(tx, ids, columns, locked=locked)
+            for row in self.select_by_ids(tx, ids, columns, locked=locked)
         }
 
     def cells(
@@ -253,16 +263,19 @@ class RowTable:
         """
         columns = [self.table.c[name] for name in names]
         if among is not None:
-            return self.among(tx, among, columns, *conditions)
+            return self.select_by_ids(tx, among, columns, *conditions)
 
         query = select(*columns).where(*conditions).order_by(self.table.c[self.order])
         return chain.from_iterable(stream_rows(tx, query, page=_CELL_PAGE_ROWS).partitions())
 
     def ids_among(
-        self, tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]
+        self,
+        tx: Connection,
+        ids: Sequence[str],
+        *conditions: ColumnElement[bool],
     ) -> set[str]:
         """Return the ids, out of these, of existing rows that meet all conditions."""
-        return {row[0] for row in self.among(tx, ids, [self.item_id], *conditions)}
+        return {row[0] for row in self.select_by_ids(tx, ids, [self.item_id], *conditions)}
 
     def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
         """Return the names for people of the existing rows with these ids, by id."""
@@ -283,7 +296,7 @@ class RowTable:
     def counts_and_gone(self, tx: Connection) -> tuple[dict[str, int], int]:
         """Return `counts`, and the number of rows that are no longer in the source."""
         row_counts = self.count_by_state(tx)
-        if self.states.refused is None:
+        if self.states.is_refused is None:
             row_counts[REFUSED_STATE] = count_refused(tx, self.task)
         source_counts = {name: row_counts[name] for name in self.states.names}
         return {"total": sum(source_counts.values()), **source_counts}, row_counts[GONE_STATE]
@@ -356,19 +369,19 @@ class Grid:
             InputError: The options name an unknown row, state, column or sort order, or sorting
                 takes too long.
         """
-        if self._should_list_refused(options.which):
+        if self._should_list_refused(options.row_filter):
             refused_options = options._replace(sort=None, fields=None)
             return make_refused_grid(self.table.task).page(tx, refused_options)
 
         names = self._listed_names(options)
-        conditions = self.conditions(tx, options.which)
+        conditions = self.conditions(tx, options.row_filter)
         sort_keys = self._sort_keys(options.sort or "")
         if options.only is not None:
-            conditions.append(self.table.is_among([options.only]))
+            conditions.append(self.table.match_ids([options.only]))
         else:
-            is_gone = self._is_left_out(options.which)
-            if is_gone is not None:
-                conditions.append(~is_gone)
+            is_excluded = self._make_excluded_condition(options.row_filter)
+            if is_excluded is not None:
+                conditions.append(~is_excluded)
         if options.after is not None:
             conditions.append(self._is_after(tx, options, sort_keys))
 
@@ -392,17 +405,20 @@ class Grid:
 
     def _should_list_refused(self, row_filter: RowFilter) -> bool:
         """Return whether refused rows are wanted and the table does not contain them."""
-        return row_filter.state == REFUSED_STATE and self.table.states.refused is None
+        return row_filter.state == REFUSED_STATE and self.table.states.is_refused is None
 
     def _is_after(
-        self, tx: Connection, options: RowListOptions, sort_keys: Sequence[ColumnElement[Any]]
+        self,
+        tx: Connection,
+        options: RowListOptions,
+        sort_keys: Sequence[ColumnElement[Any]],
     ) -> ColumnElement[bool]:
         """Return the condition that a row comes after the row `options.after`.
 
         Raises:
             InputError: There is no such row.
         """
-        is_last_row = self.table.is_among([str(options.after)])
+        is_last_row = self.table.match_ids([str(options.after)])
         last_row = tx.execute(select(*sort_keys).where(is_last_row).limit(1)).first()
         if last_row is None:
             raise InputError(
@@ -420,7 +436,9 @@ class Grid:
             is_after = row_values > last_values
             is_not_before = sort_keys[0] >= bounds[0]
         # SQLite does not use an index on an expression for a comparison of tuples.
-        return is_after if self._is_slow_sort(options) else and_(is_not_before, is_after)
+        if self._is_slow_sort(options):
+            return is_after
+        return and_(is_not_before, is_after)
 
     def _is_slow_sort(self, options: RowListOptions) -> bool:
         """Return whether the rows are sorted by an expression without an index."""
@@ -439,11 +457,15 @@ class Grid:
             InputError: Sorting takes longer than `options.within_s`.
         """
         cells = [self.table.table.c[name] for name in self.cells]
-        order = [key.desc() for key in sort_keys] if _is_descending(options) else sort_keys
+        order = sort_keys
+        if _is_descending(options):
+            order = [key.desc() for key in sort_keys]
         query = select(self.table.item_id, self.table.state, *cells)
         query = query.where(*conditions).order_by(*order).limit(options.limit + 1)
 
-        time_limit_s = options.within_s if self._is_slow_sort(options) else None
+        time_limit_s = None
+        if self._is_slow_sort(options):
+            time_limit_s = options.within_s
         try:
             with limit_time(tx, time_limit_s):
                 return tx.execute(query).all()
@@ -518,7 +540,7 @@ class Grid:
 
         conditions += [_require(self.tags, "tags").says(tag) for tag in row_filter.tags]
         if row_filter.ids:
-            conditions.append(self.table.is_among(row_filter.ids))
+            conditions.append(self.table.match_ids(row_filter.ids))
         if row_filter.extractor:
             conditions.append(_require(self.versions, "versions").says(row_filter.extractor))
         if row_filter.min_score is not None or row_filter.max_score is not None:
@@ -529,7 +551,11 @@ class Grid:
         return conditions
 
     def counts(
-        self, tx: Connection, row_filter: RowFilter, *, within_s: float | None = None
+        self,
+        tx: Connection,
+        row_filter: RowFilter,
+        *,
+        within_s: float | None = None,
     ) -> RowCounts:
         """Return how many rows a filter matches: in all, by state, and by facets.
 
@@ -544,15 +570,15 @@ class Grid:
 
         conditions = self.conditions(tx, row_filter)
         row_counts = self.table.count_by_state(tx, *conditions)
-        if not conditions and self.table.states.refused is None:
+        if not conditions and self.table.states.is_refused is None:
             row_counts[REFUSED_STATE] = count_refused(tx, self.table.task)
         states = {name: row_counts[name] for name in self.table.states.listed_names}
 
         gone_count = 0
-        is_gone = self._is_left_out(row_filter)
-        if is_gone is not None:
+        is_excluded = self._make_excluded_condition(row_filter)
+        if is_excluded is not None:
             gone_count = states.pop(GONE_STATE)
-            conditions.append(~is_gone)
+            conditions.append(~is_excluded)
         total = sum(states.values())
 
         if self._may_count_facets(tx):
@@ -561,14 +587,14 @@ class Grid:
                 return RowCounts(total, states, tags, versions, fields, gone_count)
         return RowCounts(total, states, None, None, gone=gone_count)
 
-    def _is_left_out(self, row_filter: RowFilter) -> ColumnElement[bool] | None:
+    def _make_excluded_condition(self, row_filter: RowFilter) -> ColumnElement[bool] | None:
         """Return the condition that a row is left out because it is no longer in its source.
 
         None if such rows are listed, or if the table does not contain such rows.
         """
         if row_filter.state == GONE_STATE or row_filter.ids:
             return None
-        return self.table.states.gone
+        return self.table.states.is_missing
 
     @property
     def _facets(self) -> list[GridFacet]:
@@ -603,7 +629,9 @@ class Grid:
 
         commonest_words = iter([_select_commonest(counter) for counter in word_counts])
         tags = None if self.tags is None else next(commonest_words)
-        versions = None if self.versions is None else next(commonest_words)
+        versions = None
+        if self.versions is not None:
+            versions = next(commonest_words)
         return tags, versions, fields
 
     def _count_words_and_values(
@@ -675,7 +703,7 @@ class Grid:
         if options.only is not None:
             return tuple(self.columns)
         if options.fields is None:
-            return (*self.usual, *self.in_state.get(options.which.state or "", ()))
+            return (*self.usual, *self.in_state.get(options.row_filter.state or "", ()))
 
         available_names = (*self.columns, *self.more)
         for name in options.fields:
@@ -720,7 +748,9 @@ class _FieldTally:
         if self.has_lists and {*map(type, values)} <= {list, type(None)}:
             values = [*chain.from_iterable(value or () for value in values)]
 
-        countable_types = frozenset({str}) if self.has_lists else _COUNTABLE_TYPES
+        countable_types = _COUNTABLE_TYPES
+        if self.has_lists:
+            countable_types = frozenset({str})
         self.is_countable &= {*map(type, values)} <= countable_types
         if self.is_countable:
             self.row_counts.update(
@@ -777,9 +807,12 @@ def make_refused_grid(task: str) -> Grid:
     columns = stored_rows.c
     query = select(columns.item_id, columns.n, columns.seen, columns.unusable, columns.row)
     table = query.where(columns.task == task, IS_REFUSED).subquery("refused_rows")
-    is_always = true()
+    always_true = true()
     states = RowStates(
-        (REFUSED_STATE, is_always), (REFUSED_STATE, is_always), REFUSED_STATE, refused=is_always
+        (REFUSED_STATE, always_true),
+        (REFUSED_STATE, always_true),
+        REFUSED_STATE,
+        is_refused=always_true,
     )
     return Grid(
         table=RowTable(task, table, states, false(), key="item_id", order="n"),
@@ -810,7 +843,9 @@ def version_facet(preference: answers.VersionPreference, key: ColumnElement[str]
 
 
 def tag_facet(
-    tx: Connection, preference: answers.VersionPreference, key: ColumnElement[str]
+    tx: Connection,
+    preference: answers.VersionPreference,
+    key: ColumnElement[str],
 ) -> GridFacet:
     """Return the facet of the texts in all lists of the preferred answers.
 
@@ -834,7 +869,10 @@ def _list_texts(document: str | None) -> list[str]:
 
 
 def distinct_value_pages(
-    tx: Connection, column: ColumnElement[Any], *conditions: ColumnElement[bool], size: int
+    tx: Connection,
+    column: ColumnElement[Any],
+    *conditions: ColumnElement[bool],
+    size: int,
 ) -> Iterator[list[Any]]:
     """Yield the distinct values of a column in ascending order, in lists of `size` values.
 
@@ -850,7 +888,9 @@ def is_not_blank(column: ColumnElement[Any]) -> ColumnElement[bool]:
 
 
 def contains_word(
-    tx: Connection, columns: Iterable[ColumnElement[Any]], word: str
+    tx: Connection,
+    columns: Iterable[ColumnElement[Any]],
+    word: str,
 ) -> ColumnElement[bool]:
     """Return the condition that one of the columns contains a word, in upper or lower case."""
     texts = [func.lower(cast(column, Text)) for column in columns]
@@ -876,15 +916,17 @@ def contains_json_text(tx: Connection, cell: ColumnElement[Any], word: str) -> C
 
     Different programs escape non-ASCII letters and slashes differently; all forms are compared.
     """
-    plain = json.dumps(word, ensure_ascii=False)
+    plain_json = json.dumps(word, ensure_ascii=False)
     escaped = json.dumps(word)
-    with_escaped_slashes = plain.replace("/", "\\/")
-    forms = dict.fromkeys((plain, escaped, with_escaped_slashes))
+    with_escaped_slashes = plain_json.replace("/", "\\/")
+    forms = dict.fromkeys((plain_json, escaped, with_escaped_slashes))
     return _contains_any(tx, [cast(cell, Text)], forms)
 
 
 def _contains_any(
-    tx: Connection, texts: Iterable[ColumnElement[str]], parts: Iterable[str]
+    tx: Connection,
+    texts: Iterable[ColumnElement[str]],
+    parts: Iterable[str],
 ) -> ColumnElement[bool]:
     """Return the condition that one of the texts contains one of the parts."""
     position = func.instr if is_sqlite(tx) else func.strpos

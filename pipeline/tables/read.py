@@ -119,7 +119,7 @@ class SourceFile:
         *,
         max_line: int = MAX_LINE_CHARS,
         options: ReadOptions = DEFAULT_READ_OPTIONS,
-        is_known: Callable[[str], bool] | None = None,
+        is_known_column: Callable[[str], bool] | None = None,
     ) -> None:
         """Detect the format, encoding and columns of a file.
 
@@ -129,8 +129,8 @@ class SourceFile:
             default: The format if the suffix of the file names none.
             max_line: Characters from which a row is too long.
             options: Encoding, sheet and header that a user set.
-            is_known: Returns whether a name is a known column. The delimiter that gives most known
-                names is chosen, and a first row with a known name is accepted as the header.
+            is_known_column: Returns whether a name is a known column. The delimiter that gives most
+                known names is chosen, and a first row with a known name is accepted as the header.
 
         Raises:
             InputError: The file cannot be read, is not in a supported format, has no header, or an
@@ -160,12 +160,14 @@ class SourceFile:
             self.encoding, encoding_note = self._detect_encoding(parts[0], start)
             text_start = start.decode(self.encoding, "ignore").lstrip()
             line_end = re.search("\r\n?|\n", text_start)
-            self._line_end = "\r" if line_end is not None and line_end[0] == "\r" else "\n"
+            self._line_end = "\n"
+            if line_end is not None and line_end[0] == "\r":
+                self._line_end = "\r"
             self.format = self._detect_format(start, default)
             if encoding_note and self.format not in {"parquet", "xlsx"}:
                 self.notes.append(encoding_note)
             self._check_options()
-            self.names = self._read_names(parts, is_known)
+            self.names = self._read_names(parts, is_known_column)
 
         if self._delimiter != ",":
             self.notes.append(f"fields are separated by {self._delimiter!r}")
@@ -174,7 +176,9 @@ class SourceFile:
             self.notes.append(f"columns without a name are not read: {unnamed_count}")
 
     def _read_names(
-        self, parts: Sequence[Path], is_known: Callable[[str], bool] | None
+        self,
+        parts: Sequence[Path],
+        is_known_column: Callable[[str], bool] | None,
     ) -> list[str]:
         """Return the names of the columns, and add notes about them.
 
@@ -186,13 +190,19 @@ class SourceFile:
 
         if self.format == "xlsx":
             names, self._sheet, sheet_notes = read_sheet(
-                self.path, self.options.sheet, header=self._header_line, is_known=is_known
+                self.path,
+                self.options.sheet,
+                header=self._header_line,
+                is_known_column=is_known_column,
             )
             self.notes += sheet_notes
             return names
 
         if self.format == "csv":
-            return self._read_header(is_known or bool, has_known_names=is_known is not None)
+            return self._read_header(
+                is_known_column or bool,
+                has_known_names=is_known_column is not None,
+            )
 
         names_seen = dict[str, None]()
         for row in islice(self.rows(), _MAX_SAMPLED_ROWS):
@@ -282,7 +292,7 @@ class SourceFile:
             yield
         except OSError as error:
             raise InputError(
-                f"{self.path} cannot be read: {error.strerror}; nothing was read"
+                f"{self.path} cannot be read: {error.strerror}; nothing was read",
             ) from None
 
     def _detect_encoding(self, part: Path, start: bytes) -> TextEncoding:
@@ -317,7 +327,9 @@ class SourceFile:
 
     def _open_text(self) -> TextIO:
         return self.path.open(
-            encoding=self.encoding, errors=_BAD_BYTES_HANDLER, newline=self._line_end
+            encoding=self.encoding,
+            errors=_BAD_BYTES_HANDLER,
+            newline=self._line_end,
         )
 
     def _cut_lines(self, file: TextIO) -> Iterator[str]:
@@ -351,16 +363,23 @@ class SourceFile:
             first_line = text.splitlines()[0].strip()
             is_row = isinstance(_parse_json_row(1, first_line), SourceRow)
             is_faulty_row = suffix_format == "jsonl" and first_line != "{"
-            return "jsonl" if text[0] == "{" and (is_row or is_faulty_row) else "json"
+            if text[0] == "{" and (is_row or is_faulty_row):
+                return "jsonl"
+            return "json"
 
         if suffix_format in {"json", "parquet"}:
             format_name = "JSON" if suffix_format == "json" else "Parquet file"
             raise self._read_error(
-                f" is no {format_name}: it starts with {make_excerpt(text[:20])!r}"
+                f" is no {format_name}: it starts with {make_excerpt(text[:20])!r}",
             )
         return suffix_format
 
-    def _read_header(self, is_known: Callable[[str], bool], *, has_known_names: bool) -> list[str]:
+    def _read_header(
+        self,
+        is_known_column: Callable[[str], bool],
+        *,
+        has_known_names: bool,
+    ) -> list[str]:
         """Choose the delimiter of a CSV file, and return the names of its columns.
 
         The header is the first record that is not blank, or the record on the line of `HEADER=`.
@@ -369,7 +388,7 @@ class SourceFile:
         chosen.
 
         Args:
-            is_known: Returns whether a name is known.
+            is_known_column: Returns whether a name is known.
             has_known_names: Whether a known name proves that the record is the header.
 
         Raises:
@@ -396,7 +415,7 @@ class SourceFile:
         def rank(delimiter: str) -> tuple[int, int, int]:
             names, _ = header_by_delimiter[delimiter]
             unquoted_count = 0 if '"' in "".join(names) else len(names)
-            return sum(map(is_known, names)), unquoted_count, len(names)
+            return sum(map(is_known_column, names)), unquoted_count, len(names)
 
         self._delimiter = max(_DELIMITERS, key=rank)
         names, header_line_count = header_by_delimiter[self._delimiter]
@@ -407,7 +426,7 @@ class SourceFile:
                 reason = f", line {line_number}: {_OPEN_QUOTE_REASON}, or not at the end of a name"
                 raise self._read_error(reason, hint=_QUOTES_HINT)
 
-        is_certain_header = has_known_names and any(map(is_known, names))
+        is_certain_header = has_known_names and any(map(is_known_column, names))
         if self._header_line is None and not is_certain_header:
             self._check_header(head, line_number, first_lines)
 
@@ -448,7 +467,10 @@ class SourceFile:
         return header_index
 
     def _check_header(
-        self, head: Sequence[str], line_number: int, first_lines: Sequence[str]
+        self,
+        head: Sequence[str],
+        line_number: int,
+        first_lines: Sequence[str],
     ) -> None:
         """Raise InputError if the first record is certainly not a header by any delimiter.
 
@@ -464,8 +486,8 @@ class SourceFile:
             if len(head) > MAX_SAMPLED_RECORDS:
                 records = records[:-1]
 
-            is_chosen = delimiter == self._delimiter
-            fault = find_header_fault(records, is_certain_table=is_chosen)
+            is_current_delimiter = delimiter == self._delimiter
+            fault = find_header_fault(records, is_certain_table=is_current_delimiter)
             if fault is not None:
                 raise header_error(self.path, fault, [text.strip() for text in first_lines])
 
@@ -476,8 +498,8 @@ class SourceFile:
             records = parse_records(head, delimiter, first_line=1)
             width, *other_widths = [len(record.cells) for record in records]
             # The last record may be cut.
-            is_even = all(other_width == width for other_width in other_widths[:-1])
-            return width > 1 and is_even, width
+            has_even_widths = all(other_width == width for other_width in other_widths[:-1])
+            return width > 1 and has_even_widths, width
 
         self._delimiter = max(_DELIMITERS, key=rank)
         _, width = rank(self._delimiter)
@@ -498,7 +520,10 @@ class SourceFile:
             first_line=skipped_lines + 1,
         )
         reader = csv.reader(
-            lines, delimiter=self._delimiter, skipinitialspace=self._skips_space, strict=True
+            lines,
+            delimiter=self._delimiter,
+            skipinitialspace=self._skips_space,
+            strict=True,
         )
         named_columns = [(index, name) for index, name in enumerate(self.names) if name]
 
@@ -527,11 +552,17 @@ class SourceFile:
         A table without a header cannot repeat it.
         """
         texts = [cell if isinstance(cell, str) else "" for cell in cells]
-        is_alike = self.names[0].casefold() in texts[0].casefold()
-        return is_alike and self._header_line != 0 and _fold_names(texts) == _fold_names(self.names)
+        matches_first_cell = self.names[0].casefold() in texts[0].casefold()
+        return (
+            matches_first_cell
+            and self._header_line != 0
+            and _fold_names(texts) == _fold_names(self.names)
+        )
 
     def _read_record(
-        self, lines: CsvLines, reader: Iterator[list[str]]
+        self,
+        lines: CsvLines,
+        reader: Iterator[list[str]],
     ) -> tuple[list[str] | None, str]:
         """Read the next record, with backslashes before its quotes if it fits only so.
 
@@ -594,7 +625,9 @@ class SourceFile:
             )
 
         is_line_break = "new-line" in error
-        reason = "a line break outside quotes" if is_line_break else "text after a closing quote"
+        reason = "text after a closing quote"
+        if is_line_break:
+            reason = "a line break outside quotes"
         if lines.line_count > 1:
             last_line = first_line + lines.line_count - 1
             reason += f"; lines {first_line} to {last_line} are left out"
@@ -605,7 +638,9 @@ class SourceFile:
         # be shown.
         texts = (line.rstrip("\r\n").replace("\r", " ") + "\n" for line in lines.lines)
         lenient_reader = csv.reader(
-            texts, delimiter=self._delimiter, skipinitialspace=self._skips_space
+            texts,
+            delimiter=self._delimiter,
+            skipinitialspace=self._skips_space,
         )
         cells = self._name_cells(next(lenient_reader, []))
         return make_rejection(first_line, reason, lines.lines[0].rstrip("\r\n"), cells=cells)
@@ -626,7 +661,9 @@ class SourceFile:
         for index, cell in enumerate(fields):
             name = self.names[index] if index < len(self.names) else ""
             is_cut = len(cell) >= MAX_CUT_CELL
-            text = f"{cell[:MAX_CUT_CELL]}{CUT_MARK}" if is_cut else cell
+            text = cell
+            if is_cut:
+                text = f"{cell[:MAX_CUT_CELL]}{CUT_MARK}"
             cells[name or f"column_{index + 1}"] = text
         return cells
 
@@ -726,7 +763,9 @@ class SourceFile:
                     is_long = is_long or end > self.max_line
                     line_break_count += text.count("\n", 0, end)
                     following_text = text[end:] + file.read(_CHUNK_SIZE)
-                    return (line_break_count, following_text) if is_long else None
+                    if is_long:
+                        return (line_break_count, following_text)
+                    return None
 
             line_break_count += text.count("\n")
             is_long = True

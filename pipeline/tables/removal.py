@@ -17,7 +17,7 @@ from pipeline.tables.answer_views import is_our_view
 
 _SQLITE_INDEXES_QUERY = text("SELECT name, tbl_name FROM sqlite_master WHERE type = 'index'")
 _SERVER_INDEXES_QUERY = text(
-    "SELECT indexname, tablename FROM pg_indexes WHERE schemaname = current_schema()"
+    "SELECT indexname, tablename FROM pg_indexes WHERE schemaname = current_schema()",
 )
 
 
@@ -50,7 +50,9 @@ def list_removable(tx: Connection, marks: Collection[str]) -> RemovableObjects:
     kept_tables = [name for name in table_names if name not in own_tables]
     own_views = [name for name in sorted(inspector.get_view_names()) if is_our_view(tx, name)]
 
-    indexes_query = _SQLITE_INDEXES_QUERY if is_sqlite(tx) else _SERVER_INDEXES_QUERY
+    indexes_query = _SERVER_INDEXES_QUERY
+    if is_sqlite(tx):
+        indexes_query = _SQLITE_INDEXES_QUERY
     own_indexes = [
         name
         for name, table_name in tx.execute(indexes_query).all()

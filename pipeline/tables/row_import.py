@@ -106,7 +106,11 @@ def make_rejection(
 
 
 def find_unsound_text(
-    line: int, values: Mapping[str, Any], labels: Mapping[str, str], *, key: Any = None
+    line: int,
+    values: Mapping[str, Any],
+    labels: Mapping[str, str],
+    *,
+    key: Any = None,
 ) -> Finding | None:
     """Return the finding for the first text of a row that cannot be stored; None if all can.
 
@@ -125,7 +129,9 @@ def find_unsound_text(
             if match is None:
                 continue
 
-            reason = "a NUL character" if match[0] == "\0" else "not valid UTF-8"
+            reason = "not valid UTF-8"
+            if match[0] == "\0":
+                reason = "a NUL character"
             value = text[max(0, match.start() - _EXCERPT_CONTEXT_CHARS) :]
             is_sound_key = isinstance(key, str) and not INVALID_TEXT.search(key)
             return make_rejection(
@@ -379,8 +385,8 @@ class ImportReport:
         if report_file is not None:
             report_file.write(
                 csv_line(
-                    ["0", "", "in an earlier file, and not in this one", "", MISSING_ROW_KIND, key]
-                )
+                    ["0", "", "in an earlier file, and not in this one", "", MISSING_ROW_KIND, key],
+                ),
             )
 
     def check(self) -> None:
@@ -455,7 +461,8 @@ def report_interrupt() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            "interrupted; nothing was imported", "run the same command again"
+            "interrupted; nothing was imported",
+            "run the same command again",
         ) from None
 
 
@@ -470,7 +477,7 @@ def import_rows(
     at: datetime,
     block: int,
     long: str,
-    missing: Callable[[Connection, R], Iterable[str]] = lambda _tx, _report: (),
+    list_missing: Callable[[Connection, R], Iterable[str]] = lambda _tx, _report: (),
 ) -> None:
     """Write the sound rows of a file and its refused rows in one transaction, and fill the report.
 
@@ -489,7 +496,8 @@ def import_rows(
         at: The time of the import event.
         block: The maximum number of rows in a page.
         long: The column with long texts, by which pages are limited in memory.
-        missing: Returns the keys of rows that the file lacks; called after all rows were written.
+        list_missing: Returns the keys of rows that the file lacks; called after all rows were
+            written.
 
     Raises:
         InputError: The file cannot be read to its end, or the report file cannot be written.
@@ -521,7 +529,7 @@ def import_rows(
                 report.lines += len(page)
                 bar.show(report.lines)
 
-            for key in missing(tx, report):
+            for key in list_missing(tx, report):
                 report.add_missing_key(key, report_file)
             if report_file is not None:
                 report_file.seal()
@@ -532,7 +540,13 @@ def import_rows(
             tx.rollback()
         elif report.changes and not report.dry:
             workspace.record_event(
-                tx, "import", file_name, old=None, new=report.summary, reason="import", now=at
+                tx,
+                "import",
+                file_name,
+                old=None,
+                new=report.summary,
+                reason="import",
+                now=at,
             )
 
 
@@ -543,7 +557,11 @@ def _refused_rows(findings: Iterable[Finding]) -> list[RefusedRow]:
 
 
 def in_blocks(
-    rows: Iterable[T], *, max_rows: int, size: Callable[[T], int], sizes: int = MAX_BLOCK_CHARS
+    rows: Iterable[T],
+    *,
+    max_rows: int,
+    size: Callable[[T], int],
+    sizes: int = MAX_BLOCK_CHARS,
 ) -> Iterator[list[T]]:
     """Yield pages of rows, limited by their number and by the sum of their sizes.
 

@@ -176,8 +176,11 @@ class RowSync:
                     row_count += len(page)
                     bar.show(row_count)
 
-            with staged_rows.written(task_name, at=self.at, is_part=is_part) as (tx, counts):
-                if counts.touched:
+            with staged_rows.sync_task_rows(task_name, now=self.at, is_part=is_part) as (
+                tx,
+                counts,
+            ):
+                if counts.rewritten:
                     workspace.record_row_change(tx, task_name)
                 workspace.update_task(tx, task_name, items_sha256=source.sha256)
                 cursor_state = getattr(source, "read", None)
@@ -187,7 +190,9 @@ class RowSync:
                     words = to_compact_json({**current_record.words, CURSOR_STATE: cursor_state})
                     workspace.update_task(tx, task_name, words=words)
 
-                parked_at = {key: at for key, _, at in claims.parked_rows(tx, task_name)}
+                parked_at = {
+                    key: parked_time for key, _, parked_time in claims.parked_rows(tx, task_name)
+                }
                 changed_ids = stored_rows.ids_changed_since(tx, task_name, parked_at)
                 claims.unpark(tx, task_name, ids=changed_ids)
 
@@ -231,7 +236,9 @@ class RowSync:
             accepted_rows = list[_StoredRow]()
             forgotten_rows = list[_StoredRow]()
             for row in waiting_rows:
-                target_rows = forgotten_rows if is_forgotten(row["item_id"]) else accepted_rows
+                target_rows = accepted_rows
+                if is_forgotten(row["item_id"]):
+                    target_rows = forgotten_rows
                 target_rows.append(row)
 
             waiting_rows = self._leave_out(forgotten_rows)
@@ -367,7 +374,11 @@ class RowSync:
         row_id, reason, column = self._make_id(values)
         if reason:
             finding = make_rejection(
-                row.line, reason, values.get(column) or "", column=column, cells=values
+                row.line,
+                reason,
+                values.get(column) or "",
+                column=column,
+                cells=values,
             )
             return self._record_refusal(finding), values
 
@@ -419,11 +430,15 @@ class RowSync:
     def _key_part(self, values: Mapping[str, Any], name: str) -> Any:
         """Return the value of a key column; of a text column as text."""
         value = values[name]
-        return str(value) if self.record.columns[name] == "text" else value
+        if self.record.columns[name] == "text":
+            return str(value)
+        return value
 
 
 def find_changed_in_source(
-    store: Store, record: TaskRecord, last_values_by_id: Mapping[str, Mapping[str, Any]]
+    store: Store,
+    record: TaskRecord,
+    last_values_by_id: Mapping[str, Mapping[str, Any]],
 ) -> set[str]:
     """Return the ids of rows that a task's query lacks now, or returns with other values.
 

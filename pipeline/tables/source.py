@@ -75,7 +75,9 @@ class FileSource(SourceFile):
         require_utf8_path(path)
         self.path = path
         self.options = options
-        self.sha256 = self._compute_digest() if parquet_files_of(path) else ""
+        self.sha256 = ""
+        if parquet_files_of(path):
+            self.sha256 = self._compute_digest()
         super().__init__(path, FILE_HINT, options=options)
 
         if self.format == "csv":
@@ -84,7 +86,8 @@ class FileSource(SourceFile):
         check_column_names(names, source=path)
         if self.format in {"csv", "xlsx"} and not names:
             raise InputError(
-                f"{path} has no header that can be read; nothing was read", hint=FILE_HINT
+                f"{path} has no header that can be read; nothing was read",
+                hint=FILE_HINT,
             )
         self.columns = find_column_kinds(self._typed_rows(), dict.fromkeys(names), source=path)
 
@@ -113,7 +116,8 @@ class FileSource(SourceFile):
 
         if self._compute_digest() != self.sha256:
             raise InputError(
-                f"{self.path} changed while it was read; no row was taken from it", hint="try again"
+                f"{self.path} changed while it was read; no row was taken from it",
+                hint="try again",
             )
 
     def _compute_digest(self) -> str:
@@ -140,13 +144,19 @@ class QueryCursor:
 
     Attributes:
         column: The column as the task declares it.
-        known: The kinds of the columns at the last reading; empty if all rows are read.
-        since: The greatest value of the last reading; None if all rows are read.
+        known_kinds: The kinds of the columns at the last reading; empty if all rows are read.
+        min_value: The greatest value of the last reading; None if all rows are read.
         read: The state to record for the next reading. `QuerySource` adds the greatest value.
     """
 
     def __init__(
-        self, column: str, record: TaskRecord, *, of: str, at: datetime, is_whole: bool
+        self,
+        column: str,
+        record: TaskRecord,
+        *,
+        of: str,
+        at: datetime,
+        is_whole: bool,
     ) -> None:
         """Decide whether all rows are read, or only new rows.
 
@@ -167,11 +177,11 @@ class QueryCursor:
             or at - datetime.fromisoformat(last_read["full"]) >= FULL_READ_INTERVAL
         )
         self.column = column
-        self.known = {} if is_full_read else record.columns
-        self.since = None if is_full_read else last_read["seen"]
+        self.known_kinds = {} if is_full_read else record.columns
+        self.min_value = None if is_full_read else last_read["seen"]
         self.read = {
             "of": of,
-            "seen": self.since,
+            "seen": self.min_value,
             "full": at.isoformat() if is_full_read else last_read["full"],
         }
 
@@ -216,7 +226,7 @@ class QuerySource:
         query = sql.strip().removesuffix(";")
         known_kinds: Mapping[str, str] = {}
         if cursor is not None:
-            known_kinds = cursor.known
+            known_kinds = cursor.known_kinds
             query = self._apply_cursor(store, query, cursor, timeout_s=timeout_s)
 
         # Columns with bytes that are not text, and columns with a text. A column of the first kind
@@ -249,14 +259,19 @@ class QuerySource:
             self.notes = [*self.notes, note]
 
     def _apply_cursor(
-        self, store: Store, query: str, cursor: QueryCursor, *, timeout_s: float
+        self,
+        store: Store,
+        query: str,
+        cursor: QueryCursor,
+        *,
+        timeout_s: float,
     ) -> str:
         """Return the query of the rows that are read; set `is_part`, `read` and the note."""
-        self.is_part = cursor.since is not None
+        self.is_part = cursor.min_value is not None
         narrowed_query = _narrow_query(store, query, cursor, timeout_s=timeout_s)
         self.read = cursor.read
         if self.is_part:
-            message = f"read are rows with {cursor.column} from {cursor.since} on"
+            message = f"read are rows with {cursor.column} from {cursor.min_value} on"
             self.notes = [f"{message}; {OptionHint(full=True)} reads all"]
         return narrowed_query
 
@@ -303,9 +318,9 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
     column = f"q.{_quote_name(name)}"
     condition = ""
     null_condition = ""
-    if cursor.since is not None:
-        is_text = isinstance(cursor.since, str)
-        literal = _quote_text(cursor.since) if is_text else cursor.since
+    if cursor.min_value is not None:
+        is_text = isinstance(cursor.min_value, str)
+        literal = _quote_text(cursor.min_value) if is_text else cursor.min_value
         condition = f" WHERE {column} >= {literal}"
         null_condition = f" OR {column} IS NULL"
 
@@ -323,7 +338,9 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
         raise InputError(message, hint=hint)
     if max_value is not None:
         cursor.read["seen"] = to_plain_value(max_value)
-    return f"SELECT * {source}{condition}" if condition else query
+    if condition:
+        return f"SELECT * {source}{condition}"
+    return query
 
 
 def _quote_name(name: str) -> str:
@@ -337,7 +354,12 @@ def _quote_text(text: str) -> str:
 
 
 def selected_rows(
-    store: Store, record: TaskRecord, ids: Sequence[str], *, as_text: bool, timeout_s: float
+    store: Store,
+    record: TaskRecord,
+    ids: Sequence[str],
+    *,
+    as_text: bool,
+    timeout_s: float,
 ) -> Iterator[SourceRow]:
     """Run a task's query for the rows with some ids, and yield these rows.
 
@@ -389,7 +411,9 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
         FindableError: The database cannot be opened, or an error in the block; the message is about
             `source=`.
     """
-    address = read_variable(source[1:]) if source.startswith("$") else source
+    address = source
+    if source.startswith("$"):
+        address = read_variable(source[1:])
     if not address:
         message = (
             f"source= names {source}, which is neither in the environment nor in .env; "
@@ -424,7 +448,10 @@ def _name_source_setting(text: str) -> str:
 
 
 def find_column_kinds(
-    rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None], *, source: object
+    rows: Iterable[Mapping[str, Any]],
+    first: Mapping[str, str | None],
+    *,
+    source: object,
 ) -> dict[str, str]:
     """Return the columns of plain rows with their kinds.
 
@@ -450,7 +477,10 @@ def find_column_kinds(
 
 
 def check_column_names(
-    names: Sequence[str], *, source: object = "", hint: str = "rename it in the source"
+    names: Sequence[str],
+    *,
+    source: object = "",
+    hint: str = "rename it in the source",
 ) -> None:
     """Check that a database view can have columns with these names.
 

@@ -79,7 +79,10 @@ Scopes = Sequence[Mapping[str, JsonCell]]
 
 
 def compile_where(
-    expression: Expression, scopes: Scopes, *, tx: Connection | None = None
+    expression: Expression,
+    scopes: Scopes,
+    *,
+    tx: Connection | None = None,
 ) -> ColumnElement[bool]:
     """Return the SQL condition of an expression of WHERE=; it is NULL if the result is unknown.
 
@@ -154,7 +157,11 @@ class _Compiler(ABC):
 
     @abstractmethod
     def fold_text(
-        self, text: ColumnElement[Any], values: Sequence[str], *, is_ordered: bool
+        self,
+        text: ColumnElement[Any],
+        values: Sequence[str],
+        *,
+        is_ordered: bool,
     ) -> ColumnElement[Any]:
         """Return an expression for a folded text, as far as the comparison needs it.
 
@@ -189,7 +196,9 @@ class _Compiler(ABC):
         return best_fit.scalar_subquery() == 1
 
     def _conditions_by_kind(
-        self, comparison: Comparison, values: _CellValues
+        self,
+        comparison: Comparison,
+        values: _CellValues,
     ) -> Iterator[ColumnElement[bool]]:
         """Yield the condition that a value in a cell fits, for each kind of compared values.
 
@@ -218,7 +227,10 @@ class _Compiler(ABC):
             yield self._compare(comparison, number, literals)
 
     def _compare(
-        self, comparison: Comparison, value: ColumnElement[Any], operands: Sequence[Any]
+        self,
+        comparison: Comparison,
+        value: ColumnElement[Any],
+        operands: Sequence[Any],
     ) -> ColumnElement[bool]:
         """Return the condition that a value fits the operands, which are all of its kind."""
         if comparison.operator == "contains":
@@ -226,7 +238,9 @@ class _Compiler(ABC):
         if comparison.operator in _OPERATORS:
             compare = _OPERATORS[comparison.operator]
             return compare(value, operands[0])  # type: ignore[no-any-return]
-        return value.not_in(operands) if comparison.operator == "!=" else value.in_(operands)
+        if comparison.operator == "!=":
+            return value.not_in(operands)
+        return value.in_(operands)
 
     def _find_cell(self, comparison: Comparison) -> JsonCell:
         """Return the cell that a comparison names: by the exact name, else by a similar name.
@@ -301,7 +315,11 @@ class _ServerCompiler(_Compiler):
         return _CellValues(table, text, is_text, kind == "boolean", is_number, is_whole_cell)
 
     def fold_text(
-        self, text: ColumnElement[Any], values: Sequence[str], *, is_ordered: bool
+        self,
+        text: ColumnElement[Any],
+        values: Sequence[str],
+        *,
+        is_ordered: bool,
     ) -> ColumnElement[Any]:
         """Return an expression for a folded text, as far as the comparison needs it.
 

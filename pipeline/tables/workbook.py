@@ -92,8 +92,10 @@ class SheetRows:
             while later_areas and later_areas[-1][0][0] == index:
                 area = later_areas.pop()
                 open_areas.append((area, row[area[0][1]]))
-            for ((_, left), (_, right)), value in open_areas:
-                row[left : right + 1] = [value] * len(row[left : right + 1])
+            for ((_, first_column), (_, last_column)), value in open_areas:
+                row[first_column : last_column + 1] = [value] * len(
+                    row[first_column : last_column + 1],
+                )
 
             cells = [_plain_cell(cell) for cell in row]
             if index >= self.first_index and any(cell is not None for cell in cells):
@@ -109,7 +111,7 @@ def read_sheet(
     wanted_sheet: str,
     *,
     header: int | None = None,
-    is_known: Callable[[str], bool] | None = None,
+    is_known_column: Callable[[str], bool] | None = None,
 ) -> Sheet:
     """Return the names of the columns of a sheet, its rows, and notes.
 
@@ -118,7 +120,7 @@ def read_sheet(
         wanted_sheet: The name of the sheet; empty for the first visible sheet.
         header: The row of the header, from 1; 0 if there is no header; None if it is the first row
             that is not blank.
-        is_known: Returns whether a name is a known column. A first row with a known name is
+        is_known_column: Returns whether a name is a known column. A first row with a known name is
             accepted as the header.
 
     Raises:
@@ -148,7 +150,12 @@ def read_sheet(
 
     first_rows = _read_first_rows(rows, header)
     header_index = _find_header(
-        path, first_rows, sheet_name, rows.merged, header=header, is_known=is_known
+        path,
+        first_rows,
+        sheet_name,
+        rows.merged,
+        header=header,
+        is_known_column=is_known_column,
     )
     notes += _cell_notes(rows, size)
 
@@ -174,12 +181,12 @@ def _cell_notes(rows: SheetRows, size: SheetSize) -> list[str]:
     if size.money_places:
         notes.append(
             "read as plain numbers (0.075, not 7.5 %), though they are shown as percent or money: "
-            f"{first_few(size.money_places)}"
+            f"{first_few(size.money_places)}",
         )
     if size.blank_places:
         notes.append(
             "read as blank, for they hold errors, or formulas that were never worked out: "
-            f"{first_few(size.blank_places)}"
+            f"{first_few(size.blank_places)}",
         )
     return notes
 
@@ -200,7 +207,9 @@ def _count_unnamed_columns(names: Sequence[str], rows: SheetRows) -> int:
 
 
 def _open_sheet(
-    path: Path, archive: ZipFile, wanted_sheet: str
+    path: Path,
+    archive: ZipFile,
+    wanted_sheet: str,
 ) -> tuple[str, list[str], SheetRows, SheetSize]:
     """Check the sizes of the parts, and open a sheet.
 
@@ -214,8 +223,8 @@ def _open_sheet(
 
     for part in archive.infolist():
         # These parts are read into memory as a whole.
-        is_kept = part.filename.lower().endswith(("styles.xml", "workbook.xml", ".rels"))
-        if part.file_size > (MAX_PART_BYTES if is_kept else MAX_SHEET_BYTES):
+        is_read_whole = part.filename.lower().endswith(("styles.xml", "workbook.xml", ".rels"))
+        if part.file_size > (MAX_PART_BYTES if is_read_whole else MAX_SHEET_BYTES):
             reason = f"has {part.file_size:,} bytes in {make_excerpt(part.filename)!r}"
             raise _read_error(path, reason, "save it anew, or as CSV")
 
@@ -265,7 +274,7 @@ def _find_header(
     merged: Sequence[Any],
     *,
     header: int | None,
-    is_known: Callable[[str], bool] | None,
+    is_known_column: Callable[[str], bool] | None,
 ) -> int:
     """Return the index of the header's row; of a sheet without a header, that of its first row.
 
@@ -281,7 +290,7 @@ def _find_header(
         raise _read_error(path, reason, hint)
 
     if header is None:
-        _check_header(path, rows, first_index, is_known)
+        _check_header(path, rows, first_index, is_known_column)
 
     header_index = header - 1 if header else first_index
     if header_index >= len(rows) or _is_blank(rows[header_index]):
@@ -321,7 +330,7 @@ def _check_header(
     path: Path,
     rows: list[list[Any]],
     first_index: int,
-    is_known: Callable[[str], bool] | None,
+    is_known_column: Callable[[str], bool] | None,
 ) -> None:
     """Raise InputError if the first filled row of a sheet is certainly not a header.
 
@@ -329,9 +338,10 @@ def _check_header(
         path: The workbook.
         rows: The first rows of the sheet.
         first_index: The index of the first row that is not blank.
-        is_known: Returns whether a name is a known column; a row with a known name is accepted.
+        is_known_column: Returns whether a name is a known column; a row with a known name is
+            accepted.
     """
-    if is_known is not None and any(map(is_known, _row_texts(rows[first_index]))):
+    if is_known_column is not None and any(map(is_known_column, _row_texts(rows[first_index]))):
         return
 
     sampled_rows = rows[first_index : first_index + MAX_SAMPLED_RECORDS]
@@ -393,7 +403,9 @@ def _read_error(path: Path, reason: str, hint: str) -> InputError:
 
 
 def encode_xlsx(
-    rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of: Any
+    rows: Iterable[Mapping[str, Any]],
+    kinds: Mapping[str, str],
+    text_of: Any,
 ) -> Iterator[bytes]:
     """Write rows to a temporary .xlsx file, and yield its bytes in chunks.
 
@@ -429,7 +441,10 @@ def encode_xlsx(
 
 
 def _write_rows(
-    sheet: Any, rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of: Any
+    sheet: Any,
+    rows: Iterable[Mapping[str, Any]],
+    kinds: Mapping[str, str],
+    text_of: Any,
 ) -> None:
     """Write the header and the rows; raises InputError if the sheet has no room for them."""
     for column_index, name in enumerate(kinds):
@@ -460,11 +475,12 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, text:
         if is_too_long:
             raise _capacity_error(
                 f"{len(cell_text):,} characters in one cell (row {row_index + 1}), "
-                f"and {MAX_CELL_CHARS:,} are the most"
+                f"and {MAX_CELL_CHARS:,} are the most",
             )
 
 
 def _capacity_error(excess: str) -> InputError:
     return InputError(
-        f"there are {excess}; nothing was written", hint="write .csv or .jsonl, which have room"
+        f"there are {excess}; nothing was written",
+        hint="write .csv or .jsonl, which have room",
     )

@@ -156,7 +156,10 @@ def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
 
 
 def _check_key_columns(
-    tx: Connection, task: TaskRecord, table_label: str, columns: Mapping[str, Column[Any]]
+    tx: Connection,
+    task: TaskRecord,
+    table_label: str,
+    columns: Mapping[str, Column[Any]],
 ) -> list[tuple[str, IdColumnFacts]]:
     """Return the columns of a task's key with the ids that they can store.
 
@@ -226,7 +229,11 @@ def write_column(
     """
     target = check_column_target(tx, task)
     values, former_values = _values_by_key(
-        task, target, rows, former_answers, over=should_overwrite
+        task,
+        target,
+        rows,
+        former_answers,
+        overwrite=should_overwrite,
     )
 
     key_names = [name for name, _ in target.key_columns]
@@ -274,7 +281,7 @@ def _values_by_key(
     rows: Iterable[TargetValue],
     former_answers: Mapping[str, Sequence[str]],
     *,
-    over: bool,
+    overwrite: bool,
 ) -> tuple[dict[_Key, Any], dict[_Key, list[Any]]]:
     """Return the value to write, and the former values to replace, by the key of the row.
 
@@ -291,13 +298,13 @@ def _values_by_key(
         is_storable = all(ids.key(part) == part for (_, ids), part in key_parts)
 
         value = _field_value(target, row.answer_json)
-        former = [
+        old_values = [
             _field_value(target, answer_json) for answer_json in former_answers.get(row.item_id, ())
         ]
-        if is_storable and (value is not None or over or former):
+        if is_storable and (value is not None or overwrite or old_values):
             values[key] = value
             former_values[key] = [
-                former_value for former_value in former if former_value not in {None, value}
+                former_value for former_value in old_values if former_value not in {None, value}
             ]
     return values, former_values
 
@@ -320,7 +327,9 @@ def _key_parameters(key: _Key) -> dict[str, Any]:
 
 
 def _is_former_value(
-    tx: Connection, cell: ColumnElement[Any], target_column: Column[Any]
+    tx: Connection,
+    cell: ColumnElement[Any],
+    target_column: Column[Any],
 ) -> ColumnElement[bool]:
     """Return the condition that a cell contains the parameter `former`, as the column stores it."""
     former = bindparam("former", type_=ColumnTyped())
@@ -411,7 +420,7 @@ class RowTarget:
                 {self.key: item_id, "provider": self.provider, "model": model},
                 stored_answers.get((item_id, model), {}).values(),
                 new_answers[item_id, model],
-                over=over,
+                overwrite=over,
             )
 
     def _sync_row(
@@ -421,7 +430,7 @@ class RowTarget:
         stored_answers: Iterable[_TimedCells],
         new_answers: Mapping[str, _TimedCells],
         *,
-        over: bool,
+        overwrite: bool,
     ) -> None:
         """Insert, update or delete one row of the table.
 
@@ -431,7 +440,7 @@ class RowTarget:
             stored_answers: The answers that the row may show now.
             new_answers: The row must show the preferred of these answers, which are by the
                 version's label. An empty mapping deletes the row.
-            over: Also replace a row that shows none of the stored answers.
+            overwrite: Also replace a row that shows none of the stored answers.
         """
         table = self.table
         # Only texts are compared: a database may spell JSON and numbers differently.
@@ -441,7 +450,7 @@ class RowTarget:
         row = tx.execute(select(*compared_columns).where(is_row)).first()
 
         own_texts = {tuple(answer.cells[name] for name in text_fields) for answer in stored_answers}
-        if row is not None and not over and tuple(row) not in own_texts:
+        if row is not None and not overwrite and tuple(row) not in own_texts:
             return
 
         preferred_answer = self._select_preferred(new_answers)
@@ -521,7 +530,9 @@ def parse_row_target(write_to: str | None) -> TargetColumn | None:
         The column for the row id, or None if `write_to=` is not given or names a field.
     """
     target = parse_target(write_to or "")
-    return None if target is None or target.field is not None else target
+    if target is None or target.field is not None:
+        return None
+    return target
 
 
 def check_row_target(tx: Connection, target: RowTarget) -> None:

@@ -54,7 +54,12 @@ class AddedExpert:
 
 
 def run(
-    ws: WorkspaceSession, data: bytes, *, name: str, mapping: str, way: Mode = Mode.LIVE
+    ws: WorkspaceSession,
+    data: bytes,
+    *,
+    name: str,
+    mapping: str,
+    way: Mode = Mode.LIVE,
 ) -> AddedExpert:
     """Add the person of a JSON document, and tag the person by a live call if there is a bio.
 
@@ -79,21 +84,27 @@ def run(
     started_at_s = ws.monotonic()
     try:
         live_report = ask_alone(
-            ws, [saved.item_id], way=way, patience_s=PATIENCE_S, deadline_s=MAX_ANSWER_S
+            ws,
+            [saved.item_id],
+            way=way,
+            patience_s=PATIENCE_S,
+            deadline_s=MAX_ANSWER_S,
         )
     except KeyboardInterrupt:
-        tags_state = "with" if reload_person(ws, saved).tags else "without"
+        tags_state = "without"
+        if reload_person(ws, saved).tags:
+            tags_state = "with"
         ws.display.warn(f"{saved.username} is saved {tags_state} tags")
         raise
 
-    if live_report.why_not:
+    if live_report.idle_reason:
         with ws.store.write() as tx:
             claims.record_due(
                 tx,
                 ws.task.name,
                 ws.extractor,
                 saved.item_id,
-                reason=live_report.why_not,
+                reason=live_report.idle_reason,
                 now=ws.now(),
             )
 
@@ -112,8 +123,8 @@ def _problem_of(live_report: LiveReport) -> str:
     failure_reasons = [reason for _, reason in live_report.samples]
     if failure_reasons and failure_reasons[0]:
         return failure_reasons[0]
-    if live_report.why_not:
-        return f"not asked, because {live_report.why_not}"
+    if live_report.idle_reason:
+        return f"not asked, because {live_report.idle_reason}"
     return ""
 
 
@@ -168,7 +179,11 @@ def store_person(
 
 
 def reload_person(
-    ws: WorkspaceSession, saved: AddedExpert, *, problem: str = "", took_s: float | None = None
+    ws: WorkspaceSession,
+    saved: AddedExpert,
+    *,
+    problem: str = "",
+    took_s: float | None = None,
 ) -> AddedExpert:
     """Return a person as the database has it now, with the given `problem` and `took_s`.
 
@@ -177,7 +192,10 @@ def reload_person(
     with ws.store.read() as tx:
         row = table.find_person(tx, saved.username)
         parked_reason = claims.parked_reason(
-            tx, ws.task.name, saved.item_id, prompt_version=ws.task.own
+            tx,
+            ws.task.name,
+            saved.item_id,
+            prompt_version=ws.task.own,
         )
         is_due = saved.item_id in claims.due_ids(tx, ws.task)
 

@@ -113,7 +113,8 @@ _FALLBACK_KEY_NAMES = (
 )
 _KEY_SUFFIX = re.compile(r"[\s_.-](?i:id|key|nr\.?|no\.?|code|number|nummer)$|(?<=[a-z])I[dD]$")
 _IMAGE = re.compile(
-    r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE
+    r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$",
+    re.IGNORECASE,
 )
 _NON_WORD_CHARS = re.compile(r"\W+")
 _INVALID_NAME_CHARS = re.compile("[^a-z0-9_]+")
@@ -141,7 +142,9 @@ class UnwrittenTask(NamedTuple):
     @property
     def path(self) -> Path:
         """Return the path at which the file of the task would be."""
-        return Path(FOLDER) / f"{self.name}{ENDING}" if self.name else place_in_python(UNNAMED)
+        if self.name:
+            return Path(FOLDER) / f"{self.name}{ENDING}"
+        return place_in_python(UNNAMED)
 
 
 @dataclass(repr=False)
@@ -234,7 +237,9 @@ def check_new_task(
         hint = f"{OptionHint('from')} names a file, or is a query that begins with SELECT or WITH"
         raise InputError(f"{option} needs {needed}; nothing was written", hint=hint)
 
-    table = None if is_query(items) else FileSource(Path(items), reading)
+    table = None
+    if not is_query(items):
+        table = FileSource(Path(items), reading)
     return UnwrittenTask(name, items, table, source, choice=choice)
 
 
@@ -269,7 +274,8 @@ def check_question(
     """
     if not any(map(str.isalnum, question)):
         raise InputError(
-            "Q= asks for nothing; nothing was asked", hint='Q="Praise or blame?" is a question'
+            "Q= asks for nothing; nothing was asked",
+            hint='Q="Praise or blame?" is a question',
         )
     answer_fields = parse_fields(fields)
     if name:
@@ -298,17 +304,23 @@ def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> 
     if reading.given:
         option = OptionHint(next(iter(reading.given)))
         raise InputError(
-            f"{option} is of a file, and these are rows; nothing was asked", hint="leave it out"
+            f"{option} is of a file, and these are rows; nothing was asked",
+            hint="leave it out",
         )
     if name:
         raise InputError(
-            "rows of Python stand in no file, which name= would keep", hint="write them to a file"
+            "rows of Python stand in no file, which name= would keep",
+            hint="write them to a file",
         )
     return UnwrittenTask(name, ROWS, MemorySource(list_rows(items)))
 
 
 def run(
-    ws: WorkspaceSession, new: UnwrittenTask, *, size: int, lists_refused: bool = False
+    ws: WorkspaceSession,
+    new: UnwrittenTask,
+    *,
+    size: int,
+    lists_refused: bool = False,
 ) -> AskReport:
     """Ask about the first rows with a text; only the cost is stored.
 
@@ -325,7 +337,12 @@ def run(
     draft = new.draft or _draft_to_ask(ws.store, new)
     _print_columns(ws, draft)
     trial_ws, row_ids = _open_in_memory(
-        ws, new, draft, size=size, display=ws.display, lists_refused=lists_refused
+        ws,
+        new,
+        draft,
+        size=size,
+        display=ws.display,
+        lists_refused=lists_refused,
     )
     _print_stand_in(trial_ws)
 
@@ -354,7 +371,11 @@ class SavedQuestion(NamedTuple):
 
 
 def save_question(
-    ws: WorkspaceSession, new: UnwrittenTask, *, size: int, lists_refused: bool = False
+    ws: WorkspaceSession,
+    new: UnwrittenTask,
+    *,
+    size: int,
+    lists_refused: bool = False,
 ) -> SavedQuestion:
     """Confirm the cost of the first rows and write the task's file; ask nothing.
 
@@ -379,15 +400,20 @@ def save_question(
     _print_columns(ws, draft)
 
     field_names = [answer_field.name for answer_field in new.fields]
-    is_written = _is_file_of(draft.path, text)
-    _check_unused(ws.store, new.name, path=draft.path.resolve() if is_written else None)
-    if is_written:
+    has_same_text = _is_file_of(draft.path, text)
+    _check_unused(ws.store, new.name, path=draft.path.resolve() if has_same_text else None)
+    if has_same_text:
         return SavedQuestion(draft, field_names, None)
 
     # Otherwise refused rows are named when the task reads its rows.
     display = ws.display if lists_refused else NoProgress()
     trial_ws, row_ids = _open_in_memory(
-        ws, new, draft, size=size, display=display, lists_refused=lists_refused
+        ws,
+        new,
+        draft,
+        size=size,
+        display=display,
+        lists_refused=lists_refused,
     )
     planned = try_out.plan_rows(trial_ws, row_ids)
     _check_budget(ws, trial_ws, planned.cost)
@@ -401,9 +427,9 @@ def _check_budget(ws: WorkspaceSession, trial_ws: WorkspaceSession, cost: float)
     with ws.store.read() as tx:
         budgets = budget.current_budgets(trial_ws)
         reserve = budget.load_calibration(tx, trial_ws.extractor).reserve
-        room = budgets.room(tx, error=reserve)
+        room = budgets.remaining_usd(tx, estimate_error=reserve)
         if room is not None and cost * (1 + reserve) > room:
-            raise budgets.without_room(tx)
+            raise budgets.no_room_error(tx)
 
 
 def ask_saved(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int) -> AskReport:
@@ -496,7 +522,10 @@ def _check_judged(try_report: TryReport) -> None:
 
 
 def _estimate_all(
-    ws: WorkspaceSession, row_ids: Sequence[str], row_count: int, try_report: TryReport
+    ws: WorkspaceSession,
+    row_ids: Sequence[str],
+    row_count: int,
+    try_report: TryReport,
 ) -> Preflight | None:
     """Return the estimate for all rows, from the replies about the first rows.
 
@@ -539,7 +568,13 @@ def _plan_of_all(settings: Settings, row_count: int, usages: Sequence[Usage]) ->
     batches_for_rows = row_count / settings.batch_rows
     batches_for_tokens = usage.prompt / settings.batch_tokens
     batch_count = math.ceil(max(batches_for_rows, batches_for_tokens))
-    return BatchPlan(row_count, batch_count, row_count, counted_in=usage.prompt, usage=usage)
+    return BatchPlan(
+        row_count,
+        batch_count,
+        row_count,
+        counted_prompt_tokens=usage.prompt,
+        usage=usage,
+    )
 
 
 # ---- the file of a task
@@ -654,7 +689,8 @@ def _draft_to_ask(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     guess = draft.guess
     if not any(isinstance(row, SourceRow) for row in draft.rows):
         raise InputError(
-            f"{draft.what} has no rows below its header; nothing was asked", hint="give it rows"
+            f"{draft.what} has no rows below its header; nothing was asked",
+            hint="give it rows",
         )
 
     has_quotes = any(answer_field.kind == "quote" for answer_field in new.fields)
@@ -663,7 +699,9 @@ def _draft_to_ask(store: Store | None, new: UnwrittenTask) -> TaskDraft:
         return draft
 
     columns_text = make_excerpt(", ".join(draft.rows.columns))
-    missing = "a text to quote" if guess.images else "a text to ask about"
+    missing = "a text to ask about"
+    if guess.images:
+        missing = "a text to quote"
     message = (
         f"{draft.what} has no column that holds {missing}; nothing was asked. Found: {columns_text}"
     )
@@ -703,10 +741,10 @@ def _write_new(path: Path, text: str, data: Path) -> None:
         os.link(part, path)
         files.sync_directory(path.parent)
     except FileExistsError:
-        raise _taken(path) from None
+        raise _file_exists_error(path) from None
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written: {error.strerror}; nothing was written"
+            f"{path} cannot be written: {error.strerror}; nothing was written",
         ) from error
     finally:
         part.unlink(missing_ok=True)
@@ -717,7 +755,9 @@ def _write_new(path: Path, text: str, data: Path) -> None:
 
 def suggest_task_name(source: str) -> str:
     """Return a suggested name of a task about a file or query: the file's name, else "mine"."""
-    file_name = "" if is_query(source) else Path(source).stem
+    file_name = ""
+    if not is_query(source):
+        file_name = Path(source).stem
     return _similar_name(file_name) or "mine"
 
 
@@ -746,7 +786,7 @@ def _check_free(name: str, data: Path, *, path: Path | None = None, text: str = 
         return
     if path is not None and existing_path == path.resolve() and _is_file_of(path, text):
         return
-    raise _taken(existing_path)
+    raise _file_exists_error(existing_path)
 
 
 def _is_file_of(path: Path, text: str) -> bool:
@@ -759,13 +799,15 @@ def _check_unused(store: Store, name: str, *, path: Path | None = None) -> None:
     with store.read() as tx:
         task_row = workspace.get_task(tx, name)
     if task_row is not None and task_row.path != str(path):
-        raise _taken(task_row.path)
+        raise _file_exists_error(task_row.path)
 
 
 def _similar_name(name: str) -> str:
     """Return a valid task name that is similar to a text; empty if there is none."""
     similar_name = _INVALID_NAME_CHARS.sub("_", name.casefold()).strip("_0123456789")
-    return similar_name if _is_valid_name(similar_name) else ""
+    if _is_valid_name(similar_name):
+        return similar_name
+    return ""
 
 
 def _is_valid_name(name: str) -> bool:
@@ -773,7 +815,7 @@ def _is_valid_name(name: str) -> bool:
     return bool(NAME.fullmatch(name)) and name not in RESERVED and not name.startswith("findable_")
 
 
-def _taken(path: object) -> InputError:
+def _file_exists_error(path: object) -> InputError:
     """Return the error for a task's file that exists already."""
     return InputError(
         f"{path} is there already, and nothing is overwritten",
@@ -805,7 +847,7 @@ def _guess_columns(
     if not columns:
         raise InputError("there is no row to ask about, and no column; nothing was written")
 
-    chosen = _resolve_choice(choice, columns)
+    resolved_choice = _resolve_choice(choice, columns)
     sample_rows = list(islice((row for row in rows if isinstance(row, SourceRow)), MAX_SAMPLE_ROWS))
     cells = {
         name: [to_prompt_text(row.values.get(name)) for row in sample_rows] for name in columns
@@ -815,9 +857,9 @@ def _guess_columns(
         name for name, kind in columns.items() if kind in KEY_KINDS and name.casefold() not in TAKEN
     ]
     likely_keys = _likely_keys(key_candidates)
-    if chosen.key:
-        key = chosen.key
-        key_note = _chosen_key_note(chosen.key, key_candidates, rows)
+    if resolved_choice.key:
+        key = resolved_choice.key
+        key_note = _chosen_key_note(resolved_choice.key, key_candidates, rows)
     else:
         # A single row without a key makes a query fail.
         may_be_blank = not isinstance(rows, QuerySource)
@@ -826,20 +868,20 @@ def _guess_columns(
     text_columns = [name for name, kind in columns.items() if kind == "text"]
     images = [name for name in text_columns if name != key and _are_images(cells[name])]
     wordy = [name for name in text_columns if any(map(str.isalpha, "".join(cells[name])))]
-    if chosen.text:
-        main = chosen.text
+    if resolved_choice.text:
+        main = resolved_choice.text
         main_reason = f"as {OptionHint('text')} says"
     else:
         is_only_column = len(columns) == 1
         free = [
             name
             for name in columns
-            if name not in {*images, *chosen.others} and (name != key or is_only_column)
+            if name not in {*images, *resolved_choice.others} and (name != key or is_only_column)
         ]
         wordy_free = [name for name in free if name in wordy]
         main, main_reason = _guess_text(free, wordy_free, images, cells)
 
-    if key == HASH_KEY and not chosen.key:
+    if key == HASH_KEY and not resolved_choice.key:
         # Columns with other names can be keys too, but only now is the text known.
         unlikely_keys = [
             name
@@ -850,7 +892,7 @@ def _guess_columns(
         if key != HASH_KEY:
             key_note = unlikely_key_note
 
-    sent = (*(name for name in chosen.others if name != main), main)
+    sent = (*(name for name in resolved_choice.others if name != main), main)
     sent_texts = [name for name in sent if name not in images]
     prompt_names = list[str]()
     for name in sent_texts:
@@ -886,17 +928,23 @@ def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoic
     Raises:
         InputError: The table has no such column.
     """
-    others = choice.others
-    if isinstance(others, str):
+    extra_columns = choice.others
+    if isinstance(extra_columns, str):
         # The name of a single column may have a comma without quotes.
-        is_name = bool(others) and find_column(others, columns) is not None
-        others = [others] if is_name else next(csv.reader([others], skipinitialspace=True), [])
+        is_name = bool(extra_columns) and find_column(extra_columns, columns) is not None
+        extra_columns = (
+            [extra_columns]
+            if is_name
+            else next(csv.reader([extra_columns], skipinitialspace=True), [])
+        )
 
-    text = _resolve_column(choice.text, columns, "text") if choice.text else ""
+    text = ""
+    if choice.text:
+        text = _resolve_column(choice.text, columns, "text")
     key = choice.key
     if key and key != HASH_KEY:
         key = _resolve_column(key, columns, "key")
-    other_names = [_resolve_column(name, columns, "with") for name in others if name.strip()]
+    other_names = [_resolve_column(name, columns, "with") for name in extra_columns if name.strip()]
     return ColumnChoice(text, key, tuple(dict.fromkeys(other_names)))
 
 
@@ -921,7 +969,8 @@ def _resolve_column(name: str, columns: Iterable[str], option: str) -> str:
         for letters in get_close_matches(fold_name(name), columns_by_letters)
     ]
     shown_columns = first_few(
-        [repr(make_excerpt(column_name)) for column_name in columns], MAX_COLUMNS_SHOWN
+        [repr(make_excerpt(column_name)) for column_name in columns],
+        MAX_COLUMNS_SHOWN,
     )
     message = (
         f"{OptionHint(option)} names the column {make_excerpt(name)!r}, "
@@ -989,7 +1038,7 @@ def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
 def _columns_named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
     """Return the columns that have one of the names, in the order of the names.
 
-    Names are equal if `fold` makes them so. If several columns are equal, the first is returned.
+    Names are equal if `fold_name` makes them so. If several columns are equal, the first is returned.
     """
     columns_by_letters = {fold_name(column): column for column in reversed(list(columns))}
     folded_names = [fold_name(name) for name in names]
@@ -997,7 +1046,9 @@ def _columns_named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
 
 
 def _chosen_key_note(
-    key: str, key_candidates: Sequence[str], rows: Iterable[SourceRow | Finding]
+    key: str,
+    key_candidates: Sequence[str],
+    rows: Iterable[SourceRow | Finding],
 ) -> str:
     """Return the line about a key that a person chose, with its fault if it has one.
 
@@ -1021,7 +1072,10 @@ def _chosen_key_note(
 
 
 def _first_key(
-    names: Iterable[str], rows: Iterable[SourceRow | Finding], *, may_be_blank: bool
+    names: Iterable[str],
+    rows: Iterable[SourceRow | Finding],
+    *,
+    may_be_blank: bool,
 ) -> tuple[str, str]:
     """Return the first column that can be the key, else MADE_KEY, and the line that says why.
 
@@ -1046,7 +1100,10 @@ def _first_key(
 
 
 def _key_fault(
-    name: str, rows: Iterable[SourceRow | Finding], *, may_be_blank: bool
+    name: str,
+    rows: Iterable[SourceRow | Finding],
+    *,
+    may_be_blank: bool,
 ) -> tuple[str, int]:
     """Return why a column cannot be the key, and in how many rows it is blank.
 

@@ -79,16 +79,16 @@ class ModeEstimate:
     @property
     def shown_cost(self) -> str:
         """Return the cost as text, or "unknown"."""
-        return "unknown" if self.unpriced_share else format_usd(self.cost)
+        if self.unpriced_share:
+            return "unknown"
+        return format_usd(self.cost)
 
     @property
     def likely(self) -> str:
         """Return the likely duration as text."""
-        return (
-            "an unknown time"
-            if self.seconds is None
-            else f"about {duration_in_words(self.seconds)}"
-        )
+        if self.seconds is None:
+            return "an unknown time"
+        return f"about {duration_in_words(self.seconds)}"
 
     def document(self, count_name: str) -> dict[str, Any]:
         """Return the estimate as JSON members; unknown figures are null.
@@ -107,7 +107,10 @@ class ModeEstimate:
 
 
 def recommend_mode(
-    ways: Mapping[str, ModeEstimate], *, items: int, deadline_s: float | None = None
+    ways: Mapping[str, ModeEstimate],
+    *,
+    items: int,
+    deadline_s: float | None = None,
 ) -> tuple[str | None, str]:
     """Return the mode that fits best, and the reason.
 
@@ -142,12 +145,13 @@ def recommend_mode(
         for mode, estimate in candidates.items()
         if deadline_s is None or durations_s[mode] <= deadline_s
     }
-    within = "" if deadline_s is None else f" within {duration_in_words(deadline_s)}"
+    deadline_text = "" if deadline_s is None else f" within {duration_in_words(deadline_s)}"
     if not in_time:
         fastest = min(candidates, key=lambda mode: durations_s[mode])
         duration_text = candidates[fastest].likely
         reason = (
-            f"no way is known to end{within}; {fastest} is likely to end first ({duration_text})"
+            f"no way is known to end{deadline_text}; "
+            f"{fastest} is likely to end first ({duration_text})"
         )
         return fastest, reason
 
@@ -156,7 +160,11 @@ def recommend_mode(
         return (round(estimate.cost, 6), estimate.unpriced_share, durations_s[mode])
 
     recommended = min(in_time, key=preference)
-    reasons = [f"of what should be over{within} it costs least" if within else "it costs least"]
+    reasons = [
+        f"of what should be over{deadline_text} it costs least"
+        if deadline_text
+        else "it costs least",
+    ]
     if candidates[recommended].seconds is None:
         reasons.append("how long it takes is not known yet")
     else:
@@ -330,7 +338,11 @@ def with_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
 
 
 def estimate_open_rows(
-    ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None, waives_pilot: bool = False
+    ws: WorkspaceSession,
+    *,
+    limit: int | None,
+    deadline_s: float | None,
+    waives_pilot: bool = False,
 ) -> Preflight:
     """Count the tokens of all open rows, and return the estimates of all modes.
 
@@ -345,7 +357,9 @@ def estimate_open_rows(
     """
     with ws.store.read() as tx:
         askable_count = claims.count_claimable(tx, ws.task)
-    row_count = min(askable_count, limit) if limit else askable_count
+    row_count = askable_count
+    if limit:
+        row_count = min(askable_count, limit)
     with ws.display.bar("counting tokens", row_count) as bar:
         plan = plan_batches(ws, Selection(limit), bar=bar)
     return estimate_plan(ws, plan, deadline_s=deadline_s, waives_pilot=waives_pilot)
@@ -413,7 +427,11 @@ class _PlanEstimator:
 
     @classmethod
     def from_workspace(
-        cls, ws: WorkspaceSession, plan: BatchPlan, *, waives_pilot: bool
+        cls,
+        ws: WorkspaceSession,
+        plan: BatchPlan,
+        *,
+        waives_pilot: bool,
     ) -> "_PlanEstimator":
         """Read budgets, quotas, past durations and the state of the pilot in one transaction."""
         now = ws.now()
@@ -428,7 +446,10 @@ class _PlanEstimator:
                 reset_at=next_midnight_pacific(now),
                 calibration=calibration,
                 waiting_plan=submit.add_prepared_batches(tx, ws.task, BatchPlan()),
-                budget_room=budget.current_budgets(ws).room(tx, error=calibration.reserve),
+                budget_room=budget.current_budgets(ws).remaining_usd(
+                    tx,
+                    estimate_error=calibration.reserve,
+                ),
                 calls_today=batches.count_calls_of_day(tx, model_name, day=quota_day),
                 batch_durations_s=Counter(money.list_batch_durations(tx, model_name)),
                 call_durations_s={
@@ -471,7 +492,9 @@ class _PlanEstimator:
         """Return how long a call usually takes, or None if that is unknown (local engine)."""
         if self.ws.model.local:
             return None
-        return FLEX_CALL_S if mode is Mode.FLEX else USUAL_CALL_S
+        if mode is Mode.FLEX:
+            return FLEX_CALL_S
+        return USUAL_CALL_S
 
     def _daily_quota_warnings(self) -> list[str]:
         """Return a warning if live calls would use up most of the daily quota, or exceed it."""
@@ -486,7 +509,7 @@ class _PlanEstimator:
                 (
                     f"{remaining:,} of the day's {daily_quota:,} requests are left; "
                     f"the rest waits for {self.reset_at:%Y-%m-%d %H:%M} UTC"
-                )
+                ),
             ]
         if calls_today >= DAILY_QUOTA_WARNING_SHARE * daily_quota:
             return [f"{calls_today:,} of the day's {daily_quota:,} requests would be used"]
@@ -509,7 +532,7 @@ class _PlanEstimator:
         if turns > 1:
             warnings.append(
                 f"{plan.batches} batches go out in {turns} turns, "
-                "for only so many tokens may wait at the API"
+                "for only so many tokens may wait at the API",
             )
 
         turn_s = self._likely_batch_s()
@@ -540,7 +563,9 @@ class _PlanEstimator:
         """
         if self.batch_durations_s.total() >= MIN_MEASURED_BATCHES:
             return percentile(self.batch_durations_s, DURATION_PERCENTILE)
-        return None if self.ws.model.local else MAX_BATCH_S
+        if self.ws.model.local:
+            return None
+        return MAX_BATCH_S
 
     def _priced_estimate(
         self,

@@ -139,7 +139,7 @@ class Workspace:
             if group.kind is FindingKind.REJECTED:
                 lines_text = ", ".join(str(finding.line) for finding in group.examples)
                 self.display.warn(
-                    f"{group.count:,} rejected, such as of row {lines_text}: {group.reason}"
+                    f"{group.count:,} rejected, such as of row {lines_text}: {group.reason}",
                 )
         import_report.check()
         return import_report
@@ -231,14 +231,26 @@ class Workspace:
         )
         if name:
             save = partial(ask.save_question, new=new_task, size=n, lists_refused=refused)
-            saved = self._run(save, PEOPLE, None, settings, access=Access.CREATE, alone=True)
+            saved = self._run(save, PEOPLE, None, settings, access=Access.CREATE, is_exclusive=True)
             ask_saved = partial(ask.ask_saved, saved_question=saved, size=n)
             report = self._run(
-                ask_saved, saved.draft.path, None, settings, access=Access.WRITE, alone=True
+                ask_saved,
+                saved.draft.path,
+                None,
+                settings,
+                access=Access.WRITE,
+                is_exclusive=True,
             )
         else:
             ask_once = partial(ask.run, new=new_task, size=n, lists_refused=refused)
-            report = self._run(ask_once, PEOPLE, None, settings, access=Access.CREATE, alone=True)
+            report = self._run(
+                ask_once,
+                PEOPLE,
+                None,
+                settings,
+                access=Access.CREATE,
+                is_exclusive=True,
+            )
         report.tried.check()
         return report
 
@@ -270,7 +282,7 @@ class Workspace:
             FindableError: The calls ended early; see `TryReport.check`.
         """
         work = partial(try_out.run, size=n, name=item, seed=seed)
-        report = self._run(work, task, items, settings, access=Access.WRITE, alone=True)
+        report = self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)
         report.check()
         return report
 
@@ -315,20 +327,29 @@ class Workspace:
             report.finish(ws.task.words, ws.display, strict=strict)
             return report
 
-        return self._run(work, task, items, settings, access=Access.WRITE, alone=True)
+        return self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)
 
     @overload
     def answers(
-        self, task: Declaration[A_co], *, extractor: str | None = None
+        self,
+        task: Declaration[A_co],
+        *,
+        extractor: str | None = None,
     ) -> "Answers[A_co]": ...
 
     @overload
     def answers(
-        self, task: str | PathLike[str] | None = None, *, extractor: str | None = None
+        self,
+        task: str | PathLike[str] | None = None,
+        *,
+        extractor: str | None = None,
     ) -> "Answers[Any]": ...
 
     def answers(
-        self, task: TaskLike | None = None, *, extractor: str | None = None
+        self,
+        task: TaskLike | None = None,
+        *,
+        extractor: str | None = None,
     ) -> "Answers[Any]":
         """Return the answers that an export writes, each as an instance of the task's model.
 
@@ -370,7 +391,9 @@ class Workspace:
                 f"rows have no {unknown_filters.pop()}=",
                 hint=f"they have {', '.join(RowFilter._fields[1:])}",
             )
-        words = tuple(find.split()) if isinstance(find, str) else find
+        words = find
+        if isinstance(find, str):
+            words = tuple(find.split())
         row_filter = RowFilter(words, **filters)
         list_options = RowListOptions(PAGE, row_filter, None, sort, fields, within_s=None)
 
@@ -405,7 +428,12 @@ class Workspace:
         return self._run(lambda ws: ResultDocument(listing.show(ws, item, raw=raw)), task)
 
     def correct(
-        self, item: str, fields: Mapping[str, Any], task: TaskLike | None = None, *, who: str
+        self,
+        item: str,
+        fields: Mapping[str, Any],
+        task: TaskLike | None = None,
+        *,
+        who: str,
     ) -> ResultDocument:
         """Store a person's correction of an answer, which takes precedence over all models.
 
@@ -465,7 +493,8 @@ class Workspace:
         """
         options = ExportOptions(best, extractor, rows, cost, full, gone=gone)
         return self._run(
-            lambda ws: export.run(ws, Path(to), wanted=options, overwrite=overwrite, raw=raw), task
+            lambda ws: export.run(ws, Path(to), wanted=options, overwrite=overwrite, raw=raw),
+            task,
         )
 
     def parked(self, task: TaskLike | None = None) -> ResultTable[ParkedRow]:
@@ -497,7 +526,7 @@ class Workspace:
             ws.bring_index()
             return build.run(ws)
 
-        return self._run(work, task, None, settings, access=Access.WRITE, alone=True)
+        return self._run(work, task, None, settings, access=Access.WRITE, is_exclusive=True)
 
     def search(
         self,
@@ -536,14 +565,14 @@ class Workspace:
 
         return self._run(work, task)
 
-    def _opened(
+    def _open_session(
         self,
         task: TaskLike | None,
         items: Any,
         call_settings: Mapping[str, object] | None,
         access: Access,
         *,
-        alone: bool,
+        holds_asking_lock: bool,
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
         """Open the workspace for one call; a `Task` and its rows are passed to the engine.
 
@@ -555,7 +584,7 @@ class Workspace:
             items: Rows that replace the rows of a `Task`.
             call_settings: Settings of this call.
             access: How the workspace is opened.
-            alone: The caller holds the lock for calls that ask.
+            holds_asking_lock: The caller holds the lock for calls that ask.
 
         Raises:
             InputError: Rows were given without a `Task`, or a setting is invalid.
@@ -563,7 +592,7 @@ class Workspace:
         settings = override_settings(self.settings, call_settings or {})
         path_in_python: Path | None = None
         with _declaring:
-            is_other_asking = _asking.locked() and not alone
+            is_other_asking = _asking.locked() and not holds_asking_lock
             if not is_other_asking:
                 look_again()
             rows = None if items is None else list_rows(items)
@@ -574,7 +603,8 @@ class Workspace:
             settings = replace(settings, task=str(path_in_python))
         elif items is not None:
             raise InputError(
-                "items= goes with a Task, and not with its name", hint="tag(task, items=rows)"
+                "items= goes with a Task, and not with its name",
+                hint="tag(task, items=rows)",
             )
         elif task is None:
             settings = with_default_task(settings)
@@ -582,7 +612,10 @@ class Workspace:
             task_text = str(Path(task).resolve()) if isinstance(task, PathLike) else str(task)
             settings = override_settings(settings, {"task": task_text})
         return open_workspace(
-            settings, self.display, access=access, agrees=lambda _question: self.agrees
+            settings,
+            self.display,
+            access=access,
+            agrees=lambda _question: self.agrees,
         )
 
     def _run(
@@ -593,7 +626,7 @@ class Workspace:
         call_settings: Mapping[str, object] | None = None,
         *,
         access: Access = Access.READ,
-        alone: bool = False,
+        is_exclusive: bool = False,
     ) -> T:
         """Open the workspace in a separate thread, and return the result of `work`.
 
@@ -606,7 +639,7 @@ class Workspace:
             items: Rows that replace the rows of a `Task`.
             call_settings: Settings of this call.
             access: How the workspace is opened.
-            alone: Wait for other calls of this process that ask.
+            is_exclusive: Wait for other calls of this process that ask.
         """
         stop_event = Event()
 
@@ -615,10 +648,16 @@ class Workspace:
                 raise KeyboardInterrupt
 
         def call_work() -> T:
-            asking_lock = _asking if alone else contextlib.nullcontext()
+            asking_lock = _asking if is_exclusive else contextlib.nullcontext()
             with (
                 asking_lock,
-                self._opened(task, items, call_settings, access, alone=alone) as ws,
+                self._open_session(
+                    task,
+                    items,
+                    call_settings,
+                    access,
+                    holds_asking_lock=is_exclusive,
+                ) as ws,
             ):
                 ws.stopping = stop_event
                 ws.sleep = interruptible_sleep
@@ -673,10 +712,18 @@ class Answers(RowCollection, Generic[A_co]):
             ConfigurationError: The task or the workspace does not exist.
         """
         workspace = self._workspace
-        opened = workspace._opened(self._task, None, None, Access.READ, alone=False)  # noqa: SLF001
-        with opened as ws:
+        session_context = workspace._open_session(  # noqa: SLF001 - the answers of this workspace
+            self._task,
+            None,
+            None,
+            Access.READ,
+            holds_asking_lock=False,
+        )
+        with session_context as ws:
             task = ws.task
-            record = task.record if isinstance(task, UserTask) else None
+            record = None
+            if isinstance(task, UserTask):
+                record = task.record
             key_columns = [name for name, _ in record.key] if record else ()
             # Corrections count only if no version was requested.
             is_default = self._extractor is None
@@ -687,7 +734,11 @@ class Answers(RowCollection, Generic[A_co]):
             while True:
                 with ws.store.read() as tx:
                     page = answers.preferred_answers_page(
-                        tx, preference, version=version, corrected=is_default, after=last_key
+                        tx,
+                        preference,
+                        version=version,
+                        corrected=is_default,
+                        after=last_key,
                     )
                     rows = task.rows(tx, [key for key, *_ in page]) if record else {}
                 if not page:
@@ -702,7 +753,9 @@ class Answers(RowCollection, Generic[A_co]):
                 last_key = page[-1][0]
 
     def _selected_version(
-        self, ws: WorkspaceSession, tx: Connection
+        self,
+        ws: WorkspaceSession,
+        tx: Connection,
     ) -> tuple[str | None, answers.VersionPreference]:
         """Return which version is read (None: the answer that counts), and the preference.
 

@@ -115,7 +115,9 @@ class TagReport:
     @property
     def out_of_money(self) -> str:
         """Return the message of the budget that holds rows back; empty if no budget does."""
-        return self.held_back if self.no_money or self.short else ""
+        if self.no_money or self.short:
+            return self.held_back
+        return ""
 
     @property
     def quality(self) -> QualityReport | None:
@@ -157,7 +159,7 @@ class TagReport:
         if not self.is_down:
             for number, reason in self.failed.items():
                 display.warn(
-                    f"batch {number} failed at the API ({reason}); its {labels.many} were released"
+                    f"batch {number} failed at the API ({reason}); its {labels.many} were released",
                 )
 
         errors = self.errors(labels)
@@ -277,7 +279,7 @@ class TagRounds:
         ws: WorkspaceSession,
         *,
         limit: int | None = None,
-        among: Sequence[str] | None = None,
+        row_ids: Sequence[str] | None = None,
         judges: bool = True,
     ) -> None:
         """Read the current state of the task.
@@ -285,12 +287,12 @@ class TagRounds:
         Args:
             ws: The workspace.
             limit: How many new rows may be asked, or None for all.
-            among: Ask only rows with these ids, or None for all.
+            row_ids: Ask only rows with these ids, or None for all.
             judges: Write quality reports.
         """
         self._ws = ws
         self._limit = limit
-        self._among = among
+        self._row_ids = row_ids
         self.judges = judges
         self.report = TagReport(ws.extractor)
         self.began = ws.now()
@@ -305,7 +307,7 @@ class TagRounds:
         with ws.store.read() as tx:
             self._newest_batch_before = batches.next_number(tx) - 1
             self._parked_before = len(
-                claims.parked_rows(tx, ws.task.name, prompt_version=ws.task.own)
+                claims.parked_rows(tx, ws.task.name, prompt_version=ws.task.own),
             )
 
     def batches(self, *states: BatchState) -> list[BatchRow]:
@@ -316,8 +318,8 @@ class TagRounds:
     def count_askable(self) -> int:
         """Return how many rows are open, of the selected rows if there is a selection."""
         with self._ws.store.read() as tx:
-            if self._among is not None:
-                return len(claims.claimable_among(tx, self._ws.task, self._among))
+            if self._row_ids is not None:
+                return len(claims.claimable_among(tx, self._ws.task, self._row_ids))
             return claims.count_claimable(tx, self._ws.task)
 
     def advance(self, *, wait: bool) -> None:
@@ -381,7 +383,12 @@ class TagRounds:
         return True
 
     def submit(
-        self, *, agreed: bool = True, patient: bool, sends: bool = True, number: int | None = None
+        self,
+        *,
+        agreed: bool = True,
+        patient: bool,
+        sends: bool = True,
+        number: int | None = None,
     ) -> SubmitReport:
         """Send waiting batches, and prepare and send open rows within budgets and limits.
 
@@ -406,10 +413,15 @@ class TagRounds:
         report.short = 0
         report.no_money = None
 
-        selection = Selection(self.left(), among=self._among)
+        selection = Selection(self.left(), row_ids=self._row_ids)
         try:
             submit_report = submit.submit_batches(
-                self._ws, selection, agreed=agreed, patient=patient, sends=sends, number=number
+                self._ws,
+                selection,
+                agreed=agreed,
+                patient=patient,
+                sends=sends,
+                number=number,
             )
         except BudgetError as error:
             report.held_back = error.message
@@ -467,7 +479,10 @@ class TagRounds:
         ws.client  # noqa: B018 - creates the client
         with ws.display.bar("asking", selected_count) as bar:
             live_report = live.ask_rows(
-                ws, Selection(limit), way=way, on_progress=partial(_show_live_progress, bar)
+                ws,
+                Selection(limit),
+                way=way,
+                on_progress=partial(_show_live_progress, bar),
             )
         report.live = live_report
 
@@ -516,7 +531,11 @@ class TagRounds:
             fetches: Download the results of batches that are over.
         """
         poll_report = poll.poll_batches(
-            self._ws, wait=wait, first=True, number=number, fetches=fetches
+            self._ws,
+            wait=wait,
+            first=True,
+            number=number,
+            fetches=fetches,
         )
         self.report.polled = poll_report
 
@@ -582,7 +601,7 @@ class TagRounds:
 
         for extractor in self._unreported_extractors:
             with ws.store.read() as tx:
-                newest_pilot = runs.find_newest_pilot(tx, extractor, is_ended=True)
+                newest_pilot = runs.find_newest_pilot(tx, extractor, must_be_ended=True)
             has_no_verdict = newest_pilot is None or newest_pilot.verdict is PilotVerdict.WAIVED
             notes = [WAIVED_PILOT_NOTE] if ws.task.needs_pilot and has_no_verdict else []
             quality = evaluate.write_report(ws, extractor=extractor, notes=notes)
@@ -629,13 +648,13 @@ class TagRounds:
         with ws.store.read() as tx:
             parked_count = len(claims.parked_rows(tx, task.name, prompt_version=task.own))
             report.parked = max(0, parked_count - self._parked_before)
-            report.spent = money.sum_spending(tx, since=self.began).known
+            report.spent = money.sum_spending(tx, sent_after=self.began).known
 
         # The next command gets a new budget. A backfill under another version stays unfinished.
         if is_task_finished:
             with ws.store.write() as tx:
                 for run in unfinished_runs:
-                    runs.end_run(tx, run.number, reason="nobody is left", at=ws.now())
+                    runs.end_run(tx, run.number, reason="nobody is left", now=ws.now())
         return report
 
     def _count_open_rows(self) -> None:
@@ -680,9 +699,9 @@ def ingest_all(ws: WorkspaceSession) -> tuple[TagReport, list[FindableError]]:
 
 def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     """Update the progress bar with the replies, and note waits, failures and cost."""
-    notes = [f"{live_report.at_once} at once"]
-    if MIN_SHOWN_WAIT_S <= live_report.waits_s < math.inf:
-        notes.append(f"waits {live_report.waits_s:.0f} s for the API")
+    notes = [f"{live_report.max_parallel_calls} at once"]
+    if MIN_SHOWN_WAIT_S <= live_report.pause_s < math.inf:
+        notes.append(f"waits {live_report.pause_s:.0f} s for the API")
     if live_report.failed:
         newest_reason = live_report.samples[-1][1][:MAX_SHOWN_REASON_CHARS]
         notes.append(f"{live_report.failed.total()} failed ({newest_reason})")

@@ -62,11 +62,13 @@ class TagOptions:
         """
         if self.mode not in MODES:
             raise InputError(
-                f"mode is {self.mode!r}; nothing was asked", hint=f"one of {', '.join(MODES)}"
+                f"mode is {self.mode!r}; nothing was asked",
+                hint=f"one of {', '.join(MODES)}",
             )
         if self.limit is not None and self.limit < 1:
             raise InputError(
-                f"limit is {self.limit}; nothing was asked", hint="1 or more, or none for all"
+                f"limit is {self.limit}; nothing was asked",
+                hint="1 or more, or none for all",
             )
         # NaN is refused too.
         if self.budget is not None and not self.budget >= 0:
@@ -110,7 +112,10 @@ def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
 
     has_open_batches = bool(tag_rounds.batches(*OPEN_STATES))
     estimate = preflight.estimate_open_rows(
-        ws, limit=options.limit, deadline_s=options.deadline_s, waives_pilot=options.skip_pilot
+        ws,
+        limit=options.limit,
+        deadline_s=options.deadline_s,
+        waives_pilot=options.skip_pilot,
     )
     report.asked = estimate.plan.items
     with ws.store.read() as tx:
@@ -133,12 +138,15 @@ def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     if run_number is not None and not options.backfill and _is_run_over(report, options):
         reason = report.out_of_money or "nobody is left"
         with ws.store.write() as tx:
-            runs.end_run(tx, run_number, reason=reason, at=ws.now())
+            runs.end_run(tx, run_number, reason=reason, now=ws.now())
     return report
 
 
 def _confirm_cost(
-    ws: WorkspaceSession, options: TagOptions, estimate: Preflight, mode: str
+    ws: WorkspaceSession,
+    options: TagOptions,
+    estimate: Preflight,
+    mode: str,
 ) -> None:
     """Ask a person to confirm the estimated cost if it is high.
 
@@ -146,7 +154,9 @@ def _confirm_cost(
     """
     _, cost = estimate.going_out(mode)
     is_dear = options.mode == "auto" and estimate.is_dear
-    live_hint = f", and so does {OptionHint(mode='live')}" if is_dear else ""
+    live_hint = ""
+    if is_dear:
+        live_hint = f", and so does {OptionHint(mode='live')}"
     ws.spend(
         cost,
         nothing="nothing was started",
@@ -156,7 +166,10 @@ def _confirm_cost(
 
 
 def _announce(
-    ws: WorkspaceSession, estimate: Preflight, report: TagReport, open_work: Sequence[str]
+    ws: WorkspaceSession,
+    estimate: Preflight,
+    report: TagReport,
+    open_work: Sequence[str],
 ) -> None:
     """Print resumed work, the rows to send with mode and cost, warnings, and answered rows.
 
@@ -185,7 +198,7 @@ def _announce(
         if answered_count:
             paid_usd = answers.cost_of_version(tx, ws.task.name, ws.extractor)
             ws.display.say(
-                f"{answered_count:,} answered before, not asked again (${paid_usd:,.2f})"
+                f"{answered_count:,} answered before, not asked again (${paid_usd:,.2f})",
             )
 
 
@@ -236,7 +249,10 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
 
 
 def _begin_run(
-    ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds, estimate: Preflight
+    ws: WorkspaceSession,
+    options: TagOptions,
+    tag_rounds: TagRounds,
+    estimate: Preflight,
 ) -> int:
     """Insert a run, or resume the unfinished run of the same mode; return its number.
 
@@ -255,12 +271,12 @@ def _begin_run(
                 tx,
                 unfinished_run.number,
                 reason=f"{ws.extractor} was begun instead",
-                at=ws.now(),
+                now=ws.now(),
             )
 
         return runs.begin_run(
             tx,
-            at=tag_rounds.began,
+            started_at=tag_rounds.began,
             items=estimate.plan.items,
             estimated_cost=estimate.ways[tag_rounds.report.mode].cost,
             budget=options.budget,
@@ -281,7 +297,10 @@ def _ask_rows(ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds) 
     should_wait = bool(options.wait)
     if options.pilot is not None:
         pilot_report = ensure_pilot_passed(
-            ws, size=options.pilot, skip=options.skip_pilot, limit=options.limit
+            ws,
+            size=options.pilot,
+            skip=options.skip_pilot,
+            limit=options.limit,
         )
         report.pilot = pilot_report
         if pilot_report is not None:
@@ -369,7 +388,11 @@ def ensure_pilot_passed(
 
 
 def run_pilot(
-    ws: WorkspaceSession, *, size: int | None, seed: int | None, agreed: bool = False
+    ws: WorkspaceSession,
+    *,
+    size: int | None,
+    seed: int | None,
+    agreed: bool = False,
 ) -> TagReport:
     """Ask about a random sample, wait for the answers, judge them and record the verdict.
 
@@ -397,7 +420,12 @@ def run_pilot(
 
     with ws.store.write() as tx:
         pilot_row = runs.begin_pilot(
-            tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now()
+            tx,
+            ws.task.name,
+            ws.extractor,
+            size=size,
+            seed=seed,
+            now=ws.now(),
         )
     report = _ask_sample(ws, row_ids, agreed=agreed)
     report.drawn = pilot_row
@@ -431,7 +459,7 @@ def _record_verdict(ws: WorkspaceSession, pilot_row: PilotRow, quality: QualityR
         is_passed = quality.passed and has_answers
         verdict = PilotVerdict.PASSED if is_passed else PilotVerdict.FAILED
         report_path = str(quality.path.relative_to(ws.data))
-        runs.end_pilot(tx, pilot_row.number, verdict, report=report_path, at=ws.now())
+        runs.end_pilot(tx, pilot_row.number, verdict, report=report_path, now=ws.now())
     return has_answers
 
 
@@ -443,7 +471,7 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, agreed: bool) -
     Raises:
         FindableError: The first error that stopped the rounds while rows of the sample are open.
     """
-    tag_rounds = TagRounds(ws, among=row_ids, judges=False)
+    tag_rounds = TagRounds(ws, row_ids=row_ids, judges=False)
     tag_rounds.submit(agreed=agreed, patient=True)
     has_claimed_rows = True
     while has_claimed_rows:

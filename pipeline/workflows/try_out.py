@@ -236,7 +236,7 @@ def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
         live_report.stopped,
         live_report.interrupted,
     )
-    for row_id, trial_outcome in live_report.tried.items():
+    for row_id, trial_outcome in live_report.trial_outcomes.items():
         try:
             _judge_row(ws, tried_rows[row_id], planned.requests[row_id].item, trial_outcome)
         except FindableError as error:
@@ -283,7 +283,7 @@ def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], *, mode: Mode) -> Li
     with ws.display.bar("asking", len(row_ids)) as bar:
         return live.ask_rows(
             ws,
-            Selection(among=row_ids),
+            Selection(row_ids=row_ids),
             way=mode,
             on_progress=lambda live_report: bar.show(live_report.replies),
         )
@@ -325,7 +325,10 @@ def _live_cost(ws: WorkspaceSession, usage: Usage) -> float:
 
 
 def _judge_row(
-    ws: WorkspaceSession, tried_row: TriedRow, task_row: TaskRow, trial: TrialOutcome
+    ws: WorkspaceSession,
+    tried_row: TriedRow,
+    task_row: TaskRow,
+    trial: TrialOutcome,
 ) -> None:
     """Judge the reply of a row, and write outcome, answer and cost into `tried_row`.
 
@@ -335,7 +338,9 @@ def _judge_row(
     tried_row.calls = 1
     tried_row.seconds = round(trial.seconds, 3)
     tried_row.reason = trial.reason
-    tried_row.outcome = Outcome.REFUSED.value if trial.is_refused else OUTCOME_LOST
+    tried_row.outcome = OUTCOME_LOST
+    if trial.is_refused:
+        tried_row.outcome = Outcome.REFUSED.value
     if trial.reply is None:
         return
 
@@ -347,14 +352,14 @@ def _judge_row(
     tried_row.cost = _live_cost(ws, reply.usage)
 
     claim = RowClaim(task_row.id, task_row.input_hash)
-    judged = judge_reply(ws.task, claim, reply, context=task_row.context)
-    tried_row.outcome = judged.outcome.value
-    if judged.answer is None:
-        tried_row.reason = judged.reason
+    judgement = judge_reply(ws.task, claim, reply, context=task_row.context)
+    tried_row.outcome = judgement.outcome.value
+    if judgement.answer is None:
+        tried_row.reason = judgement.reason
         tried_row.answer = None
     else:
         tried_row.reason = ""
-        tried_row.answer = judged.answer.model_dump(mode="json")
+        tried_row.answer = judgement.answer.model_dump(mode="json")
 
 
 def _synced_or_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
@@ -374,7 +379,11 @@ def _synced_or_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
 
 
 def _select_rows(
-    tx: Connection, task: Task, extractor: str, size: int, seed: int | None
+    tx: Connection,
+    task: Task,
+    extractor: str,
+    size: int,
+    seed: int | None,
 ) -> Sequence[str]:
     """Return the ids of the first open rows; of random rows if there is a seed or no open row."""
     if seed is None:
@@ -401,7 +410,11 @@ class ComparisonReport(NamedTuple):
 
 
 def compare_sides(
-    ws: WorkspaceSession, texts: tuple[str, str], *, size: int, seed: int
+    ws: WorkspaceSession,
+    texts: tuple[str, str],
+    *,
+    size: int,
+    seed: int,
 ) -> ComparisonReport:
     """Compare the answers of two sides on a random sample; ask only if a side is the draft.
 
@@ -436,7 +449,9 @@ def compare_sides(
             hint=f"`{ws.task.words.step('versions')}` lists those there are",
         )
 
-    try_report = try_rows(ws, list(names)) if DRAFT_SIDE in texts else None
+    try_report = None
+    if DRAFT_SIDE in texts:
+        try_report = try_rows(ws, list(names))
     if try_report is not None:
         outcomes[texts.index(DRAFT_SIDE)] = {
             row.id: row.answer or row.reason or row.outcome for row in try_report.items
@@ -457,7 +472,11 @@ def compare_sides(
     draft_text = f"the draft of {ws.extractor}"
     sides = (labels.get(0, draft_text), labels.get(1, draft_text))
     return ComparisonReport(
-        sides, pairs, try_report, len(answer_pairs), _count_agreement(answer_pairs)
+        sides,
+        pairs,
+        try_report,
+        len(answer_pairs),
+        _count_agreement(answer_pairs),
     )
 
 
@@ -468,8 +487,8 @@ def _count_agreement(
     agreement = dict.fromkeys(_field_names(answer_pairs), 0)
     for field_name in agreement:
         for answer_a, answer_b in answer_pairs:
-            is_in_both = field_name in answer_a and field_name in answer_b
-            if is_in_both and answer_a[field_name] == answer_b[field_name]:
+            is_shared_field = field_name in answer_a and field_name in answer_b
+            if is_shared_field and answer_a[field_name] == answer_b[field_name]:
                 agreement[field_name] += 1
     return agreement
 

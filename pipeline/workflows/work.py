@@ -196,7 +196,10 @@ class WorkPass:
         # If no cost is agreed, all rows are counted, to ask a person about the price.
         is_agreed = not has_new_rows or ws.agreed is not None
         submit_report = tag_rounds.submit(
-            agreed=is_agreed, patient=True, sends=should_send, number=self.number
+            agreed=is_agreed,
+            patient=True,
+            sends=should_send,
+            number=self.number,
         )
 
         report = tag_rounds.report
@@ -257,7 +260,10 @@ class WorkPass:
 
 
 def run_due_units(
-    ws: WorkspaceSession, units: Collection[str] = UNIT_NAMES, *, number: int | None = None
+    ws: WorkspaceSession,
+    units: Collection[str] = UNIT_NAMES,
+    *,
+    number: int | None = None,
 ) -> WorkPass:
     """Run the due units of the task in use once, within budgets and the agreed cost.
 
@@ -275,10 +281,10 @@ def run_due_units(
 
     work_pass.attempt(work_pass.collect, work_pass.embed)
     if ASKING_UNITS & set(units):
-        is_ready = work_pass.attempt(
-            lambda: rounds.prepare_task(ws, may_be_empty=True, fills="fill" in units)
+        is_prepared = work_pass.attempt(
+            lambda: rounds.prepare_task(ws, may_be_empty=True, fills="fill" in units),
         )
-        if is_ready:
+        if is_prepared:
             work_pass.attempt(work_pass.retry, work_pass.submit)
     work_pass.attempt(work_pass.update_index)
 
@@ -302,7 +308,9 @@ class WorkReport:
 
 
 def run_pass(
-    open_workspace: WorkspaceOpener, names: Sequence[str], units: Collection[str]
+    open_workspace: WorkspaceOpener,
+    names: Sequence[str],
+    units: Collection[str],
 ) -> WorkReport:
     """Run the due units of each task once; if a task cannot be opened, the others still run.
 
@@ -384,7 +392,10 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
     max_pause_s = ws.settings.poll_most
     with ws.store.read() as tx:
         open_batches = batches.batches_in_states(
-            tx, *budget.QUEUED_STATES, BatchState.DOWNLOADED, task=ws.task.name
+            tx,
+            *budget.QUEUED_STATES,
+            BatchState.DOWNLOADED,
+            task=ws.task.name,
         )
         batch_units = [_batch_unit(ws, tx, batch) for batch in open_batches]
         yield from batch_units
@@ -393,7 +404,10 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
             yield DueUnit("ask", name)
         if claims.count_claimable(tx, ws.task) and _is_pilot_clear(tx, ws):
             is_quota_full = budget.remaining_quota_tokens(tx, ws.model, tier=ws.settings.tier) == 0
-            has_no_room = is_quota_full or budget.current_budgets(ws).room(tx, error=0.0) == 0
+            has_no_room = (
+                is_quota_full
+                or budget.current_budgets(ws).remaining_usd(tx, estimate_error=0.0) == 0
+            )
             yield DueUnit("prepare", name, max_pause_s if has_no_room else 0.0)
 
     if is_declared(ws.settings):

@@ -75,7 +75,7 @@ def run_worker(
     app = _create_app(settings, concurrency)
     pool = ThreadPoolExecutor(concurrency + EXTRA_THREADS)
     worker = _Worker(app, settings, pool, agrees=agrees)
-    if not worker.is_ready():
+    if not worker.can_accept_jobs():
         raise ConfigurationError(
             f"the tables of jobs, in the schema {JOB_SCHEMA}, are not there yet",
             hint=f"`{CommandHint('worker', setup=True)}`",
@@ -83,7 +83,7 @@ def run_worker(
 
     start_message = f"working, {concurrency} at once: {', '.join(units)}"
     if listening is not None:
-        health.serve_health(listening, is_ready=worker.is_ready, metrics=worker.metrics)
+        health.serve_health(listening, is_ready=worker.can_accept_jobs, metrics=worker.metrics)
         port = listening.getsockname()[1]
         start_message += f"; /healthz, /readyz and /metrics at port {port}"
 
@@ -112,7 +112,7 @@ def create_job_tables(ws: WorkspaceSession) -> bool:
             foreign_tables -= {table.name for table in task.tables(tx)}
     if foreign_tables:
         ws.agree(
-            f"Make the schema {JOB_SCHEMA} in {ws.store.shown}, beside another program's tables?"
+            f"Make the schema {JOB_SCHEMA} in {ws.store.shown}, beside another program's tables?",
         )
 
     asyncio.run(_create_job_tables(app))
@@ -191,7 +191,12 @@ class _Worker:
     """Defers due units as jobs, and runs jobs in threads."""
 
     def __init__(
-        self, app: Any, settings: Settings, pool: ThreadPoolExecutor, *, agrees: bool
+        self,
+        app: Any,
+        settings: Settings,
+        pool: ThreadPoolExecutor,
+        *,
+        agrees: bool,
     ) -> None:
         self._app = app
         self._settings = settings
@@ -279,10 +284,13 @@ class _Worker:
         for task_name in await loop.run_in_executor(self._pool, self._task_names):
             should_index = task_name not in tasks_being_indexed
             due_units = await loop.run_in_executor(
-                self._pool, self._due_units, task_name, should_index
+                self._pool,
+                self._due_units,
+                task_name,
+                should_index,
             )
-            for due_unit, due_at in due_units:
-                await self._defer(due_unit, due_at, existing_locks=existing_locks)
+            for due_unit, run_at in due_units:
+                await self._defer(due_unit, run_at, existing_locks=existing_locks)
 
     async def _retry_stalled_jobs(self) -> None:
         """Retry the jobs of dead workers; delete a job whose unit was deferred again meanwhile."""
@@ -300,15 +308,15 @@ class _Worker:
     async def _defer(
         self,
         due_unit: DueUnit,
-        due_at: datetime,
+        run_at: datetime,
         *,
         existing_locks: Collection[str | None] = (),
     ) -> None:
-        """Create the job of a unit, to run at `due_at`, unless it has a job that waits.
+        """Create the job of a unit, to run at `run_at`, unless it has a job that waits.
 
         Args:
             due_unit: The unit.
-            due_at: Time of the database server.
+            run_at: Time of the database server.
             existing_locks: Locks of jobs that exist already.
         """
         from procrastinate.exceptions import AlreadyEnqueued
@@ -325,7 +333,7 @@ class _Worker:
                 queue=due_unit.unit,
                 lock=lock,
                 queueing_lock=lock,
-                schedule_at=due_at,
+                schedule_at=run_at,
                 priority=priority,
             )
             await job.defer_async(unit=due_unit.unit, task=due_unit.task, number=due_unit.number)
@@ -356,7 +364,7 @@ class _Worker:
         try:
             with (
                 contextlib.suppress(KeyboardInterrupt),
-                self._opened(due_unit.task, Access.WRITE, unit_members) as ws,
+                self._open_session(due_unit.task, Access.WRITE, unit_members) as ws,
             ):
                 work_pass = work.run_due_units(ws, [due_unit.unit], number=due_unit.number)
                 retry_at = ws.now()
@@ -378,22 +386,34 @@ class _Worker:
         return retry_at if failures else None
 
     @contextlib.contextmanager
-    def _opened(
-        self, task: str, access: Access, log_members: dict[str, Any], *, whole: bool = False
+    def _open_session(
+        self,
+        task: str,
+        access: Access,
+        log_members: dict[str, Any],
+        *,
+        is_whole_workspace: bool = False,
     ) -> Iterator[WorkspaceSession]:
         """Open the workspace for a task; its messages are lines of JSON with `log_members`.
 
         Work in it ends when the worker stops, and its cost is confirmed if the worker agrees.
         """
         settings = replace(self._settings, task=task)
-        with open_workspace(settings, _JsonLog(log_members), access=access, whole=whole) as ws:
+        with open_workspace(
+            settings,
+            _JsonLog(log_members),
+            access=access,
+            whole=is_whole_workspace,
+        ) as ws:
             ws.stopping = self._stopping
             ws.agreed = math.inf if self._agrees else None
             yield ws
 
     def _task_names(self) -> list[str]:
         """Return the names of all tasks of the workspace."""
-        with self._opened(self._settings.task, Access.READ, {}, whole=True) as ws:
+        with self._open_session(
+            self._settings.task, Access.READ, {}, is_whole_workspace=True
+        ) as ws:
             return [task.subject for task in ws.tasks]
 
     def _due_units(
@@ -402,7 +422,7 @@ class _Worker:
         should_index: bool,  # noqa: FBT001 - for an executor
     ) -> list[tuple[DueUnit, datetime]]:
         """Return the units of a task, and when each is due by the database server's clock."""
-        with self._opened(task, Access.WRITE, {"task": task}) as ws:
+        with self._open_session(task, Access.WRITE, {"task": task}) as ws:
             # The server compares this time with its own clock.
             now = ws.now()
             return [
@@ -410,13 +430,15 @@ class _Worker:
                 for due_unit in work.list_due_units(ws, indexes=should_index)
             ]
 
-    def is_ready(self) -> bool:
+    def can_accept_jobs(self) -> bool:
         """Return whether the tables of jobs exist and the worker is not stopping.
 
         Raises:
             FindableError: The database does not answer.
         """
-        with self._opened(self._settings.task, Access.READ, {}, whole=True) as ws:
+        with self._open_session(
+            self._settings.task, Access.READ, {}, is_whole_workspace=True
+        ) as ws:
             return _is_set_up(ws) and not self._stopping.is_set()
 
     def metrics(self) -> bytes:
@@ -424,6 +446,6 @@ class _Worker:
         with contextlib.ExitStack() as stack:
             sessions = list[WorkspaceSession]()
             for name in self._task_names():
-                session = stack.enter_context(self._opened(name, Access.READ, {}))
+                session = stack.enter_context(self._open_session(name, Access.READ, {}))
                 sessions.append(session)
             return health.exposition(sessions, self._error_counts)

@@ -37,7 +37,9 @@ def refused(workspace: Workspace, *args: str, code: int, said: str, **values: st
 
 
 def test_a_database_that_another_program_holds_is_waited_for_and_then_refused(
-    local: Workspace, csv: str, monkeypatch: pytest.MonkeyPatch
+    local: Workspace,
+    csv: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Readers wait for no one; a writer waits its time, then exits with 4 and has changed nothing."""
     local.ran("import", csv)
@@ -68,7 +70,9 @@ def test_tables_of_before_are_refused(local: Workspace, csv: str) -> None:
 
 
 def test_a_bug_is_one_line_without_anybodys_data(
-    local: Workspace, csv: str, monkeypatch: pytest.MonkeyPatch
+    local: Workspace,
+    csv: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An unexpected error exits with 1 and says where, but not what it held; --debug shows all."""
     local.ran("import", csv)
@@ -90,7 +94,8 @@ def test_a_bug_is_one_line_without_anybodys_data(
 
 
 @pytest.mark.parametrize(
-    "pause", [1e-4, 1e-2]
+    "pause",
+    [1e-4, 1e-2],
 )  # the first is over before the thread that waits for it has begun
 def test_a_signal_that_strikes_where_errors_are_dropped_comes_again(pause: float) -> None:
     """Python drops what is raised while an object goes; the signal is not lost for that."""
@@ -98,7 +103,7 @@ def test_a_signal_that_strikes_where_errors_are_dropped_comes_again(pause: float
 import os, signal, time
 from jobs import exit_codes
 from jobs.exit_codes import exit_on_error, interruptible
-exit_codes.AGAIN_S = {pause}
+exit_codes.RESEND_DELAY_S = {pause}
 class Going:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -109,6 +114,9 @@ with exit_on_error([]), interruptible():
     time.sleep(60)
 """
     process = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (process.returncode, process.stdout.strip()) == (130, "on"), process.stderr

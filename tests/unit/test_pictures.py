@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline.engine import pictures
-from pipeline.engine.pictures import MAX_BYTES, Picture, PictureError, prepare, probe
+from pipeline.engine.pictures import MAX_IMAGE_BYTES, Picture, PictureError, prepare, probe
 
 Bytes = Callable[[], bytes]
 
@@ -77,7 +77,7 @@ REFUSED: dict[str, tuple[Bytes, str]] = {
     "a cut JPEG": (lambda: saved(shaded(), "JPEG")[:1_200], CUT),
     "a cut PNG": (lambda: saved(shaded(), "PNG")[:500], CUT),
     "30,000 pixels squared": (lambda: saying(30_000), "30,000 by 30,000 pixels"),
-    "too many bytes": (lambda: bytes(MAX_BYTES + 1), "the most that is read"),
+    "too many bytes": (lambda: bytes(MAX_IMAGE_BYTES + 1), "the most that is read"),
     "what Pillow might run": (
         lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
         "none of the images",
@@ -129,7 +129,7 @@ def test_what_does_not_fit_into_a_request_is_scaled_further(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Until it does."""
-    monkeypatch.setattr(pictures, "MAX_SENT", 100_000)
+    monkeypatch.setattr(pictures, "MAX_SENT_BYTES", 100_000)
     sent = prepare(saved(Image.effect_noise((1_200, 1_200), 100), "PNG"), side=1_200)
     assert len(sent) <= 100_000
     assert size(sent)[0] < 1_200

@@ -96,7 +96,11 @@ def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONR
 
 
 def start_command(
-    desk: AppState, command: str, form: Mapping[str, str], task: str, cost: float
+    desk: AppState,
+    command: str,
+    form: Mapping[str, str],
+    task: str,
+    cost: float,
 ) -> BackgroundJob:
     """Start a command in a thread, or return its running work for the same task.
 
@@ -169,7 +173,7 @@ def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
             _, _, pilot_ids = plan_next_pilot(tx, ws.task, ws.extractor)
 
     ws.bring_items()
-    batch_plan = submit.plan_submit(ws, Selection(among=pilot_ids))
+    batch_plan = submit.plan_submit(ws, Selection(row_ids=pilot_ids))
     plan = SubmitReport(batch_plan).document(ws.model, dry=True)
     return {**plan, "cost": plan["estimated_cost"], "recommended": "batch"}
 
@@ -259,7 +263,7 @@ def render_next(request: Request, task: str) -> HTMLResponse:
 
 def displayed_work(background_work: BackgroundWork) -> list[dict[str, Any]]:
     """Return the newest work that is running, failed, has warnings, or ended a moment ago."""
-    documents = [work.document for work in background_work.every()]
+    documents = [work.document for work in background_work.list_jobs()]
     return [
         document
         for document in documents[-MAX_DISPLAYED_WORK:]
@@ -278,13 +282,13 @@ def list_budgets(ws: WorkspaceSession) -> list[dict[str, Any]]:
     """Return the budgets of the task in use, with the remaining amount of each in USD."""
     with ws.store.read() as tx:
         budgets = budget.current_budgets(ws, budget.unfinished_tag_budget(tx, ws.task))
-        remaining_amounts = budgets.left(tx)
+        remaining_amounts = budgets.remaining_amounts(tx)
 
     return [
         {
             "name": limit.name,
             "usd": limit.usd,
-            "since": limit.since.isoformat(),
+            "since": limit.starts_at.isoformat(),
             "left": round(max(0.0, remaining), 6),
         }
         for limit, remaining in remaining_amounts
@@ -294,7 +298,7 @@ def list_budgets(ws: WorkspaceSession) -> list[dict[str, Any]]:
 @router.get("/api/work")
 def list_work(request: Request) -> list[dict[str, Any]]:
     """Return the background work of this page, oldest first."""
-    return [work.document for work in get_desk(request).running.every()]
+    return [work.document for work in get_desk(request).running.list_jobs()]
 
 
 @router.get("/api/work/{number}")
@@ -303,7 +307,8 @@ def get_work(request: Request, number: int) -> dict[str, Any]:
     work = get_desk(request).running.get(number)
     if work is None:
         raise RequestRefusedError(
-            404, f"there is no work {number}; the page may have been started again since"
+            404,
+            f"there is no work {number}; the page may have been started again since",
         )
     return work.document
 
@@ -338,7 +343,11 @@ def read_command(request: Request, command: str, task: str = "") -> JSONResponse
 
 @command_router.post("/api/{command}", status_code=202)
 def begin_command(
-    request: Request, command: str, body: CommandOptions, task: str = "", cost: Usd = 0.0
+    request: Request,
+    command: str,
+    body: CommandOptions,
+    task: str = "",
+    cost: Usd = 0.0,
 ) -> JSONResponse:
     """Start a command with its options.
 

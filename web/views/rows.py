@@ -168,16 +168,18 @@ def build_facets(counts: RowCounts, query: RowQuery, task: str) -> dict[str, lis
 
 
 def _build_field_facets(
-    counts_by_field: Mapping[str, Sequence[FieldCount]], query: RowQuery, task: str
+    counts_by_field: Mapping[str, Sequence[FieldCount]],
+    query: RowQuery,
+    task: str,
 ) -> dict[str, list[FacetValue]]:
     """Return the facets of answer fields, and "chosen" with all other chosen conditions."""
     facets = {}
     for field_name, counts in counts_by_field.items():
-        options = [_FacetOption(count.value, count.where, count.items) for count in counts]
+        options = [_FacetOption(count.value, count.condition, count.items) for count in counts]
         facets[field_name] = _facet_values(query, task, "only", query.only, options)
 
     all_counts = chain.from_iterable(counts_by_field.values())
-    offered_conditions = {count.where for count in all_counts}
+    offered_conditions = {count.condition for count in all_counts}
     other_conditions = [text for text in query.only if text not in offered_conditions]
     if other_conditions:
         options = [_FacetOption(condition, condition, 0) for condition in other_conditions]
@@ -224,7 +226,9 @@ def items_csv(request: Request, query: RowQueryParameters) -> StreamingResponse:
     first_chunk = next(chunks)
     headers = {"content-disposition": f'attachment; filename="{query.task or "rows"}.csv"'}
     return StreamingResponse(
-        chain([first_chunk], chunks), media_type="text/csv; charset=utf-8", headers=headers
+        chain([first_chunk], chunks),
+        media_type="text/csv; charset=utf-8",
+        headers=headers,
     )
 
 
@@ -241,7 +245,13 @@ def render_rows_page(request: Request, query: RowQueryParameters) -> HTMLRespons
     with get_desk(request).open_to_read(query.task) as ws:
         values = _list_values(ws, query)
         return render_page(
-            request, "rows.html", ws, "rows", is_part=False, source=describe_source(ws), **values
+            request,
+            "rows.html",
+            ws,
+            "rows",
+            is_part=False,
+            source=describe_source(ws),
+            **values,
         )
 
 
@@ -274,7 +284,9 @@ def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
 
 @router.get("/api/images/thumbnail")
 def get_thumbnail(
-    request: Request, key: str, side: Literal["160", "320", "640"] = "320"
+    request: Request,
+    key: str,
+    side: Literal["160", "320", "640"] = "320",
 ) -> Response:
     """Return a small JPEG of an image; `key` is its id, `side` its longer side in pixels."""
     with get_desk(request).open_to_read(IMAGES_TASK) as ws:
@@ -295,7 +307,9 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
             row["passage"] = passage_values(passage, max_chars=MAX_PASSAGE_CHARS)
 
     cleared_filters: dict[str, Sequence[str]] = {name: () for name, _ in query.filter_pairs}
-    next_address = query.address("/", task, after=[page.last_row]) if page.last_row else None
+    next_address = None
+    if page.last_row:
+        next_address = query.address("/", task, after=[page.last_row])
     return {
         "layout": layout,
         "has_row_pages": query.state != REFUSED_STATE,
@@ -317,7 +331,9 @@ def describe_source(ws: WorkspaceSession) -> str:
     record = getattr(ws.task, "record", None)
     if record is None or ws.task.subject in {IMAGES_TASK, PASSAGES_TASK}:
         return ""
-    source = "a query" if record.is_query else PurePath(record.items).name
+    source = "a query"
+    if not record.is_query:
+        source = PurePath(record.items).name
     return f"from {source} · version {record.version}"
 
 

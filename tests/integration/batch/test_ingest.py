@@ -62,8 +62,8 @@ def test_a_merge_while_answers_are_judged_is_seen(
                 table.TASK,
                 json.loads(WRITTEN)[0],
                 "merged",
-                who="a person",
-                at=datetime.now(UTC),
+                editor="a person",
+                now=datetime.now(UTC),
             )
 
     with offline.open() as ws, _meanwhile(ws, monkeypatch, merge):

@@ -29,8 +29,10 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
             ),
         )
         ids = {name: str(row["id"]) for name, row in rows(ws).items()}
-        selection = Selection(among=[ids["asked"]])
-        asked: Any = Preparation(ws, selection, NoProgress(), way=Mode.LIVE, is_alone=True).next()
+        selection = Selection(row_ids=[ids["asked"]])
+        asked: Any = Preparation(
+            ws, selection, NoProgress(), way=Mode.LIVE, is_single_batch=True
+        ).next()
         with ws.store.write() as tx:
             table.write_tags(tx, {ids["tagged"]: '["water law"]'})
             stopped = {

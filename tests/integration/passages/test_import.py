@@ -29,8 +29,10 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
             *({"id": one, "text": "old", "source": one, "k": one} for one in "abc"),
         )
         import_.run(ws, path)
-        selection = Selection(among=["a"])
-        asked: Any = Preparation(ws, selection, NoProgress(), way=Mode.LIVE, is_alone=True).next()
+        selection = Selection(row_ids=["a"])
+        asked: Any = Preparation(
+            ws, selection, NoProgress(), way=Mode.LIVE, is_single_batch=True
+        ).next()
         with ws.store.write() as tx:
             stopped = dict.fromkeys(
                 (claims.RowClaim("a", ""), claims.RowClaim("b", "")), "failed twice"

@@ -18,14 +18,14 @@ def test_whose_calls_get_no_reply_is_parked_and_asked_again_by_hand(page: Page, 
     api.fault("status", times=100, path=LIVE, args={"code": 503})
     assert page.post(ADD, json={"username": "ada", "bio": BIO}).json()["retrying"]
     for _ in range(4):
-        page.desk.tagger.look()
+        page.desk.tagger.ask_and_wait()
     assert page.get("/api/status").json()["parked"] == {}
     api.clear_faults()
     api.fault("drop", times=100, path=LIVE)
     for _ in range(10):
-        page.desk.tagger.look()
+        page.desk.tagger.ask_and_wait()
     before = len(api.seen("POST", LIVE))
-    page.desk.tagger.look()
+    page.desk.tagger.ask_and_wait()
     assert len(api.seen("POST", LIVE)) == before
     (reason,) = page.get("/api/status").json()["parked"]
     assert reason.startswith("asked 10 times without a reply")

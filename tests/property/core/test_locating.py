@@ -111,7 +111,7 @@ def test_folding_leads_back_to_what_it_was_made_from(text: str) -> None:
     last = 0
     for word in folded.text.split(" "):
         if word:
-            start, end = folded.real(at, at + len(word))
+            start, end = folded.original_span(at, at + len(word))
             assert last <= start < end <= len(text)
             assert FoldedText(text[start:end]).text == word
             last = end

@@ -98,7 +98,7 @@ def test_what_is_not_to_be_asked_or_gives_no_image_is_refused(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a reason that names no more than the host."""
-    monkeypatch.setattr(pictures, "MAX_BYTES", 8)
+    monkeypatch.setattr(pictures, "MAX_IMAGE_BYTES", 8)
     url, replies, reason = REFUSED[case]
     with answering(*replies) as fetched, pytest.raises(PictureError, match=reason):
         fetched(url)
@@ -121,4 +121,4 @@ def test_an_answer_that_never_ends_is_cut_off() -> None:
         answering(b"HTTP/1.1 200 OK\r\nX: ", closes=False) as fetched,
         pytest.raises(PictureError, match=r"not within 0\.2 s"),
     ):
-        fetched("https://some.example/a", seconds=0.2)
+        fetched("https://some.example/a", timeout_s=0.2)

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.gemini import models
 from pipeline.gemini.models import (
-    THOUGHT_TOKENS,
+    DEFAULT_THOUGHT_TOKENS,
     Usage,
     estimate_request,
     estimate_tokens,
@@ -56,9 +56,9 @@ def test_tokens_of_a_text(text: str, tokens: int) -> None:
         ({"thinkingConfig": {"thinkingLevel": "MINIMAL"}}, 0),
         ({"thinkingConfig": {"thinkingBudget": 0}}, 0),
         ({"thinkingConfig": {"thinkingBudget": 128}}, 128),
-        ({"thinkingConfig": {"thinkingBudget": -1}}, THOUGHT_TOKENS),
-        ({"thinkingConfig": {"thinkingLevel": "HIGH"}}, THOUGHT_TOKENS),
-        ({}, THOUGHT_TOKENS),
+        ({"thinkingConfig": {"thinkingBudget": -1}}, DEFAULT_THOUGHT_TOKENS),
+        ({"thinkingConfig": {"thinkingLevel": "HIGH"}}, DEFAULT_THOUGHT_TOKENS),
+        ({}, DEFAULT_THOUGHT_TOKENS),
     ],
 )
 def test_estimate_expects_thoughts(settings: dict[str, Any], thoughts: int) -> None:

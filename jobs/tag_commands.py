@@ -1,0 +1,295 @@
+"""Commands that ask about rows in the mode that fits best, or about a random sample first.
+
+- `tag` estimates the cost, chooses the mode and takes all steps.
+- `passages-pilot` asks about a random sample and judges the answers.
+"""
+
+from functools import partial
+from typing import Annotated
+
+import click
+
+from jobs.batch_commands import pilot_line, warn_of_ingest
+from jobs.command import wants_json
+from jobs.options import (
+    COUNT,
+    MONEY,
+    CommandReport,
+    Deadline,
+    Dry,
+    Limit,
+    NoResume,
+    Parameter,
+    Pilot,
+    Seed,
+    SkipPilot,
+    Strict,
+    Wait,
+)
+from jobs.output import Terminal, print_line, print_table
+from pipeline.batch.budget import MIN_CALIBRATION_ANSWERS, Calibration
+from pipeline.batch.live import LiveReport
+from pipeline.batch.report import duration_in_words
+from pipeline.core.command_hint import CommandHint
+from pipeline.core.progress import Progress
+from pipeline.core.states import UNSUPPORTED_REASON
+from pipeline.core.text import format_usd, plural
+from pipeline.engine.task import TaskLabels
+from pipeline.engine.workspace import WorkspaceSession
+from pipeline.ops import status
+from pipeline.workflows import preflight, rounds
+from pipeline.workflows import tag as tag_workflow
+from pipeline.workflows.preflight import Preflight
+
+
+def tag(
+    ws: WorkspaceSession,
+    *,
+    mode: Annotated[str, Parameter("", click.Choice(tag_workflow.MODES))] = "auto",
+    limit: Limit = None,
+    budget: Annotated[float | None, Parameter("Most USD that it may spend.", MONEY)] = None,
+    deadline: Deadline = None,
+    pilot: Pilot = None,
+    skip_pilot: SkipPilot = False,
+    wait: Wait = None,
+    strict: Strict = False,
+    dry: Dry = False,
+    no_resume: NoResume = False,
+    backfill: Annotated[bool, Parameter()] = False,
+) -> CommandReport:
+    """Estimate the cost of tagging, then tag all untagged people by batch, flex or live: the cheapest that is in time.
+
+    With --dry it shows cost and time of each way, spends nothing and needs no key. Flex are
+    calls at half price, which the API sheds where it is busy, and which are tried again; at
+    full price it asks first, unless MODE=live says so.
+
+    With TASK=passages, or your own task, its items. Nothing more is started if the budget would
+    be exceeded. A killed run resumes, and until no item is left its budget holds for `run` and
+    for `tag` without one, too. Above FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses
+    without --yes off a terminal. If a quality gate of a pilot fails, the exit code is 6; later
+    a failed gate is a warning, with --strict exit code 6. The answers are stored.
+    """
+    labels = ws.task.words
+    if dry:
+        estimate = preflight.run(ws, limit=limit, deadline_s=deadline)
+        return CommandReport(estimate.document(), partial(_print_estimate, estimate, labels))
+
+    if no_resume:
+        tag_workflow.switch_to_new_version(ws)
+    options = tag_workflow.TagOptions(
+        mode=mode,
+        limit=limit,
+        budget=budget,
+        deadline_s=deadline,
+        wait=wait,
+        pilot=pilot,
+        skip_pilot=skip_pilot,
+        backfill=backfill,
+    )
+    report = tag_workflow.run(ws, options)
+    if backfill and report.quality is not None:
+        ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
+    # Only people read the next command; the JSON document has none.
+    next_command = None
+    if not wants_json():
+        next_command = status.run(ws).next
+
+    def check() -> None:
+        for summary in report.ingested:
+            warn_of_ingest(summary, labels, ws.display)
+        _warn_of_open_rows(report, labels, ws.display)
+        report.finish(labels, ws.display, strict=strict)
+
+    output = partial(_print_tag_report, report, labels, next_command)
+    return CommandReport(report.document(), output, check)
+
+
+def _print_tag_report(
+    report: rounds.TagReport,
+    labels: TaskLabels,
+    next_command: CommandHint | None,
+) -> None:
+    """Print the pilot, the answers and the rows in open batches; the last line has `next_command`.
+
+    `next_command` is left out if the command was stopped early.
+    """
+    if report.pilot is not None:
+        Terminal().say(pilot_line(report.pilot))
+
+    next_hint = f". Next: {next_command}" if next_command else ""
+    if not report.mode:
+        print_line(f"nothing to tag: {labels.all_done}{next_hint}")
+        return
+
+    lines = _tag_report_lines(report, labels)
+    # The error that stopped the command has a hint of its own.
+    is_stopped = report.is_down or bool(report.out_of_money) or bool(report.errors(labels))
+    if not is_stopped:
+        lines[-1] += next_hint
+    for line in lines:
+        print_line(line)
+
+
+def _tag_report_lines(report: rounds.TagReport, labels: TaskLabels) -> list[str]:
+    """Return one or two lines: the ingested answers, then the live run or the open batches."""
+    live_report = report.live
+    lines = []
+    if report.ingested or not (live_report or report.under_way):
+        line = f"{report.answered_rows:,} {labels.done}"
+        if report.ingested:
+            line += f" in {plural(len(report.ingested), 'batch', 'batches')}"
+        if report.parked:
+            line += f", {report.parked:,} parked"
+        lines.append(f"{line}, {format_usd(report.spent)} spent")
+
+    if live_report is not None:
+        lines.append(_live_line(report, live_report, labels))
+    elif report.under_way and report.items and not report.is_down and not report.ingested:
+        lines.append(f"{plural(report.items, labels.one, labels.many)} submitted")
+    elif report.under_way:
+        rows = plural(report.under_way, labels.one, labels.many)
+        lines.append(f"{rows} in batches that are not over")
+    return lines
+
+
+def _warn_of_open_rows(report: rounds.TagReport, labels: TaskLabels, display: Progress) -> None:
+    """Warn of failed rows of a live run, and of rows that wait for a budget or for the API."""
+    if report.live is not None:
+        for row_name, reason in report.live.samples:
+            display.warn(f"{row_name}: {reason}")
+
+    if report.out_of_money:
+        remaining = plural(report.left, f"{labels.one} is", f"{labels.many} are")
+        display.warn(f"{report.out_of_money}; {remaining} left")
+    if report.no_room:
+        verb = "waits" if report.no_room == 1 else "wait"
+        waiting = plural(report.no_room, labels.one, labels.many)
+        display.warn(f"{waiting} {verb} for room at the API")
+
+
+def _live_line(report: rounds.TagReport, live_report: LiveReport, labels: TaskLabels) -> str:
+    """Return a line with the answered, failed and remaining rows of a live run, and its cost."""
+    if not (live_report.done or report.unasked):
+        return f"nothing to ask: {labels.all_done}"
+
+    parts = [f"{live_report.answered:,} {labels.done}"]
+    for reason, count in live_report.failed.most_common():
+        if reason.startswith(UNSUPPORTED_REASON):
+            parts.append(f"{count:,} set aside: {reason}")
+        else:
+            parts.append(f"{count:,} failed ({reason})")
+    if report.unasked:
+        parts.append(f"{report.unasked:,} left")
+
+    calls = plural(live_report.calls, "call")
+    return f"{', '.join(parts)}; {calls}, {format_usd(live_report.cost)}"
+
+
+def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
+    """Print the waiting batches, the estimate of each mode, and the recommended mode.
+
+    If no row is open, print this instead of the estimate. If the local engine would answer, print
+    the estimate of the model that a key would use.
+    """
+    if estimate.waiting.items:
+        waiting = estimate.waiting.about(labels)
+        cost = format_usd(estimate.waiting.cost)
+        print_line(
+            f"{waiting} in batches that an earlier run prepared go out with it, estimated {cost}",
+        )
+    if not estimate.plan.items:
+        print_line(f"nothing to ask: {labels.all_done}")
+        return
+
+    measuring_command = labels.step(
+        "tag",
+        pilot=MIN_CALIBRATION_ANSWERS,
+        limit=MIN_CALIBRATION_ANSWERS,
+    )
+    hint = f"`{measuring_command}` measures it"
+    if estimate.with_key is None:
+        _print_modes(estimate, labels, guess_note=f"output is guessed; {hint}")
+    else:
+        print_line(f"{estimate.model}: {estimate.plan.about(labels)}, at no cost")
+        guess_note = f"output is guessed; with a key {hint}"
+        _print_modes(estimate.with_key, labels, guess_note=guess_note)
+
+    recommended = estimate.recommended or "nothing yet"
+    print_line(f"recommended: {recommended}, because {estimate.reason}")
+
+
+def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) -> None:
+    """Print the tokens, a table with cost and time of each available mode, and warnings.
+
+    Args:
+        estimate: The estimate.
+        labels: Labels of the task.
+        guess_note: Basis of the token counts if no answer has measured them.
+    """
+    usage = estimate.plan.usage
+    basis = _estimate_basis(estimate.known, guess_note)
+    output_tokens = usage.answer + usage.thoughts
+    print_line(
+        f"{estimate.model}: {estimate.plan.about(labels)}, about {usage.prompt:,} tokens in and "
+        f"{output_tokens:,} out ({basis})",
+    )
+
+    # Batch is always listed.
+    mode_estimates = {
+        mode: mode_estimate
+        for mode, mode_estimate in estimate.ways.items()
+        if mode == "batch" or not mode_estimate.absent
+    }
+    rows = []
+    for mode, mode_estimate in mode_estimates.items():
+        nouns = ("batch", "batches") if mode == "batch" else ("call", "calls")
+        count = plural(mode_estimate.count, *nouns)
+        duration = duration_in_words(mode_estimate.seconds)
+        rows.append((mode, mode_estimate.shown_cost, duration, count))
+    print_table(("way", "cost", "time", "sends"), rows)
+
+    for mode, mode_estimate in mode_estimates.items():
+        for warning in mode_estimate.warnings:
+            Terminal().warn(f"{mode}: {warning}")
+
+
+def _estimate_basis(calibration: Calibration, guess_note: str) -> str:
+    """Return in words how token counts were estimated, and the error of past estimates if known."""
+    basis = guess_note
+    if calibration.answers:
+        basis = f"learned from {calibration.answers:,} answers"
+    if calibration.error is not None:
+        basis += f"; past estimates were off by {calibration.error:.0%}"
+    return basis
+
+
+def passages_pilot(
+    ws: WorkspaceSession,
+    *,
+    n: Annotated[int | None, Parameter("How many passages to try; 200 without it.", COUNT)] = None,
+    seed: Seed = None,
+    no_resume: NoResume = False,
+) -> CommandReport:
+    """Ask about a few passages drawn at random, wait for them, and judge their concepts.
+
+    The report in DATA/reports has the quality gates, plots, and samples to read; if a gate
+    fails the exit code is 6. `passages-backfill` asks about all passages only after a pilot has
+    passed. A killed pilot resumes.
+    """
+    version_before = ws.task.label
+    if no_resume:
+        tag_workflow.switch_to_new_version(ws)
+    report = tag_workflow.run_pilot(ws, size=n, seed=seed)
+
+    # The next command must name the version, except if it is the default version.
+    next_command = CommandHint("passages-backfill")
+    if "version" in ws.settings.sources or ws.task.label != version_before:
+        next_command = CommandHint("passages-backfill", version=ws.task.label)
+    message = pilot_line(report)
+    if report.quality is not None and report.quality.passed:
+        message += f". Next: {next_command}"
+
+    def check() -> None:
+        report.check(Terminal(), strict=True)
+
+    return CommandReport(report.document(), message, check)

@@ -1,0 +1,207 @@
+"""Checks of `doctor` that compare the workspace with its backend.
+
+The backend is the Gemini API or the local engine. The local engine is not started for a workspace
+that has never used it.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+
+from pipeline.batch import send
+from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.errors import MissingError
+from pipeline.core.states import BatchState, Mode
+from pipeline.engine.task import RowFault
+from pipeline.engine.workspace import WorkspaceSession
+from pipeline.gemini.remote import RemoteBatch
+from pipeline.ops.doctor_report import DoctorReport, create_notice
+from pipeline.store import batches, workspace
+from pipeline.store.batches import BatchRow, strip_try
+from pipeline.store.database import Connection
+
+# The batch number at the end of a display name without its try.
+_BATCH_NUMBER_PATTERN = re.compile(r"-(\d+)-[0-9a-f]{16}$")
+
+
+def list_task_batches(tx: Connection) -> list[BatchRow]:
+    """Return all batches except trials, which store no answers."""
+    return [batch for batch in batches.batches_in_states(tx) if batch.way is not Mode.TRIAL]
+
+
+def check_backend(report: DoctorReport) -> Iterator[RowFault]:
+    """Compare the batches of this workspace with the backend's list; yield each difference.
+
+    Adds to `report.unknown_numbers` the numbers of remote batches that the database does not
+    contain. Yields nothing if the workspace has no backend yet.
+
+    Raises:
+        ConfigurationError: The backend refused the API key.
+        RemoteError: The backend cannot be reached.
+    """
+    ws = report.ws
+    if not _has_backend(ws):
+        return
+
+    remote_batches = ws.client.list_batches()
+    # A batch is recorded before it is created, so this later snapshot contains all listed batches.
+    with ws.store.read() as tx:
+        local_batches = list_task_batches(tx)
+        workspace_prefix = f"findable-{workspace.get_workspace(tx).workspace_id}-"
+        cancelled_duplicates = {
+            duplicate["remote_name"]
+            for duplicate in batches.list_duplicates(tx)
+            if duplicate["cancelled_at"]
+        }
+        prefixes_by_number = {
+            batch.number: frozenset(batches.numbers_by_prefix(tx, batch.number))
+            for batch in local_batches
+        }
+
+    listed_prefixes = {strip_try(remote_batch.display_name) for remote_batch in remote_batches}
+    for batch in local_batches:
+        prefixes = prefixes_by_number[batch.number]
+        if batch.state is BatchState.SUBMITTED:
+            yield from _check_submitted_batch(ws, batch, prefixes)
+        elif batch.state is BatchState.SUBMITTING:
+            is_listed = not prefixes.isdisjoint(listed_prefixes)
+            yield _create_unclear_create_notice(ws, batch, is_listed=is_listed)
+
+    batches_by_prefix = dict[str, BatchRow]()
+    for batch in local_batches:
+        batches_by_prefix |= dict.fromkeys(prefixes_by_number[batch.number], batch)
+
+    for remote_batch in remote_batches:
+        if not remote_batch.display_name.startswith(workspace_prefix):
+            continue
+        owner = batches_by_prefix.get(strip_try(remote_batch.display_name))
+        if owner is None:
+            yield _record_unknown_batch(report, remote_batch)
+        else:
+            yield from _check_duplicate(ws, remote_batch, owner, cancelled_duplicates)
+
+
+def check_models(report: DoctorReport) -> Iterator[RowFault]:
+    """Yield a notice for each configured model that the backend does not know.
+
+    Yields nothing if an earlier check could not reach the backend, or if there is no backend yet.
+
+    Raises:
+        ConfigurationError, RemoteError: The backend refused a request or cannot be reached.
+    """
+    ws = report.ws
+    if report.backend_error is not None or not _has_backend(ws):
+        return
+
+    for setting in ("model", "embedding_model"):
+        model_name = getattr(ws.settings, setting).removeprefix("models/")
+        try:
+            ws.client.get_model(model_name)
+        except MissingError:
+            yield create_notice(
+                f"{model_name} ({OptionHint(setting)}) is not in the API's list of models",
+                "what asks it is refused",
+                f"set another one of those that `{CommandHint('prices')}` lists",
+            )
+
+
+def _has_backend(ws: WorkspaceSession) -> bool:
+    """Return False if the workspace uses the local engine and has never started it."""
+    return ws.backend != "local" or ws.is_bound
+
+
+def _check_submitted_batch(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    prefixes: Collection[str],
+) -> Iterator[RowFault]:
+    """Request a submitted batch; yield a finding if it is missing or has another batch's name.
+
+    Args:
+        prefixes: The display names of the batch's tries, without the suffix of the try.
+    """
+    cancel_hint = CommandHint("batch-cancel", batch=batch.number)
+    try:
+        remote_batch = ws.client.get_batch(batch.remote_name or "")
+    except MissingError as error:
+        hidden_s = send.hidden_seconds(batch, ws.settings, now=ws.now())
+        next_step = f"the key of its project, or {cancel_hint}"
+        if hidden_s:
+            next_step = f"wait {hidden_s:.0f} s, it may be shown late"
+        yield RowFault(
+            f"batch {batch.number} is not to be seen there any more ({error.message})",
+            "its items stay claimed, and its result may never come",
+            next_step,
+        )
+        return
+
+    display_name = remote_batch.display_name
+    if display_name and strip_try(display_name) not in prefixes:
+        yield RowFault(
+            f"batch {batch.number} is recorded as {remote_batch.name}, "
+            f"which is called {display_name!r} there",
+            "its result would be another batch's",
+            cancel_hint,
+        )
+
+
+def _create_unclear_create_notice(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    *,
+    is_listed: bool,
+) -> RowFault:
+    """Return the notice for a batch whose create call has no recorded reply.
+
+    Args:
+        is_listed: Whether a batch in the backend's list has a display name of this batch.
+    """
+    listed = "is" if is_listed else "is not"
+    return create_notice(
+        f"batch {batch.number} was being created when a run died, and {listed} in the list",
+        "until it is clear its items are not asked again",
+        ws.task_of(batch.task).words.step("batch-submit"),
+    )
+
+
+def _record_unknown_batch(report: DoctorReport, remote_batch: RemoteBatch) -> RowFault:
+    """Return the finding for a remote batch of this workspace that the database does not contain.
+
+    Adds its number to `report.unknown_numbers`. The finding is a contradiction until the remote
+    batch is over.
+    """
+    number_match = _BATCH_NUMBER_PATTERN.search(strip_try(remote_batch.display_name))
+    if number_match:
+        report.unknown_numbers.add(int(number_match[1]))
+
+    description = f"{remote_batch.name} ({remote_batch.display_name}, {remote_batch.word})"
+    return RowFault(
+        f"{description} is of this workspace, and no batch here knows it",
+        "it is paid for, and its answers will not be fetched; "
+        "perhaps the database is an older copy",
+        "restore a newer backup",
+        not remote_batch.state.is_over,
+    )
+
+
+def _check_duplicate(
+    ws: WorkspaceSession,
+    remote_batch: RemoteBatch,
+    owner: BatchRow,
+    cancelled_duplicates: Collection[str],
+) -> Iterator[RowFault]:
+    """Yield a finding if a remote batch is a duplicate of `owner` that was not cancelled.
+
+    Args:
+        owner: The batch whose display name the remote batch has.
+        cancelled_duplicates: Remote names of the duplicates that were cancelled.
+    """
+    is_adopted = owner.remote_name in {None, remote_batch.name}
+    if is_adopted or remote_batch.name in cancelled_duplicates:
+        return
+
+    poll_hint = ws.task_of(owner.task).words.step("batch-poll")
+    yield RowFault(
+        f"{remote_batch.name} is a second remote batch of batch {owner.number}",
+        "the same items are paid for twice",
+        f"{poll_hint}, which cancels it",
+    )
