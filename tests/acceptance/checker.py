@@ -118,10 +118,10 @@ class Look:
 Invariant = Callable[[Look], Iterator[str]]
 
 
-def database_is_sound(look: Look) -> Iterator[str]:
+def database_is_sound(inspection: Look) -> Iterator[str]:
     """SQLite finds no fault in its file, and no row refers to a missing row."""
-    path = look.data / "findable.db"
-    if look.workspace.server or not path.exists():
+    path = inspection.data / "findable.db"
+    if inspection.workspace.server or not path.exists():
         return
 
     with closing(sqlite3.connect(path, timeout=60)) as connection:
@@ -132,28 +132,28 @@ def database_is_sound(look: Look) -> Iterator[str]:
             yield f"a row of {row[0]} points at nothing"
 
 
-def status_adds_up(look: Look) -> Iterator[str]:
+def status_adds_up(inspection: Look) -> Iterator[str]:
     """Each row of a task has a single state, and `status` counts the listed batches."""
-    for task in sorted(look.workspace.seen):
-        row_counts = look.documents["status", task][task]
+    for task in sorted(inspection.workspace.seen):
+        row_counts = inspection.documents["status", task][task]
         row_count = sum(count for name, count in row_counts.items() if name not in EXTRA_COUNTS)
         if row_count != row_counts["total"]:
             yield f"{task}: {row_counts} does not add up"
 
-    listed_counts = Counter(batch["state"] for batch in look.batches.values())
-    status_counts = look.status["batches"]
+    listed_counts = Counter(batch["state"] for batch in inspection.batches.values())
+    status_counts = inspection.status["batches"]
     if {state: count for state, count in status_counts.items() if count} != listed_counts:
         yield f"status says {status_counts}, the list says {dict(listed_counts)}"
 
 
-def batches_account_for_every_request(look: Look) -> Iterator[str]:
+def batches_account_for_every_request(inspection: Look) -> Iterator[str]:
     """Each request of an ingested batch has an outcome; the batch and the log count the same."""
     logged_counts: dict[int, Counter[str]] = defaultdict(Counter)
-    for request in look.requests:
+    for request in inspection.requests:
         if request["batch"] is not None:
             logged_counts[request["batch"]][request["outcome"] or "none"] += 1
 
-    for number, batch in look.batches.items():
+    for number, batch in inspection.batches.items():
         if batch["state"] != "ingested":
             continue
         batch_counts = Counter({name: batch[name] for name in OUTCOMES if batch[name]})
@@ -166,11 +166,11 @@ def batches_account_for_every_request(look: Look) -> Iterator[str]:
             yield f"batch {number} counts {dict(batch_counts)}, the log says {dict(log_counts)}"
 
 
-def nobody_is_answered_twice(look: Look) -> Iterator[str]:
+def nobody_is_answered_twice(inspection: Look) -> Iterator[str]:
     """No answered row of a version is asked again, and no failed row is charged a third time."""
     requests = [
         request
-        for request in look.requests
+        for request in inspection.requests
         if not request["forgotten"] and request["purpose"] != PROBE
     ]
     for row, count in _count_by_row(requests, {"answered"}).items():
@@ -192,16 +192,16 @@ def _count_by_row(
     )
 
 
-def batches_are_made_once(look: Look) -> Iterator[str]:
+def batches_are_made_once(inspection: Look) -> Iterator[str]:
     """The server created each batch once, from the sealed lines; its names never change."""
-    yield from _find_wrong_creates(look)
-    yield from _find_wrong_names(look)
+    yield from _find_wrong_creates(inspection)
+    yield from _find_wrong_names(inspection)
 
 
-def _find_wrong_creates(look: Look) -> Iterator[str]:
-    prefix = f"findable-{look.status['workspace_id']}-"
+def _find_wrong_creates(inspection: Look) -> Iterator[str]:
+    prefix = f"findable-{inspection.status['workspace_id']}-"
     creates_by_number: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-    for create in look.creates:
+    for create in inspection.creates:
         if create["name"].startswith(prefix):
             number = int(create["name"].removeprefix(prefix).rsplit("-", 3)[1])
             creates_by_number[number].append(create)
@@ -210,93 +210,95 @@ def _find_wrong_creates(look: Look) -> Iterator[str]:
         if len(creates) > 1:
             create_names = [create["name"] for create in creates]
             yield f"batch {number} was made {len(creates)} times: {create_names}"
-        sealed_lines = look.workspace.requests(number)
+        sealed_lines = inspection.workspace.requests(number)
         if sealed_lines and any(create["lines"] != sealed_lines for create in creates):
             yield f"batch {number} was made of other lines than were sealed"
-        if number not in look.batches:
+        if number not in inspection.batches:
             yield f"batch {number} was made and is not known"
 
 
-def _find_wrong_names(look: Look) -> Iterator[str]:
+def _find_wrong_names(inspection: Look) -> Iterator[str]:
     numbers_by_name = {
         batch["remote_name"]: number
-        for number, batch in look.batches.items()
+        for number, batch in inspection.batches.items()
         if batch["remote_name"]
     }
-    if look.remote:
-        server_names = {batch["name"] for batch in look.remote}
+    if inspection.remote:
+        server_names = {batch["name"] for batch in inspection.remote}
         for name in sorted(numbers_by_name.keys() - server_names):
             yield f"batch {numbers_by_name[name]} is {name}, which the server never made"
 
-    for number, earlier_name in look.memory.remote_names.items():
-        name = look.batches.get(number, {}).get("remote_name")
+    for number, earlier_name in inspection.memory.remote_names.items():
+        name = inspection.batches.get(number, {}).get("remote_name")
         if name != earlier_name:
             yield f"batch {number} was {earlier_name} and is {name}"
-    look.memory.remote_names |= {number: name for name, number in numbers_by_name.items()}
+    inspection.memory.remote_names |= {number: name for name, number in numbers_by_name.items()}
 
 
-def sealed_files_are_as_sealed(look: Look) -> Iterator[str]:
+def sealed_files_are_as_sealed(inspection: Look) -> Iterator[str]:
     """A file of a batch never changes, and each downloaded batch has its result file."""
-    hashes = {path.name: _digest(path) for path in (look.data / "batches").glob("*.jsonl")}
-    for name, earlier_hash in look.memory.files.items():
+    hashes = {path.name: _digest(path) for path in (inspection.data / "batches").glob("*.jsonl")}
+    for name, earlier_hash in inspection.memory.files.items():
         if name not in hashes:
             yield f"{name} is gone"
         elif hashes[name] != earlier_hash:
             yield f"{name} has other bytes than were sealed"
-    look.memory.files |= hashes
+    inspection.memory.files |= hashes
 
-    for number, batch in look.batches.items():
+    for number, batch in inspection.batches.items():
         if batch["state"] == "downloaded" and f"{number:06d}-results.jsonl" not in hashes:
             yield f"batch {number} is downloaded, and its result is not there"
 
 
-def accounts_are_final(look: Look) -> Iterator[str]:
+def accounts_are_final(inspection: Look) -> Iterator[str]:
     """A finished batch keeps its state, its counts and its cost."""
-    for number, earlier_batch in look.memory.final_batches.items():
-        batch = look.batches.get(number, {})
+    for number, earlier_batch in inspection.memory.final_batches.items():
+        batch = inspection.batches.get(number, {})
         for name in ("state", "requests", *OUTCOMES, "cost"):
             if earlier_batch[name] != batch.get(name):
                 yield (
                     f"batch {number}: {name} was {earlier_batch[name]!r} and is {batch.get(name)!r}"
                 )
-    look.memory.final_batches |= {
-        number: batch for number, batch in look.batches.items() if batch["state"] in FINAL_STATES
+    inspection.memory.final_batches |= {
+        number: batch
+        for number, batch in inspection.batches.items()
+        if batch["state"] in FINAL_STATES
     }
 
 
-def tags_never_change(look: Look) -> Iterator[str]:
+def tags_never_change(inspection: Look) -> Iterator[str]:
     """The tags of a person never change."""
-    if look.is_only or PEOPLE not in look.workspace.seen or not look.batches:
+    if inspection.is_only or PEOPLE not in inspection.workspace.seen or not inspection.batches:
         return
 
-    tags = look.workspace.tags()
-    for name, earlier_tags in look.memory.tags.items():
+    tags = inspection.workspace.tags()
+    for name, earlier_tags in inspection.memory.tags.items():
         if earlier_tags and tags.get(name) != earlier_tags:
             yield f"{name} had tags {earlier_tags} and has {tags.get(name)}"
-    look.memory.tags |= tags
+    inspection.memory.tags |= tags
 
 
-def spend_adds_up(look: Look) -> Iterator[str]:
+def spend_adds_up(inspection: Look) -> Iterator[str]:
     """A batch costs the usage in its replies, and `status` and `costs` show the same sum."""
-    for number, batch in look.batches.items():
-        yield from _find_wrong_cost(look, number, batch)
+    for number, batch in inspection.batches.items():
+        yield from _find_wrong_cost(inspection, number, batch)
 
-    spending = look.status["spent"]
-    total = look.documents["costs", ""]["total"]
+    spending = inspection.status["spent"]
+    total = inspection.documents["costs", ""]["total"]
     if abs(spending["actual"] - total["cost"]) > ROUNDING_ERROR_USD:
         yield f"status says {spending}, costs say {total}"
 
     batch_cost = sum(
-        batch["cost"] for batch in look.batches.values() if batch["state"] == "ingested"
+        batch["cost"] for batch in inspection.batches.values() if batch["state"] == "ingested"
     )
-    if batch_cost > spending["actual"] + ROUNDING_ERROR_USD * (1 + len(look.batches)):
+    if batch_cost > spending["actual"] + ROUNDING_ERROR_USD * (1 + len(inspection.batches)):
         yield f"status says {spending}, the batches cost {batch_cost}"
 
 
-def _find_wrong_cost(look: Look, number: int, batch: Mapping[str, Any]) -> Iterator[str]:
+def _find_wrong_cost(inspection: Look, number: int, batch: Mapping[str, Any]) -> Iterator[str]:
     """Compare the cost of an ingested batch with the usage in its replies."""
-    requests = look.workspace.requests(number)
-    replies = look.workspace.replies(number)
+    requests = inspection.workspace.requests(number)
+    replies = inspection.workspace.replies(number)
     # A run has several files.
     if batch["requests"] != len(requests):
         return
@@ -332,19 +334,19 @@ def _price(usage: Mapping[str, int | str], mode: str) -> float:
     return factor * (input_tokens * input_price + output_tokens * output_price) / 1_000_000
 
 
-def index_is_of_one_build(look: Look) -> Iterator[str]:
+def index_is_of_one_build(inspection: Look) -> Iterator[str]:
     """Vectors, metadata and manifest in service belong to the same verified build.
 
     The stable paths lead to that build.
     """
-    for folder in (look.data / "index", *(look.data / "index").glob("tasks/*")):
-        yield from _find_index_faults(look, folder)
+    for folder in (inspection.data / "index", *(inspection.data / "index").glob("tasks/*")):
+        yield from _find_index_faults(inspection, folder)
 
 
-def _find_index_faults(look: Look, folder: Path) -> Iterator[str]:
+def _find_index_faults(inspection: Look, folder: Path) -> Iterator[str]:
     current = folder / "current"
     if not current.is_symlink():
-        if folder.name == "index" and look.memory.had_index:
+        if folder.name == "index" and inspection.memory.had_index:
             yield "there was an index, and now there is none"
         return
 
@@ -362,46 +364,46 @@ def _find_index_faults(look: Look, folder: Path) -> Iterator[str]:
             f"the manifest says {manifest['count']}"
         )
     if folder.name == "index":
-        look.memory.had_index = True
+        inspection.memory.had_index = True
         for name in STABLE_PATHS:
-            if (look.data / name).resolve() != build / name:
+            if (inspection.data / name).resolve() != build / name:
                 yield f"{name} does not lead to build {build.name}"
 
 
-def no_key_is_on_disk(look: Look) -> Iterator[str]:
+def no_key_is_on_disk(inspection: Look) -> Iterator[str]:
     """No file of the workspace contains the key."""
-    for path in look.data.rglob("*"):
+    for path in inspection.data.rglob("*"):
         if path.is_file() and KEY.encode() in path.read_bytes():
-            yield f"{path.relative_to(look.data)} has the key"
+            yield f"{path.relative_to(inspection.data)} has the key"
 
 
-def nothing_is_left_to_do(look: Look) -> Iterator[str]:
+def nothing_is_left_to_do(inspection: Look) -> Iterator[str]:
     """Every batch is finished, no row waits, the index is complete, and all files are finished."""
-    for number, batch in look.batches.items():
+    for number, batch in inspection.batches.items():
         if batch["state"] not in FINAL_STATES:
             yield f"batch {number} is still {batch['state']}"
 
-    for task in look.workspace.seen:
-        counts = look.workspace.states(task)
+    for task in inspection.workspace.seen:
+        counts = inspection.workspace.states(task)
         for state in ("untagged", "open", "claimed"):
             if state in counts:
                 yield f"{task}: {counts[state]} are still {state}"
 
     for pattern in ("*.part", "*.staging", "*.partial"):
-        for path in look.data.rglob(pattern):
-            yield f"{path.relative_to(look.data)} is left"
+        for path in inspection.data.rglob(pattern):
+            yield f"{path.relative_to(inspection.data)} is left"
 
-    metadata = look.data / "index" / "current" / "metadata.json"
-    if metadata.exists() and PEOPLE in look.workspace.seen:
-        for name in _find_unindexed_people(look, metadata)[:3]:
+    metadata = inspection.data / "index" / "current" / "metadata.json"
+    if metadata.exists() and PEOPLE in inspection.workspace.seen:
+        for name in _find_unindexed_people(inspection, metadata)[:3]:
             yield f"the index and the table differ on {name}"
 
 
-def _find_unindexed_people(look: Look, metadata: Path) -> list[str]:
+def _find_unindexed_people(inspection: Look, metadata: Path) -> list[str]:
     """Return the names of people whose tags differ between the index and the export."""
     entries = json.loads(metadata.read_bytes())
     indexed_tags = {entry["username"]: entry["tags"] for entry in entries}
-    exported_tags = {name: tags for name, tags in look.workspace.tags().items() if tags}
+    exported_tags = {name: tags for name, tags in inspection.workspace.tags().items() if tags}
     return sorted(
         name
         for name in indexed_tags.keys() | exported_tags.keys()
@@ -436,29 +438,29 @@ INVARIANTS: tuple[Invariant, ...] = (
 )
 
 
-def check(look: Look, *, excused: Sequence[str] = ()) -> None:
+def check(inspection: Look, *, excused: Sequence[str] = ()) -> None:
     """Check every invariant.
 
     Raises:
         AssertionError: An invariant is violated.
     """
-    sentences = violations(look, excused=excused)
+    sentences = violations(inspection, excused=excused)
     assert not sentences, sentences
 
 
-def violations(look: Look, *, excused: Sequence[str] = ()) -> list[str]:
+def violations(inspection: Look, *, excused: Sequence[str] = ()) -> list[str]:
     """Return a sentence for every violation, with the name of the invariant.
 
     A workspace without a database has no violations.
     """
-    if not _exists(look.workspace):
+    if not _exists(inspection.workspace):
         return []
 
     invariants = INVARIANTS
-    if look.is_settled:
+    if inspection.is_settled:
         invariants = (*INVARIANTS, nothing_is_left_to_do)
     sentences = []
     for invariant in invariants:
         if invariant.__name__ not in excused:
-            sentences += [f"{invariant.__name__}: {sentence}" for sentence in invariant(look)]
+            sentences += [f"{invariant.__name__}: {sentence}" for sentence in invariant(inspection)]
     return sentences

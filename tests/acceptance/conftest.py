@@ -28,6 +28,7 @@ LONGEST_FILES = (
 
 def pytest_configure() -> None:
     """Create the folder that all processes of a run share; workers inherit its variable."""
+    # A shell starts background jobs with an ignored SIGINT, and commands would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if postgresql.SHARED not in os.environ:
@@ -106,8 +107,8 @@ def workspace(tmp_path: Path, api: Engine, request: pytest.FixtureRequest) -> It
     tested_workspace = Workspace(tmp_path / "here", api.url)
     yield tested_workspace
 
-    look = Look(tested_workspace, api.batches(), api.creates(), is_only=True)
-    check(look, excused=_excused_invariants(request))
+    inspection = Look(tested_workspace, api.batches(), api.creates(), is_only=True)
+    check(inspection, excused=_excused_invariants(request))
 
 
 @pytest.fixture
@@ -119,8 +120,8 @@ def served_workspace(
     yield tested_workspace
 
     batches = outside_server.batches()
-    look = Look(tested_workspace, batches, outside_server.creates(), is_only=True)
-    check(look, excused=_excused_invariants(request))
+    inspection = Look(tested_workspace, batches, outside_server.creates(), is_only=True)
+    check(inspection, excused=_excused_invariants(request))
 
 
 def _excused_invariants(request: pytest.FixtureRequest) -> tuple[str, ...]:

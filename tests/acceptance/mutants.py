@@ -238,10 +238,10 @@ def judge_faults(faults: list[Fault], *, jobs: int, is_quick: bool) -> list[Verd
         tests = measure_coverage(faults, unchanged, folder, workers=jobs, tests_to_run=tests_to_run)
 
         with ThreadPoolExecutor(jobs) as pool:
-            judged = pool.map(
+            new_verdicts = pool.map(
                 lambda fault: judge_fault(fault, tests[fault.name], unchanged, folder), faults
             )
-            for verdict in judged:
+            for verdict in new_verdicts:
                 print(verdict, flush=True)  # noqa: T201
                 verdicts.append(verdict)
     return verdicts

@@ -275,14 +275,14 @@ class Sweep:
         self, workspace: Workspace, memory: Memory, *, is_settled: bool = False
     ) -> list[str]:
         engine = self.stage.engine
-        look = Look(
+        inspection = Look(
             workspace,
             () if self.day.is_embedded else engine.batches(),
             engine.creates(),
             memory,
             is_settled=is_settled,
         )
-        return violations(look, excused=self.day.excused)
+        return violations(inspection, excused=self.day.excused)
 
     def _check(self, workspace: Workspace, memory: Memory, *, is_settled: bool = False) -> None:
         broken_invariants = self._find_violations(workspace, memory, is_settled=is_settled)
@@ -467,8 +467,8 @@ def repeat_with(
     counts = [len(repetitions), disturbed_count, len(differing)]
     record_property("crash sweep", [sweep.day.name, sweep.step_count, *counts])
     assert not differing, "\n".join(differing)
-    is_judged = len(repetitions) >= MIN_JUDGED_REPETITIONS
-    assert not is_judged or 2 * disturbed_count > len(repetitions), (
+    is_large_sample = len(repetitions) >= MIN_JUDGED_REPETITIONS
+    assert not is_large_sample or 2 * disturbed_count > len(repetitions), (
         "most repetitions had no death in them"
     )
     return repetitions

@@ -1,6 +1,6 @@
 """A workspace that is killed at any step and used again ends like an undisturbed workspace.
 
-The tests draw two days, on PostgreSQL one, and a sample of faults. Each commit or SEED= draws
+The tests draw two days (on PostgreSQL a single day) and a sample of faults. Each commit or SEED= draws
 others. `make crash-sweep` runs all days and every step, see `whole_sweep`.
 """
 
@@ -114,8 +114,8 @@ def test_a_killed_restore_leaves_no_workspace_or_a_complete_workspace(
     refused_count = 0
     for step in range(1, len(undisturbed_process.trail) + 1, 2):
         # An interrupted command may still complete its work.
-        how, codes = ("INT", {0, INTERRUPTED}) if step % 4 == 1 else ("KILL", {-9})
-        copy, process = restore(f"life-{step}", Fate(step, how=how))
+        event, codes = ("INT", {0, INTERRUPTED}) if step % 4 == 1 else ("KILL", {-9})
+        copy, process = restore(f"life-{step}", Fate(step, how=event))
         assert process.code in codes
 
         status_run = copy.run("status", json=True)
