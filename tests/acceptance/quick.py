@@ -1,7 +1,8 @@
-"""`make test-quick`: the tests to run after each change, on SQLite, in at most a minute on two quiet cores.
+"""`make test-quick`: run the tests for each change, on SQLite, in a minute on two idle cores.
 
-They are the unit tests that need no server, and the acceptance tests that are listed here, each with the faults of
-`faults.toml` for which it is there. `make mutants QUICK=1` plants all faults and runs only these acceptance tests.
+They are the unit tests that need no server, and the acceptance tests of the list below. The list
+has the faults of `faults.toml` that each test finds. `make mutants QUICK=1` plants all faults and
+runs only these acceptance tests.
 """
 
 import os
@@ -12,8 +13,8 @@ from pathlib import Path
 
 from tests.acceptance.faults import ROOT
 
-HERE = Path(__file__).parent
-# Unit tests without those that start a PostgreSQL server, and without the limits, which `make check` compares.
+TEST_FOLDER = Path(__file__).parent
+# Unit tests, except tests that start a PostgreSQL server and the limits that `make check` compares.
 UNIT_TESTS = (
     "tests/unit",
     "--ignore=tests/unit/store/test_postgresql.py",
@@ -75,10 +76,9 @@ def find_tests() -> list[str]:
         LookupError: No file, or more than one, has a listed test.
     """
     files: dict[str, list[str]] = {}
-    for path in sorted(HERE.glob("test_*.py")):
-        for function in re.findall(
-            r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE
-        ):
+    for path in sorted(TEST_FOLDER.glob("test_*.py")):
+        source = path.read_text(encoding="utf-8")
+        for function in re.findall(r"^def (test_\w+)\(", source, re.MULTILINE):
             files.setdefault(function, []).append(path.name)
 
     tests = []
@@ -86,7 +86,8 @@ def find_tests() -> list[str]:
         names = files.get(test.partition("[")[0], [])
         if len(names) != 1:
             raise LookupError(
-                f"{test} is in {len(names)} files of {HERE}; correct the list in {Path(__file__).name}"
+                f"{test} is in {len(names)} files of {TEST_FOLDER}; "
+                f"correct the list in {Path(__file__).name}"
             )
         tests.append(f"{names[0]}::{test}")
     return tests
@@ -95,7 +96,7 @@ def find_tests() -> list[str]:
 def main() -> int:
     """Run the chosen tests; return the exit code of the first run that failed, or 0."""
     environ = os.environ | {"FINDABLE_TEST_DATABASE": "sqlite"}
-    acceptance_tests = [str(HERE / test) for test in find_tests()]
+    acceptance_tests = [str(TEST_FOLDER / test) for test in find_tests()]
     for tests in (acceptance_tests, UNIT_TESTS):
         code = subprocess.run([*PYTEST, *tests], cwd=ROOT, env=environ, check=False).returncode
         if code:
