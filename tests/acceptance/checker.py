@@ -1,19 +1,18 @@
-"""What must hold in a workspace at any moment when no command runs, whatever was killed before; held after every test.
+"""Check the invariants of a workspace while no command runs; they apply after every test.
 
-Each function yields a sentence for each violation and nothing when all is well. They see what a user sees: documents of
-commands, sealed files, the index, and the server's own list of batches. A test that does on purpose what one of them
-forbids names it: `excused`.
+They apply whatever was killed before. Each invariant is a function that yields a sentence for each
+violation. It uses the data that a user sees: documents of commands, sealed files, the index, and
+the server's list of batches. A test that breaks an invariant on purpose names it: `excused`.
 """
 
 import hashlib
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,90 +21,93 @@ import faiss
 from tests.acceptance.database import connected, names
 from tests.acceptance.product import (
     BATCH_PRICE,
+    FINAL_STATES,
     KEY,
     MODEL,
     MOST,
     OUTCOMES,
-    OVER,
     PEOPLE,
     TIERS,
     Workspace,
     typed,
 )
 
-STABLE = ("faiss.index", "metadata.json")  # paths that readers know
-CENT_PARTS = 1.1e-6  # both are said to six places
-MOST_CHARGED = 2
-STATES_BESIDE = {"total", "stale"}
-UNKEPT = "probe"  # purpose of calls whose replies are only looked at
+# Paths that readers of the index know.
+STABLE_PATHS = ("faiss.index", "metadata.json")
+# Rounding error of a difference between two costs with six decimals, in USD.
+ROUNDING_ERROR_USD = 1.1e-6
+MAX_CHARGED_FAILURES = 2
+EXTRA_COUNTS = {"total", "stale"}
+# Purpose of calls whose replies are only shown.
+PROBE = "probe"
 
 
 @dataclass
 class Memory:
-    """What earlier looks saw that must never change: sealed files by their hash, remote names by batch, tags."""
+    """Facts of earlier checks that must never change."""
 
+    # Hashes of sealed files by name.
     files: dict[str, str] = field(default_factory=dict)
-    remote: dict[int, str] = field(default_factory=dict)
-    over: dict[int, dict[str, Any]] = field(default_factory=dict)
+    # Remote names by batch number.
+    remote_names: dict[int, str] = field(default_factory=dict)
+    # Finished batches by number.
+    final_batches: dict[int, dict[str, Any]] = field(default_factory=dict)
     tags: dict[str, list[str]] = field(default_factory=dict)
     had_index: bool = False
 
 
 @dataclass
 class Look:
-    """One look at a workspace, and at what the server made (`creates`: name and lines of each batch).
-
-    No look came before one that `is_only`, and none comes after it: it has nothing to compare with, nor to remember.
-    """
+    """A check of a workspace."""
 
     workspace: Workspace
+    # The server's list of batches.
     remote: Sequence[Mapping[str, Any]] = ()
+    # Name and lines of each batch that the server created.
     creates: Sequence[Mapping[str, Any]] = ()
     memory: Memory = field(default_factory=Memory)
+    # All work of the workspace must be finished.
     is_settled: bool = False
+    # The only check of its workspace: there are no earlier facts, and no later check.
     is_only: bool = False
 
     @cached_property
     def tasks(self) -> list[str]:
-        """Return the tasks that commands were about; people, where there were none."""
+        """Return the tasks of the commands so far; without commands the task is people."""
         return sorted(self.workspace.seen) or [PEOPLE]
 
     @cached_property
     def documents(self) -> dict[tuple[str, str], Any]:
-        """Return what commands tell, by command and task: of all tasks that commands were about."""
-        tasks = self.tasks
-        every: list[tuple[str, dict[str, int]]] = [("status", {}), ("log", {"n": MOST})]
-        asked = [*product(every, tasks), (("batches", {}), ""), (("costs", {}), "")]
-        about: dict[str, dict[str, Any]] = {task: {"task": task} for task in tasks}
-        typed_in = [
-            typed(verb, json=True, **how, **about.get(task, {})) for (verb, how), task in asked
-        ]
-        told = self.workspace.outputs(*typed_in)
-        return {
-            (verb, task): json.loads(one)
-            for ((verb, _), task), one in zip(asked, told, strict=True)
-        }
+        """Return the documents of commands, by command and task, for all tasks."""
+        commands: dict[tuple[str, str], list[str]] = {}
+        for task in self.tasks:
+            commands["status", task] = typed("status", json=True, task=task)
+        for task in self.tasks:
+            commands["log", task] = typed("log", json=True, n=MOST, task=task)
+        commands["batches", ""] = typed("batches", json=True)
+        commands["costs", ""] = typed("costs", json=True)
+
+        outputs = self.workspace.outputs(*commands.values())
+        return {key: json.loads(text) for key, text in zip(commands, outputs, strict=True)}
 
     @property
     def status(self) -> dict[str, Any]:
-        """Return what `status` says of a task, and of the whole workspace, which is alike for all tasks."""
-        found: dict[str, Any] = self.documents["status", self.tasks[0]]
-        return found
+        """Return the `status` document of a task; most members are equal for all tasks."""
+        document: dict[str, Any] = self.documents["status", self.tasks[0]]
+        return document
 
     @cached_property
     def batches(self) -> dict[int, dict[str, Any]]:
         """Return the batches by number."""
-        return {int(one["number"]): one for one in self.documents["batches", ""]}
+        return {int(batch["number"]): batch for batch in self.documents["batches", ""]}
 
     @cached_property
-    def asked(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the requests of each task that commands were about, oldest first."""
-        return {task: self.documents["log", task][::-1] for task in sorted(self.workspace.seen)}
-
-    @cached_property
-    def every(self) -> list[dict[str, Any]]:
-        """Return the requests of all those tasks."""
-        return [one for rows in self.asked.values() for one in rows]
+    def requests(self) -> list[dict[str, Any]]:
+        """Return the requests of all tasks of commands; those of a task are oldest first."""
+        requests: list[dict[str, Any]] = []
+        for task in sorted(self.workspace.seen):
+            requests += self.documents["log", task][::-1]
+        return requests
 
     @property
     def data(self) -> Path:
@@ -116,240 +118,301 @@ class Look:
 Invariant = Callable[[Look], Iterator[str]]
 
 
-def database_is_sound(here: Look) -> Iterator[str]:
-    """SQLite finds nothing wrong with its file, and no row points at nothing."""
-    path = here.data / "findable.db"
-    if not here.workspace.server and path.exists():
-        with closing(sqlite3.connect(path, timeout=60)) as connection:
-            yield from (
-                row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"
-            )
-            yield from (
-                f"a row of {row[0]} points at nothing"
-                for row in connection.execute("PRAGMA foreign_key_check")
-            )
+def database_is_sound(inspection: Look) -> Iterator[str]:
+    """SQLite finds no fault in its file, and no row refers to a missing row."""
+    path = inspection.data / "findable.db"
+    if inspection.workspace.server or not path.exists():
+        return
+
+    with closing(sqlite3.connect(path, timeout=60)) as connection:
+        for row in connection.execute("PRAGMA integrity_check"):
+            if row[0] != "ok":
+                yield row[0]
+        for row in connection.execute("PRAGMA foreign_key_check"):
+            yield f"a row of {row[0]} points at nothing"
 
 
-def status_adds_up(here: Look) -> Iterator[str]:
-    """Each row of a task is in one state, and batches are counted as they are listed."""
-    for task in sorted(here.workspace.seen):
-        said = here.documents["status", task]
-        counted = sum(count for name, count in said[task].items() if name not in STATES_BESIDE)
-        if counted != said[task]["total"]:
-            yield f"{task}: {said[task]} does not add up"
-    counter = Counter(one["state"] for one in here.batches.values())
-    if {name: count for name, count in here.status["batches"].items() if count} != counter:
-        yield f"status says {here.status['batches']}, the list says {dict(counter)}"
+def status_adds_up(inspection: Look) -> Iterator[str]:
+    """Each row of a task has a single state, and `status` counts the listed batches."""
+    for task in sorted(inspection.workspace.seen):
+        row_counts = inspection.documents["status", task][task]
+        row_count = sum(count for name, count in row_counts.items() if name not in EXTRA_COUNTS)
+        if row_count != row_counts["total"]:
+            yield f"{task}: {row_counts} does not add up"
+
+    listed_counts = Counter(batch["state"] for batch in inspection.batches.values())
+    status_counts = inspection.status["batches"]
+    if {state: count for state, count in status_counts.items() if count} != listed_counts:
+        yield f"status says {status_counts}, the list says {dict(listed_counts)}"
 
 
-def batches_account_for_every_request(here: Look) -> Iterator[str]:
-    """Each request of an ingested batch has one outcome, and the batch counts them as the log has them."""
-    logged: dict[int, Counter[str]] = defaultdict(Counter)
-    for row in here.every:
-        if row["batch"] is not None:
-            logged[row["batch"]][row["outcome"] or "none"] += 1
-    for number, batch in here.batches.items():
+def batches_account_for_every_request(inspection: Look) -> Iterator[str]:
+    """Each request of an ingested batch has an outcome; the batch and the log count the same."""
+    logged_counts: dict[int, Counter[str]] = defaultdict(Counter)
+    for request in inspection.requests:
+        if request["batch"] is not None:
+            logged_counts[request["batch"]][request["outcome"] or "none"] += 1
+
+    for number, batch in inspection.batches.items():
         if batch["state"] != "ingested":
             continue
-        counter = Counter({name: batch[name] for name in OUTCOMES if batch[name]})
-        if sum(counter.values()) != batch["requests"]:
-            yield f"batch {number}: {batch['requests']} requests, counted {dict(counter)}"
-        if (
-            logged[number] and logged[number] != counter and batch["way"] == "batch"
-        ):  # one of our own calls is a run
-            yield f"batch {number} counts {dict(counter)}, the log says {dict(logged[number])}"
+        batch_counts = Counter({name: batch[name] for name in OUTCOMES if batch[name]})
+        if sum(batch_counts.values()) != batch["requests"]:
+            yield f"batch {number}: {batch['requests']} requests, counted {dict(batch_counts)}"
+
+        # A batch of live calls is a run, and the log has its calls.
+        log_counts = logged_counts[number]
+        if log_counts and log_counts != batch_counts and batch["way"] == "batch":
+            yield f"batch {number} counts {dict(batch_counts)}, the log says {dict(log_counts)}"
 
 
-def nobody_is_answered_twice(here: Look) -> Iterator[str]:
-    """Of one version no row is asked again once it was answered, and none that failed is charged a third time."""
-    kept = [row for row in here.every if not row["forgotten"] and row["purpose"] != UNKEPT]
-    counter = Counter(
-        (row["task"], row["item"], row["extractor"]) for row in kept if row["outcome"] == "answered"
+def nobody_is_answered_twice(inspection: Look) -> Iterator[str]:
+    """No answered row of a version is asked again, and no failed row is charged a third time."""
+    requests = [
+        request
+        for request in inspection.requests
+        if not request["forgotten"] and request["purpose"] != PROBE
+    ]
+    for row, count in _count_by_row(requests, {"answered"}).items():
+        if count > 1:
+            yield f"{row} was asked and answered {count} times"
+    for row, count in _count_by_row(requests, {"refused", "invalid"}).items():
+        if count > MAX_CHARGED_FAILURES:
+            yield f"{row} failed {count} times"
+
+
+def _count_by_row(
+    requests: Iterable[Mapping[str, Any]], outcomes: set[str]
+) -> Counter[tuple[str, str, str]]:
+    """Count the requests with some outcomes by task, item and extractor."""
+    return Counter(
+        (request["task"], request["item"], request["extractor"])
+        for request in requests
+        if request["outcome"] in outcomes
     )
-    yield from (
-        f"{one} was asked and answered {count} times" for one, count in counter.items() if count > 1
-    )
-    failed = (row for row in kept if row["outcome"] in {"refused", "invalid"})
-    charged = Counter((row["task"], row["item"], row["extractor"]) for row in failed)
-    yield from (
-        f"{one} failed {count} times" for one, count in charged.items() if count > MOST_CHARGED
-    )
 
 
-def batches_are_made_once(here: Look) -> Iterator[str]:
-    """The server made one batch of each batch, of the lines that were sealed, and the names are those that it gave."""
-    ours = f"findable-{here.status['workspace_id']}-"
-    made: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-    for one in here.creates:
-        if one["name"].startswith(ours):
-            made[int(one["name"].removeprefix(ours).rsplit("-", 3)[1])].append(one)
-    for number, creates in made.items():
+def batches_are_made_once(inspection: Look) -> Iterator[str]:
+    """The server created each batch once, from the sealed lines; its names never change."""
+    yield from _find_wrong_creates(inspection)
+    yield from _find_wrong_names(inspection)
+
+
+def _find_wrong_creates(inspection: Look) -> Iterator[str]:
+    prefix = f"findable-{inspection.status['workspace_id']}-"
+    creates_by_number: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for create in inspection.creates:
+        if create["name"].startswith(prefix):
+            number = int(create["name"].removeprefix(prefix).rsplit("-", 3)[1])
+            creates_by_number[number].append(create)
+
+    for number, creates in creates_by_number.items():
         if len(creates) > 1:
-            yield f"batch {number} was made {len(creates)} times: {[one['name'] for one in creates]}"
-        sealed = here.workspace.requests(number)
-        if sealed and any(one["lines"] != sealed for one in creates):
+            create_names = [create["name"] for create in creates]
+            yield f"batch {number} was made {len(creates)} times: {create_names}"
+        sealed_lines = inspection.workspace.requests(number)
+        if sealed_lines and any(create["lines"] != sealed_lines for create in creates):
             yield f"batch {number} was made of other lines than were sealed"
-        if number not in here.batches:
+        if number not in inspection.batches:
             yield f"batch {number} was made and is not known"
-    names = {
+
+
+def _find_wrong_names(inspection: Look) -> Iterator[str]:
+    numbers_by_name = {
         batch["remote_name"]: number
-        for number, batch in here.batches.items()
+        for number, batch in inspection.batches.items()
         if batch["remote_name"]
     }
-    there = {one["name"] for one in here.remote}
-    if here.remote:
-        yield from (
-            f"batch {names[one]} is {one}, which the server never made"
-            for one in sorted(names.keys() - there)
-        )
-    for number, name in here.memory.remote.items():
-        if here.batches.get(number, {}).get("remote_name") != name:
-            yield f"batch {number} was {name} and is {here.batches.get(number, {}).get('remote_name')}"
-    here.memory.remote |= {number: name for name, number in names.items()}
+    if inspection.remote:
+        server_names = {batch["name"] for batch in inspection.remote}
+        for name in sorted(numbers_by_name.keys() - server_names):
+            yield f"batch {numbers_by_name[name]} is {name}, which the server never made"
+
+    for number, earlier_name in inspection.memory.remote_names.items():
+        name = inspection.batches.get(number, {}).get("remote_name")
+        if name != earlier_name:
+            yield f"batch {number} was {earlier_name} and is {name}"
+    inspection.memory.remote_names |= {number: name for name, number in numbers_by_name.items()}
 
 
-def sealed_files_are_as_sealed(here: Look) -> Iterator[str]:
-    """A file of a batch never changes once it is there, and what a batch needs is there."""
-    found = {path.name: _digest(path) for path in (here.data / "batches").glob("*.jsonl")}
-    for name, digest in here.memory.files.items():
-        if found.get(name) != digest:
-            yield f"{name} {'has other bytes than were sealed' if name in found else 'is gone'}"
-    here.memory.files |= found
-    for number, batch in here.batches.items():
-        if batch["state"] == "downloaded" and f"{number:06d}-results.jsonl" not in found:
+def sealed_files_are_as_sealed(inspection: Look) -> Iterator[str]:
+    """A file of a batch never changes, and each downloaded batch has its result file."""
+    hashes = {path.name: _digest(path) for path in (inspection.data / "batches").glob("*.jsonl")}
+    for name, earlier_hash in inspection.memory.files.items():
+        if name not in hashes:
+            yield f"{name} is gone"
+        elif hashes[name] != earlier_hash:
+            yield f"{name} has other bytes than were sealed"
+    inspection.memory.files |= hashes
+
+    for number, batch in inspection.batches.items():
+        if batch["state"] == "downloaded" and f"{number:06d}-results.jsonl" not in hashes:
             yield f"batch {number} is downloaded, and its result is not there"
 
 
-def accounts_are_final(here: Look) -> Iterator[str]:
-    """A batch that is over stays as it ended, with its counts and its cost."""
-    for number, before in here.memory.over.items():
-        now = here.batches.get(number, {})
-        yield from (
-            f"batch {number}: {name} was {before[name]!r} and is {now.get(name)!r}"
-            for name in ("state", "requests", *OUTCOMES, "cost")
-            if before[name] != now.get(name)
-        )
-    here.memory.over |= {
-        number: batch for number, batch in here.batches.items() if batch["state"] in OVER
+def accounts_are_final(inspection: Look) -> Iterator[str]:
+    """A finished batch keeps its state, its counts and its cost."""
+    for number, earlier_batch in inspection.memory.final_batches.items():
+        batch = inspection.batches.get(number, {})
+        for name in ("state", "requests", *OUTCOMES, "cost"):
+            if earlier_batch[name] != batch.get(name):
+                yield (
+                    f"batch {number}: {name} was {earlier_batch[name]!r} and is {batch.get(name)!r}"
+                )
+    inspection.memory.final_batches |= {
+        number: batch
+        for number, batch in inspection.batches.items()
+        if batch["state"] in FINAL_STATES
     }
 
 
-def tags_never_change(here: Look) -> Iterator[str]:
-    """Tags that were seen once are the same for ever."""
-    if here.is_only or PEOPLE not in here.workspace.seen or not here.batches:
+def tags_never_change(inspection: Look) -> Iterator[str]:
+    """The tags of a person never change."""
+    if inspection.is_only or PEOPLE not in inspection.workspace.seen or not inspection.batches:
         return
-    tags = here.workspace.tags()
-    for name, before in here.memory.tags.items():
-        if before and tags.get(name) != before:
-            yield f"{name} had tags {before} and has {tags.get(name)}"
-    here.memory.tags |= tags
+
+    tags = inspection.workspace.tags()
+    for name, earlier_tags in inspection.memory.tags.items():
+        if earlier_tags and tags.get(name) != earlier_tags:
+            yield f"{name} had tags {earlier_tags} and has {tags.get(name)}"
+    inspection.memory.tags |= tags
 
 
-def spend_adds_up(here: Look) -> Iterator[str]:
-    """A batch costs what the usage in its replies costs, and `status` and `costs` say the sum of all."""
-    for number, batch in here.batches.items():
-        replies = here.workspace.replies(number)
-        if batch["requests"] != len(here.workspace.requests(number)):
-            continue  # a run of several files
-        if batch["state"] != "ingested" or batch["model"] != MODEL or not replies:
-            continue
-        keys = {one["key"] for one in here.workspace.requests(number)}
-        paid: dict[str, float] = {}
-        for one in replies:
-            usage = (one.get("response") or {}).get("usageMetadata") or {}
-            if (
-                isinstance(one.get("key"), str)
-                and one["key"] in keys
-                and usage
-                and one["key"] not in paid
-            ):
-                paid[one["key"]] = _price(usage, batch["way"])
-        is_plain = Counter(str(one.get("key")) for one in replies) == Counter(
-            keys
-        )  # one line for each
-        if is_plain and abs(batch["cost"] - sum(paid.values())) > CENT_PARTS:
-            yield f"batch {number} costs {batch['cost']}, its replies {sum(paid.values())}"
-    spent = here.status["spent"]
-    total = here.documents["costs", ""]["total"]
-    if abs(spent["actual"] - total["cost"]) > CENT_PARTS:
-        yield f"status says {spent}, costs say {total}"
-    batched = sum(batch["cost"] for batch in here.batches.values() if batch["state"] == "ingested")
-    if batched > spent["actual"] + CENT_PARTS * (1 + len(here.batches)):
-        yield f"status says {spent}, the batches cost {batched}"
+def spend_adds_up(inspection: Look) -> Iterator[str]:
+    """A batch costs the usage in its replies, and `status` and `costs` show the same sum."""
+    for number, batch in inspection.batches.items():
+        yield from _find_wrong_cost(inspection, number, batch)
 
+    spending = inspection.status["spent"]
+    total = inspection.documents["costs", ""]["total"]
+    if abs(spending["actual"] - total["cost"]) > ROUNDING_ERROR_USD:
+        yield f"status says {spending}, costs say {total}"
 
-def _price(usage: Mapping[str, int | str], way: str) -> float:
-    asked, *said = (
-        float(usage.get(f"{name}TokenCount", 0)) for name in ("prompt", "candidates", "thoughts")
+    batch_cost = sum(
+        batch["cost"] for batch in inspection.batches.values() if batch["state"] == "ingested"
     )
-    tier = usage.get("serviceTier", way if way in TIERS else "standard")
-    return TIERS[str(tier)] * (asked * BATCH_PRICE[0] + sum(said) * BATCH_PRICE[1]) / 1_000_000
+    if batch_cost > spending["actual"] + ROUNDING_ERROR_USD * (1 + len(inspection.batches)):
+        yield f"status says {spending}, the batches cost {batch_cost}"
 
 
-def index_is_of_one_build(here: Look) -> Iterator[str]:
-    """Vectors, metadata and manifest in service are of one build, as verified, through the stable paths too."""
-    for folder in (here.data / "index", *(here.data / "index").glob("tasks/*")):
-        yield from _broken(here, folder)
+def _find_wrong_cost(inspection: Look, number: int, batch: Mapping[str, Any]) -> Iterator[str]:
+    """Compare the cost of an ingested batch with the usage in its replies."""
+    requests = inspection.workspace.requests(number)
+    replies = inspection.workspace.replies(number)
+    # A run has several files.
+    if batch["requests"] != len(requests):
+        return
+    if batch["state"] != "ingested" or batch["model"] != MODEL or not replies:
+        return
+
+    keys = {request["key"] for request in requests}
+    # The first reply of a key counts.
+    prices: dict[str, float] = {}
+    for reply in replies:
+        key = reply.get("key")
+        usage = (reply.get("response") or {}).get("usageMetadata") or {}
+        if isinstance(key, str) and key in keys and usage and key not in prices:
+            prices[key] = _price(usage, batch["way"])
+
+    # Other batches have requests without a single reply, and their cost is not exact.
+    reply_counts = Counter(str(reply.get("key")) for reply in replies)
+    has_single_replies = reply_counts == Counter(keys)
+    price = sum(prices.values())
+    if has_single_replies and abs(batch["cost"] - price) > ROUNDING_ERROR_USD:
+        yield f"batch {number} costs {batch['cost']}, its replies {price}"
 
 
-def _broken(here: Look, folder: Path) -> Iterator[str]:
+def _price(usage: Mapping[str, int | str], mode: str) -> float:
+    """Return the price of a reply in USD."""
+    input_tokens = float(usage.get("promptTokenCount", 0))
+    answer_tokens = float(usage.get("candidatesTokenCount", 0))
+    thought_tokens = float(usage.get("thoughtsTokenCount", 0))
+    default_tier = mode if mode in TIERS else "standard"
+    factor = TIERS[str(usage.get("serviceTier", default_tier))]
+    input_price, output_price = BATCH_PRICE
+    output_tokens = answer_tokens + thought_tokens
+    return factor * (input_tokens * input_price + output_tokens * output_price) / 1_000_000
+
+
+def index_is_of_one_build(inspection: Look) -> Iterator[str]:
+    """Vectors, metadata and manifest in service belong to the same verified build.
+
+    The stable paths lead to that build.
+    """
+    for folder in (inspection.data / "index", *(inspection.data / "index").glob("tasks/*")):
+        yield from _find_index_faults(inspection, folder)
+
+
+def _find_index_faults(inspection: Look, folder: Path) -> Iterator[str]:
     current = folder / "current"
     if not current.is_symlink():
-        if folder.name == "index" and here.memory.had_index:
+        if folder.name == "index" and inspection.memory.had_index:
             yield "there was an index, and now there is none"
         return
+
     build = current.resolve()
     manifest = json.loads((build / "manifest.json").read_bytes())
-    for name, wanted in manifest["hashes"].items():
-        if not (build / name).is_file() or _digest(build / name) != wanted:
+    for name, verified_hash in manifest["hashes"].items():
+        if not (build / name).is_file() or _digest(build / name) != verified_hash:
             yield f"{name} of build {build.name} is not what was verified"
-    entries = json.loads((build / "metadata.json").read_bytes())
-    vectors = faiss.read_index(str(build / "faiss.index")).ntotal
-    if not len(entries) == vectors == manifest["count"]:
-        yield f"build {build.name}: {vectors} vectors, {len(entries)} entries, the manifest says {manifest['count']}"
+
+    entry_count = len(json.loads((build / "metadata.json").read_bytes()))
+    vector_count = faiss.read_index(str(build / "faiss.index")).ntotal
+    if not entry_count == vector_count == manifest["count"]:
+        yield (
+            f"build {build.name}: {vector_count} vectors, {entry_count} entries, "
+            f"the manifest says {manifest['count']}"
+        )
     if folder.name == "index":
-        here.memory.had_index = True
-        yield from (
-            f"{name} does not lead to build {build.name}"
-            for name in STABLE
-            if (here.data / name).resolve() != build / name
-        )
+        inspection.memory.had_index = True
+        for name in STABLE_PATHS:
+            if (inspection.data / name).resolve() != build / name:
+                yield f"{name} does not lead to build {build.name}"
 
 
-def no_key_is_on_disk(here: Look) -> Iterator[str]:
-    """No file of the workspace has the key in it."""
-    for path in here.data.rglob("*"):
+def no_key_is_on_disk(inspection: Look) -> Iterator[str]:
+    """No file of the workspace contains the key."""
+    for path in inspection.data.rglob("*"):
         if path.is_file() and KEY.encode() in path.read_bytes():
-            yield f"{path.relative_to(here.data)} has the key"
+            yield f"{path.relative_to(inspection.data)} has the key"
 
 
-def nothing_is_left_to_do(here: Look) -> Iterator[str]:
-    """Every batch is over, nobody waits, the index has all who are tagged, and nothing half-written lies about."""
-    yield from (
-        f"batch {n} is still {row['state']}"
-        for n, row in here.batches.items()
-        if row["state"] not in OVER
-    )
-    for task in here.workspace.seen:
-        states = here.workspace.states(task)
-        yield from (
-            f"{task}: {states[name]} are still {name}"
-            for name in ("untagged", "open", "claimed")
-            if name in states
-        )
+def nothing_is_left_to_do(inspection: Look) -> Iterator[str]:
+    """Every batch is finished, no row waits, the index is complete, and all files are finished."""
+    for number, batch in inspection.batches.items():
+        if batch["state"] not in FINAL_STATES:
+            yield f"batch {number} is still {batch['state']}"
+
+    for task in inspection.workspace.seen:
+        counts = inspection.workspace.states(task)
+        for state in ("untagged", "open", "claimed"):
+            if state in counts:
+                yield f"{task}: {counts[state]} are still {state}"
+
     for pattern in ("*.part", "*.staging", "*.partial"):
-        yield from (f"{path.relative_to(here.data)} is left" for path in here.data.rglob(pattern))
-    current = here.data / "index" / "current" / "metadata.json"
-    if current.exists() and PEOPLE in here.workspace.seen:
-        held = {load["username"]: load["tags"] for load in json.loads(current.read_bytes())}
-        tagged = {name: tags for name, tags in here.workspace.tags().items() if tags}
-        odd = sorted(
-            name for name in held.keys() | tagged.keys() if held.get(name) != tagged.get(name)
-        )
-        yield from (f"the index and the table differ on {name}" for name in odd[:3])
+        for path in inspection.data.rglob(pattern):
+            yield f"{path.relative_to(inspection.data)} is left"
+
+    metadata = inspection.data / "index" / "current" / "metadata.json"
+    if metadata.exists() and PEOPLE in inspection.workspace.seen:
+        for name in _find_unindexed_people(inspection, metadata)[:3]:
+            yield f"the index and the table differ on {name}"
 
 
-def _is_made(workspace: Workspace) -> bool:
+def _find_unindexed_people(inspection: Look, metadata: Path) -> list[str]:
+    """Return the names of people whose tags differ between the index and the export."""
+    entries = json.loads(metadata.read_bytes())
+    indexed_tags = {entry["username"]: entry["tags"] for entry in entries}
+    exported_tags = {name: tags for name, tags in inspection.workspace.tags().items() if tags}
+    return sorted(
+        name
+        for name in indexed_tags.keys() | exported_tags.keys()
+        if indexed_tags.get(name) != exported_tags.get(name)
+    )
+
+
+def _exists(workspace: Workspace) -> bool:
+    """Return whether a workspace has a database with tables."""
     if not workspace.server:
         return (workspace.data / "findable.db").exists()
     with connected(workspace) as connection:
@@ -375,24 +438,29 @@ INVARIANTS: tuple[Invariant, ...] = (
 )
 
 
-def check(here: Look, *, excused: Sequence[str] = ()) -> None:
-    """Hold every invariant.
+def check(inspection: Look, *, excused: Sequence[str] = ()) -> None:
+    """Check every invariant.
 
     Raises:
-        AssertionError: what is violated.
+        AssertionError: An invariant is violated.
     """
-    found = violations(here, excused=excused)
-    assert not found, found
+    sentences = violations(inspection, excused=excused)
+    assert not sentences, sentences
 
 
-def violations(here: Look, *, excused: Sequence[str] = ()) -> list[str]:
-    """Return every violation, each with the name of what it violates; nothing is asked of a workspace never made."""
-    if not _is_made(here.workspace):
+def violations(inspection: Look, *, excused: Sequence[str] = ()) -> list[str]:
+    """Return a sentence for every violation, with the name of the invariant.
+
+    A workspace without a database has no violations.
+    """
+    if not _exists(inspection.workspace):
         return []
-    wanted = INVARIANTS + ((nothing_is_left_to_do,) if here.is_settled else ())
-    return [
-        f"{one.__name__}: {said}"
-        for one in wanted
-        if one.__name__ not in excused
-        for said in one(here)
-    ]
+
+    invariants = INVARIANTS
+    if inspection.is_settled:
+        invariants = (*INVARIANTS, nothing_is_left_to_do)
+    sentences = []
+    for invariant in invariants:
+        if invariant.__name__ not in excused:
+            sentences += [f"{invariant.__name__}: {sentence}" for sentence in invariant(inspection)]
+    return sentences

@@ -1,4 +1,4 @@
-"""What the acceptance tests share: engines, a workspace, a page, and the checker that looks after every test."""
+"""Fixtures of the acceptance tests: servers and workspaces, which are checked after every test."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from tests.acceptance.product import Workspace
 from tests.acceptance.sweep import SEED
 from tests.outside.server import Outside, serving
 
-LONGEST = (
+LONGEST_FILES = (
     "test_sweep",
     "test_trails",
     "test_canary",
@@ -27,7 +27,8 @@ LONGEST = (
 
 
 def pytest_configure() -> None:
-    """Say where what all processes of a run share will be; workers are told by the process that starts them."""
+    """Create the folder that all processes of a run share; workers inherit its variable."""
+    # A shell starts background jobs with an ignored SIGINT, and commands would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if postgresql.SHARED not in os.environ:
@@ -38,35 +39,43 @@ def pytest_configure() -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Remove what the processes of this run shared."""
+    """Remove the folder that the processes of this run shared."""
     if os.environ.get(f"{RUN}_OWNER") == str(os.getpid()):
         shutil.rmtree(os.environ[RUN], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest tests, so that no worker is left alone with one of them at the end."""
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    """Begin with the longest tests, so that all workers end at about the same time."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST_FILES)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell what the crash sweep came to, summed over all processes that took a part of it, and how to repeat it."""
+    """Print the sums of the crash sweep over all processes, and the seed that repeats it."""
+    summaries = []
     reports = [
-        one for outcome in ("passed", "failed") for one in terminalreporter.getreports(outcome)
+        *terminalreporter.getreports("passed"),
+        *terminalreporter.getreports("failed"),
     ]
-    if told := [
-        value for one in reports for name, value in one.user_properties if name == "crash sweep"
-    ]:
-        steps = {row[0]: row[1] for row in told}
-        lives, struck, differing = (sum(row[at] for row in told) for at in (2, 3, 4))
-        terminalreporter.write_line(
-            f"crash sweep: SEED={SEED}: {', '.join(steps) if len(steps) < 3 else f'{len(steps)} days'}: "
-            f"N = {sum(steps.values())} durable steps, {lives} lives, {struck} struck, {differing} with differences"
-        )
+    for report in reports:
+        summaries += [value for name, value in report.user_properties if name == "crash sweep"]
+    if not summaries:
+        return
+
+    step_counts = {summary[0]: summary[1] for summary in summaries}
+    repetition_count = sum(summary[2] for summary in summaries)
+    disturbed_count = sum(summary[3] for summary in summaries)
+    differing_count = sum(summary[4] for summary in summaries)
+    days = ", ".join(step_counts) if len(step_counts) < 3 else f"{len(step_counts)} days"
+    terminalreporter.write_line(
+        f"crash sweep: SEED={SEED}: {days}: "
+        f"N = {sum(step_counts.values())} durable steps, {repetition_count} lives, "
+        f"{disturbed_count} struck, {differing_count} with differences"
+    )
 
 
 @pytest.fixture(autouse=True)
-def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Give each test none of the user's settings, and remove its databases."""
+def _isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Remove the user's settings before each test, and its databases after it."""
     for name in list(os.environ):
         if name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -77,38 +86,45 @@ def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Engine]:
-    """The local engine, with a state of its own."""
+    """Start a local engine with a new state."""
     with Engine(tmp_path / "api") as engine:
         yield engine
 
 
 @pytest.fixture
 def outside_server(tmp_path: Path) -> Iterator[Outside]:
-    """A second server of the API, which has nothing of the engine; see `tests.outside.server`."""
+    """Start a second server of the API, which shares no code with the engine.
+
+    See `tests.outside.server`.
+    """
     with serving(tmp_path / "outside") as server:
         yield server
 
 
 @pytest.fixture
 def workspace(tmp_path: Path, api: Engine, request: pytest.FixtureRequest) -> Iterator[Workspace]:
-    """An empty workspace on the local engine, with short waits; checked when its test is over."""
-    one = Workspace(tmp_path / "here", api.url)
-    yield one
-    marker = request.node.get_closest_marker("excused")
-    check(
-        Look(one, api.batches(), api.creates(), is_only=True), excused=marker.args if marker else ()
-    )
+    """Return an empty workspace on the local engine, and check it after its test."""
+    tested_workspace = Workspace(tmp_path / "here", api.url)
+    yield tested_workspace
+
+    inspection = Look(tested_workspace, api.batches(), api.creates(), is_only=True)
+    check(inspection, excused=_excused_invariants(request))
 
 
 @pytest.fixture
 def served_workspace(
     tmp_path: Path, outside_server: Outside, request: pytest.FixtureRequest
 ) -> Iterator[Workspace]:
-    """Return an empty workspace on the outside server, with short waits; checked when its test is over."""
-    one = Workspace(tmp_path / "elsewhere", outside_server.url)
-    yield one
+    """Return an empty workspace on the outside server, and check it after its test."""
+    tested_workspace = Workspace(tmp_path / "elsewhere", outside_server.url)
+    yield tested_workspace
+
+    batches = outside_server.batches()
+    inspection = Look(tested_workspace, batches, outside_server.creates(), is_only=True)
+    check(inspection, excused=_excused_invariants(request))
+
+
+def _excused_invariants(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Return the names of the invariants that a test breaks on purpose."""
     marker = request.node.get_closest_marker("excused")
-    check(
-        Look(one, outside_server.batches(), outside_server.creates(), is_only=True),
-        excused=marker.args if marker else (),
-    )
+    return marker.args if marker else ()

@@ -1,4 +1,7 @@
-"""A user's own tables, as another program reads and changes them: never one of the product's own."""
+"""Read and change a workspace's database like another program.
+
+Most functions only use a user's own tables, never the product's.
+"""
 
 import contextlib
 import json
@@ -11,47 +14,10 @@ from typing import Any
 from tests import postgresql
 from tests.acceptance.product import Workspace
 
-# Tables, partitioned and foreign ones, and views; `information_schema` tells the same and takes far longer.
+# Tables, partitioned and foreign tables, and views. `information_schema` is far slower.
 OF_SCHEMA = "relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'f', 'v')"
-
-
-def sql(workspace: Workspace, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-    """Run one statement in a workspace's database with `:name` for its values, commit it, and return its rows."""
-    assert "findable_" not in statement, "tests see what a user sees"
-    with connected(workspace) as connection:
-        words = postgresql.translated(statement) if workspace.server else statement
-        cursor = connection.execute(words, values)
-        return list(cursor.fetchall()) if cursor.description else []
-
-
-def a_week_later(workspace: Workspace, task: str) -> None:
-    """Let the last whole reading of a task's query be a week older."""
-    with connected(workspace) as connection:
-        ((text,),) = connection.execute(
-            f"SELECT words FROM findable_tasks WHERE name = '{task}'"  # noqa: S608
-        ).fetchall()
-        words = json.loads(text)
-        before = datetime.fromisoformat(words["read"]["full"]) - timedelta(days=7)
-        told = json.dumps({**words, "read": {**words["read"], "full": before.isoformat()}}).replace(
-            "'", "''"
-        )
-        connection.execute(f"UPDATE findable_tasks SET words = '{told}' WHERE name = '{task}'")  # noqa: S608
-
-
-def two_days_later(workspace: Workspace, batch: int) -> None:
-    """Let a batch that is over at the API have been so for two days more."""
-    with connected(workspace) as connection:
-        where = f"WHERE number = {batch}"
-        ((over_at,),) = connection.execute(
-            f"SELECT over_at FROM findable_batches {where}"  # noqa: S608
-        ).fetchall()
-        before = datetime.fromisoformat(str(over_at)) - timedelta(days=2)
-        connection.execute(
-            f"UPDATE findable_batches SET over_at = '{before.isoformat(' ')}' {where}"  # noqa: S608
-        )
-
-
-TIMES = {
+# Columns of the product with a recorded time, by table.
+TIME_COLUMNS = {
     "findable_batches": (
         "created_at",
         "uploaded_at",
@@ -65,10 +31,57 @@ TIMES = {
 }
 
 
-def clock_was_wrong(workspace: Workspace, *, days: int) -> None:
-    """Let all batches and runs so far be recorded by a clock that was so many days ahead, or behind if negative."""
+def sql(workspace: Workspace, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+    """Run and commit a statement in a workspace's database, and return its rows.
+
+    The statement has `:name` in the place of a value.
+    """
+    assert "findable_" not in statement, "tests see what a user sees"
     with connected(workspace) as connection:
-        for table, columns in TIMES.items():
+        words = postgresql.translated(statement) if workspace.server else statement
+        cursor = connection.execute(words, values)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def a_week_later(workspace: Workspace, task: str) -> None:
+    """Move the last full reading of a task's query back by a week."""
+    with connected(workspace) as connection:
+        record = _read_task_record(connection, task)
+        read_at = datetime.fromisoformat(record["read"]["full"]) - timedelta(days=7)
+        record["read"] = {**record["read"], "full": read_at.isoformat()}
+        _write_task_record(connection, task, record)
+
+
+def _read_task_record(connection: Any, task: str) -> dict[str, Any]:
+    """Return the stored words of a task."""
+    query = f"SELECT words FROM findable_tasks WHERE name = '{task}'"  # noqa: S608
+    ((text,),) = connection.execute(query).fetchall()
+    record: dict[str, Any] = json.loads(text)
+    return record
+
+
+def _write_task_record(connection: Any, task: str, record: dict[str, Any]) -> None:
+    """Store the words of a task."""
+    text = json.dumps(record).replace("'", "''")
+    change = f"words = '{text}'"
+    connection.execute(f"UPDATE findable_tasks SET {change} WHERE name = '{task}'")  # noqa: S608
+
+
+def two_days_later(workspace: Workspace, batch: int) -> None:
+    """Move the end of a batch at the API back by two days."""
+    with connected(workspace) as connection:
+        condition = f"number = {batch}"
+        query = f"SELECT over_at FROM findable_batches WHERE {condition}"  # noqa: S608
+        ((end_time,),) = connection.execute(query).fetchall()
+        earlier_time = datetime.fromisoformat(str(end_time)) - timedelta(days=2)
+        change = f"over_at = '{earlier_time.isoformat(' ')}'"
+        connection.execute(f"UPDATE findable_batches SET {change} WHERE {condition}")  # noqa: S608
+
+
+def clock_was_wrong(workspace: Workspace, *, days: int) -> None:
+    """Move all recorded times of batches and runs by days; a negative number moves them back."""
+    with connected(workspace) as connection:
+        for table, columns in TIME_COLUMNS.items():
             rows = connection.execute(
                 f"SELECT number, {', '.join(columns)} FROM {table}"  # noqa: S608
             ).fetchall()
@@ -76,21 +89,22 @@ def clock_was_wrong(workspace: Workspace, *, days: int) -> None:
                 for column, time in zip(columns, times, strict=True):
                     if time is None:
                         continue
-                    wrong = datetime.fromisoformat(str(time)) + timedelta(days=days)
-                    connection.execute(
-                        f"UPDATE {table} SET {column} = '{wrong.isoformat(' ')}' WHERE number = {number}"  # noqa: S608
-                    )
+                    moved_time = datetime.fromisoformat(str(time)) + timedelta(days=days)
+                    change = f"{column} = '{moved_time.isoformat(' ')}'"
+                    statement = f"UPDATE {table} SET {change} WHERE number = {number}"  # noqa: S608
+                    connection.execute(statement)
 
 
 @contextlib.contextmanager
 def connected(workspace: Workspace) -> Iterator[Any]:
-    """Be another program that is connected to a workspace's database; what it did is committed at the end."""
+    """Connect to a workspace's database like another program, and commit at the end."""
     if workspace.server:
         import psycopg
 
         with psycopg.connect(workspace.server.replace("+psycopg", "")) as server:
             yield server
         return
+
     workspace.data.mkdir(parents=True, exist_ok=True)
     with (
         contextlib.closing(sqlite3.connect(workspace.data / "findable.db")) as connection,
@@ -100,7 +114,10 @@ def connected(workspace: Workspace) -> Iterator[Any]:
 
 
 def schema(workspace: Workspace) -> dict[str, str]:
-    """Return every table, view and index of a workspace's database, the product's too, with what it is made of."""
+    """Return the definition of every table, view and index of a workspace's database.
+
+    The result includes the product's own tables.
+    """
     with connected(workspace) as connection:
         if not workspace.server:
             return dict(
@@ -109,48 +126,53 @@ def schema(workspace: Workspace) -> dict[str, str]:
                 )
             )
         column = "attname || ' ' || format_type(atttypid, atttypmod)"
-        where = f"{OF_SCHEMA} AND attnum > 0 AND NOT attisdropped GROUP BY 1"
-        joined = "pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
-        columns = f"SELECT relname, string_agg({column}, ', ' ORDER BY attnum) FROM {joined} WHERE {where}"  # noqa: S608 - our words
-        return dict(connection.execute(columns).fetchall())
+        columns = f"string_agg({column}, ', ' ORDER BY attnum)"
+        condition = f"{OF_SCHEMA} AND attnum > 0 AND NOT attisdropped GROUP BY 1"
+        tables = "pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
+        query = f"SELECT relname, {columns} FROM {tables} WHERE {condition}"  # noqa: S608
+        return dict(connection.execute(query).fetchall())
 
 
 def counts(workspace: Workspace) -> dict[str, int]:
-    """Return how many rows each table and view has, the product's too."""
+    """Return the row count of each table and view, including the product's own tables."""
+    row_counts = {}
     with connected(workspace) as connection:
-        every = names(connection)
-        return {
-            name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608 - names that the database gave
-            for name in every
-        }
+        for name in names(connection):
+            query = f'SELECT count(*) FROM "{name}"'  # noqa: S608 - names that the database gave
+            row_counts[name] = connection.execute(query).fetchone()[0]
+    return row_counts
 
 
 def names(connection: Any) -> list[str]:
     """Return the names of all tables and views, in alphabetical order."""
     if not isinstance(connection, sqlite3.Connection):
-        query = f"SELECT relname FROM pg_class WHERE {OF_SCHEMA} ORDER BY relname::text"  # noqa: S608 - our words
+        tables = f"pg_class WHERE {OF_SCHEMA}"
+        query = f"SELECT relname FROM {tables} ORDER BY relname::text"  # noqa: S608
     else:
         query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY 1"
     return [row[0] for row in connection.execute(query).fetchall() if re.fullmatch(r"\w+", row[0])]
 
 
 def as_before_states(workspace: Workspace, task: str) -> None:
-    """Make the rows of a task what they were before each row had a state: without refused ones, equal ones merged."""
+    """Change the rows of a task to the format of versions without row states.
+
+    These versions had no refused rows, and a single row for equal rows.
+    """
     with connected(workspace) as connection:
         rows = f"FROM findable_rows WHERE task = '{task}'"
         connection.execute(f"DELETE {rows} AND (input_hash = '' OR item_id LIKE '%-2')")
-        ((text,),) = connection.execute(
-            f"SELECT words FROM findable_tasks WHERE name = '{task}'"  # noqa: S608
-        ).fetchall()
-        words = {name: value for name, value in json.loads(text).items() if name != "reading"}
-        told = json.dumps(words).replace("'", "''")
-        connection.execute(f"UPDATE findable_tasks SET words = '{told}' WHERE name = '{task}'")  # noqa: S608
+
+        record = _read_task_record(connection, task)
+        record.pop("reading", None)
+        _write_task_record(connection, task, record)
+
         for table in ("findable_answers", "findable_asks"):
-            connection.execute(f"DELETE FROM {table} WHERE task = '{task}' AND item_id LIKE '%-2'")  # noqa: S608
+            condition = f"task = '{task}' AND item_id LIKE '%-2'"
+            connection.execute(f"DELETE FROM {table} WHERE {condition}")  # noqa: S608
 
 
 def forge(workspace: Workspace, statement: str, **values: Any) -> None:
-    """Run one statement on the product's tables as who may only read and update them."""
+    """Run a statement on the product's tables with permission only to read and update them."""
     if not workspace.server:
         with connected(workspace) as connection:
             connection.execute("PRAGMA foreign_keys = OFF")

@@ -1,7 +1,7 @@
-"""A user's days, command by command, as the sweep lives them. A new command is one more line here.
+"""Define the days of the sweep, command by command. A new command is a line of this file.
 
-A day's commands run in a folder of its own, on the engine or, where the day is `alone`, on the one inside the
-product. After them everything is typed that `status` asks for.
+The commands of a day run in a separate folder, on the engine or, if the day `is_embedded`, on the
+engine inside the product. After them every command runs that `status` proposes.
 """
 
 import json
@@ -18,20 +18,15 @@ from tests.acceptance.engine import Engine
 from tests.acceptance.process import Done
 from tests.acceptance.product import HEADER, IMAGES, MODEL, PASSAGES, PEOPLE, Workspace, declaration
 
-DONE = (0,)
-DONE_BEFORE = (
-    0,
-    2,
-)  # who was run again after having done it says that there is nothing to do it to
-MOST_COMMANDS = 12  # that it may take until there is nothing to do
-BEYOND = (
-    "search",
-    "parked",
-    "import",
-    "export",
-)  # what `status` names when nothing is left but to look or to bring more
-CALM = {"batch_looks": 1, "paused": False}
-LISTED_LATE = {"list_lag_seconds": 0.5}
+SUCCESS = (0,)
+# A command that succeeded before may refuse to run again.
+SUCCESS_OR_REFUSAL = (0, 2)
+# After this number of proposed commands `status` must propose nothing.
+MAX_PROPOSALS = 12
+# `status` proposes these commands when only reading or importing is left.
+OPTIONAL_COMMANDS = ("search", "parked", "import", "export")
+ENGINE_DEFAULTS = {"batch_looks": 1, "paused": False}
+SLOW_LIST = {"list_lag_seconds": 0.5}
 TRADES = (
     "bees",
     "law",
@@ -49,76 +44,87 @@ TRADES = (
 
 @dataclass(frozen=True)
 class Command:
-    """One command of a day: verb, arguments and options as a workspace takes them, and how the engine behaves.
-
-    In peace it ends with the first of the codes `again`, run again after a death with any of them. While it dies, the
-    clock is `off_days` ahead; before and afterwards it is right.
-    """
+    """A command of a day, as a workspace runs it."""
 
     verb: str
     arguments: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    again: tuple[int, ...] = DONE
+    # Without a fault the command ends with the first code. After a death it ends with any of them.
+    repeated_codes: tuple[int, ...] = SUCCESS
+    # Settings of the engine during the command.
     engine: Mapping[str, Any] = field(default_factory=dict)
+    # Days by which the clock is ahead while the command dies. Its other runs have the right clock.
     off_days: int = 0
 
 
 def line(
     verb: str,
     *arguments: str,
-    again: tuple[int, ...] = DONE,
+    repeated_codes: tuple[int, ...] = SUCCESS,
     engine: Mapping[str, Any] | None = None,
     off_days: int = 0,
     **options: Any,
 ) -> Command:
-    """Return a command; `{here}` in its words is the folder of the day, in which `inputs` are."""
-    return Command(verb, arguments, options, again, engine or {}, off_days)
+    """Return a command; `{home}` in its words is the folder of the day, which contains `inputs`."""
+    return Command(verb, arguments, options, repeated_codes, engine or {}, off_days)
 
 
 @dataclass(frozen=True)
 class Day:
-    """Some commands in their order; it begins where `after` ended, with `files` put below the folder: path, input.
-
-    What is asked meets `faults`, as the engine's control paths take them. `same` are the parts of the end that deaths
-    change nothing in, where not all of them are. `theirs` are statements of another program, which change nothing when
-    they are repeated. `data` is the workspace's folder, and its database is `on_server` even where those of other days
-    are files; `excused` are the invariants that the day breaks on purpose.
-    """
+    """A sequence of commands."""
 
     name: str
     commands: tuple[Command, ...]
+    # The earlier day at whose end this day begins.
     after: str = ""
-    alone: bool = False
+    # The day uses the engine inside the product.
+    is_embedded: bool = False
+    # Faults of the engine, as its control paths define them.
     faults: tuple[Mapping[str, Any], ...] = ()
-    same: tuple[str, ...] = ()
+    # Parts of the end that deaths do not change; empty means all parts.
+    compared_parts: tuple[str, ...] = ()
+    # Inputs by the path to which they are copied when the day begins.
     files: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     task: str = ""
-    theirs: tuple[str, ...] = ()
+    # Statements of another program. A repetition of a statement changes nothing.
+    foreign_statements: tuple[str, ...] = ()
+    # The folder of the workspace.
     data: str = "data"
+    # The database is on a server even if the databases of other days are files.
     on_server: bool = False
+    # Invariants that the day breaks on purpose.
     excused: tuple[str, ...] = ()
     databases: tuple[str, ...] = ("sqlite", "postgresql")
 
     @property
-    def before(self) -> tuple["Day", ...]:
-        """Return the days that it begins after, the first one first."""
-        earlier = DAY_OF[self.after] if self.after else None
-        return (*earlier.before, earlier) if earlier else ()
+    def earlier_days(self) -> tuple["Day", ...]:
+        """Return the days before this day, the first day first."""
+        if not self.after:
+            return ()
+        previous_day = DAY_OF[self.after]
+        return (*previous_day.earlier_days, previous_day)
 
 
-def always(fault: str, key: str = "", *, path: str = "", **args: Any) -> Mapping[str, Any]:
-    """Return a fault that strikes each request with a key, or at a path."""
+def make_fault(fault: str, key: str = "", *, path: str = "", **args: Any) -> Mapping[str, Any]:
+    """Return a fault of every request with a key, or at a path."""
     match = {"key": f"{key}$"} if key else {"path": path}
     return {"fault": fault, "match": match, "nth": 1, "times": 10_000, "args": args}
 
 
-UNFOUNDED = {"name": "a", "type": "task", "aliases": [], "confidence": 1, "quotes": ["not there"]}
-NO_QUOTE = always("answer_text", "passage-concepts/p-3", text=json.dumps({"concepts": [UNFOUNDED]}))
-HOPELESS = always("error_line", "expert-tags/9", code=3)
-REFUSED = always("error_line", "expert-tags/10", code=13)
-NO_LINE = always("missing_line", "expert-tags/11")
-SILENT = always("status", path=":generateContent", code=503)
+UNFOUNDED_CONCEPT = {
+    "name": "a",
+    "type": "task",
+    "aliases": [],
+    "confidence": 1,
+    "quotes": ["not there"],
+}
+UNFOUNDED_ANSWER = json.dumps({"concepts": [UNFOUNDED_CONCEPT]})
+NO_QUOTE = make_fault("answer_text", "passage-concepts/p-3", text=UNFOUNDED_ANSWER)
+HOPELESS = make_fault("error_line", "expert-tags/9", code=3)
+REFUSED = make_fault("error_line", "expert-tags/10", code=13)
+NO_LINE = make_fault("missing_line", "expert-tags/11")
+SILENT = make_fault("status", path=":generateContent", code=503)
 
 SUBMIT = line("submit")
 POLL = line("poll")
@@ -126,56 +132,58 @@ INGEST = line("ingest")
 INDEX = line("index")
 COLLECT = (POLL, INGEST)
 CHAIN = (SUBMIT, *COLLECT, INDEX)
-EXPORT = line("export", "{here}/data/out.csv", overwrite=True)
-ADD = line("add", "{here}/inputs/new.json", again=DONE_BEFORE)
-ANEW = line("import_images", "{here}/photos")
-# of a few passages one that never gets an answer is more than any gate allows
+EXPORT = line("export", "{home}/data/out.csv", overwrite=True)
+ADD = line("add", "{home}/inputs/new.json", repeated_codes=SUCCESS_OR_REFUSAL)
+IMPORT_PHOTOS = line("import_images", "{home}/photos")
+# Among a few passages, a single passage without an answer already fails these gates.
 GATES = {"GATES": "coverage=off,parse-failure=off,concepts=off"}
 REFRESH = {"REFRESH": "1"}
 ONE_CALL = {"CONCURRENCY": "1"}
 REVIEWS = {"tasks/reviews.py": "own.py", "tasks/reviews.csv": "own.csv"}
-PHOTOS = {f"photos/{name}": name for name in ("navy.png", "lime.png", "cut.png")} | {
-    "photos/again.png": "navy.png"
+PHOTOS = {
+    "photos/navy.png": "navy.png",
+    "photos/lime.png": "lime.png",
+    "photos/cut.png": "cut.png",
+    "photos/again.png": "navy.png",
 }
 ANSWERS = ("rows", "tables", "exports", "parked", "index")
-FORGOTTEN = (
-    "sealed_files_are_as_sealed",
-    "batches_are_made_once",
-    "spend_adds_up",
-)  # what is sealed anew without a row
-ASKED_ANEW = (
-    "nobody_is_answered_twice",
-)  # rows that changed or were rolled back are asked about again
-# who dies while it asks a model has that call lost, and asks again: what was paid may differ
+# The files of batches are sealed again without the forgotten row.
+FORGOTTEN = ("sealed_files_are_as_sealed", "batches_are_made_once", "spend_adds_up")
+# Changed rows and rows of a removed version are asked again.
+REPEATED_REQUESTS = ("nobody_is_answered_twice",)
+# A killed command loses its live call and repeats it, so the cost may differ.
 LIVE = (*ANSWERS, "creates")
-PROBED = (*LIVE, "batches")  # what is only looked at is asked again, too
+# A killed trial asks again too.
+PROBED = (*LIVE, "batches")
 
-_IMAGE = "INSERT INTO assets (id, path) SELECT {0}, {1} WHERE NOT EXISTS (SELECT 1 FROM assets WHERE id = {0})"
-_KNOWN = (
+_IMAGE_STATEMENT = (
+    "INSERT INTO assets (id, path) SELECT {0}, {1} "
+    "WHERE NOT EXISTS (SELECT 1 FROM assets WHERE id = {0})"
+)
+_ANSWER_STATEMENT = (
     "INSERT INTO asset_ai (asset_id, provider, model, summary, buckets, created_at) "
     "SELECT {0}, {1}, {2}, 'Seen.', '{{{{}}}}', '2025-01-01' "
     "WHERE NOT EXISTS (SELECT 1 FROM asset_ai WHERE asset_id = {0} AND provider = {1})"
 )
-_COLUMNS = (
+_ANSWER_COLUMNS = (
     "asset_id VARCHAR(40), provider TEXT, model TEXT, summary TEXT, buckets TEXT, created_at TEXT"
 )
-THEIRS = (
+FOREIGN_STATEMENTS = (
     "CREATE TABLE IF NOT EXISTS assets (id VARCHAR(40) PRIMARY KEY, path TEXT NOT NULL)",
-    f"CREATE TABLE IF NOT EXISTS asset_ai ({_COLUMNS})",
-    *(
-        _IMAGE.format(f"'{name}'", f"'{{here}}/photos/{name}.png'")
-        for name in ("navy", "lime", "red")
-    ),
-    _KNOWN.format("'navy'", "'gemini'", f"'{MODEL}'"),
-    _KNOWN.format("'lime'", "'another'", f"'{MODEL}'"),
+    f"CREATE TABLE IF NOT EXISTS asset_ai ({_ANSWER_COLUMNS})",
+    _IMAGE_STATEMENT.format("'navy'", "'{home}/photos/navy.png'"),
+    _IMAGE_STATEMENT.format("'lime'", "'{home}/photos/lime.png'"),
+    _IMAGE_STATEMENT.format("'red'", "'{home}/photos/red.png'"),
+    _ANSWER_STATEMENT.format("'navy'", "'gemini'", f"'{MODEL}'"),
+    _ANSWER_STATEMENT.format("'lime'", "'another'", f"'{MODEL}'"),
 )
 
 DAYS = (
-    Day("first", (line("import", "{here}/inputs/people.csv"), *CHAIN, line("search", "water"))),
+    Day("first", (line("import", "{home}/inputs/people.csv"), *CHAIN, line("search", "water"))),
     Day(
         "second",
         (
-            line("import", "{here}/inputs/more.csv", report="{here}/data/rejected.csv"),
+            line("import", "{home}/inputs/more.csv", report="{home}/data/rejected.csv"),
             *CHAIN,
             line("score"),
             EXPORT,
@@ -186,12 +194,12 @@ DAYS = (
     Day(
         "third",
         (
-            line("unpark", all=True, yes=True, again=DONE_BEFORE),
+            line("unpark", all=True, yes=True, repeated_codes=SUCCESS_OR_REFUSAL),
             line("submit", engine={"paused": True}),
-            line("cancel", "5", again=DONE_BEFORE, engine={"paused": True}),
+            line("cancel", "5", repeated_codes=SUCCESS_OR_REFUSAL, engine={"paused": True}),
             line("poll", engine={"paused": True}),
             INGEST,
-            line("index", rollback=True, again=DONE_BEFORE),
+            line("index", rollback=True, repeated_codes=SUCCESS_OR_REFUSAL),
             INDEX,
         ),
         after="second",
@@ -199,35 +207,35 @@ DAYS = (
     ),
     Day(
         "keeping",
-        (line("forget", "person-2", yes=True, again=DONE_BEFORE), line("clean")),
+        (line("forget", "person-2", yes=True, repeated_codes=SUCCESS_OR_REFUSAL), line("clean")),
         after="second",
         excused=(*FORGOTTEN, "tags_never_change"),
         settings={"KEEP_DAYS": "0"},
     ),
     Day(
         "copied",
-        (line("backup", "{here}/copy", again=DONE_BEFORE),),
+        (line("backup", "{home}/copy", repeated_codes=SUCCESS_OR_REFUSAL),),
         after="keeping",
         databases=("sqlite",),
     ),
-    # what was restored is another workspace, in which work goes on
+    # A restored copy is another workspace, and the user continues in it.
     Day(
         "restored",
         (
-            line("restore", "{here}/copy", again=DONE_BEFORE),
-            line("import", "{here}/inputs/later.csv"),
+            line("restore", "{home}/copy", repeated_codes=SUCCESS_OR_REFUSAL),
+            line("import", "{home}/inputs/later.csv"),
             *CHAIN,
         ),
         after="copied",
         data="restored",
         databases=("sqlite",),
     ),
-    # the same with its tables on a server
+    # The restored workspace has its tables on a server.
     Day(
         "moved",
         (
-            line("restore", "{here}/copy", again=DONE_BEFORE),
-            line("import", "{here}/inputs/later.csv"),
+            line("restore", "{home}/copy", repeated_codes=SUCCESS_OR_REFUSAL),
+            line("import", "{home}/inputs/later.csv"),
             *CHAIN,
         ),
         after="copied",
@@ -235,16 +243,17 @@ DAYS = (
         on_server=True,
         databases=("sqlite",),
     ),
-    # the clock is wrong while a command dies, and right when it is typed again; new batches are listed late
+    # The clock is wrong while a command dies, and right when the user types it again. The list of
+    # batches shows new batches late.
     Day(
         "clock",
         (
-            line("import", "{here}/inputs/people.csv"),
-            line("submit", off_days=40, engine=LISTED_LATE),
+            line("import", "{home}/inputs/people.csv"),
+            line("submit", off_days=40, engine=SLOW_LIST),
             line("poll", off_days=-3),
             line("ingest", off_days=40),
-            line("import", "{here}/inputs/more.csv"),
-            line("submit", off_days=-3, engine=LISTED_LATE),
+            line("import", "{home}/inputs/more.csv"),
+            line("submit", off_days=-3, engine=SLOW_LIST),
             line("poll", off_days=40),
             line("ingest", off_days=-3),
             INDEX,
@@ -254,52 +263,53 @@ DAYS = (
     ),
     Day(
         "taken-back",
-        (line("rollback", "expert-tags@2", yes=True, again=DONE_BEFORE), *CHAIN),
+        (line("rollback", "expert-tags@2", yes=True, repeated_codes=SUCCESS_OR_REFUSAL), *CHAIN),
         after="first",
-        excused=("tags_never_change", *ASKED_ANEW),
+        excused=("tags_never_change", *REPEATED_REQUESTS),
     ),
     Day(
         "merged",
         (
             line("tags", merge="beekeeping=apiculture; law=legal work", who="ada"),
             line("correct", "person-1", set="tags=by hand", who="ada"),
-            line("tags", undo=1, who="bob", again=DONE_BEFORE),
+            line("tags", undo=1, who="bob", repeated_codes=SUCCESS_OR_REFUSAL),
             line("correct", "person-1", undo=1, who="bob"),
             INDEX,
         ),
         after="first",
         excused=("tags_never_change",),
     ),
-    # the words of all are taken away, and the build before that is put back
+    # All biographies are replaced, and the user rolls the index back to the previous build.
     Day(
         "worse",
         (
-            line("import", "{here}/inputs/worse.csv"),
+            line("import", "{home}/inputs/worse.csv"),
             INDEX,
-            line("index", rollback=True, again=DONE_BEFORE),
+            line("index", rollback=True, repeated_codes=SUCCESS_OR_REFUSAL),
             INDEX,
         ),
         after="first",
     ),
-    # who dies here is saved without tags and goes out with a batch, so where the tags came from may differ
-    Day("added", (ADD, INDEX), after="first", same=ANSWERS),
+    # A killed command saves a person without tags, and a batch then tags the person. So the source
+    # of the tags may differ.
+    Day("added", (ADD, INDEX), after="first", compared_parts=ANSWERS),
     Day(
         "pilot",
-        (line("import", "{here}/inputs/people.csv"), line("submit", pilot=5), *COLLECT, INDEX),
-        same=PROBED,
+        (line("import", "{home}/inputs/people.csv"), line("submit", pilot=5), *COLLECT, INDEX),
+        compared_parts=PROBED,
     ),
     Day(
         "live",
-        (line("import", "{here}/inputs/more.csv"), line("tag_live"), INDEX),
+        (line("import", "{home}/inputs/more.csv"), line("tag_live"), INDEX),
         after="first",
-        same=LIVE,
+        compared_parts=LIVE,
         settings=ONE_CALL,
     ),
-    # what is asked live stands between what is asked by batch
+    # Live calls run between two batches.
     Day(
         "switched",
         (
-            line("import", "{here}/inputs/more.csv"),
+            line("import", "{home}/inputs/more.csv"),
             line("submit", limit=2),
             line("tag_live", limit=1),
             *COLLECT,
@@ -307,30 +317,31 @@ DAYS = (
             INDEX,
         ),
         after="first",
-        same=ANSWERS,
+        compared_parts=ANSWERS,
     ),
-    Day("due", (ADD, *CHAIN), after="first", faults=(SILENT,), same=ANSWERS),
+    Day("due", (ADD, *CHAIN), after="first", faults=(SILENT,), compared_parts=ANSWERS),
     Day(
         "alone",
-        (line("import", "{here}/inputs/people.csv"), *CHAIN, line("search", "water")),
-        alone=True,
+        (line("import", "{home}/inputs/people.csv"), *CHAIN, line("search", "water")),
+        is_embedded=True,
     ),
     Day(
         "alone-flex",
-        (line("import", "{here}/inputs/more.csv"), line("tag", mode="flex"), INDEX),
+        (line("import", "{home}/inputs/more.csv"), line("tag", mode="flex"), INDEX),
         after="alone",
-        alone=True,
-        same=LIVE,
+        is_embedded=True,
+        compared_parts=LIVE,
     ),
     Day(
         "passages",
         (
-            line("import_passages", "{here}/inputs/passages.jsonl"),
-            line("pilot", N=2, seed=2),  # draws none of those without an answer
+            line("import_passages", "{home}/inputs/passages.jsonl"),
+            # This seed draws no passage without an answer.
+            line("pilot", N=2, seed=2),
             line("backfill", wait=True, yes=True),
             line("qc"),
         ),
-        same=PROBED,
+        compared_parts=PROBED,
         faults=(NO_QUOTE,),
         settings=GATES,
         task=PASSAGES,
@@ -346,20 +357,21 @@ DAYS = (
     Day(
         "passages-back",
         (
-            line("rollback", "anew@1", yes=True, again=DONE_BEFORE),
+            line("rollback", "anew@1", yes=True, repeated_codes=SUCCESS_OR_REFUSAL),
             line("backfill", wait=True, yes=True),
         ),
         after="passages-anew",
-        excused=ASKED_ANEW,
+        excused=REPEATED_REQUESTS,
         faults=(NO_QUOTE,),
         settings=GATES,
         task=PASSAGES,
     ),
-    # the file that declares the task and the one with its rows are as they are when a day begins
+    # The file of the task and the file of its rows change only at the beginning of a day.
     Day(
         "own",
         (line("preflight"), line("try", N=2), SUBMIT, *COLLECT, EXPORT),
-        same=ANSWERS,  # who dies while it tries asks again, in a batch with another number
+        # A killed trial asks again, and the next batch then has another number.
+        compared_parts=ANSWERS,
         task="reviews",
         files=REVIEWS,
     ),
@@ -368,30 +380,35 @@ DAYS = (
         (SUBMIT, *COLLECT, EXPORT),
         after="own",
         settings=REFRESH,
-        excused=ASKED_ANEW,
+        excused=REPEATED_REQUESTS,
         task="reviews",
         files={"tasks/reviews.csv": "own-changed.csv"},
     ),
     Day(
         "own-raised",
-        (SUBMIT, *COLLECT, EXPORT, line("rollback", "reviews@1", yes=True, again=DONE_BEFORE)),
+        (
+            SUBMIT,
+            *COLLECT,
+            EXPORT,
+            line("rollback", "reviews@1", yes=True, repeated_codes=SUCCESS_OR_REFUSAL),
+        ),
         after="own-changed",
-        excused=ASKED_ANEW,
+        excused=REPEATED_REQUESTS,
         task="reviews",
         files={"tasks/reviews.py": "own-raised.py"},
     ),
-    # what becomes of an index in a folder of its own; the rows that changed are asked about again
+    # The task gets an index in a separate folder, and its changed rows are asked again.
     Day(
         "own-indexed",
         (
             INDEX,
             line("search", "water"),
             *CHAIN,
-            line("forget", item="r-2", yes=True, again=DONE_BEFORE),
+            line("forget", item="r-2", yes=True, repeated_codes=SUCCESS_OR_REFUSAL),
         ),
         after="own",
         settings=REFRESH,
-        excused=(*FORGOTTEN, *ASKED_ANEW),
+        excused=(*FORGOTTEN, *REPEATED_REQUESTS),
         task="reviews",
         files={"tasks/reviews.py": "own-indexed.py", "tasks/reviews.csv": "own-changed.csv"},
     ),
@@ -399,7 +416,7 @@ DAYS = (
         "own-live",
         (line("try", item="r-3"), line("tag_live"), EXPORT),
         settings=ONE_CALL,
-        same=LIVE,
+        compared_parts=LIVE,
         task="reviews",
         files=REVIEWS,
     ),
@@ -408,27 +425,27 @@ DAYS = (
         (line("tag_live"), line("try", seed=7), EXPORT),
         after="own-live",
         settings=REFRESH,
-        excused=ASKED_ANEW,
-        same=LIVE,
+        excused=REPEATED_REQUESTS,
+        compared_parts=LIVE,
         task="reviews",
         files={"tasks/reviews.csv": "own-changed.csv"},
     ),
-    # the rows that a question with a name asks are rows of its task, before it makes its first call
+    # A named question stores its rows as rows of its task before its first call.
     Day(
         "asked",
         (
             line(
-                "ask", "{here}/letters.csv", q="Praise?", fields="why: quote", name="letters", n=3
+                "ask", "{home}/letters.csv", q="Praise?", fields="why: quote", name="letters", n=3
             ),
             line("tag_live"),
             EXPORT,
         ),
         settings=ONE_CALL,
-        same=LIVE,
+        compared_parts=LIVE,
         task="letters",
         files={"letters.csv": "own.csv"},
     ),
-    # rows that ask the same are asked about once, those that come later too
+    # Equal rows share a request, including rows that are added later.
     Day(
         "own-equal",
         (SUBMIT, *COLLECT),
@@ -439,21 +456,26 @@ DAYS = (
         "own-equal-later",
         (line("tag_live", limit=1), SUBMIT, *COLLECT),
         after="own-equal",
-        same=ANSWERS,
+        compared_parts=ANSWERS,
         task="reviews",
         files={"tasks/reviews.csv": "own-equal-later.csv"},
     ),
-    # equal images are asked about once, and what cannot be opened is not
+    # Equal images share a request, and an unreadable image has no request.
     Day(
         "images",
-        (ANEW, SUBMIT, *COLLECT, EXPORT),
+        (IMPORT_PHOTOS, SUBMIT, *COLLECT, EXPORT),
         task=IMAGES,
         files=PHOTOS | {"photos/red.png": "red.png"},
     ),
-    # one image changed, one can be opened now, one is new, and one of two that are equal is forgotten
+    # An image changes, an unreadable image is replaced, an image is added, and the user forgets
+    # an image that has an equal image.
     Day(
         "images-changed",
-        (ANEW, *CHAIN, line("forget", item="1", yes=True, again=DONE_BEFORE)),
+        (
+            IMPORT_PHOTOS,
+            *CHAIN,
+            line("forget", item="1", yes=True, repeated_codes=SUCCESS_OR_REFUSAL),
+        ),
         after="images",
         excused=FORGOTTEN,
         task=IMAGES,
@@ -463,186 +485,216 @@ DAYS = (
             "photos/new.png": "pink.png",
         },
     ),
-    # images that another program has, of which it knows one as this product would
+    # Another program has a table of images, and an answer of our model about an image.
     Day(
         "adopted",
         (line("tag_live"), EXPORT),
         settings={"YES": "1"},
-        same=LIVE,
+        compared_parts=LIVE,
         task=IMAGES,
-        theirs=THEIRS,
+        foreign_statements=FOREIGN_STATEMENTS,
         files={f"photos/{name}.png": f"{name}.png" for name in ("navy", "lime", "red")},
     ),
     Day(
-        "images-live", (ANEW, line("tag_live"), EXPORT, INDEX), task=IMAGES, files=PHOTOS, same=LIVE
+        "images-live",
+        (IMPORT_PHOTOS, line("tag_live"), EXPORT, INDEX),
+        task=IMAGES,
+        files=PHOTOS,
+        compared_parts=LIVE,
     ),
 )
 DAY_OF = {day.name: day for day in DAYS}
 
 
-def live(day: Day, home: Path, engine: Engine) -> list[Done]:
-    """Live a day in peace in a folder, and what it begins after where the folder is not there; return its commands.
+def run_day(day: Day, home: Path, engine: Engine) -> list[Done]:
+    """Run a day without a fault in a folder; in a new folder run its earlier days first.
 
     Raises:
-        AssertionError: a command ended as it should not.
+        AssertionError: A command ended with an unexpected code.
     """
     if not home.exists():
-        for earlier in day.before:
-            live_on(earlier, home, engine)
-    return live_on(day, home, engine)
+        for earlier_day in day.earlier_days:
+            run_day_alone(earlier_day, home, engine)
+    return run_day_alone(day, home, engine)
 
 
-def live_on(day: Day, home: Path, engine: Engine, **how: Any) -> list[Done]:
-    """Live a day in a folder in which all has been lived that it begins after; `how` as `type_in` takes it."""
-    here = begin(day, home, engine)
-    ended = [type_in(here, day, engine, command, **how) for command in day.commands]
-    finish(here, day, engine)
-    return ended
+def run_day_alone(day: Day, home: Path, engine: Engine, **options: Any) -> list[Done]:
+    """Run a day in a folder in which its earlier days ran; return its ended commands.
+
+    Args:
+        options: Options of `run_day_command`.
+    """
+    workspace = begin_day(day, home, engine)
+    processes = [
+        run_day_command(workspace, day, engine, command, **options) for command in day.commands
+    ]
+    finish_day(workspace, day, engine)
+    return processes
 
 
-def begin(day: Day, home: Path, engine: Engine) -> Workspace:
-    """Return the workspace of a day in a folder, with the day's files put there; no command has run."""
+def begin_day(day: Day, home: Path, engine: Engine) -> Workspace:
+    """Copy the files of a day to its folder, and return its workspace; no command runs."""
     if not (home / "inputs").exists():
         write_inputs(home / "inputs")
     for path, name in day.files.items():
         (home / path).parent.mkdir(exist_ok=True)
         (home / path).write_bytes((home / "inputs" / name).read_bytes())
+
     settings = {"BATCH_ROWS": "4", **day.settings}
     if day.on_server:
         settings["DATABASE_URL"] = postgresql.database_of(home / day.data)
-    workspace = Workspace(home, "" if day.alone else engine.url, day.task, settings)
+    workspace = Workspace(home, "" if day.is_embedded else engine.url, day.task, settings)
     workspace.data = home / day.data
     workspace.below = home
-    for statement in day.theirs:
-        sql(workspace, statement.format(here=home))
-    workspace.seen = {one.task or PEOPLE for one in (*day.before, day)}
+    for statement in day.foreign_statements:
+        sql(workspace, statement.format(home=home))
+    workspace.seen = {previous_day.task or PEOPLE for previous_day in (*day.earlier_days, day)}
     return workspace
 
 
-def type_in(
-    here: Workspace,
+def run_day_command(
+    workspace: Workspace,
     day: Day,
     engine: Engine,
     command: Command,
     *,
     codes: Sequence[int] = (),
-    **how: Any,
+    **run_options: Any,
 ) -> Done:
-    """Run one command of a day, on the engine as the command wants it; it ends as in peace, or with one of `codes`.
+    """Run a command of a day with the engine settings that the command defines.
 
-    With its `fate`, or `read_only`, it is a process of its own.
+    Args:
+        codes: Allowed exit codes; by default the code of a run without a fault.
+        run_options: With `fate` or `read_only` the command is a separate process.
     """
-    behave(day, engine, command.engine)
-    words = [word.format(here=here.home) for word in command.arguments]
-    options = {name: _placed(value, here.home) for name, value in command.options.items()}
-    process = here.run(command.verb, *words, **how, **options)
-    assert process.code in (codes or command.again[:1]), (day.name, command, how, process)
+    configure_engine(day, engine, command.engine)
+    words = [word.format(home=workspace.home) for word in command.arguments]
+    options = {name: _fill_in(value, workspace.home) for name, value in command.options.items()}
+    process = workspace.run(command.verb, *words, **run_options, **options)
+    allowed_codes = codes or command.repeated_codes[:1]
+    assert process.code in allowed_codes, (day.name, command, run_options, process)
     return process
 
 
-def behave(day: Day, engine: Engine, how: Mapping[str, Any]) -> None:
-    """Let the engine behave as a command wants it, with the faults of the day."""
-    if not day.alone:
-        engine.clear_faults()
-        for one in day.faults:
-            engine.fault(
-                one["fault"], nth=one["nth"], times=one["times"], args=one["args"], **one["match"]
-            )
-        engine.configure(**{**CALM, **how})
+def configure_engine(day: Day, engine: Engine, settings: Mapping[str, Any]) -> None:
+    """Set the settings of a command and the faults of the day."""
+    if day.is_embedded:
+        return
+    engine.clear_faults()
+    for fault in day.faults:
+        engine.fault(
+            fault["fault"],
+            nth=fault["nth"],
+            times=fault["times"],
+            args=fault["args"],
+            **fault["match"],
+        )
+    engine.configure(**{**ENGINE_DEFAULTS, **settings})
 
 
-def finish(here: Workspace, day: Day, engine: Engine) -> None:
-    """Type what `status` says until it has nothing to say but to search, to bring more, or to look at who is parked.
+def finish_day(workspace: Workspace, day: Day, engine: Engine) -> None:
+    """Run the commands that `status` proposes until only optional commands are left.
 
     Raises:
-        AssertionError: there is always something more to do.
+        AssertionError: `status` proposes more and more commands.
     """
-    behave(day, engine, {})
-    for verb, *words in _wanted(here):
-        here.do(
-            "submit" if verb == "tag" else verb,
-            *words,
-            **({"yes": True} if verb.startswith("passages") else {}),
-        )
+    configure_engine(day, engine, {})
+    for verb, *words in _proposed_commands(workspace):
+        options = {"yes": True} if verb.startswith("passages") else {}
+        workspace.do("submit" if verb == "tag" else verb, *words, **options)
 
 
-def _wanted(here: Workspace) -> Iterator[list[str]]:
-    for _ in range(MOST_COMMANDS):
-        words = here.next()
-        if not words or words[0] in BEYOND:
+def _proposed_commands(workspace: Workspace) -> Iterator[list[str]]:
+    for _ in range(MAX_PROPOSALS):
+        words = workspace.next()
+        if not words or words[0] in OPTIONAL_COMMANDS:
             return
         yield words
     raise AssertionError(f"still something to do: {words}")
 
 
-def _placed(value: Any, home: Path) -> Any:
-    return value.format(here=home) if isinstance(value, str) else value
+def _fill_in(value: Any, home: Path) -> Any:
+    return value.format(home=home) if isinstance(value, str) else value
 
 
 def write_inputs(folder: Path) -> None:
-    """Write the files that the commands read: seven people with a bio, then four more, and one.
+    """Write the files that the commands read.
 
-    And five passages, images of one colour each and one that is cut off, and files of a declared task and its rows: as
-    they are first, and as they are later.
+    They are people, passages, images of a single colour, a truncated image, and the files of a
+    declared task and of its rows, first as the user writes them and then with changes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [
-        f"person-{number},Given{number},Name{number},Keeper of {trade},House of {trade},My work is {trade} and water.\n"
-        for number, trade in enumerate(TRADES)
-    ]
-    passages = [
-        {
-            "id": f"p-{number}",
-            "text": f"We study {trade} in wet cellars. \U0001f41d Old {trade} keep longer than new {trade}.",
-        }
-        for number, trade in enumerate(TRADES[:5])
-    ]
-    reviews = [
-        f"r-{number},{trade},Old {trade} keep longer than new {trade}. I praise the {trade}.\n"
-        for number, trade in enumerate(TRADES)
-    ]
-    equal = [
-        f"r-{number},{reviews[at].partition(',')[2]}"
-        for number, at in enumerate((0, 1, 0, 1, 2, 0, 2, 3, 3, 1))
-    ]
-    columns = "id,product,text\n"
-    blank = "blank,,\n"
-    texts = {
-        "people.csv": [HEADER, *rows[:7], "silent,No,Bio,Baker,,\n"],
-        "more.csv": [HEADER, rows[1].replace("Keeper", "Friend"), *rows[7:], ",Nobody,,,,\n"],
-        "later.csv": [HEADER, "late,Late,Comer,Keeper of doors,,My work is doors and water.\n"],
-        "worse.csv": [HEADER, *(f"person-{number},,,,,Nothing to tell.\n" for number in range(7))],
-        "new.json": [
-            json.dumps({"Username": "new", "First Name": "New", "Bio": "I mend clocks and bells."})
-        ],
-        "passages.jsonl": [f"{json.dumps(passage)}\n" for passage in passages],
-        "own.csv": [columns, *reviews[:6], blank],
-        "own-changed.csv": [
-            columns,
-            reviews[1].replace("I praise", "But I blame"),
-            *reviews[2:9],
-            blank,
-        ],
-        "own-equal.csv": [columns, *equal[:5]],
-        "own-equal-later.csv": [columns, *equal],
-        "own.py": [own_task()],
-        "own-indexed.py": [own_task('index="{text} {tags}"')],
-        "own-raised.py": [own_task(version=2, stars="int | None = None")],
-    }
+    texts = _people_files() | _passage_files() | _task_files()
     for name, lines in texts.items():
         (folder / name).write_text("".join(lines), encoding="utf-8")
+
     for colour in ("navy", "lime", "red", "gold", "teal", "pink"):
         Image.new("RGB", (24, 16), colour).save(folder / f"{colour}.png")
     (folder / "cut.png").write_bytes((folder / "teal.png").read_bytes()[:40])
 
 
-def own_task(*more: str, version: int = 1, **fields: str) -> str:
-    """Return the file of the task `reviews`, with further arguments, and fields of its answer."""
-    typed = {
+def _people_files() -> dict[str, list[str]]:
+    rows = [
+        f"person-{number},Given{number},Name{number},Keeper of {trade},House of {trade},"
+        f"My work is {trade} and water.\n"
+        for number, trade in enumerate(TRADES)
+    ]
+    new_person = {"Username": "new", "First Name": "New", "Bio": "I mend clocks and bells."}
+    return {
+        "people.csv": [HEADER, *rows[:7], "silent,No,Bio,Baker,,\n"],
+        "more.csv": [HEADER, rows[1].replace("Keeper", "Friend"), *rows[7:], ",Nobody,,,,\n"],
+        "later.csv": [HEADER, "late,Late,Comer,Keeper of doors,,My work is doors and water.\n"],
+        "worse.csv": [HEADER, *(f"person-{number},,,,,Nothing to tell.\n" for number in range(7))],
+        "new.json": [json.dumps(new_person)],
+    }
+
+
+def _passage_files() -> dict[str, list[str]]:
+    passages = [
+        {
+            "id": f"p-{number}",
+            "text": (
+                f"We study {trade} in wet cellars. "
+                f"\U0001f41d Old {trade} keep longer than new {trade}."
+            ),
+        }
+        for number, trade in enumerate(TRADES[:5])
+    ]
+    return {"passages.jsonl": [f"{json.dumps(passage)}\n" for passage in passages]}
+
+
+def _task_files() -> dict[str, list[str]]:
+    header = "id,product,text\n"
+    blank_row = "blank,,\n"
+    reviews = [
+        f"r-{number},{trade},Old {trade} keep longer than new {trade}. I praise the {trade}.\n"
+        for number, trade in enumerate(TRADES)
+    ]
+    changed_review = reviews[1].replace("I praise", "But I blame")
+    # Several rows have the text of the same review.
+    review_indexes = (0, 1, 0, 1, 2, 0, 2, 3, 3, 1)
+    equal_rows = [
+        f"r-{number},{reviews[review_index].partition(',')[2]}"
+        for number, review_index in enumerate(review_indexes)
+    ]
+    return {
+        "own.csv": [header, *reviews[:6], blank_row],
+        "own-changed.csv": [header, changed_review, *reviews[2:9], blank_row],
+        "own-equal.csv": [header, *equal_rows[:5]],
+        "own-equal-later.csv": [header, *equal_rows],
+        "own.py": [write_task_file()],
+        "own-indexed.py": [write_task_file('index="{text} {tags}"')],
+        "own-raised.py": [write_task_file(version=2, stars="int | None = None")],
+    }
+
+
+def write_task_file(*extra_arguments: str, version: int = 1, **extra_fields: str) -> str:
+    """Return the text of the file of the task `reviews`."""
+    field_types = {
         "verdict": 'Literal["praise", "blame"]',
         "quote": "Quote",
         "tags": "list[str]",
-        **fields,
+        **extra_fields,
     }
-    arguments = (f"version={version}", "refresh=True", 'label="{id}"', *more)
-    return declaration(typed, prompt="{product}: {text}", items="reviews.csv", more=arguments)
+    arguments = (f"version={version}", "refresh=True", 'label="{id}"', *extra_arguments)
+    return declaration(field_types, prompt="{product}: {text}", items="reviews.csv", more=arguments)

@@ -1,4 +1,7 @@
-"""The local engine in processes of its own, steered through control paths that tests alone have; see `tests.engine`."""
+"""Run the local engine in separate processes, and control it; see `tests.engine`.
+
+Only tests have the control paths.
+"""
 
 import json
 import os
@@ -12,27 +15,29 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.request import ProxyHandler, Request, build_opener
 
-from tests.acceptance.process import LONGEST_S, loaded
+from tests.acceptance.process import LONGEST_S, start_loaded_process
 
 PROGRAM = "-m tests.engine"
-DIRECT = build_opener(ProxyHandler({}))  # no proxy stands before what is on this machine
+# A proxy cannot reach servers on this machine.
+DIRECT = build_opener(ProxyHandler({}))
 
 
 def call(url: str, *, method: str = "GET", document: Any = None) -> Any:
-    """Ask a server on this machine, with a JSON document or without, and return the one it answers with.
+    """Send a request to a server on this machine, and return the JSON document of its reply.
 
     Raises:
-        HTTPError: it refused.
+        HTTPError: The server refused the request.
     """
-    data = None if document is None else json.dumps(document).encode()
-    request = Request(url, data, {"content-type": "application/json"}, method=method)  # noqa: S310 - http to loopback
+    request_body = None if document is None else json.dumps(document).encode()
+    headers = {"content-type": "application/json"}
+    request = Request(url, request_body, headers, method=method)  # noqa: S310 - http to loopback
     with closing(DIRECT.open(request, timeout=LONGEST_S)) as reply:
-        body = reply.read()
-    return json.loads(body) if body else None
+        reply_body = reply.read()
+    return json.loads(reply_body) if reply_body else None
 
 
 class Engine:
-    """One engine with a state of its own below a folder, killed with the block that it serves."""
+    """An engine with its state below a folder; the end of its `with` block kills it."""
 
     def __init__(
         self,
@@ -41,18 +46,18 @@ class Engine:
         settings: Mapping[str, Any] | None = None,
         faults: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Take a folder; `settings` and `faults` are as the control paths take them."""
+        """Configure an engine; the control paths define `settings` and `faults`."""
         self.root = root
         self.url = ""
         self.pid = 0
         self._port = 0
         self._settings = dict(settings or {})
-        self._faults = [dict(one) for one in faults]
+        self._faults = [dict(fault) for fault in faults]
         self._connection: socket.socket | None = None
 
     def start(self) -> Self:
-        """Begin to serve, at the same address as before where it was killed."""
-        folder = loaded("engine", [PROGRAM])
+        """Start the engine; after a kill it has the same address again."""
+        folder = start_loaded_process("engine", [PROGRAM])
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.settimeout(LONGEST_S)
         self._connection.connect(str(folder / "socket"))
@@ -63,34 +68,36 @@ class Engine:
             "port": self._port,
         }
         self._connection.sendall(json.dumps(order).encode() + b"\n")
-        said = json.loads(self._connection.makefile("r", encoding="utf-8").readline())
-        assert "url" in said, said["failed"]
-        self.url = said["url"]
-        self.pid = said["pid"]
+
+        reply = json.loads(self._connection.makefile("r", encoding="utf-8").readline())
+        assert "url" in reply, reply["failed"]
+        self.url = reply["url"]
+        self.pid = reply["pid"]
         self._port = int(self.url.rpartition(":")[2])
         return self
 
     def kill(self) -> None:
-        """End it as SIGKILL does; its state is on disk."""
+        """Kill the engine; its state stays on disk."""
         if self._connection is not None:
-            process = os.pidfd_open(self.pid)
-            signal.pidfd_send_signal(process, signal.SIGKILL)
-            select.select([process], [], [], LONGEST_S)
-            os.close(process)
+            process_file = os.pidfd_open(self.pid)
+            signal.pidfd_send_signal(process_file, signal.SIGKILL)
+            select.select([process_file], [], [], LONGEST_S)
+            os.close(process_file)
+
             self._connection.close()
             self._connection = None
 
     def __enter__(self) -> Self:
-        """Start it."""
+        """Start the engine."""
         return self.start()
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
-        """Kill it."""
+        """Kill the engine."""
         self.kill()
 
     def fault(
@@ -102,49 +109,56 @@ class Engine:
         args: Mapping[str, Any] | None = None,
         **match: str,
     ) -> None:
-        """Script one fault; `match` has method, path (a regular expression) and key (of a line)."""
-        one = {"fault": word, "match": match, "nth": nth, "times": times, "args": dict(args or {})}
-        self._control("faults", [one])
+        """Script a fault.
+
+        Args:
+            match: Requests with the fault: method, path (a regular expression), key of a line.
+        """
+        fault = {
+            "fault": word,
+            "match": match,
+            "nth": nth,
+            "times": times,
+            "args": dict(args or {}),
+        }
+        self._control("faults", [fault])
 
     def faults(self) -> Any:
-        """Return each scripted fault and how often it struck."""
+        """Return each scripted fault and how many requests met it."""
         return self._control("faults")
 
     def clear_faults(self) -> None:
-        """Forget every fault."""
+        """Delete every scripted fault."""
         call(f"{self.url}/_emu/faults", method="DELETE")
 
     def configure(self, **values: Any) -> None:
-        """Change how it behaves."""
+        """Change settings of the engine."""
         self._control("settings", values)
 
     def advance(self, seconds: float) -> None:
-        """Move its clock on."""
+        """Advance the clock of the engine."""
         self._control("clock", {"advance_seconds": seconds})
 
     def batches(self) -> list[dict[str, Any]]:
-        """Return every batch that really exists, deleted ones too, oldest first."""
-        found: list[dict[str, Any]] = self._control("batches")["batches"]
-        return found
+        """Return every batch of the engine, including deleted batches, oldest first."""
+        batches: list[dict[str, Any]] = self._control("batches")["batches"]
+        return batches
 
     def journal(self) -> list[dict[str, Any]]:
-        """Return every request that it was sent since it started: method, path, status, JSON body, digests."""
-        found: list[dict[str, Any]] = self._control("journal")["requests"]
-        return found
+        """Return every request since the start: method, path, status, JSON body, digests."""
+        requests: list[dict[str, Any]] = self._control("journal")["requests"]
+        return requests
 
     def creates(self) -> list[dict[str, Any]]:
-        """Return the name and the request lines of every batch that was made, oldest first, whoever was killed since.
+        """Return the name and the request lines of every created batch, oldest first.
 
-        Two of one name are a second batch.
+        They survive a kill of the engine. If a name occurs twice, there is a second batch.
         """
-        notes = self.root / "creates.jsonl"
-        return (
-            [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
-        )
+        path = self.root / "creates.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text().splitlines()]
 
     def _control(self, name: str, document: Any = None) -> Any:
-        return call(
-            f"{self.url}/_emu/{name}",
-            method="GET" if document is None else "POST",
-            document=document,
-        )
+        method = "GET" if document is None else "POST"
+        return call(f"{self.url}/_emu/{name}", method=method, document=document)

@@ -1,46 +1,48 @@
-"""One-line faults on what findable promises, as `faults.toml` lists them, and how one is put into a copy of it."""
+"""Read the one-line faults of `faults.toml`, and plant a fault in a copy of the product."""
 
 import ast
 import re
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("faults.toml")
+# A module that records each marked line once for each folder in which a process runs it.
 MARKS = """
 import os
-told = set()
+recorded_marks = set()
 def mark(name):
-    here = os.getcwd()
-    if (name, here) not in told:
-        told.add((name, here))
+    folder = os.getcwd()
+    if (name, folder) not in recorded_marks:
+        recorded_marks.add((name, folder))
         file = os.open({!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(file, f"{{name}}\\t{{here}}\\n".encode())
+        os.write(file, f"{{name}}\\t{{folder}}\\n".encode())
         os.close(file)
 """
 
 
 class Fault(NamedTuple):
-    """One fault: the statement (or its first line) `before` in `file` becomes `after`, without layout.
-
-    It breaks `promise`, by what `breaks` says; `survives` is empty, or says why no acceptance test can see it.
-    """
+    """A fault: `after` replaces the statement (or its first line) `before` in `file`."""
 
     name: str
+    # The promise of findable that the fault breaks.
     promise: str
+    # The effect of the fault.
     breaks: str
     file: str
+    # Code without its layout.
     before: str
     after: str
+    # Why no acceptance test can see the fault; empty if a test can.
     survives: str = ""
 
     @property
     def line(self) -> str:
-        """Return what names its line, which may have several faults."""
+        """Return the name of its line, which several faults may share."""
         return f"{self.file}: {self.before}"
 
 
@@ -58,18 +60,18 @@ def find_lines(fault: Fault, lines: list[str]) -> range:
     Raises:
         ValueError: `before` is not in the file exactly once.
     """
-    wanted = _without_layout(fault.before)
+    code = _without_layout(fault.before)
     texts = [_without_layout(line) for line in lines]
     matches = []
     for first, text in enumerate(texts):
         joined = text
         last = first
-        while joined and joined != wanted and wanted.startswith(joined.rstrip(",")):
+        while joined and joined != code and code.startswith(joined.rstrip(",")):
             last += 1
             if last == len(texts):
                 break
             joined = _without_layout(joined + texts[last])
-        if joined == wanted:
+        if joined == code:
             matches.append(range(first, last + 1))
 
     if len(matches) != 1:
@@ -83,7 +85,7 @@ def _without_layout(code: str) -> str:
 
 
 def planted(fault: Fault, text: str) -> str:
-    """Return the text of its file with a fault in it.
+    """Return the text of a file with the fault in it.
 
     Raises:
         ValueError: `before` is not in the file exactly once.
@@ -96,8 +98,8 @@ def planted(fault: Fault, text: str) -> str:
     return "".join(lines)
 
 
-def lost(fault: Fault) -> str:
-    """Return why a fault cannot be planted in this checkout; an empty text where it can."""
+def find_obstacle(fault: Fault) -> str:
+    """Return why a fault cannot be planted in this checkout; empty if it can be planted."""
     try:
         find_lines(fault, (ROOT / fault.file).read_text(encoding="utf-8").splitlines())
     except (OSError, ValueError) as error:
@@ -106,30 +108,45 @@ def lost(fault: Fault) -> str:
 
 
 def marked(text: str, names: Mapping[int, str]) -> str:
-    """Return a module that tells the name of a line (from 0) each time before it runs the statement around it."""
+    """Return a module that records the name of a line before it runs the statement of the line.
+
+    Args:
+        names: The name of each marked line by its index, from 0.
+    """
     tree = ast.parse(text)
-    blocks = [
-        block
-        for node in ast.walk(tree)
-        for field in ("body", "orelse", "finalbody")
-        if isinstance(block := getattr(node, field, None), list)
-    ]
-    for line, name in names.items():
-        within = [
-            (one.lineno, block, one)
-            for block in blocks
-            for one in block
-            if one.lineno <= line + 1 <= (one.end_lineno or 0)
-        ]
-        _, block, statement = max(within, key=lambda row: row[0])
-        block.insert(
-            block.index(statement), ast.parse(f"__import__('_marks').mark({name!r})").body[0]
-        )
+    blocks = list(_find_blocks(tree))
+    for line_index, name in names.items():
+        block, statement = _find_innermost(blocks, line_index + 1)
+        mark = ast.parse(f"__import__('_marks').mark({name!r})").body[0]
+        block.insert(block.index(statement), mark)
     return ast.unparse(tree)
 
 
-def copied(folder: Path) -> Path:
-    """Copy what is tracked of this checkout, without its tests, into a new folder, and return it."""
+def _find_blocks(tree: ast.Module) -> Iterator[list[ast.stmt]]:
+    """Yield each list of statements of a module."""
+    for node in ast.walk(tree):
+        for field in ("body", "orelse", "finalbody"):
+            block = getattr(node, field, None)
+            if isinstance(block, list):
+                yield block
+
+
+def _find_innermost(
+    blocks: Sequence[list[ast.stmt]], line_number: int
+) -> tuple[list[ast.stmt], ast.stmt]:
+    """Return the statement around a line that begins last, after its block."""
+    candidates: list[tuple[list[ast.stmt], ast.stmt]] = []
+    for block in blocks:
+        candidates += [
+            (block, statement)
+            for statement in block
+            if statement.lineno <= line_number <= (statement.end_lineno or 0)
+        ]
+    return max(candidates, key=lambda candidate: candidate[1].lineno)
+
+
+def copy_product(folder: Path) -> Path:
+    """Copy the tracked files of this checkout, without its tests, to a new folder; return it."""
     names = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
@@ -140,21 +157,21 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def write(path: Path, text: str) -> None:
-    """Write a module anew, and forget what was compiled of it."""
+def write_module(path: Path, text: str) -> None:
+    """Write a module, and remove its compiled files."""
     path.write_text(text, encoding="utf-8")
-    for stale in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
-        stale.unlink()
+    for compiled_file in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+        compiled_file.unlink()
 
 
 def mark_all(copy: Path, faults: list[Fault], notes: Path) -> None:
-    """Let a copy write down, whenever it comes to the line of one of these faults, which, and where that was."""
+    """Make a copy of the product record each line of a fault that it runs, with the folder."""
     (copy / "_marks.py").write_text(MARKS.format(str(notes)), encoding="utf-8")
-    for file in {one.file for one in faults}:
+    for file in {fault.file for fault in faults}:
         text = (copy / file).read_text(encoding="utf-8")
         names = {
-            find_lines(one, text.splitlines(keepends=True)).start: one.line
-            for one in faults
-            if one.file == file
+            find_lines(fault, text.splitlines(keepends=True)).start: fault.line
+            for fault in faults
+            if fault.file == file
         }
-        write(copy / file, marked(text, names))
+        write_module(copy / file, marked(text, names))

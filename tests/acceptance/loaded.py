@@ -1,11 +1,14 @@
-"""A program that has the product loaded, and forks a process of its own for each command that is ordered.
+"""Load the product once, and fork a separate process for each ordered command.
 
-`python -m tests.acceptance.loaded FOLDER OWNER PRODUCT COMMANDS URL` imports the product that lies at PRODUCT by
-running COMMANDS (a JSON list of lists of words) once in a workspace that is gone then, and listens at FOLDER/socket as
-long as the process OWNER lives. Each connection is one command: one JSON line with the files it reads from and writes
-to is answered by one line with its number, and by one with its exit code (negative: the signal that ended it). What
-hangs up before that has its command killed. To import the product takes seconds; a fork of what has it takes
-milliseconds.
+`python -m tests.acceptance.loaded FOLDER OWNER PRODUCT COMMANDS URL` imports the product at PRODUCT
+and runs COMMANDS (a JSON list of lists of words) once in a temporary workspace. Then it listens at
+FOLDER/socket while the process OWNER lives.
+
+Each connection is one command. Its order is a JSON line with the files of its input and output. The
+first line of the reply is the process id, the second line is the exit code (negative: the signal
+that ended the command). A connection that closes before kills its command.
+
+The import of the product takes seconds. A fork takes milliseconds.
 """
 
 import contextlib
@@ -38,45 +41,46 @@ from tests.acceptance.process import COMMAND_TIMES
 from tests.acceptance.steps import Fate, Steps
 from tests.acceptance.watching import watch
 
-NOT_PERMITTED = 77  # exit code of a child that may not do what its order asks of the machine
-STREAMS = 3
-SCRIPT = "a script of a user"  # in the place of a command: the path behind it is run as Python does
-WARMING = {  # files that the first commands read
+# Exit code of a child without the permission that its order needs.
+NOT_PERMITTED = 77
+STREAM_COUNT = 3
+# First word of a "command" that is a Python script; the second word is its path.
+SCRIPT = "a script of a user"
+# Files that the warm-up commands read.
+WARM_UP_FILES = {
     "people.csv": "Username,Bio\nada,I keep bees and teach water law.\n",
     "passages.jsonl": '{"id": "p-1", "text": "Old bees keep longer than new bees."}\n',
 }
-SERVING = (
-    "fastapi",
-    "jinja2",
-    "uvicorn",
-)  # libraries of a page, which no command loads that ends by itself
-BETWEEN = "\x1e\n"  # printed between what two commands of one order print
-LONGEST_ORDER = 1 << 20  # bytes
-MOST_STATEMENTS = 5000
-ENDING_S = 60.0  # so long the threads of the first commands may take to end
-NEW_MOUNTS = 0x00020000  # CLONE_NEWNS; CLONE_NEWUSER: who is not root may do so among themselves
+# Libraries of the page; only a command that serves it loads them.
+PAGE_LIBRARIES = ("fastapi", "jinja2", "uvicorn")
+# Printed between the outputs of two commands of an order.
+OUTPUT_SEPARATOR = "\x1e\n"
+MAX_ORDER_BYTES = 1 << 20
+MAX_STATEMENTS = 5000
+# The threads of the warm-up commands must end in this time.
+MAX_THREAD_END_S = 60.0
+# CLONE_NEWNS. A user who is not root also needs CLONE_NEWUSER.
+NEW_MOUNTS = 0x00020000
 NEW_USER = 0x10000000
 PRIVATE = 1 << 18 | 1 << 14
 BIND = 1 << 12
 REMOUNT = 1 << 5
 READ_ONLY = 1
-KEPT = (
-    2 | 4 | 8
-)  # nosuid, nodev, noexec: who is not root may not take them off what was mounted by others
+# nosuid, nodev, noexec: a user who is not root may not remove them from a mount of another user.
+LOCKED_FLAGS = 2 | 4 | 8
 
 
 def entry(product: Path) -> Callable[[], object]:
-    """Return what the installed command `findable` calls, as the project file of the product says."""
-    scripts = tomllib.loads((product / "pyproject.toml").read_text(encoding="utf-8"))["project"][
-        "scripts"
-    ]
+    """Return the function of the installed command `findable`, from the product's project file."""
+    project_file = (product / "pyproject.toml").read_text(encoding="utf-8")
+    scripts = tomllib.loads(project_file)["project"]["scripts"]
     module, _, name = scripts["findable"].partition(":")
-    called: Callable[[], object] = getattr(importlib.import_module(module), name)
-    return called
+    function: Callable[[], object] = getattr(importlib.import_module(module), name)
+    return function
 
 
 def called(main: Callable[[], object], words: Sequence[str]) -> int:
-    """Call it with the words of a command line, or run the script that they name; return the exit code."""
+    """Call `main` with the words of a command line, or run a script; return the exit code."""
     sys.argv = ["findable", *words]
     try:
         if words[:1] == [SCRIPT]:
@@ -89,90 +93,118 @@ def called(main: Callable[[], object], words: Sequence[str]) -> int:
     return 0
 
 
-def warm(main: Callable[[], object], commands: Sequence[Sequence[str]], url: str) -> None:
-    """Run commands in a workspace that is gone then, so that a fork has all that they load when they run.
+def warm_up(main: Callable[[], object], commands: Sequence[Sequence[str]], url: str) -> None:
+    """Run commands in a temporary workspace, so that forks have everything that they load.
 
-    `url` is that of an empty database; where it is empty, an SQLite file is made.
+    Args:
+        url: The URL of an empty database; if it is empty, the database is an SQLite file.
     """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     environ = os.environ.copy()
-    ssl.SSLContext.load_verify_locations = lambda *_arguments, **_options: None  # type: ignore[method-assign]  # no TLS here
+    # No test uses TLS, and the certificates take time to load.
+    ssl.SSLContext.load_verify_locations = _load_nothing  # type: ignore[method-assign]
+
     with tempfile.TemporaryDirectory(prefix="findable-warm-") as folder, contextlib.chdir(folder):
         os.environ.update({"FINDABLE_DATA": f"{folder}/data", "FINDABLE_BACKEND": "local"})
-        os.environ.update({"FINDABLE_DATABASE_URL": url} if url else {})
-        for name in SERVING:
+        if url:
+            os.environ["FINDABLE_DATABASE_URL"] = url
+        for name in PAGE_LIBRARIES:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
-        for name, text in WARMING.items():
+        for name, text in WARM_UP_FILES.items():
             Path(name).write_text(text, encoding="utf-8")
         for words in commands:
             code = called(main, words)
             assert code == 0, f"{words} ended with {code}"
+
     os.environ.clear()
     os.environ.update(environ)
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    deadline = time.monotonic() + ENDING_S
-    while (threads := len(list(Path("/proc/self/task").iterdir()))) > 1:
-        assert time.monotonic() < deadline, (
-            f"{threads} threads: a process with more than one must not fork"
-        )
-        time.sleep(0.01)
-    # A fork must not look through what is loaded: that takes time, and copies every page of it.
+    _wait_for_threads()
+
+    # The garbage collector of a fork must not visit loaded objects: it would copy every page.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 10, 50)
 
 
-def share_compiled() -> None:
-    """Let all connections of this process, and of its forks, know the statements that one of them has compiled.
+def _load_nothing(*_arguments: object, **_options: object) -> None:
+    """Load no certificates."""
 
-    Each command connects anew, and would compile them all again.
+
+def _wait_for_threads() -> None:
+    """Wait until this process has a single thread."""
+    deadline = time.monotonic() + MAX_THREAD_END_S
+    while (thread_count := len(list(Path("/proc/self/task").iterdir()))) > 1:
+        assert time.monotonic() < deadline, (
+            f"{thread_count} threads: a process with more than one must not fork"
+        )
+        time.sleep(0.01)
+
+
+def share_compiled_statements() -> None:
+    """Share compiled SQL statements between all connections of this process and of its forks.
+
+    Each command connects again, and would compile all statements again.
     """
-    shared = LRUCache[Any, Any](MOST_STATEMENTS)
-    Engine._compiled_cache = property(lambda _: shared, lambda *_: None)  # type: ignore[assignment]
-    DefaultDialect.__hash__ = lambda one: hash(type(one))  # type: ignore[assignment,method-assign]
+    cache = LRUCache[Any, Any](MAX_STATEMENTS)
+    Engine._compiled_cache = property(lambda _: cache, lambda *_: None)  # type: ignore[assignment]
+    DefaultDialect.__hash__ = _hash_dialect  # type: ignore[assignment,method-assign]
     DefaultDialect.__eq__ = _is_same_dialect  # type: ignore[assignment,method-assign]
 
 
-def _is_same_dialect(default_dialect: DefaultDialect, other: object) -> bool:
+def _hash_dialect(dialect: DefaultDialect) -> int:
+    return hash(type(dialect))
+
+
+def _is_same_dialect(dialect: DefaultDialect, candidate: object) -> bool:
     return (
-        type(default_dialect) is type(other)
-        and default_dialect.server_version_info == other.server_version_info
+        type(dialect) is type(candidate)
+        and dialect.server_version_info == candidate.server_version_info
     )
 
 
 def run(main: Callable[[], object], order: dict[str, Any], files: Sequence[int]) -> NoReturn:
-    """Be the child: run what is ordered and end this process with its exit code; or all that is ordered one by one."""
+    """Run an order in the child process, and end the process with its exit code.
+
+    With a socket among the files, run the orders from that socket until it closes.
+    """
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()
-    for stream in range(STREAMS):
+    for stream in range(STREAM_COUNT):
         os.dup2(files[stream], stream)
-    below = order["below"]
-    if order["read_only"] and not made_read_only(below):
+
+    folder = order["below"]
+    if order["read_only"] and not make_read_only(folder):
         os._exit(NOT_PERMITTED)
     if order["off_days"]:
         set_clock_wrong(order["off_days"])
-    fate = Fate(**order["fate"])
+
+    trail_file = files[STREAM_COUNT]
     steps = Steps(
-        lambda what: os.write(files[STREAMS], f"{what}\n".encode()), folder=below, fate=fate
+        lambda step: os.write(trail_file, f"{step}\n".encode()),
+        folder=folder,
+        fate=Fate(**order["fate"]),
     )
     watch(steps)
-    if len(files) == STREAMS + 1:
-        os._exit(obeyed(main, order, steps))
+    if len(files) == STREAM_COUNT + 1:
+        os._exit(run_commands(main, order, steps))
+
     with socket.socket(fileno=files[-1]) as orders, orders.makefile("r", encoding="utf-8") as lines:
         for line in lines:
-            for file in (1, 2, files[STREAMS]):
+            for file in (1, 2, trail_file):
                 os.ftruncate(file, 0)
                 os.lseek(file, 0, os.SEEK_SET)
-            orders.sendall(f"{obeyed(main, json.loads(line), steps)}\n".encode())
+            code = run_commands(main, json.loads(line), steps)
+            orders.sendall(f"{code}\n".encode())
     os._exit(0)
 
 
-def obeyed(main: Callable[[], object], order: dict[str, Any], steps: Steps) -> int:
-    """Run the commands of an order, as long as they end well; return the exit code of the last."""
+def run_commands(main: Callable[[], object], order: dict[str, Any], steps: Steps) -> int:
+    """Run the commands of an order in sequence until a command fails; return the last exit code."""
     code = 1
     try:
         os.chdir(order["cwd"])
@@ -180,12 +212,12 @@ def obeyed(main: Callable[[], object], order: dict[str, Any], steps: Steps) -> i
         os.environ.update(order["environ"])
         for number, words in enumerate(order["commands"]):
             if number:
-                sys.stdout.write(BETWEEN)
+                sys.stdout.write(OUTPUT_SEPARATOR)
                 sys.stdout.flush()
             if code := called(main, words):
                 break
-        steps.done()
-    except BaseException:  # noqa: BLE001 - a child must not go on as its parent; what it said is shown
+        steps.finish_step()
+    except BaseException:  # noqa: BLE001 - a child must not go on as its parent
         traceback.print_exc()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
@@ -194,24 +226,24 @@ def obeyed(main: Callable[[], object], order: dict[str, Any], steps: Steps) -> i
 
 
 class AnyTime(type):
-    """The type of a clock that takes every time for one of its own."""
+    """The type of a clock that accepts every time as an instance."""
 
     def __instancecheck__(cls, instance: object) -> bool:
-        """Return whether it is a time at all."""
+        """Return whether an object is a time."""
         return isinstance(instance, datetime)
 
 
 def set_clock_wrong(days: int) -> None:
-    """Let all modules of the product in this process read a clock that is so many days ahead."""
-    ahead = timedelta(days=days)
+    """Make all modules of the product in this process read a clock that is ahead by days."""
+    offset = timedelta(days=days)
 
     class WrongClock(datetime, metaclass=AnyTime):
-        """Times of which the present one is wrong."""
+        """A clock with a wrong present time."""
 
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # no own type
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             """Return the wrong present time."""
-            return datetime.now(tz) + ahead
+            return datetime.now(tz) + offset
 
     for module in list(sys.modules.values()):
         is_of_product = (getattr(module, "__file__", None) or "").startswith(f"{sys.path[0]}/")
@@ -220,111 +252,121 @@ def set_clock_wrong(days: int) -> None:
             vars(module)["datetime"] = WrongClock
 
 
-def made_read_only(folder: str) -> bool:
-    """Let this process, and no other, see a folder as on a disk that cannot be written; false where it may not."""
-    system = ctypes.CDLL(None)
-    here = folder.encode()
-    nothing = None
-    whose = NEW_MOUNTS if os.geteuid() == 0 else NEW_MOUNTS | NEW_USER
-    kept = os.statvfs(folder).f_flag & KEPT
+def make_read_only(folder: str) -> bool:
+    """Make a folder read-only for this process alone; return False without the permission."""
+    libc = ctypes.CDLL(None)
+    mount_point = folder.encode()
+    unshare_flags = NEW_MOUNTS if os.geteuid() == 0 else NEW_MOUNTS | NEW_USER
+    locked_flags = os.statvfs(folder).f_flag & LOCKED_FLAGS
+    remount_flags = REMOUNT | BIND | READ_ONLY | locked_flags
+    # Each call returns 0 if it succeeds, and the next call then runs.
     return not (
-        system.unshare(whose)
-        or system.mount(nothing, b"/", nothing, PRIVATE, nothing)
-        or system.mount(here, here, nothing, BIND, nothing)
-        or system.mount(nothing, here, nothing, REMOUNT | BIND | READ_ONLY | kept, nothing)
+        libc.unshare(unshare_flags)
+        or libc.mount(None, b"/", None, PRIVATE, None)
+        or libc.mount(mount_point, mount_point, None, BIND, None)
+        or libc.mount(None, mount_point, None, remount_flags, None)
     )
 
 
 class Listener:
-    """Takes orders at a socket, one a connection, and tells each how its command ended."""
+    """Accept orders at a socket, one for each connection, and report how each command ended."""
 
     def __init__(self, folder: Path, main: Callable[[], object]) -> None:
-        """Listen from now on."""
+        """Listen at the socket of a folder."""
         self._main = main
         self._running: dict[int, socket.socket] = {}
         self._folders: dict[int, str] = {}
         self._times = (folder.parent / COMMAND_TIMES).open("a", buffering=1, encoding="utf-8")
         self._selector = selectors.DefaultSelector()
-        self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(str(folder / "part"))
-        self._listening.listen(64)
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(folder / "part"))
+        self._server.listen(64)
         (folder / "part").rename(folder / "socket")
-        woken, self._waking = socket.socketpair()
-        for end in (woken, self._waking):
+
+        # A signal of an ended child wakes the selector.
+        wakeup_reader, self._wakeup_writer = socket.socketpair()
+        for end in (wakeup_reader, self._wakeup_writer):
             end.setblocking(False)  # noqa: FBT003 - a positional argument of the library
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._waking.fileno())
-        self._selector.register(self._listening, selectors.EVENT_READ, self._take)
-        self._selector.register(woken, selectors.EVENT_READ, self._reap)
+        signal.set_wakeup_fd(self._wakeup_writer.fileno())
+        self._selector.register(self._server, selectors.EVENT_READ, self._accept_order)
+        self._selector.register(wakeup_reader, selectors.EVENT_READ, self._report_ended)
 
     def serve(self, owner: int) -> None:
-        """Serve as long as the owner lives."""
+        """Serve while the owner lives."""
         while Path(f"/proc/{owner}").exists():
             for key, _ in self._selector.select(0.5):
+                # A connection that closed must not end the service for other connections.
                 try:
                     key.data(key.fileobj)
-                except (
-                    OSError,
-                    KeyError,
-                    ValueError,
-                ):  # of one that asked and went: the others are served on
+                except (OSError, KeyError, ValueError):
                     traceback.print_exc()
         for pid in self._running:
             os.kill(pid, signal.SIGKILL)
 
-    def _take(self, listening: socket.socket) -> None:
-        connection, _ = listening.accept()
-        line, files, _, _ = socket.recv_fds(connection, LONGEST_ORDER, STREAMS + 2)
+    def _accept_order(self, server: socket.socket) -> None:
+        connection, _ = server.accept()
+        line, files, _, _ = socket.recv_fds(connection, MAX_ORDER_BYTES, STREAM_COUNT + 2)
         while not line.endswith(b"\n"):
-            if not (more := connection.recv(LONGEST_ORDER)):  # who asked is gone
+            piece = connection.recv(MAX_ORDER_BYTES)
+            # The client closed the connection before the end of its order.
+            if not piece:
                 connection.close()
                 return
-            line += more
+            line += piece
+
         pid = os.fork()
         if pid == 0:
+            # The child must never return to the loop of its parent.
             try:
                 run(self._main, json.loads(line), files)
             finally:
-                os._exit(1)  # whatever befell it, it serves nobody
+                os._exit(1)
+
         for file in files:
             os.close(file)
         self._running[pid] = connection
         self._folders[pid] = json.loads(line)["below"]
         connection.sendall(f"{pid}\n".encode())
-        self._selector.register(connection, selectors.EVENT_READ, lambda _: self._hung_up(pid))
+        self._selector.register(
+            connection, selectors.EVENT_READ, lambda _: self._kill_abandoned(pid)
+        )
 
-    def _hung_up(self, pid: int) -> None:
-        """End the command of who does not wait for it any more."""
+    def _kill_abandoned(self, pid: int) -> None:
+        """Kill the command of a client that closed its connection."""
         self._selector.unregister(self._running[pid])
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
 
-    def _reap(self, woken: socket.socket) -> None:
-        woken.recv(1024)
+    def _report_ended(self, wakeup_reader: socket.socket) -> None:
+        """Send the exit code of each ended command to its client."""
+        wakeup_reader.recv(1024)
         with contextlib.suppress(ChildProcessError):
-            while (ended := os.wait4(-1, os.WNOHANG))[0]:
-                connection = self._running.pop(ended[0])
+            while True:
+                pid, wait_status, usage = os.wait4(-1, os.WNOHANG)
+                if not pid:
+                    return
+
+                connection = self._running.pop(pid)
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(connection)
                 with contextlib.suppress(OSError):
-                    connection.sendall(f"{os.waitstatus_to_exitcode(ended[1])}\n".encode())
+                    code = os.waitstatus_to_exitcode(wait_status)
+                    connection.sendall(f"{code}\n".encode())
                 connection.close()
-                usage = ended[2]
-                self._times.write(
-                    json.dumps([self._folders.pop(ended[0]), usage.ru_utime + usage.ru_stime])
-                    + "\n"
-                )
+                seconds = usage.ru_utime + usage.ru_stime
+                self._times.write(json.dumps([self._folders.pop(pid), seconds]) + "\n")
 
 
 def listen(
     folder: Path, owner: int, product: Path, commands: Sequence[Sequence[str]], url: str
 ) -> None:
-    """Load all, then serve; why that failed is left in the folder, where those look who wait for it."""
+    """Load the product, then serve; write the reason of a failure to the folder for the clients."""
     sys.path[0] = str(product)
     try:
-        share_compiled()
+        share_compiled_statements()
         main = entry(product)
-        warm(main, commands, url)
+        warm_up(main, commands, url)
         listener = Listener(folder, main)
     except BaseException:
         (folder / "failed").write_text(traceback.format_exc(), encoding="utf-8")
@@ -334,14 +376,18 @@ def listen(
 
 
 def be_silent(log: Path) -> None:
-    """Read from nothing, and write to a file, from here on."""
-    with Path(os.devnull).open("rb") as nothing, log.open("ab") as file:
-        for stream, opened in enumerate((nothing, file, file)):
-            os.dup2(opened.fileno(), stream)
+    """Redirect the input of this process to the null device, and its output to a file."""
+    with Path(os.devnull).open("rb") as null_file, log.open("ab") as log_file:
+        for stream, file in enumerate((null_file, log_file, log_file)):
+            os.dup2(file.fileno(), stream)
 
 
-if __name__ == "__main__" and not os.fork():  # who called goes on
-    be_silent(Path(sys.argv[1]) / "log")
-    listen(
-        Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4]), sys.argv[5]
-    )
+def _main() -> None:
+    folder, owner, product, commands, url = sys.argv[1:6]
+    be_silent(Path(folder) / "log")
+    listen(Path(folder), int(owner), Path(product), json.loads(commands), url)
+
+
+# The parent returns to its caller at once.
+if __name__ == "__main__" and not os.fork():
+    _main()

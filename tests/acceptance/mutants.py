@@ -1,11 +1,16 @@
-"""`make mutants`: plant each fault of `faults.toml` in a copy of the product, and see that an acceptance test finds it.
+"""`make mutants`: plant each fault of `faults.toml` in a copy of the product, and test the copy.
 
-The tests run once on a copy that writes down who comes to the lines of the faults; then those that do are run on each
-fault, the quickest first, until one fails. Faults that survive, as the list says, are planted by name alone (`--only`).
-Exit code 1 where a fault is not found that has no word why (`survives`), or one is found that has, where a fault cannot
-be planted, and where a test fails without any.
+The tests first run on a copy that records which test runs the line of each fault. Then these tests
+run on each fault, the fastest first, until a test fails. Faults that survive, as the list says, are
+planted only if `--only` names them. The exit code is 1 in these cases:
 
-`--quick` runs only the acceptance tests of `make test-quick`. Exit code 1 if they find too few of the faults.
+- No test finds a fault without a reason in the list (`survives`).
+- A test finds a fault with such a reason.
+- A fault cannot be planted.
+- A test fails without a fault.
+
+`--quick` runs only the acceptance tests of `make test-quick`. The exit code is 1 if they find too
+few of the faults.
 """
 
 import argparse
@@ -26,142 +31,176 @@ from typing import NamedTuple
 import pytest
 
 from tests.acceptance import quick
-from tests.acceptance.faults import ROOT, Fault, copied, listed, lost, mark_all, planted, write
+from tests.acceptance.faults import (
+    ROOT,
+    Fault,
+    copy_product,
+    find_obstacle,
+    listed,
+    mark_all,
+    planted,
+    write_module,
+)
 from tests.scratch import quick_folder
 
-HERE = Path(__file__).parent
-NOTES = "MUTANTS_NOTES"  # file in which each test says where it was and how long it took
-WARM = "findable-warm-"  # in what each process runs once, before any test
-SEED = "7"  # the drawn tests of all runs are the same, whatever is committed meanwhile
-LIMIT = "1800"  # seconds of one run of the tests
-TESTS_FAILED = 1  # exit code of pytest where tests ran and some failed
-Covering = dict[str, list[str]]
+TEST_FOLDER = Path(__file__).parent
+# Variable with the file in which each test records its folder and its time.
+NOTES = "MUTANTS_NOTES"
+# Part of the name of the folder in which each process warms up, before any test.
+WARM_UP_FOLDER = "findable-warm-"
+# All runs draw the same tests, even if a commit is added between them.
+SEED = "7"
+MAX_RUN_S = "1800"
+# Exit code of pytest if tests ran and some failed.
+TESTS_FAILED = 1
+# The tests that run the line of each fault, by the name of the fault.
+Coverage = dict[str, list[str]]
+
+
+class Note(NamedTuple):
+    """A test, its folder, and its time in seconds, as the plugin records them."""
+
+    test: str
+    folder: str
+    seconds: float
 
 
 class Verdict(NamedTuple):
-    """What became of a fault: killed, survived, not planted or not judged, what is to be said, the seconds it took."""
+    """The result of the tests on a fault."""
 
     fault: Fault
+    # "killed", "survived", "not planted" or "not judged".
     word: str
-    said: str
+    # The test that failed, or why no test failed.
+    explanation: str
     seconds: float
 
     @property
-    def is_as_listed(self) -> bool:
-        """Return whether it was found, or was not and the list says why."""
+    def is_expected(self) -> bool:
+        """Return whether a test found the fault, or no test found it and the list says why."""
         return self.word == ("survived" if self.fault.survives else "killed")
 
     def __str__(self) -> str:
-        """Return its line."""
-        return f"{self.word:<11} {self.seconds:5.1f} s  {self.fault.name}: {self.said}"
+        """Return the line of the fault."""
+        return f"{self.word:<11} {self.seconds:5.1f} s  {self.fault.name}: {self.explanation}"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Write down a test, its folder, and how long it took; this module is a plugin of the first run."""
+    """Record a test, its folder, and its time; this module is a plugin of the first run."""
     start_time = time.monotonic()
     yield
-    where = str(getattr(item, "funcargs", {}).get("tmp_path", ""))
+    folder = str(getattr(item, "funcargs", {}).get("tmp_path", ""))
+    note = Note(item.nodeid, folder, time.monotonic() - start_time)
     with Path(os.environ[NOTES]).open("a", encoding="utf-8") as file:
-        file.write(json.dumps([item.nodeid, where, time.monotonic() - start_time]) + "\n")
+        file.write(json.dumps(note) + "\n")
 
 
-def run(product: Path, *words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+def run_tests(product: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Run acceptance tests against a product."""
-    kept = {
+    environ = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("FINDABLE_", "ACCEPTANCE_"))
     }
-    kept |= {"PRODUCT": str(product), "COLUMNS": "400", "FINDABLE_SEED": SEED} | environ
+    environ |= {"PRODUCT": str(product), "COLUMNS": "400", "FINDABLE_SEED": SEED, **variables}
     options = (
         "-q",
         "--tb=line",
         "-p",
         "no:cacheprovider",
-        f"--rootdir={HERE}",
-        f"--config-file={HERE / 'pytest.ini'}",
+        f"--rootdir={TEST_FOLDER}",
+        f"--config-file={TEST_FOLDER / 'pytest.ini'}",
     )
-    command = ("timeout", LIMIT, sys.executable, "-m", "pytest", *options, *words)
-    return subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, check=False)
+    command = ("timeout", MAX_RUN_S, sys.executable, "-m", "pytest", *options, *words)
+    return subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
 
 
-def covering(
+def measure_coverage(
     faults: list[Fault],
     unchanged: Path,
     folder: Path,
     *,
     workers: int,
-    tests_to_run: Sequence[str] = (str(HERE),),
-) -> Covering:
-    """Return which tests come to the line of each fault, the quickest first, all where that cannot be known.
+    tests_to_run: Sequence[str] = (str(TEST_FOLDER),),
+) -> Coverage:
+    """Return which tests run the line of each fault, the fastest first.
+
+    If the tests of a line are unknown, they are all tests.
 
     Raises:
-        SystemExit: a test fails, or none ran.
+        SystemExit: A test fails, or no test ran.
     """
     product = Path(shutil.copytree(unchanged, folder / "marked"))
-    mark_all(product, faults, folder / "marks")
-    (folder / "marks").touch()
+    marks_file = folder / "marks"
+    notes_file = folder / "notes"
+    mark_all(product, faults, marks_file)
+    marks_file.touch()
     words = ("-p", "tests.acceptance.mutants", "-n", str(workers), *tests_to_run)
-    process = run(product, *words, **{NOTES: str(folder / "notes")})
+    process = run_tests(product, *words, **{NOTES: str(notes_file)})
     if process.returncode:
         raise SystemExit(
-            f"{process.stdout}{process.stderr}a test fails without a fault; nothing can be said of the faults"
+            f"{process.stdout}{process.stderr}"
+            "a test fails without a fault; nothing can be said of the faults"
         )
-    notes = [
-        json.loads(line) for line in (folder / "notes").read_text(encoding="utf-8").splitlines()
-    ]
-    notes.sort(key=lambda note: note[2])
-    met: dict[str, set[str]] = defaultdict(set)
-    for line in (folder / "marks").read_text(encoding="utf-8").splitlines():
-        name, _, where = line.partition("\t")
-        met[name].add(where)
-    found: Covering = {}
-    for fault in faults:
-        places = {Path(where) for where in met[fault.line] if WARM not in where}
-        tests = {
-            test: where
-            for test, where, _ in notes
-            if where and any(place.is_relative_to(where) for place in places)
-        }
-        is_known = all(
-            any(place.is_relative_to(where) for where in tests.values()) for place in places
-        )
-        is_loaded = (
-            bool(met[fault.line]) and not places
-        )  # the line runs when the product is loaded, and never again
-        found[fault.name] = [*tests, *(test for test, _, _ in notes if is_loaded or not is_known)]
-    return found
+
+    note_lines = notes_file.read_text(encoding="utf-8").splitlines()
+    notes = sorted((Note(*json.loads(line)) for line in note_lines), key=lambda note: note.seconds)
+    folders_by_line: dict[str, set[str]] = defaultdict(set)
+    for mark in marks_file.read_text(encoding="utf-8").splitlines():
+        line, _, run_folder = mark.partition("\t")
+        folders_by_line[line].add(run_folder)
+    return {fault.name: _select_tests(notes, folders_by_line[fault.line]) for fault in faults}
 
 
-def verdict(fault: Fault, tests: list[str], unchanged: Path, folder: Path) -> Verdict:
-    """Plant a fault in a copy of its own and run these tests against it until one fails."""
+def _select_tests(notes: Sequence[Note], run_folders: set[str]) -> list[str]:
+    """Return the tests that ran a line in some folders, in the order of the notes."""
+    folders = {Path(folder) for folder in run_folders if WARM_UP_FOLDER not in folder}
+    test_folders = {
+        note.test: note.folder
+        for note in notes
+        if note.folder and any(folder.is_relative_to(note.folder) for folder in folders)
+    }
+    has_unknown_test = not all(
+        any(folder.is_relative_to(test_folder) for test_folder in test_folders.values())
+        for folder in folders
+    )
+    # The line runs only when the product is loaded.
+    runs_in_warm_up_only = bool(run_folders) and not folders
+    if runs_in_warm_up_only or has_unknown_test:
+        return [*test_folders, *(note.test for note in notes)]
+    return list(test_folders)
+
+
+def judge_fault(fault: Fault, tests: list[str], unchanged: Path, folder: Path) -> Verdict:
+    """Plant a fault in a new copy of the product, and run its tests until a test fails."""
     start_time = time.monotonic()
     word = "survived"
-    said = fault.survives or f"{fault.breaks}; {len(tests)} tests come to its line"
+    explanation = fault.survives or f"{fault.breaks}; {len(tests)} tests come to its line"
     if tests:
         product = Path(shutil.copytree(unchanged, folder / fault.name))
-        write(
-            product / fault.file, planted(fault, (product / fault.file).read_text(encoding="utf-8"))
-        )
-        names = folder / f"{fault.name}.txt"
-        names.write_text(
-            "".join(f"{HERE.relative_to(ROOT)}/{test}\n" for test in tests), encoding="utf-8"
-        )
-        process = run(product, "-x", "-p", "no:xdist", f"@{names}")
-        failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", process.stdout, re.MULTILINE)
-        if process.returncode == TESTS_FAILED and failed:
+        module = product / fault.file
+        write_module(module, planted(fault, module.read_text(encoding="utf-8")))
+        test_list = folder / f"{fault.name}.txt"
+        lines = [f"{TEST_FOLDER.relative_to(ROOT)}/{test}\n" for test in tests]
+        test_list.write_text("".join(lines), encoding="utf-8")
+
+        process = run_tests(product, "-x", "-p", "no:xdist", f"@{test_list}")
+        failure = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", process.stdout, re.MULTILINE)
+        if process.returncode == TESTS_FAILED and failure:
             word = "killed"
-            said = failed[1]
+            explanation = failure[1]
         elif process.returncode:
             word = "not judged"
-            said = (process.stdout + process.stderr).strip()[-300:]
+            explanation = (process.stdout + process.stderr).strip()[-300:]
         shutil.rmtree(product)
-    return Verdict(fault, word, said, time.monotonic() - start_time)
+    return Verdict(fault, word, explanation, time.monotonic() - start_time)
 
 
-def main() -> int:
-    """Try the faults that are asked for, print a line for each, and return the exit code."""
+def parse_arguments() -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.acceptance.mutants", description=__doc__)
     parser.add_argument(
         "--only",
@@ -173,41 +212,64 @@ def main() -> int:
     parser.add_argument(
         "--quick", action="store_true", help="only with the acceptance tests of `make test-quick`"
     )
-    asked = parser.parse_args()
-    # without a name none that survives, for all tests that come to its line would be run on it
-    faults = [
-        one
-        for one in listed()
-        if any(word in one.name for word in asked.only or [""] * (not one.survives))
-    ]
-    verdicts = [Verdict(one, "not planted", why, 0) for one in faults if (why := lost(one))]
-    faults = [one for one in faults if not lost(one)]
+    return parser.parse_args()
+
+
+def select_faults(name_parts: Sequence[str] | None) -> list[Fault]:
+    """Return the faults whose name contains a part; without parts, those that tests must find.
+
+    A surviving fault would run all tests that come to its line.
+    """
+    if name_parts:
+        return [fault for fault in listed() if any(part in fault.name for part in name_parts)]
+    return [fault for fault in listed() if not fault.survives]
+
+
+def judge_faults(faults: list[Fault], *, jobs: int, is_quick: bool) -> list[Verdict]:
+    """Judge faults in parallel, and print the line of each."""
+    verdicts = []
     with tempfile.TemporaryDirectory(prefix="findable-mutants-", dir=quick_folder()) as name:
         folder = Path(name).resolve()
-        unchanged = copied(folder / "unchanged")
+        unchanged = copy_product(folder / "unchanged")
         subprocess.run([sys.executable, "-m", "compileall", "-q", str(unchanged)], check=True)
-        tests_to_run = (
-            [str(HERE / test) for test in quick.find_tests()] if asked.quick else [str(HERE)]
-        )
-        tests = covering(faults, unchanged, folder, workers=asked.jobs, tests_to_run=tests_to_run)
-        with ThreadPoolExecutor(asked.jobs) as pool:
-            for one in pool.map(
-                lambda fault: verdict(fault, tests[fault.name], unchanged, folder), faults
-            ):
-                print(one, flush=True)  # noqa: T201
-                verdicts.append(one)
-    killed = sum(one.word == "killed" for one in verdicts)
-    if asked.quick:
-        print(f"{killed} of {len(verdicts)} faults killed by the tests of `make test-quick`")  # noqa: T201
-        return int(killed < min(quick.MIN_KILLED, len(verdicts)))
+        tests_to_run = [str(TEST_FOLDER)]
+        if is_quick:
+            tests_to_run = [str(TEST_FOLDER / test) for test in quick.find_tests()]
+        tests = measure_coverage(faults, unchanged, folder, workers=jobs, tests_to_run=tests_to_run)
 
-    odd = [str(one) for one in verdicts if not one.is_as_listed]
-    print(  # noqa: T201
-        f"{killed} of {len(verdicts)} faults killed; otherwise than listed:",
-        *(odd or ["none"]),
-        sep="\n",
-    )
-    return 1 if odd else 0
+        with ThreadPoolExecutor(jobs) as pool:
+            new_verdicts = pool.map(
+                lambda fault: judge_fault(fault, tests[fault.name], unchanged, folder), faults
+            )
+            for verdict in new_verdicts:
+                print(verdict, flush=True)  # noqa: T201
+                verdicts.append(verdict)
+    return verdicts
+
+
+def main() -> int:
+    """Judge the selected faults, print the summary, and return the exit code."""
+    arguments = parse_arguments()
+    verdicts = []
+    plantable_faults = []
+    for fault in select_faults(arguments.only):
+        obstacle = find_obstacle(fault)
+        if obstacle:
+            verdicts.append(Verdict(fault, "not planted", obstacle, 0))
+        else:
+            plantable_faults.append(fault)
+    verdicts += judge_faults(plantable_faults, jobs=arguments.jobs, is_quick=arguments.quick)
+
+    killed_count = sum(verdict.word == "killed" for verdict in verdicts)
+    summary = f"{killed_count} of {len(verdicts)} faults killed"
+    if arguments.quick:
+        print(f"{summary} by the tests of `make test-quick`")  # noqa: T201
+        return int(killed_count < min(quick.MIN_KILLED, len(verdicts)))
+
+    unexpected = [str(verdict) for verdict in verdicts if not verdict.is_expected]
+    print(f"{summary}; otherwise than listed:")  # noqa: T201
+    print("\n".join(unexpected or ["none"]))  # noqa: T201
+    return 1 if unexpected else 0
 
 
 if __name__ == "__main__":

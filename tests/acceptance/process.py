@@ -1,6 +1,6 @@
-"""A command as a process, as the tests start, stop, kill and read it. Of the product this knows only where it lies.
+"""Start, stop, kill and read commands as processes. This file only knows the product's folder.
 
-`PRODUCT=path` (the environment) takes that of another checkout, `PRODUCT_PYTHON` with another interpreter.
+`PRODUCT=path` (the environment) selects another checkout, `PRODUCT_PYTHON` another interpreter.
 """
 
 import contextlib
@@ -25,40 +25,41 @@ from tests.scratch import quick_folder
 ROOT = Path(__file__).parents[2]
 PRODUCT = Path(os.environ.get("PRODUCT") or ROOT).resolve()
 PYTHON = os.environ.get("PRODUCT_PYTHON") or sys.executable
-RUN = "ACCEPTANCE_RUN"  # folder of what all processes of one run of the tests share
-COMMAND_TIMES = (
-    "command-times"  # file there: a JSON line [folder, seconds of processor time] for each command
-)
-LONGEST_S = 300.0  # to end a hang, as every limit here
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}  # so that a loaded process may fork
+# Variable with the folder that all processes of a test run share.
+RUN = "ACCEPTANCE_RUN"
+# File in that folder: a JSON line [folder, seconds of processor time] for each command.
+COMMAND_TIMES = "command-times"
+# Ends a hang, like every limit of this file.
+LONGEST_S = 300.0
+# A loaded process may fork only if its libraries start no threads.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 LIVES = Fate()
 
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended: exit code (negative: the signal that killed it), what it printed, its durable steps."""
+    """An ended command."""
 
+    # Exit code; negative if a signal ended the command.
     code: int
     out: str
     err: str
+    # Its durable steps.
     trail: list[str] = field(repr=False)
 
     @property
     def said(self) -> str:
-        """Return all that it printed."""
+        """Return standard output and standard error."""
         return self.out + self.err
 
     @property
     def json(self) -> Any:
-        """Return the one document on its standard output."""
+        """Return the JSON document on its standard output."""
         return json.loads(self.out)
 
 
 class Running:
-    """A command that was started; one that is not waited for is killed with the test."""
+    """A started command. A test that does not wait for it kills it."""
 
     def __init__(
         self,
@@ -74,52 +75,65 @@ class Running:
         stdin: int | None = None,
         orders: Sequence[int] = (),
     ) -> None:
-        """Start it at the loaded process in a folder; its steps are those `below` another one.
+        """Start commands at the loaded process in a folder.
 
-        Of several commands, which run one after the other as long as they end well, the last one's end is told. Where
-        there is a socket for `orders`, it runs what comes there instead.
+        Several commands run in sequence until a command fails; only the last end is reported.
+
+        Args:
+            below: The folder of the durable steps.
+            orders: A socket, from which the process then reads its commands.
         """
         order: dict[str, Any] = {
             "commands": [list(words) for words in commands],
-            "environ": {**PLAIN, **state(), **environ},
+            "environ": {**PLAIN, **state_environ(), **environ},
             "cwd": str(cwd),
             "below": str(below),
+            "fate": asdict(fate),
+            "read_only": read_only,
+            "off_days": off_days,
         }
-        order |= {"fate": asdict(fate), "read_only": read_only, "off_days": off_days}
+        line = json.dumps(order).encode() + b"\n"
         self._files = [os.memfd_create(name) for name in ("out", "err", "trail")]
-        nothing = os.open(os.devnull, os.O_RDONLY)
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(LONGEST_S)
         self._socket.connect(str(folder / "socket"))
-        line = json.dumps(order).encode() + b"\n"
-        sent = socket.send_fds(
-            self._socket, [line], [nothing if stdin is None else stdin, *self._files, *orders]
-        )
-        self._socket.sendall(line[sent:])
-        os.close(nothing)
+
+        null_file = os.open(os.devnull, os.O_RDONLY)
+        input_file = null_file if stdin is None else stdin
+        sent_bytes = socket.send_fds(self._socket, [line], [input_file, *self._files, *orders])
+        self._socket.sendall(line[sent_bytes:])
+        os.close(null_file)
+
         self._lines = self._socket.makefile("r", encoding="utf-8")
         self.pid = int(self._lines.readline())
-        self._done: Done | None = None
+        self._ended_process: Done | None = None
 
     def wait(self) -> Done:
-        """Wait for its end and return what became of it."""
-        if self._done is None:
+        """Wait until the command ends, and return it."""
+        if self._ended_process is None:
             code = int(self._lines.readline())
-            out, err, trail = self._read()
-            self._done = Done(code, out, err, trail.splitlines())
+            stdout, stderr, trail = self._read_files()
+            self._ended_process = Done(code, stdout, stderr, trail.splitlines())
             self.close()
-        return self._done
+        return self._ended_process
 
     def so_far(self) -> str:
-        """Return what it printed so far."""
-        return "".join(self._read()[:2]) if self._done is None else self._done.said
+        """Return the present output."""
+        if self._ended_process is not None:
+            return self._ended_process.said
+        return "".join(self._read_files()[:2])
 
     def steps(self) -> list[str]:
-        """Return the durable steps it took so far."""
-        return self._read()[2].splitlines() if self._done is None else self._done.trail
+        """Return the durable steps that the command has taken."""
+        if self._ended_process is not None:
+            return self._ended_process.trail
+        return self._read_files()[2].splitlines()
 
     def stop(self, number: signal.Signals) -> Done:
-        """Send it a signal, and again while it goes on: SQLite drops what is raised where it tells of a statement."""
+        """Send a signal until the command ends.
+
+        SQLite drops an exception that is raised while it reports a statement.
+        """
         while not self.has_ended():
             self.signal(number)
             if select.select([self._socket], [], [], 5)[0]:
@@ -127,27 +141,23 @@ class Running:
         return self.wait()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal."""
         os.kill(self.pid, number)
 
     def is_stopped(self) -> bool:
-        """Return whether it stands still."""
+        """Return whether SIGSTOP suspended the process."""
         with contextlib.suppress(FileNotFoundError):
-            return (
-                Path(f"/proc/{self.pid}/stat")
-                .read_text(encoding="utf-8")
-                .rpartition(")")[2]
-                .split()[0]
-                == "T"
-            )
+            stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")
+            # The name of the process, in brackets, may contain spaces.
+            return stat.rpartition(")")[2].split()[0] == "T"
         return False
 
     def has_ended(self) -> bool:
-        """Return whether it is over."""
-        return self._done is not None or not Path(f"/proc/{self.pid}").exists()
+        """Return whether the process has ended."""
+        return self._ended_process is not None or not Path(f"/proc/{self.pid}").exists()
 
     def until_stopped(self) -> bool:
-        """Wait until it stands still; false where it ended without."""
+        """Wait until SIGSTOP suspends the process; return False if it ends before."""
         deadline = time.monotonic() + LONGEST_S
         while not self.is_stopped():
             if self.has_ended():
@@ -157,7 +167,7 @@ class Running:
         return True
 
     def close(self) -> None:
-        """Let go of it; what still runs is killed."""
+        """Close the connection, which kills a running command."""
         self._lines.close()
         self._socket.close()
         for file in self._files:
@@ -165,15 +175,15 @@ class Running:
                 os.close(file)
 
     def __enter__(self) -> Self:
-        """Return it."""
+        """Return the command."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Kill it where it was not waited for."""
-        if self._done is None:
+        """Kill the command unless a test waited for it."""
+        if self._ended_process is None:
             self.close()
 
-    def _read(self) -> list[str]:
+    def _read_files(self) -> list[str]:
         return [
             os.pread(file, os.fstat(file).st_size, 0).decode("utf-8", "replace")
             for file in self._files
@@ -181,48 +191,48 @@ class Running:
 
 
 class Session(Running):
-    """A process that runs one command after the other, which is quicker by far than a process for each."""
+    """A process that runs commands in sequence, which is faster than a process for each command."""
 
     def __init__(self, folder: Path, below: Path) -> None:
-        """Start it; nothing runs yet."""
-        self._free = threading.Lock()
-        self._orders, theirs = socket.socketpair()
+        """Start the process without a command."""
+        self._lock = threading.Lock()
+        self._orders, process_end = socket.socketpair()
         self._orders.settimeout(LONGEST_S)
         super().__init__(
-            folder, (), environ={}, cwd=Path("/"), below=below, orders=[theirs.fileno()]
+            folder, (), environ={}, cwd=Path("/"), below=below, orders=[process_end.fileno()]
         )
-        theirs.close()
+        process_end.close()
         self._replies = self._orders.makefile("r", encoding="utf-8")
 
     def run(
         self, commands: Sequence[Sequence[str]], *, environ: Mapping[str, str], cwd: Path
     ) -> Done | None:
-        """Run commands one after the other, as long as they end well; return how the last one ended.
+        """Run commands in sequence until a command fails, and return the last end.
 
-        Nothing is run, and nothing returned, while another thread runs something here.
+        Return None, and run nothing, while another thread uses the session.
         """
-        if not self._free.acquire(blocking=False):
+        if not self._lock.acquire(blocking=False):
             return None
         try:
-            return self._run(commands, environ, cwd)
+            return self._send_order(commands, environ, cwd)
         finally:
-            self._free.release()
+            self._lock.release()
 
-    def _run(
+    def _send_order(
         self, commands: Sequence[Sequence[str]], environ: Mapping[str, str], cwd: Path
     ) -> Done:
         order = {
             "commands": [list(words) for words in commands],
-            "environ": {**PLAIN, **state(), **environ},
+            "environ": {**PLAIN, **state_environ(), **environ},
             "cwd": str(cwd),
         }
         self._orders.sendall(json.dumps(order).encode() + b"\n")
         code = int(self._replies.readline())
-        out, err, trail = self._read()
-        return Done(code, out, err, trail.splitlines())
+        stdout, stderr, trail = self._read_files()
+        return Done(code, stdout, stderr, trail.splitlines())
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._replies.close()
         self._orders.close()
         super().close()
@@ -231,88 +241,90 @@ class Session(Running):
 _SESSIONS: dict[tuple[object, ...], Session] = {}
 
 
-def quickly(
+def run_in_session(
     folder: Path,
     commands: Sequence[Sequence[str]],
     *,
     environ: Mapping[str, str],
     cwd: Path,
     below: Path,
-    knows: Sequence[object] = (),
+    task_files: Sequence[object] = (),
 ) -> Done:
-    """Run commands one after the other, as long as they end well, in the session of `below`; return how the last ended.
+    """Run commands in the session of `below` until a command fails; return the last end.
 
-    The session is begun anew where what it `knows` changed; while another thread runs something in it, a process of
-    their own runs them.
+    A new session starts after a change of `task_files`. A separate process runs the commands while
+    another thread uses the session.
     """
-    key = (folder, below, cwd, *knows)
+    key = (folder, below, cwd, *task_files)
     if key not in _SESSIONS:
-        for stale in [session for session in _SESSIONS if session[:2] == key[:2]]:
-            _SESSIONS.pop(stale).close()
+        outdated_keys = [session_key for session_key in _SESSIONS if session_key[:2] == key[:2]]
+        for outdated_key in outdated_keys:
+            _SESSIONS.pop(outdated_key).close()
         _SESSIONS[key] = Session(folder, below)
+
     process = _SESSIONS[key].run(commands, environ=environ, cwd=cwd)
     return process or Running(folder, commands, environ=environ, cwd=cwd, below=below).wait()
 
 
 def end_sessions() -> None:
-    """End every session: whoever runs next knows nothing of what was."""
+    """End every session, so that the next command starts in a new process."""
     while _SESSIONS:
         _SESSIONS.popitem()[1].close()
 
 
-# what a command finds in its environment beside what its workspace sets: nothing of the user's
-PLAIN = {
-    name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ
-} | {
+_INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
+# The environment of a command without its workspace's variables and without settings of the user.
+PLAIN = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ} | {
     "NO_COLOR": "1",
     "COLUMNS": "120",
     **ONE_THREAD,
 }
 
 
-def state() -> dict[str, str]:
-    """Return the variable of the folder in which commands keep what is the user's, and no workspace's."""
+def state_environ() -> dict[str, str]:
+    """Return the variable of the folder in which commands store the user's state."""
     return {"XDG_STATE_HOME": str(run_folder() / "state")}
 
 
-def json_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file that hold a JSON object; none where it is not there."""
-    found = []
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the JSON objects in the lines of a file; an empty list if the file is missing."""
+    documents = []
     for line in path.read_bytes().split(b"\n") if path.exists() else ():
         try:
-            found.append(json.loads(line))
+            documents.append(json.loads(line))
         except (ValueError, RecursionError):
             continue
-    return [one for one in found if isinstance(one, dict)]
+    return [document for document in documents if isinstance(document, dict)]
 
 
 def run_folder() -> Path:
-    """Return the folder that all processes of this run of the tests share, made where it is not there."""
+    """Return the folder that all processes of this test run share; create it if it is missing."""
     if RUN not in os.environ:
         os.environ[RUN] = tempfile.mkdtemp(prefix="findable-run-", dir=quick_folder())
         os.environ[f"{RUN}_OWNER"] = str(os.getpid())
     return Path(os.environ[RUN])
 
 
-def loaded(name: str, command: Sequence[object], *, python: str | Path = PYTHON) -> Path:
-    """Return the folder of a loaded process of this run, which listens at its socket; started where it does not run.
+def start_loaded_process(
+    name: str, command: Sequence[object], *, python: str | Path = PYTHON
+) -> Path:
+    """Start a loaded process of this test run unless it runs, and return its folder.
 
-    `command` is what starts it: the folder and the number of the run's owner are put behind its first word.
+    The process listens at the socket in that folder.
+
+    Args:
+        command: The program and its arguments. The folder and the process id of the run's owner are
+            inserted between them.
     """
     folder = run_folder() / name
-    program, *rest = command
-    with contextlib.suppress(FileExistsError):  # else another process starts it right now
+    program, *arguments = command
+    # If the folder exists, another process is starting it.
+    with contextlib.suppress(FileExistsError):
         folder.mkdir()
-        words = [
-            str(python),
-            "-W",
-            "ignore",
-            *str(program).split(),
-            str(folder),
-            os.environ[f"{RUN}_OWNER"],
-            *map(str, rest),
-        ]
+        words = [str(python), "-W", "ignore", *str(program).split()]
+        words += [str(folder), os.environ[f"{RUN}_OWNER"], *map(str, arguments)]
         subprocess.run(words, cwd=ROOT, env={**PLAIN}, check=True, start_new_session=True)
+
     deadline = time.monotonic() + LONGEST_S
     while not (folder / "socket").exists():
         assert not (folder / "failed").exists(), (folder / "failed").read_text(encoding="utf-8")

@@ -1,7 +1,8 @@
-"""The only file of the acceptance tests that knows what people type and read: words, options, settings, JSON members.
+"""The commands, options, settings and JSON members of the product, for all acceptance tests.
 
-A workspace's commands run as processes of the product at `PRODUCT`, this checkout where nothing is said. What differs
-between one version of the product and another is said here, so that every test holds for both.
+No other file of the acceptance tests knows them. The commands of a workspace run as processes of
+the product at `PRODUCT`, by default this checkout. Differences between versions of the product are
+described here, so every test works for both versions.
 """
 
 import json
@@ -18,17 +19,17 @@ from typing import Any
 import httpx2
 
 from tests import postgresql
-from tests.acceptance.loaded import BETWEEN
+from tests.acceptance.loaded import OUTPUT_SEPARATOR
 from tests.acceptance.process import (
     LIVES,
     LONGEST_S,
     PRODUCT,
     Done,
     Running,
-    json_lines,
-    loaded,
-    quickly,
+    read_json_lines,
     run_folder,
+    run_in_session,
+    start_loaded_process,
 )
 from tests.acceptance.steps import Fate
 
@@ -38,11 +39,10 @@ PEOPLE = "experts"
 PASSAGES = "passages"
 IMAGES = "images"
 MODEL = "gemini-3.5-flash-lite"
-BATCH_PRICE = (
-    0.15,
-    1.25,
-)  # of that model, USD a million tokens in and out by batch (models.toml has date and source)
-VERBS = {  # what a test says, and what people type where it is another word; `tag_live` is typed `tag-live`
+# USD for a million input and output tokens of that model by batch; models.toml has date and source.
+BATCH_PRICE = (0.15, 1.25)
+# Commands that users type under another name; other names differ only by hyphens.
+VERBS = {
     "submit": "batch-submit",
     "poll": "batch-poll",
     "ingest": "batch-ingest",
@@ -51,47 +51,41 @@ VERBS = {  # what a test says, and what people type where it is another word; `t
     "pilot": "passages-pilot",
     "backfill": "passages-backfill",
 }
-WARM = (  # a day in which a process loads what commands need, so that a fork of it has it
-    *(
-        ("import", "people.csv"),
-        ("batch-submit",),
-        ("batch-poll",),
-        ("batch-ingest",),
-        ("index",),
-        ("search", "water"),
-    ),
-    *(
-        ("score",),
-        ("status", "--json"),
-        ("export", "out.csv"),
-        ("log", "--json"),
-        ("batches",),
-        ("doctor",),
-    ),
-    *(
-        ("prices",),
-        ("preflight",),
-        ("try", "--item", "ada"),
-        ("tag-live",),
-        ("tag",),
-        ("run",),
-        ("items",),
-        ("show", "ada"),
-    ),
-    *(
-        ("import-passages", "passages.jsonl"),
-        ("tag", "--task", "passages"),
-        ("status", "--json", "--task", "passages"),
-    ),
-    *(
-        ("log", "--json", "--task", "passages"),
-        ("export", "-", "--format", "jsonl", "--task", "passages"),
-    ),
-    *(("parked", "--json"), ("costs", "--json"), ("export", "-", "--format", "jsonl")),
+# A process runs these commands once, so its forks have loaded everything that commands need.
+WARM_UP_COMMANDS = (
+    ("import", "people.csv"),
+    ("batch-submit",),
+    ("batch-poll",),
+    ("batch-ingest",),
+    ("index",),
+    ("search", "water"),
+    ("score",),
+    ("status", "--json"),
+    ("export", "out.csv"),
+    ("log", "--json"),
+    ("batches",),
+    ("doctor",),
+    ("prices",),
+    ("preflight",),
+    ("try", "--item", "ada"),
+    ("tag-live",),
+    ("tag",),
+    ("run",),
+    ("items",),
+    ("show", "ada"),
+    ("import-passages", "passages.jsonl"),
+    ("tag", "--task", "passages"),
+    ("status", "--json", "--task", "passages"),
+    ("log", "--json", "--task", "passages"),
+    ("export", "-", "--format", "jsonl", "--task", "passages"),
+    ("parked", "--json"),
+    ("costs", "--json"),
+    ("export", "-", "--format", "jsonl"),
 )
-WAITS = {
+SHORT_WAITS = {
     "LIST_LAG": "0",
-    "CREATE_TIMEOUT": "2",  # a busy engine must keep it, or a second batch is made and cancelled, as it should
+    # A busy engine must answer in this time, or the product creates and cancels a second batch.
+    "CREATE_TIMEOUT": "2",
     "CALL_TIMEOUT": "5",
     "RETRY_FOR": "2",
     "RETRY_WAIT": "0.01",
@@ -100,61 +94,70 @@ WAITS = {
     "POLL_PATIENCE": "3",
 }
 HEADER = "Username,First Name,Last Name,Job Title,Company,Bio\n"
-TIERS = {
-    "batch": 1,
-    "flex": 1,
-    "standard": 2,
-    "priority": 3.6,
-}  # how many times as much as by batch
+# Price of each mode as a multiple of the batch price.
+TIERS = {"batch": 1, "flex": 1, "standard": 2, "priority": 3.6}
 OUTCOMES = ("answered", "refused", "invalid", "missing")
-OVER = {"ingested", "failed"}
+FINAL_STATES = {"ingested", "failed"}
 MOST = 1_000_000
 
 
-def product() -> Path:
-    """Return the folder of the process that has the product loaded."""
+def start_product() -> Path:
+    """Return the folder of the process that has loaded the product."""
     url = postgresql.database_of(run_folder() / "warm") if ON_POSTGRESQL else ""
-    return loaded("product", ["-m tests.acceptance.loaded", PRODUCT, json.dumps(WARM), url])
+    command = ["-m tests.acceptance.loaded", PRODUCT, json.dumps(WARM_UP_COMMANDS), url]
+    return start_loaded_process("product", command)
 
 
 @dataclass
 class Workspace:
-    """A workspace in `home`/data, with the environment of its commands; they run in `home`, their steps are `below`.
+    """A workspace in `home`/data and the environment of its commands, which run in `home`.
 
-    `task` is what they are about (people where it is empty), `seen` all tasks that they were about. Whatever a command
-    prints, no key is in it, and no traceback.
+    No output of a command contains a key or a traceback.
     """
 
     home: Path
+    # URL of the API; if it is empty, commands use the engine inside the product.
     url: str = ""
+    # Task of the commands; if it is empty, the task is people.
     task: str = ""
     settings: dict[str, str] = field(default_factory=dict)
-    version: Callable[[], Path] = (
-        product  # starts what has the product loaded, and returns its folder
-    )
+    # Starts a process that has loaded the product, and returns its folder.
+    version: Callable[[], Path] = start_product
     data: Path = field(init=False)
+    # The durable steps of commands are counted in this folder.
     below: Path = field(init=False)
+    # All tasks that commands had so far.
     seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        """Know where it is; nothing is made, but on a server its empty database."""
-        self.data = self.below = self.home / "data"
+        """Set the folders without creating them; a server gets an empty database."""
+        self.data = self.home / "data"
+        self.below = self.data
 
     @property
     def environ(self) -> dict[str, str]:
-        """Return what its commands find in their environment; without a server of the API, the embedded engine."""
-        named = {**WAITS, "DATA": str(self.data), "BACKEND": "gemini" if self.url else "local"}
+        """Return the variables of its commands; without a URL they use the embedded engine."""
+        variables = {
+            **SHORT_WAITS,
+            "DATA": str(self.data),
+            "BACKEND": "gemini" if self.url else "local",
+        }
         if self.server:
-            named["DATABASE_URL"] = self.server
+            variables["DATABASE_URL"] = self.server
         if self.url:
-            named["TRUST"] = self.url
-        named |= self.settings | ({"TASK": self.task} if self.task else {})
-        reached = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": self.url} if self.url else {}
-        return reached | {f"FINDABLE_{name}": value for name, value in named.items()}
+            variables["TRUST"] = self.url
+        variables |= self.settings
+        if self.task:
+            variables["TASK"] = self.task
+
+        environ = {f"FINDABLE_{name}": value for name, value in variables.items()}
+        if self.url:
+            environ |= {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": self.url}
+        return environ
 
     @property
     def server(self) -> str:
-        """Return the URL of its database on a PostgreSQL server; empty if the database is a file."""
+        """Return the URL of its PostgreSQL database; empty if the database is a file."""
         url = self.settings.get("DATABASE_URL")
         if url is not None:
             return url if url.startswith("postgresql") else ""
@@ -167,152 +170,180 @@ class Workspace:
         fate: Fate = LIVES,
         read_only: bool = False,
         off_days: int = 0,
-        **how: Any,
+        **options: Any,
     ) -> Running:
-        """Start a command: options are in lower case, settings in upper; `fate` is what befalls it at one of its steps.
+        """Start a command.
 
-        An option that is true stands alone, one that is false is left out. Its clock is `off_days` ahead.
+        Args:
+            fate: An event at one of its durable steps.
+            read_only: Make the folder of the steps read-only for the process.
+            off_days: Days by which the clock of the process is ahead.
+            options: Options in lower case and settings in upper case. An option that is True has no
+                value, and an option that is False is left out.
         """
-        words = [typed(verb, *arguments, **how)]
-        where = self.version()
-        environ = self._begin(how)
-        how = {"fate": fate, "read_only": read_only, "off_days": off_days}
-        return Running(where, words, environ=environ, cwd=self.home, below=self.below, **how)
+        words = [typed(verb, *arguments, **options)]
+        folder = self.version()
+        environ = self._prepare(options)
+        return Running(
+            folder,
+            words,
+            environ=environ,
+            cwd=self.home,
+            below=self.below,
+            fate=fate,
+            read_only=read_only,
+            off_days=off_days,
+        )
 
-    def run(self, verb: str, *arguments: object, **how: Any) -> Done:
-        """Run a command, however it ends: with a `fate` or `read_only` in a process of its own, else in a session."""
-        if {"fate", "read_only"} & how.keys():
-            return held(verb, self.start(verb, *arguments, **how).wait())
-        return held(verb, self.run_unchecked(verb, *arguments, **how))
+    def run(self, verb: str, *arguments: object, **options: Any) -> Done:
+        """Run a command with any exit code, in a session or, with `fate`, in a separate process."""
+        if {"fate", "read_only"} & options.keys():
+            return check_output(verb, self.start(verb, *arguments, **options).wait())
+        return check_output(verb, self.run_unchecked(verb, *arguments, **options))
 
-    def run_unchecked(self, verb: str, *arguments: object, **how: Any) -> Done:
-        """Run a command in a session; its test looks through the output for keys and tracebacks by itself."""
-        return self._told([typed(verb, *arguments, **how)], self._begin(how))
+    def run_unchecked(self, verb: str, *arguments: object, **options: Any) -> Done:
+        """Run a command in a session; its test searches the output for keys and tracebacks."""
+        return self._run_in_session([typed(verb, *arguments, **options)], self._prepare(options))
 
-    def _begin(self, how: Mapping[str, Any]) -> dict[str, str]:
-        """Make the folder in which commands run, note what this one is about, and return its environment."""
-        self.seen.add(how.get("TASK") or self.settings.get("TASK") or self.task or PEOPLE)
+    def _prepare(self, options: Mapping[str, Any]) -> dict[str, str]:
+        """Create `home`, record the task of a command, and return the command's environment."""
+        task = options.get("TASK") or self.settings.get("TASK") or self.task or PEOPLE
+        self.seen.add(task)
         self.home.mkdir(parents=True, exist_ok=True)
-        return self.environ | {
-            f"FINDABLE_{name}": str(value) for name, value in how.items() if name.isupper()
+        settings = {
+            f"FINDABLE_{name}": str(value) for name, value in options.items() if name.isupper()
         }
+        return self.environ | settings
 
-    def _told(self, commands: Sequence[Sequence[str]], environ: Mapping[str, str]) -> Done:
-        """Run commands in a session, which has read the files of declared tasks as they are."""
+    def _run_in_session(
+        self, commands: Sequence[Sequence[str]], environ: Mapping[str, str]
+    ) -> Done:
+        """Run commands in a session that has read the present task files."""
         files = sorted((self.home / "tasks").glob("**/*.py"))
-        read = tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
-        here = self.version()
-        where = {"cwd": self.home, "below": self.below}
-        return quickly(here, commands, environ=environ, knows=read, **where)
+        task_files = tuple(
+            (path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files
+        )
+        return run_in_session(
+            self.version(),
+            commands,
+            environ=environ,
+            task_files=task_files,
+            cwd=self.home,
+            below=self.below,
+        )
 
-    def do(self, verb: str, *arguments: object, code: int | str = 0, **how: Any) -> Done:
+    def do(self, verb: str, *arguments: object, code: int | str = 0, **options: Any) -> Done:
         """Run a command that must end with an exit code."""
-        process = self.run(verb, *arguments, **how)
-        assert code in {process.code, "any"}, (verb, arguments, how, process)
+        process = self.run(verb, *arguments, **options)
+        assert code in {process.code, "any"}, (verb, arguments, options, process)
         return process
 
-    def each(self, *verbs: str, **how: Any) -> None:
-        """Run commands one after the other, each of which must end well."""
+    def each(self, *verbs: str, **options: Any) -> None:
+        """Run commands in sequence, each of which must succeed."""
         for verb in verbs:
-            self.do(verb, **how)
+            self.do(verb, **options)
 
-    def read(self, verb: str, *arguments: object, **how: Any) -> Any:
-        """Return the JSON document of a command that ends well."""
-        return self.do(verb, *arguments, json=True, **how).json
+    def read(self, verb: str, *arguments: object, **options: Any) -> Any:
+        """Return the JSON document of a command that must succeed."""
+        return self.do(verb, *arguments, json=True, **options).json
 
     def outputs(self, *commands: Sequence[str]) -> list[str]:
-        """Return what several commands print that end well; they run one after the other in one process."""
-        done = held(commands, self._told(commands, self.environ | {"FINDABLE_TASK": ""}))
-        assert done.code == 0, (commands, done)
-        return done.out.split(BETWEEN)
+        """Return the outputs of commands that run in sequence in one process and must succeed."""
+        session_run = self._run_in_session(commands, self.environ | {"FINDABLE_TASK": ""})
+        process = check_output(commands, session_run)
+        assert process.code == 0, (commands, process)
+        return process.out.split(OUTPUT_SEPARATOR)
 
-    def status(self, **how: Any) -> dict[str, Any]:
-        """Return where it stands."""
-        found: dict[str, Any] = self.read("status", **how)
-        return found
+    def status(self, **options: Any) -> dict[str, Any]:
+        """Return the document of `status`."""
+        document: dict[str, Any] = self.read("status", **options)
+        return document
 
     def states(self, task: str = "") -> dict[str, int]:
-        """Return how many rows of a task are in each state; states without rows, and the sum of all, are left out."""
-        named = task or self.task or PEOPLE
-        counted = self.status(**of(named))[named]
-        return {name: count for name, count in counted.items() if count and name != "total"}
+        """Return the row count of each state of a task, without empty states and the total."""
+        task_name = task or self.task or PEOPLE
+        counts = self.status(**of(task_name))[task_name]
+        return {name: count for name, count in counts.items() if count and name != "total"}
 
-    def next(self, **how: Any) -> list[str]:
-        """Return the command that `status` says is next, alone in a list; none where there is nothing to do."""
-        words = [
-            word
-            for word in str(self.status(**how)["next"] or "").split()
-            if "FINDABLE_" not in word
-        ]
+    def next(self, **options: Any) -> list[str]:
+        """Return a list with the command that `status` proposes, or an empty list."""
+        proposal = str(self.status(**options)["next"] or "")
+        words = [word for word in proposal.split() if "FINDABLE_" not in word]
         return words[1:2]
 
     def batches(self) -> list[dict[str, Any]]:
-        """Return every batch, oldest first: number, task, state, remote_name, requests, each of OUTCOMES, cost."""
-        found: list[dict[str, Any]] = self.read("batches")
-        return sorted(found, key=lambda one: int(one["number"]))
+        """Return every batch, oldest first.
+
+        A batch has number, task, state, remote_name, requests, each of OUTCOMES, and cost.
+        """
+        batches: list[dict[str, Any]] = self.read("batches")
+        return sorted(batches, key=lambda batch: int(batch["number"]))
 
     def batch_states(self) -> list[str]:
         """Return the state of each batch that the Batch API answers, oldest first."""
         return [batch["state"] for batch in self.batches() if batch["way"] == "batch"]
 
     def asked(self, task: str = "") -> list[dict[str, Any]]:
-        """Return every request of a task, oldest first: item, batch, line, outcome, reason, extractor, answer, cost."""
-        found: list[dict[str, Any]] = self.read("log", n=MOST, **of(task or self.task or PEOPLE))
-        return found[::-1]
+        """Return every request of a task, oldest first.
+
+        A request has item, batch, line, outcome, reason, extractor, answer, and cost.
+        """
+        requests: list[dict[str, Any]] = self.read("log", n=MOST, **of(task or self.task or PEOPLE))
+        return requests[::-1]
 
     def rows(self, task: str = "") -> list[dict[str, Any]]:
-        """Return every row of a task as it is listed: its id, what it is called, its state."""
-        found: list[dict[str, Any]] = self.read(
-            "items", limit=MOST, **of(task or self.task or PEOPLE)
-        )["items"]
-        return found
+        """Return every listed row of a task with its id, name and state."""
+        document = self.read("items", limit=MOST, **of(task or self.task or PEOPLE))
+        rows: list[dict[str, Any]] = document["items"]
+        return rows
 
-    def exported(self, task: str = "", **how: Any) -> list[dict[str, Any]]:
-        """Return what `export` writes of a task as JSON lines."""
-        options: dict[str, Any] = {**of(task or self.task or PEOPLE), **how}
-        export_run = self.do("export", "-", format="jsonl", **options)
+    def exported(self, task: str = "", **options: Any) -> list[dict[str, Any]]:
+        """Return the JSON lines that `export` writes for a task."""
+        all_options: dict[str, Any] = {**of(task or self.task or PEOPLE), **options}
+        export_run = self.do("export", "-", format="jsonl", **all_options)
         return [json.loads(line) for line in export_run.out.split("\n") if line]
 
     def tags(self) -> dict[str, list[str]]:
-        """Return the tags of all people by username, as they are exported; no tags are an empty list."""
+        """Return the exported tags of all people by username; a missing tag list is empty."""
         return {
-            one["Username"]: one["tags"] or []
-            for one in self.exported(PEOPLE)
-            if one["state"] != "refused"
+            row["Username"]: row["tags"] or []
+            for row in self.exported(PEOPLE)
+            if row["state"] != "refused"
         }
 
     def parked(self, task: str = "") -> dict[str, str]:
-        """Return what is parked of a task, with the reason."""
-        return {
-            one["name"]: one["reason"]
-            for one in self.read("parked", **of(task or self.task or PEOPLE))
-        }
+        """Return the reasons of the parked rows of a task by name."""
+        rows = self.read("parked", **of(task or self.task or PEOPLE))
+        return {row["name"]: row["reason"] for row in rows}
 
-    def found(self, question: str, **how: Any) -> list[str]:
-        """Return what a search finds, the nearest first: usernames, or keys of rows."""
-        hits = self.read("search", question, **how)
+    def found(self, question: str, **options: Any) -> list[str]:
+        """Return the search hits, nearest first: usernames, or keys of rows."""
+        hits = self.read("search", question, **options)
         return [hit.get("username") or hit["key"] for hit in hits]
 
     def spent(self) -> dict[str, float]:
-        """Return what was spent, in USD: actual, estimated (under way), lost."""
-        found: dict[str, float] = self.status()["spent"]
-        return found
+        """Return the spending in USD: actual, estimated (of running batches), lost."""
+        spending: dict[str, float] = self.status()["spent"]
+        return spending
 
     def people(self, count: int, *, first: int = 0, without_bio: int = 0) -> list[str]:
-        """Import people with a bio, and some without; return their usernames. Their ids count up from 1."""
+        """Import people with a bio, and some without; return their usernames.
+
+        Their ids count up from 1.
+        """
         names = [f"person-{number:04d}" for number in range(first, first + count + without_bio)]
-        bios = [f"I keep bees and teach water law number {number}." for number in range(count)] + [
-            ""
-        ] * without_bio
-        lines = (
+        bios = [f"I keep bees and teach water law number {number}." for number in range(count)]
+        bios += [""] * without_bio
+        lines = [
             f"{name},Person,{name[7:]},,,{bio}\n" for name, bio in zip(names, bios, strict=True)
-        )
+        ]
+
         self.put(f"people-{first}.csv", HEADER + "".join(lines))
         self.do("import", f"people-{first}.csv", TASK="")
         return names
 
     def put(self, name: str, text: str) -> Path:
-        """Write a file below the folder that its commands run in."""
+        """Write a file below `home`."""
         path = self.home / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -320,67 +351,83 @@ class Workspace:
 
     def requests(self, number: int) -> list[dict[str, Any]]:
         """Return the lines of a batch's sealed request file: `key` and `request`."""
-        return json_lines(self.data / "batches" / f"{number:06d}-requests.jsonl")
+        return read_json_lines(self.data / "batches" / f"{number:06d}-requests.jsonl")
 
     def replies(self, number: int) -> list[dict[str, Any]]:
-        """Return the lines of a batch's sealed result file that can be read: `key` with `response` or `error`."""
-        return json_lines(self.data / "batches" / f"{number:06d}-results.jsonl")
+        """Return the readable lines of a batch's sealed result file.
+
+        A line has `key` and either `response` or `error`.
+        """
+        return read_json_lines(self.data / "batches" / f"{number:06d}-results.jsonl")
 
     @contextmanager
-    def page(self, **how: Any) -> Iterator[httpx2.Client]:
-        """Serve the page for the length of a block, and return who has its token; `base_url` is its address."""
-        with self.start("web", port=0, no_open=True, **how) as running, served(running) as client:
+    def page(self, **options: Any) -> Iterator[httpx2.Client]:
+        """Serve the page during a block, and yield a client with its token and its base URL."""
+        command = self.start("web", port=0, no_open=True, **options)
+        with command as running, served(running) as client:
             yield client
             running.signal(signal.SIGTERM)
-            ended_process = running.wait()
-            assert ended_process.code == 0, ended_process
+            process = running.wait()
+            assert process.code == 0, process
 
 
 @contextmanager
 def served(running: Running) -> Iterator[httpx2.Client]:
-    """Wait until a page that was started has an address, and return who has its token."""
+    """Wait until a started page prints its address, and yield a client with its token."""
     deadline = time.monotonic() + LONGEST_S
-    while not (found := re.search(r"(http://[^\s/]+)/\?token=(\S+)", running.so_far())):
+    while not (address := re.search(r"(http://[^\s/]+)/\?token=(\S+)", running.so_far())):
         assert not running.has_ended(), running.so_far()
         assert time.monotonic() < deadline, "the page has no address"
         time.sleep(0.01)
-    headers = {"authorization": f"Bearer {found[2]}"}
+
+    base_url, token = address.groups()
+    headers = {"authorization": f"Bearer {token}"}
     with httpx2.Client(
-        base_url=found[1], headers=headers, trust_env=False, timeout=LONGEST_S
+        base_url=base_url, headers=headers, trust_env=False, timeout=LONGEST_S
     ) as client:
         yield client
 
 
-def typed(verb: str, *arguments: object, **how: Any) -> list[str]:
-    """Return the words of a command; options are in lower case, what is in upper case is no word."""
+def typed(verb: str, *arguments: object, **options: Any) -> list[str]:
+    """Return the words of a command; names in upper case are settings and add no word."""
     words = [VERBS.get(verb, verb.replace("_", "-")), *map(str, arguments)]
-    for name, value in how.items():
-        if name.islower() and value is not False:
-            words += [f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}"]
-            words += [] if value is True else [str(value)]
+    for name, value in options.items():
+        if not name.islower() or value is False:
+            continue
+        words.append(f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}")
+        if value is not True:
+            words.append(str(value))
     return words
 
 
-def held(what: object, done: Done) -> Done:
-    """Return what became of a command that shows no key, no traceback and no fault of its own."""
-    assert KEY not in done.said, f"{what} shows the key"
-    assert "Traceback" not in done.err, f"{what}: {done.err}"
-    assert "bug in findable" not in done.said, f"{what}: {done.said}"
-    return done
+def check_output(command: object, process: Done) -> Done:
+    """Assert that an ended command shows no key, no traceback and no bug, and return it."""
+    assert KEY not in process.said, f"{command} shows the key"
+    assert "Traceback" not in process.err, f"{command}: {process.err}"
+    assert "bug in findable" not in process.said, f"{command}: {process.said}"
+    return process
 
 
 def of(task: str) -> dict[str, str]:
-    """Return the setting that says what a command is about."""
+    """Return the setting that selects the task of a command."""
     return {"TASK": task}
 
 
 def declaration(
     fields: Mapping[str, str], *, prompt: str, items: str, more: Sequence[str] = ()
 ) -> str:
-    """Return the file of a task of one's own: the fields of its answer with their types, and further arguments."""
-    typed = "".join(f"    {name}: {kind}\n" for name, kind in fields.items())
+    """Return the file of a declared task.
+
+    Args:
+        fields: The type of each field of the answer.
+        more: Further arguments of the task as code.
+    """
+    field_lines = "".join(f"    {name}: {kind}\n" for name, kind in fields.items())
     arguments = ", ".join([f"items={items!r}", f"prompt={prompt!r}", *more])
     return (
-        "from typing import Literal\n\nfrom pydantic import BaseModel\n\nfrom findable import Quote, Task\n\n\n"
-        f"class Answer(BaseModel):\n{typed}\n\ntask = Task(answer=Answer, {arguments})\n"
+        "from typing import Literal\n\n"
+        "from pydantic import BaseModel\n\n"
+        "from findable import Quote, Task\n\n\n"
+        f"class Answer(BaseModel):\n{field_lines}\n\n"
+        f"task = Task(answer=Answer, {arguments})\n"
     )

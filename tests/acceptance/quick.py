@@ -1,7 +1,8 @@
-"""`make test-quick`: the tests to run after each change, on SQLite, in at most a minute on two quiet cores.
+"""`make test-quick`: run the tests for each change, on SQLite, in a minute on two idle cores.
 
-They are the unit tests that need no server, and the acceptance tests that are listed here, each with the faults of
-`faults.toml` for which it is there. `make mutants QUICK=1` plants all faults and runs only these acceptance tests.
+They are the unit tests that need no server, and the acceptance tests of the list below. The list
+has the faults of `faults.toml` that each test finds. `make mutants QUICK=1` plants all faults and
+runs only these acceptance tests.
 """
 
 import os
@@ -12,8 +13,8 @@ from pathlib import Path
 
 from tests.acceptance.faults import ROOT
 
-HERE = Path(__file__).parent
-# Unit tests without those that start a PostgreSQL server, and without the limits, which `make check` compares.
+TEST_FOLDER = Path(__file__).parent
+# Unit tests, except tests that start a PostgreSQL server and the limits that `make check` compares.
 UNIT_TESTS = (
     "tests/unit",
     "--ignore=tests/unit/store/test_postgresql.py",
@@ -28,11 +29,11 @@ MIN_KILLED = 25
 # The faults that each test finds. A test may be in any file of this folder.
 TESTS: dict[str, tuple[str, ...]] = {
     "test_a_budget_of_a_day_holds_over_all_processes": ("under-way-costs-nothing",),
-    "test_a_cell_that_another_program_filled_is_not_overwritten": ("own-column-overwritten",),
-    "test_a_key_in_a_dotenv_file_is_kept_out_too": ("key-in-a-message",),
-    "test_a_name_on_a_later_page_of_the_list_is_found": ("one-page-of-the-list",),
-    "test_a_name_that_is_late_in_the_list_is_waited_for": ("early-list-proves-absence",),
-    "test_a_place_that_can_be_no_workspace_makes_none": ("mistyped-place-is-made",),
+    "test_cell_of_another_program_is_not_overwritten": ("own-column-overwritten",),
+    "test_key_of_a_dotenv_file_is_not_shown": ("key-in-a-message",),
+    "test_batch_on_a_later_page_of_the_list_is_found": ("one-page-of-the-list",),
+    "test_batch_that_the_list_shows_late_is_awaited": ("early-list-proves-absence",),
+    "test_invalid_folder_is_refused_and_nothing_is_created": ("mistyped-place-is-made",),
     "test_a_request_file_that_changed_after_sealing_is_never_sent": ("verify-takes-any-bytes",),
     "test_an_older_copy_of_the_folder_pays_for_nothing_twice": ("only-known-tries-are-found",),
     "test_an_own_task_stores_slices_or_nothing[batch]": (
@@ -42,30 +43,26 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "test_answers_on_wrong_rows_fail_a_gate[experts-unlike-text]": ("unlike-tags-pass",),
     "test_a_persons_word_is_above_a_models": ("undo-takes-later-edits",),
-    "test_each_file_damaged_before_it_is_verified[ROT-]": ("changed-index-verifies",),
+    "test_file_that_is_damaged_before_verification_is_refused[ROT-]": ("changed-index-verifies",),
     "test_every_command_takes_its_steps_in_a_safe_order[own-equal]": (
         "seal-in-place",
         "seal-without-fsync",
     ),
-    "test_lines_nobody_asked_for_are_counted_shown_and_never_applied": (
-        "unknown-lines-miscounted",
-    ),
+    "test_lines_without_a_request_are_counted_and_not_applied": ("unknown-lines-miscounted",),
     "test_lists_that_are_always_full_fail_their_gate": ("full-lists-pass", "mark-up-in-a-report"),
     "test_no_cell_of_a_table_is_a_formula": ("formula-behind-a-blank",),
     "test_nothing_in_a_row_closes_its_marks[batch-experts]": ("data-closes-its-tag",),
-    "test_of_equal_rows_one_asks_and_pays_and_the_others_share[batch]": (
-        "same-in-one-block-asked-each",
-    ),
+    "test_equal_rows_share_one_request_and_its_outcome[batch]": ("same-in-one-block-asked-each",),
     "test_passages_with_ids_of_any_kind_are_asked_in_place[bigint]": ("adopts-unasked",),
     "test_tagged_while_the_request_file_is_written": ("claim-of-an-answered-item",),
-    "test_the_previous_build_is_kept_and_put_back": (
+    "test_previous_build_is_kept_for_a_rollback": (
         "previous-build-is-dropped",
         "rollback-to-a-broken-build",
     ),
-    "test_the_view_has_the_newest_answer_of_each_row": ("first-answer-is-preferred",),
+    "test_view_shows_the_newest_answer_of_each_row": ("first-answer-is-preferred",),
     "test_two_failures_park_and_unpark_lets_go": ("parked-too-late",),
     "test_what_a_batch_did_not_come_to_is_not_charged": ("service-failure-is-charged",),
-    "test_what_is_typed_wrong_is_told_in_three_lines_and_does_nothing": (
+    "test_mistyped_command_is_refused_with_a_hint_and_changes_nothing": (
         "unknown-variable-is-ignored",
     ),
     "test_what_libraries_log_in_a_users_program_has_no_key": ("key-in-a-log",),
@@ -79,10 +76,9 @@ def find_tests() -> list[str]:
         LookupError: No file, or more than one, has a listed test.
     """
     files: dict[str, list[str]] = {}
-    for path in sorted(HERE.glob("test_*.py")):
-        for function in re.findall(
-            r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE
-        ):
+    for path in sorted(TEST_FOLDER.glob("test_*.py")):
+        source = path.read_text(encoding="utf-8")
+        for function in re.findall(r"^def (test_\w+)\(", source, re.MULTILINE):
             files.setdefault(function, []).append(path.name)
 
     tests = []
@@ -90,7 +86,8 @@ def find_tests() -> list[str]:
         names = files.get(test.partition("[")[0], [])
         if len(names) != 1:
             raise LookupError(
-                f"{test} is in {len(names)} files of {HERE}; correct the list in {Path(__file__).name}"
+                f"{test} is in {len(names)} files of {TEST_FOLDER}; "
+                f"correct the list in {Path(__file__).name}"
             )
         tests.append(f"{names[0]}::{test}")
     return tests
@@ -99,7 +96,7 @@ def find_tests() -> list[str]:
 def main() -> int:
     """Run the chosen tests; return the exit code of the first run that failed, or 0."""
     environ = os.environ | {"FINDABLE_TEST_DATABASE": "sqlite"}
-    acceptance_tests = [str(HERE / test) for test in find_tests()]
+    acceptance_tests = [str(TEST_FOLDER / test) for test in find_tests()]
     for tests in (acceptance_tests, UNIT_TESTS):
         code = subprocess.run([*PYTEST, *tests], cwd=ROOT, env=environ, check=False).returncode
         if code:

@@ -1,4 +1,4 @@
-"""A folder with a workspace and its engine, of which pictures are taken between commands, to go back to."""
+"""Copy the folder of a workspace and its engine between commands, and restore the copies."""
 
 import shutil
 from pathlib import Path
@@ -13,33 +13,33 @@ PARTS = ("home", "engine")
 
 
 class Stage:
-    """One workspace's home and the state of its engine, at the same place for every life that is lived there.
+    """The home of a workspace and the state of its engine, in the same folder for every run.
 
-    A workspace knows images, and files of tasks, by where they are.
+    A workspace stores the paths of images and of task files.
     """
 
     def __init__(self, root: Path) -> None:
-        """Take a folder; nothing is in it."""
+        """Use an empty folder."""
         self._root = root
         self.home = root / "home"
-        # stands still until a command says how it behaves, or it would go on with what is to stay as it is
+        # The engine pauses until a command configures it, or it would change its batches before.
         self.engine = Engine(root / "engine", settings={"paused": True})
 
-    def keep(self, name: str) -> None:
-        """Take a picture, while no command runs."""
+    def save_copy(self, name: str) -> None:
+        """Copy the folder while no command runs."""
         end_sessions()
         self.engine.kill()
-        self._copy(self._root, self._root / "pictures" / name)
+        self._copy(self._root, self._root / "copies" / name)
         self.engine.start()
 
-    def back_to(self, name: str) -> None:
-        """Make all as it was when a picture was taken."""
+    def restore_copy(self, name: str) -> None:
+        """Restore a copy of the folder."""
         end_sessions()
         self.engine.kill()
         for part in PARTS:
             shutil.rmtree(self._root / part, ignore_errors=True)
         postgresql.drop_below(self.home)
-        self._copy(self._root / "pictures" / name, self._root)
+        self._copy(self._root / "copies" / name, self._root)
         self.engine.start()
 
     @staticmethod
@@ -58,7 +58,7 @@ class Stage:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
-        """Kill it."""
+        """Kill the engine."""
         self.engine.kill()

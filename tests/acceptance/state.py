@@ -1,14 +1,15 @@
-"""All that a user sees of a workspace at rest, in a form in which two can be compared: no times, no ids a server chose.
+"""Describe everything that a user sees of an idle workspace, to compare two workspaces.
 
-It is read from documents of commands, exports, the user's own tables and views, sealed files, the index, and what the
-server was asked. No table of the product's own is looked at.
+The description has no times and no ids that a server chose. It comes from documents of commands,
+exports, the user's own tables and views, sealed files, the index, and the requests to the server.
+It uses no table of the product.
 """
 
 import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tests.acceptance.database import connected, names
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import MOST, OUTCOMES, Workspace, typed
 
-ACCOUNT = (
+BATCH_MEMBERS = (
     "number",
     "task",
     "state",
@@ -31,7 +32,7 @@ ACCOUNT = (
     "extractor",
     "model",
 )
-REQUEST = (
+REQUEST_MEMBERS = (
     "task",
     "item",
     "batch",
@@ -44,136 +45,162 @@ REQUEST = (
     "tokens_out",
     "cost",
 )
-INDEX = ("count", "model", "dim", "behind")
-SAID = ("parked", "backend", "next")
+INDEX_MEMBERS = ("count", "model", "dim", "behind")
+STATUS_MEMBERS = ("parked", "backend", "next")
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[^,\"\s]*")
 ANONYMOUS = re.compile(r"forgotten [0-9a-f]{16}")
-OWN_TABLES = ("findable_", "sqlite_")
-NOTHING = "(nothing)"  # in the place of a member that the other one has
-WORKING = "_items"  # how a table ends that is neither a user's nor an answer
-OURS = re.compile(
-    r"findable-[0-9a-f]+-(.+)-(\d+)-[0-9a-f]+-t(\d+)$"
-)  # the name of a batch at the server
-CALLS = re.compile(r":(generateContent|embedContent|batchEmbedContents)$")
+PRODUCT_TABLES = ("findable_", "sqlite_")
+# Shown for a member that only the other document has.
+MISSING_MEMBER = "(nothing)"
+# Suffix of tables that contain neither a user's rows nor answers.
+WORKING_TABLE_SUFFIX = "_items"
+# Name of a batch at the server.
+BATCH_NAME = re.compile(r"findable-[0-9a-f]+-(.+)-(\d+)-[0-9a-f]+-t(\d+)$")
+MODEL_CALL = re.compile(r":(generateContent|embedContent|batchEmbedContents)$")
 
 
 def seen(workspace: Workspace, engine: Engine | None = None) -> dict[str, Any]:
-    """Return it, part by part; `creates` and `calls` are what an engine was asked since it started."""
+    """Return the description, part by part.
+
+    `creates` and `calls` are the requests to an engine since its start.
+    """
     tasks = sorted(workspace.seen)
-    told = iter(
-        workspace.outputs(
-            typed("batches", json=True), *(words for task in tasks for words in looks(task))
-        )
-    )
-    batches = json.loads(next(told))
-    found: dict[str, Any] = {
-        "batches": [{name: plain(one[name]) for name in ACCOUNT} for one in batches[::-1]]
-    }
+    commands = [typed("batches", json=True)]
     for task in tasks:
-        said, log, parked, exported = (next(told) for _ in looks(task))
-        found.setdefault("status", {})[task] = status(json.loads(said), task)
-        found.setdefault("asked", {})[task] = [
-            [plain(one[name]) for name in REQUEST] for one in json.loads(log)[::-1]
-        ]
-        found.setdefault("parked", {})[task] = {
-            one["name"]: one["reason"] for one in json.loads(parked)
-        }
-        found.setdefault("exports", {})[task] = [
-            plain(json.loads(line)) for line in exported.split("\n") if line
-        ]
-    found |= {
-        "tables": tables(workspace),
-        "index": index(workspace.data),
-        "files": files(workspace.data),
+        commands += build_read_commands(task)
+    outputs = iter(workspace.outputs(*commands))
+
+    batches = json.loads(next(outputs))
+    description: dict[str, Any] = {
+        "batches": [_pick(batch, BATCH_MEMBERS) for batch in batches[::-1]],
     }
+    parts = ("status", "asked", "parked", "exports")
+    description |= {part: {} for part in parts if tasks}
+    for task in tasks:
+        status, log, parked, export = (next(outputs) for _ in parts)
+        description["status"][task] = select_status(json.loads(status), task)
+        description["asked"][task] = [
+            list(_pick(request, REQUEST_MEMBERS).values()) for request in json.loads(log)[::-1]
+        ]
+        description["parked"][task] = {row["name"]: row["reason"] for row in json.loads(parked)}
+        description["exports"][task] = [
+            plain(json.loads(line)) for line in export.split("\n") if line
+        ]
+
+    description["tables"] = read_tables(workspace)
+    description["index"] = read_indexes(workspace.data)
+    description["files"] = list_files(workspace.data)
     if engine is not None:
-        found |= {"creates": creates(engine), "calls": calls(engine.journal())}
-    moved: dict[str, Any] = json.loads(json.dumps(found).replace(str(workspace.home), "~"))
-    return moved
+        description["creates"] = group_creates(engine)
+        description["calls"] = list_calls(engine.journal())
+
+    # A workspace may be compared with a workspace in another folder.
+    text = json.dumps(description).replace(str(workspace.home), "~")
+    moved_description: dict[str, Any] = json.loads(text)
+    return moved_description
 
 
-def looks(task: str) -> list[list[str]]:
-    """Return the commands that tell all of a task: where it stands, what was asked, what is parked, what is there."""
-    about = {"task": task}
+def _pick(document: Mapping[str, Any], members: Sequence[str]) -> dict[str, Any]:
+    return {name: plain(document[name]) for name in members}
+
+
+def build_read_commands(task: str) -> list[list[str]]:
+    """Return the commands that show a task: its status, requests, parked rows, and rows."""
+    options = {"task": task}
     return [
-        typed("status", json=True, **about),
-        typed("log", json=True, n=MOST, **about),
-        typed("parked", json=True, **about),
-        typed("export", "-", format="jsonl", **about),
+        typed("status", json=True, **options),
+        typed("log", json=True, n=MOST, **options),
+        typed("parked", json=True, **options),
+        typed("export", "-", format="jsonl", **options),
     ]
 
 
-def status(said: dict[str, Any], task: str) -> dict[str, Any]:
-    """Return what `status` promises of a task: its rows by state, batches by state, the index, what is next."""
-    of_index = said["index"] and {name: said["index"][name] for name in INDEX}
+def select_status(document: dict[str, Any], task: str) -> dict[str, Any]:
+    """Return the members of the `status` document that must be equal."""
+    index_status = document["index"]
     return {
-        "rows": said[task],
-        "batches": said["batches"],
-        "index": of_index,
-        "spent": plain(said["spent"]),
-        **{name: said[name] for name in SAID},
+        "rows": document[task],
+        "batches": document["batches"],
+        "index": index_status and {name: index_status[name] for name in INDEX_MEMBERS},
+        "spent": plain(document["spent"]),
+        **{name: document[name] for name in STATUS_MEMBERS},
     }
 
 
-def tables(workspace: Workspace) -> dict[str, list[Any]]:
-    """Return every row of the user's own tables and of the views of answers, as sorted lists of named cells."""
-    found = {}
+def read_tables(workspace: Workspace) -> dict[str, list[Any]]:
+    """Return every row of the user's own tables and of the answer views.
+
+    The rows of a table are sorted; a row has its cells by name.
+    """
+    tables = {}
     with connected(workspace) as connection:
         for name in names(connection):
-            if name.startswith(OWN_TABLES) or name.endswith(WORKING):
+            if name.startswith(PRODUCT_TABLES) or name.endswith(WORKING_TABLE_SUFFIX):
                 continue
-            cursor = connection.execute(f'SELECT * FROM "{name}"')  # noqa: S608 - a name that the database gave
-            columns = [one[0] for one in cursor.description]
+            query = f'SELECT * FROM "{name}"'  # noqa: S608 - a name that the database gave
+            cursor = connection.execute(query)
+            columns = [column[0] for column in cursor.description]
             rows = [dict(zip(columns, map(plain, row), strict=True)) for row in cursor.fetchall()]
-            found[name] = sorted(rows, key=lambda row: json.dumps(row, sort_keys=True, default=str))
-    return found
+            tables[name] = sorted(rows, key=_sort_key)
+    return tables
 
 
-def index(data: Path) -> dict[str, Any]:
-    """Return what each index in service holds: metadata, and a digest of its vectors to five digits."""
-    found = {}
-    for folder in (
-        "index",
-        *sorted(path.relative_to(data).as_posix() for path in (data / "index").glob("tasks/*")),
-    ):
-        current = data / folder / "current"
-        if current.exists():
-            held = faiss.read_index(str(current / "faiss.index"))
-            vectors = held.reconstruct_n(0, held.ntotal).round(5) + 0.0  # no -0.0
-            found[folder] = {
-                "metadata": json.loads((current / "metadata.json").read_bytes()),
-                "dim": held.d,
-                "vectors": hashlib.sha256(vectors.tobytes()).hexdigest(),
-            }
-    return found
+def _sort_key(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, sort_keys=True, default=str)
 
 
-def files(data: Path) -> list[str]:
-    """Return every file of the workspace that a user may know of: of batches, and those they asked for."""
-    every = (path.relative_to(data).as_posix() for path in data.rglob("*.[cj]s*") if path.is_file())
-    return sorted(
-        name for name in every if not name.startswith(("index/", "reports/"))
-    )  # reports have times as names
+def read_indexes(data: Path) -> dict[str, Any]:
+    """Return the metadata of each index in service, and a digest of its vectors to five digits."""
+    task_folders = sorted(
+        path.relative_to(data).as_posix() for path in (data / "index").glob("tasks/*")
+    )
+    indexes = {}
+    for folder in ("index", *task_folders):
+        build = data / folder / "current"
+        if not build.exists():
+            continue
+        index = faiss.read_index(str(build / "faiss.index"))
+        # The addition changes -0.0 to 0.0.
+        vectors = index.reconstruct_n(0, index.ntotal).round(5) + 0.0
+        indexes[folder] = {
+            "metadata": json.loads((build / "metadata.json").read_bytes()),
+            "dim": index.d,
+            "vectors": hashlib.sha256(vectors.tobytes()).hexdigest(),
+        }
+    return indexes
 
 
-def creates(engine: Engine) -> dict[str, list[Any]]:
-    """Return the lines of each batch that the server made, by task and number, in the order in which they were made."""
-    found: dict[str, list[Any]] = defaultdict(list)
+def list_files(data: Path) -> list[str]:
+    """Return the workspace's files that a user may know: batch files and requested files."""
+    paths = (path.relative_to(data).as_posix() for path in data.rglob("*.[cj]s*") if path.is_file())
+    # The names of reports are times.
+    return sorted(path for path in paths if not path.startswith(("index/", "reports/")))
+
+
+def group_creates(engine: Engine) -> dict[str, list[Any]]:
+    """Return the lines of each created batch by task and number, in the order of their creation."""
+    creates: dict[str, list[Any]] = defaultdict(list)
     for create in engine.creates():
-        named = OURS.search(create["name"])
-        assert named, create["name"]
-        found[f"{named[1]} {named[2]}"].append(create["lines"])
-    return dict(found)
+        name = BATCH_NAME.search(create["name"])
+        assert name, create["name"]
+        creates[f"{name[1]} {name[2]}"].append(create["lines"])
+    return dict(creates)
 
 
-def calls(journal: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the path and body of each single call of a model that the server answered, sorted."""
-    answered = (one for one in journal if CALLS.search(one["path"]) and one["status"] == 200)
-    return sorted(f"{one['path']} {json.dumps(one['json'], sort_keys=True)}" for one in answered)
+def list_calls(journal: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the path and body of each answered call of a model, sorted."""
+    return sorted(
+        f"{request['path']} {json.dumps(request['json'], sort_keys=True)}"
+        for request in journal
+        if MODEL_CALL.search(request["path"]) and request["status"] == 200
+    )
 
 
 def plain(value: Any) -> Any:
-    """Return a value with its times and the names of who was forgotten blanked, and its floats rounded to 9 digits."""
+    """Return a value without times and without names of forgotten rows.
+
+    Floats are rounded to 9 digits.
+    """
     if isinstance(value, float):
         return round(value, 9)
     if isinstance(value, datetime):
@@ -181,31 +208,30 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         return ANONYMOUS.sub("forgotten", TIME.sub("a time", value))
     if isinstance(value, Mapping):
-        return {name: plain(one) for name, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: plain(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(member) for member in value]
+    return value
 
 
-def differences(one: Any, other: Any, at: str = "") -> list[str]:
-    """Return where two such states differ, a line each: the path of the member, and both values cut short."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        every = sorted(one.keys() | other.keys(), key=str)
-        return [
-            difference
-            for name in every
-            for difference in differences(
-                one.get(name, NOTHING),
-                other.get(name, NOTHING),
-                f"{at}.{name}" if at else str(name),
-            )
-        ]
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return [
-            difference
-            for number, pair in enumerate(zip(one, other, strict=True))
-            for difference in differences(*pair, f"{at}.{number}")
-        ]
-    return (
-        []
-        if one == other and type(one) is type(other)
-        else [f"{at}: {str(one)[:200]} / {str(other)[:200]}"]
-    )
+def differences(expected: Any, observed: Any, path: str = "") -> list[str]:
+    """Return a line for each difference: the path of the member, and both values cut short."""
+    return list(_find_differences(expected, observed, path))
+
+
+def _find_differences(expected: Any, observed: Any, path: str) -> Iterator[str]:
+    prefix = f"{path}." if path else ""
+    if isinstance(expected, dict) and isinstance(observed, dict):
+        for name in sorted(expected.keys() | observed.keys(), key=str):
+            expected_member = expected.get(name, MISSING_MEMBER)
+            observed_member = observed.get(name, MISSING_MEMBER)
+            yield from _find_differences(expected_member, observed_member, f"{prefix}{name}")
+        return
+
+    if isinstance(expected, list) and isinstance(observed, list) and len(expected) == len(observed):
+        for index, pair in enumerate(zip(expected, observed, strict=True)):
+            yield from _find_differences(*pair, f"{path}.{index}")
+        return
+
+    if expected != observed or type(expected) is not type(observed):
+        yield f"{path}: {str(expected)[:200]} / {str(observed)[:200]}"

@@ -1,8 +1,9 @@
-"""Counts the durable steps of a process and lets at one of them happen what was asked for. Part of `mortal`.
+"""Count the durable steps of a process, and cause an event at one of them.
 
-A step is something that stays when the process dies: a file of the workspace opened for writing, written, synced,
-renamed, linked or removed, a folder made or removed, a commit, bytes sent, bytes received. Each is counted before it
-happens; what was asked for at step n happens right before it, or right after it. `watching` sees them.
+A step is a change that survives the process: a file of the workspace opened for writing, written,
+synced, renamed, linked or removed, a folder created or removed, a commit, bytes sent, bytes
+received. Each step is counted before it happens. The event of step n happens before or after the
+step. `watching` detects the steps.
 """
 
 import errno
@@ -16,7 +17,8 @@ from typing import Final
 
 import psycopg
 
-QUIET: Final = ("-shm", "-wal", "-journal")  # SQLite's own files; it has its own step, the commit
+# SQLite's own files. The step of SQLite is the commit.
+SQLITE_SUFFIXES: Final = ("-shm", "-wal", "-journal")
 TAKES_ROOM: Final = (
     "open",
     "os.mkdir",
@@ -28,106 +30,127 @@ TAKES_ROOM: Final = (
     "commit",
 )
 ON_SERVER: Final = "commit on the server"
-LONGEST: Final = 160  # of what is sent
+MAX_LINE_BYTES: Final = 160
 FULL: Final = "FULL"
 ROT: Final = "ROT"
 SHORT: Final = "SHORT"
 OTHER: Final = "OTHER"
 CUT: Final = "CUT"
-TO_CUT: Final = "DATABASE_TO_CUT"  # in the environment, where it is not the workspace's own
+# Variable with the database of a CUT, if it is not the workspace's own.
+TO_CUT: Final = "DATABASE_TO_CUT"
 
 
 @dataclass(frozen=True)
 class Fate:
-    """What happens to a process: at step `at` (0: nothing), before or after it, the signal SIG`how`.
+    """An event that happens to a process at a step.
 
-    Where `how` is ROT, a byte of the file that the step is about changes on the disk; where it is SHORT, the file's
-    second half is gone; where it is OTHER, it holds what the file `other` holds, whose path begins at its folder. Where
-    it is FULL, the disk is full from that step on, or at that step alone where `once`. Where it is CUT, the database's
-    server ends all that is connected to the database. `pages`, where it is not negative, is how many pages the database
-    may still grow by.
+    `how` names the event:
+
+    - ROT: A byte changes in the file of the step.
+    - SHORT: The second half of that file is cut off.
+    - OTHER: The file gets the content of the file `other`.
+    - FULL: The disk is full from that step on.
+    - CUT: The server ends all connections to the database.
+    - Another word: The process gets the signal SIG`how`.
     """
 
+    # Number of the step; 0 means no event.
     at: int = 0
+    # "before" or "after" the step.
     side: str = "before"
     how: str = "KILL"
+    # A full disk is full at this step only.
     once: bool = False
+    # Pages by which the database may still grow; negative means no limit.
     pages: int = -1
+    # Path relative to the folder of the replaced file.
     other: str = ""
 
 
 class Steps:
-    """Counts the steps of this process, tells each to `record`, and lets its fate come true."""
+    """Count the steps of this process, pass each to `record`, and cause the event of its fate."""
 
     def __init__(self, record: Callable[[str], object], *, folder: str, fate: Fate) -> None:
-        """Count from 0 what happens below `folder`, and on the network."""
+        """Count from 0 the changes below `folder` and the messages on the network."""
         self.fate = fate
         self.folder = folder
+        # The last counted step.
+        self.last_step = ""
+        # Text that is recorded after the next step.
+        self.suffix = ""
         self._record = record
         self._count = 0
-        self.last = ""  # step that was counted
-        self.more = ""  # what is recorded behind the next one
-        self._due = (
-            False  # the step was taken, and what was asked for after it has not happened yet
-        )
+        # The step of an event was counted, and the event has not happened yet.
+        self._has_pending_event = False
         self._lock = threading.RLock()
 
-    def is_ours(self, path: str) -> bool:
-        """Return whether a path is in the workspace and none of SQLite's own files."""
-        return path.startswith(self.folder) and not path.endswith(QUIET)
+    def is_in_workspace(self, path: str) -> bool:
+        """Return whether a path is in the workspace and is not one of SQLite's own files."""
+        return path.startswith(self.folder) and not path.endswith(SQLITE_SUFFIXES)
 
-    def step(self, what: str) -> None:
-        """Count one step that is about to happen.
+    def step(self, description: str) -> None:
+        """Count a step before it happens.
 
         Raises:
-            OSError: the disk is full, as was asked for.
+            OSError: The disk is full, as the fate says.
         """
         with self._lock:
-            self.done()
+            self.finish_step()
             self._count += 1
-            self.last = what
-            self._record(f"{what} {self.more}".strip().replace("\n", " "))
-            self.more = ""
+            self.last_step = description
+            self._record(f"{description} {self.suffix}".strip().replace("\n", " "))
+            self.suffix = ""
             if self.fate.how == FULL:
-                self._check_room(what)
+                self._check_room(description)
             elif self._count == self.fate.at:
-                self._due = True
+                self._has_pending_event = True
                 if self.fate.side == "before":
-                    self.done()
+                    self.finish_step()
 
-    def done(self) -> None:
-        """Let happen what was asked for after the step that is over now."""
-        if not self._due:
+    def finish_step(self) -> None:
+        """Cause the pending event of the finished step."""
+        if not self._has_pending_event:
             return
-        self._due = False
+
+        self._has_pending_event = False
         if self.fate.how in {ROT, SHORT, OTHER}:
-            spoil(Path(self.last.rpartition(" ")[2]), self.fate.how, other=self.fate.other)
+            path = Path(self.last_step.rpartition(" ")[2])
+            spoil(path, self.fate.how, other=self.fate.other)
         elif self.fate.how == CUT:
-            _cut(os.environ.get(TO_CUT) or os.environ["FINDABLE_DATABASE_URL"])
+            _end_connections(os.environ.get(TO_CUT) or os.environ["FINDABLE_DATABASE_URL"])
         else:
             os.kill(os.getpid(), signal.Signals[f"SIG{self.fate.how}"])
 
-    def _check_room(self, what: str) -> None:
-        reached = self._count == self.fate.at if self.fate.once else 0 < self.fate.at <= self._count
-        if reached and what.startswith(TAKES_ROOM) and what != ON_SERVER:  # whose disk is another
+    def _check_room(self, description: str) -> None:
+        is_full = 0 < self.fate.at <= self._count
+        if self.fate.once:
+            is_full = self._count == self.fate.at
+        # The database server has another disk.
+        if is_full and description.startswith(TAKES_ROOM) and description != ON_SERVER:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _cut(url: str) -> None:
-    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+def _end_connections(url: str) -> None:
+    """Make the server end all other connections to a database."""
+    connections = (
+        "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as server:
-        server.execute(f"SELECT pg_terminate_backend(pid, 5000) {others}".encode())
+        server.execute(f"SELECT pg_terminate_backend(pid, 5000) {connections}".encode())
 
 
 def spoil(path: Path, how: str, *, other: str = "") -> None:
-    """Damage a file as ROT, SHORT and OTHER do."""
+    """Damage a file in one of the ways ROT, SHORT and OTHER."""
     if how == OTHER:
         path.write_bytes((path.parent / other).read_bytes())
         return
+
     middle = path.stat().st_size // 2
     if how == SHORT:
         os.truncate(path, middle)
         return
-    handle = os.open(path, os.O_RDWR)
-    os.pwrite(handle, bytes([os.pread(handle, 1, middle)[0] ^ 1]), middle)
-    os.close(handle)
+
+    file = os.open(path, os.O_RDWR)
+    changed_byte = os.pread(file, 1, middle)[0] ^ 1
+    os.pwrite(file, bytes([changed_byte]), middle)
+    os.close(file)

@@ -1,9 +1,9 @@
-"""The sweep: a day is lived in peace, and then again and again with a death in it, and what a user sees is compared.
+"""Repeat a day with faults, and compare everything that a user sees with the day without a fault.
 
-A day in peace leaves a picture before each command. To live it again with a death at step n of a command is to start
-from that picture, let the command die, and type the same commands again until `status` has nothing to do. Then nothing
-that a user sees may differ from the end in peace. Where a life is `short`, it ends with a command behind which all that
-is seen is as it was there in peace.
+The day without a fault saves a copy of the folder before each command. A repetition starts from the
+copy, causes the fault at step n of a command, and types the same commands again until `status`
+proposes nothing. Then a user must see the same end. A `short` repetition ends earlier: after the
+first command whose state equals the state of the day without a fault.
 """
 
 import copy
@@ -17,15 +17,24 @@ from typing import Any
 
 from tests.acceptance.checker import Look, Memory, index_is_of_one_build, violations
 from tests.acceptance.database import connected, names, sql
-from tests.acceptance.days import DAYS, Command, Day, begin, finish, live, type_in
+from tests.acceptance.days import (
+    DAYS,
+    Command,
+    Day,
+    begin_day,
+    finish_day,
+    run_day,
+    run_day_command,
+)
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import LIVES, ROOT, Done
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 from tests.acceptance.stage import Stage
-from tests.acceptance.state import creates, differences, seen
+from tests.acceptance.state import differences, group_creates, seen
 from tests.acceptance.steps import CUT, FULL, ROT, TAKES_ROOM, Fate
 
-CODES = {  # with which a fate may end
+# Exit codes that each fate allows.
+CODES = {
     "KILL": {0, -9},
     "INT": {0, 130},
     "TERM": {0, 130},
@@ -33,108 +42,120 @@ CODES = {  # with which a fate may end
     ROT: {5},
     CUT: {0, 4},
 }
-USERS_FILES = (
-    "export",
-    "import",
-    "ask",
-    "backup",
-    "restore",
-)  # what cannot be written there is the user's to name anew: 2
+# Commands with a file that the user names. If the disk is full, they ask for another name: code 2.
+COMMANDS_WITH_USER_FILES = ("export", "import", "ask", "backup", "restore")
 DATABASE = "postgresql" if ON_POSTGRESQL else "sqlite"
-HERE = tuple(day.name for day in DAYS if DATABASE in day.databases)
-HALF = (".part", ".staging", ".link-part")
+DAY_NAMES = tuple(day.name for day in DAYS if DATABASE in day.databases)
+PARTIAL_SUFFIXES = (".part", ".staging", ".link-part")
 SIDES = ("before", "after")
-VERIFIED = ("/faiss.index", "/metadata.json", ".npy")
+VERIFIED_FILES = ("/faiss.index", "/metadata.json", ".npy")
 CREATE = ":batchGenerateContent"
-ENOUGH = 10  # lives of which most are struck
-MOST_PAGES = 12  # by which a database may still grow when it is full, from none
-NUMBERED = (
-    "experts",
-    "assets",
-)  # tables whose ids a server counts, but for those that another program made
+# From this number of repetitions on, most must have met their fault.
+MIN_JUDGED_REPETITIONS = 10
+# A full database may still grow by fewer pages than this.
+MAX_FREE_PAGES = 12
+# Tables with ids that a server counts, unless another program created them.
+NUMBERED_TABLES = ("experts", "assets")
 
 
-class AtRest(Workspace):
-    """A workspace that nobody changes while it is looked at, so that it is asked the same only once."""
+class IdleWorkspace(Workspace):
+    """A workspace without changes, so that it runs each command once and caches the output."""
 
     def do(self, verb: str, *arguments: object, code: int | str = 0, **options: Any) -> Done:
-        """Run a command that must end with an exit code, or return how it ended before."""
-        known: dict[str, Done] = self.__dict__.setdefault("known", {})
-        asked = repr((verb, arguments, sorted(options.items())))
-        if asked not in known:
-            known[asked] = super().do(verb, *arguments, code=code, **options)
-        return known[asked]
+        """Run a command that must end with an exit code, or return its cached end."""
+        cache: dict[str, Done] = self.__dict__.setdefault("ended_commands", {})
+        key = repr((verb, arguments, sorted(options.items())))
+        if key not in cache:
+            cache[key] = super().do(verb, *arguments, code=code, **options)
+        return cache[key]
 
     def outputs(self, *commands: Sequence[str]) -> list[str]:
-        """Return what several commands print that end well, or printed before."""
-        known: dict[tuple[str, ...], str] = self.__dict__.setdefault("printed", {})
-        new = [tuple(words) for words in commands if tuple(words) not in known]
-        known.update(zip(new, super().outputs(*new) if new else (), strict=True))
-        return [known[tuple(words)] for words in commands]
+        """Return the outputs of commands that must succeed, from the cache if they ran before."""
+        cache: dict[tuple[str, ...], str] = self.__dict__.setdefault("cached_outputs", {})
+        new_commands = [tuple(words) for words in commands if tuple(words) not in cache]
+        if new_commands:
+            cache.update(zip(new_commands, super().outputs(*new_commands), strict=True))
+        return [cache[tuple(words)] for words in commands]
 
 
-def looked_at(workspace: Workspace) -> AtRest:
-    """Return a workspace as one that is at rest."""
-    still = AtRest(workspace.home, workspace.url, workspace.task, workspace.settings)
-    still.data, still.below, still.seen = workspace.data, workspace.below, workspace.seen
-    return still
+def as_idle(workspace: Workspace) -> IdleWorkspace:
+    """Return a workspace as an idle workspace."""
+    idle = IdleWorkspace(workspace.home, workspace.url, workspace.task, workspace.settings)
+    idle.data = workspace.data
+    idle.below = workspace.below
+    idle.seen = workspace.seen
+    return idle
 
 
-def end_of(workspace: Workspace, engine: Engine) -> dict[str, Any]:
-    """Return all that a user sees of a workspace, `rows` by state apart; reports are more where one was made twice."""
-    found = seen(workspace)
-    found["files"] = [name for name in found["files"] if not name.startswith("reports/")]
-    if workspace.server:  # which leaves out the numbers that an undone transaction took
-        for concept in found["tables"].get("passage_concepts", []):
+def describe_end(workspace: Workspace, engine: Engine) -> dict[str, Any]:
+    """Return everything that a user sees of a workspace, without its reports.
+
+    A repeated command may write a second report. `rows` has the row states of each task.
+    """
+    description = seen(workspace)
+    paths = description["files"]
+    description["files"] = [path for path in paths if not path.startswith("reports/")]
+    # A server leaves out the ids that a rolled back transaction took.
+    if workspace.server:
+        for concept in description["tables"].get("passage_concepts", []):
             concept.pop("id")
-    return found | {
-        "rows": {task: one["rows"] for task, one in found["status"].items()},
-        "creates": creates(engine),
-    }
+
+    statuses = description["status"].items()
+    description["rows"] = {task: status["rows"] for task, status in statuses}
+    description["creates"] = group_creates(engine)
+    return description
 
 
 @dataclass(frozen=True)
 class Misfortune:
-    """What befalls command `number` of a day, one time after the other."""
+    """The fates of command `number` of a day, in their order."""
 
     number: int
     fates: tuple[Fate, ...]
 
 
 @dataclass
-class Lived:
-    """What became of one day with a fate in it: how each disturbed command ended, and all that is not as it must be."""
+class Repetition:
+    """The repetition of a day with fates."""
 
     day: str
     command: Command
     fates: Sequence[Fate]
-    ended: list[Done] = field(default_factory=list)
+    # The end of each disturbed command.
+    processes: list[Done] = field(default_factory=list)
+    # Descriptions of everything that differs from the day without a fault.
     faults: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """Tell where it died and what was wrong."""
-        where = "; then ".join(
+        """Describe the fates and the faults."""
+        fates = "; then ".join(
             f"{fate.how} {fate.side} step {fate.at} ({fate.pages})" for fate in self.fates
         )
-        last = " / ".join(one.trail[-1] if one.trail else "" for one in self.ended)
-        return f"{self.day}: {self.command.verb}: {where} ({last}): {'; '.join(self.faults) or 'no difference'}"
+        last_steps = " / ".join(
+            process.trail[-1] if process.trail else "" for process in self.processes
+        )
+        faults = "; ".join(self.faults) or "no difference"
+        return f"{self.day}: {self.command.verb}: {fates} ({last_steps}): {faults}"
 
 
 class Sweep:
-    """One day: as it goes in peace, and the lives that start from its pictures."""
+    """A day without a fault, and repetitions that start from its copies."""
 
     def __init__(self, root: Path, day: Day) -> None:
-        """Take an empty folder; nothing runs yet."""
+        """Use an empty folder."""
         self.day = day
         self.stage = Stage(root)
+        # The durable steps of each command.
         self.trails: list[list[str]] = []
-        self._behind: list[dict[str, Any]] = []
+        # The description of the state after each command.
+        self._states: list[dict[str, Any]] = []
+        # The memory of the checker before each command.
         self._memories: list[Memory] = []
         self._end: dict[str, Any] = {}
 
     @property
-    def steps(self) -> int:
-        """Return how many durable steps the day takes in peace."""
+    def step_count(self) -> int:
+        """Return the number of durable steps of the day without a fault."""
         return sum(map(len, self.trails))
 
     @property
@@ -142,131 +163,150 @@ class Sweep:
         """Return whether the database is on a PostgreSQL server."""
         return ON_POSTGRESQL or self.day.on_server
 
-    def live_in_peace(self, *, for_short_lives: bool = False) -> None:
-        """Live the day once, and before it what it begins after, with a picture before each command."""
+    def run_undisturbed(self, *, for_short_repetitions: bool = False) -> None:
+        """Run the day and its earlier days without a fault, with a copy before each command."""
         day = self.day
         stage = self.stage
-        if day.before:
-            live(day.before[-1], stage.home, stage.engine)
+        engine = stage.engine
+        if day.earlier_days:
+            run_day(day.earlier_days[-1], stage.home, engine)
         stage.home.mkdir(exist_ok=True)
+
         memory = Memory()
         for number, command in enumerate(day.commands):
-            stage.keep(str(number))
-            here = begin(day, stage.home, stage.engine)
-            if number or day.before:
-                self._check(looked_at(here), memory)
+            stage.save_copy(str(number))
+            workspace = begin_day(day, stage.home, engine)
+            if number or day.earlier_days:
+                self._check(as_idle(workspace), memory)
             self._memories.append(copy.deepcopy(memory))
-            self.trails.append(type_in(here, day, stage.engine, command, fate=LIVES).trail)
-            self._behind.append(end_of(looked_at(here), stage.engine) if for_short_lives else {})
-        finish(here, day, stage.engine)
-        still = looked_at(here)
-        self._check(still, memory, is_settled=True)
-        self._end = end_of(still, stage.engine)
+            process = run_day_command(workspace, day, engine, command, fate=LIVES)
+            self.trails.append(process.trail)
+            state = describe_end(as_idle(workspace), engine) if for_short_repetitions else {}
+            self._states.append(state)
 
-    def live(self, misfortune: Misfortune, *, short: bool = False) -> Lived:
-        """Live the day again from the command that meets its fates one after the other and then none."""
+        finish_day(workspace, day, engine)
+        idle_workspace = as_idle(workspace)
+        self._check(idle_workspace, memory, is_settled=True)
+        self._end = describe_end(idle_workspace, engine)
+
+    def repeat(self, misfortune: Misfortune, *, short: bool = False) -> Repetition:
+        """Repeat the day from the command that meets its fates, and then meets no fate."""
         day = self.day
         stage = self.stage
-        lived = Lived(day.name, day.commands[misfortune.number], misfortune.fates)
-        stage.back_to(str(misfortune.number))
-        here = begin(day, stage.home, stage.engine)
+        command = day.commands[misfortune.number]
+        repetition = Repetition(day.name, command, misfortune.fates)
+        stage.restore_copy(str(misfortune.number))
+        workspace = begin_day(day, stage.home, stage.engine)
         try:
-            self._meet(here, lived)
-            self._go_on(here, misfortune.number, lived, short=short)
+            self._meet_fates(workspace, repetition)
+            self._complete(workspace, misfortune.number, repetition, short=short)
         except AssertionError as error:
-            lived.faults.append(str(error))
-        return lived
+            repetition.faults.append(str(error))
+        return repetition
 
     def try_read_only(self, number: int) -> tuple[Done, list[str]]:
-        """Run one command on a disk that cannot be written; return how it ended and which files changed."""
-        self.stage.back_to(str(number))
-        here = begin(self.day, self.stage.home, self.stage.engine)
-        before = _contents(here.home)
-        done = type_in(
-            here,
+        """Run a command on a read-only disk; return its end and the names of changed files."""
+        self.stage.restore_copy(str(number))
+        workspace = begin_day(self.day, self.stage.home, self.stage.engine)
+        contents_before = _read_contents(workspace.home)
+        process = run_day_command(
+            workspace,
             self.day,
             self.stage.engine,
             self.day.commands[number],
             codes=range(256),
             read_only=True,
         )
-        after = _contents(here.home)
-        return done, sorted(
-            name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
-        )
 
-    def _meet(self, workspace: Workspace, lived: Lived) -> None:
-        for fate in lived.fates:
-            codes = _codes(lived.command, fate)
-            there = _half_written(workspace.home)
-            how = {"fate": fate, "off_days": lived.command.off_days}
-            done = type_in(
-                workspace, self.day, self.stage.engine, lived.command, codes=codes, **how
-            )
-            lived.ended.append(done)
-            give_back_numbers(workspace)
-            lived.faults += index_is_of_one_build(Look(workspace))
-            left = sorted(_half_written(workspace.home) - there)
-            lived.faults += (
-                [f"left behind by who ended by itself: {left}"] if left and done.code >= 0 else []
-            )
+        contents_after = _read_contents(workspace.home)
+        changed_names = [
+            name
+            for name in contents_before.keys() | contents_after.keys()
+            if contents_before.get(name) != contents_after.get(name)
+        ]
+        return process, sorted(changed_names)
 
-    def _go_on(self, workspace: Workspace, number: int, lived: Lived, *, short: bool) -> None:
+    def _meet_fates(self, workspace: Workspace, repetition: Repetition) -> None:
+        command = repetition.command
+        for fate in repetition.fates:
+            earlier_files = _find_partial_files(workspace.home)
+            process = run_day_command(
+                workspace,
+                self.day,
+                self.stage.engine,
+                command,
+                codes=_allowed_codes(command, fate),
+                fate=fate,
+                off_days=command.off_days,
+            )
+            repetition.processes.append(process)
+            reset_id_sequences(workspace)
+            repetition.faults += index_is_of_one_build(Look(workspace))
+
+            # Only a killed command may leave files that it did not finish.
+            new_files = sorted(_find_partial_files(workspace.home) - earlier_files)
+            if new_files and process.code >= 0:
+                repetition.faults.append(f"unfinished files of a finished command: {new_files}")
+
+    def _complete(
+        self, workspace: Workspace, number: int, repetition: Repetition, *, short: bool
+    ) -> None:
+        """Type the commands from a number on, and record every difference."""
         day = self.day
         engine = self.stage.engine
         memory = copy.deepcopy(self._memories[number])
         for index, command in enumerate(day.commands[number:], number):
-            type_in(workspace, day, engine, command, codes=command.again)
+            run_day_command(workspace, day, engine, command, codes=command.repeated_codes)
             if short:
-                still = looked_at(workspace)
-                if end_of(still, engine) == self._behind[index]:
-                    lived.faults += self._wrong(still, memory)
+                idle_workspace = as_idle(workspace)
+                if describe_end(idle_workspace, engine) == self._states[index]:
+                    repetition.faults += self._find_violations(idle_workspace, memory)
                     return
-        finish(workspace, day, engine)
-        still = looked_at(workspace)
-        lived.faults += self._wrong(still, memory, is_settled=True)
-        end = end_of(still, engine)
-        parts = day.same or tuple(self._end)
-        lived.faults += differences(
-            {part: self._end[part] for part in parts}, {part: end[part] for part in parts}
-        )
 
-    def _wrong(
+        finish_day(workspace, day, engine)
+        idle_workspace = as_idle(workspace)
+        repetition.faults += self._find_violations(idle_workspace, memory, is_settled=True)
+        end = describe_end(idle_workspace, engine)
+        parts = day.compared_parts or tuple(self._end)
+        expected_parts = {part: self._end[part] for part in parts}
+        repetition.faults += differences(expected_parts, {part: end[part] for part in parts})
+
+    def _find_violations(
         self, workspace: Workspace, memory: Memory, *, is_settled: bool = False
     ) -> list[str]:
         engine = self.stage.engine
-        look = Look(
+        inspection = Look(
             workspace,
-            () if self.day.alone else engine.batches(),
+            () if self.day.is_embedded else engine.batches(),
             engine.creates(),
             memory,
             is_settled=is_settled,
         )
-        return violations(look, excused=self.day.excused)
+        return violations(inspection, excused=self.day.excused)
 
     def _check(self, workspace: Workspace, memory: Memory, *, is_settled: bool = False) -> None:
-        wrong = self._wrong(workspace, memory, is_settled=is_settled)
-        assert not wrong, f"{self.day.name} in peace: {wrong}"
+        broken_invariants = self._find_violations(workspace, memory, is_settled=is_settled)
+        assert not broken_invariants, f"{self.day.name} without a fault: {broken_invariants}"
 
 
-def give_back_numbers(workspace: Workspace) -> None:
-    """Let PostgreSQL give ids again that an undone transaction took, so that ends can be compared."""
+def reset_id_sequences(workspace: Workspace) -> None:
+    """Make PostgreSQL reuse the ids of a rolled back transaction, so that ends are comparable."""
     if not workspace.server:
         return
     with connected(workspace) as connection:
-        there = {*names(connection)}
-    for table in there.intersection(NUMBERED):
+        tables = {*names(connection)}
+    for table in tables.intersection(NUMBERED_TABLES):
         if sql(workspace, f"SELECT pg_get_serial_sequence('{table}', 'id')") == [(None,)]:
             continue
-        newest = f"coalesce((SELECT max(id) FROM {table}), 0) + 1"  # noqa: S608 - our names
-        sql(workspace, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {newest}, false)")
+        next_id = f"coalesce((SELECT max(id) FROM {table}), 0) + 1"  # noqa: S608
+        sql(workspace, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {next_id}, false)")
 
 
-def _half_written(folder: Path) -> set[str]:
-    return {str(path) for path in folder.rglob("*") if path.name.endswith(HALF)}
+def _find_partial_files(folder: Path) -> set[str]:
+    return {str(path) for path in folder.rglob("*") if path.name.endswith(PARTIAL_SUFFIXES)}
 
 
-def _contents(folder: Path) -> dict[str, bytes]:
+def _read_contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -274,173 +314,185 @@ def _contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def _codes(command: Command, fate: Fate) -> Sequence[int]:
-    full = fate.how == FULL or fate.pages >= 0
-    named = {2} if full and command.verb in USERS_FILES else set()
-    return sorted(CODES[FULL if full else fate.how] | {*command.again} | named)
+def _allowed_codes(command: Command, fate: Fate) -> Sequence[int]:
+    is_full = fate.how == FULL or fate.pages >= 0
+    codes = CODES[FULL if is_full else fate.how] | {*command.repeated_codes}
+    if is_full and command.verb in COMMANDS_WITH_USER_FILES:
+        codes = codes | {2}
+    return sorted(codes)
 
 
 Kind = Callable[[Sweep], Iterator[Misfortune]]
 
 
 def deaths(sweep: Sweep) -> Iterator[Misfortune]:
-    """Yield a death before and one after every step of every command."""
+    """Yield a death before and a death after every step of every command."""
     for number, trail in enumerate(sweep.trails):
-        for at in range(1, len(trail) + 1):
-            yield from (Misfortune(number, (Fate(at, side),)) for side in SIDES)
+        for step in range(1, len(trail) + 1):
+            for side in SIDES:
+                yield Misfortune(number, (Fate(step, side),))
 
 
-def deaths_once(sweep: Sweep) -> Iterator[Misfortune]:
-    """Yield a death before every step and after a command's last: after one step is what is before the next."""
+def distinct_deaths(sweep: Sweep) -> Iterator[Misfortune]:
+    """Yield a death before every step, and a death after the last step of every command.
+
+    The state after a step is the state before the next step.
+    """
     for number, trail in enumerate(sweep.trails):
-        yield from (Misfortune(number, (Fate(at),)) for at in range(1, len(trail) + 1))
-        yield from [Misfortune(number, (Fate(len(trail), "after"),))] if trail else ()
+        for step in range(1, len(trail) + 1):
+            yield Misfortune(number, (Fate(step),))
+        if trail:
+            yield Misfortune(number, (Fate(len(trail), "after"),))
 
 
-def pairs(sweep: Sweep) -> Iterator[Misfortune]:
-    """Yield two deaths in a row: the command that is run again dies as well, a third of its steps later or earlier."""
+def death_pairs(sweep: Sweep) -> Iterator[Misfortune]:
+    """Yield two deaths in a row: the repeated command dies too, a third of its steps away."""
     for number, trail in enumerate(sweep.trails):
-        for at in range(1, len(trail) + 1):
-            again = (at + len(trail) // 3) % len(trail) + 1
-            yield Misfortune(number, (Fate(at), Fate(again, SIDES[at % 2])))
+        for step in range(1, len(trail) + 1):
+            second_step = (step + len(trail) // 3) % len(trail) + 1
+            yield Misfortune(number, (Fate(step), Fate(second_step, SIDES[step % 2])))
 
 
 def signals(sweep: Sweep) -> Iterator[Misfortune]:
-    """Yield Ctrl-C and SIGTERM at any step."""
+    """Yield Ctrl-C and SIGTERM at every step."""
     for death in deaths(sweep):
         fate = death.fates[0]
-        yield from (
-            Misfortune(death.number, (Fate(fate.at, fate.side, how),)) for how in ("INT", "TERM")
-        )
+        for signal_name in ("INT", "TERM"):
+            yield Misfortune(death.number, (Fate(fate.at, fate.side, signal_name),))
 
 
 def full_disks(sweep: Sweep) -> Iterator[Misfortune]:
-    """Yield a disk that is full at the n-th step that takes room, for that moment or from then on, for every n."""
+    """Yield a full disk for every step that needs room: from that step on, and at that step."""
     for number, trail in enumerate(sweep.trails):
-        for index, what in enumerate(trail, 1):
-            if what.startswith(TAKES_ROOM) and not sweep.day.alone:
+        for index, step in enumerate(trail, 1):
+            if step.startswith(TAKES_ROOM) and not sweep.day.is_embedded:
                 yield Misfortune(number, (Fate(index, how=FULL), Fate(index, how=FULL, once=True)))
 
 
-def full_pages(sweep: Sweep) -> Iterator[Misfortune]:
-    """Yield a database file that may grow by a few pages and no more."""
+def full_databases(sweep: Sweep) -> Iterator[Misfortune]:
+    """Yield a database file that may only grow by a few pages."""
     for number, trail in enumerate(sweep.trails):
-        if trail and not sweep.day.alone and not sweep.is_on_server:
-            yield from (Misfortune(number, (Fate(pages=pages),)) for pages in range(MOST_PAGES))
+        if trail and not sweep.day.is_embedded and not sweep.is_on_server:
+            for pages in range(MAX_FREE_PAGES):
+                yield Misfortune(number, (Fate(pages=pages),))
 
 
 def cuts(sweep: Sweep) -> Iterator[Misfortune]:
-    """Yield a server that goes away before every step, and one that does so again in the next run."""
+    """Yield a lost server connection before every step, for odd steps also in the next run."""
     for number, trail in enumerate(sweep.trails if sweep.is_on_server else ()):
-        yield from (
-            Misfortune(number, (Fate(at, how=CUT),) * (1 + at % 2))
-            for at in range(1, len(trail) + 1)
-        )
+        for step in range(1, len(trail) + 1):
+            yield Misfortune(number, (Fate(step, how=CUT),) * (1 + step % 2))
 
 
 def rots(sweep: Sweep) -> Iterator[Misfortune]:
-    """Yield a byte that changes in a file of a build right after it was sealed, before it is verified."""
+    """Yield a changed byte in a file of a build between its sealing and its verification."""
     for number, trail in enumerate(sweep.trails):
-        for index, what in enumerate(trail, 1):
-            if (
-                what.startswith("os.rename")
-                and what.endswith(VERIFIED)
-                and _is_staged(what)
-                and not sweep.day.alone
-            ):
+        for index, step in enumerate(trail, 1):
+            is_sealing = step.startswith("os.rename") and step.endswith(VERIFIED_FILES)
+            if is_sealing and _is_staged(step) and not sweep.day.is_embedded:
                 yield Misfortune(number, (Fate(index, "after", ROT),))
 
 
-def creates_begun(sweep: Sweep) -> Iterator[Misfortune]:
-    """Yield a death after each step from the intent of a create to the commit of what came of it."""
+def deaths_in_creates(sweep: Sweep) -> Iterator[Misfortune]:
+    """Yield a death after each step from the intent of a create to the commit of its reply."""
     for number, trail in enumerate(sweep.trails):
-        for create, what in enumerate(trail, 1):
-            if what.startswith("send POST") and CREATE in what and not sweep.day.alone:
-                commits = [at for at, one in enumerate(trail, 1) if one.startswith("commit")]
-                intent = max(at for at in commits if at < create)
-                record = min(at for at in commits if at > create)
-                yield from (
-                    Misfortune(number, (Fate(at, "after"),)) for at in range(intent, record + 1)
-                )
+        commits = [index for index, step in enumerate(trail, 1) if step.startswith("commit")]
+        for create, step in enumerate(trail, 1):
+            is_create = step.startswith("send POST") and CREATE in step
+            if is_create and not sweep.day.is_embedded:
+                intent = max(index for index in commits if index < create)
+                record = min(index for index in commits if index > create)
+                for index in range(intent, record + 1):
+                    yield Misfortune(number, (Fate(index, "after"),))
 
 
-def _is_staged(what: str) -> bool:
-    return ".staging/" in what.rpartition(" ")[2]
+def _is_staged(step: str) -> bool:
+    return ".staging/" in step.rpartition(" ")[2]
 
 
-RARE: Mapping[Kind, int] = {  # so many of each in twenty lives
-    pairs: 2,
+# Number of repetitions of each rare kind among twenty.
+RARE_KINDS: Mapping[Kind, int] = {
+    death_pairs: 2,
     signals: 3,
     full_disks: 2,
-    full_pages: 1,
+    full_databases: 1,
     cuts: 2,
     rots: 1,
-    creates_begun: 2,
+    deaths_in_creates: 2,
 }
 
 
-def sample(sweep: Sweep, dice: random.Random, count: int) -> list[Misfortune]:
-    """Draw so many misfortunes of a day: some of each rare kind that it may meet, and deaths."""
-    drawn: list[Misfortune] = []
-    for kind, share in RARE.items():
-        every = list(kind(sweep))
-        drawn += dice.sample(every, min(len(every), max(1, share * count // 20)))
-    every = list(deaths(sweep))
-    return drawn[:count] + dice.sample(every, min(len(every), max(0, count - len(drawn))))
+def draw_sample(sweep: Sweep, dice: random.Random, count: int) -> list[Misfortune]:
+    """Draw misfortunes of a day: some of each rare kind, and then deaths."""
+    sample: list[Misfortune] = []
+    for kind, share in RARE_KINDS.items():
+        candidates = list(kind(sweep))
+        sample += dice.sample(candidates, min(len(candidates), max(1, share * count // 20)))
+
+    candidates = list(deaths(sweep))
+    death_count = min(len(candidates), max(0, count - len(sample)))
+    return sample[:count] + dice.sample(candidates, death_count)
 
 
-def everything(sweep: Sweep, dice: random.Random, most: int = 24) -> list[Misfortune]:
-    """Return all that is tried of a day: every death, and no more than so many of each rare kind."""
-    rare = [
-        one
-        for kind in RARE
-        for every in [list(kind(sweep))]
-        for one in dice.sample(every, min(len(every), most))
-    ]
-    every = [*deaths_once(sweep), *rare]
-    dice.shuffle(every)
-    return every
+def list_misfortunes(
+    sweep: Sweep, dice: random.Random, max_rare_count: int = 24
+) -> list[Misfortune]:
+    """Return every distinct death of a day and a sample of each rare kind, in random order."""
+    misfortunes = list(distinct_deaths(sweep))
+    for kind in RARE_KINDS:
+        candidates = list(kind(sweep))
+        misfortunes += dice.sample(candidates, min(len(candidates), max_rare_count))
+    dice.shuffle(misfortunes)
+    return misfortunes
 
 
-def meet(
+def repeat_with(
     sweep: Sweep,
-    every: Sequence[Misfortune],
-    tell: Callable[[str, object], None],
+    misfortunes: Sequence[Misfortune],
+    record_property: Callable[[str, object], None],
     *,
     short: bool = False,
-) -> list[Lived]:
-    """Let misfortunes happen, one life each; nothing of any may differ from peace. `tell` the summary of the run."""
-    lives = [sweep.live(one, short=short) for one in every]
-    struck = sum(done.code != 0 for lived in lives for done in lived.ended)
-    differing = [str(lived) for lived in lives if lived.faults]
-    tell("crash sweep", [sweep.day.name, sweep.steps, len(lives), struck, len(differing)])
+) -> list[Repetition]:
+    """Repeat a day once for each misfortune, and assert that no end differs.
+
+    Args:
+        record_property: Receives the summary of the repetitions.
+    """
+    repetitions = [sweep.repeat(misfortune, short=short) for misfortune in misfortunes]
+    disturbed_count = 0
+    for repetition in repetitions:
+        disturbed_count += sum(process.code != 0 for process in repetition.processes)
+    differing = [str(repetition) for repetition in repetitions if repetition.faults]
+
+    counts = [len(repetitions), disturbed_count, len(differing)]
+    record_property("crash sweep", [sweep.day.name, sweep.step_count, *counts])
     assert not differing, "\n".join(differing)
-    assert 2 * struck > len(lives) or len(lives) < ENOUGH, "most lives had no death in them"
-    return lives
-
-
-def _seed() -> int:
-    """Return SEED, or the number that the commit gives: each has other days and deaths."""
-    given = os.environ.get("FINDABLE_SEED")
-    command = ["git", "rev-parse", "--short=8", "HEAD"]
-    said = (
-        ""
-        if given
-        else subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, check=False
-        ).stdout.strip()
+    is_large_sample = len(repetitions) >= MIN_JUDGED_REPETITIONS
+    assert not is_large_sample or 2 * disturbed_count > len(repetitions), (
+        "most repetitions had no death in them"
     )
-    return int(given) if given else int(said or "1", 16)
+    return repetitions
 
 
-SEED = _seed()  # before a test takes the environment away
+def _read_seed() -> int:
+    """Return SEED, or the number of the commit: each commit has other days and deaths."""
+    seed = os.environ.get("FINDABLE_SEED")
+    if seed:
+        return int(seed)
+    command = ["git", "rev-parse", "--short=8", "HEAD"]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return int(process.stdout.strip() or "1", 16)
 
 
-def dice_of(name: str) -> random.Random:
-    """Return dice that fall the same way each time, for one seed."""
+# Read before a test removes the environment variable.
+SEED = _read_seed()
+
+
+def make_dice(name: str) -> random.Random:
+    """Return a random generator with the same numbers each time, for a seed and a name."""
     return random.Random(f"{SEED} {DATABASE} {name}")  # noqa: S311 - a sample, no secret
 
 
-def drawn_days(count: int) -> list[str]:
-    """Return the days that are lived with deaths this time."""
-    return dice_of("days").sample(HERE, count)
+def draw_days(count: int) -> list[str]:
+    """Return the names of the days that this test run repeats."""
+    return make_dice("days").sample(DAY_NAMES, count)

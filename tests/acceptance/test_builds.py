@@ -1,5 +1,6 @@
-"""The index in service is one whole build, whatever becomes of its files, of who makes it, of the rows meanwhile."""
+"""Test that the index in service is always a complete build."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,393 +19,468 @@ from tests.acceptance.engine import Engine
 from tests.acceptance.product import ON_POSTGRESQL, PEOPLE, Workspace
 from tests.acceptance.steps import OTHER, ROT, SHORT, Fate, spoil
 
-KEYS = [
-    *(
-        "id",
-        "username",
-        "First Name",
-        "Last Name",
-        "Job Title",
-        "Company",
-        "Bio",
-        "Hourly Rate",
-        "Currency",
-    ),
-    *("Profile URL", "Profile URL with UTM", "tags", "findability_score", "category"),
+ENTRY_FIELDS = [
+    "id",
+    "username",
+    "First Name",
+    "Last Name",
+    "Job Title",
+    "Company",
+    "Bio",
+    "Hourly Rate",
+    "Currency",
+    "Profile URL",
+    "Profile URL with UTM",
+    "tags",
+    "findability_score",
+    "category",
 ]
-QUESTION = "task: search result"  # a text that is embedded begins otherwise
-READ = ("faiss.index", "metadata.json", "manifest.json")  # that every version of the product has
-WRONG = 5  # exit code: what is stored contradicts itself
+# A question that is embedded begins with this text, and a row does not.
+QUESTION_PREFIX = "task: search result"
+# Files that each version of the product writes for readers.
+READER_FILES = ("faiss.index", "metadata.json", "manifest.json")
+# Exit code for stored data that contradict each other.
+INCONSISTENT = 5
 
 
-def tagged(workspace: Workspace, count: int, *, first: int = 0) -> list[str]:
-    """Import people whom another program tags at once; return their usernames."""
+def import_tagged(workspace: Workspace, count: int, *, first: int = 0) -> list[str]:
+    """Import people and tag them as another program would; return their usernames."""
     names = workspace.people(count, first=first)
-    sql(
-        workspace,
-        "UPDATE experts SET tags = :tags WHERE tags IS NULL",
-        tags='["bees", "water law"]',
-    )
+    tags = '["bees", "water law"]'
+    sql(workspace, "UPDATE experts SET tags = :tags WHERE tags IS NULL", tags=tags)
     return names
 
 
-def folder(workspace: Workspace) -> Path:
+def current_folder(workspace: Workspace) -> Path:
     """Return the folder of the build in service."""
     return (workspace.data / "index" / "current").resolve()
 
 
-def builds(workspace: Workspace) -> list[str]:
-    """Return the names of all builds and of what is begun, the oldest first."""
+def list_builds(workspace: Workspace) -> list[str]:
+    """Return the names in the folder of builds, oldest first."""
     return sorted(path.name for path in (workspace.data / "index" / "builds").iterdir())
 
 
-def held(workspace: Workspace) -> list[str]:
-    """Return whom the build in service has, in the order of its vectors."""
-    return [
-        load["username"] for load in json.loads((workspace.data / "metadata.json").read_bytes())
-    ]
+def read_entries(workspace: Workspace) -> list[dict[str, Any]]:
+    """Return the entries of the build in service, in the order of its vectors."""
+    entries: list[dict[str, Any]] = json.loads((workspace.data / "metadata.json").read_bytes())
+    return entries
 
 
-def vectors(workspace: Workspace) -> Any:
+def indexed_names(workspace: Workspace) -> list[str]:
+    """Return the usernames of the build in service, in the order of its vectors."""
+    return [entry["username"] for entry in read_entries(workspace)]
+
+
+def read_vectors(workspace: Workspace) -> Any:
     """Return the vectors of the build in service."""
     index = faiss.read_index(str(workspace.data / "faiss.index"))
     return index.reconstruct_n(0, index.ntotal)
 
 
-def behind(workspace: Workspace) -> int:
-    """Return how many people the index has otherwise than the database, whoever changed them."""
+def count_behind(workspace: Workspace) -> int:
+    """Return the number of people whose entries differ from the database."""
     count: int = workspace.status(exact=True)["index"]["behind"]
     return count
 
 
-def embedded(api: Engine) -> list[str]:
-    """Return every text that was sent to be embedded, questions left out."""
-    jsons = [one["json"] for one in api.journal() if "mbedContent" in one["path"]]
-    parts = [
-        one["content"]["parts"][0]["text"] for call in jsons for one in call.get("requests", [call])
-    ]
-    return [text for text in parts if QUESTION not in text]
+def check_index_count(workspace: Workspace, count: int) -> None:
+    """Check that the index has this number of people and equals the database."""
+    assert len(indexed_names(workspace)) == count
+    assert count_behind(workspace) == 0
 
 
-def steps_of_files(trail: list[str]) -> dict[str, int]:
-    """Return for each file of a build the step with which it took its name in a folder that is not in service yet."""
-    found = {}
+def read_embedded_texts(api: Engine) -> list[str]:
+    """Return all texts that were sent to be embedded, except questions."""
+    texts = []
+    for call in api.journal():
+        if "mbedContent" in call["path"]:
+            document = call["json"]
+            requests = document.get("requests", [document])
+            texts += [request["content"]["parts"][0]["text"] for request in requests]
+    return [text for text in texts if QUESTION_PREFIX not in text]
+
+
+def staged_file_steps(trail: list[str]) -> dict[str, int]:
+    """Return the number of the step that renamed each file of a build in its staging folder."""
+    steps = {}
     for number, step in enumerate(trail, start=1):
-        verb, _, path = step.partition(" ")
-        if (
-            verb == "os.rename"
-            and Path(path).parent.name.endswith(".staging")
-            and not path.endswith(".part")
-        ):
-            found[Path(path).name] = number
-    return found
+        verb, _, step_path = step.partition(" ")
+        path = Path(step_path)
+        is_staged = path.parent.name.endswith(".staging")
+        if verb == "os.rename" and is_staged and path.suffix != ".part":
+            steps[path.name] = number
+    return steps
 
 
-def first(trail: list[str], words: str) -> int:
-    """Return the number of the first step with some words in it."""
-    return next(number for number, step in enumerate(trail, start=1) if words in step)
+def find_step(trail: list[str], text: str) -> int:
+    """Return the number of the first step that contains a text."""
+    return next(number for number, step in enumerate(trail, start=1) if text in step)
 
 
 @pytest.mark.alike
-def test_what_readers_know_of_a_build(workspace: Workspace, api: Engine) -> None:
-    """Both stable paths, vectors of length 1 in the order of the metadata; only texts that changed are embedded."""
+def test_build_has_stable_paths_and_embeds_only_changed_texts(
+    workspace: Workspace, api: Engine
+) -> None:
+    """A build has two stable paths and normalised vectors, and embeds only changed texts."""
+    # Another program has files with the names of the stable paths.
+    stable_names = ("faiss.index", "metadata.json")
     workspace.data.mkdir(parents=True)
-    for name in ("faiss.index", "metadata.json"):
+    for name in stable_names:
         (workspace.data / name).write_bytes(f"theirs: {name}".encode())
-    names = tagged(workspace, 4)
+    names = import_tagged(workspace, 4)
     workspace.people(1, first=50)
-    api.fault("vectors_nan")  # once, so it is asked again
+
+    # The service sends invalid vectors once.
+    api.fault("vectors_nan")
     api.fault("vectors_not_unit", times=10_000)
     workspace.do("index")
-    aside = {
-        path.read_bytes()
-        for path in workspace.data.iterdir()
-        if path.is_file() and not path.is_symlink()
-    }
-    assert {b"theirs: faiss.index", b"theirs: metadata.json"} <= aside
-    for name in ("faiss.index", "metadata.json"):
-        assert (workspace.data / name).resolve() == folder(workspace) / name
-        assert not os.path.isabs((workspace.data / name).readlink()), (  # noqa: PTH117
-            "the workspace cannot be moved"
-        )
-    entries = json.loads((workspace.data / "metadata.json").read_bytes())
-    assert [list(entry) for entry in entries] == [KEYS] * 4
-    assert (held(workspace), entries[1]["tags"]) == (names, ["bees", "water law"])
-    rows = vectors(workspace)
-    assert rows.shape == (4, 768)
-    assert np.isfinite(rows).all()
-    assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-4)
-    said = workspace.status()["index"]
-    assert (said["count"], said["dim"], said["behind"]) == (4, 768, 0)
+    _check_foreign_files_are_kept(workspace)
+    for name in stable_names:
+        path = workspace.data / name
+        assert path.resolve() == current_folder(workspace) / name
+        is_absolute = os.path.isabs(path.readlink())  # noqa: PTH117 - the link as it is stored
+        assert not is_absolute, "the workspace cannot be moved"
+
+    entries = read_entries(workspace)
+    assert [list(entry) for entry in entries] == [ENTRY_FIELDS] * 4
+    assert indexed_names(workspace) == names
+    assert entries[1]["tags"] == ["bees", "water law"]
+    vectors = read_vectors(workspace)
+    assert vectors.shape == (4, 768)
+    assert np.isfinite(vectors).all()
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
+    index_status = workspace.status()["index"]
+    assert (index_status["count"], index_status["dim"], index_status["behind"]) == (4, 768, 0)
     api.clear_faults()
-    once = embedded(api)
-    assert len(set(once)) == 4
+
+    # No text is embedded twice.
+    first_texts = read_embedded_texts(api)
+    assert len(set(first_texts)) == 4
     workspace.do("index")
-    assert embedded(api) == once
-    same = "I keep bees and teach water law number 1."
-    workspace.put(
-        "new.csv", f"Username,Bio,Hourly Rate\nperson-0000,I mend clocks.,5\nperson-0001,{same},7\n"
-    )
+    assert read_embedded_texts(api) == first_texts
+
+    # The text of a person changed, and two people are newly tagged. A rate is not part of a text.
+    unchanged_bio = "I keep bees and teach water law number 1."
+    rows = f"person-0000,I mend clocks.,5\nperson-0001,{unchanged_bio},7\n"
+    workspace.put("new.csv", f"Username,Bio,Hourly Rate\n{rows}")
     workspace.do("import", "new.csv")
-    tagged(workspace, 1, first=9)
-    assert behind(workspace) == 3  # and who is tagged now; a rate is no text
+    import_tagged(workspace, 1, first=9)
+    assert count_behind(workspace) == 3
     workspace.do("index")
-    new = embedded(api)[len(once) :]
-    assert len(new) == 3, new
-    assert any("I mend clocks." in text for text in new)
-    assert behind(workspace) == 0
-    assert np.array_equal(vectors(workspace)[2:4], rows[2:])
+    new_texts = read_embedded_texts(api)[len(first_texts) :]
+    assert len(new_texts) == 3, new_texts
+    assert any("I mend clocks." in text for text in new_texts)
+    assert count_behind(workspace) == 0
+    assert np.array_equal(read_vectors(workspace)[2:4], vectors[2:])
+
+    # After the rollback, the two people who were tagged later differ as well.
+    tags = '["goats"]'
     sql(workspace, "UPDATE experts SET tags = NULL WHERE username = 'person-0000'")
-    sql(
-        workspace,
-        "UPDATE experts SET tags = :tags WHERE username = 'person-0001'",
-        tags='["goats"]',
-    )
+    sql(workspace, "UPDATE experts SET tags = :tags WHERE username = 'person-0001'", tags=tags)
     sql(workspace, "DELETE FROM experts WHERE username = 'person-0002'")
     sql(workspace, "UPDATE experts SET hourly_rate = 9")
-    assert behind(workspace) == 3
+    assert count_behind(workspace) == 3
     workspace.do("index", rollback=True)
-    assert behind(workspace) == 5  # those and two who came since
+    assert count_behind(workspace) == 5
+
+
+def _check_foreign_files_are_kept(workspace: Workspace) -> None:
+    """Check that files of another program were renamed and not deleted."""
+    contents = set[bytes]()
+    for path in workspace.data.iterdir():
+        if path.is_file() and not path.is_symlink():
+            contents.add(path.read_bytes())
+    assert {b"theirs: faiss.index", b"theirs: metadata.json"} <= contents
 
 
 @pytest.mark.alike
-def test_vectors_that_do_not_fit_are_in_no_build(workspace: Workspace, api: Engine) -> None:
-    """Whatever the service sends: the command ends with 4, nothing of it is kept, and the index in service stays."""
-    tagged(workspace, 3)
+def test_invalid_vectors_are_in_no_build(workspace: Workspace, api: Engine) -> None:
+    """Invalid vectors end the command with exit 4, and the index in service stays."""
+    import_tagged(workspace, 3)
     workspace.do("index")
-    served = folder(workspace)
-    files = builds(workspace)
-    tagged(workspace, 2, first=9)
-    for word in ("vectors_short", "vectors_nan", "vectors_wrong_dimension", "vectors_fused"):
-        api.fault(word, times=10_000)
+    served_folder = current_folder(workspace)
+    build_names = list_builds(workspace)
+    import_tagged(workspace, 2, first=9)
+
+    for fault in ("vectors_short", "vectors_nan", "vectors_wrong_dimension", "vectors_fused"):
+        api.fault(fault, times=10_000)
         workspace.do("index", code=4, RETRY_FOR="0.02")
-        assert (folder(workspace), builds(workspace)) == (served, files), word
+        assert current_folder(workspace) == served_folder, fault
+        assert list_builds(workspace) == build_names, fault
         api.clear_faults()
-    before = len(embedded(api))
+
+    # No invalid vector was stored for the next build.
+    text_count = len(read_embedded_texts(api))
     workspace.do("index")
-    assert len(set(embedded(api)[before:])) == 2
-    assert len(held(workspace)) == 5
+    assert len(set(read_embedded_texts(api)[text_count:])) == 2
+    assert len(indexed_names(workspace)) == 5
 
 
 @pytest.mark.alike
-def test_another_encoder_than_the_questions_is_refused(workspace: Workspace) -> None:
-    """Another model or width: code 3, what it was built with is said, and nothing is searched."""
-    tagged(workspace, 3)
+def test_search_with_another_model_or_width_is_refused(workspace: Workspace) -> None:
+    """A search with another model or width ends with exit 3 and names those of the index."""
+    import_tagged(workspace, 3)
     workspace.do("index", DIM=256)
     assert len(workspace.found("water", DIM=256)) == 3
-    for other in ({}, {"EMBEDDING_MODEL": "gemini-embedding-001", "DIM": 256}, {"DIM": 128}):
-        refused = workspace.do("search", "water", code=3, **other)
-        assert "gemini-embedding-2" in refused.err
-        assert "256" in refused.err
-        assert refused.out == ""
+    for settings in ({}, {"EMBEDDING_MODEL": "gemini-embedding-001", "DIM": 256}, {"DIM": 128}):
+        search_run = workspace.do("search", "water", code=3, **settings)
+        assert "gemini-embedding-2" in search_run.err
+        assert "256" in search_run.err
+        assert search_run.out == ""
 
 
 @pytest.fixture
 def rebuilt(workspace: Workspace) -> Workspace:
-    """A workspace whose build 1 has four people and whose build 2, in service, one more."""
-    tagged(workspace, 4)
+    """Return a workspace with build 1 of four people, and build 2 of five people in service."""
+    import_tagged(workspace, 4)
     workspace.do("index")
-    tagged(workspace, 1, first=9)
+    import_tagged(workspace, 1, first=9)
     workspace.do("index")
-    assert builds(workspace) == ["1", "2"]
+    assert list_builds(workspace) == ["1", "2"]
     return workspace
 
 
 @pytest.mark.alike
-def test_the_previous_build_is_kept_and_put_back(rebuilt: Workspace) -> None:
-    """One step back; damaged it is refused with 5, and what is in service stays; what comes later has a new number."""
-    before = folder(rebuilt).with_name("1")
-    served = folder(rebuilt)
-    files = sorted(before.iterdir())
-    assert {path.name for path in files} >= set(READ)
-    for path in files:
+def test_previous_build_is_kept_for_a_rollback(rebuilt: Workspace) -> None:
+    """A rollback restores the previous build, unless it is damaged; later builds get new numbers.
+
+    A damaged build is refused with exit 5, and the index in service stays.
+    """
+    served_folder = current_folder(rebuilt)
+    previous_folder = served_folder.with_name("1")
+    paths = sorted(previous_folder.iterdir())
+    assert {path.name for path in paths} >= set(READER_FILES)
+
+    for path in paths:
         file_bytes = path.read_bytes()
-        if path.name != "manifest.json":  # a byte of it may say nothing that matters
+        # A changed byte of the manifest may be harmless.
+        if path.name != "manifest.json":
             spoil(path, ROT)
-            refused = rebuilt.do("index", rollback=True, code=WRONG)
-            assert path.name in refused.err
-        if path.name in READ:  # half a build is none, or a broken one
+            rollback_run = rebuilt.do("index", rollback=True, code=INCONSISTENT)
+            assert path.name in rollback_run.err
+        # An incomplete build is invalid, or counts as no build.
+        if path.name in READER_FILES:
             spoil(path, SHORT)
-            assert rebuilt.run("index", rollback=True).code in {2, WRONG}
+            assert rebuilt.run("index", rollback=True).code in {2, INCONSISTENT}
             path.unlink()
-            assert rebuilt.run("index", rollback=True).code in {2, WRONG}
-        assert folder(rebuilt) == served, path
+            assert rebuilt.run("index", rollback=True).code in {2, INCONSISTENT}
+        assert current_folder(rebuilt) == served_folder, path
         path.write_bytes(file_bytes)
+
     rebuilt.do("index", rollback=True)
-    assert (folder(rebuilt), len(held(rebuilt)), behind(rebuilt)) == (before, 4, 1)
+    assert current_folder(rebuilt) == previous_folder
+    assert (len(indexed_names(rebuilt)), count_behind(rebuilt)) == (4, 1)
     assert len(rebuilt.found("water", k=99)) == 4
     rebuilt.do("index", rollback=True, code=2)
-    tagged(rebuilt, 1, first=20)
+
+    import_tagged(rebuilt, 1, first=20)
     rebuilt.do("index")
-    assert builds(rebuilt) == ["1", "3"]
-    assert (len(held(rebuilt)), behind(rebuilt)) == (6, 0)
+    assert list_builds(rebuilt) == ["1", "3"]
+    check_index_count(rebuilt, 6)
     rebuilt.do("index")
-    assert builds(rebuilt) == ["3", "4"]
+    assert list_builds(rebuilt) == ["3", "4"]
 
 
 @pytest.mark.alike
 @pytest.mark.parametrize(
-    ("how", "other"),
+    ("damage", "source"),
     [(ROT, ""), (SHORT, ""), (OTHER, "../../current/{}"), (OTHER, "metadata.json")],
 )
-def test_each_file_damaged_before_it_is_verified(rebuilt: Workspace, how: str, other: str) -> None:
-    """Damaged right after it was written: refused with 5, its folder is removed, the one in service answers."""
-    sql(
-        rebuilt, "DELETE FROM experts WHERE username = 'person-0000'"
-    )  # nothing is to be embedded, here and below
-    files = steps_of_files(rebuilt.do("index").trail)
-    assert set(READ) <= set(files)
-    if how == OTHER:  # any file's hash tells it; those that readers know have checks of their own
-        files = {name: at for name, at in files.items() if name in READ and name != other}
+def test_file_that_is_damaged_before_verification_is_refused(
+    rebuilt: Workspace, damage: str, source: str
+) -> None:
+    """A build with a file damaged after its write is refused with exit 5 and removed.
+
+    `source` is the file whose bytes replace the file.
+    """
+    # Deletions change a build without embedding, here and below.
+    sql(rebuilt, "DELETE FROM experts WHERE username = 'person-0000'")
+    file_steps = staged_file_steps(rebuilt.do("index").trail)
+    assert set(READER_FILES) <= set(file_steps)
+    # All files have a hash, so that files for readers, which have more checks, are enough.
+    if damage == OTHER:
+        reader_files = set(READER_FILES) - {source}
+        file_steps = {name: step for name, step in file_steps.items() if name in reader_files}
     sql(rebuilt, "DELETE FROM experts WHERE username = 'person-0001'")
-    served = folder(rebuilt)
-    kept = builds(rebuilt)
-    text = {path.name: path.read_bytes() for path in served.iterdir()}
-    for name, at in files.items():
-        fate = Fate(at=at, side="after", how=how, other=other.format(name))
+    served_folder = current_folder(rebuilt)
+    build_names = list_builds(rebuilt)
+    served_files = {path.name: path.read_bytes() for path in served_folder.iterdir()}
+
+    for name, step in file_steps.items():
+        fate = Fate(at=step, side="after", how=damage, other=source.format(name))
         index_run = rebuilt.run("index", fate=fate)
-        assert Path(index_run.trail[at - 1]).name == name, index_run.trail[at - 1]
-        assert index_run.code == WRONG, (name, index_run)
-        assert (folder(rebuilt), builds(rebuilt)) == (served, kept), name
-    assert {path.name: path.read_bytes() for path in served.iterdir()} == text
+        assert Path(index_run.trail[step - 1]).name == name, index_run.trail[step - 1]
+        assert index_run.code == INCONSISTENT, (name, index_run)
+        assert current_folder(rebuilt) == served_folder, name
+        assert list_builds(rebuilt) == build_names, name
+
+    assert {path.name: path.read_bytes() for path in served_folder.iterdir()} == served_files
     assert len(rebuilt.found("water", k=99)) == 4
     rebuilt.do("index")
-    assert (len(held(rebuilt)), behind(rebuilt)) == (3, 0)
+    check_index_count(rebuilt, 3)
 
 
-def damaged(path: Path, how: str, other: Path) -> Iterator[None]:
-    """Damage a file, and put it right afterwards; where `other` says the same, there is no damage and no turn."""
+@contextlib.contextmanager
+def damage_file(path: Path, damage: str, source: Path) -> Iterator[bool]:
+    """Damage a file and restore it; yield False if `source` has the same bytes."""
     file_bytes = path.read_bytes()
-    spoil(path, how, other=str(other))
-    if path.read_bytes() != file_bytes:
-        yield
+    spoil(path, damage, other=str(source))
+    yield path.read_bytes() != file_bytes
     path.write_bytes(file_bytes)
 
 
 @pytest.mark.alike
-def test_each_file_damaged_in_service(rebuilt: Workspace) -> None:
-    """Doctor says so with 5, a search finds as before or says so with 5; the next build puts it right."""
+def test_file_that_is_damaged_in_service_is_reported(rebuilt: Workspace) -> None:
+    """`doctor` reports a damaged file with exit 5, and a search finds all people or exits with 5.
+
+    The next build repairs the index.
+    """
     rebuilt.each("score", "doctor")
-    served = folder(rebuilt)
-    before = folder(rebuilt).with_name("1")
-    people = sorted(held(rebuilt))
-    turns: list[tuple[Path, str, Path]] = [
-        (path, ROT, path) for path in sorted(served.iterdir()) if path.name != "manifest.json"
-    ]
-    turns += [(served / name, SHORT, served) for name in READ]
-    turns += [(served / name, OTHER, before / name) for name in READ]  # of another build
-    turns += [(served / "faiss.index", OTHER, served / "metadata.json")]
-    for path, how, other in turns:
-        for _ in damaged(path, how, other):
-            doctor_run = rebuilt.do("doctor", code=WRONG)
-            assert path.name in doctor_run.err or "build" in doctor_run.err, doctor_run
-            searched = rebuilt.run("search", "water", k=99, json=True)
-            assert searched.code in {0, WRONG}, searched
-            if searched.code == 0:
-                assert sorted(one["username"] for one in searched.json) == people, (path, how)
-    (served / "faiss.index").write_bytes(b"short")
-    assert rebuilt.do("search", "water", code=WRONG).out == ""
+    served_folder = current_folder(rebuilt)
+    previous_folder = served_folder.with_name("1")
+    people = sorted(indexed_names(rebuilt))
+
+    # Each case: the file, the damage, and the file whose bytes replace it.
+    served_paths = sorted(served_folder.iterdir())
+    cases = [(path, ROT, path) for path in served_paths if path.name != "manifest.json"]
+    cases += [(served_folder / name, SHORT, served_folder) for name in READER_FILES]
+    cases += [(served_folder / name, OTHER, previous_folder / name) for name in READER_FILES]
+    cases += [(served_folder / "faiss.index", OTHER, served_folder / "metadata.json")]
+
+    for path, damage, source in cases:
+        with damage_file(path, damage, source) as is_damaged:
+            if is_damaged:
+                _check_damage_is_reported(rebuilt, path, people)
+
+    (served_folder / "faiss.index").write_bytes(b"short")
+    assert rebuilt.do("search", "water", code=INCONSISTENT).out == ""
     assert rebuilt.status()["index"]["count"] == 0
     rebuilt.each("index", "doctor")
     assert sorted(rebuilt.found("water", k=99)) == people
-    (rebuilt.data / "index" / "current").unlink()  # which follows the database
+
+    # The link is restored from the database.
+    (rebuilt.data / "index" / "current").unlink()
     assert sorted(rebuilt.found("water", k=99)) == people
 
 
+def _check_damage_is_reported(workspace: Workspace, path: Path, people: list[str]) -> None:
+    """Check that `doctor` reports a damaged file, and that a search is right or refused."""
+    doctor_run = workspace.do("doctor", code=INCONSISTENT)
+    assert path.name in doctor_run.err or "build" in doctor_run.err, doctor_run
+    _check_search_is_right_or_refused(workspace, people)
+
+
+def _check_search_is_right_or_refused(workspace: Workspace, people: list[str]) -> None:
+    """Check that a search finds all people or exits with 5."""
+    search_run = workspace.run("search", "water", k=99, json=True)
+    assert search_run.code in {0, INCONSISTENT}, search_run
+    if search_run.code == 0:
+        assert sorted(hit["username"] for hit in search_run.json) == people, search_run
+
+
 @pytest.mark.alike
-def test_any_byte_of_the_entries_damaged_in_service(rebuilt: Workspace) -> None:
-    """A search finds as before, or says so with 5."""
-    path = folder(rebuilt) / "entries.sqlite"
-    people = sorted(held(rebuilt))
+def test_any_damaged_byte_of_the_entries_is_harmless_or_reported(rebuilt: Workspace) -> None:
+    """A search with a damaged byte of the entries finds all people or exits with 5."""
+    path = current_folder(rebuilt) / "entries.sqlite"
+    people = sorted(indexed_names(rebuilt))
     file_bytes = path.read_bytes()
-    for at in range(7, len(file_bytes), len(file_bytes) // 60):
-        path.write_bytes(file_bytes[:at] + bytes([file_bytes[at] ^ 128]) + file_bytes[at + 1 :])
-        searched = rebuilt.run("search", "water", k=99, json=True)
-        assert searched.code in {0, WRONG}, (at, searched)
-        assert searched.code or sorted(one["username"] for one in searched.json) == people, at
+    for offset in range(7, len(file_bytes), len(file_bytes) // 60):
+        damaged_bytes = bytearray(file_bytes)
+        damaged_bytes[offset] ^= 128
+        path.write_bytes(damaged_bytes)
+        _check_search_is_right_or_refused(rebuilt, people)
     path.write_bytes(file_bytes)
 
 
 @pytest.mark.alike
 @pytest.mark.skipif(ON_POSTGRESQL, reason="a server keeps its files sound by itself")
-def test_a_damaged_vector_is_embedded_again(rebuilt: Workspace, api: Engine) -> None:
-    """One that is kept for the next build and rotted meanwhile is in none: the text is sent again."""
-    before = vectors(rebuilt)
-    texts = len(embedded(api))
-    kept = rebuilt.data / "index" / "vectors.sqlite"
-    data = bytearray(kept.read_bytes())
-    for at in range(
-        len(data) // 20, len(data), len(data) // 20
-    ):  # in each of them, wherever they begin
-        data[at] ^= 1
-    kept.write_bytes(data)
+def test_damaged_stored_vector_is_embedded_again(rebuilt: Workspace, api: Engine) -> None:
+    """A stored vector that was damaged is not used, and its text is embedded again."""
+    vectors_before = read_vectors(rebuilt)
+    text_count = len(read_embedded_texts(api))
+
+    # Change a byte of each vector, which is longer than a twentieth of the file.
+    vectors_path = rebuilt.data / "index" / "vectors.sqlite"
+    file_bytes = bytearray(vectors_path.read_bytes())
+    distance = len(file_bytes) // 20
+    for offset in range(distance, len(file_bytes), distance):
+        file_bytes[offset] ^= 1
+    vectors_path.write_bytes(file_bytes)
+
     shutil.rmtree(rebuilt.data / "index" / "builds")
     (rebuilt.data / "index" / "current").unlink()
     rebuilt.do("index")
-    assert len(embedded(api)) > texts
-    assert np.array_equal(vectors(rebuilt), before)
+    assert len(read_embedded_texts(api)) > text_count
+    assert np.array_equal(read_vectors(rebuilt), vectors_before)
 
 
-MOMENTS: dict[str, Callable[[list[str]], int]] = {
-    "while rows are read": lambda trail: steps_of_files(trail)["metadata.json"],
-    "while texts are embedded": lambda trail: first(trail, "mbedContents"),
-    "while vectors are written": lambda trail: first(trail, "/faiss.index"),
-    "while it is verified": lambda trail: steps_of_files(trail)["manifest.json"],
+STOP_STEPS: dict[str, Callable[[list[str]], int]] = {
+    "while rows are read": lambda trail: staged_file_steps(trail)["metadata.json"],
+    "while texts are embedded": lambda trail: find_step(trail, "mbedContents"),
+    "while vectors are written": lambda trail: find_step(trail, "/faiss.index"),
+    "while it is verified": lambda trail: staged_file_steps(trail)["manifest.json"],
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_row_deleted_while_it_is_indexed(rebuilt: Workspace, moment: str) -> None:
-    """The build is of one snapshot, and `behind` says what differs from it, or it is refused; the next one is right."""
-    tagged(rebuilt, 1, first=20)
+@pytest.mark.parametrize("moment", STOP_STEPS)
+def test_rows_that_are_deleted_during_a_build_are_counted(rebuilt: Workspace, moment: str) -> None:
+    """A build is a snapshot whose differences are counted, or it is refused with exit 5.
+
+    The next build equals the database.
+    """
+    import_tagged(rebuilt, 1, first=20)
     trail = rebuilt.do("index").trail
-    names = [*held(rebuilt), *tagged(rebuilt, 1, first=21)]
-    with rebuilt.start(
-        "index", fate=Fate(at=MOMENTS[moment](trail), side="after", how="STOP")
-    ) as running:
+    names = [*indexed_names(rebuilt), *import_tagged(rebuilt, 1, first=21)]
+    deleted_names = {"old": names[0], "new": names[-1]}
+    remaining_names = names[1:-1]
+
+    fate = Fate(at=STOP_STEPS[moment](trail), side="after", how="STOP")
+    with rebuilt.start("index", fate=fate) as running:
         assert running.until_stopped(), running.wait()
-        sql(
-            rebuilt,
-            "DELETE FROM experts WHERE username IN (:old, :new)",
-            old=names[0],
-            new=names[-1],
-        )
+        sql(rebuilt, "DELETE FROM experts WHERE username IN (:old, :new)", **deleted_names)
         running.signal(signal.SIGCONT)
         ended_process = running.wait()
-    assert ended_process.code in {0, WRONG}, ended_process
-    left = names[1:-1]
+
+    assert ended_process.code in {0, INCONSISTENT}, ended_process
     if ended_process.code == 0:
-        assert held(rebuilt) in (names, left)
-        assert len(vectors(rebuilt)) == len(held(rebuilt))
-    assert behind(rebuilt) == len(set(held(rebuilt)) ^ set(left))
+        assert indexed_names(rebuilt) in (names, remaining_names)
+        assert len(read_vectors(rebuilt)) == len(indexed_names(rebuilt))
+    differences = set(indexed_names(rebuilt)) ^ set(remaining_names)
+    assert count_behind(rebuilt) == len(differences)
+
     rebuilt.do("index")
-    assert (held(rebuilt), behind(rebuilt)) == (left, 0)
-    assert sorted(rebuilt.found("water", k=99)) == sorted(left)
+    assert indexed_names(rebuilt) == remaining_names
+    assert count_behind(rebuilt) == 0
+    assert sorted(rebuilt.found("water", k=99)) == sorted(remaining_names)
 
 
-def test_an_older_database_is_never_indexed_over_a_newer_one(rebuilt: Workspace) -> None:
-    """A copy of yesterday's put back: refused with 5, what is in service stays, until a person says that it may go."""
-    names = rebuilt.tags()
-    aside = rebuilt.home / "aside"
-    copy(rebuilt.data, aside)
-    tagged(rebuilt, 2, first=20)
+def test_older_database_does_not_replace_a_newer_index(rebuilt: Workspace) -> None:
+    """An older copy of the database is refused with exit 5 until a person allows its build."""
+    tags_before = rebuilt.tags()
+    backup = rebuilt.home / "aside"
+    copy_database(rebuilt.data, backup)
+    import_tagged(rebuilt, 2, first=20)
     rebuilt.do("index")
-    served = folder(rebuilt)
-    copy(aside, rebuilt.data)
-    assert rebuilt.tags() == names
-    refused = rebuilt.do("index", code=WRONG)
-    assert "older" in refused.err
-    assert folder(rebuilt) == served
-    rebuilt.do("doctor", code=WRONG)
+    served_folder = current_folder(rebuilt)
+
+    copy_database(backup, rebuilt.data)
+    assert rebuilt.tags() == tags_before
+    refused_run = rebuilt.do("index", code=INCONSISTENT)
+    assert "older" in refused_run.err
+    assert current_folder(rebuilt) == served_folder
+    rebuilt.do("doctor", code=INCONSISTENT)
+
     rebuilt.do("index", worse_ok=True)
-    assert (sorted(held(rebuilt)), behind(rebuilt)) == (sorted(names), 0)
-    tagged(rebuilt, 1, first=30)
+    assert sorted(indexed_names(rebuilt)) == sorted(tags_before)
+    assert count_behind(rebuilt) == 0
+    import_tagged(rebuilt, 1, first=30)
     rebuilt.do("index")
-    assert (len(held(rebuilt)), behind(rebuilt)) == (6, 0)
+    check_index_count(rebuilt, 6)
 
 
-def copy(source: Path, target: Path) -> None:
-    """Put the database of one workspace in the place of another's, as a person would who has a copy of it."""
+def copy_database(source: Path, target: Path) -> None:
+    """Replace the database of a workspace with a copy of another database."""
     if ON_POSTGRESQL:
         postgresql.copy_database(source, target)
         return
@@ -416,36 +492,46 @@ def copy(source: Path, target: Path) -> None:
 
 
 @pytest.mark.alike
-def test_what_a_killed_build_left_is_removed(rebuilt: Workspace) -> None:
-    """Killed anywhere, the one in service answers; what was begun is gone after the next, and foreign files are not."""
-    tagged(rebuilt, 1, first=20)
+def test_remains_of_a_killed_build_are_removed(rebuilt: Workspace) -> None:
+    """The next build removes the remains of a killed build, and keeps foreign files.
+
+    A search works at any time.
+    """
+    import_tagged(rebuilt, 1, first=20)
     trail = rebuilt.do("index").trail
-    foreign = rebuilt.data / "index" / "builds" / "notes.txt"
-    foreign.write_text("mine")
-    files = steps_of_files(trail)
-    flip = max(
+    foreign_file = rebuilt.data / "index" / "builds" / "notes.txt"
+    foreign_file.write_text("mine")
+
+    file_steps = staged_file_steps(trail)
+    link_steps = [
         number for number, step in enumerate(trail, start=1) if step.endswith("/index/current")
-    )
-    moments = [
-        (files["metadata.json"], "before"),
-        (files["manifest.json"], "after"),
-        (flip, "before"),
-        (flip, "after"),
     ]
-    for turn, (at, side) in enumerate(moments):
-        whole = folder(rebuilt)
-        names = set(builds(rebuilt))
-        tagged(rebuilt, 1, first=21 + turn)
-        rebuilt.do("index", fate=Fate(at=at, side=side), code=-signal.SIGKILL)
-        assert set(builds(rebuilt)) - names, "nothing was left"
-        assert (folder(rebuilt) == whole) is (turn < 3), (at, trail[at - 1])
-        assert len(rebuilt.found("water", k=99)) == len(held(rebuilt))
-        assert (folder(rebuilt) == whole) is (turn < 2), "the link follows the database"
+    kills = [
+        (file_steps["metadata.json"], "before"),
+        (file_steps["manifest.json"], "after"),
+        (link_steps[-1], "before"),
+        (link_steps[-1], "after"),
+    ]
+    for turn, (step, side) in enumerate(kills):
+        previous_folder = current_folder(rebuilt)
+        previous_builds = set(list_builds(rebuilt))
+        import_tagged(rebuilt, 1, first=21 + turn)
+        rebuilt.do("index", fate=Fate(at=step, side=side), code=-signal.SIGKILL)
+        assert set(list_builds(rebuilt)) - previous_builds, "the killed build has no files"
+        has_old_link = current_folder(rebuilt) == previous_folder
+        assert has_old_link is (turn < 3), (step, trail[step - 1])
+
+        # A search updates the link from the database.
+        assert len(rebuilt.found("water", k=99)) == len(indexed_names(rebuilt))
+        has_old_link = current_folder(rebuilt) == previous_folder
+        assert has_old_link is (turn < 2), "the link differs from the database"
+
         rebuilt.do("index")
-        numbers = [name for name in builds(rebuilt) if name != foreign.name]
-        assert all(name.isdecimal() for name in numbers), numbers
-        assert len(numbers) == 2
-        assert (len(held(rebuilt)), behind(rebuilt)) == (7 + turn, 0)
-    assert foreign.read_text() == "mine"
+        build_names = [name for name in list_builds(rebuilt) if name != foreign_file.name]
+        assert all(name.isdecimal() for name in build_names), build_names
+        assert len(build_names) == 2
+        check_index_count(rebuilt, 7 + turn)
+
+    assert foreign_file.read_text() == "mine"
     assert rebuilt.states() == {"tagged": 10}
     assert PEOPLE in rebuilt.seen

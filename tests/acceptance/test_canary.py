@@ -1,6 +1,6 @@
-"""No key, no password and no upload session is ever shown or written, whatever is run and whatever goes wrong.
+"""Test that no key, password or upload session is shown or written.
 
-The commands are the aliases and those that `--help` lists, so that a new one is looked at by itself.
+The tests run all aliases and all commands of `--help`, so that a new command is included.
 """
 
 import json
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from PIL import Image
 
@@ -17,22 +18,26 @@ from tests import postgresql
 from tests.acceptance.database import connected, names
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import KEY, ON_POSTGRESQL, Workspace, declaration
-from tests.acceptance.test_page import ADD, operations, pages
+from tests.acceptance.test_page import ADD_PATH, read_linked_pages, read_operations
 
 SESSION = "canary-session-of-an-upload"
-PASSWORD = "canary-password-of-a-database"  # noqa: S105 - neither kind of database asks for one
-PART = 12  # characters of a secret that are too many already
-ECHO = f"bad key {KEY} at https://h.example/upload?upload_id={SESSION}&key={KEY} in {{'upload_id': '{SESSION}'}}"
-LONG_ECHO = "x" * 170 + ECHO  # where a cut may go through the middle of it
-LOUD: Mapping[str, Any] = {
+PASSWORD = "canary-password-of-a-database"  # noqa: S105 - no database of the tests needs it
+# A secret counts as shown if its first characters are shown.
+LEAK_LENGTH = 12
+ECHO = (
+    f"bad key {KEY} at https://h.example/upload?upload_id={SESSION}&key={KEY} "
+    f"in {{'upload_id': '{SESSION}'}}"
+)
+# A long message is cut in the middle of the secret.
+LONG_ECHO = "x" * 170 + ECHO
+DEBUG_OPTIONS: Mapping[str, Any] = {
     "debug": True,
     "DEBUG": "1",
     "RETRY_FOR": "0.02",
     "POLL_PATIENCE": "0.05",
 }
-TYPED: Mapping[
-    str, tuple[str, ...]
-] = {  # what stands behind a command that does nothing, or little, without
+# Arguments of commands that do little without them. `remove-tables` would remove all rows.
+ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "import": ("people.csv", "--report", "report.csv"),
     "import-passages": ("passages.jsonl",),
     "import-images": ("photos",),
@@ -47,7 +52,7 @@ TYPED: Mapping[
     "show": ("p0", "--raw"),
     "settings": ("--all",),
     "forget": ("p1",),
-    "remove-tables": ("--help",),  # or nothing would be left to look at
+    "remove-tables": ("--help",),
     "export": ("experts.csv",),
     "rollback": ("passage-concepts@9",),
     "backup": ("backup",),
@@ -55,7 +60,8 @@ TYPED: Mapping[
     "batch-cancel": ("1",),
     "eval": ("queries.jsonl", "qrels.tsv"),
 }
-ORDER = (
+# Other commands need the result of these commands.
+FIRST_COMMANDS = (
     "import",
     "import-passages",
     "import-images",
@@ -66,24 +72,22 @@ ORDER = (
     "backup",
 )
 ALIASES = (
-    *(
-        "import-passages",
-        "import-images",
-        "passages-pilot",
-        "passages-backfill",
-        "passages-status",
-        "tag-live",
-    ),
-    *("people", "unpark", "preflight", "log", "score"),
+    "import-passages",
+    "import-images",
+    "passages-pilot",
+    "passages-backfill",
+    "passages-status",
+    "tag-live",
+    "people",
+    "unpark",
+    "preflight",
+    "log",
+    "score",
 )
-LATE = ("restore", "forget", "rollback", "clean")
-SERVE = {
-    "web",
-    "emulator",
-    "work",
-    "worker",
-    "demo",
-}  # until they are ended; a demo has no key (below)
+# These commands delete rows or files.
+LAST_COMMANDS = ("restore", "forget", "rollback", "clean")
+# These commands run until they are stopped, or use no key (`demo`).
+SERVING_COMMANDS = {"web", "emulator", "work", "worker", "demo"}
 FAILURES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "a 400": ("status", {"code": 400, "message": ECHO, "headers": {"x-goog-api-key": KEY}}),
     "a 503": ("status", {"code": 503, "message": LONG_ECHO}),
@@ -94,10 +98,9 @@ FAILURES: Mapping[str, tuple[str, dict[str, Any]]] = {
     ),
     "a cut connection": ("drop", {}),
 }
-AGREES: dict[
-    str, dict[str, bool]
-] = {}  # how a command is agreed to, as its help says; those that were asked
-CALLERS = (
+# Consent options by command, for commands whose help was read.
+CONSENT_OPTIONS: dict[str, dict[str, bool]] = {}
+CALLING_COMMANDS = (
     "batch-submit",
     "batch-poll",
     "index",
@@ -110,16 +113,15 @@ CALLERS = (
 
 
 def put_files(workspace: Workspace) -> None:
-    """Write what the commands read."""
-    people = "".join(
-        f'p{number},"I keep bees and teach water law, number {number}."\n' for number in range(3)
-    )
-    workspace.put("people.csv", f"Username,Bio\n{people}")
-    texts = (
-        {"id": f"t{number}", "text": f"Beekeeping is an old craft, number {number}."}
-        for number in range(3)
-    )
-    workspace.put("passages.jsonl", "".join(f"{json.dumps(one)}\n" for one in texts))
+    """Write the files that the commands read."""
+    people_lines = ["Username,Bio"]
+    passage_lines = []
+    for number in range(3):
+        people_lines.append(f'p{number},"I keep bees and teach water law, number {number}."')
+        text = f"Beekeeping is an old craft, number {number}."
+        passage_lines.append(json.dumps({"id": f"t{number}", "text": text}))
+    workspace.put("people.csv", "\n".join(people_lines) + "\n")
+    workspace.put("passages.jsonl", "\n".join(passage_lines) + "\n")
     workspace.put("new.json", json.dumps({"username": "new", "bio": "I cast bells."}))
     workspace.put("queries.jsonl", '{"qid": "q1", "text": "water law"}\n')
     workspace.put("qrels.tsv", "q1\t0\tp0\t1\n")
@@ -127,155 +129,186 @@ def put_files(workspace: Workspace) -> None:
     Image.new("RGB", (4, 4), "teal").save(workspace.home / "photos" / "field.png")
 
 
-def listed(workspace: Workspace) -> list[str]:
-    """Return every alias and what `--help` lists, what others need first, what takes something away last."""
-    told = workspace.do("--help").out.partition("Commands:\n")[2]
-    every = [*ALIASES, *re.findall(r"^  ([a-z-]+) ", told, re.MULTILINE)]
-    assert len(every) > 15
-    return sorted(
-        every, key=lambda name: (name in LATE, ORDER.index(name) if name in ORDER else len(ORDER))
-    )
+def list_commands(workspace: Workspace) -> list[str]:
+    """Return all aliases and commands in an order in which they can run."""
+    help_lines = workspace.do("--help").out.partition("Commands:\n")[2]
+    commands = [*ALIASES, *re.findall(r"^  ([a-z-]+) ", help_lines, re.MULTILINE)]
+    assert len(commands) > 15
+
+    def sort_key(command: str) -> tuple[bool, int]:
+        position = len(FIRST_COMMANDS)
+        if command in FIRST_COMMANDS:
+            position = FIRST_COMMANDS.index(command)
+        return command in LAST_COMMANDS, position
+
+    return sorted(commands, key=sort_key)
 
 
-def said_by(workspace: Workspace, commands: Iterable[str], **options: Any) -> str:
-    """Run commands with all that shows more, agreeing to whatever is asked; return all they printed."""
-    said = ""
-    for name in commands:
-        if name not in AGREES:
-            AGREES[name] = {"yes": True} if "--yes" in workspace.run(name, help=True).out else {}
-        agree = AGREES[name]
-        done = workspace.run_unchecked(name, *TYPED.get(name, ()), **{**LOUD, **agree, **options})
-        assert "bug in findable" not in done.said, done.said
-        said += f"{name}: {done.code}\n{done.said}"
-    return said
+def run_commands(workspace: Workspace, commands: Iterable[str], **options: Any) -> str:
+    """Run commands with debug output and consent, and return their output."""
+    output = ""
+    for command in commands:
+        if command not in CONSENT_OPTIONS:
+            takes_consent = "--yes" in workspace.run(command, help=True).out
+            CONSENT_OPTIONS[command] = {"yes": True} if takes_consent else {}
+        all_options = {**DEBUG_OPTIONS, **CONSENT_OPTIONS[command], **options}
+        arguments = ARGUMENTS.get(command, ())
+        process = workspace.run_unchecked(command, *arguments, **all_options)
+        assert "bug in findable" not in process.said, process.said
+        output += f"{command}: {process.code}\n{process.said}"
+    return output
 
 
-def check(folder: Path, *texts: str, secrets: Iterable[str]) -> None:
-    """Look for each secret, if only its first characters, in texts and in every byte below a folder."""
-    parts = {secret[:PART].encode() for secret in secrets}
-    places = {
+def check_no_secret_is_shown(folder: Path, *texts: str, secrets: Iterable[str]) -> None:
+    """Check that the first characters of no secret are in texts or in files of a folder."""
+    prefixes = {secret[:LEAK_LENGTH].encode() for secret in secrets}
+    contents = {
         f"text {number}": text.encode("utf-8", "replace") for number, text in enumerate(texts)
     }
-    places |= {
-        str(path): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name != ".env"
-    }
-    assert [(place, part) for place, data in places.items() for part in parts if part in data] == []
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != ".env":
+            contents[str(path)] = path.read_bytes()
+
+    leaks = []
+    for place, content in contents.items():
+        leaks += [(place, prefix) for prefix in prefixes if prefix in content]
+    assert leaks == []
 
 
-def stored(workspace: Workspace) -> list[str]:
-    """Return every row that a server keeps of a workspace, as text; a file lies below the workspace's folder."""
+def read_server_rows(workspace: Workspace) -> list[str]:
+    """Return all rows of a workspace on a server as texts; a database file is in its folder."""
     if not ON_POSTGRESQL:
         return []
+    rows = []
     with connected(workspace) as server:
-        return [
-            row[0]
-            for name in names(server)
-            for row in server.execute(f'SELECT t::text FROM "{name}" AS t')  # noqa: S608 - names that the database gave
-        ]
+        for table in names(server):
+            query = f'SELECT t::text FROM "{table}" AS t'  # noqa: S608 - a name from the database
+            rows += [row[0] for row in server.execute(query)]
+    return rows
 
 
-def sessions(api: Engine) -> set[str]:
-    """Return the upload sessions that the engine gave out."""
-    return {found for one in api.journal() for found in re.findall(r"upload_id=(\w+)", one["path"])}
+def upload_sessions(api: Engine) -> set[str]:
+    """Return the upload sessions that the engine created."""
+    paths = " ".join(call["path"] for call in api.journal())
+    return set(re.findall(r"upload_id=(\w+)", paths))
 
 
 @pytest.fixture(name="workspace")
 def _workspace(workspace: Workspace) -> Workspace:
-    """A workspace with files for all commands, whose database's address has a password."""
-    address = f"sqlite:///file:{workspace.data / 'findable.db'}?uri=true"
-    used = postgresql.database_of(workspace.data) if ON_POSTGRESQL else address
-    workspace.settings["DATABASE_URL"] = f"{used}&password={PASSWORD}"
+    """Return a workspace with files for all commands and a password in its database's address."""
+    file_address = f"sqlite:///file:{workspace.data / 'findable.db'}?uri=true"
+    address = postgresql.database_of(workspace.data) if ON_POSTGRESQL else file_address
+    workspace.settings["DATABASE_URL"] = f"{address}&password={PASSWORD}"
     put_files(workspace)
     return workspace
 
 
-# `try` asks again; lines of who is forgotten are taken out of sealed files
+# `try` sends rows again, and `forget` removes lines from sealed files.
 @pytest.mark.excused("nobody_is_answered_twice", "batches_are_made_once", "spend_adds_up")
-def test_no_command_and_no_page_shows_a_secret(workspace: Workspace, api: Engine) -> None:
-    """Every command there is, at full debug, then each page and document, then every byte that was written."""
-    every = [name for name in listed(workspace) if name not in SERVE]
-    ran = said_by(workspace, [name for name in every if name not in LATE])
-    assert [name for name in ORDER if f"{name}: 0\n" not in ran] == []
-    found = sessions(api)
-    assert found
+def test_no_command_or_page_shows_a_secret(workspace: Workspace, api: Engine) -> None:
+    """No command with debug output, no page, no document and no file contains a secret."""
+    commands = [name for name in list_commands(workspace) if name not in SERVING_COMMANDS]
+    first_commands = [name for name in commands if name not in LAST_COMMANDS]
+    last_commands = [name for name in LAST_COMMANDS if name in commands]
+    output = run_commands(workspace, first_commands)
+    assert [name for name in FIRST_COMMANDS if f"{name}: 0\n" not in output] == []
+    sessions = upload_sessions(api)
+    assert sessions
+
     with workspace.page(debug=True) as client:
         token = client.headers["authorization"].partition(" ")[2]
-        api.fault(
-            "status", times=100, path=":generateContent", args={"code": 503, "message": LONG_ECHO}
-        )
-        shown = [client.post(ADD, json={"username": "late", "bio": "I cast bells."}).text]
-        shown += pages(client, "/", "/row?task=experts&key=late", "/batch?number=1").values()
-        asked = {"key": "p0", "q": "bells", "username": "p0", "name": "p.csv"}
-        reading = (path for method, path in operations(client) if method == "GET")
-        shown += [
-            client.get(path.replace("/tasks/1/", "/tasks/experts/"), params=asked).text
-            for path in reading
-        ]
-        api.clear_faults()
-    assert "bad key ***" in "".join(shown)
-    ran += said_by(workspace, [name for name in LATE if name in every])
-    check(
-        workspace.home,
-        ran,
-        *shown,
-        *stored(workspace),
-        secrets={KEY, SESSION, PASSWORD, token, *found},
-    )
+        pages = _read_pages_after_failure(client, api)
+    assert "bad key ***" in "".join(pages)
+
+    output += run_commands(workspace, last_commands)
+    secrets = {KEY, SESSION, PASSWORD, token, *sessions}
+    texts = [output, *pages, *read_server_rows(workspace)]
+    check_no_secret_is_shown(workspace.home, *texts, secrets=secrets)
+
+
+def _read_pages_after_failure(client: httpx2.Client, api: Engine) -> list[str]:
+    """Return all pages and documents after a call whose error contains the secrets."""
+    error = {"code": 503, "message": LONG_ECHO}
+    api.fault("status", times=100, path=":generateContent", args=error)
+    person = {"username": "late", "bio": "I cast bells."}
+    pages = [client.post(ADD_PATH, json=person).text]
+    pages += read_linked_pages(
+        client, "/", "/row?task=experts&key=late", "/batch?number=1"
+    ).values()
+
+    parameters = {"key": "p0", "q": "bells", "username": "p0", "name": "p.csv"}
+    for method, path in read_operations(client):
+        if method == "GET":
+            experts_path = path.replace("/tasks/1/", "/tasks/experts/")
+            pages.append(client.get(experts_path, params=parameters).text)
+    api.clear_faults()
+    return pages
 
 
 @pytest.mark.excused("nobody_is_answered_twice")
-def test_no_secret_is_shown_whatever_the_server_says(workspace: Workspace, api: Engine) -> None:
-    """A server that tells the key and a session in every answer, hangs, or is gone; and a batch that failed so."""
-    said = said_by(workspace, ("import", "import-passages"))
+def test_no_secret_is_shown_for_any_reply_of_the_server(workspace: Workspace, api: Engine) -> None:
+    """A server that echoes secrets, hangs or is down makes no command show a secret."""
+    output = run_commands(workspace, ("import", "import-passages"))
     api.fault("batch_fails", args={"error": {"code": 3, "message": ECHO}})
-    said += said_by(workspace, ("batch-submit", "batch-poll", "batch-ingest", "batches"))
-    assert "bad key ***" in said
-    for name, (word, args) in FAILURES.items():
-        api.fault(word, times=10_000, args=args)
-        told = said_by(workspace, CALLERS)
-        assert re.search("^[a-z-]+: [1-9]$", told, re.MULTILINE), (name, told)
-        said += told
+    output += run_commands(workspace, ("batch-submit", "batch-poll", "batch-ingest", "batches"))
+    assert "bad key ***" in output
+
+    for name, (fault, arguments) in FAILURES.items():
+        api.fault(fault, times=10_000, args=arguments)
+        failure_output = run_commands(workspace, CALLING_COMMANDS)
+        is_failed = re.search("^[a-z-]+: [1-9]$", failure_output, re.MULTILINE)
+        assert is_failed, (name, failure_output)
+        output += failure_output
         api.clear_faults()
+
     api.fault("hang", times=10_000)
-    said += said_by(workspace, ("batch-poll", "doctor", "try"), CALL_TIMEOUT="0.3")
+    output += run_commands(workspace, ("batch-poll", "doctor", "try"), CALL_TIMEOUT="0.3")
     api.kill()
-    said += said_by(workspace, CALLERS)
+    output += run_commands(workspace, CALLING_COMMANDS)
     api.start()
     api.clear_faults()
-    said += said_by(workspace, ("status", "show", "parked", "log", "qc", "settings"))
-    assert "Traceback" in said
-    check(
-        workspace.home, said, *stored(workspace), secrets={KEY, SESSION, PASSWORD, *sessions(api)}
-    )
+
+    output += run_commands(workspace, ("status", "show", "parked", "log", "qc", "settings"))
+    assert "Traceback" in output
+    secrets = {KEY, SESSION, PASSWORD, *upload_sessions(api)}
+    texts = [output, *read_server_rows(workspace)]
+    check_no_secret_is_shown(workspace.home, *texts, secrets=secrets)
 
 
-@pytest.mark.parametrize("more", ["", f"&password={KEY}"])
-def test_an_address_that_cannot_be_reached_keeps_its_password(tmp_path: Path, more: str) -> None:
-    """Whatever a command does with a database's server that is not there, the address is told without it."""
-    url = f"postgresql+psycopg://a:{KEY}@127.0.0.1:9/b?sslmode=disable{more}"
+@pytest.mark.parametrize("query", ["", f"&password={KEY}"])
+def test_password_of_an_unreachable_database_is_not_shown(tmp_path: Path, query: str) -> None:
+    """A command names the address of an unreachable database without its password."""
+    url = f"postgresql+psycopg://a:{KEY}@127.0.0.1:9/b?sslmode=disable{query}"
     workspace = Workspace(tmp_path / "here", "http://127.0.0.1:9", settings={"DATABASE_URL": url})
     put_files(workspace)
-    said = said_by(workspace, ("status", "import", "backup", "settings", "search", "doctor"))
-    assert said.count(": 4\n") == 5, said
-    assert "127.0.0.1" in said
-    check(workspace.home, said, secrets={KEY})
+    commands = ("status", "import", "backup", "settings", "search", "doctor")
+    output = run_commands(workspace, commands)
+    assert output.count(": 4\n") == 5, output
+    assert "127.0.0.1" in output
+    check_no_secret_is_shown(workspace.home, output, secrets={KEY})
 
 
-@pytest.mark.parametrize("named", ["$THEIRS", ""])
-def test_the_source_of_a_task_keeps_its_password(workspace: Workspace, named: str) -> None:
-    """In a variable and in the task's file alike, whatever is done with its rows, and where it cannot be used."""
+def create_foreign_database(workspace: Workspace) -> str:
+    """Create another program's database with a row, and return its address."""
+    statement = "CREATE TABLE t AS SELECT 1 AS id, 'I keep bees.' AS text"
     if ON_POSTGRESQL:
         address = postgresql.database_of(workspace.home)
-        postgresql.rows(address, "CREATE TABLE t AS SELECT 1 AS id, 'I keep bees.' AS text")
-    else:
-        connected_to = sqlite3.connect(workspace.home / "other.db")
-        connected_to.execute("CREATE TABLE t AS SELECT 1 AS id, 'I keep bees.' AS text")
-        connected_to.close()
-        address = f"sqlite:///{workspace.home / 'other.db'}"
+        postgresql.rows(address, statement)
+        return address
+    path = workspace.home / "other.db"
+    connection = sqlite3.connect(path)
+    connection.execute(statement)
+    connection.close()
+    return f"sqlite:///{path}"
+
+
+@pytest.mark.parametrize("variable", ["$THEIRS", ""])
+def test_password_of_a_source_is_not_shown(workspace: Workspace, variable: str) -> None:
+    """A source's password in a variable or a task's file is not shown, also if it is invalid."""
+    address = create_foreign_database(workspace)
     workspace.task = "notes"
-    said = ""
+    arguments = {**ARGUMENTS, "show": ("--item", "1"), "export": ("out.csv", "--overwrite")}
+    output = ""
     verbs = (
         "try",
         "tag",
@@ -288,43 +321,46 @@ def test_the_source_of_a_task_keeps_its_password(workspace: Workspace, named: st
         "status",
         "preflight",
     )
+
     for url in (address, "postgresql://a:b@127.0.0.1:9/x", "mysql://a@h/b", "no address://u:@h"):
-        whole = (
-            url.replace("://a:b@", f"://a:{PASSWORD}@")
-            + f"{'&' if '?' in url else '?'}password={PASSWORD}"
+        separator = "&" if "?" in url else "?"
+        url_with_password = url.replace("://a:b@", f"://a:{PASSWORD}@")
+        source = f"{url_with_password}{separator}password={PASSWORD}"
+        workspace.put(".env", f"THEIRS={source}\n")
+        task_arguments = [f"source={(variable or source)!r}"]
+        text = declaration(
+            {"topic": "str"}, prompt="{text}", items="SELECT * FROM t", more=task_arguments
         )
-        workspace.put(".env", f"THEIRS={whole}\n")
-        more = [f"source={(named or whole)!r}"]
-        text = declaration({"topic": "str"}, prompt="{text}", items="SELECT * FROM t", more=more)
-        workspace.put(
-            "tasks/notes.py",
-            text if named else f"{text}\n\nTask(answer=Answer, source={whole!r}, items=1)\n",
-        )
-        if not named:
-            said += said_by(workspace, ("status", "try"))
-            workspace.put("tasks/notes.py", text)
-        behind = {**TYPED, "show": ("--item", "1"), "export": ("out.csv", "--overwrite")}
+        if not variable:
+            # A second task makes the file invalid, so that messages quote it.
+            invalid_task = f"Task(answer=Answer, source={source!r}, items=1)"
+            workspace.put("tasks/notes.py", f"{text}\n\n{invalid_task}\n")
+            output += run_commands(workspace, ("status", "try"))
+        workspace.put("tasks/notes.py", text)
         for verb in verbs:
-            said += workspace.run_unchecked(verb, *behind.get(verb, ()), **LOUD).said
-    assert "1 answered" in said
-    assert "the database of source=" in said
-    check(workspace.home if named else workspace.data, said, *stored(workspace), secrets={PASSWORD})
+            process = workspace.run_unchecked(verb, *arguments.get(verb, ()), **DEBUG_OPTIONS)
+            output += process.said
+
+    assert "1 answered" in output
+    assert "the database of source=" in output
+    # The file of the task contains the password if no variable does.
+    folder = workspace.home if variable else workspace.data
+    texts = [output, *read_server_rows(workspace)]
+    check_no_secret_is_shown(folder, *texts, secrets={PASSWORD})
 
 
-def test_the_local_engine_gets_no_key(tmp_path: Path) -> None:
-    """One in a `.env` file, with the local engine asked for: the key is nowhere, the engine's own state included."""
+def test_local_engine_gets_no_key(tmp_path: Path) -> None:
+    """A key in `.env` is not shown or stored if the local engine is used."""
     workspace = Workspace(tmp_path / "here")
     workspace.put(".env", f"GEMINI_API_KEY={KEY}\nGOOGLE_API_KEY={KEY}\n")
-    check(workspace.home, said_by(workspace, ("demo", "status", "settings")), secrets={KEY})
+    output = run_commands(workspace, ("demo", "status", "settings"))
+    check_no_secret_is_shown(workspace.home, output, secrets={KEY})
 
 
 @pytest.mark.excused("no_key_is_on_disk")
-def test_a_key_in_a_dotenv_file_is_kept_out_too(workspace: Workspace, api: Engine) -> None:
-    """The key from `.env` is a key as any other; a server that tells it is not repeated."""
+def test_key_of_a_dotenv_file_is_not_shown(workspace: Workspace, api: Engine) -> None:
+    """A key in `.env` is not shown, also if the server echoes it."""
     workspace.put(".env", f"GEMINI_API_KEY={KEY}\n")
     api.fault("status", times=10_000, args={"code": 403, "message": ECHO})
-    check(
-        workspace.home,
-        said_by(workspace, ("import", "batch-submit", "settings", "doctor")),
-        secrets={KEY, SESSION},
-    )
+    output = run_commands(workspace, ("import", "batch-submit", "settings", "doctor"))
+    check_no_secret_is_shown(workspace.home, output, secrets={KEY, SESSION})

@@ -8,7 +8,12 @@ import pytest
 from tests.acceptance.database import clock_was_wrong
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
-from tests.acceptance.test_exactly_once import alive, creates, fail_creates, remote_names
+from tests.acceptance.test_exactly_once import (
+    count_creates,
+    fail_creates,
+    living_batches,
+    remote_names,
+)
 
 # Faults of a create call that gets no reply: nothing is made, or a batch is.
 MAKES_NOTHING = "hang"
@@ -22,7 +27,7 @@ def kill_in_create(workspace: Workspace, api: Engine, word: str) -> None:
     fail_creates(api, word, {"seconds": 600} if word == MAKES_BATCH else None)
     expected = (1, 1 if word == MAKES_BATCH else 0)
     with workspace.start("submit", CREATE_TIMEOUT=600) as running:
-        while (creates(api), len(api.batches())) != expected:
+        while (count_creates(api), len(api.batches())) != expected:
             assert not running.has_ended(), running.so_far()
         running.signal(signal.SIGKILL)
         assert running.wait().code == -signal.SIGKILL
@@ -38,7 +43,7 @@ def test_a_create_that_made_nothing_is_sent_again_after_a_short_wait(
     clock_was_wrong(workspace, days=days)
     submit_run = workspace.do("submit", CREATE_TIMEOUT=0.5, LIST_LAG=0.5)
     assert "batch 1: the create call stays unclear; looking again in 1 s" in submit_run.err
-    assert (creates(api), remote_names(workspace)) == (2, alive(api))
+    assert (count_creates(api), remote_names(workspace)) == (2, living_batches(api))
 
 
 @pytest.mark.parametrize("days", [AHEAD, BEHIND])
@@ -55,7 +60,7 @@ def test_a_create_that_is_listed_late_is_adopted_whatever_the_clock_was(
             assert not running.has_ended(), running.so_far()
         api.advance(7200)
         assert running.wait().code == 0
-    assert (creates(api), remote_names(workspace)) == (1, alive(api))
+    assert (count_creates(api), remote_names(workspace)) == (1, living_batches(api))
 
 
 def test_the_list_is_read_at_least_every_minute(workspace: Workspace, api: Engine) -> None:
@@ -72,7 +77,7 @@ def test_the_list_is_read_at_least_every_minute(workspace: Workspace, api: Engin
     assert (workspace.batch_states(), workspace.states()) == (["submitting"], {"claimed": 2})
     workspace.do("cancel", 1, CREATE_TIMEOUT=0.1)
     assert workspace.states() == {"untagged": 2}
-    assert creates(api) == 1
+    assert count_creates(api) == 1
 
 
 def test_the_budget_of_a_tag_that_began_ahead_of_time_holds(

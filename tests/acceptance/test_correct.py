@@ -7,7 +7,7 @@ import pytest
 
 from tests.acceptance.database import sql
 from tests.acceptance.product import PASSAGES, Workspace, declaration
-from tests.acceptance.test_own_tasks import ROUND
+from tests.acceptance.test_own_tasks import BATCH_COMMANDS
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
@@ -51,7 +51,7 @@ def corrected(own: Workspace, said: str, item: str = "1", **options: Any) -> Any
 def test_a_correction_is_what_every_reader_sees(own: Workspace) -> None:
     """The list and its conditions, an export, the view, one row, the index; each edit stays with who and when."""
     declare(own, 'index="{text} {tone}"')
-    own.each(*ROUND, "index")
+    own.each(*BATCH_COMMANDS, "index")
     done = corrected(own, SAID)
     quotation = {"quote": "the lid broke", "start": 15, "end": 28}
     wanted = {"tone": "praise", "stars": 1, "topics": ["lid", "price"], "why": quotation}
@@ -100,7 +100,7 @@ def test_a_correction_is_what_every_reader_sees(own: Workspace) -> None:
 )
 def test_what_is_no_valid_answer_changes_nothing(own: Workspace, said: str, why: str) -> None:
     """It is named, with what would be one."""
-    own.each(*ROUND)
+    own.each(*BATCH_COMMANDS)
     before = own.exported()
     assert why in own.do("correct", "1", set=said, code=2).err
     assert "no row '7'" in own.do("correct", "7", set=SAID, code=2).err
@@ -118,7 +118,7 @@ def test_it_stays_whatever_models_say_afterwards(own: Workspace, outside_server:
     corrected(own, "stars=5")
     declare(own, "version=2")
     own.put("tasks/notes.csv", ROWS + "3,New.\n")
-    own.each(*ROUND)
+    own.each(*BATCH_COMMANDS)
     assert min(own.exported(), key=lambda one: str(one["id"]))["stars"] == 5
     assert sum(outside_server.kept.questions().values()) == 3
     own.do("rollback", "notes@1")
@@ -141,7 +141,7 @@ def test_the_users_own_tables_follow(own: Workspace, outside_server: Outside) ->
         "INSERT INTO orders VALUES (1, 'It boils fast; the lid broke.', NULL), (2, 'It hums.', NULL)",
     )
     declare(own, 'write_to="orders.tone=tone"', items="SELECT id, text FROM orders")
-    own.each(*ROUND)
+    own.each(*BATCH_COMMANDS)
     corrected(own, "tone=praise")
     assert sql(own, "SELECT tone FROM orders ORDER BY id") == [("praise",), ("blame",)]
     own.do("correct", "1", undo=1)
@@ -156,7 +156,7 @@ def test_the_users_own_tables_follow(own: Workspace, outside_server: Outside) ->
     own.do("tag", dry=True)  # which reads the rows
     corrected(own, "tone=praise; topics=hum; why=It hums.", item="2")
     assert sql(own, "SELECT model, tone FROM note_ai") == [("person", "praise")]
-    own.each(*ROUND)
+    own.each(*BATCH_COMMANDS)
     assert sum(outside_server.kept.questions().values()) == 3
     corrected(own, "tone=praise")
     assert sql(own, "SELECT note_id, tone FROM note_ai ORDER BY 1") == [

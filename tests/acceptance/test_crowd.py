@@ -1,10 +1,13 @@
-"""A crowd of commands, killed at random, loses nothing and asks nothing twice; `make soak` goes on for longer."""
+"""Commands that run together and are killed at random lose nothing and ask nothing twice.
+
+`make soak` runs the same for longer.
+"""
 
 from pathlib import Path
 
-from tests.acceptance.crowd import lived
+from tests.acceptance.crowd import run_crowd
 
 
-def test_a_crowd_loses_nothing(tmp_path: Path) -> None:
-    """A few seconds of four at once, of a server that fails, and of kills; then all is brought to its end."""
-    lived(tmp_path, seed="a short one", seconds=4)
+def test_killed_commands_lose_nothing(tmp_path: Path) -> None:
+    """A few seconds of parallel commands, server failures and kills leave a complete workspace."""
+    run_crowd(tmp_path, seed="a short one", seconds=4)

@@ -1,4 +1,4 @@
-"""However a create call ends, there is one living remote batch for each batch, and nobody is asked twice."""
+"""Test that each batch has exactly one remote batch, and that no row is sent twice."""
 
 import signal
 from collections.abc import Sequence
@@ -9,25 +9,37 @@ import pytest
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
 
-CREATE = ":batchGenerateContent$"
-LIST = r"/batches\?"
-ALWAYS = 10_000
+CREATE_PATH = ":batchGenerateContent$"
+LIST_PATH = r"/batches\?"
+MANY_TIMES = 10_000
 Fault = tuple[str, dict[str, Any]]
 
-WORKED: Sequence[Fault] = (  # the batch was made, and the caller was not told
-    *(("create_lost_reply_status", {"code": code}) for code in (503, 504, 408, 409, 499)),
+# The batch was created, but the reply does not say so.
+HIDDEN_SUCCESSES: Sequence[Fault] = (
+    ("create_lost_reply_status", {"code": 503}),
+    ("create_lost_reply_status", {"code": 504}),
+    ("create_lost_reply_status", {"code": 408}),
+    ("create_lost_reply_status", {"code": 409}),
+    ("create_lost_reply_status", {"code": 499}),
     ("create_lost_reply", {}),
     ("create_slow_reply", {"seconds": 1.5}),
     ("no_name", {}),
     ("foreign_name", {}),
-    *(("success_code", {"code": code}) for code in (201, 204)),
+    ("success_code", {"code": 201}),
+    ("success_code", {"code": 204}),
 )
-DID_NOT: Sequence[Fault] = (  # nothing was made, and the caller was not told
-    *(("status", {"code": code}) for code in (503, 500, 408)),
-    *(
-        (word, {})
-        for word in ("drop", "reset", "hang", "empty_200", "html_200", "wrong_shape", "html_502")
-    ),
+# No batch was created, but the reply does not say so.
+HIDDEN_FAILURES: Sequence[Fault] = (
+    ("status", {"code": 503}),
+    ("status", {"code": 500}),
+    ("status", {"code": 408}),
+    ("drop", {}),
+    ("reset", {}),
+    ("hang", {}),
+    ("empty_200", {}),
+    ("html_200", {}),
+    ("wrong_shape", {}),
+    ("html_502", {}),
 )
 
 
@@ -35,25 +47,26 @@ def fail_creates(
     api: Engine, word: str, args: dict[str, Any] | None = None, **options: Any
 ) -> None:
     """Script a fault for create calls."""
-    api.fault(word, method="POST", path=CREATE, args=args, **options)
+    api.fault(word, method="POST", path=CREATE_PATH, args=args, **options)
 
 
-def seen(api: Engine, method: str, part: str) -> int:
-    """Return how many requests of a method the engine was sent that have `part` in their path."""
-    return sum(one["method"] == method and part in one["path"] for one in api.journal())
+def count_calls(api: Engine, method: str, path_part: str) -> int:
+    """Return the number of requests with a method and with this part in their path."""
+    paths = [call["path"] for call in api.journal() if call["method"] == method]
+    return sum(path_part in path for path in paths)
 
 
-def creates(api: Engine) -> int:
-    """Return how many create calls the engine has seen."""
-    return seen(api, "POST", ":batchGenerateContent")
+def count_creates(api: Engine) -> int:
+    """Return the number of create calls."""
+    return count_calls(api, "POST", ":batchGenerateContent")
 
 
-def uploads(api: Engine) -> int:
-    """Return how many uploads were begun."""
-    return seen(api, "POST", "/upload/") - seen(api, "POST", "upload_id=")
+def count_uploads(api: Engine) -> int:
+    """Return the number of uploads that were started."""
+    return count_calls(api, "POST", "/upload/") - count_calls(api, "POST", "upload_id=")
 
 
-def alive(api: Engine) -> list[str]:
+def living_batches(api: Engine) -> list[str]:
     """Return the names of the remote batches that were not cancelled, oldest first."""
     return [batch["name"] for batch in api.batches() if batch["state"] != "CANCELLED"]
 
@@ -63,90 +76,98 @@ def remote_names(workspace: Workspace) -> list[str]:
     return [batch["remote_name"] for batch in workspace.batches()]
 
 
-def test_a_create_that_worked_unseen_is_adopted(workspace: Workspace, api: Engine) -> None:
-    """Whatever the caller was told, the batch that exists is found by its name, and create is not called again."""
-    workspace.people(len(WORKED))
-    for word, args in WORKED:
-        fail_creates(api, word, args)
+def test_create_with_a_lost_reply_is_adopted(workspace: Workspace, api: Engine) -> None:
+    """A batch that exists after an unclear reply is found by its name and not created again."""
+    workspace.people(len(HIDDEN_SUCCESSES))
+    for fault, args in HIDDEN_SUCCESSES:
+        fail_creates(api, fault, args)
+
     assert "adopted" in workspace.do("submit", BATCH_ROWS=1, CREATE_TIMEOUT=1).out
-    assert creates(api) == len(WORKED)
-    assert remote_names(workspace) == alive(api)
-    assert [(batch["state"], batch["tries"]) for batch in workspace.batches()] == [
-        ("submitted", 1)
-    ] * len(WORKED)
+    assert count_creates(api) == len(HIDDEN_SUCCESSES)
+    assert remote_names(workspace) == living_batches(api)
+    states = [(batch["state"], batch["tries"]) for batch in workspace.batches()]
+    assert states == [("submitted", 1)] * len(HIDDEN_SUCCESSES)
     assert api.faults()["used_up"]
 
 
-def test_a_create_that_did_nothing_is_called_again(workspace: Workspace, api: Engine) -> None:
-    """Only when the list shows nothing is create called again, with the same upload and another display name."""
-    count = len(DID_NOT)
+def test_create_without_effect_is_repeated(workspace: Workspace, api: Engine) -> None:
+    """A batch that the list does not show is created again, with its upload and a new name."""
+    count = len(HIDDEN_FAILURES)
     workspace.people(count)
-    for nth, (word, args) in enumerate(
-        DID_NOT, 1
-    ):  # each strikes at the nth create that no other one strikes
-        fail_creates(api, word, args, nth=nth)
+    # Each fault applies to the nth create that no other fault changes.
+    for nth, (fault, args) in enumerate(HIDDEN_FAILURES, 1):
+        fail_creates(api, fault, args, nth=nth)
+
     workspace.do("submit", BATCH_ROWS=1, CREATE_TIMEOUT=1)
-    assert (creates(api), uploads(api), len(alive(api))) == (2 * count, count, count)
+    assert count_creates(api) == 2 * count
+    assert count_uploads(api) == count
+    assert len(living_batches(api)) == count
     assert [batch["tries"] for batch in workspace.batches()] == [2] * count
     assert all(batch["displayName"].endswith("-t2") for batch in api.batches())
 
 
-def test_a_create_that_stays_unclear_ends_the_run_and_goes_on_later(
+def test_unclear_create_ends_the_run_and_is_continued_later(
     workspace: Workspace, api: Engine
 ) -> None:
-    """After three creates without an answer the run ends with 4, claims kept; poll does not create, submit does."""
+    """Three creates without an answer end the run with exit 4, and only `submit` creates again."""
     workspace.people(5)
     fail_creates(api, "status", {"code": 503}, times=3)
     assert "next: run `findable batch-submit` again later" in workspace.do("submit", code=4).err
-    assert (workspace.batch_states(), workspace.states(), creates(api)) == (
-        ["submitting"],
-        {"claimed": 5},
-        3,
-    )
+    assert workspace.batch_states() == ["submitting"]
+    assert workspace.states() == {"claimed": 5}
+    assert count_creates(api) == 3
+
     assert "findable batch-submit" in workspace.do("poll", code=4).err
-    assert creates(api) == 3
+    assert count_creates(api) == 3
+
     workspace.do("submit")
-    assert (workspace.batch_states(), len(alive(api)), creates(api)) == (["submitted"], 1, 4)
+    assert workspace.batch_states() == ["submitted"]
+    assert (len(living_batches(api)), count_creates(api)) == (1, 4)
 
 
-def test_what_cannot_be_looked_for_is_kept_until_it_can(workspace: Workspace, api: Engine) -> None:
-    """The reply is lost and the list fails, too: exit 4, and what was made is adopted by the next submit."""
+def test_batch_that_cannot_be_looked_up_is_adopted_later(workspace: Workspace, api: Engine) -> None:
+    """If reply and list fail, the run ends with exit 4 and a later `submit` adopts the batch."""
     workspace.people(2)
     fail_creates(api, "create_lost_reply")
-    api.fault("status", method="GET", path=LIST, args={"code": 503}, times=ALWAYS)
+    api.fault("status", method="GET", path=LIST_PATH, args={"code": 503}, times=MANY_TIMES)
     submit_run = workspace.do("submit", RETRY_FOR=0.1, code=4)
     assert "looking whether it was created" in submit_run.err
     assert "next: what came before is kept; run the same command again later" in submit_run.err
-    assert (workspace.batch_states(), workspace.states(), creates(api)) == (
-        ["submitting"],
-        {"claimed": 2},
-        1,
-    )
+    assert workspace.batch_states() == ["submitting"]
+    assert workspace.states() == {"claimed": 2}
+    assert count_creates(api) == 1
+
     api.clear_faults()
     workspace.do("poll", code=4)
     workspace.do("submit")
-    assert (remote_names(workspace), creates(api)) == (alive(api), 1)
+    assert remote_names(workspace) == living_batches(api)
+    assert count_creates(api) == 1
 
 
-def test_a_name_on_a_later_page_of_the_list_is_found(workspace: Workspace, api: Engine) -> None:
-    """Others made batches before and since, and a page holds one: all is read before anything is made again."""
-    others = Workspace(workspace.home.with_name("others"), api.url)
-    others.people(3)
-    others.do("submit", BATCH_ROWS=1, limit=1)
+def test_batch_on_a_later_page_of_the_list_is_found(workspace: Workspace, api: Engine) -> None:
+    """All pages of the list are read before a batch is created again."""
+    other_workspace = Workspace(workspace.home.with_name("others"), api.url)
+    other_workspace.people(3)
+    other_workspace.do("submit", BATCH_ROWS=1, limit=1)
     workspace.people(1)
     fail_creates(api, "create_lost_reply")
-    api.fault("status", method="GET", path=LIST, args={"code": 503}, times=ALWAYS)
+    api.fault("status", method="GET", path=LIST_PATH, args={"code": 503}, times=MANY_TIMES)
     workspace.do("submit", RETRY_FOR=0.1, code=4)
     api.clear_faults()
+
+    # Other batches come before and after it, each on a page of its own.
     api.configure(list_page_most=1)
-    mine = alive(api)[1]
-    others.do("submit", BATCH_ROWS=1)
+    own_batch = living_batches(api)[1]
+    other_workspace.do("submit", BATCH_ROWS=1)
     workspace.do("submit")
-    assert (remote_names(workspace), creates(api)) == ([mine], 4)
+    assert (remote_names(workspace), count_creates(api)) == ([own_batch], 4)
 
 
-def test_a_name_that_is_late_in_the_list_is_waited_for(workspace: Workspace, api: Engine) -> None:
-    """A batch that the list shows only after a while is found, and not made again; the wait can be interrupted."""
+def test_batch_that_the_list_shows_late_is_awaited(workspace: Workspace, api: Engine) -> None:
+    """A batch that the list shows late is awaited and not created again.
+
+    The wait can be interrupted.
+    """
     workspace.people(2)
     fail_creates(api, "create_lost_reply")
     api.configure(list_lag_seconds=3600)
@@ -157,55 +178,68 @@ def test_a_name_that_is_late_in_the_list_is_waited_for(workspace: Workspace, api
         workspace.do("import", "late.csv")
         running.signal(signal.SIGINT)
         assert running.wait().code == 130
-    assert (workspace.batch_states(), creates(api)) == (["submitting"], 1)
+    assert (workspace.batch_states(), count_creates(api)) == (["submitting"], 1)
+
+    # The second create is for the person who was imported during the wait.
     with workspace.start("submit", LIST_LAG=5) as running:
         api.advance(7200)
         assert running.wait().code == 0
-    assert creates(api) == 2, "the one who came in meanwhile"
-    assert remote_names(workspace) == alive(api)
+    assert count_creates(api) == 2
+    assert remote_names(workspace) == living_batches(api)
 
 
 @pytest.mark.excused("batches_are_made_once")
-def test_of_several_batches_the_oldest_is_adopted_and_the_others_are_cancelled(
+def test_oldest_of_several_batches_is_adopted_and_others_are_cancelled(
     workspace: Workspace, api: Engine
 ) -> None:
-    """The oldest of two stays alive; where its twin cannot be cancelled now, a later look does so."""
+    """The oldest duplicate batch is adopted, and `poll` cancels the other as soon as it can."""
     workspace.people(5)
     api.configure(paused=True)
     api.fault("duplicate_batch")
     fail_creates(api, "lost_reply")
     api.fault("status", times=50, path=":cancel$", method="POST")
     workspace.do("submit", RETRY_FOR=0.1)
-    first, second = alive(api)
-    assert remote_names(workspace) == [first]
-    assert workspace.spent()["lost"] == pytest.approx(
-        workspace.batches()[0]["estimated_cost"], abs=1e-6
-    )
+
+    oldest, newest = living_batches(api)
+    assert remote_names(workspace) == [oldest]
+    estimated_cost = workspace.batches()[0]["estimated_cost"]
+    assert workspace.spent()["lost"] == pytest.approx(estimated_cost, abs=1e-6)
+
     api.clear_faults()
     assert workspace.run("poll", WAIT=0).code in {0, 4}
-    assert alive(api) == [first] != [second]
+    assert living_batches(api) == [oldest] != [newest]
 
 
-REFUSED: Sequence[tuple[str, dict[str, Any], int, bool]] = (  # word, args, exit code, upload kept
-    *((word, {}, 4, True) for word in ("quota_minute", "quota_day", "quota_batch", "quota_bare")),
+# Each refusal: the fault and its arguments, the exit code, and whether the upload is used again.
+REFUSALS: Sequence[tuple[str, dict[str, Any], int, bool]] = (
+    ("quota_minute", {}, 4, True),
+    ("quota_day", {}, 4, True),
+    ("quota_batch", {}, 4, True),
+    ("quota_bare", {}, 4, True),
     ("key_invalid", {}, 3, False),
-    *(("status", {"code": code}, 3, False) for code in (401, 403, 404)),
+    ("status", {"code": 401}, 3, False),
+    ("status", {"code": 403}, 3, False),
+    ("status", {"code": 404}, 3, False),
     ("status", {"code": 413}, 4, False),
 )
 
 
-def test_a_clear_refusal_leaves_the_batch_prepared(workspace: Workspace, api: Engine) -> None:
-    """One create, no batch, claims kept; the next run sends the same file, uploaded anew if need be."""
+def test_refused_create_leaves_the_batch_prepared(workspace: Workspace, api: Engine) -> None:
+    """A refused create leaves the batch prepared, and the next run sends the same file."""
     workspace.people(5)
-    begun = 0
-    there = False
-    for number, (word, args, code, keeps) in enumerate(REFUSED, 1):
-        fail_creates(api, word, args)
+    upload_count = 0
+    is_uploaded = False
+    for number, (fault, args, code, keeps_upload) in enumerate(REFUSALS, 1):
+        fail_creates(api, fault, args)
         assert "next: " in workspace.do("submit", code=code).err
-        begun += not there
-        there = keeps
-        assert (creates(api), uploads(api), api.batches()) == (number, begun, []), word
+        upload_count += not is_uploaded
+        is_uploaded = keeps_upload
+        assert count_creates(api) == number, fault
+        assert count_uploads(api) == upload_count, fault
+        assert api.batches() == [], fault
     assert (workspace.batch_states(), workspace.states()) == (["prepared"], {"claimed": 5})
+
+    # The upload before the last two failures is used again.
     fail_creates(api, "quota_bare")
     workspace.do("submit", code=4)
     url = workspace.url
@@ -213,83 +247,81 @@ def test_a_clear_refusal_leaves_the_batch_prepared(workspace: Workspace, api: En
     workspace.do("submit", RETRY_FOR=0.05, code=4)
     workspace.url = url
     workspace.do("submit")
-    assert (workspace.batch_states(), uploads(api)) == (["submitted"], begun + 1), (
-        "an upload is used again"
-    )
+    assert workspace.batch_states() == ["submitted"]
+    assert count_uploads(api) == upload_count + 1
+
     workspace.each("poll", "ingest")
     assert workspace.states() == {"tagged": 5}
 
 
-def test_a_file_refused_twice_is_given_up(workspace: Workspace, api: Engine) -> None:
-    """The second 400 ends the batch as failed with its reason and lets its rows go, uncharged; uploads are deleted."""
+def test_file_that_is_refused_twice_is_given_up(workspace: Workspace, api: Engine) -> None:
+    """A second 400 fails the batch, releases its rows without a charge and deletes uploads."""
     workspace.people(5)
-    fail_creates(
-        api, "status", {"code": 400, "message": "Request contains an invalid argument."}, times=4
-    )
-    for rounds in range(2):
+    error = {"code": 400, "message": "Request contains an invalid argument."}
+    fail_creates(api, "status", error, times=4)
+    for failed_batches in range(2):
         workspace.do("submit", code=4)
-        assert workspace.batch_states() == ["failed"] * rounds + ["prepared"]
+        assert workspace.batch_states() == ["failed"] * failed_batches + ["prepared"]
         assert "given up" in workspace.do("submit", code=4).err
         assert workspace.states() == {"untagged": 5}
     assert "invalid argument" in workspace.batches()[0]["reason"]
-    assert seen(api, "DELETE", "/files/") == 4
+    assert count_calls(api, "DELETE", "/files/") == 4
+
     workspace.do("submit")
     assert workspace.batch_states() == ["failed", "failed", "submitted"]
 
 
-def test_a_refused_line_is_charged_and_the_rest_goes_out_in_the_same_run(
+def test_refused_line_is_charged_and_other_rows_are_sent_at_once(
     workspace: Workspace, api: Engine
 ) -> None:
-    """A refusal of line 3 costs the third row one attempt; it is asked once more by a later run, and then parked.
+    """A refused line charges its own row, and the same run sends the other rows.
 
-    A refusal of a line that is not there is one of the file, and charges nobody.
+    A second refusal parks the row. A refusal of a line that does not exist charges no row.
     """
     names = workspace.people(5)
     api.fault("bad_line", args={"line": 3})
     error_output = workspace.do("submit", limit=4).err
-    assert (
-        f"line 3 was refused: invalid JSON, near column 42: no such field: 'cachedContent'; {names[2]}, "
-        in error_output
-    )
-    assert [request["key"] for request in workspace.requests(2)] == [
-        "expert-tags/1",
-        "expert-tags/2",
-        "expert-tags/4",
-    ]
+    message = "line 3 was refused: invalid JSON, near column 42: no such field: 'cachedContent'"
+    assert f"{message}; {names[2]}, " in error_output
+    keys = [request["key"] for request in workspace.requests(2)]
+    assert keys == ["expert-tags/1", "expert-tags/2", "expert-tags/4"]
+
     api.fault("bad_line", args={"line": 99})
     workspace.do("submit", code=4)
     assert workspace.batch_states() == ["failed", "submitted", "prepared"]
+
     api.fault("bad_line", args={"line": 1})
     assert f"{names[2]}, which stands there, is parked" in workspace.do("submit").err
     assert [*workspace.parked()] == [names[2]]
     assert workspace.do("submit").out.startswith("nothing to submit")
 
 
-def test_rows_that_others_were_taken_without_are_parked_however_many_they_are(
-    workspace: Workspace, api: Engine
-) -> None:
-    """Three of five are refused, the others are taken; the next run asks those three alone, and parks each."""
+def test_several_refused_rows_are_parked_by_the_next_run(workspace: Workspace, api: Engine) -> None:
+    """Refused rows are sent again without other rows, and a second refusal parks them."""
     names = workspace.people(5)
     for number in (2, 3, 3):
         api.fault("bad_line", args={"line": number})
     workspace.do("submit")
     assert workspace.batch_states() == ["failed", "failed", "failed", "submitted"]
+
     api.fault("bad_line", args={"line": 1}, times=3)
     workspace.do("submit")
     assert workspace.parked().keys() == {names[1], names[3], names[4]}
-    assert [*workspace.status()["parked"].values()] == [3], "for one reason, in equal words"
+    # All three have the same reason.
+    assert [*workspace.status()["parked"].values()] == [3]
 
 
 @pytest.mark.excused("batches_are_made_once")
-def test_a_twin_that_shows_after_all_was_ingested_is_counted(
+def test_duplicate_batch_that_shows_after_ingest_is_counted(
     workspace: Workspace, api: Engine
 ) -> None:
-    """It was paid for; the list was empty of it when it was looked for while the batch was under way."""
+    """A duplicate batch that the list shows after the ingest counts as lost cost."""
     workspace.people(2)
     fail_creates(api, "create_lost_reply")
     api.fault("list_lag", args={"seconds": 600})
     workspace.each("submit", "poll", "ingest", "poll")
     assert (workspace.states(), workspace.spent()["lost"]) == ({"tagged": 2}, 0)
+
     api.advance(601)
     workspace.do("poll")
     assert workspace.spent()["lost"] > 0
@@ -297,32 +329,38 @@ def test_a_twin_that_shows_after_all_was_ingested_is_counted(
 
 
 @pytest.mark.excused("batches_are_made_once")
-def test_a_twin_that_shows_late_is_cancelled_and_counted(workspace: Workspace, api: Engine) -> None:
-    """A create that came to light after a second one is cancelled by the next poll; what it may cost counts as lost.
+def test_duplicate_batch_that_shows_late_is_cancelled_and_counted(
+    workspace: Workspace, api: Engine
+) -> None:
+    """A late duplicate batch is cancelled by the next `poll`, and its cost counts as lost.
 
-    Likewise one whose batch was given up by hand while nothing was in the list.
+    This also applies to a batch that was given up by hand before the list showed it.
     """
     workspace.people(2)
     api.configure(batch_looks=2)
     fail_creates(api, "create_lost_reply")
     api.fault("list_lag", args={"seconds": 600})
     workspace.do("submit")
-    assert (len(alive(api)), workspace.spent()["lost"]) == (2, 0)
+    assert (len(living_batches(api)), workspace.spent()["lost"]) == (2, 0)
+
     api.advance(601)
     workspace.do("poll")
-    assert alive(api) == remote_names(workspace)
+    assert living_batches(api) == remote_names(workspace)
     assert workspace.spent()["lost"] > 0
     workspace.do("ingest")
+
+    # The second batch is given up while the list is unavailable.
     workspace.people(1, first=2)
     fail_creates(api, "create_lost_reply")
     api.fault("never_ends")
     api.fault("list_lag", args={"seconds": 600})
-    api.fault("status", times=ALWAYS, method="GET", path=LIST)
+    api.fault("status", times=MANY_TIMES, method="GET", path=LIST_PATH)
     workspace.do("submit", RETRY_FOR=0.05, code=4)
     api.clear_faults()
     workspace.do("cancel", 2)
     assert workspace.batch_states() == ["ingested", "failed"]
+
     api.advance(601)
     workspace.do("poll")
-    assert alive(api) == remote_names(workspace)[:1]
+    assert living_batches(api) == remote_names(workspace)[:1]
     assert workspace.states() == {"tagged": 2, "untagged": 1}

@@ -1,7 +1,7 @@
-"""Every kind of failure at every endpoint of every command that meets it, and all is well in the end.
+"""A failure of any kind at any endpoint of any command changes no state, and the work completes.
 
-Which word means which kind of failure to the client is a table of `tests/integration/gemini`; here stands what a
-command makes of each kind. What meets a create stands in `test_exactly_once`.
+A table in `tests/integration/gemini` assigns a kind to each failure. These tests check the effect
+of each kind on a command. `test_exactly_once` has the failures of a create.
 """
 
 from collections.abc import Mapping
@@ -12,31 +12,40 @@ import pytest
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import PEOPLE, Workspace
 
-ALWAYS = 10_000
-DEAD = "http://127.0.0.1:9"  # no server listens there
+# More requests than a test makes.
+MANY_TIMES = 10_000
+# No server listens at this address.
+DEAD_URL = "http://127.0.0.1:9"
 GENERATE = ("POST", r":generateContent$")
 GET = ("GET", r"/batches/[^/:?]+$")
-Word = tuple[str, dict[str, Any]]
-PASSING: tuple[Word, ...] = (
-    *((word, {}) for word in ("drop", "html_200", "lost_reply")),
-    *(("success_code", {"code": 206}), ("quota_minute", {"delay": "0.1s"}), ("quota_bare", {})),
+# The name of a fault and its arguments.
+Failure = tuple[str, dict[str, Any]]
+PASSING_FAILURES: tuple[Failure, ...] = (
+    ("drop", {}),
+    ("html_200", {}),
+    ("lost_reply", {}),
+    ("success_code", {"code": 206}),
+    ("quota_minute", {"delay": "0.1s"}),
+    ("quota_bare", {}),
 )
-LASTING: tuple[Word, ...] = (("drop", {}), ("status", {"code": 503}), ("hang", {}))
-KINDS: Mapping[str, Word] = {
+LASTING_FAILURES: tuple[Failure, ...] = (("drop", {}), ("status", {"code": 503}), ("hang", {}))
+KINDS: Mapping[str, Failure] = {
     "daily": ("quota_day", {}),
     "refused": ("status", {"code": 413}),
     "key": ("key_invalid", {}),
     "gone": ("status", {"code": 404}),
 }
-SAID = {"daily": "UTC", "key": "GEMINI_API_KEY"}
+# Words of the message of a kind.
+MESSAGE_WORDS = {"daily": "UTC", "key": "GEMINI_API_KEY"}
 
 
 class Place(NamedTuple):
-    """A command and an endpoint that it meets: how it stands before, and the exit code of each kind of failure."""
+    """A command, an endpoint that it uses, and the exit code of each kind of failure."""
 
     verb: str
     method: str
     path: str
+    # The state of the workspace before the command.
     stage: str = ""
     argument: str = ""
     lasting: int = 4
@@ -44,7 +53,8 @@ class Place(NamedTuple):
     refused: int = 4
     key: int = 3
     gone: int = 3
-    passes: int = 0
+    # The exit code without a failure.
+    success: int = 0
 
 
 PLACES = {
@@ -66,13 +76,12 @@ PLACES = {
 }
 
 
-def bring(workspace: Workspace, api: Engine, stage: str) -> None:
-    """Bring people to where a command meets an endpoint."""
+def prepare_stage(workspace: Workspace, api: Engine, stage: str) -> None:
+    """Bring people to the state before a command of a stage."""
     workspace.people(3)
     if stage in {"prepared", "unclear"}:
-        api.fault(
-            "status", times=ALWAYS, path="^/upload/" if stage == "prepared" else r"^/v1\w*/batches"
-        )
+        path = "^/upload/" if stage == "prepared" else r"^/v1\w*/batches"
+        api.fault("status", times=MANY_TIMES, path=path)
         api.fault("create_lost_reply")
         workspace.do("submit", RETRY_FOR=0, code=4)
     elif stage:
@@ -85,59 +94,68 @@ def bring(workspace: Workspace, api: Engine, stage: str) -> None:
     api.clear_faults()
 
 
-def standing(workspace: Workspace, api: Engine) -> tuple[object, ...]:
-    """Return all that a failure may not change: rows, batches, what was created, the build in service."""
+def read_state(workspace: Workspace, api: Engine) -> tuple[object, ...]:
+    """Return the state that a failure must not change.
+
+    It is the rows, the batches, the number of created batches, and the build in service.
+    """
     status = workspace.status()
     return status[PEOPLE], workspace.batch_states(), len(api.batches()), status["index"]["count"]
 
 
-@pytest.mark.parametrize("at", PLACES)
-def test_a_failure_leaves_all_as_it_was_and_one_that_passes_is_got_over(
-    workspace: Workspace, api: Engine, at: str
+@pytest.mark.parametrize("name", PLACES)
+def test_a_failure_changes_nothing_and_a_short_failure_is_retried(
+    workspace: Workspace, api: Engine, name: str
 ) -> None:
-    """Its exit code says whose turn it is; once it is over the same command works, and every person is tagged once."""
-    place = PLACES[at]
+    """The exit code names the cause; afterwards the command works, and all people are tagged."""
+    place = PLACES[name]
     arguments = [place.argument] if place.argument else []
-    bring(workspace, api, place.stage)
-    before = standing(workspace, api)
+    prepare_stage(workspace, api, place.stage)
+    state_before = read_state(workspace, api)
 
-    def strike(word: Word, code: int, said: str) -> None:
-        api.fault(word[0], args=word[1], times=ALWAYS, method=place.method, path=place.path)
+    def run_with_failure(failure: Failure, code: int, message_word: str) -> None:
+        fault, args = failure
+        api.fault(fault, args=args, times=MANY_TIMES, method=place.method, path=place.path)
         limits = {"RETRY_FOR": 0.05, "POLL_PATIENCE": 0.05, "CONCURRENCY": 1}
-        limits |= {"CALL_TIMEOUT": 0.5} if word[0] == "hang" else {}
-        done = workspace.do(place.verb, *arguments, code=code, **limits)
-        assert said in done.err, (word, done)
-        assert api.faults()["faults"][0]["fired"], word
-        assert code == 0 or standing(workspace, api) == before, word
+        if fault == "hang":
+            limits["CALL_TIMEOUT"] = 0.5
+        process = workspace.do(place.verb, *arguments, code=code, **limits)
+        assert message_word in process.err, (failure, process)
+        assert api.faults()["faults"][0]["fired"], failure
+        assert code == 0 or read_state(workspace, api) == state_before, failure
         api.clear_faults()
 
-    for kind, word in KINDS.items():
-        if (code := getattr(place, kind)) != place.passes:
-            strike(word, code, SAID.get(kind, ""))
-    for word in LASTING:
-        strike(word, place.lasting, "")
-    for name, args in (
-        PASSING if place.path != GENERATE[1] else PASSING[-2:]
-    ):  # a run of live calls stops at too many
-        api.fault(name, args=args, method=place.method, path=place.path)
-    workspace.do(
-        place.verb, *arguments, code=place.passes, RETRY_FOR=30, RETRY_WAIT=0.001, CONCURRENCY=1
-    )
+    for kind, failure in KINDS.items():
+        code = getattr(place, kind)
+        if code != place.success:
+            run_with_failure(failure, code, MESSAGE_WORDS.get(kind, ""))
+    for failure in LASTING_FAILURES:
+        run_with_failure(failure, place.lasting, "")
+
+    # A run of live calls stops after several failures.
+    is_live_call = place.path == GENERATE[1]
+    for fault, args in PASSING_FAILURES[-2:] if is_live_call else PASSING_FAILURES:
+        api.fault(fault, args=args, method=place.method, path=place.path)
+    limits = {"RETRY_FOR": 30, "RETRY_WAIT": 0.001, "CONCURRENCY": 1}
+    workspace.do(place.verb, *arguments, code=place.success, **limits)
     assert api.faults()["used_up"]
+
     api.clear_faults()
     api.configure(paused=False)
-    workspace.each(*("submit", "poll", "ingest") * 2)  # once more where the batch was cancelled
+    # The second pass asks again for the rows of a cancelled batch.
+    for _ in range(2):
+        workspace.each("submit", "poll", "ingest")
     assert workspace.states() == {"tagged": 4 if place.stage == "served" else 3}
 
 
-DUE: tuple[Word, ...] = (
-    *LASTING,
+FAILURES_WITHOUT_TAGS: tuple[Failure, ...] = (
+    *LASTING_FAILURES,
     *KINDS.values(),
     ("safety", {}),
     ("max_tokens", {}),
     ("schema_mismatch", {}),
 )
-TAGGED: tuple[Word, ...] = (
+FAILURES_WITH_TAGS: tuple[Failure, ...] = (
     ("quota_bare", {}),
     ("status", {"code": 503}),
     ("other_model", {}),
@@ -145,49 +163,52 @@ TAGGED: tuple[Word, ...] = (
 )
 
 
-def test_who_is_added_is_saved_whatever_the_live_call_gives(
+def test_an_added_person_is_saved_after_every_failure_of_the_live_call(
     workspace: Workspace, api: Engine
 ) -> None:
-    """And tagged where that passes; what may have been answered, and paid, is not asked again while one waits."""
-    for number, (word, args) in enumerate((*DUE, *TAGGED)):
-        is_due = number < len(DUE)
-        api.fault(
-            word, args=args, times=ALWAYS if is_due else 1, method=GENERATE[0], path=GENERATE[1]
-        )
+    """A retry after a short failure adds tags; a call that may be paid is not repeated at once."""
+    for number, (fault, args) in enumerate((*FAILURES_WITHOUT_TAGS, *FAILURES_WITH_TAGS)):
+        is_lasting = number < len(FAILURES_WITHOUT_TAGS)
+        times = MANY_TIMES if is_lasting else 1
+        api.fault(fault, args=args, times=times, method=GENERATE[0], path=GENERATE[1])
         workspace.put("new.json", f'{{"username": "new-{number}", "bio": "I mend clocks."}}')
         limits: dict[str, Any] = {
-            "RETRY_FOR": 0.05 if is_due else 2,
-            "CALL_TIMEOUT": 0.5 if word == "hang" else 5,
+            "RETRY_FOR": 0.05 if is_lasting else 2,
+            "CALL_TIMEOUT": 0.5 if fault == "hang" else 5,
         }
-        add_run = workspace.do("add", "new.json", **limits)
-        assert ("is due again" in add_run.err) is is_due, (word, add_run)
+        process = workspace.do("add", "new.json", **limits)
+        assert ("is due again" in process.err) is is_lasting, (fault, process)
         api.clear_faults()
-    assert workspace.states() == {"untagged": len(DUE), "tagged": len(TAGGED)}
+
+    assert workspace.states() == {
+        "untagged": len(FAILURES_WITHOUT_TAGS),
+        "tagged": len(FAILURES_WITH_TAGS),
+    }
 
 
 @pytest.mark.parametrize("stage", ["prepared", "unclear", "submitted", "served"])
-def test_a_server_that_is_not_there_changes_nothing(
+def test_an_unreachable_server_changes_nothing(
     workspace: Workspace, api: Engine, stage: str
 ) -> None:
-    """What needs it says that it cannot be reached, with 4; what does not works."""
-    bring(workspace, api, stage)
-    before = standing(workspace, api)
+    """Commands that need the server report that they cannot connect; other commands work."""
+    prepare_stage(workspace, api, stage)
+    state_before = read_state(workspace, api)
     url = workspace.url
-    needing: Mapping[str, tuple[str, ...]] = {
+    commands: Mapping[str, tuple[str, ...]] = {
         "prepared": ("submit", "doctor"),
         "unclear": ("submit", "doctor"),
         "submitted": ("poll", "cancel 1", "doctor"),
         "served": ("index", "search bees"),
     }
-    workspace.url = DEAD
-    for command in needing[stage]:
+
+    workspace.url = DEAD_URL
+    for command in commands[stage]:
         verb, *words = command.split()
-        assert (
-            "cannot connect"
-            in workspace.do(verb, *words, code=4, RETRY_FOR=0.05, POLL_PATIENCE=0.05).err
-        )
-        assert standing(workspace, api) == before, command
+        process = workspace.do(verb, *words, code=4, RETRY_FOR=0.05, POLL_PATIENCE=0.05)
+        assert "cannot connect" in process.err
+        assert read_state(workspace, api) == state_before, command
     workspace.each("status", "batches", "ingest")
+
     workspace.url = url
     workspace.each("submit", "poll", "ingest")
     assert "untagged" not in workspace.states()

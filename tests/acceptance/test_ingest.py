@@ -1,6 +1,7 @@
-"""`batch-ingest` on every kind of result file: what each line makes of its request, and that all of it adds up.
+"""Test `batch-ingest` with every kind of result file.
 
-The server hands out whatever bytes a test thinks of.
+The outside server returns the bytes that a test chooses. Each line gives its request one
+outcome, and the counts add up.
 """
 
 import json
@@ -18,20 +19,22 @@ from tests.acceptance.product import BATCH_PRICE, MODEL, OUTCOMES, Workspace
 from tests.outside.server import Outside, serving
 
 TAGS = '{"tags":["water law","beekeeping","soil science"]}'
-TAGGED = ["water law", "beekeeping", "soil science"]
+CLEAN_TAGS = ["water law", "beekeeping", "soil science"]
 USAGE = {
     "promptTokenCount": 100,
     "candidatesTokenCount": 20,
     "thoughtsTokenCount": 5,
     "totalTokenCount": 125,
 }
-ODD = ("unknown", "duplicates", "unreadable")
+UNMATCHED_KINDS = ("unknown", "duplicates", "unreadable")
 Lines = Sequence[bytes]
-Spoil = Callable[[str], Lines]
+LineMaker = Callable[[str], Lines]
 
 
-def response(text: str | None = TAGS, *, finish: str = "STOP", **options: Any) -> dict[str, Any]:
-    """Return a response with one candidate, without content where there is no text."""
+def make_response(
+    text: str | None = TAGS, *, finish: str = "STOP", **options: Any
+) -> dict[str, Any]:
+    """Return a response with one candidate; `None` is a candidate without content."""
     candidate: dict[str, Any] = {"finishReason": finish, "index": 0}
     if text is not None:
         candidate["content"] = {"parts": [{"text": text}], "role": "model"}
@@ -44,102 +47,113 @@ def response(text: str | None = TAGS, *, finish: str = "STOP", **options: Any) -
     }
 
 
-def parts(*texts: dict[str, Any]) -> dict[str, Any]:
-    """Return a response whose candidate has these parts, and no reason why it ended."""
-    return {**response(), "candidates": [{"content": {"parts": [*texts]}}]}
+def make_parts_response(*parts: dict[str, Any]) -> dict[str, Any]:
+    """Return a response whose candidate has these parts and no finish reason."""
+    return {**make_response(), "candidates": [{"content": {"parts": list(parts)}}]}
 
 
-def written(document: Any, *, is_ascii: bool = False) -> bytes:
-    """Return one line."""
-    return json.dumps(document, ensure_ascii=is_ascii, separators=(",", ":")).encode(
-        "utf-8", "surrogatepass"
-    )
+def encode_document(document: Any) -> bytes:
+    """Return a JSON document as bytes; half a surrogate pair is allowed."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass")
 
 
-def line(key: Any, body: Any = None, **options: Any) -> bytes:
-    """Return one result line as the API writes it: the response first, then the key."""
-    return written({"response": response() if body is None else body, **options, "key": key})
+def make_line(key: Any, body: Any = None, **options: Any) -> bytes:
+    """Return a result line as the API writes it: the response first, then the key."""
+    response = make_response() if body is None else body
+    return encode_document({"response": response, **options, "key": key})
 
 
-def error(key: Any, code: Any, message: str | None = "It failed.", **options: Any) -> bytes:
-    """Return one error line."""
-    return written(
-        {
-            "error": {"code": code, **({"message": message} if message else {})},
-            **options,
-            "key": key,
-        }
-    )
+def make_error_line(
+    key: Any, code: Any, message: str | None = "It failed.", **options: Any
+) -> bytes:
+    """Return an error line."""
+    error = {"code": code}
+    if message:
+        error["message"] = message
+    return encode_document({"error": error, **options, "key": key})
 
 
-def says(text: str, **options: Any) -> Spoil:
-    """Return one line whose candidate says this text."""
-    return lambda key: [line(key, response(text, **options))]
+def answer_text(text: str, **options: Any) -> LineMaker:
+    """Return a maker of a line with this text."""
+    return lambda key: [make_line(key, make_response(text, **options))]
 
 
-def body(document: Any) -> Spoil:
-    """Return one line with this response."""
-    return lambda key: [line(key, document)]
+def answer_response(document: Any) -> LineMaker:
+    """Return a maker of a line with this response."""
+    return lambda key: [make_line(key, document)]
 
 
-def fails(code: Any, message: str | None = "It failed.", **options: Any) -> Spoil:
-    """Return one error line."""
-    return lambda key: [error(key, code, message, **options)]
+def answer_error(code: Any, message: str | None = "It failed.", **options: Any) -> LineMaker:
+    """Return a maker of an error line."""
+    return lambda key: [make_error_line(key, code, message, **options)]
 
 
-def by_number(keys: Sequence[str]) -> list[str]:
+def row_number(key: str) -> int:
+    """Return the number of the row in a key."""
+    return int(key.rpartition("/")[2])
+
+
+def sort_by_row(keys: Sequence[str]) -> list[str]:
     """Return keys in the order of their rows."""
-    return sorted(keys, key=lambda key: int(key.rpartition("/")[2]))
+    return sorted(keys, key=row_number)
 
 
-def ingested(workspace: Workspace, outside: Outside, results: Callable[[list[str]], bytes]) -> Any:
-    """Ask about everybody in one batch that comes back as these bytes; return what `batch-ingest` says of it."""
-    outside.results = lambda keys: results(by_number(keys))
+def ingest_results(
+    workspace: Workspace, server: Outside, make_results: Callable[[list[str]], bytes]
+) -> Any:
+    """Send all people in one batch with these results, and return the report of `ingest`."""
+    server.results = lambda keys: make_results(sort_by_row(keys))
     workspace.each("submit", "poll")
-    [account] = workspace.read("ingest")
-    return account
+    [report] = workspace.read("ingest")
+    return report
 
 
 @dataclass(frozen=True)
 class Case:
-    """What stands in a result file for one key, and what its request must come to."""
+    """Lines of a key in a result file, and the expected outcome of the request."""
 
     name: str
-    lines: Spoil
+    lines: LineMaker
     outcome: str
     reason: str
     parked: bool = False
 
 
-def ends(finish: str, text: str | None = None) -> Case:
-    """Return the case of a candidate that ended with this finish reason."""
+def finish_reason_case(finish: str, text: str | None = None) -> Case:
+    """Return the case of a candidate with this finish reason."""
     blocked = {"SAFETY", "RECITATION", "PROHIBITED_CONTENT", "SPII", "BLOCKLIST", "OTHER"}
     reason = "blocked" if finish in blocked else "bad-finish"
-    return Case(
-        f"{finish} {text}",
-        says(text, finish=finish) if text else body(response(None, finish=finish)),
-        "refused",
-        reason,
-    )
+    lines = answer_response(make_response(None, finish=finish))
+    if text:
+        lines = answer_text(text, finish=finish)
+    return Case(f"{finish} {text}", lines, "refused", reason)
 
 
-def other_line(key: str) -> bytes:
-    """Return a valid line with another answer than `line` has."""
-    return line(key, response('{"tags":["another"]}'))
+def make_different_line(key: str) -> bytes:
+    """Return a valid line whose answer differs from that of `make_line`."""
+    return make_line(key, make_response('{"tags":["another"]}'))
 
 
-MISSING = ("missing", "no line in the result")
+MISSING_OUTCOME = ("missing", "no line in the result")
 CASES = (
-    # no line of its own
-    Case("none", lambda _key: [], *MISSING),
-    Case("key as another number", lambda key: [line(int(key.split("/")[1]) + 999_000)], *MISSING),
-    Case("another key", lambda key: [line(f"{key}000")], *MISSING),
-    Case("garbage", lambda _key: [b"%%% \xff\xfe not json"], *MISSING),
-    Case("cut before its key", lambda key: [line(key)[:-30]], *MISSING),
-    Case("no object", lambda key: [b'["key","%b"]' % key.encode()], *MISSING),
-    # lines that are no JSON
+    # The request has no line.
+    Case("none", lambda _key: [], *MISSING_OUTCOME),
     Case(
-        "broken inside", lambda key: [line(key).replace(b'"role"', b'"ro')], "invalid", "unreadable"
+        "key as another number",
+        lambda key: [make_line(int(key.split("/")[1]) + 999_000)],
+        *MISSING_OUTCOME,
+    ),
+    Case("another key", lambda key: [make_line(f"{key}000")], *MISSING_OUTCOME),
+    Case("garbage", lambda _key: [b"%%% \xff\xfe not json"], *MISSING_OUTCOME),
+    Case("cut before its key", lambda key: [make_line(key)[:-30]], *MISSING_OUTCOME),
+    Case("no object", lambda key: [b'["key","%b"]' % key.encode()], *MISSING_OUTCOME),
+    # The line is not JSON.
+    Case(
+        "broken inside",
+        lambda key: [make_line(key).replace(b'"role"', b'"ro')],
+        "invalid",
+        "unreadable",
     ),
     Case(
         "cut behind its key",
@@ -149,343 +163,433 @@ CASES = (
     ),
     Case(
         "bad UTF-8",
-        lambda key: [line(key).replace(b"water", b"w\xff\xfer")],
+        lambda key: [make_line(key).replace(b"water", b"w\xff\xfer")],
         "invalid",
         "unreadable",
     ),
     Case(
         "a surrogate",
-        lambda key: [line(key).replace(b"water", b"w\xed\xa0\x80r")],
+        lambda key: [make_line(key).replace(b"water", b"w\xed\xa0\x80r")],
         "invalid",
         "unreadable",
     ),
-    Case("NaN", lambda key: [line(key).replace(b":100", b":NaN")], "invalid", "unreadable"),
+    Case("NaN", lambda key: [make_line(key).replace(b":100", b":NaN")], "invalid", "unreadable"),
     Case(
         "deep",
-        lambda key: [line(key, {**response(), "x": 0}).replace(b":0", b":" + b"[" * 9999)],
+        lambda key: [
+            make_line(key, {**make_response(), "x": 0}).replace(b":0", b":" + b"[" * 9999)
+        ],
         "invalid",
         "unreadable",
     ),
-    # error lines, with codes of both families
+    # The line is an error, with codes of gRPC and of HTTP.
     *(
-        Case(f"error {code}", fails(code), "refused", "error-line")
+        Case(f"error {code}", answer_error(code), "refused", "error-line")
         for code in (4, 14, "13", 429, 503)
     ),
     *(
-        Case(f"final {code}", fails(code), "refused", "error-line", parked=True)
+        Case(f"final {code}", answer_error(code), "refused", "error-line", parked=True)
         for code in (3, 5, 7, 9, 400, 403, 404)
     ),
-    Case("no message", fails(13, None), "refused", "error-line"),
-    Case("no code", fails(None), "refused", "error-line"),
-    Case("error and response", fails(13, response=response()), "refused", "error-line"),
+    Case("no message", answer_error(13, None), "refused", "error-line"),
+    Case("no code", answer_error(None), "refused", "error-line"),
+    Case("error and response", answer_error(13, response=make_response()), "refused", "error-line"),
     Case(
         "error that is a text",
-        lambda key: [written({"error": "no", "key": key})],
+        lambda key: [encode_document({"error": "no", "key": key})],
         "refused",
         "error-line",
     ),
-    Case("error twice", lambda key: [error(key, 13), error(key, 14)], "refused", "error-line"),
-    Case("neither", lambda key: [written({"key": key})], "refused", "no-response"),
-    # no answer in a response
-    Case("no candidates", body({**response(), "candidates": []}), "refused", "no-candidates"),
+    Case(
+        "error twice",
+        lambda key: [make_error_line(key, 13), make_error_line(key, 14)],
+        "refused",
+        "error-line",
+    ),
+    Case("neither", lambda key: [encode_document({"key": key})], "refused", "no-response"),
+    # The response contains no answer.
+    Case(
+        "no candidates",
+        answer_response({**make_response(), "candidates": []}),
+        "refused",
+        "no-candidates",
+    ),
     Case(
         "prompt blocked",
-        body({"promptFeedback": {"blockReason": "OTHER"}}),
+        answer_response({"promptFeedback": {"blockReason": "OTHER"}}),
         "refused",
         "prompt-blocked",
     ),
-    Case("a list", body([]), "invalid", "unreadable"),
+    Case("a list", answer_response([]), "invalid", "unreadable"),
     *(
-        ends(finish)
+        finish_reason_case(finish)
         for finish in ("SAFETY", "RECITATION", "PROHIBITED_CONTENT", "SPII", "BLOCKLIST", "OTHER")
     ),
-    *(ends(finish, TAGS) for finish in ("SAFETY", "BRAND_NEW", "FINISH_REASON_UNSPECIFIED")),
-    Case("cut by tokens", says(TAGS[:20], finish="MAX_TOKENS"), "invalid", "max-tokens"),
-    Case("whole, but cut by tokens", says(TAGS, finish="MAX_TOKENS"), "invalid", "max-tokens"),
-    Case("empty", says("  \n"), "refused", "empty"),
-    Case("no content", body(response(None)), "refused", "empty"),
-    # answers that are not what was asked for
-    Case("Markdown", says(f"```json\n{TAGS}\n```"), "invalid", "does-not-parse"),
-    Case("cut JSON", says(TAGS[:-3]), "invalid", "does-not-parse"),
-    Case("a member twice", says('{"tags":["a"],"tags":["b"]}'), "invalid", "does-not-parse"),
-    Case("NUL", says('{"tags":["water\\u0000law"]}'), "invalid", "does-not-parse"),
-    Case(
-        "half a surrogate pair", says('{"tags":["water \\ud800 law"]}'), "invalid", "does-not-parse"
+    *(
+        finish_reason_case(finish, TAGS)
+        for finish in ("SAFETY", "BRAND_NEW", "FINISH_REASON_UNSPECIFIED")
     ),
-    Case("deep JSON", says("[" * 99_999), "invalid", "does-not-parse"),
+    Case("cut by tokens", answer_text(TAGS[:20], finish="MAX_TOKENS"), "invalid", "max-tokens"),
     Case(
-        "another field", says('{"tags":["a"],"notes":"x"}'), "invalid", "does-not-validate: notes"
+        "whole, but cut by tokens", answer_text(TAGS, finish="MAX_TOKENS"), "invalid", "max-tokens"
     ),
-    Case("numbers", says('{"tags":[1,2]}'), "invalid", "does-not-validate: tags.0"),
-    Case("only blank tags", says('{"tags":[" ","\\t"]}'), "invalid", "does-not-validate: tags"),
+    Case("empty", answer_text("  \n"), "refused", "empty"),
+    Case("no content", answer_response(make_response(None)), "refused", "empty"),
+    # The answer does not match the schema.
+    Case("Markdown", answer_text(f"```json\n{TAGS}\n```"), "invalid", "does-not-parse"),
+    Case("cut JSON", answer_text(TAGS[:-3]), "invalid", "does-not-parse"),
+    Case("a member twice", answer_text('{"tags":["a"],"tags":["b"]}'), "invalid", "does-not-parse"),
+    Case("NUL", answer_text('{"tags":["water\\u0000law"]}'), "invalid", "does-not-parse"),
+    Case(
+        "half a surrogate pair",
+        answer_text('{"tags":["water \\ud800 law"]}'),
+        "invalid",
+        "does-not-parse",
+    ),
+    Case("deep JSON", answer_text("[" * 99_999), "invalid", "does-not-parse"),
+    Case(
+        "another field",
+        answer_text('{"tags":["a"],"notes":"x"}'),
+        "invalid",
+        "does-not-validate: notes",
+    ),
+    Case("numbers", answer_text('{"tags":[1,2]}'), "invalid", "does-not-validate: tags.0"),
+    Case(
+        "only blank tags", answer_text('{"tags":[" ","\\t"]}'), "invalid", "does-not-validate: tags"
+    ),
     Case(
         "twice and different",
-        lambda key: [line(key), other_line(key)],
+        lambda key: [make_line(key), make_different_line(key)],
         "invalid",
         "different-answers",
     ),
     Case(
         "an error between different answers",
-        lambda key: [line(key), error(key, 3), line(key), other_line(key)],
+        lambda key: [
+            make_line(key),
+            make_error_line(key, 3),
+            make_line(key),
+            make_different_line(key),
+        ],
         "invalid",
         "different-answers",
     ),
 )
 
 
-def test_a_line_that_is_no_answer_costs_its_own_request(
+def test_unusable_line_fails_only_its_own_request(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """In one batch with a bad line of every kind, each is one failure with its reason, and parks where no try helps."""
+    """Each unusable line fails its own request with a reason, and a final error parks the row."""
     names = served_workspace.people(2 * len(CASES))
 
-    def results(keys: list[str]) -> bytes:
-        """Return the bad lines, and good ones behind them."""
-        return b"\n".join(
-            [one for case, key in zip(CASES, keys, strict=False) for one in case.lines(key)]
-            + [line(key) for key in keys[len(CASES) :]]
-        )
+    def make_results(keys: list[str]) -> bytes:
+        """Return the unusable lines and as many valid lines after them."""
+        lines = list[bytes]()
+        for case, key in zip(CASES, keys, strict=False):
+            lines += case.lines(key)
+        lines += [make_line(key) for key in keys[len(CASES) :]]
+        return b"\n".join(lines)
 
-    account = ingested(served_workspace, outside_server, results)
-    expected = Counter(case.outcome for case in CASES) | Counter(answered=len(CASES))
-    assert {name: account[name] for name in OUTCOMES} == expected
-    for case, one in zip(CASES, served_workspace.asked(), strict=False):
-        assert (one["outcome"], one["reason"].startswith(case.reason)) == (case.outcome, True), (
-            case.name,
-            one,
-        )
-    parked = [name for name, case in zip(names, CASES, strict=False) if case.parked]
-    assert sorted(served_workspace.parked()) == parked
-    states = {"tagged": len(CASES), "parked": len(parked), "untagged": len(CASES) - len(parked)}
-    assert served_workspace.states() == states
-    told = [row for row in account["reasons"] if row["outcome"] in OUTCOMES]
-    assert sum(row["count"] for row in told) == len(CASES)
-    assert all(len(row["examples"]) <= 3 for row in told)
-    assert all(len(said) <= 500 and "\n" not in said for row in told for _, said in row["examples"])
+    report = ingest_results(served_workspace, outside_server, make_results)
+    expected_counts = Counter(case.outcome for case in CASES) | Counter(answered=len(CASES))
+    assert {name: report[name] for name in OUTCOMES} == expected_counts
+
+    for case, request in zip(CASES, served_workspace.asked(), strict=False):
+        assert request["outcome"] == case.outcome, (case.name, request)
+        assert request["reason"].startswith(case.reason), (case.name, request)
+
+    parked_names = [name for name, case in zip(names, CASES, strict=False) if case.parked]
+    assert sorted(served_workspace.parked()) == parked_names
+    untagged_count = len(CASES) - len(parked_names)
+    assert served_workspace.states() == {
+        "tagged": len(CASES),
+        "parked": len(parked_names),
+        "untagged": untagged_count,
+    }
+
+    # The report shows at most three short examples of a reason.
+    reasons = [reason for reason in report["reasons"] if reason["outcome"] in OUTCOMES]
+    assert sum(reason["count"] for reason in reasons) == len(CASES)
+    for reason in reasons:
+        assert len(reason["examples"]) <= 3
+        for _, message in reason["examples"]:
+            assert len(message) <= 500
+            assert "\n" not in message
 
 
-LARGEST = {
+MAX_TOKEN_COUNTS = {
     "promptTokenCount": 2**31,
     "candidatesTokenCount": 2**30 - 1,
     "thoughtsTokenCount": 2**30 - 1,
 }
-ANSWERS: dict[str, Spoil] = {
-    "as it is": lambda key: [line(key)],
-    "key first": lambda key: [b'{"key":"%b","response":%b}' % (key.encode(), written(response()))],
-    "key escaped": lambda key: [line(key).replace(b"expert-tags/", b"expert\\u002dtags\\/")],
-    "no finish reason": body(parts({"text": TAGS})),
-    "two parts": body(parts({"text": TAGS[:9]}, {"text": TAGS[9:]})),
-    "a thought before": body(parts({"text": "hm", "thought": True}, {"text": TAGS})),
-    "blanks inside lines": lambda key: [b" " + line(key) + b" \t"],
-    "other members": lambda key: [line(key, status="ok", metadata={})],
-    "empty error": lambda key: [line(key, error={})],
-    "null error": lambda key: [line(key, error=None)],
-    "counts as texts": body(
-        {**response(), "usageMetadata": {"promptTokenCount": "100", "candidatesTokenCount": "25"}}
-    ),
-    "counts beyond all sense": body({**response(), "usageMetadata": LARGEST}),
-    "separators": says('{"tags":["water law","bee\u2028keeping","soil\u0085science"]}'),
-    "ten megabytes": says(TAGS + " " * 10_000_000),
-    "twice": lambda key: [line(key), line(key)],
-    "twice and equal once cleaned": lambda key: [
-        line(key),
-        line(key, response(TAGS.replace("water law", "Water  Law"))),
+ANSWERS: dict[str, LineMaker] = {
+    "as it is": lambda key: [make_line(key)],
+    "key first": lambda key: [
+        b'{"key":"%b","response":%b}' % (key.encode(), encode_document(make_response()))
     ],
-    "an error, then the answer": lambda key: [error(key, 13), line(key)],
-    "a final error, then the answer": lambda key: [error(key, 3), line(key)],
-    "the answer, then an error": lambda key: [line(key), error(key, 3)],
-    "invalid, then the answer": lambda key: [line(key, response("{}")), line(key)],
-    "garbage beside it": lambda key: [b"\x00\xff", line(key), b"{"],
+    "key escaped": lambda key: [make_line(key).replace(b"expert-tags/", b"expert\\u002dtags\\/")],
+    "no finish reason": answer_response(make_parts_response({"text": TAGS})),
+    "two parts": answer_response(make_parts_response({"text": TAGS[:9]}, {"text": TAGS[9:]})),
+    "a thought before": answer_response(
+        make_parts_response({"text": "hm", "thought": True}, {"text": TAGS})
+    ),
+    "blanks inside lines": lambda key: [b" " + make_line(key) + b" \t"],
+    "other members": lambda key: [make_line(key, status="ok", metadata={})],
+    "empty error": lambda key: [make_line(key, error={})],
+    "null error": lambda key: [make_line(key, error=None)],
+    "counts as texts": answer_response(
+        {
+            **make_response(),
+            "usageMetadata": {"promptTokenCount": "100", "candidatesTokenCount": "25"},
+        }
+    ),
+    "counts beyond all sense": answer_response(
+        {**make_response(), "usageMetadata": MAX_TOKEN_COUNTS}
+    ),
+    "separators": answer_text('{"tags":["water law","bee\u2028keeping","soil\u0085science"]}'),
+    "ten megabytes": answer_text(TAGS + " " * 10_000_000),
+    "twice": lambda key: [make_line(key), make_line(key)],
+    "twice and equal once cleaned": lambda key: [
+        make_line(key),
+        make_line(key, make_response(TAGS.replace("water law", "Water  Law"))),
+    ],
+    "an error, then the answer": lambda key: [make_error_line(key, 13), make_line(key)],
+    "a final error, then the answer": lambda key: [make_error_line(key, 3), make_line(key)],
+    "the answer, then an error": lambda key: [make_line(key), make_error_line(key, 3)],
+    "invalid, then the answer": lambda key: [make_line(key, make_response("{}")), make_line(key)],
+    "garbage beside it": lambda key: [b"\x00\xff", make_line(key), b"{"],
 }
 
 
-def test_an_answer_is_taken_however_it_is_written(
+def test_valid_answer_is_stored_in_any_notation(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """One valid answer is enough, whatever stands round it, however lines end."""
+    """A valid answer is stored in any notation, with any other lines and any line ends."""
     names = served_workspace.people(len(ANSWERS))
 
-    def results(keys: list[str]) -> bytes:
-        """Begin with a byte order mark, and end lines in two ways."""
-        lines = [
-            one for spoil, key in zip(ANSWERS.values(), keys, strict=True) for one in spoil(key)
-        ]
-        return (
-            b"\xef\xbb\xbf\n"
-            + b"\n".join(lines[:9])
-            + b"\n\n \t\r\n"
-            + b"\r\n".join([*lines[9:], b""])
-        )
+    def make_results(keys: list[str]) -> bytes:
+        """Return the lines after a byte order mark, with two kinds of line ends."""
+        lines = list[bytes]()
+        for make_lines, key in zip(ANSWERS.values(), keys, strict=True):
+            lines += make_lines(key)
+        first_lines = b"\n".join(lines[:9])
+        last_lines = b"\r\n".join([*lines[9:], b""])
+        return b"\xef\xbb\xbf\n" + first_lines + b"\n\n \t\r\n" + last_lines
 
-    account = ingested(served_workspace, outside_server, results)
-    assert (account["answered"], account["unknown"], account["unreadable"]) == (len(ANSWERS), 0, 2)
+    report = ingest_results(served_workspace, outside_server, make_results)
+    assert report["answered"] == len(ANSWERS)
+    assert (report["unknown"], report["unreadable"]) == (0, 2)
     tags = served_workspace.tags()
-    for name, kind in zip(names, ANSWERS, strict=True):
-        assert (tags[name][0], len(tags[name])) == ("water law", 3), kind
+    for name, case_name in zip(names, ANSWERS, strict=True):
+        assert (tags[name][0], len(tags[name])) == ("water law", 3), case_name
 
 
-def test_a_row_with_two_different_answers_is_asked_once_more(
+def test_row_with_two_different_answers_is_sent_once_more(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """The first time it is open again without an answer; if they differ again, it is parked."""
+    """A row with two different answers is open again, and is parked after the second time."""
     names = served_workspace.people(3)
 
-    def results(keys: list[str]) -> bytes:
+    def make_results(keys: list[str]) -> bytes:
         """Return a second and different answer for the first row."""
-        return b"\n".join([*map(line, keys), other_line(keys[0])])
+        return b"\n".join([*map(make_line, keys), make_different_line(keys[0])])
 
-    account = ingested(served_workspace, outside_server, results)
-    assert (account["answered"], account["invalid"], account["duplicates"]) == (2, 1, 1)
+    report = ingest_results(served_workspace, outside_server, make_results)
+    assert (report["answered"], report["invalid"], report["duplicates"]) == (2, 1, 1)
     assert served_workspace.states() == {"tagged": 2, "untagged": 1}
     assert served_workspace.tags()[names[0]] == []
-    ingested(served_workspace, outside_server, results)
+
+    ingest_results(served_workspace, outside_server, make_results)
     reason = "it failed 2 times; last: different-answers (STOP)"
     assert served_workspace.parked() == {names[0]: reason}
 
 
 @pytest.mark.alike
-def test_lines_nobody_asked_for_are_counted_shown_and_never_applied(
+def test_lines_without_a_request_are_counted_and_not_applied(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """Unknown keys, second lines and lines without a key are shown with their place."""
+    """Unknown keys, second lines and lines without a key are counted and shown by line number."""
     served_workspace.people(2)
 
-    def results(keys: list[str]) -> bytes:
-        """Return two good lines and six others."""
-        extra = [
-            line("nobody/0"),
-            line("expert-tags/999999"),
-            line(7),
-            line(keys[0]),
+    def make_results(keys: list[str]) -> bytes:
+        """Return two valid lines and six unmatched lines."""
+        unmatched_lines = [
+            make_line("nobody/0"),
+            make_line("expert-tags/999999"),
+            make_line(7),
+            make_line(keys[0]),
             b"%%%",
-            written([1]),
+            encode_document([1]),
         ]
-        return b"\n".join([*map(line, keys), *extra, b""])
+        return b"\n".join([*map(make_line, keys), *unmatched_lines, b""])
 
-    account = ingested(served_workspace, outside_server, results)
-    assert [account[name] for name in ("answered", *ODD)] == [2, 4, 1, 1]
-    shown = {row["outcome"]: row["examples"] for row in account["reasons"]}
-    assert shown["unknown"][0] == ["line 3", "nobody/0"]
-    assert len(shown["unknown"]) == 3
-    assert shown["duplicate"] == [["line 6", "expert-tags/1"]]
-    assert shown["unreadable"][0][0] == "line 7"
+    report = ingest_results(served_workspace, outside_server, make_results)
+
+    assert [report[name] for name in ("answered", *UNMATCHED_KINDS)] == [2, 4, 1, 1]
+
+    examples = {row["outcome"]: row["examples"] for row in report["reasons"]}
+    assert examples["unknown"][0] == ["line 3", "nobody/0"]
+    assert len(examples["unknown"]) == 3
+    assert examples["duplicate"] == [["line 6", "expert-tags/1"]]
+    assert examples["unreadable"][0][0] == "line 7"
+
     assert served_workspace.states() == {"tagged": 2}
     assert "nothing to ingest" in served_workspace.do("ingest").out
 
 
-def test_usage_cost_and_where_it_comes_from_are_those_of_the_lines(
+def test_tokens_cost_tags_and_model_come_from_the_lines(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """Tokens and cost are sums over the lines: thoughts as output, failures too, errors nothing. Tags are normalised.
+    """Tokens and cost are sums over the lines: thoughts are output, and error lines are free.
 
-    Of another model than the one that was asked it is told, and of a dated version of the same it is not.
+    Tags are normalised, and `ingest` names models other than the requested model.
     """
     names = served_workspace.people(4)
-    before = {one["Username"]: one["findability_score"] for one in served_workspace.exported()}
-    uses = [(8, 11, 829), (100, 20, 0), (31, 0, 0)]
+    exported_people = served_workspace.exported()
+    scores_before = {row["Username"]: row["findability_score"] for row in exported_people}
+    # Tokens of the prompt, of the answer and of the thoughts.
+    token_counts = [(8, 11, 829), (100, 20, 0), (31, 0, 0)]
     text = '{"tags":["  Water\\tLaw ","water law","BEEKEEPING","","bee  keeping"]}'
-    bodies = [
-        response(text),
-        response('{"tags":[""]}'),
+    responses = [
+        make_response(text),
+        make_response('{"tags":[""]}'),
         {"promptFeedback": {"blockReason": "SAFETY"}},
     ]
 
-    def results(keys: list[str]) -> bytes:
+    def make_results(keys: list[str]) -> bytes:
         """Return three lines with usage, and an error."""
         lines = []
-        for key, answer, (asked, said, thought) in zip(keys, bodies, uses, strict=False):
+        for key, response, counts in zip(keys, responses, token_counts, strict=False):
+            prompt_tokens, answer_tokens, thought_tokens = counts
             usage = {
-                "promptTokenCount": asked,
-                "candidatesTokenCount": said,
-                "thoughtsTokenCount": thought,
+                "promptTokenCount": prompt_tokens,
+                "candidatesTokenCount": answer_tokens,
+                "thoughtsTokenCount": thought_tokens,
             }
-            lines.append(line(key, {**answer, "usageMetadata": usage}))
-        return b"\n".join([*lines, error(keys[3], 13)])
+            lines.append(make_line(key, {**response, "usageMetadata": usage}))
+        return b"\n".join([*lines, make_error_line(keys[3], 13)])
 
-    account = ingested(served_workspace, outside_server, results)
-    prompt = 8 + 100 + 31
-    output = 11 + 829 + 20
-    cost = pytest.approx((prompt * BATCH_PRICE[0] + output * BATCH_PRICE[1]) / 1e6)
-    assert (account["tokens_in"], account["tokens_out"], account["cost"]) == (prompt, output, cost)
+    report = ingest_results(served_workspace, outside_server, make_results)
+    input_tokens = 8 + 100 + 31
+    output_tokens = 11 + 829 + 20
+    price = input_tokens * BATCH_PRICE[0] + output_tokens * BATCH_PRICE[1]
+    cost = pytest.approx(price / 1e6)
+    assert (report["tokens_in"], report["tokens_out"]) == (input_tokens, output_tokens)
+    assert report["cost"] == cost
     [batch] = served_workspace.batches()
     assert (batch["cost_is_actual"], batch["cost"]) == (True, cost)
     assert served_workspace.spent() == {
-        "actual": pytest.approx(account["cost"], abs=1e-6),
+        "actual": pytest.approx(report["cost"], abs=1e-6),
         "estimated": 0,
         "lost": 0,
     }
-    found = {one["Username"]: one for one in served_workspace.exported()}[names[0]]
-    assert found["tags"] == ["water law", "beekeeping", "bee keeping"]
-    assert found["findability_score"] == before[names[0]] + 25
+
+    people_by_name = {row["Username"]: row for row in served_workspace.exported()}
+    person = people_by_name[names[0]]
+    assert person["tags"] == ["water law", "beekeeping", "bee keeping"]
+    assert person["findability_score"] == scores_before[names[0]] + 25
     [answer] = served_workspace.read("show", names[0])["answers"]
     assert (answer["model_version"], answer["response_id"]) == (MODEL, "r-1")
     assert (answer["tokens_in"], answer["tokens_out"], answer["batch"]) == (8, 840, 1)
+
+    # Two new people and three open requests are answered by five model versions.
     versions = ["gemini-9-pro", f"{MODEL}-image", f"{MODEL}-002", f"models/{MODEL}", MODEL]
     served_workspace.people(2, first=4)
-    outside_server.results = lambda keys: b"\n".join(
-        line(key, response(modelVersion=version))
-        for key, version in zip(by_number(keys), versions, strict=True)
-    )
+
+    def make_results_of_versions(keys: list[str]) -> bytes:
+        """Return a valid line of each model version."""
+        version_of_key = zip(sort_by_row(keys), versions, strict=True)
+        return b"\n".join(
+            make_line(key, make_response(modelVersion=version)) for key, version in version_of_key
+        )
+
+    outside_server.results = make_results_of_versions
     served_workspace.each("submit", "poll")
     ingest_run = served_workspace.do("ingest")
     assert f"asked {MODEL}, answered by {MODEL}-image, gemini-9-pro\n" in ingest_run.err
-    assert ("5 answers of 5" in ingest_run.out, ingest_run.out.count("\n")) == (True, 2)
+    assert "5 answers of 5" in ingest_run.out
+    assert ingest_run.out.count("\n") == 2
 
 
 @pytest.mark.alike
-def test_a_result_that_is_not_what_was_sealed_stops_its_batch_alone(
+def test_damaged_result_file_stops_only_its_batch(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """A changed, cut or lost result is exit 5 with its batch as it was; other batches are ingested and told."""
+    """A changed, cut or lost result file fails its batch with exit 5, and others are ingested."""
     served_workspace.people(4)
-    outside_server.results = lambda keys: b"\n".join(map(line, keys))
+    outside_server.results = lambda keys: b"\n".join(map(make_line, keys))
     served_workspace.do("submit", BATCH_ROWS=2)
     served_workspace.do("poll")
     path = served_workspace.data / "batches" / "000001-results.jsonl"
-    data = path.read_bytes()
-    for damaged, others in ((data.replace(b"water", b"later"), [2]), (data[:-5], []), (None, [])):
+    sealed_bytes = path.read_bytes()
+    changed_bytes = sealed_bytes.replace(b"water", b"later")
+
+    for content, ingested_batches in ((changed_bytes, [2]), (sealed_bytes[:-5], []), (None, [])):
         path.unlink()
-        if damaged is not None:
-            path.write_bytes(damaged)
+        if content is not None:
+            path.write_bytes(content)
         ingest_run = served_workspace.run("ingest", json=True)
-        assert (ingest_run.code, [account["batch"] for account in ingest_run.json]) == (5, others)
+        assert ingest_run.code == 5
+        assert [report["batch"] for report in ingest_run.json] == ingested_batches
         assert served_workspace.batch_states() == ["downloaded", "ingested"]
     assert served_workspace.states() == {"claimed": 2, "tagged": 2}
-    path.write_bytes(data)
-    assert [account["batch"] for account in served_workspace.read("ingest")] == [1]
+
+    path.write_bytes(sealed_bytes)
+    assert [report["batch"] for report in served_workspace.read("ingest")] == [1]
 
 
-PEOPLE = 6
-FILES = 15
-# what one line may be, as its person's first line: its outcome, and how it is written; none, where it is nobody's line
-KINDS: dict[str, tuple[str, Callable[[str], bytes]]] = {
-    "good": ("answered", line),
-    "separators": ("answered", lambda key: line(key, response('{"tags":["soil\u2028science"]}'))),
-    "other": ("answered", other_line),
-    "error": ("refused", lambda key: error(key, 13)),
-    "final": ("refused", lambda key: error(key, 3)),
-    "blocked": ("refused", lambda key: line(key, {"promptFeedback": {"blockReason": "SAFETY"}})),
-    "empty": ("refused", lambda key: line(key, response(""))),
-    "unparsable": ("invalid", lambda key: line(key, response(TAGS[:9]))),
-    "half a pair": ("invalid", lambda key: line(key, response('{"tags":["\\ud800"]}'))),
-    "surrogate": ("invalid", lambda key: line(key).replace(b"water", b"w\xed\xa0\x80r")),
-    "NaN": ("invalid", lambda key: line(key).replace(b":100", b":NaN")),
-    "deep": ("invalid", lambda key: b'{"key":"%b","response":%b' % (key.encode(), b"[" * 5000)),
-    "cut": ("", lambda key: line(key)[:-20]),
-    "garbage": ("", lambda _key: b"\xff\x00 no json \xe2\x80\xa8"),
-    "number": ("answered", lambda key: line(int(key.rpartition("/")[2]))),
-    "unknown": ("", lambda key: line(f"{key}000")),
-    "foreign": ("", lambda key: line(key.replace("expert-tags", "passages"))),
-}
-TAGS_OF = {"good": TAGGED, "number": TAGGED, "separators": ["soil science"], "other": ["another"]}
-FileDrawn = tuple[list[tuple[int, str]], bytes, bytes]
-files = st.tuples(
-    st.lists(
-        st.tuples(st.integers(0, PEOPLE - 1), st.sampled_from([*KINDS])), max_size=3 * PEOPLE
-    ).map(
-        # A file without a line of one of its requests is no result, and not taken.
-        lambda lines: lines if any(KINDS[kind][0] for _, kind in lines) else [*lines, (0, "good")]
+PEOPLE_PER_FILE = 6
+FILE_COUNT = 15
+# Each kind of line: the outcome of its request if it is the first line, and the maker of the line.
+# A kind without an outcome belongs to no request.
+LINE_KINDS: dict[str, tuple[str, Callable[[str], bytes]]] = {
+    "good": ("answered", make_line),
+    "separators": (
+        "answered",
+        lambda key: make_line(key, make_response('{"tags":["soil\u2028science"]}')),
     ),
+    "other": ("answered", make_different_line),
+    "error": ("refused", lambda key: make_error_line(key, 13)),
+    "final": ("refused", lambda key: make_error_line(key, 3)),
+    "blocked": (
+        "refused",
+        lambda key: make_line(key, {"promptFeedback": {"blockReason": "SAFETY"}}),
+    ),
+    "empty": ("refused", lambda key: make_line(key, make_response(""))),
+    "unparsable": ("invalid", lambda key: make_line(key, make_response(TAGS[:9]))),
+    "half a pair": ("invalid", lambda key: make_line(key, make_response('{"tags":["\\ud800"]}'))),
+    "surrogate": ("invalid", lambda key: make_line(key).replace(b"water", b"w\xed\xa0\x80r")),
+    "NaN": ("invalid", lambda key: make_line(key).replace(b":100", b":NaN")),
+    "deep": ("invalid", lambda key: b'{"key":"%b","response":%b' % (key.encode(), b"[" * 5000)),
+    "cut": ("", lambda key: make_line(key)[:-20]),
+    "garbage": ("", lambda _key: b"\xff\x00 no json \xe2\x80\xa8"),
+    "number": ("answered", lambda key: make_line(row_number(key))),
+    "unknown": ("", lambda key: make_line(f"{key}000")),
+    "foreign": ("", lambda key: make_line(key.replace("expert-tags", "passages"))),
+}
+TAGS_OF_KIND = {
+    "good": CLEAN_TAGS,
+    "number": CLEAN_TAGS,
+    "separators": ["soil science"],
+    "other": ["another"],
+}
+# The index of a person in the file, and the kind of the line.
+DrawnLine = tuple[int, str]
+# The lines of a file, the line end, and the byte order mark.
+DrawnFile = tuple[list[DrawnLine], bytes, bytes]
+
+
+def _ensure_matched_line(lines: list[DrawnLine]) -> list[DrawnLine]:
+    """Add a good line if no line belongs to a request; such a file is not accepted as a result."""
+    if any(LINE_KINDS[kind][0] for _, kind in lines):
+        return lines
+    return [*lines, (0, "good")]
+
+
+drawn_lines = st.tuples(st.integers(0, PEOPLE_PER_FILE - 1), st.sampled_from([*LINE_KINDS]))
+drawn_files = st.tuples(
+    st.lists(drawn_lines, max_size=3 * PEOPLE_PER_FILE).map(_ensure_matched_line),
     st.sampled_from([b"\n", b"\r\n", b"\n\n"]),
     st.sampled_from([b"", b"\xef\xbb\xbf"]),
 )
@@ -496,71 +600,91 @@ files = st.tuples(
     max_examples=2, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
 @given(
-    drawn=st.lists(files, min_size=FILES, max_size=FILES),
-    ending=st.sampled_from(["SUCCEEDED", "EXPIRED"]),
+    files=st.lists(drawn_files, min_size=FILE_COUNT, max_size=FILE_COUNT),
+    batch_end=st.sampled_from(["SUCCEEDED", "EXPIRED"]),
 )
-def test_any_result_file_adds_up(
-    tmp_path_factory: pytest.TempPathFactory, drawn: list[FileDrawn], ending: str
+def test_counts_of_any_result_file_add_up(
+    tmp_path_factory: pytest.TempPathFactory, files: list[DrawnFile], batch_end: str
 ) -> None:
-    """Of any mixture of lines in any order each request has one outcome, and what is nobody's line is counted."""
+    """Each request gets one outcome from any mixture of lines, and unmatched lines are counted."""
     home = tmp_path_factory.mktemp("property")
-    with serving(home / "outside", ending=ending) as outside:
-        workspace = Workspace(home / "here", outside.url)
-        names = workspace.people(PEOPLE * FILES)
+    with serving(home / "outside", ending=batch_end) as server:
+        workspace = Workspace(home / "here", server.url)
+        names = workspace.people(PEOPLE_PER_FILE * FILE_COUNT)
 
-        def results(keys: Sequence[str]) -> bytes:
+        def make_results(keys: Sequence[str]) -> bytes:
             """Return the file of the batch that has these keys."""
-            keys = by_number(keys)
-            lines, end, mark = drawn[(int(keys[0].rpartition("/")[2]) - 1) // PEOPLE]
-            return b"".join(
-                [*[mark][: len(lines)], *(KINDS[kind][1](keys[who]) + end for who, kind in lines)]
-            )
+            sorted_keys = sort_by_row(keys)
+            file_index = (row_number(sorted_keys[0]) - 1) // PEOPLE_PER_FILE
+            return _encode_file(files[file_index], sorted_keys)
 
-        outside.results = results
-        workspace.do("submit", BATCH_ROWS=PEOPLE)
+        server.results = make_results
+        workspace.do("submit", BATCH_ROWS=PEOPLE_PER_FILE)
         workspace.do("poll")
-        accounts = {
-            one["batch"]: one for one in workspace.read("ingest", GATES="failed=off,parked=off")
-        }
-        mine = [kinds for lines, _, _ in drawn for kinds in _by_person(lines)]
-        asked = workspace.asked()
-        assert [one["outcome"] for one in asked] == [_outcome(kinds) for kinds in mine]
-        for number, (lines, _, _) in enumerate(drawn, start=1):
-            strays = Counter(kind for _, kind in lines if not KINDS[kind][0])
-            twice = sum(max(0, len(kinds) - 1) for kinds in _by_person(lines))
-            unknown = strays["unknown"] + strays["foreign"]
-            found = [accounts[number][name] for name in ODD]
-            assert found == [unknown, twice, strays["garbage"] + strays["cut"]], lines
+        reports = workspace.read("ingest", GATES="failed=off,parked=off")
+        reports_by_batch = {report["batch"]: report for report in reports}
+
+        kinds_by_request = list[list[str]]()
+        for lines, _, _ in files:
+            kinds_by_request += _matched_kinds(lines)
+        outcomes = [request["outcome"] for request in workspace.asked()]
+        assert outcomes == [_expected_outcome(kinds) for kinds in kinds_by_request]
+
+        for number, (lines, _, _) in enumerate(files, start=1):
+            report = reports_by_batch[number]
+            unmatched = Counter(kind for _, kind in lines if not LINE_KINDS[kind][0])
+            unknown = unmatched["unknown"] + unmatched["foreign"]
+            duplicates = sum(max(0, len(kinds) - 1) for kinds in _matched_kinds(lines))
+            unreadable = unmatched["garbage"] + unmatched["cut"]
+            counts = [report[name] for name in UNMATCHED_KINDS]
+            assert counts == [unknown, duplicates, unreadable], lines
+
         tags = workspace.tags()
-        assert [tags[name] for name in names] == [
-            [] if _differs(kinds) else TAGS_OF.get(_decides(kinds), []) for kinds in mine
-        ]
-        parked = [
-            name for name, kinds in zip(names, mine, strict=True) if _decides(kinds) == "final"
-        ]
-        assert sorted(workspace.parked()) == parked
+        assert [tags[name] for name in names] == list(map(_expected_tags, kinds_by_request))
+        kinds_by_name = zip(names, kinds_by_request, strict=True)
+        parked_names = [name for name, kinds in kinds_by_name if _decisive_kind(kinds) == "final"]
+        assert sorted(workspace.parked()) == parked_names
         assert workspace.read("ingest") == []
-        check(Look(workspace, outside.batches(), outside.creates(), is_only=True))
+        check(Look(workspace, server.batches(), server.creates(), is_only=True))
 
 
-def _by_person(lines: Sequence[tuple[int, str]]) -> Iterator[list[str]]:
+def _encode_file(file: DrawnFile, keys: Sequence[str]) -> bytes:
+    """Return the bytes of a file; an empty file has no byte order mark."""
+    lines, line_end, byte_order_mark = file
+    content = byte_order_mark if lines else b""
+    for person_index, kind in lines:
+        _, make_kind_of_line = LINE_KINDS[kind]
+        content += make_kind_of_line(keys[person_index]) + line_end
+    return content
+
+
+def _matched_kinds(lines: Sequence[DrawnLine]) -> Iterator[list[str]]:
     """Yield the kinds of each person's own lines, in the order of the file."""
-    for person in range(PEOPLE):
-        yield [kind for who, kind in lines if who == person and KINDS[kind][0]]
+    matched_lines = [(index, kind) for index, kind in lines if LINE_KINDS[kind][0]]
+    for person_index in range(PEOPLE_PER_FILE):
+        yield [kind for index, kind in matched_lines if index == person_index]
 
 
-def _decides(kinds: list[str]) -> str:
-    """Return the line that counts: the first answer, else the first failure, else none."""
-    return next((kind for kind in kinds if kind in TAGS_OF), kinds[0] if kinds else "")
+def _decisive_kind(kinds: list[str]) -> str:
+    """Return the kind of the first answer, else of the first failure, else an empty string."""
+    first_kind = kinds[0] if kinds else ""
+    return next((kind for kind in kinds if kind in TAGS_OF_KIND), first_kind)
 
 
-def _differs(kinds: list[str]) -> bool:
+def _has_different_answers(kinds: list[str]) -> bool:
     """Return whether the lines of a person have more than one answer."""
-    return len({tuple(TAGS_OF[kind]) for kind in kinds if kind in TAGS_OF}) > 1
+    return len({tuple(TAGS_OF_KIND[kind]) for kind in kinds if kind in TAGS_OF_KIND}) > 1
 
 
-def _outcome(kinds: list[str]) -> str:
-    """Return what the request of a person with these lines must come to."""
-    if _differs(kinds):
+def _expected_outcome(kinds: list[str]) -> str:
+    """Return the outcome of the request of a person with these lines."""
+    if _has_different_answers(kinds):
         return "invalid"
-    return KINDS[_decides(kinds)][0] if kinds else "missing"
+    return LINE_KINDS[_decisive_kind(kinds)][0] if kinds else "missing"
+
+
+def _expected_tags(kinds: list[str]) -> list[str]:
+    """Return the tags of a person with these lines."""
+    if _has_different_answers(kinds):
+        return []
+    return TAGS_OF_KIND.get(_decisive_kind(kinds), [])

@@ -1,4 +1,4 @@
-"""Pilots, backfills and versions: a few are asked and judged before the rest, which is gone on with, and taken back."""
+"""Test pilots, backfills and versions: samples are judged first, versions are rolled back."""
 
 import json
 import signal
@@ -13,8 +13,11 @@ from tests.acceptance.engine import Engine
 from tests.acceptance.product import MODEL, PASSAGES, Workspace
 from tests.acceptance.steps import Fate
 
-LABEL = "passage-concepts@1"
-STRICT = "concepts=12..14"  # which no answer of the engine keeps
+FIRST_VERSION = "passage-concepts@1"
+SECOND_VERSION = "passage-concepts@2"
+OTHER_MODEL = "gemini-3.1-flash-lite"
+# No answer of the engine passes these gates.
+FAILING_GATES = "concepts=12..14"
 TOPICS = (
     "groundwater recharge in arid river basins",
     "queen rearing by selective honey bee breeding",
@@ -22,323 +25,380 @@ TOPICS = (
     "timber frame joints under cyclic loading",
     "customary water law in mountain valleys",
 )
-CONCEPT = {"type": "method", "aliases": [], "confidence": 0.9}
-INVENTED = json.dumps(
-    {
-        "concepts": [
-            {"name": name, "quotes": [f"words of {name} found nowhere"], **CONCEPT}
-            for name in ("zeppelin docking", "quasar farming", "xylophone repair", "jade milling")
-        ]
-    }
-)
+INVENTED_NAMES = ("zeppelin docking", "quasar farming", "xylophone repair", "jade milling")
 
 
-def text_of(number: int) -> str:
-    """Return the text of one passage, another one for each number."""
-    one = TOPICS[number % len(TOPICS)]
-    other = TOPICS[(number // len(TOPICS) + number + 1) % len(TOPICS)]
+def make_invented_answer() -> str:
+    """Return an answer whose quotations are in no passage."""
+    concept_fields = {"type": "method", "aliases": [], "confidence": 0.9}
+    concepts = []
+    for name in INVENTED_NAMES:
+        quotes = [f"words of {name} found nowhere"]
+        concepts.append({"name": name, "quotes": quotes, **concept_fields})
+    return json.dumps({"concepts": concepts})
+
+
+def passage_text(number: int) -> str:
+    """Return the text of a passage, which differs for each number."""
+    topic = TOPICS[number % len(TOPICS)]
+    second_topic = TOPICS[(number // len(TOPICS) + number + 1) % len(TOPICS)]
     return (
-        f"Study {number} examines {one} with field measurements. We compare it with {other} and report the mean "
-        f"absolute error over {number + 3} sites. Naïve baselines such as linear regression fall behind\u2009🐝. "
-        f"The benchmark dataset and the evaluation protocol of {one} are released."
+        f"Study {number} examines {topic} with field measurements. We compare it with "
+        f"{second_topic} and report the mean absolute error over {number + 3} sites. "
+        "Naïve baselines such as linear regression fall behind\u2009🐝. "
+        f"The benchmark dataset and the evaluation protocol of {topic} are released."
     )
 
 
-@pytest.fixture(name="texts")
-def _texts(workspace: Workspace) -> Workspace:
-    """A workspace of thirty passages, which its commands are about."""
+@pytest.fixture(name="passages")
+def _passages(workspace: Workspace) -> Workspace:
+    """Return a workspace of thirty passages whose commands use the passages."""
     workspace.task = PASSAGES
-    put(workspace, 30)
+    import_passages(workspace, 30)
     return workspace
 
 
-def put(workspace: Workspace, count: int) -> None:
-    """Import so many passages, which are called p-0000, p-0001 and so on."""
-    lines = (
-        {"id": f"p-{number:04d}", "text": text_of(number), "source": "field"}
-        for number in range(count)
-    )
-    workspace.put("texts.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines))
+def import_passages(workspace: Workspace, count: int) -> None:
+    """Import passages with the ids p-0000, p-0001 and so on."""
+    lines = []
+    for number in range(count):
+        passage = {"id": f"p-{number:04d}", "text": passage_text(number), "source": "field"}
+        lines.append(json.dumps(passage) + "\n")
+    workspace.put("texts.jsonl", "".join(lines))
     workspace.do("import_passages", "texts.jsonl")
 
 
-def pilot(workspace: Workspace, code: int = 0, **how: Any) -> dict[str, Any]:
-    """Run a pilot, confirmed, and return its document."""
-    found: dict[str, Any] = workspace.do("pilot", code=code, yes=True, json=True, **how).json
-    return found
+def run_pilot(workspace: Workspace, code: int = 0, **options: Any) -> dict[str, Any]:
+    """Run a confirmed pilot, and return its report."""
+    process = workspace.do("pilot", code=code, yes=True, json=True, **options)
+    report: dict[str, Any] = process.json
+    return report
 
 
-def backfill(workspace: Workspace, code: int = 0, **how: Any) -> dict[str, Any]:
-    """Run a backfill, confirmed, and return its document."""
-    found: dict[str, Any] = workspace.do("backfill", code=code, yes=True, json=True, **how).json
-    return found
+def run_backfill(workspace: Workspace, code: int = 0, **options: Any) -> dict[str, Any]:
+    """Run a confirmed backfill, and return its report."""
+    process = workspace.do("backfill", code=code, yes=True, json=True, **options)
+    report: dict[str, Any] = process.json
+    return report
 
 
-def sent(workspace: Workspace) -> Counter[str]:
-    """Return how often each row was sent in a batch, by the request files on disk."""
-    keys = (
-        line["key"] for batch in workspace.batches() for line in workspace.requests(batch["number"])
-    )
-    return Counter(str(key).partition("/")[2] for key in keys)
+def count_sent_requests(workspace: Workspace) -> Counter[str]:
+    """Return the number of requests of each row in the sealed request files."""
+    request_counts = Counter[str]()
+    for batch in workspace.batches():
+        for line in workspace.requests(batch["number"]):
+            request_counts[str(line["key"]).partition("/")[2]] += 1
+    return request_counts
 
 
-def window(workspace: Workspace, api: Engine, tokens: int) -> dict[str, Any]:
-    """Let so many prompt tokens wait at once, by our table of models; the server takes a little more, and no more."""
+def limit_waiting_tokens(workspace: Workspace, api: Engine, tokens: int) -> dict[str, Any]:
+    """Limit the prompt tokens that wait at the API, and return the settings of commands.
+
+    The server allows a few more tokens than the table of models.
+    """
     api.configure(enqueued_tokens={"*": tokens + 200})
-    told = 'kind = "generate"\nprice_in = 0.3\nprice_out = 2.5\npriced_on = 2026-10-07\nsource = "a page"\n'
-    models = workspace.put("models.toml", f'[models."{MODEL}"]\n{told}enqueued_tokens = {tokens}\n')
-    return {"MODELS_FILE": models, "RETRY_FOR": 0.1, "RPM": 6000}
+    lines = (
+        f'[models."{MODEL}"]',
+        'kind = "generate"',
+        "price_in = 0.3",
+        "price_out = 2.5",
+        "priced_on = 2026-10-07",
+        'source = "a page"',
+        f"enqueued_tokens = {tokens}",
+    )
+    models_file = workspace.put("models.toml", "\n".join(lines) + "\n")
+    return {"MODELS_FILE": models_file, "RETRY_FOR": 0.1, "RPM": 6000}
 
 
-def concepts(workspace: Workspace) -> list[dict[str, Any]]:
-    """Return every concept as it is exported, held against the text that it was found in."""
-    found = workspace.exported(PASSAGES)
-    for one in found:
-        text = text_of(int(one["passage_id"][2:]))
-        assert one["evidence"]["support"]
-        assert all(
-            text[each["start"] : each["end"]] == each["quote"]
-            for each in one["evidence"]["support"]
-        )
-    return found
+def export_concepts(workspace: Workspace) -> list[dict[str, Any]]:
+    """Return the exported concepts after a check that each quotation is in its passage."""
+    exported_concepts = workspace.exported(PASSAGES)
+    for concept in exported_concepts:
+        text = passage_text(int(concept["passage_id"][2:]))
+        quotations = concept["evidence"]["support"]
+        assert quotations
+        for quotation in quotations:
+            assert text[quotation["start"] : quotation["end"]] == quotation["quote"]
+    return exported_concepts
 
 
-def test_nothing_is_sent_before_a_pilot_that_passed_and_a_yes(
-    texts: Workspace, api: Engine
-) -> None:
-    """No pilot: 6. N are drawn by a seed, asked once and judged, with a report; the rest is left.
+def test_backfill_needs_a_passed_pilot_and_consent(passages: Workspace, api: Engine) -> None:
+    """A backfill without a pilot ends with exit 6, and without consent with exit 2.
 
-    Off a terminal without a yes: 2 with the estimate. The same seed draws the same, and asks nobody.
+    A pilot with the same seed draws the same rows, and sends nothing again.
     """
-    assert "passages-pilot" in texts.do("backfill", yes=True, code=6).err
-    assert (api.creates(), texts.next()) == ([], ["passages-pilot"])
-    for gates in ("evidence=1.1", "evidence", "concept=4..9"):
-        assert "GATES" in texts.do("pilot", yes=True, GATES=gates, code=3).err
+    assert "passages-pilot" in passages.do("backfill", yes=True, code=6).err
     assert api.creates() == []
-    done = pilot(texts, N=20, seed=3)
-    assert (done["drawn"], done["passed"], Path(done["report"]).is_file()) == (20, True, True)
-    assert texts.states() == {"with_concepts": 20, "open": 10}
-    first = sent(texts)
-    assert (len(first), len(api.creates())) == (20, 1)
-    assert "passages-backfill" in texts.do("pilot", N=20, seed=3, yes=True).out
-    assert sent(texts) == first
-    assert texts.next() == ["passages-backfill"]
-    asks = texts.do("backfill", wait=True, code=2)
-    assert "10 passages batch, estimated $0.0" in asks.err
+    assert passages.next() == ["passages-pilot"]
+    for gates in ("evidence=1.1", "evidence", "concept=4..9"):
+        assert "GATES" in passages.do("pilot", yes=True, GATES=gates, code=3).err
+    assert api.creates() == []
+
+    report = run_pilot(passages, N=20, seed=3)
+    assert report["drawn"] == 20
+    assert report["passed"] is True
+    assert Path(report["report"]).is_file()
+    assert passages.states() == {"with_concepts": 20, "open": 10}
+    pilot_requests = count_sent_requests(passages)
+    assert (len(pilot_requests), len(api.creates())) == (20, 1)
+
+    assert "passages-backfill" in passages.do("pilot", N=20, seed=3, yes=True).out
+    assert count_sent_requests(passages) == pilot_requests
+    assert passages.next() == ["passages-backfill"]
+
+    unconfirmed_run = passages.do("backfill", wait=True, code=2)
+    assert "10 passages batch, estimated $0.0" in unconfirmed_run.err
     assert len(api.creates()) == 1
-    done = backfill(texts, wait=True)
-    assert (done["left"], done["is_over"], set(sent(texts).values())) == (0, True, {1})
-    assert {concept["passage_id"] for concept in concepts(texts)} == set(sent(texts))
-    assert "has concepts" in texts.do("backfill", wait=True, yes=True).out
+
+    report = run_backfill(passages, wait=True)
+    assert (report["left"], report["is_over"]) == (0, True)
+    request_counts = count_sent_requests(passages)
+    assert set(request_counts.values()) == {1}
+    concepts = export_concepts(passages)
+    assert {concept["passage_id"] for concept in concepts} == set(request_counts)
+    assert "has concepts" in passages.do("backfill", wait=True, yes=True).out
 
 
 @pytest.mark.alike
-def test_a_pilot_that_fails_keeps_its_answers_and_closes_the_backfill(
-    texts: Workspace, api: Engine
+def test_failed_pilot_stores_its_answers_and_blocks_the_backfill(
+    passages: Workspace, api: Engine
 ) -> None:
-    """Exit code 6, what was answered is stored; the newest verdict counts; SKIP_PILOT=1 does without, and says so."""
-    assert pilot(texts, code=6, N=24, GATES=STRICT)["passed"] is False
-    assert texts.states() == {"with_concepts": 24, "open": 6}
-    assert texts.next() == ["passages-pilot"]
-    assert "failed its gates" in texts.do("backfill", wait=True, yes=True, code=6).err
-    assert pilot(texts, N=24)["passed"]
-    pilot(texts, code=6, N=24, GATES=STRICT)
-    texts.do("backfill", yes=True, code=6)
-    assert len(api.creates()) == 1
-    done = backfill(texts, wait=True, skip_pilot=True)
-    assert done["is_over"]
-    assert "without a pilot" in Path(done["report"]).read_text(encoding="utf-8")
-    assert (texts.states(), set(sent(texts).values())) == ({"with_concepts": 30}, {1})
+    """A failed pilot stores its answers and blocks a backfill, unless SKIP_PILOT=1 is set.
 
-
-@pytest.mark.alike
-def test_invented_quotations_are_charged_and_parked(texts: Workspace, api: Engine) -> None:
-    """An answer without one true quotation is invalid: asked again in the pilot itself, and parked the second time."""
-    api.fault("answer_text", times=1, key=r"/p-0001$", args={"text": INVENTED})
-    api.fault("answer_text", times=9, key=r"/p-0004$", args={"text": INVENTED})
-    done = pilot(texts, code=6, N=500)
-    assert done["drawn"] == 30
-    assert {name: count for name, count in sent(texts).items() if count > 1} == {
-        "p-0001": 2,
-        "p-0004": 2,
-    }
-    assert texts.states() == {"with_concepts": 29, "parked": 1}
-    assert "quot" in texts.parked()["p-0004"]
-    assert not any("zeppelin" in one["concept_name"] for one in concepts(texts))
-    outcomes = Counter(one["outcome"] for one in texts.asked() if one["batch"])
-    assert outcomes == {"answered": 29, "invalid": 3}
-    assert backfill(texts, wait=True, skip_pilot=True)["asked"] == 0
-    again = backfill(
-        texts, wait=True, skip_pilot=True, no_resume=True, VERSION="mine@2"
-    )  # which has not failed yet
-    assert (again["asked"], sent(texts)["p-0004"]) == (30, 4)
-
-
-@pytest.mark.alike
-def test_a_backfill_goes_on_in_its_window_where_it_was_stopped(
-    texts: Workspace, api: Engine
-) -> None:
-    """More batches than may wait at once, ended by Ctrl-C and SIGKILL: the same command goes on, none is asked twice.
-
-    It is one version until it is over, whichever command goes on; a new run takes the next free one, and the old rows
-    stay.
+    The latest pilot counts.
     """
-    backfill(texts, wait=True, skip_pilot=True)
-    before = concepts(texts)
-    how = {"wait": True, "no_resume": True, "skip_pilot": True, **window(texts, api, 2500)}
-    with texts.start("backfill", yes=True, **how) as running:
+    assert run_pilot(passages, code=6, N=24, GATES=FAILING_GATES)["passed"] is False
+    assert passages.states() == {"with_concepts": 24, "open": 6}
+    assert passages.next() == ["passages-pilot"]
+    assert "failed its gates" in passages.do("backfill", wait=True, yes=True, code=6).err
+
+    assert run_pilot(passages, N=24)["passed"]
+    run_pilot(passages, code=6, N=24, GATES=FAILING_GATES)
+    passages.do("backfill", yes=True, code=6)
+    assert len(api.creates()) == 1
+
+    report = run_backfill(passages, wait=True, skip_pilot=True)
+    assert report["is_over"]
+    assert "without a pilot" in Path(report["report"]).read_text(encoding="utf-8")
+    assert passages.states() == {"with_concepts": 30}
+    assert set(count_sent_requests(passages).values()) == {1}
+
+
+@pytest.mark.alike
+def test_answers_with_invented_quotations_are_charged_and_parked(
+    passages: Workspace, api: Engine
+) -> None:
+    """An answer without a true quotation is invalid, and the second such answer parks its row."""
+    invented_answer = make_invented_answer()
+    api.fault("answer_text", times=1, key=r"/p-0001$", args={"text": invented_answer})
+    api.fault("answer_text", times=9, key=r"/p-0004$", args={"text": invented_answer})
+
+    report = run_pilot(passages, code=6, N=500)
+    assert report["drawn"] == 30
+    request_counts = count_sent_requests(passages)
+    repeated_counts = {name: count for name, count in request_counts.items() if count > 1}
+    assert repeated_counts == {"p-0001": 2, "p-0004": 2}
+    assert passages.states() == {"with_concepts": 29, "parked": 1}
+    assert "quot" in passages.parked()["p-0004"]
+    names = [concept["concept_name"] for concept in export_concepts(passages)]
+    assert not any("zeppelin" in name for name in names)
+    outcomes = Counter(request["outcome"] for request in passages.asked() if request["batch"])
+    assert outcomes == {"answered": 29, "invalid": 3}
+
+    # The parked row has no failure under a new version.
+    assert run_backfill(passages, wait=True, skip_pilot=True)["asked"] == 0
+    options = {"wait": True, "skip_pilot": True, "no_resume": True, "VERSION": "mine@2"}
+    assert run_backfill(passages, **options)["asked"] == 30
+    assert count_sent_requests(passages)["p-0004"] == 4
+
+
+@pytest.mark.alike
+def test_interrupted_backfill_continues_and_sends_no_row_twice(
+    passages: Workspace, api: Engine
+) -> None:
+    """A backfill that was interrupted and killed continues, and sends each row once.
+
+    It uses the same version until it is over, also if another command continues it. A new run
+    takes the next version, and rows of the first version stay.
+    """
+    run_backfill(passages, wait=True, skip_pilot=True)
+    concepts_before = export_concepts(passages)
+
+    limits = limit_waiting_tokens(passages, api, 2500)
+    options = {"wait": True, "no_resume": True, "skip_pilot": True, **limits}
+    with passages.start("backfill", yes=True, **options) as running:
         while len(api.creates()) < 3:
             assert not running.has_ended(), running.so_far()
-        api.configure(paused=True)  # so that the batches do not end before the signal is noticed
-        ended = running.stop(signal.SIGINT)
-        assert ended.code == 130, (ended.out, ended.err[-3000:])
+        # No batch may end before the signal arrives.
+        api.configure(paused=True)
+        interrupted_run = running.stop(signal.SIGINT)
+        details = (interrupted_run.out, interrupted_run.err[-3000:])
+        assert interrupted_run.code == 130, details
     api.configure(paused=False)
-    with texts.start("backfill", yes=True, fate=Fate(at=40), **how) as running:
+    with passages.start("backfill", yes=True, fate=Fate(at=40), **options) as running:
         assert running.wait().code == -signal.SIGKILL
-    turn = texts.read("run", **window(texts, api, 2500))
-    assert not turn["failures"]
-    done = backfill(texts, **how)
-    assert (done["extractor"], done["is_over"]) == (f"passage-concepts@2/{MODEL}", True)
-    assert set(sent(texts).values()) == {2}
-    found = concepts(texts)
-    versions = {one["version"]: one["items"] for one in texts.read("versions")}
-    assert versions == {LABEL: 30, "passage-concepts@2": 30}
-    assert len(texts.exported(extractor=LABEL)) == len(before)
-    assert found
-    assert "passage-concepts@2" in texts.do("rollback", "passage-concepts@2", yes=True).said
-    assert (texts.states(), texts.exported()) == ({"with_concepts": 30}, before)
-    assert "--yes" in texts.do("rollback", LABEL, code=2).err
-    texts.do("rollback", LABEL, yes=True)
-    assert (texts.states(), texts.exported()) == ({"open": 30}, [])
+
+    round_report = passages.read("run", **limit_waiting_tokens(passages, api, 2500))
+    assert not round_report["failures"]
+    report = run_backfill(passages, **options)
+    assert report["extractor"] == f"{SECOND_VERSION}/{MODEL}"
+    assert report["is_over"] is True
+    assert set(count_sent_requests(passages).values()) == {2}
+    assert export_concepts(passages)
+
+    row_counts = {version["version"]: version["items"] for version in passages.read("versions")}
+    assert row_counts == {FIRST_VERSION: 30, SECOND_VERSION: 30}
+    assert len(passages.exported(extractor=FIRST_VERSION)) == len(concepts_before)
+    assert SECOND_VERSION in passages.do("rollback", SECOND_VERSION, yes=True).said
+    assert passages.states() == {"with_concepts": 30}
+    assert passages.exported() == concepts_before
+
+    assert "--yes" in passages.do("rollback", FIRST_VERSION, code=2).err
+    passages.do("rollback", FIRST_VERSION, yes=True)
+    assert (passages.states(), passages.exported()) == ({"open": 30}, [])
 
 
 @pytest.mark.alike
-def test_gates_and_money_hold_a_backfill_back(texts: Workspace, api: Engine) -> None:
-    """A window without one valid answer is exit code 6, and the rest waits; a day's budget leaves the rest, with 0."""
-    put(texts, 80)
-    how = {"wait": True, "skip_pilot": True, **window(texts, api, 9000)}
-    spent = 0.0
-    api.fault("answer_text", times=10_000, args={"text": INVENTED})
-    stopped = backfill(texts, code=6, **how)
-    assert ("nothing more was sent" in stopped["held_back"], stopped["is_over"]) == (True, False)
-    made = len(api.creates())
-    left = texts.states()["open"]
-    assert left > 40
-    assert "failed its gates" in texts.do("backfill", wait=True, yes=True, code=6).err
-    assert "no_pilot" in str(texts.read("run", **window(texts, api, 9000))["tasks"])
-    assert len(api.creates()) == made
+def test_gates_and_budget_stop_a_backfill(passages: Workspace, api: Engine) -> None:
+    """Invalid answers stop a backfill with exit 6, and a spent daily budget with exit 0."""
+    import_passages(passages, 80)
+    limits = limit_waiting_tokens(passages, api, 9000)
+    options = {"wait": True, "skip_pilot": True, **limits}
+
+    api.fault("answer_text", times=10_000, args={"text": make_invented_answer()})
+    report = run_backfill(passages, code=6, **options)
+    assert "nothing more was sent" in report["held_back"]
+    assert report["is_over"] is False
+    created_batches = len(api.creates())
+    assert passages.states()["open"] > 40
+    assert "failed its gates" in passages.do("backfill", wait=True, yes=True, code=6).err
+    round_report = passages.read("run", **limit_waiting_tokens(passages, api, 9000))
+    assert "no_pilot" in str(round_report["tasks"])
+    assert len(api.creates()) == created_batches
     api.clear_faults()
-    spent = texts.spent()["actual"]
-    how["GATES"] = "parse-failure=off,coverage=off"
-    done = backfill(texts, BUDGET_PER_DAY=f"{spent * 1.2:.6f}", **how)
-    assert ("BUDGET_PER_DAY" in done["held_back"], done["is_over"]) == (True, False)
-    assert texts.spent()["actual"] <= spent * 1.2
-    assert backfill(texts, BUDGET_PER_DAY=5, **how)["is_over"]
-    assert max(sent(texts).values()) == 2
+
+    spent = passages.spent()["actual"]
+    options["GATES"] = "parse-failure=off,coverage=off"
+    report = run_backfill(passages, BUDGET_PER_DAY=f"{spent * 1.2:.6f}", **options)
+    assert "BUDGET_PER_DAY" in report["held_back"]
+    assert report["is_over"] is False
+    assert passages.spent()["actual"] <= spent * 1.2
+
+    assert run_backfill(passages, BUDGET_PER_DAY=5, **options)["is_over"]
+    assert max(count_sent_requests(passages).values()) == 2
 
 
-def test_another_programs_versions_count_as_asked(texts: Workspace) -> None:
-    """A passage with concepts of whatever version is not asked; with SKIP_VERSIONS of those that are named."""
-    texts.status()
-    for number in range(3):
-        sql(
-            texts,
-            "INSERT INTO passage_concepts (passage_id, concept_name, concept_type, aliases, confidence,"
-            " extractor_model, extractor_version, created_at)"
-            " VALUES (:id, 'x', 'method', '[]', 1, 'm', :label, '2026-01-01')",
-            id=f"p-{number:04d}",
-            label=f"theirs@{number}",
-        )
-    assert texts.states() == {"with_concepts": 3, "open": 27}
-    assert (
-        backfill(texts, wait=True, skip_pilot=True, SKIP_VERSIONS="theirs@0,theirs@2")["asked"]
-        == 28
+def test_answers_of_another_program_count_as_answers(passages: Workspace) -> None:
+    """A passage with concepts of any version is not sent, unless SKIP_VERSIONS= names others."""
+    passages.status()
+    columns = (
+        "passage_id, concept_name, concept_type, aliases, confidence, "
+        "extractor_model, extractor_version, created_at"
     )
-    assert set(sent(texts)) == {f"p-{number:04d}" for number in range(30)} - {"p-0000", "p-0002"}
+    values = ":id, 'x', 'method', '[]', 1, 'm', :version, '2026-01-01'"
+    insert = f"INSERT INTO passage_concepts ({columns}) VALUES ({values})"  # noqa: S608 - literals
+    for number in range(3):
+        sql(passages, insert, id=f"p-{number:04d}", version=f"theirs@{number}")
+    assert passages.states() == {"with_concepts": 3, "open": 27}
+
+    options = {"wait": True, "skip_pilot": True, "SKIP_VERSIONS": "theirs@0,theirs@2"}
+    assert run_backfill(passages, **options)["asked"] == 28
+    all_ids = {f"p-{number:04d}" for number in range(30)}
+    assert set(count_sent_requests(passages)) == all_ids - {"p-0000", "p-0002"}
 
 
 @pytest.mark.alike
-def test_people_have_a_pilot_where_it_is_asked_for(workspace: Workspace, api: Engine) -> None:
-    """So many are asked and judged, then the rest; one that failed closes every command that asks all, for this model.
+def test_failed_pilot_of_people_blocks_commands_of_its_model(
+    workspace: Workspace, api: Engine
+) -> None:
+    """A failed pilot blocks commands that send all people to the model.
 
-    SKIP_PILOT=1 does without, from then on.
+    SKIP_PILOT=1 lifts the block permanently.
     """
     workspace.people(28)
     assert "28 people" in workspace.do("submit", pilot=20, dry=True).out
-    how = {"mode": "batch", "wait": True}
-    assert (
-        "BUDGET_PER_DAY" in workspace.do("submit", pilot=20, BUDGET_PER_DAY="0.0000001", code=3).err
-    )
+    options = {"mode": "batch", "wait": True}
+    unpaid_run = workspace.do("submit", pilot=20, BUDGET_PER_DAY="0.0000001", code=3)
+    assert "BUDGET_PER_DAY" in unpaid_run.err
     assert api.creates() == []
-    failed = workspace.do("tag", pilot=20, GATES="tags=11..12", code=6, **how)
-    assert "tags is" in failed.err
+
+    failed_run = workspace.do("tag", pilot=20, GATES="tags=11..12", code=6, **options)
+    assert "tags is" in failed_run.err
     assert workspace.states() == {"tagged": 20, "untagged": 8}
-    for verb, options in (
+    for verb, blocked_options in (
         ("submit", {}),
         ("tag", {"mode": "batch"}),
         ("tag", {}),
         ("tag_live", {}),
     ):
-        assert "pilot" in workspace.do(verb, code=6, **options).err
+        assert "pilot" in workspace.do(verb, code=6, **blocked_options).err
     assert "no_pilot" in workspace.read("run")["tasks"]["experts"]
     assert len(api.creates()) == 1
     assert workspace.next() == ["tag"]
-    workspace.do("submit", limit=1, MODEL="gemini-3.1-flash-lite")
+
+    # Another model has no failed pilot.
+    workspace.do("submit", limit=1, MODEL=OTHER_MODEL)
     workspace.each("poll", "ingest")
-    assert workspace.read("tag", skip_pilot=True, **how)["left"] == 0
+    assert workspace.read("tag", skip_pilot=True, **options)["left"] == 0
     assert workspace.states() == {"tagged": 28}
 
 
 @pytest.mark.alike
-def test_a_pilot_that_failed_for_the_apis_sake_passes_anew(
+def test_pilot_that_failed_because_of_the_api_can_pass_again(
     workspace: Workspace, api: Engine
 ) -> None:
-    """What failed twice is parked, and freed; the same pilot asks it again, and is judged by that alone.
+    """Rows of a pilot that the API failed twice are parked, and the pilot passes after `unpark`.
 
-    A batch of which every request failed with one code ends the command, so that both tries are not used up at once.
+    A batch whose requests all fail with the same code ends the command, so that the second try
+    needs a second command.
     """
     workspace.people(28)
-    how: dict[str, Any] = {"mode": "batch", "wait": True}
+    options: dict[str, Any] = {"mode": "batch", "wait": True}
     api.fault("error_line", times=1000, args={"fraction": 1.0, "code": 13})
     for size in (3, 20):
-        said = [workspace.do("tag", pilot=size, code=code, **how).err for code in (4, 4, 6)]
-        assert all("failed with code 13" in one for one in said[:2])
-        assert f"none of the {size} people" in said[2] or size > 3  # of few no gate is judged
+        for _ in range(2):
+            failed_run = workspace.do("tag", pilot=size, code=4, **options)
+            assert "failed with code 13" in failed_run.err
+        pilot_run = workspace.do("tag", pilot=size, code=6, **options)
+        # No gate is judged for a small pilot.
+        assert f"none of the {size} people" in pilot_run.err or size > 3
     api.clear_faults()
+
     assert "unpark --all" in workspace.do("submit", code=6).err
     workspace.do("unpark", all=True, yes=True)
-    workspace.do("tag", pilot=20, **how)
+    workspace.do("tag", pilot=20, **options)
     assert workspace.states() == {"tagged": 28}
 
 
-def test_two_at_once_run_one_pilot(workspace: Workspace, api: Engine) -> None:
-    """The second command goes on with the same batch: each person stands in one; what passed stands for the next."""
+def test_two_commands_at_once_share_a_pilot(workspace: Workspace, api: Engine) -> None:
+    """Two commands at once share a pilot, and later commands use its verdict."""
     workspace.people(9)
-    both = [workspace.start("submit", pilot=5) for _ in "12"]
-    assert [one.wait().code for one in both] == [0, 0]
-    assert [len(one["lines"]) for one in api.creates()] == [5, 4]
+    processes = [workspace.start("submit", pilot=5) for _ in "12"]
+    assert [process.wait().code for process in processes] == [0, 0]
+    assert [len(batch["lines"]) for batch in api.creates()] == [5, 4]
+
     workspace.people(3, first=50)
     workspace.do("submit", pilot=5)
-    assert [len(one["lines"]) for one in api.creates()] == [5, 4, 3]
+    assert [len(batch["lines"]) for batch in api.creates()] == [5, 4, 3]
     workspace.each("poll", "ingest")
     assert workspace.states() == {"tagged": 12}
 
 
 @pytest.mark.excused("nobody_is_answered_twice")
-def test_tags_of_a_version_are_taken_back_and_asked_anew(workspace: Workspace) -> None:
-    """Rolled back, all of one version are untagged; what another model or a person said stays."""
+def test_rollback_removes_tags_of_a_version(workspace: Workspace) -> None:
+    """A rollback removes the tags of its version, and tags of another model stay."""
     workspace.people(4)
     workspace.do("tag_live", limit=3)
-    workspace.do("tag_live", MODEL="gemini-3.1-flash-lite")
-    before = workspace.tags()
-    found = {one["model"]: one for one in workspace.read("versions")}
-    assert {name: one["items"] for name, one in found.items()} == {
-        MODEL: 3,
-        "gemini-3.1-flash-lite": 1,
-    }
+    workspace.do("tag_live", MODEL=OTHER_MODEL)
+    tags_before = workspace.tags()
+    versions = {version["model"]: version for version in workspace.read("versions")}
+    row_counts = {model: version["items"] for model, version in versions.items()}
+    assert row_counts == {MODEL: 3, OTHER_MODEL: 1}
     assert "no answers of nobody@7" in workspace.do("rollback", "nobody@7", yes=True).out
-    workspace.do("rollback", found[MODEL]["extractor"], yes=True)
+
+    workspace.do("rollback", versions[MODEL]["extractor"], yes=True)
     assert workspace.states() == {"tagged": 1, "untagged": 3}
     assert [name for name, tags in workspace.tags().items() if tags] == ["person-0003"]
+
     workspace.do("tag_live")
-    assert workspace.tags() == before
+    assert workspace.tags() == tags_before

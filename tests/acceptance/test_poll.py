@@ -1,4 +1,4 @@
-"""`batch-poll`: every ending of a batch, every failure on the way, and what is left as it was."""
+"""Test `batch-poll` with every final state of a batch and every failure."""
 
 import time
 from pathlib import Path
@@ -12,189 +12,215 @@ from tests.acceptance.engine import Engine
 from tests.acceptance.process import LONGEST_S
 from tests.acceptance.product import Workspace
 
-ALWAYS = 10_000
+MANY_TIMES = 10_000
 
 
 def remote_names(workspace: Workspace) -> list[str]:
     """Return the remote names of the batches, oldest first."""
-    return [one["remote_name"] for one in workspace.batches()]
+    return [batch["remote_name"] for batch in workspace.batches()]
 
 
-def poll(workspace: Workspace, *, code: int = 0, **options: Any) -> Any:
-    """Run `batch-poll`, expect an exit code, and return its document."""
+def run_poll(workspace: Workspace, *, code: int = 0, **options: Any) -> Any:
+    """Run `batch-poll`, which must end with an exit code, and return its report."""
     return workspace.do("poll", json=True, code=code, **options).json
 
 
-def finish(api: Engine) -> None:
-    """Wait until the engine has done its work, whatever it is told to say of it."""
+def wait_for_engine(api: Engine) -> None:
+    """Wait until all batches of the engine have ended, whatever it reports."""
     deadline = time.monotonic() + LONGEST_S
     while any(batch["state"] in {"PENDING", "RUNNING"} for batch in api.batches()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def looks(api: Engine, method: str, part: str) -> int:
-    """Return how many requests of a method the engine was sent that have `part` in their path."""
-    return sum(one["method"] == method and part in one["path"] for one in api.journal())
+def count_calls(api: Engine, method: str, path_part: str) -> int:
+    """Return the number of requests with a method and with this part in their path."""
+    paths = [call["path"] for call in api.journal() if call["method"] == method]
+    return sum(path_part in path for path in paths)
 
 
-def test_a_batch_is_brought_home_however_it_ended(workspace: Workspace, api: Engine) -> None:
-    """Words of both families end a batch, and its reason; unknown, missing and passing ones are waited out, told once.
+def test_batch_is_downloaded_after_any_final_state(workspace: Workspace, api: Engine) -> None:
+    """Any final state ends a batch, and unknown or missing states are polled again.
 
-    Waits grow up to a bound, and one look is one.
+    An unknown state is reported once, and `--no-wait` polls each batch once.
     """
-    ends = ("SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
-    words = [f"JOB_STATE_{end}" for end in ends] + ["BATCH_STATE_SUCCEEDED", "BATCH_STATE_EXPIRED"]
-    passing = [
+    short_states = ("SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
+    final_states = [f"JOB_STATE_{state}" for state in short_states]
+    final_states += ["BATCH_STATE_SUCCEEDED", "BATCH_STATE_EXPIRED"]
+    passing_states = [
         "BATCH_STATE_NEW",
-        *(f"JOB_STATE_{one}" for one in ("UNSPECIFIED", "QUEUED", "PAUSED", "UPDATING")),
+        "JOB_STATE_UNSPECIFIED",
+        "JOB_STATE_QUEUED",
+        "JOB_STATE_PAUSED",
+        "JOB_STATE_UPDATING",
     ]
-    workspace.people(len(words) + len(passing) + 1)
+    workspace.people(len(final_states) + len(passing_states) + 1)
     assert "nothing to poll" in workspace.do("poll").out
     workspace.do("submit", BATCH_ROWS=1)
-    finish(api)
+    wait_for_engine(api)
+
+    # The last batch has no state for a while.
     names = remote_names(workspace)
-    for word, name in zip(words, names, strict=False):
-        api.fault(
-            "unknown_state", times=ALWAYS, args={"state": word}, method="GET", path=f"/{name}$"
-        )
-    for word, name in zip(passing, names[len(words) :], strict=False):
-        api.fault("unknown_state", times=3, args={"state": word}, method="GET", path=f"/{name}$")
+    unfinished_names = names[len(final_states) :]
+    for state, name in zip(final_states, names, strict=False):
+        fault: dict[str, Any] = {"times": MANY_TIMES, "args": {"state": state}}
+        api.fault("unknown_state", method="GET", path=f"/{name}$", **fault)
+    for state, name in zip(passing_states, unfinished_names, strict=False):
+        fault = {"times": 3, "args": {"state": state}}
+        api.fault("unknown_state", method="GET", path=f"/{name}$", **fault)
     api.fault("missing_state", times=3, method="GET", path=f"/{names[-1]}$")
+
     assert "6 batches not over yet" in workspace.do("poll", no_wait=True).out
-    assert [looks(api, "GET", f"/{name}") for name in names[len(words) :]] == [1] * 6
+    assert [count_calls(api, "GET", f"/{name}") for name in unfinished_names] == [1] * 6
     assert workspace.do("poll").err.count("never seen before") <= 2
-    assert [looks(api, "GET", f"/{name}") for name in names[len(words) :]] == [4] * 6
-    reasons = [one["reason"] for one in workspace.batches()]
+    assert [count_calls(api, "GET", f"/{name}") for name in unfinished_names] == [4] * 6
+
+    reasons = [batch["reason"] for batch in workspace.batches()]
     assert reasons[2:5] == ["failed", "cancelled", "expired"]
     assert reasons[6] == "expired"
     workspace.do("ingest")
     assert workspace.states() == {"tagged": len(names)}
 
 
-def test_a_result_that_never_comes_fails_the_batch(workspace: Workspace, api: Engine) -> None:
-    """A batch that succeeded and names no result stays open for two days, then ends, and may have to be paid."""
+def test_batch_whose_result_never_comes_fails(workspace: Workspace, api: Engine) -> None:
+    """A successful batch without a result fails after two days, and may have to be paid."""
     workspace.people(2)
     workspace.do("submit")
-    finish(api)
-    api.fault("no_output_yet", times=ALWAYS)
-    said = [workspace.do("poll", no_wait=True, POLL_PATIENCE=0).err for _ in range(2)]
-    assert ["stays open and is looked at again until" in one for one in said] == [True, False]
+    wait_for_engine(api)
+    api.fault("no_output_yet", times=MANY_TIMES)
+
+    # The note is printed only by the first command.
+    note = "stays open and is looked at again until"
+    first_run = workspace.do("poll", no_wait=True, POLL_PATIENCE=0)
+    assert note in first_run.err
+    second_run = workspace.do("poll", no_wait=True, POLL_PATIENCE=0)
+    assert note not in second_run.err
     assert workspace.states() == {"claimed": 2}
+
     two_days_later(workspace, 1)
-    assert poll(workspace, no_wait=True)["failed"] == {"1": "succeeded without a result"}
+    assert run_poll(workspace, no_wait=True)["failed"] == {"1": "succeeded without a result"}
     spent = workspace.spent()
-    assert (spent["actual"], spent["estimated"] + spent["lost"] > 0) == (0, True)
+    assert spent["actual"] == 0
+    assert spent["estimated"] + spent["lost"] > 0
     assert workspace.states() == {"untagged": 2}
 
 
-def test_a_batch_without_a_result_lets_its_people_go(workspace: Workspace, api: Engine) -> None:
-    """Each goes out with the next one; the API's own code and words are recorded, and uploads are deleted.
+def test_failed_batch_releases_its_rows(workspace: Workspace, api: Engine) -> None:
+    """Rows of a failed batch are sent in the next batch, and its upload is deleted.
 
-    A partial file that answers 404 is no reason to wait.
+    The reason contains the code and the message of the API. A partial result that answers 404 is
+    not awaited.
     """
     workspace.people(4)
-    for nth, fault in enumerate(("batch_expires", "batch_cancelled"), 1):
-        api.fault(fault, nth=nth)
-    api.fault(
-        "batch_fails",
-        nth=3,
-        args={"error": {"code": 9, "message": "The schema is nested too deeply."}},
-    )
+    message = "The schema is nested too deeply."
+    api.fault("batch_expires", nth=1)
+    api.fault("batch_cancelled", nth=2)
+    api.fault("batch_fails", nth=3, args={"error": {"code": 9, "message": message}})
     api.fault("batch_expires", nth=4, args={"partial": 0.5})
     workspace.do("submit", BATCH_ROWS=1)
-    api.fault("download_status", times=ALWAYS, args={"code": 404})
-    failed = poll(workspace)["failed"]
-    assert [*failed] == ["1", "2", "3", "4"]
-    assert (
-        failed["3"]
-        == workspace.batches()[2]["reason"]
-        == "failed: 9: The schema is nested too deeply."
-    )
-    assert looks(api, "DELETE", "/files/") == 4
+
+    api.fault("download_status", times=MANY_TIMES, args={"code": 404})
+    failed_batches = run_poll(workspace)["failed"]
+    assert [*failed_batches] == ["1", "2", "3", "4"]
+    assert failed_batches["3"] == f"failed: 9: {message}"
+    assert workspace.batches()[2]["reason"] == f"failed: 9: {message}"
+    assert count_calls(api, "DELETE", "/files/") == 4
+
     api.clear_faults()
     workspace.each("submit", "poll", "ingest")
     assert workspace.states() == {"tagged": 4}
 
 
-def test_an_upload_that_cannot_be_deleted_is_told(workspace: Workspace, api: Engine) -> None:
-    """The result is there and goes in; what stays at Gemini, and for how long, is said."""
+def test_upload_that_cannot_be_deleted_is_reported(workspace: Workspace, api: Engine) -> None:
+    """A failed deletion of an upload is reported, and the result is ingested."""
     workspace.people(1)
     workspace.do("submit")
-    api.fault("status", times=ALWAYS, method="DELETE", args={"code": 500, "message": "not now"})
-    assert (
-        "could not be deleted, and the API forgets it after 48 h"
-        in workspace.do("poll", RETRY_FOR=0.05).err
-    )
+    error = {"code": 500, "message": "not now"}
+    api.fault("status", times=MANY_TIMES, method="DELETE", args=error)
+    poll_run = workspace.do("poll", RETRY_FOR=0.05)
+    assert "could not be deleted, and the API forgets it after 48 h" in poll_run.err
     workspace.do("ingest")
     assert workspace.states() == {"tagged": 1}
 
 
 @pytest.mark.parametrize("fault", ["batch_expires", "batch_cancelled"])
-def test_a_partial_result_is_taken_and_the_rest_goes_back(
+def test_partial_result_is_used_and_other_rows_are_released(
     fault: str, workspace: Workspace, api: Engine
 ) -> None:
-    """Who has a line is answered; who has none is charged with nothing, however often it happens."""
+    """Rows in a partial result are answered, and other rows are sent again without a charge."""
     workspace.people(4)
     api.fault(fault, args={"partial": 0.5})
     workspace.each("submit", "poll", "ingest")
     assert workspace.batch_states() == ["ingested"]
     assert workspace.states() == {"tagged": 2, "untagged": 2}
-    assert [one["reason"] for one in workspace.asked() if one["outcome"] == "missing"] == [
-        f"no line in the result: {'expired' if fault == 'batch_expires' else 'cancelled'}"
-    ] * 2
+
+    end_state = "expired" if fault == "batch_expires" else "cancelled"
+    missing_requests = [row for row in workspace.asked() if row["outcome"] == "missing"]
+    reasons = [request["reason"] for request in missing_requests]
+    assert reasons == [f"no line in the result: {end_state}"] * 2
+
     workspace.each("submit", "poll", "ingest")
     assert workspace.states() == {"tagged": 4}
 
 
-def test_what_vanished_is_kept_until_it_is_given_up(workspace: Workspace, api: Engine) -> None:
-    """A batch that the API shows no more, or whose result is not there, keeps its claims; the others come home."""
+def test_vanished_batch_is_kept_until_it_is_cancelled(workspace: Workspace, api: Engine) -> None:
+    """A vanished batch or result keeps its claims until it is cancelled by hand.
+
+    Other batches are downloaded.
+    """
     workspace.people(4)
     workspace.do("submit", BATCH_ROWS=1)
     names = remote_names(workspace)
     for name, code in zip(names, (404, 403), strict=False):
-        api.fault("batch_vanishes", times=ALWAYS, args={"code": code}, path=f"/{name}$")
-    lost = f"{names[2].removeprefix('batches/')}.*:download"
-    api.fault("download_status", times=ALWAYS, args={"code": 404}, path=lost)
-    report = poll(workspace, code=3)
-    assert ([*report["gone"]], report["downloaded"]) == (["1", "2", "3"], [4])
+        api.fault("batch_vanishes", times=MANY_TIMES, args={"code": code}, path=f"/{name}$")
+    lost_download = f"{names[2].removeprefix('batches/')}.*:download"
+    api.fault("download_status", times=MANY_TIMES, args={"code": 404}, path=lost_download)
+
+    report = run_poll(workspace, code=3)
+    assert [*report["gone"]] == ["1", "2", "3"]
+    assert report["downloaded"] == [4]
     assert workspace.batch_states() == ["submitted"] * 3 + ["downloaded"]
     assert workspace.states() == {"claimed": 4}
+
     workspace.do("cancel", 3)
-    assert poll(workspace, code=3)["failed"] == {"3": "succeeded, but its result could not be had"}
+    report = run_poll(workspace, code=3)
+    assert report["failed"] == {"3": "succeeded, but its result could not be had"}
     assert workspace.states() == {"claimed": 3, "untagged": 1}
+
     assert "not confirmed; nothing was changed" in workspace.do("cancel", 1, code=2).err
     workspace.do("cancel", 1, yes=True)
-    assert (workspace.states(), workspace.batch_states()[0]) == (
-        {"claimed": 2, "untagged": 2},
-        "failed",
-    )
+    assert workspace.states() == {"claimed": 2, "untagged": 2}
+    assert workspace.batch_states()[0] == "failed"
+
+    # The API may have processed the batch, so that its cost counts for budgets.
     cost = workspace.batches()[0]["estimated_cost"]
-    assert workspace.spent()["lost"] >= round(cost, 6) > 0, "it may have been worked on"
+    assert workspace.spent()["lost"] >= round(cost, 6) > 0
     assert workspace.do("submit", BUDGET_PER_DAY=f"{cost * 4:.9f}", code=3).err
 
 
-def test_one_sick_batch_does_not_hide_the_others(workspace: Workspace, api: Engine) -> None:
-    """Whatever looking at one batch, or fetching its result, gives, the others are brought home; exit code 4."""
+def test_failing_batch_does_not_block_other_batches(workspace: Workspace, api: Engine) -> None:
+    """Failures of single batches end the command with exit 4 after other downloads."""
     workspace.people(5)
     workspace.do("submit", BATCH_ROWS=1)
     names = remote_names(workspace)
     for name, fault in zip(names, ("get_status", "drop", "html_200"), strict=False):
-        api.fault(fault, times=ALWAYS, method="GET", path=f"/{name}$")
-    api.fault("download_status", times=ALWAYS, path=names[3].removeprefix("batches/"))
-    finish(api)
-    report = poll(workspace, code=4, RETRY_FOR=0.05, POLL_PATIENCE=1)
+        api.fault(fault, times=MANY_TIMES, method="GET", path=f"/{name}$")
+    api.fault("download_status", times=MANY_TIMES, path=names[3].removeprefix("batches/"))
+    wait_for_engine(api)
+
+    report = run_poll(workspace, code=4, RETRY_FOR=0.05, POLL_PATIENCE=1)
     assert report["downloaded"] == [5]
     assert 4 in report["waiting"]
     assert "503" in report["stopped"]
     assert workspace.batch_states() == ["submitted"] * 4 + ["downloaded"]
+
     api.clear_faults()
-    assert poll(workspace)["downloaded"] == [1, 2, 3, 4]
+    assert run_poll(workspace)["downloaded"] == [1, 2, 3, 4]
 
 
-CUT: dict[
-    str, tuple[list[tuple[str, dict[str, Any]]], int, int]
-] = {  # faults, downloads, how many are missing
+Faults = list[tuple[str, dict[str, Any]]]
+# Each case: the faults, the number of downloads, and the number of missing lines.
+INCOMPLETE_DOWNLOADS: dict[str, tuple[Faults, int, int]] = {
     "a page of HTML, once": ([("html_200", {"path": ":download"})], 2, 0),
     "cut inside the last line": ([("cut_without_length", {"args": {"fraction": 0.99}})], 2, 0),
     "cut where lines stand twice": (
@@ -213,93 +239,96 @@ CUT: dict[
 }
 
 
-@pytest.mark.parametrize(("faults", "downloads", "missing"), CUT.values(), ids=CUT)
-def test_too_few_lines_are_fetched_again_and_taken_at_last(
-    faults: list[tuple[str, dict[str, Any]]],
+@pytest.mark.parametrize(
+    ("faults", "downloads", "missing"), INCOMPLETE_DOWNLOADS.values(), ids=INCOMPLETE_DOWNLOADS
+)
+def test_incomplete_result_is_downloaded_at_most_three_times(
+    faults: Faults,
     downloads: int,
     missing: int,
     workspace: Workspace,
     api: Engine,
 ) -> None:
-    """A result with fewer lines than the API counts is downloaded three times at most; then the rest is missing."""
+    """A result with too few lines is downloaded at most three times, and the rest is missing."""
     workspace.people(6)
-    for word, how in faults:
-        api.fault(word, **how)
+    for fault, options in faults:
+        api.fault(fault, **options)
     workspace.do("submit")
-    assert poll(workspace)["downloaded"] == [1]
-    assert looks(api, "GET", ":download") == downloads
+    assert run_poll(workspace)["downloaded"] == [1]
+    assert count_calls(api, "GET", ":download") == downloads
+
     workspace.do("ingest")
     [batch] = workspace.batches()
     assert (batch["answered"], batch["missing"]) == (6 - missing, missing)
     assert not [*(workspace.data / "batches").glob("*.part*")]
 
 
-def test_a_page_instead_of_a_result_charges_nobody(workspace: Workspace, api: Engine) -> None:
-    """A proxy that answers downloads with HTML and 200 leaves the batch at the API, however often it does so."""
+def test_html_page_instead_of_a_result_charges_no_row(workspace: Workspace, api: Engine) -> None:
+    """A proxy's HTML page instead of a result charges no row and leaves the batch at the API."""
     workspace.people(3)
     workspace.do("submit")
-    api.fault("html_200", times=ALWAYS, path=":download")
-    assert "HTML" in poll(workspace, code=4, POLL_PATIENCE=0.1)["stopped"]
+    api.fault("html_200", times=MANY_TIMES, path=":download")
+    assert "HTML" in run_poll(workspace, code=4, POLL_PATIENCE=0.1)["stopped"]
     assert workspace.states() == {"claimed": 3}
+
     api.clear_faults()
     workspace.each("poll", "ingest")
     assert workspace.states() == {"tagged": 3}
 
 
-def test_a_poll_that_waits_keeps_nobody_waiting(workspace: Workspace, api: Engine) -> None:
-    """While it waits others ingest, submit and cancel, and it follows what came."""
+def test_waiting_poll_does_not_block_other_commands(workspace: Workspace, api: Engine) -> None:
+    """Other commands run during a waiting `poll`, which includes new batches."""
     workspace.people(4)
     workspace.do("submit", limit=2)
     workspace.do("poll")
     api.fault("never_ends")
     workspace.do("submit", limit=1)
+
     with workspace.start("poll", json=True, POLL_PATIENCE=LONGEST_S) as running:
-        while not looks(api, "GET", remote_names(workspace)[1]):
+        while not count_calls(api, "GET", remote_names(workspace)[1]):
             assert not running.has_ended(), running.wait()
         workspace.each("ingest", "submit")
         workspace.do("cancel", 2)
         ended_process = running.wait()
-    assert (ended_process.code, ended_process.json["downloaded"], ended_process.json["failed"]) == (
-        0,
-        [3],
-        {"2": "cancelled by hand"},
-    )
+
+    assert ended_process.code == 0
+    assert ended_process.json["downloaded"] == [3]
+    assert ended_process.json["failed"] == {"2": "cancelled by hand"}
     assert workspace.states() == {"tagged": 2, "claimed": 1, "untagged": 1}
 
 
-def test_every_batch_is_listed_as_it_stands(workspace: Workspace, api: Engine) -> None:
-    """Number, state, name, rows, cost and reason of each, oldest first; estimates are marked in the table."""
+def test_batches_are_listed_with_state_cost_and_reason(workspace: Workspace, api: Engine) -> None:
+    """Batches are listed oldest first, and the table marks estimated costs."""
     workspace.people(6)
     assert "findable batch-submit" in workspace.do("batches").out
     api.fault("batch_fails", nth=1)
     api.fault("never_ends", nth=2)
     workspace.do("submit", BATCH_ROWS=2)
-    while [one["state"] for one in api.batches()] != ["FAILED", "PENDING", "SUCCEEDED"]:
+    while [batch["state"] for batch in api.batches()] != ["FAILED", "PENDING", "SUCCEEDED"]:
         time.sleep(0.01)
     workspace.do("poll", no_wait=True)
     workspace.do("ingest")
-    rows = workspace.batches()
-    assert [
-        (one["number"], one["state"], one["requests"], one["cost_is_actual"]) for one in rows
-    ] == [
-        (1, "failed", 2, False),
-        (2, "submitted", 2, False),
-        (3, "ingested", 2, True),
-    ]
-    assert all(one["cost"] > 0 for one in rows)
-    assert rows[0]["reason"].startswith("failed: 13")
-    table = workspace.do("batches").out.splitlines()[1:]
-    assert [line.split()[0] for line in table] == ["1", "2", "3"]
-    assert all(one["remote_name"] in line for one, line in zip(rows, table, strict=True))
-    assert ["~" in line for line in table] == [True, True, False]
+
+    batches = workspace.batches()
+    assert [(batch["number"], batch["requests"]) for batch in batches] == [(1, 2), (2, 2), (3, 2)]
+    assert [batch["state"] for batch in batches] == ["failed", "submitted", "ingested"]
+    assert [batch["cost_is_actual"] for batch in batches] == [False, False, True]
+    assert all(batch["cost"] > 0 for batch in batches)
+    assert batches[0]["reason"].startswith("failed: 13")
+
+    table_lines = workspace.do("batches").out.splitlines()[1:]
+    assert [line.split()[0] for line in table_lines] == ["1", "2", "3"]
+    for batch, line in zip(batches, table_lines, strict=True):
+        assert batch["remote_name"] in line
+    assert ["~" in line for line in table_lines] == [True, True, False]
 
 
-def test_a_single_look_lets_the_embedded_engine_work(tmp_path: Path) -> None:
-    """Without a server of the API, `--no-wait` gives the engine, which lives in this process, a few seconds."""
+def test_poll_without_waiting_lets_the_embedded_engine_work(tmp_path: Path) -> None:
+    """`--no-wait` gives the embedded engine, which has no server, a few seconds to work."""
     workspace = Workspace(tmp_path / "here")
     workspace.people(3)
     workspace.do("submit")
-    assert poll(workspace, no_wait=True)["downloaded"] == [1]
+    assert run_poll(workspace, no_wait=True)["downloaded"] == [1]
     workspace.do("ingest")
     assert workspace.states() == {"tagged": 3}
     check(Look(workspace, is_only=True))

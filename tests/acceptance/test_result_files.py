@@ -1,4 +1,4 @@
-"""`batch-poll` on results in other forms and under other names, and on bodies that are no result at all."""
+"""Test `batch-poll` with results in other forms, under other names, and with invalid bodies."""
 
 import gzip
 import json
@@ -8,138 +8,168 @@ from typing import Any
 import pytest
 
 from tests.acceptance.product import Workspace
-from tests.acceptance.test_ingest import by_number, error, line, response, written
+from tests.acceptance.test_ingest import (
+    encode_document,
+    make_error_line,
+    make_line,
+    make_response,
+    row_number,
+    sort_by_row,
+)
 from tests.outside.answers import Json
 from tests.outside.server import Outside, Whole
 
-PER_BATCH = 2
-DOWNLOAD = ":download"
+ROWS_PER_BATCH = 2
+DOWNLOAD_SUFFIX = ":download"
 
 
 def batch_index(keys: Sequence[str]) -> int:
-    """Return which batch has these keys, counted from 0; people's ids count from 1."""
-    return (int(by_number(keys)[0].split("/")[1]) - 1) // PER_BATCH
+    """Return the index of the batch that has these keys; ids of people count from 1."""
+    return (row_number(sort_by_row(keys)[0]) - 1) // ROWS_PER_BATCH
 
 
-def row_number(key: str) -> int:
-    """Return the id of a row by its key."""
-    return int(key.split("/")[1])
-
-
-def entry(key: str) -> Json:
-    """Return one good result line as a document."""
-    document: Json = json.loads(line(key))
+def parse_line(key: str) -> Json:
+    """Return a valid result line as a document."""
+    document: Json = json.loads(make_line(key))
     return document
 
 
-def lines(keys: Sequence[str]) -> bytes:
-    """Return a result as it is documented."""
-    return b"".join(line(key) + b"\n" for key in keys)
+def make_lines(keys: Sequence[str]) -> bytes:
+    """Return a result in the documented form."""
+    return b"".join(make_line(key) + b"\n" for key in keys)
 
 
-FORMS: dict[str, Callable[[Sequence[str]], bytes]] = {
-    "keys as numbers": lambda keys: b"\n".join(line(row_number(key)) for key in keys),
+RESULT_FORMS: dict[str, Callable[[Sequence[str]], bytes]] = {
+    "keys as numbers": lambda keys: b"\n".join(make_line(row_number(key)) for key in keys),
     "keys in metadata": lambda keys: b"\n".join(
-        written({"metadata": {"key": key}, "response": response()}) for key in keys
+        encode_document({"metadata": {"key": key}, "response": make_response()}) for key in keys
     ),
-    "keys as numbers on some lines": lambda keys: lines(keys[:1]) + line(row_number(keys[1])),
-    "one list": lambda keys: json.dumps([entry(key) for key in keys]).encode(),
+    "keys as numbers on some lines": lambda keys: (
+        make_lines(keys[:1]) + make_line(row_number(keys[1]))
+    ),
+    "one list": lambda keys: json.dumps([parse_line(key) for key in keys]).encode(),
     "one list over several lines": lambda keys: json.dumps(
-        [entry(key) | {"note": 'a "\\ ]}'} for key in keys], indent=1
+        [parse_line(key) | {"note": 'a "\\ ]}'} for key in keys], indent=1
     ).encode(),
     "objects over several lines": lambda keys: b"\r\n".join(
-        json.dumps(entry(key), indent=2).encode() for key in keys
+        json.dumps(parse_line(key), indent=2).encode() for key in keys
     ),
     "a list of lines with keys as numbers": lambda keys: (
-        b"[\n" + b",\n".join(line(row_number(key)) for key in keys) + b"\n]\n"
+        b"[\n" + b",\n".join(make_line(row_number(key)) for key in keys) + b"\n]\n"
     ),
     "errors that say nothing": lambda keys: b"\n".join(
-        [line(keys[0], error=""), line(keys[1], error={"code": 0, "message": ""})]
+        [make_line(keys[0], error=""), make_line(keys[1], error={"code": 0, "message": ""})]
     ),
 }
 
 
-def name_full_address(told: Json, _result: bytes) -> Json:
-    """Tell the name of the result as an address on another host, with the download's own ending."""
-    name = told["metadata"]["output"]["responsesFile"]
+def name_full_address(operation: Json, _result: bytes) -> Json:
+    """Name the result by an address on another host that ends like a download."""
+    name = operation["metadata"]["output"]["responsesFile"]
     address = f"https://files.invalid/v1beta/{name}:download?alt=media"
-    told["metadata"]["output"] = {"responsesFile": address}
-    told["response"] = {"responsesFile": address}
-    return told
+    operation["metadata"]["output"] = {"responsesFile": address}
+    operation["response"] = {"responsesFile": address}
+    return operation
 
 
-def name_bare_id(told: Json, _result: bytes) -> Json:
-    """Tell the name of the result without its folder."""
-    bare = told["metadata"]["output"]["responsesFile"].removeprefix("files/")
-    return told | {
-        "metadata": told["metadata"] | {"output": {"responsesFile": bare}},
-        "response": {},
+def name_bare_id(operation: Json, _result: bytes) -> Json:
+    """Name the result without its folder."""
+    bare_id = operation["metadata"]["output"]["responsesFile"].removeprefix("files/")
+    metadata = operation["metadata"] | {"output": {"responsesFile": bare_id}}
+    return operation | {"metadata": metadata, "response": {}}
+
+
+def inline_responses(operation: Json, result: bytes) -> Json:
+    """Put the responses into the operation, with the keys in `metadata`."""
+    entries = []
+    for line in result.split(b"\n"):
+        if line:
+            document = json.loads(line)
+            metadata = {"key": document["key"]}
+            entries.append({"response": document["response"], "metadata": metadata})
+
+    output = {"inlinedResponses": {"inlinedResponses": entries}}
+    return operation | {
+        "metadata": operation["metadata"] | {"output": output},
+        "response": output,
     }
 
 
-def inline_responses(told: Json, result: bytes) -> Json:
-    """Put the responses into the operation, with the keys in `metadata`."""
-    documents = [json.loads(one) for one in result.split(b"\n") if one]
-    entries = [{"response": one["response"], "metadata": {"key": one["key"]}} for one in documents]
-    inlined = {"inlinedResponses": {"inlinedResponses": entries}}
-    return told | {"metadata": told["metadata"] | {"output": inlined}, "response": inlined}
+def drop_metadata(operation: Json, _result: bytes) -> Json:
+    """Leave the metadata out, so that only `done` and `response` show the success."""
+    return {"name": operation["name"], "done": True, "response": operation["response"]}
 
 
-def drop_metadata(told: Json, _result: bytes) -> Json:
-    """Leave the metadata out, so that only `done` and `response` say that it succeeded."""
-    return {"name": told["name"], "done": True, "response": told["response"]}
+OPERATION_FORMS = (name_full_address, name_bare_id, inline_responses, drop_metadata)
 
 
-NAMES = (name_full_address, name_bare_id, inline_responses, drop_metadata)
+def batch_number(operation: Json) -> int:
+    """Return the number of the batch of an operation."""
+    return int(operation["metadata"]["displayName"].rsplit("-", 3)[1])
+
+
+def skip_waiting(server: Outside) -> None:
+    """Let batches of the server end at once."""
+    server.manner.pending_s = 0
+    server.manner.running_s = 0
+
+
+def count_downloads(server: Outside) -> int:
+    """Return the number of downloads."""
+    return sum(call.endswith(DOWNLOAD_SUFFIX) for call in server.calls)
 
 
 def test_results_in_other_forms_and_under_other_names_are_read(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """Each form and each name gives every row its answer, and what was sealed is fetched again byte for byte."""
-    forms = list(FORMS.values())
-    count = PER_BATCH * (len(forms) + len(NAMES))
+    """Each form and name of a result gives all answers, and a damaged file is downloaded again."""
+    result_forms = list(RESULT_FORMS.values())
+    batch_count = len(result_forms) + len(OPERATION_FORMS)
 
-    def results(keys: Sequence[str]) -> bytes:
-        """Return the result of a batch in a form of its own."""
+    def make_results(keys: Sequence[str]) -> bytes:
+        """Return the result of a batch in the form of its number."""
         index = batch_index(keys)
-        return forms[index](by_number(keys)) if index < len(forms) else lines(keys)
+        if index >= len(result_forms):
+            return make_lines(keys)
+        return result_forms[index](sort_by_row(keys))
 
-    def tell(told: Json, result: bytes) -> Json:
-        """Name the result of a batch that is over in a way of its own."""
-        index = int(told["metadata"]["displayName"].rsplit("-", 3)[1]) - 1 - len(forms)
-        return NAMES[index](told, result) if index >= 0 and result else told
+    def change_operation(operation: Json, result: bytes) -> Json:
+        """Name the result of an ended batch in the form of its number."""
+        index = batch_number(operation) - 1 - len(result_forms)
+        if index < 0 or not result:
+            return operation
+        return OPERATION_FORMS[index](operation, result)
 
     def send_gzipped(call: str) -> Whole | None:
-        """Send each result gzipped, whole, and without a length."""
-        if not call.endswith(DOWNLOAD):
+        """Send each result gzipped and without a length."""
+        if not call.endswith(DOWNLOAD_SUFFIX):
             return None
-        name = call.rpartition("/")[2].removesuffix(DOWNLOAD)
+        name = call.rpartition("/")[2].removesuffix(DOWNLOAD_SUFFIX)
         [row] = outside_server.kept.rows("SELECT data FROM files WHERE id = ?", name)
         return 200, {"content-encoding": "gzip"}, gzip.compress(row["data"])
 
-    outside_server.results, outside_server.operations, outside_server.instead = (
-        results,
-        tell,
-        send_gzipped,
-    )
-    outside_server.manner.pending_s = outside_server.manner.running_s = 0
-    served_workspace.people(count)
-    served_workspace.do("submit", BATCH_ROWS=PER_BATCH)
-    assert len(served_workspace.read("poll", no_wait=True)["downloaded"]) == len(forms) + len(NAMES)
-    sealed = sorted((served_workspace.data / "batches").glob("*-results.jsonl"))
-    for path in (sealed[0], sealed[3], sealed[-2]):
+    outside_server.results = make_results
+    outside_server.operations = change_operation
+    outside_server.instead = send_gzipped
+    skip_waiting(outside_server)
+    served_workspace.people(ROWS_PER_BATCH * batch_count)
+    served_workspace.do("submit", BATCH_ROWS=ROWS_PER_BATCH)
+    report = served_workspace.read("poll", no_wait=True)
+    assert len(report["downloaded"]) == batch_count
+
+    sealed_paths = sorted((served_workspace.data / "batches").glob("*-results.jsonl"))
+    for path in (sealed_paths[0], sealed_paths[3], sealed_paths[-2]):
         path.write_bytes(path.read_bytes()[:-9])
     assert served_workspace.do("poll").err.count("fetched again, byte for byte") == 3
+
     served_workspace.do("ingest")
-    assert served_workspace.states() == {"tagged": count}
-    assert (
-        sum(call.endswith(DOWNLOAD) for call in outside_server.calls)
-        == len(forms) + len(NAMES) - 1 + 2
-    )
+    assert served_workspace.states() == {"tagged": ROWS_PER_BATCH * batch_count}
+    # Inline responses need no download, and two of the damaged results were files.
+    assert count_downloads(outside_server) == batch_count - 1 + 2
 
 
-BODIES: dict[str, str] = {
+# Each kind of body, and its description in the message.
+INVALID_BODIES: dict[str, str] = {
     "error": "an error (503: The service is currently unavailable.)",
     "empty": "an empty body",
     "gzip": "its gzip data end early",
@@ -147,7 +177,7 @@ BODIES: dict[str, str] = {
     "cut": "a file that ends inside a line",
     "list": "the result ends inside an object or a list",
 }
-FAULT = {
+ERROR_DOCUMENT = {
     "error": {
         "code": 503,
         "message": "The service is currently unavailable.",
@@ -156,169 +186,185 @@ FAULT = {
 }
 
 
-def test_a_body_that_is_not_the_result_leaves_the_batch_as_it_is(
+def make_invalid_body(kind: str, keys: Sequence[str]) -> bytes:
+    """Return an invalid body; the `gzip` body is cut when it is sent."""
+    foreign_keys = [f"somebody-elses/{number}" for number in range(ROWS_PER_BATCH)]
+    document_list = json.dumps([parse_line(key) for key in keys], indent=1).encode()
+    bodies = {
+        "error": json.dumps(ERROR_DOCUMENT).encode(),
+        "empty": b"",
+        "gzip": make_lines(keys),
+        "keys": make_lines(foreign_keys),
+        "cut": make_lines(keys)[:-40],
+        "list": document_list[:-40],
+    }
+    return bodies[kind]
+
+
+def test_invalid_result_body_leaves_the_batch_unchanged(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """Every kind is named, exit code 4, nobody is charged; `batch-cancel` gives up what cannot be read of it."""
-    kinds = list(BODIES)
-    numbers: dict[str, int] = {}
+    """Each invalid body is named with exit code 4 and charges no row.
 
-    def results(keys: Sequence[str]) -> bytes:
-        """Return the body of one kind."""
-        kind = kinds[batch_index(keys)]
-        bodies = {
-            "error": json.dumps(FAULT).encode(),
-            "empty": b"",
-            "gzip": lines(keys),
-            "keys": lines([f"somebody-elses/{number}" for number in range(PER_BATCH)]),
-            "cut": lines(keys)[:-40],
-            "list": json.dumps([entry(key) for key in keys], indent=1).encode()[:-40],
-        }
-        return bodies[kind]
+    `batch-cancel` gives up batches whose result cannot be read.
+    """
+    kinds = list(INVALID_BODIES)
+    row_count = ROWS_PER_BATCH * len(kinds)
+    gzip_batch = kinds.index("gzip") + 1
 
-    def cut_gzip(call: str) -> Whole | None:
-        """Send half of one result, gzipped and without a length."""
-        if not call.endswith(DOWNLOAD) or numbers.get("gzip") is None:
+    def send_half_of_gzip(call: str) -> Whole | None:
+        """Send half of the gzipped result of one batch, without a length."""
+        if not call.endswith(DOWNLOAD_SUFFIX):
             return None
-        name = served_workspace.batches()[numbers["gzip"] - 1]["remote_name"].removeprefix(
-            "batches/"
-        )
-        if name not in call:
+        remote_name = served_workspace.batches()[gzip_batch - 1]["remote_name"]
+        if remote_name.removeprefix("batches/") not in call:
             return None
-        packed = gzip.compress(lines(["expert-tags/5", "expert-tags/6"]))
+        packed = gzip.compress(make_lines(["expert-tags/5", "expert-tags/6"]))
         return 200, {"content-encoding": "gzip"}, packed[: len(packed) // 2]
 
-    outside_server.results = results
-    outside_server.manner.pending_s = outside_server.manner.running_s = 0
-    served_workspace.people(PER_BATCH * len(kinds))
-    served_workspace.do("submit", BATCH_ROWS=PER_BATCH)
-    numbers["gzip"] = kinds.index("gzip") + 1
-    outside_server.instead = cut_gzip
-    how: dict[str, Any] = {"RETRY_FOR": 0.02, "POLL_FIRST": 0.01, "POLL_PATIENCE": 60}
-    error_output = served_workspace.do("poll", no_wait=True, code=4, **how).err
-    for number, body in enumerate(BODIES.values(), 1):
-        told = [one for one in error_output.splitlines() if f"the result of batch {number};" in one]
-        assert any(body in one for one in told), (body, error_output)
+    outside_server.results = lambda keys: make_invalid_body(kinds[batch_index(keys)], keys)
+    skip_waiting(outside_server)
+    served_workspace.people(row_count)
+    served_workspace.do("submit", BATCH_ROWS=ROWS_PER_BATCH)
+    outside_server.instead = send_half_of_gzip
+
+    retry_settings: dict[str, Any] = {"RETRY_FOR": 0.02, "POLL_FIRST": 0.01, "POLL_PATIENCE": 60}
+    error_output = served_workspace.do("poll", no_wait=True, code=4, **retry_settings).err
+    error_lines = error_output.splitlines()
+    for number, description in enumerate(INVALID_BODIES.values(), 1):
+        batch_lines = [line for line in error_lines if f"the result of batch {number};" in line]
+        assert any(description in line for line in batch_lines), (description, error_output)
     assert "give it up" in error_output
     assert set(served_workspace.batch_states()) == {"submitted"}
-    assert served_workspace.states() == {"claimed": PER_BATCH * len(kinds)}
+    assert served_workspace.states() == {"claimed": row_count}
     assert {request["outcome"] for request in served_workspace.asked()} == {None}
 
+    # Only the cut file has a readable line.
     for number in range(1, len(kinds) + 1):
         served_workspace.do("cancel", number)
-    report = served_workspace.read("poll", **how)
-    assert report["downloaded"] == [kinds.index("cut") + 1]
-    assert set(report["failed"].values()) == {"succeeded, but its result could not be had"}
-    [account] = served_workspace.read("ingest")
-    assert (account["answered"], account["missing"]) == (PER_BATCH - 1, 1)
-    assert served_workspace.states() == {"tagged": 1, "untagged": PER_BATCH * len(kinds) - 1}
-    assert served_workspace.spent()["lost"] > 0, "what was given up may have to be paid"
+    poll_report = served_workspace.read("poll", **retry_settings)
+    assert poll_report["downloaded"] == [kinds.index("cut") + 1]
+    failure_reasons = set(poll_report["failed"].values())
+    assert failure_reasons == {"succeeded, but its result could not be had"}
+    [ingest_report] = served_workspace.read("ingest")
+    assert ingest_report["answered"] == ROWS_PER_BATCH - 1
+    assert ingest_report["missing"] == 1
+    assert served_workspace.states() == {"tagged": 1, "untagged": row_count - 1}
+    assert served_workspace.spent()["lost"] > 0, "abandoned results may have to be paid"
 
 
-def test_missing_lines_of_a_batch_that_succeeded_count_at_their_estimate(
+def test_missing_lines_of_a_successful_batch_cost_their_estimate(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """The fullest of three downloads is taken, the row is charged, and its cost stays in costs and budgets."""
+    """A row without a line is charged at its estimate, which counts for costs and budgets."""
     served_workspace.people(4)
-    outside_server.results = lambda keys: lines(by_number(keys)[1:])
+    outside_server.results = lambda keys: make_lines(sort_by_row(keys)[1:])
     served_workspace.each("submit", "poll", "ingest")
-    assert sum(call.endswith(DOWNLOAD) for call in outside_server.calls) == 3
+
+    # An incomplete result is downloaded three times.
+    assert count_downloads(outside_server) == 3
     [batch] = served_workspace.batches()
     assert (batch["answered"], batch["missing"]) == (3, 1)
-    share = batch["estimated_cost"] / 4
-    spent, [costs] = served_workspace.spent(), served_workspace.read("costs")["rows"]
-    assert spent["lost"] == pytest.approx(share, abs=1e-6)
-    assert costs["lost"] == pytest.approx(share, abs=1e-6)
-    refused = served_workspace.do(
-        "submit", BUDGET_PER_DAY=f"{spent['actual'] + share * 1.5:.9f}", code=3
+
+    row_estimate = batch["estimated_cost"] / 4
+    spent = served_workspace.spent()
+    [cost_row] = served_workspace.read("costs")["rows"]
+    assert spent["lost"] == pytest.approx(row_estimate, abs=1e-6)
+    assert cost_row["lost"] == pytest.approx(row_estimate, abs=1e-6)
+    budget = spent["actual"] + row_estimate * 1.5
+    refused_run = served_workspace.do("submit", BUDGET_PER_DAY=f"{budget:.9f}", code=3)
+    assert "BUDGET_PER_DAY" in refused_run.err
+
+
+FAILED_STATES = ("FAILED", "EXPIRED", "CANCELLED")
+
+
+def fail_with_unmatched_replies(server: Outside) -> None:
+    """Let batches fail, each with a result in which one line belongs to a request."""
+    unmatched_lines = (
+        lambda key: make_line(f"another-task/{key}"),
+        lambda key: make_line(key)[:-40],
+        lambda _key: make_line("expert-tags/1"),
     )
-    assert "BUDGET_PER_DAY" in refused.err
 
+    def make_results(keys: Sequence[str]) -> bytes:
+        """Return the first line unchanged, and an unmatched line for each other key."""
+        first_key, *later_keys = sort_by_row(keys)
+        lines = [make_line(first_key)]
+        for number, key in enumerate(later_keys):
+            make_unmatched_line = unmatched_lines[number % len(unmatched_lines)]
+            lines.append(make_unmatched_line(key))
+        return b"\n".join([*lines, b""])
 
-ENDINGS = ("FAILED", "EXPIRED", "CANCELLED")
-
-
-def give_strays(outside: Outside) -> None:
-    """Let batches end badly, each with a result in which one line belongs to a request."""
-    strays = (
-        lambda key: line(f"another-task/{key}"),
-        lambda key: line(key)[:-40],
-        lambda _key: line("expert-tags/1"),
-    )
-
-    def results(keys: Sequence[str]) -> bytes:
-        """Return the first line as it is, and the others as strays."""
-        first, *others = by_number(keys)
-        told = [strays[number % len(strays)](key) for number, key in enumerate(others)]
-        return b"\n".join([line(first), *told, b""])
-
-    def end(told: Json, result: bytes) -> Json:
-        """Say of a batch that is over that it ended badly, and name its result all the same."""
+    def fail_operation(operation: Json, result: bytes) -> Json:
+        """Let an ended batch fail, but keep the name of its result."""
         if not result:
-            return told
-        number = int(told["metadata"]["displayName"].rsplit("-", 3)[1])
-        told["metadata"]["state"] = f"BATCH_STATE_{ENDINGS[number % len(ENDINGS)]}"
-        told.pop("response", None)
-        return told | {"error": {"code": 13, "message": "Internal error"}}
+            return operation
+        state = FAILED_STATES[batch_number(operation) % len(FAILED_STATES)]
+        operation["metadata"]["state"] = f"BATCH_STATE_{state}"
+        operation.pop("response", None)
+        return operation | {"error": {"code": 13, "message": "Internal error"}}
 
-    outside.results = results
-    outside.operations = end
-    outside.manner.pending_s = outside.manner.running_s = 0
+    server.results = make_results
+    server.operations = fail_operation
+    skip_waiting(server)
 
 
-def test_replies_that_belong_to_no_request_count_at_the_estimate_of_rows_without_one(
+def test_unmatched_replies_cost_the_estimate_of_unanswered_rows(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """However the batch ended, they were paid for: in costs, in status and in budgets."""
+    """Unmatched replies of failed batches count for costs, status and budgets."""
     served_workspace.people(12)
-    give_strays(outside_server)
+    fail_with_unmatched_replies(outside_server)
     served_workspace.each("submit", "poll", "ingest", BATCH_ROWS=4)
     batches = served_workspace.batches()
-    assert [(one["answered"], one["missing"]) for one in batches] == [(1, 3)] * len(ENDINGS)
-    lost = sum(one["estimated_cost"] for one in batches) * 3 / 4
-    assert served_workspace.spent()["lost"] == pytest.approx(lost, abs=1e-6)
-    assert sum(one["lost"] for one in served_workspace.read("costs")["rows"]) == pytest.approx(
-        lost, abs=1e-6
-    )
-    budget = served_workspace.spent()["actual"] + lost
-    refused = served_workspace.do("submit", BUDGET_PER_DAY=f"{budget:.9f}", code=3)
-    assert "BUDGET_PER_DAY" in refused.err
+    counts = [(batch["answered"], batch["missing"]) for batch in batches]
+    assert counts == [(1, 3)] * len(FAILED_STATES)
+
+    lost_cost = sum(batch["estimated_cost"] for batch in batches) * 3 / 4
+    spent = served_workspace.spent()
+    cost_rows = served_workspace.read("costs")["rows"]
+    assert spent["lost"] == pytest.approx(lost_cost, abs=1e-6)
+    assert sum(row["lost"] for row in cost_rows) == pytest.approx(lost_cost, abs=1e-6)
+    budget = spent["actual"] + lost_cost
+    refused_run = served_workspace.do("submit", BUDGET_PER_DAY=f"{budget:.9f}", code=3)
+    assert "BUDGET_PER_DAY" in refused_run.err
 
 
-def test_a_budget_stops_a_tag_whose_replies_belong_to_no_request(
+def test_budget_stops_a_tag_with_unmatched_replies(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Rows without a reply are sent again only as far as the budget allows."""
     served_workspace.people(20)
-    give_strays(outside_server)
+    fail_with_unmatched_replies(outside_server)
     budget = 1.5 * served_workspace.read("submit", dry=True)["estimated_cost"]
     for _ in range(3):
         served_workspace.run("tag", mode="batch", wait=True, BUDGET_PER_DAY=f"{budget:.9f}")
-    assert sum(one["estimated_cost"] for one in served_workspace.batches()) <= budget
+    assert sum(batch["estimated_cost"] for batch in served_workspace.batches()) <= budget
     assert served_workspace.states()["untagged"] > 0
 
 
-def test_a_failed_batch_with_a_full_result_answers_its_rows_and_sends_nothing_again(
+def test_failed_batch_with_a_full_result_answers_its_rows(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """Its answers count, `tag` and `work` end well, and they do not say that rows are sent again."""
+    """The full result of a failed batch is used, and no row is sent again."""
 
-    def fail(told: Json, result: bytes) -> Json:
-        """Say of a batch that is over that it failed, and name its result all the same."""
+    def fail_operation(operation: Json, result: bytes) -> Json:
+        """Let an ended batch fail, but keep the name of its result."""
         if not result:
-            return told
-        told["metadata"]["state"] = "BATCH_STATE_FAILED"
-        del told["response"]
-        return told | {"error": {"code": 13, "message": "Internal error"}}
+            return operation
+        operation["metadata"]["state"] = "BATCH_STATE_FAILED"
+        del operation["response"]
+        return operation | {"error": {"code": 13, "message": "Internal error"}}
 
-    outside_server.operations = fail
+    outside_server.operations = fail_operation
     served_workspace.people(3)
     tag_run = served_workspace.do("tag", mode="batch", wait=True)
     assert "sent again" not in tag_run.said
     assert "failed at the API" not in tag_run.said
     assert served_workspace.states() == {"tagged": 3}
 
-    outside_server.manner.pending_s = outside_server.manner.running_s = 0
+    skip_waiting(outside_server)
     served_workspace.people(2, first=3)
     served_workspace.do("work", once=True)
     assert "sent again" not in served_workspace.do("work", once=True).said
@@ -326,31 +372,40 @@ def test_a_failed_batch_with_a_full_result_answers_its_rows_and_sends_nothing_ag
     assert len(outside_server.kept.created()) == 2
 
 
-def test_a_batch_whose_requests_all_fail_with_one_code_is_told_in_one_sentence(
+def test_common_failure_of_all_requests_is_reported_in_one_sentence(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """Exit code 4, and what to do next; failures of billing and permission are held against no row."""
+    """A failure with the same code for all requests is reported once with exit code 4.
+
+    Failures of billing and permission charge no row.
+    """
+
+    def fail_all_requests(code: int, message: str) -> None:
+        """Let every request of later batches fail with this error."""
+        outside_server.results = lambda keys: b"\n".join(
+            make_error_line(key, code, message) for key in keys
+        )
+
     served_workspace.people(5)
-    outside_server.results = lambda keys: b"\n".join(
-        error(key, 3, "Request contains an invalid argument.") for key in keys
-    )
+    invalid_message = "Request contains an invalid argument."
+    fail_all_requests(3, invalid_message)
     served_workspace.do("submit", limit=2)
     served_workspace.do("poll")
-    done = served_workspace.do("ingest", code=4)
-    said = "each of the 2 requests of batch 1 failed with code 3: Request contains an invalid argument."
-    assert done.err.count(said) == 1
-    assert "unpark" in done.err
+    ingest_run = served_workspace.do("ingest", code=4)
+    message = f"each of the 2 requests of batch 1 failed with code 3: {invalid_message}"
+    assert ingest_run.err.count(message) == 1
+    assert "unpark" in ingest_run.err
     assert served_workspace.states() == {"parked": 2, "untagged": 3}
 
-    denied = "The caller does not have permission; billing is disabled."
-    outside_server.results = lambda keys: b"\n".join(error(key, 7, denied) for key in keys)
-    done = served_workspace.do("tag", mode="batch", wait=True, code=4)
-    assert f"failed with code 7: {denied}; no row was charged" in done.err
-    assert "check billing" in done.err
-    outside_server.results = lambda keys: b"\n".join(error(key, 14, "Unavailable.") for key in keys)
-    done = served_workspace.do("tag", mode="batch", wait=True, code=4)
-    assert "each of the 3 requests of batch 3 failed with code 14: Unavailable." in done.err
-    assert served_workspace.states() == {"parked": 2, "untagged": 3}, (
-        "two charged failures park a row"
-    )
+    denied_message = "The caller does not have permission; billing is disabled."
+    fail_all_requests(7, denied_message)
+    tag_run = served_workspace.do("tag", mode="batch", wait=True, code=4)
+    assert f"failed with code 7: {denied_message}; no row was charged" in tag_run.err
+    assert "check billing" in tag_run.err
+
+    # A second charged failure would park the three rows.
+    fail_all_requests(14, "Unavailable.")
+    tag_run = served_workspace.do("tag", mode="batch", wait=True, code=4)
+    assert "each of the 3 requests of batch 3 failed with code 14: Unavailable." in tag_run.err
+    assert served_workspace.states() == {"parked": 2, "untagged": 3}
     assert served_workspace.spent()["lost"] == 0

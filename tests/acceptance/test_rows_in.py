@@ -1,4 +1,7 @@
-"""Every row of a table comes in as it was written, or is refused by its line; what is not certain is told and named."""
+"""Test that each row of a table is read unchanged, or refused with its line.
+
+Guesses are shown.
+"""
 
 import json
 import re
@@ -11,7 +14,7 @@ import httpx2
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from xlsxwriter import Workbook as Book
+from xlsxwriter import Workbook
 
 from tests.acceptance.database import sql
 from tests.acceptance.engine import Engine
@@ -20,66 +23,69 @@ from tests.acceptance.product import ON_POSTGRESQL, Workspace, declaration
 from tests.acceptance.test_python import script
 from tests.acceptance.test_rows_back import put_book
 
-FRENCH = "id;text\n1;Café fermé à 18 h, très déçu\n"
-POLISH = "id;text\n1;Łódź się spóźniła, obsługa była zła\n"
-TITLED = "Report of May\n\nid,text,city\n1,The boat was late,Rome\n2,It was on time,Oslo\n"
-UNNAMED = "1,The boat was late\n2,On time\n3,Never came\n"
-LONG = 'He said ""no"",\nand then,\n'
-MANY = 60
-DROP = "/api/imports"
+FRENCH_TABLE = "id;text\n1;Café fermé à 18 h, très déçu\n"
+POLISH_TABLE = "id;text\n1;Łódź się spóźniła, obsługa była zła\n"
+TITLED_TABLE = "Report of May\n\nid,text,city\n1,The boat was late,Rome\n2,It was on time,Oslo\n"
+TABLE_WITHOUT_HEADER = "1,The boat was late\n2,On time\n3,Never came\n"
+CELL_PART = 'He said ""no"",\nand then,\n'
+SHORT_ROWS = 60
+IMPORTS_PATH = "/api/imports"
 
 
-def declare(workspace: Workspace, items: str, *, name: str = "boats") -> None:
-    """Declare a task about a file or a query."""
+def declare_task(workspace: Workspace, items: str, *, name: str = "boats") -> None:
+    """Declare a task with rows of a file or a query."""
     workspace.put(f"tasks/{name}.py", declaration({"topic": "str"}, prompt="{text}", items=items))
     workspace.task = name
 
 
-def texts(workspace: Workspace) -> list[str]:
-    """Return the texts of the task's rows as they are exported, except refused rows."""
+def read_texts(workspace: Workspace) -> list[str]:
+    """Return the exported texts of the task's rows, except refused rows."""
     return [row["text"] for row in workspace.exported() if row["state"] != "refused"]
 
 
-def read_file(client: httpx2.Client, number: int) -> dict[str, Any]:
-    """Wait until the page has read a file, and return what it found."""
+def wait_for_import(client: httpx2.Client, number: int) -> dict[str, Any]:
+    """Wait until the page has read a file, and return the import."""
     deadline = time.monotonic() + LONGEST_S
-    while (found := client.get(f"{DROP}/{number}").json())["state"] == "reading":
-        assert time.monotonic() < deadline, found
+    address = f"{IMPORTS_PATH}/{number}"
+    while (file_import := client.get(address).json())["state"] == "reading":
+        assert time.monotonic() < deadline, file_import
         time.sleep(0.01)
-    return dict(found)
+    return dict(file_import)
 
 
-def test_a_code_page_is_guessed_shown_and_named(workspace: Workspace, api: Engine) -> None:
-    """cp1252, where no other is clearly better; ENCODING= is kept with the task, and read again with it."""
-    french = workspace.put("fr.csv", "")
-    polish = workspace.put("pl.csv", "")
-    french.write_bytes(FRENCH.encode("cp1252"))
-    polish.write_bytes(POLISH.encode("cp1250"))
+def test_encoding_is_guessed_shown_and_can_be_named(workspace: Workspace, api: Engine) -> None:
+    """A guessed encoding is shown with an example line, and ENCODING= is stored with the task."""
+    french_file = workspace.put("fr.csv", "")
+    polish_file = workspace.put("pl.csv", "")
+    french_text = FRENCH_TABLE.split(";")[2].strip()
+    french_file.write_bytes(FRENCH_TABLE.encode("cp1252"))
+    polish_file.write_bytes(POLISH_TABLE.encode("cp1250"))
+
     ask_run = workspace.do("ask", "fr.csv", q="Praise?", fields="topic", json=True)
     assert "Café fermé à 18 h, très déçu" in json.dumps(ask_run.json["tried"], ensure_ascii=False)
     assert "read as cp1252" in ask_run.err
     assert "line 2 is '1;Café fermé à 18 h, très déçu'" in ask_run.err
     assert "--encoding cp1250" in ask_run.err
     assert "Łódź się spóźniła" in workspace.do("ask", "pl.csv", q="Praise?").err
+
     for name in ("klingon", "hex"):
-        assert (
-            f"'{name}', which is no encoding"
-            in workspace.do("ask", "fr.csv", q="x?", encoding=name, code=2).err
-        )
-    error_output = workspace.do(
-        "new_task", "fr", encoding="utf-8", code=2, **{"from": "fr.csv"}
-    ).err
-    assert "fr.csv, line 2: byte 14 is no text in utf-8" in error_output
-    workspace.do("new_task", "fr", encoding="mac_roman", **{"from": "fr.csv"})
+        invalid_run = workspace.do("ask", "fr.csv", q="x?", encoding=name, code=2)
+        assert f"'{name}', which is no encoding" in invalid_run.err
+    source_file = {"from": "fr.csv"}
+    invalid_run = workspace.do("new_task", "fr", encoding="utf-8", code=2, **source_file)
+    assert "fr.csv, line 2: byte 14 is no text in utf-8" in invalid_run.err
+
+    # The named encoding is used although another encoding fits better.
+    workspace.do("new_task", "fr", encoding="mac_roman", **source_file)
     workspace.task = "fr"
     workspace.do("preflight")
-    assert texts(workspace) == [FRENCH.split(";")[2].strip().encode("cp1252").decode("mac_roman")]
-    french.write_bytes(FRENCH.encode("mac_roman"))
+    assert read_texts(workspace) == [french_text.encode("cp1252").decode("mac_roman")]
+    french_file.write_bytes(FRENCH_TABLE.encode("mac_roman"))
     workspace.do("preflight")
-    assert texts(workspace) == [FRENCH.split(";")[2].strip()]
-    workspace.put("people.csv", "").write_bytes(
-        "username,bio\nzoë,Elle était gênée\n".encode("cp1252")
-    )
+    assert read_texts(workspace) == [french_text]
+
+    people_table = "username,bio\nzoë,Elle était gênée\n"
+    workspace.put("people.csv", "").write_bytes(people_table.encode("cp1252"))
     assert "line 2 is 'zoë,Elle était gênée'" in workspace.do("import", "people.csv", TASK="").err
     assert [*workspace.tags()] == ["zoë"]
     workspace.do("import", "people.csv", encoding="cp1257", TASK="")
@@ -88,229 +94,270 @@ def test_a_code_page_is_guessed_shown_and_named(workspace: Workspace, api: Engin
 
 
 @pytest.mark.alike
-def test_a_cell_above_the_limit_costs_its_own_row(workspace: Workspace) -> None:
-    """With line breaks and doubled quotes in it, in CSV and in a JSON list, for tasks and for people."""
-    long = LONG * 200_000
-    rows = "".join(f'{number},"Boat {number}, late"\n' for number in range(2, MANY + 2))
-    workspace.put("boats.csv", f'id,text\n1,"{long}"\n{rows}last,"one ""more"""\n')
-    declare(workspace, "../boats.csv")
+def test_too_long_cell_refuses_only_its_row(workspace: Workspace) -> None:
+    """A too long cell of a CSV file or a JSON list refuses only its row."""
+    # The cell contains line breaks and doubled quotes.
+    long_cell = CELL_PART * 200_000
+    row_numbers = range(2, SHORT_ROWS + 2)
+    short_rows = "".join(f'{number},"Boat {number}, late"\n' for number in row_numbers)
+    workspace.put("boats.csv", f'id,text\n1,"{long_cell}"\n{short_rows}last,"one ""more"""\n')
+    declare_task(workspace, "../boats.csv")
     error_output = workspace.do("preflight").err
-    assert (
-        "boats.csv, line 2: longer than 4,194,304 characters; it ends on line 400002"
-        in error_output
-    )
-    assert workspace.states() == {"open": MANY + 1, "refused": 1}
-    assert texts(workspace)[-1] == 'one "more"'
-    table = [
-        {"id": 1, "text": LONG * 300_000},
-        *({"id": n, "text": "late"} for n in range(2, MANY + 2)),
-    ]
-    workspace.put("boats.json", json.dumps(table))
-    declare(workspace, "../boats.json", name="listed")
+    message = "boats.csv, line 2: longer than 4,194,304 characters; it ends on line 400002"
+    assert message in error_output
+    assert workspace.states() == {"open": SHORT_ROWS + 1, "refused": 1}
+    assert read_texts(workspace)[-1] == 'one "more"'
+
+    json_rows = [{"id": 1, "text": CELL_PART * 300_000}]
+    json_rows += [{"id": number, "text": "late"} for number in row_numbers]
+    workspace.put("boats.json", json.dumps(json_rows))
+    declare_task(workspace, "../boats.json", name="listed")
     assert "line 1: longer than 4,194,304 characters" in workspace.do("preflight").err
-    assert workspace.states("listed") == {"open": MANY, "refused": 1}
-    people = "".join(f"u{number},Keeps bees\n" for number in range(MANY))
-    workspace.put("people.csv", f'username,bio\nlong,"{long}"\n{people}')
-    assert f"{MANY} people in" in workspace.do("import", "people.csv", TASK="").out
+    assert workspace.states("listed") == {"open": SHORT_ROWS, "refused": 1}
+
+    people = "".join(f"u{number},Keeps bees\n" for number in range(SHORT_ROWS))
+    workspace.put("people.csv", f'username,bio\nlong,"{long_cell}"\n{people}')
+    assert f"{SHORT_ROWS} people in" in workspace.do("import", "people.csv", TASK="").out
 
 
-def test_a_row_that_is_no_header_is_refused_and_named(workspace: Workspace, api: Engine) -> None:
-    """With the first three lines and what to type; HEADER= is taken everywhere, and kept with the task."""
-    workspace.put("titled.csv", TITLED)
-    workspace.put("unnamed.csv", UNNAMED)
-    rows = [line.split(",") for line in TITLED.split("\n")]
+def test_table_without_a_header_is_refused_and_header_can_be_named(
+    workspace: Workspace, api: Engine
+) -> None:
+    """A table without a header in line 1 is refused with its first lines and a next step.
+
+    Each command accepts HEADER=, and a task stores it.
+    """
+    _check_titled_files_need_a_header(workspace)
+
+    refused_run = workspace.do("ask", "unnamed.csv", q="x?", code=2)
+    assert "line 1 '1,The boat was late', line 2 '2,On time'" in refused_run.err
+    workspace.do("new_task", "boats", header="none", **{"from": "unnamed.csv"})
+    workspace.task = "boats"
+    workspace.do("preflight")
+    column_texts = [row["column_2"] for row in workspace.exported()]
+    assert column_texts == ["The boat was late", "On time", "Never came"]
+    workspace.put("unnamed.csv", f"{TABLE_WITHOUT_HEADER}4,Again\n")
+    workspace.do("preflight")
+    assert len(workspace.exported()) == len(TABLE_WITHOUT_HEADER.splitlines()) + 1
+
+    declare_task(workspace, "../titled.csv", name="titled")
+    assert "in a task's file it is header=" in workspace.do("preflight", code=2).err
+    # The checker reads each task that was used, and this task was refused.
+    workspace.seen.discard("titled")
+    workspace.task = "boats"
+
+    workspace.put("people.csv", "All people\n\nusername,bio,city\nada,Keeps bees,Rome\n")
+    assert "--header 3" in workspace.do("import", "people.csv", code=2, TASK="").err
+    workspace.do("import", "people.csv", header=3, TASK="")
+    workspace.put("bare.csv", "bo,Casts bells\n")
+    mapping = "username=column_1,bio=column_2"
+    workspace.do("import", "bare.csv", header="none", map=mapping, TASK="")
+    assert [*workspace.tags()] == ["ada", "bo"]
+
+    for header, message in (
+        ("9", "has nothing on line 9"),
+        ("two", "is 'two', and no line of a file"),
+    ):
+        assert message in workspace.do("ask", "titled.csv", q="x?", header=header, code=2).err
+    assert api.journal()
+
+
+def _check_titled_files_need_a_header(workspace: Workspace) -> None:
+    """Check that files with a title above the header are read only with HEADER=3."""
+    workspace.put("titled.csv", TITLED_TABLE)
+    workspace.put("unnamed.csv", TABLE_WITHOUT_HEADER)
+    rows = [line.split(",") for line in TITLED_TABLE.split("\n")]
     put_book(workspace.home / "plain.xlsx", {"A": rows})
     put_book(
         workspace.home / "merged.xlsx",
         {"A": rows},
         merge=lambda sheet: sheet.merge_range(0, 0, 0, 2, "Report of May"),
     )
+
     for name in ("titled.csv", "plain.xlsx", "merged.xlsx"):
-        said = workspace.do("ask", name, q="Praise?", code=2).err
-        assert "a title above the header, which is on line 3; nothing was read" in said
-        assert re.search("line 1 'Report of May', line 2 '', line 3 'id.*text.*city'", said)
-        assert "--header 3" in said
-        assert "--header none" in said
-        ask_document = workspace.read("ask", name, q="Praise?", header=3)
-        assert (ask_document["key"], ask_document["text"], ask_document["rows"]) == (
-            "id",
-            "text",
-            2,
-        )
-    assert (
-        "line 1 '1,The boat was late', line 2 '2,On time'"
-        in workspace.do("ask", "unnamed.csv", q="x?", code=2).err
-    )
-    workspace.do("new_task", "boats", header="none", **{"from": "unnamed.csv"})
-    workspace.task = "boats"
-    workspace.do("preflight")
-    assert [row["column_2"] for row in workspace.exported()] == [
-        "The boat was late",
-        "On time",
-        "Never came",
-    ]
-    workspace.put("unnamed.csv", f"{UNNAMED}4,Again\n")
-    workspace.do("preflight")
-    assert len(workspace.exported()) == len([*UNNAMED.splitlines(), 4])
-    declare(workspace, "../titled.csv", name="titled")
-    assert "in a task's file it is header=" in workspace.do("preflight", code=2).err
-    workspace.seen.discard("titled")
-    workspace.task = "boats"
-    workspace.put("people.csv", "All people\n\nusername,bio,city\nada,Keeps bees,Rome\n")
-    assert "--header 3" in workspace.do("import", "people.csv", code=2, TASK="").err
-    workspace.do("import", "people.csv", header=3, TASK="")
-    workspace.put("bare.csv", "bo,Casts bells\n")
-    workspace.do("import", "bare.csv", header="none", map="username=column_1,bio=column_2", TASK="")
-    assert [*workspace.tags()] == ["ada", "bo"]
-    for header, said in (
-        ("9", "has nothing on line 9"),
-        ("two", "is 'two', and no line of a file"),
-    ):
-        assert said in workspace.do("ask", "titled.csv", q="x?", header=header, code=2).err
-    assert api.journal()
+        error_output = workspace.do("ask", name, q="Praise?", code=2).err
+        assert "a title above the header, which is on line 3; nothing was read" in error_output
+        first_lines = "line 1 'Report of May', line 2 '', line 3 'id.*text.*city'"
+        assert re.search(first_lines, error_output)
+        assert "--header 3" in error_output
+        assert "--header none" in error_output
+
+        document = workspace.read("ask", name, q="Praise?", header=3)
+        assert (document["key"], document["text"], document["rows"]) == ("id", "text", 2)
 
 
-def test_python_and_the_page_take_an_encoding_and_a_header(workspace: Workspace) -> None:
-    """As the commands do; of rows that are given neither is taken."""
-    workspace.put("titled.csv", "").write_bytes(f"Raport łodzi\n\n{POLISH}".encode("cp1250"))
-    found = script(
+def test_python_and_the_page_accept_encoding_and_header(workspace: Workspace) -> None:
+    """Python and the page accept an encoding and a header for files, but not for rows."""
+    content = f"Raport łodzi\n\n{POLISH_TABLE}".encode("cp1250")
+    workspace.put("titled.csv", "").write_bytes(content)
+    printed_values = script(
         workspace,
         """
         open("people.csv", "w").write("bo,Casts bells\\n")
         asked = ws.ask("titled.csv", "Tone?", fields="tone", header=3, encoding="cp1250")
         ws.add("people.csv", header="none", mapping="username=column_1,bio=column_2")
-        says = [refusal(ws.ask, rows(1), "Tone?", header=3), refusal(declared, items=rows(1), encoding="cp1250")]
-        print(json.dumps([asked.draft.guess.text, asked.tried.items[0].request, says]))
+        header_message = refusal(ws.ask, rows(1), "Tone?", header=3)
+        encoding_message = refusal(declared, items=rows(1), encoding="cp1250")
+        messages = [header_message, encoding_message]
+        print(json.dumps([asked.draft.guess.text, asked.tried.items[0].request, messages]))
         """,
     )
-    text, request, says = found
-    assert text == "text"
+    text_column, request, messages = printed_values
+    assert text_column == "text"
     assert "Łódź się spóźniła" in json.dumps(request, ensure_ascii=False)
-    assert "is of a file" in says[0]
-    assert "encoding= is of a file" in says[1]
+    assert "is of a file" in messages[0]
+    assert "encoding= is of a file" in messages[1]
     assert [*workspace.tags()] == ["bo"]
-    content = (workspace.home / "titled.csv").read_bytes()
+
     with workspace.page() as client:
-        for asked, state in (({}, "unreadable"), ({"header": "3", "encoding": "cp1250"}, "ready")):
-            sent = client.post(
-                DROP, params={"task": "new", "name": "t.csv", **asked}, content=content
-            )
-            dropped = read_file(client, sent.json()["number"])
-            assert dropped["state"] == state, dropped
-        assert dropped["first"] == [{"id": "1", "text": POLISH.split(";")[2].strip()}]
+        for options, state in (
+            ({}, "unreadable"),
+            ({"header": "3", "encoding": "cp1250"}, "ready"),
+        ):
+            parameters = {"task": "new", "name": "t.csv", **options}
+            response = client.post(IMPORTS_PATH, params=parameters, content=content)
+            file_import = wait_for_import(client, response.json()["number"])
+            assert file_import["state"] == state, file_import
+        polish_text = POLISH_TABLE.split(";")[2].strip()
+        assert file_import["first"] == [{"id": "1", "text": polish_text}]
+
         form = client.get("/add").text
         assert 'name="encoding"' in form
         assert 'name="header"' in form
 
 
-def test_values_of_any_type_come_in(workspace: Workspace) -> None:
-    """Times that Python does not have are texts, columns of bytes are left out and named, and NaN is named."""
+def test_values_of_any_type_are_read(workspace: Workspace) -> None:
+    """Times outside Python's range are texts, columns of bytes are left out, and NaN is refused."""
+    _check_parquet_values(workspace)
+    workspace.settings["YES"] = "1"
+    _check_query_values(workspace)
+    _check_json_numbers(workspace)
+    _check_spreadsheet_numbers(workspace)
+
+    visited_at = datetime(2026, 5, 1, tzinfo=UTC)
+    people = {"username": ["ada"], "bio": ["Keeps bees"], "photo": [b"\xff"], "seen": [visited_at]}
+    parquet.write_table(pa.table(people), workspace.put("people.parquet", ""))
+    assert "1 person in" in workspace.do("import", "people.parquet", TASK="").out
+
+
+def _check_parquet_values(workspace: Workspace) -> None:
+    """Check times and columns of bytes of a Parquet file."""
     nanoseconds = pa.array([1_767_225_600_123_456_789, 0])
-    table = {
+    # The first and the last year are outside Python's range.
+    seconds = pa.array([-62_167_219_200, 253_402_300_800])
+    columns = {
         "id": [1, 2],
         "text": ["late", "on time"],
         "at": nanoseconds.cast(pa.timestamp("ns")),
-        "year": pa.array([-62_167_219_200, 253_402_300_800]).cast(pa.timestamp("s")),
+        "year": seconds.cast(pa.timestamp("s")),
         "photo": [b"\xff\xfea", b"plain"],
         "latin": [b"caf", b"plain"],
     }
-    parquet.write_table(pa.table(table), workspace.put("boats.parquet", ""))
-    declare(workspace, "../boats.parquet")
-    assert (
-        "boats: left out, because they hold bytes and no text: 'photo'"
-        in workspace.do("preflight").err
-    )
-    first, second = workspace.exported()
-    assert (first["at"], second["at"]) == ("2026-01-01T00:00:00.123456789", "1970-01-01T00:00:00")
-    assert (first["year"], second["year"]) == ("0000-01-01T00:00:00", "10000-01-01T00:00:00")
-    assert (first["latin"], "photo" in first) == ("caf", False)
-    kind, blob = ("BYTEA", "decode('fffe', 'hex')") if ON_POSTGRESQL else ("BLOB", "x'fffe'")
-    workspace.settings["YES"] = "1"
-    sql(workspace, f"CREATE TABLE tickets (id INTEGER, text TEXT, photo {kind})")
-    sql(workspace, f"INSERT INTO tickets VALUES (1, 'late', {blob}), (2, 'on time', NULL)")  # noqa: S608 - ours
-    declare(workspace, "SELECT id, text, photo FROM tickets ORDER BY id", name="tickets")
-    assert "left out, because they hold bytes and no text: 'photo'" in workspace.do("preflight").err
-    assert texts(workspace) == ["late", "on time"]
+    parquet.write_table(pa.table(columns), workspace.put("boats.parquet", ""))
+    declare_task(workspace, "../boats.parquet")
+    message = "boats: left out, because they hold bytes and no text: 'photo'"
+    assert message in workspace.do("preflight").err
+
+    first_row, second_row = workspace.exported()
+    assert first_row["at"] == "2026-01-01T00:00:00.123456789"
+    assert second_row["at"] == "1970-01-01T00:00:00"
+    assert first_row["year"] == "0000-01-01T00:00:00"
+    assert second_row["year"] == "10000-01-01T00:00:00"
+    assert first_row["latin"] == "caf"
+    assert "photo" not in first_row
+
+
+def _check_query_values(workspace: Workspace) -> None:
+    """Check columns of bytes and extreme times of a query."""
+    bytes_type = "BYTEA" if ON_POSTGRESQL else "BLOB"
+    bytes_value = "decode('fffe', 'hex')" if ON_POSTGRESQL else "x'fffe'"
+    sql(workspace, f"CREATE TABLE tickets (id INTEGER, text TEXT, photo {bytes_type})")
+    rows = f"(1, 'late', {bytes_value}), (2, 'on time', NULL)"
+    sql(workspace, f"INSERT INTO tickets VALUES {rows}")  # noqa: S608 - literals of this test
+    declare_task(workspace, "SELECT id, text, photo FROM tickets ORDER BY id", name="tickets")
+    message = "left out, because they hold bytes and no text: 'photo'"
+    assert message in workspace.do("preflight").err
+    assert read_texts(workspace) == ["late", "on time"]
+
     if ON_POSTGRESQL:
-        times = "DATE '10000-01-01' AS day, TIMESTAMP '0044-03-15 BC' AS bc, TIMESTAMPTZ 'infinity' AS tz"
-        declare(
-            workspace,
-            f"SELECT id, text, {times}, DATE '2026-05-01' FROM tickets",  # noqa: S608
-            name="times",
+        times = (
+            "DATE '10000-01-01' AS day, TIMESTAMP '0044-03-15 BC' AS bc, "
+            "TIMESTAMPTZ 'infinity' AS tz"
         )
+        query = f"SELECT id, text, {times}, DATE '2026-05-01' FROM tickets"  # noqa: S608 - literals
+        declare_task(workspace, query, name="times")
         workspace.do("preflight")
         (row, _) = workspace.exported()
-        assert [row[name] for name in ("day", "bc", "tz", "date")] == [
-            *("10000-01-01", "0044-03-15 00:00:00 BC", "infinity", "2026-05-01"),
-        ]
-    declare(workspace, "SELECT id, photo AS text FROM tickets ORDER BY id", name="photos")
+        assert row["day"] == "10000-01-01"
+        assert row["bc"] == "0044-03-15 00:00:00 BC"
+        assert row["tz"] == "infinity"
+        assert row["date"] == "2026-05-01"
+
+    # A text column of bytes leaves no text.
+    declare_task(workspace, "SELECT id, photo AS text FROM tickets ORDER BY id", name="photos")
     assert "a column of bytes that are no text is left out" in workspace.do("preflight", code=2).err
     workspace.seen.discard("photos")
+
+
+def _check_json_numbers(workspace: Workspace) -> None:
+    """Check that NaN and infinity of JSON lines are refused."""
     lines = [
         '{"id":1,"text":"a","n":NaN}',
         '{"id":2,"text":"b","n":-Infinity}',
         '{"id":3,"text":"c","n":1}',
     ]
     workspace.put("n.jsonl", "\n".join(lines))
-    declare(workspace, "../n.jsonl", name="numbers")
+    declare_task(workspace, "../n.jsonl", name="numbers")
     error_output = workspace.do("preflight").err
     assert "line 1: no JSON: NaN at character 24 is no number of JSON" in error_output
     assert "line 2: no JSON: -Infinity at character 24" in error_output
-    assert texts(workspace) == ["c"]
-    with Book(workspace.home / "rates.xlsx") as book:
+    assert read_texts(workspace) == ["c"]
+
+
+def _check_spreadsheet_numbers(workspace: Workspace) -> None:
+    """Check that numbers shown as percent or money are read as numbers and named."""
+    header = ("id", "text", "rate", "price", "n")
+    values = (1, "late", 0.075, 1234.5, 7)
+    with Workbook(workspace.home / "rates.xlsx") as book:
         sheet = book.add_worksheet()
-        styles = [
-            None,
-            None,
-            *(book.add_format({"num_format": code}) for code in ("0.0%", "$#,##0", "[$-409]0")),
+        number_formats = [
+            book.add_format({"num_format": code}) for code in ("0.0%", "$#,##0", "[$-409]0")
         ]
-        for number, cells in enumerate(
-            [("id", "text", "rate", "price", "n"), (1, "late", 0.075, 1234.5, 7)]
-        ):
-            for column, cell in enumerate(cells):
-                sheet.write(number, column, cell, styles[column])
-    declare(workspace, "../rates.xlsx", name="rates")
+        cell_formats = [None, None, *number_formats]
+        for row_index, cells in enumerate((header, values)):
+            for column_index, cell in enumerate(cells):
+                sheet.write(row_index, column_index, cell, cell_formats[column_index])
+
+    declare_task(workspace, "../rates.xlsx", name="rates")
     assert "they are shown as percent or money: C2, D2\n" in workspace.do("preflight").err
-    assert [(row["rate"], row["price"]) for row in workspace.exported()] == [(0.075, 1234.5)]
-    at = datetime(2026, 5, 1, tzinfo=UTC)
-    people = pa.table(
-        {"username": ["ada"], "bio": ["Keeps bees"], "photo": [b"\xff"], "seen": [at]}
-    )
-    parquet.write_table(people, workspace.put("people.parquet", ""))
-    assert "1 person in" in workspace.do("import", "people.parquet", TASK="").out
+    [row] = workspace.exported()
+    assert (row["rate"], row["price"]) == (0.075, 1234.5)
 
 
 def test_refused_rows_are_counted_and_listed(workspace: Workspace) -> None:
-    """Three are shown; what lists all is named, and lists all."""
+    """Three refused rows are shown, and the message names the option that lists all."""
     rows = "".join(f"{number},a,b\n" for number in range(5))
     workspace.put("boats.csv", f"id,text\n{rows}9,late\n")
-    done = workspace.do("ask", "boats.csv", q="Tone?").err
-    assert done.count("wrong number of fields") == len("abc")
-    assert "5 rows are refused; 3 are shown, --refused lists all" in done
-    assert (
-        workspace.do("ask", "boats.csv", q="Tone?", refused=True).err.count(
-            "wrong number of fields"
-        )
-        == len(rows) // 6
-    )
-    declare(workspace, "../boats.csv")
-    done = workspace.do("preflight").err
-    assert (
-        "5 rows are refused; 3 are shown, `findable items --task boats --state refused` lists all"
-        in done
-    )
+    error_output = workspace.do("ask", "boats.csv", q="Tone?").err
+    assert error_output.count("wrong number of fields") == 3
+    assert "5 rows are refused; 3 are shown, --refused lists all" in error_output
+    listing = workspace.do("ask", "boats.csv", q="Tone?", refused=True).err
+    assert listing.count("wrong number of fields") == 5
+
+    declare_task(workspace, "../boats.csv")
+    command = "findable items --task boats --state refused"
+    message = f"5 rows are refused; 3 are shown, `{command}` lists all"
+    assert message in workspace.do("preflight").err
 
 
-def test_files_of_one_folder_are_read_alike(workspace: Workspace) -> None:
-    """A folder of Parquet files leaves a column of bytes out of each."""
+def test_columns_of_bytes_are_left_out_of_all_files_of_a_folder(workspace: Workspace) -> None:
+    """A column of bytes in a single Parquet file is left out of all files of the folder."""
     for year, photo in ((2025, b"plain"), (2026, b"\xff")):
         path = workspace.put(f"boats/year={year}/a.parquet", "")
-        parquet.write_table(
-            pa.table({"id": [year], "text": [f"late in {year}"], "photo": [photo]}), Path(path)
-        )
-    declare(workspace, "../boats")
+        columns = {"id": [year], "text": [f"late in {year}"], "photo": [photo]}
+        parquet.write_table(pa.table(columns), Path(path))
+
+    declare_task(workspace, "../boats")
     assert "'photo'" in workspace.do("preflight").err
-    assert [sorted(row.keys() & {"photo", "year"}) for row in workspace.exported()] == [
-        ["year"],
-        ["year"],
-    ]
+    rows = workspace.exported()
+    assert [sorted(row.keys() & {"photo", "year"}) for row in rows] == [["year"], ["year"]]

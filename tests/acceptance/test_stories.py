@@ -1,6 +1,7 @@
-"""Five tables of five kinds, from the file of a task to what is exported, on both servers, killed at random steps.
+"""Five tables of five kinds run from the file of a task to the export, on both servers.
 
-What each of the tables is there for stands in `tables/expected.md`.
+On the first server the commands are killed at random steps. `tables/expected.md` describes the
+purpose of each table.
 """
 
 import csv
@@ -20,26 +21,33 @@ from tests.outside.server import Outside
 
 TABLES = Path(__file__).parent / "tables"
 ROUND = ("submit", "poll", "ingest")
-MOST_ROUNDS = 9
-MOST_STEPS = 60
+MAX_ROUNDS = 9
+MAX_STEP = 60
 KILLED = -9
 
 
 class Story(NamedTuple):
-    """A task: its name, how many rows are answered, its key, the fields of an answer, what quotations stand in."""
+    """A task and the expected number of its answered rows."""
 
     name: str
     rows: int
     key: tuple[str, ...]
+    # The fields of an answer.
     fields: tuple[str, ...]
-    quoted: str = ""
-    exploded: str = ""  # a list, to be exported a row each
-    server: str = "outside"  # that it is killed on; the other one answers it live
-    equal: int = 0  # rows that equal another, and share its request
+    # The column with the text of all quotations.
+    quoted_column: str = ""
+    # A list that a second export writes as a row for each element.
+    exploded: str = ""
+    # The server of the killed commands. The other server answers live.
+    server: str = "outside"
+    # Rows that equal another row and share its request.
+    equal_rows: int = 0
 
 
-REVIEWS = Story("reviews", 19, ("id",), ("aspects", "stars"), quoted="text", exploded="aspects")
-MUSEUM = Story("museum", 14, ("id",), ("century", "state", "damage"), quoted="note")
+REVIEWS = Story(
+    "reviews", 19, ("id",), ("aspects", "stars"), quoted_column="text", exploded="aspects"
+)
+MUSEUM = Story("museum", 14, ("id",), ("century", "state", "damage"), quoted_column="note")
 STORIES = (
     REVIEWS,
     Story(
@@ -63,110 +71,129 @@ STORIES = (
         13,
         ("row",),
         ("gericht", "schritte", "ohne_ofen"),
-        quoted="Text",
+        quoted_column="Text",
         exploded="schritte",
-        equal=1,
+        equal_rows=1,
     ),
 )
 
 
-def home(workspace: Workspace, story: Story) -> Workspace:
-    """Put the five tasks beside a workspace, which is about one of them, and the museum's tables into its database."""
+def prepare_workspace(workspace: Workspace, story: Story) -> Workspace:
+    """Copy the five tasks to a workspace, select a task, and create the museum's tables."""
     shutil.copytree(TABLES, workspace.home / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
-    workspace.settings |= {
-        "BATCH_ROWS": "4",
-        "YES": "1",
-    }  # a yes to tables in the database of a museum
+    # YES agrees to new tables in the museum's database.
+    workspace.settings |= {"BATCH_ROWS": "4", "YES": "1"}
     workspace.people(1)
     workspace.task = story.name
-    for statement in (
-        (TABLES / "museum.sql").read_text(encoding="utf-8").partition("\n")[2].split(";\n")
-    ):
+
+    _, _, statements = (TABLES / "museum.sql").read_text(encoding="utf-8").partition("\n")
+    for statement in statements.split(";\n"):
         if statement.strip():
             sql(workspace, statement)
     return workspace
 
 
-def quotations(value: Any) -> Iterator[Mapping[str, Any]]:
+def find_quotations(value: Any) -> Iterator[Mapping[str, Any]]:
     """Yield every quotation in an answer."""
     if isinstance(value, dict) and value.keys() == {"quote", "start", "end"}:
         yield value
     elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from quotations(inner)
+        for member in value.values() if isinstance(value, dict) else value:
+            yield from find_quotations(member)
 
 
 def check_answers(workspace: Workspace, story: Story) -> None:
-    """Hold that each row is answered once, quotations are slices of its text, and each export names each key once."""
+    """Assert that each row is answered once, and that exports and the view are complete."""
     assert workspace.states()["answered"] == story.rows
-    assert all(one["extractor"].startswith(f"{story.name}@") for one in workspace.asked())
-    lines = workspace.exported()
-    cells = list(csv.DictReader(io.StringIO(workspace.do("export", "-", format="csv").out)))
-    for rows in (lines, cells):
+    requests = workspace.asked()
+    assert all(request["extractor"].startswith(f"{story.name}@") for request in requests)
+
+    json_rows = workspace.exported()
+    csv_text = workspace.do("export", "-", format="csv").out
+    csv_rows = list(csv.DictReader(io.StringIO(csv_text)))
+    for rows in (json_rows, csv_rows):
         assert all({*story.key, *story.fields} <= row.keys() for row in rows)
         keys = [tuple(str(row[name]) for name in story.key) for row in rows]
         assert len(set(keys)) == len(keys) >= story.rows
-    found = [
-        (row[story.quoted], one)
-        for row in lines
-        if story.quoted
-        for one in quotations([row[n] for n in story.fields])
-    ]
-    assert bool(found) == bool(story.quoted)
-    assert all(text[one["start"] : one["end"]] == one["quote"] for text, one in found)
+
+    check_quotations(json_rows, story)
     table = "desk" if story.name == "tickets" else story.name
-    view = sql(workspace, f"SELECT {', '.join(story.fields)} FROM {table}_answered")  # noqa: S608 - names of this module
-    assert len(view) == story.rows
+    columns = ", ".join(story.fields)
+    view_rows = sql(workspace, f"SELECT {columns} FROM {table}_answered")  # noqa: S608
+    assert len(view_rows) == story.rows
     if story.exploded:
-        each = workspace.exported(rows=story.exploded, cost=True)
-        assert len(each) == sum(len(row[story.exploded] or ()) for row in lines)
-        assert all(
-            {*story.key} <= row.keys() and any("cost" in name for name in row) for row in each
-        )
+        check_exploded_export(workspace, story, json_rows)
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda one: one.name)
-def test_a_file_of_a_task_is_all_that_it_takes(
+def check_quotations(rows: list[dict[str, Any]], story: Story) -> None:
+    """Assert that each quotation is a slice of the text of its row."""
+    quotation_count = 0
+    for row in rows if story.quoted_column else ():
+        text = row[story.quoted_column]
+        for quotation in find_quotations([row[name] for name in story.fields]):
+            quotation_count += 1
+            assert text[quotation["start"] : quotation["end"]] == quotation["quote"]
+    assert bool(quotation_count) == bool(story.quoted_column)
+
+
+def check_exploded_export(workspace: Workspace, story: Story, rows: list[dict[str, Any]]) -> None:
+    """Assert that an export has a row with a key and a cost for each element of a list."""
+    exploded_rows = workspace.exported(rows=story.exploded, cost=True)
+    assert len(exploded_rows) == sum(len(row[story.exploded] or ()) for row in rows)
+    for row in exploded_rows:
+        assert {*story.key} <= row.keys()
+        assert any("cost" in name for name in row)
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_killed_commands_answer_every_row_of_a_task_file_once(
     workspace: Workspace, outside_server: Outside, story: Story
 ) -> None:
-    """Submit, poll and ingest, each killed at random moments; then every row is answered once, and is exported."""
-    chance = random.Random(story.name)  # noqa: S311 - no secret
+    """Submit, poll and ingest are killed at random steps, and every row is answered once."""
+    dice = random.Random(story.name)  # noqa: S311 - no secret
     if story.server == "outside":
         workspace.url = outside_server.url
-        outside_server.troubles.lost_creates = outside_server.troubles.cut_downloads = 1
-    home(workspace, story).do("preflight")
-    killed = rounds = 0
+        outside_server.troubles.lost_creates = 1
+        outside_server.troubles.cut_downloads = 1
+    prepare_workspace(workspace, story).do("preflight")
+
+    killed_count = 0
+    round_count = 0
     while workspace.states().get("answered") != story.rows:
-        rounds += 1
-        assert rounds < MOST_ROUNDS, workspace.status()
+        round_count += 1
+        assert round_count < MAX_ROUNDS, workspace.status()
         for verb in ROUND:
-            fate = Fate(chance.randrange(1, MOST_STEPS), chance.choice(("before", "after")))
-            while (done := workspace.run(verb, fate=fate)).code == KILLED:
-                killed += 1
-                fate = Fate(fate.at + chance.randrange(MOST_STEPS), fate.side)
-            assert done.code in {0, 4}, done
-    assert killed > 1
+            fate = Fate(dice.randrange(1, MAX_STEP), dice.choice(("before", "after")))
+            while (process := workspace.run(verb, fate=fate)).code == KILLED:
+                killed_count += 1
+                fate = Fate(fate.at + dice.randrange(MAX_STEP), fate.side)
+            assert process.code in {0, 4}, process
+
+    assert killed_count > 1
     check_answers(workspace, story)
     if story.server == "outside":
         outside_server.check_once()
-        assert sorted(outside_server.kept.questions().values()) == [1] * (story.rows - story.equal)
+        question_counts = sorted(outside_server.kept.questions().values())
+        assert question_counts == [1] * (story.rows - story.equal_rows)
     assert "nothing contradicts" in workspace.do("doctor").out
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda one: one.name)
-def test_the_same_rows_are_answered_live(
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_one_live_command_answers_every_row(
     workspace: Workspace, outside_server: Outside, story: Story
 ) -> None:
-    """By the other server: one command asks about all rows now, and has nothing to do when it is run again.
+    """A live command on the other server answers all rows, and a second run asks nothing.
 
-    Centuries come into the museum's own table where there was none; the one that stood there stays.
+    Centuries fill empty cells of the museum's own table. A filled cell keeps its value.
     """
     if story.server != "outside":
         workspace.url = outside_server.url
-    home(workspace, story).do("tag_live")
+    prepare_workspace(workspace, story).do("tag_live")
     check_answers(workspace, story)
+
     workspace.do("tag_live")
-    assert len(workspace.asked()) == story.rows - story.equal
+    assert len(workspace.asked()) == story.rows - story.equal_rows
     if story is MUSEUM:
-        told = {row["id"]: row["century"] for row in workspace.exported()}
-        assert dict(sql(workspace, "SELECT id, century FROM objects")) == told | {11: 16}
+        centuries = {row["id"]: row["century"] for row in workspace.exported()}
+        stored_centuries = dict(sql(workspace, "SELECT id, century FROM objects"))
+        assert stored_centuries == centuries | {11: 16}

@@ -1,7 +1,7 @@
-"""Killed at any step of a day and run again, a workspace ends exactly where an undisturbed one does.
+"""A workspace that is killed at any step and used again ends like an undisturbed workspace.
 
-Two days are drawn of all, one on PostgreSQL, and a sample of what may befall them: others with each commit, or by SEED.
-`make crash-sweep` takes all days and every step, see `whole_sweep`.
+The tests draw two days (on PostgreSQL a single day) and a sample of faults. Each commit or SEED= draws
+others. `make crash-sweep` runs all days and every step, see `whole_sweep`.
 """
 
 from collections.abc import Callable
@@ -9,95 +9,123 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.days import DAY_OF, DONE_BEFORE
+from tests.acceptance.days import DAY_OF, SUCCESS_OR_REFUSAL
 from tests.acceptance.loaded import NOT_PERMITTED
 from tests.acceptance.process import LIVES, Done
 from tests.acceptance.product import ON_POSTGRESQL, PEOPLE, Workspace
 from tests.acceptance.steps import Fate
-from tests.acceptance.sweep import Misfortune, Sweep, dice_of, drawn_days, meet, sample
-from tests.acceptance.trails import broken
+from tests.acceptance.sweep import (
+    Misfortune,
+    Sweep,
+    draw_days,
+    draw_sample,
+    make_dice,
+    repeat_with,
+)
+from tests.acceptance.trails import find_broken_rules
 
-EACH = 10 if ON_POSTGRESQL else 12  # lives of a day
+REPETITIONS = 10 if ON_POSTGRESQL else 12
 READ_NOTHING = 3
 INTERRUPTED = 130
-READ_ONLY = 2  # commands of each day on a disk that cannot be written
-NO_ROOM = (
-    0,
-    2,
-    3,
-)  # of who finds none: done without it, or told so, or told that this is not a name for a file
-DRAWN = 1 if ON_POSTGRESQL else 2
+# Commands of each day that run on a read-only disk.
+READ_ONLY_COMMANDS = 2
+# A command without disk space succeeds, reports it, or refuses the name of a file.
+NO_ROOM_CODES = (0, 2, 3)
+DAY_COUNT = 1 if ON_POSTGRESQL else 2
 
 
-@pytest.mark.parametrize("number", range(DRAWN))
-def test_a_day_with_a_death_in_it_ends_as_one_in_peace(
+@pytest.mark.parametrize("number", range(DAY_COUNT))
+def test_a_day_with_faults_ends_like_an_undisturbed_day(
     tmp_path: Path, number: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """Whatever befalls whichever command at whichever step of a day."""
-    sweep = Sweep(tmp_path, DAY_OF[drawn_days(DRAWN)[number]])
+    """A fault at any step of any command of a day does not change its end."""
+    sweep = Sweep(tmp_path, DAY_OF[draw_days(DAY_COUNT)[number]])
     with sweep.stage:
-        sweep.live_in_peace()
-        assert [said for trail in sweep.trails for said in broken(trail)] == []
-        meet(sweep, sample(sweep, dice_of(sweep.day.name), EACH), record_property)
+        sweep.run_undisturbed()
+        for trail in sweep.trails:
+            assert find_broken_rules(trail) == []
+
+        misfortunes = draw_sample(sweep, make_dice(sweep.day.name), REPETITIONS)
+        repeat_with(sweep, misfortunes, record_property)
         if not ON_POSTGRESQL:
-            commands = range(len(sweep.trails))
-            for one in dice_of(f"{sweep.day.name}, read only").sample(
-                commands, min(READ_ONLY, len(commands))
-            ):
-                done, changed = sweep.try_read_only(one)
-                if done.code == NOT_PERMITTED:
-                    pytest.skip(
-                        "A READ-ONLY WORKSPACE IS NOT TESTED HERE: this machine permits no mounts of our own"
-                    )
-                assert changed == [], sweep.day.commands[one]
-                assert done.code in NO_ROOM, (sweep.day.commands[one], done)
+            check_read_only_commands(sweep)
+
+
+def check_read_only_commands(sweep: Sweep) -> None:
+    """Assert that commands on a read-only disk change no file."""
+    dice = make_dice(f"{sweep.day.name}, read only")
+    command_indexes = range(len(sweep.trails))
+    command_count = min(READ_ONLY_COMMANDS, len(command_indexes))
+    for command_index in dice.sample(command_indexes, command_count):
+        command = sweep.day.commands[command_index]
+        process, changed_files = sweep.try_read_only(command_index)
+        if process.code == NOT_PERMITTED:
+            pytest.skip(
+                "A READ-ONLY WORKSPACE IS NOT TESTED HERE: "
+                "this machine permits no mounts of our own"
+            )
+        assert changed_files == [], command
+        assert process.code in NO_ROOM_CODES, (command, process)
 
 
 @pytest.mark.alike
-def test_a_reply_that_came_is_never_asked_for_again(tmp_path: Path) -> None:
-    """Killed at any further call, a live command goes on with that one: each reply is on disk before the next."""
+def test_a_received_reply_is_never_asked_again(tmp_path: Path) -> None:
+    """A live command that is killed at a later call continues with that call.
+
+    Each reply is on disk before the next call.
+    """
     sweep = Sweep(tmp_path, DAY_OF["own-live"])
     engine = sweep.stage.engine
-    live = 1
+    command_index = 1
     with sweep.stage:
-        sweep.live_in_peace()
-        calls = [
-            at for at, what in enumerate(sweep.trails[live], 1) if what.startswith("send POST")
+        sweep.run_undisturbed()
+        trail = sweep.trails[command_index]
+        call_steps = [
+            number for number, step in enumerate(trail, 1) if step.startswith("send POST")
         ]
-        assert len(calls) > 3
-        for at in calls[1::2]:
-            lived = sweep.live(Misfortune(live, (Fate(at),)))
-            assert lived.ended[0].code == -9
-            assert lived.faults == []
-            asked = [one for one in engine.journal() if one["path"].endswith(":generateContent")]
-            assert len(asked) <= len(calls) + 1, at  # the one under way may be asked again
+        assert len(call_steps) > 3
+
+        for step in call_steps[1::2]:
+            repetition = sweep.repeat(Misfortune(command_index, (Fate(step),)))
+            assert repetition.processes[0].code == -9
+            assert repetition.faults == []
+            calls = [
+                request
+                for request in engine.journal()
+                if request["path"].endswith(":generateContent")
+            ]
+            # Only the call that runs during the kill may be asked again.
+            assert len(calls) <= len(call_steps) + 1, step
 
 
 @pytest.mark.skipif(ON_POSTGRESQL, reason="the database of a server is copied by its own programs")
-def test_a_restore_that_was_killed_leaves_nothing_or_all_of_it(workspace: Workspace) -> None:
-    """There is no workspace, or all of it; run again it is whole."""
+def test_a_killed_restore_leaves_no_workspace_or_a_complete_workspace(
+    workspace: Workspace,
+) -> None:
+    """A second run of the restore completes the workspace."""
     names = workspace.people(2)
     workspace.do("backup", workspace.home / "copy")
 
-    def restored(name: str, fate: Fate = LIVES) -> tuple[Workspace, Done]:
-        one = Workspace(workspace.home / name)
-        return one, one.run("restore", workspace.home / "copy", fate=fate)
+    def restore(name: str, fate: Fate = LIVES) -> tuple[Workspace, Done]:
+        copy = Workspace(workspace.home / name)
+        return copy, copy.run("restore", workspace.home / "copy", fate=fate)
 
-    steps = len(restored("peace")[1].trail)
-    refused = 0
-    for at in range(1, steps + 1, 2):
-        how = "INT" if at % 4 == 1 else "KILL"  # who is interrupted may still come to the end
-        one, died = restored(f"life-{at}", Fate(at, how=how))
-        assert died.code in ({-9} if how == "KILL" else {0, INTERRUPTED})
-        status_run = one.run("status", json=True)
-        refused += status_run.code == READ_NOTHING
-        assert status_run.code == READ_NOTHING or status_run.json[PEOPLE]["total"] in {
-            0,
-            len(names),
-        }, (
-            at,
-            status_run,
-        )
-        assert restored(f"life-{at}")[1].code in DONE_BEFORE
-        assert list(one.tags()) == names
-    assert refused
+    _, undisturbed_process = restore("peace")
+    refused_count = 0
+    for step in range(1, len(undisturbed_process.trail) + 1, 2):
+        # An interrupted command may still complete its work.
+        event, codes = ("INT", {0, INTERRUPTED}) if step % 4 == 1 else ("KILL", {-9})
+        copy, process = restore(f"life-{step}", Fate(step, how=event))
+        assert process.code in codes
+
+        status_run = copy.run("status", json=True)
+        is_refused = status_run.code == READ_NOTHING
+        refused_count += is_refused
+        if not is_refused:
+            row_count = status_run.json[PEOPLE]["total"]
+            assert row_count in {0, len(names)}, (step, status_run)
+
+        _, second_process = restore(f"life-{step}")
+        assert second_process.code in SUCCESS_OR_REFUSAL
+        assert list(copy.tags()) == names
+    assert refused_count

@@ -1,33 +1,36 @@
-"""The order of durable steps that keeps a workspace safe, in every command of every day."""
+"""Every command of every day takes its durable steps in an order that keeps a workspace safe."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.days import DAY_OF, Day, live_on
+from tests.acceptance.days import DAY_OF, Day, run_day_alone
 from tests.acceptance.stage import Stage
-from tests.acceptance.sweep import HERE
-from tests.acceptance.trails import broken
+from tests.acceptance.sweep import DAY_NAMES
+from tests.acceptance.trails import find_broken_rules
 
-DAYS = [DAY_OF[name] for name in HERE]
+DAYS = [DAY_OF[name] for name in DAY_NAMES]
 
 
-def lived(day: Day, stage: Stage) -> Iterator[str]:
-    """Live a day and all that begin after it; yield what is wrong with the steps of each command."""
-    for command, done in zip(day.commands, live_on(day, stage.home, stage.engine), strict=True):
-        yield from (f"{day.name}: {command.verb}: {said}" for said in broken(done.trail))
-    following = [one for one in DAYS if one.after == day.name]
-    if following:
-        stage.keep(day.name)
-    for number, one in enumerate(following):
+def find_violations(day: Day, stage: Stage) -> Iterator[str]:
+    """Run a day and all days that begin after it; yield the violations of each command."""
+    processes = run_day_alone(day, stage.home, stage.engine)
+    for command, process in zip(day.commands, processes, strict=True):
+        for sentence in find_broken_rules(process.trail):
+            yield f"{day.name}: {command.verb}: {sentence}"
+
+    next_days = [next_day for next_day in DAYS if next_day.after == day.name]
+    if next_days:
+        stage.save_copy(day.name)
+    for number, next_day in enumerate(next_days):
         if number:
-            stage.back_to(day.name)
-        yield from lived(one, stage)
+            stage.restore_copy(day.name)
+        yield from find_violations(next_day, stage)
 
 
 @pytest.mark.parametrize("day", [day for day in DAYS if not day.after], ids=lambda day: day.name)
 def test_every_command_takes_its_steps_in_a_safe_order(tmp_path: Path, day: Day) -> None:
-    """Whatever day is lived, with all that begin after it."""
+    """No command of a day, or of the days after it, breaks a rule."""
     with Stage(tmp_path) as stage:
-        assert list(lived(day, stage)) == []
+        assert list(find_violations(day, stage)) == []

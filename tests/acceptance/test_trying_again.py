@@ -7,7 +7,7 @@ import pytest
 from tests.acceptance.database import sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
-from tests.acceptance.test_ingest import by_number, line
+from tests.acceptance.test_ingest import make_line, sort_by_row
 from tests.outside.server import Outside
 
 KEY_OF = "expert-tags/{}"
@@ -200,7 +200,9 @@ def test_what_a_batch_did_not_come_to_is_not_charged(
         served_workspace.each("submit", "poll", "ingest")
     assert served_workspace.states() == {"untagged": 1}
     outside_server.manner.ending = "SUCCEEDED"
-    outside_server.results = lambda keys: b"\n".join(line(key) for key in by_number(keys)[1:])
+    outside_server.results = lambda keys: b"\n".join(
+        make_line(key) for key in sort_by_row(keys)[1:]
+    )
     for count, state in enumerate(("untagged", "parked"), 1):
         served_workspace.people(1, first=count)
         served_workspace.each("submit", "poll", "ingest")

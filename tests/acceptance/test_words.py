@@ -1,4 +1,4 @@
-"""What people type: mistyped words are refused with the right one, errors are short, next steps can be typed."""
+"""Test typed input: mistyped words are refused with a suggestion, and next steps can be typed."""
 
 import json
 import os
@@ -14,19 +14,19 @@ import pytest
 from tests.acceptance.process import PRODUCT, PYTHON
 from tests.acceptance.product import HEADER, KEY, ON_POSTGRESQL, Workspace
 
-TYPED = {
+PLAIN_ENVIRON = {
     name: value
     for name, value in os.environ.items()
     if not name.startswith(("FINDABLE_", "MAKE", "MFLAGS", "GEMINI_", "GOOGLE_"))
 }
 
 
-def make(workspace: Workspace, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def run_make(workspace: Workspace, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the real make in a workspace."""
     return subprocess.run(
         ["make", "-s", *words],
         cwd=PRODUCT,
-        env=TYPED | {"FINDABLE_DATA": str(workspace.data)} | environ,
+        env=PLAIN_ENVIRON | {"FINDABLE_DATA": str(workspace.data)} | environ,
         capture_output=True,
         text=True,
         check=False,
@@ -34,14 +34,16 @@ def make(workspace: Workspace, *words: str, **environ: str) -> subprocess.Comple
     )
 
 
-WRONG: tuple[
-    tuple[tuple[str, ...], dict[str, Any], int, str], ...
-] = (  # words, settings, exit code, what is said
+# Each case: the words, the settings, the exit code, and a part of the message.
+INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] = (
     (
         ("serach",),
         {},
         2,
-        "unknown command 'serach'; did you mean search?\nnext: `findable --help` lists the commands\n",
+        (
+            "unknown command 'serach'; did you mean search?\n"
+            "next: `findable --help` lists the commands\n"
+        ),
     ),
     (("--nope",), {}, 2, "No such option '--nope'."),
     (("tag", "--limt", "5"), {}, 2, "--limit"),
@@ -66,12 +68,8 @@ WRONG: tuple[
         3,
         "'gemini-0-nano' is not a model findable knows",
     ),
-    (
-        ("index",),
-        {"EMBEDDING_MODEL": "gemini-0-vectors"},
-        3,
-        "gemini-0-vectors",
-    ),  # of one who is tagged
+    # The workspace has a tagged person, so that `index` would embed.
+    (("index",), {"EMBEDDING_MODEL": "gemini-0-vectors"}, 3, "gemini-0-vectors"),
     (("index",), {"DIM": "100000"}, 3, "100000"),
     (("tag",), {"LIMIT": "1,00"}, 2, "'1,00' must be a whole number, such as 50, 1,000 or 1k"),
     (("preflight",), {"DEADLINE": "2h30"}, 2, "'2h30'"),
@@ -95,42 +93,43 @@ WRONG: tuple[
 )
 
 
-def test_what_is_typed_wrong_is_told_in_three_lines_and_does_nothing(workspace: Workspace) -> None:
-    """With the right word, and an exit code that means something; with --json as one document, and nothing else."""
+def test_mistyped_command_is_refused_with_a_hint_and_changes_nothing(workspace: Workspace) -> None:
+    """A mistyped command prints a suggestion in at most three lines, or a JSON document."""
     workspace.people(1)
     workspace.do("tag_live")
     workspace.people(1, first=1)
     status = workspace.status()
-    for words, settings, code, said in WRONG:
-        done = workspace.do(*words, code=code, **settings)
-        told = re.sub(r"\s+", " ", done.err)
-        assert re.sub(r"\s+", " ", said).strip() in told, (words, done)
+
+    for words, settings, code, message in INVALID_COMMANDS:
+        invalid_run = workspace.do(*words, code=code, **settings)
+        error_output = re.sub(r"\s+", " ", invalid_run.err)
+        assert re.sub(r"\s+", " ", message).strip() in error_output, (words, invalid_run)
         if "--json" not in words:
-            assert (done.out, done.err.count("\n") in {1, 2, 3}, "geheim" in told) == (
-                "",
-                True,
-                False,
-            ), (words, done)
+            assert invalid_run.out == "", (words, invalid_run)
+            assert invalid_run.err.count("\n") in {1, 2, 3}, (words, invalid_run)
+            assert "geheim" not in error_output, (words, invalid_run)
         if words[0] in {"--nope", "serach"} or "--json" in words:
             continue
+
         document = workspace.do(*words, code=code, json=True, **settings).json
-        assert (set(document), document["exit_code"]) == ({"error", "hint", "exit_code"}, code), (
-            words
-        )
+        assert set(document) == {"error", "hint", "exit_code"}, words
+        assert document["exit_code"] == code, words
+
     workspace.seen.discard("passges")
     assert workspace.status() == status
     assert not (workspace.home / "nope").exists()
 
 
-def test_a_place_that_can_be_no_workspace_makes_none(workspace: Workspace) -> None:
-    """A file, one below a file, where the system lets nobody write, a name that is no text, or one mistyped."""
-    here = workspace.put("people.csv", f"{HEADER}ada,A,B,,,I keep bees.\n")
-    bare: dict[str, Any] = {"DATABASE_URL": ""} if ON_POSTGRESQL else {}
-    for place in (here, here / "data", "/proc/findable/data"):
-        assert (
-            "cannot be the workspace"
-            in workspace.do("import", here, DATA=place, code=3, **bare).err
-        )
+def test_invalid_folder_is_refused_and_nothing_is_created(workspace: Workspace) -> None:
+    """An unusable or mistyped folder is refused, and nothing is created."""
+    people = workspace.put("people.csv", f"{HEADER}ada,A,B,,,I keep bees.\n")
+    no_server: dict[str, Any] = {"DATABASE_URL": ""} if ON_POSTGRESQL else {}
+
+    for folder in (people, people / "data", "/proc/findable/data"):
+        import_run = workspace.do("import", people, DATA=folder, code=3, **no_server)
+        assert "cannot be the workspace" in import_run.err
+
+    mistyped_folder = workspace.home / "dta"
     for verb, words in (
         ("status", ()),
         ("tag", ()),
@@ -138,47 +137,45 @@ def test_a_place_that_can_be_no_workspace_makes_none(workspace: Workspace) -> No
         ("import_passages", ("nope.jsonl",)),
     ):
         code = 2 if words else 3
-        assert (
-            "nothing was "
-            in workspace.do(verb, *words, data=workspace.home / "dta", code=code, **bare).err
-        )
-    assert (
-        "not valid UTF-8"
-        in workspace.do("status", data=f"{workspace.home}/d\udce4ta", code=3, **bare).err
-    )
-    assert [one.name for one in workspace.home.iterdir()] == ["people.csv"]
+        refused_run = workspace.do(verb, *words, data=mistyped_folder, code=code, **no_server)
+        assert "nothing was " in refused_run.err
+
+    undecodable_folder = f"{workspace.home}/d\udce4ta"
+    status_run = workspace.do("status", data=undecodable_folder, code=3, **no_server)
+    assert "not valid UTF-8" in status_run.err
+    assert [path.name for path in workspace.home.iterdir()] == ["people.csv"]
+
+    # Special characters of URLs and shells are valid in a folder's name.
     name = "100% #1 & co?b#c%20d"
-    workspace.do("import", here, data=workspace.home / name, **bare)
-    assert {one.name for one in workspace.home.iterdir()} == {name, "people.csv"}
+    workspace.do("import", people, data=workspace.home / name, **no_server)
+    assert {path.name for path in workspace.home.iterdir()} == {name, "people.csv"}
 
 
-def test_documents_stand_alone_and_files_are_written_where_links_lead(workspace: Workspace) -> None:
-    """Findings go to standard error; what is no regular file is never replaced; formats by their ending."""
+def test_documents_go_to_standard_output_and_exports_follow_links(workspace: Workspace) -> None:
+    """Standard output has only the document, and `export` replaces only regular files."""
     rows = ("ann,Ann,Lee,CTO,Acme,Water.", "=bob,Bob,Ray,,,Soil.", "short,row")
     workspace.put("people.csv", HEADER + "\n".join(rows) + "\n")
-    assert (
-        "--strict imported nothing"
-        in workspace.do("import", "people.csv", strict=True, report="rejects.csv", code=2).err
-    )
+    strict_run = workspace.do("import", "people.csv", strict=True, report="rejects.csv", code=2)
+    assert "--strict imported nothing" in strict_run.err
     assert (workspace.home / "rejects.csv").exists()
+
     import_run = workspace.do("import", "people.csv")
     assert import_run.out.startswith("2 people in: 2 added, 0 updated, 0 unchanged; 1 rejected")
     assert "rejected: line 4, Last Name: wrong number of fields: found 2" in import_run.err
-    assert [one["line"] for one in workspace.read("import", "people.csv")["findings"]] == [4]
+    findings = workspace.read("import", "people.csv")["findings"]
+    assert [finding["line"] for finding in findings] == [4]
+
     for verb in ("status", "batches", "preflight", "submit", "poll", "ingest", "index", "doctor"):
         assert workspace.read(verb) is not None
-    for verb, *words in (
-        ("search", "water"),
-        ("show", "ann"),
-        ("costs",),
-        ("log",),
-        ("settings",),
-        ("prices",),
-    ):
-        assert workspace.read(verb, *words) is not None
-    printed = workspace.do("export", "-", format="json")
-    assert [one["Username"] for one in printed.json] == ["ann", "=bob", "short"]
+    for verb in ("costs", "log", "settings", "prices"):
+        assert workspace.read(verb) is not None
+    assert workspace.read("search", "water") is not None
+    assert workspace.read("show", "ann") is not None
+
+    export_run = workspace.do("export", "-", format="json")
+    assert [row["Username"] for row in export_run.json] == ["ann", "=bob", "short"]
     assert "\n'=bob," in workspace.do("export", "-", format="csv").out
+
     os.mkfifo(workspace.home / "pipe")
     (workspace.home / "link").symlink_to("pipe")
     (workspace.home / "to.csv").symlink_to("real.csv")
@@ -190,156 +187,167 @@ def test_documents_stand_alone_and_files_are_written_where_links_lead(workspace:
     assert (workspace.home / "pipe").is_fifo()
 
 
-def test_a_next_step_is_typed_as_this_one_was(workspace: Workspace) -> None:
-    """With the place and the task where they were given on the line; one of two words stays one; each can be typed."""
-    bare = {"DATA": "", "DATABASE_URL": ""}
+def test_next_step_repeats_folder_and_task_of_the_command(workspace: Workspace) -> None:
+    """A printed next step repeats the folder and the task of the command, and can be typed."""
+    no_settings = {"DATA": "", "DATABASE_URL": ""}
     people = workspace.put("people.csv", '"Usernames, all",Bio\nada,Keeps bees\n')
-    place = workspace.home / "a place"
-    said = workspace.do("import", people, data=place, code=2, **bare).err
-    step = shlex.split(said.rpartition("next: findable ")[2].partition("    (")[0])
-    assert step == [
-        "import",
-        str(people),
-        "--map",
-        '"username=Usernames, all"',
-        "--data",
-        str(place),
-    ]
-    workspace.do(*step, **bare)
-    text = workspace.do("status", data=place, **bare).out
-    assert text.endswith(f'next       findable tag --data "{place}"\n')
+    folder = workspace.home / "a place"
+
+    error_output = workspace.do("import", people, data=folder, code=2, **no_settings).err
+    next_step = error_output.rpartition("next: findable ")[2].partition("    (")[0]
+    words = shlex.split(next_step)
+    mapping = '"username=Usernames, all"'
+    assert words == ["import", str(people), "--map", mapping, "--data", str(folder)]
+    workspace.do(*words, **no_settings)
+
+    status_output = workspace.do("status", data=folder, **no_settings).out
+    assert status_output.endswith(f'next       findable tag --data "{folder}"\n')
+    search_run = workspace.do("search", "bees", data=folder, code=2, **no_settings)
+    assert f'`findable index --data "{folder}"`' in search_run.err
+    forget_run = workspace.do("forget", "ada", data=folder, code=2, **no_settings)
+    assert "next: --yes answers yes\n" in forget_run.err
+
+    passage = {"id": "a", "text": "Study 1 examines river deltas by measurements."}
+    workspace.put("texts.jsonl", json.dumps(passage))
+    workspace.do("import_passages", "texts.jsonl", data=folder, **no_settings)
+    submit_options = {"data": folder, "task": "passages", **no_settings}
+    error_output = workspace.do("submit", CONFIRM_ABOVE=0, code=2, **submit_options).err
+    assert error_output.endswith("next: --yes answers yes\n")
+
+    workspace.do("submit", **submit_options)
+    status_output = workspace.do("status", data=folder, task="passages", **no_settings).out
     assert (
-        f'`findable index --data "{place}"`'
-        in workspace.do("search", "bees", data=place, code=2, **bare).err
-    )
-    assert (
-        "next: --yes answers yes\n" in workspace.do("forget", "ada", data=place, code=2, **bare).err
-    )
-    workspace.put(
-        "texts.jsonl",
-        json.dumps({"id": "a", "text": "Study 1 examines river deltas by measurements."}),
-    )
-    workspace.do("import_passages", "texts.jsonl", data=place, **bare)
-    said = workspace.do("submit", data=place, task="passages", CONFIRM_ABOVE=0, code=2, **bare).err
-    assert said.endswith("next: --yes answers yes\n")
-    workspace.do("submit", data=place, task="passages", **bare)
-    said = workspace.do("status", data=place, task="passages", **bare).out
-    assert (
-        f'findable batch-poll --data "{place}" --task passages' in said
-        or "findable batch-poll --task passages" in said
+        f'findable batch-poll --data "{folder}" --task passages' in status_output
+        or "findable batch-poll --task passages" in status_output
     )
 
 
-def test_settings_come_from_the_environment_before_the_file(workspace: Workspace) -> None:
-    """`.env` gives options, too; what is set is shown with its unit and where it came from, the key masked."""
-    workspace.put(
-        ".env",
-        f"GEMINI_API_KEY={KEY}x\nFINDABLE_MODEL=gemini-2.5-flash\nFINDABLE_DIM=512\nFINDABLE_LIMIT=1\n",
+def test_environment_overrides_the_settings_file(workspace: Workspace) -> None:
+    """The environment overrides `.env`, and `settings` shows unit, source and masked key."""
+    env_lines = (
+        f"GEMINI_API_KEY={KEY}x",
+        "FINDABLE_MODEL=gemini-2.5-flash",
+        "FINDABLE_DIM=512",
+        "FINDABLE_LIMIT=1",
     )
-    found = {one["name"]: one for one in workspace.read("settings", DIM=256)}
-    assert (found["FINDABLE_MODEL"]["value"], found["FINDABLE_MODEL"]["source"]) == (
-        "gemini-2.5-flash",
-        ".env",
-    )
-    assert (found["FINDABLE_DIM"]["value"], found["FINDABLE_DIM"]["source"]) == (
-        "256",
-        "environment",
-    )
-    assert found["GEMINI_API_KEY"]["value"] == "…" + KEY[-4:]
-    assert (found["FINDABLE_CALL_TIMEOUT"]["value"], found["FINDABLE_CALL_TIMEOUT"]["unit"]) == (
-        "5.0",
-        "s",
-    )
-    shown = workspace.do("settings", DATABASE_URL="postgresql://ada:geheim@db/people").said
-    assert ("geheim" in shown, "@db/people" in shown) == (False, True)
+    workspace.put(".env", "\n".join(env_lines) + "\n")
+
+    settings = {setting["name"]: setting for setting in workspace.read("settings", DIM=256)}
+    model = settings["FINDABLE_MODEL"]
+    assert (model["value"], model["source"]) == ("gemini-2.5-flash", ".env")
+    dimensions = settings["FINDABLE_DIM"]
+    assert (dimensions["value"], dimensions["source"]) == ("256", "environment")
+    assert settings["GEMINI_API_KEY"]["value"] == "…" + KEY[-4:]
+    timeout = settings["FINDABLE_CALL_TIMEOUT"]
+    assert (timeout["value"], timeout["unit"]) == ("5.0", "s")
+
+    output = workspace.do("settings", DATABASE_URL="postgresql://ada:geheim@db/people").said
+    assert "geheim" not in output
+    assert "@db/people" in output
+
+    # The file sets an option as well.
     workspace.people(3)
     workspace.do("tag", mode="live")
     assert workspace.states() == {"tagged": 1, "untagged": 2}
+
     workspace.put(".env", "FINDABLE_LIMTI=5\n")
     assert "did you mean LIMIT?" in workspace.do("settings", code=2).err
     workspace.put(".env", "")
     (workspace.home / ".env").write_bytes(b"GEMINI_API_KEY=geheim\xff\n")
     error_output = workspace.do("status", code=3).err
-    assert (".env cannot be read" in error_output, "geheim" in error_output) == (True, False)
+    assert ".env cannot be read" in error_output
+    assert "geheim" not in error_output
     (workspace.home / ".env").unlink()
 
 
-def test_make_hands_on_what_is_typed_and_takes_nothing_else(workspace: Workspace) -> None:
-    """Quotes, blanks, $ and ; are no shell's; another project's DATABASE_URL means nothing; the next step is make's."""
-    done = make(workspace, "tag", "LIMTI=5")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "unknown LIMTI; did you mean LIMIT?; nothing was done" in done.stderr
-    assert (
-        "BATCH= is not of `make search`; nothing was done"
-        in make(workspace, "search", "Q=law", "BATCH=1").stderr
-    )
-    assert (
-        "unknown q; did you mean Q?; nothing was done" in make(workspace, "search", "q=law").stderr
-    )
+def test_make_passes_words_unchanged_and_ignores_foreign_variables(workspace: Workspace) -> None:
+    """`make` passes quotes and blanks unchanged, and ignores the variables of other projects."""
+    mistyped_run = run_make(workspace, "tag", "LIMTI=5")
+    assert (mistyped_run.returncode, mistyped_run.stdout) == (2, "")
+    assert "unknown LIMTI; did you mean LIMIT?; nothing was done" in mistyped_run.stderr
+    foreign_option_run = run_make(workspace, "search", "Q=law", "BATCH=1")
+    assert "BATCH= is not of `make search`; nothing was done" in foreign_option_run.stderr
+    lower_case_run = run_make(workspace, "search", "q=law")
+    assert "unknown q; did you mean Q?; nothing was done" in lower_case_run.stderr
+
     question = "a \"b\" 'c' ; touch $$HOME/x `id` #d"
-    stderr = make(
-        workspace, "search", f"Q={question}", f"DATA={workspace.data}", HOME=str(workspace.home)
-    ).stderr
-    assert f"next: `make import DATA={workspace.data}" in stderr
+    words = (f"Q={question}", f"DATA={workspace.data}")
+    search_run = run_make(workspace, "search", *words, HOME=str(workspace.home))
+    assert f"next: `make import DATA={workspace.data}" in search_run.stderr
     assert not workspace.home.exists(), [*workspace.home.rglob("*")]
-    theirs = {
+
+    # Variables of another project that have the name of a setting.
+    foreign_environ = {
         "DATABASE_URL": "postgresql+psycopg://them@db/theirs",
         "VERSION": "9",
         "DEBUG": "maybe",
         "DIM": "256",
     }
-    done = make(
+    settings_run = run_make(
         workspace,
         "settings",
         "JSON=1",
         "MODEL=gemini-2.5-flash",
         FINDABLE_CONCURRENCY="3",
-        **theirs,
+        **foreign_environ,
     )
-    found = {load["name"]: str(load["value"]) for load in json.loads(done.stdout)}
-    wanted = {
+    settings = {
+        setting["name"]: str(setting["value"]) for setting in json.loads(settings_run.stdout)
+    }
+    expected_settings = {
         "DIM": "256",
         "MODEL": "gemini-2.5-flash",
         "CONCURRENCY": "3",
         "DATA": str(workspace.data),
     }
-    assert {name: found[f"FINDABLE_{name}"] for name in wanted} == wanted
-    assert "theirs" not in done.stdout
-    stdout = make(workspace, "correct", "HELP=1").stdout
-    assert "Usage: findable correct" in stdout
-    assert not re.search(r" _[A-Z]+", stdout)
-    everyday = re.findall(r"^  ([a-z-]+) +\S", make(workspace, "help").stdout, re.MULTILINE)
-    assert {"import", "tag", "status", "search"} <= set(everyday)
-    assert len(everyday) <= 20
+    for name, value in expected_settings.items():
+        assert settings[f"FINDABLE_{name}"] == value
+    assert "theirs" not in settings_run.stdout
+
+    command_help = run_make(workspace, "correct", "HELP=1").stdout
+    assert "Usage: findable correct" in command_help
+    assert not re.search(r" _[A-Z]+", command_help)
+    help_output = run_make(workspace, "help").stdout
+    everyday_commands = re.findall(r"^  ([a-z-]+) +\S", help_output, re.MULTILINE)
+    assert {"import", "tag", "status", "search"} <= set(everyday_commands)
+    assert len(everyday_commands) <= 20
 
 
-def test_an_error_of_the_machine_is_no_bug(workspace: Workspace) -> None:
-    """A full or closed output, a reader that has seen enough, an encoding without these letters, SIGTERM, no input."""
-    workspace.put(
-        "people.csv",
-        f"{HEADER}żółw,Z,,,,I keep bees in Łódź \N{HONEYBEE}.\n"
-        + "".join(f"p-{n},P,,,,{'I keep bees. ' * 40}\n" for n in range(200)),
-    )
+def test_error_of_the_machine_is_reported_without_a_traceback(workspace: Workspace) -> None:
+    """A full disk, a closed pipe, a foreign encoding, SIGTERM or no input is no bug."""
+    filler = "I keep bees. " * 40
+    rows = "".join(f"p-{number},P,,,,{filler}\n" for number in range(200))
+    workspace.put("people.csv", f"{HEADER}żółw,Z,,,,I keep bees in Łódź \N{HONEYBEE}.\n{rows}")
     workspace.do("import", "people.csv")
-    findable = f"cd {shlex.quote(str(PRODUCT))}; exec {shlex.quote(os.environ.get('PRODUCT_PYTHON') or PYTHON)} -m jobs"
-    environ = TYPED | workspace.environ
+    python = shlex.quote(os.environ.get("PRODUCT_PYTHON") or PYTHON)
+    findable = f"cd {shlex.quote(str(PRODUCT))}; exec {python} -m jobs"
+    environ = PLAIN_ENVIRON | workspace.environ
 
-    def shell(line: str, **more: str) -> subprocess.CompletedProcess[bytes]:
-        """Run a line of shell in which FINDABLE stands for the command."""
+    def run_shell(line: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a shell line; FINDABLE and END enclose the arguments of the command."""
         words = ["sh", "-c", line.replace("FINDABLE", f"({findable}").replace("END", ")")]
         return subprocess.run(
-            words, env=environ | more, capture_output=True, check=False, timeout=120
+            words, env=environ | variables, capture_output=True, check=False, timeout=120
         )
 
-    done = shell("{ FINDABLE export -END; echo code $? >&2; } | head -1")
-    assert (done.stdout.startswith(b"Username"), done.stderr) == (True, b"code 0\n")
-    done = shell("FINDABLE settingsEND >/dev/full")
-    assert (done.returncode, done.stderr.startswith(b"error: No space left")) == (3, True)
-    assert shell("FINDABLE settings --no-such-optionEND <&- >&- 2>&-").returncode == 2
-    done = shell("FINDABLE show żółw --jsonEND", PYTHONIOENCODING="ascii")
-    assert (done.returncode, json.loads(done.stdout)["columns"]["username"]) == (0, "żółw")
-    done = shell("FINDABLE forget p-1END <&-")
-    assert (done.returncode, b"not confirmed" in done.stderr) == (2, True)
+    closed_pipe = run_shell("{ FINDABLE export -END; echo code $? >&2; } | head -1")
+    assert closed_pipe.stdout.startswith(b"Username")
+    assert closed_pipe.stderr == b"code 0\n"
+
+    full_disk = run_shell("FINDABLE settingsEND >/dev/full")
+    assert full_disk.returncode == 3
+    assert full_disk.stderr.startswith(b"error: No space left")
+
+    assert run_shell("FINDABLE settings --no-such-optionEND <&- >&- 2>&-").returncode == 2
+
+    ascii_output = run_shell("FINDABLE show żółw --jsonEND", PYTHONIOENCODING="ascii")
+    assert ascii_output.returncode == 0
+    assert json.loads(ascii_output.stdout)["columns"]["username"] == "żółw"
+
+    no_input = run_shell("FINDABLE forget p-1END <&-")
+    assert no_input.returncode == 2
+    assert b"not confirmed" in no_input.stderr
+
     with workspace.start("web", port=0, no_open=True) as running:
         while "http://" not in running.so_far():
             assert not running.has_ended(), running.so_far()
@@ -347,65 +355,68 @@ def test_an_error_of_the_machine_is_no_bug(workspace: Workspace) -> None:
         assert running.wait().code == 0
 
 
-GERMAN = "Benutzername;Vorname;Nachname;Berufsbezeichnung;Firma;Über mich;Stundensatz;Währung"
-FRENCH = "Identifiant;Prénom;Nom;Métier;Société;À propos;Taux horaire;Devise"
-CHINESE = "用户名;名;姓;职位;公司;个人简介;时薪;货币"
+GERMAN_HEADER = (
+    "Benutzername;Vorname;Nachname;Berufsbezeichnung;Firma;Über mich;Stundensatz;Währung"
+)
+FRENCH_HEADER = "Identifiant;Prénom;Nom;Métier;Société;À propos;Taux horaire;Devise"
+CHINESE_HEADER = "用户名;名;姓;职位;公司;个人简介;时薪;货币"
 
 
 @pytest.mark.parametrize(
     ("header", "encoding"),
-    [(GERMAN, "cp1252"), (FRENCH, "utf-8-sig"), (CHINESE, "utf-16")],
+    [(GERMAN_HEADER, "cp1252"), (FRENCH_HEADER, "utf-8-sig"), (CHINESE_HEADER, "utf-16")],
     ids=["de", "fr", "zh"],
 )
-def test_a_header_in_another_language_is_taken_and_said(
+def test_header_in_another_language_is_mapped_and_reported(
     workspace: Workspace, header: str, encoding: str
 ) -> None:
-    """In any encoding that is read; what MAP= says counts, and what fits no column is refused with what to type."""
+    """A foreign header is mapped in any encoding, and MAP= with an unknown column is refused."""
+    row = "jörg;Jörg;Groß;Uhrmacher;Zeit & Söhne;Repariert Turmuhren;80;EUR"
     path = workspace.put("people.csv", "")
-    path.write_bytes(
-        f"{header}\r\njörg;Jörg;Groß;Uhrmacher;Zeit & Söhne;Repariert Turmuhren;80;EUR\r\n".encode(
-            encoding
-        )
-    )
-    said = workspace.do("import", "people.csv").err
-    assert len(re.findall(r"^note: columns by other names: .*→ Bio", said, re.MULTILINE)) == 1
-    (found,) = workspace.exported()
-    wanted = ["jörg", "Jörg", "Groß", "Uhrmacher", "Zeit & Söhne", "Repariert Turmuhren", 80, "EUR"]
-    columns = (
-        "Username",
-        "First Name",
-        "Last Name",
-        "Job Title",
-        "Company",
-        "Bio",
-        "Hourly Rate",
-        "Currency",
-    )
-    assert [found[name] for name in columns] == wanted
+    path.write_bytes(f"{header}\r\n{row}\r\n".encode(encoding))
+    error_output = workspace.do("import", "people.csv").err
+    notes = re.findall(r"^note: columns by other names: .*→ Bio", error_output, re.MULTILINE)
+    assert len(notes) == 1
+
+    expected_values = {
+        "Username": "jörg",
+        "First Name": "Jörg",
+        "Last Name": "Groß",
+        "Job Title": "Uhrmacher",
+        "Company": "Zeit & Söhne",
+        "Bio": "Repariert Turmuhren",
+        "Hourly Rate": 80,
+        "Currency": "EUR",
+    }
+    (person,) = workspace.exported()
+    assert {name: person[name] for name in expected_values} == expected_values
+
     workspace.put("odd.csv", "User,About you\nines,I build guitars.\n")
-    for given, said in (
+    for mapping, message in (
         ("bio", "not column=name"),
         ("height=About", "which is no column"),
         ("bio=Abuot", "bio=About you"),
         ("bio=About you,username=about_you", "twice"),
     ):
-        assert said in workspace.do("import", "odd.csv", map=given, code=2).err
+        assert message in workspace.do("import", "odd.csv", map=mapping, code=2).err
     workspace.do("import", "odd.csv", map="bio=About you")
     assert workspace.exported()[-1]["Bio"] == "I build guitars."
 
 
-def test_the_engine_and_the_binding_are_told(workspace: Workspace) -> None:
-    """Without a key the local engine works, and is named; a workspace stays with who answered, whatever comes later."""
+def test_local_engine_is_named_and_the_workspace_stays_bound_to_it(workspace: Workspace) -> None:
+    """A workspace without a key uses the local engine, and stays bound to it later."""
     workspace.people(2)
     url = workspace.url
     workspace.url = ""
     workspace.settings["BACKEND"] = ""
     error_output = workspace.do("submit").err
     assert error_output.count("no key is set: the local engine does the work") == 1
+
+    # A key that is set later is not used.
     workspace.url = url
     assert "the key is not used" in workspace.do("poll").err
-    refused = workspace.do("submit", BACKEND="gemini", code=3).err
-    assert "bound to the local backend" in refused
+    refused_run = workspace.do("submit", BACKEND="gemini", code=3)
+    assert "bound to the local backend" in refused_run.err
     workspace.do("ingest")
     assert workspace.states() == {"tagged": 2}
     assert Path(workspace.data / "local-engine.sqlite").exists()

@@ -1,89 +1,95 @@
-"""What must hold in the order of a command's durable steps, whatever the command; see `steps` and `watching`.
+"""Check the order of a command's durable steps, for any command; see `steps` and `watching`.
 
-Each function takes the steps of one command that nothing befell and yields a sentence for each violation. A name is
-final where neither it nor a folder above it is given up again by the same command.
+Each rule is a function of the steps of an undisturbed command, and yields a sentence for each
+violation. A name is final if the same command renames or removes neither it nor a folder above it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
 
 Rule = Callable[[Sequence[str]], Iterator[str]]
-IN_PLACE = {  # what is written under its final name, and why it may be
+# Files that may be written under their final name, with the reason.
+IN_PLACE = {
     "*.db": "SQLite keeps a database whole by its own log",
     "*.lock": "a lock is held, and never read",
     "vectors.sqlite*": "SQLite keeps a database whole by its own journal",
-    "entries.sqlite*": "SQLite writes it, and it is synced before the manifest of its build is written",
-    "local-engine*": "the state of the engine inside the product, which stands for another machine",
+    "entries.sqlite*": "SQLite syncs it before the manifest of its build is written",
+    "local-engine*": "the state of the engine inside the product, in the place of another machine",
 }
-SERVER = ("send HTTP/", "send {}")  # what the engine inside the product says
+# Beginnings of messages that the engine inside the product sends.
+SERVER_MESSAGES = ("send HTTP/", "send {}")
 CREATE = ":batchGenerateContent"
-GIVES_UP = ("os.rename", "os.remove", "os.rmdir")
+NAME_CHANGES = ("os.rename", "os.remove", "os.rmdir")
 
 
 def opened_under_another_name(trail: Sequence[str]) -> Iterator[str]:
-    """Nothing is opened for writing under its final name."""
-    for at, (what, *paths) in _files(trail):
-        if what == "open" and not _may_be_in_place(paths[0]) and _is_final(trail, at, paths[0]):
-            yield f"{paths[0]} is opened under its final name"
+    """No file is opened for writing under its final name."""
+    for index, (call, *paths) in _file_steps(trail):
+        path = paths[0]
+        if call == "open" and not _may_be_in_place(path) and _is_final(trail, index, path):
+            yield f"{path} is opened under its final name"
 
 
 def synced_before_renamed(trail: Sequence[str]) -> Iterator[str]:
-    """Nothing gets its final name before all that was written to it is on the disk."""
+    """No file gets its final name before all its written bytes are on disk."""
     unsynced: set[str] = set()
-    for at, (what, *paths) in _files(trail):
+    for index, (call, *paths) in _file_steps(trail):
         source = paths[0]
         target = paths[-1]
-        if what in {"open", "write"} and not _may_be_in_place(source):
+        if call in {"open", "write"} and not _may_be_in_place(source):
             unsynced.add(source)
-        elif what == "fsync":
+        elif call in {"fsync", "os.remove"}:
             unsynced.discard(source)
-        elif what in {"os.rename", "os.link"}:
-            moved = {one for one in unsynced if _is_at_or_below(one, source)}
-            if moved and _is_final(trail, at, target):
+        elif call in {"os.rename", "os.link"}:
+            moved = {path for path in unsynced if _is_at_or_below(path, source)}
+            if moved and _is_final(trail, index, target):
                 yield f"{target} gets its name before {sorted(moved)} is synced"
-            unsynced |= {target + one[len(source) :] for one in moved}
-            unsynced -= moved if what == "os.rename" else set()
-        elif what == "os.remove":
-            unsynced.discard(source)
-    yield from (f"{one} is written and never synced" for one in sorted(unsynced))
+            unsynced |= {target + path[len(source) :] for path in moved}
+            if call == "os.rename":
+                unsynced -= moved
+    yield from (f"{path} is written and never synced" for path in sorted(unsynced))
 
 
 def folder_synced_before_named(trail: Sequence[str]) -> Iterator[str]:
-    """A final name is on the disk before the next commit, or the end."""
-    for at, (what, *paths) in _files(trail):
-        if what != "os.rename" or not _is_final(trail, at, paths[1]) or _may_be_in_place(paths[1]):
+    """A final name is on disk before the next commit, or before the end."""
+    for index, (call, *paths) in _file_steps(trail):
+        if call != "os.rename":
             continue
-        folder = str(PurePath(paths[1]).parent)
-        following = (
-            one for one in trail[at + 1 :] if one == f"fsync {folder}" or one.startswith("commit")
+        target = paths[1]
+        if not _is_final(trail, index, target) or _may_be_in_place(target):
+            continue
+
+        sync_step = f"fsync {PurePath(target).parent}"
+        next_steps = (
+            step for step in trail[index + 1 :] if step == sync_step or step.startswith("commit")
         )
-        if not next(following, "").startswith("fsync"):
-            yield f"{paths[1]} has its name, and its folder is not synced before the next commit"
+        if not next(next_steps, "").startswith("fsync"):
+            yield f"{target} has its name, and its folder is not synced before the next commit"
 
 
 def named_after_renamed(trail: Sequence[str]) -> Iterator[str]:
-    """No commit names a file before the file has that name."""
-    final: dict[str, int] = {}
-    for at, (what, *paths) in _files(trail):
-        if what == "os.rename" and _is_final(trail, at, paths[1]):
-            final.setdefault(PurePath(paths[1]).name, at)
-    for at, step in enumerate(trail):
-        names = step.partition(" naming ")[2].split() if step.startswith("commit") else ()
-        yield from (
-            f"a commit names {name}, which is not there yet"
-            for name in names
-            if final.get(name, -1) > at
-        )
+    """No commit contains the name of a file before the file has that name."""
+    rename_indexes: dict[str, int] = {}
+    for index, (call, *paths) in _file_steps(trail):
+        if call == "os.rename" and _is_final(trail, index, paths[1]):
+            rename_indexes.setdefault(PurePath(paths[1]).name, index)
+
+    for index, step in enumerate(trail):
+        if not step.startswith("commit"):
+            continue
+        for name in step.partition(" naming ")[2].split():
+            if rename_indexes.get(name, -1) > index:
+                yield f"a commit names {name}, which is not there yet"
 
 
 def created_after_committed(trail: Sequence[str]) -> Iterator[str]:
-    """No batch is created before its intent is committed, with nothing received in between."""
-    last = ""
-    for step in _of_client(trail):
-        if step.startswith("send POST") and CREATE in step and last != "commit":
-            yield f"a batch is created right after '{last}'"
+    """No batch is created before its intent is committed; nothing is received in between."""
+    last_call = ""
+    for step in _client_steps(trail):
+        if step.startswith("send POST") and CREATE in step and last_call != "commit":
+            yield f"a batch is created right after '{last_call}'"
         if step.startswith(("commit", "recv", "send POST")):
-            last = step.partition(" ")[0]
+            last_call = step.partition(" ")[0]
 
 
 RULES: tuple[Rule, ...] = (
@@ -95,22 +101,28 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def broken(trail: Sequence[str]) -> list[str]:
-    """Return what is wrong with the steps of a command."""
-    return [f"{rule.__name__}: {said}" for rule in RULES for said in rule(trail)]
+def find_broken_rules(trail: Sequence[str]) -> list[str]:
+    """Return a sentence for each violation in the steps of a command."""
+    sentences = []
+    for rule in RULES:
+        sentences += [f"{rule.__name__}: {violation}" for violation in rule(trail)]
+    return sentences
 
 
-def _files(trail: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the steps about files, each with its place: what is done, and the paths."""
+def _file_steps(trail: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the index and the words of each file step: the call and its paths."""
     for index, step in enumerate(trail):
         if step.startswith(("open ", "write ", "fsync ", "os.")):
             yield index, step.split(" ")
 
 
-def _is_final(trail: Sequence[str], at: int, path: str) -> bool:
-    """Return whether a path, used at a step, is a name that the command does not give up afterwards."""
-    later = (paths for _, (what, *paths) in _files(trail[at + 1 :]) if what in GIVES_UP)
-    return not any(_is_at_or_below(path, one) for one, *to in later if to != [one])
+def _is_final(trail: Sequence[str], step_index: int, path: str) -> bool:
+    """Return whether the command keeps the name of a path after a step."""
+    for _, (call, source, *targets) in _file_steps(trail[step_index + 1 :]):
+        is_change = call in NAME_CHANGES and targets != [source]
+        if is_change and _is_at_or_below(path, source):
+            return False
+    return True
 
 
 def _is_at_or_below(path: str, folder: str) -> bool:
@@ -118,13 +130,15 @@ def _is_at_or_below(path: str, folder: str) -> bool:
 
 
 def _may_be_in_place(path: str) -> bool:
-    return any(
-        part.match(pattern)
-        for pattern in IN_PLACE
-        for part in (PurePath(path), *PurePath(path).parents)
-    )
+    paths = (PurePath(path), *PurePath(path).parents)
+    return any(_matches_any(parent, IN_PLACE) for parent in paths)
 
 
-def _of_client(trail: Sequence[str]) -> Sequence[str]:
-    """Return the steps without those of an engine in the same process, with which nothing can be told apart."""
-    return () if any(step.startswith(SERVER) for step in trail) else trail
+def _matches_any(path: PurePath, patterns: Sequence[str] | dict[str, str]) -> bool:
+    return any(path.match(pattern) for pattern in patterns)
+
+
+def _client_steps(trail: Sequence[str]) -> Sequence[str]:
+    """Return the steps, or nothing if an engine in the same process adds its own steps."""
+    has_server_steps = any(step.startswith(SERVER_MESSAGES) for step in trail)
+    return () if has_server_steps else trail

@@ -1,8 +1,8 @@
-"""Sees every durable step of a process without its help: audit hooks, SQLite's trace, PostgreSQL's driver, the sockets.
+"""Detect every durable step of a process without its help.
 
-That something begins is seen by hooks that no code can go around; that it is over, by what stands around the calls. A
-call that nothing stands around is over, at the latest, when the next step begins. The product knows nothing of this.
-Part of `mortal`.
+Hooks that no code can bypass detect the beginning of a step: audit hooks, SQLite's trace,
+PostgreSQL's driver, and the sockets. Wrappers around the calls detect the end of a step. A call
+without a wrapper counts as finished when the next step begins. The product has no code for this.
 """
 
 import io
@@ -18,11 +18,12 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 
-from tests.acceptance.steps import FULL, LONGEST, ON_SERVER, Steps
+from tests.acceptance.steps import FULL, MAX_LINE_BYTES, ON_SERVER, Steps
 
 WRITING: Final = os.O_WRONLY | os.O_RDWR
-NOWHERE: Final = 9
-# what is audited and which of its arguments are paths, each with where its folder's handle stands, if it takes one
+# Index of an argument that no call has.
+NO_ARGUMENT: Final = 9
+# Audited calls with pairs of argument indexes: a path, and the handle of the folder of that path.
 CHANGES: Final[Mapping[str, tuple[tuple[int, int], ...]]] = {
     "os.mkdir": ((0, 2),),
     "os.rename": ((0, 2), (1, 3)),
@@ -30,7 +31,7 @@ CHANGES: Final[Mapping[str, tuple[tuple[int, int], ...]]] = {
     "os.link": ((0, 2), (1, 3)),
     "os.remove": ((0, 1),),
     "os.rmdir": ((0, 1),),
-    "os.truncate": ((0, NOWHERE),),
+    "os.truncate": ((0, NO_ARGUMENT),),
 }
 CALLS: Final = (
     "mkdir",
@@ -46,160 +47,176 @@ CALLS: Final = (
 )
 MESSAGES: Final = ("send", "sendall", "sendmsg", "recv", "recv_into")
 READING: Final = (
-    *(
-        "SELECT",
-        "PRAGMA",
-        "BEGIN",
-        "ROLLBACK",
-        "EXPLAIN",
-        "SAVEPOINT",
-        "RELEASE",
-        "SET",
-        "RESET",
-        "SHOW",
-        "ANALYZE",
-    ),
+    "SELECT",
+    "PRAGMA",
+    "BEGIN",
+    "ROLLBACK",
+    "EXPLAIN",
+    "SAVEPOINT",
+    "RELEASE",
+    "SET",
+    "RESET",
+    "SHOW",
+    "ANALYZE",
     "--",
 )
-FILE: Final = re.compile(
-    r"\b[\w-]+\.(?:jsonl?|index|csv|npy|sqlite)\b"
-)  # what looks like the name of a file
+# Text that looks like the name of a file.
+FILE_NAME: Final = re.compile(r"\b[\w-]+\.(?:jsonl?|index|csv|npy|sqlite)\b")
 
 
 def watch(steps: Steps) -> None:
-    """Count every step of this process from here on."""
+    """Count every later step of this process."""
     for name in MESSAGES:
-        setattr(socket.socket, name, _on_network(steps, name, getattr(socket.socket, name)))
+        method = getattr(socket.socket, name)
+        setattr(socket.socket, name, _wrap_socket_method(steps, name, method))
     for name in CALLS:
-        setattr(os, name, _told_afterwards(steps, getattr(os, name)))
-    os.fsync, os.fdatasync = _synced(steps, os.fsync), _synced(steps, os.fdatasync)
-    io.open = _opening(steps, io.open)  # what pathlib calls
-    connect = sqlite3.connect
-    connection = _connection_class(steps)
+        setattr(os, name, _wrap_os_call(steps, getattr(os, name)))
+    os.fsync = _wrap_sync(steps, os.fsync)
+    os.fdatasync = _wrap_sync(steps, os.fdatasync)
+    # pathlib opens files with this function.
+    io.open = _wrap_open(steps, io.open)
 
-    def watched(*arguments: Any, **options: Any) -> Any:
-        return connect(*arguments, **({"factory": connection} | options))
+    connect_sqlite = sqlite3.connect
+    connection_class = _make_connection_class(steps)
 
-    sqlite3.connect = sqlite3.dbapi2.connect = watched
+    def connect_watched(*arguments: Any, **options: Any) -> Any:
+        return connect_sqlite(*arguments, **({"factory": connection_class} | options))
+
+    sqlite3.connect = connect_watched
+    sqlite3.dbapi2.connect = connect_watched
     _watch_server(steps)
-    sys.addaudithook(_auditor(steps))
+    sys.addaudithook(_make_audit_hook(steps))
 
 
-def _auditor(steps: Steps) -> Callable[[str, tuple[Any, ...]], None]:
-    """Return an audit hook that counts what changes below the workspace's folder."""
+def _make_audit_hook(steps: Steps) -> Callable[[str, tuple[Any, ...]], None]:
+    """Return an audit hook that counts changes below the workspace's folder."""
 
-    def hook(name: str, arguments: tuple[Any, ...]) -> None:
+    def count_change(name: str, arguments: tuple[Any, ...]) -> None:
         if name in CHANGES:
-            places = [_path(arguments, *where) for where in CHANGES[name]]
-            if any(map(steps.is_ours, places)) and _changes_something(name, places[0]):
-                steps.step(" ".join((name, *places)))
-        elif name == "open" and _writes(arguments[2]) and steps.is_ours(str(arguments[0])):
-            steps.step(f"open {arguments[0]}")
+            paths = [_read_path(arguments, *indexes) for indexes in CHANGES[name]]
+            if any(map(steps.is_in_workspace, paths)) and _has_effect(name, paths[0]):
+                steps.step(" ".join((name, *paths)))
+        elif name == "open":
+            path, _, flags = arguments
+            if _is_writing(flags) and steps.is_in_workspace(str(path)):
+                steps.step(f"open {path}")
 
-    return hook
+    return count_change
 
 
-def _connection_class(steps: Steps) -> type[sqlite3.Connection]:
-    class Watched(sqlite3.Connection):
-        """A connection of which SQLite tells each statement before it runs; those that keep something are steps."""
+def _make_connection_class(steps: Steps) -> type[sqlite3.Connection]:
+    class WatchedConnection(sqlite3.Connection):
+        """A connection that counts its commits; SQLite reports each statement before it runs."""
 
         def __init__(self, database: Any, *arguments: Any, **options: Any) -> None:
             super().__init__(database, *arguments, **options)
             self._step = f"commit {Path(str(database)).name}"
-            self._wrote = False
-            self._names: list[str] = []  # files that what is not committed yet names
+            self._has_writes = False
+            # File names in the statements of the open transaction.
+            self._file_names: list[str] = []
             if steps.folder in str(database):
-                _limit(self, str(database), steps.fate.pages)
-                self.set_trace_callback(self._tell)
+                _limit_size(self, str(database), steps.fate.pages)
+                self.set_trace_callback(self._count_commit)
 
-        def _tell(self, statement: str) -> None:
-            """Count a commit of something, also that of a statement outside a transaction."""
+        def _count_commit(self, statement: str) -> None:
+            """Count a commit with changes, including a statement outside a transaction."""
             words = statement.lstrip().upper()
-            self._wrote = self._wrote and self.in_transaction
-            writes = words.startswith("PRAGMA JOURNAL_MODE =") or not words.startswith(
-                (*READING, "COMMIT")
-            )
-            self._names = _named(self._names, statement, goes_on=self.in_transaction, writes=writes)
-            commits = words.startswith("COMMIT") and self._wrote and steps.fate.how != FULL
-            if commits or (writes and not self.in_transaction):
-                steps.more = _naming(self._names)
+            self._has_writes = self._has_writes and self.in_transaction
+            is_write = _is_write(words)
+            earlier_names = self._file_names if self.in_transaction else []
+            new_names = FILE_NAME.findall(statement) if is_write else []
+            self._file_names = earlier_names + new_names
+
+            # On a full disk `commit` counts the step.
+            is_commit = words.startswith("COMMIT") and steps.fate.how != FULL
+            is_single_write = is_write and not self.in_transaction
+            if (is_commit and self._has_writes) or is_single_write:
+                steps.suffix = _describe_files(self._file_names)
                 steps.step(self._step)
-            self._wrote = self._wrote or writes
+            self._has_writes = self._has_writes or is_write
 
         def commit(self) -> None:
-            """Commit, and tell; on a full disk, which a trace cannot object to, as SQLite does it."""
-            if steps.fate.how == FULL and self._wrote and self.in_transaction:
+            """Commit, and report the end; on a full disk raise SQLite's error.
+
+            A trace cannot raise the error.
+            """
+            if steps.fate.how == FULL and self._has_writes and self.in_transaction:
                 try:
                     steps.step(self._step)
                 except OSError as error:
                     raise sqlite3.OperationalError("database or disk is full") from error
             super().commit()
-            steps.done()
+            steps.finish_step()
 
         def execute(self, *arguments: Any) -> sqlite3.Cursor:
             cursor = super().execute(*arguments)
             if arguments[0].startswith("COMMIT"):
-                steps.done()
+                steps.finish_step()
             return cursor
 
-    return Watched
+    return WatchedConnection
+
+
+def _is_write(words: str) -> bool:
+    """Return whether an SQLite statement in upper case changes the file."""
+    sets_journal_mode = words.startswith("PRAGMA JOURNAL_MODE =")
+    return sets_journal_mode or not words.startswith((*READING, "COMMIT"))
 
 
 def _watch_server(steps: Steps) -> None:
-    """Count what is committed on a PostgreSQL server: the end of a transaction in which something was written."""
-    wrote: WeakKeyDictionary[psycopg.Connection[Any], list[str]] = WeakKeyDictionary()
-    execute = psycopg.Cursor.execute
-    many = psycopg.Cursor.executemany
-    copy = psycopg.Cursor.copy
+    """Count the commits on a PostgreSQL server: the ends of transactions with changes."""
+    # File names in the open transaction of each connection with changes.
+    file_names: WeakKeyDictionary[psycopg.Connection[Any], list[str]] = WeakKeyDictionary()
     commit = psycopg.Connection.commit
     rollback = psycopg.Connection.rollback
 
-    def noted(call: Callable[..., Any]) -> Callable[..., Any]:
-        def run(cursor: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+    def wrap_execute(call: Callable[..., Any]) -> Callable[..., Any]:
+        def execute_watched(cursor: Any, query: Any, *arguments: Any, **options: Any) -> Any:
             words = query.decode() if isinstance(query, bytes) else str(query)
             if not words.lstrip().upper().startswith(READING):
-                names = wrote.setdefault(cursor.connection, [])
-                names += FILE.findall(f"{words} {arguments}")
+                names = file_names.setdefault(cursor.connection, [])
+                names += FILE_NAME.findall(f"{words} {arguments}")
             return call(cursor, query, *arguments, **options)
 
-        return run
+        return execute_watched
 
-    def committed(connection: Any) -> None:
-        if connection in wrote:
-            steps.more = _naming(wrote.pop(connection))
+    def commit_watched(connection: Any) -> None:
+        if connection in file_names:
+            steps.suffix = _describe_files(file_names.pop(connection))
             steps.step(ON_SERVER)
         commit(connection)
-        steps.done()
+        steps.finish_step()
 
-    def undone(connection: Any) -> None:
-        wrote.pop(connection, None)
+    def rollback_watched(connection: Any) -> None:
+        file_names.pop(connection, None)
         rollback(connection)
 
-    changed: Any = psycopg.Cursor
-    changed.execute, changed.executemany, changed.copy = noted(execute), noted(many), noted(copy)
-    changed = psycopg.Connection
-    changed.commit, changed.rollback = committed, undone
+    cursor_class: Any = psycopg.Cursor
+    cursor_class.execute = wrap_execute(psycopg.Cursor.execute)
+    cursor_class.executemany = wrap_execute(psycopg.Cursor.executemany)
+    cursor_class.copy = wrap_execute(psycopg.Cursor.copy)
+    connection_class: Any = psycopg.Connection
+    connection_class.commit = commit_watched
+    connection_class.rollback = rollback_watched
 
 
-def _named(before: list[str], statement: str, *, goes_on: bool, writes: bool) -> list[str]:
-    """Return which files a transaction names after a statement."""
-    return (before if goes_on else []) + (FILE.findall(statement) if writes else [])
-
-
-def _naming(names: list[str]) -> str:
+def _describe_files(names: list[str]) -> str:
     return f"naming {' '.join(sorted({*names}))}" if names else ""
 
 
-def _limit(connection: sqlite3.Connection, name: str, pages: int) -> None:
-    """Let the workspace's database grow by so many pages and no more; by any number where it is negative."""
+def _limit_size(connection: sqlite3.Connection, name: str, pages: int) -> None:
+    """Limit the growth of the workspace's database to a number of pages.
+
+    A negative number is no limit.
+    """
     if pages >= 0 and "findable.db" in name:
-        has = connection.execute("PRAGMA page_count").fetchone()[0]
-        connection.execute(f"PRAGMA max_page_count = {has + pages}")
+        page_count = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {page_count + pages}")
 
 
-def _file_class(steps: Steps) -> type[io.FileIO]:
-    class Told(io.FileIO):
-        """A file whose every write is a step; on a disk that fills up, half of it is still written."""
+def _make_file_class(steps: Steps) -> type[io.FileIO]:
+    class WatchedFile(io.FileIO):
+        """A file that counts every write. A disk that fills up still stores half of the write."""
 
         def write(self, data: Any) -> int:
             try:
@@ -207,101 +224,111 @@ def _file_class(steps: Steps) -> type[io.FileIO]:
             except OSError:
                 super().write(bytes(data)[: len(data) // 2])
                 raise
-            written = super().write(data)
-            steps.done()
-            return written
+            byte_count = super().write(data)
+            steps.finish_step()
+            return byte_count
 
-    return Told
+    return WatchedFile
 
 
-def _opening(steps: Steps, usual: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `io.open`, with files of ours that are written in bytes as ones whose every write is a step."""
-    raw = _file_class(steps)
+def _wrap_open(steps: Steps, open_file: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `io.open` that counts every write to a binary file of the workspace."""
+    file_class = _make_file_class(steps)
 
-    def opened(file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **options: Any) -> Any:
-        if "b" in mode and set(mode) & set("wax+") and steps.is_ours(str(file)):
-            found: Any = _buffered(raw(file, mode.replace("b", "")), mode, buffering)
+    def open_watched(
+        file: Any, mode: str = "r", buffering: int = -1, *arguments: Any, **options: Any
+    ) -> Any:
+        if "b" in mode and set(mode) & set("wax+") and steps.is_in_workspace(str(file)):
+            raw_file = file_class(file, mode.replace("b", ""))
+            opened_file: Any = _add_buffer(raw_file, mode, buffering)
         else:
-            found = usual(file, mode, buffering, *rest, **options)
-        steps.done()
-        return found
+            opened_file = open_file(file, mode, buffering, *arguments, **options)
+        steps.finish_step()
+        return opened_file
 
-    return opened
+    return open_watched
 
 
-def _buffered(raw: io.FileIO, mode: str, buffering: int) -> io.RawIOBase | io.BufferedIOBase:
+def _add_buffer(raw_file: io.FileIO, mode: str, buffering: int) -> io.RawIOBase | io.BufferedIOBase:
     if buffering == 0:
-        return raw
+        return raw_file
     size = buffering if buffering > 1 else io.DEFAULT_BUFFER_SIZE
-    return io.BufferedRandom(raw, size) if "+" in mode else io.BufferedWriter(raw, size)
+    if "+" in mode:
+        return io.BufferedRandom(raw_file, size)
+    return io.BufferedWriter(raw_file, size)
 
 
-def _told_afterwards(steps: Steps, call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of `os` that tells when it is over; that it begins is audited."""
+def _wrap_os_call(steps: Steps, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of `os` that reports its end; an audit hook detects its beginning."""
 
-    def told(*arguments: Any, **options: Any) -> Any:
-        found = call(*arguments, **options)
-        steps.done()
-        return found
+    def call_watched(*arguments: Any, **options: Any) -> Any:
+        returned_value = call(*arguments, **options)
+        steps.finish_step()
+        return returned_value
 
-    return told
+    return call_watched
 
 
-def _synced(steps: Steps, call: Callable[[Any], None]) -> Any:
-    def synced(file: Any) -> None:
-        path = _path_of(file if isinstance(file, int) else file.fileno())
-        if steps.is_ours(path):
+def _wrap_sync(steps: Steps, call: Callable[[Any], None]) -> Any:
+    def sync_watched(file: Any) -> None:
+        path = _path_of_handle(file if isinstance(file, int) else file.fileno())
+        if steps.is_in_workspace(path):
             steps.step(f"fsync {path}")
         call(file)
-        steps.done()
+        steps.finish_step()
 
-    return synced
+    return sync_watched
 
 
-def _on_network(steps: Steps, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a socket method as a step; what a process says to itself is none.
+def _wrap_socket_method(steps: Steps, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a socket method that counts a step, except between parts of the same process.
 
-    What is received in a row is one step: in how many pieces it comes is chance.
+    Several receives in a row are one step, because the number of pieces is random.
     """
 
-    def counted(connection: socket.socket, *arguments: Any) -> Any:
+    def send_watched(connection: socket.socket, *arguments: Any) -> Any:
         if connection.family not in {socket.AF_INET, socket.AF_INET6}:
             return call(connection, *arguments)
-        if not (name.startswith("recv") and steps.last.startswith("recv")):
+
+        is_next_piece = name.startswith("recv") and steps.last_step.startswith("recv")
+        if not is_next_piece:
             steps.step(f"{name} {_first_line(name, arguments[0])}".strip())
         try:
             return call(connection, *arguments)
         finally:
-            steps.done()
+            steps.finish_step()
 
-    return counted
+    return send_watched
 
 
-def _first_line(name: str, said: Any) -> str:
-    """Return the beginning of what is sent; nothing of what is received, which is not there yet."""
+def _first_line(name: str, argument: Any) -> str:
+    """Return the beginning of a sent message; empty for a message that is not received yet."""
     if name.startswith("recv"):
         return ""
-    data = b"".join(said) if name == "sendmsg" else said
-    return bytes(data[:LONGEST]).split(b"\r\n")[0].decode("latin-1")
+    message = b"".join(argument) if name == "sendmsg" else argument
+    return bytes(message[:MAX_LINE_BYTES]).split(b"\r\n")[0].decode("latin-1")
 
 
-def _writes(flags: object) -> bool:
+def _is_writing(flags: object) -> bool:
     return isinstance(flags, int) and bool(flags & WRITING)
 
 
-def _changes_something(name: str, path: str) -> bool:
-    """Return whether there is anything to do: a folder to make that is not there, a file to remove that is."""
+def _has_effect(name: str, path: str) -> bool:
+    """Return whether a call changes anything: it creates a missing folder or removes a file."""
     if name == "os.mkdir":
         return not os.path.lexists(path)
     return name not in {"os.remove", "os.rmdir"} or os.path.lexists(path)
 
 
-def _path(arguments: tuple[Any, ...], place: int, handle: int) -> str:
-    """Return an audited path, whole also where it was given below an open folder."""
-    path = os.fsdecode(arguments[place]) if not isinstance(arguments[place], int) else ""
-    folder = arguments[handle] if handle < len(arguments) else -1
-    return f"{_path_of(folder)}/{path}" if isinstance(folder, int) and folder >= 0 else path
+def _read_path(arguments: tuple[Any, ...], path_index: int, handle_index: int) -> str:
+    """Return an audited path; a path relative to the handle of a folder becomes absolute."""
+    path_argument = arguments[path_index]
+    path = os.fsdecode(path_argument) if not isinstance(path_argument, int) else ""
+    folder = arguments[handle_index] if handle_index < len(arguments) else -1
+    if isinstance(folder, int) and folder >= 0:
+        return f"{_path_of_handle(folder)}/{path}"
+    return path
 
 
-def _path_of(handle: int) -> str:
+def _path_of_handle(handle: int) -> str:
     return str(Path(f"/proc/self/fd/{handle}").readlink())

@@ -1,6 +1,6 @@
-"""Every day with every death in it, and a sample of all else that may befall it; `make crash-sweep`.
+"""Repeat every day with every death, and with a sample of the rare faults; `make crash-sweep`.
 
-MOST= lives of all days, where that is given; SEED= draws others.
+MOST= limits the number of repetitions of all days together. SEED= draws others.
 """
 
 import os
@@ -10,22 +10,28 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.days import DAY_OF
-from tests.acceptance.sweep import HERE, Sweep, dice_of, everything, meet
+from tests.acceptance.sweep import DAY_NAMES, Sweep, list_misfortunes, make_dice, repeat_with
 
-MOST = int(os.environ.get("FINDABLE_MOST") or 0)
-PARTS = 1 if MOST else 3
+MAX_REPETITIONS = int(os.environ.get("FINDABLE_MOST") or 0)
+# Each day is split into parts that run in parallel.
+PARTS = 1 if MAX_REPETITIONS else 3
 
 
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("name", HERE)
-def test_every_death_of_a_day(
+@pytest.mark.parametrize("name", DAY_NAMES)
+def test_every_fault_of_a_day_leaves_the_same_end(
     tmp_path: Path, name: str, part: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """Whatever befalls whichever command at whichever step, the end is that of a run in peace."""
+    """A fault at any step of any command leaves the end of a day without a fault."""
     sweep = Sweep(tmp_path, DAY_OF[name])
     with sweep.stage:
-        sweep.live_in_peace(for_short_lives=True)
-        every = everything(sweep, dice_of(name))
-        some = every[: -(-MOST // len(HERE))] if MOST else every[part::PARTS]
-        meet(sweep, some, record_property, short=True)
+        sweep.run_undisturbed(for_short_repetitions=True)
+        misfortunes = list_misfortunes(sweep, make_dice(name))
+        if MAX_REPETITIONS:
+            # Round up, so that each day has a repetition.
+            max_day_repetitions = -(-MAX_REPETITIONS // len(DAY_NAMES))
+            selected_misfortunes = misfortunes[:max_day_repetitions]
+        else:
+            selected_misfortunes = misfortunes[part::PARTS]
+        repeat_with(sweep, selected_misfortunes, record_property, short=True)

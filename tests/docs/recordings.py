@@ -3,6 +3,8 @@
 `python -m tests.docs.recordings` (of `make docs`) runs them again and writes the blocks in which more than times and
 remote names differ. Each page has an empty folder of its own, and runs on the local engine; there is the sample, and
 what the page's blocks of `cat > file` make. A line that is not of make is run by a shell.
+
+In README.md and the tutorial all other commands run too, in their order; their output is not recorded.
 """
 
 import contextlib
@@ -29,7 +31,25 @@ from tests.progress import NullProgress
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 DEMO = "make demo"
 _BLOCK = re.compile(r"(?<=```sh\n)cat >>? .*?(?=```)|(?<=```text\n)\$ .*?(?=```)", re.DOTALL)
+# Pages whose every command line runs, except those in NOT_RUN.
+WHOLE_PAGES = (ROOT / "README.md", ROOT / "docs" / "tutorial.md")
+# The demo has a test of its own, the tests run this module, the page's server does not end, the
+# packages are installed, and no test has a key.
+NOT_RUN = frozenset(
+    {
+        DEMO,
+        "make setup",
+        "make test",
+        "make web",
+        "export GEMINI_API_KEY=…",
+        "export GEMINI_API_KEY=… DATA=work",
+    }
+)
+# A block of commands, or a command within a sentence.
+_UNRECORDED = re.compile(r"(?<=```sh\n)(?!cat ).*?(?=```)|(?<=`)make [^`]+(?=`)", re.DOTALL)
 _SAMPLE = ROOT / "data" / "sample"
+# People in the file people.csv, which the pages presume.
+_PEOPLE_COUNT = 12
 HOME = "/home/me"  # what the pages say in the place of the folder
 _OURS = ("FINDABLE_", "GEMINI_", "GOOGLE_")
 _TERMINAL = {"COLUMNS": "120", "TERM": "xterm"}
@@ -72,6 +92,21 @@ def record() -> dict[Path, str]:
     return {page: _page(page) for page in PAGES if _BLOCK.search(page.read_text(encoding="utf-8"))}
 
 
+def unrecorded_lines(block: str) -> list[str]:
+    """Return the lines of commands, without comments and empty lines."""
+    lines = [re.sub(r"\s+# .*", "", line).strip() for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def lines_not_run() -> set[str]:
+    """Return the command lines of the whole pages that are in NOT_RUN."""
+    lines = set[str]()
+    for page in WHOLE_PAGES:
+        for block in _UNRECORDED.findall(page.read_text(encoding="utf-8")):
+            lines.update(unrecorded_lines(block))
+    return lines & NOT_RUN
+
+
 def demo() -> str:
     """Run the demo with a key in the environment, which it does not use; return what it printed."""
     with _folder():
@@ -94,20 +129,34 @@ def _folder() -> Iterator[None]:
         Path("data").mkdir()
         Path("data/sample").symlink_to(_SAMPLE)
         shutil.copytree(_SAMPLE / "photos", "photos")
+        shutil.copy(_SAMPLE / "new_expert.json", "new.json")
+        records = re.split(r"\n(?=[a-z0-9-]+,)", (_SAMPLE / "experts.csv").read_text("utf-8"))
+        Path("people.csv").write_text("\n".join(records[: _PEOPLE_COUNT + 1]) + "\n", "utf-8")
         yield
 
 
 def _page(page: Path) -> str:
     """Return a page with what its commands print now."""
+    patterns = [_BLOCK.pattern]
+    if page in WHOLE_PAGES:
+        patterns.append(_UNRECORDED.pattern)
+
     with _folder():
-        return _BLOCK.sub(_recorded, page.read_text(encoding="utf-8"))
+        return re.sub("|".join(patterns), _recorded, page.read_text("utf-8"), flags=re.DOTALL)
 
 
 def _recorded(block: re.Match[str]) -> str:
-    """Return a block with what its commands print now; one that makes a file as it is."""
-    if not block[0].startswith("$ "):
+    """Return a block with the present output of its commands; a block without outputs only runs."""
+    if block[0].startswith("cat "):
         _shell(block[0])
         return block[0]
+
+    if not block[0].startswith("$ "):
+        for line in unrecorded_lines(block[0]):
+            if line not in NOT_RUN:
+                _ran(line)
+        return block[0]
+
     typed = re.findall(r"^\$ (.*)", block[0], re.MULTILINE)
     return "\n".join(
         f"$ {line}\n{_ran(line) if line.startswith('make ') else _shell(line)}" for line in typed

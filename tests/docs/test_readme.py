@@ -46,6 +46,16 @@ def test_every_recording_is_what_its_commands_print() -> None:
         )
 
 
+def test_the_lines_that_do_not_run_are_these() -> None:
+    """Every other command line of README.md and of the tutorial runs with the recordings."""
+    assert recordings.lines_not_run() == recordings.NOT_RUN
+    for page in recordings.WHOLE_PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert set(re.findall(r"^```(\w*)", text, re.MULTILINE)) == {"sh", "text", ""}
+        outside = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        assert re.findall(r"^(?:\$ |    )make ", outside, re.MULTILINE) == []
+
+
 def test_the_demo_finds_who_it_should() -> None:
     """With a key in the environment, too; each line that it shows can be typed."""
     demo = recordings.demo()
