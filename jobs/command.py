@@ -241,8 +241,8 @@ def open_configured_workspace(
         access: See `Command.access` and `Command.dry_access`. With look and no workspace, an empty
             temporary workspace is opened.
         settings: The settings, instead of those of options, environment and `.env`.
-        task: The task of the session, instead of the setting.
-        whole: The command is about the whole workspace, even if its task was never used there.
+        task_name: The task of the session, instead of the setting.
+        is_whole_workspace: The command is about the whole workspace, even if its task was never used there.
         may_span_tasks: If no task is set, the command may be about several tasks.
 
     Raises:

@@ -56,7 +56,7 @@ def serve_page(
         readonly: Refuse every request that changes something.
         token: The token; empty means a new random token.
         display: Receives a message if a workspace is created.
-        acts: The commands that the page can run, by name.
+        page_commands: The commands that the page can run, by name.
 
     Raises:
         ConfigurationError: There is no workspace, or the token is too short.

@@ -162,7 +162,7 @@ def ask_rows(
 
     Args:
         selection: The rows to ask about.
-        way: The mode of the batches: live, flex, priority or trial.
+        mode: The mode of the batches: live, flex, priority or trial.
         on_progress: Called with the report after each reply and once a second.
         is_single_batch: Ask in a single batch that belongs to no run.
         patience_s: The run stops if a rate limit makes a call wait longer than this.

@@ -64,8 +64,8 @@ class LiveThrottle:
         """Start with a service that is assumed to work.
 
         Args:
-            end: Stops the run with an error.
-            way: The mode of the run.
+            stop_run: Stops the run with an error.
+            mode: The mode of the run.
             hurries: Stop the run at the second 429 in a row.
         """
         self._ws = ws

@@ -25,7 +25,7 @@ from pipeline.core.text import SURROGATES
 
 # Suffix of files and folders that are not sealed yet.
 PART_SUFFIX = ".part"
-# Suffix of a link that is not renamed yet; `Builds.sweep` removes abandoned links.
+# Suffix of a link that is not renamed yet; `Builds.delete_leftovers` removes abandoned links.
 NEW_LINK_SUFFIX = ".link-part"
 
 

@@ -77,8 +77,8 @@ def check_access(
     """Check whether a command may use the workspace, and ask a person if need be. Writes nothing.
 
     Args:
-        agrees: Asks a person a question; returns the answer.
-        whole: The command is about the whole workspace and adds no tables of a task.
+        confirm: Asks a person a question; returns the answer.
+        is_whole_workspace: The command is about the whole workspace and adds no tables of a task.
 
     Raises:
         ConfigurationError: There is no workspace and `access` creates none, its folder or database

@@ -39,7 +39,7 @@ def read_history(ws: WorkspaceSession, row_name: str) -> Document:
     """Return the preferred answer of a row and all its manual edits, for JSON.
 
     Args:
-        name: Id or name of the row.
+        row_name: Id or name of the row.
 
     Returns:
         `item` (id), `answer` (values by field; empty if there is no answer), `state` (hash to pass
@@ -68,17 +68,17 @@ def correct_answer(
     transaction, so an error changes nothing.
 
     Args:
-        name: Id or name of the row.
+        row_name: Id or name of the row.
         change: New values by field, or the number of the edit to undo.
-        who: Name of the editor.
-        of_state: `state` that the editor saw, or None to skip the check for a conflict.
+        editor_name: Name of the editor.
+        expected_state: `state` that the editor saw, or None to skip the check for a conflict.
 
     Returns:
         The document of `history` after the edit, and `edit`: the number of the new edit, or None if
         the answer already had these values and nothing was stored.
 
     Raises:
-        ChangedMeanwhileError: The answer is no longer in `of_state`.
+        ChangedMeanwhileError: The answer is no longer in `expected_state`.
         InputError: The row, field, edit, editor or new answer is invalid.
     """
     with ws.store.write() as tx:

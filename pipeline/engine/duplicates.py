@@ -107,13 +107,13 @@ def copy_to_duplicates(
 ) -> set[str]:
     """Copy answers to open rows with equal inputs, and park rows that equal a parked row.
 
-    Call it in the transaction that wrote `judged`. Each row validates the copied answer; a row for
+    Call it in the transaction that wrote `judgements`. Each row validates the copied answer; a row for
     which the answer is invalid gets a failed attempt.
 
     Args:
-        judged: Judged replies that were just written.
-        kept: Result of writing them.
-        equals: Open rows by input hash; None looks up the equals of parked rows only.
+        judgements: Judged replies that were just written.
+        write_result: Result of writing them.
+        open_ids_by_hash: Open rows by input hash; None looks up the equals of parked rows only.
 
     Returns:
         The ids of the rows that got an answer, a failed attempt or were parked.

@@ -1,6 +1,6 @@
 """Judge replies, and write answers and failed attempts into the database.
 
-A `JudgedReply` is the outcome of one request. `write_judgements` is the only function that writes
+A `JudgedReply` is the outcome of one request. `write_judged_replies` is the only function that writes
 answers and failed attempts. It runs in the caller's transaction and also ends the row's claim: the
 row is then answered, parked or open again.
 """
@@ -114,8 +114,8 @@ def judge_lines(
     outcome is invalid, because nothing shows which of them is right.
 
     Args:
-        missing: Returned if there is no line.
-        context: The row, if the task needs it to judge an answer.
+        default: Returned if there is no line.
+        row: The row, if the task needs it to judge an answer.
     """
     answer: JudgedReply | None = None
     failure: JudgedReply | None = None
@@ -138,7 +138,7 @@ def judge_reply(
     A failure of the key's account is charged to no row.
 
     Args:
-        context: The row, if the task needs it to judge an answer.
+        row: The row, if the task needs it to judge an answer.
 
     Raises:
         ConfigurationError: A validator in the user's task file failed.
@@ -185,7 +185,7 @@ def write_judged_replies(
     Runs in the caller's transaction. The task's revision grows if a row took an answer.
 
     Returns:
-        The result of `Task.write`, with all rows that are parked now.
+        The result of `Task.write_answers`, with all rows that are parked now.
     """
     answered = [judgement for judgement in judgements if judgement.answer is not None]
     failed = [judgement for judgement in judgements if judgement.answer is None]
@@ -221,7 +221,7 @@ def write_judged_replies(
 
 
 def _valid_answers(answered: Sequence[JudgedReply]) -> list[ValidAnswer]:
-    """Return the answers of judged replies, in the form that `Task.write` takes."""
+    """Return the answers of judged replies, in the form that `Task.write_answers` takes."""
     return [
         ValidAnswer(judgement.claim.item_id, judgement.answer, judgement.claim.input_hash)
         for judgement in answered

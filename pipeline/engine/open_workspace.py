@@ -41,8 +41,8 @@ def open_workspace(
     """Open a workspace for a block; create its folder, and create or update its schema, if need be.
 
     Args:
-        agrees: Asks a person a question; returns the answer.
-        whole: The command is about the whole workspace. A task that was never used here is replaced
+        confirm: Asks a person a question; returns the answer.
+        is_whole_workspace: The command is about the whole workspace. A task that was never used here is replaced
             by people.
 
     Raises:

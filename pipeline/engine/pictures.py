@@ -165,7 +165,7 @@ def read_file(
     Links are not followed, and the call never waits for a pipe.
 
     Args:
-        is_wanted: Returns from the first 16 bytes whether to read the file.
+        should_read: Returns from the first 16 bytes whether to read the file.
 
     Returns:
         At most `MAX_IMAGE_BYTES` + 1 bytes, and the stamp, or None if the file is not wanted.
@@ -235,7 +235,7 @@ def to_sent_jpeg(content: bytes, *, max_side: int, quality: int = SENT_QUALITY) 
     """Return an image as the JPEG that is sent; images are scaled down, never up.
 
     Args:
-        side: Maximum pixels of the longer side; fewer if the JPEG has more than `MAX_SENT_BYTES`.
+        max_side: Maximum pixels of the longer side; fewer if the JPEG has more than `MAX_SENT_BYTES`.
         quality: Quality of the JPEG, up to 95.
 
     Raises:
@@ -313,7 +313,7 @@ def make_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
 
     Args:
         path: Path of the file; links are not followed.
-        digest: SHA-256 of the file when it was imported, in hex.
+        sha256: SHA-256 of the file when it was imported, in hex.
         side: Maximum pixels of the longer side; a member of `SIDES`.
 
     Raises:

@@ -280,7 +280,7 @@ class WorkspaceSession:
         """Ask a person for confirmation.
 
         Args:
-            nothing: Text of the error about what is unchanged.
+            unchanged_text: Text of the error about what is unchanged.
 
         Raises:
             InputError: The person did not confirm.
@@ -303,10 +303,10 @@ class WorkspaceSession:
         A person is asked above CONFIRM_ABOVE, or if the price is unknown.
 
         Args:
-            cost: Estimate in USD.
-            nothing: Text of the error about what is unchanged.
-            always: Ask about any cost.
-            also: Text after the hint.
+            estimated_usd: Estimate in USD.
+            unchanged_text: Text of the error about what is unchanged.
+            always_ask: Ask about any cost.
+            hint_suffix: Text after the hint.
 
         Raises:
             ConfigurationError: The model's price is unknown, and nobody at a terminal can confirm.
@@ -337,7 +337,7 @@ class WorkspaceSession:
         """Raise ConfigurationError if costs are limited and the model's price is unknown.
 
         Args:
-            nothing: Text of the error about what is unchanged.
+            unchanged_text: Text of the error about what is unchanged.
             has_budget: The caller limits the cost.
         """
         is_limited = (

@@ -64,7 +64,7 @@ class ValidAnswer(NamedTuple):
 
 @dataclass
 class WriteResult:
-    """Result of `Task.write`."""
+    """Result of `Task.write_answers`."""
 
     # Rows that took their answer.
     applied: set[str] = field(default_factory=set)
@@ -72,7 +72,7 @@ class WriteResult:
     outdated: set[str] = field(default_factory=set)
     # Rows that can take no answer and are not asked again, with the reason.
     blocked: dict[str, str] = field(default_factory=dict)
-    # Blocked rows and rows that failed too often, with the reason. `write_judgements` fills it.
+    # Blocked rows and rows that failed too often, with the reason. `write_judged_replies` fills it.
     parked: dict[str, str] = field(default_factory=dict)
 
     def __or__(self, other: "WriteResult") -> "WriteResult":
@@ -315,7 +315,7 @@ class Task(ABC):
         """Return the hash of a row's input.
 
         Args:
-            said: The result of `text`, if it was computed already.
+            text: The result of `text`, if it was computed already.
         """
 
     def read_rows(self, tx: Connection, ids: Sequence[str]) -> RowsById:
@@ -374,7 +374,7 @@ class Task(ABC):
         """Delete a row if it exists.
 
         Args:
-            so_far: Text in a ConfigurationError about the changes made before.
+            unchanged_text: Text in a ConfigurationError about the changes made before.
         """
 
     # ---- the prompt
@@ -433,11 +433,11 @@ class Task(ABC):
     ) -> "tuple[BaseModel | None, str]":
         """Check a valid answer against its row; return it, perhaps changed, or None and the reason.
 
-        An answer to another input than that of `context` passes unchecked, because it will not be
+        An answer to another input than that of `row` passes unchecked, because it will not be
         applied.
 
         Args:
-            context: The row; None if it was deleted or is not needed.
+            row: The row; None if it was deleted or is not needed.
             input_hash: Hash of the input in the request; empty if unknown.
         """
         if row is None or (input_hash and self.input_hash(row) != input_hash):
@@ -498,7 +498,7 @@ class Task(ABC):
         """Update the tables that other programs read after an edit was stored or undone.
 
         Args:
-            stands: False if the edit was undone.
+            is_in_force: False if the edit was undone.
         """
 
     @property
@@ -582,7 +582,7 @@ class Task(ABC):
 
         Args:
             tx: The database that is moved.
-            there: The target database.
+            target: The target database.
         """
         for table in self.make_server_tables(tx):
             table.create(target)
@@ -613,7 +613,7 @@ class Task(ABC):
         A person's answers are chosen only if `wanted.extractor` names them.
 
         Args:
-            there: The versions that have answers.
+            answered_versions: The versions that have answers.
 
         Returns:
             The version; None if there is none.
@@ -641,4 +641,4 @@ class Task(ABC):
 
     @abstractmethod
     def export_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
-        """Return the rows to export, by id; `wanted` sets only members of `export_choices`."""
+        """Return the rows to export, by id; `wanted` sets only members of `export_options`."""

@@ -164,7 +164,7 @@ def find_task_file(task_setting: str, data: Path) -> Path | None:
     """Return the absolute path of the file that `TASK=` names.
 
     Args:
-        named: Path of a file, or a name: `tasks/<name>.py` is looked for in the current folder,
+        task_setting: Path of a file, or a name: `tasks/<name>.py` is looked for in the current folder,
             then in the workspace.
         data: Folder of the workspace.
 
@@ -173,7 +173,7 @@ def find_task_file(task_setting: str, data: Path) -> Path | None:
         by, which may be `<Python: name>`. The path is None if there is no task of that name.
 
     Raises:
-        InputError: `named` is a path, and there is no such file.
+        InputError: `task_setting` is a path, and there is no such file.
     """
     for known_path in (Path(task_setting), make_python_path(task_setting)):
         if _find_loaded_task(known_path) is not None:
@@ -199,7 +199,7 @@ def find_task_file(task_setting: str, data: Path) -> Path | None:
 
 
 def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = False) -> Declaration:
-    """Return the checked declaration of a path; a file runs once per process (see `look_again`).
+    """Return the checked declaration of a path; a file runs once per process (see `forget_loaded_files`).
 
     A path that the user named in this command is recorded as confirmed for the workspace. The
     declaration gets the name of the file if it has no name.
@@ -270,7 +270,7 @@ def register_python_task(
 
     Args:
         rows: Rows that replace the task's `items`.
-        keeps: Leave a task that is already registered under the path, and its rows, as they are.
+        keep_registered: Leave a task that is already registered under the path, and its rows, as they are.
 
     Returns:
         The file of the module that declares the task, else `<Python: name>`.

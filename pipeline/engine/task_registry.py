@@ -362,9 +362,9 @@ class UnregisteredTask(UserTask):
 
         Args:
             store: The workspace's store, which knows forgotten rows.
-            first: Maximum number of kept rows.
+            max_rows: Maximum number of kept rows.
             display: Prints a report about the source.
-            lists_refused: Print each refused row while reading; else the first three at the end.
+            should_list_refused: Print each refused row while reading; else the first three at the end.
 
         Raises:
             InputError: The source cannot be read.

@@ -61,7 +61,7 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
     workspace without people: there it is the only other task.
 
     Args:
-        may_be_several: Take the first of several tasks; if there is a table of people, take people.
+        allow_several: Take the first of several tasks; if there is a table of people, take people.
 
     Raises:
         InputError: There are no people, and several tasks; the message lists them.

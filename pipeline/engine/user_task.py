@@ -450,7 +450,7 @@ class UserTask(Task):
         *,
         input_hash: str,
     ) -> "tuple[BaseModel | None, str]":
-        """Check an answer as `Task.judged` does, and refuse values that no database can store."""
+        """Check an answer as `Task.judge_answer` does, and refuse values that no database can store."""
         reason = unstorable_reason(answer)
         if reason:
             return None, reason

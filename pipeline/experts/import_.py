@@ -104,7 +104,7 @@ def validate_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Findin
     """Return the person that the cells of a row describe, or the finding that rejects the row.
 
     An empty cell becomes None. A column that `cells` does not contain keeps the value of an
-    existing person. Altered and dropped values are reported in `SoundRow.changes`.
+    existing person. Altered and dropped values are reported in `SoundRow.findings`.
 
     Args:
         cells: Cells by table column: text, or any JSON value if the source is JSON. None and white
@@ -260,7 +260,7 @@ def _list_columns(names: Sequence[str]) -> str:
 def _read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> SoundRow | Finding:
     """Return the person that a row describes, or the finding that rejects the row.
 
-    Cells of unknown columns are returned in `SoundRow.beside`, except those that our own export
+    Cells of unknown columns are returned in `SoundRow.extra_cells`, except those that our own export
     added.
 
     Args:
@@ -339,7 +339,7 @@ def read_person(
     Args:
         data: One JSON object, or a list that contains one.
         column_map: Column mapping of the setting MAP=.
-        name: File name of the document, or "-" for standard input.
+        document_name: File name of the document, or "-" for standard input.
 
     Raises:
         InputError: The document is not JSON, does not contain exactly one person, or an import

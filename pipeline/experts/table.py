@@ -516,7 +516,7 @@ def write_tags(
 
     Args:
         tx: Transaction.
-        tags: Tags as JSON text by id; None removes the tags.
+        tags_by_id: Tags as JSON text by id; None removes the tags.
         rows: Rows with the columns of `WRITTEN` that the caller read in this transaction; may
             include other people. None reads and locks them here.
         overwrite: Replace existing tags.

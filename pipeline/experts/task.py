@@ -259,10 +259,10 @@ class ExpertsTask(Task):
 
         Args:
             tx: Transaction.
-            within_s: Limit of the search in seconds.
+            timeout_s: Limit of the search in seconds.
 
         Returns:
-            None if the search takes longer than `within_s`.
+            None if the search takes longer than `timeout_s`.
         """
         try:
             stale_count = sum(1 for _ in self._changed_ids(tx, within_s=timeout_s))
@@ -368,7 +368,7 @@ class ExpertsTask(Task):
 
         Args:
             row: Row with the columns of the prompt.
-            said: Text of the prompt; None builds it from the row.
+            text: Text of the prompt; None builds it from the row.
         """
         username_hash = hash_text(stripped_text(row["username"]))
         prompt_text = self.make_prompt_text(row) if text is None else text
@@ -570,7 +570,7 @@ class ExpertsTask(Task):
         Args:
             tx: Transaction.
             item_id: Person.
-            so_far: End of the error message: what the command has done until now.
+            unchanged_text: End of the error message: what the command has done until now.
 
         Raises:
             ConfigurationError: Rows, a trigger or a rule of another program prevent the deletion.
@@ -634,7 +634,7 @@ class ExpertsTask(Task):
 
         Args:
             tx: Transaction of this workspace; not used.
-            there: Transaction of the other database.
+            target: Transaction of the other database.
         """
         table.PEOPLE.adopt(target)
 

@@ -425,14 +425,14 @@ class Client:
         self._call_with_retries(cancel, action=f"cancel {name}")
 
     def download(self, file_name: str, part_path: Path) -> int:
-        """Write a result file to `part` with little memory; return its size in bytes.
+        """Write a result file to `part_path` with little memory; return its size in bytes.
 
         The file is not synced. Each retry writes it from the start. A body that was cut and has no
         length looks complete, so the caller has to count its lines.
 
         Args:
             file_name: `files/…`. URIs are not accepted, because the SDK cuts them at a dash.
-            part: The file to write. It is removed if an error is raised.
+            part_path: The file to write. It is removed if an error is raised.
 
         Raises:
             IncompleteError: Each attempt got fewer bytes than its length, its chunks or its gzip
@@ -512,7 +512,7 @@ class Client:
 
         Args:
             request: The request object of a batch line.
-            tier: The API's service tier.
+            service_tier: The API's service tier.
 
         Returns:
             The reply. If a header names the service tier that answered, it is in `usageMetadata`

@@ -27,7 +27,7 @@ def add_task_prefix(text: str, model: Model, *, is_query: bool) -> str:
     Args:
         text: A search query or the text of a document.
         model: The embedding model.
-        query: The text is a search query, not a document.
+        is_query: The text is a search query, not a document.
     """
     if not model.task_in_text:
         return text

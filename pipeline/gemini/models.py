@@ -163,8 +163,8 @@ class Model:
         """Return (input, output) prices in USD per 1 M tokens on a day, with promotions.
 
         Args:
-            tier: The service tier; see `Mode.tier`.
-            on: The day of the request.
+            service_tier: The service tier; see `Mode.tier`.
+            day: The day of the request.
         """
         live_price_in = self.price_in
         live_price_out = self.price_out
@@ -217,7 +217,7 @@ class Model:
         A limit that the user set comes first, then the limit of the table, then our default.
 
         Args:
-            tier: The usage tier of the account.
+            usage_tier: The usage tier of the account.
             user_limits: Limits that the user set, by field of `RateLimits`. A limit of None is not
                 set.
         """
@@ -368,11 +368,11 @@ def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | Non
         name: The name of the model, with or without `models/`.
         kind: The kind that the model must have.
         today: A model that is shut down on this day is refused.
-        extra: The user's file of models, which adds to the table and replaces entries.
+        user_file: The user's file of models, which adds to the table and replaces entries.
 
     Raises:
         UnknownModelError: The table has no such model.
-        ConfigurationError: The model has another kind or is shut down, or `extra` is invalid.
+        ConfigurationError: The model has another kind or is shut down, or `user_file` is invalid.
     """
     models_by_name = load_models(user_file)
     bare_name = name.strip().removeprefix("models/")
@@ -503,7 +503,7 @@ TWO_BYTE_PER_TOKEN = 2.0
 THREE_BYTE_PER_TOKEN = 1.5
 # Our own estimate: an emoji is often two tokens.
 FOUR_BYTE_PER_TOKEN = 0.5
-# Tokens of an image if the number of the model is unknown; see `Model.tokens_of_image`.
+# Tokens of an image if the number of the model is unknown; see `Model.count_image_tokens`.
 DEFAULT_IMAGE_TOKENS = 1_120
 # Our own estimate for a task that does not declare the length of its answers.
 DEFAULT_ANSWER_TOKENS = 96
@@ -540,8 +540,8 @@ def calculate_cost(model: Model, usage: Usage, service_tier: str, *, day: date) 
     Args:
         model: The model that answered.
         usage: The tokens to be paid.
-        tier: The service tier; see `Mode.tier`.
-        on: The day of the request, which selects the prices.
+        service_tier: The service tier; see `Mode.tier`.
+        day: The day of the request, which selects the prices.
     """
     input_price, output_price = model.prices(service_tier, day=day)
     cached_price = model.cached_price(service_tier, day=day)
@@ -559,7 +559,7 @@ def describe_cost(model: Model, cost: float, *, usage_tier: str) -> str:
     Args:
         model: The model; without a known price the text says that the cost is unknown.
         cost: USD.
-        tier: The usage tier of the account.
+        usage_tier: The usage tier of the account.
     """
     if not model.has_price:
         return "cost unknown"

@@ -12,7 +12,7 @@
   array must declare its items. The API refuses a whole file for a violation.
 - The schema omits constraints such as a pattern or a length. Validation of the answer checks them.
 - An enum of numbers is sent as an enum of texts, and a mapping as a list of key-value pairs.
-  `as_declared` and `as_replied` convert answers from and to that form.
+  `decode_reply` and `encode_answer` convert answers from and to that form.
 """
 
 import base64
@@ -250,8 +250,8 @@ def make_response_schema(
     left out, because they are written for programmers.
 
     Args:
-        answer: The answer model.
-        tells_limits: Also describe the constraints that the dialect lacks, such as a length.
+        answer_model: The answer model.
+        describe_limits: Also describe the constraints that the dialect lacks, such as a length.
 
     Raises:
         TypeError: The dialect cannot express the model; the message lists the fields at fault.

@@ -73,7 +73,7 @@ class ImagesTask(UserTask):
 
         Args:
             tx: A transaction of this workspace.
-            there: A transaction of the other database.
+            target: A transaction of the other database.
         """
         super().make_tables(tx, target)
         LIBRARY.adopt(target)
@@ -118,7 +118,7 @@ def render_thumbnail(store: Store, item_id: str, *, side: int) -> bytes:
     Args:
         store: The store of the workspace.
         item_id: Id of the image.
-        side: A size in `pictures.SIDES`.
+        side: A size in `pictures.THUMBNAIL_SIDES`.
 
     Raises:
         PictureError: The image cannot be shown; the message has the reason.

@@ -209,7 +209,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         """Return the entries most similar to a given entry by their vectors, without that entry.
 
         Args:
-            name: Name or id of a row, as typed.
+            row_name: Name or id of a row, as typed.
             options: Number of hits and filters; `rank` must not be "words".
 
         Raises:

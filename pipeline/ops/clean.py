@@ -231,7 +231,7 @@ def list_sealed_files(
     The files may be missing on disk.
 
     Args:
-        cleaned: The cleaned batches, as `erasure.cleaned_batches` returns them. By default the
+        cleaned_hashes: The cleaned batches, as `erasure.cleaned_batches` returns them. By default the
             batch counts as not cleaned.
 
     Raises:
@@ -339,7 +339,7 @@ def find_unrecorded_files(ws: WorkspaceSession, remote_numbers: Collection[int] 
     run that died before it claimed rows.
 
     Args:
-        borne: Batch numbers that remote batches have. Their request files count as sent.
+        remote_numbers: Batch numbers that remote batches have. Their request files count as sent.
     """
     batch_files = []
     for path in sorted((ws.data / FOLDER).glob("*")):
@@ -364,7 +364,7 @@ def find_leftovers(ws: WorkspaceSession, remote_numbers: Collection[int] = ()) -
     Sealed files, and files that a running process may be writing, are not among them.
 
     Args:
-        borne: As in `unknown_sealed`.
+        remote_numbers: As in `find_unrecorded_files`.
     """
     with ws.store.read() as tx:
         all_batches = batches.batches_in_states(tx)

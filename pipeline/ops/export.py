@@ -56,13 +56,13 @@ def run(
     are no rows, no file is written.
 
     Args:
-        path: The file, which appears when it is complete. If it is None, `write` gets the chunks.
+        path: The file, which appears when it is complete. If it is None, `write_chunk` gets the chunks.
         format_: An export format. The default is that of the path's ending. If there is no path,
             it is the task's first format.
-        wanted: The exported rows and columns.
+        options: The exported rows and columns.
         overwrite: Replace an existing file.
         raw: Write cells of CSV unchanged, without an apostrophe in front of formulas.
-        write: Called with each chunk of the output if there is no path.
+        write_chunk: Called with each chunk of the output if there is no path.
 
     Raises:
         InputError: The format or an option is invalid, or the file cannot be written. An existing

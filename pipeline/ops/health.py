@@ -46,7 +46,7 @@ def serve_health(
     Args:
         server_socket: A bound and listening socket, which the server takes over.
         is_ready: Called for each request of /readyz, in a thread of that request.
-        metrics: Called for each request of /metrics, likewise; returns the body.
+        get_metrics: Called for each request of /metrics, likewise; returns the body.
     """
     pages: dict[str, Callable[[], tuple[int, bytes]]] = {
         "/healthz": lambda: (200, b"ok\n"),

@@ -237,7 +237,7 @@ def read_newest_requests(
     The time does not depend on the number of stored requests.
 
     Args:
-        every: Return requests of all tasks, not only of the task in use.
+        all_tasks: Return requests of all tasks, not only of the task in use.
         raw: Add to each request `wire`, with its lines in the sealed files.
     """
     with ws.store.read() as tx:

@@ -21,7 +21,7 @@ def remove_findable_tables(
     """Ask a person, then drop all tables, views and indexes that findable made; return them.
 
     Args:
-        gives_up_batches: Remove them also while batches are running; their answers are lost then.
+        should_abandon_batches: Remove them also while batches are running; their answers are lost then.
 
     Raises:
         InputError: Batches are running, or the person did not confirm; nothing was changed.

@@ -211,7 +211,7 @@ class _Passages(TaskTables):
     def list_made_columns(
         self, tx: Connection, settings: Settings = DEFAULT_SETTINGS
     ) -> dict[str, tuple[str, ...]]:
-        """Return the tables, with the view if it is to be made; see `TaskTables.makes`."""
+        """Return the tables, with the view if it is to be made; see `TaskTables.list_made_columns`."""
         tables = dict(super().list_made_columns(tx, settings))
         if settings.task == "passages":
             tables[VIEW] = ()

@@ -349,7 +349,7 @@ class ConceptsTask(Task):
         return ConceptsTask(self.shape, self._settings, label, (label,))
 
     def _used_versions(self, tx: Connection) -> set[str]:
-        """Return the prompt versions that `new_version` does not use."""
+        """Return the prompt versions that `with_label` does not use."""
         own_versions = stored_answers.list_versions(tx, table.TASK)
         used_versions = {version.label for version in self.list_versions(tx)}
         used_versions -= {version.label for version in own_versions}
@@ -378,7 +378,7 @@ class ConceptsTask(Task):
 
         Args:
             tx: A transaction of this workspace.
-            there: A transaction of the other database.
+            target: A transaction of the other database.
         """
         super().make_tables(tx, target)
         table.TABLES.adopt(target, replace(self._settings, task="passages"))

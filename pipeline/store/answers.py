@@ -665,7 +665,7 @@ def is_answered(
     """Return the SQL condition that a row has an applied answer of a version, or of any.
 
     Args:
-        key: The column with the row's id in the outer query.
+        id_column: The column with the row's id in the outer query.
     """
     return (
         select(answers.c.id)
@@ -686,7 +686,7 @@ def has_answer_after(
     """Return the SQL condition that a row has an answer with a higher id, applied or not.
 
     Args:
-        key: The column with the row's id in the outer query.
+        id_column: The column with the row's id in the outer query.
     """
     newer = select(answers.c.id).where(
         answers.c.task == task,

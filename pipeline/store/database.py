@@ -196,7 +196,7 @@ class Store:
         Args:
             url: An SQLAlchemy URL, or the path of an SQLite file. The file of a path is opened for
                 each transaction, so the store needs no `close`.
-            is_ours: False for another program's database, of which only `selected` is used.
+            is_own_database: False for another program's database, of which only `selected` is used.
 
         Raises:
             ConfigurationError: The URL is invalid, or of another kind of database.
@@ -407,7 +407,7 @@ class Store:
         """Free the space of deleted rows.
 
         Args:
-            besides: More tables, of other programs, that may be compacted.
+            extra_tables: More tables, of other programs, that may be compacted.
 
         Returns:
             False if the file has other tables, which must not be compacted.

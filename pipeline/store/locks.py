@@ -113,7 +113,7 @@ class Locks:
         """Wait for a lock and keep it for the length of a block.
 
         Args:
-            say: Called with a message about the lock's holder, and again after a change.
+            announce: Called with a message about the lock's holder, and again after a change.
             sleep: Called with the seconds to wait before the next try.
         """
         announced_holder = ""
@@ -188,7 +188,7 @@ class Locks:
         """Get a lock without waiting for a live holder; the caller releases it.
 
         Args:
-            signs: Write who has the lock into its file.
+            should_sign: Write who has the lock into its file.
 
         Returns:
             None if another process, or another thread, has the lock.

@@ -486,11 +486,11 @@ class TableSpec:
         """Make the table, or add to an existing table the columns and indexes that it lacks.
 
         Rows without an id get numbers if the id column was added by findable on SQLite. Ids of an
-        existing table are checked if `id` is among `found_by`.
+        existing table are checked if `id` is among `indexed_columns`.
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
-            first: This is the first adoption, so the ids of an existing table must be checked.
+            is_first: This is the first adoption, so the ids of an existing table must be checked.
 
         Returns:
             A line for the user if an existing table was adopted or got new columns, else nothing.
@@ -739,7 +739,7 @@ def _make_server_column(
     *,
     is_id: bool,
 ) -> Column[Any]:
-    """Return a column of `TableSpec.as_moved`, for a server.
+    """Return a column of `TableSpec.make_server_definition`, for a server.
 
     An id column is BIGINT or text. A column may be NULL if it may be NULL in the file. An identity
     is kept only if the ids are numbers.
@@ -782,7 +782,7 @@ class TaskTables:
         """Store the requirements, and register the names for reading all columns at once.
 
         Args:
-            specs: Returns the requirements in a database. The mark of the last table says that all
+            make_specs: Returns the requirements in a database. The mark of the last table says that all
                 tables were adopted.
             names: Usual names of the tables.
         """
@@ -846,7 +846,7 @@ class TaskTables:
     def list_server_tables(
         self, tx: Connection, settings: Settings = DEFAULT_SETTINGS
     ) -> list[Table]:
-        """Return the definitions for a server of all tables; see `TableSpec.as_moved`."""
+        """Return the definitions for a server of all tables; see `TableSpec.make_server_definition`."""
         return [spec.make_server_definition(tx) for spec in self.make_specs(tx, settings)]
 
 

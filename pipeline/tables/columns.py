@@ -251,7 +251,7 @@ class ColumnMapping:
     def map_row(self, row: SourceRow) -> SourceRow | Finding:
         """Return a row with its values by column, or the finding that rejects it.
 
-        Adds new names to `not_read` or `kept_names`. A row is rejected if it has two values for a
+        Adds new names to `ignored_names` or `kept_names`. A row is rejected if it has two values for a
         column, or text that cannot be stored.
         """
         values: dict[str, Any] = {}
@@ -420,7 +420,7 @@ class MappedFile(SourceFile):
         """Yield each row as it is imported, or the finding that rejects it, in the file's order.
 
         If several valid rows have the same key, only the first is imported. Adds the last notes at
-        the end. Raises the same errors as `SourceFile.rows`.
+        the end. Raises the same errors as `SourceFile.read_rows`.
         """
         self._seen_keys = sqlite3.connect("", isolation_level=None)
         weakref.finalize(self, self._seen_keys.close)

@@ -126,8 +126,8 @@ class SourceFile:
         Args:
             path: The file, or a folder of Parquet files.
             hint: The hint of errors: which files are accepted.
-            default: The format if the suffix of the file names none.
-            max_line: Characters from which a row is too long.
+            default_format: The format if the suffix of the file names none.
+            max_line_chars: Characters from which a row is too long.
             options: Encoding, sheet and header that a user set.
             is_known_column: Returns whether a name is a known column. The delimiter that gives most
                 known names is chosen, and a first row with a known name is accepted as the header.

@@ -38,7 +38,7 @@ def list_removable(tx: Connection, marker_indexes: Collection[str]) -> Removable
 
     Args:
         tx: The transaction that reads.
-        marks: Names of findable's indexes that do not begin with `findable_`.
+        marker_indexes: Names of findable's indexes that do not begin with `findable_`.
     """
     inspector = inspect(tx)
     events = workspace.events_of(tx, schema.TABLE_CREATED_EVENT)

@@ -493,9 +493,9 @@ def import_rows(
         write: Writes a page of rows, counts them in the report, and returns findings. In a dry run
             it gets a read transaction and only counts.
         task: The task of the rows.
-        at: The time of the import event.
-        block: The maximum number of rows in a page.
-        long: The column with long texts, by which pages are limited in memory.
+        now: The time of the import event.
+        max_page_rows: The maximum number of rows in a page.
+        long_text_column: The column with long texts, by which pages are limited in memory.
         list_missing: Returns the keys of rows that the file lacks; called after all rows were
             written.
 
@@ -570,8 +570,8 @@ def split_into_blocks(
     Args:
         rows: The rows.
         max_rows: The maximum number of rows in a page.
-        size: Returns the size of a row.
-        sizes: A page ends with the row by which the sum of sizes exceeds this.
+        size_of: Returns the size of a row.
+        max_page_size: A page ends with the row by which the sum of sizes exceeds this.
     """
     page: list[T] = []
     page_size = 0

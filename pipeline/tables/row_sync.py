@@ -40,7 +40,7 @@ PAGE_ROWS = 2_000
 MAX_LOOKUP_KEYS = 200
 # Bytes of a key that an index of PostgreSQL takes.
 MAX_KEY_BYTES = 2_000
-# Columns of `items_table`.
+# Columns of `rows_subquery`.
 KEY_COLUMN = "findable_key"
 HASH_COLUMN = "findable_hash"
 VALUES_COLUMN = "findable_values"

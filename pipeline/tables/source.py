@@ -160,15 +160,15 @@ class QueryCursor:
     ) -> None:
         """Decide whether all rows are read, or only new rows.
 
-        All rows are read if `is_whole` is set, if the last full reading is a week old, or if the
+        All rows are read if `must_read_all` is set, if the last full reading is a week old, or if the
         query changed.
 
         Args:
             column: The column whose values grow.
             record: The task's record with the state of the last reading.
-            of: Identifies the query; compared with the last reading.
-            at: The current time.
-            is_whole: Read all rows.
+            query_id: Identifies the query; compared with the last reading.
+            now: The current time.
+            must_read_all: Read all rows.
         """
         last_read = record.words.get(CURSOR_STATE, {})
         is_full_read = (

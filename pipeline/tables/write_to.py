@@ -394,9 +394,9 @@ class RowTarget:
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
             ids: Ids of the task's rows.
-            more: Answers that the caller stores later in this transaction.
-            without: Treat the stored answers of this version as deleted; "" means all versions.
-            over: Also replace rows that another program changed.
+            later_answers: Answers that the caller stores later in this transaction.
+            removed_version: Treat the stored answers of this version as deleted; "" means all versions.
+            overwrite: Also replace rows that another program changed.
 
         Raises:
             RefusedRowError: A rule of the table refuses a row.

@@ -69,9 +69,9 @@ def run(
     Args:
         ws: The workspace.
         data: The JSON document.
-        name: Name of the document in messages.
+        document_name: Name of the document in messages.
         mapping: The setting MAP.
-        way: Live or priority.
+        mode: Live or priority.
 
     Raises:
         InputError, ConfigurationError, UnavailableError: As `save`; no person was added.

@@ -331,9 +331,9 @@ def run(
 
     Args:
         ws: The workspace.
-        new: The question.
+        new_task: The question.
         size: How many rows are asked.
-        lists_refused: Warn of every refused row; otherwise of three.
+        list_all_refused: Warn of every refused row; otherwise of three.
 
     Raises:
         InputError: There is no text column or no row with a text, or the cost was not confirmed.

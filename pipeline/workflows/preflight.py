@@ -381,7 +381,7 @@ def estimate_plan(
         ws: The workspace.
         plan: The rows, with their tokens.
         deadline_s: Seconds from now, or None for no deadline.
-        waives_pilot: No pilot stops the rows.
+        is_pilot_waived: No pilot stops the rows.
     """
     model = ws.model
     estimator = _PlanEstimator.from_workspace(ws, plan, waives_pilot=is_pilot_waived)

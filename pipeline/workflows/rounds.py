@@ -289,7 +289,7 @@ class TagRounds:
             ws: The workspace.
             limit: How many new rows may be asked, or None for all.
             row_ids: Ask only rows with these ids, or None for all.
-            judges: Write quality reports.
+            should_report: Write quality reports.
         """
         self._ws = ws
         self._limit = limit
@@ -397,10 +397,10 @@ class TagRounds:
         report and raises nothing.
 
         Args:
-            agreed: A person confirmed the cost before; otherwise the person is asked.
-            patient: Wait if the API is busy.
-            sends: Send batches; otherwise only prepare them.
-            number: Send only this waiting batch.
+            is_confirmed: A person confirmed the cost before; otherwise the person is asked.
+            should_wait: Wait if the API is busy.
+            should_send: Send batches; otherwise only prepare them.
+            batch_number: Send only this waiting batch.
 
         Raises:
             RemoteError, ConfigurationError: As `batch.submit.run`.
@@ -534,8 +534,8 @@ class TagRounds:
 
         Args:
             wait: Poll until the first batch ends.
-            number: Poll only this batch.
-            fetches: Download the results of batches that are over.
+            batch_number: Poll only this batch.
+            should_download: Download the results of batches that are over.
         """
         poll_report = poll.poll_batches(
             self._ws,

@@ -407,7 +407,7 @@ def run_pilot(
         ws: The workspace.
         size: Rows of the sample, or None for the default.
         seed: Seed of the draw, or None for the default.
-        agreed: A person confirmed the cost before; otherwise the person is asked.
+        is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
     Raises:
         InputError: No row is open, or the estimate was not confirmed.

@@ -444,7 +444,7 @@ class _Worker:
             return _is_set_up(ws) and not self._stopping.is_set()
 
     def metrics(self) -> bytes:
-        """Return the figures of all tasks; see `health.exposition`."""
+        """Return the figures of all tasks; see `health.render_metrics`."""
         with contextlib.ExitStack() as stack:
             sessions = list[WorkspaceSession]()
             for name in self._task_names():
