@@ -7,7 +7,6 @@
 """
 
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -44,36 +43,19 @@ from pipeline.core.files import list_parquet_files, unreadable_reason
 from pipeline.core.quotes import to_display_value
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural
-from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.engine.workspace_folder import is_free
-from pipeline.experts import import_ as people
 from pipeline.images import import_ as images
 from pipeline.ops import status
-from pipeline.passages import import_ as passages
-from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.workflows import add_expert as add_expert_workflow
 from pipeline.workflows import ask as ask_workflow
+from pipeline.workflows.row_importers import ROW_IMPORTERS, make_import_options
 
 if TYPE_CHECKING:
-    from pipeline.tables.row_import import Finding, FindingGroup
+    from pipeline.tables.row_import import Finding, FindingGroup, ImportReport
     from pipeline.workflows.add_expert import AddedExpert
     from pipeline.workflows.ask import AskReport
     from pipeline.workflows.preflight import ModeEstimate, Preflight
-
-
-class RowImporter(NamedTuple):
-    """How the rows of a task are imported from a file."""
-
-    # Raises an error if the file cannot be imported; writes nothing.
-    check_file: Callable[[Path, ImportOptions], None]
-    import_rows: Callable[[WorkspaceSession, Path, ImportOptions], ImportReport]
-
-
-ROW_IMPORTERS = {
-    "experts": RowImporter(people.check_file, people.import_people_file),
-    "passages": RowImporter(passages.check_file, passages.run),
-}
 
 
 class ImportedRowLabels(NamedTuple):
@@ -146,7 +128,7 @@ def import_rows(
 
     importer = ROW_IMPORTERS[task_name]
     read_options = ReadOptions(sheet, encoding, header)
-    import_options = ImportOptions(map_, read_options, strict, report, dry)
+    import_options = make_import_options(map_, read_options, strict=strict, report=report, dry=dry)
     # Do not create a workspace for a file that cannot be imported.
     may_create = not dry and is_free(read_settings().data)
     if may_create and (file.is_file() or file.is_dir()):

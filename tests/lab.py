@@ -89,7 +89,7 @@ class Workspace:
     def open(self) -> Any:
         """Open the workspace for the length of a block, as the commands do; what it asks is answered with yes."""
         return open_workspace(
-            settings.load_settings(self.environ), NullProgress(), agrees=lambda _question: True
+            settings.load_settings(self.environ), NullProgress(), confirm=lambda _question: True
         )
 
     def begin(self) -> "Workspace":

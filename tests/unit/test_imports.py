@@ -22,6 +22,7 @@ KNOW_SUBJECTS = (
     "pipeline.passages.",
     "pipeline.workflows.add_expert",
     "pipeline.workflows.python_api",
+    "pipeline.workflows.row_importers",
     "pipeline.workflows.shipped_tasks",
     "web.views.",
 )

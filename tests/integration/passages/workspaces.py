@@ -44,7 +44,7 @@ def workspace(
         task=task,
         passages_table=passages,
     )
-    with open_workspace(settings, NullProgress(), agrees=lambda _question: True) as ws:
+    with open_workspace(settings, NullProgress(), confirm=lambda _question: True) as ws:
         yield ws
 
 

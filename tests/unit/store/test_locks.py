@@ -28,7 +28,7 @@ from pipeline.store.database import Store
 from pipeline.store.locks import Locks
 sys.argv = ["findable", "batch-submit", "--limit", "2"]
 locks = Locks(Store(sys.argv_given[0]), Path(sys.argv_given[1]), "workspace")
-with locks.hold("work") as lock:
+with locks.try_lock("work") as lock:
     print(lock is not None, flush=True)
     input()
 """

@@ -38,7 +38,7 @@ def test_each_row_of_a_csv_file_is_a_row_or_one_finding(tmp_path: Path, end: str
     line = 2
     assert len(found) == len(table)
     for row, one in zip(table, found, strict=True):
-        assert one.line == line
+        assert (one.line_number if isinstance(one, SourceRow) else one.line) == line
         line += 1 + sum(cell.count("\n") for cell in row)
         if isinstance(one, SourceRow):
             assert tuple(one.values.values()) == row
@@ -64,7 +64,11 @@ def test_a_long_element_of_a_json_list_is_one_finding(tmp_path: Path) -> None:
     rows = [{"id": 1, "t": "a"}, {"id": 2, "t": '}]"\\\n' * 8 * LIMIT}, {"id": 3, "t": ["b", {}]}]
     first, long, last = read(tmp_path / "long.json", json.dumps(rows, indent=1))
     assert (first.values, last.values) == (rows[0], rows[2])
-    assert (long.line, last.line, long.reason) == (6, 10, f"longer than {LIMIT:,} characters")
+    assert (long.line, last.line_number, long.reason) == (
+        6,
+        10,
+        f"longer than {LIMIT:,} characters",
+    )
 
 
 def test_times_that_python_does_not_have_are_iso_texts() -> None:
