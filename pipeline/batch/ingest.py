@@ -30,7 +30,8 @@ from pipeline.engine.judging import (
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task, TaskLabels, WriteResult
 from pipeline.gemini.requests import make_request_key
-from pipeline.gemini.responses import ParsedReply, ResultFile
+from pipeline.gemini.responses import ParsedReply
+from pipeline.gemini.result_file import ResultFile
 from pipeline.store import answers, batches, claims, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim

@@ -41,9 +41,9 @@ from pipeline.engine import claiming
 from pipeline.engine.request_builder import PlannedRequest, explain_schema_refusal
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import requests, responses
-from pipeline.gemini.models import calculate_cost
 from pipeline.gemini.pace import WINDOW_S, StartedCall
 from pipeline.gemini.remote import next_midnight_pacific
+from pipeline.gemini.usage import calculate_cost
 from pipeline.store import batches
 from pipeline.store.answers import LOST_CALL_PREFIX
 from pipeline.store.locks import LockLostError

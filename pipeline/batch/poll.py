@@ -31,7 +31,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import TaskLabels
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.requests import make_request_key
-from pipeline.gemini.responses import ResultFile
+from pipeline.gemini.result_file import ResultFile
 from pipeline.gemini.result_lines import (
     EMPTY_BODY_DESCRIPTION,
     describe_body,

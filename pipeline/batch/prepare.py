@@ -29,7 +29,8 @@ from pipeline.engine.judging import JudgedReply, Provenance
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import RowsById, TaskLabels
-from pipeline.gemini.models import MAX_FILE_BYTES, NO_USAGE, Usage, calculate_cost
+from pipeline.gemini.models import MAX_FILE_BYTES
+from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost
 from pipeline.store import batches
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection, split_into_pages

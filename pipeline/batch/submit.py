@@ -20,8 +20,9 @@ from pipeline.core.states import BatchState, Outcome
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.gemini.models import Model, Usage, describe_cost, load_models
+from pipeline.gemini.models import Model, load_models
 from pipeline.gemini.requests import parse_request
+from pipeline.gemini.usage import Usage, describe_cost
 from pipeline.store import answers, batches
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection

@@ -46,7 +46,7 @@ from pipeline.engine.task_file import (
     to_fingerprint_document,
 )
 from pipeline.engine.user_task import UserTask
-from pipeline.gemini.models import estimate_answer_tokens
+from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks

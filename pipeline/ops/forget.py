@@ -26,7 +26,7 @@ from pipeline.core.text import join_first, restore_formula
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.requests import make_request_key
-from pipeline.gemini.responses import read_line_key
+from pipeline.gemini.result_file import read_line_key
 from pipeline.index import build
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders, open_synced_builds
 from pipeline.ops import clean

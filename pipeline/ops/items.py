@@ -25,7 +25,7 @@ from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.requests import make_request_key, redact_line
-from pipeline.gemini.responses import ResultFile
+from pipeline.gemini.result_file import ResultFile
 from pipeline.index.builds import describe_index_state
 from pipeline.ops.export import ExportReport, check_target, write_file
 from pipeline.store import answers, batches, claims, erasure, workspace

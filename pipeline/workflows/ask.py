@@ -75,7 +75,7 @@ from pipeline.engine.task_template import (
     render_task_file,
 )
 from pipeline.engine.user_task import UserTask
-from pipeline.gemini.models import Usage
+from pipeline.gemini.usage import Usage
 from pipeline.store import workspace
 from pipeline.store.database import Store
 from pipeline.tables.cells import list_rows, to_prompt_text

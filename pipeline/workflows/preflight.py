@@ -35,10 +35,10 @@ from pipeline.gemini.models import (
     MONTHLY_SPENDING_CAPS,
     PRICE_SHARE_BY_SERVICE_TIER,
     RateLimits,
-    calculate_cost,
 )
 from pipeline.gemini.pace import WINDOW_S
 from pipeline.gemini.remote import next_midnight_pacific
+from pipeline.gemini.usage import calculate_cost
 from pipeline.quality import pilot
 from pipeline.quality.figures import percentile
 from pipeline.store import batches, money

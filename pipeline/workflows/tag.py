@@ -19,7 +19,7 @@ from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN_STATES, Mode
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
-from pipeline.gemini.models import describe_cost
+from pipeline.gemini.usage import describe_cost
 from pipeline.ops import status
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.report import QualityReport

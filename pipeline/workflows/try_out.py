@@ -26,7 +26,7 @@ from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task, TaskRow
 from pipeline.gemini import requests, responses
-from pipeline.gemini.models import NO_USAGE, Usage, calculate_cost, describe_cost
+from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, describe_cost
 from pipeline.quality import evaluate, pilot
 from pipeline.store import answers
 from pipeline.store.claims import RowClaim
