@@ -52,7 +52,8 @@ from pipeline.workflows import ask as ask_workflow
 from pipeline.workflows.row_importers import ROW_IMPORTERS, make_import_options
 
 if TYPE_CHECKING:
-    from pipeline.tables.row_import import Finding, FindingGroup, ImportReport
+    from pipeline.tables.row_findings import Finding
+    from pipeline.tables.row_import import FindingGroup, ImportReport
     from pipeline.workflows.add_expert import AddedExpert
     from pipeline.workflows.ask import AskReport
     from pipeline.workflows.preflight import ModeEstimate, Preflight

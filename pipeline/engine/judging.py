@@ -17,6 +17,7 @@ from pipeline.core.states import UNSUPPORTED_REASON, Mode, Outcome
 from pipeline.engine.task import Task, ValidAnswer, WriteResult
 from pipeline.gemini import models, responses, usage
 from pipeline.gemini.models import Model
+from pipeline.gemini.usage import NO_USAGE
 from pipeline.store import answers, claims, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim

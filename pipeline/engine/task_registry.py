@@ -56,11 +56,11 @@ from pipeline.tables.answer_views import (
     are_views_made,
     check_view_columns,
     check_view_names,
-    list_fields,
     make_views,
 )
 from pipeline.tables.cells import merge_kinds
-from pipeline.tables.row_import import Finding
+from pipeline.tables.column_values import list_fields
+from pipeline.tables.row_findings import Finding
 from pipeline.tables.row_sync import (
     HASH_COLUMN,
     KEY_COLUMN,

@@ -42,7 +42,7 @@ from pipeline.store.database import (
     stream_rows,
 )
 from pipeline.store.edits import AnswerEdit
-from pipeline.tables.adopt import is_constraint_error, is_sqlite
+from pipeline.tables.adopt import is_constraint_error
 from pipeline.tables.cells import (
     cell_to_text,
     hash_text,
@@ -51,7 +51,9 @@ from pipeline.tables.cells import (
     stripped_text,
     to_compact_json,
 )
-from pipeline.tables.lists import Grid, RowTable
+from pipeline.tables.lists import Grid
+from pipeline.tables.reflection import is_sqlite
+from pipeline.tables.row_table import RowTable
 
 NOTHING_CHANGED = "nothing was changed"
 # Hex digits of the username's hash in an input hash.

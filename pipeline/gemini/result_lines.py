@@ -17,7 +17,7 @@ import orjson
 
 from pipeline.core.errors import IncompleteError
 from pipeline.core.files import new_part_path, read_lines, removed_on_error
-from pipeline.gemini.remote import RUN_LATER_HINT, format_error
+from pipeline.gemini.api_errors import RUN_LATER_HINT, format_error
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.responses import has_error_content
 from pipeline.gemini.result_file import UTF8_BOM, ResultFile

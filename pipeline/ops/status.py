@@ -19,7 +19,7 @@ from pipeline.quality.report import REPORTS_FOLDER, read_report_documents
 from pipeline.store import answers, batches, claims, money, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
-from pipeline.tables.lists import REFUSED_STATE
+from pipeline.tables.row_table import REFUSED_STATE
 
 MAX_REASON_CHARACTERS = 200
 # Time limit for counting changed rows. It is enough for some 200,000 biographies.

@@ -36,7 +36,8 @@ from pipeline.store.database import split_into_pages
 from pipeline.store.edits import AnswerEdit
 from pipeline.tables.adopt import DEFAULT_SETTINGS
 from pipeline.tables.cells import cell_to_text, hash_text, parse_json_cell
-from pipeline.tables.lists import Grid, RowTable
+from pipeline.tables.lists import Grid
+from pipeline.tables.row_table import RowTable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -26,8 +26,8 @@ from statistics import fmean
 from typing import Any, NamedTuple, cast
 
 from pipeline.batch import budget
+from pipeline.batch.batch_plan import BatchPlan
 from pipeline.batch.budget import Calibration
-from pipeline.batch.prepare import BatchPlan
 from pipeline.core import files, trust
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import (
@@ -82,7 +82,7 @@ from pipeline.tables.cells import list_rows, to_prompt_text
 from pipeline.tables.columns import KNOWN_COLUMN_NAMES, fold_name
 from pipeline.tables.dataframes import ResultTable
 from pipeline.tables.read import SourceRow
-from pipeline.tables.row_import import Finding, make_excerpt
+from pipeline.tables.row_findings import Finding, make_excerpt
 from pipeline.tables.row_sync import KEY_KINDS
 from pipeline.tables.source import FileSource, QuerySource, open_other_database
 from pipeline.workflows import preflight, rounds, try_out

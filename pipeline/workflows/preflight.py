@@ -18,9 +18,9 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.batch import budget, ingest, submit
+from pipeline.batch.batch_plan import BatchPlan, Selection, plan_batches
 from pipeline.batch.budget import Calibration
 from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
-from pipeline.batch.prepare import BatchPlan, Selection, plan_batches
 from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError
@@ -29,6 +29,7 @@ from pipeline.core.states import Mode
 from pipeline.core.text import format_object, format_usd
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
+from pipeline.gemini.api_errors import next_midnight_pacific
 from pipeline.gemini.models import (
     FREE_TIER,
     MAX_ACTIVE_BATCHES,
@@ -37,7 +38,6 @@ from pipeline.gemini.models import (
     RateLimits,
 )
 from pipeline.gemini.pace import WINDOW_S
-from pipeline.gemini.remote import next_midnight_pacific
 from pipeline.gemini.usage import calculate_cost
 from pipeline.quality import pilot
 from pipeline.quality.figures import percentile

@@ -27,7 +27,8 @@ from pipeline.store import answers, claims, runs
 from pipeline.store.runs import PilotRow, PilotVerdict
 from pipeline.workflows import preflight, rounds
 from pipeline.workflows.preflight import Preflight
-from pipeline.workflows.rounds import TagReport, TagRounds
+from pipeline.workflows.rounds import TagRounds
+from pipeline.workflows.tag_report import TagReport
 
 MODES = ("auto", "batch", "flex", "live")
 # Pause before the next check whether another process has sent a pilot's batch.

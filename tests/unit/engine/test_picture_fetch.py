@@ -8,7 +8,8 @@ from functools import partial
 import pytest
 
 from pipeline.engine import pictures
-from pipeline.engine.pictures import PictureError, fetch
+from pipeline.engine.image_fetch import fetch
+from pipeline.engine.pictures import PictureError
 
 PUBLIC = "93.184.216.34"
 V4 = "127.0.0.1 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1"
