@@ -51,7 +51,7 @@ class StopReason(StrEnum):
 
 
 @dataclass
-class _Draft:
+class RequestDraft:
     """A request file that is being filled.
 
     A row is skipped and stays open if its input is already asked about, in a batch or a live call,
@@ -251,8 +251,8 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
     counted_usage = NO_USAGE
     with ws.store.read() as tx:
         calibration = budget.load_calibration(tx, ws.extractor)
-        draft = _Draft(ws, Mode.BATCH, calibration, selection.limit)
-        for page in _request_pages(tx, ws, selection, Mode.BATCH):
+        draft = RequestDraft(ws, Mode.BATCH, calibration, selection.limit)
+        for page in read_request_pages(tx, ws, selection, Mode.BATCH):
             remaining = page
             stop_reason = None
             while remaining and stop_reason is not StopReason.NO_ROWS_LEFT:
@@ -283,7 +283,7 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
     )
 
 
-def _request_pages(
+def read_request_pages(
     tx: Connection,
     ws: WorkspaceSession,
     selection: Selection,

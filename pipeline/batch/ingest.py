@@ -31,7 +31,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import WriteResult
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.result_file import ResultFile
-from pipeline.store import answers, batches, claims, workspace
+from pipeline.store import answer_counts, answers, batches, claims, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
@@ -383,7 +383,7 @@ class _BatchIngest:
                 Outcome.MISSING,
                 reason,
                 is_charged=False,
-                is_forgiven=not reason.startswith(answers.LOST_CALL_PREFIX),
+                is_forgiven=not reason.startswith(answer_counts.LOST_CALL_PREFIX),
             )
 
         is_cancelled = batch.cancel_asked_at is not None
@@ -406,7 +406,7 @@ class _BatchIngest:
             not_applied, *_ = answers.find_anomalies(tx, number, model=self.batch.model)
 
         with self.ws.store.write(patience_s=self.patience_s) as tx:
-            claim_counts = answers.count_outcomes(tx, number).get(number, {})
+            claim_counts = answer_counts.count_outcomes(tx, number).get(number, {})
             outcome_counts = {outcome.value: claim_counts.get(outcome, 0) for outcome in Outcome}
             accounted_count = sum(outcome_counts.values())
             if accounted_count != self.batch.requests or claim_counts.get("claimed"):

@@ -46,7 +46,7 @@ from pipeline.gemini.api_errors import next_midnight_pacific
 from pipeline.gemini.pace import WINDOW_S, StartedCall
 from pipeline.gemini.usage import calculate_cost
 from pipeline.store import batches
-from pipeline.store.answers import LOST_CALL_PREFIX
+from pipeline.store.answer_counts import LOST_CALL_PREFIX
 from pipeline.store.locks import LockLostError
 
 # If the rate limits allow no call for longer than this, a due row waits for the next command.

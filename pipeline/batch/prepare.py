@@ -18,10 +18,10 @@ from pipeline.batch import budget
 from pipeline.batch.batch_files import FOLDER, lock_of, request_path, result_path, retry_on_conflict
 from pipeline.batch.batch_plan import (
     LOOKUP_PAGE_REQUESTS,
+    RequestDraft,
     Selection,
     StopReason,
-    _Draft,
-    _request_pages,
+    read_request_pages,
 )
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
@@ -184,7 +184,7 @@ class Preparation:
         )
 
     @contextlib.contextmanager
-    def _cleaning_up(self, draft: _Draft) -> Iterator[None]:
+    def _cleaning_up(self, draft: RequestDraft) -> Iterator[None]:
         """Delete the draft's file after a block, and release the batch's lock if the block fails.
 
         A file that got its final name is not deleted.
@@ -200,7 +200,7 @@ class Preparation:
             if draft.file is not None:
                 draft.file.path.unlink(missing_ok=True)
 
-    def _write_draft(self, tx: Connection, after: str | None) -> _Draft | StopReason:
+    def _write_draft(self, tx: Connection, after: str | None) -> RequestDraft | StopReason:
         """Fill a draft with rows after a row id; seal the file of a batch for the Batch API.
 
         Copied answers are stored on the way, in transactions of their own.
@@ -215,7 +215,7 @@ class Preparation:
         draft_path = request_path(self.ws.data, 0).with_suffix(random_suffix)
         draft_file = files.SealedWriter(draft_path) if is_api_batch else contextlib.nullcontext()
         with draft_file as writer:
-            for page in _request_pages(tx, self.ws, self.selection, self.mode, after=after):
+            for page in read_request_pages(tx, self.ws, self.selection, self.mode, after=after):
                 added, page_stop_reason = draft.add_requests(tx, page)
                 if writer is None:
                     draft.requests += added
@@ -233,7 +233,7 @@ class Preparation:
                 draft.file = writer.seal()
         return draft if draft.row_claims else stop_reason
 
-    def _store_copied_answers(self, draft: _Draft) -> None:
+    def _store_copied_answers(self, draft: RequestDraft) -> None:
         """Store the draft's copied answers in one transaction, and remove them from the draft."""
         if not draft.copied_answers:
             return
@@ -249,7 +249,7 @@ class Preparation:
             )
         draft.copied_answers.clear()
 
-    def _claim(self, tx: Connection, draft: _Draft) -> Prepared:
+    def _claim(self, tx: Connection, draft: RequestDraft) -> Prepared:
         """Insert the batch, claim all its rows and rename its file, in the caller's transaction.
 
         A live batch is locked before another process can see it.
@@ -297,7 +297,7 @@ class Preparation:
     def _insert_batch(
         self,
         tx: Connection,
-        draft: _Draft,
+        draft: RequestDraft,
         number: int,
         file: files.SealedFile,
         name: str,
@@ -348,7 +348,7 @@ class Preparation:
                 now=now,
             )
 
-    def _new_draft(self, tx: Connection) -> _Draft:
+    def _new_draft(self, tx: Connection) -> RequestDraft:
         """Return an empty draft with the limits of now: rows, quota and budget."""
         ws = self.ws
         calibration = budget.load_calibration(tx, ws.extractor)
@@ -358,7 +358,7 @@ class Preparation:
         quota_tokens = None
         if self.mode is Mode.BATCH:
             quota_tokens = budget.remaining_quota_tokens(tx, ws.model, tier=ws.settings.tier)
-        return _Draft(
+        return RequestDraft(
             ws,
             self.mode,
             calibration,

@@ -13,7 +13,7 @@ from rapidfuzz.distance import Indel, Levenshtein, MatchingBlock
 
 from pipeline.core.folding import (
     MAX_BOUNDARY_DISTANCE,
-    _hide_markup,
+    hide_markup,
     is_unspaced,
     normalize_visible_text,
 )
@@ -78,7 +78,7 @@ class _Word(NamedTuple):
     end: int
 
 
-def _difference(quote: str, text: str, start: int, end: int) -> str:
+def find_meaning_difference(quote: str, text: str, start: int, end: int) -> str:
     """Return the most important difference of a quotation from the slice text[start:end].
 
     Returns:
@@ -87,7 +87,7 @@ def _difference(quote: str, text: str, start: int, end: int) -> str:
     before = normalize_visible_text(text[max(0, start - MAX_BOUNDARY_DISTANCE) : start])
     slice_ = normalize_visible_text(text[start:end])
     surroundings = before + slice_ + normalize_visible_text(text[end : end + MAX_BOUNDARY_DISTANCE])
-    visible_quote = normalize_visible_text(_hide_markup(quote))
+    visible_quote = normalize_visible_text(hide_markup(quote))
     # Capitals mean nothing in a quotation in capitals, unless the text is in capitals, too.
     if quote.isupper() and not slice_.isupper():
         visible_quote = visible_quote.lower()

@@ -70,7 +70,7 @@ _LINE_PREFIX = re.compile(
 _PLACEHOLDER = "\u2060"
 
 
-def _hide_markup(text: str) -> str:
+def hide_markup(text: str) -> str:
     """Return a text of the same length with invisible characters in the place of mark-up.
 
     Inline tags become placeholders. Block tags and line prefixes become blanks.
@@ -94,7 +94,7 @@ class FoldedText:
         pieces = list[str]()
         self._start_offsets = array("L")
         self._end_offsets = array("L")
-        for word in _WORD.finditer(_hide_markup(text)):
+        for word in _WORD.finditer(hide_markup(text)):
             units = [unit for unit in _fold_word(word[0], word.start()) if unit[2]]
             if not units:
                 continue

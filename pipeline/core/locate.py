@@ -21,11 +21,11 @@ from typing import NamedTuple
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Indel
 
-from pipeline.core.differences import _difference
+from pipeline.core.differences import find_meaning_difference
 from pipeline.core.folding import (
     MAX_BOUNDARY_DISTANCE,
     FoldedText,
-    _hide_markup,
+    hide_markup,
     is_boundary,
 )
 
@@ -139,7 +139,7 @@ class SearchableText:
     @cached_property
     def _plain_text(self) -> str:
         """The text without mark-up, of the same length."""
-        return _hide_markup(self.text)
+        return hide_markup(self.text)
 
     @cached_property
     def _folded(self) -> FoldedText:
@@ -194,7 +194,7 @@ class SearchableText:
                 yield start, end
 
     def _difference_at(self, quote: str, location: Location) -> str:
-        return _difference(quote, self._plain_text, location.start, location.end)
+        return find_meaning_difference(quote, self._plain_text, location.start, location.end)
 
     def _find_exact(self, quote: str, *, occurrence: int) -> Location | None:
         """Return a verbatim location, else by look, else by look without outer punctuation."""

@@ -29,7 +29,7 @@ _PIECE = re.compile(rf"(?P<number>{_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*(?P<unit>[a-z
 _THOUSANDS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
-_BYTES = {"": 1, "b": 1}
+BYTE_UNITS = {"": 1, "b": 1}
 
 
 # Seconds by unit.
@@ -97,7 +97,7 @@ def parse_count(text: str) -> int:
 def parse_size(text: str) -> int:
     """Return the bytes of a size such as 200MB, 1.5 GiB or 1000000."""
     return int(
-        _parse_amount(text, _BYTES, "a size, such as 200MB or 1000000", must_be_integer=True),
+        _parse_amount(text, BYTE_UNITS, "a size, such as 200MB or 1000000", must_be_integer=True),
     )
 
 
@@ -144,7 +144,7 @@ def _make_number_parser(
     return parse
 
 
-_parse_positive_count = _make_number_parser(
+parse_positive_count = _make_number_parser(
     parse_count,
     minimum=1,
     maximum=math.inf,
@@ -152,7 +152,7 @@ _parse_positive_count = _make_number_parser(
 )
 
 
-_parse_positive_size = _make_number_parser(
+parse_positive_size = _make_number_parser(
     parse_size,
     minimum=1,
     maximum=math.inf,
@@ -160,7 +160,7 @@ _parse_positive_size = _make_number_parser(
 )
 
 
-_parse_seconds = _make_number_parser(
+parse_seconds = _make_number_parser(
     parse_duration,
     minimum=0,
     maximum=999_999_999,
@@ -169,7 +169,7 @@ _parse_seconds = _make_number_parser(
 
 
 # The upper limit keeps dates within the calendar.
-_parse_days = _make_number_parser(
+parse_days = _make_number_parser(
     partial(parse_duration, unit=86_400),
     minimum=0,
     maximum=100_000,
@@ -178,7 +178,7 @@ _parse_days = _make_number_parser(
 
 
 # Infinity means: never ask.
-_parse_usd = _make_number_parser(
+parse_usd = _make_number_parser(
     lambda text: math.inf if text.strip().lower() == "inf" else parse_money(text),
     minimum=0,
     maximum=math.inf,
@@ -186,7 +186,7 @@ _parse_usd = _make_number_parser(
 )
 
 
-def _parse_model_prices(text: str) -> tuple[float, float]:
+def parse_model_prices(text: str) -> tuple[float, float]:
     """Return the prices of `0.30,2.50`: input and output, in USD per 1 M tokens.
 
     Raises:
@@ -195,13 +195,13 @@ def _parse_model_prices(text: str) -> tuple[float, float]:
     amounts = text.split(",")
     if len(amounts) != 2:  # noqa: PLR2004 - a pair
         raise ValueError("must be two amounts, such as 0.30,2.50")
-    price_in, price_out = map(_parse_usd, amounts)
+    price_in, price_out = map(parse_usd, amounts)
     if math.inf in (price_in, price_out):
         raise ValueError("must be two amounts, such as 0.30,2.50")
     return price_in, price_out
 
 
-_parse_share = _make_number_parser(float, minimum=0, maximum=1, expectation="a number from 0 to 1")
+parse_share = _make_number_parser(float, minimum=0, maximum=1, expectation="a number from 0 to 1")
 
 
 def _make_pattern_parser(pattern: str, expectation: str) -> Callable[[str], str]:
@@ -215,56 +215,60 @@ def _make_pattern_parser(pattern: str, expectation: str) -> Callable[[str], str]
     return parse
 
 
-_parse_backend = _make_pattern_parser("gemini|local", "'gemini' or 'local'")
+parse_backend = _make_pattern_parser("gemini|local", "'gemini' or 'local'")
 
 
-_parse_tier = _make_pattern_parser("free|1|2|3", "free, 1, 2 or 3")
+parse_tier = _make_pattern_parser("free|1|2|3", "free, 1, 2 or 3")
 
 
-_parse_table_name = _make_pattern_parser(
+parse_table_name = _make_pattern_parser(
     r"[A-Za-z_][A-Za-z0-9_]{0,62}",
     "the name of a table: letters, digits, underscores",
 )
 
 
-_parse_label = _make_pattern_parser(
+parse_label = _make_pattern_parser(
     r"[^\s/\ud800-\udfff]{1,100}",
     "a name of at most 100 characters without blanks and slashes, as passage-concepts@2",
 )
 
 
-_parse_task_reference = _make_pattern_parser(
+parse_task_reference = _make_pattern_parser(
     r"[a-z][a-z0-9_]{0,40}|.*/.*|.*\.py",
     "experts, passages, the name of a task (a-z, 0-9 and _), or the path of its file",
 )
 
 
-def _parse_labels(text: str) -> tuple[str, ...]:
-    labels = tuple(_parse_label(word.strip()) for word in text.split(",") if word.strip())
+def parse_labels(text: str) -> tuple[str, ...]:
+    """Return the labels of a list with commas; raise ValueError if there is none."""
+    labels = tuple(parse_label(word.strip()) for word in text.split(",") if word.strip())
     if not labels:
         raise ValueError("must be names with commas between them")
     return labels
 
 
-def _parse_confirmed_values(text: str) -> tuple[str, ...]:
+def parse_confirmed_values(text: str) -> tuple[str, ...]:
+    """Return words separated by blanks or commas, with passwords masked and without a final slash."""
     words = re.split(r"[\s,]+", text.strip())
     return tuple(mask_password(word).rstrip("/") for word in words if word)
 
 
-def _parse_preference(text: str) -> tuple[str, ...]:
+def parse_preference(text: str) -> tuple[str, ...]:
+    """Return the labels of a list with commas; `none` means no label."""
     if text.strip().lower() == "none":
         return ()
-    return _parse_labels(text)
+    return parse_labels(text)
 
 
-def _parse_boolean(text: str) -> bool:
+def parse_boolean(text: str) -> bool:
+    """Return the truth of a word such as 1, yes, 0 or no; raise ValueError for any other."""
     word = text.strip().lower()
     if word not in TRUE_WORDS | FALSE_WORDS:
         raise ValueError("must be 1 or 0")
     return word in TRUE_WORDS
 
 
-def _parse_path(text: str) -> Path:
+def parse_path(text: str) -> Path:
     """Return a path with `~` expanded, because some shells and `.env` files do not expand it."""
     try:
         return Path(text).expanduser()

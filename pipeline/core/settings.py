@@ -24,24 +24,24 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.redact import Secret, mask_key, mask_password
 from pipeline.core.setting_parsers import (
-    _BYTES,
-    _parse_backend,
-    _parse_boolean,
-    _parse_confirmed_values,
-    _parse_days,
-    _parse_label,
-    _parse_labels,
-    _parse_model_prices,
-    _parse_path,
-    _parse_positive_count,
-    _parse_positive_size,
-    _parse_preference,
-    _parse_seconds,
-    _parse_share,
-    _parse_table_name,
-    _parse_task_reference,
-    _parse_tier,
-    _parse_usd,
+    BYTE_UNITS,
+    parse_backend,
+    parse_boolean,
+    parse_confirmed_values,
+    parse_days,
+    parse_label,
+    parse_labels,
+    parse_model_prices,
+    parse_path,
+    parse_positive_count,
+    parse_positive_size,
+    parse_preference,
+    parse_seconds,
+    parse_share,
+    parse_table_name,
+    parse_task_reference,
+    parse_tier,
+    parse_usd,
 )
 from pipeline.core.text import SURROGATES
 
@@ -62,16 +62,16 @@ BUILT_IN_TASKS = ("experts", "passages")
 # amounts (`0,50`, `1,00`) are refused with a ValueError, because a misread limit costs money.
 
 for _power, _letter in enumerate("kmgt", start=1):
-    _BYTES[_letter] = 1000**_power
-    _BYTES[f"{_letter}b"] = 1000**_power
-    _BYTES[f"{_letter}ib"] = 1024**_power
+    BYTE_UNITS[_letter] = 1000**_power
+    BYTE_UNITS[f"{_letter}b"] = 1000**_power
+    BYTE_UNITS[f"{_letter}ib"] = 1024**_power
 
 
 _UNITS = {
-    _parse_seconds: "s",
-    _parse_days: "days",
-    _parse_usd: "USD",
-    _parse_positive_size: "bytes",
+    parse_seconds: "s",
+    parse_days: "days",
+    parse_usd: "USD",
+    parse_positive_size: "bytes",
 }
 
 
@@ -97,7 +97,7 @@ def _setting(default: Any, parse: Callable[[str], Any], text: str, **metadata_me
 
 
 def _flag_setting(text: str) -> Any:
-    return _setting(False, _parse_boolean, text)  # noqa: FBT003 - a default
+    return _setting(False, parse_boolean, text)  # noqa: FBT003 - a default
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,12 @@ class Settings:
 
     data: Path = _setting(
         Path("data"),
-        _parse_path,
+        parse_path,
         "the workspace: the directory that holds everything",
     )
     backend: str | None = _setting(
         None,
-        _parse_backend,
+        parse_backend,
         "gemini or local; without it, gemini where a key is set",
     )
     database_url: Secret | None = _setting(
@@ -142,122 +142,122 @@ class Settings:
         "what embeds texts",
         local="findable-local-embedding-1",
     )
-    dim: int = _setting(768, _parse_positive_count, "width of the vectors", unit="numbers")
+    dim: int = _setting(768, parse_positive_count, "width of the vectors", unit="numbers")
     models_file: Path | None = _setting(
         None,
-        _parse_path,
+        parse_path,
         "a TOML file that adds to the model catalogue or overrides it",
     )
     prices: tuple[float, float] | None = _setting(
         None,
-        _parse_model_prices,
+        parse_model_prices,
         "USD per 1M tokens in,out of a live call to a model that the table does not know",
     )
     tier: str = _setting(
         "1",
-        _parse_tier,
+        parse_tier,
         "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`",
     )
     rpm: int | None = _setting(
         None,
-        _parse_positive_count,
+        parse_positive_count,
         "live requests a minute, over the tier's",
         unit="requests/min",
     )
     tpm: int | None = _setting(
         None,
-        _parse_positive_count,
+        parse_positive_count,
         "live prompt tokens a minute, over the tier's",
         unit="tokens/min",
     )
     rpd: int | None = _setting(
         None,
-        _parse_positive_count,
+        parse_positive_count,
         "live requests a day (Pacific), over the tier's",
         unit="requests/day",
     )
     batch_rows: int = _setting(
         50_000,
-        _parse_positive_count,
+        parse_positive_count,
         "most requests in one batch",
         unit="requests",
     )
     batch_bytes: int = _setting(
         1_000_000_000,
-        _parse_positive_size,
+        parse_positive_size,
         "largest request file; the API takes 2 GB",
     )
     batch_tokens: int = _setting(
         3_000_000,
-        _parse_positive_count,
+        parse_positive_count,
         "most estimated input tokens in one batch",
         unit="tokens",
     )
     confirm_above: float = _setting(
         1.0,
-        _parse_usd,
+        parse_usd,
         "estimated USD above which batch-submit asks first",
     )
     budget_per_day: float | None = _setting(
         None,
-        _parse_usd,
+        parse_usd,
         "most USD a day (US/Pacific), by all commands together",
     )
     concurrency: int = _setting(
         5,
-        _parse_positive_count,
+        parse_positive_count,
         "live calls at once; more where RPM needs it, 1 stays 1",
         unit="calls",
     )
     create_timeout: float = _setting(
         60.0,
-        _parse_seconds,
+        parse_seconds,
         "how long a create call may take",
         local=2.0,
     )
     list_lag: float = _setting(
         60.0,
-        _parse_seconds,
+        parse_seconds,
         "how late a new batch may show up in the list",
         local=0.0,
     )
     call_timeout: float = _setting(
         60.0,
-        _parse_seconds,
+        parse_seconds,
         "how long any other call may take, a transfer ten times it",
     )
-    retry_for: float = _setting(60.0, _parse_seconds, "how long a failing call is tried again")
+    retry_for: float = _setting(60.0, parse_seconds, "how long a failing call is tried again")
     retry_wait: float = _setting(
         1.0,
-        _parse_seconds,
+        parse_seconds,
         "the first wait between tries; doubles, with jitter",
         local=0.1,
     )
     poll_first: float = _setting(
         5.0,
-        _parse_seconds,
+        parse_seconds,
         "the first wait between looks at a batch",
         local=0.02,
     )
     poll_most: float = _setting(
         60.0,
-        _parse_seconds,
+        parse_seconds,
         "the longest wait between looks at a batch",
         local=1.0,
     )
     poll_patience: float = _setting(
         300.0,
-        _parse_seconds,
+        parse_seconds,
         "how long batch-poll goes on while no look succeeds",
     )
     keep_days: float = _setting(
         30.0,
-        _parse_days,
+        parse_days,
         "days for which clean keeps files of batches that are over, and builds",
     )
     task: str = _setting(
         "experts",
-        _parse_task_reference,
+        parse_task_reference,
         "experts, passages, or a task of your own by its name or file",
     )
     accept_changed: bool = _flag_setting(
@@ -265,7 +265,7 @@ class Settings:
     )
     index_untagged: bool | None = _setting(
         None,
-        _parse_boolean,
+        parse_boolean,
         "1: index untagged people, too, 0: no more; else as it was",
     )
     refresh: bool = _flag_setting(
@@ -276,32 +276,32 @@ class Settings:
     )
     version: str | None = _setting(
         None,
-        _parse_label,
+        parse_label,
         "what people or passages are asked under; else what is in use",
     )
     skip_versions: tuple[str, ...] | None = _setting(
         None,
-        _parse_labels,
+        parse_labels,
         "versions whose concepts keep a passage from being asked; else all, with VERSION= that one",
     )
     passages_table: str = _setting(
         "passages",
-        _parse_table_name,
+        parse_table_name,
         "the table of the passages, which is read where it stands",
     )
     prefer_versions: tuple[str, ...] | None = _setting(
         None,
-        _parse_preference,
+        parse_preference,
         "versions whose answers count first, in their order, or none; commands that write store it",
     )
     min_confidence: float = _setting(
         0.7,
-        _parse_share,
+        parse_share,
         "below this confidence a concept is not among the best",
     )
     folder: Path | None = _setting(
         None,
-        _parse_path,
+        parse_path,
         "the folder of images; else that of the items' file",
     )
     gates: str | None = _setting(
@@ -311,7 +311,7 @@ class Settings:
     )
     trust: tuple[str, ...] = _setting(
         (),
-        _parse_confirmed_values,
+        parse_confirmed_values,
         "servers, databases and files of tasks that need no confirmation; refused in .env",
     )
     debug: bool = _flag_setting("show tracebacks")

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 if TYPE_CHECKING:
     pass
-from pipeline.engine.pictures import MAX_IMAGE_BYTES, PictureError, _describe_error
+from pipeline.engine.pictures import MAX_IMAGE_BYTES, PictureError, describe_image_error
 
 FETCH_TIMEOUT_S = 30.0
 
@@ -86,7 +86,7 @@ def fetch(
             connection = connect(address, host, port, remaining_s)
             reply = _request_content(parts, connection, deadline=deadline)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = _describe_error(error)
+            reason = describe_image_error(error)
             if time.monotonic() >= deadline:
                 reason = f"not within {timeout_s:g} s"
             raise PictureError(f"{host} could not be asked: {reason}") from None

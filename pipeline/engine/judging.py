@@ -18,7 +18,7 @@ from pipeline.engine.task import Task, ValidAnswer, WriteResult
 from pipeline.gemini import models, responses, usage
 from pipeline.gemini.models import Model
 from pipeline.gemini.usage import NO_USAGE
-from pipeline.store import answers, claims, workspace
+from pipeline.store import answer_counts, answers, claims, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
@@ -288,9 +288,9 @@ def _find_parked_reasons(
         return {}
 
     is_live = source.mode is not Mode.BATCH
-    charged_counts = answers.count_charged(tx, task.name, source.extractor, row_ids)
+    charged_counts = answer_counts.count_charged(tx, task.name, source.extractor, row_ids)
     uncharged_ids = [judgement.claim.item_id for judgement in failed if not judgement.is_charged]
-    service_failure_counts = answers.count_service_failures(
+    service_failure_counts = answer_counts.count_service_failures(
         tx, task.name, source.extractor, uncharged_ids, live=is_live
     )
     if is_live:

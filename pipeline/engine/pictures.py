@@ -117,7 +117,8 @@ class Picture(NamedTuple):
 # ---- files
 
 
-def _make_stamp(status: os.stat_result) -> Stamp:
+def make_stamp(status: os.stat_result) -> Stamp:
+    """Return size and time of change of a file, which differ after a change."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
@@ -147,12 +148,12 @@ def read_file(
         OSError: The file cannot be read, or is a link.
     """
     with open(path, "rb", opener=_open_regular_file) as file:
-        first_stamp = _make_stamp(os.fstat(file.fileno()))
+        first_stamp = make_stamp(os.fstat(file.fileno()))
         content = file.read(_HEAD_BYTES)
         if not should_read(content):
             return None
         content += file.read(MAX_IMAGE_BYTES + 1 - len(content))
-        last_stamp = _make_stamp(os.fstat(file.fileno()))
+        last_stamp = make_stamp(os.fstat(file.fileno()))
 
     size = last_stamp[0]
     is_complete = len(content) == min(size, MAX_IMAGE_BYTES + 1)
@@ -322,7 +323,7 @@ def _open_image(content: bytes) -> Iterator["Image"]:
     if not content:
         raise PictureError("it is empty (0 bytes)")
     if len(content) > MAX_IMAGE_BYTES:
-        raise PictureError(_too_long_reason(len(content)))
+        raise PictureError(too_long_reason(len(content)))
     if _HEIC_HEAD.match(content) and not register_heic():
         raise PictureError(NEEDS_HEIC_REASON)
 
@@ -351,14 +352,15 @@ def _open_image(content: bytes) -> Iterator["Image"]:
     except MemoryError:
         raise PictureError("there is not enough memory to open it") from None
     except Exception as error:  # noqa: BLE001 - decoders raise whatever broken bytes lead them to
-        raise PictureError(f"it is cut off or broken: {_describe_error(error)}") from None
+        raise PictureError(f"it is cut off or broken: {describe_image_error(error)}") from None
 
 
-def _too_long_reason(size: int) -> str:
+def too_long_reason(size: int) -> str:
+    """Return the reason that an image has too many bytes."""
     return f"it has {size:,} bytes, and {MAX_IMAGE_BYTES:,} are the most that is read"
 
 
-def _describe_error(error: Exception) -> str:
+def describe_image_error(error: Exception) -> str:
     """Return the message of an error on one line, else its type."""
     return " ".join(str(error).split()) or type(error).__name__
 

@@ -12,7 +12,7 @@ from pipeline.gemini import answer_schema, requests
 from pipeline.gemini.models import MAX_FILE_BYTES, Model
 from pipeline.gemini.requests import Prompt
 from pipeline.gemini.usage import Usage
-from pipeline.store import answers
+from pipeline.store import answer_counts
 from pipeline.store.database import Connection
 
 # The token limit grows by this factor after each answer that the limit cut short.
@@ -75,7 +75,7 @@ class RequestBuilder:
         """
         task = self.task
         fill_request = self._settings.build_line
-        cut_counts = answers.count_cut_short(tx, task.name, list(rows))
+        cut_counts = answer_counts.count_cut_short(tx, task.name, list(rows))
 
         for row in task.make_task_rows(rows):
             prompt = row.prompt

@@ -20,12 +20,12 @@ from pipeline.engine.pictures import (
     MAX_IMAGE_BYTES,
     PictureError,
     Stamp,
-    _make_stamp,
-    _too_long_reason,
     inspect_image,
     is_printable_path,
+    make_stamp,
     read_file,
     to_sent_jpeg,
+    too_long_reason,
 )
 
 SENT_TYPE = "image/jpeg"
@@ -162,7 +162,7 @@ class RowImages:
         former_stamp = former_state.get("stamp")
         if not former_stamp:
             return False
-        return _make_stamp(self._resolve_path(location).stat()) == tuple(former_stamp)
+        return make_stamp(self._resolve_path(location).stat()) == tuple(former_stamp)
 
     def _resolve_path(self, location: str) -> Path:
         """Return the absolute path of an image file, with links resolved.
@@ -206,7 +206,7 @@ class RowImages:
         except OSError as error:
             raise PictureError(f"it cannot be read: {error.strerror}") from None
         if file_read is None or len(file_read[0]) > MAX_IMAGE_BYTES:
-            raise PictureError(_too_long_reason(size))
+            raise PictureError(too_long_reason(size))
 
         content, stamp = file_read
         age_ns = time.time_ns() - max(stamp[1:])

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from pipeline.engine.prompt_builder import PromptBuilder
     from pipeline.gemini.requests import Prompt
-    from pipeline.tables.lists import Grid
+    from pipeline.tables.grid import Grid
 
 # Rows by id; each row has its cells by column.
 RowsById = Mapping[str, Mapping[str, Any]]

@@ -60,7 +60,7 @@ from pipeline.tables.cells import to_compact_json, to_prompt_text
 from pipeline.tables.column_values import unstorable_reason
 from pipeline.tables.export import encode_rows, read_answer_rows
 from pipeline.tables.facets import tag_facet, version_facet
-from pipeline.tables.lists import Grid
+from pipeline.tables.grid import Grid
 from pipeline.tables.row_sync import (
     HASH_COLUMN,
     IMAGE_STATE_COLUMN,

@@ -24,11 +24,11 @@ from pipeline.core.text import join_first
 from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.person_rows import (
-    _ANSWER_COLUMNS,
+    ANSWER_COLUMNS,
     EXPECTED_HEADERS,
     LAYOUT,
-    _read_person_row,
     export_columns_among,
+    read_person_row,
 )
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import claims, workspace
@@ -70,7 +70,7 @@ class PeopleFile(MappedFile):
 
         The guard of formulas in CSV cells is removed.
         """
-        return _read_person_row(row, has_guarded_formulas=self.format == "csv")
+        return read_person_row(row, has_guarded_formulas=self.format == "csv")
 
     def fold_key(self, key: str) -> str:
         """Return a username in the form that equal usernames of one file share.
@@ -100,7 +100,7 @@ def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
         yield f"not read, but kept for an export: {_list_columns(stored_columns)}"
     if ignored_columns:
         yield f"not read: {_list_columns(ignored_columns)}"
-    if any(fold_name(name) in _ANSWER_COLUMNS for name in ignored_columns):
+    if any(fold_name(name) in ANSWER_COLUMNS for name in ignored_columns):
         edits = CommandHint("correct", item="…")
         yield (
             "tags and scores are not imported: they come from answers, "
@@ -150,7 +150,7 @@ def read_person(
 
     mapping = ColumnMapping(list(document), column_map, layout=LAYOUT, path=Path(source_name))
     mapped_row = mapping.map_row(SourceRow(1, document))
-    person = mapped_row if isinstance(mapped_row, Finding) else _read_person_row(mapped_row)
+    person = mapped_row if isinstance(mapped_row, Finding) else read_person_row(mapped_row)
     if isinstance(person, Finding):
         found_value = f" (found {person.value!r})" if person.value else ""
         reason = f"{person.column}: {person.reason}{found_value}"

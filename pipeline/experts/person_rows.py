@@ -81,7 +81,7 @@ NAMES_LIKE_PLACEHOLDERS = frozenset({"null", "none", "nil", "na", "nan", "todo"}
 _SCORE = "findabilityscore"
 
 
-_ANSWER_COLUMNS = frozenset({"tags", _SCORE})
+ANSWER_COLUMNS = frozenset({"tags", _SCORE})
 
 
 _STATE_COLUMNS = ("state", "reason")
@@ -187,7 +187,7 @@ def export_columns_among(names: tuple[str, ...]) -> frozenset[str]:
     or `row_reason`, the export added that column and the shorter name belongs to the user.
     """
     folded_names = {fold_name(name) for name in names}
-    added_names = set(_ANSWER_COLUMNS)
+    added_names = set(ANSWER_COLUMNS)
     if _SCORE in folded_names:
         for state_column in _STATE_COLUMNS:
             is_prefixed = f"row{state_column}" in folded_names
@@ -195,7 +195,7 @@ def export_columns_among(names: tuple[str, ...]) -> frozenset[str]:
     return frozenset(name for name in names if fold_name(name) in added_names)
 
 
-def _read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> SoundRow | Finding:
+def read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> SoundRow | Finding:
     """Return the person that a row describes, or the finding that rejects the row.
 
     Cells of unknown columns are returned in `SoundRow.extra_cells`, except those that our own export

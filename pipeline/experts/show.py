@@ -27,7 +27,7 @@ from pipeline.tables import export
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
 from pipeline.tables.facets import GridFacet, version_facet
-from pipeline.tables.lists import Grid
+from pipeline.tables.grid import Grid
 from pipeline.tables.row_table import REFUSED_STATE
 from pipeline.tables.text_match import contains_json_text
 

@@ -42,7 +42,8 @@ from pipeline.store import rows as row_store
 from pipeline.store.database import SlowError, limit_time, split_into_pages, update_rows
 from pipeline.store.schema import NUMBER, ColumnTyped, has_index, is_workspace
 from pipeline.store.sqlite import WAL_SWITCH_KEY
-from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables, write_each
+from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
+from pipeline.tables.adoption_errors import write_each
 from pipeline.tables.cells import (
     EMPTY_LIST_TEXTS,
     JSON_WHITE_SPACE,

@@ -103,17 +103,17 @@ class UnreadableReplyError(ValueError):
     """A reply of the API with an unexpected form; the client converts it to one of our errors."""
 
 
-def _as_object(member: Any) -> Mapping[str, Any]:
+def to_object(member: Any) -> Mapping[str, Any]:
     """Return a JSON object as it is; {} for any other type."""
     return member if isinstance(member, dict) else {}
 
 
-def _as_text(member: Any) -> str:
+def to_text(member: Any) -> str:
     """Return a JSON text as it is; "" for any other type."""
     return member if isinstance(member, str) else ""
 
 
-def _as_count(member: Any) -> int:
+def to_count(member: Any) -> int:
     """Return a count that is sent as a number or a text; 0 if it is invalid or missing."""
     if not isinstance(member, int | str):
         return 0
@@ -292,8 +292,8 @@ def find_error_code(document: Any) -> int | None:
     if not has_error_content(document.get("error")):
         return None
 
-    error = _as_object(document["error"])
-    code = _as_count(error.get("code"))
+    error = to_object(document["error"])
+    code = to_count(error.get("code"))
     if 400 <= code < 600:  # noqa: PLR2004 - HTTP's own numbers
         return code
     rpc_code = read_rpc_code(error) or 0
@@ -338,7 +338,7 @@ def _build_throttling_error(
         KeyRefusedError if no waiting helps: the model has no quota at all, or credit is used up.
         Else ThrottledError; only a daily quota sets its `resets_at`.
     """
-    google_message = _as_text(error.get("message"))
+    google_message = to_text(error.get("message"))
     if NO_QUOTA_PATTERN.search(google_message):
         return _build_no_quota_error(google_message, action=action, status=status)
     if CREDIT_PATTERN.search(google_message):

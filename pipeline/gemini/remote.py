@@ -20,10 +20,10 @@ from typing import Any
 from pipeline.core.states import RemoteState, remote_state
 from pipeline.gemini.api_errors import (
     UnreadableReplyError,
-    _as_count,
-    _as_object,
-    _as_text,
     format_error,
+    to_count,
+    to_object,
+    to_text,
 )
 from pipeline.gemini.responses import (
     has_error_content,
@@ -74,34 +74,34 @@ def read_operation(document: Any) -> RemoteBatch:
     Raises:
         UnreadableReplyError: The document names no batch.
     """
-    name = _as_object(document).get("name")
+    name = to_object(document).get("name")
     if not isinstance(name, str) or not BATCH_NAME_PATTERN.fullmatch(name):
         raise UnreadableReplyError("the answer has no name of a batch")
 
-    metadata = _as_object(document.get("metadata"))
+    metadata = to_object(document.get("metadata"))
     state_name = metadata.get("state")
     if not isinstance(state_name, str):
         state_name = _infer_state_name(document)
 
     created_at = None
     with contextlib.suppress(ValueError):
-        created_at = datetime.fromisoformat(_as_text(metadata.get("createTime")))
+        created_at = datetime.fromisoformat(to_text(metadata.get("createTime")))
     if created_at is not None and created_at.tzinfo is None:
         created_at = None
 
-    stats = _as_object(metadata.get("batchStats"))
+    stats = to_object(metadata.get("batchStats"))
     ended_request_count = sum(
-        _as_count(stats.get(count_name))
+        to_count(stats.get(count_name))
         for count_name in ("successfulRequestCount", "failedRequestCount")
     )
 
     # A result is in the metadata, in the response, or in both.
-    outputs = [_as_object(metadata.get("output")), _as_object(document.get("response"))]
+    outputs = [to_object(metadata.get("output")), to_object(document.get("response"))]
     result_names = (_parse_result_name(output.get("responsesFile")) for output in outputs)
     inline_results = (_find_inline_results(output) for output in outputs)
     return RemoteBatch(
         name=name,
-        display_name=_as_text(metadata.get("displayName")),
+        display_name=to_text(metadata.get("displayName")),
         created_at=created_at,
         state_name=state_name,
         state=remote_state(state_name),
@@ -129,7 +129,7 @@ def _parse_result_name(location: Any) -> str | None:
     Returns:
         The name, or None if the location is missing or malformed.
     """
-    match = RESULT_NAME_PATTERN.fullmatch(_as_text(location))
+    match = RESULT_NAME_PATTERN.fullmatch(to_text(location))
     if match is None:
         return None
     return f"files/{match[1]}"
@@ -137,7 +137,7 @@ def _parse_result_name(location: Any) -> str | None:
 
 def _find_inline_results(output: Mapping[str, Any]) -> Sequence[Any]:
     """Return the inline results of a batch's output; empty if there are none."""
-    entries = _as_object(output.get("inlinedResponses")).get("inlinedResponses")
+    entries = to_object(output.get("inlinedResponses")).get("inlinedResponses")
     return entries if isinstance(entries, list) else ()
 
 
@@ -171,8 +171,8 @@ def read_file_resource(document: Any) -> dict[str, Any]:
     Raises:
         UnreadableReplyError: The document names no file.
     """
-    file = _as_object(_as_object(document).get("file"))
-    if not FILE_NAME_PATTERN.fullmatch(_as_text(file.get("name"))):
+    file = to_object(to_object(document).get("file"))
+    if not FILE_NAME_PATTERN.fullmatch(to_text(file.get("name"))):
         raise UnreadableReplyError("the answer has no name of a file")
     return dict(file)
 
@@ -200,7 +200,7 @@ def verify_upload(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
         for hash_form in (bytes.fromhex(sha256), sha256.encode())
     ]
     expected_lengths = [len(expected_hash) for expected_hash in expected_hashes]
-    arrived_hash = _as_text(file.get("sha256Hash"))
+    arrived_hash = to_text(file.get("sha256Hash"))
     arrived_hash = arrived_hash.replace("+", "-").replace("/", "_").rstrip("=")
     if arrived_hash not in expected_hashes and len(arrived_hash) in expected_lengths:
         raise UnreadableReplyError("other bytes arrived than were sent")

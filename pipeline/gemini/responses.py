@@ -159,7 +159,7 @@ def parse_response(response: Any) -> ParsedReply:
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)
 
     outcome, reason, finish_reason, text = _parse_candidate(response)
-    metadata = _as_object(response.get("usageMetadata"))
+    metadata = object_or_empty(response.get("usageMetadata"))
     token_counts = [
         _parse_count(metadata.get(member), below=MAX_TOKEN_COUNT) for member in USAGE_MEMBERS
     ]
@@ -308,7 +308,7 @@ def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, st
     """
     candidates = response.get("candidates")
     if not isinstance(candidates, list) or not candidates:
-        feedback = _as_object(response.get("promptFeedback"))
+        feedback = object_or_empty(response.get("promptFeedback"))
         block_reason = _as_excerpt(feedback.get("blockReason"))
         reason = "prompt-blocked" if block_reason else "no-candidates"
         return Outcome.REFUSED, reason, block_reason, ""
@@ -341,11 +341,11 @@ def _judge_finish(finish_reason: str, text: str) -> tuple[Outcome, str]:
 
 def _join_texts(content: Any) -> str:
     """Join the texts of a candidate's content without its thoughts; "" for malformed content."""
-    parts = _as_object(content).get("parts")
+    parts = object_or_empty(content).get("parts")
     if not isinstance(parts, list):
         return ""
 
-    answer_parts = [part for part in map(_as_object, parts) if not part.get("thought")]
+    answer_parts = [part for part in map(object_or_empty, parts) if not part.get("thought")]
     texts = [part.get("text") for part in answer_parts]
     return "".join(text for text in texts if isinstance(text, str))
 
@@ -374,7 +374,7 @@ def _parse_count(value: Any, *, below: int) -> int:
     return 0
 
 
-def _as_object(value: Any) -> Mapping[str, Any]:
+def object_or_empty(value: Any) -> Mapping[str, Any]:
     """Return a JSON object unchanged, and {} for any other value."""
     return value if isinstance(value, dict) else {}
 

@@ -12,7 +12,7 @@ from pipeline.core.files import read_lines
 
 if TYPE_CHECKING:
     pass
-from pipeline.gemini.responses import _as_object, make_excerpt, parse_result_line
+from pipeline.gemini.responses import make_excerpt, object_or_empty, parse_result_line
 
 # Lines that are shown of each kind of anomaly.
 MAX_ANOMALY_EXAMPLES = 3
@@ -49,7 +49,7 @@ def read_line_key(line: bytes) -> str | None:
     except orjson.JSONDecodeError:
         return _find_key_in_broken_line(line)
 
-    key = _as_object(document).get("key")
+    key = object_or_empty(document).get("key")
     return key if isinstance(key, str) else ""
 
 

@@ -92,7 +92,7 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
         }
         manifest_bytes = json.dumps(manifest, indent=1).encode("ascii") + b"\n"
         files.seal_bytes(staging / MANIFEST_FILE, manifest_bytes)
-        _rename_folder(staging, target)
+        rename_folder(staging, target)
 
     size_bytes = sum((target / name).stat().st_size for name in hashes)
     return BackupReport(str(target), len(hashes), size_bytes)
@@ -113,7 +113,7 @@ def _list_server_commands(ws: WorkspaceSession, target: Path) -> tuple[str, ...]
     return tuple(shlex.join(command) for command in commands)
 
 
-def _rename_folder(staging: Path, folder: Path) -> None:
+def rename_folder(staging: Path, folder: Path) -> None:
     """Give a complete folder its final name; the name is on disk when this returns.
 
     An existing empty folder is replaced.
@@ -131,7 +131,7 @@ def _rename_folder(staging: Path, folder: Path) -> None:
     files.sync_directory(folder.parent)
 
 
-def _copy_file(source: Path, target: Path) -> str:
+def copy_file(source: Path, target: Path) -> str:
     """Copy one file and return the SHA-256 of the written bytes; they are on disk then.
 
     Raises:
@@ -241,7 +241,7 @@ def _copy_sealed_file(
     copied_sha256 = ""
     message = f"{name} was changed after it was sealed"
     try:
-        copied_sha256 = _copy_file(ws.data / name, staging / name)
+        copied_sha256 = copy_file(ws.data / name, staging / name)
     except FileNotFoundError:
         message = f"{name} is gone"
 
@@ -264,5 +264,5 @@ def _copy_changing_files(data: Path, staging: Path, paths: Iterable[Path]) -> di
     for path in paths:
         name = path.relative_to(data).as_posix()
         with contextlib.suppress(FileNotFoundError):
-            hashes[name] = _copy_file(path, staging / name)
+            hashes[name] = copy_file(path, staging / name)
     return hashes

@@ -32,8 +32,8 @@ from pipeline.ops.backup import (
     BACKUP_FORMAT,
     DATABASE_FILE,
     MANIFEST_FILE,
-    _copy_file,
-    _rename_folder,
+    copy_file,
+    rename_folder,
 )
 
 # Kind of the journal line that ends the copying of tables: the folder's name, when the backup was
@@ -90,7 +90,7 @@ def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
                 _copy_tables_to_server(settings, server, staging, restore_report)
             # A workspace has a single database.
             (staging / DATABASE_FILE).unlink()
-        _rename_folder(staging, data)
+        rename_folder(staging, data)
     return restore_report
 
 
@@ -176,7 +176,7 @@ def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -
     for name, sha256 in hashes.items():
         copied_sha256 = None
         with contextlib.suppress(FileNotFoundError):
-            copied_sha256 = _copy_file(source / name, staging / name)
+            copied_sha256 = copy_file(source / name, staging / name)
         if copied_sha256 != sha256:
             damaged_names.append(name)
 

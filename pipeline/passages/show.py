@@ -12,7 +12,7 @@ from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
 from pipeline.tables import export
 from pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
 from pipeline.tables.facets import GridFacet
-from pipeline.tables.lists import Grid
+from pipeline.tables.grid import Grid
 from pipeline.tables.reflection import is_sqlite
 from pipeline.tables.row_table import RowTable
 

@@ -12,7 +12,7 @@ A `TableSpec` contains the requirements of a task. Adoption adds columns and ind
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -34,13 +34,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType
 
-from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.store.database import describe_error
 from pipeline.store.schema import has_index
+from pipeline.tables.adoption_errors import adoption_error, write_each
 from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column
 from pipeline.tables.reflection import (
-    _TASK_TABLE_NAMES,
+    TASK_TABLE_NAMES,
     ReflectedColumns,
     is_indexed,
     is_sqlite,
@@ -49,18 +49,7 @@ from pipeline.tables.reflection import (
     read_object_kind,
 )
 
-# A row to write; its last cell is its name in messages.
-Row = TypeVar("Row", bound=Sequence[Any])
-
 DEFAULT_SETTINGS = Settings()
-
-
-# SQLite's message if a foreign key refers to columns without a unique key.
-_FOREIGN_KEY_MISMATCH = "foreign key mismatch"
-# SQLSTATE class of errors that a trigger raises.
-_RAISED_STATE_PREFIX = "P0"
-# SQLSTATE of a value for a column whose values the database generates.
-_GENERATED_COLUMN_STATE = "428C9"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -435,7 +424,7 @@ class TaskTables:
             names: Usual names of the tables.
         """
         self.make_specs = make_specs
-        _TASK_TABLE_NAMES.update(names)
+        TASK_TABLE_NAMES.update(names)
 
     def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Make the tables, or add to existing tables the columns and indexes that they lack.
@@ -496,84 +485,3 @@ class TaskTables:
     ) -> list[Table]:
         """Return the definitions for a server of all tables; see `TableSpec.make_server_definition`."""
         return [spec.make_server_definition(tx) for spec in self.make_specs(tx, settings)]
-
-
-def adoption_error(name: str, reason: str, *, hint: str) -> ConfigurationError:
-    """Return the error for a table that cannot be adopted.
-
-    Args:
-        name: Name of the table.
-        reason: Rest of a sentence that begins with the table, such as "is no table".
-        hint: A remedy for the user.
-    """
-    message = f"`{name}` in this database {reason}; nothing was changed"
-    return ConfigurationError(message, hint=hint)
-
-
-def write_each(
-    tx: Connection,
-    table: str,
-    rows: Sequence[Row],
-    write: Callable[[Sequence[Row]], object],
-) -> None:
-    """Write rows together; if the table refuses them, write row by row to name the refused row.
-
-    Args:
-        table: Name of the table in messages.
-        rows: The last cell of each row is its name in messages.
-        write: Writes some of the rows in `tx`.
-
-    Raises:
-        ConfigurationError: A rule of the table's owner refuses a row, such as a trigger that
-            raises.
-    """
-    try:
-        with tx.begin_nested():
-            write(rows)
-    except exc.DBAPIError as error:
-        if not is_constraint_error(error):
-            raise
-        if len(rows) == 1:
-            reason = f"refuses a change of its row {rows[0][-1]}: {describe_error(error)}"
-            hint = (
-                "mend this row, or the rule or trigger that stops it, "
-                "then run the same command again"
-            )
-            raise adoption_error(table, reason, hint=hint) from error
-        for row in rows:
-            write_each(tx, table, [row], write)
-
-
-def is_constraint_error(error: exc.DBAPIError) -> bool:
-    """Return whether a rule of the table stopped a statement: a constraint, a type or a trigger."""
-    if isinstance(error, exc.IntegrityError | exc.DataError):
-        return True
-    sqlstate = str(getattr(error.orig, "sqlstate", ""))
-    if sqlstate.startswith(_RAISED_STATE_PREFIX) or sqlstate == _GENERATED_COLUMN_STATE:
-        return True
-    return _FOREIGN_KEY_MISMATCH in str(error.orig)
-
-
-def check_required_columns(
-    name: str,
-    columns: ReflectedColumns,
-    *,
-    written_columns: Collection[str],
-) -> None:
-    """Raise ConfigurationError if a new row would lack a value that the table requires.
-
-    Args:
-        name: Name of the table.
-        columns: The existing columns of the table.
-        written_columns: Names of the columns that are written into every new row.
-    """
-    required_columns = [
-        f"`{column.name}`"
-        for column_name, column in columns.items()
-        if column_name not in written_columns
-        and not column.nullable
-        and column.server_default is None
-    ]
-    if required_columns:
-        reason = f"demands columns that are not ours: {', '.join(required_columns)}"
-        raise adoption_error(name, reason, hint="give them defaults, or let them be NULL")

@@ -36,7 +36,7 @@ from pipeline.core.declaration import MAX_COLUMN_BYTES
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.store.answers import VersionPreference, is_preferred
 from pipeline.store.schema import NUMBER, TaskRecord, answers, rows
-from pipeline.tables.adopt import adoption_error
+from pipeline.tables.adoption_errors import adoption_error
 from pipeline.tables.cells import hash_text
 from pipeline.tables.reflection import is_sqlite, quote_identifier, read_columns
 

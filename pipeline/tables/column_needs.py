@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from pipeline.tables.reflection import (
-    _SQLITE_DEFINITION_QUERY,
+    SQLITE_DEFINITION_QUERY,
     is_sqlite,
 )
 
@@ -203,5 +203,5 @@ def _has_autoincrement(tx: Connection, table: Table) -> bool:
     """Return whether an SQLite table is declared with AUTOINCREMENT; False on a server."""
     if not is_sqlite(tx):
         return False
-    definition = tx.execute(_SQLITE_DEFINITION_QUERY, {"table": table.name}).first()
+    definition = tx.execute(SQLITE_DEFINITION_QUERY, {"table": table.name}).first()
     return definition is not None and "AUTOINCREMENT" in str(definition.sql).upper()

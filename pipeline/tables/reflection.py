@@ -47,7 +47,7 @@ _SQLITE_KIND_QUERY = text(
 _SERVER_KIND_QUERY = text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:table)")
 
 
-_SQLITE_DEFINITION_QUERY = text(
+SQLITE_DEFINITION_QUERY = text(
     "SELECT name, sql FROM sqlite_master "
     "WHERE type IN ('table', 'view') AND lower(name) = lower(:table)",
 )
@@ -55,7 +55,7 @@ _SQLITE_DEFINITION_QUERY = text(
 
 # Usual table names of all tasks. Their columns are read together, because each query for columns
 # costs a server 5 ms of processor time, for any number of tables.
-_TASK_TABLE_NAMES = set[str]()
+TASK_TABLE_NAMES = set[str]()
 
 
 def is_sqlite(tx: Connection) -> bool:
@@ -103,7 +103,7 @@ def read_columns(tx: Connection, table: str, schema: str | None = None) -> dict[
     """
     name = table
     if is_sqlite(tx):
-        stored_name = tx.execute(_SQLITE_DEFINITION_QUERY, {"table": table}).scalar()
+        stored_name = tx.execute(SQLITE_DEFINITION_QUERY, {"table": table}).scalar()
         if stored_name is None:
             return {}
         name = stored_name
@@ -115,8 +115,8 @@ def read_columns(tx: Connection, table: str, schema: str | None = None) -> dict[
                 reflected_columns = _inspector(tx).get_columns(name)
             else:
                 names = frozenset({name})
-                if schema is None and name in _TASK_TABLE_NAMES:
-                    names = frozenset(_TASK_TABLE_NAMES)
+                if schema is None and name in TASK_TABLE_NAMES:
+                    names = frozenset(TASK_TABLE_NAMES)
                 reflected_columns = _reflect_server_columns(tx, names, schema).get(name, [])
     except exc.NoSuchTableError:
         return {}

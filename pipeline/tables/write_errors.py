@@ -12,7 +12,7 @@ from pipeline.core.errors import RefusedRowError
 from pipeline.store.database import (
     describe_error,
 )
-from pipeline.tables.adopt import is_constraint_error
+from pipeline.tables.adoption_errors import is_constraint_error
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from pipeline.engine.task import Task, TaskRow
 from pipeline.gemini import requests, responses
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, describe_cost
 from pipeline.quality import evaluate, pilot
-from pipeline.store import answers
+from pipeline.store import answers, request_history
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
 
@@ -301,7 +301,7 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     """
     stored_requests = [
         request
-        for request in answers.requests_of_row(tx, task.name, row.id)
+        for request in request_history.requests_of_row(tx, task.name, row.id)
         if answers.belongs_to_version(request["extractor"], task.version_label)
     ]
     if not stored_requests:

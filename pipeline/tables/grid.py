@@ -1,9 +1,7 @@
-"""Find, list and count rows of a table, which is findable's own or another program's.
+"""List and count the rows of a task, page by page.
 
-- `RowTable` finds rows, their states and their names.
-- `Grid` lists rows page by page. A page starts after the last row of the page before, by its sort
-  values, so earlier rows are not read again.
-- Functions at the end make conditions for words and recognize rows that a table refuses.
+A page starts after the last row of the page before, by its sort values, so earlier rows are not
+read again.
 """
 
 import contextlib
