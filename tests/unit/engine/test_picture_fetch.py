@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from pipeline.engine import pictures
+from pipeline.engine import image_fetch
 from pipeline.engine.image_fetch import fetch
 from pipeline.engine.pictures import PictureError
 
@@ -99,7 +99,7 @@ def test_what_is_not_to_be_asked_or_gives_no_image_is_refused(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a reason that names no more than the host."""
-    monkeypatch.setattr(pictures, "MAX_IMAGE_BYTES", 8)
+    monkeypatch.setattr(image_fetch, "MAX_IMAGE_BYTES", 8)
     url, replies, reason = REFUSED[case]
     with answering(*replies) as fetched, pytest.raises(PictureError, match=reason):
         fetched(url)
