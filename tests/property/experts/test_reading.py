@@ -44,7 +44,7 @@ def test_what_a_csv_writer_wrote_is_read_back(rows: list[list[str]], how: tuple[
     with file_of(text.getvalue().encode("utf-8-sig")) as path:
         found = list(PeopleFile(path))
     assert [row for row in found if isinstance(row, Finding)] == []
-    assert [row.line_number for row in found] == lines
+    assert [row.line_number for row in found if isinstance(row, SoundRow)] == lines
     for row, person in zip(rows, found, strict=True):
         assert isinstance(person, SoundRow)
         bare = [

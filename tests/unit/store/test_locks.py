@@ -152,7 +152,7 @@ def test_who_is_stopped_keeps_it_and_who_dies_frees_it(tmp_path: Path, make: Mak
             assert time.monotonic() < deadline
         assert not has(locks)
         with locks.wait_for_lock("work", announce=say, sleep=time.sleep) as lock:
-            lock.check()
+            lock.raise_if_lost()
     assert said == [f"waiting for the lock 'work', held by pid {child.pid}, batch-submit, stopped"]
     assert locks.is_free("work")
 
