@@ -214,7 +214,7 @@ def received_workspace(tmp_path: Path, origin: str, note: Path) -> tuple[Workspa
     return received, sha256
 
 
-@pytest.mark.parametrize("how", ["restored", "copied"])
+@pytest.mark.parametrize("origin", ["restored", "copied"])
 def test_task_file_from_a_stranger_is_not_run(tmp_path: Path, origin: str) -> None:
     """No command runs it; the hash in the message confirms it without a terminal."""
     note = tmp_path / "note"
@@ -229,7 +229,7 @@ def test_task_file_from_a_stranger_is_not_run(tmp_path: Path, origin: str) -> No
     assert note.exists()
 
 
-@pytest.mark.parametrize("how", ["restored", "copied"])
+@pytest.mark.parametrize("origin", ["restored", "copied"])
 def test_task_file_is_confirmed_again_after_a_change(tmp_path: Path, origin: str) -> None:
     """After a yes, commands without a terminal run the confirmed file, and only that file."""
     note = tmp_path / "note"
