@@ -15,7 +15,7 @@ from tests import postgresql
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import LONGEST_S, Done, Running, end_sessions
 from tests.acceptance.product import HEADER, KEY, ON_POSTGRESQL, Workspace, declaration, typed
-from tests.acceptance.test_workers import on_a_server, until
+from tests.acceptance.test_workers import on_a_server, wait_until
 
 THEIR_KEY = "key-of-the-stranger-which-is-theirs"
 # Commands that call the API, or look at it.
@@ -318,7 +318,7 @@ def test_metrics_of_a_worker_are_served_to_this_machine_only(workspace: Workspac
             port = free_socket.getsockname()[1]
         options: dict[str, Any] = {"host": host} if host else {}
         with workspace.start("worker", port=port, **options) as running:
-            until(lambda: reached("127.0.0.1", port), running)  # noqa: B023 - called at once
+            wait_until(lambda: reached("127.0.0.1", port), running)  # noqa: B023 - called at once
             assert reached("127.0.0.2", port) == is_open
 
 
