@@ -17,7 +17,7 @@ from tests.acceptance.engine import Engine
 from tests.acceptance.process import LIVES
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
-from tests.acceptance.test_live import HANGS, LIVE, calls, killed
+from tests.acceptance.test_live import HANGS, LIVE, kill_after_calls, live_calls
 from tests.acceptance.test_python import script
 
 QUESTION = 'Praise or "blame"? Quote the reason \\ and {text}.'
@@ -101,7 +101,7 @@ def test_first_rows_are_answered_and_only_the_cost_is_stored(
     assert ask_document["all"]["live"]["cost"] == pytest.approx(cost / 5 * 6, rel=0.02)
     assert ask_document["all"]["batch"]["cost"] == pytest.approx(cost / 5 * 3, rel=0.02)
     assert workspace.spent()["actual"] == pytest.approx(2 * cost, abs=1e-6)
-    assert (calls(api), workspace.batches(), rows_of(workspace)) == (10, [], {})
+    assert (live_calls(api), workspace.batches(), rows_of(workspace)) == (10, [], {})
     assert {path.name for path in workspace.home.iterdir()} == {"data", "kettle reviews.csv"}
     assert not list((workspace.data / "batches").iterdir())
 
@@ -145,11 +145,11 @@ def test_budget_applies_and_a_killed_question_is_booked(workspace: Workspace, ap
         "ask", file_name, q="Tone?", name="kept", BUDGET_PER_DAY=f"{cost * 1.01:.9f}", code=3
     )
     assert "has no room" in refused_run.err
-    assert calls(api) == 5
+    assert live_calls(api) == 5
 
     api.fault("hang", nth=3, times=99, path=LIVE, args=HANGS)
     assert not (workspace.home / "tasks").exists()
-    killed(workspace, api, "ask", file_name, after=8, q="Tone?", CONCURRENCY=1)
+    kill_after_calls(workspace, api, "ask", file_name, call_count=8, q="Tone?", CONCURRENCY=1)
     api.clear_faults()
     assert workspace.spent()["estimated"] > 0
     workspace.do("ask", file_name, q="Tone?", n=1)
@@ -262,7 +262,7 @@ def test_impossible_question_is_refused_in_a_sentence(
 
     options = {"q": "Tone?", **changed_options}
     assert message in workspace.do("ask", options.pop("source", "t.csv"), code=2, **options).err
-    assert calls(api) == 0
+    assert live_calls(api) == 0
     assert [path.name for path in (workspace.home / "tasks").iterdir()] == ["there.py"]
 
 
@@ -293,4 +293,4 @@ def test_python_asks_and_tries_with_a_summary_in_one_line(
     empty_question, rows_without_file = messages
     assert "asks for nothing" in empty_question
     assert "stand in no file" in rows_without_file
-    assert calls(api) == 4
+    assert live_calls(api) == 4

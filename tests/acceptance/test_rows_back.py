@@ -288,7 +288,7 @@ def test_another_database_is_only_read(workspace: Workspace) -> None:
     address = source_url(workspace)
     workspace.put(".env", f"{name}_url={address}\n")
     output = workspace.do(
-        "new_task", name, source_url=f"${name}_url", **{"from": "SELECT * FROM tickets"}
+        "new_task", name, source=f"${name}_url", **{"from": "SELECT * FROM tickets"}
     ).out
     assert "key: 'Ticket Nr.'" in output
     workspace.do("tag", TASK=name, mode="live")
