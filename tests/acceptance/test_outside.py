@@ -96,7 +96,7 @@ def test_failed_batch_is_asked_again(served_workspace: Workspace, outside_server
     outside_server.troubles.failed_batches = 1
     run_until_tagged(served_workspace, outside_server, served_workspace.run)
 
-    states = [batch.over for batch in outside_server.kept.created()]
+    states = [batch.final_state for batch in outside_server.kept.created()]
     assert states == ["FAILED", "SUCCEEDED", "SUCCEEDED", "SUCCEEDED"]
 
 
