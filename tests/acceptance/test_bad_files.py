@@ -157,7 +157,7 @@ def test_unreadable_file_imports_nothing(workspace: Workspace, case: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("encoding", "mark", "note", "delimiter"),
+    ("encoding", "byte_order_mark", "note", "delimiter"),
     [
         ("utf-16-le", b"\xff\xfe", "read as UTF-16", "\t"),
         ("utf-16-be", b"\xfe\xff", "read as UTF-16", "|"),

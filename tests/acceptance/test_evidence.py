@@ -100,7 +100,7 @@ def check_slices(
 
 
 @pytest.mark.parametrize("mode", ["batch", "live"])
-def test_task_stores_exact_slices_or_nothing(tmp_path: Path, mode: str) -> None:
+def test_an_own_task_stores_slices_or_nothing(tmp_path: Path, mode: str) -> None:
     """A quotation that is no slice is invalid; its row is asked again and then parked."""
     with serving(tmp_path / "server", quoting_model(lambda quote: {"quote": quote})) as server:
         workspace = Workspace(tmp_path / "here", server.url, task="pages")

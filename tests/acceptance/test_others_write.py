@@ -68,7 +68,7 @@ def test_person_tagged_before_the_batch_is_not_asked(workspace: Workspace, api: 
     assert states_without_writes(workspace) == {"tagged": 3}
 
 
-def test_person_tagged_while_the_request_file_is_written_is_not_asked(workspace: Workspace) -> None:
+def test_tagged_while_the_request_file_is_written(workspace: Workspace) -> None:
     """A person with tags at the time of the claim is not asked, even if the file has their bio."""
     workspace.people(5)
     trails = [workspace.do("submit", limit=1).trail for _ in range(2)]
@@ -183,9 +183,7 @@ def correct_tags(workspace: Workspace, person: str = FIRST_PERSON, **options: An
 
 # A person changes tags and removes answers.
 @pytest.mark.excused("tags_never_change", "nobody_is_answered_twice")
-def test_corrections_of_a_person_outrank_answers_of_a_model(
-    workspace: Workspace, api: Engine
-) -> None:
+def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> None:
     """A later answer and a rollback of the model leave a person's corrections in force.
 
     A correction can be undone by its number.

@@ -351,7 +351,7 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
     assert live_calls(api) == 2
 
 
-def test_logs_of_libraries_have_no_key(workspace: Workspace) -> None:
+def test_what_libraries_log_in_a_users_program_has_no_key(workspace: Workspace) -> None:
     """A program that logs everything sees neither the key nor the address of an upload."""
     log_text = script(
         workspace,

@@ -158,7 +158,7 @@ def _packed(lines: list[bytes], tokens: list[int], limits: dict[str, int]) -> It
     yield file
 
 
-def test_daily_budget_counts_all_processes(workspace: Workspace, api: Engine) -> None:
+def test_a_budget_of_a_day_holds_over_all_processes(workspace: Workspace, api: Engine) -> None:
     """Running, paid and possibly paid requests count; requests over the budget are held back."""
     workspace.people(12)
     api.configure(paused=True)
@@ -275,7 +275,7 @@ def test_prepared_batches_are_priced_and_confirmed(workspace: Workspace, api: En
 
 
 @pytest.mark.excused("sealed_files_are_as_sealed")
-def test_request_file_that_changed_after_sealing_is_never_sent(
+def test_a_request_file_that_changed_after_sealing_is_never_sent(
     workspace: Workspace, api: Engine
 ) -> None:
     """Changed or missing bytes end with exit code 5; the batch and its claims stay as they are."""
@@ -315,7 +315,7 @@ def test_request_files_without_a_batch_are_removed(workspace: Workspace) -> None
 # The copy does not know the first batch.
 @pytest.mark.excused("batches_are_made_once")
 @pytest.mark.skipif(ON_POSTGRESQL, reason="the database is not in the folder")
-def test_older_copy_of_the_folder_pays_for_nothing_twice(
+def test_an_older_copy_of_the_folder_pays_for_nothing_twice(
     workspace: Workspace, api: Engine, tmp_path: Path
 ) -> None:
     """The same request file adopts its old batch, and a paid result is never overwritten."""

@@ -36,7 +36,7 @@ def output_limits(workspace: Workspace, number: int) -> dict[str, int]:
 
 # A released person may fail again.
 @pytest.mark.excused("nobody_is_answered_twice")
-def test_two_failures_park_and_unpark_releases(workspace: Workspace, api: Engine) -> None:
+def test_two_failures_park_and_unpark_lets_go(workspace: Workspace, api: Engine) -> None:
     """The reason has the count and the last error; a released person gets two more tries."""
     usernames = workspace.people(3)
     assert workspace.do("parked").out == "no person is parked\n"
@@ -194,7 +194,7 @@ def test_request_after_a_cut_answer_has_more_room(
     assert workspace.states() == {"tagged": 3}
 
 
-def test_missing_lines_of_an_expired_batch_are_not_charged(
+def test_what_a_batch_did_not_come_to_is_not_charged(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """A missing line is charged to its person only if the batch ended completely."""
