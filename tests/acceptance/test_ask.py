@@ -98,6 +98,7 @@ def test_first_rows_are_answered_and_only_the_cost_is_stored(
     cost = ask_document["tried"]["cost"]
     assert cost > 0
     assert ask_document["rows"] == 6
+    # A batch costs half as much as live calls.
     assert ask_document["all"]["live"]["cost"] == pytest.approx(cost / 5 * 6, rel=0.02)
     assert ask_document["all"]["batch"]["cost"] == pytest.approx(cost / 5 * 3, rel=0.02)
     assert workspace.spent()["actual"] == pytest.approx(2 * cost, abs=1e-6)

@@ -51,6 +51,7 @@ def test_killed_named_question_is_continued(workspace: Workspace, api: Engine) -
     api.clear_faults()
     assert (workspace.home / "tasks/kinds.py").is_file()
 
+    # The killed call counts as a call of the server.
     calls_before = live_calls(api)
     ask_run = workspace.do("ask", file_name, q="Tone?", name="kinds")
     assert "5 of 6 rows asked" in ask_run.out

@@ -258,6 +258,7 @@ def test_interrupted_import_stores_nothing(
 
     with workspace.start(verb, path) as running:
         deadline = time.monotonic() + LONGEST_S
+        # The signal must arrive while the file is being read.
         while not looks_into(running, path):
             assert time.monotonic() < deadline, running.so_far()
             time.sleep(0.005)

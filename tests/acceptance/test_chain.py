@@ -15,6 +15,7 @@ def test_every_person_is_asked_once_and_can_be_found(workspace: Workspace, api: 
 
     workspace.each("poll", "ingest", "index")
     assert workspace.states() == {"tagged": 5, "no_bio": 1}
+    # The last person has no bio.
     assert all(tags for name, tags in workspace.tags().items() if name != usernames[-1])
     assert sorted(workspace.found("who knows water law")) == usernames[:5]
     assert [len(create["lines"]) for create in api.creates()] == [5]

@@ -43,6 +43,7 @@ def test_only_the_text_and_named_columns_are_sent(workspace: Workspace) -> None:
     ask_run = workspace.do("ask", file_name, q="Praise?", json=True)
     sent_text = prompts(ask_run.json)
     assert NOTES[0] in sent_text
+    # The key is only in the name of the request, not in its text.
     for unsent_text in ("@ada0", "Kettle 0", "Byron", "large", "wu"):
         assert unsent_text not in sent_text
     assert ask_run.json["sent"] == ["text"]
@@ -52,6 +53,7 @@ def test_only_the_text_and_named_columns_are_sent(workspace: Workspace) -> None:
     workspace.do("new_task", "plain", **{"from": file_name})
     assert 'index="{text}"' in (workspace.home / "tasks/plain.py").read_text(encoding="utf-8")
 
+    # Names of columns may differ in case and may be quoted.
     options = {"text": "TEXT", "key": "Handle", "with": '"Last, First",größe IN cm,客户'}
     ask_run = workspace.do("ask", file_name, q="Praise?", name="named", json=True, **options)
     sent_text = prompts(ask_run.json)

@@ -72,6 +72,7 @@ def test_address_in_dotenv_never_gets_the_key_of_the_shell(tmp_path: Path, api: 
     workspace = shell(tmp_path / "here", GEMINI_API_KEY=KEY)
     workspace.put(".env", f"GOOGLE_GEMINI_BASE_URL={api.url}\nGEMINI_API_KEY={THEIR_KEY}\n")
     workspace.people(2)
+    # No setting of the stranger and no confirmation of the address helps.
     for verb, options in CALLERS:
         output = workspace.do(verb, code=3, TRUST=api.url, **options).said
         assert f".env names the server {api.url}, and the key is not from .env" in output, output
@@ -340,6 +341,7 @@ def test_backup_with_an_impossible_file_name_is_refused(tmp_path: Path, name: st
     manifest = tmp_path / "copy" / "manifest.json"
     document: dict[str, Any] = json.loads(manifest.read_bytes())
     document["files"][name] = "0" * 64
+    # The name is valid in JSON and invalid in the file system.
     manifest.write_text(json.dumps(document))
     restored = Workspace(tmp_path / "here", settings={"DATABASE_URL": ""})
     restore_run = restored.do("restore", tmp_path / "copy", code=2)

@@ -20,10 +20,11 @@ MIN_PASSAGES = 20
 MAX_CONCEPTS = 14
 QUOTE = "Old `<b>bees</b> keep longer"
 WORDS = """
-beekeeping hydrology archery pottery astronomy forestry opera geology plumbing carpentry sailing baking botany chess
-dentistry falconry glaciology heraldry insurance journalism knitting linguistics masonry navigation oncology papermaking
-quarrying robotics surveying taxation upholstery viticulture welding xylography yoga zoology acoustics brewing
-cartography distilling etching fencing gardening horology interpreting jewellery kiting lexicography mosaics nursing
+beekeeping hydrology archery pottery astronomy forestry opera geology plumbing carpentry sailing
+baking botany chess dentistry falconry glaciology heraldry insurance journalism knitting
+linguistics masonry navigation oncology papermaking quarrying robotics surveying taxation
+upholstery viticulture welding xylography yoga zoology acoustics brewing cartography distilling
+etching fencing gardening horology interpreting jewellery kiting lexicography mosaics nursing
 """
 TOPICS = WORDS.split()
 

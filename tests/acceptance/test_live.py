@@ -64,6 +64,7 @@ def test_failing_row_does_not_delay_other_rows(
             raise RefusedLine(14)
         return fill(request)
 
+    # The other rows must not wait for the failing row.
     outside_server.answerer = answer
 
     live_report = workspace.read("tag_live", CONCURRENCY=2, RETRY_FOR=1)["live"]
@@ -88,6 +89,7 @@ def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
     api.fault("hang", nth=5, times=99, path=LIVE, args=HANGS)
     kill_after_calls(workspace, api, "tag_live", call_count=5, CONCURRENCY=1)
     api.clear_faults()
+    # Replies of a running live run are in this file.
     [part] = (workspace.data / "batches").glob("*-results.asked")
     file_bytes = part.read_bytes()
     remaining_bytes = file_bytes[: min(byte_count, len(file_bytes) - 2)]

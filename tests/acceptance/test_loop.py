@@ -51,6 +51,7 @@ def test_changed_question_is_tried_as_a_draft(
     declare(notes_workspace)
     notes_workspace.do("tag", mode="live")
     rows_before = notes_workspace.exported()
+    # The changed prompt and the new field are only a draft.
     declare(notes_workspace, prompt="Rate: {text}", verdict=FIELDS["verdict"], why="str | None")
 
     try_document = notes_workspace.read("try", item="b")
@@ -225,6 +226,7 @@ def test_row_whose_text_supports_nothing_is_set_aside(
     assert "set aside 1: the text supports no tag" in output
 
     declare(notes_workspace, quote="Quote")
+    # The second invalid answer parks the row.
     for _ in "12":
         notes_workspace.do("tag", mode="live", code="any")
     assert notes_workspace.parked()["a"].startswith(

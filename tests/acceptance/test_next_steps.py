@@ -69,6 +69,7 @@ def test_unknown_name_is_answered_with_the_nearest_name(workspace: Workspace) ->
     """Errors for an unknown person, tag, task, option or version suggest a correction."""
     workspace.people(3)
     workspace.each("tag_live", "index")
+    # The suggestions come from stored names.
     name = workspace.read("items")["items"][0]["username"]
     assert f"did you mean {name}?" in workspace.do("show", f"{name}x", code=2).err
     tag = next(iter(workspace.tags().values()))[0]

@@ -22,6 +22,7 @@ BIOS = [
 FILE = "\n".join(["Username,First Name,Last Name,Job Title,Company,Bio", *BIOS, "silent,S,,,,"])
 ROUND = ("submit", "poll", "ingest")
 MAX_ROUNDS = 9
+# Combinations of the choices that the notes on the protocol leave open.
 MANNERS: dict[str, Json] = {
     "words of the SDK, numbers, key first": {
         "states": "JOB_STATE_",
@@ -48,6 +49,7 @@ def run_until_tagged(
     workspace: Workspace, server: Outside, run_command: Callable[[str], object]
 ) -> None:
     """Import people, run the chain until they are tagged, and compare server and workspace."""
+    # Several batches are needed for ten people.
     workspace.settings |= {"BATCH_ROWS": "4"}
     workspace.put("people.csv", FILE)
     workspace.do("import", "people.csv")

@@ -283,6 +283,7 @@ def test_another_database_is_only_read(workspace: Workspace) -> None:
     """
     put_table(workspace, "query")
     workspace.settings["YES"] = "1"
+    # A command that writes would change the file or add a journal.
     hashes_before = file_hashes(workspace.home)
     name = "tickets"
     address = source_url(workspace)

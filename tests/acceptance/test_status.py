@@ -75,6 +75,7 @@ def test_stopped_run_is_listed_and_continued(workspace: Workspace, api: Engine) 
         assert next_document["plan"]["cost"] > 0
         assert ", stopped" in client.get("/parts/state", params={"task": TASK}).text
 
+    # `tag` continues the stopped run.
     tag_run = workspace.do("tag", mode="live", yes=True)
     assert "continuing live run 1 stopped" in tag_run.err
     assert workspace.states(TASK) == {"answered": 6}

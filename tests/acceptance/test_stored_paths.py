@@ -109,6 +109,7 @@ def test_other_file_is_neither_sent_nor_ingested(workspace: Workspace, api: Engi
         name_file(workspace, "request", name)
         assert f"names the file {name!r}" in workspace.do("submit", code=5).err
         assert f"names the file {name!r}" in workspace.do("work", once=True, code=5).said
+    # No file was uploaded, also not by `work`.
     assert not [request for request in api.journal() if "upload" in request["path"]]
 
     # The right name is stored again, and the batch continues until its result is downloaded.
@@ -172,6 +173,7 @@ def test_manifest_names_only_files_of_its_own_folder(workspace: Workspace) -> No
     file_bytes = path.read_bytes()
     for name in (str(secret), f"../../../../theirs/{secret.name}", "with\0a NUL"):
         document = json.loads(file_bytes)
+        # The manifest has the right hash and size of the foreign file.
         document["hashes"][name] = hashlib.sha256(SECRET).hexdigest()
         document["sizes"][name] = len(SECRET)
         path.write_text(json.dumps(document), encoding="utf-8")

@@ -74,6 +74,7 @@ def test_values_of_another_type_are_invalid(
     outside_server.answerer = answer
 
     served_workspace.do("tag", mode=mode, yes=True, wait=True)
+    # Each wrong value must be refused in its own request.
     invalid_requests = {
         request["item"]: request
         for request in served_workspace.asked()

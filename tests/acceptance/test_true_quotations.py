@@ -7,7 +7,7 @@ from tests.acceptance.product import Workspace, declaration
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
-# Text of the row, quotations of the model, and the stored slices; None if the answer is invalid.
+# Text of the row, quotations of the model, and the stored slices or None for an invalid answer.
 QUOTATIONS: list[tuple[str, list[str], list[str] | None]] = [
     (
         "The <b>ferry</b> was full again today.",

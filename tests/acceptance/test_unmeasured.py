@@ -35,6 +35,7 @@ def test_unmeasured_estimate_has_no_percentage_and_names_a_measurement(
     assert document["estimate"] == {"error": None, "answers": 0}
     assert document["with_key"] is None
 
+    # The pilot measures the length of answers.
     workspace.do("tag", pilot=5, limit=5)
     assert workspace.states("notes") == {"answered": 5, "open": 7}
     output = workspace.do("tag", dry=True).out
@@ -49,6 +50,7 @@ def test_estimate_without_a_key_has_price_and_time_of_the_real_model(workspace: 
     """`ask` and `tag DRY=1` print the estimate that a workspace with a key prints."""
     file_name = notes(workspace)
     workspace.do("new_task", "notes", **{"from": file_name})
+    # The other workspace has a key and the same rows.
     expected = workspace.read("tag", dry=True, TASK="notes")
 
     local_workspace = Workspace(workspace.home)

@@ -36,6 +36,7 @@ def test_verify_passes_on_the_engine_and_leaves_nothing(workspace: Workspace, ap
 
 def test_lag_of_the_list_is_measured(served_workspace: Workspace, outside_server: Outside) -> None:
     """The report contains the lag of the list, and a failed batch fails the command."""
+    # The newest batch is missing in the next three lists.
     outside_server.troubles.unlisted = 3
     report = served_workspace.read(VERIFY, yes=True, LIST_LAG="")
     assert report["facts"]["a new batch in the list"].startswith("after ")
@@ -53,6 +54,7 @@ def test_killed_run_is_continued(served_workspace: Workspace, outside_server: Ou
     chance = random.Random(3)  # noqa: S311 - no secret
     served_workspace.people(1)
     steps = served_workspace.run(VERIFY, yes=True, fate=Fate()).trail
+    # Each run is killed at a random step of its first half.
     for _ in range(KILLS):
         fate = Fate(chance.randrange(3, len(steps) // 2), "after")
         process = served_workspace.run(VERIFY, yes=True, fate=fate)

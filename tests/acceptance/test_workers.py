@@ -31,6 +31,7 @@ def test_unit_does_only_its_own_work(workspace: Workspace, api: Engine) -> None:
     The report lists the units due next.
     """
     workspace.people(4)
+    # Only `prepare` is due in a new workspace.
     assert run_units(workspace, "send,look,download,ingest,embed,build,promote") == (
         [],
         ["prepare"],

@@ -8,6 +8,7 @@ from typing import Any
 from tests.outside.answers import Json, member
 
 SCALAR = ""
+# Fields whose values are not messages.
 CONFIG_SCALARS = (
     "temperature",
     "topP",

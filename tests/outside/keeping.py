@@ -61,6 +61,7 @@ class Keeping:
             folder / "kept.sqlite", check_same_thread=False, isolation_level=None
         )
         self._connection.row_factory = sqlite3.Row
+        # The state must survive a stop of the server, but no loss of power.
         self._connection.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;" + TABLES
         )
