@@ -9,7 +9,7 @@ from tests.acceptance.test_ask import write_table
 from tests.acceptance.test_live import HANGS, LIVE, kill_after_calls, live_calls
 
 
-def test_the_rows_of_a_named_question_are_answered_once(workspace: Workspace, api: Engine) -> None:
+def test_rows_of_a_named_question_are_answered_once(workspace: Workspace, api: Engine) -> None:
     """`ask NAME=` asks five rows and `tag` the sixth; a repeated `ask` costs nothing."""
     file_name = write_table(workspace)
     named_run = workspace.do("ask", file_name, q="Tone?", name="kinds", json=True)

@@ -245,7 +245,7 @@ def test_row_that_refuses_its_adoption_is_named(workspace: Workspace, columns: s
     assert sorted(workspace.tags()) == ["ada", "bea", "cid"]
 
 
-def pack(path: Path, rows: Iterable[bytes], shared_texts: Iterable[bytes] = ()) -> None:
+def pack_workbook(path: Path, rows: Iterable[bytes], shared_texts: Iterable[bytes] = ()) -> None:
     """Write a workbook with the columns username and bio; rows and shared texts are XML."""
     path.parent.mkdir(parents=True, exist_ok=True)
     put_book(path, {"People": [("username", "bio")]})
@@ -308,7 +308,7 @@ LARGE_WORKBOOKS = {
 def test_large_workbook_is_refused_in_little_memory(workspace: Workspace, case: str) -> None:
     """The message names the limit, nothing is imported, and the command uses little memory."""
     rows, shared_texts, reason = LARGE_WORKBOOKS[case]
-    pack(workspace.home / "people.xlsx", rows(), shared_texts)
+    pack_workbook(workspace.home / "people.xlsx", rows(), shared_texts)
     assert (workspace.home / "people.xlsx").stat().st_size < MB
 
     process = subprocess.Popen(

@@ -86,7 +86,7 @@ def test_only_the_text_and_named_columns_are_sent(workspace: Workspace) -> None:
     assert not (workspace.home / "tasks/none.py").exists()
 
 
-def test_a_named_column_may_hold_numbers_or_images(workspace: Workspace) -> None:
+def test_named_column_may_contain_numbers_or_images(workspace: Workspace) -> None:
     """TEXT= and WITH= accept columns of any kind; images are sent only if they are named."""
     from PIL import Image
 
@@ -132,7 +132,7 @@ def test_a_named_column_may_hold_numbers_or_images(workspace: Workspace) -> None
         (("id", "text"), (("1", "2", "2", "4", "5", "6"), NOTES), "row"),
     ],
 )
-def test_a_filled_and_unique_column_is_the_key(
+def test_filled_and_unique_column_is_the_key(
     workspace: Workspace, header: Sequence[str], columns: Sequence[Sequence[str]], key: str
 ) -> None:
     """A column with a distinct value in nearly all rows is the key, whatever its name.

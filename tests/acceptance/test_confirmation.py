@@ -41,7 +41,7 @@ class Shell(Workspace):
         return {**super().environ, **self.variables}
 
 
-def shell(home: Path, **variables: str) -> Shell:
+def gemini_workspace(home: Path, **variables: str) -> Shell:
     """Return an empty workspace that uses Gemini."""
     return Shell(home, settings={"BACKEND": "gemini"}, variables=variables)
 
@@ -69,7 +69,7 @@ def at_terminal(workspace: Workspace, verb: str, *arguments: object, answer: str
 
 def test_address_in_dotenv_never_gets_the_key_of_the_shell(tmp_path: Path, api: Engine) -> None:
     """No confirmation sends a request there; the message names the address and the setting."""
-    workspace = shell(tmp_path / "here", GEMINI_API_KEY=KEY)
+    workspace = gemini_workspace(tmp_path / "here", GEMINI_API_KEY=KEY)
     workspace.put(".env", f"GOOGLE_GEMINI_BASE_URL={api.url}\nGEMINI_API_KEY={THEIR_KEY}\n")
     workspace.people(2)
     # No setting of the stranger and no confirmation of the address helps.
@@ -84,7 +84,7 @@ def test_address_in_dotenv_never_gets_the_key_of_the_shell(tmp_path: Path, api: 
 
 def test_address_with_its_own_key_is_confirmed_first(tmp_path: Path, api: Engine) -> None:
     """Even if the key is from the same `.env`, rows are sent only after a confirmation."""
-    workspace = shell(tmp_path / "here")
+    workspace = gemini_workspace(tmp_path / "here")
     workspace.put(".env", f"GOOGLE_GEMINI_BASE_URL={api.url}\nGEMINI_API_KEY={THEIR_KEY}\n")
     workspace.people(2)
     assert f"FINDABLE_TRUST={api.url}" in workspace.do("tag", mode="live", yes=True, code=3).err
@@ -103,7 +103,9 @@ def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engin
 
     `--yes` does not confirm it, and a no sends nothing.
     """
-    workspace = shell(tmp_path / "here", GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=api.url)
+    workspace = gemini_workspace(
+        tmp_path / "here", GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=api.url
+    )
     workspace.people(2)
     for verb, options in CALLERS:
         output = workspace.do(verb, code=3, **options).said
@@ -122,7 +124,7 @@ def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engin
     workspace.do("doctor")
     workspace.do("index")
 
-    other_workspace = shell(tmp_path / "other", **workspace.variables)
+    other_workspace = gemini_workspace(tmp_path / "other", **workspace.variables)
     other_workspace.people(1)
     other_workspace.do("tag", mode="live", code=3)
     assert len(api.creates()) == 0
@@ -134,7 +136,7 @@ def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engin
 def test_similar_address_needs_a_confirmation(tmp_path: Path, form: str) -> None:
     """An address that only resembles Google's own is refused until a person confirms it."""
     url = form.format("generativelanguage.googleapis.com", "localhost:9")
-    workspace = shell(tmp_path / "here", GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=url)
+    workspace = gemini_workspace(tmp_path / "here", GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=url)
     workspace.people(1)
     assert "nobody confirmed it, and nothing was sent" in workspace.do("doctor", code=3).said
 
@@ -319,11 +321,11 @@ def test_metrics_of_a_worker_are_served_to_this_machine_only(workspace: Workspac
             port = free_socket.getsockname()[1]
         options: dict[str, Any] = {"host": host} if host else {}
         with workspace.start("worker", port=port, **options) as running:
-            wait_until(lambda: reached("127.0.0.1", port), running)  # noqa: B023 - called at once
-            assert reached("127.0.0.2", port) == is_open
+            wait_until(lambda: is_reachable("127.0.0.1", port), running)  # noqa: B023
+            assert is_reachable("127.0.0.2", port) == is_open
 
 
-def reached(host: str, port: int) -> bool:
+def is_reachable(host: str, port: int) -> bool:
     """Return whether something listens at a port of an address."""
     try:
         socket.create_connection((host, port), timeout=LONGEST_S).close()

@@ -46,9 +46,9 @@ def restore_copy(workspace: Workspace, api: Engine, home: Path) -> Workspace:
 
 def kill_submit(workspace: Workspace, step: str, *, side: str) -> None:
     """Kill a submit at the step with this text; the steps are those of an equal workspace."""
-    undisturbed = Workspace(workspace.home.parent / "peace", workspace.url)
-    undisturbed.people(3)
-    trail = undisturbed.do("submit").trail
+    undisturbed_workspace = Workspace(workspace.home.parent / "peace", workspace.url)
+    undisturbed_workspace.people(3)
+    trail = undisturbed_workspace.do("submit").trail
     step_number = next(number for number, line in enumerate(trail, 1) if step in line)
 
     assert (

@@ -114,11 +114,11 @@ def test_add_ends_in_time_while_the_service_hangs(workspace: Workspace, api: Eng
     Another process with the lock on preparing is stopped at the same time. The command ends, so
     it waits for neither.
     """
-    undisturbed = Workspace(workspace.home / "peace", api.url)
-    for started_workspace in (workspace, undisturbed):
+    undisturbed_workspace = Workspace(workspace.home / "peace", api.url)
+    for started_workspace in (workspace, undisturbed_workspace):
         started_workspace.people(3)
 
-    trail = undisturbed.run("submit", fate=LIVES).trail
+    trail = undisturbed_workspace.run("submit", fate=LIVES).trail
     step_number = next(
         number
         for number, step in enumerate(trail, 1)

@@ -63,7 +63,7 @@ REFUSALS: dict[str, tuple[int, Json, int, list[str], list[str]]] = {
 }
 
 
-def refuse(code: int, error: Json, *, times: int = 10_000) -> Callable[[str], Whole | None]:
+def refuse_calls(code: int, error: Json, *, times: int = 10_000) -> Callable[[str], Whole | None]:
     """Return a hook of the server that refuses a number of calls that ask something."""
     remaining_refusals = [times]
     status = "RESOURCE_EXHAUSTED" if code == 429 else "INVALID_ARGUMENT"
@@ -92,7 +92,7 @@ def test_refusal_names_reason_and_next_step_in_both_modes(
     )
     served_workspace.put("tasks/own.csv", "id,text\n0,text 0\n1,text 1\n2,text 2\n")
     served_workspace.task = "own"
-    outside_server.instead = refuse(code, error)
+    outside_server.instead = refuse_calls(code, error)
     options: dict[str, Any] = {"POLL_PATIENCE": 0.05, "code": exit_code, "CONCURRENCY": 1}
 
     # Live calls are repeated only if waiting may help.
@@ -147,16 +147,18 @@ def test_error_in_a_reply_with_status_200_is_retried(
 def test_refused_call_costs_nothing(served_workspace: Workspace, outside_server: Outside) -> None:
     """Refusals and calls that flex rejects cost nothing; an internal error may have been paid."""
     served_workspace.people(4)
-    outside_server.instead = refuse(400, {"message": "Request contains an invalid argument."})
+    outside_server.instead = refuse_calls(400, {"message": "Request contains an invalid argument."})
     assert served_workspace.do("tag_live", code=4, CONCURRENCY=1).err
     assert served_workspace.spent()["lost"] == 0
 
-    outside_server.instead = refuse(503, {"message": "The service is overloaded."}, times=5)
+    outside_server.instead = refuse_calls(503, {"message": "The service is overloaded."}, times=5)
     served_workspace.do("tag", mode="flex", limit=3, CONCURRENCY=1)
     assert served_workspace.states() == {"tagged": 3, "untagged": 1}
     assert served_workspace.spent()["lost"] == 0
 
-    outside_server.instead = refuse(500, {"message": "An internal error has occurred."}, times=1)
+    outside_server.instead = refuse_calls(
+        500, {"message": "An internal error has occurred."}, times=1
+    )
     served_workspace.do("tag_live", CONCURRENCY=1)
     assert served_workspace.states() == {"tagged": 4}
     assert served_workspace.spent()["lost"] > 0

@@ -28,7 +28,7 @@ FORGED = (
 )
 
 
-def secret_below(folder: Path) -> Path:
+def write_secret(folder: Path) -> Path:
     """Write a file that no command may read, change or remove, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "secret.jsonl"
@@ -36,9 +36,9 @@ def secret_below(folder: Path) -> Path:
     return path
 
 
-def names_of(workspace: Workspace, secret: Path) -> dict[str, str]:
+def secret_names(workspace: Workspace, secret: Path) -> dict[str, str]:
     """Return names of a secret outside the workspace and of a file that belongs to no batch."""
-    inner_secret = secret_below(workspace.data / "tasks")
+    inner_secret = write_secret(workspace.data / "tasks")
     (workspace.data / "tasks" / "linked").symlink_to(secret.parent)
     return {
         "absolute": str(secret),
@@ -49,7 +49,7 @@ def names_of(workspace: Workspace, secret: Path) -> dict[str, str]:
     }
 
 
-def name_file(workspace: Workspace, kind: str, name: str) -> None:
+def set_file_name(workspace: Workspace, kind: str, name: str) -> None:
     """Change the file name of batch 1, with the right hash of the secret."""
     sha256 = hashlib.sha256(SECRET).hexdigest()
     values = f"{kind}_file = :name, {kind}_sha256 = :sha256, {kind}_size = :size"
@@ -79,13 +79,13 @@ def test_no_command_follows_the_path_of_an_ingested_batch(
     """Clean, forget, backup and doctor end with exit code 5; show and work ignore the file."""
     usernames = workspace.people(3)
     workspace.each(*CHAIN)
-    secret = secret_below(workspace.home / "theirs")
+    secret = write_secret(workspace.home / "theirs")
     commands: list[tuple[Any, ...]] = [("clean",), ("forget", usernames[0]), ("doctor",)]
     if not ON_POSTGRESQL:
         commands.append(("backup", tmp_path / "copy"))
 
-    for name in names_of(workspace, secret).values():
-        name_file(workspace, kind, name)
+    for name in secret_names(workspace, secret).values():
+        set_file_name(workspace, kind, name)
         for command, *arguments in commands:
             options = {"yes": True} if command == "forget" else {}
             process = workspace.do(command, *arguments, code=5, KEEP_DAYS=0, **options)
@@ -102,11 +102,11 @@ def test_no_command_follows_the_path_of_an_ingested_batch(
 def test_other_file_is_neither_sent_nor_ingested(workspace: Workspace, api: Engine) -> None:
     """A batch with the name of another file is neither sent nor ingested."""
     workspace.people(3)
-    secret = secret_below(workspace.home / "theirs")
+    secret = write_secret(workspace.home / "theirs")
     workspace.do("work", once=True, only="prepare")
-    names = names_of(workspace, secret)
+    names = secret_names(workspace, secret)
     for name in names.values():
-        name_file(workspace, "request", name)
+        set_file_name(workspace, "request", name)
         assert f"names the file {name!r}" in workspace.do("submit", code=5).err
         assert f"names the file {name!r}" in workspace.do("work", once=True, code=5).said
     # No file was uploaded, also not by `work`.
@@ -124,7 +124,7 @@ def test_other_file_is_neither_sent_nor_ingested(workspace: Workspace, api: Engi
     )
     workspace.each("submit", "poll")
     for name in names.values():
-        name_file(workspace, "result", name)
+        set_file_name(workspace, "result", name)
         for verb, *arguments in (("ingest",), ("poll",), ("cancel", 1)):
             assert f"names the file {name!r}" in workspace.do(verb, *arguments, code=5).said
     assert is_untouched(workspace, secret)
@@ -168,7 +168,7 @@ def test_manifest_names_only_files_of_its_own_folder(workspace: Workspace) -> No
     """A build's manifest with a path outside its folder is refused with the command to rebuild."""
     workspace.people(3)
     workspace.each(*CHAIN)
-    secret = secret_below(workspace.home / "theirs")
+    secret = write_secret(workspace.home / "theirs")
     path = workspace.data / "index" / "current" / "manifest.json"
     file_bytes = path.read_bytes()
     for name in (str(secret), f"../../../../theirs/{secret.name}", "with\0a NUL"):
@@ -191,7 +191,7 @@ def test_link_in_a_backup_is_not_followed(workspace: Workspace, tmp_path: Path) 
     workspace.people(3)
     workspace.each(*CHAIN)
     workspace.do("backup", tmp_path / "copy")
-    secret = secret_below(workspace.home / "theirs")
+    secret = write_secret(workspace.home / "theirs")
     manifest = tmp_path / "copy" / "manifest.json"
     document = json.loads(manifest.read_bytes())
     (tmp_path / "copy" / "linked").symlink_to(secret.parent)

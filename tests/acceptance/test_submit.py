@@ -19,7 +19,7 @@ CATALOGUE = (
 )
 
 
-def sizes(workspace: Workspace) -> list[int]:
+def line_counts(workspace: Workspace) -> list[int]:
     """Return how many lines each request file has, in the order of batches."""
     return [len(workspace.requests(batch["number"])) for batch in workspace.batches()]
 
@@ -89,7 +89,7 @@ def test_nothing_is_sent_or_written_without_confirmation(workspace: Workspace, a
 
     workspace.do("submit", limit=3, CONFIRM_ABOVE=0, yes=True)
     workspace.do("submit", CONFIRM_ABOVE="inf")
-    assert sizes(workspace) == [3, 4]
+    assert line_counts(workspace) == [3, 4]
 
 
 def test_request_file_ends_at_the_first_of_three_limits(workspace: Workspace, api: Engine) -> None:
@@ -166,7 +166,7 @@ def test_a_budget_of_a_day_holds_over_all_processes(workspace: Workspace, api: E
     day = f"{cost / 2:.9f}"
     first_run = workspace.read("submit", BUDGET_PER_DAY=day)
     assert 0 < sum(batch["estimated_cost"] for batch in workspace.batches()) <= cost / 2
-    sent_count = sum(sizes(workspace))
+    sent_count = sum(line_counts(workspace))
     assert sent_count > 2
     assert sent_count + first_run["held_back"] == 12
 
@@ -231,7 +231,7 @@ def test_token_estimates_learn_from_past_answers(
     room = 5 * row_tokens + row_tokens // 2
     assert served_workspace.read("submit", dry=True, BATCH_TOKENS=room)["batches"] == 4
     served_workspace.do("submit", BATCH_TOKENS=room)
-    assert sizes(served_workspace) == [6, 5, 5, 5, 5]
+    assert line_counts(served_workspace) == [6, 5, 5, 5, 5]
 
 
 def _result_line(key: str, tokens: int) -> bytes:
@@ -309,7 +309,7 @@ def test_request_files_without_a_batch_are_removed(workspace: Workspace) -> None
         (folder / name).write_text("{}\n")
     workspace.do("submit")
     assert sorted(path.name for path in folder.iterdir()) == ["000001-requests.jsonl", "notes.txt"]
-    assert sizes(workspace) == [3]
+    assert line_counts(workspace) == [3]
 
 
 # The copy does not know the first batch.

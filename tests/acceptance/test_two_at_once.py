@@ -63,7 +63,7 @@ PAIRS = (
 )
 CANCELLATIONS = {"cancel 3", "cancel 4"}
 # Checks that do not apply after a person was forgotten, whose lines were removed from sealed files.
-HOLES = (
+EXCUSED_CHECKS = (
     "batches_are_made_once",
     "spend_adds_up",
 )
@@ -114,6 +114,7 @@ def lives(mid_life: Path, tmp_path: Path) -> Iterator[Lives]:
     with ExitStack() as stack:
 
         def copy_life(name: str) -> Life:
+            """Copy the workspace and its server under a name."""
             shutil.copytree(mid_life, tmp_path / name, symlinks=True)
             if ON_POSTGRESQL:
                 postgresql.copy_below(mid_life, tmp_path / name)
@@ -202,7 +203,7 @@ def test_stopped_command_does_no_harm(lives: Lives, moment: Moment) -> None:
         [(process.code, process.err[-400:]) for process in processes],
     )
     assert {process.code for process in processes} <= CODES, context
-    finish(life)
+    finish_work(life)
     labels = (moment.first, *moment.other_labels)
     check_settled(
         life,
@@ -233,7 +234,7 @@ def test_batch_of_a_stopped_command_is_not_sent_by_others(lives: Lives) -> None:
             )
         first_process.signal(signal.SIGCONT)
         assert first_process.wait().code == 0, first_process
-    finish(life)
+    finish_work(life)
     check_settled(life, {"submit"}, step_number)
 
 
@@ -266,11 +267,11 @@ def test_stopped_command_that_lost_its_lock_sends_nothing(lives: Lives) -> None:
             assert other_process.wait().code == 0, other_process
         first_process.signal(signal.SIGCONT)
         assert first_process.wait().code in CODES, first_process
-    finish(life)
+    finish_work(life)
     check_settled(life, {"submit"}, step_number)
 
 
-def finish(life: Life) -> None:
+def finish_work(life: Life) -> None:
     """Run the remaining steps of the chain."""
     for verb in ("submit", "poll", "ingest", "index"):
         life.workspace.do(verb)
@@ -280,7 +281,7 @@ def check_settled(life: Life, completed: set[str], context: object) -> None:
     """Assert that all work was done exactly once; `completed` are the labels that ended well."""
     workspace = life.workspace
     snapshot = Look(workspace, life.api.batches(), life.api.creates(), Memory(), is_settled=True)
-    check(snapshot, excused=HOLES if completed & FORGOTTEN.keys() else ())
+    check(snapshot, excused=EXCUSED_CHECKS if completed & FORGOTTEN.keys() else ())
 
     request_counts = Counter[str]()
     for create in life.api.creates():

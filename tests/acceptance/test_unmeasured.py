@@ -7,7 +7,7 @@ from tests.acceptance.product import MODEL, Workspace
 MODES = ("batch", "flex", "live")
 
 
-def notes(workspace: Workspace) -> str:
+def write_notes(workspace: Workspace) -> str:
     """Write a table of twelve notes; return its name."""
     lines = [
         f"n{number},Kettle number {number} boils a litre of water in {number + 2} minutes."
@@ -16,7 +16,7 @@ def notes(workspace: Workspace) -> str:
     return workspace.put("notes.csv", "\n".join(["id,text", *lines, ""])).name
 
 
-def costs(estimate: dict[str, Any]) -> dict[str, float]:
+def costs_by_mode(estimate: dict[str, Any]) -> dict[str, float]:
     """Return the cost of each mode."""
     return {mode: estimate[mode]["cost"] for mode in MODES}
 
@@ -25,7 +25,7 @@ def test_unmeasured_estimate_has_no_percentage_and_names_a_measurement(
     workspace: Workspace,
 ) -> None:
     """The named command asks five rows; later estimates include the error of past estimates."""
-    workspace.do("new_task", "notes", **{"from": notes(workspace)})
+    workspace.do("new_task", "notes", **{"from": write_notes(workspace)})
     workspace.task = "notes"
     output = workspace.do("tag", dry=True).out
     command = "findable tag --task notes --pilot 5 --limit 5"
@@ -48,7 +48,7 @@ def test_unmeasured_estimate_has_no_percentage_and_names_a_measurement(
 
 def test_estimate_without_a_key_has_price_and_time_of_the_real_model(workspace: Workspace) -> None:
     """`ask` and `tag DRY=1` print the estimate that a workspace with a key prints."""
-    file_name = notes(workspace)
+    file_name = write_notes(workspace)
     workspace.do("new_task", "notes", **{"from": file_name})
     # The other workspace has a key and the same rows.
     expected = workspace.read("tag", dry=True, TASK="notes")
@@ -65,15 +65,15 @@ def test_estimate_without_a_key_has_price_and_time_of_the_real_model(workspace: 
 
     tag_document = local_workspace.read("tag", dry=True, TASK="notes")
     assert tag_document["with_key"]["model"] == MODEL
-    assert costs(tag_document["with_key"]) == costs(expected)
+    assert costs_by_mode(tag_document["with_key"]) == costs_by_mode(expected)
     for mode in MODES:
         assert tag_document["with_key"][mode]["seconds"] == expected[mode]["seconds"]
-    assert costs(tag_document) == dict.fromkeys(MODES, 0)
+    assert costs_by_mode(tag_document) == dict.fromkeys(MODES, 0)
 
     ask_run = local_workspace.do("ask", file_name, q="Praise?")
     assert f"all 12 rows cost nothing here; with a key {MODEL} would cost about $0.0" in ask_run.out
     assert "(output is guessed; the same command with a key measures it)" in ask_run.out
     assert "unknown time" not in ask_run.out
     estimates = local_workspace.read("ask", file_name, q="Praise?")["all"]
-    assert all(cost > 0 for cost in costs(estimates["with_key"]).values())
+    assert all(cost > 0 for cost in costs_by_mode(estimates["with_key"]).values())
     assert estimates["with_key"]["items"] == 12

@@ -143,7 +143,7 @@ def prepare_towns(workspace: Workspace, server: Outside) -> None:
     workspace.do("index")
 
 
-def test_a_condition_means_the_same_in_a_list_and_in_a_search(
+def test_condition_selects_the_same_rows_in_lists_and_searches(
     workspace: Workspace, outside_server: Outside
 ) -> None:
     """Lists and searches compare texts, numbers, lists, blank cells and names in the same way."""

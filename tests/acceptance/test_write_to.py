@@ -53,7 +53,7 @@ def create_orders(
         sql(workspace, insert, id=number, t=text)
 
 
-def cells(workspace: Workspace, name: str = "orders", column: str = "v") -> list[Any]:
+def column_values(workspace: Workspace, name: str = "orders", column: str = "v") -> list[Any]:
     """Return the values of all rows."""
     query = f"SELECT {column} FROM {name} ORDER BY id"  # noqa: S608 - constant names
     return [row[0] for row in sql(workspace, query)]
@@ -73,7 +73,7 @@ def test_no_cell_has_an_answer_about_another_text(notes_workspace: Workspace) ->
     sql(notes_workspace, "DELETE FROM orders WHERE id = 3")
     sql(notes_workspace, "INSERT INTO orders (id, t) VALUES (3, 'another c')")
     ingest_run = notes_workspace.do("ingest")
-    assert cells(notes_workspace) == ["said of a", None, None, "said of d", "said of e"]
+    assert column_values(notes_workspace) == ["said of a", None, None, "said of d", "said of e"]
     assert "2, 3" in ingest_run.said
     assert notes_workspace.states() == {"answered": 5}
 
@@ -81,9 +81,9 @@ def test_no_cell_has_an_answer_about_another_text(notes_workspace: Workspace) ->
     sql(notes_workspace, "UPDATE orders SET t = 'new e', v = 'theirs' WHERE id = 5")
     notes_workspace.do("tag", mode="live")
     assert notes_workspace.status()["stale"]["count"] == 4
-    assert cells(notes_workspace) == ["said of a", None, None, "said of d", "theirs"]
+    assert column_values(notes_workspace) == ["said of a", None, None, "said of d", "theirs"]
     notes_workspace.do("tag", mode="live", REFRESH=1)
-    assert cells(notes_workspace) == [
+    assert column_values(notes_workspace) == [
         "said of a",
         "said of new b",
         "said of another c",
@@ -132,7 +132,7 @@ def test_tables_are_named_with_a_schema_and_in_quotation_marks(notes_workspace: 
         items=items.replace('"My orders.2"', table_name),
     )
     notes_workspace.each(*ROUND)
-    assert cells(notes_workspace, table_name, '"The value"') == ["said of a"]
+    assert column_values(notes_workspace, table_name, '"The value"') == ["said of a"]
 
 
 def test_tables_of_people_are_added_for_people_alone(notes_workspace: Workspace) -> None:
