@@ -27,7 +27,8 @@ KNOW_SUBJECTS = (
     "web.views.",
 )
 UNNAMED = {"core", "store", "gemini", "engine", "tables", "quality", "index", "batch"}
-MAY_NAME = {
+# They have the name of a task, and the name of the table of a shipped task.
+MAY_NAME = {"pipeline.core.setting_parsers", "pipeline.core.settings"}
     "pipeline.core.setting_parsers",
     "pipeline.core.settings",
 }  # it has the task's name and the name of a subject's table
