@@ -29,9 +29,6 @@ KNOW_SUBJECTS = (
 UNNAMED = {"core", "store", "gemini", "engine", "tables", "quality", "index", "batch"}
 # They have the name of a task, and the name of the table of a shipped task.
 MAY_NAME = {"pipeline.core.setting_parsers", "pipeline.core.settings"}
-    "pipeline.core.setting_parsers",
-    "pipeline.core.settings",
-}  # it has the task's name and the name of a subject's table
 FILES_OF_INDEX = {
     f"pipeline.index.{name}"
     for name in ("scoring", "manifest", "build_reader", "tokenizer", "vector_file")
