@@ -44,7 +44,7 @@ from pipeline.core.quotes import to_display_value
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.task_template import ColumnChoice
-from pipeline.engine.workspace_folder import is_free
+from pipeline.engine.workspace_folder import has_no_workspace
 from pipeline.images import import_ as images
 from pipeline.ops import status
 from pipeline.workflows import add_expert as add_expert_workflow
@@ -133,7 +133,7 @@ def import_rows(
     read_options = ReadOptions(sheet, encoding, header)
     import_options = make_import_options(map_, read_options, strict=strict, report=report, dry=dry)
     # Do not create a workspace for a file that cannot be imported.
-    may_create = not dry and is_free(read_settings().data)
+    may_create = not dry and has_no_workspace(read_settings().data)
     if may_create and (file.is_file() or file.is_dir()):
         importer.check_file(file, import_options)
 

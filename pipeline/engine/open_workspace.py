@@ -23,7 +23,7 @@ from pipeline.engine.task_selection import (
     with_people,
     with_used_task,
 )
-from pipeline.engine.workspace_folder import check_links, is_free, make_directory
+from pipeline.engine.workspace_folder import check_links, has_no_workspace, make_directory
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
@@ -272,7 +272,7 @@ def open_read_only(
     with contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store:
         with store.open_foreign_snapshot() as tx:
             has_tables = tx is not None and (schema.is_workspace(tx) or schema.other_tables(tx))
-        is_new = not has_tables and is_free(settings.data)
+        is_new = not has_tables and has_no_workspace(settings.data)
         if is_user_task and is_new:
             check_access(settings, store, Access.WRITE, confirm)
         elif is_user_task:

@@ -31,6 +31,15 @@ def is_free(data: Path) -> bool:
     return not data.exists() or (data.is_dir() and not any(data.iterdir()))
 
 
+def has_no_workspace(data: Path) -> bool:
+    """Return whether a folder is missing, or has no file or folder that commands write."""
+    if not data.exists():
+        return True
+    if not data.is_dir():
+        return False
+    return not any(_WRITTEN_NAMES.fullmatch(path.name) for path in data.iterdir())
+
+
 def check_links(data: Path) -> None:
     """Check that no link in the workspace's directory leads out of it.
 

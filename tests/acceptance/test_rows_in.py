@@ -361,3 +361,14 @@ def test_columns_of_bytes_are_left_out_of_all_files_of_a_folder(workspace: Works
     assert "'photo'" in workspace.do("preflight").err
     rows = workspace.exported()
     assert [sorted(row.keys() & {"photo", "year"}) for row in rows] == [["year"], ["year"]]
+
+
+def test_dry_import_needs_no_workspace_and_makes_none(workspace: Workspace) -> None:
+    """A dry import runs in a new folder, and in a folder that only has files of the user."""
+    table = workspace.put("people.csv", "Username,Bio\nada,Bees.\n")
+    assert "1 added" in workspace.do("import", table, dry=True).out
+
+    # The sample data of a fresh checkout are such files.
+    workspace.put("data/sample/people.csv", "Username,Bio\n")
+    assert "1 added" in workspace.do("import", table, dry=True).out
+    assert sorted(path.name for path in workspace.data.iterdir()) == ["sample"]
