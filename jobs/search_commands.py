@@ -26,7 +26,8 @@ from pipeline.index.hits import format_hit_heading, hit_to_document
 from pipeline.ops import items
 
 if TYPE_CHECKING:
-    from pipeline.engine.task import IndexedTask, TaskLabels
+    from pipeline.engine.task import IndexedTask
+    from pipeline.engine.task_parts import TaskLabels
     from pipeline.index.hits import Hit
     from pipeline.index.search import SearchReport
 

@@ -15,7 +15,7 @@ from pipeline.engine.duplicates import EarlierRequests, find_duplicates
 from pipeline.engine.judging import JudgedReply
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import RowsById, TaskLabels
+from pipeline.engine.task_parts import RowsById, TaskLabels
 from pipeline.gemini.models import MAX_FILE_BYTES
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost
 from pipeline.store.claims import RowClaim

@@ -28,7 +28,7 @@ from pipeline.engine.judging import (
     write_judged_replies,
 )
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import WriteResult
+from pipeline.engine.task_parts import WriteResult
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.result_file import ResultFile
 from pipeline.store import answer_counts, answers, batches, claims, workspace

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from pipeline.core.errors import RemoteError
 from pipeline.core.states import Mode, Outcome
-from pipeline.engine.task import Task, TaskLabels
+from pipeline.engine.task import Task
+from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.responses import ParsedReply
 from pipeline.store import answers, batches, claims, workspace
 from pipeline.store.batches import BatchRow

@@ -31,7 +31,7 @@ from pipeline.engine.duplicates import copy_to_duplicates
 from pipeline.engine.judging import JudgedReply, Provenance, write_judged_replies
 from pipeline.engine.request_builder import explain_schema_refusal
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import WriteResult
+from pipeline.engine.task_parts import WriteResult
 from pipeline.gemini import responses
 from pipeline.gemini.client import Client
 from pipeline.gemini.remote import RemoteBatch

@@ -13,7 +13,8 @@ from pipeline.core.states import Outcome
 from pipeline.engine import claiming
 from pipeline.engine.judging import JudgedReply, Provenance, judge_reply, write_judged_replies
 from pipeline.engine.request_builder import PlannedRequest
-from pipeline.engine.task import Task, TaskRow, WriteResult
+from pipeline.engine.task import Task
+from pipeline.engine.task_parts import TaskRow, WriteResult
 from pipeline.gemini import responses
 from pipeline.store import answers, claims
 from pipeline.store.claims import RowClaim

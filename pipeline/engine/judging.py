@@ -14,7 +14,8 @@ from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
 from pipeline.core.settings import Settings
 from pipeline.core.states import UNSUPPORTED_REASON, Mode, Outcome
-from pipeline.engine.task import Task, ValidAnswer, WriteResult
+from pipeline.engine.task import Task
+from pipeline.engine.task_parts import ValidAnswer, WriteResult
 from pipeline.gemini import models, responses, usage
 from pipeline.gemini.models import Model
 from pipeline.gemini.usage import NO_USAGE

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError, RemoteError, SchemaRefusedError
-from pipeline.engine.task import RowsById, Task, TaskRow
+from pipeline.engine.task import Task
+from pipeline.engine.task_parts import RowsById, TaskRow
 from pipeline.gemini import answer_schema, requests
 from pipeline.gemini.models import MAX_FILE_BYTES, Model
 from pipeline.gemini.requests import Prompt

@@ -10,23 +10,29 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection
 
-from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
+from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, Ranking
-from pipeline.core.text import join_first
+from pipeline.engine.task_parts import (
+    OwnTables,
+    RowsById,
+    TaskExport,
+    TaskLabels,
+    TaskRow,
+    TaskVersions,
+    ValidAnswer,
+    WriteResult,
+)
 from pipeline.store import answers
-from pipeline.store.answers import VersionCounts, VersionPreference
+from pipeline.store.answers import VersionPreference
 from pipeline.store.edits import AnswerEdit
 from pipeline.tables.row_table import RowTable
 
@@ -35,78 +41,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.engine.prompt_builder import PromptBuilder
-    from pipeline.gemini.requests import Prompt
     from pipeline.tables.grid import Grid
-
-# Rows by id; each row has its cells by column.
-RowsById = Mapping[str, Mapping[str, Any]]
-
-
-class TaskRow(NamedTuple):
-    """A row that is ready to be asked."""
-
-    id: str
-    prompt: "Prompt"
-    # Hash of the input that the prompt was made from.
-    input_hash: str
-    # The row itself, if the task needs it to judge an answer.
-    context: Any = None
-
-
-class ValidAnswer(NamedTuple):
-    """A validated answer that is about to be written."""
-
-    item_id: str
-    answer: "BaseModel"
-    # Hash of the input in the request.
-    input_hash: str
-
-
-@dataclass
-class WriteResult:
-    """Result of `Task.write_answers`."""
-
-    # Rows that took their answer.
-    applied: set[str] = field(default_factory=set)
-    # Rows whose input changed after the request was made.
-    outdated: set[str] = field(default_factory=set)
-    # Rows that can take no answer and are not asked again, with the reason.
-    blocked: dict[str, str] = field(default_factory=dict)
-    # Blocked rows and rows that failed too often, with the reason. `write_judged_replies` fills it.
-    parked: dict[str, str] = field(default_factory=dict)
-
-    def __or__(self, other: "WriteResult") -> "WriteResult":
-        """Return the union of two results, without `parked`."""
-        return WriteResult(
-            self.applied | other.applied,
-            self.outdated | other.outdated,
-            self.blocked | other.blocked,
-        )
-
-
-class TaskLabels(NamedTuple):
-    """Words and hints for the messages and pages of a task."""
-
-    # A row, and several rows.
-    singular: str
-    plural: str
-    # Participle of answered rows: "3 tagged".
-    answered: str
-    # Message if no row is open: "everyone with a bio is tagged, claimed or parked".
-    none_open_message: str
-    # The input of one row, and of several rows.
-    input_noun: str
-    inputs_noun: str
-    # Next command after answers were written.
-    next_command: CommandHint
-    # Command that asks about the remaining rows.
-    ask_command: CommandHint = CommandHint("batch-submit")
-    # Value of TASK= in commands; None for the default task.
-    task_option: str | None = None
-
-    def command(self, command: str, **options: Any) -> CommandHint:
-        """Return the hint for a command with TASK= set to this task."""
-        return CommandHint(command, task=self.task_option, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,99 +98,6 @@ class IndexedTask:
         return {"rank": rank, key_name: fields[key_name], "similarity": cosine, **fields}
 
 
-class RowFault(NamedTuple):
-    """A finding about rows of a task."""
-
-    said: str
-    # Consequence of the fault.
-    why: str
-    # A text or a command hint.
-    next: object = ""
-    # False if no data are wrong: a notice, or a change by another program.
-    contradiction: bool = True
-
-
-# A fault names at most this many rows.
-MAX_NAMED_ROWS = 3
-
-
-class RowFaults(Counter[str]):
-    """Number of faults by kind, with the first rows of each kind."""
-
-    def __init__(self, kinds: Mapping[str, tuple[str, object, bool]]) -> None:
-        """Start with no faults.
-
-        Args:
-            kinds: By kind, in the order of the report: consequence, next step, and whether it is
-                a contradiction. A kind is a phrase in the plural that says what is wrong.
-        """
-        super().__init__()
-        self.kinds = kinds
-        self._row_names = {kind: dict[str, None]() for kind in kinds}
-
-    def add(self, kind: str, names: Iterable[str], count: int = 1) -> None:
-        """Add `count` faults of a kind in the named rows."""
-        self[kind] += count
-        if count and len(self._row_names[kind]) <= MAX_NAMED_ROWS:
-            self._row_names[kind] |= dict.fromkeys(names)
-
-    def to_findings(self) -> list[RowFault]:
-        """Return a finding for each kind that occurred, in the order of `kinds`."""
-        faults = []
-        for kind, details in self.kinds.items():
-            if self[kind]:
-                names = join_first(list(self._row_names[kind]), MAX_NAMED_ROWS)
-                faults.append(RowFault(f"{self[kind]:,} {kind}, of {names}", *details))
-        return faults
-
-
-class ExportOptions(NamedTuple):
-    """Rows and columns of an export."""
-
-    # One row for each name, with the best answer.
-    best: bool = False
-    # Label, with or without a model, of the answers; None for the preferred version.
-    extractor: str | None = None
-    # List field of the answers; each of its members becomes a row.
-    rows: str | None = None
-    # Add columns with the usage and cost of each answer.
-    cost: bool = False
-    # Repeat values that would otherwise be written once.
-    full: bool = False
-    # Versions in order of preference; the first one with answers is exported.
-    prefer: tuple[str, ...] = ()
-    # Include rows that are no longer in their source.
-    gone: bool = False
-
-
-class ExportRows(NamedTuple):
-    """Rows to export, with their encoder."""
-
-    rows: Iterable[Any]
-    # Takes rows, a format and the escape function of CSV texts; yields bytes that end at row ends.
-    # Raises ConfigurationError if the format is Parquet and its library is not installed.
-    encode_rows: Callable[[Iterable[Any], str, Callable[[str], str]], Iterator[bytes]]
-    # Number of rows; None if it is not known before they are read.
-    row_count: int | None = None
-    # Version of all answers; None if each row has its own.
-    extractor: str | None = None
-    # Answered rows by version.
-    version_counts: Mapping[str, int] = MappingProxyType({})
-
-
-# Export formats by file ending; the first is the default.
-EXPORT_FORMATS = MappingProxyType(
-    {
-        ".csv": "csv",
-        ".jsonl": "jsonl",
-        ".ndjson": "jsonl",
-        ".json": "json",
-        ".xlsx": "xlsx",
-        ".parquet": "parquet",
-    }
-)
-
-
 class Task(ABC):
     """Definition of the rows, prompt, answers and outputs of a task."""
 
@@ -274,16 +116,19 @@ class Task(ABC):
     answer_tokens: int
     # Unattended runs over all rows need a pilot that passed its gates.
     needs_pilot = False
-    # Labels whose answers keep a row from being asked; None for any label.
-    skipped_labels: Sequence[str] | None = None
     # The user's file that declares the task.
     file_path: Path | None = None
     # Fingerprint of a user's declaration, which batches, calls and answers store.
     fingerprint: str | None = None
+    # Where the rows come from and how to change them; empty if rows are imported. Rows of a source
+    # are read again and again, so that a forgotten row would return.
+    source_hint: HintTemplate | str = ""
+    export: TaskExport
+    own_tables = OwnTables()
+    # None if answers are only in the table of all tasks.
+    versions: TaskVersions | None = None
     # Model of the task; None for the model in the settings.
     model: str | None = None
-    # Source of the rows and how to change it; empty if rows are imported.
-    source_hint: HintTemplate | str = ""
     # Gates of the task in the form of the setting GATES, which overrides them.
     gates = ""
     # Preferred versions, best first.
@@ -293,16 +138,6 @@ class Task(ABC):
     index: IndexedTask | None = None
     # Hint that is shown if the task has no index.
     index_hint: HintTemplate | str = ""
-    # Columns of the rows are computed from others, such as a score.
-    has_derived_columns = False
-    # Rows are read from their source again and again, so that a forgotten row would return.
-    has_row_source = False
-    # Word for a row of an export.
-    export_noun = "item"
-    # Members of `ExportOptions` that the task supports.
-    export_options = frozenset[str]()
-    # Formats by file ending; the first is the default.
-    export_formats: Mapping[str, str] = EXPORT_FORMATS
 
     # ---- its rows
 
@@ -511,34 +346,8 @@ class Task(ABC):
     @property
     def own_prompt_version(self) -> str:
         """Return the label whose parked rows are not asked; empty if those of any label are not."""
-        return (
-            "" if self.fingerprint is None and self.skipped_labels is None else self.version_label
-        )
-
-    def with_label(self, tx: Connection, label: str | None) -> "Task":  # noqa: ARG002 - few have several
-        """Return the task with another label, for which older answers do not count.
-
-        Args:
-            label: The label; None for the next free label.
-
-        Raises:
-            InputError: The task has a single version.
-        """
-        raise InputError(f"{self.name} has one version alone")
-
-    def list_versions(self, tx: Connection) -> list[VersionCounts] | None:  # noqa: ARG002 - see below
-        """Return the versions that have answers, by label and model.
-
-        None means that the table of stored answers has them all; few tasks store others.
-        """
-        return None
-
-    def roll_back(self, tx: Connection, label: str, *, model: str) -> int | None:  # noqa: ARG002 - see below
-        """Remove a version's answers from the task's own rows; return how many were removed.
-
-        None means that the table of stored answers has them all; few tasks store others.
-        """
-        return None
+        skipped_labels = self.versions.skipped_labels if self.versions is not None else None
+        return "" if self.fingerprint is None and skipped_labels is None else self.version_label
 
     # ---- the user's file
 
@@ -572,73 +381,3 @@ class Task(ABC):
         return None
 
     # ---- maintenance of a workspace
-
-    def make_server_tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - most tasks have none
-        """Return the task's own tables in the form that they get on a server after a move."""
-        return ()
-
-    def make_tables(self, tx: Connection, target: Connection) -> None:
-        """Create the task's tables and views in the target database of a move.
-
-        Args:
-            tx: The database that is moved.
-            target: The target database.
-        """
-        for table in self.make_server_tables(tx):
-            table.create(target)
-
-    def check_rows(
-        self,
-        tx: Connection,  # noqa: ARG002
-    ) -> tuple[str, Mapping[str, int], Sequence[RowFault]] | None:
-        """Check all written rows; return a summary text, figures and findings.
-
-        Memory use does not depend on the number of rows. None means that there is no check.
-        """
-        return None
-
-    def check_derived(self, tx: Connection, display: Progress) -> Sequence[RowFault]:  # noqa: ARG002
-        """Check computed columns, and each row against the answer that was applied to it."""
-        return ()
-
-    def refresh_derived(self, tx: Connection) -> int:  # noqa: ARG002 - few tasks compute columns
-        """Recompute columns that depend on others; return the number of rows that changed."""
-        return 0
-
-    def choose_exported_version(
-        self, tx: Connection, answered_versions: Sequence[str], options: ExportOptions
-    ) -> str | None:
-        """Choose the version to export among the versions that have answers.
-
-        A person's answers are chosen only if `wanted.extractor` names them.
-
-        Args:
-            answered_versions: The versions that have answers.
-
-        Returns:
-            The version; None if there is none.
-
-        Raises:
-            InputError: `wanted.extractor` has no answers.
-        """
-        candidates = [
-            version
-            for version in answered_versions
-            if options.extractor is None or answers.belongs_to_version(version, options.extractor)
-        ]
-        if options.extractor is not None and not candidates:
-            raise InputError(
-                f"there is no answer of {options.extractor!r}; nothing was written",
-                hint=f"`{self.labels.command('versions')}` lists whose answers there are",
-            )
-
-        label = self.version_label if self.fingerprint else ""
-        preference = VersionPreference.of_task(tx, self.name, label=label, versions=options.prefer)
-        eligible = [
-            version for version in candidates if version != answers.PERSON or options.extractor
-        ]
-        return min(eligible, key=preference.sort_key, default=None)
-
-    @abstractmethod
-    def export_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
-        """Return the rows to export, by id; `wanted` sets only members of `export_options`."""

@@ -12,7 +12,7 @@ from pipeline.core.declaration import (
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.engine import task_file
-from pipeline.engine.task import RowsById
+from pipeline.engine.task_parts import RowsById
 from pipeline.engine.task_registry import (
     RowSource,
     _format_refused_row,

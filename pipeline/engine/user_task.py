@@ -29,19 +29,18 @@ from pipeline.core.where_parser import parse_where
 from pipeline.engine import task_file
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
-from pipeline.engine.task import (
-    ExportOptions,
-    ExportRows,
-    IndexedTask,
+from pipeline.engine.task import IndexedTask, Task
+from pipeline.engine.task_file import MEMORY_ROWS, parse_python_path
+from pipeline.engine.task_parts import (
+    OwnTables,
     RowFault,
     RowsById,
-    Task,
     TaskLabels,
     TaskRow,
     ValidAnswer,
     WriteResult,
 )
-from pipeline.engine.task_file import MEMORY_ROWS, parse_python_path
+from pipeline.engine.user_export import UserExport
 from pipeline.store import answers
 from pipeline.store.answers import answers_to_other_inputs, find_corrected
 from pipeline.store.database import PAGE_ROWS, Store, split_into_pages
@@ -58,7 +57,6 @@ from pipeline.tables.answer_views import (
 )
 from pipeline.tables.cells import to_compact_json, to_prompt_text
 from pipeline.tables.column_values import unstorable_reason
-from pipeline.tables.export import encode_rows, read_answer_rows
 from pipeline.tables.facets import tag_facet, version_facet
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_sync import (
@@ -96,13 +94,57 @@ UNUSABLE_REASON_COLUMN = "why unusable"
 DEFAULT_SETTINGS = Settings()
 
 
+class UserTables(OwnTables):
+    """The views of a user's task."""
+
+    def __init__(self, record: TaskRecord, row_table: Callable[[Connection], RowTable]) -> None:
+        """Describe the views of a record."""
+        self._record = record
+        self._row_table = row_table
+
+    def make_tables(self, tx: Connection, target: Connection) -> None:
+        """Create the task's views in the target database of a move."""
+        super().make_tables(tx, target)
+        make_views(target, self._record)
+
+    def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
+        """Return a finding if rows have images that cannot be sent."""
+        if not self._record.words.get("images"):
+            return []
+
+        columns = make_rows_subquery(self._record.name).c
+        conditions = (
+            columns.findable_unusable.is_not(None),
+            columns.findable_gone_at.is_(None),
+            columns.findable_hash != NO_HASH,
+        )
+        query = (
+            select(columns.findable_key, columns.findable_unusable)
+            .where(*conditions)
+            .order_by(columns.findable_row)
+            .limit(1)
+        )
+        first_row = tx.execute(query).first()
+        if first_row is None:
+            return []
+
+        count = self._row_table(tx).count_rows(tx, *conditions)
+        row_id, reason = first_row
+        return [
+            RowFault(
+                f"{count:,} rows of {self._record.name} have an image that cannot be asked about "
+                f"({row_id}: {reason})",
+                "they are not asked until their images are others",
+                contradiction=False,
+                next=CommandHint("items", task=self._record.name, state="unusable"),
+            ),
+        ]
+
+
 class UserTask(Task):
     """A task that a file declares, or a shipped task of the same kind."""
 
     index_hint = 'index="{column}" in the task\'s file says by what text its rows are found'
-    has_row_source = True
-    export_noun = "row"
-    export_options = frozenset({"extractor", "rows", "cost", "gone"})
     columns = (KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN)
 
     def __init__(
@@ -143,6 +185,14 @@ class UserTask(Task):
         )
         self.source_hint = _source_hint(record)
         self.answer_tokens = options.get("answer_tokens", DEFAULT_ANSWER_TOKENS)
+        self.export = UserExport(
+            record,
+            self.labels,
+            self.row_table,
+            version_label=self.version_label,
+            preferred_versions=self.preferred_versions,
+        )
+        self.own_tables = UserTables(record, self.row_table)
         index_template = options.get("index")
         self.index = _make_index(self, index_template) if index_template else None
 
@@ -655,101 +705,6 @@ class UserTask(Task):
         return is_answered | has_target_row
 
     # ---- maintenance of a workspace
-
-    def make_tables(self, tx: Connection, target: Connection) -> None:
-        """Create the task's views in the target database of a move."""
-        super().make_tables(tx, target)
-        make_views(target, self.record)
-
-    def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
-        """Return a finding if rows have images that cannot be sent."""
-        if not self.image_columns:
-            return []
-
-        columns = self.rows_subquery.c
-        conditions = (
-            columns.findable_unusable.is_not(None),
-            columns.findable_gone_at.is_(None),
-            columns.findable_hash != NO_HASH,
-        )
-        query = (
-            select(columns.findable_key, columns.findable_unusable)
-            .where(*conditions)
-            .order_by(columns.findable_row)
-            .limit(1)
-        )
-        first_row = tx.execute(query).first()
-        if first_row is None:
-            return []
-
-        count = self.row_table(tx).count_rows(tx, *conditions)
-        row_id, reason = first_row
-        return [
-            RowFault(
-                f"{count:,} rows of {self.name} have an image that cannot be asked about "
-                f"({row_id}: {reason})",
-                "they are not asked until their images are others",
-                contradiction=False,
-                next=CommandHint("items", task=self.name, state="unusable"),
-            ),
-        ]
-
-    def export_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
-        """Return each row with its state and answer, or the members of a list field.
-
-        The answers are of a single version, or of several if the task prefers versions by row.
-        A person's answer replaces a model's unless `wanted.extractor` is set.
-        """
-        counts = _count_answers(tx, self.name)
-        version = self.choose_exported_version(tx, list(counts), options)
-
-        in_source = list[ColumnElement[bool]]()
-        if not options.gone:
-            columns = self.rows_subquery.c
-            source_ids = select(columns.findable_key).where(columns.findable_gone_at.is_(None))
-            in_source.append(answers_table.c.item_id.in_(source_ids))
-            counts = _count_answers(tx, self.name, *in_source)
-
-        is_any_version = options.extractor is None
-        is_answer = answers.is_preferred(
-            answers.VersionPreference(self.name),
-            version=version or self.version_label,
-            corrected=is_any_version,
-        )
-        if self.preferred_versions and is_any_version:
-            is_answer = answers.is_preferred(self.version_preference(tx))
-            preferred_counts = _count_answers(tx, self.name, is_answer, *in_source)
-            if preferred_counts.keys() - {version, answers.PERSON}:
-                version = None
-                counts = preferred_counts
-
-        rows, kinds = read_answer_rows(
-            tx,
-            self.record,
-            self.row_table(tx),
-            is_answer=is_answer,
-            field=options.rows,
-            cost=options.cost,
-            include_missing=options.gone,
-            version_label=self.own_prompt_version,
-        )
-        model_counts = {name: count for name, count in counts.items() if name != answers.PERSON}
-        return ExportRows(
-            rows,
-            partial(encode_rows, kinds=kinds),
-            extractor=version,
-            version_counts=model_counts,
-        )
-
-
-def _count_answers(
-    tx: Connection,
-    task_name: str,
-    *conditions: ColumnElement[bool],
-) -> dict[str, int]:
-    """Return the number of answered rows by version."""
-    version_counts = answers.count_by_version(tx, task_name, *conditions)
-    return {version.extractor: version.items for version in version_counts}
 
 
 # ---- labels and hints

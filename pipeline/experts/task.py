@@ -19,12 +19,13 @@ from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.states import UNSUPPORTED_REASON
 from pipeline.engine.prompt_builder import PromptBuilder
-from pipeline.engine.task import (
+from pipeline.engine.task import IndexedTask, Task
+from pipeline.engine.task_parts import (
     ExportOptions,
     ExportRows,
-    IndexedTask,
+    OwnTables,
     RowFault,
-    Task,
+    TaskExport,
     TaskLabels,
     ValidAnswer,
     WriteResult,
@@ -191,6 +192,57 @@ TAGGED_OR_TEXT_INDEX = replace(
 )
 
 
+class ExpertsExport(TaskExport):
+    """The export of all people."""
+
+    row_noun = "expert"
+
+    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:  # noqa: ARG002 - all rows
+        """Return every person with the additional columns of imported files and the state.
+
+        Tags are those of the table, whatever version gave them.
+        """
+        from pipeline.experts.show import encode_experts, exported_people, extra_column_names
+
+        encode = partial(encode_experts, extra_columns=extra_column_names(tx))
+        total = table.people_table(tx).count_states(tx)["total"]
+        return ExportRows(
+            exported_people(tx),
+            encode,
+            total,
+            version_counts=table.count_people_by_extractor(tx),
+        )
+
+
+class ExpertsTables(OwnTables):
+    """The table of people, and its scores."""
+
+    has_derived_columns = True
+
+    def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:
+        """Return the faults of scores, tags and texts; see `show.check_people`."""
+        from pipeline.experts.show import check_people
+
+        return check_people(tx, display)
+
+    def refresh_derived(self, tx: Connection) -> int:
+        """Correct wrong scores, and return the number of corrected rows."""
+        return table.refresh_scores(tx)
+
+    def make_server_tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - same in each database
+        """Return the table of people."""
+        return (table.experts,)
+
+    def make_tables(self, tx: Connection, target: Connection) -> None:  # noqa: ARG002 - fixed
+        """Create the table of people in another database.
+
+        Args:
+            tx: Transaction of this workspace; not used.
+            target: Transaction of the other database.
+        """
+        table.PEOPLE.adopt(target)
+
+
 class ExpertsTask(Task):
     """Tag people by their biographies, in the table `experts`."""
 
@@ -210,9 +262,9 @@ class ExpertsTask(Task):
         next_command=CommandHint("index"),
     )
     fill_hint = HOW_TO_BEGIN
-    has_derived_columns = True
-    export_noun = "expert"
     columns = table.PROMPT_COLUMNS
+    export = ExpertsExport(name, labels)
+    own_tables = ExpertsTables()
 
     def __init__(self, index: IndexedTask, *, refreshes: bool = False) -> None:
         """Create the task.
@@ -600,45 +652,6 @@ class ExpertsTask(Task):
             f"{reason}; {unchanged_text}",
             hint="remove what holds on to the row first, then run it again",
         )
-
-    def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:
-        """Return the faults of scores, tags and texts; see `show.check_people`."""
-        from pipeline.experts.show import check_people
-
-        return check_people(tx, display)
-
-    def refresh_derived(self, tx: Connection) -> int:
-        """Correct wrong scores, and return the number of corrected rows."""
-        return table.refresh_scores(tx)
-
-    def export_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:  # noqa: ARG002 - all rows
-        """Return every person with the additional columns of imported files and the state.
-
-        Tags are those of the table, whatever version gave them.
-        """
-        from pipeline.experts.show import encode_experts, exported_people, extra_column_names
-
-        encode = partial(encode_experts, extra_columns=extra_column_names(tx))
-        total = table.people_table(tx).count_states(tx)["total"]
-        return ExportRows(
-            exported_people(tx),
-            encode,
-            total,
-            version_counts=table.count_people_by_extractor(tx),
-        )
-
-    def make_server_tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - same in each database
-        """Return the table of people."""
-        return (table.experts,)
-
-    def make_tables(self, tx: Connection, target: Connection) -> None:  # noqa: ARG002 - fixed
-        """Create the table of people in another database.
-
-        Args:
-            tx: Transaction of this workspace; not used.
-            target: Transaction of the other database.
-        """
-        table.PEOPLE.adopt(target)
 
 
 def _prompt_text(column: str, cell: Any) -> str:

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.engine.pictures import PictureError, make_thumbnail
-from pipeline.engine.task import RowsById, TaskLabels, TaskRow
-from pipeline.engine.user_task import UserTask
+from pipeline.engine.task_parts import RowsById, TaskLabels, TaskRow
+from pipeline.engine.user_task import UserTables, UserTask
 from pipeline.images.table import LIBRARY, asset_ai, assets
 from pipeline.images.table_names import ASSET_AI, HOW_TO_BEGIN
 from pipeline.store.database import Store
@@ -34,6 +34,24 @@ LABELS = TaskLabels(
 )
 
 
+class ImagesTables(UserTables):
+    """The tables of images and of their answers."""
+
+    def make_server_tables(self, tx: Connection) -> Sequence[Table]:
+        """Return the two tables that other programs read."""
+        return LIBRARY.list_server_tables(tx)
+
+    def make_tables(self, tx: Connection, target: Connection) -> None:
+        """Make all tables and the view of the task in another database.
+
+        Args:
+            tx: A transaction of this workspace.
+            target: A transaction of the other database.
+        """
+        super().make_tables(tx, target)
+        LIBRARY.adopt(target)
+
+
 class ImagesTask(UserTask):
     """Images of a library. Their answers go to `asset_ai`, whatever the declaration says."""
 
@@ -44,6 +62,7 @@ class ImagesTask(UserTask):
         self.fill_hint = HOW_TO_BEGIN
         self.source_hint = HOW_TO_BEGIN
         self.answer_tokens = 220
+        self.own_tables = ImagesTables(self.record, self.row_table)
         if self.index is not None:
             self.index = replace(self.index, entry_noun="image")
 
@@ -63,20 +82,6 @@ class ImagesTask(UserTask):
         tag_count = sum(len(tags) for _, tags in answer.buckets)
         left_out_tags = tag_count - sum(map(len, first_tags.values()))
         return answer.model_copy(update={"buckets": buckets}), left_out_tags
-
-    def make_server_tables(self, tx: Connection) -> Sequence[Table]:
-        """Return the two tables that other programs read."""
-        return LIBRARY.list_server_tables(tx)
-
-    def make_tables(self, tx: Connection, target: Connection) -> None:
-        """Make all tables and the view of the task in another database.
-
-        Args:
-            tx: A transaction of this workspace.
-            target: A transaction of the other database.
-        """
-        super().make_tables(tx, target)
-        LIBRARY.adopt(target)
 
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the image with this id or path.

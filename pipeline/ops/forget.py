@@ -223,7 +223,7 @@ def _compact_database(ws: WorkspaceSession) -> None:
     table_names = []
     with ws.store.read() as tx:
         for task in ws.tasks:
-            table_names += [table.name for table in task.make_server_tables(tx)]
+            table_names += [table.name for table in task.own_tables.make_server_tables(tx)]
     if not ws.store.compact(extra_tables=table_names):
         ws.display.warn(
             "the database holds tables of another program that forbid to compact it; "
@@ -237,7 +237,7 @@ def _format_erasure_name(task: Task, name: str) -> str:
     The name begins with the task if the task copies its rows from a source, because two such tasks
     may have rows of the same name.
     """
-    return f"{task.subject} {name}" if task.has_row_source else name
+    return f"{task.subject} {name}" if task.source_hint else name
 
 
 def _is_known_name(tx: Connection, task: Task, name: str) -> bool:
@@ -385,7 +385,7 @@ def _erase(
         InputError: A row is in a running batch.
         ConfigurationError: The database refuses to delete a row.
     """
-    has_source = task.has_row_source
+    has_source = bool(task.source_hint)
     for row_id, name in task.row_table(tx).read_names(tx, row_ids).items():
         _check_free(tx, task.name, row_id, name)
     for row_id in row_ids:

@@ -16,13 +16,15 @@ from pipeline.core.quotes import NO_QUOTE_REASON
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.engine.prompt_builder import PromptBuilder
-from pipeline.engine.task import (
+from pipeline.engine.task import IndexedTask, Task
+from pipeline.engine.task_parts import (
     ExportOptions,
     ExportRows,
-    IndexedTask,
+    OwnTables,
     RowFault,
-    Task,
+    TaskExport,
     TaskLabels,
+    TaskVersions,
     ValidAnswer,
     WriteResult,
 )
@@ -116,6 +118,140 @@ def _index_entry(
     return Entry(key, embedded_text, metadata, [concepts, extra_fields], fields)
 
 
+class ConceptsExport(TaskExport):
+    """The export of concepts."""
+
+    row_noun = "concept"
+    options = frozenset({"best", "extractor", "full"})
+    formats: Mapping[str, str] = {
+        ".jsonl": "jsonl",
+        ".ndjson": "jsonl",
+        ".parquet": "parquet",
+    }
+
+    def __init__(self, shape: PassagesShape, settings: Settings, labels: TaskLabels) -> None:
+        """Describe the export of the tables of a database."""
+        super().__init__(table.TASK, labels)
+        self._shape = shape
+        self._settings = settings
+
+    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
+        """Return the concepts to export: of a version, or the best of each name.
+
+        Raises:
+            InputError: Both the best concepts and a version were requested, or the requested
+                version has no concepts.
+        """
+        from pipeline.passages.show import encode_concepts
+
+        encode = partial(encode_concepts, full=options.full)
+        if options.best and options.extractor:
+            raise InputError(
+                f"{OptionHint('best')} and {OptionHint('extractor')} exclude each other; "
+                "nothing was written",
+                hint=f"{OptionHint('prefer_versions')} chooses",
+            )
+
+        versions = table.concept_versions(tx, self._shape)
+        item_counts = {version.extractor: version.items for version in versions}
+        if options.best:
+            concepts = table.best_concepts(tx, self._shape, self._settings)
+            return ExportRows(concepts, encode, version_counts=item_counts)
+
+        # Another program may have written the time as text, so times are compared as text.
+        versions.sort(key=lambda version: str(version.last or ""), reverse=True)
+        version_by_name = {version.extractor: version for version in versions}
+        exported_version = self.choose_version(tx, list(version_by_name), options)
+        concepts = table.all_concepts(
+            tx,
+            self._shape,
+            version=version_by_name[exported_version][:2] if exported_version else None,
+            use_corrections=exported_version is None or options.extractor is None,
+        )
+        return ExportRows(concepts, encode, extractor=exported_version, version_counts=item_counts)
+
+
+class ConceptsTables(OwnTables):
+    """The tables of passages and of concepts."""
+
+    def __init__(self, shape: PassagesShape, settings: Settings) -> None:
+        """Describe the tables of a database."""
+        self._shape = shape
+        self._settings = settings
+
+    def make_server_tables(self, tx: Connection) -> Sequence[Table]:
+        """Return the two tables."""
+        return table.TABLES.list_server_tables(tx, self._settings)
+
+    def make_tables(self, tx: Connection, target: Connection) -> None:
+        """Make the two tables and the view of the best concepts in another database.
+
+        Args:
+            tx: A transaction of this workspace.
+            target: A transaction of the other database.
+        """
+        super().make_tables(tx, target)
+        table.TABLES.adopt(target, replace(self._settings, task="passages"))
+
+    def check_rows(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
+        """Compare all quotations with their passages, and all concepts with the applied answers.
+
+        Returns:
+            A summary, its figures and the faults; see `quality.verify_quotes`.
+        """
+        from pipeline.passages.quality import verify_quotes
+
+        return verify_quotes(tx, self._shape)
+
+
+class ConceptsVersions(TaskVersions):
+    """The prompt versions that have concepts."""
+
+    def __init__(
+        self, shape: PassagesShape, settings: Settings, skipped_labels: Sequence[str] | None
+    ) -> None:
+        """Describe the versions in the tables of a database; see `TaskVersions`."""
+        super().__init__(skipped_labels)
+        self._shape = shape
+        self._settings = settings
+
+    def with_label(self, tx: Connection, label: str | None) -> Task:
+        """Return the task under a new prompt version.
+
+        Args:
+            tx: A transaction, only read.
+            label: The version. The default is `passage-concepts@n` with the lowest free number. A
+                number is used if a backfill, answers that no pilot asked for, or concepts of
+                another program have it.
+        """
+        if label is None:
+            used_versions = self._used_versions(tx)
+            candidates = map(f"{table.TASK}@{{}}".format, itertools.count(1))
+            label = next(version for version in candidates if version not in used_versions)
+        return ConceptsTask(self._shape, self._settings, label, (label,))
+
+    def _used_versions(self, tx: Connection) -> set[str]:
+        """Return the prompt versions that `with_label` does not use."""
+        own_versions = stored_answers.list_versions(tx, table.TASK)
+        used_versions = {version.label for version in self.list_versions(tx)}
+        used_versions -= {version.label for version in own_versions}
+        for backfill in runs.list_runs(tx, table.TASK, mode=runs.BACKFILL):
+            used_versions.add(backfill.extractor.partition("/")[0])
+        for version in own_versions:
+            answer_count = answer_counts.count_answered(tx, table.TASK, version.extractor)
+            if answer_count > runs.count_pilot_rows(tx, version.extractor):
+                used_versions.add(version.label)
+        return used_versions
+
+    def list_versions(self, tx: Connection) -> list[VersionCounts]:
+        """Return every version that has concepts, including those of other programs."""
+        return table.concept_versions(tx, self._shape)
+
+    def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
+        """Delete the concepts of a version in all passages; return their number."""
+        return table.remove_concepts(tx, self._shape, version=label, model=model)
+
+
 class ConceptsTask(Task):
     """Concepts of passages, stored as rows of a table of their own."""
 
@@ -140,15 +276,9 @@ class ConceptsTask(Task):
         CommandHint("index", task="passages"),
     )
     needs_pilot = True
-    export_noun = "concept"
-    export_options = frozenset({"best", "extractor", "full"})
-    export_formats: Mapping[str, str] = {
-        ".jsonl": "jsonl",
-        ".ndjson": "jsonl",
-        ".parquet": "parquet",
-    }
     columns = ("text",)
     needs_row = True
+    versions: ConceptsVersions
 
     def __init__(
         self,
@@ -169,7 +299,9 @@ class ConceptsTask(Task):
         self.shape = shape
         self._settings = settings
         self.version_label = prompt_version
-        self.skipped_labels = skipped_versions
+        self.export = ConceptsExport(shape, settings, self.labels)
+        self.own_tables = ConceptsTables(shape, settings)
+        self.versions = ConceptsVersions(shape, settings, skipped_versions)
         self.preferred_versions = settings.prefer_versions or ()
         self.index = _passage_index(shape)
 
@@ -199,7 +331,9 @@ class ConceptsTask(Task):
     def row_table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages, with the condition for open passages."""
         return table.item_table(
-            self.shape, skipped_versions=self.skipped_labels, prompt_version=self.version_label
+            self.shape,
+            skipped_versions=self.versions.skipped_labels,
+            prompt_version=self.version_label,
         )
 
     def check_against_row(
@@ -334,66 +468,6 @@ class ConceptsTask(Task):
 
         return GroundedConcepts
 
-    def with_label(self, tx: Connection, label: str | None) -> Task:
-        """Return the task under a new prompt version.
-
-        Args:
-            tx: A transaction, only read.
-            label: The version. The default is `passage-concepts@n` with the lowest free number. A
-                number is used if a backfill, answers that no pilot asked for, or concepts of
-                another program have it.
-        """
-        if label is None:
-            used_versions = self._used_versions(tx)
-            candidates = map(f"{table.TASK}@{{}}".format, itertools.count(1))
-            label = next(version for version in candidates if version not in used_versions)
-        return ConceptsTask(self.shape, self._settings, label, (label,))
-
-    def _used_versions(self, tx: Connection) -> set[str]:
-        """Return the prompt versions that `with_label` does not use."""
-        own_versions = stored_answers.list_versions(tx, table.TASK)
-        used_versions = {version.label for version in self.list_versions(tx)}
-        used_versions -= {version.label for version in own_versions}
-        for backfill in runs.list_runs(tx, table.TASK, mode=runs.BACKFILL):
-            used_versions.add(backfill.extractor.partition("/")[0])
-        for version in own_versions:
-            answer_count = answer_counts.count_answered(tx, table.TASK, version.extractor)
-            if answer_count > runs.count_pilot_rows(tx, version.extractor):
-                used_versions.add(version.label)
-        return used_versions
-
-    def list_versions(self, tx: Connection) -> list[VersionCounts]:
-        """Return every version that has concepts, including those of other programs."""
-        return table.concept_versions(tx, self.shape)
-
-    def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
-        """Delete the concepts of a version in all passages; return their number."""
-        return table.remove_concepts(tx, self.shape, version=label, model=model)
-
-    def make_server_tables(self, tx: Connection) -> Sequence[Table]:
-        """Return the two tables."""
-        return table.TABLES.list_server_tables(tx, self._settings)
-
-    def make_tables(self, tx: Connection, target: Connection) -> None:
-        """Make the two tables and the view of the best concepts in another database.
-
-        Args:
-            tx: A transaction of this workspace.
-            target: A transaction of the other database.
-        """
-        super().make_tables(tx, target)
-        table.TABLES.adopt(target, replace(self._settings, task="passages"))
-
-    def check_rows(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
-        """Compare all quotations with their passages, and all concepts with the applied answers.
-
-        Returns:
-            A summary, its figures and the faults; see `quality.verify_quotes`.
-        """
-        from pipeline.passages.quality import verify_quotes
-
-        return verify_quotes(tx, self.shape)
-
     def delete_row(
         self,
         tx: Connection,  # noqa: ARG002
@@ -410,38 +484,3 @@ class ConceptsTask(Task):
             f"passages are not forgotten one by one; {unchanged_text}",
             hint=f"`{CommandHint('rollback')}` takes back what a version found in all of them",
         )
-
-    def export_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
-        """Return the concepts to export: of a version, or the best of each name.
-
-        Raises:
-            InputError: Both the best concepts and a version were requested, or the requested
-                version has no concepts.
-        """
-        from pipeline.passages.show import encode_concepts
-
-        encode = partial(encode_concepts, full=options.full)
-        if options.best and options.extractor:
-            raise InputError(
-                f"{OptionHint('best')} and {OptionHint('extractor')} exclude each other; "
-                "nothing was written",
-                hint=f"{OptionHint('prefer_versions')} chooses",
-            )
-
-        versions = table.concept_versions(tx, self.shape)
-        item_counts = {version.extractor: version.items for version in versions}
-        if options.best:
-            concepts = table.best_concepts(tx, self.shape, self._settings)
-            return ExportRows(concepts, encode, version_counts=item_counts)
-
-        # Another program may have written the time as text, so times are compared as text.
-        versions.sort(key=lambda version: str(version.last or ""), reverse=True)
-        version_by_name = {version.extractor: version for version in versions}
-        exported_version = self.choose_exported_version(tx, list(version_by_name), options)
-        concepts = table.all_concepts(
-            tx,
-            self.shape,
-            version=version_by_name[exported_version][:2] if exported_version else None,
-            use_corrections=exported_version is None or options.extractor is None,
-        )
-        return ExportRows(concepts, encode, extractor=exported_version, version_counts=item_counts)

@@ -29,8 +29,9 @@ from pipeline.engine import corrections
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import ExportOptions, Task
+from pipeline.engine.task import Task
 from pipeline.engine.task_file import forget_loaded_files, register_python_task
+from pipeline.engine.task_parts import ExportOptions
 from pipeline.engine.task_selection import with_default_task
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.engine.user_task import UserTask
@@ -801,7 +802,7 @@ def _chosen_version(ws: WorkspaceSession, tx: Connection, extractor: str | None)
         InputError: The requested version never had an answer.
     """
     task = ws.task
-    if extractor is None and "extractor" not in task.export_options:
+    if extractor is None and "extractor" not in task.export.options:
         return None
 
     preferred_versions = tuple(task.preferred_versions)
@@ -818,7 +819,7 @@ def _chosen_version(ws: WorkspaceSession, tx: Connection, extractor: str | None)
             return own_version
 
     options = ExportOptions(extractor=extractor or own_version or None, prefer=preferred_versions)
-    return task.choose_exported_version(tx, answered_versions, options) or ""
+    return task.export.choose_version(tx, answered_versions, options) or ""
 
 
 def _parse_answer(task: Task, key: str, extractor: str, answer_text: str) -> Any:

@@ -24,7 +24,8 @@ from pipeline.engine import claiming, task_registry
 from pipeline.engine.judging import judge_reply
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task, TaskRow
+from pipeline.engine.task import Task
+from pipeline.engine.task_parts import TaskRow
 from pipeline.gemini import requests, responses
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, describe_cost
 from pipeline.quality import evaluate, pilot

@@ -1,0 +1,317 @@
+"""Parts of a task, and the types that a task exchanges with the rest of the program.
+
+`tx` is a connection inside a transaction of `pipeline.store`. The caller ends the transaction.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Connection, Table
+
+from pipeline.core.command_hint import CommandHint
+from pipeline.core.errors import InputError
+from pipeline.core.progress import Progress
+from pipeline.core.text import join_first
+from pipeline.store import answers
+from pipeline.store.answers import VersionCounts, VersionPreference
+
+# These are loaded when they are first used.
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from pipeline.engine.task import Task
+    from pipeline.gemini.requests import Prompt
+
+# Rows by id; each row has its cells by column.
+RowsById = Mapping[str, Mapping[str, Any]]
+
+
+class TaskRow(NamedTuple):
+    """A row that is ready to be asked."""
+
+    id: str
+    prompt: "Prompt"
+    # Hash of the input that the prompt was made from.
+    input_hash: str
+    # The row itself, if the task needs it to judge an answer.
+    context: Any = None
+
+
+class ValidAnswer(NamedTuple):
+    """A validated answer that is about to be written."""
+
+    item_id: str
+    answer: "BaseModel"
+    # Hash of the input in the request.
+    input_hash: str
+
+
+@dataclass
+class WriteResult:
+    """Result of `Task.write_answers`."""
+
+    # Rows that took their answer.
+    applied: set[str] = field(default_factory=set)
+    # Rows whose input changed after the request was made.
+    outdated: set[str] = field(default_factory=set)
+    # Rows that can take no answer and are not asked again, with the reason.
+    blocked: dict[str, str] = field(default_factory=dict)
+    # Blocked rows and rows that failed too often, with the reason. `write_judged_replies` fills it.
+    parked: dict[str, str] = field(default_factory=dict)
+
+    def __or__(self, other: "WriteResult") -> "WriteResult":
+        """Return the union of two results, without `parked`."""
+        return WriteResult(
+            self.applied | other.applied,
+            self.outdated | other.outdated,
+            self.blocked | other.blocked,
+        )
+
+
+class TaskLabels(NamedTuple):
+    """Words and hints for the messages and pages of a task."""
+
+    # A row, and several rows.
+    singular: str
+    plural: str
+    # Participle of answered rows: "3 tagged".
+    answered: str
+    # Message if no row is open: "everyone with a bio is tagged, claimed or parked".
+    none_open_message: str
+    # The input of one row, and of several rows.
+    input_noun: str
+    inputs_noun: str
+    # Next command after answers were written.
+    next_command: CommandHint
+    # Command that asks about the remaining rows.
+    ask_command: CommandHint = CommandHint("batch-submit")
+    # Value of TASK= in commands; None for the default task.
+    task_option: str | None = None
+
+    def command(self, command: str, **options: Any) -> CommandHint:
+        """Return the hint for a command with TASK= set to this task."""
+        return CommandHint(command, task=self.task_option, **options)
+
+
+class RowFault(NamedTuple):
+    """A finding about rows of a task."""
+
+    said: str
+    # Consequence of the fault.
+    why: str
+    # A text or a command hint.
+    next: object = ""
+    # False if no data are wrong: a notice, or a change by another program.
+    contradiction: bool = True
+
+
+# A fault names at most this many rows.
+MAX_NAMED_ROWS = 3
+
+
+class RowFaults(Counter[str]):
+    """Number of faults by kind, with the first rows of each kind."""
+
+    def __init__(self, kinds: Mapping[str, tuple[str, object, bool]]) -> None:
+        """Start with no faults.
+
+        Args:
+            kinds: By kind, in the order of the report: consequence, next step, and whether it is
+                a contradiction. A kind is a phrase in the plural that says what is wrong.
+        """
+        super().__init__()
+        self.kinds = kinds
+        self._row_names = {kind: dict[str, None]() for kind in kinds}
+
+    def add(self, kind: str, names: Iterable[str], count: int = 1) -> None:
+        """Add `count` faults of a kind in the named rows."""
+        self[kind] += count
+        if count and len(self._row_names[kind]) <= MAX_NAMED_ROWS:
+            self._row_names[kind] |= dict.fromkeys(names)
+
+    def to_findings(self) -> list[RowFault]:
+        """Return a finding for each kind that occurred, in the order of `kinds`."""
+        faults = []
+        for kind, details in self.kinds.items():
+            if self[kind]:
+                names = join_first(list(self._row_names[kind]), MAX_NAMED_ROWS)
+                faults.append(RowFault(f"{self[kind]:,} {kind}, of {names}", *details))
+        return faults
+
+
+class ExportOptions(NamedTuple):
+    """Rows and columns of an export."""
+
+    # One row for each name, with the best answer.
+    best: bool = False
+    # Label, with or without a model, of the answers; None for the preferred version.
+    extractor: str | None = None
+    # List field of the answers; each of its members becomes a row.
+    rows: str | None = None
+    # Add columns with the usage and cost of each answer.
+    cost: bool = False
+    # Repeat values that would otherwise be written once.
+    full: bool = False
+    # Versions in order of preference; the first one with answers is exported.
+    prefer: tuple[str, ...] = ()
+    # Include rows that are no longer in their source.
+    gone: bool = False
+
+
+class ExportRows(NamedTuple):
+    """Rows to export, with their encoder."""
+
+    rows: Iterable[Any]
+    # Takes rows, a format and the escape function of CSV texts; yields bytes that end at row ends.
+    # Raises ConfigurationError if the format is Parquet and its library is not installed.
+    encode_rows: Callable[[Iterable[Any], str, Callable[[str], str]], Iterator[bytes]]
+    # Number of rows; None if it is not known before they are read.
+    row_count: int | None = None
+    # Version of all answers; None if each row has its own.
+    extractor: str | None = None
+    # Answered rows by version.
+    version_counts: Mapping[str, int] = MappingProxyType({})
+
+
+# Export formats by file ending; the first is the default.
+EXPORT_FORMATS = MappingProxyType(
+    {
+        ".csv": "csv",
+        ".jsonl": "jsonl",
+        ".ndjson": "jsonl",
+        ".json": "json",
+        ".xlsx": "xlsx",
+        ".parquet": "parquet",
+    }
+)
+
+
+class TaskExport(ABC):
+    """Rows of a task as they are exported."""
+
+    # Word for a row of an export.
+    row_noun = "item"
+    # Members of `ExportOptions` that the task supports.
+    options = frozenset[str]()
+    # Formats by file ending; the first is the default.
+    formats: Mapping[str, str] = EXPORT_FORMATS
+
+    def __init__(self, task_name: str, labels: TaskLabels, *, version_label: str = "") -> None:
+        """Describe the export of a task.
+
+        Args:
+            version_label: Label whose answers come before those of other labels; "" for none.
+        """
+        self._task_name = task_name
+        self._labels = labels
+        self._version_label = version_label
+
+    @abstractmethod
+    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
+        """Return the rows to export, by id; `options` sets only supported members."""
+
+    def choose_version(
+        self, tx: Connection, answered_versions: Sequence[str], options: ExportOptions
+    ) -> str | None:
+        """Choose the version to export among the versions that have answers.
+
+        A person's answers are chosen only if `options.extractor` names them.
+
+        Args:
+            answered_versions: The versions that have answers.
+
+        Returns:
+            The version; None if there is none.
+
+        Raises:
+            InputError: `options.extractor` has no answers.
+        """
+        candidates = [
+            version
+            for version in answered_versions
+            if options.extractor is None or answers.belongs_to_version(version, options.extractor)
+        ]
+        if options.extractor is not None and not candidates:
+            raise InputError(
+                f"there is no answer of {options.extractor!r}; nothing was written",
+                hint=f"`{self._labels.command('versions')}` lists whose answers there are",
+            )
+
+        preference = VersionPreference.of_task(
+            tx, self._task_name, label=self._version_label, versions=options.prefer
+        )
+        eligible = [
+            version for version in candidates if version != answers.PERSON or options.extractor
+        ]
+        return min(eligible, key=preference.sort_key, default=None)
+
+
+class OwnTables:
+    """Tables of a task besides those of all tasks, and values that are computed from its rows."""
+
+    # Columns of the rows are computed from others, such as a score.
+    has_derived_columns = False
+
+    def make_server_tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - most tasks have none
+        """Return the task's own tables in the form that they get on a server after a move."""
+        return ()
+
+    def make_tables(self, tx: Connection, target: Connection) -> None:
+        """Create the task's tables and views in the target database of a move.
+
+        Args:
+            tx: The database that is moved.
+            target: The target database.
+        """
+        for table in self.make_server_tables(tx):
+            table.create(target)
+
+    def check_rows(
+        self,
+        tx: Connection,  # noqa: ARG002
+    ) -> tuple[str, Mapping[str, int], Sequence[RowFault]] | None:
+        """Check all written rows; return a summary text, figures and findings.
+
+        Memory use does not depend on the number of rows. None means that there is no check.
+        """
+        return None
+
+    def check_derived(self, tx: Connection, display: Progress) -> Sequence[RowFault]:  # noqa: ARG002
+        """Check computed columns, and each row against the answer that was applied to it."""
+        return ()
+
+    def refresh_derived(self, tx: Connection) -> int:  # noqa: ARG002 - few tasks compute columns
+        """Recompute columns that depend on others; return the number of rows that changed."""
+        return 0
+
+
+class TaskVersions(ABC):
+    """Versions of a task that stores answers of several labels in rows of its own."""
+
+    def __init__(self, skipped_labels: Sequence[str] | None) -> None:
+        """Describe the versions of a task.
+
+        Args:
+            skipped_labels: Labels whose answers keep a row from being asked; None for any label.
+        """
+        self.skipped_labels = skipped_labels
+
+    @abstractmethod
+    def with_label(self, tx: Connection, label: str | None) -> "Task":
+        """Return the task with another label, for which older answers do not count.
+
+        Args:
+            label: The label; None for the next free label.
+        """
+
+    @abstractmethod
+    def list_versions(self, tx: Connection) -> list[VersionCounts]:
+        """Return the versions that have answers, by label and model."""
+
+    @abstractmethod
+    def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
+        """Remove a version's answers from the task's own rows; return how many were removed."""
