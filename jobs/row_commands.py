@@ -443,7 +443,7 @@ def score(ws: WorkspaceSession) -> CommandReport:
     """
     with ws.store.write() as tx:
         changed = ws.task.own_tables.refresh_derived(tx)
-        total = ws.task.row_table(tx).count_rows(tx)
+        total = ws.task.rows.table(tx).count_rows(tx)
     noun = "score" if ws.task.own_tables.has_derived_columns else "row"
     message = f"{plural(total, noun)} checked, {changed:,} changed"
     return CommandReport({"total": total, "changed": changed}, message)

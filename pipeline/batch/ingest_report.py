@@ -114,7 +114,7 @@ def summarize_batch(
         model=batch.model,
     )
     row_ids = [*failures.example_ids(), *unapplied_ids, *outdated_ids]
-    names = task.row_table(tx).read_names(tx, row_ids)
+    names = task.rows.table(tx).read_names(tx, row_ids)
 
     anomalies = []
     for kind, column, description in UNMATCHED_LINE_KINDS:

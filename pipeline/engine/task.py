@@ -2,46 +2,33 @@
 
 - A task says which rows are asked, with which prompt, what a valid answer is, where answers are
   written, and how they are listed, exported and searched.
-- It consists of attributes, and of methods that a subclass overrides if it stores rows or answers
-  in its own way. Some tasks ship. A user's task is made from a declaration
-  (`pipeline.engine.user_task`).
+- It consists of attributes and of parts (`pipeline.engine.task_parts`). A task that stores rows or
+  answers in its own way overrides methods of a part. Some tasks ship. A user's task is made from a
+  declaration (`pipeline.engine.user_task`).
 - `tx` is a connection inside a transaction of `pipeline.store`. The caller ends the transaction.
 """
 
-import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from pipeline.core.command_hint import HintTemplate, OptionHint
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.command_hint import HintTemplate
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.engine.task_parts import (
     OwnTables,
-    RowsById,
+    TaskAnswers,
     TaskExport,
     TaskLabels,
-    TaskRow,
+    TaskPrompt,
+    TaskRows,
     TaskVersions,
-    ValidAnswer,
-    WriteResult,
 )
-from pipeline.store import answers
-from pipeline.store.answers import VersionPreference
-from pipeline.store.edits import AnswerEdit
-from pipeline.tables.row_table import RowTable
 
 # These are loaded when they are first used.
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-    from pipeline.engine.prompt_builder import PromptBuilder
-    from pipeline.tables.grid import Grid
+    from pipeline.engine.user_file import UserFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +85,11 @@ class IndexedTask:
         return {"rank": rank, key_name: fields[key_name], "similarity": cosine, **fields}
 
 
-class Task(ABC):
+class Task:
     """Definition of the rows, prompt, answers and outputs of a task."""
 
     # First part of every request key.
     name: str
-    # Columns that are read to ask about a row, to hash it and to judge its answer.
-    columns: Sequence[str]
     # Value of TASK= in commands.
     subject: str
     # Version of prompt and schema. Label and model together are the version of an answer.
@@ -112,272 +97,24 @@ class Task(ABC):
     labels: TaskLabels
     # Hint that is shown if there are no rows yet.
     fill_hint: HintTemplate
-    # Assumed tokens of an answer, until measured answers give a better estimate.
-    answer_tokens: int
     # Unattended runs over all rows need a pilot that passed its gates.
     needs_pilot = False
-    # The user's file that declares the task.
-    file_path: Path | None = None
+    # Gates of the task in the form of the setting GATES, which overrides them.
+    gates = ""
     # Fingerprint of a user's declaration, which batches, calls and answers store.
     fingerprint: str | None = None
     # Where the rows come from and how to change them; empty if rows are imported. Rows of a source
     # are read again and again, so that a forgotten row would return.
     source_hint: HintTemplate | str = ""
+    rows: TaskRows
+    prompt: TaskPrompt
+    answers: TaskAnswers
     export: TaskExport
     own_tables = OwnTables()
     # None if answers are only in the table of all tasks.
     versions: TaskVersions | None = None
-    # Model of the task; None for the model in the settings.
-    model: str | None = None
-    # Gates of the task in the form of the setting GATES, which overrides them.
-    gates = ""
-    # Preferred versions, best first.
-    preferred_versions: Sequence[str] = ()
-    # Requests contain images.
-    sends_images = False
+    # The user's file that declares the task.
+    user_file: "UserFile | None" = None
     index: IndexedTask | None = None
     # Hint that is shown if the task has no index.
     index_hint: HintTemplate | str = ""
-
-    # ---- its rows
-
-    @abstractmethod
-    def row_table(self, tx: Connection) -> RowTable:
-        """Return the row table, which knows the rows, their states and the open rows."""
-
-    @abstractmethod
-    def input_hash(self, row: Mapping[str, Any], text: str | None = None) -> str:
-        """Return the hash of a row's input.
-
-        Args:
-            text: The result of `text`, if it was computed already.
-        """
-
-    def read_rows(self, tx: Connection, ids: Sequence[str]) -> RowsById:
-        """Return the rows as they are now, in the order of `ids`, without deleted rows."""
-        stored_rows = self.row_table(tx).read_rows(tx, ids, self.columns)
-        return {
-            row_id: self.map_row(stored_rows[row_id]) for row_id in ids if row_id in stored_rows
-        }
-
-    def map_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a stored row with its cells by the names that the prompt uses."""
-        return row
-
-    def id_of(self, tx: Connection, name: str) -> str:
-        """Return the id of a named row; here the name is the id.
-
-        Raises:
-            InputError: There is no such row.
-        """
-        if not self.row_table(tx).filter_ids(tx, [name]):
-            hint = f"`{self.labels.command('items')}` lists those there are"
-            raise InputError(f"there is no {self.labels.singular} {name!r}", hint=hint)
-        return name
-
-    @property
-    def name_columns(self) -> Sequence[str]:
-        """Return the possible headings of the name column in a file that lists rows."""
-        return ("id",)
-
-    @abstractmethod
-    def grid(self, tx: Connection) -> "Grid":
-        """Return the grid that lists the rows."""
-
-    def count_stale_rows(
-        self,
-        tx: Connection,  # noqa: ARG002 - most tasks do not know
-        *,
-        timeout_s: float | None = None,  # noqa: ARG002 - few tasks take long
-    ) -> tuple[int, datetime | None] | None:
-        """Return the number of rows that changed after their answer, and the time of the first.
-
-        Returns:
-            None if the task does not know, or would take longer than `within_s` seconds.
-        """
-        return None
-
-    @property
-    def refresh_hint(self) -> HintTemplate:
-        """Return the hint with the command that asks about changed rows again."""
-        return HintTemplate("`{}` asks about them again", self.labels.command("tag", refresh=True))
-
-    @abstractmethod
-    def delete_row(
-        self, tx: Connection, item_id: str, *, unchanged_text: str = "nothing more was changed"
-    ) -> None:
-        """Delete a row if it exists.
-
-        Args:
-            unchanged_text: Text in a ConfigurationError about the changes made before.
-        """
-
-    # ---- the prompt
-
-    @property
-    @abstractmethod
-    def prompt_builder(self) -> "PromptBuilder":
-        """Return the builder of prompts about rows."""
-
-    @property
-    def answer_model(self) -> "type[BaseModel]":
-        """Return the answer model, whose JSON schema is sent and which validates each reply."""
-        return self.prompt_builder.declaration.answer
-
-    def make_task_rows(self, rows: RowsById) -> Iterator[TaskRow]:
-        """Yield rows with their prompts, in order, without rows that can no longer be asked."""
-        for row_id, row in rows.items():
-            prompt_text = self.make_prompt_text(row)
-            context = row if self.needs_row else None
-            prompt = self.prompt_builder.make_prompt(prompt_text)
-            yield TaskRow(row_id, prompt, self.input_hash(row, prompt_text), context)
-
-    def make_prompt_text(self, row: Mapping[str, Any]) -> str:
-        """Return the prompt text about a row."""
-        return self.prompt_builder.fill_prompt(row)
-
-    def read_input_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - optional
-        """Return the inputs of rows by id, as people read them; empty if the task has none."""
-        return {}
-
-    def find_open_by_hash(
-        self,
-        tx: Connection,  # noqa: ARG002 - optional
-        hashes: Sequence[str],  # noqa: ARG002 - optional
-    ) -> Mapping[str, Sequence[str]]:
-        """Return the ids of open rows by input hash.
-
-        The result is empty if the task stores no hashes; equal rows are then found when they are
-        about to be asked.
-        """
-        return {}
-
-    # ---- the answers
-
-    @property
-    def needs_row(self) -> bool:
-        """Return whether an answer can be judged only together with its row."""
-        return False
-
-    def limit_answer(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
-        """Return an answer cut to the values that may be stored, and the number of cut values."""
-        return answer, 0
-
-    def judge_answer(
-        self, answer: "BaseModel", row: Any, *, input_hash: str
-    ) -> "tuple[BaseModel | None, str]":
-        """Check a valid answer against its row; return it, perhaps changed, or None and the reason.
-
-        An answer to another input than that of `row` passes unchecked, because it will not be
-        applied.
-
-        Args:
-            row: The row; None if it was deleted or is not needed.
-            input_hash: Hash of the input in the request; empty if unknown.
-        """
-        if row is None or (input_hash and self.input_hash(row) != input_hash):
-            return answer, ""
-        return self.check_against_row(answer, row)
-
-    def check_against_row(
-        self,
-        answer: "BaseModel",
-        row: Mapping[str, Any],  # noqa: ARG002
-    ) -> "tuple[BaseModel | None, str]":
-        """Check an answer against the row that it is about; return it, or None and the reason."""
-        return answer, ""
-
-    @abstractmethod
-    def write_answers(
-        self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, now: datetime
-    ) -> WriteResult:
-        """Write answers of a version to rows that have none yet, with columns computed from them.
-
-        Rows that were deleted or answered meanwhile are not in `applied`.
-        """
-
-    @abstractmethod
-    def remove_answers(
-        self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None
-    ) -> int:
-        """Remove answers from these rows if nobody changed them since they were written.
-
-        Args:
-            extractor: Only answers of this version; None for all versions.
-
-        Returns:
-            The number of rows that lost their answer.
-        """
-
-    def version_preference(self, tx: Connection) -> VersionPreference:
-        """Return the order of preference of the answers to a row."""
-        return VersionPreference.of_task(
-            tx, self.name, label=self.version_label, versions=self.preferred_versions
-        )
-
-    def current_answer(self, tx: Connection, item_id: str) -> dict[str, Any]:
-        """Return the preferred answer of a row as it is stored; empty if there is none."""
-        stored_answers = answers.preferred_answers(
-            tx, self.name, [item_id], preference=self.version_preference(tx)
-        )
-        stored = stored_answers.get(item_id)
-        return json.loads(stored[1]) if stored else {}
-
-    def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Convert a stored answer, or some of its fields, to the form in which a model gives it."""
-        return answer
-
-    def sync_corrected_row(  # noqa: B027
-        self, tx: Connection, item_id: str, edit: AnswerEdit, *, is_in_force: bool
-    ) -> None:
-        """Update the tables that other programs read after an edit was stored or undone.
-
-        Args:
-            is_in_force: False if the edit was undone.
-        """
-
-    @property
-    def stored_answer_model(self) -> "type[BaseModel]":
-        """Return the model of a stored answer."""
-        return self.answer_model
-
-    # ---- its versions
-
-    @property
-    def own_prompt_version(self) -> str:
-        """Return the label whose parked rows are not asked; empty if those of any label are not."""
-        skipped_labels = self.versions.skipped_labels if self.versions is not None else None
-        return "" if self.fingerprint is None and skipped_labels is None else self.version_label
-
-    # ---- the user's file
-
-    @property
-    def declared_fingerprint(self) -> str | None:
-        """Return the fingerprint of the file's present declaration."""
-        return self.fingerprint
-
-    def check_declaration(
-        self, fingerprint: str | None, subject_text: str, *, is_change_accepted: bool
-    ) -> None:
-        """Check that `what` was asked with the present declaration, unless a change is accepted.
-
-        Raises:
-            ConfigurationError: The fingerprint differs, and `accepted` is false.
-        """
-        if (
-            fingerprint is not None
-            and not is_change_accepted
-            and fingerprint != self.declared_fingerprint
-        ):
-            accept_option = OptionHint(accept_changed=True)
-            raise ConfigurationError(
-                f"{subject_text} was asked with another declaration than {self.file_path} has now; "
-                "it stays as it is",
-                hint=f"put the file back, or judge by the new declaration with {accept_option}",
-            )
-
-    def user_code_error(self, error: BaseException, item_id: str) -> ConfigurationError | None:  # noqa: ARG002 - no user code
-        """Return the error to raise if the user's own code failed on an answer; None if not."""
-        return None
-
-    # ---- maintenance of a workspace

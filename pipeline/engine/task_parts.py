@@ -3,28 +3,34 @@
 `tx` is a connection inside a transaction of `pipeline.store`. The caller ends the transaction.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, Table
 
-from pipeline.core.command_hint import CommandHint
+from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 from pipeline.core.text import join_first
 from pipeline.store import answers
 from pipeline.store.answers import VersionCounts, VersionPreference
+from pipeline.store.edits import AnswerEdit
+from pipeline.tables.row_table import RowTable
 
 # These are loaded when they are first used.
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from pipeline.engine.prompt_builder import PromptBuilder
     from pipeline.engine.task import Task
     from pipeline.gemini.requests import Prompt
+    from pipeline.tables.grid import Grid
 
 # Rows by id; each row has its cells by column.
 RowsById = Mapping[str, Mapping[str, Any]]
@@ -52,7 +58,7 @@ class ValidAnswer(NamedTuple):
 
 @dataclass
 class WriteResult:
-    """Result of `Task.write_answers`."""
+    """Result of `TaskAnswers.write`."""
 
     # Rows that took their answer.
     applied: set[str] = field(default_factory=set)
@@ -315,3 +321,249 @@ class TaskVersions(ABC):
     @abstractmethod
     def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
         """Remove a version's answers from the task's own rows; return how many were removed."""
+
+
+class TaskRows(ABC):
+    """Rows that a task asks about."""
+
+    # Label whose parked rows are not asked; empty if those of any label are not.
+    own_prompt_version = ""
+    # Possible headings of the name column in a file that lists rows.
+    name_columns: Sequence[str] = ("id",)
+
+    def __init__(self, columns: Sequence[str], labels: TaskLabels) -> None:
+        """Describe the rows of a task.
+
+        Args:
+            columns: Columns that are read to ask about a row, to hash it and to judge its answer.
+        """
+        self.columns = columns
+        self._labels = labels
+
+    @abstractmethod
+    def table(self, tx: Connection) -> RowTable:
+        """Return the row table, which knows the rows, their states and the open rows."""
+
+    @abstractmethod
+    def input_hash(self, row: Mapping[str, Any], text: str | None = None) -> str:
+        """Return the hash of a row's input.
+
+        Args:
+            text: The text of the prompt, if it was computed already.
+        """
+
+    def read(self, tx: Connection, ids: Sequence[str]) -> RowsById:
+        """Return the rows as they are now, in the order of `ids`, without deleted rows."""
+        stored_rows = self.table(tx).read_rows(tx, ids, self.columns)
+        return {
+            row_id: self.map_row(stored_rows[row_id]) for row_id in ids if row_id in stored_rows
+        }
+
+    def map_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a stored row with its cells by the names that the prompt uses."""
+        return row
+
+    def id_of(self, tx: Connection, name: str) -> str:
+        """Return the id of a named row; here the name is the id.
+
+        Raises:
+            InputError: There is no such row.
+        """
+        if not self.table(tx).filter_ids(tx, [name]):
+            hint = f"`{self._labels.command('items')}` lists those there are"
+            raise InputError(f"there is no {self._labels.singular} {name!r}", hint=hint)
+        return name
+
+    @abstractmethod
+    def grid(self, tx: Connection) -> "Grid":
+        """Return the grid that lists the rows."""
+
+    def count_stale(
+        self,
+        tx: Connection,  # noqa: ARG002 - most tasks do not know
+        *,
+        timeout_s: float | None = None,  # noqa: ARG002 - few tasks take long
+    ) -> tuple[int, datetime | None] | None:
+        """Return the number of rows that changed after their answer, and the time of the first.
+
+        Returns:
+            None if the task does not know, or would take longer than `timeout_s` seconds.
+        """
+        return None
+
+    @property
+    def refresh_hint(self) -> HintTemplate:
+        """Return the hint with the command that asks about changed rows again."""
+        return HintTemplate("`{}` asks about them again", self._labels.command("tag", refresh=True))
+
+    def find_open_by_hash(
+        self,
+        tx: Connection,  # noqa: ARG002 - optional
+        hashes: Sequence[str],  # noqa: ARG002 - optional
+    ) -> Mapping[str, Sequence[str]]:
+        """Return the ids of open rows by input hash.
+
+        The result is empty if the task stores no hashes; equal rows are then found when they are
+        about to be asked.
+        """
+        return {}
+
+    @abstractmethod
+    def delete(
+        self, tx: Connection, item_id: str, *, unchanged_text: str = "nothing more was changed"
+    ) -> None:
+        """Delete a row if it exists.
+
+        Args:
+            unchanged_text: Text in a ConfigurationError about the changes made before.
+        """
+
+
+class TaskAnswers(ABC):
+    """How answers are judged, written, removed and corrected."""
+
+    def __init__(
+        self,
+        rows: TaskRows,
+        task_name: str,
+        *,
+        version_label: str,
+        preferred_versions: Sequence[str] = (),
+    ) -> None:
+        """Describe the answers of a task.
+
+        Args:
+            rows: The rows that are answered.
+            preferred_versions: Preferred versions, best first.
+        """
+        self.preferred_versions = preferred_versions
+        self._rows = rows
+        self._task_name = task_name
+        self._version_label = version_label
+
+    @property
+    def needs_row(self) -> bool:
+        """Return whether an answer can be judged only together with its row."""
+        return False
+
+    def limit(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
+        """Return an answer cut to the values that may be stored, and the number of cut values."""
+        return answer, 0
+
+    def judge(
+        self, answer: "BaseModel", row: Any, *, input_hash: str
+    ) -> "tuple[BaseModel | None, str]":
+        """Check a valid answer against its row; return it, perhaps changed, or None and the reason.
+
+        An answer to another input than that of `row` passes unchecked, because it will not be
+        applied.
+
+        Args:
+            row: The row; None if it was deleted or is not needed.
+            input_hash: Hash of the input in the request; empty if unknown.
+        """
+        if row is None or (input_hash and self._rows.input_hash(row) != input_hash):
+            return answer, ""
+        return self.check_against_row(answer, row)
+
+    def check_against_row(
+        self,
+        answer: "BaseModel",
+        row: Mapping[str, Any],  # noqa: ARG002
+    ) -> "tuple[BaseModel | None, str]":
+        """Check an answer against the row that it is about; return it, or None and the reason."""
+        return answer, ""
+
+    @abstractmethod
+    def write(
+        self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, now: datetime
+    ) -> WriteResult:
+        """Write answers of a version to rows that have none yet, with columns computed from them.
+
+        Rows that were deleted or answered meanwhile are not in `applied`.
+        """
+
+    @abstractmethod
+    def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
+        """Remove answers from these rows if nobody changed them since they were written.
+
+        Args:
+            extractor: Only answers of this version; None for all versions.
+
+        Returns:
+            The number of rows that lost their answer.
+        """
+
+    def preference(self, tx: Connection) -> VersionPreference:
+        """Return the order of preference of the answers to a row."""
+        return VersionPreference.of_task(
+            tx, self._task_name, label=self._version_label, versions=self.preferred_versions
+        )
+
+    def current(self, tx: Connection, item_id: str) -> dict[str, Any]:
+        """Return the preferred answer of a row as it is stored; empty if there is none."""
+        stored_answers = answers.preferred_answers(
+            tx, self._task_name, [item_id], preference=self.preference(tx)
+        )
+        stored = stored_answers.get(item_id)
+        return json.loads(stored[1]) if stored else {}
+
+    def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Convert a stored answer, or some of its fields, to the form in which a model gives it."""
+        return answer
+
+    def sync_corrected_row(  # noqa: B027
+        self, tx: Connection, item_id: str, edit: AnswerEdit, *, is_in_force: bool
+    ) -> None:
+        """Update the tables that other programs read after an edit was stored or undone.
+
+        Args:
+            is_in_force: False if the edit was undone.
+        """
+
+
+class TaskPrompt(ABC):
+    """The prompts about rows, and the model of their answers."""
+
+    # Assumed tokens of an answer, until measured answers give a better estimate.
+    answer_tokens: int
+    # Model of the task; None for the model in the settings.
+    model: str | None = None
+    # Requests contain images.
+    sends_images = False
+
+    def __init__(self, rows: TaskRows, answers: TaskAnswers) -> None:
+        """Describe the prompts about rows."""
+        self._rows = rows
+        self._answers = answers
+
+    @property
+    @abstractmethod
+    def builder(self) -> "PromptBuilder":
+        """Return the builder of prompts about rows."""
+
+    @property
+    def answer_model(self) -> "type[BaseModel]":
+        """Return the answer model, whose JSON schema is sent and which validates each reply."""
+        return self.builder.declaration.answer
+
+    @property
+    def stored_answer_model(self) -> "type[BaseModel]":
+        """Return the model of a stored answer."""
+        return self.answer_model
+
+    def make_rows(self, rows: RowsById) -> Iterator[TaskRow]:
+        """Yield rows with their prompts, in order, without rows that can no longer be asked."""
+        for row_id, row in rows.items():
+            prompt_text = self.make_text(row)
+            context = row if self._answers.needs_row else None
+            prompt = self.builder.make_prompt(prompt_text)
+            yield TaskRow(row_id, prompt, self._rows.input_hash(row, prompt_text), context)
+
+    def make_text(self, row: Mapping[str, Any]) -> str:
+        """Return the prompt text about a row."""
+        return self.builder.fill_prompt(row)
+
+    def read_input_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - optional
+        """Return the inputs of rows by id, as people read them; empty if the task has none."""
+        return {}

@@ -1,17 +1,14 @@
 """Export of the rows and answers of a user's task."""
 
-from collections.abc import Callable, Sequence
 from functools import partial
 
 from sqlalchemy import ColumnElement, Connection, select
 
 from pipeline.engine.task_parts import ExportOptions, ExportRows, TaskExport, TaskLabels
+from pipeline.engine.user_rows import UserRows
 from pipeline.store import answers
 from pipeline.store.schema import answers as answers_table
-from pipeline.store.workspace import TaskRecord
 from pipeline.tables.export import encode_rows, read_answer_rows
-from pipeline.tables.row_sync import make_rows_subquery
-from pipeline.tables.row_table import RowTable
 
 
 class UserExport(TaskExport):
@@ -20,24 +17,11 @@ class UserExport(TaskExport):
     row_noun = "row"
     options = frozenset({"extractor", "rows", "cost", "gone"})
 
-    def __init__(
-        self,
-        record: TaskRecord,
-        labels: TaskLabels,
-        row_table: Callable[[Connection], RowTable],
-        *,
-        version_label: str,
-        preferred_versions: Sequence[str],
-    ) -> None:
-        """Describe the export of a record.
-
-        Args:
-            preferred_versions: Preferred versions, best first.
-        """
-        super().__init__(record.name, labels, version_label=version_label)
-        self._record = record
-        self._row_table = row_table
-        self._preferred_versions = preferred_versions
+    def __init__(self, rows: UserRows, labels: TaskLabels) -> None:
+        """Describe the export of a task."""
+        super().__init__(rows.record.name, labels, version_label=rows.own_prompt_version)
+        self._record = rows.record
+        self._rows = rows
 
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return each row with its state and answer, or the members of a list field.
@@ -50,7 +34,7 @@ class UserExport(TaskExport):
 
         in_source = list[ColumnElement[bool]]()
         if not options.gone:
-            columns = make_rows_subquery(self._record.name).c
+            columns = self._rows.subquery.c
             source_ids = select(columns.findable_key).where(columns.findable_gone_at.is_(None))
             in_source.append(answers_table.c.item_id.in_(source_ids))
             counts = _count_answers(tx, self._record.name, *in_source)
@@ -61,15 +45,8 @@ class UserExport(TaskExport):
             version=version or self._version_label,
             corrected=is_any_version,
         )
-        if self._preferred_versions and is_any_version:
-            is_answer = answers.is_preferred(
-                answers.VersionPreference.of_task(
-                    tx,
-                    self._record.name,
-                    label=self._version_label,
-                    versions=self._preferred_versions,
-                )
-            )
+        if self._rows.preferred_versions and is_any_version:
+            is_answer = answers.is_preferred(self._rows.preference(tx))
             preferred_counts = _count_answers(tx, self._record.name, is_answer, *in_source)
             if preferred_counts.keys() - {version, answers.PERSON}:
                 version = None
@@ -78,7 +55,7 @@ class UserExport(TaskExport):
         rows, kinds = read_answer_rows(
             tx,
             self._record,
-            self._row_table(tx),
+            self._rows.table(tx),
             is_answer=is_answer,
             field=options.rows,
             cost=options.cost,

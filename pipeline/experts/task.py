@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cache, partial
 from itertools import starmap
 from operator import call
 from typing import Any, cast
@@ -25,8 +25,11 @@ from pipeline.engine.task_parts import (
     ExportRows,
     OwnTables,
     RowFault,
+    TaskAnswers,
     TaskExport,
     TaskLabels,
+    TaskPrompt,
+    TaskRows,
     ValidAnswer,
     WriteResult,
 )
@@ -243,67 +246,37 @@ class ExpertsTables(OwnTables):
         table.PEOPLE.adopt(target)
 
 
-class ExpertsTask(Task):
-    """Tag people by their biographies, in the table `experts`."""
+class ExpertsRows(TaskRows):
+    """The rows of the table of people."""
 
-    name = table.TASK
-    subject = "experts"
-    # The text of a version never changes: another wording needs another version.
-    version_label = f"{table.TASK}@2"
-    # The mean of the local engine's answers.
-    answer_tokens = 11
-    labels = TaskLabels(
-        singular="person",
-        plural="people",
-        answered="tagged",
-        none_open_message="everyone with a bio is tagged, claimed or parked",
-        input_noun="biography",
-        inputs_noun="biographies",
-        next_command=CommandHint("index"),
-    )
-    fill_hint = HOW_TO_BEGIN
-    columns = table.PROMPT_COLUMNS
-    export = ExpertsExport(name, labels)
-    own_tables = ExpertsTables()
+    name_columns = (table.USERNAME,)
 
-    def __init__(self, index: IndexedTask, *, refreshes: bool = False) -> None:
-        """Create the task.
-
-        Args:
-            index: `TAGGED` or `TAGGED_OR_TEXT_INDEX`.
-            refreshes: Ask again about tagged people whose biography changed.
-        """
-        self.index = index
-        self.asks_stale_rows = refreshes
+    def __init__(self, labels: TaskLabels, *, refreshes: bool) -> None:
+        """Describe the rows; see `ExpertsTask`."""
+        super().__init__(table.PROMPT_COLUMNS, labels)
+        self._asks_stale_rows = refreshes
         # Ids of the people to ask again, and the newest answer at that moment; set at first use.
         self._to_refresh: tuple[list[str], int] | None = None
 
-    @cached_property
-    def prompt_builder(self) -> PromptBuilder:
-        """Return the builder of the prompt."""
-        return PromptBuilder(
-            task, COLUMN_BY_PLACEHOLDER, data_instruction="", format_cell=_prompt_text
-        )
-
-    def row_table(self, tx: Connection) -> RowTable:
+    def table(self, tx: Connection) -> RowTable:
         """Return the table of people.
 
         If the task refreshes, tagged people whose biography changed are open too. They are
         determined at the first call.
         """
         people = table.people_table(tx)
-        if not self.asks_stale_rows:
+        if not self._asks_stale_rows:
             return people
 
         if self._to_refresh is None:
-            self._to_refresh = list(self._changed_ids(tx)), answers.newest_id(tx)
+            self._to_refresh = list(self.changed_ids(tx)), answers.newest_id(tx)
         changed_ids, newest_answer = self._to_refresh
         # The same command does not ask twice, even if the first answer was not applied.
         is_changed = match_many(tx, people.item_id, changed_ids)
         is_answered = answers.has_answer_after(table.TASK, people.item_id, newest_answer)
         return replace(people, is_open=people.is_open | (is_changed & ~is_answered))
 
-    def count_stale_rows(
+    def count_stale(
         self,
         tx: Connection,
         *,
@@ -319,12 +292,12 @@ class ExpertsTask(Task):
             None if the search takes longer than `timeout_s`.
         """
         try:
-            stale_count = sum(1 for _ in self._changed_ids(tx, within_s=timeout_s))
+            stale_count = sum(1 for _ in self.changed_ids(tx, within_s=timeout_s))
         except SlowError:
             return None
         return stale_count, None
 
-    def _changed_ids(
+    def changed_ids(
         self,
         tx: Connection,
         ids: Sequence[str] | None = None,
@@ -367,7 +340,7 @@ class ExpertsTask(Task):
                 row = dict(zip(table.PROMPT_COLUMNS, cells, strict=True))
                 if last_asked and self._is_biography_new(row, last_asked):
                     changed_ids.append(item_id)
-            yield from self._ids_with_own_tags(tx, changed_ids)
+            yield from _ids_with_own_tags(tx, changed_ids)
             if within_s is not None and time.monotonic() - started_s > within_s:
                 raise SlowError
 
@@ -403,11 +376,6 @@ class ExpertsTask(Task):
         """
         return str(table.find_person(tx, name)["id"])
 
-    @property
-    def name_columns(self) -> Sequence[str]:
-        """Return the columns that identify a person in a file: only `username`."""
-        return (table.USERNAME,)
-
     def grid(self, tx: Connection) -> Grid:
         """Return the description of the list of people."""
         from pipeline.experts.show import people_grid
@@ -425,14 +393,63 @@ class ExpertsTask(Task):
             text: Text of the prompt; None builds it from the row.
         """
         username_hash = hash_text(stripped_text(row["username"]))
-        prompt_text = self.make_prompt_text(row) if text is None else text
+        prompt_text = _make_builder().fill_prompt(row) if text is None else text
         biography_hash = hash_text(stripped_text(row["bio"]))
         return (
             f"{username_hash[:_PERSON_DIGITS]}:{hash_text(prompt_text)}"
             f":{biography_hash[:_BIOGRAPHY_DIGITS]}"
         )
 
-    def limit_answer(self, answer: BaseModel) -> tuple[BaseModel, int]:
+    def delete(
+        self,
+        tx: Connection,
+        item_id: str,
+        *,
+        unchanged_text: str = "nothing more was changed",
+    ) -> None:
+        """Delete the row of a person and the stored cells of other columns.
+
+        If the row is already gone, only the stored cells are deleted.
+
+        Args:
+            tx: Transaction.
+            item_id: Person.
+            unchanged_text: End of the error message: what the command has done until now.
+
+        Raises:
+            ConfigurationError: Rows, a trigger or a rule of another program prevent the deletion.
+        """
+        people = table.people_table(tx)
+        row_store.delete_row(tx, table.TASK, item_id)
+        username = people.read_names(tx, [item_id]).get(item_id)
+        if username is None:
+            return
+
+        try:
+            tx.execute(delete(table.experts).where(people.match_ids([item_id])))
+            if not is_sqlite(tx):
+                # Deferred constraints would fail at the commit instead.
+                tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+            if not people.filter_ids(tx, [item_id]):
+                return
+            reason = "by a trigger or a rule"
+        except exc.DBAPIError as error:
+            if not is_constraint_error(error):
+                raise
+            reason = describe_error(error)
+        raise ConfigurationError(
+            f"the database keeps the row of {username!r}, who cannot be forgotten so: "
+            f"{reason}; {unchanged_text}",
+            hint="remove what holds on to the row first, then run it again",
+        )
+
+
+class ExpertsAnswers(TaskAnswers):
+    """Tags of people, in the table of people."""
+
+    _rows: ExpertsRows
+
+    def limit(self, answer: BaseModel) -> tuple[BaseModel, int]:
         """Return an answer with its first `MAX_TAGS` tags, and the number of dropped tags.
 
         The first tags are the most characteristic.
@@ -442,7 +459,7 @@ class ExpertsTask(Task):
             return answer, 0
         return Tags(tags=tags[:MAX_TAGS]), len(tags) - MAX_TAGS
 
-    def write_answers(
+    def write(
         self,
         tx: Connection,
         answers: Sequence[ValidAnswer],
@@ -469,7 +486,7 @@ class ExpertsTask(Task):
             table.COLUMNS_TO_WRITE_TAGS,
             should_lock=True,
         )
-        hashes = {item_id: self.input_hash(row) for item_id, row in rows.items()}
+        hashes = {item_id: self._rows.input_hash(row) for item_id, row in rows.items()}
 
         # Older hashes have no part for the biography and are therefore a prefix.
         outdated_ids: set[str] = set()
@@ -495,7 +512,7 @@ class ExpertsTask(Task):
             for item_id, row in rows.items()
             if row["tags"] is not None and item_id not in outdated_ids
         ]
-        changed_ids = set(self._changed_ids(tx, tagged_ids))
+        changed_ids = set(self._rows.changed_ids(tx, tagged_ids))
         replacements = {
             item_id: tags for item_id, tags in tags_by_id.items() if item_id in changed_ids
         }
@@ -513,9 +530,7 @@ class ExpertsTask(Task):
                 blocked[item_id] = _SUPPORTS_NO_TAG
         return WriteResult(applied=written_ids, outdated=outdated_ids, blocked=blocked)
 
-    def remove_answers(
-        self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None
-    ) -> int:
+    def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Remove tags that are still those of the last applied answer, and update the scores.
 
         Tags that were merged since are removed too. Tags that a person edited stay.
@@ -528,46 +543,11 @@ class ExpertsTask(Task):
         Returns:
             Number of people whose tags were removed.
         """
-        untagged_ids = self._ids_with_own_tags(tx, ids, extractor=extractor)
+        untagged_ids = _ids_with_own_tags(tx, ids, extractor=extractor)
         table.write_tags(tx, dict.fromkeys(untagged_ids), overwrite=True)
         return len(untagged_ids)
 
-    def _ids_with_own_tags(
-        self,
-        tx: Connection,
-        ids: Sequence[str],
-        *,
-        extractor: str | None = None,
-    ) -> list[str]:
-        """Return the ids of people whose tags equal the last applied answer of a model, merged.
-
-        Args:
-            tx: Transaction.
-            ids: People to check.
-            extractor: Only answers of this extractor; None means any model.
-        """
-        last_answers = answers.preferred_answers(tx, table.TASK, ids)
-        of_models = {
-            item_id: applied
-            for item_id, applied in last_answers.items()
-            if applied[0] != answers.PERSON
-        }
-        answers_by_id = {
-            item_id: answer
-            for item_id, (answer_extractor, answer) in of_models.items()
-            if extractor in {None, answer_extractor}
-        }
-
-        merge_rules = edits.active_merge_rules(tx, table.TASK)
-        rows = table.people_table(tx).read_rows(tx, list(answers_by_id), ("tags",))
-        ids_with_own_tags = []
-        for item_id, row in rows.items():
-            answered_tags = json.loads(answers_by_id[item_id]).get("tags") or []
-            if parse_text_list(row["tags"]) == edits.apply_rules(answered_tags, merge_rules):
-                ids_with_own_tags.append(item_id)
-        return ids_with_own_tags
-
-    def current_answer(self, tx: Connection, item_id: str) -> dict[str, Any]:
+    def current(self, tx: Connection, item_id: str) -> dict[str, Any]:
         """Return the current tags of a person, whoever wrote them, as the members of an answer."""
         rows = table.people_table(tx).read_rows(tx, [item_id], ("tags",))
         cell = rows[item_id]["tags"] if item_id in rows else None
@@ -610,48 +590,91 @@ class ExpertsTask(Task):
                 f"{NOTHING_CHANGED}",
             )
 
-    def delete_row(
-        self,
-        tx: Connection,
-        item_id: str,
-        *,
-        unchanged_text: str = "nothing more was changed",
-    ) -> None:
-        """Delete the row of a person and the stored cells of other columns.
 
-        If the row is already gone, only the stored cells are deleted.
+class ExpertsPrompt(TaskPrompt):
+    """The prompt about the biography of a person."""
+
+    # The mean of the local engine's answers.
+    answer_tokens = 11
+
+    @property
+    def builder(self) -> PromptBuilder:
+        """Return the builder of the prompt."""
+        return _make_builder()
+
+
+class ExpertsTask(Task):
+    """Tag people by their biographies, in the table `experts`."""
+
+    name = table.TASK
+    subject = "experts"
+    # The text of a version never changes: another wording needs another version.
+    version_label = f"{table.TASK}@2"
+    labels = TaskLabels(
+        singular="person",
+        plural="people",
+        answered="tagged",
+        none_open_message="everyone with a bio is tagged, claimed or parked",
+        input_noun="biography",
+        inputs_noun="biographies",
+        next_command=CommandHint("index"),
+    )
+    fill_hint = HOW_TO_BEGIN
+    export = ExpertsExport(name, labels)
+    own_tables = ExpertsTables()
+
+    def __init__(self, index: IndexedTask, *, refreshes: bool = False) -> None:
+        """Create the task.
 
         Args:
-            tx: Transaction.
-            item_id: Person.
-            unchanged_text: End of the error message: what the command has done until now.
-
-        Raises:
-            ConfigurationError: Rows, a trigger or a rule of another program prevent the deletion.
+            index: `TAGGED_INDEX` or `TAGGED_OR_TEXT_INDEX`.
+            refreshes: Ask again about tagged people whose biography changed.
         """
-        people = table.people_table(tx)
-        row_store.delete_row(tx, table.TASK, item_id)
-        username = people.read_names(tx, [item_id]).get(item_id)
-        if username is None:
-            return
+        self.index = index
+        self.rows = ExpertsRows(self.labels, refreshes=refreshes)
+        self.answers = ExpertsAnswers(self.rows, self.name, version_label=self.version_label)
+        self.prompt = ExpertsPrompt(self.rows, self.answers)
 
-        try:
-            tx.execute(delete(table.experts).where(people.match_ids([item_id])))
-            if not is_sqlite(tx):
-                # Deferred constraints would fail at the commit instead.
-                tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
-            if not people.filter_ids(tx, [item_id]):
-                return
-            reason = "by a trigger or a rule"
-        except exc.DBAPIError as error:
-            if not is_constraint_error(error):
-                raise
-            reason = describe_error(error)
-        raise ConfigurationError(
-            f"the database keeps the row of {username!r}, who cannot be forgotten so: "
-            f"{reason}; {unchanged_text}",
-            hint="remove what holds on to the row first, then run it again",
-        )
+
+def _ids_with_own_tags(
+    tx: Connection,
+    ids: Sequence[str],
+    *,
+    extractor: str | None = None,
+) -> list[str]:
+    """Return the ids of people whose tags equal the last applied answer of a model, merged.
+
+    Args:
+        tx: Transaction.
+        ids: People to check.
+        extractor: Only answers of this extractor; None means any model.
+    """
+    last_answers = answers.preferred_answers(tx, table.TASK, ids)
+    of_models = {
+        item_id: applied
+        for item_id, applied in last_answers.items()
+        if applied[0] != answers.PERSON
+    }
+    answers_by_id = {
+        item_id: answer
+        for item_id, (answer_extractor, answer) in of_models.items()
+        if extractor in {None, answer_extractor}
+    }
+
+    merge_rules = edits.active_merge_rules(tx, table.TASK)
+    rows = table.people_table(tx).read_rows(tx, list(answers_by_id), ("tags",))
+    ids_with_own_tags = []
+    for item_id, row in rows.items():
+        answered_tags = json.loads(answers_by_id[item_id]).get("tags") or []
+        if parse_text_list(row["tags"]) == edits.apply_rules(answered_tags, merge_rules):
+            ids_with_own_tags.append(item_id)
+    return ids_with_own_tags
+
+
+@cache
+def _make_builder() -> PromptBuilder:
+    """Return the builder of the prompt."""
+    return PromptBuilder(task, COLUMN_BY_PLACEHOLDER, data_instruction="", format_cell=_prompt_text)
 
 
 def _prompt_text(column: str, cell: Any) -> str:

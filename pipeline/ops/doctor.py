@@ -341,7 +341,7 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
         )
 
     for task in ws.tasks:
-        task_file = task.file_path
+        task_file = task.user_file.path if task.user_file is not None else None
         if task_file is None or task_file.is_file():
             continue
         path_hint = OptionHint(task=f"path/{task_file.name}")

@@ -142,7 +142,9 @@ def _apply_preferences(ws: WorkspaceSession, options: ExportOptions) -> ExportOp
     has_single_version = "extractor" in task.export.options and not options.best
     if has_single_version:
         version = version or ws.settings.version_of(task.name, task.version_label)
-    return options._replace(extractor=version or None, prefer=tuple(task.preferred_versions))
+    return options._replace(
+        extractor=version or None, prefer=tuple(task.answers.preferred_versions)
+    )
 
 
 def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:

@@ -22,8 +22,11 @@ from pipeline.engine.task_parts import (
     ExportRows,
     OwnTables,
     RowFault,
+    TaskAnswers,
     TaskExport,
     TaskLabels,
+    TaskPrompt,
+    TaskRows,
     TaskVersions,
     ValidAnswer,
     WriteResult,
@@ -252,89 +255,76 @@ class ConceptsVersions(TaskVersions):
         return table.remove_concepts(tx, self._shape, version=label, model=model)
 
 
-class ConceptsTask(Task):
-    """Concepts of passages, stored as rows of a table of their own."""
-
-    name = table.TASK
-    subject = "passages"
-    # Nine concepts of about a hundred tokens, mostly quotations.
-    answer_tokens = 900
-    labels = TaskLabels(
-        singular="passage",
-        plural="passages",
-        answered="with concepts",
-        none_open_message="every passage with a text has concepts, or is claimed or parked",
-        input_noun="text",
-        inputs_noun="texts",
-        next_command=CommandHint("passages-status"),
-        ask_command=CommandHint("passages-backfill"),
-        task_option="passages",
-    )
-    fill_hint = HOW_TO_BEGIN
-    index_hint = HintTemplate(
-        "`{}` embeds those that have concepts, and builds their index",
-        CommandHint("index", task="passages"),
-    )
-    needs_pilot = True
-    columns = ("text",)
-    needs_row = True
-    versions: ConceptsVersions
+class ConceptsRows(TaskRows):
+    """The rows of the table of passages."""
 
     def __init__(
         self,
         shape: PassagesShape,
-        settings: Settings = DEFAULT_SETTINGS,
-        prompt_version: str = FIRST_VERSION,
-        skipped_versions: tuple[str, ...] | None = None,
+        labels: TaskLabels,
+        *,
+        version_label: str,
+        skipped_labels: Sequence[str] | None,
     ) -> None:
-        """Create the task for a prompt version.
+        """Describe the passages; see `ConceptsTask`."""
+        super().__init__(("text",), labels)
+        self.own_prompt_version = "" if skipped_labels is None else version_label
+        self._shape = shape
+        self._version_label = version_label
+        self._skipped_labels = skipped_labels
 
-        Args:
-            shape: The tables of the database.
-            settings: The settings of the session.
-            prompt_version: The version that answers are attributed to.
-            skipped_versions: Passages with concepts of these prompt versions are not asked. By
-                default this applies to all versions.
-        """
-        self.shape = shape
-        self._settings = settings
-        self.version_label = prompt_version
-        self.export = ConceptsExport(shape, settings, self.labels)
-        self.own_tables = ConceptsTables(shape, settings)
-        self.versions = ConceptsVersions(shape, settings, skipped_versions)
-        self.preferred_versions = settings.prefer_versions or ()
-        self.index = _passage_index(shape)
-
-    @cached_property
-    def prompt_builder(self) -> PromptBuilder:
-        """The prompt builder. The answer model is imported on first use, because this is slow."""
-        from pipeline.passages.declaration import task
-
-        return PromptBuilder(
-            task,
-            {"passage": "text"},
-            data_instruction="",
-            format_cell=lambda _column, cell: cell_to_text(cell)[:MAX_ASKED_CHARS],
+    def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
+        """Return the table of passages, with the condition for open passages."""
+        return table.item_table(
+            self._shape,
+            skipped_versions=self._skipped_labels,
+            prompt_version=self._version_label,
         )
-
-    def make_prompt_text(self, row: Mapping[str, Any]) -> str:
-        """Return the prompt text of a passage; a notice follows a text that was cut."""
-        text = super().make_prompt_text(row)
-        if len(cell_to_text(row["text"])) > MAX_ASKED_CHARS:
-            text = f"{text}\n{CUT_NOTICE}"
-        return text
 
     def input_hash(self, row: Mapping[str, Any], text: str | None = None) -> str:  # noqa: ARG002
         """Return the hash of the whole text, because offsets are valid for this text alone."""
         return hash_text(cell_to_text(row["text"]))
 
-    def row_table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
-        """Return the table of passages, with the condition for open passages."""
-        return table.item_table(
-            self.shape,
-            skipped_versions=self.versions.skipped_labels,
-            prompt_version=self.version_label,
+    def grid(self, tx: Connection) -> Grid:
+        """Return the grid that lists passages."""
+        from pipeline.passages.show import passages_grid
+
+        return passages_grid(tx, self._shape, self.table(tx))
+
+    def delete(
+        self,
+        tx: Connection,  # noqa: ARG002
+        item_id: str,  # noqa: ARG002
+        *,
+        unchanged_text: str = "nothing was changed",
+    ) -> None:
+        """Refuse to delete a passage, because other rows of the user refer to it.
+
+        Raises:
+            ConfigurationError: Always. `so_far` is part of its message.
+        """
+        raise ConfigurationError(
+            f"passages are not forgotten one by one; {unchanged_text}",
+            hint=f"`{CommandHint('rollback')}` takes back what a version found in all of them",
         )
+
+
+class ConceptsAnswers(TaskAnswers):
+    """Concepts of passages, as rows of a table of their own."""
+
+    needs_row = True
+
+    def __init__(
+        self, shape: PassagesShape, rows: ConceptsRows, settings: Settings, version_label: str
+    ) -> None:
+        """Describe the concepts in the tables of a database."""
+        super().__init__(
+            rows,
+            table.TASK,
+            version_label=version_label,
+            preferred_versions=settings.prefer_versions or (),
+        )
+        self._shape = shape
 
     def check_against_row(
         self, answer: "BaseModel", row: Mapping[str, Any]
@@ -353,7 +343,7 @@ class ConceptsTask(Task):
             return answer, ""
         return None, f"{NO_QUOTE_REASON}passage"
 
-    def write_answers(
+    def write(
         self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, now: datetime
     ) -> WriteResult:
         """Insert the concepts of answers, in the caller's transaction, and lock their passages.
@@ -361,19 +351,19 @@ class ConceptsTask(Task):
         An answer is outdated if the text of its passage changed, or its concepts have no evidence.
         It is not applied if the passage was deleted or has concepts of the same prompt version.
         """
+        from pipeline.passages.evidence import GroundedConcepts
+
         prompt_version, _, model = extractor.partition("/")
         answer_by_id = {answer.item_id: answer for answer in answers}
-        texts = table.passage_texts(tx, self.shape, list(answer_by_id), should_lock=True)
+        texts = table.passage_texts(tx, self._shape, list(answer_by_id), should_lock=True)
         outdated_ids: set[str] = set()
         for key, text in texts.items():
             is_same_text = answer_by_id[key].input_hash == hash_text(text)
-            if not is_same_text or not isinstance(
-                answer_by_id[key].answer, self.stored_answer_model
-            ):
+            if not is_same_text or not isinstance(answer_by_id[key].answer, GroundedConcepts):
                 outdated_ids.add(key)
 
-        has_concepts = table.has_concepts(self.shape, (prompt_version,))
-        answered_ids = table.item_table(self.shape).filter_ids(tx, list(texts), has_concepts)
+        has_concepts = table.has_concepts(self._shape, (prompt_version,))
+        answered_ids = table.item_table(self._shape).filter_ids(tx, list(texts), has_concepts)
         refused_ids = outdated_ids | answered_ids
         applied_answers = {
             key: cast("GroundedConcepts", answer.answer)
@@ -411,7 +401,7 @@ class ConceptsTask(Task):
                     created_at=now,
                 )
                 rows.append(row)
-        table.add_concepts(tx, self.shape, rows)
+        table.add_concepts(tx, self._shape, rows)
 
     def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored answer in the form of a reply, with quotes in the place of evidence."""
@@ -435,14 +425,14 @@ class ConceptsTask(Task):
         If the correction was undone (`stands` is false), the concepts are only deleted.
         """
         person = stored_answers.PERSON
-        table.remove_concepts(tx, self.shape, version=person, model="", ids=[item_id])
+        table.remove_concepts(tx, self._shape, version=person, model="", ids=[item_id])
         if is_in_force:
-            answer = cast("GroundedConcepts", self.stored_answer_model.model_validate(edit.after))
+            from pipeline.passages.evidence import GroundedConcepts
+
+            answer = GroundedConcepts.model_validate(edit.after)
             self._insert_concepts(tx, {item_id: answer}, person, "", now=edit.at)
 
-    def remove_answers(
-        self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None
-    ) -> int:
+    def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Delete the concepts that findable wrote for some passages; return their number.
 
         `extractor` limits this to a version (`task@n/model`). By default all versions are deleted.
@@ -451,15 +441,35 @@ class ConceptsTask(Task):
         for version in stored_answers.list_versions(tx, table.TASK):
             if extractor in {None, version.extractor}:
                 removed_count += table.remove_concepts(
-                    tx, self.shape, ids=ids, version=version.label, model=version.model
+                    tx, self._shape, ids=ids, version=version.label, model=version.model
                 )
         return removed_count
 
-    def grid(self, tx: Connection) -> Grid:
-        """Return the grid that lists passages."""
-        from pipeline.passages.show import passages_grid
 
-        return passages_grid(tx, self.shape, self.row_table(tx))
+class ConceptsPrompt(TaskPrompt):
+    """The prompt about the text of a passage."""
+
+    # Nine concepts of about a hundred tokens, mostly quotations.
+    answer_tokens = 900
+
+    @cached_property
+    def builder(self) -> PromptBuilder:
+        """The prompt builder. The answer model is imported on first use, because this is slow."""
+        from pipeline.passages.declaration import task
+
+        return PromptBuilder(
+            task,
+            {"passage": "text"},
+            data_instruction="",
+            format_cell=lambda _column, cell: cell_to_text(cell)[:MAX_ASKED_CHARS],
+        )
+
+    def make_text(self, row: Mapping[str, Any]) -> str:
+        """Return the prompt text of a passage; a notice follows a text that was cut."""
+        text = super().make_text(row)
+        if len(cell_to_text(row["text"])) > MAX_ASKED_CHARS:
+            text = f"{text}\n{CUT_NOTICE}"
+        return text
 
     @property
     def stored_answer_model(self) -> "type[BaseModel]":
@@ -468,19 +478,54 @@ class ConceptsTask(Task):
 
         return GroundedConcepts
 
-    def delete_row(
-        self,
-        tx: Connection,  # noqa: ARG002
-        item_id: str,  # noqa: ARG002
-        *,
-        unchanged_text: str = "nothing was changed",
-    ) -> None:
-        """Refuse to delete a passage, because other rows of the user refer to it.
 
-        Raises:
-            ConfigurationError: Always. `so_far` is part of its message.
+class ConceptsTask(Task):
+    """Concepts of passages, stored as rows of a table of their own."""
+
+    name = table.TASK
+    subject = "passages"
+    labels = TaskLabels(
+        singular="passage",
+        plural="passages",
+        answered="with concepts",
+        none_open_message="every passage with a text has concepts, or is claimed or parked",
+        input_noun="text",
+        inputs_noun="texts",
+        next_command=CommandHint("passages-status"),
+        ask_command=CommandHint("passages-backfill"),
+        task_option="passages",
+    )
+    fill_hint = HOW_TO_BEGIN
+    index_hint = HintTemplate(
+        "`{}` embeds those that have concepts, and builds their index",
+        CommandHint("index", task="passages"),
+    )
+    needs_pilot = True
+
+    def __init__(
+        self,
+        shape: PassagesShape,
+        settings: Settings = DEFAULT_SETTINGS,
+        prompt_version: str = FIRST_VERSION,
+        skipped_versions: tuple[str, ...] | None = None,
+    ) -> None:
+        """Create the task for a prompt version.
+
+        Args:
+            shape: The tables of the database.
+            settings: The settings of the session.
+            prompt_version: The version that answers are attributed to.
+            skipped_versions: Passages with concepts of these prompt versions are not asked. By
+                default this applies to all versions.
         """
-        raise ConfigurationError(
-            f"passages are not forgotten one by one; {unchanged_text}",
-            hint=f"`{CommandHint('rollback')}` takes back what a version found in all of them",
+        self.shape = shape
+        self.version_label = prompt_version
+        self.index = _passage_index(shape)
+        self.rows = ConceptsRows(
+            shape, self.labels, version_label=prompt_version, skipped_labels=skipped_versions
         )
+        self.answers = ConceptsAnswers(shape, self.rows, settings, prompt_version)
+        self.prompt = ConceptsPrompt(self.rows, self.answers)
+        self.export = ConceptsExport(shape, settings, self.labels)
+        self.own_tables = ConceptsTables(shape, settings)
+        self.versions = ConceptsVersions(shape, settings, skipped_versions)
