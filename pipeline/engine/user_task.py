@@ -1,10 +1,7 @@
 """Tasks that a user's file declares.
 
-- `UserTask` is made from the task's record in the database, so rows are listed, named and exported
-  without loading the file. Prompts and checks come from the file.
-- An index entry is a row that is in its source and has an answer of any version. Its text is a
-  template with names of columns, and of fields of the preferred answer. It does not contain the
-  times at which the row was read or changed.
+`UserTask` is made from the task's record in the database, so rows are listed, named and exported
+without loading the file. Prompts and checks come from the file.
 """
 
 import contextlib
@@ -12,23 +9,21 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import Connection, select
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
-from pipeline.core.declaration import fill_template, find_column, list_template_columns
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
-from pipeline.core.quotes import is_quotation, iterate_leaves, locate_quotes
-from pipeline.core.ranking import Entry, FieldGroup, Ranking
+from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
 from pipeline.engine import task_file
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
-from pipeline.engine.task import IndexedTask, Task
+from pipeline.engine.task import Task
 from pipeline.engine.task_file import MEMORY_ROWS
 from pipeline.engine.task_parts import (
     OwnTables,
@@ -43,10 +38,10 @@ from pipeline.engine.task_parts import (
 )
 from pipeline.engine.user_export import UserExport
 from pipeline.engine.user_file import UserFile
+from pipeline.engine.user_index import make_index
 from pipeline.engine.user_rows import UserRows
-from pipeline.store import answers
 from pipeline.store.answers import answers_to_other_inputs, find_corrected
-from pipeline.store.database import PAGE_ROWS, Store, split_into_pages
+from pipeline.store.database import Store
 from pipeline.store.edits import AnswerEdit
 from pipeline.store.rows import NO_HASH
 from pipeline.store.workspace import TaskRecord
@@ -69,11 +64,6 @@ if TYPE_CHECKING:
 
 # Assumed tokens of an answer if the record is older than estimates from the schema.
 DEFAULT_ANSWER_TOKENS = 150
-# Characters of the text that a hit contains.
-MAX_HIT_TEXT_CHARS = 1_000
-# Longer texts of an answer are sentences and no tags.
-MAX_TAG_CHARS = 60
-ENTRY_RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
 DEFAULT_SETTINGS = Settings()
 
 
@@ -472,7 +462,7 @@ class UserTask(Task):
         self.export = UserExport(self.rows, self.labels)
         self.own_tables = self.tables_class(self.rows)
         index_template = record.words.get("index")
-        self.index = _make_index(self, index_template) if index_template else None
+        self.index = make_index(self.rows, index_template) if index_template else None
 
     def _make_row_target(self, preferred_versions: Sequence[str]) -> RowTarget | None:
         """Return the table of another program that gets a row for each answer, else None."""
@@ -487,9 +477,6 @@ class UserTask(Task):
             preferred_versions,
             schema=target.schema,
         )
-
-
-# ---- labels and hints
 
 
 def _labels_of(record: TaskRecord) -> TaskLabels:
@@ -522,117 +509,3 @@ def _source_hint(record: TaskRecord) -> str:
     if record.is_query:
         return f"they are what the query in `{record.path}` gives; change that, or what it reads"
     return f"they stand in `{record.items}`; change that file, and it is read again"
-
-
-# ---- the index of its rows
-
-
-def _make_index(task: UserTask, template: str) -> IndexedTask:
-    """Return how a task's rows are indexed, with texts made from a template."""
-    return IndexedTask(
-        task=task.name,
-        folder=f"tasks/{task.name}",
-        entry_noun="row",
-        columns={name: name for name in ("rank", "key", "label", "text")},
-        ranking=ENTRY_RANKING,
-        count_entries=lambda tx: task.rows.table(tx).count_rows(tx, _is_indexed(task)),
-        read_entries=partial(_read_entries, task, template),
-        tags_of=lambda metadata: [
-            text for text in _iter_texts(metadata["answer"]) if len(text) <= MAX_TAG_CHARS
-        ],
-        hit_fields=lambda metadata: {
-            "key": metadata["id"],
-            "label": metadata["label"],
-            "text": metadata["text"][:MAX_HIT_TEXT_CHARS],
-            "answer": metadata["answer"],
-        },
-    )
-
-
-def _is_indexed(task: UserTask) -> ColumnElement[bool]:
-    """Return the condition that a row is in its source and has an answer of any version."""
-    columns = task.rows.subquery.c
-    return and_(
-        columns.findable_gone_at.is_(None),
-        answers.is_answered(task.name, columns.findable_key),
-    )
-
-
-def _read_entries(
-    task: UserTask,
-    template: str,
-    tx: Connection,
-    among: Sequence[str] | None = None,
-) -> Iterator[Entry]:
-    """Yield the index entries of a task's rows by ascending id.
-
-    Args:
-        template: Template of the text; its names are columns, or fields of the answer.
-        among: Only rows of these ids. All rows if omitted.
-    """
-    record = task.record
-    columns_by_name = {
-        name: find_column(name, record.columns) for name in list_template_columns(template)
-    }
-    preference = task.answers.preference(tx)
-    cells = task.rows.table(tx).read_cells(
-        tx, (KEY_COLUMN, VALUES_COLUMN), _is_indexed(task), row_ids=among
-    )
-    for page in split_into_pages(cells, PAGE_ROWS):
-        row_ids = [cell[0] for cell in page]
-        stored_answers = answers.preferred_answers(tx, task.name, row_ids, preference=preference)
-        for row_id, values in page:
-            answer = json.loads(stored_answers[row_id][1])
-            row = task.rows.map_row({KEY_COLUMN: row_id, VALUES_COLUMN: values})
-            text = _fill_entry_text(template, columns_by_name, row, answer)
-            yield _make_entry(task, row_id, row, answer, text=text)
-
-
-def _fill_entry_text(
-    template: str,
-    columns_by_name: Mapping[str, str | None],
-    row: Mapping[str, Any],
-    answer: Mapping[str, Any],
-) -> str:
-    """Return the text of an entry: the template filled with a row and its answer, stripped.
-
-    Args:
-        columns_by_name: The column of each name in the template, or None for a field of the answer.
-    """
-
-    def text_of(name: str) -> str:
-        """Return the text of a placeholder."""
-        column = columns_by_name[name]
-        if column is not None:
-            return to_prompt_text(row[column])
-        return ", ".join(_iter_texts(answer.get(name)))
-
-    return fill_template(template, text_of).strip()
-
-
-def _make_entry(
-    task: UserTask,
-    row_id: str,
-    row: Mapping[str, Any],
-    answer: Mapping[str, Any],
-    *,
-    text: str,
-) -> Entry:
-    """Return the index entry of a row; its label replaces an empty text."""
-    label = task.rows.display_name_of(row)
-    text = text or label
-    fields = {name: answer.get(name) for name, _ in task.record.fields}
-    # WHERE= of a search can name any column.
-    columns = {name: row[name] for name in task.record.columns}
-    metadata = {"id": row_id, "label": label, "text": text, "answer": fields, "row": columns}
-    searched_texts = {"text": text, "label": label, "answer": "\n".join(_iter_texts(fields))}
-    return Entry(row_id, text, metadata, [label, fields, columns], searched_texts)
-
-
-def _iter_texts(answer: Any) -> Iterator[str]:
-    """Yield the texts, numbers and booleans of an answer as texts; of a quotation its text."""
-    for _, leaf in iterate_leaves(answer):
-        if is_quotation(leaf):
-            yield str(leaf["quote"])
-        elif leaf not in (None, "", [], {}):
-            yield to_prompt_text(leaf)
