@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sqlalchemy import Connection, Table
 
@@ -196,25 +196,21 @@ EXPORT_FORMATS = MappingProxyType(
 )
 
 
+@dataclass(eq=False, kw_only=True)
 class TaskExport(ABC):
     """Rows of a task as they are exported."""
 
     # Word for a row of an export.
-    row_noun = "item"
+    row_noun: ClassVar[str] = "item"
     # Members of `ExportOptions` that the task supports.
-    options = frozenset[str]()
+    options: ClassVar[frozenset[str]] = frozenset()
     # Formats by file ending; the first is the default.
-    formats: Mapping[str, str] = EXPORT_FORMATS
+    formats: ClassVar[Mapping[str, str]] = EXPORT_FORMATS
 
-    def __init__(self, task_name: str, labels: TaskLabels, *, version_label: str = "") -> None:
-        """Describe the export of a task.
-
-        Args:
-            version_label: Label whose answers come before those of other labels; "" for none.
-        """
-        self._task_name = task_name
-        self._labels = labels
-        self._version_label = version_label
+    task_name: str
+    labels: TaskLabels
+    # Label whose answers come before those of other labels; "" for none.
+    version_label: str = ""
 
     @abstractmethod
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
@@ -244,11 +240,11 @@ class TaskExport(ABC):
         if options.extractor is not None and not candidates:
             raise InputError(
                 f"there is no answer of {options.extractor!r}; nothing was written",
-                hint=f"`{self._labels.command('versions')}` lists whose answers there are",
+                hint=f"`{self.labels.command('versions')}` lists whose answers there are",
             )
 
         preference = VersionPreference.of_task(
-            tx, self._task_name, label=self._version_label, versions=options.prefer
+            tx, self.task_name, label=self.version_label, versions=options.prefer
         )
         eligible = [
             version for version in candidates if version != answers.PERSON or options.extractor
@@ -295,16 +291,12 @@ class OwnTables:
         return 0
 
 
+@dataclass(eq=False, kw_only=True)
 class TaskVersions(ABC):
     """Versions of a task that stores answers of several labels in rows of its own."""
 
-    def __init__(self, skipped_labels: Sequence[str] | None) -> None:
-        """Describe the versions of a task.
-
-        Args:
-            skipped_labels: Labels whose answers keep a row from being asked; None for any label.
-        """
-        self.skipped_labels = skipped_labels
+    # Labels whose answers keep a row from being asked; None for any label.
+    skipped_labels: Sequence[str] | None
 
     @abstractmethod
     def with_label(self, tx: Connection, label: str | None) -> "Task":
@@ -323,22 +315,17 @@ class TaskVersions(ABC):
         """Remove a version's answers from the task's own rows; return how many were removed."""
 
 
+@dataclass(eq=False, kw_only=True)
 class TaskRows(ABC):
     """Rows that a task asks about."""
 
+    # Columns that are read to ask about a row, to hash it and to judge its answer.
+    columns: Sequence[str]
+    labels: TaskLabels
     # Label whose parked rows are not asked; empty if those of any label are not.
-    own_prompt_version = ""
+    own_prompt_version: str = ""
     # Possible headings of the name column in a file that lists rows.
     name_columns: Sequence[str] = ("id",)
-
-    def __init__(self, columns: Sequence[str], labels: TaskLabels) -> None:
-        """Describe the rows of a task.
-
-        Args:
-            columns: Columns that are read to ask about a row, to hash it and to judge its answer.
-        """
-        self.columns = columns
-        self._labels = labels
 
     @abstractmethod
     def table(self, tx: Connection) -> RowTable:
@@ -370,8 +357,8 @@ class TaskRows(ABC):
             InputError: There is no such row.
         """
         if not self.table(tx).filter_ids(tx, [name]):
-            hint = f"`{self._labels.command('items')}` lists those there are"
-            raise InputError(f"there is no {self._labels.singular} {name!r}", hint=hint)
+            hint = f"`{self.labels.command('items')}` lists those there are"
+            raise InputError(f"there is no {self.labels.singular} {name!r}", hint=hint)
         return name
 
     @abstractmethod
@@ -394,7 +381,7 @@ class TaskRows(ABC):
     @property
     def refresh_hint(self) -> HintTemplate:
         """Return the hint with the command that asks about changed rows again."""
-        return HintTemplate("`{}` asks about them again", self._labels.command("tag", refresh=True))
+        return HintTemplate("`{}` asks about them again", self.labels.command("tag", refresh=True))
 
     def find_open_by_hash(
         self,
@@ -419,27 +406,16 @@ class TaskRows(ABC):
         """
 
 
+@dataclass(eq=False, kw_only=True)
 class TaskAnswers(ABC):
     """How answers are judged, written, removed and corrected."""
 
-    def __init__(
-        self,
-        rows: TaskRows,
-        task_name: str,
-        *,
-        version_label: str,
-        preferred_versions: Sequence[str] = (),
-    ) -> None:
-        """Describe the answers of a task.
-
-        Args:
-            rows: The rows that are answered.
-            preferred_versions: Preferred versions, best first.
-        """
-        self.preferred_versions = preferred_versions
-        self._rows = rows
-        self._task_name = task_name
-        self._version_label = version_label
+    # The rows that are answered.
+    rows: TaskRows
+    task_name: str
+    version_label: str
+    # Preferred versions, best first.
+    preferred_versions: Sequence[str] = ()
 
     @property
     def needs_row(self) -> bool:
@@ -462,7 +438,7 @@ class TaskAnswers(ABC):
             row: The row; None if it was deleted or is not needed.
             input_hash: Hash of the input in the request; empty if unknown.
         """
-        if row is None or (input_hash and self._rows.input_hash(row) != input_hash):
+        if row is None or (input_hash and self.rows.input_hash(row) != input_hash):
             return answer, ""
         return self.check_against_row(answer, row)
 
@@ -497,13 +473,13 @@ class TaskAnswers(ABC):
     def preference(self, tx: Connection) -> VersionPreference:
         """Return the order of preference of the answers to a row."""
         return VersionPreference.of_task(
-            tx, self._task_name, label=self._version_label, versions=self.preferred_versions
+            tx, self.task_name, label=self.version_label, versions=self.preferred_versions
         )
 
     def current(self, tx: Connection, item_id: str) -> dict[str, Any]:
         """Return the preferred answer of a row as it is stored; empty if there is none."""
         stored_answers = answers.preferred_answers(
-            tx, self._task_name, [item_id], preference=self.preference(tx)
+            tx, self.task_name, [item_id], preference=self.preference(tx)
         )
         stored = stored_answers.get(item_id)
         return json.loads(stored[1]) if stored else {}
@@ -522,20 +498,18 @@ class TaskAnswers(ABC):
         """
 
 
+@dataclass(eq=False, kw_only=True)
 class TaskPrompt(ABC):
     """The prompts about rows, and the model of their answers."""
 
+    rows: TaskRows
+    answers: TaskAnswers
     # Assumed tokens of an answer, until measured answers give a better estimate.
     answer_tokens: int
     # Model of the task; None for the model in the settings.
     model: str | None = None
     # Requests contain images.
-    sends_images = False
-
-    def __init__(self, rows: TaskRows, answers: TaskAnswers) -> None:
-        """Describe the prompts about rows."""
-        self._rows = rows
-        self._answers = answers
+    sends_images: bool = False
 
     @property
     @abstractmethod
@@ -556,9 +530,9 @@ class TaskPrompt(ABC):
         """Yield rows with their prompts, in order, without rows that can no longer be asked."""
         for row_id, row in rows.items():
             prompt_text = self.make_text(row)
-            context = row if self._answers.needs_row else None
+            context = row if self.answers.needs_row else None
             prompt = self.builder.make_prompt(prompt_text)
-            yield TaskRow(row_id, prompt, self._rows.input_hash(row, prompt_text), context)
+            yield TaskRow(row_id, prompt, self.rows.input_hash(row, prompt_text), context)
 
     def make_text(self, row: Mapping[str, Any]) -> str:
         """Return the prompt text about a row."""

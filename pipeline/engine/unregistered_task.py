@@ -1,6 +1,7 @@
 """A task before its first use, with the first rows of its source."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,11 @@ from pipeline.tables.row_sync import (
 )
 
 
+@dataclass(eq=False, kw_only=True)
 class _MemoryRows(UserRows):
     """Rows in memory."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        """Describe no rows yet; see `UserRows`."""
-        super().__init__(*args, **options)
-        self.row_by_id = dict[str, Mapping[str, Any]]()
+    row_by_id: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def read(self, tx: Connection, ids: Sequence[str]) -> RowsById:  # noqa: ARG002 - they are in memory
         """Return the kept rows of some ids, by id."""

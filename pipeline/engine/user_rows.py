@@ -1,7 +1,9 @@
 """Rows of a user's task, and the grid that lists them."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
@@ -13,7 +15,6 @@ from pipeline.core.declaration import fill_template, find_column
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import parse_where
 from pipeline.engine.task_parts import (
-    TaskLabels,
     TaskRows,
 )
 from pipeline.store import answers
@@ -55,39 +56,26 @@ MISSING_NUMBER = 9e307
 UNUSABLE_REASON_COLUMN = "why unusable"
 
 
+@dataclass(eq=False, kw_only=True)
 class UserRows(TaskRows):
     """Rows that are copied from the source of a user's task."""
 
-    def __init__(
-        self,
-        record: TaskRecord,
-        settings: Settings,
-        labels: TaskLabels,
-        *,
-        provider: str,
-        version_label: str,
-        preferred_versions: Sequence[str],
-        row_target: RowTarget | None,
-    ) -> None:
-        """Describe the rows of a record.
+    record: TaskRecord
+    settings: Settings
+    # The backend that answers now.
+    provider: str
+    # Preferred versions, best first.
+    preferred_versions: Sequence[str]
+    # Table of another program that gets a row for each answer.
+    row_target: RowTarget | None
+    image_columns: Sequence[str] = dataclasses.field(init=False)
+    # Rows whose input changed after their answer are open again.
+    asks_stale_rows: bool = dataclasses.field(init=False)
 
-        Args:
-            provider: The backend that answers now.
-            preferred_versions: Preferred versions, best first.
-            row_target: Table of another program that gets a row for each answer.
-        """
-        super().__init__((KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN), labels)
-        self.record = record
-        self.own_prompt_version = version_label
-        self.preferred_versions = preferred_versions
-        # Rows whose input changed after their answer are open again.
-        self.asks_stale_rows = settings.refresh and bool(record.words.get("refresh"))
-        self.image_columns: Sequence[str] = record.words.get("images", ())
-        # The key column; empty if the key has several columns.
-        self.name_columns = [name for name, _ in record.key] if len(record.key) == 1 else ()
-        self._settings = settings
-        self._provider = provider
-        self._row_target = row_target
+    def __post_init__(self) -> None:
+        """Look up the options of the record."""
+        self.image_columns = self.record.words.get("images", ())
+        self.asks_stale_rows = self.settings.refresh and bool(self.record.words.get("refresh"))
 
     def preference(self, tx: Connection) -> VersionPreference:
         """Return the order of preference of the answers to a row."""
@@ -224,7 +212,7 @@ class UserRows(TaskRows):
         """Return the hint how to ask about changed rows again; the task must permit it."""
         if self.record.words.get("refresh"):
             return super().refresh_hint
-        command = self._labels.command("tag", refresh=True)
+        command = self.labels.command("tag", refresh=True)
         return HintTemplate(
             "with refresh=True in the task's file, `{}` asks about them again",
             command,
@@ -238,8 +226,8 @@ class UserRows(TaskRows):
         unchanged_text: str = "",  # noqa: ARG002 - never fails
     ) -> None:
         """Delete a row, and its answers from the tables of other programs."""
-        if self._row_target is not None:
-            self._row_target.sync_rows(tx, [item_id], removed_version="")
+        if self.row_target is not None:
+            self.row_target.sync_rows(tx, [item_id], removed_version="")
         delete_row(tx, self.record.name, item_id)
 
     def find_open_by_hash(
@@ -301,11 +289,11 @@ class UserRows(TaskRows):
         is_answered = counted_answer.exists()
         if few_rows:
             is_answered = counted_answer.limit(1).scalar_subquery().is_not(None)
-        if self._row_target is None:
+        if self.row_target is None:
             return is_answered
 
-        model = self.record.words.get("model") or self._settings.for_backend(self._provider).model
-        has_target_row = self._row_target.has_written_row(row_columns.findable_key, model)
+        model = self.record.words.get("model") or self.settings.for_backend(self.provider).model
+        has_target_row = self.row_target.has_written_row(row_columns.findable_key, model)
         if current_input:
             has_target_row &= ~any_answer.exists()
         return is_answered | has_target_row

@@ -7,7 +7,7 @@ without loading the file. Prompts and checks come from the file.
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -67,40 +67,22 @@ DEFAULT_ANSWER_TOKENS = 150
 DEFAULT_SETTINGS = Settings()
 
 
+@dataclass(eq=False, kw_only=True)
 class UserAnswers(TaskAnswers):
     """Answers about the rows of a user's task, and their copies in a table of another program."""
 
-    _rows: UserRows
-
-    def __init__(
-        self,
-        rows: UserRows,
-        user_file: UserFile,
-        settings: Settings,
-        row_target: RowTarget | None,
-    ) -> None:
-        """Describe the answers of a task.
-
-        Args:
-            row_target: Table of another program that gets a row for each answer.
-        """
-        super().__init__(
-            rows,
-            rows.record.name,
-            version_label=rows.own_prompt_version,
-            preferred_versions=rows.preferred_versions,
-        )
-        self._record = rows.record
-        self._file = user_file
-        self._settings = settings
-        self._row_target = row_target
+    rows: UserRows
+    file: UserFile
+    settings: Settings
+    # Table of another program that gets a row for each answer.
+    row_target: RowTarget | None
 
     @cached_property
     def needs_row(self) -> bool:
         """Return whether an answer has quotations from the row, or `check` gets the row."""
         return (
-            self._file.declaration.check is not None
-            or self._record.words.get("quotes_in") is not None
+            self.file.declaration.check is not None
+            or self.rows.record.words.get("quotes_in") is not None
         )
 
     def judge(
@@ -127,25 +109,23 @@ class UserAnswers(TaskAnswers):
         Raises:
             ConfigurationError: The check failed, or returned something other than a text or None.
         """
-        quoted_column = self._record.words.get("quotes_in")
+        quoted_column = self.rows.record.words.get("quotes_in")
         if quoted_column is not None:
             located_answer, reason = locate_quotes(answer, to_prompt_text(row[quoted_column]))
             if located_answer is None:
                 return None, reason
             answer = located_answer
 
-        check = self._file.declaration.check
+        check = self.file.declaration.check
         if check is None:
             return answer, ""
         line = getattr(getattr(check, "__code__", None), "co_firstlineno", None)
         try:
-            check_reason = check(answer, {name: row[name] for name in self._record.columns})
+            check_reason = check(answer, {name: row[name] for name in self.rows.record.columns})
         except (Exception, SystemExit) as error:
-            raise self._file.code_error(
-                error, row[KEY_COLUMN], code="check()", line=line
-            ) from error
+            raise self.file.code_error(error, row[KEY_COLUMN], code="check()", line=line) from error
         if check_reason is not None and not isinstance(check_reason, str):
-            raise self._file.error_at(
+            raise self.file.error_at(
                 line,
                 "check() must say in a text what is wrong, or return None, "
                 f"and returned {check_reason!r}",
@@ -172,7 +152,7 @@ class UserAnswers(TaskAnswers):
         The caller stores the answers themselves.
         """
         answers_by_id = {answer.item_id: answer for answer in answers}
-        table = self._rows.table(tx)
+        table = self.rows.table(tx)
         stored_rows = table.read_rows(
             tx, list(answers_by_id), [HASH_COLUMN, VALUES_COLUMN], should_lock=True
         )
@@ -182,8 +162,8 @@ class UserAnswers(TaskAnswers):
             if row[HASH_COLUMN] != answers_by_id[row_id].input_hash
         }
 
-        is_answered = self._rows.is_answered(
-            current_input=bool(self._record.words.get("refresh")),
+        is_answered = self.rows.is_answered(
+            current_input=bool(self.rows.record.words.get("refresh")),
             few_rows=True,
             models_only=True,
         )
@@ -192,7 +172,7 @@ class UserAnswers(TaskAnswers):
             excluded |= outdated
         applied = stored_rows.keys() - excluded
 
-        if self._record.words.get("write_to"):
+        if self.rows.record.words.get("write_to"):
             current_values = {
                 row_id: stored_rows[row_id][VALUES_COLUMN] for row_id in applied - outdated
             }
@@ -216,14 +196,14 @@ class UserAnswers(TaskAnswers):
         A column keeps the answers that a person corrected.
         """
         row_ids = [value.item_id for value in values]
-        if self._row_target is not None:
-            self._row_target.sync_rows(tx, row_ids, later_answers=values)
-        elif self._record.words.get("write_to"):
-            corrected_ids = find_corrected(tx, self._record.name, row_ids)
+        if self.row_target is not None:
+            self.row_target.sync_rows(tx, row_ids, later_answers=values)
+        elif self.rows.record.words.get("write_to"):
+            corrected_ids = find_corrected(tx, self.rows.record.name, row_ids)
             hashes = {row_id: answers_by_id[row_id].input_hash for row_id in row_ids}
-            former_answers = answers_to_other_inputs(tx, self._record.name, hashes)
+            former_answers = answers_to_other_inputs(tx, self.rows.record.name, hashes)
             writable = [value for value in values if value.item_id not in corrected_ids]
-            write_column(tx, self._record, writable, former_answers=former_answers)
+            write_column(tx, self.rows.record, writable, former_answers=former_answers)
 
     def _changed_in_source(self, stored_values: Mapping[str, str]) -> set[str]:
         """Return the rows for which the task's query gives other values by now.
@@ -234,13 +214,13 @@ class UserAnswers(TaskAnswers):
         Args:
             stored_values: Stored values as JSON, by row id.
         """
-        if not (stored_values and self._record.is_query) or self._file.declaration.source:
+        if not (stored_values and self.rows.record.is_query) or self.file.declaration.source:
             return set()
         values_by_id = {
             row_id: parse_stored_values(values) for row_id, values in stored_values.items()
         }
-        with contextlib.closing(Store(self._settings.confirmed_database_url.reveal())) as store:
-            record = replace(self._record, items=self._file.declaration.items)
+        with contextlib.closing(Store(self.settings.confirmed_database_url.reveal())) as store:
+            record = replace(self.rows.record, items=self.file.declaration.items)
             return find_changed_in_source(store, record, values_by_id)
 
     def sync_corrected_row(
@@ -252,48 +232,38 @@ class UserAnswers(TaskAnswers):
         is_in_force: bool,  # noqa: ARG002
     ) -> None:
         """Write the preferred answer to another program's table, replacing any value there."""
-        if self._row_target is not None:
-            self._row_target.sync_rows(tx, [item_id], overwrite=True)
-        elif self._record.words.get("write_to"):
+        if self.row_target is not None:
+            self.row_target.sync_rows(tx, [item_id], overwrite=True)
+        elif self.rows.record.words.get("write_to"):
             answer_json = json.dumps(self.current(tx, item_id))
             target_value = TargetValue(item_id, "", answer_json, edit.at)
-            write_column(tx, self._record, [target_value], should_overwrite=True)
+            write_column(tx, self.rows.record, [target_value], should_overwrite=True)
 
     def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Remove the answers to these rows from another program's table; return the row count.
 
         A column that `write_to=` names keeps its values.
         """
-        if self._row_target is not None:
-            self._row_target.sync_rows(tx, ids, removed_version=extractor or "")
+        if self.row_target is not None:
+            self.row_target.sync_rows(tx, ids, removed_version=extractor or "")
         return len(ids)
 
 
+@dataclass(eq=False, kw_only=True)
 class UserPrompt(TaskPrompt):
     """Prompts that are made from the declaration of a user's file."""
 
-    _rows: UserRows
-
-    def __init__(
-        self, rows: UserRows, answers: UserAnswers, user_file: UserFile, settings: Settings
-    ) -> None:
-        """Describe the prompts of a task."""
-        super().__init__(rows, answers)
-        options = rows.record.words
-        self.answer_tokens = options.get("answer_tokens", DEFAULT_ANSWER_TOKENS)
-        self.model = options.get("model")
-        self.sends_images = bool(rows.image_columns)
-        self._record = rows.record
-        self._file = user_file
-        self._settings = settings
+    rows: UserRows
+    file: UserFile
+    settings: Settings
 
     @cached_property
     def builder(self) -> PromptBuilder:
         """Return the prompt builder of the file's declaration."""
         columns = zip(
-            self._file.declaration.prompt_columns, self._record.words["asked"], strict=True
+            self.file.declaration.prompt_columns, self.rows.record.words["asked"], strict=True
         )
-        return PromptBuilder(self._file.declaration, dict(columns))
+        return PromptBuilder(self.file.declaration, dict(columns))
 
     def row_images(self) -> RowImages:
         """Return the images of rows.
@@ -301,22 +271,22 @@ class UserPrompt(TaskPrompt):
         Relative paths begin in the folder of the settings, else in the folder of the row file, else
         in the folder of the task's file. Rows of shipped tasks have absolute paths.
         """
-        record = self._record
-        max_side = self._file.declaration.image_side
+        record = self.rows.record
+        max_side = self.file.declaration.image_side
         # Take the row file from the declaration: the path in the database may have been changed.
-        source = self._file.declaration.items
+        source = self.file.declaration.items
         source_path = Path(record.path)
-        if not (self._file.declaration.is_query or source == MEMORY_ROWS):
+        if not (self.file.declaration.is_query or source == MEMORY_ROWS):
             source_path = (source_path.parent / source).resolve()
 
         is_shipped = task_file.find_built_in_task(record.name) is not None
-        folder = self._settings.folder or (Path("/") if is_shipped else source_path.parent)
+        folder = self.settings.folder or (Path("/") if is_shipped else source_path.parent)
         return RowImages(
-            self._rows.image_columns,
+            self.rows.image_columns,
             record.words["asked"],
             folder,
             max_side,
-            self._settings.refresh,
+            self.settings.refresh,
         )
 
     def make_rows(self, rows: RowsById) -> Iterator[TaskRow]:
@@ -325,12 +295,12 @@ class UserPrompt(TaskPrompt):
         Raises:
             ConfigurationError: The task's file was changed since the task was recorded.
         """
-        if self._file.declared_fingerprint != self._record.fingerprint:
+        if self.file.declared_fingerprint != self.rows.record.fingerprint:
             raise ConfigurationError(
-                f"{self._record.path} was changed while it was used; nothing more is asked",
+                f"{self.rows.record.path} was changed while it was used; nothing more is asked",
                 hint="run the command again",
             )
-        images = self.row_images() if self._rows.image_columns else None
+        images = self.row_images() if self.rows.image_columns else None
         for task_row in super().make_rows(rows):
             if images is None:
                 yield task_row
@@ -342,32 +312,30 @@ class UserPrompt(TaskPrompt):
 
     def read_input_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the values that are sent, by row id, each value on a line."""
-        columns = [*self._record.words.get("asked", ()), *self._rows.image_columns]
+        columns = [*self.rows.record.words.get("asked", ()), *self.rows.image_columns]
         return {
             row_id: "\n".join(to_prompt_text(row[name]) for name in columns)
-            for row_id, row in self._rows.read(tx, ids).items()
+            for row_id, row in self.rows.read(tx, ids).items()
         }
 
 
+@dataclass(eq=False, kw_only=True)
 class UserTables(OwnTables):
     """The views of a user's task."""
 
-    def __init__(self, rows: UserRows) -> None:
-        """Describe the views of a task."""
-        self._record = rows.record
-        self._rows = rows
+    rows: UserRows
 
     def make_tables(self, tx: Connection, target: Connection) -> None:
         """Create the task's views in the target database of a move."""
         super().make_tables(tx, target)
-        make_views(target, self._record)
+        make_views(target, self.rows.record)
 
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
         """Return a finding if rows have images that cannot be sent."""
-        if not self._rows.image_columns:
+        if not self.rows.image_columns:
             return []
 
-        columns = self._rows.subquery.c
+        columns = self.rows.subquery.c
         conditions = (
             columns.findable_unusable.is_not(None),
             columns.findable_gone_at.is_(None),
@@ -383,15 +351,15 @@ class UserTables(OwnTables):
         if first_row is None:
             return []
 
-        count = self._rows.table(tx).count_rows(tx, *conditions)
+        count = self.rows.table(tx).count_rows(tx, *conditions)
         row_id, reason = first_row
         return [
             RowFault(
-                f"{count:,} rows of {self._record.name} have an image that cannot be asked about "
+                f"{count:,} rows of {self.rows.record.name} have an image that cannot be asked about "
                 f"({row_id}: {reason})",
                 "they are not asked until their images are others",
                 contradiction=False,
-                next=CommandHint("items", task=self._record.name, state="unusable"),
+                next=CommandHint("items", task=self.rows.record.name, state="unusable"),
             ),
         ]
 
@@ -449,18 +417,42 @@ class UserTask(Task):
         self.user_file = UserFile(record, settings)
         self.row_target = self._make_row_target(preferred_versions)
         self.rows = self.rows_class(
-            record,
-            settings,
-            self.labels,
+            columns=(KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN),
+            labels=self.labels,
+            own_prompt_version=self.version_label,
+            # A key of several columns has no name column.
+            name_columns=[name for name, _ in record.key] if len(record.key) == 1 else (),
+            record=record,
+            settings=settings,
             provider=provider,
-            version_label=self.version_label,
             preferred_versions=preferred_versions,
             row_target=self.row_target,
         )
-        self.answers = self.answers_class(self.rows, self.user_file, settings, self.row_target)
-        self.prompt = self.prompt_class(self.rows, self.answers, self.user_file, settings)
-        self.export = UserExport(self.rows, self.labels)
-        self.own_tables = self.tables_class(self.rows)
+        self.answers = self.answers_class(
+            rows=self.rows,
+            task_name=self.name,
+            version_label=self.version_label,
+            preferred_versions=preferred_versions,
+            file=self.user_file,
+            settings=settings,
+            row_target=self.row_target,
+        )
+        self.prompt = self.prompt_class(
+            rows=self.rows,
+            answers=self.answers,
+            answer_tokens=record.words.get("answer_tokens", DEFAULT_ANSWER_TOKENS),
+            model=record.words.get("model"),
+            sends_images=bool(self.rows.image_columns),
+            file=self.user_file,
+            settings=settings,
+        )
+        self.export = UserExport(
+            task_name=self.name,
+            labels=self.labels,
+            version_label=self.version_label,
+            rows=self.rows,
+        )
+        self.own_tables = self.tables_class(rows=self.rows)
         index_template = record.words.get("index")
         self.index = make_index(self.rows, index_template) if index_template else None
 

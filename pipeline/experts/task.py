@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, partial
 from typing import Any, cast
@@ -117,17 +117,14 @@ class ExpertsTables(OwnTables):
         table.PEOPLE.adopt(target)
 
 
+@dataclass(eq=False, kw_only=True)
 class ExpertsRows(TaskRows):
     """The rows of the table of people."""
 
-    name_columns = (table.USERNAME,)
-
-    def __init__(self, labels: TaskLabels, *, refreshes: bool) -> None:
-        """Describe the rows; see `ExpertsTask`."""
-        super().__init__(table.PROMPT_COLUMNS, labels)
-        self._asks_stale_rows = refreshes
-        # Ids of the people to ask again, and the newest answer at that moment; set at first use.
-        self._to_refresh: tuple[list[str], int] | None = None
+    # Ask again about tagged people whose biography changed.
+    asks_stale_rows: bool
+    # Ids of the people to ask again, and the newest answer at that moment; set at first use.
+    _to_refresh: tuple[list[str], int] | None = field(default=None, init=False)
 
     def table(self, tx: Connection) -> RowTable:
         """Return the table of people.
@@ -136,7 +133,7 @@ class ExpertsRows(TaskRows):
         determined at the first call.
         """
         people = table.people_table(tx)
-        if not self._asks_stale_rows:
+        if not self.asks_stale_rows:
             return people
 
         if self._to_refresh is None:
@@ -315,10 +312,11 @@ class ExpertsRows(TaskRows):
         )
 
 
+@dataclass(eq=False, kw_only=True)
 class ExpertsAnswers(TaskAnswers):
     """Tags of people, in the table of people."""
 
-    _rows: ExpertsRows
+    rows: ExpertsRows
 
     def limit(self, answer: BaseModel) -> tuple[BaseModel, int]:
         """Return an answer with its first `MAX_TAGS` tags, and the number of dropped tags.
@@ -357,7 +355,7 @@ class ExpertsAnswers(TaskAnswers):
             table.COLUMNS_TO_WRITE_TAGS,
             should_lock=True,
         )
-        hashes = {item_id: self._rows.input_hash(row) for item_id, row in rows.items()}
+        hashes = {item_id: self.rows.input_hash(row) for item_id, row in rows.items()}
 
         # Older hashes have no part for the biography and are therefore a prefix.
         outdated_ids: set[str] = set()
@@ -383,7 +381,7 @@ class ExpertsAnswers(TaskAnswers):
             for item_id, row in rows.items()
             if row["tags"] is not None and item_id not in outdated_ids
         ]
-        changed_ids = set(self._rows.changed_ids(tx, tagged_ids))
+        changed_ids = set(self.rows.changed_ids(tx, tagged_ids))
         replacements = {
             item_id: tags for item_id, tags in tags_by_id.items() if item_id in changed_ids
         }
@@ -462,11 +460,12 @@ class ExpertsAnswers(TaskAnswers):
             )
 
 
+@dataclass(eq=False, kw_only=True)
 class ExpertsPrompt(TaskPrompt):
     """The prompt about the biography of a person."""
 
     # The mean of the local engine's answers.
-    answer_tokens = 11
+    answer_tokens: int = 11
 
     @property
     def builder(self) -> PromptBuilder:
@@ -491,7 +490,7 @@ class ExpertsTask(Task):
         next_command=CommandHint("index"),
     )
     fill_hint = HOW_TO_BEGIN
-    export = ExpertsExport(name, labels)
+    export = ExpertsExport(task_name=name, labels=labels)
     own_tables = ExpertsTables()
 
     def __init__(self, index: IndexedTask, *, refreshes: bool = False) -> None:
@@ -502,9 +501,16 @@ class ExpertsTask(Task):
             refreshes: Ask again about tagged people whose biography changed.
         """
         self.index = index
-        self.rows = ExpertsRows(self.labels, refreshes=refreshes)
-        self.answers = ExpertsAnswers(self.rows, self.name, version_label=self.version_label)
-        self.prompt = ExpertsPrompt(self.rows, self.answers)
+        self.rows = ExpertsRows(
+            columns=table.PROMPT_COLUMNS,
+            labels=self.labels,
+            name_columns=(table.USERNAME,),
+            asks_stale_rows=refreshes,
+        )
+        self.answers = ExpertsAnswers(
+            rows=self.rows, task_name=self.name, version_label=self.version_label
+        )
+        self.prompt = ExpertsPrompt(rows=self.rows, answers=self.answers)
 
 
 def _ids_with_own_tags(

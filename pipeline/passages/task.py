@@ -3,10 +3,10 @@
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from sqlalchemy import Connection, Table
 
@@ -121,22 +121,21 @@ def _index_entry(
     return Entry(key, embedded_text, metadata, [concepts, extra_fields], fields)
 
 
+@dataclass(eq=False, kw_only=True)
 class ConceptsExport(TaskExport):
     """The export of concepts."""
 
     row_noun = "concept"
     options = frozenset({"best", "extractor", "full"})
-    formats: Mapping[str, str] = {
+    formats: ClassVar[Mapping[str, str]] = {
         ".jsonl": "jsonl",
         ".ndjson": "jsonl",
         ".parquet": "parquet",
     }
 
-    def __init__(self, shape: PassagesShape, settings: Settings, labels: TaskLabels) -> None:
-        """Describe the export of the tables of a database."""
-        super().__init__(table.TASK, labels)
-        self._shape = shape
-        self._settings = settings
+    # The tables of the database.
+    shape: PassagesShape
+    settings: Settings
 
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the concepts to export: of a version, or the best of each name.
@@ -155,10 +154,10 @@ class ConceptsExport(TaskExport):
                 hint=f"{OptionHint('prefer_versions')} chooses",
             )
 
-        versions = table.concept_versions(tx, self._shape)
+        versions = table.concept_versions(tx, self.shape)
         item_counts = {version.extractor: version.items for version in versions}
         if options.best:
-            concepts = table.best_concepts(tx, self._shape, self._settings)
+            concepts = table.best_concepts(tx, self.shape, self.settings)
             return ExportRows(concepts, encode, version_counts=item_counts)
 
         # Another program may have written the time as text, so times are compared as text.
@@ -167,24 +166,24 @@ class ConceptsExport(TaskExport):
         exported_version = self.choose_version(tx, list(version_by_name), options)
         concepts = table.all_concepts(
             tx,
-            self._shape,
+            self.shape,
             version=version_by_name[exported_version][:2] if exported_version else None,
             use_corrections=exported_version is None or options.extractor is None,
         )
         return ExportRows(concepts, encode, extractor=exported_version, version_counts=item_counts)
 
 
+@dataclass(eq=False, kw_only=True)
 class ConceptsTables(OwnTables):
     """The tables of passages and of concepts."""
 
-    def __init__(self, shape: PassagesShape, settings: Settings) -> None:
-        """Describe the tables of a database."""
-        self._shape = shape
-        self._settings = settings
+    # The tables of the database.
+    shape: PassagesShape
+    settings: Settings
 
     def make_server_tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two tables."""
-        return table.TABLES.list_server_tables(tx, self._settings)
+        return table.TABLES.list_server_tables(tx, self.settings)
 
     def make_tables(self, tx: Connection, target: Connection) -> None:
         """Make the two tables and the view of the best concepts in another database.
@@ -194,7 +193,7 @@ class ConceptsTables(OwnTables):
             target: A transaction of the other database.
         """
         super().make_tables(tx, target)
-        table.TABLES.adopt(target, replace(self._settings, task="passages"))
+        table.TABLES.adopt(target, replace(self.settings, task="passages"))
 
     def check_rows(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
         """Compare all quotations with their passages, and all concepts with the applied answers.
@@ -204,19 +203,16 @@ class ConceptsTables(OwnTables):
         """
         from pipeline.passages.quality import verify_quotes
 
-        return verify_quotes(tx, self._shape)
+        return verify_quotes(tx, self.shape)
 
 
+@dataclass(eq=False, kw_only=True)
 class ConceptsVersions(TaskVersions):
     """The prompt versions that have concepts."""
 
-    def __init__(
-        self, shape: PassagesShape, settings: Settings, skipped_labels: Sequence[str] | None
-    ) -> None:
-        """Describe the versions in the tables of a database; see `TaskVersions`."""
-        super().__init__(skipped_labels)
-        self._shape = shape
-        self._settings = settings
+    # The tables of the database.
+    shape: PassagesShape
+    settings: Settings
 
     def with_label(self, tx: Connection, label: str | None) -> Task:
         """Return the task under a new prompt version.
@@ -231,7 +227,7 @@ class ConceptsVersions(TaskVersions):
             used_versions = self._used_versions(tx)
             candidates = map(f"{table.TASK}@{{}}".format, itertools.count(1))
             label = next(version for version in candidates if version not in used_versions)
-        return ConceptsTask(self._shape, self._settings, label, (label,))
+        return ConceptsTask(self.shape, self.settings, label, (label,))
 
     def _used_versions(self, tx: Connection) -> set[str]:
         """Return the prompt versions that `with_label` does not use."""
@@ -248,37 +244,28 @@ class ConceptsVersions(TaskVersions):
 
     def list_versions(self, tx: Connection) -> list[VersionCounts]:
         """Return every version that has concepts, including those of other programs."""
-        return table.concept_versions(tx, self._shape)
+        return table.concept_versions(tx, self.shape)
 
     def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
         """Delete the concepts of a version in all passages; return their number."""
-        return table.remove_concepts(tx, self._shape, version=label, model=model)
+        return table.remove_concepts(tx, self.shape, version=label, model=model)
 
 
+@dataclass(eq=False, kw_only=True)
 class ConceptsRows(TaskRows):
     """The rows of the table of passages."""
 
-    def __init__(
-        self,
-        shape: PassagesShape,
-        labels: TaskLabels,
-        *,
-        version_label: str,
-        skipped_labels: Sequence[str] | None,
-    ) -> None:
-        """Describe the passages; see `ConceptsTask`."""
-        super().__init__(("text",), labels)
-        self.own_prompt_version = "" if skipped_labels is None else version_label
-        self._shape = shape
-        self._version_label = version_label
-        self._skipped_labels = skipped_labels
+    # The tables of the database.
+    shape: PassagesShape
+    # Labels whose concepts keep a passage from being asked; None for any label.
+    skipped_labels: Sequence[str] | None
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages, with the condition for open passages."""
         return table.item_table(
-            self._shape,
-            skipped_versions=self._skipped_labels,
-            prompt_version=self._version_label,
+            self.shape,
+            skipped_versions=self.skipped_labels,
+            prompt_version=self.own_prompt_version,
         )
 
     def input_hash(self, row: Mapping[str, Any], text: str | None = None) -> str:  # noqa: ARG002
@@ -289,7 +276,7 @@ class ConceptsRows(TaskRows):
         """Return the grid that lists passages."""
         from pipeline.passages.show import passages_grid
 
-        return passages_grid(tx, self._shape, self.table(tx))
+        return passages_grid(tx, self.shape, self.table(tx))
 
     def delete(
         self,
@@ -309,22 +296,14 @@ class ConceptsRows(TaskRows):
         )
 
 
+@dataclass(eq=False, kw_only=True)
 class ConceptsAnswers(TaskAnswers):
     """Concepts of passages, as rows of a table of their own."""
 
     needs_row = True
 
-    def __init__(
-        self, shape: PassagesShape, rows: ConceptsRows, settings: Settings, version_label: str
-    ) -> None:
-        """Describe the concepts in the tables of a database."""
-        super().__init__(
-            rows,
-            table.TASK,
-            version_label=version_label,
-            preferred_versions=settings.prefer_versions or (),
-        )
-        self._shape = shape
+    # The tables of the database.
+    shape: PassagesShape
 
     def check_against_row(
         self, answer: "BaseModel", row: Mapping[str, Any]
@@ -355,15 +334,15 @@ class ConceptsAnswers(TaskAnswers):
 
         prompt_version, _, model = extractor.partition("/")
         answer_by_id = {answer.item_id: answer for answer in answers}
-        texts = table.passage_texts(tx, self._shape, list(answer_by_id), should_lock=True)
+        texts = table.passage_texts(tx, self.shape, list(answer_by_id), should_lock=True)
         outdated_ids: set[str] = set()
         for key, text in texts.items():
             is_same_text = answer_by_id[key].input_hash == hash_text(text)
             if not is_same_text or not isinstance(answer_by_id[key].answer, GroundedConcepts):
                 outdated_ids.add(key)
 
-        has_concepts = table.has_concepts(self._shape, (prompt_version,))
-        answered_ids = table.item_table(self._shape).filter_ids(tx, list(texts), has_concepts)
+        has_concepts = table.has_concepts(self.shape, (prompt_version,))
+        answered_ids = table.item_table(self.shape).filter_ids(tx, list(texts), has_concepts)
         refused_ids = outdated_ids | answered_ids
         applied_answers = {
             key: cast("GroundedConcepts", answer.answer)
@@ -401,7 +380,7 @@ class ConceptsAnswers(TaskAnswers):
                     created_at=now,
                 )
                 rows.append(row)
-        table.add_concepts(tx, self._shape, rows)
+        table.add_concepts(tx, self.shape, rows)
 
     def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored answer in the form of a reply, with quotes in the place of evidence."""
@@ -425,7 +404,7 @@ class ConceptsAnswers(TaskAnswers):
         If the correction was undone (`stands` is false), the concepts are only deleted.
         """
         person = stored_answers.PERSON
-        table.remove_concepts(tx, self._shape, version=person, model="", ids=[item_id])
+        table.remove_concepts(tx, self.shape, version=person, model="", ids=[item_id])
         if is_in_force:
             from pipeline.passages.evidence import GroundedConcepts
 
@@ -441,16 +420,17 @@ class ConceptsAnswers(TaskAnswers):
         for version in stored_answers.list_versions(tx, table.TASK):
             if extractor in {None, version.extractor}:
                 removed_count += table.remove_concepts(
-                    tx, self._shape, ids=ids, version=version.label, model=version.model
+                    tx, self.shape, ids=ids, version=version.label, model=version.model
                 )
         return removed_count
 
 
+@dataclass(eq=False, kw_only=True)
 class ConceptsPrompt(TaskPrompt):
     """The prompt about the text of a passage."""
 
     # Nine concepts of about a hundred tokens, mostly quotations.
-    answer_tokens = 900
+    answer_tokens: int = 900
 
     @cached_property
     def builder(self) -> PromptBuilder:
@@ -522,10 +502,24 @@ class ConceptsTask(Task):
         self.version_label = prompt_version
         self.index = _passage_index(shape)
         self.rows = ConceptsRows(
-            shape, self.labels, version_label=prompt_version, skipped_labels=skipped_versions
+            columns=("text",),
+            labels=self.labels,
+            own_prompt_version="" if skipped_versions is None else prompt_version,
+            shape=shape,
+            skipped_labels=skipped_versions,
         )
-        self.answers = ConceptsAnswers(shape, self.rows, settings, prompt_version)
-        self.prompt = ConceptsPrompt(self.rows, self.answers)
-        self.export = ConceptsExport(shape, settings, self.labels)
-        self.own_tables = ConceptsTables(shape, settings)
-        self.versions = ConceptsVersions(shape, settings, skipped_versions)
+        self.answers = ConceptsAnswers(
+            rows=self.rows,
+            task_name=self.name,
+            version_label=prompt_version,
+            preferred_versions=settings.prefer_versions or (),
+            shape=shape,
+        )
+        self.prompt = ConceptsPrompt(rows=self.rows, answers=self.answers)
+        self.export = ConceptsExport(
+            task_name=self.name, labels=self.labels, shape=shape, settings=settings
+        )
+        self.own_tables = ConceptsTables(shape=shape, settings=settings)
+        self.versions = ConceptsVersions(
+            skipped_labels=skipped_versions, shape=shape, settings=settings
+        )
