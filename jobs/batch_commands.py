@@ -30,7 +30,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import TaskLabels
+from pipeline.engine.task_parts import TaskLabels
 from pipeline.workflows import rounds, tag_report
 from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.tag import ensure_pilot_passed

@@ -44,7 +44,7 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import TaskLabels
+from pipeline.engine.task_parts import TaskLabels
 from pipeline.ops import backup as workspace_backup
 from pipeline.ops import clean as file_cleanup
 from pipeline.ops import doctor as workspace_check

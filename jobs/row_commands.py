@@ -37,7 +37,7 @@ from pipeline.core.row_listing import RowFilter
 from pipeline.core.text import plural
 from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import ExportOptions
+from pipeline.engine.task_parts import ExportOptions
 from pipeline.experts import tags as expert_tags
 from pipeline.experts.tags import Document
 from pipeline.ops import export as row_export
@@ -442,8 +442,8 @@ def score(ws: WorkspaceSession) -> CommandReport:
     Only what changed is written.
     """
     with ws.store.write() as tx:
-        changed = ws.task.refresh_derived(tx)
-        total = ws.task.row_table(tx).count_rows(tx)
-    noun = "score" if ws.task.has_derived_columns else "row"
+        changed = ws.task.own_tables.refresh_derived(tx)
+        total = ws.task.rows.table(tx).count_rows(tx)
+    noun = "score" if ws.task.own_tables.has_derived_columns else "row"
     message = f"{plural(total, noun)} checked, {changed:,} changed"
     return CommandReport({"total": total, "changed": changed}, message)

@@ -26,7 +26,8 @@ from pipeline.index.hits import format_hit_heading, hit_to_document
 from pipeline.ops import items
 
 if TYPE_CHECKING:
-    from pipeline.engine.task import IndexedTask, TaskLabels
+    from pipeline.engine.task import IndexedTask
+    from pipeline.engine.task_parts import TaskLabels
     from pipeline.index.hits import Hit
     from pipeline.index.search import SearchReport
 
@@ -73,7 +74,7 @@ def _warn_refused(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
         refusals: The reasons by row id; at least one.
     """
     with ws.store.read() as tx:
-        names_by_id = ws.task.row_table(tx).read_names(tx, list(refusals))
+        names_by_id = ws.task.rows.table(tx).read_names(tx, list(refusals))
     row_names = join_first([names_by_id.get(row_id, row_id) for row_id in refusals])
     first_reason = next(iter(refusals.values()))
     ws.display.warn(f"{len(refusals):,} texts are not in the index: {row_names} ({first_reason})")

@@ -35,7 +35,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.states import UNSUPPORTED_REASON
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import TaskLabels
+from pipeline.engine.task_parts import TaskLabels
 from pipeline.ops import status
 from pipeline.workflows import preflight, tag_report
 from pipeline.workflows import tag as tag_workflow

@@ -11,7 +11,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import TaskLabels
+from pipeline.engine.task_parts import TaskLabels
 from pipeline.quality import pilot
 from pipeline.workflows import try_out
 from pipeline.workflows.try_out import (

@@ -15,7 +15,7 @@ from pipeline.engine.duplicates import EarlierRequests, find_duplicates
 from pipeline.engine.judging import JudgedReply
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import RowsById, TaskLabels
+from pipeline.engine.task_parts import RowsById, TaskLabels
 from pipeline.gemini.models import MAX_FILE_BYTES
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost
 from pipeline.store.claims import RowClaim
@@ -103,7 +103,7 @@ class RequestDraft:
                 queue_share = int(max_queued_tokens * MAX_QUEUE_SHARE)
                 self._max_file_tokens = max(1, min(self._max_file_tokens, queue_share))
         else:
-            live_rows = LIVE_BATCH_IMAGES if self.ws.task.sends_images else LIVE_BATCH_ROWS
+            live_rows = LIVE_BATCH_IMAGES if self.ws.task.prompt.sends_images else LIVE_BATCH_ROWS
             self._max_file_rows = min(live_rows, settings.batch_rows)
             self._max_file_bytes = MAX_FILE_BYTES
 
@@ -303,7 +303,7 @@ def read_request_pages(
         row_ids = selection.row_ids
         if mode is not Mode.TRIAL:
             row_ids = claiming.claimable_among(tx, task, selection.row_ids)
-        row_pages = (task.read_rows(tx, id_page) for id_page in split_into_pages(row_ids))
+        row_pages = (task.rows.read(tx, id_page) for id_page in split_into_pages(row_ids))
 
     page = list[PlannedRequest]()
     page_bytes = 0

@@ -28,7 +28,7 @@ from pipeline.engine.judging import (
     write_judged_replies,
 )
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import WriteResult
+from pipeline.engine.task_parts import WriteResult
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.result_file import ResultFile
 from pipeline.store import answer_counts, answers, batches, claims, workspace
@@ -201,11 +201,12 @@ class _BatchIngest:
         """
         ws = self.ws
         batch = self.batch
-        ws.task.check_declaration(
-            batch.fingerprint,
-            f"batch {batch.number}",
-            is_change_accepted=ws.settings.accept_changed,
-        )
+        if ws.task.user_file is not None:
+            ws.task.user_file.check_declaration(
+                batch.fingerprint,
+                f"batch {batch.number}",
+                is_change_accepted=ws.settings.accept_changed,
+            )
         provenance = provenance_of(batch, settings=ws.settings)
         verified_path = files.verify(
             sealed_result(ws.data, batch),
@@ -216,7 +217,7 @@ class _BatchIngest:
             # An ingest that was killed stored these.
             ingested_ids = answers.row_ids_of_batch(tx, batch.number)
             input_hashes = [claim.input_hash for claim in claims.claimed_rows(tx, batch.number)]
-            duplicate_inputs = self.task.find_open_by_hash(tx, input_hashes)
+            duplicate_inputs = self.task.rows.find_open_by_hash(tx, input_hashes)
 
         display = NoProgress() if self._is_live else ws.display
         progress_bar = display.bar(f"ingesting batch {batch.number}", batch.requests)
@@ -254,8 +255,8 @@ class _BatchIngest:
                     limit=PAGE_REQUESTS,
                 )
                 contexts: Mapping[str, Any] = {}
-                if self.task.needs_row:
-                    contexts = self.task.read_rows(tx, [claim.item_id for claim in page])
+                if self.task.answers.needs_row:
+                    contexts = self.task.rows.read(tx, [claim.item_id for claim in page])
             if not page:
                 return
             yield page, contexts

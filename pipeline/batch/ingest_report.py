@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from pipeline.core.errors import RemoteError
 from pipeline.core.states import Mode, Outcome
-from pipeline.engine.task import Task, TaskLabels
+from pipeline.engine.task import Task
+from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.responses import ParsedReply
 from pipeline.store import answers, batches, claims, workspace
 from pipeline.store.batches import BatchRow
@@ -113,7 +114,7 @@ def summarize_batch(
         model=batch.model,
     )
     row_ids = [*failures.example_ids(), *unapplied_ids, *outdated_ids]
-    names = task.row_table(tx).read_names(tx, row_ids)
+    names = task.rows.table(tx).read_names(tx, row_ids)
 
     anomalies = []
     for kind, column, description in UNMATCHED_LINE_KINDS:

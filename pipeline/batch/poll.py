@@ -23,7 +23,7 @@ from pipeline.core.progress import ProgressBar
 from pipeline.core.states import BatchState, Outcome, RemoteState, is_known_state
 from pipeline.engine.judging import JudgedReply, provenance_of
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import TaskLabels
+from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.result_file import ResultFile

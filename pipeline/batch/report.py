@@ -293,12 +293,14 @@ def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
     """
     failed_rows = list(claims.failed_retries(tx, task.name))
     due_ids = set(claiming.due_ids(tx, task))
-    names = task.row_table(tx).read_names(tx, [row.item_id for row in failed_rows])
+    names = task.rows.table(tx).read_names(tx, [row.item_id for row in failed_rows])
     parked_ids = set()
     if failed_rows:
         parked_ids = {
             row[0]
-            for row in claims.parked_rows(tx, task.name, prompt_version=task.own_prompt_version)
+            for row in claims.parked_rows(
+                tx, task.name, prompt_version=task.rows.own_prompt_version
+            )
         }
 
     documents = []

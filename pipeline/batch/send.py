@@ -31,7 +31,7 @@ from pipeline.engine.duplicates import copy_to_duplicates
 from pipeline.engine.judging import JudgedReply, Provenance, write_judged_replies
 from pipeline.engine.request_builder import explain_schema_refusal
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import WriteResult
+from pipeline.engine.task_parts import WriteResult
 from pipeline.gemini import responses
 from pipeline.gemini.client import Client
 from pipeline.gemini.remote import RemoteBatch
@@ -418,7 +418,7 @@ class _Send(NamedTuple):
         provenance = Provenance(batch.number, batch.extractor, ws.model, batch.fingerprint)
         judgement = JudgedReply(claim, Outcome.REFUSED, f"{REFUSED_AT_CREATE}: {reason}")
         write_result = write_failures(tx, ws, [judgement], source=provenance)
-        names = ws.task.row_table(tx).read_names(tx, [claim.item_id])
+        names = ws.task.rows.table(tx).read_names(tx, [claim.item_id])
         row_name = names.get(claim.item_id, claim.item_id)
         is_parked = bool(write_result.parked)
         next_step = "is parked" if is_parked else "is asked once more by a later run"

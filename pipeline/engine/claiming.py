@@ -23,12 +23,12 @@ READ_PAGE_ROWS = 500
 
 def _claimed_or_parked(task: Task) -> Select[Any]:
     """Return a SELECT of the ids of rows that are claimed, or parked for the task's version."""
-    return claims.claimed_or_parked(task.name, task.own_prompt_version)
+    return claims.claimed_or_parked(task.name, task.rows.own_prompt_version)
 
 
 def _open_among(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that are open."""
-    table = task.row_table(tx)
+    table = task.rows.table(tx)
     return table.filter_ids(tx, row_ids, table.is_open)
 
 
@@ -40,7 +40,7 @@ def select_claimable(
     Args:
         after: Only rows after this row id.
     """
-    query = task.row_table(tx).select_open_rows(names=names, after=after)
+    query = task.rows.table(tx).select_open_rows(names=names, after=after)
     *_, row_id = query.selected_columns
     unavailable = _claimed_or_parked(task).where(asks.c.item_id == row_id)
     return query.where(~unavailable.exists())
@@ -57,12 +57,13 @@ def claimable_rows(
     Yields:
         At most READ_PAGE_ROWS rows by id, each converted by the task's `read`.
     """
-    names = task.columns
+    names = task.rows.columns
     query = select_claimable(tx, task, names=names, after=after)
     for records in stream_rows(tx, query, page=READ_PAGE_ROWS).partitions():
         # A record has the row id after the named columns.
         yield {
-            record[-1]: task.map_row(dict(zip(names, record, strict=False))) for record in records
+            record[-1]: task.rows.map_row(dict(zip(names, record, strict=False)))
+            for record in records
         }
 
 

@@ -50,7 +50,7 @@ def read_history(ws: WorkspaceSession, row_name: str) -> Document:
         InputError: There is no such row.
     """
     with ws.store.read() as tx:
-        row_id = ws.task.id_of(tx, row_name)
+        row_id = ws.task.rows.id_of(tx, row_name)
         return _describe_answer(tx, ws.task, row_id)
 
 
@@ -83,7 +83,7 @@ def correct_answer(
     """
     with ws.store.write() as tx:
         task = ws.task
-        row_id = task.id_of(tx, row_name)
+        row_id = task.rows.id_of(tx, row_name)
         if claims.find_parked_reason(tx, task.name, row_id) == claims.BEING_FORGOTTEN:
             raise InputError(f"{row_id!r} is being forgotten; {UNCHANGED_MESSAGE}")
 
@@ -93,7 +93,7 @@ def correct_answer(
             raise _conflict_error(row_edits, current)
 
         new_answer = _changed_answer(task, row_id, current["answer"], change, row_edits)
-        row = task.read_rows(tx, [row_id]).get(row_id)
+        row = task.rows.read(tx, [row_id]).get(row_id)
         if row is None:
             raise InputError(f"the row of {row_id!r} is not there any more; {UNCHANGED_MESSAGE}")
 
@@ -112,7 +112,7 @@ def correct_answer(
         if edit.after == edit.before:
             return {**current, "edit": None}
 
-        input_hash = task.input_hash(row)
+        input_hash = task.rows.input_hash(row)
         edits.add_edit(
             tx,
             task.name,
@@ -121,8 +121,8 @@ def correct_answer(
             input_hash=input_hash,
             is_applied=is_corrected,
         )
-        task.sync_corrected_row(tx, row_id, edit, is_in_force=is_corrected)
-        claims.unpark(tx, task.name, prompt_version=task.own_prompt_version, row_ids=[row_id])
+        task.answers.sync_corrected_row(tx, row_id, edit, is_in_force=is_corrected)
+        claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=[row_id])
         workspace.record_row_change(tx, task.name)
         return {**_describe_answer(tx, task, row_id), "edit": edit.number}
 
@@ -152,7 +152,7 @@ def _changed_answer(
         InputError: The answer has no such field, or the row no edit of that number.
     """
     if not isinstance(change, int):
-        for field in change.keys() - task.answer_model.model_fields.keys():
+        for field in change.keys() - task.prompt.answer_model.model_fields.keys():
             raise _unknown_field_error(task, field)
         return {**answer, **change}
 
@@ -166,7 +166,7 @@ def _changed_answer(
 
 def _describe_answer(tx: Connection, task: Task, row_id: str) -> Document:
     """Return the answer of a row, its state and its edits; see `history`."""
-    answer = task.current_answer(tx, row_id)
+    answer = task.answers.current(tx, row_id)
     row_edits = edits.list_edits(tx, task.name, row_id)
     state_json = json.dumps([row_id, len(row_edits), answer])
     state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]
@@ -203,7 +203,7 @@ def parse_typed_fields(task: Task, text: str) -> Document:
                 f"{name[:MAX_CLEANED_CHARS]!r} sets no field; {UNCHANGED_MESSAGE}",
                 hint=f"write it like {example}; a text with ; in it stands between quotation marks",
             )
-        if name not in task.answer_model.model_fields:
+        if name not in task.prompt.answer_model.model_fields:
             raise _unknown_field_error(task, name)
 
         if remaining_text.startswith(('"', "[", "{")):
@@ -211,7 +211,7 @@ def parse_typed_fields(task: Task, text: str) -> Document:
         else:
             value_text, _, remaining_text = _partition_stripped(remaining_text, ";")
             candidates = list(_iter_candidates(value_text))
-            values[name] = first_accepted_value(task.answer_model, name, candidates)
+            values[name] = first_accepted_value(task.prompt.answer_model, name, candidates)
 
     return values
 
@@ -274,7 +274,7 @@ def normalize_editor_name(text: str) -> str:
 
 def _unknown_field_error(task: Task, name: str) -> InputError:
     """Return the error that the answer has no field of that name; the hint suggests a field."""
-    field_names = list(task.answer_model.model_fields)
+    field_names = list(task.prompt.answer_model.model_fields)
     close_matches = get_close_matches(name, field_names, n=1)
     hint = f"it has {', '.join(field_names)}"
     if close_matches:
@@ -305,26 +305,27 @@ def _validated_answer(
     """
     values_by_field = {
         name: value
-        for name, value in task.to_model_answer(answer).items()
-        if name in task.answer_model.model_fields
+        for name, value in task.answers.to_model_answer(answer).items()
+        if name in task.prompt.answer_model.model_fields
     }
     try:
-        parse_answer = partial(task.answer_model.model_validate_json, by_alias=True, by_name=True)
+        parse_answer = partial(
+            task.prompt.answer_model.model_validate_json, by_alias=True, by_name=True
+        )
         valid_answer, reason = validate_answer(parse_answer, json.dumps(values_by_field))
         if valid_answer is not None:
-            valid_answer, left_out_count = task.limit_answer(valid_answer)
+            valid_answer, left_out_count = task.answers.limit(valid_answer)
             if left_out_count:
                 valid_answer = None
                 reason = f"it has {plural(left_out_count, 'value')} too many"
             else:
-                valid_answer, reason = task.judge_answer(valid_answer, row, input_hash="")
+                valid_answer, reason = task.answers.judge(valid_answer, row, input_hash="")
     except FindableError:
         raise
     # Validators and `check` are the user's code, which may raise anything or end the program.
     except (Exception, SystemExit) as error:
-        fault = task.user_code_error(error, row_id)
-        if fault is not None:
-            raise fault from error
+        if task.user_file is not None:
+            raise task.user_file.code_error(error, row_id) from error
         raise
 
     if valid_answer is None:

@@ -13,7 +13,8 @@ from pipeline.core.states import Outcome
 from pipeline.engine import claiming
 from pipeline.engine.judging import JudgedReply, Provenance, judge_reply, write_judged_replies
 from pipeline.engine.request_builder import PlannedRequest
-from pipeline.engine.task import Task, TaskRow, WriteResult
+from pipeline.engine.task import Task
+from pipeline.engine.task_parts import TaskRow, WriteResult
 from pipeline.gemini import responses
 from pipeline.store import answers, claims
 from pipeline.store.claims import RowClaim
@@ -124,7 +125,7 @@ def copy_to_duplicates(
             for judgement in judgements
             if judgement.claim.item_id in write_result.parked
         ]
-        open_ids_by_hash = task.find_open_by_hash(tx, parked_hashes)
+        open_ids_by_hash = task.rows.find_open_by_hash(tx, parked_hashes)
 
     ended = [
         judgement
@@ -137,7 +138,7 @@ def copy_to_duplicates(
         claim = judgement.claim
         equal_ids.extend(key for key in open_ids_by_hash[claim.input_hash] if key != claim.item_id)
     open_ids = set(claiming.claimable_among(tx, task, equal_ids))
-    open_rows = {row.id: row for row in task.make_task_rows(task.read_rows(tx, list(open_ids)))}
+    open_rows = {row.id: row for row in task.prompt.make_rows(task.rows.read(tx, list(open_ids)))}
 
     copied = list[JudgedReply]()
     parked = dict[RowClaim, str]()
@@ -169,13 +170,13 @@ def _copy_answer(
     Unusable are unreadable answers and answers that are invalid for the row. An answer of the row
     itself (`is_own`) is also unusable if it was applied before or is empty: the row is asked anew.
     """
-    answer = responses.parse_stored_answer(stored.answer, task.stored_answer_model)
+    answer = responses.parse_stored_answer(stored.answer, task.prompt.stored_answer_model)
     if answer is None:
         return None
     if is_own and (stored.applied or not any(answer.model_dump().values())):
         return None
 
-    valid_answer, _ = task.judge_answer(answer, row.context, input_hash=row.input_hash)
+    valid_answer, _ = task.answers.judge(answer, row.context, input_hash=row.input_hash)
     if valid_answer is None:
         return None
 

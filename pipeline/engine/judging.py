@@ -14,7 +14,8 @@ from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
 from pipeline.core.settings import Settings
 from pipeline.core.states import UNSUPPORTED_REASON, Mode, Outcome
-from pipeline.engine.task import Task, ValidAnswer, WriteResult
+from pipeline.engine.task import Task
+from pipeline.engine.task_parts import ValidAnswer, WriteResult
 from pipeline.gemini import models, responses, usage
 from pipeline.gemini.models import Model
 from pipeline.gemini.usage import NO_USAGE
@@ -156,16 +157,16 @@ def judge_reply(
         )
 
     try:
-        answer, reason = responses.parse_answer(reply, task.answer_model)
+        answer, reason = responses.parse_answer(reply, task.prompt.answer_model)
     except (Exception, SystemExit) as error:
-        if (task_error := task.user_code_error(error, claim.item_id)) is not None:
-            raise task_error from error
+        if task.user_file is not None:
+            raise task.user_file.code_error(error, claim.item_id) from error
         raise
 
     left_out_values = 0
     if answer is not None:
-        answer, left_out_values = task.limit_answer(answer)
-        answer, invalid_reason = task.judge_answer(answer, row, input_hash=claim.input_hash)
+        answer, left_out_values = task.answers.limit(answer)
+        answer, invalid_reason = task.answers.judge(answer, row, input_hash=claim.input_hash)
         if answer is None:
             reason = invalid_reason
 
@@ -186,7 +187,7 @@ def write_judged_replies(
     Runs in the caller's transaction. The task's revision grows if a row took an answer.
 
     Returns:
-        The result of `Task.write_answers`, with all rows that are parked now.
+        The result of `TaskAnswers.write`, with all rows that are parked now.
     """
     answered = [judgement for judgement in judgements if judgement.answer is not None]
     failed = [judgement for judgement in judgements if judgement.answer is None]
@@ -222,7 +223,7 @@ def write_judged_replies(
 
 
 def _valid_answers(answered: Sequence[JudgedReply]) -> list[ValidAnswer]:
-    """Return the answers of judged replies, in the form that `Task.write_answers` takes."""
+    """Return the answers of judged replies, in the form that `TaskAnswers.write` takes."""
     return [
         ValidAnswer(judgement.claim.item_id, judgement.answer, judgement.claim.input_hash)
         for judgement in answered
@@ -265,7 +266,7 @@ def _write_answers(
         return WriteResult()
     try:
         with tx.begin_nested():
-            return task.write_answers(tx, valid_answers, extractor=source.extractor, now=at)
+            return task.answers.write(tx, valid_answers, extractor=source.extractor, now=at)
     except RefusedRowError as error:
         if len(valid_answers) == 1:
             return WriteResult(blocked={valid_answers[0].item_id: error.reason})

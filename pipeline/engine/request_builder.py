@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError, RemoteError, SchemaRefusedError
-from pipeline.engine.task import RowsById, Task, TaskRow
+from pipeline.engine.task import Task
+from pipeline.engine.task_parts import RowsById, TaskRow
 from pipeline.gemini import answer_schema, requests
 from pipeline.gemini.models import MAX_FILE_BYTES, Model
 from pipeline.gemini.requests import Prompt
@@ -45,13 +46,13 @@ class RequestBuilder:
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of an answer as it is sent."""
         return answer_schema.make_response_schema(
-            self.task.answer_model, describe_limits=self.task.fingerprint is not None
+            self.task.prompt.answer_model, describe_limits=self.task.fingerprint is not None
         )
 
     @cached_property
     def _settings(self) -> requests.RequestSettings:
         """Return the settings that all requests of the task share."""
-        declared = self.task.prompt_builder.declaration
+        declared = self.task.prompt.builder.declaration
         model = self.model
 
         level = declared.media_resolution if declared.images else None
@@ -60,7 +61,7 @@ class RequestBuilder:
             answer_schema=self.schema,
             thinking_config=model.choose_thinking_config(declared.thinking),
             temperature=declared.temperature if model.accepts_temperature else None,
-            answer_tokens=self.task.answer_tokens,
+            answer_tokens=self.task.prompt.answer_tokens,
             media_resolution=resolution,
             image_tokens=model.count_image_tokens(resolution),
         )
@@ -77,7 +78,7 @@ class RequestBuilder:
         fill_request = self._settings.build_line
         cut_counts = answer_counts.count_cut_short(tx, task.name, list(rows))
 
-        for row in task.make_task_rows(rows):
+        for row in task.prompt.make_rows(rows):
             prompt = row.prompt
             token_limit = self._token_limit(prompt, cut_counts.get(row.id, 0))
             try:
@@ -104,7 +105,7 @@ class RequestBuilder:
 
     def _row_error(self, tx: Connection, row_id: str, reason: str) -> InputError:
         """Return the error of a row that cannot be sent, with the name of the row."""
-        name = self.task.row_table(tx).read_names(tx, [row_id]).get(row_id, row_id)
+        name = self.task.rows.table(tx).read_names(tx, [row_id]).get(row_id, row_id)
         return InputError(
             f"{name}: {reason}; nothing was sent", hint="mend this row, then run again"
         )
@@ -115,12 +116,14 @@ def explain_schema_refusal(task: Task, error: RemoteError) -> RemoteError:
     if not isinstance(error, SchemaRefusedError):
         return error
 
-    fields = answer_schema.make_response_schema(task.answer_model)["properties"]
+    fields = answer_schema.make_response_schema(task.prompt.answer_model)["properties"]
     field_sizes = {name: len(json.dumps(field)) for name, field in fields.items()}
     largest_field = max(field_sizes, key=lambda name: field_sizes[name])
     percent = 100 * field_sizes[largest_field] / sum(field_sizes.values())
 
-    location = f" of {task.file_path}" if task.file_path else ""
+    location = ""
+    if task.user_file is not None and task.user_file.path:
+        location = f" of {task.user_file.path}"
     advice = "give it fewer or shorter choices or a shorter list, then run the same command again"
     hint = f"field {largest_field!r}{location} is {percent:.0f} % of the answer's schema; {advice}"
     return SchemaRefusedError(error.message, hint=hint, code=error.code, status=error.status)

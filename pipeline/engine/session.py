@@ -146,7 +146,7 @@ class WorkspaceSession:
         """
         task_model = None
         if self.backend != "local" and "model" not in self.settings.sources:
-            task_model = self.task.model
+            task_model = self.task.prompt.model
         return self._find_model(task_model or self.settings.model, kind="generate")
 
     @property
@@ -218,7 +218,7 @@ class WorkspaceSession:
     def check_has_rows(self) -> None:
         """Raise InputError if the task in use has no rows at all."""
         with self.store.read() as tx:
-            if not self.task.row_table(tx).count_rows(tx):
+            if not self.task.rows.table(tx).count_rows(tx):
                 raise InputError("there is nothing to ask about yet", hint=self.task.fill_hint)
 
     def sync_rows(self) -> None:
@@ -248,7 +248,7 @@ class WorkspaceSession:
         self._is_synced = True
 
         if (
-            self.task.prompt_builder.declaration.temperature is not None
+            self.task.prompt.builder.declaration.temperature is not None
             and not self.model.accepts_temperature
         ):
             self.display.say(
@@ -391,7 +391,7 @@ class WorkspaceSession:
     @property
     def first_upload_notice(self) -> str:
         """Return the notice that the next request uploads rows or images for the first time, or ""."""
-        if self.backend == "local" or (self.is_bound and not self.task.sends_images):
+        if self.backend == "local" or (self.is_bound and not self.task.prompt.sends_images):
             return ""
         with self.store.read() as tx:
             if self.is_bound and request_history.has_sent_request(tx, self.task.name):

@@ -556,7 +556,7 @@ def sync_task(
     former_task = cast(UserTask, task)
     record = former_task.record
     path = Path(record.path)
-    declaration = former_task.declaration
+    declaration = former_task.user_file.declaration
     if declaration.name != record.name:
         raise ConfigurationError(
             f"{path} declares {declaration.name!r} now, and {record.name} is what it was before; "
@@ -592,8 +592,8 @@ def sync_task(
                 f"another process used {path} meanwhile, as it was or is now; nothing was asked",
                 hint="run again",
             )
-        stale_count, _ = current_task.count_stale_rows(tx)
-    if stale_count and not former_task.asks_stale_rows:
+        stale_count, _ = current_task.rows.count_stale(tx)
+    if stale_count and not former_task.rows.asks_stale_rows:
         display.say(
             f"{saved_record.name}: {stale_count:,} answers are of rows that changed since; "
             f"{REFRESH_HINTS[declaration.refresh]}",
@@ -649,7 +649,7 @@ def _sync_rows(
 
     task = UserTask(record, settings)
     with locks.wait_for_lock(f"items-{record.name}", announce=display.say, sleep=time.sleep):
-        inspect_images = task.row_images().inspect if task.image_columns else None
+        inspect_images = task.prompt.row_images().inspect if task.rows.image_columns else None
         report = RowSync(store, record, synced_at, inspect_images=inspect_images).run(
             source, display
         )

@@ -85,7 +85,7 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
         has_people = (
             people_task is not None
             and not missing_tables(tx, settings)
-            and people_task.row_table(tx).count_rows(tx) > 0
+            and people_task.rows.table(tx).count_rows(tx) > 0
         )
         if not names or has_people:
             return settings

@@ -1,6 +1,7 @@
 """A task before its first use, with the first rows of its source."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from pipeline.core.declaration import (
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.engine import task_file
-from pipeline.engine.task import RowsById
+from pipeline.engine.task_parts import RowsById
 from pipeline.engine.task_registry import (
     RowSource,
     _format_refused_row,
     _make_record,
     _print_report,
 )
+from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_task import UserTask
 from pipeline.store.database import Connection, Store
 from pipeline.tables.row_findings import Finding
@@ -30,8 +32,22 @@ from pipeline.tables.row_sync import (
 )
 
 
+@dataclass(eq=False, kw_only=True)
+class _MemoryRows(UserRows):
+    """Rows in memory."""
+
+    row_by_id: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def read(self, tx: Connection, ids: Sequence[str]) -> RowsById:  # noqa: ARG002 - they are in memory
+        """Return the kept rows of some ids, by id."""
+        return {row_id: self.row_by_id[row_id] for row_id in ids if row_id in self.row_by_id}
+
+
 class UnregisteredTask(UserTask):
     """A task that is not registered, about some rows in memory."""
+
+    rows: _MemoryRows
+    rows_class = _MemoryRows
 
     def __init__(
         self,
@@ -48,15 +64,16 @@ class UnregisteredTask(UserTask):
             path: The task's file, or `<Python: name>`.
             columns: Kinds of the source's columns, by name.
         """
-        super().__init__(_make_record(declaration, path, columns, recorded_at=now), settings)
+        record = _make_record(declaration, path, columns, recorded_at=now)
         # Many tasks of Python code have the same name, but answers of different lengths. The label
         # separates them in estimates.
+        version_label = None
         if task_file.parse_python_path(path):
-            self.version_label = f"{self.name}@{self.record.fingerprint[:8]}"
-        self.declaration = declaration
+            version_label = f"{record.name}@{record.fingerprint[:8]}"
+        super().__init__(record, settings, version_label=version_label)
+        self.user_file.declaration = declaration
         # Rows of the source that are not empty; repeated rows count too.
         self.row_count = 0
-        self._row_by_id = dict[str, Mapping[str, Any]]()
 
     def load_rows(
         self,
@@ -86,26 +103,23 @@ class UnregisteredTask(UserTask):
         sync = RowSync(
             store, self.record, now, on_refused=print_refused if should_list_refused else None
         )
+        row_by_id = self.rows.row_by_id
         for row in sync.convert_rows(source):
             if row["is_empty"]:
                 continue
             self.row_count += 1
             row_id = row["item_id"]
-            if row_id not in self._row_by_id and len(self._row_by_id) < max_rows:
+            if row_id not in row_by_id and len(row_by_id) < max_rows:
                 cells = {
                     KEY_COLUMN: row_id,
                     HASH_COLUMN: row["input_hash"],
                     VALUES_COLUMN: row["row"],
                 }
-                self._row_by_id[row_id] = self.map_row(cells)
+                row_by_id[row_id] = self.rows.map_row(cells)
 
         # Refused rows that were printed must not be printed again.
         if should_list_refused:
             sync.report.findings.clear()
         list_hint = f"{OptionHint(refused=True)} lists all"
         _print_report(sync.report, self.record, display, list_hint=list_hint)
-        return list(self._row_by_id)
-
-    def read_rows(self, tx: Connection, ids: Sequence[str]) -> RowsById:  # noqa: ARG002 - they are in memory
-        """Return the kept rows of some ids, by id."""
-        return {row_id: self._row_by_id[row_id] for row_id in ids if row_id in self._row_by_id}
+        return list(row_by_id)

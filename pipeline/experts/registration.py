@@ -42,7 +42,8 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     Raises:
         ConfigurationError: VERSION= is another version of this task.
     """
-    from pipeline.experts.task import TAGGED_INDEX, TAGGED_OR_TEXT_INDEX, ExpertsTask
+    from pipeline.experts.index_entries import TAGGED_INDEX, TAGGED_OR_TEXT_INDEX
+    from pipeline.experts.task import ExpertsTask
     from pipeline.store.workspace import UNTAGGED_EVENT, events_of
 
     if settings.index_untagged is not None:

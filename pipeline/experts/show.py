@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.text import neutralize_formula
-from pipeline.engine.task import RowFault, RowFaults
+from pipeline.engine.task_parts import RowFault, RowFaults
 from pipeline.experts import table
 from pipeline.experts.person_rows import export_columns_among
 from pipeline.experts.rates import rate_text

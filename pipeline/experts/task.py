@@ -1,31 +1,32 @@
-"""The task of people: build the prompt, write tags and scores, and describe index and export."""
+"""The task of people: build the prompt, write tags and scores, and describe the export."""
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property, partial
-from itertools import starmap
-from operator import call
+from functools import cache, partial
 from typing import Any, cast
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Connection, Table, delete, exc, select
+from sqlalchemy import Connection, Table, delete, exc, select
 
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
-from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.states import UNSUPPORTED_REASON
 from pipeline.engine.prompt_builder import PromptBuilder
-from pipeline.engine.task import (
+from pipeline.engine.task import IndexedTask, Task
+from pipeline.engine.task_parts import (
     ExportOptions,
     ExportRows,
-    IndexedTask,
+    OwnTables,
     RowFault,
-    Task,
+    TaskAnswers,
+    TaskExport,
     TaskLabels,
+    TaskPrompt,
+    TaskRows,
     ValidAnswer,
     WriteResult,
 )
@@ -46,7 +47,6 @@ from pipeline.tables.adoption_errors import is_constraint_error
 from pipeline.tables.cells import (
     cell_to_text,
     hash_text,
-    parse_number,
     parse_text_list,
     stripped_text,
     to_compact_json,
@@ -66,174 +66,67 @@ _DATABASE_KEEPS_ROW = (
 _SUPPORTS_NO_TAG = f"{UNSUPPORTED_REASON} tag"
 
 
-# Functions that read the cells of an indexed column, in the order of `metadata.json`.
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "id": lambda person_id: person_id,
-    **{
-        name: parse_number if name == "hourly_rate" else stripped_text
-        for name in table.HEADERS
-        if name != "category"
-    },
-    "tags": lambda tags: parse_text_list(tags) or [],
-    "findability_score": parse_number,
-    "category": stripped_text,
-}
-INDEXED_COLUMNS = tuple(_READERS)
-# Names in `metadata.json`, which other programs read: headers, except the username.
-_METADATA_NAMES = tuple(
-    name if name == table.USERNAME else table.HEADERS.get(name, name) for name in INDEXED_COLUMNS
-)
+class ExpertsExport(TaskExport):
+    """The export of all people."""
 
+    row_noun = "expert"
 
-def index_entry(*cells: Any) -> Entry:
-    """Return the index entry of a person.
+    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:  # noqa: ARG002 - all rows
+        """Return every person with the additional columns of imported files and the state.
 
-    Args:
-        cells: Cells in the order of `INDEXED`.
-    """
-    readers = _READERS.values()
-    metadata = dict(zip(_METADATA_NAMES, map(call, readers, cells), strict=True))
-    # Texts that a search for words looks in, by field.
-    words = {
-        "title": metadata["Job Title"],
-        "company": metadata["Company"],
-        "bio": metadata["Bio"],
-        "name": f"{metadata['First Name']} {metadata['Last Name']}",
-        "tags": ", ".join(metadata["tags"]),
-    }
-    return Entry(str(cells[0]), _index_text(metadata), metadata, metadata["tags"], words)
-
-
-def _index_text(metadata: Mapping[str, Any]) -> str:
-    """Return `First Last. Title at Company. bio Domains: tag1, tag2.` of an entry.
-
-    Missing parts are left out. If all are missing, returns the username.
-    """
-    first_name = metadata["First Name"]
-    last_name = metadata["Last Name"]
-    tags = metadata["tags"]
-
-    parts: list[str] = []
-    if first_name or last_name:
-        full_name = " ".join(filter(None, (first_name, last_name)))
-        parts.append(f"{full_name}.")
-    work = _work_text(metadata["Job Title"], metadata["Company"])
-    if work:
-        parts.append(f"{work}.")
-    parts.append(metadata["Bio"])
-    if tags:
-        parts.append(f"Domains: {', '.join(tags)}.")
-    return " ".join(filter(None, parts)) or metadata["username"]
-
-
-def _work_text(title: str, company: str) -> str:
-    """Return job title and company as a phrase; "" if both are missing."""
-    if title and company:
-        return f"{title} at {company}"
-    if company:
-        return f"Works at {company}"
-    return title
-
-
-def _entries(
-    condition: ColumnElement[bool],
-    tx: Connection,
-    row_ids: Sequence[str] | None = None,
-) -> Iterator[Entry]:
-    """Yield the index entries of the people that meet a condition, only of `row_ids` if given."""
-    rows = table.people_table(tx).read_cells(tx, INDEXED_COLUMNS, condition, row_ids=row_ids)
-    return starmap(index_entry, rows)
-
-
-def _search_hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of a person in search results."""
-    name = f"{metadata['First Name']} {metadata['Last Name']}".strip()
-    return {
-        "username": metadata["username"],
-        "name": name,
-        "job_title": metadata["Job Title"],
-        "tags": metadata["tags"],
-        "findability_score": metadata["findability_score"],
-    }
-
-
-# Index of all tagged people.
-TAGGED_INDEX = IndexedTask(
-    task=table.TASK,
-    entry_noun="expert",
-    example_question="who knows …",
-    columns={
-        "rank": "rank",
-        "username": "username",
-        "name": "name",
-        "title": "job_title",
-        "tags": "tags",
-        "score": "findability_score",
-    },
-    ranking=Ranking(
-        (FieldGroup(("title", "company", "bio", "name", "tags")),),
-        question_words="expert experte experten expertin experto experts specialist specialists",
-    ),
-    count_entries=lambda tx: table.people_table(tx).count_rows(tx, table.tagged),
-    read_entries=partial(_entries, table.tagged),
-    unindexed_texts=table.untagged_texts,
-    key="username",
-    text_members=("Job Title", "Company", "Bio"),
-    tags_of=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
-    hit_fields=_search_hit,
-)
-# Index of all tagged people and of untagged people with a biography.
-TAGGED_OR_TEXT_INDEX = replace(
-    TAGGED_INDEX,
-    count_entries=lambda tx: table.people_table(tx).count_rows(tx, table.indexable),
-    read_entries=partial(_entries, table.indexable),
-    unindexed_texts=IndexedTask.unindexed_texts,
-)
-
-
-class ExpertsTask(Task):
-    """Tag people by their biographies, in the table `experts`."""
-
-    name = table.TASK
-    subject = "experts"
-    # The text of a version never changes: another wording needs another version.
-    version_label = f"{table.TASK}@2"
-    # The mean of the local engine's answers.
-    answer_tokens = 11
-    labels = TaskLabels(
-        singular="person",
-        plural="people",
-        answered="tagged",
-        none_open_message="everyone with a bio is tagged, claimed or parked",
-        input_noun="biography",
-        inputs_noun="biographies",
-        next_command=CommandHint("index"),
-    )
-    fill_hint = HOW_TO_BEGIN
-    has_derived_columns = True
-    export_noun = "expert"
-    columns = table.PROMPT_COLUMNS
-
-    def __init__(self, index: IndexedTask, *, refreshes: bool = False) -> None:
-        """Create the task.
-
-        Args:
-            index: `TAGGED` or `TAGGED_OR_TEXT_INDEX`.
-            refreshes: Ask again about tagged people whose biography changed.
+        Tags are those of the table, whatever version gave them.
         """
-        self.index = index
-        self.asks_stale_rows = refreshes
-        # Ids of the people to ask again, and the newest answer at that moment; set at first use.
-        self._to_refresh: tuple[list[str], int] | None = None
+        from pipeline.experts.show import encode_experts, exported_people, extra_column_names
 
-    @cached_property
-    def prompt_builder(self) -> PromptBuilder:
-        """Return the builder of the prompt."""
-        return PromptBuilder(
-            task, COLUMN_BY_PLACEHOLDER, data_instruction="", format_cell=_prompt_text
+        encode = partial(encode_experts, extra_columns=extra_column_names(tx))
+        total = table.people_table(tx).count_states(tx)["total"]
+        return ExportRows(
+            exported_people(tx),
+            encode,
+            total,
+            version_counts=table.count_people_by_extractor(tx),
         )
 
-    def row_table(self, tx: Connection) -> RowTable:
+
+class ExpertsTables(OwnTables):
+    """The table of people, and its scores."""
+
+    has_derived_columns = True
+
+    def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:
+        """Return the faults of scores, tags and texts; see `show.check_people`."""
+        from pipeline.experts.show import check_people
+
+        return check_people(tx, display)
+
+    def refresh_derived(self, tx: Connection) -> int:
+        """Correct wrong scores, and return the number of corrected rows."""
+        return table.refresh_scores(tx)
+
+    def make_server_tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - same in each database
+        """Return the table of people."""
+        return (table.experts,)
+
+    def make_tables(self, tx: Connection, target: Connection) -> None:  # noqa: ARG002 - fixed
+        """Create the table of people in another database.
+
+        Args:
+            tx: Transaction of this workspace; not used.
+            target: Transaction of the other database.
+        """
+        table.PEOPLE.adopt(target)
+
+
+@dataclass(eq=False, kw_only=True)
+class ExpertsRows(TaskRows):
+    """The rows of the table of people."""
+
+    # Ask again about tagged people whose biography changed.
+    asks_stale_rows: bool
+    # Ids of the people to ask again, and the newest answer at that moment; set at first use.
+    _to_refresh: tuple[list[str], int] | None = field(default=None, init=False)
+
+    def table(self, tx: Connection) -> RowTable:
         """Return the table of people.
 
         If the task refreshes, tagged people whose biography changed are open too. They are
@@ -244,14 +137,14 @@ class ExpertsTask(Task):
             return people
 
         if self._to_refresh is None:
-            self._to_refresh = list(self._changed_ids(tx)), answers.newest_id(tx)
+            self._to_refresh = list(self.changed_ids(tx)), answers.newest_id(tx)
         changed_ids, newest_answer = self._to_refresh
         # The same command does not ask twice, even if the first answer was not applied.
         is_changed = match_many(tx, people.item_id, changed_ids)
         is_answered = answers.has_answer_after(table.TASK, people.item_id, newest_answer)
         return replace(people, is_open=people.is_open | (is_changed & ~is_answered))
 
-    def count_stale_rows(
+    def count_stale(
         self,
         tx: Connection,
         *,
@@ -267,12 +160,12 @@ class ExpertsTask(Task):
             None if the search takes longer than `timeout_s`.
         """
         try:
-            stale_count = sum(1 for _ in self._changed_ids(tx, within_s=timeout_s))
+            stale_count = sum(1 for _ in self.changed_ids(tx, within_s=timeout_s))
         except SlowError:
             return None
         return stale_count, None
 
-    def _changed_ids(
+    def changed_ids(
         self,
         tx: Connection,
         ids: Sequence[str] | None = None,
@@ -315,7 +208,7 @@ class ExpertsTask(Task):
                 row = dict(zip(table.PROMPT_COLUMNS, cells, strict=True))
                 if last_asked and self._is_biography_new(row, last_asked):
                     changed_ids.append(item_id)
-            yield from self._ids_with_own_tags(tx, changed_ids)
+            yield from _ids_with_own_tags(tx, changed_ids)
             if within_s is not None and time.monotonic() - started_s > within_s:
                 raise SlowError
 
@@ -351,11 +244,6 @@ class ExpertsTask(Task):
         """
         return str(table.find_person(tx, name)["id"])
 
-    @property
-    def name_columns(self) -> Sequence[str]:
-        """Return the columns that identify a person in a file: only `username`."""
-        return (table.USERNAME,)
-
     def grid(self, tx: Connection) -> Grid:
         """Return the description of the list of people."""
         from pipeline.experts.show import people_grid
@@ -373,192 +261,14 @@ class ExpertsTask(Task):
             text: Text of the prompt; None builds it from the row.
         """
         username_hash = hash_text(stripped_text(row["username"]))
-        prompt_text = self.make_prompt_text(row) if text is None else text
+        prompt_text = _make_builder().fill_prompt(row) if text is None else text
         biography_hash = hash_text(stripped_text(row["bio"]))
         return (
             f"{username_hash[:_PERSON_DIGITS]}:{hash_text(prompt_text)}"
             f":{biography_hash[:_BIOGRAPHY_DIGITS]}"
         )
 
-    def limit_answer(self, answer: BaseModel) -> tuple[BaseModel, int]:
-        """Return an answer with its first `MAX_TAGS` tags, and the number of dropped tags.
-
-        The first tags are the most characteristic.
-        """
-        tags = cast("Tags", answer).tags
-        if len(tags) <= MAX_TAGS:
-            return answer, 0
-        return Tags(tags=tags[:MAX_TAGS]), len(tags) - MAX_TAGS
-
-    def write_answers(
-        self,
-        tx: Connection,
-        answers: Sequence[ValidAnswer],
-        *,
-        extractor: str,  # noqa: ARG002 - a row of tags does not store whose they are
-        now: datetime,  # noqa: ARG002 - nor their time
-    ) -> WriteResult:
-        """Write the tags of answers and the resulting scores.
-
-        Tags are written to the row of the same person if it has no tags, or tags that a model gave
-        for an earlier biography. An answer without tags, or to an earlier text, does not replace
-        tags.
-
-        Returns:
-            `applied`: ids whose rows contain the new tags. `outdated`: ids whose text changed after
-            the question. `blocked`: reason by id of people who are still open, because the database
-            kept the row or because the current text supports no tag.
-        """
-        answers_by_id = {answer.item_id: answer for answer in answers}
-        merge_rules = edits.active_merge_rules(tx, table.TASK)
-        rows = table.people_table(tx).read_rows(
-            tx,
-            list(answers_by_id),
-            table.COLUMNS_TO_WRITE_TAGS,
-            should_lock=True,
-        )
-        hashes = {item_id: self.input_hash(row) for item_id, row in rows.items()}
-
-        # Older hashes have no part for the biography and are therefore a prefix.
-        outdated_ids: set[str] = set()
-        other_person_ids: set[str] = set()
-        for item_id, current_hash in hashes.items():
-            asked_hash = answers_by_id[item_id].input_hash
-            if current_hash.startswith(asked_hash):
-                continue
-            outdated_ids.add(item_id)
-            if _is_other_person(current_hash, asked_hash):
-                other_person_ids.add(item_id)
-
-        tags_by_id: dict[str, str | None] = {}
-        for item_id in rows.keys() - other_person_ids:
-            tags = cast("Tags", answers_by_id[item_id].answer).tags
-            if tags:
-                tags_by_id[item_id] = to_compact_json(
-                    edits.apply_rules(tags, merge_rules) if merge_rules else tags,
-                )
-
-        tagged_ids = [
-            item_id
-            for item_id, row in rows.items()
-            if row["tags"] is not None and item_id not in outdated_ids
-        ]
-        changed_ids = set(self._changed_ids(tx, tagged_ids))
-        replacements = {
-            item_id: tags for item_id, tags in tags_by_id.items() if item_id in changed_ids
-        }
-        written_ids = table.write_tags(tx, tags_by_id, rows=rows)
-        written_ids |= table.write_tags(tx, replacements, rows=rows, overwrite=True)
-
-        unwritten_ids = list(answers_by_id.keys() - other_person_ids - written_ids)
-        open_ids = table.people_table(tx).filter_ids(tx, unwritten_ids, table.untagged)
-        open_ids |= changed_ids - written_ids
-        blocked = {}
-        for item_id in open_ids:
-            if item_id in tags_by_id:
-                blocked[item_id] = _DATABASE_KEEPS_ROW
-            elif item_id not in outdated_ids:
-                blocked[item_id] = _SUPPORTS_NO_TAG
-        return WriteResult(applied=written_ids, outdated=outdated_ids, blocked=blocked)
-
-    def remove_answers(
-        self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None
-    ) -> int:
-        """Remove tags that are still those of the last applied answer, and update the scores.
-
-        Tags that were merged since are removed too. Tags that a person edited stay.
-
-        Args:
-            tx: Transaction.
-            ids: People.
-            extractor: Only tags of this extractor; None means any model.
-
-        Returns:
-            Number of people whose tags were removed.
-        """
-        untagged_ids = self._ids_with_own_tags(tx, ids, extractor=extractor)
-        table.write_tags(tx, dict.fromkeys(untagged_ids), overwrite=True)
-        return len(untagged_ids)
-
-    def _ids_with_own_tags(
-        self,
-        tx: Connection,
-        ids: Sequence[str],
-        *,
-        extractor: str | None = None,
-    ) -> list[str]:
-        """Return the ids of people whose tags equal the last applied answer of a model, merged.
-
-        Args:
-            tx: Transaction.
-            ids: People to check.
-            extractor: Only answers of this extractor; None means any model.
-        """
-        last_answers = answers.preferred_answers(tx, table.TASK, ids)
-        of_models = {
-            item_id: applied
-            for item_id, applied in last_answers.items()
-            if applied[0] != answers.PERSON
-        }
-        answers_by_id = {
-            item_id: answer
-            for item_id, (answer_extractor, answer) in of_models.items()
-            if extractor in {None, answer_extractor}
-        }
-
-        merge_rules = edits.active_merge_rules(tx, table.TASK)
-        rows = table.people_table(tx).read_rows(tx, list(answers_by_id), ("tags",))
-        ids_with_own_tags = []
-        for item_id, row in rows.items():
-            answered_tags = json.loads(answers_by_id[item_id]).get("tags") or []
-            if parse_text_list(row["tags"]) == edits.apply_rules(answered_tags, merge_rules):
-                ids_with_own_tags.append(item_id)
-        return ids_with_own_tags
-
-    def current_answer(self, tx: Connection, item_id: str) -> dict[str, Any]:
-        """Return the current tags of a person, whoever wrote them, as the members of an answer."""
-        rows = table.people_table(tx).read_rows(tx, [item_id], ("tags",))
-        cell = rows[item_id]["tags"] if item_id in rows else None
-        return {"tags": parse_text_list(cell) or []}
-
-    def sync_corrected_row(
-        self,
-        tx: Connection,
-        item_id: str,
-        edit: AnswerEdit,
-        *,
-        is_in_force: bool,
-    ) -> None:
-        """Write the tags of an edit, with the merges applied, and the resulting score.
-
-        Raises:
-            InputError: The cell is not a list, or the person would be left without tags.
-            ConfigurationError: A trigger or rule of the database prevented the change.
-        """
-        rows = table.people_table(tx).read_rows(tx, [item_id], table.COLUMNS, should_lock=True)
-        username = stripped_text(rows[item_id][table.USERNAME])
-        tags_before = parse_text_list(rows[item_id]["tags"])
-        if tags_before is None:
-            raise InputError(
-                f"the tags of {username!r} are text of another program, no JSON list; "
-                f"{NOTHING_CHANGED}",
-            )
-
-        new_tags = edits.apply_rules(edit.after["tags"], edits.active_merge_rules(tx, table.TASK))
-        if not new_tags and tags_before and is_in_force and edit.undoes is None:
-            raise InputError(
-                f"{username!r} would be left without tags, and be asked about again; "
-                f"{NOTHING_CHANGED}",
-                hint="add or rename one in the same edit",
-            )
-        tags_by_id = {item_id: to_compact_json(new_tags) if new_tags else None}
-        if not table.write_tags(tx, tags_by_id, rows=rows, overwrite=True):
-            raise ConfigurationError(
-                f"a trigger or a rule of the database keeps {username!r} as it is; "
-                f"{NOTHING_CHANGED}",
-            )
-
-    def delete_row(
+    def delete(
         self,
         tx: Connection,
         item_id: str,
@@ -601,44 +311,247 @@ class ExpertsTask(Task):
             hint="remove what holds on to the row first, then run it again",
         )
 
-    def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:
-        """Return the faults of scores, tags and texts; see `show.check_people`."""
-        from pipeline.experts.show import check_people
 
-        return check_people(tx, display)
+@dataclass(eq=False, kw_only=True)
+class ExpertsAnswers(TaskAnswers):
+    """Tags of people, in the table of people."""
 
-    def refresh_derived(self, tx: Connection) -> int:
-        """Correct wrong scores, and return the number of corrected rows."""
-        return table.refresh_scores(tx)
+    rows: ExpertsRows
 
-    def export_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:  # noqa: ARG002 - all rows
-        """Return every person with the additional columns of imported files and the state.
+    def limit(self, answer: BaseModel) -> tuple[BaseModel, int]:
+        """Return an answer with its first `MAX_TAGS` tags, and the number of dropped tags.
 
-        Tags are those of the table, whatever version gave them.
+        The first tags are the most characteristic.
         """
-        from pipeline.experts.show import encode_experts, exported_people, extra_column_names
+        tags = cast("Tags", answer).tags
+        if len(tags) <= MAX_TAGS:
+            return answer, 0
+        return Tags(tags=tags[:MAX_TAGS]), len(tags) - MAX_TAGS
 
-        encode = partial(encode_experts, extra_columns=extra_column_names(tx))
-        total = table.people_table(tx).count_states(tx)["total"]
-        return ExportRows(
-            exported_people(tx),
-            encode,
-            total,
-            version_counts=table.count_people_by_extractor(tx),
+    def write(
+        self,
+        tx: Connection,
+        answers: Sequence[ValidAnswer],
+        *,
+        extractor: str,  # noqa: ARG002 - a row of tags does not store whose they are
+        now: datetime,  # noqa: ARG002 - nor their time
+    ) -> WriteResult:
+        """Write the tags of answers and the resulting scores.
+
+        Tags are written to the row of the same person if it has no tags, or tags that a model gave
+        for an earlier biography. An answer without tags, or to an earlier text, does not replace
+        tags.
+
+        Returns:
+            `applied`: ids whose rows contain the new tags. `outdated`: ids whose text changed after
+            the question. `blocked`: reason by id of people who are still open, because the database
+            kept the row or because the current text supports no tag.
+        """
+        answers_by_id = {answer.item_id: answer for answer in answers}
+        merge_rules = edits.active_merge_rules(tx, table.TASK)
+        rows = table.people_table(tx).read_rows(
+            tx,
+            list(answers_by_id),
+            table.COLUMNS_TO_WRITE_TAGS,
+            should_lock=True,
         )
+        hashes = {item_id: self.rows.input_hash(row) for item_id, row in rows.items()}
 
-    def make_server_tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - same in each database
-        """Return the table of people."""
-        return (table.experts,)
+        # Older hashes have no part for the biography and are therefore a prefix.
+        outdated_ids: set[str] = set()
+        other_person_ids: set[str] = set()
+        for item_id, current_hash in hashes.items():
+            asked_hash = answers_by_id[item_id].input_hash
+            if current_hash.startswith(asked_hash):
+                continue
+            outdated_ids.add(item_id)
+            if _is_other_person(current_hash, asked_hash):
+                other_person_ids.add(item_id)
 
-    def make_tables(self, tx: Connection, target: Connection) -> None:  # noqa: ARG002 - fixed
-        """Create the table of people in another database.
+        tags_by_id: dict[str, str | None] = {}
+        for item_id in rows.keys() - other_person_ids:
+            tags = cast("Tags", answers_by_id[item_id].answer).tags
+            if tags:
+                tags_by_id[item_id] = to_compact_json(
+                    edits.apply_rules(tags, merge_rules) if merge_rules else tags,
+                )
+
+        tagged_ids = [
+            item_id
+            for item_id, row in rows.items()
+            if row["tags"] is not None and item_id not in outdated_ids
+        ]
+        changed_ids = set(self.rows.changed_ids(tx, tagged_ids))
+        replacements = {
+            item_id: tags for item_id, tags in tags_by_id.items() if item_id in changed_ids
+        }
+        written_ids = table.write_tags(tx, tags_by_id, rows=rows)
+        written_ids |= table.write_tags(tx, replacements, rows=rows, overwrite=True)
+
+        unwritten_ids = list(answers_by_id.keys() - other_person_ids - written_ids)
+        open_ids = table.people_table(tx).filter_ids(tx, unwritten_ids, table.untagged)
+        open_ids |= changed_ids - written_ids
+        blocked = {}
+        for item_id in open_ids:
+            if item_id in tags_by_id:
+                blocked[item_id] = _DATABASE_KEEPS_ROW
+            elif item_id not in outdated_ids:
+                blocked[item_id] = _SUPPORTS_NO_TAG
+        return WriteResult(applied=written_ids, outdated=outdated_ids, blocked=blocked)
+
+    def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
+        """Remove tags that are still those of the last applied answer, and update the scores.
+
+        Tags that were merged since are removed too. Tags that a person edited stay.
 
         Args:
-            tx: Transaction of this workspace; not used.
-            target: Transaction of the other database.
+            tx: Transaction.
+            ids: People.
+            extractor: Only tags of this extractor; None means any model.
+
+        Returns:
+            Number of people whose tags were removed.
         """
-        table.PEOPLE.adopt(target)
+        untagged_ids = _ids_with_own_tags(tx, ids, extractor=extractor)
+        table.write_tags(tx, dict.fromkeys(untagged_ids), overwrite=True)
+        return len(untagged_ids)
+
+    def current(self, tx: Connection, item_id: str) -> dict[str, Any]:
+        """Return the current tags of a person, whoever wrote them, as the members of an answer."""
+        rows = table.people_table(tx).read_rows(tx, [item_id], ("tags",))
+        cell = rows[item_id]["tags"] if item_id in rows else None
+        return {"tags": parse_text_list(cell) or []}
+
+    def sync_corrected_row(
+        self,
+        tx: Connection,
+        item_id: str,
+        edit: AnswerEdit,
+        *,
+        is_in_force: bool,
+    ) -> None:
+        """Write the tags of an edit, with the merges applied, and the resulting score.
+
+        Raises:
+            InputError: The cell is not a list, or the person would be left without tags.
+            ConfigurationError: A trigger or rule of the database prevented the change.
+        """
+        rows = table.people_table(tx).read_rows(tx, [item_id], table.COLUMNS, should_lock=True)
+        username = stripped_text(rows[item_id][table.USERNAME])
+        tags_before = parse_text_list(rows[item_id]["tags"])
+        if tags_before is None:
+            raise InputError(
+                f"the tags of {username!r} are text of another program, no JSON list; "
+                f"{NOTHING_CHANGED}",
+            )
+
+        new_tags = edits.apply_rules(edit.after["tags"], edits.active_merge_rules(tx, table.TASK))
+        if not new_tags and tags_before and is_in_force and edit.undoes is None:
+            raise InputError(
+                f"{username!r} would be left without tags, and be asked about again; "
+                f"{NOTHING_CHANGED}",
+                hint="add or rename one in the same edit",
+            )
+        tags_by_id = {item_id: to_compact_json(new_tags) if new_tags else None}
+        if not table.write_tags(tx, tags_by_id, rows=rows, overwrite=True):
+            raise ConfigurationError(
+                f"a trigger or a rule of the database keeps {username!r} as it is; "
+                f"{NOTHING_CHANGED}",
+            )
+
+
+@dataclass(eq=False, kw_only=True)
+class ExpertsPrompt(TaskPrompt):
+    """The prompt about the biography of a person."""
+
+    # The mean of the local engine's answers.
+    answer_tokens: int = 11
+
+    @property
+    def builder(self) -> PromptBuilder:
+        """Return the builder of the prompt."""
+        return _make_builder()
+
+
+class ExpertsTask(Task):
+    """Tag people by their biographies, in the table `experts`."""
+
+    name = table.TASK
+    subject = "experts"
+    # The text of a version never changes: another wording needs another version.
+    version_label = f"{table.TASK}@2"
+    labels = TaskLabels(
+        singular="person",
+        plural="people",
+        answered="tagged",
+        none_open_message="everyone with a bio is tagged, claimed or parked",
+        input_noun="biography",
+        inputs_noun="biographies",
+        next_command=CommandHint("index"),
+    )
+    fill_hint = HOW_TO_BEGIN
+    export = ExpertsExport(task_name=name, labels=labels)
+    own_tables = ExpertsTables()
+
+    def __init__(self, index: IndexedTask, *, refreshes: bool = False) -> None:
+        """Create the task.
+
+        Args:
+            index: `TAGGED_INDEX` or `TAGGED_OR_TEXT_INDEX`.
+            refreshes: Ask again about tagged people whose biography changed.
+        """
+        self.index = index
+        self.rows = ExpertsRows(
+            columns=table.PROMPT_COLUMNS,
+            labels=self.labels,
+            name_columns=(table.USERNAME,),
+            asks_stale_rows=refreshes,
+        )
+        self.answers = ExpertsAnswers(
+            rows=self.rows, task_name=self.name, version_label=self.version_label
+        )
+        self.prompt = ExpertsPrompt(rows=self.rows, answers=self.answers)
+
+
+def _ids_with_own_tags(
+    tx: Connection,
+    ids: Sequence[str],
+    *,
+    extractor: str | None = None,
+) -> list[str]:
+    """Return the ids of people whose tags equal the last applied answer of a model, merged.
+
+    Args:
+        tx: Transaction.
+        ids: People to check.
+        extractor: Only answers of this extractor; None means any model.
+    """
+    last_answers = answers.preferred_answers(tx, table.TASK, ids)
+    of_models = {
+        item_id: applied
+        for item_id, applied in last_answers.items()
+        if applied[0] != answers.PERSON
+    }
+    answers_by_id = {
+        item_id: answer
+        for item_id, (answer_extractor, answer) in of_models.items()
+        if extractor in {None, answer_extractor}
+    }
+
+    merge_rules = edits.active_merge_rules(tx, table.TASK)
+    rows = table.people_table(tx).read_rows(tx, list(answers_by_id), ("tags",))
+    ids_with_own_tags = []
+    for item_id, row in rows.items():
+        answered_tags = json.loads(answers_by_id[item_id]).get("tags") or []
+        if parse_text_list(row["tags"]) == edits.apply_rules(answered_tags, merge_rules):
+            ids_with_own_tags.append(item_id)
+    return ids_with_own_tags
+
+
+@cache
+def _make_builder() -> PromptBuilder:
+    """Return the builder of the prompt."""
+    return PromptBuilder(task, COLUMN_BY_PLACEHOLDER, data_instruction="", format_cell=_prompt_text)
 
 
 def _prompt_text(column: str, cell: Any) -> str:

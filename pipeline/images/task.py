@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
@@ -10,8 +9,9 @@ from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.engine.pictures import PictureError, make_thumbnail
-from pipeline.engine.task import RowsById, TaskLabels, TaskRow
-from pipeline.engine.user_task import UserTask
+from pipeline.engine.task_parts import RowsById, TaskLabels, TaskRow
+from pipeline.engine.user_rows import UserRows
+from pipeline.engine.user_task import UserAnswers, UserPrompt, UserTables, UserTask
 from pipeline.images.table import LIBRARY, asset_ai, assets
 from pipeline.images.table_names import ASSET_AI, HOW_TO_BEGIN
 from pipeline.store.database import Store
@@ -34,35 +34,8 @@ LABELS = TaskLabels(
 )
 
 
-class ImagesTask(UserTask):
-    """Images of a library. Their answers go to `asset_ai`, whatever the declaration says."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        """Create the task of a registered declaration; see `UserTask`."""
-        super().__init__(*args, **options)
-        self.labels = LABELS
-        self.fill_hint = HOW_TO_BEGIN
-        self.source_hint = HOW_TO_BEGIN
-        self.answer_tokens = 220
-        if self.index is not None:
-            self.index = replace(self.index, entry_noun="image")
-
-    @cached_property
-    def row_target(self) -> RowTarget:
-        """The table `asset_ai`, which other programs read."""
-        return RowTarget(self.record, ASSET_AI, "asset_id", self.provider, self.preferred_versions)
-
-    def limit_answer(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
-        """Return the answer with the first tags of each bucket, and how many follow them."""
-        from pipeline.images.declaration import MAX_TAGS, ImageAnswer
-
-        if not isinstance(answer, ImageAnswer):
-            return answer, 0
-        first_tags = {name: tags[:MAX_TAGS] for name, tags in answer.buckets}
-        buckets = answer.buckets.model_copy(update=first_tags)
-        tag_count = sum(len(tags) for _, tags in answer.buckets)
-        left_out_tags = tag_count - sum(map(len, first_tags.values()))
-        return answer.model_copy(update={"buckets": buckets}), left_out_tags
+class ImagesTables(UserTables):
+    """The tables of images and of their answers."""
 
     def make_server_tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two tables that other programs read."""
@@ -78,6 +51,10 @@ class ImagesTask(UserTask):
         super().make_tables(tx, target)
         LIBRARY.adopt(target)
 
+
+class ImagesRows(UserRows):
+    """The images of a library."""
+
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the image with this id or path.
 
@@ -90,23 +67,65 @@ class ImagesTask(UserTask):
         query = query.order_by(key != name, assets.c.id).limit(1)
         return super().id_of(tx, tx.execute(query).scalar() or name)
 
-    def make_task_rows(self, rows: RowsById) -> Iterator[TaskRow]:
+    def delete(self, tx: Connection, item_id: str, *, unchanged_text: str = "") -> None:
+        """Delete the rows of an image in all tables. Its file is not deleted."""
+        super().delete(tx, item_id, unchanged_text=unchanged_text)
+        for table, column in ((asset_ai, "asset_id"), (assets, "id")):
+            tx.execute(delete(table).where(cast(table.c[column], Text) == item_id))
+
+
+class ImagesAnswers(UserAnswers):
+    """Answers with a bounded number of tags."""
+
+    def limit(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
+        """Return the answer with the first tags of each bucket, and how many follow them."""
+        from pipeline.images.declaration import MAX_TAGS, ImageAnswer
+
+        if not isinstance(answer, ImageAnswer):
+            return answer, 0
+        first_tags = {name: tags[:MAX_TAGS] for name, tags in answer.buckets}
+        buckets = answer.buckets.model_copy(update=first_tags)
+        tag_count = sum(len(tags) for _, tags in answer.buckets)
+        left_out_tags = tag_count - sum(map(len, first_tags.values()))
+        return answer.model_copy(update={"buckets": buckets}), left_out_tags
+
+
+class ImagesPrompt(UserPrompt):
+    """Prompts about images that are still the files that were looked at."""
+
+    def make_rows(self, rows: RowsById) -> Iterator[TaskRow]:
         """Yield what to ask about these images, if each is the file that was looked at.
 
         A file that changed since then is asked about by the next command.
         """
-        for item in super().make_task_rows(rows):
+        for item in super().make_rows(rows):
             # Whoever may change the database must not choose the image that is sent.
             # Nobody knows the hash of an image without its bytes.
             seen_hash = rows[item.id][HASH_COLUMN]
             if item.input_hash == seen_hash:
                 yield item
 
-    def delete_row(self, tx: Connection, item_id: str, *, unchanged_text: str = "") -> None:
-        """Delete the rows of an image in all tables. Its file is not deleted."""
-        super().delete_row(tx, item_id, unchanged_text=unchanged_text)
-        for table, column in ((asset_ai, "asset_id"), (assets, "id")):
-            tx.execute(delete(table).where(cast(table.c[column], Text) == item_id))
+
+class ImagesTask(UserTask):
+    """Images of a library. Their answers go to `asset_ai`, whatever the declaration says."""
+
+    rows_class = ImagesRows
+    prompt_class = ImagesPrompt
+    answers_class = ImagesAnswers
+    tables_class = ImagesTables
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Create the task of a registered declaration; see `UserTask`."""
+        super().__init__(*args, labels=LABELS, **options)
+        self.fill_hint = HOW_TO_BEGIN
+        self.source_hint = HOW_TO_BEGIN
+        self.prompt.answer_tokens = 220
+        if self.index is not None:
+            self.index = replace(self.index, entry_noun="image")
+
+    def _make_row_target(self, preferred_versions: Sequence[str]) -> RowTarget:
+        """Return the table `asset_ai`, which other programs read."""
+        return RowTarget(self.record, ASSET_AI, "asset_id", self.provider, preferred_versions)
 
 
 # ---- for the page

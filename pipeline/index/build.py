@@ -244,7 +244,7 @@ class _IndexBuilder:
             position = self._checked_position(tx)
             refused_texts = self._refused_entries(tx)
             count = ws.indexed_task.count_entries(tx) - len(refused_texts)
-            state_counts = list(ws.task.row_table(tx).count_states(tx).items())
+            state_counts = list(ws.task.rows.table(tx).count_states(tx).items())
             staged = self._write_build(
                 tx,
                 staging_dir,

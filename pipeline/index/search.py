@@ -187,7 +187,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         """
         if not words_by_term or options.tags:
             return 0
-        if self._ws.task.row_table(tx).count_rows(tx) <= len(self.index):
+        if self._ws.task.rows.table(tx).count_rows(tx) <= len(self.index):
             return 0
         search_words = {*words_by_term, *words_by_term.values()}
         texts = self.collection.unindexed_texts(
@@ -228,7 +228,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         index = self.index
         collection = self.collection
         with self._ws.store.read() as tx:
-            entry = index.find_entry(self._ws.task.id_of(tx, row_name))
+            entry = index.find_entry(self._ws.task.rows.id_of(tx, row_name))
             stale_count = count_stale(collection, tx, index)
         if entry is None:
             labels = self._ws.task.labels

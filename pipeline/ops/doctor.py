@@ -22,7 +22,7 @@ from pipeline.core.errors import (
 from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import RowFault
+from pipeline.engine.task_parts import RowFault
 from pipeline.gemini.requests import make_request_key
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
 from pipeline.index.manifest import Manifest
@@ -287,7 +287,7 @@ def _check_derived_values(report: DoctorReport) -> Iterator[RowFault]:
     """Check that computed columns follow from their rows, and rows from the applied answers."""
     for task in report.ws.tasks:
         with report.ws.store.read() as tx:
-            findings = task.check_derived(tx, report.ws.display)
+            findings = task.own_tables.check_derived(tx, report.ws.display)
         yield from findings
 
 
@@ -295,7 +295,7 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
     """Run each task's own check of its written rows; add its summary to `report.seen`."""
     for task in report.ws.tasks:
         with report.ws.store.read() as tx:
-            check_result = task.check_rows(tx)
+            check_result = task.own_tables.check_rows(tx)
         if check_result is None:
             continue
 
@@ -341,7 +341,7 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
         )
 
     for task in ws.tasks:
-        task_file = task.file_path
+        task_file = task.user_file.path if task.user_file is not None else None
         if task_file is None or task_file.is_file():
             continue
         path_hint = OptionHint(task=f"path/{task_file.name}")

@@ -12,7 +12,7 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import MissingError
 from pipeline.core.states import BatchState, Mode
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import RowFault
+from pipeline.engine.task_parts import RowFault
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.ops.doctor_report import DoctorReport, create_notice
 from pipeline.store import batches, workspace

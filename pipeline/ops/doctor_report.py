@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, RemoteError
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import RowFault
+from pipeline.engine.task_parts import RowFault
 
 
 def create_notice(message: str, consequence: str, next_step: object) -> RowFault:

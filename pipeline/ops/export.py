@@ -13,7 +13,8 @@ from pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_ta
 from pipeline.core.progress import Progress
 from pipeline.core.text import FormulaGuard, format_object, plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import ExportOptions, ExportRows, Task, TaskLabels
+from pipeline.engine.task import Task
+from pipeline.engine.task_parts import ExportOptions, ExportRows, TaskLabels
 
 DEFAULT_OPTIONS = ExportOptions()
 NO_VERSION_NAME = "no version, as they came with the table"
@@ -70,7 +71,7 @@ def run(
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
     task = ws.task
-    row_word = "row" if options.rows else task.export_noun
+    row_word = "row" if options.rows else task.export.row_noun
     format_ = _choose_format(task, path, format_, row_word=row_word)
     report = ExportReport(str(path) if path else None, format_, word=row_word)
     _check_options(task, options)
@@ -80,7 +81,7 @@ def run(
     guard = FormulaGuard(raw=raw)
     export_options = _apply_preferences(ws, options)
     with ws.store.read() as tx:
-        export_rows = task.export_rows(tx, export_options)
+        export_rows = task.export.read_rows(tx, export_options)
         _report_versions(export_rows, report)
 
         # Read a row in advance: without a row no file is written.
@@ -118,7 +119,7 @@ def _choose_format(task: Task, path: Path | None, format_: str | None, *, row_wo
     Raises:
         InputError: The task does not have the format, or the ending is unknown.
     """
-    formats = task.export_formats
+    formats = task.export.formats
     if not format_:
         format_ = formats.get(path.suffix.lower(), "") if path else next(iter(formats.values()))
     if format_ in formats.values():
@@ -138,10 +139,12 @@ def _apply_preferences(ws: WorkspaceSession, options: ExportOptions) -> ExportOp
     """
     task = ws.task
     version = options.extractor
-    has_single_version = "extractor" in task.export_options and not options.best
+    has_single_version = "extractor" in task.export.options and not options.best
     if has_single_version:
         version = version or ws.settings.version_of(task.name, task.version_label)
-    return options._replace(extractor=version or None, prefer=tuple(task.preferred_versions))
+    return options._replace(
+        extractor=version or None, prefer=tuple(task.answers.preferred_versions)
+    )
 
 
 def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
@@ -181,14 +184,14 @@ def _check_options(task: Task, options: ExportOptions) -> None:
     refused_names = [
         name
         for name, value in options._asdict().items()
-        if value and name not in task.export_options
+        if value and name not in task.export.options
     ]
     if not refused_names:
         return
 
     refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)
     known_settings = (
-        ", ".join(f"{name.upper()}=" for name in sorted(task.export_options)) or "no choice of rows"
+        ", ".join(f"{name.upper()}=" for name in sorted(task.export.options)) or "no choice of rows"
     )
     raise InputError(
         f"{refused_settings} is not for an export of {task.labels.plural}; nothing was written",

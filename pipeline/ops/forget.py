@@ -112,7 +112,7 @@ def read_names(ws: WorkspaceSession, path: Path) -> list[str]:
             f"{path} cannot be read as a file of names: {error}; nothing was changed",
         ) from None
 
-    name_columns = {fold_name(column) for column in ws.task.name_columns}
+    name_columns = {fold_name(column) for column in ws.task.rows.name_columns}
     csv_rows = list(csv.reader(lines))
     header = [fold_name(cell) for cell in csv_rows[0]] if csv_rows else []
     name_index = next((index for index, cell in enumerate(header) if cell in name_columns), None)
@@ -223,7 +223,7 @@ def _compact_database(ws: WorkspaceSession) -> None:
     table_names = []
     with ws.store.read() as tx:
         for task in ws.tasks:
-            table_names += [table.name for table in task.make_server_tables(tx)]
+            table_names += [table.name for table in task.own_tables.make_server_tables(tx)]
     if not ws.store.compact(extra_tables=table_names):
         ws.display.warn(
             "the database holds tables of another program that forbid to compact it; "
@@ -237,13 +237,13 @@ def _format_erasure_name(task: Task, name: str) -> str:
     The name begins with the task if the task copies its rows from a source, because two such tasks
     may have rows of the same name.
     """
-    return f"{task.subject} {name}" if task.has_row_source else name
+    return f"{task.subject} {name}" if task.source_hint else name
 
 
 def _is_known_name(tx: Connection, task: Task, name: str) -> bool:
     """Return whether a row has this name, or the journal or a record of the engine mentions it."""
     with contextlib.suppress(InputError):
-        return bool(task.id_of(tx, name))
+        return bool(task.rows.id_of(tx, name))
 
     has_erasure = bool(erasure.open_erasures(tx, _format_erasure_name(task, name)))
     return has_erasure or erasure.has_records(tx, task.name, name)
@@ -301,7 +301,7 @@ def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[s
     for name in names:
         has_erasure = bool(erasure.open_erasures(tx, _format_erasure_name(task, name)))
         try:
-            row = _NamedRow(task.id_of(tx, name), is_present=True)
+            row = _NamedRow(task.rows.id_of(tx, name), is_present=True)
         except InputError:
             # A killed run may have deleted the row, or another program deleted the row of this id.
             if not _is_known_name(tx, task, name):
@@ -342,7 +342,7 @@ def _begin_row(
     if row.is_present:
         # A trial deletion shows whether the database would refuse the real deletion later.
         savepoint = tx.begin_nested()
-        task.delete_row(tx, row.row_id, unchanged_text="nothing was changed")
+        task.rows.delete(tx, row.row_id, unchanged_text="nothing was changed")
         savepoint.rollback()
     erasure.begin_erasure(
         tx,
@@ -385,11 +385,11 @@ def _erase(
         InputError: A row is in a running batch.
         ConfigurationError: The database refuses to delete a row.
     """
-    has_source = task.has_row_source
-    for row_id, name in task.row_table(tx).read_names(tx, row_ids).items():
+    has_source = bool(task.source_hint)
+    for row_id, name in task.rows.table(tx).read_names(tx, row_ids).items():
         _check_free(tx, task.name, row_id, name)
     for row_id in row_ids:
-        task.delete_row(tx, row_id)
+        task.rows.delete(tx, row_id)
         erasure.erase_row(tx, task.name, row_id, words=names, is_number_ours=not has_source)
         if has_source:
             erasure.bury_row(tx, task.name, row_id, now=now)

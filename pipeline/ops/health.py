@@ -123,7 +123,7 @@ def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]
     task_name = ws.task.subject
     model_name = ws.model.name
     with ws.store.read() as tx:
-        row_counts = ws.task.row_table(tx).count_states(tx)
+        row_counts = ws.task.rows.table(tx).count_states(tx)
         open_batches = batches.batches_in_states(tx, *OPEN_STATES, task=ws.task.name)
         queued_batches = batches.batches_in_states(tx, *QUEUED_STATES)
         spending = money.sum_spending(tx)

@@ -72,7 +72,7 @@ def read_page(
         within_s=within_s,
     )
     with ws.store.read() as tx:
-        return ws.task.grid(tx).read_page(tx, options)
+        return ws.task.rows.grid(tx).read_page(tx, options)
 
 
 def count_rows(
@@ -91,7 +91,7 @@ def count_rows(
         InputError: The filter is invalid.
     """
     with ws.store.read() as tx:
-        return ws.task.grid(tx).count_rows(tx, row_filter, within_s=within_s)
+        return ws.task.rows.grid(tx).count_rows(tx, row_filter, within_s=within_s)
 
 
 def write_csv(
@@ -135,7 +135,7 @@ def iterate_csv_lines(
     """
     options = RowListOptions(CSV_PAGE_ROWS, row_filter, sort=sort, fields=fields, within_s=None)
     with ws.store.read() as tx:
-        pages = ws.task.grid(tx).read_pages(tx, options)
+        pages = ws.task.rows.grid(tx).read_pages(tx, options)
         first_page = next(pages)
         csv_rows = _to_csv_rows(chain([first_page], pages))
         yield from export.encode_csv(csv_rows, [*first_page.names, "state"])
@@ -181,14 +181,14 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
     """
     task = ws.task
     with ws.store.read() as tx:
-        row_id = task.id_of(tx, name)
-        rows_page = task.grid(tx).read_page(tx, RowListOptions(1, only=row_id))
+        row_id = task.rows.id_of(tx, name)
+        rows_page = task.rows.grid(tx).read_page(tx, RowListOptions(1, only=row_id))
         listed_row = rows_page.items[0] if rows_page.items else None
         answer_rows, attempt_rows = answers.answers_and_attempts_of_row(tx, task.name, row_id)
         parked_reason = claims.find_parked_reason(
-            tx, task.name, row_id, prompt_version=task.own_prompt_version
+            tx, task.name, row_id, prompt_version=task.rows.own_prompt_version
         )
-        display_name = task.row_table(tx).read_names(tx, [row_id]).get(row_id, row_id)
+        display_name = task.rows.table(tx).read_names(tx, [row_id]).get(row_id, row_id)
 
         index_state = None
         if ws.is_indexed:
@@ -264,7 +264,7 @@ def _read_row_names(
     names: dict[tuple[str, str], str] = {}
     for task_name in dict.fromkeys(request["task"] for request in requests):
         row_ids = [request["item"] for request in requests if request["task"] == task_name]
-        names_by_id = ws.task_of(task_name).row_table(tx).read_names(tx, row_ids)
+        names_by_id = ws.task_of(task_name).rows.table(tx).read_names(tx, row_ids)
         names |= {(task_name, row_id): name for row_id, name in names_by_id.items()}
     return names
 
@@ -401,8 +401,8 @@ class ParkedRow:
 def list_parked(store: Store, task: Task) -> list[ParkedRow]:
     """Return every parked row of the task, longest first."""
     with store.read() as tx:
-        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.own_prompt_version)
-        names = task.row_table(tx).read_names(tx, [row_id for row_id, _, _ in parked_rows])
+        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version)
+        names = task.rows.table(tx).read_names(tx, [row_id for row_id, _, _ in parked_rows])
     return [
         ParkedRow(names.get(row_id, row_id), reason, since) for row_id, reason, since in parked_rows
     ]
@@ -428,11 +428,11 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> li
 
     task = ws.task
     with ws.store.read() as tx:
-        row_ids = None if name is None else [task.id_of(tx, name)]
+        row_ids = None if name is None else [task.rows.id_of(tx, name)]
         unparkable_ids = claims.list_unparkable_ids(
             tx,
             task.name,
-            prompt_version=task.own_prompt_version,
+            prompt_version=task.rows.own_prompt_version,
             row_ids=row_ids,
         )
     if not unparkable_ids:
@@ -445,9 +445,9 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> li
         )
     with ws.store.write() as tx:
         unparked_ids = claims.unpark(
-            tx, task.name, prompt_version=task.own_prompt_version, row_ids=row_ids
+            tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=row_ids
         )
-        names = task.row_table(tx).read_names(tx, unparked_ids)
+        names = task.rows.table(tx).read_names(tx, unparked_ids)
     return sorted(names.get(row_id, row_id) for row_id in unparked_ids)
 
 
@@ -459,7 +459,7 @@ def reopen_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> list[str]:
     """
     task = ws.task
     with ws.store.write() as tx:
-        claims.unpark(tx, task.name, prompt_version=task.own_prompt_version, row_ids=row_ids)
+        claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=row_ids)
         claimed_ids = claims.claimed_among(tx, task.name, row_ids)
         corrected_ids = answers.find_corrected(tx, task.name, row_ids)
         free_ids = [
@@ -468,7 +468,7 @@ def reopen_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> list[str]:
             if row_id not in claimed_ids and row_id not in corrected_ids
         ]
 
-        task.remove_answers(tx, free_ids)
+        task.answers.remove(tx, free_ids)
         answers.unapply_answers(tx, task.name, free_ids)
         claims.reopen_rows(tx, task.name, free_ids)
         workspace.record_row_change(tx, task.name)

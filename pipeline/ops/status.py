@@ -75,9 +75,9 @@ def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     task = ws.task
     with ws.store.read() as tx:
         all_batches = batches.batches_in_states(tx)
-        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.own_prompt_version)
+        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version)
         document = _read_document(ws, tx, all_batches, parked_rows, exact=exact)
-        reasons = answer_counts.failed_reasons(tx, task.name, task.own_prompt_version or None)
+        reasons = answer_counts.failed_reasons(tx, task.name, task.rows.own_prompt_version or None)
         task_batches = [batch for batch in all_batches if batch.task == task.name]
         is_waiting_for_quota = _is_waiting_for_quota(tx, task_batches, ws.settings)
 
@@ -146,8 +146,8 @@ def _read_document(
     task = ws.task
     workspace_row = workspace.get_workspace(tx)
     answered_tasks = answers.tasks_with_versions(tx)
-    stale = task.count_stale_rows(tx, timeout_s=None if exact else STALE_COUNT_TIMEOUT_S)
-    counts_by_state, gone_count = task.row_table(tx).count_states_and_missing(tx)
+    stale = task.rows.count_stale(tx, timeout_s=None if exact else STALE_COUNT_TIMEOUT_S)
+    counts_by_state, gone_count = task.rows.table(tx).count_states_and_missing(tx)
 
     document: dict[str, Any] = {
         ws.settings.task: counts_by_state,
@@ -284,7 +284,11 @@ def _describe_failures(ws: WorkspaceSession, reasons: Mapping[str, str]) -> dict
 
 def _to_stale_rows(task: Task, count: int, since: datetime | None) -> dict[str, Any]:
     """Return {count, since, hint} of rows that changed after their answer, for JSON."""
-    return {"count": count, "since": since and since.isoformat(), "hint": str(task.refresh_hint)}
+    return {
+        "count": count,
+        "since": since and since.isoformat(),
+        "hint": str(task.rows.refresh_hint),
+    }
 
 
 def _to_twin(duplicate: Mapping[str, Any]) -> dict[str, Any]:
@@ -345,7 +349,7 @@ def _describe_build(
 
     with builds.open_current() as index:
         stale_count = count_stale(ws.indexed_task, tx, index, exact=exact)
-    names = ws.task.row_table(tx).read_names(tx, list(manifest.refused))
+    names = ws.task.rows.table(tx).read_names(tx, list(manifest.refused))
     refused = [
         {"name": names.get(entry_id, entry_id), "reason": refused_text.reason}
         for entry_id, refused_text in manifest.refused.items()

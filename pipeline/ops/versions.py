@@ -140,8 +140,9 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     oldest first.
     """
     started_counts = {counts.extractor: counts for counts in answers.list_versions(tx, task.name)}
-    answered_versions = task.list_versions(tx)
-    if answered_versions is None:
+    if task.versions is not None:
+        answered_versions = task.versions.list_versions(tx)
+    else:
         answered_versions = answers.count_by_version(tx, task.name)
     answered_counts = {counts.extractor: counts for counts in answered_versions}
 
@@ -242,12 +243,13 @@ def _delete_version(
 
     Rows that somebody changed after the answer was written stay. Runs in the caller's transaction.
     """
-    row_count = task.roll_back(tx, counts.label, model=counts.model)
-    if row_count is None:
+    if task.versions is not None:
+        row_count = task.versions.roll_back(tx, counts.label, model=counts.model)
+    else:
         row_count = 0
         answered_ids = tx.execute(answers.answered_ids(task.name, counts.extractor)).scalars().all()
         for page in split_into_pages(answered_ids):
-            row_count += task.remove_answers(tx, page, extractor=counts.extractor)
+            row_count += task.answers.remove(tx, page, extractor=counts.extractor)
 
     answer_count, attempt_count, unparked_count = answers.delete_version(
         tx,

@@ -32,7 +32,7 @@ def read_quoted_passage(ws: WorkspaceSession, passage: str) -> QuotedPassage:
 
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
-        passage_ids = [ws.task.id_of(tx, passage)]
+        passage_ids = [ws.task.rows.id_of(tx, passage)]
         row = table.item_table(shape).read_rows(tx, passage_ids, shape.value_columns)[passage]
         concepts = list(table.all_concepts(tx, shape, passage_id=passage))
 

@@ -3,10 +3,10 @@
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from sqlalchemy import Connection, Table
 
@@ -16,13 +16,18 @@ from pipeline.core.quotes import NO_QUOTE_REASON
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.engine.prompt_builder import PromptBuilder
-from pipeline.engine.task import (
+from pipeline.engine.task import IndexedTask, Task
+from pipeline.engine.task_parts import (
     ExportOptions,
     ExportRows,
-    IndexedTask,
+    OwnTables,
     RowFault,
-    Task,
+    TaskAnswers,
+    TaskExport,
     TaskLabels,
+    TaskPrompt,
+    TaskRows,
+    TaskVersions,
     ValidAnswer,
     WriteResult,
 )
@@ -116,91 +121,189 @@ def _index_entry(
     return Entry(key, embedded_text, metadata, [concepts, extra_fields], fields)
 
 
-class ConceptsTask(Task):
-    """Concepts of passages, stored as rows of a table of their own."""
+@dataclass(eq=False, kw_only=True)
+class ConceptsExport(TaskExport):
+    """The export of concepts."""
 
-    name = table.TASK
-    subject = "passages"
-    # Nine concepts of about a hundred tokens, mostly quotations.
-    answer_tokens = 900
-    labels = TaskLabels(
-        singular="passage",
-        plural="passages",
-        answered="with concepts",
-        none_open_message="every passage with a text has concepts, or is claimed or parked",
-        input_noun="text",
-        inputs_noun="texts",
-        next_command=CommandHint("passages-status"),
-        ask_command=CommandHint("passages-backfill"),
-        task_option="passages",
-    )
-    fill_hint = HOW_TO_BEGIN
-    index_hint = HintTemplate(
-        "`{}` embeds those that have concepts, and builds their index",
-        CommandHint("index", task="passages"),
-    )
-    needs_pilot = True
-    export_noun = "concept"
-    export_options = frozenset({"best", "extractor", "full"})
-    export_formats: Mapping[str, str] = {
+    row_noun = "concept"
+    options = frozenset({"best", "extractor", "full"})
+    formats: ClassVar[Mapping[str, str]] = {
         ".jsonl": "jsonl",
         ".ndjson": "jsonl",
         ".parquet": "parquet",
     }
-    columns = ("text",)
-    needs_row = True
 
-    def __init__(
-        self,
-        shape: PassagesShape,
-        settings: Settings = DEFAULT_SETTINGS,
-        prompt_version: str = FIRST_VERSION,
-        skipped_versions: tuple[str, ...] | None = None,
-    ) -> None:
-        """Create the task for a prompt version.
+    # The tables of the database.
+    shape: PassagesShape
+    settings: Settings
+
+    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
+        """Return the concepts to export: of a version, or the best of each name.
+
+        Raises:
+            InputError: Both the best concepts and a version were requested, or the requested
+                version has no concepts.
+        """
+        from pipeline.passages.show import encode_concepts
+
+        encode = partial(encode_concepts, full=options.full)
+        if options.best and options.extractor:
+            raise InputError(
+                f"{OptionHint('best')} and {OptionHint('extractor')} exclude each other; "
+                "nothing was written",
+                hint=f"{OptionHint('prefer_versions')} chooses",
+            )
+
+        versions = table.concept_versions(tx, self.shape)
+        item_counts = {version.extractor: version.items for version in versions}
+        if options.best:
+            concepts = table.best_concepts(tx, self.shape, self.settings)
+            return ExportRows(concepts, encode, version_counts=item_counts)
+
+        # Another program may have written the time as text, so times are compared as text.
+        versions.sort(key=lambda version: str(version.last or ""), reverse=True)
+        version_by_name = {version.extractor: version for version in versions}
+        exported_version = self.choose_version(tx, list(version_by_name), options)
+        concepts = table.all_concepts(
+            tx,
+            self.shape,
+            version=version_by_name[exported_version][:2] if exported_version else None,
+            use_corrections=exported_version is None or options.extractor is None,
+        )
+        return ExportRows(concepts, encode, extractor=exported_version, version_counts=item_counts)
+
+
+@dataclass(eq=False, kw_only=True)
+class ConceptsTables(OwnTables):
+    """The tables of passages and of concepts."""
+
+    # The tables of the database.
+    shape: PassagesShape
+    settings: Settings
+
+    def make_server_tables(self, tx: Connection) -> Sequence[Table]:
+        """Return the two tables."""
+        return table.TABLES.list_server_tables(tx, self.settings)
+
+    def make_tables(self, tx: Connection, target: Connection) -> None:
+        """Make the two tables and the view of the best concepts in another database.
 
         Args:
-            shape: The tables of the database.
-            settings: The settings of the session.
-            prompt_version: The version that answers are attributed to.
-            skipped_versions: Passages with concepts of these prompt versions are not asked. By
-                default this applies to all versions.
+            tx: A transaction of this workspace.
+            target: A transaction of the other database.
         """
-        self.shape = shape
-        self._settings = settings
-        self.version_label = prompt_version
-        self.skipped_labels = skipped_versions
-        self.preferred_versions = settings.prefer_versions or ()
-        self.index = _passage_index(shape)
+        super().make_tables(tx, target)
+        table.TABLES.adopt(target, replace(self.settings, task="passages"))
 
-    @cached_property
-    def prompt_builder(self) -> PromptBuilder:
-        """The prompt builder. The answer model is imported on first use, because this is slow."""
-        from pipeline.passages.declaration import task
+    def check_rows(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
+        """Compare all quotations with their passages, and all concepts with the applied answers.
 
-        return PromptBuilder(
-            task,
-            {"passage": "text"},
-            data_instruction="",
-            format_cell=lambda _column, cell: cell_to_text(cell)[:MAX_ASKED_CHARS],
+        Returns:
+            A summary, its figures and the faults; see `quality.verify_quotes`.
+        """
+        from pipeline.passages.quality import verify_quotes
+
+        return verify_quotes(tx, self.shape)
+
+
+@dataclass(eq=False, kw_only=True)
+class ConceptsVersions(TaskVersions):
+    """The prompt versions that have concepts."""
+
+    # The tables of the database.
+    shape: PassagesShape
+    settings: Settings
+
+    def with_label(self, tx: Connection, label: str | None) -> Task:
+        """Return the task under a new prompt version.
+
+        Args:
+            tx: A transaction, only read.
+            label: The version. The default is `passage-concepts@n` with the lowest free number. A
+                number is used if a backfill, answers that no pilot asked for, or concepts of
+                another program have it.
+        """
+        if label is None:
+            used_versions = self._used_versions(tx)
+            candidates = map(f"{table.TASK}@{{}}".format, itertools.count(1))
+            label = next(version for version in candidates if version not in used_versions)
+        return ConceptsTask(self.shape, self.settings, label, (label,))
+
+    def _used_versions(self, tx: Connection) -> set[str]:
+        """Return the prompt versions that `with_label` does not use."""
+        own_versions = stored_answers.list_versions(tx, table.TASK)
+        used_versions = {version.label for version in self.list_versions(tx)}
+        used_versions -= {version.label for version in own_versions}
+        for backfill in runs.list_runs(tx, table.TASK, mode=runs.BACKFILL):
+            used_versions.add(backfill.extractor.partition("/")[0])
+        for version in own_versions:
+            answer_count = answer_counts.count_answered(tx, table.TASK, version.extractor)
+            if answer_count > runs.count_pilot_rows(tx, version.extractor):
+                used_versions.add(version.label)
+        return used_versions
+
+    def list_versions(self, tx: Connection) -> list[VersionCounts]:
+        """Return every version that has concepts, including those of other programs."""
+        return table.concept_versions(tx, self.shape)
+
+    def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
+        """Delete the concepts of a version in all passages; return their number."""
+        return table.remove_concepts(tx, self.shape, version=label, model=model)
+
+
+@dataclass(eq=False, kw_only=True)
+class ConceptsRows(TaskRows):
+    """The rows of the table of passages."""
+
+    # The tables of the database.
+    shape: PassagesShape
+    # Labels whose concepts keep a passage from being asked; None for any label.
+    skipped_labels: Sequence[str] | None
+
+    def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
+        """Return the table of passages, with the condition for open passages."""
+        return table.item_table(
+            self.shape,
+            skipped_versions=self.skipped_labels,
+            prompt_version=self.own_prompt_version,
         )
-
-    def make_prompt_text(self, row: Mapping[str, Any]) -> str:
-        """Return the prompt text of a passage; a notice follows a text that was cut."""
-        text = super().make_prompt_text(row)
-        if len(cell_to_text(row["text"])) > MAX_ASKED_CHARS:
-            text = f"{text}\n{CUT_NOTICE}"
-        return text
 
     def input_hash(self, row: Mapping[str, Any], text: str | None = None) -> str:  # noqa: ARG002
         """Return the hash of the whole text, because offsets are valid for this text alone."""
         return hash_text(cell_to_text(row["text"]))
 
-    def row_table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
-        """Return the table of passages, with the condition for open passages."""
-        return table.item_table(
-            self.shape, skipped_versions=self.skipped_labels, prompt_version=self.version_label
+    def grid(self, tx: Connection) -> Grid:
+        """Return the grid that lists passages."""
+        from pipeline.passages.show import passages_grid
+
+        return passages_grid(tx, self.shape, self.table(tx))
+
+    def delete(
+        self,
+        tx: Connection,  # noqa: ARG002
+        item_id: str,  # noqa: ARG002
+        *,
+        unchanged_text: str = "nothing was changed",
+    ) -> None:
+        """Refuse to delete a passage, because other rows of the user refer to it.
+
+        Raises:
+            ConfigurationError: Always. `so_far` is part of its message.
+        """
+        raise ConfigurationError(
+            f"passages are not forgotten one by one; {unchanged_text}",
+            hint=f"`{CommandHint('rollback')}` takes back what a version found in all of them",
         )
+
+
+@dataclass(eq=False, kw_only=True)
+class ConceptsAnswers(TaskAnswers):
+    """Concepts of passages, as rows of a table of their own."""
+
+    needs_row = True
+
+    # The tables of the database.
+    shape: PassagesShape
 
     def check_against_row(
         self, answer: "BaseModel", row: Mapping[str, Any]
@@ -219,7 +322,7 @@ class ConceptsTask(Task):
             return answer, ""
         return None, f"{NO_QUOTE_REASON}passage"
 
-    def write_answers(
+    def write(
         self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, now: datetime
     ) -> WriteResult:
         """Insert the concepts of answers, in the caller's transaction, and lock their passages.
@@ -227,15 +330,15 @@ class ConceptsTask(Task):
         An answer is outdated if the text of its passage changed, or its concepts have no evidence.
         It is not applied if the passage was deleted or has concepts of the same prompt version.
         """
+        from pipeline.passages.evidence import GroundedConcepts
+
         prompt_version, _, model = extractor.partition("/")
         answer_by_id = {answer.item_id: answer for answer in answers}
         texts = table.passage_texts(tx, self.shape, list(answer_by_id), should_lock=True)
         outdated_ids: set[str] = set()
         for key, text in texts.items():
             is_same_text = answer_by_id[key].input_hash == hash_text(text)
-            if not is_same_text or not isinstance(
-                answer_by_id[key].answer, self.stored_answer_model
-            ):
+            if not is_same_text or not isinstance(answer_by_id[key].answer, GroundedConcepts):
                 outdated_ids.add(key)
 
         has_concepts = table.has_concepts(self.shape, (prompt_version,))
@@ -303,12 +406,12 @@ class ConceptsTask(Task):
         person = stored_answers.PERSON
         table.remove_concepts(tx, self.shape, version=person, model="", ids=[item_id])
         if is_in_force:
-            answer = cast("GroundedConcepts", self.stored_answer_model.model_validate(edit.after))
+            from pipeline.passages.evidence import GroundedConcepts
+
+            answer = GroundedConcepts.model_validate(edit.after)
             self._insert_concepts(tx, {item_id: answer}, person, "", now=edit.at)
 
-    def remove_answers(
-        self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None
-    ) -> int:
+    def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Delete the concepts that findable wrote for some passages; return their number.
 
         `extractor` limits this to a version (`task@n/model`). By default all versions are deleted.
@@ -321,11 +424,32 @@ class ConceptsTask(Task):
                 )
         return removed_count
 
-    def grid(self, tx: Connection) -> Grid:
-        """Return the grid that lists passages."""
-        from pipeline.passages.show import passages_grid
 
-        return passages_grid(tx, self.shape, self.row_table(tx))
+@dataclass(eq=False, kw_only=True)
+class ConceptsPrompt(TaskPrompt):
+    """The prompt about the text of a passage."""
+
+    # Nine concepts of about a hundred tokens, mostly quotations.
+    answer_tokens: int = 900
+
+    @cached_property
+    def builder(self) -> PromptBuilder:
+        """The prompt builder. The answer model is imported on first use, because this is slow."""
+        from pipeline.passages.declaration import task
+
+        return PromptBuilder(
+            task,
+            {"passage": "text"},
+            data_instruction="",
+            format_cell=lambda _column, cell: cell_to_text(cell)[:MAX_ASKED_CHARS],
+        )
+
+    def make_text(self, row: Mapping[str, Any]) -> str:
+        """Return the prompt text of a passage; a notice follows a text that was cut."""
+        text = super().make_text(row)
+        if len(cell_to_text(row["text"])) > MAX_ASKED_CHARS:
+            text = f"{text}\n{CUT_NOTICE}"
+        return text
 
     @property
     def stored_answer_model(self) -> "type[BaseModel]":
@@ -334,114 +458,68 @@ class ConceptsTask(Task):
 
         return GroundedConcepts
 
-    def with_label(self, tx: Connection, label: str | None) -> Task:
-        """Return the task under a new prompt version.
 
-        Args:
-            tx: A transaction, only read.
-            label: The version. The default is `passage-concepts@n` with the lowest free number. A
-                number is used if a backfill, answers that no pilot asked for, or concepts of
-                another program have it.
-        """
-        if label is None:
-            used_versions = self._used_versions(tx)
-            candidates = map(f"{table.TASK}@{{}}".format, itertools.count(1))
-            label = next(version for version in candidates if version not in used_versions)
-        return ConceptsTask(self.shape, self._settings, label, (label,))
+class ConceptsTask(Task):
+    """Concepts of passages, stored as rows of a table of their own."""
 
-    def _used_versions(self, tx: Connection) -> set[str]:
-        """Return the prompt versions that `with_label` does not use."""
-        own_versions = stored_answers.list_versions(tx, table.TASK)
-        used_versions = {version.label for version in self.list_versions(tx)}
-        used_versions -= {version.label for version in own_versions}
-        for backfill in runs.list_runs(tx, table.TASK, mode=runs.BACKFILL):
-            used_versions.add(backfill.extractor.partition("/")[0])
-        for version in own_versions:
-            answer_count = answer_counts.count_answered(tx, table.TASK, version.extractor)
-            if answer_count > runs.count_pilot_rows(tx, version.extractor):
-                used_versions.add(version.label)
-        return used_versions
+    name = table.TASK
+    subject = "passages"
+    labels = TaskLabels(
+        singular="passage",
+        plural="passages",
+        answered="with concepts",
+        none_open_message="every passage with a text has concepts, or is claimed or parked",
+        input_noun="text",
+        inputs_noun="texts",
+        next_command=CommandHint("passages-status"),
+        ask_command=CommandHint("passages-backfill"),
+        task_option="passages",
+    )
+    fill_hint = HOW_TO_BEGIN
+    index_hint = HintTemplate(
+        "`{}` embeds those that have concepts, and builds their index",
+        CommandHint("index", task="passages"),
+    )
+    needs_pilot = True
 
-    def list_versions(self, tx: Connection) -> list[VersionCounts]:
-        """Return every version that has concepts, including those of other programs."""
-        return table.concept_versions(tx, self.shape)
-
-    def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
-        """Delete the concepts of a version in all passages; return their number."""
-        return table.remove_concepts(tx, self.shape, version=label, model=model)
-
-    def make_server_tables(self, tx: Connection) -> Sequence[Table]:
-        """Return the two tables."""
-        return table.TABLES.list_server_tables(tx, self._settings)
-
-    def make_tables(self, tx: Connection, target: Connection) -> None:
-        """Make the two tables and the view of the best concepts in another database.
-
-        Args:
-            tx: A transaction of this workspace.
-            target: A transaction of the other database.
-        """
-        super().make_tables(tx, target)
-        table.TABLES.adopt(target, replace(self._settings, task="passages"))
-
-    def check_rows(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
-        """Compare all quotations with their passages, and all concepts with the applied answers.
-
-        Returns:
-            A summary, its figures and the faults; see `quality.verify_quotes`.
-        """
-        from pipeline.passages.quality import verify_quotes
-
-        return verify_quotes(tx, self.shape)
-
-    def delete_row(
+    def __init__(
         self,
-        tx: Connection,  # noqa: ARG002
-        item_id: str,  # noqa: ARG002
-        *,
-        unchanged_text: str = "nothing was changed",
+        shape: PassagesShape,
+        settings: Settings = DEFAULT_SETTINGS,
+        prompt_version: str = FIRST_VERSION,
+        skipped_versions: tuple[str, ...] | None = None,
     ) -> None:
-        """Refuse to delete a passage, because other rows of the user refer to it.
+        """Create the task for a prompt version.
 
-        Raises:
-            ConfigurationError: Always. `so_far` is part of its message.
+        Args:
+            shape: The tables of the database.
+            settings: The settings of the session.
+            prompt_version: The version that answers are attributed to.
+            skipped_versions: Passages with concepts of these prompt versions are not asked. By
+                default this applies to all versions.
         """
-        raise ConfigurationError(
-            f"passages are not forgotten one by one; {unchanged_text}",
-            hint=f"`{CommandHint('rollback')}` takes back what a version found in all of them",
+        self.shape = shape
+        self.version_label = prompt_version
+        self.index = _passage_index(shape)
+        self.rows = ConceptsRows(
+            columns=("text",),
+            labels=self.labels,
+            own_prompt_version="" if skipped_versions is None else prompt_version,
+            shape=shape,
+            skipped_labels=skipped_versions,
         )
-
-    def export_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
-        """Return the concepts to export: of a version, or the best of each name.
-
-        Raises:
-            InputError: Both the best concepts and a version were requested, or the requested
-                version has no concepts.
-        """
-        from pipeline.passages.show import encode_concepts
-
-        encode = partial(encode_concepts, full=options.full)
-        if options.best and options.extractor:
-            raise InputError(
-                f"{OptionHint('best')} and {OptionHint('extractor')} exclude each other; "
-                "nothing was written",
-                hint=f"{OptionHint('prefer_versions')} chooses",
-            )
-
-        versions = table.concept_versions(tx, self.shape)
-        item_counts = {version.extractor: version.items for version in versions}
-        if options.best:
-            concepts = table.best_concepts(tx, self.shape, self._settings)
-            return ExportRows(concepts, encode, version_counts=item_counts)
-
-        # Another program may have written the time as text, so times are compared as text.
-        versions.sort(key=lambda version: str(version.last or ""), reverse=True)
-        version_by_name = {version.extractor: version for version in versions}
-        exported_version = self.choose_exported_version(tx, list(version_by_name), options)
-        concepts = table.all_concepts(
-            tx,
-            self.shape,
-            version=version_by_name[exported_version][:2] if exported_version else None,
-            use_corrections=exported_version is None or options.extractor is None,
+        self.answers = ConceptsAnswers(
+            rows=self.rows,
+            task_name=self.name,
+            version_label=prompt_version,
+            preferred_versions=settings.prefer_versions or (),
+            shape=shape,
         )
-        return ExportRows(concepts, encode, extractor=exported_version, version_counts=item_counts)
+        self.prompt = ConceptsPrompt(rows=self.rows, answers=self.answers)
+        self.export = ConceptsExport(
+            task_name=self.name, labels=self.labels, shape=shape, settings=settings
+        )
+        self.own_tables = ConceptsTables(shape=shape, settings=settings)
+        self.versions = ConceptsVersions(
+            skipped_labels=skipped_versions, shape=shape, settings=settings
+        )

@@ -98,7 +98,7 @@ def _answered_version(tx: Connection, task: Task) -> str:
 
     A task that counts only answers of its own version always gets this version.
     """
-    versions = [] if task.own_prompt_version else answers.list_versions(tx, task.name)
+    versions = [] if task.rows.own_prompt_version else answers.list_versions(tx, task.name)
     answered_versions = [
         version.label
         for version in versions

@@ -53,7 +53,9 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
 
     replies = answer_counts.count_replies(tx, task.name, extractor)
     cut_count = answer_counts.count_cut_short_replies(tx, task.name, extractor)
-    parked_count = len(claims.parked_rows(tx, task.name, prompt_version=task.own_prompt_version))
+    parked_count = len(
+        claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version)
+    )
     answer_count = tally.answer_count
     asked_count = answer_count + parked_count
     quote_count = tally.quotes.total()
@@ -173,8 +175,8 @@ def _samples(
 ) -> Iterator[Sample]:
     """Yield samples of (row id, answer) with the names and texts of the rows that still exist."""
     ids = [item_id for item_id, _ in chosen_answers]
-    names = task.row_table(tx).read_names(tx, ids)
-    texts = task.read_input_texts(tx, ids)
+    names = task.rows.table(tx).read_names(tx, ids)
+    texts = task.prompt.read_input_texts(tx, ids)
     for item_id, answer in chosen_answers:
         if item_id in names:
             text = shorten_text(texts.get(item_id, ""))

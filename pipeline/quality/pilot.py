@@ -54,7 +54,7 @@ def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed:
     They are drawn from items that are open or have an answer of this version. So the sample stays
     the same while its items are answered.
     """
-    open_ids = task.row_table(tx).select_open_rows()
+    open_ids = task.rows.table(tx).select_open_rows()
     # An item with an answer that was not applied is in both queries.
     answered_ids = answers.answered_ids(task.name, extractor)
 

@@ -198,7 +198,7 @@ def reload_person(
             tx,
             ws.task.name,
             saved.item_id,
-            prompt_version=ws.task.own_prompt_version,
+            prompt_version=ws.task.rows.own_prompt_version,
         )
         is_due = saved.item_id in claiming.due_ids(tx, ws.task)
 

@@ -371,7 +371,7 @@ def ask_saved(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int)
     rounds.prepare_task(ws)
     ws.agreed_usd = saved_question.agreed_usd
     with ws.store.read() as tx:
-        row_ids, row_count = cast(UserTask, ws.task).read_first_ids(tx, size)
+        row_ids, row_count = cast(UserTask, ws.task).rows.read_first_ids(tx, size)
     _print_stand_in(ws)
 
     try_report = try_out.ask_and_store(ws, row_ids)
@@ -481,7 +481,7 @@ def _estimate_all(
     with ws.store.read() as tx:
         builder = RequestBuilder(ws.task, gemini_ws.model)
         estimated_usages = [
-            request.usage for request in builder.plan_requests(tx, ws.task.read_rows(tx, row_ids))
+            request.usage for request in builder.plan_requests(tx, ws.task.rows.read(tx, row_ids))
         ]
     gemini_plan = _plan_of_all(ws.settings, row_count, estimated_usages)
     return replace(estimate, with_key=preflight.estimate_plan(gemini_ws, gemini_plan))

@@ -29,8 +29,9 @@ from pipeline.engine import corrections
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import ExportOptions, Task
+from pipeline.engine.task import Task
 from pipeline.engine.task_file import forget_loaded_files, register_python_task
+from pipeline.engine.task_parts import ExportOptions
 from pipeline.engine.task_selection import with_default_task
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.engine.user_task import UserTask
@@ -402,7 +403,7 @@ class Workspace:
         list_options = RowListOptions(PAGE, row_filter, None, sort, fields, within_s=None)
 
         def matching_rows(ws: WorkspaceSession, tx: Connection) -> Iterator[dict[str, Any]]:
-            for page in ws.task.grid(tx).read_pages(tx, list_options):
+            for page in ws.task.rows.grid(tx).read_pages(tx, list_options):
                 yield from page.document["items"]
 
         def work(ws: WorkspaceSession) -> ResultTable[dict[str, Any]]:
@@ -748,7 +749,7 @@ class Answers(RowCollection, Generic[A_co]):
                         corrected=is_default,
                         after=last_key,
                     )
-                    rows = task.read_rows(tx, [key for key, *_ in page]) if record else {}
+                    rows = task.rows.read(tx, [key for key, *_ in page]) if record else {}
                 if not page:
                     return
 
@@ -775,11 +776,13 @@ class Answers(RowCollection, Generic[A_co]):
         task = ws.task
         version = _chosen_version(ws, tx, self._extractor)
         is_preference_declared = (
-            isinstance(task, UserTask) and bool(task.record) and bool(task.preferred_versions)
+            isinstance(task, UserTask)
+            and bool(task.record)
+            and bool(task.answers.preferred_versions)
         )
         is_version_set = ws.settings.version_of(task.name, task.version_label)
         if is_preference_declared and self._extractor is None and not is_version_set:
-            return None, task.version_preference(tx)
+            return None, task.answers.preference(tx)
         return version, answers.VersionPreference(task.name)
 
 
@@ -801,10 +804,10 @@ def _chosen_version(ws: WorkspaceSession, tx: Connection, extractor: str | None)
         InputError: The requested version never had an answer.
     """
     task = ws.task
-    if extractor is None and "extractor" not in task.export_options:
+    if extractor is None and "extractor" not in task.export.options:
         return None
 
-    preferred_versions = tuple(task.preferred_versions)
+    preferred_versions = tuple(task.answers.preferred_versions)
     answered_versions = [version.extractor for version in answers.count_by_version(tx, task.name)]
     own_version = ws.settings.version_of(task.name, task.version_label)
     if not own_version and task.fingerprint and not preferred_versions:
@@ -818,7 +821,7 @@ def _chosen_version(ws: WorkspaceSession, tx: Connection, extractor: str | None)
             return own_version
 
     options = ExportOptions(extractor=extractor or own_version or None, prefer=preferred_versions)
-    return task.choose_exported_version(tx, answered_versions, options) or ""
+    return task.export.choose_version(tx, answered_versions, options) or ""
 
 
 def _parse_answer(task: Task, key: str, extractor: str, answer_text: str) -> Any:
@@ -828,7 +831,7 @@ def _parse_answer(task: Task, key: str, extractor: str, answer_text: str) -> Any
         InputError: The answer does not fit the model.
     """
     try:
-        return task.answer_model.model_validate_json(answer_text)
+        return task.prompt.answer_model.model_validate_json(answer_text)
     except Exception as error:
         # A validator of the user's model may raise any error.
         raise InputError(

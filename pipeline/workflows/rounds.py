@@ -105,7 +105,9 @@ class TagRounds:
         with ws.store.read() as tx:
             self._newest_batch_before = batches.next_number(tx) - 1
             self._parked_before = len(
-                claims.parked_rows(tx, ws.task.name, prompt_version=ws.task.own_prompt_version),
+                claims.parked_rows(
+                    tx, ws.task.name, prompt_version=ws.task.rows.own_prompt_version
+                ),
             )
 
     def list_batches(self, *states: BatchState) -> list[BatchRow]:
@@ -287,7 +289,7 @@ class TagRounds:
         with ws.store.read() as tx:
             unfinished_count = max(0, selected_count - live_report.finished_rows)
             report.unasked = min(unfinished_count, claiming.count_claimable(tx, ws.task))
-            names = ws.task.row_table(tx).read_names(
+            names = ws.task.rows.table(tx).read_names(
                 tx, [row_id for row_id, _ in live_report.samples]
             )
         live_report.samples = [
@@ -451,7 +453,7 @@ class TagRounds:
 
         with ws.store.read() as tx:
             parked_count = len(
-                claims.parked_rows(tx, task.name, prompt_version=task.own_prompt_version)
+                claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version)
             )
             report.parked = max(0, parked_count - self._parked_before)
             report.spent = money.sum_spending(tx, sent_after=self.started_at).known_usd

@@ -85,10 +85,14 @@ def switch_to_new_version(ws: WorkspaceSession) -> None:
     """
     with ws.store.read() as tx:
         backfill = runs.find_unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
-        is_new_already = ws.task.skipped_labels == (ws.task.version_label,)
+        versions = ws.task.versions
+        skipped_labels = versions.skipped_labels if versions is not None else None
+        is_new_already = skipped_labels == (ws.task.version_label,)
         if backfill is not None and ws.settings.version is None and is_new_already:
             return
-        new_task = ws.task.with_label(tx, ws.settings.version)
+        if versions is None:
+            raise InputError(f"{ws.task.name} has one version alone")
+        new_task = versions.with_label(tx, ws.settings.version)
 
     ws.tasks = tuple(new_task if task is ws.task else task for task in ws.tasks)
     ws.task = new_task
@@ -278,15 +282,15 @@ def _begin_run(
                 now=ws.now(),
             )
 
+        versions = ws.task.versions
+        skipped_labels = versions.skipped_labels if versions is not None else None
         return runs.begin_run(
             tx,
             started_at=tag_rounds.started_at,
             items=estimate.plan.items,
             estimated_cost=estimate.ways[tag_rounds.report.mode].cost,
             budget=options.budget,
-            skips=None
-            if ws.task.skipped_labels is None
-            else json.dumps(list(ws.task.skipped_labels)),
+            skips=None if skipped_labels is None else json.dumps(list(skipped_labels)),
             task=ws.task.name,
             extractor=ws.extractor,
             mode=mode,

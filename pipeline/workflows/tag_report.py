@@ -10,7 +10,7 @@ from pipeline.batch.poll import PollReport
 from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.progress import Progress
 from pipeline.core.text import format_object
-from pipeline.engine.task import TaskLabels
+from pipeline.engine.task_parts import TaskLabels
 from pipeline.quality.report import QualityReport
 from pipeline.store.runs import PilotRow
 

@@ -24,7 +24,8 @@ from pipeline.engine import claiming, task_registry
 from pipeline.engine.judging import judge_reply
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task, TaskRow
+from pipeline.engine.task import Task
+from pipeline.engine.task_parts import TaskRow
 from pipeline.gemini import requests, responses
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, describe_cost
 from pipeline.quality import evaluate, pilot
@@ -150,7 +151,7 @@ def run(
     ws, draft_of = _synced_or_draft(ws)
     with ws.store.read() as tx:
         if name is not None:
-            row_ids: Sequence[str] = [ws.task.id_of(tx, name)]
+            row_ids: Sequence[str] = [ws.task.rows.id_of(tx, name)]
         else:
             row_ids = _select_rows(tx, ws.task, ws.extractor, size, seed)
 
@@ -181,12 +182,12 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
     """
     builder = RequestBuilder(ws.task, ws.model)
     with ws.store.read() as tx:
-        rows = ws.task.read_rows(tx, row_ids)
+        rows = ws.task.rows.read(tx, row_ids)
         ordered_rows = {row_id: rows[row_id] for row_id in row_ids if row_id in rows}
         planned_requests = {
             request.row.id: request for request in builder.plan_requests(tx, ordered_rows)
         }
-        names = ws.task.row_table(tx).read_names(tx, list(planned_requests))
+        names = ws.task.rows.table(tx).read_names(tx, list(planned_requests))
         calibration = budget.load_calibration(tx, ws.extractor)
 
     if not planned_requests:
@@ -443,7 +444,7 @@ def compare_sides(
     with ws.store.read() as tx:
         candidate_ids = answers.row_ids_with_versions(tx, ws.task.name, list(labels.values()))
         sample_ids = pilot.draw_row_ids(candidate_ids, size=size, seed=seed)
-        names = ws.task.row_table(tx).read_names(tx, sample_ids)
+        names = ws.task.rows.table(tx).read_names(tx, sample_ids)
         for side, label in labels.items():
             outcomes[side] = _stored_answers(tx, ws.task, label, sample_ids)
     if not names:

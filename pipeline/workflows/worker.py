@@ -111,7 +111,7 @@ def create_job_tables(ws: WorkspaceSession) -> bool:
     with ws.store.read() as tx:
         foreign_tables = set(schema.other_tables(tx))
         for task in ws.tasks:
-            foreign_tables -= {table.name for table in task.make_server_tables(tx)}
+            foreign_tables -= {table.name for table in task.own_tables.make_server_tables(tx)}
     if foreign_tables:
         ws.confirm(
             f"Make the schema {JOB_SCHEMA} in {ws.store.display_name}, beside another program's tables?",

@@ -8,7 +8,7 @@ import click
 from jobs.commands import COMMANDS, Command
 from pipeline.core.settings import PREFIX, VARIABLES, Settings, format_with_unit
 from pipeline.core.states import BATCH_MOVES
-from pipeline.experts.task import INDEXED_COLUMNS, index_entry
+from pipeline.experts.index_entries import INDEXED_COLUMNS, index_entry
 from tests.lab import ROOT
 
 _STATES = {

@@ -97,7 +97,7 @@ def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HT
             _correct_as(desk, task, key, form, editor)
         else:
             with desk.open_to_read(task) as ws, ws.store.read() as tx:
-                row_id = ws.task.id_of(tx, key)
+                row_id = ws.task.rows.id_of(tx, key)
             _start_asking(desk, task, [row_id], row_key=key)
     except FindableError as error:
         error_message = to_line(error)
@@ -217,7 +217,7 @@ def _row_values(
         "answer_state": history["state"],
         "typed_values": {
             name: _to_typed_text(value)
-            for name, value in ws.task.to_model_answer(history["answer"]).items()
+            for name, value in ws.task.answers.to_model_answer(history["answer"]).items()
         },
         "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
         "marks": marks,
@@ -348,7 +348,7 @@ def _estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None
     """
     try:
         with ws.store.read() as tx:
-            rows = ws.task.read_rows(tx, row_ids)
+            rows = ws.task.rows.read(tx, row_ids)
             request_lines = list(RequestBuilder(ws.task, ws.model).plan_requests(tx, rows))
             token_calibration = load_calibration(tx, ws.extractor)
     except FindableError:
@@ -379,7 +379,7 @@ def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
     """Unpark those of the chosen rows that are parked; the next command asks them."""
     with get_desk(request).open_to_write(task) as ws, ws.store.write() as tx:
         unparked = claims.unpark(
-            tx, ws.task.name, prompt_version=ws.task.own_prompt_version, row_ids=body.ids
+            tx, ws.task.name, prompt_version=ws.task.rows.own_prompt_version, row_ids=body.ids
         )
     message = f"{len(unparked):,} of {len(body.ids):,} will be asked again"
     return {"freed": len(unparked), "said": message}

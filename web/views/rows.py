@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from pipeline.core.row_listing import FieldCount, RowCounts, RowFilter
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.user_task import UNUSABLE_REASON_COLUMN
+from pipeline.engine.user_rows import UNUSABLE_REASON_COLUMN
 from pipeline.images.table_names import TASK as IMAGES_TASK
 from pipeline.images.task import render_thumbnail
 from pipeline.ops import items
@@ -354,7 +354,7 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
     """Read one page of the selected rows with the columns that the query or the task names."""
     task_name = ws.settings.task
     with ws.store.read() as tx:
-        grid = ws.task.grid(tx)
+        grid = ws.task.rows.grid(tx)
 
     version_columns = {EXTRACTOR, f"answer_{EXTRACTOR}"}
     extra_columns = [name for name in grid.extra_names if name not in version_columns]
@@ -373,7 +373,7 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
         fields=query.field_names or [*grid.default_names, *extra_columns],
     )
     with ws.store.read() as tx:
-        names = ws.task.row_table(tx).read_names(tx, [row.id for row in page.items])
+        names = ws.task.rows.table(tx).read_names(tx, [row.id for row in page.items])
 
     rows = [
         {

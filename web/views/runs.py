@@ -126,7 +126,7 @@ def render_batch(request: Request, number: BatchNumberQuery) -> HTMLResponse:
         task = ws.task_of(batch["task"])
         with ws.store.read() as tx:
             row_ids = list(dict.fromkeys(answers.row_ids_of_batch(tx, number, claimed=True)))
-            names = task.row_table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])
+            names = task.rows.table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])
 
         return render_page(
             request,

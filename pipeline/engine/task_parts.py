@@ -1,0 +1,543 @@
+"""Parts of a task, and the types that a task exchanges with the rest of the program.
+
+`tx` is a connection inside a transaction of `pipeline.store`. The caller ends the transaction.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from sqlalchemy import Connection, Table
+
+from pipeline.core.command_hint import CommandHint, HintTemplate
+from pipeline.core.errors import InputError
+from pipeline.core.progress import Progress
+from pipeline.core.text import join_first
+from pipeline.store import answers
+from pipeline.store.answers import VersionCounts, VersionPreference
+from pipeline.store.edits import AnswerEdit
+from pipeline.tables.row_table import RowTable
+
+# These are loaded when they are first used.
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from pipeline.engine.prompt_builder import PromptBuilder
+    from pipeline.engine.task import Task
+    from pipeline.gemini.requests import Prompt
+    from pipeline.tables.grid import Grid
+
+# Rows by id; each row has its cells by column.
+RowsById = Mapping[str, Mapping[str, Any]]
+
+
+class TaskRow(NamedTuple):
+    """A row that is ready to be asked."""
+
+    id: str
+    prompt: "Prompt"
+    # Hash of the input that the prompt was made from.
+    input_hash: str
+    # The row itself, if the task needs it to judge an answer.
+    context: Any = None
+
+
+class ValidAnswer(NamedTuple):
+    """A validated answer that is about to be written."""
+
+    item_id: str
+    answer: "BaseModel"
+    # Hash of the input in the request.
+    input_hash: str
+
+
+@dataclass
+class WriteResult:
+    """Result of `TaskAnswers.write`."""
+
+    # Rows that took their answer.
+    applied: set[str] = field(default_factory=set)
+    # Rows whose input changed after the request was made.
+    outdated: set[str] = field(default_factory=set)
+    # Rows that can take no answer and are not asked again, with the reason.
+    blocked: dict[str, str] = field(default_factory=dict)
+    # Blocked rows and rows that failed too often, with the reason. `write_judged_replies` fills it.
+    parked: dict[str, str] = field(default_factory=dict)
+
+    def __or__(self, other: "WriteResult") -> "WriteResult":
+        """Return the union of two results, without `parked`."""
+        return WriteResult(
+            self.applied | other.applied,
+            self.outdated | other.outdated,
+            self.blocked | other.blocked,
+        )
+
+
+class TaskLabels(NamedTuple):
+    """Words and hints for the messages and pages of a task."""
+
+    # A row, and several rows.
+    singular: str
+    plural: str
+    # Participle of answered rows: "3 tagged".
+    answered: str
+    # Message if no row is open: "everyone with a bio is tagged, claimed or parked".
+    none_open_message: str
+    # The input of one row, and of several rows.
+    input_noun: str
+    inputs_noun: str
+    # Next command after answers were written.
+    next_command: CommandHint
+    # Command that asks about the remaining rows.
+    ask_command: CommandHint = CommandHint("batch-submit")
+    # Value of TASK= in commands; None for the default task.
+    task_option: str | None = None
+
+    def command(self, command: str, **options: Any) -> CommandHint:
+        """Return the hint for a command with TASK= set to this task."""
+        return CommandHint(command, task=self.task_option, **options)
+
+
+class RowFault(NamedTuple):
+    """A finding about rows of a task."""
+
+    said: str
+    # Consequence of the fault.
+    why: str
+    # A text or a command hint.
+    next: object = ""
+    # False if no data are wrong: a notice, or a change by another program.
+    contradiction: bool = True
+
+
+# A fault names at most this many rows.
+MAX_NAMED_ROWS = 3
+
+
+class RowFaults(Counter[str]):
+    """Number of faults by kind, with the first rows of each kind."""
+
+    def __init__(self, kinds: Mapping[str, tuple[str, object, bool]]) -> None:
+        """Start with no faults.
+
+        Args:
+            kinds: By kind, in the order of the report: consequence, next step, and whether it is
+                a contradiction. A kind is a phrase in the plural that says what is wrong.
+        """
+        super().__init__()
+        self.kinds = kinds
+        self._row_names = {kind: dict[str, None]() for kind in kinds}
+
+    def add(self, kind: str, names: Iterable[str], count: int = 1) -> None:
+        """Add `count` faults of a kind in the named rows."""
+        self[kind] += count
+        if count and len(self._row_names[kind]) <= MAX_NAMED_ROWS:
+            self._row_names[kind] |= dict.fromkeys(names)
+
+    def to_findings(self) -> list[RowFault]:
+        """Return a finding for each kind that occurred, in the order of `kinds`."""
+        faults = []
+        for kind, details in self.kinds.items():
+            if self[kind]:
+                names = join_first(list(self._row_names[kind]), MAX_NAMED_ROWS)
+                faults.append(RowFault(f"{self[kind]:,} {kind}, of {names}", *details))
+        return faults
+
+
+class ExportOptions(NamedTuple):
+    """Rows and columns of an export."""
+
+    # One row for each name, with the best answer.
+    best: bool = False
+    # Label, with or without a model, of the answers; None for the preferred version.
+    extractor: str | None = None
+    # List field of the answers; each of its members becomes a row.
+    rows: str | None = None
+    # Add columns with the usage and cost of each answer.
+    cost: bool = False
+    # Repeat values that would otherwise be written once.
+    full: bool = False
+    # Versions in order of preference; the first one with answers is exported.
+    prefer: tuple[str, ...] = ()
+    # Include rows that are no longer in their source.
+    gone: bool = False
+
+
+class ExportRows(NamedTuple):
+    """Rows to export, with their encoder."""
+
+    rows: Iterable[Any]
+    # Takes rows, a format and the escape function of CSV texts; yields bytes that end at row ends.
+    # Raises ConfigurationError if the format is Parquet and its library is not installed.
+    encode_rows: Callable[[Iterable[Any], str, Callable[[str], str]], Iterator[bytes]]
+    # Number of rows; None if it is not known before they are read.
+    row_count: int | None = None
+    # Version of all answers; None if each row has its own.
+    extractor: str | None = None
+    # Answered rows by version.
+    version_counts: Mapping[str, int] = MappingProxyType({})
+
+
+# Export formats by file ending; the first is the default.
+EXPORT_FORMATS = MappingProxyType(
+    {
+        ".csv": "csv",
+        ".jsonl": "jsonl",
+        ".ndjson": "jsonl",
+        ".json": "json",
+        ".xlsx": "xlsx",
+        ".parquet": "parquet",
+    }
+)
+
+
+@dataclass(eq=False, kw_only=True)
+class TaskExport(ABC):
+    """Rows of a task as they are exported."""
+
+    # Word for a row of an export.
+    row_noun: ClassVar[str] = "item"
+    # Members of `ExportOptions` that the task supports.
+    options: ClassVar[frozenset[str]] = frozenset()
+    # Formats by file ending; the first is the default.
+    formats: ClassVar[Mapping[str, str]] = EXPORT_FORMATS
+
+    task_name: str
+    labels: TaskLabels
+    # Label whose answers come before those of other labels; "" for none.
+    version_label: str = ""
+
+    @abstractmethod
+    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
+        """Return the rows to export, by id; `options` sets only supported members."""
+
+    def choose_version(
+        self, tx: Connection, answered_versions: Sequence[str], options: ExportOptions
+    ) -> str | None:
+        """Choose the version to export among the versions that have answers.
+
+        A person's answers are chosen only if `options.extractor` names them.
+
+        Args:
+            answered_versions: The versions that have answers.
+
+        Returns:
+            The version; None if there is none.
+
+        Raises:
+            InputError: `options.extractor` has no answers.
+        """
+        candidates = [
+            version
+            for version in answered_versions
+            if options.extractor is None or answers.belongs_to_version(version, options.extractor)
+        ]
+        if options.extractor is not None and not candidates:
+            raise InputError(
+                f"there is no answer of {options.extractor!r}; nothing was written",
+                hint=f"`{self.labels.command('versions')}` lists whose answers there are",
+            )
+
+        preference = VersionPreference.of_task(
+            tx, self.task_name, label=self.version_label, versions=options.prefer
+        )
+        eligible = [
+            version for version in candidates if version != answers.PERSON or options.extractor
+        ]
+        return min(eligible, key=preference.sort_key, default=None)
+
+
+class OwnTables:
+    """Tables of a task besides those of all tasks, and values that are computed from its rows."""
+
+    # Columns of the rows are computed from others, such as a score.
+    has_derived_columns = False
+
+    def make_server_tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - most tasks have none
+        """Return the task's own tables in the form that they get on a server after a move."""
+        return ()
+
+    def make_tables(self, tx: Connection, target: Connection) -> None:
+        """Create the task's tables and views in the target database of a move.
+
+        Args:
+            tx: The database that is moved.
+            target: The target database.
+        """
+        for table in self.make_server_tables(tx):
+            table.create(target)
+
+    def check_rows(
+        self,
+        tx: Connection,  # noqa: ARG002
+    ) -> tuple[str, Mapping[str, int], Sequence[RowFault]] | None:
+        """Check all written rows; return a summary text, figures and findings.
+
+        Memory use does not depend on the number of rows. None means that there is no check.
+        """
+        return None
+
+    def check_derived(self, tx: Connection, display: Progress) -> Sequence[RowFault]:  # noqa: ARG002
+        """Check computed columns, and each row against the answer that was applied to it."""
+        return ()
+
+    def refresh_derived(self, tx: Connection) -> int:  # noqa: ARG002 - few tasks compute columns
+        """Recompute columns that depend on others; return the number of rows that changed."""
+        return 0
+
+
+@dataclass(eq=False, kw_only=True)
+class TaskVersions(ABC):
+    """Versions of a task that stores answers of several labels in rows of its own."""
+
+    # Labels whose answers keep a row from being asked; None for any label.
+    skipped_labels: Sequence[str] | None
+
+    @abstractmethod
+    def with_label(self, tx: Connection, label: str | None) -> "Task":
+        """Return the task with another label, for which older answers do not count.
+
+        Args:
+            label: The label; None for the next free label.
+        """
+
+    @abstractmethod
+    def list_versions(self, tx: Connection) -> list[VersionCounts]:
+        """Return the versions that have answers, by label and model."""
+
+    @abstractmethod
+    def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
+        """Remove a version's answers from the task's own rows; return how many were removed."""
+
+
+@dataclass(eq=False, kw_only=True)
+class TaskRows(ABC):
+    """Rows that a task asks about."""
+
+    # Columns that are read to ask about a row, to hash it and to judge its answer.
+    columns: Sequence[str]
+    labels: TaskLabels
+    # Label whose parked rows are not asked; empty if those of any label are not.
+    own_prompt_version: str = ""
+    # Possible headings of the name column in a file that lists rows.
+    name_columns: Sequence[str] = ("id",)
+
+    @abstractmethod
+    def table(self, tx: Connection) -> RowTable:
+        """Return the row table, which knows the rows, their states and the open rows."""
+
+    @abstractmethod
+    def input_hash(self, row: Mapping[str, Any], text: str | None = None) -> str:
+        """Return the hash of a row's input.
+
+        Args:
+            text: The text of the prompt, if it was computed already.
+        """
+
+    def read(self, tx: Connection, ids: Sequence[str]) -> RowsById:
+        """Return the rows as they are now, in the order of `ids`, without deleted rows."""
+        stored_rows = self.table(tx).read_rows(tx, ids, self.columns)
+        return {
+            row_id: self.map_row(stored_rows[row_id]) for row_id in ids if row_id in stored_rows
+        }
+
+    def map_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a stored row with its cells by the names that the prompt uses."""
+        return row
+
+    def id_of(self, tx: Connection, name: str) -> str:
+        """Return the id of a named row; here the name is the id.
+
+        Raises:
+            InputError: There is no such row.
+        """
+        if not self.table(tx).filter_ids(tx, [name]):
+            hint = f"`{self.labels.command('items')}` lists those there are"
+            raise InputError(f"there is no {self.labels.singular} {name!r}", hint=hint)
+        return name
+
+    @abstractmethod
+    def grid(self, tx: Connection) -> "Grid":
+        """Return the grid that lists the rows."""
+
+    def count_stale(
+        self,
+        tx: Connection,  # noqa: ARG002 - most tasks do not know
+        *,
+        timeout_s: float | None = None,  # noqa: ARG002 - few tasks take long
+    ) -> tuple[int, datetime | None] | None:
+        """Return the number of rows that changed after their answer, and the time of the first.
+
+        Returns:
+            None if the task does not know, or would take longer than `timeout_s` seconds.
+        """
+        return None
+
+    @property
+    def refresh_hint(self) -> HintTemplate:
+        """Return the hint with the command that asks about changed rows again."""
+        return HintTemplate("`{}` asks about them again", self.labels.command("tag", refresh=True))
+
+    def find_open_by_hash(
+        self,
+        tx: Connection,  # noqa: ARG002 - optional
+        hashes: Sequence[str],  # noqa: ARG002 - optional
+    ) -> Mapping[str, Sequence[str]]:
+        """Return the ids of open rows by input hash.
+
+        The result is empty if the task stores no hashes; equal rows are then found when they are
+        about to be asked.
+        """
+        return {}
+
+    @abstractmethod
+    def delete(
+        self, tx: Connection, item_id: str, *, unchanged_text: str = "nothing more was changed"
+    ) -> None:
+        """Delete a row if it exists.
+
+        Args:
+            unchanged_text: Text in a ConfigurationError about the changes made before.
+        """
+
+
+@dataclass(eq=False, kw_only=True)
+class TaskAnswers(ABC):
+    """How answers are judged, written, removed and corrected."""
+
+    # The rows that are answered.
+    rows: TaskRows
+    task_name: str
+    version_label: str
+    # Preferred versions, best first.
+    preferred_versions: Sequence[str] = ()
+
+    @property
+    def needs_row(self) -> bool:
+        """Return whether an answer can be judged only together with its row."""
+        return False
+
+    def limit(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
+        """Return an answer cut to the values that may be stored, and the number of cut values."""
+        return answer, 0
+
+    def judge(
+        self, answer: "BaseModel", row: Any, *, input_hash: str
+    ) -> "tuple[BaseModel | None, str]":
+        """Check a valid answer against its row; return it, perhaps changed, or None and the reason.
+
+        An answer to another input than that of `row` passes unchecked, because it will not be
+        applied.
+
+        Args:
+            row: The row; None if it was deleted or is not needed.
+            input_hash: Hash of the input in the request; empty if unknown.
+        """
+        if row is None or (input_hash and self.rows.input_hash(row) != input_hash):
+            return answer, ""
+        return self.check_against_row(answer, row)
+
+    def check_against_row(
+        self,
+        answer: "BaseModel",
+        row: Mapping[str, Any],  # noqa: ARG002
+    ) -> "tuple[BaseModel | None, str]":
+        """Check an answer against the row that it is about; return it, or None and the reason."""
+        return answer, ""
+
+    @abstractmethod
+    def write(
+        self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, now: datetime
+    ) -> WriteResult:
+        """Write answers of a version to rows that have none yet, with columns computed from them.
+
+        Rows that were deleted or answered meanwhile are not in `applied`.
+        """
+
+    @abstractmethod
+    def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
+        """Remove answers from these rows if nobody changed them since they were written.
+
+        Args:
+            extractor: Only answers of this version; None for all versions.
+
+        Returns:
+            The number of rows that lost their answer.
+        """
+
+    def preference(self, tx: Connection) -> VersionPreference:
+        """Return the order of preference of the answers to a row."""
+        return VersionPreference.of_task(
+            tx, self.task_name, label=self.version_label, versions=self.preferred_versions
+        )
+
+    def current(self, tx: Connection, item_id: str) -> dict[str, Any]:
+        """Return the preferred answer of a row as it is stored; empty if there is none."""
+        stored_answers = answers.preferred_answers(
+            tx, self.task_name, [item_id], preference=self.preference(tx)
+        )
+        stored = stored_answers.get(item_id)
+        return json.loads(stored[1]) if stored else {}
+
+    def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Convert a stored answer, or some of its fields, to the form in which a model gives it."""
+        return answer
+
+    def sync_corrected_row(  # noqa: B027
+        self, tx: Connection, item_id: str, edit: AnswerEdit, *, is_in_force: bool
+    ) -> None:
+        """Update the tables that other programs read after an edit was stored or undone.
+
+        Args:
+            is_in_force: False if the edit was undone.
+        """
+
+
+@dataclass(eq=False, kw_only=True)
+class TaskPrompt(ABC):
+    """The prompts about rows, and the model of their answers."""
+
+    rows: TaskRows
+    answers: TaskAnswers
+    # Assumed tokens of an answer, until measured answers give a better estimate.
+    answer_tokens: int
+    # Model of the task; None for the model in the settings.
+    model: str | None = None
+    # Requests contain images.
+    sends_images: bool = False
+
+    @property
+    @abstractmethod
+    def builder(self) -> "PromptBuilder":
+        """Return the builder of prompts about rows."""
+
+    @property
+    def answer_model(self) -> "type[BaseModel]":
+        """Return the answer model, whose JSON schema is sent and which validates each reply."""
+        return self.builder.declaration.answer
+
+    @property
+    def stored_answer_model(self) -> "type[BaseModel]":
+        """Return the model of a stored answer."""
+        return self.answer_model
+
+    def make_rows(self, rows: RowsById) -> Iterator[TaskRow]:
+        """Yield rows with their prompts, in order, without rows that can no longer be asked."""
+        for row_id, row in rows.items():
+            prompt_text = self.make_text(row)
+            context = row if self.answers.needs_row else None
+            prompt = self.builder.make_prompt(prompt_text)
+            yield TaskRow(row_id, prompt, self.rows.input_hash(row, prompt_text), context)
+
+    def make_text(self, row: Mapping[str, Any]) -> str:
+        """Return the prompt text about a row."""
+        return self.builder.fill_prompt(row)
+
+    def read_input_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - optional
+        """Return the inputs of rows by id, as people read them; empty if the task has none."""
+        return {}

@@ -1,0 +1,79 @@
+"""Export of the rows and answers of a user's task."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from pipeline.engine.task_parts import ExportOptions, ExportRows, TaskExport
+from pipeline.engine.user_rows import UserRows
+from pipeline.store import answers
+from pipeline.store.schema import answers as answers_table
+from pipeline.tables.export import encode_rows, read_answer_rows
+
+
+@dataclass(eq=False, kw_only=True)
+class UserExport(TaskExport):
+    """Rows of a user's task with their answers."""
+
+    row_noun = "row"
+    options = frozenset({"extractor", "rows", "cost", "gone"})
+
+    rows: UserRows
+
+    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
+        """Return each row with its state and answer, or the members of a list field.
+
+        The answers are of a single version, or of several if the task prefers versions by row.
+        A person's answer replaces a model's unless `options.extractor` is set.
+        """
+        counts = _count_answers(tx, self.rows.record.name)
+        version = self.choose_version(tx, list(counts), options)
+
+        in_source = list[ColumnElement[bool]]()
+        if not options.gone:
+            columns = self.rows.subquery.c
+            source_ids = select(columns.findable_key).where(columns.findable_gone_at.is_(None))
+            in_source.append(answers_table.c.item_id.in_(source_ids))
+            counts = _count_answers(tx, self.rows.record.name, *in_source)
+
+        is_any_version = options.extractor is None
+        is_answer = answers.is_preferred(
+            answers.VersionPreference(self.rows.record.name),
+            version=version or self.version_label,
+            corrected=is_any_version,
+        )
+        if self.rows.preferred_versions and is_any_version:
+            is_answer = answers.is_preferred(self.rows.preference(tx))
+            preferred_counts = _count_answers(tx, self.rows.record.name, is_answer, *in_source)
+            if preferred_counts.keys() - {version, answers.PERSON}:
+                version = None
+                counts = preferred_counts
+
+        rows, kinds = read_answer_rows(
+            tx,
+            self.rows.record,
+            self.rows.table(tx),
+            is_answer=is_answer,
+            field=options.rows,
+            cost=options.cost,
+            include_missing=options.gone,
+            version_label=self.version_label,
+        )
+        model_counts = {name: count for name, count in counts.items() if name != answers.PERSON}
+        return ExportRows(
+            rows,
+            partial(encode_rows, kinds=kinds),
+            extractor=version,
+            version_counts=model_counts,
+        )
+
+
+def _count_answers(
+    tx: Connection,
+    task_name: str,
+    *conditions: ColumnElement[bool],
+) -> dict[str, int]:
+    """Return the number of answered rows by version."""
+    version_counts = answers.count_by_version(tx, task_name, *conditions)
+    return {version.extractor: version.items for version in version_counts}

@@ -1,0 +1,81 @@
+"""The file that declares a user's task."""
+
+from functools import cached_property
+from pathlib import Path
+
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.declaration import Declaration
+from pipeline.core.errors import ConfigurationError
+from pipeline.core.settings import Settings
+from pipeline.engine import task_file
+from pipeline.store.workspace import TaskRecord
+
+
+class UserFile:
+    """The file of a recorded task; it is loaded when its declaration is first used."""
+
+    def __init__(self, record: TaskRecord, settings: Settings) -> None:
+        """Describe the file of a record without loading it."""
+        self._record = record
+        self._settings = settings
+        path = Path(record.path)
+        # None if the task was declared in Python code.
+        self.path = None if task_file.parse_python_path(path) else path
+
+    @cached_property
+    def declaration(self) -> Declaration:
+        """Return the declaration, loaded from its file."""
+        return task_file.load_declaration(Path(self._record.path), self._settings, is_recorded=True)
+
+    @cached_property
+    def declared_fingerprint(self) -> str:
+        """Return the fingerprint of the declaration in the file."""
+        return task_file.hash_document(task_file.to_fingerprint_document(self.declaration))
+
+    def check_declaration(
+        self, fingerprint: str | None, subject_text: str, *, is_change_accepted: bool
+    ) -> None:
+        """Check that the subject was asked with the present declaration, unless a change is accepted.
+
+        Raises:
+            ConfigurationError: The fingerprint differs, and no change is accepted.
+        """
+        if (
+            fingerprint is not None
+            and not is_change_accepted
+            and fingerprint != self.declared_fingerprint
+        ):
+            accept_option = OptionHint(accept_changed=True)
+            raise ConfigurationError(
+                f"{subject_text} was asked with another declaration than {self.path} has now; "
+                "it stays as it is",
+                hint=f"put the file back, or judge by the new declaration with {accept_option}",
+            )
+
+    def code_error(
+        self,
+        error: BaseException,
+        item_id: str,
+        *,
+        code: str = "a validator",
+        line: int | None = None,
+    ) -> ConfigurationError:
+        """Return the error to raise if code of the file failed on a row.
+
+        Args:
+            error: The exception of that code.
+            item_id: The row.
+            code: Name of the code in the message.
+            line: First line of the code; used if the traceback has no line of the file.
+        """
+        message = f"{code} failed on {item_id!r}: {type(error).__name__}: {error}"
+        error_line = task_file.find_error_line(error, Path(self._record.path)) or line
+        return self.error_at(error_line, message)
+
+    def error_at(self, line: int | None, message: str) -> ConfigurationError:
+        """Return the error about a line of the task's file; the reply is kept."""
+        location = task_file.format_location(Path(self._record.path), line)
+        return ConfigurationError(
+            f"{location}: {message}; nothing was charged, and the reply is kept",
+            hint="mend it, then run the same command again",
+        )

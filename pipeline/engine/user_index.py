@@ -1,0 +1,143 @@
+"""Index of the rows of a user's task.
+
+- An index entry is a row that is in its source and has an answer of any version.
+- Its text is a template with names of columns, and of fields of the preferred answer.
+- It does not contain the times at which the row was read or changed.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_
+
+from pipeline.core.declaration import fill_template, find_column, list_template_columns
+from pipeline.core.quotes import is_quotation, iterate_leaves
+from pipeline.core.ranking import Entry, FieldGroup, Ranking
+from pipeline.engine.task import IndexedTask
+from pipeline.engine.user_rows import UserRows
+from pipeline.store import answers
+from pipeline.store.database import PAGE_ROWS, split_into_pages
+from pipeline.tables.cells import to_prompt_text
+from pipeline.tables.row_sync import (
+    KEY_COLUMN,
+    VALUES_COLUMN,
+)
+
+# Characters of the text that a hit contains.
+MAX_HIT_TEXT_CHARS = 1_000
+# Longer texts of an answer are sentences and no tags.
+MAX_TAG_CHARS = 60
+ENTRY_RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
+
+
+def make_index(rows: UserRows, template: str) -> IndexedTask:
+    """Return how the rows of a task are indexed, with texts made from a template."""
+    return IndexedTask(
+        task=rows.record.name,
+        folder=f"tasks/{rows.record.name}",
+        entry_noun="row",
+        columns={name: name for name in ("rank", "key", "label", "text")},
+        ranking=ENTRY_RANKING,
+        count_entries=lambda tx: rows.table(tx).count_rows(tx, _is_indexed(rows)),
+        read_entries=partial(_read_entries, rows, template),
+        tags_of=lambda metadata: [
+            text for text in _iter_texts(metadata["answer"]) if len(text) <= MAX_TAG_CHARS
+        ],
+        hit_fields=lambda metadata: {
+            "key": metadata["id"],
+            "label": metadata["label"],
+            "text": metadata["text"][:MAX_HIT_TEXT_CHARS],
+            "answer": metadata["answer"],
+        },
+    )
+
+
+def _is_indexed(rows: UserRows) -> ColumnElement[bool]:
+    """Return the condition that a row is in its source and has an answer of any version."""
+    columns = rows.subquery.c
+    return and_(
+        columns.findable_gone_at.is_(None),
+        answers.is_answered(rows.record.name, columns.findable_key),
+    )
+
+
+def _read_entries(
+    rows: UserRows,
+    template: str,
+    tx: Connection,
+    among: Sequence[str] | None = None,
+) -> Iterator[Entry]:
+    """Yield the index entries of the rows by ascending id.
+
+    Args:
+        template: Template of the text; its names are columns, or fields of the answer.
+        among: Only rows of these ids. All rows if omitted.
+    """
+    record = rows.record
+    columns_by_name = {
+        name: find_column(name, record.columns) for name in list_template_columns(template)
+    }
+    preference = rows.preference(tx)
+    cells = rows.table(tx).read_cells(
+        tx, (KEY_COLUMN, VALUES_COLUMN), _is_indexed(rows), row_ids=among
+    )
+    for page in split_into_pages(cells, PAGE_ROWS):
+        row_ids = [cell[0] for cell in page]
+        stored_answers = answers.preferred_answers(tx, record.name, row_ids, preference=preference)
+        for row_id, values in page:
+            answer = json.loads(stored_answers[row_id][1])
+            row = rows.map_row({KEY_COLUMN: row_id, VALUES_COLUMN: values})
+            text = _fill_entry_text(template, columns_by_name, row, answer)
+            yield _make_entry(rows, row_id, row, answer, text=text)
+
+
+def _fill_entry_text(
+    template: str,
+    columns_by_name: Mapping[str, str | None],
+    row: Mapping[str, Any],
+    answer: Mapping[str, Any],
+) -> str:
+    """Return the text of an entry: the template filled with a row and its answer, stripped.
+
+    Args:
+        columns_by_name: The column of each name in the template, or None for a field of the answer.
+    """
+
+    def text_of(name: str) -> str:
+        """Return the text of a placeholder."""
+        column = columns_by_name[name]
+        if column is not None:
+            return to_prompt_text(row[column])
+        return ", ".join(_iter_texts(answer.get(name)))
+
+    return fill_template(template, text_of).strip()
+
+
+def _make_entry(
+    rows: UserRows,
+    row_id: str,
+    row: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    *,
+    text: str,
+) -> Entry:
+    """Return the index entry of a row; its label replaces an empty text."""
+    label = rows.display_name_of(row)
+    text = text or label
+    fields = {name: answer.get(name) for name, _ in rows.record.fields}
+    # WHERE= of a search can name any column.
+    columns = {name: row[name] for name in rows.record.columns}
+    metadata = {"id": row_id, "label": label, "text": text, "answer": fields, "row": columns}
+    searched_texts = {"text": text, "label": label, "answer": "\n".join(_iter_texts(fields))}
+    return Entry(row_id, text, metadata, [label, fields, columns], searched_texts)
+
+
+def _iter_texts(answer: Any) -> Iterator[str]:
+    """Yield the texts, numbers and booleans of an answer as texts; of a quotation its text."""
+    for _, leaf in iterate_leaves(answer):
+        if is_quotation(leaf):
+            yield str(leaf["quote"])
+        elif leaf not in (None, "", [], {}):
+            yield to_prompt_text(leaf)

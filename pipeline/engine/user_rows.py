@@ -1,0 +1,479 @@
+"""Rows of a user's task, and the grid that lists them."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, literal, or_, select
+
+from pipeline.core.command_hint import HintTemplate
+from pipeline.core.declaration import fill_template, find_column
+from pipeline.core.settings import Settings
+from pipeline.core.where_parser import parse_where
+from pipeline.engine.task_parts import (
+    TaskRows,
+)
+from pipeline.store import answers
+from pipeline.store.answers import VersionPreference
+from pipeline.store.database import split_into_pages
+from pipeline.store.rows import NO_HASH, delete_row
+from pipeline.store.schema import answers as answers_table
+from pipeline.store.workspace import TaskRecord
+from pipeline.tables.answer_views import (
+    EXTRACTOR,
+    JSON,
+    name_added_columns,
+    source_column_expression,
+)
+from pipeline.tables.cells import to_compact_json, to_prompt_text
+from pipeline.tables.facets import tag_facet, version_facet
+from pipeline.tables.grid import Grid
+from pipeline.tables.row_sync import (
+    HASH_COLUMN,
+    IMAGE_STATE_COLUMN,
+    KEY_COLUMN,
+    VALUES_COLUMN,
+    make_rows_subquery,
+    parse_stored_values,
+)
+from pipeline.tables.row_sync import UNUSABLE_COLUMN as REASON
+from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowStates, RowTable
+from pipeline.tables.text_match import contains_word
+from pipeline.tables.where_sql import JsonCell, compile_where
+from pipeline.tables.write_to import RowTarget
+
+# Longest display name of a row.
+MAX_LABEL_CHARS = 1_000
+# State of a row with an image that cannot be sent.
+UNUSABLE_STATE = "unusable"
+# Sorts before all numbers when negated; replaces missing numbers.
+MISSING_NUMBER = 9e307
+# Column heading of the reason why a row is unusable.
+UNUSABLE_REASON_COLUMN = "why unusable"
+
+
+@dataclass(eq=False, kw_only=True)
+class UserRows(TaskRows):
+    """Rows that are copied from the source of a user's task."""
+
+    record: TaskRecord
+    settings: Settings
+    # The backend that answers now.
+    provider: str
+    # Preferred versions, best first.
+    preferred_versions: Sequence[str]
+    # Table of another program that gets a row for each answer.
+    row_target: RowTarget | None
+    image_columns: Sequence[str] = dataclasses.field(init=False)
+    # Rows whose input changed after their answer are open again.
+    asks_stale_rows: bool = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look up the options of the record."""
+        self.image_columns = self.record.words.get("images", ())
+        self.asks_stale_rows = self.settings.refresh and bool(self.record.words.get("refresh"))
+
+    def preference(self, tx: Connection) -> VersionPreference:
+        """Return the order of preference of the answers to a row."""
+        return VersionPreference.of_task(
+            tx,
+            self.record.name,
+            label=self.own_prompt_version,
+            versions=self.preferred_versions,
+        )
+
+    @cached_property
+    def subquery(self) -> Subquery:
+        """Return the stored rows as a subquery, with their values as JSON."""
+        return make_rows_subquery(self.record.name)
+
+    def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the record is enough
+        """Return the row table, in the order of the source."""
+        columns = self.subquery.c
+        is_answered = self.is_answered(current_input=self.asks_stale_rows)
+        is_missing = columns.findable_gone_at.is_not(None)
+        is_refused = columns.findable_hash == NO_HASH
+        is_open = and_(~is_missing, ~columns.findable_empty, ~is_answered)
+
+        other_states = list[tuple[str, ColumnElement[bool]]]()
+        if self.image_columns:
+            other_states.append((UNUSABLE_STATE, columns.findable_unusable.is_not(None)))
+            is_open &= columns.findable_unusable.is_(None)
+        states = RowStates(
+            ("answered", is_answered),
+            ("open", ~columns.findable_empty),
+            "empty",
+            tuple(other_states),
+            is_refused,
+            is_missing,
+        )
+        return RowTable(
+            self.record.name,
+            self.subquery,
+            states,
+            is_open,
+            id_column=KEY_COLUMN,
+            order_column="findable_row",
+            name_columns=self.columns if self.record.words.get("label") else (),
+            own_prompt_version=self.own_prompt_version,
+            format_name=lambda row: self.display_name_of(self.map_row(row)),
+        )
+
+    def read_first_ids(self, tx: Connection, count: int) -> tuple[list[str], int]:
+        """Return the ids of the first rows that have an input, and the number of all such rows.
+
+        Answered and claimed rows are included.
+        """
+        columns = self.subquery.c
+        conditions = (
+            columns.findable_gone_at.is_(None),
+            ~columns.findable_empty,
+            columns.findable_unusable.is_(None),
+        )
+        query = (
+            select(columns.findable_key)
+            .where(*conditions)
+            .order_by(columns.findable_row)
+            .limit(count)
+        )
+        row_ids = list(tx.execute(query).scalars())
+        return row_ids, self.table(tx).count_rows(tx, *conditions)
+
+    def map_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a stored row with its values by column; missing values are None."""
+        return {
+            **dict.fromkeys(self.record.columns),
+            **row,
+            **parse_stored_values(row[VALUES_COLUMN]),
+        }
+
+    def input_hash(
+        self,
+        row: Mapping[str, Any],
+        text: str | None = None,  # noqa: ARG002 - it is stored
+    ) -> str:
+        """Return the hash that is stored with the row."""
+        return str(row[HASH_COLUMN])
+
+    def id_of(self, tx: Connection, name: str) -> str:
+        """Return the id of the row with a key; values of several key columns are joined by commas.
+
+        Raises:
+            InputError: There is no such row.
+        """
+        kinds = [kind for _, kind in self.record.key]
+        parts = [part.strip() for part in name.split(",")]
+        if len(parts) == len(kinds) > 1 and not name.startswith("["):
+            key_values = [
+                int(part) if kind == "integer" and part.isdecimal() else part
+                for part, kind in zip(parts, kinds, strict=True)
+            ]
+            name = to_compact_json(key_values)
+        return super().id_of(tx, name)
+
+    def display_name_of(self, row: Mapping[str, Any]) -> str:
+        """Return the display name of a row: its filled label template, else its key."""
+        template = self.record.words.get("label") or ""
+        label = fill_template(
+            template,
+            lambda name: to_prompt_text(row.get(find_column(name, row) or name)),
+        )
+        return " ".join(label.split())[:MAX_LABEL_CHARS] or str(row[KEY_COLUMN])
+
+    def grid(self, tx: Connection) -> "Grid":
+        """Return the grid that lists rows and searches all their columns."""
+        return _GridBuilder(tx, self, self.preference(tx)).build()
+
+    def count_stale(
+        self,
+        tx: Connection,
+        *,
+        timeout_s: float | None = None,  # noqa: ARG002 - a single query
+    ) -> tuple[int, datetime | None]:
+        """Return the number of rows that changed after their answer, and the time of the first."""
+        columns = self.subquery.c
+        is_stale = self.is_answered(current_input=False) & ~self.is_answered(current_input=True)
+        if not self.image_columns:
+            # Rows have the input that was asked, except for images, which are read when asked.
+            is_stale = columns.findable_changed_at.is_not(None) & is_stale
+        query = select(
+            func.count(columns.findable_key),
+            func.min(columns.findable_changed_at),
+        ).where(columns.findable_gone_at.is_(None), ~columns.findable_empty, is_stale)
+        row_count, first_changed_at = tx.execute(query).one()
+        return row_count, first_changed_at
+
+    @property
+    def refresh_hint(self) -> HintTemplate:
+        """Return the hint how to ask about changed rows again; the task must permit it."""
+        if self.record.words.get("refresh"):
+            return super().refresh_hint
+        command = self.labels.command("tag", refresh=True)
+        return HintTemplate(
+            "with refresh=True in the task's file, `{}` asks about them again",
+            command,
+        )
+
+    def delete(
+        self,
+        tx: Connection,
+        item_id: str,
+        *,
+        unchanged_text: str = "",  # noqa: ARG002 - never fails
+    ) -> None:
+        """Delete a row, and its answers from the tables of other programs."""
+        if self.row_target is not None:
+            self.row_target.sync_rows(tx, [item_id], removed_version="")
+        delete_row(tx, self.record.name, item_id)
+
+    def find_open_by_hash(
+        self, tx: Connection, hashes: Sequence[str]
+    ) -> Mapping[str, Sequence[str]]:
+        """Return the ids of open rows by input hash, in row order."""
+        columns = self.subquery.c
+        ids_by_hash = dict[str, list[str]]()
+        query = (
+            select(columns.findable_hash, columns.findable_key)
+            .where(self.table(tx).is_open)
+            .order_by(columns.findable_row)
+        )
+        for page in split_into_pages(hashes):
+            for input_hash, row_id in tx.execute(query.where(columns.findable_hash.in_(page))):
+                ids_by_hash.setdefault(input_hash, []).append(row_id)
+        return ids_by_hash
+
+    def is_answered(
+        self,
+        *,
+        current_input: bool,
+        few_rows: bool = False,
+        models_only: bool = False,
+    ) -> ColumnElement[bool]:
+        """Return the condition that a row has an answer by this version or by a person.
+
+        If answers are rows of another program's table, a row there by this provider and model
+        counts too. If `current_input` is set, such a row counts if another program wrote it; a row
+        that a stored answer wrote counts only if that answer is to the row's present input.
+
+        Args:
+            current_input: Count only answers to the row's present input.
+            few_rows: Look each row up, for a query about few rows.
+            models_only: Ignore the answers of persons.
+        """
+        row_columns = self.subquery.c
+        columns = answers_table.c
+        is_by_task = answers.has_version(columns.extractor, self.own_prompt_version)
+        if not models_only:
+            is_by_task = or_(is_by_task, columns.extractor == answers.PERSON)
+        any_answer = (
+            select(columns.id)
+            .where(
+                columns.task == self.record.name,
+                columns.applied,
+                columns.answer != answers.FORGOTTEN_ANSWER,
+                is_by_task,
+            )
+            .where(columns.item_id == row_columns.findable_key)
+            .correlate(self.subquery)
+        )
+        counted_answer = any_answer
+        if current_input:
+            counted_answer = any_answer.where(columns.input_hash == row_columns.findable_hash)
+
+        # PostgreSQL takes the answers for a single row and would scan them all for a few rows.
+        is_answered: ColumnElement[bool]
+        is_answered = counted_answer.exists()
+        if few_rows:
+            is_answered = counted_answer.limit(1).scalar_subquery().is_not(None)
+        if self.row_target is None:
+            return is_answered
+
+        model = self.record.words.get("model") or self.settings.for_backend(self.provider).model
+        has_target_row = self.row_target.has_written_row(row_columns.findable_key, model)
+        if current_input:
+            has_target_row &= ~any_answer.exists()
+        return is_answered | has_target_row
+
+
+# ---- the list of its rows
+
+
+def _refused_line(row: Mapping[str, Any]) -> int | None:
+    """Return the line of a refused row in its source, or None for other rows."""
+    return int(row[IMAGE_STATE_COLUMN]) if row[HASH_COLUMN] == NO_HASH else None
+
+
+def _refused_reason(row: Mapping[str, Any]) -> str | None:
+    """Return the reason of a refused row, or None for other rows."""
+    return row[REASON] if row[HASH_COLUMN] == NO_HASH else None
+
+
+class _GridBuilder:
+    """Build the grid of a task's rows: columns of the source and fields of the answers.
+
+    A field that has the name of a column is listed as `answer_NAME`.
+    """
+
+    def __init__(self, tx: Connection, rows: UserRows, preference: VersionPreference) -> None:
+        """Look up names; `tx` must stay open while the grid is used."""
+        self._tx = tx
+        self._rows = rows
+        self._record = rows.record
+        self._table = rows.table(tx)
+        self._values = self._table.table.c[VALUES_COLUMN]
+        self._preference = preference
+        self._field_kinds = dict(rows.record.fields)
+        self._key_columns = [name for name, _ in rows.record.key]
+        self._columns = self._make_columns()
+        self._fields = {self._listed_name(name): name for name in self._field_kinds}
+        self._version_name = self._listed_name(EXTRACTOR)
+
+    def build(self) -> Grid:
+        """Return the grid."""
+        refused_names = name_added_columns(
+            [*self._columns, *self._fields, self._version_name],
+            ("line", "reason"),
+            "row_",
+        )
+        columns = self._columns | {
+            refused_names["line"]: _refused_line,
+            refused_names["reason"]: _refused_reason,
+        }
+        has_images = bool(self._rows.image_columns)
+        names_by_state = {REFUSED_STATE: list(refused_names.values())}
+        if has_images:
+            names_by_state[UNUSABLE_STATE] = [UNUSABLE_REASON_COLUMN]
+
+        sent_columns = self._record.words.get("asked", ())
+        default_names = dict.fromkeys(
+            [*self._key_columns, *self._rows.image_columns, *sent_columns]
+        )
+        searched_cells = [
+            source_column_expression(self._tx, self._values, name, kind)
+            for name, kind in self._record.columns.items()
+        ]
+        item_id = self._table.item_id
+        return Grid(
+            table=self._table,
+            cell_names=(
+                KEY_COLUMN,
+                VALUES_COLUMN,
+                REASON,
+                IMAGE_STATE_COLUMN,
+                HASH_COLUMN,
+                CHANGED_AT_COLUMN,
+            ),
+            value_makers=columns,
+            default_names=list(default_names),
+            names_by_state=names_by_state,
+            searched_cells=(item_id, *searched_cells),
+            mention_conditions=self._answer_conditions,
+            compile_where=self._compile_where,
+            slow_sort_expressions=self._sort_expressions(),
+            answer_fields=self._fields,
+            tag_facet=tag_facet(self._tx, self._preference, item_id),
+            version_facet=version_facet(self._preference, item_id),
+            extra_names=(*self._fields, self._version_name),
+            read_extra_values=self._read_answers,
+        )
+
+    def _listed_name(self, name: str) -> str:
+        """Return the name of a column about the answer; it has a prefix if a column has the name."""
+        return f"answer_{name}" if name in self._columns else name
+
+    def _make_columns(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
+        """Return a function for each listed column that takes a stored row and returns its value.
+
+        A made key and the reason of unusable images are columns too.
+        """
+
+        def read_value(name: str, row: Mapping[str, Any]) -> Any:
+            return parse_stored_values(row[VALUES_COLUMN]).get(name)
+
+        columns: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+            name: partial(read_value, name) for name in self._record.columns
+        }
+        for name in self._key_columns:
+            if name not in columns:
+                columns[name] = lambda row: row[KEY_COLUMN]
+        if self._rows.image_columns:
+            columns[UNUSABLE_REASON_COLUMN] = lambda row: row[REASON]
+        return columns
+
+    def _read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the version and the fields of the preferred answer by row id."""
+        stored_answers = answers.preferred_answers(
+            tx,
+            self._record.name,
+            ids,
+            preference=self._preference,
+        )
+        values_by_id = {}
+        for row_id, (version, answer_json) in stored_answers.items():
+            answer = json.loads(answer_json)
+            fields = {name: answer.get(field) for name, field in self._fields.items()}
+            values_by_id[row_id] = {self._version_name: version, **fields}
+        return values_by_id
+
+    def _sort_expressions(self) -> dict[str, ColumnElement[Any]]:
+        """Return sort expressions by name, of all columns and of all fields without JSON."""
+        expressions = {
+            name: self._sort_expression(self._values, name, kind, is_field=False)
+            for name, kind in self._record.columns.items()
+        }
+        for name, field in self._fields.items():
+            kind = self._field_kinds[field]
+            if kind != JSON:
+                expressions[name] = self._sort_expression(
+                    answers_table.c.answer,
+                    field,
+                    kind,
+                    is_field=True,
+                )
+        return expressions
+
+    def _sort_expression(
+        self,
+        column: ColumnElement[Any],
+        name: str,
+        kind: str,
+        *,
+        is_field: bool,
+    ) -> ColumnElement[Any]:
+        """Return the expression that sorts by a member of a JSON column; missing values are first.
+
+        Args:
+            column: JSON column of the row, or of the answer if `is_field`.
+            name: Member of the JSON.
+            kind: Kind of the member's values.
+        """
+        is_number = kind in {"integer", "real"}
+        cell = source_column_expression(self._tx, column, name, "real" if is_number else "text")
+        if is_field:
+            cell = answers.preferred_of_row(self._preference, self._table.item_id, cell)
+        return func.coalesce(cell, literal(-MISSING_NUMBER) if is_number else "")
+
+    def _compile_where(self, text: str) -> ColumnElement[bool]:
+        """Return the condition of a WHERE= text; names are columns, `answer.NAME`, or fields."""
+        answer = answers.preferred_of_row(self._preference, self._table.item_id, "answer")
+        column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
+        field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
+        dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
+        return compile_where(
+            parse_where(text),
+            (column_cells, dotted_cells, field_cells),
+            tx=self._tx,
+        )
+
+    def _answer_conditions(self, word: str) -> list[ColumnElement[bool]]:
+        """Return a condition for each field: the preferred answer contains the word in it."""
+        conditions = []
+        for field in self._field_kinds:
+            cell = source_column_expression(self._tx, answers_table.c.answer, field, "text")
+            preferred_cell = answers.preferred_of_row(self._preference, self._table.item_id, cell)
+            conditions.append(contains_word(self._tx, [preferred_cell], word))
+        return conditions
