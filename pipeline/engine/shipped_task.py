@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.core.command_hint import HintTemplate
+from pipeline.engine.built_in_declarations import register_built_in_declaration
 
 # Programs register the tasks when they start, so nothing heavy is imported here.
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ _registered_tasks: dict[str, ShippedTask] = {}
 
 def register_shipped_tasks(tasks: Iterable[ShippedTask]) -> None:
     """Make tasks known to all workspaces of this process; the first is the default task."""
-    _registered_tasks.update((task.name, task) for task in tasks)
+    for task in tasks:
+        _registered_tasks[task.name] = task
+        if task.load_declaration is not None:
+            register_built_in_declaration(task.name, task.load_declaration)
 
 
 def shipped_tasks() -> tuple[ShippedTask, ...]:

@@ -8,6 +8,7 @@
 - `tx` is a connection inside a transaction of `pipeline.store`. The caller ends the transaction.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,8 @@ from pipeline.engine.task_parts import (
     TaskLabels,
     TaskPrompt,
     TaskRows,
-    TaskVersions,
 )
+from pipeline.store.answers import VersionCounts
 
 # These are loaded when they are first used.
 if TYPE_CHECKING:
@@ -83,6 +84,30 @@ class IndexedTask:
         key_name = next(iter(fields))
         cosine = None if similarity is None else round(float(similarity), 4)
         return {"rank": rank, key_name: fields[key_name], "similarity": cosine, **fields}
+
+
+@dataclass(eq=False, kw_only=True)
+class TaskVersions(ABC):
+    """Versions of a task that stores answers of several labels in rows of its own."""
+
+    # Labels whose answers keep a row from being asked; None for any label.
+    skipped_labels: Sequence[str] | None
+
+    @abstractmethod
+    def with_label(self, tx: Connection, label: str | None) -> "Task":
+        """Return the task with another label, for which older answers do not count.
+
+        Args:
+            label: The label; None for the next free label.
+        """
+
+    @abstractmethod
+    def list_versions(self, tx: Connection) -> list[VersionCounts]:
+        """Return the versions that have answers, by label and model."""
+
+    @abstractmethod
+    def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
+        """Remove a version's answers from the task's own rows; return how many were removed."""
 
 
 class Task:

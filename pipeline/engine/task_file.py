@@ -36,7 +36,7 @@ from pipeline.core.declaration import (
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, locate_quotes
 from pipeline.core.settings import DOTENV, Settings
-from pipeline.engine.shipped_task import find_shipped_task
+from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.gemini.answer_schema import make_response_schema
 from pipeline.tables.cells import (
     describe_binary_columns,
@@ -110,7 +110,7 @@ class MemorySource:
 
 def _find_loaded_task(path: Path) -> Declaration | None:
     """Return the declaration of a path that Python code handed over, or that is built in."""
-    return _handed_over_tasks.get(path) or find_built_in_task(parse_python_path(path))
+    return _handed_over_tasks.get(path) or load_built_in_declaration(parse_python_path(path))
 
 
 def is_in_workspace(path: Path, data: Path) -> bool:
@@ -119,14 +119,6 @@ def is_in_workspace(path: Path, data: Path) -> bool:
     Such a file may have come with the workspace from somebody else.
     """
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(data))
-
-
-def find_built_in_task(name: str) -> Declaration | None:
-    """Return the declaration of a built-in task that works like a user's, else None."""
-    shipped_task = find_shipped_task(name)
-    if shipped_task is None or shipped_task.load_declaration is None:
-        return None
-    return shipped_task.load_declaration()
 
 
 def make_python_path(name: str) -> Path:

@@ -19,7 +19,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 from pipeline.core.text import join_first
 from pipeline.store import answers
-from pipeline.store.answers import VersionCounts, VersionPreference
+from pipeline.store.answers import VersionPreference
 from pipeline.store.edits import AnswerEdit
 from pipeline.tables.row_table import RowTable
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.engine.prompt_builder import PromptBuilder
-    from pipeline.engine.task import Task
     from pipeline.gemini.requests import Prompt
     from pipeline.tables.grid import Grid
 
@@ -289,30 +288,6 @@ class OwnTables:
     def refresh_derived(self, tx: Connection) -> int:  # noqa: ARG002 - few tasks compute columns
         """Recompute columns that depend on others; return the number of rows that changed."""
         return 0
-
-
-@dataclass(eq=False, kw_only=True)
-class TaskVersions(ABC):
-    """Versions of a task that stores answers of several labels in rows of its own."""
-
-    # Labels whose answers keep a row from being asked; None for any label.
-    skipped_labels: Sequence[str] | None
-
-    @abstractmethod
-    def with_label(self, tx: Connection, label: str | None) -> "Task":
-        """Return the task with another label, for which older answers do not count.
-
-        Args:
-            label: The label; None for the next free label.
-        """
-
-    @abstractmethod
-    def list_versions(self, tx: Connection) -> list[VersionCounts]:
-        """Return the versions that have answers, by label and model."""
-
-    @abstractmethod
-    def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
-        """Remove a version's answers from the task's own rows; return how many were removed."""
 
 
 @dataclass(eq=False, kw_only=True)

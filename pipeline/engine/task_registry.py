@@ -31,6 +31,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine import task_file
+from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.declaration_changes import _check_change, _check_prefix, _merge_records
 from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
 from pipeline.engine.task import Task
@@ -223,7 +224,7 @@ def check_first_use(settings: Settings, store: Store) -> bool:
         has_database = tx is not None
 
     is_readable = brings_rows or has_database
-    if not is_readable or task_file.find_built_in_task(declaration.name) is not None:
+    if not is_readable or load_built_in_declaration(declaration.name) is not None:
         return brings_rows
 
     with contextlib.closing(

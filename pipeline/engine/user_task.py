@@ -20,7 +20,7 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
-from pipeline.engine import task_file
+from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
 from pipeline.engine.task import Task
@@ -279,7 +279,7 @@ class UserPrompt(TaskPrompt):
         if not (self.file.declaration.is_query or source == MEMORY_ROWS):
             source_path = (source_path.parent / source).resolve()
 
-        is_shipped = task_file.find_built_in_task(record.name) is not None
+        is_shipped = load_built_in_declaration(record.name) is not None
         folder = self.settings.folder or (Path("/") if is_shipped else source_path.parent)
         return RowImages(
             self.rows.image_columns,

@@ -16,7 +16,7 @@ from pipeline.core.quotes import NO_QUOTE_REASON
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.engine.prompt_builder import PromptBuilder
-from pipeline.engine.task import IndexedTask, Task
+from pipeline.engine.task import IndexedTask, Task, TaskVersions
 from pipeline.engine.task_parts import (
     ExportOptions,
     ExportRows,
@@ -27,7 +27,6 @@ from pipeline.engine.task_parts import (
     TaskLabels,
     TaskPrompt,
     TaskRows,
-    TaskVersions,
     ValidAnswer,
     WriteResult,
 )
