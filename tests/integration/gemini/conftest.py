@@ -1,4 +1,4 @@
-"""Fixtures: the scripted server, and a client of it that never sleeps."""
+"""Fixtures: the scripted server, and a client for it that never sleeps."""
 
 import threading
 from collections.abc import Iterator
@@ -23,21 +23,21 @@ def _script() -> Iterator[Script]:
     thread.start()
     script.url = f"http://127.0.0.1:{server.server_port}"
     yield script
-    script.over.set()
+    script.is_over.set()
     server.shutdown()
     server.server_close()
     thread.join()
 
 
 @pytest.fixture(name="waits")
-def _waits() -> list[float]:
-    """Collect what the client would have slept; no test sleeps."""
+def _wait_seconds() -> list[float]:
+    """Collect the seconds that the client asked to sleep; no test sleeps."""
     return []
 
 
 @pytest.fixture(name="client")
 def _client(script: Script, waits: list[float]) -> Iterator[Client]:
-    """Make a client of the scripted server whose sleeping is only written down."""
+    """Create a client of the scripted server that only records its sleeps."""
     client = Client(api_key=KEY, base_url=script.url, trust_env=False, sleep=waits.append)
     yield client
     client.close()
