@@ -23,21 +23,21 @@ def _script() -> Iterator[Script]:
     thread.start()
     script.url = f"http://127.0.0.1:{server.server_port}"
     yield script
-    script.is_over.set()
+    script.test_ended.set()
     server.shutdown()
     server.server_close()
     thread.join()
 
 
-@pytest.fixture(name="waits")
+@pytest.fixture(name="wait_seconds")
 def _wait_seconds() -> list[float]:
     """Collect the seconds that the client asked to sleep; no test sleeps."""
     return []
 
 
 @pytest.fixture(name="client")
-def _client(script: Script, waits: list[float]) -> Iterator[Client]:
+def _client(script: Script, wait_seconds: list[float]) -> Iterator[Client]:
     """Create a client of the scripted server that only records its sleeps."""
-    client = Client(api_key=KEY, base_url=script.url, trust_env=False, sleep=waits.append)
+    client = Client(api_key=KEY, base_url=script.url, trust_env=False, sleep=wait_seconds.append)
     yield client
     client.close()

@@ -65,7 +65,7 @@ class Script:
         self.reply: Callable[[ReceivedRequest], Answer] | None = None
         self.requests: list[ReceivedRequest] = []
         self.url = ""
-        self.is_over = threading.Event()
+        self.test_ended = threading.Event()
 
     def next(self, request: ReceivedRequest) -> Answer:
         """Return the answer to a request; an unplanned request gets error 418."""
@@ -105,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         if answer.fault == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         if answer.fault == "hang":
-            self.script.is_over.wait(20)
+            self.script.test_ended.wait(20)
         if answer.fault in {"drop", "reset", "hang"}:
             self.close_connection = True
             self.connection.close()
@@ -129,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
         """Send the body whole, cut, or byte after byte."""
         if answer.fault == "drip":
             for byte in answer.payload:
-                if self.script.is_over.wait(0.02):
+                if self.script.test_ended.wait(0.02):
                     return
                 self.wfile.write(bytes([byte]))
                 self.wfile.flush()

@@ -101,23 +101,25 @@ UNCLEAR_ANSWERS = {
 
 @pytest.mark.parametrize("name", [name for name in UNCLEAR_ANSWERS if name != "200-wrong"])
 def test_unclear_create_is_never_repeated(
-    script: Script, client: Client, waits: list[float], name: str
+    script: Script, client: Client, wait_seconds: list[float], name: str
 ) -> None:
     """An unclear reply to a create raises UnavailableError after a single call without a wait."""
     script.answers = [UNCLEAR_ANSWERS[name]]
     with pytest.raises(UnavailableError):
         client.create_batch("m", file_name="files/abc", display_name="w/1")
-    assert (len(script.calls), waits) == (1, [])
+    assert (len(script.calls), wait_seconds) == (1, [])
 
 
 @pytest.mark.parametrize(
     "name", [name for name in UNCLEAR_ANSWERS if name not in {"200-other", "200-wrong"}]
 )
-def test_read_is_repeated(script: Script, client: Client, waits: list[float], name: str) -> None:
+def test_read_is_repeated(
+    script: Script, client: Client, wait_seconds: list[float], name: str
+) -> None:
     """The client repeats a failed read after a wait."""
     script.answers = [UNCLEAR_ANSWERS[name], GOOD]
     assert client.get_batch(BATCH).name == BATCH
-    assert (len(script.calls), len(waits)) == (2, 1)
+    assert (len(script.calls), len(wait_seconds)) == (2, 1)
 
 
 def test_the_proxy_of_the_environment_is_used(
@@ -164,13 +166,13 @@ def test_the_proxy_of_the_environment_is_used(
     ],
 )
 def test_client_waits_as_long_as_the_server_asks(
-    script: Script, client: Client, waits: list[float], answer: Answer, min_wait_s: float
+    script: Script, client: Client, wait_seconds: list[float], answer: Answer, min_wait_s: float
 ) -> None:
     """The wait is at least the longer of Retry-After and RetryInfo, fractions included."""
     script.answers = [answer, GOOD]
     client.get_batch(BATCH)
-    assert len(waits) == 1
-    assert min_wait_s <= waits[0] <= max(min_wait_s, 1.0)
+    assert len(wait_seconds) == 1
+    assert min_wait_s <= wait_seconds[0] <= max(min_wait_s, 1.0)
 
 
 def test_a_missing_model_names_the_setting(script: Script, client: Client) -> None:
@@ -242,7 +244,9 @@ def test_an_invalid_address_proxy_certificate_or_key_is_a_settings_error(
             Client(api_key=key)
 
 
-def test_endless_failure_is_bounded(script: Script, client: Client, waits: list[float]) -> None:
+def test_endless_failure_is_bounded(
+    script: Script, client: Client, wait_seconds: list[float]
+) -> None:
     """The client neither waits longer than its limit nor retries beyond it.
 
     The HTML of a gateway is reduced to its words. A batch of another name is an unreadable answer.
@@ -252,7 +256,7 @@ def test_endless_failure_is_bounded(script: Script, client: Client, waits: list[
     ]
     with pytest.raises(ThrottledError) as throttled:
         client.get_batch(BATCH)
-    assert (waits, throttled.value.retry_after_s) == ([], 61.0)
+    assert (wait_seconds, throttled.value.retry_after_s) == ([], 61.0)
     assert "61 s" in throttled.value.hint
 
     for answer in (
@@ -260,11 +264,11 @@ def test_endless_failure_is_bounded(script: Script, client: Client, waits: list[
         Answer({"name": "batches/other", "metadata": {"state": "BATCH_STATE_SUCCEEDED"}}),
     ):
         script.answers = [answer] * 100
-        waits.clear()
+        wait_seconds.clear()
         with pytest.raises(UnavailableError) as failure:
             client.get_batch(BATCH)
-        assert 2 <= len(waits) < 100
-        assert sum(waits) <= 60
+        assert 2 <= len(wait_seconds) < 100
+        assert sum(wait_seconds) <= 60
         assert ("Bad Gateway" in failure.value.message) is (answer.code == 502)
         assert not re.search("[<>]", failure.value.message)
 

@@ -107,7 +107,7 @@ def test_result_file_is_found_in_both_places(script: Script, client: Client, pla
 
 
 def test_list_reads_every_page_after_an_empty_page(
-    script: Script, client: Client, waits: list[float]
+    script: Script, client: Client, wait_seconds: list[float]
 ) -> None:
     """An empty page with a token or a 503 neither ends the list nor loses a batch."""
     script.answers = [
@@ -119,7 +119,7 @@ def test_list_reads_every_page_after_an_empty_page(
     assert [batch.name for batch in client.list_batches()] == [BATCH, "batches/b2"]
     assert script.calls[0] == "GET /v1beta/batches?pageSize=100"
     assert [call.partition("pageToken=")[2] for call in script.calls] == ["", "p2", "p3", "p3"]
-    assert len(waits) == 1
+    assert len(wait_seconds) == 1
 
 
 def test_deleting_a_missing_file_or_batch_succeeds(script: Script, client: Client) -> None:
@@ -174,7 +174,7 @@ def test_upload_is_verified(script: Script, client: Client, tmp_path: Path, size
 
 
 def test_upload_waits_while_it_is_processed(
-    script: Script, client: Client, tmp_path: Path, waits: list[float]
+    script: Script, client: Client, tmp_path: Path, wait_seconds: list[float]
 ) -> None:
     """The client polls a file in state PROCESSING until it is ACTIVE."""
     path = tmp_path / "r.jsonl"
@@ -185,7 +185,7 @@ def test_upload_waits_while_it_is_processed(
         script, size=5, sha=hash_text, state="PROCESSING", later_states=["PROCESSING", "ACTIVE"]
     )
     client.upload(path, display_name="w", sha256=sha.hexdigest(), size=5)
-    assert waits == [2.0, 2.0]
+    assert wait_seconds == [2.0, 2.0]
 
 
 @pytest.mark.parametrize(

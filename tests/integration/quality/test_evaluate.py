@@ -32,7 +32,9 @@ def evidence_cell(start: int = 9, end: int = 18, *, text: str = TEXT) -> str:
 def insert_row(workspace: Workspace, table: str, **values: Any) -> None:
     """Store a row."""
     places = ", ".join(f":{name}" for name in values)
-    workspace.change(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", **values)  # noqa: S608 - test names
+    columns = ", ".join(values)
+    statement = f"INSERT INTO {table} ({columns}) VALUES ({places})"  # noqa: S608 - test names
+    workspace.change(statement, **values)
 
 
 def store_passage(
@@ -337,15 +339,15 @@ def test_qc_writes_the_report_and_ends_with_its_verdict(workspace: Workspace) ->
 
 
 def tag_people(
-    workspace: Workspace, tags: list[str], *, where: str = "1 = 1", **values: Any
+    workspace: Workspace, tags: list[str], *, condition: str = "1 = 1", **values: Any
 ) -> None:
     """Tag people as an answer of the extractor does."""
     workspace.change(
-        f"UPDATE experts SET tags = :tags WHERE {where}",  # noqa: S608 - ours
+        f"UPDATE experts SET tags = :tags WHERE {condition}",  # noqa: S608 - ours
         tags=json.dumps(tags),
         **values,
     )
-    query = f"SELECT CAST(id AS TEXT) FROM experts WHERE {where}"  # noqa: S608 - test names
+    query = f"SELECT CAST(id AS TEXT) FROM experts WHERE {condition}"  # noqa: S608 - test names
     for (key,) in workspace.query(query, **values):
         store_answer(workspace, key, extractor="expert-tags@2/m-1", task="expert-tags", batch=None)
 
@@ -358,7 +360,7 @@ def test_people_have_their_own_gates(workspace: Workspace, people: Any) -> None:
         "INSERT INTO experts (username, tags) VALUES ('theirs', :tags)", tags=people_with_tags
     )
     for number, name in enumerate(names):
-        tag_people(workspace, ["law", f"tag {number}"], where="username = :name", name=name)
+        tag_people(workspace, ["law", f"tag {number}"], condition="username = :name", name=name)
 
     result = workspace.ran("qc", "--json")
     document = json.loads(result.stdout)
