@@ -23,7 +23,7 @@ def answered_workspace(workspace: Workspace, begun: Callable[..., None]) -> Work
         people = workspace.data.with_name("people.csv")
         people.write_text("Username,Bio\nann,I keep bees.\nbob,I teach water law.\n")
         ran(workspace, "import", str(people))
-        passages.put(workspace, COUNT)
+        passages.import_passages(workspace, COUNT)
         for task in ("experts", "passages"):
             workspace.ran_each(*CHAIN, TASK=task)
         ran(workspace, "index")
@@ -48,7 +48,8 @@ def _as_text(workspace: Workspace, expression: str) -> str:
 def _set_evidence(workspace: Workspace, document: object) -> None:
     """Replace the evidence of the first concept."""
     cell = _as_text(workspace, ":cell")
-    statement = f"UPDATE passage_concepts SET evidence = {cell} WHERE id = {FIRST_CONCEPT}"  # noqa: S608
+    assignment = f"evidence = {cell} WHERE id = {FIRST_CONCEPT}"
+    statement = f"UPDATE passage_concepts SET {assignment}"  # noqa: S608 - ours
     workspace.change(statement, cell=json.dumps(document))
 
 

@@ -22,8 +22,8 @@ def _two_versions(
 ) -> Workspace:
     """Answer four reviews under version 1, and two of them again under version 2."""
     monkeypatch.chdir(tmp_path)
-    reviews.put(workspace).ran("tag-live")
-    reviews.declare(version=2)
+    reviews.set_up_task(workspace).ran("tag-live")
+    reviews.write_task_file(version=2)
     workspace.ran("tag-live", LIMIT="2")
     workspace.environ["FINDABLE_OVERWRITE"] = "1"
     return workspace

@@ -17,7 +17,7 @@ def read_document(workspace: Workspace, *words: str, **values: str) -> Any:
 @pytest.fixture(name="tagged_reviews")
 def _tagged_reviews(workspace: Workspace) -> Workspace:
     """Tag the reviews by a batch."""
-    reviews.put(workspace).ran_each(*reviews.BY_BATCH)
+    reviews.set_up_task(workspace).ran_each(*reviews.BY_BATCH)
     return workspace
 
 

@@ -51,7 +51,7 @@ def test_opening_a_workspace_reads_the_catalogue_rarely(workspace: Workspace) ->
         '{"id": "p-1", "text": "Old bees keep longer than new bees."}\n', encoding="utf-8"
     )
     workspace.ran("import-passages", "passages.jsonl")
-    reviews.put(workspace).ran("batch-submit")
+    reviews.set_up_task(workspace).ran("batch-submit")
     workspace.environ.pop("FINDABLE_TASK")
 
     with record_statements() as statements:
@@ -68,7 +68,7 @@ def test_opening_a_workspace_reads_the_catalogue_rarely(workspace: Workspace) ->
 
 def test_rows_are_rarely_read_if_no_row_is_open(workspace: Workspace) -> None:
     """A `batch-submit` without open rows counts rows twice, and finds parked rows by their key."""
-    reviews.put(workspace).ran_each(*REVIEWS)
+    reviews.set_up_task(workspace).ran_each(*REVIEWS)
 
     with record_statements() as statements:
         stdout = workspace.ran("batch-submit").stdout

@@ -24,7 +24,7 @@ def test_items_of_an_own_task(
 ) -> None:
     """One is asked about by its file; of one that is forgotten it is said that the file still holds it."""
     monkeypatch.chdir(tmp_path)
-    reviews.put(workspace).ran("preflight", TASK="tasks/reviews.py")
+    reviews.set_up_task(workspace).ran("preflight", TASK="tasks/reviews.py")
     one = {"task": "reviews", "key": "1"}
     with Page(workspace) as page:
 

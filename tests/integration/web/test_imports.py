@@ -48,7 +48,7 @@ def kept(workspace: Workspace) -> list[Path]:
 
 def test_no_file_is_dropped_for_a_task_of_ones_own(workspace: Workspace) -> None:
     """The page and the API say where its rows stand, and what to change."""
-    reviews.put(workspace).ran("preflight", TASK="tasks/reviews.py")
+    reviews.set_up_task(workspace).ran("preflight", TASK="tasks/reviews.py")
     with Page(workspace) as page:
         refused = page.post(DROP, params={"task": "reviews", "name": "p.csv"}, content=b"").json()
         assert (refused["status"], "reviews.csv" in refused["hint"]) == (422, True)

@@ -32,11 +32,13 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
 ) -> None:
     """Parts stand one below the other, in words and not as JSON; the row shows what is quoted, nothing of it twice."""
     monkeypatch.chdir(tmp_path)
-    reviews.put(workspace, **{"1": "Boils in <i>two</i> minutes, but the lid burned my hånd."})
+    reviews.set_up_task(
+        workspace, **{"1": "Boils in <i>two</i> minutes, but the lid burned my hånd."}
+    )
     part = (
         "class Part(BaseModel):\n    name: str\n    quote: Quote\n    good: bool\n\n\nclass Answer"
     )
-    path = reviews.declare()
+    path = reviews.write_task_file()
     path.write_text(
         path.read_text()
         .replace("    quote: Quote\n", "    parts: list[Part]\n")

@@ -1,7 +1,7 @@
 """Where a task stands, its runs and its index: they say what the commands say, and do what those do."""
 
 from pipeline.batch.batch_files import lock_of
-from tests.integration.many_passages import put
+from tests.integration.many_passages import import_passages
 from tests.lab import Workspace
 from tests.page import Page
 
@@ -19,7 +19,7 @@ def waiting(workspace: Workspace, *names: str) -> None:
 def test_a_live_run_is_told_by_its_process(workspace: Workspace) -> None:
     """Under way while a process holds its lock, stopped where none does."""
     workspace.begin()
-    put(workspace, 2)
+    import_passages(workspace, 2)
     workspace.ran("tag", MODE="live", TASK="passages")
     workspace.change("UPDATE findable_batches SET state = 'asking' WHERE number = 1")
     with workspace.open() as ws, Page(workspace) as page:

@@ -15,8 +15,8 @@ COUNTS = "SELECT (SELECT count(*) FROM findable_answers), (SELECT count(*) FROM 
 @pytest.fixture(name="two")
 def _two(workspace: Workspace) -> Workspace:
     """A workspace whose reviews were answered under two versions, one of which has other stars in one row."""
-    reviews.put(workspace).ran_each(*reviews.BY_BATCH)
-    reviews.declare(version=2, system="Be exact.")
+    reviews.set_up_task(workspace).ran_each(*reviews.BY_BATCH)
+    reviews.write_task_file(version=2, system="Be exact.")
     workspace.ran_each(*reviews.BY_BATCH)
     mine = "item_id = '3' AND extractor LIKE 'reviews@2%'"
     (given,) = workspace.query(f"SELECT answer FROM findable_answers WHERE {mine}")[0]  # noqa: S608 - ours
