@@ -20,8 +20,8 @@ from tests.integration.passages.workspaces import (
 
 PASSAGE_ID = "0b0e7a52-8f4e-4c1d-9f6a-000000000001"
 CONCEPTS = (
-    "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT, extractor_version TEXT, extractor_model TEXT, "
-    "weight REAL"
+    "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT, "
+    "extractor_version TEXT, extractor_model TEXT, weight REAL"
 )
 
 
@@ -60,7 +60,10 @@ def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
         for name in ("order", 'my "own" table', "Dokumente")
     }
     create_statements = (f"CREATE TABLE {quoted} (id TEXT, text TEXT)" for quoted in names.values())
-    insert_statements = (f"INSERT INTO {quoted} VALUES ('a', 'x')" for quoted in names.values())  # noqa: S608
+    insert_statements = (
+        f"INSERT INTO {quoted} VALUES ('a', 'x')"  # noqa: S608 - test names
+        for quoted in names.values()
+    )
     duplicate_statements = (
         "CREATE TABLE other (id TEXT, text TEXT)",
         "INSERT INTO other VALUES ('a', ''), ('a', '')",

@@ -115,8 +115,7 @@ def test_the_source_text_surrounds_the_first_quotation(
 def test_foreign_evidence_is_unchanged(tmp_path: Path, outside_server: Workspace) -> None:
     """View and export show evidence of another shape, or with its own source, unchanged."""
     invalid_supports: list[list[dict[str, Any]]] = [[]]
-    for start in ("0", 1.5, -3):
-        invalid_supports.append([{"start": start, "end": 4}])
+    invalid_supports += [[{"start": start, "end": 4}] for start in ("0", 1.5, -3)]
 
     cases: dict[str, Any] = {
         "list": [1, 2],

@@ -70,7 +70,11 @@ def test_a_new_text_of_a_passage_with_concepts_is_refused(tmp_path: Path) -> Non
             ws,
             passages_file(tmp_path / "p.jsonl", *({"id": key, "text": "x"} for key in versions_of)),
         )
-        add_concepts(ws, [concept(key, version=version) for key, version in versions_of.items()])  # type: ignore[arg-type] # NULL, too
+        concepts = [
+            concept(key, version=version)  # type: ignore[arg-type] # NULL, too
+            for key, version in versions_of.items()
+        ]
+        add_concepts(ws, concepts)
         changed_lines = ({"id": key, "text": "x ", "source": "s"} for key in (*versions_of, "new"))
         report = import_.run(ws, passages_file(tmp_path / "q.jsonl", *changed_lines))
         unchanged_row = ("x", None, None)
