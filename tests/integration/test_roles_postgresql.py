@@ -61,6 +61,7 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
     query = "SELECT count(*), max(xmin::text::bigint) FROM findable_workspace"
     before = postgresql.rows(role.url, query)
 
+    # Reading still works.
     assert "3" in role.run("status")
     batch_submit_run = role.run("batch-submit", code=3)
     assert "read-only transaction; nothing was changed" in batch_submit_run

@@ -16,7 +16,7 @@ from emulator.generate import answer_request
 from pipeline.experts.declaration import MAX_TAG_CHARS
 
 MODEL = MODELS["gemini-2.5-flash"]
-# With lone surrogates.
+# Lone surrogates are included.
 ANY_TEXT = st.text(st.characters(codec=None), max_size=300)
 WORDS = [
     "not good",

@@ -16,6 +16,7 @@ def test_a_row_that_is_too_large_is_named_before_any_call(
 ) -> None:
     """A request above the size limit exits with 2 and the person's name, and leaves no file."""
     names = people(2)
+    # The real limit is too large for a test.
     monkeypatch.setattr(request_builder, "MAX_FILE_BYTES", 100)
 
     result = workspace.ran("batch-submit", code=2)

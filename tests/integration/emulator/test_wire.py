@@ -82,6 +82,7 @@ def test_invalid_schemas_are_refused_like_gemini_does(caller: Caller) -> None:
     """Vague, contradictory or deep schemas and empty contents are refused with their position."""
     string_schema = {"type": "STRING"}
     object_schema = {"type": "OBJECT"}
+    # Deeper than Gemini permits.
     nested_schema: dict[str, Any] = string_schema
     for _ in range(16):
         nested_schema = {"type": "ARRAY", "items": nested_schema}
@@ -177,6 +178,7 @@ def test_a_batch_answers_every_request_once(caller: Caller) -> None:
     created = caller.post(CREATE, create_body(file, name="run1"))
     name = created["name"]
     assert len(name) == 44
+    # A created batch does not need its request file.
     caller.http.delete(f"/v1/{file}")
 
     operation = caller.wait(name)

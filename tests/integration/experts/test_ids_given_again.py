@@ -16,6 +16,7 @@ TABLES = {
     "counting": (
         f"CREATE TABLE experts (id {COUNTING_KEY}, username TEXT UNIQUE, bio TEXT, tags TEXT)"
     ),
+    # The database does not reuse ids of this table.
     "never again": f"CREATE TABLE experts (id {UNIQUE_KEY}, username TEXT, bio TEXT, tags TEXT)",
     "not counting": (
         "CREATE TABLE experts "
@@ -67,6 +68,7 @@ def test_a_new_person_gets_no_id_of_a_claimed_row(adopted: Workspace, tmp_path: 
 @pytest.mark.parametrize("adopted", ["counting"], indirect=True)
 def test_an_answer_about_somebody_else_is_not_applied(adopted: Workspace) -> None:
     """An answer is stored and counted, but not applied to another person with the old id."""
+    # The batch asks about the old person with this id.
     adopted.change("DELETE FROM experts WHERE id = 3")
     adopted.change("INSERT INTO experts (id, username, bio) VALUES (3, 'new', 'I bind books.')")
 

@@ -21,6 +21,7 @@ def workspace(directory: Path) -> AbstractContextManager[WorkspaceSession]:
 
 def people_file(path: Path, **bios: str) -> Path:
     """Write a CSV file of people with biographies by username, and return its path."""
+    # All other cells are equal.
     lines = (
         f'{username},Ann,Lee,CTO,Acme,"{bio}",100,USD,https://x.example,,Speaker'
         for username, bio in bios.items()

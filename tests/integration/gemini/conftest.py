@@ -14,6 +14,7 @@ from tests.integration.gemini.scripted import KEY, Handler, Script
 def _script() -> Iterator[Script]:
     """Serve a script on a loopback port until the test is over."""
     script = Script()
+    # Each server has its own script.
     handler = type("Handler", (Handler,), {"script": script})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True

@@ -227,8 +227,10 @@ def test_an_invalid_address_proxy_certificate_or_key_is_a_settings_error(
         assert "no address" in message
         assert "secret" not in message
 
+    # The client cannot use this proxy.
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     assert "proxy" in read_error("http://192.0.2.1:9")
+    # A client that ignores the environment fails only at the connection.
     direct_client = Client(
         api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=lambda _seconds: None
     )

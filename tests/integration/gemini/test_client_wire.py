@@ -28,6 +28,7 @@ RESULT = "files/batch-leg9wy9p5df66syjxke2eq4xfjqcwp47ejv3"
 
 def operation_document(**metadata: Any) -> dict[str, Any]:
     """Return an operation in the shape that the API sends."""
+    # The members that every batch of the API has.
     fields = {
         "model": "models/gemini-3.5-flash-lite",
         "displayName": "w/expert-tags/1",
@@ -244,6 +245,7 @@ def test_lost_piece_begins_a_new_upload(
     sent = [request.headers for request in script.requests if request.method == "POST"]
     commands = [headers["x-goog-upload-command"] for headers in sent]
     assert commands == ["start", "upload", "start", "upload", "upload, finalize"]
+    # The second upload sends both pieces again.
     assert [headers["x-goog-upload-offset"] for headers in sent[3:]] == ["0", "8388608"]
     is_file_named = piece.document is not None and "file" in piece.document
     assert script.calls.count("DELETE /v1beta/files/abc") == is_file_named
@@ -390,6 +392,7 @@ def test_unreadable_page_is_never_an_empty_list(script: Script, client: Client) 
         script.answers = [page] * 1_000
         with pytest.raises(UnavailableError, match="do not end" if page is pages[-1] else "."):
             client.list_batches()
+    # A list without batches has no member `operations`.
     script.answers = [Answer({})]
     assert client.list_batches() == []
 

@@ -124,6 +124,7 @@ def test_like_finds_similar_entries_without_the_entry_itself(indexed: Workspace)
     assert sorted(usernames) == ["ada", "cyd", "dan", "李"]
     assert search(indexed, LIKE="bob", TAG="rivers")[0]["username"] == "dan"
     assert "there is no expert 'eve'" in indexed.ran("search", LIKE="eve", code=2).stderr
+    # A person who came after the build.
     with indexed.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "eve", {"bio": "New."})
     assert (
@@ -146,6 +147,7 @@ def test_questions_without_meaning_find_only_weak_hits(indexed: Workspace) -> No
 
     unrelated_question = "city plumber quotes discount bathroom tiles overnight delivery"
     assert "no good match" in indexed.ran("search", unrelated_question, RANK="words").stderr
+    # A good hit is not weak under any rank.
     assert not search(indexed, "who sings opera", RANK="words")[0]["weak"]
 
     hits = search(indexed, "who teaches water law")

@@ -55,6 +55,7 @@ def test_old_files_and_builds_are_removed_and_accounts_stay(used_workspace: Work
         before,
     )
 
+    # Remember the account and the lines, to compare them after the files are gone.
     spent = ledger.status(used_workspace)["spent"]
     lines = {
         name: (used_workspace.data / "batches" / name).read_bytes().splitlines()

@@ -24,7 +24,8 @@ def _tagged_reviews(workspace: Workspace) -> Workspace:
 def test_show_prints_an_item_with_its_requests(tagged_reviews: Workspace) -> None:
     """`show --raw` prints row, state, answer and batch, with the sealed request and reply."""
     document = read_document(tagged_reviews, "show", "--item", "2", "--raw")
-    (answer,), (request,) = document["answers"], document["requests"]
+    (answer,) = document["answers"]
+    (request,) = document["requests"]
     text = document["columns"]["text"]
     assert (document["state"], document["stale"], text) == ("answered", False, reviews.TEXTS["2"])
     quote = answer["answer"]["quote"]
@@ -36,6 +37,7 @@ def test_show_prints_an_item_with_its_requests(tagged_reviews: Workspace) -> Non
     request_file = tagged_reviews.data / tagged_reviews.scalar(
         "SELECT request_file FROM findable_batches"
     )
+    # The request on the wire is a line of the sealed file.
     wire = request["wire"]
     assert wire["request"] in request_file.read_text(encoding="utf-8").splitlines()
     (reply,) = map(json.loads, wire["replies"])

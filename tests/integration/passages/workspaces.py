@@ -59,6 +59,7 @@ def passages_file(path: Path, *lines: dict[str, Any] | str) -> Path:
     encoded_lines = (
         line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines
     )
+    # A text may contain lone surrogates.
     path.write_bytes(
         "".join(f"{line}\n" for line in encoded_lines).encode("utf-8", "surrogatepass")
     )

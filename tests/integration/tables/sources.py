@@ -70,6 +70,7 @@ class TaskRows:
     ) -> RowSyncReport:
         """Sync the rows with a source."""
         known_columns = dict(self.spec.columns) if self.spec else {}
+        # A column keeps a kind that fits old and new values.
         kinds = {
             name: merge_kinds(known_columns.get(name), source.columns.get(name))
             for name in {**known_columns, **source.columns}

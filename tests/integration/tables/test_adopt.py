@@ -139,6 +139,7 @@ REFUSED_TABLES: list[tuple[str, str, str]] = [
         "unique key .*extractor_model",
     ),
 ]
+# Tables that only SQLite permits.
 REFUSED_ON_SQLITE = [
     ("passages", "CREATE VIRTUAL TABLE passages USING fts5(id, text)", "is a virtual table here"),
     ("passages", "id, text", "which must hold text, whole numbers or UUIDs"),
@@ -158,6 +159,7 @@ REFUSED_ON_SQLITE = [
         "`text` .*values of its own, not computed ones",
     ),
 ]
+# Tables that only PostgreSQL permits.
 REFUSED_ON_POSTGRESQL = [
     ("experts", 'id INT, "Username" TEXT', "no `username`"),
     (

@@ -126,6 +126,7 @@ def test_a_sync_is_all_or_nothing(
     items.sync_file(first_file)
     rows_before = items.rows()
 
+    # Interrupt the transaction of the second file.
     with pytest.raises(InterruptedError), monkeypatch.context() as patch:
         patch.setattr(workspace, "update_task", _interrupt)
         items.sync_file(second_file)

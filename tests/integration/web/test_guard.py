@@ -8,6 +8,7 @@ from tests.page import HOST, TOKEN, Page
 
 def test_an_address_with_the_token_stays_on_this_page(page: Page) -> None:
     """Whatever the path, the redirect leads to no other host."""
+    # Two slashes would begin the address of another host.
     response = page.request("GET", f"http://{HOST}//x.example/a", params={"token": TOKEN})
     assert response.headers["location"] == "/x.example/a"
 

@@ -142,6 +142,7 @@ def test_a_dropped_file_is_stored_whole_or_not_at_all(
     with pytest.raises(ClientDisconnect):
         page.post(DROP, params=params, content=send_chunks(2, is_broken=True))
     sent_numbers.clear()
+    # A client without a token may not send even a part.
     stranger = TestClient(
         page.guard, base_url=f"http://{HOST}", cookies=dict(page.browser().cookies)
     )

@@ -39,6 +39,7 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
         "class Part(BaseModel):\n    name: str\n    quote: Quote\n    good: bool\n\n\nclass Answer"
     )
     path = reviews.write_task_file()
+    # Give the task an answer with a list of parts.
     path.write_text(
         path.read_text()
         .replace("    quote: Quote\n", "    parts: list[Part]\n")

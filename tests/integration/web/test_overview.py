@@ -21,6 +21,7 @@ def test_a_live_run_is_running_while_its_process_lives(workspace: Workspace) -> 
     workspace.begin()
     import_passages(workspace, 2)
     workspace.ran("tag", MODE="live", TASK="passages")
+    # The state of a run that was interrupted.
     workspace.change("UPDATE findable_batches SET state = 'asking' WHERE number = 1")
     with workspace.open() as ws, Page(workspace) as page:
         is_stopped = []

@@ -53,6 +53,7 @@ def test_two_stored_versions_are_compared(two_versions: Workspace, api: Api) -> 
     )
     assert [item["id"] for item in comparison["items"] if item["a"] != item["b"]] == ["3"]
     stdout = two_versions.ran("try", "--a", "1", "--b", "2").stdout
+    # Only the row with other stars differs.
     assert stdout.count(" ≠") == 1
     assert "3 of 4 alike" in stdout
     assert "reviews@7" in two_versions.ran("try", "--a", "1", "--b", "7", code=2).output

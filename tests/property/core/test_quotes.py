@@ -12,6 +12,7 @@ from findable import Quote
 from pipeline.core.quotes import locate_quotes
 from tests.property.core.odd_texts import LETTERS, slices
 
+# Words that no drawn text contains.
 INVENTED = (
     "banana violin harbour",
     "puppet thunder cabbage mosque",
@@ -82,6 +83,7 @@ def quotes_in(node: Any) -> Iterator[dict[str, Any]]:
 def test_every_stored_quotation_is_a_slice_of_the_text(text_and_answer: tuple[str, Answer]) -> None:
     """Offsets are exact, a second reading keeps them, and an invented quotation is rejected."""
     text, answer = text_and_answer
+    # An invalid required quotation makes the whole answer invalid.
     required = [quote for quote, _ in answer.quotes_by_name.values()]
     for part in answer.parts:
         required.append(part.quote)

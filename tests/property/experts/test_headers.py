@@ -65,6 +65,7 @@ def read_people(names: list[str], columns: list[str], kind: str) -> list[dict[st
     ]
 
 
+# The people of a file with the usual headers.
 EXPECTED_PEOPLE = read_people([*HEADERS.values()], [*HEADERS], ",")
 
 

@@ -28,7 +28,7 @@ def write_file(content: bytes, *, suffix: str = ".csv") -> Iterator[Path]:
 
 @given(
     rows=st.lists(st.lists(TEXT, min_size=6, max_size=6), max_size=8),
-    # With `\n` alone, Python does not quote a lone carriage return, unless every cell is quoted.
+    # If lines end with `\n`, Python quotes a lone carriage return only with QUOTE_ALL.
     dialect=st.sampled_from([("\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_MINIMAL)]),
 )
 def test_a_written_csv_file_is_read_back(rows: list[list[str]], dialect: tuple[str, int]) -> None:

@@ -29,6 +29,7 @@ def test_a_score_is_between_0_and_100_with_one_decimal(row: dict[str, Any]) -> N
     """Any cells, also another program's, get a score with a single decimal."""
     points = score(row)
     assert 0.0 <= points <= 100.0
+    # Ten times the score is a whole number.
     assert math.isclose(points * 10, round(points * 10), abs_tol=1e-9)
 
 

@@ -29,6 +29,7 @@ WORDS = st.lists(PLAIN_TEXT, max_size=3).map(" \t".join) | st.sampled_from(
         "3D",
     ]
 )
+# Mark-up, entities, signs and invisible characters.
 MARKS = st.sampled_from(
     [
         "<b>",
@@ -46,6 +47,7 @@ MARKS = st.sampled_from(
         "\u200b",
     ]
 )
+# Mixed texts, and texts around the maximal length.
 ANY_TAG = st.lists(WORDS | MARKS | st.text(max_size=5), max_size=8).map("".join) | st.text(
     min_size=55, max_size=70
 )

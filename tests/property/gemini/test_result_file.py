@@ -43,6 +43,7 @@ def test_every_line_is_found_by_its_key(
 ) -> None:
     """Each key has its line in any order, with any line end, with or without a byte order mark."""
     raw = {key: line_of(key, text, is_key_first=is_key_first) for key, text, is_key_first in lines}
+    # The order of the lines is random.
     keys = list(raw)
     shuffle.shuffle(keys)
     with tempfile.TemporaryDirectory() as folder:

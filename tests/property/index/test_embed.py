@@ -17,6 +17,7 @@ def test_a_shortened_text_fits_and_keeps_both_ends(text: str, limit: int) -> Non
     fitted = fit_text(text, limit=limit)
     assert estimate_tokens(fitted) <= limit
     assert fitted == fit_text(text, limit=limit)
+    # A text above three quarters of the limit is cut, because the count is an estimate.
     if estimate_tokens(text) <= limit * 3 // 4:
         assert fitted == text
     else:

@@ -69,6 +69,7 @@ def test_blocks_of_any_size_give_faiss_bytes(sizes: list[int], dim: int, bits: i
     rows = np.random.default_rng(dim).standard_normal((sum(sizes), dim)).astype(np.float32)
     index: Any = faiss.IndexFlatIP(dim)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        # Make even a small index use 8 bits.
         if bits == 8 and len(rows):
             patch.setattr(vector_file, "MAX_EXACT_ROWS", 0)
             kind: Any = faiss.ScalarQuantizer.QT_8bit

@@ -1,4 +1,4 @@
-"""WHERE= selects the same entries as plain Python, for any expression and spelling."""
+"""WHERE= selects the entries that plain Python selects, for any expression."""
 
 import itertools
 import operator
@@ -27,6 +27,7 @@ CELLS: dict[str, st.SearchStrategy[Any]] = {
 MOODS: st.SearchStrategy[Any] = st.lists(st.lists(TEXTS, max_size=2), max_size=2)
 CELLS["mood"] = TEXTS | MOODS
 CELLS["price"] = st.none() | st.integers(-3, 3).map(str)
+# The operands that fit a column.
 KINDS = {
     "rate": NUMBERS,
     "price": st.integers(-3, 3),
@@ -34,6 +35,7 @@ KINDS = {
     "tags": TEXTS,
     "mood": TEXTS,
 }
+# Accepted spellings of column names.
 NAMES = {
     "Hourly Currency": ["Hourly Currency", "hourly_currency", "HOURLY-CURRENCY"],
     "mood": ["answer.mood", "Mood"],
@@ -153,6 +155,7 @@ def test_an_expression_selects_the_rows_that_python_selects(
         {"id": 1, **row, "Bio": bio, "answer": {"mood": row["mood"], "Bio": None}}
         for row, bio in rows
     ]
+    # The mood is only inside the answer.
     for row in stored:
         del row["mood"]
     columns = find_column_paths(

@@ -34,6 +34,7 @@ def answers(draw: st.DrawFn) -> tuple[str, PassageConcepts]:
         }
     )
     concepts = draw(st.lists(concept, max_size=3))
+    # At least this concept has a true quotation.
     first = CONCEPT | {"quotes": [part]}
     return text, PassageConcepts.model_validate({"concepts": [first, *concepts]})
 

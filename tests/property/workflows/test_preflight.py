@@ -93,13 +93,19 @@ def test_the_cheapest_mode_in_time_is_recommended(
 
 @given(
     requests=st.integers(1, 10_000),
-    each=st.integers(1, 1000),
+    tokens_per_request=st.integers(1, 1000),
     limits=LIMITS,
-    used=st.integers(0, 200_000),
+    requests_today=st.integers(0, 200_000),
     rate=st.none() | st.floats(0.01, 1000),
 )
 # The quota is used up, and each call takes a minute.
-@example(requests=1418, each=1, limits=RateLimits(rpm=1, tpm=None, rpd=1418), used=1418, rate=None)
+@example(
+    requests=1418,
+    tokens_per_request=1,
+    limits=RateLimits(rpm=1, tpm=None, rpd=1418),
+    requests_today=1418,
+    rate=None,
+)
 def test_live_calls_take_at_least_the_time_of_each_limit(
     requests: int,
     tokens_per_request: int,
