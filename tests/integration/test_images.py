@@ -81,6 +81,7 @@ def test_every_file_of_a_folder_is_imported_or_reported(workspace: Workspace, ph
     report = _import_folder(workspace, photos)
 
     assert _counts_of(report) == (10, 0, 0, 0, 5)
+
     reasons = {
         Path(broken_file["path"]).name: broken_file["reason"]
         for broken_file in report["broken_files"]
@@ -95,6 +96,7 @@ def test_every_file_of_a_folder_is_imported_or_reported(workspace: Workspace, ph
         "files and folders that cannot be read": 1,
     }
     assert _counts_of(_import_folder(workspace, photos)) == (0, 0, 0, 10, 5)
+
     formats = dict(workspace.query("SELECT path, format FROM assets"))
     assert formats[str(photos / "notes.txt")] == "image/png"
     assert workspace.scalar("SELECT count(*) FROM findable_rows WHERE unusable IS NULL") == 5
@@ -119,6 +121,7 @@ def test_a_moved_file_keeps_its_row_and_a_changed_file_is_read_again(
     (photos / "notes.txt").rename(photos.parent / "notes.txt")
     assert _import_folder(workspace, photos)["gone"] == 1
     assert workspace.scalar("SELECT count(*) FROM findable_rows WHERE gone_at IS NOT NULL") == 1
+
     (photos.parent / "notes.txt").rename(photos / "notes.txt")
     assert _counts_of(_import_folder(workspace, photos)) == (0, 1, 0, 4, 0)
     assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%blue.png'") == 1

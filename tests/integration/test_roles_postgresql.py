@@ -63,6 +63,7 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
 
     # Reading still works.
     assert "3" in role.run("status")
+
     batch_submit_run = role.run("batch-submit", code=3)
     assert "read-only transaction; nothing was changed" in batch_submit_run
     assert postgresql.rows(role.url, "SELECT count(*) FROM findable_asks") == [(0,)]
@@ -104,4 +105,5 @@ def test_a_timeout_of_the_server_is_reported(
         work()
     assert failure.value.exit_code == 4
     assert "held" not in failure.value.message
+
     store.close()

@@ -64,6 +64,7 @@ def test_sums_agree_with_status_and_their_rows_with_the_total(
     assert total["cost"] == status["actual"]
     assert total["lost"] == status["lost"]
     assert total["lost"] + total["under_way"] == pytest.approx(status["estimated"], abs=2e-6)
+
     for name, amount in total.items():
         assert sum(row[name] for row in rows.values()) == pytest.approx(amount, abs=3e-6), name
 
@@ -72,6 +73,7 @@ def test_each_batch_has_its_line(costly_workspace: Workspace) -> None:
     """Each batch has its tokens and cost, with its duplicates; a lost call belongs to its run."""
     rows, _ = read_costs(costly_workspace, "batch")
     assert list(rows) == ["1", "2", "3", "4"]
+
     (batch,) = costly_workspace.query(
         "SELECT tokens_in, tokens_out, cost FROM findable_batches WHERE number = 1"
     )

@@ -111,6 +111,7 @@ def test_a_change_during_the_ingest_is_respected(
         (1, 0),
     ]
     assert offline.query("SELECT tags FROM experts WHERE id = 1") == [(tag,) for tag in tags]
+
     cells = ", ".join(table.SCORE_COLUMNS)
     query = f"SELECT findability_score, {cells} FROM experts WHERE tags LIKE '[\"w%'"  # noqa: S608
     for points, *row in offline.query(query):
@@ -123,6 +124,7 @@ def test_a_batch_with_a_wrong_account_stays_downloaded(offline: Workspace) -> No
     deliver(offline, result(prepare(offline)))
     offline.change("UPDATE findable_batches SET model = 'gemini-1-ultra'")
     assert "gemini-1-ultra" in offline.ran("batch-ingest", code=3).stderr
+
     offline.change("UPDATE findable_batches SET model = :model", model=MODEL)
     # Now a request has no claim.
     offline.change("DELETE FROM findable_asks WHERE line = 2")

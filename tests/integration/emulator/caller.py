@@ -101,8 +101,10 @@ class Caller:
         self, path: str, document: object = None, *, method: str = "POST"
     ) -> dict[str, Any]:
         """Return the error of a call that must be refused."""
-        body = {"json": document} if method == "POST" else {}
-        reply = self.http.request(method, path, **body)
+        if method == "POST":
+            reply = self.http.request(method, path, json=document)
+        else:
+            reply = self.http.request(method, path)
         assert reply.status_code >= 400, reply.text
         error: dict[str, Any] = reply.json()["error"]
         assert error["code"] == reply.status_code

@@ -31,6 +31,7 @@ def test_an_answer_is_compact_json_with_correct_counts(caller: Caller) -> None:
     assert list(answer_of(response)) == ["tags"]
     assert text == json.dumps(answer_of(response), separators=(",", ":"), ensure_ascii=False)
     assert response["candidates"][0]["finishReason"] == "STOP"
+
     usage = response["usageMetadata"]
     assert usage["totalTokenCount"] == usage["promptTokenCount"] + usage["candidatesTokenCount"]
     assert usage["candidatesTokenCount"] == -(-len(text.encode()) // 4)
@@ -62,11 +63,13 @@ def test_each_request_gets_a_vector_of_its_width(caller: Caller) -> None:
     assert [len(vector) for vector in vectors] == [768, 768, 768]
     assert vectors[0] == vectors[1] != vectors[2]
     assert sum(number * number for number in vectors[2]) == pytest.approx(1, abs=1e-5)
+
     single_path = "/v1/models/gemini-embedding-2:embedContent"
     narrow_vector = caller.post(single_path, bodies[2] | {"outputDimensionality": "256"})[
         "embedding"
     ]["values"]
     assert narrow_vector == vectors[2][:256]
+
     lexical = caller.post("/v1/models/findable-local-lexical-1:embedContent", bodies[2])
     assert lexical["embedding"]["values"] != narrow_vector
 
@@ -100,6 +103,7 @@ def test_invalid_schemas_are_refused_like_gemini_does(caller: Caller) -> None:
         )
         error = caller.expect_refusal(GENERATE, request)
         assert (error["code"], message in error["message"]) == (400, True), error
+
     for invalid_body, message in (
         ({"contents": [{"parts": [{"text": "law"}]}]}, "set generationConfig.responseSchema"),
         ({"contents": []}, "contents is not specified"),
@@ -122,6 +126,7 @@ def test_images_are_measured_counted_and_refused(caller: Caller) -> None:
 
     response = caller.post(GENERATE, request_about(picture))
     assert answer_of(response) == {"colours": ["blue"], "width": 60}
+
     for model, resolution, tokens in (
         ("gemini-3.5-flash", "", 1_120),
         ("gemini-3.5-flash", "MEDIA_RESOLUTION_LOW", 280),
@@ -132,6 +137,7 @@ def test_images_are_measured_counted_and_refused(caller: Caller) -> None:
             request_about(picture, mediaResolution=resolution),
         )
         assert usage["usageMetadata"]["promptTokenCount"] == 3 + tokens
+
     for part, message in (
         (
             {"inlineData": {"mimeType": "image/svg+xml", "data": encoded_image}},
@@ -178,6 +184,7 @@ def test_a_batch_answers_every_request_once(caller: Caller) -> None:
     created = caller.post(CREATE, create_body(file, name="run1"))
     name = created["name"]
     assert len(name) == 44
+
     # A created batch does not need its request file.
     caller.http.delete(f"/v1/{file}")
 
@@ -193,6 +200,7 @@ def test_a_batch_answers_every_request_once(caller: Caller) -> None:
         False,
         results,
     )
+
     counts = {"requestCount": "42", "successfulRequestCount": "41", "failedRequestCount": "1"}
     assert metadata["batchStats"] == counts
     assert metadata["state"] == "BATCH_STATE_SUCCEEDED"
@@ -203,9 +211,11 @@ def test_a_batch_answers_every_request_once(caller: Caller) -> None:
     assert answers.keys() == {*keys, "bad", None}
     assert [key for key in answers if key in keys] != keys
     assert list(answers["k/1"]) == ["response", "key"]
+
     text = "Lawyer for water law and irrigation, case number 1."
     assert answers["k/1"]["response"] == caller.post(GENERATE, request_for(text))
     assert answers["bad"]["error"]["code"] == 3
+
     # The result repeats the other members of the line; a list arrives empty.
     extra_members = {name: member for name, member in answers[None].items() if name != "response"}
     assert extra_members == {"note": {"a": 1}, "list": []}
@@ -240,7 +250,8 @@ def test_one_bad_line_refuses_the_whole_file(caller: Caller) -> None:
 def test_an_invalid_create_is_refused(caller: Caller) -> None:
     """An invalid body is a 400, an absent file a 403, an unknown or unsuitable model a 404."""
     assert caller.expect_refusal(CREATE, create_body(caller.upload(b"\n  \n")))["code"] == 400
-    inline_body = {"batch": {"inputConfig": {"requests": {"requests": []}}}}
+
+    inline_body: dict[str, Any] = {"batch": {"inputConfig": {"requests": {"requests": []}}}}
     assert caller.expect_refusal(CREATE, inline_body)["code"] == 400
 
     error = caller.expect_refusal(CREATE, {"batch": {"nonsense": 1}})
@@ -248,6 +259,7 @@ def test_an_invalid_create_is_refused(caller: Caller) -> None:
         "Invalid JSON payload received. Unknown name \"nonsense\" at 'batch': Cannot find field."
     )
     assert caller.expect_refusal(CREATE, create_body("files/nothing"))["code"] == 403
+
     for model in ("gemini-2.0-flash", "gemini-embedding-2"):
         error = caller.expect_refusal(
             f"/v1/models/{model}:batchGenerateContent", create_body("files/a")

@@ -73,6 +73,7 @@ def test_a_new_biography_keeps_tags_and_unparks(tmp_path: Path) -> None:
 
         report = import_.import_people_file(ws, changed_file)
         assert dry_report.document == {**report.document, "dry": True}
+
         tagged = rows(ws)["tagged"]
         with ws.store.write() as tx:
             counts = table.people_table(tx).count_states(tx)

@@ -103,6 +103,7 @@ def test_a_merge_is_recorded_and_can_be_undone(tagged: Workspace) -> None:
     assert merge_tags(tagged, "ml=Machine  Learning")["people"] == 3
     assert read_tags(tagged) == MERGED_TAGS
     assert tagged.query("SELECT answer FROM findable_answers ORDER BY id") == before
+
     [merge] = read_tags_report(tagged)["merges"]
     assert (merge["old"], merge["new"], merge["who"], merge["undone_at"]) == (
         "ml",

@@ -130,6 +130,7 @@ def test_the_proxy_of_the_environment_is_used(
     script.answers = [Answer({"operations": []}), Answer({"operations": []})]
     client = Client(api_key=KEY, base_url="http://gemini.invalid", sleep=lambda _seconds: None)
     assert client.list_batches() == []
+
     client.close()
     assert script.requests[0].path == "http://gemini.invalid/v1beta/batches?pageSize=100"
     assert script.requests[0].headers["proxy-authorization"] == "Basic dXNlcjp3b3Jk"
@@ -137,6 +138,7 @@ def test_the_proxy_of_the_environment_is_used(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     direct = Client(api_key=KEY, base_url=script.url, sleep=lambda _seconds: None)
     assert direct.list_batches() == []
+
     direct.close()
     assert script.requests[1].path.startswith("/v1beta/batches")
 
@@ -202,6 +204,7 @@ def test_clear_refusal_is_not_repeated(script: Script, client: Client, name: str
     assert type(refusal.value) is error_class
     assert refusal.value.code == answer.code
     assert len(script.calls) == 1
+
     if name != "429":
         with pytest.raises(error_class):
             client.get_batch(BATCH)
@@ -230,6 +233,7 @@ def test_an_invalid_address_proxy_certificate_or_key_is_a_settings_error(
     # The client cannot use this proxy.
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     assert "proxy" in read_error("http://192.0.2.1:9")
+
     # A client that ignores the environment fails only at the connection.
     direct_client = Client(
         api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=lambda _seconds: None
@@ -241,6 +245,7 @@ def test_an_invalid_address_proxy_certificate_or_key_is_a_settings_error(
     monkeypatch.delenv("ALL_PROXY")
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at/all.pem")
     assert "certificates" in read_error("http://127.0.0.1:9")
+
     for key in ("", "  ", "a\nb", "ключ"):
         with pytest.raises(ConfigurationError):
             Client(api_key=key)
@@ -303,6 +308,7 @@ def test_a_dripping_reply_is_cut_by_the_timeout_of_its_call(script: Script, tmp_
             call()
         assert set(script.calls) == {script.calls[0]}, name
         assert len(script.calls) == 1 or name in {"list", "download"}
+
     client.close()
     assert not (tmp_path / "r.part").exists()
 

@@ -167,6 +167,7 @@ def test_upload_is_verified(script: Script, client: Client, tmp_path: Path, size
     script_upload(script, size=size, sha=hex_hash(path.read_bytes()))
 
     assert client.upload(path, display_name="w/1", sha256=sha, size=size) == "files/abc"
+
     start = script.requests[0]
     assert start.path == "/upload/v1beta/files"
     assert start.headers["x-goog-upload-header-content-type"] == "jsonl"
@@ -247,6 +248,7 @@ def test_lost_piece_begins_a_new_upload(
     assert commands == ["start", "upload", "start", "upload", "upload, finalize"]
     # The second upload sends both pieces again.
     assert [headers["x-goog-upload-offset"] for headers in sent[3:]] == ["0", "8388608"]
+
     is_file_named = piece.document is not None and "file" in piece.document
     assert script.calls.count("DELETE /v1beta/files/abc") == is_file_named
 
@@ -305,6 +307,7 @@ def test_embedding_sends_one_content_per_text(
     assert vectors.dtype == np.float32
     assert np.allclose(vectors, [[0.6, 0.8], [0.0, -1.0]])
     assert script.calls == [f"POST /v1beta/models/{model}:batchEmbedContents"]
+
     requests = script.requests[0].document["requests"]
     assert [len(request["content"]["parts"]) for request in requests] == [1, 1]
     assert requests[0]["content"]["parts"][0]["text"] == text
@@ -333,6 +336,7 @@ def test_wrong_vectors_are_never_returned(script: Script, client: Client) -> Non
             [1, 0],
             [0, 1],
         ]
+
     script.reply = lambda _request: bad_answers[0]
     with pytest.raises(UnavailableError):
         client.embed(EMBEDDING_MODEL, ["a", "b"], dim=2, query=False)
@@ -370,6 +374,7 @@ def test_values_without_sdk_types_are_accepted(script: Script, client: Client) -
     }
     script.answers = [Answer({"operations": [foreign_operation, operation_document()]})]
     assert [batch.name for batch in client.list_batches()] == ["batches/foreign", BATCH]
+
     reply = {
         "candidates": [{"content": {"parts": [{"text": "{}"}]}, "citationMetadata": "none"}],
         "usageMetadata": 3,

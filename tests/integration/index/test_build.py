@@ -77,6 +77,7 @@ def test_the_index_is_not_locked_during_calls(
         True,
         False,
     ]
+
     with workspace.open() as ws:
         assert ([*Builds(ws.data).read_manifests()], Builds(ws.data).find_leftovers()) == ([1], [])
 
@@ -88,6 +89,7 @@ def test_embedding_cost_is_printed_before_the_first_call(
     """`index` prints texts, tokens and cost, except for cached texts and amounts below a cent."""
     tagged(1)
     assert "embedding " not in workspace.run("index").stderr
+
     calls = len(api.seen("POST", EMBED))
 
     tagged(9)
@@ -95,6 +97,7 @@ def test_embedding_cost_is_printed_before_the_first_call(
     api.fault("key_invalid", path=EMBED)
     refused = workspace.run("index")
     assert (refused.exit_code, len(api.seen("POST", EMBED))) == (3, calls + 1)
+
     [cost_line] = [line for line in refused.stderr.splitlines() if line.startswith("embedding ")]
     match = re.fullmatch(r"embedding 10 texts, about (4\d,\d\d\d) tokens, \$0\.01", cost_line)
     assert match is not None, cost_line
@@ -146,6 +149,7 @@ def test_untagged_people_can_be_indexed(
         "2 experts, 2 embedded, 0 cached, of 4 people (1 untagged, 1 no bio)"
         in workspace.ran("index").stdout
     )
+
     note = (
         "left out: 1 person with words of this question and without a tag; "
         "`make index` with INDEX_UNTAGGED=1"
@@ -154,6 +158,7 @@ def test_untagged_people_can_be_indexed(
     assert "left out" not in workspace.ran("search", "hives").stderr
 
     assert "3 experts, 1 embedded" in workspace.ran("index", INDEX_UNTAGGED="1").stdout
+
     hits = json.loads(workspace.ran("search", "bells", "--json").stdout)
     assert hits[0]["username"] == "untagged"
     assert "left out" not in workspace.ran("search", "bells").stderr
@@ -170,11 +175,13 @@ def test_a_large_index_is_compared_with_an_exact_scan(
     monkeypatch.setattr(vector_file, "MAX_EXACT_ROWS", 100)
     tagged(300)
     assert "8 bits a number find" in workspace.ran("index", BACKEND="local").stderr
+
     current = workspace.data / "index" / "current"
     recall = json.loads((current / "manifest.json").read_text())["recall"]
     assert (recall["questions"], recall["seed"]) == (600, evaluate.SEED)
     assert recall["recall@10"] >= recall["low"] >= 0.95
     assert (current / "faiss.index").stat().st_size < 300 * 768 * 2
+
     hits = json.loads(workspace.ran("search", "hive 77", "--json", BACKEND="local").stdout)
     assert hits[0]["username"] == "p77"
 

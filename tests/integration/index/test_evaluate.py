@@ -58,16 +58,19 @@ def test_a_worse_build_is_not_promoted(workspace: Workspace, tagged: Callable[[i
 
     workspace.change("UPDATE experts SET bio = 'Sings in a choir.', tags = '[\"songs\"]'")
     assert "embeds the judged questions" in workspace.ran("index").stderr
+
     workspace.ran("index", "--rollback")
     assert "are not in the index" not in workspace.ran("eval", *map(str, files)).stderr
 
     message = workspace.ran("index", code=6).stderr
     assert f"build 3 was not promoted: on {QUESTION_COUNT} judged questions nDCG@10 is" in message
     assert read_manifest(workspace)["number"] == 1
+
     workspace.ran("index", "--worse-ok")
     assert read_manifest(workspace)["judged"]["questions"] == QUESTION_COUNT
     assert read_manifest(workspace)["judged"]["before"]["number"] == 1
     assert read_manifest(workspace)["judged"]["difference"]["high"] < 0
+
     workspace.ran("doctor")
 
     files[1].write_text("q01 0 p1 1\nq01 0 p2 0\nq01 0 nobody 1\n")

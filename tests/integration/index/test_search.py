@@ -53,6 +53,7 @@ def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
     ]
     assert [hit["rank"] for hit in hits] == [1, 2, 3, 4]
     assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+
     best = hits[0]
     assert (best["username"], best["name"], best["job_title"]) == ("ada", "Ada Byron", "Beekeeper")
     assert (best["tags"], best["findability_score"]) == (["bees"], 35.9)
@@ -77,6 +78,7 @@ def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
     ]
     assert sorted(line.split("\t")[1] for line in lines[1:]) == ["ada", "bob", "cyd", "李"]
     assert {len(line.split("\t")) for line in lines} == {8}
+
     after = (
         indexed.query("SELECT * FROM findable_events"),
         indexed.query("SELECT * FROM findable_workspace"),

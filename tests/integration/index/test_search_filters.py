@@ -104,6 +104,7 @@ def test_the_sentence_tags_and_scores_of_a_hit_are_shown(indexed: Workspace) -> 
     """A hit shows its best sentence with marked words, and the matching tags."""
     best = search(indexed, "law of the water")[0]
     assert (best["username"], best["matching_tags"]) == ("bob", ["water law"])
+
     text = best["snippet"]["text"]
     marks = best["snippet"]["marks"]
     assert (text, [text[start:end] for start, end in marks]) == (
@@ -111,8 +112,10 @@ def test_the_sentence_tags_and_scores_of_a_hit_are_shown(indexed: Workspace) -> 
         ["water", "law"],
     )
     assert best["why"] == "words: law, water; close in meaning"
+
     line = indexed.ran("search", "law of the water", "-k", "1").stdout.splitlines()[1].split("\t")
     assert line[6:] == [best["why"], "Teaches **water** **law**."]
+
     (chinese,) = search(indexed, "水法", "-k", "1")
     assert chinese["snippet"] == {"text": "我教水法律。", "marks": [[2, 4]]}
 
@@ -124,6 +127,7 @@ def test_like_finds_similar_entries_without_the_entry_itself(indexed: Workspace)
     assert sorted(usernames) == ["ada", "cyd", "dan", "李"]
     assert search(indexed, LIKE="bob", TAG="rivers")[0]["username"] == "dan"
     assert "there is no expert 'eve'" in indexed.ran("search", LIKE="eve", code=2).stderr
+
     # A person who came after the build.
     with indexed.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "eve", {"bio": "New."})
@@ -153,6 +157,7 @@ def test_questions_without_meaning_find_only_weak_hits(indexed: Workspace) -> No
     hits = search(indexed, "who teaches water law")
     assert not hits[0]["weak"]
     assert "no good match" not in indexed.ran("search", "who teaches water law").stderr
+
     vectors = search(indexed, "who teaches water law", RANK="vectors")
     assert {hit["username"]: hit["weak"] for hit in vectors} == {
         hit["username"]: hit["weak"] for hit in hits

@@ -255,6 +255,7 @@ def test_a_backup_is_restored_to_a_server_and_work_continues(
     assert report["rows"] == {name: len(rows) for name, rows in before.items()} | added_counts
     # The create of batch 4 was attempted, so that the list is searched for it.
     assert report["unsent"] == [4]
+
     after = read_tables(server_workspace)
     changed = {name for name, rows in before.items() if after[name] != rows}
     assert changed == {"findable_batches", "findable_creates", "findable_events"} & changed
@@ -270,6 +271,7 @@ def test_a_backup_is_restored_to_a_server_and_work_continues(
     server_workspace.ran_each("batch-submit", "batch-poll", "batch-ingest", "index", LIST_LAG="0")
     assert ledger.people(server_workspace) == {"total": 8, "tagged": 6, "no_bio": 1, "parked": 1}
     assert len(json.loads(server_workspace.ran("search", "bees", "--json").stdout)) == 6
+
     names = [batch["displayName"] for batch in api.batches()]
     labels = {name.rsplit("-", 1)[0] for name in names}
     assert len(names) == len(labels) == len(ledger.batches(server_workspace))
@@ -289,6 +291,7 @@ def test_a_rollback_removes_the_traces_of_the_local_engine(tmp_path: Path, api: 
     assert "take back all that the local engine answered" in ran(
         local_workspace, "batch-submit", BACKEND="gemini", code=3
     )
+
     (version,) = json.loads(ran(local_workspace, "versions", "--json"))
     rollback_run = ran(local_workspace, "rollback", version["extractor"], "--yes", BACKEND="gemini")
     assert "nothing of the local engine is left" in rollback_run

@@ -79,6 +79,7 @@ def test_old_files_and_builds_are_removed_and_accounts_stay(used_workspace: Work
         ]
 
     assert [path.name for path in (used_workspace.data / "index" / "builds").iterdir()] == ["2"]
+
     after = ledger.snapshot(used_workspace)
     assert {**after, "findable_events": []} == {**before, "findable_events": []}
     assert ledger.status(used_workspace)["spent"] == spent
@@ -105,6 +106,7 @@ def test_hashes_of_lines_are_treated_like_sealed_files(
     assert len(remaining_lines) == len(before) - 2
     assert ledger.findings(used_workspace) == []
     assert "nothing to clean" in ran(used_workspace, "clean", KEEP_DAYS="0")
+
     if not ON_POSTGRESQL:
         ran(used_workspace, "backup", str(tmp_path / "copy"))
         assert (tmp_path / "copy" / "batches" / path.name).read_bytes() == path.read_bytes()

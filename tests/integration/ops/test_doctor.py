@@ -63,7 +63,7 @@ class Bench:
 def bench(
     workspace: Workspace, api: Api, begun: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> Bench:
-    """Prepare six tagged people, a person without a bio, two builds and a submitted batch of two."""
+    """Prepare six tagged people, a person without a bio, two builds and a submitted batch."""
     prepared_bench = Bench(workspace, api, monkeypatch)
     workspace.environ["FINDABLE_RETRY_FOR"] = "0.2"
 
@@ -379,6 +379,7 @@ def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
     Files that a living process stages are no finding.
     """
     assert bench.doctor() == (0, [])
+
     result = bench.workspace.run("doctor")
     assert result.stdout.endswith("checks passed: nothing contradicts what is stored\n")
 
@@ -394,9 +395,11 @@ def test_an_empty_workspace_is_healthy(workspace: Workspace, api: Api, tmp_path:
     """Doctor checks the key in an empty workspace, and starts no local engine if no key is set."""
     result = workspace.begin().run("doctor")
     assert (result.exit_code, result.output.count("\n")) == (0, 1)
+
     checked_paths = {entry["path"].partition("?")[0] for entry in api.journal()}
     models = ("gemini-3.5-flash-lite", "gemini-embedding-2")
     assert checked_paths == {"/v1beta/batches", *(f"/v1beta/models/{name}" for name in models)}
+
     local_workspace = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
     local_workspace.begin().ran("doctor")
     assert not list(local_workspace.data.glob("local-engine*"))
@@ -419,6 +422,7 @@ def test_doctor_reports_a_fault_until_it_is_repaired(bench: Bench, name: str) ->
     bench.plant(plant)
     exit_code, findings = bench.doctor()
     assert exit_code == (5 if name in CONTRADICTIONS else 0), findings
+
     messages = [finding["said"] for finding in findings]
     assert any(message in text for text in messages), findings
     assert all(finding["why"] and finding["next"] for finding in findings), findings

@@ -98,15 +98,18 @@ def test_a_folder_can_be_reset_by_hand(paid_workspace: Workspace, tmp_path: Path
     """
     other_workspace = with_other_database(paid_workspace, tmp_path)
     assert str(paid_workspace.data / MARKER_FILE) in other_workspace.run("status").stderr
+
     (paid_workspace.data / MARKER_FILE).unlink()
     assert paid_workspace.run("status").exit_code == 0
     assert (
         paid_workspace.scalar("SELECT workspace_id FROM findable_workspace")
         in (paid_workspace.data / MARKER_FILE).read_text()
     )
+
     (paid_workspace.data / MARKER_FILE).unlink()
     other_workspace.begin()
     assert paid_workspace.run("status").exit_code == 3
+
     # A marker that is not JSON.
     (paid_workspace.data / MARKER_FILE).write_text("{")
     assert MARKER_FILE in paid_workspace.ran("status", code=5).stderr

@@ -109,6 +109,7 @@ def test_a_forgotten_person_is_in_no_byte(indexed_workspace: Workspace) -> None:
     """
     merge_tag(indexed_workspace)
     assert len(indexed_terms(indexed_workspace)) == 6
+
     snapshot = ledger.snapshot(indexed_workspace)
     spent = ledger.status(indexed_workspace)["spent"]
     assert "nothing was changed" in ran(indexed_workspace, "forget", "zq-77", code=2)
@@ -117,6 +118,7 @@ def test_a_forgotten_person_is_in_no_byte(indexed_workspace: Workspace) -> None:
     assert {"batches/000001-requests.jsonl"} <= set(files_with_traces(indexed_workspace.data))
     assert ON_POSTGRESQL or "findable.db" in files_with_traces(indexed_workspace.data)
     assert tables_with_traces(indexed_workspace)
+
     before = rows_of_others(indexed_workspace)
     account = indexed_workspace.query("SELECT answered, tokens_in, cost FROM findable_batches")
     assert "zq-77 is forgotten: 2 lines of 2 sealed files, 2 vectors" in ran(
@@ -125,6 +127,7 @@ def test_a_forgotten_person_is_in_no_byte(indexed_workspace: Workspace) -> None:
     assert files_with_traces(indexed_workspace.data) == []
     assert tables_with_traces(indexed_workspace) == []
     assert indexed_terms(indexed_workspace) == []
+
     # PostgreSQL keeps a deleted row in its files until it vacuums the table.
     if ON_POSTGRESQL:
         assert indexed_workspace.scalar(
@@ -159,11 +162,13 @@ def test_a_person_in_an_unfinished_batch_is_refused(
     add_person(workspace)
     api.fault("quota_batch")
     assert workspace.run("batch-submit").exit_code == 4
+
     for command in CHAIN[:3]:
         before = ledger.snapshot(workspace)
         assert "stands in batch 1" in ran(workspace, "forget", "zq-77", "--yes", code=2)
         assert ledger.snapshot(workspace) == before
         ran(workspace, command)
+
     ran(workspace, "forget", "zq-77", "--yes")
 
 
@@ -180,6 +185,7 @@ def test_earlier_texts_of_a_person_are_gone_too(
         connection.execute(
             "UPDATE experts SET bio = ? WHERE username = 'zq-77'", (BIO * (1 + number % 7),)
         )
+
     connection.commit()
     connection.execute("UPDATE experts SET bio = 'x' WHERE username = 'zq-77'")
     connection.commit()
@@ -190,6 +196,7 @@ def test_earlier_texts_of_a_person_are_gone_too(
     ran(indexed_workspace, "index")
     ran(indexed_workspace, "forget", "zq-77", "--yes")
     assert files_with_traces(indexed_workspace.data) == []
+
     # The cache keeps the 60 vectors of nonsense texts.
     with indexed_workspace.open() as ws, open_vector_cache(ws).open_snapshot() as tx:
         assert tx is not None

@@ -28,6 +28,7 @@ def test_show_prints_an_item_with_its_requests(tagged_reviews: Workspace) -> Non
     (request,) = document["requests"]
     text = document["columns"]["text"]
     assert (document["state"], document["stale"], text) == ("answered", False, reviews.TEXTS["2"])
+
     quote = answer["answer"]["quote"]
     assert text[quote["start"] : quote["end"]] == quote["quote"]
     assert (request["batch"], request["line"], request["outcome"]) == (1, 2, "answered")
@@ -40,6 +41,7 @@ def test_show_prints_an_item_with_its_requests(tagged_reviews: Workspace) -> Non
     # The request on the wire is a line of the sealed file.
     wire = request["wire"]
     assert wire["request"] in request_file.read_text(encoding="utf-8").splitlines()
+
     (reply,) = map(json.loads, wire["replies"])
     assert (json.loads(wire["request"])["key"], reply["key"]) == ("reviews/2", "reviews/2")
 

@@ -58,6 +58,7 @@ def test_opening_a_workspace_reads_the_catalogue_rarely(workspace: Workspace) ->
         workspace.ran("status")
 
     assert len(statements) <= MAX_STATUS_STATEMENTS, statements
+
     catalogue_reads = [
         statement
         for statement in statements
@@ -74,6 +75,7 @@ def test_rows_are_rarely_read_if_no_row_is_open(workspace: Workspace) -> None:
         stdout = workspace.ran("batch-submit").stdout
 
     assert "nothing to submit" in stdout
+
     scans = [
         statement
         for statement in statements

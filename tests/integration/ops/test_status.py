@@ -27,9 +27,11 @@ def test_cost_of_lost_replies_is_not_shown_as_running(
     people(1)
     api.fault("drop", path=":generateContent")
     assert workspace.run("tag-live", CALL_TIMEOUT="2").exit_code == 0
+
     # The whole estimate may be lost.
     spent = _read_status(workspace)["spent"]
     assert spent["lost"] == spent["estimated"] > 0
+
     (line,) = [
         text_line
         for text_line in workspace.run("status").stdout.splitlines()

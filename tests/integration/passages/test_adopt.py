@@ -75,11 +75,13 @@ def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
         with workspace(data, passages=name) as ws, ws.store.read() as tx:
             assert table.passage_texts(tx, shape(ws), ["a"]) == {"a": "x"}
             assert adoption.TABLES.is_adopted(tx, Settings(passages_table=name))
+
     with (
         pytest.raises(ConfigurationError, match="not theirs alone"),
         workspace(data, passages="other"),
     ):
         pass
+
     # A mistyped name is reported.
     with workspace(data, passages="docs") as ws:
         assert lines_of(ws) == ["made the table docs, which was not there"]

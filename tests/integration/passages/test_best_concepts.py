@@ -138,6 +138,7 @@ def test_foreign_evidence_is_unchanged(tmp_path: Path, outside_server: Workspace
 
     assert {name: read_view(outside_server, name) or None for name in cases} == cases
     assert {name: evidence or None for name, evidence in exported.items()} == cases
+
     # A column of JSON refuses invalid text on a server.
     if not ON_POSTGRESQL:
         outside_server.change(
@@ -166,8 +167,10 @@ def test_the_view_follows_the_settings(outside_server: Workspace, tmp_path: Path
 
     outside_server.ran("unpark", "--all")
     assert outside_server.scalar(count) == 1
+
     outside_server.ran("unpark", "--all", PREFER_VERSIONS="it's@1,100%@2")
     assert outside_server.scalar(count) == 1
+
     with workspace(tmp_path / "data") as ws, ws.store.read() as tx:
         assert table.TABLES.is_adopted(tx, Settings(task="passages", min_confidence=0.7))
         assert not table.TABLES.is_adopted(tx, Settings(task="passages", min_confidence=0.71))
@@ -196,6 +199,7 @@ def test_a_foreign_table_or_view_stays(
     with workspace(tmp_path / "data") as ws:
         assert lines_of(ws) == []
     assert outside_server.columns("best_concepts") == ["x"]
+
     export_run = outside_server.run("export", "-", "--best")
     assert json.loads(export_run.stdout)["concept_name"] == "bees"
 
@@ -210,6 +214,7 @@ def test_concepts_are_exported_to_files(tmp_path: Path, outside_server: Workspac
         store_concept(ws, "p", text, evidence_cell(0, 4, text))
         store_concept(ws, "p", text, None, name="Bees")
         store_concept(ws, "q", "", json.dumps(FOREIGN_EVIDENCE), name="water law")
+
     for name, flags, count in (
         ("best.jsonl", ["--best"], 2),
         ("out.jsonl", [], 3),
@@ -237,6 +242,7 @@ def test_concepts_are_exported_to_files(tmp_path: Path, outside_server: Workspac
         "evidence": {**exported_evidence(evidence_cell(0, 4, text)), "source_text": text},
         "created_at": NOW.isoformat(),
     }
+
     with workspace(tmp_path / "data") as ws:
         store_concept(ws, "p", text, evidence_cell(10, 15, text), name="water")
     for flags, count in (([], 1), (["--full"], 2)):

@@ -53,10 +53,12 @@ def test_a_new_text_replaces_a_text_without_concepts(tmp_path: Path) -> None:
         before = rows(ws)
         dry_report = import_.run(ws, changed_file, ImportOptions(dry=True))
         assert rows(ws) == before
+
         report = import_.run(ws, changed_file)
         assert dry_report.document == {**report.document, "dry": True}
         assert (report.updated, report.released, report.rows_in) == (3, 1, 3)
         assert rows(ws) == {key: ("new", key, {"k": key}) for key in "abc"}
+
         with ws.store.write() as tx:
             assert [row[0] for row in claims.parked_rows(tx, table.TASK)] == ["a"]
             assert claims.release_claims(tx, preparation.number) == 1

@@ -113,6 +113,7 @@ def test_only_rows_of_the_version_are_deleted(passages: Workspace) -> None:
     ]
     assert json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"] == spent
     assert passages.run("doctor", TASK="passages").exit_code == 0
+
     output = passages.run("rollback", f"{FIRST_VERSION}/{MODEL}", TASK="passages").output
     assert output.startswith(f"there are no answers of {FIRST_VERSION}/{MODEL}.")
 

@@ -64,10 +64,12 @@ def test_passages_are_found_after_index_was_run(tagged_passages: Workspace, api:
         "make index TASK=passages"
         in tagged_passages.ran("search", "bees", TASK="passages", code=2).stderr
     )
+
     run_command(tagged_passages, "run")
     # The command `run` builds no first index.
     assert not any("embed" in call["path"].lower() for call in api.journal())
     assert "build 1 is in service: 4 passages" in run_command(tagged_passages, "index")
+
     index = json.loads(run_command(tagged_passages, "status", "--json"))["index"]
     assert (index["count"], index["behind"]) == (4, 0)
 
@@ -86,11 +88,13 @@ def test_passages_are_found_after_index_was_run(tagged_passages: Workspace, api:
     ]
     assert [list(hit) for hit in hits] == [members]
     assert (hits[0]["id"], hits[0]["text"]) == ("17", TEXTS["17"])
+
     rows = tagged_passages.query(
         "SELECT concept_name FROM passage_concepts WHERE passage_id = '17'"
     )
     assert hits[0]["concepts"] == sorted({name for (name,) in rows})
     assert search(tagged_passages, "灌溉")[0]["id"] == "p4"
+
     (hit,) = search(tagged_passages, 'ice "moraines tell"')
     assert (hit["id"], hit["text"], hit["snippet"]["text"]) == (
         "p4",

@@ -208,6 +208,7 @@ def test_types_are_compared_with_other_versions(workspace: Workspace) -> None:
         store_passage(
             workspace, f"p-{number}", [f"{word} {number}" for word in words], concept_type="Method"
         )
+
     figures = measure_concepts(workspace)
     assert verdict_of(figures, "divergence").passed is None
     assert no_version_note in figures.notes
@@ -222,6 +223,7 @@ def test_types_are_compared_with_other_versions(workspace: Workspace) -> None:
         store_passage(
             workspace, f"p-{number}", ["law"], extractor_version="v@3", concept_type="Technique"
         )
+
     figures = measure_concepts(workspace)
     assert value_of(figures, "divergence") == pytest.approx(0)
     assert verdict_of(figures, "divergence").passed is True
@@ -229,6 +231,7 @@ def test_types_are_compared_with_other_versions(workspace: Workspace) -> None:
         "40 concepts of other versions have types of another vocabulary and are not compared"
         in figures.notes
     )
+
     workspace.change(
         "UPDATE passage_concepts SET concept_type = 'dataset' WHERE extractor_version = 'v@2'"
     )
@@ -242,6 +245,7 @@ def test_types_are_compared_with_other_versions(workspace: Workspace) -> None:
     samples = [(sample.id, sample.name) for sample in figures.samples]
     second_samples = [(sample.id, sample.name) for sample in measure_concepts(workspace).samples]
     assert (len(samples), samples) == (30, second_samples)
+
     sample_ids = [sample_id for sample_id, _ in samples]
     assert sample_ids != sorted(sample_ids)
 
@@ -299,6 +303,7 @@ def test_similar_quotations_come_first_and_foreign_quotations_fail_a_gate(
             ["water law"],
             evidence=similar_evidence if number == 33 else evidence_cell(),
         )
+
     store_passage(workspace, "p-33", ["a first one", "tax"])
 
     figures = measure_concepts(workspace)
@@ -328,6 +333,7 @@ def test_qc_writes_the_report_and_ends_with_its_verdict(workspace: Workspace) ->
     failed_run = workspace.ran("qc", TASK="passages", code=6)
     assert "concepts is 2, wanted: 4 to 14" in failed_run.stderr
     assert "make qc" not in failed_run.stdout
+
     (report,) = (workspace.data / "reports").glob("*.md")
     assert "**FAIL**" in report.read_text(encoding="utf-8")
 

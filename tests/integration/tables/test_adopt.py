@@ -224,6 +224,7 @@ def test_an_unsuitable_table_is_refused_and_unchanged(
     assert "nothing was changed" in refusal.value.message
     assert refusal.value.hint
     assert _dump(store) == before
+
     with store.read() as tx:
         assert not table_kind.is_adopted(tx)
 

@@ -60,6 +60,7 @@ def test_columns_have_the_kind_of_their_values(store: Store, tmp_path: Path) -> 
         "7": {**dict.fromkeys(first_row), "long": None, "id": 7, "whole": "many"}
     }
     assert items.spec.columns["whole"] == "text"
+
     items.sync_file(
         write_json_lines(tmp_path / "a.jsonl", [{"id": 7, "odd": {"b": True}, "sure": False}])
     )
@@ -134,6 +135,7 @@ def test_a_sync_is_all_or_nothing(
 
     report = items.sync_file(second_file)
     assert (report.new, report.changed, report.unchanged, report.missing) == (0, 4, 2, 4)
+
     report = items.sync_file(first_file)
     assert (report.new, report.changed, report.unchanged, report.returned, report.missing) == (
         0,

@@ -47,6 +47,7 @@ def test_rows_of_a_user_task(
         second_view = read_row()
         assert [answer["applied"] for answer in second_view["answers"]] == [False, True]
         assert (len(first_view["requests"]), len(second_view["requests"])) == (1, 2)
+
         unparked = page.post("/api/tasks/reviews/items/free", json={"ids": ["1"]}).json()
         assert (unparked["freed"], unparked["said"]) == (0, "0 of 1 will be asked again")
         assert page.post("/api/tasks/reviews/items/cost", json={"ids": ["1"]}).json()["cost"] > 0
@@ -57,5 +58,6 @@ def test_rows_of_a_user_task(
         text = page.get("/items.csv", params={"task": "reviews", "id": ["2"]}).text
         assert len(text.splitlines()) == 2
         assert page.get("/row", params=row_params).status_code == 200
+
         act(act="forget", name="1")
         assert "your own files" in page.get("/parts/row", params=row_params).text

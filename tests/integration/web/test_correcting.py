@@ -50,9 +50,11 @@ def test_the_page_corrects_and_undoes(ada: Page) -> None:
     # Another tab still has the old state.
     late_answer = submit("beekeeping", state=state)
     assert "changed meanwhile, last by 'Ünal' (edit 1)" in late_answer
+
     new_state = re.findall(r'"state": "(\w+)"', late_answer)[0]
     assert "<ins>beekeeping, law</ins>" in submit("beekeeping, law", state=new_state)
     assert read_tags() == ["beekeeping", "law"]
+
     new_state = re.findall(r'"state": "(\w+)"', submit("", state=new_state))[0]
     assert "undid edit 2" in submit(state=new_state, undo="2")
     assert read_tags() == ["bees", "water law", "law"]

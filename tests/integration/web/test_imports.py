@@ -66,6 +66,7 @@ def test_a_new_question_is_tried_on_five_rows_of_a_file(page: Page, workspace: W
     assert "FIELDS: a choice is expected" in press_button(
         page, number, question="Praise?", fields="tone: praise|"
     )
+
     before = set(workspace.tables())
     press_button(page, number, question="Praise or blame?", fields="tone: praise|blame; why: quote")
     page.settle()
@@ -89,11 +90,13 @@ def test_a_new_question_names_its_columns(page: Page, workspace: Workspace) -> N
         "key": "id",
     }
     assert "did you mean 'product'?" in press_button(page, number, **form | {"text": "prodact"})
+
     press_button(page, number, **form, **{"with": "text"})
     page.settle()
     html = unescape(page.get("/parts/import", params={"number": number}).text)
     assert "columns sent: 'text', 'product'; not sent: 'id'" in html
     assert 'value="product"' in html
+
     press_button(page, number, keep="kettles")
     page.settle()
     file = (workspace.data / "tasks/kettles.py").read_text(encoding="utf-8")
@@ -105,10 +108,12 @@ def test_a_tried_question_is_saved_as_a_task(page: Page, workspace: Workspace) -
     rows = "".join(f"r{number},It boils water in {number} minutes.\n" for number in range(7))
     number = drop_file(page, f"id,text\n{rows}", "new", "Kettle reviews.csv")["number"]
     assert "no question was tried" in press_button(page, number, keep="kettles")
+
     press_button(page, number, question="Praise or blame?", fields="tone: praise|blame; why: quote")
     page.settle()
     assert 'value="kettle_reviews"' in page.get("/parts/import", params={"number": number}).text
     assert "cannot be called 'experts'" in press_button(page, number, keep="experts")
+
     press_button(page, number, keep="kettles")
     read = wait_for_import(page, number)
     assert (read["state"], read["made"], list_dropped_files(workspace)) == (
@@ -139,6 +144,7 @@ def test_a_dropped_file_is_stored_whole_or_not_at_all(
 
     drop_file(page, send_chunks(3), name="x.csv")
     assert page.post(DROP, params=params, content=send_chunks(4)).status_code == 413
+
     with pytest.raises(ClientDisconnect):
         page.post(DROP, params=params, content=send_chunks(2, is_broken=True))
     sent_numbers.clear()
@@ -155,5 +161,6 @@ def test_a_dropped_file_is_stored_whole_or_not_at_all(
     dead_folder.mkdir()
     page.desk.uploads.delete_abandoned()
     assert (dead_folder.exists(), len(list_dropped_files(workspace))) == (False, 1)
+
     page.desk.close()
     assert not list_dropped_files(workspace)

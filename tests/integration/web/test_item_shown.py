@@ -67,6 +67,7 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
         ("lid", ", but the lid burned my hånd"),
     ]
     assert first[0] != second[0]
+
     for hue, text in (
         (second[0], "&lt;i&gt;two&lt;/i&gt; minutes, but the lid"),
         (first[0], "Boils in &lt;i&gt;two"),

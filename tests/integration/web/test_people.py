@@ -17,6 +17,7 @@ def test_a_person_without_replies_is_parked_and_tagged_by_hand(page: Page, api: 
     """The tenth lost reply parks a person, because each may have cost money; a 503 never does."""
     api.fault("status", times=100, path=LIVE, args={"code": 503})
     assert page.post(ADD, json={"username": "ada", "bio": BIO}).json()["retrying"]
+
     # A 503 costs nothing, however many tries fail.
     for _ in range(4):
         page.desk.tagger.ask_and_wait()

@@ -52,6 +52,7 @@ def test_all_commands_accept_a_saved_question(workspace: Workspace) -> None:
     # The workspace has its own copy of the table.
     table.unlink()
     assert "3: 0 answered" in ran(workspace, "status", TASK="reviews")
+
     workspace.ran_each(*BATCH_COMMANDS, TASK="reviews")
     ran(workspace, "correct", "2", "--set", 'tone=rather "mixed"', TASK="reviews")
     assert workspace.query("SELECT id, tone FROM reviews_answered WHERE id = '2'") == [

@@ -52,6 +52,7 @@ def test_two_stored_versions_are_compared(two_versions: Workspace, api: Api) -> 
         0,
     )
     assert [item["id"] for item in comparison["items"] if item["a"] != item["b"]] == ["3"]
+
     stdout = two_versions.ran("try", "--a", "1", "--b", "2").stdout
     # Only the row with other stars differs.
     assert stdout.count(" ≠") == 1

@@ -92,6 +92,7 @@ def test_every_stored_quotation_is_a_slice_of_the_text(text_and_answer: tuple[st
 
     located_answer, reason = locate_quotes(answer, text)
     assert (located_answer is None) == bool(reason)
+
     if located_answer is None:
         assert required
         return

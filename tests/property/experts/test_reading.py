@@ -46,7 +46,8 @@ def test_a_written_csv_file_is_read_back(rows: list[list[str]], dialect: tuple[s
         people = list(PeopleFile(path))
 
     assert [row for row in people if isinstance(row, Finding)] == []
-    assert [row.line_number for row in people] == line_numbers
+    assert [row.line_number for row in people if isinstance(row, SoundRow)] == line_numbers
+
     for row, person in zip(rows, people, strict=True):
         assert isinstance(person, SoundRow)
         cells = [

@@ -107,6 +107,7 @@ def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, chance: st.DataOb
                     continue
                 last_call = [limiter.start(size, at=now), size]
                 calls.append((now, size))
+
     requests, total = _max_in_window(calls, width=MINUTE_S)
     assert requests <= rpm
     assert total <= tpm

@@ -43,12 +43,14 @@ def test_marks_cover_exactly_the_words(text: str, word: str) -> None:
     snippet = find_best_snippet([text], {word: 1.0})
     assert "\n" not in snippet.text
     assert len(snippet.text) <= MAX_SNIPPET_CHARS + 2
+
     # Marks do not overlap.
     boundaries = [0, *itertools.chain.from_iterable(snippet.marks), len(snippet.text)]
     assert boundaries == sorted(boundaries)
     assert all(
         snippet.text[start:end] and snippet.text[start:end] in word for start, end in snippet.marks
     )
+
     contains_word = any(
         list(find_term_spans(line, {word})) for line in re.split(r"\s+|(?<=[.!。])", text)
     )

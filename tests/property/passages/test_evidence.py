@@ -48,10 +48,12 @@ def test_stored_evidence_is_a_slice_of_the_text(
     text, answer = text_and_answer
     stored, reason = ground(answer, text)
     assert (stored is None) == bool(reason)
+
     concepts = stored.concepts if stored else []
     assert [concept.name for concept in concepts] == [
         concept.name for concept in answer.concepts if stored
     ]
+
     for concept in concepts:
         assert concept.type in CONCEPT_TYPES
         if concept.evidence is None:

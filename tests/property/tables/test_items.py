@@ -82,6 +82,7 @@ def test_rows_follow_the_versions_of_a_file(
             row["findable_key"] for row in stored if row["findable_gone_at"] is not None
         } == model.missing_keys
         assert all(row["findable_empty"] == (not row["text"].strip()) for row in stored)
+
     store.close()
 
 

@@ -69,11 +69,13 @@ def test_the_cheapest_mode_in_time_is_recommended(
     """The fastest of equally cheap modes wins; if no mode is in time, the fastest mode wins."""
     name, reason = recommend_mode(modes, items=1, deadline_s=deadline_s)
     assert name is not None
+
     recommended = modes[name]
     candidates = [estimate for estimate in modes.values() if estimate.affordable] or list(
         modes.values()
     )
     assert recommended in candidates
+
     in_time = [
         estimate
         for estimate in candidates
