@@ -101,10 +101,7 @@ class Caller:
         self, path: str, document: object = None, *, method: str = "POST"
     ) -> dict[str, Any]:
         """Return the error of a call that must be refused."""
-        if method == "POST":
-            reply = self.http.request(method, path, json=document)
-        else:
-            reply = self.http.request(method, path)
+        reply = self.http.request(method, path, json=document if method == "POST" else None)
         assert reply.status_code >= 400, reply.text
         error: dict[str, Any] = reply.json()["error"]
         assert error["code"] == reply.status_code
