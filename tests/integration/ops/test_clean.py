@@ -50,10 +50,8 @@ def test_old_files_and_builds_are_removed_and_accounts_stay(used_workspace: Work
         ran(used_workspace, "clean", KEEP_DAYS=days, code=3)
     assert "nothing to clean" in ran(used_workspace, "clean")
     assert "would remove 2 files of 1 batch" in ran(used_workspace, "clean", KEEP_DAYS="0", DRY="1")
-    assert (list_batch_files(used_workspace), ledger.snapshot(used_workspace)) == (
-        files_before,
-        before,
-    )
+    assert list_batch_files(used_workspace) == files_before
+    assert ledger.snapshot(used_workspace) == before
 
     # Remember the account and the lines, to compare them after the files are gone.
     spent = ledger.status(used_workspace)["spent"]

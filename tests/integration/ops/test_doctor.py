@@ -433,10 +433,8 @@ def test_doctor_reports_a_fault_until_it_is_repaired(bench: Bench, name: str) ->
 
     if repairs:
         exit_code, remaining_findings = bench.doctor()
-        assert (
-            exit_code,
-            [finding for finding in remaining_findings if message in finding["said"]],
-        ) == (0, [])
+        assert exit_code == 0
+        assert [finding for finding in remaining_findings if message in finding["said"]] == []
 
 
 def test_a_lost_result_is_fetched_again(bench: Bench) -> None:

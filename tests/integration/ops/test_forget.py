@@ -140,11 +140,9 @@ def test_a_forgotten_person_is_in_no_byte(indexed_workspace: Workspace) -> None:
     )
 
     status = ledger.status(indexed_workspace)
-    assert (status["experts"]["total"], status["index"]["count"], status["index"]["behind"]) == (
-        5,
-        5,
-        0,
-    )
+    assert status["experts"]["total"] == 5
+    assert status["index"]["count"] == 5
+    assert status["index"]["behind"] == 0
     assert status["spent"] == spent
     assert len(list((indexed_workspace.data / "index" / "builds").iterdir())) == 1
     assert ledger.findings(indexed_workspace) == []

@@ -221,10 +221,8 @@ def test_concepts_are_exported_to_files(tmp_path: Path, outside_server: Workspac
         ("out.parquet", [], 3),
     ):
         export_run = outside_server.run("export", str(tmp_path / name), *flags)
-        assert (export_run.exit_code, export_run.stdout) == (
-            0,
-            f"{count} concepts written to {tmp_path / name}\n",
-        )
+        assert export_run.exit_code == 0
+        assert export_run.stdout == f"{count} concepts written to {tmp_path / name}\n"
 
     lines = [
         json.loads(line)

@@ -146,10 +146,8 @@ def test_an_expression_selects_the_rows_that_python_selects(
     for parsed_comparison, drawn_comparison in zip(
         comparisons(parsed), comparisons(expression), strict=True
     ):
-        assert (parsed_comparison.operator, parsed_comparison.values) == (
-            drawn_comparison.operator,
-            drawn_comparison.values,
-        )
+        assert parsed_comparison.operator == drawn_comparison.operator
+        assert parsed_comparison.values == drawn_comparison.values
 
     stored = [
         {"id": 1, **row, "Bio": bio, "answer": {"mood": row["mood"], "Bio": None}}
