@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from pipeline.workflows.ask import AskReport
     from pipeline.workflows.preflight import Preflight
     from pipeline.workflows.python_api import Answers, Workspace
-    from pipeline.workflows.rounds import TagReport
+    from pipeline.workflows.tag_report import TagReport
     from pipeline.workflows.try_out import TryReport
 
 __all__ = [

@@ -17,8 +17,8 @@ from jobs.options import (
 )
 from jobs.output import Output, TextTable, raise_all
 from pipeline.batch import cancel, poll, submit
-from pipeline.batch.ingest import IngestSummary
-from pipeline.batch.prepare import Selection
+from pipeline.batch.batch_plan import Selection
+from pipeline.batch.ingest_report import IngestSummary
 from pipeline.batch.report import (
     COST_KEYS,
     BatchSummary,
@@ -31,7 +31,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import TaskLabels
-from pipeline.workflows import rounds
+from pipeline.workflows import rounds, tag_report
 from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.tag import ensure_pilot_passed
 
@@ -405,7 +405,7 @@ def _estimated_cost_cell(cost: float) -> str | None:
     return f"~{format_usd(cost)}" if cost else None
 
 
-def pilot_line(report: rounds.TagReport) -> str:
+def pilot_line(report: tag_report.TagReport) -> str:
     """Return a line with the number, the version and the quality of a pilot, and its report."""
     quality = report.quality
     pilot = report.drawn

@@ -104,7 +104,7 @@ COMMANDS = {
         example='FROM=reviews.csv Q="Praise?"',
     ),
     "try": Command(
-        function_path="inspect_commands:try_",
+        function_path="try_command:try_",
         summary="Ask about a few rows; show what goes out and comes back.",
         access="write",
         local_options=("a", "b"),
@@ -120,7 +120,7 @@ COMMANDS = {
         fixed_options={"backfill": False, "no_resume": False},
     ),
     "status": Command(
-        function_path="row_commands:status",
+        function_path="status_command:status",
         summary="Show where everything stands, and what to type next.",
         access="read",
         may_span_tasks=True,

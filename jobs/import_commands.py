@@ -49,13 +49,16 @@ from pipeline.images import import_ as images
 from pipeline.ops import status
 from pipeline.workflows import add_expert as add_expert_workflow
 from pipeline.workflows import ask as ask_workflow
+from pipeline.workflows import new_task_files
 from pipeline.workflows.row_importers import ROW_IMPORTERS, make_import_options
 
 if TYPE_CHECKING:
-    from pipeline.tables.row_import import Finding, FindingGroup, ImportReport
+    from pipeline.tables.row_findings import Finding
+    from pipeline.tables.row_import import FindingGroup, ImportReport
     from pipeline.workflows.add_expert import AddedExpert
     from pipeline.workflows.ask import AskReport
-    from pipeline.workflows.preflight import ModeEstimate, Preflight
+    from pipeline.workflows.mode_choice import ModeEstimate
+    from pipeline.workflows.preflight import Preflight
 
 
 class ImportedRowLabels(NamedTuple):
@@ -423,7 +426,7 @@ def ask(
         options = {"from": from_, **read_options.given, "source": source, "q": q, "fields": fields}
         options |= {"text": text, "key": key, "with": with_}
         given_options = {option: setting for option, setting in options.items() if setting}
-        task_name = ask_workflow.suggest_task_name(from_)
+        task_name = new_task_files.suggest_task_name(from_)
         next_command = CommandHint("ask", **given_options, name=task_name)
     return CommandReport(report.document, _ask_output(report), report.tried.check, next_command)
 
@@ -532,7 +535,7 @@ def new_task(
         choice=ColumnChoice(text, key, with_),
     )
     with open_configured_workspace("create", task_name="experts") as ws:
-        draft = ask_workflow.write_task_file(ws, task)
+        draft = new_task_files.write_task_file(ws, task)
 
     message = (
         f"{draft.path} is written: the question, the answer and the prompt are yours to change"

@@ -52,6 +52,7 @@ from pipeline.ops import forget as row_erasure
 from pipeline.ops import items as row_items
 from pipeline.ops import remove_tables as table_removal
 from pipeline.ops import versions as answer_versions
+from pipeline.ops.restore import restore_workspace
 from pipeline.quality import evaluate
 from pipeline.quality.report import QualityReport
 from pipeline.workflows import verify
@@ -212,7 +213,7 @@ def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
     With DATABASE_URL=, an empty PostgreSQL database, every table is copied there and counted: the way out of SQLite.
     Batches that were prepared when the backup was made are looked for at the API before anything is sent again.
     """
-    report = workspace_backup.restore_workspace(read_settings(), from_)
+    report = restore_workspace(read_settings(), from_)
     output: list[Any] = []
     if report.rows:
         row_count = plural(sum(report.rows.values()), "row")

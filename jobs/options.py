@@ -14,7 +14,8 @@ import click
 
 from jobs.output import Output
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.settings import PREFIX, parse_count, parse_duration, parse_money
+from pipeline.core.setting_parsers import parse_count, parse_duration, parse_money
+from pipeline.core.settings import PREFIX
 from pipeline.core.text import SURROGATES
 
 # More than any table has rows, and well below the largest integer that a database accepts.

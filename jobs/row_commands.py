@@ -3,8 +3,7 @@
 import contextlib
 import getpass
 import sys
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -35,8 +34,7 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import to_display_value
 from pipeline.core.row_listing import RowFilter
-from pipeline.core.states import parked_label
-from pipeline.core.text import format_usd, join_first, plural
+from pipeline.core.text import plural
 from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import ExportOptions
@@ -44,29 +42,12 @@ from pipeline.experts import tags as expert_tags
 from pipeline.experts.tags import Document
 from pipeline.ops import export as row_export
 from pipeline.ops import items as row_items
-from pipeline.ops import status as task_status
 
 MAX_CELL_CHARS = 60
 # As in the table of a search.
 SHORT_COLUMN_NAMES = {"job_title": "title", "findability_score": "score"}
 DEFAULT_PAGE_ROWS = 20
 MAX_MERGE_ROWS = 10
-MAX_DUE_LINES = 5
-# The output of `status --more` fits one page: at most this many lines of open batches, of reasons,
-# and of duplicate batches.
-MAX_OPEN_BATCH_LINES = 10
-MAX_REASON_LINES = 20
-MAX_DUPLICATE_BATCH_LINES = 5
-# Labels of counts for people. Programs read the keys.
-COUNT_LABELS = {
-    "no_bio": "without a bio",
-    "foreign": "whose tags are no JSON list",
-    "with_concepts": "with concepts",
-    "untagged": "not asked yet",
-    "open": "not asked yet",
-    "unusable": "that cannot be asked",
-    "claimed": "under way",
-}
 
 
 def items(
@@ -466,235 +447,3 @@ def score(ws: WorkspaceSession) -> CommandReport:
     noun = "score" if ws.task.has_derived_columns else "row"
     message = f"{plural(total, noun)} checked, {changed:,} changed"
     return CommandReport({"total": total, "changed": changed}, message)
-
-
-def status(
-    ws: WorkspaceSession,
-    *,
-    exact: Annotated[
-        bool,
-        Parameter("Compare the index with all rows, whatever was changed."),
-    ] = False,
-    more: Annotated[
-        bool,
-        Parameter("Batches, estimates, versions, and what is behind it."),
-    ] = False,
-) -> CommandReport:
-    """Show where everything stands, and the next command.
-
-    The index is held against what commands changed; what other programs changed is seen by --exact, and by `index`
-    and `run`. A large table of another program is counted now and then, with the time shown.
-    """
-    report = task_status.run(ws, exact=exact)
-    lines = [f"{name:<11}{text}" for name, text in _status_lines(report, has_details=more)]
-    return CommandReport(report.document, lines)
-
-
-def _status_lines(
-    report: task_status.StatusReport,
-    *,
-    has_details: bool,
-) -> list[tuple[str, object]]:
-    """Return the lines of `status` in their order: the name and the text of each."""
-    document: dict[str, Any] = report.document
-    engine = "local engine" if document["backend"] == "local" else document["model"]
-    lines: list[tuple[str, object]] = [
-        ("workspace", f"{document['workspace']}, {engine}"),
-        (report.subject, _format_counts(document, report.subject)),
-    ]
-    lines += _stale_lines(document.get("stale"))
-    lines += _first_lines(
-        "under way",
-        report.open_batch_lines,
-        MAX_OPEN_BATCH_LINES,
-        list_command=CommandHint("batches"),
-    )
-    lines.append(("spent", _format_spent(document["spent"], document.get("unpriced", {}))))
-    if document["index"] is not None:
-        lines.append(("index", _format_index(document["index"], report.entry_noun)))
-    if has_details:
-        lines += _detail_lines(document)
-
-    for batch in document.get("twins", ())[-MAX_DUPLICATE_BATCH_LINES:]:
-        lines.append(("twice", _format_duplicate_batch(batch)))
-    other_tasks = document["others"]
-    if other_tasks:
-        status_command = CommandHint("status", task=other_tasks[0])
-        lines.append(("others", f"{', '.join(other_tasks)}: `{status_command}`"))
-    failures = document.get("failures")
-    if failures:
-        lines.append(("failed", _format_failures(failures)))
-    lines.append(("next", document["next"] or "nothing to do"))
-    return lines
-
-
-def _format_duplicate_batch(batch: Mapping[str, Any]) -> str:
-    """Return the remote name of a duplicate batch, its batch, and whether it still runs."""
-    state = "cancelled or over"
-    if not batch["is_over"]:
-        state = f"not cancelled yet: `{CommandHint('batch-poll')}` does"
-    remote_batch = f"{batch['remote_name']} was a second remote batch of batch {batch['batch']}"
-    return f"{remote_batch}, {state}"
-
-
-def _first_lines(
-    name: str,
-    lines: Sequence[str],
-    max_lines: int,
-    *,
-    list_command: CommandHint,
-) -> list[tuple[str, str]]:
-    """Return at most `max_lines` lines under a name.
-
-    If there are more lines, another line says how many and the command that lists them.
-    """
-    named_lines = [(name, line) for line in lines[:max_lines]]
-    if len(lines) > max_lines:
-        named_lines.append((name, f"{len(lines) - max_lines:,} more: `{list_command}`"))
-    return named_lines
-
-
-def _format_failures(failures: Mapping[str, Any]) -> str:
-    """Return the failed rows with their first reason, the failed gates, and the report's path."""
-    parts = list[str]()
-    reason, row_count = next(iter(failures["reasons"].items()), ("", 0))
-    if row_count:
-        subject = plural(failures["rows"], "row")
-        if row_count < failures["rows"]:
-            subject += f", {row_count:,} of them"
-        parts.append(f"{subject}: {reason}")
-
-    gates = failures["gates"]
-    if gates:
-        parts.append(f"{plural(len(gates), 'quality gate')}: {', '.join(gates)}")
-    if failures["report"]:
-        parts.append(f"report {failures['report']}")
-    return "; ".join(parts)
-
-
-def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the lines of `status --more`.
-
-    They are reasons of failures, batches by state, due retries, the models, and for a task with
-    versions also version, pilot and backfill.
-    """
-    reasons = _reason_lines(document)
-    lines = _first_lines("reason", reasons, MAX_REASON_LINES, list_command=CommandHint("parked"))
-
-    batch_counts = document["batches"].items()
-    batches = ", ".join(f"{count} {state}" for state, count in batch_counts if count)
-    lines.append(("batches", batches or "none"))
-
-    due_retries = [retry for retry in document["due"] if retry["outcome"] is None]
-    for retry in due_retries[-MAX_DUE_LINES:]:
-        lines.append(("due", f"{retry['name']} since {retry['since'][:16]}: {retry['reason']}"))
-
-    model = f"{document['model']}, backend {document['backend']}"
-    if not document["bound"]:
-        model += " (not bound yet)"
-    lines.append(("model", model))
-    index = document["index"]
-    if index and index["count"]:
-        lines.append(("embedding", f"{index['model']} {index['dim']} wide, build {index['build']}"))
-    if "extractor" in document:
-        lines += _version_lines(document)
-    return lines
-
-
-def _reason_lines(document: Mapping[str, Any]) -> list[str]:
-    """Return a line for each reason of failed rows, and of rows that are set aside, not parked."""
-    failure_reasons = document.get("failures", {}).get("reasons", {})
-    lines = [f"failed {count:,}: {reason}" for reason, count in failure_reasons.items()]
-    # The reasons of failures include all other parked rows.
-    for reason, count in document["parked"].items():
-        if parked_label(reason) != "parked":
-            lines.append(f"set aside {count:,}: {reason}")
-    return lines
-
-
-def _version_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the version of the task, its newest pilot, and its unfinished backfill."""
-    lines = [("version", document["extractor"])]
-
-    pilot = document["pilot"]
-    if pilot:
-        report_path = f", {pilot['report']}" if pilot["report"] else ""
-        verdict = pilot["verdict"] or "not over"
-        pilot_text = f"{pilot['number']}, up to {pilot['size']:,} drawn: {verdict}{report_path}"
-        lines.append(("pilot", pilot_text))
-
-    backfill = document["backfill"]
-    if backfill:
-        started = f"{backfill['extractor']} since {backfill['since'][:16]}"
-        cost = f"{backfill['items']:,}, about {format_usd(backfill['estimated_cost'])}"
-        lines.append(("backfill", f"{started}: {cost}"))
-    return lines
-
-
-def _stale_lines(stale: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return a line with the rows that changed since they were answered, or no line."""
-    if not stale or not stale["count"]:
-        return []
-    return [("stale", f"{stale['count']:,} changed since they were answered; {stale['hint']}")]
-
-
-def _format_counts(document: Mapping[str, Any], subject: str) -> str:
-    """Return how many rows there are, and how many in each state.
-
-    The first two counts of the document are all rows and answered rows. The parked rows are counted
-    by the labels of their reasons, because some of them are not called parked.
-    """
-    (_, total), (answered_name, answered), *state_counts = document[subject].items()
-    labels = dict(COUNT_LABELS)
-    if "with_concepts" in document[subject]:
-        labels["open"] = "without concepts"
-
-    named_counts = [(answered_name, answered)]
-    for name, count in state_counts:
-        if count and name != "parked":
-            named_counts.append((name, count))
-    parked_counts = Counter[str]()
-    for reason, count in document["parked"].items():
-        parked_counts[parked_label(reason)] += count
-    named_counts += parked_counts.items()
-
-    counts = ", ".join(f"{count:,} {labels.get(name, name)}" for name, count in named_counts)
-    text = f"{total:,}: {counts}"
-    if document["gone"]:
-        text += f"; {document['gone']:,} gone from the source"
-    return text
-
-
-def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
-    """Return how many entries the index has, if it is up to date, and refused texts.
-
-    An index with a problem shows the problem instead. An index without entries is "none".
-    """
-    if "problem" in index:
-        return f"broken: {index['problem']}"
-    if not index["count"]:
-        return "none"
-    state = f"behind by {index['behind']:,}" if index["behind"] else "up to date"
-    refused_names = [refused["name"] for refused in index.get("refused", ())]
-    if refused_names:
-        state += f"; the embedding model refused the texts of {join_first(refused_names)}"
-    return f"{plural(index['count'], entry_noun)}, {state}"
-
-
-def _format_spent(spent: Mapping[str, float], unpriced_requests: Mapping[str, int]) -> str:
-    """Return the cost in USD so far: known, expected of running requests, and perhaps lost.
-
-    Args:
-        spent: USD by kind. `actual` is the known cost. `estimated` is the estimate for running
-            requests and lost replies, and `lost` its part for lost replies.
-        unpriced_requests: Counts of requests by model that have no price.
-    """
-    text = format_usd(spent["actual"])
-    running_cost = max(0.0, spent["estimated"] - spent["lost"])
-    if running_cost:
-        text += f", and about {format_usd(running_cost)} under way"
-    if spent["lost"]:
-        text += f"; about {format_usd(spent['lost'])} more may have been spent on lost replies"
-    for model, request_count in unpriced_requests.items():
-        text += f"; the cost of {plural(request_count, 'request')} to {model} is unknown"
-    return text

@@ -37,7 +37,7 @@ from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import TaskLabels
 from pipeline.ops import status
-from pipeline.workflows import preflight, rounds
+from pipeline.workflows import preflight, tag_report
 from pipeline.workflows import tag as tag_workflow
 from pipeline.workflows.preflight import Preflight
 
@@ -105,7 +105,7 @@ def tag(
 
 
 def _print_tag_report(
-    report: rounds.TagReport,
+    report: tag_report.TagReport,
     labels: TaskLabels,
     next_command: CommandHint | None,
 ) -> None:
@@ -130,7 +130,7 @@ def _print_tag_report(
         print_line(line)
 
 
-def _tag_report_lines(report: rounds.TagReport, labels: TaskLabels) -> list[str]:
+def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[str]:
     """Return one or two lines: the ingested answers, then the live run or the open batches."""
     live_report = report.live
     lines = []
@@ -152,7 +152,7 @@ def _tag_report_lines(report: rounds.TagReport, labels: TaskLabels) -> list[str]
     return lines
 
 
-def _warn_of_open_rows(report: rounds.TagReport, labels: TaskLabels, display: Progress) -> None:
+def _warn_of_open_rows(report: tag_report.TagReport, labels: TaskLabels, display: Progress) -> None:
     """Warn of failed rows of a live run, and of rows that wait for a budget or for the API."""
     if report.live is not None:
         for row_name, reason in report.live.samples:
@@ -167,7 +167,7 @@ def _warn_of_open_rows(report: rounds.TagReport, labels: TaskLabels, display: Pr
         display.warn(f"{waiting} {verb} for room at the API")
 
 
-def _live_line(report: rounds.TagReport, live_report: LiveReport, labels: TaskLabels) -> str:
+def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: TaskLabels) -> str:
     """Return a line with the answered, failed and remaining rows of a live run, and its cost."""
     if not (live_report.finished_rows or report.unasked):
         return f"nothing to ask: {labels.none_open_message}"

@@ -1,8 +1,8 @@
 """`make bench`: what the commands take at 10,000 and at 100,000 people.
 
-Each command is a process of its own, on generated people whom the local engine answers. Wall, CPU (user and system) and
-the most memory are of the whole process, its imports among them; `index` waits for the engine most of the time, and CPU
-is what other work on the machine changes least. `ROWS=10000,100000` says how many people.
+Each command is a process, on generated people, with the local engine. Wall time, CPU (user and
+system) and peak memory include its imports. `index` mostly waits for the engine.
+`ROWS=10000,100000` sets the numbers of people.
 """
 
 import csv
@@ -202,7 +202,8 @@ def took(words: tuple[str, ...], settings: Mapping[str, str], folder: Path) -> T
 def page(rows: list[Row]) -> str:
     """Return the page: what was measured, and how."""
     head = (__doc__ or "").partition("\n\n")[2].strip()
-    lines = ["# Performance", "", "Written by `make bench`; do not edit.", "", head, ""]
+    lines = ["# Performance", "", "## How fast are the commands?", ""]
+    lines += ["```sh", "make bench   # writes this page", "```", "", head, ""]
     lines += ["| rows | command | wall s | CPU s | MB |", "| ---: | --- | ---: | ---: | ---: |"]
     for size, command, now in rows:
         cells = (f"{size:,}", command, f"{now.wall:.2f}", f"{now.cpu:.2f}", f"{now.peak:,.0f}")

@@ -7,6 +7,7 @@ import orjson
 
 from pipeline.batch import batch_files
 from pipeline.batch import prepare as batch_prepare
+from pipeline.batch.batch_plan import Selection
 from pipeline.core import files
 from pipeline.experts import table
 from pipeline.store import batches
@@ -46,7 +47,7 @@ def put_people(workspace: Workspace, count: int) -> None:
 def prepare(workspace: Workspace) -> list[str]:
     """Prepare one batch of all people who can be asked, and return its keys in the order of its lines."""
     with workspace.open() as ws, ws.display.bar("", None) as bar:
-        numbers = batch_prepare.prepare_batches(ws, batch_prepare.Selection(), bar=bar)[0]
+        numbers = batch_prepare.prepare_batches(ws, Selection(), bar=bar)[0]
         assert len(numbers) == 1
         requests = batch_files.request_path(ws.data, numbers[0]).read_bytes().splitlines()
     return [orjson.loads(request)["key"] for request in requests]

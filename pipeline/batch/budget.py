@@ -13,8 +13,9 @@ from pipeline.core.settings import Budget, Settings
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.gemini.models import MAX_ACTIVE_BATCHES, Model, Usage, load_models
-from pipeline.gemini.remote import PACIFIC_TIMEZONE, next_midnight_pacific
+from pipeline.gemini.api_errors import PACIFIC_TIMEZONE, next_midnight_pacific
+from pipeline.gemini.models import MAX_ACTIVE_BATCHES, Model, load_models
+from pipeline.gemini.usage import Usage
 from pipeline.store import batches, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection

@@ -12,13 +12,12 @@ from dataclasses import replace
 from functools import partial
 
 from pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request, sealed_result
+from pipeline.batch.reconcile import reconcile, wait_for_next_list
 from pipeline.batch.send import (
     CANCELLED_BEFORE_SENT,
     CANCELLED_BY_USER,
     abandon_batch,
     delete_upload,
-    reconcile,
-    wait_for_next_list,
 )
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint

@@ -5,16 +5,16 @@
 - Each page is one transaction. A killed ingest continues after the last page that was committed.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
 from pipeline.batch.batch_files import lock_of, retry_on_conflict, seal_dead_batches, sealed_result
+from pipeline.batch.ingest_report import LEFT_OUT_EVENT, IngestSummary, summarize_batch
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.errors import FindableError, InconsistentError, RemoteError
+from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from pipeline.core.text import plural
@@ -28,10 +28,10 @@ from pipeline.engine.judging import (
     write_judged_replies,
 )
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task, TaskLabels, WriteResult
+from pipeline.engine.task import WriteResult
 from pipeline.gemini.requests import make_request_key
-from pipeline.gemini.responses import ParsedReply, ResultFile
-from pipeline.store import answers, batches, claims, workspace
+from pipeline.gemini.result_file import ResultFile
+from pipeline.store import answer_counts, answers, batches, claims, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
@@ -40,82 +40,9 @@ from pipeline.store.database import Connection
 PAGE_REQUESTS = 2500
 # A stopped process tries again this often after another process continued its batch.
 MAX_CONFLICTS = 3
-MAX_EXAMPLES = 3
 NO_LINE = "no line in the result"
 NO_REPLY_REASON = "no reply came before the process ended"
 NOT_APPLIED_REASON = "its row was removed or answered meanwhile"
-# Result lines that belong to no request: kind, name of their count in the batch's row, description.
-UNMATCHED_LINE_KINDS = (
-    ("unknown", "unknown", "a key that was never asked for"),
-    ("duplicate", "duplicates", "a second line for the same key"),
-    ("unreadable", "unreadable", "no JSON, and no key to be seen"),
-)
-# Subject of the events that count values beyond the number that an answer may have.
-LEFT_OUT_EVENT = "left_out"
-
-
-@dataclass(frozen=True)
-class Anomaly:
-    """A kind of problem in a batch."""
-
-    # The outcome of the requests, or the kind of the lines that belong to no request.
-    outcome: str
-    reason: str
-    count: int
-    # Up to MAX_EXAMPLES pairs of a row's name, or a line number, and an excerpt.
-    examples: tuple[tuple[str, str], ...]
-
-
-@dataclass
-class IngestSummary:
-    """Result of an ingested batch. The four outcomes in `batch` add up to its requests."""
-
-    batch: BatchRow
-    anomalies: list[Anomaly] = field(default_factory=list)
-    # Names of rows whose answer was not applied.
-    unapplied: list[str] = field(default_factory=list)
-    # Names of rows whose input changed after the request was written.
-    outdated: list[str] = field(default_factory=list)
-    # Model versions that answered and are not of the model that was asked.
-    other_versions: list[str] = field(default_factory=list)
-    # Rows with the same input as a row of the batch, which got a copy of its answer.
-    copied_rows: int = 0
-    # Values of answers beyond the number that an answer may have.
-    left_out_values: int = 0
-    # The error that every request of the batch ended with.
-    common_error: ParsedReply | None = None
-
-    @property
-    def answered_rows(self) -> int:
-        """Return how many rows the batch answered, including rows that got a copied answer."""
-        return self.batch.applied_answers + self.copied_rows
-
-    def error(self, labels: TaskLabels) -> RemoteError | None:
-        """Return the error to raise if all requests failed in the same way, else None."""
-        common = self.common_error
-        if common is None:
-            return None
-
-        hint = f"run `{labels.ask_command}` again later"
-        if common.is_account_failure:
-            hint = (
-                "check billing and the rights of the key's project, "
-                f"then `{labels.ask_command}` asks these rows again"
-            )
-        elif common.is_final:
-            unpark = labels.command("unpark", all=True)
-            hint = (
-                f"change the model or what is asked, then `{unpark}` lets these rows be asked again"
-            )
-
-        count = self.batch.requests
-        requests = f"each of the {count:,} requests" if count > 1 else "the only request"
-        charges = "; no row was charged" if common.is_account_failure else ""
-        message = (
-            f"{requests} of batch {self.batch.number} failed with code {common.rpc_code}: "
-            f"{common.excerpt}{charges}"
-        )
-        return RemoteError(message, hint=hint)
 
 
 class RowOutcome(NamedTuple):
@@ -456,7 +383,7 @@ class _BatchIngest:
                 Outcome.MISSING,
                 reason,
                 is_charged=False,
-                is_forgiven=not reason.startswith(answers.LOST_CALL_PREFIX),
+                is_forgiven=not reason.startswith(answer_counts.LOST_CALL_PREFIX),
             )
 
         is_cancelled = batch.cancel_asked_at is not None
@@ -479,7 +406,7 @@ class _BatchIngest:
             not_applied, *_ = answers.find_anomalies(tx, number, model=self.batch.model)
 
         with self.ws.store.write(patience_s=self.patience_s) as tx:
-            claim_counts = answers.count_outcomes(tx, number).get(number, {})
+            claim_counts = answer_counts.count_outcomes(tx, number).get(number, {})
             outcome_counts = {outcome.value: claim_counts.get(outcome, 0) for outcome in Outcome}
             accounted_count = sum(outcome_counts.values())
             if accounted_count != self.batch.requests or claim_counts.get("claimed"):
@@ -499,107 +426,3 @@ class _BatchIngest:
                 reply_count = accounted_count - outcome_counts["missing"]
                 account["calls"] = max(self.batch.calls, reply_count)
             batches.mark_ingested(tx, self.batch, now=self.ws.now(), **account)
-
-
-def summarize_batch(
-    tx: Connection,
-    task: Task,
-    number: int,
-    *,
-    examples: Mapping[str, Sequence[tuple[int, str]]] | None = None,
-) -> IngestSummary:
-    """Return the summary of a batch from the database: its problems by reason, with examples.
-
-    Args:
-        examples: Kind of lines that belong to no request, to pairs of line number and excerpt. Only
-            an ingest knows them; they are not stored.
-    """
-    batch = batches.get_batch(tx, number)
-    failures = _FailureGroups()
-    failures.add_attempts(tx, number)
-    unapplied_ids, outdated_ids, other_versions = answers.find_anomalies(
-        tx,
-        number,
-        model=batch.model,
-    )
-    row_ids = [*failures.example_ids(), *unapplied_ids, *outdated_ids]
-    names = task.row_table(tx).read_names(tx, row_ids)
-
-    anomalies = []
-    for kind, column, description in UNMATCHED_LINE_KINDS:
-        line_count = getattr(batch, column)
-        if line_count:
-            line_examples = (examples or {}).get(kind, ())
-            named_examples = tuple((f"line {line}", excerpt) for line, excerpt in line_examples)
-            anomalies.append(Anomaly(kind, description, line_count, named_examples))
-    anomalies += failures.list_anomalies(names)
-
-    left_out_events = workspace.events_of(tx, LEFT_OUT_EVENT, number)
-    return IngestSummary(
-        batch,
-        anomalies,
-        unapplied=[names.get(row_id, row_id) for row_id in unapplied_ids],
-        outdated=[names.get(row_id, row_id) for row_id in outdated_ids],
-        other_versions=other_versions,
-        copied_rows=claims.count_copied(tx, batch.task, batch.extractor, number),
-        left_out_values=sum(int(event["new"]) for event in left_out_events),
-        common_error=_common_error(batch, failures.excerpt_by_code),
-    )
-
-
-@dataclass
-class _FailureGroups:
-    """Failed attempts of a batch, grouped by outcome and reason."""
-
-    # Outcome and reason to the number of attempts.
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    # Outcome and reason to the row id and excerpt of the first attempts.
-    examples: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
-    # Error code (None: no error line) to the first excerpt with this code.
-    excerpt_by_code: dict[int | None, str] = field(default_factory=dict)
-
-    def add_attempts(self, tx: Connection, number: int) -> None:
-        """Read and group the failed attempts of a batch."""
-        for outcome, reason, code, row_id, excerpt in answers.attempts_of_batch(tx, number):
-            self.excerpt_by_code.setdefault(code, excerpt or "")
-            short_reason, _, detail = reason.partition(": ")
-            group = (outcome, short_reason if code is None else f"{short_reason}, code {code}")
-            self.counts[group] += 1
-            if self.counts[group] <= MAX_EXAMPLES:
-                text = " | ".join(part for part in (detail, excerpt) if part)
-                self.examples.setdefault(group, []).append((row_id, text))
-
-    def example_ids(self) -> Iterator[str]:
-        """Yield the row id of each example."""
-        for group_examples in self.examples.values():
-            for row_id, _ in group_examples:
-                yield row_id
-
-    def list_anomalies(self, names: Mapping[str, str]) -> Iterator[Anomaly]:
-        """Yield one anomaly per group, sorted by outcome and reason.
-
-        Args:
-            names: Row id to the name that users know.
-        """
-        for group, count in sorted(self.counts.items()):
-            outcome, reason = group
-            examples = tuple(
-                (names.get(row_id, row_id), text) for row_id, text in self.examples[group]
-            )
-            yield Anomaly(outcome, reason, count, examples)
-
-
-def _common_error(batch: BatchRow, excerpt_by_code: Mapping[int | None, str]) -> ParsedReply | None:
-    """Return the error that every request of a batch ended with, or None.
-
-    The error of a batch with a single request counts only if it is about the account.
-    """
-    has_all_refused = batch.refused == batch.requests
-    if batch.way is not Mode.BATCH or not has_all_refused or len(excerpt_by_code) != 1:
-        return None
-
-    [(code, excerpt)] = excerpt_by_code.items()
-    error = ParsedReply(Outcome.REFUSED, "error-line", rpc_code=code, excerpt_source=excerpt)
-    if code is None or (batch.requests == 1 and not error.is_account_failure):
-        return None
-    return error

@@ -30,9 +30,10 @@ from typing import Any, NamedTuple
 
 from pipeline.batch import budget, ingest
 from pipeline.batch.batch_files import OpenLiveBatch, account_trial, part_path, seal_replies
+from pipeline.batch.batch_plan import Selection, StopReason
 from pipeline.batch.ingest import RowOutcome
 from pipeline.batch.live_throttle import MAX_BACKOFF_EXPONENT, MAX_PAUSE_S, LiveThrottle
-from pipeline.batch.prepare import Preparation, Prepared, Selection, StopReason
+from pipeline.batch.prepare import Preparation, Prepared
 from pipeline.core import errors
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.progress import NoProgress
@@ -41,11 +42,11 @@ from pipeline.engine import claiming
 from pipeline.engine.request_builder import PlannedRequest, explain_schema_refusal
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import requests, responses
-from pipeline.gemini.models import calculate_cost
+from pipeline.gemini.api_errors import next_midnight_pacific
 from pipeline.gemini.pace import WINDOW_S, StartedCall
-from pipeline.gemini.remote import next_midnight_pacific
+from pipeline.gemini.usage import calculate_cost
 from pipeline.store import batches
-from pipeline.store.answers import LOST_CALL_PREFIX
+from pipeline.store.answer_counts import LOST_CALL_PREFIX
 from pipeline.store.locks import LockLostError
 
 # If the rate limits allow no call for longer than this, a due row waits for the next command.

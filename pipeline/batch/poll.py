@@ -15,13 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.batch.batch_files import lock_of, result_path, sealed_result
-from pipeline.batch.send import (
-    CANCELLED_BY_USER,
-    abandon_batch,
-    cancel_duplicates,
-    delete_upload,
-    write_failures,
-)
+from pipeline.batch.reconcile import cancel_duplicates
+from pipeline.batch.send import CANCELLED_BY_USER, abandon_batch, delete_upload, write_failures
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import ProgressBar
@@ -31,7 +26,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import TaskLabels
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.requests import make_request_key
-from pipeline.gemini.responses import ResultFile
+from pipeline.gemini.result_file import ResultFile
 from pipeline.gemini.result_lines import (
     EMPTY_BODY_DESCRIPTION,
     describe_body,

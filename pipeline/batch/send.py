@@ -9,19 +9,24 @@
   are duplicates: they are recorded with their cost and cancelled.
 """
 
-import contextlib
 import re
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
 from pipeline.batch import budget
 from pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request
+from pipeline.batch.reconcile import (
+    USELESS_STATES,
+    ReconcileResult,
+    cancel_duplicates,
+    reconcile,
+    wait_for_next_list,
+)
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.settings import Settings
-from pipeline.core.states import BatchState, Outcome, RemoteState
+from pipeline.core.states import BatchState, Outcome
 from pipeline.engine.duplicates import copy_to_duplicates
 from pipeline.engine.judging import JudgedReply, Provenance, write_judged_replies
 from pipeline.engine.request_builder import explain_schema_refusal
@@ -48,14 +53,6 @@ MAX_REFUSALS = 2
 TOO_MANY_REQUESTS = 429
 # Beginning of the reason of a row whose line was refused.
 REFUSED_AT_CREATE = "refused at create"
-# States of remote batches that give no answers.
-USELESS_STATES = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.EXPIRED})
-MIN_LOOK_WAIT_S = 0.05
-# Our choice: the list is read again after this time at most, however long a new batch may be
-# unlisted.
-MAX_LOOK_WAIT_S = 60.0
-# A time after all others, for remote batches without a creation time.
-FARTHEST_TIME = datetime.max.replace(tzinfo=UTC)
 # Beginnings of the reason of a batch that a person cancelled.
 CANCELLED_BY_USER = "cancelled by hand"
 CANCELLED_BEFORE_SENT = "cancelled before it was sent"
@@ -72,17 +69,6 @@ class SendOutcome(StrEnum):
     TAKEN_BY_OTHER_PROCESS = "in other hands"
     # One line was refused. The other requests go into a new batch.
     REBUILD = "rebuilt"
-
-
-class ReconcileResult(NamedTuple):
-    """The proof of the remote list about an unclear create; no proof if both booleans are false."""
-
-    # A remote batch was found, and the batch is submitted.
-    adopted: bool = False
-    # No remote batch was created. The batch is still submitting.
-    absent: bool = False
-    # Seconds until the list should be read again.
-    wait_s: float = 0.0
 
 
 def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
@@ -467,151 +453,6 @@ def abandon_batch(tx: Connection, batch: BatchRow, *, reason: str, now: datetime
     """Move a batch to failed and release its claims, uncharged; return the number of open rows."""
     batches.mark_failed(tx, batch, reason=reason, now=now)
     return claims.release_claims(tx, batch.number)
-
-
-def reconcile(
-    ws: WorkspaceSession,
-    batch: BatchRow,
-    listing: Sequence[RemoteBatch] | None = None,
-) -> ReconcileResult:
-    """Search the whole remote list for any try of a submitting batch, and adopt the oldest.
-
-    Remote batches that may give answers are preferred. The others are recorded as duplicates and
-    cancelled.
-
-    The list proves absence only if it is read late enough: after its lag, and after the create's
-    time-out if the end of the create is unknown. Recorded times may come from a wrong clock, so the
-    time is measured by the monotonic clock from this process's first search.
-
-    Args:
-        listing: A list that was read before; it proves no absence.
-    """
-    started = ws.monotonic()
-    create_key = (batch.number, batch.tries, batch.create_ended_at)
-    first_look = ws.first_lookup_times.setdefault(create_key, started)
-    with ws.store.read() as tx:
-        prefixes = batches.list_numbers_by_prefix(tx, batch.number)
-    remote_batches = ws.client.list_batches() if listing is None else listing
-    own_batches = [
-        remote for remote in remote_batches if batches.strip_try(remote.display_name) in prefixes
-    ]
-    own_batches.sort(
-        key=lambda remote: (
-            remote.state in USELESS_STATES,
-            remote.created_at or FARTHEST_TIME,
-            remote.name,
-        ),
-    )
-
-    if own_batches:
-        adopted = own_batches[0]
-        with ws.store.write() as tx:
-            now = ws.now()
-            batches.mark_submitted(
-                tx,
-                batch,
-                remote_name=adopted.name,
-                display_name=adopted.display_name,
-                outcome="adopted",
-                now=now,
-            )
-            submitted_batch = batches.get_batch(tx, batch.number)
-            _record_duplicates(tx, submitted_batch, own_batches, now=now)
-        ws.display.say(f"batch {batch.number}: found again as {adopted.name}")
-        cancel_duplicates(ws, batch.number)
-        return ReconcileResult(adopted=True)
-
-    proves_absence_at = first_look + ws.settings.list_lag
-    if batch.create_ended_at is None:
-        proves_absence_at += ws.settings.create_timeout
-    if listing is None and started >= proves_absence_at:
-        return ReconcileResult(absent=True)
-    wait_s = max(MIN_LOOK_WAIT_S, proves_absence_at - ws.monotonic())
-    return ReconcileResult(wait_s=min(MAX_LOOK_WAIT_S, wait_s))
-
-
-def wait_for_next_list(ws: WorkspaceSession, number: int, reconciled: ReconcileResult) -> None:
-    """Print that a create stays unclear, and sleep until the next look; the caller has no lock."""
-    wait_s = reconciled.wait_s
-    ws.display.say(
-        f"batch {number}: the create call stays unclear; looking again in {wait_s:.0f} s",
-    )
-    ws.sleep(wait_s)
-
-
-def seconds_until_listed(batch: BatchRow, settings: Settings, *, now: datetime) -> float:
-    """Return for how many seconds more the API may not show a batch that it has created.
-
-    Returns:
-        0 if the API must show it. A creation time in the future counts as now.
-    """
-    created_at = min(now, batch.submitted_at or now)
-    visible_at = created_at + timedelta(seconds=settings.list_lag)
-    return max(0.0, (visible_at - now).total_seconds())
-
-
-def cancel_duplicates(
-    ws: WorkspaceSession,
-    number: int,
-    listing: Iterable[RemoteBatch] = (),
-) -> None:
-    """Record every remote batch with our name that was not adopted, and cancel those still running.
-
-    Does nothing while the create of the batch is unclear, because reconciliation may adopt one of
-    them. A duplicate that cannot be cancelled now is tried again at the next look.
-
-    Args:
-        listing: Remote batches to search for duplicates; recorded duplicates are cancelled anyway.
-    """
-    with ws.store.write() as tx:
-        batch = batches.get_batch(tx, number)
-        if batch.state is BatchState.SUBMITTING:
-            return
-        _record_duplicates(tx, batch, listing, now=ws.now())
-        open_duplicates = batches.open_duplicates(tx, number)
-
-    for remote_name in open_duplicates:
-        try:
-            with contextlib.suppress(errors.MissingError):
-                ws.client.cancel_batch(remote_name)
-        except errors.RemoteError as error:
-            ws.display.warn(
-                f"batch {number}: its duplicate {remote_name} could not be cancelled yet: "
-                f"{error.message}",
-            )
-            continue
-        with ws.store.write() as tx:
-            batches.mark_duplicate_cancelled(tx, remote_name, now=ws.now())
-        ws.display.warn(
-            f"batch {number}: a second remote batch, {remote_name}, was cancelled and recorded",
-        )
-
-
-def _record_duplicates(
-    tx: Connection,
-    batch: BatchRow,
-    listing: Iterable[RemoteBatch],
-    *,
-    now: datetime,
-) -> None:
-    """Record the remote batches with a name of this batch, except the adopted batch, as duplicates.
-
-    Duplicates that are over are recorded as cancelled.
-    """
-    prefixes = batches.list_numbers_by_prefix(tx, batch.number)
-    for remote in listing:
-        has_own_name = batches.strip_try(remote.display_name) in prefixes
-        if not has_own_name or remote.name == batch.remote_name:
-            continue
-        batches.add_duplicate(
-            tx,
-            batch,
-            remote_name=remote.name,
-            display_name=remote.display_name,
-            now=now,
-        )
-        if remote.state.is_final:
-            batches.mark_duplicate_cancelled(tx, remote.name, now=now)
 
 
 def delete_upload(

@@ -8,10 +8,10 @@ import contextlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from pipeline.batch import budget, prepare, send
+from pipeline.batch import batch_plan, budget, prepare, send
 from pipeline.batch.batch_files import sealed_request
+from pipeline.batch.batch_plan import BatchPlan, Selection, StopReason
 from pipeline.batch.budget import QuotaFullError
-from pipeline.batch.prepare import BatchPlan, Selection, StopReason
 from pipeline.batch.send import SendOutcome, abandon_batch
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
@@ -20,8 +20,9 @@ from pipeline.core.states import BatchState, Outcome
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.gemini.models import Model, Usage, describe_cost, load_models
+from pipeline.gemini.models import Model, load_models
 from pipeline.gemini.requests import parse_request
+from pipeline.gemini.usage import Usage, describe_cost
 from pipeline.store import answers, batches
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
@@ -106,7 +107,7 @@ def plan_submit(ws: WorkspaceSession, selection: Selection) -> BatchPlan:
     new_rows = _count_new(ws, selection)
     if new_rows:
         with ws.display.bar("counting tokens", new_rows) as bar:
-            new_plan = prepare.plan_batches(ws, selection, bar=bar)
+            new_plan = batch_plan.plan_batches(ws, selection, bar=bar)
     with ws.store.read() as tx:
         return add_prepared_batches(tx, ws.task, new_plan)
 

@@ -10,16 +10,12 @@ Keys and the base URL have the variable names that the SDK reads. `Settings.sour
 of each value, and `findable settings` prints both.
 """
 
-import math
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from datetime import datetime
-from decimal import Decimal
 from difflib import get_close_matches
-from functools import partial
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +23,26 @@ from pipeline.core import trust
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.redact import Secret, mask_key, mask_password
+from pipeline.core.setting_parsers import (
+    BYTE_UNITS,
+    parse_backend,
+    parse_boolean,
+    parse_confirmed_values,
+    parse_days,
+    parse_label,
+    parse_labels,
+    parse_model_prices,
+    parse_path,
+    parse_positive_count,
+    parse_positive_size,
+    parse_preference,
+    parse_seconds,
+    parse_share,
+    parse_table_name,
+    parse_task_reference,
+    parse_tier,
+    parse_usd,
+)
 from pipeline.core.text import SURROGATES
 
 PREFIX = "FINDABLE_"
@@ -37,8 +53,6 @@ GOOGLE_URL = "https://generativelanguage.googleapis.com/"
 # Sources of settings.
 DOTENV = ".env"
 IN_PYTHON = "given in Python"
-TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
-FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 # Built-in tasks.
 BUILT_IN_TASKS = ("experts", "passages")
 
@@ -47,243 +61,17 @@ BUILT_IN_TASKS = ("experts", "passages")
 # underscore, a blank or an apostrophe separates thousands, and a point the decimals. Ambiguous
 # amounts (`0,50`, `1,00`) are refused with a ValueError, because a misread limit costs money.
 
-# Separators of thousands.
-_BLANKS = "[,_ '\u00a0\u202f]"
-_NUMBER = rf"[+-]?(?:(?:\d{{1,3}}(?P<by>{_BLANKS})\d{{3}}(?:(?P=by)\d{{3}})*|\d+(?:_\d+)*)(?:\.\d*)?|\.\d+)"
-_PIECE = re.compile(rf"(?P<number>{_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*(?P<unit>[a-z]*)\s*", re.ASCII)
-_THOUSANDS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-_BYTES = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgt", start=1):
-    _BYTES[_letter] = 1000**_power
-    _BYTES[f"{_letter}b"] = 1000**_power
-    _BYTES[f"{_letter}ib"] = 1024**_power
-# Seconds by unit.
-_TIMES = {
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1),
-    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60),
-    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600),
-    **dict.fromkeys(("d", "day", "days"), 86_400),
-    **dict.fromkeys(("w", "week", "weeks"), 604_800),
-}
-_MONEY = re.compile(r"(?:us\s?)?\$|\busd\b|(?<=[\d.])usd|usd(?=[\d.])", re.IGNORECASE)
-
-
-def _parse_amount(
-    text: str,
-    units: Mapping[str, float],
-    expectation: str,
-    *,
-    must_be_integer: bool = False,
-) -> Decimal:
-    """Return the sum of numbers with their units, such as 2h30m; larger units come first.
-
-    Args:
-        text: The amount. A single number may have no unit.
-        units: Size by unit; "" is the size of a number without unit.
-        expectation: Description of valid amounts, for the message.
-        must_be_integer: The sum must be an integer.
-
-    Raises:
-        ValueError: The text is not such an amount.
-    """
-    text = text.strip().lower()
-    pieces = [
-        (re.sub(_BLANKS, "", piece["number"]), piece["unit"]) for piece in _PIECE.finditer(text)
-    ]
-    # The size is 0 if the unit is unknown or missing.
-    sizes = [units.get(unit, 0) if unit or len(pieces) == 1 else 0 for _, unit in pieces]
-    total = Decimal()
-    for (number, _), size in zip(pieces, sizes, strict=True):
-        total += Decimal(number) * Decimal(size)
-
-    has_descending_units = all(larger > smaller for larger, smaller in pairwise(sizes))
-    # Decimals are valid if the unit makes them whole.
-    has_fraction = must_be_integer and ("e" in text or total != total.to_integral_value())
-    has_other_text = bool(_PIECE.sub("", text))
-    if not pieces or 0 in sizes or not has_descending_units or has_fraction or has_other_text:
-        raise ValueError(f"must be {expectation}")
-    return total
-
-
-def parse_count(text: str) -> int:
-    """Return a whole number such as 1000, 1,000, 1_000 or 1k."""
-    return int(
-        _parse_amount(
-            text,
-            _THOUSANDS,
-            "a whole number, such as 50, 1,000 or 1k",
-            must_be_integer=True,
-        ),
-    )
-
-
-def parse_size(text: str) -> int:
-    """Return the bytes of a size such as 200MB, 1.5 GiB or 1000000."""
-    return int(
-        _parse_amount(text, _BYTES, "a size, such as 200MB or 1000000", must_be_integer=True),
-    )
-
-
-def parse_duration(text: str, *, unit: float = 1) -> float:
-    """Return a duration such as 2h30m, 90 min or 1d.
-
-    Args:
-        text: The duration.
-        unit: Seconds in the unit of the result, which is also that of a number without unit.
-
-    Raises:
-        ValueError: The text is not a duration.
-    """
-    expectation = "a length of time, such as 90s, 30m, 2h30m or 1d"
-    return float(_parse_amount(text, {**_TIMES, "": unit}, expectation)) / unit
-
-
-def parse_money(text: str) -> float:
-    """Return an amount of USD such as 5, $5, 5 USD or $1,000.50."""
-    return float(
-        _parse_amount(
-            _MONEY.sub("", text, count=1),
-            {"": 1},
-            "an amount of USD, such as 5, $5 or 0.50",
-        ),
-    )
-
-
-def _make_number_parser(
-    parse_number: Callable[[str], float],
-    *,
-    minimum: float,
-    maximum: float,
-    expectation: str,
-) -> Callable[[str], float]:
-    """Return a parser that raises ValueError for numbers outside the bounds."""
-
-    def parse(text: str) -> float:
-        number = parse_number(text)
-        if not minimum <= number <= maximum:
-            raise ValueError(f"must be {expectation}")
-        return number
-
-    return parse
-
-
-_parse_positive_count = _make_number_parser(
-    parse_count,
-    minimum=1,
-    maximum=math.inf,
-    expectation="1 or more",
-)
-_parse_positive_size = _make_number_parser(
-    parse_size,
-    minimum=1,
-    maximum=math.inf,
-    expectation="1 or more",
-)
-_parse_seconds = _make_number_parser(
-    parse_duration,
-    minimum=0,
-    maximum=999_999_999,
-    expectation="a number of seconds, 0 or more",
-)
-# The upper limit keeps dates within the calendar.
-_parse_days = _make_number_parser(
-    partial(parse_duration, unit=86_400),
-    minimum=0,
-    maximum=100_000,
-    expectation="a number of days, from 0 to 100,000",
-)
-# Infinity means: never ask.
-_parse_usd = _make_number_parser(
-    lambda text: math.inf if text.strip().lower() == "inf" else parse_money(text),
-    minimum=0,
-    maximum=math.inf,
-    expectation="an amount of USD, 0 or more",
-)
-
-
-def _parse_model_prices(text: str) -> tuple[float, float]:
-    """Return the prices of `0.30,2.50`: input and output, in USD per 1 M tokens.
-
-    Raises:
-        ValueError: The text is not two finite amounts.
-    """
-    amounts = text.split(",")
-    if len(amounts) != 2:  # noqa: PLR2004 - a pair
-        raise ValueError("must be two amounts, such as 0.30,2.50")
-    price_in, price_out = map(_parse_usd, amounts)
-    if math.inf in (price_in, price_out):
-        raise ValueError("must be two amounts, such as 0.30,2.50")
-    return price_in, price_out
-
-
-_parse_share = _make_number_parser(float, minimum=0, maximum=1, expectation="a number from 0 to 1")
-
-
-def _make_pattern_parser(pattern: str, expectation: str) -> Callable[[str], str]:
-    """Return a parser that refuses texts that do not match with a ValueError."""
-
-    def parse(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(f"must be {expectation}")
-        return text
-
-    return parse
-
-
-_parse_backend = _make_pattern_parser("gemini|local", "'gemini' or 'local'")
-_parse_tier = _make_pattern_parser("free|1|2|3", "free, 1, 2 or 3")
-_parse_table_name = _make_pattern_parser(
-    r"[A-Za-z_][A-Za-z0-9_]{0,62}",
-    "the name of a table: letters, digits, underscores",
-)
-_parse_label = _make_pattern_parser(
-    r"[^\s/\ud800-\udfff]{1,100}",
-    "a name of at most 100 characters without blanks and slashes, as passage-concepts@2",
-)
-_parse_task_reference = _make_pattern_parser(
-    r"[a-z][a-z0-9_]{0,40}|.*/.*|.*\.py",
-    "experts, passages, the name of a task (a-z, 0-9 and _), or the path of its file",
-)
-
-
-def _parse_labels(text: str) -> tuple[str, ...]:
-    labels = tuple(_parse_label(word.strip()) for word in text.split(",") if word.strip())
-    if not labels:
-        raise ValueError("must be names with commas between them")
-    return labels
-
-
-def _parse_confirmed_values(text: str) -> tuple[str, ...]:
-    words = re.split(r"[\s,]+", text.strip())
-    return tuple(mask_password(word).rstrip("/") for word in words if word)
-
-
-def _parse_preference(text: str) -> tuple[str, ...]:
-    if text.strip().lower() == "none":
-        return ()
-    return _parse_labels(text)
-
-
-def _parse_boolean(text: str) -> bool:
-    word = text.strip().lower()
-    if word not in TRUE_WORDS | FALSE_WORDS:
-        raise ValueError("must be 1 or 0")
-    return word in TRUE_WORDS
-
-
-def _parse_path(text: str) -> Path:
-    """Return a path with `~` expanded, because some shells and `.env` files do not expand it."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise ValueError("that home directory is not known") from error
+    BYTE_UNITS[_letter] = 1000**_power
+    BYTE_UNITS[f"{_letter}b"] = 1000**_power
+    BYTE_UNITS[f"{_letter}ib"] = 1024**_power
 
 
 _UNITS = {
-    _parse_seconds: "s",
-    _parse_days: "days",
-    _parse_usd: "USD",
-    _parse_positive_size: "bytes",
+    parse_seconds: "s",
+    parse_days: "days",
+    parse_usd: "USD",
+    parse_positive_size: "bytes",
 }
 
 
@@ -309,7 +97,7 @@ def _setting(default: Any, parse: Callable[[str], Any], text: str, **metadata_me
 
 
 def _flag_setting(text: str) -> Any:
-    return _setting(False, _parse_boolean, text)  # noqa: FBT003 - a default
+    return _setting(False, parse_boolean, text)  # noqa: FBT003 - a default
 
 
 @dataclass(frozen=True)
@@ -329,12 +117,12 @@ class Settings:
 
     data: Path = _setting(
         Path("data"),
-        _parse_path,
+        parse_path,
         "the workspace: the directory that holds everything",
     )
     backend: str | None = _setting(
         None,
-        _parse_backend,
+        parse_backend,
         "gemini or local; without it, gemini where a key is set",
     )
     database_url: Secret | None = _setting(
@@ -354,122 +142,122 @@ class Settings:
         "what embeds texts",
         local="findable-local-embedding-1",
     )
-    dim: int = _setting(768, _parse_positive_count, "width of the vectors", unit="numbers")
+    dim: int = _setting(768, parse_positive_count, "width of the vectors", unit="numbers")
     models_file: Path | None = _setting(
         None,
-        _parse_path,
+        parse_path,
         "a TOML file that adds to the model catalogue or overrides it",
     )
     prices: tuple[float, float] | None = _setting(
         None,
-        _parse_model_prices,
+        parse_model_prices,
         "USD per 1M tokens in,out of a live call to a model that the table does not know",
     )
     tier: str = _setting(
         "1",
-        _parse_tier,
+        parse_tier,
         "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`",
     )
     rpm: int | None = _setting(
         None,
-        _parse_positive_count,
+        parse_positive_count,
         "live requests a minute, over the tier's",
         unit="requests/min",
     )
     tpm: int | None = _setting(
         None,
-        _parse_positive_count,
+        parse_positive_count,
         "live prompt tokens a minute, over the tier's",
         unit="tokens/min",
     )
     rpd: int | None = _setting(
         None,
-        _parse_positive_count,
+        parse_positive_count,
         "live requests a day (Pacific), over the tier's",
         unit="requests/day",
     )
     batch_rows: int = _setting(
         50_000,
-        _parse_positive_count,
+        parse_positive_count,
         "most requests in one batch",
         unit="requests",
     )
     batch_bytes: int = _setting(
         1_000_000_000,
-        _parse_positive_size,
+        parse_positive_size,
         "largest request file; the API takes 2 GB",
     )
     batch_tokens: int = _setting(
         3_000_000,
-        _parse_positive_count,
+        parse_positive_count,
         "most estimated input tokens in one batch",
         unit="tokens",
     )
     confirm_above: float = _setting(
         1.0,
-        _parse_usd,
+        parse_usd,
         "estimated USD above which batch-submit asks first",
     )
     budget_per_day: float | None = _setting(
         None,
-        _parse_usd,
+        parse_usd,
         "most USD a day (US/Pacific), by all commands together",
     )
     concurrency: int = _setting(
         5,
-        _parse_positive_count,
+        parse_positive_count,
         "live calls at once; more where RPM needs it, 1 stays 1",
         unit="calls",
     )
     create_timeout: float = _setting(
         60.0,
-        _parse_seconds,
+        parse_seconds,
         "how long a create call may take",
         local=2.0,
     )
     list_lag: float = _setting(
         60.0,
-        _parse_seconds,
+        parse_seconds,
         "how late a new batch may show up in the list",
         local=0.0,
     )
     call_timeout: float = _setting(
         60.0,
-        _parse_seconds,
+        parse_seconds,
         "how long any other call may take, a transfer ten times it",
     )
-    retry_for: float = _setting(60.0, _parse_seconds, "how long a failing call is tried again")
+    retry_for: float = _setting(60.0, parse_seconds, "how long a failing call is tried again")
     retry_wait: float = _setting(
         1.0,
-        _parse_seconds,
+        parse_seconds,
         "the first wait between tries; doubles, with jitter",
         local=0.1,
     )
     poll_first: float = _setting(
         5.0,
-        _parse_seconds,
+        parse_seconds,
         "the first wait between looks at a batch",
         local=0.02,
     )
     poll_most: float = _setting(
         60.0,
-        _parse_seconds,
+        parse_seconds,
         "the longest wait between looks at a batch",
         local=1.0,
     )
     poll_patience: float = _setting(
         300.0,
-        _parse_seconds,
+        parse_seconds,
         "how long batch-poll goes on while no look succeeds",
     )
     keep_days: float = _setting(
         30.0,
-        _parse_days,
+        parse_days,
         "days for which clean keeps files of batches that are over, and builds",
     )
     task: str = _setting(
         "experts",
-        _parse_task_reference,
+        parse_task_reference,
         "experts, passages, or a task of your own by its name or file",
     )
     accept_changed: bool = _flag_setting(
@@ -477,7 +265,7 @@ class Settings:
     )
     index_untagged: bool | None = _setting(
         None,
-        _parse_boolean,
+        parse_boolean,
         "1: index untagged people, too, 0: no more; else as it was",
     )
     refresh: bool = _flag_setting(
@@ -488,32 +276,32 @@ class Settings:
     )
     version: str | None = _setting(
         None,
-        _parse_label,
+        parse_label,
         "what people or passages are asked under; else what is in use",
     )
     skip_versions: tuple[str, ...] | None = _setting(
         None,
-        _parse_labels,
+        parse_labels,
         "versions whose concepts keep a passage from being asked; else all, with VERSION= that one",
     )
     passages_table: str = _setting(
         "passages",
-        _parse_table_name,
+        parse_table_name,
         "the table of the passages, which is read where it stands",
     )
     prefer_versions: tuple[str, ...] | None = _setting(
         None,
-        _parse_preference,
+        parse_preference,
         "versions whose answers count first, in their order, or none; commands that write store it",
     )
     min_confidence: float = _setting(
         0.7,
-        _parse_share,
+        parse_share,
         "below this confidence a concept is not among the best",
     )
     folder: Path | None = _setting(
         None,
-        _parse_path,
+        parse_path,
         "the folder of images; else that of the items' file",
     )
     gates: str | None = _setting(
@@ -523,7 +311,7 @@ class Settings:
     )
     trust: tuple[str, ...] = _setting(
         (),
-        _parse_confirmed_values,
+        parse_confirmed_values,
         "servers, databases and files of tasks that need no confirmation; refused in .env",
     )
     debug: bool = _flag_setting("show tracebacks")

@@ -23,7 +23,7 @@ from pipeline.engine.task_selection import (
 )
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
-from pipeline.tables.adopt import read_columns, read_object_kind
+from pipeline.tables.reflection import read_columns, read_object_kind
 
 NEW_WORKSPACE_HINT = HintTemplate(
     "`{}` makes one from a file, and `{}` shows how all of it works",

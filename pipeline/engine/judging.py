@@ -15,9 +15,10 @@ from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
 from pipeline.core.settings import Settings
 from pipeline.core.states import UNSUPPORTED_REASON, Mode, Outcome
 from pipeline.engine.task import Task, ValidAnswer, WriteResult
-from pipeline.gemini import models, responses
+from pipeline.gemini import models, responses, usage
 from pipeline.gemini.models import Model
-from pipeline.store import answers, claims, workspace
+from pipeline.gemini.usage import NO_USAGE
+from pipeline.store import answer_counts, answers, claims, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
@@ -73,7 +74,7 @@ class Provenance:
 
     def cost_of(self, reply: responses.ParsedReply, replied_at: datetime) -> float:
         """Return the cost of a reply in USD, at the price of that day."""
-        return models.calculate_cost(
+        return usage.calculate_cost(
             self.model, reply.usage, self.tier_of(reply), day=replied_at.date()
         )
 
@@ -287,9 +288,9 @@ def _find_parked_reasons(
         return {}
 
     is_live = source.mode is not Mode.BATCH
-    charged_counts = answers.count_charged(tx, task.name, source.extractor, row_ids)
+    charged_counts = answer_counts.count_charged(tx, task.name, source.extractor, row_ids)
     uncharged_ids = [judgement.claim.item_id for judgement in failed if not judgement.is_charged]
-    service_failure_counts = answers.count_service_failures(
+    service_failure_counts = answer_counts.count_service_failures(
         tx, task.name, source.extractor, uncharged_ids, live=is_live
     )
     if is_live:
@@ -339,13 +340,13 @@ def _usage_columns(judgement: JudgedReply, source: Provenance, at: datetime) -> 
     """
     claim = judgement.claim
     paid_reply = None if claim.is_copy else judgement.reply
-    usage = paid_reply.usage if paid_reply else models.NO_USAGE
+    reply_usage = paid_reply.usage if paid_reply else NO_USAGE
     return {
         "batch": None if claim.is_copy else source.batch_number,
         "item_id": claim.item_id,
         "line": claim.line,
-        "tokens_in": usage.prompt,
-        "tokens_out": usage.answer + usage.thoughts,
+        "tokens_in": reply_usage.prompt,
+        "tokens_out": reply_usage.answer + reply_usage.thoughts,
         "cost": source.cost_of(paid_reply, at) if paid_reply else 0.0,
         "tier": source.tier_of(paid_reply) if paid_reply else None,
     }

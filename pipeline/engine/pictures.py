@@ -12,39 +12,26 @@
   proxy is used, because it would resolve the name again.
 """
 
-import base64
 import contextlib
 import hashlib
-import http.client
 import io
-import ipaddress
-import json
 import os
 import re
-import socket
-import ssl
 import stat
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import SplitResult, urljoin, urlsplit
 
-from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
-from pipeline.tables.cells import to_compact_json
-from pipeline.tables.row_sync import ImageInspection, hash_input
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from pipeline.gemini.requests import Prompt
 
 # Our bound of an image before it is scaled.
 MAX_IMAGE_BYTES = 64 * 2**20
@@ -52,7 +39,6 @@ MAX_IMAGE_BYTES = 64 * 2**20
 MAX_PIXELS = 8_192 * 6_144
 # Our bound of a JPEG in a request; a longer JPEG is scaled further.
 MAX_SENT_BYTES = 4_000_000
-SENT_TYPE = "image/jpeg"
 # Letters on a screenshot stay sharp at this JPEG quality, with colours at full resolution.
 SENT_QUALITY = 90
 THUMBNAIL_QUALITY = 80
@@ -69,7 +55,6 @@ BLANK_CHECK_SIDE = 640
 BLANK_REASON = "it is blank: white or black as a whole"
 # Pixels of the longer side of thumbnails.
 THUMBNAIL_SIDES = (160, 320, 640)
-UNPRINTABLE_NAME_REASON = "its name holds a line end or another character that is not printed"
 # Other unprintable characters, such as U+202F, are in file names of cameras and systems.
 _CONTROL_CHARS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Bytes at the beginning of a file that identify its format.
@@ -101,20 +86,6 @@ _TRANSPOSE_BY_ORIENTATION = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 # EXIF orientations that swap width and height.
 _SIDEWAYS_ORIENTATIONS = (5, 6, 7, 8)
 
-# After this time, another write changes the modification time on every file system.
-SETTLED_NS = 2_000_000_000
-# Other prefixes than the first are refused when they are fetched.
-ADDRESS_PREFIXES = ("https://", "http://", "gs://")
-FETCH_TIMEOUT_S = 30.0
-# Our bound; more redirects are a loop.
-MAX_REDIRECTS = 5
-HTTPS_PORT = 443
-_REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-# IPv6 networks whose addresses contain an IPv4 address.
-_IPV4_IN_IPV6_NETWORKS = tuple(
-    ipaddress.IPv6Network(network)
-    for network in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")
-)
 
 # Identifies a state of a file: size in bytes, times of change of content and of entry in ns.
 Stamp = tuple[int, int, int]
@@ -146,7 +117,8 @@ class Picture(NamedTuple):
 # ---- files
 
 
-def _make_stamp(status: os.stat_result) -> Stamp:
+def make_stamp(status: os.stat_result) -> Stamp:
+    """Return size and time of change of a file, which differ after a change."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
@@ -176,12 +148,12 @@ def read_file(
         OSError: The file cannot be read, or is a link.
     """
     with open(path, "rb", opener=_open_regular_file) as file:
-        first_stamp = _make_stamp(os.fstat(file.fileno()))
+        first_stamp = make_stamp(os.fstat(file.fileno()))
         content = file.read(_HEAD_BYTES)
         if not should_read(content):
             return None
         content += file.read(MAX_IMAGE_BYTES + 1 - len(content))
-        last_stamp = _make_stamp(os.fstat(file.fileno()))
+        last_stamp = make_stamp(os.fstat(file.fileno()))
 
     size = last_stamp[0]
     is_complete = len(content) == min(size, MAX_IMAGE_BYTES + 1)
@@ -351,7 +323,7 @@ def _open_image(content: bytes) -> Iterator["Image"]:
     if not content:
         raise PictureError("it is empty (0 bytes)")
     if len(content) > MAX_IMAGE_BYTES:
-        raise PictureError(_too_long_reason(len(content)))
+        raise PictureError(too_long_reason(len(content)))
     if _HEIC_HEAD.match(content) and not register_heic():
         raise PictureError(NEEDS_HEIC_REASON)
 
@@ -380,14 +352,15 @@ def _open_image(content: bytes) -> Iterator["Image"]:
     except MemoryError:
         raise PictureError("there is not enough memory to open it") from None
     except Exception as error:  # noqa: BLE001 - decoders raise whatever broken bytes lead them to
-        raise PictureError(f"it is cut off or broken: {_describe_error(error)}") from None
+        raise PictureError(f"it is cut off or broken: {describe_image_error(error)}") from None
 
 
-def _too_long_reason(size: int) -> str:
+def too_long_reason(size: int) -> str:
+    """Return the reason that an image has too many bytes."""
     return f"it has {size:,} bytes, and {MAX_IMAGE_BYTES:,} are the most that is read"
 
 
-def _describe_error(error: Exception) -> str:
+def describe_image_error(error: Exception) -> str:
     """Return the message of an error on one line, else its type."""
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -447,366 +420,4 @@ def _parse_taken_at(exif: Mapping[int, Any]) -> datetime | None:
 # ---- addresses
 
 
-def _resolve_host(host: str, port: int) -> Sequence[str]:
-    """Return the distinct IP addresses of a host."""
-    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [str(socket_address[0]) for *_, socket_address in entries]
-    return list(dict.fromkeys(addresses))
-
-
-def _connect_tls(address: str, host: str, port: int, timeout_s: float) -> socket.socket:
-    """Return a TLS connection to an IP address whose certificate is valid for the host.
-
-    Raises:
-        OSError: The connection or the check of the certificate failed.
-    """
-    plain_socket = socket.create_connection((address, port), timeout=timeout_s)
-    try:
-        return ssl.create_default_context().wrap_socket(plain_socket, server_hostname=host)
-    except BaseException:
-        plain_socket.close()
-        raise
-
-
-def fetch(
-    url: str,
-    *,
-    timeout_s: float = FETCH_TIMEOUT_S,
-    resolve: Callable[[str, int], Sequence[str]] = _resolve_host,
-    connect: Callable[[str, str, int, float], socket.socket] = _connect_tls,
-) -> bytes:
-    """Return the content of an https address; redirects are followed.
-
-    Args:
-        timeout_s: Limit for all redirects together, in seconds.
-        resolve: Returns the IP addresses of (host, port).
-        connect: Returns a connection to (IP address, host, port, timeout in seconds).
-
-    Raises:
-        PictureError: The URL is invalid or not public, the request failed or took too long, or the
-            content is too long or incomplete.
-    """
-    deadline = time.monotonic() + timeout_s
-    for _ in range(MAX_REDIRECTS + 1):
-        parts = _split_url(url)
-        host = str(parts.hostname)
-        port = parts.port or HTTPS_PORT
-        address = _find_public_address(host, port, resolve)
-        try:
-            remaining_s = max(deadline - time.monotonic(), 0.001)
-            connection = connect(address, host, port, remaining_s)
-            reply = _request_content(parts, connection, deadline=deadline)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = _describe_error(error)
-            if time.monotonic() >= deadline:
-                reason = f"not within {timeout_s:g} s"
-            raise PictureError(f"{host} could not be asked: {reason}") from None
-
-        if isinstance(reply, bytes):
-            return reply
-        url = urljoin(url, reply)
-    raise PictureError(f"its address redirects more than {MAX_REDIRECTS} times")
-
-
-def _split_url(url: str) -> SplitResult:
-    """Return the parts of an https URL.
-
-    Raises:
-        PictureError: The URL is not a valid ASCII https URL, or contains a user name or password.
-    """
-    try:
-        parts = urlsplit(url)
-        is_valid = parts.scheme == "https" and parts.hostname and parts.port != 0 and url.isascii()
-    except ValueError:
-        is_valid = False
-    if not is_valid or any(char <= " " or char == "\x7f" for char in url):
-        raise PictureError("its address is none that begins with https:// and can be asked")
-    if parts.username is not None or parts.password is not None:
-        raise PictureError("its address holds a user's name, which is not sent")
-    return parts
-
-
-def _find_public_address(
-    host: str,
-    port: int,
-    resolve: Callable[[str, int], Sequence[str]],
-) -> str:
-    """Return the first IP address of a host; all its addresses must be public.
-
-    Raises:
-        PictureError: The host is unknown, or has an address that is not public.
-    """
-    addresses: Sequence[str] = ()
-    with suppress(OSError, UnicodeError):
-        addresses = resolve(host, port)
-    if not addresses:
-        raise PictureError(f"the host {host} is not known")
-
-    for address in addresses:
-        if not _is_public(address):
-            raise PictureError(f"the host {host} is in a private network, which is not asked")
-    return addresses[0]
-
-
-def _is_public(address: str) -> bool:
-    """Return whether an IP address is valid and public; IPv6 with IPv4 inside is not public."""
-    # The zone of an IPv6 address follows the percent sign.
-    zoneless_address = address.partition("%")[0]
-    try:
-        ip_address = ipaddress.ip_address(zoneless_address)
-    except ValueError:
-        return False
-
-    if isinstance(ip_address, ipaddress.IPv6Address):
-        if ip_address.ipv4_mapped:
-            return False
-        if any(ip_address in network for network in _IPV4_IN_IPV6_NETWORKS):
-            return False
-    return ip_address.is_global and not ip_address.is_multicast
-
-
-def _request_content(
-    parts: SplitResult,
-    connected_socket: socket.socket,
-    *,
-    deadline: float,
-) -> bytes | str:
-    """Send a GET request over a connection, and close it.
-
-    Args:
-        parts: The URL.
-        deadline: The connection is cut at this time of the monotonic clock, in seconds.
-
-    Returns:
-        The content, or the location of a redirect.
-
-    Raises:
-        PictureError: The server refuses, or the content is too long or incomplete.
-        OSError, http.client.HTTPException, ValueError: The connection failed, or was cut.
-    """
-    # The timeout of a socket does not limit a server that sends a byte at a time.
-    cut_timer = threading.Timer(
-        max(deadline - time.monotonic(), 0),
-        _shut_down,
-        [connected_socket],
-    )
-    cut_timer.daemon = True
-    cut_timer.start()
-    with closing(http.client.HTTPConnection(str(parts.hostname))) as connection:
-        connection.sock = connected_socket
-        try:
-            target = parts.path or "/"
-            if parts.query:
-                target += f"?{parts.query}"
-            headers = {"Accept": "image/*", "User-Agent": "findable"}
-            connection.request("GET", target, headers=headers)
-            with connection.getresponse() as reply:
-                content = _read_reply(reply)
-        finally:
-            cut_timer.cancel()
-
-    # A reply without a length does not show that it was cut.
-    if isinstance(content, bytes) and time.monotonic() >= deadline:
-        raise TimeoutError
-    return content
-
-
-def _read_reply(reply: http.client.HTTPResponse) -> bytes | str:
-    """Return the content of a reply, or the location of a redirect.
-
-    Raises:
-        PictureError: The status is an error, or the content is too long or incomplete.
-    """
-    location = reply.getheader("Location")
-    if reply.status in _REDIRECT_STATUSES and location:
-        return location
-    if reply.status != HTTPStatus.OK:
-        raise PictureError(f"its address answers {reply.status} {reply.reason}")
-
-    content = reply.read(MAX_IMAGE_BYTES + 1)
-    if len(content) > MAX_IMAGE_BYTES:
-        raise PictureError(
-            f"its address gives more than {MAX_IMAGE_BYTES:,} bytes, the most that is read",
-        )
-    if reply.length:
-        raise PictureError("its address gave less than it promised")
-    return content
-
-
-def _shut_down(connected_socket: socket.socket) -> None:
-    with suppress(OSError):
-        connected_socket.shutdown(socket.SHUT_RDWR)
-
-
 # ---- the images of rows
-
-
-@dataclass(frozen=True)
-class RowImages:
-    """The images of a task's rows."""
-
-    # Columns with the path or address of an image.
-    columns: Sequence[str]
-    # Columns that the prompt contains.
-    asked: Sequence[str]
-    # Folder that must contain all files; relative paths begin there.
-    folder: Path
-    # Maximum pixels of the longer side of a sent image.
-    side: int
-    # Whether images of addresses are fetched again when rows are inspected.
-    refetches: bool = False
-
-    def inspect(self, values: Mapping[str, Any], state_json: str | None) -> ImageInspection:
-        """Inspect the images of a row; unchanged images are not read again.
-
-        Args:
-            values: The row's values by column.
-            state_json: State of the last inspection of the row, or None for a new row.
-
-        Returns:
-            The hash of each image, the new state, and why the first unusable image cannot be sent.
-        """
-        former_states = json.loads(state_json) if state_json else {}
-        states = {}
-        unusable_reason = None
-        for column, location in self._list_locations(values):
-            states[column] = self._inspect_image(location, former_states.get(column) or {})
-            reason = states[column].get("why")
-            if reason and unusable_reason is None:
-                unusable_reason = f"{column}: {reason}"
-
-        hashes = {column: states.get(column, {}).get("sha256") for column in self.columns}
-        return ImageInspection(hashes, to_compact_json(states), unusable_reason)
-
-    def add_to_prompt(
-        self,
-        prompt: "Prompt",
-        row: Mapping[str, Any],
-    ) -> "tuple[Prompt, str] | None":
-        """Return a prompt with the images of a row before its text, and the hash of the input.
-
-        Each image follows the name of its column if the task has several image columns.
-
-        Args:
-            row: The row's values by column.
-
-        Returns:
-            The prompt and the hash of text and images, or None if an image cannot be sent. The next
-            inspection of the row stores the reason.
-        """
-        parts: list[Mapping[str, Any]] = []
-        hashes: dict[str, str | None] = dict.fromkeys(self.columns)
-        for column, location in self._list_locations(row):
-            try:
-                content, _ = self._read_image(location)
-                jpeg = to_sent_jpeg(content, max_side=self.side)
-            except PictureError:
-                return None
-            hashes[column] = hashlib.sha256(content).hexdigest()
-            if len(self.columns) > 1:
-                parts.append({"text": f"{column}:"})
-            jpeg_base64 = base64.b64encode(jpeg).decode("ascii")
-            parts.append({"inlineData": {"mimeType": SENT_TYPE, "data": jpeg_base64}})
-
-        input_hash = hash_input({**row, **hashes}, [*self.asked, *self.columns])
-        return prompt._replace(parts=[*parts, *prompt.parts]), input_hash
-
-    def _list_locations(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Return the column and the path or address of each image that a row names."""
-        locations = []
-        for column in self.columns:
-            location = str(row.get(column) or "").strip()
-            if location:
-                locations.append((column, location))
-        return locations
-
-    def _inspect_image(self, location: str, former_state: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the state of an image for the next inspection.
-
-        An image that was usable and did not change is not read again. An address counts as
-        unchanged unless it is to be fetched again.
-
-        Args:
-            location: Path or address.
-            former_state: State of the last inspection; empty for a new image.
-
-        Returns:
-            `named` (location), `sha256` (None if unread), `stamp` (of a file whose times can be
-            trusted, else None) and, if the image cannot be sent, `why`.
-        """
-        state: dict[str, Any] = {"named": location, "sha256": None, "stamp": None}
-        was_usable = former_state.get("named") == location and not former_state.get("why")
-        try:
-            if was_usable and self._is_unchanged(location, former_state):
-                return dict(former_state)
-            content, state["stamp"] = self._read_image(location)
-            state["sha256"] = hashlib.sha256(content).hexdigest()
-            inspect_image(content)
-        except PictureError as error:
-            state["why"] = error.message
-        # The file disappeared during the inspection.
-        except OSError as error:
-            state["why"] = f"it cannot be read: {error.strerror}"
-        return state
-
-    def _is_unchanged(self, location: str, former_state: Mapping[str, Any]) -> bool:
-        """Return whether an inspected image need not be read again.
-
-        Raises:
-            PictureError: The path is not a file in the folder.
-            OSError: The file disappeared.
-        """
-        if location.startswith(ADDRESS_PREFIXES):
-            return bool(former_state.get("sha256")) and not self.refetches
-        former_stamp = former_state.get("stamp")
-        if not former_stamp:
-            return False
-        return _make_stamp(self._resolve_path(location).stat()) == tuple(former_stamp)
-
-    def _resolve_path(self, location: str) -> Path:
-        """Return the absolute path of an image file, with links resolved.
-
-        Raises:
-            PictureError: The file does not exist, is not in the folder of images, or its name has
-                control characters.
-        """
-        if not is_printable_path(location):
-            raise PictureError(UNPRINTABLE_NAME_REASON)
-        try:
-            path = (self.folder / location).resolve(strict=True)
-        except FileNotFoundError:
-            raise PictureError(f"there is no such file in {self.folder}") from None
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise PictureError(f"it cannot be read: {reason}") from None
-
-        if not path.is_relative_to(self.folder.resolve()):
-            raise PictureError(
-                f"it is not below {self.folder}; {OptionHint('folder')} names another folder",
-            )
-        return path
-
-    def _read_image(self, location: str) -> tuple[bytes, Stamp | None]:
-        """Return the content of an image, and the stamp of its file.
-
-        An address has no stamp, nor has a file that was written less than two seconds ago, because
-        another write might not change its times.
-
-        Raises:
-            PictureError: The file or address cannot be read, or the content is too long.
-        """
-        if location.startswith(ADDRESS_PREFIXES):
-            return fetch(location), None
-
-        path = self._resolve_path(location)
-        try:
-            size = path.stat().st_size
-            file_read = read_file(path) if size <= MAX_IMAGE_BYTES else None
-        except OSError as error:
-            raise PictureError(f"it cannot be read: {error.strerror}") from None
-        if file_read is None or len(file_read[0]) > MAX_IMAGE_BYTES:
-            raise PictureError(_too_long_reason(size))
-
-        content, stamp = file_read
-        age_ns = time.time_ns() - max(stamp[1:])
-        return content, stamp if age_ns > SETTLED_NS else None

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.core import text
 from pipeline.core.declaration import Declaration, fill_template
-from pipeline.gemini import requests
+from pipeline.gemini import answer_schema
 from pipeline.gemini.requests import Prompt
 from pipeline.tables.cells import to_prompt_text
 
@@ -83,7 +83,7 @@ class PromptBuilder:
         document = json.loads(answer_json)
 
         # Keep pydantic's own JSON text if a reply has the same form.
-        reply_document = requests.encode_answer(document, answer_model)
+        reply_document = answer_schema.encode_answer(document, answer_model)
         if reply_document != document:
             answer_json = json.dumps(reply_document, ensure_ascii=False)
         return f"Example:\n{self.fill_prompt(row)}\nAnswer:\n{answer_json}"

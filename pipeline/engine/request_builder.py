@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError, RemoteError, SchemaRefusedError
 from pipeline.engine.task import RowsById, Task, TaskRow
-from pipeline.gemini import requests
-from pipeline.gemini.models import MAX_FILE_BYTES, Model, Usage
+from pipeline.gemini import answer_schema, requests
+from pipeline.gemini.models import MAX_FILE_BYTES, Model
 from pipeline.gemini.requests import Prompt
-from pipeline.store import answers
+from pipeline.gemini.usage import Usage
+from pipeline.store import answer_counts
 from pipeline.store.database import Connection
 
 # The token limit grows by this factor after each answer that the limit cut short.
@@ -43,7 +44,7 @@ class RequestBuilder:
     @cached_property
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of an answer as it is sent."""
-        return requests.make_response_schema(
+        return answer_schema.make_response_schema(
             self.task.answer_model, describe_limits=self.task.fingerprint is not None
         )
 
@@ -74,7 +75,7 @@ class RequestBuilder:
         """
         task = self.task
         fill_request = self._settings.build_line
-        cut_counts = answers.count_cut_short(tx, task.name, list(rows))
+        cut_counts = answer_counts.count_cut_short(tx, task.name, list(rows))
 
         for row in task.make_task_rows(rows):
             prompt = row.prompt
@@ -114,7 +115,7 @@ def explain_schema_refusal(task: Task, error: RemoteError) -> RemoteError:
     if not isinstance(error, SchemaRefusedError):
         return error
 
-    fields = requests.make_response_schema(task.answer_model)["properties"]
+    fields = answer_schema.make_response_schema(task.answer_model)["properties"]
     field_sizes = {name: len(json.dumps(field)) for name, field in fields.items()}
     largest_field = max(field_sizes, key=lambda name: field_sizes[name])
     percent = 100 * field_sizes[largest_field] / sum(field_sizes.values())

@@ -25,7 +25,7 @@ from pipeline.core.settings import Budget, Settings
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.engine.task_selection import names_user_task
 from pipeline.gemini.models import Model, ModelKind, RateLimits
-from pipeline.store import answers, workspace
+from pipeline.store import request_history, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
 
@@ -394,7 +394,7 @@ class WorkspaceSession:
         if self.backend == "local" or (self.is_bound and not self.task.sends_images):
             return ""
         with self.store.read() as tx:
-            if self.is_bound and answers.has_sent_request(tx, self.task.name):
+            if self.is_bound and request_history.has_sent_request(tx, self.task.name):
                 return ""
 
         base_url = self.settings.base_url

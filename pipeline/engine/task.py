@@ -28,7 +28,7 @@ from pipeline.core.text import join_first
 from pipeline.store import answers
 from pipeline.store.answers import VersionCounts, VersionPreference
 from pipeline.store.edits import AnswerEdit
-from pipeline.tables.lists import RowTable
+from pipeline.tables.row_table import RowTable
 
 # These are loaded when they are first used.
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from pipeline.engine.prompt_builder import PromptBuilder
     from pipeline.gemini.requests import Prompt
-    from pipeline.tables.lists import Grid
+    from pipeline.tables.grid import Grid
 
 # Rows by id; each row has its cells by column.
 RowsById = Mapping[str, Mapping[str, Any]]

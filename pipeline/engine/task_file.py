@@ -37,7 +37,7 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, locate_quotes
 from pipeline.core.settings import DOTENV, Settings
 from pipeline.engine.shipped_task import find_shipped_task
-from pipeline.gemini.requests import make_response_schema
+from pipeline.gemini.answer_schema import make_response_schema
 from pipeline.tables.cells import (
     describe_binary_columns,
     drop_binary_columns,

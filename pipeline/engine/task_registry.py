@@ -7,12 +7,12 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.declaration import (
@@ -20,22 +20,26 @@ from pipeline.core.declaration import (
     Declaration,
     ReadOptions,
     find_column,
-    invalid_placeholders,
-    list_template_columns,
 )
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
     InputError,
-    QuestionChangedError,
     TaskNeverUsedError,
 )
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine import task_file
+from pipeline.engine.declaration_changes import _check_change, _check_prefix, _merge_records
 from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
-from pipeline.engine.task import RowsById, Task
+from pipeline.engine.task import Task
+from pipeline.engine.task_faults import (
+    _find_column_faults,
+    _find_kind_faults,
+    _find_text_columns,
+    _match_columns,
+)
 from pipeline.engine.task_file import (
     MEMORY_ROWS,
     Fault,
@@ -46,8 +50,8 @@ from pipeline.engine.task_file import (
     to_fingerprint_document,
 )
 from pipeline.engine.user_task import UserTask
-from pipeline.gemini.models import estimate_answer_tokens
-from pipeline.store import claims, workspace
+from pipeline.gemini.usage import estimate_answer_tokens
+from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
 from pipeline.store.schema import PREFERRED_VERSIONS_KEY
@@ -56,21 +60,15 @@ from pipeline.tables.answer_views import (
     are_views_made,
     check_view_columns,
     check_view_names,
-    list_fields,
     make_views,
 )
-from pipeline.tables.cells import merge_kinds
-from pipeline.tables.row_import import Finding
+from pipeline.tables.column_values import list_fields
+from pipeline.tables.row_findings import Finding
 from pipeline.tables.row_sync import (
-    HASH_COLUMN,
-    KEY_COLUMN,
-    KEY_KINDS,
-    VALUES_COLUMN,
     RowSync,
     RowSyncReport,
 )
 from pipeline.tables.source import (
-    CURSOR_STATE,
     FileSource,
     QueryCursor,
     QuerySource,
@@ -85,7 +83,6 @@ RowSource = FileSource | QuerySource | MemorySource
 # requests. Version 1 left out refused rows, and all but the first of equal rows.
 READING_VERSION = 2
 MAX_LISTED_REFUSED_ROWS = 3
-MAX_LISTED_COLUMNS = 12
 # Options of a task that change the index entry of every row.
 INDEX_OPTIONS = ("index", "label")
 # How to ask again about changed rows, by whether the task permits it.
@@ -95,12 +92,6 @@ REFRESH_HINTS = {
         "refresh=True in the task's file, with {}, asks about them again",
         OptionHint(refresh=True),
     ),
-}
-# How to mend a member that names a missing column.
-MISSING_COLUMN_HINTS = {
-    "prompt": "every other brace may stay as it is; a column of bytes that are no text is left out",
-    "key": 'key="row" makes a key of each row',
-    "index": "a name in it is a column, or a field of the answer",
 }
 
 
@@ -320,97 +311,7 @@ def load_current_draft(task: Task, *, now: datetime) -> Task:
     return UserTask(replace(draft_record, prefix=record.prefix), registered_task.settings)
 
 
-class UnregisteredTask(UserTask):
-    """A task that is not registered, about some rows in memory."""
-
-    def __init__(
-        self,
-        declaration: Declaration,
-        path: Path,
-        columns: Mapping[str, str],
-        settings: Settings,
-        *,
-        now: datetime,
-    ) -> None:
-        """Make the task of a declaration; it has no rows before `take`.
-
-        Args:
-            path: The task's file, or `<Python: name>`.
-            columns: Kinds of the source's columns, by name.
-        """
-        super().__init__(_make_record(declaration, path, columns, recorded_at=now), settings)
-        # Many tasks of Python code have the same name, but answers of different lengths. The label
-        # separates them in estimates.
-        if task_file.parse_python_path(path):
-            self.version_label = f"{self.name}@{self.record.fingerprint[:8]}"
-        self.declaration = declaration
-        # Rows of the source that are not empty; repeated rows count too.
-        self.row_count = 0
-        self._row_by_id = dict[str, Mapping[str, Any]]()
-
-    def load_rows(
-        self,
-        source: RowSource,
-        *,
-        store: Store,
-        max_rows: int,
-        now: datetime,
-        display: Progress,
-        should_list_refused: bool,
-    ) -> Sequence[str]:
-        """Read a source to its end, keep the first rows that are not empty, and return their ids.
-
-        Args:
-            store: The workspace's store, which knows forgotten rows.
-            max_rows: Maximum number of kept rows.
-            display: Prints a report about the source.
-            should_list_refused: Print each refused row while reading; else the first three at the end.
-
-        Raises:
-            InputError: The source cannot be read.
-        """
-
-        def print_refused(finding: Finding) -> None:
-            display.warn(_format_refused_row(finding, self.record))
-
-        sync = RowSync(
-            store, self.record, now, on_refused=print_refused if should_list_refused else None
-        )
-        for row in sync.convert_rows(source):
-            if row["is_empty"]:
-                continue
-            self.row_count += 1
-            row_id = row["item_id"]
-            if row_id not in self._row_by_id and len(self._row_by_id) < max_rows:
-                cells = {
-                    KEY_COLUMN: row_id,
-                    HASH_COLUMN: row["input_hash"],
-                    VALUES_COLUMN: row["row"],
-                }
-                self._row_by_id[row_id] = self.map_row(cells)
-
-        # Refused rows that were printed must not be printed again.
-        if should_list_refused:
-            sync.report.findings.clear()
-        list_hint = f"{OptionHint(refused=True)} lists all"
-        _print_report(sync.report, self.record, display, list_hint=list_hint)
-        return list(self._row_by_id)
-
-    def read_rows(self, tx: Connection, ids: Sequence[str]) -> RowsById:  # noqa: ARG002 - they are in memory
-        """Return the kept rows of some ids, by id."""
-        return {row_id: self._row_by_id[row_id] for row_id in ids if row_id in self._row_by_id}
-
-
 # ---- the record of a task
-
-
-class _MemberFault(NamedTuple):
-    """A fault of a member of a declaration."""
-
-    member: str
-    # Continues "member= ".
-    message: str
-    hint: str
 
 
 def _make_record(
@@ -508,11 +409,6 @@ def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) ->
     return "text" if "text" in text_columns else next(iter(text_columns), None)
 
 
-def _match_columns(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
-    """Return the column that each name means; a name without a column stays as it is."""
-    return [find_column(name, columns) or name for name in names]
-
-
 def _resolve_items(declaration: Declaration, path: Path) -> str:
     """Return the query of a task, or the absolute path of its row file.
 
@@ -522,91 +418,6 @@ def _resolve_items(declaration: Declaration, path: Path) -> str:
     if declaration.is_query or declaration.items == MEMORY_ROWS:
         return str(declaration.items)
     return str((path.parent / declaration.items).resolve())
-
-
-def _find_column_faults(
-    declaration: Declaration,
-    columns: Mapping[str, str],
-) -> Iterator[_MemberFault]:
-    """Yield a fault for each name that is not a column, or is not possible as a key."""
-    for member in ("prompt", "index", "label"):
-        template = getattr(declaration, member)
-        for column, placeholder in invalid_placeholders(template, columns).items():
-            message = f"has {{{column}}}, and a name between braces holds letters, digits and _"
-            hint = f"write {{{placeholder}}} for the column {column!r}"
-            yield _MemberFault(member, message, hint)
-    if not declaration.prompt_columns and not declaration.images:
-        hint = "{column} in it stands for that column's value"
-        yield _MemberFault("prompt", "names no column", hint)
-
-    listed_columns = ", ".join(list(columns)[:MAX_LISTED_COLUMNS])
-    if len(columns) > MAX_LISTED_COLUMNS:
-        listed_columns += " …"
-    names_by_member = _list_named_columns(declaration)
-    for member, names in names_by_member.items():
-        hint = MISSING_COLUMN_HINTS.get(member, "name one of these columns")
-        for name in _match_columns(names, columns):
-            if name not in columns:
-                message = f"names the column {name!r}, and the items have {listed_columns}"
-                yield _MemberFault(member, message, hint)
-
-    for name in _match_columns(names_by_member["key"], columns):
-        kind = columns.get(name, "text")
-        if kind not in KEY_KINDS:
-            message = (
-                f"names the column {name!r}, which holds {kind} values; "
-                "a key is text, whole numbers or UUIDs"
-            )
-            hint = 'key= names other columns, and key="row" makes a key of each row'
-            yield _MemberFault("key", message, hint)
-
-
-def _list_named_columns(declaration: Declaration) -> dict[str, Sequence[str]]:
-    """Return the columns that a declaration names, by member."""
-    answer_fields = declaration.answer.model_fields
-    index_columns = [
-        name for name in list_template_columns(declaration.index) if name not in answer_fields
-    ]
-    return {
-        "prompt": declaration.prompt_columns,
-        "key": () if declaration.has_made_key else declaration.keys,
-        "quotes_in": () if declaration.quotes_in is None else (declaration.quotes_in,),
-        "index": index_columns,
-        "label": list_template_columns(declaration.label),
-        "images": declaration.images,
-        "cursor": (declaration.cursor,) if declaration.cursor else (),
-    }
-
-
-def _find_kind_faults(
-    declaration: Declaration,
-    columns: Mapping[str, str],
-) -> Iterator[_MemberFault]:
-    """Yield a fault for each image column without text, and if the quoted column is not clear."""
-    prompt_columns = _match_columns(declaration.prompt_columns, columns)
-    for name in _match_columns(declaration.images, columns):
-        if columns.get(name, "text") != "text":
-            message = f"names the column {name!r}, which holds {columns[name]} values"
-            yield _MemberFault("images", message, "an image is a path or an address")
-        if name in prompt_columns:
-            message = f"names the column {name!r}, whose image goes out before the text"
-            yield _MemberFault("prompt", message, "leave it out")
-
-    if declaration.quotes_in is not None or not has_quotes(declaration.answer):
-        return
-    text_columns = _find_text_columns(declaration, columns)
-    is_quoted_column_clear = len(text_columns) == 1 or "text" in text_columns
-    # Missing columns are reported by `_find_column_faults`.
-    if not is_quoted_column_clear and columns.keys() >= set(prompt_columns):
-        message = f"names {len(text_columns)} columns of text, and the answer has quotations"
-        hint = "quotes_in= names the column in which they must stand"
-        yield _MemberFault("prompt", message, hint)
-
-
-def _find_text_columns(declaration: Declaration, columns: Mapping[str, str]) -> list[str]:
-    """Return the columns of the prompt that contain text."""
-    prompt_columns = _match_columns(declaration.prompt_columns, columns)
-    return [name for name in prompt_columns if columns.get(name) == "text"]
 
 
 # ---- changes of a task
@@ -692,17 +503,6 @@ def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> b
     )
 
 
-def _check_prefix(tx: Connection, record: TaskRecord) -> None:
-    """Raise ConfigurationError if another task has the same table prefix."""
-    for other_record in workspace.list_tasks(tx):
-        if other_record.prefix == record.prefix and other_record.name != record.name:
-            raise ConfigurationError(
-                f"the tables {other_record.prefix}_… belong to the task {other_record.name} "
-                f"({other_record.path}); nothing was changed",
-                hint="table='…' in the task's file gives it others",
-            )
-
-
 def store_preference(store: Store, name: str, settings: Settings, *, display: Progress) -> None:
     """Store PREFER_VERSIONS with a task, and update its views to show the preferred answers.
 
@@ -728,143 +528,6 @@ def store_preference(store: Store, name: str, settings: Settings, *, display: Pr
 
     for line in lines:
         display.say(line)
-
-
-def _merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
-    """Return a declared record with columns, fields and state of the stored record.
-
-    - Former columns and fields follow the current columns and fields, because stored rows and
-      answers have them.
-    - The hash of the source stays only if the source would be read in the same way.
-    - The state of the cursor and the preferred versions stay.
-    """
-    if stored_record is None:
-        return declared_record
-
-    columns = {
-        name: merge_kinds(stored_record.columns.get(name), kind) or kind
-        for name, kind in declared_record.columns.items()
-    }
-    for name, kind in stored_record.columns.items():
-        columns.setdefault(name, kind)
-
-    field_names = dict(declared_record.fields).keys()
-    former_fields = [field for field in stored_record.fields if field[0] not in field_names]
-
-    is_read_alike = all(
-        stored_record.words.get(option) == declared_record.words[option]
-        for option in ("asked", "quoted", "reading")
-    )
-    kept_options = {
-        name: stored_record.words[name]
-        for name in (CURSOR_STATE, PREFERRED_VERSIONS_KEY)
-        if name in stored_record.words
-    }
-    return replace(
-        declared_record,
-        columns=columns,
-        fields=(*declared_record.fields, *former_fields),
-        items_sha256=stored_record.items_sha256 if is_read_alike else None,
-        words={**kept_options, **declared_record.words},
-    )
-
-
-def _check_change(
-    tx: Connection,
-    stored_record: TaskRecord,
-    declared_record: TaskRecord,
-    declaration: Declaration,
-    *,
-    accepted: bool,
-) -> list[str]:
-    """Refuse a change of a task that would mix answers; record an accepted change as an event.
-
-    Args:
-        accepted: The user accepts a changed declaration under a version that was used.
-
-    Returns:
-        Lines to print.
-
-    Raises:
-        ConfigurationError: The file, the table prefix or the key differs.
-        QuestionChangedError: The declaration of a used version changed and is not accepted.
-    """
-    _check_identity(stored_record, declared_record)
-
-    version = declared_record.version
-    prompt_version = f"{declared_record.name}@{version}"
-    newest_fingerprint = workspace.newest_fingerprint(tx, declared_record.name, version)
-    if newest_fingerprint is None or newest_fingerprint[0] == declared_record.fingerprint:
-        return []
-    if not claims.is_version_used(tx, declared_record.name, prompt_version):
-        return []
-
-    former_fingerprint, former_document = newest_fingerprint
-    reason = _describe_change(former_document, to_fingerprint_document(declaration))
-    if not accepted:
-        try_command = CommandHint("try", task=declared_record.name)
-        raise QuestionChangedError(
-            f"{reason} since version {version} was used: set version={version + 1}, or "
-            f"{OptionHint(accept_changed=True)} to keep both under {version}; nothing was asked",
-            hint=f"in {declared_record.path}; `{try_command}` tries it as a draft",
-        )
-
-    workspace.record_event(
-        tx,
-        "task",
-        declared_record.name,
-        old=former_fingerprint,
-        new=declared_record.fingerprint,
-        reason=reason,
-        now=declared_record.at,
-    )
-    option = OptionHint(accept_changed=True)
-    return [f"{prompt_version} goes on with a changed declaration, as {option} says"]
-
-
-def _describe_change(
-    former_document: Mapping[str, Any],
-    current_document: Mapping[str, Any],
-) -> str:
-    """Return the changed members of a declaration, as in `the prompt and the answer changed`."""
-    changed_members = []
-    for name, member in current_document.items():
-        if former_document.get(name) != member:
-            changed_members.append("answer" if name == "schema" else name)
-    return f"the {' and the '.join(changed_members)} changed"
-
-
-def _check_identity(stored_record: TaskRecord, declared_record: TaskRecord) -> None:
-    """Raise ConfigurationError if file, table prefix or key differ from the stored record's.
-
-    Another file is accepted if the stored file does not exist any more.
-    """
-    name = declared_record.name
-    new_name_hint = "give it another name='…' to begin anew"
-    if stored_record.path != declared_record.path and Path(stored_record.path).is_file():
-        reason = (
-            f"the task {name} is in {stored_record.path} here, "
-            f"and {declared_record.path} has the same name"
-        )
-        hint = "give one of them another name='…'"
-    elif stored_record.prefix != declared_record.prefix:
-        reason = (
-            f"the tables of {name} are {stored_record.prefix}_… here, "
-            f"and table= says {declared_record.prefix}_…"
-        )
-        hint = f"a task keeps its tables; {new_name_hint}"
-    elif stored_record.key != declared_record.key:
-        former_key = _format_key(stored_record)
-        declared_key = _format_key(declared_record)
-        reason = f"the key of {name} was {former_key} and is {declared_key} now"
-        hint = f"a task keeps its key; {new_name_hint}"
-    else:
-        return
-    raise ConfigurationError(f"{reason}; nothing was changed", hint=hint)
-
-
-def _format_key(record: TaskRecord) -> str:
-    return ", ".join(f"{name} ({kind})" for name, kind in record.key)
 
 
 # ---- the rows of a task

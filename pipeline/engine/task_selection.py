@@ -11,7 +11,7 @@ from pipeline.engine.shipped_task import ShippedTask, shipped_tasks
 from pipeline.engine.workspace_folder import check_links
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
-from pipeline.tables.adopt import read_object_kind
+from pipeline.tables.reflection import read_object_kind
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task

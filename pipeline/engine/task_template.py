@@ -21,7 +21,7 @@ from pipeline.core.errors import InputError
 from pipeline.engine.task_file import MemorySource
 from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, POSTGRESQL_SYSTEM_COLUMNS
 from pipeline.tables.columns import fold_name
-from pipeline.tables.row_import import make_excerpt
+from pipeline.tables.row_findings import make_excerpt
 from pipeline.tables.source import RESERVED_PREFIX, FileSource, QuerySource
 
 # Names of columns that findable adds; no key or answer field can have them.

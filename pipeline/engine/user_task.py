@@ -27,8 +27,8 @@ from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import parse_where
 from pipeline.engine import task_file
-from pipeline.engine.pictures import RowImages
 from pipeline.engine.prompt_builder import PromptBuilder
+from pipeline.engine.row_images import RowImages
 from pipeline.engine.task import (
     ExportOptions,
     ExportRows,
@@ -55,20 +55,12 @@ from pipeline.tables.answer_views import (
     make_views,
     name_added_columns,
     source_column_expression,
-    unstorable_reason,
 )
 from pipeline.tables.cells import to_compact_json, to_prompt_text
+from pipeline.tables.column_values import unstorable_reason
 from pipeline.tables.export import encode_rows, read_answer_rows
-from pipeline.tables.lists import (
-    CHANGED_AT_COLUMN,
-    REFUSED_STATE,
-    Grid,
-    RowStates,
-    RowTable,
-    contains_word,
-    tag_facet,
-    version_facet,
-)
+from pipeline.tables.facets import tag_facet, version_facet
+from pipeline.tables.grid import Grid
 from pipeline.tables.row_sync import (
     HASH_COLUMN,
     IMAGE_STATE_COLUMN,
@@ -79,6 +71,8 @@ from pipeline.tables.row_sync import (
     parse_stored_values,
 )
 from pipeline.tables.row_sync import UNUSABLE_COLUMN as REASON
+from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowStates, RowTable
+from pipeline.tables.text_match import contains_word
 from pipeline.tables.where_sql import JsonCell, compile_where
 from pipeline.tables.write_to import RowTarget, TargetValue, parse_row_target, write_column
 

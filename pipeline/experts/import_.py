@@ -12,36 +12,36 @@
   batch gets the answer to the old text, and a finding says so.
 """
 
-import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.text import join_first, restore_formula
+from pipeline.core.text import join_first
 from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
-from pipeline.experts.rates import currency_code, parse_rate, rate_of, rate_text
+from pipeline.experts.person_rows import (
+    ANSWER_COLUMNS,
+    EXPECTED_HEADERS,
+    LAYOUT,
+    export_columns_among,
+    read_person_row,
+)
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
-from pipeline.tables.columns import ColumnLayout, ColumnMapping, MappedFile, fold_name
+from pipeline.tables.columns import ColumnMapping, MappedFile, fold_name
 from pipeline.tables.read import SourceRow, parse_json
+from pipeline.tables.row_findings import Finding, FindingKind, SoundRow, make_excerpt
 from pipeline.tables.row_import import (
     DEFAULT_IMPORT_OPTIONS,
-    Finding,
-    FindingKind,
     ImportOptions,
     ImportReport,
-    SoundRow,
     import_rows,
-    make_excerpt,
-    make_rejection,
-    parse_key,
 )
 
 # People per write.
@@ -52,138 +52,9 @@ MAX_TYPED_USERNAMES = 10
 MAX_LISTED_COLUMNS = 10
 # Columns besides the username that the prompt contains.
 PROMPT_COLUMNS = ("bio", "job_title")
-# Characters; a username is a key, in URLs and on screens.
-MAX_USERNAME_CHARS = 200
-EXPECTED_HEADERS = ", ".join(HEADERS.values())
-WHOLE_NAME_COLUMN = "full_name"
-NAME_PARTS = ("first_name", "last_name")
-LAYOUT = ColumnLayout(
-    USERNAME,
-    {**HEADERS, WHOLE_NAME_COLUMN: "Full name"},
-    f"give a CSV file with the header {EXPECTED_HEADERS}, or JSON objects with these keys",
-    "import",
-    "experts",
-    columns_kept_twice=frozenset({USERNAME, WHOLE_NAME_COLUMN}),
-)
-# Texts that people type into a field that they leave empty. Every text field reads them as empty,
-# whatever their case.
-_DASHES_AND_DOTS = (
-    *("-", "--", "---", "\u2013", "\u2014", "_"),
-    *(".", "..", "...", "\u2026", "/", "?", "??", "???"),
-)
-_EMPTY_WORDS = (
-    *("n/a", "n.a.", "#n/a", "null", "none", "nil", "na", "nan"),
-    *("(none)", "undefined", "empty", "(empty)"),
-)
-_LATER_WORDS = (
-    *("tbd", "tba", "tbc", "t.b.d.", "todo", "to do", "not available", "not applicable"),
-    *("unknown", "coming soon"),
-)
-_SMILEYS = (":)", ":-)", ";)", ":d", "\U0001f642", "\U0001f60a")
-_FOREIGN_WORDS = ("k.a.", "k. a.", "keine angabe", "s/o", "néant", "无", "暂无")
-PLACEHOLDERS = frozenset(
-    (*_DASHES_AND_DOTS, *_EMPTY_WORDS, *_LATER_WORDS, *_SMILEYS, *_FOREIGN_WORDS),
-)
-# These placeholders are also names of people.
-NAMES_LIKE_PLACEHOLDERS = frozenset({"null", "none", "nil", "na", "nan", "todo"})
-
-# Folded names of columns that our own export adds to those of people.
-_SCORE = "findabilityscore"
-_ANSWER_COLUMNS = frozenset({"tags", _SCORE})
-_STATE_COLUMNS = ("state", "reason")
-# Particles that belong to a last name.
-_PARTICLES = re.compile(
-    r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]|te[nr]|va[nm]|vo[mn]|zu[mr]?",
-)
 
 
 # ---- validate the cells of a row
-
-
-def validate_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Finding:
-    """Return the person that the cells of a row describe, or the finding that rejects the row.
-
-    An empty cell becomes None. A column that `cells` does not contain keeps the value of an
-    existing person. Altered and dropped values are reported in `SoundRow.findings`.
-
-    Args:
-        cells: Cells by table column: text, or any JSON value if the source is JSON. None and white
-            space are empty. The username is the key.
-        line: Line of the row in its file.
-    """
-    username_cell = cells.get(USERNAME)
-    stripped_cell = username_cell
-    if isinstance(username_cell, str):
-        stripped_cell = username_cell.strip()
-    username, reason = parse_key(stripped_cell, max_chars=MAX_USERNAME_CHARS)
-    if reason:
-        return make_rejection(line, reason, username_cell or "", column=HEADERS[USERNAME])
-
-    changes: list[Finding] = []
-    values: dict[str, str | float | None] = {}
-    for column, cell in cells.items():
-        if column == USERNAME:
-            continue
-        if column == "hourly_rate":
-            values[column], reason = _read_rate(cell)
-        else:
-            values[column], reason = _read_text(column, cell)
-        if reason:
-            header = HEADERS[column]
-            changes.append(
-                Finding(line, header, reason, make_excerpt(cell), FindingKind.CHANGED, username),
-            )
-
-    _, rate_currency = parse_rate(str(cells.get("hourly_rate") or ""))
-    currency = values.get("currency") or rate_currency
-    if currency:
-        values["currency"] = currency_code(str(currency))
-    return SoundRow(username, values, line, tuple(changes))
-
-
-def _read_text(column: str, cell: object) -> tuple[str | None, str]:
-    """Return the text of a cell, None if it is empty, and why it differs from the cell, or ""."""
-    if isinstance(cell, bool):
-        return None, "true or false, not text; left empty"
-    if isinstance(cell, (int, float)):
-        return str(cell), "a number, stored as text"
-    if isinstance(cell, list):
-        return None, "a list, not text; left empty"
-    if cell is not None and not isinstance(cell, str):
-        return None, "an object, not text; left empty"
-
-    text = (cell or "").strip()
-    if is_placeholder(text, in_name=column in NAME_PARTS):
-        return None, f"placeholder {text!r} read as empty"
-    return text or None, ""
-
-
-def is_placeholder(text: str, *, in_name: bool = False) -> bool:
-    """Return whether a text means that a field is empty.
-
-    Args:
-        in_name: The field is a first or last name; `NAMES_LIKE_PLACEHOLDERS` are then names.
-    """
-    word = text.strip().casefold()
-    if in_name and word in NAMES_LIKE_PLACEHOLDERS:
-        return False
-    return word in PLACEHOLDERS
-
-
-def _read_rate(cell: object) -> tuple[float | None, str]:
-    """Return the hourly rate of a cell, or None, and why it differs from the cell, or ""."""
-    if isinstance(cell, (int, float)) and not isinstance(cell, bool):
-        rate = rate_of(cell)
-        return rate, "no rate; stored without a rate" if rate is None else ""
-
-    text, reason = _read_text("hourly_rate", cell)
-    if text is None:
-        return None, reason
-    rate, _ = parse_rate(text)
-    if rate is None:
-        return None, "not one number with a sign or a code beside it; stored without a rate"
-    is_plain_number = text.replace(".", "").isdecimal()
-    return rate, "" if is_plain_number else f"read as {rate_text(rate)}"
 
 
 # ---- read a file, or a JSON document
@@ -199,7 +70,7 @@ class PeopleFile(MappedFile):
 
         The guard of formulas in CSV cells is removed.
         """
-        return _read_person_row(row, has_guarded_formulas=self.format == "csv")
+        return read_person_row(row, has_guarded_formulas=self.format == "csv")
 
     def fold_key(self, key: str) -> str:
         """Return a username in the form that equal usernames of one file share.
@@ -211,22 +82,6 @@ class PeopleFile(MappedFile):
     def final_notes(self) -> Iterator[str]:
         """Yield notes that list the columns that are not imported."""
         yield from _unread_column_notes(self.mapping)
-
-
-@lru_cache
-def export_columns_among(names: tuple[str, ...]) -> frozenset[str]:
-    """Return the column names that our own export added to a file.
-
-    `state` and `reason` are included only if the file has scores. If the file also has `row_state`
-    or `row_reason`, the export added that column and the shorter name belongs to the user.
-    """
-    folded_names = {fold_name(name) for name in names}
-    added_names = set(_ANSWER_COLUMNS)
-    if _SCORE in folded_names:
-        for state_column in _STATE_COLUMNS:
-            is_prefixed = f"row{state_column}" in folded_names
-            added_names.add(f"row{state_column}" if is_prefixed else state_column)
-    return frozenset(name for name in names if fold_name(name) in added_names)
 
 
 def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
@@ -245,7 +100,7 @@ def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
         yield f"not read, but kept for an export: {_list_columns(stored_columns)}"
     if ignored_columns:
         yield f"not read: {_list_columns(ignored_columns)}"
-    if any(fold_name(name) in _ANSWER_COLUMNS for name in ignored_columns):
+    if any(fold_name(name) in ANSWER_COLUMNS for name in ignored_columns):
         edits = CommandHint("correct", item="…")
         yield (
             "tags and scores are not imported: they come from answers, "
@@ -255,77 +110,6 @@ def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
 
 def _list_columns(names: Sequence[str]) -> str:
     return join_first([make_excerpt(name) for name in names], MAX_LISTED_COLUMNS)
-
-
-def _read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> SoundRow | Finding:
-    """Return the person that a row describes, or the finding that rejects the row.
-
-    Cells of unknown columns are returned in `SoundRow.extra_cells`, except those that our own export
-    added.
-
-    Args:
-        has_guarded_formulas: Remove the guard that protects spreadsheets from formulas.
-    """
-    cells = {name: cell for name, cell in row.values.items() if name in LAYOUT.columns}
-    extra_cells = {name: cell for name, cell in row.values.items() if name not in cells}
-    if has_guarded_formulas:
-        cells = {name: restore_formula(cell.strip()) for name, cell in cells.items()}
-        extra_cells = {name: restore_formula(cell) for name, cell in extra_cells.items()}
-
-    person = validate_row(_split_whole_name(cells), line=row.line_number)
-    if isinstance(person, Finding):
-        return person
-    export_columns = export_columns_among(tuple(extra_cells))
-    user_cells = {name: cell for name, cell in extra_cells.items() if name not in export_columns}
-    return person._replace(extra_cells=user_cells)
-
-
-def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the cells with the whole name replaced by first and last name.
-
-    First and last name of the row itself are kept. If the row has only one of them, the other is
-    the rest of the whole name. A whole name that is not text becomes the first name, so that a
-    finding reports it.
-    """
-    if WHOLE_NAME_COLUMN not in cells:
-        return cells
-    whole_name = cells[WHOLE_NAME_COLUMN]
-    other_cells = {name: cell for name, cell in cells.items() if name != WHOLE_NAME_COLUMN}
-    if not isinstance(whole_name, str):
-        return {NAME_PARTS[0]: whole_name, **other_cells}
-
-    whole_name = whole_name.strip()
-    first_name, last_name = (str(other_cells.get(name) or "").strip() for name in NAME_PARTS)
-    if first_name or last_name:
-        name_parts = (
-            whole_name.removesuffix(f" {last_name}").removeprefix(f"{last_name}, "),
-            whole_name.removeprefix(f"{first_name} ").removesuffix(f", {first_name}"),
-        )
-    else:
-        name_parts = _split_name(whole_name)
-
-    part_cells = {
-        column: other_cells.get(column) or name_part
-        for column, name_part in zip(NAME_PARTS, name_parts, strict=True)
-    }
-    return {**other_cells, **part_cells}
-
-
-def _split_name(name: str) -> tuple[str, str]:
-    """Return the first and the last name of a whole name.
-
-    `Last, First` is split at the comma. Otherwise the last name is the last word with the particles
-    before it. A single word is a first name.
-    """
-    before_comma, comma, after_comma = (part.strip() for part in name.partition(","))
-    if comma and after_comma and before_comma:
-        return after_comma, before_comma
-
-    words = before_comma.split()
-    last_name_index = max(1, len(words) - 1)
-    while last_name_index > 1 and _PARTICLES.fullmatch(words[last_name_index - 1].casefold()):
-        last_name_index -= 1
-    return " ".join(words[:last_name_index]), " ".join(words[last_name_index:])
 
 
 def read_person(
@@ -366,7 +150,7 @@ def read_person(
 
     mapping = ColumnMapping(list(document), column_map, layout=LAYOUT, path=Path(source_name))
     mapped_row = mapping.map_row(SourceRow(1, document))
-    person = mapped_row if isinstance(mapped_row, Finding) else _read_person_row(mapped_row)
+    person = mapped_row if isinstance(mapped_row, Finding) else read_person_row(mapped_row)
     if isinstance(person, Finding):
         found_value = f" (found {person.value!r})" if person.value else ""
         reason = f"{person.column}: {person.reason}{found_value}"

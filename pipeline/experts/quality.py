@@ -33,7 +33,7 @@ from pipeline.quality.figures import (
     reply_values,
 )
 from pipeline.quality.measure import shorten_text
-from pipeline.store import answers, claims
+from pipeline.store import answer_counts, answers, claims
 from pipeline.store.database import Connection
 from pipeline.tables.cells import parse_text_list, stripped_text
 
@@ -124,7 +124,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
         ),
         "people": (people_count, people_count),
         "different-tags": (len(counts.people_by_tag), people_count),
-        **reply_values(answers.count_replies(tx, table.TASK, extractor)),
+        **reply_values(answer_counts.count_replies(tx, table.TASK, extractor)),
     }
 
     tags_by_length = sorted(counts.people_by_tag.items(), key=lambda use: (-len(use[0]), use[0]))

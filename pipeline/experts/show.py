@@ -17,7 +17,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.text import neutralize_formula
 from pipeline.engine.task import RowFault, RowFaults
 from pipeline.experts import table
-from pipeline.experts.import_ import export_columns_among
+from pipeline.experts.person_rows import export_columns_among
 from pipeline.experts.rates import rate_text
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
 from pipeline.store import answers, claims, edits
@@ -26,7 +26,10 @@ from pipeline.store.database import split_into_pages
 from pipeline.tables import export
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
-from pipeline.tables.lists import REFUSED_STATE, Grid, GridFacet, contains_json_text, version_facet
+from pipeline.tables.facets import GridFacet, version_facet
+from pipeline.tables.grid import Grid
+from pipeline.tables.row_table import REFUSED_STATE
+from pipeline.tables.text_match import contains_json_text
 
 Row = Mapping[str, Any]
 

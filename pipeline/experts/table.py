@@ -42,18 +42,8 @@ from pipeline.store import rows as row_store
 from pipeline.store.database import SlowError, limit_time, split_into_pages, update_rows
 from pipeline.store.schema import NUMBER, ColumnTyped, has_index, is_workspace
 from pipeline.store.sqlite import WAL_SWITCH_KEY
-from pipeline.tables.adopt import (
-    DEFAULT_SETTINGS,
-    ColumnNeed,
-    IdColumnFacts,
-    TableSpec,
-    TaskTables,
-    describe_id_column,
-    make_new_ids,
-    null_substitutes,
-    read_columns,
-    write_each,
-)
+from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
+from pipeline.tables.adoption_errors import write_each
 from pipeline.tables.cells import (
     EMPTY_LIST_TEXTS,
     JSON_WHITE_SPACE,
@@ -63,14 +53,11 @@ from pipeline.tables.cells import (
     stripped_text,
     to_compact_json,
 )
-from pipeline.tables.lists import (
-    RowStates,
-    RowTable,
-    contains_word,
-    is_not_blank,
-    replace_nulls,
-    translate_refusals,
-)
+from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column, make_new_ids
+from pipeline.tables.reflection import null_substitutes, read_columns
+from pipeline.tables.row_table import RowStates, RowTable
+from pipeline.tables.text_match import contains_word, is_not_blank
+from pipeline.tables.write_errors import replace_nulls, translate_refusals
 
 # Limits of a search in the texts of untagged people.
 MAX_SEARCHED_TEXTS = 1000

@@ -32,7 +32,7 @@ from pipeline.engine.task import (
 from pipeline.experts import table
 from pipeline.experts.declaration import COLUMN_BY_PLACEHOLDER, MAX_TAGS, Tags, task
 from pipeline.experts.names import HOW_TO_BEGIN
-from pipeline.store import answers, claims, edits
+from pipeline.store import answers, claims, edits, request_history
 from pipeline.store import rows as row_store
 from pipeline.store.database import (
     SlowError,
@@ -42,7 +42,7 @@ from pipeline.store.database import (
     stream_rows,
 )
 from pipeline.store.edits import AnswerEdit
-from pipeline.tables.adopt import is_constraint_error, is_sqlite
+from pipeline.tables.adoption_errors import is_constraint_error
 from pipeline.tables.cells import (
     cell_to_text,
     hash_text,
@@ -51,7 +51,9 @@ from pipeline.tables.cells import (
     stripped_text,
     to_compact_json,
 )
-from pipeline.tables.lists import Grid, RowTable
+from pipeline.tables.grid import Grid
+from pipeline.tables.reflection import is_sqlite
+from pipeline.tables.row_table import RowTable
 
 NOTHING_CHANGED = "nothing was changed"
 # Hex digits of the username's hash in an input hash.
@@ -292,7 +294,7 @@ class ExpertsTask(Task):
         """
         started_s = time.monotonic()
         people = table.people_table(tx)
-        last_asked_column = answers.last_request_key(table.TASK, people.item_id)
+        last_asked_column = request_history.last_request_key(table.TASK, people.item_id)
         prompt_columns = [table.experts.c[name] for name in table.PROMPT_COLUMNS]
         columns = [people.item_id, last_asked_column, *prompt_columns]
         is_parked = people.item_id.in_(claims.parked_ids(table.TASK))

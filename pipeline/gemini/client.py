@@ -47,19 +47,17 @@ from pipeline.core.files import removed_on_error
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
 from pipeline.core.settings import GOOGLE_URL
 from pipeline.core.states import STANDARD, Mode
-from pipeline.gemini import remote
-from pipeline.gemini.embed import build_embedding_request, normalize_vectors
-from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
-from pipeline.gemini.remote import (
-    BATCH_NAME_PATTERN,
-    FILE_NAME_PATTERN,
+from pipeline.gemini import api_errors, remote
+from pipeline.gemini.api_errors import (
     RUN_LATER_HINT,
     SDK_PARSE_ERRORS,
-    RemoteBatch,
     UnreadableReplyError,
     build_refusal,
     convert_exception,
 )
+from pipeline.gemini.embed import build_embedding_request, normalize_vectors
+from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
+from pipeline.gemini.remote import BATCH_NAME_PATTERN, FILE_NAME_PATTERN, RemoteBatch
 
 if TYPE_CHECKING:
     import ssl
@@ -151,7 +149,7 @@ class Client:
     certificates if `trust_env` is set.
 
     A call raises NotSentError if no connection was made. It raises UnavailableError if its effect
-    is unknown or its reply is unreadable. Refusals raise the errors of `remote.build_refusal`.
+    is unknown or its reply is unreadable. Refusals raise the errors of `api_errors.build_refusal`.
     """
 
     api_key: InitVar[str]
@@ -540,7 +538,7 @@ class Client:
             if not isinstance(document, dict) or not document:
                 raise UnreadableReplyError("the answer is no JSON object")
 
-            error_code = remote.find_error_code(document)
+            error_code = api_errors.find_error_code(document)
             if error_code is not None:
                 raise build_refusal(
                     error_code,

@@ -19,8 +19,8 @@ from typing import TypeVar
 
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import ThrottledError
+from pipeline.gemini.api_errors import RUN_LATER_HINT
 from pipeline.gemini.models import RateLimits
-from pipeline.gemini.remote import RUN_LATER_HINT
 
 # Our own choice: a minute, and one second that the network may take away on the way to the server.
 WINDOW_S = 61.0

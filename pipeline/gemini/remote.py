@@ -14,29 +14,19 @@ import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from pipeline.core.errors import (
-    FindableError,
-    KeyRefusedError,
-    MissingError,
-    NotSentError,
-    RefusedError,
-    RemoteError,
-    SchemaRefusedError,
-    ThrottledError,
-    UnavailableError,
-)
-from pipeline.core.redact import redact
 from pipeline.core.states import RemoteState, remote_state
+from pipeline.gemini.api_errors import (
+    UnreadableReplyError,
+    format_error,
+    to_count,
+    to_object,
+    to_text,
+)
 from pipeline.gemini.responses import (
-    HTTP_STATUS_BY_RPC_CODE,
     has_error_content,
-    make_excerpt,
-    read_rpc_code,
 )
 
 # At most 400 characters is our own choice; Google's names have about 40.
@@ -47,50 +37,6 @@ FILE_NAME_PATTERN = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")
 RESULT_NAME_PATTERN = re.compile(
     r"(?:(?:\S*/)?files/)?([A-Za-z0-9][A-Za-z0-9._~-]{0,399})(?::download)?(?:\?\S*)?",
 )
-# Characters stored of the reason of a failed batch.
-MAX_ERROR_CHARS = 1_000
-
-# Daily quotas are reset at midnight there (rate limits page, read 2026-11).
-PACIFIC_TIMEZONE = ZoneInfo("America/Los_Angeles")
-# The 4xx codes after which the call may have had an effect.
-UNCLEAR_CLIENT_ERROR_CODES = frozenset({408, 409, 499})
-# Beginnings of ErrorInfo.reason.
-KEY_REASON_PREFIXES = ("API_KEY_", "SERVICE_DISABLED", "CONSUMER_", "BILLING_DISABLED")
-# Exceptions of the SDK for a reply that does not fit its types.
-SDK_PARSE_ERRORS = (ValueError, LookupError, TypeError, AttributeError)
-
-# Characters of Google's own message, and of its status, that are quoted.
-MAX_QUOTED_CHARS = 300
-MAX_STATUS_CHARS = 40
-# Our own choice: characters of a server's text that are searched for markup.
-MAX_SERVER_TEXT_CHARS = 20_000
-# Our own choice: a longer delay of a server is taken for a mistake, and cut to this.
-MAX_RETRY_AFTER_S = 86_400.0
-
-# Google's words for the subject of a refusal: a thinkingConfig, a model without any quota, money,
-# a model that is full, a large schema.
-THINKING_PATTERN = re.compile(r"thinking[ _]?(level|budget)", re.IGNORECASE)
-NO_QUOTA_PATTERN = re.compile(r"\blimit: 0(?![\d.])")
-CREDIT_PATTERN = re.compile(
-    r"\bcredits?\b.{0,40}\b(?:depleted|exhausted|used up)\b|\bspend(?:ing)? cap\b",
-    re.IGNORECASE,
-)
-CAPACITY_PATTERN = re.compile(r"\bno capacity\b|capacity[ _](?:is )?exhausted", re.IGNORECASE)
-SCHEMA_PATTERN = re.compile(r"\btoo many states\b", re.IGNORECASE)
-UNUSABLE_MODEL_PATTERN = re.compile(
-    r"no longer available|\bmodels/\S+ is not (found|supported)",
-)
-THINKING_HINT = (
-    'thinking={"thinkingLevel": "LOW"} in the task file changes it, '
-    "or `thinking` of the model in the file of FINDABLE_MODELS_FILE"
-)
-# Google's own refusals link to this page for billing (read 2026-11).
-BILLING_PAGE = "https://aistudio.google.com"
-RUN_LATER_HINT = "what came before is kept; run the same command again later"
-
-
-class UnreadableReplyError(ValueError):
-    """A reply of the API with an unexpected form; the client converts it to one of our errors."""
 
 
 @dataclass(frozen=True)
@@ -128,34 +74,34 @@ def read_operation(document: Any) -> RemoteBatch:
     Raises:
         UnreadableReplyError: The document names no batch.
     """
-    name = _as_object(document).get("name")
+    name = to_object(document).get("name")
     if not isinstance(name, str) or not BATCH_NAME_PATTERN.fullmatch(name):
         raise UnreadableReplyError("the answer has no name of a batch")
 
-    metadata = _as_object(document.get("metadata"))
+    metadata = to_object(document.get("metadata"))
     state_name = metadata.get("state")
     if not isinstance(state_name, str):
         state_name = _infer_state_name(document)
 
     created_at = None
     with contextlib.suppress(ValueError):
-        created_at = datetime.fromisoformat(_as_text(metadata.get("createTime")))
+        created_at = datetime.fromisoformat(to_text(metadata.get("createTime")))
     if created_at is not None and created_at.tzinfo is None:
         created_at = None
 
-    stats = _as_object(metadata.get("batchStats"))
+    stats = to_object(metadata.get("batchStats"))
     ended_request_count = sum(
-        _as_count(stats.get(count_name))
+        to_count(stats.get(count_name))
         for count_name in ("successfulRequestCount", "failedRequestCount")
     )
 
     # A result is in the metadata, in the response, or in both.
-    outputs = [_as_object(metadata.get("output")), _as_object(document.get("response"))]
+    outputs = [to_object(metadata.get("output")), to_object(document.get("response"))]
     result_names = (_parse_result_name(output.get("responsesFile")) for output in outputs)
     inline_results = (_find_inline_results(output) for output in outputs)
     return RemoteBatch(
         name=name,
-        display_name=_as_text(metadata.get("displayName")),
+        display_name=to_text(metadata.get("displayName")),
         created_at=created_at,
         state_name=state_name,
         state=remote_state(state_name),
@@ -183,7 +129,7 @@ def _parse_result_name(location: Any) -> str | None:
     Returns:
         The name, or None if the location is missing or malformed.
     """
-    match = RESULT_NAME_PATTERN.fullmatch(_as_text(location))
+    match = RESULT_NAME_PATTERN.fullmatch(to_text(location))
     if match is None:
         return None
     return f"files/{match[1]}"
@@ -191,7 +137,7 @@ def _parse_result_name(location: Any) -> str | None:
 
 def _find_inline_results(output: Mapping[str, Any]) -> Sequence[Any]:
     """Return the inline results of a batch's output; empty if there are none."""
-    entries = _as_object(output.get("inlinedResponses")).get("inlinedResponses")
+    entries = to_object(output.get("inlinedResponses")).get("inlinedResponses")
     return entries if isinstance(entries, list) else ()
 
 
@@ -225,8 +171,8 @@ def read_file_resource(document: Any) -> dict[str, Any]:
     Raises:
         UnreadableReplyError: The document names no file.
     """
-    file = _as_object(_as_object(document).get("file"))
-    if not FILE_NAME_PATTERN.fullmatch(_as_text(file.get("name"))):
+    file = to_object(to_object(document).get("file"))
+    if not FILE_NAME_PATTERN.fullmatch(to_text(file.get("name"))):
         raise UnreadableReplyError("the answer has no name of a file")
     return dict(file)
 
@@ -254,368 +200,10 @@ def verify_upload(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
         for hash_form in (bytes.fromhex(sha256), sha256.encode())
     ]
     expected_lengths = [len(expected_hash) for expected_hash in expected_hashes]
-    arrived_hash = _as_text(file.get("sha256Hash"))
+    arrived_hash = to_text(file.get("sha256Hash"))
     arrived_hash = arrived_hash.replace("+", "-").replace("/", "_").rstrip("=")
     if arrived_hash not in expected_hashes and len(arrived_hash) in expected_lengths:
         raise UnreadableReplyError("other bytes arrived than were sent")
 
 
-def _as_object(member: Any) -> Mapping[str, Any]:
-    """Return a JSON object as it is; {} for any other type."""
-    return member if isinstance(member, dict) else {}
-
-
-def _as_text(member: Any) -> str:
-    """Return a JSON text as it is; "" for any other type."""
-    return member if isinstance(member, str) else ""
-
-
-def _as_count(member: Any) -> int:
-    """Return a count that is sent as a number or a text; 0 if it is invalid or missing."""
-    if not isinstance(member, int | str):
-        return 0
-    is_count = re.fullmatch("[0-9]{1,18}", str(member))
-    return int(member) if is_count else 0
-
-
-def format_error(error: Any) -> str:
-    """Return an error of the API as `<code>: <text>`, without credentials; "" if it is empty."""
-    if not isinstance(error, dict) or not error:
-        return ""
-
-    message = error.get("message")
-    text = message if isinstance(message, str) else make_excerpt(error)
-    code = error.get("code", error.get("status", ""))
-    if isinstance(code, int | str) and code != "":
-        text = f"{code}: {text}"
-    return _on_one_line(redact(text))[:MAX_ERROR_CHARS]
-
-
 # Failed calls
-
-
-def convert_exception(
-    error: Exception,
-    *,
-    action: str,
-    key: str,
-    now: datetime,
-    address: str,
-    timeout_s: float,
-) -> FindableError:
-    """Return our error for an exception of a call to Gemini.
-
-    Args:
-        error: An error of the SDK, the HTTP library or the network. A FindableError is returned
-            unchanged.
-        action: A verb and its object, such as "download files/x", for the message.
-        key: The API key, which is removed from messages.
-        now: Gives the day of a daily quota.
-        address: The server's address, without a password.
-        timeout_s: The time-out of the call.
-
-    Raises:
-        Exception: The given error, if it is a fault of our own.
-    """
-    import httpx2
-    from google.genai import errors
-
-    if isinstance(error, FindableError):
-        return error
-    if isinstance(error, errors.APIError):
-        return build_refusal(
-            error.code,
-            error.details,
-            action=action,
-            key=key,
-            now=now,
-            headers=getattr(error.response, "headers", None),
-        )
-
-    error_name = type(error).__name__
-    error_text = redact(" ".join(str(error).split()), key)[:MAX_QUOTED_CHARS]
-    no_connection = (
-        httpx2.ConnectError,
-        httpx2.ConnectTimeout,
-        httpx2.PoolTimeout,
-        httpx2.ProxyError,
-    )
-    if isinstance(error, no_connection):
-        message = f"cannot connect to {address} to {action}; nothing was sent"
-        if error_text:
-            message += f" ({error_text})"
-        return NotSentError(message, hint="check the network, then run it again")
-
-    if isinstance(error, httpx2.TimeoutException | TimeoutError):
-        message = f"no answer within {timeout_s:g} s, when asked to {action}"
-    elif isinstance(error, httpx2.HTTPError | httpx2.StreamError | httpx2.InvalidURL):
-        message = f"the connection broke ({error_name}), when Gemini was asked to {action}"
-    elif isinstance(error, (*SDK_PARSE_ERRORS, OSError, RecursionError)):
-        message = (
-            f"Gemini's answer cannot be read, when asked to {action}: {error_name}: {error_text}"
-        )
-    else:
-        raise error
-    return UnavailableError(message, hint=RUN_LATER_HINT)
-
-
-def build_refusal(
-    code: int,
-    document: Any,
-    *,
-    action: str,
-    key: str,
-    now: datetime,
-    headers: Mapping[str, str] | None = None,
-) -> RemoteError:
-    """Return our error for an HTTP error code and its body.
-
-    Args:
-        code: The HTTP code.
-        document: The body, of any form.
-        action: A verb and its object, such as "download files/x", for the message.
-        key: The API key, which is removed from messages.
-        now: Gives the day of a daily quota.
-        headers: The reply's headers, which may contain `Retry-After`.
-
-    Returns:
-        - ThrottledError for 429. A daily quota sets `resets_at` and drops the delay of RetryInfo,
-          which is short and misleading then.
-        - KeyRefusedError for a 429 that no waiting ends (no quota at all, no credit), for 401, and
-          for 400 or 403 if they concern the key. A wrong key gives 400 on this API.
-        - SchemaRefusedError for 400 if the schema is too large for the model.
-        - MissingError for other 403 and 404.
-        - UnavailableError for 408, 409, 499 and all codes that are not 4xx.
-        - RefusedError for all others.
-    """
-    error = _find_error_object(document)
-    status = _quote_server_text(error.get("status"), key)[:MAX_STATUS_CHARS]
-    quoted_text = _quote_server_text(error.get("message"), key)
-    code_and_status = str(code)
-    if status:
-        code_and_status += f" {status}"
-    message = f"Gemini refused to {action} ({code_and_status})"
-    if quoted_text:
-        message += f": {quoted_text}"
-    retry_after_s = _find_retry_after_s(error, headers or {})
-
-    if code == HTTPStatus.TOO_MANY_REQUESTS:
-        return _build_throttling_error(
-            message,
-            error,
-            action=action,
-            status=status,
-            retry_after_s=retry_after_s,
-            now=now,
-        )
-    is_client_error = 400 <= code < 500  # noqa: PLR2004 - HTTP's own numbers
-    if not is_client_error or code in UNCLEAR_CLIENT_ERROR_CODES:
-        return UnavailableError(
-            message.replace("Gemini refused to", "Gemini could not be asked to", 1),
-            hint=RUN_LATER_HINT,
-            code=code,
-            status=status,
-            retry_after_s=retry_after_s,
-        )
-    if code == HTTPStatus.UNAUTHORIZED or _is_key_error(code, error):
-        hint = "check GEMINI_API_KEY and its project"
-        return KeyRefusedError(message, hint=hint, code=code, status=status)
-    if code == HTTPStatus.BAD_REQUEST:
-        return _build_bad_request_error(message, quoted_text, status=status)
-    if code not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
-        return RefusedError(message, code=code, status=status)
-
-    hint = "check the key's rights; or it is gone, or belongs to another key's project"
-    if UNUSABLE_MODEL_PATTERN.search(quoted_text):
-        hint = (
-            "this project cannot use that model; "
-            "set FINDABLE_MODEL or FINDABLE_EMBEDDING_MODEL to another"
-        )
-    return MissingError(message, hint=hint, code=code, status=status)
-
-
-def next_midnight_pacific(now: datetime) -> datetime:
-    """Return the time of the next reset of daily quotas, in UTC; the clock change is respected."""
-    tomorrow = now.astimezone(PACIFIC_TIMEZONE).date() + timedelta(days=1)
-    midnight = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=PACIFIC_TIMEZONE)
-    return midnight.astimezone(UTC)
-
-
-def find_error_code(document: Any) -> int | None:
-    """Return the HTTP code of an error that was sent with status 200 instead of a reply.
-
-    Returns:
-        The code, 500 for an error without a known code, or None if the document is a reply.
-    """
-    if not isinstance(document, dict) or document.get("candidates"):
-        return None
-    if not has_error_content(document.get("error")):
-        return None
-
-    error = _as_object(document["error"])
-    code = _as_count(error.get("code"))
-    if 400 <= code < 600:  # noqa: PLR2004 - HTTP's own numbers
-        return code
-    rpc_code = read_rpc_code(error) or 0
-    return HTTP_STATUS_BY_RPC_CODE.get(rpc_code, 500)
-
-
-def _build_bad_request_error(message: str, quoted_text: str, *, status: str) -> RefusedError:
-    """Return the error for a 400 that does not concern the key.
-
-    Args:
-        message: The complete message of the error.
-        quoted_text: Google's own text, which may name the thinking level or the schema.
-        status: The status name of the refusal.
-    """
-    if THINKING_PATTERN.search(quoted_text):
-        return RefusedError(f"{message} ({THINKING_HINT})", code=400, status=status)
-    if SCHEMA_PATTERN.search(quoted_text):
-        return SchemaRefusedError(message, code=400, status=status)
-    return RefusedError(message, code=400, status=status)
-
-
-def _build_throttling_error(
-    message: str,
-    error: Mapping[str, Any],
-    *,
-    action: str,
-    status: str,
-    retry_after_s: float | None,
-    now: datetime,
-) -> RefusedError:
-    """Return the error for a 429, with a hint that depends on the kind of quota.
-
-    Args:
-        message: The complete message of the error.
-        error: The error object of the reply, which names the quota.
-        action: A verb and its object for the message.
-        status: The status name of the refusal.
-        retry_after_s: The delay that the server asked for.
-        now: Gives the day of a daily quota.
-
-    Returns:
-        KeyRefusedError if no waiting helps: the model has no quota at all, or credit is used up.
-        Else ThrottledError; only a daily quota sets its `resets_at`.
-    """
-    google_message = _as_text(error.get("message"))
-    if NO_QUOTA_PATTERN.search(google_message):
-        return _build_no_quota_error(google_message, action=action, status=status)
-    if CREDIT_PATTERN.search(google_message):
-        hint = (
-            f"add credit or raise the spending cap at {BILLING_PAGE}, "
-            "then run the same command again"
-        )
-        return KeyRefusedError(message, hint=hint, code=429, status=status)
-    if CAPACITY_PATTERN.search(google_message):
-        hint = (
-            "the model is full, which is no quota of yours; "
-            "run it again later, or set FINDABLE_MODEL to another model"
-        )
-        return ThrottledError(message, hint=hint, status=status, retry_after_s=retry_after_s)
-
-    quota_failures = _details_of_type(error, "QuotaFailure")
-    if any("PerDay" in str(quota_failure.get("violations")) for quota_failure in quota_failures):
-        resets_at = next_midnight_pacific(now)
-        hint = (
-            f"the daily quota is used up; run the same command after {resets_at:%Y-%m-%d %H:%M} UTC"
-        )
-        return ThrottledError(message, hint=hint, status=status, resets_at=resets_at)
-
-    if retry_after_s:
-        hint = f"run the same command again in {retry_after_s:.0f} s"
-    else:
-        hint = "run the same command again later, when running batches are over"
-    return ThrottledError(message, hint=hint, status=status, retry_after_s=retry_after_s)
-
-
-def _build_no_quota_error(google_message: str, *, action: str, status: str) -> KeyRefusedError:
-    """Return the error for a 429 of a model whose quota is 0; it names tier and model if known."""
-    tier = "the free tier" if "free_tier" in google_message else "the key's project"
-    model_match = re.search(r"\bmodel: ([\w.-]+)", google_message)
-    model_name = model_match[1] if model_match else "this model"
-    return KeyRefusedError(
-        f"Gemini refused to {action} (429): {tier} has no quota for {model_name} (limit 0), "
-        "and waiting does not help",
-        hint=f"set up billing at {BILLING_PAGE}, or set FINDABLE_MODEL to a model that has a quota",
-        code=429,
-        status=status,
-    )
-
-
-def _is_key_error(code: int, error: Mapping[str, Any]) -> bool:
-    """Return whether a refusal concerns the key, its project or its billing."""
-    error_infos = _details_of_type(error, "ErrorInfo")
-    if any(str(info.get("reason", "")).startswith(KEY_REASON_PREFIXES) for info in error_infos):
-        return True
-
-    message = str(error.get("message", ""))
-    if code == HTTPStatus.BAD_REQUEST:
-        return error.get("status") == "FAILED_PRECONDITION" or "API key not valid" in message
-    if code == HTTPStatus.FORBIDDEN:
-        return "API key" in message or "unregistered callers" in message
-    return False
-
-
-def _find_error_object(document: Any) -> dict[str, Any]:
-    """Return the error object of a refusal's body; {} if the body is empty or no object.
-
-    The body may be `{"error": {…}}`, a list that starts with it, or the bare error object. A text,
-    such as the page of a proxy, is returned as the error's `message`.
-    """
-    if isinstance(document, list) and document:
-        document = document[0]
-    if isinstance(document, str):
-        return {"message": document}
-    if not isinstance(document, dict):
-        return {}
-    error = document.get("error", document)
-    return error if isinstance(error, dict) else {"message": str(error)}
-
-
-def _details_of_type(error: Mapping[str, Any], type_name: str) -> list[Mapping[str, Any]]:
-    """Return the details of an error whose `@type` ends with a type name such as RetryInfo."""
-    details = error.get("details")
-    if not isinstance(details, list):
-        return []
-    objects = [detail for detail in details if isinstance(detail, dict)]
-    return [detail for detail in objects if str(detail.get("@type", "")).endswith(f".{type_name}")]
-
-
-def _find_retry_after_s(error: Mapping[str, Any], headers: Mapping[str, str]) -> float | None:
-    """Return the longest delay that the header or the error asks for, in seconds, else None."""
-    retry_infos = _details_of_type(error, "RetryInfo")
-    delay_texts = [str(info.get("retryDelay", "")).removesuffix("s") for info in retry_infos]
-    delay_texts.append(headers.get("retry-after", ""))
-    delays_s = [_parse_seconds(delay_text) for delay_text in delay_texts]
-    return max(filter(None, delays_s), default=None)
-
-
-def _parse_seconds(text: str) -> float | None:
-    """Return a number of seconds, cut to MAX_RETRY_AFTER_S.
-
-    Returns:
-        The seconds, or None if the text is not a number: a Retry-After header may be a date.
-    """
-    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*", text)
-    if match is None:
-        return None
-    return min(float(match[1]), MAX_RETRY_AFTER_S)
-
-
-def _quote_server_text(text: Any, key: str) -> str:
-    """Return a server's text for a message, or "" if it is not a text.
-
-    The text is on one line, has no credentials and no markup, and is cut to MAX_QUOTED_CHARS.
-    """
-    if not isinstance(text, str):
-        return ""
-    text_without_markup = re.sub(r"<[^<>]{0,200}>", " ", text[:MAX_SERVER_TEXT_CHARS])
-    line = _on_one_line(redact(text_without_markup, key))
-    return line if len(line) <= MAX_QUOTED_CHARS else line[: MAX_QUOTED_CHARS - 1] + "…"
-
-
-def _on_one_line(text: str) -> str:
-    """Return a text with each run of spaces and unprintable characters replaced by one space."""
-    characters = (character if character.isprintable() else " " for character in text)
-    return " ".join("".join(characters).split())

@@ -13,18 +13,15 @@
 import json
 import re
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from pipeline.core.files import read_lines
 from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import INVALID_TEXT
-from pipeline.gemini.models import NO_USAGE, Usage
-from pipeline.gemini.requests import decode_reply
+from pipeline.gemini.answer_schema import decode_reply
+from pipeline.gemini.usage import NO_USAGE, Usage
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -162,7 +159,7 @@ def parse_response(response: Any) -> ParsedReply:
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)
 
     outcome, reason, finish_reason, text = _parse_candidate(response)
-    metadata = _as_object(response.get("usageMetadata"))
+    metadata = object_or_empty(response.get("usageMetadata"))
     token_counts = [
         _parse_count(metadata.get(member), below=MAX_TOKEN_COUNT) for member in USAGE_MEMBERS
     ]
@@ -311,7 +308,7 @@ def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, st
     """
     candidates = response.get("candidates")
     if not isinstance(candidates, list) or not candidates:
-        feedback = _as_object(response.get("promptFeedback"))
+        feedback = object_or_empty(response.get("promptFeedback"))
         block_reason = _as_excerpt(feedback.get("blockReason"))
         reason = "prompt-blocked" if block_reason else "no-candidates"
         return Outcome.REFUSED, reason, block_reason, ""
@@ -344,11 +341,11 @@ def _judge_finish(finish_reason: str, text: str) -> tuple[Outcome, str]:
 
 def _join_texts(content: Any) -> str:
     """Join the texts of a candidate's content without its thoughts; "" for malformed content."""
-    parts = _as_object(content).get("parts")
+    parts = object_or_empty(content).get("parts")
     if not isinstance(parts, list):
         return ""
 
-    answer_parts = [part for part in map(_as_object, parts) if not part.get("thought")]
+    answer_parts = [part for part in map(object_or_empty, parts) if not part.get("thought")]
     texts = [part.get("text") for part in answer_parts]
     return "".join(text for text in texts if isinstance(text, str))
 
@@ -377,7 +374,7 @@ def _parse_count(value: Any, *, below: int) -> int:
     return 0
 
 
-def _as_object(value: Any) -> Mapping[str, Any]:
+def object_or_empty(value: Any) -> Mapping[str, Any]:
     """Return a JSON object unchanged, and {} for any other value."""
     return value if isinstance(value, dict) else {}
 
@@ -421,196 +418,3 @@ def _check_texts(node: Any) -> None:
         children = node
     for child in children:
         _check_texts(child)
-
-
-# Lines that are shown of each kind of anomaly.
-MAX_ANOMALY_EXAMPLES = 3
-UTF8_BOM = b"\xef\xbb\xbf"
-# Line ends are counted in blocks of this size.
-_READ_BLOCK_BYTES = 1 << 20
-# The end of a line that may contain its key; keys are far shorter.
-_LINE_TAIL_BYTES = 2_048
-_KEY_AT_START_PATTERN = re.compile(rb'\s*\{\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]')
-_KEY_AT_END_PATTERN = re.compile(rb',\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*\}\s*\Z')
-
-
-def read_line_key(line: bytes) -> str | None:
-    """Return the key of a result line.
-
-    A line that is not valid JSON may show its key at its start or at its end.
-
-    Returns:
-        The key. "" if the line is JSON without a text as key, and None if the line is not JSON and
-        shows no key or two different keys.
-    """
-    try:
-        document = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return _find_key_in_broken_line(line)
-
-    key = _as_object(document).get("key")
-    return key if isinstance(key, str) else ""
-
-
-def _find_key_in_broken_line(line: bytes) -> str | None:
-    """Return the key at the start or end of a broken line, or None if it shows no or two keys."""
-    tail_offset = max(0, len(line) - _LINE_TAIL_BYTES)
-    matches = (
-        _KEY_AT_START_PATTERN.match(line),
-        _KEY_AT_END_PATTERN.search(line, tail_offset),
-    )
-    keys = {_unquote(match.group(1)) for match in matches if match}
-    return keys.pop() if len(keys) == 1 else None
-
-
-def _unquote(quoted_text: bytes) -> str | None:
-    """Parse a JSON text in quotes; return None if it is invalid."""
-    try:
-        return str(orjson.loads(quoted_text))
-    except orjson.JSONDecodeError:
-        return None
-
-
-class ResultFile(AbstractContextManager["ResultFile"]):
-    """The lines of a result file, by key.
-
-    After all lookups `total` is the number of lines of requested keys, plus `unknown`, plus
-    `unreadable_count`. The file stays open until the end of the `with` block.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Open and read the file, and record the offset of each line under its key."""
-        # All lines that are not blank.
-        self.line_count = 0
-        # Lines that are not JSON and show no key.
-        self.unreadable_count = 0
-        # Whether the file ends inside a line.
-        self.is_truncated = False
-        self._file = path.open("rb")
-        # Offsets of the lines of each key, in the order of the file.
-        self._offsets_by_key: dict[str, list[int]] = {}
-        # Keys that were looked up and have a line, in the order of the lookups.
-        self._requested_keys: dict[str, None] = {}
-        # Offsets and excerpts of the first unreadable lines.
-        self._unreadable_examples: list[tuple[int, str]] = []
-
-        self._read_lines(path)
-
-    def _read_lines(self, path: Path) -> None:
-        """Read the file once; fill the counts, the offsets of each key and `is_cut`."""
-        last_offset = 0
-        last_line = b""
-        for offset, line in read_lines(path):
-            last_offset = offset
-            last_line = line
-            self.line_count += 1
-
-            key = read_line_key(line)
-            if key is not None:
-                self._offsets_by_key.setdefault(key, []).append(offset)
-                continue
-
-            self.unreadable_count += 1
-            if self.unreadable_count <= MAX_ANOMALY_EXAMPLES:
-                self._unreadable_examples.append((offset, make_excerpt(line)))
-
-        has_line_end = path.stat().st_size > last_offset + len(last_line)
-        is_broken_object = (
-            last_line.lstrip().startswith(b"{")
-            and parse_result_line(last_line).reason == "unreadable"
-        )
-        self.is_truncated = is_broken_object and not has_line_end
-
-    def find_lines(self, keys: Sequence[str]) -> list[list[bytes]]:
-        """Return the raw lines of each key in the order of the file; mark the keys as requested."""
-        return [list(map(self._read_line, self._request_offsets(key))) for key in keys]
-
-    def mark_requested(self, keys: Iterable[str]) -> None:
-        """Mark keys as requested without reading their lines."""
-        for key in keys:
-            self._request_offsets(key)
-
-    def _request_offsets(self, key: str) -> Sequence[int]:
-        """Return the offsets of the lines of a key, and mark a key with lines as requested.
-
-        The key "" has no offsets, because it collects the lines whose key is not a text.
-        """
-        if not key or key not in self._offsets_by_key:
-            return ()
-
-        self._requested_keys[key] = None
-        return self._offsets_by_key[key]
-
-    @property
-    def has_invalid_keys(self) -> bool:
-        """Return whether the key of a readable line is missing or is not a text."""
-        return "" in self._offsets_by_key
-
-    def count_present_keys(self, keys: Iterable[str]) -> int:
-        """Return how many of these keys have a line."""
-        return sum(key in self._offsets_by_key for key in keys)
-
-    @property
-    def duplicate_count(self) -> int:
-        """Return the number of lines of requested keys after the first line of each key."""
-        return sum(len(self._offsets_by_key[key]) - 1 for key in self._requested_keys)
-
-    @property
-    def unknown_count(self) -> int:
-        """Return the number of readable lines whose key was not requested or is not a text."""
-        unrequested_keys = self._offsets_by_key.keys() - self._requested_keys.keys()
-        return sum(len(self._offsets_by_key[key]) for key in unrequested_keys)
-
-    def collect_anomaly_examples(self) -> dict[str, list[tuple[int, str]]]:
-        """Return at most three examples of each kind of line that belongs to no request.
-
-        Returns:
-            Pairs of (line number, key or excerpt) under "unknown", "duplicate" and "unreadable".
-        """
-        unknown_lines = list[tuple[int, str]]()
-        for key, offsets in self._offsets_by_key.items():
-            if key not in self._requested_keys:
-                unknown_lines += [(offset, key) for offset in offsets]
-        unknown_lines.sort()
-
-        duplicate_lines = list[tuple[int, str]]()
-        for key in self._requested_keys:
-            offsets = self._offsets_by_key[key]
-            if len(offsets) > 1:
-                duplicate_lines.append((offsets[-1], key))
-
-        return {
-            "unknown": self._describe_lines(unknown_lines),
-            "duplicate": self._describe_lines(duplicate_lines),
-            "unreadable": self._describe_lines(self._unreadable_examples),
-        }
-
-    def _describe_lines(self, lines: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
-        """Return line number and excerpt of the first three lines.
-
-        Args:
-            lines: Offset and text of each line. An empty text is replaced by the line's content.
-        """
-        return [
-            (self._count_line_number(offset), make_excerpt(text or self._read_line(offset)))
-            for offset, text in lines[:MAX_ANOMALY_EXAMPLES]
-        ]
-
-    def _read_line(self, offset: int) -> bytes:
-        """Return the line at an offset without its line end; the first line without a BOM."""
-        self._file.seek(offset)
-        line = self._file.readline().rstrip(b"\r\n")
-        return line.removeprefix(UTF8_BOM) if offset == 0 else line
-
-    def _count_line_number(self, offset: int) -> int:
-        """Return the number of the line at an offset, counted from 1; blank lines count."""
-        self._file.seek(0)
-        line_number = 1
-        for block_offset in range(0, offset, _READ_BLOCK_BYTES):
-            block = self._file.read(min(_READ_BLOCK_BYTES, offset - block_offset))
-            line_number += block.count(b"\n")
-        return line_number
-
-    def __exit__(self, *_: object) -> None:
-        """Close the file."""
-        self._file.close()

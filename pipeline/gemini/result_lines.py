@@ -17,9 +17,10 @@ import orjson
 
 from pipeline.core.errors import IncompleteError
 from pipeline.core.files import new_part_path, read_lines, removed_on_error
-from pipeline.gemini.remote import RUN_LATER_HINT, format_error
+from pipeline.gemini.api_errors import RUN_LATER_HINT, format_error
 from pipeline.gemini.requests import make_request_key
-from pipeline.gemini.responses import UTF8_BOM, ResultFile, has_error_content
+from pipeline.gemini.responses import has_error_content
+from pipeline.gemini.result_file import UTF8_BOM, ResultFile
 
 EMPTY_BODY_DESCRIPTION = "an empty body"
 # Our own choice: an error that was sent instead of a result is far shorter.

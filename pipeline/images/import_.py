@@ -25,7 +25,6 @@ from pipeline.core.files import require_utf8_path
 from pipeline.core.text import INVALID_TEXT
 from pipeline.engine.pictures import (
     NEEDS_HEIC_REASON,
-    UNPRINTABLE_NAME_REASON,
     FileChangedError,
     NoFileError,
     PictureError,
@@ -34,13 +33,14 @@ from pipeline.engine.pictures import (
     read_file,
     register_heic,
 )
+from pipeline.engine.row_images import UNPRINTABLE_NAME_REASON
 from pipeline.engine.session import WorkspaceSession
 from pipeline.images.table import assets
 from pipeline.images.table_names import ASSETS, TASK
 from pipeline.store import claims, workspace
 from pipeline.store.database import PAGE_ROWS, Connection, split_into_pages, stream_rows
-from pipeline.tables.lists import translate_refusals
 from pipeline.tables.row_import import split_into_blocks
+from pipeline.tables.write_errors import translate_refusals
 
 # Limits of the files that are in memory together. A last file may exceed the bytes.
 MAX_BLOCK_FILES = 200

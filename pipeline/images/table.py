@@ -23,14 +23,10 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.settings import Settings
 from pipeline.images.table_names import ADOPTION_INDEX, ASSET_AI, ASSETS
 from pipeline.store.schema import BigId, ColumnTyped, IsoTime
-from pipeline.tables.adopt import (
-    ColumnNeed,
-    TableSpec,
-    TaskTables,
-    check_required_columns,
-    describe_id_column,
-    read_columns,
-)
+from pipeline.tables.adopt import TableSpec, TaskTables
+from pipeline.tables.adoption_errors import check_required_columns
+from pipeline.tables.column_needs import ColumnNeed, describe_id_column
+from pipeline.tables.reflection import read_columns
 
 # The primary key of `asset_ai`.
 KEY = ("asset_id", "provider", "model")

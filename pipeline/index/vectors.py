@@ -16,15 +16,9 @@ from pipeline.core.ranking import Entry
 from pipeline.core.states import STANDARD
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.embed import add_task_prefix, embed_locally, max_embedding_bytes
-from pipeline.gemini.models import (
-    MAX_EMBED_BYTES,
-    MAX_EMBED_TEXTS,
-    UNLIMITED_RATES,
-    Usage,
-    calculate_cost,
-    estimate_tokens,
-)
+from pipeline.gemini.models import MAX_EMBED_BYTES, MAX_EMBED_TEXTS, UNLIMITED_RATES
 from pipeline.gemini.pace import SharedRateLimiter
+from pipeline.gemini.usage import Usage, calculate_cost, estimate_tokens
 from pipeline.index.vector_cache import VectorCache, Vectors, open_vector_cache
 from pipeline.store.database import split_into_pages
 

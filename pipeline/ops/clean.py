@@ -30,7 +30,7 @@ from pipeline.core import files
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask
-from pipeline.gemini.responses import read_line_key
+from pipeline.gemini.result_file import read_line_key
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
 from pipeline.index.evaluate import read_gate_queries
 from pipeline.index.vector_cache import VectorCache, open_vector_store, stored_widths

@@ -30,7 +30,7 @@ from pipeline.index.vector_cache import open_vector_cache
 from pipeline.ops import clean
 from pipeline.ops.doctor_backend import check_backend, check_models, list_task_batches
 from pipeline.ops.doctor_report import DoctorReport, create_notice
-from pipeline.store import answers, batches, claims, erasure, rows, schema, workspace
+from pipeline.store import answer_counts, answers, batches, claims, erasure, rows, schema, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
@@ -115,7 +115,7 @@ def _check_batches(report: DoctorReport) -> Iterator[RowFault]:
     # All counts come from one snapshot, because a batch may end during the check.
     with report.ws.store.read() as tx:
         task_batches = list_task_batches(tx)
-        counts_by_batch = answers.count_outcomes(tx)
+        counts_by_batch = answer_counts.count_outcomes(tx)
         rolled_back_numbers = workspace.numbers_with_event(tx, answers.ROLLBACK_EVENT)
 
     # A batch without claims, answers and attempts has no counts.

@@ -7,7 +7,7 @@ that has never used it.
 import re
 from collections.abc import Collection, Iterator
 
-from pipeline.batch import send
+from pipeline.batch import reconcile
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import MissingError
 from pipeline.core.states import BatchState, Mode
@@ -123,7 +123,7 @@ def _check_submitted_batch(
     try:
         remote_batch = ws.client.get_batch(batch.remote_name or "")
     except MissingError as error:
-        hidden_s = send.seconds_until_listed(batch, ws.settings, now=ws.now())
+        hidden_s = reconcile.seconds_until_listed(batch, ws.settings, now=ws.now())
         next_step = f"the key of its project, or {cancel_hint}"
         if hidden_s:
             next_step = f"wait {hidden_s:.0f} s, it may be shown late"

@@ -25,10 +25,10 @@ from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.requests import make_request_key, redact_line
-from pipeline.gemini.responses import ResultFile
+from pipeline.gemini.result_file import ResultFile
 from pipeline.index.builds import describe_index_state
 from pipeline.ops.export import ExportReport, check_target, write_file
-from pipeline.store import answers, batches, claims, erasure, workspace
+from pipeline.store import answers, batches, claims, erasure, request_history, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 from pipeline.tables import export
@@ -173,7 +173,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         - `answers` (with `forgotten`: whether the answer was erased) and `attempts`, oldest first,
           each with all stored columns
         - `index`: `indexed`, `up_to_date` and `build`, or None if the task has no index
-        - `requests`, newest first, as `answers.requests_of_row` returns them; `cost`: their sum in
+        - `requests`, newest first, as `request_history.requests_of_row` returns them; `cost`: their sum in
           USD
 
     Raises:
@@ -195,7 +195,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
             entry = next(iter(ws.indexed_task.read_entries(tx, [row_id])), None)
             index_state = describe_index_state(ws.data, ws.indexed_task, row_id, entry)
 
-        requests = answers.requests_of_row(tx, task.name, row_id)
+        requests = request_history.requests_of_row(tx, task.name, row_id)
         if raw:
             requests = _add_wire(tx, requests, ws.data)
 
@@ -241,7 +241,7 @@ def read_newest_requests(
         raw: Add to each request `wire`, with its lines in the sealed files.
     """
     with ws.store.read() as tx:
-        requests = answers.newest_requests(
+        requests = request_history.newest_requests(
             tx,
             limit=limit,
             task=None if all_tasks else ws.task.name,

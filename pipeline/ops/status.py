@@ -16,10 +16,10 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.index.builds import Builds, count_stale
 from pipeline.quality.report import REPORTS_FOLDER, read_report_documents
-from pipeline.store import answers, batches, claims, money, workspace
+from pipeline.store import answer_counts, answers, batches, claims, money, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
-from pipeline.tables.lists import REFUSED_STATE
+from pipeline.tables.row_table import REFUSED_STATE
 
 MAX_REASON_CHARACTERS = 200
 # Time limit for counting changed rows. It is enough for some 200,000 biographies.
@@ -77,7 +77,7 @@ def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         all_batches = batches.batches_in_states(tx)
         parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.own_prompt_version)
         document = _read_document(ws, tx, all_batches, parked_rows, exact=exact)
-        reasons = answers.failed_reasons(tx, task.name, task.own_prompt_version or None)
+        reasons = answer_counts.failed_reasons(tx, task.name, task.own_prompt_version or None)
         task_batches = [batch for batch in all_batches if batch.task == task.name]
         is_waiting_for_quota = _is_waiting_for_quota(tx, task_batches, ws.settings)
 

@@ -19,7 +19,7 @@ from pipeline.core.text import format_usd
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.ops.forget import LOCAL_ENGINE_FILES
-from pipeline.store import answers, batches, workspace
+from pipeline.store import answers, batches, request_history, workspace
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, split_into_pages
 
@@ -273,7 +273,7 @@ def _unbind_local_engine(ws: WorkspaceSession) -> bool:
         Whether the workspace was unbound.
     """
     with ws.store.write() as tx:
-        if workspace.get_workspace(tx).backend != "local" or answers.has_any_request(tx):
+        if workspace.get_workspace(tx).backend != "local" or request_history.has_any_request(tx):
             return False
         workspace.unbind_workspace(
             tx,

@@ -25,17 +25,19 @@ from pipeline.store.database import Connection
 from pipeline.tables.cells import cell_to_text, parse_json_cell, to_compact_json
 from pipeline.tables.columns import ColumnLayout, MappedFile
 from pipeline.tables.read import SourceRow, parse_json
-from pipeline.tables.row_import import (
-    DEFAULT_IMPORT_OPTIONS,
+from pipeline.tables.row_findings import (
     Finding,
     FindingKind,
-    ImportOptions,
-    ImportReport,
     SoundRow,
-    import_rows,
     make_excerpt,
     make_rejection,
     parse_key,
+)
+from pipeline.tables.row_import import (
+    DEFAULT_IMPORT_OPTIONS,
+    ImportOptions,
+    ImportReport,
+    import_rows,
 )
 
 TEXT_CONFLICT_REASON = "has concepts, and another text here; the one that is stored stays"

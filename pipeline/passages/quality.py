@@ -35,12 +35,12 @@ from pipeline.quality.figures import (
     read_figures,
     reply_values,
 )
-from pipeline.store import answers
+from pipeline.store import answer_counts, answers
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import stream_rows
 from pipeline.store.schema import answers as answers_table
 from pipeline.tables.cells import cell_to_text, parse_json_cell
-from pipeline.tables.lists import distinct_value_pages
+from pipeline.tables.grid import distinct_value_pages
 
 # Rows per fetch.
 FETCH_SIZE = 2000
@@ -204,10 +204,10 @@ def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> Qual
     answer_count = lengths.total()
     concept_count = sum(length * times for length, times in lengths.items())
     full_count = sum(times for length, times in lengths.items() if length >= MAX_CONCEPTS)
-    replies = answers.count_replies(tx, table.TASK, extractor)
+    replies = answer_counts.count_replies(tx, table.TASK, extractor)
     # Passages with an attempt or an answer, but without concepts.
-    empty_count = answers.count_failed_rows(tx, table.TASK, extractor)
-    stored_count = answers.count_answered(tx, table.TASK, extractor)
+    empty_count = answer_counts.count_failed_rows(tx, table.TASK, extractor)
+    stored_count = answer_counts.count_answered(tx, table.TASK, extractor)
     empty_count += max(0, stored_count - answer_count)
     asked_count = answer_count + empty_count
     values: dict[str, FigureValue] = {

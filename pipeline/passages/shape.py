@@ -9,13 +9,8 @@ from sqlalchemy import Column, ColumnElement, Connection, MetaData, Table, Text,
 
 from pipeline.passages.table_names import CONCEPTS, PASSAGES
 from pipeline.store.schema import ColumnTyped, IsoTime
-from pipeline.tables.adopt import (
-    ColumnNeed,
-    IdColumnFacts,
-    ReflectedColumns,
-    describe_id_column,
-    read_columns,
-)
+from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column
+from pipeline.tables.reflection import ReflectedColumns, read_columns
 
 OPTIONAL_COLUMNS = ("source", "metadata")
 

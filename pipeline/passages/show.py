@@ -10,9 +10,11 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
 from pipeline.tables import export
-from pipeline.tables.adopt import is_sqlite
 from pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
-from pipeline.tables.lists import Grid, GridFacet, RowTable
+from pipeline.tables.facets import GridFacet
+from pipeline.tables.grid import Grid
+from pipeline.tables.reflection import is_sqlite
+from pipeline.tables.row_table import RowTable
 
 # Source, text, and concepts as (name, type, quotations), quotations as (start, end, quotation).
 QuotedPassage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]

@@ -14,7 +14,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-from pipeline.tables.adopt import is_sqlite
+from pipeline.tables.reflection import is_sqlite
 
 # Length of `source_text`.
 MAX_SOURCE_CHARS = 1200

@@ -71,30 +71,16 @@ from pipeline.store.database import (
     update_rows,
 )
 from pipeline.store.schema import NUMBER, BigId, ColumnTyped, IsoTime
-from pipeline.tables.adopt import (
-    DEFAULT_SETTINGS,
-    ColumnNeed,
-    ReflectedColumns,
-    TableSpec,
-    TaskTables,
-    adoption_error,
-    check_required_columns,
-    describe_id_column,
-    find_unique_keys,
-    is_sqlite,
-    make_new_ids,
-    read_columns,
-)
+from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
+from pipeline.tables.adoption_errors import adoption_error, check_required_columns
 from pipeline.tables.answer_views import is_view_made, make_view
 from pipeline.tables.cells import cell_to_text, parse_json_cell
-from pipeline.tables.lists import (
-    RowStates,
-    RowTable,
-    distinct_value_pages,
-    is_not_blank,
-    replace_nulls,
-    translate_refusals,
-)
+from pipeline.tables.column_needs import ColumnNeed, describe_id_column, make_new_ids
+from pipeline.tables.grid import distinct_value_pages
+from pipeline.tables.reflection import ReflectedColumns, find_unique_keys, is_sqlite, read_columns
+from pipeline.tables.row_table import RowStates, RowTable
+from pipeline.tables.text_match import is_not_blank
+from pipeline.tables.write_errors import replace_nulls, translate_refusals
 
 TASK = "passage-concepts"
 _JSON = Text().with_variant(JSONB(), "postgresql")

@@ -29,14 +29,15 @@ from pipeline.engine.task import (
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape
 from pipeline.passages.table_names import HOW_TO_BEGIN
+from pipeline.store import answer_counts, runs
 from pipeline.store import answers as stored_answers
-from pipeline.store import runs
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import split_into_pages
 from pipeline.store.edits import AnswerEdit
 from pipeline.tables.adopt import DEFAULT_SETTINGS
 from pipeline.tables.cells import cell_to_text, hash_text, parse_json_cell
-from pipeline.tables.lists import Grid, RowTable
+from pipeline.tables.grid import Grid
+from pipeline.tables.row_table import RowTable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -356,7 +357,7 @@ class ConceptsTask(Task):
         for backfill in runs.list_runs(tx, table.TASK, mode=runs.BACKFILL):
             used_versions.add(backfill.extractor.partition("/")[0])
         for version in own_versions:
-            answer_count = stored_answers.count_answered(tx, table.TASK, version.extractor)
+            answer_count = answer_counts.count_answered(tx, table.TASK, version.extractor)
             if answer_count > runs.count_pilot_rows(tx, version.extractor):
                 used_versions.add(version.label)
         return used_versions

@@ -8,7 +8,7 @@ from pipeline.engine.task import Task
 from pipeline.quality import figures
 from pipeline.quality.figures import Figure, TaskMeasure
 from pipeline.quality.report import QualityReport
-from pipeline.store import answers
+from pipeline.store import answer_counts, answers
 from pipeline.store.database import Connection
 
 LOCAL_EVIDENCE_NOTE = (
@@ -102,7 +102,7 @@ def _answered_version(tx: Connection, task: Task) -> str:
     answered_versions = [
         version.label
         for version in versions
-        if answers.count_answered(tx, task.name, version.extractor)
+        if answer_counts.count_answered(tx, task.name, version.extractor)
     ]
     if answered_versions and task.version_label not in answered_versions:
         return answered_versions[-1]

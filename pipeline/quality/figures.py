@@ -21,7 +21,7 @@ from typing import Generic, Literal, NamedTuple, TypeVar, cast
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import ConfigurationError
 from pipeline.engine.task import Task
-from pipeline.store.answers import ReplyCounts
+from pipeline.store.answer_counts import ReplyCounts
 from pipeline.store.database import Connection
 
 T = TypeVar("T")

@@ -24,7 +24,7 @@ from pipeline.quality.figures import (
     read_figures,
     reply_values,
 )
-from pipeline.store import answers, claims
+from pipeline.store import answer_counts, answers, claims
 from pipeline.store.database import Connection
 
 # Models write this text if a field has no value.
@@ -51,8 +51,8 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
     for item_id, answer in answers.answers_of_version(tx, task.name, extractor):
         tally.add(item_id, answer)
 
-    replies = answers.count_replies(tx, task.name, extractor)
-    cut_count = answers.count_cut_short_replies(tx, task.name, extractor)
+    replies = answer_counts.count_replies(tx, task.name, extractor)
+    cut_count = answer_counts.count_cut_short_replies(tx, task.name, extractor)
     parked_count = len(claims.parked_rows(tx, task.name, prompt_version=task.own_prompt_version))
     answer_count = tally.answer_count
     asked_count = answer_count + parked_count

@@ -5,13 +5,10 @@
 - Unparking a row forgives its attempts; it does not delete them.
 """
 
-import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -28,8 +25,6 @@ from sqlalchemy import (
     func,
     insert,
     intersect,
-    literal,
-    null,
     or_,
     select,
     true,
@@ -37,9 +32,9 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.core.states import ENDED_STATES, OPEN_STATES, Mode, Outcome
+from pipeline.core.states import Mode, Outcome
 from pipeline.store import workspace
-from pipeline.store.claims import CLAIMED, IS_CLAIMED, PARKED
+from pipeline.store.claims import CLAIMED, PARKED
 from pipeline.store.database import PAGE_ROWS, change_among, run_many, select_among, stream_rows
 from pipeline.store.schema import answers, asks, attempts, batches, events, pilots, runs
 
@@ -49,31 +44,15 @@ MAX_ATTEMPTS = 2
 MAX_SERVICE_FAILURES = 3
 # Live calls in a row that got no reply for a row. Ten outlast an outage of minutes.
 MAX_LOST_CALLS = 10
-# The reason of an attempt begins with this if its call got no reply and was perhaps paid for.
-LOST_CALL_PREFIX = "no reply: "
 # Decimal places of summed costs in USD: far below the price of a token, and above rounding errors.
 COST_DIGITS = 9
 # The version of corrections, which people enter. It outranks the version of every model.
 PERSON = "person"
 # The JSON that replaces the answer to a forgotten row.
 FORGOTTEN_ANSWER = "null"
-# Reasons of replies that a larger `maxOutputTokens` may repair.
-CUT_SHORT_REASONS = ("max-tokens", "max-tokens-empty")
 # The kind of the journal's lines about rolled back batches.
 ROLLBACK_EVENT = "rollback"
 _USAGE_COLUMNS = ("tokens_in", "tokens_out", "cost")
-# Columns of a request that its answer, attempt or claim may have.
-_REQUEST_COLUMNS = (
-    "task",
-    "batch",
-    "line",
-    "outcome",
-    "reason",
-    "tokens_in",
-    "tokens_out",
-    "cost",
-    "answer",
-)
 
 
 class VersionCounts(NamedTuple):
@@ -117,84 +96,6 @@ def insert_answers_and_attempts(
     run_many(tx, insert(attempts), attempt_rows)
 
 
-def count_charged(
-    tx: Connection,
-    task: str,
-    version: str,
-    row_ids: Sequence[str],
-) -> dict[str, int]:
-    """Count each row's charged and unforgiven attempts under a version.
-
-    Returns:
-        Counts by row id; rows without such attempts are left out.
-    """
-    return _count_attempts(tx, task, row_ids, attempts.c.extractor == version, attempts.c.charged)
-
-
-def count_cut_short(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, int]:
-    """Count each row's unforgiven attempts that the token limit cut short.
-
-    Returns:
-        Counts by row id; rows without such attempts are left out.
-    """
-    return _count_attempts(tx, task, row_ids, attempts.c.reason.in_(CUT_SHORT_REASONS))
-
-
-def count_service_failures(
-    tx: Connection,
-    task: str,
-    version: str,
-    row_ids: Sequence[str],
-    *,
-    live: bool,
-) -> dict[str, int]:
-    """Count the service's failures for each row under a version since its last charged attempt.
-
-    Args:
-        live: Count live calls without a reply instead of batches without a reply.
-
-    Returns:
-        Counts by row id; rows without such failures are left out.
-    """
-    later_attempts = attempts.alias()
-    is_same_row = (
-        later_attempts.c[name] == attempts.c[name] for name in ("task", "extractor", "item_id")
-    )
-    has_later_charge = (
-        select(later_attempts.c.id)
-        .where(*is_same_row, later_attempts.c.charged, later_attempts.c.id > attempts.c.id)
-        .exists()
-    )
-
-    is_lost_call = attempts.c.reason.startswith(LOST_CALL_PREFIX, autoescape=True)
-    is_batch_failure = and_(attempts.c.batch.is_not(None), ~is_lost_call)
-    return _count_attempts(
-        tx,
-        task,
-        row_ids,
-        attempts.c.extractor == version,
-        ~attempts.c.charged,
-        is_lost_call if live else is_batch_failure,
-        ~has_later_charge,
-    )
-
-
-def _count_attempts(
-    tx: Connection,
-    task: str,
-    row_ids: Sequence[str],
-    *conditions: ColumnElement[bool],
-) -> dict[str, int]:
-    """Count each row's unforgiven attempts that meet all conditions; leave out rows without any."""
-    query = (
-        select(attempts.c.item_id, func.count())
-        .where(attempts.c.task == task, ~attempts.c.forgiven, *conditions)
-        .group_by(attempts.c.item_id)
-    )
-    counts = select_among(tx, query, attempts.c.item_id, row_ids)
-    return {row[0]: row[1] for row in counts}
-
-
 def sum_usage(tx: Connection, batch: int) -> dict[str, float]:
     """Sum the use of all replies to a batch.
 
@@ -217,31 +118,6 @@ def _add_usage(usages: Iterable[Sequence[Any]]) -> tuple[int, int, float]:
     """Sum (tokens in, tokens out, cost); the rounded cost does not depend on the order."""
     tokens_in, tokens_out, cost = (sum(column) for column in zip(*usages, strict=True))
     return int(tokens_in), int(tokens_out), round(float(cost), COST_DIGITS)
-
-
-def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[str, int]]:
-    """Count the requests of one batch, or of all batches, by how they ended.
-
-    Returns:
-        For each batch number the counts of `claimed` and of every outcome, 0 included.
-    """
-    sources = (
-        (asks, literal("claimed"), asks.c.state == CLAIMED),
-        (answers, literal(Outcome.ANSWERED.value), true()),
-        (attempts, attempts.c.outcome, true()),
-    )
-    counts_by_batch: dict[int, dict[str, int]] = {}
-    for table, outcome_column, condition in sources:
-        is_in_batch = table.c.batch.is_not(None) if batch is None else table.c.batch == batch
-        query = (
-            select(table.c.batch, outcome_column.label("how"), func.count())
-            .where(is_in_batch, condition)
-            .group_by(table.c.batch, "how")
-        )
-        for number, outcome, count in tx.execute(query):
-            zeros: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
-            counts_by_batch.setdefault(number, zeros)[outcome] = count
-    return counts_by_batch
 
 
 def row_ids_of_batch(
@@ -696,15 +572,6 @@ def has_answer_after(
     return newer.correlate_except(answers).exists()
 
 
-def last_request_key(task: str, key: ColumnElement[str]) -> ColumnElement[str]:
-    """Return a scalar subquery: version, blank and input hash of a row's preferred answer.
-
-    A correction comes first, else the newest applied answer.
-    """
-    expression = answers.c.extractor + literal(" ") + answers.c.input_hash
-    return preferred_of_row(VersionPreference(task), key, expression)
-
-
 def has_version(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:
     """Return the SQL condition that a column has a version; always true if `version` is None.
 
@@ -783,112 +650,6 @@ def _is_applied(
     return and_(table.c.applied, _is_of_version(table, task, version))
 
 
-class ReplyCounts(NamedTuple):
-    """Number of replies, and their use."""
-
-    # Replies by outcome.
-    answered: int
-    refused: int
-    invalid: int
-    # Tokens of the prompts, and of answers with thoughts.
-    tokens_in: int
-    tokens_out: int
-    # In USD.
-    cost: float
-
-    @property
-    def failed(self) -> int:
-        """Return the number of replies without a valid answer."""
-        return self.refused + self.invalid
-
-    @property
-    def total(self) -> int:
-        """Return the number of replies."""
-        return self.answered + self.failed
-
-
-def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts:
-    """Count the replies to a version, or to all versions, and sum their use.
-
-    Corrections do not count. Forgiven attempts count in the use only.
-    """
-    usages: list[Sequence[Any]] = [(0, 0, 0.0)]
-    counts = Counter[str]()
-    attempt_outcome = case((attempts.c.forgiven, "forgiven"), else_=attempts.c.outcome)
-    answer_outcome = literal(Outcome.ANSWERED.value)
-    for table, outcome_column in ((answers, answer_outcome), (attempts, attempt_outcome)):
-        query = (
-            _select_usage(table)
-            .add_columns(func.count(), outcome_column.label("how"))
-            .where(
-                table.c.task == task,
-                table.c.extractor != PERSON,
-                has_version(table.c.extractor, version),
-            )
-            .group_by("how")
-        )
-        for *row_usage, count, outcome in tx.execute(query):
-            usages.append(row_usage)
-            counts[outcome] += count
-
-    return ReplyCounts(
-        counts[Outcome.ANSWERED],
-        counts[Outcome.REFUSED],
-        counts[Outcome.INVALID],
-        *_add_usage(usages),
-    )
-
-
-def count_answered(tx: Connection, task: str, version: str | None) -> int:
-    """Count the rows with an applied answer of a version; None means of any version."""
-    query = select(func.count()).select_from(answered_ids(task, version).subquery())
-    return tx.execute(query).scalar_one()
-
-
-def count_failed_rows(tx: Connection, task: str, version: str | None) -> int:
-    """Count the rows with a charged attempt under a version and no applied answer of it."""
-    is_charged = and_(
-        attempts.c.task == task,
-        attempts.c.charged,
-        has_version(attempts.c.extractor, version),
-    )
-    failed_rows = select(attempts.c.item_id).where(is_charged).distinct().subquery()
-    query = (
-        select(func.count())
-        .select_from(failed_rows)
-        .where(~is_answered(task, failed_rows.c.item_id, version))
-    )
-    return tx.execute(query).scalar_one()
-
-
-def failed_reasons(tx: Connection, task: str, version: str | None) -> dict[str, str]:
-    """Return the reason of the newest charged, unforgiven attempt under a version, by row id.
-
-    Rows with an applied answer of the version are left out.
-    """
-    query = (
-        select(attempts.c.item_id, attempts.c.reason)
-        .where(
-            and_(attempts.c.task == task, attempts.c.charged, ~attempts.c.forgiven),
-            has_version(attempts.c.extractor, version),
-            ~is_answered(task, attempts.c.item_id, version),
-        )
-        .order_by(attempts.c.id)
-    )
-    return {row[0]: row[1] for row in tx.execute(query)}
-
-
-def count_cut_short_replies(tx: Connection, task: str, version: str | None) -> int:
-    """Count the replies in batches of a version that the token limit cut short."""
-    query = select(func.count()).where(
-        attempts.c.task == task,
-        attempts.c.reason.in_(CUT_SHORT_REASONS),
-        attempts.c.batch.is_not(None),
-        has_version(attempts.c.extractor, version),
-    )
-    return tx.execute(query).scalar_one()
-
-
 def select_version_starts() -> Select[tuple[str, str, datetime]]:
     """Return a SELECT of (task, version, `began_at`: when it was first asked) of all versions.
 
@@ -940,16 +701,6 @@ def cost_of_version(tx: Connection, task: str, version: str) -> float:
         ~_is_rolled_back(),
     )
     return float(tx.execute(query).scalar() or 0.0)
-
-
-def has_any_request(tx: Connection) -> bool:
-    """Return whether the database has a version, a model's answer or a batch that is not over."""
-    queries = (
-        select_version_starts(),
-        select(answers.c.id).where(answers.c.extractor != PERSON),
-        select(batches.c.number).where(batches.c.state.not_in(list(ENDED_STATES))),
-    )
-    return any(tx.execute(query.limit(1)).first() is not None for query in queries)
 
 
 def delete_version(
@@ -1004,85 +755,3 @@ def _is_rolled_back() -> ColumnElement[bool]:
 
 # Single requests. Each is stored as its answer, its attempt, or its claim while it is running.
 # A copied answer is not a request.
-
-
-def has_sent_request(tx: Connection, task: str) -> bool:
-    """Return whether a request of a task was sent, or may have been sent."""
-    sent_batches = select(batches.c.number).where(
-        batches.c.task == task,
-        batches.c.create_sent_at.is_not(None),
-    )
-    return tx.execute(sent_batches.limit(1)).first() is not None
-
-
-def requests_of_row(tx: Connection, task: str, row_id: str) -> list[dict[str, Any]]:
-    """Return every request about one row as a document, newest first.
-
-    Returns:
-        Documents with these members:
-
-        - `at`, `task`, `item`: when the batch was made, and about which row
-        - `purpose` (the mode), `batch` and its `state`, `line`, `extractor`, `model`
-        - `outcome` (None while the request is running), `reason`, `ended_at`
-        - `tokens_in`, `tokens_out`, `cost` (USD)
-        - `answer`, and `forgotten`: whether it was erased with its row
-    """
-    queries = [
-        query.where(table.c.task == task, table.c.item_id == row_id)
-        for table, query in _request_queries()
-    ]
-    return _read_requests(tx, queries)
-
-
-def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> list[dict[str, Any]]:
-    """Return at most `limit` requests of a task, or of all tasks, newest first.
-
-    Their documents are those of `requests_of_row`. Reads at most `limit` rows of each table.
-    """
-    newest = list[Select[Any]]()
-    for table, query in _request_queries():
-        position = table.c.line if table is asks else table.c.id
-        if task is not None:
-            # After a plain comparison the database would sort all rows of the task.
-            query = query.where(func.coalesce(table.c.task, "") == task)  # noqa: PLW2901
-        newest.append(query.order_by(table.c.batch.desc(), position.desc()).limit(limit))
-    return _read_requests(tx, newest)[:limit]
-
-
-def _request_queries() -> Iterator[tuple[Table, Select[Any]]]:
-    """Yield each table of requests with a SELECT of its requests in the form of documents."""
-    for table in (answers, attempts, asks):
-        cells: dict[str, ColumnElement[Any]] = {
-            name: table.c[name] if name in table.c else null() for name in _REQUEST_COLUMNS
-        }
-        cells["item"] = table.c.item_id
-        cells["ended_at"] = null() if table is asks else table.c.at
-        if table is answers:
-            cells["outcome"] = literal(Outcome.ANSWERED.value)
-            cells["reason"] = literal("ok")
-        cells["at"] = batches.c.created_at
-        cells["purpose"] = batches.c.way
-        for name in ("state", "extractor", "model"):
-            cells[name] = batches.c[name]
-
-        query = (
-            select(*(cell.label(name) for name, cell in cells.items()))
-            .select_from(table)
-            .join(batches, batches.c.number == table.c.batch)
-        )
-        if table is asks:
-            query = query.where(IS_CLAIMED, batches.c.state.in_(OPEN_STATES))
-        yield table, query
-
-
-def _read_requests(tx: Connection, queries: Iterable[Select[Any]]) -> list[dict[str, Any]]:
-    """Run SELECTs of requests and return their documents, newest first."""
-    requests = []
-    for query in queries:
-        for row in tx.execute(query).mappings():
-            request = {**row, "line": row["line"] or 0}
-            request["forgotten"] = row["answer"] == FORGOTTEN_ANSWER
-            request["answer"] = json.loads(row["answer"] or "null")
-            requests.append(request)
-    # Not by time: a clock may have been wrong, and numbers only grow.
-    return sorted(requests, key=itemgetter("batch", "line"), reverse=True)

@@ -10,409 +10,46 @@ A `TableSpec` contains the requirements of a task. Adoption adds columns and ind
 - Tables are named without a schema. PostgreSQL finds them by its search path.
 """
 
-import re
-import string
-import threading
-import uuid
-import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import (
-    NUMERIC,
     BigInteger,
     Column,
     ColumnElement,
-    Computed,
     Connection,
-    DefaultClause,
     Identity,
     Integer,
     MetaData,
-    SmallInteger,
-    String,
     Table,
     Text,
-    Uuid,
     cast,
     distinct,
     exc,
     func,
-    inspect,
     literal,
     select,
     text,
 )
-from sqlalchemy.engine.interfaces import ReflectedColumn
-from sqlalchemy.engine.reflection import Inspector, ObjectKind, ObjectScope
-from sqlalchemy.types import NullType, TypeEngine
+from sqlalchemy.types import NullType
 
-from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
-from pipeline.store.database import cached_in_snapshot, describe_error
+from pipeline.store.database import describe_error
 from pipeline.store.schema import has_index
-
-# A row to write; its last cell is its name in messages.
-Row = TypeVar("Row", bound=Sequence[Any])
-# Reflected columns by name.
-ReflectedColumns = Mapping[str, Column[Any]]
+from pipeline.tables.adoption_errors import adoption_error, write_each
+from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column
+from pipeline.tables.reflection import (
+    TASK_TABLE_NAMES,
+    ReflectedColumns,
+    is_indexed,
+    is_sqlite,
+    quote_identifier,
+    read_columns,
+    read_object_kind,
+)
 
 DEFAULT_SETTINGS = Settings()
-# SQLite folds the case of these letters only.
-_ASCII_LOWER_CASE = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-# `warnings.catch_warnings` changes a setting of the whole process.
-_WARNINGS_LOCK = threading.Lock()
-
-_SERVER_KINDS = {"r": "table", "p": "table", "v": "view", "m": "view"}
-_SQLITE_KIND_QUERY = text(
-    "SELECT type FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(:table)",
-)
-_SERVER_KIND_QUERY = text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:table)")
-_SQLITE_DEFINITION_QUERY = text(
-    "SELECT name, sql FROM sqlite_master "
-    "WHERE type IN ('table', 'view') AND lower(name) = lower(:table)",
-)
-
-# An integer as a database prints it: no plus sign and no leading zeros.
-_INTEGER_PATTERN = re.compile(r"0|-?[1-9][0-9]{0,18}")
-_UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-# SQLite's message if a foreign key refers to columns without a unique key.
-_FOREIGN_KEY_MISMATCH = "foreign key mismatch"
-# SQLSTATE class of errors that a trigger raises.
-_RAISED_STATE_PREFIX = "P0"
-# SQLSTATE of a value for a column whose values the database generates.
-_GENERATED_COLUMN_STATE = "428C9"
-# Decimal places of a stored confidence.
-_MIN_SHARE_DECIMALS = 3
-# Usual table names of all tasks. Their columns are read together, because each query for columns
-# costs a server 5 ms of processor time, for any number of tables.
-_TASK_TABLE_NAMES = set[str]()
-
-
-def is_sqlite(tx: Connection) -> bool:
-    """Return whether the database is an SQLite file."""
-    return tx.dialect.name == "sqlite"
-
-
-def quote_identifier(tx: Connection, name: str) -> str:
-    """Quote the name of a table, view, index or column for SQL, if it needs quotes."""
-    return tx.dialect.identifier_preparer.quote(name)
-
-
-def fold_column_name(tx: Connection, column: str) -> str:
-    """Return the name of a column as `read_columns` spells it: in lower case on SQLite."""
-    if is_sqlite(tx):
-        return column.translate(_ASCII_LOWER_CASE)
-    # A reflected name may be an instance of a subclass of str.
-    return str(column)
-
-
-@cached_in_snapshot
-def read_object_kind(tx: Connection, table: str, schema: str | None = None) -> str | None:
-    """Return which kind of database object has a name.
-
-    Returns:
-        "table", "view", or another word of the database, such as "virtual"; or None if there is no
-        such object. On SQLite the result is None if a schema is given.
-    """
-    if is_sqlite(tx):
-        if schema:
-            return None
-        return tx.execute(_SQLITE_KIND_QUERY, {"table": table}).scalar()
-
-    quoted_name = ".".join(quote_identifier(tx, part) for part in (schema, table) if part)
-    kind: str | None = tx.execute(_SERVER_KIND_QUERY, {"table": quoted_name}).scalar()
-    return _SERVER_KINDS.get(str(kind), kind)
-
-
-@cached_in_snapshot
-def read_columns(tx: Connection, table: str, schema: str | None = None) -> dict[str, Column[Any]]:
-    """Return the columns of a table or view by name, in their order; empty if it does not exist.
-
-    The names are in lower case on SQLite. The columns belong to a new `Table`, which has no keys
-    and no indexes.
-    """
-    name = table
-    if is_sqlite(tx):
-        stored_name = tx.execute(_SQLITE_DEFINITION_QUERY, {"table": table}).scalar()
-        if stored_name is None:
-            return {}
-        name = stored_name
-
-    try:
-        # SQLAlchemy warns of types that it does not know.
-        with _WARNINGS_LOCK, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
-            if is_sqlite(tx):
-                reflected_columns = _inspector(tx).get_columns(name)
-            else:
-                names = frozenset({name})
-                if schema is None and name in _TASK_TABLE_NAMES:
-                    names = frozenset(_TASK_TABLE_NAMES)
-                reflected_columns = _reflect_server_columns(tx, names, schema).get(name, [])
-    except exc.NoSuchTableError:
-        return {}
-
-    # `_keys` reads keys and indexes if they are needed: a server needs several queries for them.
-    columns = [_make_column(reflected) for reflected in reflected_columns]
-    reflected_table = Table(name, MetaData(), *columns, schema=schema)
-    return {fold_column_name(tx, column.name): column for column in reflected_table.columns}
-
-
-@cached_in_snapshot
-def _reflect_server_columns(
-    tx: Connection,
-    tables: frozenset[str],
-    schema: str | None,
-) -> dict[str, list[ReflectedColumn]]:
-    """Return the columns of the tables and views that exist on a PostgreSQL server, by name."""
-    reflected = _inspector(tx).get_multi_columns(
-        schema=schema,
-        filter_names=sorted(tables),
-        kind=ObjectKind.ANY,
-        scope=ObjectScope.ANY,
-    )
-    return {name: columns for (_, name), columns in reflected.items()}
-
-
-@cached_in_snapshot
-def _inspector(tx: Connection) -> Inspector:
-    """Return a reader of the database's catalogue, which caches its results."""
-    return inspect(tx)
-
-
-def _make_column(reflected: ReflectedColumn) -> Column[Any]:
-    """Build a column of a reflected column's type, default, computed value and identity."""
-    sources: list[Any] = []
-    if reflected["default"] is not None:
-        sources.append(DefaultClause(text(reflected["default"])))
-    if "computed" in reflected:
-        sources.append(Computed(**reflected["computed"]))
-    if "identity" in reflected:
-        sources.append(Identity(**reflected["identity"]))
-    return Column(reflected["name"], reflected["type"], *sources, nullable=reflected["nullable"])
-
-
-def is_indexed(tx: Connection, column: Column[Any]) -> bool:
-    """Return whether a key or an index of a reflected table begins with a column."""
-    return any(names[:1] == [column.name] for names in _keys(tx, column.table, unique=False))
-
-
-def find_unique_keys(tx: Connection, table: Table) -> list[set[str]]:
-    """Return the column names of each unique key and unique index of a reflected table.
-
-    Indexes of expressions and partial indexes are left out: they do not identify every row.
-    """
-    return [
-        {fold_column_name(tx, name) for name in names} for names in _keys(tx, table, unique=True)
-    ]
-
-
-def _keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
-    """Yield the column names of the primary key, the unique constraints and the indexes.
-
-    Reads the catalogue step by step, as far as the caller iterates. Leaves out partial indexes,
-    indexes of expressions and, if `unique`, indexes that are not unique.
-    """
-    inspector = _inspector(tx)
-    # The inspector caches by the exact type of a name; `read_columns` asks with a plain str.
-    name = str.__str__(table.name)
-    primary_key = inspector.get_pk_constraint(name, table.schema)["constrained_columns"]
-    if primary_key:
-        yield primary_key
-
-    # SQLAlchemy warns of indexes of expressions.
-    with _WARNINGS_LOCK, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
-        constraints = inspector.get_unique_constraints(name, table.schema)
-        indexes = inspector.get_indexes(name, table.schema)
-
-    for constraint in constraints:
-        yield constraint["column_names"]
-    for index in indexes:
-        column_names = [column for column in index["column_names"] if column is not None]
-        is_partial = f"{tx.dialect.name}_where" in index.get("dialect_options", {})
-        identifies_rows = not is_partial and len(column_names) == len(index["column_names"])
-        if identifies_rows and (index["unique"] or not unique):
-            yield column_names
-
-
-_TEXT_TYPES = ("TEXT", "VARCHAR")
-_INTEGER_TYPES = ("SMALLINT", "INTEGER", "BIGINT")
-_REAL_TYPES = ("REAL", "DOUBLE_PRECISION")
-
-
-class ColumnNeed(Enum):
-    """Values that a column must be able to store.
-
-    Each member has a description for messages and the PostgreSQL types that fit. All other types
-    are refused: domains, enums, arrays, and for names types that pad texts with blanks. SQLite
-    columns of any type fit, except for ids.
-    """
-
-    ID = "text, whole numbers or UUIDs", (*_TEXT_TYPES, *_INTEGER_TYPES, "UUID")
-    NAME = "text that is not filled up with blanks, such as VARCHAR", _TEXT_TYPES
-    TEXT = "text", (*_TEXT_TYPES, "CHAR")
-    NUMBER = "numbers or text", ("NUMERIC", *_REAL_TYPES, *_INTEGER_TYPES, *_TEXT_TYPES)
-    FRACTION = (
-        f"numbers from 0 to 1 with {_MIN_SHARE_DECIMALS} places or more",
-        ("NUMERIC", *_REAL_TYPES),
-    )
-    REAL = "double precision", ("DOUBLE_PRECISION",)
-    INTEGER = "whole numbers", _INTEGER_TYPES
-    JSON = "JSON or text", ("JSON", "JSONB", *_TEXT_TYPES)
-    TIME = "times or text", ("TIMESTAMP", *_TEXT_TYPES)
-    DATE = "dates or text", ("DATE", *_TEXT_TYPES)
-    BOOLEAN = "true and false", ("BOOLEAN",)
-
-    def find_misfit(self, tx: Connection, column: Column[Any]) -> str | None:
-        """Return the values that a reflected column must store instead, or None if it is suitable.
-
-        A column is suitable if it returns a stored value unchanged. The result is a phrase for
-        messages.
-        """
-        description, server_types = self.value
-        if column.computed is not None:
-            return "values of its own, not computed ones"
-
-        if is_sqlite(tx):
-            is_id_type = isinstance(column.type, String | Integer | NUMERIC)
-            is_suitable = is_id_type or self is not ColumnNeed.ID
-        else:
-            is_suitable = column.type.__visit_name__ in server_types
-            if self is ColumnNeed.FRACTION:
-                is_suitable = is_suitable and _has_share_decimals(column.type)
-        return None if is_suitable else str(description)
-
-
-def _has_share_decimals(column_type: TypeEngine[Any]) -> bool:
-    """Return whether a type stores numbers from 0 to 1 with enough decimal places."""
-    decimals: int | None = getattr(column_type, "scale", None)
-    if decimals is None:
-        return True
-
-    digits: int = getattr(column_type, "precision", None) or 0
-    return _MIN_SHARE_DECIMALS <= decimals < digits
-
-
-@dataclass(frozen=True)
-class IdColumnFacts:
-    """Ids that an id column can store."""
-
-    # "text", "whole numbers" or "UUIDs".
-    kind: str = "text"
-    # Largest number, if the ids are numbers.
-    max_number: int = 2**63 - 1
-    # Most characters of a text, or None if unlimited.
-    max_chars: int | None = None
-    # The database refuses to compare the column with other kinds of ids. True on PostgreSQL. An
-    # SQLite column may store texts among numbers.
-    is_typed: bool = False
-
-    def to_row_id(self, value: str) -> str | None:
-        """Return an id as the column would return it, or None if the column cannot store it.
-
-        Only the spelling of UUIDs changes.
-        """
-        if self.kind == "whole numbers":
-            if not _INTEGER_PATTERN.fullmatch(value):
-                return None
-            is_in_range = -self.max_number - 1 <= int(value) <= self.max_number
-            return value if is_in_range else None
-
-        if self.kind == "UUIDs":
-            if not _UUID_PATTERN.fullmatch(value):
-                return None
-            return str(uuid.UUID(value))
-
-        if self.max_chars is not None and len(value) > self.max_chars:
-            return None
-        return value
-
-    def to_native_ids(self, ids: Iterable[str]) -> list[str]:
-        """Return the ids that the column can be compared with, in their order.
-
-        The others are left out, because PostgreSQL fails if an id does not fit the column's type.
-        """
-        return [row_id for row_id in ids if not self.is_typed or self.to_row_id(row_id) is not None]
-
-
-def describe_id_column(tx: Connection, id_column: Column[Any] | None) -> IdColumnFacts:
-    """Return which ids a reflected column can store; any text if the column is None."""
-    is_typed = not is_sqlite(tx)
-    if id_column is None:
-        return IdColumnFacts(is_typed=is_typed)
-
-    column_type = id_column.type
-    if isinstance(column_type, Uuid):
-        return IdColumnFacts("UUIDs", is_typed=is_typed)
-
-    if isinstance(column_type, Integer):
-        if isinstance(column_type, SmallInteger):
-            bits = 15
-        elif isinstance(column_type, BigInteger) or not is_typed:
-            bits = 63
-        else:
-            bits = 31
-        return IdColumnFacts("whole numbers", 2**bits - 1, is_typed=is_typed)
-
-    max_chars = None
-    if is_typed:
-        max_chars = getattr(column_type, "length", None)
-    return IdColumnFacts(max_chars=max_chars, is_typed=is_typed)
-
-
-def make_new_ids(
-    tx: Connection,
-    id_column: Column[Any],
-    count: int,
-    *,
-    find_highest_id: Callable[[], int] = lambda: 0,
-) -> Sequence[int | str] | None:
-    """Return ids for new rows of a table, or None if the database generates ids itself.
-
-    The ids are UUIDs if the table has text ids, else ascending numbers that no row has had.
-
-    Args:
-        tx: The caller's transaction.
-        id_column: The reflected id column of the table.
-        count: Number of ids.
-        find_highest_id: Returns the highest number that any row has had, deleted rows included.
-    """
-    has_number_ids = describe_id_column(tx, id_column).kind == "whole numbers"
-    max_id = None
-    if has_number_ids:
-        if id_column.server_default is not None or _has_autoincrement(tx, id_column.table):
-            return None
-        max_id = tx.execute(select(func.max(id_column))).scalar()
-
-    # An SQLite column of whole numbers can contain texts, which sort last.
-    if not has_number_ids or isinstance(max_id, str):
-        return [str(uuid.uuid4()) for _ in range(count)]
-
-    first_id = max(int(max_id or 0), find_highest_id()) + 1
-    return range(first_id, first_id + count)
-
-
-def _has_autoincrement(tx: Connection, table: Table) -> bool:
-    """Return whether an SQLite table is declared with AUTOINCREMENT; False on a server."""
-    if not is_sqlite(tx):
-        return False
-    definition = tx.execute(_SQLITE_DEFINITION_QUERY, {"table": table.name}).first()
-    return definition is not None and "AUTOINCREMENT" in str(definition.sql).upper()
-
-
-def null_substitutes(columns: ReflectedColumns, names: Iterable[str]) -> dict[str, Any]:
-    """Return the value to write instead of NULL for each named column that is NOT NULL.
-
-    Returns:
-        "" for text columns and 0 for all others, by column name.
-    """
-    return {
-        name: "" if isinstance(columns[name].type, String) else 0
-        for name in names
-        if not columns[name].nullable
-    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -787,7 +424,7 @@ class TaskTables:
             names: Usual names of the tables.
         """
         self.make_specs = make_specs
-        _TASK_TABLE_NAMES.update(names)
+        TASK_TABLE_NAMES.update(names)
 
     def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Make the tables, or add to existing tables the columns and indexes that they lack.
@@ -848,84 +485,3 @@ class TaskTables:
     ) -> list[Table]:
         """Return the definitions for a server of all tables; see `TableSpec.make_server_definition`."""
         return [spec.make_server_definition(tx) for spec in self.make_specs(tx, settings)]
-
-
-def adoption_error(name: str, reason: str, *, hint: str) -> ConfigurationError:
-    """Return the error for a table that cannot be adopted.
-
-    Args:
-        name: Name of the table.
-        reason: Rest of a sentence that begins with the table, such as "is no table".
-        hint: A remedy for the user.
-    """
-    message = f"`{name}` in this database {reason}; nothing was changed"
-    return ConfigurationError(message, hint=hint)
-
-
-def write_each(
-    tx: Connection,
-    table: str,
-    rows: Sequence[Row],
-    write: Callable[[Sequence[Row]], object],
-) -> None:
-    """Write rows together; if the table refuses them, write row by row to name the refused row.
-
-    Args:
-        table: Name of the table in messages.
-        rows: The last cell of each row is its name in messages.
-        write: Writes some of the rows in `tx`.
-
-    Raises:
-        ConfigurationError: A rule of the table's owner refuses a row, such as a trigger that
-            raises.
-    """
-    try:
-        with tx.begin_nested():
-            write(rows)
-    except exc.DBAPIError as error:
-        if not is_constraint_error(error):
-            raise
-        if len(rows) == 1:
-            reason = f"refuses a change of its row {rows[0][-1]}: {describe_error(error)}"
-            hint = (
-                "mend this row, or the rule or trigger that stops it, "
-                "then run the same command again"
-            )
-            raise adoption_error(table, reason, hint=hint) from error
-        for row in rows:
-            write_each(tx, table, [row], write)
-
-
-def is_constraint_error(error: exc.DBAPIError) -> bool:
-    """Return whether a rule of the table stopped a statement: a constraint, a type or a trigger."""
-    if isinstance(error, exc.IntegrityError | exc.DataError):
-        return True
-    sqlstate = str(getattr(error.orig, "sqlstate", ""))
-    if sqlstate.startswith(_RAISED_STATE_PREFIX) or sqlstate == _GENERATED_COLUMN_STATE:
-        return True
-    return _FOREIGN_KEY_MISMATCH in str(error.orig)
-
-
-def check_required_columns(
-    name: str,
-    columns: ReflectedColumns,
-    *,
-    written_columns: Collection[str],
-) -> None:
-    """Raise ConfigurationError if a new row would lack a value that the table requires.
-
-    Args:
-        name: Name of the table.
-        columns: The existing columns of the table.
-        written_columns: Names of the columns that are written into every new row.
-    """
-    required_columns = [
-        f"`{column.name}`"
-        for column_name, column in columns.items()
-        if column_name not in written_columns
-        and not column.nullable
-        and column.server_default is None
-    ]
-    if required_columns:
-        reason = f"demands columns that are not ours: {', '.join(required_columns)}"
-        raise adoption_error(name, reason, hint="give them defaults, or let them be NULL")

@@ -14,12 +14,9 @@ Both are views over `findable_answers`, so they always show the stored answers. 
 Each view of findable contains a mark, which distinguishes it from views of other programs.
 """
 
-import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
@@ -37,15 +34,14 @@ from sqlalchemy.types import TypeEngine
 
 from pipeline.core.declaration import MAX_COLUMN_BYTES
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.quotes import OPTIONAL_QUOTE_FORMAT, QUOTE_FORMAT, iterate_leaves
-from pipeline.core.text import INVALID_TEXT
 from pipeline.store.answers import VersionPreference, is_preferred
-from pipeline.store.schema import NUMBER, TaskRecord, answers, rows, to_utc_time
-from pipeline.tables.adopt import adoption_error, is_sqlite, quote_identifier, read_columns
-from pipeline.tables.cells import MAX_INTEGER, hash_text, parse_number, to_compact_json
+from pipeline.store.schema import NUMBER, TaskRecord, answers, rows
+from pipeline.tables.adoption_errors import adoption_error
+from pipeline.tables.cells import hash_text
+from pipeline.tables.reflection import is_sqlite, quote_identifier, read_columns
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    pass
 
 # Columns of both views.
 EXTRACTOR = "extractor"
@@ -77,19 +73,6 @@ _SOURCE_TYPES: Mapping[str, TypeEngine[Any]] = {
     "integer": BigInteger(),
     "real": NUMBER,
     "boolean": Boolean(),
-}
-# Kinds by JSON schema type, and of strings by their format.
-_SCHEMA_KINDS = {
-    "string": "text",
-    "integer": "integer",
-    "number": "real",
-    "boolean": "boolean",
-}
-_FORMAT_KINDS = {
-    "date": "date",
-    "date-time": "time",
-    QUOTE_FORMAT: JSON,
-    OPTIONAL_QUOTE_FORMAT: JSON,
 }
 # Kinds that a view shows as another kind.
 _VIEW_KINDS = {"date": "text", "time": "text"}
@@ -498,135 +481,3 @@ def _literal(value: str) -> str:
     """Return a text as an SQL literal."""
     escaped = value.replace("'", "''")
     return f"'{escaped}'"
-
-
-def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
-    """Return (field, kind) for each field of an answer's model, in the model's order."""
-    schema = answer.model_json_schema(mode="serialization", by_alias=False)
-    definitions = schema.get("$defs", {})
-    model_schema = schema
-    if "$ref" in schema:
-        model_schema = definitions[schema["$ref"].rpartition("/")[2]]
-
-    kinds: dict[str, str] = {}
-    for name, model_field in answer.model_fields.items():
-        kind = _kind_of_schema(model_schema["properties"][name], definitions)
-        types = {model_field.annotation, *get_args(model_field.annotation)}
-        # The JSON schema of a decimal number is a string.
-        if kind == "text" and Decimal in types:
-            kind = "real"
-        kinds[name] = kind
-    return tuple(kinds.items())
-
-
-def _kind_of_schema(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    """Return the kind of a column for the values of a JSON schema.
-
-    It is JSON if the schema allows values of several kinds. Null is not counted as a kind.
-    """
-    if "$ref" in schema:
-        return _kind_of_schema(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-
-    if "anyOf" in schema:
-        options = [option for option in schema["anyOf"] if option.get("type") != "null"]
-        kinds = {_kind_of_schema(option, definitions) for option in options}
-        return kinds.pop() if len(kinds) == 1 else JSON
-
-    kind = _SCHEMA_KINDS.get(schema.get("type", ""), JSON)
-    if kind != "text":
-        return kind
-    return _FORMAT_KINDS.get(schema.get("format", ""), kind)
-
-
-def to_column_value(kind: str, value: Any) -> Any:
-    """Convert the JSON value of a field to a column value that both database drivers accept.
-
-    Returns:
-        None if the value is None or not of the column's kind.
-    """
-    if value is None:
-        return None
-    try:
-        return _CELL_CONVERTERS[kind](value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _to_text(value: Any) -> str:
-    """Return a text unchanged, and any other value as JSON."""
-    if isinstance(value, str):
-        return value
-    return to_compact_json(value)
-
-
-def _to_boolean(value: Any) -> bool | None:
-    """Return a truth value unchanged, and None for any other value."""
-    return value if isinstance(value, bool) else None
-
-
-def _to_integer(value: Any) -> int | None:
-    """Return a whole number of at most 64 bits as int, else None."""
-    is_integral = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    if not is_integral or not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
-        return None
-    return int(value)
-
-
-def _to_time_text(value: Any) -> str | None:
-    """Return a time in the format in which both databases sort times."""
-    time = to_utc_time(value)
-    if time is None:
-        return None
-    return time.isoformat(" ", "microseconds")
-
-
-_CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
-    "text": _to_text,
-    "integer": _to_integer,
-    # Decimal numbers are texts in JSON, which `parse_number` reads, too.
-    "real": parse_number,
-    "boolean": _to_boolean,
-    "date": lambda value: date.fromisoformat(value).isoformat(),
-    "time": _to_time_text,
-    JSON: to_compact_json,
-}
-
-
-def unstorable_reason(answer: "BaseModel") -> str:
-    """Return why a database could not store an answer unchanged; "" if both databases can."""
-    try:
-        for path, leaf in iterate_leaves(answer.model_dump(mode="json")):
-            leaf_values = leaf.values() if isinstance(leaf, dict) else [leaf]
-            reasons = map(_unstorable_reason, [*path, *leaf_values])
-            reason = next((reason for reason in reasons if reason), "")
-            if reason:
-                return f"{reason} in `{_format_path(path)}`"
-    except UnicodeError:
-        return "a text that is half a character (a lone surrogate)"
-    except (ValueError, RecursionError):
-        return "it is no JSON that can be read"
-    return ""
-
-
-def _format_path(path: Iterable[str | int]) -> str:
-    """Return a path like `tags[0].name`, without the parts that cannot be printed."""
-    printable_parts = [part for part in path if not _unstorable_reason(part)]
-    steps = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in printable_parts]
-    return "".join(steps).removeprefix(".")
-
-
-def _unstorable_reason(value: Any) -> str:
-    """Return why a plain value cannot be stored in both databases; "" if it can."""
-    if isinstance(value, str):
-        match = INVALID_TEXT.search(value)
-        if match is None:
-            return ""
-        if match[0] == "\0":
-            return "a text with NUL"
-        return "a text with half a character (a lone surrogate)"
-
-    if isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
-        return "a whole number of more than 64 bits"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "a number that is none (NaN or infinite)"
-    return ""

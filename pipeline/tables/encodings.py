@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import SURROGATES
-from pipeline.tables.row_import import MAX_EXCERPT_CHARS, make_excerpt
+from pipeline.tables.row_findings import MAX_EXCERPT_CHARS, make_excerpt
 
 CHUNK_BYTES = 1 << 20
 DEFAULT_CODE_PAGE = "cp1252"

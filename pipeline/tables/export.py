@@ -25,7 +25,7 @@ from pipeline.store.database import PAGE_ROWS, split_into_pages, stream_rows
 from pipeline.store.rows import NO_HASH
 from pipeline.store.schema import TaskRecord, answers, to_utc_time
 from pipeline.tables import workbook
-from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, to_column_value
+from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import (
     find_value_kind,
@@ -35,7 +35,7 @@ from pipeline.tables.cells import (
     parse_number,
     to_prompt_text,
 )
-from pipeline.tables.lists import RowTable
+from pipeline.tables.column_values import to_column_value
 from pipeline.tables.row_sync import (
     HASH_COLUMN,
     IMAGE_STATE_COLUMN,
@@ -43,6 +43,7 @@ from pipeline.tables.row_sync import (
     UNUSABLE_COLUMN,
     VALUES_COLUMN,
 )
+from pipeline.tables.row_table import RowTable
 
 # Columns of an export.
 STATE_COLUMN = "state"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.tables.row_import import make_excerpt
+from pipeline.tables.row_findings import make_excerpt
 
 # Records that are examined.
 MAX_SAMPLED_RECORDS = 30

@@ -43,7 +43,7 @@ from pipeline.tables.headers import (
     parse_header,
     parse_records,
 )
-from pipeline.tables.row_import import Finding, make_excerpt, make_rejection
+from pipeline.tables.row_findings import Finding, make_excerpt, make_rejection
 from pipeline.tables.workbook import LOCKED_SIGNATURE, XLSX_SIGNATURE, read_sheet
 
 # Characters of a line, or of an element of a JSON list. A file without line ends must not fill the

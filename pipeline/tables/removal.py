@@ -12,8 +12,8 @@ from sqlalchemy import Connection, MetaData, exc, func, inspect, select, table, 
 from pipeline.core.errors import ConfigurationError
 from pipeline.store import schema, workspace
 from pipeline.store.database import describe_error
-from pipeline.tables.adopt import is_sqlite, quote_identifier
 from pipeline.tables.answer_views import is_our_view
+from pipeline.tables.reflection import is_sqlite, quote_identifier
 
 _SQLITE_INDEXES_QUERY = text("SELECT name, tbl_name FROM sqlite_master WHERE type = 'index'")
 _SERVER_INDEXES_QUERY = text(

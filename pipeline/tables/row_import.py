@@ -5,237 +5,32 @@ All sound rows are imported, or none. A CSV report of all findings is sealed rig
 
 import contextlib
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
-from itertools import accumulate
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
 from pipeline.core.progress import Progress
-from pipeline.core.quotes import iterate_leaves
-from pipeline.core.text import INVALID_TEXT, csv_line
+from pipeline.core.text import csv_line
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.rows import FileRefusals, RefusedRow
-from pipeline.tables.cells import to_compact_json
-from pipeline.tables.csv_records import CUT_MARK, MAX_CUT_CELL
+from pipeline.tables.row_findings import Finding, FindingKind, SoundRow, make_refused_row
 
-# Characters of a value that a finding shows.
-MAX_EXCERPT_CHARS = 80
 # Findings, or groups of findings, that are kept in memory. The report in a file has all findings.
 MAX_KEPT_FINDINGS = 1000
 # Characters of text that are written at a time, so that long texts do not fill the memory.
 MAX_BLOCK_CHARS = 4 << 20
 # Findings of a group that are shown.
 MAX_GROUP_EXAMPLES = 3
-# Characters before the first unsound character that a finding shows.
-_EXCERPT_CONTEXT_CHARS = 20
 # Takes the place of a finding's kind in the report: the file lacks a row that the table has.
 MISSING_ROW_KIND = "missing"
 # The parts in which reasons of one group differ: a quoted value or a number.
 _VARYING_PART = re.compile(r"'[^']*'|\d[\d,.]*")
-# Undecodable bytes are read as the lone surrogates U+DC80 to U+DCFF (see `pipeline.tables.read`).
-_FIRST_BAD_BYTE = 0xDC00
-_LAST_BAD_BYTE = 0xDCFF
-# Unicode categories of control characters, line and paragraph separators, and lone surrogates.
-_CATEGORIES_NOT_IN_KEYS = frozenset({"Cc", "Zl", "Zp", "Cs"})
-
-
-class FindingKind(StrEnum):
-    """The consequence of a finding for its row."""
-
-    # The row is not imported.
-    REJECTED = "rejected"
-    # The row is imported; one of its values was dropped or altered.
-    CHANGED = "changed"
-    # The row is imported unchanged, and a user should look at it.
-    NEEDS_REVIEW = "noted"
-    # The row is imported; its answer belongs to an older text and is kept.
-    ANSWER_KEPT = "kept"
-
-
-class Finding(NamedTuple):
-    """A fault of a row in a file."""
-
-    # The physical line where the row starts, from 1; in Parquet the number of the row.
-    line: int
-    # Empty if the finding is about the whole row.
-    column: str
-    reason: str
-    # An excerpt that is safe to print.
-    value: str
-    kind: FindingKind
-    # The row's username or id, if it has one.
-    key: str | None = None
-    # The cells of a refused row as they were read, by column; an over-long cell is cut and marked.
-    # Empty if the row cannot be split into cells, such as a line that is not JSON.
-    cells: Mapping[str, Any] = MappingProxyType({})
-
-
-class SoundRow(NamedTuple):
-    """A row of a file that is imported."""
-
-    key: str
-    # The other values, by those columns of the subject that the file has.
-    values: Mapping[str, Any]
-    line_number: int
-    # Findings that do not reject the row.
-    findings: tuple[Finding, ...] = ()
-    # Cells of other columns, by their names in the file.
-    extra_cells: Mapping[str, Any] = MappingProxyType({})
-
-
-def make_rejection(
-    line: int,
-    reason: str,
-    value: object,
-    *,
-    column: str = "",
-    key: str | None = None,
-    cells: Mapping[str, Any] = MappingProxyType({}),
-) -> Finding:
-    """Return the finding that rejects a row, with an excerpt of the faulty value."""
-    return Finding(line, column, reason, make_excerpt(value), FindingKind.REJECTED, key, cells)
-
-
-def find_unsound_text(
-    line: int,
-    values: Mapping[str, Any],
-    labels: Mapping[str, str],
-    *,
-    key: Any = None,
-) -> Finding | None:
-    """Return the finding for the first text of a row that cannot be stored; None if all can.
-
-    A text that contains NUL or invalid UTF-8 cannot be stored. Names and nested values are checked,
-    too.
-
-    Args:
-        line: The line of the row.
-        values: Its values by column.
-        labels: Names of columns for the finding.
-        key: The row's key; the finding has it if it is a sound text.
-    """
-    for name, cell in values.items():
-        for text in _texts_of_cell(name, cell):
-            match = INVALID_TEXT.search(text)
-            if match is None:
-                continue
-
-            reason = "not valid UTF-8"
-            if match[0] == "\0":
-                reason = "a NUL character"
-            value = text[max(0, match.start() - _EXCERPT_CONTEXT_CHARS) :]
-            is_sound_key = isinstance(key, str) and not INVALID_TEXT.search(key)
-            return make_rejection(
-                line,
-                reason,
-                value,
-                column=labels.get(name, make_excerpt(name)),
-                key=key if is_sound_key else None,
-            )
-    return None
-
-
-def _texts_of_cell(name: str, cell: Any) -> Iterator[str]:
-    """Yield a column's name, and the cell's text or all texts and names nested in the cell."""
-    yield name
-    if isinstance(cell, str):
-        yield cell
-        return
-
-    for path, value in iterate_leaves(cell):
-        for element in (*path, value):
-            if isinstance(element, str):
-                yield element
-
-
-def make_refused_row(finding: Finding) -> RefusedRow:
-    """Return the refused row of a finding, with its cells as any database stores them.
-
-    Characters that cannot be stored become escapes, and long cells are cut.
-    """
-    reason = f"{finding.reason} (column {finding.column!r})" if finding.column else finding.reason
-    cells = {
-        _escape_unsound(name): _make_storable_cell(cell) for name, cell in finding.cells.items()
-    }
-    return RefusedRow(finding.line, _escape_unsound(reason), cells)
-
-
-def _make_storable_cell(cell: Any) -> Any:
-    """Return a number, boolean or None unchanged, and any other cell as a text of limited length."""
-    if cell is None or isinstance(cell, bool | int | float):
-        return cell
-
-    text = cell if isinstance(cell, str) else to_compact_json(cell)
-    if len(text) > MAX_CUT_CELL + len(CUT_MARK):
-        text = f"{text[:MAX_CUT_CELL]}{CUT_MARK}"
-    return _escape_unsound(text)
-
-
-def _escape_unsound(text: str) -> str:
-    return INVALID_TEXT.sub(lambda match: _escape_character(match[0]), text)
-
-
-def parse_key(cell: object, *, max_chars: int) -> tuple[str, str]:
-    """Return the key in a cell as text, or the reason why the cell is no key.
-
-    Keys are part of requests and of web addresses, and are printed.
-
-    Args:
-        cell: A text or a whole number.
-        max_chars: The maximum number of characters.
-
-    Returns:
-        The key and an empty text, or an empty text and the reason.
-    """
-    if cell is None:
-        return "", "missing"
-    if isinstance(cell, bool) or not isinstance(cell, str | int):
-        return "", "neither text nor a whole number"
-
-    key = str(cell)
-    reason = ""
-    if not any(character.isprintable() and not character.isspace() for character in key):
-        reason = "empty"
-    elif len(key) > max_chars:
-        reason = f"longer than {max_chars} characters"
-    elif any(unicodedata.category(character) in _CATEGORIES_NOT_IN_KEYS for character in key):
-        reason = "holds control characters"
-    return ("", reason) if reason else (key, "")
-
-
-def make_excerpt(value: object) -> str:
-    """Return at most 80 characters of a value on a line, with unprintable characters escaped.
-
-    A longer value ends in an ellipsis.
-    """
-    text = value if isinstance(value, str) else repr(value)
-    pieces = [
-        character if character.isprintable() else _escape_character(character)
-        for character in text[:MAX_EXCERPT_CHARS]
-    ]
-    lengths = accumulate(map(len, pieces))
-    fitting_count = sum(length <= MAX_EXCERPT_CHARS for length in lengths)
-    fitting_text = "".join(pieces[:fitting_count])
-    if fitting_count == len(text):
-        return fitting_text
-    return f"{fitting_text[: MAX_EXCERPT_CHARS - 1]}…"
-
-
-def _escape_character(character: str) -> str:
-    r"""Return `\xe9` for an undecodable byte (read as U+DCE9), else Python's own escape."""
-    code = ord(character)
-    if _FIRST_BAD_BYTE <= code <= _LAST_BAD_BYTE:
-        return f"\\x{code - _FIRST_BAD_BYTE:02x}"
-    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 @dataclass(frozen=True)

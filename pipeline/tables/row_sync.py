@@ -25,13 +25,13 @@ from pipeline.store.schema import TaskRecord
 from pipeline.store.schema import rows as rows_table
 from pipeline.tables.cells import MAX_INTEGER, to_compact_json
 from pipeline.tables.read import SourceRow
-from pipeline.tables.row_import import (
-    MAX_KEPT_FINDINGS,
+from pipeline.tables.row_findings import (
     Finding,
     find_unsound_text,
     make_refused_row,
     make_rejection,
 )
+from pipeline.tables.row_import import MAX_KEPT_FINDINGS
 from pipeline.tables.source import CURSOR_STATE, TIMEOUT_S, selected_rows
 
 # Rows in memory.

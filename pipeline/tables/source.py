@@ -38,7 +38,7 @@ from pipeline.tables.cells import (
     to_plain_value,
 )
 from pipeline.tables.read import SourceFile, SourceRow
-from pipeline.tables.row_import import Finding, make_excerpt
+from pipeline.tables.row_findings import Finding, make_excerpt
 
 FILE_HINT = (
     "items stand in a CSV file with a header, a JSON list of objects, JSON lines, an .xlsx or a "

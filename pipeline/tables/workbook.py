@@ -27,7 +27,7 @@ from pipeline.tables.headers import (
     header_error,
     make_column_names,
 )
-from pipeline.tables.row_import import make_excerpt
+from pipeline.tables.row_findings import make_excerpt
 from pipeline.tables.sheet_size import SheetSize
 
 if TYPE_CHECKING:

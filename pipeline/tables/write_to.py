@@ -44,18 +44,17 @@ from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store.answers import PERSON, applied_answers
 from pipeline.store.database import run_many, split_into_pages
 from pipeline.store.schema import ColumnTyped, IsoTime, TaskRecord
-from pipeline.tables.adopt import (
-    ColumnNeed,
-    IdColumnFacts,
-    describe_id_column,
+from pipeline.tables.answer_views import view_names_of
+from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column
+from pipeline.tables.column_values import to_column_value
+from pipeline.tables.reflection import (
     find_unique_keys,
     fold_column_name,
     is_sqlite,
     read_columns,
     read_object_kind,
 )
-from pipeline.tables.answer_views import to_column_value, view_names_of
-from pipeline.tables.lists import translate_refusals
+from pipeline.tables.write_errors import translate_refusals
 
 _COLUMN_HINT = 'it is written "table.column=field"'
 # Columns of a written row in addition to the row id and the fields.

@@ -16,12 +16,12 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.import_ import read_person, refuse_altered_values
 from pipeline.experts.table import USERNAME
-from pipeline.gemini.models import estimate_tokens
+from pipeline.gemini.usage import estimate_tokens
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
 from pipeline.tables.columns import parse_map
-from pipeline.tables.row_import import SoundRow
+from pipeline.tables.row_findings import SoundRow
 
 # Our choice: how long a person at a terminal waits until a limit allows a call.
 PATIENCE_S = 5.0

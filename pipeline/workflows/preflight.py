@@ -18,10 +18,9 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.batch import budget, ingest, submit
+from pipeline.batch.batch_plan import BatchPlan, Selection, plan_batches
 from pipeline.batch.budget import Calibration
 from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
-from pipeline.batch.prepare import BatchPlan, Selection, plan_batches
-from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
@@ -29,21 +28,19 @@ from pipeline.core.states import Mode
 from pipeline.core.text import format_object, format_usd
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
+from pipeline.gemini.api_errors import next_midnight_pacific
 from pipeline.gemini.models import (
     FREE_TIER,
     MAX_ACTIVE_BATCHES,
     MONTHLY_SPENDING_CAPS,
     PRICE_SHARE_BY_SERVICE_TIER,
-    RateLimits,
-    calculate_cost,
 )
-from pipeline.gemini.pace import WINDOW_S
-from pipeline.gemini.remote import next_midnight_pacific
+from pipeline.gemini.usage import calculate_cost
 from pipeline.quality import pilot
 from pipeline.quality.figures import percentile
 from pipeline.store import batches, money
+from pipeline.workflows.mode_choice import ModeEstimate, estimate_live_seconds, recommend_mode
 
-DAY_S = 86_400.0
 DURATION_PERCENTILE = 0.9
 # A mode counts as dearer than another if it costs more than this in addition, in USD.
 MIN_DEARER_USD = 0.01
@@ -55,177 +52,6 @@ MIN_MEASURED_BATCHES = 3
 USUAL_CALL_S = 1.5
 # Warn from this share of the daily quota on.
 DAILY_QUOTA_WARNING_SHARE = 0.8
-
-
-@dataclass(frozen=True)
-class ModeEstimate:
-    """Estimate of one mode."""
-
-    # In USD.
-    cost: float = 0.0
-    # Duration, or None if unknown.
-    seconds: float | None = None
-    # Batches or calls.
-    count: int = 0
-    warnings: tuple[str, ...] = ()
-    # False if a budget has no room for it.
-    affordable: bool = True
-    # Why a person must decide first.
-    refused: str = ""
-    # Why the mode is not available.
-    absent: str = ""
-    # Share of the price of a live call if the price itself is unknown; else 0.
-    unpriced_share: float = 0.0
-
-    @property
-    def shown_cost(self) -> str:
-        """Return the cost as text, or "unknown"."""
-        if self.unpriced_share:
-            return "unknown"
-        return format_usd(self.cost)
-
-    @property
-    def duration_text(self) -> str:
-        """Return the likely duration as text."""
-        if self.seconds is None:
-            return "an unknown time"
-        return f"about {duration_in_words(self.seconds)}"
-
-    def document(self, count_name: str) -> dict[str, Any]:
-        """Return the estimate as JSON members; unknown figures are null.
-
-        Args:
-            count_name: Member name of the count: batches or calls.
-        """
-        return {
-            "cost": None if self.unpriced_share else round(self.cost, 6),
-            "seconds": None if self.seconds is None else round(self.seconds, 1),
-            count_name: self.count,
-            "affordable": self.affordable,
-            "warnings": self.warnings,
-            "refused": self.refused or None,
-        }
-
-
-def recommend_mode(
-    ways: Mapping[str, ModeEstimate],
-    *,
-    items: int,
-    deadline_s: float | None = None,
-) -> tuple[str | None, str]:
-    """Return the mode that fits best, and the reason.
-
-    It is the cheapest mode that ends before the deadline; if costs are equal, the fastest. If no
-    mode ends in time, it is the fastest mode. A mode without room in a budget is recommended only
-    if no mode has room.
-
-    Args:
-        ways: Estimates by mode.
-        items: Rows to ask.
-        deadline_s: Seconds from now, or None for no deadline.
-
-    Returns:
-        The mode is None if there is no row to ask, or if a person must decide first.
-    """
-    if not items:
-        return None, "no item is left to ask"
-
-    available = {mode: estimate for mode, estimate in ways.items() if not estimate.absent}
-    for estimate in available.values():
-        if estimate.refused:
-            return None, estimate.refused
-
-    affordable = {mode: estimate for mode, estimate in available.items() if estimate.affordable}
-    candidates = affordable or available
-    durations_s = {
-        mode: math.inf if estimate.seconds is None else estimate.seconds
-        for mode, estimate in candidates.items()
-    }
-    in_time = {
-        mode: estimate
-        for mode, estimate in candidates.items()
-        if deadline_s is None or durations_s[mode] <= deadline_s
-    }
-    deadline_text = "" if deadline_s is None else f" within {duration_in_words(deadline_s)}"
-    if not in_time:
-        fastest = min(candidates, key=lambda mode: durations_s[mode])
-        duration_text = candidates[fastest].duration_text
-        reason = (
-            f"no way is known to end{deadline_text}; "
-            f"{fastest} is likely to end first ({duration_text})"
-        )
-        return fastest, reason
-
-    def preference(mode: str) -> tuple[float, float, float]:
-        estimate = in_time[mode]
-        return (round(estimate.cost, 6), estimate.unpriced_share, durations_s[mode])
-
-    recommended = min(in_time, key=preference)
-    reasons = [
-        f"of what should be over{deadline_text} it costs least"
-        if deadline_text
-        else "it costs least",
-    ]
-    if candidates[recommended].seconds is None:
-        reasons.append("how long it takes is not known yet")
-    else:
-        reasons.append(f"it takes {candidates[recommended].duration_text}")
-    if any(estimate.cost for estimate in candidates.values()):
-        for mode, estimate in candidates.items():
-            if mode != recommended:
-                reasons.append(
-                    f"{mode} costs ${estimate.cost:,.4f} and takes {estimate.duration_text}"
-                )
-    reasons += [estimate.absent for estimate in ways.values() if estimate.absent]
-    return recommended, "; ".join(reasons)
-
-
-def estimate_live_seconds(
-    requests: int,
-    tokens: int,
-    *,
-    limits: RateLimits,
-    used_today: int,
-    until_reset_s: float,
-    rate: float | None,
-) -> float | None:
-    """Return about how many seconds live calls take.
-
-    Calls beyond the daily quota are made after its reset.
-
-    Args:
-        requests: Number of calls.
-        tokens: Prompt tokens of all calls together.
-        limits: Limits per minute and per day.
-        used_today: Calls that already count for the daily quota.
-        until_reset_s: Seconds until the daily quota is reset.
-        rate: Measured calls per second, or None if unknown.
-
-    Returns:
-        `None` if neither a limit nor the rate bounds the calls.
-    """
-    calls_per_s = list[float]()
-    if rate:
-        calls_per_s.append(rate)
-    if limits.rpm:
-        calls_per_s.append(limits.rpm / WINDOW_S)
-    if limits.tpm and tokens and requests:
-        calls_per_minute = limits.tpm * requests / tokens
-        calls_per_s.append(calls_per_minute / WINDOW_S)
-
-    seconds: float | None = None
-    if calls_per_s:
-        seconds = requests / min(calls_per_s)
-    elif not requests:
-        seconds = 0.0
-
-    if limits.rpd is None:
-        return seconds
-    calls_after_reset = requests - max(0, limits.rpd - used_today)
-    if calls_after_reset <= 0:
-        return seconds
-    further_resets = (calls_after_reset - 1) // limits.rpd
-    return max(seconds or 0.0, until_reset_s + further_resets * DAY_S)
 
 
 @dataclass(frozen=True, repr=False)

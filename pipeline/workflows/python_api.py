@@ -54,13 +54,14 @@ from pipeline.tables.cells import (
     to_plain_value,
 )
 from pipeline.tables.dataframes import ResultDocument, ResultTable, RowCollection
-from pipeline.tables.row_import import FindingKind, ImportOptions
+from pipeline.tables.row_findings import FindingKind
+from pipeline.tables.row_import import ImportOptions
 from pipeline.workflows import ask, preflight, tag, try_out
 from pipeline.workflows.answered_row import AnsweredRow
 from pipeline.workflows.ask import AskReport
 from pipeline.workflows.preflight import Preflight
-from pipeline.workflows.rounds import TagReport
 from pipeline.workflows.tag import TagOptions
+from pipeline.workflows.tag_report import TagReport
 from pipeline.workflows.try_out import TryReport
 
 T = TypeVar("T")

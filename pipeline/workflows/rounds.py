@@ -5,31 +5,27 @@ The database stores the state of every round. If the process dies, the next comm
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from pipeline.batch import ingest, live, poll, submit
+from pipeline.batch.batch_plan import Selection
 from pipeline.batch.budget import API_STATES, BudgetError
-from pipeline.batch.ingest import IngestSummary
+from pipeline.batch.ingest_report import IngestSummary
 from pipeline.batch.live import LiveReport
-from pipeline.batch.poll import PollReport
-from pipeline.batch.prepare import Selection
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import HintTemplate, OptionHint
-from pipeline.core.errors import FindableError, InputError, RemoteError
-from pipeline.core.progress import Progress, ProgressBar
+from pipeline.core.errors import FindableError, InputError
+from pipeline.core.progress import ProgressBar
 from pipeline.core.states import OPEN_STATES, BatchState, Mode, RemoteState, remote_state
-from pipeline.core.text import format_object
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import TaskLabels
 from pipeline.quality import evaluate, pilot
-from pipeline.quality.report import QualityReport, delete_partial_reports
+from pipeline.quality.report import delete_partial_reports
 from pipeline.store import batches, claims, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
-from pipeline.store.runs import PilotRow, PilotVerdict, TagRunRow
+from pipeline.store.runs import PilotVerdict, TagRunRow
+from pipeline.workflows.tag_report import TagReport
 
 UNSUCCESSFUL_STATES = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 # The next quality reports wait this many times as long as the last ones took. The reports at the
@@ -47,205 +43,6 @@ HOPELESS_ANSWERS_REASON = HintTemplate(
 API_FULL_REASON = "the API takes no more for now"
 API_DOWN_REASON = "batches fail at the API, and nothing more was sent"
 WAIVED_PILOT_NOTE = "Asked without a pilot that passed: a person wanted it so."
-
-
-@dataclass(repr=False)
-class TagReport:
-    """Result of a command that asks in rounds, and the task's state after it; costs in USD."""
-
-    # Version that asks.
-    extractor: str
-    # Live, flex or batch; empty if no row was open.
-    mode: str = ""
-    # Why that mode was chosen.
-    reason: str = ""
-    # Rows that were open when the command started. For a pilot, its rows.
-    asked: int = 0
-    # Only of a pilot's report: the pilot.
-    drawn: PilotRow | None = None
-    # Report of the pilot that ran before the other rows.
-    pilot: "TagReport | None" = None
-    live: LiveReport | None = None
-    # Rows that a live run did not get to.
-    unasked: int = 0
-    # Numbers of the batches that this command sent, and their rows.
-    submitted: list[int] = field(default_factory=list)
-    items: int = 0
-    # Report of the last poll.
-    polled: PollReport = field(default_factory=PollReport)
-    ingested: list[IngestSummary] = field(default_factory=list)
-    # Rows that got the stored answer of an equal row.
-    shared: int = 0
-    # Why batches failed at the API, wholly or partly, by number.
-    failed: dict[int, str] = field(default_factory=dict)
-    # Newest quality report of each extractor.
-    reports: dict[str, QualityReport] = field(default_factory=dict)
-    # Rows that are still open.
-    left: int = 0
-    # Open or prepared rows that wait until the API takes more.
-    no_room: int = 0
-    # Rows that no budget has room for.
-    short: int = 0
-    # Rows in open batches.
-    under_way: int = 0
-    # Rows that were parked since the command started.
-    parked: int = 0
-    # Whether all batches failed at the API, so that nothing more was sent.
-    is_down: bool = False
-    # Whether the answers failed a gate by far, so that nothing more was sent.
-    is_hopeless: bool = False
-    # Known cost since the command, or the run that it resumed, started.
-    spent: float = 0.0
-    # Why rows are still open; empty if nothing holds them back.
-    held_back: str = ""
-    # Set if a budget was used up before anything was sent.
-    no_money: BudgetError | None = None
-
-    __repr__ = format_object
-
-    @property
-    def answered_rows(self) -> int:
-        """Return how many rows got an answer, including copied answers of equal rows."""
-        return self.shared + sum(summary.answered_rows for summary in self.ingested)
-
-    @property
-    def is_over(self) -> bool:
-        """Return whether no row is open or in a batch."""
-        return not self.left and not self.under_way
-
-    @property
-    def out_of_money(self) -> str:
-        """Return the message of the budget that holds rows back; empty if no budget does."""
-        if self.no_money or self.short:
-            return self.held_back
-        return ""
-
-    @property
-    def quality(self) -> QualityReport | None:
-        """Return the newest quality report of the extractor in use."""
-        return self.reports.get(self.extractor)
-
-    def errors(self, labels: TaskLabels) -> list[FindableError]:
-        """Return the errors that stopped the command early, the most important first.
-
-        These are the error of the live run, the errors of the last poll, and all failed batches if
-        no batch succeeded.
-        """
-        errors = list[FindableError]()
-        if self.live is not None and self.live.stopped is not None:
-            errors.append(self.live.stopped)
-
-        errors += self.polled.errors(labels)
-        if self.is_down:
-            for number, reason in self.failed.items():
-                errors.append(batch_failed_error(number, reason, labels))
-        return errors
-
-    def finish(self, labels: TaskLabels, display: Progress, *, strict: bool = False) -> None:
-        """Warn of failed batches and gates, and raise the error that stopped the command.
-
-        Args:
-            labels: Labels of the task.
-            display: Prints the warnings.
-            strict: A failed gate is an error.
-
-        Raises:
-            KeyboardInterrupt: The live run was interrupted.
-            FindableError: The first of `errors`, after warnings about the others.
-            GateError: As `check`.
-        """
-        if self.live is not None and self.live.interrupted:
-            raise KeyboardInterrupt
-
-        if not self.is_down:
-            for number, reason in self.failed.items():
-                display.warn(
-                    f"batch {number} failed at the API ({reason}); its {labels.plural} were released",
-                )
-
-        errors = self.errors(labels)
-        for error in errors[1:]:
-            display.warn(f"{error.message}; {error.hint}")
-        if errors:
-            raise errors[0]
-
-        self.check(display, strict=strict)
-
-    def check(self, display: Progress, *, strict: bool = False) -> None:
-        """Warn of each failed quality gate; the answers are stored.
-
-        Raises:
-            GateError: A gate failed, and either `strict` is set or open rows are held back by it.
-        """
-        for quality in self.reports.values():
-            error = quality.error
-            if error is None:
-                continue
-            if strict or (self.is_hopeless and self.left):
-                raise error
-            display.warn(f"{error.message}; {error.hint}")
-
-    def document(self) -> dict[str, Any]:
-        """Return the report as JSON members; a pilot's report has fewer, with its quality."""
-        quality = self.quality
-        answer_members = {
-            "ingested": {
-                str(summary.batch.number): summary.answered_rows for summary in self.ingested
-            },
-            "passed": None if quality is None else quality.passed,
-            "report": None if quality is None else str(quality.path),
-        }
-        if self.drawn is not None:
-            return {
-                "pilot": self.drawn.number,
-                "extractor": self.drawn.extractor,
-                "drawn": self.asked,
-                "seed": self.drawn.seed,
-                **answer_members,
-                "quality": None if quality is None else quality.document,
-            }
-
-        return {
-            "extractor": self.extractor,
-            "mode": self.mode,
-            "reason": self.reason,
-            "asked": self.asked,
-            "submitted": self.submitted,
-            "left": self.left,
-            "no_room": self.no_room,
-            "under_way": self.under_way,
-            "parked": self.parked,
-            "held_back": self.held_back,
-            "out_of_money": self.out_of_money,
-            "is_over": self.is_over,
-            "is_down": self.is_down,
-            "spent": self.spent,
-            "pilot": None if self.pilot is None else self.pilot.document(),
-            "failed": {str(number): reason for number, reason in self.failed.items()},
-            "live": self._live_document(),
-            **answer_members,
-        }
-
-    def _live_document(self) -> dict[str, Any] | None:
-        """Return the live run as JSON members, or None if there was no live run."""
-        live_report = self.live
-        if live_report is None:
-            return None
-
-        failure_samples = [
-            {"username": name, "reason": reason} for name, reason in live_report.samples
-        ]
-        return {
-            "answered": live_report.answered,
-            "failed": live_report.failed,
-            "calls": live_report.calls,
-            "cost": live_report.cost,
-            "run": live_report.run,
-            "interrupted": live_report.interrupted,
-            "left": self.unasked,
-            "samples": failure_samples,
-            "stopped": live_report.stopped.message if live_report.stopped else None,
-        }
 
 
 def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: bool = True) -> None:
@@ -717,11 +514,3 @@ def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     if live_report.cost >= MIN_SHOWN_COST_USD:
         notes.append(f"${live_report.cost:.4f}")
     bar.show(live_report.replies, note=", ".join(notes))
-
-
-def batch_failed_error(number: int, reason: str, labels: TaskLabels) -> RemoteError:
-    """Return the error for a batch that failed at the API."""
-    return RemoteError(
-        f"batch {number} failed at the API ({reason})",
-        hint=f"its {labels.plural} are sent again, except parked ones; see `{labels.command('parked')}`",
-    )

@@ -19,15 +19,16 @@ from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN_STATES, Mode
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
-from pipeline.gemini.models import describe_cost
+from pipeline.gemini.usage import describe_cost
 from pipeline.ops import status
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.report import QualityReport
-from pipeline.store import answers, claims, runs
+from pipeline.store import answer_counts, answers, claims, runs
 from pipeline.store.runs import PilotRow, PilotVerdict
 from pipeline.workflows import preflight, rounds
 from pipeline.workflows.preflight import Preflight
-from pipeline.workflows.rounds import TagReport, TagRounds
+from pipeline.workflows.rounds import TagRounds
+from pipeline.workflows.tag_report import TagReport
 
 MODES = ("auto", "batch", "flex", "live")
 # Pause before the next check whether another process has sent a pilot's batch.
@@ -460,7 +461,7 @@ def _record_verdict(ws: WorkspaceSession, pilot_row: PilotRow, quality: QualityR
     If there is no answer, the verdict is "failed". Writes in its own transaction.
     """
     with ws.store.write() as tx:
-        has_answers = answers.count_answered(tx, ws.task.name, ws.extractor) > 0
+        has_answers = answer_counts.count_answered(tx, ws.task.name, ws.extractor) > 0
         is_passed = quality.passed and has_answers
         verdict = PilotVerdict.PASSED if is_passed else PilotVerdict.FAILED
         report_path = str(quality.path.relative_to(ws.data))

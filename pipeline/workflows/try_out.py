@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, budget, live
+from pipeline.batch.batch_plan import Selection
 from pipeline.batch.live import LiveReport, TrialOutcome
-from pipeline.batch.prepare import Selection
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Mode, Outcome
@@ -26,9 +26,9 @@ from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task, TaskRow
 from pipeline.gemini import requests, responses
-from pipeline.gemini.models import NO_USAGE, Usage, calculate_cost, describe_cost
+from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, describe_cost
 from pipeline.quality import evaluate, pilot
-from pipeline.store import answers
+from pipeline.store import answers, request_history
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
 
@@ -301,7 +301,7 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     """
     stored_requests = [
         request
-        for request in answers.requests_of_row(tx, task.name, row.id)
+        for request in request_history.requests_of_row(tx, task.name, row.id)
         if answers.belongs_to_version(request["extractor"], task.version_label)
     ]
     if not stored_requests:

@@ -21,7 +21,7 @@ from pipeline.engine.task_file import (
     make_python_path,
     register_python_task,
 )
-from pipeline.gemini.models import describe_cost
+from pipeline.gemini.usage import describe_cost
 from pipeline.index import build
 from pipeline.store import batches, money, workspace
 from pipeline.workflows import preflight, rounds

@@ -28,7 +28,8 @@ from pipeline.store import batches, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 from pipeline.workflows import rounds
-from pipeline.workflows.rounds import TagRounds, batch_failed_error
+from pipeline.workflows.rounds import TagRounds
+from pipeline.workflows.tag_report import batch_failed_error
 
 # Names of the units, in the order in which they run.
 UNIT_NAMES = (

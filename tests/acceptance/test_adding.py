@@ -1,4 +1,4 @@
-"""One person more, tagged at once, and the file of a task for any table: what is made, and what is left as it was."""
+"""`add-expert` tags a new person at once, and `new-task` writes the task file of any table."""
 
 import csv
 import json
@@ -29,66 +29,62 @@ LONG = "The kettle boils in three minutes, but the lid burned my hand. Number {}
 
 
 def live_calls(api: Engine) -> int:
-    """Return how often the server was asked live."""
-    return sum(LIVE in one["path"] for one in api.journal())
+    """Return the number of live calls that the server received."""
+    return sum(LIVE in request["path"] for request in api.journal())
 
 
 def add(workspace: Workspace, document: Any, code: int = 0) -> dict[str, Any]:
-    """Add who stands in a document, and return what is said of them."""
-    path = workspace.put(
-        "new.json", document if isinstance(document, str) else json.dumps(document)
-    )
-    found: dict[str, Any] = workspace.do("add", path, json=True, code=code).json
-    return found
+    """Add the person of a document and return the report."""
+    text = document if isinstance(document, str) else json.dumps(document)
+    path = workspace.put("new.json", text)
+    report: dict[str, Any] = workspace.do("add", path, json=True, code=code).json
+    return report
 
 
-def test_a_person_is_inserted_tagged_scored_and_found(workspace: Workspace, api: Engine) -> None:
-    """Keys as in a header or as in the table; one live call; who has no bio costs none."""
+def test_person_is_inserted_tagged_scored_and_found(workspace: Workspace, api: Engine) -> None:
+    """A document has the names of a header or of the table; only a bio costs a live call."""
     ada = add(workspace, [ADA])
-    assert (ada["username"], ada["name"], bool(ada["tags"]), ada["problem"]) == (
-        "ada",
-        "Ada Byron",
-        True,
-        "",
-    )
-    assert ada["findability_score"] == round(len(str(ADA["Bio"])) / 500 * 40 + 25 + 15 + 10 + 10, 1)
+    assert (ada["username"], ada["name"]) == ("ada", "Ada Byron")
+    assert ada["tags"]
+    assert ada["problem"] == ""
+    bio_score = len(str(ADA["Bio"])) / 500 * 40
+    assert ada["findability_score"] == round(bio_score + 25 + 15 + 10 + 10, 1)
     (row,) = workspace.exported()
     assert (row["Job Title"], row["Hourly Rate"], row["tags"]) == ("Beekeeper", 95, ada["tags"])
-    assert [one["outcome"] for one in workspace.asked()] == ["answered"]
-    snake = {name.lower().replace(" ", "_"): value for name, value in ADA.items()}
+    assert [request["outcome"] for request in workspace.asked()] == ["answered"]
+
+    snake_case = {name.lower().replace(" ", "_"): value for name, value in ADA.items()}
     bios = ("Keeps bees.", " ", "Keeps bees.")
-    added = [
-        add(workspace, {**snake, "username": f"p{n}", "bio": bio}) for n, bio in enumerate(bios)
+    people = [
+        add(workspace, {**snake_case, "username": f"p{n}", "bio": bio})
+        for n, bio in enumerate(bios)
     ]
-    assert [(one["username"], bool(one["tags"])) for one in added] == [
+    assert [(person["username"], bool(person["tags"])) for person in people] == [
         ("p0", True),
         ("p1", False),
         ("p2", True),
     ]
     assert live_calls(api) == 3
     assert workspace.states() == {"tagged": 3, "no_bio": 1}
-    said = workspace.do(
-        "add",
-        workspace.put(
-            "bea.json",
-            json.dumps({"Login": "bea", "Full name": "Bea Berg", "Firma": "Hives", "Hat": 1}),
-        ),
-    )
-    assert "Firma → Company" in said.err
-    assert "kept for an export: Hat" in said.err
+
+    # Columns in other words are mapped, suggested, or stored for an export.
+    bea = {"Login": "bea", "Full name": "Bea Berg", "Firma": "Hives", "Hat": 1}
+    add_run = workspace.do("add", workspace.put("bea.json", json.dumps(bea)))
+    assert "Firma → Company" in add_run.err
+    assert "kept for an export: Hat" in add_run.err
     assert workspace.exported()[-1]["Last Name"] == "Berg"
-    said = workspace.do(
-        "add", workspace.put("cy.json", json.dumps({"username": "cy", "Biography text": "Knots."}))
-    )
-    assert "is mended by `" in said.err
+    cy = {"username": "cy", "Biography text": "Knots."}
+    add_run = workspace.do("add", workspace.put("cy.json", json.dumps(cy)))
+    assert "is mended by `" in add_run.err
+
     workspace.do("index")
     assert set(workspace.found("bees")) == {"ada", "p0", "p2"}
 
 
-def test_what_cannot_be_added_leaves_all_as_it_was(workspace: Workspace, api: Engine) -> None:
-    """A username that exists or is missing, none or several people, no JSON, no file: exit code 2, none is asked."""
+def test_refused_person_changes_nothing(workspace: Workspace, api: Engine) -> None:
+    """A wrong document ends with exit code 2, and no request is sent."""
     add(workspace, {**ADA, "Bio": None})
-    for document, said in (
+    for document, message in (
         (ADA, "'ada' exists already"),
         ([{"username": "b"}, {"username": "c"}], "a list of 2"),
         ({"bio": "Who?"}, "Username: missing"),
@@ -97,40 +93,44 @@ def test_what_cannot_be_added_leaves_all_as_it_was(workspace: Workspace, api: En
         ([{"username": "bad\0"}], "Username"),
         ("{half", "JSON"),
     ):
-        assert said in str(add(workspace, document, code=2)), document
+        assert message in str(add(workspace, document, code=2)), document
     assert "nowhere.json" in workspace.do("add", "nowhere.json", code=2).err
     assert (list(workspace.tags()), live_calls(api)) == (["ada"], 0)
 
 
-def test_where_the_service_is_down_people_are_saved_and_asked_later(
+def test_people_are_saved_and_asked_later_if_the_service_fails(
     workspace: Workspace, api: Engine
 ) -> None:
-    """A 400 for one says nothing of the next; where the day is used up each is saved, and goes out later."""
-    api.fault(
-        "status", path=LIVE, args={"code": 400, "message": "Request contains an invalid argument."}
-    )
-    added = [add(workspace, {"username": f"one-{n}", "bio": "Keeps bees."}) for n in range(2)]
-    assert [(bool(one["tags"]), one["problem"][:6]) for one in added] == [
+    """A refused person does not stop the next person, and a used-up day saves people untagged."""
+    refusal = {"code": 400, "message": "Request contains an invalid argument."}
+    api.fault("status", path=LIVE, args=refusal)
+    people = [add(workspace, {"username": f"one-{n}", "bio": "Keeps bees."}) for n in range(2)]
+    assert [(bool(person["tags"]), person["problem"][:6]) for person in people] == [
         (False, "Gemini"),
         (True, ""),
     ]
-    before = live_calls(api)
+
+    calls_before = live_calls(api)
     api.fault("quota_day", times=10_000, path=LIVE)
     assert add(workspace, {"username": "p", "bio": "Keeps bees."})["problem"]
-    assert (live_calls(api), workspace.states()) == (before + 1, {"tagged": 1, "untagged": 2})
+    assert (live_calls(api), workspace.states()) == (calls_before + 1, {"tagged": 1, "untagged": 2})
+
     api.clear_faults()
     workspace.each("submit", "poll", "ingest")
     assert workspace.states() == {"tagged": 3}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
-def test_who_is_being_tagged_when_it_ends_goes_out_with_the_next_batch(
-    workspace: Workspace, api: Engine, number: signal.Signals
+@pytest.mark.parametrize(
+    "signal_number", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"]
+)
+def test_person_of_an_ended_call_is_sent_with_the_next_batch(
+    workspace: Workspace, api: Engine, signal_number: signal.Signals
 ) -> None:
-    """While the call runs the person is claimed, and a submit takes all others; once it has ended, it is free again."""
+    """A running call claims its person; after the end of the process the person is free again."""
     workspace.people(2)
     path = workspace.put("new.json", json.dumps(ADA))
     api.fault("hang", times=99, path=LIVE, args={"seconds": 300})
+
     with workspace.start("add", path, CALL_TIMEOUT=200) as running:
         deadline = time.monotonic() + LONGEST_S
         while not live_calls(api):
@@ -138,10 +138,11 @@ def test_who_is_being_tagged_when_it_ends_goes_out_with_the_next_batch(
             time.sleep(0.01)
         assert workspace.states() == {"untagged": 2, "claimed": 1}
         workspace.do("submit")
-        running.signal(number)
+        running.signal(signal_number)
         ended_process = running.wait()
-    assert ended_process.code == (130 if number == signal.SIGINT else -number)
-    assert number == signal.SIGKILL or "ada is saved without tags" in ended_process.err
+
+    assert ended_process.code == (130 if signal_number == signal.SIGINT else -signal_number)
+    assert signal_number == signal.SIGKILL or "ada is saved without tags" in ended_process.err
     assert set(workspace.tags()) == {"person-0000", "person-0001", "ada"}
     workspace.each("submit", "poll", "ingest")
     assert [len(create["lines"]) for create in api.creates()] == [2, 1]
@@ -149,7 +150,7 @@ def test_who_is_being_tagged_when_it_ends_goes_out_with_the_next_batch(
 
 
 class Table(NamedTuple):
-    """A table as it comes, and what is to be found of it: its key, and its text, which alone is sent."""
+    """A table of a user with the expected key column and the expected text column."""
 
     file: str
     rows: list[dict[str, Any]]
@@ -157,12 +158,12 @@ class Table(NamedTuple):
     text: str
 
     def write(self, home: Path) -> None:
-        """Write it as JSON lines, or as CSV of a German spreadsheet."""
+        """Write the table as JSON lines, or as CSV of a German spreadsheet."""
         if self.file.endswith("jsonl"):
-            (home / self.file).write_text(
-                "".join(f"{json.dumps(row)}\n" for row in self.rows), encoding="utf-8"
-            )
+            lines = [f"{json.dumps(row)}\n" for row in self.rows]
+            (home / self.file).write_text("".join(lines), encoding="utf-8")
             return
+
         with (home / self.file).open("w", encoding="utf-8-sig", newline="") as file:
             table = csv.DictWriter(file, self.rows[0], delimiter=";")
             table.writeheader()
@@ -175,109 +176,113 @@ TABLES = (
         [
             {
                 "Kunde": 7,
-                "Bestell-Nr": f"B{one}",
-                "Bewertung": one,
+                "Bestell-Nr": f"B{number}",
+                "Bewertung": number,
                 "Produkt": "Kessel",
-                "Kommentar": LONG.format(one),
+                "Kommentar": LONG.format(number),
             }
-            for one in range(1, 4)
+            for number in range(1, 4)
         ],
         key="Bestell-Nr",
         text="Kommentar",
     ),
     Table(
         "notes.csv",
-        [{"id": 7, "2. Review Text": LONG.format(one), "rating": 4} for one in range(3)],
+        [{"id": 7, "2. Review Text": LONG.format(n), "rating": 4} for n in range(3)],
+        # A constant id is no key, so that each row gets a hash.
         "row",
         "2. Review Text",
     ),
     Table(
         "tickets.jsonl",
-        [{"ticket_id": one, "open": True, "body": LONG.format(one)} for one in range(3)],
+        [{"ticket_id": n, "open": True, "body": LONG.format(n)} for n in range(3)],
         "ticket_id",
         "body",
     ),
     Table(
         "select.csv",
-        [{"select": LONG.format(one), "from": one, "uuid": f"{one:032x}"} for one in range(3)],
+        [{"select": LONG.format(n), "from": n, "uuid": f"{n:032x}"} for n in range(3)],
         "uuid",
         "select",
     ),
     Table(
         "lines.csv",
-        [{"id": one, "Text\r\nof it": f'{LONG.format(one)}\n"bright"'} for one in range(3)],
+        [{"id": n, "Text\r\nof it": f'{LONG.format(n)}\n"bright"'} for n in range(3)],
         "id",
         "Text of it",
     ),
 )
 
 
-@pytest.mark.parametrize("table", TABLES, ids=[one.file for one in TABLES])
-def test_the_file_for_a_table_runs_as_it_is(workspace: Workspace, table: Table) -> None:
-    """To the export, in a workspace that is made; of each row there is an answer with quotations of its text."""
+@pytest.mark.parametrize("table", TABLES, ids=[table.file for table in TABLES])
+def test_written_task_file_runs_without_changes(workspace: Workspace, table: Table) -> None:
+    """The task of a new workspace tags every row with quotations of its text."""
     workspace.home.mkdir()
     table.write(workspace.home)
-    new = workspace.do("new_task", "mine", json=True, **{"from": table.file})
-    assert (new.json["key"], new.json["text"], new.json["sent"]) == (
-        table.key,
-        table.text,
-        [table.text],
-    )
-    assert "a new workspace: " in new.err
-    assert new.err.endswith("next: findable try --task mine\n")
+    new_task = workspace.do("new_task", "mine", json=True, **{"from": table.file})
+    document = new_task.json
+    assert (document["key"], document["text"]) == (table.key, table.text)
+    assert document["sent"] == [table.text]
+    assert "a new workspace: " in new_task.err
+    assert new_task.err.endswith("next: findable try --task mine\n")
+
     workspace.task = "mine"
     workspace.do("tag")
     assert workspace.states() == {"answered": 3}
     rows = workspace.exported()
     quotes = [(row[table.text], row["quote"]) for row in rows]
-    assert (len(rows), bool(quotes)) == (3, True)
-    assert all(text[one["start"] : one["end"]] == one["quote"] for text, one in quotes)
-    assert (
-        "is there already" in workspace.do("new_task", "mine", code=2, **{"from": table.file}).err
-    )
+    assert len(rows) == 3
+    assert quotes
+    assert all(text[quote["start"] : quote["end"]] == quote["quote"] for text, quote in quotes)
+
+    refused_run = workspace.do("new_task", "mine", code=2, **{"from": table.file})
+    assert "is there already" in refused_run.err
 
 
-def test_a_query_and_a_column_of_images_are_known_too(workspace: Workspace) -> None:
-    """The first column is the key where it can be one, else a hash of the row; an encoding that is no UTF-8 is said."""
-    workspace.settings["YES"] = "1"  # to tables beside those of another program
+def test_task_file_of_a_query_and_of_a_column_of_images(workspace: Workspace) -> None:
+    """The first column is the key if its values differ, and a hash of each row otherwise.
+
+    The output names an encoding other than UTF-8, and a column of images is sent as images.
+    """
+    # Confirms that findable adds its tables to a database of another program.
+    workspace.settings["YES"] = "1"
     workspace.people(1)
     sql(workspace, "CREATE TABLE things (no INTEGER, note TEXT)")
-    sql(
-        workspace,
-        "INSERT INTO things VALUES (1, 'a \"kettle\"'), (2, 'the lid'), (2, 'the lid, too')",
-    )
-    once = (
+    values = "(1, 'a \"kettle\"'), (2, 'the lid'), (2, 'the lid, too')"
+    sql(workspace, f"INSERT INTO things VALUES {values}")  # noqa: S608 - constant values
+    distinct_query = (
         "SELECT no, note AS \"what\" FROM things\n WHERE note <> '{\\n}' AND note <> 'the lid, too'"
     )
-    assert (
-        "key: 'no', which is in every row" in workspace.do("new_task", "once", **{"from": once}).out
-    )
+
+    new_task = workspace.do("new_task", "once", **{"from": distinct_query})
+    assert "key: 'no', which is in every row" in new_task.out
     assert len(workspace.read("try", TASK="once")["items"]) == 2
-    assert (
-        "a hash of each row"
-        in workspace.do("new_task", "twice", **{"from": "SELECT * FROM things"}).out
-    )
+    new_task = workspace.do("new_task", "twice", **{"from": "SELECT * FROM things"})
+    assert "a hash of each row" in new_task.out
+
     (workspace.home / "western.csv").write_bytes("id,text\n1,Schöner Kessel\n".encode("cp1252"))
     assert "read as cp1252" in workspace.do("new_task", "western", **{"from": "western.csv"}).out
     assert "Schöner Kessel" in str(workspace.read("try", TASK="western")["items"][0]["request"])
+
     for name in "ab":
         Image.new("RGB", (40, 30), "navy").save(workspace.home / f"{name}.jpg")
     workspace.put("photos.csv", f'id,picture,note\na,a.jpg,"{LONG}"\nb,b.jpg,"{LONG}"\n')
-    found = workspace.read(
+    document = workspace.read(
         "new_task", "photos", **{"from": "photos.csv", "text": "note", "with": "picture"}
     )
-    assert (found["images"], found["text"]) == (["picture"], "note")
-    tried = workspace.read("try", TASK="photos")["items"]
-    assert [one["outcome"] for one in tried] == ["answered"] * 2
-    assert "inlineData" in tried[0]["request"]["contents"][0]["parts"][0]
+    assert (document["images"], document["text"]) == (["picture"], "note")
+    tried_items = workspace.read("try", TASK="photos")["items"]
+    assert [item["outcome"] for item in tried_items] == ["answered"] * 2
+    assert "inlineData" in tried_items[0]["request"]["contents"][0]["parts"][0]
 
 
-def test_a_task_that_cannot_be_is_refused_and_nothing_is_written(workspace: Workspace) -> None:
-    """With what is wrong; no file is overwritten, none is made, and no workspace."""
+def test_impossible_task_is_refused_and_writes_nothing(workspace: Workspace) -> None:
+    """The error names the reason; no file is written, and no workspace is created."""
     workspace.put("t.csv", "id,text\n1,kettle\n")
     workspace.put("signs.csv", "id,??\n1,kettle\n")
     workspace.put("tasks/there.py", "mine\n")
-    for name, source, said in (
+
+    for name, source, message in (
         ("Kessel", "t.csv", "a task cannot be called 'Kessel'"),
         ("experts", "t.csv", "a task cannot be called 'experts'"),
         ("mine", "none.csv", "none.csv is not there"),
@@ -285,7 +290,7 @@ def test_a_task_that_cannot_be_is_refused_and_nothing_is_written(workspace: Work
         ("there", "t.csv", "tasks/there.py is there already"),
         ("mine", "SELECT x FROM nowhere", "nowhere"),
     ):
-        assert said in workspace.do("new_task", name, code=2, **{"from": source}).err
+        assert message in workspace.do("new_task", name, code=2, **{"from": source}).err
     assert "--from" in workspace.do("new_task", "mine", code=2).err
-    assert [one.name for one in (workspace.home / "tasks").iterdir()] == ["there.py"]
+    assert [path.name for path in (workspace.home / "tasks").iterdir()] == ["there.py"]
     assert workspace.states() == {}

@@ -1,4 +1,7 @@
-"""A question about any table: the first rows are answered, all are priced, and nothing is kept but what that cost."""
+"""`ask` answers a question about the first rows of a write_table and prices all rows.
+
+It stores only the cost of its calls, unless NAME= stores the question as a task.
+"""
 
 import csv
 import json
@@ -14,7 +17,7 @@ from tests.acceptance.engine import Engine
 from tests.acceptance.process import LIVES
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
-from tests.acceptance.test_live import HANGS, LIVE, calls, killed
+from tests.acceptance.test_live import HANGS, LIVE, kill_after_calls, live_calls
 from tests.acceptance.test_python import script
 
 QUESTION = 'Praise or "blame"? Quote the reason \\ and {text}.'
@@ -33,42 +36,46 @@ TEXTS = (
 )
 
 
-def table(
+def write_table(
     workspace: Workspace,
-    name: str = "kettle reviews.csv",
-    head: tuple[str, ...] = ("No.", "Kommentar"),
+    file_name: str = "kettle reviews.csv",
+    header: tuple[str, ...] = ("No.", "Kommentar"),
 ) -> str:
-    """Write the texts as a table; return its name."""
-    with workspace.put(name, "").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, delimiter=";").writerows(
-            [head, *((f"k-{index}", text) for index, text in enumerate(TEXTS, 1))]
-        )
-    return name
+    """Write the texts as a write_table; return its name."""
+    with workspace.put(file_name, "").open("w", encoding="utf-8", newline="") as file:
+        rows = [(f"k-{index}", text) for index, text in enumerate(TEXTS, 1)]
+        csv.writer(file, delimiter=";").writerows([header, *rows])
+    return file_name
 
 
 def rows_of(workspace: Workspace) -> dict[str, int]:
-    """Return how many rows each table has that has some, but for what says which workspace and schema it is."""
-    known = {
+    """Count the rows of each table with content, except workspace, schema, costs and events."""
+    ignored_tables = {
         "findable_workspace",
         "alembic_version",
         "findable_batches",
         "findable_spent",
         "findable_events",
     }
-    return {name: count for name, count in counts(workspace).items() if count and name not in known}
+    return {
+        name: count
+        for name, count in counts(workspace).items()
+        if count and name not in ignored_tables
+    }
 
 
-def test_the_first_rows_are_answered_and_nothing_is_kept_but_what_they_cost(
+def test_first_rows_are_answered_and_only_the_cost_is_stored(
     workspace: Workspace, api: Engine
 ) -> None:
-    """By their own keys, with quotations of their texts; what all would cost follows from these five and the count."""
-    ask_run = workspace.do("ask", table(workspace), q=QUESTION, fields=FIELDS)
+    """Answers have the table's keys and quotations; the price of all rows follows from five."""
+    ask_run = workspace.do("ask", write_table(workspace), q=QUESTION, fields=FIELDS)
+
     header, *lines = [line.split("\t") for line in ask_run.out.splitlines()[:6]]
     assert header == ["No.", "tone", "date", "reason", "year", "stars", "sure", "topics"]
-    assert [one[0] for one in lines] == ["k-1", "k-2", "k-3", "k-5", "k-6"]
+    assert [row[0] for row in lines] == ["k-1", "k-2", "k-3", "k-5", "k-6"]
     assert "text: 'Kommentar'" in ask_run.err
     assert "stand-in" not in ask_run.err
-    step = [
+    words = [
         "findable",
         "ask",
         "kettle reviews.csv",
@@ -79,31 +86,36 @@ def test_the_first_rows_are_answered_and_nothing_is_kept_but_what_they_cost(
         "--name",
         "kettle_reviews",
     ]
-    assert shlex.split(ask_run.err.rpartition("next: ")[2]) == step
+    assert shlex.split(ask_run.err.rpartition("next: ")[2]) == words
+
     ask_document = workspace.read("ask", "kettle reviews.csv", q=QUESTION, fields=FIELDS)
-    for one in ask_document["answers"]:
-        quote = one["reason"]
-        text = TEXTS[int(one["No."][2:]) - 1]
+    for row in ask_document["answers"]:
+        quote = row["reason"]
+        text = TEXTS[int(row["No."][2:]) - 1]
         assert text[quote["start"] : quote["end"]] == quote["quote"]
+
+    # Five rows have a text, of six rows with a text in all.
     cost = ask_document["tried"]["cost"]
     assert cost > 0
     assert ask_document["rows"] == 6
+    # A batch costs half as much as live calls.
     assert ask_document["all"]["live"]["cost"] == pytest.approx(cost / 5 * 6, rel=0.02)
     assert ask_document["all"]["batch"]["cost"] == pytest.approx(cost / 5 * 3, rel=0.02)
     assert workspace.spent()["actual"] == pytest.approx(2 * cost, abs=1e-6)
-    assert (calls(api), workspace.batches(), rows_of(workspace)) == (10, [], {})
-    assert {one.name for one in workspace.home.iterdir()} == {"data", "kettle reviews.csv"}
+    assert (live_calls(api), workspace.batches(), rows_of(workspace)) == (10, [], {})
+    assert {path.name for path in workspace.home.iterdir()} == {"data", "kettle reviews.csv"}
     assert not list((workspace.data / "batches").iterdir())
 
 
 @pytest.mark.parametrize("fields", ["", FIELDS], ids=["one text", "fields"])
-def test_what_is_kept_asks_what_was_asked(workspace: Workspace, fields: str) -> None:
-    """The file of NAME= runs as it is, to the letter the same requests; a name that is taken costs nothing."""
-    name = table(workspace)
-    ask_document = workspace.read("ask", name, q=QUESTION, fields=fields, name="kept", n=3)
-    ask_run = workspace.do("ask", name, q="Another?", name="kept", code=2)
+def test_stored_question_sends_the_same_requests(workspace: Workspace, fields: str) -> None:
+    """The task of NAME= sends equal requests; a name that exists is refused without a call."""
+    file_name = write_table(workspace)
+    ask_document = workspace.read("ask", file_name, q=QUESTION, fields=fields, name="kept", n=3)
+    ask_run = workspace.do("ask", file_name, q="Another?", name="kept", code=2)
     assert "tasks/kept.py is there already" in ask_run.err
-    before = workspace.spent()
+    spent_before = workspace.spent()
+
     for row in ask_document["tried"]["items"]:
         try_document = workspace.read("try", TASK="kept", item=row["id"])
         assert (ask_document["file"], try_document["schema"]) == (
@@ -113,80 +125,97 @@ def test_what_is_kept_asks_what_was_asked(workspace: Workspace, fields: str) -> 
         assert try_document["items"][0]["request"] == row["request"]
         assert try_document["items"][0]["answer"] == row["answer"]
         assert try_document["extractor"] == ask_document["tried"]["extractor"]
-    assert before["actual"] == pytest.approx(ask_document["tried"]["cost"], abs=1e-6)
+    assert spent_before["actual"] == pytest.approx(ask_document["tried"]["cost"], abs=1e-6)
+
+    # A used name stays reserved after its file was deleted.
     (workspace.home / "tasks/kept.py").unlink()
-    error_output = workspace.do("ask", name, q=QUESTION, fields=fields, name="kept", code=2).err
+    error_output = workspace.do(
+        "ask", file_name, q=QUESTION, fields=fields, name="kept", code=2
+    ).err
     assert "kept.py is there already" in error_output, "it was used"
 
 
-def test_it_has_a_budget_and_a_killed_one_is_accounted_for(
-    workspace: Workspace, api: Engine
-) -> None:
-    """It is booked before its first call; the next one clears what a dead process left, and no file is half there."""
-    name = table(workspace)
-    cost = workspace.read("ask", name, q="Tone?")["tried"]["cost"]
-    poor = workspace.do(
-        "ask", name, q="Tone?", name="kept", BUDGET_PER_DAY=f"{cost * 1.01:.9f}", code=3
+def test_budget_applies_and_a_killed_question_is_booked(workspace: Workspace, api: Engine) -> None:
+    """The cost is booked before the first call.
+
+    The next command books and removes the remains of a killed process.
+    """
+    file_name = write_table(workspace)
+    cost = workspace.read("ask", file_name, q="Tone?")["tried"]["cost"]
+    refused_run = workspace.do(
+        "ask", file_name, q="Tone?", name="kept", BUDGET_PER_DAY=f"{cost * 1.01:.9f}", code=3
     )
-    assert ("has no room" in poor.err, calls(api)) == (True, 5)
+    assert "has no room" in refused_run.err
+    assert live_calls(api) == 5
+
     api.fault("hang", nth=3, times=99, path=LIVE, args=HANGS)
     assert not (workspace.home / "tasks").exists()
-    killed(workspace, api, "ask", name, after=8, q="Tone?", CONCURRENCY=1)
+    kill_after_calls(workspace, api, "ask", file_name, call_count=8, q="Tone?", CONCURRENCY=1)
     api.clear_faults()
     assert workspace.spent()["estimated"] > 0
-    workspace.do("ask", name, q="Tone?", n=1)
+    workspace.do("ask", file_name, q="Tone?", n=1)
     assert workspace.spent()["actual"] > cost
     assert (workspace.batches(), rows_of(workspace)) == ([], {})
     assert not list((workspace.data / "batches").iterdir())
 
 
-def test_killed_where_its_files_go_it_leaves_none(workspace: Workspace, tmp_path: Path) -> None:
-    """What is accounted for already is not accounted for twice, and the next command takes the rest away."""
-    name = table(workspace)
-    trail = workspace.run("ask", name, q="Tone?", fate=LIVES).trail
-    removals = [at for at, step in enumerate(trail, 1) if step.startswith("os.remove")]
+def test_question_killed_while_it_removes_files_leaves_no_files(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """The next command removes the remaining files and books no cost twice."""
+    file_name = write_table(workspace)
+    trail = workspace.run("ask", file_name, q="Tone?", fate=LIVES).trail
+    removals = [
+        step_number for step_number, step in enumerate(trail, 1) if step.startswith("os.remove")
+    ]
     assert len(removals) == 2
-    for at in removals:
-        dead = Workspace(tmp_path / str(at), workspace.url)
-        killed_one = dead.run("ask", table(dead), q="Tone?", fate=Fate(at))
-        assert (killed_one.code, (dead.home / "tasks").exists()) == (-signal.SIGKILL, False)
-        dead.do("tag", code=2)
-        assert not list((dead.data / "batches").iterdir())
-        assert dead.spent()["actual"] == pytest.approx(workspace.spent()["actual"], abs=1e-6)
+    for step_number in removals:
+        killed_workspace = Workspace(tmp_path / str(step_number), workspace.url)
+        killed_run = killed_workspace.run(
+            "ask", write_table(killed_workspace), q="Tone?", fate=Fate(step_number)
+        )
+        assert killed_run.code == -signal.SIGKILL
+        assert not (killed_workspace.home / "tasks").exists()
+
+        killed_workspace.do("tag", code=2)
+        assert not list((killed_workspace.data / "batches").iterdir())
+        expected_cost = pytest.approx(workspace.spent()["actual"], abs=1e-6)
+        assert killed_workspace.spent()["actual"] == expected_cost
 
 
-def test_a_query_and_rows_of_any_width_are_asked_about_too(workspace: Workspace) -> None:
-    """A column that is in every row and in none twice is the key; a query runs on the workspace's database."""
+def test_queries_and_wide_files_are_asked_about(workspace: Workspace) -> None:
+    """A column with a distinct value in each row is the key; a query runs on the database."""
     workspace.settings["YES"] = "1"
     workspace.people(1)
     sql(workspace, "CREATE TABLE tickets (nr INTEGER, note TEXT, open BOOLEAN)")
-    sql(
-        workspace,
-        "INSERT INTO tickets VALUES (7, 'the lid is broken', TRUE), (8, 'a \"kettle\" sings', FALSE)",
-    )
+    values = "(7, 'the lid is broken', TRUE), (8, 'a \"kettle\" sings', FALSE)"
+    sql(workspace, f"INSERT INTO tickets VALUES {values}")  # noqa: S608 - constant values
     query = "SELECT nr, note, open FROM tickets ORDER BY nr"
+
     ask_document = workspace.read("ask", query, q="What is it about?", name="tickets")
-    assert [one["nr"] for one in ask_document["answers"]] == ["7", "8"]
-    [tried] = workspace.read("try", TASK="tickets", item="7")["items"]
-    assert tried["request"] == ask_document["tried"]["items"][0]["request"]
+    assert [row["nr"] for row in ask_document["answers"]] == ["7", "8"]
+    [item] = workspace.read("try", TASK="tickets", item="7")["items"]
+    assert item["request"] == ask_document["tried"]["items"][0]["request"]
+
+    many_columns = {f"c{number}": number for number in range(400)}
     lines = [
-        json.dumps({"rating": index, "said": text} | {f"c{one}": one for one in range(400)})
+        json.dumps({"rating": index, "said": text} | many_columns)
         for index, text in enumerate(TEXTS)
     ]
     workspace.put("wide.jsonl", "\n".join(lines))
-    wide = workspace.read("ask", "wide.jsonl", q="Tone?", fields="tone: a|b")
-    assert (wide["key"], wide["text"], {*wide["answers"][0]}) == (
-        "rating",
-        "said",
-        {"rating", "tone"},
+    wide_document = workspace.read("ask", "wide.jsonl", q="Tone?", fields="tone: a|b")
+    assert (wide_document["key"], wide_document["text"]) == ("rating", "said")
+    assert {*wide_document["answers"][0]} == {"rating", "tone"}
+
+    local_workspace = Workspace(workspace.home)
+    local_workspace.data = workspace.home / "local"
+    assert (
+        local_workspace.do("ask", "wide.jsonl", q="Tone?").err.count("a stand-in answers here") == 1
     )
-    local = Workspace(workspace.home)
-    local.data = workspace.home / "local"
-    assert local.do("ask", "wide.jsonl", q="Tone?").err.count("a stand-in answers here") == 1
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("changed_options", "message"),
     [
         ({"q": " ¿ ? "}, "Q= asks for nothing"),
         ({"source": "none.csv"}, "none.csv is not there"),
@@ -223,48 +252,46 @@ def test_a_query_and_rows_of_any_width_are_asked_about_too(workspace: Workspace)
         ({"name": "there"}, "tasks/there.py is there already"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_in_a_sentence(
-    workspace: Workspace, api: Engine, given: dict[str, Any], said: str
+def test_impossible_question_is_refused_in_a_sentence(
+    workspace: Workspace, api: Engine, changed_options: dict[str, Any], message: str
 ) -> None:
-    """Before anything is asked, and nothing is written."""
-    table(workspace, "t.csv", ("id", "text"))
+    """The refusal comes before any call, and no file is written."""
+    write_table(workspace, "t.csv", ("id", "text"))
     workspace.put("numbers.csv", "id,price,year\n1,2.5,2019\n2,3.5,2020\n")
     workspace.put("tasks/there.py", "mine\n")
     workspace.put("photos.csv", "id,picture\n1,a.jpg\n2,b.jpg\n")
-    options = {"q": "Tone?", **given}
-    assert said in workspace.do("ask", options.pop("source", "t.csv"), code=2, **options).err
-    assert calls(api) == 0
+
+    options = {"q": "Tone?", **changed_options}
+    assert message in workspace.do("ask", options.pop("source", "t.csv"), code=2, **options).err
+    assert live_calls(api) == 0
     assert [path.name for path in (workspace.home / "tasks").iterdir()] == ["there.py"]
 
 
-def test_python_asks_and_tries_and_says_in_a_line_what_came(
+def test_python_asks_and_tries_with_a_summary_in_one_line(
     workspace: Workspace, api: Engine
 ) -> None:
-    """Rows may be dicts; none of it is kept."""
-    found = script(
+    """Rows may be dicts, and nothing is stored."""
+    printed = script(
         workspace,
         """
-        asked = ws.ask(rows(7), "Praise or blame?", fields="tone: praise|blame; why: quote", n=2)
-        tried = ws.try_(declared(), 2, items=rows(3))
-        says = [refusal(ws.ask, rows(1), "?"), refusal(ws.ask, rows(1), "Tone?", name="kept")]
-        cost = asked.estimate.ways["batch"].cost
-        print(json.dumps([repr(asked), asked.answers, asked.rows, cost, repr(tried), says]))
+        report = ws.ask(rows(7), "Praise or blame?", fields="tone: praise|blame; why: quote", n=2)
+        trial = ws.try_(declared(), 2, items=rows(3))
+        messages = [refusal(ws.ask, rows(1), "?"), refusal(ws.ask, rows(1), "Tone?", name="kept")]
+        cost = report.estimate.ways["batch"].cost
+        print(json.dumps([repr(report), report.answers, report.rows, cost, repr(trial), messages]))
         """,
     )
-    asked, answers, count, cost, tried, says = found
-    assert (asked.partition("@")[0], asked.rpartition(" of ")[2], count) == (
-        "<tried with ask",
-        "7 rows",
-        7,
-    )
+    ask_text, answers, count, cost, try_text, messages = printed
+    assert ask_text.startswith("<tried with ask@")
+    assert ask_text.rpartition(" of ")[2] == "7 rows"
+    assert count == 7
     assert [(answer["id"], *answer["why"]) for answer in answers] == [
         ("1", "quote", "start", "end"),
         ("2", "quote", "start", "end"),
     ]
     assert cost > 0
-    assert tried.startswith("<tried with reviews@1/")
-    assert ("asks for nothing" in says[0], "stand in no file" in says[1], calls(api)) == (
-        True,
-        True,
-        4,
-    )
+    assert try_text.startswith("<tried with reviews@1/")
+    empty_question, rows_without_file = messages
+    assert "asks for nothing" in empty_question
+    assert "stand in no file" in rows_without_file
+    assert live_calls(api) == 4

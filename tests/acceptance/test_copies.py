@@ -1,4 +1,4 @@
-"""A copy of a workspace never asks again for what the original asked meanwhile, as far as that is promised."""
+"""A copy of a workspace adopts batches of the original instead of asking again."""
 
 import os
 import shutil
@@ -19,127 +19,141 @@ from tests.acceptance.steps import ON_SERVER, Fate
 CREATE = ":batchGenerateContent"
 
 
-def typed(line: str, home: Path) -> None:
-    """Type a line in a shell that finds the programs of the database's server."""
+def run_in_shell(line: str, home: Path) -> None:
+    """Run a line in a shell with the programs of the database server."""
     programs = f"{postgresql.shared().programs}:{os.environ['PATH']}"
-    subprocess.run(line, shell=True, check=True, cwd=home, env={"PATH": programs})  # noqa: S602 - as people do
+    subprocess.run(line, shell=True, check=True, cwd=home, env={"PATH": programs})  # noqa: S602
 
 
-def copied(workspace: Workspace) -> None:
-    """Copy a workspace into `copy`; on a server by typing what `backup` says."""
+def copy_workspace(workspace: Workspace) -> None:
+    """Copy a workspace into `copy`; on a server run the lines that `backup` prints."""
     lines = workspace.do("backup", "copy").out.splitlines()
     for line in lines[1:] if ON_POSTGRESQL else ():
-        typed(line, workspace.home)
+        run_in_shell(line, workspace.home)
 
 
-def restored(workspace: Workspace, api: Engine, home: Path) -> Workspace:
-    """Put a workspace's copy into a folder where there is nothing, and return what it is then."""
-    found = Workspace(home, api.url, settings=workspace.settings)
+def restore_copy(workspace: Workspace, api: Engine, home: Path) -> Workspace:
+    """Restore the copy of a workspace in a new folder and return it."""
+    workspace_copy = Workspace(home, api.url, settings=workspace.settings)
     if not ON_POSTGRESQL:
-        found.do("restore", workspace.home / "copy")
-        return found
-    url = found.environ["FINDABLE_DATABASE_URL"].replace("+psycopg", "")
-    typed(f"pg_restore --no-owner --dbname='{url}' copy/findable.dump", workspace.home)
-    shutil.copytree(workspace.home / "copy" / "data", found.data)
-    return found
+        workspace_copy.do("restore", workspace.home / "copy")
+        return workspace_copy
+    url = workspace_copy.environ["FINDABLE_DATABASE_URL"].replace("+psycopg", "")
+    run_in_shell(f"pg_restore --no-owner --dbname='{url}' copy/findable.dump", workspace.home)
+    shutil.copytree(workspace.home / "copy" / "data", workspace_copy.data)
+    return workspace_copy
 
 
-def killed_at(workspace: Workspace, step: str, *, side: str) -> None:
-    """Submit, and die at the step that has these words, as another workspace that does the same comes to it."""
-    peace = Workspace(workspace.home.parent / "peace", workspace.url)
-    peace.people(3)
-    at = next(number for number, one in enumerate(peace.do("submit").trail, 1) if step in one)
-    assert workspace.start("submit", fate=Fate(at=at, side=side)).wait().code == -signal.SIGKILL
+def kill_submit(workspace: Workspace, step: str, *, side: str) -> None:
+    """Kill a submit at the step with this text; the steps are those of an equal workspace."""
+    undisturbed_workspace = Workspace(workspace.home.parent / "peace", workspace.url)
+    undisturbed_workspace.people(3)
+    trail = undisturbed_workspace.do("submit").trail
+    step_number = next(number for number, line in enumerate(trail, 1) if step in line)
+
+    assert (
+        workspace.start("submit", fate=Fate(at=step_number, side=side)).wait().code
+        == -signal.SIGKILL
+    )
 
 
 @pytest.mark.parametrize(
-    "how", [pytest.param("refused", marks=pytest.mark.alike), "prepared", "submitting"]
+    "case", [pytest.param("refused", marks=pytest.mark.alike), "prepared", "submitting"]
 )
-def test_a_batch_that_was_prepared_when_it_was_copied_is_created_once(
-    workspace: Workspace, api: Engine, tmp_path: Path, how: str
+def test_prepared_batch_of_a_copy_is_created_once(
+    workspace: Workspace, api: Engine, tmp_path: Path, case: str
 ) -> None:
-    """Sent by the original, and found again by its name when the copy submits; both have its answers."""
+    """The copy adopts the batch that the original sent, and both ingest its answers."""
     workspace.people(3)
-    if how == "refused":
+    if case == "refused":
         api.fault("quota_batch", times=9)
         workspace.run("submit")
         api.clear_faults()
     else:
-        step, side = {"prepared": ("naming", "after"), "submitting": (CREATE, "before")}[how]
-        killed_at(workspace, step, side=side)
-    state = how if how == "submitting" else "prepared"
+        step, side = {"prepared": ("naming", "after"), "submitting": (CREATE, "before")}[case]
+        kill_submit(workspace, step, side=side)
+    state = case if case == "submitting" else "prepared"
     assert workspace.batch_states() == [state]
-    copied(workspace)
+    copy_workspace(workspace)
     workspace.do("submit")
     assert workspace.batch_states() == ["submitted"]
-    made = [
-        one["name"] for one in api.creates() if workspace.status()["workspace_id"] in one["name"]
-    ]
-    assert len(made) == 1
-    copy = restored(workspace, api, tmp_path / "elsewhere")
+    workspace_id = workspace.status()["workspace_id"]
+    created_names = [create["name"] for create in api.creates() if workspace_id in create["name"]]
+    assert len(created_names) == 1
+
+    copy = restore_copy(workspace, api, tmp_path / "elsewhere")
     copy.do("submit")
-    assert [one["name"] for one in api.creates() if one["name"] in made] == made
+    assert [
+        create["name"] for create in api.creates() if create["name"] in created_names
+    ] == created_names
     assert copy.batches()[0]["remote_name"] == workspace.batches()[0]["remote_name"]
-    for one in (copy, workspace):
-        one.each("poll", "ingest")
-        assert one.states() == {"tagged": 3}
-    assert (
-        len([one for one in api.creates() if workspace.status()["workspace_id"] in one["name"]])
-        == 1
-    )
+    for workspace_copy in (copy, workspace):
+        workspace_copy.each("poll", "ingest")
+        assert workspace_copy.states() == {"tagged": 3}
+    workspace_id = workspace.status()["workspace_id"]
+    creates = [create for create in api.creates() if workspace_id in create["name"]]
+    assert len(creates) == 1
     check(Look(copy, api.batches(), api.creates(), is_only=True))
 
 
-def test_what_was_asked_after_the_copy_is_named_by_doctor(
+def test_doctor_names_batches_that_a_copy_does_not_know(
     workspace: Workspace, api: Engine, tmp_path: Path
 ) -> None:
-    """The copy knows nothing of it, so that its rows are open; what Gemini has and it does not know is said."""
+    """Rows asked after the copy are open in it, and `doctor` names their batch at the API."""
     workspace.people(2)
     workspace.do("submit", limit=1)
     workspace.each("poll", "ingest")
-    copied(workspace)
+    copy_workspace(workspace)
     workspace.do("submit")
-    copy = restored(workspace, api, tmp_path / "elsewhere")
+
+    copy = restore_copy(workspace, api, tmp_path / "elsewhere")
     assert copy.states() == {"tagged": 1, "untagged": 1}
     assert workspace.batches()[1]["remote_name"] in copy.do("doctor").said
-    copy.do("restore", workspace.home / "copy", code=2)  # never over one that is there
+    # A restore never overwrites a workspace.
+    copy.do("restore", workspace.home / "copy", code=2)
     assert [len(create["lines"]) for create in api.creates()] == [1, 1]
 
 
-@pytest.mark.skipif(ON_POSTGRESQL, reason="a backup is made of a workspace in a file")
-def test_a_killed_restore_into_postgresql_is_finished_by_the_same_command(
+@pytest.mark.skipif(ON_POSTGRESQL, reason="the backup is of a workspace in a file")
+def test_killed_restore_into_postgresql_is_completed_by_the_same_command(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    """Killed or interrupted behind the commit of the tables, it goes on; what was worked on is never overwritten."""
+    """The same command completes a restore that ended after the commit of the tables.
+
+    A workspace with new rows is never overwritten.
+    """
     names = workspace.people(2)
     workspace.do("backup", "copy")
 
     def target_of(name: str) -> Workspace:
-        """Return a workspace that is nowhere yet, with an empty database on a server."""
+        """Return a new workspace with an empty database on a server."""
         url = postgresql.database_of(tmp_path / name / "data")
         target = Workspace(tmp_path / name, settings={"DATABASE_URL": url})
         target.below = target.home
         return target
 
-    def restore(name: str, folder: str = "data", **how: Any) -> Done:
-        """Restore into a workspace, or with its database into another folder."""
+    def restore(name: str, folder: str = "data", **options: Any) -> Done:
+        """Restore into a workspace, or into another folder with the same database."""
         target = target_of(name)
         target.data = target.home / folder
-        return target.run("restore", workspace.home / "copy", **how)
+        return target.run("restore", workspace.home / "copy", **options)
 
     trail = restore("peace", fate=LIVES).trail
     [commit] = [number for number, step in enumerate(trail, 1) if step.startswith(ON_SERVER)]
     [rename] = [number for number, step in enumerate(trail, 1) if step.endswith("peace/data")]
     assert commit < rename
-    for at in range(commit, rename):
-        for how in ("KILL", "INT"):
-            name = f"{how}-{at}"
-            assert restore(name, fate=Fate(at, "after", how)).code in {-9, 130}
+    for step_number in range(commit, rename):
+        for signal_name in ("KILL", "INT"):
+            name = f"{signal_name}-{step_number}"
+            assert restore(name, fate=Fate(step_number, "after", signal_name)).code in {-9, 130}
             assert restore(name, "another").code == 3
-            done = restore(name)
-            assert (done.code, "an earlier run copied all tables" in done.out) == (0, True)
+            restore_run = restore(name)
+            assert restore_run.code == 0
+            assert "an earlier run copied all tables" in restore_run.out
+
             target = target_of(name)
             assert list(target.tags()) == names
+            # A workspace that was used after the restore stays as it is.
             target.put("more.csv", "Username,Bio\nlate,I came later.\n")
             target.do("import", "more.csv")
             shutil.rmtree(target.data)

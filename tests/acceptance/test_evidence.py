@@ -1,4 +1,4 @@
-"""Quotations are true slices of the very row that was asked about, whatever a model writes: passages and own tasks."""
+"""Stored quotations are exact slices of the text of their row, whatever a model writes."""
 
 import json
 from collections.abc import Callable
@@ -13,11 +13,13 @@ from tests.outside.answers import Json, user_text
 from tests.outside.server import serving
 
 TEXT = (
-    "Page {number}. E\ufb03cient Stra\u00dfen, \u0130zmir. Old bees keep longer than new bees in wet cellars "
-    "\U0001f41d. The keeper counts the hives each "
+    "Page {number}. E\ufb03cient Stra\u00dfen, \u0130zmir. "
+    "Old bees keep longer than new bees in wet cellars \U0001f41d. "
+    "The keeper counts the hives each "
     "spring,  and paints them white when the autumn comes. Nobody saw Number{number} before."
 )
-FOUND = {  # what a model writes, and the slices that are stored
+# The quotation of the model and the slices that are stored.
+ACCEPTED_QUOTES = {
     "word for word": ("Old bees keep longer than new bees", ["Old bees keep longer than new bees"]),
     "other case and white space": ("the KEEPER counts\nthe hives", ["The keeper counts the hives"]),
     "behind a letter of two units": ("The keeper counts", ["The keeper counts"]),
@@ -31,16 +33,20 @@ FOUND = {  # what a model writes, and the slices that are stored
         ["The keeper counts the hives", "when the autumn comes"],
     ),
 }
-REFUSED = {
+REFUSED_QUOTES = {
     "invented": "Bees are known to fear the colour of the sea.",
-    "half of it invented": "The keeper counts the hives and sells all honey to the king of the north.",
+    "half of it invented": (
+        "The keeper counts the hives and sells all honey to the king of the north."
+    ),
     "with a negation": "Old bees keep no longer than new bees in wet cellars",
     "a piece of a word": "e",
     "of another row": "Nobody saw Number99 before",
-    "left out, and one piece invented": "The keeper counts the hives ... and burns the boats at night",
+    "left out, and one piece invented": (
+        "The keeper counts the hives ... and burns the boats at night"
+    ),
     "nothing but marks": "... !",
 }
-ROWS = list(FOUND) + list(REFUSED)
+ROWS = [*ACCEPTED_QUOTES, *REFUSED_QUOTES]
 
 
 def text_of(number: int) -> str:
@@ -48,72 +54,87 @@ def text_of(number: int) -> str:
     return TEXT.format(number=number)
 
 
-def quoted(wrapped: Callable[[str], Json]) -> Callable[[Json], Json]:
-    """Return a model that quotes, of the row it is asked about, what the table has for it."""
+def quoting_model(wrap_quote: Callable[[str], Json]) -> Callable[[Json], Json]:
+    """Return a model that writes the quotation of the requested row."""
 
     def answer(request: Json) -> Json:
+        """Quote the row of the request."""
         number = int(user_text(request).partition("Page ")[2].partition(".")[0])
         name = ROWS[number]
-        return wrapped(FOUND[name][0] if name in FOUND else REFUSED[name])
+        if name in ACCEPTED_QUOTES:
+            return wrap_quote(ACCEPTED_QUOTES[name][0])
+        return wrap_quote(REFUSED_QUOTES[name])
 
     return answer
 
 
-def rows(workspace: Workspace, name: str) -> None:
+def write_rows(workspace: Workspace, file_name: str) -> None:
     """Write a file with the rows."""
-    lines = (
+    lines = [
         json.dumps({"id": f"r{number}", "text": text_of(number)}) for number in range(len(ROWS))
-    )
-    workspace.put(name, "".join(f"{line}\n" for line in lines))
+    ]
+    workspace.put(file_name, "".join(f"{line}\n" for line in lines))
 
 
-def hold(found: dict[str, list[dict[str, Any]]], parked: dict[str, str], *, pieces: bool) -> None:
-    """Hold that what is stored of each row are the slices of its own text that the table has, and the rest is parked.
+def check_slices(
+    stored_slices: dict[str, list[dict[str, Any]]], parked: dict[str, str], *, has_pieces: bool
+) -> None:
+    """Assert that each row stores the expected slices of its own text, and other rows are parked.
 
-    A quotation in pieces is none where an answer has room for one slice.
+    A quotation in pieces is refused if an answer has room for a single slice.
     """
-    kept = [name for name in FOUND if pieces or len(FOUND[name][1]) == 1]
-    assert set(found) == {f"r{ROWS.index(name)}" for name in kept}
-    for key, support in found.items():
+    expected_names = [
+        name for name, (_, slices) in ACCEPTED_QUOTES.items() if has_pieces or len(slices) == 1
+    ]
+    assert set(stored_slices) == {f"r{ROWS.index(name)}" for name in expected_names}
+    for key, support in stored_slices.items():
         number = int(key[1:])
-        assert [one["quote"] for one in support] == FOUND[ROWS[number]][1]
-        assert [text_of(number)[one["start"] : one["end"]] for one in support] == FOUND[
-            ROWS[number]
-        ][1]
-        assert any("likeness" in one for one in support) == (ROWS[number] == "a letter wrong")
-    assert set(parked) == {f"r{number}" for number in range(len(ROWS))} - set(found)
+        text = text_of(number)
+        expected_slices = ACCEPTED_QUOTES[ROWS[number]][1]
+        assert [slice_["quote"] for slice_ in support] == expected_slices
+        assert [text[slice_["start"] : slice_["end"]] for slice_ in support] == expected_slices
+        assert any("likeness" in slice_ for slice_ in support) == (ROWS[number] == "a letter wrong")
+
+    assert set(parked) == {f"r{number}" for number in range(len(ROWS))} - set(stored_slices)
     assert all("quot" in reason for reason in parked.values()), parked
 
 
 @pytest.mark.parametrize("mode", ["batch", "live"])
 def test_an_own_task_stores_slices_or_nothing(tmp_path: Path, mode: str) -> None:
-    """What is no slice of its row is invalid, asked once more, and parked with a reason; the others are answered."""
-    with serving(tmp_path / "server", quoted(lambda quote: {"quote": quote})) as server:
+    """A quotation that is no slice is invalid; its row is asked again and then parked."""
+    with serving(tmp_path / "server", quoting_model(lambda quote: {"quote": quote})) as server:
         workspace = Workspace(tmp_path / "here", server.url, task="pages")
         workspace.put(
             "tasks/pages.py", declaration({"quote": "Quote"}, items="pages.jsonl", prompt="{text}")
         )
-        rows(workspace, "tasks/pages.jsonl")
+        write_rows(workspace, "tasks/pages.jsonl")
+
+        # Invalid answers are asked a second time.
         for _ in range(2):
             workspace.do("tag", mode=mode, wait=True, yes=True)
-        found = {one["id"]: [one["quote"]] for one in workspace.exported() if one["quote"]}
-        hold(found, workspace.parked(), pieces=False)
+
+        stored_slices = {row["id"]: [row["quote"]] for row in workspace.exported() if row["quote"]}
+        check_slices(stored_slices, workspace.parked(), has_pieces=False)
         check(Look(workspace, is_only=True))
 
 
-def test_passages_keep_concepts_with_evidence_alone(tmp_path: Path) -> None:
-    """A concept without a slice that supports it is no concept, and a passage without concepts no answer."""
+def test_passages_store_only_concepts_with_evidence(tmp_path: Path) -> None:
+    """A concept needs a supporting slice, and a passage without concepts is not answered."""
 
     def concepts(quote: str) -> Json:
-        one = {"name": "bees", "type": "task", "aliases": [], "confidence": 0.9, "quotes": [quote]}
-        return {"concepts": [one]}
+        """Return an answer with a single concept."""
+        concept = {"name": "bees", "type": "task", "aliases": []}
+        return {"concepts": [{**concept, "confidence": 0.9, "quotes": [quote]}]}
 
-    with serving(tmp_path / "server", quoted(concepts)) as server:
+    with serving(tmp_path / "server", quoting_model(concepts)) as server:
         workspace = Workspace(tmp_path / "here", server.url, task=PASSAGES)
-        rows(workspace, "passages.jsonl")
+        write_rows(workspace, "passages.jsonl")
         workspace.do("import_passages", "passages.jsonl")
+
         workspace.do("backfill", wait=True, yes=True, skip_pilot=True)
         workspace.do("backfill", wait=True, yes=True, skip_pilot=True, code="any")
-        found = {one["passage_id"]: one["evidence"]["support"] for one in workspace.exported()}
-        hold(found, workspace.parked(), pieces=True)
+        stored_slices = {
+            row["passage_id"]: row["evidence"]["support"] for row in workspace.exported()
+        }
+        check_slices(stored_slices, workspace.parked(), has_pieces=True)
         check(Look(workspace, is_only=True))

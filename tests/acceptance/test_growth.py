@@ -1,18 +1,18 @@
-"""What only grows: after a month of a scheduler, files and bytes are as many as the rows need."""
+"""After a month of scheduled runs, files and bytes depend only on the number of rows."""
 
 from pathlib import Path
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 
-# A server has no lock files, and half a month tells the same of its vectors.
+# A server has no lock files, and half a month is enough for its vectors.
 DAYS = 14 if ON_POSTGRESQL else 30
-RUNS = 4  # of `work` a day
+RUNS_PER_DAY = 4
 CHANGE_EVERY_DAYS = 5
 PEOPLE = 12
 
 
-def kept(workspace: Workspace) -> tuple[list[str], int]:
+def stored_files(workspace: Workspace) -> tuple[list[str], int]:
     """Return the names of a workspace's files, except line hashes, and the bytes of all files."""
     paths = [path for path in workspace.data.rglob("*") if path.is_file() and not is_link(path)]
     names = [str(path.relative_to(workspace.data)) for path in paths]
@@ -21,41 +21,43 @@ def kept(workspace: Workspace) -> tuple[list[str], int]:
 
 
 def is_link(path: Path) -> bool:
-    """Return whether a path is a link, or a file that is seen through one."""
-    return any(one.is_symlink() for one in (path, *path.parents))
+    """Return whether a path or one of its folders is a link."""
+    return any(parent.is_symlink() for parent in (path, *path.parents))
 
 
-def test_a_month_of_work_leaves_what_the_rows_need(workspace: Workspace, api: Engine) -> None:
-    """With a clean a week, files stay as many as after the first week, and bytes per row fall.
+def test_month_of_work_leaves_only_files_that_the_rows_need(
+    workspace: Workspace, api: Engine
+) -> None:
+    """A weekly `clean` keeps the number of files constant, and bytes per row fall.
 
-    People change and come. Lock files of batches that are over and vectors of texts that no row
-    has are removed, and no other vector is missed.
+    People change and are added. `clean` removes lock files of ended batches and vectors of texts
+    that no row has, and no other vector is missing.
     """
     api.configure(batch_looks=1)
     workspace.people(PEOPLE)
-    files = list[int]()
+    file_counts = list[int]()
     bytes_per_row = list[float]()
-    rows = PEOPLE
+    row_count = PEOPLE
     for day in range(DAYS):
         if day % CHANGE_EVERY_DAYS == 0:
             workspace.put("changed.csv", f"Username,Job Title\nperson-0000,Luthier {day}\n")
             workspace.do("import", "changed.csv")
             workspace.people(1, first=PEOPLE + day)
-            rows += 1
-        for _ in range(RUNS):
+            row_count += 1
+        for _ in range(RUNS_PER_DAY):
             workspace.do("work", once=True)
         if day % 7 == 6:
-            told = workspace.do("clean", KEEP_DAYS=0, json=True).json
-            assert (told["locks"] > 0) is not ON_POSTGRESQL
-            assert told["vectors"] > 0
-            names, size = kept(workspace)
-            files.append(len(names))
-            bytes_per_row.append(size / rows)
+            clean_report = workspace.do("clean", KEEP_DAYS=0, json=True).json
+            assert (clean_report["locks"] > 0) is not ON_POSTGRESQL
+            assert clean_report["vectors"] > 0
+            names, size = stored_files(workspace)
+            file_counts.append(len(names))
+            bytes_per_row.append(size / row_count)
 
-    assert max(files) <= files[0]
+    assert max(file_counts) <= file_counts[0]
     assert max(bytes_per_row) <= bytes_per_row[0]
-    names, _ = kept(workspace)
+    names, _ = stored_files(workspace)
     assert not [name for name in names if name.startswith("locks/batch-")]
-    assert workspace.states() == {"tagged": rows}
+    assert workspace.states() == {"tagged": row_count}
     assert "0 embedded" in workspace.do("index").said
     workspace.do("doctor")

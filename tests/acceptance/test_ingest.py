@@ -497,7 +497,7 @@ def test_tokens_cost_tags_and_model_come_from_the_lines(
     versions = ["gemini-9-pro", f"{MODEL}-image", f"{MODEL}-002", f"models/{MODEL}", MODEL]
     served_workspace.people(2, first=4)
 
-    def make_results_of_versions(keys: list[str]) -> bytes:
+    def make_results_of_versions(keys: Sequence[str]) -> bytes:
         """Return a valid line of each model version."""
         version_of_key = zip(sort_by_row(keys), versions, strict=True)
         return b"\n".join(

@@ -1,4 +1,4 @@
-"""Our own calls: replies on disk as they come, one line that fails holds no other, who comes next ends what is left."""
+"""Live runs store replies at once, continue after failures, and are completed by later commands."""
 
 import json
 import signal
@@ -20,106 +20,125 @@ LONGEST_S = 60.0
 HANGS = {"seconds": 300}
 
 
-def calls(api: Engine) -> int:
-    """Return how often the server was asked live."""
-    return sum(1 for one in api.journal() if one["path"].endswith(":generateContent"))
+def live_calls(api: Engine) -> int:
+    """Return the number of live calls that the server received."""
+    return sum(1 for request in api.journal() if request["path"].endswith(":generateContent"))
 
 
-def killed(
-    workspace: Workspace, api: Engine, verb: str, *arguments: object, after: int, **options: Any
+def kill_after_calls(
+    workspace: Workspace,
+    api: Engine,
+    verb: str,
+    *arguments: object,
+    call_count: int,
+    **options: Any,
 ) -> None:
-    """Run a command until so many live calls were made, and kill it."""
+    """Kill a command after a number of live calls."""
     with workspace.start(verb, *arguments, CALL_TIMEOUT=200, **options) as running:
-        until_called(api, running, after)
+        wait_for_calls(api, running, call_count)
         running.signal(signal.SIGKILL)
         assert running.wait().code == -signal.SIGKILL
 
 
-def until_called(api: Engine, running: Running, count: int) -> None:
-    """Wait until so many live calls were made."""
+def wait_for_calls(api: Engine, running: Running, count: int) -> None:
+    """Wait until a number of live calls was made."""
     deadline = time.monotonic() + LONGEST_S
-    while calls(api) < count:
+    while live_calls(api) < count:
         assert time.monotonic() < deadline, running.so_far()
         time.sleep(0.01)
 
 
-def test_one_line_that_fails_for_ever_holds_no_other_back(
+def test_failing_row_does_not_delay_other_rows(
     workspace: Workspace, outside_server: Outside
 ) -> None:
-    """It is tried for as long as RETRY_FOR says and goes back uncharged; all others are answered meanwhile."""
+    """A failing row is retried for RETRY_FOR seconds and not charged; other rows are answered."""
     workspace.url = outside_server.url
     names = workspace.people(20)
-    tried = Counter[bool]()
+    request_counts = Counter[bool]()
 
     def answer(request: Json) -> Json:
-        """Refuse one person, whenever they are asked about."""
+        """Refuse every request about person 3."""
         is_bad = "number 3." in user_text(request)
-        tried[is_bad] += 1
+        request_counts[is_bad] += 1
         if is_bad:
             raise RefusedLine(14)
         return fill(request)
 
+    # The other rows must not wait for the failing row.
     outside_server.answerer = answer
-    live = workspace.read("tag_live", CONCURRENCY=2, RETRY_FOR=1)["live"]
-    assert (live["answered"], sum(live["failed"].values()), live["left"]) == (len(names) - 1, 1, 0)
-    assert (tried[False], tried[True] > 1) == (len(names) - 1, True)
+
+    live_report = workspace.read("tag_live", CONCURRENCY=2, RETRY_FOR=1)["live"]
+    assert live_report["answered"] == len(names) - 1
+    assert sum(live_report["failed"].values()) == 1
+    assert live_report["left"] == 0
+    assert request_counts[False] == len(names) - 1
+    assert request_counts[True] > 1
     assert workspace.states() == {"tagged": len(names) - 1, "untagged": 1}
+
     outside_server.answerer = fill
     workspace.do("tag_live")
     assert workspace.states() == {"tagged": len(names)}
 
 
-@pytest.mark.parametrize("left", [0, 1, 700], ids=["nothing", "a byte", "a line and a part"])
-def test_a_file_of_replies_that_was_cut_is_taken_up_at_its_last_whole_line(
-    workspace: Workspace, api: Engine, left: int
+@pytest.mark.parametrize("byte_count", [0, 1, 700], ids=["nothing", "a byte", "a line and a part"])
+def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
+    workspace: Workspace, api: Engine, byte_count: int
 ) -> None:
-    """Power may take what was not synced: what stands there whole is ingested, and the rest is asked again."""
+    """After a loss of power complete lines are ingested, and other rows are asked again."""
     workspace.people(6)
     api.fault("hang", nth=5, times=99, path=LIVE, args=HANGS)
-    killed(workspace, api, "tag_live", after=5, CONCURRENCY=1)
+    kill_after_calls(workspace, api, "tag_live", call_count=5, CONCURRENCY=1)
     api.clear_faults()
+    # Replies of a running live run are in this file.
     [part] = (workspace.data / "batches").glob("*-results.asked")
     file_bytes = part.read_bytes()
-    part.write_bytes(cut := file_bytes[: min(left, len(file_bytes) - 2)])
-    kept = cut.count(b"\n")
+    remaining_bytes = file_bytes[: min(byte_count, len(file_bytes) - 2)]
+    part.write_bytes(remaining_bytes)
+    line_count = remaining_bytes.count(b"\n")
+
     workspace.do("ingest")
-    assert workspace.states() == (
-        {"tagged": kept, "untagged": 6 - kept} if kept else {"untagged": 6}
-    )
+    expected_states = {"untagged": 6 - line_count}
+    if line_count:
+        expected_states["tagged"] = line_count
+    assert workspace.states() == expected_states
+
     workspace.do("tag_live")
-    assert (file_bytes.count(b"\n"), workspace.states(), calls(api)) == (
-        4,
-        {"tagged": 6},
-        5 + 6 - kept,
-    )
+    assert file_bytes.count(b"\n") == 4
+    assert workspace.states() == {"tagged": 6}
+    assert live_calls(api) == 5 + 6 - line_count
 
 
-def test_who_is_added_is_told_how_it_stands_in_time(workspace: Workspace, api: Engine) -> None:
-    """While Gemini hangs, and another process holds the lock on preparing: saved, untagged, due; later it is tagged.
+def test_add_ends_in_time_while_the_service_hangs(workspace: Workspace, api: Engine) -> None:
+    """`add-expert` saves the person untagged and due if Gemini hangs; later it is tagged.
 
-    That it ends shows that it waits for neither: both stand still until it did.
+    Another process with the lock on preparing is stopped at the same time. The command ends, so
+    it waits for neither.
     """
-    peace = Workspace(workspace.home / "peace", api.url)
-    for one in (workspace, peace):
-        one.people(3)
-    trail = peace.run("submit", fate=LIVES).trail
-    at = next(
+    undisturbed_workspace = Workspace(workspace.home / "peace", api.url)
+    for started_workspace in (workspace, undisturbed_workspace):
+        started_workspace.people(3)
+
+    trail = undisturbed_workspace.run("submit", fate=LIVES).trail
+    step_number = next(
         number
         for number, step in enumerate(trail, 1)
         if step.startswith("write") and "requests.jsonl" in step
     )
-    path = workspace.put(
-        "new.json", json.dumps({"username": "ada", "bio": "Keeps bees and teaches water law."})
-    )
+    person = {"username": "ada", "bio": "Keeps bees and teaches water law."}
+    path = workspace.put("new.json", json.dumps(person))
     api.fault("hang", times=99, path=LIVE, args=HANGS)
-    with workspace.start("submit", fate=Fate(at, how="STOP")) as other:
-        assert other.until_stopped()
+    with workspace.start("submit", fate=Fate(step_number, how="STOP")) as stopped_process:
+        assert stopped_process.until_stopped()
         add_run = workspace.run("add", path, CALL_TIMEOUT=200)
-        other.signal(signal.SIGCONT)
-        other.wait()
-    assert (add_run.code, "ada is saved without tags" in add_run.err) == (0, True)
-    assert [one["name"] for one in workspace.status()["due"] if one["outcome"] is None] == ["ada"]
+        stopped_process.signal(signal.SIGCONT)
+        stopped_process.wait()
+
+    assert add_run.code == 0
+    assert "ada is saved without tags" in add_run.err
+    due_people = workspace.status()["due"]
+    assert [entry["name"] for entry in due_people if entry["outcome"] is None] == ["ada"]
+
     api.clear_faults()
     workspace.each("submit", "poll", "ingest")
     assert workspace.states() == {"tagged": 4}
-    assert [one["outcome"] for one in workspace.status()["due"]] == ["tagged"]
+    assert [entry["outcome"] for entry in workspace.status()["due"]] == ["tagged"]

@@ -1,4 +1,4 @@
-"""The loop of the work: drafts are tried, all faults of a file are told at once, answers are listed and exported."""
+"""Drafts are tried, faults of a task file are listed, and answers are selected and exported."""
 
 import json
 
@@ -8,65 +8,95 @@ from tests.acceptance.product import Workspace, declaration
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
-ROWS = (("a", "good kettle", 5), ("b", "bad lamp", 1), ("c", "bad stool, Größe L", 2), ("d", "", 3))
+ROWS = (
+    ("a", "good kettle", 5),
+    ("b", "bad lamp", 1),
+    ("c", "bad stool, Größe L", 2),
+    ("d", "", 3),
+)
 FIELDS = {"verdict": "Literal['good', 'bad']"}
 
 
-@pytest.fixture(name="own")
-def _own(workspace: Workspace) -> Workspace:
-    """A workspace whose commands are about the task `notes`, with rows in a file and an answer to each."""
-    workspace.task, workspace.settings["YES"] = "notes", "1"
-    workspace.put(
-        "tasks/notes.csv", "id,text,Stars given\n" + "".join(f'{a},"{b}",{c}\n' for a, b, c in ROWS)
-    )
+@pytest.fixture(name="notes_workspace")
+def _notes_workspace(workspace: Workspace) -> Workspace:
+    """A workspace with the task `notes`, whose rows are in a file."""
+    workspace.task = "notes"
+    workspace.settings["YES"] = "1"
+    lines = [f'{key},"{text}",{stars}\n' for key, text, stars in ROWS]
+    workspace.put("tasks/notes.csv", "id,text,Stars given\n" + "".join(lines))
     return workspace
 
 
 def declare(
-    own: Workspace, *more: str, prompt: str = "About: {text}", head: str = "", **fields: str
+    workspace: Workspace,
+    *arguments: str,
+    prompt: str = "About: {text}",
+    head: str = "",
+    **fields: str,
 ) -> None:
     """Write the file of the task."""
-    text = declaration(fields or FIELDS, prompt=prompt, items="notes.csv", more=more)
-    own.put("tasks/notes.py", head + text)
+    text = declaration(fields or FIELDS, prompt=prompt, items="notes.csv", more=arguments)
+    workspace.put("tasks/notes.py", head + text)
 
 
-def test_a_changed_question_is_tried_as_a_draft_that_leaves_nothing_but_its_cost(
-    own: Workspace,
+def test_changed_question_is_tried_as_a_draft(
+    notes_workspace: Workspace,
 ) -> None:
-    """Until it was used a file changes as it likes; then `tag` asks for a version in a sentence, and `try` goes on."""
-    declare(own, prompt="Of: {text}")
-    own.do("try", N=1)
-    declare(own)
-    own.do("tag", mode="live")
-    before = own.exported()
-    declare(own, prompt="Rate: {text}", verdict=FIELDS["verdict"], why="str | None")
-    try_document = own.read("try", item="b")
+    """A used task needs a new version for `tag`, and `try` runs its changed file as a draft.
+
+    A draft stores only its cost. An unused file may change freely.
+    """
+    declare(notes_workspace, prompt="Of: {text}")
+    notes_workspace.do("try", N=1)
+    declare(notes_workspace)
+    notes_workspace.do("tag", mode="live")
+    rows_before = notes_workspace.exported()
+    # The changed prompt and the new field are only a draft.
+    declare(notes_workspace, prompt="Rate: {text}", verdict=FIELDS["verdict"], why="str | None")
+
+    try_document = notes_workspace.read("try", item="b")
     assert try_document["draft_of"] == "notes@1"
     assert "Rate: <text>bad lamp</text>" in json.dumps(try_document["items"][0]["request"])
     assert "why" in try_document["items"][0]["answer"]
-    output = own.do("try", N=1).out
+    output = notes_workspace.do("try", N=1).out
     assert "draft of version 1: 1 row tried" in output
     assert "Next: set version=2" in output
-    refused = own.do("tag", mode="live", code=3).err
-    wanted = "the prompt and the answer changed since version 1 was used: set version=2, or FINDABLE_ACCEPT_CHANGED=1"
-    assert wanted in refused
-    pair = own.read("try", A="1", B="draft", N=50)
-    assert (pair["compared"], pair["agreement"]) == (3, {"verdict": 3, "why": 0})
-    assert "verdict: the same in 3 of 3" in own.do("try", A="1", B="draft").out
-    assert (own.exported(), own.states()) == (before, {"answered": 3, "empty": 1})
-    assert [one["way"] for one in own.batches()] == ["live"]  # trials are kept as costs alone
-    declare(own, "version=2", prompt="Rate: {text}")
-    own.do("tag", mode="live")
-    assert {one["version"]: one["items"] for one in own.read("versions")} == {
+    error_output = notes_workspace.do("tag", mode="live", code=3).err
+    expected_message = (
+        "the prompt and the answer changed since version 1 was used: "
+        "set version=2, or FINDABLE_ACCEPT_CHANGED=1"
+    )
+    assert expected_message in error_output
+
+    comparison = notes_workspace.read("try", A="1", B="draft", N=50)
+    assert (comparison["compared"], comparison["agreement"]) == (3, {"verdict": 3, "why": 0})
+    assert "verdict: the same in 3 of 3" in notes_workspace.do("try", A="1", B="draft").out
+    assert (notes_workspace.exported(), notes_workspace.states()) == (
+        rows_before,
+        {"answered": 3, "empty": 1},
+    )
+    # Trials are stored as costs only.
+    assert [batch["way"] for batch in notes_workspace.batches()] == ["live"]
+
+    declare(notes_workspace, "version=2", prompt="Rate: {text}")
+    notes_workspace.do("tag", mode="live")
+    assert {
+        version["version"]: version["items"] for version in notes_workspace.read("versions")
+    } == {
         "notes@1": 3,
         "notes@2": 3,
     }
 
 
-def test_all_faults_of_a_file_are_told_at_once_by_line_and_member(own: Workspace) -> None:
-    """Those of the file by itself, then those of its columns; a row in a file of Python is a row as any."""
+def test_all_faults_of_a_task_file_are_listed_by_line_and_member(
+    notes_workspace: Workspace,
+) -> None:
+    """Faults of the file are listed first, then faults of its columns.
+
+    Rows may be written into the task file itself.
+    """
     declare(
-        own,
+        notes_workspace,
         "temperature=7.0",
         "versoin=2",
         "thinking={'budget': 1}",
@@ -74,56 +104,64 @@ def test_all_faults_of_a_file_are_told_at_once_by_line_and_member(own: Workspace
         b="dict",
         c="str",
     )
-    path = own.home / "tasks" / "notes.py"
-    lines = own.do("tag", code=2).err.splitlines()
+    path = notes_workspace.home / "tasks" / "notes.py"
+    lines = notes_workspace.do("tag", code=2).err.splitlines()
     assert lines[0] == f"error: {path} has 5 faults; nothing was asked"
-    line = {
-        name: number
-        for number, text in enumerate(path.read_text().splitlines(), 1)
-        for name in ("a:", "b:")
-        if text.strip().startswith(name)
-    }
+    line_numbers = {}
+    for number, text in enumerate(path.read_text().splitlines(), 1):
+        name = text.strip()[:2]
+        if name in {"a:", "b:"}:
+            line_numbers[name] = number
     for part in (
         "temperature= lies between",
         "did you mean 'version'?",
         "thinking= holds 'budget'",
-        f"line {line['a:']}: Answer.a: responseSchema cannot say a tuple",
-        f"line {line['b:']}: Answer.b: ",
+        f"line {line_numbers['a:']}: Answer.a: responseSchema cannot say a tuple",
+        f"line {line_numbers['b:']}: Answer.b: ",
     ):
-        assert sum(part in one and f"{path}, line " in one for one in lines) == 1, (part, lines)
-    declare(own, "key='nr'", "label='{nme}'", prompt="{txt} {text} {star}")
-    lines = own.do("tag", code=2).err.splitlines()
-    assert len([one for one in lines if "names the column" in one]) == 4, lines
-    given = declaration(FIELDS, prompt="{text}", items="notes.csv")
-    own.put(
+        matching_lines = [line for line in lines if part in line and f"{path}, line " in line]
+        assert len(matching_lines) == 1, (part, lines)
+
+    declare(notes_workspace, "key='nr'", "label='{nme}'", prompt="{txt} {text} {star}")
+    lines = notes_workspace.do("tag", code=2).err.splitlines()
+    assert len([fault_line for fault_line in lines if "names the column" in fault_line]) == 4, lines
+
+    sound_file = declaration(FIELDS, prompt="{text}", items="notes.csv")
+    notes_workspace.put(
         "tasks/notes.py",
-        given.replace("'notes.csv'", "[{'id': 1, 'text': 'good'}, {'id': 2, 'text': 'bad'}]"),
+        sound_file.replace("'notes.csv'", "[{'id': 1, 'text': 'good'}, {'id': 2, 'text': 'bad'}]"),
     )
-    own.do("tag", mode="live")
-    assert [(one["id"], one["verdict"]) for one in own.exported()] == [(1, "good"), (2, "bad")]
+    notes_workspace.do("tag", mode="live")
+    assert [(row["id"], row["verdict"]) for row in notes_workspace.exported()] == [
+        (1, "good"),
+        (2, "bad"),
+    ]
 
 
-RICH = {
+RICH_FIELDS = {
     "level": "Literal[1, 2, 3]",
     "size": "Size | None",
     "scores": "dict[str, int]",
     "price": "Decimal",
     "parts": "list[Part]",
 }
-HEAD = (
+DEFINITIONS = (
     "from decimal import Decimal\nfrom enum import IntEnum\nfrom pydantic import BaseModel\n\n"
     "class Size(IntEnum):\n    SMALL = 10\n    LARGE = 20\n\n"
     "class Part(BaseModel):\n    name: str\n    sizes: list[int]\n\n"
 )
 
 
-def test_numbers_and_mappings_go_out_as_texts_and_pairs_and_come_back(
-    own: Workspace, outside_server: Outside
+def test_numbers_and_mappings_are_sent_as_texts_and_pairs(
+    notes_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """Examples have that form, too; a key that stands twice is invalid; lists within lists are exported."""
+    """Answers return as numbers and mappings, and examples are sent in the same form.
+
+    A double key is invalid, and lists within lists are exported.
+    """
 
     def answer(request: Json) -> Json:
-        """Return what the schema asks for."""
+        """Return an answer in the form of the schema, with a double key for the lamp."""
         pairs = [
             {"key": "a", "value": 1},
             {"key": "a" if "lamp" in user_text(request) else "b", "value": 2},
@@ -131,57 +169,73 @@ def test_numbers_and_mappings_go_out_as_texts_and_pairs_and_come_back(
         parts = [{"name": "leg", "sizes": [4, 5]}, {"name": "seat", "sizes": []}]
         return {"level": "2", "size": "20", "scores": pairs, "price": "1.10", "parts": parts}
 
-    own.url = outside_server.url
+    notes_workspace.url = outside_server.url
     outside_server.answerer = answer
     example: Json = {"level": 3, "size": None, "scores": {"x": 1}, "price": "2.50", "parts": []}
-    declare(own, f"examples=[({{'text': 'x'}}, {example})]", head=HEAD, **RICH)
-    own.do("tag", mode="live")
-    (request,) = [one["request"] for one in own.read("try", item="a")["items"]]
+    declare(
+        notes_workspace, f"examples=[({{'text': 'x'}}, {example})]", head=DEFINITIONS, **RICH_FIELDS
+    )
+    notes_workspace.do("tag", mode="live")
+
+    (request,) = [item["request"] for item in notes_workspace.read("try", item="a")["items"]]
     schema = request["generationConfig"]["responseSchema"]["properties"]
     assert schema["level"]["enum"] == ["1", "2", "3"]
     assert (schema["size"]["enum"], schema["size"]["nullable"]) == (["10", "20"], True)
     assert schema["scores"]["items"]["required"] == ["key", "value"]
-    assert (
-        '"scores": [{"key": "x", "value": 1}]' in request["systemInstruction"]["parts"][0]["text"]
-    )
-    told = {one["id"]: one for one in own.exported() if one["level"] is not None}
-    assert {*told} == {"a", "c"}
-    assert told["a"]["level"] == 2
-    assert told["a"]["size"] == 20
-    assert told["a"]["scores"] == {"a": 1, "b": 2}
-    assert told["a"]["price"] == 1.1
-    assert any("a key stands twice" in one["reason"] for one in own.asked())
-    sizes = own.exported(rows="parts.sizes")
-    assert [(one["id"], one["name"], one["sizes"]) for one in sizes] == [
+    instruction = request["systemInstruction"]["parts"][0]["text"]
+    assert '"scores": [{"key": "x", "value": 1}]' in instruction
+
+    rows_by_id = {row["id"]: row for row in notes_workspace.exported() if row["level"] is not None}
+    assert {*rows_by_id} == {"a", "c"}
+    assert rows_by_id["a"]["level"] == 2
+    assert rows_by_id["a"]["size"] == 20
+    assert rows_by_id["a"]["scores"] == {"a": 1, "b": 2}
+    assert rows_by_id["a"]["price"] == 1.1
+    assert any("a key stands twice" in request["reason"] for request in notes_workspace.asked())
+    sizes = notes_workspace.exported(rows="parts.sizes")
+    assert [(row["id"], row["name"], row["sizes"]) for row in sizes] == [
         ("a", "leg", 4),
         ("a", "leg", 5),
         ("c", "leg", 4),
         ("c", "leg", 5),
     ]
-    assert "has no 'sises'" in own.do("export", "-", format="csv", rows="parts.sises", code=2).err
+    assert (
+        "has no 'sises'"
+        in notes_workspace.do("export", "-", format="csv", rows="parts.sises", code=2).err
+    )
 
 
-def test_a_row_whose_text_supports_nothing_is_set_aside(
-    own: Workspace, outside_server: Outside
+def test_row_whose_text_supports_nothing_is_set_aside(
+    notes_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """People without a tag, and rows of which no quotation stands there, are told so wherever they are shown."""
-    own.url = outside_server.url
+    """Every listing gives the reason for people without tags and rows without a true quotation."""
+    notes_workspace.url = outside_server.url
     outside_server.answerer = lambda request: (
         {"tags": []} if "biography" in user_text(request) else {"quote": "not there"}
     )
-    own.people(1, without_bio=1)
-    assert "1 set aside: the text supports no tag" in own.do("tag", mode="live", TASK="").out
-    assert "set aside: the text supports no tag" in own.do("show", "person-0000", TASK="").out
-    output = own.do("status", TASK="", more=True).out
+    notes_workspace.people(1, without_bio=1)
+    assert (
+        "1 set aside: the text supports no tag"
+        in notes_workspace.do("tag", mode="live", TASK="").out
+    )
+    assert (
+        "set aside: the text supports no tag"
+        in notes_workspace.do("show", "person-0000", TASK="").out
+    )
+    output = notes_workspace.do("status", TASK="", more=True).out
     assert "set aside 1: the text supports no tag" in output
-    declare(own, quote="Quote")
+
+    declare(notes_workspace, quote="Quote")
+    # The second invalid answer parks the row.
     for _ in "12":
-        own.do("tag", mode="live", code="any")
-    assert own.parked()["a"].startswith("the text supports no quotation: it failed 2 times")
-    assert "set aside: the text supports no quotation" in own.do("show", item="a").out
+        notes_workspace.do("tag", mode="live", code="any")
+    assert notes_workspace.parked()["a"].startswith(
+        "the text supports no quotation: it failed 2 times"
+    )
+    assert "set aside: the text supports no quotation" in notes_workspace.do("show", item="a").out
 
 
-WHERE = {
+KEYS_BY_CONDITION = {
     "stars_given < 3": "bc",
     "verdict = 'BAD'": "bc",
     "NOT verdict = 'good'": "bc",
@@ -194,10 +248,13 @@ WHERE = {
 }
 
 
-def test_rows_are_found_by_their_columns_and_answers(
-    own: Workspace, outside_server: Outside
+def test_rows_are_selected_by_columns_and_answers(
+    notes_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """By conditions and words, in the list, its counts and the page; one that is no column is told with those there."""
+    """Conditions and words select rows in the list, its counts and the page.
+
+    The error for an unknown column lists the existing columns.
+    """
 
     def answer(request: Json) -> Json:
         """Return an answer about one row."""
@@ -211,18 +268,27 @@ def test_rows_are_found_by_their_columns_and_answers(
             "note": "Zest",
         }
 
-    own.url = outside_server.url
+    notes_workspace.url = outside_server.url
     outside_server.answerer = answer
-    declare(own, verdict="str", level="int", topics="list[str]", sure="bool", note="str | None")
-    own.do("tag", mode="live")
-    for where, keys in WHERE.items():
-        assert "".join(row["id"] for row in own.read("items", where=where)["items"]) == keys, where
-    assert "".join(row["id"] for row in own.read("items", "zest")["items"]) == "abc"
-    assert own.read("items", where="verdict = 'bad'", counts=True)["total"] == 2
-    error_output = own.do("items", where="nope = 1", code=2).err
+    declare(
+        notes_workspace,
+        verdict="str",
+        level="int",
+        topics="list[str]",
+        sure="bool",
+        note="str | None",
+    )
+    notes_workspace.do("tag", mode="live")
+    for condition, keys in KEYS_BY_CONDITION.items():
+        rows = notes_workspace.read("items", where=condition)["items"]
+        assert "".join(row["id"] for row in rows) == keys, condition
+    assert "".join(row["id"] for row in notes_workspace.read("items", "zest")["items"]) == "abc"
+    assert notes_workspace.read("items", where="verdict = 'bad'", counts=True)["total"] == 2
+    error_output = notes_workspace.do("items", where="nope = 1", code=2).err
     assert "there is no column 'nope'" in error_output
     assert "Stars given" in error_output
-    with own.page() as client:
-        found = client.get("/", params={"task": "notes", "where": "verdict = 'bad'"})
-        assert "stool" in found.text
-        assert "kettle" not in found.text
+
+    with notes_workspace.page() as client:
+        response = client.get("/", params={"task": "notes", "where": "verdict = 'bad'"})
+        assert "stool" in response.text
+        assert "kettle" not in response.text

@@ -1,4 +1,4 @@
-"""Each model is sent a thinking level that it accepts, and one that no price list has works on its first day."""
+"""Requests have a thinking level that the model accepts, and new models need only prices."""
 
 from pathlib import Path
 
@@ -7,8 +7,9 @@ import pytest
 from tests.acceptance.product import Workspace, declaration
 from tests.outside.server import Outside
 
-NEW_MODEL = "gemini-9-flash"  # which the API knows, and the table of models does not
-# The entry that a file of models had before it was known that the model refuses MINIMAL.
+# The API knows this model, and the table of models does not.
+NEW_MODEL = "gemini-9-flash"
+# An old entry, from before the model was known to refuse MINIMAL.
 OLD_ENTRY = """
 [models."gemini-3.8-flash"]
 kind = "generate"
@@ -29,15 +30,16 @@ def sent_levels(workspace: Workspace, number: int) -> set[str]:
     }
 
 
-def test_a_prepared_batch_with_a_refused_level_is_made_anew(
+def test_prepared_batch_with_a_refused_level_is_replaced(
     served_workspace: Workspace, tmp_path: Path
 ) -> None:
-    """It is not sent; its rows are asked in another batch with a level that the model accepts."""
+    """The batch is not sent; another batch asks its rows with an accepted level."""
     served_workspace.people(3)
     served_workspace.settings["MODEL"] = "gemini-3.8-flash"
     models_file = tmp_path / "models.toml"
     models_file.write_text(OLD_ENTRY, encoding="utf-8")
-    address = served_workspace.url  # where nothing listens
+    address = served_workspace.url
+    # No server listens at this port.
     served_workspace.url = "http://127.0.0.1:9"
     served_workspace.do("submit", yes=True, MODELS_FILE=models_file, code=4)
     assert sent_levels(served_workspace, 1) == {"MINIMAL"}
@@ -49,39 +51,45 @@ def test_a_prepared_batch_with_a_refused_level_is_made_anew(
     assert served_workspace.states() == {"tagged": 3}
 
 
-def test_a_refused_level_names_the_setting_that_changes_it(
+def test_error_about_a_refused_level_names_its_setting(
     served_workspace: Workspace, tmp_path: Path
 ) -> None:
-    """Before anything is sent where the table knows it, else with the refusal of the API."""
+    """The error comes before any request if the table knows the levels, else from the API."""
     served_workspace.put("tasks/rows.csv", "id,text\n1,bees\n")
     minimal = """thinking={"thinkingLevel": "MINIMAL"}"""
     served_workspace.put(
         "tasks/notes.py",
         declaration({"note": "str"}, prompt="{text}", items="rows.csv", more=[minimal]),
     )
-    served_workspace.task, served_workspace.settings["MODEL"] = "notes", "gemini-3.8-flash"
+    served_workspace.task = "notes"
+    served_workspace.settings["MODEL"] = "gemini-3.8-flash"
+
     error_output = served_workspace.do("tag", mode="live", yes=True, code=3).err
     assert "LOW, MEDIUM, HIGH" in error_output
     assert "thinking=" in error_output
 
     models_file = tmp_path / "models.toml"
     models_file.write_text(OLD_ENTRY, encoding="utf-8")
-    refused = served_workspace.run("tag", mode="live", yes=True, MODELS_FILE=models_file)
-    assert "Allowed values are: medium, low, high" in refused.said
-    assert "thinking=" in refused.said
+    refused_run = served_workspace.run("tag", mode="live", yes=True, MODELS_FILE=models_file)
+    assert "Allowed values are: medium, low, high" in refused_run.said
+    assert "thinking=" in refused_run.said
 
 
-def test_a_model_without_a_price_is_asked_once_it_has_one(served_workspace: Workspace) -> None:
-    """Unattended it needs PRICES; its cost is by them, and a name that the API does not know is refused."""
+def test_model_without_a_price_needs_prices(served_workspace: Workspace) -> None:
+    """A new model needs PRICES if nobody can confirm it; they set its cost.
+
+    A model that the API does not know is refused.
+    """
     served_workspace.people(2)
     served_workspace.settings["MODEL"] = "gemini-0-flash"
     assert "gemini-0-flash" in served_workspace.do("tag", mode="live", yes=True, code=3).err
 
     served_workspace.settings["MODEL"] = NEW_MODEL
     for settings in ({}, {"BUDGET_PER_DAY": "5"}):
-        refused = served_workspace.do("tag", mode="live", yes=True, code=3, **settings).err
-        assert "price" in refused
-        assert "PRICES" in refused.splitlines()[-1]
+        error_output = served_workspace.do("tag", mode="live", yes=True, code=3, **settings).err
+        assert "price" in error_output
+        assert "PRICES" in error_output.splitlines()[-1]
+
     assert served_workspace.read("tag", dry=True)["live"]["cost"] is None
     served_workspace.do("tag", mode="live", yes=True, PRICES="1,2")
     assert served_workspace.states() == {"tagged": 2}
@@ -90,15 +98,15 @@ def test_a_model_without_a_price_is_asked_once_it_has_one(served_workspace: Work
     assert sent_levels(served_workspace, 1) == {"LOW"}
 
 
-@pytest.mark.excused("spend_adds_up")  # whose prices know no cache
-def test_cached_tokens_cost_what_cached_tokens_cost(
+# The prices of this check have no cached price.
+@pytest.mark.excused("spend_adds_up")
+def test_cached_tokens_have_the_cached_price(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """The cost of a live call counts the part of its prompt that the API had cached at the cached price."""
+    """A live call pays the cached price for the cached part of its prompt."""
     served_workspace.people(1)
     outside_server.cached_share = 1.0
     served_workspace.do("tag", mode="live", yes=True)
     (batch,) = served_workspace.batches()
-    assert batch["cost"] == pytest.approx(
-        (0.03 * batch["tokens_in"] + 2.50 * batch["tokens_out"]) / 1e6
-    )
+    expected_cost = (0.03 * batch["tokens_in"] + 2.50 * batch["tokens_out"]) / 1e6
+    assert batch["cost"] == pytest.approx(expected_cost)

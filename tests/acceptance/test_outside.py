@@ -1,4 +1,4 @@
-"""The product against a server that was written apart from the engine, in each of its manners and troubles."""
+"""The product works with an independently written server, in each of its manners and troubles."""
 
 import json
 import threading
@@ -21,9 +21,8 @@ BIOS = [
 ]
 FILE = "\n".join(["Username,First Name,Last Name,Job Title,Company,Bio", *BIOS, "silent,S,,,,"])
 ROUND = ("submit", "poll", "ingest")
-MOST_ROUNDS = 9
-MOST_STEPS = 40  # a command takes about so many; who is to die later lives
-KILLED = -9
+MAX_ROUNDS = 9
+# Combinations of the choices that the notes on the protocol leave open.
 MANNERS: dict[str, Json] = {
     "words of the SDK, numbers, key first": {
         "states": "JOB_STATE_",
@@ -46,144 +45,144 @@ MANNERS: dict[str, Json] = {
 }
 
 
-def run_until_tagged(workspace: Workspace, outside: Outside, run: Callable[[str], object]) -> None:
-    """Bring people in, run the round until all who can be are tagged, and hold both sides against each other."""
+def run_until_tagged(
+    workspace: Workspace, server: Outside, run_command: Callable[[str], object]
+) -> None:
+    """Import people, run the chain until they are tagged, and compare server and workspace."""
+    # Several batches are needed for ten people.
     workspace.settings |= {"BATCH_ROWS": "4"}
     workspace.put("people.csv", FILE)
     workspace.do("import", "people.csv")
-    for _ in range(MOST_ROUNDS):
+
+    for _ in range(MAX_ROUNDS):
         for verb in ROUND:
-            run(verb)
+            run_command(verb)
         if (states := workspace.states()) == {"tagged": len(TRADES), "no_bio": 1}:
             break
     else:
         pytest.fail(f"not all are tagged: {states}")
-    outside.check_once()
-    assert len(outside.kept.answered()) == len(TRADES)
-    assert {one["name"] for one in outside.batches()} == {
-        one["remote_name"] for one in workspace.batches()
-    }
+
+    server.check_once()
+    assert len(server.kept.answered()) == len(TRADES)
+    server_names = {batch["name"] for batch in server.batches()}
+    assert server_names == {batch["remote_name"] for batch in workspace.batches()}
 
 
-def test_lost_replies_cut_downloads_and_refusals_change_nothing(
+def test_lost_replies_cut_downloads_and_refusals_are_retried(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """Each person is asked once, no batch is made twice, and a line that was refused is asked again."""
-    refused: list[str] = []
+    """Each person is asked once, no batch is created twice, and a refused line is asked again."""
+    refused_trades: list[str] = []
 
     def answer(request: Json) -> Json:
-        """Refuse one line, once."""
-        if "maps" in user_text(request) and not refused:
-            refused.append("maps")
+        """Refuse the line about maps once."""
+        if "maps" in user_text(request) and not refused_trades:
+            refused_trades.append("maps")
             raise RefusedLine(13)
         return fill(request)
 
     outside_server.answerer = answer
-    (
-        outside_server.troubles.lost_creates,
-        outside_server.troubles.cut_downloads,
-        outside_server.troubles.refused,
-    ) = (
-        2,
-        3,
-        0.2,
-    )
+    outside_server.troubles.lost_creates = 2
+    outside_server.troubles.cut_downloads = 3
+    outside_server.troubles.refused = 0.2
+
     run_until_tagged(served_workspace, outside_server, served_workspace.run)
+
     assert sum(outside_server.kept.answered(refused=True).values()) == 1
-    assert (outside_server.troubles.lost_creates, outside_server.troubles.cut_downloads) == (0, 0)
+    assert outside_server.troubles.lost_creates == 0
+    assert outside_server.troubles.cut_downloads == 0
 
 
-def test_a_batch_that_fails_as_a_whole_is_asked_again(
-    served_workspace: Workspace, outside_server: Outside
-) -> None:
-    """Its people are answered by another batch, and the others are not asked again."""
+def test_failed_batch_is_asked_again(served_workspace: Workspace, outside_server: Outside) -> None:
+    """Another batch answers the people of a failed batch, and other people are not asked again."""
     outside_server.troubles.failed_batches = 1
     run_until_tagged(served_workspace, outside_server, served_workspace.run)
-    assert [batch.over for batch in outside_server.kept.created()] == [
-        "FAILED",
-        "SUCCEEDED",
-        "SUCCEEDED",
-        "SUCCEEDED",
-    ]
+
+    states = [batch.final_state for batch in outside_server.kept.created()]
+    assert states == ["FAILED", "SUCCEEDED", "SUCCEEDED", "SUCCEEDED"]
 
 
-def test_a_server_that_dies_while_it_answers_comes_back_to_what_it_kept(
+def test_server_that_stops_and_restarts_answers_all_rows_once(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """The product waits for it, or is run again, and all are answered once."""
-    back: list[threading.Timer] = []
+    """The product waits for the server or is run again, and each row is answered once."""
+    timers: list[threading.Timer] = []
 
     def answer(request: Json) -> Json:
-        """Die with the third answer."""
-        if not back and "bread" in user_text(request):
-            back.append(threading.Timer(0.3, outside_server.come_back))
+        """Stop the server at the third answer and restart it after 0.3 seconds."""
+        if not timers and "bread" in user_text(request):
+            timers.append(threading.Timer(0.3, outside_server.come_back))
             outside_server.die()
-            back[0].start()
+            timers[0].start()
         return fill(request)
 
     outside_server.answerer = answer
     run_until_tagged(served_workspace, outside_server, served_workspace.run)
-    assert back
+    assert timers
 
 
 @pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)
 def test_every_kind_of_row_is_answered_on_a_server_of_any_manner(
     tmp_path: Path, manner: Json
 ) -> None:
-    """People, passages, rows of one's own and images, by batch and live, with nothing changed but the base URL."""
-    with serving(tmp_path / "outside", **manner) as outside:
-        workspace = Workspace(tmp_path / "here", outside.url)
-        run_until_tagged(workspace, outside, workspace.do)
+    """People, passages, images and rows of a task are answered by batch and live.
+
+    Only the base URL differs from the default.
+    """
+    with serving(tmp_path / "outside", **manner) as server:
+        workspace = Workspace(tmp_path / "here", server.url)
+        run_until_tagged(workspace, server, workspace.do)
         workspace.do("index")
         tags = workspace.tags()
         assert workspace.found(json.dumps(tags["person-4"]))[0] == "person-4"
-        workspace.put(
-            "new.json", json.dumps({"username": "eve", "bio": "Glaciology and mountaineering."})
-        )
+
+        person = {"username": "eve", "bio": "Glaciology and mountaineering."}
+        workspace.put("new.json", json.dumps(person))
         workspace.do("add", "new.json")
         assert workspace.tags()["eve"]
-        _put_others(workspace)
+
+        _put_other_rows(workspace)
         for task, gates in ((PASSAGES, "concepts=1..14,garbage=off"), (IMAGES, ""), ("own", "")):
             workspace.do("submit", limit=2, TASK=task, yes=True)
             workspace.each("poll", "ingest", TASK=task, GATES=gates)
             workspace.do("tag_live", TASK=task, yes=True, GATES=gates)
-            asked = workspace.asked(task)
-            assert [(one["purpose"], one["outcome"]) for one in asked] == [
-                *[("batch", "answered")] * 2,
+            requests = workspace.asked(task)
+            assert [(request["purpose"], request["outcome"]) for request in requests] == [
+                ("batch", "answered"),
+                ("batch", "answered"),
                 ("live", "answered"),
             ]
+
         for row in workspace.exported("own"):
-            assert (
-                row["where"]["quote"]
-                == row["text"][row["where"]["start"] : row["where"]["end"]]
-                != ""
-            )
-        outside.check_once()
-        assert outside.kept.rows("SELECT id FROM files WHERE NOT generated") == [], (
-            "uploads are deleted"
-        )
-        check(Look(workspace, outside.batches(), outside.creates(), is_only=True))
+            quotation = row["where"]
+            assert quotation["quote"] != ""
+            assert quotation["quote"] == row["text"][quotation["start"] : quotation["end"]]
+
+        server.check_once()
+        uploads = server.kept.rows("SELECT id FROM files WHERE NOT generated")
+        assert uploads == [], "uploads are deleted"
+        check(Look(workspace, server.batches(), server.creates(), is_only=True))
 
 
-def _put_others(workspace: Workspace) -> None:
-    """Bring in three passages, three images, and the table and task of three rows of one's own."""
+def _put_other_rows(workspace: Workspace) -> None:
+    """Import three passages and three images, and write a task with three rows."""
     texts = [
         f"The keepers of {trade} write down each winter what the {trade} did."
         for trade in TRADES[:3]
     ]
-    rows: list[Any] = [{"id": f"p-{index}", "text": text} for index, text in enumerate(texts)]
-    workspace.put("passages.jsonl", "".join(json.dumps(one) + "\n" for one in rows))
+    passages: list[Any] = [{"id": f"p-{index}", "text": text} for index, text in enumerate(texts)]
+    workspace.put("passages.jsonl", "".join(json.dumps(passage) + "\n" for passage in passages))
     workspace.do("import_passages", "passages.jsonl")
+
     for colour in ("red", "lime", "blue"):
         Image.new("RGB", (8, 8), colour).save(workspace.put(f"pictures/{colour}.png", ""))
     workspace.do("import_images", "pictures")
+
     fields = {"kind": "Literal['good', 'bad']", "where": "Quote"}
-    more = ["quotes_in='text'"]
+    arguments = ["quotes_in='text'"]
     workspace.put(
         "tasks/own.py",
-        declaration(fields, prompt="Is it good? {{text}}", items="own.csv", more=more),
+        declaration(fields, prompt="Is it good? {{text}}", items="own.csv", more=arguments),
     )
-    workspace.put(
-        "tasks/own.csv",
-        "id,text\n" + "".join(f"{index},{text}\n" for index, text in enumerate(texts)),
-    )
+    lines = [f"{index},{text}\n" for index, text in enumerate(texts)]
+    workspace.put("tasks/own.csv", "id,text\n" + "".join(lines))

@@ -747,6 +747,11 @@ def test_cursor_reads_new_rows_and_all_rows_once_a_week(notes: Workspace) -> Non
     assert "cursor= is a column of a query, and items= is none" in notes.do("tag_live", code=2).err
 
 
+def make_answerer(text: str) -> Answerer:
+    """Return an answerer that gives each request the same text."""
+    return lambda _request: {"v": text}
+
+
 def test_view_shows_the_newest_answer_of_each_row(
     notes: Workspace, outside_server: Outside
 ) -> None:
@@ -755,7 +760,7 @@ def test_view_shows_the_newest_answer_of_each_row(
     notes.put("tasks/notes.csv", "id,t\n1,a kettle\n")
 
     for version, text in ((1, "first"), (2, "second")):
-        outside_server.answerer = lambda _request, text=text: {"v": text}
+        outside_server.answerer = make_answerer(text)
         arguments = [f"version={version}"]
         source = declaration({"v": "str"}, prompt="{t}", items="notes.csv", more=arguments)
         notes.put("tasks/notes.py", source)

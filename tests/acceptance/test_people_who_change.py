@@ -1,4 +1,4 @@
-"""People whose biography changes after they were tagged: asked again with REFRESH=1 alone, and never else."""
+"""People whose biography changed after tagging are asked again only with REFRESH=1."""
 
 import pytest
 
@@ -11,29 +11,31 @@ NAMES = [f"person-{number:04d}" for number in range(6)]
 
 
 def answers_next(api: Engine, tags: str) -> None:
-    """Let every further answer of the engine name these tags."""
+    """Give all later answers of the engine these tags."""
     api.clear_faults()
     api.fault("answer_text", times=99, args={"text": f'{{"tags": [{tags}]}}'})
 
 
-def asked_in(workspace: Workspace, number: int) -> list[str]:
-    """Return the ids of the people that a batch asks about, as its sealed file has them."""
+def row_ids_of_batch(workspace: Workspace, number: int) -> list[str]:
+    """Return the ids of the people in the sealed request file of a batch."""
     return sorted(request["key"].rpartition("/")[2] for request in workspace.requests(number))
 
 
-@pytest.mark.excused("tags_never_change", "nobody_is_answered_twice")  # REFRESH=1 asks for that
-def test_a_changed_biography_is_asked_about_again_with_refresh_alone(
+# REFRESH=1 asks about people again and changes their tags.
+@pytest.mark.excused("tags_never_change", "nobody_is_answered_twice")
+def test_changed_biography_is_asked_again_only_with_refresh(
     workspace: Workspace, api: Engine
 ) -> None:
-    """Old tags stay until valid new ones come; a title, corrected tags and another program's are no reason to ask."""
+    """Old tags stay until valid new tags arrive.
+
+    A changed title, corrected tags and foreign tags are no reason to ask again.
+    """
     workspace.people(6)
     answers_next(api, '"beekeeping"')
     workspace.each(*HOME)
     for number in (1, 2, 3, 4):
-        sql(
-            workspace,
-            f"UPDATE experts SET bio = 'I mend clocks, number {number}.' WHERE id = {number}",  # noqa: S608 - ours
-        )
+        bio = f"I mend clocks, number {number}."
+        sql(workspace, "UPDATE experts SET bio = :bio WHERE id = :id", bio=bio, id=number)
     workspace.do("correct", NAMES[2], set="tags=clocks")
     sql(workspace, "UPDATE experts SET tags = '[\"theirs\"]' WHERE id = 4")
     sql(workspace, "UPDATE experts SET job_title = 'Head of Bees' WHERE id = 5")
@@ -47,7 +49,7 @@ def test_a_changed_biography_is_asked_about_again_with_refresh_alone(
 
     answers_next(api, '"clock repair"')
     workspace.do("submit", REFRESH=1)
-    assert asked_in(workspace, 2) == ["1", "2"]
+    assert row_ids_of_batch(workspace, 2) == ["1", "2"]
     assert workspace.states() == {"tagged": 6}
     assert workspace.tags()[NAMES[0]] == ["beekeeping"]
     sql(workspace, "UPDATE experts SET bio = 'I grow oysters.' WHERE id = 2")
@@ -63,26 +65,27 @@ def test_a_changed_biography_is_asked_about_again_with_refresh_alone(
     assert workspace.tags() == dict(zip(NAMES, expected, strict=True))
     assert workspace.status()["stale"]["count"] == 1
 
+    # An empty answer changes no tags.
     answers_next(api, "")
     workspace.do("tag", REFRESH=1, mode="live", yes=True)
     assert workspace.batches()[-1]["requests"] == 1
     assert workspace.tags() == dict(zip(NAMES, expected, strict=True)), (
         "an empty answer took tags away"
     )
-    count = len(workspace.batches())
+    batch_count = len(workspace.batches())
     workspace.do("tag", REFRESH=1, mode="live", yes=True)
-    assert len(workspace.batches()) == count, "nothing changed, and somebody was asked again"
+    assert len(workspace.batches()) == batch_count, "nothing changed, and somebody was asked again"
     assert workspace.status()["stale"]["count"] == 0
     workspace.each("score", "doctor")
 
 
-def test_an_import_says_how_a_changed_biography_is_asked_about_again(workspace: Workspace) -> None:
-    """The import names the command, and only a biography is a reason."""
+def test_import_names_the_command_for_changed_biographies(workspace: Workspace) -> None:
+    """The import prints the command if a biography changed, and only then."""
     workspace.people(2)
     workspace.each(*HOME)
     workspace.put(
         "new.csv", f"Username,Job Title,Bio\n{NAMES[0]},Baker,I bake.\n{NAMES[1]},Clerk,\n"
     )
-    said = workspace.do("import", "new.csv").said
-    assert "REFRESH=1 findable tag" in said
+    output = workspace.do("import", "new.csv").said
+    assert "REFRESH=1 findable tag" in output
     assert workspace.status()["stale"]["count"] == 1

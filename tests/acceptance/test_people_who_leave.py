@@ -1,4 +1,4 @@
-"""People who are missing in a file that is imported again, and people who are forgotten, several at once."""
+"""Imports report missing people, and several people are forgotten at once."""
 
 import csv
 
@@ -12,66 +12,77 @@ CHAIN = ("submit", "poll", "ingest", "index")
 
 
 def names_in(workspace: Workspace) -> list[str]:
-    """Return the usernames of all people who are there."""
+    """Return the usernames of all people."""
     return [row[0] for row in sql(workspace, "SELECT username FROM experts ORDER BY username")]
 
 
-def without(workspace: Workspace, file: str, *names: str) -> str:
-    """Write a file of people without some of those of another one, and return its name."""
-    lines = (workspace.home / file).read_text(encoding="utf-8").splitlines()
-    kept_lines = [line for line in lines if line.partition(",")[0] not in names]
-    workspace.put("again.csv", "\n".join([*kept_lines, ""]))
+def write_without(workspace: Workspace, source_file: str, *names: str) -> str:
+    """Write a copy of a file without some people; return its name."""
+    lines = (workspace.home / source_file).read_text(encoding="utf-8").splitlines()
+    other_lines = [line for line in lines if line.partition(",")[0] not in names]
+    workspace.put("again.csv", "\n".join([*other_lines, ""]))
     return "again.csv"
 
 
-def test_an_import_says_who_of_earlier_files_is_missing(workspace: Workspace) -> None:
-    """How many, and what to type: few by their names, many by a file; a file of other people says nothing."""
+def test_import_reports_missing_people_of_earlier_files(workspace: Workspace) -> None:
+    """The report has the number and a command: few people by name, many people by a file.
+
+    A file of other people reports nobody as missing.
+    """
     names = workspace.people(14)
     assert "missing" not in workspace.do("import", "people-0.csv").said
-    few = workspace.do("import", without(workspace, "people-0.csv", *names[:2])).said
-    assert "2 people of earlier files are not in again.csv" in few
-    assert f"findable forget {names[0]},{names[1]}" in few
-    many = workspace.do("import", without(workspace, "people-0.csv", *names[:11]), dry=True).said
-    assert "11 people of earlier files are not in again.csv" in many
-    assert "findable forget --file missing.csv" in many
+    few_output = workspace.do("import", write_without(workspace, "people-0.csv", *names[:2])).said
+    assert "2 people of earlier files are not in again.csv" in few_output
+    assert f"findable forget {names[0]},{names[1]}" in few_output
+
+    many_output = workspace.do(
+        "import", write_without(workspace, "people-0.csv", *names[:11]), dry=True
+    ).said
+    assert "11 people of earlier files are not in again.csv" in many_output
+    assert "findable forget --file missing.csv" in many_output
     workspace.do("import", "again.csv", dry=True, report="missing.csv")
     with (workspace.home / "missing.csv").open(encoding="utf-8", newline="") as file:
         usernames = [row["username"] for row in csv.DictReader(file) if row["kind"] == "missing"]
     assert usernames == names[:11]
+
     workspace.put("others.csv", "Username,Bio\nsomebody,I keep bees.\n")
     assert "earlier files" not in workspace.do("import", "others.csv").said
     workspace.do("forget", file="missing.csv", yes=True)
     assert names_in(workspace) == [*names[11:], "somebody"]
 
 
-@pytest.mark.excused(
-    "nobody_is_answered_twice", "tags_never_change", "batches_are_made_once"
-)  # who is forgotten is gone
-def test_several_people_are_forgotten_and_the_index_is_built_once(workspace: Workspace) -> None:
-    """By commas, by words, by a file; one name that is unknown or busy changes nothing; a killed run goes on."""
+# Answers and request lines of forgotten people are deleted.
+@pytest.mark.excused("nobody_is_answered_twice", "tags_never_change", "batches_are_made_once")
+def test_several_people_are_forgotten_with_a_single_build(workspace: Workspace) -> None:
+    """Names are separated by commas, are arguments, or are in a file.
+
+    An unknown or busy person stops the command before any change. A killed run is completed.
+    """
     names = workspace.people(6)
     workspace.each(*CHAIN)
     builds = workspace.status()["index"]["build"]
-    refused = workspace.do("forget", names[0], "nobody", yes=True, code=2).err
-    assert "nobody" in refused
+    error_output = workspace.do("forget", names[0], "nobody", yes=True, code=2).err
+    assert "nobody" in error_output
     assert names_in(workspace) == names
-    assert (
-        "2 people are forgotten" in workspace.do("forget", f"{names[0]},{names[1]}", yes=True).out
-    )
+
+    forget_run = workspace.do("forget", f"{names[0]},{names[1]}", yes=True)
+    assert "2 people are forgotten" in forget_run.out
     index = workspace.status()["index"]
     assert (index["count"], index["build"], index["behind"]) == (4, builds + 1, 0)
 
     workspace.put("gone.txt", f"{names[2]}\n{names[3]}\n")
-    killed = workspace.run(
+    killed_run = workspace.run(
         "forget", file="gone.txt", yes=True, fate=Fate(at=10, side="after", how="KILL")
     )
-    assert killed.code != 0
+    assert killed_run.code != 0
     workspace.do("forget", file="gone.txt", yes=True)
     assert names_in(workspace) == names[4:]
     assert workspace.status()["index"]["count"] == 2
     for path in (workspace.data / "batches").iterdir():
         assert b"number 2." not in path.read_bytes()
         assert b"number 3." not in path.read_bytes()
+
+    # A person in a running batch cannot be forgotten.
     workspace.people(1, first=50)
     workspace.do("submit")
     assert "batch" in workspace.do("forget", names[4], "person-0050", yes=True, code=2).err

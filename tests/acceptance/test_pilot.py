@@ -207,7 +207,12 @@ def test_answers_with_invented_quotations_are_charged_and_parked(
 
     # The parked row has no failure under a new version.
     assert run_backfill(passages, wait=True, skip_pilot=True)["asked"] == 0
-    options = {"wait": True, "skip_pilot": True, "no_resume": True, "VERSION": "mine@2"}
+    options: dict[str, Any] = {
+        "wait": True,
+        "skip_pilot": True,
+        "no_resume": True,
+        "VERSION": "mine@2",
+    }
     assert run_backfill(passages, **options)["asked"] == 30
     assert count_sent_requests(passages)["p-0004"] == 4
 
@@ -301,7 +306,11 @@ def test_answers_of_another_program_count_as_answers(passages: Workspace) -> Non
         sql(passages, insert, id=f"p-{number:04d}", version=f"theirs@{number}")
     assert passages.states() == {"with_concepts": 3, "open": 27}
 
-    options = {"wait": True, "skip_pilot": True, "SKIP_VERSIONS": "theirs@0,theirs@2"}
+    options: dict[str, Any] = {
+        "wait": True,
+        "skip_pilot": True,
+        "SKIP_VERSIONS": "theirs@0,theirs@2",
+    }
     assert run_backfill(passages, **options)["asked"] == 28
     all_ids = {f"p-{number:04d}" for number in range(30)}
     assert set(count_sent_requests(passages)) == all_ids - {"p-0000", "p-0002"}

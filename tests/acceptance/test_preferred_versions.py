@@ -1,4 +1,4 @@
-"""Which of several answers to a row counts is one rule for every command, the view, the index and Python."""
+"""Commands, views, the index and Python choose the same answer of several to a row."""
 
 import csv
 from collections import Counter
@@ -14,23 +14,23 @@ from tests.outside.server import Outside
 
 ROWS = {1: "a lamp", 2: "a chair", 3: "a kettle"}
 FIELDS = {"mood": "str", "topics": "list[str]"}
-# Version 2 was begun last and is the current one; it has no answer to row 3.
+# Version 2 started last and is current; it has no answer to row 3.
 FIRST = {1: "one", 2: "one", 3: "one"}
 NEWEST = {1: "two", 2: "two", 3: "one"}
 CORRECTED = {1: "own", 2: "one", 3: "one"}
-HEAD = "import json\n\nimport findable\n\nws = findable.open(quiet=True)\n"
-ANSWERED = "print(json.dumps({one.key: one.answer.mood for one in ws.answers('r')}))\n"
+PREAMBLE = "import json\n\nimport findable\n\nws = findable.open(quiet=True)\n"
+PRINT_MOODS = "print(json.dumps({answer.key: answer.answer.mood for answer in ws.answers('r')}))\n"
 
 
 def declare(workspace: Workspace, version: int) -> None:
-    """Write the file of the task in one of its versions."""
-    more = [f"version={version}", "index='{text} {mood}'", "key='id'"]
-    text = declaration(FIELDS, prompt=f"version {version}: {{text}}", items="r.csv", more=more)
+    """Write the task file with a version."""
+    arguments = [f"version={version}", "index='{text} {mood}'", "key='id'"]
+    text = declaration(FIELDS, prompt=f"version {version}: {{text}}", items="r.csv", more=arguments)
     workspace.put("tasks/r.py", text)
 
 
 def answer(request: Json) -> Json:
-    """Return the version that was asked."""
+    """Return an answer that names the version of the request."""
     mood = "two" if "version 2" in user_text(request) else "one"
     return {"mood": mood, "topics": [f"of {mood}"]}
 
@@ -41,88 +41,90 @@ def moods(rows: list[dict[str, Any]]) -> dict[int, str]:
 
 
 def check_readers(
-    workspace: Workspace, expected: Mapping[int, str], *, exported: bool = True, **options: str
+    workspace: Workspace,
+    expected: Mapping[int, str],
+    *,
+    includes_export: bool = True,
+    **options: str,
 ) -> None:
-    """Assert that lists, filters, counts, sorting, words and exports go by the same answers."""
-    in_order = workspace.read("items", sort="mood", fields="id,mood", limit=9, **options)["items"]
-    assert moods(in_order) == expected
-    assert [row["mood"] for row in in_order] == sorted(expected.values())
+    """Assert that lists, filters, counts, sorting, words and exports use the same answers."""
+    sorted_items = workspace.read("items", sort="mood", fields="id,mood", limit=9, **options)[
+        "items"
+    ]
+    assert moods(sorted_items) == expected
+    assert [row["mood"] for row in sorted_items] == sorted(expected.values())
 
     mood = expected[2]
     for filters in ({"where": f"mood = '{mood}'"}, {"find": mood}, {"tag": f"of {mood}"}):
-        listed = workspace.read("items", fields="id", limit=9, **filters, **options)["items"]
-        assert {int(row["id"]) for row in listed} == {
-            number for number in expected if expected[number] == mood
-        }
+        items = workspace.read("items", fields="id", limit=9, **filters, **options)["items"]
+        expected_ids = {number for number in expected if expected[number] == mood}
+        assert {int(row["id"]) for row in items} == expected_ids
+
     counts = workspace.read("items", counts=True, **options)["fields"]["mood"]
     assert {count["value"]: count["count"] for count in counts} == Counter(expected.values())
-    if exported:
+    if includes_export:
         assert moods(workspace.exported("r", **options)) == expected
 
 
-def viewed(workspace: Workspace) -> dict[int, str]:
-    """Return what the view shows of each row."""
+def moods_in_view(workspace: Workspace) -> dict[int, str]:
+    """Return the mood of each row in the view."""
     return {int(key): mood for key, mood in sql(workspace, "SELECT id, mood FROM r_answered")}
 
 
 def test_one_rule_decides_which_answer_counts(
     workspace: Workspace, outside_server: Outside
 ) -> None:
-    """Of two versions the current one; the preferred one once it is given or stored, for all that reads answers."""
+    """All readers use the current version, or the preferred version of a setting or the store."""
     workspace.task = "r"
     workspace.settings["YES"] = "1"
     workspace.url = outside_server.url
     outside_server.answerer = answer
-    workspace.put(
-        "tasks/r.csv", "id,text\n" + "".join(f"{number},{text}\n" for number, text in ROWS.items())
-    )
+    lines = [f"{number},{text}\n" for number, text in ROWS.items()]
+    workspace.put("tasks/r.csv", "id,text\n" + "".join(lines))
     declare(workspace, 1)
     workspace.do("tag", mode="live")
     declare(workspace, 2)
     workspace.do("tag", mode="live", limit=2)
     workspace.do("index")
-    check_readers(workspace, NEWEST, exported=False)
-    assert viewed(workspace) == NEWEST
+    check_readers(workspace, NEWEST, includes_export=False)
+    assert moods_in_view(workspace) == NEWEST
 
-    # A reading command takes the setting, and stores nothing.
+    # A command that only reads uses the setting and stores nothing.
     tables = schema(workspace)
     check_readers(workspace, FIRST, PREFER_VERSIONS="r@1")
-    assert script(
-        workspace, ANSWERED, head=HEAD.replace("True)", "True, prefer_versions='r@1')")
-    ) == {str(number): mood for number, mood in FIRST.items()}
+    first_moods = {str(number): mood for number, mood in FIRST.items()}
+    head = PREAMBLE.replace("True)", "True, prefer_versions='r@1')")
+    assert script(workspace, PRINT_MOODS, head=head) == first_moods
     assert schema(workspace) == tables
-    assert viewed(workspace) == NEWEST
+    assert moods_in_view(workspace) == NEWEST
 
-    # A writing command stores it.
+    # A command that writes stores the preference.
     workspace.do("unpark", all=True, PREFER_VERSIONS="r@1")
     check_readers(workspace, FIRST)
-    assert viewed(workspace) == FIRST
-    assert script(workspace, ANSWERED, head=HEAD) == {
-        str(number): mood for number, mood in FIRST.items()
-    }
+    assert moods_in_view(workspace) == FIRST
+    assert script(workspace, PRINT_MOODS, head=PREAMBLE) == first_moods
     assert workspace.status()["index"]["behind"] == 2
     workspace.do("index")
     assert workspace.status()["index"]["behind"] == 0
     assert workspace.found("lamp", where="mood = 'two'", rank="words") == []
     assert workspace.found("lamp", where="mood = 'one'", rank="words") == ["1"]
     workspace.do("correct", item="1", set="mood=own; topics=of own")
-    assert viewed(workspace) == CORRECTED
+    assert moods_in_view(workspace) == CORRECTED
 
-    # It stays over a change of the task and a reading of its rows, until another one is stored.
-    workspace.put(
-        "tasks/r.csv", "id,text\n" + "".join(f"{number},{text}!\n" for number, text in ROWS.items())
-    )
+    # The preference survives new texts of the rows until another preference is stored.
+    lines = [f"{number},{text}!\n" for number, text in ROWS.items()]
+    workspace.put("tasks/r.csv", "id,text\n" + "".join(lines))
     workspace.do("preflight")
     check_readers(workspace, CORRECTED)
     workspace.do("unpark", all=True, PREFER_VERSIONS="none")
-    check_readers(workspace, {**NEWEST, 1: "own"}, exported=False)
-    assert viewed(workspace) == {**NEWEST, 1: "own"}
+    check_readers(workspace, {**NEWEST, 1: "own"}, includes_export=False)
+    assert moods_in_view(workspace) == {**NEWEST, 1: "own"}
 
 
-def test_an_export_by_preference_says_whose_answers_it_has(
+def test_export_by_preference_names_the_versions_of_its_answers(
     workspace: Workspace, outside_server: Outside
 ) -> None:
-    """A row without an answer of the preferred version has the next one, which is counted."""
+    """A row without an answer of the preferred version has the answer of another version."""
     workspace.task = "r"
     workspace.settings["YES"] = "1"
     workspace.url = outside_server.url

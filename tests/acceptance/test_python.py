@@ -1,4 +1,4 @@
-"""A workspace in Python: scripts of a user, run by the interpreter of the product, beside commands on one workspace."""
+"""Scripts of a user work on a workspace through the Python interface, next to commands."""
 
 import json
 import shutil
@@ -35,19 +35,21 @@ class Review(BaseModel):
 
 
 def rows(count):
-    return [{"id": n, "text": f"Kettle {n} boils in two minutes. The lid broke."} for n in range(1, count + 1)]
+    text = "Kettle {} boils in two minutes. The lid broke."
+    return [{"id": n, "text": text.format(n)} for n in range(1, count + 1)]
 
 
-def declared(**changed):
-    return Task(**{"answer": Review, "name": "reviews", "items": "reviews.csv", "prompt": "{text}", **changed})
+def declared(**changes):
+    arguments = {"answer": Review, "name": "reviews", "items": "reviews.csv", "prompt": "{text}"}
+    return Task(**{**arguments, **changes})
 
 
-def refusal(call, *given, **named):
+def refusal(call, *arguments, **options):
     try:
-        call(*given, **named)
+        call(*arguments, **options)
     except findable.FindableError as error:
         return " ".join([str(error), *getattr(error, "__notes__", ())])
-    raise AssertionError(f"{given} {named} was not refused")
+    raise AssertionError(f"{arguments} {options} was not refused")
 
 
 ws = findable.open(quiet=True)
@@ -57,20 +59,27 @@ ws = findable.open(quiet=True)
 def script(
     workspace: Workspace, text: str, *, head: str = DECLARED, code: int = 0, is_fresh: bool = False
 ) -> Any:
-    """Run a script beside a workspace; return the last line that it prints as JSON, or what it says where it fails.
+    """Run a script in the folder of a workspace.
 
-    It runs in a fork of what has the product loaded; one that `is_fresh` is run by an interpreter of its own, which
-    has nothing loaded and configured yet.
+    Return the last printed line as JSON, or the error output if the exit code is not 0. The script
+    runs in a fork of a process that has the product loaded. With `is_fresh` it runs in a new
+    interpreter, which has loaded and configured nothing yet.
     """
     workspace.home.mkdir(parents=True, exist_ok=True)
     path = workspace.put("script.py", head + textwrap.dedent(text))
+
     if not is_fresh:
-        where: dict[str, Any] = {"cwd": workspace.home, "below": workspace.below}
-        ended_process = Running(
-            workspace.version(), [[SCRIPT, str(path)]], environ=workspace.environ, **where
-        ).wait()
+        running = Running(
+            workspace.version(),
+            [[SCRIPT, str(path)]],
+            environ=workspace.environ,
+            cwd=workspace.home,
+            below=workspace.below,
+        )
+        ended_process = running.wait()
         assert ended_process.code == code, ended_process
         return json.loads(ended_process.out.splitlines()[-1]) if code == 0 else ended_process.err
+
     environ = {**PLAIN, **workspace.environ, "PYTHONPATH": str(PRODUCT)}
     command = [PYTHON, "-W", "ignore", str(path)]
     process = subprocess.run(
@@ -87,49 +96,59 @@ def script(
 
 
 def live_calls(api: Engine) -> int:
-    """Return how often the server was asked live."""
-    return sum(LIVE in one["path"] for one in api.journal())
+    """Return the number of live calls that the server received."""
+    return sum(LIVE in request["path"] for request in api.journal())
 
 
-def test_a_task_without_a_file_is_asked_and_read_in_its_own_types(
+def test_task_without_a_file_is_asked_and_read_in_its_own_types(
     workspace: Workspace, api: Engine
 ) -> None:
-    """Rows are given with the call; answers are of the declared class; without its object a command does not judge it.
+    """Rows come with the call, and answers are instances of the declared class.
 
-    It works inside a running event loop, several at once.
+    Commands do not judge answers of a task that they cannot load. Several tasks run at once inside
+    an event loop.
     """
-    found = script(
+    printed = script(
         workspace,
         """
         task = declared()
         assert ws.preflight(task, items=rows(3)).plan.requests == 3
         assert ws.tag(task, "live", items=rows(3)).left == 0
-        found = list(ws.answers(task))
-        for one in found:
-            assert type(one.answer) is Review and one.answer.verdicts
-            assert all(one.row["text"][each.quote.start : each.quote.end] == each.quote for each in one.answer.verdicts)
+        answers = list(ws.answers(task))
+        for answer in answers:
+            assert type(answer.answer) is Review and answer.answer.verdicts
+            text = answer.row["text"]
+            for verdict in answer.answer.verdicts:
+                assert text[verdict.quote.start : verdict.quote.end] == verdict.quote
         ws.tag(task, "live", items=rows(4))
 
 
         async def notebook():
-            others = [declared(name=f"other{number}") for number in (1, 2)]
-            done = await asyncio.gather(*(asyncio.to_thread(ws.tag, one, "batch", items=rows(2)) for one in others))
-            return [one.left for one in done]
+            tasks = [declared(name=f"other{number}") for number in (1, 2)]
+            threads = [asyncio.to_thread(ws.tag, task, "batch", items=rows(2)) for task in tasks]
+            reports = await asyncio.gather(*threads)
+            return [report.left for report in reports]
 
 
-        left = asyncio.run(notebook())
+        open_counts = asyncio.run(notebook())
         ws.tag(declared(name="later"), "batch", items=rows(2), wait=False)
         flat = ws.answers("reviews").to_dicts()
         ws.correct("2", {"stars": 4}, task, who="ada")
-        assert [one.extractor for one in ws.answers(task) if one.answer.stars == 4 and one.key == "2"] == ["person"]
+        answers_of_2 = [answer for answer in ws.answers(task) if answer.key == "2"]
+        four_stars = [answer for answer in answers_of_2 if answer.answer.stars == 4]
+        assert [answer.extractor for answer in four_stars] == ["person"]
         assert len(list(ws.answers(task, extractor="reviews@1"))) == 4
-        print(json.dumps([[one.key for one in found], flat, left], default=str))
+        print(json.dumps([[answer.key for answer in answers], flat, open_counts], default=str))
         """,
     )
-    keys, flat, left = found
-    assert (keys, [row["id"] for row in flat], left) == (["1", "2", "3"], [1, 2, 3, 4], [0, 0])
+    keys, flat, open_counts = printed
+    assert keys == ["1", "2", "3"]
+    assert [row["id"] for row in flat] == [1, 2, 3, 4]
+    assert open_counts == [0, 0]
     assert flat[0]["verdicts"][0]["quote"].keys() == {"quote", "start", "end"}
     assert live_calls(api) == 4
+
+    # Only Python can collect a batch of a task that has no file.
     workspace.task = "later"
     workspace.do("poll")
     assert "declared in Python" in workspace.do("ingest", code=2).err
@@ -139,29 +158,33 @@ def test_a_task_without_a_file_is_asked_and_read_in_its_own_types(
     assert workspace.states() == {"answered": 2}
 
 
-def test_a_task_of_a_file_is_one_for_python_and_for_commands(
-    workspace: Workspace, api: Engine
-) -> None:
-    """Python submits, commands collect; both at once ask every row once; a file's name is not a notebook's."""
+def test_python_and_commands_share_the_task_of_a_file(workspace: Workspace, api: Engine) -> None:
+    """Python submits, commands collect, and both at once ask about each row once.
+
+    A task that is declared in Python cannot use the name of a file.
+    """
     shutil.copytree(TABLES, workspace.home / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
     workspace.task = "reviews"
-    found = script(
+    printed = script(
         workspace,
         """
         from tasks.reviews import task
 
         assert ws.tag(task, "batch", wait=False, limit=3).under_way == 3
-        said = refusal(ws.preflight, declared(), items=rows(1))
-        print(json.dumps([[one.batch.requests for one in ws.batches()], said]))
+        message = refusal(ws.preflight, declared(), items=rows(1))
+        print(json.dumps([[row.batch.requests for row in ws.batches()], message]))
         """,
     )
-    assert (found[0], "same name" in found[1]) == ([3], True)
+    assert (printed[0], "same name" in printed[1]) == ([3], True)
+
     workspace.each("poll", "ingest")
     running = workspace.start("tag", mode="live", CONCURRENCY=2)
     script(workspace, 'print(ws.tag("reviews", "live", concurrency=2).left)')
     assert running.wait().code == 0
     assert (workspace.states()["answered"], live_calls(api)) == (19, 16)
     script(workspace, 'print(len(list(ws.answers("reviews"))))')
+
+    # A package of the user must not shadow the product's own.
     (workspace.home / "pipeline").mkdir()
     (workspace.home / "pipeline" / "__init__.py").write_text("raise RuntimeError('not to be run')")
     assert "findable needs its own package `pipeline`" in script(
@@ -169,61 +192,73 @@ def test_a_task_of_a_file_is_one_for_python_and_for_commands(
     )
 
 
-def test_a_look_from_another_thread_leaves_the_rows_that_are_asked(workspace: Workspace) -> None:
-    """Rows given in the place of a task's own are those that are asked, however often its state is looked at beside."""
+def test_status_in_another_thread_does_not_change_the_asked_rows(workspace: Workspace) -> None:
+    """The rows of the call are asked, even if another thread reads the status all the time."""
     workspace.put("reviews.csv", "id,text\n77,The file's own row.\n")
-    found = script(
+    keys = script(
         workspace,
         """
         import threading
 
-        task, over = declared(), threading.Event()
+        task = declared()
+        is_over = threading.Event()
 
-        def look():
-            while not over.is_set():
+        def read_status():
+            while not is_over.is_set():
                 try:
                     ws.status(task)
-                except findable.FindableError:  # nothing is there yet
+                # The workspace does not exist yet.
+                except findable.FindableError:
                     pass
 
-        looking = threading.Thread(target=look)
-        looking.start()
-        tagged = [ws.tag(task, items=rows(count), mode="live") for count in (1, 2, 3)]
-        over.set()
-        looking.join()
-        print(json.dumps([one.key for one in ws.answers(task)]))
+        reader = threading.Thread(target=read_status)
+        reader.start()
+        reports = [ws.tag(task, items=rows(count), mode="live") for count in (1, 2, 3)]
+        is_over.set()
+        reader.join()
+        print(json.dumps([answer.key for answer in ws.answers(task)]))
         """,
     )
-    assert found == ["1", "2", "3"]
+    assert keys == ["1", "2", "3"]
 
 
-def test_what_is_returned_is_a_line(workspace: Workspace) -> None:
-    """The words of the commands give rows, documents and a file."""
-    found = script(
+def test_results_are_printed_in_one_line(workspace: Workspace) -> None:
+    """The methods of a workspace return rows, documents and files with short representations."""
+    printed = script(
         workspace,
         """
-        given = [{"id": n, "text": f"<b>Kettle</b> {n} boils. The lid broke."} for n in range(1, 31)]
-        done = [ws.preflight(declared(), items=given), ws.try_(declared(), 1, items=given)]
-        done += [ws.tag(declared(), "live", items=given), ws.answers("reviews"), *ws.answers("reviews")]
+        text = "<b>Kettle</b> {} boils. The lid broke."
+        items = [{"id": n, "text": text.format(n)} for n in range(1, 31)]
+        results = [ws.preflight(declared(), items=items), ws.try_(declared(), 1, items=items)]
+        results.append(ws.tag(declared(), "live", items=items))
+        results += [ws.answers("reviews"), *ws.answers("reviews")]
         rows = ws.rows("reviews", "kettle", state="answered", where="id = 7")
-        done += [ws, rows, ws.status("reviews"), ws.show("7", "reviews"), ws.export("out.csv", "reviews")]
-        done += [ws.parked("reviews"), ws.batches(), *ws.batches(), ws.log(2), done[1].items[0]]
+        results += [ws, rows, ws.status("reviews"), ws.show("7", "reviews")]
+        results += [ws.export("out.csv", "reviews"), ws.parked("reviews"), ws.batches()]
+        results += [*ws.batches(), ws.log(2), results[1].items[0]]
         assert [row["id"] for row in rows] == [7], rows[:]
         assert [len(ws.rows("reviews", limit=limit)) for limit in (None, 4)] == [30, 4]
-        told = {"longest": max(len(repr(one)) for one in done), "lines": {repr(one).count("\\n") for one in done}}
-        again = refusal(ws.export, "out.csv", "reviews")
-        never = refusal(lambda: list(ws.answers("reviews", extractor="reviews@9")))
-        print(json.dumps([told["longest"], list(told["lines"]), len(open("out.csv").readlines()), again, never]))
+        texts = [repr(result) for result in results]
+        max_length = max(map(len, texts))
+        line_breaks = {text.count("\\n") for text in texts}
+        existing_file = refusal(ws.export, "out.csv", "reviews")
+        unknown_version = refusal(lambda: list(ws.answers("reviews", extractor="reviews@9")))
+        line_count = len(open("out.csv").readlines())
+        messages = [existing_file, unknown_version]
+        print(json.dumps([max_length, list(line_breaks), line_count, *messages]))
         """,
     )
-    assert (found[0] < 120, found[1], found[2]) == (True, [0], 31), found
-    assert "is there already" in found[3]
-    assert "no answer of 'reviews@9'" in found[4]
+    max_length, line_breaks, line_count, existing_file, unknown_version = printed
+    assert max_length < 120, printed
+    assert line_breaks == [0], printed
+    assert line_count == 31, printed
+    assert "is there already" in existing_file
+    assert "no answer of 'reviews@9'" in unknown_version
 
 
-def test_people_go_in_and_are_found(workspace: Workspace) -> None:
-    """Rows are imported as a file is, tagged, indexed and searched."""
-    found = script(
+def test_people_are_imported_and_searched(workspace: Workspace) -> None:
+    """Rows of people are imported like a file, tagged, indexed and searched."""
+    printed = script(
         workspace,
         """
         people = [{"username": f"person-{n}", "bio": f"I keep bees, number {n}."} for n in range(3)]
@@ -231,20 +266,24 @@ def test_people_go_in_and_are_found(workspace: Workspace) -> None:
         assert ws.preflight("experts").plan.requests == 3
         assert ws.tag("experts", "live", budget=1).left == 0
         assert len(list(ws.answers("experts"))) == 3
-        assert ws.correct("person-2", {"tags": ["apiculture"]}, who="ada")["answer"]["tags"] == ["apiculture"]
+        correction = ws.correct("person-2", {"tags": ["apiculture"]}, who="ada")
+        assert correction["answer"]["tags"] == ["apiculture"]
         assert "no field" in refusal(ws.correct, "person-2", {"tag": "x"}, who="ada")
         assert ws.index().count == 3
         (hit,) = ws.search("bees", where="bio CONTAINS 'number 1'")
         print(json.dumps([hit.metadata["username"], len(ws.search("bees", 2))]))
         """,
     )
-    assert found == ["person-1", 2]
+    assert printed == ["person-1", 2]
     assert workspace.states() == {"tagged": 3}
 
 
-def test_what_is_wrong_is_told_before_anything_is_asked(workspace: Workspace, api: Engine) -> None:
-    """By an error of findable's own, as a command says it; a change under one version with its ways on."""
-    said = script(
+def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, api: Engine) -> None:
+    """Each wrong argument raises an error of findable with the message of the command.
+
+    A changed prompt under one version names both ways to continue.
+    """
+    messages = script(
         workspace,
         """
         print(json.dumps([
@@ -269,58 +308,65 @@ def test_what_is_wrong_is_told_before_anything_is_asked(workspace: Workspace, ap
         ]))
         """,
     )
-    wanted = (
-        *("no setting 'budgett'", "rpm is 'many'"),
-        *(
-            "a question or like=",
-            "k is 0",
-            "rank is 'bm25'",
-            "no wheer=",
-        ),  # before there is a workspace
-        *("no such file", "needs a name", "rows are a list of dicts"),
-        *(
-            "items= goes with a Task",
-            "'text'",
-            "CONFIRM_ABOVE",
-            "limit is 0",
-            "budget is -1",
-            "mode is 'none'",
-        ),
-        *("", "next: ", "no stat="),
+    fragments = (
+        # Settings.
+        "no setting 'budgett'",
+        "rpm is 'many'",
+        # Searches, before a workspace exists.
+        "a question or like=",
+        "k is 0",
+        "rank is 'bm25'",
+        "no wheer=",
+        # Tasks and their rows.
+        "no such file",
+        "needs a name",
+        "rows are a list of dicts",
+        "items= goes with a Task",
+        "'text'",
+        "CONFIRM_ABOVE",
+        "limit is 0",
+        "budget is -1",
+        "mode is 'none'",
+        # People.
+        "",
+        "next: ",
+        "no stat=",
     )
-    assert [words in one for words, one in zip(wanted, said, strict=True)] == [True] * len(
-        wanted
-    ), said
+    for fragment, message in zip(fragments, messages, strict=True):
+        assert fragment in message, messages
     assert live_calls(api) == 0
-    said = script(
+
+    message = script(
         workspace,
         """
         ws.tag(declared(), "live", items=rows(1))
-        said = refusal(ws.tag, declared(prompt="Review: {text}"), items=rows(2))
-        assert ws.tag(declared(prompt="Review: {text}"), "live", items=rows(2), accept_changed=True).left == 0
-        print(json.dumps(said))
+        changed = declared(prompt="Review: {text}")
+        message = refusal(ws.tag, changed, items=rows(2))
+        changed = declared(prompt="Review: {text}")
+        assert ws.tag(changed, "live", items=rows(2), accept_changed=True).left == 0
+        print(json.dumps(message))
         """,
     )
-    assert "keep both under 1" in said
+    assert "keep both under 1" in message
     assert live_calls(api) == 2
 
 
 def test_what_libraries_log_in_a_users_program_has_no_key(workspace: Workspace) -> None:
-    """The chain runs under the program's own logging at its fullest, and no line of it shows the key or an upload."""
-    said = script(
+    """A program that logs everything sees neither the key nor the address of an upload."""
+    log_text = script(
         workspace,
         """
         import io
         import logging
 
-        heard = io.StringIO()
-        logging.basicConfig(level=logging.DEBUG, stream=heard)
+        log = io.StringIO()
+        logging.basicConfig(level=logging.DEBUG, stream=log)
         ws.tag(declared(), "batch", items=rows(2))
         ws.tag(declared(), "live", items=rows(3))
-        print(json.dumps(heard.getvalue()))
+        print(json.dumps(log.getvalue()))
         """,
         is_fresh=True,
     )
-    assert "HTTP Request" in said, "the libraries' loggers were not heard"
-    assert "upload_id=***" in said
-    assert KEY not in said
+    assert "HTTP Request" in log_text, "the libraries' loggers were not heard"
+    assert "upload_id=***" in log_text
+    assert KEY not in log_text

@@ -1,4 +1,7 @@
-"""What the API refuses: the true reason, the next step, no waiting for what waiting does not change, and no cost."""
+"""Refusals of the API are reported with reason and next step, and cost nothing.
+
+A command does not wait if waiting cannot change a refusal.
+"""
 
 import json
 from collections.abc import Callable
@@ -15,7 +18,8 @@ METRIC = "generativelanguage.googleapis.com/generate_content_free_tier_requests"
 NO_QUOTA = {
     "message": "You exceeded your current quota, please check your plan and billing details. "
     + "For more information on this error, head to the page on rate limits. " * 5
-    + f"* Quota exceeded for metric: {METRIC}, limit: 0, model: gemini-3.5-flash-lite\nPlease retry in 45.5s.",
+    + f"* Quota exceeded for metric: {METRIC}, limit: 0, model: gemini-3.5-flash-lite\n"
+    "Please retry in 45.5s.",
     "details": [
         {
             "@type": "type.googleapis.com/google.rpc.QuotaFailure",
@@ -25,13 +29,14 @@ NO_QUOTA = {
     ],
 }
 NO_CREDIT = {
-    "message": "Your prepayment credits are depleted. Please go to AI Studio to manage your billing."
+    "message": "Your prepayment credits are depleted. "
+    "Please go to AI Studio to manage your billing."
 }
 NO_ROOM = {"message": "No capacity available for model gemini-3.5-flash-lite on the server"}
 STATES = {
     "message": "The specified schema produces a constraint that has too many states for serving."
 }
-# HTTP code, error, exit code, what is said, and what is not.
+# HTTP code, error, exit code, texts in the message, and texts that must not be in it.
 REFUSALS: dict[str, tuple[int, Json, int, list[str], list[str]]] = {
     "no quota": (
         429,
@@ -58,77 +63,80 @@ REFUSALS: dict[str, tuple[int, Json, int, list[str], list[str]]] = {
 }
 
 
-def refuse(code: int, error: Json, *, times: int = 10_000) -> Callable[[str], Whole | None]:
-    """Return what refuses so many calls that ask something, and serves all others."""
-    left = [times]
-
+def refuse_calls(code: int, error: Json, *, times: int = 10_000) -> Callable[[str], Whole | None]:
+    """Return a hook of the server that refuses a number of calls that ask something."""
+    remaining_refusals = [times]
     status = "RESOURCE_EXHAUSTED" if code == 429 else "INVALID_ARGUMENT"
 
-    def instead(call: str) -> Whole | None:
-        if not call.endswith(ASKS) or not left[0]:
+    def refuse_call(call: str) -> Whole | None:
+        """Return the refusal of a call, or None if the server serves it."""
+        if not call.endswith(ASKS) or not remaining_refusals[0]:
             return None
-        left[0] -= 1
+        remaining_refusals[0] -= 1
         body = {"error": {"code": code, "status": status, **error}}
         return code, {"content-type": "application/json"}, json.dumps(body).encode()
 
-    return instead
+    return refuse_call
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
-def test_a_refusal_says_why_and_what_to_do_by_batch_and_live(
+def test_refusal_names_reason_and_next_step_in_both_modes(
     served_workspace: Workspace, outside_server: Outside, kind: str
 ) -> None:
-    """Each is asked once by batch, no row is charged, nothing is spent, and the same rows are answered later."""
-    code, error, exit_code, said, unsaid = REFUSALS[kind]
+    """A refused batch is sent once, no row is charged, and the rows are answered later."""
+    code, error, exit_code, expected_texts, unexpected_texts = REFUSALS[kind]
     choices = ", ".join(repr(f"choice number {number} of a long list") for number in range(40))
     fields = {"short": "str", "kind": f"Literal[{choices}]"}
     served_workspace.put(
         "tasks/own.py", declaration(fields, prompt="What kind? {text}", items="own.csv")
     )
-    served_workspace.put(
-        "tasks/own.csv", "id,text\n" + "".join(f"{row},text {row}\n" for row in range(3))
-    )
+    served_workspace.put("tasks/own.csv", "id,text\n0,text 0\n1,text 1\n2,text 2\n")
     served_workspace.task = "own"
-    outside_server.instead = refuse(code, error)
-    how: dict[str, Any] = {"POLL_PATIENCE": 0.05, "code": exit_code, "CONCURRENCY": 1}
-    live = served_workspace.do("tag_live", yes=True, **how)
+    outside_server.instead = refuse_calls(code, error)
+    options: dict[str, Any] = {"POLL_PATIENCE": 0.05, "code": exit_code, "CONCURRENCY": 1}
+
+    # Live calls are repeated only if waiting may help.
+    live_run = served_workspace.do("tag_live", yes=True, **options)
     assert sum(call.endswith(ASKS) for call in outside_server.calls) <= (9 if exit_code == 4 else 1)
+
     outside_server.calls.clear()
-    batch = served_workspace.do("submit", yes=True, **how)
+    submit_run = served_workspace.do("submit", yes=True, **options)
     assert sum(call.endswith(ASKS) for call in outside_server.calls) == 1
-    for done in (live, batch):
-        assert all(words in done.err for words in said), done.err
-        assert not any(words in done.err for words in unsaid), done.err
-    spent = served_workspace.spent()
-    assert (spent["actual"], spent["lost"]) == (0, 0)
+
+    for process in (live_run, submit_run):
+        assert all(words in process.err for words in expected_texts), process.err
+        assert not any(words in process.err for words in unexpected_texts), process.err
+    costs = served_workspace.spent()
+    assert (costs["actual"], costs["lost"]) == (0, 0)
+
     outside_server.instead = None
     served_workspace.do("tag", mode="batch", wait=True, yes=True)
     assert served_workspace.states() == {"answered": 3}
 
 
-def test_an_error_with_status_200_is_the_status_that_it_carries(
+def test_error_in_a_reply_with_status_200_is_retried(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """Live calls are asked again later; no row is charged or parked, and only the replies are paid."""
+    """Such live calls are repeated; no row is charged or parked, and only replies cost money."""
     faults: list[Json] = [
         {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}},
         {"error": {"code": 14, "message": "The model is overloaded."}},
         {"error": {"status": "UNAVAILABLE"}},
         {"error": {"code": 429, "message": "Resource has been exhausted (e.g. check quota)."}},
     ]
-    sent: list[int] = []
+    reply_numbers: list[int] = []
 
     def reply(good: Json) -> Json:
-        """Send a good reply, all faults, and good replies with an error that says nothing."""
-        sent.append(len(sent))
-        return (
-            faults[sent[-1] - 1]
-            if 0 < sent[-1] <= len(faults)
-            else good | {"error": {"code": 0, "message": ""}}
-        )
+        """Return a good reply, all faults, and then good replies with an empty error."""
+        reply_numbers.append(len(reply_numbers))
+        number = reply_numbers[-1]
+        if 0 < number <= len(faults):
+            return faults[number - 1]
+        return good | {"error": {"code": 0, "message": ""}}
 
     outside_server.replies = reply
     served_workspace.people(4)
+
     report = served_workspace.read("tag_live", CONCURRENCY=1, RETRY_FOR=30)
     assert report["live"]["answered"] == 4
     assert served_workspace.states() == {"tagged": 4}
@@ -136,21 +144,21 @@ def test_an_error_with_status_200_is_the_status_that_it_carries(
     assert served_workspace.spent()["lost"] == 0
 
 
-def test_a_call_that_was_refused_costs_nothing(
-    served_workspace: Workspace, outside_server: Outside
-) -> None:
-    """Clear refusals and calls that flex sheds fill no budget; a call that ends without a word may have been paid."""
+def test_refused_call_costs_nothing(served_workspace: Workspace, outside_server: Outside) -> None:
+    """Refusals and calls that flex rejects cost nothing; an internal error may have been paid."""
     served_workspace.people(4)
-    outside_server.instead = refuse(400, {"message": "Request contains an invalid argument."})
+    outside_server.instead = refuse_calls(400, {"message": "Request contains an invalid argument."})
     assert served_workspace.do("tag_live", code=4, CONCURRENCY=1).err
     assert served_workspace.spent()["lost"] == 0
 
-    outside_server.instead = refuse(503, {"message": "The service is overloaded."}, times=5)
+    outside_server.instead = refuse_calls(503, {"message": "The service is overloaded."}, times=5)
     served_workspace.do("tag", mode="flex", limit=3, CONCURRENCY=1)
     assert served_workspace.states() == {"tagged": 3, "untagged": 1}
     assert served_workspace.spent()["lost"] == 0
 
-    outside_server.instead = refuse(500, {"message": "An internal error has occurred."}, times=1)
+    outside_server.instead = refuse_calls(
+        500, {"message": "An internal error has occurred."}, times=1
+    )
     served_workspace.do("tag_live", CONCURRENCY=1)
     assert served_workspace.states() == {"tagged": 4}
     assert served_workspace.spent()["lost"] > 0

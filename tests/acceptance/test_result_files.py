@@ -281,7 +281,7 @@ FAILED_STATES = ("FAILED", "EXPIRED", "CANCELLED")
 
 def fail_with_unmatched_replies(server: Outside) -> None:
     """Let batches fail, each with a result in which one line belongs to a request."""
-    unmatched_lines = (
+    unmatched_lines: tuple[Callable[[str], bytes], ...] = (
         lambda key: make_line(f"another-task/{key}"),
         lambda key: make_line(key)[:-40],
         lambda _key: make_line("expert-tags/1"),

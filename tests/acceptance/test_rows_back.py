@@ -1,4 +1,4 @@
-"""Rows come back as they went in: every row and column of a file or of another database joins by its key."""
+"""Exports contain each row and column of a file or of another database under its key."""
 
 import csv
 import hashlib
@@ -27,28 +27,28 @@ KEYS = [row[0] for row in TABLE]
 
 
 def put_table(workspace: Workspace, kind: str) -> None:
-    """Write the table beside the task's file, or into another database, in which its rows stand in this order."""
+    """Write the table as a file in the workspace, or into another database in this order."""
     path = workspace.home / f"tickets.{kind}"
-    told = [dict(zip(NAMES, row, strict=True)) for row in TABLE]
+    records = [dict(zip(NAMES, row, strict=True)) for row in TABLE]
     if kind == "csv":
         lines = "".join(f"{','.join(row)}\n" for row in (NAMES, *TABLE))
         workspace.put(path.name, lines)
     elif kind == "jsonl":
-        workspace.put(path.name, "".join(f"{json.dumps(row)}\n" for row in told))
+        workspace.put(path.name, "".join(f"{json.dumps(row)}\n" for row in records))
     elif kind == "xlsx":
         put_book(path, {"Eins": [NAMES, *TABLE]})
     else:
         columns = ", ".join(f'"{name}" TEXT' for name in NAMES)
-        rows = ", ".join(f"({', '.join(repr(cell) for cell in row)})" for row in TABLE)
+        rows = ", ".join(repr(row) for row in TABLE)
         for statement in (
             f"CREATE TABLE tickets ({columns})",
-            f"INSERT INTO tickets VALUES {rows}",  # noqa: S608 - ours
+            f"INSERT INTO tickets VALUES {rows}",  # noqa: S608 - constant values
         ):
-            other(workspace, statement)
+            run_in_source(workspace, statement)
 
 
-def put_book(path: Path, sheets: Mapping[str, Any], **cells: Any) -> None:
-    """Write a workbook of texts; `cells` are called with the first sheet."""
+def put_book(path: Path, sheets: Mapping[str, Any], **changes: Any) -> None:
+    """Write a workbook of texts; each of `changes` is called with the first sheet."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with Book(path) as book:
         for name, rows in sheets.items():
@@ -56,14 +56,14 @@ def put_book(path: Path, sheets: Mapping[str, Any], **cells: Any) -> None:
             for number, row in enumerate(rows):
                 for column, cell in enumerate(row):
                     sheet.write_string(number, column, cell)
-        for put in cells.values():
-            put(book.worksheets()[0])
+        for change_sheet in changes.values():
+            change_sheet(book.worksheets()[0])
 
 
-def other(workspace: Workspace, statement: str) -> None:
+def run_in_source(workspace: Workspace, statement: str) -> None:
     """Run a statement in the other database, as its own program does."""
     if ON_POSTGRESQL:
-        postgresql.rows(source(workspace), statement)
+        postgresql.rows(source_url(workspace), statement)
         return
     workspace.home.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(workspace.home / "other.db")
@@ -73,7 +73,7 @@ def other(workspace: Workspace, statement: str) -> None:
     connection.close()
 
 
-def source(workspace: Workspace) -> str:
+def source_url(workspace: Workspace) -> str:
     """Return the address of the other database."""
     return (
         postgresql.database_of(workspace.home)
@@ -83,7 +83,7 @@ def source(workspace: Workspace) -> str:
 
 
 def read_back(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of an export under the names of its header, what is blank as an empty text."""
+    """Return the rows of an export by the names of its header; blank cells are empty texts."""
     if path.suffix == ".xlsx":
         names, *rows = load_workbook(path).get_sheet_by_index(0).to_python()
         return [dict(zip(map(str, names), row, strict=True)) for row in rows]
@@ -94,54 +94,58 @@ def read_back(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "to"), [("csv", "xlsx"), ("xlsx", "csv"), ("jsonl", "jsonl"), ("query", "csv")]
+    ("kind", "suffix"), [("csv", "xlsx"), ("xlsx", "csv"), ("jsonl", "jsonl"), ("query", "csv")]
 )
-def test_every_row_and_column_comes_back(workspace: Workspace, kind: str, to: str) -> None:
-    """Also one that is not asked about, in the source's order, under its names; a field that is called alike is not.
+def test_every_row_and_column_comes_back(workspace: Workspace, kind: str, suffix: str) -> None:
+    """The export has all columns, also unsent columns, in the source's order and names.
 
-    A second export replaces the file only when it is told to, and makes no folder.
+    A field of the answer with the name of a column gets a prefix. A second export replaces the file
+    only with OVERWRITE=1, and no export creates a folder.
     """
     put_table(workspace, kind)
     workspace.task = "tickets"
-    query = ("SELECT * FROM tickets", 'source="$TICKETS_URL"')
-    items, more = (f"../tickets.{kind}", ()) if kind != "query" else (query[0], query[1:])
-    workspace.put(".env", f"TICKETS_URL={source(workspace)}\n")
-    text = declaration(
-        {"topic": "str"}, prompt="About: {text}", items=items, more=['key="Ticket Nr."', *more]
-    )
+    items = f"../tickets.{kind}"
+    arguments = ['key="Ticket Nr."']
+    if kind == "query":
+        items = "SELECT * FROM tickets"
+        arguments.append('source="$TICKETS_URL"')
+    workspace.put(".env", f"TICKETS_URL={source_url(workspace)}\n")
+    text = declaration({"topic": "str"}, prompt="About: {text}", items=items, more=arguments)
     workspace.put("tasks/tickets.py", text)
     workspace.do("tag", mode="live", yes=True)
-    export_run = workspace.do("export", f"out.{to}")
+
+    export_run = workspace.do("export", f"out.{suffix}")
     assert "wrote tickets@1/" in export_run.err
-    found = read_back(workspace.home / f"out.{to}")
-    assert list(found[0])[: len(NAMES)] == [
-        f"'{name}" if to == "csv" and name[0] in "=@" else name for name in NAMES
-    ]
-    marks = (lambda cell: f"'{cell}" if cell[:1] in ("=", "@") else cell) if to == "csv" else str
-    assert [tuple(row.values())[: len(NAMES)] for row in found] == [
-        tuple(map(marks, row)) for row in TABLE
-    ]
-    assert [bool(row["answer_topic"]) for row in found] == [True, True, False]
-    assert [
-        one["Ticket Nr."] for one in workspace.read("items", fields="Ticket Nr.")["items"]
-    ] == KEYS
+    rows = read_back(workspace.home / f"out.{suffix}")
+    mark_cell = mark_formula if suffix == "csv" else str
+    assert list(rows[0])[: len(NAMES)] == list(map(mark_cell, NAMES))
+    source_cells = [tuple(row.values())[: len(NAMES)] for row in rows]
+    assert source_cells == [tuple(map(mark_cell, row)) for row in TABLE]
+    assert [bool(row["answer_topic"]) for row in rows] == [True, True, False]
+    items_document = workspace.read("items", fields="Ticket Nr.")
+    assert [item["Ticket Nr."] for item in items_document["items"]] == KEYS
     assert workspace.read("show", item="T-9")["columns"]["Kunde"] == "Ada Böhm"
-    assert "OVERWRITE=1" in workspace.do("export", f"out.{to}", code=2).err.replace(
-        "--overwrite", "OVERWRITE=1"
-    )
-    workspace.do("export", f"out.{to}", overwrite=True)
-    assert "there is no folder none" in workspace.do("export", f"none/out.{to}", code=2).err
+
+    refused_run = workspace.do("export", f"out.{suffix}", code=2)
+    assert "OVERWRITE=1" in refused_run.err.replace("--overwrite", "OVERWRITE=1")
+    workspace.do("export", f"out.{suffix}", overwrite=True)
+    assert "there is no folder none" in workspace.do("export", f"none/out.{suffix}", code=2).err
+
+
+def mark_formula(cell: str) -> str:
+    """Return a cell as CSV has it, with an apostrophe before the sign of a formula."""
+    return f"'{cell}" if cell.startswith(("=", "@")) else cell
 
 
 def put_part(workspace: Workspace, path: str, rows: list[Any]) -> None:
-    """Write a file of Parquet, and the folders it is in."""
+    """Write a Parquet file and its folders."""
     (workspace.home / path).parent.mkdir(parents=True, exist_ok=True)
     parquet.write_table(pa.Table.from_pylist(rows), workspace.home / path)
 
 
 @pytest.mark.alike
-def test_a_folder_of_parquet_files_is_read_as_one(workspace: Workspace) -> None:
-    """What its folders are called are columns; a file more is read, and one that went takes its rows along."""
+def test_folder_of_parquet_files_is_read_as_a_table(workspace: Workspace) -> None:
+    """Names of folders become columns; files that come and go bring and remove rows."""
     put_part(
         workspace,
         "tickets/year=2024/team=a%20b/part-0.parquet",
@@ -156,67 +160,75 @@ def test_a_folder_of_parquet_files_is_read_as_one(workspace: Workspace) -> None:
     text = declaration({"topic": "str"}, prompt="In {year}: {text}", items="../tickets")
     workspace.put("tasks/tickets.py", text)
     assert "rows: 2 new" in workspace.do("tag", mode="live", yes=True).err
+
     put_part(workspace, "tickets/year=2025/part-1.parquet", [{"id": 3, "text": "a chair rocks"}])
     (workspace.home / "tickets/year=2024/team=a%20b/part-0.parquet").unlink()
     assert "rows: 1 new, 1 gone" in workspace.do("tag", mode="live", yes=True).err
     assert "rows:" not in workspace.do("tag", mode="live", yes=True).err
+
     workspace.do("export", "out.parquet", gone=True)
-    found = parquet.read_table(workspace.home / "out.parquet").to_pylist()
-    assert [(one["id"], one["year"], one["team"], one["price"]) for one in found] == [
+    rows = parquet.read_table(workspace.home / "out.parquet").to_pylist()
+    assert [(row["id"], row["year"], row["team"], row["price"]) for row in rows] == [
         (1, 2024, "a b", None),
         (2, 2025, None, 1.5),
         (3, 2025, None, None),
     ]
-    assert all(one["topic"] for one in found)
+    assert all(row["topic"] for row in rows)
+
+    # People are read from a folder in the same way.
     workspace.task = "experts"
     put_part(
         workspace, "people/category=bees/1.parquet", [{"username": "ada", "bio": "Ada keeps bees"}]
     )
     workspace.do("import", "people")
-    assert [(one["Username"], one["category"]) for one in workspace.exported()] == [("ada", "bees")]
+    assert [(row["Username"], row["category"]) for row in workspace.exported()] == [("ada", "bees")]
     (workspace.home / "people/category=bees/1.parquet").write_bytes(b"PAR1, and no more")
     assert "1.parquet cannot be read as Parquet" in workspace.do("import", "people", code=2).err
     (workspace.home / "people/category=bees/1.parquet").unlink()
     assert "is a directory" in workspace.do("import", "people", code=2).err
 
 
-def test_people_get_back_what_their_file_says_beside(workspace: Workspace) -> None:
-    """The same twice, and of each their own; an address that names them is there, too; who is forgotten is so whole."""
+def test_people_keep_further_columns_of_their_file(workspace: Workspace) -> None:
+    """Unknown columns and the key column are exported for each person.
+
+    A second import of equal rows changes nothing, and a forgotten person's columns are deleted.
+    """
     head = "E-Mail;Über mich;Tel.;Notiz;tags"
-    rows = [
+    lines = [
         f"{name}@x.example;{name} keeps bees;+49 1 {name};{name}-note;mine"
         for name in ("ada", "bo")
     ]
-    workspace.put("people.csv", "\n".join([head, *rows]))
+    workspace.put("people.csv", "\n".join([head, *lines]))
     error_output = workspace.do("import", "people.csv", map="username=E-Mail").err
     assert "kept for an export: Tel., Notiz" in error_output
-    for more, updated in (("", 0), ("", 0), ("x", 1)):
-        workspace.put(
-            "people.csv",
-            "\n".join([head, rows[0], f"{rows[1]}"]).replace("bo-note", f"bo-note{more}"),
-        )
-        assert workspace.read("import", "people.csv", map="username=E-Mail")["updated"] == updated
+
+    for suffix, updated_count in (("", 0), ("", 0), ("x", 1)):
+        text = "\n".join([head, *lines]).replace("bo-note", f"bo-note{suffix}")
+        workspace.put("people.csv", text)
+        import_document = workspace.read("import", "people.csv", map="username=E-Mail")
+        assert import_document["updated"] == updated_count
+
     workspace.do("tag", mode="live", yes=True)
-    found = workspace.exported()
-    assert [tuple(one)[-5:] for one in found] == [
-        ("E-Mail", "Tel.", "Notiz", "state", "reason")
-    ] * 2
-    assert [(one["Username"], one["E-Mail"], one["Notiz"]) for one in found] == [
+    rows = workspace.exported()
+    assert [tuple(row)[-5:] for row in rows] == [("E-Mail", "Tel.", "Notiz", "state", "reason")] * 2
+    assert [(row["Username"], row["E-Mail"], row["Notiz"]) for row in rows] == [
         ("ada@x.example", "ada@x.example", "ada-note"),
         ("bo@x.example", "bo@x.example", "bo-notex"),
     ]
+
     workspace.do("export", "all.xlsx")
     workspace.do("import", "all.xlsx")
-    assert workspace.exported() == found
+    assert workspace.exported() == rows
+
     workspace.do("forget", "ada@x.example", yes=True)
-    assert [one["E-Mail"] for one in workspace.exported()] == ["bo@x.example"]
+    assert [row["E-Mail"] for row in workspace.exported()] == ["bo@x.example"]
     if not ON_POSTGRESQL:
         assert b"ada-note" not in (workspace.data / "findable.db").read_bytes()
 
 
 @pytest.mark.alike
-def test_a_workbook_is_read_as_it_is_seen(workspace: Workspace) -> None:
-    """One sheet, which is said; merged cells have their value in each, a formula without a value is named."""
+def test_workbook_is_read_as_a_person_sees_it(workspace: Workspace) -> None:
+    """A single sheet is read, merged cells repeat their value, and empty formulas are named."""
     rows = [("Nr.", "Gruppe", "Bio"), *((f"p{n}", "", f"person {n} keeps bees") for n in range(3))]
     put_book(
         workspace.home / "p.xlsx",
@@ -225,29 +237,29 @@ def test_a_workbook_is_read_as_it_is_seen(workspace: Workspace) -> None:
         formula=lambda sheet: sheet.write_formula(3, 2, "=1+1", None, ""),
     )
     error_output = workspace.do("import", "p.xlsx", map="username=Nr.").err
-    for words in (
+    for note in (
         "the sheet 'Erste' is read, of 'Erste', 'Zweite', 'Leer'",
         "merged cells: 1",
         "worked out: C4",
     ):
-        assert words in error_output
-    assert [(one["Username"], one["category"]) for one in workspace.exported()] == [
+        assert note in error_output
+    assert [(row["Username"], row["category"]) for row in workspace.exported()] == [
         (f"p{n}", "Imker") for n in range(3)
     ]
+
     workspace.do("import", "p.xlsx", sheet="Zweite")
     assert "z" in workspace.tags()
-    assert (
-        "there are 'Erste', 'Zweite', 'Leer'"
-        in workspace.do("import", "p.xlsx", sheet="Dritte", code=2).err
-    )
+    refused_run = workspace.do("import", "p.xlsx", sheet="Dritte", code=2)
+    assert "there are 'Erste', 'Zweite', 'Leer'" in refused_run.err
+
+    # A cell far out and a merged header are refused.
     put_book(
         workspace.home / "f.xlsx",
         {"A": rows},
         merge=lambda sheet: sheet.write_string(1_048_575, 16_383, "x"),
     )
-    assert (
-        "as far out as column XFD and row 1,048,576" in workspace.do("import", "f.xlsx", code=2).err
-    )
+    refused_run = workspace.do("import", "f.xlsx", code=2)
+    assert "as far out as column XFD and row 1,048,576" in refused_run.err
     put_book(
         workspace.home / "m.xlsx",
         {"A": rows},
@@ -256,35 +268,42 @@ def test_a_workbook_is_read_as_it_is_seen(workspace: Workspace) -> None:
     assert "merged cells in its header, row 1" in workspace.do("import", "m.xlsx", code=2).err
 
 
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of the other database; empty on a server."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.glob("other.db*")
+    }
+
+
 def test_another_database_is_only_read(workspace: Workspace) -> None:
-    """No file of it changes and none comes beside it; a second row of a key is refused, as are a write, no database."""
+    """No file of the database changes or is added.
+
+    A double key, a statement that writes, and a missing database are refused.
+    """
     put_table(workspace, "query")
     workspace.settings["YES"] = "1"
-    if not ON_POSTGRESQL:
-        seen = {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in workspace.home.glob("other.db*")
-        }
+    # A command that writes would change the file or add a journal.
+    hashes_before = file_hashes(workspace.home)
     name = "tickets"
-    address = source(workspace)
+    address = source_url(workspace)
     workspace.put(".env", f"{name}_url={address}\n")
-    said = workspace.do(
+    output = workspace.do(
         "new_task", name, source=f"${name}_url", **{"from": "SELECT * FROM tickets"}
     ).out
-    assert "key: 'Ticket Nr.'" in said
+    assert "key: 'Ticket Nr.'" in output
     workspace.do("tag", TASK=name, mode="live")
-    if not ON_POSTGRESQL:
-        assert seen == {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in workspace.home.glob("other.db*")
-        }
-    file = workspace.home / "tasks" / f"{name}.py"
-    text = file.read_text(encoding="utf-8")
-    other(workspace, "INSERT INTO tickets (\"Ticket Nr.\", text) VALUES ('T-1', 'again')")
-    said = workspace.do("preflight", TASK=name).err
-    assert "the query of tickets, row 4, column 'Ticket Nr.': the key is on line 2, too" in said
+    assert file_hashes(workspace.home) == hashes_before
+
+    task_file = workspace.home / "tasks" / f"{name}.py"
+    text = task_file.read_text(encoding="utf-8")
+    run_in_source(workspace, "INSERT INTO tickets (\"Ticket Nr.\", text) VALUES ('T-1', 'again')")
+    output = workspace.do("preflight", TASK=name).err
+    assert "the query of tickets, row 4, column 'Ticket Nr.': the key is on line 2, too" in output
     assert workspace.status(TASK=name)["tickets"]["refused"] == 1
-    file.write_text(text.replace("SELECT *", "WITH x AS (SELECT 1) DELETE"), encoding="utf-8")
+
+    # A query that writes and a missing database are refused.
+    task_file.write_text(text.replace("SELECT *", "WITH x AS (SELECT 1) DELETE"), encoding="utf-8")
     workspace.do("preflight", TASK=name, code=2)
     workspace.put(".env", f"{name}_url={address}-gone\n")
     assert "the database of source=" in workspace.do("preflight", TASK=name, code="any").err

@@ -1,4 +1,4 @@
-"""A reply is an answer only if its values have the JSON types of the task, and its dates are written as ISO 8601."""
+"""Answers must have the JSON types of their task, and dates must follow ISO 8601."""
 
 import json
 from typing import Any
@@ -29,8 +29,8 @@ GOOD: dict[str, Any] = {
     "is_new": True,
     "level": "1",
 }
-# What lax conversion would store as another value.
-WRONG: list[tuple[str, Any]] = [
+# A lax conversion would store these values as others.
+INVALID_VALUES: list[tuple[str, Any]] = [
     ("day", "0"),
     ("day", 20240101),
     ("moment", "1700000000"),
@@ -50,55 +50,60 @@ WRONG: list[tuple[str, Any]] = [
 def test_values_of_another_type_are_invalid(
     served_workspace: Workspace, outside_server: Outside, mode: str
 ) -> None:
-    """Each wrong value is invalid and named by its field; whole numbers as 3.0 and ISO dates are stored as they are."""
+    """A wrong value is invalid and named by its field; 3.0 is a valid integer."""
     task_file = declaration(FIELDS, prompt="Dates of: {text}", items="rows.csv", more=["key='id'"])
     served_workspace.put(
         "tasks/dates.py", f"from datetime import date, datetime, time, timedelta\n{task_file}"
     )
-    rows = [f"wrong-{number},row {number}\n" for number in range(len(WRONG))]
+    rows = [f"wrong-{number},row {number}\n" for number in range(len(INVALID_VALUES))]
     served_workspace.put(
         "tasks/rows.csv", "id,text\n" + "".join(rows) + "good,row good\ncompact,row compact\n"
     )
     served_workspace.task = "dates"
 
     def answer(request: Json) -> Json:
-        """Give each row its own reply, by the last word of its text."""
+        """Return the reply of a row, which the last word of its text selects."""
         word = user_text(request).split()[-1].strip("<>/abcdefghijklmnopqrstuvwxyz_ ")
+        if "compact" in user_text(request):
+            return GOOD | {"day": "20240131"}
         if not word.isdecimal():
-            return GOOD | ({"day": "20240131"} if "compact" in user_text(request) else {})
-        field, value = WRONG[int(word)]
+            return GOOD
+        field, value = INVALID_VALUES[int(word)]
         return GOOD | {field: value}
 
     outside_server.answerer = answer
+
     served_workspace.do("tag", mode=mode, yes=True, wait=True)
-    asked = {
+    # Each wrong value must be refused in its own request.
+    invalid_requests = {
         request["item"]: request
         for request in served_workspace.asked()
         if request["outcome"] != "answered"
     }
-    assert sorted(asked) == sorted(f"wrong-{number}" for number in range(len(WRONG)))
-    for number, (field, _) in enumerate(WRONG):
-        request = asked[f"wrong-{number}"]
+    assert sorted(invalid_requests) == sorted(
+        f"wrong-{number}" for number in range(len(INVALID_VALUES))
+    )
+    for number, (field, _) in enumerate(INVALID_VALUES):
+        request = invalid_requests[f"wrong-{number}"]
         assert request["outcome"] == "invalid"
         assert field in request["reason"] or "ISO 8601" in request["reason"], request
 
-    exported = {
+    valid_rows = {
         row["id"]: row for row in served_workspace.exported() if row["id"] in {"good", "compact"}
     }
-    for row in exported.values():
+    for row in valid_rows.values():
         assert (row["day"], row["count"], row["share"], row["level"]) == ("2024-01-31", 3, 3.0, 1)
-    schema = json.dumps(
-        served_workspace.requests(1)[0]["request"]["generationConfig"]["responseSchema"]
-    )
-    assert all(
-        f'"format": "{form}"' in schema for form in ("date", "date-time", "time", "duration")
-    )
+
+    request = served_workspace.requests(1)[0]["request"]
+    schema = json.dumps(request["generationConfig"]["responseSchema"])
+    for format_name in ("date", "date-time", "time", "duration"):
+        assert f'"format": "{format_name}"' in schema
 
 
-def test_the_text_null_is_counted_in_the_quality_report(
+def test_text_null_is_counted_in_the_quality_report(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """It is an answer like any other text, and the report says in how many rows and in which field it is."""
+    """The text "null" is a valid answer; the report counts it by field."""
     served_workspace.put("tasks/rows.csv", "id,text\n1,bees\n2,water\n3,law\n4,wax\n")
     served_workspace.put(
         "tasks/notes.py",

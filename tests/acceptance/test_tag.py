@@ -201,7 +201,7 @@ def test_cost_of_a_killed_run_counts_for_its_budget(workspace: Workspace, api: E
     """A run that was killed is not over, and its cost counts for the budget of the next."""
     workspace.people(8)
     api.fault("hang", nth=5, times=99, path=LIVE_PATH, args={"seconds": 300})
-    limits = {"CONCURRENCY": 1, "CALL_TIMEOUT": 200, "BUDGET": 1}
+    limits: dict[str, Any] = {"CONCURRENCY": 1, "CALL_TIMEOUT": 200, "BUDGET": 1}
     with workspace.start("tag", mode="live", **limits) as running:
         deadline = time.monotonic() + LONGEST_S
         while count_posts(api, LIVE_PATH) < 5:

@@ -1,4 +1,4 @@
-"""A quotation of what a text shows is accepted: without mark-up, over a line break in Chinese, with one letter more."""
+"""Quotations of the visible text are accepted despite mark-up, line breaks and a typing error."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from tests.acceptance.product import Workspace, declaration
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
-# Text of the row, quotations of the model, and the slices of the text that are stored; None: the answer is invalid.
+# Text of the row, quotations of the model, and the stored slices or None for an invalid answer.
 QUOTATIONS: list[tuple[str, list[str], list[str] | None]] = [
     (
         "The <b>ferry</b> was full again today.",
@@ -45,32 +45,33 @@ QUOTATIONS: list[tuple[str, list[str], list[str] | None]] = [
 ]
 
 
-def test_what_a_text_shows_can_be_quoted(
-    served_workspace: Workspace, outside_server: Outside
-) -> None:
-    """Each slice is of the text as it is, repeated ones follow each other, and numbers and negations still count."""
+def test_visible_text_can_be_quoted(served_workspace: Workspace, outside_server: Outside) -> None:
+    """Stored slices are exact, repeated quotations differ in place, and changed numbers fail."""
     table = io.StringIO()
     rows = csv.writer(table)
     rows.writerow(["id", "text"])
     rows.writerows((number, text) for number, (text, _, _) in enumerate(QUOTATIONS))
     served_workspace.put("tasks/rows.csv", table.getvalue())
-    served_workspace.put(
-        "tasks/quotes.py", declaration({"quotes": "list[Quote]"}, prompt="{text}", items="rows.csv")
-    )
+    task_file = declaration({"quotes": "list[Quote]"}, prompt="{text}", items="rows.csv")
+    served_workspace.put("tasks/quotes.py", task_file)
     served_workspace.task = "quotes"
 
     def answer(request: Json) -> Json:
-        """Quote the row's text as the table says."""
+        """Return the quotations of the requested row."""
         shown_text = user_text(request)
         return {"quotes": next(quotes for text, quotes, _ in QUOTATIONS if text in shown_text)}
 
     outside_server.answerer = answer
+
     served_workspace.do("tag", mode="live", yes=True)
+
     stored = {int(row["id"]): row["quotes"] for row in served_workspace.exported()}
     for number, (text, _, slices) in enumerate(QUOTATIONS):
         quotes = stored[number]
         assert (quotes and [quote["quote"] for quote in quotes]) == slices, (text, quotes)
         for quote in quotes or []:
             assert text[quote["start"] : quote["end"]] == quote["quote"]
-    repeated = stored[5]
-    assert [quote["start"] for quote in repeated] == [0, QUOTATIONS[5][0].rindex("Slow")]
+
+    # A repeated quotation has the positions of both occurrences.
+    repeated_quotes = stored[5]
+    assert [quote["start"] for quote in repeated_quotes] == [0, QUOTATIONS[5][0].rindex("Slow")]

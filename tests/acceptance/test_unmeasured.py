@@ -1,13 +1,13 @@
-"""What an estimate says that no answer has measured, and what one says where no key is set."""
+"""Estimates before the first answer, and estimates without a key."""
 
 from typing import Any
 
 from tests.acceptance.product import MODEL, Workspace
 
-WAYS = ("batch", "flex", "live")
+MODES = ("batch", "flex", "live")
 
 
-def notes(workspace: Workspace) -> str:
+def write_notes(workspace: Workspace) -> str:
     """Write a table of twelve notes; return its name."""
     lines = [
         f"n{number},Kettle number {number} boils a litre of water in {number + 2} minutes."
@@ -16,61 +16,64 @@ def notes(workspace: Workspace) -> str:
     return workspace.put("notes.csv", "\n".join(["id,text", *lines, ""])).name
 
 
-def costs(estimate: dict[str, Any]) -> dict[str, float]:
-    """Return what each way costs."""
-    return {way: estimate[way]["cost"] for way in WAYS}
+def costs_by_mode(estimate: dict[str, Any]) -> dict[str, float]:
+    """Return the cost of each mode."""
+    return {mode: estimate[mode]["cost"] for mode in MODES}
 
 
-def test_an_unmeasured_estimate_has_no_percentage_and_names_what_measures_it(
+def test_unmeasured_estimate_has_no_percentage_and_names_a_measurement(
     workspace: Workspace,
 ) -> None:
-    """The command that it names asks five rows and no more; from then on the error of past estimates is told."""
-    workspace.do("new_task", "notes", **{"from": notes(workspace)})
+    """The named command asks five rows; later estimates include the error of past estimates."""
+    workspace.do("new_task", "notes", **{"from": write_notes(workspace)})
     workspace.task = "notes"
-    said = workspace.do("tag", dry=True).out
-    measures = "findable tag --task notes --pilot 5 --limit 5"
-    assert f"output is guessed; `{measures}` measures it" in said
-    assert "%" not in said
+    output = workspace.do("tag", dry=True).out
+    command = "findable tag --task notes --pilot 5 --limit 5"
+    assert f"output is guessed; `{command}` measures it" in output
+    assert "%" not in output
     document = workspace.read("tag", dry=True)
-    assert (document["estimate"], document["with_key"]) == ({"error": None, "answers": 0}, None)
+    assert document["estimate"] == {"error": None, "answers": 0}
+    assert document["with_key"] is None
 
+    # The pilot measures the length of answers.
     workspace.do("tag", pilot=5, limit=5)
     assert workspace.states("notes") == {"answered": 5, "open": 7}
-    said = workspace.do("tag", dry=True).out
-    assert "learned from 5 answers; past estimates were off by " in said
-    assert "guessed" not in said
-    measured = workspace.read("tag", dry=True)["estimate"]
-    assert (measured["answers"], measured["error"] is None) == (5, False)
+    output = workspace.do("tag", dry=True).out
+    assert "learned from 5 answers; past estimates were off by " in output
+    assert "guessed" not in output
+    estimate = workspace.read("tag", dry=True)["estimate"]
+    assert estimate["answers"] == 5
+    assert estimate["error"] is not None
 
 
-def test_without_a_key_the_price_and_time_of_the_real_model_are_shown(workspace: Workspace) -> None:
-    """`ask` and `tag DRY=1` tell what `tag DRY=1` tells with a key, and never an unknown time."""
-    file = notes(workspace)
-    workspace.do("new_task", "notes", **{"from": file})
-    wanted = workspace.read("tag", dry=True, TASK="notes")
+def test_estimate_without_a_key_has_price_and_time_of_the_real_model(workspace: Workspace) -> None:
+    """`ask` and `tag DRY=1` print the estimate that a workspace with a key prints."""
+    file_name = write_notes(workspace)
+    workspace.do("new_task", "notes", **{"from": file_name})
+    # The other workspace has a key and the same rows.
+    expected = workspace.read("tag", dry=True, TASK="notes")
 
-    local = Workspace(workspace.home)
-    local.data = workspace.home / "local"
-    dry = local.do("tag", dry=True, TASK="notes").out
-    assert "findable-local-1: 12 rows, at no cost" in dry
-    assert f"{MODEL}: 12 rows" in dry
-    assert (
-        "output is guessed; with a key `findable tag --task notes --pilot 5 --limit 5` measures it"
-        in dry
-    )
-    assert ("unknown time" in dry.partition("recommended")[0], "%" in dry) == (False, False)
-    tag_document = local.read("tag", dry=True, TASK="notes")
+    local_workspace = Workspace(workspace.home)
+    local_workspace.data = workspace.home / "local"
+    dry_output = local_workspace.do("tag", dry=True, TASK="notes").out
+    assert "findable-local-1: 12 rows, at no cost" in dry_output
+    assert f"{MODEL}: 12 rows" in dry_output
+    command = "findable tag --task notes --pilot 5 --limit 5"
+    assert f"output is guessed; with a key `{command}` measures it" in dry_output
+    assert "unknown time" not in dry_output.partition("recommended")[0]
+    assert "%" not in dry_output
+
+    tag_document = local_workspace.read("tag", dry=True, TASK="notes")
     assert tag_document["with_key"]["model"] == MODEL
-    assert costs(tag_document["with_key"]) == costs(wanted)
-    assert [tag_document["with_key"][way]["seconds"] for way in WAYS] == [
-        wanted[way]["seconds"] for way in WAYS
-    ]
-    assert costs(tag_document) == dict.fromkeys(WAYS, 0)
+    assert costs_by_mode(tag_document["with_key"]) == costs_by_mode(expected)
+    for mode in MODES:
+        assert tag_document["with_key"][mode]["seconds"] == expected[mode]["seconds"]
+    assert costs_by_mode(tag_document) == dict.fromkeys(MODES, 0)
 
-    ask_run = local.do("ask", file, q="Praise?")
+    ask_run = local_workspace.do("ask", file_name, q="Praise?")
     assert f"all 12 rows cost nothing here; with a key {MODEL} would cost about $0.0" in ask_run.out
     assert "(output is guessed; the same command with a key measures it)" in ask_run.out
     assert "unknown time" not in ask_run.out
-    both = local.read("ask", file, q="Praise?")["all"]
-    assert all(cost > 0 for cost in costs(both["with_key"]).values())
-    assert both["with_key"]["items"] == 12
+    estimates = local_workspace.read("ask", file_name, q="Praise?")["all"]
+    assert all(cost > 0 for cost in costs_by_mode(estimates["with_key"]).values())
+    assert estimates["with_key"]["items"] == 12

@@ -1,4 +1,4 @@
-"""What `verify-gemini` finds, and that nothing is left of it."""
+"""`verify-gemini` measures facts about the API and leaves nothing in the workspace."""
 
 import random
 
@@ -13,49 +13,51 @@ VERIFY = "verify-gemini"
 
 
 def check_nothing_left(workspace: Workspace) -> None:
-    """Hold that the workspace has none of its rows, and no folder of it."""
+    """Assert that the workspace has no batch and no folder of `verify-gemini`."""
     assert workspace.batches() == []
     assert not (workspace.data / "verify_gemini").exists()
 
 
-def test_it_passes_on_the_engine_and_leaves_nothing(workspace: Workspace, api: Engine) -> None:
-    """In a new folder, once it was confirmed; nothing is in the way of what is asked later, nor of doctor."""
+def test_verify_passes_on_the_engine_and_leaves_nothing(workspace: Workspace, api: Engine) -> None:
+    """After a confirmation it runs in a new folder; later commands and `doctor` work as usual."""
     workspace.do(VERIFY, code=2)
     assert api.batches() == []
-    found = workspace.read(VERIFY, yes=True)
-    assert found["facts"]["a new batch in the list"] == "at once"
-    assert 0 < found["cost"] < 0.01
+
+    report = workspace.read(VERIFY, yes=True)
+    assert report["facts"]["a new batch in the list"] == "at once"
+    assert 0 < report["cost"] < 0.01
     assert len(api.creates()) == 1
     check_nothing_left(workspace)
+
     workspace.people(2)
     workspace.each("submit", "poll", "ingest", "doctor")
     assert workspace.states() == {"tagged": 2}
 
 
-def test_a_list_that_lags_is_told_and_waited_for_from_then_on(
-    served_workspace: Workspace, outside_server: Outside
-) -> None:
-    """A server that lists late is told, and what a batch that fails leaves unanswered is no success."""
+def test_lag_of_the_list_is_measured(served_workspace: Workspace, outside_server: Outside) -> None:
+    """The report contains the lag of the list, and a failed batch fails the command."""
+    # The newest batch is missing in the next three lists.
     outside_server.troubles.unlisted = 3
-    found = served_workspace.read(VERIFY, yes=True, LIST_LAG="")
-    assert found["facts"]["a new batch in the list"].startswith("after ")
-    assert found["list_lag"] > 0
+    report = served_workspace.read(VERIFY, yes=True, LIST_LAG="")
+    assert report["facts"]["a new batch in the list"].startswith("after ")
+    assert report["list_lag"] > 0
     check_nothing_left(served_workspace)
+
     outside_server.troubles.failed_batches = 1
     assert "failed at the API" in served_workspace.do(VERIFY, yes=True, code=4).err
     served_workspace.do(VERIFY, yes=True)
     check_nothing_left(served_workspace)
 
 
-def test_killed_the_next_run_goes_on(served_workspace: Workspace, outside_server: Outside) -> None:
-    """Again and again, at any step: one batch in all, and of live calls at most those under way are made again."""
+def test_killed_run_is_continued(served_workspace: Workspace, outside_server: Outside) -> None:
+    """Runs killed at any step create a single batch and repeat only their running live calls."""
     chance = random.Random(3)  # noqa: S311 - no secret
     served_workspace.people(1)
     steps = served_workspace.run(VERIFY, yes=True, fate=Fate()).trail
+    # Each run is killed at a random step of its first half.
     for _ in range(KILLS):
-        process = served_workspace.run(
-            VERIFY, yes=True, fate=Fate(chance.randrange(3, len(steps) // 2), "after")
-        )
+        fate = Fate(chance.randrange(3, len(steps) // 2), "after")
+        process = served_workspace.run(VERIFY, yes=True, fate=fate)
         assert process.code == KILLED
         served_workspace.each("doctor", "poll")
     served_workspace.do(VERIFY, yes=True)

@@ -1,4 +1,4 @@
-"""An image is sent as it is meant to be seen; one on which nothing can be seen is refused before it is paid."""
+"""Images are sent as a person sees them, and blank images are refused before they cost money."""
 
 import base64
 import io
@@ -11,7 +11,8 @@ from PIL import Image, PngImagePlugin
 from tests.acceptance.product import IMAGES, Workspace
 
 SIZE = (60, 40)
-LARGE_CHUNK = 2_000_000  # bytes of a colour profile or a text beside an image
+# Size of a colour profile or of a text in an image file.
+LARGE_CHUNK_BYTES = 2_000_000
 
 
 def drawing(mode: str, background: Any, square: Any) -> Image.Image:
@@ -22,49 +23,60 @@ def drawing(mode: str, background: Any, square: Any) -> Image.Image:
 
 
 def write_images(folder: Path) -> None:
-    """Write one image of each kind, named by it."""
+    """Write an image of each kind under the name of the kind."""
     folder.mkdir(parents=True)
-    shown = drawing("RGB", "navy", "red")
+    picture = drawing("RGB", "navy", "red")
 
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees to the right
-    shown.save(folder / "turned.tif", exif=exif)
+    # Viewers turn this image by 90 degrees to the right.
+    exif[0x0112] = 6
+    picture.save(folder / "turned.tif", exif=exif)
     blank = Image.new("RGB", SIZE, "white")
-    blank.save(folder / "animated.gif", save_all=True, append_images=[shown])
+    blank.save(folder / "animated.gif", save_all=True, append_images=[picture])
     drawing("RGBA", (255, 255, 255, 0), (255, 255, 255, 255)).save(folder / "white-on-nothing.png")
-    narrow = [340 if x < 30 and y < 20 else 300 for y in range(SIZE[1]) for x in range(SIZE[0])]
-    Image.frombytes("I;16", SIZE, array("H", narrow).tobytes()).save(folder / "narrow.png")
-    shown.save(folder / "profile.png", icc_profile=b"p" * LARGE_CHUNK)
-    comment = PngImagePlugin.PngInfo()  # which would be sent as the JPEG's own
-    comment.add_text("comment", "c" * LARGE_CHUNK, zip=True)
+    # A 16-bit image whose values differ by little.
+    brightness = []
+    for y in range(SIZE[1]):
+        brightness += [340 if x < 30 and y < 20 else 300 for x in range(SIZE[0])]
+    Image.frombytes("I;16", SIZE, array("H", brightness).tobytes()).save(folder / "narrow.png")
+    picture.save(folder / "profile.png", icc_profile=b"p" * LARGE_CHUNK_BYTES)
+    # A comment would be sent as the comment of the JPEG file.
+    comment = PngImagePlugin.PngInfo()
+    comment.add_text("comment", "c" * LARGE_CHUNK_BYTES, zip=True)
     drawing("RGB", "navy", "green").save(folder / "comment.png", pnginfo=comment)
 
     blank.save(folder / "blank.jpg")
     Image.new("RGBA", SIZE, (255, 0, 0, 0)).save(folder / "invisible.png")
 
 
-def test_each_image_is_sent_as_it_is_seen(workspace: Workspace) -> None:
-    """Turned once, its first visible frame, in contrast; a blank one is unusable, and no request is made of it."""
+def test_image_is_sent_as_a_person_sees_it(workspace: Workspace) -> None:
+    """Images are turned, animations send their first visible frame, and contrast is stretched.
+
+    Blank images are unusable and in no request.
+    """
     write_images(workspace.home / "pictures")
     workspace.do("import_images", "pictures")
-    unusable = {
+    unusable_names = {
         Path(row["path"]).name for row in workspace.rows(IMAGES) if row["state"] == "unusable"
     }
-    assert unusable == {"blank.jpg", "invisible.png"}
+    assert unusable_names == {"blank.jpg", "invisible.png"}
 
     workspace.task = IMAGES
     workspace.do("tag", mode="live", yes=True)
     (number,) = [batch["number"] for batch in workspace.batches()]
-    sent = {}
+    images_by_key = {}
     for request in workspace.requests(number):
         parts = request["request"]["contents"][0]["parts"]
-        data = next(part["inlineData"]["data"] for part in parts if "inlineData" in part)
-        sent[request["key"]] = Image.open(io.BytesIO(base64.b64decode(data)))
-    assert len(sent) == 6
-    for image in sent.values():
+        encoded = next(part["inlineData"]["data"] for part in parts if "inlineData" in part)
+        images_by_key[request["key"]] = Image.open(io.BytesIO(base64.b64decode(encoded)))
+
+    assert len(images_by_key) == 6
+    for image in images_by_key.values():
         image.load()
         assert "comment" not in image.info
         assert image.size in {SIZE, SIZE[::-1]}
         extrema: Any = image.getextrema()
         assert max(high - low for low, high in extrema) > 100
-    assert sum(image.size == SIZE[::-1] for image in sent.values()) == 1
+
+    # Only the turned image is upright.
+    assert sum(image.size == SIZE[::-1] for image in images_by_key.values()) == 1

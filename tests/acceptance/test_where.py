@@ -1,4 +1,4 @@
-"""WHERE= means the same to `items`, which asks the database, and to `search`, which asks the index."""
+"""A condition selects the same rows in `items`, which reads the database, and in `search`."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from tests.acceptance.test_python import script
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
-# A town is asked about by its id. The stars are texts, as in a CSV file, and the beds are what JSON has.
+# Requests have the id of a town. The stars are texts, as in a CSV file; the beds are JSON values.
 TOWNS: dict[int, dict[str, Any]] = {
     1: {
         "city": "Straße",
@@ -102,30 +102,30 @@ CASES: dict[str, set[int]] = {
     "topics CONTAINS 'masse'": {1, 3, 6},
     "topics IS NULL": {2},
     "since >= '2026'": {1, 4},
-    # A column of the source has its own name; the field of the answer of that name has another one.
+    # A column of the source has its own name; a field of the answer with that name gets a prefix.
     "tone = 'own'": {1, 2},
     "answer.tone = 'gut'": {1, 2},
     "answer_tone = 'gut'": {1, 2},
     "answer.tone = 3": {5},
 }
 HEAD = "import json\n\nimport findable\n\nws = findable.open(quiet=True)\n"
-BOTH = """
-def both(condition):
-    listed = ws.rows("towns", where=condition)
-    found = ws.search("town", 100, "towns", rank="words", where=condition)
-    return [int(row["id"]) for row in listed], [int(hit.metadata["id"]) for hit in found]
+LIST_AND_SEARCH = """
+def list_and_search(condition):
+    rows = ws.rows("towns", where=condition)
+    hits = ws.search("town", 100, "towns", rank="words", where=condition)
+    return [int(row["id"]) for row in rows], [int(hit.metadata["id"]) for hit in hits]
 
-print(json.dumps([both(condition) for condition in conditions]))
+print(json.dumps([list_and_search(condition) for condition in conditions]))
 """
 
 
 def answer(request: Json) -> Json:
-    """Return what is answered about the town whose id stands in the prompt."""
+    """Return the answer about the town whose id is in the prompt."""
     return ANSWERS[int(user_text(request).split(">")[1].split("<")[0])]
 
 
-def prepare_towns(workspace: Workspace, outside: Outside) -> None:
-    """Let every town be answered and indexed."""
+def prepare_towns(workspace: Workspace, server: Outside) -> None:
+    """Tag and index all towns."""
     workspace.task = "towns"
     workspace.settings["YES"] = "1"
     index = "index='town {id}'"
@@ -133,36 +133,43 @@ def prepare_towns(workspace: Workspace, outside: Outside) -> None:
         "tasks/towns.py",
         declaration(FIELDS, prompt="{id}", items="towns.jsonl", more=[index, "key='id'"]),
     )
-    lines = (
-        json.dumps({"id": number, **town}, ensure_ascii=False) for number, town in TOWNS.items()
-    )
+    lines = []
+    for number, town in TOWNS.items():
+        lines.append(json.dumps({"id": number, **town}, ensure_ascii=False))
     workspace.put("tasks/towns.jsonl", "\n".join(lines))
-    workspace.url = outside.url
-    outside.answerer = answer
+    workspace.url = server.url
+    server.answerer = answer
     workspace.do("tag", mode="live")
     workspace.do("index")
 
 
-def test_a_condition_means_the_same_in_a_list_and_in_a_search(
+def test_condition_selects_the_same_rows_in_lists_and_searches(
     workspace: Workspace, outside_server: Outside
 ) -> None:
-    """Texts without case and compatibility forms, numbers however they are written, lists, empty cells, and names."""
+    """Lists and searches compare texts, numbers, lists, blank cells and names in the same way."""
     prepare_towns(workspace, outside_server)
-    pairs = script(workspace, f"conditions = {[*CASES]!r}\n{BOTH}", head=HEAD)
-    listed = {condition: set(rows) for condition, (rows, _) in zip(CASES, pairs, strict=True)}
-    found = {condition: set(hits) for condition, (_, hits) in zip(CASES, pairs, strict=True)}
-    assert listed == CASES
-    assert found == CASES
 
-    where = "city = 'strasse' OR stars = 10 OR topics = 'law' AND NOT is_open != TRUE"
-    items = workspace.read("items", where=where, limit=100)["items"]
+    id_pairs = script(workspace, f"conditions = {[*CASES]!r}\n{LIST_AND_SEARCH}", head=HEAD)
+
+    for condition, (list_ids, search_ids) in zip(CASES, id_pairs, strict=True):
+        assert set(list_ids) == CASES[condition], condition
+        assert set(search_ids) == CASES[condition], condition
+
+    condition = "city = 'strasse' OR stars = 10 OR topics = 'law' AND NOT is_open != TRUE"
+    items = workspace.read("items", where=condition, limit=100)["items"]
     assert sorted(int(item["id"]) for item in items) == [1, 2, 3, 4, 5]
-    assert workspace.read("items", where=where, counts=True)["total"] == 5
-    assert sorted(workspace.found("town", where=where, rank="words")) == ["1", "2", "3", "4", "5"]
+    assert workspace.read("items", where=condition, counts=True)["total"] == 5
+    assert sorted(workspace.found("town", where=condition, rank="words")) == [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+    ]
 
-    unknown = [
+    messages = [
         workspace.do(*verb, where="towm = 1", code=2).err
         for verb in (("items",), ("search", "town"))
     ]
-    assert all("WHERE, character 1: there is no column 'towm'" in message for message in unknown)
-    assert all("answer.tone" in message for message in unknown)
+    assert all("WHERE, character 1: there is no column 'towm'" in message for message in messages)
+    assert all("answer.tone" in message for message in messages)

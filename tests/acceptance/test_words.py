@@ -210,7 +210,7 @@ def test_next_step_repeats_folder_and_task_of_the_command(workspace: Workspace) 
     passage = {"id": "a", "text": "Study 1 examines river deltas by measurements."}
     workspace.put("texts.jsonl", json.dumps(passage))
     workspace.do("import_passages", "texts.jsonl", data=folder, **no_settings)
-    submit_options = {"data": folder, "task": "passages", **no_settings}
+    submit_options: dict[str, Any] = {"data": folder, "task": "passages", **no_settings}
     error_output = workspace.do("submit", CONFIRM_ABOVE=0, code=2, **submit_options).err
     assert error_output.endswith("next: --yes answers yes\n")
 

@@ -1,9 +1,10 @@
-"""Units one by one, hosts that see one folder under two names, and workers that are killed: every row answered once."""
+"""Units of `work`, hosts with different paths, and killed workers answer each row once."""
 
 import re
 import signal
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,88 +16,101 @@ from tests.acceptance.engine import Engine
 from tests.acceptance.process import LONGEST_S, ROOT, Running
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 
-on_a_server = pytest.mark.skipif(
-    not ON_POSTGRESQL, reason="workers stand beside each other on PostgreSQL"
-)
+on_a_server = pytest.mark.skipif(not ON_POSTGRESQL, reason="several workers need PostgreSQL")
 
 
-def unit(workspace: Workspace, only: str, **options: Any) -> tuple[list[str], list[str]]:
-    """Do some units once; return what was done, and which units are due next."""
-    work_document = workspace.read("work", once=True, only=only, **options)
-    return work_document["did"], sorted({one["unit"] for one in work_document["next"]})
+def run_units(workspace: Workspace, unit_names: str, **options: Any) -> tuple[list[str], list[str]]:
+    """Run some units once; return the finished work and the names of the units due next."""
+    work_document = workspace.read("work", once=True, only=unit_names, **options)
+    return work_document["did"], sorted({due_unit["unit"] for due_unit in work_document["next"]})
 
 
-def test_each_unit_does_its_own_and_no_other(workspace: Workspace, api: Engine) -> None:
-    """A batch goes its way step by step; a unit that is not due does nothing, and the report says what is next."""
+def test_unit_does_only_its_own_work(workspace: Workspace, api: Engine) -> None:
+    """Each unit moves a batch by a step; a unit that is not due does nothing.
+
+    The report lists the units due next.
+    """
     workspace.people(4)
-    assert unit(workspace, "send,look,download,ingest,embed,build,promote") == ([], ["prepare"])
-    assert unit(workspace, "prepare", BATCH_ROWS=2) == (["2 batches prepared"], ["send"])
+    # Only `prepare` is due in a new workspace.
+    assert run_units(workspace, "send,look,download,ingest,embed,build,promote") == (
+        [],
+        ["prepare"],
+    )
+    assert run_units(workspace, "prepare", BATCH_ROWS=2) == (["2 batches prepared"], ["send"])
     assert (workspace.batch_states(), api.creates()) == (["prepared", "prepared"], [])
-    assert unit(workspace, "prepare,ingest") == ([], ["send"])
-    assert unit(workspace, "send") == (["4 submitted in 2 batches"], ["look"])
-    until(lambda: unit(workspace, "look")[1] == ["download"])
+    assert run_units(workspace, "prepare,ingest") == ([], ["send"])
+    assert run_units(workspace, "send") == (["4 submitted in 2 batches"], ["look"])
+    wait_until(lambda: run_units(workspace, "look")[1] == ["download"])
     assert set(workspace.batch_states()) == {"submitted"}
     workspace.do("work", once=True, only="download")
     workspace.do("work", once=True, only="ingest")
     assert workspace.states() == {"tagged": 4}
-    assert unit(workspace, "embed")[0] == ["4 texts embedded"]
-    assert unit(workspace, "build,promote")[0] == ["index of 4 built"]
+    assert run_units(workspace, "embed")[0] == ["4 texts embedded"]
+    assert run_units(workspace, "build,promote")[0] == ["index of 4 built"]
     assert workspace.read("work", once=True)["did"] == []
     assert len(workspace.found("bees")) == 4
     assert "is no unit" in workspace.do("work", once=True, only="cook", code=2).err
 
 
-def test_hosts_see_one_folder_under_their_own_names(workspace: Workspace, tmp_path: Path) -> None:
-    """What one begins another goes on with, by another path to the folder; none of both paths is kept."""
+def test_hosts_share_a_folder_under_different_paths(workspace: Workspace, tmp_path: Path) -> None:
+    """A host continues the work of another host, and neither path to the folder is stored."""
     hosts = []
     for name in ("east", "west"):
-        one = Workspace(tmp_path / name, workspace.url, settings={"BATCH_ROWS": "2"})
-        one.home.mkdir()
+        host = Workspace(tmp_path / name, workspace.url, settings={"BATCH_ROWS": "2"})
+        host.home.mkdir()
         if ON_POSTGRESQL:
-            one.settings["DATABASE_URL"] = workspace.environ["FINDABLE_DATABASE_URL"]
-        hosts.append(one)
+            host.settings["DATABASE_URL"] = workspace.environ["FINDABLE_DATABASE_URL"]
+        hosts.append(host)
+
     workspace.people(3)
-    for one in hosts:
-        one.data.symlink_to(workspace.data)
-    for one in hosts * 50:
-        one.do("work", once=True)
-        one.do("doctor")
+    for host in hosts:
+        host.data.symlink_to(workspace.data)
+    for host in hosts * 50:
+        host.do("work", once=True)
+        host.do("doctor")
         if workspace.status()["index"].get("count") == 3:
             break
+
     east, west = hosts
     assert east.found("bees") == west.found("bees") != []
-    paths = [str(one.home).encode() for one in (*hosts, workspace)]
-    kept = [file for file in workspace.data.rglob("*") if file.is_file() and file.suffix != ".lock"]
-    assert not [file for file in kept if any(path in file.read_bytes() for path in paths)]
-    with connected(workspace) as tx:
-        rows = str([tx.execute(f'SELECT * FROM "{name}"').fetchall() for name in names(tx)])  # noqa: S608 - its tables
+    paths = [str(host.home).encode() for host in (*hosts, workspace)]
+    stored_files = [
+        file for file in workspace.data.rglob("*") if file.is_file() and file.suffix != ".lock"
+    ]
+    for file in stored_files:
+        content = file.read_bytes()
+        assert not [path for path in paths if path in content], file
+
+    with connected(workspace) as transaction:
+        queries = [f'SELECT * FROM "{name}"' for name in names(transaction)]  # noqa: S608
+        rows = str([transaction.execute(query).fetchall() for query in queries])
     assert not [path for path in paths if path.decode() in rows]
 
 
-def test_work_goes_on_until_it_is_stopped(workspace: Workspace, api: Engine) -> None:
-    """Without ONCE=1 it waits for what is due; SIGTERM ends it, and who comes next goes on."""
+def test_work_runs_until_it_is_stopped(workspace: Workspace, api: Engine) -> None:
+    """`work` waits for due work, SIGTERM ends it, and the next process continues."""
     workspace.people(2)
     api.configure(paused=True)
     with workspace.start("work") as running:
-        until(lambda: len(api.creates()) == 1, running)
+        wait_until(lambda: len(api.creates()) == 1, running)
         assert running.stop(signal.SIGTERM).code == 130
     api.configure(paused=False)
     with workspace.start("work") as running:
-        until((workspace.data / "index" / "current").exists, running)
+        wait_until((workspace.data / "index" / "current").exists, running)
     assert workspace.status()["index"]["count"] == 2
     assert len(api.creates()) == 1
 
 
-def until(is_so: Any, *running: Running) -> None:
-    """Wait until something is so."""
-    last = time.monotonic() + LONGEST_S
-    while not is_so():
-        assert time.monotonic() < last, [one.so_far() for one in running]
+def wait_until(condition: Any, *running: Running) -> None:
+    """Wait until a condition is true; on a timeout show the output of the processes."""
+    deadline = time.monotonic() + LONGEST_S
+    while not condition():
+        assert time.monotonic() < deadline, [process.so_far() for process in running]
         time.sleep(0.05)
 
 
-def test_without_a_server_a_worker_says_what_does_the_same(workspace: Workspace) -> None:
-    """On SQLite it names `work`; on a server without its tables, how they are made, once."""
+def test_worker_without_its_tables_names_the_next_step(workspace: Workspace) -> None:
+    """The worker names `work` on SQLite, and on a server the command that creates its tables."""
     workspace.people(1)
     if not ON_POSTGRESQL:
         assert "work` does the same" in workspace.do("worker", code=2).err
@@ -110,75 +124,91 @@ def test_without_a_server_a_worker_says_what_does_the_same(workspace: Workspace)
 def test_workers_are_killed_and_every_row_is_answered_once(
     workspace: Workspace, api: Engine, tmp_path: Path
 ) -> None:
-    """Three, one killed again and again; the next takes its place, and SIGTERM ends those that are left with 0."""
+    """A killed worker is replaced by the next worker, and SIGTERM ends workers with exit code 0."""
     workspace.people(40)
     workspace.do("worker", setup=True)
 
     def are_tagged() -> bool:
+        """Return whether all people have tags."""
         return sql(workspace, "SELECT count(*) FROM experts WHERE tags IS NOT NULL") == [(40,)]
 
-    how: dict[str, Any] = {"BATCH_ROWS": 4, "yes": True, "concurrency": 2}
-    with ExitStack() as held:
-        rest = [held.enter_context(workspace.start("worker", port=0, **how)) for _ in range(2)]
+    def has_worked(worker: Running) -> bool:
+        """Return whether a worker logged the duration of a unit, or nothing is left to do."""
+        return '"seconds"' in worker.so_far() or are_tagged()
+
+    options: dict[str, Any] = {"BATCH_ROWS": 4, "yes": True, "concurrency": 2}
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(workspace.start("worker", port=0, **options)) for _ in range(2)
+        ]
         for _ in range(6):
-            with workspace.start("worker", **how) as one:
-                until(lambda one=one: '"seconds"' in one.so_far() or are_tagged(), one, *rest)
-                one.signal(signal.SIGKILL)
-        until(are_tagged, *rest)
-        until(lambda: workspace.status()["index"]["count"] == 40, *rest)
+            with workspace.start("worker", **options) as killed_worker:
+                wait_until(partial(has_worked, killed_worker), killed_worker, *workers)
+                killed_worker.signal(signal.SIGKILL)
+
+        wait_until(are_tagged, *workers)
+        wait_until(lambda: workspace.status()["index"]["count"] == 40, *workers)
         assert workspace.states() == {"tagged": 40}
-        (port,) = re.findall(r"at port (\d+)", rest[0].so_far())
-        seen = {
+
+        # The health of a worker is served at its port.
+        (port,) = re.findall(r"at port (\d+)", workers[0].so_far())
+        responses = {
             path: httpx2.get(f"http://127.0.0.1:{port}/{path}", timeout=60)
             for path in ("healthz", "readyz", "metrics")
         }
-        assert {one.status_code for one in seen.values()} == {200}
-        assert 'findable_rows{state="tagged",task="experts"} 40.0' in seen["metrics"].text
-        for one in rest:
-            one.signal(signal.SIGTERM)
-        assert [one.wait().code for one in rest] == [0, 0]
+        assert {response.status_code for response in responses.values()} == {200}
+        assert 'findable_rows{state="tagged",task="experts"} 40.0' in responses["metrics"].text
+
+        for worker in workers:
+            worker.signal(signal.SIGTERM)
+        assert [worker.wait().code for worker in workers] == [0, 0]
     assert len(api.creates()) == 10
-    with Engine(tmp_path / "other") as other:  # an answer does not depend on who wrote it
-        alone = Workspace(tmp_path / "alone", other.url)
-        alone.people(40)
-        alone.do("tag", wait=True, yes=True, mode="batch")
-        assert alone.exported() == workspace.exported()
+
+    # Answers do not depend on the process that wrote them.
+    with Engine(tmp_path / "other") as other_engine:
+        other_workspace = Workspace(tmp_path / "alone", other_engine.url)
+        other_workspace.people(40)
+        other_workspace.do("tag", wait=True, yes=True, mode="batch")
+        assert other_workspace.exported() == workspace.exported()
 
 
 def recipes() -> list[str]:
     """Return the blocks of docs/deploy.md."""
-    return re.findall(
-        r"```\w*\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8"), re.DOTALL
-    )
+    text = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    return re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
 
 
 def commands() -> set[tuple[str, ...]]:
-    """Return what follows `findable` in them, as a shell, a list of YAML or of Python has it."""
-    found = [
-        one
-        for block in recipes()
-        for one in re.findall(r"\bfindable[\s\",]+(work[^\n\]>]*)", block)
-    ]
-    return {
-        tuple(re.findall(r"[\w=-][\w=,.-]*", re.sub(r'["\']|, ', " ", one.split(" cwd")[0])))
-        for one in found
-    }
+    """Return the arguments of each `findable` in the recipes.
+
+    Recipes have command lines of a shell, lists of YAML and lists of Python.
+    """
+    found_commands = set()
+    for block in recipes():
+        for line in re.findall(r"\bfindable[\s\",]+(work[^\n\]>]*)", block):
+            arguments = re.sub(r'["\']|, ', " ", line.split(" cwd")[0])
+            found_commands.add(tuple(re.findall(r"[\w=-][\w=,.-]*", arguments)))
+    return found_commands
 
 
 @pytest.mark.parametrize("words", sorted(commands()), ids=" ".join)
-def test_what_the_recipes_run_runs(workspace: Workspace, words: tuple[str, ...]) -> None:
-    """Each is short, and its command line does something here: what goes on is stopped, what ends ends well."""
+def test_commands_of_the_recipes_run(workspace: Workspace, words: tuple[str, ...]) -> None:
+    """Recipes are short, and each of their commands ends well or runs until it is stopped."""
     assert max(len(block.splitlines()) for block in recipes()) <= 25
     workspace.people(1)
     if ON_POSTGRESQL and words[0] == "worker":
         workspace.do("worker", setup=True)
-    goes_on = words == ("work",) or (
-        ON_POSTGRESQL and words[0] == "worker" and "--setup" not in words
-    )
+    is_worker = words[0] == "worker"
+    runs_forever = words == ("work",) or (ON_POSTGRESQL and is_worker and "--setup" not in words)
     words = tuple("--port=0" if word.startswith("--port") else word for word in words)
+    expected_code = 2 if is_worker and not ON_POSTGRESQL else 0
+    if words == ("work",):
+        expected_code = 130
+
     with workspace.start(*words) as running:
-        if goes_on:
-            until(lambda: running.so_far() != "", running)
-        refused = 2 if words[0] == "worker" and not ON_POSTGRESQL else 0
-        done = running.stop(signal.SIGTERM) if goes_on else running.wait()
-        assert done.code == (130 if goes_on and words[0] == "work" else refused)
+        if runs_forever:
+            wait_until(lambda: running.so_far() != "", running)
+            process = running.stop(signal.SIGTERM)
+        else:
+            process = running.wait()
+        assert process.code == expected_code

@@ -1,4 +1,4 @@
-"""`write_to=`: answers in a table of another program, which are never about another text than the row's."""
+"""`write_to=` writes answers into a table of another program, only to the text they are about."""
 
 from pathlib import Path
 from typing import Any
@@ -14,77 +14,88 @@ ROUND = ("submit", "poll", "ingest")
 QUERY = "SELECT id, t FROM orders"
 
 
-@pytest.fixture(name="own")
-def _own(workspace: Workspace, outside_server: Outside) -> Workspace:
-    """A workspace whose commands are about the task `notes`, which is still to be written."""
-    workspace.url, workspace.task, workspace.settings["YES"] = outside_server.url, "notes", "1"
-    outside_server.answerer = said
+@pytest.fixture(name="notes_workspace")
+def _notes_workspace(workspace: Workspace, outside_server: Outside) -> Workspace:
+    """A workspace for the task `notes`, whose file the test writes."""
+    workspace.url = outside_server.url
+    workspace.task = "notes"
+    workspace.settings["YES"] = "1"
+    outside_server.answerer = repeat_text
     return workspace
 
 
-def said(request: Json) -> Json:
+def repeat_text(request: Json) -> Json:
     """Return an answer that repeats the row's text."""
     return {"v": "said of " + user_text(request).split(">", 1)[1].split("<", 1)[0].strip()}
 
 
 def declare(
-    own: Workspace, write_to: str, *, items: str = QUERY, refresh: bool = True, prompt: str = "{t}"
+    workspace: Workspace,
+    write_to: str,
+    *,
+    items: str = QUERY,
+    refresh: bool = True,
+    prompt: str = "{t}",
 ) -> Path:
     """Write the file of the task."""
-    more = [f"write_to={write_to!r}", f"refresh={refresh}"]
-    return own.put(
-        "tasks/notes.py", declaration({"v": "str"}, prompt=prompt, items=items, more=more)
-    )
+    arguments = [f"write_to={write_to!r}", f"refresh={refresh}"]
+    text = declaration({"v": "str"}, prompt=prompt, items=items, more=arguments)
+    return workspace.put("tasks/notes.py", text)
 
 
-def orders(own: Workspace, *texts: str, name: str = "orders", column: str = "v") -> None:
-    """Make another program's table, with rows that have no value yet."""
-    sql(own, f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, t TEXT, {column} TEXT)")
+def create_orders(
+    workspace: Workspace, *texts: str, name: str = "orders", column: str = "v"
+) -> None:
+    """Create a table of another program; its rows have no value yet."""
+    sql(workspace, f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, t TEXT, {column} TEXT)")
     for number, text in enumerate(texts, 1):
-        sql(own, f"INSERT INTO {name} (id, t) VALUES (:id, :t)", id=number, t=text)  # noqa: S608 - names of ours
+        insert = f"INSERT INTO {name} (id, t) VALUES (:id, :t)"  # noqa: S608 - a constant name
+        sql(workspace, insert, id=number, t=text)
 
 
-def cells(own: Workspace, name: str = "orders", column: str = "v") -> list[Any]:
+def column_values(workspace: Workspace, name: str = "orders", column: str = "v") -> list[Any]:
     """Return the values of all rows."""
-    return [row[0] for row in sql(own, f"SELECT {column} FROM {name} ORDER BY id")]  # noqa: S608 - names of ours
+    query = f"SELECT {column} FROM {name} ORDER BY id"  # noqa: S608 - constant names
+    return [row[0] for row in sql(workspace, query)]
 
 
-@pytest.mark.excused("nobody_is_answered_twice")  # REFRESH=1 asks for that
-def test_no_cell_holds_an_answer_about_another_text(own: Workspace) -> None:
-    """A row that changed or was replaced meanwhile gets no old answer; REFRESH=1 fills it, and mends our old value.
+# REFRESH=1 asks about changed rows again.
+@pytest.mark.excused("nobody_is_answered_twice")
+def test_no_cell_has_an_answer_about_another_text(notes_workspace: Workspace) -> None:
+    """A row that changed during a batch gets no old answer; REFRESH=1 updates old values.
 
     A cell that another program changed stays.
     """
-    orders(own, "a", "b", "c", "d", "e")
-    declare(own, "orders.v=v")
-    own.each("submit", "poll")
-    sql(own, "UPDATE orders SET t = 'new b' WHERE id = 2")
-    sql(own, "DELETE FROM orders WHERE id = 3")
-    sql(own, "INSERT INTO orders (id, t) VALUES (3, 'another c')")
-    ingested = own.do("ingest")
-    assert cells(own) == ["said of a", None, None, "said of d", "said of e"]
-    assert "2, 3" in ingested.said
-    assert own.states() == {"answered": 5}
+    create_orders(notes_workspace, "a", "b", "c", "d", "e")
+    declare(notes_workspace, "orders.v=v")
+    notes_workspace.each("submit", "poll")
+    sql(notes_workspace, "UPDATE orders SET t = 'new b' WHERE id = 2")
+    sql(notes_workspace, "DELETE FROM orders WHERE id = 3")
+    sql(notes_workspace, "INSERT INTO orders (id, t) VALUES (3, 'another c')")
+    ingest_run = notes_workspace.do("ingest")
+    assert column_values(notes_workspace) == ["said of a", None, None, "said of d", "said of e"]
+    assert "2, 3" in ingest_run.said
+    assert notes_workspace.states() == {"answered": 5}
 
-    sql(own, "UPDATE orders SET t = 'new d' WHERE id = 4")
-    sql(own, "UPDATE orders SET t = 'new e', v = 'theirs' WHERE id = 5")
-    own.do("tag", mode="live")
-    assert own.status()["stale"]["count"] == 4
-    assert cells(own) == ["said of a", None, None, "said of d", "theirs"]
-    own.do("tag", mode="live", REFRESH=1)
-    assert cells(own) == [
+    sql(notes_workspace, "UPDATE orders SET t = 'new d' WHERE id = 4")
+    sql(notes_workspace, "UPDATE orders SET t = 'new e', v = 'theirs' WHERE id = 5")
+    notes_workspace.do("tag", mode="live")
+    assert notes_workspace.status()["stale"]["count"] == 4
+    assert column_values(notes_workspace) == ["said of a", None, None, "said of d", "theirs"]
+    notes_workspace.do("tag", mode="live", REFRESH=1)
+    assert column_values(notes_workspace) == [
         "said of a",
         "said of new b",
         "said of another c",
         "said of new d",
         "theirs",
     ]
-    assert own.status()["stale"]["count"] == 0
-    assert len(own.asked()) == 9
+    assert notes_workspace.status()["stale"]["count"] == 0
+    assert len(notes_workspace.asked()) == 9
 
 
 @pytest.mark.parametrize(
-    ("write_to", "items", "wrong"),
+    ("write_to", "items", "message"),
     [
         ("nowhere.v=v", QUERY, "no table `nowhere`"),
         ("orders.w=v", QUERY, "no column `w`"),
@@ -92,44 +103,51 @@ def test_no_cell_holds_an_answer_about_another_text(own: Workspace) -> None:
         ("orders.v=v", "notes.csv", "notes.csv"),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_is_added(
-    tmp_path: Path, write_to: str, items: str, wrong: str
+def test_wrong_target_is_refused_before_any_table_is_added(
+    tmp_path: Path, write_to: str, items: str, message: str
 ) -> None:
-    """In another program's database not one table is made for a task that cannot run."""
-    own = Workspace(tmp_path / "here", task="notes", settings={"YES": "1"})
-    orders(own, "a")
-    declare(own, write_to, items=items)
-    before = schema(own)
+    """A task that cannot run adds no table to the database of another program."""
+    workspace = Workspace(tmp_path / "here", task="notes", settings={"YES": "1"})
+    create_orders(workspace, "a")
+    declare(workspace, write_to, items=items)
+    schema_before = schema(workspace)
+
     for verb in ("submit", "tag"):
-        assert wrong in own.do(verb, code="any").err
-    assert schema(own) == before
+        assert message in workspace.do(verb, code="any").err
+    assert schema(workspace) == schema_before
 
 
-def test_tables_are_named_with_a_schema_and_in_quotation_marks(own: Workspace) -> None:
-    """Also a column; without quotation marks a name is taken as it is written."""
-    orders(own, "a", name='"My orders.2"', column='"The value"')
+def test_tables_are_named_with_a_schema_and_in_quotation_marks(notes_workspace: Workspace) -> None:
+    """Names of tables and columns may have quotation marks and a schema."""
+    create_orders(notes_workspace, "a", name='"My orders.2"', column='"The value"')
     items = 'SELECT id, t FROM "My orders.2"'
     if ON_POSTGRESQL:
-        sql(own, "CREATE SCHEMA IF NOT EXISTS shop")
-        sql(own, 'ALTER TABLE "My orders.2" SET SCHEMA shop')
-    where = '"My orders.2"'
-    where = f"shop.{where}" if ON_POSTGRESQL else where
-    declare(own, f'{where}."The value"=v', items=items.replace('"My orders.2"', where))
-    own.each(*ROUND)
-    assert cells(own, where, '"The value"') == ["said of a"]
+        sql(notes_workspace, "CREATE SCHEMA IF NOT EXISTS shop")
+        sql(notes_workspace, 'ALTER TABLE "My orders.2" SET SCHEMA shop')
+    table_name = '"My orders.2"'
+    table_name = f"shop.{table_name}" if ON_POSTGRESQL else table_name
+    declare(
+        notes_workspace,
+        f'{table_name}."The value"=v',
+        items=items.replace('"My orders.2"', table_name),
+    )
+    notes_workspace.each(*ROUND)
+    assert column_values(notes_workspace, table_name, '"The value"') == ["said of a"]
 
 
-def test_tables_of_people_are_added_for_people_alone(own: Workspace) -> None:
-    """A task of one's own adds the engine's tables and its views; people add theirs when they come."""
-    orders(own, "a")
-    declare(own, "orders.v=v")
-    own.each(*ROUND)
-    assert {"experts"} & schema(own).keys() == set()
+def test_tables_of_people_are_added_for_people_alone(notes_workspace: Workspace) -> None:
+    """A task adds only the tables of the engine; the first import of people adds theirs."""
+    create_orders(notes_workspace, "a")
+    declare(notes_workspace, "orders.v=v")
+    notes_workspace.each(*ROUND)
+    assert "experts" not in schema(notes_workspace)
+
+    # Commands that read add no table.
     for verb in ("status", "doctor", "batches", "versions", "costs", "parked"):
-        own.do(verb)
-    own.task = ""
+        notes_workspace.do(verb)
+    notes_workspace.task = ""
     for verb in ("doctor", "batches", "costs"):
-        own.do(verb)
-    own.people(2)
-    assert {"experts"} & schema(own).keys() == {"experts"}
-    assert own.states("experts") == {"untagged": 2}
+        notes_workspace.do(verb)
+    notes_workspace.people(2)
+    assert "experts" in schema(notes_workspace)
+    assert notes_workspace.states("experts") == {"untagged": 2}

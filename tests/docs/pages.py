@@ -12,13 +12,13 @@ from pipeline.experts.task import INDEXED_COLUMNS, index_entry
 from tests.lab import ROOT
 
 _STATES = {
-    "prepared": "the request file is sealed and its items are claimed",
-    "asking": "so, and our own calls ask its lines; dead where nobody holds its lock",
-    "submitting": "a create call was, or may have been, sent",
+    "prepared": "the request file is sealed and its rows are claimed",
+    "asking": "the same, and live calls run; interrupted if no process has its lock",
+    "submitting": "a create call was sent, or may have been sent",
     "submitted": "the remote name is known",
-    "downloaded": "the result, whole or partial, is sealed on disk",
-    "ingested": "every request is accounted for",
-    "failed": "over without a result; its items were let go",
+    "downloaded": "the result file, complete or partial, is sealed on disk",
+    "ingested": "every request has an outcome",
+    "failed": "ended without a result; its rows were released",
 }
 
 

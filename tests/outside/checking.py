@@ -1,4 +1,4 @@
-"""How the outside server checks a file of requests: as a whole, and the first bad line refuses all of it."""
+"""The outside server checks a file of requests and refuses it at the first bad line."""
 
 import json
 import re
@@ -8,7 +8,39 @@ from typing import Any
 from tests.outside.answers import Json, member
 
 SCALAR = ""
-# messages of the protocol by field; a field that holds another message names it
+# Fields whose values are not messages.
+CONFIG_SCALARS = (
+    "temperature",
+    "topP",
+    "topK",
+    "candidateCount",
+    "maxOutputTokens",
+    "stopSequences",
+    "seed",
+    "responseMimeType",
+    "responseJsonSchema",
+    "mediaResolution",
+    "responseModalities",
+    "presencePenalty",
+    "frequencyPenalty",
+    "responseLogprobs",
+    "logprobs",
+)
+SCHEMA_SCALARS = (
+    "type",
+    "format",
+    "title",
+    "description",
+    "nullable",
+    "enum",
+    "required",
+    "propertyOrdering",
+    "minItems",
+    "maxItems",
+    "minimum",
+    "maximum",
+)
+# Messages of the protocol with their fields. A field of a message type has the name of the type.
 MESSAGES: Mapping[str, Mapping[str, str]] = {
     "Request": {
         "contents": "Content",
@@ -25,49 +57,14 @@ MESSAGES: Mapping[str, Mapping[str, str]] = {
     "Config": {
         "responseSchema": "Schema",
         "thinkingConfig": "Thinking",
-        **dict.fromkeys(
-            (
-                *(
-                    "temperature",
-                    "topP",
-                    "topK",
-                    "candidateCount",
-                    "maxOutputTokens",
-                    "stopSequences",
-                    "seed",
-                ),
-                *(
-                    "responseMimeType",
-                    "responseJsonSchema",
-                    "mediaResolution",
-                    "responseModalities",
-                ),
-                *("presencePenalty", "frequencyPenalty", "responseLogprobs", "logprobs"),
-            ),
-            SCALAR,
-        ),
+        **dict.fromkeys(CONFIG_SCALARS, SCALAR),
     },
     "Thinking": dict.fromkeys(("thinkingBudget", "thinkingLevel", "includeThoughts"), SCALAR),
     "Schema": {
         "items": "Schema",
         "anyOf": "Schema",
         "properties": "Schemas",
-        **dict.fromkeys(
-            (
-                *(
-                    "type",
-                    "format",
-                    "title",
-                    "description",
-                    "nullable",
-                    "enum",
-                    "required",
-                    "propertyOrdering",
-                ),
-                *("minItems", "maxItems", "minimum", "maximum"),
-            ),
-            SCALAR,
-        ),
+        **dict.fromkeys(SCHEMA_SCALARS, SCALAR),
     },
     "Embed": {
         "content": "Content",
@@ -78,10 +75,10 @@ KINDS = frozenset({"OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN"})
 
 
 class BadRequestError(ValueError):
-    """What was sent is refused with 400; `field` is the name that it is about, where it is about one."""
+    """A request is refused with 400; `field` is the name of the wrong field, if any."""
 
     def __init__(self, message: str, field: str = "") -> None:
-        """Keep the message and the field."""
+        """Store the message and the field."""
         super().__init__(message)
         self.field = field
 
@@ -90,51 +87,52 @@ def read_lines(data: bytes) -> list[tuple[str, Json]]:
     """Return (key, request) of each line of a file.
 
     Raises:
-        BadRequestError: a line is bad; the message names it, counted from 1, and about the column.
+        BadRequestError: A line is wrong; the message has its number from 1 and its column.
     """
-    found: dict[str, Json] = {}
+    requests_by_key: dict[str, Json] = {}
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():
             continue
         key, request = _read_line(line, number)
-        if key in found:
-            raise BadRequestError(
-                f"Error on line {number}: the key '{key}' is on another line, too"
-            )
-        found[key] = request
-    if not found:
+        if key in requests_by_key:
+            message = f"Error on line {number}: the key '{key}' is on another line, too"
+            raise BadRequestError(message)
+        requests_by_key[key] = request
+    if not requests_by_key:
         raise BadRequestError("The input file holds no request.")
-    return list(found.items())
+    return list(requests_by_key.items())
 
 
 def _read_line(line: bytes, number: int) -> tuple[str, Json]:
-    """Return key and request of one line."""
-    where = f"Error on line {number}: invalid JSON, near column"
+    """Return key and request of a line."""
+    error_prefix = f"Error on line {number}: invalid JSON, near column"
     try:
         document = json.loads(line)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadRequestError(f"{where} {getattr(error, 'colno', 1)}: {error}") from error
+        raise BadRequestError(f"{error_prefix} {getattr(error, 'colno', 1)}: {error}") from error
     if not isinstance(document, dict):
-        raise BadRequestError(
-            f"{where} 1: unexpected character: {line[:1].decode()!r}; expected '{{'"
-        )
+        character = line[:1].decode()
+        message = f"{error_prefix} 1: unexpected character: {character!r}; expected '{{'"
+        raise BadRequestError(message)
+
     key = document.get("key")
     request = document.get("request")
     if not isinstance(key, str) or not isinstance(request, dict):
         raise BadRequestError(f"Error on line {number}: 'key' and 'request' are required")
+
     try:
         check(request, "Request")
     except BadRequestError as error:
         column = line.find(f'"{error.field}"'.encode()) + 1
-        raise BadRequestError(f"{where} {max(1, column)}: {error}") from error
+        raise BadRequestError(f"{error_prefix} {max(1, column)}: {error}") from error
     return key, request
 
 
 def check(document: Any, message: str) -> None:
-    """Refuse a document that is not a message of the protocol; names are camelCase or snake_case.
+    """Refuse a document that is no message of the protocol; names are camelCase or snake_case.
 
     Raises:
-        BadRequestError: a field that there is none of, or a schema that cannot be meant.
+        BadRequestError: A field is unknown, or a schema is incomplete.
     """
     if message == "Schemas":
         for inner in document.values():
@@ -147,13 +145,13 @@ def check(document: Any, message: str) -> None:
         if inner is None:
             raise BadRequestError(f"no such field: '{name}'", name)
         if inner:
-            for one in value if isinstance(value, list) else [value]:
-                check(one, inner)
-    _check_whole(document, message)
+            for element in value if isinstance(value, list) else [value]:
+                check(element, inner)
+    _check_message(document, message)
 
 
-def _check_whole(document: Json, message: str) -> None:
-    """Refuse what has known fields only, and cannot be meant."""
+def _check_message(document: Json, message: str) -> None:
+    """Refuse a message of known fields that is incomplete or contradictory."""
     if message == "Schema":
         _check_schema(document)
     if message == "Request" and not member(document, "contents"):
@@ -163,7 +161,7 @@ def _check_whole(document: Json, message: str) -> None:
 
 
 def _check_schema(schema: Json) -> None:
-    """Refuse a schema that says what it is about by halves."""
+    """Refuse an incomplete schema."""
     if member(schema, "anyOf"):
         return
     kind = schema.get("type")
@@ -176,4 +174,5 @@ def _check_schema(schema: Json) -> None:
 
 
 def _camel(name: str) -> str:
-    return re.sub("_([a-z])", lambda found: found[1].upper(), name)
+    """Return a name in camelCase."""
+    return re.sub("_([a-z])", lambda match: match[1].upper(), name)

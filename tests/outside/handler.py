@@ -1,4 +1,4 @@
-"""How the outside server is called: its routes, and the manners of its connections."""
+"""Routes and connections of the outside server."""
 
 import contextlib
 import gzip
@@ -19,11 +19,11 @@ from tests.outside.checking import BadRequestError, check, read_lines
 from tests.outside.keeping import question
 from tests.outside.telling import (
     OutsideError,
-    number,
     operation,
+    page_start,
+    page_token,
     refusal_of,
     resource,
-    token,
 )
 from tests.outside.working import settle, vector_of
 
@@ -32,50 +32,52 @@ if TYPE_CHECKING:
 
 VERSIONS = r"(?:v1|v1beta|v1alpha)"
 MODELS = (
-    *(
-        "gemini-2.5-flash",
-        "gemini-2.5-flash-lite",
-        "gemini-3.1-flash-lite",
-        "gemini-3.5-flash",
-        "gemini-3.5-flash-lite",
-    ),
-    *("gemini-3.6-flash", "gemini-3.8-flash", "gemini-embedding-001", "gemini-embedding-2"),
-    "gemini-9-flash",  # so new that no price list has it
+    "gemini-2.5-flash",
+    "gemini-2.5-flash-lite",
+    "gemini-3.1-flash-lite",
+    "gemini-3.5-flash",
+    "gemini-3.5-flash-lite",
+    "gemini-3.6-flash",
+    "gemini-3.8-flash",
+    "gemini-embedding-001",
+    "gemini-embedding-2",
+    # A new model without a price in any list.
+    "gemini-9-flash",
 )
 REFUSES_MINIMAL = ("gemini-3.8-flash", "gemini-9-flash")
-MOST_ON_A_PAGE = 3
-LONGEST_ID = 40
-GZIP_FROM = 300
-DROP = struct.pack("ii", 1, 0)  # SO_LINGER: what is closed is reset
-MAX_EMBED_BODY_BYTES = (
-    4_194_304  # of one embedding call, as the API says where it refuses a larger one
-)
+MAX_PAGE_ROWS = 3
+MAX_ID_CHARS = 40
+MIN_GZIP_BYTES = 300
+# SO_LINGER: closing a connection resets it.
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+# The limit of an embedding call in the error message of the API.
+MAX_EMBED_BODY_BYTES = 4_194_304
 
 
 class Listener(ThreadingHTTPServer):
-    """The socket with all connections."""
+    """The socket of the server with all its connections."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, outside: "Outside") -> None:
-        """Listen at the server's port, or at one of the system's choice."""
-        self.outside = outside
+    def __init__(self, server: "Outside") -> None:
+        """Listen at the port of the server; the system chooses a port if it is 0."""
+        self.owner = server
         self._open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", outside.port), Handler)
+        super().__init__(("127.0.0.1", server.port), Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember a connection, and serve it in a thread."""
+        """Record a connection and serve it in a thread."""
         self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Forget a connection that is over."""
+        """Remove a closed connection."""
         self._open.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that went away, for many are killed, nor of calls that this server dies in."""
+        """Ignore errors of killed clients and of calls during a stop of the server."""
         if not isinstance(sys.exc_info()[1], OSError | sqlite3.ProgrammingError):
             super().handle_error(request, client_address)
 
@@ -83,30 +85,30 @@ class Listener(ThreadingHTTPServer):
         """Stop listening and reset every connection."""
         self.shutdown()
         self.server_close()
-        for one in list(self._open):
+        for connection in list(self._open):
             with contextlib.suppress(OSError):
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, DROP)
-                one.shutdown(socket.SHUT_RDWR)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection."""
+    """A connection of a client."""
 
     protocol_version = "HTTP/1.1"
     server: Listener
 
     def setup(self) -> None:
-        """Note whose connection it is."""
+        """Store the server of the connection."""
         super().setup()
-        self._outside = self.server.outside
-        self._kept = self._outside.kept
+        self._server = self.server.owner
+        self._state = self._server.kept
 
     def _answer(self) -> None:
-        """Answer one call."""
+        """Answer a call."""
         self._data = self.rfile.read(int(self.headers.get("content-length") or 0))
         path, _, query = self.path.partition("?")
         self._query = dict(word.split("=", 1) for word in query.split("&") if "=" in word)
-        self._outside.calls.append(f"{self.command} {path}")
+        self._server.calls.append(f"{self.command} {path}")
         try:
             self._dispatch(path)
         except OutsideError as error:
@@ -117,15 +119,20 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - the base class's names
 
     def _dispatch(self, path: str) -> None:
-        """Find the route of a call."""
+        """Find and call the route of a call."""
         if path.startswith("/resume/") and self.command == "POST":
             return self._take_bytes(path.removeprefix("/resume/"))
+
         self._owner = self._key()
-        if code := self._outside.troubles.refusal():
+        if code := self._server.troubles.refusal():
             raise refusal_of(code)
-        instead = self._outside.instead
-        if instead is not None and (whole := instead(f"{self.command} {path}")) is not None:
-            return self._send_whole(*whole)
+        reply_hook = self._server.instead
+        if (
+            reply_hook is not None
+            and (reply_parts := reply_hook(f"{self.command} {path}")) is not None
+        ):
+            return self._send_whole(*reply_parts)
+
         for method, pattern, name in _ROUTES:
             match = re.fullmatch(pattern, path)
             if match and method == self.command:
@@ -135,10 +142,10 @@ class Handler(BaseHTTPRequestHandler):
         raise OutsideError(404, f"Requested entity was not found: {self.command} {path}")
 
     def _key(self) -> str:
-        """Return whose call it is.
+        """Return the owner of a call: a hash of its key.
 
         Raises:
-            OutsideError: it has no key.
+            OutsideError: The call has no key.
         """
         key = self.headers.get("x-goog-api-key") or self._query.get("key", "")
         if not key.strip():
@@ -152,7 +159,7 @@ class Handler(BaseHTTPRequestHandler):
         """Return the body.
 
         Raises:
-            BadRequestError: it is no JSON object.
+            BadRequestError: The body is no JSON object.
         """
         try:
             document = json.loads(self._data or b"{}")
@@ -165,7 +172,7 @@ class Handler(BaseHTTPRequestHandler):
     # files
 
     def _start_upload(self) -> None:
-        """Begin an upload; where its bytes go is told in a header."""
+        """Start an upload; a header contains the address for its bytes."""
         if self.headers.get("x-goog-upload-command", "").strip().lower() != "start":
             raise OutsideError(400, "Only resumable uploads are served here.")
         file = self._document().get("file", {})
@@ -178,7 +185,7 @@ class Handler(BaseHTTPRequestHandler):
             self.headers.get("x-goog-upload-header-content-type") or member(file, "mimeType") or ""
         )
         label = member(file, "displayName") or ""
-        secret = self._kept.begin_upload(self._owner, label=label, mime=mime, declared=declared)
+        secret = self._state.begin_upload(self._owner, label=label, mime=mime, declared=declared)
         host = self.headers.get("host", "")
         self._send(
             {},
@@ -189,90 +196,93 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def _take_bytes(self, secret: str) -> None:
-        """Take a piece of an upload; the last one makes the file. It needs no key."""
-        document, status = self._taken(secret)
+        """Receive a piece of an upload; the last piece creates the file. No key is needed."""
+        document, status = self._store_piece(secret)
         self._send(
             document,
             {"x-goog-upload-status": status, "x-goog-upload-size-received": str(len(self._data))},
         )
 
-    def _taken(self, secret: str) -> tuple[Json, str]:
-        """Take a piece and return (what is told of it, how the upload stands)."""
-        commands = {
-            word.strip() for word in self.headers.get("x-goog-upload-command", "").split(",")
-        }
-        with self._kept.whole():
-            session = self._kept.row("SELECT * FROM sessions WHERE id = ?", secret)
+    def _store_piece(self, secret: str) -> tuple[Json, str]:
+        """Store a piece; return the document of the reply and the state of the upload."""
+        command_header = self.headers.get("x-goog-upload-command", "")
+        commands = {word.strip() for word in command_header.split(",")}
+        with self._state.transaction():
+            session = self._state.row("SELECT * FROM sessions WHERE id = ?", secret)
             if session is None:
                 raise OutsideError(404, "Upload session not found.")
-            data = session["data"]
-            if int(self.headers.get("x-goog-upload-offset") or 0) != len(data):
-                raise OutsideError(400, f"The offset is not {len(data)}.")
-            data += self._data
+            received_bytes = session["data"]
+            if int(self.headers.get("x-goog-upload-offset") or 0) != len(received_bytes):
+                raise OutsideError(400, f"The offset is not {len(received_bytes)}.")
+            received_bytes += self._data
             if "finalize" not in commands:
-                self._kept.rows("UPDATE sessions SET data = ? WHERE id = ?", data, secret)
-                return {}, "active"
-            if len(data) != session["declared"]:
-                raise OutsideError(
-                    400, f"{len(data)} bytes came, and {session['declared']} were declared."
+                self._state.rows(
+                    "UPDATE sessions SET data = ? WHERE id = ?", received_bytes, secret
                 )
+                return {}, "active"
+            if len(received_bytes) != session["declared"]:
+                declared = session["declared"]
+                message = f"{len(received_bytes)} bytes came, and {declared} were declared."
+                raise OutsideError(400, message)
+
             name = f"up-{hashlib.sha256(secret.encode()).hexdigest()[:30]}"
-            self._kept.rows("DELETE FROM sessions WHERE id = ?", secret)
+            self._state.rows("DELETE FROM sessions WHERE id = ?", secret)
             label = session["label"]
             mime = session["mime"]
             owner = session["owner"]
-            self._kept.keep_file(name, owner, data, label=label, mime=mime, generated=False)
+            self._state.keep_file(
+                name, owner, received_bytes, label=label, mime=mime, generated=False
+            )
             self._owner = owner
             return {
-                "file": resource(self._file(name), self._outside.manner, self._outside.url)
+                "file": resource(self._file(name), self._server.manner, self._server.url)
             }, "final"
 
     def _file(self, name: str) -> Any:
         """Return the row of a file of this caller.
 
         Raises:
-            OutsideError: there is none; whose it is instead is not told.
+            OutsideError: The caller has no such file.
         """
-        found = self._kept.row("SELECT * FROM files WHERE id = ? AND owner = ?", name, self._owner)
-        if found is None:
-            raise OutsideError(
-                403, f"You do not have permission to access the File {name} or it may not exist."
-            )
-        return found
+        row = self._state.row("SELECT * FROM files WHERE id = ? AND owner = ?", name, self._owner)
+        if row is None:
+            message = f"You do not have permission to access the File {name} or it may not exist."
+            raise OutsideError(403, message)
+        return row
 
     def _get_file(self, name: str) -> None:
-        """Tell of a file; those with results have names that are too long."""
+        """Send the document of a file; names of result files are too long for this call."""
         _check_id(name, "GetFileRequest")
-        self._send(resource(self._file(name), self._outside.manner, self._outside.url))
+        self._send(resource(self._file(name), self._server.manner, self._server.url))
 
     def _delete_file(self, name: str) -> None:
-        """Forget a file."""
+        """Delete a file."""
         _check_id(name, "DeleteFileRequest")
-        self._kept.rows(
+        self._state.rows(
             "DELETE FROM files WHERE id = ? AND owner = ?", self._file(name)["id"], self._owner
         )
         self._send({})
 
     def _download(self, name: str) -> None:
-        """Send the bytes of a result, in pieces; what was uploaded cannot be had."""
+        """Send the bytes of a result in pieces; uploaded files cannot be downloaded."""
         row = self._file(name)
         if not row["generated"]:
             raise OutsideError(400, "Only generated files can be downloaded.")
         data = row["data"]
-        is_cut = self._outside.troubles.strikes("cut_downloads")
+        is_cut = self._server.troubles.strikes("cut_downloads")
         self._send_chunks(data[: len(data) // 2] if is_cut else data, is_cut=is_cut)
 
     # batches
 
     def _create(self, model: str) -> None:
-        """Make a batch of an upload; two equal calls make two."""
+        """Create a batch from an upload; two equal calls create two batches."""
         self._check_model(model)
         batch = self._document().get("batch", {})
         name = member(member(batch, "inputConfig"), "fileName") or ""
         row = self._file(name.removeprefix("files/"))
-        manner = self._outside.manner
-        troubles = self._outside.troubles
-        made = self._kept.make_batch(
+        manner = self._server.manner
+        troubles = self._server.troubles
+        batch_id = self._state.make_batch(
             read_lines(row["data"]),
             runs_s=manner.pending_s,
             ends_s=manner.pending_s + manner.running_s,
@@ -282,50 +292,55 @@ class Handler(BaseHTTPRequestHandler):
             input=name,
         )
         if troubles.strikes("failed_batches"):
-            self._kept.rows("UPDATE batches SET over = 'FAILED', ended = ends WHERE id = ?", made)
+            self._state.rows(
+                "UPDATE batches SET over = 'FAILED', ended = ends WHERE id = ?", batch_id
+            )
         if troubles.strikes("lost_creates"):
             return self._hang_up()
-        return self._send(self._operation(made))
+        return self._send(self._operation(batch_id))
 
     def _operation(self, name: str) -> Json:
-        """Return a batch as it stands now."""
-        with self._kept.whole():
-            outside = self._outside
-            settle(self._kept, name, outside.answerer, outside.manner, outside.results)
-            row = self._kept.row(
+        """Return the operation of a batch in its current state."""
+        with self._state.transaction():
+            server = self._server
+            settle(self._state, name, server.answerer, server.manner, server.results)
+            row = self._state.row(
                 "SELECT * FROM batches WHERE id = ? AND owner = ? AND NOT hidden", name, self._owner
             )
             if row is None:
                 raise OutsideError(404, "Requested entity was not found.")
-            counted = self._kept.row("SELECT count(*) FROM lines WHERE batch = ?", row["number"])
-        assert counted is not None
-        told = operation(row, counted[0], outside.manner)
-        if outside.operations is None:
-            return told
-        result = self._kept.row("SELECT data FROM files WHERE id = ?", f"batch-{name}")
-        return outside.operations(told, result["data"] if result else b"")
+            count_row = self._state.row("SELECT count(*) FROM lines WHERE batch = ?", row["number"])
+        assert count_row is not None
+        operation_document = operation(row, count_row[0], server.manner)
+        if server.operations is None:
+            return operation_document
+        result = self._state.row("SELECT data FROM files WHERE id = ?", f"batch-{name}")
+        return server.operations(operation_document, result["data"] if result else b"")
 
     def _get_batch(self, name: str) -> None:
-        """Tell of a batch."""
+        """Send the operation of a batch."""
         self._send(self._operation(name))
 
     def _list_batches(self) -> None:
-        """Tell of a page of batches, oldest first."""
-        if self._outside.manner.empty_page and "pageToken" not in self._query:
-            return self._send({"nextPageToken": token(0)})
-        sql = "SELECT * FROM batches WHERE owner = ? AND number > ? AND NOT hidden ORDER BY number LIMIT ?"
-        found, rest = self._page(sql)
-        if found and not rest and self._outside.troubles.strikes("unlisted"):
-            found = found[:-1]
-        operations = [self._operation(row["id"]) for row in found]
+        """Send a page of batches, oldest first."""
+        if self._server.manner.empty_page and "pageToken" not in self._query:
+            return self._send({"nextPageToken": page_token(0)})
+
+        condition = "owner = ? AND number > ? AND NOT hidden"
+        sql = f"SELECT * FROM batches WHERE {condition} ORDER BY number LIMIT ?"  # noqa: S608
+        rows, next_token = self._page(sql)
+        if rows and not next_token and self._server.troubles.strikes("unlisted"):
+            rows = rows[:-1]
+        operations = [self._operation(row["id"]) for row in rows]
         return self._send(
-            {"operations": operations} if operations else {}, more={"nextPageToken": rest}
+            {"operations": operations} if operations else {},
+            optional_members={"nextPageToken": next_token},
         )
 
     def _cancel(self, name: str) -> None:
-        """Stop a batch that is not over."""
+        """Cancel a batch that has not ended."""
         self._operation(name)
-        self._kept.rows(
+        self._state.rows(
             "UPDATE batches SET over = 'CANCELLED', ended = ? WHERE id = ? AND over = ''",
             time.time(),
             name,
@@ -333,76 +348,74 @@ class Handler(BaseHTTPRequestHandler):
         self._send({})
 
     def _delete_batch(self, name: str) -> None:
-        """Let a batch vanish."""
+        """Hide a batch from all calls."""
         self._operation(name)
-        self._kept.rows("UPDATE batches SET hidden = 1 WHERE id = ?", name)
+        self._state.rows("UPDATE batches SET hidden = 1 WHERE id = ?", name)
         self._send({})
 
     # models
 
     def _generate(self, model: str) -> None:
-        """Answer one request at once."""
+        """Answer a live call."""
         self._check_model(model)
         request = self._document()
-        check(
-            {
-                name: value
-                for name, value in request.items()
-                if name not in {"serviceTier", "service_tier"}
-            },
-            "Request",
-        )
+        checked_members = dict(request)
+        for name in ("serviceTier", "service_tier"):
+            checked_members.pop(name, None)
+        check(checked_members, "Request")
         thinking = member(member(request, "generationConfig"), "thinkingConfig")
         if model in REFUSES_MINIMAL and member(thinking, "thinkingLevel") == "MINIMAL":
-            allowed_levels = "Allowed values are: medium, low, high"
-            raise BadRequestError(
-                f"Thinking level MINIMAL is not supported for this model. {allowed_levels}"
-            )
+            message = "Thinking level MINIMAL is not supported for this model."
+            raise BadRequestError(f"{message} Allowed values are: medium, low, high")
+
         try:
-            document = self._outside.answerer(request)
-        except RefusedLine as refused:
-            raise OutsideError(500, refused.message) from refused
-        served = self._tier(request)
-        self._kept.note_answer("", question(request), "")
+            document = self._server.answerer(request)
+        except RefusedLine as refusal:
+            raise OutsideError(500, refusal.message) from refusal
+
+        serving_tier = self._tier(request)
+        self._state.note_answer("", question(request), "")
         answer = reply(request, document, model=model)
-        if self._outside.cached_share:
+        if self._server.cached_share:
             usage = answer["usageMetadata"]
-            usage["cachedContentTokenCount"] = round(
-                usage["promptTokenCount"] * self._outside.cached_share
-            )
-        if self._outside.replies is not None:
-            answer = self._outside.replies(answer)
-        self._send(answer, {"x-gemini-service-tier": served} if served else None)
+            cached_tokens = usage["promptTokenCount"] * self._server.cached_share
+            usage["cachedContentTokenCount"] = round(cached_tokens)
+        if self._server.replies is not None:
+            answer = self._server.replies(answer)
+        self._send(answer, {"x-gemini-service-tier": serving_tier} if serving_tier else None)
 
     def _tier(self, request: Json) -> str:
-        """Return which tier serves a call that asks for one; flex is shed, or served as another."""
-        asked = str(member(request, "serviceTier") or "")
-        troubles = self._outside.troubles
-        if asked == "flex" and troubles.befalls("shed"):
+        """Return the serving tier of a call; flex calls may be refused or served as standard."""
+        requested_tier = str(member(request, "serviceTier") or "")
+        troubles = self._server.troubles
+        if requested_tier == "flex" and troubles.befalls("shed"):
             raise OutsideError(503, "The service is overloaded. Please try again later.")
-        served = "standard" if asked and troubles.befalls("downgraded") else asked
-        self._outside.tiers += [(request, served)] if asked else []
-        return served
+        if not requested_tier:
+            return ""
+
+        serving_tier = "standard" if troubles.befalls("downgraded") else requested_tier
+        self._server.tiers.append((request, serving_tier))
+        return serving_tier
 
     def _embed_many(self, model: str) -> None:
-        """Return a vector for each request; all parts of one are one text."""
+        """Send a vector for each request; the parts of a request are joined into a text."""
         self._check_model(model)
         if len(self._data) > MAX_EMBED_BODY_BYTES:
-            raise BadRequestError(
-                f"Request payload size exceeds the limit: {MAX_EMBED_BODY_BYTES} bytes."
-            )
+            limit = f"{MAX_EMBED_BODY_BYTES} bytes"
+            raise BadRequestError(f"Request payload size exceeds the limit: {limit}.")
+
         requests = self._document().get("requests", [])
-        for one in requests:
-            check(one, "Embed")
-        refused_text = self._outside.refused_text
-        if refused_text and any(
-            refused_text in json.dumps(request, ensure_ascii=False) for request in requests
-        ):
+        for request in requests:
+            check(request, "Embed")
+        refused_text = self._server.refused_text
+        bodies = [json.dumps(request, ensure_ascii=False) for request in requests]
+        if refused_text and any(refused_text in body for body in bodies):
             raise BadRequestError("Request contains an invalid argument.")
-        self._send({"embeddings": [{"values": vector_of(one), "shape": [1]} for one in requests]})
+        embeddings = [{"values": vector_of(request), "shape": [1]} for request in requests]
+        self._send({"embeddings": embeddings})
 
     def _describe_model(self, name: str) -> None:
-        """Return what the API says of a model."""
+        """Send the description of a model."""
         self._check_model(name)
         limits = {"inputTokenLimit": 1_048_576, "outputTokenLimit": 65_536}
         self._send(
@@ -410,18 +423,19 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def _check_model(self, name: str) -> None:
-        """Refuse a model that there is none of."""
-        if name not in MODELS or name in self._outside.hidden_models:
+        """Refuse an unknown or hidden model."""
+        if name not in MODELS or name in self._server.hidden_models:
             raise OutsideError(404, f"models/{name} is not found for API version v1beta.")
 
     # the wire
 
     def _page(self, sql: str) -> tuple[list[Any], str]:
-        """Return (rows of a page, token of the next one); it is never as long as some ask for."""
-        size = min(int(self._query.get("pageSize") or 0) or MOST_ON_A_PAGE, MOST_ON_A_PAGE)
-        after = number(self._query.get("pageToken", ""))
-        found = self._kept.rows(sql, self._owner, after, size + 1)
-        return found[:size], token(found[size - 1]["number"]) if len(found) > size else ""
+        """Return the rows of a page and the token of the next page; pages are always short."""
+        size = min(int(self._query.get("pageSize") or 0) or MAX_PAGE_ROWS, MAX_PAGE_ROWS)
+        last_number = page_start(self._query.get("pageToken", ""))
+        rows = self._state.rows(sql, self._owner, last_number, size + 1)
+        next_token = page_token(rows[size - 1]["number"]) if len(rows) > size else ""
+        return rows[:size], next_token
 
     def _send(
         self,
@@ -429,25 +443,25 @@ class Handler(BaseHTTPRequestHandler):
         headers: Mapping[str, str] | None = None,
         *,
         code: int = 200,
-        more: Mapping[str, str] | None = None,
+        optional_members: Mapping[str, str] | None = None,
     ) -> None:
-        """Send JSON; `more` is what is left out where it is empty. What is long is gzipped, if that is understood."""
-        if more:
-            document |= {name: value for name, value in more.items() if value}
-        data = json.dumps(document, ensure_ascii=False, indent=2).encode()
+        """Send JSON without empty optional members; long bodies may be gzipped."""
+        if optional_members:
+            document |= {name: value for name, value in optional_members.items() if value}
+        body = json.dumps(document, ensure_ascii=False, indent=2).encode()
         self.send_response(code)
         self.send_header("content-type", "application/json; charset=UTF-8")
         for name, value in (headers or {}).items():
             self.send_header(name, value)
-        if len(data) >= GZIP_FROM and "gzip" in self.headers.get("accept-encoding", ""):
-            data = gzip.compress(data, 1)
+        if len(body) >= MIN_GZIP_BYTES and "gzip" in self.headers.get("accept-encoding", ""):
+            body = gzip.compress(body, 1)
             self.send_header("content-encoding", "gzip")
-        self.send_header("content-length", str(len(data)))
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
-        self.wfile.write(data)
+        self.wfile.write(body)
 
     def _send_whole(self, code: int, headers: Mapping[str, str], data: bytes) -> None:
-        """Send bytes as they are; their end is told by the end of the connection."""
+        """Send bytes without a length; the end of the connection is their end."""
         self.send_response(code)
         for name, value in {"connection": "close", **headers}.items():
             self.send_header(name, value)
@@ -456,7 +470,7 @@ class Handler(BaseHTTPRequestHandler):
         self._hang_up()
 
     def _send_chunks(self, data: bytes, *, is_cut: bool) -> None:
-        """Send bytes in chunks; where they are cut, the last one never comes."""
+        """Send bytes in chunks; a cut download has no last chunk."""
         self.send_response(200)
         self.send_header("content-type", "application/octet-stream")
         self.send_header("transfer-encoding", "chunked")
@@ -471,12 +485,12 @@ class Handler(BaseHTTPRequestHandler):
         return None
 
     def _hang_up(self) -> None:
-        """End this connection as it is."""
+        """Close this connection without an end of the reply."""
         self.wfile.flush()
         self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Keep quiet."""
+        """Log nothing."""
 
 
 _MODEL = rf"/{VERSIONS}/models/([^/:]+)"
@@ -497,7 +511,7 @@ _ROUTES = (
 
 
 def _check_id(name: str, message: str) -> None:
-    """Refuse a name that is too long to be one of a file."""
-    if len(name) > LONGEST_ID:
-        text = f"* {message}.name: File ID (name excluding 'files/') cannot be more than {LONGEST_ID} characters."
-        raise OutsideError(400, text)
+    """Refuse a name that is too long for a file."""
+    if len(name) > MAX_ID_CHARS:
+        limit = f"cannot be more than {MAX_ID_CHARS} characters."
+        raise OutsideError(400, f"* {message}.name: File ID (name excluding 'files/') {limit}")

@@ -1,4 +1,4 @@
-"""What the outside server keeps, in one SQLite file: it may die at any moment and come back to it."""
+"""The state of the outside server in an SQLite file, so that the server may stop at any time."""
 
 import json
 import secrets
@@ -16,31 +16,35 @@ from typing import Any, NamedTuple
 from tests.outside.answers import Json, RefusedLine, member
 
 TABLES = """
-CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, owner TEXT, label TEXT, mime TEXT, declared INT, data BLOB);
+CREATE TABLE IF NOT EXISTS sessions (
+  id TEXT PRIMARY KEY, owner TEXT, label TEXT, mime TEXT, declared INT, data BLOB);
 CREATE TABLE IF NOT EXISTS files (
-  id TEXT PRIMARY KEY, owner TEXT, label TEXT, mime TEXT, data BLOB, made REAL, generated INT, number INTEGER);
+  id TEXT PRIMARY KEY, owner TEXT, label TEXT, mime TEXT, data BLOB, made REAL, generated INT,
+  number INTEGER);
 CREATE TABLE IF NOT EXISTS batches (
-  number INTEGER PRIMARY KEY, id TEXT UNIQUE, owner TEXT, model TEXT, label TEXT, input TEXT, made REAL,
-  runs REAL, ends REAL, over TEXT DEFAULT '', ended REAL, failed INT DEFAULT 0, hidden INT DEFAULT 0);
+  number INTEGER PRIMARY KEY, id TEXT UNIQUE, owner TEXT, model TEXT, label TEXT, input TEXT,
+  made REAL, runs REAL, ends REAL, over TEXT DEFAULT '', ended REAL, failed INT DEFAULT 0,
+  hidden INT DEFAULT 0);
 CREATE TABLE IF NOT EXISTS lines (batch INT, place INT, key TEXT, question TEXT, request TEXT);
 CREATE TABLE IF NOT EXISTS answered (key TEXT, question TEXT, batch TEXT, refused INT);
 """
-FRUITLESS = "FAILED", "CANCELLED"
-FRUITFUL = "SUCCEEDED", "EXPIRED"  # an expired batch has what was done until then
-ENDED = *FRUITFUL, *FRUITLESS
+STATES_WITHOUT_RESULT = ("FAILED", "CANCELLED")
+# An expired batch has the answers of the requests that were processed in time.
+STATES_WITH_RESULT = ("SUCCEEDED", "EXPIRED")
+FINAL_STATES = STATES_WITH_RESULT + STATES_WITHOUT_RESULT
 
 
 class Created(NamedTuple):
-    """A batch that was made, whether the client ever heard of it or not."""
+    """A batch that was created, even if the client never received the reply."""
 
     name: str
     label: str
     lines: tuple[Json, ...]
-    over: str
+    final_state: str
 
 
 class Line(NamedTuple):
-    """One request of a batch."""
+    """A request of a batch."""
 
     key: str
     question: str
@@ -48,28 +52,29 @@ class Line(NamedTuple):
 
 
 class Keeping:
-    """The state of the server. Every method is whole or not done at all; calls wait for one another."""
+    """The state of the server. Each method is a transaction, and calls run one at a time."""
 
     def __init__(self, folder: Path) -> None:
-        """Open what is kept in a folder, or begin."""
+        """Open the state in a folder, or create it."""
         folder.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(
             folder / "kept.sqlite", check_same_thread=False, isolation_level=None
         )
         self._connection.row_factory = sqlite3.Row
+        # The state must survive a stop of the server, but no loss of power.
         self._connection.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;" + TABLES
         )
         self._lock = threading.RLock()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._connection.close()
 
     @contextmanager
-    def whole(self) -> Iterator[None]:
-        """Do what is in a block as one thing; blocks may stand in one another."""
+    def transaction(self) -> Iterator[None]:
+        """Run a block in a transaction; blocks may be nested."""
         with self._lock:
             if self._connection.in_transaction:
                 yield
@@ -83,12 +88,12 @@ class Keeping:
             self._connection.execute("COMMIT")
 
     def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        """Return the rows that a statement gives."""
-        with self.whole():
+        """Run a statement and return its rows."""
+        with self.transaction():
             return self._connection.execute(sql, values).fetchall()
 
     def row(self, sql: str, *values: Any) -> sqlite3.Row | None:
-        """Return the first row that a statement gives."""
+        """Run a statement and return its first row."""
         return next(iter(self.rows(sql, *values)), None)
 
     def begin_upload(self, owner: str, *, label: str, mime: str, declared: int) -> str:
@@ -102,86 +107,85 @@ class Keeping:
     def keep_file(
         self, name: str, owner: str, data: bytes, *, label: str, mime: str, generated: bool
     ) -> None:
-        """Keep a file, or put another in its place."""
+        """Store a file, or replace it."""
         number = "(SELECT coalesce(max(number), 0) + 1 FROM files)"
-        self.rows(
-            f"INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, {number})",  # noqa: S608 - a constant
-            *(name, owner, label, mime, data, time.time(), generated),
-        )
+        values = f"?, ?, ?, ?, ?, ?, ?, {number}"
+        statement = f"INSERT OR REPLACE INTO files VALUES ({values})"  # noqa: S608 - constants
+        self.rows(statement, name, owner, label, mime, data, time.time(), generated)
 
     def make_batch(
-        self, lines: Sequence[tuple[str, Json]], *, runs_s: float, ends_s: float, **facts: str
+        self, lines: Sequence[tuple[str, Json]], *, runs_s: float, ends_s: float, **columns: str
     ) -> str:
-        """Make a batch and return its id; `facts` are owner, model, label and input."""
+        """Create a batch and return its id; `columns` are owner, model, label and input."""
         name = str(uuid.uuid4())
         now = time.time()
-        with self.whole():
-            columns = ", ".join(facts)
-            self.rows(
-                f"INSERT INTO batches (id, made, runs, ends, {columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our names
-                *(name, now, now + runs_s, now + ends_s, *facts.values()),
-            )
+        column_names = ", ".join(["id", "made", "runs", "ends", *columns])
+        marks = "?, ?, ?, ?, ?, ?, ?, ?"
+        statement = f"INSERT INTO batches ({column_names}) VALUES ({marks})"  # noqa: S608
+        with self.transaction():
+            self.rows(statement, name, now, now + runs_s, now + ends_s, *columns.values())
             number = self.rows("SELECT number FROM batches WHERE id = ?", name)[0][0]
             self._connection.executemany(
                 "INSERT INTO lines VALUES (?, ?, ?, ?, ?)",
                 [
-                    (number, place, key, question(request), json.dumps(request))
-                    for place, (key, request) in enumerate(lines)
+                    (number, line_index, key, question(request), json.dumps(request))
+                    for line_index, (key, request) in enumerate(lines)
                 ],
             )
         return name
 
     def lines_of(self, number: int) -> list[Line]:
         """Return the requests of a batch, in the order of a hash of their keys."""
-        found = [
+        lines = [
             Line(row["key"], row["question"], json.loads(row["request"]))
             for row in self.rows("SELECT * FROM lines WHERE batch = ? ", number)
         ]
-        return sorted(found, key=lambda line: sha256(line.key.encode()).digest())
+        return sorted(lines, key=lambda line: sha256(line.key.encode()).digest())
 
-    def note_answer(self, key: str, asked: str, batch: str, *, refused: bool = False) -> None:
-        """Note that a question was answered, with a batch or live, or that its line was refused."""
-        self.rows("INSERT INTO answered VALUES (?, ?, ?, ?)", key, asked, batch, refused)
+    def note_answer(
+        self, key: str, question_hash: str, batch: str, *, refused: bool = False
+    ) -> None:
+        """Record that a question was answered by batch or live, or that its line was refused."""
+        self.rows("INSERT INTO answered VALUES (?, ?, ?, ?)", key, question_hash, batch, refused)
 
     def created(self) -> list[Created]:
-        """Return every batch that was ever made, oldest first."""
-        with self.whole():
-            found = []
+        """Return every batch that was ever created, oldest first."""
+        with self.transaction():
+            batches = []
             for batch in self.rows("SELECT * FROM batches ORDER BY number"):
-                kept = self.rows(
+                line_rows = self.rows(
                     "SELECT key, request FROM lines WHERE batch = ? ORDER BY place", batch["number"]
                 )
                 lines = tuple(
-                    {"key": row["key"], "request": json.loads(row["request"])} for row in kept
+                    {"key": row["key"], "request": json.loads(row["request"])} for row in line_rows
                 )
-                found.append(Created(batch["id"], batch["label"], lines, batch["over"]))
-            return found
+                batches.append(Created(batch["id"], batch["label"], lines, batch["over"]))
+            return batches
 
-    def asked(self) -> Counter[str]:
-        """Return how often each key stood in a batch that was made and did not come to nothing as a whole."""
-        return Counter(
-            one["key"]
-            for batch in self.created()
-            if batch.over not in FRUITLESS
-            for one in batch.lines
-        )
+    def request_counts(self) -> Counter[str]:
+        """Count each key in the batches that neither failed nor were cancelled."""
+        key_counts = Counter[str]()
+        for batch in self.created():
+            if batch.final_state not in STATES_WITHOUT_RESULT:
+                key_counts.update(line["key"] for line in batch.lines)
+        return key_counts
 
     def answered(self, *, refused: bool = False) -> Counter[str]:
-        """Return how often each key was answered with a batch, or its line refused; a live call has no key."""
-        found = self.rows("SELECT key FROM answered WHERE key <> '' AND refused = ?", refused)
-        return Counter(row[0] for row in found)
+        """Count the answers, or the refused lines, of each key; live calls have no key."""
+        rows = self.rows("SELECT key FROM answered WHERE key <> '' AND refused = ?", refused)
+        return Counter(row[0] for row in rows)
 
     def questions(self) -> Counter[str]:
-        """Return how often each question was answered, with a batch or live, by a hash of its contents."""
+        """Count the answers to each question, by batch and live, by a hash of its contents."""
         return Counter(
             row[0] for row in self.rows("SELECT question FROM answered WHERE NOT refused")
         )
 
 
 def question(request: Json) -> str:
-    """Return a hash of what is asked, which is the same in a line and in a live call."""
-    asked = member(request, "contents") or member(request, "content")
-    return sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    """Return a hash of the contents, which is equal for a line and a live call."""
+    contents = member(request, "contents") or member(request, "content")
+    return sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
 def error_line(key: str, error: RefusedLine) -> Json:

@@ -1,9 +1,12 @@
-"""A second server of the Gemini API for the tests, written from the notes on the wire alone, apart from `emulator/`.
+"""A second server of the Gemini API for the tests, written only from the notes on the protocol.
 
-Where the notes leave freedom it does otherwise than the emulator: ids are UUIDs, pages are short and begin with the
-oldest, results come in the order of a hash, replies are chunked or gzipped, times have as many digits as they need,
-what is empty is left out, and there are members that are not known. Two servers that agree by chance are no proof; two
-that differ wherever they may show what the product takes for granted.
+It shares no code with `emulator/` and differs from it in each choice that the notes leave open:
+
+- Ids are UUIDs. Pages are short and begin with the oldest batch.
+- Results are in the order of a hash. Replies are chunked or gzipped.
+- Times have only the necessary digits. Empty members are left out, and unknown members appear.
+
+Two servers that differ this much reveal assumptions of the product.
 """
 
 import contextlib
@@ -23,78 +26,88 @@ from tests.outside.working import Results
 
 @dataclass
 class Troubles:
-    """What goes wrong, so many times each; a share of all calls is refused before anything is done."""
+    """Faults of the server: counts of the next events, or shares of the calls."""
 
-    lost_creates: int = 0  # replies to creates that never leave: the batch is there
+    # Number of create calls whose reply is lost after the batch was created.
+    lost_creates: int = 0
+    # Number of downloads that end early.
     cut_downloads: int = 0
-    failed_batches: int = 0  # those made next
-    unlisted: int = 0  # lists of batches that do not show the newest yet
+    # Number of new batches that fail.
+    failed_batches: int = 0
+    # Number of lists that do not yet show the newest batch.
+    unlisted: int = 0
+    # Share of the calls that are refused before any work.
     refused: float = 0.0
-    shed: float = (
-        0.0  # a share of the calls by flex is refused, and of the others one is served as standard
-    )
+    # Share of the flex calls that are refused.
+    shed: float = 0.0
+    # Share of the other flex calls that are served as standard.
     downgraded: float = 0.0
+    # Codes of the refused calls.
     codes: tuple[int, ...] = (500, 429, 408)
     seed: int = 1
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
-        """Begin to draw."""
+        """Create the random generator."""
         self._random = random.Random(self.seed)  # noqa: S311 - no secret
 
     def strikes(self, name: str) -> bool:
-        """Return whether one of a kind happens now, and count it."""
+        """Return whether a counted fault happens now, and count it down."""
         with self._lock:
-            left = getattr(self, name)
-            setattr(self, name, max(0, left - 1))
-            return bool(left)
+            remaining_count = getattr(self, name)
+            setattr(self, name, max(0, remaining_count - 1))
+            return bool(remaining_count)
 
     def befalls(self, name: str) -> bool:
-        """Return whether one of a share happens now."""
+        """Return whether a fault with a share happens now."""
         with self._lock:
             return bool(self._random.random() < getattr(self, name))
 
     def refusal(self) -> int:
-        """Return the code that a call is refused with; 0 where it is not."""
+        """Return the code of a refused call; 0 if the call is not refused."""
         with self._lock:
-            return self._random.choice(self.codes) if self._random.random() < self.refused else 0
+            if self._random.random() >= self.refused:
+                return 0
+            return self._random.choice(self.codes)
 
 
-Whole = tuple[int, dict[str, str], bytes]  # a reply as it is sent: code, headers and body
-Instead = Callable[
-    [str], Whole | None
-]  # from "METHOD path" to the reply to send, or None to serve the call
-Operations = Callable[
-    [Json, bytes], Json
-]  # from an operation and the bytes of its result to what is told
-Replies = Callable[[Json], Json]  # from the reply to a live call to what is sent
+# A complete reply: code, headers and body.
+Whole = tuple[int, dict[str, str], bytes]
+# From "METHOD path" to the reply to send, or None to serve the call.
+Instead = Callable[[str], Whole | None]
+# From an operation and the bytes of its result to the operation to send.
+Operations = Callable[[Json, bytes], Json]
+# From the reply to a live call to the reply to send.
+Replies = Callable[[Json], Json]
 
 
 @dataclass
 class Outside:
-    """The server: where it is, how it speaks, what goes wrong, and what it was asked and answered."""
+    """The server with its address, its manners, its faults, and its record of calls and answers."""
 
     folder: Path
     answerer: Answerer = fill
-    results: Results | None = (
-        None  # of each batch whose time comes from now on, in the place of answers
-    )
+    # Results of the batches that end from now on; with None the answerer writes them.
+    results: Results | None = None
     manner: Manner = field(default_factory=Manner)
     troubles: Troubles = field(default_factory=Troubles)
     instead: Instead | None = None
     operations: Operations | None = None
     replies: Replies | None = None
-    cached_share: float = 0.0  # of the prompt of each live call
-    refused_text: str = ""  # a text with these words in it is not embedded
-    hidden_models: frozenset[str] = frozenset()  # models that the project is not shown
-    tiers: list[tuple[Json, str]] = field(
-        default_factory=list
-    )  # of live calls with a tier: what was asked, who served
-    calls: list[str] = field(default_factory=list)  # since it last came back: "METHOD path"
+    # Share of the prompt of each live call that is cached.
+    cached_share: float = 0.0
+    # Texts that contain these words are not embedded.
+    refused_text: str = ""
+    # Models that the project cannot see.
+    hidden_models: frozenset[str] = frozenset()
+    # Request and serving tier of each live call with a tier.
+    tiers: list[tuple[Json, str]] = field(default_factory=list)
+    # "METHOD path" of each call since the last start.
+    calls: list[str] = field(default_factory=list)
     port: int = 0
 
     def __post_init__(self) -> None:
-        """Begin to serve."""
+        """Start the server."""
         self.come_back()
 
     @property
@@ -103,13 +116,13 @@ class Outside:
         return f"http://127.0.0.1:{self.port}"
 
     def die(self) -> None:
-        """End at once: what is connected is cut off, and connections are refused from now on."""
+        """Stop at once, cut all connections, and refuse new connections."""
         self._http.die()
         self._thread.join()
         self.kept.close()
 
     def come_back(self) -> None:
-        """Serve again at the same port, with all that was kept."""
+        """Start at the same port with the stored state."""
         self.calls.clear()
         self.kept = Keeping(self.folder)
         self._http = Listener(self)
@@ -118,29 +131,30 @@ class Outside:
         self._thread.start()
 
     def batches(self) -> list[Json]:
-        """Return every batch that was ever made by its name, oldest first."""
+        """Return the name of every batch that was ever created, oldest first."""
         return [{"name": f"batches/{batch.name}"} for batch in self.kept.created()]
 
     def creates(self) -> list[Json]:
-        """Return the display name and the request lines of each of them."""
+        """Return the display name and the request lines of every batch."""
         return [{"name": batch.label, "lines": [*batch.lines]} for batch in self.kept.created()]
 
     def check_once(self) -> None:
-        """Hold that no batch was made twice, and that each key was answered once, and asked again only if refused.
+        """Assert that no batch was created twice and each key was answered exactly once.
 
-        What stood in a batch that failed or was cancelled as a whole was not asked.
+        A key may be asked again only after a refusal. Failed and cancelled batches do not count.
 
         Raises:
-            AssertionError: it was not so.
+            AssertionError: A batch or an answer exists twice, or an answer is missing.
         """
         labels = [batch.label for batch in self.kept.created()]
         assert len(set(labels)) == len(labels), f"made twice: {labels}"
-        asked = self.kept.asked() - self.kept.answered(refused=True)
-        answered = self.kept.answered()
-        assert set(answered.values()) <= {1}, (
-            f"answered twice: {[key for key, count in answered.items() if count > 1]}"
+        requested_keys = self.kept.request_counts() - self.kept.answered(refused=True)
+        answered_keys = self.kept.answered()
+        doubled_keys = [key for key, count in answered_keys.items() if count > 1]
+        assert not doubled_keys, f"answered twice: {doubled_keys}"
+        assert answered_keys == requested_keys, (
+            f"asked and not answered: {requested_keys - answered_keys}"
         )
-        assert answered == asked, f"asked and not answered: {asked - answered}"
         assert set(self.kept.questions().values()) <= {1}, (
             "one question was answered twice, live or with a batch"
         )
@@ -148,7 +162,7 @@ class Outside:
 
 @contextlib.contextmanager
 def serving(folder: Path, answerer: Answerer = fill, **manner: Any) -> Iterator[Outside]:
-    """Run a server for the length of a block, with what is kept in a folder; `manner` as `Manner` has it."""
+    """Run a server during a block, with its state in a folder; `manner` are fields of `Manner`."""
     server = Outside(folder, answerer, manner=Manner(**manner))
     try:
         yield server

@@ -1,4 +1,4 @@
-"""How the outside server tells of files, batches, models and refusals."""
+"""Documents of the outside server about files, batches, models and refusals."""
 
 import base64
 import binascii
@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from tests.outside.answers import Json
-from tests.outside.keeping import ENDED, FRUITFUL
+from tests.outside.keeping import FINAL_STATES, STATES_WITH_RESULT
 
 STATUS = {
     400: "INVALID_ARGUMENT",
@@ -24,54 +24,60 @@ STATUS = {
 
 @dataclass
 class Manner:
-    """How this server speaks, where the notes allow more than one way, and how long its batches take."""
+    """Choices that the notes on the protocol leave open, and the duration of batches."""
 
     states: str = "BATCH_STATE_"
-    stats: str = "texts"  # texts, numbers or none
-    output: str = "both"  # where the result's name stands: metadata, response or both
+    # Counts of a batch are texts, numbers or none.
+    stats: str = "texts"
+    # The name of the result is in metadata, response or both.
+    output: str = "both"
+    # The key is the first member of a result line.
     key_first: bool = False
-    hash_of: str = "bytes"  # what stands in sha256Hash: bytes, hex or none
-    tells_state: bool = True  # of an upload
-    empty_page: bool = True  # the first page of the batches has nothing but a token
+    # The content of sha256Hash is bytes, hex or none.
+    hash_of: str = "bytes"
+    # Files have a state.
+    tells_state: bool = True
+    # The first page of the batches contains only a token.
+    empty_page: bool = True
     line_end: str = "\n"
     pending_s: float = 0.02
     running_s: float = 0.04
-    ending: str = "SUCCEEDED"  # or EXPIRED
+    # The final state of batches: SUCCEEDED or EXPIRED.
+    ending: str = "SUCCEEDED"
 
 
 class OutsideError(Exception):
-    """A refusal, as it is sent."""
+    """A refusal with the code and the message of the reply."""
 
     def __init__(self, code: int, message: str, *details: Json) -> None:
-        """Keep what is sent."""
+        """Store code, message and details."""
         super().__init__(message)
         self.code = code
         self.message = message
         self.details = details
 
     def body(self) -> Any:
-        """Return the document; some of Google's come in a list."""
+        """Return the document of the reply; internal errors are in a list, as Google does."""
         error: Json = {"message": self.message, "status": STATUS[self.code], "code": self.code}
         if self.details:
             error["details"] = [
                 *self.details,
                 {"@type": "type.googleapis.com/google.rpc.RequestInfo"},
             ]
-        return (
-            [{"error": error}]
-            if self.code >= HTTPStatus.INTERNAL_SERVER_ERROR
-            else {"error": error}
-        )
+        if self.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return [{"error": error}]
+        return {"error": error}
 
 
 def operation(row: Any, requests: int, manner: Manner) -> Json:
-    """Return the operation that a batch is told of as."""
+    """Return the operation of a batch."""
     now = time.time()
-    over = row["over"]
-    is_done = over in ENDED
+    final_state = row["over"]
+    is_final = final_state in FINAL_STATES
+    current_state = "RUNNING" if now >= row["runs"] else "PENDING"
     kind = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
     metadata: Json = {
-        "state": manner.states + (over or ("RUNNING" if now >= row["runs"] else "PENDING")),
+        "state": manner.states + (final_state or current_state),
         "createTime": time_of(row["made"]),
         "updateTime": time_of(row["ended"] or now),
         "model": f"models/{row['model']}",
@@ -81,27 +87,27 @@ def operation(row: Any, requests: int, manner: Manner) -> Json:
         "@type": kind,
         "labels": {},
     }
-    told: Json = {"metadata": metadata, "name": f"batches/{row['id']}"}
+    document: Json = {"metadata": metadata, "name": f"batches/{row['id']}"}
     if manner.stats != "none":
         metadata["batchStats"] = _stats(row, requests, is_text=manner.stats == "texts")
-    if is_done:
+    if is_final:
         metadata["endTime"] = time_of(row["ended"])
-        told["done"] = True
-    if over == "FAILED":
-        told["error"] = {"message": "The batch could not be processed.", "code": 13}
-    if over in FRUITFUL:
-        where = {"responsesFile": f"files/batch-{row['id']}"}
-        told["response"] = {"@type": f"{kind}Output"} | (
-            where if manner.output != "metadata" else {}
-        )
+        document["done"] = True
+    if final_state == "FAILED":
+        document["error"] = {"message": "The batch could not be processed.", "code": 13}
+    if final_state in STATES_WITH_RESULT:
+        output_file = {"responsesFile": f"files/batch-{row['id']}"}
+        document["response"] = {"@type": f"{kind}Output"}
+        if manner.output != "metadata":
+            document["response"] |= output_file
         if manner.output != "response":
-            metadata["output"] = where
-    return told
+            metadata["output"] = output_file
+    return document
 
 
 def _stats(row: Any, requests: int, *, is_text: bool) -> Json:
     """Return the counts of a batch; zeros are left out."""
-    answered = requests - row["failed"] if row["over"] in FRUITFUL else 0
+    answered = requests - row["failed"] if row["over"] in STATES_WITH_RESULT else 0
     counts = {
         "successfulRequestCount": answered,
         "failedRequestCount": row["failed"],
@@ -112,59 +118,62 @@ def _stats(row: Any, requests: int, *, is_text: bool) -> Json:
 
 
 def resource(row: Any, manner: Manner, url: str) -> Json:
-    """Return a file as it is told of."""
+    """Return the document of a file; empty members are left out."""
     digest = hashlib.sha256(row["data"])
-    hashed = digest.digest() if manner.hash_of == "bytes" else digest.hexdigest().encode()
-    told = {
+    hash_bytes = digest.digest() if manner.hash_of == "bytes" else digest.hexdigest().encode()
+    document = {
         "uri": f"{url}/v1beta/files/{row['id']}",
         "mimeType": row["mime"],
         "name": f"files/{row['id']}",
         "displayName": row["label"],
-        "sizeBytes": str(len(row["data"])) if row["data"] else "",  # a zero is left out
+        # A zero is left out.
+        "sizeBytes": str(len(row["data"])) if row["data"] else "",
         "createTime": time_of(row["made"]),
         "updateTime": time_of(row["made"]),
         "expirationTime": time_of(row["made"] + 48 * 3600),
-        "sha256Hash": "" if manner.hash_of == "none" else base64.b64encode(hashed).decode(),
+        "sha256Hash": "" if manner.hash_of == "none" else base64.b64encode(hash_bytes).decode(),
         "source": "GENERATED" if row["generated"] else "UPLOADED",
         "state": "ACTIVE" if manner.tells_state else "",
         "etag": f'"{row["number"]}"',
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in document.items() if value}
 
 
 def refusal_of(code: int) -> OutsideError:
-    """Return a refusal of a call of which nothing was done; a throttle wishes for a short wait."""
+    """Return a refusal of a call before any work; a throttled call gets a short wait."""
     if code != HTTPStatus.TOO_MANY_REQUESTS:
         return OutsideError(code, "Something went wrong here; nothing was done.")
-    wish = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.010s"}
-    return OutsideError(code, "Resource has been exhausted (e.g. check quota).", wish)
+    retry_info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.010s"}
+    return OutsideError(code, "Resource has been exhausted (e.g. check quota).", retry_info)
 
 
-def token(after: int) -> str:
+def page_token(last_number: int) -> str:
     """Return the token of the page after a number."""
-    return base64.urlsafe_b64encode(f"after:{after}".encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(f"after:{last_number}".encode()).decode().rstrip("=")
 
 
-def number(text: str) -> int:
-    """Return where a page begins.
+def page_start(text: str) -> int:
+    """Return the number before a page; 0 for the first page.
 
     Raises:
-        OutsideError: the token is none of ours.
+        OutsideError: The token is invalid.
     """
     if not text:
         return 0
+    padded_text = text + "=" * (-len(text) % 4)
     try:
-        return int(
-            base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().removeprefix("after:")
-        )
+        decoded_text = base64.urlsafe_b64decode(padded_text).decode()
+        return int(decoded_text.removeprefix("after:"))
     except (ValueError, binascii.Error) as error:
         raise OutsideError(400, "The page token is invalid.") from error
 
 
 def time_of(seconds: float) -> str:
-    """Return a time with none, three, six or nine digits of a second, as many as it needs."""
-    whole, nanos = divmod(int(seconds * 1_000_000_000), 1_000_000_000)
+    """Return a time with 0, 3, 6 or 9 digits of a second, only as many as necessary."""
+    whole_seconds, nanos = divmod(int(seconds * 1_000_000_000), 1_000_000_000)
     fraction = f".{nanos:09d}" if nanos else ""
     while fraction.endswith("000"):
         fraction = fraction[:-3]
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + fraction.rstrip(".") + "Z"
+    return (
+        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole_seconds)) + fraction.rstrip(".") + "Z"
+    )

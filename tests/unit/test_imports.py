@@ -27,7 +27,11 @@ KNOW_SUBJECTS = (
     "web.views.",
 )
 UNNAMED = {"core", "store", "gemini", "engine", "tables", "quality", "index", "batch"}
-MAY_NAME = {"pipeline.core.settings"}  # it has the task's name and the name of a subject's table
+# They have the name of a task, and the name of the table of a shipped task.
+MAY_NAME = {"pipeline.core.setting_parsers", "pipeline.core.settings"}
+    "pipeline.core.setting_parsers",
+    "pipeline.core.settings",
+}  # it has the task's name and the name of a subject's table
 FILES_OF_INDEX = {
     f"pipeline.index.{name}"
     for name in ("scoring", "manifest", "build_reader", "tokenizer", "vector_file")

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import RootModel
 
 from pipeline.batch import batch_files, budget, submit
-from pipeline.batch.prepare import Selection
+from pipeline.batch.batch_plan import Selection
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import NoProgress

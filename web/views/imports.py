@@ -28,7 +28,7 @@ from pipeline.passages import import_ as passages
 from pipeline.tables.read import SourceRow
 from pipeline.tables.row_import import FindingGroup, ImportOptions, ImportReport
 from pipeline.tables.source import FileSource
-from pipeline.workflows import add_expert, ask
+from pipeline.workflows import add_expert, ask, new_task_files
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
@@ -248,7 +248,7 @@ def _start_reading(desk: AppState, upload: Upload) -> None:
             with desk.open_to_read() as ws:
                 path = str(upload.path)
                 new_task = ask.check_new_task("", path, data=None, reading=upload.read_options)
-                upload.table_guess = ask.draft_task(ws.store, new_task).guess
+                upload.table_guess = new_task_files.draft_task(ws.store, new_task).guess
         else:
             # Looking creates no table if the workspace has no such task yet.
             settings = replace(desk.settings, task=upload.task)
@@ -324,7 +324,7 @@ def _start_trial(desk: AppState, upload: Upload, question_form: dict[str, str]) 
 
 def _prepare_task(
     desk: AppState, upload: Upload, question_form: Mapping[str, str], *, name: str = ""
-) -> ask.UnwrittenTask:
+) -> new_task_files.UnwrittenTask:
     """Return a new task from the question form and the file; raises FindableError if it is invalid.
 
     The task is not registered. It needs a `name` only if it will be.
@@ -355,7 +355,7 @@ def _start_creating_task(desk: AppState, upload: Upload, name: str) -> None:
 
     def run(display: BackgroundJob) -> dict[str, Any]:
         with desk.open_to_write(None, display) as ws:
-            ask.save_task_with_file(ws, new_task)
+            new_task_files.save_task_with_file(ws, new_task)
         upload.created_task = name
         desk.uploads.finish(upload)
         return {"summary": f"the task {name} is kept"}
@@ -391,7 +391,7 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
         "work": upload.work.document if upload.work else None,
         "column_targets": _column_targets(preview),
         "max_trial_usd": MAX_TRIAL_USD,
-        "suggested_name": ask.suggest_task_name(str(upload.path)),
+        "suggested_name": new_task_files.suggest_task_name(str(upload.path)),
         "finding_groups": _sort_groups(preview),
         "findings": preview.findings[:MAX_LISTED_FINDINGS],
         "finding_count": sum(preview.counts.values()),

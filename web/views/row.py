@@ -23,7 +23,7 @@ from pipeline.core.states import STANDARD, parked_label
 from pipeline.engine import corrections
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
-from pipeline.gemini.models import calculate_cost
+from pipeline.gemini.usage import calculate_cost
 from pipeline.images.table_names import TASK as IMAGES_TASK
 from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage

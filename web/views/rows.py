@@ -19,7 +19,7 @@ from pipeline.images.task import render_thumbnail
 from pipeline.ops import items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage
 from pipeline.tables.answer_views import EXTRACTOR
-from pipeline.tables.lists import REFUSED_STATE
+from pipeline.tables.row_table import REFUSED_STATE
 from web.app_state import AppState
 from web.render import Mark, get_desk, render_page
 

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 
 from pipeline.batch import batch_files
 from pipeline.batch import report as batch_report
-from pipeline.batch.ingest import summarize_batch
+from pipeline.batch.ingest_report import summarize_batch
 from pipeline.batch.report import COST_KEYS, list_batches, summarize
 from pipeline.batch.send import CANCEL_REASONS
 from pipeline.core.states import ENDED_STATES, BatchState, Mode

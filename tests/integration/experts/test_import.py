@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.batch.prepare import Preparation, Selection
+from pipeline.batch.batch_plan import Selection
+from pipeline.batch.prepare import Preparation
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
 from pipeline.experts import import_, table
 from pipeline.store import claims
-from pipeline.tables.row_import import FindingKind, ImportOptions
+from pipeline.tables.row_findings import FindingKind
+from pipeline.tables.row_import import ImportOptions
 from tests.integration.experts.workspaces import people_file, position, rows, workspace
 
 

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.batch.prepare import Preparation, Selection
+from pipeline.batch.batch_plan import Selection
+from pipeline.batch.prepare import Preparation
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
 from pipeline.passages import import_, table
 from pipeline.store import claims
-from pipeline.tables.row_import import FindingKind, ImportOptions
+from pipeline.tables.row_findings import FindingKind
+from pipeline.tables.row_import import ImportOptions
 from tests.integration.passages.workspaces import (
     add_concepts,
     concept,

@@ -12,7 +12,7 @@ from pipeline.experts import table as people
 from pipeline.passages import table as passages
 from pipeline.store import schema
 from pipeline.store.database import Connection, Store
-from pipeline.tables.adopt import is_indexed, read_columns
+from pipeline.tables.reflection import is_indexed, read_columns
 from tests.integration.passages.workspaces import url_of
 from tests.lab import ON_POSTGRESQL
 

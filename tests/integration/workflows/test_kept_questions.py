@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core import settings
 from pipeline.core.errors import InputError
-from pipeline.workflows import ask
+from pipeline.workflows import ask, new_task_files
 from tests.lab import Workspace, ran
 
 QUESTION = 'Praise or "blame"? \\ {text}'
@@ -31,7 +31,7 @@ def save_question(workspace: Workspace, table: Path, name: str = "reviews") -> N
     data = settings.load_settings(workspace.environ).data
     asking = ask.check_question(table, QUESTION, fields=FIELDS, name=name, data=data)
     with workspace.open() as ws:
-        ask.save_task_with_file(ws, asking)
+        new_task_files.save_task_with_file(ws, asking)
 
 
 def test_all_commands_accept_a_saved_question(workspace: Workspace) -> None:

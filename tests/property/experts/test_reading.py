@@ -10,8 +10,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.experts.import_ import PeopleFile, is_placeholder
-from pipeline.tables.row_import import Finding, SoundRow
+from pipeline.experts.import_ import PeopleFile
+from pipeline.experts.person_rows import is_placeholder
+from pipeline.tables.row_findings import Finding, SoundRow
 
 COLUMNS = ["Username", "First Name", "Last Name", "Company", "Bio", "Category", "Profile URL"]
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30)

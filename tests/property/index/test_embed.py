@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.gemini.models import estimate_tokens
+from pipeline.gemini.usage import estimate_tokens
 from pipeline.index.vectors import KEPT_END_CHARS, fit_text
 
 LONG_TEXTS = st.builds(

@@ -8,11 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.gemini.models import RateLimits
-from pipeline.workflows.preflight import (
-    ModeEstimate,
-    estimate_live_seconds,
-    recommend_mode,
-)
+from pipeline.workflows.mode_choice import ModeEstimate, estimate_live_seconds, recommend_mode
 
 TIMES = st.none() | st.floats(0, 10 * 86_400)
 COSTS = st.floats(0, 100)

@@ -7,8 +7,9 @@ from functools import partial
 
 import pytest
 
-from pipeline.engine import pictures
-from pipeline.engine.pictures import PictureError, fetch
+from pipeline.engine import image_fetch
+from pipeline.engine.image_fetch import fetch
+from pipeline.engine.pictures import PictureError
 
 PUBLIC = "93.184.216.34"
 V4 = "127.0.0.1 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1"
@@ -98,7 +99,7 @@ def test_what_is_not_to_be_asked_or_gives_no_image_is_refused(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a reason that names no more than the host."""
-    monkeypatch.setattr(pictures, "MAX_IMAGE_BYTES", 8)
+    monkeypatch.setattr(image_fetch, "MAX_IMAGE_BYTES", 8)
     url, replies, reason = REFUSED[case]
     with answering(*replies) as fetched, pytest.raises(PictureError, match=reason):
         fetched(url)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.experts.import_ import NAMES_LIKE_PLACEHOLDERS, PLACEHOLDERS, PeopleFile, validate_row
+from pipeline.experts.import_ import PeopleFile
+from pipeline.experts.person_rows import NAMES_LIKE_PLACEHOLDERS, PLACEHOLDERS, validate_row
 from pipeline.experts.table import HEADERS
-from pipeline.tables.row_import import Finding, FindingKind, SoundRow
+from pipeline.tables.row_findings import Finding, FindingKind, SoundRow
 
 
 def person(**cells: object) -> SoundRow:

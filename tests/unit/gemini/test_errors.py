@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import KeyRefusedError, RefusedError, ThrottledError, UnavailableError
-from pipeline.gemini.remote import build_refusal, next_midnight_pacific
+from pipeline.gemini.api_errors import build_refusal, next_midnight_pacific
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 

@@ -9,12 +9,8 @@ from google.genai import types
 
 from pipeline.core.errors import NotSentError, UnavailableError
 from pipeline.core.states import REMOTE_STATES, Outcome, is_known_state
-from pipeline.gemini.remote import (
-    UnreadableReplyError,
-    convert_exception,
-    read_batch_page,
-    read_operation,
-)
+from pipeline.gemini.api_errors import UnreadableReplyError, convert_exception
+from pipeline.gemini.remote import read_batch_page, read_operation
 from pipeline.gemini.responses import BLOCKING_FINISH_REASONS, parse_response
 
 

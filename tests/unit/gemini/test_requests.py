@@ -8,7 +8,8 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from pipeline.gemini.requests import Prompt, RequestSettings, make_response_schema
+from pipeline.gemini.answer_schema import make_response_schema
+from pipeline.gemini.requests import Prompt, RequestSettings
 
 
 class Tags(BaseModel):

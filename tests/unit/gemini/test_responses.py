@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core.states import Outcome
 from pipeline.gemini.responses import make_excerpt, parse_bad_line_number, parse_result_line
-from pipeline.store.answers import CUT_SHORT_REASONS
+from pipeline.store.answer_counts import CUT_SHORT_REASONS
 
 
 def candidate(text: str | None, finish: str, **options: Any) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.gemini import models
-from pipeline.gemini.models import (
+from pipeline.gemini.usage import (
     DEFAULT_THOUGHT_TOKENS,
     Usage,
     calculate_cost,

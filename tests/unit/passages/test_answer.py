@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.states import Outcome
-from pipeline.gemini.requests import make_response_schema
+from pipeline.gemini.answer_schema import make_response_schema
 from pipeline.gemini.responses import ParsedReply, parse_answer
 from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
 

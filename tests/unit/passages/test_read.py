@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.passages.import_ import PassagesFile
-from pipeline.tables.row_import import Finding, FindingKind, SoundRow
+from pipeline.tables.row_findings import Finding, FindingKind, SoundRow
 
 
 def _read(path: Path, data: bytes) -> list[SoundRow | Finding]:

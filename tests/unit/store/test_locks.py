@@ -151,8 +151,8 @@ def test_who_is_stopped_keeps_it_and_who_dies_frees_it(tmp_path: Path, make: Mak
         while not locks.describe_holder("work").endswith(", stopped"):
             assert time.monotonic() < deadline
         assert not has(locks)
-        with locks.wait_for_lock("work", say=say, sleep=time.sleep) as lock:
-            lock.check()
+        with locks.wait_for_lock("work", announce=say, sleep=time.sleep) as lock:
+            lock.raise_if_lost()
     assert said == [f"waiting for the lock 'work', held by pid {child.pid}, batch-submit, stopped"]
     assert locks.is_free("work")
 

@@ -1,37 +1,24 @@
-"""Find, list and count rows of a table, which is findable's own or another program's.
+"""List and count the rows of a task, page by page.
 
-- `RowTable` finds rows, their states and their names.
-- `Grid` lists rows page by page. A page starts after the last row of the page before, by its sort
-  values, so earlier rows are not read again.
-- Functions at the end make conditions for words and recognize rows that a table refuses.
+A page starts after the last row of the page before, by its sort values, so earlier rows are not
+read again.
 """
 
 import contextlib
-import json
 import math
-import re
 import time
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    Select,
-    Subquery,
-    Table,
-    Text,
     and_,
-    case,
-    cast,
-    exc,
     false,
     func,
     literal,
@@ -42,8 +29,7 @@ from sqlalchemy import (
 )
 
 from pipeline.core.command_hint import CommandHint, OptionHint
-from pipeline.core.errors import InputError, RefusedRowError
-from pipeline.core.quotes import iterate_leaves
+from pipeline.core.errors import InputError
 from pipeline.core.row_listing import (
     FieldCount,
     ListedRow,
@@ -52,285 +38,30 @@ from pipeline.core.row_listing import (
     RowListOptions,
     RowsPage,
 )
-from pipeline.store import answers, claims
 from pipeline.store.database import (
     SlowError,
-    describe_error,
     limit_time,
     split_into_pages,
     stream_rows,
 )
-from pipeline.store.database import select_among as among_values
 from pipeline.store.rows import IS_REFUSED, count_refused
 from pipeline.store.schema import rows as stored_rows
-from pipeline.tables.adopt import IdColumnFacts, is_constraint_error, is_sqlite
-
-# State of a row that cannot be asked about, and of a row that is no longer in its source.
-REFUSED_STATE = "refused"
-GONE_STATE = "gone"
-# Columns of tables that store when and whether an input changed.
-INPUT_HASH_COLUMN = "findable_hash"
-CHANGED_AT_COLUMN = "findable_changed_at"
-
-# Rows that are read at once if only a few of their columns are used: they fit into the cache of a
-# processor.
-_CELL_PAGE_ROWS = 256
-# All characters that `str.strip` removes, for SQL's trim.
-_WHITE_SPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
+from pipeline.tables.facets import GridFacet, _FieldTally
+from pipeline.tables.row_table import (
+    CHANGED_AT_COLUMN,
+    GONE_STATE,
+    INPUT_HASH_COLUMN,
+    REFUSED_STATE,
+    RowStates,
+    RowTable,
+)
+from pipeline.tables.text_match import contains_word
 
 # Tags, versions and field values are only counted in tables of at most this size.
 _MAX_FACET_ROWS = 100_000
 _FACET_PAGE_ROWS = 2_000
 # The commonest tags and versions that are listed.
 _MAX_FACET_WORDS = 50
-# Values of a field that are listed. Longer values are sentences, which are not listed.
-_MAX_FIELD_VALUES = 12
-_MAX_FIELD_VALUE_CHARS = 30
-_COUNTABLE_TYPES = frozenset({str, int, float, bool, type(None)})
-# A name that WHERE= accepts without quotation marks.
-_PLAIN_NAME = re.compile(
-    r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-z_]\w*",
-    re.IGNORECASE,
-)
-
-
-class RowStates(NamedTuple):
-    """Names and conditions of the states of a task's rows.
-
-    The first condition that is met decides, in this order: missing, refused, answered, claimed,
-    parked, extra states, pending. A row that meets none is in the state `default_state`.
-    """
-
-    # State of rows with an answer.
-    answered_state: tuple[str, ColumnElement[bool]]
-    # State of rows that can be asked about.
-    pending_state: tuple[str, ColumnElement[bool]]
-    default_state: str
-    # More states of the task.
-    extra_states: tuple[tuple[str, ColumnElement[bool]], ...] = ()
-    # None if the table does not contain refused rows.
-    is_refused: ColumnElement[bool] | None = None
-    # Rows that are no longer in the source, or None if the table does not contain such rows.
-    is_missing: ColumnElement[bool] | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the names of the states of rows in the source, in the order of counts."""
-        other_names = (name for name, _ in self.extra_states)
-        done_name, _ = self.answered_state
-        pending_name, _ = self.pending_state
-        return (
-            done_name,
-            pending_name,
-            self.default_state,
-            "claimed",
-            "parked",
-            *other_names,
-            REFUSED_STATE,
-        )
-
-    @property
-    def listed_names(self) -> tuple[str, ...]:
-        """Return the names of the states that a list can be filtered by."""
-        if self.is_missing is None:
-            return self.names
-        return (*self.names, GONE_STATE)
-
-
-@dataclass(frozen=True, eq=False)
-class RowTable:
-    """A table with the rows of a task."""
-
-    task: str
-    table: Table | Subquery
-    states: RowStates
-    # Condition that a row may be asked about, claimed and parked rows included.
-    is_open: ColumnElement[bool]
-    # Which ids the column `key` stores.
-    ids: IdColumnFacts = field(default_factory=IdColumnFacts)
-    # Columns with the row ids, and with the order in which rows are asked.
-    id_column: str = "id"
-    order_column: str = "id"
-    # Columns of a row's name for people, and the function that makes the name of their cells. The
-    # name is the id if there are no such columns.
-    name_columns: Sequence[str] = ()
-    format_name: Callable[[Mapping[str, Any]], str] = str
-    # Count rows as parked only if they are parked under this label; empty means any version.
-    own_prompt_version: str = ""
-
-    @property
-    def state_expression(self) -> ColumnElement[str]:
-        """Return an SQL expression for the name of a row's state."""
-        states = self.states
-        is_claimed = _is_selected(self.item_id, claims.claimed_ids(self.task))
-        is_parked = _is_selected(
-            self.item_id, claims.parked_ids(self.task, self.own_prompt_version)
-        )
-
-        branches: list[tuple[ColumnElement[bool], str]] = []
-        if states.is_missing is not None:
-            branches.append((states.is_missing, GONE_STATE))
-        if states.is_refused is not None:
-            branches.append((states.is_refused, REFUSED_STATE))
-        done_name, has_answer = states.answered_state
-        branches += [(has_answer, done_name), (is_claimed, "claimed"), (is_parked, "parked")]
-        branches += [
-            (condition, name) for name, condition in (*states.extra_states, states.pending_state)
-        ]
-        return case(*branches, else_=states.default_state)
-
-    @property
-    def item_id(self) -> ColumnElement[str]:
-        """Return an SQL expression for a row's id as text."""
-        return cast(self.table.c[self.id_column], Text)
-
-    def count_rows(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
-        """Return the number of rows that meet all conditions."""
-        query = select(func.count()).select_from(self.table).where(*conditions)
-        return tx.execute(query).scalar_one()
-
-    def select_open_rows(
-        self, *, names: Sequence[str] = (), after: str | None = None
-    ) -> Select[Any]:
-        """Return the SELECT of rows that may be asked about, in the order in which they are asked.
-
-        Args:
-            names: Columns that precede the row id in the result.
-            after: Select only rows after the row with this id; no rows if it does not exist.
-        """
-        order = self.table.c[self.order_column]
-        columns = [self.table.c[name] for name in names]
-        query = select(*columns, self.item_id.label("item_id")).where(self.is_open).order_by(order)
-        if after is None:
-            return query
-
-        same_table = self.table.alias().c
-        is_after_row = same_table[self.id_column].in_(self.ids.to_native_ids([after]))
-        order_of_row = select(same_table[self.order_column]).where(is_after_row).limit(1)
-        return query.where(order > order_of_row.scalar_subquery())
-
-    def match_ids(self, ids: Sequence[str]) -> ColumnElement[bool]:
-        """Return the condition that a row has one of these ids."""
-        return self.table.c[self.id_column].in_(self.ids.to_native_ids(ids))
-
-    def select_by_ids(
-        self,
-        tx: Connection,
-        ids: Sequence[str],
-        columns: Sequence[ColumnElement[Any]],
-        *conditions: Any,
-        locked: bool = False,
-    ) -> Iterator[Sequence[Any]]:
-        """Yield columns of the rows that have one of these ids and meet all conditions.
-
-        Args:
-            tx: The caller's transaction.
-            ids: Any number of row ids; they are looked up page by page.
-            columns: The expressions to select.
-            *conditions: Further conditions of the rows.
-            locked: No other transaction can change the rows until this transaction ends.
-        """
-        query = select(*columns).where(*conditions)
-        if locked:
-            query = query.with_for_update()
-        return among_values(tx, query, self.table.c[self.id_column], self.ids.to_native_ids(ids))
-
-    def read_rows(
-        self,
-        tx: Connection,
-        ids: Sequence[str],
-        names: Sequence[str],
-        *,
-        should_lock: bool = False,
-    ) -> dict[str, dict[str, Any]]:
-        """Return the named columns of the existing rows with these ids, by id.
-
-        If `locked`, no other transaction can change the rows until this transaction ends.
-        """
-        columns = [*(self.table.c[name] for name in names), self.item_id]
-        return {
-            row[-1]: dict(zip(names, row, strict=False))
-            for row in self.select_by_ids(tx, ids, columns, locked=should_lock)
-        }
-
-    def read_cells(
-        self,
-        tx: Connection,
-        names: Sequence[str],
-        *conditions: ColumnElement[bool],
-        row_ids: Sequence[str] | None = None,
-    ) -> Iterator[Sequence[Any]]:
-        """Yield the named columns of rows that meet all conditions.
-
-        All rows are read in their order and in constant memory. If `among` is given, only rows with
-        these ids are read, in the order of the ids' pages.
-        """
-        columns = [self.table.c[name] for name in names]
-        if row_ids is not None:
-            return self.select_by_ids(tx, row_ids, columns, *conditions)
-
-        query = select(*columns).where(*conditions).order_by(self.table.c[self.order_column])
-        return chain.from_iterable(stream_rows(tx, query, page=_CELL_PAGE_ROWS).partitions())
-
-    def filter_ids(
-        self,
-        tx: Connection,
-        ids: Sequence[str],
-        *conditions: ColumnElement[bool],
-    ) -> set[str]:
-        """Return the ids, out of these, of existing rows that meet all conditions."""
-        return {row[0] for row in self.select_by_ids(tx, ids, [self.item_id], *conditions)}
-
-    def read_names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
-        """Return the names for people of the existing rows with these ids, by id."""
-        if self.name_columns:
-            rows = self.read_rows(tx, ids, self.name_columns)
-            return {row_id: self.format_name(row) for row_id, row in rows.items()}
-
-        existing_ids = self.filter_ids(tx, ids)
-        return {row_id: row_id for row_id in ids if row_id in existing_ids}
-
-    def count_states(self, tx: Connection) -> dict[str, int]:
-        """Return the number of rows in the source: `total`, and by each of `RowStates.names`.
-
-        Each row has a single state, so the counts add up to the total.
-        """
-        return self.count_states_and_missing(tx)[0]
-
-    def count_states_and_missing(self, tx: Connection) -> tuple[dict[str, int], int]:
-        """Return `counts`, and the number of rows that are no longer in the source."""
-        row_counts = self.count_by_state(tx)
-        if self.states.is_refused is None:
-            row_counts[REFUSED_STATE] = count_refused(tx, self.task)
-        source_counts = {name: row_counts[name] for name in self.states.names}
-        return {"total": sum(source_counts.values()), **source_counts}, row_counts[GONE_STATE]
-
-    def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
-        """Return the number of rows in the table that meet all conditions, by state."""
-        state = self.state_expression
-        query = select(state, func.count()).select_from(self.table)
-        query = query.where(*conditions).group_by(state)
-        return Counter({row[0]: row[1] for row in tx.execute(query)})
-
-
-def _is_selected(key: ColumnElement[str], ids: Select[Any]) -> ColumnElement[bool]:
-    """Return the condition that an id is among the ids of a SELECT from one table.
-
-    The database looks up each id, which is fast if only a few rows are read.
-    """
-    (ids_table,) = ids.get_final_froms()
-    return ids.where(ids.selected_columns[0] == key).correlate_except(ids_table).exists()
-
-
-class GridFacet(NamedTuple):
-    """Words by which rows are counted and filtered, such as tags."""
-
-    # Expression for the cell with the words of a row.
-    cell: ColumnElement[Any]
-    # Returns the words in a cell.
-    split_words: Callable[[Any], Iterable[str]]
-    # Returns the condition that a row has a word.
-    match_word: Callable[[str], ColumnElement[bool]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -737,75 +468,6 @@ def _select_commonest(counter: Counter[str]) -> dict[str, int]:
     return dict(ordered[:_MAX_FACET_WORDS])
 
 
-class _FieldTally:
-    """Counts of the values of an answer field, or of the texts in its lists.
-
-    Only short values are counted. A field that is no list must have few of them.
-    """
-
-    def __init__(self) -> None:
-        """Begin without values."""
-        # Number of rows by type and value, because 1 equals True.
-        self.row_counts = Counter[tuple[type, Any]]()
-        self.has_lists = False
-        self.is_countable = True
-
-    def add(self, values: Sequence[Any]) -> None:
-        """Count the values of more rows, except None and "".
-
-        After a value that cannot be counted, the field is not countable for good.
-        """
-        self.has_lists = self.has_lists or any(isinstance(value, list) for value in values)
-        if self.has_lists and {*map(type, values)} <= {list, type(None)}:
-            values = [*chain.from_iterable(value or () for value in values)]
-
-        countable_types = _COUNTABLE_TYPES
-        if self.has_lists:
-            countable_types = frozenset({str})
-        self.is_countable &= {*map(type, values)} <= countable_types
-        if self.is_countable:
-            self.row_counts.update(
-                (type(value), value) for value in values if value not in {None, ""}
-            )
-            self.is_countable = self.has_lists or len(self.row_counts) <= _MAX_FIELD_VALUES
-
-    def counts(self, name: str) -> list[FieldCount]:
-        """Return the counts of the commonest values in descending order.
-
-        Args:
-            name: Name of the field, for the conditions that select the rows with a value.
-
-        Returns:
-            Nothing if the values are not countable, or if some are too long and not in lists.
-        """
-        short_values = [
-            (value, row_count)
-            for (_, value), row_count in self.row_counts.items()
-            if len(str(value)) <= _MAX_FIELD_VALUE_CHARS
-        ]
-        has_long_values = len(short_values) < len(self.row_counts)
-        if not self.is_countable or (has_long_values and not self.has_lists):
-            return []
-
-        if not _PLAIN_NAME.fullmatch(name):
-            escaped_name = name.replace('"', '""')
-            name = f'"{escaped_name}"'
-        short_values.sort(key=lambda pair: (-pair[1], str(pair[0])))
-        return [
-            _make_field_count(name, value, row_count)
-            for value, row_count in short_values[:_MAX_FIELD_VALUES]
-        ]
-
-
-def _make_field_count(name: str, value: Any, row_count: int) -> FieldCount:
-    """Return the count of a field's value, with the WHERE= that selects its rows."""
-    if isinstance(value, str):
-        escaped_value = value.replace("'", "''")
-        return FieldCount(value, row_count, f"{name} = '{escaped_value}'")
-    literal_value = json.dumps(value)
-    return FieldCount(literal_value, row_count, f"{name} = {literal_value}")
-
-
 def _require(facet: Any, noun: str) -> Any:
     """Return a facet or expression; raise InputError if it is None."""
     if facet is None:
@@ -838,49 +500,6 @@ def make_refused_grid(task: str) -> Grid:
     )
 
 
-def version_facet(preference: answers.VersionPreference, key: ColumnElement[str]) -> GridFacet:
-    """Return the facet of the versions of the preferred answers.
-
-    Args:
-        preference: Decides which answer of a row is preferred.
-        key: Expression for the row id as text.
-    """
-    version = answers.preferred_of_row(preference, key, "extractor")
-    return GridFacet(
-        cell=version,
-        split_words=lambda cell: () if cell is None else (cell,),
-        match_word=partial(answers.has_version, version),
-    )
-
-
-def tag_facet(
-    tx: Connection,
-    preference: answers.VersionPreference,
-    key: ColumnElement[str],
-) -> GridFacet:
-    """Return the facet of the texts in all lists of the preferred answers.
-
-    Args:
-        tx: A connection to the database that will run the queries.
-        preference: Decides which answer of a row is preferred.
-        key: Expression for the row id as text.
-    """
-    answer = answers.preferred_of_row(preference, key, "answer")
-    return GridFacet(
-        cell=answer, split_words=_list_texts, match_word=partial(contains_json_text, tx, answer)
-    )
-
-
-def _list_texts(document: str | None) -> list[str]:
-    """Return the texts that are members of lists in a JSON document, at any depth."""
-    texts: list[str] = []
-    for path, value in iterate_leaves(orjson.loads(document or "null")):
-        is_list_member = bool(path) and isinstance(path[-1], int)
-        if is_list_member and isinstance(value, str):
-            texts.append(value)
-    return texts
-
-
 def distinct_value_pages(
     tx: Connection,
     column: ColumnElement[Any],
@@ -893,86 +512,3 @@ def distinct_value_pages(
     """
     query = select(column).where(column.is_not(None), *conditions).distinct().order_by(column)
     return split_into_pages(stream_rows(tx, query, page=size).scalars(), size)
-
-
-def is_not_blank(column: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Return the condition that a cell contains more than white space."""
-    return and_(column.is_not(None), func.trim(cast(column, Text), _WHITE_SPACE) != "")
-
-
-def contains_word(
-    tx: Connection,
-    columns: Iterable[ColumnElement[Any]],
-    word: str,
-) -> ColumnElement[bool]:
-    """Return the condition that one of the columns contains a word, in upper or lower case."""
-    texts = [func.lower(cast(column, Text)) for column in columns]
-    return _contains_any(tx, texts, make_spellings(word))
-
-
-def make_spellings(word: str) -> dict[str, None]:
-    """Return, as keys, the spellings of a word that a database's lower() may leave in a text.
-
-    SQLite's lower() changes ASCII letters only. Accents are composed and decomposed.
-    """
-    spellings: dict[str, None] = {}
-    for cased_word in (word, word.lower(), word.upper(), word.title()):
-        for form in ("NFC", "NFD"):
-            normalized = unicodedata.normalize(form, cased_word)
-            lowered = (char.lower() if char.isascii() else char for char in normalized)
-            spellings["".join(lowered)] = None
-    return spellings
-
-
-def contains_json_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElement[bool]:
-    """Return the condition that a JSON cell contains a text as a string.
-
-    Different programs escape non-ASCII letters and slashes differently; all forms are compared.
-    """
-    plain_json = json.dumps(word, ensure_ascii=False)
-    escaped = json.dumps(word)
-    with_escaped_slashes = plain_json.replace("/", "\\/")
-    forms = dict.fromkeys((plain_json, escaped, with_escaped_slashes))
-    return _contains_any(tx, [cast(cell, Text)], forms)
-
-
-def _contains_any(
-    tx: Connection,
-    texts: Iterable[ColumnElement[str]],
-    parts: Iterable[str],
-) -> ColumnElement[bool]:
-    """Return the condition that one of the texts contains one of the parts."""
-    position = func.instr if is_sqlite(tx) else func.strpos
-    conditions: list[ColumnElement[bool]] = []
-    for text in texts:
-        conditions += [position(text, part) > 0 for part in parts]
-    return or_(*conditions)
-
-
-@contextlib.contextmanager
-def translate_refusals(table: str) -> Iterator[None]:
-    """Turn database errors of a block into RefusedRowError if a table refuses a row.
-
-    Args:
-        table: Name of the table, for the message.
-
-    Raises:
-        RefusedRowError: A rule of the table refuses a row.
-    """
-    try:
-        yield
-    except exc.DBAPIError as error:
-        if not is_constraint_error(error):
-            raise
-        raise RefusedRowError(
-            f"the table {table} of this database refuses a row: {describe_error(error)}",
-            hint=(
-                "give its own columns defaults and room, its sequence a start past every id, "
-                "or use another database"
-            ),
-        ) from error
-
-
-def replace_nulls(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values with each None replaced by the column's value in `blanks`, if it exists."""
-    return {name: blanks.get(name) if value is None else value for name, value in values.items()}

@@ -1,0 +1,192 @@
+"""The command `try`: answers of a few rows that are not stored."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Annotated, Any
+
+from jobs.inspect_commands import INDENT, _value_lines
+from jobs.options import COUNT, TEXT, CommandReport, Parameter, Seed
+from jobs.output import print_line, print_text
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.errors import InputError
+from pipeline.core.text import format_usd, plural
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import TaskLabels
+from pipeline.quality import pilot
+from pipeline.workflows import try_out
+from pipeline.workflows.try_out import (
+    DEFAULT_PAIR_SAMPLE_SIZE,
+    ComparisonReport,
+    TriedRow,
+    TryReport,
+)
+
+# Longer texts are cut in the middle. `--json` has all of them.
+MAX_TEXT_CHARS = 2_000
+
+
+# Characters from the end of a text that a cut leaves.
+CUT_TEXT_END_CHARS = 300
+
+
+def try_(
+    ws: WorkspaceSession,
+    *,
+    n: Annotated[int | None, Parameter("How many to try; 3 without it.", COUNT)] = None,
+    item: Annotated[str | None, Parameter("The one to try, whatever its state.", TEXT)] = None,
+    seed: Seed = None,
+    a: Annotated[str | None, Parameter("A version, or `draft`, beside --b.", metavar="WAY")] = None,
+    b: Annotated[str | None, Parameter("Another one, on the same items.", metavar="WAY")] = None,
+) -> CommandReport:
+    """Ask about a few items of TASK at once, and show what is sent, what comes back, tokens, cost and time.
+
+    The answers are judged and not stored: only the calls and their cost are, and they count against budgets and quotas
+    as any. The first that are to be asked are tried, or those that --seed draws; an answered or parked one by --item.
+    Above FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal.
+
+    With --a and --b two ways stand side by side on a sample: a version (its number) by its stored answers, and `draft`
+    by what TASK's file asks now, of MODEL.
+    """
+    has_sides = a is not None and b is not None
+    if (a is None) != (b is None) or (has_sides and (a == b or item is not None)):
+        sides = f"{OptionHint('a')} and {OptionHint('b')}"
+        message = f"{sides} are two ways, and no {OptionHint('item')} goes with them"
+        raise InputError(message)
+    if item is not None and (n is not None or seed is not None):
+        raise InputError("one item is tried by its name, or some by a number and a seed")
+
+    if a and b:
+        comparison_report = try_out.compare_sides(
+            ws,
+            (a, b),
+            size=n or DEFAULT_PAIR_SAMPLE_SIZE,
+            seed=pilot.DEFAULT_PILOT_SEED if seed is None else seed,
+        )
+        return _report_comparison(comparison_report)
+
+    try_report = try_out.run(ws, n or try_out.DEFAULT_ROW_COUNT, item, seed)
+    print_report = partial(_print_try, try_report, ws.task.labels)
+    return CommandReport(try_report.document, print_report, try_report.check)
+
+
+def _print_try(report: TryReport, labels: TaskLabels) -> None:
+    """Print the system instruction, then each tried row with its request and reply, then totals."""
+    # All requests of a task have the same system instruction.
+    instruction = report.items[0].request.get("systemInstruction")
+    if instruction:
+        print_text("sent with each, as the system instruction:")
+        print_text(_cut_text(instruction["parts"][0]["text"]), indent=INDENT)
+
+    for number, row in enumerate(report.items, start=1):
+        print_text(f"\n{labels.singular} {number} of {len(report.items)}: {row.name}")
+        for part in row.request["contents"][0]["parts"]:
+            part_text = _cut_text(part["text"]) if "text" in part else _format_attachment(part)
+            print_text(part_text, indent=INDENT)
+        _print_tried_outcome(row)
+
+    print_text("")
+    print_line(_format_try_total(report, labels))
+
+
+def _print_tried_outcome(row: TriedRow) -> None:
+    """Print the outcome of a tried row, then its answer, or else the raw reply.
+
+    Duration, tokens and cost are printed only if the row was asked about.
+    """
+    line = row.outcome
+    if row.calls:
+        tokens = f"{row.tokens_in:,} tokens in, {row.tokens_out:,} out"
+        line += f" in {row.seconds:.1f} s; {tokens}, {format_usd(row.cost)}"
+    if row.reason:
+        line += f": {row.reason}"
+    print_text(line)
+
+    if row.answer is not None:
+        for member_name, value in row.answer.items():
+            for value_line in _value_lines(member_name, value, INDENT):
+                print_text(value_line)
+    elif row.reply:
+        print_text(_cut_text(row.reply), indent=INDENT)
+
+
+def _format_try_total(report: TryReport, labels: TaskLabels) -> str:
+    """Return the count and cost of a try; if there is a valid answer, also the next step."""
+    asked_rows = [row for row in report.items if row.calls]
+    row_count = plural(len(asked_rows), labels.singular, labels.plural)
+    total = f"{row_count} tried with {report.extractor}, {format_usd(report.cost)}"
+    message = f"{total}; no answer was stored"
+    next_step = str(labels.ask_command)
+    if report.draft_of:
+        version_number = report.draft_of.partition("@")[2]
+        message = f"draft of version {version_number}: {message}"
+        next_step = f"set version={int(version_number) + 1} in its file, then {next_step}"
+
+    has_answer = any(row.answer is not None for row in asked_rows)
+    return f"{message}. Next: {next_step}" if has_answer else message
+
+
+def _report_comparison(report: ComparisonReport) -> CommandReport:
+    """Return the JSON document and the lines of a comparison of two sides.
+
+    The lines list both answers of each row. A sign marks different answers. Agreement by field and
+    totals are at the end.
+    """
+    side_a, side_b = report.sides
+    lines = list[str]()
+    for pair in report.pairs:
+        different = "" if pair["a"] == pair["b"] else " ≠"
+        lines += ["", f"{pair['name']}{different}"]
+        lines += _side_lines("A", pair["a"])
+        lines += _side_lines("B", pair["b"])
+
+    lines.append("")
+    for field_name, equal_count in report.agreement.items():
+        lines.append(f"{INDENT}{field_name}: the same in {equal_count} of {report.compared}")
+
+    # Sides with stored answers need no calls and cost nothing.
+    cost = 0.0
+    check = None
+    if report.asked is not None:
+        cost = report.asked.cost
+        check = report.asked.check
+    equal_pairs = sum(pair["a"] == pair["b"] for pair in report.pairs)
+    totals = f"{equal_pairs} of {len(report.pairs)} alike; {format_usd(cost)}"
+    lines.append(f"A is {side_a}, B {side_b}: {totals}")
+
+    document = {
+        "a": side_a,
+        "b": side_b,
+        "items": report.pairs,
+        "cost": cost,
+        "agreement": report.agreement,
+        "compared": report.compared,
+    }
+    return CommandReport(document, lines, check)
+
+
+def _side_lines(letter: str, answer: Any) -> Iterator[str]:
+    """Yield the lines of one side of a pair: an answer, or a text that says why there is none."""
+    if isinstance(answer, str):
+        yield f"{INDENT}{letter}: {answer}"
+    else:
+        yield from _value_lines(letter, answer, INDENT)
+
+
+def _cut_text(text: str) -> str:
+    """Return a text with its middle removed if it is longer than MAX_TEXT_CHARS.
+
+    A line in the place of the removed part says how many characters it had.
+    """
+    removed_chars = len(text) - MAX_TEXT_CHARS
+    if removed_chars <= 0:
+        return text
+    beginning = text[: MAX_TEXT_CHARS - CUT_TEXT_END_CHARS]
+    omission = f"… {removed_chars:,} characters that are sent, too …"
+    return f"{beginning}\n{omission}\n{text[-CUT_TEXT_END_CHARS:]}"
+
+
+def _format_attachment(part: Mapping[str, Any]) -> str:
+    """Return the media type of an attached file in brackets, with its size in bytes if known."""
+    attachment: Mapping[str, Any] = part.get("inlineData") or part.get("fileData") or {}
+    size = f", {attachment['size']:,} bytes" if "size" in attachment else ""
+    return f"[{attachment.get('mimeType', 'attachment')}{size}]"

@@ -1,0 +1,276 @@
+"""Parse the text of settings."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+from pipeline.core.redact import mask_password
+
+TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+
+
+FALSE_WORDS = frozenset({"0", "false", "no", "off"})
+
+
+# Separators of thousands.
+_BLANKS = "[,_ '\u00a0\u202f]"
+
+
+_NUMBER = rf"[+-]?(?:(?:\d{{1,3}}(?P<by>{_BLANKS})\d{{3}}(?:(?P=by)\d{{3}})*|\d+(?:_\d+)*)(?:\.\d*)?|\.\d+)"
+
+
+_PIECE = re.compile(rf"(?P<number>{_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*(?P<unit>[a-z]*)\s*", re.ASCII)
+
+
+_THOUSANDS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+BYTE_UNITS = {"": 1, "b": 1}
+
+
+# Seconds by unit.
+_TIMES = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600),
+    **dict.fromkeys(("d", "day", "days"), 86_400),
+    **dict.fromkeys(("w", "week", "weeks"), 604_800),
+}
+
+
+_MONEY = re.compile(r"(?:us\s?)?\$|\busd\b|(?<=[\d.])usd|usd(?=[\d.])", re.IGNORECASE)
+
+
+def _parse_amount(
+    text: str,
+    units: Mapping[str, float],
+    expectation: str,
+    *,
+    must_be_integer: bool = False,
+) -> Decimal:
+    """Return the sum of numbers with their units, such as 2h30m; larger units come first.
+
+    Args:
+        text: The amount. A single number may have no unit.
+        units: Size by unit; "" is the size of a number without unit.
+        expectation: Description of valid amounts, for the message.
+        must_be_integer: The sum must be an integer.
+
+    Raises:
+        ValueError: The text is not such an amount.
+    """
+    text = text.strip().lower()
+    pieces = [
+        (re.sub(_BLANKS, "", piece["number"]), piece["unit"]) for piece in _PIECE.finditer(text)
+    ]
+    # The size is 0 if the unit is unknown or missing.
+    sizes = [units.get(unit, 0) if unit or len(pieces) == 1 else 0 for _, unit in pieces]
+    total = Decimal()
+    for (number, _), size in zip(pieces, sizes, strict=True):
+        total += Decimal(number) * Decimal(size)
+
+    has_descending_units = all(larger > smaller for larger, smaller in pairwise(sizes))
+    # Decimals are valid if the unit makes them whole.
+    has_fraction = must_be_integer and ("e" in text or total != total.to_integral_value())
+    has_other_text = bool(_PIECE.sub("", text))
+    if not pieces or 0 in sizes or not has_descending_units or has_fraction or has_other_text:
+        raise ValueError(f"must be {expectation}")
+    return total
+
+
+def parse_count(text: str) -> int:
+    """Return a whole number such as 1000, 1,000, 1_000 or 1k."""
+    return int(
+        _parse_amount(
+            text,
+            _THOUSANDS,
+            "a whole number, such as 50, 1,000 or 1k",
+            must_be_integer=True,
+        ),
+    )
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size such as 200MB, 1.5 GiB or 1000000."""
+    return int(
+        _parse_amount(text, BYTE_UNITS, "a size, such as 200MB or 1000000", must_be_integer=True),
+    )
+
+
+def parse_duration(text: str, *, unit: float = 1) -> float:
+    """Return a duration such as 2h30m, 90 min or 1d.
+
+    Args:
+        text: The duration.
+        unit: Seconds in the unit of the result, which is also that of a number without unit.
+
+    Raises:
+        ValueError: The text is not a duration.
+    """
+    expectation = "a length of time, such as 90s, 30m, 2h30m or 1d"
+    return float(_parse_amount(text, {**_TIMES, "": unit}, expectation)) / unit
+
+
+def parse_money(text: str) -> float:
+    """Return an amount of USD such as 5, $5, 5 USD or $1,000.50."""
+    return float(
+        _parse_amount(
+            _MONEY.sub("", text, count=1),
+            {"": 1},
+            "an amount of USD, such as 5, $5 or 0.50",
+        ),
+    )
+
+
+def _make_number_parser(
+    parse_number: Callable[[str], float],
+    *,
+    minimum: float,
+    maximum: float,
+    expectation: str,
+) -> Callable[[str], float]:
+    """Return a parser that raises ValueError for numbers outside the bounds."""
+
+    def parse(text: str) -> float:
+        number = parse_number(text)
+        if not minimum <= number <= maximum:
+            raise ValueError(f"must be {expectation}")
+        return number
+
+    return parse
+
+
+parse_positive_count = _make_number_parser(
+    parse_count,
+    minimum=1,
+    maximum=math.inf,
+    expectation="1 or more",
+)
+
+
+parse_positive_size = _make_number_parser(
+    parse_size,
+    minimum=1,
+    maximum=math.inf,
+    expectation="1 or more",
+)
+
+
+parse_seconds = _make_number_parser(
+    parse_duration,
+    minimum=0,
+    maximum=999_999_999,
+    expectation="a number of seconds, 0 or more",
+)
+
+
+# The upper limit keeps dates within the calendar.
+parse_days = _make_number_parser(
+    partial(parse_duration, unit=86_400),
+    minimum=0,
+    maximum=100_000,
+    expectation="a number of days, from 0 to 100,000",
+)
+
+
+# Infinity means: never ask.
+parse_usd = _make_number_parser(
+    lambda text: math.inf if text.strip().lower() == "inf" else parse_money(text),
+    minimum=0,
+    maximum=math.inf,
+    expectation="an amount of USD, 0 or more",
+)
+
+
+def parse_model_prices(text: str) -> tuple[float, float]:
+    """Return the prices of `0.30,2.50`: input and output, in USD per 1 M tokens.
+
+    Raises:
+        ValueError: The text is not two finite amounts.
+    """
+    amounts = text.split(",")
+    if len(amounts) != 2:  # noqa: PLR2004 - a pair
+        raise ValueError("must be two amounts, such as 0.30,2.50")
+    price_in, price_out = map(parse_usd, amounts)
+    if math.inf in (price_in, price_out):
+        raise ValueError("must be two amounts, such as 0.30,2.50")
+    return price_in, price_out
+
+
+parse_share = _make_number_parser(float, minimum=0, maximum=1, expectation="a number from 0 to 1")
+
+
+def _make_pattern_parser(pattern: str, expectation: str) -> Callable[[str], str]:
+    """Return a parser that refuses texts that do not match with a ValueError."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {expectation}")
+        return text
+
+    return parse
+
+
+parse_backend = _make_pattern_parser("gemini|local", "'gemini' or 'local'")
+
+
+parse_tier = _make_pattern_parser("free|1|2|3", "free, 1, 2 or 3")
+
+
+parse_table_name = _make_pattern_parser(
+    r"[A-Za-z_][A-Za-z0-9_]{0,62}",
+    "the name of a table: letters, digits, underscores",
+)
+
+
+parse_label = _make_pattern_parser(
+    r"[^\s/\ud800-\udfff]{1,100}",
+    "a name of at most 100 characters without blanks and slashes, as passage-concepts@2",
+)
+
+
+parse_task_reference = _make_pattern_parser(
+    r"[a-z][a-z0-9_]{0,40}|.*/.*|.*\.py",
+    "experts, passages, the name of a task (a-z, 0-9 and _), or the path of its file",
+)
+
+
+def parse_labels(text: str) -> tuple[str, ...]:
+    """Return the labels of a list with commas; raise ValueError if there is none."""
+    labels = tuple(parse_label(word.strip()) for word in text.split(",") if word.strip())
+    if not labels:
+        raise ValueError("must be names with commas between them")
+    return labels
+
+
+def parse_confirmed_values(text: str) -> tuple[str, ...]:
+    """Return words separated by blanks or commas, with passwords masked and without a final slash."""
+    words = re.split(r"[\s,]+", text.strip())
+    return tuple(mask_password(word).rstrip("/") for word in words if word)
+
+
+def parse_preference(text: str) -> tuple[str, ...]:
+    """Return the labels of a list with commas; `none` means no label."""
+    if text.strip().lower() == "none":
+        return ()
+    return parse_labels(text)
+
+
+def parse_boolean(text: str) -> bool:
+    """Return the truth of a word such as 1, yes, 0 or no; raise ValueError for any other."""
+    word = text.strip().lower()
+    if word not in TRUE_WORDS | FALSE_WORDS:
+        raise ValueError("must be 1 or 0")
+    return word in TRUE_WORDS
+
+
+def parse_path(text: str) -> Path:
+    """Return a path with `~` expanded, because some shells and `.env` files do not expand it."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError("that home directory is not known") from error

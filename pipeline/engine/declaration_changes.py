@@ -1,0 +1,174 @@
+"""Decide whether a changed declaration may be used under the same version."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.declaration import (
+    Declaration,
+)
+from pipeline.core.errors import (
+    ConfigurationError,
+    QuestionChangedError,
+)
+from pipeline.engine.task_file import (
+    to_fingerprint_document,
+)
+from pipeline.store import claims, workspace
+from pipeline.store.database import Connection
+from pipeline.store.schema import PREFERRED_VERSIONS_KEY
+from pipeline.store.workspace import TaskRecord
+from pipeline.tables.cells import merge_kinds
+from pipeline.tables.source import (
+    CURSOR_STATE,
+)
+
+
+def _check_prefix(tx: Connection, record: TaskRecord) -> None:
+    """Raise ConfigurationError if another task has the same table prefix."""
+    for other_record in workspace.list_tasks(tx):
+        if other_record.prefix == record.prefix and other_record.name != record.name:
+            raise ConfigurationError(
+                f"the tables {other_record.prefix}_… belong to the task {other_record.name} "
+                f"({other_record.path}); nothing was changed",
+                hint="table='…' in the task's file gives it others",
+            )
+
+
+def _merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
+    """Return a declared record with columns, fields and state of the stored record.
+
+    - Former columns and fields follow the current columns and fields, because stored rows and
+      answers have them.
+    - The hash of the source stays only if the source would be read in the same way.
+    - The state of the cursor and the preferred versions stay.
+    """
+    if stored_record is None:
+        return declared_record
+
+    columns = {
+        name: merge_kinds(stored_record.columns.get(name), kind) or kind
+        for name, kind in declared_record.columns.items()
+    }
+    for name, kind in stored_record.columns.items():
+        columns.setdefault(name, kind)
+
+    field_names = dict(declared_record.fields).keys()
+    former_fields = [field for field in stored_record.fields if field[0] not in field_names]
+
+    is_read_alike = all(
+        stored_record.words.get(option) == declared_record.words[option]
+        for option in ("asked", "quoted", "reading")
+    )
+    kept_options = {
+        name: stored_record.words[name]
+        for name in (CURSOR_STATE, PREFERRED_VERSIONS_KEY)
+        if name in stored_record.words
+    }
+    return replace(
+        declared_record,
+        columns=columns,
+        fields=(*declared_record.fields, *former_fields),
+        items_sha256=stored_record.items_sha256 if is_read_alike else None,
+        words={**kept_options, **declared_record.words},
+    )
+
+
+def _check_change(
+    tx: Connection,
+    stored_record: TaskRecord,
+    declared_record: TaskRecord,
+    declaration: Declaration,
+    *,
+    accepted: bool,
+) -> list[str]:
+    """Refuse a change of a task that would mix answers; record an accepted change as an event.
+
+    Args:
+        accepted: The user accepts a changed declaration under a version that was used.
+
+    Returns:
+        Lines to print.
+
+    Raises:
+        ConfigurationError: The file, the table prefix or the key differs.
+        QuestionChangedError: The declaration of a used version changed and is not accepted.
+    """
+    _check_identity(stored_record, declared_record)
+
+    version = declared_record.version
+    prompt_version = f"{declared_record.name}@{version}"
+    newest_fingerprint = workspace.newest_fingerprint(tx, declared_record.name, version)
+    if newest_fingerprint is None or newest_fingerprint[0] == declared_record.fingerprint:
+        return []
+    if not claims.is_version_used(tx, declared_record.name, prompt_version):
+        return []
+
+    former_fingerprint, former_document = newest_fingerprint
+    reason = _describe_change(former_document, to_fingerprint_document(declaration))
+    if not accepted:
+        try_command = CommandHint("try", task=declared_record.name)
+        raise QuestionChangedError(
+            f"{reason} since version {version} was used: set version={version + 1}, or "
+            f"{OptionHint(accept_changed=True)} to keep both under {version}; nothing was asked",
+            hint=f"in {declared_record.path}; `{try_command}` tries it as a draft",
+        )
+
+    workspace.record_event(
+        tx,
+        "task",
+        declared_record.name,
+        old=former_fingerprint,
+        new=declared_record.fingerprint,
+        reason=reason,
+        now=declared_record.at,
+    )
+    option = OptionHint(accept_changed=True)
+    return [f"{prompt_version} goes on with a changed declaration, as {option} says"]
+
+
+def _describe_change(
+    former_document: Mapping[str, Any],
+    current_document: Mapping[str, Any],
+) -> str:
+    """Return the changed members of a declaration, as in `the prompt and the answer changed`."""
+    changed_members = []
+    for name, member in current_document.items():
+        if former_document.get(name) != member:
+            changed_members.append("answer" if name == "schema" else name)
+    return f"the {' and the '.join(changed_members)} changed"
+
+
+def _check_identity(stored_record: TaskRecord, declared_record: TaskRecord) -> None:
+    """Raise ConfigurationError if file, table prefix or key differ from the stored record's.
+
+    Another file is accepted if the stored file does not exist any more.
+    """
+    name = declared_record.name
+    new_name_hint = "give it another name='…' to begin anew"
+    if stored_record.path != declared_record.path and Path(stored_record.path).is_file():
+        reason = (
+            f"the task {name} is in {stored_record.path} here, "
+            f"and {declared_record.path} has the same name"
+        )
+        hint = "give one of them another name='…'"
+    elif stored_record.prefix != declared_record.prefix:
+        reason = (
+            f"the tables of {name} are {stored_record.prefix}_… here, "
+            f"and table= says {declared_record.prefix}_…"
+        )
+        hint = f"a task keeps its tables; {new_name_hint}"
+    elif stored_record.key != declared_record.key:
+        former_key = _format_key(stored_record)
+        declared_key = _format_key(declared_record)
+        reason = f"the key of {name} was {former_key} and is {declared_key} now"
+        hint = f"a task keeps its key; {new_name_hint}"
+    else:
+        return
+    raise ConfigurationError(f"{reason}; nothing was changed", hint=hint)
+
+
+def _format_key(record: TaskRecord) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in record.key)

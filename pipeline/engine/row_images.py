@@ -1,0 +1,213 @@
+"""The images of a task's rows: their state and their requests."""
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.command_hint import OptionHint
+from pipeline.engine.image_fetch import fetch
+from pipeline.tables.cells import to_compact_json
+from pipeline.tables.row_sync import ImageInspection, hash_input
+
+if TYPE_CHECKING:
+    from pipeline.gemini.requests import Prompt
+from pipeline.engine.pictures import (
+    MAX_IMAGE_BYTES,
+    PictureError,
+    Stamp,
+    inspect_image,
+    is_printable_path,
+    make_stamp,
+    read_file,
+    to_sent_jpeg,
+    too_long_reason,
+)
+
+SENT_TYPE = "image/jpeg"
+
+
+UNPRINTABLE_NAME_REASON = "its name holds a line end or another character that is not printed"
+
+
+# After this time, another write changes the modification time on every file system.
+SETTLED_NS = 2_000_000_000
+
+
+# Other prefixes than the first are refused when they are fetched.
+ADDRESS_PREFIXES = ("https://", "http://", "gs://")
+
+
+@dataclass(frozen=True)
+class RowImages:
+    """The images of a task's rows."""
+
+    # Columns with the path or address of an image.
+    columns: Sequence[str]
+    # Columns that the prompt contains.
+    asked: Sequence[str]
+    # Folder that must contain all files; relative paths begin there.
+    folder: Path
+    # Maximum pixels of the longer side of a sent image.
+    side: int
+    # Whether images of addresses are fetched again when rows are inspected.
+    refetches: bool = False
+
+    def inspect(self, values: Mapping[str, Any], state_json: str | None) -> ImageInspection:
+        """Inspect the images of a row; unchanged images are not read again.
+
+        Args:
+            values: The row's values by column.
+            state_json: State of the last inspection of the row, or None for a new row.
+
+        Returns:
+            The hash of each image, the new state, and why the first unusable image cannot be sent.
+        """
+        former_states = json.loads(state_json) if state_json else {}
+        states = {}
+        unusable_reason = None
+        for column, location in self._list_locations(values):
+            states[column] = self._inspect_image(location, former_states.get(column) or {})
+            reason = states[column].get("why")
+            if reason and unusable_reason is None:
+                unusable_reason = f"{column}: {reason}"
+
+        hashes = {column: states.get(column, {}).get("sha256") for column in self.columns}
+        return ImageInspection(hashes, to_compact_json(states), unusable_reason)
+
+    def add_to_prompt(
+        self,
+        prompt: "Prompt",
+        row: Mapping[str, Any],
+    ) -> "tuple[Prompt, str] | None":
+        """Return a prompt with the images of a row before its text, and the hash of the input.
+
+        Each image follows the name of its column if the task has several image columns.
+
+        Args:
+            row: The row's values by column.
+
+        Returns:
+            The prompt and the hash of text and images, or None if an image cannot be sent. The next
+            inspection of the row stores the reason.
+        """
+        parts: list[Mapping[str, Any]] = []
+        hashes: dict[str, str | None] = dict.fromkeys(self.columns)
+        for column, location in self._list_locations(row):
+            try:
+                content, _ = self._read_image(location)
+                jpeg = to_sent_jpeg(content, max_side=self.side)
+            except PictureError:
+                return None
+            hashes[column] = hashlib.sha256(content).hexdigest()
+            if len(self.columns) > 1:
+                parts.append({"text": f"{column}:"})
+            jpeg_base64 = base64.b64encode(jpeg).decode("ascii")
+            parts.append({"inlineData": {"mimeType": SENT_TYPE, "data": jpeg_base64}})
+
+        input_hash = hash_input({**row, **hashes}, [*self.asked, *self.columns])
+        return prompt._replace(parts=[*parts, *prompt.parts]), input_hash
+
+    def _list_locations(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return the column and the path or address of each image that a row names."""
+        locations = []
+        for column in self.columns:
+            location = str(row.get(column) or "").strip()
+            if location:
+                locations.append((column, location))
+        return locations
+
+    def _inspect_image(self, location: str, former_state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the state of an image for the next inspection.
+
+        An image that was usable and did not change is not read again. An address counts as
+        unchanged unless it is to be fetched again.
+
+        Args:
+            location: Path or address.
+            former_state: State of the last inspection; empty for a new image.
+
+        Returns:
+            `named` (location), `sha256` (None if unread), `stamp` (of a file whose times can be
+            trusted, else None) and, if the image cannot be sent, `why`.
+        """
+        state: dict[str, Any] = {"named": location, "sha256": None, "stamp": None}
+        was_usable = former_state.get("named") == location and not former_state.get("why")
+        try:
+            if was_usable and self._is_unchanged(location, former_state):
+                return dict(former_state)
+            content, state["stamp"] = self._read_image(location)
+            state["sha256"] = hashlib.sha256(content).hexdigest()
+            inspect_image(content)
+        except PictureError as error:
+            state["why"] = error.message
+        # The file disappeared during the inspection.
+        except OSError as error:
+            state["why"] = f"it cannot be read: {error.strerror}"
+        return state
+
+    def _is_unchanged(self, location: str, former_state: Mapping[str, Any]) -> bool:
+        """Return whether an inspected image need not be read again.
+
+        Raises:
+            PictureError: The path is not a file in the folder.
+            OSError: The file disappeared.
+        """
+        if location.startswith(ADDRESS_PREFIXES):
+            return bool(former_state.get("sha256")) and not self.refetches
+        former_stamp = former_state.get("stamp")
+        if not former_stamp:
+            return False
+        return make_stamp(self._resolve_path(location).stat()) == tuple(former_stamp)
+
+    def _resolve_path(self, location: str) -> Path:
+        """Return the absolute path of an image file, with links resolved.
+
+        Raises:
+            PictureError: The file does not exist, is not in the folder of images, or its name has
+                control characters.
+        """
+        if not is_printable_path(location):
+            raise PictureError(UNPRINTABLE_NAME_REASON)
+        try:
+            path = (self.folder / location).resolve(strict=True)
+        except FileNotFoundError:
+            raise PictureError(f"there is no such file in {self.folder}") from None
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise PictureError(f"it cannot be read: {reason}") from None
+
+        if not path.is_relative_to(self.folder.resolve()):
+            raise PictureError(
+                f"it is not below {self.folder}; {OptionHint('folder')} names another folder",
+            )
+        return path
+
+    def _read_image(self, location: str) -> tuple[bytes, Stamp | None]:
+        """Return the content of an image, and the stamp of its file.
+
+        An address has no stamp, nor has a file that was written less than two seconds ago, because
+        another write might not change its times.
+
+        Raises:
+            PictureError: The file or address cannot be read, or the content is too long.
+        """
+        if location.startswith(ADDRESS_PREFIXES):
+            return fetch(location), None
+
+        path = self._resolve_path(location)
+        try:
+            size = path.stat().st_size
+            file_read = read_file(path) if size <= MAX_IMAGE_BYTES else None
+        except OSError as error:
+            raise PictureError(f"it cannot be read: {error.strerror}") from None
+        if file_read is None or len(file_read[0]) > MAX_IMAGE_BYTES:
+            raise PictureError(too_long_reason(size))
+
+        content, stamp = file_read
+        age_ns = time.time_ns() - max(stamp[1:])
+        return content, stamp if age_ns > SETTLED_NS else None

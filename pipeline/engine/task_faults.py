@@ -1,0 +1,124 @@
+"""Check the members of a declaration against the columns of its rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from pipeline.core.declaration import (
+    Declaration,
+    find_column,
+    invalid_placeholders,
+    list_template_columns,
+)
+from pipeline.core.quotes import has_quotes
+from pipeline.tables.row_sync import (
+    KEY_KINDS,
+)
+
+MAX_LISTED_COLUMNS = 12
+
+
+# How to mend a member that names a missing column.
+MISSING_COLUMN_HINTS = {
+    "prompt": "every other brace may stay as it is; a column of bytes that are no text is left out",
+    "key": 'key="row" makes a key of each row',
+    "index": "a name in it is a column, or a field of the answer",
+}
+
+
+class _MemberFault(NamedTuple):
+    """A fault of a member of a declaration."""
+
+    member: str
+    # Continues "member= ".
+    message: str
+    hint: str
+
+
+def _match_columns(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
+    """Return the column that each name means; a name without a column stays as it is."""
+    return [find_column(name, columns) or name for name in names]
+
+
+def _find_column_faults(
+    declaration: Declaration,
+    columns: Mapping[str, str],
+) -> Iterator[_MemberFault]:
+    """Yield a fault for each name that is not a column, or is not possible as a key."""
+    for member in ("prompt", "index", "label"):
+        template = getattr(declaration, member)
+        for column, placeholder in invalid_placeholders(template, columns).items():
+            message = f"has {{{column}}}, and a name between braces holds letters, digits and _"
+            hint = f"write {{{placeholder}}} for the column {column!r}"
+            yield _MemberFault(member, message, hint)
+    if not declaration.prompt_columns and not declaration.images:
+        hint = "{column} in it stands for that column's value"
+        yield _MemberFault("prompt", "names no column", hint)
+
+    listed_columns = ", ".join(list(columns)[:MAX_LISTED_COLUMNS])
+    if len(columns) > MAX_LISTED_COLUMNS:
+        listed_columns += " …"
+    names_by_member = _list_named_columns(declaration)
+    for member, names in names_by_member.items():
+        hint = MISSING_COLUMN_HINTS.get(member, "name one of these columns")
+        for name in _match_columns(names, columns):
+            if name not in columns:
+                message = f"names the column {name!r}, and the items have {listed_columns}"
+                yield _MemberFault(member, message, hint)
+
+    for name in _match_columns(names_by_member["key"], columns):
+        kind = columns.get(name, "text")
+        if kind not in KEY_KINDS:
+            message = (
+                f"names the column {name!r}, which holds {kind} values; "
+                "a key is text, whole numbers or UUIDs"
+            )
+            hint = 'key= names other columns, and key="row" makes a key of each row'
+            yield _MemberFault("key", message, hint)
+
+
+def _list_named_columns(declaration: Declaration) -> dict[str, Sequence[str]]:
+    """Return the columns that a declaration names, by member."""
+    answer_fields = declaration.answer.model_fields
+    index_columns = [
+        name for name in list_template_columns(declaration.index) if name not in answer_fields
+    ]
+    return {
+        "prompt": declaration.prompt_columns,
+        "key": () if declaration.has_made_key else declaration.keys,
+        "quotes_in": () if declaration.quotes_in is None else (declaration.quotes_in,),
+        "index": index_columns,
+        "label": list_template_columns(declaration.label),
+        "images": declaration.images,
+        "cursor": (declaration.cursor,) if declaration.cursor else (),
+    }
+
+
+def _find_kind_faults(
+    declaration: Declaration,
+    columns: Mapping[str, str],
+) -> Iterator[_MemberFault]:
+    """Yield a fault for each image column without text, and if the quoted column is not clear."""
+    prompt_columns = _match_columns(declaration.prompt_columns, columns)
+    for name in _match_columns(declaration.images, columns):
+        if columns.get(name, "text") != "text":
+            message = f"names the column {name!r}, which holds {columns[name]} values"
+            yield _MemberFault("images", message, "an image is a path or an address")
+        if name in prompt_columns:
+            message = f"names the column {name!r}, whose image goes out before the text"
+            yield _MemberFault("prompt", message, "leave it out")
+
+    if declaration.quotes_in is not None or not has_quotes(declaration.answer):
+        return
+    text_columns = _find_text_columns(declaration, columns)
+    is_quoted_column_clear = len(text_columns) == 1 or "text" in text_columns
+    # Missing columns are reported by `_find_column_faults`.
+    if not is_quoted_column_clear and columns.keys() >= set(prompt_columns):
+        message = f"names {len(text_columns)} columns of text, and the answer has quotations"
+        hint = "quotes_in= names the column in which they must stand"
+        yield _MemberFault("prompt", message, hint)
+
+
+def _find_text_columns(declaration: Declaration, columns: Mapping[str, str]) -> list[str]:
+    """Return the columns of the prompt that contain text."""
+    prompt_columns = _match_columns(declaration.prompt_columns, columns)
+    return [name for name in prompt_columns if columns.get(name) == "text"]

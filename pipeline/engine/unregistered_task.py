@@ -1,0 +1,111 @@
+"""A task before its first use, with the first rows of its source."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.declaration import (
+    Declaration,
+)
+from pipeline.core.progress import Progress
+from pipeline.core.settings import Settings
+from pipeline.engine import task_file
+from pipeline.engine.task import RowsById
+from pipeline.engine.task_registry import (
+    RowSource,
+    _format_refused_row,
+    _make_record,
+    _print_report,
+)
+from pipeline.engine.user_task import UserTask
+from pipeline.store.database import Connection, Store
+from pipeline.tables.row_findings import Finding
+from pipeline.tables.row_sync import (
+    HASH_COLUMN,
+    KEY_COLUMN,
+    VALUES_COLUMN,
+    RowSync,
+)
+
+
+class UnregisteredTask(UserTask):
+    """A task that is not registered, about some rows in memory."""
+
+    def __init__(
+        self,
+        declaration: Declaration,
+        path: Path,
+        columns: Mapping[str, str],
+        settings: Settings,
+        *,
+        now: datetime,
+    ) -> None:
+        """Make the task of a declaration; it has no rows before `take`.
+
+        Args:
+            path: The task's file, or `<Python: name>`.
+            columns: Kinds of the source's columns, by name.
+        """
+        super().__init__(_make_record(declaration, path, columns, recorded_at=now), settings)
+        # Many tasks of Python code have the same name, but answers of different lengths. The label
+        # separates them in estimates.
+        if task_file.parse_python_path(path):
+            self.version_label = f"{self.name}@{self.record.fingerprint[:8]}"
+        self.declaration = declaration
+        # Rows of the source that are not empty; repeated rows count too.
+        self.row_count = 0
+        self._row_by_id = dict[str, Mapping[str, Any]]()
+
+    def load_rows(
+        self,
+        source: RowSource,
+        *,
+        store: Store,
+        max_rows: int,
+        now: datetime,
+        display: Progress,
+        should_list_refused: bool,
+    ) -> Sequence[str]:
+        """Read a source to its end, keep the first rows that are not empty, and return their ids.
+
+        Args:
+            store: The workspace's store, which knows forgotten rows.
+            max_rows: Maximum number of kept rows.
+            display: Prints a report about the source.
+            should_list_refused: Print each refused row while reading; else the first three at the end.
+
+        Raises:
+            InputError: The source cannot be read.
+        """
+
+        def print_refused(finding: Finding) -> None:
+            display.warn(_format_refused_row(finding, self.record))
+
+        sync = RowSync(
+            store, self.record, now, on_refused=print_refused if should_list_refused else None
+        )
+        for row in sync.convert_rows(source):
+            if row["is_empty"]:
+                continue
+            self.row_count += 1
+            row_id = row["item_id"]
+            if row_id not in self._row_by_id and len(self._row_by_id) < max_rows:
+                cells = {
+                    KEY_COLUMN: row_id,
+                    HASH_COLUMN: row["input_hash"],
+                    VALUES_COLUMN: row["row"],
+                }
+                self._row_by_id[row_id] = self.map_row(cells)
+
+        # Refused rows that were printed must not be printed again.
+        if should_list_refused:
+            sync.report.findings.clear()
+        list_hint = f"{OptionHint(refused=True)} lists all"
+        _print_report(sync.report, self.record, display, list_hint=list_hint)
+        return list(self._row_by_id)
+
+    def read_rows(self, tx: Connection, ids: Sequence[str]) -> RowsById:  # noqa: ARG002 - they are in memory
+        """Return the kept rows of some ids, by id."""
+        return {row_id: self._row_by_id[row_id] for row_id in ids if row_id in self._row_by_id}

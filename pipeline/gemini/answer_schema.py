@@ -1,0 +1,516 @@
+"""The JSON schema of an answer as it is sent, and the form of an answer in a reply."""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.declaration import json_schema
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+# Our own limit: the API refuses "over-deep" schemas and documents no limit.
+MAX_SCHEMA_DEPTH = 10
+
+
+# Formats of JSON Schema that the API accepts, with their names in messages.
+TIME_FORMAT_NAMES = {
+    "date": "date",
+    "date-time": "date and time",
+    "time": "time",
+    "duration": "duration",
+}
+
+
+_NUMBER_PATTERN = re.compile(r"[+-]?\d+(\.\d*)?")
+
+
+_COMPACT_DATE_PATTERN = re.compile(r"\d{8}")
+
+
+# Pydantic accepts this form in addition to ISO 8601.
+_PYTHON_DURATION_PATTERN = re.compile(r"[+-]?\s*\d+(:| day)")
+
+
+_DIALECT_TYPES = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
+
+
+_COPIED_KEYWORDS = ("minItems", "maxItems", "minimum", "maximum")
+
+
+# A mapping is sent as a list, so the number of its properties limits the items of that list.
+_LIST_KEYWORD_BY_MAPPING_KEYWORD = {"minProperties": "minItems", "maxProperties": "maxItems"}
+
+
+# Members of a key-value pair.
+_PAIR_KEY = "key"
+
+
+_PAIR_VALUE = "value"
+
+
+# The converter drops keywords that only narrow or describe a value.
+_KNOWN_KEYWORDS = {
+    *_LIST_KEYWORD_BY_MAPPING_KEYWORD, *_COPIED_KEYWORDS, "propertyNames", "type", "const", "enum",
+    "items", "properties", "required", "format", "description", "title", "default", "examples",
+    "deprecated", "readOnly", "writeOnly", "pattern", "minLength", "maxLength", "exclusiveMinimum",
+    "exclusiveMaximum", "multipleOf", "uniqueItems", "additionalProperties", "discriminator",
+}  # fmt: skip
+
+
+# The texts of these two tables are sent to the API.
+_FORMAT_DESCRIPTIONS = {
+    "date": "a date, YYYY-MM-DD",
+    "quotation": "copied from the text, word for word",
+    "optional quotation": "copied from the text, word for word",
+}
+
+
+_LIMIT_DESCRIPTIONS = {
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "pattern": "matching the regular expression {}",
+    "exclusiveMinimum": "greater than {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
+    "uniqueItems": "each one once",
+}
+
+
+_UNTYPED_MESSAGE = "anything goes there, and responseSchema cannot say that; give it a type"
+
+
+def make_response_schema(
+    answer_model: "type[BaseModel]", *, describe_limits: bool = False
+) -> dict[str, Any]:
+    """Convert an answer model to the API's schema dialect, in the field order of the model.
+
+    References are inlined. `X | None` becomes `nullable`, a `Literal` becomes an enum of texts, and
+    a mapping becomes a list of pairs. Descriptions of fields are included. Docstrings of models are
+    left out, because they are written for programmers.
+
+    Args:
+        answer_model: The answer model.
+        describe_limits: Also describe the constraints that the dialect lacks, such as a length.
+
+    Raises:
+        TypeError: The dialect cannot express the model; the message lists the fields at fault.
+            Or the answer is not an object, or the schema is nested too deep.
+    """
+    converter = _SchemaConverter(describes_limits=describe_limits)
+    schema = converter.convert(json_schema(answer_model), answer_model.__name__)
+    if schema.get("type") != "OBJECT":
+        raise TypeError(
+            f"{answer_model.__name__} must be a model with fields, for an answer is an object",
+        )
+    if _measure_depth(schema) > MAX_SCHEMA_DEPTH:
+        raise TypeError(f"{answer_model.__name__} is nested deeper than {MAX_SCHEMA_DEPTH}")
+    return schema
+
+
+def _measure_depth(schema: Mapping[str, Any]) -> int:
+    """Count the levels of a converted schema; a schema without children has 1."""
+    children = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
+    if "items" in schema:
+        children.append(schema["items"])
+
+    child_depths = map(_measure_depth, children)
+    return 1 + max(child_depths, default=0)
+
+
+@dataclass(frozen=True)
+class _SchemaConverter:
+    """Convert nodes of a JSON schema without references to the API's dialect.
+
+    The parameter `field_path` of the methods is the position of the node, used in messages.
+    """
+
+    # Whether descriptions include constraints that the dialect lacks.
+    describes_limits: bool
+
+    def convert(self, node: Any, field_path: str) -> dict[str, Any]:
+        """Convert a node and all nodes below it, with the description of the node.
+
+        Raises:
+            TypeError: The dialect cannot express the node.
+        """
+        if not isinstance(node, dict):
+            raise TypeError(f"{field_path}: {_UNTYPED_MESSAGE}")
+        if "prefixItems" in node:
+            raise TypeError(
+                f"{field_path}: responseSchema cannot say a tuple; use a list or a model",
+            )
+        if "$ref" in node:
+            model_name = node["$ref"].removeprefix("#/$defs/")
+            raise TypeError(
+                f"{field_path}: {model_name} contains itself, and responseSchema cannot say that",
+            )
+
+        schema = self._convert_without_description(node, field_path)
+        description = node.get("description")
+        if isinstance(description, str):
+            limits = schema.get("description")
+            if limits and self.describes_limits:
+                description = f"{description} ({limits})"
+            schema["description"] = description
+        return schema
+
+    def _convert_union(self, choices: list[Any], field_path: str) -> dict[str, Any]:
+        """Convert a union; null among the choices makes the schema nullable.
+
+        Raises:
+            TypeError: Null is the only choice, or the dialect cannot express a choice.
+        """
+        branches = [
+            self.convert(choice, field_path) for choice in choices if choice != {"type": "null"}
+        ]
+        if not branches:
+            raise TypeError(f"{field_path}: it can only be null")
+
+        schema = branches[0] if len(branches) == 1 else {"anyOf": branches}
+        if len(branches) < len(choices):
+            schema = schema | {"nullable": True}
+        return schema
+
+    def _convert_without_description(
+        self,
+        node: dict[str, Any],
+        field_path: str,
+    ) -> dict[str, Any]:
+        """Convert a node and all nodes below it, without the description of the node.
+
+        The result has a description only if it describes constraints that the dialect lacks.
+
+        Raises:
+            TypeError: The node has an unknown keyword or no type of the dialect, or the dialect
+                cannot express a node below it.
+        """
+        union_choices = node.get("anyOf") or node.get("oneOf")
+        if union_choices:
+            return self._convert_union(union_choices, field_path)
+
+        unknown_keywords = node.keys() - _KNOWN_KEYWORDS
+        if unknown_keywords:
+            raise TypeError(f"{field_path}: responseSchema cannot say {min(unknown_keywords)!r}")
+
+        choices = [node["const"]] if "const" in node else node.get("enum")
+        if choices:
+            return self._convert_enum(node, choices, field_path)
+
+        schema: dict[str, Any] = {"type": str(node.get("type")).upper()}
+        if schema["type"] not in _DIALECT_TYPES:
+            raise TypeError(f"{field_path}: {_UNTYPED_MESSAGE}")
+
+        limits = self._describe_limits(node)
+        if limits:
+            schema["description"] = limits
+        if node.get("format") in TIME_FORMAT_NAMES:
+            schema["format"] = node["format"]
+        schema |= {keyword: node[keyword] for keyword in _COPIED_KEYWORDS if keyword in node}
+
+        if schema["type"] == "ARRAY":
+            schema["items"] = self.convert(node.get("items"), f"{field_path}[]")
+        elif schema["type"] == "OBJECT" and _is_mapping(node):
+            schema |= self._convert_mapping(node, field_path)
+        elif schema["type"] == "OBJECT":
+            schema |= self._convert_properties(node, field_path)
+        return schema
+
+    def _convert_enum(
+        self,
+        node: dict[str, Any],
+        choices: list[Any],
+        field_path: str,
+    ) -> dict[str, Any]:
+        """Make an enum of texts; null among the choices makes it nullable.
+
+        Raises:
+            TypeError: Two choices have the same text, or null is the only choice.
+        """
+        texts = list(_choices_by_text(choices))
+        choice_count = sum(choice is not None for choice in choices)
+        if len(texts) < choice_count or not texts:
+            raise TypeError(
+                f"{field_path}: an enum holds different texts and numbers, found {choices!r}",
+            )
+
+        schema: dict[str, Any] = {"type": "STRING"}
+        limits = self._describe_limits(node)
+        if limits:
+            schema["description"] = limits
+        schema["enum"] = texts
+        if None in choices:
+            schema["nullable"] = True
+        return schema
+
+    def _convert_mapping(self, node: dict[str, Any], field_path: str) -> dict[str, Any]:
+        """Return the members of an ARRAY schema of key-value pairs that expresses a mapping."""
+        child_path = f"{field_path}{{}}"
+        key_schema = self.convert(node.get("propertyNames", {"type": "string"}), child_path)
+        value_schema = self.convert(node["additionalProperties"], child_path)
+        properties = {_PAIR_KEY: key_schema, _PAIR_VALUE: value_schema}
+        pair_schema = {
+            "type": "OBJECT",
+            "properties": properties,
+            "propertyOrdering": [*properties],
+            "required": [*properties],
+        }
+
+        bounds = {
+            list_keyword: node[keyword]
+            for keyword, list_keyword in _LIST_KEYWORD_BY_MAPPING_KEYWORD.items()
+            if keyword in node
+        }
+        return {"type": "ARRAY", **bounds, "items": pair_schema}
+
+    def _convert_properties(self, node: dict[str, Any], field_path: str) -> dict[str, Any]:
+        """Return the members of an OBJECT schema that describe its properties.
+
+        Raises:
+            TypeError: The object is a free mapping, or the dialect cannot express some of its
+                properties. The message has a line for each fault.
+        """
+        if not node.get("properties") or isinstance(node.get("additionalProperties"), dict):
+            raise TypeError(
+                f"{field_path}: responseSchema cannot say a free mapping; use a model with fields",
+            )
+
+        schemas_by_name = dict[str, Any]()
+        messages = list[str]()
+        for name, property_node in node["properties"].items():
+            try:
+                schemas_by_name[name] = self.convert(property_node, f"{field_path}.{name}")
+            except TypeError as error:
+                messages.append(str(error))
+        if messages:
+            raise TypeError("\n".join(messages))
+
+        members: dict[str, Any] = {
+            "properties": schemas_by_name,
+            "propertyOrdering": list(schemas_by_name),
+        }
+        required_names = [name for name in schemas_by_name if name in node.get("required", ())]
+        if required_names:
+            members["required"] = required_names
+        return members
+
+    def _describe_limits(self, node: Mapping[str, Any]) -> str:
+        """Describe the constraints that the dialect lacks; "" if they are not to be described."""
+        return "; ".join(_limit_texts(node)) if self.describes_limits else ""
+
+
+def _limit_texts(node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a text for the format of a node and for each constraint that the dialect lacks."""
+    if node.get("format") in _FORMAT_DESCRIPTIONS:
+        yield _FORMAT_DESCRIPTIONS[node["format"]]
+
+    for keyword, template in _LIMIT_DESCRIPTIONS.items():
+        # An exclusive bound of 0 is a limit; other limits of 0 say nothing.
+        is_exclusive_bound = keyword.startswith("exclusive") and keyword in node
+        if node.get(keyword) or is_exclusive_bound:
+            yield template.format(node[keyword])
+
+
+def _is_mapping(node: Mapping[str, Any]) -> bool:
+    """Return whether a node describes a mapping: any keys, values of a single type."""
+    return not node.get("properties") and isinstance(node.get("additionalProperties"), dict)
+
+
+def _choices_by_text(choices: Iterable[Any]) -> dict[str, Any]:
+    """Map the text of each enum choice to the choice; null is left out."""
+    return {
+        choice if isinstance(choice, str) else json.dumps(choice): choice
+        for choice in choices
+        if choice is not None
+    }
+
+
+def decode_reply(reply: Any, answer_model: "type[BaseModel]") -> Any:
+    """Convert a JSON reply to the JSON that its answer model declares.
+
+    Raises:
+        ValueError: A mapping has a key twice, or a date, time or duration is not in ISO 8601.
+    """
+    return _convert_value(reply, json_schema(answer_model), is_reply=True)
+
+
+def encode_answer(answer: Any, answer_model: "type[BaseModel]") -> Any:
+    """Convert the JSON of an answer to the form of a reply.
+
+    Number choices become texts, and mappings become lists of pairs.
+    """
+    return _convert_value(answer, json_schema(answer_model), is_reply=False)
+
+
+def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
+    """Convert a JSON value and all values in it to the other form.
+
+    A value that does not fit its node is returned unchanged, because validation reports it.
+
+    Args:
+        value: A JSON value.
+        node: The node of the JSON schema that describes the value; {} if nothing does.
+        is_reply: Convert a reply to the declared form; otherwise the other way round.
+
+    Raises:
+        ValueError: A mapping of a reply has a key twice, or a time is not in ISO 8601.
+    """
+    choices = node.get("anyOf") or node.get("oneOf")
+    if choices:
+        return _convert_union_value(value, choices, is_reply=is_reply)
+
+    choices_by_text = _choices_by_text(node.get("enum", [node.get("const")]))
+    if choices_by_text:
+        convert_choice = _decode_choice if is_reply else _encode_choice
+        return convert_choice(value, choices_by_text)
+
+    if is_reply and not isinstance(value, list | dict):
+        return _decode_scalar(value, node)
+
+    if _is_mapping(node):
+        convert_mapping = _decode_mapping if is_reply else _encode_mapping
+        return convert_mapping(value, node["additionalProperties"])
+
+    return _convert_children(value, node, is_reply=is_reply)
+
+
+def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
+    """Convert the items of a list or the members of an object; return other values unchanged.
+
+    Raises:
+        ValueError: As for `_convert_value`.
+    """
+    if isinstance(value, list):
+        item_node = node.get("items", {})
+        return [_convert_value(child, item_node, is_reply=is_reply) for child in value]
+
+    if isinstance(value, dict):
+        property_nodes = node.get("properties", {})
+        return {
+            name: _convert_value(child, property_nodes.get(name, {}), is_reply=is_reply)
+            for name, child in value.items()
+        }
+
+    return value
+
+
+def _convert_union_value(
+    value: Any,
+    choices: Sequence[Mapping[str, Any]],
+    *,
+    is_reply: bool,
+) -> Any:
+    """Convert a value by each choice of a union in turn.
+
+    Raises:
+        ValueError: As for `_convert_value`.
+    """
+    accepts_any_text = any(
+        choice.get("type") == "string" and "format" not in choice for choice in choices
+    )
+    for choice in choices:
+        # A union with plain text accepts any text, so a text need not be a date or a time.
+        if accepts_any_text and choice.get("format") in TIME_FORMAT_NAMES:
+            continue
+        value = _convert_value(value, choice, is_reply=is_reply)
+    return value
+
+
+def _decode_choice(value: Any, choices_by_text: Mapping[str, Any]) -> Any:
+    """Return the enum choice of a replied text; other values are returned unchanged.
+
+    A boolean that is not a choice is returned as a text.
+    """
+    boolean_choices = [choice for choice in choices_by_text.values() if isinstance(choice, bool)]
+    if isinstance(value, bool) and value not in boolean_choices:
+        # Python regards true as equal to 1. Validation refuses the text.
+        return json.dumps(value)
+    if isinstance(value, str):
+        return choices_by_text.get(value, value)
+    return value
+
+
+def _encode_choice(value: Any, choices_by_text: Mapping[str, Any]) -> Any:
+    """Return the text that replies an enum choice; other values are returned unchanged."""
+    for text, choice in choices_by_text.items():
+        if choice == value and type(choice) is type(value):
+            return text
+    return value
+
+
+def _decode_scalar(value: Any, node: Mapping[str, Any]) -> Any:
+    """Return a replied number or text as its type has it: 3.0 as 3, and a date in ISO 8601.
+
+    Other values are returned unchanged.
+
+    Raises:
+        ValueError: A date, time or duration is not in ISO 8601; see `_to_iso_text`.
+    """
+    if node.get("type") == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and node.get("format") in TIME_FORMAT_NAMES:
+        return _to_iso_text(value, node["format"])
+    return value
+
+
+def _to_iso_text(text: str, time_format: str) -> str:
+    """Convert a compact date such as 20261127 to ISO 8601: 2026-11-27, or 2026-11-27T00:00:00.
+
+    The format "date-time" gets the second form. Other texts are returned unchanged, and the
+    validators of the answer judge them.
+
+    Args:
+        text: The replied text.
+        time_format: A key of TIME_FORMAT_NAMES.
+
+    Raises:
+        ValueError: The text is a number, which would be read as seconds since 1970, or a duration
+            in Python's form.
+    """
+    if time_format in {"date", "date-time"} and _COMPACT_DATE_PATTERN.fullmatch(text):
+        with contextlib.suppress(ValueError):
+            iso_date = date.fromisoformat(text).isoformat()
+            return iso_date if time_format == "date" else f"{iso_date}T00:00:00"
+
+    is_number = _NUMBER_PATTERN.fullmatch(text)
+    is_python_duration = time_format == "duration" and _PYTHON_DURATION_PATTERN.match(text)
+    if is_number or is_python_duration:
+        raise ValueError(f"{text!r} is not a {TIME_FORMAT_NAMES[time_format]} as ISO 8601 has it")
+    return text
+
+
+def _encode_mapping(mapping: Any, value_node: Mapping[str, Any]) -> Any:
+    """Convert a mapping to a list of key-value pairs; return other values unchanged."""
+    if not isinstance(mapping, dict):
+        return mapping
+
+    return [
+        {_PAIR_KEY: key, _PAIR_VALUE: _convert_value(child, value_node, is_reply=False)}
+        for key, child in mapping.items()
+    ]
+
+
+def _decode_mapping(pairs: Any, value_node: Mapping[str, Any]) -> Any:
+    """Convert a list of key-value pairs to a mapping; return other values unchanged.
+
+    Raises:
+        ValueError: Two pairs have the same key, or a value is at fault.
+    """
+    has_only_pairs = isinstance(pairs, list) and all(
+        isinstance(pair, dict) and pair.keys() == {_PAIR_KEY, _PAIR_VALUE} for pair in pairs
+    )
+    if not has_only_pairs or not all(isinstance(pair[_PAIR_KEY], str) for pair in pairs):
+        return pairs
+
+    mapping = {
+        pair[_PAIR_KEY]: _convert_value(pair[_PAIR_VALUE], value_node, is_reply=True)
+        for pair in pairs
+    }
+    if len(mapping) < len(pairs):
+        raise ValueError("a key stands twice in one mapping")
+    return mapping

@@ -1,0 +1,233 @@
+"""Tokens and cost of calls: usage, prices and estimates."""
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.core.declaration import json_schema
+from pipeline.core.text import format_usd
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+from pipeline.gemini.models import MONTHLY_SPENDING_CAPS, Model
+
+# "A token is about 4 characters" (Gemini token guide, read 2026-11).
+ASCII_PER_TOKEN = 4.0
+
+
+# Our own estimate for accented Latin, Cyrillic, Greek, Arabic and Hebrew.
+# It is between English and Chinese.
+TWO_BYTE_PER_TOKEN = 2.0
+
+
+# Our own estimate for Chinese, Japanese, Korean, Indic and Thai letters.
+THREE_BYTE_PER_TOKEN = 1.5
+
+
+# Our own estimate: an emoji is often two tokens.
+FOUR_BYTE_PER_TOKEN = 0.5
+
+
+# Tokens of an image if the number of the model is unknown; see `Model.count_image_tokens`.
+DEFAULT_IMAGE_TOKENS = 1_120
+
+
+# Our own estimate for a task that does not declare the length of its answers.
+DEFAULT_ANSWER_TOKENS = 96
+
+
+# Thought tokens for a short question without a thinking level (batch notebook, 2025-09).
+DEFAULT_THOUGHT_TOKENS = 829
+
+
+class Usage(NamedTuple):
+    """Tokens of a reply, or the sum of many replies; `+` adds the fields of two usages."""
+
+    prompt: int = 0
+    answer: int = 0
+    thoughts: int = 0
+    # Tokens of the prompt that came from the cache.
+    cached: int = 0
+
+    # The sum of two tuples would be a longer tuple.
+    def __add__(self, other: "Usage") -> "Usage":  # type: ignore[override]
+        """Return the sum of the two usages, field by field."""
+        return Usage(
+            prompt=self.prompt + other.prompt,
+            answer=self.answer + other.answer,
+            thoughts=self.thoughts + other.thoughts,
+            cached=self.cached + other.cached,
+        )
+
+
+NO_USAGE = Usage()
+
+
+def calculate_cost(model: Model, usage: Usage, service_tier: str, *, day: date) -> float:
+    """Return the cost of a usage in USD; prompt tokens from the cache have the cached price.
+
+    Args:
+        model: The model that answered.
+        usage: The tokens to be paid.
+        service_tier: The service tier; see `Mode.tier`.
+        day: The day of the request, which selects the prices.
+    """
+    input_price, output_price = model.prices(service_tier, day=day)
+    cached_price = model.cached_price(service_tier, day=day)
+    cached_tokens = min(usage.cached, usage.prompt)
+    uncached_tokens = usage.prompt - cached_tokens
+
+    input_cost = uncached_tokens * input_price + cached_tokens * cached_price
+    output_cost = (usage.answer + usage.thoughts) * output_price
+    return (input_cost + output_cost) / 1_000_000
+
+
+def describe_cost(model: Model, cost: float, *, usage_tier: str) -> str:
+    """Describe an estimated cost, with the monthly spending cap if the cost exceeds it.
+
+    Args:
+        model: The model; without a known price the text says that the cost is unknown.
+        cost: USD.
+        usage_tier: The usage tier of the account.
+    """
+    if not model.has_price:
+        return "cost unknown"
+
+    cap = MONTHLY_SPENDING_CAPS.get(usage_tier)
+    if cap is None or cost <= cap:
+        return f"estimated {format_usd(cost)}"
+    return f"estimated {format_usd(cost)} (tier {usage_tier} may spend {format_usd(cap)} a month)"
+
+
+_ASCII_BYTES = bytes(range(0x80))
+
+
+# First bytes of characters that have two and four bytes in UTF-8.
+_TWO_BYTE_LEADS = bytes(range(0xC2, 0xE0))
+
+
+_FOUR_BYTE_LEADS = bytes(range(0xF0, 0xF5))
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimate the tokens of a text, rounded up, from the UTF-8 length of each character."""
+    if text.isascii():
+        return math.ceil(len(text) / ASCII_PER_TOKEN)
+
+    encoded_text = text.encode("utf-8", "surrogatepass")
+    # Most texts have few such bytes, so counting in them is fast.
+    non_ascii_bytes = encoded_text.translate(None, _ASCII_BYTES)
+    ascii_count = len(encoded_text) - len(non_ascii_bytes)
+    two_byte_count = _count_bytes(non_ascii_bytes, _TWO_BYTE_LEADS)
+    four_byte_count = _count_bytes(non_ascii_bytes, _FOUR_BYTE_LEADS)
+    three_byte_count = len(text) - ascii_count - two_byte_count - four_byte_count
+    return math.ceil(
+        ascii_count / ASCII_PER_TOKEN
+        + two_byte_count / TWO_BYTE_PER_TOKEN
+        + three_byte_count / THREE_BYTE_PER_TOKEN
+        + four_byte_count / FOUR_BYTE_PER_TOKEN,
+    )
+
+
+def _count_bytes(encoded_text: bytes, counted_bytes: bytes) -> int:
+    """Count the bytes of a text that are in a set of bytes."""
+    return len(encoded_text) - len(encoded_text.translate(None, counted_bytes))
+
+
+def estimate_request(
+    system: str,
+    parts: Iterable[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    *,
+    answer_tokens: int = DEFAULT_ANSWER_TOKENS,
+    image_tokens: int = DEFAULT_IMAGE_TOKENS,
+) -> Usage:
+    """Estimate the usage of a request: its prompt, and the expected answer and thoughts.
+
+    - The schema counts as 0: no source says whether `usageMetadata` includes it, and past answers
+      give better estimates.
+    - A thinking budget counts in full. Thinking that is off or MINIMAL counts as 0. Other thinking
+      counts as in Google's sample.
+    - Answer and thoughts together never exceed `maxOutputTokens`.
+
+    Args:
+        system: The system instruction.
+        parts: Text and image parts of the prompt.
+        settings: The `generationConfig` of the request.
+        answer_tokens: Expected tokens of the answer.
+        image_tokens: Tokens of each part that is not a text.
+    """
+    prompt_tokens = estimate_tokens(system)
+    for part in parts:
+        prompt_tokens += estimate_tokens(part["text"]) if "text" in part else image_tokens
+
+    thinking = settings.get("thinkingConfig") or {}
+    thought_tokens = thinking.get("thinkingBudget", -1)
+    # The budget -1 leaves the amount to the model.
+    if thought_tokens < 0:
+        is_minimal = thinking.get("thinkingLevel") == "MINIMAL"
+        thought_tokens = 0 if is_minimal else DEFAULT_THOUGHT_TOKENS
+
+    max_output_tokens = settings["maxOutputTokens"]
+    limited_answer_tokens = min(answer_tokens, max_output_tokens)
+    max_thought_tokens = max_output_tokens - limited_answer_tokens
+    return Usage(prompt_tokens, limited_answer_tokens, min(thought_tokens, max_thought_tokens))
+
+
+# Our own estimates for the parts of an answer.
+# A text or a quotation, whatever its limits.
+TEXT_VALUE_TOKENS = 15
+
+
+# Members of a list or a mapping, whatever its limits.
+MEMBERS_PER_COLLECTION = 3
+
+
+# Quotes, colon and comma of a member; a pair of brackets; a number, true, false or null.
+PUNCTUATION_TOKENS = 3
+
+
+def estimate_answer_tokens(answer_model: "type[BaseModel]") -> int:
+    """Estimate the tokens of an answer of a model in JSON."""
+    return _estimate_node_tokens(json_schema(answer_model))
+
+
+def _estimate_node_tokens(node: Mapping[str, Any]) -> int:
+    """Estimate the tokens of a value that a node of a JSON schema describes.
+
+    A union and an enum count as their longest choice. A list and a mapping count as three members.
+    """
+    union_choices = node.get("anyOf") or node.get("oneOf")
+    if union_choices:
+        return max(map(_estimate_node_tokens, union_choices))
+
+    if "properties" in node:
+        tokens = PUNCTUATION_TOKENS
+        for name, property_node in node["properties"].items():
+            name_tokens = estimate_tokens(name)
+            tokens += PUNCTUATION_TOKENS + name_tokens + _estimate_node_tokens(property_node)
+        return tokens
+
+    value_node = node.get("additionalProperties")
+    if isinstance(value_node, Mapping):
+        # The reply has a list of objects with the members "key" and "value".
+        pair_tokens = 4 * PUNCTUATION_TOKENS + TEXT_VALUE_TOKENS
+        pair_tokens += _estimate_node_tokens(value_node)
+        return PUNCTUATION_TOKENS + MEMBERS_PER_COLLECTION * pair_tokens
+
+    if node.get("type") == "array":
+        item_tokens = _estimate_node_tokens(node["items"])
+        return PUNCTUATION_TOKENS + MEMBERS_PER_COLLECTION * item_tokens
+
+    return PUNCTUATION_TOKENS + _estimate_scalar_tokens(node)
+
+
+def _estimate_scalar_tokens(node: Mapping[str, Any]) -> int:
+    """Estimate the tokens of a text or a choice; 0 for a number, a boolean or null."""
+    choices = node.get("enum")
+    if not choices and "const" in node:
+        choices = [node["const"]]
+    if choices:
+        return max(estimate_tokens(str(choice)) for choice in choices)
+    return TEXT_VALUE_TOKENS if node.get("type") == "string" else 0

@@ -1,0 +1,159 @@
+"""Remove the lines of forgotten rows from sealed files."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from pipeline.core import files
+from pipeline.core.command_hint import CommandHint
+from pipeline.core.errors import InconsistentError
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
+from pipeline.gemini.requests import make_request_key
+from pipeline.gemini.result_file import read_line_key
+from pipeline.ops import clean
+from pipeline.store import batches, erasure
+from pipeline.store.batches import BatchRow
+from pipeline.store.database import Connection
+
+
+def _read_batch_numbers(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[int]:
+    """Return the numbers of all batches that may have asked about any of the rows."""
+    numbers = set[int]()
+    for row_id in row_ids:
+        numbers.update(erasure.batches_of_row(tx, task.name, row_id))
+    return numbers
+
+
+def _find_sealed_files(
+    data: Path,
+    batch: BatchRow,
+    cleaned_hashes: Mapping[int, str],
+) -> list[clean.SealedFile]:
+    """Return the sealed files of a batch that exist.
+
+    A killed `clean` may leave files of a batch that is recorded as cleaned.
+    """
+    sealed_files = [
+        *clean.list_sealed_files(data, batch),
+        *clean.list_sealed_files(data, batch, cleaned_hashes),
+    ]
+    return [file for file in dict.fromkeys(sealed_files) if file.path.is_file()]
+
+
+def _changed_file_error(batch: BatchRow, file: clean.SealedFile) -> InconsistentError:
+    """Return the error for a changed file, which may contain lines about the person."""
+    return InconsistentError(
+        f"{file.description} of batch {batch.number} was changed after it was sealed "
+        f"and may be about them: {file.path}; the file stays as it is",
+        hint=f"put it back or remove it, then run `{CommandHint('forget')}` again",
+    )
+
+
+def _check_sealed(ws: WorkspaceSession, tx: Connection, row_ids: Sequence[str]) -> None:
+    """Raise InconsistentError if a sealed file that may contain lines about the rows was changed.
+
+    The check is skipped while any row is being forgotten.
+    """
+    # A killed run may have recorded a hash before its file; `_drop_lines` checks those files.
+    if erasure.open_erasures(tx):
+        return
+
+    batch_numbers = _read_batch_numbers(tx, ws.task, row_ids)
+    cleaned_hashes = erasure.cleaned_batches(tx)
+    for number in sorted(batch_numbers):
+        batch = batches.get_batch(tx, number)
+        for file in _find_sealed_files(ws.data, batch, cleaned_hashes):
+            if not file.is_sealed:
+                raise _changed_file_error(batch, file)
+
+
+def _drop_lines(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    row_ids: Collection[str],
+    cleaned_hashes: Mapping[int, str],
+) -> dict[str, int]:
+    """Rewrite the sealed files of a batch without the lines about some rows.
+
+    Returns:
+        The number of deleted lines of each rewritten file, by path relative to DATA.
+
+    Raises:
+        InconsistentError: A file, or its record, was changed.
+    """
+    forgotten_keys = {make_request_key(batch.task, row_id) for row_id in row_ids}
+    dropped_counts = {}
+    for file in _find_sealed_files(ws.data, batch, cleaned_hashes):
+        name = file.path.relative_to(ws.data).as_posix()
+        dropped_count = _drop_lines_of_file(ws, batch, file, name, forgotten_keys)
+        if dropped_count:
+            dropped_counts[name] = dropped_count
+    return dropped_counts
+
+
+def _drop_lines_of_file(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    file: clean.SealedFile,
+    name: str,
+    forgotten_keys: Collection[str],
+) -> int:
+    """Rewrite a sealed file without the lines of some keys, and return the number of deleted lines.
+
+    Unreadable lines are deleted too: they may be about the person, and answer nothing. The new hash
+    is committed before the new file replaces the old file. A file without such lines stays as it
+    is.
+
+    Args:
+        name: The file's name in the error message.
+
+    Raises:
+        InconsistentError: The file, or its record, was changed.
+    """
+    current_sha256 = files.hash_file(file.path)
+    draft_path = files.new_part_path(file.path)
+    dropped_count = 0
+    try:
+        with files.SealedWriter(draft_path) as writer, file.path.open("rb") as sealed_lines:
+            for line in sealed_lines:
+                key = read_line_key(line)
+                if key and key not in forgotten_keys:
+                    writer.write(line)
+                else:
+                    dropped_count += 1
+            draft = writer.seal()
+
+        # A run that was killed before the rename has recorded the new file.
+        if file.sha256 not in {current_sha256, draft.sha256}:
+            raise _changed_file_error(batch, file)
+        if dropped_count and current_sha256 == file.sha256:
+            _record_new_hash(ws, batch, name, current_sha256, draft)
+        if dropped_count:
+            files.rename_sealed(draft, file.path)
+    finally:
+        draft_path.unlink(missing_ok=True)
+    return dropped_count
+
+
+def _record_new_hash(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    name: str,
+    old_sha256: str,
+    draft: files.SealedFile,
+) -> None:
+    """Commit the hash and size of a rewritten file.
+
+    Raises:
+        InconsistentError: The record of the file changed meanwhile.
+    """
+    with ws.store.write() as tx:
+        is_recorded = erasure.record_resealed_file(
+            tx,
+            batch.number,
+            old_sha256=old_sha256,
+            sha256=draft.sha256,
+            size=draft.size,
+        )
+        if not is_recorded:
+            raise InconsistentError(f"the record of {name} changed meanwhile", hint="run it again")

@@ -1,0 +1,338 @@
+"""Restore a workspace from a backup, also into a PostgreSQL database."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.core import files
+from pipeline.core.command_hint import CommandHint
+from pipeline.core.errors import ConfigurationError, InconsistentError, InputError
+from pipeline.core.progress import NoProgress
+from pipeline.core.settings import Settings
+from pipeline.core.states import BatchState
+from pipeline.core.text import INVALID_TEXT, join_first
+from pipeline.engine.access import Access
+from pipeline.engine.open_workspace import open_workspace
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.workspace_folder import is_free
+from pipeline.index.vector_cache import VectorCache, open_vector_store
+from pipeline.store import batches, claims, schema, workspace
+from pipeline.store.database import Connection, Store
+from pipeline.store.table_copy import copy_tables
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+from pipeline.ops.backup import (
+    BACKUP_FORMAT,
+    DATABASE_FILE,
+    MANIFEST_FILE,
+    copy_file,
+    rename_folder,
+)
+
+# Kind of the journal line that ends the copying of tables: the folder's name, when the backup was
+# made, and the position of the database.
+RESTORED_EVENT = "restored"
+
+
+@dataclass
+class RestoreReport:
+    """A restored workspace."""
+
+    # The workspace's new folder.
+    path: str
+    # When the backup was made, as ISO text.
+    made_at: str
+    # Number of files in the backup.
+    files: int
+    # Numbers of the batches that were prepared or being created when the backup was made.
+    unsent: list[int] = field(default_factory=list)
+    # Address of the server's database that has the tables; "" without a server.
+    database: str = ""
+    # Number of rows by table that this command copied to the server.
+    rows: dict[str, int] = field(default_factory=dict)
+
+
+def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
+    """Restore the backup in `source` into the new folder DATA; copy its tables to a server if set.
+
+    The hash of every file is checked. Batches that were not sent yet are marked, so that the next
+    submit searches for them at the API first.
+
+    DATA and DATABASE_URL come from `settings`. With DATABASE_URL, the server's database gets the
+    tables, and DATA gets only the files. If a killed restore has already copied the tables to the
+    server, they are not copied again, and `RestoreReport.rows` is empty.
+
+    Raises:
+        InputError: `source` is not a backup, or DATA is not empty, is inside `source`, or cannot
+            be created.
+        ConfigurationError: The database is not PostgreSQL, or has tables of findable already.
+        InconsistentError: The backup is damaged; nothing was changed.
+    """
+    source = Path(os.path.realpath(source))
+    data = Path(os.path.realpath(settings.data))
+    made_at, hashes = _read_manifest(source)
+    _check_target_folder(source, data)
+
+    restore_report = RestoreReport(str(data), made_at, len(hashes))
+    data.parent.mkdir(parents=True, exist_ok=True)
+    with _open_server(settings, restore_report) as server, files.staging_folder(data) as staging:
+        _copy_backup_files(source, staging, hashes)
+        restore_report.unsent = _mark_unsent_batches(staging / DATABASE_FILE)
+        if server is not None:
+            if not restore_report.database:
+                _copy_tables_to_server(settings, server, staging, restore_report)
+            # A workspace has a single database.
+            (staging / DATABASE_FILE).unlink()
+        rename_folder(staging, data)
+    return restore_report
+
+
+def _check_target_folder(source: Path, data: Path) -> None:
+    """Raise InputError if DATA is not empty or is inside the backup; the hint names another folder.
+
+    Args:
+        source: Real path of the backup.
+        data: Real path of the folder DATA.
+    """
+    if data.is_relative_to(source):
+        reason = "in the backup itself"
+        free_folder = str(source.with_name(f"{data.name}-restored"))
+    elif not is_free(data):
+        reason = "not empty, and a restore goes into a new folder"
+        free_folder = f"{data}-restored"
+    else:
+        return
+
+    restore_hint = CommandHint("restore", from_=source, data=free_folder)
+    raise InputError(
+        f"{data} is {reason}; nothing was changed",
+        hint=f"take a new folder: {restore_hint}",
+    )
+
+
+def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
+    """Return when a backup was made, as ISO text, and the SHA-256 of each file by its name.
+
+    Raises:
+        InputError: The folder is not a backup of this format, or the manifest has a file name
+            that is invalid or leads out of the folder.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_bytes())
+        hashes = {str(name): str(sha256) for name, sha256 in manifest["files"].items()}
+        made_at = str(manifest["made_at"])
+        is_known_format = manifest["format"] == BACKUP_FORMAT and DATABASE_FILE in hashes
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"its {MANIFEST_FILE} cannot be read"
+        if isinstance(error, FileNotFoundError):
+            reason = f"it has no {MANIFEST_FILE}"
+        raise InputError(
+            f"{folder} is no backup: {reason}",
+            hint=f"name a folder that `{CommandHint('backup')}` made",
+        ) from error
+
+    invalid_name = next(filter(INVALID_TEXT.search, hashes), None)
+    if invalid_name:
+        raise InputError(
+            f"{folder} is no backup: its {MANIFEST_FILE} names the file {invalid_name!r}, "
+            "and no file can have that name; nothing was changed",
+            hint=f"name a folder that `{CommandHint('backup')}` made",
+        )
+    if not is_known_format or any("\\" in name for name in hashes):
+        raise InputError(
+            f"{folder} is a backup of another version, or was changed",
+            hint="take another backup",
+        )
+    for name in hashes:
+        _check_name(folder, name)
+    return made_at, hashes
+
+
+def _check_name(folder: Path, name: str) -> None:
+    """Raise InputError if a file name of the manifest leads out of the backup's folder."""
+    try:
+        files.path_below(folder, name)
+    except InconsistentError as error:
+        raise InputError(
+            f"{folder} is no backup that can be restored: {error.message}",
+            hint="take another backup",
+        ) from error
+
+
+def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -> None:
+    """Copy all files of a backup, and check the hash of each copy.
+
+    Raises:
+        InconsistentError: Files are missing or changed; the message names the first ones.
+    """
+    damaged_names = []
+    for name, sha256 in hashes.items():
+        copied_sha256 = None
+        with contextlib.suppress(FileNotFoundError):
+            copied_sha256 = copy_file(source / name, staging / name)
+        if copied_sha256 != sha256:
+            damaged_names.append(name)
+
+    if damaged_names:
+        raise InconsistentError(
+            f"the backup {source} is damaged: {join_first(damaged_names)}; nothing was changed",
+            hint="take another backup",
+        )
+
+
+def _mark_unsent_batches(path: Path) -> list[int]:
+    """Check a restored database, and mark the create of each unsent batch as unclear.
+
+    Such a batch may have been created after the backup was made. The next submit therefore searches
+    the whole remote list for it before anything is sent, also if the API lists it late.
+
+    Args:
+        path: The SQLite file, which is brought to the current schema.
+
+    Returns:
+        The numbers of the batches.
+
+    Raises:
+        InconsistentError: The database is damaged.
+    """
+    with closing(Store(f"sqlite:///{path}")) as store:
+        schema.ensure_schema(store, [])
+        with store.write() as tx:
+            damages = schema.find_damage(tx)
+            if damages:
+                raise InconsistentError(
+                    f"the backup's database is damaged: {damages[0]}",
+                    hint="take another backup",
+                )
+
+            workspace_id = workspace.get_workspace(tx).workspace_id
+            unsent_batches = batches.batches_in_states(
+                tx,
+                BatchState.PREPARED,
+                BatchState.SUBMITTING,
+            )
+            for batch in unsent_batches:
+                batches.mark_creation_unclear(
+                    tx, batch, workspace_id=workspace_id, now=datetime.now(UTC)
+                )
+    return [batch.number for batch in unsent_batches]
+
+
+@contextlib.contextmanager
+def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[Store | None]:
+    """Yield the server's database of the settings; None if DATABASE_URL is not set.
+
+    If a killed restore of the same backup into the same folder copied all tables, and nothing
+    changed since, `restore_report.database` is set. Otherwise the database has no tables of
+    findable.
+
+    Raises:
+        ConfigurationError: The database is not on a server, or has other tables of findable.
+    """
+    if not settings.database_url:
+        yield None
+        return
+
+    with closing(Store(settings.confirmed_database_url.reveal())) as store:
+        existing_tables = list[str]()
+        if store.path is None:
+            with store.read() as tx:
+                existing_tables = schema.our_tables(tx, {"experts"})
+                if existing_tables and _is_copied(tx, restore_report):
+                    restore_report.database = store.address
+
+        is_occupied = bool(existing_tables) and not restore_report.database
+        if is_occupied or store.path is not None:
+            reason = "a backup is restored into a folder, or into an empty PostgreSQL database"
+            if existing_tables:
+                reason = (
+                    f"{store.display_name} has tables of findable already "
+                    f"({join_first(existing_tables)}), and a restore overwrites none"
+                )
+            raise ConfigurationError(
+                f"{reason}; nothing was changed",
+                hint="leave DATABASE_URL out, or name an empty one that createdb made",
+            )
+        yield store
+
+
+def _is_copied(tx: Connection, restore_report: RestoreReport) -> bool:
+    """Return whether a database is unchanged since a restore of this backup into this folder."""
+    if not schema.is_schema_current(tx):
+        return False
+    position = str(workspace.get_workspace(tx).position)
+    return workspace.is_unchanged_since(
+        tx,
+        RESTORED_EVENT,
+        restore_report.path,
+        old=restore_report.made_at,
+        new=position,
+    )
+
+
+def _copy_tables_to_server(
+    settings: Settings,
+    server: Store,
+    staging: Path,
+    restore_report: RestoreReport,
+) -> None:
+    """Create all tables on a server and copy the rows of a restored workspace, in one transaction.
+
+    Sets `rows` and `database` of the report. A journal line records that all tables were copied.
+
+    Args:
+        server: A database without tables of findable.
+        staging: Folder of the restored workspace, with its SQLite database.
+    """
+    staging_settings = replace(settings, data=staging, database_url=None)
+    with (
+        open_workspace(
+            staging_settings, NoProgress(), access=Access.READ, is_whole_workspace=True
+        ) as ws,
+        ws.store.read() as tx,
+        server.write() as server_tx,
+    ):
+        schema.metadata.create_all(server_tx, checkfirst=False)
+        tables: list[Table] = [*schema.metadata.sorted_tables]
+        # New rows get higher numbers than any row that was ever asked about.
+        min_numbers = dict[str, int]()
+        for task in ws.tasks:
+            task.make_tables(tx, server_tx)
+            task_tables = task.make_server_tables(tx)
+            tables += task_tables
+            for table in task_tables:
+                min_numbers[table.name] = claims.highest_id(tx, task.name)
+        restore_report.rows = copy_tables(tx, server_tx, tables, min_numbers=min_numbers)
+        restore_report.rows |= _copy_vectors_to_server(ws, staging, server_tx)
+
+        workspace.record_event(
+            server_tx,
+            RESTORED_EVENT,
+            restore_report.path,
+            old=restore_report.made_at,
+            new=str(workspace.get_workspace(tx).position),
+            reason="all tables were copied",
+            now=datetime.now(UTC),
+        )
+    restore_report.database = server.address
+
+
+def _copy_vectors_to_server(
+    ws: WorkspaceSession,
+    staging: Path,
+    server_tx: Connection,
+) -> dict[str, int]:
+    """Copy the table of cached vectors, if there is one; return its number of rows by its name."""
+    cache = VectorCache(open_vector_store(ws.store, staging), model="", dim=0)
+    with cache.open_snapshot() as vectors_tx:
+        if vectors_tx is None:
+            return {}
+        VectorCache.table.create(server_tx)
+        return copy_tables(vectors_tx, server_tx, [VectorCache.table], min_numbers={})

@@ -1,0 +1,142 @@
+"""The requests that were sent, with their replies."""
+
+import json
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    func,
+    literal,
+    null,
+    select,
+)
+
+from pipeline.core.states import ENDED_STATES, OPEN_STATES, Outcome
+from pipeline.store.answers import (
+    FORGOTTEN_ANSWER,
+    PERSON,
+    VersionPreference,
+    preferred_of_row,
+    select_version_starts,
+)
+from pipeline.store.claims import IS_CLAIMED
+from pipeline.store.schema import answers, asks, attempts, batches
+
+# Columns of a request that its answer, attempt or claim may have.
+_REQUEST_COLUMNS = (
+    "task",
+    "batch",
+    "line",
+    "outcome",
+    "reason",
+    "tokens_in",
+    "tokens_out",
+    "cost",
+    "answer",
+)
+
+
+def last_request_key(task: str, key: ColumnElement[str]) -> ColumnElement[str]:
+    """Return a scalar subquery: version, blank and input hash of a row's preferred answer.
+
+    A correction comes first, else the newest applied answer.
+    """
+    expression = answers.c.extractor + literal(" ") + answers.c.input_hash
+    return preferred_of_row(VersionPreference(task), key, expression)
+
+
+def has_any_request(tx: Connection) -> bool:
+    """Return whether the database has a version, a model's answer or a batch that is not over."""
+    queries = (
+        select_version_starts(),
+        select(answers.c.id).where(answers.c.extractor != PERSON),
+        select(batches.c.number).where(batches.c.state.not_in(list(ENDED_STATES))),
+    )
+    return any(tx.execute(query.limit(1)).first() is not None for query in queries)
+
+
+def has_sent_request(tx: Connection, task: str) -> bool:
+    """Return whether a request of a task was sent, or may have been sent."""
+    sent_batches = select(batches.c.number).where(
+        batches.c.task == task,
+        batches.c.create_sent_at.is_not(None),
+    )
+    return tx.execute(sent_batches.limit(1)).first() is not None
+
+
+def requests_of_row(tx: Connection, task: str, row_id: str) -> list[dict[str, Any]]:
+    """Return every request about one row as a document, newest first.
+
+    Returns:
+        Documents with these members:
+
+        - `at`, `task`, `item`: when the batch was made, and about which row
+        - `purpose` (the mode), `batch` and its `state`, `line`, `extractor`, `model`
+        - `outcome` (None while the request is running), `reason`, `ended_at`
+        - `tokens_in`, `tokens_out`, `cost` (USD)
+        - `answer`, and `forgotten`: whether it was erased with its row
+    """
+    queries = [
+        query.where(table.c.task == task, table.c.item_id == row_id)
+        for table, query in _request_queries()
+    ]
+    return _read_requests(tx, queries)
+
+
+def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> list[dict[str, Any]]:
+    """Return at most `limit` requests of a task, or of all tasks, newest first.
+
+    Their documents are those of `requests_of_row`. Reads at most `limit` rows of each table.
+    """
+    newest = list[Select[Any]]()
+    for table, query in _request_queries():
+        position = table.c.line if table is asks else table.c.id
+        if task is not None:
+            # After a plain comparison the database would sort all rows of the task.
+            query = query.where(func.coalesce(table.c.task, "") == task)  # noqa: PLW2901
+        newest.append(query.order_by(table.c.batch.desc(), position.desc()).limit(limit))
+    return _read_requests(tx, newest)[:limit]
+
+
+def _request_queries() -> Iterator[tuple[Table, Select[Any]]]:
+    """Yield each table of requests with a SELECT of its requests in the form of documents."""
+    for table in (answers, attempts, asks):
+        cells: dict[str, ColumnElement[Any]] = {
+            name: table.c[name] if name in table.c else null() for name in _REQUEST_COLUMNS
+        }
+        cells["item"] = table.c.item_id
+        cells["ended_at"] = null() if table is asks else table.c.at
+        if table is answers:
+            cells["outcome"] = literal(Outcome.ANSWERED.value)
+            cells["reason"] = literal("ok")
+        cells["at"] = batches.c.created_at
+        cells["purpose"] = batches.c.way
+        for name in ("state", "extractor", "model"):
+            cells[name] = batches.c[name]
+
+        query = (
+            select(*(cell.label(name) for name, cell in cells.items()))
+            .select_from(table)
+            .join(batches, batches.c.number == table.c.batch)
+        )
+        if table is asks:
+            query = query.where(IS_CLAIMED, batches.c.state.in_(OPEN_STATES))
+        yield table, query
+
+
+def _read_requests(tx: Connection, queries: Iterable[Select[Any]]) -> list[dict[str, Any]]:
+    """Run SELECTs of requests and return their documents, newest first."""
+    requests = []
+    for query in queries:
+        for row in tx.execute(query).mappings():
+            request = {**row, "line": row["line"] or 0}
+            request["forgotten"] = row["answer"] == FORGOTTEN_ANSWER
+            request["answer"] = json.loads(row["answer"] or "null")
+            requests.append(request)
+    # Not by time: a clock may have been wrong, and numbers only grow.
+    return sorted(requests, key=itemgetter("batch", "line"), reverse=True)

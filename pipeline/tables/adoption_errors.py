@@ -1,0 +1,111 @@
+"""Errors of tables that cannot be adopted or written."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    Connection,
+    exc,
+)
+
+from pipeline.core.errors import ConfigurationError
+from pipeline.store.database import describe_error
+from pipeline.tables.reflection import (
+    ReflectedColumns,
+)
+
+# A row to write; its last cell is its name in messages.
+Row = TypeVar("Row", bound=Sequence[Any])
+
+
+# SQLite's message if a foreign key refers to columns without a unique key.
+_FOREIGN_KEY_MISMATCH = "foreign key mismatch"
+
+
+# SQLSTATE class of errors that a trigger raises.
+_RAISED_STATE_PREFIX = "P0"
+
+
+# SQLSTATE of a value for a column whose values the database generates.
+_GENERATED_COLUMN_STATE = "428C9"
+
+
+def adoption_error(name: str, reason: str, *, hint: str) -> ConfigurationError:
+    """Return the error for a table that cannot be adopted.
+
+    Args:
+        name: Name of the table.
+        reason: Rest of a sentence that begins with the table, such as "is no table".
+        hint: A remedy for the user.
+    """
+    message = f"`{name}` in this database {reason}; nothing was changed"
+    return ConfigurationError(message, hint=hint)
+
+
+def write_each(
+    tx: Connection,
+    table: str,
+    rows: Sequence[Row],
+    write: Callable[[Sequence[Row]], object],
+) -> None:
+    """Write rows together; if the table refuses them, write row by row to name the refused row.
+
+    Args:
+        table: Name of the table in messages.
+        rows: The last cell of each row is its name in messages.
+        write: Writes some of the rows in `tx`.
+
+    Raises:
+        ConfigurationError: A rule of the table's owner refuses a row, such as a trigger that
+            raises.
+    """
+    try:
+        with tx.begin_nested():
+            write(rows)
+    except exc.DBAPIError as error:
+        if not is_constraint_error(error):
+            raise
+        if len(rows) == 1:
+            reason = f"refuses a change of its row {rows[0][-1]}: {describe_error(error)}"
+            hint = (
+                "mend this row, or the rule or trigger that stops it, "
+                "then run the same command again"
+            )
+            raise adoption_error(table, reason, hint=hint) from error
+        for row in rows:
+            write_each(tx, table, [row], write)
+
+
+def is_constraint_error(error: exc.DBAPIError) -> bool:
+    """Return whether a rule of the table stopped a statement: a constraint, a type or a trigger."""
+    if isinstance(error, exc.IntegrityError | exc.DataError):
+        return True
+    sqlstate = str(getattr(error.orig, "sqlstate", ""))
+    if sqlstate.startswith(_RAISED_STATE_PREFIX) or sqlstate == _GENERATED_COLUMN_STATE:
+        return True
+    return _FOREIGN_KEY_MISMATCH in str(error.orig)
+
+
+def check_required_columns(
+    name: str,
+    columns: ReflectedColumns,
+    *,
+    written_columns: Collection[str],
+) -> None:
+    """Raise ConfigurationError if a new row would lack a value that the table requires.
+
+    Args:
+        name: Name of the table.
+        columns: The existing columns of the table.
+        written_columns: Names of the columns that are written into every new row.
+    """
+    required_columns = [
+        f"`{column.name}`"
+        for column_name, column in columns.items()
+        if column_name not in written_columns
+        and not column.nullable
+        and column.server_default is None
+    ]
+    if required_columns:
+        reason = f"demands columns that are not ours: {', '.join(required_columns)}"
+        raise adoption_error(name, reason, hint="give them defaults, or let them be NULL")

@@ -1,0 +1,161 @@
+"""Facets of a list: versions, tags, and values of answer fields."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+)
+
+from pipeline.core.quotes import iterate_leaves
+from pipeline.core.row_listing import (
+    FieldCount,
+)
+from pipeline.store import answers
+from pipeline.tables.text_match import contains_json_text
+
+# Values of a field that are listed. Longer values are sentences, which are not listed.
+_MAX_FIELD_VALUES = 12
+
+
+_MAX_FIELD_VALUE_CHARS = 30
+
+
+_COUNTABLE_TYPES = frozenset({str, int, float, bool, type(None)})
+
+
+# A name that WHERE= accepts without quotation marks.
+_PLAIN_NAME = re.compile(
+    r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-z_]\w*",
+    re.IGNORECASE,
+)
+
+
+class GridFacet(NamedTuple):
+    """Words by which rows are counted and filtered, such as tags."""
+
+    # Expression for the cell with the words of a row.
+    cell: ColumnElement[Any]
+    # Returns the words in a cell.
+    split_words: Callable[[Any], Iterable[str]]
+    # Returns the condition that a row has a word.
+    match_word: Callable[[str], ColumnElement[bool]]
+
+
+class _FieldTally:
+    """Counts of the values of an answer field, or of the texts in its lists.
+
+    Only short values are counted. A field that is no list must have few of them.
+    """
+
+    def __init__(self) -> None:
+        """Begin without values."""
+        # Number of rows by type and value, because 1 equals True.
+        self.row_counts = Counter[tuple[type, Any]]()
+        self.has_lists = False
+        self.is_countable = True
+
+    def add(self, values: Sequence[Any]) -> None:
+        """Count the values of more rows, except None and "".
+
+        After a value that cannot be counted, the field is not countable for good.
+        """
+        self.has_lists = self.has_lists or any(isinstance(value, list) for value in values)
+        if self.has_lists and {*map(type, values)} <= {list, type(None)}:
+            values = [*chain.from_iterable(value or () for value in values)]
+
+        countable_types = _COUNTABLE_TYPES
+        if self.has_lists:
+            countable_types = frozenset({str})
+        self.is_countable &= {*map(type, values)} <= countable_types
+        if self.is_countable:
+            self.row_counts.update(
+                (type(value), value) for value in values if value not in {None, ""}
+            )
+            self.is_countable = self.has_lists or len(self.row_counts) <= _MAX_FIELD_VALUES
+
+    def counts(self, name: str) -> list[FieldCount]:
+        """Return the counts of the commonest values in descending order.
+
+        Args:
+            name: Name of the field, for the conditions that select the rows with a value.
+
+        Returns:
+            Nothing if the values are not countable, or if some are too long and not in lists.
+        """
+        short_values = [
+            (value, row_count)
+            for (_, value), row_count in self.row_counts.items()
+            if len(str(value)) <= _MAX_FIELD_VALUE_CHARS
+        ]
+        has_long_values = len(short_values) < len(self.row_counts)
+        if not self.is_countable or (has_long_values and not self.has_lists):
+            return []
+
+        if not _PLAIN_NAME.fullmatch(name):
+            escaped_name = name.replace('"', '""')
+            name = f'"{escaped_name}"'
+        short_values.sort(key=lambda pair: (-pair[1], str(pair[0])))
+        return [
+            _make_field_count(name, value, row_count)
+            for value, row_count in short_values[:_MAX_FIELD_VALUES]
+        ]
+
+
+def _make_field_count(name: str, value: Any, row_count: int) -> FieldCount:
+    """Return the count of a field's value, with the WHERE= that selects its rows."""
+    if isinstance(value, str):
+        escaped_value = value.replace("'", "''")
+        return FieldCount(value, row_count, f"{name} = '{escaped_value}'")
+    literal_value = json.dumps(value)
+    return FieldCount(literal_value, row_count, f"{name} = {literal_value}")
+
+
+def version_facet(preference: answers.VersionPreference, key: ColumnElement[str]) -> GridFacet:
+    """Return the facet of the versions of the preferred answers.
+
+    Args:
+        preference: Decides which answer of a row is preferred.
+        key: Expression for the row id as text.
+    """
+    version = answers.preferred_of_row(preference, key, "extractor")
+    return GridFacet(
+        cell=version,
+        split_words=lambda cell: () if cell is None else (cell,),
+        match_word=partial(answers.has_version, version),
+    )
+
+
+def tag_facet(
+    tx: Connection,
+    preference: answers.VersionPreference,
+    key: ColumnElement[str],
+) -> GridFacet:
+    """Return the facet of the texts in all lists of the preferred answers.
+
+    Args:
+        tx: A connection to the database that will run the queries.
+        preference: Decides which answer of a row is preferred.
+        key: Expression for the row id as text.
+    """
+    answer = answers.preferred_of_row(preference, key, "answer")
+    return GridFacet(
+        cell=answer, split_words=_list_texts, match_word=partial(contains_json_text, tx, answer)
+    )
+
+
+def _list_texts(document: str | None) -> list[str]:
+    """Return the texts that are members of lists in a JSON document, at any depth."""
+    texts: list[str] = []
+    for path, value in iterate_leaves(orjson.loads(document or "null")):
+        is_list_member = bool(path) and isinstance(path[-1], int)
+        if is_list_member and isinstance(value, str):
+            texts.append(value)
+    return texts

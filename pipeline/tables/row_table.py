@@ -1,0 +1,274 @@
+"""The rows of a task in the database: their states, names and open rows."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Subquery,
+    Table,
+    Text,
+    case,
+    cast,
+    func,
+    select,
+)
+
+from pipeline.store import claims
+from pipeline.store.database import select_among as among_values
+from pipeline.store.database import (
+    stream_rows,
+)
+from pipeline.store.rows import count_refused
+from pipeline.tables.column_needs import IdColumnFacts
+
+# State of a row that cannot be asked about, and of a row that is no longer in its source.
+REFUSED_STATE = "refused"
+
+
+GONE_STATE = "gone"
+
+
+# Columns of tables that store when and whether an input changed.
+INPUT_HASH_COLUMN = "findable_hash"
+
+
+CHANGED_AT_COLUMN = "findable_changed_at"
+
+
+# Rows that are read at once if only a few of their columns are used: they fit into the cache of a
+# processor.
+_CELL_PAGE_ROWS = 256
+
+
+class RowStates(NamedTuple):
+    """Names and conditions of the states of a task's rows.
+
+    The first condition that is met decides, in this order: missing, refused, answered, claimed,
+    parked, extra states, pending. A row that meets none is in the state `default_state`.
+    """
+
+    # State of rows with an answer.
+    answered_state: tuple[str, ColumnElement[bool]]
+    # State of rows that can be asked about.
+    pending_state: tuple[str, ColumnElement[bool]]
+    default_state: str
+    # More states of the task.
+    extra_states: tuple[tuple[str, ColumnElement[bool]], ...] = ()
+    # None if the table does not contain refused rows.
+    is_refused: ColumnElement[bool] | None = None
+    # Rows that are no longer in the source, or None if the table does not contain such rows.
+    is_missing: ColumnElement[bool] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the states of rows in the source, in the order of counts."""
+        other_names = (name for name, _ in self.extra_states)
+        done_name, _ = self.answered_state
+        pending_name, _ = self.pending_state
+        return (
+            done_name,
+            pending_name,
+            self.default_state,
+            "claimed",
+            "parked",
+            *other_names,
+            REFUSED_STATE,
+        )
+
+    @property
+    def listed_names(self) -> tuple[str, ...]:
+        """Return the names of the states that a list can be filtered by."""
+        if self.is_missing is None:
+            return self.names
+        return (*self.names, GONE_STATE)
+
+
+@dataclass(frozen=True, eq=False)
+class RowTable:
+    """A table with the rows of a task."""
+
+    task: str
+    table: Table | Subquery
+    states: RowStates
+    # Condition that a row may be asked about, claimed and parked rows included.
+    is_open: ColumnElement[bool]
+    # Which ids the column `key` stores.
+    ids: IdColumnFacts = field(default_factory=IdColumnFacts)
+    # Columns with the row ids, and with the order in which rows are asked.
+    id_column: str = "id"
+    order_column: str = "id"
+    # Columns of a row's name for people, and the function that makes the name of their cells. The
+    # name is the id if there are no such columns.
+    name_columns: Sequence[str] = ()
+    format_name: Callable[[Mapping[str, Any]], str] = str
+    # Count rows as parked only if they are parked under this label; empty means any version.
+    own_prompt_version: str = ""
+
+    @property
+    def state_expression(self) -> ColumnElement[str]:
+        """Return an SQL expression for the name of a row's state."""
+        states = self.states
+        is_claimed = _is_selected(self.item_id, claims.claimed_ids(self.task))
+        is_parked = _is_selected(
+            self.item_id, claims.parked_ids(self.task, self.own_prompt_version)
+        )
+
+        branches: list[tuple[ColumnElement[bool], str]] = []
+        if states.is_missing is not None:
+            branches.append((states.is_missing, GONE_STATE))
+        if states.is_refused is not None:
+            branches.append((states.is_refused, REFUSED_STATE))
+        done_name, has_answer = states.answered_state
+        branches += [(has_answer, done_name), (is_claimed, "claimed"), (is_parked, "parked")]
+        branches += [
+            (condition, name) for name, condition in (*states.extra_states, states.pending_state)
+        ]
+        return case(*branches, else_=states.default_state)
+
+    @property
+    def item_id(self) -> ColumnElement[str]:
+        """Return an SQL expression for a row's id as text."""
+        return cast(self.table.c[self.id_column], Text)
+
+    def count_rows(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
+        """Return the number of rows that meet all conditions."""
+        query = select(func.count()).select_from(self.table).where(*conditions)
+        return tx.execute(query).scalar_one()
+
+    def select_open_rows(
+        self, *, names: Sequence[str] = (), after: str | None = None
+    ) -> Select[Any]:
+        """Return the SELECT of rows that may be asked about, in the order in which they are asked.
+
+        Args:
+            names: Columns that precede the row id in the result.
+            after: Select only rows after the row with this id; no rows if it does not exist.
+        """
+        order = self.table.c[self.order_column]
+        columns = [self.table.c[name] for name in names]
+        query = select(*columns, self.item_id.label("item_id")).where(self.is_open).order_by(order)
+        if after is None:
+            return query
+
+        same_table = self.table.alias().c
+        is_after_row = same_table[self.id_column].in_(self.ids.to_native_ids([after]))
+        order_of_row = select(same_table[self.order_column]).where(is_after_row).limit(1)
+        return query.where(order > order_of_row.scalar_subquery())
+
+    def match_ids(self, ids: Sequence[str]) -> ColumnElement[bool]:
+        """Return the condition that a row has one of these ids."""
+        return self.table.c[self.id_column].in_(self.ids.to_native_ids(ids))
+
+    def select_by_ids(
+        self,
+        tx: Connection,
+        ids: Sequence[str],
+        columns: Sequence[ColumnElement[Any]],
+        *conditions: Any,
+        locked: bool = False,
+    ) -> Iterator[Sequence[Any]]:
+        """Yield columns of the rows that have one of these ids and meet all conditions.
+
+        Args:
+            tx: The caller's transaction.
+            ids: Any number of row ids; they are looked up page by page.
+            columns: The expressions to select.
+            *conditions: Further conditions of the rows.
+            locked: No other transaction can change the rows until this transaction ends.
+        """
+        query = select(*columns).where(*conditions)
+        if locked:
+            query = query.with_for_update()
+        return among_values(tx, query, self.table.c[self.id_column], self.ids.to_native_ids(ids))
+
+    def read_rows(
+        self,
+        tx: Connection,
+        ids: Sequence[str],
+        names: Sequence[str],
+        *,
+        should_lock: bool = False,
+    ) -> dict[str, dict[str, Any]]:
+        """Return the named columns of the existing rows with these ids, by id.
+
+        If `locked`, no other transaction can change the rows until this transaction ends.
+        """
+        columns = [*(self.table.c[name] for name in names), self.item_id]
+        return {
+            row[-1]: dict(zip(names, row, strict=False))
+            for row in self.select_by_ids(tx, ids, columns, locked=should_lock)
+        }
+
+    def read_cells(
+        self,
+        tx: Connection,
+        names: Sequence[str],
+        *conditions: ColumnElement[bool],
+        row_ids: Sequence[str] | None = None,
+    ) -> Iterator[Sequence[Any]]:
+        """Yield the named columns of rows that meet all conditions.
+
+        All rows are read in their order and in constant memory. If `among` is given, only rows with
+        these ids are read, in the order of the ids' pages.
+        """
+        columns = [self.table.c[name] for name in names]
+        if row_ids is not None:
+            return self.select_by_ids(tx, row_ids, columns, *conditions)
+
+        query = select(*columns).where(*conditions).order_by(self.table.c[self.order_column])
+        return chain.from_iterable(stream_rows(tx, query, page=_CELL_PAGE_ROWS).partitions())
+
+    def filter_ids(
+        self,
+        tx: Connection,
+        ids: Sequence[str],
+        *conditions: ColumnElement[bool],
+    ) -> set[str]:
+        """Return the ids, out of these, of existing rows that meet all conditions."""
+        return {row[0] for row in self.select_by_ids(tx, ids, [self.item_id], *conditions)}
+
+    def read_names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
+        """Return the names for people of the existing rows with these ids, by id."""
+        if self.name_columns:
+            rows = self.read_rows(tx, ids, self.name_columns)
+            return {row_id: self.format_name(row) for row_id, row in rows.items()}
+
+        existing_ids = self.filter_ids(tx, ids)
+        return {row_id: row_id for row_id in ids if row_id in existing_ids}
+
+    def count_states(self, tx: Connection) -> dict[str, int]:
+        """Return the number of rows in the source: `total`, and by each of `RowStates.names`.
+
+        Each row has a single state, so the counts add up to the total.
+        """
+        return self.count_states_and_missing(tx)[0]
+
+    def count_states_and_missing(self, tx: Connection) -> tuple[dict[str, int], int]:
+        """Return `counts`, and the number of rows that are no longer in the source."""
+        row_counts = self.count_by_state(tx)
+        if self.states.is_refused is None:
+            row_counts[REFUSED_STATE] = count_refused(tx, self.task)
+        source_counts = {name: row_counts[name] for name in self.states.names}
+        return {"total": sum(source_counts.values()), **source_counts}, row_counts[GONE_STATE]
+
+    def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
+        """Return the number of rows in the table that meet all conditions, by state."""
+        state = self.state_expression
+        query = select(state, func.count()).select_from(self.table)
+        query = query.where(*conditions).group_by(state)
+        return Counter({row[0]: row[1] for row in tx.execute(query)})
+
+
+def _is_selected(key: ColumnElement[str], ids: Select[Any]) -> ColumnElement[bool]:
+    """Return the condition that an id is among the ids of a SELECT from one table.
+
+    The database looks up each id, which is fast if only a few rows are read.
+    """
+    (ids_table,) = ids.get_final_froms()
+    return ids.where(ids.selected_columns[0] == key).correlate_except(ids_table).exists()

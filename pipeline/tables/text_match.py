@@ -1,0 +1,75 @@
+"""SQL conditions on words in texts."""
+
+import json
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    cast,
+    func,
+    or_,
+)
+
+from pipeline.tables.reflection import is_sqlite
+
+# All characters that `str.strip` removes, for SQL's trim.
+_WHITE_SPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
+
+
+def is_not_blank(column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that a cell contains more than white space."""
+    return and_(column.is_not(None), func.trim(cast(column, Text), _WHITE_SPACE) != "")
+
+
+def contains_word(
+    tx: Connection,
+    columns: Iterable[ColumnElement[Any]],
+    word: str,
+) -> ColumnElement[bool]:
+    """Return the condition that one of the columns contains a word, in upper or lower case."""
+    texts = [func.lower(cast(column, Text)) for column in columns]
+    return _contains_any(tx, texts, make_spellings(word))
+
+
+def make_spellings(word: str) -> dict[str, None]:
+    """Return, as keys, the spellings of a word that a database's lower() may leave in a text.
+
+    SQLite's lower() changes ASCII letters only. Accents are composed and decomposed.
+    """
+    spellings: dict[str, None] = {}
+    for cased_word in (word, word.lower(), word.upper(), word.title()):
+        for form in ("NFC", "NFD"):
+            normalized = unicodedata.normalize(form, cased_word)
+            lowered = (char.lower() if char.isascii() else char for char in normalized)
+            spellings["".join(lowered)] = None
+    return spellings
+
+
+def contains_json_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElement[bool]:
+    """Return the condition that a JSON cell contains a text as a string.
+
+    Different programs escape non-ASCII letters and slashes differently; all forms are compared.
+    """
+    plain_json = json.dumps(word, ensure_ascii=False)
+    escaped = json.dumps(word)
+    with_escaped_slashes = plain_json.replace("/", "\\/")
+    forms = dict.fromkeys((plain_json, escaped, with_escaped_slashes))
+    return _contains_any(tx, [cast(cell, Text)], forms)
+
+
+def _contains_any(
+    tx: Connection,
+    texts: Iterable[ColumnElement[str]],
+    parts: Iterable[str],
+) -> ColumnElement[bool]:
+    """Return the condition that one of the texts contains one of the parts."""
+    position = func.instr if is_sqlite(tx) else func.strpos
+    conditions: list[ColumnElement[bool]] = []
+    for text in texts:
+        conditions += [position(text, part) > 0 for part in parts]
+    return or_(*conditions)

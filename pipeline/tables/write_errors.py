@@ -1,0 +1,44 @@
+"""Errors of the database while rows of other programs' tables are written."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import (
+    exc,
+)
+
+from pipeline.core.errors import RefusedRowError
+from pipeline.store.database import (
+    describe_error,
+)
+from pipeline.tables.adoption_errors import is_constraint_error
+
+
+@contextlib.contextmanager
+def translate_refusals(table: str) -> Iterator[None]:
+    """Turn database errors of a block into RefusedRowError if a table refuses a row.
+
+    Args:
+        table: Name of the table, for the message.
+
+    Raises:
+        RefusedRowError: A rule of the table refuses a row.
+    """
+    try:
+        yield
+    except exc.DBAPIError as error:
+        if not is_constraint_error(error):
+            raise
+        raise RefusedRowError(
+            f"the table {table} of this database refuses a row: {describe_error(error)}",
+            hint=(
+                "give its own columns defaults and room, its sequence a start past every id, "
+                "or use another database"
+            ),
+        ) from error
+
+
+def replace_nulls(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with each None replaced by the column's value in `blanks`, if it exists."""
+    return {name: blanks.get(name) if value is None else value for name, value in values.items()}

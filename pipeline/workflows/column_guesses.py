@@ -1,0 +1,426 @@
+"""Guess which columns of a table are the key and the text, and say what is sent."""
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import islice
+from statistics import fmean
+
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.declaration import (
+    HASH_KEY,
+    find_column,
+    list_template_columns,
+)
+from pipeline.core.errors import InputError
+from pipeline.core.text import join_first
+from pipeline.engine.task_template import (
+    GUESS_ALL_COLUMNS,
+    RESERVED_COLUMN_NAMES,
+    ColumnChoice,
+    TableGuess,
+)
+from pipeline.tables.cells import to_prompt_text
+from pipeline.tables.columns import KNOWN_COLUMN_NAMES, fold_name
+from pipeline.tables.read import SourceRow
+from pipeline.tables.row_findings import Finding, make_excerpt
+from pipeline.tables.row_sync import KEY_KINDS
+from pipeline.tables.source import QuerySource
+
+# Rows whose texts are measured to guess the columns.
+MAX_SAMPLE_ROWS = 1_000
+
+
+# Our choice: if at least this many rows have a key, rows without one are refused. If fewer
+# rows have one, the column is not a key.
+MIN_KEYS_BESIDE_BLANK = 3
+
+
+# Our choice: a key may be blank in one of so many rows.
+ROWS_PER_BLANK_KEY = 10
+
+
+# Our choice: a column with a longer text is not a key, unless its name is that of a key.
+MAX_KEY_CHARS = 100
+
+
+MAX_COLUMNS_SHOWN = 12
+
+
+MAX_KEY_FAULTS_SHOWN = 3
+
+
+# Names of columns that can be keys if no column has the usual name of a key.
+_FALLBACK_KEY_NAMES = (
+    "name",
+    "slug",
+    "url",
+    "username",
+    "email",
+    "title",
+)
+
+
+_KEY_SUFFIX = re.compile(r"[\s_.-](?i:id|key|nr\.?|no\.?|code|number|nummer)$|(?<=[a-z])I[dD]$")
+
+
+_IMAGE = re.compile(
+    r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$",
+    re.IGNORECASE,
+)
+
+
+_NON_WORD_CHARS = re.compile(r"\W+")
+
+
+def _guess_columns(
+    columns: Mapping[str, str],
+    rows: Iterable[SourceRow | Finding],
+    choice: ColumnChoice = GUESS_ALL_COLUMNS,
+) -> TableGuess:
+    """Return key, text and image columns of a table: chosen by a person, else guessed.
+
+    A single text or image column is sent, and the other columns that a person named.
+
+    Args:
+        columns: Kinds of the columns, by name.
+        rows: The rows; they are read several times.
+        choice: Columns that a person named.
+
+    Raises:
+        InputError: There is no column, a chosen column does not exist, or a prompt cannot name a
+            column that is sent.
+    """
+    if not columns:
+        raise InputError("there is no row to ask about, and no column; nothing was written")
+
+    resolved_choice = _resolve_choice(choice, columns)
+    sample_rows = list(islice((row for row in rows if isinstance(row, SourceRow)), MAX_SAMPLE_ROWS))
+    cells = {
+        name: [to_prompt_text(row.values.get(name)) for row in sample_rows] for name in columns
+    }
+
+    key_candidates = [
+        name
+        for name, kind in columns.items()
+        if kind in KEY_KINDS and name.casefold() not in RESERVED_COLUMN_NAMES
+    ]
+    likely_keys = _likely_keys(key_candidates)
+    if resolved_choice.key:
+        key = resolved_choice.key
+        key_note = _chosen_key_note(resolved_choice.key, key_candidates, rows)
+    else:
+        # A single row without a key makes a query fail.
+        may_be_blank = not isinstance(rows, QuerySource)
+        key, key_note = _first_key(likely_keys, rows, may_be_blank=may_be_blank)
+
+    text_columns = [name for name, kind in columns.items() if kind == "text"]
+    images = [name for name in text_columns if name != key and _are_images(cells[name])]
+    wordy = [name for name in text_columns if any(map(str.isalpha, "".join(cells[name])))]
+    if resolved_choice.text:
+        main = resolved_choice.text
+        main_reason = f"as {OptionHint('text')} says"
+    else:
+        is_only_column = len(columns) == 1
+        free = [
+            name
+            for name in columns
+            if name not in {*images, *resolved_choice.more_columns}
+            and (name != key or is_only_column)
+        ]
+        wordy_free = [name for name in free if name in wordy]
+        main, main_reason = _guess_text(free, wordy_free, images, cells)
+
+    if key == HASH_KEY and not resolved_choice.key:
+        # Columns with other names can be keys too, but only now is the text known.
+        unlikely_keys = [
+            name
+            for name in key_candidates
+            if name not in {*likely_keys, main} and _is_short_and_unique(cells[name])
+        ]
+        key, unlikely_key_note = _first_key(unlikely_keys, rows, may_be_blank=False)
+        if key != HASH_KEY:
+            key_note = unlikely_key_note
+
+    sent = (*(name for name in resolved_choice.more_columns if name != main), main)
+    sent_texts = [name for name in sent if name not in images]
+    prompt_names = list[str]()
+    for name in sent_texts:
+        role = f"is named by {OptionHint('with')}"
+        if name == main:
+            role = f"is the text, {main_reason},"
+        prompt_names.append(_prompt_name(name, columns, role))
+
+    main_kind = "image" if main in images else "text"
+    main_note = f"{main_kind}: {make_excerpt(main)!r}, {main_reason}"
+    return TableGuess(
+        key=key,
+        text=sent_texts[-1] if sent_texts else "",
+        sent=sent,
+        prompt_names=tuple(prompt_names),
+        is_text_quotable=main in wordy and len(sent_texts) == len(sent),
+        notes=(key_note, main_note, _sent_note(sent, columns, key)),
+        image_columns=tuple(name for name in sent if name in images),
+    )
+
+
+def _likely_keys(key_candidates: Sequence[str]) -> list[str]:
+    """Return the columns whose names suggest a key, the most likely first."""
+    usual_names = _columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
+    with_suffix = [name for name in key_candidates if _KEY_SUFFIX.search(name)]
+    fallback_names = _columns_named(key_candidates, _FALLBACK_KEY_NAMES)
+    return list(dict.fromkeys([*usual_names, *with_suffix, *fallback_names]))
+
+
+def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoice:
+    """Return a choice with the column names as the table spells them.
+
+    Raises:
+        InputError: The table has no such column.
+    """
+    extra_columns = choice.more_columns
+    if isinstance(extra_columns, str):
+        # The name of a single column may have a comma without quotes.
+        is_name = bool(extra_columns) and find_column(extra_columns, columns) is not None
+        extra_columns = (
+            [extra_columns]
+            if is_name
+            else next(csv.reader([extra_columns], skipinitialspace=True), [])
+        )
+
+    text = ""
+    if choice.text:
+        text = _resolve_column(choice.text, columns, "text")
+    key = choice.key
+    if key and key != HASH_KEY:
+        key = _resolve_column(key, columns, "key")
+    other_names = [_resolve_column(name, columns, "with") for name in extra_columns if name.strip()]
+    return ColumnChoice(text, key, tuple(dict.fromkeys(other_names)))
+
+
+def _resolve_column(name: str, columns: Iterable[str], option: str) -> str:
+    """Return the column that a name means.
+
+    Args:
+        name: Name as a person typed it.
+        columns: Columns of the table.
+        option: Option that has the name, for the message.
+
+    Raises:
+        InputError: No column has the name, or several do; the hint has the most similar names.
+    """
+    column = find_column(name.strip(), columns)
+    if column is not None:
+        return column
+
+    columns_by_letters = {fold_name(column_name): column_name for column_name in columns}
+    similar_columns = [
+        columns_by_letters[letters]
+        for letters in get_close_matches(fold_name(name), columns_by_letters)
+    ]
+    shown_columns = join_first(
+        [repr(make_excerpt(column_name)) for column_name in columns],
+        MAX_COLUMNS_SHOWN,
+    )
+    message = (
+        f"{OptionHint(option)} names the column {make_excerpt(name)!r}, "
+        f"and there are {shown_columns}; nothing was asked"
+    )
+    hint = f"{OptionHint(option)} takes one of these columns"
+    if similar_columns:
+        suggestions = " or ".join(
+            repr(make_excerpt(column_name)) for column_name in similar_columns
+        )
+        hint = f"did you mean {suggestions}?"
+    raise InputError(message, hint=hint)
+
+
+def _guess_text(
+    free: Sequence[str],
+    wordy: Sequence[str],
+    images: Sequence[str],
+    cells: Mapping[str, Sequence[str]],
+) -> tuple[str, str]:
+    """Return the column to ask about, and the reason as a phrase for the note.
+
+    The order is: an image if no column has words, a column with the name of a text, the column
+    with the longest texts.
+
+    Args:
+        free: Columns that can be the text.
+        wordy: The free columns that have letters.
+        images: Columns with image names.
+        cells: Texts of the sampled cells, by column.
+
+    Raises:
+        InputError: No column is free.
+    """
+    if images and not wordy:
+        return images[0], "whose cells are images, or name some"
+    named_as_text = _columns_named(wordy, ("text", *KNOWN_COLUMN_NAMES["any_text"]))
+    if named_as_text:
+        return named_as_text[0], "by its name"
+    if not free:
+        raise InputError(
+            "no column is left to ask about; nothing was asked",
+            hint=f"{OptionHint('text')} names one",
+        )
+
+    mean_lengths = {
+        name: fmean(map(len, cells[name])) if cells[name] else 0.0 for name in wordy or free
+    }
+    longest = max(mean_lengths, key=lambda name: mean_lengths[name])
+    return longest, f"the longest with {mean_lengths[longest]:,.0f} characters in the mean"
+
+
+def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
+    """Return the line that names the columns that are sent to Gemini, and those that are not."""
+    unsent_columns = [repr(make_excerpt(name)) for name in columns if name not in sent]
+    note = f"columns sent: {', '.join(repr(make_excerpt(name)) for name in sent)}"
+    if unsent_columns:
+        unsent_text = join_first(unsent_columns, MAX_COLUMNS_SHOWN)
+        note += f"; not sent: {unsent_text} ({OptionHint('with')} adds columns)"
+    if key not in {HASH_KEY, *sent}:
+        note += f"; a batch names its requests by the key, {make_excerpt(key)!r}"
+    return note
+
+
+def _columns_named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return the columns that have one of the names, in the order of the names.
+
+    Names are equal if `fold_name` makes them so. If several columns are equal, the first is returned.
+    """
+    columns_by_letters = {fold_name(column): column for column in reversed(list(columns))}
+    folded_names = [fold_name(name) for name in names]
+    return [columns_by_letters[name] for name in folded_names if name in columns_by_letters]
+
+
+def _chosen_key_note(
+    key: str,
+    key_candidates: Sequence[str],
+    rows: Iterable[SourceRow | Finding],
+) -> str:
+    """Return the line about a key that a person chose, with its fault if it has one.
+
+    Raises:
+        InputError: The column cannot be a key.
+    """
+    if key == HASH_KEY:
+        return f'key: "{HASH_KEY}", a hash of each row, as {OptionHint("key")} says'
+    if key not in key_candidates:
+        message = (
+            f"{OptionHint('key')} names {make_excerpt(key)!r}, which cannot be a key: "
+            "a key is a text or a whole number; nothing was asked"
+        )
+        raise InputError(message, hint=f"{OptionHint(key=HASH_KEY)} makes one of each row")
+
+    note = f"key: {make_excerpt(key)!r}, as {OptionHint('key')} says"
+    fault, _ = _key_fault(key, rows, may_be_blank=True)
+    if fault:
+        note += f"; it {fault}: such rows are refused"
+    return note
+
+
+def _first_key(
+    names: Iterable[str],
+    rows: Iterable[SourceRow | Finding],
+    *,
+    may_be_blank: bool,
+) -> tuple[str, str]:
+    """Return the first column that can be the key, else MADE_KEY, and the line that says why.
+
+    Args:
+        names: Columns to check, the most likely first.
+        rows: All rows.
+        may_be_blank: Accept a key that is blank in a few rows.
+    """
+    faults = list[str]()
+    for name in names:
+        fault, blank_count = _key_fault(name, rows, may_be_blank=may_be_blank)
+        if fault:
+            faults.append(f"{make_excerpt(name)!r} {fault}")
+            continue
+        coverage = "in every row"
+        if blank_count:
+            coverage = f"in all rows but {blank_count:,}, which are refused,"
+        return name, f"key: {make_excerpt(name)!r}, which is {coverage} and in none twice"
+
+    reason = "; ".join(faults[:MAX_KEY_FAULTS_SHOWN]) or "no column is called like a key"
+    return HASH_KEY, f'key: "{HASH_KEY}", a hash of each row, for {reason}'
+
+
+def _key_fault(
+    name: str,
+    rows: Iterable[SourceRow | Finding],
+    *,
+    may_be_blank: bool,
+) -> tuple[str, int]:
+    """Return why a column cannot be the key, and in how many rows it is blank.
+
+    Args:
+        name: The column.
+        rows: All rows.
+        may_be_blank: Accept a few blank cells if several rows have a key.
+
+    Returns:
+        An empty reason if the column can be the key; rows in which it is blank are refused then.
+        If there is a reason, the number may be 0.
+    """
+    keys = set[str]()
+    blank_lines = list[int]()
+    for row in rows:
+        if not isinstance(row, SourceRow):
+            continue
+        key = to_prompt_text(row.values.get(name))
+        if key in keys:
+            return f"has {make_excerpt(key)!r} twice, again in row {row.line_number}", 0
+        if key.strip():
+            keys.add(key)
+        else:
+            blank_lines.append(row.line_number)
+
+    max_blank = 0
+    if may_be_blank and len(keys) >= MIN_KEYS_BESIDE_BLANK:
+        max_blank = max(1, len(keys) // ROWS_PER_BLANK_KEY)
+    if len(blank_lines) > max_blank:
+        return f"is blank in row {blank_lines[0]}", 0
+    return "" if keys else "has no value", len(blank_lines)
+
+
+def _is_short_and_unique(texts: Sequence[str]) -> bool:
+    """Return whether the texts differ, and none is longer than MAX_KEY_CHARS."""
+    return len(set(texts)) == len(texts) and max(map(len, texts), default=0) <= MAX_KEY_CHARS
+
+
+def _are_images(texts: Iterable[str]) -> bool:
+    """Return whether more than half of the texts that are not blank are names of image files."""
+    matches = [_IMAGE.match(text) is not None for text in texts if text.strip()]
+    return sum(matches) * 2 > len(matches)
+
+
+def _prompt_name(column: str, columns: Iterable[str], role: str) -> str:
+    """Return the name of a column in a prompt: `Review_Text` for `Review Text`.
+
+    Args:
+        column: The column.
+        columns: All columns of the table.
+        role: Why the column is sent, as a phrase for the message.
+
+    Raises:
+        InputError: The column has no letter, or a prompt would name another column like it.
+    """
+    name = (
+        column
+        if list_template_columns(f"{{{column}}}")
+        else _NON_WORD_CHARS.sub("_", column).strip("_")
+    )
+    if name[:1].isdecimal():
+        name = f"_{name}"
+    if list_template_columns(f"{{{name}}}") == (name,) and find_column(name, columns) == column:
+        return name
+    raise InputError(
+        f"{make_excerpt(column)!r} {role} and a prompt cannot name it, for there is no letter in it or "
+        "another column is called alike; nothing was written",
+        hint="give the column another name in the source (in a query with AS), then run it again",
+    )

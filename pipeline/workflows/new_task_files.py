@@ -1,0 +1,320 @@
+"""Write the file of a new task from a table or a query."""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.core import files, trust
+from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.declaration import (
+    NAME,
+    RESERVED,
+    is_query,
+)
+from pipeline.core.errors import InputError
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task_file import (
+    ROW_FILES_FOLDER,
+    TASK_FILE_SUFFIX,
+    TASKS_FOLDER,
+    MemorySource,
+    find_task_file,
+    is_in_workspace,
+    make_python_path,
+)
+from pipeline.engine.task_registry import ensure_registered, list_user_tasks, sync_task
+from pipeline.engine.task_template import (
+    GUESS_ALL_COLUMNS,
+    AnswerField,
+    ColumnChoice,
+    TaskDraft,
+    render_task_file,
+)
+from pipeline.store import workspace
+from pipeline.store.database import Store
+from pipeline.tables.read import SourceRow
+from pipeline.tables.row_findings import make_excerpt
+from pipeline.tables.source import FileSource, QuerySource, open_other_database
+from pipeline.workflows.column_guesses import _guess_columns
+
+# A file is copied in pieces of this size.
+COPY_CHUNK_BYTES = 1 << 20
+
+
+# Name of a task that is not stored.
+UNNAMED = "ask"
+
+
+_INVALID_NAME_CHARS = re.compile("[^a-z0-9_]+")
+
+
+class UnwrittenTask(NamedTuple):
+    """A task that has no file yet."""
+
+    # Empty if the task is not stored.
+    name: str
+    # A path, a SELECT, or ROWS for rows of Python.
+    items: str
+    # The rows, or None for a query.
+    table: FileSource | MemorySource | None
+    # Address of the database of a query, without a password; empty for the workspace's database.
+    source: str = ""
+    question: str = ""
+    # Fields of an answer.
+    fields: Sequence[AnswerField] = ()
+    # Columns that a person named.
+    choice: ColumnChoice = GUESS_ALL_COLUMNS
+    # Draft of the file, or None for a query, which needs the workspace's database.
+    draft: TaskDraft | None = None
+
+    @property
+    def path(self) -> Path:
+        """Return the path at which the file of the task would be."""
+        if self.name:
+            return Path(TASKS_FOLDER) / f"{self.name}{TASK_FILE_SUFFIX}"
+        return make_python_path(UNNAMED)
+
+
+def write_task_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
+    """Guess the columns of the items, and write the file of the task.
+
+    Raises:
+        InputError: A task of this name was used in the workspace, the items cannot be read, or the
+            file exists or cannot be written.
+    """
+    _check_unused(ws.store, new.name)
+    draft = draft_task(ws.store, new)
+    _write_new(draft.path, render_task_file(draft), ws.data)
+    return draft
+
+
+def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
+    """Write a question about a file into the workspace as a task with a copy of its file.
+
+    The task is registered and its rows are read at once. If that fails, file and copy are deleted.
+
+    Raises:
+        InputError: The name is taken, or the rows are not in a file; nothing was written.
+        ConfigurationError: The names of the task's views are taken, or the disk is full.
+    """
+    name = new.name
+    draft = new.draft
+    if draft is None or not isinstance(draft.source, FileSource):
+        raise InputError("only the rows of a file are kept with a question; nothing was written")
+    _check_name(name)
+    _check_free(name, ws.data)
+    _check_unused(ws.store, name)
+
+    source_file = draft.source.path
+    relative_copy = Path(ROW_FILES_FOLDER, f"{name}{source_file.suffix}")
+    copy_path = ws.data / relative_copy
+    draft = draft._replace(path=ws.data / new.path, items=f"../{relative_copy.as_posix()}")
+    _copy_sealed(source_file, copy_path)
+    _write_new(
+        draft.path, render_task_file(draft, question=new.question, fields=new.fields), ws.data
+    )
+
+    settings = replace(ws.settings, task=name)
+    try:
+        ensure_registered(ws.store, settings, may_write=True, display=ws.display)
+        with ws.store.read() as tx:
+            task = next(task for task in list_user_tasks(tx, settings) if task.name == name)
+        sync_task(ws.store, ws.locks, task, settings, now=ws.now(), display=ws.display)
+    except BaseException:
+        draft.path.unlink(missing_ok=True)
+        copy_path.unlink(missing_ok=True)
+        raise
+    return draft
+
+
+def _copy_sealed(source_file: Path, target_path: Path) -> None:
+    """Copy a file into the workspace as a sealed file."""
+    with files.SealedWriter(target_path) as writer, source_file.open("rb") as reader:
+        while chunk := reader.read(COPY_CHUNK_BYTES):
+            writer.write(chunk)
+        writer.seal()
+
+
+def draft_task(store: Store | None, new: UnwrittenTask) -> TaskDraft:
+    """Guess the columns of a task's items; write nothing.
+
+    Args:
+        store: The workspace's database; may be None unless the items are a query of it.
+        new: The task.
+
+    Raises:
+        InputError: The items cannot be read, or a prompt cannot name their text column.
+    """
+    if new.table is None:
+        return _draft_of_query(store, new)
+
+    table = new.table
+    guess = _guess_columns(table.columns, table, new.choice)
+    guess = guess._replace(notes=(*table.notes, *guess.notes))
+    if isinstance(table, MemorySource):
+        return TaskDraft(new.path, new.items, "rows", guess, table)
+    items = _relative_path(new.path.parent, table.path)
+    return TaskDraft(new.path, items, table.path.name, guess, table, table.options.given)
+
+
+def _draft_of_query(store: Store | None, new: UnwrittenTask) -> TaskDraft:
+    """Run a query, and guess the columns of its rows.
+
+    A relative path of an SQLite file becomes relative to the folder of the task's file.
+    """
+    folder = new.path.parent
+    source = new.source
+    _, sqlite_scheme, database_path = source.partition("sqlite:///")
+    if sqlite_scheme and not database_path.startswith("/"):
+        source = f"{sqlite_scheme}{_relative_path(folder, Path(database_path))}"
+
+    with open_other_database(source, folder) if source else nullcontext(store) as database:
+        assert database is not None  # noqa: S101 - a query of the workspace comes with its store
+        query = QuerySource(database, new.items)
+    guess = _guess_columns(query.columns, query, new.choice)
+    guess = guess._replace(notes=(*query.notes, *guess.notes))
+    return TaskDraft(new.path, new.items.strip(), "the query", guess, query, {"source": source})
+
+
+def _draft_to_ask(store: Store | None, new: UnwrittenTask) -> TaskDraft:
+    """Return the draft of a question if its rows have a text, or images and no field is a quote.
+
+    Raises:
+        InputError: There is no row, or no column to ask about; or as `draft_task`.
+    """
+    draft = draft_task(store, new)
+    guess = draft.guess
+    if not any(isinstance(row, SourceRow) for row in draft.source):
+        raise InputError(
+            f"{draft.table_description} has no rows below its header; nothing was asked",
+            hint="give it rows",
+        )
+
+    has_quotes = any(answer_field.kind == "quote" for answer_field in new.fields)
+    can_be_asked = guess.is_text_quotable or guess.image_columns or new.choice.text
+    if can_be_asked and (guess.text or not has_quotes):
+        return draft
+
+    columns_text = make_excerpt(", ".join(draft.source.columns))
+    missing = "a text to ask about"
+    if guess.image_columns:
+        missing = "a text to quote"
+    message = f"{draft.table_description} has no column that holds {missing}; nothing was asked. Found: {columns_text}"
+    command = CommandHint(
+        "new-task",
+        name=new.name or suggest_task_name(new.items),
+        from_=new.items,
+        source=new.source or None,
+    )
+    hint = f"`{command}` writes a file in which `prompt=` names any columns"
+    raise InputError(message, hint=hint)
+
+
+def _relative_path(folder: Path, path: Path) -> str:
+    """Return a path relative to `folder`, with slashes."""
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+
+
+def _write_new(path: Path, text: str, data: Path) -> None:
+    """Write the file of a task atomically, and sync it to disk; never replace a file.
+
+    A file in the workspace's folder is trusted until it is changed.
+
+    Raises:
+        InputError: The file exists already, or it cannot be written.
+    """
+    if is_in_workspace(path, data):
+        trust.confirm(hashlib.sha256(text.encode()).hexdigest(), data)
+
+    part = files.new_part_path(path)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        files.remove_abandoned_parts(path)
+        part.write_text(text, encoding="utf-8", newline="\n")
+        files.sync_part(part)
+        # A rename would replace a file that another process has written meanwhile.
+        os.link(part, path)
+        files.sync_directory(path.parent)
+    except FileExistsError:
+        raise _file_exists_error(path) from None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}; nothing was written",
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def suggest_task_name(source: str) -> str:
+    """Return a suggested name of a task about a file or query: the file's name, else "mine"."""
+    file_name = ""
+    if not is_query(source):
+        file_name = Path(source).stem
+    return _similar_name(file_name) or "mine"
+
+
+def _check_name(name: str) -> None:
+    """Raise InputError if a task cannot have this name; the hint suggests a similar one."""
+    if _is_valid_name(name):
+        return
+    hint = "a name is a letter, then at most 40 of a-z, 0-9 and _, and no built-in one"
+    similar_name = _similar_name(name)
+    if similar_name:
+        hint += f": {similar_name}"
+    raise InputError(f"a task cannot be called {name!r}; nothing was written", hint=hint)
+
+
+def _check_free(name: str, data: Path, *, path: Path | None = None, text: str = "") -> None:
+    """Raise InputError if a task's file of this name exists in the current folder or workspace.
+
+    Args:
+        name: Name of the task.
+        data: Folder of the workspace.
+        path: Accept the file at this path if it has exactly `text`.
+        text: Text of the accepted file.
+    """
+    existing_path = find_task_file(name, data)
+    if existing_path is None:
+        return
+    if path is not None and existing_path == path.resolve() and has_file_text(path, text):
+        return
+    raise _file_exists_error(existing_path)
+
+
+def _check_unused(store: Store, name: str, *, path: Path | None = None) -> None:
+    """Raise InputError if a task of this name is registered, unless its file is at `path`."""
+    with store.read() as tx:
+        task_row = workspace.get_task(tx, name)
+    if task_row is not None and task_row.path != str(path):
+        raise _file_exists_error(task_row.path)
+
+
+def _similar_name(name: str) -> str:
+    """Return a valid task name that is similar to a text; empty if there is none."""
+    similar_name = _INVALID_NAME_CHARS.sub("_", name.casefold()).strip("_0123456789")
+    if _is_valid_name(similar_name):
+        return similar_name
+    return ""
+
+
+def _is_valid_name(name: str) -> bool:
+    """Return whether a user task can have this name."""
+    return bool(NAME.fullmatch(name)) and name not in RESERVED and not name.startswith("findable_")
+
+
+def _file_exists_error(path: object) -> InputError:
+    """Return the error for a task's file that exists already."""
+    return InputError(
+        f"{path} is there already, and nothing is overwritten",
+        hint=f"{OptionHint('name')} takes another name, or edit that file",
+    )
+
+
+def has_file_text(path: Path, text: str) -> bool:
+    """Return whether a file exists at the path and has exactly this text."""
+    return path.is_file() and path.read_bytes() == text.encode()
