@@ -89,7 +89,7 @@ docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/, and rec
 ON_DATABASE := $(addprefix tests/unit/store/test_,claims.py locks.py) \
   $(addprefix tests/integration/,experts passages tables) \
   tests/integration/batch/test_ingest.py \
-  $(addprefix tests/integration/ops/test_,doctor.py forget.py::test_nothing_is_left_of_a_person_in_any_byte) \
+  $(addprefix tests/integration/ops/test_,doctor.py forget.py::test_a_forgotten_person_is_in_no_byte) \
   tests/property/passages/test_preferring.py
 # what is compiled is kept, even where Python is told to keep nothing: for other workers, and out of what is timed
 test test-quick test-web test-full bench: export PYTHONDONTWRITEBYTECODE :=

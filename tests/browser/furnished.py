@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.integration.many_passages import put, put_foreign
+from tests.integration.many_passages import import_passages, insert_foreign_concept
 from tests.lab import Workspace
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
@@ -30,9 +30,9 @@ def furnish_people(workspace: Workspace) -> None:
 def furnish_passages(workspace: Workspace) -> None:
     """Import passages and ask about them; of one there is what another program found, too."""
     workspace.begin()
-    put(workspace, PASSAGES)
+    import_passages(workspace, PASSAGES)
     workspace.ran("tag", MODE="live", TASK="passages")
-    put_foreign(workspace, "p-0001", OTHER)
+    insert_foreign_concept(workspace, "p-0001", OTHER)
 
 
 def furnish_images(workspace: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""Passages on the emulator for the tests of pilots and backfills, and what must hold of every row that was stored."""
+"""Passages on the emulator, for tests with many rows."""
 
 import json
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.lab import Workspace
 
 CREATE = ":batchGenerateContent"
+# Each text combines two of them.
 TOPICS = (
     "groundwater recharge in arid river basins",
     "transfer learning for sparse clinical records",
@@ -20,18 +21,20 @@ TOPICS = (
 
 
 def text_of(number: int) -> str:
-    """Return the text of one passage, another one for each number: four sentences on two topics."""
-    one = TOPICS[number % len(TOPICS)]
-    other = TOPICS[(number // len(TOPICS) + number + 1) % len(TOPICS)]
+    """Return the text of a passage, different for each number: four sentences on two topics."""
+    topic = TOPICS[number % len(TOPICS)]
+    other_topic = TOPICS[(number // len(TOPICS) + number + 1) % len(TOPICS)]
     return (
-        f"Study {number} examines {one} with field measurements. We compare it with {other} and report the mean "
-        f"absolute error over {number + 3} sites. Naïve baselines such as linear regression fall behind\u2009🐝. "
-        f"The benchmark dataset and the evaluation protocol of {one} are released."
+        f"Study {number} examines {topic} with field measurements. "
+        f"We compare it with {other_topic} and report the mean "
+        f"absolute error over {number + 3} sites. "
+        "Naïve baselines such as linear regression fall behind\u2009🐝. "
+        f"The benchmark dataset and the evaluation protocol of {topic} are released."
     )
 
 
-def write(path: Path, numbers: Sequence[int] | range, **texts: str) -> Path:
-    """Write a file of passages p-0000, p-0001, …; `texts` gives some of them (as p_0001) another text."""
+def write_passages(path: Path, numbers: Sequence[int] | range, **texts: str) -> Path:
+    """Write a file of passages p-0000, p-0001, …; `texts` replaces some (p_0001=…)."""
     lines = (
         {
             "id": f"p-{number:04d}",
@@ -46,17 +49,18 @@ def write(path: Path, numbers: Sequence[int] | range, **texts: str) -> Path:
     return path
 
 
-def put(workspace: Workspace, count: int) -> None:
-    """Import so many passages."""
-    path = write(workspace.data.with_name("passages.jsonl"), range(count))
+def import_passages(workspace: Workspace, count: int) -> None:
+    """Import a number of passages."""
+    path = write_passages(workspace.data.with_name("passages.jsonl"), range(count))
     workspace.ran("import-passages", str(path))
 
 
-def put_foreign(workspace: Workspace, passage: str, label: str) -> None:
-    """Store a concept of a passage as another program does that has a version of its own."""
+def insert_foreign_concept(workspace: Workspace, passage: str, label: str) -> None:
+    """Store a concept of another program's version."""
     workspace.change(
-        "INSERT INTO passage_concepts (passage_id, concept_name, concept_type, aliases, confidence, extractor_model,"
-        " extractor_version, created_at) VALUES (:id, 'x', 'method', '[]', 1, 'm', :label, '2026-01-01')",
+        "INSERT INTO passage_concepts (passage_id, concept_name, concept_type, aliases,"
+        " confidence, extractor_model, extractor_version, created_at)"
+        " VALUES (:id, 'x', 'method', '[]', 1, 'm', :label, '2026-01-01')",
         id=passage,
         label=label,
     )

@@ -1,4 +1,4 @@
-"""A task of one's own for tests: reviews, with a quotation and a number, in the folder that a test stands in."""
+"""A user task for tests: reviews, with a quotation and a number, in the current directory."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ TEXTS = {
     "4": "Solid oak and quick delivery. Four stars.",
 }
 BY_BATCH = ("batch-submit", "batch-poll", "batch-ingest")
-DECLARED = """\
+TASK_TEMPLATE = """\
 from pydantic import BaseModel, Field
 from findable import Quote, Task
 
@@ -24,22 +24,29 @@ class Answer(BaseModel):
     stars: int | None = Field(default=None, ge=1, le=5)
 
 
-task = Task(answer=Answer, items="reviews.csv", prompt="{{text}}", version={version}, system="{system}")
+task = Task(
+    answer=Answer,
+    items="reviews.csv",
+    prompt="{{text}}",
+    version={version},
+    system="{system}",
+)
 """
 
 
-def declare(*, version: int = 1, system: str = "Be brief.", name: str = NAME) -> Path:
-    """Write the file of the task, and return its path."""
+def write_task_file(*, version: int = 1, system: str = "Be brief.", name: str = NAME) -> Path:
+    """Write the task's file, and return its path."""
     path = Path("tasks", f"{name}.py")
     path.parent.mkdir(exist_ok=True)
-    path.write_text(DECLARED.format(version=version, system=system), encoding="utf-8")
-    forget_loaded_files()  # a process loads a file once, and a test is many processes' work in one
+    path.write_text(TASK_TEMPLATE.format(version=version, system=system), encoding="utf-8")
+    # A process loads a file only once, and a test does the work of many processes.
+    forget_loaded_files()
     return path
 
 
-def put(workspace: Workspace, **texts: str) -> Workspace:
-    """Write table and task, which the workspace's commands are about from now on; `texts` come in their place."""
-    declare()
+def set_up_task(workspace: Workspace, **texts: str) -> Workspace:
+    """Write table and task, and select the task for later commands; `texts` replaces texts."""
+    write_task_file()
     rows = [f'{key},"{text}"' for key, text in {**TEXTS, **texts}.items()]
     Path("tasks", "reviews.csv").write_text("\n".join(["id,text", *rows, ""]), encoding="utf-8")
     workspace.begin().environ["FINDABLE_TASK"] = NAME

@@ -1,4 +1,4 @@
-"""Images from a folder to `asset_ai` and back: what is imported, asked once, kept, taken back, and left alone."""
+"""Images from a folder to `asset_ai`: imported, moved, changed and broken files."""
 
 import io
 import json
@@ -14,68 +14,74 @@ from PIL import Image
 from tests.lab import Workspace
 
 
-def _picture(colour: Any, kind: str = "PNG", **options: Any) -> bytes:
-    """Return the file of an image of one colour."""
-    out = io.BytesIO()
+def _make_image(colour: Any, kind: str = "PNG", **options: Any) -> bytes:
+    """Return the file of an image in a single colour."""
+    buffer = io.BytesIO()
     Image.new(options.pop("mode", "RGB"), options.pop("size", (48, 32)), colour).save(
-        out, kind, **options
+        buffer, kind, **options
     )
-    return out.getvalue()
+    return buffer.getvalue()
 
 
-def _huge() -> bytes:
-    """Return a PNG that says it has 30,000 by 30,000 pixels, and is a few bytes."""
-    head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
-    body = (
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+def _make_huge_png() -> bytes:
+    """Return a PNG of a few bytes that claims to have 30,000 by 30,000 pixels."""
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    png = b"\x89PNG\r\n\x1a\n"
+    for name, content in chunks:
+        length = struct.pack(">I", len(content))
+        checksum = struct.pack(">I", zlib.crc32(name + content))
+        png += length + name + content + checksum
+    return png
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder with three images, one of them below another folder and one under a wrong name."""
+    """Create a folder with three images, in a subfolder and under a wrong name too."""
     folder = tmp_path / "photos"
     (folder / "2026").mkdir(parents=True)
-    (folder / "navy.png").write_bytes(_picture("navy"))
-    (folder / "2026" / "lime.JPG").write_bytes(_picture("lime", "JPEG"))
-    (folder / "notes.txt").write_bytes(_picture("red"))
+    (folder / "navy.png").write_bytes(_make_image("navy"))
+    (folder / "2026" / "lime.JPG").write_bytes(_make_image("lime", "JPEG"))
+    (folder / "notes.txt").write_bytes(_make_image("red"))
     return folder
 
 
-def _imported(workspace: Workspace, folder: Path) -> dict[str, Any]:
+def _import_folder(workspace: Workspace, folder: Path) -> dict[str, Any]:
     """Import a folder and return the report."""
-    done: dict[str, Any] = json.loads(workspace.ran("import-images", str(folder), "--json").stdout)
-    return done
+    report: dict[str, Any] = json.loads(
+        workspace.ran("import-images", str(folder), "--json").stdout
+    )
+    return report
 
 
-def _counts(report: dict[str, Any]) -> tuple[int, ...]:
+def _counts_of(report: dict[str, Any]) -> tuple[int, ...]:
     return tuple(report[name] for name in ("added", "updated", "moved", "unchanged", "broken"))
 
 
-def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, photos: Path) -> None:
-    """Images are known by their bytes; broken ones are kept with the reason; links, pipes and other files are left."""
-    bad = {
-        "cut.jpg": _picture("lime", "JPEG")[:200],
+def test_every_file_of_a_folder_is_imported_or_reported(workspace: Workspace, photos: Path) -> None:
+    """Images are detected by their bytes, broken images get a reason, other files are counted."""
+    files = {
+        "cut.jpg": _make_image("lime", "JPEG")[:200],
         "empty.png": b"",
-        "huge.png": _huge(),
+        "huge.png": _make_huge_png(),
         "drawing.svg": b'<svg xmlns="http://www.w3.org/2000/svg"/>',
-        "two\nlines.png": _picture("gold"),
+        "two\nlines.png": _make_image("gold"),
     }
-    for name, data in bad.items():
-        (photos / name).write_bytes(data)
-    (photos / "cmyk.jpg").write_bytes(_picture((0, 200, 0, 60), "JPEG", mode="CMYK"))
-    (photos / "at 3.05.10\u202fPM \U0001f468\u200d\U0001f469.png").write_bytes(_picture("pink"))
+    for name, content in files.items():
+        (photos / name).write_bytes(content)
+    (photos / "cmyk.jpg").write_bytes(_make_image((0, 200, 0, 60), "JPEG", mode="CMYK"))
+    (photos / "at 3.05.10\u202fPM \U0001f468\u200d\U0001f469.png").write_bytes(_make_image("pink"))
     (photos / "movie.mp4").write_bytes(b"no image at all")
-    (photos / ".hidden.png").write_bytes(_picture("red"))
-    (photos.parent / "outside.png").write_bytes(_picture("red"))
+    (photos / ".hidden.png").write_bytes(_make_image("red"))
+    (photos.parent / "outside.png").write_bytes(_make_image("red"))
     (photos / "link.png").symlink_to(photos.parent / "outside.png")
     (photos / "linked").symlink_to(photos.parent)
     os.mkfifo(photos / "pipe.png")
-    report = _imported(workspace, photos)
-    assert _counts(report) == (10, 0, 0, 0, 5)
+
+    report = _import_folder(workspace, photos)
+
+    assert _counts_of(report) == (10, 0, 0, 0, 5)
+
     reasons = {
         Path(broken_file["path"]).name: broken_file["reason"]
         for broken_file in report["broken_files"]
@@ -89,30 +95,38 @@ def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, pho
         "other files": 2,
         "files and folders that cannot be read": 1,
     }
-    assert _counts(_imported(workspace, photos)) == (0, 0, 0, 10, 5)
-    found = dict(workspace.query("SELECT path, format FROM assets"))
-    assert found[str(photos / "notes.txt")] == "image/png"
+    assert _counts_of(_import_folder(workspace, photos)) == (0, 0, 0, 10, 5)
+
+    formats = dict(workspace.query("SELECT path, format FROM assets"))
+    assert formats[str(photos / "notes.txt")] == "image/png"
     assert workspace.scalar("SELECT count(*) FROM findable_rows WHERE unusable IS NULL") == 5
 
 
-def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(
+def test_a_moved_file_keeps_its_row_and_a_changed_file_is_read_again(
     workspace: Workspace, photos: Path
 ) -> None:
-    """A file at another place keeps its row, a copy gets its own, and other bytes are another look."""
+    """A moved file keeps its row, a copy gets a row, and changed bytes are read again."""
     (photos / "broken.png").write_bytes(b"")
-    _imported(workspace, photos)
+    _import_folder(workspace, photos)
     ids = dict(workspace.query("SELECT hash, id FROM assets"))
     (photos / "navy.png").rename(photos / "2026" / "blue.png")
     (photos / "copy.jpg").write_bytes((photos / "2026" / "lime.JPG").read_bytes())
-    (photos / "broken.png").write_bytes(_picture("gold"))
-    assert _counts(_imported(workspace, photos)) == (1, 1, 1, 2, 0)
-    assert set(ids.values()) < {one for (one,) in workspace.query("SELECT id FROM assets")}
+    (photos / "broken.png").write_bytes(_make_image("gold"))
+    assert _counts_of(_import_folder(workspace, photos)) == (1, 1, 1, 2, 0)
+    assert set(ids.values()) < {
+        asset_id for (asset_id,) in workspace.query("SELECT id FROM assets")
+    }
+
+    # A file disappears and returns.
     (photos / "notes.txt").rename(photos.parent / "notes.txt")
-    assert _imported(workspace, photos)["gone"] == 1
+    assert _import_folder(workspace, photos)["gone"] == 1
     assert workspace.scalar("SELECT count(*) FROM findable_rows WHERE gone_at IS NOT NULL") == 1
+
     (photos.parent / "notes.txt").rename(photos / "notes.txt")
-    assert _counts(_imported(workspace, photos)) == (0, 1, 0, 4, 0)
+    assert _counts_of(_import_folder(workspace, photos)) == (0, 1, 0, 4, 0)
     assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%blue.png'") == 1
+
+    # The whole folder moves.
     photos.rename(photos.with_name("elsewhere"))
-    assert _counts(_imported(workspace, photos.with_name("elsewhere"))) == (0, 0, 5, 0, 0)
+    assert _counts_of(_import_folder(workspace, photos.with_name("elsewhere"))) == (0, 0, 5, 0, 0)
     assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%/elsewhere/%'") == 5

@@ -1,4 +1,4 @@
-"""What holds for the local engine's answers whatever the text, and whatever schema of the dialect is asked."""
+"""The local engine's answers, for any text and schema."""
 
 import json
 import re
@@ -16,7 +16,8 @@ from emulator.generate import answer_request
 from pipeline.experts.declaration import MAX_TAG_CHARS
 
 MODEL = MODELS["gemini-2.5-flash"]
-ANY_TEXT = st.text(st.characters(codec=None), max_size=300)  # lone surrogates included
+# Lone surrogates are included.
+ANY_TEXT = st.text(st.characters(codec=None), max_size=300)
 WORDS = [
     "not good",
     "12",
@@ -41,7 +42,7 @@ DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT00:00:00Z")
 CHOICES = st.lists(
     st.sampled_from(["praise", "blame", "the kettle", "?", "1"]), min_size=1, unique=True
 )
-SAID: dict[str, Any] = {
+COMMON_MEMBERS: dict[str, Any] = {
     "nullable": st.booleans(),
     "description": st.sampled_from(["YYYY-MM-DD", "x"]),
 }
@@ -50,61 +51,70 @@ SAID: dict[str, Any] = {
 def _bounds(
     low: str, high: str, values: st.SearchStrategy[Any]
 ) -> st.SearchStrategy[dict[str, Any]]:
-    """Return two bounds, either of which may be missing."""
-    both = (
+    """Return two bounds; each may be missing."""
+    sorted_bounds = (
         st.tuples(values, values)
         .map(sorted)
-        .map(lambda two: dict(zip((low, high), two, strict=True)))
-    )
-    return st.tuples(both, st.sets(st.sampled_from([low, high]))).map(
-        lambda found: {name: value for name, value in found[0].items() if name in found[1]}
+        .map(lambda pair: dict(zip((low, high), pair, strict=True)))
     )
 
+    def select_bounds(choice: tuple[dict[str, Any], set[str]]) -> dict[str, Any]:
+        bounds, names = choice
+        return {name: bound for name, bound in bounds.items() if name in names}
 
-def _kind(name: str, *more: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return schemas of one type, with what more they may say."""
-    parts = st.tuples(st.fixed_dictionaries({}, optional=SAID), *more)
-    return parts.map(
-        lambda found: {
-            "type": name,
-            **{key: value for part in found for key, value in part.items()},
-        }
-    )
+    return st.tuples(sorted_bounds, st.sets(st.sampled_from([low, high]))).map(select_bounds)
+
+
+def _schemas_of_type(
+    type_name: str, *members: st.SearchStrategy[dict[str, Any]]
+) -> st.SearchStrategy[dict[str, Any]]:
+    """Return schemas of a type, with the given members."""
+    parts = st.tuples(st.fixed_dictionaries({}, optional=COMMON_MEMBERS), *members)
+
+    def merge_parts(drawn_parts: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": type_name}
+        for part in drawn_parts:
+            schema |= part
+        return schema
+
+    return parts.map(merge_parts)
 
 
 LEAVES = st.one_of(
-    _kind("STRING"),
-    _kind("STRING", CHOICES.map(lambda one: {"enum": one})),
-    _kind("STRING", st.just({"format": "date-time"})),
-    _kind("STRING", _bounds("minLength", "maxLength", st.integers(0, 80))),
-    _kind("INTEGER", _bounds("minimum", "maximum", st.integers(-9, 9))),
-    _kind("NUMBER", _bounds("minimum", "maximum", st.floats(-1e6, 1e6, allow_nan=False))),
-    _kind("BOOLEAN"),
+    _schemas_of_type("STRING"),
+    _schemas_of_type("STRING", CHOICES.map(lambda choices: {"enum": choices})),
+    _schemas_of_type("STRING", st.just({"format": "date-time"})),
+    _schemas_of_type("STRING", _bounds("minLength", "maxLength", st.integers(0, 80))),
+    _schemas_of_type("INTEGER", _bounds("minimum", "maximum", st.integers(-9, 9))),
+    _schemas_of_type(
+        "NUMBER", _bounds("minimum", "maximum", st.floats(-1e6, 1e6, allow_nan=False))
+    ),
+    _schemas_of_type("BOOLEAN"),
 )
 SCHEMAS = st.recursive(
     LEAVES,
     lambda inner: st.one_of(
-        _kind(
+        _schemas_of_type(
             "OBJECT",
             st.dictionaries(NAMES, inner, min_size=1, max_size=4).map(
-                lambda one: {"properties": one}
+                lambda properties: {"properties": properties}
             ),
         ),
         st.tuples(inner, _bounds("minItems", "maxItems", st.integers(0, 5))).flatmap(
-            lambda found: _kind("ARRAY", st.just({"items": found[0]} | found[1]))
+            lambda drawn: _schemas_of_type("ARRAY", st.just({"items": drawn[0]} | drawn[1]))
         ),
-        st.lists(inner, min_size=1, max_size=2).map(lambda some: {"anyOf": some}),
+        st.lists(inner, min_size=1, max_size=2).map(lambda schemas: {"anyOf": schemas}),
     ),
     max_leaves=6,
 )
 
 
-def fits(value: Any, schema: dict[str, Any]) -> bool:
-    """Return whether a value is one that a schema allows; written apart from the engine."""
-    if value is None or "anyOf" in schema:
-        is_null = value is None and bool(schema.get("nullable"))
-        return is_null or any(fits(value, one) for one in schema.get("anyOf", []))
-    held = {
+def is_valid(answer: Any, schema: dict[str, Any]) -> bool:
+    """Return whether a schema permits an answer, independently of the engine."""
+    if answer is None or "anyOf" in schema:
+        is_null = answer is None and bool(schema.get("nullable"))
+        return is_null or any(is_valid(answer, member) for member in schema.get("anyOf", []))
+    python_types = {
         "OBJECT": dict,
         "ARRAY": list,
         "STRING": str,
@@ -112,40 +122,44 @@ def fits(value: Any, schema: dict[str, Any]) -> bool:
         "INTEGER": int,
         "NUMBER": int | float,
     }
-    if not isinstance(value, held[schema["type"]]) or isinstance(value, bool) != (
-        schema["type"] == "BOOLEAN"
-    ):
+
+    # A bool is an int in Python, but no number in JSON.
+    is_boolean = schema["type"] == "BOOLEAN"
+    has_type = isinstance(answer, python_types[schema["type"]])
+    if not has_type or isinstance(answer, bool) != is_boolean:
         return False
-    if isinstance(value, dict):
-        return list(value) == list(schema["properties"]) and all(
-            fits(one, schema["properties"][name]) for name, one in value.items()
+
+    if isinstance(answer, dict):
+        return list(answer) == list(schema["properties"]) and all(
+            is_valid(member, schema["properties"][name]) for name, member in answer.items()
         )
-    if isinstance(value, list):
-        most = schema.get("maxItems", max(3, schema.get("minItems", 0)))
-        return schema.get("minItems", 0) <= len(value) <= most and all(
-            fits(one, schema["items"]) for one in value
+    if isinstance(answer, list):
+        max_items = schema.get("maxItems", max(3, schema.get("minItems", 0)))
+        return schema.get("minItems", 0) <= len(answer) <= max_items and all(
+            is_valid(member, schema["items"]) for member in answer
         )
-    if not isinstance(value, str):
-        return bool(schema.get("minimum", -1e300) <= value <= schema.get("maximum", 1e300))
-    is_date = schema.get("format") != "date-time" or DATE_TIME.fullmatch(value) is not None
-    within = schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 500)
-    return is_date and within and value in schema.get("enum", [value])
+    if not isinstance(answer, str):
+        return bool(schema.get("minimum", -1e300) <= answer <= schema.get("maximum", 1e300))
+    is_date = schema.get("format") != "date-time" or DATE_TIME.fullmatch(answer) is not None
+    has_valid_length = schema.get("minLength", 0) <= len(answer) <= schema.get("maxLength", 500)
+    return is_date and has_valid_length and answer in schema.get("enum", [answer])
 
 
 @settings(max_examples=60)
 @given(schemas=st.tuples(SCHEMAS, SCHEMAS), text=TEXTS)
-def test_an_answer_is_what_the_schema_allows(
+def test_an_answer_is_valid_under_its_schema(
     schemas: tuple[dict[str, Any], dict[str, Any]], text: str
 ) -> None:
-    """Every type, nested in any way, bounded or not, for any text: valid, and twice the same."""
+    """Answers of any nested schema and text are valid, and repeat exactly."""
     schema = {"type": "OBJECT", "properties": dict(zip(("first", "second"), schemas, strict=True))}
-    said = f"Read this: <text>{text}</text>\n<title>{text[:9]}</title>"
+    prompt = f"Read this: <text>{text}</text>\n<title>{text[:9]}</title>"
     request = {
-        "contents": [{"parts": [{"text": said}]}],
+        "contents": [{"parts": [{"text": prompt}]}],
         "generationConfig": {"responseSchema": schema},
     }
+
     response = answer_request(request, MODEL)
-    assert fits(json.loads(response["candidates"][0]["content"]["parts"][0]["text"]), schema)
+    assert is_valid(json.loads(response["candidates"][0]["content"]["parts"][0]["text"]), schema)
     assert response["modelVersion"] == STAND_IN_VERSION
     assert answer_request(request, MODEL) == response
 
@@ -153,26 +167,29 @@ def test_an_answer_is_what_the_schema_allows(
 @settings(max_examples=60)
 @given(
     text=TEXTS.filter(lambda text: "<" not in text and any(map(str.isalnum, text))),
-    most=st.integers(1, 9),
+    max_items=st.integers(1, 9),
 )
-def test_quotations_are_slices_of_the_text(text: str, most: int) -> None:
-    """To the letter, beside other columns, alone and in lists, of members or of mere texts."""
-    string = {"type": "STRING"}
-    entry = {"type": "OBJECT", "properties": {"aspect": string, "quote": string}}
+def test_quotations_are_slices_of_the_text(text: str, max_items: int) -> None:
+    """Quotations are exact slices, as single texts, in lists, and in members."""
+    string_schema = {"type": "STRING"}
+    entry_schema = {
+        "type": "OBJECT",
+        "properties": {"aspect": string_schema, "quote": string_schema},
+    }
     properties = {
-        "aspects": {"type": "ARRAY", "items": entry, "maxItems": most},
-        "quotes": {"type": "ARRAY", "items": string, "maxItems": most},
-        "evidence": string,
+        "aspects": {"type": "ARRAY", "items": entry_schema, "maxItems": max_items},
+        "quotes": {"type": "ARRAY", "items": string_schema, "maxItems": max_items},
+        "evidence": string_schema,
     }
     schema = {"type": "OBJECT", "properties": properties}
-    said = f"<label>kettle</label><text>{text}</text>"
+    prompt = f"<label>kettle</label><text>{text}</text>"
     request = {
-        "contents": [{"parts": [{"text": said}]}],
+        "contents": [{"parts": [{"text": prompt}]}],
         "generationConfig": {"responseSchema": schema},
     }
-    document = json.loads(
-        answer_request(request, MODEL)["candidates"][0]["content"]["parts"][0]["text"]
-    )
+
+    response = answer_request(request, MODEL)
+    document = json.loads(response["candidates"][0]["content"]["parts"][0]["text"])
     quotes = [
         document["evidence"],
         *document["quotes"],
@@ -184,31 +201,29 @@ def test_quotations_are_slices_of_the_text(text: str, most: int) -> None:
 
 @settings(max_examples=50)
 @given(text=ANY_TEXT)
-def test_tags_are_short_words_and_as_many_as_asked_for(text: str) -> None:
-    """Never an error or a duplicate, none too long, never too few or too many; a vector has length one."""
-    found = tag_text(text)
-    assert len(found) == len(set(found)) <= 8
-    assert all(0 < len(tag) <= MAX_TAG_CHARS and tag == tag.lower() for tag in found)
-    assert 3 <= len(tag_text(text, min_count=3)) <= 8 if text.strip() else found == []
+def test_tags_are_short_unique_and_within_their_number(text: str) -> None:
+    """Any text gets short, unique tags in the requested number, and a unit vector."""
+    tags = tag_text(text)
+    assert len(tags) == len(set(tags)) <= 8
+    assert all(0 < len(tag) <= MAX_TAG_CHARS and tag == tag.lower() for tag in tags)
+    assert 3 <= len(tag_text(text, min_count=3)) <= 8 if text.strip() else tags == []
     for kind in ("semantic", "lexical") if text.strip() else ():
         assert abs(float(np.linalg.norm(encode([text], encoder=kind)[0])) - 1) < 1e-5
 
 
 @settings(max_examples=50)
-@given(text=ANY_TEXT, at_least=st.integers(0, 20), at_most=st.integers(0, 20))
+@given(text=ANY_TEXT, min_count=st.integers(0, 20), max_count=st.integers(0, 20))
 def test_concepts_are_words_of_the_text_with_quotes_from_it(
-    text: str, at_least: int, at_most: int
+    text: str, min_count: int, max_count: int
 ) -> None:
-    """Never an error, never a stranger, every quote a slice, at least one where there is a letter."""
-    found = extract_concepts(text, min_count=at_least, max_count=at_most)
-    assert len(found) <= at_most
-    for concept in found:
+    """Any text gets valid concepts whose quotations are slices; a letter gives a concept."""
+    concepts = extract_concepts(text, min_count=min_count, max_count=max_count)
+    assert len(concepts) <= max_count
+    for concept in concepts:
         assert 0 < len(concept["name"]) <= MAX_NAME_CHARS
         assert concept["type"] in TYPES
         assert 0.5 <= concept["confidence"] <= 0.95
         assert all(quote in text and len(quote) <= 320 for quote in concept["quotes"])
-        assert (
-            " ".join(concept["name"].split()).lower()
-            in " ".join(concept["quotes"][0].split()).lower()
-        )
-    assert bool(found) == any(map(str.isalpha, text)) or not min(at_least, at_most)
+        name = " ".join(concept["name"].split()).lower()
+        assert name in " ".join(concept["quotes"][0].split()).lower()
+    assert bool(concepts) == any(map(str.isalpha, text)) or not min(min_count, max_count)

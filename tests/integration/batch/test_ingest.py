@@ -1,4 +1,4 @@
-"""`batch-ingest`: what changes between reading and writing, and an account that does not add up."""
+"""`batch-ingest`: changes between reading and writing, and accounts that do not add up."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,7 +21,8 @@ from tests.delivery import MODEL, deliver, prepare, put_people, result, workspac
 from tests.lab import Workspace
 
 Write = Callable[[], AbstractContextManager[Connection]]
-WRITTEN = '["water law","beekeeping","soil science"]'  # as a row has what the answers say
+# The tags of a row after the ingest of its answer.
+INGESTED_TAGS = '["water law","beekeeping","soil science"]'
 
 
 @pytest.fixture
@@ -31,27 +32,27 @@ def offline(tmp_path: Path) -> Workspace:
 
 
 @contextmanager
-def _meanwhile(
+def _change_before_first_write(
     ws: WorkspaceSession, monkeypatch: pytest.MonkeyPatch, change: Callable[[Write], object]
 ) -> Iterator[None]:
-    """Let another program change something before the first time that is written, when the answers are judged."""
-    writes = count()
-    real = ws.store.write
+    """Let another program change something right before the answers are written."""
+    write_numbers = count()
+    original_write = ws.store.write
 
-    def write(**how: Any) -> Any:
-        if next(writes) == 0:
-            change(real)
-        return real(**how)
+    def write(**options: Any) -> Any:
+        if next(write_numbers) == 0:
+            change(original_write)
+        return original_write(**options)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(ws.store, "write", write)
+    with monkeypatch.context() as patch:
+        patch.setattr(ws.store, "write", write)
         yield
 
 
-def test_a_merge_while_answers_are_judged_is_seen(
+def test_a_merge_during_the_ingest_is_applied(
     offline: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No answer goes past it."""
+    """A merge during the ingest applies to every new answer."""
     put_people(offline, 3)
     deliver(offline, result(prepare(offline)))
 
@@ -60,68 +61,72 @@ def test_a_merge_while_answers_are_judged_is_seen(
             edits.add_merge(
                 tx,
                 table.TASK,
-                json.loads(WRITTEN)[0],
+                json.loads(INGESTED_TAGS)[0],
                 "merged",
                 editor="a person",
                 now=datetime.now(UTC),
             )
 
-    with offline.open() as ws, _meanwhile(ws, monkeypatch, merge):
+    with offline.open() as ws, _change_before_first_write(ws, monkeypatch, merge):
         assert len([*batch_ingest.ingest_batches(ws)]) == 1
-    assert {json.loads(one[0])[0] for one in offline.query("SELECT tags FROM experts")} == {
+    assert {json.loads(row[0])[0] for row in offline.query("SELECT tags FROM experts")} == {
         "merged"
     }
 
 
 @pytest.mark.parametrize(
-    ("change", "told", "tags"),
+    ("change", "expected_flags", "tags"),
     [
-        ("UPDATE experts SET bio = 'Now I teach chess.'", (1, 1), [WRITTEN]),
+        ("UPDATE experts SET bio = 'Now I teach chess.'", (1, 1), [INGESTED_TAGS]),
         ("UPDATE experts SET username = 'somebody else'", (0, 1), [None]),
         (
             "UPDATE experts SET hourly_rate = 80, profile_url = 'https://example.org/1'",
             (1, 0),
-            [WRITTEN],
+            [INGESTED_TAGS],
         ),
         ("UPDATE experts SET tags = '[\"by hand\"]'", (0, 0), ['["by hand"]']),
         ("DELETE FROM experts", (0, 0), []),
     ],
 )
-def test_what_changes_while_answers_are_judged_is_seen(
+def test_a_change_during_the_ingest_is_respected(
     change: str,
-    told: tuple[int, int],
+    expected_flags: tuple[int, int],
     tags: list[str | None],
     offline: Workspace,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A row may change after it was read and before its answer is written: that counts as a change before both."""
+    """A row that changes before its answer is written counts as changed before it was read."""
     put_people(offline, 3)
     deliver(offline, result(prepare(offline)))
-    with (
-        offline.open() as ws,
-        _meanwhile(ws, monkeypatch, lambda _: offline.change(f"{change} WHERE id = 1")),
-    ):
+
+    def change_row(_write: Write) -> None:
+        offline.change(f"{change} WHERE id = 1")
+
+    with offline.open() as ws, _change_before_first_write(ws, monkeypatch, change_row):
         assert len([*batch_ingest.ingest_batches(ws)]) == 1
+
     assert offline.query("SELECT applied, outdated FROM findable_answers ORDER BY item_id") == [
-        told,
+        expected_flags,
         (1, 0),
         (1, 0),
     ]
     assert offline.query("SELECT tags FROM experts WHERE id = 1") == [(tag,) for tag in tags]
+
     cells = ", ".join(table.SCORE_COLUMNS)
-    for points, *row in offline.query(
-        f"SELECT findability_score, {cells} FROM experts WHERE tags LIKE '[\"w%'"  # noqa: S608
-    ):
+    query = f"SELECT findability_score, {cells} FROM experts WHERE tags LIKE '[\"w%'"  # noqa: S608
+    for points, *row in offline.query(query):
         assert points == score_of(*row)
 
 
-def test_an_account_that_does_not_add_up_ends_nothing(offline: Workspace) -> None:
-    """Where a request is unaccounted for, its batch stays downloaded: exit 5; where its model is not known, exit 3."""
+def test_a_batch_with_a_wrong_account_stays_downloaded(offline: Workspace) -> None:
+    """A missing request exits with 5, an unknown model with 3; the batch stays downloaded."""
     put_people(offline, 3)
     deliver(offline, result(prepare(offline)))
     offline.change("UPDATE findable_batches SET model = 'gemini-1-ultra'")
     assert "gemini-1-ultra" in offline.ran("batch-ingest", code=3).stderr
+
     offline.change("UPDATE findable_batches SET model = :model", model=MODEL)
+    # Now a request has no claim.
     offline.change("DELETE FROM findable_asks WHERE line = 2")
     assert "2 are accounted for" in offline.ran("batch-ingest", code=5).stderr
     assert ledger.batches(offline) == ["downloaded"]

@@ -1,4 +1,4 @@
-"""`make batch-submit`: bounds of the API that only a seam brings near."""
+"""`make batch-submit`: limits of the API that a test must lower to reach."""
 
 from collections.abc import Callable
 
@@ -11,12 +11,14 @@ from tests.lab import Api, Workspace
 People = Callable[..., list[str]]
 
 
-def test_a_row_that_cannot_be_sent_is_named_before_anything_is(
+def test_a_row_that_is_too_large_is_named_before_any_call(
     workspace: Workspace, api: Api, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request larger than the API takes stops the run with 2 and the person's name; no file stays behind."""
+    """A request above the size limit exits with 2 and the person's name, and leaves no file."""
     names = people(2)
+    # The real limit is too large for a test.
     monkeypatch.setattr(request_builder, "MAX_FILE_BYTES", 100)
+
     result = workspace.ran("batch-submit", code=2)
     assert names[0] in result.stderr
     assert (ledger.batches(workspace), api.journal()) == ([], [])

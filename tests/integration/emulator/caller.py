@@ -15,7 +15,8 @@ TAGS_SCHEMA = {
 MODEL = "gemini-3.5-flash-lite"
 GENERATE = f"/v1beta/models/{MODEL}:generateContent"
 CREATE = f"/v1beta/models/{MODEL}:batchGenerateContent"
-LONGEST_S = 60.0  # to end a hang
+# Ends a test that hangs.
+MAX_WAIT_S = 60.0
 
 
 def request_for(
@@ -39,26 +40,26 @@ def request_file(count: int) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def batch_of(file: str, *, name: str = "b") -> dict[str, Any]:
+def create_body(file: str, *, name: str = "b") -> dict[str, Any]:
     """Return the body of a create call."""
     return {"batch": {"inputConfig": {"fileName": file}, "displayName": name}}
 
 
-def by_key(lines: Sequence[bytes]) -> dict[Any, dict[str, Any]]:
-    """Return the documents of a result file by key, each of which is there once."""
+def index_by_key(lines: Sequence[bytes]) -> dict[Any, dict[str, Any]]:
+    """Return the documents of a result file by key; each key appears once."""
     documents = [json.loads(line) for line in lines if line.strip()]
-    found = {document.get("key"): document for document in documents}
-    assert len(found) == len(documents)
-    return found
+    documents_by_key = {document.get("key"): document for document in documents}
+    assert len(documents_by_key) == len(documents)
+    return documents_by_key
 
 
-def told(response: Mapping[str, Any]) -> Any:
-    """Return the document of an answer."""
+def answer_of(response: Mapping[str, Any]) -> Any:
+    """Return the parsed answer of a response."""
     return json.loads(response["candidates"][0]["content"]["parts"][0]["text"])
 
 
 class Caller:
-    """Calls one engine with a key."""
+    """A client that calls an engine with a key."""
 
     def __init__(self, url: str) -> None:
         """Call the engine at `url`."""
@@ -66,7 +67,7 @@ class Caller:
         self.http = httpx2.Client(
             base_url=url,
             headers={"x-goog-api-key": "any"},
-            timeout=LONGEST_S,
+            timeout=MAX_WAIT_S,
             verify=False,
             trust_env=False,
         )
@@ -85,60 +86,56 @@ class Caller:
         self.http.close()
 
     def get(self, path: str) -> dict[str, Any]:
-        """Return the document of a GET that must be answered 200."""
+        """Return the document of a GET that must be answered with 200."""
         reply = self.http.get(path)
         assert reply.status_code == 200, reply.text
         return dict(reply.json())
 
     def post(self, path: str, document: object) -> dict[str, Any]:
-        """Return the document of a POST that must be answered 200."""
+        """Return the document of a POST that must be answered with 200."""
         reply = self.http.post(path, json=document)
         assert reply.status_code == 200, reply.text
         return dict(reply.json())
 
-    def refused(
+    def expect_refusal(
         self, path: str, document: object = None, *, method: str = "POST"
     ) -> dict[str, Any]:
         """Return the error of a call that must be refused."""
-        reply = (
-            self.http.request(method, path, json=document)
-            if method == "POST"
-            else self.http.request(method, path)
-        )
+        reply = self.http.request(method, path, json=document if method == "POST" else None)
         assert reply.status_code >= 400, reply.text
         error: dict[str, Any] = reply.json()["error"]
         assert error["code"] == reply.status_code
         return error
 
-    def start_upload(self, size: int, **described: Any) -> str:
+    def start_upload(self, size: int, **description: Any) -> str:
         """Begin an upload of `size` bytes and return the session's URL."""
         headers = {
             "X-Goog-Upload-Command": "start",
             "X-Goog-Upload-Header-Content-Length": str(size),
         }
-        reply = self.http.post("/upload/v1beta/files", headers=headers, json={"file": described})
+        reply = self.http.post("/upload/v1beta/files", headers=headers, json={"file": description})
         assert reply.status_code == 200, reply.text
         return str(reply.headers["x-goog-upload-url"])
 
-    def chunk(
-        self, session: str, data: bytes, *, offset: int = 0, command: str = "upload, finalize"
+    def send_chunk(
+        self, session: str, content: bytes, *, offset: int = 0, command: str = "upload, finalize"
     ) -> httpx2.Response:
-        """Send one chunk of an upload."""
+        """Send a chunk of an upload."""
         headers = {"X-Goog-Upload-Command": command, "X-Goog-Upload-Offset": str(offset)}
-        return self.http.post(session, headers=headers, content=data)
+        return self.http.post(session, headers=headers, content=content)
 
-    def upload(self, data: bytes) -> str:
-        """Upload a file whole and return its name."""
-        name: str = self.chunk(self.start_upload(len(data)), data).json()["file"]["name"]
+    def upload(self, content: bytes) -> str:
+        """Upload a whole file and return its name."""
+        name: str = self.send_chunk(self.start_upload(len(content)), content).json()["file"]["name"]
         return name
 
-    def create(self, data: bytes, *, name: str = "b") -> str:
-        """Upload a request file, create a batch of it, and return its name."""
-        return str(self.post(CREATE, batch_of(self.upload(data), name=name))["name"])
+    def create(self, content: bytes, *, name: str = "b") -> str:
+        """Upload a request file, create a batch from it, and return its name."""
+        return str(self.post(CREATE, create_body(self.upload(content), name=name))["name"])
 
     def wait(self, name: str) -> dict[str, Any]:
-        """Look at a batch until it is over and return its operation."""
-        deadline = time.monotonic() + LONGEST_S
+        """Poll a batch until it ends and return its operation."""
+        deadline = time.monotonic() + MAX_WAIT_S
         while not (operation := self.get(f"/v1beta/{name}")).get("done"):
             assert time.monotonic() < deadline, operation
             time.sleep(0.01)

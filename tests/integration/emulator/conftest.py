@@ -1,4 +1,4 @@
-"""The product's own engine for the tests: one for all of a module."""
+"""The product's own engine, shared by the tests of a module."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,6 @@ from tests.integration.emulator.caller import Caller
 
 @pytest.fixture(scope="module")
 def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
-    """Return a caller of an engine that the tests of one module share."""
+    """Return a caller of an engine that a module shares."""
     with Server(tmp_path_factory.mktemp("state")) as server, Caller(server.url) as caller:
         yield caller

@@ -1,4 +1,4 @@
-"""The unmodified official SDK against the engine: sync, and async over both of its HTTP libraries."""
+"""The official SDK runs unmodified against the engine, sync and async over both HTTP libraries."""
 
 import asyncio
 from pathlib import Path
@@ -9,16 +9,17 @@ import pytest
 from google import genai
 from google.genai import types
 
-from tests.integration.emulator.caller import MODEL, TAGS_SCHEMA, Caller, by_key, request_file
+from tests.integration.emulator.caller import MODEL, TAGS_SCHEMA, Caller, index_by_key, request_file
 
-TEXTS: list[Any] = ["a", "b"]  # of the many kinds of contents that the library knows
+# `Any`, because the SDK accepts contents of many types.
+TEXTS: list[Any] = ["a", "b"]
 GENERATE = types.GenerateContentConfig(
     response_mime_type="application/json", response_schema=TAGS_SCHEMA
 )
 
 
 def test_the_sdk_generates_counts_and_finds_models(caller: Caller) -> None:
-    """Pointed at the engine, and nothing else changed: a parsed answer, a token count and a model."""
+    """The SDK gets a parsed answer, a token count and a model if only its address changes."""
     with genai.Client(api_key="any", http_options=types.HttpOptions(base_url=caller.url)) as sdk:
         answer = sdk.models.generate_content(
             model=MODEL, contents="Lawyer for water law", config=GENERATE
@@ -32,11 +33,11 @@ def test_the_sdk_generates_counts_and_finds_models(caller: Caller) -> None:
         }
 
 
-# the SDK subclasses aiohttp's session, which aiohttp discourages; goes when the SDK stops doing so
+# The SDK subclasses aiohttp's session, and aiohttp warns about it.
 @pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
 @pytest.mark.parametrize("library", ["httpx2", "aiohttp"])
 def test_the_async_sdk_runs_the_whole_round(caller: Caller, tmp_path: Path, library: str) -> None:
-    """Upload, create, poll, download, generate and embed over either async library."""
+    """Either async library uploads, creates, polls, downloads, generates and embeds."""
     path = tmp_path / "requests.jsonl"
     path.write_bytes(request_file(5))
 
@@ -54,16 +55,16 @@ def test_the_async_sdk_runs_the_whole_round(caller: Caller, tmp_path: Path, libr
                 model=MODEL, contents="water law", config=GENERATE
             )
             assert answer.text
-            counted = await client.models.count_tokens(model=MODEL, contents="water law")
+            token_count = await client.models.count_tokens(model=MODEL, contents="water law")
             assert answer.usage_metadata
-            assert counted.total_tokens == answer.usage_metadata.prompt_token_count
-            embedded = await client.models.embed_content(
+            assert token_count.total_tokens == answer.usage_metadata.prompt_token_count
+            embeddings = await client.models.embed_content(
                 model="gemini-embedding-001", contents=TEXTS
             )
-            assert len(embedded.embeddings or []) == 2
-            data: bytes = await client.files.download(file=str(batch.dest.file_name))
+            assert len(embeddings.embeddings or []) == 2
+            result_bytes: bytes = await client.files.download(file=str(batch.dest.file_name))
         if options.httpx_async_client:
             await options.httpx_async_client.aclose()
-        return data
+        return result_bytes
 
-    assert len(by_key(asyncio.run(round_trip()).split(b"\n"))) == 5
+    assert len(index_by_key(asyncio.run(round_trip()).split(b"\n"))) == 5

@@ -1,4 +1,4 @@
-"""Import: one transaction a file, repeatable, tags untouched, everything told."""
+"""Import: a transaction per file, repeatable, tags untouched, all changes reported."""
 
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from tests.integration.experts.workspaces import people_file, position, rows, wo
 
 
 @pytest.mark.sampled(0)
-def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
-    """Tags and claims stay, and both are told; who is parked goes again; another company is no news. All told before.
+def test_a_new_biography_keeps_tags_and_unparks(tmp_path: Path) -> None:
+    """A new biography keeps tags and claims with a finding, and unparks a parked person.
 
-    What a dry import says is what an import then says, and nothing was written by it.
+    Another company is no finding. A dry import reports the same, and writes nothing.
     """
     with workspace(tmp_path / "data") as ws:
         import_.import_people_file(
@@ -31,51 +31,58 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
             ),
         )
         ids = {name: str(row["id"]) for name, row in rows(ws).items()}
+
+        # Claim a row, tag a row, and park two rows.
         selection = Selection(row_ids=[ids["asked"]])
-        asked: Any = Preparation(
+        preparation: Any = Preparation(
             ws, selection, NoProgress(), mode=Mode.LIVE, is_single_batch=True
         ).prepare_next()
         with ws.store.write() as tx:
             table.write_tags(tx, {ids["tagged"]: '["water law"]'})
-            stopped = {
+            parked_claims = {
                 claims.RowClaim(ids[name], ""): "failed twice" for name in ("parked", "still")
             }
             claims.record_ended(
-                tx, table.TASK, ws.extractor, claims.ClaimOutcomes((), stopped, ()), now=ws.now()
+                tx,
+                table.TASK,
+                ws.extractor,
+                claims.ClaimOutcomes((), parked_claims, ()),
+                now=ws.now(),
             )
+
         (tmp_path / "q.csv").write_text(
             "Username,Company\ntagged,Other\nstill,Other\n", encoding="utf-8"
         )
-        done = import_.import_people_file(ws, tmp_path / "q.csv")
-        assert (done.updated, done.released, done.findings, rows(ws)["tagged"]["company"]) == (
-            2,
-            0,
-            [],
-            "Other",
-        )
-        again = people_file(
+        report = import_.import_people_file(ws, tmp_path / "q.csv")
+        assert report.updated == 2
+        assert report.released == 0
+        assert report.findings == []
+        assert rows(ws)["tagged"]["company"] == "Other"
+
+        changed_file = people_file(
             tmp_path / "p.csv", **dict.fromkeys(("tagged", "asked", "parked", "new"), "Stone.")
         )
         before = rows(ws), position(ws)
-        dry = import_.import_people_file(ws, again, ImportOptions(dry=True))
+        dry_report = import_.import_people_file(ws, changed_file, ImportOptions(dry=True))
         assert (rows(ws), position(ws)) == before
-        done = import_.import_people_file(ws, again)
-        assert dry.document == {**done.document, "dry": True}
+
+        report = import_.import_people_file(ws, changed_file)
+        assert dry_report.document == {**report.document, "dry": True}
+
         tagged = rows(ws)["tagged"]
         with ws.store.write() as tx:
             counts = table.people_table(tx).count_states(tx)
-            assert claims.release_claims(tx, asked.number) == 1
-    assert (tagged["bio"], tagged["tags"], done.updated, done.released) == (
-        "Stone.",
-        '["water law"]',
-        3,
-        1,
-    )
+            assert claims.release_claims(tx, preparation.number) == 1
+
+    assert tagged["bio"] == "Stone."
+    assert tagged["tags"] == '["water law"]'
+    assert report.updated == 3
+    assert report.released == 1
     assert [
-        (finding.key, finding.kind, finding.column, finding.line) for finding in done.findings
+        (finding.key, finding.kind, finding.column, finding.line) for finding in report.findings
     ] == [
         ("tagged", FindingKind.ANSWER_KEPT, "Bio", 2),
         ("asked", FindingKind.ANSWER_KEPT, "Bio", 3),
     ]
-    assert "while being asked" in done.findings[1].reason
+    assert "while being asked" in report.findings[1].reason
     assert (counts["untagged"], counts["parked"]) == (2, 1)

@@ -1,4 +1,4 @@
-"""`make tags`: what there is, and merges by a person, which reach a person's word on one expert's tags."""
+"""`make tags`: the tags in use, and merges by a person, which corrections of experts outlast."""
 
 import json
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from tests.lab import Api, Workspace
 
 People = Callable[..., list[str]]
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest")
-ONE = "person-0000"
-GIVEN = {
-    ONE: ["ml", "beekeeping"],
+FIRST_PERSON = "person-0000"
+ANSWERED_TAGS = {
+    FIRST_PERSON: ["ml", "beekeeping"],
     "person-0001": ["machine learning", "ml", "bee keeping"],
     "person-0002": ["machine learning"],
 }
-MERGED = {
-    ONE: ["machine learning", "beekeeping"],
+MERGED_TAGS = {
+    FIRST_PERSON: ["machine learning", "beekeeping"],
     "person-0001": ["machine learning", "bee keeping"],
     "person-0002": ["machine learning"],
     "theirs": ["machine learning", "law"],
@@ -30,12 +30,12 @@ MERGED = {
 
 @pytest.fixture
 def tagged(workspace: Workspace, api: Api, people: People, begun: Callable[..., None]) -> Workspace:
-    """Three people whom a batch tagged, one whose tags came with the data, one without a bio, and an index."""
+    """Prepare tagged people, a person with foreign tags, a person without a bio, and an index."""
 
     def prepare() -> None:
-        """Tag them."""
+        """Tag the people."""
         people(3, without_bio=1)
-        for number, tags in enumerate(GIVEN.values(), start=1):
+        for number, tags in enumerate(ANSWERED_TAGS.values(), start=1):
             api.fault(
                 "answer_text",
                 args={"text": json.dumps({"tags": tags})},
@@ -51,92 +51,90 @@ def tagged(workspace: Workspace, api: Api, people: People, begun: Callable[..., 
     return workspace
 
 
-def tags_of(workspace: Workspace) -> dict[str, list[str]]:
-    """Return the tags of all who have some."""
+def read_tags(workspace: Workspace) -> dict[str, list[str]]:
+    """Return the tags of all tagged people."""
     rows = workspace.query(
         "SELECT username, tags FROM experts WHERE tags IS NOT NULL ORDER BY username"
     )
     return {name: json.loads(cell) for name, cell in rows}
 
 
-def told(workspace: Workspace, *words: str) -> Any:
-    """Return what `tags` says."""
+def read_tags_report(workspace: Workspace, *words: str) -> Any:
+    """Return the document of `tags`."""
     return json.loads(workspace.ran("tags", *words, "--json").stdout)
 
 
-def merge(workspace: Workspace, pairs: str) -> Any:
-    """Merge tags as ada, and return what was done."""
-    return told(workspace, "--merge", pairs, "--who", "ada")
+def merge_tags(workspace: Workspace, pairs: str) -> Any:
+    """Merge tags as ada, and return the report."""
+    return read_tags_report(workspace, "--merge", pairs, "--who", "ada")
 
 
-def edited(workspace: Workspace, *words: str, person: str = ONE, who: str = "ada") -> Any:
-    """Correct the tags of one person, and return what is said."""
+def correct_tags(
+    workspace: Workspace, *words: str, person: str = FIRST_PERSON, who: str = "ada"
+) -> Any:
+    """Correct the tags of a person, and return the report."""
     return json.loads(workspace.ran("correct", person, "--who", who, *words, "--json").stdout)
 
 
 def test_tags_are_counted_with_examples(tagged: Workspace) -> None:
-    """Also those that came with the data; a part of a tag finds it."""
-    found = told(tagged)
-    assert (found["people"], found["different"], found["used_once"], found["merges"]) == (
-        4,
-        5,
-        3,
-        [],
-    )
-    assert found["tags"][0] == {
+    """Tags are counted with tags that came with the data; a part of a tag finds it."""
+    report = read_tags_report(tagged)
+    assert report["people"] == 4
+    assert report["different"] == 5
+    assert report["used_once"] == 3
+    assert report["merges"] == []
+    assert report["tags"][0] == {
         "tag": "ml",
         "people": 3,
-        "examples": [ONE, "person-0001", "theirs"],
+        "examples": [FIRST_PERSON, "person-0001", "theirs"],
     }
-    assert [tag["tag"] for tag in told(tagged, "--find", "KEEP")["tags"]] == [
+    assert [tag["tag"] for tag in read_tags_report(tagged, "--find", "KEEP")["tags"]] == [
         "bee keeping",
         "beekeeping",
     ]
 
 
 @pytest.mark.sampled(0)
-def test_a_merge_is_kept_with_who_and_when_and_undone(tagged: Workspace) -> None:
-    """The answers stay as they were given; the index is behind, and nothing contradicts; undone, all is as answered."""
+def test_a_merge_is_recorded_and_can_be_undone(tagged: Workspace) -> None:
+    """Answers stay as they are, the index becomes stale, and an undo restores the answered tags."""
     before = tagged.query("SELECT answer FROM findable_answers ORDER BY id")
-    assert merge(tagged, "ml=Machine  Learning")["people"] == 3
-    assert tags_of(tagged) == MERGED
+    assert merge_tags(tagged, "ml=Machine  Learning")["people"] == 3
+    assert read_tags(tagged) == MERGED_TAGS
     assert tagged.query("SELECT answer FROM findable_answers ORDER BY id") == before
-    [one] = told(tagged)["merges"]
-    assert (one["old"], one["new"], one["who"], one["undone_at"]) == (
-        "ml",
-        "machine learning",
-        "ada",
-        None,
-    )
+
+    [merge] = read_tags_report(tagged)["merges"]
+    assert merge["old"] == "ml"
+    assert merge["new"] == "machine learning"
+    assert merge["who"] == "ada"
+    assert merge["undone_at"] is None
     assert json.loads(tagged.ran("status", "--json").stdout)["index"]["behind"] == 3
     assert "another program changed" not in tagged.ran("doctor").output
-    assert merge(tagged, "ml=machine learning")["same"] == [["ml", "machine learning"]]
-    assert told(tagged, "--undo", "1", "--who", "bob")["people"] == 2
-    assert tags_of(tagged) == {
-        **GIVEN,
-        "theirs": MERGED["theirs"],
-    }  # what it was is known to the other program alone
-    assert told(tagged)["merges"][0]["undone_by"] == "bob"
+    assert merge_tags(tagged, "ml=machine learning")["same"] == [["ml", "machine learning"]]
+
+    assert read_tags_report(tagged, "--undo", "1", "--who", "bob")["people"] == 2
+    # Only the other program knows its tags from before the merge.
+    assert read_tags(tagged) == {**ANSWERED_TAGS, "theirs": MERGED_TAGS["theirs"]}
+    assert read_tags_report(tagged)["merges"][0]["undone_by"] == "bob"
     assert "no merge 1 is in force" in tagged.ran("tags", "--undo", "1", code=2).stderr
 
 
-def test_answers_to_come_are_merged_and_taken_back_with_their_version(
-    tagged: Workspace, api: Api
-) -> None:
-    """A rollback takes merged tags of a model away, asked again they come merged; an undo reaches both."""
-    merge(tagged, "ml=machine learning")
-    tagged.ran(
-        "rollback", json.loads(tagged.ran("versions", "--json").stdout)[0]["version"], "--yes"
-    )
-    assert tags_of(tagged) == {"theirs": MERGED["theirs"]}
+def test_later_answers_are_merged_and_rolled_back(tagged: Workspace, api: Api) -> None:
+    """A rollback deletes merged tags, and new answers are merged; an undo restores both."""
+    merge_tags(tagged, "ml=machine learning")
+    (version, *_) = json.loads(tagged.ran("versions", "--json").stdout)
+    tagged.ran("rollback", version["version"], "--yes")
+    assert read_tags(tagged) == {"theirs": MERGED_TAGS["theirs"]}
+
+    # The merge also applies to answers after the rollback.
     api.fault("answer_text", times=3, args={"text": '{"tags": ["ml", "soil"]}'})
     tagged.ran("tag-live")
     assert ledger.people(tagged)["tagged"] == 4
-    assert tags_of(tagged)["person-0002"] == ["machine learning", "soil"]
+    assert read_tags(tagged)["person-0002"] == ["machine learning", "soil"]
     assert json.loads(tagged.ran("doctor", "--json").stdout)["healthy"]
-    told(tagged, "--undo", "1")
-    assert tags_of(tagged) == {name: ["ml", "soil"] for name in GIVEN} | {
-        "theirs": MERGED["theirs"]
+
+    read_tags_report(tagged, "--undo", "1")
+    assert read_tags(tagged) == {name: ["ml", "soil"] for name in ANSWERED_TAGS} | {
+        "theirs": MERGED_TAGS["theirs"]
     }
 
 
@@ -144,25 +142,27 @@ WORDS = st.sampled_from("abcde")
 
 
 @given(st.lists(WORDS, unique=True), st.dictionaries(WORDS, WORDS))
-def test_values_are_merged_once_and_for_all(values: list[str], rules: dict[str, str]) -> None:
-    """Whatever the rules: no value that goes elsewhere is left, none stands twice, and doing it again is nothing."""
-    found = follow_chains(rules)
-    done = apply_rules(values, found)
-    assert not set(done) & found.keys()
-    assert len(set(done)) == len(done)
-    assert apply_rules(done, found) == done
+def test_merging_leaves_no_merged_or_double_value(values: list[str], rules: dict[str, str]) -> None:
+    """A merge leaves no replaced value and no duplicate, and a second merge changes nothing."""
+    resolved_rules = follow_chains(rules)
+    merged_values = apply_rules(values, resolved_rules)
+    assert not set(merged_values) & resolved_rules.keys()
+    assert len(set(merged_values)) == len(merged_values)
+    assert apply_rules(merged_values, resolved_rules) == merged_values
 
 
-def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> None:
-    """Nothing of a forgotten person is left, neither what was said of them nor their name as an editor."""
-    edited(tagged, "--set", "tags=school of person-0000")
-    edited(tagged, "--set", "tags=school of person-0000", person="person-0001", who=ONE)
-    merge(tagged, "school of person-0000=schools")
-    edited(tagged, "--undo", "1", person="person-0001")
-    tagged.ran("forget", ONE, "--yes")
-    assert tagged.query("SELECT who FROM findable_answers WHERE who IS NOT NULL ORDER BY id")[
-        0
-    ] == ("…",)
+def test_edits_of_a_forgotten_person_are_deleted(tagged: Workspace) -> None:
+    """A forgotten person's edits, and their name as an editor, are deleted."""
+    correct_tags(tagged, "--set", "tags=school of person-0000")
+    correct_tags(
+        tagged, "--set", "tags=school of person-0000", person="person-0001", who=FIRST_PERSON
+    )
+    merge_tags(tagged, "school of person-0000=schools")
+    correct_tags(tagged, "--undo", "1", person="person-0001")
+    tagged.ran("forget", FIRST_PERSON, "--yes")
+
+    editors = tagged.query("SELECT who FROM findable_answers WHERE who IS NOT NULL ORDER BY id")
+    assert editors[0] == ("…",)
     assert tagged.query("SELECT name, new FROM findable_events WHERE kind LIKE 'merge %'") == [
         ("school of …", "schools")
     ]

@@ -1,4 +1,4 @@
-"""Rules of others on their table of people: types, defaults for what is nothing, triggers that keep rows out."""
+"""Foreign rules on the table of people: types, defaults, and triggers that reject rows."""
 
 import json
 from pathlib import Path
@@ -17,26 +17,36 @@ CREATE TABLE experts (
 
 
 @pytest.fixture
-def theirs(workspace: Workspace) -> Workspace:
-    """A workspace on the table of another application, with one person in it."""
+def foreign_workspace(workspace: Workspace) -> Workspace:
+    """Prepare a person in a table of another application."""
     workspace.data.mkdir(parents=True, exist_ok=True)
     workspace.change(TABLE)
     workspace.change("INSERT INTO experts (username, bio) VALUES ('a', 'I teach water law.')")
     return workspace.begin()
 
 
-SILENT = [
-    "CREATE TRIGGER silent BEFORE UPDATE ON experts WHEN old.locked = 1 BEGIN SELECT RAISE(IGNORE); END"
+# Ignore updates of locked rows.
+SILENT_RULE = [
+    (
+        "CREATE TRIGGER silent BEFORE UPDATE ON experts WHEN old.locked = 1 "
+        "BEGIN SELECT RAISE(IGNORE); END"
+    )
 ]
 if ON_POSTGRESQL:
-    SILENT = [
-        "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
-        "CREATE TRIGGER silent BEFORE UPDATE ON experts FOR EACH ROW WHEN (old.locked = 1) EXECUTE FUNCTION nothing()",
+    SILENT_RULE = [
+        (
+            "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql "
+            "AS $$ BEGIN RETURN NULL; END $$"
+        ),
+        (
+            "CREATE TRIGGER silent BEFORE UPDATE ON experts "
+            "FOR EACH ROW WHEN (old.locked = 1) EXECUTE FUNCTION nothing()"
+        ),
     ]
 
 
-def _put_free_and_locked(workspace: Workspace, rule: list[str]) -> None:
-    """Put two people into an adopted table, with a rule for the one that is locked."""
+def _insert_free_and_locked(workspace: Workspace, rule: list[str]) -> None:
+    """Insert two people into an adopted table, with a rule for the locked person."""
     workspace.data.mkdir(parents=True, exist_ok=True)
     workspace.change(f"CREATE TABLE experts (id {KEY}, username TEXT, bio TEXT, locked INTEGER)")
     workspace.change(
@@ -48,9 +58,9 @@ def _put_free_and_locked(workspace: Workspace, rule: list[str]) -> None:
         workspace.change(statement)
 
 
-def test_a_row_that_takes_nothing_is_told_or_parked(workspace: Workspace, tmp_path: Path) -> None:
-    """An answer to it does not count as applied, and is paid for once."""
-    _put_free_and_locked(workspace, SILENT)
+def test_a_row_that_rejects_updates_is_parked(workspace: Workspace, tmp_path: Path) -> None:
+    """An answer that the row rejects counts as not applied, and is paid once."""
+    _insert_free_and_locked(workspace, SILENT_RULE)
     people = tmp_path / "people.csv"
     people.write_text("Username,Company,Hourly Rate\nfree,Farm,80\nlocked,,90\n")
     ran(workspace, "import", str(people))
@@ -58,6 +68,7 @@ def test_a_row_that_takes_nothing_is_told_or_parked(workspace: Workspace, tmp_pa
         ("free", 80.0),
         ("locked", None),
     ]
+
     for command in ("batch-submit", "batch-poll", "batch-ingest"):
         workspace.ran(command)
     counts = json.loads(ran(workspace, "status", "--json"))["experts"]
@@ -69,6 +80,7 @@ def test_a_row_that_takes_nothing_is_told_or_parked(workspace: Workspace, tmp_pa
     assert "a trigger or a rule of the database" in ran(workspace, "parked")
     assert "nothing to submit" in ran(workspace, "batch-submit")
     assert json.loads(workspace.run("doctor", "--json").stdout)["findings"] == []
+
     workspace.change("DROP TRIGGER silent" + (" ON experts" if ON_POSTGRESQL else ""))
     ran(workspace, "unpark", "--all", "--yes")
     workspace.ran("tag-live")

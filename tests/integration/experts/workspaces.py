@@ -1,4 +1,4 @@
-"""A workspace on the local backend in which nothing is ever asked, for the tests of files in and out."""
+"""A workspace on the local backend without any call, for the tests of file imports and exports."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,7 +20,8 @@ def workspace(directory: Path) -> AbstractContextManager[WorkspaceSession]:
 
 
 def people_file(path: Path, **bios: str) -> Path:
-    """Write a CSV file of people with these biographies by username, and return its path."""
+    """Write a CSV file of people with biographies by username, and return its path."""
+    # All other cells are equal.
     lines = (
         f'{username},Ann,Lee,CTO,Acme,"{bio}",100,USD,https://x.example,,Speaker'
         for username, bio in bios.items()
@@ -36,7 +37,7 @@ def rows(ws: WorkspaceSession) -> dict[str, dict[str, Any]]:
 
 
 def position(ws: WorkspaceSession) -> int:
-    """Return how often the rows of this workspace have been changed."""
+    """Return the number of changes to the rows of this workspace."""
     from pipeline.store import workspace as stored
 
     with ws.store.read() as tx:

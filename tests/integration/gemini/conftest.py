@@ -1,4 +1,4 @@
-"""Fixtures: the scripted server, and a client of it that never sleeps."""
+"""Fixtures: the scripted server, and a client for it that never sleeps."""
 
 import threading
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from tests.integration.gemini.scripted import KEY, Handler, Script
 def _script() -> Iterator[Script]:
     """Serve a script on a loopback port until the test is over."""
     script = Script()
+    # Each server has its own script.
     handler = type("Handler", (Handler,), {"script": script})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
@@ -23,21 +24,21 @@ def _script() -> Iterator[Script]:
     thread.start()
     script.url = f"http://127.0.0.1:{server.server_port}"
     yield script
-    script.over.set()
+    script.test_ended.set()
     server.shutdown()
     server.server_close()
     thread.join()
 
 
-@pytest.fixture(name="waits")
-def _waits() -> list[float]:
-    """Collect what the client would have slept; no test sleeps."""
+@pytest.fixture(name="wait_seconds")
+def _wait_seconds() -> list[float]:
+    """Collect the seconds that the client asked to sleep; no test sleeps."""
     return []
 
 
 @pytest.fixture(name="client")
-def _client(script: Script, waits: list[float]) -> Iterator[Client]:
-    """Make a client of the scripted server whose sleeping is only written down."""
-    client = Client(api_key=KEY, base_url=script.url, trust_env=False, sleep=waits.append)
+def _client(script: Script, wait_seconds: list[float]) -> Iterator[Client]:
+    """Create a client of the scripted server that only records its sleeps."""
+    client = Client(api_key=KEY, base_url=script.url, trust_env=False, sleep=wait_seconds.append)
     yield client
     client.close()

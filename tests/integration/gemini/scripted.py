@@ -1,4 +1,7 @@
-"""A scripted HTTP server on a real socket: each test says what it answers, and sees every request that arrived."""
+"""A scripted HTTP server on a real socket.
+
+Each test scripts the answers, and reads the requests that arrived.
+"""
 
 import asyncio
 import json
@@ -17,8 +20,8 @@ KEY = "AIzaSy-secret-test-key"
 
 
 @dataclass
-class Seen:
-    """One request as it arrived."""
+class ReceivedRequest:
+    """An HTTP request as it arrived."""
 
     method: str
     path: str
@@ -33,14 +36,18 @@ class Seen:
 
 @dataclass
 class Answer:
-    """What to answer: a JSON document or bytes, or a fault of the wire (`drop`, `reset`, `hang`, `drip`)."""
+    """A scripted answer: a JSON document, bytes, or a fault of the connection.
+
+    The faults are `drop`, `reset`, `hang` and `drip`.
+    """
 
     document: Any = None
     code: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
     fault: str = ""
-    cut: int | None = None  # promise the whole length, send this many bytes
+    # Announce the whole length, but send only this number of bytes.
+    cut: int | None = None
     lengthless: bool = False
 
     @property
@@ -50,56 +57,55 @@ class Answer:
 
 
 class Script:
-    """The server's part of the conversation: answers in order, or a function of the request."""
+    """The server's side of a test: answers in order, or a function of the request."""
 
     def __init__(self) -> None:
-        """Start with nothing to say."""
+        """Start without answers and requests."""
         self.answers: list[Answer] = []
-        self.reply: Callable[[Seen], Answer] | None = None
-        self.seen: list[Seen] = []
+        self.reply: Callable[[ReceivedRequest], Answer] | None = None
+        self.requests: list[ReceivedRequest] = []
         self.url = ""
-        self.over = threading.Event()
+        self.test_ended = threading.Event()
 
-    def next(self, seen: Seen) -> Answer:
-        """Return the answer to a request; a request that was not planned for is an error 418."""
-        self.seen.append(seen)
+    def next(self, request: ReceivedRequest) -> Answer:
+        """Return the answer to a request; an unplanned request gets error 418."""
+        self.requests.append(request)
         if self.reply is not None:
-            return self.reply(seen)
-        return (
-            self.answers.pop(0)
-            if self.answers
-            else Answer({"error": {"message": "not scripted"}}, code=418)
-        )
+            return self.reply(request)
+        if self.answers:
+            return self.answers.pop(0)
+        return Answer({"error": {"message": "not scripted"}}, code=418)
 
     @property
     def calls(self) -> list[str]:
-        """Return `METHOD path` of every request so far."""
-        return [f"{seen.method} {seen.path}" for seen in self.seen]
+        """Return `METHOD path` of every request until now."""
+        return [f"{request.method} {request.path}" for request in self.requests]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers from the script of its server."""
+    """A request handler that answers from the script of its server."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # a head and its body would lie 40 ms apart
+    # Otherwise the body would arrive 40 ms after its head.
+    disable_nagle_algorithm = True
     script: Script
 
-    def do_any(self) -> None:
-        """Read the request whole and answer as the script says."""
+    def respond(self) -> None:
+        """Read the whole request, and send the scripted answer."""
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        answer = self.script.next(Seen(self.command, self.path, headers, body))
+        answer = self.script.next(ReceivedRequest(self.command, self.path, headers, body))
         with suppress(OSError):
             self.answer(answer)
 
-    do_GET = do_POST = do_DELETE = do_any  # noqa: N815 - the names http.server looks for
+    do_GET = do_POST = do_DELETE = respond  # noqa: N815 - names of http.server
 
     def answer(self, answer: Answer) -> None:
-        """Send one answer, or break the connection as it says."""
+        """Send the answer, or break the connection as scripted."""
         if answer.fault == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         if answer.fault == "hang":
-            self.script.over.wait(20)
+            self.script.test_ended.wait(20)
         if answer.fault in {"drop", "reset", "hang"}:
             self.close_connection = True
             self.connection.close()
@@ -120,10 +126,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_body(answer)
 
     def send_body(self, answer: Answer) -> None:
-        """Send the body whole, cut, or one byte at a time."""
+        """Send the body whole, cut, or byte after byte."""
         if answer.fault == "drip":
             for byte in answer.payload:
-                if self.script.over.wait(0.02):
+                if self.script.test_ended.wait(0.02):
                     return
                 self.wfile.write(bytes([byte]))
                 self.wfile.flush()
@@ -132,10 +138,10 @@ class Handler(BaseHTTPRequestHandler):
         if answer.cut is not None:
             self.close_connection = True
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the parameter's name in http.server
-        """Say nothing on standard error."""
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - of http.server
+        """Print nothing on standard error."""
 
 
 def generated(client: Client, model: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask one question live from a test that has no event loop, and return the raw reply document."""
+    """Send a live request from a test without an event loop, and return the raw reply."""
     return asyncio.run(client.generate(model, request))

@@ -1,4 +1,4 @@
-"""Every way a server can fail, and what the client makes of it: the kind of error, and how often it asked."""
+"""Every failure of a server: the kind of error that the client raises, and its number of calls."""
 
 import os
 import re
@@ -28,7 +28,7 @@ GOOD = Answer({"name": BATCH, "metadata": {"displayName": "w/1", "state": "BATCH
 RETRY = "type.googleapis.com/google.rpc.RetryInfo"
 
 
-def refused(
+def error_answer(
     code: int, status: str = "", message: str = "no", *details: dict[str, Any], **headers: str
 ) -> Answer:
     """Return an error answer in Google's form."""
@@ -40,43 +40,47 @@ def refused(
     )
 
 
-def key_invalid() -> Answer:
-    """Return what Google says of a wrong key."""
+def invalid_key_answer() -> Answer:
+    """Return Google's answer to a wrong key."""
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
-    return refused(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", info)
+    return error_answer(
+        400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", info
+    )
 
 
-CLEAR = {
-    "400": (refused(400, "INVALID_ARGUMENT", "Error on line 3: invalid JSON"), RefusedError),
-    "key": (key_invalid(), KeyRefusedError),
-    "billing": (refused(400, "FAILED_PRECONDITION", "enable billing"), KeyRefusedError),
-    "401": (refused(401, "UNAUTHENTICATED"), KeyRefusedError),
+# The server certainly did not act: the answer, and the error of the client.
+CLEAR_REFUSALS = {
+    "400": (error_answer(400, "INVALID_ARGUMENT", "Error on line 3: invalid JSON"), RefusedError),
+    "key": (invalid_key_answer(), KeyRefusedError),
+    "billing": (error_answer(400, "FAILED_PRECONDITION", "enable billing"), KeyRefusedError),
+    "401": (error_answer(401, "UNAUTHENTICATED"), KeyRefusedError),
     "403": (
-        refused(403, "PERMISSION_DENIED", "You do not have permission, or it may not exist"),
+        error_answer(403, "PERMISSION_DENIED", "You do not have permission, or it may not exist"),
         MissingError,
     ),
     "403-key": (
-        refused(403, "PERMISSION_DENIED", "Your API key was reported as leaked."),
+        error_answer(403, "PERMISSION_DENIED", "Your API key was reported as leaked."),
         KeyRefusedError,
     ),
-    "404": (refused(404, "NOT_FOUND"), MissingError),
+    "404": (error_answer(404, "NOT_FOUND"), MissingError),
     "413": (
         Answer(body=b"<html>too large</html>", code=413, headers={"Content-Type": "text/html"}),
         RefusedError,
     ),
-    "429": (refused(429, "RESOURCE_EXHAUSTED"), ThrottledError),
+    "429": (error_answer(429, "RESOURCE_EXHAUSTED"), ThrottledError),
 }
-UNCLEAR = {
-    "408": refused(408),
-    "409": refused(409, "ABORTED"),
-    "499": refused(499, "CANCELLED"),
-    "500": refused(500, "INTERNAL"),
+# The server may have created a batch.
+UNCLEAR_ANSWERS = {
+    "408": error_answer(408),
+    "409": error_answer(409, "ABORTED"),
+    "499": error_answer(499, "CANCELLED"),
+    "500": error_answer(500, "INTERNAL"),
     "502": Answer(
         body=b"<html><h1>Bad Gateway</h1></html>", code=502, headers={"Content-Type": "text/html"}
     ),
-    "503": refused(503, "UNAVAILABLE"),
+    "503": error_answer(503, "UNAVAILABLE"),
     "503-json": Answer(body=b"<html>", code=503),
-    "504": refused(504, "DEADLINE_EXCEEDED"),
+    "504": error_answer(504, "DEADLINE_EXCEEDED"),
     "200-html": Answer(body=b"<html>", headers={"Content-Type": "text/html"}),
     "200-empty": Answer(body=b""),
     "200-no-name": Answer({"metadata": {}}),
@@ -95,51 +99,59 @@ UNCLEAR = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in UNCLEAR if name != "200-wrong"])
+@pytest.mark.parametrize("name", [name for name in UNCLEAR_ANSWERS if name != "200-wrong"])
 def test_unclear_create_is_never_repeated(
-    script: Script, client: Client, waits: list[float], name: str
+    script: Script, client: Client, wait_seconds: list[float], name: str
 ) -> None:
-    """Whatever else answers a create, it is unclear what became of it: one request, no wait, UnavailableError."""
-    script.answers = [UNCLEAR[name]]
+    """An unclear reply to a create raises UnavailableError after a single call without a wait."""
+    script.answers = [UNCLEAR_ANSWERS[name]]
     with pytest.raises(UnavailableError):
         client.create_batch("m", file_name="files/abc", display_name="w/1")
-    assert (len(script.calls), waits) == (1, [])
+    assert (len(script.calls), wait_seconds) == (1, [])
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in UNCLEAR if name not in {"200-other", "200-wrong"}]
+    "name", [name for name in UNCLEAR_ANSWERS if name not in {"200-other", "200-wrong"}]
 )
-def test_read_is_repeated(script: Script, client: Client, waits: list[float], name: str) -> None:
-    """A read that fails so is asked again after a wait, and then answers."""
-    script.answers = [UNCLEAR[name], GOOD]
+def test_read_is_repeated(
+    script: Script, client: Client, wait_seconds: list[float], name: str
+) -> None:
+    """The client repeats a failed read after a wait."""
+    script.answers = [UNCLEAR_ANSWERS[name], GOOD]
     assert client.get_batch(BATCH).name == BATCH
-    assert (len(script.calls), len(waits)) == (2, 1)
+    assert (len(script.calls), len(wait_seconds)) == (2, 1)
 
 
 def test_the_proxy_of_the_environment_is_used(
     monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
-    """A request goes through the environment's proxy, with its credentials, but not to a host in NO_PROXY."""
+    """The client uses the environment's proxy and its credentials, except for hosts in NO_PROXY."""
     monkeypatch.setenv("HTTP_PROXY", script.url.replace("http://", "http://user:word@"))
     script.answers = [Answer({"operations": []}), Answer({"operations": []})]
     client = Client(api_key=KEY, base_url="http://gemini.invalid", sleep=lambda _seconds: None)
     assert client.list_batches() == []
+
     client.close()
-    assert script.seen[0].path == "http://gemini.invalid/v1beta/batches?pageSize=100"
-    assert script.seen[0].headers["proxy-authorization"] == "Basic dXNlcjp3b3Jk"
+    assert script.requests[0].path == "http://gemini.invalid/v1beta/batches?pageSize=100"
+    assert script.requests[0].headers["proxy-authorization"] == "Basic dXNlcjp3b3Jk"
+
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     direct = Client(api_key=KEY, base_url=script.url, sleep=lambda _seconds: None)
     assert direct.list_batches() == []
+
     direct.close()
-    assert script.seen[1].path.startswith("/v1beta/batches")
+    assert script.requests[1].path.startswith("/v1beta/batches")
 
 
 @pytest.mark.parametrize(
-    ("answer", "least"),
+    ("answer", "min_wait_s"),
     [
-        (refused(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "2.5s"}), 2.5),
         (
-            refused(
+            error_answer(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "2.5s"}),
+            2.5,
+        ),
+        (
+            error_answer(
                 429,
                 "RESOURCE_EXHAUSTED",
                 "slow",
@@ -148,58 +160,63 @@ def test_the_proxy_of_the_environment_is_used(
             ),
             7.0,
         ),
-        (refused(503, "UNAVAILABLE", "busy", Retry_After="4"), 4.0),
-        (refused(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "soon"}), 0.0),
+        (error_answer(503, "UNAVAILABLE", "busy", Retry_After="4"), 4.0),
+        (
+            error_answer(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "soon"}),
+            0.0,
+        ),
     ],
 )
-def test_server_wish_is_kept(
-    script: Script, client: Client, waits: list[float], answer: Answer, least: float
+def test_client_waits_as_long_as_the_server_asks(
+    script: Script, client: Client, wait_seconds: list[float], answer: Answer, min_wait_s: float
 ) -> None:
     """The wait is at least the longer of Retry-After and RetryInfo, fractions included."""
     script.answers = [answer, GOOD]
     client.get_batch(BATCH)
-    assert len(waits) == 1
-    assert least <= waits[0] <= max(least, 1.0)
+    assert len(wait_seconds) == 1
+    assert min_wait_s <= wait_seconds[0] <= max(min_wait_s, 1.0)
 
 
-def test_model_that_is_gone_says_what_to_set(script: Script, client: Client) -> None:
-    """A 404 about a model hints at the setting, one about a batch at its owner."""
-    text = "This model models/gemini-2.0-flash is no longer available to new users."
+def test_a_missing_model_names_the_setting(script: Script, client: Client) -> None:
+    """A 404 about a model hints at the setting, a 404 about a batch at its owner."""
+    message = "This model models/gemini-2.0-flash is no longer available to new users."
     script.answers = [
-        refused(404, "NOT_FOUND", text),
-        refused(404, "NOT_FOUND", "Requested entity was not found."),
+        error_answer(404, "NOT_FOUND", message),
+        error_answer(404, "NOT_FOUND", "Requested entity was not found."),
     ]
-    with pytest.raises(MissingError) as caught:
+    with pytest.raises(MissingError) as refusal:
         generated(client, "gemini-2.0-flash", {"contents": [{"parts": [{"text": "x"}]}]})
-    assert "FINDABLE_MODEL" in caught.value.hint
-    assert "gemini-2.0-flash" in caught.value.message
-    with pytest.raises(MissingError) as caught:
+    assert "FINDABLE_MODEL" in refusal.value.hint
+    assert "gemini-2.0-flash" in refusal.value.message
+
+    with pytest.raises(MissingError) as refusal:
         client.get_batch(BATCH)
-    assert "FINDABLE_MODEL" not in caught.value.hint
+    assert "FINDABLE_MODEL" not in refusal.value.hint
 
 
-@pytest.mark.parametrize("name", CLEAR)
+@pytest.mark.parametrize("name", CLEAR_REFUSALS)
 def test_clear_refusal_is_not_repeated(script: Script, client: Client, name: str) -> None:
-    """A clear refusal of a create has its own kind, its code, and was asked once; so was one of a read, but for 429."""
-    answer, kind = CLEAR[name]
-    script.reply = lambda _seen: answer
-    with pytest.raises(RefusedError) as caught:
+    """A clear refusal has its own kind and code after a single call; a read repeats only 429."""
+    answer, error_class = CLEAR_REFUSALS[name]
+    script.reply = lambda _request: answer
+    with pytest.raises(RefusedError) as refusal:
         client.create_batch("m", file_name="files/abc", display_name="w/1")
-    assert type(caught.value) is kind
-    assert caught.value.code == answer.code
+    assert type(refusal.value) is error_class
+    assert refusal.value.code == answer.code
     assert len(script.calls) == 1
+
     if name != "429":
-        with pytest.raises(kind):
+        with pytest.raises(error_class):
             client.get_batch(BATCH)
         assert len(script.calls) == 2
 
 
-def test_address_proxy_certificate_and_key_that_are_none_are_settings(
+def test_an_invalid_address_proxy_certificate_or_key_is_a_settings_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each is a configuration error at the first call, without its secrets; a proxy only where proxies are used."""
+    """The first call raises a configuration error without secrets; an unused proxy is ignored."""
 
-    def said(address: str, *, trust_env: bool = True) -> str:
+    def read_error(address: str, *, trust_env: bool = True) -> str:
         client = Client(
             api_key=KEY, base_url=address, trust_env=trust_env, sleep=lambda _seconds: None
         )
@@ -209,54 +226,64 @@ def test_address_proxy_certificate_and_key_that_are_none_are_settings(
         return str(refusal.value)
 
     for address in ("ftp://host/", "nonsense", "http://", "http://[::1", "http://u:secret@host:x/"):
-        assert "no address" in (told := said(address, trust_env=False))
-        assert "secret" not in told
+        message = read_error(address, trust_env=False)
+        assert "no address" in message
+        assert "secret" not in message
+
+    # The client cannot use this proxy.
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
-    assert "proxy" in said("http://192.0.2.1:9")
-    inside = Client(
+    assert "proxy" in read_error("http://192.0.2.1:9")
+
+    # A client that ignores the environment fails only at the connection.
+    direct_client = Client(
         api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=lambda _seconds: None
     )
     with pytest.raises(NotSentError):
-        inside.get_batch(BATCH)
-    inside.close()
+        direct_client.get_batch(BATCH)
+    direct_client.close()
+
     monkeypatch.delenv("ALL_PROXY")
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at/all.pem")
-    assert "certificates" in said("http://127.0.0.1:9")
+    assert "certificates" in read_error("http://127.0.0.1:9")
+
     for key in ("", "  ", "a\nb", "ключ"):
         with pytest.raises(ConfigurationError):
             Client(api_key=key)
 
 
-def test_endless_failure_is_bounded(script: Script, client: Client, waits: list[float]) -> None:
-    """A server that asks for more than the bound is not waited for, one that fails for ever is up to the bound.
+def test_endless_failure_is_bounded(
+    script: Script, client: Client, wait_seconds: list[float]
+) -> None:
+    """The client neither waits longer than its limit nor retries beyond it.
 
-    The HTML of a gateway in between is reduced to its words; a batch of another name is an unreadable answer.
+    The HTML of a gateway is reduced to its words. A batch of another name is an unreadable answer.
     """
     script.answers = [
-        refused(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "61s"})
+        error_answer(429, "RESOURCE_EXHAUSTED", "slow", {"@type": RETRY, "retryDelay": "61s"})
     ]
     with pytest.raises(ThrottledError) as throttled:
         client.get_batch(BATCH)
-    assert (waits, throttled.value.retry_after_s) == ([], 61.0)
+    assert (wait_seconds, throttled.value.retry_after_s) == ([], 61.0)
     assert "61 s" in throttled.value.hint
+
     for answer in (
-        UNCLEAR["502"],
+        UNCLEAR_ANSWERS["502"],
         Answer({"name": "batches/other", "metadata": {"state": "BATCH_STATE_SUCCEEDED"}}),
     ):
         script.answers = [answer] * 100
-        waits.clear()
-        with pytest.raises(UnavailableError) as caught:
+        wait_seconds.clear()
+        with pytest.raises(UnavailableError) as failure:
             client.get_batch(BATCH)
-        assert 2 <= len(waits) < 100
-        assert sum(waits) <= 60
-        assert ("Bad Gateway" in caught.value.message) is (answer.code == 502)
-        assert not re.search("[<>]", caught.value.message)
+        assert 2 <= len(wait_seconds) < 100
+        assert sum(wait_seconds) <= 60
+        assert ("Bad Gateway" in failure.value.message) is (answer.code == 502)
+        assert not re.search("[<>]", failure.value.message)
 
 
-def test_a_reply_that_drips_is_cut_by_the_bound_of_its_call(script: Script, tmp_path: Path) -> None:
-    """A byte now and then keeps no call alive: not a create, which is asked once, nor a live call, a list, a download.
+def test_a_dripping_reply_is_cut_by_the_timeout_of_its_call(script: Script, tmp_path: Path) -> None:
+    """Single bytes prolong no create, live call, list or download.
 
-    A download has its time for each byte, and for its size.
+    The time limit of a download grows with its size.
     """
     client = Client(
         api_key=KEY,
@@ -268,7 +295,7 @@ def test_a_reply_that_drips_is_cut_by_the_bound_of_its_call(script: Script, tmp_
         sleep=lambda _seconds: None,
     )
     drip = Answer({**GOOD.document, "padding": "x" * 1000}, fault="drip")
-    script.reply = lambda _seen: drip
+    script.reply = lambda _request: drip
     calls: dict[str, Callable[[], object]] = {
         "create": lambda: client.create_batch("m", file_name="files/abc", display_name="w/1"),
         "ask": lambda: generated(client, "m", {"contents": [{"parts": [{"text": "x"}]}]}),
@@ -276,53 +303,60 @@ def test_a_reply_that_drips_is_cut_by_the_bound_of_its_call(script: Script, tmp_
         "download": lambda: client.download("files/batch-1", tmp_path / "r.part"),
     }
     for name, call in calls.items():
-        script.seen.clear()
+        script.requests.clear()
         with pytest.raises(UnavailableError, match="no answer within"):
             call()
         assert set(script.calls) == {script.calls[0]}, name
         assert len(script.calls) == 1 or name in {"list", "download"}
+
     client.close()
     assert not (tmp_path / "r.part").exists()
 
 
-def test_an_interrupt_ends_the_call_that_is_under_way(script: Script, client: Client) -> None:
-    """Ctrl-C while a reply is waited for ends the wait at once, and the client may be used again."""
+def test_an_interrupt_ends_the_running_call(script: Script, client: Client) -> None:
+    """Ctrl-C ends the wait for a reply at once, and the client can be used again."""
 
-    def interrupted(_seen: object) -> Answer:
-        """Interrupt the process, whose main thread waits for this reply, and hang."""
+    def interrupted(_request: object) -> Answer:
+        """Interrupt the main thread, which waits for this reply, and hang."""
         os.kill(os.getpid(), signal.SIGINT)
         return Answer(fault="hang")
 
     script.reply = interrupted
     with pytest.raises(KeyboardInterrupt):
         client.create_batch("m", file_name="files/abc", display_name="w/1")
-    script.reply = lambda _seen: GOOD
+    script.reply = lambda _request: GOOD
     assert client.get_batch(BATCH).name == BATCH
     assert len(script.calls) == 2
 
 
-def test_a_client_that_is_closed_ends_what_is_under_way(script: Script, client: Client) -> None:
-    """No thread waits on for a reply when the workspace is closed, and none is left behind."""
-    begun = threading.Event()
-    ended = list[BaseException]()
+def test_closing_the_client_ends_the_running_call(script: Script, client: Client) -> None:
+    """No thread waits for a reply after the workspace is closed."""
+    call_started = threading.Event()
+    call_errors = list[BaseException]()
 
-    def reply(_seen: object) -> Answer:
-        """Say that the call is under way, and hang."""
-        begun.set()
+    def reply(_request: object) -> Answer:
+        """Signal that the call is running, and hang."""
+        call_started.set()
         return Answer(fault="hang")
 
     def call() -> None:
-        """Ask, and keep what ended it."""
+        """Read a batch, and record the error that ended the call."""
         try:
             client.get_batch(BATCH)
-        except BaseException as error:  # noqa: BLE001 - looked at below
-            ended.append(error)
+        except BaseException as error:  # noqa: BLE001 - checked below
+            call_errors.append(error)
 
     script.reply = reply
     thread = threading.Thread(target=call)
+
     thread.start()
-    begun.wait()
+    call_started.wait()
     client.close()
     thread.join()
-    assert [type(error) for error in ended] == [FindableError]
-    assert not [one for one in threading.enumerate() if one.name == "gemini"]
+
+    assert [type(error) for error in call_errors] == [FindableError]
+    assert not [
+        running_thread
+        for running_thread in threading.enumerate()
+        if running_thread.name == "gemini"
+    ]

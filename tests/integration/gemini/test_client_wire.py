@@ -1,4 +1,4 @@
-"""What the client puts on the wire, and what it reads from it."""
+"""The requests that the client sends, and how it reads the replies."""
 
 import base64
 import hashlib
@@ -20,14 +20,15 @@ from pipeline.core.errors import (
 from pipeline.core.states import RemoteState
 from pipeline.gemini.client import Client
 from pipeline.gemini.models import load_models
-from tests.integration.gemini.scripted import KEY, Answer, Script, Seen, generated
+from tests.integration.gemini.scripted import KEY, Answer, ReceivedRequest, Script, generated
 
 BATCH = "batches/leg9wy9p5df66syjxke2eq4xfjqcwp47ejv3"
 RESULT = "files/batch-leg9wy9p5df66syjxke2eq4xfjqcwp47ejv3"
 
 
-def operation(**metadata: Any) -> dict[str, Any]:
-    """Return an operation in the shape captured live."""
+def operation_document(**metadata: Any) -> dict[str, Any]:
+    """Return an operation in the shape that the API sends."""
+    # The members that every batch of the API has.
     fields = {
         "model": "models/gemini-3.5-flash-lite",
         "displayName": "w/expert-tags/1",
@@ -38,32 +39,35 @@ def operation(**metadata: Any) -> dict[str, Any]:
     return {"name": BATCH, "metadata": {**fields, **metadata}}
 
 
-def hex_hash(data: bytes) -> str:
-    """Return the SHA-256 as the API told it live: base64 of its hex text."""
-    return base64.b64encode(hashlib.sha256(data).hexdigest().encode()).decode()
+def hex_hash(content: bytes) -> str:
+    """Return the SHA-256 as the API reports it: base64 of its hex text."""
+    return base64.b64encode(hashlib.sha256(content).hexdigest().encode()).decode()
 
 
-def uploads(
-    script: Script, *, size: int, sha: str, state: str = "ACTIVE", then: list[str] | None = None
+def script_upload(
+    script: Script,
+    *,
+    size: int,
+    sha: str,
+    state: str = "ACTIVE",
+    later_states: list[str] | None = None,
 ) -> None:
-    """Script an API that takes uploads; `then` are the states that later looks at the file get."""
-    looks = list(then or [])
+    """Script an API that accepts uploads; later reads of the file return `later_states`."""
+    remaining_states = list(later_states or [])
 
-    def reply(seen: Seen) -> Answer:
-        """Answer one request of an upload."""
+    def reply(request: ReceivedRequest) -> Answer:
+        """Answer a request of an upload."""
         file = {"name": "files/abc", "sizeBytes": str(size), "sha256Hash": sha, "state": state}
-        if seen.method == "GET":
-            return Answer({**file, "state": looks.pop(0)})
-        if seen.method == "DELETE":
+        if request.method == "GET":
+            return Answer({**file, "state": remaining_states.pop(0)})
+        if request.method == "DELETE":
             return Answer({})
-        if seen.headers["x-goog-upload-command"] == "start":
+        if request.headers["x-goog-upload-command"] == "start":
             url = f"{script.url}/upload/v1beta/files?upload_id=U1&upload_protocol=resumable"
             return Answer({}, headers={"X-Goog-Upload-URL": url})
-        last = "finalize" in seen.headers["x-goog-upload-command"]
-        return Answer(
-            {"file": file} if last else {},
-            headers={"X-Goog-Upload-Status": "final" if last else "active"},
-        )
+        if "finalize" in request.headers["x-goog-upload-command"]:
+            return Answer({"file": file}, headers={"X-Goog-Upload-Status": "final"})
+        return Answer({}, headers={"X-Goog-Upload-Status": "active"})
 
     script.reply = reply
 
@@ -71,57 +75,61 @@ def uploads(
 def test_hostile_environment_changes_nothing(
     script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Version, address and key are pinned, whatever variables of the SDK are set."""
-    for name, value in {
+    """The client pins version, address and key, whatever variables of the SDK are set."""
+    variables = {
         "GOOGLE_GENAI_USE_VERTEXAI": "true",
         "GOOGLE_GENAI_USE_ENTERPRISE": "1",
         "GOOGLE_GENAI_API_VERSION": "v9",
         "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:9/",
         "GOOGLE_API_KEY": "another",
         "GOOGLE_CLOUD_PROJECT": "p",
-    }.items():
+    }
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    script.answers = [Answer(operation())]
+    script.answers = [Answer(operation_document())]
+
     client = Client(api_key=f" {KEY} ", base_url=script.url, trust_env=False)
     client.get_batch(BATCH)
     client.close()
     assert script.calls == [f"GET /v1beta/{BATCH}"]
-    assert script.seen[0].headers["x-goog-api-key"] == KEY
-    assert script.seen[0].headers["x-server-timeout"] == "60"
+    assert script.requests[0].headers["x-goog-api-key"] == KEY
+    assert script.requests[0].headers["x-server-timeout"] == "60"
 
 
 @pytest.mark.parametrize("place", ["output", "response"])
 def test_result_file_is_found_in_both_places(script: Script, client: Client, place: str) -> None:
-    """The result's name is read from metadata.output, or from response where only that has it."""
-    document = operation(state="JOB_STATE_SUCCEEDED", endTime="2026-01-06T11:19:31Z")
-    (document["metadata"] if place == "output" else document)[place] = {"responsesFile": RESULT}
+    """The client reads the result's name from metadata.output, or else from response."""
+    document = operation_document(state="JOB_STATE_SUCCEEDED", endTime="2026-01-06T11:19:31Z")
+    parent = document["metadata"] if place == "output" else document
+    parent[place] = {"responsesFile": RESULT}
     script.answers = [Answer(document)]
     batch = client.get_batch(BATCH)
     assert (batch.state, batch.result_file) == (RemoteState.SUCCEEDED, RESULT)
 
 
-def test_list_reads_every_page_even_after_an_empty_one(
-    script: Script, client: Client, waits: list[float]
+def test_list_reads_every_page_after_an_empty_page(
+    script: Script, client: Client, wait_seconds: list[float]
 ) -> None:
-    """An empty page with a token, and a 503 on a page, neither end the list nor lose a batch."""
+    """An empty page with a token or a 503 neither ends the list nor loses a batch."""
     script.answers = [
-        Answer({"operations": [operation()], "nextPageToken": "p2"}),
+        Answer({"operations": [operation_document()], "nextPageToken": "p2"}),
         Answer({"nextPageToken": "p3"}),
         Answer({"error": {"code": 503, "status": "UNAVAILABLE", "message": "busy"}}, code=503),
-        Answer({"operations": [{**operation(), "name": "batches/b2"}]}),
+        Answer({"operations": [{**operation_document(), "name": "batches/b2"}]}),
     ]
     assert [batch.name for batch in client.list_batches()] == [BATCH, "batches/b2"]
     assert script.calls[0] == "GET /v1beta/batches?pageSize=100"
     assert [call.partition("pageToken=")[2] for call in script.calls] == ["", "p2", "p3", "p3"]
-    assert len(waits) == 1
+    assert len(wait_seconds) == 1
 
 
-def test_deleting_what_is_gone_is_done(script: Script, client: Client) -> None:
-    """Deleting an upload or a batch that is not there is no error; cancelling one is."""
-    script.reply = lambda seen: Answer(
+def test_deleting_a_missing_file_or_batch_succeeds(script: Script, client: Client) -> None:
+    """Deleting a missing upload or batch is no error; cancelling a missing batch is."""
+    script.reply = lambda request: Answer(
         {"error": {"code": 404, "status": "NOT_FOUND", "message": "gone"}},
-        code=403 if seen.method == "POST" else 404,
+        code=403 if request.method == "POST" else 404,
     )
+
     client.delete("files/abc")
     client.delete(BATCH)
     with pytest.raises(MissingError):
@@ -134,10 +142,12 @@ def test_deleting_what_is_gone_is_done(script: Script, client: Client) -> None:
 
 
 def test_download_goes_by_name_and_streams(script: Script, client: Client, tmp_path: Path) -> None:
-    """A result of 10 MB arrives whole by one GET of its name, without being held in memory."""
+    """A GET of its name downloads 10 MB without loading them into memory."""
     payload = b"x" * 10_000_000
     script.answers = [Answer(body=payload, headers={"Content-Type": "application/octet-stream"})]
-    assert client._sdk is not None  # what the SDK itself takes is not what is measured
+    # Load the SDK first, because its own memory is not measured.
+    assert client._sdk is not None
+
     tracemalloc.start()
     size = client.download(RESULT, tmp_path / "r.part")
     _, peak = tracemalloc.get_traced_memory()
@@ -150,30 +160,34 @@ def test_download_goes_by_name_and_streams(script: Script, client: Client, tmp_p
 
 @pytest.mark.parametrize("size", [0, 8 * 1024 * 1024, 8 * 1024 * 1024 + 5])
 def test_upload_is_verified(script: Script, client: Client, tmp_path: Path, size: int) -> None:
-    """Uploads of every number of pieces are verified by size and hash, told as base64 of the hex text."""
+    """Size and base64 hash are verified for uploads of any number of pieces."""
     path = tmp_path / "requests.jsonl"
     path.write_bytes(b"x" * size)
     sha = hashlib.sha256(path.read_bytes()).hexdigest()
-    uploads(script, size=size, sha=hex_hash(path.read_bytes()))
+    script_upload(script, size=size, sha=hex_hash(path.read_bytes()))
+
     assert client.upload(path, display_name="w/1", sha256=sha, size=size) == "files/abc"
-    start = script.seen[0]
+
+    start = script.requests[0]
     assert start.path == "/upload/v1beta/files"
     assert start.headers["x-goog-upload-header-content-type"] == "jsonl"
-    assert b"".join(seen.body for seen in script.seen[1:]) == path.read_bytes()
-    assert all("x-goog-api-key" not in seen.headers for seen in script.seen[1:])
+    assert b"".join(chunk.body for chunk in script.requests[1:]) == path.read_bytes()
+    assert all("x-goog-api-key" not in request.headers for request in script.requests[1:])
 
 
 def test_upload_waits_while_it_is_processed(
-    script: Script, client: Client, tmp_path: Path, waits: list[float]
+    script: Script, client: Client, tmp_path: Path, wait_seconds: list[float]
 ) -> None:
-    """PROCESSING is looked at again until it is ACTIVE."""
+    """The client polls a file in state PROCESSING until it is ACTIVE."""
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"hello")
     sha = hashlib.sha256(b"hello")
-    told = base64.b64encode(sha.digest()).decode()
-    uploads(script, size=5, sha=told, state="PROCESSING", then=["PROCESSING", "ACTIVE"])
+    hash_text = base64.b64encode(sha.digest()).decode()
+    script_upload(
+        script, size=5, sha=hash_text, state="PROCESSING", later_states=["PROCESSING", "ACTIVE"]
+    )
     client.upload(path, display_name="w", sha256=sha.hexdigest(), size=5)
-    assert waits == [2.0, 2.0]
+    assert wait_seconds == [2.0, 2.0]
 
 
 @pytest.mark.parametrize(
@@ -182,14 +196,18 @@ def test_upload_waits_while_it_is_processed(
 def test_damaged_upload_is_never_used(
     script: Script, client: Client, tmp_path: Path, *, size: int, sha: str, state: str
 ) -> None:
-    """A short, a changed and a failed upload are each deleted, tried again within the bound, and refused."""
+    """A short, changed or failed upload is deleted, retried within the limit, and refused."""
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"hello")
-    uploads(script, size=size, sha=hex_hash(b"other") if sha else "", state=state)
+    script_upload(script, size=size, sha=hex_hash(b"other") if sha else "", state=state)
     with pytest.raises(UnavailableError):
         client.upload(path, display_name="w", sha256=hashlib.sha256(b"hello").hexdigest(), size=5)
-    starts = [seen for seen in script.seen if seen.headers.get("x-goog-upload-command") == "start"]
-    deletes = [seen for seen in script.seen if seen.method == "DELETE"]
+    starts = [
+        request
+        for request in script.requests
+        if request.headers.get("x-goog-upload-command") == "start"
+    ]
+    deletes = [request for request in script.requests if request.method == "DELETE"]
     assert len(starts) == len(deletes) > 1
 
 
@@ -207,41 +225,44 @@ def test_damaged_upload_is_never_used(
 def test_lost_piece_begins_a_new_upload(
     script: Script, client: Client, tmp_path: Path, piece: Answer
 ) -> None:
-    """A first piece that went wrong in any way is noticed at once, and the next upload starts from byte 0."""
+    """The client detects a failed first piece at once, and starts again from byte 0."""
     size = 8 * 1024 * 1024 + 5
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"y" * size)
-    uploads(script, size=size, sha="")
-    good = script.reply
-    broken = [piece]
+    script_upload(script, size=size, sha="")
+    normal_reply = script.reply
+    faults = [piece]
 
-    def reply(seen: Seen) -> Answer:
-        """Break the first piece once."""
-        if seen.headers.get("x-goog-upload-command") == "upload" and broken:
-            return broken.pop()
-        assert good is not None
-        return good(seen)
+    def reply(request: ReceivedRequest) -> Answer:
+        """Break the first piece of the first upload."""
+        if request.headers.get("x-goog-upload-command") == "upload" and faults:
+            return faults.pop()
+        assert normal_reply is not None
+        return normal_reply(request)
 
     script.reply = reply
     client.upload(path, display_name="w", sha256=hashlib.sha256(b"y" * size).hexdigest(), size=size)
-    sent = [seen.headers for seen in script.seen if seen.method == "POST"]
+
+    sent = [request.headers for request in script.requests if request.method == "POST"]
     commands = [headers["x-goog-upload-command"] for headers in sent]
     assert commands == ["start", "upload", "start", "upload", "upload, finalize"]
+    # The second upload sends both pieces again.
     assert [headers["x-goog-upload-offset"] for headers in sent[3:]] == ["0", "8388608"]
-    known = piece.document is not None and "file" in piece.document
-    assert script.calls.count("DELETE /v1beta/files/abc") == known
+
+    is_file_named = piece.document is not None and "file" in piece.document
+    assert script.calls.count("DELETE /v1beta/files/abc") == is_file_named
 
 
 @pytest.mark.parametrize("hidden", [True, False])
-def test_a_refused_upload_is_told_in_googles_words(
+def test_a_refused_upload_shows_googles_message(
     script: Script, client: Client, tmp_path: Path, *, hidden: bool
 ) -> None:
-    """A clear no to an upload, as 400 at the start or hidden in a 200, is raised as one and not tried again."""
+    """A refusal at the start or inside a 200 reply is raised, and is not retried."""
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"hello")
-    uploads(script, size=5, sha="")
-    good = script.reply
-    refused = {
+    script_upload(script, size=5, sha="")
+    normal_reply = script.reply
+    refusal = {
         "error": {
             "code": 400,
             "message": "Unsupported MIME type: jsonl",
@@ -249,24 +270,22 @@ def test_a_refused_upload_is_told_in_googles_words(
         }
     }
 
-    def reply(seen: Seen) -> Answer:
+    def reply(request: ReceivedRequest) -> Answer:
         """Refuse at the start, or at the last piece."""
-        assert good is not None
-        if (seen.headers["x-goog-upload-command"] == "start") is hidden:
-            return good(seen)
-        return (
-            Answer(refused, headers={"X-Goog-Upload-Status": "final"})
-            if hidden
-            else Answer(refused, code=400)
-        )
+        assert normal_reply is not None
+        if (request.headers["x-goog-upload-command"] == "start") is hidden:
+            return normal_reply(request)
+        if hidden:
+            return Answer(refusal, headers={"X-Goog-Upload-Status": "final"})
+        return Answer(refusal, code=400)
 
     script.reply = reply
     with pytest.raises(RefusedError, match="Unsupported MIME type"):
         client.upload(path, display_name="w", sha256=hashlib.sha256(b"hello").hexdigest(), size=5)
-    assert len(script.seen) == 1 + hidden
+    assert len(script.requests) == 1 + hidden
 
 
-EMBEDS = load_models()["gemini-embedding-2"]
+EMBEDDING_MODEL = load_models()["gemini-embedding-2"]
 
 
 @pytest.mark.parametrize(
@@ -282,13 +301,14 @@ EMBEDS = load_models()["gemini-embedding-2"]
 def test_embedding_sends_one_content_per_text(
     script: Script, client: Client, *, model: str, query: bool, text: str, task: str | None
 ) -> None:
-    """Every text is a request of its own, with the task where this model reads it; vectors come back unit length."""
+    """Each text is its own request, with the model's task; vectors get unit length."""
     script.answers = [Answer({"embeddings": [{"values": [3.0, 4.0]}, {"values": [0.0, -2.0]}]})]
     vectors = client.embed(load_models()[model], ["a", "b"], dim=2, query=query)
     assert vectors.dtype == np.float32
     assert np.allclose(vectors, [[0.6, 0.8], [0.0, -1.0]])
     assert script.calls == [f"POST /v1beta/models/{model}:batchEmbedContents"]
-    requests = script.seen[0].document["requests"]
+
+    requests = script.requests[0].document["requests"]
     assert [len(request["content"]["parts"]) for request in requests] == [1, 1]
     assert requests[0]["content"]["parts"][0]["text"] == text
     assert requests[0].get("taskType") == task
@@ -296,33 +316,34 @@ def test_embedding_sends_one_content_per_text(
 
 
 def test_wrong_vectors_are_never_returned(script: Script, client: Client) -> None:
-    """Vectors that do not fit the texts (fused, too many, width, zero, nan) are asked for again, and then taken."""
-    one = [1.0, 0.0]
-    many: list[list[list[float]]] = [
-        [one],
-        [one] * 3,
-        [one, [1.0]],
-        [one, [0.0, 0.0]],
-        [one, [float("nan"), 0.0]],
+    """The client retries vectors of a wrong number, width or length, and accepts good vectors."""
+    vector = [1.0, 0.0]
+    bad_vector_lists: list[list[list[float]]] = [
+        [vector],
+        [vector] * 3,
+        [vector, [1.0]],
+        [vector, [0.0, 0.0]],
+        [vector, [float("nan"), 0.0]],
     ]
-    wrong = [
+    bad_answers = [
         Answer(body=json.dumps({"embeddings": [{"values": row} for row in rows]}).encode())
-        for rows in many
+        for rows in bad_vector_lists
     ]
-    good = Answer({"embeddings": [{"values": [1, 0]}, {"values": [0, 1]}]})
-    for answer in wrong:
-        script.answers = [answer, good]
-        assert client.embed(EMBEDS, ["a", "b"], dim=2, query=False).tolist() == [
+    good_answer = Answer({"embeddings": [{"values": [1, 0]}, {"values": [0, 1]}]})
+    for answer in bad_answers:
+        script.answers = [answer, good_answer]
+        assert client.embed(EMBEDDING_MODEL, ["a", "b"], dim=2, query=False).tolist() == [
             [1, 0],
             [0, 1],
         ]
-    script.reply = lambda _seen: wrong[0]
+
+    script.reply = lambda _request: bad_answers[0]
     with pytest.raises(UnavailableError):
-        client.embed(EMBEDS, ["a", "b"], dim=2, query=False)
+        client.embed(EMBEDDING_MODEL, ["a", "b"], dim=2, query=False)
 
 
-def test_what_cannot_be_is_never_sent(script: Script, client: Client, tmp_path: Path) -> None:
-    """A name of another form, a file of another size than was sealed, and texts that no call takes stop before it."""
+def test_invalid_requests_are_never_sent(script: Script, client: Client, tmp_path: Path) -> None:
+    """An invalid name, a changed file size and invalid texts are refused before any call."""
     (tmp_path / "r.jsonl").write_bytes(b"hello")
     with pytest.raises(InconsistentError):
         client.get_batch("../files/x")
@@ -332,21 +353,28 @@ def test_what_cannot_be_is_never_sent(script: Script, client: Client, tmp_path: 
         client.upload(tmp_path / "r.jsonl", display_name="w", sha256="0" * 64, size=6)
     for texts in ([], [" "], ["a"] * 101):
         with pytest.raises(ValueError, match="1 to 100"):
-            client.embed(EMBEDS, texts, dim=2, query=False)
+            client.embed(EMBEDDING_MODEL, texts, dim=2, query=False)
     assert script.calls == []
 
 
-def test_what_the_sdk_has_no_types_for_costs_nothing(script: Script, client: Client) -> None:
-    """Another program's inline batches stand in the list beside ours; a live answer that was paid for is not lost."""
-    foreign: list[dict[str, Any]] = [
+def test_values_without_sdk_types_are_accepted(script: Script, client: Client) -> None:
+    """Foreign inline batches are listed, and a paid live answer with odd members is kept."""
+    foreign_responses: list[dict[str, Any]] = [
         {"error": {"code": 8, "message": "busy", "details": [{"@type": "x", "retryDelay": "3s"}]}},
         {"response": {"candidates": []}, "metadata": {"row": 17}},
         {"error": {"code": 13, "details": None}, "metadata": None},
     ]
-    theirs = {**operation(state="BATCH_STATE_SUCCEEDED"), "name": "batches/foreign", "done": True}
-    theirs["metadata"]["output"] = {"inlinedResponses": {"inlinedResponses": foreign}}
-    script.answers = [Answer({"operations": [theirs, operation()]})]
+    foreign_operation = {
+        **operation_document(state="BATCH_STATE_SUCCEEDED"),
+        "name": "batches/foreign",
+        "done": True,
+    }
+    foreign_operation["metadata"]["output"] = {
+        "inlinedResponses": {"inlinedResponses": foreign_responses}
+    }
+    script.answers = [Answer({"operations": [foreign_operation, operation_document()]})]
     assert [batch.name for batch in client.list_batches()] == ["batches/foreign", BATCH]
+
     reply = {
         "candidates": [{"content": {"parts": [{"text": "{}"}]}, "citationMetadata": "none"}],
         "usageMetadata": 3,
@@ -357,24 +385,25 @@ def test_what_the_sdk_has_no_types_for_costs_nothing(script: Script, client: Cli
 
 
 def test_unreadable_page_is_never_an_empty_list(script: Script, client: Client) -> None:
-    """A page that cannot be read, has no body, or leads back to an earlier one raises; `{}` is an empty list."""
-    circle = {"operations": [operation()], "nextPageToken": "p2"}
+    """An unreadable, empty or repeated page raises; `{}` is an empty list."""
+    circular_page = {"operations": [operation_document()], "nextPageToken": "p2"}
     pages = [
         Answer({"operations": "no"}),
         Answer({"operations": [{"metadata": {}}]}),
         Answer(body=b""),
-        Answer(circle),
+        Answer(circular_page),
     ]
     for page in pages:
         script.answers = [page] * 1_000
         with pytest.raises(UnavailableError, match="do not end" if page is pages[-1] else "."):
             client.list_batches()
+    # A list without batches has no member `operations`.
     script.answers = [Answer({})]
     assert client.list_batches() == []
 
 
-def test_download_is_whole_or_not_there(script: Script, client: Client, tmp_path: Path) -> None:
-    """A 503 and a body that is cut are tried again from the start; after a refusal no part file is there."""
+def test_download_is_complete_or_absent(script: Script, client: Client, tmp_path: Path) -> None:
+    """A 503 or a cut body is retried from the start; a refusal leaves no part file."""
     payload = b"".join(b"%d\n" % number for number in range(10_000))
     script.answers = [
         Answer({"error": {"code": 503}}, code=503),
@@ -383,11 +412,13 @@ def test_download_is_whole_or_not_there(script: Script, client: Client, tmp_path
     ]
     assert client.download(RESULT, tmp_path / "r.part") == len(payload)
     assert (tmp_path / "r.part").read_bytes() == payload
-    script.reply = lambda _seen: Answer({"error": {"code": 404, "message": "no"}}, code=404)
+
+    script.reply = lambda _request: Answer({"error": {"code": 404, "message": "no"}}, code=404)
     with pytest.raises(MissingError):
         client.download(RESULT, tmp_path / "s.part")
     assert not (tmp_path / "s.part").exists()
-    script.reply = lambda _seen: Answer(body=b"x")
+
+    script.reply = lambda _request: Answer(body=b"x")
     with pytest.raises(ConfigurationError, match="cannot write"):
         client.download(RESULT, tmp_path / "no" / "r.part")
     assert not (tmp_path / "no").exists()

@@ -1,4 +1,4 @@
-"""A workspace whose people have tags already, to build indexes in."""
+"""A workspace of tagged people, for tests of indexes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,23 +12,23 @@ from tests.lab import Workspace
 
 @pytest.fixture
 def tagged(workspace: Workspace) -> Callable[[int], None]:
-    """A function that puts tagged people into the workspace, after those that are there."""
+    """Return a function that adds tagged people to the workspace."""
 
-    def put(count: int) -> None:
-        """Insert them through the table."""
+    def insert_people(count: int) -> None:
+        """Insert people through the table."""
         with workspace.open() as ws, ws.store.write() as tx:
-            before = tx.exec_driver_sql("SELECT coalesce(max(id), 0) FROM experts").scalar() or 0
+            last_id = tx.exec_driver_sql("SELECT coalesce(max(id), 0) FROM experts").scalar() or 0
             rows = [
                 (
                     f"p{number}",
                     {"bio": f"Keeps bee hive {number}.", "tags": f'["bees", "hive {number}"]'},
                 )
-                for number in range(before, before + count)
+                for number in range(last_id, last_id + count)
             ]
             table.insert_people(tx, rows)
             workspaces.record_row_change(tx, table.TASK)
 
-    return put
+    return insert_people
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def indexed(
     request: pytest.FixtureRequest,
     begun: Callable[[Callable[[], None]], None],
 ) -> Workspace:
-    """A workspace whose people, those that a test's module has as PEOPLE, are indexed."""
+    """Prepare an indexed workspace with the `PEOPLE` of the test's module."""
     people: Mapping[str, Mapping[str, Any]] = request.module.PEOPLE
 
     def prepare() -> None:
@@ -47,6 +47,7 @@ def indexed(
             workspaces.record_row_change(tx, table.TASK)
         workspace.ran("index")
 
-    prepare.__module__ = request.module.__name__  # what is prepared is of that module
+    # Prepared workspaces are shared by the tests of that module.
+    prepare.__module__ = request.module.__name__
     begun(prepare)
     return workspace

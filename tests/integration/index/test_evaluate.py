@@ -1,4 +1,4 @@
-"""`eval`: the search in service beside BM25; and the gate of judged questions at promotion."""
+"""`eval` compares the search in service with BM25, and gates the promotion of a build."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from tests.lab import ROOT, Workspace
 SAMPLE = ROOT / "data" / "sample"
 
 
-def chain(workspace: Workspace, people: Path) -> None:
+def index_people(workspace: Workspace, people: Path) -> None:
     """Tag and index the people of a file on the local engine."""
     workspace.environ |= {"FINDABLE_BACKEND": "local"}
     for command in (
@@ -23,44 +23,56 @@ def chain(workspace: Workspace, people: Path) -> None:
         workspace.ran(*command)
 
 
-def figures(workspace: Workspace, folder: Path) -> dict[tuple[str, str], dict[str, list[float]]]:
-    """Return the figures by system's first word and type of question."""
+def read_figures(
+    workspace: Workspace, folder: Path
+) -> dict[tuple[str, str], dict[str, list[float]]]:
+    """Return the figures by first word of the system and type of question."""
     files = (str(folder / "queries.jsonl"), str(folder / "qrels.tsv"))
     rows = json.loads(workspace.run("eval", *files, "--json").stdout)
     return {(row["system"].split()[0], row["type"]): row["figures"] for row in rows}
 
 
-COUNT = 60  # more judged questions than the gate needs
+# More judged questions than the gate needs.
+QUESTION_COUNT = 60
 
 
-def test_a_build_that_does_worse_is_not_promoted(
-    workspace: Workspace, tagged: Callable[[int], None]
-) -> None:
-    """Exit code 6, and the one in service stays, unless that is wanted; figures stand in the manifest.
+def test_a_worse_build_is_not_promoted(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """`index` exits with 6 and keeps the build in service, unless --worse-ok is set.
 
-    Nothing is paid for it: until `eval` has embedded the questions, it says so and promotes.
+    Until `eval` has embedded the judged questions, `index` embeds nothing for them and promotes.
     """
-    tagged(COUNT)
+    tagged(QUESTION_COUNT)
     workspace.ran("index")
-    judged = workspace.data / "judged"
-    judged.mkdir()
-    files = (judged / "queries.jsonl", judged / "qrels.tsv")
+    folder = workspace.data / "judged"
+    folder.mkdir()
+    files = (folder / "queries.jsonl", folder / "qrels.tsv")
     files[0].write_text(
-        "".join(f'{{"qid": "q{number:02d}", "text": "hive {number}"}}\n' for number in range(COUNT))
+        "".join(
+            f'{{"qid": "q{number:02d}", "text": "hive {number}"}}\n'
+            for number in range(QUESTION_COUNT)
+        )
     )
-    files[1].write_text("".join(f"q{number:02d} 0 p{number} 1\n" for number in range(COUNT)))
+    files[1].write_text(
+        "".join(f"q{number:02d} 0 p{number} 1\n" for number in range(QUESTION_COUNT))
+    )
+
     workspace.change("UPDATE experts SET bio = 'Sings in a choir.', tags = '[\"songs\"]'")
     assert "embeds the judged questions" in workspace.ran("index").stderr
+
     workspace.ran("index", "--rollback")
     assert "are not in the index" not in workspace.ran("eval", *map(str, files)).stderr
-    refused = workspace.ran("index", code=6).stderr
-    assert f"build 3 was not promoted: on {COUNT} judged questions nDCG@10 is" in refused
-    assert built(workspace)["number"] == 1
+
+    message = workspace.ran("index", code=6).stderr
+    assert f"build 3 was not promoted: on {QUESTION_COUNT} judged questions nDCG@10 is" in message
+    assert read_manifest(workspace)["number"] == 1
+
     workspace.ran("index", "--worse-ok")
-    assert built(workspace)["judged"]["questions"] == COUNT
-    assert built(workspace)["judged"]["before"]["number"] == 1
-    assert built(workspace)["judged"]["difference"]["high"] < 0
+    assert read_manifest(workspace)["judged"]["questions"] == QUESTION_COUNT
+    assert read_manifest(workspace)["judged"]["before"]["number"] == 1
+    assert read_manifest(workspace)["judged"]["difference"]["high"] < 0
+
     workspace.ran("doctor")
+
     files[1].write_text("q01 0 p1 1\nq01 0 p2 0\nq01 0 nobody 1\n")
     assert (
         "1 of 2 names that are judged an answer are not in the index"
@@ -69,7 +81,7 @@ def test_a_build_that_does_worse_is_not_promoted(
     assert "judges 1 questions" in workspace.ran("index").stderr
 
 
-def built(workspace: Workspace) -> dict[str, Any]:
+def read_manifest(workspace: Workspace) -> dict[str, Any]:
     """Return the manifest of the build in service."""
     document: dict[str, Any] = json.loads(
         (workspace.data / "index" / "current" / "manifest.json").read_text()

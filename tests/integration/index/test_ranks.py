@@ -1,4 +1,4 @@
-"""`search` by words, by vectors and by both, on one build."""
+"""`search` by words, by vectors and by both, on the same build."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ PEOPLE = {
 }
 
 
-def found(workspace: Workspace, question: str, **values: str) -> list[dict[str, Any]]:
+def search(workspace: Workspace, question: str, **values: str) -> list[dict[str, Any]]:
     """Return the hits of a question."""
     hits: list[dict[str, Any]] = json.loads(
         workspace.ran("search", "--json", "--", question, **values).stdout
@@ -35,7 +35,8 @@ def found(workspace: Workspace, question: str, **values: str) -> list[dict[str, 
 @pytest.mark.parametrize(
     ("question", "names"),
     [
-        ("who knows RIVERS?", ["bob", "李"]),  # a word of the text counts more than one of the tags
+        # A word of the text counts more than a word of the tags.
+        ("who knows RIVERS?", ["bob", "李"]),
         ("水法", ["李"]),
         ("sanger", ["cyd"]),
         ("Zoe", ["cyd"]),
@@ -44,43 +45,45 @@ def found(workspace: Workspace, question: str, **values: str) -> list[dict[str, 
         ("glaciers", []),
     ],
 )
-def test_by_words_those_are_found_that_have_some(
+def test_search_by_words_finds_entries_with_a_word(
     indexed: Workspace, api: Api, question: str, names: list[str]
 ) -> None:
-    """In every script and field, without accents and endings; the question is not embedded, and has no similarity."""
-    before = len(api.journal())
-    hits = found(indexed, question, RANK="words")
+    """Words match in every script and field, without accents and endings, and without a call."""
+    calls_before = len(api.journal())
+    hits = search(indexed, question, RANK="words")
     assert [hit["username"] for hit in hits] == names
     assert {hit["similarity"] for hit in hits} <= {None}
-    assert len(api.journal()) == before
+    assert len(api.journal()) == calls_before
 
 
-def test_by_vectors_and_by_both_all_are_ranked(indexed: Workspace) -> None:
-    """By vectors a hit's score is its similarity; by both, which is usual, it is made of that and of its words."""
-    vectors = found(indexed, "law of rivers", RANK="vectors")
+def test_vectors_and_hybrid_rank_all_entries(indexed: Workspace) -> None:
+    """By vectors a hit's score is its similarity; the hybrid default adds the words."""
+    vectors = search(indexed, "law of rivers", RANK="vectors")
     assert [hit["score"] for hit in vectors] == [hit["similarity"] for hit in vectors]
-    both = found(indexed, "law of rivers")
-    assert both == found(indexed, "law of rivers", RANK="hybrid")
-    assert both[0]["username"] == "bob"
-    assert {hit["username"]: hit["similarity"] for hit in both} == {
+
+    hybrid = search(indexed, "law of rivers")
+    assert hybrid == search(indexed, "law of rivers", RANK="hybrid")
+    assert hybrid[0]["username"] == "bob"
+    assert {hit["username"]: hit["similarity"] for hit in hybrid} == {
         hit["username"]: hit["similarity"] for hit in vectors
     }
     assert "'bm25' is not one of" in indexed.ran("search", "law", RANK="bm25", code=2).stderr
 
 
-def test_what_has_no_words_is_answered_by_vectors_or_refused(indexed: Workspace) -> None:
-    """A question of stop words or signs alone; a build of another model is searched by words all the same."""
+def test_a_question_without_words_needs_vectors(indexed: Workspace) -> None:
+    """RANK=words refuses stop words and signs, and searches a build of another model."""
     for question in ("who is it with", "🐝", "AND OR NOT", "-- ++"):
         if not question.startswith("-"):
-            assert len(found(indexed, question)) == 4
+            assert len(search(indexed, question)) == 4
         assert "RANK=words" in indexed.ran("search", "--", question, RANK="words", code=2).stderr
     indexed.ran("search", "honey", DIM="256", code=3)
-    assert [hit["username"] for hit in found(indexed, "honey", DIM="256", RANK="words")] == ["ada"]
+    assert [hit["username"] for hit in search(indexed, "honey", DIM="256", RANK="words")] == ["ada"]
 
 
-def test_a_change_of_a_field_alone_leaves_the_index_behind(indexed: Workspace) -> None:
-    """The text that is embedded stays: "Beekeeper at Hive at Honey."."""
+def test_a_change_of_a_field_makes_the_index_stale(indexed: Workspace) -> None:
+    """A moved word changes the fields, even if the embedded text stays equal."""
     indexed.change(
-        "UPDATE experts SET job_title = 'Beekeeper', company = 'Hive at Honey' WHERE username = 'ada'"
+        "UPDATE experts SET job_title = 'Beekeeper', company = 'Hive at Honey' "
+        "WHERE username = 'ada'"
     )
     assert json.loads(indexed.ran("status", "--exact", "--json").stdout)["index"]["behind"] == 1

@@ -1,4 +1,4 @@
-"""`search`: its answer's shape, odd questions, and an index that must not be asked."""
+"""`search`: the shape of its answer, odd questions, and limits of K."""
 
 import json
 from typing import Any
@@ -24,35 +24,36 @@ PEOPLE = {
 
 
 def _search(workspace: Workspace, question: str, *args: str, **values: str) -> list[dict[str, Any]]:
-    """Search and return the JSON list."""
+    """Search, and return the hits."""
     result = workspace.ran("search", *args, "--json", "--", question, **values)
-    found: list[dict[str, Any]] = json.loads(result.stdout)
-    return found
+    hits: list[dict[str, Any]] = json.loads(result.stdout)
+    return hits
 
 
 def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
-    """Rank from 1, score descending, and twelve keys that programs read, in order; a table is for people."""
+    """Hits have twelve keys in a fixed order, rank from 1, and descending scores."""
     before = (
         indexed.query("SELECT * FROM findable_events"),
         indexed.query("SELECT * FROM findable_workspace"),
     )
     hits = _search(indexed, "who keeps bees")
     assert list(hits[3]) == [
-        *(
-            "rank",
-            "username",
-            "similarity",
-            "name",
-            "job_title",
-            "tags",
-            "findability_score",
-            "score",
-            "weak",
-        ),
-        *("why", "matching_tags", "snippet"),
+        "rank",
+        "username",
+        "similarity",
+        "name",
+        "job_title",
+        "tags",
+        "findability_score",
+        "score",
+        "weak",
+        "why",
+        "matching_tags",
+        "snippet",
     ]
     assert [hit["rank"] for hit in hits] == [1, 2, 3, 4]
     assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+
     best = hits[0]
     assert (best["username"], best["name"], best["job_title"]) == ("ada", "Ada Byron", "Beekeeper")
     assert (best["tags"], best["findability_score"]) == (["bees"], 35.9)
@@ -62,6 +63,8 @@ def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
         "cyd": "Zoë",
         "李": "",
     }
+
+    # The table is for people, and has fewer columns.
     lines = indexed.run("search", "水法").stdout.splitlines()
     assert lines[0].split("\t") == [
         "rank",
@@ -75,15 +78,17 @@ def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
     ]
     assert sorted(line.split("\t")[1] for line in lines[1:]) == ["ada", "bob", "cyd", "李"]
     assert {len(line.split("\t")) for line in lines} == {8}
+
     after = (
         indexed.query("SELECT * FROM findable_events"),
         indexed.query("SELECT * FROM findable_workspace"),
     )
-    assert after == before  # a search reads only
+    # A search writes nothing.
+    assert after == before
 
 
-def test_k_is_how_many_at_most(indexed: Workspace) -> None:
-    """Fewer come where there are fewer, as an option and from the environment alike; what is no count is refused."""
+def test_k_limits_the_number_of_hits(indexed: Workspace) -> None:
+    """K limits the hits as an option and as a setting; an invalid number is refused."""
     for k, expected in (("1", 1), ("4", 4), ("1000", 4)):
         assert len(_search(indexed, "law", "-k", k)) == expected
     assert len(_search(indexed, "law", K="3")) == 3
@@ -92,8 +97,8 @@ def test_k_is_how_many_at_most(indexed: Workspace) -> None:
 
 
 def test_odd_questions_are_answered_or_refused(indexed: Workspace, api: Api) -> None:
-    """Emoji, stop words and code give hits, a lone surrogate is refused; of what has no sense nothing is asked."""
-    odd = [
+    """Emoji, stop words and code give hits; a lone surrogate and blank questions are refused."""
+    odd_questions = [
         "🐝",
         "the of and",
         "?",
@@ -103,10 +108,12 @@ def test_odd_questions_are_answered_or_refused(indexed: Workspace, api: Api) -> 
         "x" * 8000,
         "\x1b[2J",
     ]
-    for question in odd:
+    for question in odd_questions:
         assert len(_search(indexed, question)) == 4
     assert indexed.ran("search", "--json", "--", "\ud83d", code=2).stderr.startswith("error: ")
-    before = len(api.journal())
+
+    # Invalid questions cause no call.
+    calls_before = len(api.journal())
     for question in ("", "   ", "\n\t", "x" * 100_000, "law\0bees"):
         assert indexed.run("search", "--", question).exit_code == 2
-    assert len(api.journal()) == before
+    assert len(api.journal()) == calls_before

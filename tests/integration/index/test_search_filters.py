@@ -1,4 +1,4 @@
-"""What a search may find, and whether it is any good."""
+"""`search`: filters, phrases, similar entries and weak hits."""
 
 import json
 from typing import Any
@@ -40,7 +40,7 @@ PEOPLE: dict[str, dict[str, Any]] = {
 }
 
 
-def found(workspace: Workspace, *args: str, **values: str) -> list[dict[str, Any]]:
+def search(workspace: Workspace, *args: str, **values: str) -> list[dict[str, Any]]:
     """Return the hits of a search."""
     hits: list[dict[str, Any]] = json.loads(
         workspace.ran("search", "--json", *args, **values).stdout
@@ -48,9 +48,9 @@ def found(workspace: Workspace, *args: str, **values: str) -> list[dict[str, Any
     return hits
 
 
-def names(workspace: Workspace, question: str, **values: str) -> set[str]:
-    """Return who is found by words and vectors."""
-    return {hit["username"] for hit in found(workspace, "--", question, **values)}
+def find_names(workspace: Workspace, question: str, **values: str) -> set[str]:
+    """Return the names of the hits."""
+    return {hit["username"] for hit in search(workspace, "--", question, **values)}
 
 
 @pytest.mark.parametrize(
@@ -77,51 +77,56 @@ def names(workspace: Workspace, question: str, **values: str) -> set[str]:
         ('"teaches" -sails', {"MIN_SCORE": "1"}, {"ada"}),
     ],
 )
-def test_only_what_passes_is_found(
+def test_only_entries_that_pass_are_found(
     indexed: Workspace, question: str, filters: dict[str, str], expected: set[str]
 ) -> None:
-    """Every entry that passes and no other one, by both sides, by vectors, and among many questions."""
-    assert names(indexed, question, **filters) == expected
-    assert names(indexed, question, RANK="vectors", **filters) == expected
+    """A search finds exactly the passing entries, by vectors and by both ranks."""
+    assert find_names(indexed, question, **filters) == expected
+    assert find_names(indexed, question, RANK="vectors", **filters) == expected
     assert {
-        hit["username"] for hit in found(indexed, "-k", "1", "--", question, **filters)
+        hit["username"] for hit in search(indexed, "-k", "1", "--", question, **filters)
     } <= expected
-    assert names(indexed, question, RANK="words", **filters) <= expected
+    assert find_names(indexed, question, RANK="words", **filters) <= expected
 
 
-def test_a_phrase_that_no_entry_has_is_said(indexed: Workspace) -> None:
-    """The closest are found without it; what is left out, and a filter, hold all the same."""
+def test_a_phrase_without_an_entry_is_reported(indexed: Workspace) -> None:
+    """The closest entries are found instead; excluded words and filters still apply."""
     for question in ('"of the"', '"water opera"', '"water opera" law -bees'):
         result = indexed.ran("search", "--json", "--", question, WHERE="currency = 'EUR'")
         usernames = {hit["username"] for hit in json.loads(result.stdout)}
         assert usernames == ({"bob", "李"} if "-bees" in question else {"ada", "bob", "李"})
-        assert f"no entry that passes has {question.split(chr(34))[1]!r}" in result.stderr
+
+        phrase = question.split('"')[1]
+        assert f"no entry that passes has {phrase!r}" in result.stderr
 
 
 def test_the_sentence_tags_and_scores_of_a_hit_are_shown(indexed: Workspace) -> None:
-    """The sentence with the question's words marked, the tags that match; for a pipe with plain marks."""
-    best = found(indexed, "law of the water")[0]
+    """A hit shows its best sentence with marked words, and the matching tags."""
+    best = search(indexed, "law of the water")[0]
     assert (best["username"], best["matching_tags"]) == ("bob", ["water law"])
+
     text = best["snippet"]["text"]
     marks = best["snippet"]["marks"]
-    assert (text, [text[start:end] for start, end in marks]) == (
-        "Teaches water law.",
-        ["water", "law"],
-    )
+    assert text == "Teaches water law."
+    assert [text[start:end] for start, end in marks] == ["water", "law"]
     assert best["why"] == "words: law, water; close in meaning"
+
     line = indexed.ran("search", "law of the water", "-k", "1").stdout.splitlines()[1].split("\t")
     assert line[6:] == [best["why"], "Teaches **water** **law**."]
-    (chinese,) = found(indexed, "水法", "-k", "1")
+
+    (chinese,) = search(indexed, "水法", "-k", "1")
     assert chinese["snippet"] == {"text": "我教水法律。", "marks": [[2, 4]]}
 
 
-def test_who_is_like_another_is_found_without_that_one(indexed: Workspace) -> None:
-    """By its vector, filters too; an unknown name, and one that is not in the index, are said."""
-    like = [hit["username"] for hit in found(indexed, LIKE="bob")]
+def test_like_finds_similar_entries_without_the_entry_itself(indexed: Workspace) -> None:
+    """LIKE= compares vectors with filters, and refuses unknown or unindexed names."""
+    usernames = [hit["username"] for hit in search(indexed, LIKE="bob")]
     assert "leave RANK=words out" in indexed.ran("search", LIKE="bob", RANK="words", code=2).stderr
-    assert sorted(like) == ["ada", "cyd", "dan", "李"]
-    assert found(indexed, LIKE="bob", TAG="rivers")[0]["username"] == "dan"
+    assert sorted(usernames) == ["ada", "cyd", "dan", "李"]
+    assert search(indexed, LIKE="bob", TAG="rivers")[0]["username"] == "dan"
     assert "there is no expert 'eve'" in indexed.ran("search", LIKE="eve", code=2).stderr
+
+    # A person who came after the build.
     with indexed.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "eve", {"bio": "New."})
     assert (
@@ -134,42 +139,49 @@ def test_who_is_like_another_is_found_without_that_one(indexed: Workspace) -> No
 
 
 @pytest.mark.full
-def test_questions_without_meaning_find_weak_hits_alone(indexed: Workspace) -> None:
-    """Their first line says so; a question that is answered has a hit that is not weak."""
+def test_questions_without_meaning_find_only_weak_hits(indexed: Workspace) -> None:
+    """Meaningless questions find only weak hits and say so; a good answer has a strong hit."""
     for question in ("qwpo zxmv", "best recipe for lasagne", "42", "🍕"):
         for rank in ("hybrid", "vectors"):
             result = indexed.ran("search", question, "--json", RANK=rank)
             assert all(hit["weak"] for hit in json.loads(result.stdout))
             assert "no good match; closest results:" in result.stderr
-    by_words = "city plumber quotes discount bathroom tiles overnight delivery"
-    assert "no good match" in indexed.ran("search", by_words, RANK="words").stderr
-    assert not found(indexed, "who sings opera", RANK="words")[0]["weak"]
-    hits = found(indexed, "who teaches water law")
+
+    unrelated_question = "city plumber quotes discount bathroom tiles overnight delivery"
+    assert "no good match" in indexed.ran("search", unrelated_question, RANK="words").stderr
+    # A good hit is not weak under any rank.
+    assert not search(indexed, "who sings opera", RANK="words")[0]["weak"]
+
+    hits = search(indexed, "who teaches water law")
     assert not hits[0]["weak"]
     assert "no good match" not in indexed.ran("search", "who teaches water law").stderr
-    vectors = found(indexed, "who teaches water law", RANK="vectors")
+
+    vectors = search(indexed, "who teaches water law", RANK="vectors")
     assert {hit["username"]: hit["weak"] for hit in vectors} == {
         hit["username"]: hit["weak"] for hit in hits
     }
-    assert {hit["weak"] for hit in found(indexed, LIKE="bob")} == {None}
+    assert {hit["weak"] for hit in search(indexed, LIKE="bob")} == {None}
 
 
-def test_who_has_what_was_asked_for_a_tag_is_no_weak_hit(indexed: Workspace) -> None:
-    """However common the tag is, and whatever ranks; who has no such tag may be."""
+def test_a_hit_with_the_asked_tag_is_not_weak(indexed: Workspace) -> None:
+    """A hit with the tag is strong under every rank; a hit without it may be weak."""
     for question in ("Rivers", "opera", "bees"):
         for rank in ("hybrid", "vectors", "words"):
-            weak = {hit["username"]: hit["weak"] for hit in found(indexed, question, RANK=rank)}
-            tagged = {
+            is_weak = {hit["username"]: hit["weak"] for hit in search(indexed, question, RANK=rank)}
+            tagged_names = {
                 name
                 for name, person in PEOPLE.items()
                 if f'"{question.lower()}"' in str(person["tags"])
             }
-            assert not any(weak[name] for name in tagged & weak.keys()), (question, rank)
-            assert rank == "words" or any(weak.values()), (question, rank)
+            assert not any(is_weak[name] for name in tagged_names & is_weak.keys()), (
+                question,
+                rank,
+            )
+            assert rank == "words" or any(is_weak.values()), (question, rank)
 
 
 @pytest.mark.parametrize(
-    ("args", "values", "said"),
+    ("args", "values", "message"),
     [
         ((), {}, 'make search Q="who knows water law"'),
         (("--", "-bees"), {}, "only what is not wanted"),
@@ -182,9 +194,9 @@ def test_who_has_what_was_asked_for_a_tag_is_no_weak_hit(indexed: Workspace) -> 
         (("law",), {"MIN_SCORE": "nan"}, "'nan' is no number"),
     ],
 )
-def test_what_cannot_be_asked_is_said(
-    indexed: Workspace, args: tuple[str, ...], values: dict[str, str], said: str
+def test_invalid_questions_are_refused(
+    indexed: Workspace, args: tuple[str, ...], values: dict[str, str], message: str
 ) -> None:
-    """Exit code 2, and where the fault is."""
+    """An invalid question or filter exits with 2, and names the position of the error."""
     result = indexed.ran("search", *args, code=2, **values)
-    assert said in " ".join(result.output.split())
+    assert message in " ".join(result.output.split())

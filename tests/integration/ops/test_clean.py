@@ -1,4 +1,4 @@
-"""`make clean`: what nothing needs goes, the accounts stay, and it is not missed afterwards."""
+"""`make clean` removes unneeded files, keeps the accounts, and nothing is missing afterwards."""
 
 import hashlib
 import json
@@ -13,22 +13,22 @@ from tests import ledger
 from tests.lab import ON_POSTGRESQL, Workspace, ran
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
-SEALED = ("000001-requests.jsonl", "000001-results.jsonl")
+SEALED_FILES = ("000001-requests.jsonl", "000001-results.jsonl")
 
 
-def sealed(workspace: Workspace) -> list[str]:
+def list_batch_files(workspace: Workspace) -> list[str]:
     """Return the names of the files of batches."""
     return sorted(path.name for path in (workspace.data / "batches").iterdir())
 
 
 @pytest.fixture
-def used(
+def used_workspace(
     workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]
 ) -> Workspace:
-    """A workspace with one batch that is over, two builds, and one batch that is at the API."""
+    """Prepare a finished batch, two builds, and a batch at the API."""
 
     def prepare() -> None:
-        """Go through the chain, and begin it again."""
+        """Run the chain, and start it again."""
         people(4)
         workspace.ran_each(*CHAIN, "index")
         with workspace.open() as ws, ws.store.write() as tx:
@@ -39,73 +39,91 @@ def used(
     return workspace
 
 
-def test_old_files_and_builds_go_and_accounts_stay(used: Workspace) -> None:
-    """With KEEP_DAYS=0 the files of the batch that is over and the older build go, and doctor misses nothing.
+def test_old_files_and_builds_are_removed_and_accounts_stay(used_workspace: Workspace) -> None:
+    """KEEP_DAYS=0 removes the files of the finished batch and the older build.
 
-    Within KEEP_DAYS, with DRY=1 and with days that are none nothing does; a second time there is nothing.
+    A run within KEEP_DAYS, with DRY=1, with invalid days, or for a second time removes nothing.
     """
-    before = ledger.snapshot(used)
-    files_before = sealed(used)
+    before = ledger.snapshot(used_workspace)
+    files_before = list_batch_files(used_workspace)
     for days in ("-1", "nan", "soon"):
-        ran(used, "clean", KEEP_DAYS=days, code=3)
-    assert "nothing to clean" in ran(used, "clean")
-    assert "would remove 2 files of 1 batch" in ran(used, "clean", KEEP_DAYS="0", DRY="1")
-    assert (sealed(used), ledger.snapshot(used)) == (files_before, before)
-    spent = ledger.status(used)["spent"]
-    lines = {name: (used.data / "batches" / name).read_bytes().splitlines() for name in SEALED}
-    assert "removed 2 files of 1 batch" in ran(used, "clean", KEEP_DAYS="0")
-    assert "nothing to clean" in ran(used, "clean", KEEP_DAYS="0")
-    assert used.scalar("SELECT count(*) FROM findable_events WHERE kind = 'clean'") == 1
-    assert sealed(used) == ["000001-hashes.jsonl", "000002-requests.jsonl"]
+        ran(used_workspace, "clean", KEEP_DAYS=days, code=3)
+    assert "nothing to clean" in ran(used_workspace, "clean")
+    assert "would remove 2 files of 1 batch" in ran(used_workspace, "clean", KEEP_DAYS="0", DRY="1")
+    assert list_batch_files(used_workspace) == files_before
+    assert ledger.snapshot(used_workspace) == before
+
+    # Remember the account and the lines, to compare them after the files are gone.
+    spent = ledger.status(used_workspace)["spent"]
+    lines = {
+        name: (used_workspace.data / "batches" / name).read_bytes().splitlines()
+        for name in SEALED_FILES
+    }
+    assert "removed 2 files of 1 batch" in ran(used_workspace, "clean", KEEP_DAYS="0")
+    assert "nothing to clean" in ran(used_workspace, "clean", KEEP_DAYS="0")
+    assert used_workspace.scalar("SELECT count(*) FROM findable_events WHERE kind = 'clean'") == 1
+    assert list_batch_files(used_workspace) == ["000001-hashes.jsonl", "000002-requests.jsonl"]
+
     hashes = [
         json.loads(line)
-        for line in (used.data / "batches" / "000001-hashes.jsonl").read_text().splitlines()
+        for line in (used_workspace.data / "batches" / "000001-hashes.jsonl")
+        .read_text()
+        .splitlines()
     ]
-    for kind, name in zip(("request", "reply"), SEALED, strict=True):
-        told = [(one["key"], one[kind]) for one in hashes if kind in one]
-        assert told == [
+    for kind, name in zip(("request", "reply"), SEALED_FILES, strict=True):
+        stored_hashes = [(entry["key"], entry[kind]) for entry in hashes if kind in entry]
+        assert stored_hashes == [
             (json.loads(line)["key"], hashlib.sha256(line).hexdigest()) for line in lines[name]
         ]
-    assert [path.name for path in (used.data / "index" / "builds").iterdir()] == ["2"]
-    after = ledger.snapshot(used)
+
+    assert [path.name for path in (used_workspace.data / "index" / "builds").iterdir()] == ["2"]
+
+    after = ledger.snapshot(used_workspace)
     assert {**after, "findable_events": []} == {**before, "findable_events": []}
-    assert ledger.status(used)["spent"] == spent
-    assert ledger.findings(used) == []
-    assert len(json.loads(used.run("search", "bees", "--json").stdout)) == 4
+    assert ledger.status(used_workspace)["spent"] == spent
+    assert ledger.findings(used_workspace) == []
+    assert len(json.loads(used_workspace.run("search", "bees", "--json").stdout)) == 4
 
 
-def test_hashes_of_lines_are_kept_as_sealed_files_are(used: Workspace, tmp_path: Path) -> None:
-    """A backup has them, who is forgotten is in them no more, and doctor finds where they were changed."""
-    ran(used, "batch-poll")
-    ran(used, "batch-ingest")
-    ran(used, "clean", KEEP_DAYS="0")
-    path = used.data / "batches" / "000001-hashes.jsonl"
+def test_hashes_of_lines_are_treated_like_sealed_files(
+    used_workspace: Workspace, tmp_path: Path
+) -> None:
+    """A backup contains them, `forget` removes a person's hashes, and doctor detects a change."""
+    ran(used_workspace, "batch-poll")
+    ran(used_workspace, "batch-ingest")
+    ran(used_workspace, "clean", KEEP_DAYS="0")
+    path = used_workspace.data / "batches" / "000001-hashes.jsonl"
     before = path.read_text().splitlines()
-    name = used.scalar("SELECT username FROM experts WHERE id = 2")
-    ran(used, "forget", str(name), "--yes")
-    left = path.read_text().splitlines()
-    assert left == [line for line in before if json.loads(line)["key"] != "expert-tags/2"]
-    assert len(left) == len(before) - 2
-    assert ledger.findings(used) == []
-    assert "nothing to clean" in ran(used, "clean", KEEP_DAYS="0")
+
+    name = used_workspace.scalar("SELECT username FROM experts WHERE id = 2")
+    ran(used_workspace, "forget", str(name), "--yes")
+    remaining_lines = path.read_text().splitlines()
+    assert remaining_lines == [
+        line for line in before if json.loads(line)["key"] != "expert-tags/2"
+    ]
+    assert len(remaining_lines) == len(before) - 2
+    assert ledger.findings(used_workspace) == []
+    assert "nothing to clean" in ran(used_workspace, "clean", KEEP_DAYS="0")
+
     if not ON_POSTGRESQL:
-        ran(used, "backup", str(tmp_path / "copy"))
+        ran(used_workspace, "backup", str(tmp_path / "copy"))
         assert (tmp_path / "copy" / "batches" / path.name).read_bytes() == path.read_bytes()
-    path.write_text("\n".join(left[1:]))
-    assert [
-        "the file of its lines' hashes was changed" in finding["said"]
-        for finding in ledger.findings(used)
-    ] == [True]
+
+    path.write_text("\n".join(remaining_lines[1:]))
+    messages = [finding["said"] for finding in ledger.findings(used_workspace)]
+    assert ["the file of its lines' hashes was changed" in text for text in messages] == [True]
 
 
-def test_what_dead_runs_left_goes(used: Workspace) -> None:
-    """Part files of dead processes and half builds; part files of the living stay."""
-    dead = used.data / "batches" / "000009-requests.jsonl.7fffffff-abcdefabcd.part"
-    alive = used.data / "batches" / f"000001-results.jsonl.{os.getpid():x}-abcdefabcd.part"
-    for path in (dead, alive):
+def test_files_of_dead_runs_are_removed(used_workspace: Workspace) -> None:
+    """`clean` removes half builds and part files, except part files of live processes."""
+    dead_file = used_workspace.data / "batches" / "000009-requests.jsonl.7fffffff-abcdefabcd.part"
+    live_file = (
+        used_workspace.data / "batches" / f"000001-results.jsonl.{os.getpid():x}-abcdefabcd.part"
+    )
+    for path in (dead_file, live_file):
         path.write_bytes(b"half")
-    (used.data / "index" / "builds" / "9.staging").mkdir()
-    clean_run = ran(used, "clean")
+    (used_workspace.data / "index" / "builds" / "9.staging").mkdir()
+    clean_run = ran(used_workspace, "clean")
     assert "2 left-overs" in clean_run
-    assert (dead.exists(), alive.exists()) == (False, True)
-    assert not (used.data / "index" / "builds" / "9.staging").exists()
+    assert (dead_file.exists(), live_file.exists()) == (False, True)
+    assert not (used_workspace.data / "index" / "builds" / "9.staging").exists()

@@ -1,4 +1,4 @@
-"""`make doctor` finds each fault that is planted, and what it says to type mends what can be mended."""
+"""`make doctor` finds each planted fault, and the commands that it recommends repair it."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ LONG_AGO = "2026-01-01 00:00:00.000000"
 
 @dataclass(frozen=True)
 class Bench:
-    """A workspace that has gone through the chain, and the emulator it went to."""
+    """A workspace that has gone through the chain, and its emulator."""
 
     workspace: Workspace
     api: Api
@@ -33,23 +33,23 @@ class Bench:
         return self.workspace.data
 
     def sql(self, statement: str) -> None:
-        """Change the database behind the product's back; `:long_ago` is a time."""
+        """Change the database without the product; `:long_ago` is a time."""
         self.workspace.change(statement, long_ago=LONG_AGO)
 
     def plant(self, fault: "str | Callable[[Bench], None]") -> None:
-        """Bring a fault about."""
+        """Cause a fault."""
         if isinstance(fault, str):
             self.sql(fault)
         else:
             fault(self)
 
     def add_person(self, name: str) -> None:
-        """Add one person who can be asked about."""
+        """Add a person with a biography."""
         with self.workspace.open() as ws, ws.store.write() as tx:
             table.insert_person(tx, name, {"bio": "I mend old clocks."})
 
     def run(self, command: str) -> None:
-        """Run a command, with its words, that must work."""
+        """Run a command line that must succeed."""
         self.workspace.ran(*command.split())
 
     def doctor(self) -> tuple[int, list[dict[str, Any]]]:
@@ -63,32 +63,32 @@ class Bench:
 def bench(
     workspace: Workspace, api: Api, begun: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> Bench:
-    """Six people are tagged, one has no bio, the index was built twice, and a batch of two waits at the API."""
-    made = Bench(workspace, api, monkeypatch)
+    """Prepare six tagged people, a person without a bio, two builds and a submitted batch."""
+    prepared_bench = Bench(workspace, api, monkeypatch)
     workspace.environ["FINDABLE_RETRY_FOR"] = "0.2"
 
     def prepare() -> None:
-        """Go through the chain, and begin it again."""
+        """Run the chain, and start it again."""
         with workspace.open() as ws, ws.store.write() as tx:
             for number in range(7):
                 bio = None if number == 6 else f"I keep bees and teach water law in town {number}."
                 table.insert_person(tx, f"person-{number}", {"job_title": "Keeper", "bio": bio})
         for command in (*CHAIN, "index"):
-            made.run(command)
+            prepared_bench.run(command)
         for name in ("late-1", "late-2"):
-            made.add_person(name)
+            prepared_bench.add_person(name)
         api.configure(batch_looks=1000)
-        made.run("batch-submit")
+        prepared_bench.run("batch-submit")
 
     begun(prepare)
-    return made
+    return prepared_bench
 
 
-def forget_file(pattern: str) -> Callable[[Bench], None]:
-    """Return a plant that deletes the one file of that name."""
+def delete_file(pattern: str) -> Callable[[Bench], None]:
+    """Return a plant that deletes the only file of that name."""
 
     def plant(bench: Bench) -> None:
-        """Delete it."""
+        """Delete the file."""
         (path,) = bench.data.glob(pattern)
         path.unlink()
 
@@ -99,7 +99,7 @@ def spoil_file(pattern: str) -> Callable[[Bench], None]:
     """Return a plant that changes a byte in the middle of the first file of that name."""
 
     def plant(bench: Bench) -> None:
-        """Change it."""
+        """Change the byte."""
         path = min(bench.data.glob(pattern))
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
@@ -109,66 +109,67 @@ def spoil_file(pattern: str) -> Callable[[Bench], None]:
 
 
 def write_file(name: str) -> Callable[[Bench], None]:
-    """Return a plant that leaves a file behind, as a killed run does."""
+    """Return a plant that leaves a file over, as a killed run does."""
 
     def plant(bench: Bench) -> None:
-        """Write it."""
+        """Write the file."""
         (bench.data / name).parent.mkdir(parents=True, exist_ok=True)
         (bench.data / name).write_bytes(b"half")
 
     return plant
 
 
-def not_ingested(bench: Bench) -> None:
-    """Put the first batch back before its ingest."""
+def undo_ingest(bench: Bench) -> None:
+    """Reset the first batch to its state before the ingest."""
     bench.sql("UPDATE findable_batches SET state = 'downloaded' WHERE number = 1")
     bench.sql("UPDATE findable_asks SET state = 'claimed' WHERE batch = 1")
     bench.sql("DELETE FROM findable_answers")
     bench.sql("UPDATE experts SET tags = NULL")
 
 
-def back_to_prepared(bench: Bench) -> None:
-    """Put the second batch back before its create, and change its request file."""
+def undo_create(bench: Bench) -> None:
+    """Reset the second batch to its state before the create, and change its request file."""
     bench.sql("UPDATE findable_batches SET state = 'prepared', remote_name = NULL WHERE number = 2")
     spoil_file("batches/000002-requests.jsonl")(bench)
 
 
-def half_created(bench: Bench) -> None:
-    """Forget that the second batch's create was answered."""
+def lose_create_reply(bench: Bench) -> None:
+    """Remove the reply to the second batch's create."""
     bench.sql(
-        "UPDATE findable_batches SET state = 'submitting', remote_name = NULL, create_ended_at = NULL WHERE number = 2"
+        "UPDATE findable_batches SET state = 'submitting', remote_name = NULL, "
+        "create_ended_at = NULL WHERE number = 2"
     )
 
 
-def created_twice(bench: Bench) -> None:
-    """Let the API make two batches of one create."""
+def create_duplicate_batch(bench: Bench) -> None:
+    """Let the API create two batches for a single call."""
     bench.add_person("twin")
     bench.api.fault("duplicate_batch")
     bench.run("batch-submit")
 
 
-def older_copy(bench: Bench) -> None:
-    """Forget a batch that the API knows, as a database does that was put back to an older copy."""
+def forget_newer_batch(bench: Bench) -> None:
+    """Delete a batch that the API knows, as if an older database was restored."""
     bench.sql("DELETE FROM findable_asks WHERE batch = 2")
     bench.sql("DELETE FROM findable_creates WHERE batch = 2")
     bench.sql("DELETE FROM findable_batches WHERE number = 2")
 
 
 def lose_result_for_good(bench: Bench) -> None:
-    """Lose a result that is needed, here and at the API."""
-    not_ingested(bench)
-    forget_file("batches/000001-results.jsonl")(bench)
+    """Lose a needed result on disk and at the API."""
+    undo_ingest(bench)
+    delete_file("batches/000001-results.jsonl")(bench)
     with bench.workspace.open() as ws, ws.store.write() as tx:
         table.refresh_scores(tx)
 
 
-def lost_build(bench: Bench) -> None:
-    """Remove the build in service."""
+def delete_build(bench: Bench) -> None:
+    """Delete the build in service."""
     shutil.rmtree(bench.data / "index" / "builds" / "2")
 
 
-def lead_back(bench: Bench) -> None:
-    """Let the link lead to the build before, as where a run died right before it would have replaced it."""
+def link_older_build(bench: Bench) -> None:
+    """Link the previous build, as if a run died right before it replaced the link."""
     link = bench.data / "index" / "current"
     link.unlink()
     link.symlink_to("builds/1")
@@ -178,42 +179,48 @@ def spoil_cache(bench: Bench) -> None:
     """Change a number of a cached vector."""
     with bench.workspace.open() as ws, open_vector_cache(ws).store.write() as tx:
         tx.exec_driver_sql(
-            "UPDATE findable_vectors SET crc = crc + 1 WHERE key = (SELECT key FROM findable_vectors LIMIT 1)"
+            "UPDATE findable_vectors SET crc = crc + 1 "
+            "WHERE key = (SELECT key FROM findable_vectors LIMIT 1)"
         )
 
 
 def spoil_index_of_database(bench: Bench) -> None:
-    """Let an index of the database be about another column than its entries are, or half made."""
+    """Make an index of the database incomplete, or define it on another column."""
     if ON_POSTGRESQL:
         bench.sql(
-            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'findable_answers_of_item'::regclass"
+            "UPDATE pg_index SET indisvalid = false "
+            "WHERE indexrelid = 'findable_answers_of_item'::regclass"
         )
         return
     bench.sql("PRAGMA wal_checkpoint(TRUNCATE)")
     connection = sqlite3.connect(bench.data / "findable.db")
     connection.execute("PRAGMA writable_schema = ON")
     connection.execute(
-        "UPDATE sqlite_schema SET sql = replace(sql, 'item_id', 'extractor') WHERE name = 'findable_answers_of_item'"
+        "UPDATE sqlite_schema SET sql = replace(sql, 'item_id', 'extractor') "
+        "WHERE name = 'findable_answers_of_item'"
     )
     connection.commit()
     connection.close()
 
 
-def begin_to_forget(bench: Bench) -> None:
-    """Leave the mark of a forgetting that was killed."""
+def interrupt_forget(bench: Bench) -> None:
+    """Leave the mark of a `forget` command that was killed."""
     with bench.workspace.open() as ws, ws.store.write() as tx:
         erasure.begin_erasure(tx, "expert-tags", "1", name="person-0", now=ws.now())
 
 
-Plant = str | Callable[[Bench], None]  # a statement, or what does it
+# A statement of SQL, or a function that changes the workspace.
+Plant = str | Callable[[Bench], None]
+# A plant, part of the message, and the commands that repair the fault, if any.
+Fault = tuple[Plant, str, tuple[str, ...]]
 GIVE_UP = "batch-cancel 2 --yes"
-CONTRADICTIONS: dict[
-    str, tuple[Plant, str, tuple[str, ...]]
-] = {  # plant, what is said, what mends it if anything
+# Faults that doctor reports with exit code 5.
+CONTRADICTIONS: dict[str, Fault] = {
     "index of the database": (spoil_index_of_database, "index findable_answers_of_item", ()),
     "claim without a batch": (
         (
-            "INSERT INTO findable_asks (task, item_id, extractor, batch, line, input_hash, state, at) VALUES "
+            "INSERT INTO findable_asks "
+            "(task, item_id, extractor, batch, line, input_hash, state, at) VALUES "
             "('expert-tags', '7', 'x/y', 77, 1, 'x', 'claimed', :long_ago)"
         ),
         "1 rows of findable_asks name a batch that is not there",
@@ -235,11 +242,11 @@ CONTRADICTIONS: dict[
         ("index --worse-ok",),
     ),
     "old request file": (
-        forget_file("batches/000001-requests.jsonl"),
+        delete_file("batches/000001-requests.jsonl"),
         "its request file is gone",
         (),
     ),
-    "old result file": (forget_file("batches/000001-results.jsonl"), "its result is gone", ()),
+    "old result file": (delete_file("batches/000001-results.jsonl"), "its result is gone", ()),
     "lost result": (lose_result_for_good, "its result is gone", ("batch-cancel 1 --yes",)),
     "state": (
         "UPDATE findable_batches SET state = 'lost' WHERE number = 2",
@@ -254,7 +261,8 @@ CONTRADICTIONS: dict[
     ),
     "attempts": (
         (
-            "INSERT INTO findable_attempts (task, item_id, extractor, batch, at, charged, outcome, reason) VALUES "
+            "INSERT INTO findable_attempts "
+            "(task, item_id, extractor, batch, at, charged, outcome, reason) VALUES "
             "('expert-tags', '3', 'x/y', 1, :long_ago, true, 'missing', 'x')"
         ),
         "counts 0 missing, and 1 are stored",
@@ -290,7 +298,7 @@ CONTRADICTIONS: dict[
         "changed after it was sealed",
         (),
     ),
-    "unsent file": (back_to_prepared, "changed after it was sealed", (GIVE_UP,)),
+    "unsent file": (undo_create, "changed after it was sealed", (GIVE_UP,)),
     "score": (
         "UPDATE experts SET findability_score = 99 WHERE id = 1",
         "scores that do not follow",
@@ -298,29 +306,30 @@ CONTRADICTIONS: dict[
     ),
     "index": (spoil_file("index/builds/2/faiss.index"), "has other bytes", ("index",)),
     "words": (spoil_file("index/builds/2/words.scores.npy"), "has other bytes", ("index",)),
-    "build": (lost_build, "index in service is broken", ("index",)),
-    "link": (forget_file("faiss.index"), "does not lead to the index", ("index",)),
+    "build": (delete_build, "index in service is broken", ("index",)),
+    "link": (delete_file("faiss.index"), "does not lead to the index", ("index",)),
     "gone": (
         lambda bench: bench.api.fault("batch_vanishes", times=1000),
         "not to be seen there",
         (GIVE_UP,),
     ),
-    "older copy": (older_copy, "no batch here knows it", ()),
+    "older copy": (forget_newer_batch, "no batch here knows it", ()),
     "result of no batch": (
         write_file("batches/000009-results.jsonl"),
         "of a batch that this database does not",
         (),
     ),
-    "twin": (created_twice, "second remote batch of batch 3", ("batch-poll",)),
+    "twin": (create_duplicate_batch, "second remote batch of batch 3", ("batch-poll",)),
 }
-HARMLESS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
+# Faults that doctor reports with exit code 0.
+HARMLESS: dict[str, Fault] = {
     "other width": (
         lambda bench: bench.workspace.environ.update(FINDABLE_DIM="512"),
         "search would ask for gemini-embedding-2, 512 wide",
         ("index",),
     ),
     "half forgotten": (
-        begin_to_forget,
+        interrupt_forget,
         "item 1 was begun to be forgotten",
         ("forget person-0 --yes",),
     ),
@@ -341,13 +350,13 @@ HARMLESS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
     ),
     "half a link": (write_file("index/current.77.link-part"), "current.77.link-part", ("clean",)),
     "stale link": (
-        lead_back,
+        link_older_build,
         "build 2 is in service by the database, and index/current leads to 1",
         ("index",),
     ),
     "vector": (spoil_cache, "1 cached vectors of gemini-embedding-2 are damaged", ()),
     "unclear": (
-        half_created,
+        lose_create_reply,
         "batch 2 was being created when a run died, and is in the list",
         ("batch-submit",),
     ),
@@ -365,33 +374,38 @@ HARMLESS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
 
 
 def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
-    """After the chain, with a batch under way, there is nothing to find; without a key of Gemini: exit code 3.
+    """Doctor finds nothing after the chain, and exits with 3 if the key of Gemini is missing.
 
-    What a living process stages is not called a dead one's.
+    Files that a living process stages are no finding.
     """
     assert bench.doctor() == (0, [])
+
     result = bench.workspace.run("doctor")
     assert result.stdout.endswith("checks passed: nothing contradicts what is stored\n")
+
     with bench.workspace.open() as ws, ws.lock("index"):
         (bench.workspace.data / "index" / "builds" / "9.staging").mkdir()
         assert bench.doctor() == (0, [])
+
     del bench.workspace.environ["GEMINI_API_KEY"]
     assert bench.doctor()[0] == 3
 
 
 def test_an_empty_workspace_is_healthy(workspace: Workspace, api: Api, tmp_path: Path) -> None:
-    """Where nothing was done yet doctor asks whether the key is taken; without one it starts no engine."""
+    """Doctor checks the key in an empty workspace, and starts no local engine if no key is set."""
     result = workspace.begin().run("doctor")
     assert (result.exit_code, result.output.count("\n")) == (0, 1)
-    looked_up = {entry["path"].partition("?")[0] for entry in api.journal()}
+
+    checked_paths = {entry["path"].partition("?")[0] for entry in api.journal()}
     models = ("gemini-3.5-flash-lite", "gemini-embedding-2")
-    assert looked_up == {"/v1beta/batches", *(f"/v1beta/models/{name}" for name in models)}
-    local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
-    local.begin().ran("doctor")
-    assert not list(local.data.glob("local-engine*"))
+    assert checked_paths == {"/v1beta/batches", *(f"/v1beta/models/{name}" for name in models)}
+
+    local_workspace = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
+    local_workspace.begin().ran("doctor")
+    assert not list(local_workspace.data.glob("local-engine*"))
 
 
-# a server lets nobody write a row of a batch that is not there
+# A server allows no row that names a missing batch.
 PLANTS = [
     name
     for name in (*CONTRADICTIONS, *HARMLESS)
@@ -401,65 +415,76 @@ PLANTS = [
 
 @pytest.mark.sampled(20, sqlite=14)
 @pytest.mark.parametrize("name", PLANTS)
-def test_what_is_wrong_is_said_until_it_is_mended(bench: Bench, name: str) -> None:
-    """With exit code 5 where it contradicts; doctor changes nothing, and after what it says to type all is well."""
-    plant, said, mends = (CONTRADICTIONS | HARMLESS)[name]
+def test_doctor_reports_a_fault_until_it_is_repaired(bench: Bench, name: str) -> None:
+    """Doctor changes nothing, exits with 5 on a contradiction, and recommends the repair."""
+    plant, message, repairs = (CONTRADICTIONS | HARMLESS)[name]
+
     bench.plant(plant)
-    code, findings = bench.doctor()
-    assert code == (5 if name in CONTRADICTIONS else 0), findings
-    assert any(said in finding["said"] for finding in findings), findings
+    exit_code, findings = bench.doctor()
+    assert exit_code == (5 if name in CONTRADICTIONS else 0), findings
+
+    messages = [finding["said"] for finding in findings]
+    assert any(message in text for text in messages), findings
     assert all(finding["why"] and finding["next"] for finding in findings), findings
-    assert bench.doctor() == (code, findings), "doctor changed something"
-    for command in mends:
+    assert bench.doctor() == (exit_code, findings), "doctor changed something"
+
+    for command in repairs:
         bench.run(command)
-    if mends:
-        code, left = bench.doctor()
-        assert (code, [finding for finding in left if said in finding["said"]]) == (0, [])
+
+    if repairs:
+        exit_code, remaining_findings = bench.doctor()
+        assert exit_code == 0
+        assert [finding for finding in remaining_findings if message in finding["said"]] == []
 
 
 def test_a_lost_result_is_fetched_again(bench: Bench) -> None:
-    """A result that is needed and gone is downloaded once more by a poll, byte for byte, and can be ingested."""
-    before = (bench.data / "batches" / "000001-results.jsonl").read_bytes()
-    not_ingested(bench)
-    forget_file("batches/000001-results.jsonl")(bench)
+    """A poll downloads a lost result again, with the same bytes, and it can be ingested."""
+    path = bench.data / "batches" / "000001-results.jsonl"
+    original = path.read_bytes()
+    undo_ingest(bench)
+    delete_file("batches/000001-results.jsonl")(bench)
+
     bench.run("batch-poll --no-wait")
-    assert (bench.data / "batches" / "000001-results.jsonl").read_bytes() == before
+    assert path.read_bytes() == original
+
     bench.run("batch-ingest")
     assert bench.workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") >= 6
     assert bench.doctor()[0] == 0
 
 
 def test_files_that_only_a_newer_database_knows_are_kept(bench: Bench) -> None:
-    """Where the database is an older copy, `clean` does not take what was answered since for a dead run's litter."""
-    older_copy(bench)
-    kept = {"000009-requests.jsonl", "000009-results.jsonl"}
-    for name in kept:
+    """`clean` keeps files of batches that only a newer copy of the database knows."""
+    forget_newer_batch(bench)
+    newer_files = {"000009-requests.jsonl", "000009-results.jsonl"}
+    for name in newer_files:
         write_file(f"batches/{name}")(bench)
-    code, findings = bench.doctor()
-    told = {
-        one["said"].split()[0]
-        for one in findings
-        if "does not know: it is an older copy" in one["said"]
+
+    exit_code, findings = bench.doctor()
+    reported_files = {
+        finding["said"].split()[0]
+        for finding in findings
+        if "does not know: it is an older copy" in finding["said"]
     }
-    assert (code, told) == (5, kept | {"000002-requests.jsonl"})
+    assert (exit_code, reported_files) == (5, newer_files | {"000002-requests.jsonl"})
+
     bench.run("clean")
-    assert kept <= {path.name for path in (bench.data / "batches").iterdir()}
+    assert newer_files <= {path.name for path in (bench.data / "batches").iterdir()}
 
 
 @pytest.mark.sqlite_only(
     reason="it damages the database's own file, and PostgreSQL takes only text that is UTF-8"
 )
-def test_a_damaged_database_is_said_in_one_line(bench: Bench) -> None:
-    """Where pages of the database are damaged doctor says so with exit code 5.
+def test_a_damaged_database_is_reported_in_one_line(bench: Bench) -> None:
+    """Doctor reports damaged pages of the database with exit code 5.
 
-    A cell that another program filled with bytes that are no UTF-8 is named, and no contradiction.
+    A cell whose bytes are not UTF-8 is named, and is no contradiction.
     """
     bench.sql("UPDATE experts SET company = CAST(x'48E96C' AS TEXT) WHERE id = 1")
-    code, findings = bench.doctor()
-    assert (code, [one["contradiction"] for one in findings if "no UTF-8" in one["said"]]) == (
-        0,
-        [False],
-    )
+    exit_code, findings = bench.doctor()
+    cell_findings = [finding for finding in findings if "no UTF-8" in finding["said"]]
+    contradictions = [finding["contradiction"] for finding in cell_findings]
+    assert (exit_code, contradictions) == (0, [False])
+
     path = bench.data / "findable.db"
     bench.sql("PRAGMA wal_checkpoint(TRUNCATE)")
     content = bytearray(path.read_bytes())

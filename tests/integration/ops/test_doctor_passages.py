@@ -1,4 +1,4 @@
-"""`make doctor` where passages are: every quotation is held against its text, and each planted fault is found."""
+"""`make doctor` compares every quotation with its passage, and finds each planted fault."""
 
 import json
 from collections.abc import Callable
@@ -11,19 +11,19 @@ from tests.lab import Workspace, ran
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest")
 COUNT = 6
-ONE = "(SELECT min(id) FROM passage_concepts WHERE evidence IS NOT NULL)"
+FIRST_CONCEPT = "(SELECT min(id) FROM passage_concepts WHERE evidence IS NOT NULL)"
 
 
 @pytest.fixture
-def filled(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
-    """A workspace of people and passages, both with their answers; TASK says passages."""
+def answered_workspace(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
+    """Prepare people and passages with their answers; TASK is passages."""
 
     def prepare() -> None:
-        """Import and ask."""
+        """Import and tag."""
         people = workspace.data.with_name("people.csv")
         people.write_text("Username,Bio\nann,I keep bees.\nbob,I teach water law.\n")
         ran(workspace, "import", str(people))
-        passages.put(workspace, COUNT)
+        passages.import_passages(workspace, COUNT)
         for task in ("experts", "passages"):
             workspace.ran_each(*CHAIN, TASK=task)
         ran(workspace, "index")
@@ -33,38 +33,42 @@ def filled(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
     return workspace
 
 
-def _doctor(workspace: Workspace, *args: str, **values: str) -> tuple[int, dict[str, Any]]:
-    """Return doctor's exit code and document."""
+def _run_doctor(workspace: Workspace, *args: str, **values: str) -> tuple[int, dict[str, Any]]:
+    """Return the exit code and the document of `doctor`."""
     result = workspace.run("doctor", "--json", *args, **values)
-    found: dict[str, Any] = json.loads(result.stdout)
-    return result.exit_code, found
+    document: dict[str, Any] = json.loads(result.stdout)
+    return result.exit_code, document
 
 
 def _as_text(workspace: Workspace, expression: str) -> str:
-    """Return SQL that makes JSON of a text, as the column has it."""
+    """Return SQL that converts a text to the type of the column."""
     return f"CAST({expression} AS jsonb)" if workspace.on_postgresql else expression
 
 
-def _evidence(workspace: Workspace, document: object) -> None:
-    """Put another evidence into the first concept."""
+def _set_evidence(workspace: Workspace, document: object) -> None:
+    """Replace the evidence of the first concept."""
     cell = _as_text(workspace, ":cell")
-    workspace.change(
-        f"UPDATE passage_concepts SET evidence = {cell} WHERE id = {ONE}",  # noqa: S608 - ours
-        cell=json.dumps(document),
-    )
+    assignment = f"evidence = {cell} WHERE id = {FIRST_CONCEPT}"
+    statement = f"UPDATE passage_concepts SET {assignment}"  # noqa: S608 - ours
+    workspace.change(statement, cell=json.dumps(document))
 
 
-def _moved(workspace: Workspace) -> None:
-    """Move one quotation by one character."""
-    (cell,) = workspace.query(f"SELECT evidence FROM passage_concepts WHERE id = {ONE}")[0]  # noqa: S608 - ours
+def _move_quotation(workspace: Workspace) -> None:
+    """Move a quotation by a character."""
+    query = f"SELECT evidence FROM passage_concepts WHERE id = {FIRST_CONCEPT}"  # noqa: S608 - ours
+    (cell,) = workspace.query(query)[0]
     document = json.loads(cell) if isinstance(cell, str) else cell
     document["support"][0]["start"] += 1
     document["support"][0]["end"] += 1
-    _evidence(workspace, document)
+    _set_evidence(workspace, document)
 
 
+# Name: a function that plants the fault, and part of doctor's message.
 FAULTS: dict[str, tuple[Callable[[Workspace], None], str]] = {
-    "moved": (_moved, "1 quotations that are not what the text says at their place, of p-0000"),
+    "moved": (
+        _move_quotation,
+        "1 quotations that are not what the text says at their place, of p-0000",
+    ),
     "another text": (
         lambda workspace: workspace.change(
             "UPDATE passages SET text = 'other' WHERE id = 'p-0003'"
@@ -72,7 +76,7 @@ FAULTS: dict[str, tuple[Callable[[Workspace], None], str]] = {
         "not what the text says at their place, of p-0003",
     ),
     "empty support": (
-        lambda workspace: _evidence(
+        lambda workspace: _set_evidence(
             workspace, {"surface": "x", "support": [], "context": "", "quality": {}}
         ),
         "1 quotations that are not what the text says at their place, of p-0000",
@@ -94,17 +98,14 @@ FAULTS: dict[str, tuple[Callable[[Workspace], None], str]] = {
 
 @pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("name", FAULTS)
-def test_what_contradicts_is_found(filled: Workspace, name: str) -> None:
-    """Each planted contradiction is told with the passage it is of, and the exit code is 5."""
-    plant, said = FAULTS[name]
-    plant(filled)
-    code, found = _doctor(filled)
-    assert (
-        code,
-        [finding["contradiction"] for finding in found["findings"] if said in finding["said"]],
-    ) == (
-        5,
-        [True],
-    ), found
-    assert sum(finding["contradiction"] for finding in found["findings"]) == 1
-    assert found["rows"]["passages"]["faults"] > 0
+def test_doctor_finds_each_planted_contradiction(answered_workspace: Workspace, name: str) -> None:
+    """Doctor exits with 5, and names the passage of the contradiction."""
+    plant, message = FAULTS[name]
+    plant(answered_workspace)
+    exit_code, document = _run_doctor(answered_workspace)
+
+    matches = [finding for finding in document["findings"] if message in finding["said"]]
+    contradictions = [finding["contradiction"] for finding in matches]
+    assert (exit_code, contradictions) == (5, [True]), document
+    assert sum(finding["contradiction"] for finding in document["findings"]) == 1
+    assert document["rows"]["passages"]["faults"] > 0

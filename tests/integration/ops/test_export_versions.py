@@ -1,4 +1,4 @@
-"""An export is of one version, and says how many rows have which; Python reads the same answers."""
+"""An export uses a single version, and reports the number of rows of each version."""
 
 import csv
 import json
@@ -11,41 +11,45 @@ from tests.integration import reviews
 from tests.lab import Workspace
 
 MODEL = "gemini-3.5-flash-lite"
-OTHER = "gemini-3.5-flash"
+OTHER_MODEL = "gemini-3.5-flash"
 FIRST = f"reviews@1/{MODEL}"
 SECOND = f"reviews@2/{MODEL}"
 
 
-@pytest.fixture(name="two")
-def _two(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """Four reviews that were answered under version 1, and two of them under version 2."""
+@pytest.fixture(name="two_versions")
+def _two_versions(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
+    """Answer four reviews under version 1, and two of them again under version 2."""
     monkeypatch.chdir(tmp_path)
-    reviews.put(workspace).ran("tag-live")
-    reviews.declare(version=2)
+    reviews.set_up_task(workspace).ran("tag-live")
+    reviews.write_task_file(version=2)
     workspace.ran("tag-live", LIMIT="2")
     workspace.environ["FINDABLE_OVERWRITE"] = "1"
     return workspace
 
 
-def lines(path: str | Path) -> list[dict[str, Any]]:
+def read_lines(path: str | Path) -> list[dict[str, Any]]:
     """Return the rows of a file of JSON lines."""
     return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
 
 
-def written(workspace: Workspace, **values: str) -> list[tuple[str, str]]:
-    """Return whose answer of which row an export writes; of rows that have none it is left out."""
+def export_answers(workspace: Workspace, **values: str) -> list[tuple[str, str]]:
+    """Return (row, version) pairs of an export, except for rows without an answer."""
     workspace.ran("export", "out.jsonl", **values)
-    assert [one["id"] for one in lines("out.jsonl")] == list(reviews.TEXTS)
-    return [(one["id"], one["extractor"]) for one in lines("out.jsonl") if one["extractor"]]
+    assert [row["id"] for row in read_lines("out.jsonl")] == list(reviews.TEXTS)
+    return [(row["id"], row["extractor"]) for row in read_lines("out.jsonl") if row["extractor"]]
 
 
-def test_an_own_task_is_exported_under_one_version(two: Workspace) -> None:
-    """The one begun last; of the rows without it is said whose answer they have, and what exports that."""
-    assert written(two) == [("1", SECOND), ("2", SECOND)]
-    export_run = two.ran("export", "out.jsonl")
+def test_a_user_task_is_exported_under_its_newest_version(two_versions: Workspace) -> None:
+    """The newest version is exported; a note names the version of the other rows."""
+    assert export_answers(two_versions) == [("1", SECOND), ("2", SECOND)]
+
+    export_run = two_versions.ran("export", "out.jsonl")
     assert f"wrote {SECOND}, which 2 rows have" in export_run.stderr
     assert f"4 rows have {FIRST}: EXTRACTOR={FIRST} exports it" in export_run.stderr
-    report = json.loads(two.ran("export", "out.jsonl", "--json").stdout)
+
+    report = json.loads(two_versions.ran("export", "out.jsonl", "--json").stdout)
     assert (report["count"], report["extractor"]) == (4, SECOND)
     assert report["versions"] == [
         {"extractor": SECOND, "items": 2},
@@ -62,16 +66,29 @@ def test_an_own_task_is_exported_under_one_version(two: Workspace) -> None:
         {"PREFER_VERSIONS": "reviews@1"},
     ],
 )
-def test_another_version_is_named_or_preferred(two: Workspace, values: dict[str, str]) -> None:
-    """Its answers stand beside their rows as those of any; a version of something else names none."""
-    assert written(two, **values) == [(key, FIRST) for key in reviews.TEXTS]
-    assert [one["text"] for one in lines("out.jsonl")] == list(reviews.TEXTS.values())
-    assert "wrote" in (said := two.ran("export", "out.csv", **values).stderr)
-    assert f"2 rows have {SECOND}: EXTRACTOR" in said
+def test_another_version_is_named_or_preferred(
+    two_versions: Workspace, values: dict[str, str]
+) -> None:
+    """A chosen or preferred version is exported; a version of another task is ignored."""
+    assert export_answers(two_versions, **values) == [(key, FIRST) for key in reviews.TEXTS]
+    assert [row["text"] for row in read_lines("out.jsonl")] == list(reviews.TEXTS.values())
+
+    csv_message = two_versions.ran("export", "out.csv", **values).stderr
+    assert "wrote" in csv_message
+    assert f"2 rows have {SECOND}: EXTRACTOR" in csv_message
+
     with Path("out.csv").open(encoding="utf-8", newline="") as file:
         assert {row["extractor"] for row in csv.DictReader(file)} == {FIRST}
-    exploded = two.ran("export", "out.jsonl", ROWS="praise", COST="1", **values)
+
+    exploded = two_versions.ran("export", "out.jsonl", ROWS="praise", COST="1", **values)
     assert f"wrote {FIRST}, which 4 rows have" in exploded.stderr
-    assert {one["extractor"] for one in lines("out.jsonl")} == {FIRST}
-    assert written(two, VERSION="passage-concepts@7") == [("1", SECOND), ("2", SECOND)]
-    assert "no answer of" in two.ran("export", "none.jsonl", EXTRACTOR="reviews@9", code=2).stderr
+    assert {row["extractor"] for row in read_lines("out.jsonl")} == {FIRST}
+    # A version of another task is no version of this task.
+    assert export_answers(two_versions, VERSION="passage-concepts@7") == [
+        ("1", SECOND),
+        ("2", SECOND),
+    ]
+    assert (
+        "no answer of"
+        in two_versions.ran("export", "none.jsonl", EXTRACTOR="reviews@9", code=2).stderr
+    )

@@ -1,4 +1,4 @@
-"""A folder's files belong to one database: with another one, or with none, every command refuses before it writes."""
+"""Commands refuse to write if a folder's files belong to another database."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,8 +21,8 @@ COMMANDS = (
 )
 
 
-def files_of(data: Path) -> dict[str, bytes]:
-    """Return the files of a workspace that are not its database, by their path."""
+def read_files(data: Path) -> dict[str, bytes]:
+    """Return the files of a workspace by path, except for its database."""
     return {
         str(path.relative_to(data)): path.read_bytes()
         for path in data.rglob("*")
@@ -30,7 +30,7 @@ def files_of(data: Path) -> dict[str, bytes]:
     }
 
 
-def elsewhere(workspace: Workspace, tmp_path: Path) -> Workspace:
+def with_other_database(workspace: Workspace, tmp_path: Path) -> Workspace:
     """Return the same folder with another database."""
     return Workspace(
         workspace.data, {**workspace.environ, URL: f"sqlite:///{tmp_path / 'other.db'}"}
@@ -38,13 +38,13 @@ def elsewhere(workspace: Workspace, tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def paid(
+def paid_workspace(
     workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]
 ) -> Workspace:
-    """A workspace with a person in the index, and a batch that is paid for and not ingested."""
+    """Prepare an indexed person, and a paid batch that is not ingested."""
 
     def prepare() -> None:
-        """Ask about two, and about two more."""
+        """Tag two people, and send two more."""
         people(4)
         for words in (
             ("batch-submit", "--limit", "2"),
@@ -61,60 +61,64 @@ def paid(
 
 
 def test_another_database_is_refused_before_anything_is_written(
-    paid: Workspace, tmp_path: Path
+    paid_workspace: Workspace, tmp_path: Path
 ) -> None:
-    """As where a second shell does not set FINDABLE_DATABASE_URL: it ends with 3, and the paid result stays.
+    """Commands exit with 3 if FINDABLE_DATABASE_URL is missing, and keep the paid result.
 
-    So it is with the database of another workspace: two folders are two workspaces, each with its database.
+    The database of another workspace is refused too.
     """
-    before = files_of(paid.data)
-    other = elsewhere(paid, tmp_path)
+    before = read_files(paid_workspace.data)
+    other_workspace = with_other_database(paid_workspace, tmp_path)
     for words in COMMANDS:
-        result = other.ran(*words, code=3)
+        result = other_workspace.ran(*words, code=3)
         assert "belong to workspace" in result.stderr
         assert "FINDABLE_DATABASE_URL" in result.stderr
+
     second = Workspace(
-        tmp_path / "second", {**paid.environ, "FINDABLE_DATA": str(tmp_path / "second")}
+        tmp_path / "second", {**paid_workspace.environ, "FINDABLE_DATA": str(tmp_path / "second")}
     )
     second.begin()
-    mixed = Workspace(paid.data, dict(paid.environ))
+    mixed = Workspace(paid_workspace.data, dict(paid_workspace.environ))
     mixed.environ[URL] = (
         second.environ[URL] if ON_POSTGRESQL else f"sqlite:///{second.data / 'findable.db'}"
     )
     assert "is another workspace's" in mixed.ran("batch-submit", code=3).stderr
-    assert files_of(paid.data) == before
+
+    assert read_files(paid_workspace.data) == before
     assert not (tmp_path / "other.db").exists()
-    assert ON_POSTGRESQL is not (paid.data / "findable.db").exists()
-    assert paid.run("batch-ingest").exit_code == 0
-    assert paid.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 4
+    assert ON_POSTGRESQL is not (paid_workspace.data / "findable.db").exists()
+    assert paid_workspace.run("batch-ingest").exit_code == 0
+    assert paid_workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 4
 
 
-def test_a_folder_can_begin_anew_by_hand(paid: Workspace, tmp_path: Path) -> None:
-    """Where the database is gone for good, the message says which file to remove; without a mark one gets it again.
+def test_a_folder_can_be_reset_by_hand(paid_workspace: Workspace, tmp_path: Path) -> None:
+    """The message names the marker file to remove; a command without a marker writes it again.
 
-    A mark that cannot be read ends with 5, and the file is named.
+    An unreadable marker exits with 5 and is named.
     """
-    other = elsewhere(paid, tmp_path)
-    assert str(paid.data / MARKER_FILE) in other.run("status").stderr
-    (paid.data / MARKER_FILE).unlink()
-    assert paid.run("status").exit_code == 0
+    other_workspace = with_other_database(paid_workspace, tmp_path)
+    assert str(paid_workspace.data / MARKER_FILE) in other_workspace.run("status").stderr
+
+    (paid_workspace.data / MARKER_FILE).unlink()
+    assert paid_workspace.run("status").exit_code == 0
     assert (
-        paid.scalar("SELECT workspace_id FROM findable_workspace")
-        in (paid.data / MARKER_FILE).read_text()
+        paid_workspace.scalar("SELECT workspace_id FROM findable_workspace")
+        in (paid_workspace.data / MARKER_FILE).read_text()
     )
-    (paid.data / MARKER_FILE).unlink()
-    other.begin()
-    assert paid.run("status").exit_code == 3
-    (paid.data / MARKER_FILE).write_text("{")
-    assert MARKER_FILE in paid.ran("status", code=5).stderr
+
+    (paid_workspace.data / MARKER_FILE).unlink()
+    other_workspace.begin()
+    assert paid_workspace.run("status").exit_code == 3
+
+    # A marker that is not JSON.
+    (paid_workspace.data / MARKER_FILE).write_text("{")
+    assert MARKER_FILE in paid_workspace.ran("status", code=5).stderr
 
 
-def test_a_second_folder_joins_a_database_only_where_a_caller_agrees(
-    paid: Workspace, tmp_path: Path
-) -> None:
-    """A mistyped DATA= with the database set is refused before a folder is made; an answer of yes makes it."""
-    url = paid.environ.get(URL, f"sqlite:///{paid.data / 'findable.db'}")
-    second = replace(paid, data=tmp_path / "second")
+def test_a_second_folder_needs_confirmation(paid_workspace: Workspace, tmp_path: Path) -> None:
+    """A mistyped DATA= is refused before a folder is created; `--yes` creates it."""
+    url = paid_workspace.environ.get(URL, f"sqlite:///{paid_workspace.data / 'findable.db'}")
+    second = replace(paid_workspace, data=tmp_path / "second")
     second.environ |= {"FINDABLE_DATA": str(second.data), URL: url}
     for words in (("score",), ("batch-ingest",), ("status",)):
         result = second.ran(*words, code=3)

@@ -1,4 +1,4 @@
-"""`make forget`: nothing of a person is left in any byte that is ours, and all others are as they were."""
+"""`make forget` removes every byte of a person, and changes nothing of other people."""
 
 import json
 import sqlite3
@@ -15,7 +15,10 @@ from tests import ledger
 from tests.lab import ON_POSTGRESQL, Api, Workspace, ran
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
-BIO = 'Zanthippa mends harpsichords in "Quillmouth",\nand has taught the tuning of old strings for thirty years.'
+BIO = (
+    'Zanthippa mends harpsichords in "Quillmouth",\n'
+    "and has taught the tuning of old strings for thirty years."
+)
 PERSON = {
     "first_name": "Zanthippa",
     "last_name": "Quorn",
@@ -27,13 +30,13 @@ TRACES = (b"zq-77", b"Zanthippa", b"Quorn", b"harpsichords in", b"tuning of old 
 
 
 def add_person(workspace: Workspace, name: str = "zq-77") -> str:
-    """Add the person who is to be forgotten; return their id."""
+    """Add the person to forget, and return their id."""
     with workspace.open() as ws, ws.store.write() as tx:
         return table.insert_person(tx, name, PERSON)
 
 
-def holding(root: Path) -> list[str]:
-    """Return every file below a folder that holds a trace of the person."""
+def files_with_traces(root: Path) -> list[str]:
+    """Return every file below a folder that contains a trace of the person."""
     return sorted(
         str(path.relative_to(root))
         for path in root.rglob("*")
@@ -41,20 +44,24 @@ def holding(root: Path) -> list[str]:
     )
 
 
-def telling(workspace: Workspace) -> list[str]:
-    """Return every table that holds a trace of the person."""
-    rows = {name: repr(workspace.query(f"SELECT * FROM {name}")) for name in workspace.tables()}  # noqa: S608 - ours
-    return [name for name, told in rows.items() if any(trace.decode() in told for trace in TRACES)]
+def tables_with_traces(workspace: Workspace) -> list[str]:
+    """Return every table that contains a trace of the person."""
+    tables = []
+    for name in workspace.tables():
+        content = repr(workspace.query(f"SELECT * FROM {name}"))  # noqa: S608 - our tables
+        if any(trace.decode() in content for trace in TRACES):
+            tables.append(name)
+    return tables
 
 
 @pytest.fixture
-def chained(
+def indexed_workspace(
     workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]
 ) -> Workspace:
-    """A workspace in which five people and the one to be forgotten went through the chain, indexed twice."""
+    """Prepare five people and the person to forget, tagged and indexed twice."""
 
     def prepare() -> None:
-        """Go through it."""
+        """Run the chain."""
         people(5)
         add_person(workspace)
         workspace.ran_each(*CHAIN, "index")
@@ -63,127 +70,146 @@ def chained(
     return workspace
 
 
-def merge(workspace: Workspace) -> None:
-    """Let the person have a tag merged, by themselves."""
+def merge_tag(workspace: Workspace) -> None:
+    """Merge a tag of the person, with themselves as the editor."""
     tags = workspace.scalar("SELECT tags FROM experts WHERE username = 'zq-77'")
     tag = (json.loads(tags) if isinstance(tags, str) else tags)[0]
     workspace.ran("tags", "--merge", f"{tag}=lutherie", "--who", "zq-77")
     workspace.ran("index")
 
 
-def words_of(workspace: Workspace) -> list[str]:
-    """Return which of the person's terms are among those of a build."""
-    named = tokenizer.extract_terms("Zanthippa Quorn harpsichords Quillmouth tuning strings")
-    found = set[str]()
+def indexed_terms(workspace: Workspace) -> list[str]:
+    """Return the person's terms that a build contains."""
+    person_terms = tokenizer.extract_terms("Zanthippa Quorn harpsichords Quillmouth tuning strings")
+    build_terms = set[str]()
     for path in workspace.data.glob("index/builds/*/entries.sqlite"):
         with closing(sqlite3.connect(path)) as build:
             build.execute("CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab (main, words, row)")
-            found |= {term for (term,) in build.execute("SELECT term FROM temp.vocabulary")}
-    return [term for term in named if term in found]
+            build_terms |= {term for (term,) in build.execute("SELECT term FROM temp.vocabulary")}
+    return [term for term in person_terms if term in build_terms]
 
 
-def others(workspace: Workspace) -> dict[str, list[tuple[object, ...]]]:
-    """Return all that is kept of all others."""
+def rows_of_others(workspace: Workspace) -> dict[str, list[tuple[object, ...]]]:
+    """Return all stored rows of the other people."""
     tables = {"experts": "id", "findable_answers": "item_id", "findable_asks": "item_id"}
-    ids = "'1', '2', '3', '4', '5'"  # which a column of numbers takes too
-    return {
-        name: workspace.query(f"SELECT * FROM {name} WHERE {key} IN ({ids}) ORDER BY {key}")  # noqa: S608 - our names
-        for name, key in tables.items()
-    }
+    # A column of numbers accepts these texts too.
+    id_list = "'1', '2', '3', '4', '5'"
+    rows = {}
+    for name, key in tables.items():
+        query = f"SELECT * FROM {name} WHERE {key} IN ({id_list}) ORDER BY {key}"  # noqa: S608
+        rows[name] = workspace.query(query)
+    return rows
 
 
-def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
-    """Row, answers, sealed lines, vectors, index, merges, free pages hold nothing of them; doctor finds nothing.
+def test_a_forgotten_person_is_in_no_byte(indexed_workspace: Workspace) -> None:
+    """Row, answers, sealed lines, vectors, index, merges and free pages lose the person.
 
-    Without a terminal and without --yes nothing is changed, exit code 2; so it ends where there is no such person any
-    more. What was paid stays paid, and an id is never given again.
+    An unconfirmed or a second `forget` exits with 2 and changes nothing. The cost stays, and the
+    id is not used again.
     """
-    merge(chained)
-    assert len(words_of(chained)) == 6
-    snapshot = ledger.snapshot(chained)
-    spent = ledger.status(chained)["spent"]
-    assert "nothing was changed" in ran(chained, "forget", "zq-77", code=2)
-    assert ledger.snapshot(chained) == snapshot
-    assert {"batches/000001-requests.jsonl"} <= set(holding(chained.data))
-    assert ON_POSTGRESQL or "findable.db" in holding(chained.data)
-    assert telling(chained)
-    before = others(chained)
-    account = chained.query("SELECT answered, tokens_in, cost FROM findable_batches")
+    merge_tag(indexed_workspace)
+    assert len(indexed_terms(indexed_workspace)) == 6
+
+    snapshot = ledger.snapshot(indexed_workspace)
+    spent = ledger.status(indexed_workspace)["spent"]
+    assert "nothing was changed" in ran(indexed_workspace, "forget", "zq-77", code=2)
+    assert ledger.snapshot(indexed_workspace) == snapshot
+
+    assert {"batches/000001-requests.jsonl"} <= set(files_with_traces(indexed_workspace.data))
+    assert ON_POSTGRESQL or "findable.db" in files_with_traces(indexed_workspace.data)
+    assert tables_with_traces(indexed_workspace)
+
+    before = rows_of_others(indexed_workspace)
+    account = indexed_workspace.query("SELECT answered, tokens_in, cost FROM findable_batches")
     assert "zq-77 is forgotten: 2 lines of 2 sealed files, 2 vectors" in ran(
-        chained, "forget", "zq-77", "--yes"
+        indexed_workspace, "forget", "zq-77", "--yes"
     )
-    assert holding(chained.data) == telling(chained) == words_of(chained) == []
-    if ON_POSTGRESQL:  # which keeps a deleted row in its files until it cleared the table up
-        assert chained.scalar(
+    assert files_with_traces(indexed_workspace.data) == []
+    assert tables_with_traces(indexed_workspace) == []
+    assert indexed_terms(indexed_workspace) == []
+
+    # PostgreSQL keeps a deleted row in its files until it vacuums the table.
+    if ON_POSTGRESQL:
+        assert indexed_workspace.scalar(
             "SELECT relallvisible FROM pg_class WHERE oid = to_regclass('experts')"
         )
-    assert "zq-77" not in ran(chained, "search", "Zanthippa Quorn of Quillmouth")
-    assert others(chained) == before
-    assert chained.query("SELECT answered, tokens_in, cost FROM findable_batches") == account
-    status = ledger.status(chained)
-    assert (status["experts"]["total"], status["index"]["count"], status["index"]["behind"]) == (
-        5,
-        5,
-        0,
+    assert "zq-77" not in ran(indexed_workspace, "search", "Zanthippa Quorn of Quillmouth")
+    assert rows_of_others(indexed_workspace) == before
+    assert (
+        indexed_workspace.query("SELECT answered, tokens_in, cost FROM findable_batches") == account
     )
+
+    status = ledger.status(indexed_workspace)
+    assert status["experts"]["total"] == 5
+    assert status["index"]["count"] == 5
+    assert status["index"]["behind"] == 0
     assert status["spent"] == spent
-    assert len(list((chained.data / "index" / "builds").iterdir())) == 1
-    assert ledger.findings(chained) == []
-    ran(chained, "forget", "zq-77", "--yes", code=2)
-    with chained.open() as ws, ws.store.write() as tx:
+    assert len(list((indexed_workspace.data / "index" / "builds").iterdir())) == 1
+    assert ledger.findings(indexed_workspace) == []
+
+    ran(indexed_workspace, "forget", "zq-77", "--yes", code=2)
+    with indexed_workspace.open() as ws, ws.store.write() as tx:
         assert int(table.insert_person(tx, "somebody-new", {})) > 6
 
 
-def test_a_person_in_a_batch_that_is_not_over_is_refused(
+def test_a_person_in_an_unfinished_batch_is_refused(
     workspace: Workspace, people: Callable[..., list[str]], api: Api
 ) -> None:
-    """Prepared, submitted or downloaded: exit code 2, the batch is named with what to do, nothing is changed."""
+    """`forget` exits with 2, names the unfinished batch, and changes nothing."""
     people(2)
     add_person(workspace)
     api.fault("quota_batch")
     assert workspace.run("batch-submit").exit_code == 4
+
     for command in CHAIN[:3]:
         before = ledger.snapshot(workspace)
         assert "stands in batch 1" in ran(workspace, "forget", "zq-77", "--yes", code=2)
         assert ledger.snapshot(workspace) == before
         ran(workspace, command)
+
     ran(workspace, "forget", "zq-77", "--yes")
 
 
 @pytest.mark.sqlite_only(reason="it reads the pages of the database's own file")
-def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Path) -> None:
-    """A biography that was replaced long ago is in no free page and in no cached vector."""
-    changed = tmp_path / "changed.csv"
-    changed.write_text("Username,Bio\nzq-77,Somebody else wrote this about bees.\n")
-    connection = sqlite3.connect(chained.data / "findable.db")
+def test_earlier_texts_of_a_person_are_gone_too(
+    indexed_workspace: Workspace, tmp_path: Path
+) -> None:
+    """A biography that was replaced earlier is in no free page and in no cached vector."""
+    csv_file = tmp_path / "changed.csv"
+    csv_file.write_text("Username,Bio\nzq-77,Somebody else wrote this about bees.\n")
+    connection = sqlite3.connect(indexed_workspace.data / "findable.db")
     connection.execute("PRAGMA secure_delete = OFF")
     for number in range(50):
         connection.execute(
             "UPDATE experts SET bio = ? WHERE username = 'zq-77'", (BIO * (1 + number % 7),)
         )
+
     connection.commit()
     connection.execute("UPDATE experts SET bio = 'x' WHERE username = 'zq-77'")
     connection.commit()
     connection.close()
-    assert "findable.db" in holding(chained.data)
-    ran(chained, "import", str(changed))
-    ran(chained, "index")
-    ran(chained, "forget", "zq-77", "--yes")
-    assert holding(chained.data) == []
-    with (
-        chained.open() as ws,
-        open_vector_cache(ws).open_snapshot() as tx,
-    ):  # and nonsense, which is kept
+    assert "findable.db" in files_with_traces(indexed_workspace.data)
+
+    ran(indexed_workspace, "import", str(csv_file))
+    ran(indexed_workspace, "index")
+    ran(indexed_workspace, "forget", "zq-77", "--yes")
+    assert files_with_traces(indexed_workspace.data) == []
+
+    # The cache keeps the 60 vectors of nonsense texts.
+    with indexed_workspace.open() as ws, open_vector_cache(ws).open_snapshot() as tx:
         assert tx is not None
         assert tx.exec_driver_sql("SELECT count(*) FROM findable_vectors").scalar() == 5 + 60
 
 
-def test_what_was_said_of_others_loses_their_name(chained: Workspace) -> None:
-    """Reasons, notes and events that name the person keep all but the name."""
-    chained.change("UPDATE findable_batches SET reason = 'line 3: zq-77 and zq-778 were refused'")
-    with chained.open() as ws, ws.store.write() as tx:
+def test_notes_about_others_lose_the_name(indexed_workspace: Workspace) -> None:
+    """Reasons, notes and events keep everything except the person's name."""
+    indexed_workspace.change(
+        "UPDATE findable_batches SET reason = 'line 3: zq-77 and zq-778 were refused'"
+    )
+    with indexed_workspace.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "zq-778", {})
-    ran(chained, "forget", "zq-77", "--yes")
+    ran(indexed_workspace, "forget", "zq-77", "--yes")
     assert (
-        chained.scalar("SELECT reason FROM findable_batches") == "line 3: … and zq-778 were refused"
+        indexed_workspace.scalar("SELECT reason FROM findable_batches")
+        == "line 3: … and zq-778 were refused"
     )

@@ -1,4 +1,4 @@
-"""Commands send few statements to the database, for each costs processor time at every command."""
+"""Commands send few statements to the database, because each costs processor time."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from sqlalchemy.engine import Engine
 from tests.integration import reviews
 from tests.lab import Workspace
 
-MAX_OF_STATUS = 105  # with people, passages and a user task, and to find the task that is meant; without care 149
-MAX_CATALOGUE_LOOKS = (
-    3  # at the columns of one table: when it is opened, when its task is made, and by the command
-)
-MAX_SCANS = (
-    3  # of all rows of a task, where none is open: stale ones, and those to ask before and after
-)
+# `status` with people, passages and a user task, when it must find the task.
+# Careless code sends 149.
+MAX_STATUS_STATEMENTS = 105
+# Reads of a table's columns: when it is opened, when its task is created, and by the command.
+MAX_CATALOGUE_READS = 3
+# Reads of all rows of a task without open rows: stale rows, and open rows before and after.
+MAX_SCANS = 3
 REVIEWS = ("batch-submit", "batch-poll", "batch-ingest")
 
 pytestmark = pytest.mark.usefixtures("in_folder")
@@ -26,55 +26,68 @@ pytestmark = pytest.mark.usefixtures("in_folder")
 
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in the test's folder."""
+    """Make the test's folder the current directory."""
     monkeypatch.chdir(tmp_path)
 
 
 @contextlib.contextmanager
-def statements_sent() -> Iterator[list[str]]:
-    """Collect the statements that are sent to a database during a block."""
-    sent: list[str] = []
+def record_statements() -> Iterator[list[str]]:
+    """Record the statements that are sent to a database during a block."""
+    statements: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        sent.append(statement)
+        statements.append(statement)
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        yield sent
+        yield statements
     finally:
         event.remove(Engine, "before_cursor_execute", note)
 
 
-def test_opening_a_workspace_asks_the_catalogue_few_questions(workspace: Workspace) -> None:
-    """A status in a workspace with three subjects sends few statements, and looks at no table's columns repeatedly."""
+def test_opening_a_workspace_reads_the_catalogue_rarely(workspace: Workspace) -> None:
+    """`status` with three tasks reads the columns of a table only a few times."""
     Path("passages.jsonl").write_text(
         '{"id": "p-1", "text": "Old bees keep longer than new bees."}\n', encoding="utf-8"
     )
     workspace.ran("import-passages", "passages.jsonl")
-    reviews.put(workspace).ran("batch-submit")
+    reviews.set_up_task(workspace).ran("batch-submit")
     workspace.environ.pop("FINDABLE_TASK")
 
-    with statements_sent() as sent:
+    with record_statements() as statements:
         workspace.ran("status")
 
-    assert len(sent) <= MAX_OF_STATUS, sent
-    looks = [one for one in sent if 'table_xinfo("passages")' in one or "atttypid" in one]
-    assert 0 < len(looks) <= MAX_CATALOGUE_LOOKS, looks
+    assert len(statements) <= MAX_STATUS_STATEMENTS, statements
+
+    catalogue_reads = [
+        statement
+        for statement in statements
+        if 'table_xinfo("passages")' in statement or "atttypid" in statement
+    ]
+    assert 0 < len(catalogue_reads) <= MAX_CATALOGUE_READS, catalogue_reads
 
 
-def test_rows_are_read_few_times_where_none_is_open(workspace: Workspace) -> None:
-    """With nothing to submit, rows are counted before and after, and parked ones are found by their key."""
-    reviews.put(workspace).ran_each(*REVIEWS)
+def test_rows_are_rarely_read_if_no_row_is_open(workspace: Workspace) -> None:
+    """A `batch-submit` without open rows counts rows twice, and finds parked rows by their key."""
+    reviews.set_up_task(workspace).ran_each(*REVIEWS)
 
-    with statements_sent() as sent:
+    with record_statements() as statements:
         stdout = workspace.ran("batch-submit").stdout
 
     assert "nothing to submit" in stdout
-    scans = [one for one in sent if "FROM findable_rows" in one and "FROM findable_answers" in one]
+
+    scans = [
+        statement
+        for statement in statements
+        if "FROM findable_rows" in statement and "FROM findable_answers" in statement
+    ]
     assert 0 < len(scans) <= MAX_SCANS, scans
-    parked = next(
-        one for one in sent if one.startswith("SELECT findable_asks.item_id, findable_asks.reason")
+
+    parked_query = next(
+        statement
+        for statement in statements
+        if statement.startswith("SELECT findable_asks.item_id, findable_asks.reason")
     )
     if not workspace.on_postgresql:
-        plan = workspace.query("EXPLAIN QUERY PLAN " + parked.replace("?", "''"))
+        plan = workspace.query("EXPLAIN QUERY PLAN " + parked_query.replace("?", "''"))
         assert "sqlite_autoindex_findable_asks_1" in plan[0][3], plan

@@ -1,4 +1,4 @@
-"""`status`, `score`, `parked` and `unpark`: what they say, that it adds up, and that reading changes nothing."""
+"""`status`, `score`, `parked` and `unpark`: their texts and sums; reading changes nothing."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ EXPERTS = ("total", "tagged", "untagged", "no_bio", "claimed", "parked", "foreig
 BATCHES = ("prepared", "submitting", "submitted", "downloaded", "ingested", "failed")
 
 
-def _status(workspace: Workspace) -> dict[str, Any]:
+def _read_status(workspace: Workspace) -> dict[str, Any]:
     """Return the document of `status --json`."""
     result = workspace.ran("status", "--json")
     document: dict[str, Any] = json.loads(result.stdout)
@@ -20,16 +20,21 @@ def _status(workspace: Workspace) -> dict[str, Any]:
     return document
 
 
-def test_what_may_have_been_spent_is_not_told_as_under_way(
+def test_cost_of_lost_replies_is_not_shown_as_running(
     workspace: Workspace, api: Api, people: Callable[..., list[str]]
 ) -> None:
-    """A live call whose reply was lost may have cost its estimate, for ever; nothing of it is under way."""
+    """A live call with a lost reply may have cost its estimate, and is not running."""
     people(1)
     api.fault("drop", path=":generateContent")
     assert workspace.run("tag-live", CALL_TIMEOUT="2").exit_code == 0
-    spent = _status(workspace)["spent"]
+
+    # The whole estimate may be lost.
+    spent = _read_status(workspace)["spent"]
     assert spent["lost"] == spent["estimated"] > 0
+
     (line,) = [
-        one for one in workspace.run("status").stdout.splitlines() if one.startswith("spent")
+        text_line
+        for text_line in workspace.run("status").stdout.splitlines()
+        if text_line.startswith("spent")
     ]
     assert line.endswith(f"; about ${spent['lost']:.4f} more may have been spent on lost replies")

@@ -1,4 +1,4 @@
-"""Tables of passages and concepts that other programs made: taken over as they are, or refused before anything."""
+"""Foreign tables of passages and concepts are adopted as they are, or refused."""
 
 from pathlib import Path
 
@@ -18,15 +18,15 @@ from tests.integration.passages.workspaces import (
     workspace,
 )
 
-ONE = "0b0e7a52-8f4e-4c1d-9f6a-000000000001"
+PASSAGE_ID = "0b0e7a52-8f4e-4c1d-9f6a-000000000001"
 CONCEPTS = (
-    "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT, extractor_version TEXT, extractor_model TEXT, "
-    "weight REAL"
+    "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT, "
+    "extractor_version TEXT, extractor_model TEXT, weight REAL"
 )
 
 
-def _made(directory: Path, *statements: str) -> Path:
-    """Make a database in which another program ran these statements, and return its directory."""
+def _create_database(directory: Path, *statements: str) -> Path:
+    """Create a database with another program's statements, and return its directory."""
     store = Store(url_of(directory))
     with store.write() as tx:
         for statement in statements:
@@ -36,9 +36,9 @@ def _made(directory: Path, *statements: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["UUID PRIMARY KEY", "INTEGER NOT NULL"])
-def test_concepts_get_ids_where_the_database_gives_none(tmp_path: Path, kind: str) -> None:
-    """UUIDs, or the numbers behind the highest."""
-    data = _made(
+def test_concepts_get_ids_if_the_database_has_no_default(tmp_path: Path, kind: str) -> None:
+    """New concepts get UUIDs, or the next numbers."""
+    data = _create_database(
         tmp_path / "data",
         f"CREATE TABLE passage_concepts (id {kind}, passage_id TEXT, concept_name TEXT)",
     )
@@ -46,32 +46,42 @@ def test_concepts_get_ids_where_the_database_gives_none(tmp_path: Path, kind: st
         for _ in range(2):
             add_concepts(ws, [concept("a"), concept("b")])
         with ws.store.read() as tx:
-            found = [str(scalar) for scalar in tx.execute(shape(ws).concepts.select()).scalars()]
-    assert len(set(found)) == 4
-    assert (sorted(found) == ["1", "2", "3", "4"]) == (kind == "INTEGER NOT NULL")
+            concept_ids = [
+                str(scalar) for scalar in tx.execute(shape(ws).concepts.select()).scalars()
+            ]
+    assert len(set(concept_ids)) == 4
+    assert (sorted(concept_ids) == ["1", "2", "3", "4"]) == (kind == "INTEGER NOT NULL")
 
 
 def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
-    """Also one whose name is a word of SQL, or holds blanks and quotes; another one named later is looked at anew."""
+    """A table name may be a word of SQL, or contain blanks and quotes."""
     names = {
         name: '"' + name.replace('"', '""') + '"'
         for name in ("order", 'my "own" table', "Dokumente")
     }
-    made = (f"CREATE TABLE {quoted} (id TEXT, text TEXT)" for quoted in names.values())
-    rows_of = (f"INSERT INTO {quoted} VALUES ('a', 'x')" for quoted in names.values())  # noqa: S608 - names of ours
-    twice = (
+    create_statements = (f"CREATE TABLE {quoted} (id TEXT, text TEXT)" for quoted in names.values())
+    insert_statements = (
+        f"INSERT INTO {quoted} VALUES ('a', 'x')"  # noqa: S608 - test names
+        for quoted in names.values()
+    )
+    duplicate_statements = (
         "CREATE TABLE other (id TEXT, text TEXT)",
         "INSERT INTO other VALUES ('a', ''), ('a', '')",
     )
-    data = _made(tmp_path / "data", *made, *rows_of, *twice)
+    data = _create_database(
+        tmp_path / "data", *create_statements, *insert_statements, *duplicate_statements
+    )
     for name in names:
         with workspace(data, passages=name) as ws, ws.store.read() as tx:
             assert table.passage_texts(tx, shape(ws), ["a"]) == {"a": "x"}
             assert adoption.TABLES.is_adopted(tx, Settings(passages_table=name))
+
     with (
         pytest.raises(ConfigurationError, match="not theirs alone"),
         workspace(data, passages="other"),
     ):
         pass
-    with workspace(data, passages="docs") as ws:  # a name that was mistyped is seen
+
+    # A mistyped name is reported.
+    with workspace(data, passages="docs") as ws:
         assert lines_of(ws) == ["made the table docs, which was not there"]

@@ -1,4 +1,4 @@
-"""The view of the best concepts: its evidence, its settings, another program's of its name; and concepts as files."""
+"""The view of the best concepts: evidence, settings, foreign views; and concepts as files."""
 
 import json
 from datetime import UTC, datetime
@@ -21,15 +21,17 @@ from tests.integration.passages.workspaces import (
 )
 from tests.lab import ON_POSTGRESQL, Workspace
 
-LONG = "".join(f"{number:04d} " for number in range(1000))  # every part of it tells where it stands
-ACCENTS = "e\u0301\U0001f41d" * 600  # 1,800 code points
-OTHER = {"claims": [1.0, {"x": None}], "support": "a text"}
+# Every part of this text shows its position.
+LONG_TEXT = "".join(f"{number:04d} " for number in range(1000))
+# 1,800 code points.
+ACCENTED_TEXT = "e\u0301\U0001f41d" * 600
+FOREIGN_EVIDENCE = {"claims": [1.0, {"x": None}], "support": "a text"}
 
 
-def put(
+def store_concept(
     ws: WorkspaceSession, passage: str, text: str, evidence: str | None, *, name: str = "bees"
 ) -> None:
-    """Put one passage with one concept into a workspace."""
+    """Store a passage with a concept."""
     with ws.store.write() as tx:
         if not table.item_table(shape(ws)).filter_ids(tx, [passage]):
             table.put_passages(
@@ -39,7 +41,7 @@ def put(
     add_concepts(ws, [row])
 
 
-def supported(start: int, end: int, text: str) -> str:
+def evidence_cell(start: int, end: int, text: str) -> str:
     """Return evidence as it is stored."""
     support = [{"quote": text[start:end], "start": start, "end": end}]
     quality = {"confidence": 1.0, "notes": []}
@@ -48,55 +50,56 @@ def supported(start: int, end: int, text: str) -> str:
     )
 
 
-def without_context(evidence: str) -> dict[str, Any]:
-    """Return evidence as an export has it."""
+def exported_evidence(evidence: str) -> dict[str, Any]:
+    """Return evidence as an export writes it."""
     return {name: value for name, value in json.loads(evidence).items() if name != "context"}
 
 
-def viewed(workspace: Workspace, passage: str) -> Any:
-    """Return the evidence that the view has of the one concept of a passage."""
+def read_view(workspace: Workspace, passage: str) -> Any:
+    """Return the evidence that the view shows of a passage's only concept."""
     cell = workspace.scalar("SELECT evidence FROM best_concepts WHERE passage_id = :id", id=passage)
     return json.loads(cell) if isinstance(cell, str) and not ON_POSTGRESQL else cell
 
 
 @pytest.fixture
 def outside_server(tmp_path: Path) -> Workspace:
-    """The same workspace as another program sees it."""
+    """Return the workspace as another program sees it."""
     return Workspace(
         tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_TASK": "passages"}
     )
 
 
 @pytest.mark.sampled(0)
-def test_the_source_stands_round_the_first_quotation(
+def test_the_source_text_surrounds_the_first_quotation(
     tmp_path: Path, outside_server: Workspace
 ) -> None:
-    """At most 1,200 code points of the passage, whole where it is short; the quotation is in it as far as it fits."""
+    """The view shows at most 1,200 code points of the passage around the quotation."""
     cases = [
         ("Bees sing.", 0, 4),
-        (LONG, 0, 4),
-        (LONG, 2500, 2504),
-        (LONG, 4995, 4999),
-        (LONG, 1000, 4900),
-        (LONG[:1200], 1100, 1104),
-        (LONG[:1201], 1100, 1104),
-        (ACCENTS, 900, 903),
+        (LONG_TEXT, 0, 4),
+        (LONG_TEXT, 2500, 2504),
+        (LONG_TEXT, 4995, 4999),
+        (LONG_TEXT, 1000, 4900),
+        (LONG_TEXT[:1200], 1100, 1104),
+        (LONG_TEXT[:1201], 1100, 1104),
+        (ACCENTED_TEXT, 900, 903),
     ]
     with workspace(tmp_path / "data") as ws:
         for number, (text, start, end) in enumerate(cases):
-            put(ws, str(number), text, supported(start, end, text))
+            store_concept(ws, str(number), text, evidence_cell(start, end, text))
+
     for number, (text, start, end) in enumerate(cases):
-        evidence = viewed(outside_server, str(number))
+        evidence = read_view(outside_server, str(number))
         source = evidence.pop("source_text")
         assert source in text
         assert len(source) == min(len(text), 1200)
         assert text[start:end][:1200] in source
-        assert evidence == json.loads(supported(start, end, text))
-    kind = (
-        "pg_typeof({})::text" if ON_POSTGRESQL else "typeof({})"
-    )  # JSONB on a server, so that `->>` works
+        assert evidence == json.loads(evidence_cell(start, end, text))
+
+    # On a server the view must have JSONB, so that `->>` works.
+    kind = "pg_typeof({})::text" if ON_POSTGRESQL else "typeof({})"
     for name in ("aliases", "evidence"):
-        query = f"SELECT DISTINCT {kind.format(name)} FROM {{}}"  # noqa: S608 - our names
+        query = f"SELECT DISTINCT {kind.format(name)} FROM {{}}"  # noqa: S608 - ours
         assert outside_server.query(query.format("best_concepts")) == outside_server.query(
             query.format("passage_concepts")
         )
@@ -109,30 +112,35 @@ def test_the_source_stands_round_the_first_quotation(
 
 
 @pytest.mark.sampled(0)
-def test_other_evidence_passes_unharmed(tmp_path: Path, outside_server: Workspace) -> None:
-    """Evidence of another shape, or with a source of its own, is in the view and the export what it is."""
+def test_foreign_evidence_is_unchanged(tmp_path: Path, outside_server: Workspace) -> None:
+    """View and export show evidence of another shape, or with its own source, unchanged."""
+    invalid_supports: list[list[dict[str, Any]]] = [[]]
+    invalid_supports += [[{"start": start, "end": 4}] for start in ("0", 1.5, -3)]
+
     cases: dict[str, Any] = {
         "list": [1, 2],
         "none": None,
-        "other": OTHER,
+        "other": FOREIGN_EVIDENCE,
         "own": {"source_text": "their own", "support": [{"start": 0, "end": 4}]},
         "text": "only words",
-        **{
-            f"z{index}": {"support": bad}
-            for index, bad in enumerate(([], *([{"start": s, "end": 4}] for s in ("0", 1.5, -3))))
-        },
     }
+    for index, support in enumerate(invalid_supports):
+        cases[f"z{index}"] = {"support": support}
+
     with workspace(tmp_path / "data") as ws:
         for name, evidence in cases.items():
-            put(ws, name, "Bees sing.", None if evidence is None else json.dumps(evidence))
+            store_concept(
+                ws, name, "Bees sing.", None if evidence is None else json.dumps(evidence)
+            )
         with ws.store.read() as tx:
-            exported = {
-                all_concept.passage_id: all_concept.evidence
-                for all_concept in table.all_concepts(tx, shape(ws))
-            }
-    assert {name: viewed(outside_server, name) or None for name in cases} == cases
+            concepts = table.all_concepts(tx, shape(ws))
+            exported = {concept.passage_id: concept.evidence for concept in concepts}
+
+    assert {name: read_view(outside_server, name) or None for name in cases} == cases
     assert {name: evidence or None for name, evidence in exported.items()} == cases
-    if not ON_POSTGRESQL:  # a column of JSON refuses it on a server
+
+    # A column of JSON refuses invalid text on a server.
+    if not ON_POSTGRESQL:
         outside_server.change(
             "UPDATE passage_concepts SET evidence = '{not JSON' WHERE passage_id = 'own'"
         )
@@ -143,20 +151,26 @@ def test_other_evidence_passes_unharmed(tmp_path: Path, outside_server: Workspac
 
 
 def test_the_view_follows_the_settings(outside_server: Workspace, tmp_path: Path) -> None:
-    """A command that writes makes it anew where it finds other settings of passages, and no other command does."""
+    """A command that writes recreates the view if settings of passages changed; others do not."""
     with workspace(tmp_path / "data") as ws:
-        put(ws, "p", "Bees sing.", None)
+        store_concept(ws, "p", "Bees sing.", None)
+
     count = "SELECT count(*) FROM best_concepts"
     outside_server.ran("unpark", "--all", MIN_CONFIDENCE="0.95")
     assert outside_server.scalar(count) == 0
+
+    # These commands leave the view as it is.
     outside_server.ran("unpark", "--all", TASK="experts")
     outside_server.ran("status")
     outside_server.ran("export", "-", "--best")
     assert outside_server.scalar(count) == 0
+
     outside_server.ran("unpark", "--all")
     assert outside_server.scalar(count) == 1
+
     outside_server.ran("unpark", "--all", PREFER_VERSIONS="it's@1,100%@2")
     assert outside_server.scalar(count) == 1
+
     with workspace(tmp_path / "data") as ws, ws.store.read() as tx:
         assert table.TABLES.is_adopted(tx, Settings(task="passages", min_confidence=0.7))
         assert not table.TABLES.is_adopted(tx, Settings(task="passages", min_confidence=0.71))
@@ -167,54 +181,55 @@ def test_the_view_follows_the_settings(outside_server: Workspace, tmp_path: Path
 
 @pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize(
-    "theirs", ["TABLE best_concepts (x TEXT)", "VIEW best_concepts AS SELECT 1 AS x"]
+    "foreign_object", ["TABLE best_concepts (x TEXT)", "VIEW best_concepts AS SELECT 1 AS x"]
 )
-def test_what_is_somebody_elses_stays(
-    tmp_path: Path, outside_server: Workspace, theirs: str
+def test_a_foreign_table_or_view_stays(
+    tmp_path: Path, outside_server: Workspace, foreign_object: str
 ) -> None:
-    """A table or view of that name is left as it is, and told of once; the command does without it."""
+    """A foreign table or view of that name stays, is reported once, and is not needed."""
     with workspace(tmp_path / "data") as ws:
-        put(ws, "p", "Bees sing.", None)
+        store_concept(ws, "p", "Bees sing.", None)
     outside_server.change("DROP VIEW best_concepts")
-    outside_server.change(f"CREATE {theirs}")
-    outside_server.change(
-        "DROP INDEX passage_concepts_of_passage"
-    )  # as if the tables were theirs too
+    outside_server.change(f"CREATE {foreign_object}")
+    # Now the tables look foreign too.
+    outside_server.change("DROP INDEX passage_concepts_of_passage")
+
     with workspace(tmp_path / "data") as ws:
         assert any("`best_concepts` in this database is not ours" in line for line in lines_of(ws))
     with workspace(tmp_path / "data") as ws:
         assert lines_of(ws) == []
     assert outside_server.columns("best_concepts") == ["x"]
+
     export_run = outside_server.run("export", "-", "--best")
     assert json.loads(export_run.stdout)["concept_name"] == "bees"
 
 
 @pytest.mark.sampled(0)
-def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside_server: Workspace) -> None:
-    """JSON lines and Parquet hold the same rows in their whole shape, all or the best."""
+def test_concepts_are_exported_to_files(tmp_path: Path, outside_server: Workspace) -> None:
+    """JSON lines and Parquet contain the same rows in their whole shape, all or the best."""
     import pyarrow.parquet
 
     text = "Bees sing, and water law is old."
     with workspace(tmp_path / "data") as ws:
-        put(ws, "p", text, supported(0, 4, text))
-        put(ws, "p", text, None, name="Bees")
-        put(ws, "q", "", json.dumps(OTHER), name="water law")
+        store_concept(ws, "p", text, evidence_cell(0, 4, text))
+        store_concept(ws, "p", text, None, name="Bees")
+        store_concept(ws, "q", "", json.dumps(FOREIGN_EVIDENCE), name="water law")
+
     for name, flags, count in (
         ("best.jsonl", ["--best"], 2),
         ("out.jsonl", [], 3),
         ("out.parquet", [], 3),
     ):
-        ran = outside_server.run("export", str(tmp_path / name), *flags)
-        assert (ran.exit_code, ran.stdout) == (
-            0,
-            f"{count} concepts written to {tmp_path / name}\n",
-        )
+        export_run = outside_server.run("export", str(tmp_path / name), *flags)
+        assert export_run.exit_code == 0
+        assert export_run.stdout == f"{count} concepts written to {tmp_path / name}\n"
+
     lines = [
         json.loads(line)
         for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
     ]
-    first = next(one for one in lines if one["concept_name"] == "bees")
-    assert first == {
+    first_concept = next(concept for concept in lines if concept["concept_name"] == "bees")
+    assert first_concept == {
         "passage_id": "p",
         "concept_name": "bees",
         "concept_type": "other",
@@ -222,13 +237,15 @@ def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside_server: Wo
         "confidence": 0.9,
         "extractor_model": "m",
         "extractor_version": LABEL,
-        "evidence": {**without_context(supported(0, 4, text)), "source_text": text},
+        "evidence": {**exported_evidence(evidence_cell(0, 4, text)), "source_text": text},
         "created_at": NOW.isoformat(),
     }
+
     with workspace(tmp_path / "data") as ws:
-        put(ws, "p", text, supported(10, 15, text), name="water")
+        store_concept(ws, "p", text, evidence_cell(10, 15, text), name="water")
     for flags, count in (([], 1), (["--full"], 2)):
         assert outside_server.run("export", "-", *flags).stdout.count("source_text") == count
+
     rows = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
     for row in rows:
         row["evidence"] = row["evidence"] and json.loads(row["evidence"])

@@ -1,4 +1,4 @@
-"""Import of passages: block by block, repeatable, texts untouched, everything told."""
+"""Import of passages: block by block, repeatable, texts untouched, all changes reported."""
 
 from pathlib import Path
 from typing import Any
@@ -20,60 +20,76 @@ from tests.integration.passages.workspaces import (
 )
 
 
-def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> None:
-    """It is, also while the passage is being asked about; a parked one goes again, and what else is known stays.
+def test_a_new_text_replaces_a_text_without_concepts(tmp_path: Path) -> None:
+    """A text without concepts is replaced, even while claimed, and a parked passage reopens.
 
-    A dry import says the same before, and writes nothing.
+    Other values stay. A dry import reports the same, and writes nothing.
     """
     with workspace(tmp_path / "data") as ws:
         path = passages_file(
             tmp_path / "p.jsonl",
-            *({"id": one, "text": "old", "source": one, "k": one} for one in "abc"),
+            *({"id": key, "text": "old", "source": key, "k": key} for key in "abc"),
         )
         import_.run(ws, path)
+
+        # Claim a row, and park two rows.
         selection = Selection(row_ids=["a"])
-        asked: Any = Preparation(
+        preparation: Any = Preparation(
             ws, selection, NoProgress(), mode=Mode.LIVE, is_single_batch=True
         ).prepare_next()
         with ws.store.write() as tx:
-            stopped = dict.fromkeys(
+            parked_claims = dict.fromkeys(
                 (claims.RowClaim("a", ""), claims.RowClaim("b", "")), "failed twice"
             )
             claims.record_ended(
                 tx,
                 table.TASK,
                 "another@1/model",
-                claims.ClaimOutcomes((), stopped, ()),
+                claims.ClaimOutcomes((), parked_claims, ()),
                 now=ws.now(),
             )
-        new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))
+
+        changed_file = passages_file(
+            tmp_path / "q.jsonl", *({"id": key, "text": "new"} for key in "abc")
+        )
         before = rows(ws)
-        dry = import_.run(ws, new, ImportOptions(dry=True))
+        dry_report = import_.run(ws, changed_file, ImportOptions(dry=True))
         assert rows(ws) == before
-        process = import_.run(ws, new)
-        assert dry.document == {**process.document, "dry": True}
-        assert (process.updated, process.released, process.rows_in) == (3, 1, 3)
-        assert rows(ws) == {one: ("new", one, {"k": one}) for one in "abc"}
+
+        report = import_.run(ws, changed_file)
+        assert dry_report.document == {**report.document, "dry": True}
+        assert (report.updated, report.released, report.rows_in) == (3, 1, 3)
+        assert rows(ws) == {key: ("new", key, {"k": key}) for key in "abc"}
+
         with ws.store.write() as tx:
             assert [row[0] for row in claims.parked_rows(tx, table.TASK)] == ["a"]
-            assert claims.release_claims(tx, asked.number) == 1
+            assert claims.release_claims(tx, preparation.number) == 1
 
 
-def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path) -> None:
-    """Whatever version they are of: the text stays, the line is listed, the others go in."""
+def test_a_new_text_of_a_passage_with_concepts_is_refused(tmp_path: Path) -> None:
+    """The text stays and the line is listed, whatever version the concepts have."""
     versions_of = {"a": "passage-concepts@1", "b": "another program's", "c": None}
     with workspace(tmp_path / "data") as ws:
         import_.run(
             ws,
             passages_file(tmp_path / "p.jsonl", *({"id": key, "text": "x"} for key in versions_of)),
         )
-        add_concepts(ws, [concept(key, version=version) for key, version in versions_of.items()])  # type: ignore[arg-type] # NULL, too
-        new = ({"id": key, "text": "x ", "source": "s"} for key in (*versions_of, "new"))
-        process = import_.run(ws, passages_file(tmp_path / "q.jsonl", *new))
-        same = ("x", None, None)
-        other = ("x ", "s", None)
-        assert rows(ws) == {"a": same, "b": same, "c": same, "new": other}
-    assert (process.added, process.updated, process.counts[FindingKind.REJECTED]) == (1, 0, 3)
-    assert [(finding.line, finding.column, finding.key) for finding in process.findings] == [
+        concepts = [
+            concept(key, version=version)  # type: ignore[arg-type] # NULL, too
+            for key, version in versions_of.items()
+        ]
+        add_concepts(ws, concepts)
+        changed_lines = ({"id": key, "text": "x ", "source": "s"} for key in (*versions_of, "new"))
+        report = import_.run(ws, passages_file(tmp_path / "q.jsonl", *changed_lines))
+        unchanged_row = ("x", None, None)
+        new_row = ("x ", "s", None)
+        assert rows(ws) == {
+            "a": unchanged_row,
+            "b": unchanged_row,
+            "c": unchanged_row,
+            "new": new_row,
+        }
+    assert (report.added, report.updated, report.counts[FindingKind.REJECTED]) == (1, 0, 3)
+    assert [(finding.line, finding.column, finding.key) for finding in report.findings] == [
         (line, "text", key) for line, key in enumerate("abc", start=1)
     ]

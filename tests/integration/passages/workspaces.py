@@ -1,4 +1,4 @@
-"""A workspace on the local backend in which nothing is ever asked, and passages, for the tests of their tables."""
+"""A workspace on the local backend without any call, and passages, for tests of tables."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ LABEL = "passage-concepts@1"
 
 
 def url_of(directory: Path) -> str:
-    """Return the URL of the database of a workspace, which need not be there yet."""
+    """Return the URL of a workspace's database, which may not exist yet."""
     directory.mkdir(parents=True, exist_ok=True)
     return (
         postgresql.database_of(directory)
@@ -49,34 +49,41 @@ def workspace(
 
 
 def lines_of(ws: WorkspaceSession) -> list[str]:
-    """Return what was said so far."""
+    """Return the printed messages."""
     assert isinstance(ws.display, NullProgress)
     return ws.display.lines
 
 
 def passages_file(path: Path, *lines: dict[str, Any] | str) -> Path:
-    """Write a JSON lines file of these documents, or of lines as they are, and return its path."""
-    whole = (
+    """Write documents, or ready lines, to a file of JSON lines, and return its path."""
+    encoded_lines = (
         line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines
     )
-    path.write_bytes("".join(f"{line}\n" for line in whole).encode("utf-8", "surrogatepass"))
+    # A text may contain lone surrogates.
+    path.write_bytes(
+        "".join(f"{line}\n" for line in encoded_lines).encode("utf-8", "surrogatepass")
+    )
     return path
 
 
 def rows(ws: WorkspaceSession) -> dict[str, tuple[str, str | None, Any]]:
-    """Return text, source and metadata of every passage by id, with None where the table has no such column."""
+    """Return text, source and metadata of every passage by id, with None for a missing column."""
     with ws.store.read() as tx:
-        here = shape(ws)
-        ids = list(tx.execute(here.passages.select().with_only_columns(here.item_id)).scalars())
-        found = table.item_table(here).read_rows(tx, ids, here.value_columns)
+        tables_shape = shape(ws)
+        ids = list(
+            tx.execute(
+                tables_shape.passages.select().with_only_columns(tables_shape.item_id)
+            ).scalars()
+        )
+        rows_by_id = table.item_table(tables_shape).read_rows(tx, ids, tables_shape.value_columns)
     return {
         key: (row["text"], row.get("source"), parse_json_cell(row.get("metadata")))
-        for key, row in found.items()
+        for key, row in rows_by_id.items()
     }
 
 
 def shape(ws: WorkspaceSession) -> PassagesShape:
-    """Return how the tables of a workspace are."""
+    """Return the shape of a workspace's tables."""
     with ws.store.read() as tx:
         return read_shape(tx, passages=ws.settings.passages_table)
 
@@ -84,14 +91,14 @@ def shape(ws: WorkspaceSession) -> PassagesShape:
 def concept(
     passage_id: str, *, name: str = "beekeeping", version: str = LABEL, model: str = "m"
 ) -> ConceptRow:
-    """Return one concept of a passage, ready to be written."""
+    """Return a concept of a passage, ready to be written."""
     return ConceptRow(
         passage_id, name, "method", '["bees"]', 0.75, model, version, '{"surface": "Bees"}', NOW
     )
 
 
 def add_concepts(ws: WorkspaceSession, concepts: Sequence[ConceptRow]) -> None:
-    """Put concepts into the table."""
-    here = shape(ws)
+    """Write concepts to the table."""
+    tables_shape = shape(ws)
     with ws.store.write() as tx:
-        table.add_concepts(tx, here, concepts)
+        table.add_concepts(tx, tables_shape, concepts)

@@ -1,4 +1,4 @@
-"""Bring the rows of a task up to a source, as a command that asks does."""
+"""Sync the rows of a task with a source, as a command does."""
 
 import csv
 import json
@@ -24,12 +24,12 @@ from pipeline.tables.source import FileSource, check_column_names
 from tests.progress import NullProgress
 
 TASK = "reviews"
-AT = datetime(2026, 1, 1, tzinfo=UTC)
+SYNCED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def record_of(name: str, **given: Any) -> TaskRecord:
-    """Return the record of a task, of which only some is given."""
-    told = {
+def record_of(name: str, **members: Any) -> TaskRecord:
+    """Return the record of a task; missing members get defaults."""
+    defaults = {
         "path": "",
         "prefix": name,
         "items": "",
@@ -37,78 +37,92 @@ def record_of(name: str, **given: Any) -> TaskRecord:
         "items_sha256": None,
         "key": (),
     }
-    told |= {"columns": {}, "fields": (), "version": 1, "fingerprint": "", "words": {}, "at": AT}
-    return TaskRecord(**{"name": name, **told, **given})
+    defaults |= {
+        "columns": {},
+        "fields": (),
+        "version": 1,
+        "fingerprint": "",
+        "words": {},
+        "at": SYNCED_AT,
+    }
+    return TaskRecord(**{"name": name, **defaults, **members})
 
 
-class Items:
-    """The rows of a task in a database, with the record of it."""
+class TaskRows:
+    """The rows of a task in a database, with the record of the task."""
 
     def __init__(
-        self, store: Store, *, key: Sequence[str] = ("id",), asked: Sequence[str] = ("text",)
+        self,
+        store: Store,
+        *,
+        key: Sequence[str] = ("id",),
+        prompt_columns: Sequence[str] = ("text",),
     ) -> None:
-        """Begin without rows."""
+        """Start without rows."""
         self.store = store
         self.key = tuple(key)
-        self.asked = asked
+        self.prompt_columns = prompt_columns
         self.spec: TaskRecord | None = None
         schema.ensure_schema(store, ())
 
-    def take(self, source: Any, *, at: datetime = AT, **options: Any) -> RowSyncReport:
-        """Make the rows what a source says."""
-        known = dict(self.spec.columns) if self.spec else {}
+    def sync(
+        self, source: Any, *, synced_at: datetime = SYNCED_AT, **options: Any
+    ) -> RowSyncReport:
+        """Sync the rows with a source."""
+        known_columns = dict(self.spec.columns) if self.spec else {}
+        # A column keeps a kind that fits old and new values.
         kinds = {
-            name: merge_kinds(known.get(name), source.columns.get(name))
-            for name in {**known, **source.columns}
+            name: merge_kinds(known_columns.get(name), source.columns.get(name))
+            for name in {**known_columns, **source.columns}
         }
         columns = {name: kind or "text" for name, kind in kinds.items()}
         keys = tuple((name, columns.get(name, "text")) for name in self.key)
-        words = {"asked": self.asked, "quoted": []}
+        words = {"asked": self.prompt_columns, "quoted": []}
         self.spec = record_of(
             TASK, key=keys, columns=columns, words=words, is_query=source.sha256 is None
         )
         check_column_names(list(self.spec.columns))
-        return RowSync(self.store, self.spec, at, **options).run(source, NullProgress())
+        return RowSync(self.store, self.spec, synced_at, **options).run(source, NullProgress())
 
-    def take_file(self, path: Path, **options: Any) -> RowSyncReport:
-        """Make the rows what a file says."""
-        return self.take(FileSource(path), **options)
+    def sync_file(self, path: Path, **options: Any) -> RowSyncReport:
+        """Sync the rows with a file."""
+        return self.sync(FileSource(path), **options)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the rows that are kept, in the order of first sight, with their values by column."""
+        """Return the stored rows in the order of their first sync, with their values by column."""
         table = make_rows_subquery(TASK)
         columns = self.spec.columns if self.spec else ()
         with self.store.read() as tx:
-            found = tx.execute(select(table).order_by(table.c.findable_row)).mappings()
+            stored_rows = tx.execute(select(table).order_by(table.c.findable_row)).mappings()
             return [
                 {**dict.fromkeys(columns), **row, **parse_stored_values(row[VALUES_COLUMN])}
-                for row in found
+                for row in stored_rows
             ]
 
     def values(self) -> dict[str, dict[str, Any]]:
-        """Return the source's columns of the rows that are not gone, by key."""
-        return {
-            row["findable_key"]: {
-                name: value for name, value in row.items() if not name.startswith("findable_")
-            }
-            for row in self.rows()
-            if row["findable_gone_at"] is None
-        }
+        """Return the source's columns of the rows that still exist, by key."""
+        values_by_key = {}
+        for row in self.rows():
+            if row["findable_gone_at"] is None:
+                values_by_key[row["findable_key"]] = {
+                    name: cell for name, cell in row.items() if not name.startswith("findable_")
+                }
+        return values_by_key
 
 
-def exists(tx: Connection, table: str) -> bool:
-    """Return whether there is a table."""
+def has_table(tx: Connection, table: str) -> bool:
+    """Return whether a table exists."""
     return tx.dialect.has_table(tx, table)
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[str]]) -> Path:
-    """Write a CSV file; the first row is its header."""
+    """Write a CSV file with the header as its first row."""
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     return path
 
 
-def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write a file of JSON lines."""
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     return path

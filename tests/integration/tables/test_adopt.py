@@ -1,4 +1,4 @@
-"""Tables that other programs made, of every subject: taken over as they are, or refused before anything is written."""
+"""Foreign tables of every task are adopted as they are, or refused before any change."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,19 +18,21 @@ from tests.lab import ON_POSTGRESQL
 
 KEY = "SERIAL PRIMARY KEY" if ON_POSTGRESQL else "INTEGER PRIMARY KEY"
 EXPERTS = f"id {KEY}, username TEXT, bio TEXT"
-CONCEPTS = f"id {KEY}, passage_id TEXT, concept_name TEXT, extractor_version TEXT, extractor_model TEXT, weight REAL"
-
-OF_NUMBERS = CONCEPTS.replace("passage_id TEXT", "passage_id INTEGER")
+CONCEPTS = (
+    f"id {KEY}, passage_id TEXT, concept_name TEXT, "
+    "extractor_version TEXT, extractor_model TEXT, weight REAL"
+)
+NUMBERED_CONCEPTS = CONCEPTS.replace("passage_id TEXT", "passage_id INTEGER")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of table: its name, what adopts it, and columns of another program's that fit, with a row."""
+    """A kind of table: its name, the functions that adopt it, and foreign columns with a row."""
 
     table: str
     adopt: Callable[[Connection], list[str]]
     is_adopted: Callable[[Connection], bool]
-    fits: str
+    columns: str
     row: str
 
 
@@ -57,40 +59,42 @@ KINDS = {
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """A database in which nothing stands yet."""
+    """Open an empty database."""
     store = Store(url_of(tmp_path / "data"))
     yield store
     store.close()
 
 
 def _run(store: Store, *statements: str) -> None:
-    """Do what another program did."""
+    """Run statements of another program."""
     with store.write() as tx:
         for statement in statements:
             tx.exec_driver_sql(statement)
 
 
 def _dump(store: Store) -> list[str]:
-    """Return every column, index and view of a database, and every row of the subjects' tables."""
+    """Return every column, index and view of a database, and every row of the tasks' tables."""
     shapes = (
-        "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'",
+        (
+            "SELECT table_name, column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = 'public'"
+        ),
         "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
     )
     with store.read() as tx:
-        found = [
-            tx.exec_driver_sql(one).all()
-            for one in (shapes if ON_POSTGRESQL else ["SELECT sql FROM sqlite_master"])
-        ]
-        names = {kind.table for kind in KINDS.values()} & {
-            name.lower() for name in inspect(tx).get_table_names()
-        }
-        found += [tx.exec_driver_sql(f"SELECT * FROM {name}").all() for name in sorted(names)]  # noqa: S608 - names of ours
-    return sorted(repr(row) for rows in found for row in rows)
+        queries = list(shapes) if ON_POSTGRESQL else ["SELECT sql FROM sqlite_master"]
+        table_names = {name.lower() for name in inspect(tx).get_table_names()}
+        names = {kind.table for kind in KINDS.values()} & table_names
+        queries += [f"SELECT * FROM {name}" for name in sorted(names)]  # noqa: S608 - ours
+
+        rows: list[str] = []
+        for query in queries:
+            rows += map(repr, tx.exec_driver_sql(query).all())
+    return sorted(rows)
 
 
-REFUSED: list[
-    tuple[str, str, str]
-] = [  # kind of table, what another program did, what is said of it
+# Kind of table, statements of another program (or columns), and the error message.
+REFUSED_TABLES: list[tuple[str, str, str]] = [
     (
         "experts",
         "CREATE TABLE p (username TEXT); CREATE VIEW experts AS SELECT * FROM p",
@@ -115,7 +119,7 @@ REFUSED: list[
         "`id` is an empty text",
     ),
     ("passages", "id REAL, text TEXT", "`id` .*must hold text, whole numbers or UUIDs"),
-    ("concepts", OF_NUMBERS, "`passage_id` .*must hold text"),
+    ("concepts", NUMBERED_CONCEPTS, "`passage_id` .*must hold text"),
     (
         "concepts",
         f"{CONCEPTS.replace('REAL', 'REAL NOT NULL')}",
@@ -128,11 +132,15 @@ REFUSED: list[
     ),
     (
         "concepts",
-        f"{CONCEPTS}; CREATE UNIQUE INDEX theirs ON passage_concepts (passage_id, extractor_model, concept_name)",
+        (
+            f"{CONCEPTS}; CREATE UNIQUE INDEX theirs "
+            "ON passage_concepts (passage_id, extractor_model, concept_name)"
+        ),
         "unique key .*extractor_model",
     ),
 ]
-ON_SQLITE_ALONE = [
+# Tables that only SQLite permits.
+REFUSED_ON_SQLITE = [
     ("passages", "CREATE VIRTUAL TABLE passages USING fts5(id, text)", "is a virtual table here"),
     ("passages", "id, text", "which must hold text, whole numbers or UUIDs"),
     (
@@ -151,7 +159,8 @@ ON_SQLITE_ALONE = [
         "`text` .*values of its own, not computed ones",
     ),
 ]
-ON_POSTGRESQL_ALONE = [
+# Tables that only PostgreSQL permits.
+REFUSED_ON_POSTGRESQL = [
     ("experts", 'id INT, "Username" TEXT', "no `username`"),
     (
         "experts",
@@ -187,7 +196,10 @@ ON_POSTGRESQL_ALONE = [
     ),
     (
         "concepts",
-        f"CREATE TABLE passages (id UUID, text TEXT); CREATE TABLE passage_concepts ({OF_NUMBERS})",
+        (
+            "CREATE TABLE passages (id UUID, text TEXT); "
+            f"CREATE TABLE passage_concepts ({NUMBERED_CONCEPTS})"
+        ),
         "`passage_id` .integer., which must hold UUIDs",
     ),
 ]
@@ -195,33 +207,37 @@ ON_POSTGRESQL_ALONE = [
 
 @pytest.mark.sampled(6)
 @pytest.mark.parametrize(
-    ("kind", "made", "said"), REFUSED + (ON_POSTGRESQL_ALONE if ON_POSTGRESQL else ON_SQLITE_ALONE)
+    ("kind", "definition", "message"),
+    REFUSED_TABLES + (REFUSED_ON_POSTGRESQL if ON_POSTGRESQL else REFUSED_ON_SQLITE),
 )
-def test_what_cannot_be_adopted_is_refused_and_left_alone(
-    store: Store, kind: str, made: str, said: str
+def test_an_unsuitable_table_is_refused_and_unchanged(
+    store: Store, kind: str, definition: str, message: str
 ) -> None:
-    """The error says what is wrong and what to do; the database is as it was."""
-    one = KINDS[kind]
-    _run(store, *_statements(one.table, made))
+    """The error names the reason and a hint; the database stays as it was."""
+    table_kind = KINDS[kind]
+    _run(store, *_statements(table_kind.table, definition))
     before = _dump(store)
-    with pytest.raises(ConfigurationError, match=said) as refused, store.write() as tx:
-        one.adopt(tx)
-    assert "nothing was changed" in refused.value.message
-    assert refused.value.hint
+
+    with pytest.raises(ConfigurationError, match=message) as refusal, store.write() as tx:
+        table_kind.adopt(tx)
+
+    assert "nothing was changed" in refusal.value.message
+    assert refusal.value.hint
     assert _dump(store) == before
+
     with store.read() as tx:
-        assert not one.is_adopted(tx)
+        assert not table_kind.is_adopted(tx)
 
 
 def test_rows_are_found_without_reading_the_table(store: Store) -> None:
-    """An index is added where no key or index of the owner's begins with the column."""
+    """An index is added if no key or index of the owner begins with the column."""
     cases = {
         ("experts", "id", "username"): ("INTEGER", "TEXT UNIQUE"),
         ("passages", "id", "text"): ("TEXT", "TEXT"),
     }
     for (table, *columns), kinds in cases.items():
-        told = ", ".join(f"{name} {kind}" for name, kind in zip(columns, kinds, strict=True))
-        _run(store, f"CREATE TABLE {table} ({told})")
+        definition = ", ".join(f"{name} {kind}" for name, kind in zip(columns, kinds, strict=True))
+        _run(store, f"CREATE TABLE {table} ({definition})")
         schema.ensure_schema(store, [KINDS[table].adopt])
         with store.read() as tx:
             assert is_indexed(tx, read_columns(tx, table)[columns[0]])
@@ -229,7 +245,9 @@ def test_rows_are_found_without_reading_the_table(store: Store) -> None:
             assert not schema.has_index(tx, table, f"findable_{table}_{columns[1]}")
 
 
-def _statements(table: str, made: str) -> Sequence[str]:
-    """Return statements that are told as one text, the first maybe by the columns of the table alone."""
-    first, *others = made.split("; ")
-    return [first if first.startswith("CREATE") else f"CREATE TABLE {table} ({first})", *others]
+def _statements(table: str, definition: str) -> Sequence[str]:
+    """Split statements; the first may be only the columns of the table."""
+    first_statement, *later_statements = definition.split("; ")
+    if not first_statement.startswith("CREATE"):
+        first_statement = f"CREATE TABLE {table} ({first_statement})"
+    return [first_statement, *later_statements]

@@ -1,4 +1,4 @@
-"""Items of a file: every column as it is, rows that cannot be kept refused, and half a source that marks nothing."""
+"""Rows of a file: columns of every kind, refused rows, and syncs that are all or nothing."""
 
 import json
 from collections.abc import Iterator
@@ -12,20 +12,20 @@ from pipeline.store.database import Store
 from pipeline.tables.row_sync import hash_input
 from pipeline.tables.source import FileSource
 from tests.integration.passages.workspaces import url_of
-from tests.integration.tables.sources import Items, write_csv, write_lines
+from tests.integration.tables.sources import TaskRows, write_csv, write_json_lines
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """A database in which nothing stands yet."""
+    """Open an empty database."""
     store = Store(url_of(tmp_path / "data"))
     yield store
     store.close()
 
 
-def test_kinds_of_values(store: Store, tmp_path: Path) -> None:
-    """Outside CSV a column is of the kind that all its values have; each stays what it was."""
-    row = {
+def test_columns_have_the_kind_of_their_values(store: Store, tmp_path: Path) -> None:
+    """Outside CSV a column has the common kind of its values, and each value is unchanged."""
+    first_row = {
         "id": 2**62,
         "text": "Bees €",
         "whole": -3,
@@ -34,12 +34,12 @@ def test_kinds_of_values(store: Store, tmp_path: Path) -> None:
         "list": [1, {"a": None}],
         "odd": 1,
     }
-    other = {"id": 7, "text": None, "number": 2.5, "odd": "x", "long": 2**70}
-    items = Items(store)
-    items.take_file(write_lines(tmp_path / "a.jsonl", [row, other]))
+    second_row = {"id": 7, "text": None, "number": 2.5, "odd": "x", "long": 2**70}
+    items = TaskRows(store)
+    items.sync_file(write_json_lines(tmp_path / "a.jsonl", [first_row, second_row]))
     assert items.values() == {
-        str(2**62): {**row, "list": '[1,{"a":null}]', "long": None},
-        "7": {**dict.fromkeys(row), **other, "long": str(2**70)},
+        str(2**62): {**first_row, "list": '[1,{"a":null}]', "long": None},
+        "7": {**dict.fromkeys(first_row), **second_row, "long": str(2**70)},
     }
     assert [(row["findable_empty"], row["findable_hash"]) for row in items.rows()] == [
         (False, hash_input({"text": "Bees €"}, ["text"])),
@@ -53,23 +53,28 @@ def test_kinds_of_values(store: Store, tmp_path: Path) -> None:
         "json",
         "text",
     ]
-    items.take_file(write_lines(tmp_path / "a.jsonl", [{"id": 7, "whole": "many"}]))
-    assert items.values() == {"7": {**dict.fromkeys(row), "long": None, "id": 7, "whole": "many"}}
+
+    # A later version of the file widens the kind of a column.
+    items.sync_file(write_json_lines(tmp_path / "a.jsonl", [{"id": 7, "whole": "many"}]))
+    assert items.values() == {
+        "7": {**dict.fromkeys(first_row), "long": None, "id": 7, "whole": "many"}
+    }
     assert items.spec.columns["whole"] == "text"
-    items.take_file(
-        write_lines(tmp_path / "a.jsonl", [{"id": 7, "odd": {"b": True}, "sure": False}])
+
+    items.sync_file(
+        write_json_lines(tmp_path / "a.jsonl", [{"id": 7, "odd": {"b": True}, "sure": False}])
     )
     assert items.values()["7"] == {
-        **dict.fromkeys(other),
-        **dict.fromkeys(row),
+        **dict.fromkeys(second_row),
+        **dict.fromkeys(first_row),
         "id": 7,
         "odd": '{"b":true}',
         "sure": False,
     }
 
 
-def test_parquet(store: Store, tmp_path: Path) -> None:
-    """Times are ISO text, decimal numbers keep their digits, and what is no number is nothing."""
+def test_values_of_parquet(store: Store, tmp_path: Path) -> None:
+    """Times become ISO text, decimals keep their digits, and NaN becomes None."""
     from datetime import UTC, date, datetime
     from decimal import Decimal
 
@@ -86,59 +91,58 @@ def test_parquet(store: Store, tmp_path: Path) -> None:
         "nothing": pa.nulls(2),
     }
     parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
-    items = Items(store)
-    items.take_file(tmp_path / "a.parquet")
-    first = {
+    items = TaskRows(store)
+    items.sync_file(tmp_path / "a.parquet")
+    expected_values = {
         "day": "2026-01-02",
         "at": "2026-01-02T03:00:00+00:00",
         "price": "19.90",
         "share": 0.5,
         "nothing": None,
     }
-    assert items.values()["1"] == {"id": 1, "text": "a", **first}
+    assert items.values()["1"] == {"id": 1, "text": "a", **expected_values}
     assert items.values()["2"]["share"] is None
 
 
-def test_file_that_changes(store: Store, tmp_path: Path) -> None:
-    """A file that changes while it is read is not taken for either of what it was."""
-    path = write_lines(tmp_path / "a.jsonl", [{"id": "1"}, {"id": "2"}])
-    items = Items(store)
+def test_a_file_that_changes_while_it_is_read_is_refused(store: Store, tmp_path: Path) -> None:
+    """No row is stored if the file changes between reading its columns and its rows."""
+    path = write_json_lines(tmp_path / "a.jsonl", [{"id": "1"}, {"id": "2"}])
+    items = TaskRows(store)
     source = FileSource(path)
     path.write_text(path.read_text() + json.dumps({"id": "3"}))
     with pytest.raises(InputError, match="changed while it was read"):
-        items.take(source)
+        items.sync(source)
     assert items.rows() == []
 
 
-def test_a_fill_is_all_or_nothing(
+def test_a_sync_is_all_or_nothing(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where its transaction does not end, nothing is new, changed or gone; the next one is as if it had never begun."""
-    versions = [
-        [["id", "text"], *([str(n), f"{n % step}"] for n in range(first, 10))]
-        for first, step in ((0, 3), (4, 2))
-    ]
-    first, second = (
-        write_csv(tmp_path / f"{number}.csv", rows) for number, rows in enumerate(versions)
-    )
-    items = Items(store)
-    items.take_file(first)
-    before = items.rows()
-    with pytest.raises(InterruptedError), monkeypatch.context() as patched:
-        patched.setattr(workspace, "update_task", _interrupted)
-        items.take_file(second)
-    assert items.rows() == before
-    report = items.take_file(second)
+    """An interrupted sync changes nothing, and the next sync is complete."""
+    first_rows = [[str(number), f"{number % 3}"] for number in range(10)]
+    second_rows = [[str(number), f"{number % 2}"] for number in range(4, 10)]
+    first_file = write_csv(tmp_path / "0.csv", [["id", "text"], *first_rows])
+    second_file = write_csv(tmp_path / "1.csv", [["id", "text"], *second_rows])
+    items = TaskRows(store)
+    items.sync_file(first_file)
+    rows_before = items.rows()
+
+    # Interrupt the transaction of the second file.
+    with pytest.raises(InterruptedError), monkeypatch.context() as patch:
+        patch.setattr(workspace, "update_task", _interrupt)
+        items.sync_file(second_file)
+    assert items.rows() == rows_before
+
+    report = items.sync_file(second_file)
     assert (report.new, report.changed, report.unchanged, report.missing) == (0, 4, 2, 4)
-    report = items.take_file(first)
-    assert (report.new, report.changed, report.unchanged, report.returned, report.missing) == (
-        0,
-        4,
-        6,
-        4,
-        0,
-    )
+
+    report = items.sync_file(first_file)
+    assert report.new == 0
+    assert report.changed == 4
+    assert report.unchanged == 6
+    assert report.returned == 4
+    assert report.missing == 0
 
 
-def _interrupted(*_: object, **_values: object) -> None:
+def _interrupt(*_: object, **_values: object) -> None:
     raise InterruptedError

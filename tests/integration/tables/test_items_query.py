@@ -1,4 +1,4 @@
-"""Items of a SELECT: run once, on a connection on which the database forbids to write, and ended in time."""
+"""Rows of a SELECT: run once, on a read-only connection, and ended in time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,21 +10,22 @@ from pipeline.core.errors import InputError
 from pipeline.store.database import Store
 from pipeline.tables.source import QuerySource
 from tests.integration.passages.workspaces import url_of
-from tests.integration.tables.sources import Items, exists
+from tests.integration.tables.sources import TaskRows, has_table
 from tests.lab import ON_POSTGRESQL
 
-TIME = 20.0
+TIMEOUT_S = 20.0
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT {} AS id FROM n"
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """A database in which another program keeps reviews."""
+    """Open a database with another program's reviews."""
     store = Store(url_of(tmp_path / "data"))
     with store.write() as tx:
         tx.exec_driver_sql("CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT)")
         tx.exec_driver_sql(
-            'CREATE TABLE reviews (id INTEGER PRIMARY KEY, product INTEGER, "select" TEXT, stars REAL)'
+            "CREATE TABLE reviews "
+            '(id INTEGER PRIMARY KEY, product INTEGER, "select" TEXT, stars REAL)'
         )
         tx.exec_driver_sql("INSERT INTO products VALUES (1, 'Bees'), (2, 'Wasps')")
         tx.exec_driver_sql(
@@ -35,23 +36,28 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def test_rows_of_a_join(store: Store) -> None:
-    """Kinds are those of all values; `%` and `:` are no parameters; one semicolon at the end is taken off."""
+def test_a_join_is_read(store: Store) -> None:
+    """Kinds come from all values; `%` and `:` are no parameters; a final semicolon is removed."""
     sql = """SELECT r.id, p.name AS "Name of it", r."select", r.stars, '50% :x' AS "a (%)"
-    FROM reviews AS r JOIN products AS p ON p.id = r.product WHERE r."select" LIKE '%' ORDER BY r.id; """
-    items = Items(store, asked=("select",))
-    report = items.take(QuerySource(store, sql, timeout_s=TIME))
+    FROM reviews AS r JOIN products AS p ON p.id = r.product
+    WHERE r."select" LIKE '%' ORDER BY r.id; """
+    items = TaskRows(store, prompt_columns=("select",))
+    report = items.sync(QuerySource(store, sql, timeout_s=TIMEOUT_S))
     assert items.spec is not None
-    assert (report.new, items.spec.columns) == (
-        2,
-        {"id": "integer", "Name of it": "text", "select": "text", "stars": "real", "a (%)": "text"},
-    )
+    assert report.new == 2
+    assert items.spec.columns == {
+        "id": "integer",
+        "Name of it": "text",
+        "select": "text",
+        "stars": "real",
+        "a (%)": "text",
+    }
     assert items.values()["10"] == dict(
         zip(items.spec.columns, [10, "Bees", "100% :good", 5.0, "50% :x"], strict=True)
     )
 
 
-WRITES = {
+FORBIDDEN_QUERIES = {
     "rows": "WITH a AS (SELECT 1) DELETE FROM products",
     "more rows": "WITH a AS (INSERT INTO products VALUES (3, 'x') RETURNING id) SELECT id FROM a",
     "another statement": "SELECT 1 AS id; DELETE FROM products",
@@ -62,32 +68,44 @@ WRITES = {
     "nothing": "WITH",
     "a NUL": "SELECT 1 AS id\0",
 }
-OF_SQLITE = {
+FORBIDDEN_ON_SQLITE = {
     "the schema": "WITH a AS (SELECT 1) UPDATE sqlite_master SET sql = ''",
     "another file": "WITH a AS (SELECT 1) ATTACH 'x.db' AS x",
     "a library": "SELECT load_extension('x') AS id",
     "much": "SELECT 1 AS id, zeroblob(100000000) AS text",
 }
-OF_POSTGRESQL = {
+FORBIDDEN_ON_POSTGRESQL = {
     "a function": "SELECT nextval('counter') AS id",
     "a table": "SELECT 1 AS id INTO other",
-    "its limits": "SELECT set_config('transaction_read_only', 'off', false) AS id, nextval('counter') AS text",
-    "its time": "SELECT set_config('statement_timeout', '0', true) AS id FROM products, pg_sleep(60)",
+    "its limits": (
+        "SELECT set_config('transaction_read_only', 'off', false) AS id, nextval('counter') AS text"
+    ),
+    "its time": (
+        "SELECT set_config('statement_timeout', '0', true) AS id FROM products, pg_sleep(60)"
+    ),
     "locks": "SELECT id FROM products FOR UPDATE",
 }
 
 
-@pytest.mark.parametrize("what", [*WRITES, *(OF_POSTGRESQL if ON_POSTGRESQL else OF_SQLITE)])
-def test_what_a_query_may_not(store: Store, what: str) -> None:
-    """It ends with what the database says, and nothing is written."""
+@pytest.mark.parametrize(
+    "name",
+    [*FORBIDDEN_QUERIES, *(FORBIDDEN_ON_POSTGRESQL if ON_POSTGRESQL else FORBIDDEN_ON_SQLITE)],
+)
+def test_a_forbidden_query_is_refused(store: Store, name: str) -> None:
+    """The error contains the database's message, and nothing is written."""
     if ON_POSTGRESQL:
         with store.write() as tx:
             tx.exec_driver_sql("CREATE SEQUENCE counter")
+
     with pytest.raises(InputError, match="nothing was written"):
-        _columns_in_time(store, {**WRITES, **OF_SQLITE, **OF_POSTGRESQL}[what])
+        _columns_in_time(
+            store, {**FORBIDDEN_QUERIES, **FORBIDDEN_ON_SQLITE, **FORBIDDEN_ON_POSTGRESQL}[name]
+        )
+
+    # The database is unchanged, and a later connection has its own settings.
     with store.write() as tx:
         assert tx.exec_driver_sql("SELECT count(*) FROM products").scalar() == 2
-        assert not exists(tx, "other")
+        assert not has_table(tx, "other")
         if ON_POSTGRESQL:
             assert tx.exec_driver_sql("SELECT nextval('counter')").scalar() == 1
             assert tx.exec_driver_sql("SHOW statement_timeout").scalar() == "0"

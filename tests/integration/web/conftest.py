@@ -1,4 +1,4 @@
-"""A page for each test, on a workspace that is begun."""
+"""A page for each test, on an initialised workspace."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,6 @@ from tests.page import Page
 
 @pytest.fixture
 def page(workspace: Workspace) -> Iterator[Page]:
-    """A page on an empty workspace; nothing works in its background."""
+    """Open a page on an empty workspace without background work."""
     with Page(workspace.begin()) as page:
         yield page

@@ -1,4 +1,4 @@
-"""Rows: asked about again, one or those that were chosen, and forgotten."""
+"""Rows are tagged again, alone or selected, and forgotten."""
 
 from pathlib import Path
 from typing import Any
@@ -10,51 +10,54 @@ from tests.lab import Workspace
 from tests.page import Page
 
 
-def ended(page: Page, answer: Any) -> dict[str, Any]:
-    """Return what came of the work that an answer leads to."""
-    assert answer.status_code == 202, answer.text
+def wait_for_result(page: Page, response: Any) -> dict[str, Any]:
+    """Return the outcome of the work that an answer started."""
+    assert response.status_code == 202, response.text
     page.settle()
-    found: dict[str, Any] = page.get(answer.headers["location"]).json()
-    return found
+    document: dict[str, Any] = page.get(response.headers["location"]).json()
+    return document
 
 
 @pytest.mark.sampled(0)
-def test_items_of_an_own_task(
+def test_rows_of_a_user_task(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One is asked about by its file; of one that is forgotten it is said that the file still holds it."""
+    """A row is tagged from its file; a forgotten row warns that the file still contains it."""
     monkeypatch.chdir(tmp_path)
-    reviews.put(workspace).ran("preflight", TASK="tasks/reviews.py")
-    one = {"task": "reviews", "key": "1"}
+    reviews.set_up_task(workspace).ran("preflight", TASK="tasks/reviews.py")
+    row_params = {"task": "reviews", "key": "1"}
     with Page(workspace) as page:
 
-        def shown() -> dict[str, Any]:
-            """Return all that is known of the row."""
-            found: dict[str, Any] = page.get(
+        def read_row() -> dict[str, Any]:
+            """Return the document of the row."""
+            document: dict[str, Any] = page.get(
                 "/api/show", params={"task": "reviews", "item": "1"}
             ).json()
-            return found
+            return document
 
         def act(**form: str) -> None:
-            """Press a button of its page, and wait for what it began."""
-            page.post("/parts/row", params=one, data=form)
+            """Press a button of the row's page, and wait for its work."""
+            page.post("/parts/row", params=row_params, data=form)
             page.settle()
 
+        # A second answer replaces the first.
         act(act="ask")
-        first = shown()
+        first_view = read_row()
         act(act="ask")
-        again = shown()
-        assert [one["applied"] for one in again["answers"]] == [False, True]
-        assert (len(first["requests"]), len(again["requests"])) == (1, 2)
-        freed = page.post("/api/tasks/reviews/items/free", json={"ids": ["1"]}).json()
-        assert (freed["freed"], freed["said"]) == (0, "0 of 1 will be asked again")
+        second_view = read_row()
+        assert [answer["applied"] for answer in second_view["answers"]] == [False, True]
+        assert (len(first_view["requests"]), len(second_view["requests"])) == (1, 2)
+
+        unparked = page.post("/api/tasks/reviews/items/free", json={"ids": ["1"]}).json()
+        assert (unparked["freed"], unparked["said"]) == (0, "0 of 1 will be asked again")
         assert page.post("/api/tasks/reviews/items/cost", json={"ids": ["1"]}).json()["cost"] > 0
-        result = ended(page, page.post("/api/tasks/reviews/items/ask", json={"ids": ["1", "2"]}))[
-            "result"
-        ]
-        assert result == {"answered": 2, "asked": 2}
+
+        response = page.post("/api/tasks/reviews/items/ask", json={"ids": ["1", "2"]})
+        assert wait_for_result(page, response)["result"] == {"answered": 2, "asked": 2}
+
         text = page.get("/items.csv", params={"task": "reviews", "id": ["2"]}).text
         assert len(text.splitlines()) == 2
-        assert page.get("/row", params=one).status_code == 200
+        assert page.get("/row", params=row_params).status_code == 200
+
         act(act="forget", name="1")
-        assert "your own files" in page.get("/parts/row", params=one).text
+        assert "your own files" in page.get("/parts/row", params=row_params).text

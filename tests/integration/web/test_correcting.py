@@ -1,4 +1,4 @@
-"""An answer is corrected on the page: none of two editors' words is lost, whatever is under way."""
+"""An answer is corrected on the page, and no edit of two editors is lost."""
 
 import re
 from html import unescape
@@ -13,7 +13,7 @@ ADD = "/api/admin/experts"
 
 @pytest.fixture
 def ada(page: Page, api: Api) -> Page:
-    """A page with one person who has two tags."""
+    """Open a page with a person who has two tags."""
     api.fault("answer_text", times=1, args={"text": '{"tags": ["bees", "water law"]}'})
     assert page.post(ADD, json={"username": "a da", "bio": "Bees."}).json()["tags"] == [
         "bees",
@@ -24,33 +24,37 @@ def ada(page: Page, api: Api) -> Page:
 
 @pytest.mark.sampled(0)
 def test_the_page_corrects_and_undoes(ada: Page) -> None:
-    """A name is given once; the later of two tabs is shown what is there now; an edit is undone by its number."""
+    """The page asks for a name once, shows a newer edit, and undoes an edit by its number."""
     browser = ada.browser()
-    asked = {"task": "experts", "key": "a da"}
-    text = browser.get("/row", params=asked).text
+    row_params = {"task": "experts", "key": "a da"}
+    text = browser.get("/row", params=row_params).text
     state = re.findall(r'"state": "(\w+)"', text)[0]
 
-    def said(value: str = "", **form: str) -> str:
+    def submit(value: str = "", **form: str) -> str:
         """Send a form of the page."""
-        given = {"act": "correct", "field": "tags", "value": value, **form}
-        return unescape(browser.post("/parts/row", params=asked, data=given).text)
+        fields = {"act": "correct", "field": "tags", "value": value, **form}
+        return unescape(browser.post("/parts/row", params=row_params, data=fields).text)
 
-    def stands() -> list[str]:
-        """Return the tags that count."""
+    def read_tags() -> list[str]:
+        """Return the tags in force."""
         return re.findall(
             '<span class="chip">(.*?)</span>',
-            browser.get("/row", params=asked).text.split("<h2>Answer")[1],
+            browser.get("/row", params=row_params).text.split("<h2>Answer")[1],
         )
 
-    assert "say who edits" in said("law", state=state)
-    assert "<ins>bees, water law, law</ins>" in said(
+    assert "say who edits" in submit("law", state=state)
+    assert "<ins>bees, water law, law</ins>" in submit(
         "bees, water law, law", state=state, who="Ünal"
     )
-    late = said("beekeeping", state=state)
-    assert "changed meanwhile, last by 'Ünal' (edit 1)" in late
-    now = re.findall(r'"state": "(\w+)"', late)[0]
-    assert "<ins>beekeeping, law</ins>" in said("beekeeping, law", state=now)
-    assert stands() == ["beekeeping", "law"]
-    now = re.findall(r'"state": "(\w+)"', said("", state=now))[0]
-    assert "undid edit 2" in said(state=now, undo="2")
-    assert stands() == ["bees", "water law", "law"]
+
+    # Another tab still has the old state.
+    late_answer = submit("beekeeping", state=state)
+    assert "changed meanwhile, last by 'Ünal' (edit 1)" in late_answer
+
+    new_state = re.findall(r'"state": "(\w+)"', late_answer)[0]
+    assert "<ins>beekeeping, law</ins>" in submit("beekeeping, law", state=new_state)
+    assert read_tags() == ["beekeeping", "law"]
+
+    new_state = re.findall(r'"state": "(\w+)"', submit("", state=new_state))[0]
+    assert "undid edit 2" in submit(state=new_state, undo="2")
+    assert read_tags() == ["bees", "water law", "law"]

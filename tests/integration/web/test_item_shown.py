@@ -1,4 +1,4 @@
-"""One item on the page: answers and links as people read them, and nothing of it as HTML."""
+"""A row on the page: answers and links for people, without HTML of the answer."""
 
 import json
 import re
@@ -14,29 +14,32 @@ from web.views.row import color_quotations
 ADD = "/api/admin/experts"
 
 
-def shown(page: Page, task: str, key: str, **options: str) -> str:
-    """Return the page of one item."""
+def read_page(page: Page, task: str, key: str, **options: str) -> str:
+    """Return the page of a row."""
     return page.get("/row", params={"task": task, "key": key, **options}).text
 
 
-def test_a_field_that_is_only_called_like_a_place_is_none() -> None:
-    """A quotation has numbers for its place; what an own model calls start and end is marked nowhere."""
-    own = {"quote": "bees", "start": "spring", "end": None}
-    stored = {"quote": "law", "start": 4, "end": 7}
-    _, marks = color_quotations({"a": own, "b": [stored, {"c": stored}]})
+def test_only_numbers_mark_a_quotation() -> None:
+    """Fields of a user's model named start and end mark nothing."""
+    user_answer = {"quote": "bees", "start": "spring", "end": None}
+    quotation = {"quote": "law", "start": 4, "end": 7}
+    _, marks = color_quotations({"a": user_answer, "b": [quotation, {"c": quotation}]})
     assert [mark[:3] for mark in marks] == [(4, 7, "law")] * 2
 
 
 def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
     workspace: Workspace, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Parts stand one below the other, in words and not as JSON; the row shows what is quoted, nothing of it twice."""
+    """Parts appear as words below each other; the row marks each quotation once."""
     monkeypatch.chdir(tmp_path)
-    reviews.put(workspace, **{"1": "Boils in <i>two</i> minutes, but the lid burned my hånd."})
+    reviews.set_up_task(
+        workspace, **{"1": "Boils in <i>two</i> minutes, but the lid burned my hånd."}
+    )
     part = (
         "class Part(BaseModel):\n    name: str\n    quote: Quote\n    good: bool\n\n\nclass Answer"
     )
-    path = reviews.declare()
+    path = reviews.write_task_file()
+    # Give the task an answer with a list of parts.
     path.write_text(
         path.read_text()
         .replace("    quote: Quote\n", "    parts: list[Part]\n")
@@ -53,20 +56,22 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
     )
     workspace.ran("tag-live", LIMIT="1")
     with Page(workspace) as page:
-        found = shown(page, "reviews", "1")
-    at = found.index("<h2>Answer")
-    row = found[:at]
-    answer = found[at : found.index("<h2>History")]
-    first, second = re.findall(r'<mark class="h(\d)" data-name="(\w+)">([^<]*)</mark>', row)
+        html = read_page(page, "reviews", "1")
+
+    answer_index = html.index("<h2>Answer")
+    row_html = html[:answer_index]
+    answer_html = html[answer_index : html.index("<h2>History")]
+    first, second = re.findall(r'<mark class="h(\d)" data-name="(\w+)">([^<]*)</mark>', row_html)
     assert [first[1:], second[1:]] == [
         ("speed", "Boils in &lt;i&gt;two&lt;/i&gt; minutes"),
         ("lid", ", but the lid burned my hånd"),
     ]
     assert first[0] != second[0]
-    for hue, said in (
+
+    for hue, text in (
         (second[0], "&lt;i&gt;two&lt;/i&gt; minutes, but the lid"),
         (first[0], "Boils in &lt;i&gt;two"),
     ):
-        assert f'<q class="h{hue}">{said}' in answer
-    assert '<span class="chip">speed</span>' in answer
-    assert "<pre>" not in answer
+        assert f'<q class="h{hue}">{text}' in answer_html
+    assert '<span class="chip">speed</span>' in answer_html
+    assert "<pre>" not in answer_html

@@ -1,7 +1,7 @@
-"""Where a task stands, its runs and its index: they say what the commands say, and do what those do."""
+"""The state of a task, its runs and its index on the page, as the commands report them."""
 
 from pipeline.batch.batch_files import lock_of
-from tests.integration.many_passages import put
+from tests.integration.many_passages import import_passages
 from tests.lab import Workspace
 from tests.page import Page
 
@@ -9,22 +9,23 @@ ADD = "/api/admin/experts"
 BIO = "I keep bees and teach water law."
 
 
-def waiting(workspace: Workspace, *names: str) -> None:
-    """Import people who are not tagged yet."""
+def import_people(workspace: Workspace, *names: str) -> None:
+    """Import people without tags."""
     file = workspace.data.parent / "people.csv"
     file.write_text("\n".join(["username,bio", *(f"{name},{BIO}" for name in names), ""]))
     workspace.ran("import", str(file))
 
 
-def test_a_live_run_is_told_by_its_process(workspace: Workspace) -> None:
-    """Under way while a process holds its lock, stopped where none does."""
+def test_a_live_run_is_running_while_its_process_lives(workspace: Workspace) -> None:
+    """A run is shown as running while a process has its lock, and as stopped otherwise."""
     workspace.begin()
-    put(workspace, 2)
+    import_passages(workspace, 2)
     workspace.ran("tag", MODE="live", TASK="passages")
+    # The state of a run that was interrupted.
     workspace.change("UPDATE findable_batches SET state = 'asking' WHERE number = 1")
     with workspace.open() as ws, Page(workspace) as page:
-        said = []
+        is_stopped = []
         with ws.lock(lock_of(1)):
-            said.append("was stopped" in page.get("/runs").text)
-        said.append("was stopped" in page.get("/runs").text)
-    assert said == [False, True]
+            is_stopped.append("was stopped" in page.get("/runs").text)
+        is_stopped.append("was stopped" in page.get("/runs").text)
+    assert is_stopped == [False, True]

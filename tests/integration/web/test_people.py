@@ -13,24 +13,30 @@ BIO = "I keep bees and teach water law."
 LIVE = ":generateContent"
 
 
-def test_whose_calls_get_no_reply_is_parked_and_asked_again_by_hand(page: Page, api: Api) -> None:
-    """A call without a reply may have been paid for: the tenth time parks them, with the reason; a 503 never does."""
+def test_a_person_without_replies_is_parked_and_tagged_by_hand(page: Page, api: Api) -> None:
+    """The tenth lost reply parks a person, because each may have cost money; a 503 never does."""
     api.fault("status", times=100, path=LIVE, args={"code": 503})
     assert page.post(ADD, json={"username": "ada", "bio": BIO}).json()["retrying"]
+
+    # A 503 costs nothing, however many tries fail.
     for _ in range(4):
         page.desk.tagger.ask_and_wait()
     assert page.get("/api/status").json()["parked"] == {}
+
     api.clear_faults()
+    # A lost reply may have cost money.
     api.fault("drop", times=100, path=LIVE)
     for _ in range(10):
         page.desk.tagger.ask_and_wait()
     before = len(api.seen("POST", LIVE))
     page.desk.tagger.ask_and_wait()
     assert len(api.seen("POST", LIVE)) == before
+
     (reason,) = page.get("/api/status").json()["parked"]
     assert reason.startswith("asked 10 times without a reply")
     assert page.get("/api/status").json()["due"][0]["outcome"] == "parked"
     assert "asked 10 times without a reply" in page.get("/quality").text
+
     api.clear_faults()
     page.post("/parts/row", params={"task": "experts", "key": "ada"}, data={"act": "ask"})
     page.settle()
@@ -38,18 +44,19 @@ def test_whose_calls_get_no_reply_is_parked_and_asked_again_by_hand(page: Page, 
 
 
 @pytest.mark.sampled(0)
-def test_a_bio_that_no_request_can_hold_is_refused(
+def test_a_bio_above_the_models_limit_is_refused(
     workspace: Workspace, api: Api, tmp_path: Path
 ) -> None:
-    """422 with the field and both counts, in the place of a call that could only be refused."""
+    """The API answers 422 with the field and both counts, without a call of Gemini."""
     file_text = files("pipeline.gemini").joinpath("models.toml").read_text()
-    (own := tmp_path / "models.toml").write_text(
-        file_text.replace("input_limit = 1_048_576", "input_limit = 200", 1)
-    )
-    workspace.environ["FINDABLE_MODELS_FILE"] = str(own)
+    models_file = tmp_path / "models.toml"
+    small_limit = file_text.replace("input_limit = 1_048_576", "input_limit = 200", 1)
+    models_file.write_text(small_limit)
+    workspace.environ["FINDABLE_MODELS_FILE"] = str(models_file)
+
     with Page(workspace.begin()) as page:
-        got = page.post(ADD, json={"username": "ada", "bio": BIO * 100})
-        assert (got.status_code, got.json()["field"]) == (422, "bio")
-        assert "the model takes 200" in got.json()["detail"]
+        response = page.post(ADD, json={"username": "ada", "bio": BIO * 100})
+        assert (response.status_code, response.json()["field"]) == (422, "bio")
+        assert "the model takes 200" in response.json()["detail"]
         assert page.post(ADD, json={"username": "ada", "bio": BIO}).status_code == 201
     assert len(api.seen("POST", LIVE)) == 1

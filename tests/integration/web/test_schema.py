@@ -1,4 +1,4 @@
-"""The API does what its OpenAPI document says, whatever a program sends: schemathesis makes the requests."""
+"""The API follows its OpenAPI document; schemathesis generates the requests."""
 
 from typing import Any
 
@@ -9,19 +9,21 @@ from hypothesis import strategies as st
 from tests.lab import Workspace
 from tests.page import TOKEN, Page
 
-FEW = 2  # requests of each address
-MANY = 200
+# Requests of each address.
+FEW_EXAMPLES = 2
+MANY_EXAMPLES = 200
+# The full run is split into this number of tests.
 PARTS = 12
-SENT = {"method", "url", "headers", "params", "json", "content"}
+REQUEST_PARTS = {"method", "url", "headers", "params", "json", "content"}
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.mark.parametrize(
     ("examples", "part"),
     [
-        (FEW, slice(None)),
+        (FEW_EXAMPLES, slice(None)),
         *(
-            pytest.param(MANY, slice(part, None, PARTS), marks=pytest.mark.full)
+            pytest.param(MANY_EXAMPLES, slice(part, None, PARTS), marks=pytest.mark.full)
             for part in range(PARTS)
         ),
     ],
@@ -29,20 +31,22 @@ HEADERS = {"authorization": f"Bearer {TOKEN}"}
 @pytest.mark.sampled(0)
 @pytest.mark.timeout(1800)
 def test_no_request_breaks_the_api(workspace: Workspace, examples: int, part: slice) -> None:
-    """Every address gets requests that its document allows; none is answered with 500, and an error is a problem."""
-    import schemathesis  # takes half a second, in the one process that runs this
+    """No valid request gets a 500, and every error is a problem document."""
+    # This import takes half a second, and only this test needs it.
+    import schemathesis
 
     with Page(workspace.begin()) as page:
         page.post("/api/admin/experts", json={"username": "ada"})
         schema = schemathesis.openapi.from_dict(page.get("/api/openapi.json").json())
-        operations = [get_all_operation.ok() for get_all_operation in schema.get_all_operations()]  # type: ignore[union-attr]
+        results = schema.get_all_operations()
+        operations = [operation.ok() for operation in results]  # type: ignore[union-attr]
         assert len(operations) >= 10
         for operation in operations[part]:
-            _ask(page, operation, examples)
+            send_requests(page, operation, examples)
 
 
-def _ask(page: Page, operation: Any, examples: int) -> None:
-    """Send some requests to one address, and look at the answers."""
+def send_requests(page: Page, operation: Any, examples: int) -> None:
+    """Send generated requests to an address, and check the answers."""
 
     @settings(
         max_examples=examples,
@@ -51,17 +55,22 @@ def _ask(page: Page, operation: Any, examples: int) -> None:
         suppress_health_check=list(HealthCheck),
     )
     @given(data=st.data())
-    def ask(data: st.DataObject) -> None:
-        """Send one."""
+    def send_request(data: st.DataObject) -> None:
+        """Send a request."""
         case = data.draw(operation.as_strategy())
-        sent = case.as_transport_kwargs(base_url=str(page.base_url), headers=HEADERS)
-        sent["content"] = sent.pop("data", None)  # the bytes of a file
-        got = page.request(
-            **{name: value for name, value in sent.items() if name in SENT and value is not None}
-        )
-        assert got.status_code < 500, (case.method, case.formatted_path, got.text)
-        if got.status_code >= 400:
-            assert got.json()["status"] == got.status_code
-            assert got.headers["content-type"] == "application/problem+json"
+        request_parts = case.as_transport_kwargs(base_url=str(page.base_url), headers=HEADERS)
+        # The bytes of a file.
+        request_parts["content"] = request_parts.pop("data", None)
+        arguments = {
+            name: part
+            for name, part in request_parts.items()
+            if name in REQUEST_PARTS and part is not None
+        }
+        response = page.request(**arguments)
 
-    ask()
+        assert response.status_code < 500, (case.method, case.formatted_path, response.text)
+        if response.status_code >= 400:
+            assert response.json()["status"] == response.status_code
+            assert response.headers["content-type"] == "application/problem+json"
+
+    send_request()

@@ -1,5 +1,6 @@
-"""What holds for every text and every quotation: what is found is a slice, and folding leads back to its source."""
+"""For every text and quotation: a located quotation is a slice, and folding maps to its source."""
 
+import itertools
 import unicodedata
 from collections.abc import Callable
 
@@ -13,50 +14,59 @@ from tests.property.core.odd_texts import BLANKS, slices, texts, words
 
 
 @given(slices())
-def test_a_slice_of_the_text_is_found_as_it_is(drawn: tuple[str, str]) -> None:
-    """Of three characters at least, with a letter or a digit, wherever it is cut; blanks at its ends go."""
-    text, part = drawn
-    assume(len(part) >= 3 and any(char.isalnum() for char in part))
-    [found] = SearchableText(text).locate(part)
-    assert (text[found.start : found.end], found.method, found.likeness) == (part.strip(), "", 1)
+def test_a_slice_of_the_text_is_located_exactly(drawn_slice: tuple[str, str]) -> None:
+    """A slice of at least three characters with a letter or digit is located without its blanks."""
+    text, quotation = drawn_slice
+    assume(len(quotation) >= 3 and any(char.isalnum() for char in quotation))
+    [passage] = SearchableText(text).locate(quotation)
+    assert text[passage.start : passage.end] == quotation.strip()
+    assert passage.method == ""
+    assert passage.likeness == 1
 
 
-def normal(text: str) -> str:
-    """Return a text in one form and case, with single blanks, in another way than the product has."""
-    shown = "".join(char for char in text if unicodedata.category(char) != "Cf").replace(
+# Quotation marks and punctuation at the ends do not count.
+SIGNS = "\"'-.%()"
+
+
+def normalize(text: str) -> str:
+    """Return a text in a single form and case with single blanks, independently of the product."""
+    visible = "".join(char for char in text if unicodedata.category(char) != "Cf").replace(
         "\u0131", "i"
     )
-    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", shown).casefold())
-    return " ".join(plain.translate(str.maketrans("\u2014\u201c\u201d\u2019", '-""\'')).split())
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", visible).casefold())
+    return " ".join(folded.translate(str.maketrans("\u2014\u201c\u201d\u2019", '-""\'')).split())
 
 
 @given(words, st.data())
 def test_white_space_and_case_do_not_count(
-    pairs: list[tuple[str, str]], data: st.DataObject
+    pairs: list[tuple[str, str]], chance: st.DataObject
 ) -> None:
-    """Whole words with other blanks, capitals and forms are found, and what is found is the same but for that."""
+    """Whole words are located with other blanks, capitals and Unicode forms."""
     text = "".join(word + blank for word, blank in pairs)
-    first = data.draw(st.integers(0, len(pairs) - 1))
-    chosen = [word for word, _ in pairs[first : data.draw(st.integers(first + 1, len(pairs)))]]
-    changed = "".join(word + data.draw(BLANKS) for word in chosen)
+    first = chance.draw(st.integers(0, len(pairs) - 1))
+    chosen_words = [
+        word for word, _ in pairs[first : chance.draw(st.integers(first + 1, len(pairs)))]
+    ]
+    changed = "".join(word + chance.draw(BLANKS) for word in chosen_words)
     for change in (str.upper, str.lower, str.title, str.swapcase):
         quote = unicodedata.normalize(
-            data.draw(st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"])), change(changed)
+            chance.draw(st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"])), change(changed)
         )
         assume(any(char.isalnum() for char in quote))
-        [found] = SearchableText(text).locate(quote)
-        assert normal(text[found.start : found.end]).strip("\"'-.%()") == normal(quote).strip(
-            "\"'-.%()"
-        )
-        assert found.likeness == 1
+        [passage] = SearchableText(text).locate(quote)
+        located = normalize(text[passage.start : passage.end]).strip(SIGNS)
+        assert located == normalize(quote).strip(SIGNS)
+        assert passage.likeness == 1
 
 
-SAID = "the network learns from data which we measure on several tasks and report as accuracy"
-WRITTEN = SAID.split()
+SENTENCE = "the network learns from data which we measure on several tasks and report as accuracy"
+SENTENCE_WORDS = SENTENCE.split()
 
 
-CHANGES = [  # pairs of which a text has one and a quotation the other; empty where it has none
-    ("not", ""), ("never", ""), ("isn't", "is"), ("nicht", ""), ("ne peut pas", "peut"), ("не", ""), ("nunca", ""),
+# Pairs: the text contains either member, and the quotation the other; empty for no word.
+CHANGES = [
+    ("not", ""), ("never", ""), ("isn't", "is"), ("nicht", ""),
+    ("ne peut pas", "peut"), ("не", ""), ("nunca", ""),
     ("7", "9"), ("1,500", "9,500"), ("12", "twenty"), ("three", "drei mal vier"), ("2.5", "25"),
     ("\u0664", "\u0665"),
     ("March", "May"), ("Smith", "Smyth"),
@@ -64,57 +74,66 @@ CHANGES = [  # pairs of which a text has one and a quotation the other; empty wh
 ]  # fmt: skip
 
 
-@given(st.lists(st.sampled_from(WRITTEN), min_size=12, max_size=60), st.data())
+@given(st.lists(st.sampled_from(SENTENCE_WORDS), min_size=12, max_size=60), st.data())
 def test_another_number_negation_or_name_is_never_found(
-    written: list[str], data: st.DataObject
+    sentence_words: list[str], chance: st.DataObject
 ) -> None:
-    """Wherever it stands, whichever of the two has it, and whatever slip stands beside."""
-    one, other = data.draw(st.sampled_from([*CHANGES, *((other, one) for one, other in CHANGES)]))
-    at = data.draw(st.integers(1, 11))
-    text = " ".join(filter(None, [*written[:at], one, *written[at:]]))
-    said = [*written[:at], other, *written[at:12]]
-    if data.draw(st.booleans()):
-        slip = data.draw(st.integers(0, at - 1))
-        said[slip] = said[slip][:1] + "q" + said[slip][1:]
-    located = SearchableText(text).locate(" ".join(filter(None, said)))
+    """No difference of numbers, negations or names is accepted, with or without a slip nearby."""
+    reversed_changes = [(second, first) for first, second in CHANGES]
+    true_word, false_word = chance.draw(st.sampled_from([*CHANGES, *reversed_changes]))
+    position = chance.draw(st.integers(1, 11))
+    text = " ".join(
+        filter(None, [*sentence_words[:position], true_word, *sentence_words[position:]])
+    )
+    quoted_words = [*sentence_words[:position], false_word, *sentence_words[position:12]]
+    # A typing error nearby must not hide the difference.
+    if chance.draw(st.booleans()):
+        slip = chance.draw(st.integers(0, position - 1))
+        quoted_words[slip] = quoted_words[slip][:1] + "q" + quoted_words[slip][1:]
+    located = SearchableText(text).locate(" ".join(filter(None, quoted_words)))
     assert located == []
 
 
-@given(st.permutations(WRITTEN), st.data())
-def test_a_slip_beside_a_number_negation_or_name_is_found(
-    written: list[str], data: st.DataObject
+FACTS = [word for word in itertools.chain.from_iterable(CHANGES) if word]
+
+
+@given(st.permutations(SENTENCE_WORDS), st.data())
+def test_a_slip_near_a_number_negation_or_name_is_located(
+    sentence_words: list[str], chance: st.DataObject
 ) -> None:
-    """Whatever capitals, blanks, punctuation and quotation marks the quotation has otherwise; it is a marked slice."""
-    fact = data.draw(st.sampled_from([one for pair in CHANGES for one in pair if one]))
-    at = data.draw(st.integers(1, 11))
-    said = [*written[:at], fact, *written[at:12]]
-    text = " ".join([*said, *written[12:]])
-    slip = data.draw(st.integers(1, 12).filter(lambda place: place != at and len(said[place]) > 1))
-    said[slip] = said[slip][:1] + "q" + said[slip][1:]
+    """A slip lowers the likeness, whatever capitals, blanks and quotation marks differ."""
+    fact = chance.draw(st.sampled_from(FACTS))
+    position = chance.draw(st.integers(1, 11))
+    quoted_words = [*sentence_words[:position], fact, *sentence_words[position:12]]
+    text = " ".join([*quoted_words, *sentence_words[12:]])
+    slip = chance.draw(
+        st.integers(1, 12).filter(lambda place: place != position and len(quoted_words[place]) > 1)
+    )
+    quoted_words[slip] = quoted_words[slip][:1] + "q" + quoted_words[slip][1:]
     changes: list[Callable[[str], str]] = [str, str.upper, str.lower]
-    change = data.draw(st.sampled_from(changes))
-    quote = change(data.draw(st.sampled_from([" ", "\n", "\u00a0 "])).join(said))
-    quote = data.draw(st.sampled_from(["{}", "{}!", "\u201c{}\u201d"])).format(quote)
+    change = chance.draw(st.sampled_from(changes))
+    quote = change(chance.draw(st.sampled_from([" ", "\n", "\u00a0 "])).join(quoted_words))
+    quote = chance.draw(st.sampled_from(["{}", "{}!", "\u201c{}\u201d"])).format(quote)
     if "'" in fact:
         quote = quote.replace("'", "\u2019")
-    [found] = SearchableText(text).locate(quote) or pytest.fail(f"{quote!r} is not found")
-    assert f" {text[found.start : found.end]} " in f" {text} "
-    assert found.noted_likeness == found.likeness
-    assert 0.85 <= found.likeness < 1
+    [passage] = SearchableText(text).locate(quote) or pytest.fail(f"{quote!r} is not found")
+    assert f" {text[passage.start : passage.end]} " in f" {text} "
+    assert passage.noted_likeness == passage.likeness
+    assert 0.85 <= passage.likeness < 1
 
 
 @given(texts)
 @example("\u00c8\u00b8")
-def test_folding_leads_back_to_what_it_was_made_from(text: str) -> None:
-    """Every word of the folded text was made from a slice that folds to it, in order; what was folded once stays so."""
+def test_folding_maps_back_to_its_source(text: str) -> None:
+    """Every folded word maps to a slice, in order, that folds to it; folding is idempotent."""
     folded = FoldedText(text)
-    at = 0
-    last = 0
+    word_start = 0
+    last_end = 0
     for word in folded.text.split(" "):
         if word:
-            start, end = folded.original_span(at, at + len(word))
-            assert last <= start < end <= len(text)
+            start, end = folded.original_span(word_start, word_start + len(word))
+            assert last_end <= start < end <= len(text)
             assert FoldedText(text[start:end]).text == word
-            last = end
-        at += len(word) + 1
+            last_end = end
+        word_start += len(word) + 1
     assert FoldedText(folded.text).text == folded.text

@@ -1,4 +1,4 @@
-"""What holds for every text and every answer: a quotation in it is a slice of the text, and an invented one is not."""
+"""For every text and answer: a stored quotation is a slice of the text."""
 
 import json
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from findable import Quote
 from pipeline.core.quotes import locate_quotes
 from tests.property.core.odd_texts import LETTERS, slices
 
+# Words that no drawn text contains.
 INVENTED = (
     "banana violin harbour",
     "puppet thunder cabbage mosque",
@@ -20,25 +21,25 @@ INVENTED = (
 
 
 class Part(BaseModel):
-    """A quotation below the answer."""
+    """A quotation inside a part of the answer."""
 
     quote: Quote
     other: Quote | None = None
 
 
 class Answer(BaseModel):
-    """Quotations wherever they can stand."""
+    """Quotations at every place of an answer."""
 
     perhaps: list[Annotated[str, Quote(optional=True)]]
     parts: list[Part] = []
-    named: dict[str, tuple[Quote, int]] = {}
+    quotes_by_name: dict[str, tuple[Quote, int]] = {}
 
 
 @st.composite
 def answers(draw: st.DrawFn) -> tuple[str, Answer]:
-    """Draw a text and an answer of true slices, mangled slices, invented words and anything."""
+    """Draw a text, and an answer of true slices, changed slices, invented words and random text."""
     text, part = draw(slices())
-    near = [
+    similar_texts = [
         part,
         part.upper(),
         part.replace(" ", "\n"),
@@ -47,49 +48,64 @@ def answers(draw: st.DrawFn) -> tuple[str, Answer]:
         text,
     ]
     quotes = st.one_of(
-        st.sampled_from(near), st.sampled_from(INVENTED), st.text(LETTERS, max_size=30)
+        st.sampled_from(similar_texts), st.sampled_from(INVENTED), st.text(LETTERS, max_size=30)
     )
     perhaps = draw(st.lists(quotes, max_size=6))
-    there = st.sampled_from([part, part.upper(), text]) if draw(st.booleans()) else quotes
+    located_quotes = st.sampled_from([part, part.upper(), text]) if draw(st.booleans()) else quotes
     parts = draw(
-        st.lists(st.fixed_dictionaries({"quote": there, "other": st.none() | there}), max_size=3)
+        st.lists(
+            st.fixed_dictionaries({"quote": located_quotes, "other": st.none() | located_quotes}),
+            max_size=3,
+        )
     )
-    named = draw(
-        st.dictionaries(st.text(max_size=3), st.tuples(there, st.integers(0, 9)), max_size=2)
+    quotes_by_name = draw(
+        st.dictionaries(
+            st.text(max_size=3), st.tuples(located_quotes, st.integers(0, 9)), max_size=2
+        )
     )
-    return text, Answer.model_validate({"perhaps": perhaps, "parts": parts, "named": named})
+    return text, Answer.model_validate(
+        {"perhaps": perhaps, "parts": parts, "quotes_by_name": quotes_by_name}
+    )
 
 
-def quotes_in(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the stored quotations in a parsed JSON document; a plain text in the place of one is an error."""
-    assert not isinstance(value, str)
-    if isinstance(value, dict) and value.keys() == {"quote", "start", "end"}:
-        yield value
-    elif isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from quotes_in(one)
+def quotes_in(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield the stored quotations of a JSON document, and fail on a plain text."""
+    assert not isinstance(node, str)
+    if isinstance(node, dict) and node.keys() == {"quote", "start", "end"}:
+        yield node
+    elif isinstance(node, dict | list):
+        members = node.values() if isinstance(node, dict) else node
+        for member in members:
+            yield from quotes_in(member)
 
 
 @given(answers())
-def test_all_that_gets_in_is_a_slice_of_the_text(drawn: tuple[str, Answer]) -> None:
-    """With true offsets, which reading the answer again leaves as they are; an invented one never gets in."""
-    text, answer = drawn
-    required = [one for part in answer.parts for one in (part.quote, part.other) if one is not None]
-    required += [one for one, _ in answer.named.values()]
-    found, reason = locate_quotes(answer, text)
-    assert (found is None) == bool(reason)
-    if found is None:
+def test_every_stored_quotation_is_a_slice_of_the_text(text_and_answer: tuple[str, Answer]) -> None:
+    """Offsets are exact, a second reading keeps them, and an invented quotation is rejected."""
+    text, answer = text_and_answer
+    # An invalid required quotation makes the whole answer invalid.
+    required = [quote for quote, _ in answer.quotes_by_name.values()]
+    for part in answer.parts:
+        required.append(part.quote)
+        if part.other is not None:
+            required.append(part.other)
+
+    located_answer, reason = locate_quotes(answer, text)
+    assert (located_answer is None) == bool(reason)
+
+    if located_answer is None:
         assert required
         return
-    assert isinstance(found, Answer)
+    assert isinstance(located_answer, Answer)
     assert not set(required) & set(INVENTED)
     assert all(
-        now is None
-        for before, now in zip(answer.perhaps, found.perhaps, strict=True)
-        if before in INVENTED
+        quote_after is None
+        for quote_before, quote_after in zip(answer.perhaps, located_answer.perhaps, strict=True)
+        if quote_before in INVENTED
     )
-    stored = found.model_dump_json()
+
+    stored = located_answer.model_dump_json()
     quotes = list(quotes_in(json.loads(stored)))
-    assert len(quotes) == len(required) + sum(one is not None for one in found.perhaps)
-    assert all(text[one["start"] : one["end"]] == one["quote"] != "" for one in quotes)
+    assert len(quotes) == len(required) + sum(quote is not None for quote in located_answer.perhaps)
+    assert all(text[quote["start"] : quote["end"]] == quote["quote"] != "" for quote in quotes)
     assert Answer.model_validate_json(stored).model_dump_json() == stored

@@ -1,4 +1,4 @@
-"""Whatever a header is called and however it is ordered, the rows are the same."""
+"""Rows are equal whatever the names and the order of their columns."""
 
 import csv
 import io
@@ -32,53 +32,62 @@ CELLS = {
 }
 
 
-def names_of(column: str) -> list[str]:
-    """Return every name by which a column is known."""
+def column_names(column: str) -> list[str]:
+    """Return every accepted name of a column."""
     return [column, LAYOUT.columns[column], *KNOWN_COLUMN_NAMES[column]]
 
 
-def spelled(name: str, chance: random.Random) -> str:
-    """Return a name in another case, with other signs between its words, and white space around it."""
-    cased = chance.choice([name.upper(), name.lower(), name.title(), name])
-    return f" {chance.choice([' ', '_', '-', '  ']).join(cased.split(' '))} "
+def respell(name: str, chance: random.Random) -> str:
+    """Return a name in another case, with other signs between its words, and with white space."""
+    recased = chance.choice([name.upper(), name.lower(), name.title(), name])
+    return f" {chance.choice([' ', '_', '-', '  ']).join(recased.split(' '))} "
 
 
-def read(names: list[str], columns: list[str], kind: str) -> list[dict[str, Any]]:
-    """Return what is read of the people where the columns have these names, in this order."""
+def read_people(names: list[str], columns: list[str], kind: str) -> list[dict[str, Any]]:
+    """Return the people of a file whose columns have these names in this order."""
     rows = [[CELLS[column][number] for column in columns] for number in range(2)]
     if kind == "jsonl":
-        pairs = [dict(zip((name.strip() for name in names), row, strict=True)) for row in rows]
-        text = "\n".join(json.dumps(one, ensure_ascii=False) for one in pairs)
+        keys = [name.strip() for name in names]
+        pairs = [dict(zip(keys, row, strict=True)) for row in rows]
+        text = "\n".join(json.dumps(pair, ensure_ascii=False) for pair in pairs)
     else:
-        out = io.StringIO()
-        csv.writer(out, delimiter=kind).writerows([names, *rows])
-        text = out.getvalue()
+        buffer = io.StringIO()
+        csv.writer(buffer, delimiter=kind).writerows([names, *rows])
+        text = buffer.getvalue()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ("people.jsonl" if kind == "jsonl" else "people.csv")
         path.write_text(text, encoding="utf-8")
         people = list(PeopleFile(path))
-    assert all(isinstance(one, SoundRow) and not one.findings for one in people), people
-    return [{"username": one.key, **one.values} for one in people if isinstance(one, SoundRow)]
+    assert all(isinstance(person, SoundRow) and not person.findings for person in people), people
+    return [
+        {"username": person.key, **person.values}
+        for person in people
+        if isinstance(person, SoundRow)
+    ]
 
 
-WANTED = read([*HEADERS.values()], [*HEADERS], ",")
+# The people of a file with the usual headers.
+EXPECTED_PEOPLE = read_people([*HEADERS.values()], [*HEADERS], ",")
 
 
 @given(st.data(), st.randoms(use_true_random=False), st.sampled_from([",", ";", "\t", "jsonl"]))
 def test_any_aliases_in_any_order_give_the_same_rows(
-    data: st.DataObject, chance: random.Random, kind: str
+    drawn_data: st.DataObject, chance: random.Random, kind: str
 ) -> None:
-    """Every column under any of its names, spelled any way, in any order, in CSV and JSON lines."""
-    columns = data.draw(st.permutations([*HEADERS]))
-    names = [spelled(data.draw(st.sampled_from(names_of(one))), chance) for one in columns]
-    assert read(names, columns, kind) == WANTED
+    """Any name in any spelling and order works, in CSV and JSON lines."""
+    columns = drawn_data.draw(st.permutations([*HEADERS]))
+    names = [
+        respell(drawn_data.draw(st.sampled_from(column_names(column))), chance)
+        for column in columns
+    ]
+    assert read_people(names, columns, kind) == EXPECTED_PEOPLE
 
 
 def test_no_name_means_two_columns() -> None:
-    """Or which one it means would hang on their order; none is empty once it is folded."""
-    meant: dict[str, str] = {}
+    """Every folded name is non-empty and belongs to a single column."""
+    column_by_name: dict[str, str] = {}
     for column in LAYOUT.columns:
-        for name in map(fold_name, names_of(column)):
+        for name in map(fold_name, column_names(column)):
             assert name
-            assert meant.setdefault(name, column) == column, name
-    assert WHOLE_NAME_COLUMN in meant.values()
+            assert column_by_name.setdefault(name, column) == column, name
+    assert WHOLE_NAME_COLUMN in column_by_name.values()

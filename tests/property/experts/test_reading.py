@@ -1,4 +1,4 @@
-"""What holds for every file of people: nothing sound is lost, and lines are physical."""
+"""For every file of people: no valid row is lost, and line numbers are physical."""
 
 import csv
 import io
@@ -19,41 +19,45 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00
 
 
 @contextmanager
-def file_of(data: bytes, *, suffix: str = ".csv") -> Iterator[Path]:
-    """Write bytes to a file for the length of a block."""
+def write_file(content: bytes, *, suffix: str = ".csv") -> Iterator[Path]:
+    """Write bytes to a file that exists during a block."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / f"people{suffix}"
-        path.write_bytes(data)
+        path.write_bytes(content)
         yield path
 
 
 @given(
     rows=st.lists(st.lists(TEXT, min_size=6, max_size=6), max_size=8),
-    # with `\n` alone Python leaves a lone carriage return bare, unless all is quoted
-    how=st.sampled_from([("\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_MINIMAL)]),
+    # If lines end with `\n`, Python quotes a lone carriage return only with QUOTE_ALL.
+    dialect=st.sampled_from([("\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_MINIMAL)]),
 )
-def test_what_a_csv_writer_wrote_is_read_back(rows: list[list[str]], how: tuple[str, int]) -> None:
-    """Every row comes back with its values, trimmed at the ends, at the line where its bytes start."""
-    text, (end, quoting) = io.StringIO(), how
-    writer = csv.writer(text, lineterminator=end, quoting=quoting)  # type: ignore[arg-type] # an int of the module's own
+def test_a_written_csv_file_is_read_back(rows: list[list[str]], dialect: tuple[str, int]) -> None:
+    """Every row has its stripped values, and the line number of its first byte."""
+    text = io.StringIO()
+    line_end, quoting = dialect
+    writer = csv.writer(text, lineterminator=line_end, quoting=quoting)  # type: ignore[arg-type]
     writer.writerow(COLUMNS)
-    lines = []
+    line_numbers = []
     for number, row in enumerate(rows):
-        lines.append(text.getvalue().count("\n") + 1)
+        line_numbers.append(text.getvalue().count("\n") + 1)
         writer.writerow([f"user{number}", *row])
-    with file_of(text.getvalue().encode("utf-8-sig")) as path:
-        found = list(PeopleFile(path))
-    assert [row for row in found if isinstance(row, Finding)] == []
-    assert [row.line_number for row in found if isinstance(row, SoundRow)] == lines
-    for row, person in zip(rows, found, strict=True):
+
+    with write_file(text.getvalue().encode("utf-8-sig")) as path:
+        people = list(PeopleFile(path))
+
+    assert [row for row in people if isinstance(row, Finding)] == []
+    assert [row.line_number for row in people if isinstance(row, SoundRow)] == line_numbers
+
+    for row, person in zip(rows, people, strict=True):
         assert isinstance(person, SoundRow)
-        bare = [
+        cells = [
             person.values[column] or ""
             for column in ("first_name", "last_name", "company", "category", "profile_url")
         ]
-        given = [value.strip() for value in (*row[:3], *row[4:])]
-        names = [True, True, False, False, False]
-        assert bare == [
-            "" if is_placeholder(value, in_name=name) else value
-            for value, name in zip(given, names, strict=True)
+        written_cells = [value.strip() for value in (*row[:3], *row[4:])]
+        are_names = [True, True, False, False, False]
+        assert cells == [
+            "" if is_placeholder(value, in_name=is_name) else value
+            for value, is_name in zip(written_cells, are_names, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""The score for any row: bounds, one decimal, and more known is never worth less."""
+"""The score of any row: its bounds, its decimal, and the points of each part."""
 
 import json
 import math
@@ -26,15 +26,16 @@ ROWS = st.fixed_dictionaries(
 
 @given(ROWS)
 def test_a_score_is_between_0_and_100_with_one_decimal(row: dict[str, Any]) -> None:
-    """Whatever stands in the cells, also another program's, there is a score, and it is what one decimal can say."""
-    found = score(row)
-    assert 0.0 <= found <= 100.0
-    assert math.isclose(found * 10, round(found * 10), abs_tol=1e-9)
+    """Any cells, also another program's, get a score with a single decimal."""
+    points = score(row)
+    assert 0.0 <= points <= 100.0
+    # Ten times the score is a whole number.
+    assert math.isclose(points * 10, round(points * 10), abs_tol=1e-9)
 
 
 @given(ROWS, st.sampled_from(["tags", "profile_url", "job_title", "hourly_rate"]))
-def test_what_is_filled_in_earns_its_points(row: dict[str, Any], column: str) -> None:
-    """Against the same row without it, each part is worth exactly its points."""
+def test_each_filled_cell_earns_its_points(row: dict[str, Any], column: str) -> None:
+    """A part is worth exactly its points, compared with the same row without it."""
     points = {"tags": 25, "profile_url": 15, "job_title": 10, "hourly_rate": 10}
     filled = {"tags": '["law"]', "profile_url": "x", "job_title": "x", "hourly_rate": 0.01}
     gain = score({**row, column: filled[column]}) - score({**row, column: None})

@@ -1,4 +1,4 @@
-"""Tags as they are kept, for any answer; and tags cells, for anything a database can hold."""
+"""Stored tags of any answer, and tags cells with any content."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from pipeline.experts.declaration import Tags
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
 
-PLAIN = st.text(
+PLAIN_TEXT = st.text(
     st.characters(categories=["L", "N"], exclude_characters="\u115f\u1160\u3164\uffa0"), max_size=12
 )
-WORDS = st.lists(PLAIN, max_size=3).map(" \t".join) | st.sampled_from(
+WORDS = st.lists(PLAIN_TEXT, max_size=3).map(" \t".join) | st.sampled_from(
     [
         "Water  Law",
         " water law",
@@ -29,6 +29,7 @@ WORDS = st.lists(PLAIN, max_size=3).map(" \t".join) | st.sampled_from(
         "3D",
     ]
 )
+# Mark-up, entities, signs and invisible characters.
 MARKS = st.sampled_from(
     [
         "<b>",
@@ -46,27 +47,29 @@ MARKS = st.sampled_from(
         "\u200b",
     ]
 )
-ANY = st.lists(WORDS | MARKS | st.text(max_size=5), max_size=8).map("".join) | st.text(
+# Mixed texts, and texts around the maximal length.
+ANY_TAG = st.lists(WORDS | MARKS | st.text(max_size=5), max_size=8).map("".join) | st.text(
     min_size=55, max_size=70
 )
 
 
-@given(st.lists(ANY, min_size=1, max_size=6))
+@given(st.lists(ANY_TAG, min_size=1, max_size=6))
 @example(["<b>Water&nbsp;Law</b>", "x" * 61, "&amp;lt;b&amp;gt;", "- bees"])
-def test_whatever_an_answer_holds_what_is_kept_is_well_formed(words: list[str]) -> None:
-    """Visible, on one line, lower case, at most 60 characters, no mark-up, each once; kept again as they are."""
+def test_stored_tags_are_well_formed(words: list[str]) -> None:
+    """Tags are visible, on a line, lower case, short, unique, without mark-up, and stable."""
     try:
-        kept = Tags(tags=words).tags
+        stored_tags = Tags(tags=words).tags
     except ValidationError as error:
-        assert "no tag is left: a tag " in str(error)  # noqa: PT017 - one of two outcomes, both checked
+        assert "no tag is left: a tag " in str(error)  # noqa: PT017 - or tags are stored
         return
-    assert kept
-    for tag in kept:
+
+    assert stored_tags
+    for tag in stored_tags:
         assert tag.isprintable()
         assert tag == tag.lower() == " ".join(tag.split()) != ""
         assert len(tag) <= 60
         assert not set(tag) & set("<>{}[]\uff1c\uff1e")
-    assert kept == list(dict.fromkeys(kept)) == Tags(tags=kept).tags
+    assert stored_tags == list(dict.fromkeys(stored_tags)) == Tags(tags=stored_tags).tags
 
 
 @pytest.mark.parametrize(
@@ -81,12 +84,12 @@ def test_whatever_an_answer_holds_what_is_kept_is_well_formed(words: list[str]) 
     ],
 )
 def test_a_tag_is_cleaned(word: str, tag: str) -> None:
-    """Mark-up, entities, control and invisible characters go; the words stay."""
+    """Mark-up, entities, control and invisible characters are removed; the words stay."""
     assert Tags(tags=[word]).tags == [tag]
 
 
 @pytest.mark.parametrize(
-    ("word", "why"),
+    ("word", "reason"),
     [
         ("x" * 61, "longer than 60 characters"),
         ("\u200b\u3164 \x07", "blank"),
@@ -94,9 +97,9 @@ def test_a_tag_is_cleaned(word: str, tag: str) -> None:
         ("visit https://x.example", "an address"),
     ],
 )
-def test_what_is_no_tag_goes_with_a_reason(word: str, why: str) -> None:
-    """Alone it makes the answer invalid and says why; beside good tags it is left out."""
-    with pytest.raises(ValidationError, match=f"no tag is left: a tag (is|holds) {why}"):
+def test_an_invalid_tag_is_removed_with_a_reason(word: str, reason: str) -> None:
+    """An answer with only an invalid tag is invalid; good tags are stored without it."""
+    with pytest.raises(ValidationError, match=f"no tag is left: a tag (is|holds) {reason}"):
         Tags(tags=[word])
     assert Tags(tags=["bees", word, "water law"]).tags == ["bees", "water law"]
 
@@ -111,16 +114,17 @@ def test_what_is_no_tag_goes_with_a_reason(word: str, why: str) -> None:
         '["law"]',
     ],
 )
-def test_what_is_no_answer_is_refused(document: str) -> None:
-    """The answer is `{"tags": [string, …]}`, and nothing else."""
+def test_an_invalid_answer_is_refused(document: str) -> None:
+    """Only documents `{"tags": [string, …]}` are answers."""
     with pytest.raises(ValidationError):
         Tags.model_validate_json(document)
 
 
 @given(st.none() | st.text() | st.binary() | st.integers() | st.floats())
 def test_any_cell_can_be_read(cell: Any) -> None:
-    """No cell that a database can hold stops a command: it is text, a number or none, tags or none."""
+    """Any cell is read as text, as a number or None, and as tags or None."""
     assert stripped_text(cell) == stripped_text(cell).strip()
-    assert (number := parse_number(cell)) is None or number - number == 0
-    found = parse_text_list(cell)
-    assert found is None or all(isinstance(tag, str) for tag in found)
+    number = parse_number(cell)
+    assert number is None or number - number == 0
+    tags = parse_text_list(cell)
+    assert tags is None or all(isinstance(tag, str) for tag in tags)

@@ -1,4 +1,4 @@
-"""What holds for any result file: no damage to one line ever loses another."""
+"""For any result file: damage to a line never loses another line."""
 
 import random
 import tempfile
@@ -14,10 +14,12 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 
 
-def line_of(key: str, text: str, *, first: bool) -> bytes:
+def line_of(key: str, text: str, *, is_key_first: bool) -> bytes:
     """Return a result line with its key at the start or at the end."""
     response = {"candidates": [{"content": {"parts": [{"text": text}]}}]}
-    members = {"key": key, "response": response} if first else {"response": response, "key": key}
+    members = (
+        {"key": key, "response": response} if is_key_first else {"response": response, "key": key}
+    )
     return orjson.dumps(members)
 
 
@@ -36,52 +38,60 @@ LINES = st.lists(
 def test_every_line_is_found_by_its_key(
     lines: list[tuple[str, str, bool]],
     shuffle: random.Random,
-    end: bytes,
-    bom: bool,  # noqa: FBT001 - drawn by hypothesis
+    line_end: bytes,
+    has_bom: bool,  # noqa: FBT001 - drawn by hypothesis
 ) -> None:
-    """In any order, with any line end, with or without a byte order mark, each key has its line and nothing is left."""
-    raw = {key: line_of(key, text, first=first) for key, text, first in lines}
-    order = list(raw)
-    shuffle.shuffle(order)
+    """Each key has its line in any order, with any line end, with or without a byte order mark."""
+    raw = {key: line_of(key, text, is_key_first=is_key_first) for key, text, is_key_first in lines}
+    # The order of the lines is random.
+    keys = list(raw)
+    shuffle.shuffle(keys)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "r")
-        path.write_bytes((b"\xef\xbb\xbf" if bom else b"") + end.join(raw[key] for key in order))
+        path.write_bytes(
+            (b"\xef\xbb\xbf" if has_bom else b"") + line_end.join(raw[key] for key in keys)
+        )
         with ResultFile(path) as results:
-            assert {key: results.find_lines([key])[0] for key in raw} == {
-                key: [line] for key, line in raw.items()
-            }
-            assert (results.unknown_count, results.unreadable_count, results.duplicate_count) == (
-                0,
-                0,
-                0,
-            )
+            lines_by_key = {key: results.find_lines([key])[0] for key in raw}
+            assert lines_by_key == {key: [line] for key, line in raw.items()}
+            assert results.unknown_count == 0
+            assert results.unreadable_count == 0
+            assert results.duplicate_count == 0
             assert results.line_count == len(raw)
 
 
 @settings(max_examples=40)
 @given(LINES, st.data())
-def test_damage_stays_in_its_line(lines: list[tuple[str, str, bool]], data: st.DataObject) -> None:
-    """Cut any bytes out of one line, or put any in: every other line is still found, and the sum is right."""
-    raw = {key: line_of(key, text, first=first) for key, text, first in lines}
-    hurt = data.draw(st.sampled_from(sorted(raw)))
-    start = data.draw(st.integers(0, len(raw[hurt])))
-    stop = data.draw(st.integers(start, len(raw[hurt])))
-    inside = data.draw(st.binary(max_size=8)).replace(b"\n", b"").replace(b"\r", b"")
-    damaged = raw[hurt][:start] + inside + raw[hurt][stop:]
+def test_damage_stays_in_its_line(
+    lines: list[tuple[str, str, bool]], chance: st.DataObject
+) -> None:
+    """Bytes cut from a line or inserted lose no other line, and the sum is right."""
+    raw = {key: line_of(key, text, is_key_first=is_key_first) for key, text, is_key_first in lines}
+    damaged_key = chance.draw(st.sampled_from(sorted(raw)))
+    start = chance.draw(st.integers(0, len(raw[damaged_key])))
+    stop = chance.draw(st.integers(start, len(raw[damaged_key])))
+    inserted = chance.draw(st.binary(max_size=8)).replace(b"\n", b"").replace(b"\r", b"")
+    damaged = raw[damaged_key][:start] + inserted + raw[damaged_key][stop:]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "r")
-        path.write_bytes(b"\n".join(damaged if key == hurt else line for key, line in raw.items()))
+        path.write_bytes(
+            b"\n".join(damaged if key == damaged_key else line for key, line in raw.items())
+        )
         with ResultFile(path) as results:
-            asked = {key: results.find_lines([key])[0] for key in raw}
+            lines_by_key = {key: results.find_lines([key])[0] for key in raw}
             for key, line in raw.items():
-                assert key == hurt or line in asked[key]
-            found = sum(len(found) for found in asked.values())
-            assert found + results.unknown_count + results.unreadable_count == results.line_count
+                assert key == damaged_key or line in lines_by_key[key]
+            line_count = sum(len(key_lines) for key_lines in lines_by_key.values())
+            assert (
+                line_count + results.unknown_count + results.unreadable_count == results.line_count
+            )
 
 
 @given(TEXTS, KEYS, st.booleans())
-def test_key_inside_a_text_is_no_key(text: str, key: str, first: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
-    """Whatever an answer's text holds, line ends of a result line included, the key is the line's own."""
-    nasty = text + line_of("other", text, first=first).decode() + ',"key":"other"}'
-    assert read_line_key(line_of(key, nasty, first=first)) == key
-    assert read_line_key(line_of(key, nasty, first=not first)) == key
+def test_key_inside_a_text_is_no_key(text: str, key: str, is_key_first: bool) -> None:  # noqa: FBT001
+    """The key is the line's own, even if the answer's text contains a result line."""
+    hostile_text = (
+        text + line_of("other", text, is_key_first=is_key_first).decode() + ',"key":"other"}'
+    )
+    assert read_line_key(line_of(key, hostile_text, is_key_first=is_key_first)) == key
+    assert read_line_key(line_of(key, hostile_text, is_key_first=not is_key_first)) == key

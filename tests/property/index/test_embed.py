@@ -1,4 +1,4 @@
-"""Texts that are longer than an embedding model reads, for any text and limit."""
+"""Texts above the limit of an embedding model, for any text and limit."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,28 +6,29 @@ from hypothesis import strategies as st
 from pipeline.gemini.usage import estimate_tokens
 from pipeline.index.vectors import KEPT_END_CHARS, fit_text
 
-LONG = st.builds(
+LONG_TEXTS = st.builds(
     lambda text, times: text * times, st.text(min_size=1, max_size=40), st.integers(1, 2000)
 )
 
 
-@given(LONG, st.integers(100, 9000))
-def test_what_is_sent_fits_and_keeps_both_ends(text: str, limit: int) -> None:
-    """Within the limit by our estimate, the same each time, and begun and ended as the text is; what fits is whole."""
-    sent = fit_text(text, limit=limit)
-    assert estimate_tokens(sent) <= limit
-    assert sent == fit_text(text, limit=limit)
+@given(LONG_TEXTS, st.integers(100, 9000))
+def test_a_shortened_text_fits_and_keeps_both_ends(text: str, limit: int) -> None:
+    """A long text is cut to the limit with its start and end; a short text is unchanged."""
+    fitted = fit_text(text, limit=limit)
+    assert estimate_tokens(fitted) <= limit
+    assert fitted == fit_text(text, limit=limit)
+    # A text above three quarters of the limit is cut, because the count is an estimate.
     if estimate_tokens(text) <= limit * 3 // 4:
-        assert sent == text
+        assert fitted == text
     else:
-        head, _, end = sent.rpartition(" … ")
-        assert len(sent) < len(text)
+        head, _, tail = fitted.rpartition(" … ")
+        assert len(fitted) < len(text)
         assert text.startswith(head) or " … " in text
-        assert text.endswith(end)
-        assert len(end) <= KEPT_END_CHARS
+        assert text.endswith(tail)
+        assert len(tail) <= KEPT_END_CHARS
 
 
-@given(LONG)
-def test_a_model_without_a_limit_is_given_everything(text: str) -> None:
+@given(LONG_TEXTS)
+def test_a_model_without_a_limit_gets_the_whole_text(text: str) -> None:
     """The local engine reads texts of any length."""
     assert fit_text(text, limit=None) == text

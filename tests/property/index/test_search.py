@@ -1,4 +1,4 @@
-"""A build finds what comparing with every vector finds, whatever was staged."""
+"""A search of a build finds the same entries as a comparison of every vector."""
 
 import tempfile
 from contextlib import ExitStack
@@ -37,7 +37,7 @@ JSON = st.recursive(
 def test_search_is_exact_and_metadata_survives(
     texts: list[str], query: str, k: int, bios: list[object]
 ) -> None:
-    """Hits are the k most similar, equal ones in vector order, each with the metadata that was put in."""
+    """Hits are the k most similar in vector order, each with its metadata."""
     entries = [
         Entry(str(row), text, {"id": row, "Bio": bios[row]}) for row, text in enumerate(texts)
     ]
@@ -48,12 +48,12 @@ def test_search_is_exact_and_metadata_survives(
         builds.promote(staged, record_promotion=str)
         with builds.open_current() as index:
             ranked = rank_entries(index, terms=None, vector=vectors_of([query])[0], k=k)
-            found = [index.read_metadata(row) for row in ranked.rows.tolist()]
-    similarity = {
-        text: float(vectors_of([text])[0] @ vectors_of([query])[0]) for text in set(texts)
-    }
+            found_metadata = [index.read_metadata(row) for row in ranked.rows.tolist()]
+
+    query_vector = vectors_of([query])[0]
+    similarity = {text: float(vectors_of([text])[0] @ query_vector) for text in set(texts)}
     expected = sorted(range(len(texts)), key=lambda row: (-similarity[texts[row]], row))[:k]
-    assert found == [entries[row].metadata for row in expected]
+    assert found_metadata == [entries[row].metadata for row in expected]
     assert np.allclose(ranked.scores, [similarity[texts[row]] for row in expected], atol=1e-6)
 
 
@@ -65,16 +65,18 @@ def test_search_is_exact_and_metadata_survives(
 )
 @settings(max_examples=settings().max_examples // 3)
 def test_blocks_of_any_size_give_faiss_bytes(sizes: list[int], dim: int, bits: int) -> None:
-    """However the rows are cut into blocks, the file is the one faiss writes, of whole numbers and of 8 bits."""
+    """The file equals the file of faiss for any blocks, with 32 and with 8 bits."""
     rows = np.random.default_rng(dim).standard_normal((sum(sizes), dim)).astype(np.float32)
     index: Any = faiss.IndexFlatIP(dim)
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        # Make even a small index use 8 bits.
         if bits == 8 and len(rows):
-            patched.setattr(vector_file, "MAX_EXACT_ROWS", 0)
+            patch.setattr(vector_file, "MAX_EXACT_ROWS", 0)
             kind: Any = faiss.ScalarQuantizer.QT_8bit
             index = faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
             index.train(rows)
         index.add(rows)
+
         blocks = np.split(rows, np.cumsum(sizes)[:-1]) if sizes else []
         sealed = vector_file.write_faiss_index(
             Path(folder) / "faiss.index", blocks, row_count=len(rows), dim=dim

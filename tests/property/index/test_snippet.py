@@ -1,5 +1,6 @@
-"""The sentence that is shown of a hit, and its marks."""
+"""The sentence of a hit, and its marked words."""
 
+import itertools
 import re
 
 from hypothesis import given
@@ -11,7 +12,7 @@ from pipeline.index.tokenizer import find_term_spans
 
 
 def test_the_sentence_with_the_heaviest_words_is_shown() -> None:
-    """A word counts once; the first of equal ones, the first of all where no word stands; long ones are cut."""
+    """A word counts once, the first of equal sentences wins, and long sentences are cut."""
     texts = ["beekeeper", "Keeps bees, bees, bees. Teaches the law of water. Knows water and law!"]
     weights = {"law": 2.0, "water": 1.0, "bee": 2.5}
     assert find_best_snippet(texts, weights) == Snippet(
@@ -26,27 +27,31 @@ def test_the_sentence_with_the_heaviest_words_is_shown() -> None:
         == "Said e.g. of law (etc.)"
     )
     assert find_best_snippet([], weights) == Snippet("")
-    long = find_best_snippet([f"law {'and ' * 90}then bees with law {'or ' * 90}"], weights)
-    assert long.text.startswith("…")
-    assert long.text.endswith("…")
-    assert [long.text[start:end] for start, end in long.marks] == ["bees", "law"]
+
+    long_snippet = find_best_snippet([f"law {'and ' * 90}then bees with law {'or ' * 90}"], weights)
+    assert long_snippet.text.startswith("…")
+    assert long_snippet.text.endswith("…")
+    assert [long_snippet.text[start:end] for start, end in long_snippet.marks] == ["bees", "law"]
 
 
 @given(
     text=st.text(st.sampled_from("ab水法 .\n!。x"), max_size=700),
     word=st.sampled_from(["a", "b", "ab", "水法"]),
 )
-def test_marks_are_where_the_words_are(text: str, word: str) -> None:
-    """They are apart and ascending, each is the word or a part of it, and the line is no longer than it may be."""
-    found = find_best_snippet([text], {word: 1.0})
-    assert "\n" not in found.text
-    assert len(found.text) <= MAX_SNIPPET_CHARS + 2
-    ends = [0, *(at for mark in found.marks for at in mark), len(found.text)]
-    assert ends == sorted(ends)
+def test_marks_cover_exactly_the_words(text: str, word: str) -> None:
+    """Marks are apart, ascending and parts of the word; the line is short enough."""
+    snippet = find_best_snippet([text], {word: 1.0})
+    assert "\n" not in snippet.text
+    assert len(snippet.text) <= MAX_SNIPPET_CHARS + 2
+
+    # Marks do not overlap.
+    boundaries = [0, *itertools.chain.from_iterable(snippet.marks), len(snippet.text)]
+    assert boundaries == sorted(boundaries)
     assert all(
-        found.text[start:end] and found.text[start:end] in word for start, end in found.marks
+        snippet.text[start:end] and snippet.text[start:end] in word for start, end in snippet.marks
     )
-    is_there = any(
+
+    contains_word = any(
         list(find_term_spans(line, {word})) for line in re.split(r"\s+|(?<=[.!。])", text)
     )
-    assert bool(found.marks) == is_there
+    assert bool(snippet.marks) == contains_word

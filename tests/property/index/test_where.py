@@ -1,5 +1,6 @@
-"""WHERE= says of every entry what plain Python says of it, however an expression is made and written."""
+"""WHERE= selects the entries that plain Python selects, for any expression."""
 
+import itertools
 import operator
 import random
 import sqlite3
@@ -26,6 +27,7 @@ CELLS: dict[str, st.SearchStrategy[Any]] = {
 MOODS: st.SearchStrategy[Any] = st.lists(st.lists(TEXTS, max_size=2), max_size=2)
 CELLS["mood"] = TEXTS | MOODS
 CELLS["price"] = st.none() | st.integers(-3, 3).map(str)
+# The operands that fit a column.
 KINDS = {
     "rate": NUMBERS,
     "price": st.integers(-3, 3),
@@ -33,6 +35,7 @@ KINDS = {
     "tags": TEXTS,
     "mood": TEXTS,
 }
+# Accepted spellings of column names.
 NAMES = {
     "Hourly Currency": ["Hourly Currency", "hourly_currency", "HOURLY-CURRENCY"],
     "mood": ["answer.mood", "Mood"],
@@ -41,7 +44,7 @@ BIOS = st.lists(st.sampled_from(["rate", '"', "\\", ":", "5", ",", "[", "}"]), m
     "".join
 )
 ROWS = st.tuples(st.fixed_dictionaries(CELLS), BIOS)
-PLAIN: dict[str, Callable[[Any, Any], bool]] = {
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -53,10 +56,10 @@ PLAIN: dict[str, Callable[[Any, Any], bool]] = {
 
 
 @st.composite
-def compared(draw: st.DrawFn) -> Comparison:
-    """Return one comparison that the columns allow."""
+def draw_comparison(draw: st.DrawFn) -> Comparison:
+    """Draw a comparison that the columns permit."""
     name = draw(st.sampled_from(sorted(KINDS)))
-    sign = draw(st.sampled_from([*PLAIN, "null"]))
+    sign = draw(st.sampled_from([*OPERATORS, "null"]))
     if sign == "null":
         return Comparison(name, "null")
     if sign == "contains" and name in {"rate", "price"}:
@@ -66,7 +69,7 @@ def compared(draw: st.DrawFn) -> Comparison:
 
 
 EXPRESSIONS = st.recursive(
-    compared(),
+    draw_comparison(),
     lambda inner: (
         inner.map(Negation)
         | st.builds(Junction, st.booleans(), st.lists(inner, min_size=2, max_size=3).map(tuple))
@@ -75,95 +78,103 @@ EXPRESSIONS = st.recursive(
 )
 
 
-def written(one: Expression, spellings: random.Random) -> str:
-    """Return an expression as it is typed."""
-    if isinstance(one, Negation):
-        return f"not ({written(one.negated, spellings)})"
-    if isinstance(one, Junction):
-        return (" AND " if one.requires_all else " or ").join(
-            f"({written(part, spellings)})" for part in one.parts
-        )
-    column = spellings.choice(NAMES.get(one.column, [one.column]))
-    if one.operator == "null":
+def format_expression(expression: Expression, spellings: random.Random) -> str:
+    """Return an expression as a user types it."""
+    if isinstance(expression, Negation):
+        return f"not ({format_expression(expression.negated, spellings)})"
+    if isinstance(expression, Junction):
+        word = " AND " if expression.requires_all else " or "
+        return word.join(f"({format_expression(part, spellings)})" for part in expression.parts)
+
+    column = spellings.choice(NAMES.get(expression.column, [expression.column]))
+    if expression.operator == "null":
         return f"{column} IS NULL"
-    values = [
-        f"'{one.replace(chr(39), chr(39) * 2)}'" if isinstance(one, str) else repr(one)
-        for one in one.values
+    literals = [
+        f"'{literal.replace(chr(39), chr(39) * 2)}'" if isinstance(literal, str) else repr(literal)
+        for literal in expression.values
     ]
-    if len(values) > 1:
-        return f'"{column}" in ({", ".join(values)})'
-    return f"{column} {one.operator} {values[0]}"
+    if len(literals) > 1:
+        return f'"{column}" in ({", ".join(literals)})'
+    return f"{column} {expression.operator} {literals[0]}"
 
 
-def plainly(one: Expression, row: dict[str, Any]) -> bool | None:
-    """Return what plain Python says of an expression: None where a cell is empty, which NOT does not turn."""
-    if isinstance(one, Negation):
-        inner = plainly(one.negated, row)
-        return None if inner is None else not inner
-    if isinstance(one, Junction):
-        found = [plainly(part, row) for part in one.parts]
-        return (
-            (not one.requires_all)
-            if (not one.requires_all) in found
-            else None
-            if None in found
-            else one.requires_all
-        )
-    cell = row[one.column]
-    cell = int(cell) if one.column == "price" and cell else cell
-    members = [each for each in flat(cell) if each not in (None, "")]
-    if one.operator == "null":
+def evaluate(expression: Expression, row: dict[str, Any]) -> bool | None:
+    """Return an expression's value in plain Python: None if a cell is empty, also under NOT."""
+    if isinstance(expression, Negation):
+        negated = evaluate(expression.negated, row)
+        return None if negated is None else not negated
+    if isinstance(expression, Junction):
+        outcomes = [evaluate(part, row) for part in expression.parts]
+        if (not expression.requires_all) in outcomes:
+            return not expression.requires_all
+        return None if None in outcomes else expression.requires_all
+
+    cell = row[expression.column]
+    cell = int(cell) if expression.column == "price" and cell else cell
+    members = [member for member in flatten(cell) if member not in (None, "")]
+    if expression.operator == "null":
         return not members
     if not members:
         return None
-    asked = all if one.operator == "!=" else any
-    return asked(
-        PLAIN[one.operator](folded(each), folded(value)) for each in members for value in one.values
-    )
+    quantifier = all if expression.operator == "!=" else any
+    compare = OPERATORS[expression.operator]
+    pairs = itertools.product(members, expression.values)
+    return quantifier(compare(fold_case(member), fold_case(operand)) for member, operand in pairs)
 
 
-def flat(cell: Any) -> list[Any]:
-    """Return the members of a list, of lists in it, too; of anything else itself."""
-    return [inner for one in cell for inner in flat(one)] if isinstance(cell, list) else [cell]
+def flatten(cell: Any) -> list[Any]:
+    """Return the members of a list and of its inner lists; another cell is its only member."""
+    if not isinstance(cell, list):
+        return [cell]
+    members: list[Any] = []
+    for inner in cell:
+        members += flatten(inner)
+    return members
 
 
-def folded(value: Any) -> Any:
+def fold_case(cell: Any) -> Any:
     """Return a text without its case."""
-    return value.casefold() if isinstance(value, str) else value
+    return cell.casefold() if isinstance(cell, str) else cell
 
 
 @given(expression=EXPRESSIONS, rows=st.lists(ROWS, max_size=12), spellings=st.randoms())
-def test_an_expression_is_what_plain_python_says(
+def test_an_expression_selects_the_rows_that_python_selects(
     expression: Expression, rows: list[tuple[dict[str, Any], str]], spellings: random.Random
 ) -> None:
-    """It is read as it was meant, and the entries that pass are those that plain Python lets pass."""
-    read = parse_where(written(expression, spellings))
-    for one, other in zip(comparisons(read), comparisons(expression), strict=True):
-        assert (one.operator, one.values) == (other.operator, other.values)
+    """A typed expression is parsed as meant, and selects the rows that plain Python selects."""
+    parsed = parse_where(format_expression(expression, spellings))
+    for parsed_comparison, drawn_comparison in zip(
+        comparisons(parsed), comparisons(expression), strict=True
+    ):
+        assert parsed_comparison.operator == drawn_comparison.operator
+        assert parsed_comparison.values == drawn_comparison.values
+
     stored = [
         {"id": 1, **row, "Bio": bio, "answer": {"mood": row["mood"], "Bio": None}}
         for row, bio in rows
     ]
+    # The mood is only inside the answer.
     for row in stored:
         del row["mood"]
     columns = find_column_paths(
         {"rate": 1, "price": "1", "Hourly Currency": "x", "tags": [], "answer": {"mood": "x"}}
     )
+
     with closing(sqlite3.connect(":memory:")) as entries:
         entries.execute("CREATE TABLE entries (row, metadata)")
-        documents = [orjson.dumps(one).decode() for one in stored]
+        documents = [orjson.dumps(row).decode() for row in stored]
         entries.executemany("INSERT INTO entries VALUES (?, ?)", enumerate(documents))
-        found = [*find_matching_rows(entries, read, columns)]
-    assert found == [
-        index for index, (row, _) in enumerate(rows) if plainly(expression, row) is True
+        matching_rows = [*find_matching_rows(entries, parsed, columns)]
+    assert matching_rows == [
+        index for index, (row, _) in enumerate(rows) if evaluate(expression, row) is True
     ]
 
 
 @given(text=st.text(st.sampled_from("ab <>=!()'\",.0129-NOTANDORIN\u2019\n水"), max_size=40))
-def test_any_text_is_read_or_refused(text: str) -> None:
-    """What is no expression is refused with a position in it; nothing else is raised."""
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    """An invalid expression is refused with a position in it; no other error is raised."""
     try:
         parse_where(text)
     except InputError as error:
-        at = int(error.message.partition("at character ")[2].partition(":")[0])
-        assert 1 <= at <= len(text) + 1
+        position = int(error.message.partition("at character ")[2].partition(":")[0])
+        assert 1 <= position <= len(text) + 1

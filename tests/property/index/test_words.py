@@ -1,4 +1,4 @@
-"""Entries are found by words as BM25 is defined, whatever their fields hold and however many there are."""
+"""A search by words ranks entries by BM25, for any fields and number of entries."""
 
 import math
 import tempfile
@@ -30,30 +30,33 @@ ENTRIES = st.lists(
 )
 
 
-def by_definition(
-    groups: Sequence[Sequence[Sequence[str]]], question: Sequence[str]
-) -> list[float]:
-    """Return the BM25 of each entry for a question, as SQLite documents it for FTS5: weights are of occurrences."""
-    lengths = [sum(map(len, one)) for one in groups]
+def compute_bm25(groups: Sequence[Sequence[Sequence[str]]], question: Sequence[str]) -> list[float]:
+    """Return the BM25 of each entry as SQLite defines it for FTS5, with weighted occurrences."""
+    lengths = [sum(map(len, texts)) for texts in groups]
     average = sum(lengths) / len(lengths)
     weights = [group.weight for group in RANKING.groups]
     scores = [0.0] * len(groups)
     for term in dict.fromkeys(question):
-        held = sum(any(term in text for text in one) for one in groups)
-        rarity = max(math.log((len(groups) - held + 0.5) / (held + 0.5)), 1e-6)
-        for row, one in enumerate(groups):
-            often = sum(
-                weight * Counter(text)[term] for weight, text in zip(weights, one, strict=True)
+        entry_count = sum(any(term in text for text in texts) for texts in groups)
+        rarity = max(math.log((len(groups) - entry_count + 0.5) / (entry_count + 0.5)), 1e-6)
+        for row, texts in enumerate(groups):
+            frequency = sum(
+                weight * Counter(text)[term] for weight, text in zip(weights, texts, strict=True)
             )
-            if often:
-                scores[row] += (
-                    rarity * often * (K1 + 1) / (often + K1 * (1 - B + B * lengths[row] / average))
-                )
+            if frequency:
+                length_factor = K1 * (1 - B + B * lengths[row] / average)
+                scores[row] += rarity * frequency * (K1 + 1) / (frequency + length_factor)
     return scores
 
 
-def normalised(scores: NDArray[Any]) -> NDArray[Any]:
-    """Return scores less their mean, over their deviation; nothing where all are equal."""
+def _extract_groups(entry_fields: dict[str, str]) -> list[list[str]]:
+    """Return the terms of an entry, a list for each group of fields."""
+    texts = ["\n".join(entry_fields[name] for name in group.fields) for group in RANKING.groups]
+    return [tokenizer.extract_terms(text) for text in texts]
+
+
+def standardize(scores: NDArray[Any]) -> NDArray[Any]:
+    """Return standard scores; equal scores become 0."""
     spread: NDArray[Any] = (scores - scores.mean()) / (scores.std() or np.inf)
     return spread
 
@@ -61,45 +64,42 @@ def normalised(scores: NDArray[Any]) -> NDArray[Any]:
 @given(fields=ENTRIES, question=TEXTS, k=st.integers(1, 12))
 @example(fields=[{"title": "", "text": "😀", "tags": "the"}], question="water", k=3)
 @settings(max_examples=settings().max_examples // 3)
-def test_entries_are_ranked_as_is_defined(
-    fields: list[dict[str, str]], question: str, k: int
-) -> None:
-    """By words: those that have some, by BM25 over each group of fields. By both: by the sum of what is normalised."""
-    entries = [Entry(str(row), f"{row}", {"id": row}, fields=one) for row, one in enumerate(fields)]
-    asked = tokenizer.extract_terms(question)
+def test_entries_are_ranked_as_defined(fields: list[dict[str, str]], question: str, k: int) -> None:
+    """Words rank by BM25 over groups of fields; the hybrid ranks by the sum of standard scores."""
+    entries = [
+        Entry(str(row), f"{row}", {"id": row}, fields=entry_fields)
+        for row, entry_fields in enumerate(fields)
+    ]
+    terms = tokenizer.extract_terms(question)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         builds = Builds(Path(folder))
         staged = written(builds, cache_in(Path(folder)), entries, stack, ranking=RANKING)
         verify_build(staged, count=len(entries))
         builds.promote(staged, record_promotion=str)
         with builds.open_current() as index:
-            by_words = rank_entries(index, terms=asked, vector=None, k=k)
-            by_both = rank_entries(index, terms=asked, vector=vectors_of([question])[0], k=k)
-    groups = [
-        [
-            tokenizer.extract_terms("\n".join(one[name] for name in group.fields))
-            for group in RANKING.groups
-        ]
-        for one in fields
-    ]
-    expected = np.array(by_definition(groups, asked))
+            by_words = rank_entries(index, terms=terms, vector=None, k=k)
+            hybrid = rank_entries(index, terms=terms, vector=vectors_of([question])[0], k=k)
+
+    # Compute the expected scores by words.
+    groups = [_extract_groups(entry_fields) for entry_fields in fields]
+    expected = np.array(compute_bm25(groups, terms))
     best = sorted(
         (row for row in range(len(fields)) if expected[row] > 0), key=lambda row: -expected[row]
     )[:k]
     assert np.allclose(by_words.scores, expected[best], rtol=1e-4)
     assert np.allclose(expected[by_words.rows], expected[best], rtol=1e-4)
+
+    # Compute the expected scores of both ranks together.
     similarities = vectors_of([entry.text for entry in entries]) @ vectors_of([question])[0]
-    fused = 0.7 * normalised(expected) + 0.3 * normalised(similarities)
-    assert np.allclose(by_both.scores, np.sort(fused)[::-1][:k], atol=1e-3)
-    assert np.allclose(by_both.scores, fused[by_both.rows], atol=1e-3)
+    fused = 0.7 * standardize(expected) + 0.3 * standardize(similarities)
+    assert np.allclose(hybrid.scores, np.sort(fused)[::-1][:k], atol=1e-3)
+    assert np.allclose(hybrid.scores, fused[hybrid.rows], atol=1e-3)
 
 
 @given(st.text(), st.text())
-def test_a_text_has_the_terms_of_its_parts(one: str, other: str) -> None:
-    """Whatever the characters, text by text as all at once; a term is its own term, or several shorter ones."""
-    assert tokenizer.extract_terms(f"{one} {other}") == tokenizer.extract_terms(
-        one
-    ) + tokenizer.extract_terms(other)
-    assert not any(
-        character.isspace() for term in tokenizer.extract_terms(one) for character in term
-    )
+def test_a_text_has_the_terms_of_its_parts(first_text: str, second_text: str) -> None:
+    """A text has the terms of its parts, and no term contains white space."""
+    first_terms = tokenizer.extract_terms(first_text)
+    second_terms = tokenizer.extract_terms(second_text)
+    assert tokenizer.extract_terms(f"{first_text} {second_text}") == first_terms + second_terms
+    assert not any(map(str.isspace, "".join(first_terms)))

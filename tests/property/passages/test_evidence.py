@@ -1,4 +1,4 @@
-"""What holds for every text and every answer: all that is stored as evidence is a slice of the passage."""
+"""For every text and answer: stored evidence is a slice of the passage."""
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -7,12 +7,12 @@ from pipeline.passages.declaration import CONCEPT_TYPES, PassageConcepts
 from pipeline.passages.evidence import MAX_CONTEXT, ground
 from tests.property.core.odd_texts import LETTERS, WORDS, slices
 
-ONE = {"name": "x", "type": "task", "aliases": [], "confidence": 1.0}
+CONCEPT = {"name": "x", "type": "task", "aliases": [], "confidence": 1.0}
 
 
 @st.composite
 def answers(draw: st.DrawFn) -> tuple[str, PassageConcepts]:
-    """Draw a text and an answer whose quotations are slices of it, changed slices, or anything."""
+    """Draw a text, and an answer whose quotations are slices, changed slices, or random text."""
     text, part = draw(slices())
     quote = st.sampled_from(
         [
@@ -33,31 +33,38 @@ def answers(draw: st.DrawFn) -> tuple[str, PassageConcepts]:
             "quotes": st.lists(st.one_of(quote, st.text(LETTERS, max_size=30)), max_size=4),
         }
     )
-    drawn = draw(st.lists(concept, max_size=3))
-    first = ONE | {"quotes": [part]}
-    return text, PassageConcepts.model_validate({"concepts": [first, *drawn]})
+    concepts = draw(st.lists(concept, max_size=3))
+    # At least this concept has a true quotation.
+    first = CONCEPT | {"quotes": [part]}
+    return text, PassageConcepts.model_validate({"concepts": [first, *concepts]})
 
 
 @given(answers())
-@example(("\u0130", PassageConcepts.model_validate({"concepts": [ONE | {"quotes": ["i"]}]})))
-def test_all_that_is_stored_as_evidence_is_a_slice_of_the_text(
-    drawn: tuple[str, PassageConcepts],
+@example(("\u0130", PassageConcepts.model_validate({"concepts": [CONCEPT | {"quotes": ["i"]}]})))
+def test_stored_evidence_is_a_slice_of_the_text(
+    text_and_answer: tuple[str, PassageConcepts],
 ) -> None:
-    """Offsets are exact, in order, and once; surface and context stand in the text; figures lie between 0 and 1."""
-    text, answer = drawn
+    """Offsets are exact, sorted and unique, context is a slice, and figures are in range."""
+    text, answer = text_and_answer
     stored, reason = ground(answer, text)
     assert (stored is None) == bool(reason)
+
     concepts = stored.concepts if stored else []
-    assert [each.name for each in concepts] == [each.name for each in answer.concepts if stored]
-    for each in concepts:
-        assert each.type in CONCEPT_TYPES
-        if each.evidence is None:
+    assert [concept.name for concept in concepts] == [
+        concept.name for concept in answer.concepts if stored
+    ]
+
+    for concept in concepts:
+        assert concept.type in CONCEPT_TYPES
+        if concept.evidence is None:
             continue
-        spans = [(one.start, one.end) for one in each.evidence.support]
-        assert all(text[one.start : one.end] == one != "" for one in each.evidence.support)
+        spans = [(quote.start, quote.end) for quote in concept.evidence.support]
+        assert all(
+            text[quote.start : quote.end] == quote != "" for quote in concept.evidence.support
+        )
         assert spans == sorted(set(spans))
-        assert each.evidence.surface in text
-        assert each.evidence.context in text
-        assert len(each.evidence.context) <= MAX_CONTEXT
-        assert each.evidence.support[0][: MAX_CONTEXT // 2].strip() in each.evidence.context
-        assert 0 < each.evidence.quality.confidence <= 1
+        assert concept.evidence.surface in text
+        assert concept.evidence.context in text
+        assert len(concept.evidence.context) <= MAX_CONTEXT
+        assert concept.evidence.support[0][: MAX_CONTEXT // 2].strip() in concept.evidence.context
+        assert 0 < concept.evidence.quality.confidence <= 1

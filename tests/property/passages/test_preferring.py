@@ -1,4 +1,4 @@
-"""The query of the best concepts against what plain Python would choose, and the view against the query."""
+"""The query of the best concepts compared with plain Python, and the view with the query."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,27 +18,28 @@ from tests.integration.passages.workspaces import shape, workspace
 from tests.lab import ON_POSTGRESQL
 from tests.unit.store.facts import BATCH
 
-BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
-LABELS = ("v@1", "v@2", "o'clock %(x)s :y", "foreign")  # the last is never begun here
+FIRST_BATCH_AT = datetime(2026, 1, 1, tzinfo=UTC)
+# The last version has no batch.
+LABELS = ("v@1", "v@2", "o'clock %(x)s :y", "foreign")
 MODELS = ("m", "n/x")
 NAMES = ("water law", "Water Law", "土")
 CONFIDENCES = (0.5, 0.69999, 0.7, 0.9, 1.0)
 
 
-class One(NamedTuple):
-    """One stored concept; `at` is in hours."""
+class StoredConcept(NamedTuple):
+    """A stored concept; its creation time is in hours."""
 
     passage: str
     name: str
     confidence: float
     label: str
     model: str
-    at: int
+    created_hours: int
 
 
 CONCEPTS = st.lists(
     st.builds(
-        One,
+        StoredConcept,
         st.sampled_from(["p", "p", "q"]),
         st.sampled_from(NAMES),
         st.sampled_from(CONFIDENCES),
@@ -58,22 +59,24 @@ PREFERENCES = st.builds(
     ),
     min_confidence=st.sampled_from([0.0, 0.7, 0.7, 1.0]),
 )
-BEGUN = st.integers(0, 3)  # hours
-BEGINNINGS = st.fixed_dictionaries(
-    {(label, "m"): BEGUN for label in LABELS[:2]},
-    optional={("v@1", "n/x"): BEGUN, (LABELS[2], "m"): BEGUN},
+# Hours after the first batch.
+BATCH_HOURS = st.integers(0, 3)
+BATCHES = st.fixed_dictionaries(
+    {(label, "m"): BATCH_HOURS for label in LABELS[:2]},
+    optional={("v@1", "n/x"): BATCH_HOURS, (LABELS[2], "m"): BATCH_HOURS},
 )
-SAME = [One("p", "water law", 0.9, label, "m", 0) for label in LABELS]  # the version alone decides
+# Only the version decides between these concepts.
+EQUAL_CONCEPTS = [StoredConcept("p", "water law", 0.9, label, "m", 0) for label in LABELS]
 
 
 @pytest.fixture(scope="module")
 def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkspaceSession]:
-    """A workspace with two passages."""
+    """Open a workspace with two passages."""
     with workspace(tmp_path_factory.mktemp("preferring")) as ws:
-        here = shape(ws)
+        tables_shape = shape(ws)
         with ws.store.write() as tx:
-            told = {"text": "some text", "source": None, "metadata": None}
-            table.put_passages(tx, here, [{"id": key, **told} for key in ("p", "q")])
+            passage = {"text": "some text", "source": None, "metadata": None}
+            table.put_passages(tx, tables_shape, [{"id": key, **passage} for key in ("p", "q")])
         yield ws
 
 
@@ -81,65 +84,76 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkspaceSession]:
     max_examples=settings().max_examples // (5 if ON_POSTGRESQL else 2),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(concepts=CONCEPTS, preference=PREFERENCES, begun=BEGINNINGS)
+@given(concepts=CONCEPTS, preference=PREFERENCES, batch_hours=BATCHES)
 @example(
-    concepts=SAME,
+    concepts=EQUAL_CONCEPTS,
     preference=Settings(task="passages", min_confidence=0.7),
-    begun={(LABELS[0], "m"): 0, (LABELS[1], "m"): 3},
+    batch_hours={(LABELS[0], "m"): 0, (LABELS[1], "m"): 3},
 )
 @example(
-    concepts=SAME,
+    concepts=EQUAL_CONCEPTS,
     preference=Settings(task="passages", min_confidence=0.7),
-    begun={(LABELS[0], "m"): 3, (LABELS[1], "m"): 0},
+    batch_hours={(LABELS[0], "m"): 3, (LABELS[1], "m"): 0},
 )
 @example(
-    concepts=SAME,
+    concepts=EQUAL_CONCEPTS,
     preference=Settings(task="passages", prefer_versions=LABELS[2:3]),
-    begun={(LABELS[0], "m"): 3},
+    batch_hours={(LABELS[0], "m"): 3},
 )
-def test_the_best_are_those_that_python_would_choose(
+def test_the_best_concepts_are_those_that_python_chooses(
     ws: WorkspaceSession,
-    concepts: Sequence[One],
+    concepts: Sequence[StoredConcept],
     preference: Settings,
-    begun: dict[tuple[str, str], int],
+    batch_hours: dict[tuple[str, str], int],
 ) -> None:
-    """Of each name in any case the first by preference, in sight and sure enough."""
-    with stored(ws, concepts, begun):
-        wanted = chosen(concepts, preference, begun)
-        here = shape(ws)
+    """The first concept by preference is chosen for each name, regardless of case."""
+    with store_concepts(ws, concepts, batch_hours):
+        expected = choose_concepts(concepts, preference, batch_hours)
+        tables_shape = shape(ws)
         with ws.store.read() as tx:
-            assert sorted(map(told, table.best_concepts(tx, here, preference))) == wanted
+            assert (
+                sorted(map(comparable_row, table.best_concepts(tx, tables_shape, preference)))
+                == expected
+            )
         with ws.store.write() as tx:
             assert table.TABLES.adopt(tx, preference) == []
         with ws.store.read() as tx:
             assert table.TABLES.is_adopted(tx, preference)
-            seen = tx.exec_driver_sql(f"SELECT {', '.join(COLUMNS)} FROM best_concepts").all()  # noqa: S608
-            assert sorted(told(ConceptRow(*row)) for row in seen) == wanted
-            all_concepts = sorted(map(told, table.all_concepts(tx, here)))
-        assert all_concepts == sorted(map(told_of, concepts))
+            query = f"SELECT {', '.join(COLUMNS)} FROM best_concepts"  # noqa: S608 - our view
+            view_rows = tx.exec_driver_sql(query).all()
+            assert sorted(comparable_row(ConceptRow(*row)) for row in view_rows) == expected
+            all_concepts = sorted(map(comparable_row, table.all_concepts(tx, tables_shape)))
+        assert all_concepts == sorted(map(comparable_concept, concepts))
 
 
-def chosen(
-    concepts: Sequence[One], preference: Settings, begun: dict[tuple[str, str], int]
+def choose_concepts(
+    concepts: Sequence[StoredConcept], preference: Settings, batch_hours: dict[tuple[str, str], int]
 ) -> list[tuple[Any, ...]]:
-    """Return what the best concepts are, by the words of the setting."""
+    """Return the best concepts by the definition of the setting."""
     labels = preference.prefer_versions or ()
 
-    def place(pair: tuple[int, One]) -> tuple[Any, ...]:
-        number, one = pair
-        rank = labels.index(one.label) if one.label in labels else len(labels)
-        began = begun.get((one.label, one.model))
-        return (rank, began is None, -(began or 0), -one.at, -one.confidence, number)
+    def sort_key(pair: tuple[int, StoredConcept]) -> tuple[Any, ...]:
+        number, concept = pair
+        rank = labels.index(concept.label) if concept.label in labels else len(labels)
+        started_hours = batch_hours.get((concept.label, concept.model))
+        return (
+            rank,
+            started_hours is None,
+            -(started_hours or 0),
+            -concept.created_hours,
+            -concept.confidence,
+            number,
+        )
 
-    best: dict[tuple[str, str], One] = {}
-    for _, one in sorted(enumerate(concepts), key=place):
-        if one.confidence >= preference.min_confidence:
-            best.setdefault((one.passage, one.name.lower()), one)
-    return sorted(map(told_of, best.values()))
+    best: dict[tuple[str, str], StoredConcept] = {}
+    for _, concept in sorted(enumerate(concepts), key=sort_key):
+        if concept.confidence >= preference.min_confidence:
+            best.setdefault((concept.passage, concept.name.lower()), concept)
+    return sorted(map(comparable_concept, best.values()))
 
 
-def told(concept_row: ConceptRow) -> tuple[Any, ...]:
-    """Return a concept that was read as a tuple that can be sorted."""
+def comparable_row(concept_row: ConceptRow) -> tuple[Any, ...]:
+    """Return a concept from the database as a sortable tuple."""
     return (
         concept_row.passage_id,
         concept_row.concept_name,
@@ -149,37 +163,37 @@ def told(concept_row: ConceptRow) -> tuple[Any, ...]:
     )
 
 
-def told_of(one: One) -> tuple[Any, ...]:
-    """Return a concept that was stored as the same."""
-    return (one.passage, one.name, one.label, one.model, one.confidence)
+def comparable_concept(concept: StoredConcept) -> tuple[Any, ...]:
+    """Return a drawn concept as the same tuple."""
+    return (concept.passage, concept.name, concept.label, concept.model, concept.confidence)
 
 
 @contextmanager
-def stored(
-    ws: WorkspaceSession, concepts: Sequence[One], begun: dict[tuple[str, str], int]
+def store_concepts(
+    ws: WorkspaceSession, concepts: Sequence[StoredConcept], batch_hours: dict[tuple[str, str], int]
 ) -> Iterator[None]:
-    """Put concepts and beginnings of versions into the workspace for the length of a block."""
+    """Store concepts and batches of versions during a block."""
     rows = [
         ConceptRow(
-            *(
-                concept.passage,
-                concept.name,
-                "other",
-                "[]",
-                concept.confidence,
-                concept.model,
-                concept.label,
-            ),
+            concept.passage,
+            concept.name,
+            "other",
+            "[]",
+            concept.confidence,
+            concept.model,
+            concept.label,
             evidence=None,
-            created_at=BEGAN + timedelta(hours=concept.at),
+            created_at=FIRST_BATCH_AT + timedelta(hours=concept.created_hours),
         )
         for concept in concepts
     ]
     with ws.store.write() as tx:
         table.add_concepts(tx, shape(ws), rows)
-        for number, ((label, model), hours) in enumerate(begun.items(), 1):
-            of = BATCH | {"task": table.TASK, "extractor": f"{label}/{model}"}
-            batches.add_batch(tx, now=BEGAN + timedelta(hours=hours), number=number, **of)
+        for number, ((label, model), hours) in enumerate(batch_hours.items(), 1):
+            batch_columns = BATCH | {"task": table.TASK, "extractor": f"{label}/{model}"}
+            batches.add_batch(
+                tx, now=FIRST_BATCH_AT + timedelta(hours=hours), number=number, **batch_columns
+            )
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Which way is recommended, and how long each takes: what holds whatever the figures are."""
+"""The recommended mode, and the duration of each mode, for any figures."""
 
 import math
 from dataclasses import replace
@@ -12,8 +12,8 @@ from pipeline.workflows.mode_choice import ModeEstimate, estimate_live_seconds, 
 
 TIMES = st.none() | st.floats(0, 10 * 86_400)
 COSTS = st.floats(0, 100)
-WAYS = st.builds(ModeEstimate, cost=COSTS, seconds=TIMES, affordable=st.booleans())
-ALL = st.fixed_dictionaries({"batch": WAYS, "flex": WAYS, "live": WAYS})
+ESTIMATES = st.builds(ModeEstimate, cost=COSTS, seconds=TIMES, affordable=st.booleans())
+MODES = st.fixed_dictionaries({"batch": ESTIMATES, "flex": ESTIMATES, "live": ESTIMATES})
 DEADLINES = st.none() | st.floats(0, 10 * 86_400)
 LIMITS = st.builds(
     RateLimits,
@@ -23,76 +23,103 @@ LIMITS = st.builds(
 )
 
 
-def _known(way: ModeEstimate) -> float:
-    """Return how long a way takes; longer than anything where that is not known."""
-    return math.inf if way.seconds is None else way.seconds
+def _duration(estimate: ModeEstimate) -> float:
+    """Return the duration of a mode; an unknown duration is infinite."""
+    return math.inf if estimate.seconds is None else estimate.seconds
 
 
-@given(ways=ALL, items=st.integers(0, 10**6), deadline_s=DEADLINES)
-def test_a_way_is_recommended_exactly_where_somebody_is_to_be_asked(
-    ways: dict[str, ModeEstimate], items: int, deadline_s: float | None
+@given(modes=MODES, items=st.integers(0, 10**6), deadline_s=DEADLINES)
+def test_a_mode_is_recommended_if_rows_are_open(
+    modes: dict[str, ModeEstimate], items: int, deadline_s: float | None
 ) -> None:
-    """Nothing to ask, or a person who has to decide: none. Else one that there is, always with a reason."""
-    name, reason = recommend_mode(ways, items=items, deadline_s=deadline_s)
+    """A mode is recommended with a reason, except without rows or after a refused probe."""
+    name, reason = recommend_mode(modes, items=items, deadline_s=deadline_s)
     assert reason
     assert (name is None) == (items == 0)
-    held = ways | {"batch": replace(ways["batch"], refused="a probe failed")}
-    assert recommend_mode(held, items=items, deadline_s=deadline_s)[0] is None
-    fewer = ways | {"batch": replace(ways["batch"], absent="there are none")}
-    only, why = recommend_mode(fewer, items=items, deadline_s=deadline_s)
+
+    refused_modes = modes | {"batch": replace(modes["batch"], refused="a probe failed")}
+    assert recommend_mode(refused_modes, items=items, deadline_s=deadline_s)[0] is None
+
+    fewer_modes = modes | {"batch": replace(modes["batch"], absent="there are none")}
+    other_name, other_reason = recommend_mode(fewer_modes, items=items, deadline_s=deadline_s)
     assert (
         items == 0
-        or (only in {"flex", "live"} and "there are none" in why)
-        or "no way is known" in why
+        or (other_name in {"flex", "live"} and "there are none" in other_reason)
+        or "no way is known" in other_reason
     )
 
 
-@given(ways=ALL, deadline_s=DEADLINES)
-@example(  # a batch that was over in a second, for half the money
-    ways={
+@given(modes=MODES, deadline_s=DEADLINES)
+# A batch that ended within a second, for half the price.
+@example(
+    modes={
         "batch": ModeEstimate(cost=0.098, seconds=0.6),
         "flex": ModeEstimate(cost=0.098, seconds=60.0),
         "live": ModeEstimate(cost=0.20, seconds=720.0),
     },
     deadline_s=None,
 )
-def test_the_cheapest_that_is_in_time_is_recommended(
-    ways: dict[str, ModeEstimate], deadline_s: float | None
+def test_the_cheapest_mode_in_time_is_recommended(
+    modes: dict[str, ModeEstimate], deadline_s: float | None
 ) -> None:
-    """Of equal ones the one that is over first, of those in no time whichever is over first; within a budget's room."""
-    name, reason = recommend_mode(ways, items=1, deadline_s=deadline_s)
+    """The fastest of equally cheap modes wins; if no mode is in time, the fastest mode wins."""
+    name, reason = recommend_mode(modes, items=1, deadline_s=deadline_s)
     assert name is not None
-    chosen = ways[name]
-    others = [one for one in ways.values() if one.affordable] or list(ways.values())
-    assert chosen in others
-    in_time = [one for one in others if deadline_s is None or _known(one) <= deadline_s]
+
+    recommended = modes[name]
+    candidates = [estimate for estimate in modes.values() if estimate.affordable] or list(
+        modes.values()
+    )
+    assert recommended in candidates
+
+    in_time = [
+        estimate
+        for estimate in candidates
+        if deadline_s is None or _duration(estimate) <= deadline_s
+    ]
     if not in_time:
         assert "no way" in reason
-        assert _known(chosen) == min(map(_known, others))
+        assert _duration(recommended) == min(map(_duration, candidates))
         return
-    least = min(round(one.cost, 6) for one in in_time)
-    assert round(chosen.cost, 6) == least
-    assert _known(chosen) == min(_known(one) for one in in_time if round(one.cost, 6) == least)
+
+    min_cost = min(round(estimate.cost, 6) for estimate in in_time)
+    assert round(recommended.cost, 6) == min_cost
+    assert _duration(recommended) == min(
+        _duration(estimate) for estimate in in_time if round(estimate.cost, 6) == min_cost
+    )
 
 
 @given(
     requests=st.integers(1, 10_000),
-    each=st.integers(1, 1000),
+    tokens_per_request=st.integers(1, 1000),
     limits=LIMITS,
-    used=st.integers(0, 200_000),
+    requests_today=st.integers(0, 200_000),
     rate=st.none() | st.floats(0.01, 1000),
 )
+# The quota is used up, and each call takes a minute.
 @example(
-    requests=1418, each=1, limits=RateLimits(rpm=1, tpm=None, rpd=1418), used=1418, rate=None
-)  # over a day for each
-def test_live_calls_take_at_least_what_each_limit_takes(
-    requests: int, each: int, limits: RateLimits, used: int, rate: float | None
+    requests=1418,
+    tokens_per_request=1,
+    limits=RateLimits(rpm=1, tpm=None, rpd=1418),
+    requests_today=1418,
+    rate=None,
+)
+def test_live_calls_take_at_least_the_time_of_each_limit(
+    requests: int,
+    tokens_per_request: int,
+    limits: RateLimits,
+    requests_today: int,
+    rate: float | None,
 ) -> None:
-    """No sooner than by any one limit alone, later where more is asked, and unknown only where nothing bounds it."""
-    taking = partial(
-        estimate_live_seconds, limits=limits, used_today=used, until_reset_s=3600.0, rate=rate
+    """Each limit is a lower bound, more requests take longer, and no bound means None."""
+    estimate_seconds = partial(
+        estimate_live_seconds,
+        limits=limits,
+        used_today=requests_today,
+        until_reset_s=3600.0,
+        rate=rate,
     )
-    seconds = taking(requests, requests * each)
+    seconds = estimate_seconds(requests, requests * tokens_per_request)
     if seconds is None:
         assert limits.rpm is None
         assert limits.tpm is None
@@ -101,9 +128,9 @@ def test_live_calls_take_at_least_what_each_limit_takes(
     if limits.rpm is not None:
         assert seconds >= (requests / limits.rpm) * 60
     if limits.tpm is not None:
-        assert seconds >= (requests * each / limits.tpm) * 60
-    if limits.rpd is not None and requests > max(0, limits.rpd - used):
+        assert seconds >= (requests * tokens_per_request / limits.tpm) * 60
+    if limits.rpd is not None and requests > max(0, limits.rpd - requests_today):
         assert seconds >= 3600
-    more = taking(requests + 1, (requests + 1) * each)
-    assert more is not None
-    assert more >= seconds * (1 - 1e-9)
+    longer_seconds = estimate_seconds(requests + 1, (requests + 1) * tokens_per_request)
+    assert longer_seconds is not None
+    assert longer_seconds >= seconds * (1 - 1e-9)
