@@ -60,11 +60,11 @@ class TableSpec:
     definition: Table
     # Columns that an existing table must have; adoption never adds these.
     required_columns: tuple[str, ...]
-    # Values that columns must store, if `made` does not imply it.
+    # Values that columns must store, if `definition` does not imply it.
     column_needs: Mapping[str, ColumnNeed] = field(default_factory=dict)
     # Last part of the hint in errors: how to do without this table.
     alternative_hint: object = "use another database"
-    # Add the other columns of `made` to an existing table that lacks them.
+    # Add the other columns of `definition` to an existing table that lacks them.
     adds_columns: bool = False
     # Columns that get an index. If `id` is among them, ids must be unique and not empty.
     indexed_columns: tuple[str, ...] = ()

@@ -104,9 +104,9 @@ class ColumnMapping:
     Attributes:
         layout: The columns of the task.
         notes: Lines for the user on matched, ambiguous and similar names.
-        not_read: Names in the rows read before whose values are ignored, in their order.
-        others: Names in the rows read before whose values are kept under these names.
-        near: Names that are similar to a name of a column without a match, by column.
+        ignored_names: Names in the rows read before whose values are ignored, in their order.
+        kept_names: Names in the rows read before whose values are kept under these names.
+        similar_names: Names that are similar to a name of a column without a match, by column.
     """
 
     def __init__(
