@@ -111,7 +111,10 @@ def clean_tag(tag: str) -> str:
 
 
 def _tag_fault(tag: str) -> str:
-    """Return why a clean tag is invalid, or "" if it is valid."""
+    """Return why a clean tag is invalid, or "" if it is valid.
+
+    It is invalid if it is blank, too long, has a mark-up character, or contains `://`.
+    """
     if not tag:
         return "a tag is blank"
     if len(tag) > MAX_TAG_CHARS:

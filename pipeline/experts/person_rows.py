@@ -1,4 +1,9 @@
-"""Check and convert a row of a file into a person."""
+"""Check a row of a file, and convert it into a person.
+
+- Values of the wrong kind, and placeholders such as `n/a`, are dropped or altered with a finding.
+- A whole name is split into first and last name.
+- Columns that our own export added are not imported.
+"""
 
 import re
 from collections.abc import Mapping

@@ -156,7 +156,10 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
 
 
 def _count_tags(tx: Connection, condition: ColumnElement[bool]) -> _TagCounts:
-    """Count the tags of the people that meet a condition, and sample their ids."""
+    """Count the tags of the people that meet a condition, and sample their ids.
+
+    A tag that a person has twice counts twice.
+    """
     counts = _TagCounts()
     for person_id, cell in table.people_table(tx).read_cells(tx, ("id", "tags"), condition):
         tags = parse_text_list(cell) or []

@@ -98,9 +98,10 @@ SCORE_COLUMNS = ("bio", "tags", "profile_url", "job_title", "hourly_rate")
 
 
 class _Id(Integer):
-    """Type of the ids: integers in findable's own table, maybe text or UUIDs in an adopted table.
+    """Type of the ids: integers in findable's own table.
 
-    PostgreSQL determines the type of a value that is compared with an id.
+    An adopted table may have texts or UUIDs. PostgreSQL determines the type of a value that is
+    compared with an id.
     """
 
     def coerce_compared_value(self, op: object, value: object) -> TypeEngine[Any]:  # noqa: ARG002 - all types
@@ -240,9 +241,13 @@ class _People(TaskTables):
         return change_lines
 
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
-        """Return what `adopt` would add to a table of another program.
+        """Return what `adopt` would add to a table of another program, in lines.
 
-        The list is empty in a workspace, because its table is already adopted.
+        The list is empty in a workspace, because its table is already adopted, and if the table
+        does not exist.
+
+        Raises:
+            ConfigurationError: The table cannot be adopted.
         """
         if is_workspace(tx):
             return []

@@ -92,6 +92,8 @@ def _facet(
 ) -> GridFacet:
     """Return a facet of passages over the distinct values of their concepts.
 
+    All concepts of a passage count, also those of corrected answers and other programs.
+
     Args:
         tx: A connection to the database.
         shape: The tables of the database.

@@ -1,13 +1,12 @@
 """Make the tables of a task, or adopt tables that another program made.
 
-A `TableSpec` contains the requirements of a task. Adoption adds columns and indexes.
+A `TableSpec` contains the requirements of a task on a table, `TaskTables` those on all its tables.
+Adoption adds columns and indexes.
 
-- Existing values never change. A second adoption changes nothing.
+- Existing values never change, except that rows without an id get numbers if the id column is new.
+  A second adoption changes nothing.
 - The other program may go on using the table.
 - Row ids keep their type in the table and are text everywhere else. Queries read an id with a CAST.
-  A bound text takes the type of its column.
-- SQLite compares names without case, so names of SQLite columns are in lower case here.
-- Tables are named without a schema. PostgreSQL finds them by its search path.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -310,7 +309,11 @@ class TableSpec:
         return phrases
 
     def _need_of(self, name: str) -> ColumnNeed:
-        """Return which values a column must be able to store."""
+        """Return which values a column must be able to store.
+
+        It is the entry of `column_needs`, else ids for the column `id`, whole numbers for an
+        integer column of the definition, and text for all other columns.
+        """
         if name in self.column_needs:
             return self.column_needs[name]
         if name == "id":

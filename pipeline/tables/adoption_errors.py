@@ -1,4 +1,8 @@
-"""Errors of tables that cannot be adopted or written."""
+"""Detect and describe rules of another program's table that stop an adoption or a change.
+
+- `write_each` writes rows, and names the row that a table refuses.
+- `check_required_columns` finds columns that every new row must fill.
+"""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar

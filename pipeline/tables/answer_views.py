@@ -1,13 +1,14 @@
 """Define, make and check the SQL views that show answers as columns.
 
 - `<prefix>_answers` shows, for each row and version, the answer that was applied last.
-- `<prefix>_answered` shows each row of the source with its preferred answer.
+- `<prefix>_answered` shows each row with an answer: its source columns and its preferred answer.
 
 Both are views over `findable_answers`, so they always show the stored answers. Rules for columns:
 
 - A field has a typed column if all its values are of the same plain kind. A date or time is text.
-  All other fields (lists, objects, quotations, unions) are JSON.
-- A missing value and a value of another kind are NULL.
+  All other fields (lists, objects, quotations, unions) are JSON. Module `column_values` finds the
+  kinds.
+- A missing value is NULL. So is a value of another kind in a column of numbers or truth values.
 - A source column is called `source_…` if another column has its name.
 - If a view is made again, its existing columns keep their positions.
 

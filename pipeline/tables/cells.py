@@ -201,7 +201,7 @@ def contains_binary(value: Any) -> bool:
 
 
 def describe_binary_columns(names: Iterable[str]) -> str:
-    """Return the note about columns that are left out because of their bytes; empty for no names."""
+    """Return the note about columns that are left out because of their bytes; "" for no names."""
     names_text = ", ".join(map(repr, names))
     if names_text:
         return f"left out, because they hold bytes and no text: {names_text}"
@@ -308,7 +308,10 @@ def _convert_arrow_scalar(cell: Any) -> Any:
 
 
 def _convert_arrow_nested(cell: Any) -> Any:
-    """Convert an Arrow struct to a dict, a map to a list of pairs, and a list to a list."""
+    """Convert an Arrow struct to a dict, a map to a list of pairs, and a list to a list.
+
+    Values that Python cannot represent are converted as in `_convert_arrow_scalar`.
+    """
     pa = import_pyarrow("an Arrow table")
     kind = cell.type
     if pa.types.is_struct(kind):

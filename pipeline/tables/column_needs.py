@@ -1,4 +1,8 @@
-"""Requirements on columns of tables, and facts about id columns."""
+"""Check which values a column can store, and make ids for new rows.
+
+- `ColumnNeed` lists kinds of values and the PostgreSQL types that store them unchanged.
+- `IdColumnFacts` are the ids that a column can store.
+"""
 
 import re
 import uuid

@@ -1,4 +1,7 @@
-"""Convert fields of answers into values of columns."""
+"""Find the column kinds of answer fields, and convert their JSON values to column values.
+
+`unstorable_reason` finds values that one of the two databases could not store unchanged.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Mapping

@@ -540,6 +540,8 @@ def _check_chosen_names(
 ) -> dict[str, str]:
     """Resolve the pairs of MAP= to columns of the layout and names in the file.
 
+    A column may be given by any known name, without regard to case and punctuation.
+
     Args:
         file_names: The names in the file.
         map_names: The pairs of MAP=, by column. Columns and names may be spelled differently.

@@ -214,7 +214,10 @@ def _detect_utf_16(start: bytes) -> str:
 
 
 def _lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield each line that is not ASCII: its number, its first bytes, and whether it is UTF-8."""
+    """Yield each line that is not ASCII: its number, its first bytes, and whether it is UTF-8.
+
+    A line that is longer than a chunk is yielded once for each chunk that is not ASCII.
+    """
     # The decoder keeps a character that is cut in two at the end of a chunk.
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     line_number = 1

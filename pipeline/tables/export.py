@@ -239,9 +239,10 @@ def read_answer_rows(
 ) -> _Rows:
     """Return every row of a task's source with its state and an answer, in the source's order.
 
-    The source's columns come first, under their own names. The state and the reason come last. The
-    reason says why a row is refused, parked or unusable. A refused row has its cells as they were
-    read.
+    Rows without an answer are included, with None. The source's columns come first, under their own
+    names. A key that is no source column, the fields, version and time follow; `answer_` precedes a
+    name that is taken. The state and the reason come last. The reason says why a row is refused,
+    parked or unusable. A refused row has its cells as they were read.
 
     Args:
         tx: The transaction in which the rows are read, while the caller iterates.
@@ -249,7 +250,8 @@ def read_answer_rows(
         items: The table with the rows.
         is_answer: Condition that is met by at most one answer of each row.
         field: Make a row for each member of this list in the answer. `list.inner` makes a row for
-            each member of the list `inner` in the members. The default is a row for each answer.
+            each member of the list `inner` in the members. None makes a row for each row of the
+            source.
         cost: Add the tokens and the cost of the answer, which are repeated for each member.
         include_missing: Include rows that are no longer in the source.
         version_label: Label under which rows count as parked; empty means any version.
@@ -258,7 +260,8 @@ def read_answer_rows(
         The rows by column, and the kinds of the columns in their order.
 
     Raises:
-        InputError: `field` names no list of the answers.
+        InputError: `field` names no list of the answers, or an answer has no list there. All rows
+            are read once for this check.
     """
     sources = task.columns
     cost_kinds: Mapping[str, str] = _COST_KINDS if cost else {}
@@ -340,7 +343,14 @@ def _answers_query(
 
 
 def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> _Row:
-    """Return the values of the source's columns, which have these kinds, or None if missing."""
+    """Return the cells of the source's columns by name; None for a missing value.
+
+    JSON texts are parsed.
+
+    Args:
+        stored_row: The row with its values as a JSON object.
+        sources: Kinds of the source's columns.
+    """
     values = orjson.loads(stored_row[VALUES_COLUMN])
     cells: _Row = {}
     for name, kind in sources.items():
@@ -535,6 +545,8 @@ def _flatten(
     parent: str = "",
 ) -> Iterator[tuple[str, Any]]:
     """Yield the values of an object and of all objects in it, with joined names.
+
+    Names are joined by `_`. An empty object and a list are values.
 
     Args:
         document: The object.

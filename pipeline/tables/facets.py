@@ -1,4 +1,7 @@
-"""Facets of a list: versions, tags, and values of answer fields."""
+"""Count and filter rows by facets: versions, texts in answers, and field values.
+
+A `GridFacet` splits a cell into words. Field values are counted only if a field has few of them.
+"""
 
 import json
 import re

@@ -1,7 +1,7 @@
-"""List and count the rows of a task, page by page.
+"""List, filter and count the rows of a task, page by page.
 
 A page starts after the last row of the page before, by its sort values, so earlier rows are not
-read again.
+read again. Refused rows of a task are listed from `findable_rows` if its table lacks them.
 """
 
 import contextlib
@@ -234,6 +234,9 @@ class Grid:
     ) -> ListedRow:
         """Return a row of `_read_rows` with its listed values.
 
+        The values are in the order of `names`. A value that is not made of cells, and is not in
+        `more_values`, is None. The hash and time of the row's input are added if they are cells.
+
         Args:
             row: Id, state and cells.
             names: Names of the values to list.
@@ -369,7 +372,10 @@ class Grid:
         return [facet for facet in (self.tag_facet, self.version_facet) if facet is not None]
 
     def _may_count_facets(self, tx: Connection) -> bool:
-        """Return whether there are facets and few enough rows to count by them."""
+        """Return whether there are facets, and at most 100,000 rows in the table.
+
+        Counts no more rows than that.
+        """
         if not self._facets:
             return False
         key = self.table.table.c[self.table.id_column]

@@ -244,7 +244,7 @@ class SourceFile:
     def read_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each faulty row, in the order of the file.
 
-        The file is read again on each call, to its end; only a workbook stays in memory.
+        Each call reads the file again, to its end. A sheet was read before and is in memory.
 
         Raises:
             InputError: The file cannot be read, or is damaged so that its next rows are uncertain.

@@ -1,4 +1,10 @@
-"""Read which tables and columns a database has."""
+"""Read which tables, columns and keys a database has, from its catalogue.
+
+- SQLite compares names without case, so names of SQLite columns are in lower case here.
+- Tables are named without a schema, except in `write_to=`. PostgreSQL finds them by its search
+  path.
+- Results are read once in each read snapshot.
+"""
 
 import string
 import threading

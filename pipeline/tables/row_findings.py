@@ -1,4 +1,8 @@
-"""Findings about rows of an imported file, and rows that can be stored."""
+"""Findings about rows of an imported file, checks of keys and texts, and rows to store.
+
+- A `Finding` describes a fault; it rejects the row or only mentions a change.
+- A `SoundRow` is imported. A rejected row is stored as a refused row.
+"""
 
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -154,9 +158,11 @@ def make_refused_row(finding: Finding) -> RefusedRow:
 
 
 def _make_storable_cell(cell: Any) -> Any:
-    """Return a number, boolean or None unchanged, and any other cell as a text of limited length.
+    """Return a cell as any database stores it.
 
-    Lists and objects become JSON. Characters that cannot be stored become escapes.
+    Numbers, truth values and None stay unchanged. All other cells become texts of limited length:
+    lists and objects become JSON, a longer text is cut and marked, and characters that cannot be
+    stored become escapes.
     """
     if cell is None or isinstance(cell, bool | int | float):
         return cell

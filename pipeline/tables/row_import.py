@@ -1,6 +1,7 @@
-"""Import the rows of a file in one transaction, with a finding for each faulty row.
+"""Import the rows of a file in one transaction, and report a finding for each faulty row.
 
-All sound rows are imported, or none. A CSV report of all findings is sealed right before the commit.
+All sound rows are imported, or none. A CSV report of all findings is sealed right before the
+commit. The findings themselves are made in `row_findings`.
 """
 
 import contextlib

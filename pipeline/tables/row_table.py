@@ -1,4 +1,8 @@
-"""The rows of a task in the database: their states, names and open rows."""
+"""Read the rows of a task in the database: their cells, names, states, and open rows.
+
+The table is findable's own or another program's. Ids are text here, and are compared in the type of
+the id column.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence

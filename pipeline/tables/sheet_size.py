@@ -29,7 +29,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class SheetSize:
-    """The memory that the library would need for the parts of a workbook that were parsed so far.
+    """The memory that the library would need for the parsed parts of a workbook.
 
     The shared texts are added first, then a sheet. `blank_places` are the cells (such as "B7") that
     are read as blank because they have an error, or a formula without a computed value.

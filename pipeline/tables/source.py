@@ -1,4 +1,6 @@
-"""Read the rows of a user's task from a file, or from a SELECT on the workspace's or another database.
+"""Read the rows of a user's task from a file or from a SELECT.
+
+The SELECT runs on the workspace's database or on another database.
 
 A file that ends within a row, or changes while it is read, is refused, because the rows that it
 lacks were not removed by the user. A query is run once. Its rows are written to a temporary file,
@@ -59,7 +61,9 @@ _RENAME_HINT = "give it another name in the query, with AS"
 
 
 class FileSource(SourceFile):
-    """A file, or a folder of Parquet files, with the rows of a task; each iteration reads it anew.
+    """A file, or a folder of Parquet files, with the rows of a task.
+
+    Each iteration reads the file anew.
 
     Attributes:
         sha256: Identifies the bytes of the file together with the reading options.
@@ -293,7 +297,10 @@ class QuerySource:
         return narrowed_query
 
     def __iter__(self) -> Iterator[SourceRow]:
-        """Yield the rows in the order of the query; their `line` counts from 1."""
+        """Yield the rows in the order of the query, from the temporary file, numbered from 1.
+
+        Columns of bytes are left out.
+        """
         self._file.seek(0)
         for row_number, line in enumerate(self._file, start=1):
             values = dict(zip(self._names, json.loads(line), strict=True))
@@ -407,7 +414,15 @@ def selected_rows(
 
 
 def _make_key_condition(record: TaskRecord, item_id: str, *, as_text: bool) -> str:
-    """Return the SQL condition for the row with an id; a key of several columns is a JSON list."""
+    """Return the SQL condition for the row with an id.
+
+    The id of a key of several columns is a JSON list with a part for each column.
+
+    Args:
+        record: The task's record with the key columns.
+        item_id: The id.
+        as_text: Compare the columns as texts.
+    """
     parts = [item_id] if len(record.key) == 1 else json.loads(item_id)
     conditions = list[str]()
     for (name, kind), part in zip(record.key, parts, strict=True):
@@ -513,8 +528,8 @@ def check_column_names(
         hint: The hint for a faulty name.
 
     Raises:
-        InputError: A name is empty, too long, reserved or used twice (in any case), or there are
-            too many names.
+        InputError: A name is empty, not text, too long, reserved or used twice (in any case), or
+            there are more than MAX_COLUMNS names.
     """
     message_start = f"{source}: " if source else ""
     name_by_folded: dict[str, str] = {}

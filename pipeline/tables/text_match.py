@@ -1,4 +1,7 @@
-"""SQL conditions on words in texts."""
+"""SQL conditions on words in texts, and on texts in JSON cells.
+
+Words are compared in any case, though SQLite's lower() changes ASCII letters only.
+"""
 
 import json
 import unicodedata

@@ -1,4 +1,4 @@
-"""Errors of the database while rows of other programs' tables are written."""
+"""Report rows that another program's table refuses, and fill its columns that are NOT NULL."""
 
 import contextlib
 from collections.abc import Iterator, Mapping

@@ -166,7 +166,7 @@ def _check_key_columns(
     table_label: str,
     columns: Mapping[str, Column[Any]],
 ) -> list[tuple[str, IdColumnFacts]]:
-    """Return the columns of a task's key with the ids that they can store.
+    """Check the columns of a key in the target table, and return the ids that they can store.
 
     Args:
         tx: The transaction that reads.
@@ -174,8 +174,11 @@ def _check_key_columns(
         table_label: Name of the target table for messages.
         columns: The existing columns of the target table, the key columns among them.
 
+    Returns:
+        The name of each key column with its ids, in the order of the key.
+
     Raises:
-        InputError: A column cannot store ids, or the key is not a unique key of the table.
+        InputError: A column cannot store ids, or no unique key of the table is within the key.
     """
     names = [name for name, _ in task.key]
     key_columns = {name: columns[fold_column_name(tx, name)] for name in names}
@@ -511,8 +514,9 @@ class RowTarget:
     def _group_by_row(self, answers: Sequence[TargetValue]) -> _AnswersByRow:
         """Return the answers by row id and model, and by the version's label.
 
-        A person's answer is among those of each model. If no model answered a row, its model is
-        PERSON.
+        The fields are converted to column values. A person's answer is among those of each model.
+        If no model answered a row, its model is PERSON. The last of two answers of a version
+        counts.
         """
         grouped: _AnswersByRow = {}
         for answer in answers:
