@@ -102,7 +102,7 @@ def validate_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Findin
     """Return the person that the cells of a row describe, or the finding that rejects the row.
 
     The only reason to reject a row is its username. An empty cell becomes None. A column that
-    `cells` does not contain keeps the value of an existing person. A currency beside the rate is
+    `cells` does not contain keeps the value of an existing person. A currency in the rate is
     stored as the currency if that is empty. Altered and dropped values are reported in
     `SoundRow.findings`.
 

@@ -282,8 +282,8 @@ PEOPLE = _People(lambda _tx, _settings: (SPEC,), names=(experts.name,))
 def untagged_texts(tx: Connection, words: Sequence[str]) -> list[str]:
     """Return biographies of untagged people that contain at least one of the words.
 
-    Returns at most `MAX_SEARCHED_TEXTS` biographies. Returns none if the search takes longer than
-    `MAX_TEXT_SEARCH_S` seconds.
+    Returns at most `MAX_SEARCHED_TEXTS` biographies. The list is empty if the search takes longer
+    than `MAX_TEXT_SEARCH_S` seconds.
     """
     is_mentioned = or_(*(contains_word(tx, [experts.c.bio], word) for word in words))
     query = select(experts.c.bio).where(untagged, has_bio, is_mentioned)
@@ -409,8 +409,8 @@ def iterate_people_with_extra_cells(
 ) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
     """Yield every row with its cells of `store_extra_cells`, in the order of ids.
 
-    The cells are empty if there are none, or if they belong to an earlier person with this id. Uses
-    constant memory.
+    The cells are empty if they are missing, or if they belong to an earlier person with this id.
+    Uses constant memory.
     """
     for page in split_into_pages(iterate_people(tx), PEOPLE_PER_PAGE):
         stored_rows = row_store.stored_rows(tx, TASK, [str(row["id"]) for row in page])

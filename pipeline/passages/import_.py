@@ -318,7 +318,7 @@ def _text_conflict(passage: SoundRow) -> Finding:
 def _passage_cells(passage: SoundRow, stored_row: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the cells to write for a passage: id, text, source, and metadata as JSON text.
 
-    Source and metadata stay if the file has none.
+    Source and metadata stay as stored if the file lacks them.
 
     Args:
         passage: The passage of the file.

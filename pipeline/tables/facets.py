@@ -70,7 +70,7 @@ class _FieldTally:
 
         If the field has lists, the members of the lists are counted and must be texts. The field is
         not countable for good after a value of another type (an object, a list in a list, a text
-        beside lists), or after more than 12 different values without lists.
+        in a field with lists), or after more than 12 different values without lists.
         """
         self.has_lists = self.has_lists or any(isinstance(value, list) for value in values)
         if self.has_lists and {*map(type, values)} <= {list, type(None)}:

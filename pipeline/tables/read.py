@@ -244,7 +244,7 @@ class SourceFile:
     def read_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each faulty row, in the order of the file.
 
-        Each call reads the file again, to its end. A sheet was read before and is in memory.
+        Each call reads the file again, to its end. A sheet is not read again: it is in memory.
 
         Raises:
             InputError: The file cannot be read, or is damaged so that its next rows are uncertain.
@@ -536,9 +536,8 @@ class SourceFile:
     def _make_names(self, head: Sequence[str]) -> list[str]:
         """Choose the delimiter that splits the records evenly, and return made-up names.
 
-        Of several such delimiters, the delimiter with the most cells in the first record is chosen.
-        If no delimiter splits them evenly, the delimiter with the most cells is chosen, too. The
-        last record is not compared, because it may be cut.
+        If several delimiters do so, or no delimiter, the delimiter with the most cells in the first
+        record is chosen. The last record is not compared, because it may be cut.
         """
 
         def rank(delimiter: str) -> tuple[bool, int]:

@@ -475,7 +475,7 @@ def _write_rows(
     """Write the header and then the rows to a sheet.
 
     Raises:
-        InputError: The sheet has no room for the rows, or a cell none for its text.
+        InputError: The sheet has no room for the rows, or a text is too long for a cell.
     """
     for column_index, name in enumerate(kinds):
         sheet.write_string(0, column_index, name)

@@ -405,7 +405,7 @@ class RowTarget:
 
         There is a row for each row id and each model that answered it. If only a person answered,
         the model is PERSON. A row whose answers are all removed is deleted. A row that another
-        program changed is left alone: its texts equal none of the stored answers.
+        program changed is left alone: its texts equal no stored answer.
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
@@ -455,8 +455,8 @@ class RowTarget:
     ) -> None:
         """Insert, update or delete one row of the table.
 
-        Does nothing if the row exists, `overwrite` is not set, and its text fields equal none of
-        `stored_answers`. Fields of other kinds are not compared.
+        Does nothing if the row exists, `overwrite` is not set, and its text fields equal no answer
+        of `stored_answers`. Fields of other kinds are not compared.
 
         Args:
             tx: The caller's transaction.
