@@ -53,11 +53,13 @@ class Tags(BaseModel):
 
     @field_validator("tags")
     @classmethod
-    def _well_formed(cls, tags: list[str]) -> list[str]:
-        """Clean the tags, and drop invalid tags and duplicates; the order stays.
+    def _drop_invalid_tags(cls, tags: list[str]) -> list[str]:
+        """Return the clean tags in their order, without invalid tags and duplicates.
+
+        An empty list is returned unchanged.
 
         Raises:
-            ValueError: No tag is valid.
+            ValueError: There were tags, and no tag is valid.
         """
         if not tags:
             return []
@@ -95,8 +97,8 @@ _MARKUP_CHARACTER = re.compile(r"[<>{}\[\]\ufe64\ufe65\uff1c\uff1e]")
 def clean_tag(tag: str) -> str:
     """Return a tag in lower case, with single blanks and no mark-up or invisible characters.
 
-    A tag of more than `MAX_CLEANED_CHARS` characters is cut one character after them and not cleaned, so that
-    it stays too long.
+    A tag of more than MAX_CLEANED_CHARS characters is cut one character after them and not cleaned,
+    so that it stays too long.
     """
     text = " ".join(tag.lower().split())[: MAX_CLEANED_CHARS + 1]
     if len(text) > MAX_CLEANED_CHARS:
@@ -109,7 +111,10 @@ def clean_tag(tag: str) -> str:
 
 
 def _tag_fault(tag: str) -> str:
-    """Return why a clean tag is invalid, or "" if it is valid."""
+    """Return why a clean tag is invalid, or "" if it is valid.
+
+    It is invalid if it is blank, too long, has a mark-up character, or contains `://`.
+    """
     if not tag:
         return "a tag is blank"
     if len(tag) > MAX_TAG_CHARS:

@@ -87,7 +87,8 @@ class PeopleFile(MappedFile):
 def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
     """Yield notes on the columns that are only stored, and on those that are ignored.
 
-    If the ignored columns include tags or scores, a note says how to change tags.
+    Ignored are columns that MAP= leaves out, and columns that our own export added. If they include
+    tags or scores, a note says how to change tags. Nothing is yielded without such columns.
     """
     export_columns = export_columns_among((*mapping.kept_names, *mapping.ignored_names))
     stored_columns = [name for name in mapping.kept_names if name not in export_columns]
@@ -118,16 +119,17 @@ def read_person(
     *,
     document_name: str,
 ) -> tuple[SoundRow, list[str]]:
-    """Return the person in a JSON document, and notes on how it was read.
+    """Return the person in a JSON document, and notes on how it was read. Stores nothing.
 
     Args:
-        data: One JSON object, or a list that contains one.
-        column_map: Column mapping of the setting MAP=.
+        data: The document: one JSON object, or a list that contains one.
+        column_map: Names in the document by column, from MAP=.
         document_name: File name of the document, or "-" for standard input.
 
     Raises:
         InputError: The document is not JSON, does not contain exactly one person, or an import
-            would reject the person. The error names the field.
+            would reject the person. The error names the field. MAP= names an unknown column or
+            name.
     """
     source_name = "standard input" if document_name == "-" else document_name
     try:
@@ -220,6 +222,8 @@ def import_people_file(
 ) -> PeopleImportReport:
     """Import the people in a file, in one transaction.
 
+    Adds a note to the report if stored people are not in the file. A dry import writes nothing.
+
     Returns:
         The report, even if no row was imported; `ImportReport.check` then raises an error.
 
@@ -252,10 +256,16 @@ def _missing_usernames(
     tx: Connection,
     report: PeopleImportReport,
 ) -> Iterator[str]:
-    """Yield the usernames of stored people who are not in the file.
+    """Yield the usernames of stored people who are not in the file, imported or rejected.
 
     If the file names no person who was stored before, nothing is yielded: the file is then an
-    addition, not a newer version of the stored list.
+    addition, not a newer version of the stored list. Nothing is yielded either if the table has as
+    many people as the import counted.
+
+    Args:
+        file: The file, which was read to its end.
+        tx: The transaction of the import.
+        report: The report, with the counts of the import.
     """
     stored_before = report.updated + report.unchanged
     if not stored_before:
@@ -272,6 +282,9 @@ def _missing_usernames(
 
 def _missing_note(path: Path, count: int, usernames: Sequence[str], report: Path | None) -> str:
     """Return a note on people who are not in the file, with the commands that remove them.
+
+    The note has a complete `forget` command for at most MAX_TYPED_USERNAMES people without a comma
+    in a username. For all others it names a file of their usernames.
 
     Args:
         path: The imported file.
@@ -310,9 +323,15 @@ def _write_people(
     people: Sequence[SoundRow],
     report: ImportReport,
 ) -> list[Finding]:
-    """Insert new people, update changed people and count them in the report.
+    """Insert new people, update changed people, store other cells, and count in the report.
 
-    Parked people with a new biography are released. A dry import only counts.
+    Parked people with a new biography are released, except those in an open batch. A dry import
+    only counts. Tags are never written; an updated person gets a new score.
+
+    Args:
+        tx: The transaction of the import; only read in a dry import.
+        people: A page of people of the file.
+        report: The report; its counts are added to.
 
     Returns:
         Findings on changed people whose tags stay those of the old text.
@@ -377,8 +396,10 @@ def _kept_tag_findings(
 ) -> Iterator[Finding]:
     """Yield a finding for each changed person who is tagged, or is in an open batch.
 
+    Other changed people have no finding. Tags of another program count as tags.
+
     Args:
-        prompt_changes: Changed people by id.
+        prompt_changes: People whose changes concern the prompt, by id.
         claimed_ids: Ids of people in open batches.
     """
     for item_id, change in prompt_changes.items():
@@ -402,11 +423,13 @@ def _write_extra_cells(
 ) -> set[str]:
     """Store the cells of unknown columns; a dry import only compares them.
 
+    People without such cells are skipped.
+
     Args:
         tx: Transaction in which new people are already inserted, unless the import is dry.
         people: People of the file.
         stored_rows: Rows of the people who were stored before, by username.
-        report: Report that says whether the import is dry.
+        report: Report with the flag `dry`.
 
     Returns:
         Usernames of the people in `stored_rows` whose cells differ.
@@ -430,10 +453,10 @@ def _write_extra_cells(
 
 
 def _stored_rows(tx: Connection, people: Sequence[SoundRow]) -> dict[str, Mapping[Any, Any]]:
-    """Return the stored rows of people, by the username in the file.
+    """Return the stored rows of people, by the username in the file. New people have no row.
 
     The username column of an adopted table may ignore case. Its match then counts, because the
-    database would refuse to insert the person.
+    database would refuse to insert the person. An exact match takes precedence.
     """
     usernames = {person.key for person in people}
     rows = table.rows_by_username(tx, list(usernames))

@@ -1,4 +1,9 @@
-"""Check and convert a row of a file into a person."""
+"""Check a row of a file, and convert it into a person.
+
+- Values of the wrong kind, and placeholders such as `n/a`, are dropped or altered with a finding.
+- A whole name is split into first and last name.
+- Columns that our own export added are not imported.
+"""
 
 import re
 from collections.abc import Mapping
@@ -96,8 +101,10 @@ _PARTICLES = re.compile(
 def validate_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Finding:
     """Return the person that the cells of a row describe, or the finding that rejects the row.
 
-    An empty cell becomes None. A column that `cells` does not contain keeps the value of an
-    existing person. Altered and dropped values are reported in `SoundRow.findings`.
+    The only reason to reject a row is its username. An empty cell becomes None. A column that
+    `cells` does not contain keeps the value of an existing person. A currency in the rate is
+    stored as the currency if that is empty. Altered and dropped values are reported in
+    `SoundRow.findings`.
 
     Args:
         cells: Cells by table column: text, or any JSON value if the source is JSON. None and white
@@ -135,7 +142,13 @@ def validate_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Findin
 
 
 def _read_text(column: str, cell: object) -> tuple[str | None, str]:
-    """Return the text of a cell, None if it is empty, and why it differs from the cell, or ""."""
+    """Return the text of a cell, and why it differs from the cell.
+
+    Numbers become text. Lists, objects, truth values and placeholders such as `n/a` are dropped.
+
+    Returns:
+        The text without surrounding blanks, or None if it is empty; and the reason, or "".
+    """
     if isinstance(cell, bool):
         return None, "true or false, not text; left empty"
     if isinstance(cell, (int, float)):
@@ -164,7 +177,12 @@ def is_placeholder(text: str, *, in_name: bool = False) -> bool:
 
 
 def _read_rate(cell: object) -> tuple[float | None, str]:
-    """Return the hourly rate of a cell, or None, and why it differs from the cell, or ""."""
+    """Return the hourly rate of a cell, and why it differs from the cell.
+
+    Returns:
+        The rate, or None if the cell is empty, has no single rate or is out of range; and the
+        reason, or "" if the cell is empty or a plain number.
+    """
     if isinstance(cell, (int, float)) and not isinstance(cell, bool):
         rate = rate_of(cell)
         return rate, "no rate; stored without a rate" if rate is None else ""
@@ -181,10 +199,11 @@ def _read_rate(cell: object) -> tuple[float | None, str]:
 
 @lru_cache
 def export_columns_among(names: tuple[str, ...]) -> frozenset[str]:
-    """Return the column names that our own export added to a file.
+    """Return the column names, out of these, that our own export added to a file.
 
-    `state` and `reason` are included only if the file has scores. If the file also has `row_state`
-    or `row_reason`, the export added that column and the shorter name belongs to the user.
+    These are tags and scores. `state` and `reason` are included only if the file has scores. If the
+    file also has `row_state` or `row_reason`, the export added that column, and the shorter name
+    belongs to the user.
     """
     folded_names = {fold_name(name) for name in names}
     added_names = set(ANSWER_COLUMNS)
@@ -198,10 +217,11 @@ def export_columns_among(names: tuple[str, ...]) -> frozenset[str]:
 def read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> SoundRow | Finding:
     """Return the person that a row describes, or the finding that rejects the row.
 
-    Cells of unknown columns are returned in `SoundRow.extra_cells`, except those that our own export
-    added.
+    A whole name is split into first and last name. Cells of unknown columns are returned in
+    `SoundRow.extra_cells`, except those that our own export added.
 
     Args:
+        row: The row by columns of the layout and by other names.
         has_guarded_formulas: Remove the guard that protects spreadsheets from formulas.
     """
     cells = {name: cell for name, cell in row.values.items() if name in LAYOUT.columns}
@@ -221,9 +241,9 @@ def read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> So
 def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the cells with the whole name replaced by first and last name.
 
-    First and last name of the row itself are kept. If the row has only one of them, the other is
-    the rest of the whole name. A whole name that is not text becomes the first name, so that a
-    finding reports it.
+    Cells without a whole name are returned unchanged. First and last name of the row itself are
+    kept. If the row has only one of them, the other is the rest of the whole name. A whole name
+    that is not text becomes the first name if the row has none, so that a finding reports it.
     """
     if WHOLE_NAME_COLUMN not in cells:
         return cells
@@ -253,7 +273,7 @@ def _split_name(name: str) -> tuple[str, str]:
     """Return the first and the last name of a whole name.
 
     `Last, First` is split at the comma. Otherwise the last name is the last word with the particles
-    before it. A single word is a first name.
+    before it (`van`, `de la`). A single word is a first name.
     """
     before_comma, comma, after_comma = (part.strip() for part in name.partition(","))
     if comma and after_comma and before_comma:

@@ -84,6 +84,9 @@ class _TagCounts:
 def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:  # noqa: ARG001 - one task
     """Return the figures, tables and samples of the tags of an extractor.
 
+    Reads all tagged people. Tags are compared with texts for a sample of people with English texts,
+    and only if there are MIN_PEOPLE_TO_COMPARE people. Parked people of all versions count.
+
     Args:
         tx: Transaction; it only reads.
         task: Ignored: there is one task for people.
@@ -153,7 +156,10 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
 
 
 def _count_tags(tx: Connection, condition: ColumnElement[bool]) -> _TagCounts:
-    """Count the tags of the people that meet a condition, and sample their ids."""
+    """Count the tags of the people that meet a condition, and sample their ids.
+
+    A tag that a person has twice counts twice.
+    """
     counts = _TagCounts()
     for person_id, cell in table.people_table(tx).read_cells(tx, ("id", "tags"), condition):
         tags = parse_text_list(cell) or []
@@ -169,7 +175,10 @@ def _most_first(tag_counts: Counter[str]) -> list[tuple[str, int]]:
 
 
 def _samples(tx: Connection, ids: list[str]) -> Iterator[Sample]:
-    """Yield the name, the cut biography and the tags of people, in the order of `ids`."""
+    """Yield the name, the cut biography and the tags of people, in the order of `ids`.
+
+    Ids without a row are skipped.
+    """
     rows = table.people_table(tx).read_rows(tx, ids, (table.USERNAME, "bio", "tags"))
     for person_id in ids:
         row = rows.get(person_id)
@@ -183,7 +192,8 @@ def _samples(tx: Connection, ids: list[str]) -> Iterator[Sample]:
 def _english_texts(tx: Connection, ids: list[str]) -> list[tuple[str, Sequence[str]]]:
     """Return job title and biography as one text, and the tags, of people with an English text.
 
-    A text is English if it has at least `MIN_ENGLISH_WORDS` different words of `ENGLISH_WORDS`.
+    A text is English if it has at least MIN_ENGLISH_WORDS different words of ENGLISH_WORDS. The
+    order is that of the database.
     """
     rows = table.people_table(tx).read_rows(tx, ids, ("job_title", "bio", "tags"))
     texts: list[tuple[str, Sequence[str]]] = []
@@ -198,8 +208,9 @@ def _english_texts(tx: Connection, ids: list[str]) -> list[tuple[str, Sequence[s
 def _tags_unlike_text(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     """Return the tags that are unlike their text, once per person.
 
-    Such a tag shares no term or root with its text, and more than the share `MAX_NEARER_TEXTS_SHARE` of the texts
-    is nearer to it than its own. The encoder is loaded only if some tag shares no term.
+    Such a tag shares no term or root with its text, and more than the share MAX_NEARER_TEXTS_SHARE
+    of all texts is nearer to it than its own. The encoder is loaded only if some tag shares no
+    term.
 
     Args:
         texts: Text and tags of each person.
@@ -243,8 +254,9 @@ def _is_in_text(term: str, text_terms: set[str]) -> bool:
 def _are_alike(tag_term: str, text_term: str) -> bool:
     """Return whether the term of a text is part of a tag's term, or both probably share a root.
 
-    They share a root if their common prefix has more than `MIN_TERM_LETTERS` letters and at least
-    `MIN_COMMON_PREFIX_SHARE` of the longer term.
+    Only a term of MIN_TERM_LETTERS letters or more counts as a part. They share a root if their
+    common prefix has more than MIN_TERM_LETTERS letters and at least the share
+    MIN_COMMON_PREFIX_SHARE of the longer term.
     """
     if len(text_term) >= MIN_TERM_LETTERS and text_term in tag_term:
         return True

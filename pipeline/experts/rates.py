@@ -55,7 +55,8 @@ def parse_rate(text: str) -> tuple[float | None, str | None]:
 
     The rate is None if the text has not exactly one number in a known form, or if the number is out
     of range. `1.234` alone has no rate, because its point may separate thousands or decimals. The
-    currency is None if there is no number or no currency.
+    currency is None if the number is not in a known form, or has no currency or two. It is returned
+    as it is written.
     """
     rate_match = _RATE.fullmatch(text.strip())
     if rate_match is None:

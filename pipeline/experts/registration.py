@@ -36,8 +36,9 @@ def _is_used(tx: "Connection", settings: "Settings") -> bool:
 def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     """Return the task of the experts subject, with the index that the workspace uses.
 
-    The index includes untagged people if the setting says so. If the setting is absent, the newest
-    recorded choice of the workspace decides; without a choice the index has tagged people only.
+    The index includes untagged people if the setting INDEX_UNTAGGED says so. If the setting is
+    absent, the newest recorded choice of the workspace decides; without a choice the index has
+    tagged people only.
 
     Raises:
         ConfigurationError: VERSION= is another version of this task.

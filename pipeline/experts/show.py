@@ -38,9 +38,10 @@ DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findabil
 
 
 def people_grid(tx: Connection) -> Grid:
-    """Return the description of the list of people: its columns, search, sort orders and filters.
+    """Return the grid of the list of people: its columns, search, sort orders and filters.
 
-    The search covers names, job title, company and tags.
+    The search covers names, job title, company and tags. People can be sorted by username and
+    score, and filtered by score, tags and version.
     """
     username = experts.c.username
     is_nullable = USERNAME not in table.reflect_shape(tx).blanks
@@ -127,7 +128,10 @@ class ExportedPerson(NamedTuple):
 
 
 def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
-    """Yield every person in the order of ids, then the refused rows of imported files."""
+    """Yield every person in the order of ids, then the refused rows of imported files.
+
+    A refused row has the cells of its file, by column and by header.
+    """
     people = table.people_table(tx)
     park_reasons = {
         person_id: reason for person_id, reason, _ in claims.parked_rows(tx, table.TASK)
@@ -157,7 +161,8 @@ def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
 def extra_column_names(tx: Connection) -> list[str]:
     """Return the names of additional columns of imported files, in the order of their import.
 
-    Columns that only refused rows have come last.
+    Columns that only refused rows have come last. Columns of the table, and columns that our own
+    export added, are left out of the latter.
     """
     names: dict[str, None] = {}
     for cells_json in row_store.all_cells(tx, table.TASK):
@@ -179,8 +184,9 @@ def encode_experts(
     *,
     extra_columns: Sequence[str] = (),
 ) -> Iterator[bytes]:
-    """Yield the bytes of an export file; see `export.encoded`.
+    """Yield the bytes of an export file; see `export.encode_rows`.
 
+    The columns are the headers of the table, tags, score, the additional columns, state and reason.
     In a format whose columns have one type, a rate is text, because another program may have
     written text.
 
@@ -189,6 +195,9 @@ def encode_experts(
         format_: Format of the file.
         guard: Function that protects spreadsheets from formulas.
         extra_columns: Names of the additional columns.
+
+    Raises:
+        ConfigurationError: Parquet needs pyarrow, which is missing.
     """
     text_columns = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
     state_names = named_beside(
@@ -203,6 +212,7 @@ def encode_experts(
         state: str,
         reason: str | None,
     ) -> dict[str, Any]:
+        """Return the cells of a person by header; an empty cell is None."""
         tags = parse_text_list(row["tags"])
         cells: dict[str, Any] = {
             header: stripped_text(row[column]) or None for column, header in HEADERS.items()
@@ -248,8 +258,8 @@ GAP = "\N{REPLACEMENT CHARACTER}"
 def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     """Return the faults of all rows, and of answers or stored cells whose person is gone.
 
-    Scores are compared with their rows, and tags with the answers that were applied. Reports
-    progress on the display.
+    Scores are compared with their rows, and tags with the preferred answers after merges. Texts are
+    searched for invalid UTF-8. Reports progress on the display; writes nothing.
     """
     row_faults = RowFaults(FAULTS)
     applied_answers = {
@@ -293,7 +303,9 @@ def _faults_of(
     answer: str | None,
     merge_rules: Mapping[str, str],
 ) -> Iterator[str]:
-    """Yield the kinds of faults of a row.
+    """Yield the kinds of faults of a row: SCORES, TAGS and TEXT, each at most once.
+
+    Tags are compared only if there is an answer.
 
     Args:
         row: Row of the table.

@@ -98,9 +98,10 @@ SCORE_COLUMNS = ("bio", "tags", "profile_url", "job_title", "hourly_rate")
 
 
 class _Id(Integer):
-    """Type of the ids: integers in findable's own table, maybe text or UUIDs in an adopted table.
+    """Type of the ids: integers in findable's own table.
 
-    PostgreSQL determines the type of a value that is compared with an id.
+    An adopted table may have texts or UUIDs. PostgreSQL determines the type of a value that is
+    compared with an id.
     """
 
     def coerce_compared_value(self, op: object, value: object) -> TypeEngine[Any]:  # noqa: ARG002 - all types
@@ -188,7 +189,10 @@ class _Shape:
 
 
 def reflect_shape(tx: Connection) -> _Shape:
-    """Return the shape of the table in this database, reflected once per transaction."""
+    """Return the shape of the table in this database, reflected once per connection.
+
+    It is cached in `tx.info`, until the table is adopted.
+    """
     cached_shape: _Shape | None = tx.info.get(_Shape)
     if cached_shape is not None:
         return cached_shape
@@ -211,8 +215,14 @@ class _People(TaskTables):
     def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Create the table, or add missing columns, indexes, ids and scores to an existing table.
 
+        At the first adoption the scores of all rows are checked, later only missing scores are
+        added. Runs in the caller's transaction.
+
         Returns:
-            One line of output per change.
+            One line of output per change; nothing if nothing changed.
+
+        Raises:
+            ConfigurationError: The table cannot be adopted. The caller must roll back.
         """
         condition = _unscored if SPEC.is_marked(tx) else None
         change_lines = super().adopt(tx, settings)
@@ -231,9 +241,13 @@ class _People(TaskTables):
         return change_lines
 
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
-        """Return what `adopt` would add to a table of another program.
+        """Return what `adopt` would add to a table of another program, in lines.
 
-        The list is empty in a workspace, because its table is already adopted.
+        The list is empty in a workspace, because its table is already adopted, and if the table
+        does not exist.
+
+        Raises:
+            ConfigurationError: The table cannot be adopted.
         """
         if is_workspace(tx):
             return []
@@ -243,7 +257,10 @@ class _People(TaskTables):
         return []
 
     def is_adopted(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
-        """Return whether the table is complete and every row has an id and a score."""
+        """Return whether the table is complete and every row has an id and a score.
+
+        Reads at most one row without a score, and one without an id.
+        """
         if not super().is_adopted(tx, settings):
             return False
         if not has_index(tx, experts.name, SCORE_INDEX):
@@ -263,10 +280,10 @@ PEOPLE = _People(lambda _tx, _settings: (SPEC,), names=(experts.name,))
 
 
 def untagged_texts(tx: Connection, words: Sequence[str]) -> list[str]:
-    """Return biographies of untagged people that may contain at least one of the words.
+    """Return biographies of untagged people that contain at least one of the words.
 
-    Returns at most `MAX_SEARCHED_TEXTS` biographies, or none if the search takes longer than
-    `MAX_TEXT_SEARCH_S`.
+    Returns at most `MAX_SEARCHED_TEXTS` biographies. The list is empty if the search takes longer
+    than `MAX_TEXT_SEARCH_S` seconds.
     """
     is_mentioned = or_(*(contains_word(tx, [experts.c.bio], word) for word in words))
     query = select(experts.c.bio).where(untagged, has_bio, is_mentioned)
@@ -306,7 +323,11 @@ MAX_SIMILAR_USERNAMES = 2_000
 
 
 def rows_by_username(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
-    """Return the rows of usernames; if several rows have the same name, that of the lowest id."""
+    """Return the rows of usernames, by the username as it is stored.
+
+    Unknown usernames are left out. If several rows have the same name, the row with the lowest id
+    is returned.
+    """
     rows: dict[str, Mapping[Any, Any]] = {}
     for page in split_into_pages(list(usernames)):
         # The lowest id comes last and replaces the others.
@@ -317,10 +338,11 @@ def rows_by_username(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapp
 
 
 def find_person(tx: Connection, username: str) -> Mapping[Any, Any]:
-    """Return the row of a person.
+    """Return the row of a person by the exact username.
 
     Raises:
-        InputError: No person has this username. The hint suggests a similar one, if any.
+        InputError: No person has this username. The hint suggests a similar username with the same
+            first two letters, or else how to find people.
     """
     row = rows_by_username(tx, [username]).get(username)
     if row is not None:
@@ -358,12 +380,12 @@ def store_extra_cells(
 
     Cells of earlier files are kept if the new file lacks their columns. A hash of the username is
     stored with the cells, because another program may reuse the id for another person; the cells of
-    the earlier person are then replaced.
+    the earlier person are then replaced. A person without cells is skipped.
 
     Args:
-        tx: Transaction.
+        tx: The caller's transaction.
         people: Id, username and cells of each person.
-        dry: Only compare.
+        dry: Only compare; write nothing.
 
     Returns:
         Ids of the people whose stored cells differ from before.
@@ -385,7 +407,11 @@ def store_extra_cells(
 def iterate_people_with_extra_cells(
     tx: Connection,
 ) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
-    """Yield every row in the order of ids with its cells of `store_extra_cells`, in constant memory."""
+    """Yield every row with its cells of `store_extra_cells`, in the order of ids.
+
+    The cells are empty if they are missing, or if they belong to an earlier person with this id.
+    Uses constant memory.
+    """
     for page in split_into_pages(iterate_people(tx), PEOPLE_PER_PAGE):
         stored_rows = row_store.stored_rows(tx, TASK, [str(row["id"]) for row in page])
         for row in page:
@@ -395,9 +421,9 @@ def iterate_people_with_extra_cells(
 
 
 def count_people_by_extractor(tx: Connection) -> dict[str, int]:
-    """Return the number of tagged people by extractor of their tags.
+    """Return the number of tagged people by extractor of their tags, sorted by extractor.
 
-    The extractor is "" if no stored answer gave the tags.
+    The extractor is "" if no stored answer gave the tags. Tags of another program count, too.
     """
     preference = answers.VersionPreference(TASK)
     extractor = func.coalesce(answers.preferred_of_row(preference, item_id, "extractor"), "").label(
@@ -423,8 +449,8 @@ def score(row: Mapping[Any, Any]) -> float:
 def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate: Any) -> float:
     """Return the findability score of the cells of a row, 0 to 100 with one decimal.
 
-    A bio earns up to 40 points by its length, tags 25, a profile URL 15, a job title 10 and a
-    positive hourly rate 10.
+    A bio earns up to 40 points by its length, all of them from 500 characters on. Tags earn 25
+    points, a profile URL 15, a job title 10 and a positive hourly rate 10.
     """
     bio_length = len(stripped_text(bio))
     points = BIO_POINTS if bio_length >= FULL_BIO_CHARS else 0
@@ -458,6 +484,14 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
     """Insert people (username, values by column) with their scores, in order.
 
     A person without a value for a column that others have gets NULL, or the blank of the column.
+    New ids follow the highest id that any person had, unless the database assigns ids.
+
+    Args:
+        tx: The caller's transaction, which must be rolled back after an error.
+        people: Usernames and values. The usernames must be new.
+
+    Raises:
+        RefusedRowError: A rule of the table refuses a row.
     """
     shape = reflect_shape(tx)
     columns: dict[Any, Any] = {}
@@ -484,7 +518,16 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
 
 
 def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, Any]) -> None:
-    """Update columns of a person and the resulting score; `values` must not contain tags."""
+    """Update columns of a person and the resulting score.
+
+    Args:
+        tx: The caller's transaction.
+        row: The stored row, with the id and the columns of the score.
+        values: The new values by column, without tags.
+
+    Raises:
+        RefusedRowError: A rule of the table refuses the change.
+    """
     changes = {**to_stored_values(tx, values), "findability_score": score({**row, **values})}
     with translate_refusals(experts.name):
         tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes))
@@ -502,15 +545,18 @@ def write_tags(
     Only untagged people are changed, unless `overwrite` is set. People without a row are ignored.
 
     Args:
-        tx: Transaction.
+        tx: The caller's transaction.
         tags_by_id: Tags as JSON text by id; None removes the tags.
-        rows: Rows with the columns of `WRITTEN` that the caller read in this transaction; may
-            include other people. None reads and locks them here.
+        rows: Rows with COLUMNS_TO_WRITE_TAGS that the caller read in this transaction; may include
+            other people. None reads and locks them here.
         overwrite: Replace existing tags.
 
     Returns:
-        Ids of the people whose rows contain the tags now. Others were tagged in the meantime, or a
-        trigger or rule of another program prevented the change.
+        Ids of the people whose rows contain these tags now, also if they did before. Others were
+        tagged in the meantime, or a trigger or rule of another program prevented the change.
+
+    Raises:
+        RefusedRowError: A rule of the table refuses a row.
     """
     if rows is None:
         rows = people_table(tx).read_rows(
@@ -535,11 +581,14 @@ def write_tags(
 
 
 def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
-    """Correct wrong scores, page by page, and return the number of corrected rows.
+    """Correct wrong and missing scores, page by page, and return the number of corrected rows.
 
     Args:
-        tx: Transaction.
+        tx: The caller's transaction.
         condition: Rows to check; None checks all.
+
+    Raises:
+        ConfigurationError: A rule of the table refuses a score; the error names the row.
     """
     id_column = experts.c.id
     score_columns = [experts.c[name] for name in SCORE_COLUMNS]
@@ -564,10 +613,10 @@ def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None)
 
 
 def _score_corrections(page: Sequence[Sequence[Any]]) -> Iterator[tuple[float, Any]]:
-    """Yield the correct score and the id of each row whose score is wrong.
+    """Yield the correct score and the id of each row whose score is wrong or missing.
 
     Args:
-        page: Id, score and the columns of `SCORE_COLUMNS` of each row.
+        page: Id, score and the columns of SCORE_COLUMNS of each row.
     """
     for person_id, stored_score, *cells in page:
         correct_score = score_of(*cells)

@@ -27,6 +27,8 @@ Document = dict[str, Any]
 def parse_merges(text: str) -> list[tuple[str, str]]:
     """Return the (old, new) pairs of a text such as `ml=machine learning; ai=deep learning`.
 
+    Blank parts are skipped. The tags are not cleaned or checked.
+
     Raises:
         InputError: There is no pair, or one side of a pair is empty.
     """
@@ -46,7 +48,10 @@ def parse_merges(text: str) -> list[tuple[str, str]]:
 
 
 def apply_tag_edit(name: str, now: Sequence[str], add: str, remove: str) -> list[str]:
-    """Return the tags of a person after an edit: the remaining tags, then the new ones, each once.
+    """Return the tags of a person after an edit.
+
+    The remaining tags come first, then the new tags, each once. New tags are cleaned. Nothing is
+    stored.
 
     Args:
         name: Username, for messages.
@@ -82,9 +87,11 @@ def _split_tags(text: str) -> list[str]:
 def count_tags(store: Store) -> Document:
     """Return all tags of people with their counts, the most used first, and all merges.
 
+    Tags in the text of another program are not counted. Undone merges are included.
+
     Returns:
         `people` (tagged people), `different` (number of tags), `used_once` (number of tags of one
-        person), `tags` (tag, people and up to `MAX_EXAMPLES` usernames each) and `merges`.
+        person), `tags` (tag, people and up to MAX_EXAMPLES usernames each) and `merges`.
     """
     use_counts = Counter[str]()
     examples = dict[str, list[str]]()
@@ -124,11 +131,12 @@ def merge_tags(
 ) -> Document:
     """Merge tags into others, for all people who have them and for later answers.
 
-    All merges are made in one transaction, or none.
+    Stores the merges and rewrites the tags in one transaction, or nothing. A pair that is already
+    merged is skipped.
 
     Args:
         store: Store of the workspace.
-        pairs: Old and new tag of each merge.
+        pairs: Old and new tag of each merge; they are cleaned here.
         editor: Name of the editor.
         merged_at: Time of the merges.
 
@@ -176,7 +184,7 @@ def _add_rules(
     *,
     used_tags: set[str],
 ) -> None:
-    """Add the merges of `new_pairs` to `rules` (new tag by old tag).
+    """Add the merges of `new_pairs` to the mapping `rules` (new tag by old tag).
 
     Raises:
         InputError: An old tag is already merged, no person has it, or the rules form a circle.
@@ -205,8 +213,14 @@ def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -
 
     Tags that another program wrote stay merged, because their earlier form is not stored.
 
+    Args:
+        store: Store of the workspace.
+        number: Number of the merge.
+        editor: Name of the editor.
+        undone_at: Time of the undoing.
+
     Returns:
-        The members of `merge`; `same` is empty.
+        The members of the result of `merge_tags`; `merges` has the undone merge, `same` is empty.
 
     Raises:
         InputError: No merge with this number is in force.
@@ -234,8 +248,9 @@ def _rewrite_tags(
 ) -> Document:
     """Write the tags of people that follow from the rules that are now in force.
 
-    If the tags of a person followed from the last answer, the new tags are made from that answer.
-    Otherwise another program wrote the tags, and the new tags are made from them.
+    Checks all tagged people, page by page, and writes only tags that change. If the tags of a
+    person followed from the preferred answer, the new tags are made from that answer. Otherwise
+    another program wrote the tags, and the new tags are made from them.
 
     Args:
         tx: Transaction in which the rules were changed.
@@ -243,7 +258,7 @@ def _rewrite_tags(
         merge_numbers: Merges that were added or undone; if empty, no tags are written.
 
     Returns:
-        `merges`, `people` and `kept` of `merge`.
+        `merges`, `people` and `kept` of the result of `merge_tags`.
     """
     rules = edits.active_merge_rules(tx, table.TASK)
     people = table.people_table(tx)

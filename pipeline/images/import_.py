@@ -175,11 +175,14 @@ def check_folder(folder: Path) -> None:
 def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
     """Import the images below a folder, a block of files in each transaction.
 
-    Files that are missing since the last import are marked. REFRESH=1 inspects broken images
-    again. A folder without images is no error here; `check` of the report raises it.
+    Reads all files. Rows of images are inserted or updated, and parked images with other bytes are
+    unparked. Rows below the folder whose files were deleted are marked. An event is recorded if
+    rows changed. REFRESH=1 inspects broken images again. Only one import runs at a time. A folder
+    without images is no error here; `check` of the report raises it.
 
     Raises:
         InputError: `folder` is not a folder, or its name cannot be stored.
+        RefusedRowError: A rule of the table refuses a row; earlier blocks stay imported.
     """
     check_folder(folder)
     report = ImagesImportReport(str(folder))
@@ -210,7 +213,7 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
 
 
 def _record_import(tx: Connection, report: ImagesImportReport, *, now: datetime) -> None:
-    """Record an event if the import changed any row."""
+    """Record an event with the counts if the import added, updated, moved or marked a row."""
     if any(report.changes.values()):
         counts = {**report.changes, "broken": report.broken}
         summary = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -226,10 +229,10 @@ def _record_import(tx: Connection, report: ImagesImportReport, *, now: datetime)
 
 
 def _find_images(folder: Path, skipped_counts: Counter[str]) -> Iterator[_ImageFile]:
-    """Yield every image below a folder, by folders, sorted by name.
+    """Yield every image below a folder with its bytes, by folders, sorted by name.
 
-    Links and hidden files are skipped, and hidden folders are not entered. Skipped files are added
-    to `skipped_counts` by reason.
+    Links and hidden files are skipped, and hidden folders are not entered. Skipped files, links,
+    and folders that cannot be read are added to `skipped_counts` by reason.
     """
     tree = os.walk(os.path.realpath(folder), onerror=lambda _: skipped_counts.update([UNREADABLE]))
     for directory, folders, names in tree:
@@ -246,7 +249,14 @@ def _find_images(folder: Path, skipped_counts: Counter[str]) -> Iterator[_ImageF
 
 
 def _read_image(path: str) -> _ImageFile | str:
-    """Read an image, or return the reason for skipping the file."""
+    """Read an image, or return the reason for skipping the file.
+
+    A file is an image by its suffix, or else by its first bytes. It may be broken.
+
+    Returns:
+        The image with its bytes and hash; or a reason: the name is not text, it is a link or
+        another file, it cannot be read, or it changed meanwhile.
+    """
     if INVALID_TEXT.search(path):
         return BAD_NAMES
     if os.path.islink(path):  # noqa: PTH114 - as above
@@ -270,7 +280,8 @@ def _read_image(path: str) -> _ImageFile | str:
 def _find_rows(tx: Connection, image_files: Sequence[_ImageFile]) -> list[Row | None]:
     """Return the row of each file, by its path, else of a moved file with the same hash.
 
-    A moved file is a row whose path no longer exists. Each such row is used once.
+    A moved file is a row whose path no longer exists. Each such row is used once. A new file has
+    None.
     """
     paths = [file.path for file in image_files]
     row_by_path = {row["path"]: row for row in _select_rows(tx, assets.c.path, paths)}
@@ -309,7 +320,8 @@ def _is_up_to_date(file: _ImageFile, row: Row | None, *, should_retry: bool) -> 
     """Return whether the row of a file has its path, its bytes and its current problem.
 
     A problem can be solved without a change of the bytes: the file is back, HEIC can be read now,
-    or the image is printable.
+    or the name is printable. Such a row is not up to date. With `should_retry`, a row with any
+    problem is not up to date.
     """
     if row is None or row["path"] != file.path or row["hash"] != file.sha256:
         return False
@@ -326,7 +338,12 @@ def _is_up_to_date(file: _ImageFile, row: Row | None, *, should_retry: bool) -> 
 
 
 def _image_cells(file: _ImageFile) -> dict[str, Any]:
-    """Return the cells of an image, except its path. A broken image has only a problem."""
+    """Return the cells of an image, except its path.
+
+    The cells are hash, size in bytes, problem, pixels, format and time of the camera. A broken
+    image has only hash, size and problem. An image whose name cannot be printed has this problem
+    and all other cells.
+    """
     cells: dict[str, Any] = {
         "hash": file.sha256,
         "bytes": len(file.data),
@@ -354,7 +371,8 @@ def _write_block(
 ) -> None:
     """Insert and update the rows of images, and unpark images with other bytes.
 
-    Runs in the caller's transaction, and adds to the counts of `report`.
+    Images in an open batch are not unparked. Runs in the caller's transaction. Adds to the counts
+    of `report`, and to its list of broken files.
     """
     changed_ids: list[str] = []
     for file, row, cells in inspections:
@@ -383,9 +401,10 @@ def _write_block(
 
 
 def _mark_missing_files(tx: Connection, folder: str) -> int:
-    """Store a problem for rows below a folder whose files were deleted; return their number.
+    """Store the problem MISSING_FILE for rows below a folder whose files were deleted.
 
-    Rows that are marked already do not count.
+    Returns:
+        The number of rows that were marked now; rows that were marked before do not count.
     """
     is_inside_folder = assets.c.path.startswith(f"{folder.rstrip('/')}/", autoescape=True)
     is_unmarked = or_(assets.c.problem.is_(None), assets.c.problem != MISSING_FILE)

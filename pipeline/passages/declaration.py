@@ -131,6 +131,8 @@ _EMPHASIZED = re.compile(r"\A([*_~])(.*[^\s*_~])\1\Z")
 def _normalize_name(name: str) -> str:
     """Return a name with single blanks and without mark-up or invisible characters.
 
+    Emphasis around the whole name is removed, too. The case is kept.
+
     Returns:
         "" if the rest is longer than MAX_NAME_CHARS or has no letter or digit.
     """
@@ -146,7 +148,10 @@ def _normalize_name(name: str) -> str:
 
 
 def _merge_concepts(namesakes: list[NamedConcept]) -> NamedConcept:
-    """Return the first of several namesakes, with the aliases and quotes of all of them."""
+    """Return the first of several namesakes, with the aliases and quotes of all of them.
+
+    Repeats and aliases that equal the name are left out.
+    """
     first_concept = namesakes[0]
     folded_name = first_concept.name.casefold()
     aliases: list[str] = []

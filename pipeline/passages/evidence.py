@@ -113,7 +113,11 @@ def _ground_concept(concept: NamedConcept, passage: SearchableText) -> dict[str,
 
 
 def _find_evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, Any] | None:
-    """Return the fields of an `Evidence`, or None if no quotation is in the passage."""
+    """Return the fields of an `Evidence`, or None if no quotation is in the passage.
+
+    All places of each quotation are used, in the order of their offsets. The context is the text
+    around the first place.
+    """
     locations_by_quote = [passage.locate(quote) for quote in dict.fromkeys(concept.quotes)]
     # Several quotations can share a span. The location with the highest likeness wins.
     likeness_by_span: dict[tuple[int, int], float | None] = {}
@@ -143,9 +147,16 @@ def _rate_quotes(
     passage: SearchableText,
     locations_by_quote: Sequence[Sequence[Location]],
 ) -> dict[str, Any]:
-    """Return the fields of a `_QuoteQuality`: mean likeness, and a note for each difference.
+    """Return the fields of a `_QuoteQuality`: the mean likeness, and notes.
 
-    `locations_by_quote` has the locations of each distinct quotation, in their order.
+    There is a note for each way other than verbatim in which a quotation was found, for each
+    missing quotation, and for an unknown type. Equal notes occur once. A quotation counts with its
+    lowest likeness, and with 0 if it is missing.
+
+    Args:
+        concept: The concept of the reply.
+        passage: The text of the passage.
+        locations_by_quote: The locations of each distinct quotation, in their order.
     """
     all_locations = chain.from_iterable(locations_by_quote)
     notes = [f"found {location.method}" for location in all_locations if location.method]
@@ -175,8 +186,13 @@ def _find_surface(
 ) -> str:
     """Return the occurrence of a name that is nearest to a quotation.
 
-    If no name occurs in the passage, return the first quotation. `support` has the spans of the
-    quotations, ascending and not empty.
+    If no name occurs in the passage, return the first quotation. If several are equally near, the
+    first name comes first.
+
+    Args:
+        names: The name of the concept and its aliases.
+        support: The spans of the quotations, ascending and not empty.
+        passage: The text of the passage.
     """
     nearest_span = support[0]
     min_distance = len(passage.text)

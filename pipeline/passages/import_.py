@@ -89,10 +89,11 @@ class PassagesFile(MappedFile):
             yield f"taken into the metadata: {join_first(names, 10)}"
 
     def check_row(self, row: SourceRow) -> SoundRow | Finding:
-        """Return the passage of a row, or the reason for rejecting the row.
+        """Return the passage of a row, or the finding that rejects the row.
 
-        Other fields go into the metadata. A source or metadata of the wrong type is dropped, with
-        a finding in `changes`; a blank text is kept, with a finding.
+        A row without a valid id, or without a text, is rejected. Other fields go into the metadata.
+        A source or metadata of the wrong type is dropped, with a finding in `findings`. A blank
+        text is kept, with a finding. If `shape` is set, the id has the spelling of the id column.
 
         Raises:
             InputError: The id does not fit the id column.
@@ -140,8 +141,8 @@ class PassagesFile(MappedFile):
     def _parse_metadata(self, metadata: object) -> object:
         """Return metadata as a JSON value.
 
-        In a file with cells, a text is parsed. A blank cell becomes None. A text that is not JSON,
-        or has an escaped NUL, is not changed.
+        Only a text in a file with cells (CSV, .xlsx, Parquet) is parsed; a blank text becomes None.
+        A text that is not JSON, or has an escaped NUL, is not changed.
         """
         if not isinstance(metadata, str) or self.format not in _CELL_FORMATS:
             return metadata
@@ -194,8 +195,9 @@ def run(
 ) -> PassagesImportReport:
     """Import the passages in a file, in one transaction, and return a report.
 
-    A report is also returned if no passage was imported; its `check` raises in that case. A dry
-    import writes nothing. It needs no tables, and any task may be in use.
+    A report is also returned if no passage was imported; its `check` raises in that case. A note in
+    it names columns that the table lacks. A dry import writes nothing. It needs no tables, and any
+    task may be in use.
 
     Raises:
         InputError: The file cannot be read, an id does not fit the id column, or the list of
@@ -253,7 +255,9 @@ def _write_passages(
 ) -> list[Finding]:
     """Insert and update a block of passages, and unpark passages with a new text.
 
-    Adds to the counts of `report`. Runs in the caller's transaction. A dry import is only counted.
+    A passage with concepts and another text is not updated. A passage in an open batch is not
+    unparked. Adds to the counts of `report`. Runs in the caller's transaction. A dry import is only
+    counted.
 
     Returns:
         A rejection for each passage that has concepts and another text than in the file.
@@ -312,9 +316,13 @@ def _text_conflict(passage: SoundRow) -> Finding:
 
 
 def _passage_cells(passage: SoundRow, stored_row: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the cells to write for a passage.
+    """Return the cells to write for a passage: id, text, source, and metadata as JSON text.
 
-    `stored_row` is empty for a new passage. Its source and metadata stay if the file has none.
+    Source and metadata stay as stored if the file lacks them.
+
+    Args:
+        passage: The passage of the file.
+        stored_row: Its stored row; empty for a new passage.
     """
     source = passage.values["source"]
     if source is None and stored_row.get("source") is not None:

@@ -75,7 +75,8 @@ def _count_types(tx: Connection, shape: PassagesShape) -> tuple[_TypeCounts, Cou
     """Count all concepts by version and type, with a single query.
 
     Returns:
-        The counts, and the numbers of concepts with evidence by version.
+        The counts by version and by type in lower case, and the numbers of concepts with evidence
+        by version.
     """
     concepts = shape.concepts.c
     group = (concepts.extractor_version, concepts.extractor_model, concepts.concept_type)
@@ -93,7 +94,8 @@ def _count_types(tx: Connection, shape: PassagesShape) -> tuple[_TypeCounts, Cou
 def quotations_of(evidence: Any) -> Iterator[tuple[int, int, str]]:
     """Yield (start, end, quotation) of the valid quotations in an evidence document.
 
-    Another program may have written the document, so parts of another shape are skipped.
+    Another program may have written the document, so parts of another shape are skipped. Quotations
+    with negative offsets, or that end before they start, are skipped, too.
     """
     support = evidence.get("support") if isinstance(evidence, dict) else None
     for quotation in support if isinstance(support, list) else ():
@@ -139,7 +141,10 @@ class _ConceptListTally:
 def _tally_lists(
     tx: Connection, shape: PassagesShape, versions: Collection[_VersionKey]
 ) -> _ConceptListTally:
-    """Read the concept list of every answer of some versions, and add them up."""
+    """Read the concept list of every answer of some versions, and add up its length and names.
+
+    An answer is the concepts of a passage and a version.
+    """
     concepts = shape.concepts.c
     group = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
     has_likeness = cast(concepts.evidence, Text).contains(f'"{LIKENESS}":')
@@ -178,6 +183,8 @@ def _count_long_names(
 
 def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> QualityFigures:
     """Return the figures, tables and samples on the concepts of a version.
+
+    Only reads. Quotations are compared with their passages for a sample of answers.
 
     Args:
         tx: A transaction, only read.
@@ -268,6 +275,9 @@ def _distributions(
 def _notes(versions: Sequence[_VersionKey], other_types: Counter[str]) -> Iterator[str]:
     """Yield the limits of the measurement, for readers of the report.
 
+    They are several versions together, no other version to compare with, and types of another
+    vocabulary.
+
     Args:
         versions: The measured versions.
         other_types: Numbers of concepts by type in all other versions.
@@ -311,7 +321,9 @@ def _check_quotations(answer: _ReadAnswer) -> list[bool]:
 def _make_sample(answer: _ReadAnswer) -> Sample:
     """Return a random concept with the part of the passage around its first quotation.
 
-    A concept with a quotation that was found by likeness is preferred.
+    A concept with a quotation that was found by likeness is preferred. The sample has the beginning
+    of the passage and a note if the concept has no quotation, or a wrong quotation. It has no text
+    if the passage is gone.
     """
     concept = _draw_concept(answer)
     text = answer.text
@@ -346,7 +358,7 @@ def _draw_concept(answer: _ReadAnswer) -> ConceptRow:
 def _read_answers(
     tx: Connection, shape: PassagesShape, keys: Sequence[_AnswerKey]
 ) -> list[_ReadAnswer]:
-    """Read the concepts and texts of some answers, in their order."""
+    """Return the concepts and texts of some answers, in the order of the keys."""
     texts = table.passage_texts(tx, shape, [passage_id for passage_id, _ in keys])
     concepts_by_key = {
         key: list(table.all_concepts(tx, shape, passage_id=key[0], version=key[1])) for key in keys
@@ -395,10 +407,12 @@ def verify_quotes(
 ) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
     """Compare all concepts of our versions with their passages and with the applied answers.
 
-    Concepts of other programs, and of versions whose rollback began, are only counted.
+    Concepts of other programs, and of versions whose rollback began, are only counted. Corrections
+    are a version of ours. Only reads.
 
     Returns:
-        A summary to print, its figures for programs, and the faults.
+        A summary to print, its figures for programs, and the faults. Concepts of missing passages
+        are among the faults, but are not counted as faults in the summary and figures.
     """
     versions = answers.list_versions(tx, table.TASK)
     versions.append(VersionCounts(answers.PERSON))
@@ -432,6 +446,9 @@ def _check_passages(
     tx: Connection, shape: PassagesShape, versions: Sequence[VersionCounts], faults: RowFaults
 ) -> tuple[int, int]:
     """Compare all quotations with their passages, and add the differences to `faults`.
+
+    A difference is a quotation that is empty or not at its offsets, evidence without a valid
+    quotation, or a concept without a passage.
 
     Returns:
         The numbers of concepts and of quotations.
@@ -469,7 +486,7 @@ def _compare_with_answers(
 ) -> None:
     """Add passages that have either concepts or an applied answer of a version, but not both.
 
-    The database compares them by passage id.
+    The database compares them by passage id. `faults` gets the numbers and the first ids.
     """
     with_concepts = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(
         _version_condition(shape, [version])

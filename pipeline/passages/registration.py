@@ -28,13 +28,13 @@ def _is_used(tx: "Connection", settings: "Settings") -> bool:
 
 
 def _make_task(tx: "Connection", settings: "Settings") -> "Task":
-    """Return the passages task under the prompt version that the settings select.
+    """Return the passages task under the prompt version that the settings select. Only reads.
 
     The version is VERSION=, else that of an unfinished backfill, else the first version.
 
-    A passage that has concepts of a skipped version is not asked. SKIP_VERSIONS= lists the
-    skipped versions. Its default is the version itself with VERSION=, the list that an
-    unfinished backfill began with, and every version in all other cases.
+    A passage that has concepts of a skipped version is not asked. SKIP_VERSIONS= lists the skipped
+    versions. Its default is the version itself with VERSION=, the list that an unfinished backfill
+    began with, and every version in all other cases.
     """
     from pipeline.passages.shape import read_shape
     from pipeline.passages.table import TASK
@@ -64,6 +64,7 @@ def _load_tables() -> "TaskTables":
 
 
 def _load_measure() -> "TaskMeasure":
+    """Import the measure of concepts, and return it with its figures."""
     from pipeline.passages.quality import FIGURES, measure
     from pipeline.passages.task import ConceptsTask
     from pipeline.quality.figures import TaskMeasure

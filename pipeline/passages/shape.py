@@ -83,7 +83,12 @@ class PassagesShape:
 def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     """Return the shape of the tables in this database, as made, adopted or to be made.
 
-    `passages` is the name of the table of passages.
+    A column for source or metadata that does not fit is left out. Tables that do not exist are
+    listed in `missing`.
+
+    Args:
+        tx: The transaction that reads.
+        passages: Name of the table of passages.
     """
     passage_columns = read_columns(tx, passages)
     concept_columns = read_columns(tx, CONCEPTS)

@@ -23,7 +23,8 @@ QuotedPassage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]
 def read_quoted_passage(ws: WorkspaceSession, passage: str) -> QuotedPassage:
     """Return source and text of a passage, and its concepts of the version that wrote last.
 
-    This version can be a correction or another program's.
+    This version can be a correction or another program's. There are no concepts if no version
+    wrote.
 
     Raises:
         InputError: There is no passage of this id.
@@ -54,6 +55,8 @@ def passages_grid(tx: Connection, shape: PassagesShape, items: RowTable) -> Grid
     """Return the grid that lists passages.
 
     Words are searched in id, source and text. The tags of a passage are the types of its concepts.
+    Each row can list the names of its concepts that count. Passages can be filtered by a version or
+    a prompt version.
     """
     column_names = ["id"]
     column_names += [name for name in ("source", "text") if name in shape.value_columns]
@@ -88,6 +91,8 @@ def _facet(
     make_condition: Callable[[str], ColumnElement[bool]],
 ) -> GridFacet:
     """Return a facet of passages over the distinct values of their concepts.
+
+    All concepts of a passage count, also those of corrected answers and other programs.
 
     Args:
         tx: A connection to the database.
@@ -134,14 +139,17 @@ COLUMN_KINDS = {
 def encode_concepts(
     concepts: Iterable[ConceptRow], format_: str, guard: Callable[[str], str], *, full: bool
 ) -> Iterator[bytes]:
-    """Yield the bytes of an export of concepts; see `export.encoded`.
+    """Yield the bytes of an export of concepts; see `export.encode_rows`.
 
     Args:
         concepts: Concepts, those of a passage together.
-        format_: A format of `export.encoded`.
+        format_: A format of `export.encode_rows`.
         guard: Escapes the texts of CSV.
         full: Write context and source text of every concept. Otherwise the source text is written
             once for each passage, and the context is left out.
+
+    Raises:
+        ConfigurationError: Parquet needs pyarrow, which is missing.
     """
     if not full:
         concepts = _drop_repeated_texts(concepts)
@@ -155,7 +163,8 @@ def encode_concepts(
 def _drop_repeated_texts(concepts: Iterable[ConceptRow]) -> Iterator[ConceptRow]:
     """Yield concepts without context, and with the source text once for each passage.
 
-    The first concept with evidence keeps the source text. Concepts of a passage come together.
+    The first concept of a passage with a source text keeps it. Concepts of a passage come together.
+    Evidence of another shape is not changed.
     """
     passage_id = None
     for concept in concepts:

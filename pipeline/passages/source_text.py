@@ -26,7 +26,13 @@ def add_source_text(
     """Return the SQL expression of an evidence document with `source_text`.
 
     This is the whole text if it has at most MAX_SOURCE_CHARS characters, else the part around the
-    first quotation. A document of another shape, or with a `source_text`, is not changed.
+    first quotation. A document of another shape, or with a `source_text`, is not changed. Neither
+    is a document whose text is NULL.
+
+    Args:
+        tx: A connection to the database that will run the query.
+        document: The evidence: JSON text on SQLite, jsonb on PostgreSQL.
+        text: The text of the passage.
     """
     quotation = document.op("->")(literal_column("'support'")).op("->")(literal_column("0"))
     offsets = [_offset_member(tx, quotation, name) for name in ("start", "end")]
@@ -65,7 +71,11 @@ def _text_around(
     start: ColumnElement[int],
     end: ColumnElement[int],
 ) -> ColumnElement[str]:
-    """Return the SQL expression of at most MAX_SOURCE_CHARS of a text, around [start, end)."""
+    """Return the SQL expression of at most MAX_SOURCE_CHARS of a text, around [start, end).
+
+    A text that is not longer is returned whole. The quotation is in the middle, except near an end
+    of the text.
+    """
     minimum, maximum = (func.min, func.max) if is_sqlite(tx) else (func.least, func.greatest)
     length = func.length(text)
     max_length = _integer(MAX_SOURCE_CHARS)

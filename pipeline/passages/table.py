@@ -2,7 +2,7 @@
 
 The tables are made by findable or belong to another program. Ids have the type of the table; the
 engine sees text. In a `PassagesShape` a value takes its type from its place: text, numbers and
-None go out, and cells that come in are read with `loaded` (JSON) and `cell_to_text` (text).
+None go out, and cells that come in are read with `parse_json_cell` (JSON) and `cell_to_text` (text).
 
 - Passages are read in place. An index is added only if no index finds a row by its id.
 - Missing columns are added to a table of concepts.
@@ -92,8 +92,8 @@ _UNIQUE_COLUMNS = ("passage_id", "concept_name", "extractor_version")
 def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
     """Return the requirements on both tables.
 
-    Only an index is added to a table of passages. `passage_id` of concepts gets the type of the
-    ids of passages.
+    Only indexes are added to a table of passages. `passage_id` of concepts gets the type of the ids
+    of passages.
     """
     table_name = settings.passages_table
     id_column: Column[Any] = Column("id", Text, primary_key=True)
@@ -115,7 +115,12 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
 
 
 def _concepts_spec(tx: Connection, passage_id_column: Column[Any]) -> TableSpec:
-    """Return the requirements on concepts. Missing columns are added to an existing table."""
+    """Return the requirements on concepts. Missing columns are added to an existing table.
+
+    Args:
+        tx: The transaction that reads the existing table.
+        passage_id_column: The id column of passages; concepts refer to its ids.
+    """
     types = {
         "passage_id": passage_id_column.type,
         **dict.fromkeys(_JSON_COLUMNS, _JSON),
@@ -146,7 +151,7 @@ def _concepts_spec(tx: Connection, passage_id_column: Column[Any]) -> TableSpec:
 
 
 def _check_rows_fit(tx: Connection, concepts: ReflectedColumns) -> None:
-    """Check that a table of concepts can take every row that findable writes.
+    """Check that a table of concepts can take every row that findable writes. Reads its keys.
 
     Raises:
         ConfigurationError: A column demands a value that is not written, or a unique key does not
@@ -172,7 +177,18 @@ class _Passages(TaskTables):
     """
 
     def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
-        """Make the tables and the view, or add the missing parts; return lines to print."""
+        """Make the tables and the view, or add the missing parts, in the caller's transaction.
+
+        The view is made only if the task in use is passages, and replaced if it exists. A view of
+        another program with its name is kept.
+
+        Returns:
+            Lines to print: a new table under a name that a setting gives, adopted tables, added
+            columns, and a view that is not ours.
+
+        Raises:
+            ConfigurationError: A table cannot be adopted. The caller must roll back.
+        """
         table_name = settings.passages_table
         # Report a new table of another name, because the name can be a typing error.
         is_new = table_name != PASSAGES and not read_columns(tx, table_name)
@@ -262,12 +278,17 @@ def item_table(
 ) -> RowTable:
     """Return the table of passages, with the condition for open passages.
 
-    A passage is open if it has text, an id that a request can name, and no concept of an
-    excluded version. Excluded are `skipped_versions`, `prompt_version` and corrections, or all
-    versions without `skipped_versions`.
+    A passage is open if it has text, an id that a request can name, and no concept of an excluded
+    version. Its state is "empty" if it has no concept and cannot be asked about.
 
     Rows that are parked count as parked for `prompt_version` alone, unless all versions are
     excluded.
+
+    Args:
+        shape: The tables of the database.
+        skipped_versions: Excluded prompt versions. With `prompt_version`, that version and
+            corrections are excluded, too. None excludes all versions.
+        prompt_version: The prompt version in use, or "".
     """
     excluded_versions = skipped_versions
     if skipped_versions is not None and prompt_version:
@@ -313,7 +334,8 @@ def _may_lock(tx: Connection, shape: PassagesShape) -> bool:
 def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, list[str]]:
     """Return the distinct names of the concepts that count, sorted, by passage id.
 
-    Passages without such concepts are left out.
+    Only the concepts of a correction count for a corrected passage. Passages without such concepts
+    are left out.
     """
     concepts = shape.concepts.c
     passage_id = concepts.passage_id
@@ -335,7 +357,10 @@ def put_passages(
     """Insert new passages and update existing passages, in the caller's transaction.
 
     Each row has id, text, source and metadata (JSON text). Columns that the table lacks are
-    ignored.
+    ignored. None is replaced in columns that are NOT NULL.
+
+    Raises:
+        RefusedRowError: A rule of the table refuses a row.
     """
     column_names = (*shape.value_columns, "id")
 
@@ -350,7 +375,13 @@ def put_passages(
 
 
 def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[ConceptRow]) -> None:
-    """Insert concepts in the caller's transaction, with ascending ids in their order."""
+    """Insert concepts in the caller's transaction, in their order.
+
+    Their ids ascend, unless the table has no id column or the database makes the ids.
+
+    Raises:
+        RefusedRowError: A rule of the table refuses a row.
+    """
     rows = [concept._asdict() for concept in concepts]
     ids = None
     if shape.concept_id_column is not None:
@@ -371,7 +402,14 @@ def remove_concepts(
 ) -> int:
     """Delete the concepts of a prompt version and model; return the number of deleted rows.
 
-    `ids` limits this to some passages. By default all passages are meant.
+    Runs in the caller's transaction.
+
+    Args:
+        tx: The caller's transaction.
+        shape: The tables of the database.
+        version: The prompt version.
+        model: The model; "" also matches NULL.
+        ids: Delete only the concepts of these passages; None means all passages.
     """
     statement = delete(shape.concepts).where(is_of_version(shape, [(version, model)]))
     if ids is None:
@@ -391,7 +429,8 @@ def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
 def concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionCounts]:
     """Return every version with concepts, sorted by prompt version and model.
 
-    Reads the whole table.
+    The counts are concepts and passages, then the first and last time. NULL counts as the empty
+    text. Reads the whole table.
     """
     concepts = shape.concepts.c
     # NULL and the empty text are the same version.
@@ -443,8 +482,13 @@ def all_concepts(
 ) -> Iterator[ConceptRow]:
     """Yield concepts with their evidence, by passage, then by name, in constant memory.
 
-    `version` (prompt version and model) and `passage_id` limit them. If `use_corrections` is
-    true, a corrected passage has only the concepts of its correction, whatever `version` is.
+    Args:
+        tx: The transaction that reads.
+        shape: The tables of the database.
+        version: Prompt version and model of the concepts; None means all.
+        use_corrections: A corrected passage has only the concepts of its correction, whatever
+            `version` is.
+        passage_id: Yield only the concepts of this passage.
     """
     query = select(*(shape.concepts.c[name] for name in COLUMNS))
     if version is not None:
@@ -472,7 +516,10 @@ def _iterate_rows(
 def _page_conditions(
     tx: Connection, shape: PassagesShape, id_column: ColumnElement[Any], passage_id: str | None
 ) -> Iterator[ColumnElement[bool]]:
-    """Yield the SQL condition of each page of passages: a range of ids, or the given passage."""
+    """Yield the SQL condition of each page of passages: a range of ids, or the given passage.
+
+    A page has PAGE_SIZE passages with concepts.
+    """
     if passage_id is not None:
         yield id_column.in_(shape.concept_ids.to_native_ids([passage_id]))
         return
@@ -485,8 +532,10 @@ def _page_conditions(
 def _best_concepts_query(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[Any]:
     """Return the SELECT of the best concepts.
 
-    The database pushes a condition on `passage_id` down to the tables. The aliases are part of the
-    view, whose text is compared: do not rename them.
+    A concept needs a name, a confidence of at least MIN_CONFIDENCE, and must count. The first
+    concept by `_preference_order` is selected among the concepts of a passage with equal names in
+    any case. The database pushes a condition on `passage_id` down to the tables. The aliases are
+    part of the view, whose text is compared: do not rename them.
     """
     concepts = shape.concepts.c
     version_starts = answers.select_version_starts().subquery("begun")
@@ -532,7 +581,19 @@ def _preference_order(
     version_began_at: ColumnElement[Any],
     confidence: ColumnElement[Any],
 ) -> list[ColumnElement[Any]]:
-    """Return the sort keys of concepts with equal names, the best first."""
+    """Return the sort keys of concepts with equal names, the best first.
+
+    The keys are the position in PREFER_VERSIONS, the start of the version (latest first), the time
+    of the concept (latest first), the confidence (highest first), and the id, or the name if there
+    is no id.
+
+    Args:
+        tx: A connection to the database.
+        shape: The tables of the database.
+        settings: The settings with PREFER_VERSIONS.
+        version_began_at: Expression for the start of the concept's version.
+        confidence: Expression for the confidence as a number.
+    """
     concepts = shape.concepts.c
     created_at: ColumnElement[Any] = concepts.created_at
     # On SQLite another program may have written times in another format.
@@ -560,6 +621,8 @@ def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Se
     """Return a SELECT of the rows of `query` with `source_text` in their evidence.
 
     If `query` numbers its rows in a column `place`, only the rows with number 1 are selected.
+    Evidence that is not JSON, or is stored in a column that is not jsonb on PostgreSQL, is not
+    changed.
     """
     rows = query.subquery("chosen")
     passages = shape.passages.c

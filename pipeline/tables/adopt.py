@@ -1,13 +1,12 @@
 """Make the tables of a task, or adopt tables that another program made.
 
-A `TableSpec` contains the requirements of a task. Adoption adds columns and indexes.
+A `TableSpec` contains the requirements of a task on a table, `TaskTables` those on all its tables.
+Adoption adds columns and indexes.
 
-- Existing values never change. A second adoption changes nothing.
+- Existing values never change, except that rows without an id get numbers if the id column is new.
+  A second adoption changes nothing.
 - The other program may go on using the table.
 - Row ids keep their type in the table and are text everywhere else. Queries read an id with a CAST.
-  A bound text takes the type of its column.
-- SQLite compares names without case, so names of SQLite columns are in lower case here.
-- Tables are named without a schema. PostgreSQL finds them by its search path.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -60,11 +59,11 @@ class TableSpec:
     definition: Table
     # Columns that an existing table must have; adoption never adds these.
     required_columns: tuple[str, ...]
-    # Values that columns must store, if `made` does not imply it.
+    # Values that columns must store, if `definition` does not imply it.
     column_needs: Mapping[str, ColumnNeed] = field(default_factory=dict)
     # Last part of the hint in errors: how to do without this table.
     alternative_hint: object = "use another database"
-    # Add the other columns of `made` to an existing table that lacks them.
+    # Add the other columns of `definition` to an existing table that lacks them.
     adds_columns: bool = False
     # Columns that get an index. If `id` is among them, ids must be unique and not empty.
     indexed_columns: tuple[str, ...] = ()
@@ -113,7 +112,10 @@ class TableSpec:
         return self.marker_index is not None and has_index(tx, self.name, self.marker_index[0])
 
     def is_complete(self, tx: Connection) -> bool:
-        """Return whether the table exists with all columns, types and indexes that it must have."""
+        """Return whether the table exists with all columns, types and indexes that it must have.
+
+        The mark of adoption and the ids are not checked.
+        """
         columns = read_columns(tx, self.name)
         if not columns or self._missing_columns(columns):
             return False
@@ -122,15 +124,17 @@ class TableSpec:
     def adopt(self, tx: Connection, *, is_first: bool) -> list[str]:
         """Make the table, or add to an existing table the columns and indexes that it lacks.
 
-        Rows without an id get numbers if the id column was added by findable on SQLite. Ids of an
-        existing table are checked if `id` is among `indexed_columns`.
+        An existing table is checked first. Its rows without an id get numbers if findable added the
+        id column on SQLite. Its ids are checked if `id` is among `indexed_columns`, and this is the
+        first adoption, an index is missing or `adds_columns` is set. The marker index is made last.
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
-            is_first: This is the first adoption, so the ids of an existing table must be checked.
+            is_first: This is the first adoption of the task's tables.
 
         Returns:
-            A line for the user if an existing table was adopted or got new columns, else nothing.
+            A line for the user if an existing table was adopted for the first time or got new
+            columns, else nothing.
 
         Raises:
             ConfigurationError: The table cannot be adopted.
@@ -165,7 +169,10 @@ class TableSpec:
         return [line]
 
     def _add_columns(self, tx: Connection, names: Sequence[str]) -> None:
-        """Add columns to the table, and a unique index if the column `id` is among them."""
+        """Add columns to the table, and a unique index if the column `id` is among them.
+
+        All added columns may be NULL. Nothing happens without names.
+        """
         table = quote_identifier(tx, self.name)
         for name in names:
             column_type = self.definition.c[name].type.compile(tx.dialect)
@@ -176,7 +183,10 @@ class TableSpec:
             tx.execute(text(f"CREATE UNIQUE INDEX {index} ON {table} (id)"))
 
     def _add_indexes(self, tx: Connection, names: Sequence[str]) -> None:
-        """Make or replace an index for each named column, and last make the index of `mark`."""
+        """Make or replace an index for each named column.
+
+        The marker index is made last, if the table has one and it is missing.
+        """
         table = quote_identifier(tx, self.name)
         for name in names:
             index = quote_identifier(tx, self._index_name(name))
@@ -189,10 +199,11 @@ class TableSpec:
             tx.execute(text(f"CREATE INDEX IF NOT EXISTS {mark_name} ON {table} {mark_sql}"))
 
     def describe_adoption(self, tx: Connection) -> list[str]:
-        """Describe what `adopt` would add to an existing table, in at most one line.
+        """Return what `adopt` would add to an existing table, in at most one line. Writes nothing.
 
         Returns:
-            Nothing if the table does not exist or lacks nothing.
+            An empty list if the table does not exist or lacks nothing. A table with a
+            `marker_index` always lacks an index, also if that index exists.
 
         Raises:
             ConfigurationError: The table cannot be adopted.
@@ -215,8 +226,8 @@ class TableSpec:
     def make_server_definition(self, tx: Connection) -> Table:
         """Return the definition for a server of a table that is in an SQLite file.
 
-        It has the columns of `made` that exist in the file. Ids that are not whole numbers become
-        text.
+        It has the columns of `definition` that exist in the file. Ids and the column of `reference`
+        become text if they are not whole numbers.
         """
         existing_columns = read_columns(tx, self.name)
         id_names = {"id"}
@@ -231,10 +242,11 @@ class TableSpec:
         return Table(self.name, MetaData(), *server_columns)
 
     def _check_existing(self, tx: Connection) -> ReflectedColumns:
-        """Return the columns of the existing table; empty if there is no table of this name.
+        """Check an existing table, and return its columns; empty if there is no table of this name.
 
         Raises:
-            ConfigurationError: The table cannot be adopted.
+            ConfigurationError: The name belongs to a view or another object, a required column is
+                missing, a column has an unsuitable type, or `check_suitability` refuses the table.
         """
         kind = read_object_kind(tx, self.name)
         if kind not in {None, "table"}:
@@ -266,7 +278,11 @@ class TableSpec:
         return columns
 
     def _misfits(self, tx: Connection, columns: ReflectedColumns) -> list[str]:
-        """Return for each column of an unsuitable type a phrase with its type and its need."""
+        """Return for each column of an unsuitable type a phrase with its type and its need.
+
+        Only existing columns are checked that the table must have. A column of `reference` must
+        store ids, of the kind of the other table's ids or text.
+        """
         reference_name, referred_ids = self.reference or ("", IdColumnFacts())
         needs: dict[str, str] = {}
         for name in self._checked_columns:
@@ -293,7 +309,11 @@ class TableSpec:
         return phrases
 
     def _need_of(self, name: str) -> ColumnNeed:
-        """Return which values a column must be able to store."""
+        """Return which values a column must be able to store.
+
+        It is the entry of `column_needs`, else ids for the column `id`, whole numbers for an
+        integer column of the definition, and text for all other columns.
+        """
         if name in self.column_needs:
             return self.column_needs[name]
         if name == "id":
@@ -304,7 +324,13 @@ class TableSpec:
         return ColumnNeed.TEXT
 
     def _number_rows(self, tx: Connection) -> None:
-        """Give a number to each row without an id, if adoption added the id column on SQLite."""
+        """Number the rows without an id, if findable added the id column on SQLite.
+
+        Does nothing for other tables. The numbers follow the largest id, in the order of the rows.
+
+        Raises:
+            ConfigurationError: A rule of the table's owner refuses a row.
+        """
         table = quote_identifier(tx, self.name)
         if not (is_sqlite(tx) and has_index(tx, self.name, self._index_name("own_id"))):
             return
@@ -327,10 +353,12 @@ class TableSpec:
             raise
 
     def _find_refused_number(self, tx: Connection) -> None:
-        """Number the rows without an id one by one, to name the row that refuses its number.
+        """Number the rows without an id one by one, to find the row that refuses its number.
+
+        Each row gets its SQLite rowid as id. The caller must roll back.
 
         Raises:
-            ConfigurationError: A rule of the table's owner refuses a row.
+            ConfigurationError: A rule of the table's owner refuses a row; the error names it.
         """
         table = quote_identifier(tx, self.name)
         rowids = tx.execute(text(f"SELECT rowid FROM {table} WHERE id IS NULL"))  # noqa: S608
@@ -344,7 +372,12 @@ class TableSpec:
             )
 
     def _check_ids(self, tx: Connection) -> None:
-        """Raise ConfigurationError if ids are missing, not unique, empty, or bytes or reals."""
+        """Check the ids of all rows.
+
+        Raises:
+            ConfigurationError: An id is missing, not unique or an empty text; on SQLite also if it
+                is bytes or a floating-point number.
+        """
         counting = select(func.count(), func.count(distinct(self.item_id))).select_from(
             self.definition
         )
@@ -378,8 +411,9 @@ def _make_server_column(
 ) -> Column[Any]:
     """Return a column of `TableSpec.make_server_definition`, for a server.
 
-    An id column is BIGINT or text. A column may be NULL if it may be NULL in the file. An identity
-    is kept only if the ids are numbers.
+    An id column is BIGINT or text; other columns keep their type. A column may be NULL if it may be
+    NULL in the file and is no primary key. An identity is kept only if the file's column stores
+    whole numbers.
 
     Args:
         tx: The transaction that reads the SQLite file.
@@ -419,8 +453,8 @@ class TaskTables:
         """Store the requirements, and register the names for reading all columns at once.
 
         Args:
-            make_specs: Returns the requirements in a database. The mark of the last table says that all
-                tables were adopted.
+            make_specs: Returns the requirements in a database. The marker index of the last table
+                proves that all tables were adopted.
             names: Usual names of the tables.
         """
         self.make_specs = make_specs
@@ -432,7 +466,8 @@ class TaskTables:
         Runs in the caller's transaction. A second call changes nothing.
 
         Returns:
-            A line for the user on each existing table that was adopted or got new columns.
+            A line for the user on each existing table that was adopted for the first time or got
+            new columns.
 
         Raises:
             ConfigurationError: A table cannot be adopted. The caller must roll back.
@@ -445,10 +480,12 @@ class TaskTables:
         return lines
 
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
-        """Describe the additions to tables of another program, in one line per table.
+        """Return the additions to tables of another program, in one line per table.
+
+        Writes nothing.
 
         Returns:
-            Nothing if the tables were adopted already.
+            An empty list if the tables were adopted already. Tables that do not exist have no line.
 
         Raises:
             ConfigurationError: A table cannot be adopted.
@@ -463,7 +500,10 @@ class TaskTables:
         return lines
 
     def is_adopted(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
-        """Return whether `adopt` has nothing to do; the time does not depend on the row count."""
+        """Return whether the tables are marked as adopted, and are complete.
+
+        The time does not depend on the number of rows.
+        """
         specs = self.make_specs(tx, settings)
         return specs[-1].is_marked(tx) and all(spec.is_complete(tx) for spec in specs)
 

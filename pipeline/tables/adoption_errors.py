@@ -1,4 +1,8 @@
-"""Errors of tables that cannot be adopted or written."""
+"""Detect and describe rules of another program's table that stop an adoption or a change.
+
+- `write_each` writes rows, and names the row that a table refuses.
+- `check_required_columns` finds columns that every new row must fill.
+"""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
@@ -50,7 +54,10 @@ def write_each(
 ) -> None:
     """Write rows together; if the table refuses them, write row by row to name the refused row.
 
+    Each attempt is a savepoint. Database errors that are no refusal pass unchanged.
+
     Args:
+        tx: The caller's transaction.
         table: Name of the table in messages.
         rows: The last cell of each row is its name in messages.
         write: Writes some of the rows in `tx`.
@@ -77,7 +84,11 @@ def write_each(
 
 
 def is_constraint_error(error: exc.DBAPIError) -> bool:
-    """Return whether a rule of the table stopped a statement: a constraint, a type or a trigger."""
+    """Return whether a rule of the table stopped a statement.
+
+    Rules are constraints, column types, generated columns, triggers that raise on PostgreSQL, and
+    SQLite's foreign keys without a unique key.
+    """
     if isinstance(error, exc.IntegrityError | exc.DataError):
         return True
     sqlstate = str(getattr(error.orig, "sqlstate", ""))
@@ -93,6 +104,8 @@ def check_required_columns(
     written_columns: Collection[str],
 ) -> None:
     """Raise ConfigurationError if a new row would lack a value that the table requires.
+
+    A column requires a value if it is NOT NULL and has no default.
 
     Args:
         name: Name of the table.

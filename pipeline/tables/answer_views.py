@@ -1,13 +1,14 @@
 """Define, make and check the SQL views that show answers as columns.
 
 - `<prefix>_answers` shows, for each row and version, the answer that was applied last.
-- `<prefix>_answered` shows each row of the source with its preferred answer.
+- `<prefix>_answered` shows each row with an answer: its source columns and its preferred answer.
 
 Both are views over `findable_answers`, so they always show the stored answers. Rules for columns:
 
 - A field has a typed column if all its values are of the same plain kind. A date or time is text.
-  All other fields (lists, objects, quotations, unions) are JSON.
-- A missing value and a value of another kind are NULL.
+  All other fields (lists, objects, quotations, unions) are JSON. Module `column_values` finds the
+  kinds.
+- A missing value is NULL. So is a value of another kind in a column of numbers or truth values.
 - A source column is called `source_…` if another column has its name.
 - If a view is made again, its existing columns keep their positions.
 
@@ -86,8 +87,12 @@ def view_names_of(task: TaskRecord) -> tuple[str, str]:
 def check_view_columns(task: TaskRecord) -> None:
     """Check the key columns and fields of a task as column names of its views.
 
+    Case does not distinguish names. A key column and a field are also compared with the columns
+    that every answer has, and with the system columns of PostgreSQL.
+
     Raises:
-        InputError: Two columns would have the same name in a database, or a name is too long.
+        InputError: Two columns would have the same name in a database, or a name is longer than
+            MAX_COLUMN_BYTES.
     """
     labels_by_name = {
         name: f"the column `{name}` that every answer has" for name in (EXTRACTOR, ANSWERED_AT)
@@ -116,6 +121,10 @@ def _view_query(
     existing_names: Sequence[str],
 ) -> Select[Any]:
     """Return the SELECT of a view.
+
+    The view of all answers has the key, fields, version and time of each answer. The view of rows
+    also has the task's source columns except the key, under free names; a column without a free
+    name is left out. Rows without an answer are in neither view.
 
     Args:
         tx: The transaction in which the view will be made.
@@ -146,7 +155,10 @@ def _view_query(
 
 
 def _answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
-    """Return the columns of a stored answer by name: key, fields, version and time."""
+    """Return SQL expressions for a stored answer by column name: key, fields, version and time.
+
+    The time is text with `+00:00` on SQLite.
+    """
     is_file = is_sqlite(tx)
     make_cell = _sqlite_cell if is_file else _server_cell
     columns: dict[str, ColumnElement[Any]] = {}
@@ -192,6 +204,8 @@ def are_views_made(tx: Connection, task: TaskRecord) -> bool:
 
 def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     """Make both views of a task, or replace them with their current definitions.
+
+    Existing views are made again even if they are current.
 
     Returns:
         A line for the user if at least one of the views did not exist.
@@ -241,7 +255,8 @@ def is_view_made(tx: Connection, name: str, query: Select[Any], *, origin: str) 
 def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> bool:
     """Make or replace a view, with a mark that contains the hash of its query.
 
-    Views of other programs that use this view are kept.
+    Views of other programs that use this view are kept. On SQLite the mark is a comment in the
+    view's SQL, on PostgreSQL it is the comment of the view.
 
     Args:
         tx: The caller's transaction, which must be rolled back after an error.
@@ -250,7 +265,8 @@ def make_view(tx: Connection, name: str, query: Select[Any], *, origin: str) -> 
         origin: Origin of the query, in words, for the mark.
 
     Returns:
-        False if another program's object has the name; nothing was changed then.
+        True if the view was made. False if another program's object has the name; nothing was
+        changed then.
 
     Raises:
         ConfigurationError: A view of another program uses columns that change.
@@ -280,7 +296,8 @@ def _read_mark(tx: Connection, name: str) -> str | None:
     """Return the mark of the table or view of a name.
 
     Returns:
-        An empty text if the object has no mark, or None if there is no such object.
+        An empty text if the object has no mark, or None if there is no such object. On SQLite it is
+        the first comment in the object's SQL, on PostgreSQL any comment of the object.
     """
     if is_sqlite(tx):
         query = text(
@@ -302,7 +319,9 @@ def _read_mark(tx: Connection, name: str) -> str | None:
 
 
 def _drop_and_create(tx: Connection, name: str, statement: str) -> None:
-    """Drop a view of PostgreSQL and create it by a statement; on an error, it is kept.
+    """Drop a view of PostgreSQL and create it by a statement.
+
+    Runs in a savepoint, so the old view is kept after an error.
 
     Raises:
         ConfigurationError: Another program's view depends on the view.
@@ -363,12 +382,14 @@ def source_column_expression(
 
 
 def _key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
-    """Return SQL for a key column of an answer.
+    """Return SQL for a key column of an answer, whose key is the row id of the answer.
+
+    A value that is no whole number is NULL in an integer column of PostgreSQL; SQLite casts it.
 
     Args:
         kind: Kind of the key column.
-        part_index: Index of the column in a key of several columns, which is stored as a JSON
-            list, or None if the key has one column.
+        part_index: Index of the column in a key of several columns, which is stored as a JSON list,
+            or None if the key has one column.
         sqlite: Return SQL for SQLite, else for PostgreSQL.
     """
     cell = f"{answers.name}.item_id"
@@ -385,7 +406,12 @@ def _key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
 
 
 def _sqlite_cell(kind: str, name: str, document: str) -> str:
-    """Return SQL for a member of a JSON object in SQLite; NULL if it is not of its kind.
+    """Return SQL for a member of a JSON object, as a column of a kind, in SQLite.
+
+    A missing member is NULL. A text column also shows numbers, lists and objects as text, and true
+    and false as `true` and `false`; dates and times are text. An integer or boolean is NULL for a
+    value of another type. A real may be stored as a number or as a text with a number; it is NULL
+    for other values and if it is infinite. A JSON column shows any value as JSON, and null as NULL.
 
     Args:
         kind: Kind of the column.
@@ -416,7 +442,12 @@ def _sqlite_cell(kind: str, name: str, document: str) -> str:
 
 
 def _server_cell(kind: str, name: str, document: str) -> str:
-    """Return SQL for a member of a JSON object in PostgreSQL; NULL if it is not of its kind.
+    """Return SQL for a member of a JSON object, as a column of a kind, in PostgreSQL.
+
+    A missing member is NULL. A text column shows any value as text; dates and times are text. An
+    integer or boolean is NULL for a value of another type. A real may be stored as a number or as a
+    text with a number; it is NULL for other values and if it is too large, and 0 if it is too
+    small. A JSON column shows any value as jsonb, and null as NULL.
 
     Args:
         kind: Kind of the column.
@@ -452,12 +483,12 @@ def name_added_columns(
 ) -> dict[str, str]:
     """Return the column names for more columns in a table that has columns already.
 
-    Case does not distinguish names.
+    Case does not distinguish names. A name is cut to MAX_COLUMN_BYTES.
 
     Args:
         existing_names: Columns that keep their names.
         names: The columns to add.
-        prefix: Put before a name until no other column has it.
+        prefix: Put before a name, up to three times, until no other column has it.
 
     Returns:
         Column names by `names`, in their order. A column without a free name is left out.

@@ -82,7 +82,8 @@ def parse_text_list(cell: Any) -> list[str] | None:
     Elements that are not texts are returned as JSON.
 
     Returns:
-        The texts; an empty list if the cell is blank or null; None if it is not a JSON list.
+        The texts; an empty list if the cell is blank, `null` or NULL; None if it is not a JSON
+        list.
     """
     text = cell_to_text(cell)
     if not text.startswith('["') and text.translate(_WITHOUT_JSON_SPACE) in EMPTY_LIST_TEXTS:
@@ -120,6 +121,8 @@ def to_plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
 def to_plain_value(value: Any) -> Any:
     """Convert a value of a database driver or a library to a plain JSON value.
 
+    - None, truth values, texts and whole numbers stay as they are.
+    - Members of mappings, lists and tuples are converted, too; tuples become lists.
     - Dates and times become ISO text.
     - Decimal numbers, UUIDs, infinity and other objects become text.
     - Bytes are read as UTF-8; invalid bytes become lone surrogates.
@@ -135,7 +138,10 @@ def to_plain_value(value: Any) -> Any:
 
 
 def _plain_scalar(value: Any) -> Any:
-    """Convert a number, bytes, a date or another object to a plain JSON value."""
+    """Convert a number, bytes, a date or another object to a plain JSON value.
+
+    See `to_plain_value`. Decimal numbers are written without an exponent.
+    """
     if isinstance(value, float) and not math.isinf(value):
         return None if math.isnan(value) else value
     if isinstance(value, bytes | bytearray | memoryview):
@@ -150,7 +156,7 @@ def _plain_scalar(value: Any) -> Any:
 def find_value_kind(value: Any) -> str | None:
     """Return the kind of column that stores a plain value; None for None.
 
-    Whole numbers beyond 64 bits need a text column.
+    Lists and objects need a JSON column. Whole numbers beyond 64 bits need a text column.
     """
     if value is None:
         return None
@@ -181,7 +187,10 @@ def merge_kinds(first_kind: str | None, second_kind: str | None) -> str | None:
 
 
 def contains_binary(value: Any) -> bool:
-    """Return whether a value of a driver or library is, or contains, bytes that are not text."""
+    """Return whether a value of a driver or library is, or contains, bytes that are not text.
+
+    Bytes are text if they are valid UTF-8 without NUL. Texts are never binary.
+    """
     if isinstance(value, bytes | bytearray | memoryview):
         return INVALID_TEXT.search(to_plain_value(value)) is not None
     if isinstance(value, Mapping):
@@ -192,7 +201,7 @@ def contains_binary(value: Any) -> bool:
 
 
 def describe_binary_columns(names: Iterable[str]) -> str:
-    """Return the note about columns that are left out because of their bytes; empty for no names."""
+    """Return the note about columns that are left out because of their bytes; "" for no names."""
     names_text = ", ".join(map(repr, names))
     if names_text:
         return f"left out, because they hold bytes and no text: {names_text}"
@@ -202,7 +211,7 @@ def describe_binary_columns(names: Iterable[str]) -> str:
 def drop_binary_columns(
     rows: Sequence[Mapping[str, Any]],
 ) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
-    """Remove the columns that contain bytes and no text in any row.
+    """Remove the columns that contain bytes which are not text, and a text in no row.
 
     Returns:
         Copies of the rows without these columns, and the names of the removed columns.
@@ -225,11 +234,11 @@ def drop_binary_columns(
 def list_rows(data: Any) -> list[Mapping[str, Any]]:
     """Return the rows of a list of mappings, an Arrow table, or a pandas or polars data frame.
 
-    An index of pandas is left out. With pyarrow a missing value is None. Without it a missing
-    value of pandas is NaN.
+    An index of pandas is left out, and names become texts. With pyarrow a missing value is None.
+    Without it a missing value of pandas is NaN.
 
     Raises:
-        InputError: The object has no rows that are mappings.
+        InputError: The object has no rows, or a row is not a mapping.
     """
     rows: Any = None
     if hasattr(data, "to_dicts"):  # polars
@@ -261,8 +270,8 @@ def _without_index_columns(row: Mapping[Any, Any]) -> dict[str, Any]:
 def list_arrow_rows(batch: Any) -> list[dict[str, Any]]:
     """Return the rows of an Arrow table or record batch.
 
-    A time that Python cannot represent is ISO text. Python's times have microseconds, and years
-    from 1 to 9999.
+    A time that Python cannot represent is ISO text, or a number with its unit. Python's times have
+    microseconds, and years from 1 to 9999.
     """
     try:
         rows: list[dict[str, Any]] = batch.to_pylist()
@@ -276,8 +285,8 @@ def list_arrow_rows(batch: Any) -> list[dict[str, Any]]:
 def _convert_arrow_scalar(cell: Any) -> Any:
     """Return the Python value of an Arrow scalar.
 
-    A time or duration that Python cannot represent becomes ISO text, or a number with its unit.
-    Nested values are converted element by element.
+    A time that Python cannot represent becomes ISO text. A duration, and a time that Arrow cannot
+    write either, becomes a number with its unit. Nested values are converted element by element.
     """
     try:
         return cell.as_py()
@@ -299,7 +308,10 @@ def _convert_arrow_scalar(cell: Any) -> Any:
 
 
 def _convert_arrow_nested(cell: Any) -> Any:
-    """Convert an Arrow struct to a dict, a map to a list of pairs, and a list to a list."""
+    """Convert an Arrow struct to a dict, a map to a list of pairs, and a list to a list.
+
+    Values that Python cannot represent are converted as in `_convert_arrow_scalar`.
+    """
     pa = import_pyarrow("an Arrow table")
     kind = cell.type
     if pa.types.is_struct(kind):

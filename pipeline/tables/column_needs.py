@@ -1,4 +1,8 @@
-"""Requirements on columns of tables, and facts about id columns."""
+"""Check which values a column can store, and make ids for new rows.
+
+- `ColumnNeed` lists kinds of values and the PostgreSQL types that store them unchanged.
+- `IdColumnFacts` are the ids that a column can store.
+"""
 
 import re
 import uuid
@@ -73,8 +77,9 @@ class ColumnNeed(Enum):
     def find_misfit(self, tx: Connection, column: Column[Any]) -> str | None:
         """Return the values that a reflected column must store instead, or None if it is suitable.
 
-        A column is suitable if it returns a stored value unchanged. The result is a phrase for
-        messages.
+        A column is suitable if it returns a stored value unchanged. A computed column never is. On
+        SQLite any other column is suitable, except for ids; on PostgreSQL the type must be in the
+        list of this need. The result is a phrase for messages.
         """
         description, server_types = self.value
         if column.computed is not None:
@@ -117,7 +122,8 @@ class IdColumnFacts:
     def to_row_id(self, value: str) -> str | None:
         """Return an id as the column would return it, or None if the column cannot store it.
 
-        Only the spelling of UUIDs changes.
+        A whole number must be in range and have no sign `+` and no leading zeros. A text must not
+        be longer than `max_chars`. Only the spelling of UUIDs changes.
         """
         if self.kind == "whole numbers":
             if not _INTEGER_PATTERN.fullmatch(value):
@@ -143,7 +149,11 @@ class IdColumnFacts:
 
 
 def describe_id_column(tx: Connection, id_column: Column[Any] | None) -> IdColumnFacts:
-    """Return which ids a reflected column can store; any text if the column is None."""
+    """Return which ids a reflected column can store; any text if the column is None.
+
+    The range of whole numbers follows from the column's type; it is 64 bits on SQLite. A limit on
+    the length of texts applies on PostgreSQL only.
+    """
     is_typed = not is_sqlite(tx)
     if id_column is None:
         return IdColumnFacts(is_typed=is_typed)
@@ -176,13 +186,17 @@ def make_new_ids(
 ) -> Sequence[int | str] | None:
     """Return ids for new rows of a table, or None if the database generates ids itself.
 
-    The ids are UUIDs if the table has text ids, else ascending numbers that no row has had.
+    The ids are UUIDs as text if the table has ids that are no whole numbers, or an SQLite column of
+    whole numbers that contains texts. Otherwise they are ascending numbers that no row has had. The
+    database generates ids if a column of whole numbers has a default or AUTOINCREMENT. Nothing is
+    written.
 
     Args:
         tx: The caller's transaction.
         id_column: The reflected id column of the table.
         count: Number of ids.
-        find_highest_id: Returns the highest number that any row has had, deleted rows included.
+        find_highest_id: Returns the highest number that any row has had, deleted rows included. Not
+            called for UUIDs.
     """
     has_number_ids = describe_id_column(tx, id_column).kind == "whole numbers"
     max_id = None

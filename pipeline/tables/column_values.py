@@ -1,4 +1,7 @@
-"""Convert fields of answers into values of columns."""
+"""Find the column kinds of answer fields, and convert their JSON values to column values.
+
+`unstorable_reason` finds values that one of the two databases could not store unchanged.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -33,7 +36,11 @@ _FORMAT_KINDS = {
 
 
 def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
-    """Return (field, kind) for each field of an answer's model, in the model's order."""
+    """Return (field, kind) for each field of an answer's model, in the model's order.
+
+    A decimal number has the kind "real". The kinds of other fields follow from the JSON schema of
+    the model; see `_kind_of_schema`.
+    """
     schema = answer.model_json_schema(mode="serialization", by_alias=False)
     definitions = schema.get("$defs", {})
     model_schema = schema
@@ -54,7 +61,8 @@ def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
 def _kind_of_schema(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     """Return the kind of a column for the values of a JSON schema.
 
-    It is JSON if the schema allows values of several kinds. Null is not counted as a kind.
+    A reference is followed. Null is not counted as a kind. The kind is JSON for lists, objects and
+    quotations, and if the schema allows values of several kinds.
     """
     if "$ref" in schema:
         return _kind_of_schema(definitions[schema["$ref"].rpartition("/")[2]], definitions)
@@ -73,8 +81,11 @@ def _kind_of_schema(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -
 def to_column_value(kind: str, value: Any) -> Any:
     """Convert the JSON value of a field to a column value that both database drivers accept.
 
+    A text column accepts every value; lists, objects, numbers and truth values become JSON text.
+
     Returns:
-        None if the value is None or not of the column's kind.
+        None if the value is None, cannot be converted to the column's kind, or is a whole number of
+        more than 64 bits.
     """
     if value is None:
         return None
@@ -125,7 +136,12 @@ _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def unstorable_reason(answer: "BaseModel") -> str:
-    """Return why a database could not store an answer unchanged; "" if both databases can."""
+    """Return why a database could not store an answer unchanged; "" if both databases can.
+
+    The reason names the first place with a lone surrogate, NUL, a whole number of more than 64
+    bits, or a number that is infinite or NaN. Nested names and values are checked, too. It also
+    says if the answer cannot be turned into JSON.
+    """
     try:
         for path, leaf in iterate_leaves(answer.model_dump(mode="json")):
             leaf_values = leaf.values() if isinstance(leaf, dict) else [leaf]
@@ -148,7 +164,11 @@ def _format_path(path: Iterable[str | int]) -> str:
 
 
 def _unstorable_reason(value: Any) -> str:
-    """Return why a plain value cannot be stored in both databases; "" if it can."""
+    """Return why a plain value cannot be stored in both databases; "" if it can.
+
+    Checks texts for NUL and lone surrogates, whole numbers for 64 bits, and floats for finiteness.
+    Other values can always be stored.
+    """
     if isinstance(value, str):
         match = INVALID_TEXT.search(value)
         if match is None:

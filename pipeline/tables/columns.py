@@ -104,9 +104,9 @@ class ColumnMapping:
     Attributes:
         layout: The columns of the task.
         notes: Lines for the user on matched, ambiguous and similar names.
-        not_read: Names in the rows read before whose values are ignored, in their order.
-        others: Names in the rows read before whose values are kept under these names.
-        near: Names that are similar to a name of a column without a match, by column.
+        ignored_names: Names in the rows read before whose values are ignored, in their order.
+        kept_names: Names in the rows read before whose values are kept under these names.
+        similar_names: Names that are similar to a name of a column without a match, by column.
     """
 
     def __init__(
@@ -117,7 +117,9 @@ class ColumnMapping:
         layout: ColumnLayout,
         path: Path,
     ) -> None:
-        """Match the names of a file.
+        """Match the names of a file, and add notes on names that were matched or look similar.
+
+        MAP= comes first, then a column's own name and label, then a known name.
 
         Args:
             names: The names in the file, in their order.
@@ -157,9 +159,10 @@ class ColumnMapping:
         )
 
     def _match_known_names(self, columns: Sequence[str]) -> None:
-        """Match each column if a single name in the file is a known name of it, and add notes.
+        """Match each of these columns if a single name in the file is a known name of it.
 
-        If several names could be matched, a note shows the MAP= to use.
+        A note lists the matched names. If several names could be matched, no name is matched, and a
+        note shows the MAP= to use.
         """
         columns_by_name: dict[str, str] = {}
         for column in columns:
@@ -183,9 +186,10 @@ class ColumnMapping:
         self._add_note("by other names", columns_by_name)
 
     def _note_similar_names(self, columns: Sequence[str]) -> None:
-        """Add a note for each unmatched name that is similar to a name of one of these columns.
+        """Note the names in the file that are similar to a name of one of these columns.
 
-        Only the first similar name of a column is noted, and put into `similar_names`.
+        Only names are noted that mean no column. Only the first similar name of a column is noted,
+        and put into `similar_names`. Nothing is matched.
         """
         columns_by_known_name = {
             name: column
@@ -227,8 +231,9 @@ class ColumnMapping:
     def value_name(self, name: str) -> str | None:
         """Return the name under which values of a name in the file are kept.
 
-        It is the layout's column, or the name itself for other columns. It is None if the values
-        are not read, because MAP= assigns another name to the column.
+        Returns:
+            The layout's column; or the name itself if it means no column; or None if the values are
+            ignored, because MAP= assigns another name or no name to the column that the name means.
         """
         column = self.find_column(name)
         if column is None and fold_name(name) not in self.layout.columns_by_own_name:
@@ -249,8 +254,11 @@ class ColumnMapping:
     def map_row(self, row: SourceRow) -> SourceRow | Finding:
         """Return a row with its values by column, or the finding that rejects it.
 
-        Adds new names to `ignored_names` or `kept_names`. A row is rejected if it has two values for a
-        column, or text that cannot be stored.
+        A name that means no column of the layout is kept under its own name, and is added to
+        `kept_names`. A name of a column that MAP= assigns to another name is skipped, and is added
+        to `ignored_names`. A column of `columns_kept_twice` is also kept under the file's name if
+        that is not its own name. A row is rejected if two of its names mean the same column, even
+        with equal or blank values, or if it has text that cannot be stored.
         """
         values: dict[str, Any] = {}
         for name, cell in row.values.items():
@@ -299,6 +307,9 @@ class MappedFile(SourceFile):
     ) -> None:
         """Detect the format of the file, and match its names.
 
+        The key column, and columns that occur twice, are checked in all formats but JSON, whose
+        objects can each have other names.
+
         Args:
             path: The file.
             map_names: Names in the file by column, from MAP=.
@@ -326,7 +337,10 @@ class MappedFile(SourceFile):
             self._check_no_column_twice(path)
 
     def _check_key_column(self, path: Path, map_names: Mapping[str, str]) -> None:
-        """Raise InputError if no name in the file means the key column."""
+        """Raise InputError if no name in the file means the key column.
+
+        The hint shows the import with the MAP= of a similar name, if there is one.
+        """
         layout = self.layout
         if self.mapping.find_file_name(layout.key):
             return
@@ -350,7 +364,7 @@ class MappedFile(SourceFile):
         )
 
     def _check_no_column_twice(self, path: Path) -> None:
-        """Raise InputError if two names in the file mean the same column."""
+        """Raise InputError if two names in the file mean the same column, or are equal."""
         value_names = [self.mapping.value_name(name) for name in self.names if name]
         repeated_names = (
             name for name in value_names if name is not None and value_names.count(name) > 1
@@ -365,7 +379,12 @@ class MappedFile(SourceFile):
 
     @classmethod
     def check(cls, path: Path, options: ImportOptions) -> None:
-        """Raise InputError if a file cannot be read, or has neither a valid nor a rejected row."""
+        """Check that a file can be read, and has a row or a finding. Stores nothing.
+
+        Raises:
+            InputError: The file cannot be read, or has neither a valid nor a rejected row.
+            KeyboardInterrupt: The check was interrupted.
+        """
         with report_interrupt():
             file = cls(path, parse_map(options.mapping), options.reading)
             if next(iter(file), None) is None:
@@ -378,13 +397,15 @@ class MappedFile(SourceFile):
     def open_for_import(
         cls, path: Path, options: ImportOptions, report_class: type[ReportT]
     ) -> tuple[Self, ReportT]:
-        """Open a file for an import, and return it with a new report.
+        """Open a file for an import, and return it with a new report. No rows are imported.
 
-        The report has the list `notes` of the file itself, so notes that are added during reading
+        The report has the options of the import, the matched columns, and the file's format and
+        encoding. It has the list `notes` of the file itself, so notes that are added during reading
         are in the report, too.
 
         Raises:
             InputError: The file cannot be read; see `__init__`.
+            KeyboardInterrupt: The opening was interrupted.
         """
         with report_interrupt():
             file = cls(path, parse_map(options.mapping), options.reading)
@@ -417,8 +438,12 @@ class MappedFile(SourceFile):
     def __iter__(self) -> Iterator[SoundRow | Finding]:
         """Yield each row as it is imported, or the finding that rejects it, in the file's order.
 
-        If several valid rows have the same key, only the first is imported. Adds the last notes at
-        the end. Raises the same errors as `SourceFile.read_rows`.
+        A row is mapped to columns, checked by `check_row`, and compared with the keys before it. If
+        several valid rows have the same key, only the first is imported. A finding that rejects a
+        row contains its cells. Adds the final notes at the end.
+
+        Raises:
+            InputError: The file cannot be read; see `SourceFile.read_rows`.
         """
         self._seen_keys = sqlite3.connect("", isolation_level=None)
         weakref.finalize(self, self._seen_keys.close)
@@ -437,7 +462,11 @@ class MappedFile(SourceFile):
         self.notes += self.final_notes()
 
     def _register_key(self, outcome: SoundRow | Finding) -> SoundRow | Finding:
-        """Remember the key of a row or finding, and return it, or a finding for a repeated key."""
+        """Store the key of a row or finding, and return it.
+
+        A row with the key of an earlier valid row gives the finding for a repeated key instead. The
+        key of a rejected row does not count as a repetition.
+        """
         if isinstance(outcome, Finding):
             if outcome.key:
                 rejected_key = _REJECTED_PREFIX + self.fold_key(outcome.key)
@@ -470,7 +499,8 @@ class MappedFile(SourceFile):
 def parse_map(text: str) -> dict[str, str]:
     """Parse the value of MAP=, such as `bio=Kurzbiografie,username=Mail`.
 
-    A pair that contains a comma is in quotation marks, as in CSV.
+    A pair that contains a comma is in quotation marks, as in CSV. Blank pairs are skipped. The last
+    of two pairs of a column counts.
 
     Returns:
         Names in the file by column, both unchecked; the name is empty in `bio=`.
@@ -509,6 +539,8 @@ def _check_chosen_names(
     path: Path,
 ) -> dict[str, str]:
     """Resolve the pairs of MAP= to columns of the layout and names in the file.
+
+    A column may be given by any known name, without regard to case and punctuation.
 
     Args:
         file_names: The names in the file.
@@ -554,10 +586,13 @@ def _find_chosen_name(
     *,
     path: Path,
 ) -> str:
-    """Return the name in a file that a pair of MAP= means.
+    """Return the name in a file that a pair of MAP= means: the same or a similar spelling.
+
+    Case, accents and punctuation do not matter.
 
     Raises:
-        InputError: The name is not in the file, or several names are spelled like it.
+        InputError: The name is not in the file, or several names are spelled like it. The hint
+            shows the most similar name.
     """
     if chosen_name in file_names:
         return chosen_name

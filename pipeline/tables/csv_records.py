@@ -59,7 +59,10 @@ class CsvLines:
         self.begin_record()
 
     def begin_record(self) -> None:
-        """Move to the next record, and forget the lines of the previous record."""
+        """Move to the next record, and forget the lines of the previous record.
+
+        The number of lines that were read is added to the line number.
+        """
         self.line_number += self.line_count
         self.line_count = 0
         # The text of the record as it was passed on, and its number of characters.
@@ -89,10 +92,14 @@ class CsvLines:
         return self
 
     def __next__(self) -> str:
-        """Return the next line.
+        """Return the next line of the record, and count it.
 
         The line that exceeds the size limit and the rest of its record are returned as one line
-        with cut cells.
+        with cut cells; `is_long` is set then. After `restart_record` a backslash before a quote may
+        be replaced by a second quote.
+
+        Raises:
+            StopIteration: The file ends.
         """
         text = self._read_line()
         if not text:
@@ -118,6 +125,9 @@ class CsvLines:
 
     def _read_long_record(self, text: str) -> str:
         """Read an over-long record to its end, and return the rest of it with cut cells.
+
+        Counts the record's lines. The end of the file also ends the record. The result ends in a
+        line break, and in a closing quote if the last cell has one.
 
         Args:
             text: The line of the record that was read last, and is not yet in `lines`.
@@ -170,7 +180,11 @@ class _CellCutter:
         return "".join(self._pass_on(token[0]) for token in self._tokens.finditer(text))
 
     def _pass_on(self, token: str) -> str:
-        """Update the state by a quote, a delimiter or a text, and return what is passed on of it."""
+        """Update the state by a quote, a delimiter or a text; return the part that is passed on.
+
+        A closing quote is passed on later, with the next token, because it may be half of a doubled
+        quote. A delimiter outside quotes begins a new cell.
+        """
         closing_quote = ""
         if self._is_after_quote and token != _QUOTE:
             closing_quote = self.end_quotes()

@@ -80,10 +80,13 @@ def find_encoding(path: Path, start: bytes) -> TextEncoding:
 
     The first of these that applies is the encoding:
 
-    - the encoding of the byte order mark;
-    - UTF-16 if every other byte is NUL;
-    - UTF-8 if the file is JSON, or if most sampled lines beyond ASCII are valid UTF-8;
+    - the encoding of the byte order mark; UTF-16 gets a note;
+    - if there is a NUL: UTF-16 if many of every other byte are NUL, else UTF-8;
+    - UTF-8 if the file begins like JSON, or if at least half of the sampled lines beyond ASCII are
+      valid UTF-8;
     - a guess of the code page, with a note that shows a line of the file.
+
+    The lines are read from the file, up to MAX_SAMPLED_LINES lines beyond ASCII.
 
     Args:
         path: The file.
@@ -116,7 +119,10 @@ def find_encoding(path: Path, start: bytes) -> TextEncoding:
 
 
 def _guess_note(codec: str, line_number: int, line: bytes) -> str:
-    """Return the note about a guessed code page, with an excerpt of a line beyond ASCII."""
+    """Return the note about a guessed code page, with an excerpt of a line beyond ASCII.
+
+    It names another encoding to try: cp1252, or cp1250 if cp1252 was guessed.
+    """
     text = line.decode(codec, "replace").strip()
     first_index = next(
         (index for index, character in enumerate(text) if not character.isascii()),
@@ -146,7 +152,8 @@ def check_encoding(path: Path, name: str) -> str:
         Python's name of the codec; `utf-8-sig` for UTF-8, so that a byte order mark is skipped.
 
     Raises:
-        InputError: The encoding does not exist, or the file has bytes that are invalid in it.
+        InputError: The encoding does not exist, or the file has bytes that are invalid in it. The
+            message names the line and the byte of the first invalid bytes.
     """
     try:
         codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), name).encoding).name
@@ -190,7 +197,10 @@ def check_encoding(path: Path, name: str) -> str:
 
 
 def _detect_utf_16(start: bytes) -> str:
-    """Return the codec of UTF-16 without a byte order mark; empty if the bytes are not UTF-16."""
+    """Return the codec of UTF-16 without a byte order mark; empty if the bytes are not UTF-16.
+
+    More than a third of the high bytes must be NUL, and no low byte.
+    """
     even_bytes = start[::2]
     odd_bytes = start[1::2]
     for codec, high_bytes, low_bytes in (
@@ -204,7 +214,10 @@ def _detect_utf_16(start: bytes) -> str:
 
 
 def _lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield each line that is not ASCII: its number, its first bytes, and whether it is UTF-8."""
+    """Yield each line that is not ASCII: its number, its first bytes, and whether it is UTF-8.
+
+    A line that is longer than a chunk is yielded once for each chunk that is not ASCII.
+    """
     # The decoder keeps a character that is cut in two at the end of a chunk.
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     line_number = 1
@@ -247,8 +260,9 @@ def _load_languages() -> Sequence[_Language]:
 def guess_code_page(text: bytes) -> str:
     """Return the code page that fits a text best, or cp1252 if no other page is clearly better.
 
-    Languages with one byte per letter are scored by their letters. If no such language fits, East
-    Asian encodings are tried.
+    Different words beyond ASCII are scored by the letters of each language. cp1252 is returned if
+    there are no such words. If no language fits, or a Latin page has long runs of bytes beyond
+    ASCII, East Asian encodings are tried; the result is then such an encoding or cp1252.
     """
     words_beyond_ascii = dict.fromkeys(word for word in _WORD.findall(text) if not word.isascii())
     words = [
@@ -293,7 +307,11 @@ def _count_bytes_in_runs(word: bytes) -> int:
 
 
 def _score_word(word: bytes, language: _Language) -> float:
-    """Return the logarithm of the probability of a word in a language."""
+    """Return the logarithm of the probability of a word in a language.
+
+    Only characters beyond ASCII count. In an alphabet that is not Latin, an ASCII character after
+    such a letter lowers the score.
+    """
     letters = word.decode(language.codec, "replace")
     score = 0.0
     for index, letter in enumerate(letters):
@@ -315,7 +333,9 @@ def _score_character(
     """Return the logarithm of the probability of a character beyond ASCII in a language.
 
     It depends on the characters before and after it, which are empty at the ends of a word. A
-    capital after a small letter counts as strange.
+    capital after a small letter counts as strange. The score is lower after a letter that is
+    unusual before it: a letter beyond ASCII in a Latin alphabet, an ASCII letter in another
+    alphabet.
     """
     if not character.isalpha():
         return _score_sign(character, previous_letter, next_letter)

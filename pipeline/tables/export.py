@@ -1,8 +1,8 @@
 """Write rows as CSV, JSON lines, a JSON list, .xlsx or Parquet, in constant memory.
 
-Files are produced in pieces that never split a row. Exported answers are columns of the row that
-they belong to, or one row for each member of a list. Parquet needs pyarrow, an optional package; a
-Parquet file is valid only if its last bytes were written.
+Pieces of CSV and JSON never split a row. Exported answers are columns of the row that they belong
+to, or a row for each member of a list. Parquet needs pyarrow, an optional package. A Parquet file is
+valid only if its last bytes were written.
 """
 
 import json
@@ -74,13 +74,14 @@ def encode_rows(
     *,
     kinds: Mapping[str, str],
 ) -> Iterator[bytes]:
-    """Return the bytes of a file with these rows, in pieces that never split a row.
+    """Return the bytes of a file with these rows, in pieces.
 
-    A file without rows has a header or is an empty list.
+    No row is read before the first piece is requested. A piece of CSV, JSON or JSON lines never
+    splits a row. A file without rows has a header or is an empty list; JSON lines are empty then.
 
     Args:
         rows: The rows by column.
-        format_: "csv", "json", "jsonl", "xlsx" or "parquet".
+        format_: "csv", "json", "jsonl" or "xlsx"; any other format is Parquet.
         guard: Changes each text of CSV, so that spreadsheets do not run it as a formula.
         kinds: Kinds of all columns, in their order.
 
@@ -134,7 +135,8 @@ def to_spreadsheet_cell(value: Any, *, texts: bool) -> str | float:
     """Return a value as a cell of CSV or .xlsx.
 
     A number stays a number, because it cannot be a formula. A quotation becomes its text without
-    its location. Lists and objects become JSON.
+    its location. Lists and objects become JSON. Dates and times become ISO 8601 text, truth values
+    `true` or `false`, and None the empty text.
 
     Args:
         value: A plain value.
@@ -159,7 +161,7 @@ def _format_value(value: Any) -> str:
 
 
 def _encode_json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    """Yield the bytes of a JSON list with one row a line."""
+    """Yield the bytes of a JSON list with one row a line; `[]` if there are no rows."""
     separator = b"[\n"
     for row in rows:
         yield separator + orjson.dumps(row)
@@ -177,7 +179,9 @@ def _encode_parquet(
     kinds: Mapping[str, str],
     pa: Any,
 ) -> Iterator[bytes]:
-    """Write a Parquet file to a temporary file, and then yield its bytes.
+    """Write a Parquet file to a temporary file, and then yield its bytes in chunks.
+
+    Columns without a type of their own are text. The temporary file is deleted at the end.
 
     Args:
         rows: The rows by column.
@@ -207,7 +211,11 @@ def _encode_parquet(
 
 
 def _parquet_value(value: Any, kind: str) -> Any:
-    """Return a value as a Parquet column of this kind takes it."""
+    """Return a value as a Parquet column of this kind accepts it.
+
+    None, whole numbers, truth values, dates and times stay as they are. A column of texts gets a
+    list of texts. A real that is no number becomes None. All other values become text.
+    """
     if value is None or kind in {"integer", "boolean", "date", "time"}:
         return value
     if kind == TEXTS_KIND:
@@ -231,9 +239,10 @@ def read_answer_rows(
 ) -> _Rows:
     """Return every row of a task's source with its state and an answer, in the source's order.
 
-    The source's columns come first, under their own names. The state and the reason come last. The
-    reason says why a row is refused, parked or unusable. A refused row has its cells as they were
-    read.
+    Rows without an answer are included, with None. The source's columns come first, under their own
+    names. A key that is no source column, the fields, version and time follow; `answer_` precedes a
+    name that is taken. The state and the reason come last. The reason says why a row is refused,
+    parked or unusable. A refused row has its cells as they were read.
 
     Args:
         tx: The transaction in which the rows are read, while the caller iterates.
@@ -241,7 +250,8 @@ def read_answer_rows(
         items: The table with the rows.
         is_answer: Condition that is met by at most one answer of each row.
         field: Make a row for each member of this list in the answer. `list.inner` makes a row for
-            each member of the list `inner` in the members. The default is a row for each answer.
+            each member of the list `inner` in the members. None makes a row for each row of the
+            source.
         cost: Add the tokens and the cost of the answer, which are repeated for each member.
         include_missing: Include rows that are no longer in the source.
         version_label: Label under which rows count as parked; empty means any version.
@@ -250,7 +260,8 @@ def read_answer_rows(
         The rows by column, and the kinds of the columns in their order.
 
     Raises:
-        InputError: `field` names no list of the answers.
+        InputError: `field` names no list of the answers, or an answer has no list there. All rows
+            are read once for this check.
     """
     sources = task.columns
     cost_kinds: Mapping[str, str] = _COST_KINDS if cost else {}
@@ -270,7 +281,8 @@ def read_answer_rows(
         for key, reason, _ in claims.parked_rows(tx, task.name, prompt_version=version_label)
     }
 
-    def read_rows() -> Iterator[_Row]:
+    def join_rows() -> Iterator[_Row]:
+        """Run the query, and yield each row with its source, answer and state cells."""
         for stored_row in stream_rows(tx, query, page=PAGE_ROWS).mappings():
             row = _source_cells(stored_row, sources)
             answer_cells = _answer_cells(stored_row, task, cost_kinds)
@@ -284,7 +296,7 @@ def read_answer_rows(
     kinds = {**sources, **{answer_names[name]: kind for name, kind in answer_kinds.items()}}
     kinds |= dict.fromkeys(state_names.values(), "text")
     if field is None:
-        return read_rows(), kinds
+        return join_rows(), kinds
 
     lists = [name for name, kind in task.fields if kind == "json"]
     list_name, *inner_lists = field.split(".")
@@ -295,7 +307,7 @@ def read_answer_rows(
         if lists:
             hint = f"lists may be {', '.join(lists)}"
         raise InputError(message, hint=hint)
-    return _split_lists(read_rows, kinds, answer_names[list_name], inner_lists)
+    return _split_lists(join_rows, kinds, answer_names[list_name], inner_lists)
 
 
 def _answers_query(
@@ -304,7 +316,16 @@ def _answers_query(
     *,
     include_missing: bool,
 ) -> Select[Any]:
-    """Return the SELECT of rows with their states and answers; see `read_answer_rows`."""
+    """Return the SELECT of all rows with their states and answers, in the source's order.
+
+    Rows without an answer are included, with NULL. Rows that are no longer in the source are left
+    out unless `include_missing`.
+
+    Args:
+        items: The table with the rows.
+        is_answer: Condition that is met by at most one answer of each row.
+        include_missing: Include rows that are no longer in the source.
+    """
     row = items.table.c
     row_columns = [
         row[name]
@@ -322,7 +343,14 @@ def _answers_query(
 
 
 def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> _Row:
-    """Return the values of the source's columns, which have these kinds, or None if missing."""
+    """Return the cells of the source's columns by name; None for a missing value.
+
+    JSON texts are parsed.
+
+    Args:
+        stored_row: The row with its values as a JSON object.
+        sources: Kinds of the source's columns.
+    """
     values = orjson.loads(stored_row[VALUES_COLUMN])
     cells: _Row = {}
     for name, kind in sources.items():
@@ -334,7 +362,16 @@ def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> _Row:
 
 
 def _answer_cells(stored_row: RowMapping, task: TaskRecord, cost_names: Iterable[str]) -> _Row:
-    """Return the key, fields, version, time and cost of a row's answer, or None if missing."""
+    """Return the key, fields, version, time and cost of a row's answer; None if missing.
+
+    The key is also there without an answer, except for a refused row. A key of several columns is
+    the whole id in each of them.
+
+    Args:
+        stored_row: The row with its answer.
+        task: The task with the key and the fields.
+        cost_names: Names of the columns with tokens and cost to include.
+    """
     answer = orjson.loads(stored_row["answer"] or "{}")
     cells = {name: _read_field(answer.get(name), kind) for name, kind in task.fields}
     # The stored id of a refused row is not its key.
@@ -348,7 +385,15 @@ def _answer_cells(stored_row: RowMapping, task: TaskRecord, cost_names: Iterable
 
 
 def _state_reason(stored_row: RowMapping, parked_reasons: Mapping[str, str]) -> str | None:
-    """Return why a row is refused, unusable or parked, or None if it is not."""
+    """Return why a row is refused, unusable or parked, or None if it is not.
+
+    The reason for a refused row begins with its line. The reason for an unusable row takes
+    precedence over the reason for parking it.
+
+    Args:
+        stored_row: The row with its state.
+        parked_reasons: Reasons of parked rows by id.
+    """
     reason: str | None = stored_row[UNUSABLE_COLUMN] or None
     if not reason and stored_row[STATE_COLUMN] == PARKED:
         reason = parked_reasons.get(stored_row[KEY_COLUMN])
@@ -365,7 +410,9 @@ def _split_lists(
 ) -> _Rows:
     """Return a row for each member of a list. The members' columns replace the list's column.
 
-    Reads all rows once to find the columns of the members, and again to return them.
+    Reads all rows once to find the columns of the members, and again while the result is iterated.
+    A row without members is left out. A member's column gets the list's name as a prefix if another
+    column has its name.
 
     Args:
         read_rows: Reads the rows from the start.
@@ -373,8 +420,12 @@ def _split_lists(
         list_column: Column with the list.
         inner_lists: Names of the lists within the members, from the outermost to the innermost.
 
+    Returns:
+        The rows, and the kinds of their columns in order.
+
     Raises:
-        InputError: A value of the column is not a list, or a member lacks an inner list.
+        InputError: A value of the column is not a list, or a member lacks an inner list. Raised
+            here, at the first reading.
     """
     member_kinds = _member_kinds(read_rows(), list_column, inner_lists)
     other_names = {name.casefold() for name in kinds if name != list_column}
@@ -409,7 +460,11 @@ def _member_kinds(
     list_column: str,
     inner_lists: Sequence[str],
 ) -> dict[str, str | None]:
-    """Return the kinds of the members' values by name, or None for values that are always None."""
+    """Return the kinds of the members' values by name; None for values that are always None.
+
+    Reads all rows. The name of an object that is None in some members, and has parts in others, is
+    left out.
+    """
     kinds: dict[str, str | None] = {}
     for row in rows:
         for member in _members(row[list_column], list_column, inner_lists):
@@ -426,7 +481,10 @@ def _has_parts(name: str, all_names: Collection[str]) -> bool:
 
 
 def _read_field(value: Any, kind: str) -> Any:
-    """Return the value of an answer field as an export has it, or None if it is not of its kind."""
+    """Return the value of an answer field as an export has it, or None if it is not of its kind.
+
+    JSON stays as it is. Dates and times become Python's date and datetime.
+    """
     if kind == "json":
         return value
     stored_value = to_column_value(kind, value)
@@ -487,6 +545,8 @@ def _flatten(
     parent: str = "",
 ) -> Iterator[tuple[str, Any]]:
     """Yield the values of an object and of all objects in it, with joined names.
+
+    Names are joined by `_`. An empty object and a list are values.
 
     Args:
         document: The object.

@@ -1,4 +1,7 @@
-"""Facets of a list: versions, tags, and values of answer fields."""
+"""Count and filter rows by facets: versions, texts in answers, and field values.
+
+A `GridFacet` splits a cell into words. Field values are counted only if a field has few of them.
+"""
 
 import json
 import re
@@ -65,7 +68,9 @@ class _FieldTally:
     def add(self, values: Sequence[Any]) -> None:
         """Count the values of more rows, except None and "".
 
-        After a value that cannot be counted, the field is not countable for good.
+        If the field has lists, the members of the lists are counted and must be texts. The field is
+        not countable for good after a value of another type (an object, a list in a list, a text
+        in a field with lists), or after more than 12 different values without lists.
         """
         self.has_lists = self.has_lists or any(isinstance(value, list) for value in values)
         if self.has_lists and {*map(type, values)} <= {list, type(None)}:
@@ -82,7 +87,9 @@ class _FieldTally:
             self.is_countable = self.has_lists or len(self.row_counts) <= _MAX_FIELD_VALUES
 
     def counts(self, name: str) -> list[FieldCount]:
-        """Return the counts of the commonest values in descending order.
+        """Return the counts of the 12 commonest values in descending order.
+
+        Values of more than 30 characters are left out.
 
         Args:
             name: Name of the field, for the conditions that select the rows with a value.
@@ -152,7 +159,10 @@ def tag_facet(
 
 
 def _list_texts(document: str | None) -> list[str]:
-    """Return the texts that are members of lists in a JSON document, at any depth."""
+    """Return the texts that are members of lists in a JSON document, at any depth.
+
+    None is read as a document without texts. Names and texts outside lists are left out.
+    """
     texts: list[str] = []
     for path, value in iterate_leaves(orjson.loads(document or "null")):
         is_list_member = bool(path) and isinstance(path[-1], int)

@@ -1,7 +1,7 @@
-"""List and count the rows of a task, page by page.
+"""List, filter and count the rows of a task, page by page.
 
 A page starts after the last row of the page before, by its sort values, so earlier rows are not
-read again.
+read again. Refused rows of a task are listed from `findable_rows` if its table lacks them.
 """
 
 import contextlib
@@ -100,11 +100,20 @@ class Grid:
     ) = None
 
     def read_page(self, tx: Connection, options: RowListOptions) -> RowsPage:
-        """Return a page of rows.
+        """Return a page of rows, in the requested order, after the row `options.after`.
+
+        - The page has at most `options.limit` rows. Its `after` is the id of its last row if more
+          rows follow, else None.
+        - If refused rows are requested and the table does not contain them, the page of the task's
+          stored refused rows is returned; sort order and columns are ignored then.
+        - Rows that are no longer in the source are left out, unless their state, their ids or
+          `options.only` request them.
+        - `options.only` lists a single row with all columns. Columns of other states are left out
+          of it if they are None.
 
         Raises:
-            InputError: The options name an unknown row, state, column or sort order, or sorting
-                takes too long.
+            InputError: The options name an unknown row, state, column or sort order, sorting takes
+                too long, or the filter is invalid; see `make_conditions`.
         """
         if self._should_list_refused(options.row_filter):
             refused_options = options._replace(sort=None, fields=None)
@@ -150,7 +159,9 @@ class Grid:
         options: RowListOptions,
         sort_keys: Sequence[ColumnElement[Any]],
     ) -> ColumnElement[bool]:
-        """Return the condition that a row comes after the row `options.after`.
+        """Return the condition that a row comes after the row `options.after` in the sort order.
+
+        Reads the sort values of that row. The comparison is reversed for a descending order.
 
         Raises:
             InputError: There is no such row.
@@ -190,8 +201,10 @@ class Grid:
     ) -> Sequence[Row[Any]]:
         """Return id, state and cells of the rows of a page, and of the next row if it exists.
 
+        At most `options.limit` + 1 rows are read. Only a sort without an index has a time limit.
+
         Raises:
-            InputError: Sorting takes longer than `options.within_s`.
+            InputError: Such a sort takes longer than `options.within_s` seconds.
         """
         cells = [self.table.table.c[name] for name in self.cell_names]
         order = sort_keys
@@ -221,6 +234,9 @@ class Grid:
     ) -> ListedRow:
         """Return a row of `_read_rows` with its listed values.
 
+        The values are in the order of `names`. A value that is not made of cells, and is not in
+        `more_values`, is None. The hash and time of the row's input are added if they are cells.
+
         Args:
             row: Id, state and cells.
             names: Names of the values to list.
@@ -239,7 +255,11 @@ class Grid:
         return ListedRow(row_id, state, values, input_hash, cells.get(CHANGED_AT_COLUMN))
 
     def read_pages(self, tx: Connection, options: RowListOptions) -> Iterator[RowsPage]:
-        """Yield the page of these options and all pages after it; raises as `page`."""
+        """Yield the page of these options and all pages after it.
+
+        Raises:
+            InputError: The options are invalid; see `read_page`.
+        """
         page = self.read_page(tx, options)
         yield page
         while page.after is not None:
@@ -248,6 +268,11 @@ class Grid:
 
     def make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter, all of which a row must meet.
+
+        Each word must occur in a searched cell, or meet a condition of `mention_conditions`. Then
+        follow WHERE=, the state, each tag, the ids, the version and the score. A row without a
+        score never meets a condition on the score. Parts of the filter that are not set add no
+        condition.
 
         Raises:
             InputError: The rows have no such state, tags, versions or scores, or WHERE= is invalid.
@@ -275,11 +300,12 @@ class Grid:
                 )
             conditions.append(self.table.state_expression == row_filter.state)
 
-        conditions += [_require(self.tag_facet, "tags").says(tag) for tag in row_filter.tags]
+        conditions += [_require(self.tag_facet, "tags").match_word(tag) for tag in row_filter.tags]
         if row_filter.ids:
             conditions.append(self.table.match_ids(row_filter.ids))
         if row_filter.extractor:
-            conditions.append(_require(self.version_facet, "versions").says(row_filter.extractor))
+            is_of_version = _require(self.version_facet, "versions").match_word
+            conditions.append(is_of_version(row_filter.extractor))
         if row_filter.min_score is not None or row_filter.max_score is not None:
             # Rows without a score have a negative number there. They are never listed by score.
             min_score = max(row_filter.min_score or 0.0, 0.0)
@@ -296,13 +322,18 @@ class Grid:
         *,
         within_s: float | None = None,
     ) -> RowCounts:
-        """Return how many rows a filter matches: in all, by state, and by facets.
+        """Return how many rows a filter matches: in total, by state, and by facets.
 
-        Tags, versions and field values are None or empty if the table has none of them or too many
-        rows, or if counting them takes longer than `within_s` seconds.
+        - Rows that are no longer in the source are counted only in `gone`, unless their state or
+          ids are requested.
+        - If refused rows are requested and the table does not contain them, the task's stored
+          refused rows are counted.
+        - A count without any filter includes the stored refused rows.
+        - Tags, versions and field values are None or empty if the rows have no facet, if the table
+          has more than 100,000 rows, or if counting them takes longer than `within_s` seconds.
 
         Raises:
-            InputError: The filter is invalid; see `conditions`.
+            InputError: The filter is invalid; see `make_conditions`.
         """
         if self._should_list_refused(row_filter):
             return make_refused_grid(self.table.task).count_rows(tx, row_filter)
@@ -341,7 +372,10 @@ class Grid:
         return [facet for facet in (self.tag_facet, self.version_facet) if facet is not None]
 
     def _may_count_facets(self, tx: Connection) -> bool:
-        """Return whether there are facets and few enough rows to count by them."""
+        """Return whether there are facets, and at most 100,000 rows in the table.
+
+        Counts no more rows than that.
+        """
         if not self._facets:
             return False
         key = self.table.table.c[self.table.id_column]
@@ -355,7 +389,10 @@ class Grid:
         conditions: Sequence[ColumnElement[bool]],
         within_s: float | None,
     ) -> tuple[dict[str, int] | None, dict[str, int] | None, dict[str, list[FieldCount]]]:
-        """Return the counts of the commonest tags and versions, and of field values.
+        """Return the counts of tags and of versions, and the counts of field values.
+
+        The 50 commonest tags and versions are returned. The tags or versions are None if the rows
+        have no such facet. All rows that meet the conditions are read.
 
         Raises:
             SlowError: It takes longer than `within_s` seconds.
@@ -381,13 +418,19 @@ class Grid:
     ) -> tuple[list[Counter[str]], dict[str, list[FieldCount]]]:
         """Count the words of facets and the values of fields.
 
+        A word is counted once per row. Rows without an answer add no field values.
+
         Args:
             row_pages: Pages of rows with the cells of all facets; the first is the answer.
             facets: The facets of the cells.
             within_s: Seconds after which SlowError is raised, or None for no limit.
 
         Returns:
-            The number of rows by word for each facet, and the counted values by field.
+            The number of rows by word for each facet, and the counted values by field. A field
+            whose values cannot be counted is left out.
+
+        Raises:
+            SlowError: The limit is exceeded after a page.
         """
         deadline = math.inf if within_s is None else time.monotonic() + within_s
         word_counts = [Counter[str]() for _ in facets]
@@ -411,6 +454,9 @@ class Grid:
     def _sort_keys(self, sort: str) -> list[ColumnElement[Any]]:
         """Return the expressions that rows are sorted by; the last is different for each row.
 
+        An empty `sort` means the order in which rows are asked. A leading `-`, for a descending
+        order, is ignored here.
+
         Raises:
             InputError: There is no such sort order.
         """
@@ -433,8 +479,8 @@ class Grid:
     def _listed_names(self, options: RowListOptions) -> Sequence[str]:
         """Return the names of the values to list for each row.
 
-        A list of a single row shows all columns. The default is the usual names, with those of the
-        requested state.
+        A list of a single row shows all columns. If no columns are requested, the default names are
+        listed with the names of the requested state. Requested names lose repetitions.
 
         Raises:
             InputError: There is no value of a requested name.
@@ -476,7 +522,11 @@ def _require(facet: Any, noun: str) -> Any:
 
 
 def make_refused_grid(task: str) -> Grid:
-    """Return the grid of the refused rows of a task whose table does not contain them."""
+    """Return the grid of the refused rows of a task whose table does not contain them.
+
+    It reads the rows that `findable_rows` stores as refused. They list their line in the source,
+    the reason, and their cells, and are in the state "refused". It has no sort orders and facets.
+    """
     columns = stored_rows.c
     query = select(columns.item_id, columns.n, columns.seen, columns.unusable, columns.row)
     table = query.where(columns.task == task, IS_REFUSED).subquery("refused_rows")

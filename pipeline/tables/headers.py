@@ -96,7 +96,9 @@ def make_column_names(count: int) -> list[str]:
 
 
 def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int) -> list[Record]:
-    """Return the first records of CSV lines that are not blank; unpaired quotes are no error.
+    """Return the first records of CSV lines that are not blank.
+
+    At most MAX_SAMPLED_RECORDS + 1 records are returned. An error of the CSV reader ends them.
 
     Args:
         lines: The lines.
@@ -125,6 +127,8 @@ def find_header_fault(
 ) -> HeaderFault | None:
     """Return why the first record is certainly not a header; None if it may be a header.
 
+    It is a title or comment above the header, or a row of data.
+
     Args:
         records: The first records of the table.
         is_certain_table: Whether the cells are certain, as in a sheet or if the first line was
@@ -136,6 +140,8 @@ def find_header_fault(
 
 def header_error(path: object, fault: HeaderFault, lines: Iterable[str]) -> InputError:
     """Return the error for a file whose first row is not a header.
+
+    The hint shows `HEADER=` with the line of the header, and for a table without a header.
 
     Args:
         path: The file.
@@ -160,11 +166,11 @@ def header_error(path: object, fault: HeaderFault, lines: Iterable[str]) -> Inpu
 
 
 def _find_title_fault(records: Sequence[Record], *, is_certain_table: bool) -> HeaderFault | None:
-    """Return the line of the header if the first records are certainly titles or comments.
+    """Return the fault if the first records are certainly titles or comments above a header.
 
-    A row of names must follow, all next rows must have its width, and further evidence is needed: a
-    blank line above the names, values below a name, or certain cells and many names. Without it
-    None is returned.
+    Two columns or more, and a row of different names, must follow. All rows from it on must have
+    the same width. Further evidence is needed: a blank line above the names, values below a name,
+    or certain cells and many names. Without it None is returned.
     """
     title_count = 0
     while title_count < len(records) and _can_be_title(records[title_count]):
@@ -243,7 +249,12 @@ def _is_above_values(header: Record, rows: Sequence[Record]) -> bool:
 
 
 def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
-    """Return why the first record is certainly a row of data; None if it may be a header."""
+    """Return why the first record is certainly a row of data; None if it may be a header.
+
+    At least two rows of the same width must follow. It is a row of data if a column continues its
+    whole number in order and the record has a word, if a column has only dates, mail addresses or
+    UUIDs, or if the first column has different whole numbers and another has only sentences.
+    """
     first_record, *rows = records or [Record(1, ())]
     width = len(first_record.cells)
     is_uneven = any(len(row.cells) != width for row in rows)

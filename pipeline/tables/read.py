@@ -121,7 +121,10 @@ class SourceFile:
         options: ReadOptions = DEFAULT_READ_OPTIONS,
         is_known_column: Callable[[str], bool] | None = None,
     ) -> None:
-        """Detect the format, encoding and columns of a file.
+        """Detect the format, encoding and columns of a file, and add notes for the user.
+
+        Reads the start of the file. Also reads the first rows of JSON, a whole sheet, and the
+        columns of bytes of Parquet files.
 
         Args:
             path: The file, or a folder of Parquet files.
@@ -135,6 +138,7 @@ class SourceFile:
         Raises:
             InputError: The file cannot be read, is not in a supported format, has no header, or an
                 option does not fit it.
+            ConfigurationError: The file is Parquet, and pyarrow is not installed.
         """
         self.path = path
         self.file_hint = hint
@@ -182,6 +186,9 @@ class SourceFile:
     ) -> list[str]:
         """Return the names of the columns, and add notes about them.
 
+        The names of JSON are those in its first 50 sound rows. A sheet is read to its end, and its
+        rows are kept in memory.
+
         Raises:
             InputError: There is no header, or the file is damaged.
         """
@@ -213,8 +220,9 @@ class SourceFile:
     def _read_parquet_names(self, parts: Sequence[Path]) -> list[str]:
         """Return the names of the columns of Parquet files, and note the columns of bytes.
 
-        Columns of bytes that are not text are left out. A name that is twice in a file is returned
-        twice, so that it is refused later.
+        The columns of the folders' names come last in each file. Columns of bytes that are not text
+        in any of the files are left out. A name that is twice in a file is returned twice, so that
+        it is refused later.
         """
         names = list[str]()
         self._binary_names = set[str]()
@@ -236,7 +244,7 @@ class SourceFile:
     def read_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each faulty row, in the order of the file.
 
-        The file is read again on each call, to its end; only a workbook stays in memory.
+        Each call reads the file again, to its end. A sheet is not read again: it is in memory.
 
         Raises:
             InputError: The file cannot be read, or is damaged so that its next rows are uncertain.
@@ -258,7 +266,11 @@ class SourceFile:
                     yield from self._json_line_rows(file)
 
     def _parquet_rows(self) -> Iterator[SourceRow]:
-        """Yield the rows of all Parquet files, with the columns of their folders' names."""
+        """Yield the rows of all Parquet files, with the columns of their folders' names.
+
+        The rows are numbered from 1 across all files. Columns of bytes that are not text are left
+        out. A column of a folder's name replaces a column of the same name in the file.
+        """
         row_number = count(1)
         for part in files.list_parquet_files(self.path):
             with self._open_parquet(part) as (table, folder_values):
@@ -271,7 +283,11 @@ class SourceFile:
                         yield SourceRow(next(row_number), to_plain_row(values | folder_values))
 
     def _sheet_rows(self) -> Iterator[SourceRow | Finding]:
-        """Yield the rows of the sheet, which was read when this object was created."""
+        """Yield the rows of the sheet, which was read when this object was created.
+
+        The only findings are for rows that repeat the header. Cells of columns without a name are
+        left out.
+        """
         for row_number, cells in self._sheet:
             if self._is_header(cells):
                 yield make_rejection(
@@ -296,14 +312,25 @@ class SourceFile:
             ) from None
 
     def _detect_encoding(self, part: Path, start: bytes) -> TextEncoding:
-        """Return the encoding that the user set, if the file fits it, or else the detected one."""
+        """Return the encoding that the user set, or else the detected encoding.
+
+        For Parquet, .xlsx and locked spreadsheets the user's encoding is ignored here.
+
+        Raises:
+            InputError: The user's encoding is unknown, or the file cannot be read by it.
+        """
         binary_signatures = (_PARQUET_SIGNATURE, XLSX_SIGNATURE, LOCKED_SIGNATURE)
         if not self.options.encoding or start.startswith(binary_signatures):
             return find_encoding(part, start)
         return TextEncoding(check_encoding(part, self.options.encoding))
 
     def _check_options(self) -> None:
-        """Set the line of the header, and raise InputError for an option of another format."""
+        """Set the line of the header from the options, and check that the options fit the format.
+
+        Raises:
+            InputError: The header is not a line number, or an option is for another format: a sheet
+                for .xlsx only, an encoding for text, a header for CSV and .xlsx.
+        """
         self._header_line = parse_header(self.options.header)
         option_name = ""
         reason = ""
@@ -333,7 +360,7 @@ class SourceFile:
         )
 
     def _cut_lines(self, file: TextIO) -> Iterator[str]:
-        """Yield each line of a file; the rest of an over-long line is skipped."""
+        """Yield each line of a file with its line end; the rest of an over-long line is skipped."""
         while text := file.readline(self.max_line_chars):
             chunk = text
             while len(chunk) == self.max_line_chars and not chunk.endswith(self._line_end):
@@ -343,8 +370,14 @@ class SourceFile:
     def _detect_format(self, start: bytes, default: str) -> str:
         """Return the format by the first bytes of the file and its suffix.
 
+        Parquet and .xlsx are recognized by their first bytes. A text that begins with `[` or `{` is
+        JSON, except a .csv whose start could be a header. It is JSON lines if its first line is an
+        object, or if the suffix is that of JSON lines and the line is no lone `{`. All other texts
+        have the format of the suffix.
+
         Raises:
-            InputError: The file is empty, locked, or not in the format of its suffix.
+            InputError: The file is empty, is an .xls or locked, or is not JSON or Parquet though
+                its suffix says so.
         """
         if start.startswith(_PARQUET_SIGNATURE):
             return "parquet"
@@ -383,9 +416,10 @@ class SourceFile:
         """Choose the delimiter of a CSV file, and return the names of its columns.
 
         The header is the first record that is not blank, or the record on the line of `HEADER=`.
-        The delimiter with the most known names is chosen; of equal delimiters, the delimiter with
-        the most names. Without a header, the delimiter that splits the first records evenly is
-        chosen.
+        The delimiter with the most known names is chosen, then the delimiter with the most names;
+        names with a quotation mark count less. With `HEADER=none` there is no header: the delimiter
+        that splits the first records evenly is chosen, and names are made up. Also sets how many
+        lines precede the first row, and whether blanks after a delimiter are skipped.
 
         Args:
             is_known_column: Returns whether a name is known.
@@ -393,7 +427,8 @@ class SourceFile:
 
         Raises:
             InputError: The file is empty or is not text, the header's quotes are not paired, or the
-                first record is certainly not a header.
+                first record is certainly not a header. The last check is skipped if `HEADER=` is
+                given.
         """
         lines_before = max(0, (self._header_line or 1) - 1)
         with self._open_text() as file:
@@ -443,9 +478,14 @@ class SourceFile:
     def _find_header_line(self, head: Sequence[str]) -> int:
         """Return the index of the first line that is neither blank nor an announced delimiter.
 
+        An announced delimiter is a line such as `sep=;`.
+
+        Args:
+            head: The first lines of the file; the first is the line of `HEADER=` if that is given.
+
         Raises:
-            InputError: There is no such line, the line is not text, or it is not the line of
-                `HEADER=`.
+            InputError: There is no such line, the line is not text, it is not the line of
+                `HEADER=`, or the file is an SQLite database.
         """
         line_texts = [line.strip().strip("\ufeff").casefold() for line in head]
         header_index = next(
@@ -474,6 +514,8 @@ class SourceFile:
     ) -> None:
         """Raise InputError if the first record is certainly not a header by any delimiter.
 
+        At most the first records of `head` are compared, by the chosen delimiter first.
+
         Args:
             head: Lines that begin with the first record.
             line_number: The number of its line.
@@ -492,7 +534,11 @@ class SourceFile:
                 raise header_error(self.path, fault, [text.strip() for text in first_lines])
 
     def _make_names(self, head: Sequence[str]) -> list[str]:
-        """Choose the delimiter that splits the records evenly, and return made-up names."""
+        """Choose the delimiter that splits the records evenly, and return made-up names.
+
+        If several delimiters do so, or no delimiter, the delimiter with the most cells in the first
+        record is chosen. The last record is not compared, because it may be cut.
+        """
 
         def rank(delimiter: str) -> tuple[bool, int]:
             records = parse_records(head, delimiter, first_line=1)
@@ -508,7 +554,12 @@ class SourceFile:
     def _csv_rows(self, file: TextIO) -> Iterator[SourceRow | Finding]:
         """Yield the rows of a CSV file, and a finding for each faulty record.
 
-        Blank lines are skipped. Raises InputError for a quote that is not closed.
+        A finding is yielded for a record with broken quotes, with a wrong number of fields, that is
+        too long, or that repeats the header. Blank records are skipped, and columns without a name
+        are left out.
+
+        Raises:
+            InputError: A quote is not closed until the end of the file.
         """
         skipped_lines = sum(1 for _ in islice(self._cut_lines(file), self._skipped_lines))
         lines = CsvLines(
@@ -549,7 +600,7 @@ class SourceFile:
     def _is_header(self, cells: Sequence[object]) -> bool:
         """Return whether a row repeats the header, as in files that were joined.
 
-        A table without a header cannot repeat it.
+        Case, surrounding quotes and line breaks do not matter. False if the file has no header.
         """
         texts = [cell if isinstance(cell, str) else "" for cell in cells]
         matches_first_cell = self.names[0].casefold() in texts[0].casefold()
@@ -564,11 +615,13 @@ class SourceFile:
         lines: CsvLines,
         reader: Iterator[list[str]],
     ) -> tuple[list[str] | None, str]:
-        """Read the next record, with backslashes before its quotes if it fits only so.
+        """Read the next record, with backslashes before its quotes as escapes if it fits only so.
 
-        If the record fits the header both with and without a backslash as an escape, the escape is
-        read if the next line is a row then. Otherwise a cell's end that was read as a quote would
-        pair with a quote of a later row.
+        A record of one line that fits, an over-long record, and a record without such backslashes
+        are returned as they are. If the record fits the header both with and without escapes,
+        escapes are read only if the next line is a row then. Otherwise a cell's end that was read
+        as a quote would pair with a quote of a later row. If escapes do not help, the record is
+        read again without them.
 
         Returns:
             The fields, or None at the end of the file; and the reader's error, or the empty text.
@@ -595,7 +648,10 @@ class SourceFile:
         return _next_fields(reader)
 
     def _reject_misfit(self, lines: CsvLines, fields: list[str]) -> Finding:
-        """Return the finding for a record that is too long, or has too many or too few fields."""
+        """Return the finding for a record that is too long, or has too many or too few fields.
+
+        If fields are missing, the finding names the first column without a field.
+        """
         cells = self._name_cells(fields)
         text = self._delimiter.join(fields)
         if lines.is_long:
@@ -609,6 +665,9 @@ class SourceFile:
 
     def _reject_broken_record(self, lines: CsvLines, error: str) -> Finding:
         """Return the finding for a record that `csv.reader` refused.
+
+        The reason is a line break outside quotes, a text after a closing quote, or the record's
+        length. The finding contains the cells as a lenient reader splits them.
 
         Args:
             lines: The lines, at the end of the record.
@@ -653,7 +712,7 @@ class SourceFile:
         return reason
 
     def _name_cells(self, fields: Sequence[str]) -> dict[str, str]:
-        """Return the cells of a refused row by column, with long cells cut.
+        """Return the cells of a refused row by column; long cells are cut and marked.
 
         A cell without a name, or beyond the header, is named by its number, such as `column_3`.
         """
@@ -668,7 +727,10 @@ class SourceFile:
         return cells
 
     def _json_line_rows(self, file: TextIO) -> Iterator[SourceRow | Finding]:
-        """Yield the row or finding of each line of JSON; blank lines are skipped."""
+        """Yield the row of each line of JSON; blank lines are skipped.
+
+        A line that is too long, is not JSON, or is not an object gives a finding.
+        """
         for line_number, text in enumerate(self._cut_lines(file), start=1):
             if len(text) >= self.max_line_chars and not text.endswith(self._line_end):
                 yield self._reject_long_json(line_number, text)
@@ -681,11 +743,12 @@ class SourceFile:
     def _json_rows(self, file: TextIO) -> Iterator[SourceRow | Finding]:
         """Yield the elements of a JSON list with their lines; a file without a list is one row.
 
-        The list is read in chunks, and `text` is the part of it that is in memory. Libraries for
-        JSON do not report the lines of elements.
+        The list is read in chunks. An element that is no object gives a finding. So does an object
+        or list that is too long; its rest is skipped.
 
         Raises:
-            InputError: The file is not a JSON list to its end.
+            InputError: The list is invalid, is not closed, or is followed by text. Also if an
+                over-long element is a text or does not end.
         """
         text = file.read(_CHUNK_SIZE)
         if not text.lstrip().startswith("["):
@@ -742,8 +805,8 @@ class SourceFile:
             text: The text that was read, from the element on.
 
         Returns:
-            The element's line breaks, and the text after it. None if the element is not an object or
-            list, is not longer than the limit, or does not end.
+            The number of the element's line breaks, and the text that was read after it. None if
+            the element is not an object or list, is not longer than the limit, or does not end.
         """
         depth = 0
         is_in_string = False
@@ -774,7 +837,7 @@ class SourceFile:
 
     @contextlib.contextmanager
     def _open_parquet(self, part: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """Open a Parquet file.
+        """Open a Parquet file, and close it after the block.
 
         Yields:
             The file, and the columns that the names of its folders (`year=2024`) give.
@@ -808,9 +871,9 @@ def _parse_partition_value(text: str) -> int | str | None:
 
 
 def _find_binary_columns(table: Any) -> set[str]:
-    """Return the columns of a Parquet file that contain bytes which are not text.
+    """Return the columns of a Parquet file that contain bytes that are not text.
 
-    Reads the columns of bytes, until all of them are found to contain such bytes.
+    Reads only the columns of bytes, until all of them are found to contain such bytes.
     """
     candidate_names = [field.name for field in table.schema_arrow if "binary" in str(field.type)]
     binary_names = set[str]()
@@ -864,7 +927,8 @@ def _find_element(text: str, offset: int) -> tuple[int, int, int]:
         are equal if the list ends.
 
     Raises:
-        ValueError: The element is invalid or not complete.
+        ValueError: The element is invalid or not complete, or no comma or bracket follows it.
+        RecursionError: The element is nested too deeply.
     """
     start = _skip_spaces(text, offset)
     end = start
@@ -884,11 +948,11 @@ def _skip_spaces(text: str, offset: int) -> int:
 
 
 def parse_json(text: str) -> object:
-    """Return the value of a JSON text.
+    """Return the value of a JSON text. Whole numbers of any length are read exactly.
 
     Raises:
-        ValueError: The text is not JSON, contains invalid UTF-8, or is nested too deeply. The
-            message says which.
+        ValueError: The text is not JSON, contains invalid UTF-8 or a lone surrogate, or is nested
+            too deeply. The message gives the reason.
     """
     try:
         # This parser refuses lone surrogates, too.
@@ -901,7 +965,12 @@ def parse_json(text: str) -> object:
 
 
 def _json_fault(text: str, error: json.JSONDecodeError) -> str:
-    """Return why a text is not JSON: an invalid number, invalid UTF-8, or the parser's reason."""
+    """Return why a text is not JSON: NaN or infinity, invalid UTF-8, or the parser's reason.
+
+    Args:
+        text: The text.
+        error: The parser's error, with its position.
+    """
     has_minus = text.startswith("-", error.pos - 1)
     number = _INVALID_JSON_NUMBER.match(text, error.pos - 1 if has_minus else error.pos)
     if number:
@@ -916,7 +985,7 @@ def _json_fault(text: str, error: json.JSONDecodeError) -> str:
 
 
 def _parse_json_row(line_number: int, text: str) -> SourceRow | Finding:
-    """Return the row of a JSON object; a finding for any other text."""
+    """Return the row of a JSON object; a finding for any other or invalid text."""
     try:
         value = parse_json(text)
     except ValueError as error:
@@ -930,8 +999,10 @@ def _parse_json_row(line_number: int, text: str) -> SourceRow | Finding:
 def _keep_bad_bytes(error: UnicodeError) -> tuple[str, int]:
     """Decode undecodable bytes to lone surrogates; an error handler for codecs.
 
+    Raises any error unchanged that is not a decoding error.
+
     Returns:
-        The surrogates, and the offset where decoding continues.
+        The surrogates (U+DC00 + byte), and the offset at which decoding continues.
     """
     if not isinstance(error, UnicodeDecodeError):
         raise error

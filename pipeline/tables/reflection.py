@@ -1,4 +1,10 @@
-"""Read which tables and columns a database has."""
+"""Read which tables, columns and keys a database has, from its catalogue.
+
+- SQLite compares names without case, so names of SQLite columns are in lower case here.
+- Tables are named without a schema, except in `write_to=`. PostgreSQL finds them by its search
+  path.
+- Results are read once in each read snapshot.
+"""
 
 import string
 import threading
@@ -78,11 +84,14 @@ def fold_column_name(tx: Connection, column: str) -> str:
 
 @cached_in_snapshot
 def read_object_kind(tx: Connection, table: str, schema: str | None = None) -> str | None:
-    """Return which kind of database object has a name.
+    """Return which kind of database object has a name, as this transaction sees it.
+
+    Names are compared without case on SQLite. PostgreSQL searches `schema`, or its search path.
 
     Returns:
-        "table", "view", or another word of the database, such as "virtual"; or None if there is no
-        such object. On SQLite the result is None if a schema is given.
+        "table", "view", or another word of the database, such as "virtual" or a letter of
+        PostgreSQL; or None if there is no such object. On SQLite the result is None if a schema is
+        given.
     """
     if is_sqlite(tx):
         if schema:
@@ -99,7 +108,8 @@ def read_columns(tx: Connection, table: str, schema: str | None = None) -> dict[
     """Return the columns of a table or view by name, in their order; empty if it does not exist.
 
     The names are in lower case on SQLite. The columns belong to a new `Table`, which has no keys
-    and no indexes.
+    and no indexes. On PostgreSQL, the columns of all registered task tables are read together. The
+    result is cached in a read snapshot.
     """
     name = table
     if is_sqlite(tx):
@@ -150,7 +160,10 @@ def _inspector(tx: Connection) -> Inspector:
 
 
 def _make_column(reflected: ReflectedColumn) -> Column[Any]:
-    """Build a column of a reflected column's type, default, computed value and identity."""
+    """Make a column with a reflected column's name, type, default, computed value and identity.
+
+    It may be NULL if the reflected column may be NULL.
+    """
     sources: list[Any] = []
     if reflected["default"] is not None:
         sources.append(DefaultClause(text(reflected["default"])))

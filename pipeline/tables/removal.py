@@ -36,6 +36,9 @@ class RemovableObjects:
 def list_removable(tx: Connection, marker_indexes: Collection[str]) -> RemovableObjects:
     """Return which tables, views and indexes findable made. Only reads the database.
 
+    Its tables begin with `findable_` or were recorded as created. Its views have its mark. Only
+    indexes on other tables are listed; they begin with `findable_` or are in `marker_indexes`.
+
     Args:
         tx: The transaction that reads.
         marker_indexes: Names of findable's indexes that do not begin with `findable_`.
@@ -69,7 +72,8 @@ def count_rows(tx: Connection, name: str) -> int:
 def drop_tables(tx: Connection, removed: RemovableObjects) -> None:
     """Drop the tables, views and indexes of findable, and on a server the worker's schema.
 
-    Runs in the caller's transaction, which must be rolled back after an error.
+    The worker's schema is dropped with all objects in it. Runs in the caller's transaction, which
+    must be rolled back after an error.
 
     Raises:
         ConfigurationError: An object of another program depends on a dropped object.
@@ -98,7 +102,13 @@ def drop_tables(tx: Connection, removed: RemovableObjects) -> None:
 
 
 def _check_references(tx: Connection, removed: RemovableObjects, *, hint: str) -> None:
-    """Raise ConfigurationError if a table that is kept refers to a table that is dropped."""
+    """Raise ConfigurationError if a foreign key of a kept table refers to a dropped table.
+
+    Args:
+        tx: The transaction that reads.
+        removed: The dropped and the kept tables.
+        hint: A remedy for the user.
+    """
     inspector = inspect(tx)
     # SQLite would delete the rows of the table that is kept.
     for name in removed.left:

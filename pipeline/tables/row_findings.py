@@ -1,4 +1,8 @@
-"""Findings about rows of an imported file, and rows that can be stored."""
+"""Findings about rows of an imported file, checks of keys and texts, and rows to store.
+
+- A `Finding` describes a fault; it rejects the row or only mentions a change.
+- A `SoundRow` is imported. A rejected row is stored as a refused row.
+"""
 
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -98,8 +102,8 @@ def find_unsound_text(
 ) -> Finding | None:
     """Return the finding for the first text of a row that cannot be stored; None if all can.
 
-    A text that contains NUL or invalid UTF-8 cannot be stored. Names and nested values are checked,
-    too.
+    A text that contains NUL or invalid UTF-8 cannot be stored. Names of columns and nested names
+    and values are checked, too. The finding shows the text from shortly before the fault.
 
     Args:
         line: The line of the row.
@@ -154,7 +158,12 @@ def make_refused_row(finding: Finding) -> RefusedRow:
 
 
 def _make_storable_cell(cell: Any) -> Any:
-    """Return a number, boolean or None unchanged, and any other cell as a text of limited length."""
+    """Return a cell as any database stores it.
+
+    Numbers, truth values and None stay unchanged. All other cells become texts of limited length:
+    lists and objects become JSON, a longer text is cut and marked, and characters that cannot be
+    stored become escapes.
+    """
     if cell is None or isinstance(cell, bool | int | float):
         return cell
 
@@ -171,7 +180,8 @@ def _escape_unsound(text: str) -> str:
 def parse_key(cell: object, *, max_chars: int) -> tuple[str, str]:
     """Return the key in a cell as text, or the reason why the cell is no key.
 
-    Keys are part of requests and of web addresses, and are printed.
+    A key is not blank, not longer than `max_chars`, and has no control characters, line separators
+    or lone surrogates. A whole number is written in decimal; a truth value is no key.
 
     Args:
         cell: A text or a whole number.
@@ -199,7 +209,7 @@ def parse_key(cell: object, *, max_chars: int) -> tuple[str, str]:
 def make_excerpt(value: object) -> str:
     """Return at most 80 characters of a value on a line, with unprintable characters escaped.
 
-    A longer value ends in an ellipsis.
+    A longer value ends in an ellipsis. A value that is no text is shown by its repr.
     """
     text = value if isinstance(value, str) else repr(value)
     pieces = [

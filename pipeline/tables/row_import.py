@@ -1,6 +1,7 @@
-"""Import the rows of a file in one transaction, with a finding for each faulty row.
+"""Import the rows of a file in one transaction, and report a finding for each faulty row.
 
-All sound rows are imported, or none. A CSV report of all findings is sealed right before the commit.
+All sound rows are imported, or none. A CSV report of all findings is sealed right before the
+commit. The findings themselves are made in `row_findings`.
 """
 
 import contextlib
@@ -146,6 +147,10 @@ class ImportReport:
         """Count and group findings, write them to the report file, and keep the first thousand.
 
         They are added in the order of their lines, without the cells of their rows.
+
+        Args:
+            findings: The findings.
+            report_file: An open CSV file with its header, or None.
         """
         without_cells = (finding._replace(cells={}) for finding in findings)
         for finding in sorted(without_cells, key=lambda finding: finding.line):
@@ -158,7 +163,12 @@ class ImportReport:
             self._add_to_group(finding)
 
     def _add_to_group(self, finding: Finding) -> None:
-        """Add a finding to its group; further groups above the limit are joined by kind."""
+        """Add a finding to the group of its kind, column and reason, and keep the first examples.
+
+        Reasons that differ only in numbers and quoted values are in one group. If there are a
+        thousand groups, a finding that needs a new group goes into the group "other reasons" of its
+        kind.
+        """
         general_reason = _VARYING_PART.sub("…", finding.reason)
         group_key = (finding.kind, finding.column, general_reason)
         if group_key not in self.groups and len(self.groups) >= MAX_KEPT_FINDINGS:
@@ -188,7 +198,7 @@ class ImportReport:
         """Raise an error if no row was imported.
 
         Raises:
-            InputError: `strict` refused the file, or the file has no sound row.
+            InputError: `strict` refused the file, or no row of it is in the table now.
         """
         rejected_count = self.counts[FindingKind.REJECTED]
         changed_count = self.counts[FindingKind.CHANGED]
@@ -218,7 +228,8 @@ T = TypeVar("T")
 def _open_report_file(report: ImportReport) -> Iterator[SealedWriter | None]:
     """Open the CSV file for all findings, and write its header; None if no file was requested.
 
-    The caller seals the file. If it does not, the file is discarded at the end of the block.
+    Files that an interrupted import left are removed. The caller seals the file. If it does not,
+    the file is discarded at the end of the block.
 
     Raises:
         InputError: The file cannot be written, or would replace the imported file.
@@ -274,11 +285,14 @@ def import_rows(
     long_text_column: str,
     list_missing: Callable[[Connection, ReportT], Iterable[str]] = lambda _tx, _report: (),
 ) -> None:
-    """Write the sound rows of a file and its refused rows in one transaction, and fill the report.
+    """Write the sound and refused rows of a file in one transaction, and fill the report.
 
-    The refused rows of the task from an earlier file of the same name are replaced. An import
-    event is recorded if rows were written. The report file is sealed also if no row is imported;
-    the transaction is rolled back then. If an error is raised, nothing is changed.
+    - The refused rows of the task from an earlier file of the same name are replaced.
+    - An import event is recorded if rows were written.
+    - If `strict` refuses the file, or no row of it is in the table, the transaction is rolled back.
+      The report and its file are complete then, too.
+    - A dry run reads only: it counts and fills the report and its file.
+    - If an error is raised, nothing is changed.
 
     Args:
         store: The database.
@@ -296,6 +310,7 @@ def import_rows(
 
     Raises:
         InputError: The file cannot be read to its end, or the report file cannot be written.
+        KeyboardInterrupt: The import was interrupted while it read or wrote rows.
     """
 
     def count_chars(row: SoundRow | Finding) -> int:
@@ -360,13 +375,14 @@ def split_into_blocks(
 ) -> Iterator[list[T]]:
     """Yield pages of rows, limited by their number and by the sum of their sizes.
 
+    A page ends with the row that reaches `max_rows`, or by which the sum exceeds `max_page_size`.
     The last page may be empty.
 
     Args:
         rows: The rows.
         max_rows: The maximum number of rows in a page.
         size_of: Returns the size of a row.
-        max_page_size: A page ends with the row by which the sum of sizes exceeds this.
+        max_page_size: Size that only the last row of a page may exceed.
     """
     page: list[T] = []
     page_size = 0

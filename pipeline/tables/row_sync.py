@@ -156,8 +156,18 @@ class RowSync:
     def run(self, source: Any, display: Progress) -> RowSyncReport:
         """Read a source to its end, and update the rows of the task in one transaction.
 
-        The source's hash and the state of its cursor are recorded with the rows. Parked rows that
-        changed are unparked, so that they may be asked again.
+        Rows are inserted, changed, marked as gone or as back. If the source has only a part of the
+        rows (`is_part`), no row is marked as gone. The source's hash and the state of its cursor
+        are recorded with the rows. Parked rows that changed since they were parked are unparked, so
+        that they may be asked again. Reports progress on the display.
+
+        Args:
+            source: Yields rows and findings; has `sha256`, and may have `is_part` and `read`, the
+                state of a cursor.
+            display: Shows the progress.
+
+        Returns:
+            The attribute `report`, with the counts.
 
         Raises:
             InputError: The source cannot be read to its end; nothing is written.
@@ -216,13 +226,15 @@ class RowSync:
     ) -> None:
         """Convert a page of rows, stage them for the transaction, and count them in the report.
 
-        A row whose id was staged before is staged again with the next id, or as a refused row.
+        Forgotten rows are left out and counted. Images are inspected if the task has images. A row
+        whose id was staged before is staged again: with the next id if its id is a hash, else as a
+        refused row.
 
         Args:
             staged_rows: The rows of the source that were read so far.
             rows: The page.
             is_forgotten: Returns whether the row with an id was forgotten.
-            first_index: How many rows the source had before this page.
+            first_index: Number of rows of the source before this page.
         """
         converted_rows = [self._convert_row(row) for row in rows]
         for row_number, (row, _) in enumerate(converted_rows, start=first_index + 1):
@@ -260,7 +272,10 @@ class RowSync:
         images: Sequence[str],
         inspect: InspectImages,
     ) -> None:
-        """Inspect the images of all rows that are not refused, and set their hash and state.
+        """Inspect the images of all rows that are not refused, and set their hash and image state.
+
+        Reads the states of the last inspections. Also sets the reason why a row's image cannot be
+        asked about, or None.
 
         Args:
             converted_rows: The rows, with their values by column; the rows are changed.
@@ -288,8 +303,8 @@ class RowSync:
     def _leave_out(self, rows: Sequence[_StoredRow]) -> list[_StoredRow]:
         """Count forgotten rows; return the rows that only equal a forgotten row, with new ids.
 
-        If ids are hashes, the first row with the id of a forgotten row is that row, and further
-        equal rows are not.
+        The first row with the id of a forgotten row is that row. If ids are hashes, further equal
+        rows are other rows and are returned. Otherwise they count as forgotten, too.
         """
         equal_rows = list[_StoredRow]()
         for row in rows:
@@ -322,7 +337,14 @@ class RowSync:
         return row
 
     def _refuse_duplicate(self, row: Mapping[str, Any], earlier_line: int) -> _StoredRow:
-        """Record the refusal of a row with the key of an earlier row, and return its refused row."""
+        """Record the refusal of a row with the key of an earlier row, and return its refused row.
+
+        The refused row has the number of the row.
+
+        Args:
+            row: The row as it would be stored.
+            earlier_line: The line of the earlier row with the same key.
+        """
         key = row["item_id"]
         finding = make_rejection(
             row["line"],
@@ -335,7 +357,11 @@ class RowSync:
         return {**self._record_refusal(finding), "n": row["n"]}
 
     def _record_refusal(self, finding: Finding) -> _StoredRow:
-        """Announce and count a refused row, and return it as it is stored, except its number."""
+        """Announce and count a refused row, and return it as it is stored, except its number.
+
+        Calls `on_refused`. The report counts it by reason and keeps the first thousand findings.
+        The id of the stored row is a hash of its cells.
+        """
         if self.on_refused is not None:
             self.on_refused(finding)
         self.report.refused[finding.reason] += 1
@@ -350,7 +376,9 @@ class RowSync:
     def _convert_row(self, row: SourceRow | Finding) -> tuple[_StoredRow, Mapping[str, Any]]:
         """Return a row as it is stored, except its number, and its values by column.
 
-        A row that is refused here is recorded in the report; its `input_hash` is NO_HASH.
+        Only the columns of the task are stored, without None. A finding, a row with text that
+        cannot be stored and a row without a valid key are recorded in the report as refused; their
+        `input_hash` is NO_HASH. The values of a finding are empty.
         """
         if isinstance(row, Finding):
             return self._record_refusal(row), {}
@@ -396,10 +424,11 @@ class RowSync:
         return stored_row, values
 
     def _make_id(self, values: Mapping[str, Any]) -> tuple[str, str, str]:
-        """Make the id of a row of its key columns.
+        """Make the id of a row from its key columns.
 
         The id is the text of a single column (a whole number in decimal), a JSON array of several
-        columns, or half a hash of all values if the task has no key columns.
+        columns, or half a hash of all values if the task has no key columns. There is no id if a
+        key column is missing or blank, or if the id is longer than MAX_KEY_BYTES.
 
         Returns:
             The id and two empty texts; or an empty text, why the row has no id, and the column.
@@ -441,6 +470,9 @@ def find_changed_in_source(
     last_values_by_id: Mapping[str, Mapping[str, Any]],
 ) -> set[str]:
     """Return the ids of rows that a task's query lacks now, or returns with other values.
+
+    Runs the query for these ids only; writes nothing. Ids that are not found are looked up a second
+    time with their key columns compared as text, which is slow.
 
     Args:
         store: The database of the query.

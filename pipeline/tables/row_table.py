@@ -1,4 +1,8 @@
-"""The rows of a task in the database: their states, names and open rows."""
+"""Read the rows of a task in the database: their cells, names, states, and open rows.
+
+The table is findable's own or another program's. Ids are text here, and are compared in the type of
+the id column.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,7 +116,11 @@ class RowTable:
 
     @property
     def state_expression(self) -> ColumnElement[str]:
-        """Return an SQL expression for the name of a row's state."""
+        """Return an SQL expression for the name of a row's state.
+
+        The first condition that is met decides: gone, refused, answered, claimed, parked, an extra
+        state, pending, else the default state. Claims and parked rows are looked up row by row.
+        """
         states = self.states
         is_claimed = _is_selected(self.item_id, claims.claimed_ids(self.task))
         is_parked = _is_selected(
@@ -144,7 +152,10 @@ class RowTable:
     def select_open_rows(
         self, *, names: Sequence[str] = (), after: str | None = None
     ) -> Select[Any]:
-        """Return the SELECT of rows that may be asked about, in the order in which they are asked.
+        """Return the SELECT of all rows that may be asked about, in the order of asking.
+
+        Claimed and parked rows are included. Nothing is read yet. The last result column is
+        `item_id`, the row id as text.
 
         Args:
             names: Columns that precede the row id in the result.
@@ -175,6 +186,8 @@ class RowTable:
     ) -> Iterator[Sequence[Any]]:
         """Yield columns of the rows that have one of these ids and meet all conditions.
 
+        Ids that do not exist or that the column cannot store are skipped.
+
         Args:
             tx: The caller's transaction.
             ids: Any number of row ids; they are looked up page by page.
@@ -197,7 +210,7 @@ class RowTable:
     ) -> dict[str, dict[str, Any]]:
         """Return the named columns of the existing rows with these ids, by id.
 
-        If `locked`, no other transaction can change the rows until this transaction ends.
+        If `should_lock`, no other transaction can change the rows until this transaction ends.
         """
         columns = [*(self.table.c[name] for name in names), self.item_id]
         return {
@@ -214,8 +227,8 @@ class RowTable:
     ) -> Iterator[Sequence[Any]]:
         """Yield the named columns of rows that meet all conditions.
 
-        All rows are read in their order and in constant memory. If `among` is given, only rows with
-        these ids are read, in the order of the ids' pages.
+        All rows are read in their order and in constant memory. If `row_ids` is given, only rows
+        with these ids are read, in the order of the ids' pages.
         """
         columns = [self.table.c[name] for name in names]
         if row_ids is not None:
@@ -250,7 +263,10 @@ class RowTable:
         return self.count_states_and_missing(tx)[0]
 
     def count_states_and_missing(self, tx: Connection) -> tuple[dict[str, int], int]:
-        """Return `counts`, and the number of rows that are no longer in the source."""
+        """Return the counts of `count_states`, and the number of rows missing from the source.
+
+        Refused rows are counted in `findable_rows` if the table does not contain them.
+        """
         row_counts = self.count_by_state(tx)
         if self.states.is_refused is None:
             row_counts[REFUSED_STATE] = count_refused(tx, self.task)

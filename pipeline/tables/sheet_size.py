@@ -29,7 +29,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class SheetSize:
-    """The memory that the library would need for the parts of a workbook that were parsed so far.
+    """The memory that the library would need for the parsed parts of a workbook.
 
     The shared texts are added first, then a sheet. `blank_places` are the cells (such as "B7") that
     are read as blank because they have an error, or a formula without a computed value.
@@ -64,14 +64,20 @@ class SheetSize:
     def add_part(self, archive: ZipFile, name: str) -> None:
         """Parse the part with the shared texts, or with a sheet, to its end.
 
+        Adds to the counted memory, and notes the cells that are read otherwise than they are shown.
+
+        Args:
+            archive: The workbook.
+            name: Name of the part.
+
         Raises:
-            InputError: A limit is exceeded.
-            ExpatError, ValueError: It is not a part of a workbook.
+            InputError: A limit on cells or bytes is exceeded.
+            ExpatError, ValueError, LookupError: It is not a part of a workbook.
         """
         parser = expat.ParserCreate()
         parser.buffer_text = True
-        parser.StartElementHandler = self._begin_element
-        parser.CharacterDataHandler = self._add_text
+        parser.StartElementHandler = self._handle_element
+        parser.CharacterDataHandler = self._count_text
 
         unparsed_bytes = 0
         with archive.open(name) as part:
@@ -87,19 +93,29 @@ class SheetSize:
                     raise self._size_error(f"more than {MAX_CELL_BYTES:,} bytes in {place}")
                 parser.Parse(chunk)
         parser.Parse(b"", True)  # noqa: FBT003 - the parser takes no keyword
-        self._end_cell()
+        self._note_misread_cell()
 
     def _size_error(self, size: str) -> InputError:
         message = f"{self._path} has {size}; nothing was read"
         return InputError(message, hint="delete what takes so much, or save the sheet as CSV")
 
-    def _begin_element(self, name: str, attributes: dict[str, str]) -> None:
-        """Handle the start of an XML element: count its memory, and end the cell before it."""
+    def _handle_element(self, name: str, attributes: dict[str, str]) -> None:
+        """Handle the start of an XML element; a namespace prefix is ignored.
+
+        - A cell ends the cell before it, and becomes the current cell.
+        - A row sets the current row, and begins at its first column.
+        - A formula is remembered for the current cell.
+        - A shared text or a merged area adds its memory, and begins a new text.
+        - Other elements are only remembered as the current element.
+
+        Raises:
+            InputError: A limit is exceeded.
+        """
         # Most elements are cells and their values, so these are recognized without a split.
         self._element = name if name in {"c", "v"} else name.rpartition(":")[2]
         if self._element == "c":
-            self._end_cell()
-            self._begin_cell(attributes)
+            self._note_misread_cell()
+            self._set_cell(attributes)
         elif self._element == "row":
             self._row = int(attributes.get("r", self._row + 1))
             self._column = 0
@@ -109,8 +125,10 @@ class SheetSize:
             self._shared_text_sizes.append(0)
             self._count_bytes(_MEMORY_BYTES_BY_ELEMENT[self._element])
 
-    def _begin_cell(self, attributes: dict[str, str]) -> None:
+    def _set_cell(self, attributes: dict[str, str]) -> None:
         """Set the current cell, whose place may be left out, and extend the sheet's area to it.
+
+        A cell without a place follows the cell before it in its row.
 
         Raises:
             InputError: The area has too many cells.
@@ -129,7 +147,7 @@ class SheetSize:
             self._check_cell_count()
 
     def _check_cell_count(self) -> None:
-        """Raise InputError if the area with all cells is too large."""
+        """Raise InputError if the area with all cells, blank cells included, has too many cells."""
         cell_count = self._row_count * self._column_count
         if cell_count <= MAX_CELLS:
             return
@@ -143,8 +161,13 @@ class SheetSize:
             f"and {MAX_CELLS:,} are read"
         )
 
-    def _end_cell(self) -> None:
-        """Note the current cell if the library reads it otherwise than it is shown."""
+    def _note_misread_cell(self) -> None:
+        """Note the current cell if the library reads it otherwise than it is shown.
+
+        A cell with an error, or a formula without a value, goes into `blank_places`. A number that
+        is shown as percent or money goes into `money_places`. Each list has at most
+        MAX_NOTED_PLACES.
+        """
         kind = self._cell.get("t", "n")
         places = None
         if kind == "e" or (self._has_formula and not self._has_value):
@@ -154,8 +177,16 @@ class SheetSize:
         if places is not None and len(places) < MAX_NOTED_PLACES:
             places.append(self._cell.get("r", ""))
 
-    def _add_text(self, text: str) -> None:
-        """Count a text in an element; a cell with a shared text counts that text's bytes."""
+    def _count_text(self, text: str) -> None:
+        """Count the bytes of a text in an element.
+
+        A cell's reference to a shared text counts the bytes of that text. A text outside cells is
+        added to the last shared text.
+
+        Raises:
+            InputError: The limit on bytes is exceeded.
+            IndexError, ValueError: The shared text does not exist.
+        """
         byte_count = len(text.encode())
         if self._element == "v" and text.strip():
             self._has_value = True

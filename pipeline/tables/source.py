@@ -1,4 +1,6 @@
-"""Read the rows of a user's task from a file, or from a SELECT on the workspace's or another database.
+"""Read the rows of a user's task from a file or from a SELECT.
+
+The SELECT runs on the workspace's database or on another database.
 
 A file that ends within a row, or changes while it is read, is refused, because the rows that it
 lacks were not removed by the user. A query is run once. Its rows are written to a temporary file,
@@ -59,7 +61,9 @@ _RENAME_HINT = "give it another name in the query, with AS"
 
 
 class FileSource(SourceFile):
-    """A file, or a folder of Parquet files, with the rows of a task; each iteration reads it anew.
+    """A file, or a folder of Parquet files, with the rows of a task.
+
+    Each iteration reads the file anew.
 
     Attributes:
         sha256: Identifies the bytes of the file together with the reading options.
@@ -67,10 +71,14 @@ class FileSource(SourceFile):
     """
 
     def __init__(self, path: Path, options: ReadOptions = DEFAULT_READ_OPTIONS) -> None:
-        """Read the file once, to find its columns.
+        """Compute the file's hash, and find its columns with their kinds.
+
+        The columns of CSV are found by its header and are all text. All rows of other formats are
+        read once. An export's guard against formulas is removed from the names of CSV.
 
         Raises:
-            InputError: The file cannot be read, or a database table cannot have its columns.
+            InputError: The file cannot be read, has no header, or a database table cannot have its
+                columns.
         """
         require_utf8_path(path)
         self.path = path
@@ -100,12 +108,13 @@ class FileSource(SourceFile):
                 yield row.values
 
     def __iter__(self) -> Iterator[SourceRow | Finding]:
-        """Yield each row, and a finding for each faulty row.
+        """Yield each row and each finding, then check that the file did not change.
 
         Cells of CSV that an export neutralized get their original text back.
 
         Raises:
-            InputError: The file is damaged, or changed since this object was created.
+            InputError: The file is damaged; or, after the last row, it changed since this object
+                was created.
         """
         for row in self.read_rows():
             if self.format == "csv" and isinstance(row, SourceRow):
@@ -121,7 +130,11 @@ class FileSource(SourceFile):
             )
 
     def _compute_digest(self) -> str:
-        """Return the SHA-256 of the file with the reading options, or of all files of the folder."""
+        """Return the SHA-256 of a file followed by its reading options.
+
+        For a folder it is the SHA-256 of the paths and hashes of its Parquet files, without
+        options.
+        """
         with self._translate_os_errors():
             if self.path.is_file():
                 return " ".join([hash_file(self.path), *self._option_marks()])
@@ -160,8 +173,9 @@ class QueryCursor:
     ) -> None:
         """Decide whether all rows are read, or only new rows.
 
-        All rows are read if `must_read_all` is set, if the last full reading is a week old, or if the
-        query changed.
+        New rows have the greatest value of the last reading, or a greater value. All rows are read
+        if `must_read_all` is set, if there was no reading before, if the last full reading is a
+        week old, or if the query changed. Nothing is read or written here.
 
         Args:
             column: The column whose values grow.
@@ -212,11 +226,14 @@ class QuerySource:
     ) -> None:
         """Run a query, and write its rows to a temporary file that this object closes.
 
+        All rows are read, to find the kinds of the columns. Columns of bytes that are no text are
+        left out, with a note. With a cursor, more queries find its greatest value first.
+
         Args:
             store: The database of the query.
             sql: A SELECT statement.
-            cursor: Which rows are read; its `read` is updated.
-            timeout_s: Seconds until the query is cancelled.
+            cursor: Which rows are read; its `read` is updated. None: all rows.
+            timeout_s: Seconds until each query is cancelled.
 
         Raises:
             InputError: The query fails, a table cannot have its columns, or the cursor's column is
@@ -266,7 +283,11 @@ class QuerySource:
         *,
         timeout_s: float,
     ) -> str:
-        """Return the query of the rows that are read; set `is_part`, `read` and the note."""
+        """Return the query of the rows that are read; set `is_part`, `read` and the note.
+
+        `is_part` is false, and there is no note, if all rows are read. See `_narrow_query` for
+        errors.
+        """
         self.is_part = cursor.min_value is not None
         narrowed_query = _narrow_query(store, query, cursor, timeout_s=timeout_s)
         self.read = cursor.read
@@ -276,7 +297,10 @@ class QuerySource:
         return narrowed_query
 
     def __iter__(self) -> Iterator[SourceRow]:
-        """Yield the rows in the order of the query; their `line` counts from 1."""
+        """Yield the rows in the order of the query, from the temporary file, numbered from 1.
+
+        Columns of bytes are left out.
+        """
         self._file.seek(0)
         for row_number, line in enumerate(self._file, start=1):
             values = dict(zip(self._names, json.loads(line), strict=True))
@@ -285,7 +309,10 @@ class QuerySource:
             yield SourceRow(row_number, values)
 
     def _save_rows(self, rows: Iterator[Sequence[Any]]) -> Iterator[dict[str, Any]]:
-        """Write each row to the temporary file, note its columns of bytes, and yield it."""
+        """Write each row to the temporary file, and yield it.
+
+        Notes the columns with bytes and with text. The yielded values are plain JSON values.
+        """
         for row in rows:
             values = dict(zip(self._names, row, strict=True))
             for name, value in values.items():
@@ -302,9 +329,9 @@ class QuerySource:
 def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
     """Return the query of the rows from the cursor's value on, and set its next value.
 
-    The greatest value is read before the rows, so that rows which arrive meanwhile are read again
-    the next time. A query without the cursor's column is returned unchanged: the caller reports
-    missing columns together.
+    Runs up to two queries. The greatest value is read before the rows, so that rows which arrive
+    meanwhile are read again the next time. The query is returned unchanged if all rows are read. So
+    is a query without the cursor's column: the caller reports missing columns together.
 
     Raises:
         InputError: The cursor's column is NULL in a row, so changes of the row would be missed.
@@ -363,6 +390,8 @@ def selected_rows(
 ) -> Iterator[SourceRow]:
     """Run a task's query for the rows with some ids, and yield these rows.
 
+    The rows are numbered from 1. Ids that the query does not return are skipped.
+
     Args:
         store: The database of the query.
         record: The task's record, with the query and the key columns.
@@ -385,7 +414,15 @@ def selected_rows(
 
 
 def _make_key_condition(record: TaskRecord, item_id: str, *, as_text: bool) -> str:
-    """Return the SQL condition for the row with an id; a key of several columns is a JSON list."""
+    """Return the SQL condition for the row with an id.
+
+    The id of a key of several columns is a JSON list with a part for each column.
+
+    Args:
+        record: The task's record with the key columns.
+        item_id: The id.
+        as_text: Compare the columns as texts.
+    """
     parts = [item_id] if len(record.key) == 1 else json.loads(item_id)
     conditions = list[str]()
     for (name, kind), part in zip(record.key, parts, strict=True):
@@ -400,7 +437,7 @@ def _make_key_condition(record: TaskRecord, item_id: str, *, as_text: bool) -> s
 
 @contextlib.contextmanager
 def open_other_database(source: str, folder: Path) -> Iterator[Store]:
-    """Open another database for reading, for the length of a block.
+    """Open another database for reading, and close it after the block.
 
     Args:
         source: The address of the database, or `$` and the name of the variable that contains it.
@@ -408,8 +445,9 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
 
     Raises:
         InputError: The variable is not set, or the source is a file instead of an address.
-        FindableError: The database cannot be opened, or an error in the block; the message is about
-            `source=`.
+            InputErrors of the block pass unchanged.
+        FindableError: The database cannot be opened, or another error in the block; its class is
+            kept, and the message is about `source=`.
     """
     address = source
     if source.startswith("$"):
@@ -461,7 +499,7 @@ def find_column_kinds(
         source: The source of the rows, for messages.
 
     Returns:
-        The kind of each column; text for a column without any value.
+        The kind of each column, `first` before new columns; text for a column without any value.
 
     Raises:
         InputError: A table cannot have these columns.
@@ -490,8 +528,8 @@ def check_column_names(
         hint: The hint for a faulty name.
 
     Raises:
-        InputError: A name is empty, too long, reserved or used twice (in any case), or there are
-            too many names.
+        InputError: A name is empty, not text, too long, reserved or used twice (in any case), or
+            there are more than MAX_COLUMNS names.
     """
     message_start = f"{source}: " if source else ""
     name_by_folded: dict[str, str] = {}

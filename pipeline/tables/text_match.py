@@ -1,4 +1,7 @@
-"""SQL conditions on words in texts."""
+"""SQL conditions on words in texts, and on texts in JSON cells.
+
+Words are compared in any case, though SQLite's lower() changes ASCII letters only.
+"""
 
 import json
 import unicodedata
@@ -39,7 +42,8 @@ def contains_word(
 def make_spellings(word: str) -> dict[str, None]:
     """Return, as keys, the spellings of a word that a database's lower() may leave in a text.
 
-    SQLite's lower() changes ASCII letters only. Accents are composed and decomposed.
+    SQLite's lower() changes ASCII letters only, so other letters are tried as given, in lower,
+    upper and title case. Accents are tried composed and decomposed.
     """
     spellings: dict[str, None] = {}
     for cased_word in (word, word.lower(), word.upper(), word.title()):
@@ -51,9 +55,10 @@ def make_spellings(word: str) -> dict[str, None]:
 
 
 def contains_json_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElement[bool]:
-    """Return the condition that a JSON cell contains a text as a string.
+    """Return the condition that a JSON cell contains a text as a string, anywhere in it.
 
-    Different programs escape non-ASCII letters and slashes differently; all forms are compared.
+    Programs escape non-ASCII letters and slashes in different ways; all forms are compared. The
+    case of letters counts. Names of members are found, too.
     """
     plain_json = json.dumps(word, ensure_ascii=False)
     escaped = json.dumps(word)

@@ -107,7 +107,8 @@ def compile_where(
 def register_functions(connection: sqlite3.Connection) -> None:
     """Register the SQL functions of compiled conditions with an SQLite connection.
 
-    These are `findable_fold`, `findable_member` and `findable_is_number`.
+    These are `findable_fold`, `findable_member` and `findable_is_number`. An earlier registration
+    is replaced.
     """
     match_number = re.compile(NUMBER_PATTERN).fullmatch
 
@@ -172,7 +173,15 @@ class _Compiler(ABC):
         """
 
     def condition(self, expression: Expression) -> ColumnElement[bool]:
-        """Return the condition of an expression; see `compile_where`."""
+        """Return the condition of an expression; see `compile_where`.
+
+        It counts the values in the cell that are not the empty text. `null` is true if there is no
+        such value. `!=` is true if no value is equal; all other comparisons are true if any value
+        fits.
+
+        Raises:
+            InputError: The expression names an unknown column.
+        """
         if isinstance(expression, Negation):
             return not_(self.condition(expression.negated))
         if not isinstance(expression, Comparison):
@@ -202,7 +211,9 @@ class _Compiler(ABC):
     ) -> Iterator[ColumnElement[bool]]:
         """Yield the condition that a value in a cell fits, for each kind of compared values.
 
-        The condition is NULL for a value of another kind.
+        The kinds are texts, truth values and numbers, in this order; a kind without a compared
+        value is left out. The condition is NULL for a value of another kind. Infinite numbers
+        become the largest float.
         """
         texts = [_fold_value(value) for value in comparison.values if isinstance(value, str)]
         truths = [_fold_value(value) for value in comparison.values if isinstance(value, bool)]
@@ -232,7 +243,11 @@ class _Compiler(ABC):
         value: ColumnElement[Any],
         operands: Sequence[Any],
     ) -> ColumnElement[bool]:
-        """Return the condition that a value fits the operands, which are all of its kind."""
+        """Return the condition that a value fits the operands, which are all of its kind.
+
+        `contains` and the ordering operators use the first operand only. `!=` is true if the value
+        equals no operand, and all other operators if it equals any operand.
+        """
         if comparison.operator == "contains":
             return self.text_position(value, operands[0]) > 0  # type: ignore[no-any-return]
         if comparison.operator in _OPERATORS:
@@ -245,8 +260,10 @@ class _Compiler(ABC):
     def _find_cell(self, comparison: Comparison) -> JsonCell:
         """Return the cell that a comparison names: by the exact name, else by a similar name.
 
+        An earlier scope comes first. The message begins with the offset of the comparison.
+
         Raises:
-            InputError: There is no such cell.
+            InputError: There is no such cell; the hint lists the first names.
         """
         column = comparison.column
         for cells in self._scopes:
@@ -271,7 +288,10 @@ class _SqliteCompiler(_Compiler):
     text_position = func.instr
 
     def cell_values(self, cell: JsonCell) -> _CellValues:
-        """Return the values in a cell, by SQLite's json_tree."""
+        """Return the values in a cell, by SQLite's json_tree.
+
+        Needs the functions of `register_functions`.
+        """
         # SQLite's own paths have no escapes for a quotation mark in a name.
         member = func.findable_member(cell.document, *cell.path)
         table = func.json_tree(member).table_valued("type", "atom", "parent")
@@ -323,8 +343,14 @@ class _ServerCompiler(_Compiler):
     ) -> ColumnElement[Any]:
         """Return an expression for a folded text, as far as the comparison needs it.
 
-        PostgreSQL has no case folding, so each letter is replaced separately. Versions before 13
-        use only lower(), and replace the letter ß.
+        PostgreSQL has no case folding, so each letter is replaced separately. For equality only
+        letters of the compared values are replaced. An ASCII text is only made lower-case for an
+        ordered comparison. Versions before 13 use only lower(), and replace the letter ß.
+
+        Args:
+            text: The text to fold.
+            values: The folded values that the text is compared with.
+            is_ordered: The comparison is `<`, `<=`, `>` or `>=`.
         """
         if self._server_version < _MIN_NORMALIZING_VERSION:
             return func.replace(func.lower(text), "ß", "ss").collate("C")

@@ -82,7 +82,11 @@ class SheetRows:
             yield margin + row
 
     def __iter__(self) -> Iterator[tuple[int, list[Any]]]:
-        """Yield the number and the cells of each row; a merged value is in each of its cells."""
+        """Yield the number and the cells of each row below the header; blank rows are left out.
+
+        A merged value is in each of its cells. Rows above `first_index` are read for merged areas
+        only.
+        """
         # The areas below the current row, the next area last, and the areas in the current row with
         # their values.
         later_areas = sorted(self.merged, reverse=True)
@@ -113,7 +117,10 @@ def read_sheet(
     header: int | None = None,
     is_known_column: Callable[[str], bool] | None = None,
 ) -> Sheet:
-    """Return the names of the columns of a sheet, its rows, and notes.
+    """Return the names of the columns of a sheet, its rows, and notes for the user.
+
+    The whole file is checked and loaded. The names are made up (`column_1`) if there is no header;
+    a column without a name has the empty name.
 
     Args:
         path: The workbook.
@@ -124,8 +131,8 @@ def read_sheet(
             accepted as the header.
 
     Raises:
-        InputError: The file is not a workbook, the sheet or its header does not exist, or the sheet
-            needs too much memory.
+        InputError: The file is not a workbook, the sheet or its header does not exist, the first
+            row is certainly not a header, or the sheet needs too much memory.
     """
     from python_calamine import CalamineError
 
@@ -174,7 +181,11 @@ def read_sheet(
 
 
 def _cell_notes(rows: SheetRows, size: SheetSize) -> list[str]:
-    """Return the notes about cells that are read otherwise than a spreadsheet shows them."""
+    """Return the notes about cells that are read otherwise than a spreadsheet shows them.
+
+    They are about merged cells, numbers that are shown as percent or money, and cells with errors
+    or formulas without a value.
+    """
     notes = list[str]()
     if rows.merged:
         notes.append(f"merged cells: {len(rows.merged):,}; their value is read in each of them")
@@ -211,13 +222,15 @@ def _open_sheet(
     archive: ZipFile,
     wanted_sheet: str,
 ) -> tuple[str, list[str], SheetRows, SheetSize]:
-    """Check the sizes of the parts, and open a sheet.
+    """Check the sizes of the parts, and load a sheet into memory.
+
+    The shared texts and the sheet are parsed to count the memory before the sheet is loaded.
 
     Returns:
         The name of the sheet, the names of all visible sheets, its rows, and the counted size.
 
     Raises:
-        InputError: The sheet does not exist, or a part is too large.
+        InputError: The sheet does not exist, or a part or the counted memory is too large.
     """
     from python_calamine import SheetVisibleEnum, load_workbook
 
@@ -252,10 +265,14 @@ def _open_sheet(
 
 
 def _read_first_rows(rows: SheetRows, header: int | None) -> list[list[Any]]:
-    """Return the rows by which the header is found.
+    """Return the rows by which the header is found, from the top of the sheet.
 
-    These are some rows from the first filled row on, with all rows above, and at least all rows up
-    to the header's row number.
+    These are all rows above the first filled row, then up to MAX_SAMPLED_RECORDS rows, and at least
+    all rows up to the header's row number.
+
+    Args:
+        rows: The rows of the sheet.
+        header: The row of the header, from 1; 0 or None if it is not known.
     """
     first_rows = list[list[Any]]()
     counted_rows = 0
@@ -278,9 +295,12 @@ def _find_header(
 ) -> int:
     """Return the index of the header's row; of a sheet without a header, that of its first row.
 
+    The header is the row `header` (from 1), or the first filled row if `header` is 0 or None.
+
     Raises:
         InputError: The sheet or the header's row is blank, the header has merged cells, or the
-            first row is certainly not a header.
+            first row is certainly not a header. The last is checked only if `header` is None, and
+            merged cells only if `header` is not 0.
     """
     filled_indexes = (index for index, row in enumerate(rows) if not _is_blank(row))
     first_index = next(filled_indexes, None)
@@ -334,6 +354,8 @@ def _check_header(
 ) -> None:
     """Raise InputError if the first filled row of a sheet is certainly not a header.
 
+    Nothing is checked if `is_known_column` knows one of its names. The error shows the first lines.
+
     Args:
         path: The workbook.
         rows: The first rows of the sheet.
@@ -367,7 +389,7 @@ def _plain_cell(cell: Any) -> Any:
 
 
 def _find_sheet_part(archive: ZipFile, sheet_name: str) -> str:
-    """Return the name of the part with the cells of a sheet.
+    """Return the name of the part of a workbook with the cells of a sheet.
 
     Raises:
         StopIteration, KeyError, ParseError: The workbook does not name such a part.
@@ -383,7 +405,10 @@ def _find_sheet_part(archive: ZipFile, sheet_name: str) -> str:
 
 
 def _find_money_styles(archive: ZipFile) -> Collection[str]:
-    """Return the styles, as cells name them, whose numbers are shown as percent or money."""
+    """Return the styles, as cells name them, whose numbers are shown as percent or money.
+
+    Reads the part with the styles; without it no style is returned.
+    """
     if _STYLES_PART not in archive.namelist():
         return ()
 
@@ -409,8 +434,9 @@ def encode_xlsx(
 ) -> Iterator[bytes]:
     """Write rows to a temporary .xlsx file, and yield its bytes in chunks.
 
-    Numbers, booleans and dates keep their types. All other values are written as texts, never as a
-    formula or a link.
+    Finite numbers up to 2^53, booleans and dates keep their types. All other values, also times,
+    are written as texts, never as a formula or a link. The file has a header and is deleted at the
+    end.
 
     Args:
         rows: The rows by column.
@@ -446,7 +472,11 @@ def _write_rows(
     kinds: Mapping[str, str],
     text_of: Any,
 ) -> None:
-    """Write the header and the rows; raises InputError if the sheet has no room for them."""
+    """Write the header and then the rows to a sheet.
+
+    Raises:
+        InputError: The sheet has no room for the rows, or a text is too long for a cell.
+    """
     for column_index, name in enumerate(kinds):
         sheet.write_string(0, column_index, name)
 
@@ -461,7 +491,10 @@ def _write_rows(
 def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, text: Any) -> None:
     """Write a boolean, number or date as such, and any other value as its text.
 
-    An empty text writes nothing. Raises InputError if the text is too long for a cell.
+    A time, and a number above 2^53, is written as its text. An empty text writes nothing.
+
+    Raises:
+        InputError: The text is too long for a cell.
     """
     if isinstance(value, bool):
         sheet.write_boolean(row_index, column_index, value)

@@ -1,4 +1,4 @@
-"""Errors of the database while rows of other programs' tables are written."""
+"""Report rows that another program's table refuses, and fill its columns that are NOT NULL."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -17,13 +17,15 @@ from pipeline.tables.adoption_errors import is_constraint_error
 
 @contextlib.contextmanager
 def translate_refusals(table: str) -> Iterator[None]:
-    """Turn database errors of a block into RefusedRowError if a table refuses a row.
+    """Turn a database error of the block into RefusedRowError if the table refuses a row.
+
+    Other database errors pass unchanged.
 
     Args:
         table: Name of the table, for the message.
 
     Raises:
-        RefusedRowError: A rule of the table refuses a row.
+        RefusedRowError: A constraint, type or trigger of the table refuses a row.
     """
     try:
         yield

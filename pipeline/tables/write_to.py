@@ -95,7 +95,11 @@ class TargetColumn(NamedTuple):
 
 
 def parse_target(write_to: str) -> TargetColumn | None:
-    """Parse the value of `write_to=`; return None if it does not name a column."""
+    """Parse the value of `write_to=`; return None if it does not name a column.
+
+    `schema.table.column=field`; schema and field may be left out. Names in quotation marks may
+    contain any character.
+    """
     before_field, _, field = write_to.rpartition("=")
     for name, field_name in ((before_field, field.strip()), (write_to, None)):
         if _NAME.fullmatch(name):
@@ -120,11 +124,13 @@ class CheckedTarget(NamedTuple):
 
 
 def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
-    """Return the column and the field that `write_to=` of a task names.
+    """Check the column and the field that `write_to=` of a task names, and return them.
+
+    Only reads the database.
 
     Raises:
-        InputError: The column or the field does not exist, the column cannot store the field, or
-            the task's key is not a unique key of the table.
+        InputError: The column, its table or the field does not exist, the table is findable's own,
+            the column cannot store the field, or the task's key is not a unique key of the table.
     """
     target = parse_target(str(task.words["write_to"]))
     if target is None or target.field is None:
@@ -160,7 +166,7 @@ def _check_key_columns(
     table_label: str,
     columns: Mapping[str, Column[Any]],
 ) -> list[tuple[str, IdColumnFacts]]:
-    """Return the columns of a task's key with the ids that they can store.
+    """Check the columns of a key in the target table, and return the ids that they can store.
 
     Args:
         tx: The transaction that reads.
@@ -168,8 +174,11 @@ def _check_key_columns(
         table_label: Name of the target table for messages.
         columns: The existing columns of the target table, the key columns among them.
 
+    Returns:
+        The name of each key column with its ids, in the order of the key.
+
     Raises:
-        InputError: A column cannot store ids, or the key is not a unique key of the table.
+        InputError: A column cannot store ids, or no unique key of the table is within the key.
     """
     names = [name for name, _ in task.key]
     key_columns = {name: columns[fold_column_name(tx, name)] for name in names}
@@ -212,7 +221,8 @@ def write_column(
 ) -> None:
     """Write a field of each answer into the column that the task names, if the column is NULL.
 
-    An answer whose row does not exist in the table is skipped.
+    An answer without the field writes nothing, unless it replaces another value. An answer whose
+    row does not exist in the table is skipped. Keys are compared by their bytes.
 
     Args:
         tx: The caller's transaction, which must be rolled back after an error.
@@ -284,7 +294,9 @@ def _values_by_key(
 ) -> tuple[dict[_Key, Any], dict[_Key, list[Any]]]:
     """Return the value to write, and the former values to replace, by the key of the row.
 
-    Leaves out rows whose key the table cannot store, and rows with nothing to write.
+    Leaves out rows whose key the table cannot store as it is. Also leaves out an answer without a
+    value, unless `overwrite` is set or the row has former answers. Former values that are None or
+    equal the new value are left out.
     """
     values: dict[_Key, Any] = {}
     former_values: dict[_Key, list[Any]] = {}
@@ -330,7 +342,10 @@ def _is_former_value(
     cell: ColumnElement[Any],
     target_column: Column[Any],
 ) -> ColumnElement[bool]:
-    """Return the condition that a cell contains the parameter `former`, as the column stores it."""
+    """Return the condition that a cell contains the parameter `former`, as the column stores it.
+
+    The column type json of PostgreSQL is compared as text.
+    """
     former = bindparam("former", type_=ColumnTyped())
     if is_sqlite(tx):
         return cell == former
@@ -388,13 +403,16 @@ class RowTarget:
     ) -> None:
         """Insert, update or delete rows of the table so that each shows the preferred answer.
 
-        A row that another program changed is left alone: it equals none of the stored answers.
+        There is a row for each row id and each model that answered it. If only a person answered,
+        the model is PERSON. A row whose answers are all removed is deleted. A row that another
+        program changed is left alone: its texts equal no stored answer.
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
             ids: Ids of the task's rows.
             later_answers: Answers that the caller stores later in this transaction.
-            removed_version: Treat the stored answers of this version as deleted; "" means all versions.
+            removed_version: Treat the stored answers of this version as deleted; "" means all
+                versions.
             overwrite: Also replace rows that another program changed.
 
         Raises:
@@ -437,6 +455,9 @@ class RowTarget:
     ) -> None:
         """Insert, update or delete one row of the table.
 
+        Does nothing if the row exists, `overwrite` is not set, and its text fields equal no answer
+        of `stored_answers`. Fields of other kinds are not compared.
+
         Args:
             tx: The caller's transaction.
             row_key: The row's id, provider and model, by column.
@@ -444,6 +465,9 @@ class RowTarget:
             new_answers: The row must show the preferred of these answers, which are by the
                 version's label. An empty mapping deletes the row.
             overwrite: Also replace a row that shows none of the stored answers.
+
+        Raises:
+            RefusedRowError: A rule of the table refuses the change.
         """
         table = self.table
         # Only texts are compared: a database may spell JSON and numbers differently.
@@ -490,8 +514,9 @@ class RowTarget:
     def _group_by_row(self, answers: Sequence[TargetValue]) -> _AnswersByRow:
         """Return the answers by row id and model, and by the version's label.
 
-        A person's answer is among those of each model. If no model answered a row, its model is
-        PERSON.
+        The fields are converted to column values. A person's answer is among those of each model.
+        If no model answered a row, its model is PERSON. The last of two answers of a version
+        counts.
         """
         grouped: _AnswersByRow = {}
         for answer in answers:
@@ -539,7 +564,12 @@ def parse_row_target(write_to: str | None) -> TargetColumn | None:
 
 
 def check_row_target(tx: Connection, target: RowTarget) -> None:
-    """Raise InputError if the table does not exist or lacks a column, or the key is not single."""
+    """Check that a table can get a row for each answer. Only reads the database.
+
+    Raises:
+        InputError: The table does not exist or lacks a column, or the task's key has several
+            columns.
+    """
     setting = f'write_to="{target.table_name}.{target.id_column}"'
     has_one_key_column = len(target.task.key) == 1
     if not has_one_key_column or read_object_kind(tx, target.table_name, target.schema) != "table":
