@@ -34,7 +34,11 @@ class CommandForm:
     command: str = ""
 
     def step(self, command: str, options: Mapping[str, Any]) -> str:
-        """Return a command as it is typed, with the places of the workspace."""
+        """Return a command as it is typed, with its options and the places of the workspace.
+
+        Given options have priority over the places. Variables come first, then the program and the
+        command, then arguments without a name, then named options.
+        """
         options = {
             **options,
             **{name: value for name, value in self.places.items() if name not in options},
@@ -49,7 +53,15 @@ class CommandForm:
         return " ".join([*variables, self.program, command, *arguments])
 
     def option(self, name: str, value: Any, command: str = "") -> str:
-        """Return an option with its value, or its name alone if the value is None."""
+        """Return an option with its value, or its name alone if the value is None.
+
+        Without a program it is `NAME=value` as for make. With a program it is an argument without a
+        name, a variable `FINDABLE_NAME=value`, a switch `--name` or `--no-name` for a bool, or
+        `--name value`.
+
+        Args:
+            command: The command whose arguments have no name; "" means the form's own command.
+        """
         if not self.program:
             return f"{name.upper()}=" + ("" if value is None else quote_for_shell(value))
         if name in self.arguments.get(command or self.command, ()):

@@ -134,7 +134,7 @@ class Declaration(Generic[A_co]):
         """Validate all members, and report all faults together.
 
         Faults are unknown, missing or wrongly typed members, and names that are invalid as names of
-        tables. An unpickled declaration is not validated again.
+        tables. Without members, as for an unpickled declaration, nothing is validated.
 
         Raises:
             DeclarationError: There is a fault.
@@ -156,7 +156,10 @@ class Declaration(Generic[A_co]):
         return declaration
 
     def _checks(self) -> Iterator[tuple[Any, str, str]]:
-        """Yield (is_faulty, message, hint) for each check of members without a simple type."""
+        """Yield (is_faulty, message, hint) for each check of members without a simple type.
+
+        Checks answer, version, items and their options, key, check, examples and images.
+        """
         answer: Any = self.answer
         items: Any = self.items
         key: Any = self.key
@@ -235,7 +238,11 @@ class Declaration(Generic[A_co]):
         yield not is_columns, f"images= must be a list of columns, not {images!r}", ""
 
     def _checks_of_parameters(self) -> Iterator[tuple[Any, str, str]]:
-        """Yield (is_faulty, message, hint) for each check of names and parameters."""
+        """Yield (is_faulty, message, hint) for each check of names and parameters.
+
+        Checks name and table (unless built in), media_resolution, max_output_tokens, temperature,
+        thinking and gates.
+        """
         for member, value in (
             () if self._is_built_in else (("name", self.name), ("table", self.table))
         ):
@@ -350,6 +357,12 @@ class DeclarationError(InputError):
     """
 
     def __init__(self, faults: Sequence[InputError], declared: Declaration) -> None:
+        """Join the messages of all faults; the hint is that of the first fault.
+
+        Args:
+            faults: At least one fault.
+            declared: The declaration at fault, with defaults in place of wrong members.
+        """
         heading = ""
         if len(faults) > 1:
             heading = f"the task has {len(faults)} faults:\n"
@@ -403,7 +416,13 @@ def validate_answer(
     read: "Callable[[Any], BaseModel]",
     answer: Any,
 ) -> "tuple[BaseModel | None, str]":
-    """Return the answer that `read` validates and "", or None and its first fault."""
+    """Return the answer that `read` validates and "", or None and its first fault.
+
+    The fault is the path of a field and pydantic's message. Other errors of `read` are raised.
+
+    Args:
+        read: Validates an answer, and raises pydantic's ValidationError if it is invalid.
+    """
     from pydantic import ValidationError
 
     try:
@@ -415,7 +434,13 @@ def validate_answer(
 
 
 def first_accepted_value(answer: "type[BaseModel]", field: str, readings: Sequence[Any]) -> Any:
-    """Return the first candidate value that a field accepts, else the first candidate."""
+    """Return the first candidate value that a field accepts, else the first candidate.
+
+    Args:
+        answer: The model of the answer.
+        field: Name of a field of the model.
+        readings: At least one candidate value.
+    """
     from pydantic import TypeAdapter
 
     kind: Any = TypeAdapter(answer.model_fields[field].rebuild_annotation())

@@ -123,7 +123,11 @@ def _words_within(words: Sequence[_Word], start: int, end: int) -> list[_Word]:
 
 
 def _split_words(text: str) -> Iterator[_Word]:
-    """Yield the words and numbers of a visible text, and the parts of compounds separately."""
+    """Yield the words and numbers of a visible text with kind and offsets; compounds in parts.
+
+    The kind is NUMBER, NEGATION, NAME or "". A part of a compound has the offsets of the whole
+    compound. Words are case-folded and lose a final 's.
+    """
     kinds = "".join(map(_character_kind, text))
     for match in _TOKEN.finditer(kinds):
         token = text[slice(*match.span())]
@@ -185,7 +189,11 @@ def _kinds_of_difference(
     quote_words: Sequence[_Word],
     text_words: Sequence[_Word],
 ) -> Iterator[str]:
-    """Yield NUMBER, NEGATION and NAME if two differing parts disagree in these."""
+    """Yield NUMBER, NEGATION and NAME if two differing parts disagree in these.
+
+    Yields nothing if the parts differ in blanks only. A word that is the negated form of another
+    word counts as a negation.
+    """
     quote_numbers = _forms_of_kind(quote_words, NUMBER)
     text_numbers = _forms_of_kind(text_words, NUMBER)
     quote_letters = "".join(word.form for word in quote_words)
@@ -209,7 +217,11 @@ def _forms_of_kind(words: Sequence[_Word], kind: str) -> list[str]:
 
 
 def _is_negated(first_word: str, second_word: str) -> bool:
-    """Return whether a word resembles the other word with a negative prefix or suffix."""
+    """Return whether a word resembles the other word with a negative prefix or suffix.
+
+    The likeness without the prefix or suffix must be higher than with it, and higher than
+    MIN_WORD_LIKENESS. Stems shorter than MIN_STEM_CHARS do not count.
+    """
     min_likeness = max(Indel.normalized_similarity(first_word, second_word), MIN_WORD_LIKENESS)
     for negated, positive in ((first_word, second_word), (second_word, first_word)):
         stems = [

@@ -47,7 +47,10 @@ class SealedWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        """Create the folder of `path`, and open a part file in it."""
+        """Create the folder of `path`, and open a part file in it.
+
+        The target is not changed. If the part file cannot be opened, it is removed.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.size = 0
@@ -67,7 +70,11 @@ class SealedWriter:
         self.size += len(data)
 
     def seal(self) -> SealedFile:
-        """Rename the file to its target; it is durable when this returns."""
+        """Rename the file to its target; it is durable when this returns.
+
+        An older file at the target is replaced. Returns the path, the SHA-256 in hex and the size
+        in bytes.
+        """
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -141,7 +148,8 @@ def new_part_path(path: Path) -> Path:
 def is_abandoned(part: Path) -> bool:
     """Return whether the process that wrote a part file is no longer alive.
 
-    The id of the process is in the name of the file. False if the name has none, and on Windows.
+    The id of the process is in the name of the file. False if the name has none, on Windows, and
+    for a live process of another user.
     """
     name_match = re.fullmatch(rf".+\.([0-9a-f]+)-[0-9a-f]{{10}}{re.escape(PART_SUFFIX)}", part.name)
     # On Windows, os.kill cannot check a process without a signal.
@@ -293,7 +301,13 @@ def require_utf8_path(path: Path) -> None:
 
 
 def replace_link(path: Path, target: Path) -> None:
-    """Make `path` a link to `target` in one rename; it is durable when this returns."""
+    """Make `path` a link to `target` in one rename; it is durable when this returns.
+
+    A file or link at `path` is replaced. A link that remained after a kill is removed.
+
+    Raises:
+        OSError: The link cannot be made; `path` is unchanged.
+    """
     new_link = path.with_name(f"{path.name}.{os.getpid()}{NEW_LINK_SUFFIX}")
     new_link.unlink(missing_ok=True)
     try:

@@ -91,6 +91,11 @@ class FoldedText:
     """
 
     def __init__(self, text: str) -> None:
+        """Fold a text: case, accents, invisible characters, markup and white space do not matter.
+
+        Sets `text`, and for each of its characters the start and the end offset in the original.
+        Words are separated by one blank; scripts without spaces get none.
+        """
         pieces = list[str]()
         self._start_offsets = array("L")
         self._end_offsets = array("L")
@@ -160,10 +165,13 @@ def _is_outside_words(char: str) -> bool:
 
 
 def _fold_word(word: str, offset: int) -> Iterator[tuple[Iterable[int], Iterable[int], str]]:
-    """Yield the units of a word that fold together, as (start offsets, end offsets, folded text).
+    """Yield the units of a word that fold together: start offsets, end offsets, folded text.
 
-    Both are offsets in the original text, for each folded character. `offset` is the
-    offset of the word.
+    The offsets are those in the original text, one for each folded character. An ASCII word is a
+    single unit.
+
+    Args:
+        offset: Offset of the word in the original text.
     """
     if word.isascii():
         start_offsets = range(offset, offset + len(word))
@@ -189,7 +197,11 @@ def _joins_previous(char: str) -> bool:
 
 @lru_cache(maxsize=65_536)
 def _fold_unit(unit: str) -> str:
-    """Return a character with its marks in its folded form, without blanks."""
+    """Return a character with its marks in its folded form, without blanks.
+
+    Invisible characters are dropped, lookalikes replaced and case folded. The form is NFKD, or NFD
+    if NFKD would contain a blank.
+    """
     folded = _drop_invisible(unit)
     form: Literal["NFD", "NFKD"] = "NFKD"
     # NFKD would make a blank with a mark of a mark without a letter.

@@ -71,7 +71,8 @@ def _has_letters(text: str) -> bool:
 def make_context(text: str, start: int, end: int, *, max_chars: int) -> str:
     """Return at most `max_chars` characters around text[start:end], whole words if possible.
 
-    If text[start:end] is longer, return its beginning.
+    The spare characters are divided between both sides. White space at the ends is removed. If
+    text[start:end] is longer, return its beginning.
     """
     spare = max_chars - (end - start)
     if spare <= 0:
@@ -148,12 +149,15 @@ class SearchableText:
     def locate(self, quote: str, *, occurrence: int = 0) -> list[Location]:
         """Return the location of a quotation, or a location for each piece between omissions.
 
-        Returns an empty list if the quotation or a piece is not found, or if it has no letters.
+        The quotation is searched verbatim, then in pieces, then by likeness. A location by likeness
+        is rejected if it differs in a number, a negation or a name. Returns an empty list if the
+        quotation or a piece is not found, if it has no letters, or if it has more than MAX_PIECES
+        pieces.
 
         Args:
             quote: The quotation as the model wrote it.
-            occurrence: Index of the occurrence to return. The last occurrence is returned if there
-                are fewer.
+            occurrence: Index of the verbatim occurrence to return. The last occurrence is returned
+                if there are fewer. Pieces are always found at their first occurrence.
         """
         if not _has_letters(quote):
             return []
@@ -176,6 +180,8 @@ class SearchableText:
 
     def find_difference(self, quote: str) -> str:
         """Return the difference of a missing quotation from the most similar slice.
+
+        Only the first piece that is not found but has a similar slice is compared.
 
         Returns:
             NUMBER, NEGATION or NAME; "" if there is no such difference or no similar slice.
@@ -230,7 +236,12 @@ class SearchableText:
             yield self._folded.original_span(start, start + len(phrase))
 
     def _find_similar(self, quote: str) -> Location | None:
-        """Return the words with the highest likeness to a quotation, if it is at least LIKENESS."""
+        """Return the words with the highest likeness to a quotation, or None.
+
+        The result is None if the likeness is below MIN_LIKENESS, if the folded quotation is shorter
+        than MIN_SIMILAR_CHARS or longer than MAX_SIMILAR_CHARS, or if the slice is much longer than
+        it.
+        """
         text = self._folded.text
         phrase = _strip_punctuation(FoldedText(quote).text)
         if not MIN_SIMILAR_CHARS <= len(phrase) <= MAX_SIMILAR_CHARS:
@@ -259,10 +270,12 @@ class SearchableText:
         return _similar_location(start, end, likeness)
 
     def _match_whole_text(self, phrase: str) -> Location | None:
-        """Return the span of the whole text if the quotation resembles it by LIKENESS or more.
+        """Return the span of the whole text if a quotation resembles it by MIN_LIKENESS or more.
 
-        The quotation is folded and longer than the text. Punctuation at the ends of the text is
-        left out.
+        Punctuation at the ends of the text is left out. Returns None otherwise.
+
+        Args:
+            phrase: The folded quotation, which is longer than the text.
         """
         text = self._folded.text
         stripped_text = _strip_punctuation(text)
@@ -284,7 +297,13 @@ class SearchableText:
     ) -> Location | None:
         """Return an occurrence among spans of whole words, else among all spans.
 
-        The last span is returned if there are fewer. `must_be_whole` excludes parts of words.
+        Returns None without spans.
+
+        Args:
+            spans: Start and end offsets in ascending order.
+            method: How the spans were found, for the location.
+            occurrence: Index of the span; the last span is returned if there are fewer.
+            must_be_whole: Exclude spans that begin or end inside a word.
         """
         all_spans = list(spans)
         whole_spans = [
@@ -339,7 +358,10 @@ def _word_boundaries(text: str, offset: int, side: int) -> list[int]:
 
 
 def _strip_punctuation(text: str) -> str:
-    """Return a text without outer characters that are no letters, digits or their marks."""
+    """Return a text without outer characters that are no letters, digits or their marks.
+
+    The result is empty if the text has no letters and digits.
+    """
     start = 0
     end = len(text)
     while start < end and not _has_letters(text[start]):

@@ -111,6 +111,12 @@ class _OptionalQuote:
 def _quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
     """Return the core schema of a text, or of a text or None, as the schema of a quotation.
 
+    It validates by `_validate`, and writes a located quotation to JSON as it is stored.
+
+    Args:
+        schema: The core schema of the field's type.
+        format_: The format in the JSON schema that marks a quotation.
+
     Raises:
         TypeError: The schema is of another type.
     """
@@ -138,6 +144,9 @@ def _quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
 def _validate(value: Any, handler: Any) -> Quote:
     """Return a quotation from a text, a quotation or a stored quotation.
 
+    Args:
+        handler: Pydantic's validation of the text; it raises for an invalid text.
+
     Raises:
         ValueError: The offsets or the likeness of a stored quotation are invalid.
     """
@@ -159,7 +168,10 @@ def _validate(value: Any, handler: Any) -> Quote:
 
 
 def _to_stored(value: Any) -> Any:
-    """Return a located quotation as it is stored, and any other value unchanged."""
+    """Return a located quotation as it is stored, and any other value unchanged.
+
+    The stored form is a dict with quote, start, end, and the likeness if it has any.
+    """
     if not isinstance(value, Quote) or value.start is None:
         return value
     stored: dict[str, Any] = {"quote": str(value), "start": value.start, "end": value.end}
@@ -229,10 +241,16 @@ class _Source:
 
 
 def _locate_in(value: Any, path: str, source: _Source, formats: frozenset[str]) -> Any:
-    """Return a value with its quotations located; the same object if it has none.
+    """Return a value with its quotations located; an unchanged text or model is the same object.
 
-    `formats` are the formats of the texts that the field allows. A plain str is a quotation if the
-    field allows no plain text, because validators and defaults can make a str of a Quote.
+    Lists, mappings, models and dataclasses are searched, too; a list or mapping is copied. A plain
+    str is a quotation if the field allows no plain text, because validators and defaults can make a
+    str of a Quote.
+
+    Args:
+        path: Path of the value in the answer, for messages.
+        source: The text in which the quotations must be.
+        formats: Formats of the texts that the field allows; "" for a plain text.
 
     Raises:
         _MissingError: A required quotation is not in the text.
@@ -258,7 +276,14 @@ def _locate_in(value: Any, path: str, source: _Source, formats: frozenset[str]) 
 
 
 def _locate_in_fields(value: Any, path: str, source: _Source) -> Any:
-    """Return a model or a dataclass with its quotations located; any other value unchanged."""
+    """Return a model or a dataclass with its quotations located; any other value unchanged.
+
+    A value without located quotations is the same object; otherwise it is a copy, which is not
+    validated again.
+
+    Raises:
+        _MissingError: A required quotation is not in the text.
+    """
     prefix = f"{path}." if path else ""
     kind: Any = type(value)
     changed_fields: dict[str, Any] = {}
@@ -275,12 +300,14 @@ def _locate_in_fields(value: Any, path: str, source: _Source) -> Any:
 
 
 def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) -> Quote | None:
-    """Return the slice of the text that a quotation matches, or None.
+    """Return the slice of the text that a quotation matches, with its offsets and likeness.
 
-    The result is None if an optional quotation is missing.
+    The result is None if an optional quotation is missing or is in several pieces. Equal quotations
+    of a list get successive occurrences.
 
     Raises:
-        _MissingError: A required quotation is not in the text.
+        _MissingError: A required quotation is not in the text, or is in several pieces. The message
+            names a different number, negation or name.
     """
     text = source.text
     locations = text.locate(str(quote), occurrence=source.next_occurrence(path, str(quote)))
@@ -376,7 +403,10 @@ def format_likeness(quotation: Mapping[str, Any]) -> str:
 
 
 def to_display_value(value: Any) -> str:
-    """Return a value as people read it; a quotation in quotation marks with its offsets."""
+    """Return a value as people read it; a quotation in quotation marks with its offsets.
+
+    None is "-", a text is unchanged, a whole float has no decimals, and any other value is JSON.
+    """
     if is_quotation(value):
         return f"“{value['quote']}” ({value['start']}-{value['end']}{format_likeness(value)})"
     if value is None:

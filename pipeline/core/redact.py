@@ -181,7 +181,10 @@ def keep_out_of_logs(key: str) -> None:
 
 @cache
 def _redact_records() -> None:
-    """Replace the factory of log records, once per process."""
+    """Replace the factory of log records so that records of REDACTED_LOGGERS have no keys.
+
+    Call it once per process. The message of such a record is formatted at once.
+    """
     create_record = logging.getLogRecordFactory()
 
     def create_redacted_record(*args: Any, **kwargs: Any) -> logging.LogRecord:

@@ -95,7 +95,11 @@ class RowCounts(NamedTuple):
 
     @property
     def document(self) -> dict[str, Any]:
-        """The counts for programs. Missing parts are left out."""
+        """Return the counts as a JSON document for programs.
+
+        `total` is always there. States, tags and versions that are None, and empty fields and
+        `gone`, are left out.
+        """
         document: dict[str, Any] = {"total": self.total}
         counts_by_name = {"states": self.states, "tags": self.tags, "versions": self.versions}
         for name, counts in counts_by_name.items():

@@ -54,11 +54,13 @@ def _parse_amount(
 ) -> Decimal:
     """Return the sum of numbers with their units, such as 2h30m; larger units come first.
 
+    Case and blanks inside a number do not matter.
+
     Args:
         text: The amount. A single number may have no unit.
         units: Size by unit; "" is the size of a number without unit.
         expectation: Description of valid amounts, for the message.
-        must_be_integer: The sum must be an integer.
+        must_be_integer: The sum must be an integer, and must not have an exponent.
 
     Raises:
         ValueError: The text is not such an amount.
@@ -133,7 +135,14 @@ def _make_number_parser(
     maximum: float,
     expectation: str,
 ) -> Callable[[str], float]:
-    """Return a parser that raises ValueError for numbers outside the bounds."""
+    """Return a parser that raises ValueError for numbers outside the bounds.
+
+    Args:
+        parse_number: Parses the text; its errors are raised unchanged.
+        minimum: The smallest valid number.
+        maximum: The largest valid number.
+        expectation: Description of valid numbers, for the message.
+    """
 
     def parse(text: str) -> float:
         number = parse_number(text)

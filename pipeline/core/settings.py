@@ -367,7 +367,7 @@ class Settings:
 
     @property
     def confirmed_database_url(self) -> Secret:
-        """Return the database URL.
+        """Return the database URL; without a setting it is `findable.db` in the workspace.
 
         Raises:
             ConfigurationError: Only `.env` names it, and nobody confirmed it.
@@ -389,6 +389,8 @@ class Settings:
     @property
     def confirmed_server(self) -> Secret:
         """Return the address of the API, to which the key is sent.
+
+        Google's address and an address from Python code need no confirmation.
 
         Raises:
             ConfigurationError: It is not Google's, and nobody confirmed it; or only `.env` names
@@ -428,9 +430,10 @@ def load_settings(
     *,
     dotenv: Mapping[str, str | None] | None = None,
 ) -> Settings:
-    """Return the settings of the environment and `.env`.
+    """Return the settings of the environment and `.env`, and the source of each value.
 
-    An empty value counts as not set.
+    An empty value counts as not set. If a setting has several variables, the first variable with a
+    value counts, also if it is only in `.env`.
 
     Args:
         environ: Environment, such as `os.environ`; it takes precedence.
@@ -514,13 +517,15 @@ def _parsed(setting: Field[Any], text: str, name: str, place: str = "") -> Any:
 def override_settings(settings: Settings, overrides: Mapping[str, object]) -> Settings:
     """Return settings with values that Python code gave in the place of others.
 
+    The source of these values becomes IN_PYTHON.
+
     Args:
         settings: Settings to start from.
         overrides: Values by setting in lower case. They are parsed like texts of the environment;
-            None restores the default.
+            a list is joined by commas, and None restores the default.
 
     Raises:
-        InputError: There is no such setting.
+        InputError: There is no such setting; the hint suggests a name.
         ConfigurationError: A value is invalid.
     """
     settings_by_name = {setting.name: setting for setting in _DECLARED}
@@ -560,7 +565,10 @@ class SettingRow(NamedTuple):
 
 
 def settings_rows(settings: Settings) -> list[SettingRow]:
-    """Return every setting with its value for the wanted backend; keys and passwords are masked."""
+    """Return every setting with its value for the wanted backend; keys and passwords are masked.
+
+    Each row has the variable, the value as a text ("" if not set), its source, help and unit.
+    """
     effective_settings = settings.for_backend(settings.effective_backend)
     rows = []
     for setting in _DECLARED:
@@ -584,9 +592,12 @@ def settings_rows(settings: Settings) -> list[SettingRow]:
 
 
 def format_with_unit(value: str, unit: str) -> str:
-    """Return a number with its unit, with commas between thousands.
+    """Return a number with its unit; a whole number has commas between thousands.
 
-    Without a unit, the value is returned unchanged.
+    An empty value, or a value without a unit, is returned unchanged.
+
+    Raises:
+        ValueError: The value has a unit but is not a number.
     """
     if not unit or not value:
         return value

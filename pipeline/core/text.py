@@ -54,7 +54,11 @@ def format_usd(amount: float) -> str:
 def format_object(instance: Any) -> str:
     """Return an object on a line, as its `__repr__`: its class, and its plain non-empty values.
 
-    Plain values are texts and numbers.
+    Plain values are texts and numbers; others, and 0 and "", are left out. A long line is
+    shortened.
+
+    Args:
+        instance: A dict, a named tuple, or an object with attributes.
     """
     if isinstance(instance, dict):
         fields = instance
@@ -119,7 +123,10 @@ _LOOKALIKES = str.maketrans("аеорсуіјѕһьвгԁɡıοαριυντεκ"
 def neutralize_tags(data: str, *, names: Iterable[str]) -> str:
     """Return data with "(" in the place of "<" in our tags, and in their lookalikes.
 
-    `names` are the names of our tags.
+    A tag is ours if its first letters are those of a name; other tags stay.
+
+    Args:
+        names: The names of our tags.
     """
     has_bracket = "<" in data or "&" in data
     if not has_bracket and not data.isascii():
@@ -172,8 +179,12 @@ def markdown_code(
 ) -> str:
     """Return a text as Markdown code, for a line, a list or a table cell.
 
-    It contains no mark-up: a backtick becomes U+FFFD, and a bar a broken bar. `bold` has the
-    (start, end) of bold parts, ascending and separate. `max_chars` limits the length of each part.
+    It contains no mark-up: a backtick becomes U+FFFD, and a bar a broken bar. An empty text becomes
+    a blank. Without `bold`, blanks at the ends are removed.
+
+    Args:
+        max_chars: Maximum length of each part; None means no limit.
+        bold: (start, end) of bold parts, ascending and separate.
     """
     cuts = sorted({0, len(text), *chain.from_iterable(bold)})
     parts: list[str] = []

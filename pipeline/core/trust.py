@@ -61,7 +61,15 @@ def require_confirmed(
 
 
 def confirm(value: str, data: Path) -> None:
-    """Record that a person confirmed a value, or that findable itself wrote the file of a hash."""
+    """Record that a person confirmed a value, or that findable itself wrote the file of a hash.
+
+    Writes a file in the user's state folder, unless the value is confirmed already. If that fails,
+    the value is confirmed for this process only.
+
+    Args:
+        value: Address of a server or database, path of a task's file, or hash of a file.
+        data: The workspace's folder.
+    """
     if _is_confirmed(value, data):
         return
     name = _record_name(value, data)

@@ -158,7 +158,14 @@ class _Parser:
         return _syntax_error(self._next.offset, f"{description} is expected, and {found_text}")
 
     def _parse_junction(self, keyword: str) -> Expression:
-        """Parse parts between "or", or between "and"; a single part is returned as it is."""
+        """Parse conditions between "or", or between "and"; a single condition is returned as it is.
+
+        Args:
+            keyword: "or" or "and"; each condition of "or" is parsed as a junction of "and".
+
+        Raises:
+            InputError: The syntax is wrong.
+        """
 
         def parse_part() -> Expression:
             if keyword == "and":
@@ -173,7 +180,11 @@ class _Parser:
         return Junction(requires_all=keyword == "and", parts=tuple(parts))
 
     def _parse_part(self) -> Expression:
-        """Parse a negation, a condition in parentheses, or a comparison."""
+        """Parse a negation, a condition in parentheses, or a comparison.
+
+        Raises:
+            InputError: The syntax is wrong, or more than MAX_DEPTH parentheses and NOT are open.
+        """
         offset = self._next.offset
         is_negated = self._take_if("not")
         if not is_negated and not self._take_if("("):
@@ -190,7 +201,14 @@ class _Parser:
         return inner
 
     def _parse_comparison(self) -> Expression:
-        """Parse a column with its operator and values."""
+        """Parse a column with its operator and values.
+
+        IN becomes "=" with several values. NOT before IN or CONTAINS, or after IS, becomes a
+        negation.
+
+        Raises:
+            InputError: The syntax is wrong.
+        """
         place = f"WHERE, character {self._next.offset + 1}"
         column = self._parse_column()
         if self._next.kind == "operator":
@@ -224,7 +242,13 @@ class _Parser:
         return tuple(values)
 
     def _parse_column(self) -> str:
-        """Parse a column: a name between double quotes, or words before a keyword or sign."""
+        """Parse a column: a name between double quotes, or words before a keyword or sign.
+
+        Several words are joined by one blank.
+
+        Raises:
+            InputError: There is no column.
+        """
         if self._next.kind == "name":
             return _unquote(self._take())
 
@@ -236,7 +260,13 @@ class _Parser:
         return " ".join(words)
 
     def _parse_value(self) -> Scalar:
-        """Parse a number, a text or a boolean."""
+        """Parse a number, a text or a boolean.
+
+        A text may be between single or double quotes.
+
+        Raises:
+            InputError: There is another token; the message for NULL names IS NULL.
+        """
         kind, text, offset = self._next
         if kind in {"text", "name"}:
             return _unquote(self._take())

@@ -74,15 +74,23 @@ def check_access(
     *,
     is_whole_workspace: bool = False,
 ) -> AllowedAccess:
-    """Check whether a command may use the workspace, and ask a person if need be. Writes nothing.
+    """Check whether a command may use the workspace; ask a person if need be, write nothing.
+
+    A folder in a file's place, and a missing database of a folder with sealed files, are allowed
+    here and refused later. A user task with rows of its own turns WRITE into CREATE.
 
     Args:
         confirm: Asks a person a question; returns the answer.
         is_whole_workspace: The command is about the whole workspace and adds no tables of a task.
 
+    Returns:
+        A line about a new workspace ("" if there is one), and the adopted shipped tasks if they are
+        known.
+
     Raises:
         ConfigurationError: There is no workspace and `access` creates none, its folder or database
             is missing, or the person did not agree to the additions.
+        InputError: The first use of the user task would be refused.
     """
     # A file in the place of the folder is reported when the folder is opened.
     if any(path.is_file() for path in (settings.data, *settings.data.parents)):
@@ -134,7 +142,11 @@ def check_access(
 
 
 def _new_workspace_hint(settings: Settings, *, has_file: bool) -> object:
-    """Return how to create a workspace; `has_file` if the task's rows come from a file."""
+    """Return the hint how to create a workspace for the task of the settings.
+
+    Args:
+        has_file: The rows of a user task come from a file, not from the workspace's database.
+    """
     if not names_user_task(settings):
         return NEW_WORKSPACE_HINT
     if has_file:
@@ -220,7 +232,14 @@ def _require_consent(agrees: Callable[[str], bool], question: str, message: str,
 def _plan_additions(
     tx: Connection, settings: Settings, access: Access, *, whole: bool
 ) -> _PlannedAdditions:
-    """Return what a command would add to the database; writes nothing."""
+    """Return the tables, views and columns that a command would add; writes nothing.
+
+    A new database gets no list of new tables. `other_tables` are the tables of other programs;
+    in a workspace they are listed only if a table or view is added.
+
+    Args:
+        whole: The command is about the whole workspace, and makes no tables of a task.
+    """
     can_write = access is not Access.READ
     lookup_settings = settings_for_lookup(tx, settings, makes_tables=can_write and not whole)
     is_ours = schema.is_workspace(tx)
@@ -273,7 +292,12 @@ def _adopted_tasks(
 def _no_workspace_error(
     settings: Settings, store: Store, other_tables: list[str], hint: object
 ) -> ConfigurationError:
-    """Return the error that there is no workspace; `hint` says how to create one."""
+    """Return the error that there is no workspace.
+
+    Args:
+        other_tables: Tables of another program; if there are any, the message lists the first.
+        hint: How to create a workspace; replaced if there are other tables.
+    """
     location = str(settings.data)
     unchanged = "made"
     if other_tables:

@@ -105,11 +105,13 @@ def claim_rows(
     Runs in the caller's transaction, which the caller rolls back after an error.
 
     Args:
+        version: The version (label and model) that asks.
+        batch: Number of the batch.
         asks_each: Claim duplicate inputs, too. Otherwise a row is refused if a row with the same
             input is claimed under the version already.
 
     Raises:
-        StateConflictError: A row is not open, or its input is claimed already.
+        StateConflictError: A row is not open, is claimed or parked, or its input is claimed.
     """
     # All pages are checked before the first INSERT, while PostgreSQL still plans for the table
     # as it was.

@@ -65,7 +65,8 @@ def correct_answer(
     """Correct fields of a row's answer, or undo an edit, and store that as a new edit.
 
     Also unparks the row, and updates the answer in tables of other programs. Runs in a write
-    transaction, so an error changes nothing.
+    transaction, so an error changes nothing. If the edit undoes the last correction, the answer of
+    a model is restored without validation.
 
     Args:
         row_name: Id or name of the row.
@@ -79,7 +80,9 @@ def correct_answer(
 
     Raises:
         ChangedMeanwhileError: The answer is no longer in `expected_state`.
-        InputError: The row, field, edit, editor or new answer is invalid.
+        InputError: The row, field, edit, editor or new answer is invalid, or the row is being
+            forgotten.
+        ConfigurationError: Code of the task's file failed.
     """
     with ws.store.write() as tx:
         task = ws.task
@@ -165,7 +168,10 @@ def _changed_answer(
 
 
 def _describe_answer(tx: Connection, task: Task, row_id: str) -> Document:
-    """Return the answer of a row, its state and its edits; see `history`."""
+    """Return a document with a row's id, current answer, state and edits; see `history`.
+
+    `state` is a hash of row id, answer and number of edits. Each edit has its changed fields.
+    """
     answer = task.answers.current(tx, row_id)
     row_edits = edits.list_edits(tx, task.name, row_id)
     state_json = json.dumps([row_id, len(row_edits), answer])
@@ -296,11 +302,13 @@ def _validated_answer(
 ) -> Document:
     """Validate a corrected answer like an answer of a model, and return it as stored.
 
+    Members that are not fields are dropped. An answer with too many values is invalid.
+
     Args:
         row: The row, against which quotations and the task's `check` are tested.
 
     Raises:
-        InputError: The answer is not valid.
+        InputError: The answer is not valid; the message has the reason.
         ConfigurationError: Code of the task's file failed.
     """
     values_by_field = {
@@ -349,7 +357,8 @@ def _undo_edit(answer: Document, edit: AnswerEdit) -> Document:
     """Return an answer with the changes of an edit undone, except fields that changed since.
 
     If a list changed since, the elements that the edit added are removed, and the elements that it
-    removed are inserted again at their former positions.
+    removed are inserted again at their former positions. A field that becomes None is dropped if
+    the answer before the edit did not have it.
     """
     restored = dict(answer)
     for name, (before, after) in _changed_fields(edit).items():

@@ -86,11 +86,13 @@ def _check_change(
 ) -> list[str]:
     """Refuse a change of a task that would mix answers; record an accepted change as an event.
 
+    A version that was never used, or whose fingerprint is the same, passes without an event.
+
     Args:
         accepted: The user accepts a changed declaration under a version that was used.
 
     Returns:
-        Lines to print.
+        Lines to print; a line only for an accepted change.
 
     Raises:
         ConfigurationError: The file, the table prefix or the key differs.

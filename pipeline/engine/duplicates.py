@@ -38,10 +38,15 @@ def find_duplicates(
 ) -> EarlierRequests:
     """Find running requests and stored answers with the same inputs as planned requests.
 
-    A stored answer counts only if it is valid for the row. Writes nothing.
+    A stored answer counts only if it has the task's fingerprint and is valid for the row. Writes
+    nothing.
 
     Args:
         extractor: The version (label and model) that asks.
+
+    Returns:
+        The ids of rows whose input a running request asks, and a judged copy of a stored answer by
+        row id. Other rows are in neither.
     """
     rows = [request.row for request in planned_requests]
     states_by_hash = claims.find_duplicate_inputs(
@@ -108,8 +113,9 @@ def copy_to_duplicates(
 ) -> set[str]:
     """Copy answers to open rows with equal inputs, and park rows that equal a parked row.
 
-    Call it in the transaction that wrote `judgements`. Each row validates the copied answer; a row for
-    which the answer is invalid gets a failed attempt.
+    Call it in the transaction that wrote `judgements`. Only rows that can be claimed now, with an
+    unchanged input, are changed. Each row validates the copied answer; a row for which the answer
+    is invalid gets a failed attempt.
 
     Args:
         judgements: Judged replies that were just written.
@@ -167,8 +173,11 @@ def _copy_answer(
 ) -> JudgedReply | None:
     """Return a stored answer as the judged reply of a row; None if the row cannot use it.
 
-    Unusable are unreadable answers and answers that are invalid for the row. An answer of the row
-    itself (`is_own`) is also unusable if it was applied before or is empty: the row is asked anew.
+    Unusable are unreadable answers and answers that are invalid for the row. Writes nothing.
+
+    Args:
+        is_own: The answer is of the row itself. Then it is also unusable if it was applied before
+            or is empty, because the row is asked again.
     """
     answer = responses.parse_stored_answer(stored.answer, task.prompt.stored_answer_model)
     if answer is None:

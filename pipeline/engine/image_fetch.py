@@ -138,7 +138,10 @@ def _find_public_address(
 
 
 def _is_public(address: str) -> bool:
-    """Return whether an IP address is valid and public; IPv6 with IPv4 inside is not public."""
+    """Return whether an IP address is valid and public.
+
+    An IPv6 address with an IPv4 address inside and a multicast address are not public.
+    """
     # The zone of an IPv6 address follows the percent sign.
     zoneless_address = address.partition("%")[0]
     try:
@@ -160,7 +163,7 @@ def _request_content(
     *,
     deadline: float,
 ) -> bytes | str:
-    """Send a GET request over a connection, and close it.
+    """Send a GET request over a connection, read the reply, and close the connection.
 
     Args:
         parts: The URL.
@@ -172,6 +175,7 @@ def _request_content(
     Raises:
         PictureError: The server refuses, or the content is too long or incomplete.
         OSError, http.client.HTTPException, ValueError: The connection failed, or was cut.
+        TimeoutError: The content was complete only after the deadline.
     """
     # The timeout of a socket does not limit a server that sends a byte at a time.
     cut_timer = threading.Timer(
@@ -201,10 +205,11 @@ def _request_content(
 
 
 def _read_reply(reply: http.client.HTTPResponse) -> bytes | str:
-    """Return the content of a reply, or the location of a redirect.
+    """Return the content of a reply (bytes), or the location of a redirect (text).
 
     Raises:
-        PictureError: The status is an error, or the content is too long or incomplete.
+        PictureError: The status is neither 200 nor a redirect with a location, or the content has
+            more than MAX_IMAGE_BYTES or is incomplete.
     """
     location = reply.getheader("Location")
     if reply.status in _REDIRECT_STATUSES and location:

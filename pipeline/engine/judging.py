@@ -81,9 +81,10 @@ class Provenance:
 
 
 def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
-    """Return the provenance of a batch's replies.
+    """Return the provenance of a batch's replies: number, version, model, fingerprint and mode.
 
-    A model outside the table of models gets its prices from the settings.
+    A model outside the table of models gets its prices from the settings, or no price if the batch
+    had none.
 
     Raises:
         ConfigurationError: The model had a price when the batch was made, and has none now.
@@ -137,7 +138,8 @@ def judge_reply(
 ) -> JudgedReply:
     """Judge one reply: a failure keeps its reason, any other reply must validate as an answer.
 
-    A failure of the key's account is charged to no row.
+    A failure of the key's account is charged to no row and forgiven. Surplus values are dropped
+    from an answer and counted. Writes nothing.
 
     Args:
         row: The row, if the task needs it to judge an answer.
@@ -184,10 +186,14 @@ def write_judged_replies(
 ) -> WriteResult:
     """Write answers and failed attempts, end the rows' claims, and park rows that must stop.
 
-    Runs in the caller's transaction. The task's revision grows if a row took an answer.
+    Runs in the caller's transaction. The task's revision grows if a row took an answer. Copies have
+    no claim; their end is recorded. Without a batch number no claim is ended.
 
     Returns:
-        The result of `TaskAnswers.write`, with all rows that are parked now.
+        The result of `Task.write_answers`, with all rows that are parked now.
+
+    Raises:
+        StateConflictError: The batch no longer claims a row.
     """
     answered = [judgement for judgement in judgements if judgement.answer is not None]
     failed = [judgement for judgement in judgements if judgement.answer is None]
@@ -234,7 +240,11 @@ def _valid_answers(answered: Sequence[JudgedReply]) -> list[ValidAnswer]:
 def _claim_outcomes(
     judgements: Sequence[JudgedReply], parked: Mapping[str, str]
 ) -> claims.ClaimOutcomes:
-    """Sort claims into answered, parked (with reason) and failed; `parked` has reasons by row."""
+    """Sort the claims of judged replies into answered, parked (with reason) and failed.
+
+    Args:
+        parked: Reasons by row id; a parked row counts as parked even if it has an answer.
+    """
     parked_claims = {}
     answered_claims = []
     failed_claims = []
@@ -282,7 +292,9 @@ def _find_parked_reasons(
 ) -> dict[str, str]:
     """Return the reason by row id for failed rows that must not be asked again.
 
-    Counts the stored attempts, so the failures have to be written before.
+    A row is parked after a final error, after MAX_ATTEMPTS charged attempts, or after too many
+    failures of the service in a row; live and batch have their own limits. Reads the stored
+    attempts, so the failures have to be written before.
     """
     row_ids = [judgement.claim.item_id for judgement in failed]
     if not row_ids:
@@ -325,7 +337,10 @@ def _attempts_reason(judgement: JudgedReply, attempt_count: int) -> str:
 
 
 def _describe_failure(judgement: JudgedReply) -> str:
-    """Return the API's error of a failed reply, else the reason with the finish reason."""
+    """Return the API's error of a failed reply, else the reason with the finish reason.
+
+    Without both only the reason is returned.
+    """
     reply = judgement.reply
     if reply is not None and reply.rpc_code is not None:
         return f"error {reply.rpc_code}: {reply.excerpt}"

@@ -38,16 +38,21 @@ def open_workspace(
     confirm: Callable[[str], bool] = lambda _question: False,
     is_whole_workspace: bool = False,
 ) -> Iterator[WorkspaceSession]:
-    """Open a workspace for a block; create its folder, and create or update its schema, if need be.
+    """Open a workspace for a block; create its folder and create or update its schema if needed.
+
+    Prints a line about a new workspace and about each change of tables. The store is closed at the
+    end.
 
     Args:
-        confirm: Asks a person a question; returns the answer.
-        is_whole_workspace: The command is about the whole workspace. A task that was never used here is replaced
-            by people.
+        confirm: Asks a person a question; returns the answer. By default nobody agrees.
+        is_whole_workspace: The command is about the whole workspace. A task that was never used
+            here is replaced by people.
 
     Raises:
         ConfigurationError: `check_access` refused; or the workspace is bound to another backend
-            than the settings name, or its folder belongs to another database.
+            than the settings name, its folder belongs to another database, or a link leads out of
+            it.
+        InconsistentError: `access` is READ, and tables of a task are missing.
     """
     check_links(settings.data)
     with contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store:
@@ -82,6 +87,10 @@ def _open_session(
     """Make the folder, update the schema, record the task, and return the session.
 
     Writes the folder's marker if it is missing or names another workspace.
+
+    Args:
+        whole: The command is about the whole workspace; an unused task is replaced.
+        adopted_tasks: Tasks whose tables were just found adopted; None checks all.
 
     Raises:
         ConfigurationError: The task or the backend does not fit the workspace.
@@ -262,10 +271,14 @@ def _check_tables_exist(tx: Connection, settings: Settings, store: Store) -> Non
 def open_read_only(
     settings: Settings, display: Progress, *, confirm: Callable[[str], bool]
 ) -> Iterator[WorkspaceSession]:
-    """Open the workspace for a block; if there is none, open an empty temporary one.
+    """Open the workspace for a block; if there is none, open an empty temporary workspace.
 
     For a built-in task the session's task is people and nothing is written. A user task may be
-    recorded in an existing workspace; in another program's database a person is asked first.
+    recorded in an existing workspace; in another program's database a person is asked first. Prints
+    that a temporary workspace is used; it is deleted after the block.
+
+    Raises:
+        ConfigurationError: `check_access` or `open_workspace` refused.
     """
     is_user_task = names_user_task(settings)
     people_settings = with_people(settings)

@@ -204,10 +204,13 @@ def inspect_image(content: bytes) -> Picture:
 
 
 def to_sent_jpeg(content: bytes, *, max_side: int, quality: int = SENT_QUALITY) -> bytes:
-    """Return an image as the JPEG that is sent; images are scaled down, never up.
+    """Return the first visible frame of an image as the JPEG that is sent.
+
+    It is rotated upright, without metadata, and scaled down but never up. If the JPEG has more than
+    MAX_SENT_BYTES, it is scaled to three quarters until it fits.
 
     Args:
-        max_side: Maximum pixels of the longer side; fewer if the JPEG has more than `MAX_SENT_BYTES`.
+        max_side: Maximum pixels of the longer side.
         quality: Quality of the JPEG, up to 95.
 
     Raises:
@@ -240,7 +243,8 @@ def to_sent_jpeg(content: bytes, *, max_side: int, quality: int = SENT_QUALITY) 
 def _find_visible_frame(image: "Image", side: int) -> "Image":
     """Return the first frame that is not blank, in RGB and at most `side` pixels wide and high.
 
-    The frame is on a white background, or on black if it is blank on white.
+    The frame is on a white background, or on black if it is blank on white. Only the first
+    MAX_FRAMES frames are tried.
 
     Raises:
         PictureError: Each frame is blank on a white and on a black background.
@@ -281,16 +285,17 @@ def _is_blank(frame: "Image") -> bool:
 # A thumbnail has about 10 KB. A cached thumbnail does not wait for the lock.
 @lru_cache(maxsize=1_000)
 def make_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
-    """Return a small JPEG of an image file.
+    """Return a small JPEG of an image file. One thread at a time makes a thumbnail.
 
     Args:
         path: Path of the file; links are not followed.
         sha256: SHA-256 of the file when it was imported, in hex.
-        side: Maximum pixels of the longer side; a member of `SIDES`.
+        side: Maximum pixels of the longer side; a member of THUMBNAIL_SIDES.
 
     Raises:
         InputError: Thumbnails do not have that size.
-        PictureError: The file cannot be read, is not an image, or changed since.
+        PictureError: The file cannot be read or is not an image.
+        FileChangedError: The file changed since it was imported, or while it was read.
     """
     if side not in THUMBNAIL_SIDES:
         sides_text = ", ".join(str(permitted_side) for permitted_side in THUMBNAIL_SIDES)
@@ -407,7 +412,11 @@ def _read_exif(image: "Image") -> dict[int, Any]:
 
 
 def _parse_taken_at(exif: Mapping[int, Any]) -> datetime | None:
-    """Return when an image was taken, else last changed, or None without a valid time."""
+    """Return when an image was taken, else when it was last changed, else None.
+
+    The time has the offset to UTC if the tags contain a valid offset. An invalid time counts as
+    missing.
+    """
     time_text = str(exif.get(_TAKEN_AT_TAG) or exif.get(_CHANGED_AT_TAG) or "")[:19]
     utc_offset = str(exif.get(_UTC_OFFSET_TAG) or "")
     for text in (f"{time_text}{utc_offset}", time_text):

@@ -45,7 +45,13 @@ class PromptBuilder:
         )
 
     def fill_prompt(self, row: Mapping[str, Any]) -> str:
-        """Return the prompt template filled with a row: each value between tags of its name."""
+        """Return the prompt template filled with a row: each value between tags of its name.
+
+        Tags of these names inside a value are made harmless. A missing column counts as None.
+
+        Args:
+            row: Values by column.
+        """
         column_names = self.declaration.prompt_columns
 
         def tag_value(name: str) -> str:

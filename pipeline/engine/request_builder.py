@@ -112,7 +112,10 @@ class RequestBuilder:
 
 
 def explain_schema_refusal(task: Task, error: RemoteError) -> RemoteError:
-    """Return an error of the API; add the largest field if the answer's schema was refused."""
+    """Return an error of the API; if it refused the answer's schema, name its largest field.
+
+    Any other error is returned unchanged. The hint has the field's share of the schema's length.
+    """
     if not isinstance(error, SchemaRefusedError):
         return error
 

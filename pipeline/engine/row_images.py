@@ -58,14 +58,15 @@ class RowImages:
     refetches: bool = False
 
     def inspect(self, values: Mapping[str, Any], state_json: str | None) -> ImageInspection:
-        """Inspect the images of a row; unchanged images are not read again.
+        """Inspect the images of a row; unchanged images are not read again. Writes nothing.
 
         Args:
             values: The row's values by column.
             state_json: State of the last inspection of the row, or None for a new row.
 
         Returns:
-            The hash of each image, the new state, and why the first unusable image cannot be sent.
+            The hash of each image by column (None without an image), the new state as JSON, and why
+            the first unusable image cannot be sent, or None.
         """
         former_states = json.loads(state_json) if state_json else {}
         states = {}
@@ -113,7 +114,10 @@ class RowImages:
         return prompt._replace(parts=[*parts, *prompt.parts]), input_hash
 
     def _list_locations(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Return the column and the path or address of each image that a row names."""
+        """Return the column and the path or address of each image that a row names.
+
+        Empty cells are left out.
+        """
         locations = []
         for column in self.columns:
             location = str(row.get(column) or "").strip()
@@ -152,6 +156,9 @@ class RowImages:
 
     def _is_unchanged(self, location: str, former_state: Mapping[str, Any]) -> bool:
         """Return whether an inspected image need not be read again.
+
+        An address needs a hash of its former content, and `refetches` must be off. A file needs the
+        stamp of the last inspection.
 
         Raises:
             PictureError: The path is not a file in the folder.

@@ -91,10 +91,11 @@ class WorkspaceSession:
     def client(self) -> "Client":
         """Return the client of the backend, and announce the backend.
 
-        The local engine is started first, in this process.
+        The local engine is started first, in this process. The client is closed with the session.
 
         Raises:
-            ConfigurationError: No key is set, or the local engine cannot start.
+            ConfigurationError: No key is set, the server is not confirmed, or the local engine
+                cannot start.
         """
         from pipeline.gemini.client import Client
 
@@ -225,7 +226,11 @@ class WorkspaceSession:
         """Sync the rows of a user task with its file or query, once per session.
 
         Replaces `task` and `tasks` by the tasks as they are recorded then. Does nothing for a
-        built-in task.
+        built-in task. Prints the report of the sync, and a line if the model ignores the task's
+        temperature.
+
+        Raises:
+            FindableError: As for `sync_task`.
         """
         if self._is_synced or not names_user_task(self.settings):
             return
@@ -300,7 +305,8 @@ class WorkspaceSession:
     ) -> None:
         """Check that an estimated cost was agreed to, or ask a person.
 
-        A person is asked above CONFIRM_ABOVE, or if the price is unknown.
+        If an amount was agreed to before, only that amount is compared. Otherwise a person is asked
+        above CONFIRM_ABOVE, or if the price is unknown.
 
         Args:
             estimated_usd: Estimate in USD.
@@ -370,7 +376,11 @@ class WorkspaceSession:
         self.store.close()
 
     def announce_backend(self) -> None:
-        """Print once which backend works: the first upload notice, or that nothing is uploaded."""
+        """Print once which backend works: the first upload notice, or that nothing is uploaded.
+
+        Prints nothing if it was called before, if no request is the first upload, or if the
+        settings name the local engine.
+        """
         should_announce = self.should_announce_backend
         self.should_announce_backend = False
         if not should_announce:
@@ -390,7 +400,11 @@ class WorkspaceSession:
 
     @property
     def first_upload_notice(self) -> str:
-        """Return the notice that the next request uploads rows or images for the first time, or ""."""
+        """Return the notice that the next request uploads rows or images for the first time, or "".
+
+        A bound workspace has uploaded rows before. Its task with images gets the notice until a
+        request of the task was sent. The local engine never gets it.
+        """
         if self.backend == "local" or (self.is_bound and not self.task.prompt.sends_images):
             return ""
         with self.store.read() as tx:
@@ -402,12 +416,14 @@ class WorkspaceSession:
         return f"from here on {self.task.labels.inputs_noun} leave this machine: {service} does the work"
 
     def _find_model(self, name: str, *, kind: ModelKind) -> Model:
-        """Return a model by name, and warn once if it is about to be shut down.
+        """Return a model by name, and print a warning once if it is about to be shut down.
 
-        A model outside the table is looked up at the API.
+        Models are remembered by name and kind. With Gemini, a model that generates text and is not
+        in the table is looked up at the API.
 
         Raises:
-            ConfigurationError: There is no such model, or it needs the other backend.
+            ConfigurationError: There is no such model, it is shut down or has another kind, or it
+                needs the local engine.
         """
         from pipeline.gemini.models import UnknownModelError, find_model
 

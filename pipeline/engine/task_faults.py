@@ -97,7 +97,11 @@ def _find_kind_faults(
     declaration: Declaration,
     columns: Mapping[str, str],
 ) -> Iterator[_MemberFault]:
-    """Yield a fault for each image column without text, and if the quoted column is not clear."""
+    """Yield a fault for each unusable image column, and if the quoted column is not clear.
+
+    An image column must be a text and must not be in the prompt. The quoted column is clear if the
+    prompt has a single text column or a column `text`, or if `quotes_in=` is set.
+    """
     prompt_columns = _match_columns(declaration.prompt_columns, columns)
     for name in _match_columns(declaration.images, columns):
         if columns.get(name, "text") != "text":

@@ -87,7 +87,9 @@ class MemorySource:
     """Rows in memory as a source of rows, with the interface of `tables.source.FileSource`."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Convert the rows to plain values; binary columns are left out and noted in `notes`.
+        """Convert rows to plain values, and read their columns and hash.
+
+        Binary columns are left out and noted in `notes`.
 
         Raises:
             InputError: The columns are not possible in a table.
@@ -135,10 +137,10 @@ def parse_python_path(path: Path) -> str:
 
 
 def _find_module_file(declaration: Declaration) -> Path | None:
-    """Return the file of the imported module that declares a task.
+    """Return the file of the imported module that declares a task, else None.
 
     The file is None if the class of the answer is from a script or notebook, or if the module has
-    several tasks and this is not its `task`.
+    no task, or several tasks and this is not its `task`.
     """
     module = sys.modules.get(declaration.answer.__module__)
     file = str(getattr(module, "__file__", None))
@@ -191,10 +193,10 @@ def find_task_file(task_setting: str, data: Path) -> Path | None:
 
 
 def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = False) -> Declaration:
-    """Return the checked declaration of a path; a file runs once per process (see `forget_loaded_files`).
+    """Return the checked declaration of a path; a file runs once per process.
 
-    A path that the user named in this command is recorded as confirmed for the workspace. The
-    declaration gets the name of the file if it has no name.
+    `forget_loaded_files` makes it run again. A path that the user named in this command is recorded
+    as confirmed for the workspace. The declaration gets the name of the file if it has no name.
 
     Args:
         is_recorded: The path is from the database, which others may have changed.
@@ -261,8 +263,9 @@ def register_python_task(
     """Register a task object of Python code for this process, and return its path.
 
     Args:
-        rows: Rows that replace the task's `items`.
-        keep_registered: Leave a task that is already registered under the path, and its rows, as they are.
+        rows: Rows that replace the task's `items`; None keeps them.
+        keep_registered: Leave a task that is already registered under the path, and its rows, as
+            they are.
 
     Returns:
         The file of the module that declares the task, else `<Python: name>`.
@@ -363,10 +366,11 @@ def _check_declaration(
     Examples are checked only if the class of the answer is valid.
 
     Args:
+        name: The name if the declaration has none; a reserved or malformed name is a fault.
         known_faults: Faults found before, to be reported together with the others.
 
     Raises:
-        InputError: There are faults.
+        InputError: There are faults. The message lists all.
     """
     faults = list(known_faults)
     if not declaration.name and (not NAME.fullmatch(name) or name in RESERVED):
@@ -407,7 +411,8 @@ def raise_faults(faults: Sequence[Fault], path: Path) -> None:
 def _run(path: Path, source: bytes) -> dict[str, Any]:
     """Run source as a module, and return the names that it defines.
 
-    The code gets an empty stdin, prints to stderr, and writes no bytecode.
+    The code gets an empty stdin, its `print` writes to stderr, and no bytecode is written. The
+    module stays registered in `sys.modules`. Errors of the code are raised unchanged.
     """
     module = ModuleType(f"findable_task_{path.stem}")
     module.__file__ = str(path)
@@ -437,7 +442,7 @@ def _find_declaration(names: dict[str, Any], path: Path) -> Declaration:
     """Return `task`, or the only task among the names that a file defines.
 
     Raises:
-        InputError: The file declares no task, or several of which none is called `task`.
+        InputError: The file declares no task, or several tasks and none is called `task`.
     """
     declarations = [value for value in names.values() if isinstance(value, Declaration)]
     if isinstance(names.get("task"), Declaration):
@@ -452,7 +457,11 @@ def _find_declaration(names: dict[str, Any], path: Path) -> Declaration:
 
 @contextmanager
 def _naming_lines(path: Path) -> Iterator[None]:
-    """Convert errors of reading and running a file to InputError with the line of the file."""
+    """Convert errors of reading and running a file to InputError with the line of the file.
+
+    SystemExit is converted, too. A FindableError that did not come from a line of the file passes
+    unchanged.
+    """
     file_hint = f"mend {path}"
     try:
         yield
@@ -483,7 +492,10 @@ def _summarize_error(error: BaseException) -> str:
 
 
 def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]:
-    """Yield a fault for each field of the answer that Gemini's schema cannot express."""
+    """Yield a fault for each field of the answer that Gemini's schema cannot express.
+
+    Invalid quotation fields and errors of pydantic are faults, too.
+    """
     try:
         make_response_schema(declaration.answer)
         has_quotes(declaration.answer)
@@ -595,9 +607,9 @@ def locate_member(
     """Return the file, and the line of a member of its task, for an error message.
 
     Args:
-        member: Name of a keyword argument.
+        member: Name of a keyword argument; the first call with it counts.
         index: Element of the member's list, for the line of that element.
-        line: Line to use if the file has no such argument.
+        line: Line to use if the file has no such argument; None returns only the file.
     """
     keywords = (node for node in _find_nodes(path, ast.keyword) if node.arg == member)
     keyword = next(keywords, None)

@@ -103,7 +103,8 @@ def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
     If the file of a task is missing, but the workspace has a file of its name, that file replaces
-    it: the workspace was copied without the original file.
+    it: the workspace was copied without the original file. Registered shipped tasks are included.
+    The backend is the workspace's, else that of the settings.
     """
     records = workspace.list_tasks(tx)
     backend = settings.effective_backend
@@ -188,7 +189,10 @@ def _resolve_task_file(settings: Settings, registered_names: Sequence[str] = ())
 
 
 def _list_task_names(settings: Settings, registered_names: Sequence[str]) -> list[str]:
-    """Return the names of built-in and registered tasks and of files in tasks folders."""
+    """Return names of built-in and registered tasks and of files in tasks folders, once each.
+
+    The folders are in the current folder and in the workspace.
+    """
     built_in_names = [task.name for task in shipped_tasks() if task.load_declaration]
 
     file_names = set[str]()
@@ -208,8 +212,8 @@ def list_planned_views(settings: Settings) -> list[str]:
 def check_first_use(settings: Settings, store: Store) -> bool:
     """Check that the task of TASK can be registered, without adding anything to the database.
 
-    A built-in task is not checked, because the tables that it reads are adopted first. Neither is a
-    query of the database if there is no database.
+    A built-in task is not checked, because the tables that it reads are adopted first. A query of
+    the database is not checked if there is no database.
 
     Returns:
         Whether the task brings its rows: it does not query the workspace's database.
@@ -264,10 +268,12 @@ def ensure_registered(
 ) -> str:
     """Return the name of the task of TASK; its first use registers it and creates its views.
 
+    Prints lines about new views. A registered task is returned without a check of its file.
+
     Raises:
         InputError: The file or its source is invalid.
-        ConfigurationError: There is no such task, it conflicts with another task, or it is not
-            registered and `may_write` is False.
+        ConfigurationError: There is no such task, or it conflicts with another task.
+        TaskNeverUsedError: The task is not registered and `may_write` is False.
     """
     with store.read() as tx:
         name = find_registered_name(tx, settings)
@@ -299,7 +305,10 @@ def ensure_registered(
 def load_current_draft(task: Task, *, now: datetime) -> Task:
     """Return a task with the current declaration of its file, about the registered rows.
 
-    Name, key, columns and table prefix stay as registered. Stores nothing.
+    Loads the file. Name, key, columns and table prefix stay as registered. Stores nothing.
+
+    Raises:
+        InputError: The file is invalid, or does not fit the registered columns.
     """
     registered_task = cast(UserTask, task)
     record = registered_task.record
@@ -375,7 +384,11 @@ def _find_key(
 
 
 def _make_options(declaration: Declaration, columns: Mapping[str, str]) -> dict[str, Any]:
-    """Return the members of a declaration that commands need without loading the file."""
+    """Return the members of a declaration that commands need without loading the file.
+
+    Adds the gates as a text, the estimated tokens of an answer, the columns of the prompt, of
+    quotations and of images, and READING_VERSION.
+    """
     quotes_in = _find_quoted_column(declaration, columns)
     options: dict[str, Any] = {
         name: getattr(declaration, name)
@@ -436,8 +449,8 @@ def _save_record(
 ) -> TaskRecord:
     """Register a task as its file declares it, update its views, and return the stored record.
 
-    Writes only if the record differs in more than its time. Prints lines about changes after the
-    transaction.
+    Writes only if the record differs in more than its time; then also the fingerprint. A change of
+    the index makes the index outdated. Prints lines about changes after the transaction.
 
     Args:
         columns: Kinds of the source's columns, by name.
@@ -640,7 +653,8 @@ def _sync_rows(
 ) -> None:
     """Sync the stored rows of a task with its source, and print notes and the report.
 
-    Waits for the lock of the task's rows. All changes are written in a transaction.
+    Waits for the lock of the task's rows. Images of rows are inspected. All changes are written in
+    a transaction.
 
     Raises:
         InputError: The source cannot be read to its end; nothing is written.
@@ -665,10 +679,13 @@ def _print_report(
     *,
     list_hint: str,
 ) -> None:
-    """Print the counts of a sync, an unusable row, and the first three refused rows.
+    """Print the counts of a sync, an unusable row, and the first refused rows.
+
+    The counts go to `say`, the rest to `warn`. At most MAX_LISTED_REFUSED_ROWS refused rows are
+    printed. Counts of 0 are not printed.
 
     Args:
-        list_hint: Says how to list all refused rows; printed if there are more than three.
+        list_hint: Says how to list all refused rows; printed if there are more.
     """
     if report.summary:
         display.say(f"{record.name}: {report.summary}")
@@ -709,6 +726,8 @@ def _open_source(
     cursor: QueryCursor | None = None,
 ) -> RowSource:
     """Return the source of a task's rows, with its columns read.
+
+    The source is a query of `source=`, a query of `store`, rows in memory, or a file.
 
     Args:
         store: The database of a query without `source=`.

@@ -58,13 +58,15 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
     """Return the settings with the default task if TASK= is not set. Writes nothing.
 
     Commands, the page and Python all use this function. The default is people, except in a
-    workspace without people: there it is the only other task.
+    workspace without people: there it is the only other task. Without a workspace, or with an
+    outdated schema, the settings are returned unchanged.
 
     Args:
         allow_several: Take the first of several tasks; if there is a table of people, take people.
 
     Raises:
         InputError: There are no people, and several tasks; the message lists them.
+        ConfigurationError: A link leads out of the workspace.
     """
     if "task" in settings.sources:
         return settings
@@ -113,7 +115,11 @@ def list_user_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ...]":
 
 
 def with_used_task(settings: Settings, store: Store) -> Settings:
-    """Return the settings with the first used task, if none was named and people is not used."""
+    """Return the settings with the first used task, if none was named and people is not used.
+
+    The settings are returned unchanged if the database does not exist, has an outdated schema, or
+    has no used task.
+    """
     is_named = "task" in settings.sources or settings.task != BUILT_IN_TASKS[0]
     if is_named or not (store.path is None or store.path.exists()):
         return settings

@@ -218,7 +218,8 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
         used_names: Case-folded names of the fields before.
 
     Raises:
-        InputError: The name is not an identifier, reserved, repeated or too long for a column.
+        InputError: The name is not an identifier, begins with _, is reserved (Python, pydantic,
+            findable), is repeated or is too long for a column.
     """
     name = normalize("NFKC", text)
     if not name.isidentifier() or name.startswith("_"):
@@ -259,7 +260,12 @@ class _AnswerCode(NamedTuple):
 
 
 def _render_answer(fields: Sequence[AnswerField], text_column: str) -> _AnswerCode:
-    """Render the class `Answer` with its fields, and an example answer."""
+    """Render the class `Answer`; return it with its first field and an example answer.
+
+    Args:
+        fields: At least one field.
+        text_column: The column that comments of quotation fields name.
+    """
     lines = ["class Answer(BaseModel):"]
     examples = []
     for field in fields:
@@ -335,9 +341,10 @@ def render_task_file(
     question: str = _DEFAULT_QUESTION,
     fields: Sequence[AnswerField] = (),
 ) -> str:
-    """Return the Python text of a file that declares a task.
+    """Return the Python text of a file that declares a task; writes nothing.
 
     Args:
+        draft: Source of the rows and guessed columns.
         question: System instruction, which is the docstring of the file.
         fields: Fields of the answer; if empty, summary, tone, points and a quotation. The quotation
             is left out if the main text cannot be quoted.
@@ -378,7 +385,11 @@ def render_task_file(
 
 
 def _default_fields(guess: TableGuess) -> list[AnswerField]:
-    """Return the default fields of an answer, none of which has the name of the key."""
+    """Return the default fields of an answer.
+
+    A field with the name of the key gets the prefix `answer_`. A quotation is left out if the main
+    text cannot be quoted.
+    """
     key_name = fold_name(guess.key)
     fields = []
     for field in _DEFAULT_FIELDS:

@@ -87,11 +87,14 @@ class UnregisteredTask(UserTask):
     ) -> Sequence[str]:
         """Read a source to its end, keep the first rows that are not empty, and return their ids.
 
+        Prints a report. Counts all rows that are not empty in `row_count`. Writes nothing.
+
         Args:
             store: The workspace's store, which knows forgotten rows.
             max_rows: Maximum number of kept rows.
             display: Prints a report about the source.
-            should_list_refused: Print each refused row while reading; else the first three at the end.
+            should_list_refused: Print each refused row while reading; else the first three at the
+                end.
 
         Raises:
             InputError: The source cannot be read.

@@ -43,10 +43,11 @@ def has_no_workspace(data: Path) -> bool:
 def check_links(data: Path) -> None:
     """Check that no link in the workspace's directory leads out of it.
 
-    Otherwise a command would change files in other places.
+    Otherwise a command would change files in other places. Only names that commands write are
+    checked.
 
     Raises:
-        ConfigurationError: There is such a link, or the path is not valid UTF-8.
+        ConfigurationError: There is such a link, or the path is not valid UTF-8 or cannot be read.
     """
     with _translate_os_errors(data):
         if SURROGATES.search(str(data.absolute())):

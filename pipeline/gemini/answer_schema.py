@@ -136,8 +136,15 @@ class _SchemaConverter:
     def convert(self, node: Any, field_path: str) -> dict[str, Any]:
         """Convert a node and all nodes below it, with the description of the node.
 
+        With `describes_limits`, the constraints follow the description in parentheses.
+
+        Args:
+            node: A node of a JSON schema.
+            field_path: The path of the field, for messages.
+
         Raises:
-            TypeError: The dialect cannot express the node.
+            TypeError: The dialect cannot express the node: no schema object, a tuple, a model that
+                contains itself, or a fault of `_convert_without_description`.
         """
         if not isinstance(node, dict):
             raise TypeError(f"{field_path}: {_UNTYPED_MESSAGE}")
@@ -161,7 +168,9 @@ class _SchemaConverter:
         return schema
 
     def _convert_union(self, choices: list[Any], field_path: str) -> dict[str, Any]:
-        """Convert a union; null among the choices makes the schema nullable.
+        """Convert a union to `anyOf`; null among the choices makes the schema nullable.
+
+        A single choice besides null becomes the schema itself.
 
         Raises:
             TypeError: Null is the only choice, or the dialect cannot express a choice.
@@ -184,6 +193,7 @@ class _SchemaConverter:
     ) -> dict[str, Any]:
         """Convert a node and all nodes below it, without the description of the node.
 
+        A union becomes `anyOf`, a constant or enum an enum of texts, a mapping a list of pairs.
         The result has a description only if it describes constraints that the dialect lacks.
 
         Raises:
@@ -249,7 +259,13 @@ class _SchemaConverter:
         return schema
 
     def _convert_mapping(self, node: dict[str, Any], field_path: str) -> dict[str, Any]:
-        """Return the members of an ARRAY schema of key-value pairs that expresses a mapping."""
+        """Return the members of an ARRAY schema of key-value pairs that expresses a mapping.
+
+        Bounds on the number of members become bounds of the list.
+
+        Raises:
+            TypeError: The dialect cannot express the keys or the values.
+        """
         child_path = f"{field_path}{{}}"
         key_schema = self.convert(node.get("propertyNames", {"type": "string"}), child_path)
         value_schema = self.convert(node["additionalProperties"], child_path)
@@ -358,7 +374,8 @@ def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> An
         is_reply: Convert a reply to the declared form; otherwise the other way round.
 
     Raises:
-        ValueError: A mapping of a reply has a key twice, or a time is not in ISO 8601.
+        ValueError: A mapping of a reply has a key twice, or a text of a reply is a number or a
+            Python duration in a field for a time.
     """
     choices = node.get("anyOf") or node.get("oneOf")
     if choices:
@@ -405,7 +422,9 @@ def _convert_union_value(
     *,
     is_reply: bool,
 ) -> Any:
-    """Convert a value by each choice of a union in turn.
+    """Convert a value by each choice of a union in turn; each choice converts the last result.
+
+    Choices for a date or a time are skipped if another choice is plain text.
 
     Raises:
         ValueError: As for `_convert_value`.
@@ -496,7 +515,10 @@ def _encode_mapping(mapping: Any, value_node: Mapping[str, Any]) -> Any:
 
 
 def _decode_mapping(pairs: Any, value_node: Mapping[str, Any]) -> Any:
-    """Convert a list of key-value pairs to a mapping; return other values unchanged.
+    """Convert a list of key-value pairs of a reply, and its values, to a mapping.
+
+    Any other value is returned unchanged, also a list with a member that is not a pair or a key
+    that is not a text.
 
     Raises:
         ValueError: Two pairs have the same key, or a value is at fault.

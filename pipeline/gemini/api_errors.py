@@ -122,7 +122,12 @@ def to_count(member: Any) -> int:
 
 
 def format_error(error: Any) -> str:
-    """Return an error of the API as `<code>: <text>`, without credentials; "" if it is empty."""
+    """Return an error of the API as `<code>: <text>` on one line, without credentials.
+
+    The code is the `code` or the `status`; without both only the text is returned. The text is the
+    message, or an excerpt of the error. At most MAX_ERROR_CHARS characters are returned, and "" for
+    an empty error.
+    """
     if not isinstance(error, dict) or not error:
         return ""
 
@@ -145,6 +150,10 @@ def convert_exception(
 ) -> FindableError:
     """Return our error for an exception of a call to Gemini.
 
+    An error of the API becomes the error of `build_refusal`. A connection that was never made
+    becomes a NotSentError. A time-out, a broken connection and a reply that cannot be read become
+    an UnavailableError.
+
     Args:
         error: An error of the SDK, the HTTP library or the network. A FindableError is returned
             unchanged.
@@ -152,7 +161,7 @@ def convert_exception(
         key: The API key, which is removed from messages.
         now: Gives the day of a daily quota.
         address: The server's address, without a password.
-        timeout_s: The time-out of the call.
+        timeout_s: The time-out of the call, for the message.
 
     Raises:
         Exception: The given error, if it is a fault of our own.
@@ -285,7 +294,8 @@ def find_error_code(document: Any) -> int | None:
     """Return the HTTP code of an error that was sent with status 200 instead of a reply.
 
     Returns:
-        The code, 500 for an error without a known code, or None if the document is a reply.
+        None if the document has candidates or no error with content. Else the error's HTTP code,
+        the HTTP code of its google.rpc code or status, or 500.
     """
     if not isinstance(document, dict) or document.get("candidates"):
         return None
@@ -384,7 +394,15 @@ def _build_no_quota_error(google_message: str, *, action: str, status: str) -> K
 
 
 def _is_key_error(code: int, error: Mapping[str, Any]) -> bool:
-    """Return whether a refusal concerns the key, its project or its billing."""
+    """Return whether a refusal concerns the key, its project or its billing.
+
+    The reason of an ErrorInfo decides for every code. Otherwise a 400 with FAILED_PRECONDITION
+    or a message about the key, and a 403 with a message about the key or the caller, do.
+
+    Args:
+        code: The HTTP code.
+        error: The error object of the reply.
+    """
     error_infos = _details_of_type(error, "ErrorInfo")
     if any(str(info.get("reason", "")).startswith(KEY_REASON_PREFIXES) for info in error_infos):
         return True

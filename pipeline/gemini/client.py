@@ -169,6 +169,8 @@ class Client:
     def __post_init__(self, api_key: str, base_url: str | None) -> None:
         """Check the key and store it with the address, both as secrets; open nothing.
 
+        Blanks around the key are removed. Without `base_url` the address is GOOGLE_URL.
+
         Raises:
             ConfigurationError: The key is empty, or has characters that are not printable ASCII.
         """
@@ -239,8 +241,11 @@ class Client:
     ) -> dict[str, Any]:
         """Poll an uploaded file until it is processed; return its resource.
 
+        Polls every UPLOAD_POLL_INTERVAL_S seconds, for at most the time-out of a transfer. A file
+        without a state, or with an unspecified state, counts as ACTIVE.
+
         Args:
-            document: The last reply of the upload. A file without a state counts as ACTIVE.
+            document: The last reply of the upload.
             action: A verb and its object for error messages.
 
         Raises:
@@ -287,10 +292,11 @@ class Client:
         """Delete an upload or a batch; succeed if it is missing or not accessible (403, 404).
 
         Args:
-            name: `files/…` or `batches/…`.
+            name: `files/…`; any other name must be `batches/…`.
 
         Raises:
             InconsistentError: The name is malformed.
+            FindableError: The call failed for another reason, after all retries.
         """
         is_file = name.startswith("files/")
         config: Any = _request_config(self.call_timeout_s)
@@ -311,13 +317,19 @@ class Client:
     def create_batch(self, model: str, *, file_name: str, display_name: str) -> RemoteBatch:
         """Create a batch with exactly one attempt, and return it as the API describes it.
 
+        Args:
+            model: The name of the model.
+            file_name: The uploaded request file, `files/…`.
+            display_name: The name by which the batch is found again.
+
         Raises:
+            InconsistentError: The file name is malformed.
             RefusedError: A clear refusal (4xx other than 408, 409, 499); no batch was made. Its
                 subclass gives the reason.
             NotSentError: No connection was made; no batch was made.
             UnavailableError: Unclear (5xx, 408, 409, 499, time-out, cut connection, a reply without
-                a batch's name or with another display name). A batch may exist, so the caller has
-                to look for the display name first.
+                a batch's name, with two names or with another display name). A batch may exist, so
+                the caller has to look for the display name first.
         """
         _check_name(file_name, FILE_NAME_PATTERN, "file")
         timeout_s = self.create_timeout_s or self.call_timeout_s
@@ -346,10 +358,12 @@ class Client:
         return self._run(attempt)
 
     def get_batch(self, name: str) -> RemoteBatch:
-        """Return a batch as the API describes it now.
+        """Return a batch as the API describes it now; failed calls are repeated.
 
         Raises:
+            InconsistentError: The name is malformed.
             MissingError: The batch is missing or not accessible. It may have run nevertheless.
+            FindableError: The call failed for another reason, or its reply is about another batch.
         """
         _check_name(name, BATCH_NAME_PATTERN, "batch")
 
@@ -367,8 +381,11 @@ class Client:
     def get_model(self, name: str) -> dict[str, Any]:
         """Return the API's description of a model (`models.get`): token limits and methods.
 
+        Failed calls are repeated.
+
         Raises:
             MissingError: The API knows no model of that name.
+            FindableError: The call failed for another reason, or the reply describes no model.
         """
 
         async def fetch_model(sdk: "genai.Client") -> dict[str, Any]:
@@ -383,13 +400,14 @@ class Client:
         return self._call_with_retries(fetch_model, action=f"describe the model {name}")
 
     def list_batches(self) -> list[RemoteBatch]:
-        """Return all batches that the API lists, newest first; never a part of the list.
+        """Return all batches in the API's order (newest first); never a part of the list.
 
         Each page has its own retries. The page size is always sent, because the list has come back
         empty without it (2025-08).
 
         Raises:
-            UnavailableError: A page cannot be read, or the pages do not end.
+            UnavailableError: A page cannot be read, or there are more than MAX_LIST_PAGES pages.
+            FindableError: A page failed for another reason, after its retries.
         """
         config: dict[str, Any] = {
             "page_size": LIST_PAGE_SIZE,
@@ -410,7 +428,14 @@ class Client:
         raise UnavailableError("the pages do not end, when asked to list the batches")
 
     def cancel_batch(self, name: str) -> None:
-        """Ask the API to stop a batch; it may still end otherwise, so read its state afterwards."""
+        """Ask the API to stop a batch; it may still end otherwise, so read its state afterwards.
+
+        Failed calls are repeated. An empty reply is a success.
+
+        Raises:
+            InconsistentError: The name is malformed.
+            FindableError: The call failed, or its reply is not JSON.
+        """
         _check_name(name, BATCH_NAME_PATTERN, "batch")
 
         async def cancel(sdk: "genai.Client") -> None:
@@ -433,9 +458,11 @@ class Client:
             part_path: The file to write. It is removed if an error is raised.
 
         Raises:
+            InconsistentError: The file name is malformed.
             IncompleteError: Each attempt got fewer bytes than its length, its chunks or its gzip
                 trailer say.
             ConfigurationError: The file cannot be written.
+            FindableError: The call failed for another reason, after all retries.
         """
         _check_name(file_name, FILE_NAME_PATTERN, "file")
 
@@ -510,15 +537,16 @@ class Client:
 
         Args:
             request: The request object of a batch line.
-            service_tier: The API's service tier.
+            service_tier: The API's service tier. STANDARD is not sent. Flex has a time-out of at
+                least FLEX_TIMEOUT_S.
 
         Returns:
             The reply. If a header names the service tier that answered, it is in `usageMetadata`
             as `serviceTier`.
 
         Raises:
-            RemoteError: The call failed. An error in a reply with status 200 is raised as the
-                status that the error contains.
+            RemoteError: The call failed, or the reply is not a JSON object with members. An error
+                in a reply with status 200 is raised as the status that the error contains.
         """
         is_flex = service_tier == Mode.FLEX
         timeout_s = max(FLEX_TIMEOUT_S, self.call_timeout_s) if is_flex else self.call_timeout_s
@@ -564,6 +592,8 @@ class Client:
     ) -> "Vectors":
         """Embed texts; return float32 (len(texts), dim), rows of unit length in their order.
 
+        Failed calls are repeated.
+
         Args:
             texts: 1 to MAX_EMBED_TEXTS texts that are not blank.
             dim: Numbers per vector.
@@ -573,6 +603,7 @@ class Client:
 
         Raises:
             ValueError: There are too few or too many texts, or a text is blank.
+            FindableError: The call failed after all retries, or its vectors are unusable.
         """
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(
@@ -624,15 +655,19 @@ class Client:
     ) -> T:
         """Repeat a call until it succeeds, fails for good, or the retry time is used up.
 
-        A wait lasts as long as the server asks, or as our own jittered backoff if that is longer.
-        Attempts end if the waits would exceed `retry_for_s` in total. They also end once that time
-        has passed since the start, but not before MIN_ATTEMPTS.
+        Only an UnavailableError, a NotSentError and a minute's quota are repeated; a daily quota is
+        not. A wait lasts as long as the server asks, or as our own jittered backoff if that is
+        longer. Attempts end if the waits would exceed `retry_for_s` in total. They also end once
+        that time has passed since the start, but not before MIN_ATTEMPTS.
 
         Args:
             call: Makes the call with the SDK. It has to be repeatable.
             action: A verb and its object for error messages.
             timeout_s: The time-out of each attempt; None means `call_timeout_s`.
             should_wait_for_quota: Also repeat the call after a quota of the minute refused it.
+
+        Returns:
+            The result of `call`.
 
         Raises:
             FindableError: The error of the last attempt.
@@ -673,7 +708,8 @@ class Client:
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the client's event loop and return its result.
 
-        If this thread is interrupted meanwhile, the coroutine is cancelled.
+        If this thread is interrupted meanwhile, the coroutine is cancelled. Errors of the coroutine
+        are raised unchanged.
 
         Raises:
             FindableError: The client was closed during the call.
@@ -701,10 +737,14 @@ class Client:
         action: str,
         timeout_s: float,
     ) -> T:
-        """Make one attempt of a call within a time-out; open the SDK before the first one.
+        """Make one attempt of a call within a time-out; open the SDK before the first call.
+
+        The time-out of the whole attempt is longer by CONNECT_GRACE_S. The reply of the attempt is
+        recorded for `_reply_document`.
 
         Raises:
             FindableError: The converted error of the network, the SDK or the API.
+            ConfigurationError: The SDK cannot be opened.
         """
         with self._opening_lock:
             sdk = self._sdk
@@ -742,7 +782,7 @@ class Client:
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
-        """Start the thread with the client's event loop; return the loop.
+        """Start the daemon thread with the client's event loop; return the loop.
 
         When the loop is stopped, the thread cancels all tasks and closes the connections.
         """
@@ -765,7 +805,10 @@ class Client:
 
     @cached_property
     def _sdk(self) -> "genai.Client":
-        """Open the SDK with explicit options, and keep the key out of the logs of libraries.
+        """Open the HTTP client and the SDK with explicit options, and return the SDK.
+
+        Keeps the key out of the logs of libraries. Switches off the SDK's retries and its warnings
+        about unknown enum values.
 
         Raises:
             ConfigurationError: The base URL, a certificate file or a proxy cannot be used.
@@ -795,7 +838,10 @@ class Client:
         return genai.Client(api_key=self._key.reveal(), vertexai=False, http_options=options)
 
     def _checked_base_url(self) -> str:
-        """Return the base URL; raise ConfigurationError if it is not an HTTP address of a host."""
+        """Return the base URL; raise ConfigurationError if it is not an HTTP address of a host.
+
+        An address with a blank is refused, too.
+        """
         base_url = self._base_url.reveal()
         parsed_url = httpx2.URL()
         with contextlib.suppress(httpx2.InvalidURL):
@@ -844,13 +890,15 @@ class Client:
 async def _record_response(response: httpx2.Response) -> None:
     """Record the body and the service tier of a reply in the running call.
 
-    A download is not read here; if it is gzipped, its stream is recorded.
+    A download is not read here; if it is gzipped, its stream is replaced by a stream that checks
+    the length, which is recorded.
 
     A refused piece of an upload raises an error. The SDK would accept any upload status, whatever
     the HTTP code, and would continue without that piece.
 
     Raises:
-        UnreadableReplyError: The body is too long, or an upload has an unexpected status.
+        UnreadableReplyError: The body is longer than MAX_REPLY_BYTES according to its header, or a
+            piece of an upload has an unexpected status.
         google.genai.errors.APIError: The API refused a piece of an upload.
     """
     from google.genai import errors
@@ -882,7 +930,10 @@ async def _record_response(response: httpx2.Response) -> None:
 
 
 def _add_service_tier(document: dict[str, Any]) -> None:
-    """Add the service tier of the running call to `usageMetadata`, if a header named it."""
+    """Add the service tier of the running call to `usageMetadata` of a reply, in place.
+
+    Does nothing if no header named a tier. An invalid `usageMetadata` is replaced.
+    """
     service_tier = _running_call.get().service_tier
     if not service_tier:
         return

@@ -71,7 +71,7 @@ def normalize_vectors(vectors: Sequence[Any], *, count: int, dim: int) -> "Vecto
     """Check vectors and scale them to unit length; return float32 (count, dim) in their order.
 
     Args:
-        vectors: JSON lists of numbers.
+        vectors: JSON lists of numbers; a value that is not a list counts as 0 numbers.
         count: The expected number of vectors.
         dim: The expected numbers per vector.
 

@@ -159,6 +159,9 @@ class Model:
     def prices(self, service_tier: str, *, day: date) -> tuple[float, float]:
         """Return (input, output) prices in USD per 1 M tokens on a day, with promotions.
 
+        A tier has a share of the live price; an unknown tier has the full price. For batches the
+        table's own batch prices give the share.
+
         Args:
             service_tier: The service tier; see `Mode.tier`.
             day: The day of the request.
@@ -181,7 +184,8 @@ class Model:
     def cached_price(self, service_tier: str, *, day: date) -> float:
         """Return the price of prompt tokens from the cache in USD per 1 M tokens on a day.
 
-        It is at most the full price, and the full price if the table has no cached price.
+        It is at most the full input price of the tier, and equal to it if the table has no cached
+        price. A promotion and the table's batch price for cached tokens count.
         """
         full_price, _ = self.prices(service_tier, day=day)
         if self.cached_in is None:
@@ -269,8 +273,14 @@ class Model:
     ) -> Mapping[str, Any] | None:
         """Return the `thinkingConfig` to send: the task's, or the table's if the task has none.
 
+        The local engine accepts any `thinkingConfig`. The level is checked only if the table lists
+        levels.
+
         Args:
-            declared: The `thinkingConfig` of the task file.
+            declared: The `thinkingConfig` of the task file; None if it has none.
+
+        Returns:
+            None if neither has one.
 
         Raises:
             ConfigurationError: The model does not accept the task's level or a member of it.
@@ -315,10 +325,10 @@ class Model:
         return self.shutdown is not None and today >= self.shutdown
 
     def retirement_warning(self, today: date) -> str:
-        """Return a warning for a model that is deprecated or shut down within 60 days, else "".
+        """Return a warning for a model that is deprecated, or shut down within 60 days; else "".
 
         The warning is a single line and names the setting that selects the replacement. A model
-        that is already shut down gets no warning.
+        that is not deprecated and already shut down gets no warning.
         """
         if self.is_deprecated:
             return (
@@ -359,7 +369,7 @@ class UnknownModelError(ConfigurationError):
 
 
 def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | None = None) -> Model:
-    """Return the model with a name.
+    """Return the model with a name from the table and the user's file.
 
     Args:
         name: The name of the model, with or without `models/`.
@@ -368,7 +378,7 @@ def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | Non
         user_file: The user's file of models, which adds to the table and replaces entries.
 
     Raises:
-        UnknownModelError: The table has no such model.
+        UnknownModelError: Neither has such a model. The message lists the models of the kind.
         ConfigurationError: The model has another kind or is shut down, or `user_file` is invalid.
     """
     models_by_name = load_models(user_file)
@@ -448,10 +458,11 @@ def _load_bundled_models() -> dict[str, Model]:
 
 
 def _read_models(path: Path) -> dict[str, Model]:
-    """Read a TOML file of models; validate it unless it is the table of the package.
+    """Read a TOML file of models by name; validate it unless it is the table of the package.
 
     Raises:
-        ConfigurationError: The file cannot be read or is invalid; the message names the entry.
+        ConfigurationError: The file cannot be read, has other tables than `models`, or is invalid.
+            The message names the entry.
     """
     hint = "the form is that of pipeline/gemini/models.toml"
     try:

@@ -87,6 +87,8 @@ class RateLimiter:
     def prime(self, calls: Iterable[tuple[float, int]], *, today: int) -> None:
         """Replace the calls of others in the last minute, and the number of today's requests.
 
+        Our own calls stay.
+
         Args:
             calls: Monotonic time and prompt tokens of each call that this process did not make.
             today: Requests of this Pacific day, including ours.
@@ -102,7 +104,8 @@ class RateLimiter:
     def wait(self, tokens: int, *, at: float, requests: int = 1) -> float:
         """Return the seconds until a call may start, if no other call starts before it.
 
-        A call with more tokens than a minute allows waits for an empty minute.
+        Calls that left the minute are forgotten. No call is counted. A call with more tokens than a
+        minute allows waits for an empty minute.
 
         Args:
             tokens: Estimated prompt tokens of the call.
@@ -110,7 +113,8 @@ class RateLimiter:
             requests: Requests that the call counts as; an embedding call counts once per text.
 
         Returns:
-            0.0 if the call may start now; infinity if the day's requests are used up.
+            0.0 if the call may start now, or within TICK_S; infinity if the day's requests are used
+            up.
         """
         if self.used_today >= self._max_daily_requests:
             return math.inf
@@ -136,7 +140,15 @@ class RateLimiter:
         return wait_s if wait_s > TICK_S else 0.0
 
     def start(self, tokens: int, *, at: float, requests: int = 1) -> StartedCall:
-        """Count a call that starts now, and return it to be settled or withdrawn later."""
+        """Count a call that starts now, and return it to be settled or withdrawn later.
+
+        It also counts towards the day. The caller has to call `wait` before.
+
+        Args:
+            tokens: Estimated prompt tokens of the call.
+            at: Monotonic time.
+            requests: Requests that the call counts as.
+        """
         self._now = at
         call = StartedCall(at, tokens, requests)
         self.used_today += requests
@@ -150,7 +162,8 @@ class RateLimiter:
     def settle(self, call: StartedCall, tokens: int) -> None:
         """Replace the estimated prompt tokens of a call by those of its reply.
 
-        At most the tokens of a minute count, because a reply may contain any number.
+        At most the tokens of a minute count, because a reply may contain any number. Nothing
+        changes if the call has left the minute or was withdrawn.
         """
         if call not in self._calls:
             return
@@ -245,11 +258,18 @@ class SharedRateLimiter:
     def call(self, do: Callable[[], T], *, requests: int, tokens: int) -> T:
         """Call `do` as soon as the limits allow it, and again after a refusal by a minute's quota.
 
+        Args:
+            do: Makes the call and raises ThrottledError if a quota refused it.
+            requests: Requests that the call counts as.
+            tokens: Estimated prompt tokens of the call.
+
         Returns:
             The result of `do`.
 
         Raises:
-            BaseException: The error of `do`, or that of an earlier call, after which none starts.
+            BaseException: The error of `do`, or the first error of another call. After any error no
+                further call starts.
+            ThrottledError: A daily quota refused the call, or refusals lasted for `patience_s`.
         """
         try:
             while True:
@@ -268,7 +288,11 @@ class SharedRateLimiter:
             raise
 
     def _wait_for_start(self, requests: int, tokens: int) -> None:
-        """Wait until a call may start and count it; raise the error of another call at once."""
+        """Sleep until a call may start, and count it.
+
+        Raises:
+            BaseException: The error that ended another call, before or during the wait.
+        """
         while self._failure is None:
             with self._lock:
                 now = self._monotonic()
@@ -280,7 +304,12 @@ class SharedRateLimiter:
         raise self._failure
 
     def _note_refusal(self, error: ThrottledError) -> None:
-        """Let later calls wait; raise the refusal of a daily quota, or one that lasts too long."""
+        """Delay later calls after a refusal by a minute's quota.
+
+        Raises:
+            ThrottledError: The given error, if it is about a daily quota, or if no call succeeded
+                for `patience_s` since the first refusal. The second case gets another hint.
+        """
         with self._lock:
             now = self._monotonic()
             self._throttled_since = min(self._throttled_since, now)

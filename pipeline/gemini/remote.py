@@ -71,8 +71,11 @@ class RemoteBatch:
 def read_operation(document: Any) -> RemoteBatch:
     """Return the batch that an operation of the API describes.
 
+    A missing or malformed member becomes "", None or 0, and a time without a zone becomes None. A
+    missing state is inferred if the operation has ended and has no metadata.
+
     Raises:
-        UnreadableReplyError: The document names no batch.
+        UnreadableReplyError: The document is not an object or names no batch.
     """
     name = to_object(document).get("name")
     if not isinstance(name, str) or not BATCH_NAME_PATTERN.fullmatch(name):
@@ -113,7 +116,10 @@ def read_operation(document: Any) -> RemoteBatch:
 
 
 def _infer_state_name(document: Mapping[str, Any]) -> str | None:
-    """Return the state of an operation that has ended and has no metadata; else None."""
+    """Return the state of an operation that is done and has no metadata; else None.
+
+    An error means failed, a response means succeeded.
+    """
     if document.get("metadata") or document.get("done") is not True:
         return None
     if has_error_content(document.get("error")):
@@ -181,7 +187,7 @@ def verify_upload(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
     """Check the size and the hash of an uploaded file, because lost pieces cause no other error.
 
     The API sends the hash as base64 of the digest (documented) or of its hex text (seen live
-    2025-09). A hash of another length is ignored.
+    2025-09). A missing hash, or a hash of another length, is ignored.
 
     Args:
         file: The file resource of the API.

@@ -107,7 +107,11 @@ def redact_line(line: bytes) -> bytes:
 
 
 def _replace_images(node: Any) -> Any:
-    """Copy a JSON value, with MIME type, size in bytes and SHA-256 in place of inline data."""
+    """Copy a JSON value, and replace inline data by MIME type, size in bytes and SHA-256.
+
+    Raises:
+        KeyError: Inline data lacks its data or its MIME type.
+    """
     if isinstance(node, list):
         return [_replace_images(child) for child in node]
     if not isinstance(node, dict):
@@ -145,6 +149,8 @@ class RequestSettings:
 
     def build_line(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
         """Build the line of a request and estimate the tokens of the request.
+
+        Settings that are None and an empty system instruction are left out.
 
         Returns:
             The line without a line end, and the estimate.

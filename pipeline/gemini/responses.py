@@ -131,7 +131,7 @@ def parse_result_line(line: bytes) -> ParsedReply:
 
     The outcome is INVALID for a line that is not a JSON object, and REFUSED for an error or a
     missing response. If a line has both members, the error counts. An error without content is
-    ignored if the line has a response.
+    ignored if the line has a response. Any other response is parsed by `parse_response`.
     """
     try:
         document = orjson.loads(line)
@@ -152,8 +152,9 @@ def parse_result_line(line: bytes) -> ParsedReply:
 def parse_response(response: Any) -> ParsedReply:
     """Parse a GenerateContentResponse; only its first candidate counts.
 
-    The outcome is INVALID if the response or the candidate is not an object. Missing and malformed
-    details are empty.
+    The outcome is INVALID if the response or the candidate is not an object, else that of
+    `_parse_candidate`. Only an ANSWERED reply has a text. Missing and malformed details are empty
+    or 0.
     """
     if not isinstance(response, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)
@@ -186,9 +187,14 @@ def parse_answer(
     would differ about texts with NUL or half a surrogate pair, invalid numbers, and objects with a
     member twice, so these are refused.
 
+    Args:
+        reply: A parsed reply.
+        answer_model: The model of the task's answers.
+
     Returns:
         The reason of a reply that is not ANSWERED is the reply's own. Other reasons are
-        `does-not-parse: …` or `does-not-validate: <field>: <message>`, with at most 200 characters.
+        `does-not-parse: …` or `does-not-validate: <field>: <message>` about the first fault, with
+        at most 200 characters.
     """
     from pydantic import ValidationError
 
@@ -304,7 +310,8 @@ def _parse_error(error: Any) -> ParsedReply:
 def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, str]:
     """Return outcome, reason, finish reason and text of the first candidate.
 
-    If there are no candidates, the finish reason is the API's reason for blocking the prompt.
+    Without candidates the outcome is REFUSED, and the finish reason is the API's reason for
+    blocking the prompt, or "". A candidate that is not an object is INVALID.
     """
     candidates = response.get("candidates")
     if not isinstance(candidates, list) or not candidates:
@@ -324,7 +331,11 @@ def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, st
 
 
 def _judge_finish(finish_reason: str, text: str) -> tuple[Outcome, str]:
-    """Return outcome and reason of a candidate by its finish reason and its text."""
+    """Return outcome and reason of a candidate by its finish reason and its text.
+
+    A blocking or unknown finish reason is REFUSED. MAX_TOKENS is INVALID with a text and REFUSED
+    without. STOP or no finish reason is ANSWERED with a text and REFUSED without.
+    """
     has_text = bool(text.strip())
     if finish_reason in BLOCKING_FINISH_REASONS:
         return Outcome.REFUSED, "blocked"

@@ -80,7 +80,10 @@ class ResultFile(AbstractContextManager["ResultFile"]):
     """
 
     def __init__(self, path: Path) -> None:
-        """Open and read the file, and record the offset of each line under its key."""
+        """Open and read the file, and record the offset of each line under its key.
+
+        The file stays open; the caller closes it.
+        """
         # All lines that are not blank.
         self.line_count = 0
         # Lines that are not JSON and show no key.
@@ -98,7 +101,11 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         self._read_lines(path)
 
     def _read_lines(self, path: Path) -> None:
-        """Read the file once; fill the counts, the offsets of each key and `is_cut`."""
+        """Read the file once; fill the counts, the offsets of each key and `is_truncated`.
+
+        The file is truncated if its last line has no line end and is an object that does not parse.
+        Stores the first MAX_ANOMALY_EXAMPLES unreadable lines.
+        """
         last_offset = 0
         last_line = b""
         for offset, line in read_lines(path):
@@ -163,7 +170,10 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         return sum(len(self._offsets_by_key[key]) for key in unrequested_keys)
 
     def collect_anomaly_examples(self) -> dict[str, list[tuple[int, str]]]:
-        """Return at most three examples of each kind of line that belongs to no request.
+        """Return at most three examples of each kind of line that gives no answer.
+
+        A key is unknown if it was never looked up. The last line of a key with several lines is a
+        duplicate.
 
         Returns:
             Pairs of (line number, key or excerpt) under "unknown", "duplicate" and "unreadable".

@@ -47,8 +47,8 @@ class _Mark(NamedTuple):
 def rewrite_as_lines(path: Path, *, task_name: str) -> None:
     """Rewrite a result file in place so that each line is an object with a text as its key.
 
-    A file that has this form already is not written. The same bytes give the same file each time.
-    The file is replaced atomically.
+    A file that has this form already is not written. Lines that are not JSON objects are written
+    unchanged. The same bytes give the same file each time. The file is replaced atomically.
 
     Args:
         path: The result file.
@@ -80,7 +80,11 @@ def write_inline_results(path: Path, entries: Sequence[Any]) -> None:
 
 
 def describe_body(path: Path) -> str:
-    """Describe a downloaded file that contains no result, without the text of rows or answers."""
+    """Describe a downloaded file that contains no result, without the text of rows or answers.
+
+    The file is empty, a page of HTML, an error of the API, or bytes without a key of this batch.
+    Only the start of the file is read.
+    """
     head = _read_head(path)
     if not head:
         return EMPTY_BODY_DESCRIPTION
@@ -138,7 +142,10 @@ def read_objects(path: Path) -> Iterator[bytes]:
 
 
 def _find_marks(chunks: Iterable[bytes]) -> Iterator[_Mark]:
-    """Yield each brace and closing bracket outside JSON texts, and the end of each chunk."""
+    """Yield each brace and closing bracket outside JSON texts, and the end of each chunk.
+
+    A mark has the chunk, the offset after the byte, and the byte; b"" marks the end of a chunk.
+    """
     is_text = False
     token_pattern = _TOKEN_OUTSIDE_TEXT
     position = 0

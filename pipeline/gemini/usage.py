@@ -67,6 +67,8 @@ NO_USAGE = Usage()
 def calculate_cost(model: Model, usage: Usage, service_tier: str, *, day: date) -> float:
     """Return the cost of a usage in USD; prompt tokens from the cache have the cached price.
 
+    Thoughts cost as much as the answer. At most the prompt tokens count as cached.
+
     Args:
         model: The model that answered.
         usage: The tokens to be paid.
@@ -111,7 +113,11 @@ _FOUR_BYTE_LEADS = bytes(range(0xF0, 0xF5))
 
 
 def estimate_tokens(text: str) -> int:
-    """Estimate the tokens of a text, rounded up, from the UTF-8 length of each character."""
+    """Estimate the tokens of a text, rounded up, from the UTF-8 length of each character.
+
+    Characters of 1, 2, 3 and 4 bytes have their own number per token. Half a surrogate pair counts
+    as three bytes.
+    """
     if text.isascii():
         return math.ceil(len(text) / ASCII_PER_TOKEN)
 
@@ -196,7 +202,9 @@ def estimate_answer_tokens(answer_model: "type[BaseModel]") -> int:
 def _estimate_node_tokens(node: Mapping[str, Any]) -> int:
     """Estimate the tokens of a value that a node of a JSON schema describes.
 
-    A union and an enum count as their longest choice. A list and a mapping count as three members.
+    A union and an enum count as their longest choice. An object counts all its properties with
+    their names. A list and a mapping count as MEMBERS_PER_COLLECTION members. Each value adds
+    PUNCTUATION_TOKENS.
     """
     union_choices = node.get("anyOf") or node.get("oneOf")
     if union_choices:
@@ -224,7 +232,10 @@ def _estimate_node_tokens(node: Mapping[str, Any]) -> int:
 
 
 def _estimate_scalar_tokens(node: Mapping[str, Any]) -> int:
-    """Estimate the tokens of a text or a choice; 0 for a number, a boolean or null."""
+    """Estimate the tokens of an enum, a constant or a text; 0 for any other value.
+
+    An enum counts as its longest choice, and a text as TEXT_VALUE_TOKENS.
+    """
     choices = node.get("enum")
     if not choices and "const" in node:
         choices = [node["const"]]

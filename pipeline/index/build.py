@@ -81,7 +81,9 @@ def run(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:
 
 
 def roll_back_index(ws: WorkspaceSession) -> IndexReport:
-    """Put the previous build of the task in use back in service.
+    """Put the previous build of the task in use back in service, and record that.
+
+    Waits for the index lock. Writes to the database. No text is embedded.
 
     Raises:
         InputError: There is no previous build.
@@ -106,7 +108,10 @@ def roll_back_index(ws: WorkspaceSession) -> IndexReport:
 def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: Manifest) -> None:
     """Record in the database that a build is in service, and INDEX_UNTAGGED if it is set.
 
-    Raises an error instead if the lock was lost. Writes in its own transaction.
+    Writes in its own transaction.
+
+    Raises:
+        LockLostError: The index lock was lost; nothing is written.
     """
     lock.raise_if_lost()
     values = {name: getattr(manifest, name) for name in RECORDED_FIELDS}
@@ -156,7 +161,17 @@ class _IndexBuilder:
         self._embedded_count = 0
 
     def build(self) -> IndexReport:
-        """Embed, write, verify and promote; without entries delete all builds if `worse_ok`."""
+        """Embed missing texts, write a build, verify it, check the gates and promote it.
+
+        Without entries `_delete_index` deletes all builds or raises. Waits for the index lock after
+        the texts are embedded. If the service fails to embed the meaningless queries, the build
+        gets no floor.
+
+        Raises:
+            InputError: There are no entries.
+            GateError: The build failed a gate and `worse_ok` is not set.
+            FindableError: An embedding call failed, or a check of the build failed.
+        """
         # Check the position before anything is paid for.
         with self._ws.store.read() as tx:
             self._checked_position(tx)
@@ -177,7 +192,11 @@ class _IndexBuilder:
                 return self._promote_new_build(lock, meaningless_vectors, number, staging_dir)
 
     def _delete_index(self) -> IndexReport:
-        """Delete all builds if `worse_ok` and a build is in service, else raise InputError."""
+        """Delete all builds and return an empty report, if `worse_ok` and a build is in service.
+
+        Raises:
+            InputError: `worse_ok` is not set, or no build is in service; nothing is deleted.
+        """
         labels = self._ws.task.labels
         current = self._builds.read_usable_manifest()
         if current is not None and self._worse_ok:
@@ -234,9 +253,14 @@ class _IndexBuilder:
 
         Args:
             lock: The index lock, taken by the caller.
-            meaningless_vectors: Vectors of `load_meaningless_queries`, or None for a build without a floor.
+            meaningless_vectors: Vectors of `load_meaningless_queries`, or None for a build without
+                a floor.
             number: Number of the new build.
             staging_dir: An empty staging directory.
+
+        Raises:
+            GateError: The build failed a gate and `worse_ok` is not set; it is not promoted.
+            InconsistentError: A check of the build failed.
         """
         ws = self._ws
         self._builds.correct_link(ws.store)

@@ -49,7 +49,10 @@ class Index(AbstractContextManager["Index"]):
     """
 
     def __init__(self, directory: Path, build_manifest: Manifest) -> None:
-        """Open the files of the build in `directory`.
+        """Open the files of the build in `directory`; they stay open until `close`.
+
+        Args:
+            build_manifest: The manifest of the build, already read and checked.
 
         Raises:
             InconsistentError: The terms are of another version, or the entries are damaged or of
@@ -198,7 +201,10 @@ class Index(AbstractContextManager["Index"]):
         return math.log1p((len(self) - 0.5) / 1.5)
 
     def idf(self, term: str) -> float:
-        """Return the inverse document frequency of a term as FTS5 computes it; 0 if unused."""
+        """Return the inverse document frequency of a term as FTS5 computes it.
+
+        It is 0 if no entry has the term, else at least MIN_IDF.
+        """
         record = self._vocabulary.execute(
             "SELECT doc FROM temp.vocabulary WHERE term = ?",
             (term,),
@@ -254,6 +260,9 @@ def _quote(term: str) -> str:
 
 def _open_entries(path: Path, build_number: int) -> sqlite3.Connection:
     """Open the entries of a build read-only; the file stays open if it is deleted.
+
+    Args:
+        build_number: Number that the file must have; a file of an old version has none (0).
 
     Raises:
         FileNotFoundError: The file does not exist.

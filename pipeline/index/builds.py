@@ -131,7 +131,7 @@ class Builds:
     def read_manifests(self) -> dict[int, Manifest]:
         """Return the manifests of all readable builds by ascending number.
 
-        File sizes are checked, hashes are not; see `damage`.
+        File sizes are checked, hashes are not; see `find_damage`.
         """
         manifests = dict[int, Manifest]()
         for number in sorted(self._build_numbers()):
@@ -206,6 +206,9 @@ class Builds:
 
         Deletes the leftovers of killed processes first. A block that promotes its build moves the
         directory, so nothing is deleted.
+
+        Yields:
+            The path of the new, empty directory.
         """
         self.delete_leftovers()
         directory = self._builds_dir / f"{number}.{secrets.token_hex(4)}{STAGING_SUFFIX}"
@@ -224,11 +227,12 @@ class Builds:
         """Put a verified build in service; it is on disk when this returns.
 
         All builds are deleted except this build and the previous build. If the previous build is
-        damaged, the newest intact build is kept in its place.
+        damaged, the newest other build with a readable manifest is kept in its place.
 
         Args:
             staged: The build, whose directory is renamed.
-            record_promotion: Called before readers see the build; an exception stops the promotion.
+            record_promotion: Called after the rename and before readers see the build. An exception
+                stops the promotion; the build in service stays.
 
         Returns:
             New names of foreign files that were in the place of the links in DATA.
@@ -415,7 +419,12 @@ class Builds:
         )
 
     def _read_manifest(self, directory: Path) -> Manifest:
-        """Return the manifest of a build; a damaged build raises InconsistentError with a hint."""
+        """Return the manifest of a build.
+
+        Raises:
+            InconsistentError: The build is damaged, or the manifest is of another build. The error
+                has a hint.
+        """
         try:
             build_manifest = manifest.read_manifest(directory)
         except InconsistentError as error:

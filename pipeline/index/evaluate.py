@@ -224,7 +224,10 @@ def _warn_about_unknown_names(
     judged_queries: JudgedQueries,
     indexed_names: Collection[str],
 ) -> None:
-    """Print a warning about relevant names that are mistyped or not in the index."""
+    """Print a warning about names with a grade above 0 that are not in the index.
+
+    Prints nothing if all are in the index.
+    """
     relevant_names = dict[str, None]()
     for grades in judged_queries.grades.values():
         relevant_names |= {name: None for name, grade in grades.items() if grade > 0}
@@ -237,7 +240,9 @@ def _warn_about_unknown_names(
 
 
 def read_gate_queries(data: Path, collections: "Iterable[IndexedTask]") -> list[str]:
-    """Return the texts of the judged queries of some collections; broken files are skipped.
+    """Return the texts of the judged queries of some collections.
+
+    Collections without a file, and files that cannot be read or are invalid, are skipped.
 
     Args:
         data: The workspace's folder DATA.
@@ -259,7 +264,8 @@ def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool
     """Compare a staged build with the build in service on judged queries, and save the figures.
 
     The figures are written to the staged manifest and printed. If no comparison is possible, the
-    reason is printed; without judged queries or a build in service nothing happens.
+    reason is printed, also if a file of judged queries is invalid. Without a file of judged queries
+    or a build in service nothing happens.
 
     Args:
         ws: The workspace.
@@ -268,7 +274,7 @@ def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool
 
     Raises:
         GateError: The build is worse by more than chance.
-        InconsistentError: The build in service is damaged.
+        InconsistentError: The manifest of the build in service cannot be read.
     """
     judged_dir = ws.data / JUDGED_FOLDER / ws.indexed_task.folder
     builds = Builds(ws.data, ws.indexed_task.folder)
@@ -317,9 +323,17 @@ def _compare_with_current(
 ) -> "tuple[int, NDArray[Any], NDArray[Any]] | str":
     """Measure the staged build and the build in service on the judged queries.
 
+    Nothing is embedded by a paid call.
+
     Returns:
         The number of the build in service, and MAIN_MEASURE for each query of the staged build and
-        of the build in service; or the reason why no comparison is possible.
+        of the build in service. Or a text: fewer than MIN_JUDGED_QUERIES queries are judged, or
+        their embedding would cost.
+
+    Raises:
+        InputError: A file of queries or judgements is invalid, no query is judged, or no build is
+            in service.
+        InconsistentError: The build in service is damaged.
     """
     queries_path = judged_dir / QUERIES_FILE
     qrels_path = judged_dir / QRELS_FILE
@@ -432,9 +446,10 @@ def check_recall(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool) -
 
 
 def _recall_queries(index: Index, cache: "VectorCache") -> "Vectors":
-    """Return random vectors of the build, and as many normalised midpoints of two of its vectors.
+    """Return sampled vectors of the build, then unit midpoints of two sampled vectors each.
 
-    The build does not contain the midpoints. The sample is seeded.
+    Each half has at most RECALL_SAMPLE_ROWS rows. The vectors come from the cache. The sample is
+    seeded, so it is the same each time.
     """
     import numpy as np
 

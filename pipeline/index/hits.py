@@ -83,8 +83,8 @@ def format_hit_heading(
 ) -> tuple[str, list[str]]:
     """Return the display name of a hit, and up to four short details to show after it.
 
-    The name is the first of name, label and key that is not empty. Details are the key, job title,
-    company and source, if they are not empty and differ from the name.
+    The name is the first of name, label and key that is not empty. Details are the key, then job
+    title, company and source if they are not empty. A detail that equals the name is left out.
     """
     fields = collection.hit_fields(hit.metadata)
     key = collection.name_of(hit.metadata)

@@ -155,6 +155,8 @@ def content_hash(entry: Entry) -> str:
 def read_manifest(directory: Path) -> Manifest:
     """Read the manifest of a build and check that all its files have the recorded sizes.
 
+    The content of the files is not read.
+
     Raises:
         InconsistentError: The manifest is missing or invalid, or a file is missing or has another
             size.

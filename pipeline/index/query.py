@@ -210,7 +210,16 @@ def _filter_conditions(
     options: SearchOptions,
     columns: Mapping[str, Sequence[str]],
 ) -> list[Expression]:
-    """Return the conditions of TAG=, MIN_SCORE= and WHERE=, parsed; all must be true."""
+    """Return the conditions of TAG=, MIN_SCORE= and WHERE=, parsed; all must be true.
+
+    A tag must be in any of the columns of tags or answers.
+
+    Args:
+        columns: The columns of the entries, by name.
+
+    Raises:
+        InputError: MIN_SCORE= is set and the collection has no score, or WHERE= is invalid.
+    """
     conditions = list[Expression]()
     tag_columns = [
         name for name in columns if name in TAG_COLUMNS or name.startswith(ANSWER_PREFIX)
@@ -303,7 +312,13 @@ def find_matching_rows(
 
 
 def _phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) -> "Mask":
-    """Return which entries contain a phrase in one of their texts, as bool (entries,)."""
+    """Return which entries contain a phrase in one of their texts, as bool (entries,).
+
+    Only entries with all terms of the phrase are read.
+
+    Raises:
+        InputError: The phrase contains no word.
+    """
     import numpy as np
 
     pattern = compile_phrase(phrase)

@@ -219,7 +219,12 @@ class _HitExplainer:
         )
 
     def _reason(self, hit: Hit, row: int) -> str:
-        """Return why an entry was found, for example "words: water, law; close in meaning"."""
+        """Return why an entry was found, for example "words: water, law; close in meaning".
+
+        "weak" comes first. The words are the matching words of the query. "close in meaning" is
+        added if the similarity reaches the floor or the build has no floor, and the hit is not
+        weak. It is also the reason if there is no other reason.
+        """
         matching_words = dict.fromkeys(
             word for term, word in self.words_by_term.items() if row in self.rows_by_term[term]
         )
@@ -331,7 +336,10 @@ def find_best_snippet(
 
 
 def _split_sentences(text: str) -> Iterator[str]:
-    """Yield the sentences of a text, each on one line; empty sentences are left out."""
+    """Yield the sentences of a text, each on one line with blanks collapsed.
+
+    A line end and the end marks of Chinese also end a sentence. Empty sentences are left out.
+    """
     if not text.isascii():
         text = _CHINESE_SENTENCE_END.sub("\n", text)
     for line in text.split("\n"):
@@ -345,7 +353,12 @@ def _make_snippet(
     spans: Sequence[TermSpan],
     weights: Mapping[str, float],
 ) -> Snippet:
-    """Cut a sentence to at most MAX_SNIPPET_CHARS plus ellipses, and mark its terms."""
+    """Cut a sentence to at most MAX_SNIPPET_CHARS plus ellipses, and mark its visible terms.
+
+    Args:
+        spans: Start, end and term of each term in the sentence.
+        weights: Weight of each term; the heaviest term stays visible.
+    """
     cut_start, cut_end = _cut_range(sentence, spans, weights)
     prefix = ELLIPSIS if cut_start else ""
     suffix = ELLIPSIS if cut_end < len(sentence) else ""

@@ -42,6 +42,12 @@ class SearchSettings(TypedDict, total=False):
 def make_search_options(k: int = 10, **arguments: Unpack[SearchSettings]) -> SearchOptions:
     """Validate the arguments of a search and return them as options.
 
+    A text of tags is split at commas; blank tags are dropped. Without `rank` words and vectors both
+    count.
+
+    Args:
+        k: Maximum number of hits.
+
     Raises:
         InputError: An argument is unknown, `k` is below 1, or `rank` is unknown.
     """
@@ -121,7 +127,12 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     def search(self, typed_query: str, options: SearchOptions) -> SearchReport:
         """Search for a typed query and return the `k` best entries that pass the filters.
 
-        If no entry that passes contains the phrases, the phrases are ignored and reported.
+        If no entry that passes contains the phrases, the phrases are ignored and reported. The
+        query is embedded unless entries are ranked by words only.
+
+        Returns:
+            The hits, the number of stale entries, the ignored phrases, and the number of rows
+            without an answer that contain a term of the query.
 
         Raises:
             InputError: The query or a filter is invalid, or the entries are ranked by words and
@@ -181,9 +192,13 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         words_by_term: Mapping[str, str],
         options: SearchOptions,
     ) -> int:
-        """Return how many rows without an answer contain a term of the query.
+        """Return how many rows that are not in the index contain a term of the query.
 
-        Returns 0 if TAG= is set, if the query has no terms, or if all rows are indexed.
+        Returns 0 if TAG= is set, if the query has no terms, or if the index has at least as many
+        entries as the task has rows.
+
+        Args:
+            words_by_term: The terms of the query and their words in it.
         """
         if not words_by_term or options.tags:
             return 0
@@ -208,12 +223,16 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     def search_similar(self, row_name: str, options: SearchOptions) -> SearchReport:
         """Return the entries most similar to a given entry by their vectors, without that entry.
 
+        Nothing is embedded, because the vector is in the build. The hits have no reasons for words.
+        The report has the number of stale entries.
+
         Args:
             row_name: Name or id of a row, as typed.
             options: Number of hits and filters; `rank` must not be "words".
 
         Raises:
-            InputError: Entries are to be ranked by words, or the row is not in the build.
+            InputError: Entries are to be ranked by words, the row is not in the build, or a filter
+                is invalid.
         """
         import numpy as np
 
@@ -262,7 +281,12 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     ) -> Iterator[list[Hit]]:
         """Yield the hits of each query in order, without reasons, snippets and matching tags.
 
-        Unlike `ask`, this never ignores phrases.
+        Unlike `search`, this never ignores phrases. Queries are embedded in pages of
+        MAX_EMBED_TEXTS.
+
+        Raises:
+            InputError: A query or a filter is invalid.
+            ConfigurationError: The build has vectors of another embedding model.
         """
         for page in split_into_pages(typed_queries, MAX_EMBED_TEXTS):
             queries = [parse_query(typed_query) for typed_query in page]

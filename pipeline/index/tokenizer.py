@@ -122,7 +122,14 @@ def find_term_spans(
 def _part_spans(
     part: str, part_offset: int, terms: AbstractSet[str]
 ) -> Iterator[tuple[int, int, str]]:
-    """Yield the spans of terms in a part of a run: a word, or characters without spaces."""
+    """Yield (start, end, term) of wanted terms in a part of a run: a word or unspaced text.
+
+    Unspaced characters are read in overlapping pairs.
+
+    Args:
+        part_offset: Offset of the part in the text; it is added to the spans.
+        terms: The wanted terms.
+    """
     if not part:
         return
 

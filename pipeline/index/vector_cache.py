@@ -216,6 +216,8 @@ class VectorCache:
     ) -> Vectors:
         """Return the vectors of keys as `fetch` does, after missing vectors have been added.
 
+        Damaged vectors are deleted and added again.
+
         Args:
             keys: Keys in the order of the result.
             add_vectors: Called with the positions of missing keys; must add their vectors.
@@ -264,7 +266,8 @@ class VectorCache:
     def delete(self, keys: Sequence[bytes]) -> int:
         """Delete vectors and marks of refused texts by key, and return their number.
 
-        Overwrites their bytes, because vectors can reveal forgotten texts.
+        On SQLite their bytes are overwritten, because vectors can reveal forgotten texts. Without
+        keys nothing is opened.
         """
         if not keys:
             return 0
@@ -276,7 +279,10 @@ class VectorCache:
 
     @contextlib.contextmanager
     def open_snapshot(self) -> Iterator[Connection | None]:
-        """Open a snapshot of the cache; yields None if there is no cache, and creates nothing.
+        """Open a snapshot of the cache; creates nothing.
+
+        Yields:
+            A connection that only reads; None if the database or the table does not exist.
 
         Raises:
             InconsistentError: The database is damaged.

@@ -112,7 +112,17 @@ def _seal_index(
     blocks: Iterable[Vectors],
     row_count: int,
 ) -> files.SealedFile:
-    """Write the header of an empty (trained) index with its counts set, then the encoded rows."""
+    """Write the header of an empty (trained) index with its counts set, then the encoded rows.
+
+    The file is on disk when this returns.
+
+    Args:
+        blocks: Arrays float32 (rows, dim) in row order.
+        row_count: Number of all rows, which is not checked.
+
+    Returns:
+        The hash and the size of the file.
+    """
     header = bytearray(untyped_faiss.serialize_index(empty_index))
     header[_ROW_COUNT_BYTES] = row_count.to_bytes(8, "little")
     header[_VALUE_COUNT_BYTES] = (row_count * empty_index.d).to_bytes(
@@ -215,8 +225,9 @@ def find_nearest_in_blocks(
 ) -> tuple[Vectors, NDArray[np.int64]]:
     """Return similarities and row numbers, (queries, k), of the rows nearest to each query.
 
-    Scans all blocks exactly. The best rows are first. A thousand queries take as long as some
-    dozens of single queries, because faiss multiplies matrices.
+    Scans all blocks exactly. The best rows are first. If there are fewer than `k` rows, the places
+    at the end have no meaning. A thousand queries take as long as some dozens of single queries,
+    because faiss multiplies matrices.
 
     Args:
         queries: Array float32 (queries, dim).

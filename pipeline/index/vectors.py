@@ -61,12 +61,15 @@ def embed_queries(
     """Return the vectors of queries, float32 (len(texts), dim), from a cache or the backend.
 
     New vectors are added to the cache. The local engine is faster than the cache, so its vectors
-    are always computed.
+    are always computed and not stored.
 
     Args:
         ws: The workspace with its embedding model.
         texts: The queries.
         cache: The cache, or None to embed all texts again.
+
+    Raises:
+        FindableError: A call of the backend failed.
     """
     embed = embed_locally if ws.backend == "local" else ws.client.embed
     embed_texts = partial(embed, ws.embedding_model, dim=ws.settings.dim, query=True)
@@ -139,7 +142,10 @@ class Embedder:
         *,
         bar: ProgressBar,
     ) -> tuple[int, int, float]:
-        """Return how many texts are not cached, their estimated tokens, and their price in USD."""
+        """Return how many texts are not cached, their estimated tokens, and their price in USD.
+
+        Reads all entries and advances the progress bar. Embeds nothing.
+        """
         text_count = 0
         tokens = 0
         entry_count = 0
@@ -163,8 +169,8 @@ class Embedder:
         """Embed the entries whose vectors are not cached, several calls at once.
 
         The vectors of a call are on disk when the call ends, so a killed run loses only running
-        calls. A text that the API refuses gets no vector; its reason is added to `refused`, and the
-        cache remembers the refusal. The first vector binds the workspace to its backend.
+        calls. A text that the API refuses gets no vector; its reason is added to `refusal_reasons`,
+        and the cache remembers the refusal. The first result binds the workspace to its backend.
 
         Returns:
             How many texts were embedded.
@@ -203,8 +209,11 @@ class Embedder:
     def _run_calls(self, calls: Sequence[EmbeddingCall]) -> Iterator[CallResult]:
         """Run calls in parallel and yield their vectors, or the reason for each refused text.
 
-        Results come in the order in which calls end. After a call has failed no other call is
-        started; its exception is raised when the running calls have ended.
+        Announces the backend. Results come in the order in which calls end. After a call has failed
+        no other call is started; its exception is raised when the running calls have ended.
+
+        Yields:
+            Positions in the page with their vectors, or with the reason of a refusal.
         """
         if not calls:
             return
@@ -420,7 +429,8 @@ def fit_text(text: str, *, limit: int | None) -> str:
     """Return a text, without its middle if it is too long for a model that reads `limit` tokens.
 
     A model cuts off or refuses longer texts, and tags are at the end. Tokens are estimated, so a
-    quarter of the limit stays free. A limit of None means no limit.
+    quarter of the limit stays free. At most KEPT_END_CHARS of the end are kept, and " … " replaces
+    the middle. A limit of None means no limit.
     """
     if limit is None:
         return text

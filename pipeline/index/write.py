@@ -93,7 +93,16 @@ class _EntryWriter:
         *,
         build_number: int,
     ) -> None:
-        """Create the tables and begin a transaction."""
+        """Create the tables of entries and words in an empty database, and begin a transaction.
+
+        SQLite's own protection against a crash is switched off.
+
+        Args:
+            db: Connection to the new `entries.sqlite`.
+            metadata: Writer of `metadata.json`.
+            ranking: Groups of fields; each group gets a column of words.
+            build_number: Number of the build, stored in the database.
+        """
         self.entry_count = 0
         # Sealed files by name.
         self.sealed: dict[str, files.SealedFile] = {}
@@ -137,6 +146,16 @@ class _EntryWriter:
         self.sealed[manifest.METADATA_FILE] = self._metadata.seal()
 
     def _write_entries(self, entries: Sequence[Entry], keys: Sequence[bytes]) -> None:
+        """Append entries to `metadata.json` and to the tables of entries and words.
+
+        Rows are numbered on from the entries before.
+
+        Args:
+            keys: The key of the vector of each entry.
+
+        Raises:
+            InconsistentError: The metadata of an entry cannot be written as JSON.
+        """
         documents = [_metadata_json(entry) for entry in entries]
         prefix = METADATA_SEPARATOR if self.entry_count else METADATA_START
         self._metadata.write(prefix + METADATA_SEPARATOR.join(documents))
@@ -176,6 +195,8 @@ def write_build(
 ) -> StagedBuild:
     """Write a build into a staging directory; it is on disk when this returns.
 
+    The build is not verified. The manifest is written last.
+
     Args:
         directory: The staging directory.
         pages: Entries in vector order with their keys and vectors.
@@ -185,7 +206,8 @@ def write_build(
         position: Position of the database when the entries were read.
         built_at: Now, in UTC.
         ranking: Weights of the fields, or None for the defaults.
-        meaningless_vectors: Vectors of `load_meaningless_queries` in its order, or None to leave out the floor.
+        meaningless_vectors: Vectors of `load_meaningless_queries` in its order, or None to leave
+            out the floor.
         refused_texts: Entries that are left out, by their ids.
 
     Raises:
@@ -349,6 +371,12 @@ def verify_build(staged: StagedBuild, *, count: int) -> None:
 
 def _verify_entries(db: sqlite3.Connection, metadata_path: Path, count: int) -> None:
     """Check that rows are consecutive, equal to `metadata.json`, and `count` in number.
+
+    Also checks the id in the metadata of each row, and the number of rows of words.
+
+    Args:
+        db: The open `entries.sqlite`.
+        count: Expected number of entries.
 
     Raises:
         InconsistentError: A check failed.

@@ -67,13 +67,17 @@ def count_service_failures(
     *,
     live: bool,
 ) -> dict[str, int]:
-    """Count the service's failures for each row under a version since its last charged attempt.
+    """Count the uncharged attempts of each row under a version since its last charged attempt.
+
+    Without `live`, only attempts in a batch count, except lost live calls. Forgiven attempts never
+    count.
 
     Args:
-        live: Count live calls without a reply instead of batches without a reply.
+        row_ids: Count only attempts of these rows.
+        live: Count lost live calls instead.
 
     Returns:
-        Counts by row id; rows without such failures are left out.
+        Counts by row id; rows without such attempts are left out.
     """
     later_attempts = attempts.alias()
     is_same_row = (
@@ -117,8 +121,11 @@ def _count_attempts(
 def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[str, int]]:
     """Count the requests of one batch, or of all batches, by how they ended.
 
+    Running claims count as `claimed`, answers as `answered`, and attempts by their outcome.
+
     Returns:
-        For each batch number the counts of `claimed` and of every outcome, 0 included.
+        For each batch number the counts of `claimed` and of every outcome, 0 included. Batches
+        without a claim, answer or attempt are left out.
     """
     sources = (
         (asks, literal("claimed"), asks.c.state == CLAIMED),
@@ -166,7 +173,11 @@ class ReplyCounts(NamedTuple):
 def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts:
     """Count the replies to a version, or to all versions, and sum their use.
 
-    Corrections do not count. Forgiven attempts count in the use only.
+    Counts answers, refused attempts and invalid attempts. Corrections do not count. Forgiven
+    attempts and attempts with another outcome count in the use only.
+
+    Args:
+        version: A version; None means all versions.
     """
     usages: list[Sequence[Any]] = [(0, 0, 0.0)]
     counts = Counter[str]()

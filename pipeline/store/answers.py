@@ -127,10 +127,12 @@ def row_ids_of_batch(
     outcome: Outcome | None = None,
     claimed: bool = False,
 ) -> list[str]:
-    """Return the ids of a batch's rows that have an answer or an attempt.
+    """Return the ids of a batch's rows that have an answer or an attempt, in any order.
+
+    A row with several answers or attempts in the batch is returned several times.
 
     Args:
-        outcome: Return only rows with an attempt of this outcome; ignore `claimed`.
+        outcome: Return only rows with an attempt of this outcome; ignore answers and `claimed`.
         claimed: Return also rows that the batch still claims.
     """
     attempted = select(attempts.c.item_id).where(attempts.c.batch == batch)
@@ -148,7 +150,11 @@ def answers_and_attempts_of_row(
     task: str,
     row_id: str,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return all answers and all attempts of one row, oldest first, by column name."""
+    """Return all answers and all attempts of one row under all versions, oldest first.
+
+    Returns:
+        The answers and the attempts, each as a dict of all columns.
+    """
     rows_by_table = []
     for table in (answers, attempts):
         query = select(table).filter_by(task=task, item_id=row_id).order_by(table.c.id)
@@ -193,7 +199,8 @@ def find_anomalies(
 
     Returns:
         Ids of rows whose answer was not applied, ids of rows whose input had changed
-        meanwhile, and model versions that are not of `model`.
+        meanwhile, and sorted names of model versions that are not of `model`, without `models/`.
+        Ids are sorted by length, then by text.
     """
     is_in_batch = answers.c.batch == batch
     query = (
@@ -288,6 +295,10 @@ class VersionPreference:
 
     def sort_columns(self, answer_table: FromClause) -> list[ColumnElement[Any]]:
         """Return the ORDER BY columns that put the preferred answer of a row first.
+
+        Corrections come first, then `versions` in their order, then `label`, then all other
+        versions. Equal ranks are sorted by the start of their version, latest first, if several versions
+        started. The newest answer (highest id) breaks ties.
 
         Args:
             answer_table: The table of answers, or an alias or subquery of it.
@@ -408,8 +419,10 @@ def answers_to_other_inputs(
 ) -> dict[str, list[str]]:
     """Return the applied answers (JSON) of models to former inputs of rows, oldest first.
 
+    Corrections are left out.
+
     Args:
-        hashes: The hash of each row's present input, by row id.
+        hashes: The hash of each row's present input, by row id. Only these rows are read.
 
     Returns:
         Answers by row id; rows without such answers are left out.
@@ -712,7 +725,8 @@ def delete_version(
 ) -> tuple[int, int, int]:
     """Delete the answers, attempts, claims and pilots of a version, and end its open runs.
 
-    Its batches stay and get a line in the journal that marks them as rolled back.
+    Its batches stay. Each batch that was not rolled back before gets an event in the journal that
+    marks it as rolled back. Parked rows become open. Runs in the caller's transaction.
 
     Returns:
         Numbers of deleted answers, deleted attempts, and rows that were parked.

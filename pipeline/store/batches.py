@@ -101,9 +101,9 @@ def _unknown_state_message(number: int, state: str) -> str:
 
 
 def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
-    """Combine the batches of each live run into one batch with the run's number, without trials.
+    """Combine the batches of each live run into one batch with the run's number.
 
-    Other batches are returned as they are.
+    Trials are left out. Other batches are returned as they are, in the order of the input.
     """
     combined: dict[int, BatchRow] = {}
     for batch in batch_rows:
@@ -118,7 +118,11 @@ def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
 
 
 def _combine(run: BatchRow, batch: BatchRow) -> BatchRow:
-    """Return `run` with the sums of both batches, and the state of an open batch."""
+    """Return `run` with the sums of both batches.
+
+    A sum is None if both values are None. State and end are those of `batch`, except if only `run`
+    is still open. `remote_done` becomes None.
+    """
     sums: dict[str, Any] = {}
     for name in _SUMMED_COLUMNS:
         values = (getattr(run, name), getattr(batch, name))
@@ -155,12 +159,12 @@ def next_number(tx: Connection) -> int:
 
 
 def add_batch(tx: Connection, *, mode: Mode, now: datetime, **columns: Any) -> None:
-    """Insert a batch in the transaction that claims its rows.
+    """Insert a batch in the transaction that claims its rows, and journal it.
 
     Its state is *prepared* for mode batch, else *asking*; a live batch counts as sent now.
 
     Args:
-        columns: The other columns by name.
+        columns: The other columns by name; `number` is required.
     """
     times = {"created_at": now}
     state = BatchState.PREPARED
@@ -214,7 +218,11 @@ def list_past_calls(
 ) -> list[PastCalls]:
     """Return the calls to a model of live batches that are running or ended since a time.
 
+    Batches without calls are left out. Each result has the tokens per call, estimated from the
+    batch's input tokens and requests.
+
     Args:
+        ended_after: Leave out batches that ended before this time.
         excluded_batches: Numbers of batches to leave out.
     """
     query = select(
@@ -239,10 +247,11 @@ def list_past_calls(
 def mean_call_seconds(tx: Connection, model: str, way: Mode) -> float | None:
     """Return the mean seconds of answered live calls to a model in its newest batches.
 
-    Calls in mode flex are compared with flex only; calls in all other modes count together.
+    Reads at most MAX_TIMED_LIVE_BATCHES batches with answers. Calls in mode flex are compared with
+    flex only; calls in all other modes count together.
 
     Returns:
-        None if no call was answered.
+        The seconds of all these batches divided by their answers; None if no call was answered.
     """
     modes = [mode for mode in Mode if (mode is Mode.FLEX) == (way is Mode.FLEX)]
     query = (
@@ -293,15 +302,19 @@ def mark_submitted(
     outcome: str,
     now: datetime,
 ) -> None:
-    """Record the remote batch of a try: *submitting* -> *submitted*.
+    """Record the remote batch of a try: *submitting* -> *submitted*, with a line in the journal.
+
+    Sets the outcome of the try. A try that is missing in the database is inserted, because a
+    restored backup may be older than the try.
 
     Args:
         remote_name: The name that the API gave.
-        display_name: The name of the try that created it.
+        display_name: The name of the try that created it; its suffix is the number of the try.
         outcome: The outcome of the try, `created` or `adopted`.
 
     Raises:
         StateConflictError: Another process changed the batch.
+        ValueError: The batch is in a state from which it cannot become *submitted*.
     """
     suffix = _TRY_SUFFIX.search(display_name)
     try_number = int(suffix[1]) if suffix else batch.tries
@@ -516,6 +529,10 @@ def add_duplicate(
     now: datetime,
 ) -> bool:
     """Record a duplicate batch with the estimated cost of its original, and journal it.
+
+    Args:
+        batch: The original batch.
+        remote_name: The API's name of the duplicate.
 
     Returns:
         False if a try or duplicate with this remote name is recorded; nothing is written then.

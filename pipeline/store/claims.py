@@ -112,7 +112,10 @@ def insert_claims(
 
 
 def _update_table_statistics(tx: Connection, claim_count: int) -> None:
-    """Let PostgreSQL count the claims again after a large number of inserts."""
+    """Run ANALYZE on the claims if many were inserted and PostgreSQL knows of much fewer rows.
+
+    Does nothing on SQLite, or for fewer than MIN_CLAIMS_FOR_ANALYZE claims.
+    """
     if claim_count < MIN_CLAIMS_FOR_ANALYZE or tx.dialect.name != "postgresql":
         return
 
@@ -123,18 +126,24 @@ def _update_table_statistics(tx: Connection, claim_count: int) -> None:
 
 
 def _insert(tx: Connection, task: str, version: str, records: Sequence[Mapping[str, Any]]) -> None:
-    """Insert records of rows, and replace those of rows that were answered under the version.
+    """Insert records of rows as claimed, answered or parked under a version.
+
+    An answered record of the same row and version is deleted before, because the row lost its
+    answer.
+
+    Args:
+        records: The columns of `findable_asks` for each row; all have the same state.
 
     Raises:
-        StateConflictError: A row has another record under the version.
+        StateConflictError: A row has a claimed or parked record under the version.
     """
     # A row with an answered record is open again only if it lost its answer.
-    is_answered = delete(asks).where(
+    delete_answered = delete(asks).where(
         asks.c.task == task,
         asks.c.extractor == version,
         asks.c.state == ANSWERED,
     )
-    change_among(tx, is_answered, asks.c.item_id, [record["item_id"] for record in records])
+    change_among(tx, delete_answered, asks.c.item_id, [record["item_id"] for record in records])
     try:
         for page in split_into_pages(records, CLAIM_PAGE_ROWS):
             run_many(tx, insert(asks), page)
@@ -235,12 +244,13 @@ def end_claims(
     *,
     now: datetime,
 ) -> None:
-    """End claims of a batch: mark rows as answered, park them, or release them.
+    """End claims of a batch: mark rows as answered, park them with a reason, or release them.
 
-    Runs in the caller's transaction, which the caller rolls back after an error.
+    A released row's record is deleted, so the row is open again. Runs in the caller's transaction,
+    which the caller rolls back after an error.
 
     Raises:
-        StateConflictError: The batch no longer claims all rows.
+        StateConflictError: The batch no longer claims all rows of `outcomes`.
     """
     is_claim = and_(
         asks.c.task == task,
@@ -423,7 +433,17 @@ def unpark(
     prompt_version: str = "",
     row_ids: Sequence[str] | None = None,
 ) -> list[str]:
-    """Release the rows that `unparkable_ids` returns and forgive their attempts; return their ids."""
+    """Delete the parked records of the rows of `list_unparkable_ids`, and forgive attempts.
+
+    All attempts of these rows are forgiven, under every version.
+
+    Args:
+        prompt_version: Only records of this prompt version; "" means all.
+        row_ids: Only these rows; None means all rows of the task.
+
+    Returns:
+        The ids of the rows.
+    """
     free_ids = list_unparkable_ids(tx, task, prompt_version=prompt_version, row_ids=row_ids)
     forgive = update(attempts).where(attempts.c.task == task).values(forgiven=True)
     change_among(tx, forgive, attempts.c.item_id, free_ids)
@@ -465,8 +485,8 @@ def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:
 
 def reopen_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
     """Delete the records that some rows were answered; the answers stay."""
-    is_answered = delete(asks).where(asks.c.task == task, asks.c.state == ANSWERED)
-    change_among(tx, is_answered, asks.c.item_id, row_ids)
+    delete_answered = delete(asks).where(asks.c.task == task, asks.c.state == ANSWERED)
+    change_among(tx, delete_answered, asks.c.item_id, row_ids)
 
 
 def parked_rows(
@@ -562,9 +582,11 @@ def record_due_retry(
 
 
 def failed_retries(tx: Connection, task: str) -> Iterator[DueRetry]:
-    """Yield every row with a failed call outside of a run, or recorded as due, oldest first.
+    """Yield each row with an uncharged attempt outside of a run that got no reply, oldest first.
 
-    Rows that were answered since are included.
+    These attempts are single live or priority calls, or were recorded as due without a batch.
+    Rows that were answered since are included. `tries` counts the calls, and the reason is that of
+    the last attempt.
     """
     single_batches = select(batches.c.number).where(
         batches.c.way.in_([Mode.LIVE, Mode.PRIORITY]),

@@ -193,10 +193,14 @@ class Store:
     def __init__(self, url: str | Path, *, is_own_database: bool = True) -> None:
         """Check a database's address; nothing is opened yet.
 
+        Sets `address` (URL without passwords), `path` (None on a server) and `display_name` (for
+        messages).
+
         Args:
             url: An SQLAlchemy URL, or the path of an SQLite file. The file of a path is opened for
                 each transaction, so the store needs no `close`.
-            is_own_database: False for another program's database, of which only `selected` is used.
+            is_own_database: False for another program's database, which is only used by
+                `select_rows`.
 
         Raises:
             ConfigurationError: The URL is invalid, or of another kind of database.
@@ -246,8 +250,10 @@ class Store:
     def open_foreign_snapshot(self) -> Iterator[Connection | None]:
         """Open a snapshot of a database that may be another program's, without writing a file.
 
+        Errors of the driver are raised as our own, as in `read`.
+
         Yields:
-            None if the database is a file that does not exist.
+            A connection that only reads; None if the database is a file that does not exist.
         """
         # On a server a read changes nothing.
         if not isinstance(self._backend, SqliteFile):
@@ -277,9 +283,13 @@ class Store:
         Args:
             timeout_s: The longest time for each step: the start, and each fetch of rows.
 
+        Yields:
+            The names of the columns, and an iterator that fetches the rows during the block. It is
+            empty if the query returns no rows.
+
         Raises:
             InputError: The query is invalid, writes, or is too slow, or another program used the
-                file meanwhile.
+                file meanwhile. The last error is raised at the end of the block.
         """
         backend = self._backend
         idle_state = None
@@ -328,7 +338,8 @@ class Store:
         """Run a step of a user's query within its time and return the step's result.
 
         Raises:
-            InputError: The step took too long, or the query is at fault.
+            InputError: The step took too long, or the query is at fault. Other errors of the driver
+                are raised unchanged.
         """
         try:
             with limit_time(tx, timeout_s):
@@ -433,7 +444,14 @@ class Store:
 
     @contextlib.contextmanager
     def _translate_errors(self, patience_s: float = BUSY_S) -> Iterator[None]:
-        """Raise the driver's errors in the block as our own; let other errors pass."""
+        """Raise the driver's errors in the block as our own; let other errors pass.
+
+        A transaction that goes on after a lost connection is reported as a lost connection, too. A
+        KeyboardInterrupt that the driver turned into another error is raised again.
+
+        Args:
+            patience_s: The longest wait for another writer, for the message.
+        """
         try:
             with preserve_interrupts():
                 yield
@@ -454,7 +472,11 @@ class Store:
 
 
 def _query_error(driver_error: Any) -> InputError:
-    """Return our error about a user's query that the database refused, with its reason."""
+    """Return our error about a user's query that the database refused.
+
+    Its message has the first line of the database's reason. The hint names tables and columns if
+    something does not exist, else that a query may only read.
+    """
     diagnosis = getattr(driver_error, "diag", None)
     reason = getattr(diagnosis, "message_primary", None) or first_line(driver_error)
     hint = "a query may only read"
@@ -492,7 +514,14 @@ def limit_time(tx: Connection, seconds: float | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _limit_sqlite_time(tx: Connection, seconds: float) -> Iterator[None]:
-    """Cancel SQLite's statements after a time by its progress handler."""
+    """Cancel SQLite's statements of a block after a time by its progress handler.
+
+    The handler is removed at the end of the block.
+
+    Raises:
+        SlowError: A statement failed after the time.
+        KeyboardInterrupt: A statement was interrupted before.
+    """
     deadline_s = time.monotonic() + seconds
     connection: Any = tx.connection.dbapi_connection
     connection.set_progress_handler(lambda: time.monotonic() > deadline_s, _PROGRESS_INSTRUCTIONS)
@@ -511,7 +540,11 @@ def _limit_sqlite_time(tx: Connection, seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _limit_server_time(tx: Connection, seconds: float) -> Iterator[None]:
-    """Set PostgreSQL's statement timeout in a savepoint, so that the transaction goes on."""
+    """Set PostgreSQL's statement timeout in a savepoint, so that the transaction goes on.
+
+    Raises:
+        SlowError: A statement failed after the time; earlier errors are raised unchanged.
+    """
     deadline_s = time.monotonic() + seconds
     timeout_ms = max(1, round(seconds * 1000))
     try:

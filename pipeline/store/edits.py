@@ -104,7 +104,14 @@ def active_merge_rules(tx: Connection, task: str) -> dict[str, str]:
 
 
 def follow_chains(rules: Mapping[str, str]) -> dict[str, str]:
-    """Follow chains of replacements to their end; values whose chain is a circle are left out."""
+    """Follow chains of replacements to their end.
+
+    Args:
+        rules: A replacement for each value; the replacement may be replaced, too.
+
+    Returns:
+        The last replacement of each value. Values whose chain runs into a circle are left out.
+    """
     final_values = {}
     for old in rules:
         visited = {old}
@@ -123,7 +130,10 @@ def apply_rules(values: Sequence[str], rules: Mapping[str, str]) -> list[str]:
 
 
 def list_edits(tx: Connection, task: str, item_id: str) -> list[AnswerEdit]:
-    """Return all edits of a row, oldest first, numbered from 1."""
+    """Return all edits of a row, also undone edits, oldest first, numbered from 1.
+
+    `before` is an empty dict if the row had no answer.
+    """
     columns = (answers.c.who, answers.c.at, answers.c.before, answers.c.answer, answers.c.undoes)
     query = select(*columns).where(*_is_correction(task, item_id)).order_by(answers.c.id)
     edits = []

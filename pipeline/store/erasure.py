@@ -96,9 +96,10 @@ def bury_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
 
 
 def make_buried_check(tx: Connection, task: str) -> Callable[[str], bool]:
-    """Return a function that says whether the row of an id was forgotten.
+    """Return a function that returns whether the row of an id was forgotten.
 
-    It reads the journal now, not when it is called.
+    The salted digests of forgotten rows are read from the journal now, not when the function is
+    called.
     """
     query = select(events.c.name).where(events.c.kind == BURIED_EVENT)
     digests = set(tx.execute(query).scalars())
@@ -122,8 +123,9 @@ def has_records(tx: Connection, task: str, row_id: str) -> bool:
 def batches_of_row(tx: Connection, task: str, row_id: str) -> list[int]:
     """Return the numbers of batches that may have asked about a row, ascending.
 
-    Failed batches of the task and rolled back batches are included, because only their files show
-    which rows they asked about.
+    These are the batches of the row's claim, answers and attempts. Failed batches of the task and
+    rolled back batches of all tasks are included, because only their files show which rows they
+    asked about.
     """
     queries = [
         select(table.c.batch).where(table.c.task == task, table.c.item_id == row_id)
@@ -143,11 +145,15 @@ def record_resealed_file(
 ) -> bool:
     """Replace the recorded SHA-256 and size of a batch's request, result or hash file.
 
+    A hash file is recorded in the journal, without a size.
+
     Args:
-        old_sha256: The recorded SHA-256.
+        old_sha256: The recorded SHA-256. It selects the file.
+        sha256: The new SHA-256.
+        size: The new size in bytes.
 
     Returns:
-        False if no file of the batch has it; nothing is written then.
+        False if no file of the batch has `old_sha256`; nothing is written then.
     """
     is_hash_file = (
         (events.c.kind == CLEANED_EVENT)
@@ -250,7 +256,12 @@ def _erase_in_column(
     word: str,
     whole_word: re.Pattern[str],
 ) -> None:
-    """Replace a whole word by "…" in a column; in the journal's `new` only of merges."""
+    """Replace a whole word by "…" in a column; in the journal's `new` only of merges.
+
+    Args:
+        word: The text that a cell must contain to be read.
+        whole_word: The pattern that is replaced.
+    """
     is_erasable: ColumnElement[bool] = true()
     if column is events.c.new:
         is_erasable = events.c.kind.startswith(edits.MERGE)

@@ -82,14 +82,15 @@ class Locks:
 
     @contextlib.contextmanager
     def try_lock(self, name: str) -> Iterator[Lock | None]:
-        """Try to get a lock for the length of a block.
+        """Try to get a lock without waiting, and keep it for the length of a block.
 
         Yields:
-            None if another holder has it.
+            The lock; None if another holder has it.
 
         Raises:
             LockLostError: The block failed, and the lock was lost. This replaces the block's error
                 if that is an InconsistentError or an OSError.
+            ConfigurationError: The file of the lock cannot be locked.
         """
         lock = self.acquire(name)
         try:
@@ -110,11 +111,15 @@ class Locks:
         announce: Callable[[str], None],
         sleep: Callable[[float], None],
     ) -> Iterator[Lock]:
-        """Wait for a lock and keep it for the length of a block.
+        """Wait for a lock without a time limit and keep it for the length of a block.
 
         Args:
-            announce: Called with a message about the lock's holder, and again after a change.
+            announce: Called with a message about the lock's holder, and again if that changes.
+                An unknown holder is announced only after UNKNOWN_HOLDER_DELAY_S seconds.
             sleep: Called with the seconds to wait before the next try.
+
+        Raises:
+            LockLostError, ConfigurationError: As for `try_lock`.
         """
         announced_holder = ""
         tries = 0
@@ -134,9 +139,10 @@ class Locks:
             sleep(RETRY_PAUSE_S)
 
     def describe_holder(self, name: str) -> str:
-        """Describe the holder of a lock: its process, its command, and whether it is stopped.
+        """Describe the holder of a lock: process id, host, command, and if it is stopped or gone.
 
-        Returns UNKNOWN_HOLDER if the holder has not written its signature.
+        The host is left out if it is this host. Returns UNKNOWN_HOLDER if the holder has not
+        written its signature.
         """
         signature = self._read_signature(name).split()
         if len(signature) != len(_make_signature().split()):
@@ -151,7 +157,8 @@ class Locks:
     def is_free(self, name: str) -> bool:
         """Return whether nobody has a lock; a lock of a dead process is free.
 
-        Takes the lock for a moment, without a signature.
+        Takes the lock for a moment, without a signature. A lock whose file is missing is free. A
+        lock that cannot be tried is not free.
         """
         if self._store.path is not None and not self._lock_path(name).exists():
             return True
@@ -187,8 +194,11 @@ class Locks:
     def acquire(self, name: str, *, should_sign: bool = True) -> Lock | None:
         """Get a lock without waiting for a live holder; the caller releases it.
 
+        On a server the session of a dead holder may last a little longer. Then the lock is tried at
+        most MAX_DEAD_HOLDER_TRIES times, with a pause between the tries.
+
         Args:
-            should_sign: Write who has the lock into its file.
+            should_sign: Write the holder into the file of the lock. A server needs no file.
 
         Returns:
             None if another process, or another thread, has the lock.
@@ -210,7 +220,10 @@ class Locks:
         return None
 
     def _read_signature(self, name: str) -> str:
-        """Return the signature of a lock's holder; empty if it is unknown."""
+        """Return the signature of a lock's holder: "PID COMMAND HOST"; empty if it is unknown.
+
+        Reads the file of the lock, or the name of the server session that has it.
+        """
         if self._store.path is None:
             session_name = self._open_session().lock_holder(self._lock_key(name))
             return session_name.removeprefix("findable ")
@@ -235,12 +248,13 @@ class Locks:
 
 
 def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | None:
-    """Lock a file without waiting, and create it if it is missing.
+    """Lock a file without waiting, and create it and its folder if it is missing.
 
-    A forked child does not have the lock, because filelock closes its copy of the file there.
+    A file that was removed or replaced meanwhile is locked again. A forked child does not have the
+    lock, because filelock closes its copy of the file there.
 
     Args:
-        should_sign: Write the signature of this process into the file.
+        should_sign: Write the signature of this process into the file; a full disk is ignored.
 
     Returns:
         None if another holder has locked the file.
@@ -286,7 +300,10 @@ def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | No
 
 
 def _make_signature() -> str:
-    """Return the process id, the command and the host of this process, with blanks between them."""
+    """Return the process id, the command and the host of this process, with blanks between them.
+
+    The command is the first argument of the findable program, else the name of the program.
+    """
     program, *arguments = [*sys.argv, ""]
     program_name = Path(program).name
     first_argument = arguments[0]
@@ -300,7 +317,10 @@ def _make_signature() -> str:
 def _read_process_state(signature: list[str]) -> str:
     """Return whether the process of a signature is "stopped" or "gone"; "" otherwise.
 
-    The result is also "" for another host, and without /proc.
+    The result is also "" for an incomplete signature, for another host, and without /proc.
+
+    Args:
+        signature: Process id, command and host.
     """
     if signature[-1:] != [_HOST] or not Path("/proc/self/stat").is_file():
         return ""

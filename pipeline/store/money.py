@@ -40,11 +40,13 @@ def sum_spending(
     sent_after: datetime | None = None,
     excluded_batch: int | None = None,
 ) -> Spending:
-    """Return the spending of all batches and duplicate batches.
+    """Return the summed spending of all batches and duplicate batches.
+
+    A duplicate counts as lost with its estimated cost.
 
     Args:
-        sent_after: Count only running batches, and batches sent and duplicates found since this
-            time.
+        sent_after: Count only batches that are not over, and batches sent and duplicates found
+            since this time. None counts all.
         excluded_batch: Number of a batch to leave out, together with the prepared batches after it.
     """
     amounts = [Spending()]
@@ -62,7 +64,11 @@ def sum_spending(
 
 
 def batch_spending(batch: BatchRow) -> Spending:
-    """Return the spending of one batch, without its duplicates."""
+    """Return the spending of one batch, without its duplicates.
+
+    A batch that is not over counts as under way with its estimate. A failed batch is lost with its
+    estimate if it was submitted and may have been paid for, else it costs nothing.
+    """
     if batch.state is BatchState.INGESTED:
         return _ingested_spending(batch)
 
@@ -75,7 +81,12 @@ def batch_spending(batch: BatchRow) -> Spending:
 
 
 def _ingested_spending(batch: BatchRow) -> Spending:
-    """Return the cost of an ingested batch; without token counts its whole estimate is lost."""
+    """Return the known and the lost cost of an ingested batch.
+
+    Lost live calls and requests that may have been paid for count with the mean estimate of a
+    request. A batch with replies but without token counts loses its whole estimate, in addition to
+    its lost live calls.
+    """
     reply_count = (batch.answered or 0) + (batch.invalid or 0)
     has_no_token_counts = batch.tokens_in == 0 and reply_count > 0
     lost_requests = count_lost_calls(batch)
@@ -100,8 +111,9 @@ def count_lost_calls(batch: BatchRow) -> int:
 def _unseen_replies(batch: BatchRow) -> int:
     """Return how many requests without a line may have been answered and paid for.
 
-    A succeeded batch answered all of them. Any other batch answered at least as many as its result
-    has lines that belong to no request, or to a request with another line.
+    A live batch has 0. A succeeded batch answered all of them. Any other batch answered at least as
+    many as its result has lines that are unreadable, or belong to no request or to a request with
+    another line.
     """
     missing = batch.missing or 0
     if batch.way is not Mode.BATCH:
@@ -116,11 +128,13 @@ def _unseen_replies(batch: BatchRow) -> int:
 
 
 def list_measured_batches(tx: Connection, extractor: str) -> list[tuple[BatchRow, int]]:
-    """Return the newest ingested batches of a version without missing lines or token counts.
+    """Return the newest ingested batches of a version without missing lines.
+
+    Batches without token counts are left out. Reads at most MAX_MEASURED_BATCHES batches.
 
     Returns:
-        At most MEASURED batches, newest first, each with its number of requests that used tokens.
-        Batches without such requests are left out.
+        Pairs of a batch and its number of requests that used tokens, newest first. Batches
+        without such requests are left out.
     """
     newest = (
         select(batches.c.number)
@@ -153,7 +167,7 @@ def list_measured_batches(tx: Connection, extractor: str) -> list[tuple[BatchRow
 def list_batch_durations(tx: Connection, model: str) -> list[float]:
     """Return the seconds from submission to the result on disk of a model's newest batches.
 
-    At most TIMED_BATCHES, newest first. Live batches do not count.
+    At most MAX_TIMED_BATCHES, newest first. Live batches do not count.
     """
     query = (
         select(batches.c.submitted_at, batches.c.over_at)

@@ -99,6 +99,9 @@ class PostgresqlServer:
     def __init__(self, url: URL) -> None:
         """Check the URL of a database; nothing is connected yet.
 
+        The password is kept as a secret apart from the URL. Sets `display_name` for messages. An
+        encoding in the URL is ignored, because text is sent as UTF-8.
+
         Raises:
             ConfigurationError: The URL has another driver, no database or unknown options.
         """
@@ -120,6 +123,9 @@ class PostgresqlServer:
 
     def open(self) -> Engine:
         """Return an engine; nothing is connected yet.
+
+        Each connection gets the password, is checked and set up, and begins its transactions by
+        `_begin`. Options in the URL have priority over ours.
 
         Raises:
             ConfigurationError: The driver is not installed.
@@ -154,7 +160,10 @@ class PostgresqlServer:
         return engine
 
     def allow_any_time(self, connection: Connection) -> None:
-        """Let a connection return dates and times that Python cannot represent as text."""
+        """Let a connection return dates and times that Python cannot represent as text.
+
+        Applies to the types date, timestamp and timestamptz, until the connection is closed.
+        """
         import psycopg
         from psycopg.types import datetime as types
 
@@ -174,13 +183,13 @@ class PostgresqlServer:
             adapters.register_loader(name.lower(), loader)
 
     def compact(self, engine: Engine, *, extra_tables: Collection[str]) -> bool:
-        """Let the server vacuum our tables.
+        """Vacuum our tables (`findable_…`) on the server; wait at most BUSY_S seconds for a lock.
 
         Args:
             extra_tables: More tables, of other programs, to vacuum.
 
         Returns:
-            True, as nothing prevents it on a server.
+            True, because nothing prevents it on a server.
         """
         quote_name = engine.dialect.identifier_preparer.quote
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -207,8 +216,9 @@ class PostgresqlServer:
     def translate_error(self, driver_error: BaseException, patience_s: float) -> FindableError:
         """Return our own error for an error of the server, without the rows that it quotes.
 
-        A transient failure is an UnavailableError, a wrong setup a ConfigurationError, anything
-        else an InconsistentError.
+        A lock timeout, a lost connection or another transient failure is an UnavailableError. A
+        wrong setup or a permanent refusal is a ConfigurationError. Damage and anything else are an
+        InconsistentError.
 
         Args:
             patience_s: The longest wait for another writer, for the message.
@@ -297,10 +307,14 @@ class Session:
     """A connection outside of the pool, which keeps advisory locks until it ends."""
 
     def __init__(self, server: "PostgresqlServer", engine: Engine, name: str) -> None:
-        """Connect under a name that others see.
+        """Connect outside of the pool under a name that others see.
+
+        Checks by a second connection that the session is not shared. The server's timeout of idle
+        sessions is switched off.
 
         Raises:
-            ConfigurationError: A pooler gives each transaction another session.
+            ConfigurationError: A pooler gives each transaction another session; this one is closed.
+            FindableError: The server refused a query.
         """
         pooled = engine.raw_connection()
         connection: Any = pooled.driver_connection
@@ -334,8 +348,11 @@ class Session:
     def query_value(self, query: str, *parameters: Any) -> Any:
         """Run a query and return the first value of its first row.
 
+        One thread at a time uses the session.
+
         Raises:
             FindableError: The server refused the query, or the session has ended.
+            TypeError: The query returned no row.
         """
         try:
             with preserve_interrupts(), self._mutex:
@@ -352,10 +369,13 @@ class Session:
         return False
 
     def lock(self, key: int) -> bool:
-        """Lock a key without waiting.
+        """Try to take the advisory lock of a key without waiting, and remember it.
 
         Returns:
             False if another session, or another thread with this session, has locked the key.
+
+        Raises:
+            FindableError: The session has ended.
         """
         with self._mutex:
             is_locked_here = key in self._locked_keys
@@ -405,7 +425,11 @@ def _check_address(url: URL) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """Begin a transaction: take the lock of writers, or set up a read-only snapshot."""
+    """Set up a transaction: take the lock of writers, or make it a read-only snapshot.
+
+    A transaction with the option `findable_patience` (seconds) waits so long for the lock of
+    writers. A transaction with `findable_reads` is a snapshot. Other transactions are left alone.
+    """
     options = connection.get_execution_options()
     patience_s = options.get("findable_patience")
     if patience_s is not None:
@@ -417,7 +441,10 @@ def _begin(connection: Connection) -> None:
 
 @contextlib.contextmanager
 def preserve_interrupts() -> Iterator[None]:
-    """Raise KeyboardInterrupt again if a library turned it into another error in the block."""
+    """Raise KeyboardInterrupt again if a library turned it into another error in the block.
+
+    An interrupt that was handled before the block is ignored. Other errors pass unchanged.
+    """
     handled_before = sys.exception()
     try:
         yield

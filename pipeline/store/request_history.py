@@ -89,9 +89,10 @@ def requests_of_row(tx: Connection, task: str, row_id: str) -> list[dict[str, An
 
 
 def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> list[dict[str, Any]]:
-    """Return at most `limit` requests of a task, or of all tasks, newest first.
+    """Return at most `limit` requests of a task, or of all tasks, highest batch and line first.
 
-    Their documents are those of `requests_of_row`. Reads at most `limit` rows of each table.
+    The requests are answers, attempts and the claims of open batches. Their documents are those of
+    `requests_of_row`. Reads at most `limit` rows of each table.
     """
     newest = list[Select[Any]]()
     for table, query in _request_queries():
@@ -104,7 +105,11 @@ def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> l
 
 
 def _request_queries() -> Iterator[tuple[Table, Select[Any]]]:
-    """Yield each table of requests with a SELECT of its requests in the form of documents."""
+    """Yield the tables of answers, attempts and claims, each with a SELECT of its requests.
+
+    Each SELECT has the columns of a request document; a column that the table lacks is NULL. Only
+    rows with a batch are selected, and only claims of batches that are not finished.
+    """
     for table in (answers, attempts, asks):
         cells: dict[str, ColumnElement[Any]] = {
             name: table.c[name] if name in table.c else null() for name in _REQUEST_COLUMNS
@@ -130,7 +135,11 @@ def _request_queries() -> Iterator[tuple[Table, Select[Any]]]:
 
 
 def _read_requests(tx: Connection, queries: Iterable[Select[Any]]) -> list[dict[str, Any]]:
-    """Run SELECTs of requests and return their documents, newest first."""
+    """Run SELECTs of requests and return their documents, highest batch and line first.
+
+    A missing line becomes 0. The answer is parsed from JSON, None if there is none. `forgotten`
+    says that the answer was erased.
+    """
     requests = []
     for query in queries:
         for row in tx.execute(query).mappings():

@@ -117,7 +117,7 @@ class StagedRows(NamedTuple):
     connection: Connection
 
     def add(self, records: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int]]:
-        """Stage rows, given by column name.
+        """Stage rows, given by column name, in a transaction of their own.
 
         Returns:
             The rows whose id was staged before, which are skipped, each with the line of the first
@@ -154,8 +154,13 @@ class StagedRows(NamedTuple):
     ) -> Iterator[tuple[Connection, SyncCounts]]:
         """Sync the rows of a task with the staged rows, in a transaction that ends with the block.
 
+        New and changed rows are written, and rows that were gone are restored. Rows that are not
+        staged are marked as gone, and refused rows that are not staged are deleted. Rows get new
+        numbers if they are no longer in the order of the source.
+
         Args:
-            is_part: Only some rows of the source were read, so no row is marked as missing.
+            is_part: Only some rows of the source were read. No row is marked, deleted or
+                renumbered.
 
         Yields:
             The transaction, and the counts.
@@ -222,7 +227,14 @@ class StagedRows(NamedTuple):
         return tx.execute(query).first() is None
 
     def _build_upsert(self, task: str, now: datetime, *, last_n: int) -> Any:
-        """Return the statement that inserts new rows and updates rows that differ."""
+        """Return the statement that inserts new rows, and updates rows that differ or were gone.
+
+        An updated row is no longer gone. Its `changed_at` becomes `now` only if its input hash is
+        new.
+
+        Args:
+            last_n: The highest `n` of the task; new rows are numbered after it.
+        """
         # A server locks every row that the statement gets, so rows that are equal are left out.
         differs = or_(
             rows.c.gone_at.is_not(None),
@@ -255,7 +267,7 @@ class StagedRows(NamedTuple):
 
 
 def _mark_missing(tx: Connection, task: str, staged_count: int, *, now: datetime) -> int:
-    """Mark the rows of a task that are not staged, and delete its refused rows that are not.
+    """Mark rows of a task that are not staged as gone, and delete such refused rows.
 
     Args:
         staged_count: The number of staged rows that are not refused.
@@ -293,9 +305,12 @@ def _is_stored_row(task: str) -> ColumnElement[bool]:
 
 @contextlib.contextmanager
 def stage_rows(store: Store) -> Iterator[StagedRows]:
-    """Create the temporary table of a reading for the length of a block.
+    """Create the temporary table of a reading for the length of a block, and drop it at the end.
 
     Staged rows that are not synced in the block are discarded.
+
+    Yields:
+        The staged rows, on a connection of their own.
     """
     with store.open_connection() as connection:
         with connection.begin():
@@ -410,7 +425,12 @@ class FileRefusals:
     """
 
     def __init__(self, tx: Connection, task: str, path: str) -> None:
-        """Delete the refused rows of an earlier import of the file, in the caller's transaction."""
+        """Delete the refused rows of an earlier import of the file, in the caller's transaction.
+
+        Args:
+            tx: The transaction of all later calls.
+            path: The path of the file; its hash is part of the ids of refused rows.
+        """
         self._tx = tx
         self._task = task
         self._id_prefix = f"refused-{hashlib.sha256(path.encode()).hexdigest()[:16]}-"
@@ -419,7 +439,10 @@ class FileRefusals:
         tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, is_of_file))
 
     def add(self, refused: Collection[RefusedRow]) -> None:
-        """Store further refused rows of the file, in their order."""
+        """Insert further refused rows of the file, in their order, after all rows of the task.
+
+        Their ids are numbered from 1 in each file.
+        """
         last_n = self._tx.execute(_select_last_n(self._task)).scalar() or 0
         records = list[dict[str, Any]]()
         for n, row in enumerate(refused, start=last_n + 1):

@@ -584,7 +584,8 @@ def ensure_schema(
 ) -> list[str]:
     """Create or upgrade the engine's tables, and adopt tables of other programs.
 
-    Runs in one transaction. The journal records the tables that an adoption creates.
+    Runs in one transaction. A new workspace gets a random id. The journal records the tables that
+    an adoption creates.
 
     Args:
         adoptions: Functions that adopt tables and return a line for each change.
@@ -635,7 +636,9 @@ def _upgrade(tx: Connection) -> None:
 
 @cached_in_snapshot
 def is_schema_current(tx: Connection) -> bool:
-    """Return whether the engine's tables exist and have this schema.
+    """Return whether the engine's tables exist and have the schema SCHEMA_NUMBER.
+
+    False means that the tables are missing, or that an upgrade is possible.
 
     Raises:
         InconsistentError: The schema is newer, or too old for an upgrade.
@@ -709,10 +712,10 @@ def has_index(tx: Connection, table: str, name: str) -> bool:
 
 
 def find_damage(tx: Connection) -> list[str]:
-    """Return a message for each damage of an SQLite file, which is read whole.
+    """Check a whole SQLite file and return a message for each damage; [] if nothing is damaged.
 
-    The list is empty on a server, which checks itself. Only SQLite lets another program write rows
-    of a batch that does not exist.
+    At most 20 faults of the file are returned, and a count for each table with rows of a batch that
+    does not exist. The list is empty on a server, which checks itself.
     """
     if tx.dialect.name != "sqlite":
         return []

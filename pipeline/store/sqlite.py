@@ -54,10 +54,11 @@ class SqliteFile:
         """Check the URL of a file; nothing is opened yet.
 
         Args:
-            keeps_connections: Keep connections open for later transactions.
+            keeps_connections: Keep connections open for later transactions, else open and close one
+                for each transaction.
 
         Raises:
-            ConfigurationError: The URL is of another database, or of a database in memory.
+            ConfigurationError: The URL is of another database, without a file, or in memory.
         """
         if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
             raise ConfigurationError(
@@ -97,7 +98,9 @@ class SqliteFile:
         return engine
 
     def open_unchanged(self, idle_state: object) -> Engine:
-        """Return an engine that only reads, and opens each connection again.
+        """Return an engine that only reads, and opens a new connection for each use.
+
+        Nothing is opened yet. Queries cannot write or attach other files.
 
         Args:
             idle_state: The result of `read_idle_state`. If it is not None, SQLite assumes that
@@ -166,10 +169,9 @@ class SqliteFile:
     def translate_error(self, driver_error: BaseException, patience_s: float) -> FindableError:
         """Return our own error for an error of SQLite.
 
-        A missing savepoint is explained by the error that ended its transaction.
-
-        A transient failure is an UnavailableError, a wrong setup a ConfigurationError, anything
-        else an InconsistentError.
+        A missing savepoint is explained by the error that ended its transaction. A locked file is
+        an UnavailableError. A missing file, a full or read-only disk and an unreadable file are a
+        ConfigurationError. A damaged file and anything else are an InconsistentError.
 
         Args:
             patience_s: The longest wait for another writer, for the message.
@@ -235,7 +237,14 @@ def read_idle_state(path: Path) -> tuple[int, int] | None:
 
 
 def _prepare_connection(connection: Any, record: Any) -> None:
-    """Set up a new connection, and switch the file to write-ahead mode."""
+    """Set up a new connection, and switch the file to write-ahead mode if possible.
+
+    Sets the decoding of text, manual transactions, full sync, foreign keys, cache and checkpoints.
+
+    Args:
+        record: The pool's record of the connection. WAL_SWITCH_KEY in it marks that the file was
+            switched.
+    """
     connection.text_factory = _decode_text
     # The sqlite3 module must not begin or commit by itself: DDL is part of our transactions.
     connection.isolation_level = None
@@ -275,8 +284,11 @@ def _decode_text(cell: bytes) -> str:
 def _begin(connection: Connection) -> None:
     """Begin a transaction; a writing transaction waits for other writers.
 
+    A transaction with the option `findable_patience` (seconds) writes. It tries BEGIN IMMEDIATE
+    until that time is over. Any other transaction begins at once.
+
     Raises:
-        OperationalError: Another program wrote for the whole time.
+        OperationalError: Another program wrote for the whole time, or the file has another fault.
     """
     patience_s = connection.get_execution_options().get("findable_patience")
     if patience_s is None:

@@ -20,9 +20,10 @@ def copy_tables(
     *,
     min_numbers: Mapping[str, int],
 ) -> dict[str, int]:
-    """Copy every row of these tables, and return the number of rows by table name.
+    """Copy every row of the tables in order, and return the number of rows by table name.
 
-    New rows in PostgreSQL get numbers that no row had before, deleted rows included.
+    New rows in PostgreSQL get numbers that no row had before, deleted rows included. The statistics
+    of each table are updated (ANALYZE).
 
     Args:
         tx: Connection to the SQLite file.
@@ -47,7 +48,9 @@ def copy_tables(
 
 
 def _copy_rows(tx: Connection, target: Connection, table: Table) -> int:
-    """Send the rows of a table by COPY, and return their number.
+    """Send all rows of a table by COPY, and return their number.
+
+    Rows are read in pages of PAGE_ROWS.
 
     Raises:
         ConfigurationError: PostgreSQL cannot store a row; the message names its line.
@@ -77,7 +80,14 @@ def _copy_rows(tx: Connection, target: Connection, table: Table) -> int:
 
 
 def _continue_numbers(tx: Connection, target: Connection, table: Table, min_number: int) -> None:
-    """Set the sequence of a table so that a new row gets an unused number above `min_number`."""
+    """Set the sequence of a table so that a new row gets an unused number above `min_number`.
+
+    Does nothing if the table has no such sequence, or no row ever had a number.
+
+    Args:
+        tx: Connection to the SQLite file, from which the used numbers are read.
+        target: Connection to PostgreSQL.
+    """
     number_column = table.autoincrement_column
     if number_column is None:
         return

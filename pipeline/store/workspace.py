@@ -119,6 +119,8 @@ def get_workspace(tx: Connection) -> WorkspaceRow:
 def bind_workspace(tx: Connection, backend: str, *, now: datetime) -> None:
     """Bind the workspace to a backend if it is not bound yet, and journal that.
 
+    Nothing is written if it is bound already.
+
     Raises:
         ConfigurationError: The workspace is bound to the other backend.
     """
@@ -168,7 +170,10 @@ def has_changed(tx: Connection, task: str, *, build_number: int, position: int) 
 
 
 def add_build(tx: Connection, columns: Mapping[str, Any], *, reason: str, now: datetime) -> None:
-    """Record that a build is in service from now on; replace a row of the same number.
+    """Record that a build is in service from now on, and journal that.
+
+    Replaces a row of the same number. The time is later than that of all other builds, even if the
+    clock was set back.
 
     Args:
         columns: The columns of the build, except `promoted_at`.
@@ -195,10 +200,10 @@ class FolderMarker:
 
 
 def read_marker(data: Path) -> FolderMarker | None:
-    """Read the marker of a folder; None if it has none.
+    """Read the marker of a folder; None if the folder has no marker file.
 
     Raises:
-        InconsistentError: The marker cannot be read.
+        InconsistentError: The marker cannot be read, or its members are wrong.
     """
     path = data / MARKER_FILE
     try:
@@ -225,6 +230,7 @@ def check_marker(data: Path, marker: FolderMarker, tx: Connection, *, database_n
     """Check that a database has the workspace of a folder.
 
     Args:
+        data: The folder, for the message.
         database_name: The name of the database in messages.
 
     Raises:
@@ -277,7 +283,7 @@ def list_tasks(tx: Connection) -> list[TaskRecord]:
 
 
 def _to_task_record(row: RowMapping) -> TaskRecord:
-    """Convert a row of the database, whose JSON columns are texts.
+    """Convert a row of the database to a task record; JSON columns are parsed.
 
     Raises:
         InconsistentError: The name of the task is invalid.
