@@ -584,15 +584,16 @@ class Workspace:
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
         """Open the workspace for one call; a `Task` and its rows are passed to the engine.
 
-        If another thread asks at the moment, tasks that were passed before stay as they are: the
-        thread may read them and their rows at any time.
+        Tasks that earlier calls passed are forgotten, unless another thread asks at the moment: it
+        may read them and their rows at any time. A task in a path is made absolute. Without a task,
+        the settings' default is used.
 
         Args:
             task: The task.
             items: Rows that replace the rows of a `Task`.
             call_settings: Settings of this call.
             access: How the workspace is opened.
-            holds_asking_lock: The caller holds the lock for calls that ask.
+            holds_asking_lock: The caller has the lock for calls that ask.
 
         Raises:
             InputError: Rows were given without a `Task`, or a setting is invalid.
@@ -639,7 +640,8 @@ class Workspace:
         """Open the workspace in a separate thread, and return the result of `work`.
 
         The caller's thread may have an event loop, and live calls need their own. Ctrl-C stops the
-        work in an orderly way.
+        work in an orderly way: the stop event is set, sleeps end, and this waits for the result.
+        Errors of `work` are raised here. A cost that would need a person's consent is refused.
 
         Args:
             work: Called with the opened workspace.
@@ -648,6 +650,9 @@ class Workspace:
             call_settings: Settings of this call.
             access: How the workspace is opened.
             is_exclusive: Wait for other calls of this process that ask.
+
+        Raises:
+            KeyboardInterrupt: The work was interrupted.
         """
         stop_event = Event()
 
@@ -714,6 +719,10 @@ class Answers(RowCollection, Generic[A_co]):
     def __iter__(self) -> Iterator[AnsweredRow[A_co]]:
         """Yield the answers in the order of their keys, with the rows of a user task.
 
+        Opens the workspace for reading until the iteration ends, and reads page by page.
+        Corrections by people are included only if no version was requested. A row that left its
+        source is empty.
+
         Raises:
             InputError: An answer does not fit the task's current model (the message names it), or
                 the version never had an answer.
@@ -736,7 +745,7 @@ class Answers(RowCollection, Generic[A_co]):
             # Corrections count only if no version was requested.
             is_default = self._extractor is None
             with ws.store.read() as tx:
-                version, preference = self._selected_version(ws, tx)
+                version, preference = self._select_version(ws, tx)
 
             last_key = ""
             while True:
@@ -760,20 +769,21 @@ class Answers(RowCollection, Generic[A_co]):
                     yield AnsweredRow(key, answer, extractor, answered_at, row, key_columns)
                 last_key = page[-1][0]
 
-    def _selected_version(
+    def _select_version(
         self,
         ws: WorkspaceSession,
         tx: Connection,
     ) -> tuple[str | None, answers.VersionPreference]:
-        """Return which version is read (None: the answer that counts), and the preference.
+        """Return the version to read (None: the answer that counts), and the preference.
 
-        The preferred versions of a user task count if no version is requested or set.
+        The preferred versions of a user task count if no version is requested or set. Otherwise the
+        preference has no order of versions.
 
         Raises:
             InputError: The requested version never had an answer.
         """
         task = ws.task
-        version = _chosen_version(ws, tx, self._extractor)
+        version = _choose_version(ws, tx, self._extractor)
         is_preference_declared = (
             isinstance(task, UserTask) and bool(task.record) and bool(task.preferred_versions)
         )
@@ -783,11 +793,12 @@ class Answers(RowCollection, Generic[A_co]):
         return version, answers.VersionPreference(task.name)
 
 
-def _chosen_version(ws: WorkspaceSession, tx: Connection, extractor: str | None) -> str | None:
+def _choose_version(ws: WorkspaceSession, tx: Connection, extractor: str | None) -> str | None:
     """Return the version whose answers are read, chosen as an export does.
 
-    A version that a user task declares but that has no answers yet is returned too: then there are
-    no answers, because older answers have another model.
+    The order is: the requested version, the version of the settings, and for a user task without
+    preferred versions its declared version. If the latter two have no answers yet, they are
+    returned too: then there are no answers, because older answers have another model.
 
     Args:
         ws: The workspace.
@@ -795,7 +806,7 @@ def _chosen_version(ws: WorkspaceSession, tx: Connection, extractor: str | None)
         extractor: The requested version, or None for the default.
 
     Returns:
-        `None` if each row has a single answer that counts (people); "" if there are no answers.
+        None if each row has a single answer that counts (people); "" if there are no answers.
 
     Raises:
         InputError: The requested version never had an answer.
