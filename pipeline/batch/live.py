@@ -463,7 +463,7 @@ class _LiveRun:
         a thread.
 
         Returns:
-            The batch, which is claimed and locked, or why there is none.
+            The batch, which is claimed and locked, or the reason why no batch is possible.
         """
         preparation = self._preparation
         prepared: Prepared | StopReason | None = None
@@ -494,7 +494,7 @@ class _LiveRun:
         `pause_s` and `max_parallel_calls`.
 
         Args:
-            call: The first pending call that may be repeated now, or None if there is none.
+            call: The first pending call that may be repeated now, or None if all must wait.
             now: Monotonic time.
 
         Returns:

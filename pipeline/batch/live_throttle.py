@@ -39,7 +39,8 @@ MAX_BACKOFF_EXPONENT = 10
 def max_parallel_calls(ws: WorkspaceSession, mean_s: float) -> int:
     """Return how many calls may run in parallel if a call takes `mean_s` seconds.
 
-    It is CONCURRENCY, or more if the requests per minute allow more; CONCURRENCY=1 stays 1.
+    It is CONCURRENCY, or as many calls as the requests per minute allow if that is more, up to
+    MAX_LIVE_CALLS. CONCURRENCY=1 stays 1. Without a limit of requests per minute it is CONCURRENCY.
     """
     concurrency = ws.settings.concurrency
     max_requests = ws.limits.rpm

@@ -203,7 +203,8 @@ class _Poll:
         Before each further round, batches that were submitted meanwhile are followed too. The poll
         ends if:
 
-        - no followed batch is submitted any more, or only batches that the API lost or refuses
+        - no batch is to be looked at again: each is over, unknown to the API, or has a lasting
+          error
         - `stops_at_first` is set and a batch is over
         - an error stops it, which is set as the report's `stopped`; see `_find_stop_error`
         - `wait` is false, after one look; the local engine is looked at for LOCAL_LOOK_S seconds

@@ -175,8 +175,9 @@ class Preparation:
             after: Begin after the row with this id; None begins with the first row.
 
         Returns:
-            The batch, or why there is none: NO_ROWS_LEFT if earlier batches reached the selection's
-            limit or no row is left, or the limit that holds the first request back.
+            The batch, or the reason why no batch is possible: NO_ROWS_LEFT if earlier batches
+            reached the selection's limit or no row is left, else the limit that the first request
+            exceeds.
 
         Raises:
             InconsistentError: Another process took a row, the budget or the quota in each of

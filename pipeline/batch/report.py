@@ -109,7 +109,10 @@ class BatchSummary(NamedTuple):
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the batch for JSON."""
+        """Return the batch for JSON: BATCH_DOCUMENT_COLUMNS, state, cost in USD and age in seconds.
+
+        `cost_is_actual` is false if the cost is an estimate.
+        """
         members = {name: getattr(self.batch, name) for name in BATCH_DOCUMENT_COLUMNS}
         members["state"] = self.batch.state.value
         members["cost"] = self.cost

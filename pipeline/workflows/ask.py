@@ -93,7 +93,10 @@ class AskReport:
         return ResultTable(self._answer_rows())
 
     def _answer_rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows of `answers`."""
+        """Yield a row for each asked row: its key and the fields of the answer, or the problem.
+
+        The problem has the outcome and the reason. The key has the name of the key column.
+        """
         key_name = self.draft.guess.key
         for row in self.tried.items:
             if row.answer:

@@ -272,7 +272,14 @@ class _PlanEstimator:
         *,
         waives_pilot: bool,
     ) -> "_PlanEstimator":
-        """Read budgets, quotas, past durations and the state of the pilot in one transaction."""
+        """Read budgets, quotas, past durations and the state of the pilot in one transaction.
+
+        Args:
+            waives_pilot: Do not read the pilot; no pilot stops the rows.
+
+        Raises:
+            ConfigurationError: A budget is set, but the price of the model is unknown.
+        """
         now = ws.now()
         model_name = ws.model.name
         quota_day = budget.quota_day(now).isoformat()

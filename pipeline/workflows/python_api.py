@@ -115,6 +115,9 @@ class Workspace:
     ) -> PeopleImportReport:
         """Import people as `findable import`, and warn of each group of rejected rows.
 
+        Rows of Python are written to a temporary file first, without columns of bytes. The
+        workspace is created if needed.
+
         Args:
             people: The path of a file, a list of dicts, a data frame or an Arrow table.
             mapping: The setting MAP.
@@ -320,6 +323,7 @@ class Workspace:
             ConfigurationError: The declaration changed under the same version, or a key is missing.
             RemoteError: Gemini cannot be reached; finished steps are kept.
             GateError: A quality gate failed and is an error; the answers are stored.
+            KeyboardInterrupt: The call was interrupted; the next call resumes.
         """
         options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
 
@@ -378,9 +382,11 @@ class Workspace:
     ) -> ResultTable[dict[str, Any]]:
         """Return the rows of a task with their states, as `findable items`.
 
+        All matching rows are read before this returns, up to the limit.
+
         Args:
             task: The task.
-            find: Words that a row must have.
+            find: Words that a row must have; a text is split at its spaces.
             sort: Column to sort by; with `-` before it in descending order.
             fields: Columns to return.
             limit: Return at most this many rows.

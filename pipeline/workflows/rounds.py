@@ -1,4 +1,4 @@
-"""Poll, ingest and submit in rounds until no row is open, or something holds the rest back.
+"""Poll, ingest and submit in rounds until no row is open, or a reason to stop is found.
 
 The database stores the state of every round. If the process dies, the next command resumes.
 """
@@ -413,7 +413,11 @@ class TagRounds:
         return len(ingested) - count_before
 
     def _note_ingested(self, summary: IngestSummary) -> None:
-        """Note that an extractor has new answers, and whether its batch succeeded after all."""
+        """Note that an extractor has new answers, and whether its batch succeeded after all.
+
+        A batch that failed at the API succeeded after all if no request is missing. It leaves the
+        report's `failed`.
+        """
         batch = summary.batch
         self._unreported_extractors[batch.extractor] = None
         if batch.missing == 0 and batch.number in self.report.failed:
@@ -518,7 +522,10 @@ class TagRounds:
             report.held_back = ""
 
     def _unfinished_runs(self, tx: Connection) -> list[TagRunRow]:
-        """Return the unfinished `tag` run of the task, and its backfill under this version."""
+        """Return the unfinished `tag` run of the task, and its unfinished backfill of this version.
+
+        A backfill of another version is left out.
+        """
         unfinished_runs = list[TagRunRow]()
         for mode in (runs.TAG, runs.BACKFILL):
             run = runs.find_unfinished_run(tx, self._ws.task.name, mode=mode)
@@ -546,7 +553,11 @@ def ingest_all(ws: WorkspaceSession) -> tuple[TagReport, list[FindableError]]:
 
 
 def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
-    """Update the progress bar with the replies, and note waits, failures and cost."""
+    """Update the progress bar with the replies, and note waits, failures and cost.
+
+    Waits below MIN_SHOWN_WAIT_S, endless waits and costs below MIN_SHOWN_COST_USD are not shown.
+    The newest kept reason of a failure is shown.
+    """
     notes = [f"{live_report.max_parallel_calls} at once"]
     if MIN_SHOWN_WAIT_S <= live_report.pause_s < math.inf:
         notes.append(f"waits {live_report.pause_s:.0f} s for the API")

@@ -222,9 +222,9 @@ def _announce(
 def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) -> tuple[str, str]:
     """Return the mode and the reason for it.
 
-    A backfill is always by batch. Otherwise the requested mode comes first. Open batches go on by
-    batch if there is no row to ask or no recommendation. Then the recommended mode is used, or
-    batch without one.
+    A backfill is always by batch. Otherwise a requested mode is used. The mode is also batch if
+    there is no row to ask, or if batches are open and no mode is recommended. In all other cases it
+    is the recommended mode, or batch if there is no recommendation.
 
     Args:
         estimate: The estimate of the open rows.

@@ -144,10 +144,15 @@ class TagReport:
         self.check(display, strict=strict)
 
     def check(self, display: Progress, *, strict: bool = False) -> None:
-        """Warn of each failed quality gate; the answers are stored.
+        """Warn of each failed quality gate, or raise it; the answers are stored.
+
+        Args:
+            display: Prints the warnings.
+            strict: Each failed gate is an error.
 
         Raises:
-            GateError: A gate failed, and either `strict` is set or open rows are held back by it.
+            GateError: The first failed gate, if `strict` is set, or if the answers fail by far and
+                rows are open.
         """
         for quality in self.reports.values():
             error = quality.error

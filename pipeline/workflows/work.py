@@ -84,7 +84,9 @@ class WorkPass:
     """
 
     def __init__(self, ws: WorkspaceSession, units: Collection[str], number: int | None) -> None:
-        """Read the current state of the task.
+        """Read the current state of the task; nothing is run.
+
+        Quality reports are off if only the units of one batch or block run.
 
         Args:
             ws: The workspace.
@@ -271,7 +273,7 @@ class WorkPass:
     def summarize(self) -> None:
         """Add the figures of the rounds that are not empty, and warn of failed gates.
 
-        A gate that holds open rows back becomes a failure.
+        A failed gate that keeps open rows from being sent becomes a failure.
         """
         report = self.tag_rounds.report
         members = report.document()

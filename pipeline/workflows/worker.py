@@ -479,7 +479,10 @@ class _Worker:
             return _is_set_up(ws) and not self._stopping.is_set()
 
     def metrics(self) -> bytes:
-        """Return the figures of all tasks; see `health.render_metrics`."""
+        """Return the figures of all tasks and the errors by unit; see `health.render_metrics`.
+
+        Opens the workspace for reading once for each task.
+        """
         with contextlib.ExitStack() as stack:
             sessions = list[WorkspaceSession]()
             for name in self._task_names():
