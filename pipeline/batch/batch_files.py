@@ -83,6 +83,8 @@ def lock_of(number: int) -> str:
 def retry_on_conflict(attempt: Callable[[], T], *, times: int) -> T:
     """Call `attempt`, again if another process changed the rows that it read; return its result.
 
+    Waits for nothing between two calls.
+
     Args:
         times: The number of calls at most.
 

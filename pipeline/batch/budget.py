@@ -41,7 +41,7 @@ class QuotaFullError(RemoteError):
 
 
 def quota_day(now: datetime) -> date:
-    """Return the US/Pacific date, which is the day of the API's daily quotas and of daily budgets."""
+    """Return the US/Pacific date of a time: the day of the API's daily quotas and daily budgets."""
     return now.astimezone(PACIFIC_TIMEZONE).date()
 
 
@@ -123,7 +123,10 @@ class Budgets:
         return budget
 
     def no_room_error(self, tx: Connection) -> BudgetError:
-        """Return the error that the tightest budget allows no further request; at least one is set."""
+        """Return the error that the tightest budget allows no further request.
+
+        At least one budget must be set. Nothing is raised here.
+        """
         budget = self.tightest_budget(tx)
         # A budget stopped the caller, so a budget is set.
         assert budget is not None  # noqa: S101

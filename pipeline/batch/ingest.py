@@ -1,7 +1,9 @@
-"""Ingest results: downloaded -> ingested, with exactly one outcome for every request of a batch.
+"""Ingest results: give every request of a downloaded batch exactly one outcome.
 
+- A batch moves from downloaded to ingested.
 - Claims are read page by page, in the order of the request file, and the result lines of a page are
-  looked up by key. So memory use is constant, and rows that are written together are stored together.
+  looked up by key. So memory use is constant, and rows that are written together are stored
+  together.
 - Each page is one transaction. A killed ingest continues after the last page that was committed.
 """
 

@@ -122,7 +122,11 @@ class LiveReport:
         return self.answered + self.failed.total()
 
     def fail(self, item_id: str, reason: str) -> None:
-        """Count a row that failed and is not asked again in this run."""
+        """Count a row that failed and is not asked again in this run.
+
+        The reason is counted up to its first colon. The first MAX_FAILURE_SAMPLES rows are kept as
+        samples.
+        """
         self.failed[reason.partition(":")[0]] += 1
         if len(self.samples) < MAX_FAILURE_SAMPLES:
             self.samples.append((item_id, reason))
@@ -186,7 +190,7 @@ def ask_rows(
         patience_s=patience_s,
         deadline=ws.monotonic() + deadline_s,
     )
-    return live_run.execute()
+    return live_run.run_to_end()
 
 
 def ask_alone(
@@ -333,7 +337,7 @@ class _LiveRun:
         # 400s before any answer: either the row or every request may be at fault.
         self._unsettled_refusals: list[tuple[_PendingCall, errors.RefusedError]] = []
 
-    def execute(self) -> LiveReport:
+    def run_to_end(self) -> LiveReport:
         """Run until all rows are asked or the run is stopped; return the report.
 
         If no row was answered and the last call failed because of the service, that failure is the
@@ -910,7 +914,8 @@ class _LiveRun:
     def _sync(self) -> None:
         """Sync new replies to disk, store the number of calls, and count those of other runs.
 
-        Concerns only open batches that made calls since the last sync.
+        Only open batches that made calls since the last sync are synced and stored. The calls of
+        other runs are counted each time.
         """
         for open_batch in list(self._open_batches.values()):
             if open_batch.calls != open_batch.recorded_calls:
@@ -919,7 +924,11 @@ class _LiveRun:
         self._count_other_calls()
 
     def _record_calls(self, open_batch: OpenLiveBatch) -> None:
-        """Store the number and duration of the calls of a batch, if their number changed."""
+        """Store the number and duration of the calls of a batch, if their number changed.
+
+        The calls count for today's quota. An interrupted run waits INTERRUPTED_WRITE_TIMEOUT_S at
+        most.
+        """
         if open_batch.calls == open_batch.recorded_calls:
             return
 

@@ -110,7 +110,7 @@ class PollReport:
         return report_errors
 
     def document(self) -> dict[str, object]:
-        """Return the report for JSON."""
+        """Return the report for JSON; `stopped` is the message of the error, or None."""
         return vars(self) | {"stopped": self.stopped.message if self.stopped else None}
 
 
@@ -192,7 +192,10 @@ class _Poll:
             self.done_counts.setdefault(batch.number, 0)
 
     def _is_followed(self, number: int) -> bool:
-        """Return whether a batch should be looked at again."""
+        """Return whether a batch should be looked at again.
+
+        False if the API does not know it, or if its last look had a lasting error.
+        """
         error = self.check_errors.get(number)
         may_pass = error is None or isinstance(error, TRANSIENT_ERRORS)
         return number not in self.report.gone and may_pass
@@ -799,7 +802,10 @@ class _Poll:
 
 
 def _may_have_duplicate(batch: BatchRow) -> bool:
-    """Return whether a create call of the batch was lost and its search has not ended."""
+    """Return whether a create call of the batch was lost and its search has not ended.
+
+    A call was lost if the batch has more tries than known remote batches.
+    """
     known_creates = 1 if batch.remote_name else 0
     return batch.tries > known_creates and not batch.twins_checked
 

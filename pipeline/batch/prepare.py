@@ -1,4 +1,4 @@
-"""Write request files: select open rows, write their requests in one pass, seal the file, claim.
+"""Write request files in one pass over the open rows, seal each file, and claim its rows.
 
 - A file is sealed before its rows are claimed, so every claim has its file.
 - Rows are selected, sealed and claimed under one lock, and leftover files are deleted under it too.

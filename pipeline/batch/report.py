@@ -95,7 +95,10 @@ class BatchSummary(NamedTuple):
 
     @property
     def done(self) -> str:
-        """Return the answers of an ingested batch, else the requests finished at the API, else "-"."""
+        """Return the number of finished requests as text.
+
+        It is the answers of an ingested batch, else the requests finished at the API, else "-".
+        """
         done_count = self.batch.answered
         if done_count is None:
             done_count = self.batch.remote_done
@@ -122,7 +125,10 @@ class BatchSummary(NamedTuple):
 
 
 def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
-    """Return every batch, oldest first; the batches of a live run share a summary."""
+    """Return a summary of every batch of all tasks, oldest first.
+
+    The batches of a live run share a summary.
+    """
     with store.read() as tx:
         all_batches = batches.combine_runs(batches.batches_in_states(tx))
     return [summarize(batch, now=now) for batch in all_batches]

@@ -493,7 +493,16 @@ def write_failures(
 
 
 def abandon_batch(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> int:
-    """Move a batch to failed and release its claims uncharged; return the count of rows."""
+    """Move a batch to failed and release its claims, without charging a row.
+
+    Runs in the caller's transaction.
+
+    Returns:
+        The number of rows that were released.
+
+    Raises:
+        StateConflictError: Another process has moved the batch.
+    """
     batches.mark_failed(tx, batch, reason=reason, now=now)
     return claims.release_claims(tx, batch.number)
 

@@ -1,4 +1,4 @@
-"""Send every open row in batches: prepared -> submitting -> submitted.
+"""Send every open row in batches, which move from prepared over submitting to submitted.
 
 A submit first sends the batches that an earlier run left, then new batches. If it is stopped,
 another submit continues, and no row is sent twice.
@@ -256,7 +256,10 @@ def _refused_thinking_level(ws: WorkspaceSession, batch: BatchRow) -> str:
 
 
 def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPlan:
-    """Return a plan with the task's prepared batches added to it."""
+    """Return a plan with the task's prepared batches added to it, at their estimates.
+
+    Batches with an unclear create are not added.
+    """
     for batch in batches.batches_in_states(tx, BatchState.PREPARED, task=task.name):
         plan = BatchPlan(
             items=plan.items + batch.requests,
@@ -362,7 +365,7 @@ class _Submission:
         )
 
     def _list_refused(self, numbers: Iterable[int]) -> set[str]:
-        """Return the ids of the rows that were refused in these batches."""
+        """Return the ids of the rows with the outcome REFUSED in these batches."""
         row_ids = set[str]()
         with self.ws.store.read() as tx:
             for number in numbers:

@@ -305,7 +305,8 @@ def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
 def _columns_named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
     """Return the columns that have one of the names, in the order of the names.
 
-    Names are equal if `fold_name` makes them so. If several columns are equal, the first is returned.
+    Names are equal if `fold_name` makes them so. If several columns are equal, the first is
+    returned.
     """
     columns_by_letters = {fold_name(column): column for column in reversed(list(columns))}
     folded_names = [fold_name(name) for name in names]
@@ -420,7 +421,10 @@ def _is_short_and_unique(texts: Sequence[str]) -> bool:
 
 
 def _are_images(texts: Iterable[str]) -> bool:
-    """Return whether more than half of the texts that are not blank are names of image files."""
+    """Return whether more than half of the texts that are not blank are names of image files.
+
+    False if all texts are blank.
+    """
     matches = [_IMAGE.match(text) is not None for text in texts if text.strip()]
     return sum(matches) * 2 > len(matches)
 

@@ -317,7 +317,11 @@ def _check_free(name: str, data: Path, *, path: Path | None = None, text: str = 
 
 
 def _check_unused(store: Store, name: str, *, path: Path | None = None) -> None:
-    """Raise InputError if a task of this name is registered, unless its file is at `path`."""
+    """Refuse a name of a task that is registered in the workspace, unless its file is at `path`.
+
+    Raises:
+        InputError: A task of this name was used here.
+    """
     with store.read() as tx:
         task_row = workspace.get_task(tx, name)
     if task_row is not None and task_row.path != str(path):
@@ -325,7 +329,7 @@ def _check_unused(store: Store, name: str, *, path: Path | None = None) -> None:
 
 
 def _similar_name(name: str) -> str:
-    """Return a valid task name that is similar to a text; empty if there is none."""
+    """Return a valid task name that is similar to a text; empty if no such name is possible."""
     similar_name = _INVALID_NAME_CHARS.sub("_", name.casefold()).strip("_0123456789")
     if _is_valid_name(similar_name):
         return similar_name

@@ -1,10 +1,11 @@
-"""Estimate cost and duration of asking all rows by batch, by flex and live; recommend a mode.
+"""Estimate cost and duration of asking all rows by batch, by flex and live.
 
 No request is sent, and no key is needed.
 
 - Tokens and costs come from the estimator of batches.
 - Durations come from past batches and calls of this workspace.
 - Limits come from the tier and the settings; their use today counts the calls of all processes.
+- `workflows/mode_choice.py` recommends a mode.
 
 An unknown figure is None and not guessed: a duration that was not measured, or a limit that Google
 does not publish.
@@ -118,7 +119,10 @@ class Preflight:
         return self.ways[self.recommended].cost > min(available_costs) + MIN_DEARER_USD
 
     def going_out(self, mode: str) -> tuple[BatchPlan, float]:
-        """Return the plan and cost (USD) of all rows to send in a mode, with waiting batches."""
+        """Return the plan and cost (USD) of all rows to send in a mode, with prepared batches.
+
+        The tokens and bytes of the prepared batches are not added to the plan.
+        """
         plan = replace(
             self.plan,
             items=self.plan.items + self.waiting.items,
@@ -162,9 +166,10 @@ def run(ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None) ->
 
 
 def with_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
-    """Return a session with the model that a key would use, or None if it has that model.
+    """Return a session with the model that a key would use, or None if it has such a model.
 
-    The session is only for estimates.
+    The session is only for estimates. None is returned unless the model is that of the local
+    engine.
     """
     if not ws.model.local:
         return None

@@ -1,4 +1,4 @@
-"""A workspace for Python code: each call opens it, runs as the command of that name, and closes it.
+"""Give Python code a workspace: each call opens it, runs as a command, and closes it.
 
 Calls and commands respect each other in this process and in others, because claims and locks are in
 the database.
@@ -553,6 +553,8 @@ class Workspace:
     ) -> ResultTable[Hit]:
         """Return the `k` best entries of the index in service, best first, as `findable search`.
 
+        A question is embedded by a call; `like` needs no call.
+
         Args:
             question: The search text.
             k: Number of results.
@@ -561,8 +563,8 @@ class Workspace:
             settings: `rank`, `tag`, `min_score` and `where`, as the command takes them.
 
         Raises:
-            InputError: There is no index, not exactly one of `question` and `like` is given, or
-                the question or a filter is invalid.
+            InputError: There is no index, not exactly one of `question` and `like` is given, or the
+                question or a filter is invalid.
         """
         if bool(question) == bool(like):
             raise InputError(

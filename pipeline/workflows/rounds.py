@@ -119,7 +119,10 @@ class TagRounds:
             return batches.batches_in_states(tx, *states, task=self._ws.task.name)
 
     def count_askable(self) -> int:
-        """Return how many rows are open, of the selected rows if there is a selection."""
+        """Return how many rows are claimable, of the selected rows if there is a selection.
+
+        Claimable rows are open, not claimed and not parked. The limit is not applied.
+        """
         with self._ws.store.read() as tx:
             if self._row_ids is not None:
                 return len(claiming.claimable_among(tx, self._ws.task, self._row_ids))
@@ -175,7 +178,10 @@ class TagRounds:
 
     @property
     def is_stopped(self) -> bool:
-        """Return whether the last poll did not reach the API, or a batch needs a person."""
+        """Return whether the last poll did not reach the API, or a batch needs a person.
+
+        A batch needs a person if the API does not know it, or if its create is unclear.
+        """
         poll_report = self.report.polled
         return bool(poll_report.stopped or poll_report.gone or poll_report.unclear)
 
@@ -343,7 +349,10 @@ class TagRounds:
     def collect(self, *, wait: bool) -> int:
         """Poll the batches at the API and ingest the downloaded batches; return how many.
 
-        If `wait` is set, polling lasts until the first batch ends.
+        Does not poll if no batch is at the API.
+
+        Args:
+            wait: Poll until the first batch ends; otherwise look once.
         """
         if self.list_batches(*API_STATES):
             self.poll(wait=wait)

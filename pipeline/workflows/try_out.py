@@ -1,10 +1,11 @@
-"""Ask about a few rows by live calls, and show a person everything that is sent and received.
+"""Ask about a few rows by live calls, and show each request and reply to a person.
 
 If the question changed under a version that has answers, its draft is tried, on the rows as they
 were last read.
 
-A reply is judged and not stored. The workspace stores only a trial batch, which counts against all
-budgets and quotas, and its cost. So rows can be tried that are answered, parked or claimed.
+A reply that is tried is judged and not stored. The workspace stores only a trial batch, which
+counts against all budgets and quotas, and its cost. So rows can be tried that are answered, parked
+or claimed. `ask_and_store` is the exception: it asks open rows and stores their answers.
 """
 
 import json
@@ -215,7 +216,7 @@ def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> None:
     """Print the number of rows and the estimate; above CONFIRM_ABOVE, ask a person to confirm.
 
     Raises:
-        InputError: The estimate was not confirmed.
+        InputError: The estimate was not confirmed. Nothing was asked.
     """
     labels = ws.task.labels
     count_text = plural(len(planned.tried_rows), labels.singular, labels.plural)
@@ -537,6 +538,8 @@ def _field_names(
 def _version_label(task: Task, text: str) -> str:
     """Return the label of a version: `task@2` for "2"; a full label is returned unchanged.
 
+    The version need not exist.
+
     Raises:
         InputError: The text is neither a number nor a label.
     """
@@ -554,6 +557,6 @@ def _version_label(task: Task, text: str) -> str:
 def _read_stored_answers(
     tx: Connection, task: Task, label: str, row_ids: list[str]
 ) -> dict[str, Any]:
-    """Return the newest answer of a version for some rows, by row id."""
+    """Return the newest answer of a version for some rows, by row id; other rows are left out."""
     answer_texts = answers.newest_answers_of_version(tx, task.name, label, row_ids)
     return {row_id: json.loads(answer_text) for row_id, answer_text in answer_texts.items()}

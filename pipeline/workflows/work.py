@@ -410,6 +410,8 @@ def run_passes_forever(
 ) -> NoReturn:
     """Run passes for ever, each at the time at which the next unit is due.
 
+    The pause is MIN_PASS_PAUSE_S to MAX_PASS_PAUSE_S seconds.
+
     Args:
         open_workspace: Opens the workspace for a task.
         names: Names of the tasks.
