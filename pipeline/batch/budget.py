@@ -191,7 +191,9 @@ def correct_tag_start(ws: WorkspaceSession) -> None:
 
 
 def unfinished_tag_budget(tx: Connection, task: Task) -> Budget | None:
-    """Return the budget of the task's unfinished `tag`, which limits every command that continues it.
+    """Return the budget of the task's unfinished `tag`.
+
+    It limits every command that continues the `tag`.
 
     Returns:
         None if no `tag` is unfinished, or if it has no budget.

@@ -186,7 +186,7 @@ class _Poll:
     unknown_states: set[str] = field(default_factory=set)
 
     def add_submitted(self) -> None:
-        """Follow all submitted batches, including batches submitted since the last call."""
+        """Follow all submitted batches of the task, also batches submitted since the last call."""
         for batch in self.batches_in(BatchState.SUBMITTED):
             self.request_counts[batch.number] = batch.requests
             self.done_counts.setdefault(batch.number, 0)

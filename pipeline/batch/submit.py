@@ -188,7 +188,7 @@ def submit_batches(
 
 
 def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
-    """Return the batches of a plan in words, with its price and the date of the prices."""
+    """Return rows, batches and tokens of a plan in words, with price and date of the prices."""
     cost = describe_cost(ws.model, plan.cost, usage_tier=ws.settings.tier)
     price_date = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
     return f"{plan.describe(ws.task.labels)}, {cost}{price_date}"
@@ -274,7 +274,10 @@ def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPl
 
 
 def _plan_rows(ws: WorkspaceSession, selection: Selection, plan: BatchPlan) -> BatchPlan:
-    """Return a plan with the selected open rows added, but not their requests, tokens and cost."""
+    """Return a plan with the selected claimable rows added.
+
+    Their requests, tokens and cost are not added, because nothing is counted.
+    """
     return BatchPlan(
         items=plan.items + _count_new(ws, selection),
         batches=plan.batches,

@@ -553,8 +553,6 @@ class Workspace:
     ) -> ResultTable[Hit]:
         """Return the `k` best entries of the index in service, best first, as `findable search`.
 
-        A question is embedded by a call; `like` needs no call.
-
         Args:
             question: The search text.
             k: Number of results.

@@ -84,7 +84,7 @@ class TagReport:
 
     @property
     def out_of_money(self) -> str:
-        """Return the message of the budget that holds rows back; empty if no budget does."""
+        """Return the message of the budget that stops open rows; empty if no budget does."""
         if self.no_money or self.short:
             return self.held_back
         return ""
