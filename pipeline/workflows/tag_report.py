@@ -113,8 +113,8 @@ class TagReport:
     def finish(self, labels: TaskLabels, display: Progress, *, strict: bool = False) -> None:
         """Warn of failed batches and gates, and raise the error that stopped the command.
 
-        Failed batches are warned of only if another batch succeeded. Gates are checked only if no
-        error is raised.
+        Failed batches are warned of, unless all batches failed. Gates are checked only if no error
+        is raised.
 
         Args:
             labels: Labels of the task.
