@@ -83,6 +83,8 @@ def lock_of(number: int) -> str:
 def retry_on_conflict(attempt: Callable[[], T], *, times: int) -> T:
     """Call `attempt`, again if another process changed the rows that it read; return its result.
 
+    Waits for nothing between two calls.
+
     Args:
         times: The number of calls at most.
 
@@ -130,7 +132,8 @@ class OpenLiveBatch:
         """Append the line of a reply; it is not synced to disk.
 
         Raises:
-            ConfigurationError: The line could not be written. The file ends with the line before.
+            ConfigurationError: The line could not be written. A part of it is cut off, so the file
+                ends with the line before.
         """
         unwritten = memoryview(line)
         try:
@@ -155,7 +158,9 @@ class OpenLiveBatch:
 def seal_replies(ws: WorkspaceSession, number: int, *, patience_s: float | None = None) -> None:
     """Seal the replies of a live batch as its result file: state asking to downloaded.
 
-    The caller has the lock of the batch. Does nothing if the batch is no longer asked.
+    The caller has the lock of the batch. A last line without a line end is cut off. A missing file
+    is sealed as an empty result, unless it was renamed already. The state is not changed if the
+    batch is no longer asked. Nothing is ingested.
 
     Args:
         patience_s: How long to wait for another writer, or None for the time of other commands.
@@ -186,7 +191,8 @@ def seal_replies(ws: WorkspaceSession, number: int, *, patience_s: float | None 
 def account_trial(ws: WorkspaceSession, number: int, *, patience_s: float | None = None) -> None:
     """Store the outcomes and the cost of a trial, then delete its files: asking to ingested.
 
-    Its answers are not stored. Does nothing but delete if the trial is accounted for already.
+    Its answers are not stored. Requests without a reply count as missing. If the trial is accounted
+    for already, only its files are deleted.
 
     Args:
         patience_s: How long to wait for another writer, or None for the time of other commands.
@@ -237,7 +243,7 @@ def _cut_to_whole_lines(path: Path) -> None:
 
 
 def find_dead_batches(ws: WorkspaceSession) -> list[BatchRow]:
-    """Return the live batches whose process is dead, because nobody has their lock."""
+    """Return the live batches of all tasks whose process is dead, because nobody has their lock."""
     with ws.store.read() as tx:
         asked_batches = batches.batches_in_states(tx, BatchState.ASKING)
     return [batch for batch in asked_batches if ws.locks.is_free(lock_of(batch.number))]
@@ -246,7 +252,9 @@ def find_dead_batches(ws: WorkspaceSession) -> list[BatchRow]:
 def seal_dead_batches(ws: WorkspaceSession) -> None:
     """Seal the replies of all live batches whose process is dead, and account for dead trials.
 
-    Also deletes files of trials whose process died after it had accounted for them.
+    Batches of all tasks are included, and nothing is ingested. A batch that another process locks
+    meanwhile is skipped. Also deletes files of trials whose process died after it had accounted for
+    them.
     """
     for batch in find_dead_batches(ws):
         with (

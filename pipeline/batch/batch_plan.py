@@ -1,4 +1,10 @@
-"""Count the batches and requests that a selection of rows needs."""
+"""Select the requests of a file within every limit, and plan the batches of a selection.
+
+- A draft of a request file stops at the limits of a file, a budget or the quota of queued tokens.
+- A row is skipped if its input is already asked about, and gets a copy if it was answered.
+- Requests are built page by page, so memory use is constant.
+- Nothing here writes to the database or a file, or calls the API.
+"""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -92,7 +98,12 @@ class RequestDraft:
     expected_usage: Usage = NO_USAGE
 
     def __post_init__(self) -> None:
-        """Set the limits of one file: rows, bytes and expected prompt tokens."""
+        """Set the limits of one file: rows, bytes and expected prompt tokens.
+
+        The limits of a batch for the Batch API come from the settings, the API's file size and
+        MAX_QUEUE_SHARE of the API's queued tokens. Live batches have LIVE_BATCH_ROWS rows at most,
+        or LIVE_BATCH_IMAGES if the task sends images.
+        """
         settings = self.ws.settings
         self._max_file_tokens = settings.batch_tokens
         if self.mode is Mode.BATCH:
@@ -112,13 +123,16 @@ class RequestDraft:
         tx: Connection,
         requests: Sequence[PlannedRequest],
     ) -> tuple[list[PlannedRequest], StopReason | None]:
-        """Add the rows of some requests until the file or a limit is full.
+        """Add requests to the draft until the file or a limit is full.
 
-        Rows with an earlier answer for the same input are added to `copied_answers` instead.
+        A request whose input was answered before gets a copied answer in `copied_answers` instead.
+        A request is skipped if its input is already asked about, in a running batch or call or
+        earlier in this draft. Both count as seen. With `asks_each` every request is added.
 
         Returns:
-            The requests that were added, and why the draft ends before the rest; None if all rows
-            were seen.
+            The requests that were added, and why the draft ends before the rest; None if all
+            requests were seen. The request that did not fit is not counted as seen. If `max_rows`
+            is reached, the reason is NO_ROWS_LEFT.
         """
         earlier = EarlierRequests()
         if not self.asks_each:
@@ -156,6 +170,10 @@ class RequestDraft:
         """Count a request as part of the file; return why it does not fit, without counting it.
 
         The first request of a file may exceed the limits of a file, but not a budget or a quota.
+
+        Returns:
+            None if it was counted, FULL at a limit of the file (requests, bytes, expected prompt
+            tokens), else BUDGET or QUOTA.
         """
         rows = self.file_rows + 1
         size = self.file_bytes + request.size_bytes + 1
@@ -179,6 +197,9 @@ class RequestDraft:
 
     def stop_reason(self, usage: Usage, *, slack: float = 0.0) -> StopReason | None:
         """Return which limit a file with this expected usage exceeds: budget, quota or None.
+
+        The reserve for the error of estimates is added to the cost. The budget is checked first.
+        Nothing is changed.
 
         Args:
             slack: The share of the budget by which the file may exceed it.
@@ -242,9 +263,11 @@ class Selection:
 
 
 def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar) -> BatchPlan:
-    """Return the plan of a submit of the selected rows, ignoring budgets and quotas.
+    """Return the plan of a submit of the selected claimable rows, ignoring budgets and quotas.
 
-    Writes nothing.
+    Builds every request and shows the progress; nothing is written. `items` counts all rows, also
+    rows that would get a copied answer or share a request. `requests`, bytes, tokens and cost count
+    only requests that would be sent.
     """
     full_files = 0
     size = 0
@@ -291,9 +314,14 @@ def read_request_pages(
     *,
     after: str | None = None,
 ) -> Iterator[list[PlannedRequest]]:
-    """Yield the requests of all selected rows in the order of rows, in pages; memory is constant.
+    """Yield the requests of the selected rows in the order of rows, page by page.
+
+    Reads only claimable rows: open, not claimed and not parked. A trial that names its rows reads
+    them in any state. `selection.limit` is not applied. A page ends at LOOKUP_PAGE_REQUESTS
+    requests or LOOKUP_PAGE_BYTES bytes, so memory use is constant.
 
     Args:
+        mode: TRIAL also reads named rows that are not claimable; all other modes are equal here.
         after: Begin after the row with this id. Ignored if the selection names its rows.
     """
     task = ws.task

@@ -1,4 +1,4 @@
-"""Limits on new work, over all commands and processes: budgets in USD, and token quotas of the API.
+"""Limit new work of all commands and processes: budgets in USD, and token quotas of the API.
 
 - A budget counts the spending since its start, running batches, and the batch about to start.
 - A batch that is not over counts at its estimated cost plus the measured error of past estimates.
@@ -41,7 +41,7 @@ class QuotaFullError(RemoteError):
 
 
 def quota_day(now: datetime) -> date:
-    """Return the US/Pacific date, which is the day of the API's daily quotas and of daily budgets."""
+    """Return the US/Pacific date of a time: the day of the API's daily quotas and daily budgets."""
     return now.astimezone(PACIFIC_TIMEZONE).date()
 
 
@@ -60,6 +60,9 @@ class Budgets:
         excluded_batch: int | None = None,
     ) -> list[tuple[Budget, float]]:
         """Return each budget with its remaining amount in USD, which is negative if it is passed.
+
+        Spending since the budget's start counts: known costs, costs of lost calls, and estimates of
+        running batches.
 
         Args:
             estimate_error: Relative error added to the estimates of running batches.
@@ -96,7 +99,8 @@ class Budgets:
     def ensure_fits(self, tx: Connection, batch: BatchRow) -> None:
         """Refuse to start a prepared batch that no longer fits a budget.
 
-        The batch was cut to fit when it was prepared, with the estimate error of that time.
+        Its estimated cost is compared without a reserve; the batch was cut to fit with the reserve
+        when it was prepared. Prepared batches after it are not counted.
 
         Raises:
             BudgetError: The estimated cost of the batch is more than a budget has left.
@@ -119,14 +123,23 @@ class Budgets:
         return budget
 
     def no_room_error(self, tx: Connection) -> BudgetError:
-        """Return the error that the tightest budget allows no further request; at least one is set."""
+        """Return the error that the tightest budget allows no further request.
+
+        At least one budget must be set. Nothing is raised here.
+        """
         budget = self.tightest_budget(tx)
         # A budget stopped the caller, so a budget is set.
         assert budget is not None  # noqa: S101
         return self._error(budget, "has no room for another request; nothing was written or sent")
 
     def _error(self, budget: Budget, reason: str) -> BudgetError:
-        """Return the error that a budget stops new work, with a hint how to raise it or when it resets."""
+        """Return the error that a budget stops new work.
+
+        The hint says how to raise the budget, and for the daily budget when it resets.
+
+        Args:
+            reason: The message after the name, the amount and the start of the budget.
+        """
         start = f" (since {budget.starts_at:%Y-%m-%d %H:%M} UTC)"
         hint = f"give it a larger {budget.name}"
         if budget.name == "BUDGET_PER_DAY":
@@ -137,10 +150,13 @@ class Budgets:
 
 
 def current_budgets(ws: WorkspaceSession, running: Budget | None = None) -> Budgets:
-    """Return the budgets that limit this command now.
+    """Return the budgets that limit this command now: its own, and the budget of the day.
 
     Args:
         running: The budget of an unfinished `tag`, which replaces the budget of this command.
+
+    Returns:
+        No budgets if none is set. The budget of the day starts at midnight US/Pacific.
 
     Raises:
         ConfigurationError: A budget is set, but the price of the model is unknown.
@@ -163,7 +179,8 @@ def current_budgets(ws: WorkspaceSession, running: Budget | None = None) -> Budg
 def correct_tag_start(ws: WorkspaceSession) -> None:
     """Set the start of an unfinished `tag` to now if a wrong clock recorded it in the future.
 
-    Otherwise its budget would not count batches that are sent before that time.
+    Otherwise its budget would not count batches that are sent before that time. Writes nothing in
+    all other cases.
     """
     with ws.store.read() as tx:
         tag_run = runs.find_unfinished_run(tx, ws.task.name, mode=runs.TAG)
@@ -174,7 +191,9 @@ def correct_tag_start(ws: WorkspaceSession) -> None:
 
 
 def unfinished_tag_budget(tx: Connection, task: Task) -> Budget | None:
-    """Return the budget of the task's unfinished `tag`, which limits every command that continues it.
+    """Return the budget of the task's unfinished `tag`.
+
+    It limits every command that continues the `tag`.
 
     Returns:
         None if no `tag` is unfinished, or if it has no budget.
@@ -212,10 +231,12 @@ class Calibration:
 
 
 def load_calibration(tx: Connection, version: str) -> Calibration:
-    """Measure how far past estimates of a version were off.
+    """Measure how far past estimates of a version were off, from its measured batches.
+
+    The error is that of cost estimates, or of token estimates if all estimated costs are 0.
 
     Returns:
-        The default calibration if fewer than ENOUGH answers were measured.
+        The default calibration if fewer than MIN_CALIBRATION_ANSWERS answers were measured.
     """
     counted_tokens = 0.0
     answer_count = 0
@@ -259,12 +280,15 @@ def _mean_relative_error(pairs: list[tuple[float, float]]) -> float | None:
 def remaining_quota_tokens(tx: Connection, model: Model, *, tier: str) -> int | None:
     """Return how many more prompt tokens a new batch of a model may have now.
 
+    Prepared, submitting and submitted batches of the model, of all tasks, are queued at their
+    estimates.
+
     Args:
         tier: The account tier, which sets the number of tokens that may be enqueued.
 
     Returns:
-        None if there is no limit, or if no batch of the model is queued: then a batch of any size
-        may be tried.
+        At least 0. None if there is no limit, or if no batch of the model is queued: then a batch
+        of any size may be tried.
     """
     max_tokens = model.max_enqueued_tokens(tier)
     if max_tokens is None:
@@ -282,8 +306,9 @@ def remaining_quota_tokens(tx: Connection, model: Model, *, tier: str) -> int | 
 def quota_refusal_reason(tx: Connection, batch: BatchRow, settings: Settings) -> str:
     """Return why the API would refuse a batch now; "" if it should accept it.
 
-    The reason is the number of other batches at the API, or the prompt tokens queued for the model.
-    A batch is never held back for its tokens if no other batch is at the API.
+    The reason is the number of other batches at the API, MAX_ACTIVE_BATCHES or more, or the prompt
+    tokens queued for the model together with this batch. Submitting and submitted batches of all
+    tasks are at the API. A batch is never held back for its tokens if no other batch is at the API.
     """
     active_batches = [
         active

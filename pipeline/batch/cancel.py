@@ -32,14 +32,16 @@ MAX_TRIES = 3
 
 
 def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint]:
-    """Cancel one batch, of any task; return what happened, and the next command.
+    """Cancel one batch, of any task; return the result in words, and the next command.
 
-    Asks to confirm before a batch is given up that has no usable result.
+    Asks to confirm before a batch is given up that the API does not show, or whose result is lost.
+    A prepared batch is given up without a question.
 
     Raises:
         InputError: There is no such batch, it is over, or giving it up was not confirmed.
         RemoteError: The API cannot be reached, or another process creates the batch. Nothing was
             changed.
+        StateConflictError: Another process moved the batch in each of MAX_TRIES tries.
     """
     with ws.store.read() as tx:
         task_name = batches.get_batch(tx, number).task
@@ -50,15 +52,17 @@ def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint
 
 
 def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
-    """Do the steps that the state of the batch needs; return what happened, and the next command.
+    """Do the steps that the state of the batch needs; return the result, and the next command.
 
-    - submitting: resolve the unclear create first.
+    - submitting: resolve the unclear create first, then continue as prepared or submitted.
     - prepared: give the batch up.
-    - submitted: ask the API to cancel; give the batch up if the API does not know it.
-    - downloaded, but the result was lost: give the batch up.
+    - submitted: ask the API to cancel. If the API does not know the batch, ask a person, send a
+      cancel anyway, and give the batch up.
+    - downloaded, but the result was lost or changed: ask a person, then give the batch up.
 
     Raises:
         InputError: The batch is in another state, or a person did not confirm.
+        RemoteError: The API cannot be reached, or another process creates the batch.
         StateConflictError: Another process has moved the batch.
     """
     with ws.store.read() as tx:
@@ -95,8 +99,9 @@ def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
 def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
     """Search the remote list until an unclear create is resolved, and return the batch.
 
-    The batch is then submitted if it was found, or prepared if nothing was created. It may also
-    have been moved by another process.
+    Sleeps between two searches, without the lock. The batch is then submitted if it was found, or
+    prepared if nothing was created. A batch that another process moved meanwhile is returned in its
+    state.
 
     Raises:
         RemoteError: Another process creates the batch, or the API cannot be reached.
@@ -127,10 +132,11 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandH
 
     The record comes first: a poll that sees the batch cancelled must know that a person did it,
     because then no row is charged. A batch that is over is recorded too: if its result cannot be
-    downloaded, a poll may now give it up. If the API refuses, the record is undone.
+    downloaded, a poll may now give it up. The batch stays submitted. If the API refuses, the record
+    is undone.
 
     Returns:
-        What happened, and the next command.
+        The result in words, and the next command.
 
     Raises:
         MissingError: The API does not know the batch.
@@ -160,9 +166,16 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandH
 
 
 def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str, CommandHint]:
-    """Move a batch to failed and release its rows; return what happened, and the next command.
+    """Move a batch to failed and release its rows; return the result, and the next command.
 
-    Also records that damaged files are no fault, and deletes the upload of a prepared batch.
+    Records lost or damaged request and result files as cleaned, so that later checks do not report
+    them. Deletes the upload of a prepared batch.
+
+    Args:
+        reason: Stored as the reason of the batch.
+
+    Raises:
+        StateConflictError: Another process has moved the batch.
     """
     with ws.store.write() as tx:
         released_rows = abandon_batch(tx, batch, reason=reason, now=ws.now())

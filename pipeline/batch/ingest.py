@@ -1,7 +1,9 @@
-"""Ingest results: downloaded -> ingested, with exactly one outcome for every request of a batch.
+"""Ingest results: give every request of a downloaded batch exactly one outcome.
 
+- A batch moves from downloaded to ingested.
 - Claims are read page by page, in the order of the request file, and the result lines of a page are
-  looked up by key. So memory use is constant, and rows that are written together are stored together.
+  looked up by key. So memory use is constant, and rows that are written together are stored
+  together.
 - Each page is one transaction. A killed ingest continues after the last page that was committed.
 """
 
@@ -65,9 +67,10 @@ def ingest_batches(
 ) -> Iterator[IngestSummary]:
     """Ingest the task's downloaded batches and yield a summary of each batch that was ingested.
 
-    Replies of dead live runs are sealed first. A batch that another process ingests is tried again
-    after the others, unless `is_live_only`. A batch that cannot be ingested stays downloaded. The
-    other batches are ingested before an error is raised; errors before the last are printed.
+    Replies of dead live runs of all tasks are sealed first. A batch that another process ingests is
+    waited for after the others, unless `is_live_only`. A batch that cannot be ingested stays
+    downloaded. The other batches are ingested before an error is raised; errors before the last are
+    printed.
 
     Args:
         is_live_only: Ingest live batches only, and wait for no other process.
@@ -75,7 +78,7 @@ def ingest_batches(
 
     Raises:
         FindableError: A batch could not be ingested, or was ingested and all its requests failed in
-            the same way.
+            the same way. It is raised when the iterator ends.
     """
     failures: dict[int, FindableError] = {}
     seal_dead_batches(ws)
@@ -118,7 +121,8 @@ def _ingest(ws: WorkspaceSession, number: int, *, should_wait: bool) -> IngestSu
         should_wait: Wait for another process that has the lock.
 
     Returns:
-        None if another process has the lock, or if the batch is not downloaded any more.
+        None if another process has the lock and `should_wait` is false, or if the batch is not
+        downloaded any more.
     """
     name = lock_of(number)
     with ws.lock(name) if should_wait else ws.locks.try_lock(name) as lock:
@@ -139,7 +143,7 @@ def ingest_live_batch(
     default_reason: str,
     patience_s: float | None = None,
 ) -> list[RowOutcome]:
-    """Ingest a sealed live batch, whose lock the caller has, and return the outcome of each row.
+    """Ingest a sealed live batch, whose lock the caller has; return the outcome of each row.
 
     Args:
         no_reply_reasons: Row id to the reason why the row got no reply.
@@ -147,7 +151,12 @@ def ingest_live_batch(
         patience_s: How long to wait for another writer, or None for the time of other commands.
 
     Returns:
-        No outcomes if the batch is not downloaded any more.
+        The outcomes of the rows of the batch, and of rows with the same inputs that got a copied
+        answer or were parked. No outcomes if the batch is not downloaded any more.
+
+    Raises:
+        ConfigurationError: The task's declaration is not that of the batch.
+        InconsistentError: The result file was changed, or the outcomes do not add up.
     """
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
@@ -160,6 +169,10 @@ def ingest_live_batch(
 
 def recover_dead_runs(ws: WorkspaceSession) -> None:
     """Ingest the replies of live runs whose process is dead, and release all their other rows.
+
+    Also releases claims that ended batches of any task left. The replies of the task's own batches
+    are ingested; other tasks' replies are only sealed. Writes nothing if there is nothing to
+    recover.
 
     Raises:
         FindableError: A batch could not be ingested; the others were.
@@ -195,8 +208,13 @@ class _BatchIngest:
     def run(self) -> IngestSummary:
         """Store the outcome of each request, move the batch to ingested, and return its summary.
 
+        Each page of claims is a transaction of its own. Rows with the same input as a row of the
+        batch get a copied answer. Requests that a killed ingest stored are not stored again. Shows
+        the progress, except for a live batch. Prints how many values of answers were left out.
+
         Raises:
-            ConfigurationError: The task's declaration is not that of the batch.
+            ConfigurationError: The task's declaration is not that of the batch, and
+                `accept_changed` is not set.
             InconsistentError: The result file was changed, or the outcomes do not add up.
         """
         ws = self.ws
@@ -242,8 +260,9 @@ class _BatchIngest:
     def _claim_pages(self) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
         """Yield the claims of the batch, page by page, with the rows' contexts by row id.
 
-        Contexts are empty if the task judges a reply without its row. Each page is read when it is
-        requested, so claims that ended meanwhile are not in it.
+        A page has up to PAGE_REQUESTS claims in the order of their lines. Contexts are empty if the
+        task judges a reply without its row. Each page is read when it is requested, so claims that
+        ended meanwhile are not in it.
         """
         last_line = 0
         while True:
@@ -268,7 +287,13 @@ class _BatchIngest:
         page: Sequence[RowClaim],
         contexts: Mapping[str, Any],
     ) -> list[JudgedReply]:
-        """Return the judgement of each claim of a page, in its order."""
+        """Return the judgement of each claim of a page, in its order; nothing is written.
+
+        A claim without a line in the result is judged by `_judge_missing`.
+
+        Args:
+            contexts: Row id to the row, for tasks that judge a reply with its row.
+        """
         keys = [make_request_key(self.batch.task, claim.item_id) for claim in page]
         lines_by_claim = results.find_lines(keys)
 
@@ -292,8 +317,11 @@ class _BatchIngest:
     ) -> None:
         """Store the judgements of a page in one transaction, with copies for duplicate inputs.
 
+        Values of answers that were left out are counted in an event of the batch. For a live batch,
+        the outcomes of the rows are added to `row_outcomes`.
+
         Args:
-            duplicate_inputs: Input hash to the rows with this input.
+            duplicate_inputs: Input hash to the open rows with this input.
         """
         now = self.ws.now
         with self.ws.store.write(patience_s=self.patience_s) as tx:
@@ -341,8 +369,11 @@ class _BatchIngest:
     ) -> Iterator[RowOutcome]:
         """Yield the outcome of each row of a page, then of the rows with the same inputs.
 
-        A row with the same input is left out if it is still open. It is parked with the reason of
-        the row of the page, or else got a copied answer.
+        A row of the page has no reason if its answer was applied. It may be asked again if its
+        reply was refused or invalid and the row is still claimable. It counts as called unless it
+        has no reply and no reason of its own in `no_reply_reasons`. A row with the same input is
+        left out if it is still open. It is parked with the reason of the row of the page, or else
+        got a copied answer.
 
         Args:
             copied_ids: Rows with duplicate inputs that were changed in this transaction.
@@ -372,9 +403,11 @@ class _BatchIngest:
             yield RowOutcome(row_id, park_reasons.get(row_id, ""))
 
     def _judge_missing(self, claim: RowClaim) -> JudgedReply:
-        """Return the judgement of a request without a line in the result.
+        """Return the judgement of a request without a line in the result; its outcome is MISSING.
 
-        The row is charged only if the batch succeeded and nobody asked to cancel it.
+        In a batch of the Batch API the row is charged only if the batch succeeded and nobody asked
+        to cancel it; a cancelled batch is also forgiven. In a live batch the row is never charged.
+        It is forgiven unless its call may have been lost after it was paid for.
         """
         batch = self.batch
         if self._is_live:
@@ -398,8 +431,11 @@ class _BatchIngest:
     def _finish(self, results: ResultFile) -> None:
         """Move the batch to ingested, with its counts of outcomes, tokens and unmatched lines.
 
+        A live batch also stores its calls, at least as many as its replies.
+
         Raises:
-            InconsistentError: The outcomes do not add up to the requests; the batch stays downloaded.
+            InconsistentError: The outcomes do not add up to the requests, or a claim is left; the
+                batch stays downloaded.
         """
         number = self.batch.number
         with self.ws.store.read() as tx:

@@ -1,4 +1,9 @@
-"""The report of an ingested batch."""
+"""Summarize an ingested batch from the database: failures by reason, and odd lines.
+
+- Requests are grouped by outcome and reason, with a few examples.
+- Examples of lines that belong to no request are not stored; only the ingest has them.
+- Nothing here writes.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +70,11 @@ class IngestSummary:
         return self.batch.applied_answers + self.copied_rows
 
     def error(self, labels: TaskLabels) -> RemoteError | None:
-        """Return the error to raise if all requests failed in the same way, else None."""
+        """Return the error to raise if all requests failed in the same way, else None.
+
+        The hint depends on the kind: check billing for an account failure, change the model or
+        request for a final error, else try again later. An account failure charged no row.
+        """
         common = self.common_error
         if common is None:
             return None
@@ -100,6 +109,8 @@ def summarize_batch(
     examples: Mapping[str, Sequence[tuple[int, str]]] | None = None,
 ) -> IngestSummary:
     """Return the summary of a batch from the database: its problems by reason, with examples.
+
+    Lines that belong to no request come first, then failed attempts. Nothing is written.
 
     Args:
         examples: Kind of lines that belong to no request, to pairs of line number and excerpt. Only
@@ -150,7 +161,12 @@ class _FailureGroups:
     excerpt_by_code: dict[int | None, str] = field(default_factory=dict)
 
     def add_attempts(self, tx: Connection, number: int) -> None:
-        """Read and group the failed attempts of a batch."""
+        """Read and group the failed attempts of a batch.
+
+        Groups by outcome and by the reason before its first colon, with the error code if there is
+        one. Keeps the first MAX_EXAMPLES attempts of each group, and the first excerpt of each
+        code.
+        """
         for outcome, reason, code, row_id, excerpt in answers.attempts_of_batch(tx, number):
             self.excerpt_by_code.setdefault(code, excerpt or "")
             short_reason, _, detail = reason.partition(": ")
@@ -170,7 +186,7 @@ class _FailureGroups:
         """Yield one anomaly per group, sorted by outcome and reason.
 
         Args:
-            names: Row id to the name that users know.
+            names: Row id to the name that users know; an unnamed row is shown by its id.
         """
         for group, count in sorted(self.counts.items()):
             outcome, reason = group
@@ -183,7 +199,11 @@ class _FailureGroups:
 def _common_error(batch: BatchRow, excerpt_by_code: Mapping[int | None, str]) -> ParsedReply | None:
     """Return the error that every request of a batch ended with, or None.
 
-    The error of a batch with a single request counts only if it is about the account.
+    None for live batches, unless all requests were refused, if their error codes differ, or if they
+    have no code. The error of a batch with a single request counts only if it is about the account.
+
+    Args:
+        excerpt_by_code: Error code (None: no error line) of the failed attempts, to an excerpt.
     """
     has_all_refused = batch.refused == batch.requests
     if batch.way is not Mode.BATCH or not has_all_refused or len(excerpt_by_code) != 1:

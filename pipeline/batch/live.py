@@ -6,11 +6,11 @@
   previous batch are still running.
 - A request that fails because of the service is tried again for a while and blocks no other
   request. After that its row is open again and no attempt is charged.
-- The next command seals the replies that a dead process left (`ingest.recover_dead_runs`). Rows without a
-  reply are open again.
+- The next command seals the replies that a dead process left (`ingest.recover_dead_runs`). Rows
+  without a reply are open again.
 
-A single row can be asked alone, in a batch that belongs to no run. If that fails, the row is due: an
-open row whose last attempt was made alone, or whose first attempt was postponed. Two threads or
+A single row can be asked alone, in a batch that belongs to no run. If that fails, the row is due:
+an open row whose last attempt was made alone, or whose first attempt was postponed. Two threads or
 processes never ask about the same row at once, because each has to INSERT the row's claim.
 """
 
@@ -122,7 +122,11 @@ class LiveReport:
         return self.answered + self.failed.total()
 
     def fail(self, item_id: str, reason: str) -> None:
-        """Count a row that failed and is not asked again in this run."""
+        """Count a row that failed and is not asked again in this run.
+
+        The reason is counted up to its first colon. The first MAX_FAILURE_SAMPLES rows are kept as
+        samples.
+        """
         self.failed[reason.partition(":")[0]] += 1
         if len(self.samples) < MAX_FAILURE_SAMPLES:
             self.samples.append((item_id, reason))
@@ -157,9 +161,11 @@ def ask_rows(
     patience_s: float = math.inf,
     deadline_s: float = math.inf,
 ) -> LiveReport:
-    """Ask about the selected open rows in live batches, and ingest each batch when it is complete.
+    """Ask about the selected open rows in live batches; ingest each batch when it is complete.
 
-    A trial stores only its cost; its replies are in the report.
+    A trial also asks about named rows that are not open. It stores only its cost; its replies are
+    in the report. A row whose answer is invalid or refused is asked again while it stays open,
+    unless `is_single_batch`. Ctrl-C stops the run and is not raised; the report says `interrupted`.
 
     Args:
         selection: The rows to ask about.
@@ -171,6 +177,9 @@ def ask_rows(
 
     Returns:
         The report. Its `stopped` is the error that ended the run early, if any.
+
+    Raises:
+        ConfigurationError: There is no usable key, or the engine cannot start. Nothing was written.
     """
     live_run = _LiveRun(
         ws,
@@ -181,7 +190,7 @@ def ask_rows(
         patience_s=patience_s,
         deadline=ws.monotonic() + deadline_s,
     )
-    return live_run.execute()
+    return live_run.run_to_end()
 
 
 def ask_alone(
@@ -192,12 +201,24 @@ def ask_alone(
     patience_s: float = RATE_LIMIT_TIMEOUT_S,
     deadline_s: float = math.inf,
 ) -> LiveReport:
-    """Ask about single rows outside of a run: the open rows among `ids`, or all due rows.
+    """Ask about single rows outside of a run: the open rows among `row_ids`, or all due rows.
 
-    A row that fails again stays due, with its new reason. Errors are in the report.
+    A due row is an open row whose last attempt was made alone and failed, or whose first attempt
+    was postponed. Without `row_ids`, dead runs are recovered first. A row that fails again stays
+    due, with its new reason. Errors of the run are in the report.
+
+    Args:
+        row_ids: The rows, or None for all due rows.
+        mode: The mode of the calls.
+        patience_s: Stop if a rate limit makes a call wait longer than this.
+        deadline_s: Stop after this time, without waiting for running calls.
+
+    Returns:
+        The report; an empty report if no row is due.
 
     Raises:
         KeyboardInterrupt: The run was interrupted.
+        FindableError: A batch of a dead run could not be ingested, or there is no usable key.
     """
     if row_ids is None:
         ingest.recover_dead_runs(ws)
@@ -223,7 +244,8 @@ def ask_alone(
 def _handling_signals(handle: Callable[[], None]) -> Iterator[None]:
     """Call `handle` in the event loop for each SIGINT and SIGTERM during a block.
 
-    Only the main thread gets signals, and ignored signals stay ignored.
+    Only the main thread gets signals; in other threads nothing is changed. Ignored signals stay
+    ignored. The handlers of before are restored at the end.
     """
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -261,6 +283,18 @@ class _LiveRun:
         patience_s: float,
         deadline: float,
     ) -> None:
+        """Prepare a run; nothing is read or sent except the measured duration of past calls.
+
+        Args:
+            selection: The rows to ask about. Rows that the run is finished with are excluded later.
+            mode: The mode of all batches and calls.
+            on_progress: Called with the report after each reply and once a second.
+            is_single_batch: Ask in a single batch that belongs to no run. A row is then given up
+                after one call without a reply.
+            patience_s: The run stops if a rate limit makes a call wait longer than this. If it is
+                finite, the second 429 stops the run too.
+            deadline: Monotonic time after which no reply is waited for.
+        """
         self.report = LiveReport()
         self._ws = ws
         self._mode = mode
@@ -303,10 +337,14 @@ class _LiveRun:
         # 400s before any answer: either the row or every request may be at fault.
         self._unsettled_refusals: list[tuple[_PendingCall, errors.RefusedError]] = []
 
-    def execute(self) -> LiveReport:
+    def run_to_end(self) -> LiveReport:
         """Run until all rows are asked or the run is stopped; return the report.
 
+        If no row was answered and the last call failed because of the service, that failure is the
+        report's `stopped`. Errors of the product are in the report.
+
         Raises:
+            ConfigurationError: There is no usable key, or the engine cannot start.
             Exception: An error that is not a FindableError.
         """
         # A missing key or an engine that cannot start is reported before anything is written.
@@ -321,7 +359,10 @@ class _LiveRun:
         return self.report
 
     def _interrupt(self) -> None:
-        """Stop the run; running calls may end within GRACE_S, or are cancelled the second time."""
+        """Stop the run: no call starts any more.
+
+        The first time, running calls may end within GRACE_S. The second time they are cancelled.
+        """
         if self.report.interrupted:
             for call in self._running_calls:
                 call.cancel()
@@ -333,7 +374,8 @@ class _LiveRun:
     def _stop_with(self, error: Exception) -> None:
         """Start no more calls, and keep the first error for the report.
 
-        An error that is not a FindableError is raised when the running calls have ended.
+        An OSError is kept as a ConfigurationError. An error that is not a FindableError is raised
+        when the running calls have ended.
         """
         if isinstance(error, OSError):
             error = errors.ConfigurationError(str(error))
@@ -344,7 +386,10 @@ class _LiveRun:
         self._stop.set()
 
     async def _run(self) -> None:
-        """Start calls until the run ends, then close its batches and release their locks."""
+        """Start calls until the run ends, then close its batches and release their locks.
+
+        Signals interrupt the run meanwhile, and `_tick` runs once a second.
+        """
         ticking = asyncio.create_task(self._tick())
         try:
             with _handling_signals(self._interrupt):
@@ -357,7 +402,13 @@ class _LiveRun:
                 open_batch.lock.release()
 
     async def _start_calls(self) -> None:
-        """Start a call whenever one may start, and prepare batches, until nothing is left."""
+        """Start a call whenever one may start, and prepare batches, until nothing is left.
+
+        Prepares a batch if no pending call may start now. Returns if no call is pending or running,
+        no batch is closing and no row is left, or if the run is stopped. If a budget has no room,
+        the run is stopped with its error, unless it is a single batch. All errors stop the run and
+        are not raised.
+        """
         try:
             await asyncio.to_thread(self._count_other_calls)
             while not self._stop.is_set():
@@ -387,7 +438,11 @@ class _LiveRun:
             self._stop_with(error)
 
     async def _open_next_batch(self) -> None:
-        """Prepare the next batch, or note why it must wait for the end of a running batch."""
+        """Prepare the next batch and queue its requests, or note why no batch is possible now.
+
+        The reason stops preparing until a batch is closed. A single batch keeps the reason in the
+        report, and no second batch is prepared.
+        """
         prepared = await asyncio.to_thread(self._prepare_next)
         if not isinstance(prepared, Prepared):
             self._end_of_rows = prepared
@@ -406,7 +461,14 @@ class _LiveRun:
         self._end_of_rows = StopReason.NO_ROWS_LEFT if self._is_single_batch else None
 
     def _prepare_next(self) -> Prepared | StopReason:
-        """Prepare a batch of rows to ask again, or else of new rows."""
+        """Prepare a batch of rows to ask again, or else of new rows.
+
+        The list of rows to ask again is emptied. The first batch gives the run its number. Runs in
+        a thread.
+
+        Returns:
+            The batch, which is claimed and locked, or the reason why no batch is possible.
+        """
         preparation = self._preparation
         prepared: Prepared | StopReason | None = None
         # Retries go first, so that no row with the same input is asked in their place.
@@ -430,8 +492,17 @@ class _LiveRun:
     def _pause_before(self, call: _PendingCall | None, now: float) -> float:
         """Return the seconds to wait before the next call; 0.0 if `call` may start now.
 
-        Stops the run if its deadline is over, the day's quota is used up, or the limits allow no
-        call within the run's patience. Gives up a request that exceeds the tokens of a minute.
+        Stops the run if its deadline is over, the day's quota is used up and no call is running, or
+        the limits allow no call within the run's patience. Gives up a request that exceeds the
+        tokens of a minute, removes it from the pending calls and returns 0.0. Sets the report's
+        `pause_s` and `max_parallel_calls`.
+
+        Args:
+            call: The first pending call that may be repeated now, or None if all must wait.
+            now: Monotonic time.
+
+        Returns:
+            SYNC_INTERVAL_S at most, after which the caller asks again.
         """
         if now >= self._deadline:
             late_error = errors.UnavailableError(
@@ -510,7 +581,10 @@ class _LiveRun:
             await asyncio.gather(*waiters, return_exceptions=True)
 
     def _spawn(self, work: Coroutine[Any, Any, None], running: set[asyncio.Task[None]]) -> None:
-        """Run a coroutine as a task that is in `running` until it ends; an error stops the run."""
+        """Run a coroutine as a task that is in `running` until it ends; an error stops the run.
+
+        Calls `on_progress` when the coroutine ends.
+        """
 
         async def guard() -> None:
             try:
@@ -527,8 +601,13 @@ class _LiveRun:
     async def _make_call(self, call: _PendingCall, started_call: StartedCall) -> None:
         """Make a call, append its reply to the result file of its batch, and count it.
 
+        The reply is in the file, but not synced, before the slot of the call is free. An error of
+        the API is passed to `_handle_failure` and not raised. A trial keeps the reply in the
+        report. A cancelled call gives its row up, as a call that may be paid for.
+
         Raises:
             LockLostError: Another process took over the batch; the call was not made.
+            CancelledError: The call was cancelled.
         """
         ws = self._ws
         open_batch = call.batch
@@ -582,7 +661,18 @@ class _LiveRun:
         *,
         started_at: float,
     ) -> None:
-        """Decide after a failed call: repeat it, give its row up, or stop the run."""
+        """Decide after a failed call: repeat it, give its row up, or stop the run.
+
+        - A 429: the call is repeated first, after the pause that the throttle sets.
+        - A lasting refusal, such as a bad key: the run stops.
+        - Another 400: the row is charged if a call of this run was answered. Before the first
+          answer it is kept, and MAX_INITIAL_400S of them stop the run.
+        - A failure of the service: the call is repeated after a pause. Its row is given up after
+          too many calls without any reply, or after the throttle's patience.
+
+        Args:
+            started_at: Monotonic time at which the call started.
+        """
         self._uncount_unpaid_call(call, started_call, error)
         if isinstance(error, errors.ThrottledError):
             self._throttle.note_refusal(error)
@@ -623,7 +713,11 @@ class _LiveRun:
         started_call: StartedCall,
         error: errors.RemoteError,
     ) -> None:
-        """Take back the count of a call that was certainly not paid for, or not counted by quota."""
+        """Take back the count of a call that was certainly not paid for, or not counted by quota.
+
+        A refused or unsent call, or a call with status 503, is not counted as paid for. A throttled
+        or unsent call is withdrawn from the rate limiter.
+        """
         is_unpaid = isinstance(error, errors.RefusedError | errors.NotSentError)
         if is_unpaid or error.code == OVERLOADED_CODE:
             call.batch.calls -= 1
@@ -631,7 +725,10 @@ class _LiveRun:
             self._rate_limiter.withdraw(started_call)
 
     def _backoff_s(self, call: _PendingCall, error: errors.RemoteError) -> float:
-        """Return the seconds until a failed call is repeated: doubled each time, with jitter."""
+        """Return the seconds until a failed call is repeated: doubled each time, with jitter.
+
+        At least the time that the service asked for, and never more than MAX_PAUSE_S.
+        """
         exponent = min(call.failures - 1, MAX_BACKOFF_EXPONENT)
         pause_s = min(MAX_PAUSE_S, self._ws.settings.retry_wait * 2.0**exponent)
         jitter = random.uniform(0.5, 1)  # noqa: S311 - no secret
@@ -641,7 +738,11 @@ class _LiveRun:
         return max(pause_s * jitter, min(requested_s or 0.0, MAX_PAUSE_S))
 
     def _settle_refusals(self) -> None:
-        """Charge the rows whose requests got a 400, because other requests were answered."""
+        """Charge the rows whose requests got a 400, because other requests were answered.
+
+        Appends each refusal as the reply to its call, so the ingest charges the row. The kept
+        refusals are emptied.
+        """
         refusals = self._unsettled_refusals
         self._unsettled_refusals = []
         for call, error in refusals:
@@ -669,9 +770,12 @@ class _LiveRun:
     ) -> None:
         """Record why a row got no reply in this run; its row is open again after the ingest.
 
+        Counts the request as finished, which may close its batch. Nothing is stored yet.
+
         Args:
-            may_be_paid: The call may have been paid for.
-            is_refused: The service refused the request by a 400.
+            may_be_paid: The call may have been paid for. The reason begins with LOST_CALL_PREFIX
+                then.
+            is_refused: The service refused the request by a 400. Only a trial's outcome shows it.
         """
         item_id = call.request.row.id
         call.batch.failure_reasons[item_id] = (
@@ -688,15 +792,22 @@ class _LiveRun:
             self._spawn(self._close_batch(open_batch), self._closing_batches)
 
     async def _close_batch(self, open_batch: OpenLiveBatch) -> None:
+        """Seal and ingest a complete batch in a thread, then let the run prepare batches again."""
         await asyncio.to_thread(self._seal_and_ingest, open_batch)
         if not self._is_single_batch:
             # Failed rows may be asked again now, and their money may be free.
             self._end_of_rows = None
 
     def _seal_and_ingest(self, open_batch: OpenLiveBatch) -> None:
-        """Seal and ingest the replies of a batch, and release its lock.
+        """Seal and ingest the replies of a batch, count its outcomes, and release its lock.
 
-        A trial stores only its cost, and its files are deleted.
+        A trial stores only its cost, and its files are deleted. Rows without a reply get the error
+        that stopped the run as their reason, or "interrupted", or NOT_ASKED_REASON. An interrupted
+        run waits INTERRUPTED_WRITE_TIMEOUT_S at most for another writer. The lock is released after
+        an error too.
+
+        Raises:
+            FindableError: The batch could not be sealed or ingested.
         """
         ws = self._ws
         report = self.report
@@ -728,7 +839,12 @@ class _LiveRun:
             open_batch.lock.release()
 
     def _count_outcomes(self, outcomes: list[RowOutcome]) -> None:
-        """Count answered and failed rows; rows with an invalid answer are asked once more."""
+        """Count answered and failed rows; queue the rows that may be asked again.
+
+        All rows without an applied answer are excluded from later batches of new rows. A single
+        batch queues no row. A row that is not queued counts as failed if it was called, and not at
+        all otherwise.
+        """
         for outcome in outcomes:
             if not outcome.reason:
                 self.report.answered += 1
@@ -743,7 +859,12 @@ class _LiveRun:
                 self.report.fail(outcome.row_id, outcome.reason)
 
     async def _finish(self) -> None:
-        """End the running calls, then seal and ingest all open batches."""
+        """End the running calls, then seal and ingest all open batches.
+
+        If the run was not stopped, refusals that no answer settled give their rows up uncharged.
+        Rows with a copied answer are added to the report. An error of a batch stops the run and is
+        kept for the report, but an interrupted run ignores a batch that it cannot write.
+        """
         await self._end_running_calls()
 
         # No request was answered, so the refusals may be the fault of every request.
@@ -776,7 +897,11 @@ class _LiveRun:
             await asyncio.wait(list(self._running_calls), timeout=INTERRUPTED_WRITE_TIMEOUT_S)
 
     async def _tick(self) -> None:
-        """Once a second sync replies to disk, count calls, and check for stalls and interrupts."""
+        """Once a second sync replies to disk, count calls, and check for stalls and interrupts.
+
+        Runs until it is cancelled. Errors of the sync are ignored. The session's stop event
+        interrupts the run.
+        """
         while True:
             await asyncio.sleep(SYNC_INTERVAL_S)
             with contextlib.suppress(errors.FindableError, OSError):
@@ -787,7 +912,11 @@ class _LiveRun:
             self._on_progress(self.report)
 
     def _sync(self) -> None:
-        """Sync new replies to disk, store the number of calls, and count those of other runs."""
+        """Sync new replies to disk, store the number of calls, and count those of other runs.
+
+        Only open batches that made calls since the last sync are synced and stored. The calls of
+        other runs are counted each time.
+        """
         for open_batch in list(self._open_batches.values()):
             if open_batch.calls != open_batch.recorded_calls:
                 os.fdatasync(open_batch.descriptor)
@@ -795,7 +924,11 @@ class _LiveRun:
         self._count_other_calls()
 
     def _record_calls(self, open_batch: OpenLiveBatch) -> None:
-        """Store the number and duration of the calls of a batch, if they changed."""
+        """Store the number and duration of the calls of a batch, if their number changed.
+
+        The calls count for today's quota. An interrupted run waits INTERRUPTED_WRITE_TIMEOUT_S at
+        most.
+        """
         if open_batch.calls == open_batch.recorded_calls:
             return
 
@@ -815,7 +948,8 @@ class _LiveRun:
     def _count_other_calls(self) -> None:
         """Report to the rate limiter the calls that other batches made in this minute and day.
 
-        Batches of this and of other processes count alike.
+        Batches of this and of other processes count alike. The times of their calls are estimated.
+        Does nothing without rate limits. May warn of the daily quota.
         """
         ws = self._ws
         if all(limit is None for limit in ws.limits):
@@ -848,7 +982,7 @@ class _LiveRun:
         self._warn_of_daily_quota()
 
     def _warn_of_daily_quota(self) -> None:
-        """Warn once when most of the day's requests are used."""
+        """Warn once in a run when DAILY_QUOTA_WARNING_SHARE of the day's requests are used."""
         max_requests = self._ws.limits.rpd
         if max_requests is None or self._has_warned:
             return
@@ -867,7 +1001,10 @@ def _spread_evenly(
     window_start: datetime,
     now: datetime,
 ) -> Iterator[datetime]:
-    """Return assumed times of the calls of a batch: evenly spread, and not before the window."""
+    """Yield assumed times of the calls of a batch: evenly spread, and not before the window.
+
+    Times more than one window in the future are left out.
+    """
     finished_at = past_calls.finished_at or now
     interval = (finished_at - past_calls.started_at) / past_calls.call_count
     # A call further in the future was recorded by a wrong clock, and would fill each minute anew.
@@ -903,6 +1040,9 @@ class RetryThreads:
         """Ask about these rows, or all due rows, when a thread is free.
 
         After `stop` nothing is asked, and the returned future is complete.
+
+        Args:
+            ids: The rows, or None for all due rows.
         """
         try:
             asking = self._pool.submit(self.ask_and_wait, ids)

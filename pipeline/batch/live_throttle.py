@@ -39,7 +39,8 @@ MAX_BACKOFF_EXPONENT = 10
 def max_parallel_calls(ws: WorkspaceSession, mean_s: float) -> int:
     """Return how many calls may run in parallel if a call takes `mean_s` seconds.
 
-    It is CONCURRENCY, or more if the requests per minute allow more; CONCURRENCY=1 stays 1.
+    It is CONCURRENCY, or as many calls as the requests per minute allow if that is more, up to
+    MAX_LIVE_CALLS. CONCURRENCY=1 stays 1. Without a limit of requests per minute it is CONCURRENCY.
     """
     concurrency = ws.settings.concurrency
     max_requests = ws.limits.rpm
@@ -63,10 +64,12 @@ class LiveThrottle:
     ) -> None:
         """Start with a service that is assumed to work.
 
+        Reads the measured duration of past calls of the model and mode.
+
         Args:
             stop_run: Stops the run with an error.
-            mode: The mode of the run.
-            hurries: Stop the run at the second 429 in a row.
+            mode: The mode of the run. Flex has longer times for stalls and retries.
+            hurries: Stop the run at the second 429.
         """
         self._ws = ws
         self._stop_run = stop_run
@@ -113,7 +116,10 @@ class LiveThrottle:
         return max_parallel_calls(self._ws, self._mean_call_s)
 
     def check_stall(self, *, in_flight: int) -> None:
-        """Switch to serial calls, with a warning, if no running call succeeds for long."""
+        """Switch to serial calls, with a warning, if no running call succeeds for long.
+
+        Long is STALL_S seconds (flex: the time-out of a call). Does nothing without a running call.
+        """
         if self._is_stalled or not in_flight:
             return
         if self._ws.monotonic() - self._unanswered_since >= self._stall_s:
@@ -123,7 +129,13 @@ class LiveThrottle:
             )
 
     def note_answer(self, *, took_s: float) -> None:
-        """Note a call with a reply, valid or not: failures and stalls are over."""
+        """Note a call with a reply, valid or not: failures and stalls are over.
+
+        Updates the moving average of call durations. The end of a stall is printed.
+
+        Args:
+            took_s: Duration of the call.
+        """
         self.rate_limiter.succeeded()
         self._unanswered_since = self._ws.monotonic()
         if self._is_stalled:
@@ -140,8 +152,8 @@ class LiveThrottle:
     def note_refusal(self, error: ThrottledError) -> None:
         """Note a 429: later calls wait for the quota.
 
-        The run stops if the quota is that of the day, if 429s last longer than POLL_PATIENCE
-        (flex: at least one hour), or at the second 429 of a run that hurries.
+        The run stops if the quota is that of the day, if 429s last longer than `poll_patience`
+        without a success (flex: at least one hour), or at the second 429 of a run that hurries.
         """
         now = self._ws.monotonic()
         self._throttled_count += 1
@@ -156,8 +168,10 @@ class LiveThrottle:
     def note_failure(self, error: RemoteError, *, started_s: float, row_id: str) -> None:
         """Note a failure of the service: all calls wait, and the run stops if nothing succeeds.
 
-        Two failures count as a single failure if their calls ran in parallel, or if they are about
-        the same row, because that row may be the cause.
+        The pause begins with the second failure in a row and doubles up to MAX_PAUSE_S. The run
+        stops after MAX_PARALLEL_FAILURES failures in a row, if the time since the first is over
+        `patience_s`. Two failures count as a single failure if their calls ran in parallel, or if
+        they are about the same row, because that row may be the cause.
 
         Args:
             started_s: Monotonic time at which the call started.

@@ -1,5 +1,6 @@
-"""Follow batches at the API until each is over and its result is sealed: submitted -> downloaded | failed.
+"""Follow batches at the API until each is over and its result is sealed.
 
+- A batch moves from submitted to downloaded or failed.
 - Only `get` decides whether a batch still exists, never its absence from a list.
 - No lock is held while a poll waits, so a poll of a whole day blocks no other process.
 - An error of one batch does not stop the others. Unclear creates are left to `batch-submit`.
@@ -85,7 +86,11 @@ class PollReport:
     stopped: errors.RemoteError | None = None
 
     def errors(self, labels: TaskLabels) -> list[errors.FindableError]:
-        """Return the errors to raise: missing batches, the error that ended the poll, unclear batches."""
+        """Return the errors of the report, to be raised by the caller.
+
+        The order is: batches that the API does not know, the error that ended the poll, batches
+        with an unclear create.
+        """
         report_errors: list[errors.FindableError] = []
         for number, reason in self.gone.items():
             give_up = CommandHint("batch-cancel", batch=number)
@@ -105,7 +110,7 @@ class PollReport:
         return report_errors
 
     def document(self) -> dict[str, object]:
-        """Return the report for JSON."""
+        """Return the report for JSON; `stopped` is the message of the error, or None."""
         return vars(self) | {"stopped": self.stopped.message if self.stopped else None}
 
 
@@ -119,8 +124,10 @@ def poll_batches(
 ) -> PollReport:
     """Look at the task's submitted batches, and seal the results of those that are over.
 
-    Also downloads lost results again, and cancels duplicate batches. Ends early if no look succeeds
-    for `poll_patience` seconds or a daily quota is used up; the error is in the report's `stopped`.
+    Batches with an unclear create are only reported as `unclear`, if no process works on them. Also
+    downloads lost results of downloaded batches again, and cancels duplicate batches. Shows the
+    progress. Ends early if no look succeeds for `poll_patience` seconds or a daily quota is used
+    up; the error is in the report's `stopped`. Nothing is ingested.
 
     Args:
         wait: Look until all batches are over, instead of once.
@@ -128,6 +135,9 @@ def poll_batches(
         number: Look at this batch only.
         fetches: Download results. If false, batches that are over stay submitted, and only their
             remote state is stored.
+
+    Returns:
+        The report; without submitted batches only `unclear` may be filled.
 
     Raises:
         KeyRefusedError: The API refuses the key.
@@ -176,23 +186,35 @@ class _Poll:
     unknown_states: set[str] = field(default_factory=set)
 
     def add_submitted(self) -> None:
-        """Follow all submitted batches, including batches submitted since the last call."""
+        """Follow all submitted batches of the task, also batches submitted since the last call."""
         for batch in self.batches_in(BatchState.SUBMITTED):
             self.request_counts[batch.number] = batch.requests
             self.done_counts.setdefault(batch.number, 0)
 
     def _is_followed(self, number: int) -> bool:
-        """Return whether a batch should be looked at again."""
+        """Return whether a batch should be looked at again.
+
+        False if the API does not know it, or if its last look had a lasting error.
+        """
         error = self.check_errors.get(number)
         may_pass = error is None or isinstance(error, TRANSIENT_ERRORS)
         return number not in self.report.gone and may_pass
 
     def follow(self, *, wait: bool, stops_at_first: bool, bar: ProgressBar) -> None:
-        """Look at all batches again and again, with growing pauses, until there is no more to do.
+        """Look at the followed batches again and again, with growing pauses, until the poll ends.
 
-        Ends if all batches, or the first batch, are over, after an error that stops the poll, or
-        without `wait` after one look. The local engine gets LOCAL_LOOK_S to work without `wait`,
-        if results are downloaded. Sets the report's `stopped` if an error ends the poll.
+        Before each further round, batches that were submitted meanwhile are followed too. The poll
+        ends if:
+
+        - no batch is to be looked at again: each is over, unknown to the API, or has a lasting
+          error
+        - `stops_at_first` is set and a batch is over
+        - an error stops it, which is set as the report's `stopped`; see `_find_stop_error`
+        - `wait` is false, after one look; the local engine is looked at for LOCAL_LOOK_S seconds
+          instead if results are downloaded
+
+        Raises:
+            KeyRefusedError: The API refuses the key.
         """
         ws = self.ws
         pause_s = self.ws.settings.poll_first
@@ -205,7 +227,7 @@ class _Poll:
                 if batch.number in self.done_counts
             ]
             waiting = [number for number in submitted_numbers if self._is_followed(number)]
-            self.report.stopped = self._stop_error(waiting, wait=wait)
+            self.report.stopped = self._find_stop_error(waiting, wait=wait)
             has_ended_batch = len(submitted_numbers) < len(self.done_counts)
             if (
                 not waiting
@@ -223,7 +245,15 @@ class _Poll:
             self.add_submitted()
 
     def _check_batches(self, bar: ProgressBar) -> None:
-        """Look once at each followed batch and show the progress; stop if patience is over."""
+        """Look once at each followed batch and show the progress.
+
+        Batches that left the state submitted count as done and are not looked at. Batches with a
+        lasting error, or unknown to the API, are skipped. Stops after a look if the poll is out of
+        patience.
+
+        Raises:
+            KeyRefusedError: The API refuses the key.
+        """
         for number in list(self.done_counts):
             with self.ws.store.read() as tx:
                 batch = batches.get_batch(tx, number)
@@ -240,7 +270,9 @@ class _Poll:
     def _try_check(self, batch: BatchRow) -> str:
         """Look at a batch and return its state in words; record an error instead of raising it.
 
-        The first transient error of a batch is printed.
+        A batch that the API does not know is added to the report's `gone`. All other errors are
+        kept in `check_errors` until a look succeeds. The first transient error of a batch is
+        printed. A success ends the time of failures.
 
         Returns:
             "" after an error.
@@ -268,7 +300,14 @@ class _Poll:
         return ""
 
     def _check_batch(self, batch: BatchRow) -> str:
-        """Store the remote state of a batch, download its result if it is over, return it in words.
+        """Store the remote state of a batch, download its result if it is over; return the state.
+
+        The state is stored if it changed. A state of an unknown kind is printed once and counts as
+        running. A batch that is over is not downloaded if the poll downloads nothing, or while the
+        batch may still name its result.
+
+        Returns:
+            The API's state in lower case, with the number of the batch if several are followed.
 
         Raises:
             RemoteError: The API could not be reached, or does not have the batch or its result.
@@ -306,7 +345,8 @@ class _Poll:
     def _should_wait_for_result(self, batch: BatchRow, remote: RemoteBatch) -> bool:
         """Return whether a batch that succeeded without naming a result may still name it.
 
-        Stores and prints when the wait began. It ends after UNNAMED_RESULT_WAIT.
+        False for a batch that did not succeed, has a result, or was cancelled by a person. The
+        first look stores and prints when the wait began. It ends after UNNAMED_RESULT_WAIT.
         """
         is_succeeded = remote.state is RemoteState.SUCCEEDED
         if not is_succeeded or remote.has_result or batch.cancel_asked_at is not None:
@@ -325,11 +365,20 @@ class _Poll:
             return True
         return now - batch.over_at < UNNAMED_RESULT_WAIT
 
-    def _stop_error(self, waiting: list[int], *, wait: bool) -> errors.RemoteError | None:
+    def _find_stop_error(self, waiting: list[int], *, wait: bool) -> errors.RemoteError | None:
         """Return the error that ends this poll now, or None.
 
+        While a batch is waiting, only errors of waiting batches count:
+
+        - a daily quota, which is a throttle with a reset time, ends the poll at once
+        - any other error ends it if `wait` is false, or if the poll is out of patience
+
+        If no batch is waiting, the first lasting error of any batch is returned.
+
         Args:
-            waiting: Numbers of the batches that are looked at again.
+            waiting: Numbers of the submitted batches that are looked at again. Batches with a
+                lasting error, or unknown to the API, are not in it.
+            wait: The poll looks until all batches are over, instead of once.
         """
         waiting_errors = [
             self.check_errors[number] for number in waiting if number in self.check_errors
@@ -354,7 +403,12 @@ class _Poll:
         return self.ws.monotonic() - self.failing_since > self.ws.settings.poll_patience
 
     def update_report(self) -> None:
-        """Report the stored state of each followed batch, including changes by other processes."""
+        """Add the stored state of each followed batch to the report's lists.
+
+        Reads the states again, so changes by other processes are included. Failed batches get their
+        reason; a submitted batch that the API does not know is only in `gone`. A batch that another
+        process downloaded meanwhile leaves `gone`.
+        """
         report = self.report
         with self.ws.store.read() as tx:
             followed_batches = [batches.get_batch(tx, number) for number in self.done_counts]
@@ -380,7 +434,9 @@ class _Poll:
     def _download_result(self, number: int, remote: RemoteBatch) -> None:
         """Seal the result of a batch that is over, or fail the batch; then delete its upload.
 
-        Does nothing if another process has the batch's lock or has moved the batch.
+        A batch without a result file is moved to failed. Does nothing if another process has the
+        batch's lock or has moved the batch; a lost lock is no error. Temporary files are deleted.
+        An upload that cannot be deleted is printed.
 
         Raises:
             RemoteError: The result could not be downloaded. The batch stays submitted.
@@ -423,9 +479,12 @@ class _Poll:
     def _seal_result(self, batch: BatchRow, remote: RemoteBatch, draft: files.SealedFile) -> None:
         """Move a batch to downloaded and give the result its final name, in one transaction.
 
-        The reason of the batch is set if it did not succeed. Renaming inside the transaction keeps
-        a process that lost the lock from replacing the file, and the state is committed only when
-        the file is on disk.
+        The batch's `reason` is set only if the batch did not succeed. Renaming inside the
+        transaction keeps a process that lost the lock from replacing the file, and the state is
+        committed only when the file is on disk.
+
+        Args:
+            draft: The downloaded file, synced to disk under a temporary name.
 
         Raises:
             StateConflictError: Another process has moved the batch.
@@ -450,7 +509,12 @@ class _Poll:
     def _fail(self, batch: BatchRow, remote: RemoteBatch) -> None:
         """Move a batch without a result to failed, and release its rows without charging them.
 
-        Rows that failed in this way too often are parked, except in a batch that a person cancels.
+        Stores the outcome MISSING for each claimed row, in one transaction. Rows that failed in
+        this way too often are parked. Rows of a batch that a person cancels are not counted for
+        that.
+
+        Raises:
+            StateConflictError: Another process has moved the batch. Nothing was changed.
         """
         is_cancelled_by_hand = batch.cancel_asked_at is not None
         reason = _describe_ending(remote, has_lost_result=True)
@@ -485,14 +549,19 @@ class _Poll:
 
         A file with fewer requests than the API counted (than were asked, if it gives no count) is
         downloaded again. A file that was cut may look whole if it came without a length, or if it
-        has lines twice.
+        has lines twice. The best file is used even if requests are missing; a warning is printed
+        then.
 
         Args:
             latest_path: Temporary file of each download.
             best_path: Gets the download with the most requests.
 
+        Returns:
+            False, after a warning, if the batch did not succeed or a person cancelled it and its
+            result does not exist, or if it was cancelled and no download is usable.
+
         Raises:
-            MissingError: The batch succeeded, but its result does not exist.
+            MissingError: The batch succeeded and was not cancelled, but its result does not exist.
             UnavailableError: No download is usable: it is provably cut, or has no request of the
                 batch. Its rows would be charged although their answers exist at the API.
         """
@@ -545,11 +614,15 @@ class _Poll:
     ) -> tuple[Download, Download]:
         """Download up to MAX_DOWNLOADS times, until all expected requests are in the file.
 
+        Inline results are read once. Pauses `poll_first` seconds between downloads. Prints a
+        warning before a download is repeated, if the last had some requests.
+
         Returns:
-            The best download, whose file is at `best_path`, and the latest.
+            The best download, whose file is at `best_path`, and the latest. Nothing is at
+            `best_path` if no download had a file.
 
         Raises:
-            MissingError: The result does not exist, and nothing usable was downloaded before.
+            MissingError: The result does not exist, and no file was downloaded before.
         """
         best = Download()
         latest = Download()
@@ -573,7 +646,10 @@ class _Poll:
         return best, latest
 
     def _download_once(self, batch: BatchRow, remote: RemoteBatch, path: Path) -> Download:
-        """Download the result to a path and count its requests; after a cut there may be no file.
+        """Download the result to a path and count the batch's requests in it.
+
+        A download that was cut on the way gives a `Download` without requests, and there may be no
+        file. A file that ends inside a line is not complete, but its requests are counted.
 
         Raises:
             MissingError: The result does not exist.
@@ -591,6 +667,8 @@ class _Poll:
     def _write_result(self, batch: BatchRow, remote: RemoteBatch, path: Path) -> str:
         """Write the result of a batch to a path, one line per request with its key.
 
+        Takes inline results from `remote`, or else downloads the result file.
+
         Returns:
             A description of the received file.
 
@@ -607,7 +685,10 @@ class _Poll:
         return body
 
     def _request_keys(self, batch: BatchRow) -> Iterator[str]:
-        """Yield the request keys of a batch's claims, in the order of their lines."""
+        """Yield the request keys of a batch's present claims, in the order of their lines.
+
+        Reads page by page, each in a transaction of its own.
+        """
         last_line = 0
         while True:
             with self.ws.store.read() as tx:
@@ -621,7 +702,8 @@ class _Poll:
     def restore_lost_results(self) -> None:
         """Download the result of each downloaded batch again whose file was lost or damaged.
 
-        A file is accepted only if it has exactly the recorded bytes. Failures are printed.
+        Concerns batches of the task in state downloaded, or only the selected batch. A file is
+        accepted only if it has exactly the recorded bytes. Failures are printed, not raised.
         """
         for batch in self.batches_in(BatchState.DOWNLOADED):
             path = sealed_result(self.ws.data, batch)
@@ -629,7 +711,12 @@ class _Poll:
                 self._restore_result(batch, path)
 
     def _restore_result(self, batch: BatchRow, path: Path) -> None:
-        """Download a lost result again; do nothing if another process has the batch's lock."""
+        """Download a lost result again; do nothing if another process has the batch's lock.
+
+        The file gets its final name only if its hash is the recorded hash. Prints whether the
+        result was restored. An error of the API, or other bytes, is printed with the command that
+        gives the batch up. The state of the batch stays.
+        """
         ws = self.ws
         number = batch.number
         part = files.new_part_path(path)
@@ -653,11 +740,12 @@ class _Poll:
             part.unlink(missing_ok=True)
 
     def check_duplicates(self) -> None:
-        """Find, record and cancel duplicate batches in the remote list.
+        """Find, record and cancel duplicate batches in the remote list, for all tasks.
 
         Reads the list only while a batch is submitted, or while a batch may have a duplicate: a
-        duplicate is not cancelled yet, or a create call was lost within LATE_DUPLICATE_WINDOW. If
-        the list cannot be read, nothing is changed.
+        duplicate is not cancelled yet, or a create call was lost and the search for its batch has
+        not ended. If the list cannot be read, nothing is changed; this is printed if a duplicate is
+        suspected. Ends the search for batches that are old enough.
         """
         with self.ws.store.read() as tx:
             duplicates = batches.list_duplicates(tx)
@@ -698,7 +786,11 @@ class _Poll:
             self._end_duplicate_search(created_batches[number])
 
     def _end_duplicate_search(self, batch: BatchRow) -> None:
-        """Record that no more duplicates are expected, if the batch left the API and is old enough."""
+        """Record that no more duplicates are expected, if the batch left the API and is old enough.
+
+        Does nothing while the batch is submitted, within LATE_DUPLICATE_WINDOW after its last
+        create call, or while one of its duplicates is not cancelled.
+        """
         with self.ws.store.write() as tx:
             now = self.ws.now()
             age = now - (batch.create_sent_at or now)
@@ -710,7 +802,10 @@ class _Poll:
 
 
 def _may_have_duplicate(batch: BatchRow) -> bool:
-    """Return whether a create call of the batch was lost and its search has not ended."""
+    """Return whether a create call of the batch was lost and its search has not ended.
+
+    A call was lost if the batch has more tries than known remote batches.
+    """
     known_creates = 1 if batch.remote_name else 0
     return batch.tries > known_creates and not batch.twins_checked
 
@@ -724,7 +819,8 @@ def _describe_ending(remote: RemoteBatch, *, has_lost_result: bool = False) -> s
     """Return how a batch ended, in words, with the API's error.
 
     Args:
-        has_lost_result: No result was downloaded.
+        has_lost_result: No result was downloaded. It changes only the words for a batch that
+            succeeded.
     """
     description = str(remote.state)
     if remote.state is RemoteState.SUCCEEDED and has_lost_result:

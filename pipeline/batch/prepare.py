@@ -1,4 +1,4 @@
-"""Write request files: select open rows, write their requests in one pass, seal the file, claim.
+"""Write request files in one pass over the open rows, seal each file, and claim its rows.
 
 - A file is sealed before its rows are claimed, so every claim has its file.
 - Rows are selected, sealed and claimed under one lock, and leftover files are deleted under it too.
@@ -51,11 +51,18 @@ def prepare_batches(
 ) -> tuple[list[int], StopReason, int]:
     """Write, seal and claim request files for the selected rows, as far as budgets allow.
 
-    Deletes leftover request files first.
+    Deletes leftover request files first. Prepares batch after batch until no row is left or a limit
+    stops it; nothing is sent. Starts again if another process changed its rows, and keeps the
+    batches prepared until then.
 
     Returns:
         The numbers of the batches, why no further batch was prepared, and how many rows got a
         copied answer instead.
+
+    Raises:
+        InconsistentError: There is a result file without a batch, or the rows changed MAX_TRIES
+            times.
+        StateConflictError, LockLostError: Another process interfered in each of MAX_TRIES tries.
     """
     preparation = Preparation(ws, selection, bar)
     numbers = list[int]()
@@ -76,6 +83,8 @@ def prepare_batches(
 
 def _delete_unknown_request_files(ws: WorkspaceSession) -> None:
     """Delete request files without a batch, which a process left that died before its claim.
+
+    Drafts and sealed request files in the batch folder are deleted. Files of known batches stay.
 
     Raises:
         InconsistentError: There is a result file without a batch. Nothing was deleted.
@@ -133,8 +142,10 @@ class Preparation:
     def prepare_next(self) -> Prepared | StopReason:
         """Prepare and claim the next batch, or return why no batch is possible.
 
-        Each batch begins after the last row of the batch before, so claimed rows are not read
-        again and again. If no row is left there, all open rows are read once more.
+        Each batch begins after the last row of the batch before, so claimed rows are not read again
+        and again. If no row is left there, all open rows are read once more. Waits for other
+        processes that prepare, unless `is_single_batch`. A trial removes its rows from the
+        selection, because it does not claim them.
 
         Raises:
             InconsistentError: The rows changed MAX_TRIES times while their requests were written.
@@ -158,7 +169,20 @@ class Preparation:
         return prepared
 
     def _prepare(self, *, after: str | None) -> Prepared | StopReason:
-        """Write and claim a batch of rows after a row id, again if they change meanwhile."""
+        """Write and claim a batch of rows after a row id, again if they change meanwhile.
+
+        Args:
+            after: Begin after the row with this id; None begins with the first row.
+
+        Returns:
+            The batch, or the reason why no batch is possible: NO_ROWS_LEFT if earlier batches
+            reached the selection's limit or no row is left, else the limit that the first request
+            exceeds.
+
+        Raises:
+            InconsistentError: Another process took a row, the budget or the quota in each of
+                MAX_TRIES tries. Nothing was claimed.
+        """
         ws = self.ws
         limit = self.selection.limit
         if self._prepared_rows and limit is not None and self._prepared_rows >= limit:
@@ -187,7 +211,8 @@ class Preparation:
     def _cleaning_up(self, draft: RequestDraft) -> Iterator[None]:
         """Delete the draft's file after a block, and release the batch's lock if the block fails.
 
-        A file that got its final name is not deleted.
+        A file that was renamed to its final name is not deleted. The lock is that of a live batch,
+        which `_claim` acquired in the block.
         """
         self._lock = None
         try:
@@ -203,10 +228,11 @@ class Preparation:
     def _write_draft(self, tx: Connection, after: str | None) -> RequestDraft | StopReason:
         """Fill a draft with rows after a row id; seal the file of a batch for the Batch API.
 
-        Copied answers are stored on the way, in transactions of their own.
+        The requests of a live batch stay in memory. Copied answers are stored on the way, in
+        transactions of their own, and the progress is shown.
 
         Returns:
-            The draft, or why it has no rows.
+            The draft, or why it has no request: a limit, or NO_ROWS_LEFT.
         """
         stop_reason = StopReason.NO_ROWS_LEFT
         is_api_batch = self.mode is Mode.BATCH
@@ -234,7 +260,10 @@ class Preparation:
         return draft if draft.row_claims else stop_reason
 
     def _store_copied_answers(self, draft: RequestDraft) -> None:
-        """Store the draft's copied answers in one transaction, and remove them from the draft."""
+        """Store the draft's copied answers in one transaction, and remove them from the draft.
+
+        Does nothing without copied answers. Adds the rows that were written to `copied_rows`.
+        """
         if not draft.copied_answers:
             return
         ws = self.ws
@@ -252,11 +281,16 @@ class Preparation:
     def _claim(self, tx: Connection, draft: RequestDraft) -> Prepared:
         """Insert the batch, claim all its rows and rename its file, in the caller's transaction.
 
-        A live batch is locked before another process can see it.
+        Checks budget and quota again. A live batch gets its lock before another process can see it,
+        and its file is written here. A trial claims no rows. The file is deleted if the insert
+        fails.
+
+        Returns:
+            The batch, with its requests and its lock if it is live.
 
         Raises:
-            StateConflictError: A row, the budget or the quota was taken by another process. The
-                transaction must be rolled back.
+            StateConflictError: A row, the budget, the quota or the lock was taken by another
+                process. The transaction must be rolled back.
         """
         number = batches.next_number(tx)
         current_limits = self._new_draft(tx)
@@ -304,6 +338,9 @@ class Preparation:
     ) -> None:
         """Insert the row of the batch, and claim its rows unless it is a trial.
 
+        The first batch of a live run gives the run its number. Batches for the Batch API, trials
+        and single batches belong to no run.
+
         Args:
             name: The path of the file, relative to the workspace.
 
@@ -349,7 +386,12 @@ class Preparation:
             )
 
     def _new_draft(self, tx: Connection) -> RequestDraft:
-        """Return an empty draft with the limits of now: rows, quota and budget."""
+        """Return an empty draft with the limits of now: rows, quota and budget.
+
+        The quota of queued tokens limits only batches for the Batch API. Rows that earlier batches
+        of this preparation have are taken from the selection's limit. Trials and single batches ask
+        about each row, even if another row has the same input.
+        """
         ws = self.ws
         calibration = budget.load_calibration(tx, ws.extractor)
         max_rows = None

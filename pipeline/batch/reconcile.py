@@ -1,4 +1,11 @@
-"""Find out whether an unclear create made a remote batch."""
+"""Resolve an unclear create by the remote list, and cancel duplicate remote batches.
+
+- A remote batch belongs to a batch if it has the name of any of its tries.
+- The oldest remote batch that may give answers is adopted. Without such a batch, the oldest is.
+- All other remote batches with such a name are recorded as duplicates with their cost, and
+  cancelled.
+- Only a list that is read late enough proves that nothing was created.
+"""
 
 import contextlib
 from collections.abc import Iterable, Sequence
@@ -48,15 +55,23 @@ def reconcile(
 ) -> ReconcileResult:
     """Search the whole remote list for any try of a submitting batch, and adopt the oldest.
 
-    Remote batches that may give answers are preferred. The others are recorded as duplicates and
-    cancelled.
+    A remote batch that may give answers is preferred to an older failed, cancelled or expired
+    batch. The adopted batch is stored as submitted. The others are recorded as duplicates and
+    cancelled. If none is found, nothing is written.
 
     The list proves absence only if it is read late enough: after its lag, and after the create's
     time-out if the end of the create is unknown. Recorded times may come from a wrong clock, so the
     time is measured by the monotonic clock from this process's first search.
 
     Args:
-        listing: A list that was read before; it proves no absence.
+        listing: A list that was read before; it proves no absence. None reads the list now.
+
+    Returns:
+        `adopted` or `absent` is true, or neither with the seconds until the list should be read
+        again: MIN_LOOK_WAIT_S to MAX_LOOK_WAIT_S.
+
+    Raises:
+        RemoteError: The list cannot be read.
     """
     started = ws.monotonic()
     create_key = (batch.number, batch.tries, batch.create_ended_at)
@@ -115,7 +130,8 @@ def seconds_until_listed(batch: BatchRow, settings: Settings, *, now: datetime) 
     """Return for how many seconds more the API may not show a batch that it has created.
 
     Returns:
-        0 if the API must show it. A creation time in the future counts as now.
+        0 if the API must show it: `list_lag` seconds after it was submitted. A creation time in the
+        future, or none, counts as now.
     """
     created_at = min(now, batch.submitted_at or now)
     visible_at = created_at + timedelta(seconds=settings.list_lag)
@@ -127,13 +143,15 @@ def cancel_duplicates(
     number: int,
     listing: Iterable[RemoteBatch] = (),
 ) -> None:
-    """Record every remote batch with our name that was not adopted, and cancel those still running.
+    """Record and cancel each remote batch with a name of this batch that was not adopted.
 
-    Does nothing while the create of the batch is unclear, because reconciliation may adopt one of
-    them. A duplicate that cannot be cancelled now is tried again at the next look.
+    Does nothing while the create of the batch is unclear, because reconciliation may adopt such a
+    batch. Prints a warning for each duplicate that was cancelled or could not be cancelled. The
+    next look tries the latter again; no error is raised.
 
     Args:
-        listing: Remote batches to search for duplicates; recorded duplicates are cancelled anyway.
+        listing: Remote batches to search for duplicates; duplicates recorded earlier and not
+            cancelled yet are cancelled anyway.
     """
     with ws.store.write() as tx:
         batch = batches.get_batch(tx, number)
@@ -166,9 +184,10 @@ def _record_duplicates(
     *,
     now: datetime,
 ) -> None:
-    """Record the remote batches with a name of this batch, except the adopted batch, as duplicates.
+    """Record remote batches with a name of this batch as duplicates, except the adopted batch.
 
-    Duplicates that are over are recorded as cancelled.
+    Duplicates that are over are recorded as cancelled. Runs in the caller's transaction; the API is
+    not called.
     """
     prefixes = batches.list_numbers_by_prefix(tx, batch.number)
     for remote in listing:

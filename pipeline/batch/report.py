@@ -1,10 +1,10 @@
-"""Reports about batches: the list, costs by day, task, model or batch, prices of models, due rows.
+"""Report on batches: the list, costs, prices of models, due rows, and the version of a task.
 
 - The cost of an ingested batch comes from its token usage, and counts on the day it was sent.
 - A live run counts on the day it began, and a duplicate on the day it was found.
 - A batch that ended without a reply is reported separately at its estimate: it may have been paid.
 - Embeddings are not in the costs.
-- Only the database is read, and nothing is sent.
+- Only the database and the models file are read, and nothing is sent.
 """
 
 from collections import Counter, defaultdict
@@ -95,7 +95,10 @@ class BatchSummary(NamedTuple):
 
     @property
     def done(self) -> str:
-        """Return the answers of an ingested batch, else the requests finished at the API, else "-"."""
+        """Return the number of finished requests as text.
+
+        It is the answers of an ingested batch, else the requests finished at the API, else "-".
+        """
         done_count = self.batch.answered
         if done_count is None:
             done_count = self.batch.remote_done
@@ -109,7 +112,10 @@ class BatchSummary(NamedTuple):
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the batch for JSON."""
+        """Return the batch for JSON: BATCH_DOCUMENT_COLUMNS, state, cost in USD and age in seconds.
+
+        `cost_is_actual` is false if the cost is an estimate.
+        """
         members = {name: getattr(self.batch, name) for name in BATCH_DOCUMENT_COLUMNS}
         members["state"] = self.batch.state.value
         members["cost"] = self.cost
@@ -119,14 +125,20 @@ class BatchSummary(NamedTuple):
 
 
 def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
-    """Return every batch, oldest first; the batches of a live run share a summary."""
+    """Return a summary of every batch of all tasks, oldest first.
+
+    The batches of a live run share a summary.
+    """
     with store.read() as tx:
         all_batches = batches.combine_runs(batches.batches_in_states(tx))
     return [summarize(batch, now=now) for batch in all_batches]
 
 
 def summarize(batch: BatchRow, *, now: datetime) -> BatchSummary:
-    """Return a batch with its age, and its actual or estimated cost; 0 if it was never sent."""
+    """Return a batch with its age, and its actual or estimated cost.
+
+    The cost is actual if the batch has one. A failed batch that was never created costs 0.
+    """
     age = (batch.ended_at or now) - batch.created_at
     if batch.cost is not None:
         return BatchSummary(batch, age, batch.cost, is_actual=True)
@@ -137,7 +149,10 @@ def summarize(batch: BatchRow, *, now: datetime) -> BatchSummary:
 
 
 def duration_in_words(seconds: float | None) -> str:
-    """Return a duration in words, for example "2.5 h", or the words for an unknown time."""
+    """Return a duration in words, for example "2.5 h"; None is "an unknown time".
+
+    Days are written from two days on. Anything below a second is "a second".
+    """
     if seconds is None:
         return "an unknown time"
     for unit, unit_seconds, min_amount in DURATION_UNITS:
@@ -149,7 +164,7 @@ def duration_in_words(seconds: float | None) -> str:
 
 
 def count_unpriced_models(all_batches: Iterable[BatchRow]) -> dict[str, int]:
-    """Return the number of requests that were sent to each model whose price was unknown then."""
+    """Return the number of requests per model that were sent while its price was unknown."""
     request_counts = Counter[str]()
     for batch in all_batches:
         if not batch.priced_on and batch.create_sent_at is not None:
@@ -167,14 +182,14 @@ def summarize_costs(
     """Return the spending, for JSON, from a single snapshot of the database.
 
     Args:
-        tasks: Tasks whose rows get the name that users type.
-        group_key: The group of a row: one of KEYS.
+        tasks: Tasks whose rows get the name that users type. All tasks are counted, also others.
+        group_key: The group of a row: one of COST_KEYS.
         task_name: The name of the only task to count, or None for all tasks.
 
     Returns:
-        `group_key`, `rows` in the order of their keys (batch numbers by value), and `total`. Rows
-        and total have AMOUNTS: counts of batches and live calls, tokens, and USD that are known,
-        perhaps lost, and of running batches.
+        `by`, which is the group key, `rows` in the order of their keys (numbers by value, before
+        texts), and `total`. Rows and total have COST_FIGURES: counts of batches and live calls,
+        tokens, and USD that are known, perhaps lost, and of running batches.
     """
     subjects = {task.name: task.subject for task in tasks}
     group_index = COST_KEYS.index(group_key)
@@ -200,7 +215,7 @@ def _cost_row_order(key: str) -> tuple[int, str]:
 
 
 def _rounded_amounts(amounts: Mapping[str, float]) -> dict[str, float]:
-    """Return all AMOUNTS, rounded to six decimals; missing amounts are 0."""
+    """Return all COST_FIGURES, rounded to six decimals; missing amounts are 0."""
     return {name: round(amounts.get(name, 0), 6) for name in COST_FIGURES}
 
 
@@ -211,12 +226,16 @@ def _cost_entries(
 ) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
     """Yield the cost of each batch that was sent, then of each duplicate.
 
+    A batch counts on the day of its create call, a duplicate on the day it was found. A duplicate
+    has only its estimate, as a cost that is perhaps lost. Batches of a live run share the key of
+    the run, and all trials share TRIALS_KEY. Batches that were never sent are left out.
+
     Args:
         subjects: Task name to the name that users type.
         task_name: The name of the only task to count, or None for all tasks.
 
     Yields:
-        A key for each of KEYS, and a figure for each of AMOUNTS.
+        A key for each of COST_KEYS, and a figure for each of COST_FIGURES.
     """
     keys_by_batch = {}
     for batch in batches.batches_in_states(tx, task=task_name):
@@ -247,7 +266,9 @@ def _cost_entries(
 def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
     """Return every model of the catalogue for JSON: its use, limits, and prices on a day.
 
-    Prices are in USD per million tokens, as `in` and `out` of live calls and of batches.
+    Prices are in USD per million tokens, as `in` and `out` of live calls and of batches. `use` is
+    "answers" or "embeds" for the models of the settings, else None. Only the answering model has
+    the rate limits of the settings instead of the catalogue's.
     """
     settings = settings.for_backend(settings.effective_backend)
     uses = {
@@ -287,8 +308,10 @@ def _price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:
 def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
     """Return the rows that failed when they were asked alone, for JSON, oldest first.
 
+    Rows that were answered, parked or removed since then are included.
+
     Returns:
-        For each row the name that users know, the time and reason of its last failure, its number
+        For each row the name that users know, the time of its first failure, the reason, its number
         of tries, and its outcome: None if it is still due, else "tagged", "parked" or "removed".
     """
     failed_rows = list(claims.failed_retries(tx, task.name))
@@ -322,11 +345,13 @@ def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
 
 
 def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, Any]:
-    """Return the version of a task with a model for JSON, with its newest pilot and its backfill.
+    """Return the version of a task and a model for JSON, with its newest pilot and backfill.
+
+    The model is not looked up, so an unknown name is accepted.
 
     Returns:
-        `extractor`, `pilot` (None without a pilot) and `backfill` (None if no backfill is
-        unfinished); no members if the version has no pilot and needs none.
+        `extractor`, `pilot` (None without a pilot) and `backfill` (None if no backfill of the task
+        is unfinished); no members if the version has no pilot and needs none.
     """
     # The model is not looked up, because an unknown model must not stop a status.
     version = f"{task.version_label}/{model_name.removeprefix('models/')}"

@@ -3,10 +3,8 @@
 - prepared -> submitting is committed before the single create call.
 - A clear refusal moves the batch back to prepared. A refused line charges its row; the second
   refusal of a whole file gives up the batch.
-- After an unclear create the batch stays submitting until the whole remote list, read late enough,
-  shows a batch with a name of this batch, or none. Only then is create called again.
-- The oldest remote batch with the name of any try is adopted. Other remote batches with such a name
-  are duplicates: they are recorded with their cost and cancelled.
+- After an unclear create the batch stays submitting until `batch/reconcile.py` finds its remote
+  batch or proves that there is none. Only then is create called again.
 """
 
 import re
@@ -72,9 +70,15 @@ class SendOutcome(StrEnum):
 
 
 def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
-    """Move a prepared or unclear batch to submitted; return what happened.
+    """Move a prepared or unclear batch to submitted; return the outcome.
 
-    Waits until an unclear create is resolved, without the lock of the batch.
+    Waits in this call until an unclear create is resolved, without the lock of the batch. Calls
+    create again if the remote list proves that nothing was created, until MAX_UNCLEAR_CREATES calls
+    stayed unclear. Prints the holder of the lock if another process has it.
+
+    Returns:
+        TAKEN_BY_OTHER_PROCESS if another process has the lock, or if the batch is neither prepared
+        nor submitting. REBUILD if one line was refused and the batch was given up.
 
     Raises:
         QuotaFullError: The API would refuse the batch now, by our own count.
@@ -82,12 +86,14 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
         RemoteError: The API refused the batch for now, or its create stays unclear.
         KeyRefusedError, MissingError, SchemaRefusedError: A person must change something. The batch
             is prepared again.
+        InconsistentError: The request file was changed.
+        StateConflictError, LockLostError: Other processes moved the batch in MAX_CONFLICTS tries.
     """
     unclear_creates = 0
     is_first = True
 
     def try_send() -> SendOutcome | ReconcileResult | None:
-        """Take the next step under the batch's lock; see `_Send.execute`."""
+        """Take the next step under the batch's lock; see `_Send.resolve_and_create`."""
         with ws.locks.try_lock(lock_of(number)) as lock:
             if lock is None:
                 ws.display.say(f"batch {number}: {ws.locks.describe_holder(lock_of(number))}")
@@ -95,7 +101,7 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
             with ws.store.read() as tx:
                 batch = batches.get_batch(tx, number)
             send = _Send(ws, batch, lock, is_first=is_first)
-            return send.execute(may_create=unclear_creates < MAX_UNCLEAR_CREATES)
+            return send.resolve_and_create(may_create=unclear_creates < MAX_UNCLEAR_CREATES)
 
     while True:
         step_result = retry_on_conflict(try_send, times=MAX_CONFLICTS)
@@ -117,18 +123,23 @@ class _Send(NamedTuple):
     # This process has not tried to send the batch before.
     is_first: bool
 
-    def execute(self, *, may_create: bool) -> SendOutcome | ReconcileResult | None:
+    def resolve_and_create(self, *, may_create: bool) -> SendOutcome | ReconcileResult | None:
         """Resolve an unclear create, then create the batch unless it was found.
 
+        A prepared batch is created at once. A submitting batch is first searched in the remote
+        list, and created only if the list proves that nothing was created.
+
         Args:
-            may_create: False if too many creates were unclear already.
+            may_create: False if too many creates were unclear already. Then a submitting batch is
+                not created again. It has no effect on a prepared batch.
 
         Returns:
             The outcome, or a result after which the list must be read again, or None if the create
-            is unclear.
+            is unclear. A batch in another state gives TAKEN_BY_OTHER_PROCESS.
 
         Raises:
-            RemoteError: The batch was not found and must not be created again.
+            RemoteError: The list proves that nothing was created, but `may_create` is false. All
+                errors of a create are raised too.
         """
         batch = self.batch
         if batch.state is BatchState.SUBMITTING:
@@ -151,14 +162,23 @@ class _Send(NamedTuple):
     def _create(self) -> SendOutcome | ReconcileResult | None:
         """Upload the file if needed, commit the intent, and call create once.
 
-        Adopts a remote batch that another copy of the workspace created from the same file.
+        Checks quota and budgets first. If this process has not tried a prepared batch before, it
+        adopts a remote batch that another copy of the workspace created from the same file, and
+        creates nothing. A created batch is stored as submitted, and its name is printed.
 
         Returns:
-            The outcome, or a result after which the list must be read again, or None if the create
-            is unclear.
+            CREATED, ADOPTED or REBUILD, or a result after which the list must be read again, or
+            None if the create is unclear. An unclear create is recorded and printed; the batch
+            stays submitting.
 
         Raises:
+            QuotaFullError, BudgetError: A limit does not allow the batch. Nothing was created.
             RemoteError: The API refused the batch; it is prepared again or was given up.
+            NotSentError: The create call was not sent; the batch is prepared again.
+            InconsistentError: The request file was changed.
+            LockLostError: Another process has the lock now. Nothing was created.
+            StateConflictError: Another process moved the batch. A batch that was created here is
+                then cancelled as a duplicate.
         """
         ws = self.ws
         number = self.batch.number
@@ -225,10 +245,12 @@ class _Send(NamedTuple):
     def _find_created_elsewhere(self, display_name: str) -> list[RemoteBatch]:
         """Return remote batches of this prepared batch, which a newer copy of the database created.
 
-        Warns if the list has other batches of this workspace that the database does not know.
+        Reads the whole remote list. Warns if the list has other batches of this workspace that the
+        database does not know: another file under this number, or a number not yet used here.
 
         Returns:
-            Remote batches that may give answers; none if the list cannot be read.
+            Remote batches with this batch's name that may give answers. Failed, cancelled and
+            expired batches are left out. Empty if the list cannot be read.
         """
         try:
             listing = self.ws.client.list_batches()
@@ -268,6 +290,9 @@ class _Send(NamedTuple):
     def _commit_intent(self, display_name: str) -> BatchRow:
         """Commit that a create with this name follows, and return the batch, now submitting.
 
+        A batch that was submitting already records that its last try created nothing. A prepared
+        batch must still fit the budgets. The quota is checked for both.
+
         Raises:
             QuotaFullError, BudgetError: A limit no longer allows the batch. Nothing is changed.
         """
@@ -303,10 +328,12 @@ class _Send(NamedTuple):
     def _upload(self, display_name: str) -> str:
         """Upload the verified request file and record it; return the name of the upload.
 
-        A recent upload is used again.
+        A recorded upload younger than UPLOAD_REUSE_TIME is used again; then the file is neither
+        read nor sent. An upload recorded in the future is not used.
 
         Raises:
             InconsistentError: The request file was changed.
+            RemoteError: The upload failed.
         """
         ws = self.ws
         batch = self.batch
@@ -334,12 +361,16 @@ class _Send(NamedTuple):
     def _handle_refusal(self, batch: BatchRow, error: errors.RefusedError) -> SendOutcome:
         """Record that the API clearly refused the create call, so nothing was created.
 
-        - A quota, or a lasting refusal such as a bad key: the batch is prepared again.
-        - A refused line: its row is charged and the batch is given up.
-        - A refused file: the batch is prepared again, or given up at the second refusal.
+        - A quota, or a lasting refusal such as a bad key: the batch is prepared again, and the
+          error is raised. After a 429 its upload is kept for the next try. After a refused schema
+          the upload is deleted.
+        - A refused line: its row is charged, the batch is given up, its upload is deleted and a
+          warning is printed.
+        - A refused file: the batch is prepared again, or given up at refusal number MAX_REFUSALS.
+          Its upload is deleted, and the error is raised.
 
         Returns:
-            REBUILD after a refused line.
+            REBUILD, always after a refused line.
 
         Raises:
             RemoteError: The refusal, except that of a line.
@@ -413,7 +444,11 @@ class _Send(NamedTuple):
         return SendOutcome.REBUILD
 
     def _charge_line(self, tx: Connection, batch: BatchRow, claim: RowClaim, reason: str) -> str:
-        """Charge the row of a refused line in the caller's transaction; say what happens to it."""
+        """Charge the row of a refused line; return its name and its next step in words.
+
+        Stores the outcome REFUSED in the caller's transaction. The row may be parked by this; open
+        rows with the same input are then parked too.
+        """
         ws = self.ws
         provenance = Provenance(batch.number, batch.extractor, ws.model, batch.fingerprint)
         judgement = JudgedReply(claim, Outcome.REFUSED, f"{REFUSED_AT_CREATE}: {reason}")
@@ -425,7 +460,12 @@ class _Send(NamedTuple):
         return f"{row_name}, which stands there, {next_step}"
 
     def _file_refusal(self, batch: BatchRow, error: errors.RefusedError) -> errors.RefusedError:
-        """Return the error that a whole file was refused, with the effect of the next submit."""
+        """Return the error that a whole file was refused, with the effect of the next submit.
+
+        Args:
+            batch: The stored batch after the refusal. If it has MAX_REFUSALS refusals, the message
+                says that it was given up.
+        """
         submit = self.ws.task.labels.command("batch-submit")
         count_note = ""
         hint = f"`{submit}` sends it once more"
@@ -443,14 +483,26 @@ def write_failures(
     *,
     source: Provenance,
 ) -> WriteResult:
-    """Store failed requests, and park rows with the same input as a row that is parked now."""
+    """Store failed requests, and park rows with the same input as a row that is parked now.
+
+    Runs in the caller's transaction. A row is parked if it has failed too often.
+    """
     write_result = write_judged_replies(tx, ws.task, judgements, provenance=source, now=ws.now())
     copy_to_duplicates(tx, ws.task, judgements, write_result, None, provenance=source, now=ws.now())
     return write_result
 
 
 def abandon_batch(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> int:
-    """Move a batch to failed and release its claims, uncharged; return the number of open rows."""
+    """Move a batch to failed and release its claims, without charging a row.
+
+    Runs in the caller's transaction.
+
+    Returns:
+        The number of rows that were released.
+
+    Raises:
+        StateConflictError: Another process has moved the batch.
+    """
     batches.mark_failed(tx, batch, reason=reason, now=now)
     return claims.release_claims(tx, batch.number)
 

@@ -1,4 +1,4 @@
-"""Send every open row in batches: prepared -> submitting -> submitted.
+"""Send every open row in batches, which move from prepared over submitting to submitted.
 
 A submit first sends the batches that an earlier run left, then new batches. If it is stopped,
 another submit continues, and no row is sent twice.
@@ -62,7 +62,7 @@ class SubmitReport:
 
     @property
     def summary(self) -> str:
-        """Return in words what happened to each batch, and how many rows each limit stopped."""
+        """Return the outcome of each batch in words, and how many rows each limit stopped."""
         parts = [", ".join(f"batch {number} {outcome}" for number, outcome in self.sent.items())]
         if self.shared:
             parts.append(f"{self.shared:,} ask what was answered already and share the answer")
@@ -99,9 +99,10 @@ class SubmitReport:
 
 
 def plan_submit(ws: WorkspaceSession, selection: Selection) -> BatchPlan:
-    """Return the content of a submit: the selected open rows, and the batches that are prepared.
+    """Return the plan of a submit: the selected claimable rows, and the prepared batches.
 
-    Counts the tokens of all new requests and shows the progress. Writes nothing.
+    Counts the tokens of all new requests and shows the progress. Budgets are ignored. Writes
+    nothing.
     """
     new_plan = BatchPlan()
     new_rows = _count_new(ws, selection)
@@ -121,16 +122,22 @@ def submit_batches(
     sends: bool = True,
     number: int | None = None,
 ) -> SubmitReport:
-    """Send the batches that an earlier run left, then batches of the selected open rows.
+    """Send the batches that an earlier run left, then batches of the selected claimable rows.
 
-    Prints the plan and asks to confirm its cost before anything is written or sent.
+    Prints the plan and asks to confirm its cost before anything is written or sent. Batches with an
+    unclear create go first. Returns at once if there is neither a row nor an earlier batch.
 
     Args:
         agreed: A person confirmed the cost already; tokens are not counted, and nothing is printed.
-        patient: Return with the report's `full` set, instead of an error, if the API accepts no
-            more batches while a batch of the task is submitted.
+        patient: Return with the report's `full_api_error` set, instead of an error, if the API
+            accepts no more batches while a batch of the task is submitted. A daily quota is raised
+            anyway.
         sends: Send batches. If false, new batches are only prepared.
-        number: Send only this batch of the batches that an earlier run left.
+        number: Of the batches that an earlier run left, send only this batch. New batches are sent
+            too.
+
+    Returns:
+        The report, with the plan and the outcome of each batch.
 
     Raises:
         BudgetError: A budget has no room for any request.
@@ -181,14 +188,17 @@ def submit_batches(
 
 
 def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
-    """Return the batches of a plan in words, with its price and the date of the prices."""
+    """Return rows, batches and tokens of a plan in words, with price and date of the prices."""
     cost = describe_cost(ws.model, plan.cost, usage_tier=ws.settings.tier)
     price_date = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
     return f"{plan.describe(ws.task.labels)}, {cost}{price_date}"
 
 
 def _count_new(ws: WorkspaceSession, selection: Selection) -> int:
-    """Return the number of selected rows that are open."""
+    """Return the number of selected rows that are claimable, at most `selection.limit`.
+
+    Excluded ids are not subtracted.
+    """
     with ws.store.read() as tx:
         if selection.row_ids is None:
             open_rows = claiming.count_claimable(tx, ws.task)
@@ -198,10 +208,11 @@ def _count_new(ws: WorkspaceSession, selection: Selection) -> int:
 
 
 def abandon_outdated_batches(ws: WorkspaceSession) -> None:
-    """Give up prepared batches that are outdated, so that their rows are asked again.
+    """Give up the task's prepared batches that are outdated, so that their rows are asked again.
 
     A batch is outdated if the task's declaration changed, or if its model does not accept the
-    thinking level in its requests. Batches that another process sends are left alone.
+    thinking level in its requests. Prints each batch that is given up. Batches that another process
+    sends are left alone.
     """
     with ws.store.read() as tx:
         prepared_batches = batches.batches_in_states(tx, BatchState.PREPARED, task=ws.task.name)
@@ -224,7 +235,11 @@ def abandon_outdated_batches(ws: WorkspaceSession) -> None:
 
 
 def _refused_thinking_level(ws: WorkspaceSession, batch: BatchRow) -> str:
-    """Return the thinking level of a batch's requests if its model does not accept it; else ""."""
+    """Return the thinking level of a batch's requests if its model does not accept it; else "".
+
+    Reads the first line of the request file. A missing or damaged file, or an unknown model, gives
+    "".
+    """
     model = load_models(ws.settings.models_file).get(batch.model)
     path = sealed_request(ws.data, batch)
     if model is None or not path.is_file():
@@ -241,7 +256,10 @@ def _refused_thinking_level(ws: WorkspaceSession, batch: BatchRow) -> str:
 
 
 def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPlan:
-    """Return a plan with the task's prepared batches added to it."""
+    """Return a plan with the task's prepared batches added to it, at their estimates.
+
+    Batches with an unclear create are not added.
+    """
     for batch in batches.batches_in_states(tx, BatchState.PREPARED, task=task.name):
         plan = BatchPlan(
             items=plan.items + batch.requests,
@@ -256,7 +274,10 @@ def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPl
 
 
 def _plan_rows(ws: WorkspaceSession, selection: Selection, plan: BatchPlan) -> BatchPlan:
-    """Return a plan with the selected open rows added, but not their requests, tokens and cost."""
+    """Return a plan with the selected claimable rows added.
+
+    Their requests, tokens and cost are not added, because nothing is counted.
+    """
     return BatchPlan(
         items=plan.items + _count_new(ws, selection),
         batches=plan.batches,
@@ -281,7 +302,11 @@ class _Submission:
     stop_reasons: set[StopReason] = field(default_factory=set)
 
     def send(self, numbers: Iterable[int]) -> None:
-        """Send the batches with these numbers and record each outcome, unless nothing is sent."""
+        """Send the batches with these numbers in this order, and record each outcome.
+
+        Does nothing if nothing is to be sent. A batch with a refused line is noted for a new batch.
+        An error ends the loop.
+        """
         if not self.should_send:
             return
         for number in numbers:
@@ -293,14 +318,18 @@ class _Submission:
     def send_new(self, selection: Selection, max_requests: int, *, has_new_rows: bool) -> None:
         """Prepare and send batches of at most as many requests as were announced.
 
-        The other requests of a batch with a refused line are sent in a new batch.
+        The other requests of a batch with a refused line are sent in a new batch, without the rows
+        that were refused. Returns if no request is left. Fills the report's `shared`, `prepared`
+        and `sent`.
 
         Args:
+            max_requests: The requests that were announced; also the limit of the first round.
             has_new_rows: There are open rows. They are prepared even if `max_requests` is 0,
                 because each may get the answer of a row with the same input.
 
         Raises:
-            RemoteError: A line was refused in each of MAX_REBUILDS rounds.
+            RemoteError: A line was refused in each of MAX_REBUILDS rounds. Errors of a send are
+                raised too.
         """
         ws = self.ws
         refused_ids = set[str]()
@@ -339,7 +368,7 @@ class _Submission:
         )
 
     def _list_refused(self, numbers: Iterable[int]) -> set[str]:
-        """Return the ids of the rows that were refused in these batches."""
+        """Return the ids of the rows with the outcome REFUSED in these batches."""
         row_ids = set[str]()
         with self.ws.store.read() as tx:
             for number in numbers:
@@ -347,9 +376,13 @@ class _Submission:
         return row_ids
 
     def update_report(self, announced_requests: int, earlier_numbers: set[int]) -> None:
-        """Set the report's counts of rows that were sent, and of rows that were held back by what.
+        """Set the report's count of sent requests, and the count of rows that a limit held back.
+
+        Rows are counted as held back only if preparing stopped at a budget or at the quota of
+        queued tokens, and at most as many as are claimable now. A budget goes before the quota.
 
         Args:
+            announced_requests: The requests of the plan without earlier batches.
             earlier_numbers: Batches that existed before this submit.
 
         Raises:

@@ -64,7 +64,8 @@ def run(
 ) -> AddedExpert:
     """Add the person of a JSON document, and tag the person by a live call if there is a bio.
 
-    A failed call raises nothing: the result has its reason, and the person stays due or is parked.
+    Without a bio no call is made. A failed call raises nothing: the result has its reason, and the
+    person stays due or is parked. If nothing was asked, the reason is stored with the due person.
 
     Args:
         ws: The workspace.
@@ -74,7 +75,7 @@ def run(
         mode: Live or priority.
 
     Raises:
-        InputError, ConfigurationError, UnavailableError: As `save`; no person was added.
+        InputError, ConfigurationError, UnavailableError: As `store_person`; no person was added.
         KeyboardInterrupt: Ctrl-C during the call; the person is stored.
     """
     saved = store_person(ws, data, name=document_name, mapping=mapping)
@@ -114,7 +115,11 @@ def run(
 
 
 def _problem_of(live_report: LiveReport) -> str:
-    """Return why a call for one person gave no answer; empty if there is an answer."""
+    """Return why a call for one person gave no answer; empty if there is an answer.
+
+    The order is: the error that stopped the run, the first failure, the reason why nothing was
+    asked. Empty if the report has none of them.
+    """
     # The reply may arrive just after the deadline.
     if live_report.answered:
         return ""
@@ -141,7 +146,8 @@ def store_person(
 ) -> AddedExpert:
     """Store the person of a JSON document without a call, and mark a person with a bio as due.
 
-    Prints how the document was read, and warns of each value that is changed.
+    Both are one transaction. Prints how the document was read, and warns of each value that is
+    changed.
 
     Args:
         ws: The workspace.
@@ -153,8 +159,8 @@ def store_person(
         patience_s: How long to wait for another writer, or None for the usual time.
 
     Raises:
-        InputError: The document is not a single person, a name in it is ambiguous, or the
-            username exists already.
+        InputError: The document is not a single person, a name in it is ambiguous, the bio is too
+            long for the model, or the username exists already.
         ConfigurationError: There is a bio, but no key is set or the model does not exist.
         UnavailableError: Another process writes for longer than `patience_s`.
     """
@@ -190,7 +196,11 @@ def reload_person(
 ) -> AddedExpert:
     """Return a person as the database has it now, with the given `problem` and `took_s`.
 
-    Username, id and notes are those of `saved`.
+    Username, id and notes are those of `saved`. Name, tags, score, parking and due state are read.
+
+    Args:
+        problem: Why there are no tags.
+        took_s: Duration of the call in seconds, or None if no call was made.
     """
     with ws.store.read() as tx:
         row = table.find_person(tx, saved.username)
@@ -216,7 +226,14 @@ def reload_person(
 
 
 def _check_bio_fits(person: SoundRow, max_tokens: int | None) -> None:
-    """Raise InputError if the bio is longer than the model takes. None means no limit."""
+    """Refuse a bio that has more tokens than the model takes, by estimate.
+
+    Args:
+        max_tokens: The model's limit, or None for no limit.
+
+    Raises:
+        InputError: The bio is too long. Nothing was stored.
+    """
     tokens = estimate_tokens(stripped_text(person.values.get("bio")))
     if max_tokens is not None and tokens > max_tokens:
         message = (
@@ -229,6 +246,8 @@ def _check_bio_fits(person: SoundRow, max_tokens: int | None) -> None:
 
 def _insert_person(tx: Connection, person: SoundRow) -> str:
     """Insert a person with its extra columns in the caller's transaction; return the row id.
+
+    Also records that rows of the people task changed.
 
     Raises:
         TakenError: The username exists already.

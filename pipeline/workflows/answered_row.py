@@ -39,8 +39,9 @@ class AnsweredRow(Generic[A_co]):
     def document(self) -> dict[str, Any]:
         """Return a flat row: key columns, fields of the answer, extractor and time.
 
-        If there is no row, the key is in the column `key`. Texts, numbers and dates keep their
-        types. Other values have their JSON form: a quotation is {quote, start, end}.
+        If the row is empty or lacks the key columns, the key is in the column `key`. Texts, numbers
+        and dates keep their types. Other values have their JSON form: a quotation is {quote, start,
+        end}.
         """
         json_fields = self.answer.model_dump(mode="json")
 

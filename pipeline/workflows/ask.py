@@ -1,14 +1,12 @@
-"""Ask a question about the first rows of any table, or write the file of a task for the table.
+"""Ask a question about the first rows of any table.
 
 - A question without a name is a trial: its task runs in memory, and only its cost is recorded.
 - A question with a name is stored: its task's file is written first. Then the first rows are
   claimed and asked as rows of that task, and their answers are stored.
 
 No file is overwritten. Only the text column is sent, and the columns that a person named.
-
-Key and text column are guessed from their names in a dozen languages. Otherwise the text is the
-longest column. A key has a value in every row and no value twice, whatever its name is. If no
-column can be the key, the key is a hash of the row.
+`workflows/column_guesses.py` guesses the columns, and `workflows/new_task_files.py` writes the
+file.
 """
 
 import math
@@ -95,7 +93,10 @@ class AskReport:
         return ResultTable(self._answer_rows())
 
     def _answer_rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows of `answers`."""
+        """Yield a row for each asked row: its key and the fields of the answer, or the problem.
+
+        The problem has the outcome and the reason. The key has the name of the key column.
+        """
         key_name = self.draft.guess.key
         for row in self.tried.items:
             if row.answer:
@@ -127,6 +128,8 @@ def check_new_task(
     choice: ColumnChoice = GUESS_ALL_COLUMNS,
 ) -> UnwrittenTask:
     """Return a task for a file or a SELECT after checking its name and options; write nothing.
+
+    The rows are not checked, and no query is run.
 
     Args:
         name: Name of the task.
@@ -178,21 +181,24 @@ def check_question(
 ) -> UnwrittenTask:
     """Return the task of a question after checking it; write nothing.
 
-    Reads a file or rows to guess their columns; a query is read later.
+    Reads a file or rows to guess their columns, so the result has a draft. A query is read later,
+    and its result has no draft.
 
     Args:
         items: Path of a file, a SELECT, or rows of Python.
         question: The question.
         fields: Fields of an answer, as the setting FIELDS.
-        name: Name under which the question is stored; empty for a trial.
+        name: Name under which the question is stored; empty for a trial. The file of the same
+            question may exist already.
         data: Folder of the workspace.
         reading: How a file is read.
         source: Address of the database of a SELECT.
         choice: Columns that a person named.
 
     Raises:
-        InputError: The question has no letter or digit, `fields` is invalid, the name is invalid
-            or taken, or the file or a column does not exist.
+        InputError: The question has no letter or digit, `fields` is invalid, the name is invalid or
+            taken, rows of Python have a name, the file or a column does not exist, or there is no
+            row or column to ask about.
     """
     if not any(map(str.isalnum, question)):
         raise InputError(
@@ -218,8 +224,11 @@ def check_question(
 def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> UnwrittenTask:
     """Return the task of a file, a SELECT or rows of Python, without its question.
 
+    The name is not checked.
+
     Raises:
-        InputError: Options for files, or a name, were given for rows of Python; or as `new_task`.
+        InputError: Options for files, or a name, were given for rows of Python; or as
+            `check_new_task`.
     """
     if isinstance(items, str | Path):
         return check_new_task(name, str(items), data=None, reading=reading, source=source)
@@ -246,6 +255,9 @@ def run(
 ) -> AskReport:
     """Ask about the first rows with a text; only the cost is stored.
 
+    Prints the columns, confirms the cost, makes live calls and judges the replies. The report has
+    an estimate for all rows.
+
     Args:
         ws: The workspace.
         new_task: The question.
@@ -255,6 +267,7 @@ def run(
     Raises:
         InputError: There is no text column or no row with a text, or the cost was not confirmed.
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
+        FindableError: No reply was judged; the error that ended the calls.
     """
     draft = new_task.draft or _draft_to_ask(ws.store, new_task)
     _print_columns(ws, draft)
@@ -302,7 +315,7 @@ def save_question(
     """Confirm the cost of the first rows and write the task's file; ask nothing.
 
     If the file of the same question exists, nothing is confirmed or written: a killed command
-    resumes.
+    resumes. The task is not registered here.
 
     Args:
         ws: The workspace.
@@ -310,6 +323,10 @@ def save_question(
         size: How many rows are asked later.
         lists_refused: Warn of every refused row. Otherwise three are named later, when the task
             reads its rows.
+
+    Returns:
+        The draft, the names of the answer fields, and the confirmed cost; None as the cost if the
+        file existed.
 
     Raises:
         InputError: There is no text column or no row with a text, the name is taken, or the cost
@@ -345,7 +362,15 @@ def save_question(
 
 
 def _check_budget(ws: WorkspaceSession, trial_ws: WorkspaceSession, cost: float) -> None:
-    """Raise BudgetError if a budget has no room for a cost (USD) with its reserve."""
+    """Refuse a cost (USD) for which a budget has no room, with the reserve for its error.
+
+    Args:
+        ws: The workspace whose spending counts.
+        trial_ws: The session that would ask.
+
+    Raises:
+        BudgetError: A budget has no room.
+    """
     with ws.store.read() as tx:
         budgets = budget.current_budgets(trial_ws)
         reserve = budget.load_calibration(tx, trial_ws.extractor).reserve
@@ -357,7 +382,9 @@ def _check_budget(ws: WorkspaceSession, trial_ws: WorkspaceSession, cost: float)
 def ask_saved(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int) -> AskReport:
     """Ask about the first rows of a stored question; the answers are stored as its task's.
 
-    Rows that were asked before are not asked again, and their stored outcome is reported.
+    Prepares the task first, which syncs its rows. Rows that were asked before are not asked again,
+    and their stored outcome is reported. Sets the session's agreed cost to that of the question;
+    without it the cost is confirmed.
 
     Args:
         ws: The workspace, with the task of the question.
@@ -367,6 +394,7 @@ def ask_saved(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int)
     Raises:
         InputError: There is no row to ask about, or the cost was not confirmed.
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
+        FindableError: No reply was judged; the error that ended the calls.
     """
     rounds.prepare_task(ws)
     ws.agreed_usd = saved_question.agreed_usd
@@ -396,6 +424,8 @@ def _open_in_memory(
     lists_refused: bool,
 ) -> tuple[WorkspaceSession, Sequence[str]]:
     """Return a session with the draft's task over its first rows in memory, and their ids.
+
+    Nothing is written. Refused rows are printed.
 
     Args:
         ws: The workspace.
@@ -442,7 +472,10 @@ def _print_stand_in(ws: WorkspaceSession) -> None:
 
 
 def _check_judged(try_report: TryReport) -> None:
-    """Raise the error that ended the calls if no reply was judged."""
+    """Raise the error that ended the calls if no reply was judged.
+
+    Does nothing if a reply was judged, or if no error ended the calls.
+    """
     if all(row.outcome in try_out.UNJUDGED_OUTCOMES for row in try_report.items):
         try_report.check()
 
@@ -455,6 +488,8 @@ def _estimate_all(
 ) -> Preflight | None:
     """Return the estimate for all rows, from the replies about the first rows.
 
+    If the local engine answered, the estimate also has that of Gemini's model, from counted tokens.
+
     Args:
         ws: The workspace.
         row_ids: Ids of the first rows.
@@ -462,7 +497,7 @@ def _estimate_all(
         try_report: The replies.
 
     Returns:
-        `None` if no reply came.
+        None if no reply has prompt tokens.
     """
     measured_usages = [
         Usage(prompt=row.tokens_in, answer=row.tokens_out)
@@ -488,7 +523,15 @@ def _estimate_all(
 
 
 def _plan_of_all(settings: Settings, row_count: int, usages: Sequence[Usage]) -> BatchPlan:
-    """Return the plan for all rows, from the token counts of some of them."""
+    """Return the plan for all rows, from the token counts of some of them.
+
+    Each row counts as a request. The bytes of the files are not planned.
+
+    Args:
+        settings: Limits of a batch: rows and prompt tokens.
+        row_count: Number of all rows.
+        usages: Tokens of some rows.
+    """
     token_sums = [sum(tokens) for tokens in zip(*usages, strict=True)]
     usage = Usage(*(round(token_sum * row_count / len(usages)) for token_sum in token_sums))
     batches_for_rows = row_count / settings.batch_rows

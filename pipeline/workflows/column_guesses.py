@@ -1,4 +1,11 @@
-"""Guess which columns of a table are the key and the text, and say what is sent."""
+"""Guess the key and the text column of a table, and say which columns are sent.
+
+- Key and text column are guessed from their names in a dozen languages.
+- Otherwise the text is the longest column.
+- A key has a value in every row and no value twice, whatever its name is.
+- If no column can be the key, the key is a hash of the row.
+- Columns that a person named come first.
+"""
 
 import csv
 import re
@@ -81,16 +88,18 @@ def _guess_columns(
 ) -> TableGuess:
     """Return key, text and image columns of a table: chosen by a person, else guessed.
 
-    A single text or image column is sent, and the other columns that a person named.
+    A single text or image column is sent, and the other columns that a person named. Texts are
+    guessed from the first MAX_SAMPLE_ROWS rows; a key is checked in all rows. The result's notes
+    say for key, text and sent columns how they were found.
 
     Args:
         columns: Kinds of the columns, by name.
-        rows: The rows; they are read several times.
+        rows: The rows; they are read several times. Findings are skipped.
         choice: Columns that a person named.
 
     Raises:
-        InputError: There is no column, a chosen column does not exist, or a prompt cannot name a
-            column that is sent.
+        InputError: There is no column, a chosen column does not exist or cannot be a key, no column
+            is left for the text, or a prompt cannot name a column that is sent.
     """
     if not columns:
         raise InputError("there is no row to ask about, and no column; nothing was written")
@@ -113,7 +122,7 @@ def _guess_columns(
     else:
         # A single row without a key makes a query fail.
         may_be_blank = not isinstance(rows, QuerySource)
-        key, key_note = _first_key(likely_keys, rows, may_be_blank=may_be_blank)
+        key, key_note = _choose_key(likely_keys, rows, may_be_blank=may_be_blank)
 
     text_columns = [name for name, kind in columns.items() if kind == "text"]
     images = [name for name in text_columns if name != key and _are_images(cells[name])]
@@ -139,7 +148,7 @@ def _guess_columns(
             for name in key_candidates
             if name not in {*likely_keys, main} and _is_short_and_unique(cells[name])
         ]
-        key, unlikely_key_note = _first_key(unlikely_keys, rows, may_be_blank=False)
+        key, unlikely_key_note = _choose_key(unlikely_keys, rows, may_be_blank=False)
         if key != HASH_KEY:
             key_note = unlikely_key_note
 
@@ -176,6 +185,9 @@ def _likely_keys(key_candidates: Sequence[str]) -> list[str]:
 def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoice:
     """Return a choice with the column names as the table spells them.
 
+    A text of several other columns is split at its commas, unless it is the name of a column. Blank
+    and repeated names are dropped.
+
     Raises:
         InputError: The table has no such column.
     """
@@ -200,7 +212,7 @@ def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoic
 
 
 def _resolve_column(name: str, columns: Iterable[str], option: str) -> str:
-    """Return the column that a name means.
+    """Return the column that a name means, as the table spells it.
 
     Args:
         name: Name as a person typed it.
@@ -244,8 +256,8 @@ def _guess_text(
 ) -> tuple[str, str]:
     """Return the column to ask about, and the reason as a phrase for the note.
 
-    The order is: an image if no column has words, a column with the name of a text, the column
-    with the longest texts.
+    The order is: the first image column if no column has words, a column with the name of a text,
+    the column with the longest texts on average. Columns with letters go before other free columns.
 
     Args:
         free: Columns that can be the text.
@@ -275,7 +287,11 @@ def _guess_text(
 
 
 def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
-    """Return the line that names the columns that are sent to Gemini, and those that are not."""
+    """Return the line that names the columns that are sent to Gemini, and the other columns.
+
+    The line also names the key if it is a column that is not sent, because a batch sends it with
+    each request.
+    """
     unsent_columns = [repr(make_excerpt(name)) for name in columns if name not in sent]
     note = f"columns sent: {', '.join(repr(make_excerpt(name)) for name in sent)}"
     if unsent_columns:
@@ -289,7 +305,8 @@ def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
 def _columns_named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
     """Return the columns that have one of the names, in the order of the names.
 
-    Names are equal if `fold_name` makes them so. If several columns are equal, the first is returned.
+    Names are equal if `fold_name` makes them so. If several columns are equal, the first is
+    returned.
     """
     columns_by_letters = {fold_name(column): column for column in reversed(list(columns))}
     folded_names = [fold_name(name) for name in names]
@@ -302,6 +319,13 @@ def _chosen_key_note(
     rows: Iterable[SourceRow | Finding],
 ) -> str:
     """Return the line about a key that a person chose, with its fault if it has one.
+
+    A key with a fault is accepted; rows without a key or with a repeated key are refused later.
+
+    Args:
+        key: The column, or HASH_KEY for a hash of the row.
+        key_candidates: Columns whose kind can be a key.
+        rows: All rows.
 
     Raises:
         InputError: The column cannot be a key.
@@ -316,19 +340,19 @@ def _chosen_key_note(
         raise InputError(message, hint=f"{OptionHint(key=HASH_KEY)} makes one of each row")
 
     note = f"key: {make_excerpt(key)!r}, as {OptionHint('key')} says"
-    fault, _ = _key_fault(key, rows, may_be_blank=True)
+    fault, _ = _find_key_fault(key, rows, may_be_blank=True)
     if fault:
         note += f"; it {fault}: such rows are refused"
     return note
 
 
-def _first_key(
+def _choose_key(
     names: Iterable[str],
     rows: Iterable[SourceRow | Finding],
     *,
     may_be_blank: bool,
 ) -> tuple[str, str]:
-    """Return the first column that can be the key, else MADE_KEY, and the line that says why.
+    """Return the first column that can be the key, else HASH_KEY, and the line that says why.
 
     Args:
         names: Columns to check, the most likely first.
@@ -337,7 +361,7 @@ def _first_key(
     """
     faults = list[str]()
     for name in names:
-        fault, blank_count = _key_fault(name, rows, may_be_blank=may_be_blank)
+        fault, blank_count = _find_key_fault(name, rows, may_be_blank=may_be_blank)
         if fault:
             faults.append(f"{make_excerpt(name)!r} {fault}")
             continue
@@ -350,7 +374,7 @@ def _first_key(
     return HASH_KEY, f'key: "{HASH_KEY}", a hash of each row, for {reason}'
 
 
-def _key_fault(
+def _find_key_fault(
     name: str,
     rows: Iterable[SourceRow | Finding],
     *,
@@ -358,14 +382,17 @@ def _key_fault(
 ) -> tuple[str, int]:
     """Return why a column cannot be the key, and in how many rows it is blank.
 
+    Reads rows until a value is repeated.
+
     Args:
         name: The column.
-        rows: All rows.
-        may_be_blank: Accept a few blank cells if several rows have a key.
+        rows: All rows; findings are skipped.
+        may_be_blank: Accept blank cells if at least MIN_KEYS_BESIDE_BLANK rows have a key: one in
+            ROWS_PER_BLANK_KEY, and at least one.
 
     Returns:
-        An empty reason if the column can be the key; rows in which it is blank are refused then.
-        If there is a reason, the number may be 0.
+        An empty reason if the column can be the key; rows in which it is blank are refused then. If
+        there is a reason, the number may be 0.
     """
     keys = set[str]()
     blank_lines = list[int]()
@@ -394,13 +421,19 @@ def _is_short_and_unique(texts: Sequence[str]) -> bool:
 
 
 def _are_images(texts: Iterable[str]) -> bool:
-    """Return whether more than half of the texts that are not blank are names of image files."""
+    """Return whether more than half of the texts that are not blank are names of image files.
+
+    False if all texts are blank.
+    """
     matches = [_IMAGE.match(text) is not None for text in texts if text.strip()]
     return sum(matches) * 2 > len(matches)
 
 
 def _prompt_name(column: str, columns: Iterable[str], role: str) -> str:
     """Return the name of a column in a prompt: `Review_Text` for `Review Text`.
+
+    Characters that a prompt cannot name become `_`, and a name that begins with a digit gets a `_`
+    before it.
 
     Args:
         column: The column.

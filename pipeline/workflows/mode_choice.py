@@ -1,4 +1,7 @@
-"""Estimate the modes of a run, and recommend the cheapest that is quick enough."""
+"""Recommend a mode: the cheapest that ends before the deadline, else the fastest.
+
+An unknown duration is None. The estimates come from `workflows/preflight.py`.
+"""
 
 import math
 from collections.abc import Mapping
@@ -74,8 +77,8 @@ def recommend_mode(
     """Return the mode that fits best, and the reason.
 
     It is the cheapest mode that ends before the deadline; if costs are equal, the fastest. If no
-    mode ends in time, it is the fastest mode. A mode without room in a budget is recommended only
-    if no mode has room.
+    mode ends in time, it is the fastest mode. An unknown duration counts as endless. Absent modes
+    are left out. A mode without room in a budget is recommended only if no mode has room.
 
     Args:
         ways: Estimates by mode.
@@ -83,7 +86,8 @@ def recommend_mode(
         deadline_s: Seconds from now, or None for no deadline.
 
     Returns:
-        The mode is None if there is no row to ask, or if a person must decide first.
+        The mode is None if there is no row to ask, or if a person must decide first: an available
+        mode is refused.
     """
     if not items:
         return None, "no item is left to ask"
@@ -147,7 +151,7 @@ def estimate_live_seconds(
     until_reset_s: float,
     rate: float | None,
 ) -> float | None:
-    """Return about how many seconds live calls take.
+    """Return about how many seconds live calls take, bounded by limits and the measured rate.
 
     Calls beyond the daily quota are made after its reset.
 
@@ -160,7 +164,7 @@ def estimate_live_seconds(
         rate: Measured calls per second, or None if unknown.
 
     Returns:
-        `None` if neither a limit nor the rate bounds the calls.
+        None if neither a limit nor the rate bounds the calls; 0.0 without calls.
     """
     calls_per_s = list[float]()
     if rate:

@@ -1,4 +1,9 @@
-"""Write the file of a new task from a table or a query."""
+"""Write the file of a new task from a table or a query, and check its name.
+
+- No file is overwritten.
+- A file in the workspace's folder is trusted until it is changed.
+- The draft of a task has its guessed columns; `workflows/column_guesses.py` guesses them.
+"""
 
 import hashlib
 import os
@@ -81,7 +86,9 @@ class UnwrittenTask(NamedTuple):
 
 
 def write_task_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
-    """Guess the columns of the items, and write the file of the task.
+    """Guess the columns of the items, and write the file of the task; return its draft.
+
+    Nothing is registered or sent.
 
     Raises:
         InputError: A task of this name was used in the workspace, the items cannot be read, or the
@@ -96,10 +103,15 @@ def write_task_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
 def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     """Write a question about a file into the workspace as a task with a copy of its file.
 
-    The task is registered and its rows are read at once. If that fails, file and copy are deleted.
+    The task is registered and its rows are read at once. If that fails, the task's file and the
+    copy are deleted.
+
+    Returns:
+        The draft with the paths of the task's file and of the copy.
 
     Raises:
-        InputError: The name is taken, or the rows are not in a file; nothing was written.
+        InputError: The name is invalid or taken, or the rows are not in a file; nothing was
+            written.
         ConfigurationError: The names of the task's views are taken, or the disk is full.
     """
     name = new.name
@@ -143,6 +155,8 @@ def _copy_sealed(source_file: Path, target_path: Path) -> None:
 def draft_task(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     """Guess the columns of a task's items; write nothing.
 
+    Reads a sample of the rows, and all rows to check the key. A query is run.
+
     Args:
         store: The workspace's database; may be None unless the items are a query of it.
         new: The task.
@@ -166,6 +180,9 @@ def _draft_of_query(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     """Run a query, and guess the columns of its rows.
 
     A relative path of an SQLite file becomes relative to the folder of the task's file.
+
+    Args:
+        store: The workspace's database, which is queried if the task has no `source`.
     """
     folder = new.path.parent
     source = new.source
@@ -182,7 +199,10 @@ def _draft_of_query(store: Store | None, new: UnwrittenTask) -> TaskDraft:
 
 
 def _draft_to_ask(store: Store | None, new: UnwrittenTask) -> TaskDraft:
-    """Return the draft of a question if its rows have a text, or images and no field is a quote.
+    """Return the draft of a question if it has a row and a column that can be asked about.
+
+    Such a column has a text or images, or was chosen as the text. If a field of the answer is a
+    quote, images alone are not enough.
 
     Raises:
         InputError: There is no row, or no column to ask about; or as `draft_task`.
@@ -223,7 +243,10 @@ def _relative_path(folder: Path, path: Path) -> str:
 def _write_new(path: Path, text: str, data: Path) -> None:
     """Write the file of a task atomically, and sync it to disk; never replace a file.
 
-    A file in the workspace's folder is trusted until it is changed.
+    A file in the workspace's folder is recorded as trusted, until it is changed.
+
+    Args:
+        data: Folder of the workspace.
 
     Raises:
         InputError: The file exists already, or it cannot be written.
@@ -259,7 +282,11 @@ def suggest_task_name(source: str) -> str:
 
 
 def _check_name(name: str) -> None:
-    """Raise InputError if a task cannot have this name; the hint suggests a similar one."""
+    """Refuse a name that a task cannot have; the hint suggests a similar name.
+
+    Raises:
+        InputError: The name is malformed, reserved or of a built-in task.
+    """
     if _is_valid_name(name):
         return
     hint = "a name is a letter, then at most 40 of a-z, 0-9 and _, and no built-in one"
@@ -270,13 +297,16 @@ def _check_name(name: str) -> None:
 
 
 def _check_free(name: str, data: Path, *, path: Path | None = None, text: str = "") -> None:
-    """Raise InputError if a task's file of this name exists in the current folder or workspace.
+    """Refuse a name whose task file exists in the current folder or in the workspace.
 
     Args:
         name: Name of the task.
         data: Folder of the workspace.
         path: Accept the file at this path if it has exactly `text`.
         text: Text of the accepted file.
+
+    Raises:
+        InputError: The file exists.
     """
     existing_path = find_task_file(name, data)
     if existing_path is None:
@@ -287,7 +317,11 @@ def _check_free(name: str, data: Path, *, path: Path | None = None, text: str = 
 
 
 def _check_unused(store: Store, name: str, *, path: Path | None = None) -> None:
-    """Raise InputError if a task of this name is registered, unless its file is at `path`."""
+    """Refuse a name of a task that is registered in the workspace, unless its file is at `path`.
+
+    Raises:
+        InputError: A task of this name was used here.
+    """
     with store.read() as tx:
         task_row = workspace.get_task(tx, name)
     if task_row is not None and task_row.path != str(path):
@@ -295,7 +329,7 @@ def _check_unused(store: Store, name: str, *, path: Path | None = None) -> None:
 
 
 def _similar_name(name: str) -> str:
-    """Return a valid task name that is similar to a text; empty if there is none."""
+    """Return a valid task name that is similar to a text; empty if no such name is possible."""
     similar_name = _INVALID_NAME_CHARS.sub("_", name.casefold()).strip("_0123456789")
     if _is_valid_name(similar_name):
         return similar_name

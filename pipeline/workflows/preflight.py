@@ -1,10 +1,11 @@
-"""Estimate cost and duration of asking all rows by batch, by flex and live; recommend a mode.
+"""Estimate cost and duration of asking all rows by batch, by flex and live.
 
 No request is sent, and no key is needed.
 
 - Tokens and costs come from the estimator of batches.
 - Durations come from past batches and calls of this workspace.
 - Limits come from the tier and the settings; their use today counts the calls of all processes.
+- `workflows/mode_choice.py` recommends a mode.
 
 An unknown figure is None and not guessed: a duration that was not measured, or a limit that Google
 does not publish.
@@ -118,7 +119,10 @@ class Preflight:
         return self.ways[self.recommended].cost > min(available_costs) + MIN_DEARER_USD
 
     def going_out(self, mode: str) -> tuple[BatchPlan, float]:
-        """Return the plan and cost (USD) of all rows to send in a mode, with waiting batches."""
+        """Return the plan and cost (USD) of all rows to send in a mode, with prepared batches.
+
+        The tokens and bytes of the prepared batches are not added to the plan.
+        """
         plan = replace(
             self.plan,
             items=self.plan.items + self.waiting.items,
@@ -131,8 +135,13 @@ class Preflight:
 def run(ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None) -> Preflight:
     """Sync the rows, and return the estimates of all modes; nothing is sent.
 
-    If the local engine is in use, the result includes the estimate for Gemini's model, or a
-    warning is printed if that cannot be made.
+    Replies of dead live runs are ingested. If the local engine is in use, the result includes the
+    estimate for Gemini's model, or a warning is printed if that cannot be made. If no row is open,
+    only the first estimate is returned.
+
+    Args:
+        limit: Estimate at most this many rows, or None for all.
+        deadline_s: Seconds from now, or None for no deadline.
 
     Raises:
         InputError: The task has no rows, or a request cannot be sent.
@@ -157,9 +166,10 @@ def run(ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None) ->
 
 
 def with_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
-    """Return a session with the model that a key would use, or None if it has that model.
+    """Return a session with the model that a key would use, or None if it has such a model.
 
-    The session is only for estimates.
+    The session is only for estimates. None is returned unless the model is that of the local
+    engine.
     """
     if not ws.model.local:
         return None
@@ -173,7 +183,9 @@ def estimate_open_rows(
     deadline_s: float | None,
     waives_pilot: bool = False,
 ) -> Preflight:
-    """Count the tokens of all open rows, and return the estimates of all modes.
+    """Count the tokens of all claimable rows, and return the estimates of all modes.
+
+    Claimable rows are open, not claimed and not parked. Shows the progress; nothing is written.
 
     Args:
         ws: The workspace.
@@ -201,13 +213,16 @@ def estimate_plan(
     deadline_s: float | None = None,
     is_pilot_waived: bool = False,
 ) -> Preflight:
-    """Return the estimates of all modes for a plan.
+    """Return the estimates of all modes for a plan, and the recommended mode.
+
+    Reads budgets, quotas and past durations; nothing is written.
 
     Args:
         ws: The workspace.
         plan: The rows, with their tokens.
         deadline_s: Seconds from now, or None for no deadline.
-        is_pilot_waived: No pilot stops the rows.
+        is_pilot_waived: No pilot stops the rows. Otherwise a blocking pilot refuses the mode batch,
+            and no mode is recommended.
     """
     model = ws.model
     estimator = _PlanEstimator.from_workspace(ws, plan, waives_pilot=is_pilot_waived)
@@ -262,7 +277,14 @@ class _PlanEstimator:
         *,
         waives_pilot: bool,
     ) -> "_PlanEstimator":
-        """Read budgets, quotas, past durations and the state of the pilot in one transaction."""
+        """Read budgets, quotas, past durations and the state of the pilot in one transaction.
+
+        Args:
+            waives_pilot: Do not read the pilot; no pilot stops the rows.
+
+        Raises:
+            ConfigurationError: A budget is set, but the price of the model is unknown.
+        """
         now = ws.now()
         model_name = ws.model.name
         quota_day = budget.quota_day(now).isoformat()
@@ -289,7 +311,14 @@ class _PlanEstimator:
             )
 
     def estimate_calls(self, mode: Mode) -> ModeEstimate:
-        """Return the estimate of live calls by a mode."""
+        """Return the estimate of live calls by a mode.
+
+        The duration comes from measured calls, or the usual duration of a call, and from the
+        limits; it is at least one call. Flex is absent if it does not serve the model.
+
+        Args:
+            mode: Live or flex.
+        """
         model = self.ws.model
         call_s = self.call_durations_s[mode] or self._usual_call_s(mode)
         calls_per_s: float | None = None
@@ -326,7 +355,11 @@ class _PlanEstimator:
         return USUAL_CALL_S
 
     def _daily_quota_warnings(self) -> list[str]:
-        """Return a warning if live calls would use up most of the daily quota, or exceed it."""
+        """Return a warning if live calls would use up most of the daily quota, or exceed it.
+
+        Most is DAILY_QUOTA_WARNING_SHARE. The calls that were made today count. Empty without a
+        daily quota.
+        """
         daily_quota = self.ws.limits.rpd
         if daily_quota is None:
             return []
@@ -347,7 +380,9 @@ class _PlanEstimator:
     def estimate_batch(self) -> ModeEstimate:
         """Return the estimate of the mode batch.
 
-        Batches are sent in turns if the API has no room for all of them at once.
+        Batches are sent in turns if the API has no room for all of them at once; this is a warning,
+        and multiplies the duration. The free tier has no batches, so the mode is absent. A blocking
+        pilot refuses the mode.
         """
         tier = self.ws.settings.tier
         plan = self.plan
@@ -375,7 +410,10 @@ class _PlanEstimator:
         )
 
     def _max_batches_at_once(self) -> int:
-        """Return how many of the batches may wait at the API at the same time, at least 1."""
+        """Return how many of the batches may wait at the API at the same time, at least 1.
+
+        The bounds are MAX_ACTIVE_BATCHES and the prompt tokens that may be queued for the model.
+        """
         plan = self.plan
         prompt_tokens = plan.usage.prompt
         max_tokens = self.ws.model.max_enqueued_tokens(self.ws.settings.tier)
@@ -406,7 +444,20 @@ class _PlanEstimator:
         refused: str = "",
         absent: str = "",
     ) -> ModeEstimate:
-        """Return an estimate with its cost; warn if a budget or the spending cap is exceeded."""
+        """Return an estimate with its cost; warn if a budget or the spending cap is exceeded.
+
+        The mode is affordable if the budget has room for the cost with its reserve. The warning
+        about the budget comes first. An unknown price costs 0 and sets the share of a live call's
+        price.
+
+        Args:
+            mode: The mode.
+            seconds: Duration, or None if unknown.
+            count: Batches or calls.
+            warnings: Further warnings.
+            refused: Why a person must decide first.
+            absent: Why the mode is not available.
+        """
         model = self.ws.model
         tier = self.ws.settings.tier
         cost = calculate_cost(model, self.plan.usage, mode.tier, day=self.now.date())

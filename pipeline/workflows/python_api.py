@@ -1,4 +1,4 @@
-"""A workspace for Python code: each call opens it, runs as the command of that name, and closes it.
+"""Give Python code a workspace: each call opens it, runs as a command, and closes it.
 
 Calls and commands respect each other in this process and in others, because claims and locks are in
 the database.
@@ -115,6 +115,9 @@ class Workspace:
         header: int | str = "",
     ) -> PeopleImportReport:
         """Import people as `findable import`, and warn of each group of rejected rows.
+
+        Rows of Python are written to a temporary file first, without columns of bytes. The
+        workspace is created if needed.
 
         Args:
             people: The path of a file, a list of dicts, a data frame or an Arrow table.
@@ -321,6 +324,7 @@ class Workspace:
             ConfigurationError: The declaration changed under the same version, or a key is missing.
             RemoteError: Gemini cannot be reached; finished steps are kept.
             GateError: A quality gate failed and is an error; the answers are stored.
+            KeyboardInterrupt: The call was interrupted; the next call resumes.
         """
         options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
 
@@ -379,9 +383,11 @@ class Workspace:
     ) -> ResultTable[dict[str, Any]]:
         """Return the rows of a task with their states, as `findable items`.
 
+        All matching rows are read before this returns, up to the limit.
+
         Args:
             task: The task.
-            find: Words that a row must have.
+            find: Words that a row must have; a text is split at its spaces.
             sort: Column to sort by; with `-` before it in descending order.
             fields: Columns to return.
             limit: Return at most this many rows.
@@ -556,8 +562,8 @@ class Workspace:
             settings: `rank`, `tag`, `min_score` and `where`, as the command takes them.
 
         Raises:
-            InputError: There is no index, not exactly one of `question` and `like` is given, or
-                the question or a filter is invalid.
+            InputError: There is no index, not exactly one of `question` and `like` is given, or the
+                question or a filter is invalid.
         """
         if bool(question) == bool(like):
             raise InputError(
@@ -585,15 +591,16 @@ class Workspace:
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
         """Open the workspace for one call; a `Task` and its rows are passed to the engine.
 
-        If another thread asks at the moment, tasks that were passed before stay as they are: the
-        thread may read them and their rows at any time.
+        Tasks that earlier calls passed are forgotten, unless another thread asks at the moment: it
+        may read them and their rows at any time. A task in a path is made absolute. Without a task,
+        the settings' default is used.
 
         Args:
             task: The task.
             items: Rows that replace the rows of a `Task`.
             call_settings: Settings of this call.
             access: How the workspace is opened.
-            holds_asking_lock: The caller holds the lock for calls that ask.
+            holds_asking_lock: The caller has the lock for calls that ask.
 
         Raises:
             InputError: Rows were given without a `Task`, or a setting is invalid.
@@ -640,7 +647,8 @@ class Workspace:
         """Open the workspace in a separate thread, and return the result of `work`.
 
         The caller's thread may have an event loop, and live calls need their own. Ctrl-C stops the
-        work in an orderly way.
+        work in an orderly way: the stop event is set, sleeps end, and this waits for the result.
+        Errors of `work` are raised here. A cost that would need a person's consent is refused.
 
         Args:
             work: Called with the opened workspace.
@@ -649,6 +657,9 @@ class Workspace:
             call_settings: Settings of this call.
             access: How the workspace is opened.
             is_exclusive: Wait for other calls of this process that ask.
+
+        Raises:
+            KeyboardInterrupt: The work was interrupted.
         """
         stop_event = Event()
 
@@ -715,6 +726,10 @@ class Answers(RowCollection, Generic[A_co]):
     def __iter__(self) -> Iterator[AnsweredRow[A_co]]:
         """Yield the answers in the order of their keys, with the rows of a user task.
 
+        Opens the workspace for reading until the iteration ends, and reads page by page.
+        Corrections by people are included only if no version was requested. A row that left its
+        source is empty.
+
         Raises:
             InputError: An answer does not fit the task's current model (the message names it), or
                 the version never had an answer.
@@ -737,7 +752,7 @@ class Answers(RowCollection, Generic[A_co]):
             # Corrections count only if no version was requested.
             is_default = self._extractor is None
             with ws.store.read() as tx:
-                version, preference = self._selected_version(ws, tx)
+                version, preference = self._select_version(ws, tx)
 
             last_key = ""
             while True:
@@ -761,20 +776,21 @@ class Answers(RowCollection, Generic[A_co]):
                     yield AnsweredRow(key, answer, extractor, answered_at, row, key_columns)
                 last_key = page[-1][0]
 
-    def _selected_version(
+    def _select_version(
         self,
         ws: WorkspaceSession,
         tx: Connection,
     ) -> tuple[str | None, answers.VersionPreference]:
-        """Return which version is read (None: the answer that counts), and the preference.
+        """Return the version to read (None: the answer that counts), and the preference.
 
-        The preferred versions of a user task count if no version is requested or set.
+        The preferred versions of a user task count if no version is requested or set. Otherwise the
+        preference has no order of versions.
 
         Raises:
             InputError: The requested version never had an answer.
         """
         task = ws.task
-        version = _chosen_version(ws, tx, self._extractor)
+        version = _choose_version(ws, tx, self._extractor)
         is_preference_declared = (
             isinstance(task, UserTask)
             and bool(task.record)
@@ -786,11 +802,12 @@ class Answers(RowCollection, Generic[A_co]):
         return version, answers.VersionPreference(task.name)
 
 
-def _chosen_version(ws: WorkspaceSession, tx: Connection, extractor: str | None) -> str | None:
+def _choose_version(ws: WorkspaceSession, tx: Connection, extractor: str | None) -> str | None:
     """Return the version whose answers are read, chosen as an export does.
 
-    A version that a user task declares but that has no answers yet is returned too: then there are
-    no answers, because older answers have another model.
+    The order is: the requested version, the version of the settings, and for a user task without
+    preferred versions its declared version. If the latter two have no answers yet, they are
+    returned too: then there are no answers, because older answers have another model.
 
     Args:
         ws: The workspace.
@@ -798,7 +815,7 @@ def _chosen_version(ws: WorkspaceSession, tx: Connection, extractor: str | None)
         extractor: The requested version, or None for the default.
 
     Returns:
-        `None` if each row has a single answer that counts (people); "" if there are no answers.
+        None if each row has a single answer that counts (people); "" if there are no answers.
 
     Raises:
         InputError: The requested version never had an answer.

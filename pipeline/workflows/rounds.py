@@ -1,4 +1,4 @@
-"""Poll, ingest and submit in rounds until no row is open, or something holds the rest back.
+"""Poll, ingest and submit in rounds until no row is open, or a reason to stop is found.
 
 The database stores the state of every round. If the process dies, the next command resumes.
 """
@@ -48,14 +48,17 @@ WAIVED_PILOT_NOTE = "Asked without a pilot that passed: a person wanted it so."
 def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: bool = True) -> None:
     """Prepare for requests: sync rows, recover dead runs, abandon outdated batches.
 
+    Nothing is sent. Replies of dead live runs are ingested.
+
     Args:
         ws: The workspace.
-        may_be_empty: Accept a task without rows.
+        may_be_empty: Accept a task without rows. A task with open batches is accepted anyway.
         fills: Sync the rows of a user task with their source.
 
     Raises:
         InputError: The rows of a user task cannot be read, or the task has no rows.
         ConfigurationError: The declaration changed under its version, or GATES is invalid.
+        FindableError: The replies of a dead live run could not be ingested.
     """
     if fills:
         ws.sync_rows()
@@ -80,11 +83,13 @@ class TagRounds:
         row_ids: Sequence[str] | None = None,
         should_report: bool = True,
     ) -> None:
-        """Read the current state of the task.
+        """Read the current state of the task: its newest batch and its parked rows.
+
+        Later figures count only batches and parked rows that come after.
 
         Args:
             ws: The workspace.
-            limit: How many new rows may be asked, or None for all.
+            limit: How many new requests may be made, or None for all.
             row_ids: Ask only rows with these ids, or None for all.
             should_report: Write quality reports.
         """
@@ -116,7 +121,10 @@ class TagRounds:
             return batches.batches_in_states(tx, *states, task=self._ws.task.name)
 
     def count_askable(self) -> int:
-        """Return how many rows are open, of the selected rows if there is a selection."""
+        """Return how many rows are claimable, of the selected rows if there is a selection.
+
+        Claimable rows are open, not claimed and not parked. The limit is not applied.
+        """
         with self._ws.store.read() as tx:
             if self._row_ids is not None:
                 return len(claiming.claimable_among(tx, self._ws.task, self._row_ids))
@@ -125,11 +133,16 @@ class TagRounds:
     def advance(self, *, wait: bool) -> None:
         """Submit; with `wait` also poll, ingest and submit again until nothing more can be done.
 
-        Failed rows are sent again after all batches are over. If the API had no room, the next
-        submission follows the first batch that ends.
+        With `wait`, downloaded batches are ingested first. Failed rows are sent again after all
+        batches are over. If the API had no room, the next submission follows the first batch that
+        ends. Ends if a poll is stopped or a batch needs a person.
 
         No more rows are sent if all batches fail at the API, or if the answers fail a gate by far:
-        a short outage must not use up the tries of all rows. Open batches are waited for anyway.
+        a short outage must not use up the tries of all rows. With `wait`, open batches are waited
+        for anyway. The report gets the reason.
+
+        Args:
+            wait: Wait for batches. Otherwise return after one submit.
 
         Raises:
             RemoteError, ConfigurationError, InputError: As the steps raise them; the next command
@@ -155,7 +168,8 @@ class TagRounds:
     def _collect_until_room(self) -> int:
         """Collect until no batch is at the API; return how many batches were ingested.
 
-        Ends earlier if polling stopped, or after the first batch if the API had no room.
+        Waits for each batch to end. Ends earlier if polling stopped, or after the first batch if
+        the API had no room.
         """
         ingested_count = 0
         while self.list_batches(*API_STATES):
@@ -166,12 +180,19 @@ class TagRounds:
 
     @property
     def is_stopped(self) -> bool:
-        """Return whether the last poll did not reach the API, or a batch needs a person."""
+        """Return whether the last poll did not reach the API, or a batch needs a person.
+
+        A batch needs a person if the API does not know it, or if its create is unclear.
+        """
         poll_report = self.report.polled
         return bool(poll_report.stopped or poll_report.gone or poll_report.unclear)
 
     def _update_stop_reason(self) -> bool:
-        """Return whether more may be sent; if not, record the reason in the report."""
+        """Return whether more may be sent; if not, record the reason in the report.
+
+        No more may be sent if batches failed at the API and none succeeded since the last submit,
+        or if the answers fail a gate by far.
+        """
         report = self.report
         if self._failed_batches and not self._has_successful_batch:
             report.is_down = True
@@ -192,17 +213,18 @@ class TagRounds:
     ) -> SubmitReport:
         """Send waiting batches, and prepare and send open rows within budgets and limits.
 
-        The report gets the reason if rows are held back. An exhausted budget returns an empty
-        report and raises nothing.
+        Forgets which batches failed before. The report gets the reason if rows are held back. An
+        exhausted budget returns an empty report and raises nothing.
 
         Args:
             is_confirmed: A person confirmed the cost before; otherwise the person is asked.
-            should_wait: Wait if the API is busy.
+            should_wait: Return with the report's reason, instead of an error, if the API accepts no
+                more batches while a batch is submitted.
             should_send: Send batches; otherwise only prepare them.
-            batch_number: Send only this waiting batch.
+            batch_number: Send only this waiting batch, and new batches.
 
         Raises:
-            RemoteError, ConfigurationError: As `batch.submit.run`.
+            RemoteError, ConfigurationError: As `submit.submit_batches`.
         """
         report = self.report
         self._failed_batches.clear()
@@ -249,8 +271,13 @@ class TagRounds:
     def ask_live(self, mode: Mode) -> LiveReport:
         """Ask every open row by live calls, and report on the answers; another run may resume.
 
-        An error that stops the run (daily quota, budget, service down) is stored in the returned
-        report and not raised, and so is an interrupt.
+        Returns an empty report if no row is open. Asks at most the remaining limit; `row_ids` of
+        the rounds are ignored. An error that stops the run (daily quota, budget, service down) is
+        stored in the returned report and not raised, and so is an interrupt. Writes a quality
+        report unless the run was interrupted.
+
+        Args:
+            mode: Live, flex or priority.
 
         Raises:
             InputError: The task has no rows, or flex does not serve the model.
@@ -307,7 +334,11 @@ class TagRounds:
         self._limit = 0
 
     def remaining_rows(self) -> int | None:
-        """Return how many new rows the limit still allows, or None without a limit."""
+        """Return how many new requests the limit still allows, or None without a limit.
+
+        Requests of all batches of the task since the command started count, also those of other
+        processes.
+        """
         if self._limit is None:
             return None
         asked_count = sum(
@@ -320,7 +351,10 @@ class TagRounds:
     def collect(self, *, wait: bool) -> int:
         """Poll the batches at the API and ingest the downloaded batches; return how many.
 
-        If `wait` is set, polling lasts until the first batch ends.
+        Does not poll if no batch is at the API.
+
+        Args:
+            wait: Poll until the first batch ends; otherwise look once.
         """
         if self.list_batches(*API_STATES):
             self.poll(wait=wait)
@@ -331,10 +365,16 @@ class TagRounds:
     ) -> None:
         """Poll the batches at the API, and record failed batches in the report.
 
+        A batch failed if it ended without success, even if it has a result. A batch that a person
+        cancelled did not fail. The report's `polled` is replaced.
+
         Args:
-            wait: Poll until the first batch ends.
+            wait: Poll until the first batch ends; otherwise look once.
             batch_number: Poll only this batch.
             should_download: Download the results of batches that are over.
+
+        Raises:
+            KeyRefusedError: The API refuses the key.
         """
         poll_report = poll.poll_batches(
             self._ws,
@@ -361,13 +401,14 @@ class TagRounds:
             self._has_successful_batch = True
 
     def ingest(self, batch_number: int | None = None) -> int:
-        """Ingest all downloaded batches or only batch `number`; return how many were ingested.
+        """Ingest all downloaded batches, or only `batch_number`; return how many were ingested.
 
-        Writes quality reports on the new answers, but not too often.
+        Adds their summaries to the report. Writes quality reports on the new answers, also after an
+        error, but not too often.
 
         Raises:
-            InconsistentError, ConfigurationError, RemoteError: As `batch.ingest.run`; the other
-                batches were ingested.
+            InconsistentError, ConfigurationError, RemoteError: As `ingest.ingest_batches`; the
+                other batches were ingested.
         """
         ingested = self.report.ingested
         count_before = len(ingested)
@@ -383,7 +424,11 @@ class TagRounds:
         return len(ingested) - count_before
 
     def _note_ingested(self, summary: IngestSummary) -> None:
-        """Note that an extractor has new answers, and whether its batch succeeded after all."""
+        """Note that an extractor has new answers, and whether its batch succeeded after all.
+
+        A batch that failed at the API succeeded after all if no request is missing. It leaves the
+        report's `failed`.
+        """
         batch = summary.batch
         self._unreported_extractors[batch.extractor] = None
         if batch.missing == 0 and batch.number in self.report.failed:
@@ -395,8 +440,12 @@ class TagRounds:
     def _write_reports(self, *, is_last: bool) -> None:
         """Write the quality report of each extractor with new answers.
 
-        Does nothing if reports are off, if there are no new answers, or if the previous reports
-        are too recent; the last reports of a command are always written.
+        Does nothing if reports are off, if there are no new answers, or if the previous reports are
+        too recent. If the task needs pilots, answers that fail a gate by far are recorded as a
+        failed pilot, and the rounds stop if they are of the extractor in use.
+
+        Args:
+            is_last: Write the reports however recent the previous reports are.
         """
         ws = self._ws
         started_at_s = ws.monotonic()
@@ -426,7 +475,9 @@ class TagRounds:
     def complete_report(self) -> TagReport:
         """Complete the report, write the last quality reports, and end finished runs.
 
-        Deletes partially written reports of dead processes.
+        Counts open rows, rows in open batches, parked rows and the spending. Deletes partially
+        written reports of dead processes. If no row is open, claimed or in a batch, the unfinished
+        `tag` run and the backfill of this version are ended in the database.
 
         A finished backfill gets a quality report even without new answers: the process that
         ingested its answers may have died before its report.
@@ -466,7 +517,10 @@ class TagRounds:
         return report
 
     def _count_open_rows(self) -> None:
-        """Count open rows and rows in open batches, and limit the other counts to them."""
+        """Count open rows and rows in open batches, and limit the other counts to them.
+
+        Clears the reason in the report if no row is open or prepared, unless all batches failed.
+        """
         report = self.report
         report.left = self.count_askable()
         report.under_way = sum(batch.requests for batch in self.list_batches(*OPEN_STATES))
@@ -479,7 +533,10 @@ class TagRounds:
             report.held_back = ""
 
     def _unfinished_runs(self, tx: Connection) -> list[TagRunRow]:
-        """Return the unfinished `tag` run of the task, and its backfill under this version."""
+        """Return the unfinished `tag` run of the task, and its unfinished backfill of this version.
+
+        A backfill of another version is left out.
+        """
         unfinished_runs = list[TagRunRow]()
         for mode in (runs.TAG, runs.BACKFILL):
             run = runs.find_unfinished_run(tx, self._ws.task.name, mode=mode)
@@ -494,7 +551,8 @@ def ingest_all(ws: WorkspaceSession) -> tuple[TagReport, list[FindableError]]:
     """Ingest every downloaded batch, and write quality reports on the answers.
 
     Returns:
-        The report, and the error of a batch that cannot be ingested instead of raising it.
+        The completed report, and the error of a batch that cannot be ingested instead of raising
+        it.
     """
     tag_rounds = TagRounds(ws)
     errors = list[FindableError]()
@@ -506,7 +564,11 @@ def ingest_all(ws: WorkspaceSession) -> tuple[TagReport, list[FindableError]]:
 
 
 def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
-    """Update the progress bar with the replies, and note waits, failures and cost."""
+    """Update the progress bar with the replies, and note waits, failures and cost.
+
+    Waits below MIN_SHOWN_WAIT_S, endless waits and costs below MIN_SHOWN_COST_USD are not shown.
+    The newest kept reason of a failure is shown.
+    """
     notes = [f"{live_report.max_parallel_calls} at once"]
     if MIN_SHOWN_WAIT_S <= live_report.pause_s < math.inf:
         notes.append(f"waits {live_report.pause_s:.0f} s for the API")

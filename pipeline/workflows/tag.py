@@ -60,7 +60,8 @@ class TagOptions:
         """Refuse invalid options, which would otherwise ask about all rows or silently about none.
 
         Raises:
-            InputError: The mode does not exist, or a bound is invalid.
+            InputError: The mode does not exist, the limit is below 1, or the budget is negative or
+                NaN.
         """
         if self.mode not in MODES:
             raise InputError(
@@ -80,8 +81,8 @@ class TagOptions:
 def switch_to_new_version(ws: WorkspaceSession) -> None:
     """Replace the session's task by a new version: VERSION if set, else the next number.
 
-    Changes nothing if an unfinished backfill already asks under a new version: the same command
-    resumes it.
+    Changes nothing if an unfinished backfill already asks under a new version and VERSION is not
+    set: the same command resumes it. Nothing is written.
     """
     with ws.store.read() as tx:
         backfill = runs.find_unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
@@ -101,7 +102,10 @@ def switch_to_new_version(ws: WorkspaceSession) -> None:
 def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """Ask about every open row; print estimate, mode and reason before anything is spent.
 
-    Returns early if no row is open, no batch is open, and no pilot is to be resumed.
+    The order is: sync rows, resume the budget, check or run the pilot, estimate, confirm, and ask
+    in the chosen mode. Returns early if no row is open, no batch is open, and no pilot is to be
+    resumed. The run is stored, and ended if no row can be asked any more or the limit or budget is
+    used up. Errors of a live run and of polls are in the report.
 
     Raises:
         InputError: The task has no rows, or the estimate was not confirmed; nothing was started.
@@ -157,6 +161,12 @@ def _confirm_cost(
     """Ask a person to confirm the estimated cost if it is high.
 
     A backfill, and an automatic mode that is not the cheapest, are always confirmed.
+
+    Args:
+        mode: The chosen mode; its cost includes prepared batches.
+
+    Raises:
+        InputError: The cost was not confirmed; nothing was started.
     """
     _, cost = estimate.going_out(mode)
     is_dear = options.mode == "auto" and estimate.is_dear
@@ -178,6 +188,9 @@ def _announce(
     open_work: Sequence[str],
 ) -> None:
     """Print resumed work, the rows to send with mode and cost, warnings, and answered rows.
+
+    The rows line is left out if nothing is to be sent. Answered rows are those of the version in
+    use, with their cost.
 
     Args:
         ws: The workspace.
@@ -213,8 +226,9 @@ def _announce(
 def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) -> tuple[str, str]:
     """Return the mode and the reason for it.
 
-    A backfill is always by batch. Otherwise the requested mode comes first, then the recommended
-    mode. If there is neither, open batches go on.
+    A backfill is always by batch. Otherwise a requested mode is used. The mode is also batch if
+    there is no row to ask, or if batches are open and no mode is recommended. In all other cases it
+    is the recommended mode, or batch if there is no recommendation.
 
     Args:
         estimate: The estimate of the open rows.
@@ -233,8 +247,9 @@ def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) 
 def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
     """Set the session's budget, and return the time since which the spending of this run counts.
 
-    The budget of the options comes first, then that of an unfinished run, which is printed. A
-    backfill sets no budget.
+    The budget of the options comes first, then that of an unfinished `tag` run, which is printed.
+    The time is the start of the unfinished run, or now. A start in the future is corrected in the
+    database. A backfill sets no budget and returns now.
     """
     if options.backfill:
         return ws.now()
@@ -266,6 +281,10 @@ def _begin_run(
 
     A resumed run gets the budget of the options, if they have one. An unfinished backfill under
     another version is ended, and a new run begins.
+
+    Args:
+        tag_rounds: Gives the start of the spending and the mode.
+        estimate: Gives the rows and the estimated cost of the new run.
     """
     mode = runs.BACKFILL if options.backfill else runs.TAG
     with ws.store.write() as tx:
@@ -300,8 +319,14 @@ def _begin_run(
 def _ask_rows(ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds) -> None:
     """Run the pilot if the options have one, then ask in the mode of the report.
 
-    If a budget stops a live run, the report says so and has no error. If `wait` is set, open
-    batches are collected after a live run.
+    Mode batch submits, and with `wait` polls and ingests until the end. A backfill first collects
+    finished batches. The other modes make live calls. If a budget stops a live run, the report says
+    so and has no error. If `wait` is set, open batches are collected after a live run that was not
+    interrupted, without asking new rows.
+
+    Raises:
+        GateError: The pilot failed.
+        RemoteError, ConfigurationError, InputError: As the steps raise them.
     """
     report = tag_rounds.report
     should_wait = bool(options.wait)
@@ -340,7 +365,11 @@ def _ask_rows(ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds) 
 
 
 def _is_run_over(report: TagReport, options: TagOptions) -> bool:
-    """Return whether a `tag` run ends: no row can be asked, or limit or budget is used up."""
+    """Return whether a `tag` run ends: no row can be asked, or limit or budget is used up.
+
+    A run goes on if rows are in batches or wait for room at the API, or if a live run was cut off
+    for another reason than the budget.
+    """
     is_cut_off = report.unasked and not report.out_of_money
     if report.under_way or report.no_room or is_cut_off:
         return False
@@ -358,7 +387,8 @@ def ensure_pilot_passed(
 ) -> TagReport | None:
     """Ensure that no pilot stops the rest of the rows; with a `size`, run a pilot if needed.
 
-    If no row is open, this does nothing.
+    Returns None if no pilot blocks the version. With a `size`, also if no row is open and no pilot
+    is unfinished. Without a `size`, a blocking pilot is ignored if no row is open.
 
     Args:
         ws: The workspace.
@@ -406,13 +436,17 @@ def run_pilot(
 ) -> TagReport:
     """Ask about a random sample, wait for the answers, judge them and record the verdict.
 
-    An unfinished pilot resumes, unless another size or seed is given.
+    An unfinished pilot resumes, unless another size or seed is given. Writes a quality report.
+    Batches are used, without live calls.
 
     Args:
         ws: The workspace.
         size: Rows of the sample, or None for the default.
         seed: Seed of the draw, or None for the default.
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
+
+    Returns:
+        The report; its `drawn` is the pilot and its `asked` the rows of the sample.
 
     Raises:
         InputError: No row is open, or the estimate was not confirmed.
@@ -462,7 +496,8 @@ def run_pilot(
 def _record_verdict(ws: WorkspaceSession, pilot_row: PilotRow, quality: QualityReport) -> bool:
     """End a pilot with its verdict and report path; return whether the version has answers.
 
-    If there is no answer, the verdict is "failed". Writes in its own transaction.
+    The verdict is "passed" if the gates passed and there is an answer, else "failed". Writes in its
+    own transaction.
     """
     with ws.store.write() as tx:
         has_answers = answer_counts.count_answered(tx, ws.task.name, ws.extractor) > 0
@@ -476,7 +511,10 @@ def _record_verdict(ws: WorkspaceSession, pilot_row: PilotRow, quality: QualityR
 def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, agreed: bool) -> TagReport:
     """Run rounds until each row of a sample is answered or parked, without quality reports.
 
-    Rows that another process claimed are waited for.
+    Waits for batches, and for rows that another process claimed.
+
+    Args:
+        agreed: A person confirmed the cost before; otherwise the person is asked.
 
     Raises:
         FindableError: The first error that stopped the rounds while rows of the sample are open.
@@ -486,7 +524,7 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, agreed: bool) -
     has_claimed_rows = True
     while has_claimed_rows:
         tag_rounds.advance(wait=True)
-        stop_error = _sample_stop_error(ws, tag_rounds)
+        stop_error = _find_sample_error(ws, tag_rounds)
         if stop_error is not None:
             raise stop_error
 
@@ -497,8 +535,13 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, agreed: bool) -
     return tag_rounds.complete_report()
 
 
-def _sample_stop_error(ws: WorkspaceSession, tag_rounds: TagRounds) -> FindableError | None:
-    """Return why the rounds of a sample stopped early, or None if they may go on."""
+def _find_sample_error(ws: WorkspaceSession, tag_rounds: TagRounds) -> FindableError | None:
+    """Return why the rounds of a sample stopped early, or None if they may go on.
+
+    Errors of polls and failed batches come first, but if every batch failed and no row of the
+    sample is open, they are ignored: all rows were parked. Then, if rows are open, an exhausted
+    budget or an API without room.
+    """
     report = tag_rounds.report
     has_open_rows = tag_rounds.count_askable() > 0
     # If every batch failed at the API but no row is open, all rows were parked: no error.

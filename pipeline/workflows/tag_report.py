@@ -1,4 +1,7 @@
-"""The report of a tag command."""
+"""Report on a command that asks in rounds: counts, cost, quality, reason of open rows.
+
+The report also raises the error that stopped the command, and warns of failed batches and gates.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,7 +84,7 @@ class TagReport:
 
     @property
     def out_of_money(self) -> str:
-        """Return the message of the budget that holds rows back; empty if no budget does."""
+        """Return the message of the budget that stops open rows; empty if no budget does."""
         if self.no_money or self.short:
             return self.held_back
         return ""
@@ -94,8 +97,8 @@ class TagReport:
     def errors(self, labels: TaskLabels) -> list[FindableError]:
         """Return the errors that stopped the command early, the most important first.
 
-        These are the error of the live run, the errors of the last poll, and all failed batches if
-        no batch succeeded.
+        The order is: the error of the live run, the errors of the last poll, and all failed batches
+        if no batch succeeded. Failed gates are not included.
         """
         errors = list[FindableError]()
         if self.live is not None and self.live.stopped is not None:
@@ -110,13 +113,16 @@ class TagReport:
     def finish(self, labels: TaskLabels, display: Progress, *, strict: bool = False) -> None:
         """Warn of failed batches and gates, and raise the error that stopped the command.
 
+        Failed batches are warned of, unless all batches failed. Gates are checked only if no error
+        is raised.
+
         Args:
             labels: Labels of the task.
             display: Prints the warnings.
             strict: A failed gate is an error.
 
         Raises:
-            KeyboardInterrupt: The live run was interrupted.
+            KeyboardInterrupt: The live run was interrupted. Nothing is printed.
             FindableError: The first of `errors`, after warnings about the others.
             GateError: As `check`.
         """
@@ -138,10 +144,15 @@ class TagReport:
         self.check(display, strict=strict)
 
     def check(self, display: Progress, *, strict: bool = False) -> None:
-        """Warn of each failed quality gate; the answers are stored.
+        """Warn of each failed quality gate, or raise it; the answers are stored.
+
+        Args:
+            display: Prints the warnings.
+            strict: Each failed gate is an error.
 
         Raises:
-            GateError: A gate failed, and either `strict` is set or open rows are held back by it.
+            GateError: The first failed gate, if `strict` is set, or if the answers fail by far and
+                rows are open.
         """
         for quality in self.reports.values():
             error = quality.error

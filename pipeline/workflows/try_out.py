@@ -1,10 +1,11 @@
-"""Ask about a few rows by live calls, and show a person everything that is sent and received.
+"""Ask about a few rows by live calls, and show each request and reply to a person.
 
 If the question changed under a version that has answers, its draft is tried, on the rows as they
 were last read.
 
-A reply is judged and not stored. The workspace stores only a trial batch, which counts against all
-budgets and quotas, and its cost. So rows can be tried that are answered, parked or claimed.
+A reply that is tried is judged and not stored. The workspace stores only a trial batch, which
+counts against all budgets and quotas, and its cost. So rows can be tried that are answered, parked
+or claimed. `ask_and_store` is the exception: it asks open rows and stores their answers.
 """
 
 import json
@@ -53,7 +54,7 @@ class TriedRow:
     name: str
     # The request that was sent, as people read it.
     request: dict[str, Any]
-    # An `Outcome`, "claimed", or one of UNJUDGED.
+    # An `Outcome`, "claimed", or one of UNJUDGED_OUTCOMES.
     outcome: str = OUTCOME_NOT_ASKED
     # Why there is no valid answer; empty if there is one.
     reason: str = ""
@@ -132,7 +133,8 @@ def run(
 ) -> TryReport:
     """Sync the rows, then ask about a few of them without storing answers.
 
-    Prints the number of rows and the estimate before anything is spent.
+    Prints the number of rows and the estimate before anything is spent. If the question changed
+    under its version, the draft is tried and the rows are not synced.
 
     Args:
         ws: The workspace.
@@ -140,6 +142,9 @@ def run(
         name: Ask only the row with this name.
         seed: Draw the rows at random with this seed. If None, take the first open rows, or draw
             rows if no row is open.
+
+    Returns:
+        The report. Errors of calls are stored in it and not raised.
 
     Raises:
         InputError: The row does not exist, there is no row to try, or the estimate was not
@@ -175,7 +180,8 @@ class PlannedRows(NamedTuple):
 def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
     """Build the requests of some rows in the given order and estimate their cost; ask nothing.
 
-    Ids without a row are left out.
+    Rows in any state are planned. Ids without a row are left out. The cost is that of live calls,
+    corrected by past answers.
 
     Raises:
         InputError: There is no row to ask about.
@@ -211,7 +217,7 @@ def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> None:
     """Print the number of rows and the estimate; above CONFIRM_ABOVE, ask a person to confirm.
 
     Raises:
-        InputError: The estimate was not confirmed.
+        InputError: The estimate was not confirmed. Nothing was asked.
     """
     labels = ws.task.labels
     count_text = plural(len(planned.tried_rows), labels.singular, labels.plural)
@@ -223,7 +229,8 @@ def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> None:
 def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     """Confirm the cost, ask about some rows and judge the replies without storing them.
 
-    Errors of calls, and of the task's own code that judges, are stored in the report.
+    Replies of dead live runs are sealed first. Errors of calls, and of the task's own code that
+    judges, are stored in the report. A row without an outcome stays "not asked".
 
     Raises:
         InputError: There is no row to ask about, or the estimate was not confirmed.
@@ -254,7 +261,8 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     """Ask about the open rows among some rows by live calls, and store the answers.
 
     The rows are claimed before the first call, so a killed command resumes with the open rows. The
-    cost is confirmed unless the session has an agreed cost.
+    cost is confirmed unless the session has an agreed cost. Nothing is asked if no row is open.
+    Errors of calls are stored in the report.
 
     Returns:
         All given rows with their stored outcome, including rows that were answered before.
@@ -297,8 +305,8 @@ def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], *, mode: Mode) -> Li
 def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     """Return a copy of a row with its newest stored outcome and the cost of all its requests.
 
-    Only requests under the task's version count. A row with an unfinished request is "claimed"; a
-    row without any request is returned unchanged.
+    Only requests under the task's version count. A row with an unfinished request is "claimed",
+    without cost. A row without any request keeps its outcome. A request without a reply is "lost".
     """
     stored_requests = [
         request
@@ -337,6 +345,9 @@ def _judge_row(
 ) -> None:
     """Judge the reply of a row, and write outcome, answer and cost into `tried_row`.
 
+    Without a reply the row is "lost", or refused, with the trial's reason. Nothing is stored in the
+    workspace.
+
     Raises:
         FindableError: The task's own code cannot judge the reply; the row is "not judged".
     """
@@ -370,6 +381,9 @@ def _judge_row(
 def _synced_or_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     """Sync the rows with their source; if the question changed, switch to its draft instead.
 
+    The question changed if its declaration differs under a version that has answers. The rows are
+    then not synced.
+
     Returns:
         The same session and "", or a session with the draft and the label of the changed version.
     """
@@ -390,7 +404,16 @@ def _select_rows(
     size: int,
     seed: int | None,
 ) -> Sequence[str]:
-    """Return the ids of the first open rows; of random rows if there is a seed or no open row."""
+    """Return the ids of up to `size` rows to try: the first claimable rows, or a random draw.
+
+    Claimable rows are open, not claimed and not parked. A draw is made if there is a seed, or if no
+    row is claimable. It draws from rows that are open or have an answer of `extractor`.
+
+    Args:
+        extractor: Version whose answered rows may be drawn.
+        size: Number of rows.
+        seed: Seed of the draw; None takes the claimable rows, or else the default seed.
+    """
     if seed is None:
         open_ids = tx.execute(claiming.select_claimable(tx, task).limit(size)).scalars().all()
         if open_ids:
@@ -406,7 +429,7 @@ class ComparisonReport(NamedTuple):
     sides: tuple[str, str]
     # Each row with its members id, name, a and b: an answer, or why there is no answer.
     pairs: list[dict[str, Any]]
-    # The calls for the side "draft", or None if both sides are stored.
+    # The calls for the side DRAFT_SIDE, or None if both sides are stored.
     asked: TryReport | None
     # Rows that have an answer on both sides.
     compared: int
@@ -423,9 +446,12 @@ def compare_sides(
 ) -> ComparisonReport:
     """Compare the answers of two sides on a random sample; ask only if a side is the draft.
 
+    The sample is drawn from rows with an answer of each stored version. Answers of the draft are
+    asked by live calls and not stored.
+
     Args:
         ws: The workspace.
-        texts: The sides: a version (`2` or `task@2`), or DRAFT for the current question.
+        texts: The sides: a version (`2` or `task@2`), or DRAFT_SIDE for the current question.
         size: Rows of the sample.
         seed: Seed of the draw.
 
@@ -446,7 +472,7 @@ def compare_sides(
         sample_ids = pilot.draw_row_ids(candidate_ids, size=size, seed=seed)
         names = ws.task.rows.table(tx).read_names(tx, sample_ids)
         for side, label in labels.items():
-            outcomes[side] = _stored_answers(tx, ws.task, label, sample_ids)
+            outcomes[side] = _read_stored_answers(tx, ws.task, label, sample_ids)
     if not names:
         versions_text = " and of ".join(labels.values())
         raise InputError(
@@ -488,7 +514,10 @@ def compare_sides(
 def _count_agreement(
     answer_pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
 ) -> dict[str, int]:
-    """Return in how many pairs both answers have the same value, by field."""
+    """Return in how many pairs both answers have the same value, by field.
+
+    A field that only one of the answers has does not agree.
+    """
     agreement = dict.fromkeys(_field_names(answer_pairs), 0)
     for field_name in agreement:
         for answer_a, answer_b in answer_pairs:
@@ -510,6 +539,8 @@ def _field_names(
 def _version_label(task: Task, text: str) -> str:
     """Return the label of a version: `task@2` for "2"; a full label is returned unchanged.
 
+    The version need not exist.
+
     Raises:
         InputError: The text is neither a number nor a label.
     """
@@ -524,7 +555,9 @@ def _version_label(task: Task, text: str) -> str:
     )
 
 
-def _stored_answers(tx: Connection, task: Task, label: str, row_ids: list[str]) -> dict[str, Any]:
-    """Return the newest answer of a version for some rows, by row id."""
+def _read_stored_answers(
+    tx: Connection, task: Task, label: str, row_ids: list[str]
+) -> dict[str, Any]:
+    """Return the newest answer of a version for some rows, by row id; other rows are left out."""
     answer_texts = answers.newest_answers_of_version(tx, task.name, label, row_ids)
     return {row_id: json.loads(answer_text) for row_id, answer_text in answer_texts.items()}

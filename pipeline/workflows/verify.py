@@ -52,7 +52,11 @@ prompt="Praise or blame?\\n\\n{text}", index="{text}")
 def run(ws: WorkspaceSession) -> dict[str, Any]:
     """Ask about the invented rows, delete their workspace, and return the measured values.
 
-    If a step fails, the subfolder stays and the next run resumes.
+    Runs under a lock. If a step fails, the subfolder stays and the next run resumes.
+
+    Returns:
+        JSON members: backend, models, list lag in seconds, cost in USD, and the measurements as
+        texts.
 
     Raises:
         InputError: The cost was not confirmed; nothing was sent.
@@ -97,7 +101,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     """Ask four rows by batch and one by a live call, index all, and return the measurements.
 
     Confirms the cost first, records the list lag in the current workspace, and deletes the remote
-    batches at the end.
+    batches at the end. An error of that deletion is ignored.
 
     Args:
         ws: The current workspace.
@@ -106,6 +110,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     Raises:
         InputError: The cost was not confirmed.
         RemoteError: A call failed, or a row got no valid answer.
+        FindableError: The live run or the rounds were stopped.
     """
     measurements = dict[str, str]()
     started_at_s = ws.monotonic()
@@ -173,6 +178,8 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
 
 def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) -> float | None:
     """Wait until the remote list has all new batches, and return how many seconds that took.
+
+    Reads the list every `poll_first` seconds.
 
     Args:
         check_ws: The workspace with the invented rows.

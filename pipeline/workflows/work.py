@@ -84,7 +84,9 @@ class WorkPass:
     """
 
     def __init__(self, ws: WorkspaceSession, units: Collection[str], number: int | None) -> None:
-        """Read the current state of the task.
+        """Read the current state of the task; nothing is run.
+
+        Quality reports are off if only the units of one batch or block run.
 
         Args:
             ws: The workspace.
@@ -102,7 +104,9 @@ class WorkPass:
         self._is_index_stale = False
 
     def attempt(self, *steps: Callable[[], object]) -> bool:
-        """Run all steps, and record the error of each step that fails.
+        """Run all steps, and record the FindableError of each step that fails.
+
+        A failed step does not prevent the next. Other errors are raised.
 
         Returns:
             Whether all steps succeeded.
@@ -116,7 +120,12 @@ class WorkPass:
         return len(self.failures) == failures_before
 
     def collect(self) -> None:
-        """Poll, download and ingest batches; if one of these fails, the others still run."""
+        """Poll, download and ingest batches; if a step fails, the others still run.
+
+        Polls only if the unit "look" or "download" is selected, and ingests only for "ingest". Adds
+        phrases for downloaded, ingested and failed batches. Errors of polls, and failed batches,
+        become failures; unclear creates do not.
+        """
         labels = self.ws.task.labels
         tag_rounds = self.tag_rounds
         report = tag_rounds.report
@@ -151,7 +160,7 @@ class WorkPass:
     def retry(self) -> None:
         """Ask about due rows by live calls, and record the counts and the error that stopped them.
 
-        Does nothing if the unit "ask" is not selected.
+        Does nothing if the unit "ask" is not selected, or if no row is due.
         """
         if "ask" not in self.units:
             return
@@ -175,8 +184,13 @@ class WorkPass:
     def submit(self) -> None:
         """Prepare open rows within the budget, and send prepared batches.
 
-        Open rows are not prepared if a pilot is missing or failed. An exhausted budget is not an
-        error: the next pass submits what the budget allows.
+        Does nothing unless the unit "prepare" or "send" is selected. Only "prepare" prepares new
+        rows, and only "send" sends. Open rows are not prepared if a pilot is missing or failed; the
+        figures give the reason. The price is confirmed if no cost is agreed. An exhausted budget is
+        not an error: the next pass submits what the budget allows.
+
+        Raises:
+            FindableError: As `TagRounds.submit`.
         """
         ws = self.ws
         tag_rounds = self.tag_rounds
@@ -224,7 +238,11 @@ class WorkPass:
             self.figures["out_of_money"] = report.out_of_money
 
     def embed(self) -> None:
-        """Embed the new texts of an index block by block; each block is embedded by one process."""
+        """Embed the new texts of an index block by block; each block is embedded by one process.
+
+        Does nothing if the unit "embed" is not selected, the task has no index, or the index is up
+        to date. A pass for a single block does not check that.
+        """
         if "embed" not in self.units or not self.ws.is_indexed:
             return
         self._is_index_stale = self.number is not None or _is_index_stale(self.ws, exact=True)
@@ -236,7 +254,11 @@ class WorkPass:
             self.phrases.append(f"{plural(embedded_count, 'text')} embedded")
 
     def update_index(self) -> None:
-        """Complete the promotion of a dead process, and build the index if it is stale."""
+        """Complete the promotion of a dead process, and build the index if it is stale.
+
+        Needs the unit "promote" for the former and "build" for the latter. Does nothing if the task
+        has no index.
+        """
         if not self.ws.is_indexed:
             return
         if "promote" in self.units:
@@ -249,7 +271,10 @@ class WorkPass:
             self.phrases.append(f"index of {build.run(self.ws).count:,} built")
 
     def summarize(self) -> None:
-        """Add the figures of the rounds that are not empty, and warn of failed gates."""
+        """Add the figures of the rounds that are not empty, and warn of failed gates.
+
+        A failed gate that keeps open rows from being sent becomes a failure.
+        """
         report = self.tag_rounds.report
         members = report.document()
         candidates = {
@@ -274,12 +299,16 @@ def run_due_units(
 ) -> WorkPass:
     """Run the due units of the task in use once, within budgets and the agreed cost.
 
-    Errors of units are stored in the result and not raised.
+    The order is: collect batches, embed, prepare the task, ask due rows, submit, update the index,
+    complete the report. Rows are asked and submitted only if the task could be prepared. An
+    unfinished `tag` sets the session's budget. Errors of units are stored in the result and not
+    raised.
 
     Args:
         ws: The workspace.
         units: Run only these units.
-        number: Run only the units of this batch or block of texts, or all if None.
+        number: Run only the units of this batch or block of texts, or all if None. The report is
+            then completed only after "ingest".
     """
     work_pass = WorkPass(ws, units, number)
     budget.correct_tag_start(ws)
@@ -321,10 +350,15 @@ def run_pass(
 ) -> WorkReport:
     """Run the due units of each task once; if a task cannot be opened, the others still run.
 
+    After a failure, the task's next units do not shorten the pause.
+
     Args:
         open_workspace: Opens the workspace for a task.
         names: Names of the tasks.
         units: Run only these units.
+
+    Returns:
+        The report, with all errors, and the seconds until the next unit is due.
     """
     report = WorkReport({"did": [], "failures": [], "tasks": {}, "next": []})
     document = report.document
@@ -376,6 +410,8 @@ def run_passes_forever(
 ) -> NoReturn:
     """Run passes for ever, each at the time at which the next unit is due.
 
+    The pause is MIN_PASS_PAUSE_S to MAX_PASS_PAUSE_S seconds.
+
     Args:
         open_workspace: Opens the workspace for a task.
         names: Names of the tasks.
@@ -390,6 +426,10 @@ def run_passes_forever(
 
 def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[DueUnit]:
     """Yield the units of the task in use that are due now or later, as the database shows them.
+
+    Open batches come first, then due rows, new rows, the sync of rows, and the index. New rows are
+    left out if a pilot blocks them; they are due later if quota or budget has no room. Index units
+    are left out while a batch is downloaded and not ingested.
 
     Args:
         ws: The workspace.
@@ -427,7 +467,10 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
 
 
 def _index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
-    """Yield the blocks of texts to embed, else the build of a stale index."""
+    """Yield the blocks of texts to embed, else the build of a stale index.
+
+    Nothing if the task has no index or it is up to date. With Gemini only the first block is due.
+    """
     if not ws.is_indexed or not _is_index_stale(ws, exact=False):
         return
 
@@ -444,7 +487,13 @@ def _index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
 
 
 def _batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUnit:
-    """Return the next unit of an open batch: ingest, send, download or look (a poll)."""
+    """Return the next unit of an open batch: ingest, send, download or look (a poll).
+
+    - downloaded: ingest now.
+    - prepared or submitting: send now, or after `poll_most` if the quota is full.
+    - submitted and over: download now, or after `poll_most` if it has no result yet.
+    - submitted and running: look after a share of its age, between `poll_first` and `poll_most`.
+    """
     settings = ws.settings
     name = ws.task.subject
     number = batch.number
@@ -475,7 +524,10 @@ def _is_pilot_clear(tx: Connection, ws: WorkspaceSession) -> bool:
 def _is_index_stale(ws: WorkspaceSession, *, exact: bool) -> bool:
     """Return whether entries differ from the build in service, or there is no build for them.
 
-    Completes the promotion of a dead process first. See `count_stale` for `exact`.
+    False without entries. Completes the promotion of a dead process first, which writes.
+
+    Args:
+        exact: As in `count_stale`.
     """
     builds = open_synced_builds(ws)
     with ws.store.read() as tx:

@@ -61,7 +61,7 @@ def run_worker(
 ) -> None:
     """Run jobs until SIGTERM or SIGINT, and print a line of JSON for each.
 
-    Ends the process directly if jobs still run after the grace period.
+    Ends the process directly, with status 0, if jobs still run after the grace period.
 
     Args:
         settings: The settings.
@@ -73,6 +73,7 @@ def run_worker(
     Raises:
         InputError: The workspace is an SQLite file.
         ConfigurationError: The tables of jobs do not exist, or Procrastinate is not installed.
+        FindableError: The database does not answer.
     """
     app = _create_app(settings, concurrency)
     pool = ThreadPoolExecutor(concurrency + EXTRA_THREADS)
@@ -98,7 +99,8 @@ def run_worker(
 def create_job_tables(ws: WorkspaceSession) -> bool:
     """Create the tables of jobs unless they exist; return whether they were created.
 
-    Asks a person first if the database has tables of another program.
+    They are in a schema of their own. Asks a person first if the database has tables of another
+    program.
 
     Raises:
         InputError: The workspace is an SQLite file, or the person did not confirm.
@@ -123,6 +125,9 @@ def create_job_tables(ws: WorkspaceSession) -> bool:
 
 def _create_app(settings: Settings, concurrency: int) -> Any:
     """Return a Procrastinate app for the workspace's database, which is not opened yet.
+
+    Args:
+        concurrency: Jobs at the same time; the app may have EXTRA_CONNECTIONS connections more.
 
     Raises:
         InputError: The workspace is an SQLite file.
@@ -200,6 +205,14 @@ class _Worker:
         *,
         agrees: bool,
     ) -> None:
+        """Register the job of a unit with the app; nothing is started.
+
+        Args:
+            app: The Procrastinate app, not opened yet.
+            settings: The settings.
+            pool: Threads for jobs, surveys and health checks.
+            agrees: The cost of requests is confirmed.
+        """
         self._app = app
         self._settings = settings
         self._pool = pool
@@ -215,7 +228,8 @@ class _Worker:
     async def run(self, options: dict[str, Any], start_message: str) -> None:
         """Run and defer jobs until a signal arrives; reconnect if the database goes away.
 
-        A job that does not end in time is left as a killed process leaves it.
+        A survey defers due units meanwhile. Prints the start and each lost connection. A job that
+        does not end in time is left as a killed process leaves it.
 
         Args:
             options: Queues and concurrency, as Procrastinate takes them.
@@ -249,7 +263,11 @@ class _Worker:
             survey.cancel()
 
     def _stop(self) -> None:
-        """Stop taking jobs, cancel the worker, and end the process after the grace period."""
+        """Stop taking jobs, cancel the worker, and end the process after the grace period.
+
+        The process ends with status 0 GRACE_S + HEARTBEAT_S seconds later, if it has not ended
+        before.
+        """
         self._stopping.set()
         # A job in a thread may not end when it is cancelled.
         exit_timer = threading.Timer(GRACE_S + HEARTBEAT_S, os._exit, (0,))
@@ -259,9 +277,10 @@ class _Worker:
             self._running_worker.cancel()
 
     async def _survey(self) -> None:
-        """Defer the due units of all tasks and retry the jobs of dead workers, for ever.
+        """Defer the due units of all tasks and retry the jobs of dead workers, until cancelled.
 
-        Errors of findable and Procrastinate are printed, and the next survey follows.
+        Repeats after SURVEY_PAUSE_S seconds. Errors of findable and Procrastinate are printed, and
+        the next survey follows.
         """
         from procrastinate.exceptions import ProcrastinateException
 
@@ -276,7 +295,8 @@ class _Worker:
     async def _defer_due_units(self) -> None:
         """Defer the due units of all tasks that have no job yet.
 
-        If a task already has a job that updates its index, index units are left out.
+        Units that are due later get a job for that time. If a task already has a job that updates
+        its index, index units are left out. The workspace is read in threads.
         """
         loop = asyncio.get_running_loop()
         jobs = list(await self._app.job_manager.list_jobs_async())
@@ -295,7 +315,10 @@ class _Worker:
                 await self._defer(due_unit, run_at, existing_locks=existing_locks)
 
     async def _retry_stalled_jobs(self) -> None:
-        """Retry the jobs of dead workers; delete a job whose unit was deferred again meanwhile."""
+        """Retry the jobs of dead workers; delete a job whose unit was deferred again meanwhile.
+
+        A worker is dead if it has had no heartbeat for STALLED_S seconds.
+        """
         from procrastinate.exceptions import ConnectorException
         from procrastinate.jobs import Status
 
@@ -315,6 +338,8 @@ class _Worker:
         existing_locks: Collection[str | None] = (),
     ) -> None:
         """Create the job of a unit, to run at `run_at`, unless it has a job that waits.
+
+        Index units get a lower priority than units about rows.
 
         Args:
             due_unit: The unit.
@@ -351,9 +376,12 @@ class _Worker:
     def _run_unit(self, due_unit: DueUnit) -> datetime | None:
         """Run one unit and print its result as a line of JSON.
 
+        Opens the workspace for writing. Failures are counted for the metrics and not raised. A stop
+        of the worker is printed as "stopped".
+
         Returns:
-            When a failed unit is retried, or None if it succeeded, was stopped, or its workspace
-            cannot be opened.
+            When a failed unit is retried: `poll_most` seconds later. None if it succeeded, was
+            stopped, or its workspace cannot be opened.
         """
         unit_members = due_unit.json_members
         started_at_s = time.monotonic()
@@ -399,6 +427,13 @@ class _Worker:
         """Open the workspace for a task; its messages are lines of JSON with `log_members`.
 
         Work in it ends when the worker stops, and its cost is confirmed if the worker agrees.
+
+        Args:
+            task: The name of the task.
+            access: How the workspace is opened.
+            log_members: Members of each line of JSON.
+            is_whole_workspace: The work is about the whole workspace. A task that was never used
+                here is replaced by people.
         """
         settings = replace(self._settings, task=task)
         with open_workspace(
@@ -444,7 +479,10 @@ class _Worker:
             return _is_set_up(ws) and not self._stopping.is_set()
 
     def metrics(self) -> bytes:
-        """Return the figures of all tasks; see `health.render_metrics`."""
+        """Return the figures of all tasks and the errors by unit; see `health.render_metrics`.
+
+        Opens the workspace for reading once for each task.
+        """
         with contextlib.ExitStack() as stack:
             sessions = list[WorkspaceSession]()
             for name in self._task_names():
