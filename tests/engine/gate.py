@@ -10,7 +10,16 @@ import orjson
 
 from emulator.api import Api
 from emulator.catalogue import Quotas
-from tests.engine.failing import JSON, LIST, ONE_BATCH, Exchange, Reply, Script, document, refusal
+from tests.engine.failing import (
+    JSON,
+    BATCH_LIST,
+    ONE_BATCH,
+    Exchange,
+    Reply,
+    Script,
+    document,
+    refusal,
+)
 from tests.engine.scripted import TARGET, Clock, State, Worker
 
 # The journal stores JSON bodies up to this number of bytes.

@@ -13,7 +13,14 @@ from emulator import generate, state, worker
 from emulator.catalogue import MODELS
 from emulator.messages import ApiError
 from emulator.state import Row
-from tests.engine.failing import BROKEN, ENDS, USED_UP, Fault, Script, made
+from tests.engine.failing import (
+    BATCH_ERROR_MESSAGE,
+    END_STATES,
+    QUOTA_MESSAGE,
+    Fault,
+    Script,
+    parse_fault,
+)
 
 ACTIVE_STATES = ("PENDING", "RUNNING")
 # A page of all batches: its size and its end.
@@ -215,14 +222,20 @@ class State(state.EngineState):
             "needed": self.settings["batch_looks"],
             "lines": [fault.to_document() for fault in lines],
         }
-        for one in batch_faults:
-            if one.word in END_STATES:
-                fate |= {"end": END_STATES[one.word], "share": float(one.args.get("partial", 0))}
-                error = {"code": 13, "message": BATCH_ERROR_MESSAGE, **one.args.get("error", {})}
-                fate |= {"shows": one.args.get("state", "PENDING"), "error": error}
-            if one.word == "list_lag":
-                lag_s = float(one.args.get("seconds", 30))
-        return fate | ({"listed_ns": self._clock.time_ns() + int(lag_s * 1e9)} if lag_s else {})
+        for fault in batch_faults:
+            if fault.word in END_STATES:
+                fate |= {
+                    "end": END_STATES[fault.word],
+                    "share": float(fault.args.get("partial", 0)),
+                }
+                error = {"code": 13, "message": BATCH_ERROR_MESSAGE, **fault.args.get("error", {})}
+                fate |= {"shows": fault.args.get("state", "PENDING"), "error": error}
+            if fault.word == "list_lag":
+                lag_s = float(fault.args.get("seconds", 30))
+
+        if lag_s:
+            fate["listed_ns"] = self._clock.time_ns() + int(lag_s * 1e9)
+        return fate
 
     def _check_quota(self, model: str, request_lines: bytes) -> None:
         """Refuse a batch above the limit of unfinished batches or of their tokens."""
