@@ -11,8 +11,8 @@ import orjson
 from emulator.api import Api
 from emulator.catalogue import Quotas
 from tests.engine.failing import (
-    JSON,
     BATCH_LIST,
+    JSON,
     ONE_BATCH,
     Exchange,
     Reply,
