@@ -10,7 +10,7 @@ from sqlalchemy import text
 from pipeline.core.errors import ConfigurationError, InconsistentError, UnavailableError
 from pipeline.store.database import Store
 from tests import postgresql
-from tests.unit.store.facts import open_notes, notes
+from tests.unit.store.facts import notes, open_notes
 
 TABLE_QUERIES = {
     "sqlite": "SELECT name FROM sqlite_master WHERE name = 'more'",

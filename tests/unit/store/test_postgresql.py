@@ -10,7 +10,7 @@ from sqlalchemy import text
 from pipeline.core.errors import ConfigurationError, FindableError, UnavailableError
 from pipeline.store.database import Store
 from tests import postgresql
-from tests.unit.store.facts import add_note, open_notes, notes
+from tests.unit.store.facts import add_note, notes, open_notes
 
 HIDDEN = "a-password/that-nobody-may-see"
 
