@@ -22,7 +22,7 @@ from tests.times import TIMES_FILE, describe_slowest
 
 ACCEPTANCE = ("tests/acceptance",)
 # Test files that run on SQLite only, as do tests marked `alike`: the database makes no difference.
-ALIKE = (
+SQLITE_ONLY_TESTS = (
     "adding",
     "ask",
     "bad_files",
@@ -72,7 +72,7 @@ MAX_MINUTES = 6
 
 def main(arguments: Sequence[str]) -> int:
     """Run the acceptance tests, then all other tests, and return an exit code."""
-    ignored_files = [f"--ignore={ACCEPTANCE[0]}/test_{name}.py" for name in ALIKE]
+    ignored_files = [f"--ignore={ACCEPTANCE[0]}/test_{name}.py" for name in SQLITE_ONLY_TESTS]
     started_at_s = time.monotonic()
     with tempfile.NamedTemporaryFile(prefix="findable-times-") as times_file:
         os.environ[TIMES_FILE] = times_file.name

@@ -90,7 +90,8 @@ def _select_unsampled(items: list[pytest.Item]) -> set[pytest.Item]:
     unsampled_items = set[pytest.Item]()
     for (name, share), test_cases in cases.items():
         max_cases = -(-len(test_cases) // share) if share else 0
-        sampled_items = random.Random(name).sample(test_cases, max_cases)  # noqa: S311 - a sample, no secret
+        generator = random.Random(name)  # noqa: S311 - a sample, no secret
+        sampled_items = generator.sample(test_cases, max_cases)
         unsampled_items |= set(test_cases) - set(sampled_items)
     return unsampled_items
 
@@ -237,7 +238,7 @@ def workspace(tmp_path: Path, api: Api) -> Workspace:
 
 @pytest.fixture
 def people(workspace: Workspace) -> Callable[..., list[str]]:
-    """A function that puts `count` people with a bio into the workspace and returns their usernames."""
+    """A function that adds `count` people with a bio and returns their usernames."""
 
     def put(count: int, *, without_bio: int = 0) -> list[str]:
         """Insert people through the experts' table."""

@@ -44,7 +44,7 @@ def put_people(workspace: Workspace, count: int) -> None:
 
 
 def prepare(workspace: Workspace) -> list[str]:
-    """Prepare one batch of all people who can be asked, and return its keys in the order of its lines."""
+    """Prepare a batch of all open people, and return its keys in the order of its lines."""
     with workspace.open() as ws, ws.display.bar("", None) as bar:
         numbers = batch_prepare.prepare_batches(ws, batch_prepare.Selection(), bar=bar)[0]
         assert len(numbers) == 1

@@ -20,7 +20,7 @@ PARTS = {
     "sweep": (*PYTEST, "tests/acceptance/whole_sweep.py"),
 }
 WIRE = ("tests/integration/gemini", "tests/unit/gemini")
-ALONE = {
+SQLITE_ONLY_PARTS = {
     "oldest SDK": (
         "-m",
         "pytest",
@@ -47,7 +47,7 @@ def main() -> int:
     """Run every part; return 1 if a part failed."""
     failed_parts = []
     for database in DATABASES:
-        parts = PARTS | ALONE if database == "sqlite" else PARTS
+        parts = PARTS | SQLITE_ONLY_PARTS if database == "sqlite" else PARTS
         for name, arguments in parts.items():
             environ = (
                 os.environ

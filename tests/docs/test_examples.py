@@ -64,7 +64,7 @@ def test_reviews() -> None:
 
 
 def test_orders() -> None:
-    """Messages are answered, empty ones not, and the shop's own column is filled where it was empty."""
+    """Non-empty messages are answered, and empty cells of the shop's column are filled."""
     workspace = run_readme("orders")
     answered = {int(row["id"]): row for row in cells() if row["extractor"]}
     assert sorted(answered) == [1001, 1002, 1003, 1004, 1006, 1007, 1008, 1009]

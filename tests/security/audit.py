@@ -13,7 +13,9 @@ from typing import Any
 LOCKS = [
     Path(__file__).parents[2] / name for name in ("requirements.lock", "requirements-dev.lock")
 ]
-NOTHING = "the feed of known vulnerabilities cannot be read from here: nothing was looked up"
+EMPTY_FEED_MESSAGE = (
+    "the feed of known vulnerabilities cannot be read from here: nothing was looked up"
+)
 
 
 def main(program: str) -> int:
@@ -36,7 +38,7 @@ def main(program: str) -> int:
     try:
         dependencies = json.loads(process.stdout)["dependencies"]
     except (ValueError, LookupError, TypeError):
-        print(process.stderr.strip()[-2000:], NOTHING, sep="\n", file=sys.stderr)  # noqa: T201
+        print(process.stderr.strip()[-2000:], EMPTY_FEED_MESSAGE, sep="\n", file=sys.stderr)  # noqa: T201
         return 1
     report, exit_code = verdict(dependencies)
     print(report, file=sys.stderr if exit_code else sys.stdout)
@@ -54,10 +56,13 @@ def verdict(dependencies: list[dict[str, Any]]) -> tuple[str, int]:
             vulnerabilities.append(f"{name}: {flaw['id']}, mended in {versions}")
 
     if len(skipped) == len(dependencies):
-        return NOTHING, 1
+        return EMPTY_FEED_MESSAGE, 1
     lines = [
         *vulnerabilities,
-        f"{len(dependencies) - len(skipped)} dependencies looked up, {len(vulnerabilities)} known vulnerabilities",
+        (
+            f"{len(dependencies) - len(skipped)} dependencies looked up, "
+            f"{len(vulnerabilities)} known vulnerabilities"
+        ),
     ]
     if skipped:
         lines.append(f"not looked up, for the feed does not know them: {', '.join(skipped)}")

@@ -15,7 +15,7 @@ from pipeline.quality.figures import (
     judge_figures,
 )
 from pipeline.quality.report import QualityReport
-from tests.unit.quality.test_report_files import AT
+from tests.unit.quality.test_report_files import CREATED_AT
 
 GATES = (
     Figure("evidence", "share", "concepts with a quotation", 0.99, None, 20, "So it is."),
@@ -130,7 +130,7 @@ def test_failed_gate_names_its_figure_and_the_report() -> None:
     figures = make_figures(evidence=0.98996, concepts=2.5)
     with pytest.raises(GateError) as caught:
         QualityReport(
-            figures, judge_figures(figures, make_gates("")), AT, {}, Path("reports/one.md")
+            figures, judge_figures(figures, make_gates("")), CREATED_AT, {}, Path("reports/one.md")
         ).check()
     assert caught.value.exit_code == 6
     assert caught.value.message == (
@@ -139,7 +139,7 @@ def test_failed_gate_names_its_figure_and_the_report() -> None:
     )
     assert "reports/one.md" in caught.value.hint
     few_figures = make_figures(evidence=0.1, items=3)
-    QualityReport(few_figures, judge_figures(few_figures, make_gates("")), AT, {}).check()
+    QualityReport(few_figures, judge_figures(few_figures, make_gates("")), CREATED_AT, {}).check()
 
 
 @pytest.mark.parametrize(

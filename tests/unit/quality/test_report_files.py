@@ -14,7 +14,7 @@ from pipeline.quality.figures import (
 )
 from pipeline.quality.report import QualityReport
 
-AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+CREATED_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 TASK = "passage-concepts"
 FIGURES = (
     Figure("coverage", "share", "passages with a concept", 0.99, None, 20, "An answer has one."),
@@ -45,10 +45,10 @@ def make_report(bounds: str = "") -> QualityReport:
         notes=("one note",),
     )
     verdicts = judge_figures(quality, effective_gates(FIGURES, {"GATES": bounds}))
-    return QualityReport(quality, verdicts, AT, {"GATES": "", "seed": "7"})
+    return QualityReport(quality, verdicts, CREATED_AT, {"GATES": "", "seed": "7"})
 
 
-def write_report(data: Path, *, at: datetime = AT) -> Path:
+def write_report(data: Path, *, at: datetime = CREATED_AT) -> Path:
     """Write the report of `make_report` and return its Markdown."""
     return make_report()._replace(at=at).seal(data, TASK).path
 
@@ -69,9 +69,11 @@ def test_report_contains_the_verdict_of_each_gate(tmp_path: Path) -> None:
 
 def test_old_reports_exclude_the_newest_complete_report(tmp_path: Path) -> None:
     """A report that a pilot names is not old either."""
-    first, second, newest = (write_report(tmp_path, at=AT.replace(hour=hour)) for hour in (1, 2, 3))
-    incomplete_report = write_report(tmp_path, at=AT.replace(hour=4))
+    first, second, newest = (
+        write_report(tmp_path, at=CREATED_AT.replace(hour=hour)) for hour in (1, 2, 3)
+    )
+    incomplete_report = write_report(tmp_path, at=CREATED_AT.replace(hour=4))
     incomplete_report.with_suffix(".json").unlink()
-    old_reports = report.find_old_reports(tmp_path, TASK, AT, kept_names={second.stem})
+    old_reports = report.find_old_reports(tmp_path, TASK, CREATED_AT, kept_names={second.stem})
     assert {path.stem for path in old_reports} == {first.stem, incomplete_report.stem}
     assert newest.exists()

@@ -157,7 +157,7 @@ def test_stopped_holder_keeps_the_lock_and_a_dead_holder_frees_it(
         while not locks.describe_holder("work").endswith(", stopped"):
             assert time.monotonic() < deadline
         assert not can_lock(locks)
-        with locks.wait_for_lock("work", say=say, sleep=time.sleep) as lock:
+        with locks.wait_for_lock("work", announce=say, sleep=time.sleep) as lock:
             lock.check()
     assert lines == [f"waiting for the lock 'work', held by pid {child.pid}, batch-submit, stopped"]
     assert locks.is_free("work")
