@@ -11,7 +11,7 @@ from pipeline.index.builds import Builds
 from pipeline.index.manifest import Manifest, StagedBuild
 from pipeline.index.vector_cache import VectorCache
 from pipeline.index.write import verify_build
-from tests.unit.index.toy import cache_in, write_entries
+from tests.unit.index.toy import cache_in, written
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def stage(builds: Builds, cache: VectorCache) -> Iterator[Stage]:
 
     def run(entries: Sequence[Entry], *, position: int = 1) -> StagedBuild:
         """Stage the entries under the next number."""
-        return write_entries(builds, cache, entries, stack, position=position)
+        return written(builds, cache, entries, stack, position=position)
 
     with ExitStack() as stack:
         yield run

@@ -46,7 +46,7 @@ def cache_in(folder: Path) -> VectorCache:
     return VectorCache(Store(folder / "index" / "vectors.sqlite"), model=MODEL, dim=DIM)
 
 
-def write_entries(
+def written(
     builds: Builds, cache: VectorCache, entries: Sequence[Entry], staging: ExitStack, **options: Any
 ) -> StagedBuild:
     """Cache the vectors of entries, and write them under the next number in a staging folder."""
