@@ -1,4 +1,4 @@
-"""`make bench`: what the commands take at 10,000 and at 100,000 people.
+"""Run `make bench`: measure the commands at 10,000 and at 100,000 people.
 
 Each command is a process, on generated people, with the local engine. Wall time, CPU (user and
 system) and peak memory include its imports. `index` mostly waits for the engine.
@@ -21,6 +21,7 @@ PAGE: Final = ROOT / "docs" / "performance.md"
 FINDABLE: Final = Path(sys.executable).with_name("findable")
 SIZES: Final = tuple(int(size) for size in (os.environ.get("ROWS") or "10000,100000").split(","))
 SEED: Final = 4
+# The models have no limit per minute, because waits would be measured.
 MODELS: Final = """
 [models."gemini-3.5-flash-lite"]
 kind = "generate"
@@ -41,11 +42,9 @@ source = "the pricing page"
 input_limit = 8_192
 dims = [128, 3072]
 task_in_text = true
-"""  # without limits of what is asked in a minute, which would be what is measured
-FINE: Final = (
-    0,
-    6,
-)  # 6: a gate failed, as it may where the same few sentences are said again and again
+"""
+# A gate may fail (6), because the texts consist of a few sentences.
+ACCEPTED_EXIT_CODES: Final = (0, 6)
 COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "import": ("import", "people.csv"),
     "submit": ("batch-submit", "--yes"),
@@ -55,110 +54,114 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "search": ("search", "who knows water law"),
     "status": ("status",),
 }
-WAITS: Final = ("poll",)  # for the engine; nothing of ours is measured
+# Commands that only wait for the engine are not in the table.
+WAITING_COMMANDS: Final = ("poll",)
 FIELDS: Final = (
-    *(
-        "water law",
-        "beekeeping",
-        "soil science",
-        "machine learning",
-        "tax law",
-        "timber framing",
-        "type design",
-    ),
-    *(
-        "glaciology",
-        "cheese making",
-        "railway signalling",
-        "patent law",
-        "bridge inspection",
-        "plant breeding",
-    ),
-    *(
-        "organ building",
-        "data protection",
-        "acoustics",
-        "bookbinding",
-        "marine biology",
-        "public health",
-    ),
-    *(
-        "renewable energy",
-        "event planning",
-        "graphic design",
-        "supply chain",
-        "physiotherapy",
-        "game development",
-    ),
+    "water law",
+    "beekeeping",
+    "soil science",
+    "machine learning",
+    "tax law",
+    "timber framing",
+    "type design",
+    "glaciology",
+    "cheese making",
+    "railway signalling",
+    "patent law",
+    "bridge inspection",
+    "plant breeding",
+    "organ building",
+    "data protection",
+    "acoustics",
+    "bookbinding",
+    "marine biology",
+    "public health",
+    "renewable energy",
+    "event planning",
+    "graphic design",
+    "supply chain",
+    "physiotherapy",
+    "game development",
 )
 SENTENCES: Final = (
     "I have spent {years} years with {field}, first in small places and later for whole regions.",
-    "My last work brought {field} and {other} together under one roof, in time and for less than was feared.",
+    (
+        "My last work brought {field} and {other} together under one roof, "
+        "in time and for less than was feared."
+    ),
     "Before that came {other}, from which I learned more than I gave.",
     "Ask me about {field} if you want a plain answer, and about {other} if you have the whole day.",
 )
 
 
-class Taken(NamedTuple):
-    """What a process took: seconds of wall and of CPU, MB at its peak."""
+class Usage(NamedTuple):
+    """Usage of a process: seconds of wall and of CPU, and MB at its peak."""
 
     wall: float
     cpu: float
     peak: float
 
 
-Row = tuple[int, str, Taken]
+MeasuredRow = tuple[int, str, Usage]
 
 
 def main() -> None:
-    """Measure, and write the page."""
-    PAGE.write_text(page(list(measured())), encoding="utf-8")
+    """Measure the commands, and write the page."""
+    PAGE.write_text(page(list(measure_commands())), encoding="utf-8")
 
 
-def measured() -> Iterator[Row]:
-    """Yield rows, a command, and what it took."""
+def measure_commands() -> Iterator[MeasuredRow]:
+    """Yield the number of rows, a command, and its usage."""
     from tests.acceptance.engine import Engine
     from tests.acceptance.process import end_sessions
 
     with tempfile.TemporaryDirectory(prefix="findable-bench-") as name:
         for size in SIZES:
-            here = Path(name) / str(size)
-            here.mkdir()
-            people(here / "people.csv", size)
-            (here / "models.toml").write_text(MODELS, encoding="utf-8")
-            with Engine(here / "engine") as engine:
-                for command, words in COMMANDS.items():
-                    taken = took(
-                        (str(FINDABLE), *words), environment(here / "data", engine.url), here
+            size_folder = Path(name) / str(size)
+            size_folder.mkdir()
+            people(size_folder / "people.csv", size)
+            (size_folder / "models.toml").write_text(MODELS, encoding="utf-8")
+            with Engine(size_folder / "engine") as engine:
+                for command, arguments in COMMANDS.items():
+                    usage = measure_process(
+                        (str(FINDABLE), *arguments),
+                        environment(size_folder / "data", engine.url),
+                        size_folder,
                     )
                     sys.stdout.write(
-                        f"{size:>7,} {command:<7} {taken.wall:7.2f} s, {taken.cpu:7.2f} s CPU\n"
+                        f"{size:>7,} {command:<7} {usage.wall:7.2f} s, {usage.cpu:7.2f} s CPU\n"
                     )
                     sys.stdout.flush()
-                    if command not in WAITS:
-                        yield size, command, taken
+                    if command not in WAITING_COMMANDS:
+                        yield size, command, usage
         end_sessions()
 
 
 def people(file: Path, size: int) -> None:
-    """Write people that nobody is, the same each time: a title and some 400 characters each."""
+    """Write invented people, equal each time, with a title and about 400 characters."""
     dice = random.Random(SEED)  # noqa: S311 - made-up text, no secret
-    with file.open("w", encoding="utf-8", newline="") as out:
-        table = csv.writer(out)
+    with file.open("w", encoding="utf-8", newline="") as csv_file:
+        table = csv.writer(csv_file)
         table.writerow(("username", "job_title", "bio", "profile_url", "hourly_rate"))
         for number in range(size):
-            field, other = dice.sample(FIELDS, 2)
-            said = " ".join(dice.choices(SENTENCES, k=5)).format(
-                years=2 + number % 38, field=field, other=other
+            field, other_field = dice.sample(FIELDS, 2)
+            sentences = " ".join(dice.choices(SENTENCES, k=5)).format(
+                years=2 + number % 38, field=field, other=other_field
             )
             address = f"https://people.example/{number:06d}"
             table.writerow(
-                (f"person-{number:06d}", f"{field} adviser", f"{said} File {number}.", address, 40)
+                (
+                    f"person-{number:06d}",
+                    f"{field} adviser",
+                    f"{sentences} File {number}.",
+                    address,
+                    40,
+                )
             )
 
 
 def environment(data: Path, url: str) -> dict[str, str]:
-    """Return the settings of a workspace on an engine that answers at once, and no wait."""
+    """Return the settings of a workspace on an engine, without waits."""
     settings = {
         "DATA": str(data),
         "BACKEND": "gemini",
@@ -167,46 +170,52 @@ def environment(data: Path, url: str) -> dict[str, str]:
         "LIST_LAG": "0",
     }
     settings["MODELS_FILE"] = str(data.parent / "models.toml")
-    own = {f"FINDABLE_{name}": value for name, value in settings.items()}
-    reached = {"GOOGLE_GEMINI_BASE_URL": url, "FINDABLE_TRUST": url}
-    return own | {"GEMINI_API_KEY": "any", **reached}
+    findable_variables = {f"FINDABLE_{name}": value for name, value in settings.items()}
+    address_variables = {"GOOGLE_GEMINI_BASE_URL": url, "FINDABLE_TRUST": url}
+    return findable_variables | {"GEMINI_API_KEY": "any", **address_variables}
 
 
-def took(words: tuple[str, ...], settings: Mapping[str, str], folder: Path) -> Taken:
-    """Return what a process takes.
+def measure_process(command: tuple[str, ...], settings: Mapping[str, str], folder: Path) -> Usage:
+    """Run a process and return its usage.
 
     Raises:
-        AssertionError: it failed; what it said is told.
+        AssertionError: The process failed; the message contains its output.
     """
-    ours = ("FINDABLE_", "GEMINI_", "GOOGLE_")
+    product_prefixes = ("FINDABLE_", "GEMINI_", "GOOGLE_")
     environ = {
-        name: value for name, value in os.environ.items() if not name.startswith(ours)
+        name: value for name, value in os.environ.items() if not name.startswith(product_prefixes)
     } | dict(settings)
     log = folder / "log"
-    with log.open("w", encoding="utf-8") as out:
-        began = time.perf_counter()
+    with log.open("w", encoding="utf-8") as log_file:
+        started_at_s = time.perf_counter()
         process = subprocess.Popen(
-            words, env=environ, cwd=folder, stdout=out, stderr=subprocess.STDOUT
+            command, env=environ, cwd=folder, stdout=log_file, stderr=subprocess.STDOUT
         )
-        _, status, used = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - began
+        _, status, resources = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - started_at_s
         process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode in FINE, (
-        words,
+    assert process.returncode in ACCEPTED_EXIT_CODES, (
+        command,
         process.returncode,
         log.read_text(encoding="utf-8")[-3000:],
     )
-    return Taken(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    return Usage(wall_s, resources.ru_utime + resources.ru_stime, resources.ru_maxrss / 1024)
 
 
-def page(rows: list[Row]) -> str:
-    """Return the page: what was measured, and how."""
+def page(rows: list[MeasuredRow]) -> str:
+    """Return the page with the measured rows."""
     head = (__doc__ or "").partition("\n\n")[2].strip()
     lines = ["# Performance", "", "## How fast are the commands?", ""]
     lines += ["```sh", "make bench   # writes this page", "```", "", head, ""]
     lines += ["| rows | command | wall s | CPU s | MB |", "| ---: | --- | ---: | ---: | ---: |"]
-    for size, command, now in rows:
-        cells = (f"{size:,}", command, f"{now.wall:.2f}", f"{now.cpu:.2f}", f"{now.peak:,.0f}")
+    for size, command, usage in rows:
+        cells = (
+            f"{size:,}",
+            command,
+            f"{usage.wall:.2f}",
+            f"{usage.cpu:.2f}",
+            f"{usage.peak:,.0f}",
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -1,8 +1,9 @@
-"""`make test`: the acceptance tests on both databases, then the others, on PostgreSQL those named.
+"""Run `make test`: the acceptance tests on both databases, then all other tests.
 
-Both databases are tested at the same time: a run on a server waits for it half of the time, which the other run uses.
-What the tests on SQLite print is seen at once, what those on PostgreSQL print when the others are over. Ctrl-C ends
-both. `make test-full` has all tests. At the end it prints what took longest.
+PostgreSQL gets only the files that the command line names. Both databases are tested at the same
+time, because a run on a server waits half of its time. The output of PostgreSQL is printed after
+the output of SQLite. Ctrl-C ends both runs. `make test-full` has all tests. The slowest tests are
+printed at the end.
 """
 
 import os
@@ -20,123 +21,135 @@ from tests import postgresql
 from tests.times import TIMES_FILE, describe_slowest
 
 ACCEPTANCE = ("tests/acceptance",)
-# What the database makes no difference to, beside the tests marked `alike`; `make test-full` has all on both.
-ALIKE = (
-    *(
-        "adding",
-        "ask",
-        "bad_files",
-        "canary",
-        "chain",
-        "columns_sent",
-        "delimiters",
-        "evidence",
-        "exactly_once",
-    ),
-    *(
-        "faults",
-        "models",
-        "refusals",
-        "refused_texts",
-        "result_files",
-        "strict_answers",
-        "true_quotations",
-        "unmeasured",
-        "visible_images",
-    ),
-    *(
-        "flex",
-        "gates",
-        "hostile",
-        "live",
-        "loop",
-        "next_steps",
-        "outside",
-        "page",
-        "poll",
-        "python",
-        "stories",
-    ),
-    *("submit", "trails", "trying_again", "verify", "words", "work"),
+# Test files that run on SQLite only, as do tests marked `alike`: the database makes no difference.
+SQLITE_ONLY_TESTS = (
+    "adding",
+    "ask",
+    "bad_files",
+    "canary",
+    "chain",
+    "columns_sent",
+    "delimiters",
+    "evidence",
+    "exactly_once",
+    "faults",
+    "models",
+    "refusals",
+    "refused_texts",
+    "result_files",
+    "strict_answers",
+    "true_quotations",
+    "unmeasured",
+    "visible_images",
+    "flex",
+    "gates",
+    "hostile",
+    "live",
+    "loop",
+    "next_steps",
+    "outside",
+    "page",
+    "poll",
+    "python",
+    "stories",
+    "submit",
+    "trails",
+    "trying_again",
+    "verify",
+    "words",
+    "work",
 )
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "tests.times", "--dist", "worksteal", "-n")
-ON_SQLITE = "3"  # workers
+# The number of workers by database.
+ON_SQLITE = "3"
 ON_POSTGRESQL = "2"
-PATIENCE_S = 10.0  # in which a run that was interrupted by the terminal ends by itself
+# An interrupted run ends by itself within this time.
+PATIENCE_S = 10.0
 INTERRUPTED = 130
 # A run that takes longer gets a warning.
 MAX_MINUTES = 6
 
 
-def main(words: Sequence[str]) -> int:
-    """Run the acceptance tests, then the others, with the words for those on PostgreSQL; return a code."""
-    others = [f"--ignore={ACCEPTANCE[0]}/test_{name}.py" for name in ALIKE]
+def main(arguments: Sequence[str]) -> int:
+    """Run the acceptance tests, then all other tests, and return an exit code."""
+    ignored_files = [f"--ignore={ACCEPTANCE[0]}/test_{name}.py" for name in SQLITE_ONLY_TESTS]
     started_at_s = time.monotonic()
     with tempfile.NamedTemporaryFile(prefix="findable-times-") as times_file:
         os.environ[TIMES_FILE] = times_file.name
-        code = _both(ACCEPTANCE, (*ACCEPTANCE, *others)) or _both((), words)
+        exit_code = _run_both(ACCEPTANCE, (*ACCEPTANCE, *ignored_files)) or _run_both((), arguments)
         print_times(Path(times_file.name), time.monotonic() - started_at_s)
-    return code
+    return exit_code
 
 
 def print_times(times_file: Path, seconds: float) -> None:
-    """Print what took longest and how long all took, with a warning if that was too long."""
+    """Print the slowest tests and the total time, with a warning after MAX_MINUTES."""
     minutes, rest_s = divmod(round(seconds), 60)
     lines = [*describe_slowest(times_file), f"all tests took {minutes} min {rest_s} s"]
     if seconds > 60 * MAX_MINUTES:
         lines.append(
-            f"warning: that is longer than {MAX_MINUTES} minutes; see above which tests to make quicker"
+            f"warning: that is longer than {MAX_MINUTES} minutes; "
+            "see above which tests to make quicker"
         )
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
-def _both(on_sqlite: Sequence[str], on_postgresql: Sequence[str]) -> int:
-    """Run tests on both databases; return the code of the first run that failed, or 0."""
+def _run_both(on_sqlite: Sequence[str], on_postgresql: Sequence[str]) -> int:
+    """Run tests on both databases; return the code of the first failed run, or 0."""
     try:
         with (
-            tempfile.TemporaryFile() as told,
-            _running(told, on_sqlite, on_postgresql) as (sqlite, postgresql),
+            tempfile.TemporaryFile() as postgresql_output,
+            _start_both(postgresql_output, on_sqlite, on_postgresql) as (sqlite, postgresql),
         ):
-            code = sqlite.wait()
+            exit_code = sqlite.wait()
             sys.stdout.write("on PostgreSQL:\n")
             sys.stdout.flush()
-            code = postgresql.wait() or code
-            told.seek(0)
-            sys.stdout.buffer.write(told.read())
-            return code
+            exit_code = postgresql.wait() or exit_code
+            postgresql_output.seek(0)
+            sys.stdout.buffer.write(postgresql_output.read())
+            return exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
 @contextmanager
-def _running(
-    told: IO[bytes], on_sqlite: Sequence[str], on_postgresql: Sequence[str]
+def _start_both(
+    postgresql_output: IO[bytes], on_sqlite: Sequence[str], on_postgresql: Sequence[str]
 ) -> Iterator[tuple[subprocess.Popen[bytes], ...]]:
-    """Start both; neither runs on after the block, also where this process is interrupted or terminated."""
+    """Start both runs, and end them after the block, even if this process is interrupted."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    postgresql.announce()  # one server for both
+
+    # Both runs share a server.
+    postgresql.announce()
     environ = os.environ | {"FINDABLE_TEST_DATABASE": "postgresql"}
-    silent: Any = {"stdin": subprocess.DEVNULL, "stdout": told, "stderr": subprocess.STDOUT}
-    both = (
+    output_options: Any = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": postgresql_output,
+        "stderr": subprocess.STDOUT,
+    }
+    runs = (
         subprocess.Popen(
             [*PYTEST, ON_SQLITE, *on_sqlite], env=os.environ | {"FINDABLE_TEST_DATABASE": "sqlite"}
         ),
         subprocess.Popen(
-            [*PYTEST, ON_POSTGRESQL, "-m", "not alike", *on_postgresql], env=environ, **silent
+            [*PYTEST, ON_POSTGRESQL, "-m", "not alike", *on_postgresql],
+            env=environ,
+            **output_options,
         ),
     )
     try:
-        yield both
+        yield runs
     finally:
         deadline = time.monotonic() + PATIENCE_S
-        for one in both:
+        for run in runs:
             with suppress(subprocess.TimeoutExpired):
-                one.wait(max(0.0, deadline - time.monotonic()))
-        for one in both:  # where this process alone was told to end
-            if one.poll() is None:
-                one.send_signal(signal.SIGINT)
-                one.wait()
+                run.wait(max(0.0, deadline - time.monotonic()))
+
+        # A run is still alive if only this process got the signal.
+        for run in runs:
+            if run.poll() is None:
+                run.send_signal(signal.SIGINT)
+                run.wait()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """`make check-prices`: compare the table of models with the packages genai-prices and litellm.
 
-Both packages collect prices of many providers and are released every few days. The folder in which pip put them is the
-first argument. Each difference is printed in a line; one that is known, with its reason.
+Both packages collect prices of many providers and are released every few days. The first argument is
+the folder into which pip installed them. Each difference is printed in a line, with its reason if
+the reason is known.
 """
 
 import json
@@ -15,7 +16,7 @@ from pipeline.gemini.models import Model, load_models
 
 LITELLM_TABLE = Path("litellm") / "model_prices_and_context_window_backup.json"
 PER_MILLION = 1_000_000
-# Differences that were looked into: (model, figure, package) and why the table is right.
+# Explained differences: (model, figure, package) and the reason why the table is right.
 EXPLAINED = {
     (
         "gemini-3.5-flash-lite",
@@ -26,7 +27,7 @@ EXPLAINED = {
 
 
 class Figure(NamedTuple):
-    """One figure of a model as a package has it; prices are USD per 1 M tokens."""
+    """A figure of a model in a package; prices are USD per 1 M tokens."""
 
     model: str
     name: str
@@ -35,7 +36,7 @@ class Figure(NamedTuple):
 
 
 def main(packages: Path) -> int:
-    """Print each difference; return 1 if one is not explained."""
+    """Print each difference; return 1 if a difference is not explained."""
     today = datetime.now(UTC).date()
     table = {name: model for name, model in load_models().items() if not model.local}
     figures = [*_litellm_figures(packages, table), *_genai_figures(packages, table, today)]
@@ -48,15 +49,15 @@ def main(packages: Path) -> int:
         reason = EXPLAINED.get((figure.model, figure.name, figure.package), "")
         if not reason:
             unexplained_count += 1
-        _print_line(
-            f"{figure.model}: {figure.name}: table {own_value}, {figure.package} {figure.value}; {reason or 'look'}"
-        )
+        values = f"table {own_value}, {figure.package} {figure.value}"
+        _print_line(f"{figure.model}: {figure.name}: {values}; {reason or 'look'}")
 
     listed_models = {figure.model for figure in figures}
     for name in sorted(table.keys() - listed_models):
         _print_line(f"{name}: in neither package; table: {table[name].source}")
     _print_line(
-        f"{len(figures)} figures of {len(listed_models)} models compared, {unexplained_count} differ without a reason"
+        f"{len(figures)} figures of {len(listed_models)} models compared, "
+        f"{unexplained_count} differ without a reason"
     )
     return int(unexplained_count > 0)
 
@@ -84,7 +85,7 @@ def _own_figures(model: Model, today: date) -> Mapping[str, object]:
 
 
 def _litellm_figures(packages: Path, table: Mapping[str, Model]) -> Iterator[Figure]:
-    """Yield the figures that litellm has of the models of a table."""
+    """Yield the figures of litellm for the models of a table."""
     members = {
         "input": "input_cost_per_token",
         "output": "output_cost_per_token",
@@ -109,7 +110,7 @@ def _litellm_figures(packages: Path, table: Mapping[str, Model]) -> Iterator[Fig
 
 
 def _genai_figures(packages: Path, table: Mapping[str, Model], today: date) -> Iterator[Figure]:
-    """Yield the figures that genai-prices has of the models of a table."""
+    """Yield the figures of genai-prices for the models of a table."""
     sys.path.insert(0, str(packages))
     from genai_prices.data import providers
 
@@ -120,7 +121,7 @@ def _genai_figures(packages: Path, table: Mapping[str, Model], today: date) -> I
         live_prices = entry.get_prices(datetime(today.year, today.month, today.day, tzinfo=UTC))
         yield from _genai_prices(entry.id, live_prices, suffix="")
 
-        # The newest variant comes first; one that begins later does not hold yet.
+        # The newest variant comes first; a variant that starts later is not valid yet.
         batch_variants = [
             variant
             for variant in entry.price_variants or ()
@@ -131,7 +132,7 @@ def _genai_figures(packages: Path, table: Mapping[str, Model], today: date) -> I
 
 
 def _genai_prices(name: str, prices: Any, *, suffix: str) -> Iterator[Figure]:
-    """Yield the figures of one price list of genai-prices; prices by size of the prompt count at the smallest."""
+    """Yield the figures of a price list of genai-prices, for the smallest prompts."""
     members = {"input": "input_mtok", "output": "output_mtok", "cached input": "cache_read_mtok"}
     for figure_name, member in members.items():
         price = getattr(prices, member)

@@ -1,4 +1,7 @@
-"""What all tests share: no way out of this machine, a clean environment, a workspace, and the emulator."""
+"""Provide a clean environment, a workspace and the emulator for all tests.
+
+Tests cannot reach other machines.
+"""
 
 import gc
 import ipaddress
@@ -22,28 +25,27 @@ from tests.acceptance.process import RUN, run_folder
 from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
 from tests.outside.server import Outside, serving
 
-# the same few examples each time, so that a run tells of the change and not of its luck; `make test-full` searches;
-# how long one takes says something of the machine alone
+# `make test` uses the same few examples each time, so that a failure comes from the change.
+# `make test-full` searches. Examples have no deadline, because it would measure the machine.
 settings.register_profile("steady", derandomize=True, deadline=None, max_examples=25)
 settings.register_profile("searching", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
-ACCEPTANCE = (
-    "acceptance"  # tests that have a configuration of their own, and nothing of the product
-)
-collect_ignore = [ACCEPTANCE]
+# Acceptance tests have their own configuration and import nothing of the product.
+ACCEPTANCE_FOLDER = "acceptance"
+collect_ignore = [ACCEPTANCE_FOLDER]
 
-gc.disable()  # until all is collected: that makes no garbage
+# Collecting tests creates no garbage.
+gc.disable()
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the processes that tests start, and say where a PostgreSQL server will be, once it is needed.
-
-    What was started in the background ignores SIGINT, and so would all processes below. Workers are told of the
-    server by the process that starts them.
-    """
+    """Let Ctrl-C reach the processes of tests, and choose the folder of the PostgreSQL server."""
+    # A process in the background ignores SIGINT, and its children would do so as well.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    # Workers inherit the folder of the server from the first process.
     if postgresql.SHARED not in os.environ:
         postgresql.announce()
     run_folder()
@@ -52,43 +54,50 @@ def pytest_configure() -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Remove what the processes of this run shared."""
+    """Remove the shared folder of this run."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         scratch.remove()
         shutil.rmtree(os.environ[RUN], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is for `make test-full` alone, and on PostgreSQL what is about SQLite's own files.
+    """Deselect tests of `make test-full`, and on PostgreSQL the tests of SQLite's files.
 
-    Of a test that is `sampled` one case of so many is left, and one at least (but of every 0 none), drawn alike each
-    time: every n-th might be one value of a parameter again and again. Where FAULTS=all everything is left that this
-    database has.
+    A test marked `sampled(n)` runs one case of n, at least one, or no case if n is 0. FAULTS=all
+    selects all tests of this database.
     """
-    out = {row for row in items if ON_POSTGRESQL and row.get_closest_marker("sqlite_only")}
+    deselected_items = {
+        item for item in items if ON_POSTGRESQL and item.get_closest_marker("sqlite_only")
+    }
     if os.environ.get("FAULTS") != "all":
-        out |= {row for row in items if row.get_closest_marker("full")} | _not_drawn(items)
-    kept = [row for row in items if row not in out]
-    config.hook.pytest_deselected(items=[row for row in items if row in out])
-    items[:] = kept
+        deselected_items |= {item for item in items if item.get_closest_marker("full")}
+        deselected_items |= _select_unsampled(items)
+
+    selected_items = [item for item in items if item not in deselected_items]
+    config.hook.pytest_deselected(items=[item for item in items if item in deselected_items])
+    items[:] = selected_items
 
 
-def _not_drawn(items: list[pytest.Item]) -> set[pytest.Item]:
-    """Return the cases of sampled tests that are left out."""
+def _select_unsampled(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Return the cases of sampled tests that do not run."""
     cases = defaultdict(list)
-    for one in items:
-        if sampled := one.get_closest_marker("sampled"):
+    for item in items:
+        if sampled := item.get_closest_marker("sampled"):
             share = sampled.args[0] if ON_POSTGRESQL else sampled.kwargs.get("sqlite", 1)
-            cases[one.nodeid.partition("[")[0], share].append(one)
-    left: set[pytest.Item] = set()
-    for (name, share), every in cases.items():
-        most = -(-len(every) // share) if share else 0
-        left |= {*random.Random(name).sample(every, most)}  # noqa: S311 - a sample, no secret
-    return {one for every in cases.values() for one in every if one not in left}
+            cases[item.nodeid.partition("[")[0], share].append(item)
+
+    # Each n-th case could have the same value of a parameter, so cases are drawn at random.
+    unsampled_items = set[pytest.Item]()
+    for (name, share), test_cases in cases.items():
+        max_cases = -(-len(test_cases) // share) if share else 0
+        generator = random.Random(name)  # noqa: S311 - a sample, no secret
+        sampled_items = generator.sample(test_cases, max_cases)
+        unsampled_items |= set(test_cases) - set(sampled_items)
+    return unsampled_items
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage from here on, far less often than usual, and never in what was imported."""
+    """Enable garbage collection, less often than usual, and never for imported modules."""
     gc.collect()
     gc.freeze()
     gc.enable()
@@ -97,40 +106,42 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _last_garbage() -> Iterator[None]:
-    """Look for garbage while there is still a test whose fault it can be."""
+    """Collect garbage before the last test ends, so that a warning belongs to a test."""
     yield
     gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_way_out() -> Iterator[None]:
-    """Refuse every address that is not loopback, even with a real key set; roots of TLS, then, need not be read."""
-    real = socket.socket.connect
-    real_roots = ssl.SSLContext.load_verify_locations
+    """Refuse every address that is not loopback, and skip reading the roots of TLS."""
+    connect_socket = socket.socket.connect
+    load_roots = ssl.SSLContext.load_verify_locations
 
     def connect(self: socket.socket, address: Any) -> None:
-        """Connect to this machine alone."""
+        """Connect only to this machine."""
         if (
             self.family != socket.AF_UNIX
             and not ipaddress.ip_address(socket.gethostbyname(address[0])).is_loopback
         ):
             raise AssertionError(f"a test tried to reach {address[0]}")
-        real(self, address)
+        connect_socket(self, address)
 
-    def roots(self: ssl.SSLContext, cafile: Any = None, *others: Any, **options: Any) -> None:
-        """Read certificates only where a test named them."""
+    def load_named_roots(
+        self: ssl.SSLContext, cafile: Any = None, *paths: Any, **options: Any
+    ) -> None:
+        """Read certificates only if a test set their file."""
         if cafile is not None and cafile == os.environ.get("SSL_CERT_FILE"):
-            real_roots(self, cafile, *others, **options)
+            load_roots(self, cafile, *paths, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", connect)
-        patch.setattr(ssl.SSLContext, "load_verify_locations", roots)
+        patch.setattr(ssl.SSLContext, "load_verify_locations", load_named_roots)
         yield
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Give each test an empty directory to stand in and none of the user's settings or keys."""
+    """Give each test an empty working directory, without settings and keys of the user."""
     for name in list(os.environ):
         if name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_")):
             monkeypatch.delenv(name)
@@ -143,7 +154,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "all_proxy",
     ):
         monkeypatch.delenv(name, raising=False)
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):  # reading them takes as long as many a command
+
+    # Reading certificates takes as long as many commands.
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / HERE).mkdir()
@@ -152,49 +165,50 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _databases_of_this_test(tmp_path: Path) -> Iterator[None]:
-    """Remove what a test made on the PostgreSQL server for the workspaces in its folder."""
+    """Remove the PostgreSQL databases of the workspaces in a test's folder."""
     yield
     postgresql.drop_below(tmp_path)
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Api]:
-    """An engine with a state of its own for each test."""
+    """An engine with its own state for each test."""
     with Api(tmp_path / "api") as engine:
         yield engine
 
 
 @pytest.fixture
 def outside_server(tmp_path: Path) -> Iterator[Outside]:
-    """A second server of the API, which has nothing of the emulator; see `tests.outside.server`."""
+    """A second server of the API, independent of the emulator; see `tests.outside.server`."""
     with serving(tmp_path / "outside") as server:
         yield server
 
 
-_PREPARED: dict[str, Path] = {}  # the folders of tests that prepared something, by what prepared it
+# The prepared folders of tests, by the name of the function that prepared them.
+_PREPARED_FOLDERS: dict[str, Path] = {}
 
 
 @pytest.fixture
 def begun(
     tmp_path: Path, api: Api, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Callable[[], None]], None]:
-    """A function that brings a test's folder and emulator to where another function brings them.
+    """A function that prepares a test's folder and emulator by calling another function.
 
-    The other one is called once a process, and what it made is copied from then on; it hands nothing back, and of the
-    emulator's journal, settings and faults nothing is left.
+    That function is called once in a process, and later tests get copies of its folder. The journal,
+    settings and faults of the emulator are not copied.
     """
 
     def begin(prepare: Callable[[], None]) -> None:
-        """Prepare, or copy what was prepared."""
+        """Prepare the folder, or copy the prepared folder."""
         name = f"{prepare.__module__}.{prepare.__qualname__}"
-        if name not in _PREPARED:
+        if name not in _PREPARED_FOLDERS:
             prepare()
         api.kill()
-        if name in _PREPARED:
-            copy_into(_PREPARED[name], tmp_path)
+        if name in _PREPARED_FOLDERS:
+            copy_into(_PREPARED_FOLDERS[name], tmp_path)
         else:
-            _PREPARED[name] = tmp_path_factory.mktemp("prepared")
-            copy_into(tmp_path, _PREPARED[name])
+            _PREPARED_FOLDERS[name] = tmp_path_factory.mktemp("prepared")
+            copy_into(tmp_path, _PREPARED_FOLDERS[name])
         api.start()
 
     return begin
@@ -224,7 +238,7 @@ def workspace(tmp_path: Path, api: Api) -> Workspace:
 
 @pytest.fixture
 def people(workspace: Workspace) -> Callable[..., list[str]]:
-    """A function that puts `count` people with a bio into the workspace and returns their usernames."""
+    """A function that adds `count` people with a bio and returns their usernames."""
 
     def put(count: int, *, without_bio: int = 0) -> list[str]:
         """Insert people through the experts' table."""

@@ -1,4 +1,4 @@
-"""Batches without an API: prepared by the real code, then handed whatever result file a test thinks of."""
+"""Prepare batches without an API, and deliver any result file of a test."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ TAGS = '{"tags":["water law","beekeeping","soil science"]}'
 
 
 def workspace_at(data: Path) -> Workspace:
-    """Return an empty workspace on the gemini backend whose server cannot be reached: nothing here may ask it."""
+    """Return an empty workspace on the gemini backend with an unreachable server."""
     environ = {
         "FINDABLE_DATA": str(data),
         "GEMINI_API_KEY": KEY,
@@ -45,7 +45,7 @@ def put_people(workspace: Workspace, count: int) -> None:
 
 
 def prepare(workspace: Workspace) -> list[str]:
-    """Prepare one batch of all people who can be asked, and return its keys in the order of its lines."""
+    """Prepare a batch of all open people, and return its keys in the order of its lines."""
     with workspace.open() as ws, ws.display.bar("", None) as bar:
         numbers = batch_prepare.prepare_batches(ws, Selection(), bar=bar)[0]
         assert len(numbers) == 1
@@ -54,26 +54,28 @@ def prepare(workspace: Workspace) -> list[str]:
 
 
 def deliver(workspace: Workspace, data: bytes) -> None:
-    """Hand the last prepared batch a result file, as if `batch-poll` had brought it home."""
+    """Deliver a result file to the last prepared batch, as `batch-poll` does."""
     with workspace.open() as ws, ws.store.write() as tx:
-        number = batches.batches_in_states(tx)[-1].number
-        sealed = files.seal_bytes(batch_files.result_path(ws.data, number), data)
-        name = f"try-{number}"
-        remote_name = f"batches/remote-{number}"
-        batches.mark_submitting(tx, batches.get_batch(tx, number), display_name=name, now=ws.now())
-        batch = batches.get_batch(tx, number)
+        batch_number = batches.batches_in_states(tx)[-1].number
+        sealed = files.seal_bytes(batch_files.result_path(ws.data, batch_number), data)
+        name = f"try-{batch_number}"
+        remote_name = f"batches/remote-{batch_number}"
+        batches.mark_submitting(
+            tx, batches.get_batch(tx, batch_number), display_name=name, now=ws.now()
+        )
+        batch = batches.get_batch(tx, batch_number)
         batches.mark_submitted(
             tx, batch, remote_name=remote_name, display_name=name, outcome="created", now=ws.now()
         )
-        batch = batches.get_batch(tx, number)
-        facts = {"remote_word": "BATCH_STATE_SUCCEEDED"}
+        batch = batches.get_batch(tx, batch_number)
+        batch_fields = {"remote_word": "BATCH_STATE_SUCCEEDED"}
         batches.mark_downloaded(
-            tx, batch, sealed.path, sealed, event_reason="succeeded", now=ws.now(), **facts
+            tx, batch, sealed.path, sealed, event_reason="succeeded", now=ws.now(), **batch_fields
         )
 
 
 def result(keys: Sequence[str]) -> bytes:
-    """Return a result file with a good line for each key, as the API writes them: the response first, then the key."""
+    """Return a result file with a good line for each key, as the API writes it."""
     candidate = {
         "finishReason": "STOP",
         "index": 0,

@@ -1,6 +1,6 @@
-"""`make test-full`: every test with every case on both databases, a crowd, part of the crash sweep, mutants.
+"""Run `make test-full`: every test and case on both databases, a crowd, crash sweep, mutants.
 
-An hour on two cores. Each part is told with its time; what fails does not keep the others from running.
+All parts take an hour on two cores. Each part prints its time. A failed part does not stop the run.
 """
 
 import os
@@ -12,14 +12,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PYTEST = ("-m", "pytest", "-q", "-n", "3", "--dist", "worksteal", "--timeout", "1800")
 DATABASES = ("sqlite", "postgresql")
-LIVES = {"sqlite": "600", "postgresql": "300"}  # of all days in the sweep
+# The number of days in the crash sweep.
+LIVES = {"sqlite": "600", "postgresql": "300"}
 PARTS = {
     "tests": (*PYTEST, "tests"),
     "acceptance": (*PYTEST, "tests/acceptance"),
     "sweep": (*PYTEST, "tests/acceptance/whole_sweep.py"),
 }
 WIRE = ("tests/integration/gemini", "tests/unit/gemini")
-ALONE = {
+SQLITE_ONLY_PARTS = {
     "oldest SDK": (
         "-m",
         "pytest",
@@ -43,25 +44,28 @@ EVERY_CASE = {"HYPOTHESIS_PROFILE": "searching", "FAULTS": "all", "FINDABLE_MINU
 
 
 def main() -> int:
-    """Run every part; return 1 where one failed."""
-    failed = []
+    """Run every part; return 1 if a part failed."""
+    failed_parts = []
     for database in DATABASES:
-        for name, words in (PARTS | (ALONE if database == "sqlite" else {})).items():
+        parts = PARTS | SQLITE_ONLY_PARTS if database == "sqlite" else PARTS
+        for name, arguments in parts.items():
             environ = (
                 os.environ
                 | EVERY_CASE
                 | {"FINDABLE_TEST_DATABASE": database, "FINDABLE_MOST": LIVES[database]}
             )
             start_time = time.monotonic()
-            code = subprocess.run(
-                [sys.executable, *words], cwd=ROOT, env=environ, check=False
+            exit_code = subprocess.run(
+                [sys.executable, *arguments], cwd=ROOT, env=environ, check=False
             ).returncode
-            sys.stdout.write(
-                f"{name} on {database}: {'failed' if code else 'passed'}, {time.monotonic() - start_time:.0f} s\n"
-            )
+            seconds = time.monotonic() - start_time
+            outcome = "failed" if exit_code else "passed"
+            sys.stdout.write(f"{name} on {database}: {outcome}, {seconds:.0f} s\n")
             sys.stdout.flush()
-            failed += [name] if code else []
-    return 1 if failed else 0
+            if exit_code:
+                failed_parts.append(name)
+
+    return 1 if failed_parts else 0
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """The modules of the product, what they import, and how many statements they have.
 
-A room is a folder below `pipeline/` (or a module that stands loose there), `jobs`, `web` and `emulator`. An arrow leads
-from a room to another one that it imports when it runs: imports inside functions count, those under `TYPE_CHECKING` do
-not. `findable.py` is above them all: it is no room, and its arrows count.
+A room is a folder below `pipeline/`, a loose module there, `jobs`, `web` or `emulator`. An arrow leads
+from a room to another room that it imports when it runs. Imports inside functions count, imports
+under `TYPE_CHECKING` do not. `findable.py` is above all rooms, and its arrows count.
 """
 
 import ast
-from collections import defaultdict
+from collections import ChainMap, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-ABOVE = "findable"  # the module that Python code imports
+# The module that Python code of users imports.
+ABOVE = "findable"
 TOPS = ("pipeline", "jobs", "web", "emulator")
-FLOORS = (  # from the top: a room imports rooms of lower floors alone, and those libraries that stand behind it
+# Floors from the top to the bottom. A room imports only rooms of lower floors and its own libraries.
+FLOORS = (
     {ABOVE: ""},
     {"jobs": "click rich"},
     {"web": "fastapi jinja2 markupsafe pydantic starlette uvicorn"},
@@ -30,11 +32,16 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     },
     {
         "quality": "jinja2",
-        "index": "bm25s faiss ir_measures jsonlines numpy orjson pydantic snowballstemmer sqlalchemy",
+        "index": (
+            "bm25s faiss ir_measures jsonlines numpy orjson pydantic snowballstemmer sqlalchemy"
+        ),
     },
     {"engine": "PIL pillow_heif sqlalchemy"},
     {
-        "tables": "charset_normalizer orjson pandas pyarrow pydantic python_calamine rapidfuzz sqlalchemy xlsxwriter"
+        "tables": (
+            "charset_normalizer orjson pandas pyarrow pydantic python_calamine rapidfuzz"
+            " sqlalchemy xlsxwriter"
+        )
     },
     {
         "store": "filelock psycopg sqlalchemy",
@@ -45,14 +52,18 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
         "emulator": "PIL numpy orjson snowballstemmer starlette tokenizers uvicorn",
     },
 )
-FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
-LIBRARIES = {room: libraries.split() for floor in FLOORS for room, libraries in floor.items()}
+ROOM_LIBRARIES = ChainMap[str, str](*FLOORS)
+FLOOR = {
+    room: next(number for number, floor in enumerate(FLOORS) if room in floor)
+    for room in ROOM_LIBRARIES
+}
+LIBRARIES = {room: libraries.split() for room, libraries in ROOM_LIBRARIES.items()}
 
 Arrow = tuple[str, str]
 
 
 class Import(NamedTuple):
-    """One import of a module: its dotted name, whether inside a function, and whether for type checkers alone."""
+    """An import: the dotted name, and whether it is in a function or only for type checkers."""
 
     name: str
     is_late: bool
@@ -60,7 +71,7 @@ class Import(NamedTuple):
 
 
 class Function(NamedTuple):
-    """A function or method of a module, with the statements of its body; those of nested functions count."""
+    """A function or method with its number of statements, including nested functions."""
 
     name: str
     statements: int
@@ -68,30 +79,30 @@ class Function(NamedTuple):
 
 @dataclass(frozen=True)
 class Module:
-    """A module of the product: its dotted name, its text, and what it imports."""
+    """A module of the product: its dotted name, its text and its imports."""
 
     name: str
     text: str
 
     @property
     def room(self) -> str:
-        """Return the room it stands in."""
+        """Return the room of the module."""
         return room_of(self.name)
 
     def imports(self) -> Iterator[Import]:
-        """Yield what it imports when it runs."""
+        """Yield the imports of the running module."""
         return (imported for imported in self.all_imports() if not imported.is_for_types)
 
     def all_imports(self) -> Iterator[Import]:
-        """Yield what it imports, also for type checkers alone."""
-        yield from _imported(self.text)
+        """Yield all imports, including imports for type checkers."""
+        yield from _cached_imports(self.text)
 
     def statements(self) -> int:
-        """Return how many statements it has."""
+        """Count the statements of the module."""
         return count_statements(parsed(self.text))
 
     def functions(self) -> Iterator[Function]:
-        """Yield its functions, including methods and nested functions."""
+        """Yield the functions, including methods and nested functions."""
         for node in ast.walk(parsed(self.text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield Function(f"{self.name}.{node.name}", count_statements(node))
@@ -99,7 +110,7 @@ class Module:
 
 @cache
 def parsed(text: str) -> ast.Module:
-    """Return the text of a module as it is parsed."""
+    """Return the syntax tree of a module."""
     return ast.parse(text)
 
 
@@ -125,8 +136,8 @@ def _weigh_statement(node: ast.AST) -> int:
 
 
 @cache
-def _imported(text: str) -> tuple[Import, ...]:
-    """Return what the text of a module imports."""
+def _cached_imports(text: str) -> tuple[Import, ...]:
+    """Return the imports in the text of a module."""
     return tuple(_imports(parsed(text), is_late=False, is_for_types=False))
 
 
@@ -151,15 +162,23 @@ def _imports(node: ast.AST, *, is_late: bool, is_for_types: bool) -> Iterator[Im
 
 
 def room_of(name: str) -> str:
-    """Return the room of a dotted name: of `pipeline` itself none, an empty text."""
+    """Return the room of a dotted name; `pipeline` itself has no room, an empty text."""
     top, *below = name.split(".")
-    return top if top != "pipeline" else below[0] if below else ""
+    if top != "pipeline":
+        return top
+    return below[0] if below else ""
 
 
 def modules(root: Path = ROOT) -> dict[str, Module]:
     """Return the product's modules by their names."""
-    paths = [path for top in TOPS for path in sorted((root / top).rglob("*.py"))]
-    paths += [path for path in (root / f"{ABOVE}.py",) if path.is_file()]
+    paths: list[Path] = []
+    for top in TOPS:
+        paths += sorted((root / top).rglob("*.py"))
+
+    above_path = root / f"{ABOVE}.py"
+    if above_path.is_file():
+        paths.append(above_path)
+
     names = [
         ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
         for path in paths
@@ -171,44 +190,44 @@ def modules(root: Path = ROOT) -> dict[str, Module]:
 
 
 def loose(root: Path = ROOT) -> list[str]:
-    """Return the modules that stand in `pipeline/` itself, in no room."""
+    """Return the modules directly in `pipeline/`, which have no room."""
     return sorted(path.stem for path in (root / "pipeline").glob("*.py") if path.stem != "__init__")
 
 
-def own(name: str, known: Iterable[str]) -> str:
-    """Return the module of ours that an imported name is of; an empty text where it is of none."""
-    while name and name not in known:
+def own(name: str, module_names: Iterable[str]) -> str:
+    """Return the module of ours that contains an imported name; an empty text if no module does."""
+    while name and name not in module_names:
         name = name.rpartition(".")[0]
     return name
 
 
-def arrows(known: Mapping[str, Module]) -> set[Arrow]:
-    """Return which room imports which."""
-    found = {
-        (module.room, room_of(own(one.name, known)))
-        for module in known.values()
-        if module.room
-        for one in module.imports()
-    }
-    return {(here, there) for here, there in found if there and there != here}
+def arrows(known_modules: Mapping[str, Module]) -> set[Arrow]:
+    """Return the pairs of rooms of which the first imports the second."""
+    room_pairs = set[Arrow]()
+    for module in known_modules.values():
+        if module.room:
+            room_pairs.update(
+                (module.room, room_of(own(imported.name, known_modules)))
+                for imported in module.imports()
+            )
+    return {(source, target) for source, target in room_pairs if target and target != source}
 
 
-def import_cycles(known: Mapping[str, Module]) -> set[frozenset[str]]:
-    """Return the groups of modules that import each other, also inside functions or for type checkers alone."""
-    return circles(
-        {
-            (module.name, imported_module)
-            for module in known.values()
-            for imported in module.all_imports()
-            if (imported_module := own(imported.name, known)) not in {"", module.name}
-        }
-    )
+def import_cycles(known_modules: Mapping[str, Module]) -> set[frozenset[str]]:
+    """Return the groups of modules that import each other, by any kind of import."""
+    module_arrows = set[Arrow]()
+    for module in known_modules.values():
+        imported_modules = {own(imported.name, known_modules) for imported in module.all_imports()}
+        module_arrows.update(
+            (module.name, target) for target in imported_modules - {"", module.name}
+        )
+    return circles(module_arrows)
 
 
-def circles(found: set[Arrow]) -> set[frozenset[str]]:
-    """Return the groups of names each of which leads to all the others."""
+def circles(found_arrows: set[Arrow]) -> set[frozenset[str]]:
+    """Return the groups of names in which each name leads to all other names."""
     targets: dict[str, set[str]] = defaultdict(set)
-    for source, target in found:
+    for source, target in found_arrows:
         targets[source].add(target)
     reached = {source: _reach(source, targets) for source in list(targets)}
     return {
@@ -219,7 +238,7 @@ def circles(found: set[Arrow]) -> set[frozenset[str]]:
 
 
 def _reach(source: str, targets: Mapping[str, set[str]]) -> set[str]:
-    """Return all names that arrows from this one lead to, over others too."""
+    """Return all names that arrows from a name reach, directly or over other names."""
     reached: set[str] = set()
     to_visit = [source]
     while to_visit:
@@ -231,5 +250,5 @@ def _reach(source: str, targets: Mapping[str, set[str]]) -> set[str]:
 
 def is_down(arrow: Arrow) -> bool:
     """Return whether an arrow leads to a lower floor."""
-    here, there = arrow
-    return here in FLOOR and there in FLOOR and FLOOR[here] < FLOOR[there]
+    source, target = arrow
+    return source in FLOOR and target in FLOOR and FLOOR[source] < FLOOR[target]

@@ -1,9 +1,10 @@
-"""The test lab: an emulator that can be steered, and a workspace on it.
+"""Provide the test lab: an emulator that tests control, and a workspace on it.
 
-`FINDABLE_TEST_DATABASE=postgresql` gives every workspace a PostgreSQL database of its own in place of the SQLite file.
+`FINDABLE_TEST_DATABASE=postgresql` gives every workspace its own PostgreSQL database.
 """
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -28,24 +29,24 @@ from tests.progress import NullProgress
 
 ROOT = Path(__file__).parents[1]
 KEY = "test-key-that-must-never-be-seen-anywhere"
-DATABASE = os.environ.get(
-    "FINDABLE_TEST_DATABASE", "sqlite"
-)  # read once: no test sees the user's settings
+# The variable is read once because no test sees the settings of the user.
+DATABASE = os.environ.get("FINDABLE_TEST_DATABASE", "sqlite")
 ON_POSTGRESQL = DATABASE == "postgresql"
 URL = "FINDABLE_DATABASE_URL"
-HERE = "here"  # the folder that a test stands in
+# The working directory of each test, below its temporary folder.
+HERE = "here"
 
 
 def slowness() -> float:
-    """Return how many times longer than on a quiet machine things may take now that others want its processors, too."""
+    """Return the factor by which the load of the machine may slow down a test."""
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 class Api(Engine):
-    """The engine of the acceptance tests, in a process of its own, as the tests steer it."""
+    """The engine of the acceptance tests, in its own process, controlled by the tests."""
 
     def seen(self, method: str, part: str) -> list[dict[str, Any]]:
-        """Return the requests of a method whose path holds a text, oldest first."""
+        """Return the requests of a method whose path contains a text, oldest first."""
         return [
             entry for entry in self.journal() if entry["method"] == method and part in entry["path"]
         ]
@@ -53,47 +54,45 @@ class Api(Engine):
 
 @dataclass
 class Workspace:
-    """A workspace on the emulator through the gemini backend, as a user with a key has it; nothing in it waits."""
+    """A workspace on the emulator through the gemini backend, with a key and short waits."""
 
     data: Path
     environ: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Name the database of this folder, where it is not a file in it; two workspaces in one folder share it.
-
-        Commands run as where make runs them, so that what they tell to type is typed with make.
-        """
+        """Set the PostgreSQL database of this folder; two workspaces in a folder share it."""
+        # Commands run as below make, so that their hints are commands of make.
         self.environ = {MAKE_COMMAND_LINE_VARIABLE: ":", **self.environ}
         if ON_POSTGRESQL and postgresql.is_ours(self.environ.get(URL)):
             self.environ = {**self.environ, URL: postgresql.database_of(self.data)}
 
     def run(self, *args: str, **values: str) -> Result:
-        """Run one command in this process; `values` are settings by their bare names."""
+        """Run a command in this process; `values` are settings by their bare names."""
         environ = self.environ | {f"FINDABLE_{name}": value for name, value in values.items()}
         result = CliRunner().invoke(main, list(args), env=environ, catch_exceptions=False)
         if args and args[0] in ALL_COMMANDS:
-            assert not untaken(args[0], result.stderr), (args, result.stderr)
+            assert not find_untaken_variables(args[0], result.stderr), (args, result.stderr)
         return result
 
     def ran(self, *args: str, code: int | str = 0, **values: str) -> Result:
-        """Run one command that must end with a code."""
+        """Run a command that must end with a code."""
         result = self.run(*args, **values)
         assert result.exit_code == code, (args, result.output)
         return result
 
     def ran_each(self, *commands: str, **values: str) -> None:
-        """Run commands one after the other, each of which must end well."""
+        """Run commands in order, each of which must succeed."""
         for command in commands:
             self.ran(command, **values)
 
     def open(self) -> Any:
-        """Open the workspace for the length of a block, as the commands do; what it asks is answered with yes."""
+        """Open the workspace for a block, as commands do, and confirm every question."""
         return open_workspace(
             settings.load_settings(self.environ), NullProgress(), confirm=lambda _question: True
         )
 
     def begin(self) -> "Workspace":
-        """Make the workspace, with no row in it, and return it."""
+        """Create the workspace without rows, and return it."""
         with self.open():
             return self
 
@@ -106,44 +105,45 @@ class Workspace:
         return self.query(sql, **values)[0][0]
 
     def change(self, sql: str, **values: Any) -> None:
-        """Run a statement that changes the workspace's database behind the product's back, and commit it.
+        """Run and commit a statement that changes the database without the product.
 
-        References between tables are not held.
+        References between tables are not checked.
         """
-        self._run_sql(sql, values, lax=True)
+        self._run_sql(sql, values, ignore_references=True)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Be another one who writes to the database for the length of a block."""
+        """Lock the database as another writer does, for the length of a block."""
         if self.on_postgresql:
             import psycopg
 
-            with psycopg.connect(self.environ[URL].replace("+psycopg", "")) as server:
-                server.execute(f"SELECT pg_advisory_xact_lock({WRITER_LOCK_KEY})".encode())
+            with psycopg.connect(self.environ[URL].replace("+psycopg", "")) as other_server:
+                other_server.execute(f"SELECT pg_advisory_xact_lock({WRITER_LOCK_KEY})".encode())
                 yield
             return
         with contextlib.closing(
             sqlite3.connect(self.data / "findable.db", isolation_level=None)
-        ) as other:
-            other.execute("BEGIN IMMEDIATE")
+        ) as other_connection:
+            other_connection.execute("BEGIN IMMEDIATE")
             yield
-            other.execute("ROLLBACK")
+            other_connection.execute("ROLLBACK")
 
     def tables(self) -> list[str]:
         """Return the names of the tables in the workspace's database, in alphabetical order."""
         if self.on_postgresql:
-            found = self.query(
+            rows = self.query(
                 "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
             )
         else:
-            found = self.query("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-        return [row[0] for row in found]
+            rows = self.query("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+        return [row[0] for row in rows]
 
     def columns(self, table: str) -> list[str]:
         """Return the names of a table's columns, in their order."""
         if self.on_postgresql:
             rows = self.query(
-                "SELECT column_name FROM information_schema.columns WHERE table_name = :name ORDER BY ordinal_position",
+                "SELECT column_name FROM information_schema.columns"
+                " WHERE table_name = :name ORDER BY ordinal_position",
                 name=table,
             )
             return [row[0] for row in rows]
@@ -155,13 +155,15 @@ class Workspace:
         return self.environ.get(URL, "").startswith("postgresql")
 
     def _run_sql(
-        self, sql: str, values: dict[str, Any], *, lax: bool = False
+        self, sql: str, values: dict[str, Any], *, ignore_references: bool = False
     ) -> list[tuple[Any, ...]]:
         if self.on_postgresql:
             import psycopg
 
             with psycopg.connect(self.environ[URL].replace("+psycopg", "")) as server:
-                server.execute(f"SET session_replication_role = {'replica' if lax else 'origin'}")
+                server.execute(
+                    f"SET session_replication_role = {'replica' if ignore_references else 'origin'}"
+                )
                 cursor = server.execute(postgresql.translated(sql).encode(), values)
                 return cursor.fetchall() if cursor.description else []
         connection = sqlite3.connect(self.data / "findable.db")
@@ -172,40 +174,44 @@ class Workspace:
             connection.close()
 
 
-def untaken(command: str, said: str) -> set[str]:
-    """Return the variables that a command's own next step names, and the command does not take.
+def find_untaken_variables(command: str, stderr: str) -> set[str]:
+    """Return the variables in the hint of a command that the command does not accept.
 
-    What a step `make …` names is another command's.
+    Variables after `make …` belong to another command.
     """
-    hint = said.rpartition("\nnext: ")[2] if "\nnext: " in said else ""
-    known = [name for names in VARIABLES.values() for name in names]
-    named = set(
+    hint = stderr.rpartition("\nnext: ")[2] if "\nnext: " in stderr else ""
+    variable_names = list(itertools.chain.from_iterable(VARIABLES.values()))
+    hint_variables = set(
         re.findall(r"\b([A-Z][A-Z_]+)=", re.sub(r"\b(make|pip|findable) [^,;`]*", "", hint))
     )
-    strange = named - {name.removeprefix(PREFIX) for name in known} - {*known, "TMPDIR"}
-    return (
-        strange - ALL_COMMANDS[command].variables.keys() - {"YES", "JSON", "DEBUG"}
-        if strange
-        else strange
+    unknown_variables = (
+        hint_variables
+        - {name.removeprefix(PREFIX) for name in variable_names}
+        - {*variable_names, "TMPDIR"}
     )
+    if not unknown_variables:
+        return set()
+    return unknown_variables - ALL_COMMANDS[command].variables.keys() - {"YES", "JSON", "DEBUG"}
 
 
 def ran(workspace: Workspace, *args: str, code: int | str = 0, **values: str) -> str:
-    """Run a command that must end with a code, and return all that it said."""
+    """Run a command that must end with a code, and return its output."""
     return str(workspace.ran(*args, code=code, **values).output)
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """Copy a folder with all that is below it, the databases of the workspaces in it too; no process may work there."""
+    """Copy a folder and the databases of its workspaces; no process may work in it."""
     shutil.copytree(source, target, symlinks=True)
     postgresql.copy_below(source, target)
 
 
 def copy_into(source: Path, target: Path) -> None:
-    """Copy all that is in a test's folder into another one, as `copy_tree`; what has the same name goes first."""
+    """Copy the content of a test's folder into another folder, and replace equal names."""
     for path in source.iterdir():
-        if path.name == HERE:  # which a process may not lose under its feet
+        # A process must not lose its working directory.
+        if path.name == HERE:
             continue
+
         if path.is_dir():
             shutil.rmtree(target / path.name, ignore_errors=True)
             copy_tree(path, target / path.name)

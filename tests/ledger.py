@@ -1,4 +1,4 @@
-"""What a workspace holds, for comparisons."""
+"""Read the content of a workspace, for comparisons."""
 
 import json
 from typing import Any
@@ -7,25 +7,21 @@ from tests.lab import Workspace
 
 TIMES = frozenset(
     {
-        *(
-            "at",
-            "created_at",
-            "uploaded_at",
-            "create_sent_at",
-            "create_ended_at",
-            "submitted_at",
-            "cancel_asked_at",
-        ),
-        *(
-            "started_at",
-            "over_at",
-            "ended_at",
-            "sent_at",
-            "found_at",
-            "cancelled_at",
-            "promoted_at",
-            "seconds",
-        ),
+        "at",
+        "created_at",
+        "uploaded_at",
+        "create_sent_at",
+        "create_ended_at",
+        "submitted_at",
+        "cancel_asked_at",
+        "started_at",
+        "over_at",
+        "ended_at",
+        "sent_at",
+        "found_at",
+        "cancelled_at",
+        "promoted_at",
+        "seconds",
     }
 )
 
@@ -38,19 +34,19 @@ def status(workspace: Workspace) -> dict[str, Any]:
 
 
 def findings(workspace: Workspace) -> list[dict[str, Any]]:
-    """Return what `doctor` finds."""
+    """Return the findings of `doctor`."""
     document: dict[str, Any] = json.loads(workspace.run("doctor", "--json").stdout)
-    found: list[dict[str, Any]] = document["findings"]
-    return found
+    finding_list: list[dict[str, Any]] = document["findings"]
+    return finding_list
 
 
 def people(workspace: Workspace) -> dict[str, int]:
-    """Return how many people are in each state; states without people are left out."""
-    return {name: count for name, count in status(workspace)[_subject(workspace)].items() if count}
+    """Count the people by state; states without people are left out."""
+    return {name: count for name, count in status(workspace)[_task_of(workspace)].items() if count}
 
 
-def _subject(workspace: Workspace) -> str:
-    """Return the task that the workspace's commands are about."""
+def _task_of(workspace: Workspace) -> str:
+    """Return the task of the workspace's commands."""
     return workspace.environ.get("FINDABLE_TASK", "experts")
 
 
@@ -60,17 +56,21 @@ def batches(workspace: Workspace) -> list[str]:
 
 
 def snapshot(
-    workspace: Workspace, *, without: frozenset[str] = TIMES
+    workspace: Workspace, *, ignored_columns: frozenset[str] = TIMES
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return all that the database holds, table by table, without times and the workspace's random id."""
-    found = {}
+    """Return the rows of all tables, without times and the random id of the workspace."""
+    rows_by_table = {}
     for table in workspace.tables():
         if table == "findable_workspace":
             continue
         names = workspace.columns(table)
         rows = workspace.query(f"SELECT * FROM {table}")  # noqa: S608 - our names
-        found[table] = [
-            {name: cell for name, cell in zip(names, row, strict=True) if name not in without}
+        rows_by_table[table] = [
+            {
+                name: cell
+                for name, cell in zip(names, row, strict=True)
+                if name not in ignored_columns
+            }
             for row in sorted(rows, key=repr)
         ]
-    return found
+    return rows_by_table

@@ -1,4 +1,4 @@
-"""The page as tests ask it: its whole application in this process, without a port, on a workspace of a test."""
+"""Serve the page of a test's workspace in this process, without a port."""
 
 import os
 import signal
@@ -21,15 +21,16 @@ from web.serve import create_app
 
 HOST = "127.0.0.1:8765"
 TOKEN = "token-that-must-never-be-seen-anywhere"  # noqa: S105 - of tests
-LONG_S = 120.0  # no test waits for it to end: a busy machine may take long
+# A busy machine may be slow; no test waits for the end of this time.
+LONG_S = 120.0
 ACCESS = AccessRules(TOKEN, frozenset({HOST}))
 
 
 class Page(TestClient):
-    """A program that has the token; `desk` is what the page works with, `routes` are all of the application's."""
+    """A client with the token; `desk` is the state of the application."""
 
     def __init__(self, workspace: Workspace, access: AccessRules = ACCESS) -> None:
-        """Serve the page of a workspace that is there; what works in the background is not begun."""
+        """Serve the page of an existing workspace, without background work."""
         environ = {**workspace.environ, "FINDABLE_CALL_TIMEOUT": f"{LONG_S}"}
         self.desk = AppState(
             settings.load_settings(environ),
@@ -43,19 +44,19 @@ class Page(TestClient):
         self.headers["authorization"] = f"Bearer {access.token}"
 
     def __exit__(self, *failure: object) -> None:
-        """Close what is open."""
+        """Close the application and its workspaces."""
         super().__exit__(*failure)
         self.desk.stop(within_s=LONG_S)
         self.desk.close()
 
     def settle(self) -> None:
-        """Wait until all that was begun is over."""
+        """Wait until all running jobs end."""
         for work in self.desk.running.list_jobs():
             assert work.thread is not None
             work.thread.join()
 
     def routes(self) -> list[BaseRoute]:
-        """Return every route of the application, its documents and its files among them."""
+        """Return every route of the application, including documents and files."""
         app = self.guard._app
         assert isinstance(app, FastAPI)
         return app.routes
@@ -71,32 +72,33 @@ class Page(TestClient):
 def served(
     workspace: Workspace, reader: Callable[[httpx2.Client, str], None], *options: str, **values: str
 ) -> Result:
-    """Run the command `web` in this process until a reader is through; it gets a client and the address with the token.
+    """Run the command `web` in this process until a reader returns.
 
-    The reader is the browser that the command opens. What it raises is raised.
+    The reader replaces the browser that the command opens. It gets a client and the address with the
+    token. Its error is raised again.
     """
-    failed: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def read(address: str) -> None:
-        """Read, and end the command."""
-        base = address.partition("/?")[0]
+        """Call the reader, then end the command."""
+        base_url = address.partition("/?")[0]
         try:
             with httpx2.Client(
-                base_url=base, trust_env=False, timeout=LONG_S, verify=False
+                base_url=base_url, trust_env=False, timeout=LONG_S, verify=False
             ) as client:
                 reader(client, address)
         except BaseException as error:  # noqa: BLE001 - raised again below
-            failed.append(error)
+            errors.append(error)
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def opened(address: str) -> bool:
-        """Be the browser."""
+    def open_browser(address: str) -> bool:
+        """Start the reader in a thread, as a browser."""
         threading.Thread(target=read, args=(address,)).start()
         return True
 
-    with mock.patch("webbrowser.open", opened):
+    with mock.patch("webbrowser.open", open_browser):
         web_run = workspace.run("web", "--port", "0", *options, CALL_TIMEOUT=f"{LONG_S}", **values)
-    if failed:
-        raise failed[0]
+    if errors:
+        raise errors[0]
     return web_run

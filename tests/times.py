@@ -1,4 +1,4 @@
-"""Measure which tests and files take longest, in processor time: a plugin of pytest, which `make test` loads.
+"""Measure the processor time of tests and files, as a plugin of pytest for `make test`.
 
 The time of a test is that of its worker while the test runs, of the processes that this worker waits for, and of the
 commands that a loaded process (`tests.acceptance.loaded`) forks for it. The PostgreSQL server is not measured.
@@ -99,7 +99,8 @@ def describe_slowest(times_file: Path) -> Iterator[str]:
         test_times[test] += seconds
         file_times[_file_of(test)] += seconds
 
-    yield f"processor time of the tests: {test_times.total():.0f} s, without the PostgreSQL server; the longest took:"
+    total = f"{test_times.total():.0f} s, without the PostgreSQL server"
+    yield f"processor time of the tests: {total}; the longest took:"
     for times, count in ((file_times, MAX_FILES), (test_times, MAX_TESTS)):
         for name, seconds in times.most_common(count):
             yield f"  {seconds:6.1f} s  {name}"

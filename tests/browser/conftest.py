@@ -1,4 +1,7 @@
-"""Left out where there is no Chromium, or Playwright was not installed; `make test-web` says what to install."""
+"""Skip tests of the browser without Chromium and Playwright.
+
+`make test-web` prints how to install them.
+"""
 
 import importlib.util
 
@@ -6,12 +9,12 @@ import pytest
 
 from tests.browser.seen import CHROMIUM
 
-IS_THERE = bool(CHROMIUM) and importlib.util.find_spec("playwright") is not None
+HAS_BROWSER = bool(CHROMIUM) and importlib.util.find_spec("playwright") is not None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what needs a browser."""
-    if not IS_THERE:
-        for row in items:
-            if row.path.parent.name == "browser":
-                row.add_marker(pytest.mark.skip(reason="needs chromium and playwright"))
+    """Skip tests that need a browser."""
+    if not HAS_BROWSER:
+        for item in items:
+            if item.path.parent.name == "browser":
+                item.add_marker(pytest.mark.skip(reason="needs chromium and playwright"))

@@ -1,4 +1,4 @@
-"""A workspace with something of everything to look at: people, passages in two versions, images, and batches."""
+"""Fill a workspace with people, passages in two versions, images and batches."""
 
 import csv
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.lab import Workspace
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 PEOPLE = 16
 PASSAGES = 12
-OTHER = "notes@1"
+OTHER_VERSION = "notes@1"
 COLOURS = {"blue": "navy", "green": "lime", "red": "crimson"}
 
 
@@ -28,17 +28,18 @@ def furnish_people(workspace: Workspace) -> None:
 
 
 def furnish_passages(workspace: Workspace) -> None:
-    """Import passages and ask about them; of one there is what another program found, too."""
+    """Import and tag passages; a passage has an answer of another program as well."""
     workspace.begin()
     import_passages(workspace, PASSAGES)
     workspace.ran("tag", MODE="live", TASK="passages")
-    insert_foreign_concept(workspace, "p-0001", OTHER)
+    insert_foreign_concept(workspace, "p-0001", OTHER_VERSION)
 
 
 def furnish_images(workspace: Workspace) -> None:
-    """Import three images, and a file that is none, and have the images described."""
+    """Import three images and an invalid file, and tag the images."""
     workspace.begin()
-    (folder := workspace.data.with_name("photos")).mkdir()
+    folder = workspace.data.with_name("photos")
+    folder.mkdir()
     for name, colour in COLOURS.items():
         Image.new("RGB", (48, 32), colour).save(folder / f"{name}.png")
     (folder / "cut.jpg").write_bytes(b"")
@@ -47,7 +48,7 @@ def furnish_images(workspace: Workspace) -> None:
 
 
 def furnish(workspace: Workspace) -> None:
-    """Do all of it."""
+    """Add people, passages and images."""
     furnish_people(workspace)
     furnish_passages(workspace)
     furnish_images(workspace)

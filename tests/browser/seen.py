@@ -1,4 +1,4 @@
-"""The page as a reader's browser shows it: Debian's Chromium, driven by Playwright, on the page that `web` serves."""
+"""Open the page of `web` in Debian's Chromium, driven by Playwright."""
 
 import os
 import shutil
@@ -15,23 +15,28 @@ import httpx2
 from tests.lab import ROOT, Workspace
 
 CHROMIUM = shutil.which("chromium") or ""
-LONG_MS = 180_000  # no test waits for it to end: a busy machine may take long
+# A busy machine may be slow; no test waits for the end of this time.
+LONG_MS = 180_000
 AXE = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
 
 
 class Reader:
-    """A browser with one page open, entered with the token; `tab` is Playwright's page."""
+    """A browser with an open page and the token; `tab` is Playwright's page."""
 
-    def __init__(self, browser: Any, address: str, **looks: Any) -> None:
-        """Open the first page; what the browser complains about is kept in `complaints`."""
+    def __init__(self, browser: Any, address: str, **context_options: Any) -> None:
+        """Open the first page; `complaints` collects the errors of the browser."""
         self.base = address.partition("/?")[0]
         self.complaints: list[str] = []
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **looks})
+        context = browser.new_context(
+            **{"viewport": {"width": 1200, "height": 800}, **context_options}
+        )
         context.set_default_timeout(LONG_MS)
         self.tab = context.new_page()
         self.tab.on(
             "console",
-            lambda said: self.complaints.append(said.text) if _is_complaint(said) else None,
+            lambda message: (
+                self.complaints.append(message.text) if _is_complaint(message) else None
+            ),
         )
         self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.tab.goto(address)
@@ -40,15 +45,15 @@ class Reader:
         """Open a view."""
         self.tab.goto(self.base + path)
 
-    def beside(self) -> "Reader":
-        """Return the same reader at another tab, which is open at the same address."""
-        other = copy(self)
-        other.tab = self.tab.context.new_page()
-        other.tab.goto(self.tab.url)
-        return other
+    def open_second_tab(self) -> "Reader":
+        """Return the same reader in another tab at the same address."""
+        second_reader = copy(self)
+        second_reader.tab = self.tab.context.new_page()
+        second_reader.tab.goto(self.tab.url)
+        return second_reader
 
     def until(self, expression: str) -> None:
-        """Wait until an expression is true; Playwright's own way is what the page's policy forbids."""
+        """Wait until an expression is true; the page's policy forbids Playwright's own wait."""
         deadline = time.monotonic() + LONG_MS / 1000
         while not self.tab.evaluate(expression):
             assert time.monotonic() < deadline, expression
@@ -56,39 +61,40 @@ class Reader:
 
     @property
     def focus(self) -> str:
-        """Return the id of what has the focus, or its name."""
+        """Return the id or the tag of the focused element."""
         return str(self.tab.evaluate("document.activeElement.id || document.activeElement.tagName"))
 
     def violations(self) -> str:
-        """Return what axe finds wrong with what is shown, an empty text where that is nothing."""
+        """Return the report of axe on the current view; empty without violations."""
         from axe_playwright_python.sync_playwright import Axe
 
-        found = Axe().run(self.tab, options=AXE)
-        return found.generate_report() if found.violations_count else ""
+        axe_report = Axe().run(self.tab, options=AXE)
+        return axe_report.generate_report() if axe_report.violations_count else ""
 
     def wait_for(self, selector: str, text: str) -> None:
-        """Wait until an element says something."""
+        """Wait until an element contains a text."""
         self.tab.locator(selector).filter(has_text=text).first.wait_for()
 
 
-def _is_complaint(said: Any) -> bool:
-    """Return whether a line of the console is one; that a question was overtaken by the next one is not."""
-    return said.type == "error" and not said.text.startswith(
+def _is_complaint(console_message: Any) -> bool:
+    """Return whether a console line is an error; aborted requests are not."""
+    return console_message.type == "error" and not console_message.text.startswith(
         ("htmx:afterRequest", "htmx:sendAbort")
     )
 
 
-Reading = tuple[Reader, Any, httpx2.Client]  # a reader, the tab, and a program that has the token
+# A reader, the tab, and a client with the token.
+Reading = tuple[Reader, Any, httpx2.Client]
 
 
 @contextmanager
 def serving(
     workspace: Workspace, port: str = "0", **values: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Serve the page of a workspace from a process of its own, which a test may kill; give it and its address."""
+    """Serve the page from a process that a test may kill; yield the process and its address."""
     command = [sys.executable, "-m", "jobs", "web", "--no-open", "--port", port]
-    named = {f"FINDABLE_{name}": value for name, value in values.items()}
-    environ = {**os.environ, **workspace.environ, **named, "PYTHONPATH": str(ROOT)}
+    setting_variables = {f"FINDABLE_{name}": value for name, value in values.items()}
+    environ = {**os.environ, **workspace.environ, **setting_variables, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -99,11 +105,12 @@ def serving(
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """Give a browser."""
+    """Yield a browser."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        args = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has no sandbox for root
+        # Chromium has no sandbox for root.
+        args = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=args)
         try:
             yield browser
@@ -115,7 +122,7 @@ def chromium() -> Iterator[Any]:
 def reading(
     workspace: Workspace, looks: dict[str, Any] | None = None, **values: str
 ) -> Iterator[Reading]:
-    """Serve the page of a workspace to a reader in a browser, and to a program; nothing may be complained about."""
+    """Serve the page to a browser and to a client; the browser must report no error."""
     with serving(workspace, **values) as (_, address), chromium() as browser:
         token = {"authorization": f"Bearer {address.partition('token=')[2]}"}
         base = address.partition("/?")[0]

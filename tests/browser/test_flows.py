@@ -1,4 +1,4 @@
-"""What a person does on the page, from start to end, by click and by keyboard, in a browser."""
+"""Complete flows of a user on the page, by mouse and keyboard, in a browser."""
 
 import re
 import signal
@@ -14,13 +14,14 @@ from tests.lab import Api, Workspace
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
 BIO = "I keep bees and teach water law."
 LIVE = ":generateContent"
-ADDED = "/api/admin/experts"
+ADD_PATH = "/api/admin/experts"
 TAGS = "/api/items?fields=username,tags&find=ada"
 ADA = "/row?task=experts&key=ada"
 HOSTILE = "<img src=x onerror=alert(1)>"
 PARTS = ".skip, nav, main"
-FOCUSED = f"""(() => {{ const one = document.activeElement; const part = one.closest("{PARTS}");
-  return ["{PARTS}".split(", ").findIndex((name) => part.matches(name)), getComputedStyle(one).outlineStyle]; }})()"""
+FIND_FOCUS = f"""(() => {{ const one = document.activeElement; const part = one.closest("{PARTS}");
+  const index = "{PARTS}".split(", ").findIndex((name) => part.matches(name));
+  return [index, getComputedStyle(one).outlineStyle]; }})()"""
 NAMES = "[...document.querySelectorAll('#list tbody th a')].map((one) => one.textContent)"
 
 
@@ -29,130 +30,133 @@ def sample(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
     """A workspace with the first people of the sample, tagged and indexed."""
 
     def prepare() -> None:
-        """Make it."""
+        """Add the people."""
         furnish_people(workspace)
 
     begun(prepare)
     return workspace
 
 
-def test_a_person_added_while_gemini_is_down_is_tagged_indexed_and_found(
+def test_person_added_without_gemini_is_tagged_and_indexed_later(
     workspace: Workspace, api: Api
 ) -> None:
-    """Saved without tags; once it is back the next step says what it costs and tags; the index is rebuilt; found."""
+    """The page saves the person, offers tagging with its price later, and rebuilds the index."""
     workspace.begin()
     api.fault("status", times=1000, path=LIVE, args={"code": 503})
-    with reading(workspace) as (seen, tab, _):
+    with reading(workspace) as (reader, tab, _):
         tab.click("text=Add rows")
         tab.fill("[name=username]", "ada")
         tab.fill("[name=bio]", BIO)
         tab.click("#add button")
-        seen.wait_for("#added", "Saved without tags")
+        reader.wait_for("#added", "Saved without tags")
         api.clear_faults()
-        seen.go("/")
-        seen.wait_for("#begin", "Ask the 1 open person · $0.00")
+        reader.go("/")
+        reader.wait_for("#begin", "Ask the 1 open person · $0.00")
         tab.click("#begin")
-        seen.wait_for("#told", "begun")
-        seen.wait_for("#state", "1 tagged")
-        seen.wait_for("#begin", "Bring the search index up to date")
+        reader.wait_for("#told", "begun")
+        reader.wait_for("#state", "1 tagged")
+        reader.wait_for("#begin", "Bring the search index up to date")
         tab.click("nav a:has-text('Settings')")
         tab.click("#rebuild")
-        seen.wait_for("#index", "is in service: 1")
+        reader.wait_for("#index", "is in service: 1")
         tab.keyboard.press("/")
         tab.wait_for_url("**/search**")
         tab.fill("[name=q]", "water law")
         tab.press("[name=q]", "Enter")
-        seen.wait_for(".hits", "ada")
+        reader.wait_for(".hits", "ada")
 
 
 def test_tags_are_corrected_and_undone_by_keyboard_alone(workspace: Workspace) -> None:
-    """After each the focus is where one goes on, and what a person said stands above what a model did."""
+    """The focus stays usable, and the correction of a person overrides the model."""
     workspace.begin()
-    with reading(workspace) as (seen, tab, client):
-        client.post(ADDED, json={"username": "ada", "bio": BIO})
-        seen.go(ADA)
+    with reading(workspace) as (reader, tab, client):
+        client.post(ADD_PATH, json={"username": "ada", "bio": BIO})
+        reader.go(ADA)
         tab.focus("#correct-tags summary")
         tab.keyboard.press("Enter")
         tab.fill("#value-tags", "law, art, wax")
         tab.keyboard.press("Tab")
         tab.keyboard.type("Bea")
         tab.keyboard.press("Enter")
-        seen.wait_for(".history", "Bea")
-        assert seen.focus == "one"
+        reader.wait_for(".history", "Bea")
+        assert reader.focus == "one"
         assert client.get(TAGS).json()["items"][0]["tags"] == ["law", "art", "wax"]
         tab.focus("#undo-1")
         tab.keyboard.press("Enter")
-        seen.wait_for(".history", "undid edit 1")
+        reader.wait_for(".history", "undid edit 1")
         assert "law" not in client.get(TAGS).json()["items"][0]["tags"]
 
 
-def test_a_file_is_looked_at_and_then_imported(workspace: Workspace, tmp_path: Path) -> None:
-    """Its first rows stand under the columns they go to before anything is written; one is named by hand.
+def test_file_is_previewed_and_then_imported(workspace: Workspace, tmp_path: Path) -> None:
+    """The preview has the first rows by target column, and the user maps a column.
 
-    Passages come in the same way, where there were none.
+    Passages are imported in the same way.
     """
     workspace.begin()
-    (path := tmp_path / "people.csv").write_text("Username,Zrg\nada,Bees and law.\nbea,Bells.\n")
-    (texts := tmp_path / "texts.jsonl").write_text('{"id": "a", "text": "Bells are cast."}\n')
-    with reading(workspace) as (seen, tab, client):
-        seen.go("/add")
+    path = tmp_path / "people.csv"
+    path.write_text("Username,Zrg\nada,Bees and law.\nbea,Bells.\n")
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"id": "a", "text": "Bells are cast."}\n')
+
+    with reading(workspace) as (reader, tab, client):
+        reader.go("/add")
         tab.click("text=Columns by other names")
         tab.fill("#drop [name=map]", "bio=Zrg")
         tab.set_input_files("#drop [type=file]", path)
-        seen.wait_for("#import", "2 would be added")
-        seen.wait_for("#import th", "goes to Bio")
-        seen.wait_for("#import td", "Bells.")
+        reader.wait_for("#import", "2 would be added")
+        reader.wait_for("#import th", "goes to Bio")
+        reader.wait_for("#import td", "Bells.")
         assert client.get("/api/status").json()["experts"]["total"] == 0
         tab.click("#import button.first")
-        seen.wait_for("#import", "2 added")
+        reader.wait_for("#import", "2 added")
         tab.click("text=To the people")
-        seen.wait_for("#state", "2 open")
+        reader.wait_for("#state", "2 open")
         tab.click(".tasks summary")
         tab.click("text=Add or import")
         tab.check("[name=task][value=passages]")
         tab.set_input_files("#drop [type=file]", texts)
-        seen.wait_for("#import", "1 would be added")
-        assert [one["name"] for one in client.get("/api/tasks").json()] == ["experts"]
+        reader.wait_for("#import", "1 would be added")
+        assert [task["name"] for task in client.get("/api/tasks").json()] == ["experts"]
         tab.click("#import button.first")
-        seen.wait_for("#import", "1 added")
+        reader.wait_for("#import", "1 added")
         tab.click("text=To the passages")
-        seen.wait_for("#list", "Bells are cast.")
+        reader.wait_for("#list", "Bells are cast.")
 
 
-def test_a_build_is_rolled_back_after_asking(workspace: Workspace) -> None:
-    """Two builds; a no leaves all as it is, a yes puts the first one back, and all is checked."""
+def test_build_is_rolled_back_after_a_confirmation(workspace: Workspace) -> None:
+    """A no changes nothing, a yes restores the first build, and the checks pass."""
     workspace.begin()
-    with reading(workspace) as (seen, tab, client):
+    with reading(workspace) as (reader, tab, client):
         for number, name in enumerate(("ada", "bea"), start=1):
-            client.post(ADDED, json={"username": name, "bio": BIO})
-            seen.go("/settings")
+            client.post(ADD_PATH, json={"username": name, "bio": BIO})
+            reader.go("/settings")
             tab.click("#rebuild")
-            seen.wait_for("#index", f"Build {number} is in service")
+            reader.wait_for("#index", f"Build {number} is in service")
         tab.once("dialog", lambda dialog: dialog.dismiss())
         tab.click("#rollback")
         assert client.get("/api/status").json()["index"]["build"] == 2
         tab.once("dialog", lambda dialog: dialog.accept())
         tab.click("#rollback")
-        seen.wait_for("#index", "Build 1 is in service")
+        reader.wait_for("#index", "Build 1 is in service")
         tab.click("#check")
-        seen.wait_for("#doctor", "checks passed")
+        reader.wait_for("#doctor", "checks passed")
 
 
 def test_texts_and_images_are_opened(workspace: Workspace) -> None:
-    """A passage has its concepts marked in its text; j and Enter open an image, a count shows those of one tag."""
+    """Concepts are marked in a passage, keys open an image, and a tag filters images."""
     furnish_passages(workspace)
     furnish_images(workspace)
-    with reading(workspace) as (seen, tab, _):
+    with reading(workspace) as (reader, tab, _):
         tab.click(".tasks summary")
         tab.click(".tasks a:text-is('Passages')")
-        seen.until("document.querySelectorAll('#list mark[data-name]').length > 3")
+        reader.until("document.querySelectorAll('#list mark[data-name]').length > 3")
         tab.click(".tasks summary")
         tab.click(".tasks a:text-is('Images')")
-        seen.until("document.querySelector('.gallery img').naturalWidth > 0")
+        reader.until("document.querySelector('.gallery img').naturalWidth > 0")
         tab.keyboard.press("j")
         tab.keyboard.press("Enter")
         tab.wait_for_url("**/row?**")
-        seen.until("document.querySelector('.picture')?.naturalWidth > 0")
+        reader.until("document.querySelector('.picture')?.naturalWidth > 0")
         tab.keyboard.press("Escape")
         tab.wait_for_url("**task=images")
         tab.click("#facets a:has-text('green')")
@@ -161,27 +165,27 @@ def test_texts_and_images_are_opened(workspace: Workspace) -> None:
         tab.click("#facets a[aria-current]")
         tab.wait_for_url("**task=images")
         tab.click("#facets a:has-text('cannot be opened')")
-        seen.wait_for(".none", "0 bytes")
+        reader.wait_for(".none", "0 bytes")
 
 
-def test_what_happens_elsewhere_is_seen_without_losing_the_focus(workspace: Workspace) -> None:
-    """A person whom a program adds is counted on the open page; what has the focus keeps it while nothing changes."""
+def test_changes_elsewhere_are_displayed_without_losing_the_focus(workspace: Workspace) -> None:
+    """The open page counts a person added by a program, and the focus stays."""
     workspace.begin()
-    with reading(workspace) as (seen, tab, client):
-        seen.wait_for("#state", "none open")
-        assert client.post(ADDED, json={"username": HOSTILE}).status_code == 201
-        seen.wait_for("#state", "1 without a bio")
+    with reading(workspace) as (reader, tab, client):
+        reader.wait_for("#state", "none open")
+        assert client.post(ADD_PATH, json={"username": HOSTILE}).status_code == 201
+        reader.wait_for("#state", "1 without a bio")
         tab.focus("#state a >> nth=0") if tab.locator("#state a").count() else tab.focus("#find")
-        has = seen.focus
+        focused_element = reader.focus
         with tab.expect_response("**/parts/state?*"), tab.expect_response("**/parts/state?*"):
             pass
-        assert seen.focus == has
+        assert reader.focus == focused_element
         tab.reload()
-        seen.wait_for("#list", HOSTILE)
+        reader.wait_for("#list", HOSTILE)
 
 
-def test_a_server_that_is_killed_loses_nothing_of_an_open_page(workspace: Workspace) -> None:
-    """The page says so, keeps what was typed, and goes on once the server is back, which has another token then."""
+def test_open_page_survives_a_killed_server(workspace: Workspace) -> None:
+    """The page reports the failure, keeps the input, and continues with the new token."""
     workspace.begin()
     with chromium() as browser:
         with serving(workspace) as (process, address):
@@ -194,36 +198,36 @@ def test_a_server_that_is_killed_loses_nothing_of_an_open_page(workspace: Worksp
         reader.wait_for("#added", "cannot be reached")
         reader.wait_for("#away", "does not answer")
         port = address.rpartition("/?")[0].rpartition(":")[2]
-        with serving(workspace, port) as (_, anew):
+        with serving(workspace, port) as (_, new_address):
             reader.wait_for("#away", "started again")
-            reader.tab.context.new_page().goto(anew)
+            reader.tab.context.new_page().goto(new_address)
             reader.wait_for("#told", "there again")
             assert reader.tab.input_value("[name=username]") == "ada"
             reader.tab.click("#add button")
             reader.wait_for("#added", "ada is saved")
 
 
-def test_all_is_reached_by_the_tab_key_and_what_has_the_focus_is_seen(sample: Workspace) -> None:
-    """First a link to the content, which goes there; then all in the order of reading, each with an outline."""
-    with reading(sample) as (seen, tab, _):
+def test_every_element_is_reached_by_tab_and_displays_its_focus(sample: Workspace) -> None:
+    """A link to the content comes first, then all elements in reading order with an outline."""
+    with reading(sample) as (reader, tab, _):
         for path in ("/", "/row?key=lorcan-d", "/search?q=film", "/settings"):
-            seen.go(path)
+            reader.go(path)
             tab.wait_for_load_state()
             tab.evaluate("document.activeElement.blur()")
             tops = []
             for _ in range(10):
                 tab.keyboard.press("Tab")
-                top, outline = tab.evaluate(FOCUSED)
-                assert outline != "none", (path, seen.focus)
+                top, outline = tab.evaluate(FIND_FOCUS)
+                assert outline != "none", (path, reader.focus)
                 tops.append(top)
             assert tops == sorted(tops), (path, tops)
-        seen.go("/runs")
+        reader.go("/runs")
         tab.keyboard.press("Tab")
         assert tab.locator(".skip").bounding_box()["x"] > 0
         tab.keyboard.press("Enter")
-        assert seen.focus == "main"
+        assert reader.focus == "main"
         tab.click("main .list a >> nth=0")
-        seen.wait_for("main h1", "Batch 1")
-        with tab.expect_download() as taken:
+        reader.wait_for("main h1", "Batch 1")
+        with tab.expect_download() as download:
             tab.click("text=Requests")
-        assert re.search(r"000001-requests.jsonl$", taken.value.suggested_filename)
+        assert re.search(r"000001-requests.jsonl$", download.value.suggested_filename)

@@ -1,4 +1,4 @@
-"""The pictures of docs/web.md, of what `make demo` makes and the reviews of examples/; `make test-web` makes them."""
+"""Take the pictures of docs/web.md, of the demo and of the reviews example."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from jobs.cli import main
 from tests.browser.seen import Reading, reading
 from tests.lab import ROOT, Workspace
 
-SHOWN = {
+PAGES_BY_PICTURE = {
     "rows": "/?task=reviews",
     "rows-dark": "/?task=reviews",
     "rows-narrow": "/?task=reviews",
@@ -27,40 +27,44 @@ SHOWN = {
     "quality": "/quality",
     "settings": "/settings",
 }
-COLOURS = 48  # of a picture: colours and bytes
-MOST = 90_000
+# The limits of a picture: colours and bytes.
+MAX_COLOURS = 48
+MAX_PICTURE_BYTES = 90_000
 NARROW = {"viewport": {"width": 360, "height": 720}}
 
 
 @pytest.mark.full
 @pytest.mark.timeout(1800)
-def test_the_pictures_of_the_documents_are_made(
+def test_pictures_of_the_documents_are_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twelve views, each a small file without a complaint of the browser; PICTURES= keeps them."""
+    """Twelve views give small files without browser errors; PICTURES= stores them."""
     folder = Path(os.environ.get("PICTURES") or tmp_path).absolute()
-    monkeypatch.chdir(example := shutil.copytree(ROOT / "examples" / "reviews", tmp_path / "shop"))
-    with mock.patch.dict(os.environ):  # which the demo changes
+    example = shutil.copytree(ROOT / "examples" / "reviews", tmp_path / "shop")
+    monkeypatch.chdir(example)
+
+    # The demo changes the environment.
+    with mock.patch.dict(os.environ):
         assert CliRunner().invoke(main, ["demo"], catch_exceptions=False).exit_code == 0
     workspace = Workspace(
         Path("data/demo"), {"FINDABLE_DATA": "data/demo", "FINDABLE_BACKEND": "local"}
     )
     workspace.ran("tag-live", LIMIT="17", TASK="reviews")
-    for kind, looks in (("", {}), ("dark", {"color_scheme": "dark"}), ("narrow", NARROW)):
-        with reading(workspace, looks) as found:
-            for name, path in SHOWN.items():
+    for kind, context_options in (("", {}), ("dark", {"color_scheme": "dark"}), ("narrow", NARROW)):
+        with reading(workspace, context_options) as reading_session:
+            for name, path in PAGES_BY_PICTURE.items():
                 if name.partition("-")[2] == kind:
-                    found[0].go(path)
-                    _take(found, folder / f"{name}.png")
+                    reading_session[0].go(path)
+                    _save_picture(reading_session, folder / f"{name}.png")
             if not kind:
-                _drop(found, example / "reviews.csv")
-                _take(found, folder / "add.png")
+                _try_new_task(reading_session, example / "reviews.csv")
+                _save_picture(reading_session, folder / "add.png")
 
 
-def _drop(found: Reading, path: Path) -> None:
+def _try_new_task(reading_session: Reading, path: Path) -> None:
     """Drop a file for a new task, and try a question on it."""
-    seen, tab, _ = found
-    seen.go("/add")
+    reader, tab, _ = reading_session
+    reader.go("/add")
     tab.check("[name=task][value=new]")
     tab.set_input_files("#drop [type=file]", path)
     tab.fill("[name=question]", "Praise or blame? Quote why.")
@@ -69,9 +73,10 @@ def _drop(found: Reading, path: Path) -> None:
     tab.locator("#tried tbody tr").first.wait_for()
 
 
-def _take(found: Reading, path: Path) -> None:
-    found[1].wait_for_load_state()
-    found[1].wait_for_timeout(500)  # parts come after the page
-    taken = Image.open(io.BytesIO(found[1].screenshot()))
-    taken.quantize(COLOURS).save(path, optimize=True)
-    assert path.stat().st_size < MOST, path.name
+def _save_picture(reading_session: Reading, path: Path) -> None:
+    reading_session[1].wait_for_load_state()
+    # Parts of the page are loaded later.
+    reading_session[1].wait_for_timeout(500)
+    screenshot = Image.open(io.BytesIO(reading_session[1].screenshot()))
+    screenshot.quantize(MAX_COLOURS).save(path, optimize=True)
+    assert path.stat().st_size < MAX_PICTURE_BYTES, path.name

@@ -1,4 +1,4 @@
-"""Files whose header is not ours: what is taken, and what is named with the MAP= that takes it."""
+"""Import files with foreign headers: accepted columns, and hints with MAP= for other columns."""
 
 import json
 from collections.abc import Callable
@@ -23,20 +23,19 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def people(run: Run) -> dict[str, dict[str, str]]:
-    """Return everyone in the workspace by username."""
-    return {
-        load["Username"]: load for load in json.loads(run("export", "-", "--format", "json").stdout)
-    }
+    """Return all people in the workspace by username."""
+    records = json.loads(run("export", "-", "--format", "json").stdout)
+    return {record["Username"]: record for record in records}
 
 
 def write(name: str, *lines: str, encoding: str = "utf-8") -> str:
-    """Write a file of these lines, and return its name."""
+    """Write a file of lines, and return its name."""
     Path(name).write_bytes("\r\n".join((*lines, "")).encode(encoding))
     return name
 
 
-def test_a_whole_name_is_split_and_name_beside_a_first_name_is_the_last(run: Run) -> None:
-    """Particles belong to the last name; a comma says which part is which; one word is a first name."""
+def test_full_name_is_split_and_name_next_to_a_first_name_is_the_last_name(run: Run) -> None:
+    """A comma separates last and first name; otherwise particles belong to the last name."""
     run(
         "import",
         write("a.csv", "User,Full name", "a,Ana Maria van der Berg", 'b,"Silva, Rui"', "c,Teller"),
@@ -46,7 +45,10 @@ def test_a_whole_name_is_split_and_name_beside_a_first_name_is_the_last(run: Run
         "import",
         write("c.csv", "User,Last Name,Full name", 'e,Berg,"Berg, Anna"', "f,Berg,Anna Berg"),
     )
-    names = {key: (one["First Name"], one["Last Name"]) for key, one in people(run).items()}
+
+    names = {
+        key: (person["First Name"], person["Last Name"]) for key, person in people(run).items()
+    }
     split = {"a": ("Ana Maria", "van der Berg"), "b": ("Rui", "Silva"), "c": ("Teller", None)}
     assert names == {**split, **dict.fromkeys("def", ("Anna", "Berg"))}
     assert "Name → Full name" in stderr

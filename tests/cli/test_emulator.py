@@ -1,4 +1,4 @@
-"""The local engine as a command of its own."""
+"""Run the local engine with the command `emulator`."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ import httpx2
 from tests.lab import ROOT, Workspace
 
 GENERATE = "/v1beta/models/gemini-3.5-flash-lite:generateContent"
-ASKED = {
+REQUEST = {
     "contents": [{"parts": [{"text": "Lawyer for water law"}]}],
     "generationConfig": {"responseSchema": {"type": "ARRAY", "items": {"type": "STRING"}}},
 }
@@ -23,7 +23,7 @@ ASKED = {
 
 @contextlib.contextmanager
 def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """Run the engine with limits for the length of a block; give what it says first, and its process."""
+    """Run the engine with limits for a block; yield its first output and its process."""
     command = [sys.executable, "-m", "jobs", "emulator", "--port", "0", "--rpm", "2"]
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("FINDABLE_")
@@ -33,56 +33,51 @@ def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
         command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True
     ) as engine:
         assert engine.stderr is not None
-        said = ""
-        while "next: " not in said:
-            said += engine.stderr.readline()
+        startup_text = ""
+        while "next: " not in startup_text:
+            startup_text += engine.stderr.readline()
         try:
-            yield said, engine
+            yield startup_text, engine
         finally:
             engine.send_signal(signal.SIGINT)
 
 
 def test_each_request_has_a_line_without_its_key(tmp_path: Path) -> None:
-    """Time, method, path, status and milliseconds; no key in any, wherever it stood; limits hold; it ends well."""
+    """A log line has time, method, path, status and duration, but no key; limits apply."""
     key = "AIza-nobody-is-to-read-this"
-    with running(tmp_path) as (said, engine):
-        url = re.findall(r"http://[0-9.:]+", said)[0]
+    with running(tmp_path) as (startup_text, engine):
+        url = re.findall(r"http://[0-9.:]+", startup_text)[0]
         with httpx2.Client(base_url=url, trust_env=False, timeout=20) as client:
-            replies = [client.post(f"{GENERATE}?key={key}", json=ASKED) for _ in range(3)]
-            assert (
-                client.get("/v1beta/batches/none", headers={"x-goog-api-key": key}).status_code
-                == 404
-            )
-            assert (
-                client.get("/v1beta/batches%0a/%1b[2J", headers={"x-goog-api-key": key}).status_code
-                >= 400
-            )
+            replies = [client.post(f"{GENERATE}?key={key}", json=REQUEST) for _ in range(3)]
+            headers = {"x-goog-api-key": key}
+            missing_batch = client.get("/v1beta/batches/none", headers=headers)
+            assert missing_batch.status_code == 404
+            control_characters = client.get("/v1beta/batches%0a/%1b[2J", headers=headers)
+            assert control_characters.status_code >= 400
         engine.send_signal(signal.SIGINT)
         assert engine.stderr is not None
         log = engine.stderr.read()
     assert engine.returncode == 0
     assert [reply.status_code for reply in replies] == [200, 200, 429]
-    assert (
-        replies[2]
-        .json()["error"]["details"][0]["violations"][0]["quotaId"]
-        .startswith("RequestsPerMinute")
-    )
-    lines = [
+    violation = replies[2].json()["error"]["details"][0]["violations"][0]
+    assert violation["quotaId"].startswith("RequestsPerMinute")
+
+    line_matches = [
         re.fullmatch(r"\d\d:\d\d:\d\d (\w+) (.*) (\d+|-) \d+ ms", line) for line in log.splitlines()
     ]
-    found = [line.groups() for line in lines if line is not None]
-    assert len(found) == len(lines) == 5
-    assert found[0] == ("POST", GENERATE, "200")
-    assert found[3] == ("GET", "/v1beta/batches/none", "404")
+    line_fields = [line.groups() for line in line_matches if line is not None]
+    assert len(line_fields) == len(line_matches) == 5
+    assert line_fields[0] == ("POST", GENERATE, "200")
+    assert line_fields[3] == ("GET", "/v1beta/batches/none", "404")
     assert key not in log
     assert "\x1b" not in log
 
 
-def test_a_place_that_cannot_be_served_at_is_said_so(tmp_path: Path) -> None:
-    """A taken port, another machine's address and no host: exit code 3 names it, and the disk is not to blame."""
+def test_unusable_port_or_host_is_named(tmp_path: Path) -> None:
+    """A used port or an invalid host gives exit code 3 and is named in the message."""
     workspace = Workspace(tmp_path, {"FINDABLE_DATA": str(tmp_path)})
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = str(other.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
         result = workspace.ran("emulator", "--port", port, code=3)
     assert result.stdout == ""
     assert f"error: port {port} of 127.0.0.1 cannot be used: " in result.stderr

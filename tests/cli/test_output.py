@@ -1,4 +1,4 @@
-"""What commands print: tables and fields for people and for programs, one next step."""
+"""Commands print tables and fields for people and for programs."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from jobs import output
 
 
 def test_a_table_in_a_pipe_is_parted_by_tabs(capsys: pytest.CaptureFixture[str]) -> None:
-    """No padding, and no cell can make another cell or line."""
+    """Cells have no padding, and their tabs and line ends become spaces."""
     output.print_table(("a", "long header"), [("1\t2", "x\ny"), ("wide cell", "")])
     assert capsys.readouterr().out == "a\tlong header\n1 2\tx y\nwide cell\t\n"
 
@@ -14,7 +14,7 @@ def test_a_table_in_a_pipe_is_parted_by_tabs(capsys: pytest.CaptureFixture[str])
 def test_fields_fit_the_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A long text is wrapped behind its name, line ends are kept, and nothing is read as markup."""
+    """A long text is wrapped, its line ends stay, and brackets are not markup."""
     fields = [("Bio", "I build boats. " * 8 + "\n\n[bold]And[/] I teach\x1b[2J."), ("x", "y" * 70)]
     output.print_fields(fields)
     assert len(capsys.readouterr().out.splitlines()) == 2
@@ -32,7 +32,7 @@ def test_fields_fit_the_terminal(
 def test_a_username_is_never_folded(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is what is copied out of a table; other columns make room."""
+    """Users copy usernames from tables, so other columns are wrapped instead."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "50")
     name = "eleuterio-campoverde-ruz"

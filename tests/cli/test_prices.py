@@ -1,4 +1,4 @@
-"""`findable prices`: what the models cost and allow, for people and for programs."""
+"""Print the prices and limits of the models with `findable prices`."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,9 @@ from pipeline.core.settings import Settings
 from pipeline.gemini import models as gemini_models
 from tests.lab import KEY, Workspace
 
-ENTRY = 'kind = "generate"\nprice_in = 2.0\nprice_out = 4.0\npriced_on = 2026-01-01\nsource = "our contract"\n'
-
 
 def test_a_table_of_prices_fits_a_terminal_of_100_columns(workspace: Workspace) -> None:
-    """Its columns, two spaces apart, and the lines below it."""
+    """The columns, two spaces apart, and the lines below the table fit."""
     result = workspace.ran("prices")
     rows = [line.split("\t") for line in result.stdout.splitlines()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -32,18 +30,21 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def _models(workspace: Workspace, **values: str) -> dict[str, dict[str, Any]]:
-    """Return what `prices --json` says, by model."""
+    """Return the entries of `prices --json` by model."""
     result = workspace.ran("prices", "--json", **values)
     return {row["model"]: row for row in json.loads(result.stdout)}
 
 
 def test_programs_get_every_model_with_prices_sources_and_limits(workspace: Workspace) -> None:
-    """Each model of the catalogue is there; the default one with what it costs, since when, and what it allows."""
+    """Each model of the catalogue is listed with its prices, their date and its limits."""
     models = _models(workspace)
     assert list(models) == list(gemini_models.load_models())
-    found = models[Settings.model]
-    assert (found["live"], found["batch"]) == ({"in": 0.30, "out": 2.50}, {"in": 0.15, "out": 1.25})
-    assert found["priced_on"] == "2026-10-07"
+    default_model = models[Settings.model]
+    assert (default_model["live"], default_model["batch"]) == (
+        {"in": 0.30, "out": 2.50},
+        {"in": 0.15, "out": 1.25},
+    )
+    assert default_model["priced_on"] == "2026-10-07"
     limits = {
         "tier": "1",
         "rpm": 4_000,
@@ -51,7 +52,7 @@ def test_programs_get_every_model_with_prices_sources_and_limits(workspace: Work
         "rpd": 150_000,
         "enqueued_tokens": 10_000_000,
     }
-    assert {name: found["limits"][name] for name in limits} == limits
-    assert found["use"] == "answers"
+    assert {name: default_model["limits"][name] for name in limits} == limits
+    assert default_model["use"] == "answers"
     assert models[Settings.embedding_model]["use"] == "embeds"
     assert models["gemini-2.5-flash"]["shutdown"] == "2026-12-01"

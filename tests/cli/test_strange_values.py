@@ -1,4 +1,4 @@
-"""Names that are no text, or have a `~` that no shell expanded."""
+"""Folder names with a `~` that no shell expanded."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.lab import ON_POSTGRESQL, Workspace
 
 @pytest.fixture
 def local(tmp_path: Path) -> Workspace:
-    """A workspace of one person, without a key."""
+    """A workspace of a person, without a key."""
     workspace = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
     people = tmp_path / "people.csv"
     people.write_text("Username,Bio\nada,I keep bees.\n")

@@ -1,4 +1,4 @@
-"""A variable that no command knows is refused, a place that was given is repeated, and an error is told in any form."""
+"""Variables of make are options of the commands, and questions accept a no."""
 
 import os
 import pty
@@ -18,15 +18,15 @@ PEOPLE = str(ROOT / "data/sample/experts.csv")
 
 
 @pytest.fixture(name="local")
-def _local(tmp_path: Path) -> Workspace:
-    """A place without a workspace."""
+def _empty_workspace(tmp_path: Path) -> Workspace:
+    """A folder without a workspace."""
     return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
 
 
-def test_a_persons_no_changes_nothing_and_is_no_error(local: Workspace) -> None:
-    """At a question of a command's own; exit code 0."""
+def test_answer_no_changes_nothing_and_is_not_an_error(local: Workspace) -> None:
+    """A no to the question of a command gives exit code 0."""
     local.ran("import", PEOPLE)
-    ours, terminal = pty.openpty()
+    controller, terminal = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "jobs", "forget", NAME],
         cwd=ROOT,
@@ -34,17 +34,17 @@ def test_a_persons_no_changes_nothing_and_is_no_error(local: Workspace) -> None:
         stdin=terminal,
         stderr=subprocess.PIPE,
     ) as command:
-        os.write(ours, b"n\n")
-        said = command.communicate(timeout=60)[1].decode()
+        os.write(controller, b"n\n")
+        stderr = command.communicate(timeout=60)[1].decode()
     os.close(terminal)
-    os.close(ours)
-    assert command.returncode == 0, said
-    assert said.endswith("nothing was changed\n")
+    os.close(controller)
+    assert command.returncode == 0, stderr
+    assert stderr.endswith("nothing was changed\n")
 
 
 @pytest.mark.parametrize("name", ALL_COMMANDS)
 def test_every_variable_of_make_is_an_option_of_that_name(name: str) -> None:
-    """What a command takes, and every setting but keys, which a list of processes would show."""
+    """Options are the variables of a command and all settings except keys."""
     entry = ALL_COMMANDS[name]
     settings = {
         variable.upper()
@@ -54,11 +54,11 @@ def test_every_variable_of_make_is_an_option_of_that_name(name: str) -> None:
     variables = {*entry.variables, *settings, "YES", "DEBUG", *(["JSON"] if entry.has_json else [])}
     assert {"DATA", "TASK", "MODEL", "DATABASE_URL"} <= variables
     command = ClickCommand(name, entry)
-    options = [
-        option for param in command.params for option in (*param.opts, *param.secondary_opts)
-    ]
-    wanted = {f"--{one.lower().replace('_', '-')}" for one in variables}
-    assert wanted <= set(options)
-    assert len({one for one in options if one.startswith("-")}) == sum(
-        one.startswith("-") for one in options
-    )
+    options: list[str] = []
+    for param in command.params:
+        options += [*param.opts, *param.secondary_opts]
+
+    expected_options = {f"--{variable.lower().replace('_', '-')}" for variable in variables}
+    assert expected_options <= set(options)
+    dashed_options = [option for option in options if option.startswith("-")]
+    assert len(set(dashed_options)) == len(dashed_options)

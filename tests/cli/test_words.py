@@ -1,4 +1,4 @@
-"""What a command is called is a target of make, too; the help of every day stays short, and says what it lists."""
+"""Every command is a target of make, and `make help` stays short."""
 
 import re
 import subprocess
@@ -6,32 +6,32 @@ import subprocess
 from jobs.commands import ALIASES, ALL_COMMANDS, COMMANDS
 from tests.lab import ROOT
 
-MOST = 40
+MAX_LISTED_TARGETS = 40
 
 
-def listed(*words: str) -> list[str]:
-    """Return the targets that `make help` or a like one lists."""
+def list_targets(*words: str) -> list[str]:
+    """Return the targets that a help command of make lists."""
     process = subprocess.run(["make", *words], cwd=ROOT, capture_output=True, text=True, check=True)
     return re.findall(r"^  ([a-z-]+) +\S", process.stdout, re.MULTILINE)
 
 
-def test_help_lists_what_a_day_needs_and_the_rest_on_request() -> None:
-    """Twelve targets, and the five of the steps of a batch; aliases are listed nowhere."""
-    everyday = listed("help")
-    everyones = listed("help", "ALL=1")
-    developers = listed("help-dev")
-    day = "import new-task ask try tag status index search show export web doctor"
-    assert everyday == [
-        *day.split(),
+def test_help_lists_everyday_targets_and_the_rest_on_request() -> None:
+    """Help lists twelve targets and five steps of a batch, but no alias."""
+    everyday_targets = list_targets("help")
+    all_targets = list_targets("help", "ALL=1")
+    developers = list_targets("help-dev")
+    everyday_commands = "import new-task ask try tag status index search show export web doctor"
+    assert everyday_targets == [
+        *everyday_commands.split(),
         *["batch-submit", "batch-poll", "batch-ingest", "index", "add-expert"],
     ]
-    assert set(everyday) < set(everyones)
-    assert len(everyones) <= MOST
-    assert not set(everyones) & {*ALIASES, *developers} - {"setup"}
+    assert set(everyday_targets) < set(all_targets)
+    assert len(all_targets) <= MAX_LISTED_TARGETS
+    assert not set(all_targets) & {*ALIASES, *developers} - {"setup"}
 
 
 def test_every_command_is_a_target() -> None:
-    """Also under its other names."""
+    """Aliases are targets as well."""
     process = subprocess.run(
         ["make", "-n", *ALL_COMMANDS], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""The generated parts of README.md and docs/, for cog: each function returns one."""
+"""Return the generated parts of README.md and docs/, for cog."""
 
 from dataclasses import fields
 from textwrap import fill
@@ -24,28 +24,30 @@ _STATES = {
 
 def example(name: str) -> str:
     """Return the file of a task in examples/, as a block."""
-    return f"```python\n{(ROOT / 'examples' / name / 'tasks' / f'{name}.py').read_text(encoding='utf-8')}```"
+    path = ROOT / "examples" / name / "tasks" / f"{name}.py"
+    return f"```python\n{path.read_text(encoding='utf-8')}```"
 
 
 def commands() -> str:
-    """Return of each command what it does, and what it takes."""
-    return "\n".join(_command(name, entry) for name, entry in COMMANDS.items())
+    """Return a line for each command, with its summary and its parameters."""
+    return "\n".join(_describe_command(name, entry) for name, entry in COMMANDS.items())
 
 
-def _command(name: str, entry: Command) -> str:
-    """Return the line of one command: what it does, and the names of what it takes; capitals stand without a name."""
-    shown = [one for one in entry.params if not getattr(one, "hidden", False)]
+def _describe_command(name: str, entry: Command) -> str:
+    """Return the line of a command; arguments are in capitals."""
+    visible_parameters = [param for param in entry.params if not getattr(param, "hidden", False)]
     names = [
-        (str(one.envvar).removeprefix(PREFIX), isinstance(one, click.Argument)) for one in shown
+        (str(param.envvar).removeprefix(PREFIX), isinstance(param, click.Argument))
+        for param in visible_parameters
     ]
-    told = [
+    parameter_texts = [
         f"`{name}`" if is_bare else f"`--{name.lower().replace('_', '-')}`"
         for name, is_bare in names
     ]
-    return _filled(f"- **{name}**: {entry.summary} {' '.join(told)}".rstrip())
+    return _fill_paragraph(f"- **{name}**: {entry.summary} {' '.join(parameter_texts)}".rstrip())
 
 
-def _filled(text: str) -> str:
+def _fill_paragraph(text: str) -> str:
     """Return a paragraph in lines of 120 characters."""
     return fill(
         text,
@@ -56,44 +58,49 @@ def _filled(text: str) -> str:
     )
 
 
-RARE = frozenset(
+RARE_SETTINGS = frozenset(
     {
-        *("models_file", "batch_rows", "batch_bytes", "batch_tokens", "accept_changed"),
-        *(
-            "create_timeout",
-            "list_lag",
-            "call_timeout",
-            "retry_for",
-            "retry_wait",
-            "poll_first",
-            "poll_most",
-            "full",
-        ),
-        *("poll_patience", "refresh", "skip_versions"),
+        "models_file",
+        "batch_rows",
+        "batch_bytes",
+        "batch_tokens",
+        "accept_changed",
+        "create_timeout",
+        "list_lag",
+        "call_timeout",
+        "retry_for",
+        "retry_wait",
+        "poll_first",
+        "poll_most",
+        "full",
+        "poll_patience",
+        "refresh",
+        "skip_versions",
     }
 )
 
 
 def settings() -> str:
-    """Return the list of settings with their defaults, and at the end those that few need, without what they are."""
+    """Return the settings with their defaults; rare settings come last, without a description."""
     lines = []
-    rare = []
-    for one in (one for one in fields(Settings) if "help" in one.metadata):
-        unit = one.metadata["unit"]
-        default = ",".join(one.default) if isinstance(one.default, tuple) else one.default
+    rare_settings = []
+    for setting in (field for field in fields(Settings) if "help" in field.metadata):
+        unit = setting.metadata["unit"]
+        default = setting.default
+        if isinstance(default, tuple):
+            default = ",".join(default)
         default = format_with_unit(str(default), unit) if unit and default is not None else default
-        local = (
-            ""
-            if one.metadata["local"] is None
-            else f"; local {format_with_unit(str(one.metadata['local']), unit)}"
-        )
-        shown = f" ({default}{local})" if default not in (None, "") else ""
-        names = ", ".join(f"`{name}`" for name in VARIABLES[one.name])
-        if one.name in RARE:
-            rare.append(f"{names}{shown}")
+        local = ""
+        if setting.metadata["local"] is not None:
+            local = f"; local {format_with_unit(str(setting.metadata['local']), unit)}"
+
+        default_text = f" ({default}{local})" if default not in (None, "") else ""
+        names = ", ".join(f"`{name}`" for name in VARIABLES[setting.name])
+        if setting.name in RARE_SETTINGS:
+            rare_settings.append(f"{names}{default_text}")
         else:
-            lines.append(f"- {names}{shown}: {one.metadata['help']}")
-    return "\n".join([*lines, _filled(f"- Few need {', '.join(rare)}.")])
+            lines.append(f"- {names}{default_text}: {setting.metadata['help']}")
+    return "\n".join([*lines, _fill_paragraph(f"- Few need {', '.join(rare_settings)}.")])
 
 
 def moves() -> str:

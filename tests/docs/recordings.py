@@ -1,10 +1,10 @@
-"""The recordings in README.md and docs/: each block of `$ make …` holds what these commands print on a terminal.
+"""Record the output of the commands in README.md and docs/, in blocks of `$ make …`.
 
-`python -m tests.docs.recordings` (of `make docs`) runs them again and writes the blocks in which more than times and
-remote names differ. Each page has an empty folder of its own, and runs on the local engine; there is the sample, and
-what the page's blocks of `cat > file` make. A line that is not of make is run by a shell.
+`python -m tests.docs.recordings` (of `make docs`) runs the commands and writes changed blocks. Times
+and remote names are ignored. Each page runs on the local engine in its own folder, which has the
+sample and the files of blocks `cat > file`. A shell runs the lines of other programs.
 
-In README.md and the tutorial all other commands run too, in their order; their output is not recorded.
+All other commands of README.md and the tutorial run as well, without a recording.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ DEMO = "make demo"
 _BLOCK = re.compile(r"(?<=```sh\n)cat >>? .*?(?=```)|(?<=```text\n)\$ .*?(?=```)", re.DOTALL)
 # Pages whose every command line runs, except those in NOT_RUN.
 WHOLE_PAGES = (ROOT / "README.md", ROOT / "docs" / "tutorial.md")
-# The demo has a test of its own, the tests run this module, the page's server does not end, the
+# The demo has its own test, the tests run this module, the page's server does not end, the
 # packages are installed, and no test has a key.
 NOT_RUN = frozenset(
     {
@@ -50,10 +50,12 @@ _UNRECORDED = re.compile(r"(?<=```sh\n)(?!cat ).*?(?=```)|(?<=`)make [^`]+(?=`)"
 _SAMPLE = ROOT / "data" / "sample"
 # People in the file people.csv, which the pages presume.
 _PEOPLE_COUNT = 12
-HOME = "/home/me"  # what the pages say in the place of the folder
-_OURS = ("FINDABLE_", "GEMINI_", "GOOGLE_")
+# The pages contain this path instead of the folder.
+HOME = "/home/me"
+_OWN_PREFIXES = ("FINDABLE_", "GEMINI_", "GOOGLE_")
 _TERMINAL = {"COLUMNS": "120", "TERM": "xterm"}
-_DIFFERING = {  # from run to run
+# Patterns of texts that vary from run to run.
+_VARYING_PATTERNS = {
     r"batches/\w+": "batches/…",
     r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?": "(time)",
     r"\b\d\d:\d\d:\d\d\b": "(time)",
@@ -65,31 +67,35 @@ _DIFFERING = {  # from run to run
 
 
 class _Terminal(io.TextIOWrapper):
-    """A terminal that keeps what is printed."""
+    """A terminal that stores the printed text."""
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Start without text."""
         self._bytes = io.BytesIO()
         super().__init__(self._bytes, encoding="utf-8", write_through=True)
 
     def isatty(self) -> bool:
-        """Say that it is one."""
+        """Return True."""
         return True
 
     def printed(self) -> str:
-        """Return what was printed, without colours and without spaces at the ends of lines."""
+        """Return the printed text without colours and trailing spaces."""
         text = click.unstyle(self._bytes.getvalue().decode())
         return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
 def record() -> dict[Path, str]:
-    """Run what the pages show; return each page as it should be.
+    """Run the commands of the pages, and return each page with current output.
 
     Raises:
-        AssertionError: a command of make failed.
-        subprocess.CalledProcessError: another one did.
+        AssertionError: A command of make failed.
+        subprocess.CalledProcessError: Another command failed.
     """
-    return {page: _page(page) for page in PAGES if _BLOCK.search(page.read_text(encoding="utf-8"))}
+    return {
+        page: _record_page(page)
+        for page in PAGES
+        if _BLOCK.search(page.read_text(encoding="utf-8"))
+    }
 
 
 def unrecorded_lines(block: str) -> list[str]:
@@ -108,23 +114,25 @@ def lines_not_run() -> set[str]:
 
 
 def demo() -> str:
-    """Run the demo with a key in the environment, which it does not use; return what it printed."""
+    """Run the demo with an unused key in the environment; return its output."""
     with _folder():
-        return _ran(DEMO, GEMINI_API_KEY="not-to-be-used")
+        return _run_make(DEMO, GEMINI_API_KEY="not-to-be-used")
 
 
 def steady(text: str) -> str:
-    """Return a text without what differs from run to run."""
-    for pattern, word in _DIFFERING.items():
+    """Replace the parts of a text that vary from run to run."""
+    for pattern, word in _VARYING_PATTERNS.items():
         text = re.sub(pattern, word, text)
     return text
 
 
 @contextlib.contextmanager
 def _folder() -> Iterator[None]:
-    """Work in an empty folder that has the sample, without settings in the environment."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    environ = mock.patch.dict(os.environ, kept, clear=True)
+    """Work in a folder with the sample, without settings in the environment."""
+    other_variables = {
+        name: value for name, value in os.environ.items() if not name.startswith(_OWN_PREFIXES)
+    }
+    environ = mock.patch.dict(os.environ, other_variables, clear=True)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), environ:
         Path("data").mkdir()
         Path("data/sample").symlink_to(_SAMPLE)
@@ -135,17 +143,17 @@ def _folder() -> Iterator[None]:
         yield
 
 
-def _page(page: Path) -> str:
-    """Return a page with what its commands print now."""
+def _record_page(page: Path) -> str:
+    """Return a page with the current output of its commands."""
     patterns = [_BLOCK.pattern]
     if page in WHOLE_PAGES:
         patterns.append(_UNRECORDED.pattern)
 
     with _folder():
-        return re.sub("|".join(patterns), _recorded, page.read_text("utf-8"), flags=re.DOTALL)
+        return re.sub("|".join(patterns), _record_block, page.read_text("utf-8"), flags=re.DOTALL)
 
 
-def _recorded(block: re.Match[str]) -> str:
+def _record_block(block: re.Match[str]) -> str:
     """Return a block with the present output of its commands; a block without outputs only runs."""
     if block[0].startswith("cat "):
         _shell(block[0])
@@ -154,49 +162,53 @@ def _recorded(block: re.Match[str]) -> str:
     if not block[0].startswith("$ "):
         for line in unrecorded_lines(block[0]):
             if line not in NOT_RUN:
-                _ran(line)
+                _run_make(line)
         return block[0]
 
-    typed = re.findall(r"^\$ (.*)", block[0], re.MULTILINE)
+    commands = re.findall(r"^\$ (.*)", block[0], re.MULTILINE)
     return "\n".join(
-        f"$ {line}\n{_ran(line) if line.startswith('make ') else _shell(line)}" for line in typed
+        f"$ {line}\n{_run_make(line) if line.startswith('make ') else _shell(line)}"
+        for line in commands
     )
 
 
 def _shell(text: str) -> str:
-    """Run lines by the shell; return what they print."""
+    """Run lines in the shell; return their output."""
     return subprocess.run(["sh", "-ec", text], check=True, capture_output=True, text=True).stdout
 
 
-def _ran(line: str, **environ: str) -> str:
-    """Run a line such as `make search Q="old clocks" K=3` in this process; return what it printed.
+def _run_make(line: str, **environ: str) -> str:
+    """Run a line such as `make search Q="old clocks" K=3` in this process; return its output.
 
     Raises:
-        AssertionError: it failed.
+        AssertionError: The command failed.
     """
-    _, target, *words = shlex.split(line)
-    values = dict(word.split("=", 1) for word in words)
-    forget_loaded_files()  # at files that the lines before may have changed
-    shown = _Terminal()
+    _, target, *assignments = shlex.split(line)
+    values = dict(word.split("=", 1) for word in assignments)
+
+    # Earlier lines may have changed files of tasks.
+    forget_loaded_files()
+    terminal = _Terminal()
     with (
         mock.patch.dict(os.environ, environ | _environment(target, values)),
-        mock.patch.object(
-            output.Terminal, "bar", staticmethod(NullProgress().bar)
-        ),  # which leave nothing behind
-        contextlib.redirect_stdout(shown),
-        contextlib.redirect_stderr(shown),
+        # Progress bars leave no text.
+        mock.patch.object(output.Terminal, "bar", staticmethod(NullProgress().bar)),
+        contextlib.redirect_stdout(terminal),
+        contextlib.redirect_stderr(terminal),
     ):
         try:
             main(args=[target], standalone_mode=False)
-        except SystemExit as ended:
-            raise AssertionError(f"{line} ended with {ended.code}: {shown.printed()}") from None
-    return shown.printed().replace(os.getcwd(), HOME)  # noqa: PTH109 - as the commands say it
+        except SystemExit as exit_error:
+            raise AssertionError(
+                f"{line} ended with {exit_error.code}: {terminal.printed()}"
+            ) from None
+    return terminal.printed().replace(os.getcwd(), HOME)  # noqa: PTH109 - as the commands say it
 
 
 def _environment(target: str, values: Mapping[str, str]) -> dict[str, str]:
     """Return the environment that the Makefile gives to a target."""
-    given = {f"FINDABLE_{name}": value for name, value in values.items()}
-    return {**_TERMINAL, **given, MAKE_COMMAND_LINE_VARIABLE: f"{target} : {' '.join(values)}"}
+    variables = {f"FINDABLE_{name}": value for name, value in values.items()}
+    return {**_TERMINAL, **variables, MAKE_COMMAND_LINE_VARIABLE: f"{target} : {' '.join(values)}"}
 
 
 if __name__ == "__main__":

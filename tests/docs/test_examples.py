@@ -12,7 +12,7 @@ from tests.lab import ROOT, Workspace
 
 
 def run_readme(name: str) -> Workspace:
-    """Run the commands in an example's README, in a folder that holds a copy of it; return the workspace they made."""
+    """Run the commands of an example's README in a copy of its folder; return the workspace."""
     shutil.copytree(
         ROOT / "examples" / name,
         Path("examples", name),
@@ -27,8 +27,8 @@ def run_readme(name: str) -> Workspace:
         if program == "sqlite3":
             set_up(workspace, Path(words[0]), Path(words[2]).read_text("utf-8"))
             continue
-        target, *given = words
-        values = dict(word.split("=", 1) for word in given)
+        target, *assignments = words
+        values = dict(word.split("=", 1) for word in assignments)
         if workspace.on_postgresql:
             values.pop("DATABASE_URL", None)
         workspace.ran(target, **values)
@@ -52,7 +52,7 @@ def cells() -> list[dict[str, str]]:
 
 
 def test_reviews() -> None:
-    """Every review is answered, each aspect is a row, and its quotation a slice of the text."""
+    """Every review is answered, each aspect is a row, and its quotation is in the text."""
     run_readme("reviews")
     rows = cells()
     assert {int(row["id"]) for row in rows} == set(range(1, 21))
@@ -64,7 +64,7 @@ def test_reviews() -> None:
 
 
 def test_orders() -> None:
-    """Messages are answered, empty ones not, and the shop's own column is filled where it was empty."""
+    """Non-empty messages are answered, and empty cells of the shop's column are filled."""
     workspace = run_readme("orders")
     answered = {int(row["id"]): row for row in cells() if row["extractor"]}
     assert sorted(answered) == [1001, 1002, 1003, 1004, 1006, 1007, 1008, 1009]

@@ -1,4 +1,4 @@
-"""What the page on quality says of the gates is what the code holds."""
+"""The page on quality lists the gates of the code."""
 
 import re
 
@@ -15,16 +15,13 @@ PAGE = (ROOT / "docs" / "quality.md").read_text(encoding="utf-8")
 @pytest.mark.parametrize(
     ("heading", "figures"), [("people", of_people.FIGURES), ("passages", of_passages.FIGURES)]
 )
-def test_every_gate_stands_on_the_page_with_its_bounds(
+def test_every_gate_is_on_the_page_with_its_bounds(
     heading: str, figures: tuple[Figure, ...]
 ) -> None:
-    """Each gate of each subject has a row with what it demands, and no row is about another one.
-
-    Each figure says what it is in a line of its own that could be about no other.
-    """
+    """Each gate has a row with its bounds, and each figure has a unique description."""
     part = PAGE.split(f"## The gates of {heading}")[1].split("\n## ")[0]
-    told = dict(re.findall(r"^\| `([a-z-]+)` \| ([^|]+) \|", part, re.MULTILINE))
-    assert told == {figure.name: figure.bounds_text for figure in figures if figure.is_gate}
+    page_bounds = dict(re.findall(r"^\| `([a-z-]+)` \| ([^|]+) \|", part, re.MULTILINE))
+    assert page_bounds == {figure.name: figure.bounds_text for figure in figures if figure.is_gate}
     assert len({figure.description for figure in figures}) == len(figures)
     assert [
         figure.description

@@ -1,4 +1,4 @@
-"""The README's commands run, and the recordings in it and in docs/ are what a newcomer sees."""
+"""The commands of the README run, and the recordings are current."""
 
 import json
 import re
@@ -17,20 +17,21 @@ PEOPLE = 12
 
 
 def block(start: str) -> list[list[str]]:
-    """Return the commands of the README's shell block that begins so, as words, comments left out."""
-    (found,) = re.findall(rf"```sh\n({start}.*?)```", README, re.DOTALL)
-    return [words for line in found.splitlines() if (words := shlex.split(line, comments=True))]
+    """Return the commands of a shell block of the README as words, without comments."""
+    (block_text,) = re.findall(rf"```sh\n({start}.*?)```", README, re.DOTALL)
+    commands = [shlex.split(line, comments=True) for line in block_text.splitlines()]
+    return [words for words in commands if words]
 
 
 def make(workspace: Workspace, *words: str) -> str:
-    """Run the command behind `make` with its values; return what it printed on standard output."""
+    """Run the command of a `make` line; return its standard output."""
     values = dict(word.split("=", 1) for word in words if "=" in word)
     return str(workspace.ran(*(word for word in words if "=" not in word), **values).stdout)
 
 
 @pytest.fixture(name="local")
 def _local(tmp_path: Path) -> Workspace:
-    """An empty workspace without a key, and beside it some of the sample people and one more."""
+    """An empty workspace without a key, next to files of sample people and a new person."""
     text = (SAMPLE / "experts.csv").read_text(encoding="utf-8")
     records = re.split(r"\n(?=[a-z0-9-]+,)", text)
     Path("people.csv").write_text("\n".join(records[: PEOPLE + 1]) + "\n", encoding="utf-8")
@@ -38,12 +39,12 @@ def _local(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
 
 
-def test_every_recording_is_what_its_commands_print() -> None:
-    """In all pages, each from a folder that has what the page says is there."""
-    for page, now in recordings.record().items():
-        assert recordings.steady(now) == recordings.steady(page.read_text(encoding="utf-8")), (
-            "run make docs"
-        )
+def test_every_recording_is_the_output_of_its_commands() -> None:
+    """Each page is recorded in a folder with the files of the page."""
+    for page, current_text in recordings.record().items():
+        assert recordings.steady(current_text) == recordings.steady(
+            page.read_text(encoding="utf-8")
+        ), "run make docs"
 
 
 def test_the_lines_that_do_not_run_are_these() -> None:
@@ -56,8 +57,8 @@ def test_the_lines_that_do_not_run_are_these() -> None:
         assert re.findall(r"^(?:\$ |    )make ", outside, re.MULTILINE) == []
 
 
-def test_the_demo_finds_who_it_should() -> None:
-    """With a key in the environment, too; each line that it shows can be typed."""
+def test_demo_prints_the_expected_hits() -> None:
+    """The demo ignores a key in the environment, and its commands are complete."""
     demo = recordings.demo()
     typed = [line for line in demo.splitlines() if line.startswith("$ ")]
     assert [
@@ -76,7 +77,8 @@ def test_the_demo_finds_who_it_should() -> None:
 def test_the_everyday_loop_runs(local: Workspace) -> None:
     """Each command of the everyday loop ends well on sample people, in the order of the README."""
     for words in block("export GEMINI_API_KEY"):
-        if words[0] == "make" and words[1] != "web":  # which goes on until it is interrupted
+        # `make web` runs until it is interrupted.
+        if words[0] == "make" and words[1] != "web":
             make(local, *words[1:])
     experts = json.loads(make(local, "status", "JSON=1"))["experts"]
     assert experts["tagged"] + experts["no_bio"] == experts["total"] == PEOPLE + 1
@@ -93,33 +95,35 @@ def test_the_everyday_loop_runs(local: Workspace) -> None:
     } <= set(document[0])
 
 
-def test_every_link_leads_somewhere() -> None:
-    """To a file that is there and, of a page, to a heading or an anchor in it."""
-    lost = []
+def test_every_link_has_a_target() -> None:
+    """Links lead to existing files, headings or anchors."""
+    broken_links = []
     for page in recordings.PAGES:
         text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
         for link in re.findall(r"\]\(([^)\s]+)\)", text):
             name, _, anchor = link.partition("#")
-            there = (page.parent / name).resolve() if name else page
+            target = (page.parent / name).resolve() if name else page
             if not link.startswith("https://") and not (
-                there.exists() and (not anchor or anchor in anchors(there))
+                target.exists() and (not anchor or anchor in anchors(target))
             ):
-                lost.append((page.name, link))
-    assert lost == []
+                broken_links.append((page.name, link))
+    assert broken_links == []
 
 
 def anchors(page: Path) -> set[str]:
-    """Return what can stand behind the # of a page's address."""
+    """Return the anchors of a page."""
     text = page.read_text(encoding="utf-8")
     headings = re.findall(
         r"^#+ (.*)", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE
     )
-    made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    return made | set(re.findall(r'<a id="([^"]+)"', text))
+    heading_anchors = {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings
+    }
+    return heading_anchors | set(re.findall(r'<a id="([^"]+)"', text))
 
 
 def test_every_target_has_help_and_is_documented() -> None:
-    """Every target says what it does; the README shows those of every day, and docs/commands.md has every command."""
+    """Every target of make has help, and docs/commands.md has every command."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^([a-z][a-z-]*):(?! export)", makefile, re.MULTILINE)
     helped = re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE)

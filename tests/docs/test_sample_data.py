@@ -1,4 +1,4 @@
-"""The sample keeps what the demo promises of it: people's form, variety and judgements, and what passages speak of."""
+"""The sample has reserved addresses and complete judgements."""
 
 import csv
 import json
@@ -13,8 +13,8 @@ HEADER = (
     "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,"
     "Currency,Profile URL,Profile URL with UTM,category"
 )
+# RFC 2606 reserves these names for examples, so nobody can own them.
 RESERVED = re.compile(r"(^|\.)(example\.(com|net|org)|example)$")
-"""Names set aside for examples by RFC 2606: they cannot be owned."""
 
 
 @pytest.fixture(name="people")
@@ -25,7 +25,7 @@ def _people() -> list[dict[str, str]]:
 
 
 def _web_problems(person: dict[str, str]) -> list[str]:
-    """List what is wrong with the two addresses of one person."""
+    """List the invalid addresses of a person."""
     page = person["Profile URL"]
     tracked = person["Profile URL with UTM"]
     problems = []
@@ -38,7 +38,7 @@ def _web_problems(person: dict[str, str]) -> list[str]:
     return problems
 
 
-def test_addresses_stand_on_reserved_domains_only(people: list[dict[str, str]]) -> None:
+def test_addresses_are_on_reserved_domains_only(people: list[dict[str, str]]) -> None:
     """No link of the sample can lead to a real page, whether in its column or in a biography."""
     assert {
         person["Username"]: _web_problems(person) for person in people if _web_problems(person)
@@ -48,8 +48,10 @@ def test_addresses_stand_on_reserved_domains_only(people: list[dict[str, str]]) 
     ] == []
 
 
-def test_every_question_is_judged_and_every_judgement_stands(people: list[dict[str, str]]) -> None:
-    """Thirty questions of two kinds; a judgement names one, and a person whose biography can be read, once."""
+def test_every_question_is_judged_and_every_judgement_is_valid(
+    people: list[dict[str, str]],
+) -> None:
+    """Thirty questions have unique judgements of people with a biography."""
     questions = [
         json.loads(line)
         for line in (SAMPLE / "queries.jsonl").read_text(encoding="utf-8").splitlines()

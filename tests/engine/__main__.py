@@ -1,10 +1,12 @@
-"""The local engine as tests steer it: what goes wrong is scripted, what was asked is written down.
+"""Run the local engine for tests, with scripted faults and a journal of its requests.
 
-`python -m tests.engine FOLDER OWNER` loads the engine and listens at FOLDER/socket as long as the process OWNER lives.
-Each connection is one engine, a fork of this process: one JSON line with `root` (the folder of its state), `settings`,
-`faults` and `port` is answered by one with its `url` and `pid`; it ends when the connection does. What each
-create asked for is written to `root`/creates.jsonl: its name and lines. The control paths are `/_emu/` with faults,
-settings, clock, journal and batches.
+`python -m tests.engine FOLDER OWNER` loads the engine and listens at FOLDER/socket as long as the
+process OWNER lives. Each connection is an engine, which is a fork of this process:
+
+- The client sends a JSON line with `root` (the folder of its state), `settings`, `faults` and `port`.
+- The engine answers with a JSON line with its `url` and `pid`. It ends when the connection ends.
+- The name and the lines of each create are written to `root`/creates.jsonl.
+- The control paths are `/_emu/` with faults, settings, clock, journal and batches.
 """
 
 import contextlib
@@ -29,23 +31,29 @@ from tests.engine.gate import Gate
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 with the connection's transport in each request's state, for faults."""
+    """HTTP/1.1 that adds its transport to the state of each request, for faults."""
 
     def connection_made(self, transport: Any) -> None:
-        """Begin a connection."""
+        """Start a connection."""
         self.app_state = {**self.app_state, "transport": transport}
         super().connection_made(transport)
 
 
 def host(connection: socket.socket, order: dict[str, Any]) -> NoReturn:
-    """Be one engine, until nobody holds the other end of the connection."""
+    """Run an engine until the client closes the connection."""
     gate = Gate(Path(order["root"]), order["settings"])
     gate.script.add(order.get("faults") or [])
     listening = socket.create_server(("127.0.0.1", order.get("port", 0)), backlog=256)
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    quiet: Any = {"log_config": None, "log_level": "critical", "server_header": False}
-    how = {"http": _Protocol, "ws": "none", "lifespan": "off", "timeout_keep_alive": 120, **quiet}
-    server = uvicorn.Server(uvicorn.Config(gate, **how))
+    quiet_options: Any = {"log_config": None, "log_level": "critical", "server_header": False}
+    server_options = {
+        "http": _Protocol,
+        "ws": "none",
+        "lifespan": "off",
+        "timeout_keep_alive": 120,
+        **quiet_options,
+    }
+    server = uvicorn.Server(uvicorn.Config(gate, **server_options))
     threading.Thread(target=server.run, args=([listening],), daemon=True).start()
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     connection.sendall(json.dumps({"url": url, "pid": os.getpid()}).encode() + b"\n")
@@ -56,7 +64,7 @@ def host(connection: socket.socket, order: dict[str, Any]) -> NoReturn:
 
 
 def listen(folder: Path, owner: int) -> None:
-    """Load what answers need, then fork an engine for each who connects."""
+    """Load the models of answers, then fork an engine for each connection."""
     tags.tag_text("zither and quiet bees", min_count=3, max_count=3)
     encoder.encode(["bees"])
     gc.collect()
@@ -76,7 +84,7 @@ def listen(folder: Path, owner: int) -> None:
                     listening.close()
                     try:
                         host(connection, json.loads(connection.makefile("r").readline()))
-                    except BaseException:  # noqa: BLE001 - who asked is told, and this process serves nobody
+                    except BaseException:  # noqa: BLE001 - the client gets the error
                         connection.sendall(
                             json.dumps({"failed": traceback.format_exc()}).encode() + b"\n"
                         )
@@ -85,11 +93,12 @@ def listen(folder: Path, owner: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-if __name__ == "__main__" and not os.fork():  # who called goes on
-    place = Path(sys.argv[1])
-    be_silent(place / "log")
+# The caller continues.
+if __name__ == "__main__" and not os.fork():
+    state_folder = Path(sys.argv[1])
+    be_silent(state_folder / "log")
     try:
-        listen(place, int(sys.argv[2]))
+        listen(state_folder, int(sys.argv[2]))
     except BaseException:
-        (place / "failed").write_text(traceback.format_exc(), encoding="utf-8")
+        (state_folder / "failed").write_text(traceback.format_exc(), encoding="utf-8")
         raise

@@ -1,8 +1,13 @@
-"""What may go wrong with a server of the API, as words that a test scripts: `status`, `hang`, `missing_line`.
+"""Define the faults of an API server that a test can script: `status`, `hang`, `missing_line`.
 
-Each word strikes at one place: in place of a reply, a good reply on its way back, a line of a result (or a live answer,
-which is then the only line), or a batch at its create. A word is one line of a table here; a script is a word with
-arguments, which requests it is about, and which of those it hits.
+A fault has a word, for example `hang`, and applies to one of these:
+
+- a reply, which it replaces
+- a good reply, which it changes
+- a line of a result file, or a live answer
+- a batch at its create
+
+The tables below list all words. A script names a word, its arguments, and the requests that it hits.
 """
 
 import asyncio
@@ -17,18 +22,21 @@ from http.client import responses
 from typing import Any, NamedTuple
 
 Document = dict[str, Any]
-Args = Mapping[str, Any]
+FaultArguments = Mapping[str, Any]
 
 CREATE = r":batchGenerateContent$"
 GENERATE = r":(batchGenerateContent|generateContent)(\?|$)"
-ANY = r"^/(upload/|download/)?v1"
+ANY_PATH = r"^/(upload/|download/)?v1"
 ONE_BATCH = r"/batches/[^/:?]+$"
-LIST = r"/batches(\?|$)"
+BATCH_LIST = r"/batches(\?|$)"
 EMBED = r":(batchE|e)mbedContent"
 DOWNLOAD = r":download"
 JSON = "application/json; charset=UTF-8"
 HTML = "text/html; charset=UTF-8"
-PAGE = b"<!DOCTYPE html>\n<html><title>Error 502 (Server Error)!!1</title><p><b>502.</b> That is an error.</html>\n"
+PAGE = (
+    b"<!DOCTYPE html>\n<html><title>Error 502 (Server Error)!!1</title>"
+    b"<p><b>502.</b> That is an error.</html>\n"
+)
 STATUSES = {
     400: "INVALID_ARGUMENT",
     403: "PERMISSION_DENIED",
@@ -36,13 +44,13 @@ STATUSES = {
     429: "RESOURCE_EXHAUSTED",
 }
 RPC = "type.googleapis.com/google.rpc."
-USED_UP = "You exceeded your current quota, please check your plan and billing details."
-BROKEN = "An internal error has occurred while processing the batch."
+QUOTA_MESSAGE = "You exceeded your current quota, please check your plan and billing details."
+BATCH_ERROR_MESSAGE = "An internal error has occurred while processing the batch."
 ERRORS = {
     3: "Request contains an invalid argument.",
     13: "An internal error has occurred. Please retry or report.",
 }
-ENDS = {
+END_STATES = {
     "batch_fails": "FAILED",
     "batch_expires": "EXPIRED",
     "batch_cancelled": "CANCELLED",
@@ -51,7 +59,7 @@ ENDS = {
 
 
 class Reply(NamedTuple):
-    """A whole reply: what was said, or what is said in its place."""
+    """A whole reply, real or scripted."""
 
     status: int
     headers: Mapping[str, str]
@@ -59,10 +67,10 @@ class Reply(NamedTuple):
 
 
 class Exchange:
-    """A request, the connection it came on, and the server behind."""
+    """A request, its connection, and the server that answers it."""
 
     def __init__(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
-        """Keep them."""
+        """Store the application and its channels."""
         self._app = app
         self._scope = scope
         self._receive = receive
@@ -70,64 +78,71 @@ class Exchange:
 
     async def drain(self) -> bytes:
         """Read the body to its end."""
-        taken = b""
-        more = True
-        while more:
+        body = b""
+        has_more = True
+        while has_more:
             message = await self._receive()
-            taken += message.get("body", b"")
-            more = message.get("more_body")
-        return taken
+            body += message.get("body", b"")
+            has_more = message.get("more_body")
+        return body
 
     async def proceed(self) -> None:
         """Let the server answer."""
         await self._app(self._scope, self._receive, self._send)
 
     async def answer(self) -> Reply:
-        """Let the server answer, and return what it said without sending it."""
-        said: list[Any] = []
+        """Let the server answer, and return its reply without sending it."""
+        messages: list[Any] = []
 
-        async def keep(message: Any) -> None:
-            said.append(message)
+        async def collect(message: Any) -> None:
+            messages.append(message)
 
-        await self._app(self._scope, self._receive, keep)
+        await self._app(self._scope, self._receive, collect)
         headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in said[0]["headers"]
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in messages[0]["headers"]
         }
-        return Reply(said[0]["status"], headers, b"".join(one.get("body", b"") for one in said[1:]))
+        return Reply(
+            messages[0]["status"],
+            headers,
+            b"".join(message.get("body", b"") for message in messages[1:]),
+        )
 
     async def reply(self, reply: Reply) -> None:
         """Send a whole reply."""
         fields = {"content-type": JSON, "content-length": str(len(reply.body)), **reply.headers}
-        raw = [
+        raw_headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in fields.items()
         ]
-        await self._send({"type": "http.response.start", "status": reply.status, "headers": raw})
+        await self._send(
+            {"type": "http.response.start", "status": reply.status, "headers": raw_headers}
+        )
         await self._send({"type": "http.response.body", "body": reply.body})
 
     async def drop(self) -> None:
-        """Close the connection without a word."""
+        """Close the connection without a reply."""
         self._transport.close()
-        await self.gone()
+        await self.wait_until_closed()
 
     async def reset(self) -> None:
-        """Tear the connection down."""
+        """Reset the connection."""
         linger = struct.pack("ii", 1, 0)
         self._transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, linger
         )
         self._transport.abort()
-        await self.gone()
+        await self.wait_until_closed()
 
-    async def cut(self, reply: Reply, *, at: int) -> None:
-        """Send the first bytes of a reply and close, without a word of its length."""
-        kind = reply.headers.get("content-type", JSON)
-        head = f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n"
-        self._transport.write(head.encode("latin-1") + reply.body[:at])
+    async def cut(self, reply: Reply, *, end_offset: int) -> None:
+        """Send the first bytes of a reply without its length, and close."""
+        content_type = reply.headers.get("content-type", JSON)
+        head = f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {content_type}\r\nConnection: close\r\n\r\n"
+        self._transport.write(head.encode("latin-1") + reply.body[:end_offset])
         await self.drop()
 
-    async def gone(self) -> None:
-        """Wait until the connection is closed, by whichever side."""
+    async def wait_until_closed(self) -> None:
+        """Wait until either side closes the connection."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -136,34 +151,34 @@ class Exchange:
         return self._scope["state"]["transport"]
 
 
-def document(said: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+def document(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
     """Return a reply of JSON; the standard library writes NaN, which a fault may need."""
-    return Reply(status, headers or {}, json.dumps(said).encode())
+    return Reply(status, headers or {}, json.dumps(content).encode())
 
 
 def refusal(
     code: int, message: str = "", *details: Document, headers: Mapping[str, str] | None = None
 ) -> Reply:
     """Return a refusal in Google's form."""
-    known = {
+    status_names = {
         **STATUSES,
         401: "UNAUTHENTICATED",
         499: "CANCELLED",
         503: "UNAVAILABLE",
         504: "DEADLINE_EXCEEDED",
     }
-    error = {
+    error: Document = {
         "code": code,
         "message": message or responses.get(code, "Refused."),
-        "status": known.get(code, "INTERNAL"),
+        "status": status_names.get(code, "INTERNAL"),
     }
-    return document(
-        {"error": {**error, **({"details": details} if details else {})}}, code, headers
-    )
+    if details:
+        error["details"] = details
+    return document({"error": error}, code, headers)
 
 
 def quota(identity: str, delay: str) -> Reply:
-    """Return the refusal of a quota of twenty, with the delay that it asks for."""
+    """Return the refusal of a quota of twenty, with its delay."""
     violation = {
         "quotaMetric": "generativelanguage.googleapis.com/generate_content_free_tier_requests",
         "quotaId": f"{identity}PerProjectPerModel-FreeTier",
@@ -171,204 +186,225 @@ def quota(identity: str, delay: str) -> Reply:
         "quotaValue": "20",
     }
     failure = {"@type": f"{RPC}QuotaFailure", "violations": [violation]}
-    return refusal(429, USED_UP, failure, {"@type": f"{RPC}RetryInfo", "retryDelay": delay})
+    return refusal(429, QUOTA_MESSAGE, failure, {"@type": f"{RPC}RetryInfo", "retryDelay": delay})
 
 
-def _status(default: int) -> Callable[[Args], Reply]:
+def _make_status_reply(default: int) -> Callable[[FaultArguments], Reply]:
     return lambda args: refusal(
         args.get("code", default), args.get("message", ""), headers=args.get("headers")
     )
 
 
-def _key(_args: Args) -> Reply:
+def _make_key_refusal(_args: FaultArguments) -> Reply:
     reason = {"@type": f"{RPC}ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"}
     return refusal(400, "API key not valid. Please pass a valid API key.", reason)
 
 
-def _bad_line(args: Args) -> Reply:
-    said = f"near column 42: no such field: '{args.get('field', 'cachedContent')}'"
-    return refusal(400, f"Error on line {args.get('line', 1)}: invalid JSON, {said}")
+def _make_line_refusal(args: FaultArguments) -> Reply:
+    reason = f"near column 42: no such field: '{args.get('field', 'cachedContent')}'"
+    return refusal(400, f"Error on line {args.get('line', 1)}: invalid JSON, {reason}")
 
 
-INSTEAD: dict[str, tuple[str, str, Callable[[Args], Reply]]] = {
-    "html_502": ("", ANY, lambda _: Reply(502, {"content-type": HTML}, PAGE)),
-    "html_200": ("", ANY, lambda _: Reply(200, {"content-type": HTML}, PAGE)),
-    "empty_200": ("", ANY, lambda _: Reply(200, {}, b"")),
+# Faults that read a request, do nothing, and return their own reply: method, path, reply.
+REPLIES_BY_WORD: dict[str, tuple[str, str, Callable[[FaultArguments], Reply]]] = {
+    "html_502": ("", ANY_PATH, lambda _: Reply(502, {"content-type": HTML}, PAGE)),
+    "html_200": ("", ANY_PATH, lambda _: Reply(200, {"content-type": HTML}, PAGE)),
+    "empty_200": ("", ANY_PATH, lambda _: Reply(200, {}, b"")),
     "wrong_shape": (
         "",
-        ANY,
+        ANY_PATH,
         lambda args: document(args.get("document", {"candidates": "no", "brandNew": 1})),
     ),
-    "redirect": ("", ANY, lambda _: Reply(302, {"location": "/v1/models"}, b"")),
+    "redirect": ("", ANY_PATH, lambda _: Reply(302, {"location": "/v1/models"}, b"")),
     "quota_minute": (
         "",
-        ANY,
+        ANY_PATH,
         lambda args: quota("GenerateRequestsPerMinute", args.get("delay", "2.5s")),
     ),
-    "quota_day": ("", ANY, lambda args: quota("GenerateRequestsPerDay", args.get("delay", "36s"))),
+    "quota_day": (
+        "",
+        ANY_PATH,
+        lambda args: quota("GenerateRequestsPerDay", args.get("delay", "36s")),
+    ),
     "quota_bare": (
         "",
-        ANY,
+        ANY_PATH,
         lambda _: refusal(429, "Resource has been exhausted (e.g. check quota)."),
     ),
-    "status": ("", ANY, _status(503)),
-    "key_invalid": ("", ANY, _key),
+    "status": ("", ANY_PATH, _make_status_reply(503)),
+    "key_invalid": ("", ANY_PATH, _make_key_refusal),
     "quota_batch": (
         "POST",
         CREATE,
-        lambda _: refusal(429, USED_UP, {"@type": f"{RPC}Help", "links": []}),
+        lambda _: refusal(429, QUOTA_MESSAGE, {"@type": f"{RPC}Help", "links": []}),
     ),
-    "bad_line": ("POST", CREATE, _bad_line),
-    "get_status": ("GET", ONE_BATCH, _status(503)),
+    "bad_line": ("POST", CREATE, _make_line_refusal),
+    "get_status": ("GET", ONE_BATCH, _make_status_reply(503)),
     "batch_vanishes": (
         "GET",
         ONE_BATCH,
         lambda args: refusal(args.get("code", 404), "Requested entity was not found."),
     ),
-    "page_status": ("GET", r"[?&]pageToken=", _status(503)),
-    "download_status": ("GET", DOWNLOAD, _status(503)),
+    "page_status": ("GET", r"[?&]pageToken=", _make_status_reply(503)),
+    "download_status": ("GET", DOWNLOAD, _make_status_reply(503)),
 }
-"""Words that read a request, do nothing, and answer something of their own: method, path, answer."""
 
 
-def _unanswered(end: Callable[[Exchange], Awaitable[None]]) -> Callable[..., Any]:
-    async def act(exchange: Exchange, _args: Args) -> None:
+def _close_unanswered(end: Callable[[Exchange], Awaitable[None]]) -> Callable[..., Any]:
+    async def act(exchange: Exchange, _args: FaultArguments) -> None:
         await exchange.drain()
         await end(exchange)
 
     return act
 
 
-def _spoiled(spoil: Callable[[Exchange, Reply, Args], Awaitable[None]]) -> Callable[..., Any]:
-    async def act(exchange: Exchange, args: Args) -> None:
+def _change_reply(
+    spoil: Callable[[Exchange, Reply, FaultArguments], Awaitable[None]],
+) -> Callable[..., Any]:
+    async def act(exchange: Exchange, args: FaultArguments) -> None:
         await spoil(exchange, await exchange.answer(), args)
 
     return act
 
 
-async def _cut(exchange: Exchange, reply: Reply, args: Args) -> None:
-    at = int(len(reply.body) * float(args["fraction"]))
-    await exchange.cut(reply, at=at)
+async def _cut_reply(exchange: Exchange, reply: Reply, args: FaultArguments) -> None:
+    end_offset = int(len(reply.body) * float(args["fraction"]))
+    await exchange.cut(reply, end_offset=end_offset)
 
 
-async def _late(exchange: Exchange, reply: Reply, args: Args) -> None:
+async def _delay_reply(exchange: Exchange, reply: Reply, args: FaultArguments) -> None:
     await asyncio.sleep(float(args.get("seconds", 1.0)))
     await exchange.reply(reply)
 
 
-_lost = _spoiled(lambda exchange, _reply, _args: exchange.drop())
-_lost_status = _spoiled(lambda exchange, _reply, args: exchange.reply(_status(503)(args)))
-_slow = _spoiled(_late)
-CONNECTION: dict[str, tuple[str, str, Callable[..., Any]]] = {
-    "hang": ("", ANY, _unanswered(Exchange.gone)),
-    "drop": ("", ANY, _unanswered(Exchange.drop)),
-    "reset": ("", ANY, _unanswered(Exchange.reset)),
-    "lost_reply": ("", ANY, _lost),
-    "slow_reply": ("", ANY, _slow),
-    "create_lost_reply": ("POST", CREATE, _lost),
-    "create_lost_reply_status": ("POST", CREATE, _lost_status),
-    "create_slow_reply": ("POST", CREATE, _slow),
+_DROP_REPLY = _change_reply(lambda exchange, _reply, _args: exchange.drop())
+_REPLACE_BY_STATUS = _change_reply(
+    lambda exchange, _reply, args: exchange.reply(_make_status_reply(503)(args))
+)
+_SLOW_REPLY = _change_reply(_delay_reply)
+
+# Faults of the connection or of a reply on its way back: method, path, action.
+CONNECTION_FAULTS: dict[str, tuple[str, str, Callable[..., Any]]] = {
+    "hang": ("", ANY_PATH, _close_unanswered(Exchange.wait_until_closed)),
+    "drop": ("", ANY_PATH, _close_unanswered(Exchange.drop)),
+    "reset": ("", ANY_PATH, _close_unanswered(Exchange.reset)),
+    "lost_reply": ("", ANY_PATH, _DROP_REPLY),
+    "slow_reply": ("", ANY_PATH, _SLOW_REPLY),
+    "create_lost_reply": ("POST", CREATE, _DROP_REPLY),
+    "create_lost_reply_status": ("POST", CREATE, _REPLACE_BY_STATUS),
+    "create_slow_reply": ("POST", CREATE, _SLOW_REPLY),
     "success_code": (
         "",
-        ANY,
-        _spoiled(
-            lambda it, reply, args: it.reply(
+        ANY_PATH,
+        _change_reply(
+            lambda exchange, reply, args: exchange.reply(
                 Reply(args["code"], {}, b"" if args["code"] == 204 else reply.body)
             )
         ),
     ),
-    "cut_without_length": ("GET", DOWNLOAD, _spoiled(_cut)),
+    "cut_without_length": ("GET", DOWNLOAD, _change_reply(_cut_reply)),
 }
-"""Words that do something to the connection, or to a reply on its way back: method, path, act."""
 
 
-def _metadata(
-    change: Callable[[Document, Args], Document], member: str
+def _change_metadata(
+    change: Callable[[Document, FaultArguments], Document], member: str
 ) -> Callable[..., Document | None]:
-    def act(said: Document, args: Args, _target: str) -> Document | None:
-        metadata = said.get("metadata", {})
-        return {**said, "metadata": change(metadata, args)} if member in metadata else None
+    def act(content: Document, args: FaultArguments, _target: str) -> Document | None:
+        metadata = content.get("metadata", {})
+        return {**content, "metadata": change(metadata, args)} if member in metadata else None
 
     return act
 
 
-def without(said: Mapping[str, Any], *members: str) -> Document:
+def remove_members(content: Mapping[str, Any], *members: str) -> Document:
     """Return a document without some members."""
-    return {name: value for name, value in said.items() if name not in members}
+    return {name: value for name, value in content.items() if name not in members}
 
 
-def _no_output(said: Document, args: Args, target: str) -> Document | None:
-    changed = _metadata(lambda metadata, _: without(metadata, "output"), "output")(
-        said, args, target
-    )
-    return changed and without(changed, "response")
+def _remove_output(content: Document, args: FaultArguments, target: str) -> Document | None:
+    changed_content = _change_metadata(
+        lambda metadata, _: remove_members(metadata, "output"), "output"
+    )(content, args, target)
+    return changed_content and remove_members(changed_content, "response")
 
 
-def _vectors(
+def _change_vectors(
     change: Callable[[list[list[float]]], list[list[float]]],
 ) -> Callable[..., Document | None]:
-    def act(said: Document, _args: Args, _target: str) -> Document | None:
-        if "embedding" in said:
-            return {"embedding": {"values": change([said["embedding"]["values"]])[0]}}
-        valueses = [one["values"] for one in said.get("embeddings", [])]
-        return (
-            {"embeddings": [{"values": values} for values in change(valueses)]}
-            if valueses
-            else None
-        )
+    def act(content: Document, _args: FaultArguments, _target: str) -> Document | None:
+        if "embedding" in content:
+            return {"embedding": {"values": change([content["embedding"]["values"]])[0]}}
+        vectors = [embedding["values"] for embedding in content.get("embeddings", [])]
+        if not vectors:
+            return None
+        return {"embeddings": [{"values": values} for values in change(vectors)]}
 
     return act
 
 
-REPLY: dict[str, tuple[str, str, Callable[..., Document | None]]] = {
-    "foreign_name": ("POST", CREATE, lambda said, _, __: {**said, "name": "batches/somebodyelses"}),
+# Faults that change the document of a good reply: method, path, change.
+# A change returns None if the document has nothing to change.
+DOCUMENT_FAULTS: dict[str, tuple[str, str, Callable[..., Document | None]]] = {
+    "foreign_name": (
+        "POST",
+        CREATE,
+        lambda batch, _, __: {**batch, "name": "batches/somebodyelses"},
+    ),
     "no_name": (
         "POST",
         CREATE,
-        lambda said, _, __: without(said, "name") if said.get("name") else None,
+        lambda batch, _, __: remove_members(batch, "name") if batch.get("name") else None,
     ),
     "unknown_state": (
         "GET",
         ONE_BATCH,
-        _metadata(lambda it, args: {**it, "state": args.get("state", "BATCH_STATE_NEW")}, "state"),
+        _change_metadata(
+            lambda metadata, args: {**metadata, "state": args.get("state", "BATCH_STATE_NEW")},
+            "state",
+        ),
     ),
     "missing_state": (
         "GET",
         ONE_BATCH,
-        _metadata(lambda metadata, _: without(metadata, "state"), "state"),
+        _change_metadata(lambda metadata, _: remove_members(metadata, "state"), "state"),
     ),
-    "no_output_yet": ("GET", ONE_BATCH, _no_output),
+    "no_output_yet": ("GET", ONE_BATCH, _remove_output),
     "vectors_fused": (
-        *("POST", EMBED),
-        _vectors(
+        "POST",
+        EMBED,
+        _change_vectors(
             lambda vectors: [[sum(column) / len(vectors) for column in zip(*vectors, strict=True)]]
         ),
     ),
-    "vectors_short": ("POST", EMBED, _vectors(lambda vectors: vectors[:-1])),
+    "vectors_short": ("POST", EMBED, _change_vectors(lambda vectors: vectors[:-1])),
     "vectors_wrong_dimension": (
         "POST",
         EMBED,
-        _vectors(lambda vectors: [one[:-1] for one in vectors]),
+        _change_vectors(lambda vectors: [vector[:-1] for vector in vectors]),
     ),
     "vectors_nan": (
         "POST",
         EMBED,
-        _vectors(lambda vectors: [[float("nan"), *one[1:]] for one in vectors]),
+        _change_vectors(lambda vectors: [[float("nan"), *vector[1:]] for vector in vectors]),
     ),
     "vectors_not_unit": (
         "POST",
         EMBED,
-        _vectors(lambda vectors: [[3 * value for value in one] for one in vectors]),
+        _change_vectors(lambda vectors: [[3 * number for number in vector] for vector in vectors]),
     ),
 }
-"""Words that change the document of a good reply, None where they find nothing to change: method, path, change."""
 
 
-def _with_candidate(line: Document, finish: str, text: str | None, thoughts: int = 0) -> Document:
+def _with_candidate(
+    line: Document, finish_reason: str, text: str | None, thoughts: int = 0
+) -> Document:
     content = {} if text is None else {"content": {"parts": [{"text": text}], "role": "model"}}
-    response = {**line["response"], "candidates": [{**content, "finishReason": finish, "index": 0}]}
+    response = {
+        **line["response"],
+        "candidates": [{**content, "finishReason": finish_reason, "index": 0}],
+    }
     if thoughts:
-        usage = without(
+        usage = remove_members(
             {**response.get("usageMetadata", {}), "thoughtsTokenCount": thoughts},
             "candidatesTokenCount",
         )
@@ -379,7 +415,7 @@ def _with_candidate(line: Document, finish: str, text: str | None, thoughts: int
     return {**line, "response": response}
 
 
-def _text(line: Document) -> str:
+def _read_text(line: Document) -> str:
     for candidate in line.get("response", {}).get("candidates", []):
         return "".join(
             part.get("text", "") for part in candidate.get("content", {}).get("parts", [])
@@ -387,85 +423,91 @@ def _text(line: Document) -> str:
     return ""
 
 
-def _said(change: Callable[[str, Args], str]) -> Callable[..., list[Any]]:
-    return lambda line, args: [_with_candidate(line, "STOP", change(_text(line), args))]
+def _change_text(change: Callable[[str, FaultArguments], str]) -> Callable[..., list[Any]]:
+    return lambda line, args: [_with_candidate(line, "STOP", change(_read_text(line), args))]
 
 
-def _answered(change: Callable[[Document, Args], Document]) -> Callable[..., list[Any]]:
+def _change_response(
+    change: Callable[[Document, FaultArguments], Document],
+) -> Callable[..., list[Any]]:
     return lambda line, args: [{**line, "response": change(line["response"], args)}]
 
 
-def _finished(
-    finish: str, share: float | None = None, thoughts: int = 0
+def _end_early(
+    finish_reason: str, share: float | None = None, thoughts: int = 0
 ) -> Callable[..., list[Any]]:
-    def act(line: Document, _args: Args) -> list[Any]:
-        text = _text(line)
-        return [
-            _with_candidate(
-                line, finish, None if share is None else text[: int(len(text) * share)], thoughts
-            )
-        ]
+    def act(line: Document, _args: FaultArguments) -> list[Any]:
+        text = _read_text(line)
+        partial_text = None if share is None else text[: int(len(text) * share)]
+        return [_with_candidate(line, finish_reason, partial_text, thoughts)]
 
     return act
 
 
-def _error(line: Document, args: Args) -> list[Any]:
+def _make_error_line(line: Document, args: FaultArguments) -> list[Any]:
     code = args.get("code", 13)
     error = {"code": code, "message": args.get("message", ERRORS.get(code, "Unknown error."))}
-    return [{"error": error, **without(line, "response")}]
+    return [{"error": error, **remove_members(line, "response")}]
 
 
-def _other(text: str) -> str:
-    said = json.loads(text or "[]")
-    return json.dumps(
-        {name: one[::-1] for name, one in said.items()} if isinstance(said, dict) else said[::-1]
-    )
+def _reverse_answer(text: str) -> str:
+    answer = json.loads(text or "[]")
+    if isinstance(answer, dict):
+        return json.dumps({name: member[::-1] for name, member in answer.items()})
+    return json.dumps(answer[::-1])
 
 
-LINE: dict[str, tuple[str, str, Callable[..., list[Any]]]] = {
+# Faults that replace a good line: method, path, change. Bytes are written unchanged.
+LINE_FAULTS: dict[str, tuple[str, str, Callable[..., list[Any]]]] = {
     "missing_line": ("POST", CREATE, lambda _line, _args: []),
     "duplicate_equal": ("POST", CREATE, lambda line, _: [line, line]),
     "duplicate_different": (
-        *("POST", CREATE),
-        lambda line, _: [line, _with_candidate(line, "STOP", _other(_text(line)))],
+        "POST",
+        CREATE,
+        lambda line, _: [line, _with_candidate(line, "STOP", _reverse_answer(_read_text(line)))],
     ),
     "garbage_line": ("POST", CREATE, lambda line, _: [b"%%% \xff\xfe not json", line]),
-    "error_line": ("POST", CREATE, _error),
-    "answer_text": ("POST", GENERATE, _said(lambda _text, args: str(args.get("text", "")))),
-    "max_tokens": ("POST", GENERATE, _finished("MAX_TOKENS", share=0.5)),
-    "max_tokens_empty": ("POST", GENERATE, _finished("MAX_TOKENS", thoughts=512)),
-    "safety": ("POST", GENERATE, _finished("SAFETY")),
+    "error_line": ("POST", CREATE, _make_error_line),
+    "answer_text": (
+        "POST",
+        GENERATE,
+        _change_text(lambda _read_text, args: str(args.get("text", ""))),
+    ),
+    "max_tokens": ("POST", GENERATE, _end_early("MAX_TOKENS", share=0.5)),
+    "max_tokens_empty": ("POST", GENERATE, _end_early("MAX_TOKENS", thoughts=512)),
+    "safety": ("POST", GENERATE, _end_early("SAFETY")),
     "schema_mismatch": (
         "POST",
         GENERATE,
-        _said(lambda _text, args: args.get("text", '{"labels":"law, water"}')),
+        _change_text(lambda _read_text, args: args.get("text", '{"labels":"law, water"}')),
     ),
     "other_model": (
         "POST",
         GENERATE,
-        _answered(lambda it, args: {**it, "modelVersion": args.get("version", "other")}),
+        _change_response(
+            lambda response, args: {**response, "modelVersion": args.get("version", "other")}
+        ),
     ),
     "no_usage": (
         "POST",
         GENERATE,
-        _answered(lambda response, _: without(response, "usageMetadata")),
+        _change_response(lambda response, _: remove_members(response, "usageMetadata")),
     ),
 }
-"""Words that put other lines in the place of a good one: method, path, change. Bytes are written as they are."""
 
-BATCH = dict.fromkeys((*ENDS, "list_lag", "duplicate_batch"), ("POST", CREATE, None))
-PLACES: dict[str, Mapping[str, tuple[str, str, Any]]] = {
-    "reply": {**INSTEAD, **CONNECTION},
-    "document": REPLY,
-    "line": LINE,
-    "batch": BATCH,
+BATCH_FAULTS = dict.fromkeys((*END_STATES, "list_lag", "duplicate_batch"), ("POST", CREATE, None))
+# All faults by place. The server stores the faults of a batch with the batch.
+FAULTS_BY_PLACE: dict[str, Mapping[str, tuple[str, str, Any]]] = {
+    "reply": {**REPLIES_BY_WORD, **CONNECTION_FAULTS},
+    "document": DOCUMENT_FAULTS,
+    "line": LINE_FAULTS,
+    "batch": BATCH_FAULTS,
 }
-"""Where words strike. Those at a batch are known to the server, which keeps what a script decided."""
 
 
 @dataclass
 class Fault:
-    """One scripted word: of the requests that it is about the `nth` and those after it, `times` in all."""
+    """A scripted fault: it hits the `nth` matching request and later requests, `times` in all."""
 
     word: str
     place: str
@@ -474,13 +516,13 @@ class Fault:
     key: str
     nth: int
     times: int | None
-    args: Args
+    args: FaultArguments
     act: Any = field(repr=False)
-    seen: int = 0
-    fired: int = 0
+    match_count: int = 0
+    fired_count: int = 0
 
-    def told(self) -> Document:
-        """Return it as `made` takes it."""
+    def to_document(self) -> Document:
+        """Return the fault as a document for `parse_fault`."""
         match = {"method": self.method, "path": self.path, "key": self.key}
         return {
             "fault": self.word,
@@ -491,38 +533,36 @@ class Fault:
         }
 
     def fire(self) -> bool:
-        """Count one match and tell whether it strikes here."""
-        self.seen += 1
-        strikes = self.seen >= self.nth and (self.times is None or self.fired < self.times)
-        self.fired += strikes
-        return strikes
+        """Count a match, and return whether the fault fires."""
+        self.match_count += 1
+        is_firing = self.match_count >= self.nth and (
+            self.times is None or self.fired_count < self.times
+        )
+        self.fired_count += is_firing
+        return is_firing
 
     async def strike(self, exchange: Exchange) -> None:
-        """Strike in place of a reply, or at one."""
-        if self.word in INSTEAD:
+        """Replace or change a reply."""
+        if self.word in REPLIES_BY_WORD:
             await exchange.drain()
             await exchange.reply(self.act(self.args))
         else:
             await self.act(exchange, self.args)
 
     def spoil(self, lines: Sequence[Any]) -> list[Any]:
-        """Return what stands in the place of lines; only answers are struck."""
-        return [
-            new
-            for line in lines
-            for new in (
-                self.act(line, self.args)
-                if isinstance(line, dict) and "response" in line
-                else [line]
-            )
-        ]
+        """Return the lines after the fault, which changes only answers."""
+        changed_lines: list[Any] = []
+        for line in lines:
+            is_answer = isinstance(line, dict) and "response" in line
+            changed_lines += self.act(line, self.args) if is_answer else [line]
+        return changed_lines
 
 
 class Script:
-    """The faults that were scripted, in their order."""
+    """The scripted faults, in their order."""
 
     def __init__(self) -> None:
-        """Nothing is scripted yet."""
+        """Start without faults."""
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
@@ -530,16 +570,16 @@ class Script:
         """Add faults: `fault`, `match` (method, path, key), `nth`, `times`, `args`.
 
         Raises:
-            ValueError: there is no such word.
+            ValueError: A fault does not exist.
         """
-        self._faults += [made(one) for one in documents]
+        self._faults += [parse_fault(fault_document) for fault_document in documents]
 
     def clear(self) -> None:
-        """Forget them; a batch keeps what was decided about it."""
+        """Remove the faults; existing batches keep their faults."""
         self._faults = []
 
     def matching(self, place: str, method: str, target: str) -> list[Fault]:
-        """Return those about a request (`target` is its path and query); none is counted yet."""
+        """Return the faults for a request (`target` is its path and query), without counting."""
         return [
             fault
             for fault in self._faults
@@ -549,36 +589,43 @@ class Script:
         ]
 
     def firing(self, place: str, method: str, target: str) -> list[Fault]:
-        """Return those that strike now, each counted; at a reply the first alone."""
+        """Count and return the faults that fire for a request; only the first for a reply."""
         with self._lock:
-            found = self.matching(place, method, target)
+            matching_faults = self.matching(place, method, target)
             if place == "reply":
-                return next(([one] for one in found if one.fire()), [])
-            return [one for one in found if one.fire()]
+                return next(([fault] for fault in matching_faults if fault.fire()), [])
+            return [fault for fault in matching_faults if fault.fire()]
 
-    def told(self) -> Document:
-        """Return each with how often it struck, and whether every one struck as often as it was told to."""
-        shown = [{"fault": fault.word, "fired": fault.fired} for fault in self._faults]
+    def to_document(self) -> Document:
+        """Return the fire counts, and whether each fault fired as often as scripted."""
+        fault_counts = [{"fault": fault.word, "fired": fault.fired_count} for fault in self._faults]
         return {
-            "faults": shown,
-            "used_up": all(fault.fired >= (fault.times or 1) for fault in self._faults),
+            "faults": fault_counts,
+            "used_up": all(fault.fired_count >= (fault.times or 1) for fault in self._faults),
         }
 
 
-def made(one: Mapping[str, Any]) -> Fault:
+def parse_fault(fault_document: Mapping[str, Any]) -> Fault:
     """Return the fault that a document describes.
 
     Raises:
-        ValueError: there is no such word.
+        ValueError: The fault does not exist.
     """
-    word = one["fault"]
-    match = one.get("match") or {}
-    for place, words in PLACES.items():
+    word = fault_document["fault"]
+    match = fault_document.get("match") or {}
+    for place, words in FAULTS_BY_PLACE.items():
         if word in words:
             method, path, act = words[word]
-            times = one.get("times", 1)
-            where = match.get("method", method), match.get("path", path), match.get("key", "")
+            times = fault_document.get("times", 1)
             return Fault(
-                word, place, *where, int(one.get("nth", 1)), times, one.get("args") or {}, act
+                word=word,
+                place=place,
+                method=match.get("method", method),
+                path=match.get("path", path),
+                key=match.get("key", ""),
+                nth=int(fault_document.get("nth", 1)),
+                times=times,
+                args=fault_document.get("args") or {},
+                act=act,
             )
     raise ValueError(f"there is no fault {word!r}")

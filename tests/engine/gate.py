@@ -1,4 +1,4 @@
-"""The engine behind a gate: every request is written down, and may meet a fault on its way in or out."""
+"""Record every request to the engine, and apply the scripted faults to it."""
 
 import json
 import re
@@ -10,16 +10,30 @@ import orjson
 
 from emulator.api import Api
 from emulator.catalogue import Quotas
-from tests.engine.failing import JSON, LIST, ONE_BATCH, Exchange, Reply, Script, document, refusal
+from tests.engine.failing import (
+    BATCH_LIST,
+    JSON,
+    ONE_BATCH,
+    Exchange,
+    Reply,
+    Script,
+    document,
+    refusal,
+)
 from tests.engine.scripted import TARGET, Clock, State, Worker
 
-SMALL = 65_536  # JSON bodies up to so many bytes are kept in the journal
+# The journal stores JSON bodies up to this number of bytes.
+MAX_JOURNAL_BODY_BYTES = 65_536
 SETTINGS: dict[str, Any] = {
-    "paused": False,  # no work is done on batches
-    "batch_looks": 0,  # gets that a new batch needs before it shows that it is over
-    "list_lag_seconds": 0.0,  # so long a new batch stays out of the list, by the engine's clock
+    # Batches are not processed.
+    "paused": False,
+    # The number of gets before a finished batch shows its end.
+    "batch_looks": 0,
+    # A new batch is missing in the list for this time of the engine's clock.
+    "list_lag_seconds": 0.0,
     "list_page_most": 100,
-    "enqueued_tokens": {},  # of all batches that are not over, by model or `*`
+    # The limit of tokens in all unfinished batches, by model or `*`.
+    "enqueued_tokens": {},
     "active_batches": 100,  # Batch API guide, read 2026-11
 }
 
@@ -28,7 +42,7 @@ class Gate:
     """The application that a test's engine serves."""
 
     def __init__(self, root: Path, settings: dict[str, Any]) -> None:
-        """Open the state under a folder, where work begins as the settings have it; nothing is scripted yet."""
+        """Open the state in a folder, without scripted faults."""
         self.script = Script()
         self.settings = SETTINGS | settings
         self.clock = Clock()
@@ -42,14 +56,14 @@ class Gate:
         """Change settings.
 
         Raises:
-            ValueError: there is no such setting.
+            ValueError: A setting does not exist.
         """
-        if strange := set(values) - set(SETTINGS):
-            raise ValueError(f"there are no settings {strange}")
+        if unknown_names := set(values) - set(SETTINGS):
+            raise ValueError(f"there are no settings {unknown_names}")
         self.settings.update(values)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one request."""
+        """Serve a request."""
         if scope["path"].startswith("/_emu/"):
             await Exchange(self._control, scope, receive, send).proceed()
             return
@@ -57,125 +71,138 @@ class Gate:
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         target = f"{path}?{query}" if query else path
         self._count += 1
-        shown = re.sub(r"([?&]key=)[^&]*", r"\1[redacted]", target)
+        redacted_target = re.sub(r"([?&]key=)[^&]*", r"\1[redacted]", target)
         entry = {
             "number": self._count,
             "method": scope["method"],
-            "path": shown,
+            "path": redacted_target,
             "status": None,
             "json": None,
         }
         self._journal.append(entry)
         exchange = Exchange(
-            self._app, {**scope, "target": target}, _noted(receive, entry), _answered(send, entry)
+            self._app,
+            {**scope, "target": target},
+            _record_body(receive, entry),
+            _record_status(send, entry),
         )
-        if struck := self.script.firing("reply", scope["method"], target):
-            await struck[0].strike(exchange)
+        if faults := self.script.firing("reply", scope["method"], target):
+            await faults[0].strike(exchange)
         else:
             await self._serve(exchange, scope["method"], target)
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
-        """Be the engine, whose list has pages as small as they are set."""
-        if scope["method"] == "GET" and re.search(LIST, scope["path"]):
-            query = {name: one[0] for name, one in parse_qs(scope["query_string"].decode()).items()}
+        """Call the engine, with the page size of the settings for lists."""
+        if scope["method"] == "GET" and re.search(BATCH_LIST, scope["path"]):
+            parameters = parse_qs(scope["query_string"].decode())
+            query = {name: values[0] for name, values in parameters.items()}
             size = min(int(query.get("pageSize", 50)), self.settings["list_page_most"])
             scope = {**scope, "query_string": urlencode({**query, "pageSize": size}).encode()}
-        if scope["method"] == "GET" and (found := re.search(r"/batches/([^/:]+)$", scope["path"])):
-            self._state.looked(found[1])
+        if scope["method"] == "GET" and (
+            batch_match := re.search(r"/batches/([^/:]+)$", scope["path"])
+        ):
+            self._state.count_look(batch_match[1])
         TARGET.set(scope.get("target", ""))
         await self._api(scope, receive, send)
 
     async def _serve(self, exchange: Exchange, method: str, target: str) -> None:
-        """Let the engine answer, and faults spoil what it says where that is a good document."""
+        """Let the engine answer, and apply faults to a good document."""
         if method == "GET" and ":download" in target:
             await exchange.proceed()
             return
         reply = await exchange.answer()
         if reply.status == 200 and reply.headers.get("content-type") == JSON and reply.body:
-            said = json.loads(reply.body)
-            changed = (
-                self._state.with_ends(said) if re.search(f"{LIST}|{ONE_BATCH}", target) else said
-            )
-            for one in self.script.matching("line", method, target) if "candidates" in said else ():
-                if not one.key and one.fire():  # a live call has no key
-                    changed = {"response": changed, **one.spoil([{"response": changed}])[0]}[
-                        "response"
-                    ]
-            for one in self.script.matching("document", method, target):
-                spoiled = one.act(changed, one.args, target)
-                if spoiled is not None and one.fire():
-                    changed = spoiled
-            if changed is not said:
-                reply = Reply(200, {**reply.headers, "content-length": ""}, document(changed).body)
+            reply_document = json.loads(reply.body)
+            sent_document = reply_document
+            if re.search(f"{BATCH_LIST}|{ONE_BATCH}", target):
+                sent_document = self._state.with_ends(reply_document)
+
+            # A live answer counts as a result line without a key.
+            if "candidates" in reply_document:
+                for fault in self.script.matching("line", method, target):
+                    if not fault.key and fault.fire():
+                        line = fault.spoil([{"response": sent_document}])[0]
+                        sent_document = line.get("response", sent_document)
+
+            for fault in self.script.matching("document", method, target):
+                spoiled_document = fault.act(sent_document, fault.args, target)
+                if spoiled_document is not None and fault.fire():
+                    sent_document = spoiled_document
+            if sent_document is not reply_document:
+                reply = Reply(
+                    200, {**reply.headers, "content-length": ""}, document(sent_document).body
+                )
         headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
         await exchange.reply(Reply(reply.status, headers, reply.body))
 
     async def _control(self, scope: Any, receive: Any, send: Any) -> None:
         exchange = Exchange(None, scope, receive, send)
         body = await exchange.drain()
-        said = orjson.loads(body) if body else None
+        request_document = orjson.loads(body) if body else None
         method = scope["method"]
         name = scope["path"].removeprefix("/_emu/")
         try:
-            await exchange.reply(document(self._controlled(method, name, said) or {}))
+            await exchange.reply(document(self._run_control(method, name, request_document) or {}))
         except (ValueError, KeyError, TypeError) as error:
             await exchange.reply(refusal(400, repr(error)))
 
-    def _controlled(self, method: str, name: str, said: Any) -> Any:
+    def _run_control(self, method: str, name: str, request_document: Any) -> Any:
         match method, name:
             case "POST", "faults":
-                self.script.add(said)
+                self.script.add(request_document)
             case "DELETE", "faults":
                 self.script.clear()
             case "GET", "faults":
-                return self.script.told()
+                return self.script.to_document()
             case "POST", "settings":
-                self.configure(said)
+                self.configure(request_document)
                 self._worker.wake.set()
             case "POST", "clock":
-                self.clock.advance(said["advance_seconds"])
+                self.clock.advance(request_document["advance_seconds"])
             case "GET", "journal":
                 return {"requests": self._journal}
             case "GET", "batches":
-                return {"batches": [_shown(row) for row in self._state.everything()]}
+                return {"batches": [_describe_batch(row) for row in self._state.list_all_batches()]}
             case _:
                 raise ValueError(f"there is no {name}")
         return None
 
 
-def _noted(receive: Any, entry: dict[str, Any]) -> Any:
-    """Return `receive`, with the JSON of a small body going into the journal."""
-    kept = bytearray()
+def _record_body(receive: Any, entry: dict[str, Any]) -> Any:
+    """Return a `receive` that writes the JSON of a small body to the journal."""
+    body_start = bytearray()
 
-    async def noted() -> Any:
+    async def receive_and_record() -> Any:
         message = await receive()
-        kept.extend(message.get("body", b"")[:SMALL])
+        body_start.extend(message.get("body", b"")[:MAX_JOURNAL_BODY_BYTES])
         if (
             message["type"] == "http.request"
             and not message.get("more_body")
-            and len(kept) <= SMALL
+            and len(body_start) <= MAX_JOURNAL_BODY_BYTES
         ):
             try:
-                entry["json"] = orjson.loads(kept)
+                entry["json"] = orjson.loads(body_start)
             except orjson.JSONDecodeError:
                 entry["json"] = None
         return message
 
-    return noted
+    return receive_and_record
 
 
-def _answered(send: Any, entry: dict[str, Any]) -> Any:
-    """Return `send`, with the status going into the journal."""
+def _record_status(send: Any, entry: dict[str, Any]) -> Any:
+    """Return a `send` that writes the status to the journal."""
 
-    async def answered(message: Any) -> None:
+    async def send_and_record(message: Any) -> None:
         if message["type"] == "http.response.start":
             entry["status"] = message["status"]
         await send(message)
 
-    return answered
+    return send_and_record
 
 
-def _shown(row: Any) -> dict[str, Any]:
-    """Return a batch as tests read it."""
-    told = {name: row[name] for name in ("model", "state", "requests", "succeeded", "failed")}
-    return {"name": f"batches/{row['id']}", "displayName": row["display_name"], **told}
+def _describe_batch(row: Any) -> dict[str, Any]:
+    """Return a batch in the form that tests read."""
+    batch_fields = {
+        name: row[name] for name in ("model", "state", "requests", "succeeded", "failed")
+    }
+    return {"name": f"batches/{row['id']}", "displayName": row["display_name"], **batch_fields}

@@ -1,4 +1,4 @@
-"""The engine's state and worker, which do what a script says where a live service leaves a client in doubt."""
+"""Provide the engine's state and worker, which follow the script of a test."""
 
 import json
 import re
@@ -13,25 +13,32 @@ from emulator import generate, state, worker
 from emulator.catalogue import MODELS
 from emulator.messages import ApiError
 from emulator.state import Row
-from tests.engine.failing import BROKEN, ENDS, USED_UP, Fault, Script, made
+from tests.engine.failing import (
+    BATCH_ERROR_MESSAGE,
+    END_STATES,
+    QUOTA_MESSAGE,
+    Fault,
+    Script,
+    parse_fault,
+)
 
-ACTIVE = ("PENDING", "RUNNING")
-EVERY = (10_000, 2**62)  # all batches, as the state is asked for a page of them
-TARGET: ContextVar[str] = ContextVar(
-    "target", default=""
-)  # path and query of the request that is served
+ACTIVE_STATES = ("PENDING", "RUNNING")
+# A page of all batches: its size and its end.
+ALL_BATCHES_PAGE = (10_000, 2**62)
+# Path and query of the current request.
+TARGET: ContextVar[str] = ContextVar("target", default="")
 
 
 class Clock:
-    """The time as the engine tells it; it stands in the place of the module `time` there."""
+    """The time of the engine, which replaces the module `time` there."""
 
     def __init__(self) -> None:
-        """Begin with the machine's."""
+        """Start with the time of the machine."""
         self._ahead_s = 0.0
         vars(state)["time"] = self
 
     def advance(self, seconds: float) -> None:
-        """Move it on."""
+        """Move the clock forward."""
         self._ahead_s += seconds
 
     def time_ns(self) -> int:
@@ -40,15 +47,16 @@ class Clock:
 
 
 class State(state.EngineState):
-    """What is true of batches and files, and what of it is shown.
+    """The batches and files, in the form that clients see.
 
-    What a script decides about a batch at its create, its fate, is kept in a file beside it, whoever is killed.
+    The fate of a batch is the decision of the script at its create. It is stored in a file, so that it
+    survives a killed process.
     """
 
     def __init__(
         self, root: Path, script: Script, settings: Mapping[str, Any], clock: Clock
     ) -> None:
-        """Open it under a folder."""
+        """Open the state in a folder."""
         super().__init__(root)
         self.settings = settings
         self.creating = threading.RLock()
@@ -59,14 +67,14 @@ class State(state.EngineState):
         self._lines: dict[str, list[Fault]] = {}
 
     def fate(self, batch_id: str) -> dict[str, Any]:
-        """Return the fate of a batch; of one that another host made nothing."""
+        """Return the fate of a batch; empty for a batch of another host."""
         try:
-            found: dict[str, Any] = json.loads(
+            fate: dict[str, Any] = json.loads(
                 (self._root / f"fate-{batch_id}").read_text(encoding="utf-8")
             )
         except FileNotFoundError:
             return {}
-        return found
+        return fate
 
     def decide(self, batch_id: str, **fate: Any) -> None:
         """Change the fate of a batch."""
@@ -75,21 +83,24 @@ class State(state.EngineState):
         part.replace(self._root / f"fate-{batch_id}")
 
     def lines(self, batch_id: str) -> list[Fault]:
-        """Return the faults that strike the lines of its result."""
+        """Return the faults for the lines of a batch's result."""
         if batch_id not in self._lines:
-            self._lines[batch_id] = [made(one) for one in self.fate(batch_id).get("lines", ())]
+            self._lines[batch_id] = [
+                parse_fault(fault_document)
+                for fault_document in self.fate(batch_id).get("lines", ())
+            ]
         return self._lines[batch_id]
 
-    def looked(self, batch_id: str) -> None:
-        """Count a look at a batch that needs some."""
+    def count_look(self, batch_id: str) -> None:
+        """Count a get of a batch that shows its end only after several gets."""
         fate = self.fate(batch_id)
         if fate.get("looks", 0) < fate.get("needed", 0):
             self.decide(batch_id, looks=fate.get("looks", 0) + 1)
 
-    def _shown(self, row: Row) -> Row:
+    def _hide_end(self, row: Row) -> Row:
         fate = self.fate(row["id"])
         looks = fate.get("looks", 0)
-        if row["state"] in ACTIVE or looks >= fate.get("needed", 0):
+        if row["state"] in ACTIVE_STATES or looks >= fate.get("needed", 0):
             return row
         return {
             **row,
@@ -101,50 +112,55 @@ class State(state.EngineState):
         }
 
     def get_batch(self, batch_id: str) -> Row:
-        """Return a batch as it shows itself."""
-        return self._shown(super().get_batch(batch_id))
+        """Return a batch in the form that clients see."""
+        return self._hide_end(super().get_batch(batch_id))
 
     def list_batches(self, limit: int, before: int) -> list[Row]:
-        """Return a page of those that are listed by now; a client that gave up on a create finds its batch there."""
+        """Return a page of the batches that the list shows by now."""
         with self.creating:
-            rows = super().list_batches(EVERY[0], before)
+            rows = super().list_batches(ALL_BATCHES_PAGE[0], before)
         now = self._clock.time_ns()
         return [
-            self._shown(row) for row in rows if self.fate(row["id"]).get("listed_ns", 0) <= now
+            self._hide_end(row) for row in rows if self.fate(row["id"]).get("listed_ns", 0) <= now
         ][:limit]
 
-    def everything(self) -> list[Row]:
-        """Return every batch there ever was, oldest first, as it is in truth."""
+    def list_all_batches(self) -> list[Row]:
+        """Return all batches in their true state, including deleted batches, oldest first."""
         rows = sorted(
-            [*super().list_batches(*EVERY), *self._deleted], key=lambda row: int(row["number"])
+            [*super().list_batches(*ALL_BATCHES_PAGE), *self._deleted],
+            key=lambda row: int(row["number"]),
         )
-        return [{**row, "state": self._end(row["id"], row["state"])} for row in rows]
+        return [{**row, "state": self._find_end(row["id"], row["state"])} for row in rows]
 
-    def _end(self, batch_id: str, found: str) -> str:
-        """Return the end of a batch that gives up a part of its results, which its worker calls SUCCEEDED."""
-        return str(self.fate(batch_id).get("end", found)) if found == "SUCCEEDED" else found
+    def _find_end(self, batch_id: str, worker_state: str) -> str:
+        """Return the scripted end of a batch that its worker calls SUCCEEDED."""
+        return (
+            str(self.fate(batch_id).get("end", worker_state))
+            if worker_state == "SUCCEEDED"
+            else worker_state
+        )
 
-    def with_ends(self, said: dict[str, Any]) -> dict[str, Any]:
-        """Return a document of a batch, or of a list of some, with the ends that were scripted."""
-        if "operations" in said:
+    def with_ends(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Return the document of a batch or of a list of batches with the scripted ends."""
+        if "operations" in content:
             return {
-                **said,
-                "operations": [self.with_ends(operation) for operation in said["operations"]],
+                **content,
+                "operations": [self.with_ends(operation) for operation in content["operations"]],
             }
-        if "metadata" not in said:
-            return said
-        found = said["metadata"]["state"].removeprefix("BATCH_STATE_")
-        batch_id = said["name"].removeprefix("batches/")
-        end = self._end(batch_id, found)
-        shown = (
-            said
-            if end == found
-            else {**said, "metadata": {**said["metadata"], "state": f"BATCH_STATE_{end}"}}
-        )
-        return {**shown, "error": self.fate(batch_id)["error"]} if "error" in said else shown
+        if "metadata" not in content:
+            return content
+        worker_state = content["metadata"]["state"].removeprefix("BATCH_STATE_")
+        batch_id = content["name"].removeprefix("batches/")
+        end = self._find_end(batch_id, worker_state)
+        changed_content = dict(content)
+        if end != worker_state:
+            changed_content["metadata"] = {**content["metadata"], "state": f"BATCH_STATE_{end}"}
+        if "error" in content:
+            changed_content["error"] = self.fate(batch_id)["error"]
+        return changed_content
 
     def delete_batch(self, batch_id: str) -> None:
-        """Delete a batch, and remember that there was one."""
+        """Delete a batch, and remember it."""
         row = self.get_batch(batch_id)
         super().delete_batch(batch_id)
         self._deleted.append(row)
@@ -152,12 +168,20 @@ class State(state.EngineState):
     def move_batch(
         self, batch_id: str, state: str, *, succeeded: int = 0, failed: int = 0, error: str = ""
     ) -> bool:
-        """Move a batch; one that is cancelled before it showed that it was over never was."""
-        moved = super().move_batch(batch_id, state, succeeded=succeeded, failed=failed, error=error)
-        if state == "CANCELLED" and not moved and self.get_batch(batch_id)["state"] in ACTIVE:
-            moved = self._execute("UPDATE batches SET state = 'CANCELLED' WHERE id = ?", batch_id)
+        """Move a batch; a cancelled batch that did not show its end gets no other end."""
+        has_moved = super().move_batch(
+            batch_id, state, succeeded=succeeded, failed=failed, error=error
+        )
+        if (
+            state == "CANCELLED"
+            and not has_moved
+            and self.get_batch(batch_id)["state"] in ACTIVE_STATES
+        ):
+            has_moved = self._execute(
+                "UPDATE batches SET state = 'CANCELLED' WHERE id = ?", batch_id
+            )
             self.decide(batch_id, needed=0)
-        return moved
+        return has_moved
 
     def create_batch(
         self,
@@ -167,13 +191,13 @@ class State(state.EngineState):
         display_name: str,
         count_requests: Callable[[Path], int],
     ) -> Row:
-        """Make a batch, or two, with the fate that the script gives it."""
-        struck = self._script.firing("batch", "POST", TARGET.get())
+        """Create a batch, or two equal batches, with the fate of the script."""
+        batch_faults = self._script.firing("batch", "POST", TARGET.get())
         lines = self._script.matching("line", "POST", TARGET.get())
-        raw = self.blob_path("file", self.get_file(file_id)["id"]).read_bytes()
+        request_lines = self.blob_path("file", self.get_file(file_id)["id"]).read_bytes()
         with self.creating:
-            self._check_quota(model, raw)
-            for _ in range(1 + any(one.word == "duplicate_batch" for one in struck)):
+            self._check_quota(model, request_lines)
+            for _ in range(1 + any(fault.word == "duplicate_batch" for fault in batch_faults)):
                 batch = super().create_batch(
                     file_id,
                     model=model,
@@ -181,57 +205,70 @@ class State(state.EngineState):
                     count_requests=count_requests,
                 )
                 self._lines[batch["id"]] = lines
-                self.decide(batch["id"], **self._fate_of(struck, lines))
-                note = {
+                self.decide(batch["id"], **self._fate_of(batch_faults, lines))
+                create_record = {
                     "name": display_name,
-                    "lines": [json.loads(one) for one in raw.split(b"\n") if one.strip()],
+                    "lines": [
+                        json.loads(line) for line in request_lines.split(b"\n") if line.strip()
+                    ],
                 }
                 with (self._root / "creates.jsonl").open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(note) + "\n")
+                    file.write(json.dumps(create_record) + "\n")
         return batch
 
-    def _fate_of(self, struck: list[Fault], lines: list[Fault]) -> dict[str, Any]:
+    def _fate_of(self, batch_faults: list[Fault], lines: list[Fault]) -> dict[str, Any]:
         lag_s = float(self.settings["list_lag_seconds"])
         fate: dict[str, Any] = {
             "needed": self.settings["batch_looks"],
-            "lines": [one.told() for one in lines],
+            "lines": [fault.to_document() for fault in lines],
         }
-        for one in struck:
-            if one.word in ENDS:
-                fate |= {"end": ENDS[one.word], "share": float(one.args.get("partial", 0))}
-                error = {"code": 13, "message": BROKEN, **one.args.get("error", {})}
-                fate |= {"shows": one.args.get("state", "PENDING"), "error": error}
-            if one.word == "list_lag":
-                lag_s = float(one.args.get("seconds", 30))
-        return fate | ({"listed_ns": self._clock.time_ns() + int(lag_s * 1e9)} if lag_s else {})
+        for fault in batch_faults:
+            if fault.word in END_STATES:
+                fate |= {
+                    "end": END_STATES[fault.word],
+                    "share": float(fault.args.get("partial", 0)),
+                }
+                error = {"code": 13, "message": BATCH_ERROR_MESSAGE, **fault.args.get("error", {})}
+                fate |= {"shows": fault.args.get("state", "PENDING"), "error": error}
+            if fault.word == "list_lag":
+                lag_s = float(fault.args.get("seconds", 30))
 
-    def _check_quota(self, model: str, raw: bytes) -> None:
-        """Refuse a batch over the number of those that are not over, or over the tokens in them."""
+        if lag_s:
+            fate["listed_ns"] = self._clock.time_ns() + int(lag_s * 1e9)
+        return fate
+
+    def _check_quota(self, model: str, request_lines: bytes) -> None:
+        """Refuse a batch above the limit of unfinished batches or of their tokens."""
         limits = self.settings["enqueued_tokens"]
         active = self.list_unfinished_batches()
         limit = limits.get(model, limits.get("*"))
-        held = [
+        if len(active) >= self.settings["active_batches"]:
+            raise ApiError(429, QUOTA_MESSAGE)
+        if not limit:
+            return
+
+        batch_inputs = [
             self.blob_path("input", row["id"]).read_bytes()
             for row in active
-            if limit and row["model"] == model
+            if row["model"] == model
         ]
         tokens = sum(
             generate.count_tokens(worker._read_line(line, 0)[0], MODELS[model])
-            for one in (*held, raw if limit else b"")
-            for line in one.split(b"\n")
+            for line in b"\n".join([*batch_inputs, request_lines]).split(b"\n")
             if line.strip()
         )
-        if len(active) >= self.settings["active_batches"] or (limit and tokens > limit):
-            raise ApiError(429, USED_UP)
+        if tokens > limit:
+            raise ApiError(429, QUOTA_MESSAGE)
 
 
 class Worker(worker.BatchWorker):
-    """Works on batches as the script says."""
+    """Processes batches as the script says."""
 
     _state: State
 
     def _process_batch(self, batch: Row) -> None:
-        with self._state.creating:  # what a batch is to become is decided before it is begun
+        # The fate of a batch is decided before its work starts.
+        with self._state.creating:
             fate = self._state.fate(batch["id"])
         if self._state.settings["paused"] or (
             fate.get("end") == "NEVER" and fate["shows"] == "PENDING"
@@ -240,40 +277,38 @@ class Worker(worker.BatchWorker):
         if fate.get("end") == "NEVER":
             self._state.move_batch(batch["id"], "RUNNING")
         elif "end" in fate and not fate["share"]:
-            self._state.move_batch(
-                batch["id"],
-                fate["end"],
-                error=fate["error"]["message"] if fate["end"] == "FAILED" else "",
-            )
+            message = fate["error"]["message"] if fate["end"] == "FAILED" else ""
+            self._state.move_batch(batch["id"], fate["end"], error=message)
         else:
             super()._process_batch(batch)
 
     def _write_answers(self, batch: Row, input_file: BinaryIO, part_path: Path) -> int | None:
-        """Answer all, give up a share of it where that was scripted, and let faults strike lines."""
-        failed = super()._write_answers(batch, input_file, part_path)
+        """Answer all requests, write the scripted share, and apply the faults of lines."""
+        failed_count = super()._write_answers(batch, input_file, part_path)
         fate = self._state.fate(batch["id"])
         faults = self._state.lines(batch["id"])
-        if failed is None or not (faults or "share" in fate):
-            return failed
+        if failed_count is None or not (faults or "share" in fate):
+            return failed_count
         input_file.seek(0)
-        struck = dict(
-            _struck((json.loads(raw).get("key", "") for raw in input_file if raw.strip()), faults)
+        faults_by_key = dict(
+            _assign_faults(
+                (json.loads(line).get("key", "") for line in input_file if line.strip()), faults
+            )
         )
-        answered = part_path.read_bytes().splitlines()
-        with part_path.open("wb") as out:
-            for raw in answered[: int(len(answered) * fate.get("share", 1))]:
-                lines: list[Any] = [json.loads(raw)]
-                for one in struck.get(lines[0].get("key", ""), ()):
-                    failed += one.word == "error_line"
-                    lines = one.spoil(lines)
+        answer_lines = part_path.read_bytes().splitlines()
+        with part_path.open("wb") as part_file:
+            for answer_line in answer_lines[: int(len(answer_lines) * fate.get("share", 1))]:
+                lines: list[Any] = [json.loads(answer_line)]
+                for fault in faults_by_key.get(lines[0].get("key", ""), ()):
+                    failed_count += fault.word == "error_line"
+                    lines = fault.spoil(lines)
                 for line in lines:
-                    out.write(
-                        (line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n"
-                    )
-        return failed
+                    line_bytes = line if isinstance(line, bytes) else json.dumps(line).encode()
+                    part_file.write(line_bytes + b"\n")
+        return failed_count
 
 
-def _struck(keys: Iterator[str], faults: list[Fault]) -> Iterator[tuple[str, list[Fault]]]:
-    """Yield which faults strike each key, counted in the order of the requests."""
+def _assign_faults(keys: Iterator[str], faults: list[Fault]) -> Iterator[tuple[str, list[Fault]]]:
+    """Yield each key with its faults, counted in the order of the requests."""
     for key in keys:
         yield key, [fault for fault in faults if re.search(fault.key, key) and fault.fire()]

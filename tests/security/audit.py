@@ -1,6 +1,7 @@
-"""`make audit`: every locked dependency looked up among known vulnerabilities, and a plain word where that cannot be.
+"""Run `make audit`: search known vulnerabilities of all locked dependencies.
 
-pip-audit ends well when its feed knows none of the packages, as behind a mirror without one; here that is a failure.
+pip-audit succeeds if its feed knows no package, for example at a mirror without a feed. This
+program fails in that case.
 """
 
 import json
@@ -12,15 +13,20 @@ from typing import Any
 LOCKS = [
     Path(__file__).parents[2] / name for name in ("requirements.lock", "requirements-dev.lock")
 ]
-NOTHING = "the feed of known vulnerabilities cannot be read from here: nothing was looked up"
+EMPTY_FEED_MESSAGE = (
+    "the feed of known vulnerabilities cannot be read from here: nothing was looked up"
+)
 
 
 def main(program: str) -> int:
-    """Run pip-audit on the lock files; return 0 when all was looked up and is clean, else 1."""
-    locked = [word for lock in LOCKS for word in ("--requirement", str(lock))]
+    """Run pip-audit on the lock files; return 0 if all packages were checked and are clean."""
+    lock_options: list[str] = []
+    for lock in LOCKS:
+        lock_options += ["--requirement", str(lock)]
+
     command = [
         program,
-        *locked,
+        *lock_options,
         "--disable-pip",
         "--require-hashes",
         "--format",
@@ -32,30 +38,35 @@ def main(program: str) -> int:
     try:
         dependencies = json.loads(process.stdout)["dependencies"]
     except (ValueError, LookupError, TypeError):
-        print(process.stderr.strip()[-2000:], NOTHING, sep="\n", file=sys.stderr)  # noqa: T201
+        print(process.stderr.strip()[-2000:], EMPTY_FEED_MESSAGE, sep="\n", file=sys.stderr)  # noqa: T201
         return 1
-    said, code = verdict(dependencies)
-    print(said, file=sys.stderr if code else sys.stdout)
-    return code
+    report, exit_code = verdict(dependencies)
+    print(report, file=sys.stderr if exit_code else sys.stdout)
+    return exit_code
 
 
-def verdict(found: list[dict[str, Any]]) -> tuple[str, int]:
-    """Return what to say of pip-audit's list of dependencies, and the exit code."""
-    skipped = [one["name"] for one in found if "skip_reason" in one]
-    known = [
-        f"{one['name']} {one['version']}: {flaw['id']}, mended in {', '.join(flaw['fix_versions']) or 'no version yet'}"
-        for one in found
-        for flaw in one.get("vulns", ())
-    ]
-    if len(skipped) == len(found):
-        return NOTHING, 1
+def verdict(dependencies: list[dict[str, Any]]) -> tuple[str, int]:
+    """Return a report on pip-audit's list of dependencies, and the exit code."""
+    skipped = [dependency["name"] for dependency in dependencies if "skip_reason" in dependency]
+    vulnerabilities: list[str] = []
+    for dependency in dependencies:
+        name = f"{dependency['name']} {dependency['version']}"
+        for flaw in dependency.get("vulns", ()):
+            versions = ", ".join(flaw["fix_versions"]) or "no version yet"
+            vulnerabilities.append(f"{name}: {flaw['id']}, mended in {versions}")
+
+    if len(skipped) == len(dependencies):
+        return EMPTY_FEED_MESSAGE, 1
     lines = [
-        *known,
-        f"{len(found) - len(skipped)} dependencies looked up, {len(known)} known vulnerabilities",
+        *vulnerabilities,
+        (
+            f"{len(dependencies) - len(skipped)} dependencies looked up, "
+            f"{len(vulnerabilities)} known vulnerabilities"
+        ),
     ]
     if skipped:
         lines.append(f"not looked up, for the feed does not know them: {', '.join(skipped)}")
-    return "\n".join(lines), 1 if known or skipped else 0
+    return "\n".join(lines), 1 if vulnerabilities or skipped else 0
 
 
 if __name__ == "__main__":

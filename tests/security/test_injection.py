@@ -1,4 +1,4 @@
-"""Biographies that order the model about, and answers of a model that obeyed: only tags for that person get through."""
+"""Texts in a prompt cannot contain the delimiters of the prompt."""
 
 import pytest
 from hypothesis import example, given
@@ -14,11 +14,11 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(PIECES | st.text(max_size=3), max_size=30).map("".join)
 
 BRACKETS = "<\u00ab\u02c2\u1438\u2039\u226a\u27e8\u276e\u2770\u29fc\u3008\u300a\ufe64\uff1c"
-FLAT = str.maketrans(dict.fromkeys(BRACKETS, "("))
+BRACKET_TRANSLATION = str.maketrans(dict.fromkeys(BRACKETS, "("))
 
 
 def delimited(name: str, data: str, *, names: tuple[str, ...] = NAMES) -> str:
-    """Return data between tags of that name, as a prompt has it."""
+    """Return data between tags of a name, as in a prompt."""
     return f"<{name}>{neutralize_tags(data, names=names)}</{name}>"
 
 
@@ -31,11 +31,17 @@ def delimited(name: str, data: str, *, names: tuple[str, ...] = NAMES) -> str:
 @example("\u00abusername")
 @example("\uff1c/\uff22\uff29\uff2f\uff27\uff32\uff21\uff30\uff28\uff39\uff1e")
 def test_nothing_in_the_data_looks_like_a_delimiter(data: str) -> None:
-    """No bracket is left before one of our names, whatever invisible is between them; all else is as it was."""
-    inside = delimited("biography", data).removeprefix("<biography>").removesuffix("</biography>")
-    seen = "".join(char for char in inside.lower() if char.isprintable() and not char.isspace())
+    """No bracket is before a name of ours, even with invisible characters between them."""
+    delimited_text = (
+        delimited("biography", data).removeprefix("<biography>").removesuffix("</biography>")
+    )
+    visible_text = "".join(
+        char for char in delimited_text.lower() if char.isprintable() and not char.isspace()
+    )
     for bracket in (*BRACKETS, "&lt;"):
         for slash in ("", "/", "\uff0f"):
             for name in NAMES:
-                assert f"{bracket}{slash}{name}" not in seen
-    assert inside.replace("&lt;", "(").translate(FLAT) == data.replace("&lt;", "(").translate(FLAT)
+                assert f"{bracket}{slash}{name}" not in visible_text
+    assert delimited_text.replace("&lt;", "(").translate(BRACKET_TRANSLATION) == data.replace(
+        "&lt;", "("
+    ).translate(BRACKET_TRANSLATION)

@@ -1,6 +1,6 @@
-"""No object that Python code can hold shows a key or a password: printed, copied, listed, as JSON, or in a pickle.
+"""No reachable object shows a key or a password: printed, copied, listed, as JSON or pickled.
 
-The walk goes from `findable`, an opened workspace and what its calls return to every object of ours that hangs there.
+The walk starts at `findable`, at an open workspace and at the results of its calls.
 """
 
 import copy
@@ -23,123 +23,136 @@ from pipeline.store.database import Store
 from tests.lab import KEY, Workspace
 from tests.page import Page
 
-OURS = {"findable", "pipeline", "jobs", "web", "emulator"}
+OWN_PACKAGES = {"findable", "pipeline", "jobs", "web", "emulator"}
 PASSWORD = "canary-password-of-a-database"  # noqa: S105 - looked for below
-PART = 12  # characters of a secret that are too many already
-URL = f"postgresql+psycopg://ada:{PASSWORD}@127.0.0.1:9/none?sslpassword={PASSWORD}&password={PASSWORD}"
+# A leak shows at least this number of characters of a secret.
+MIN_SECRET_PART_CHARS = 12
+URL = (
+    f"postgresql+psycopg://ada:{PASSWORD}@127.0.0.1:9/none"
+    f"?sslpassword={PASSWORD}&password={PASSWORD}"
+)
 BASE_URL = f"https://ada:{PASSWORD}@gemini.invalid/"
 
 
-def _forms(one: object) -> Iterator[str]:
-    """Yield whatever shows an object: as a console, a log, a debugger or a file would have it."""
-    yield from (repr(one), str(one), format(one), pprint.pformat(one))
-    if is_dataclass(one) and not isinstance(one, type):
-        with suppress(TypeError):  # something in it cannot be copied, as a lock
-            yield json.dumps(asdict(one), default=str)
-            yield repr(asdict(one))
-    if hasattr(one, "__dict__"):
-        yield repr(vars(one))
-    if _is_ours(one):
-        for how in (copy.copy, copy.deepcopy):
+def _iterate_forms(shown_object: object) -> Iterator[str]:
+    """Yield the forms of an object in a console, a log, a debugger or a file."""
+    yield from (
+        repr(shown_object),
+        str(shown_object),
+        format(shown_object),
+        pprint.pformat(shown_object),
+    )
+    if is_dataclass(shown_object) and not isinstance(shown_object, type):
+        # Locks and other members cannot be copied.
+        with suppress(TypeError):
+            yield json.dumps(asdict(shown_object), default=str)
+            yield repr(asdict(shown_object))
+    if hasattr(shown_object, "__dict__"):
+        yield repr(vars(shown_object))
+    if _is_own_object(shown_object):
+        for copy_function in (copy.copy, copy.deepcopy):
             with suppress(TypeError, AttributeError, RecursionError):
-                yield repr(how(one))
+                yield repr(copy_function(shown_object))
     with suppress(TypeError, AttributeError, RecursionError, pickle.PicklingError):
-        yield pickle.dumps(one).decode("latin-1")
+        yield pickle.dumps(shown_object).decode("latin-1")
 
 
-def _is_ours(one: object) -> bool:
-    return type(one).__module__.partition(".")[0] in OURS
+def _is_own_object(inspected: object) -> bool:
+    return type(inspected).__module__.partition(".")[0] in OWN_PACKAGES
 
 
-def _below(one: object) -> Iterator[object]:
-    """Yield what an object holds."""
-    if isinstance(one, Mapping):
-        yield from one.values()
-    elif isinstance(one, list | tuple | set | frozenset):
-        yield from one
-    elif _is_ours(one) and hasattr(one, "__dict__"):
-        yield from vars(one).values()
+def _iterate_members(container: object) -> Iterator[object]:
+    """Yield the members of an object."""
+    if isinstance(container, Mapping):
+        yield from container.values()
+    elif isinstance(container, list | tuple | set | frozenset):
+        yield from container
+    elif _is_own_object(container) and hasattr(container, "__dict__"):
+        yield from vars(container).values()
 
 
-def shown(*roots: object) -> dict[int, tuple[object, list[str]]]:
-    """Return every object that can be reached, by its identity, with the forms that it is shown in."""
-    found: dict[int, tuple[object, list[str]]] = {}
-    waiting = [*roots]
-    while waiting:
-        one = waiting.pop()
-        if id(one) not in found:
-            found[id(one)] = (one, list(_forms(one)))
-            waiting += _below(one)
-    return found
+def collect_forms(*roots: object) -> dict[int, tuple[object, list[str]]]:
+    """Return every reachable object with its forms, by identity."""
+    forms_by_id: dict[int, tuple[object, list[str]]] = {}
+    pending_objects = [*roots]
+    while pending_objects:
+        reached_object = pending_objects.pop()
+        if id(reached_object) not in forms_by_id:
+            forms_by_id[id(reached_object)] = (reached_object, list(_iterate_forms(reached_object)))
+            pending_objects += _iterate_members(reached_object)
+    return forms_by_id
 
 
-def _check(*roots: object) -> set[type]:
-    """Look for the secrets in all that can be reached; return of what types that was."""
-    found = shown(*roots)
-    parts = (KEY[:PART], PASSWORD[:PART])
-    told = [
-        (type(one), form[:300])
-        for one, forms in found.values()
-        for form in forms
-        if any(p in form for p in parts)
-    ]
-    assert told == []
-    return {type(one) for one, _ in found.values()}
+def _check_secrets(*roots: object) -> set[type]:
+    """Search all reachable objects for the secrets; return their types."""
+    forms_by_id = collect_forms(*roots)
+    parts = (KEY[:MIN_SECRET_PART_CHARS], PASSWORD[:MIN_SECRET_PART_CHARS])
+    leaks: list[tuple[type, str]] = []
+    for reached_object, forms in forms_by_id.values():
+        leaks += [
+            (type(reached_object), form[:300])
+            for form in forms
+            if any(part in form for part in parts)
+        ]
+    assert leaks == []
+    return {type(reached_object) for reached_object, _ in forms_by_id.values()}
 
 
-def test_nothing_that_hangs_from_findable_shows_a_key(
+def test_python_objects_of_findable_show_no_key(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every name of `findable`, a workspace with a key, what each of its calls returns, and its errors."""
+    """All names of `findable`, an open workspace, its results and its errors are searched."""
     for name, value in workspace.environ.items():
         monkeypatch.setenv(name, value)
     ws = findable.open(quiet=True)
     assert ws.settings.api_key == Secret(KEY)
-    added = ws.add([{"username": "ada", "bio": "I keep bees and teach water law."}])
-    told = [
-        added,
+    add_report = ws.add([{"username": "ada", "bio": "I keep bees and teach water law."}])
+    reports = [
+        add_report,
         ws.preflight("experts"),
         ws.tag("experts", budget=1),
         ws.answers("experts"),
         *ws.answers("experts"),
     ]
-    told += [ws.index(), ws.search("bees"), ws.batches(), ws.log()]
-    with pytest.raises(findable.FindableError) as wrong:
+    reports += [ws.index(), ws.search("bees"), ws.batches(), ws.log()]
+    with pytest.raises(findable.FindableError) as error_info:
         findable.open(api_kei=KEY)
-    kinds = _check([getattr(findable, name) for name in findable.__all__], ws, told, wrong.value)
-    assert {type(ws), type(ws.settings), findable.TagReport, findable.Preflight} <= kinds
+    reached_types = _check_secrets(
+        [getattr(findable, name) for name in findable.__all__], ws, reports, error_info.value
+    )
+    assert {type(ws), type(ws.settings), findable.TagReport, findable.Preflight} <= reached_types
 
 
-def test_nothing_that_hangs_from_an_open_workspace_shows_a_key(workspace: Workspace) -> None:
-    """Its settings, database and client, before and after a call, and the page's own desk."""
+def test_objects_of_an_open_workspace_show_no_key(workspace: Workspace) -> None:
+    """Settings, database, client and the state of the page are searched."""
     with workspace.open() as ws:
-        _check(ws)
+        _check_secrets(ws)
         assert ws.client.list_batches() is not None
-        assert {WorkspaceSession, Client, Store} <= _check(ws)
+        assert {WorkspaceSession, Client, Store} <= _check_secrets(ws)
     with Page(workspace) as page:
-        _check(page.desk)
+        _check_secrets(page.desk)
 
 
 def test_no_settings_show_a_password(tmp_path: Path) -> None:
-    """The address of a database and of a server, given by the environment or in Python; none of it can be pickled."""
+    """Addresses from the environment or from Python show no password and cannot be pickled."""
     environ = {
         "FINDABLE_DATA": str(tmp_path),
         "FINDABLE_DATABASE_URL": URL,
         "GOOGLE_GEMINI_BASE_URL": BASE_URL,
     }
     settings = load_settings({**environ, "GEMINI_API_KEY": KEY})
-    given = findable.open(tmp_path, quiet=True, database_url=URL, base_url=BASE_URL, api_key=KEY)
-    for one in (settings, given):
-        _check(one)
+    session = findable.open(tmp_path, quiet=True, database_url=URL, base_url=BASE_URL, api_key=KEY)
+    for settings_holder in (settings, session):
+        _check_secrets(settings_holder)
         with pytest.raises(TypeError, match="not pickled"):
-            pickle.dumps(one)
+            pickle.dumps(settings_holder)
     assert (
         settings.confirmed_database_url.reveal()
-        == given.settings.confirmed_database_url.reveal()
+        == session.settings.confirmed_database_url.reveal()
         == URL
     )
     assert (
         repr(settings.database_url)
         == "'postgresql+psycopg://ada:…@127.0.0.1:9/none?sslpassword=…&password=…'"
     )
-    assert str(given.settings.api_key) == f"…{KEY[-4:]}"
+    assert str(session.settings.api_key) == f"…{KEY[-4:]}"

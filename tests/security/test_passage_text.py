@@ -1,6 +1,6 @@
-"""What passages say is theirs: it stands in the database, the batches' files and a report's samples, and nowhere else.
+"""Texts of passages are stored only in the database, batch files and samples of a report.
 
-Not on the screen, in no log at any level, and in no error, whatever the server or the file does.
+Screen, logs and errors never contain them, even if the server or the file fails.
 """
 
 import json
@@ -14,15 +14,17 @@ import pytest
 from tests.integration import many_passages as passages
 from tests.lab import Api, Workspace
 
-CANARY = "quince-lantern-seventeen"  # in every text, in the middle of a sentence
-EXCERPT = 200  # characters of a line that tells of one
-MAY_HOLD = ("batches", "reports")
-CALLING = (
+# Every text contains this phrase in the middle of a sentence.
+CANARY = "quince-lantern-seventeen"
+# A message about a rejected line has fewer characters.
+MAX_EXCERPT_CHARS = 200
+FOLDERS_WITH_TEXTS = ("batches", "reports")
+CALL_COMMANDS = (
     ("passages-pilot", "--n", "3", "--yes"),
     ("passages-backfill", "--skip-pilot", "--wait", "--yes"),
     ("doctor",),
 )
-LOOKING = (
+READ_COMMANDS = (
     ("passages-status",),
     ("qc",),
     ("versions",),
@@ -34,22 +36,22 @@ FAILURES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("status", {"code": 400, "message": f"bad request about {CANARY}"}),
     ("wrong_shape", {"document": {"candidates": "no"}}),
 )
-UNANSWERED: tuple[tuple[str, dict[str, Any]], ...] = (
+SERVER_FAILURES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("status", {"code": 503, "message": "later"}),
     ("drop", {}),
 )
 
 
-def put(workspace: Workspace, folder: Path) -> str:
-    """Import passages with the canary, beside lines that are none; return what was said but of those lines.
+def import_passages(workspace: Workspace, folder: Path) -> str:
+    """Import passages with the canary and invalid lines; return the output without those lines.
 
-    The user who typed the command is shown a short excerpt of each, for it is their file that is to be mended.
+    The output has a short excerpt of each invalid line, because the user must correct the file.
     """
     lines = [
         json.dumps({"id": f"p-{n}", "text": f"{passages.text_of(n)} The {CANARY} closes it."})
         for n in range(5)
     ]
-    bad = [
+    bad_lines = [
         f'{{"id": "cut", "text": "begins well and then the {CANARY} {"and more " * 50}',
         json.dumps({"id": "", "text": f"no id, but a {CANARY}"}),
         json.dumps({"id": "p-1", "text": f"another one of p-1 with its {CANARY}"}),
@@ -57,36 +59,34 @@ def put(workspace: Workspace, folder: Path) -> str:
         json.dumps([CANARY]),
     ]
     path = folder / "passages.jsonl"
-    path.write_text("".join(f"{line}\n" for line in [*lines, *bad]), encoding="utf-8")
-    import_passages_run = workspace.run("import-passages", str(path), "--debug", DEBUG="1")
-    assert workspace.scalar("SELECT count(*) FROM passages") == len(lines), (
-        import_passages_run.output
-    )
-    told = [
-        line for line in import_passages_run.output.splitlines() if line.startswith("rejected: ")
+    path.write_text("".join(f"{line}\n" for line in [*lines, *bad_lines]), encoding="utf-8")
+    import_run = workspace.run("import-passages", str(path), "--debug", DEBUG="1")
+    assert workspace.scalar("SELECT count(*) FROM passages") == len(lines), import_run.output
+    rejected_lines = [
+        line for line in import_run.output.splitlines() if line.startswith("rejected: ")
     ]
-    assert len(told) == len(bad)
-    assert max(map(len, told)) < EXCERPT
+    assert len(rejected_lines) == len(bad_lines)
+    assert max(map(len, rejected_lines)) < MAX_EXCERPT_CHARS
     return "".join(
-        line
-        for line in import_passages_run.output.splitlines()
-        if not line.startswith("rejected: ")
+        line for line in import_run.output.splitlines() if not line.startswith("rejected: ")
     )
 
 
-def run(workspace: Workspace, *commands: tuple[str, ...]) -> str:
-    """Run commands with all that shows more, and return all they printed."""
-    said = ""
-    for words in commands:
+def run_commands(workspace: Workspace, *commands: tuple[str, ...]) -> str:
+    """Run commands at full debug, and return their output."""
+    output = ""
+    for command in commands:
         process = workspace.run(
-            *words, "--debug", TASK="passages", DEBUG="1", RETRY_FOR="0.02", POLL_PATIENCE="0.05"
+            *command, "--debug", TASK="passages", DEBUG="1", RETRY_FOR="0.02", POLL_PATIENCE="0.05"
         )
         assert "this is a bug" not in process.stderr, process.output
-        said += process.output
-    return said
+        output += process.output
+    return output
 
 
-@pytest.mark.parametrize("failures", [FAILURES, pytest.param(UNANSWERED, marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "failures", [FAILURES, pytest.param(SERVER_FAILURES, marks=pytest.mark.full)]
+)
 def test_no_text_is_shown_or_logged(
     workspace: Workspace,
     api: Api,
@@ -94,34 +94,34 @@ def test_no_text_is_shown_or_logged(
     caplog: pytest.LogCaptureFixture,
     failures: Sequence[tuple[str, dict[str, Any]]],
 ) -> None:
-    """Every command of passages at full debug, then a search through what was printed, logged and written."""
+    """Output, logs and written files of all commands at full debug are searched."""
     caplog.set_level(logging.DEBUG)
     for name in ("httpx2", "httpcore2", "httpcore2.http11", "httpcore2.connection"):
         caplog.set_level(logging.DEBUG, name)
-    caplog.set_level(
-        logging.INFO, "sqlalchemy.engine"
-    )  # statements; each row is told of one level deeper
-    said = put(workspace, tmp_path)
+    # SQLAlchemy logs statements at this level, and rows only below it.
+    caplog.set_level(logging.INFO, "sqlalchemy.engine")
+
+    output = import_passages(workspace, tmp_path)
     for word, args in failures:
         api.fault(word, times=10_000, args=args)
-        said += run(workspace, *CALLING)
+        output += run_commands(workspace, *CALL_COMMANDS)
         api.clear_faults()
-    said += run(workspace, *CALLING, *LOOKING)
-    said = said.replace(
-        f"bad request about {CANARY}", ""
-    )  # a server that repeats a request in its refusal is quoted
-    assert CANARY not in said
+    output += run_commands(workspace, *CALL_COMMANDS, *READ_COMMANDS)
+
+    # The message of a server is quoted, even if it repeats the request.
+    output = output.replace(f"bad request about {CANARY}", "")
+    assert CANARY not in output
     assert [
         record.getMessage()[:200] for record in caplog.records if CANARY in record.getMessage()
     ] == []
-    written = [
+    written_paths = [
         path
         for path in workspace.data.rglob("*")
         if path.is_file() and not path.name.startswith("findable.db")
     ]
-    found = {
+    folders_with_canary = {
         path.relative_to(workspace.data).parts[0]
-        for path in written
+        for path in written_paths
         if CANARY.encode() in path.read_bytes()
     }
-    assert found <= {*MAY_HOLD, "local-engine"}
+    assert folders_with_canary <= {*FOLDERS_WITH_TEXTS, "local-engine"}

@@ -1,4 +1,4 @@
-"""The local engine's answers: what a text says comes out, as tags, concepts, values and vectors, and nothing else."""
+"""The answers of the local engine follow the text of a row."""
 
 import json
 from typing import Any
@@ -43,14 +43,14 @@ STRING = {"type": "STRING"}
         ("主要研究方向為訊號處理與電力電子", {"signal processing", "power electronics"}),
     ],
 )
-def test_what_a_text_says_is_tagged(bio: str, expected: set[str]) -> None:
-    """All walks of life, several languages, however it is spelled; the title first."""
+def test_text_gets_its_tags(bio: str, expected: set[str]) -> None:
+    """Texts of several languages and spellings get tags; the tag of the title is first."""
     assert expected <= set(tag_text(bio))
     assert tag_text(f"Cardiologist\n{bio}")[0] == "cardiology"
 
 
 @pytest.mark.parametrize(
-    ("bio", "wrong"),
+    ("bio", "unwanted_tag"),
     [
         ("Go check out my page. I love carpentry and wood.", "go"),
         ("Rust is the enemy of every farmer.", "rust"),
@@ -68,25 +68,30 @@ def test_what_a_text_says_is_tagged(bio: str, expected: set[str]) -> None:
         ("Bio coming soon.", "biochemistry"),
     ],
 )
-def test_a_word_that_means_another_thing_gives_no_tag(bio: str, wrong: str) -> None:
-    """Homonyms, names, other languages' words, and what is told of leisure."""
-    assert wrong not in tag_text(bio)
+def test_word_of_another_meaning_gives_no_tag(bio: str, unwanted_tag: str) -> None:
+    """Homonyms, names, words of other languages and leisure give no tag."""
+    assert unwanted_tag not in tag_text(bio)
 
 
-def _answered(said: str, **members: dict[str, Any]) -> Any:
-    """Return the document that answers a question for an object."""
+def _answer_text(text: str, **members: dict[str, Any]) -> Any:
+    """Return the answer to a request for an object."""
     schema = {"type": "OBJECT", "properties": members}
-    asked = {
-        "contents": [{"parts": [{"text": said}]}],
+    request_body = {
+        "contents": [{"parts": [{"text": text}]}],
         "generationConfig": {"responseSchema": schema},
     }
-    return json.loads(answer_request(asked, MODEL)["candidates"][0]["content"]["parts"][0]["text"])
+    return json.loads(
+        answer_request(request_body, MODEL)["candidates"][0]["content"]["parts"][0]["text"]
+    )
 
 
-def test_an_own_task_is_filled_from_the_row() -> None:
-    """Nearest choices, numbers within bounds, dates, columns by their names, sentences; null or the least elsewhere."""
-    text = "The invoice of 3 May 2024 charges 39.90 euros twice. Please refund the payment, I gave it four stars."
-    found = _answered(
+def test_user_task_is_filled_from_the_row() -> None:
+    """Fields get choices, bounded numbers, dates, columns or sentences; others get null."""
+    text = (
+        "The invoice of 3 May 2024 charges 39.90 euros twice. "
+        "Please refund the payment, I gave it four stars."
+    )
+    answer = _answer_text(
         f"Judge this.\n<product>Acme Kettle</product>\n<text>{text}</text>",
         topic=STRING | {"enum": ["delivery", "billing", "defect"]},
         price={"type": "NUMBER"},
@@ -98,8 +103,8 @@ def test_an_own_task_is_filled_from_the_row() -> None:
         weight={"type": "NUMBER", "nullable": True, "maximum": 1},
         is_poisonous={"type": "BOOLEAN"},
     )
-    assert found.pop("reason").startswith("The invoice of 3 May 2024 charges 39.90 euros twice.")
-    assert found == {
+    assert answer.pop("reason").startswith("The invoice of 3 May 2024 charges 39.90 euros twice.")
+    assert answer == {
         "topic": "billing",
         "price": 39.9,
         "stars": 4,

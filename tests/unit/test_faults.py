@@ -1,6 +1,7 @@
-"""No fault of `make mutants` is lost where code is moved or renamed, and who comes to its line is told."""
+"""The faults of `make mutants` match the code, and executed lines are marked."""
 
 import ast
+import itertools
 
 import pytest
 
@@ -9,18 +10,19 @@ from tests.acceptance.faults import ROOT, listed, marked, planted
 
 
 def test_every_fault_can_be_planted() -> None:
-    """There are forty; each line stands exactly once in its file, and what takes its place differs and compiles."""
-    every = listed()
-    assert len({one.name for one in every}) == len(every) == 40
-    for one in every:
-        assert one.before != one.after, one.name
-        compile(planted(one, (ROOT / one.file).read_text(encoding="utf-8")), one.file, "exec")
+    """The line of each of the forty faults occurs once, and its replacement compiles."""
+    faults = listed()
+    assert len({fault.name for fault in faults}) == len(faults) == 40
+    for fault in faults:
+        assert fault.before != fault.after, fault.name
+        text = (ROOT / fault.file).read_text(encoding="utf-8")
+        compile(planted(fault, text), fault.file, "exec")
 
 
 def test_the_quick_tests_are_there_for_enough_faults() -> None:
-    """Each test of `make test-quick` is in one file, and together they name enough of the faults, each once."""
+    """Each test of `make test-quick` is in a file, and the tests name enough faults, each once."""
     assert len(quick.find_tests()) == len(quick.TESTS)
-    names = [name for faults in quick.TESTS.values() for name in faults]
+    names = list(itertools.chain.from_iterable(quick.TESTS.values()))
     assert len(set(names)) == len(names) >= quick.MIN_KILLED
     assert {*names} <= {fault.name for fault in listed()}
 
@@ -39,10 +41,10 @@ def test_the_quick_tests_are_there_for_enough_faults() -> None:
         ("for a in b:\n    c()", 0, "MARK\nfor a in b:\n    c()"),
     ],
 )
-def test_who_comes_to_a_line_is_told_before_its_statement(
+def test_mark_is_inserted_before_the_statement_of_a_line(
     text: str, line: int, expected: str
 ) -> None:
-    """In whatever block it stands, and in the middle of it, too."""
+    """The mark is in the block of the statement, even if the line is within the statement."""
     assert marked(text, {line: "name"}) == ast.unparse(
         ast.parse(expected.replace("MARK", "__import__('_marks').mark('name')"))
     )

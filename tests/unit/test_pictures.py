@@ -1,4 +1,4 @@
-"""Whatever bytes stand for an image, it is opened for what it really is, or refused with the reason."""
+"""An image is opened by the type of its bytes, or refused with the reason."""
 
 import io
 import struct
@@ -22,51 +22,51 @@ from pipeline.engine.pictures import (
 Bytes = Callable[[], bytes]
 
 
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+def save_image(image: Image.Image, kind: str, **options: Any) -> bytes:
     """Return the file of an image."""
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
 
 
-def shaded(mode: str = "RGB", size: tuple[int, int] = (200, 100)) -> Image.Image:
+def make_shaded_image(mode: str = "RGB", read_size: tuple[int, int] = (200, 100)) -> Image.Image:
     """Return an image that is dark in the middle."""
-    return Image.radial_gradient("L").resize(size).convert(mode)
+    return Image.radial_gradient("L").resize(read_size).convert(mode)
 
 
-def turned() -> bytes:
-    """Return a JPEG that lies on its side, with the place and the time of the camera."""
+def make_rotated_jpeg() -> bytes:
+    """Return a rotated JPEG with the place and the time of the camera."""
     exif = Image.Exif()
     exif[0x0112] = 6
     exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
     exif.get_ifd(0x8825)[1] = "N"
-    return saved(shaded(), "JPEG", exif=exif)
+    return save_image(make_shaded_image(), "JPEG", exif=exif)
 
 
-def frames() -> bytes:
-    """Return a GIF whose first frame is red, and 399 others."""
-    first, *rest = (
+def make_animated_gif() -> bytes:
+    """Return a GIF of 400 frames whose first frame is red."""
+    first, *later_frames = (
         Image.new("RGB", (50, 40), (255 if not number else 0, number % 200, 0))
         for number in range(400)
     )
-    return saved(first, "GIF", save_all=True, append_images=rest)
+    return save_image(first, "GIF", save_all=True, append_images=later_frames)
 
 
-def saying(side: int) -> bytes:
-    """Return the file of an image of one pixel, which says that it has so many in each row, and so many rows."""
-    file = saved(Image.new("1", (1, 1)), "PNG")
+def make_oversized_png(side: int) -> bytes:
+    """Return the file of a single pixel whose header claims a size of `side` by `side`."""
+    file = save_image(Image.new("1", (1, 1)), "PNG")
     header = b"IHDR" + struct.pack(">II", side, side) + file[24:29]
     return file[:12] + header + struct.pack(">I", zlib.crc32(header)) + file[33:]
 
 
-def middle(data: bytes) -> Any:
-    """Return the colour in the middle of what is sent of an image."""
+def read_middle_colour(data: bytes) -> Any:
+    """Return the colour in the middle of the sent image."""
     with Image.open(io.BytesIO(to_sent_jpeg(data, max_side=64))) as sent:
         assert (sent.format, sent.mode, dict(sent.getexif())) == ("JPEG", "RGB", {})
         return sent.getpixel((sent.width // 2, sent.height // 2))
 
 
-def size(data: bytes) -> tuple[int, int]:
+def read_size(data: bytes) -> tuple[int, int]:
     """Return width and height of an image."""
     return Image.open(io.BytesIO(data)).size
 
@@ -80,9 +80,9 @@ REFUSED: dict[str, tuple[Bytes, str]] = {
         "none of the images",
     ),
     "HEIC": (lambda: b"\0\0\0\x18ftypheic" + bytes(12), "HEIC, which is opened with an extra"),
-    "a cut JPEG": (lambda: saved(shaded(), "JPEG")[:1_200], CUT),
-    "a cut PNG": (lambda: saved(shaded(), "PNG")[:500], CUT),
-    "30,000 pixels squared": (lambda: saying(30_000), "30,000 by 30,000 pixels"),
+    "a cut JPEG": (lambda: save_image(make_shaded_image(), "JPEG")[:1_200], CUT),
+    "a cut PNG": (lambda: save_image(make_shaded_image(), "PNG")[:500], CUT),
+    "30,000 pixels squared": (lambda: make_oversized_png(30_000), "30,000 by 30,000 pixels"),
     "too many bytes": (lambda: bytes(MAX_IMAGE_BYTES + 1), "the most that is read"),
     "what Pillow might run": (
         lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
@@ -92,10 +92,10 @@ REFUSED: dict[str, tuple[Bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_no_image_is_refused_with_its_reason(
+def test_invalid_image_is_refused_with_its_reason(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a look at it and when it is to be sent, alike; nothing but a `PictureError` comes out."""
+    """Inspecting and sending both raise a `PictureError`."""
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     make, reason = REFUSED[case]
     data = make()
@@ -105,37 +105,43 @@ def test_what_is_no_image_is_refused_with_its_reason(
         to_sent_jpeg(data, max_side=64)
 
 
-def test_an_image_is_what_its_bytes_say_and_goes_out_as_it_is_seen() -> None:
-    """Turned, scaled, without metadata, its first frame, on white, in 8 bits; the same bytes each time."""
-    seen = inspect_image(turned())
-    assert seen == Picture("image/jpeg", 100, 200, seen.taken_at)
-    assert str(seen.taken_at) == "2024-05-06 07:08:09"
-    assert size(to_sent_jpeg(turned(), max_side=64)) == (32, 64)
-    assert to_sent_jpeg(turned(), max_side=64) == to_sent_jpeg(turned(), max_side=64)
-    assert size(to_sent_jpeg(turned(), max_side=900)) == (100, 200)  # never enlarged
-    assert inspect_image(frames()).mime_type == "image/gif"
-    red, green, blue = middle(frames())
+def test_image_is_inspected_by_its_bytes_and_sent_as_displayed() -> None:
+    """The sent JPEG is rotated, scaled, without metadata, in 8 bits, and reproducible."""
+    picture = inspect_image(make_rotated_jpeg())
+    assert picture == Picture("image/jpeg", 100, 200, picture.taken_at)
+    assert str(picture.taken_at) == "2024-05-06 07:08:09"
+    assert read_size(to_sent_jpeg(make_rotated_jpeg(), max_side=64)) == (32, 64)
+    assert to_sent_jpeg(make_rotated_jpeg(), max_side=64) == to_sent_jpeg(
+        make_rotated_jpeg(), max_side=64
+    )
+    # Images are never enlarged.
+    assert read_size(to_sent_jpeg(make_rotated_jpeg(), max_side=900)) == (100, 200)
+    assert inspect_image(make_animated_gif()).mime_type == "image/gif"
+    red, green, blue = read_middle_colour(make_animated_gif())
     assert red > 250
     assert green + blue < 10
     with pytest.raises(PictureError, match="blank"):
-        to_sent_jpeg(saved(Image.new("RGBA", (50, 40), (255, 0, 0, 0)), "PNG"), max_side=64)
-    assert middle(saved(Image.new("I;16", (50, 40), 32_768), "PNG")) in {(127,) * 3, (128,) * 3}
-    assert max(middle(saved(shaded("CMYK"), "JPEG"))) < 20
+        to_sent_jpeg(save_image(Image.new("RGBA", (50, 40), (255, 0, 0, 0)), "PNG"), max_side=64)
+    assert read_middle_colour(save_image(Image.new("I;16", (50, 40), 32_768), "PNG")) in {
+        (127,) * 3,
+        (128,) * 3,
+    }
+    assert max(read_middle_colour(save_image(make_shaded_image("CMYK"), "JPEG"))) < 20
 
 
-def test_heic_is_opened_where_its_extra_is_installed() -> None:
-    """As phones write it."""
+def test_heic_is_opened_if_its_extra_is_installed() -> None:
+    """HEIC images of phones are opened and sent as JPEG."""
     heif = pytest.importorskip("pillow_heif")
     heif.register_heif_opener()
-    assert inspect_image(saved(shaded(), "HEIF")).mime_type == "image/heic"
-    assert size(to_sent_jpeg(saved(shaded(), "HEIF"), max_side=50)) == (50, 25)
+    assert inspect_image(save_image(make_shaded_image(), "HEIF")).mime_type == "image/heic"
+    assert read_size(to_sent_jpeg(save_image(make_shaded_image(), "HEIF"), max_side=50)) == (50, 25)
 
 
-def test_what_does_not_fit_into_a_request_is_scaled_further(
+def test_image_above_the_request_limit_is_scaled_down(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Until it does."""
+    """The image is scaled down until it fits into a request."""
     monkeypatch.setattr(pictures, "MAX_SENT_BYTES", 100_000)
-    sent = to_sent_jpeg(saved(Image.effect_noise((1_200, 1_200), 100), "PNG"), max_side=1_200)
+    sent = to_sent_jpeg(save_image(Image.effect_noise((1_200, 1_200), 100), "PNG"), max_side=1_200)
     assert len(sent) <= 100_000
-    assert size(sent)[0] < 1_200
+    assert read_size(sent)[0] < 1_200

@@ -26,7 +26,7 @@ def one(path):
 
 
 def test_each_figure_counts_its_construct(tmp_path: Path) -> None:
-    """One of five names is not empty, and each construct occurs once."""
+    """Four of seven names are not empty, and each construct occurs once."""
     path = tmp_path / "sample.py"
     path.write_text(SAMPLE)
     counts = readability._Counts()
@@ -44,7 +44,8 @@ def test_each_figure_counts_its_construct(tmp_path: Path) -> None:
     assert figures[EMPTY_NAMES] == round(100 * 3 / 7, 2)
     assert figures[COMMENTS] == round(100 / 9, 2)
     assert {figures[name] for name in (PACKED, NESTED, TWO_LOOPS)} == {250.0}
-    assert figures[PROSE] == 500.0  # "Tell", "what is" and "where" in six words
+    # The six words contain three convoluted phrases.
+    assert figures[PROSE] == 500.0
 
 
 def test_messages_are_texts_of_several_words_that_are_no_docstring_and_no_sql(
@@ -61,7 +62,7 @@ def test_messages_are_texts_of_several_words_that_are_no_docstring_and_no_sql(
     counts = readability._Counts()
     counts.add_file(path)
     assert counts.messages == ["the file {} is where {} rows stand"]
-    # "where" and "stand" in six words.
+    # The text contains two convoluted words.
     assert counts.figures()[MESSAGES] == round(1000 * 2 / 6, 2)
 
 
@@ -69,21 +70,21 @@ def test_a_figure_may_only_improve_until_its_goal(tmp_path: Path) -> None:
     """Between the goal and the recorded value a figure is free; an improvement is recorded."""
     file = tmp_path / "readability.toml"
     recorded = {"core": {EMPTY_NAMES: 9.0, COMMENTS: 1.0}}
-    better = {"core": {EMPTY_NAMES: 8.0, COMMENTS: 1.5}}
-    worse = {"core": {EMPTY_NAMES: 9.5, COMMENTS: 0.5}}
-    reached = {"core": {EMPTY_NAMES: 1.5, COMMENTS: 2.0}}
+    better_figures = {"core": {EMPTY_NAMES: 8.0, COMMENTS: 1.5}}
+    worse_figures = {"core": {EMPTY_NAMES: 9.5, COMMENTS: 0.5}}
+    figures_at_goal = {"core": {EMPTY_NAMES: 1.5, COMMENTS: 2.0}}
 
-    assert list(readability.find_violations(better, recorded)) == []
-    assert list(readability.find_violations(reached, better)) == []
-    assert list(readability.find_violations(worse, recorded)) == [
+    assert list(readability.find_violations(better_figures, recorded)) == []
+    assert list(readability.find_violations(figures_at_goal, better_figures)) == []
+    assert list(readability.find_violations(worse_figures, recorded)) == [
         "core: empty names, %: 9.5, recorded are 9.0",
         "core: comment lines, %: 0.5, recorded are 1.0",
     ]
 
-    readability.record_improvements(better, recorded, file)
-    assert readability.read_recorded(file) == better
-    readability.record_improvements(worse, better, file)
-    assert readability.read_recorded(file) == better
+    readability.record_improvements(better_figures, recorded, file)
+    assert readability.read_recorded(file) == better_figures
+    readability.record_improvements(worse_figures, better_figures, file)
+    assert readability.read_recorded(file) == better_figures
 
 
 def test_goals_of_tests_are_twice_as_wide() -> None:

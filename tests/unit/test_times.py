@@ -1,4 +1,4 @@
-"""What `make test` prints at its end: which files and tests took longest, and whether all took too long."""
+"""`make test` prints the slowest files and tests, and a warning if a run is too long."""
 
 import json
 from pathlib import Path
@@ -16,10 +16,10 @@ MEASURED = {
 
 
 @pytest.mark.parametrize(("seconds", "is_warned"), [(360.0, False), (361.0, True)])
-def test_the_slowest_come_first_and_a_long_run_is_warned_of(
+def test_slowest_come_first_and_a_long_run_gets_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], seconds: float, *, is_warned: bool
 ) -> None:
-    """Files and tests are sorted by time, each database by itself, and only a run over six minutes gets a warning."""
+    """Files and tests are sorted by time; a run over six minutes gets a warning."""
     file = tmp_path / "times"
     file.write_text("".join(json.dumps(row) + "\n" for row in MEASURED.items()), encoding="utf-8")
     both.print_times(file, seconds)
@@ -38,7 +38,7 @@ def test_the_slowest_come_first_and_a_long_run_is_warned_of(
 def test_commands_count_for_the_test_in_whose_folder_they_ran(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever folder below it they used; other tests whose name begins alike get nothing."""
+    """The time of a command counts for the test whose folder contains its folder."""
     monkeypatch.setenv(RUN, str(tmp_path))
     rows = [["/t/test_a0/here", 1.0], ["/t/test_a0", 0.5], ["/t/test_a01/here", 4.0]]
     (tmp_path / COMMAND_TIMES).write_text(

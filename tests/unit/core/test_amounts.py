@@ -1,13 +1,13 @@
-"""Amounts as people write them: what is clear is read, what may mean two things is refused."""
+"""Clear amounts are parsed, and ambiguous amounts are refused."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytest
 
 from pipeline.core.setting_parsers import parse_count, parse_duration, parse_money, parse_size
 
-READ: dict[Callable[[str], Any], Mapping[str, float]] = {
+VALUES: dict[Callable[[str], Any], Mapping[str, float]] = {
     parse_count: {"50": 50, " 1,000 ": 1000, "1_000": 1000, "1 000": 1000, "1'234'567": 1_234_567}
     | {"1k": 1000, "1.5K": 1500, "2 m": 2_000_000, "-1": -1},
     parse_size: {
@@ -56,18 +56,24 @@ REFUSED: dict[Callable[[str], Any], tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("parse", "text"), [(parse, text) for parse, texts in READ.items() for text in texts]
-)
-def test_an_amount_is_read_as_people_write_it(parse: Callable[[str], Any], text: str) -> None:
-    """Thousands are parted by any usual sign, k and M stand for zeros; units, several of time, signs on either side."""
-    assert parse(text) == pytest.approx(READ[parse][text])
+def list_cases(
+    texts_by_parser: Mapping[Callable[[str], Any], Iterable[str]],
+) -> list[tuple[Callable[[str], Any], str]]:
+    """Return all pairs of a parser and a text."""
+    cases: list[tuple[Callable[[str], Any], str]] = []
+    for parse, texts in texts_by_parser.items():
+        cases += [(parse, text) for text in texts]
+    return cases
 
 
-@pytest.mark.parametrize(
-    ("parse", "text"), [(parse, text) for parse, texts in REFUSED.items() for text in texts]
-)
-def test_what_may_mean_two_things_is_refused(parse: Callable[[str], Any], text: str) -> None:
-    """Nothing is guessed: neither a lost zero, nor a rest, nor a unit."""
+@pytest.mark.parametrize(("parse", "text"), list_cases(VALUES))
+def test_amount_is_parsed_in_the_notation_of_people(parse: Callable[[str], Any], text: str) -> None:
+    """Separators of thousands, k and M, units, and signs on either side are accepted."""
+    assert parse(text) == pytest.approx(VALUES[parse][text])
+
+
+@pytest.mark.parametrize(("parse", "text"), list_cases(REFUSED))
+def test_ambiguous_amount_is_refused(parse: Callable[[str], Any], text: str) -> None:
+    """Missing zeros, remainders and units are not guessed."""
     with pytest.raises(ValueError, match=r"must be a (whole number|length of time)"):
         parse(text)

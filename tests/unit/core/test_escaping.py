@@ -1,10 +1,11 @@
-"""What stands in a text stays text: in Markdown and in a table."""
+"""A text stays text in Markdown and in a table."""
 
+import itertools
 from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
-from markdown_it import MarkdownIt  # rich brings it; it reads Markdown as CommonMark has it
+from markdown_it import MarkdownIt
 
 from pipeline.core.text import escape_invisible, markdown_code
 
@@ -14,46 +15,50 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
 SAFE = {"text", "code_inline", "strong_open", "strong_close"}
 
 
-def inline(markdown: str) -> list[Any]:
+def parse_inline(markdown: str) -> list[Any]:
     """Return the tokens inside the blocks of a document."""
     tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
-    return [child for token in tokens if token.type == "inline" for child in token.children or []]
+    inline_tokens = [token for token in tokens if token.type == "inline"]
+    return list(itertools.chain.from_iterable(token.children or [] for token in inline_tokens))
 
 
-def seen(tokens: list[Any]) -> str:
+def join_text(tokens: list[Any]) -> str:
     """Return the text of some tokens."""
     return "".join(token.content for token in tokens)
 
 
-def bare(text: str) -> str:
-    """Return a text as a person sees it."""
+def escape_text(text: str) -> str:
+    """Return a text in the form that a person sees."""
     return escape_invisible(text).replace("`", "\ufffd").replace("|", "\u00a6")
 
 
 @given(TEXT, TEXT, TEXT)
 @example("<b>bees</b><!-- and --><img src=x>", "", "")
-def test_a_text_stays_that_text_and_only_the_quotation_is_bold(
-    before: str, quote: str, after: str
+def test_text_is_unchanged_and_only_the_quotation_is_bold(
+    prefix: str, quote: str, suffix: str
 ) -> None:
-    """Whatever a text holds, a viewer shows it as it is, without a link, mark-up or HTML; a table keeps its cells."""
-    whole = before + quote + after
-    code = markdown_code(whole, bold=[(len(before), len(before) + len(quote))] if quote else [])
-    tokens = inline(f"> {code}")
+    """A viewer displays the text without links, mark-up or HTML, and a table keeps its cells."""
+    text = prefix + quote + suffix
+    code = markdown_code(text, bold=[(len(prefix), len(prefix) + len(quote))] if quote else [])
+    tokens = parse_inline(f"> {code}")
     assert {token.type for token in tokens} <= SAFE
-    opened, closed = (
-        [index for index, one in enumerate(tokens) if one.type == f"strong_{way}"]
+    opening_indexes, closing_indexes = (
+        [index for index, token in enumerate(tokens) if token.type == f"strong_{way}"]
         for way in ("open", "close")
     )
-    assert len(opened) == len(closed) == bool(quote)
+    assert len(opening_indexes) == len(closing_indexes) == bool(quote)
     if quote:
-        assert seen(tokens[opened[0] : closed[0]]).strip() == bare(quote).strip()
+        assert (
+            join_text(tokens[opening_indexes[0] : closing_indexes[0]]).strip()
+            == escape_text(quote).strip()
+        )
     tokens = (
         MarkdownIt("commonmark")
         .enable("table")
-        .parse(f"| a | b |\n| --- | --- |\n| {markdown_code(whole)} | end |")
+        .parse(f"| a | b |\n| --- | --- |\n| {markdown_code(text)} | end |")
     )
     cells = [tokens[index + 1] for index, token in enumerate(tokens) if token.type == "td_open"]
-    assert [seen(cell.children or []).strip() for cell in cells] == [
-        bare(whole.strip()).strip(),
+    assert [join_text(cell.children or []).strip() for cell in cells] == [
+        escape_text(text.strip()).strip(),
         "end",
     ]

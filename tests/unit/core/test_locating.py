@@ -1,4 +1,4 @@
-"""Where a quotation stands in a text: verbatim, by white space and case, by likeness, in pieces, or nowhere."""
+"""Locate quotations in a text: verbatim, by white space and case, by likeness, in pieces."""
 
 import pytest
 
@@ -11,26 +11,28 @@ TEXT = (
 )
 
 
-def found(quote: str, text: str = TEXT) -> list[tuple[str, str]]:
-    """Return the slices that were found for a quotation, and how."""
-    return [(text[one.start : one.end], one.method) for one in SearchableText(text).locate(quote)]
+def locate_slices(quote: str, text: str = TEXT) -> list[tuple[str, str]]:
+    """Return the located slices of a quotation, each with its method."""
+    locations = SearchableText(text).locate(quote)
+    return [(text[location.start : location.end], location.method) for location in locations]
 
 
 @pytest.mark.parametrize(
-    ("quote", "there"),
+    ("quote", "located_text"),
     [
         ("a convolutionel neural netwerk", "a convolutional neural network"),
         ("onvolutional neural networkz", "convolutional neural network"),
     ],
 )
-def test_a_quotation_with_a_slip_is_found_as_whole_words(quote: str, there: str) -> None:
-    """A letter may differ; the slice begins and ends with words, and how like it is, is told."""
-    [(slice_, how)] = found(quote)
-    assert slice_ == there
-    assert 0.85 <= float(how.removeprefix("by likeness ")) < 1
+def test_misspelled_quotation_is_located_as_whole_words(quote: str, located_text: str) -> None:
+    """The slice consists of whole words, and the method contains the likeness."""
+    [(slice_, method)] = locate_slices(quote)
+    assert slice_ == located_text
+    assert 0.85 <= float(method.removeprefix("by likeness ")) < 1
 
 
-OPPOSITE = [  # a quotation, what the text says, and in what they differ
+# A quotation, a similar text, and the kind of their difference.
+OPPOSITE = [
     (
         "the drug is safe in all these patients",
         "the drug is not safe in all these patients",
@@ -134,24 +136,26 @@ OPPOSITE = [  # a quotation, what the text says, and in what they differ
 ]
 
 
-@pytest.mark.parametrize(("quote", "there", "why"), OPPOSITE)
-def test_what_is_like_it_and_says_another_thing_is_not_found(
-    quote: str, there: str, why: str
+@pytest.mark.parametrize(("quote", "similar_text", "difference"), OPPOSITE)
+def test_similar_text_of_other_meaning_is_not_located(
+    quote: str, similar_text: str, difference: str
 ) -> None:
-    """Not by another number, negation or name, however like the rest is; what differs is told."""
-    text = f"so it was said: {there}, and so on and on"
+    """Another number, negation or name prevents a match, and the difference is reported."""
+    text = f"so it was said: {similar_text}, and so on and on"
     assert SearchableText(text).locate(quote) == []
-    assert SearchableText(text).find_difference(quote) == why
+    assert SearchableText(text).find_difference(quote) == difference
 
 
-def test_a_quotation_with_one_invented_piece_is_not_found() -> None:
-    """A piece that is there does not vouch for one that is not; an ellipsis at the end is no piece."""
-    assert found("We train a ... banana split") == []
-    assert found("We train a ...") == [("We train a", "by white space and case")]
+def test_quotation_with_an_invented_piece_is_not_located() -> None:
+    """All pieces of a quotation must match; an ellipsis at the end is not a piece."""
+    assert locate_slices("We train a ... banana split") == []
+    assert locate_slices("We train a ...") == [("We train a", "by white space and case")]
 
 
-def test_what_is_found_by_likeness_is_no_longer_than_the_quotation_could_be() -> None:
-    """Blanks by the hundred between two words are not a quotation that differs in a letter."""
+def test_slice_by_likeness_is_not_much_longer_than_the_quotation() -> None:
+    """A text with hundreds of blanks is not similar to a quotation with a misspelling."""
     text = "the gradient of" + " " * 500 + "a smooth function"
-    assert found("the gradiant of a smooth function", text) == []
-    assert found("the gradient of a smooth function", text) == [(text, "by white space and case")]
+    assert locate_slices("the gradiant of a smooth function", text) == []
+    assert locate_slices("the gradient of a smooth function", text) == [
+        (text, "by white space and case")
+    ]

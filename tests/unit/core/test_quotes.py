@@ -1,4 +1,4 @@
-"""A quotation in the answer of a task of one's own: every way to declare it, what is stored of it, what is refused."""
+"""Quotations in answers of user tasks: declarations, stored offsets and refused answers."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ STRING = {"type": "STRING"}
 
 
 class Aspect(BaseModel):
-    """A part of an answer, frozen and strict as some are."""
+    """A frozen and strict part of an answer."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -24,20 +24,20 @@ class Aspect(BaseModel):
 
 
 @dataclasses.dataclass(frozen=True)
-class Plain:
-    """A part of an answer that is no model."""
+class QuoteRecord:
+    """A part of an answer that is not a model."""
 
     quote: Quote
 
 
 @pytest.mark.parametrize(
-    ("kind", "given", "path"),
+    ("kind", "member_value", "path"),
     [
         (list[Aspect], [{"quote": "the mat"}, {"quote": "a zebra in a pyjama"}], "value[1].quote"),
         (dict[str, Quote], {"x": "a zebra in a pyjama"}, "value['x']"),
         (tuple[int, Quote], (1, "a zebra in a pyjama"), "value[1]"),
         (set[Quote], {"a zebra in a pyjama"}, "value[0]"),
-        (Plain, {"quote": "a zebra in a pyjama"}, "value.quote"),
+        (QuoteRecord, {"quote": "a zebra in a pyjama"}, "value.quote"),
         (RootModel[list[Quote]], ["a zebra in a pyjama"], "value.root[0]"),
         (Quote | int, "a zebra in a pyjama", "value"),
         (
@@ -47,21 +47,25 @@ class Plain:
         ),
     ],
 )
-def test_one_that_is_not_there_makes_the_answer_invalid(kind: Any, given: Any, path: str) -> None:
-    """Wherever it stands; the reason names its place."""
+def test_missing_quotation_makes_the_answer_invalid(
+    kind: Any, member_value: Any, path: str
+) -> None:
+    """The reason names the path of the quotation in the answer."""
     model = create_model("Answer", value=(kind, ...), other=(Quote, "The cat"))
     assert has_quotes(model)
-    assert locate_quotes(model(value=given), TEXT) == (
+    assert locate_quotes(model(value=member_value), TEXT) == (
         None,
         f'{path} is not in the text: "a zebra in a pyjama"',
     )
-    found, _ = locate_quotes(model(value=given), "I saw A  ZEBRA in a pyjama. The cat! The mat!")
-    assert found is not None
-    assert '{"quote":"A  ZEBRA in a pyjama","start":6,"end":26}' in found.model_dump_json()
+    located_answer, _ = locate_quotes(
+        model(value=member_value), "I saw A  ZEBRA in a pyjama. The cat! The mat!"
+    )
+    assert located_answer is not None
+    assert '{"quote":"A  ZEBRA in a pyjama","start":6,"end":26}' in located_answer.model_dump_json()
 
 
-class Changed(BaseModel):
-    """An answer whose validators make plain texts of quotations."""
+class StrippedAnswer(BaseModel):
+    """An answer whose validators turn quotations into plain texts."""
 
     quote: Quote
     quotes: list[Quote] | None
@@ -76,27 +80,27 @@ class Changed(BaseModel):
     @field_validator("quotes")
     @classmethod
     def _strip_all(cls, quotes: list[str]) -> list[str]:
-        return [one.strip() for one in quotes]
+        return [quote.strip() for quote in quotes]
 
 
-def test_a_validator_that_makes_a_plain_text_of_it_does_not_get_it_past() -> None:
-    """Nor does a default, which pydantic does not validate; a field of texts is left alone."""
-    answer = Changed.model_validate({"quote": " the mat", "quotes": ["slept "]})
-    found, _ = locate_quotes(answer, TEXT)
-    assert found is not None
-    assert json.loads(found.model_dump_json()) == {
+def test_validator_that_returns_a_plain_text_does_not_bypass_the_check() -> None:
+    """Quotations of validators and defaults are checked; fields of texts are not."""
+    answer = StrippedAnswer.model_validate({"quote": " the mat", "quotes": ["slept "]})
+    located_answer, _ = locate_quotes(answer, TEXT)
+    assert located_answer is not None
+    assert json.loads(located_answer.model_dump_json()) == {
         "quote": {"quote": "the mat", "start": 15, "end": 22},
         "quotes": [{"quote": "slept", "start": 59, "end": 64}],
         "perhaps": None,
         "title": "a zebra in a pyjama",
     }
     for member in ({"quote": "a zebra"}, {"quotes": ["a zebra"]}):
-        changed = {"quote": "the mat", "quotes": []} | member
-        assert locate_quotes(Changed.model_validate(changed), TEXT)[0] is None
+        members = {"quote": "the mat", "quotes": []} | member
+        assert locate_quotes(StrippedAnswer.model_validate(members), TEXT)[0] is None
 
 
 @pytest.mark.parametrize(
-    ("declare", "why"),
+    ("declare", "message"),
     [
         (
             lambda: has_quotes(create_model("Odd", quote=(Quote, Field(pattern="^T")))),
@@ -112,14 +116,14 @@ def test_a_validator_that_makes_a_plain_text_of_it_does_not_get_it_past() -> Non
         ),
     ],
 )
-def test_what_a_quotation_cannot_be_is_refused(declare: Callable[[], Any], why: str) -> None:
-    """Of what is declared, before anything is asked."""
-    with pytest.raises(TypeError, match=why):
+def test_invalid_quote_declaration_is_refused(declare: Callable[[], Any], message: str) -> None:
+    """The declaration is refused before any request."""
+    with pytest.raises(TypeError, match=message):
         declare()
 
 
 @pytest.mark.parametrize(
-    ("kind", "wanted"),
+    ("kind", "is_required"),
     [
         (Quote, True),
         (Annotated[Quote, Field(max_length=9)], True),
@@ -131,9 +135,9 @@ def test_what_a_quotation_cannot_be_is_refused(declare: Callable[[], Any], why: 
         (str, False),
     ],
 )
-def test_an_answer_must_quote_where_none_is_valid_without_a_quotation(
-    kind: Any, *, wanted: bool
+def test_answer_must_quote_if_no_valid_answer_lacks_a_quotation(
+    kind: Any, *, is_required: bool
 ) -> None:
-    """As a field of its own, not where it may be null, another text, missing from the text, or left out."""
-    assert requires_quote(create_model("Answer", one=(str, ...), other=(kind, ...))) is wanted
+    """A required Quote field needs a quotation; optional and mixed fields do not."""
+    assert requires_quote(create_model("Answer", one=(str, ...), other=(kind, ...))) is is_required
     assert not requires_quote(create_model("Answer", other=(kind, None)))

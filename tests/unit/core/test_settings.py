@@ -1,4 +1,4 @@
-"""Settings: environment over `.env` over defaults, each with its source; what does not parse is named."""
+"""Settings come from the environment, `.env` or defaults; invalid values are named."""
 
 from dataclasses import fields
 
@@ -9,15 +9,16 @@ from pipeline.core.redact import mask_password
 from pipeline.core.settings import PREFIX, Settings, load_settings, settings_rows
 
 
-def test_every_setting_can_be_set_and_is_shown_with_what_it_is() -> None:
-    """Each is read under its own name, and stands in the list with a description."""
-    shown = {row[0]: row for row in settings_rows(load_settings({}))}
-    for one in (
+def test_every_setting_can_be_set_and_is_listed() -> None:
+    """Each setting is read by its name and listed with a description."""
+    rows_by_name = {row[0]: row for row in settings_rows(load_settings({}))}
+    named_fields = [
         field for field in fields(Settings) if field.metadata and not field.metadata["names"]
-    ):
-        name = f"{PREFIX}{one.name.upper()}"
-        default = shown[name][1]
-        assert shown[name][3]
+    ]
+    for field in named_fields:
+        name = f"{PREFIX}{field.name.upper()}"
+        default = rows_by_name[name][1]
+        assert rows_by_name[name][3]
         if default and default not in {"True", "False"}:
             row = {row[0]: row for row in settings_rows(load_settings({name: default}))}[name]
             assert row[1:3] == (default, "environment")
@@ -35,8 +36,8 @@ def test_every_setting_can_be_set_and_is_shown_with_what_it_is() -> None:
         ("DEBUG", "perhaps"),
     ],
 )
-def test_what_does_not_parse_is_named_with_its_source(name: str, value: str) -> None:
-    """The message has the variable, the value and where it was set; the hint says what it is."""
+def test_invalid_value_is_named_with_its_source(name: str, value: str) -> None:
+    """The message contains the variable, its value and its source, and a hint exists."""
     with pytest.raises(ConfigurationError) as caught:
         load_settings({}, dotenv={PREFIX + name: value})
     assert f"{PREFIX}{name} is {value!r} (.env)" in caught.value.message
@@ -44,7 +45,7 @@ def test_what_does_not_parse_is_named_with_its_source(name: str, value: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "masked_url"),
     [
         ("postgresql://ada:secret@db:5432/people", "postgresql://ada:…@db:5432/people"),
         ("postgresql://ada:se/cr?et@db/people", "postgresql://ada:…@db/people"),
@@ -63,6 +64,6 @@ def test_what_does_not_parse_is_named_with_its_source(name: str, value: str) -> 
         ("", ""),
     ],
 )
-def test_passwords_are_taken_out_of_urls(url: str, shown: str) -> None:
-    """A URL is shown without its password and otherwise as it is."""
-    assert mask_password(url) == shown
+def test_passwords_are_removed_from_urls(url: str, masked_url: str) -> None:
+    """A URL is printed without its password and otherwise unchanged."""
+    assert mask_password(url) == masked_url

@@ -1,4 +1,4 @@
-"""An https address that a table names is asked only where it is public, once resolved, and within bounds."""
+"""An https address of an image is fetched only if its resolved address is public."""
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -18,20 +18,20 @@ PRIVATE = f"{V4} {V6}".split()
 
 
 @contextmanager
-def answering(*replies: bytes, closes: bool = True) -> Iterator[Callable[..., bytes]]:
-    """Give what fetches from a host that answers so, one connection after the other; `asked` are its addresses."""
-    asked: list[tuple[str, str]] = []
-    left = list(replies)
-    ends: list[socket.socket] = []
+def serve_replies(*replies: bytes, closes: bool = True) -> Iterator[Callable[..., bytes]]:
+    """Yield a `fetch` from a host that sends these replies, a reply per connection."""
+    requested_addresses: list[tuple[str, str]] = []
+    remaining_replies = list(replies)
+    socket_ends: list[socket.socket] = []
 
     def connect(address: str, host: str, _port: int, _seconds: float) -> socket.socket:
-        asked.append((address, host))
-        mine, other = socket.socketpair()
-        ends.extend((mine, other))
-        other.sendall(left.pop(0))
+        requested_addresses.append((address, host))
+        client_end, server_end = socket.socketpair()
+        socket_ends.extend((client_end, server_end))
+        server_end.sendall(remaining_replies.pop(0))
         if closes:
-            other.shutdown(socket.SHUT_WR)
-        return mine
+            server_end.shutdown(socket.SHUT_WR)
+        return client_end
 
     def resolve(host: str, _port: int) -> Sequence[str]:
         return {
@@ -41,25 +41,29 @@ def answering(*replies: bytes, closes: bool = True) -> Iterator[Callable[..., by
         }.get(host, [PUBLIC])
 
     yield partial(fetch, resolve=resolve, connect=connect)
-    assert {address for address, _ in asked} <= {PUBLIC}
-    assert not left
-    for end in ends:
-        end.close()
+    assert {address for address, _ in requested_addresses} <= {PUBLIC}
+    assert not remaining_replies
+    for socket_end in socket_ends:
+        socket_end.close()
 
 
-def reply(body: bytes = b"", *, status: str = "200 OK", more: str = "") -> bytes:
-    """Return an answer of a server."""
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{more}\r\n".encode() + body
+def make_reply(body: bytes = b"", *, status: str = "200 OK", extra_headers: str = "") -> bytes:
+    """Return a reply of a server."""
+    return (
+        f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{extra_headers}\r\n".encode() + body
+    )
 
 
-def moved(to: str) -> bytes:
-    """Return an answer that redirects."""
-    return reply(status="302 Found", more=f"Location: {to}\r\n")
+def make_redirect(location: str) -> bytes:
+    """Return a reply that redirects."""
+    return make_reply(status="302 Found", extra_headers=f"Location: {location}\r\n")
 
 
-def test_an_address_gives_its_bytes_through_redirects_to_public_ones() -> None:
-    """Relative ones as well."""
-    with answering(moved("/b?c=d"), moved("https://other.example/e"), reply(b"bytes")) as fetched:
+def test_image_is_fetched_through_redirects_to_public_addresses() -> None:
+    """Relative redirects are followed as well."""
+    with serve_replies(
+        make_redirect("/b?c=d"), make_redirect("https://other.example/e"), make_reply(b"bytes")
+    ) as fetched:
         assert fetched("https://some.example/a") == b"bytes"
 
 
@@ -73,20 +77,20 @@ REFUSED: dict[str, tuple[str, Sequence[bytes], str]] = {
     "one of two private": ("https://both.example/a", (), "private network"),
     "a redirect to a private one": (
         "https://some.example/",
-        [moved("https://inner.example/")],
+        [make_redirect("https://inner.example/")],
         "private network",
     ),
     "a redirect to another way": (
         "https://some.example/",
-        [moved("file:///etc/passwd")],
+        [make_redirect("file:///etc/passwd")],
         "begins with https://",
     ),
-    "a circle": ("https://some.example/", [moved("/")] * 6, "redirects more than"),
-    "not there": ("https://some.example/", [reply(status="404 Not Found")], "answers 404"),
-    "too much": ("https://some.example/", [reply(b"123456789")], "more than 8 bytes"),
+    "a circle": ("https://some.example/", [make_redirect("/")] * 6, "redirects more than"),
+    "not there": ("https://some.example/", [make_reply(status="404 Not Found")], "answers 404"),
+    "too much": ("https://some.example/", [make_reply(b"123456789")], "more than 8 bytes"),
     "cut": (
         "https://some.example/",
-        [reply(b"12345678")[:-3]],
+        [make_reply(b"12345678")[:-3]],
         "could not be asked|less than it promised",
     ),
     "no answer": ("https://some.example/", [b""], "could not be asked"),
@@ -95,19 +99,19 @@ REFUSED: dict[str, tuple[str, Sequence[bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_not_to_be_asked_or_gives_no_image_is_refused(
+def test_forbidden_address_or_bad_reply_is_refused(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a reason that names no more than the host."""
+    """The reason names only the host of the address."""
     monkeypatch.setattr(image_fetch, "MAX_IMAGE_BYTES", 8)
     url, replies, reason = REFUSED[case]
-    with answering(*replies) as fetched, pytest.raises(PictureError, match=reason):
+    with serve_replies(*replies) as fetched, pytest.raises(PictureError, match=reason):
         fetched(url)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_no_address_but_a_public_one_is_asked(address: str) -> None:
-    """Of either version, and none that wraps another one."""
+def test_private_address_is_never_requested(address: str) -> None:
+    """Private addresses of both IP versions, and wrapped addresses, are refused."""
 
     def refuse(*_: object) -> socket.socket:
         raise AssertionError("it was asked")
@@ -116,10 +120,10 @@ def test_no_address_but_a_public_one_is_asked(address: str) -> None:
         fetch("https://some.example/a", resolve=lambda _host, _port: [address], connect=refuse)
 
 
-def test_an_answer_that_never_ends_is_cut_off() -> None:
-    """After the time that is set, however it drips."""
+def test_endless_reply_is_stopped() -> None:
+    """A reply must end within the timeout."""
     with (
-        answering(b"HTTP/1.1 200 OK\r\nX: ", closes=False) as fetched,
+        serve_replies(b"HTTP/1.1 200 OK\r\nX: ", closes=False) as fetched,
         pytest.raises(PictureError, match=r"not within 0\.2 s"),
     ):
         fetched("https://some.example/a", timeout_s=0.2)

@@ -1,4 +1,4 @@
-"""One row's cells: what goes in as it is, what is changed and told, what is rejected."""
+"""Cells of a row are stored, changed with a finding, or rejected."""
 
 from pathlib import Path
 
@@ -10,15 +10,15 @@ from pipeline.experts.table import HEADERS
 from pipeline.tables.row_findings import Finding, FindingKind, SoundRow
 
 
-def person(**cells: object) -> SoundRow:
-    """Return the person that these cells describe, who must not be rejected."""
+def make_person(**cells: object) -> SoundRow:
+    """Return the person of these cells, who must not be rejected."""
     row = validate_row({"username": "ann", **cells}, line=7)
     assert isinstance(row, SoundRow), row
     return row
 
 
-def told(row: SoundRow) -> list[tuple[str, str]]:
-    """Return the column and reason of everything told about a person; what is kept as it is counts as no change."""
+def list_findings(row: SoundRow) -> list[tuple[str, str]]:
+    """Return the column and the reason of each finding about a person."""
     assert all(change.line == row.line_number for change in row.findings)
     assert all(
         (change.kind is FindingKind.NEEDS_REVIEW) == ("kept" in change.reason)
@@ -27,17 +27,17 @@ def told(row: SoundRow) -> list[tuple[str, str]]:
     return [(change.column, change.reason) for change in row.findings]
 
 
-def test_a_placeholder_is_empty_in_every_text_field() -> None:
-    """One list holds for each of them, in any case, and it is told; a person may be called Null or Na."""
+def test_placeholder_is_empty_in_every_text_field() -> None:
+    """Placeholders are read as empty with a finding; a person may be called Null or Na."""
     fields = {column: HEADERS[column] for column in HEADERS if column != "username"}
     for word in PLACEHOLDERS:
-        row = person(**dict.fromkeys(fields, f" {word.upper()} "))
-        called = {"first_name", "last_name"} if word in NAMES_LIKE_PLACEHOLDERS else set()
-        assert {column for column, value in row.values.items() if value is not None} == called
+        row = make_person(**dict.fromkeys(fields, f" {word.upper()} "))
+        name_fields = {"first_name", "last_name"} if word in NAMES_LIKE_PLACEHOLDERS else set()
+        assert {column for column, value in row.values.items() if value is not None} == name_fields
         reason = f"placeholder {word.upper()!r} read as empty"
-        assert {(label, reason) for column, label in fields.items() if column not in called} <= set(
-            told(row)
-        )
+        assert {
+            (label, reason) for column, label in fields.items() if column not in name_fields
+        } <= set(list_findings(row))
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_a_placeholder_is_empty_in_every_text_field() -> None:
         (1.5, "neither text nor a whole number"),
     ],
 )
-def test_a_row_that_cannot_be_told_apart_is_rejected(username: object, reason: str) -> None:
-    """Without a username that can be a key, the row does not go in."""
+def test_row_without_a_usable_key_is_rejected(username: object, reason: str) -> None:
+    """A row needs a username that can be a key."""
     row = validate_row({"username": username, "bio": "x"}, line=3)
     assert isinstance(row, Finding)
     assert (row.line, row.column, row.reason, row.kind) == (
@@ -66,34 +66,34 @@ def test_a_row_that_cannot_be_told_apart_is_rejected(username: object, reason: s
     )
 
 
-@pytest.mark.parametrize("bad", [b"a\x00b", b"a\xe9b", b"a\xed\xa0\xbdb"])
+@pytest.mark.parametrize("bad_bytes", [b"a\x00b", b"a\xe9b", b"a\xed\xa0\xbdb"])
 @pytest.mark.parametrize("column", ["Bio", "Hat"])
-def test_what_no_database_holds_is_rejected_with_its_column(
-    tmp_path: Path, bad: bytes, column: str
+def test_text_that_no_database_accepts_is_rejected_with_its_column(
+    tmp_path: Path, bad_bytes: bytes, column: str
 ) -> None:
-    """NUL, bad bytes and half surrogate pairs reject the row; the excerpt can be printed anywhere."""
+    """NUL, bad bytes and half surrogate pairs reject the row; the excerpt is printable."""
     path = tmp_path / "people.csv"
     path.write_bytes(
-        f"Username,{column}\nann,".encode() + b"x" * 500 + bad + "\nÄda,é\nBö,é\n".encode()
+        f"Username,{column}\nann,".encode() + b"x" * 500 + bad_bytes + "\nÄda,é\nBö,é\n".encode()
     )
-    row, *others = PeopleFile(path)
+    row, *other_rows = PeopleFile(path)
     assert isinstance(row, Finding)
-    assert (row.column, row.key, len(others)) == (column, "ann", 2)
+    assert (row.column, row.key, len(other_rows)) == (column, "ann", 2)
     assert row.value.isprintable()
     assert "\\" in row.value
     row.value.encode("utf-8")
 
 
-def test_a_rate_is_a_number_and_the_currency_is_its_code() -> None:
-    """An empty currency is what stands beside the rate; what is no rate is told."""
-    for rate, currency, stored, reasons in (
+def test_rate_is_a_number_and_currency_is_its_code() -> None:
+    """An empty currency is read from the rate; an invalid rate gives a finding."""
+    for rate, currency, stored_values, reasons in (
         ("€95", "", (95.0, "EUR"), ["read as 95"]),
         ("€95", " usd ", (95.0, "USD"), ["read as 95"]),
         ("95", "", (95.0, None), []),
         (95, "n/a", (95.0, None), ["placeholder 'n/a' read as empty"]),
         *(
-            (one, "", (None, None), ["no rate; stored without a rate"])
-            for one in (-1, float("inf"), 10**400)
+            (invalid_rate, "", (None, None), ["no rate; stored without a rate"])
+            for invalid_rate in (-1, float("inf"), 10**400)
         ),
         (
             "80-90",
@@ -102,15 +102,17 @@ def test_a_rate_is_a_number_and_the_currency_is_its_code() -> None:
             ["not one number with a sign or a code beside it; stored without a rate"],
         ),
     ):
-        row = person(hourly_rate=rate, currency=currency)
-        assert (row.values["hourly_rate"], row.values["currency"]) == stored
-        assert [reason for _, reason in told(row)] == reasons
+        row = make_person(hourly_rate=rate, currency=currency)
+        assert (row.values["hourly_rate"], row.values["currency"]) == stored_values
+        assert [reason for _, reason in list_findings(row)] == reasons
 
 
-def test_json_values_of_the_wrong_kind_are_dropped_and_told() -> None:
-    """Lists, objects and truth values are no text; numbers are."""
-    row = person(company=["x"], job_title={"a": 1}, category=True, last_name=7, hourly_rate=[1])
+def test_json_values_of_the_wrong_type_are_dropped_with_a_finding() -> None:
+    """Lists, objects and booleans are dropped; numbers become texts."""
+    row = make_person(
+        company=["x"], job_title={"a": 1}, category=True, last_name=7, hourly_rate=[1]
+    )
     dropped = dict.fromkeys(("company", "job_title", "category", "hourly_rate"))
     assert dict(row.values) == {**dropped, "last_name": "7"}
     names = ["Company", "Job Title", "category", "Last Name", "Hourly Rate"]
-    assert {column for column, _ in told(row)} == set(names)
+    assert {column for column, _ in list_findings(row)} == set(names)

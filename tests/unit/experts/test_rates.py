@@ -1,4 +1,4 @@
-"""Hourly rates: one number with a sign or a code beside it, else none."""
+"""Hourly rates are a single number with a currency sign or code."""
 
 import pytest
 
@@ -37,20 +37,20 @@ from pipeline.experts.rates import parse_rate, rate_text
                 "1.234",
             )
         ),
-        *(
-            (text, None, None)
-            for text in ("USD 80 EUR", "1,2,3", "negotiable", "1" + " " * 500 + "2")
-        ),
+        ("USD 80 EUR", None, None),
+        ("1,2,3", None, None),
+        ("negotiable", None, None),
+        ("1" + " " * 500 + "2", None, None),
         ("9" * 400, None, None),
     ],
 )
-def test_one_number_with_a_sign_or_a_code_is_read(
+def test_number_with_a_sign_or_a_code_is_read(
     text: str, value: float | None, currency: str | None
 ) -> None:
-    """What has another word, two readings or no number is none."""
+    """Texts with other words, two meanings or no number give None."""
     assert parse_rate(text) == (value, currency)
 
 
 def test_numbers_are_bounded_and_written_as_they_are_read() -> None:
-    """Three decimals are written with four."""
-    assert [rate_text(one) for one in (65.125, 120.0)] == ["65.1250", "120"]
+    """A rate with three decimals is written with four."""
+    assert [rate_text(rate) for rate in (65.125, 120.0)] == ["65.1250", "120"]

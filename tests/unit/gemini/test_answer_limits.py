@@ -1,4 +1,4 @@
-"""What the dialect leaves out of a schema is told to the model in words."""
+"""Limits that the schema dialect lacks are described to the model in words."""
 
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ from pipeline.gemini.answer_schema import make_response_schema
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "description"),
     [
         (
             Annotated[str, Field(min_length=2, max_length=9)],
@@ -22,11 +22,10 @@ from pipeline.gemini.answer_schema import make_response_schema
         (Annotated[int, Field(ge=0, le=5)], None),
     ],
 )
-def test_limits_that_the_dialect_has_not_are_told(kind: Any, told: str | None) -> None:
-    """A bound of 0 too; those that it has are not said twice, and nothing is told where the task is built in."""
+def test_limits_outside_of_the_dialect_are_described(kind: Any, description: str | None) -> None:
+    """Limits of the dialect are not repeated, and built-in tasks have no descriptions."""
     answer = create_model("Answer", one=(kind, ...))
-    assert (
-        make_response_schema(answer, describe_limits=True)["properties"]["one"].get("description")
-        == told
-    )
+    schema = make_response_schema(answer, describe_limits=True)
+    assert schema["properties"]["one"].get("description") == description
+
     assert "description" not in make_response_schema(answer)["properties"]["one"]

@@ -1,4 +1,4 @@
-"""The classifier of refusals, where the body is strange."""
+"""Refusals with any body are classified."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
     ],
 )
 def test_next_midnight_pacific(now: datetime, reset: datetime) -> None:
-    """Daily quotas come back at midnight of the Pacific, in winter, in summer, and on days of 25 and 23 hours."""
+    """Daily quotas reset at midnight Pacific, also on days of 25 and 23 hours."""
     assert next_midnight_pacific(now) == reset
 
 
@@ -38,7 +38,7 @@ def test_any_body_gives_an_error(document: Any) -> None:
 
 
 def test_one_daily_quota_among_others_counts() -> None:
-    """Where several quotas are named, one daily quota makes the refusal daily."""
+    """A daily quota among several quotas makes the refusal daily."""
     violations = [
         {"quotaId": "GenerateRequestsPerMinutePerProject"},
         {"quotaId": "GenerateRequestsPerDayPerProject"},

@@ -1,4 +1,4 @@
-"""The model table: defaults, prices by day, limits by tier, what is refused, and files that add to it."""
+"""The model table: defaults, prices by day, limits by tier, refusals and files of users."""
 
 from datetime import date
 from pathlib import Path
@@ -13,19 +13,22 @@ from pipeline.gemini.models import RateLimits, find_model
 DEFAULT_GENERATE = Settings.model
 DEFAULT_EMBED = Settings.embedding_model
 TODAY = date(2026, 11, 20)
-ENTRY = '[models.m]\nkind = "generate"\nprice_in = 1.0\nprice_out = 1.0\npriced_on = 2026-01-01\nsource = "x"\n'
+ENTRY = (
+    '[models.m]\nkind = "generate"\nprice_in = 1.0\nprice_out = 1.0\n'
+    'priced_on = 2026-01-01\nsource = "x"\n'
+)
 
 
 def test_promotion_ends_on_its_day() -> None:
-    """A promotion holds up to and including its last day."""
+    """A promotion is valid up to and including its last day."""
     model = find_model("gemini-3.8-flash", kind="generate", today=TODAY)
     assert model.prices("standard", day=date(2026, 12, 31)) == (0.75, 3.75)
     assert model.prices("standard", day=date(2027, 1, 1)) == (1.50, 7.50)
     assert model.prices("batch", day=date(2027, 1, 1)) == (0.75, 3.75)
 
 
-def test_model_that_is_gone_is_refused_and_one_that_goes_is_warned_of() -> None:
-    """60 days before its last day a warning names the successor; from that day on the model is refused."""
+def test_retired_model_is_refused_after_a_warning() -> None:
+    """A warning names the successor for 60 days, then the model is refused."""
     model = find_model("gemini-2.5-flash", kind="generate", today=date(2026, 11, 30))
     assert model.retirement_warning(date(2026, 10, 1)) == ""
     assert "gemini-3.5-flash-lite" in model.retirement_warning(date(2026, 10, 2))
@@ -37,7 +40,7 @@ def test_model_that_is_gone_is_refused_and_one_that_goes_is_warned_of() -> None:
 
 
 def test_extra_file_adds_and_replaces(tmp_path: Path) -> None:
-    """A file of the same form adds a model and replaces one; batch prices may differ from half."""
+    """A file of the same form adds and replaces models; batch prices may differ from half."""
     extra = tmp_path / "my.toml"
     extra.write_text(
         ENTRY.replace("models.m", 'models."gemini-9"').replace(
@@ -48,42 +51,40 @@ def test_extra_file_adds_and_replaces(tmp_path: Path) -> None:
         ),
         encoding="utf-8",
     )
-    assert find_model("gemini-9", kind="generate", today=TODAY, user_file=extra).prices(
-        "batch", day=TODAY
-    ) == (0.9, 1.0)
-    assert (
-        find_model(
-            "gemini-2.5-flash", kind="generate", today=date(2027, 1, 1), user_file=extra
-        ).price_in
-        == 9.0
+
+    added_model = find_model("gemini-9", kind="generate", today=TODAY, user_file=extra)
+    assert added_model.prices("batch", day=TODAY) == (0.9, 1.0)
+    replaced_model = find_model(
+        "gemini-2.5-flash", kind="generate", today=date(2027, 1, 1), user_file=extra
     )
+    assert replaced_model.price_in == 9.0
     assert find_model("gemini-2.5-flash", kind="generate", today=TODAY).price_in == 0.30
 
 
-def test_what_no_call_can_ask_is_refused() -> None:
-    """An unknown model is refused with those that are known, one of the other kind and a wrong width with why."""
-    for name, kind, known in (
+def test_unusable_model_is_refused() -> None:
+    """Unknown models, models of the other kind and wrong widths are refused with a reason."""
+    for name, kind, default_name in (
         ("gemini-9", "generate", DEFAULT_GENERATE),
         ("", "embed", DEFAULT_EMBED),
     ):
         with pytest.raises(ConfigurationError) as caught:
             find_model(name, kind="generate" if kind == "generate" else "embed", today=TODAY)
-        assert known in caught.value.message
+        assert default_name in caught.value.message
         assert "FINDABLE_" in caught.value.hint
     with pytest.raises(ConfigurationError, match="not a model that can generate"):
         find_model(DEFAULT_EMBED, kind="generate", today=TODAY)
     with pytest.raises(ConfigurationError, match="not a model that can embed"):
         find_model(f"models/{DEFAULT_GENERATE}", kind="embed", today=TODAY)
-    local = find_model("findable-local-embedding-1", kind="embed", today=TODAY)
-    local.check_vector_width(768)
+    local_model = find_model("findable-local-embedding-1", kind="embed", today=TODAY)
+    local_model.check_vector_width(768)
     with pytest.raises(ConfigurationError, match="1 to 768"):
-        local.check_vector_width(769)
+        local_model.check_vector_width(769)
     assert find_model("models/gemini-embedding-2", kind="embed", today=TODAY).task_in_text
     assert not models.load_models()["gemini-embedding-001"].task_in_text
 
 
 def test_wrong_extra_file_is_explained(tmp_path: Path) -> None:
-    """A models file that is wrong is a configuration error that names the file; nothing of it is used."""
+    """An invalid models file is a configuration error that names the file."""
     extra = tmp_path / "my.toml"
     with pytest.raises(ConfigurationError, match="cannot be read"):
         models.load_models(extra)
@@ -103,7 +104,7 @@ def test_wrong_extra_file_is_explained(tmp_path: Path) -> None:
             models.load_models(extra)
 
 
-ONE = ENTRY + '[models.m.tiers.1]\nrpm = 7\ntpm = "none"\n'
+ENTRY_WITH_TIER = ENTRY + '[models.m.tiers.1]\nrpm = 7\ntpm = "none"\n'
 
 
 def _model(tmp_path: Path, text: str) -> models.Model:
@@ -113,8 +114,8 @@ def _model(tmp_path: Path, text: str) -> models.Model:
     return models.load_models(path)["m"]
 
 
-def test_what_is_not_known_is_the_next_lower_tiers_or_careful(tmp_path: Path) -> None:
-    """Down to tier 1 and no further; a limit is a number or none."""
+def test_missing_limit_comes_from_the_next_lower_tier_or_the_default(tmp_path: Path) -> None:
+    """Limits are inherited down to tier 1; a limit may be missing."""
     table = models.load_models()
     assert table["gemini-3.8-flash"].rate_limits("3") == RateLimits(
         rpm=1_000, tpm=2_000_000, rpd=10_000
@@ -123,23 +124,25 @@ def test_what_is_not_known_is_the_next_lower_tiers_or_careful(tmp_path: Path) ->
         table["gemini-2.5-flash-lite"].rate_limits("free")
         == models.DEFAULT_RATE_LIMITS["generate", "free"]
     )
-    assert _model(tmp_path, ONE).rate_limits("1") == RateLimits(rpm=7, tpm=None, rpd=250)
+    assert _model(tmp_path, ENTRY_WITH_TIER).rate_limits("1") == RateLimits(
+        rpm=7, tpm=None, rpd=250
+    )
     assert _model(tmp_path, ENTRY).rate_limits("2") == models.DEFAULT_RATE_LIMITS["generate", "1"]
     model = _model(
         tmp_path, f"{ENTRY}enqueued_tokens = 5\n[models.m.tiers.2]\nenqueued_tokens = 9\n"
     )
     assert [model.max_enqueued_tokens(tier) for tier in ("free", "1", "2", "3")] == [5, 5, 9, 9]
-    assert all(one.rate_limits("1", rpm=300).rpm == 300 for one in table.values())
+    assert all(entry.rate_limits("1", rpm=300).rpm == 300 for entry in table.values())
 
 
 def test_wrong_tiers_are_explained(tmp_path: Path) -> None:
-    """A tier that is wrong is a configuration error that names the file and the model; nothing of it is used."""
+    """An invalid tier is a configuration error that names the file and the model."""
     for text in (
         *(
-            ONE.replace("rpm = 7", wrong)
-            for wrong in ("rpm = 0", 'rpm = "many"', "rpm = [7]", "rph = 7")
+            ENTRY_WITH_TIER.replace("rpm = 7", invalid_line)
+            for invalid_line in ("rpm = 0", 'rpm = "many"', "rpm = [7]", "rph = 7")
         ),
-        ONE.replace("tiers.1", "tiers.4"),
+        ENTRY_WITH_TIER.replace("tiers.1", "tiers.4"),
         *(ENTRY + more for more in ("tiers = 3\n", "tiers = { 1 = 3 }\n")),
     ):
         with pytest.raises(ConfigurationError, match=r"my\.toml is wrong at 'm'"):

@@ -1,5 +1,6 @@
-"""Operations read raw, and by reflection: every word and every failure the libraries know has a place here."""
+"""Remote operations are read, and all states and errors of the libraries are known."""
 
+import itertools
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,34 +16,39 @@ from pipeline.gemini.responses import BLOCKING_FINISH_REASONS, parse_response
 
 
 def test_every_state_of_the_sdk_is_known() -> None:
-    """Each JobState of the SDK has one entry in our table, and the table has no other."""
+    """Our table has exactly the JobStates of the SDK."""
     words = {state.value.removeprefix("JOB_STATE_") for state in types.JobState}
     assert words == set(REMOTE_STATES)
     assert all(is_known_state(f"BATCH_STATE_{word}") for word in words)
 
 
 def test_only_stop_is_an_answer() -> None:
-    """Of all finish reasons the SDK knows, STOP alone makes an answer; those we call blocked exist there."""
-    answered = set()
-    for finish in types.FinishReason:
+    """Only the finish reason STOP makes an answer; our blocking reasons exist in the SDK."""
+    answer_reasons = set()
+    for finish_reason in types.FinishReason:
         response = {
-            "candidates": [{"content": {"parts": [{"text": "{}"}]}, "finishReason": finish.value}]
+            "candidates": [
+                {"content": {"parts": [{"text": "{}"}]}, "finishReason": finish_reason.value}
+            ]
         }
         if parse_response(response).outcome is Outcome.ANSWERED:
-            answered.add(finish.value)
-    assert answered == {"STOP"}
-    assert {finish.value for finish in types.FinishReason} >= BLOCKING_FINISH_REASONS
+            answer_reasons.add(finish_reason.value)
+    assert answer_reasons == {"STOP"}
+    assert {finish_reason.value for finish_reason in types.FinishReason} >= BLOCKING_FINISH_REASONS
 
 
-def kinds(kind: type[Exception]) -> list[type[Exception]]:
+def list_subclasses(kind: type[Exception]) -> list[type[Exception]]:
     """Return all subclasses of an error class, and the class."""
-    return [kind, *(inner for child in kind.__subclasses__() for inner in kinds(child))]
+    subclasses = [list_subclasses(child) for child in kind.__subclasses__()]
+    return [kind, *itertools.chain.from_iterable(subclasses)]
 
 
-@pytest.mark.parametrize("kind", kinds(httpx2.RequestError), ids=lambda kind: kind.__name__)
-def test_every_transport_error_is_ours(kind: type[httpx2.RequestError]) -> None:
-    """Each error of the HTTP library becomes one of ours; nothing was sent only where no connection was made."""
-    ours = convert_exception(
+@pytest.mark.parametrize(
+    "kind", list_subclasses(httpx2.RequestError), ids=lambda kind: kind.__name__
+)
+def test_every_transport_error_is_converted(kind: type[httpx2.RequestError]) -> None:
+    """Errors of the HTTP library are converted; errors without a connection are unsent."""
+    converted_error = convert_exception(
         kind("it broke"),
         action="try",
         key="k",
@@ -51,12 +57,12 @@ def test_every_transport_error_is_ours(kind: type[httpx2.RequestError]) -> None:
         timeout_s=1,
     )
     unsent = {httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError}
-    wanted = NotSentError if kind in unsent else UnavailableError
-    assert isinstance(ours, wanted)
+    expected_type = NotSentError if kind in unsent else UnavailableError
+    assert isinstance(converted_error, expected_type)
 
 
-def test_what_is_no_operation_or_page_is_refused() -> None:
-    """Without a batch's name there is no batch; only what is empty on the wire passes for an empty page."""
+def test_invalid_operation_or_page_is_refused() -> None:
+    """A batch needs a name; only an empty document is an empty page."""
     documents: list[Any] = [
         None,
         [],
@@ -69,7 +75,7 @@ def test_what_is_no_operation_or_page_is_refused() -> None:
     for document in documents:
         with pytest.raises(UnreadableReplyError):
             read_operation(document)
-    wrong: list[Any] = [
+    invalid_pages: list[Any] = [
         None,
         [],
         {"operations": {}},
@@ -77,18 +83,23 @@ def test_what_is_no_operation_or_page_is_refused() -> None:
         {"models": []},
     ]
     for page in (
-        *wrong,
+        *invalid_pages,
         {"brandNew": 1, "nextPageToken": "2"},
         {"operations": [], "unreachable": ["x"]},
     ):
         with pytest.raises(UnreadableReplyError):
             read_batch_page(page)
-    empty: list[Any] = [{}, {"nextPageToken": ""}, {"operations": [], "x": 1}, {"unreachable": []}]
-    assert [read_batch_page(page) for page in empty] == [([], "")] * 4
+    empty_pages: list[Any] = [
+        {},
+        {"nextPageToken": ""},
+        {"operations": [], "x": 1},
+        {"unreachable": []},
+    ]
+    assert [read_batch_page(page) for page in empty_pages] == [([], "")] * 4
 
 
-def test_nonsense_inside_is_nothing() -> None:
-    """Members of a wrong type or form count as missing; a result's name holds no path; a missing count is 0."""
+def test_invalid_members_count_as_missing() -> None:
+    """Members of a wrong type or form count as missing, and a missing count is 0."""
     for metadata in (
         {
             "batchStats": "x",

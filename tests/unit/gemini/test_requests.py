@@ -1,4 +1,4 @@
-"""Request lines: what is built, what is refused before it is sent, and the schema dialect."""
+"""Build request lines, and convert models to the schema dialect."""
 
 import json
 from datetime import datetime
@@ -20,24 +20,22 @@ class Tags(BaseModel):
     tags: list[str] = Field(min_length=3, max_length=8)
 
 
-def filled(key: str, system: str, text: str, most: int = 512) -> bytes:
-    """Return a line as a form fills it."""
-    form = RequestSettings(
+def build_line(key: str, system: str, text: str, max_output_tokens: int = 512) -> bytes:
+    """Return the line of a request."""
+    request_settings = RequestSettings(
         answer_schema=make_response_schema(Tags), thinking_config={"thinkingLevel": "MINIMAL"}
     )
-    line, _ = form.build_line(
-        key, Prompt(system=system, parts=[{"text": text}], max_output_tokens=most)
+    line, _ = request_settings.build_line(
+        key, Prompt(system=system, parts=[{"text": text}], max_output_tokens=max_output_tokens)
     )
     return line
 
 
-def test_line_ends_of_other_alphabets_stay_inside_the_line() -> None:
-    """U+2028, U+0085 and new lines in a text leave one line, split on the byte alone."""
-    written = filled("t/1", "s", "a\u2028b\u0085c\nd\re")
-    assert b"\n" not in written
-    assert (
-        json.loads(written)["request"]["contents"][0]["parts"][0]["text"] == "a\u2028b\u0085c\nd\re"
-    )
+def test_line_ends_in_a_text_stay_in_its_line() -> None:
+    """U+2028, U+0085 and line ends in a text do not split the line."""
+    line = build_line("t/1", "s", "a\u2028b\u0085c\nd\re")
+    assert b"\n" not in line
+    assert json.loads(line)["request"]["contents"][0]["parts"][0]["text"] == "a\u2028b\u0085c\nd\re"
 
 
 class Level(Enum):
@@ -55,7 +53,7 @@ class Quote(BaseModel):
 
 
 class Rich(BaseModel):
-    """A model with all that the dialect can say."""
+    """A model with all types of the dialect."""
 
     title: str
     kind: Literal["a", "b"] = "a"
@@ -70,7 +68,7 @@ class Rich(BaseModel):
 
 
 def test_schema_of_a_rich_model() -> None:
-    """References are inlined, types are capitals, null is nullable, order is kept; what only narrows is left out."""
+    """References are inlined, null becomes nullable, and patterns are left out."""
     quote = {
         "type": "OBJECT",
         "properties": {
@@ -107,16 +105,16 @@ def test_schema_of_a_rich_model() -> None:
     assert "Notes for us" not in json.dumps(schema)
 
 
-def test_models_the_dialect_cannot_say() -> None:
-    """What responseSchema cannot say is an error that names the model, not a schema that is refused later."""
+def test_models_outside_of_the_dialect_are_refused() -> None:
+    """A model that responseSchema cannot describe is refused, and the error names it."""
     kinds: tuple[Any, ...] = (dict[str, Any], tuple[int, str], Any, list[Any], Literal[1, "1"])
     for kind in kinds:
         with pytest.raises(TypeError, match="Odd"):
             make_response_schema(create_model("Odd", value=(kind, ...)))
     with pytest.raises(TypeError, match="Odd"):
         make_response_schema(create_model("Odd"))
-    deep: Any = str
+    nested_type: Any = str
     for _ in range(12):
-        deep = list[deep]
+        nested_type = list[nested_type]
     with pytest.raises(TypeError, match="nested deeper"):
-        make_response_schema(create_model("Deep", value=(deep, ...)))
+        make_response_schema(create_model("Deep", value=(nested_type, ...)))

@@ -1,4 +1,4 @@
-"""What one reply says, where no result line of a batch shows it: cut answers, odd counts, text safe to print."""
+"""Parse replies: cut answers, invalid counts, error lines and printable excerpts."""
 
 import json
 from typing import Any
@@ -10,12 +10,12 @@ from pipeline.gemini.responses import make_excerpt, parse_bad_line_number, parse
 from pipeline.store.answer_counts import CUT_SHORT_REASONS
 
 
-def candidate(text: str | None, finish: str, **options: Any) -> bytes:
-    """Return a result line with one candidate."""
-    inner: dict[str, Any] = (
+def candidate(text: str | None, finish_reason: str, **options: Any) -> bytes:
+    """Return a result line with a single candidate."""
+    content: dict[str, Any] = (
         {} if text is None else {"content": {"role": "model", "parts": [{"text": text}]}}
     )
-    response = {"candidates": [{**inner, "finishReason": finish, "index": 0}], **options}
+    response = {"candidates": [{**content, "finishReason": finish_reason, "index": 0}], **options}
     return json.dumps({"key": "t/1", "response": response}).encode()
 
 
@@ -23,8 +23,8 @@ def candidate(text: str | None, finish: str, **options: Any) -> bytes:
     ("text", "outcome", "reason"),
     [('{"tags":["a', Outcome.INVALID, "max-tokens"), (None, Outcome.REFUSED, "max-tokens-empty")],
 )
-def test_a_cut_answer_wants_more_room(text: str | None, outcome: Outcome, reason: str) -> None:
-    """Also where nothing was written at all before the limit."""
+def test_cut_answer_needs_more_tokens(text: str | None, outcome: Outcome, reason: str) -> None:
+    """This includes an answer that is empty at the limit."""
     reply = parse_result_line(candidate(text, "MAX_TOKENS"))
     assert (reply.outcome, reply.reason, reply.reason in CUT_SHORT_REASONS) == (
         outcome,
@@ -33,17 +33,14 @@ def test_a_cut_answer_wants_more_room(text: str | None, outcome: Outcome, reason
     )
 
 
-def test_what_else_a_reply_says() -> None:
-    """Counts that are none are 0, a status stands for its code, a line at fault is named; excerpts are safe."""
+def test_counts_codes_and_line_numbers_are_parsed() -> None:
+    """Invalid counts are 0, a status gives its code, and excerpts are printable."""
     assert parse_result_line(b'{"error": {"status": "RESOURCE_EXHAUSTED"}}').rpc_code == 8
     counts: list[Any] = [-1, True, "x", None, [], 1.5, 2**30, 2**70, "9" * 30]
     for count in counts:
-        assert (
-            parse_result_line(
-                candidate("{}", "STOP", usageMetadata={"promptTokenCount": count})
-            ).usage.prompt
-            == 0
-        )
+        line = candidate("{}", "STOP", usageMetadata={"promptTokenCount": count})
+        assert parse_result_line(line).usage.prompt == 0
+
     assert make_excerpt("a\x1b[31m\nb\u202ec") == "a [31m b c"
     assert (
         parse_bad_line_number("Gemini refused (400): Error on line 12: invalid JSON, near column 3")

@@ -1,4 +1,4 @@
-"""Results that are not lines: split into their objects, wherever a piece that was read ends."""
+"""Split result files without lines into their objects, at any chunk boundary."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ TRICKY = 'a "quoted" } ] \\ text'
 def test_objects_are_split_wherever_a_piece_ends(
     tmp_path: Path, indent: int | None, *, is_list: bool
 ) -> None:
-    """Brackets, quotation marks and backslashes in texts stay, also where a piece ends inside of them."""
+    """Brackets, quotation marks and backslashes in texts may be at a chunk boundary."""
     path = tmp_path / "result.jsonl"
     start = len(json.dumps([{"pad": ""}], indent=indent))
     for offset in range(start + len(TRICKY) + 8):
@@ -25,17 +25,17 @@ def test_objects_are_split_wherever_a_piece_ends(
             {"text": TRICKY, "in": [{}, [1]]},
             {"last": 1},
         ]
-        written = json.dumps(documents, indent=indent)
+        text = json.dumps(documents, indent=indent)
         if not is_list:
-            written = "\n".join(json.dumps(document, indent=indent) for document in documents)
-        path.write_text(written, encoding="utf-8")
+            text = "\n".join(json.dumps(document, indent=indent) for document in documents)
+        path.write_text(text, encoding="utf-8")
         assert [json.loads(read_object) for read_object in read_objects(path)] == documents
 
 
-def test_a_result_in_lines_keeps_its_bytes_and_one_that_is_cut_is_incomplete(
+def test_result_in_lines_keeps_its_bytes_and_a_cut_list_is_incomplete(
     tmp_path: Path,
 ) -> None:
-    """Lines with texts as keys are not touched, whatever stands between them; a cut list is no result."""
+    """Lines with texts as keys are not changed; a cut list raises an IncompleteError."""
     path = tmp_path / "result.jsonl"
     data = b'\xef\xbb\xbf{"key": "task/1", "response": {}}\r\n%%% garbage [ {\n\n{"key": "task/2"}'
     path.write_bytes(data)

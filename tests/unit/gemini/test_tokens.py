@@ -1,4 +1,4 @@
-"""What requests cost, and what they are estimated to cost before they run."""
+"""Calculate and estimate the cost of requests."""
 
 from datetime import date
 from typing import Any
@@ -17,7 +17,7 @@ from pipeline.gemini.usage import (
 TODAY = date(2026, 11, 20)
 
 
-def test_google_s_own_sample() -> None:
+def test_cost_of_the_sample_of_google() -> None:
     """8 tokens in, 11 out and 829 of thought cost 8 x in + 840 x out, at half price in a batch."""
     model = models.load_models()["gemini-2.5-flash"]
     usage = Usage(prompt=8, answer=11, thoughts=829)
@@ -46,7 +46,7 @@ def test_google_s_own_sample() -> None:
     ],
 )
 def test_tokens_of_a_text(text: str, tokens: int) -> None:
-    """Four ASCII characters, two Cyrillic ones, one and a half Chinese ones, half an emoji make a token."""
+    """A token has four ASCII, two Cyrillic or 1.5 Chinese characters, or half an emoji."""
     assert estimate_tokens(text) == tokens
 
 
@@ -62,5 +62,5 @@ def test_tokens_of_a_text(text: str, tokens: int) -> None:
     ],
 )
 def test_estimate_expects_thoughts(settings: dict[str, Any], thoughts: int) -> None:
-    """Thinking that is off costs nothing, a budget counts whole, a model left to itself as in Google's sample."""
+    """Disabled thinking costs nothing, a budget counts fully, else the default applies."""
     assert estimate_request("", [], {"maxOutputTokens": 8192, **settings}).thoughts == thoughts

@@ -1,4 +1,4 @@
-"""A workspace to build indexes in: its cache, its builds, and the steps up to a staged or a promoted build."""
+"""Provide the cache and the builds of a workspace, and functions to stage and promote builds."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack

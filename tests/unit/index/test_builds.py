@@ -1,4 +1,4 @@
-"""One link says which build is in service, follows the database, and moves from a whole build to a whole build."""
+"""A link names the build in service and only ever changes to a complete build."""
 
 from pathlib import Path
 
@@ -15,27 +15,27 @@ PEOPLE = [entry(number) for number in range(6)]
 
 def in_service(builds: Builds) -> int | None:
     """Return the number of the build in service."""
-    found = builds.read_current_manifest()
-    return found.number if found else None
+    manifest = builds.read_current_manifest()
+    return manifest.number if manifest else None
 
 
-def test_who_lost_the_lock_puts_nothing_in_service(
+def test_lost_lock_puts_no_build_in_service(
     tmp_path: Path, stage: Stage, builds: Builds, make: Make
 ) -> None:
-    """Of a promotion nothing is left in service, of a rollback nothing changed; the next promotion works."""
+    """A failed promotion or rollback changes nothing, and the next promotion works."""
     make(PEOPLE)
     staged = stage(PEOPLE[:3])
     verify_build(staged, count=3)
 
-    def lost(_: object) -> None:
+    def raise_lost_lock(_: object) -> None:
         raise InconsistentError("the lock is lost")
 
     with pytest.raises(InconsistentError, match="lock is lost"):
-        builds.promote(staged, record_promotion=lost)
+        builds.promote(staged, record_promotion=raise_lost_lock)
     assert (in_service(builds), builds.find_leftovers()) == (1, [])
     assert make(PEOPLE).number == 3
-    before = sorted(tmp_path.rglob("*"))
+    paths = sorted(tmp_path.rglob("*"))
     with pytest.raises(InconsistentError, match="lock is lost"):
-        builds.rollback(record_promotion=lost)
-    assert sorted(tmp_path.rglob("*")) == before
+        builds.rollback(record_promotion=raise_lost_lock)
+    assert sorted(tmp_path.rglob("*")) == paths
     assert in_service(builds) == 3

@@ -1,4 +1,4 @@
-"""The measures, the interval and the fixed systems, against numbers worked out by hand or published; and any file."""
+"""Measures and rankings match manual calculations, and any input file is read or refused."""
 
 import math
 from pathlib import Path
@@ -14,13 +14,13 @@ from pipeline.index.judged_queries import JudgedQueries, JudgedQuery, read_grade
 
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
 PIECES = st.sampled_from(['{"qid": "q1"', '"text": 7', "q1 0 a 1", "\0", "\n", "\ufeff", "}"])
-BYTES = st.binary(max_size=60) | st.lists(PIECES).map(lambda some: "".join(some).encode())
+BYTES = st.binary(max_size=60) | st.lists(PIECES).map(lambda pieces: "".join(pieces).encode())
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(BYTES)
 def test_any_file_is_read_or_refused(tmp_path: Path, data: bytes) -> None:
-    """Nothing but an error of the input comes of it, which names the file."""
+    """A refused file raises an InputError that names the file."""
     for name, read in (("q.jsonl", read_queries), ("j.tsv", read_grades)):
         (tmp_path / name).write_bytes(data)
         try:
@@ -32,18 +32,18 @@ def test_any_file_is_read_or_refused(tmp_path: Path, data: bytes) -> None:
 def test_measures_by_hand() -> None:
     """Gains are grades, and a question without a ranking scores zero."""
     grades = {"q1": {"a": 1, "b": 1, "c": 2, "z": 0}, "q2": {"a": 1}}
-    questions = [JudgedQuery(qid=one, text=one) for one in ("q2", "q1")]
-    found = compute_measures(JudgedQueries(questions, grades), [[], ["x", "c", "a"]])
+    questions = [JudgedQuery(qid=qid, text=qid) for qid in ("q2", "q1")]
+    measures = compute_measures(JudgedQueries(questions, grades), [[], ["x", "c", "a"]])
     gain = (2 / math.log2(3) + 1 / 2) / (2 + 1 / math.log2(3) + 1 / 2)
-    told = {"nDCG@10": gain, "MRR": 1 / 2, "P@5": 2 / 5, "R@10": 2 / 3}
-    assert {name: values.tolist() for name, values in found.items()} == {
-        name: [0, pytest.approx(value)] for name, value in told.items()
+    expected_means = {"nDCG@10": gain, "MRR": 1 / 2, "P@5": 2 / 5, "R@10": 2 / 3}
+    assert {name: values.tolist() for name, values in measures.items()} == {
+        name: [0, pytest.approx(value)] for name, value in expected_means.items()
     }
 
 
 @given(VALUES)
-def test_an_interval_holds_its_mean(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> None:
-    """The same each time; no build is worse than itself, and one that loses everywhere is."""
+def test_interval_contains_its_mean(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> None:
+    """The interval is reproducible, zero for equal builds, and negative for a worse build."""
     mean, low, high = mean_difference(values, 0 * values)
     assert low - 1e-9 <= mean <= high + 1e-9
     assert (mean, low, high) == mean_difference(values, 0 * values)
@@ -52,10 +52,10 @@ def test_an_interval_holds_its_mean(values: "np.ndarray[tuple[int], np.dtype[np.
 
 
 def test_plain_bm25_by_hand() -> None:
-    """One word in one of two documents; words of any script, in any case; shorter ones first, ties in their order."""
-    two = {"one": "Bees honey", "two": "law ÉCOLE Ωμέγα школа 我教水法律"}
-    words = ["bees", "école", "ωμέγα", "ШКОЛА", "a"]
-    assert rank_by_bm25(two, words, 5) == [["one"], *[["two"]] * 3, []]
+    """Terms match in any script and case; short documents come first, ties keep their order."""
+    documents = {"one": "Bees honey", "two": "law ÉCOLE Ωμέγα школа 我教水法律"}
+    queries = ["bees", "école", "ωμέγα", "ШКОЛА", "a"]
+    assert rank_by_bm25(documents, queries, 5) == [["one"], *[["two"]] * 3, []]
     assert rank_by_bm25(
         {"long": "bees " + "other " * 20, "b": "bees", "a": "bees"}, ["bees bees"], 2
     ) == [["b", "a"]]

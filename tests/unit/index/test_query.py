@@ -1,4 +1,4 @@
-"""What a question asks, what must stand in a text, and what must not."""
+"""Parse search queries with required phrases and excluded terms, and WHERE conditions."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from tests.unit.index.toy import comparisons
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("query_text", "expected"),
     [
         ("who knows\n water  law", SearchQuery("who knows water law")),
         ('"water law" -tax', SearchQuery("water law", ("water law",), ("tax",))),
@@ -26,13 +26,13 @@ from tests.unit.index.toy import comparisons
         ('"a" -the "a" law -the', SearchQuery("a a law", ("a",), ("the",))),
     ],
 )  # fmt: skip
-def test_a_question_is_split(given: str, expected: SearchQuery) -> None:
-    """Quotation marks and hyphens count at the beginning of a word alone; what stands elsewhere is a part of it."""
-    assert parse_query(given) == expected
+def test_question_is_split(query_text: str, expected: SearchQuery) -> None:
+    """Quotation marks and hyphens count only at the start of a word."""
+    assert parse_query(query_text) == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "why"),
+    ("query_text", "message"),
     [
         (" \n", "there is nothing to search for"),
         ("-tax", "only what is not wanted"),
@@ -43,15 +43,15 @@ def test_a_question_is_split(given: str, expected: SearchQuery) -> None:
         ("a\0b", "no text"),
     ],
 )
-def test_a_question_that_asks_nothing_is_refused(given: str, why: str) -> None:
-    """The message says why, and where."""
-    with pytest.raises(InputError, match=why):
-        parse_query(given)
+def test_empty_question_is_refused(query_text: str, message: str) -> None:
+    """The message contains the reason and the position."""
+    with pytest.raises(InputError, match=message):
+        parse_query(query_text)
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_question_or_refused(text: str) -> None:
-    """No character is lost but signs of ours, and what is refused is refused as input."""
+    """Only operators are removed from a text, and a refusal is an InputError."""
     try:
         question = parse_query(text)
     except InputError:
@@ -62,14 +62,16 @@ def test_any_text_is_a_question_or_refused(text: str) -> None:
 
 
 def test_not_binds_before_and_and_and_before_or() -> None:
-    """As in SQL, without parentheses."""
-    read = parse_where('a = 1 OR NOT b = 2 AND "c d" is not null OR Hourly Rate not in (1, -2.5e1)')
-    assert isinstance(read, Junction)
-    assert not read.requires_all
-    assert [type(part) for part in read.parts[1:]] == [Junction, Negation]
-    assert isinstance(read.parts[1], Junction)
-    assert isinstance(read.parts[1].parts[0], Negation)
-    assert [(comparison.column, comparison.values) for comparison in comparisons(read)] == [
+    """Operators bind as in SQL."""
+    expression = parse_where(
+        'a = 1 OR NOT b = 2 AND "c d" is not null OR Hourly Rate not in (1, -2.5e1)'
+    )
+    assert isinstance(expression, Junction)
+    assert not expression.requires_all
+    assert [type(part) for part in expression.parts[1:]] == [Junction, Negation]
+    assert isinstance(expression.parts[1], Junction)
+    assert isinstance(expression.parts[1].parts[0], Negation)
+    assert [(comparison.column, comparison.values) for comparison in comparisons(expression)] == [
         ("a", (1,)),
         ("b", (2,)),
         ("c d", ()),
@@ -78,7 +80,7 @@ def test_not_binds_before_and_and_and_before_or() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "why"),
+    ("where_text", "message"),
     [
         ("", "character 1: a column is expected, and it ends there"),
         ("rate", "character 5: =, !=, <, <=, >, >=, IN, CONTAINS or IS NULL is expected"),
@@ -97,7 +99,7 @@ def test_not_binds_before_and_and_and_before_or() -> None:
         ("x" * 2001, "2,001 characters"),
     ],
 )  # fmt: skip
-def test_what_is_no_where_is_refused_where_it_ends(given: str, why: str) -> None:
-    """The message says at which character, what is expected there, and what stands there."""
-    with pytest.raises(InputError, match=why):
-        parse_where(given)
+def test_invalid_where_is_refused_with_its_position(where_text: str, message: str) -> None:
+    """The message contains the position, the expected text and the actual text."""
+    with pytest.raises(InputError, match=message):
+        parse_where(where_text)

@@ -1,4 +1,4 @@
-"""A build is written whole, and anything wrong with it is found before it can be promoted."""
+"""A build is verified before it can be promoted."""
 
 import sqlite3
 from collections.abc import Callable
@@ -23,41 +23,42 @@ from tests.unit.index.toy import DIM, entry, vectors_of
 PEOPLE = [entry(number) for number in range(100, 110)]
 
 
-def resealed(staged: StagedBuild, name: str, data: bytes) -> None:
-    """Replace a part of a staged build and make the manifest agree, as a bug in staging would have."""
+def replace_part(staged: StagedBuild, name: str, data: bytes) -> None:
+    """Replace a part of a staged build and update the manifest, as a bug in staging could do."""
     sealed = files.seal_bytes(staged.directory / name, data)
     document = staged.manifest.model_dump(mode="json")
-    document["hashes"][name], document["sizes"][name] = sealed.sha256, sealed.size
+    document["hashes"][name] = sealed.sha256
+    document["sizes"][name] = sealed.size
     (staged.directory / manifest.MANIFEST_FILE).write_bytes(orjson.dumps(document))
     staged.manifest = manifest.read_manifest(staged.directory)
 
 
-def test_what_cannot_be_built_is_said(stage: Stage) -> None:
-    """A build without people, and a lone surrogate."""
+def test_invalid_entries_are_refused(stage: Stage) -> None:
+    """A build needs entries, and their texts must be valid."""
     with pytest.raises(InputError, match="nothing to index"):
         stage([])
     with pytest.raises(InconsistentError, match="entry '7' cannot be written as JSON"):
         stage([Entry("7", "fine", {"id": 7, "Bio": "\ud800"})])
 
 
-def with_vectors(staged: StagedBuild, rows: Vectors) -> None:
+def replace_vectors(staged: StagedBuild, rows: Vectors) -> None:
     """Put other vectors into a staged build."""
     path = vector_file.write_faiss_index(
         staged.directory / manifest.INDEX_FILE, [rows], row_count=len(rows), dim=DIM
     ).path
-    resealed(staged, manifest.INDEX_FILE, path.read_bytes())
+    replace_part(staged, manifest.INDEX_FILE, path.read_bytes())
 
 
 def swap_vectors(staged: StagedBuild) -> None:
     """Exchange the vectors of two rows."""
-    with_vectors(staged, vectors_of([person.text for person in PEOPLE])[[1, 0, *range(2, 10)]])
+    replace_vectors(staged, vectors_of([person.text for person in PEOPLE])[[1, 0, *range(2, 10)]])
 
 
 def spoil_a_vector(staged: StagedBuild) -> None:
     """Put a NaN into one row."""
     rows = vectors_of([person.text for person in PEOPLE])
     rows[3, 3] = np.nan
-    with_vectors(staged, rows)
+    replace_vectors(staged, rows)
 
 
 def swap_metadata(staged: StagedBuild) -> None:
@@ -66,31 +67,33 @@ def swap_metadata(staged: StagedBuild) -> None:
         (staged.directory / manifest.METADATA_FILE).read_bytes().replace(b"person100", b"person10X")
     )
     lines = lines.replace(b"person101", b"person100").replace(b"person10X", b"person101")
-    resealed(staged, manifest.METADATA_FILE, lines)
+    replace_part(staged, manifest.METADATA_FILE, lines)
 
 
 def add_metadata(staged: StagedBuild) -> None:
-    """Put one entry more than there are vectors into the metadata."""
+    """Add an entry without a vector to the metadata."""
     lines = (staged.directory / manifest.METADATA_FILE).read_bytes()
-    resealed(staged, manifest.METADATA_FILE, lines.removesuffix(b"\n]\n") + b',\n{"id": 1}\n]\n')
+    replace_part(
+        staged, manifest.METADATA_FILE, lines.removesuffix(b"\n]\n") + b',\n{"id": 1}\n]\n'
+    )
 
 
-def in_entries(statement: str) -> Callable[[StagedBuild], None]:
-    """Return what changes the entries by a statement of SQL."""
+def make_entries_change(statement: str) -> Callable[[StagedBuild], None]:
+    """Return a function that changes the entries by a statement of SQL."""
 
     def act(staged: StagedBuild) -> None:
-        """Change them."""
+        """Run the statement on the entries."""
         path = staged.directory / manifest.ENTRIES_FILE
         with closing(sqlite3.connect(path)) as db, db:
             db.execute(statement)
-        resealed(staged, manifest.ENTRIES_FILE, path.read_bytes())
+        replace_part(staged, manifest.ENTRIES_FILE, path.read_bytes())
 
     return act
 
 
 def garble_entries(staged: StagedBuild) -> None:
-    """Make the file of entries something else."""
-    resealed(staged, manifest.ENTRIES_FILE, b"not a database" * 400)
+    """Replace the file of entries with garbage."""
+    replace_part(staged, manifest.ENTRIES_FILE, b"not a database" * 400)
 
 
 @pytest.mark.parametrize(
@@ -100,34 +103,37 @@ def garble_entries(staged: StagedBuild) -> None:
         (spoil_a_vector, "not finite and of length 1"),
         (swap_metadata, "differ at row 0"),
         (add_metadata, "holds more than its entries"),
-        (in_entries("DELETE FROM entries WHERE row = 9"), "lists 9 entries, expected 10"),
+        (make_entries_change("DELETE FROM entries WHERE row = 9"), "lists 9 entries, expected 10"),
         (
-            in_entries("UPDATE entries SET id = '999' WHERE row = 4"),
+            make_entries_change("UPDATE entries SET id = '999' WHERE row = 4"),
             "row 4 of metadata.json is another entry",
         ),
         (
-            in_entries("INSERT INTO words (rowid, g0) VALUES (10, 'x')"),
+            make_entries_change("INSERT INTO words (rowid, g0) VALUES (10, 'x')"),
             "of 11 entries, expected 10",
         ),
-        (in_entries("UPDATE words_data SET block = zeroblob(20) WHERE id > 10"), "is damaged"),
+        (
+            make_entries_change("UPDATE words_data SET block = zeroblob(20) WHERE id > 10"),
+            "is damaged",
+        ),
         (garble_entries, "cannot be read as entries"),
     ],
 )
-def test_a_spoiled_build_is_found(
+def test_spoiled_build_is_detected(
     make: Make, stage: Stage, builds: Builds, spoil: Callable[[StagedBuild], None], message: str
 ) -> None:
     """Each kind of damage is named, and the build in service stays."""
     make(PEOPLE[:5])
-    before = builds.read_current_manifest()
+    current_manifest = builds.read_current_manifest()
     staged = stage(PEOPLE)
     spoil(staged)
     with pytest.raises(InconsistentError, match=message):
         verify_build(staged, count=10)
-    assert before is not None
-    assert builds.read_current_manifest() == before
+    assert current_manifest is not None
+    assert builds.read_current_manifest() == current_manifest
 
 
-def test_a_count_that_differs_from_the_database_is_found(stage: Stage) -> None:
+def test_count_that_differs_from_the_database_is_detected(stage: Stage) -> None:
     """The number of tagged people decides, not the number of rows that were written."""
     staged = stage(PEOPLE)
     with pytest.raises(InconsistentError, match="holds 10 entries, expected 11"):
@@ -137,20 +143,27 @@ def test_a_count_that_differs_from_the_database_is_found(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "spoiled", [b"", b"[]", b"{}", b'{"format": 1}', b'{"format": 2, "number": "x"}', b"\xff\xfe"]
 )
-def test_a_manifest_of_any_bytes_is_an_error_of_ours(tmp_path: Path, spoiled: bytes) -> None:
-    """Whatever stands in manifest.json, the answer is a sentence and no traceback."""
+def test_unreadable_manifest_is_refused(tmp_path: Path, spoiled: bytes) -> None:
+    """An invalid manifest.json raises an InconsistentError."""
     (tmp_path / manifest.MANIFEST_FILE).write_bytes(spoiled)
     with pytest.raises(InconsistentError, match="cannot be read as a manifest"):
         manifest.read_manifest(tmp_path)
 
 
-def test_the_hash_follows_text_facts_and_fields_alone() -> None:
-    """A change of rate or score leaves an entry up to date; another text, facts (a person's tags) or fields do not."""
-    known = Entry("1", "text", {"Hourly Rate": 1.0}, ["a"])
-    assert content_hash(known) == content_hash(Entry("1", "text", {"Hourly Rate": 2.0}, ["a"]))
-    others = [Entry("1", "text.", {}, ["a"]), Entry("1", "text", {}, ["b"]), Entry("1", "text", {})]
-    fields = [
-        Entry("1", "text", {}, ["a"], one)
-        for one in ({"a": "bc"}, {"a": "b", "c": ""}, {"ab": "c"})
+def test_hash_depends_only_on_text_facts_and_fields() -> None:
+    """A changed rate keeps the hash; changed texts, facts or fields do not."""
+    base_entry = Entry("1", "text", {"Hourly Rate": 1.0}, ["a"])
+    assert content_hash(base_entry) == content_hash(Entry("1", "text", {"Hourly Rate": 2.0}, ["a"]))
+    other_entries = [
+        Entry("1", "text.", {}, ["a"]),
+        Entry("1", "text", {}, ["b"]),
+        Entry("1", "text", {}),
     ]
-    assert len({content_hash(each) for each in [known, *others, *fields]}) == 7
+    fields = [
+        Entry("1", "text", {}, ["a"], texts)
+        for texts in ({"a": "bc"}, {"a": "b", "c": ""}, {"ab": "c"})
+    ]
+    assert (
+        len({content_hash(hashed_entry) for hashed_entry in [base_entry, *other_entries, *fields]})
+        == 7
+    )

@@ -1,4 +1,4 @@
-"""What is a term of which text, in many scripts; it may not change under one name."""
+"""Terms of texts in many scripts; they must not change within a version."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from pipeline.index.tokenizer import TERMS_VERSION, extract_query_terms, extract
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "terms"),
     [
         ("Water-Law, WATER laws; hydrologists'", "water law water law hydrolog"),
         ("I don't know who it is with", "know"),
@@ -25,14 +25,14 @@ from pipeline.index.tokenizer import TERMS_VERSION, extract_query_terms, extract
         ("😀 -- + _", ""),
     ],
 )
-def test_terms_of_many_scripts(text: str, found: str) -> None:
-    """Words fold, lose their accents and their endings; scripts without spaces give pairs; stop words give nothing."""
-    assert " ".join(extract_terms(text)) == found
+def test_terms_of_many_scripts(text: str, terms: str) -> None:
+    """Words lose accents and endings; scripts without spaces give pairs of characters."""
+    assert " ".join(extract_terms(text)) == terms
     assert TERMS_VERSION == "words@1"
 
 
 @pytest.mark.parametrize(
-    ("question", "left"),
+    ("question", "remaining_terms"),
     [
         ("Who knows someone experienced in water law?", "water law"),
         ("looking for a Django gardener, please", "django"),
@@ -41,6 +41,6 @@ def test_terms_of_many_scripts(text: str, found: str) -> None:
         ("who is it", ""),
     ],
 )
-def test_words_of_asking_are_left_out_of_questions(question: str, left: str) -> None:
-    """But not where nothing else is asked."""
-    assert " ".join(extract_query_terms(question, filler_words="gardeners")) == left
+def test_words_of_asking_are_left_out_of_questions(question: str, remaining_terms: str) -> None:
+    """Such words stay if the question has no other words."""
+    assert " ".join(extract_query_terms(question, filler_words="gardeners")) == remaining_terms

@@ -26,7 +26,7 @@ def key_of(text: str) -> bytes:
 
 
 def vectors_of(texts: Sequence[str]) -> Vectors:
-    """Return a unit vector a text, float32 (n, DIM): equal texts get equal vectors, others different ones."""
+    """Return a unit vector for each text, float32 (n, DIM); equal texts have equal vectors."""
     rows = [np.random.default_rng(list(key_of(text))).standard_normal(DIM) for text in texts]
     return np.array([row / np.linalg.norm(row) for row in rows], dtype=np.float32).reshape(
         len(texts), DIM
@@ -34,10 +34,10 @@ def vectors_of(texts: Sequence[str]) -> Vectors:
 
 
 def entry(number: int, text: str = "", *, tags: Sequence[str] = ("law",)) -> Entry:
-    """Return entry `number`, with a text of its own unless one is given."""
-    words = text or f"Person {number}. Knows things."
+    """Return entry `number`, by default with its own text."""
+    entry_text = text or f"Person {number}. Knows things."
     return Entry(
-        str(number), words, {"id": number, "username": f"person{number}", "tags": list(tags)}
+        str(number), entry_text, {"id": number, "username": f"person{number}", "tags": list(tags)}
     )
 
 
@@ -49,32 +49,36 @@ def cache_in(folder: Path) -> VectorCache:
 def written(
     builds: Builds, cache: VectorCache, entries: Sequence[Entry], staging: ExitStack, **options: Any
 ) -> StagedBuild:
-    """Write entries under the next number, their vectors cached first, in a staging that stays until its stack ends."""
-    keys = [key_of(one.text) for one in entries]
-    rows = vectors_of([one.text for one in entries])
+    """Cache the vectors of entries, and write them under the next number in a staging folder."""
+    keys = [key_of(indexed.text) for indexed in entries]
+    rows = vectors_of([indexed.text for indexed in entries])
     cache.add(keys, rows)
-    places = range(0, len(entries), PAGE_ROWS)
+    offsets = range(0, len(entries), PAGE_ROWS)
     pages = [
         (
-            entries[place : place + PAGE_ROWS],
-            keys[place : place + PAGE_ROWS],
-            rows[place : place + PAGE_ROWS],
+            entries[offset : offset + PAGE_ROWS],
+            keys[offset : offset + PAGE_ROWS],
+            rows[offset : offset + PAGE_ROWS],
         )
-        for place in places
+        for offset in offsets
     ]
     number = builds.next_number()
-    known: dict[str, Any] = {"position": 1, "built_at": datetime.now(UTC), "count": len(entries)}
+    default_options: dict[str, Any] = {
+        "position": 1,
+        "built_at": datetime.now(UTC),
+        "count": len(entries),
+    }
     return write_build(
         staging.enter_context(builds.staging(number)),
         pages,
         cache,
         number=number,
-        **(known | options),
+        **(default_options | options),
     )
 
 
 def comparisons(expression: Expression) -> Iterator[Comparison]:
-    """Yield every comparison of an expression, in the order in which they stand there."""
+    """Yield the comparisons of an expression in their order."""
     if isinstance(expression, Comparison):
         yield expression
     elif isinstance(expression, Negation):

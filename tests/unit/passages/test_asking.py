@@ -1,4 +1,4 @@
-"""What is asked about a passage: its text between tags that it cannot close, and a word where it was cut."""
+"""The prompt of a passage has its text between tags, and a notice if the text is cut."""
 
 from sqlalchemy import create_engine
 
@@ -8,23 +8,25 @@ from pipeline.passages.task import CUT_NOTICE, MAX_ASKED_CHARS, ConceptsTask
 TASK = ConceptsTask(read_shape(create_engine("sqlite://").connect()))
 
 
-def told(text: str) -> str:
-    """Return what is said to the model about a passage."""
+def read_prompt(text: str) -> str:
+    """Return the prompt of a passage."""
     return str(next(TASK.prompt.make_rows({"7": {"text": text}})).prompt.parts[0]["text"])
 
 
-def test_a_long_passage_is_cut_at_its_end_and_the_question_says_so() -> None:
-    """The note stands outside the tags; what was cut is part of the hash and of what answers are held against."""
+def test_long_passage_is_cut_and_the_prompt_says_so() -> None:
+    """The notice is outside the tags; hash and context use the whole text."""
     text = "x" * MAX_ASKED_CHARS
-    assert told(text) == f"<passage>{text}</passage>"
-    long = next(TASK.prompt.make_rows({"1": {"text": text + "yz"}}))
-    assert long.prompt.parts[0]["text"] == f"<passage>{text}</passage>\n{CUT_NOTICE}"
-    assert long.context == {"text": text + "yz"}
-    assert long.input_hash != next(TASK.prompt.make_rows({"1": {"text": text + "y"}})).input_hash
+    assert read_prompt(text) == f"<passage>{text}</passage>"
+    long_row = next(TASK.prompt.make_rows({"1": {"text": text + "yz"}}))
+    assert long_row.prompt.parts[0]["text"] == f"<passage>{text}</passage>\n{CUT_NOTICE}"
+    assert long_row.context == {"text": text + "yz"}
+    assert (
+        long_row.input_hash != next(TASK.prompt.make_rows({"1": {"text": text + "y"}})).input_hash
+    )
 
 
 def test_the_hash_is_of_the_text_alone() -> None:
-    """Any change of the text gives another hash, and the id does not."""
+    """A changed text has another hash, a changed id has not."""
     texts = ["a", "a ", "A", "\u00e9", "e\u0301", ""]
     hashes = [next(TASK.prompt.make_rows({"1": {"text": text}})).input_hash for text in texts]
     assert (len(set(hashes)), len(hashes[0])) == (len(texts), 64)

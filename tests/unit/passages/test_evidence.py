@@ -1,4 +1,4 @@
-"""From an answer to what is stored: supports with true offsets, how the passage names it, its context, notes."""
+"""Grounded concepts have supports with offsets, a surface and notes."""
 
 from typing import Any
 
@@ -7,21 +7,24 @@ import pytest
 from pipeline.passages.declaration import PassageConcepts
 from pipeline.passages.evidence import Evidence, GroundedConcept, ground
 
-TEXT = "We train a convolutional neural network (CNN) on ImageNet.\nOn ImageNet the CNN is accurate, and\tfast."
+TEXT = (
+    "We train a convolutional neural network (CNN) on ImageNet.\n"
+    "On ImageNet the CNN is accurate, and\tfast."
+)
 
 
-def answer(*concepts: dict[str, Any]) -> PassageConcepts:
-    """Return an answer with these concepts; what they do not say is filled in."""
-    whole = [
-        {"name": "CNN", "type": "model", "aliases": [], "confidence": 0.9, "quotes": []} | one
-        for one in concepts
+def make_answer(*concepts: dict[str, Any]) -> PassageConcepts:
+    """Return an answer with these concepts, completed with defaults."""
+    complete_concepts = [
+        {"name": "CNN", "type": "model", "aliases": [], "confidence": 0.9, "quotes": []} | members
+        for members in concepts
     ]
-    return PassageConcepts.model_validate({"concepts": whole})
+    return PassageConcepts.model_validate({"concepts": complete_concepts})
 
 
-def one(text: str = TEXT, **members: Any) -> tuple[GroundedConcept, Evidence]:
-    """Return a concept as it is stored, and its evidence, which must be there."""
-    stored, reason = ground(answer(members), text)
+def ground_concept(text: str = TEXT, **members: Any) -> tuple[GroundedConcept, Evidence]:
+    """Return the stored concept and its evidence, which must exist."""
+    stored, reason = ground(make_answer(members), text)
     assert (stored is not None, reason) == (True, "")
     assert stored is not None
     evidence = stored.concepts[0].evidence
@@ -30,9 +33,11 @@ def one(text: str = TEXT, **members: Any) -> tuple[GroundedConcept, Evidence]:
     return stored.concepts[0], evidence
 
 
-def test_supports_stand_in_order_and_once() -> None:
-    """Two quotations of one place are one support; their order is that of the text."""
-    _, evidence = one(quotes=["the CNN is accurate", "on ImageNet.", "The cnn is  accurate"])
+def test_supports_are_unique_and_ordered() -> None:
+    """Quotations of the same place become a single support, in the order of the text."""
+    _, evidence = ground_concept(
+        quotes=["the CNN is accurate", "on ImageNet.", "The cnn is  accurate"]
+    )
     assert [*evidence.support] == ["on ImageNet.", "the CNN is accurate"]
     assert evidence.quality.model_dump() == {
         "confidence": 1.0,
@@ -40,9 +45,9 @@ def test_supports_stand_in_order_and_once() -> None:
     }
 
 
-def test_how_like_a_quotation_is_goes_into_the_quality() -> None:
-    """The likeness is rounded down, so that only what is there counts as 1."""
-    _, evidence = one(quotes=["We train a convolutional neural netwrk"])
+def test_likeness_of_a_quotation_is_part_of_the_quality() -> None:
+    """The likeness is rounded down, so that only an exact quotation counts as 1."""
+    _, evidence = ground_concept(quotes=["We train a convolutional neural netwrk"])
     assert evidence.support[0] == "We train a convolutional neural network"
     assert evidence.quality.model_dump() == {
         "confidence": 0.98,
@@ -59,19 +64,22 @@ def test_how_like_a_quotation_is_goes_into_the_quality() -> None:
         ("vision", [], "the CNN is accurate"),
     ],
 )
-def test_the_surface_is_how_the_passage_writes_it(
+def test_surface_is_the_spelling_of_the_passage(
     name: str, aliases: list[str], surface: str
 ) -> None:
-    """The slice of the name or an alias nearest to the support, the name before an alias, or the first quotation."""
-    assert one(name=name, aliases=aliases, quotes=["the CNN is accurate"])[1].surface == surface
-    both = one(
+    """The surface is the name, an alias near the support, or the first quotation."""
+    assert (
+        ground_concept(name=name, aliases=aliases, quotes=["the CNN is accurate"])[1].surface
+        == surface
+    )
+    other_concept = ground_concept(
         name="neural network", aliases=["CNN"], quotes=["a convolutional neural network (CNN)"]
     )
-    assert both[1].surface == "neural network"
+    assert other_concept[1].surface == "neural network"
 
 
 @pytest.mark.parametrize(
-    ("given", "stored", "notes"),
+    ("concept_type", "stored", "notes"),
     [
         (" Method ", "method", []),
         ("animal", "other", ["type 'animal' taken as other"]),
@@ -79,7 +87,7 @@ def test_the_surface_is_how_the_passage_writes_it(
         ("", "other", ["type '' taken as other"]),
     ],
 )
-def test_a_strange_type_is_other_and_noted(given: str, stored: str, notes: list[str]) -> None:
-    """The note shows a little of it, on one line."""
-    concept, evidence = one(type=given, quotes=["on ImageNet."])
+def test_strange_type_is_other_and_noted(concept_type: str, stored: str, notes: list[str]) -> None:
+    """The note contains the start of the type, on a single line."""
+    concept, evidence = ground_concept(type=concept_type, quotes=["on ImageNet."])
     assert (concept.type, evidence.quality.notes) == (stored, notes)

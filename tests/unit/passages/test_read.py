@@ -1,4 +1,4 @@
-"""Passages from files: which rows hold one, what is told of the others, and texts that stay what they are."""
+"""Files of passages give rows and findings, and texts do not change."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from pipeline.tables.row_findings import Finding, FindingKind, SoundRow
 
 
 def _read(path: Path, data: bytes) -> list[SoundRow | Finding]:
-    """Return what is read from a file with these bytes."""
+    """Return the rows and findings of a file with these bytes."""
     path.write_bytes(data)
     return list(PassagesFile(path))
 
@@ -40,22 +40,25 @@ def _read(path: Path, data: bytes) -> list[SoundRow | Finding]:
         (b'{"id": "a", "text": 5}', "text", "no text"),
     ],
 )
-def test_a_line_without_a_passage_is_told(
+def test_line_without_a_passage_is_a_finding(
     tmp_path: Path, line: bytes, field: str, reason: str
 ) -> None:
-    """With its number, the field and the reason; the lines around it are read."""
-    good = b'{"id": "good", "text": "x"}\n'
-    before, found, after = _read(
-        tmp_path / "p.jsonl", good + line + b"\n" + good.replace(b"good", b"fine")
+    """The finding has line, field and reason; the lines around it are read."""
+    good_line = b'{"id": "good", "text": "x"}\n'
+    first_row, finding, last_row = _read(
+        tmp_path / "p.jsonl", good_line + line + b"\n" + good_line.replace(b"good", b"fine")
     )
-    assert isinstance(found, Finding)
-    assert (found.line, found.column, found.kind) == (2, field, FindingKind.REJECTED)
-    assert reason in found.reason
-    assert [one.key for one in (before, after) if isinstance(one, SoundRow)] == ["good", "fine"]
+    assert isinstance(finding, Finding)
+    assert (finding.line, finding.column, finding.kind) == (2, field, FindingKind.REJECTED)
+    assert reason in finding.reason
+    assert [row.key for row in (first_row, last_row) if isinstance(row, SoundRow)] == [
+        "good",
+        "fine",
+    ]
 
 
-def test_a_table_of_passages_is_read_as_json_lines_are(tmp_path: Path) -> None:
-    """CSV, a JSON list and Parquet give the same passages: texts to the letter, metadata and other columns together."""
+def test_table_of_passages_is_read_like_json_lines(tmp_path: Path) -> None:
+    """CSV, JSON and Parquet give the same texts; other columns become metadata."""
     text = ' Two lines,\r\nwith "quotes"\nHowever, no record \u2028'
     rows = [{"id": "a", "text": text, "source": "s", "metadata": '{"n": 1}', "more": "x"}]
     with (tmp_path / "p.csv").open("w", encoding="utf-8", newline="") as file:
@@ -65,17 +68,17 @@ def test_a_table_of_passages_is_read_as_json_lines_are(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(json.dumps([{**rows[0], "metadata": {"n": 1}}]))
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
     for name in ("p.csv", "p.json", "p.parquet"):
-        (found,) = passages = PassagesFile(tmp_path / name)
-        assert isinstance(found, SoundRow), found
-        assert (found.key, *found.values.values()) == ("a", text, "s", {"more": "x", "n": 1})
+        (row,) = passages = PassagesFile(tmp_path / name)
+        assert isinstance(row, SoundRow), row
+        assert (row.key, *row.values.values()) == ("a", text, "s", {"more": "x", "n": 1})
         assert passages.notes == ["taken into the metadata: more"]
 
 
 @pytest.mark.parametrize("name", ["p.parquet", "p.csv"])
-def test_parquet_that_cannot_be_read_is_one_clear_error(
+def test_unreadable_parquet_is_a_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """A damaged file is said to be one; where pyarrow is missing, the extra is named."""
+    """The error names the damaged file, or the extra if pyarrow is missing."""
     path = tmp_path / name
     path.write_bytes(b"PAR1 and nothing more")
     with pytest.raises(InputError, match="cannot be read as Parquet"):

@@ -1,4 +1,4 @@
-"""Gates: bounds are inclusive, few items are not judged, and every bound can be set."""
+"""Bounds of gates are inclusive and can be set; figures of few items are not judged."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pipeline.quality.figures import (
     judge_figures,
 )
 from pipeline.quality.report import QualityReport
-from tests.unit.quality.test_report_files import AT
+from tests.unit.quality.test_report_files import CREATED_AT
 
 GATES = (
     Figure("evidence", "share", "concepts with a quotation", 0.99, None, 20, "So it is."),
@@ -24,10 +24,10 @@ GATES = (
 )
 
 
-def quality(
+def make_figures(
     *, evidence: float | None = 0.99, concepts: float | None = 8.0, items: int = 100
 ) -> QualityFigures:
-    """Return what was measured, with three gates: a least share, a mean between two bounds, and a most share."""
+    """Return figures with three gates: a minimum, a range and a maximum."""
     values = {
         "evidence": (evidence, items),
         "concepts": (concepts, items),
@@ -36,17 +36,17 @@ def quality(
     return QualityFigures("Concepts", "passage-concepts@1", items, GATES, values)
 
 
-def verdict(name: str, measured: QualityFigures, overrides: str = "") -> MeasuredFigure:
-    """Return the verdict on one of the three gates."""
+def judge_gate(name: str, measured: QualityFigures, overrides: str = "") -> MeasuredFigure:
+    """Return the verdict on a gate."""
     return next(
-        judge_figure
-        for judge_figure in judge_figures(measured, in_force(overrides))
-        if judge_figure.figure.name == name
+        judged_figure
+        for judged_figure in judge_figures(measured, make_gates(overrides))
+        if judged_figure.figure.name == name
     )
 
 
-def in_force(*texts: str, **options: Any) -> dict[str, Figure | None]:
-    """Return the gates with the bounds that texts set."""
+def make_gates(*texts: str, **options: Any) -> dict[str, Figure | None]:
+    """Return the gates with the bounds of some texts."""
     return effective_gates(
         GATES, dict(zip(("gates=", "GATES")[-len(texts) :], texts, strict=True)), **options
     )
@@ -55,21 +55,21 @@ def in_force(*texts: str, **options: Any) -> dict[str, Figure | None]:
 @pytest.mark.parametrize(
     ("name", "measured", "expected"),
     [
-        ("evidence", quality(evidence=0.99), True),
-        ("evidence", quality(evidence=0.989999), False),
-        ("evidence", quality(evidence=None), None),
-        ("concepts", quality(concepts=4.0), True),
-        ("concepts", quality(concepts=14.01), False),
-        ("invalid", quality(), True),
-        ("evidence", quality(evidence=0.0, items=19), None),
-        ("evidence", quality(evidence=0.0, items=20), False),
+        ("evidence", make_figures(evidence=0.99), True),
+        ("evidence", make_figures(evidence=0.989999), False),
+        ("evidence", make_figures(evidence=None), None),
+        ("concepts", make_figures(concepts=4.0), True),
+        ("concepts", make_figures(concepts=14.01), False),
+        ("invalid", make_figures(), True),
+        ("evidence", make_figures(evidence=0.0, items=19), None),
+        ("evidence", make_figures(evidence=0.0, items=20), False),
     ],
 )
 def test_bounds_are_inclusive_and_few_items_are_not_judged(
     name: str, measured: QualityFigures, expected: object
 ) -> None:
-    """A figure on its bound passes, one beside it fails, and none is judged on fewer items than the gate asks for."""
-    assert verdict(name, measured).passed is expected
+    """A figure on its bound passes, and a gate needs a minimum of items."""
+    assert judge_gate(name, measured).passed is expected
 
 
 @pytest.mark.parametrize(
@@ -84,20 +84,20 @@ def test_bounds_are_inclusive_and_few_items_are_not_judged(
     ],
 )
 def test_every_bound_can_be_set(overrides: str, name: str, expected: object) -> None:
-    """One number moves the one bound of a gate, two ends both, and `off` switches it off."""
-    assert verdict(name, quality(evidence=0.96), overrides).passed is expected
+    """A number sets the only bound of a gate, a range sets both, and `off` disables it."""
+    assert judge_gate(name, make_figures(evidence=0.96), overrides).passed is expected
 
 
-def test_what_is_set_here_stands_above_what_the_tasks_file_sets() -> None:
-    """Also where that switched a gate off."""
-    assert in_force("evidence=off", "invalid=0.5")["evidence"] is None
-    set_again = in_force("evidence=off", "evidence=0.5")["evidence"]
+def test_setting_overrides_the_bounds_of_the_task_file() -> None:
+    """A setting can enable a gate that the task file disabled."""
+    assert make_gates("evidence=off", "invalid=0.5")["evidence"] is None
+    set_again = make_gates("evidence=off", "evidence=0.5")["evidence"]
     assert set_again is not None
     assert set_again.low == 0.5
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         ("evidenc=0.9", "no gate 'evidenc'"),
         ("evidence=95", "0 and 1"),
@@ -111,35 +111,35 @@ def test_what_is_set_here_stands_above_what_the_tasks_file_sets() -> None:
         ("concepts=3..4,concepts=3..5", "twice"),
     ],
 )
-def test_what_cannot_be_a_bound_is_refused(overrides: str, said: str) -> None:
-    """An unknown gate, a percentage, and what is no number are told apart from bounds."""
-    with pytest.raises(ConfigurationError, match=said):
-        in_force(overrides)
+def test_invalid_bounds_are_refused(overrides: str, message: str) -> None:
+    """Unknown gates, percentages, texts and empty ranges are refused."""
+    with pytest.raises(ConfigurationError, match=message):
+        make_gates(overrides)
 
 
-def test_an_unknown_gate_is_answered_with_the_known_ones() -> None:
-    """The hint names every gate there is; a gate of another subject is passed over where the caller names it."""
+def test_error_about_an_unknown_gate_lists_all_gates() -> None:
+    """The hint lists all gates; gates of another subject are ignored if the caller allows."""
     with pytest.raises(ConfigurationError) as caught:
-        in_force("tags=3..8")
+        make_gates("tags=3..8")
     assert caught.value.hint == "the gates are evidence, concepts, invalid"
-    assert len(in_force("tags=3..8", other_gates={"tags"})) == 3
+    assert len(make_gates("tags=3..8", other_gates={"tags"})) == 3
 
 
-def test_a_failed_gate_ends_with_its_figure_and_the_report() -> None:
-    """The error names each gate that failed, with figure and bound, and where to read more; exit code 6."""
-    found = quality(evidence=0.98996, concepts=2.5)
+def test_failed_gate_names_its_figure_and_the_report() -> None:
+    """The error names each failed gate with figure and bound, and the report; exit code 6."""
+    figures = make_figures(evidence=0.98996, concepts=2.5)
     with pytest.raises(GateError) as caught:
         QualityReport(
-            found, judge_figures(found, in_force("")), AT, {}, Path("reports/one.md")
+            figures, judge_figures(figures, make_gates("")), CREATED_AT, {}, Path("reports/one.md")
         ).check()
     assert caught.value.exit_code == 6
     assert caught.value.message == (
-        "2 quality gates failed: evidence is 98.996 %, wanted: at least 99 %; concepts is 2.5, wanted: 4 to 14; "
-        "the answers are stored"
+        "2 quality gates failed: evidence is 98.996 %, wanted: at least 99 %; "
+        "concepts is 2.5, wanted: 4 to 14; the answers are stored"
     )
     assert "reports/one.md" in caught.value.hint
-    few = quality(evidence=0.1, items=3)
-    QualityReport(few, judge_figures(few, in_force("")), AT, {}).check()
+    few_figures = make_figures(evidence=0.1, items=3)
+    QualityReport(few_figures, judge_figures(few_figures, make_gates("")), CREATED_AT, {}).check()
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,9 @@ def test_a_failed_gate_ends_with_its_figure_and_the_report() -> None:
         (None, "share", None, "-"),
     ],
 )
-def test_values_are_written_as_people_write_them(
+def test_values_are_formatted_by_their_unit(
     value: float, unit: str, bound: float | None, text: str
 ) -> None:
-    """A value is rounded, but never onto a bound that it misses."""
-    assert format_value(value, unit, bound=bound) == text  # type: ignore[arg-type]  # the units of the table are literals
+    """A value is rounded, but never to a bound that it misses."""
+    # The units of the table are literals.
+    assert format_value(value, unit, bound=bound) == text  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The report: what it says, and its files, of which none looks whole that is not."""
+"""The quality report: its text and its files."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from pipeline.quality.figures import (
 )
 from pipeline.quality.report import QualityReport
 
-AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+CREATED_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 TASK = "passage-concepts"
 FIGURES = (
     Figure("coverage", "share", "passages with a concept", 0.99, None, 20, "An answer has one."),
@@ -31,8 +31,8 @@ FIGURES = (
 )
 
 
-def measured(bounds: str = "") -> QualityReport:
-    """Return what was measured, with one gate that passes, one that fails, and one that is not judged."""
+def make_report(bounds: str = "") -> QualityReport:
+    """Return a report with a passed gate, a failed gate and a gate that is not judged."""
     quality = QualityFigures(
         "Concepts of passages",
         "passage-concepts@1",
@@ -45,17 +45,17 @@ def measured(bounds: str = "") -> QualityReport:
         notes=("one note",),
     )
     verdicts = judge_figures(quality, effective_gates(FIGURES, {"GATES": bounds}))
-    return QualityReport(quality, verdicts, AT, {"GATES": "", "seed": "7"})
+    return QualityReport(quality, verdicts, CREATED_AT, {"GATES": "", "seed": "7"})
 
 
-def written(data: Path, *, at: datetime = AT) -> Path:
-    """Write the report of `measured` and return its Markdown."""
-    return measured()._replace(at=at).seal(data, TASK).path
+def write_report(data: Path, *, at: datetime = CREATED_AT) -> Path:
+    """Write the report of `make_report` and return its Markdown."""
+    return make_report()._replace(at=at).seal(data, TASK).path
 
 
-def test_the_report_says_how_each_gate_stands(tmp_path: Path) -> None:
-    """Pass, fail and not judged stand beside the figures, the quotation is bold, and lines fit a phone's tables."""
-    text = written(tmp_path).read_text(encoding="utf-8")
+def test_report_contains_the_verdict_of_each_gate(tmp_path: Path) -> None:
+    """Figures have their verdict, quotations are bold, and tables have few columns."""
+    text = write_report(tmp_path).read_text(encoding="utf-8")
     assert "**1 of 2 gates failed, 1 not judged: evidence.**" in text
     assert "- **coverage** 100 %, pass; wanted: at least 99 %" in text
     assert "- **evidence** 50 %, **FAIL**;" in text
@@ -67,11 +67,13 @@ def test_the_report_says_how_each_gate_stands(tmp_path: Path) -> None:
     assert max(line.count("|") for line in text.splitlines()) <= 4
 
 
-def test_old_reports_are_told_but_for_the_newest_whole_one(tmp_path: Path) -> None:
-    """One that a pilot names stays, too."""
-    first, second, newest = (written(tmp_path, at=AT.replace(hour=hour)) for hour in (1, 2, 3))
-    half = written(tmp_path, at=AT.replace(hour=4))
-    half.with_suffix(".json").unlink()
-    old = report.find_old_reports(tmp_path, TASK, AT, kept_names={second.stem})
-    assert {path.stem for path in old} == {first.stem, half.stem}
+def test_old_reports_exclude_the_newest_complete_report(tmp_path: Path) -> None:
+    """A report that a pilot names is not old either."""
+    first, second, newest = (
+        write_report(tmp_path, at=CREATED_AT.replace(hour=hour)) for hour in (1, 2, 3)
+    )
+    incomplete_report = write_report(tmp_path, at=CREATED_AT.replace(hour=4))
+    incomplete_report.with_suffix(".json").unlink()
+    old_reports = report.find_old_reports(tmp_path, TASK, CREATED_AT, kept_names={second.stem})
+    assert {path.stem for path in old_reports} == {first.stem, incomplete_report.stem}
     assert newest.exists()

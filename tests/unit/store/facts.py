@@ -1,4 +1,4 @@
-"""What tests of the database put there: what a batch's row must have, and a table of notes."""
+"""Provide the required values of a batch's row, and a table of notes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +21,8 @@ BATCH: dict[str, Any] = {
 
 
 @contextmanager
-def noted(url: str) -> Iterator[Store]:
-    """Open a database that has a table of one note, for the length of a block."""
+def open_notes(url: str) -> Iterator[Store]:
+    """Open a database with a table of a single note, for the length of a block."""
     store = Store(url)
     with store.write() as tx:
         tx.execute(text("CREATE TABLE notes (note TEXT UNIQUE)"))

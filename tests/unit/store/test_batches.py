@@ -1,4 +1,4 @@
-"""A batch's state moves only by the table of moves, and only from the state that was read."""
+"""A batch changes its state only by an allowed move from the state that was read."""
 
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -17,7 +17,8 @@ from tests.unit.store.facts import BATCH, NOW
 Move = Callable[[Connection, BatchRow], None]
 RESULT = SealedFile(Path("batches/result"), "0", 0)
 
-MOVES: dict[BatchState, Move] = {  # a way into each state but the first
+# A move into each state except the first state.
+MOVES: dict[BatchState, Move] = {
     BatchState.PREPARED: lambda tx, batch: batches.mark_refused(
         tx, batch, reason="no", outcome="refused", now=NOW
     ),
@@ -33,7 +34,7 @@ MOVES: dict[BatchState, Move] = {  # a way into each state but the first
     BatchState.INGESTED: lambda tx, batch: batches.mark_ingested(tx, batch, now=NOW),
     BatchState.FAILED: lambda tx, batch: batches.mark_failed(tx, batch, reason="failed", now=NOW),
 }
-# every move that is allowed, written down here as it was decided, and not as the product has it
+# All allowed moves, written independently of the product.
 ALLOWED = {
     BatchState.PREPARED: {BatchState.SUBMITTING, BatchState.FAILED},
     BatchState.ASKING: {BatchState.DOWNLOADED, BatchState.INGESTED},
@@ -43,94 +44,105 @@ ALLOWED = {
     BatchState.INGESTED: set(),
     BatchState.FAILED: set(),
 }
-WAY = (BatchState.SUBMITTING, BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED)
+STATES_IN_ORDER = (
+    BatchState.SUBMITTING,
+    BatchState.SUBMITTED,
+    BatchState.DOWNLOADED,
+    BatchState.INGESTED,
+)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """A database with our tables and batch 1, prepared."""
-    made = Store(f"sqlite:///{tmp_path / 'findable.db'}")
-    with made.write() as tx:
+    store = Store(f"sqlite:///{tmp_path / 'findable.db'}")
+    with store.write() as tx:
         schema.metadata.create_all(tx)
         batches.add_batch(tx, now=NOW, number=1, **BATCH)
-    yield made
-    made.close()
+    yield store
+    store.close()
 
 
-def read(store: Store) -> BatchRow:
-    """Return batch 1 as it stands."""
+def read_batch(store: Store) -> BatchRow:
+    """Return batch 1 from the database."""
     with store.read() as tx:
         return batches.get_batch(tx, 1)
 
 
-def move(store: Store, batch: BatchRow, batch_state: BatchState) -> None:
-    """Move a batch as it was read."""
+def move_batch(store: Store, batch: BatchRow, batch_state: BatchState) -> None:
+    """Move a batch from the state that was read."""
     with store.write() as tx:
         MOVES[batch_state](tx, batch)
 
 
-def bring(store: Store, state: BatchState) -> BatchRow:
+def bring_batch(store: Store, state: BatchState) -> BatchRow:
     """Bring batch 1 to a state and return it."""
     if state is BatchState.ASKING:
         with store.write() as tx:
             tx.exec_driver_sql("UPDATE findable_batches SET way = 'live', state = 'asking'")
-    steps = WAY[: WAY.index(state) + 1] if state in WAY else (state,)[: state is BatchState.FAILED]
+
+    steps: tuple[BatchState, ...] = ()
+    if state in STATES_IN_ORDER:
+        steps = STATES_IN_ORDER[: STATES_IN_ORDER.index(state) + 1]
+    elif state is BatchState.FAILED:
+        steps = (state,)
     for step in steps:
-        move(store, read(store), step)
-    return read(store)
+        move_batch(store, read_batch(store), step)
+    return read_batch(store)
 
 
 @pytest.mark.parametrize(
     ("old", "new"), [(old, new) for old, new in product(BatchState, BatchState) if new in MOVES]
 )
-def test_only_what_is_allowed_is_possible(old: BatchState, new: BatchState, store: Store) -> None:
-    """Every move that is allowed is made and written to the journal; every other one raises and changes nothing."""
-    batch = bring(store, old)
+def test_only_allowed_moves_are_possible(old: BatchState, new: BatchState, store: Store) -> None:
+    """Allowed moves are made and recorded; other moves raise and change nothing."""
+    batch = bring_batch(store, old)
     if new in ALLOWED[old]:
-        move(store, batch, new)
-        assert read(store).state is new
+        move_batch(store, batch, new)
+        assert read_batch(store).state is new
         with store.read() as tx:
-            found = tx.exec_driver_sql(
+            event = tx.exec_driver_sql(
                 "SELECT old, new FROM findable_events ORDER BY id DESC"
             ).first()
-        assert tuple(found or ()) == (old.value, new.value)
+        assert tuple(event or ()) == (old.value, new.value)
     else:
         with pytest.raises(ValueError, match="not a move"):
-            move(store, batch, new)
-        assert read(store) == batch
+            move_batch(store, batch, new)
+        assert read_batch(store) == batch
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [(old, new) for old in BatchState for new in sorted(ALLOWED[old])]
+    ("old", "new"),
+    [(old, new) for old, new in product(BatchState, sorted(BatchState)) if new in ALLOWED[old]],
 )
-def test_of_two_that_read_the_same_row_one_moves_it(
+def test_second_move_of_the_same_row_is_a_conflict(
     old: BatchState, new: BatchState, store: Store
 ) -> None:
-    """The second one finds another state, or another try, and is told; the row stays as the first one left it."""
-    seen_by_both = bring(store, old)
-    move(store, seen_by_both, new)
-    after = read(store)
+    """The second move raises, because the state or the try changed; the row is unchanged."""
+    outdated_batch = bring_batch(store, old)
+    move_batch(store, outdated_batch, new)
+    moved_batch = read_batch(store)
     with pytest.raises(StateConflictError) as caught:
-        move(store, seen_by_both, new)
+        move_batch(store, outdated_batch, new)
     assert caught.value.exit_code == 5
-    assert read(store) == after
+    assert read_batch(store) == moved_batch
 
 
-def test_a_cancel_of_what_is_home_is_a_conflict(store: Store) -> None:
-    """Of a batch that another process brought home meanwhile no cancel is noted."""
-    batch = bring(store, BatchState.SUBMITTED)
-    move(store, batch, BatchState.DOWNLOADED)
+def test_cancel_of_a_downloaded_batch_is_a_conflict(store: Store) -> None:
+    """A cancel is not recorded if another process downloaded the batch."""
+    batch = bring_batch(store, BatchState.SUBMITTED)
+    move_batch(store, batch, BatchState.DOWNLOADED)
     with pytest.raises(StateConflictError), store.write() as tx:
         batches.record_cancel_request(tx, batch, reason="by hand", now=NOW)
-    assert read(store).cancel_asked_at is None
+    assert read_batch(store).cancel_asked_at is None
 
 
-def test_an_end_seen_late_says_nothing_of_the_next_try(store: Store) -> None:
-    """A process that stood still during one try does not overwrite when the next one's call ended."""
-    first = bring(store, BatchState.SUBMITTING)
-    move(store, first, BatchState.SUBMITTING)
-    second = read(store)
+def test_late_end_of_a_try_does_not_change_the_next_try(store: Store) -> None:
+    """A stopped process does not overwrite the end time of a later try."""
+    first_try = bring_batch(store, BatchState.SUBMITTING)
+    move_batch(store, first_try, BatchState.SUBMITTING)
+    second_try = read_batch(store)
     with store.write() as tx:
-        batches.record_unclear_create(tx, first, reason="no answer", now=NOW)
-    assert read(store) == second
-    assert second.create_ended_at is None
+        batches.record_unclear_create(tx, first_try, reason="no answer", now=NOW)
+    assert read_batch(store) == second_try
+    assert second_try.create_ended_at is None

@@ -1,4 +1,4 @@
-"""Claims: all or none of what a batch wants, each accounted for once, whatever others do meanwhile."""
+"""Each claim of a batch ends exactly once."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from tests.delivery import prepare, put_people, workspace_at
 from tests.unit.store.facts import NOW
 
 
-def test_nothing_is_accounted_for_twice(tmp_path: Path) -> None:
-    """A claim that has ended stays ended: what comes second is told, and nothing of theirs is kept."""
+def test_ended_claim_cannot_end_again(tmp_path: Path) -> None:
+    """A second end of a claim raises, and none of its outcomes is stored."""
     workspace = workspace_at(tmp_path / "data")
     put_people(workspace, 3)
     prepare(workspace)

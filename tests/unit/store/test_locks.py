@@ -1,4 +1,4 @@
-"""Locks: who has one, who waits for whom, and how it is found out that one was lost, on either database."""
+"""Locks on both databases: holders, waiting processes and lost locks."""
 
 import contextlib
 import signal
@@ -21,7 +21,7 @@ from tests.lab import ON_POSTGRESQL, slowness
 from tests.scratch import quick_folder
 
 ROOT = Path(__file__).parents[3]
-HOLD = """
+HOLDER_PROGRAM = """
 import sys
 from pathlib import Path
 from pipeline.store.database import Store
@@ -38,22 +38,24 @@ Make = Callable[..., Locks]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """A function that opens the locks of a workspace, as another process would have them."""
+    """A function that opens the locks of a workspace, as another process does."""
     with contextlib.ExitStack() as closing:
 
-        def made(
+        def open_locks(
             workspace: str = "workspace", url: str = "", folder: Path = tmp_path / "locks"
         ) -> Locks:
             store = closing.enter_context(contextlib.closing(Store(url or url_of(tmp_path))))
             return closing.enter_context(contextlib.closing(Locks(store, folder, workspace)))
 
-        yield made
+        yield open_locks
 
 
 @contextlib.contextmanager
-def held_elsewhere(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
-    """Have another process hold `work` for the length of a block."""
-    code = HOLD.replace("sys.argv_given", repr([url_of(tmp_path), str(tmp_path / "locks")]))
+def hold_in_other_process(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
+    """Let another process lock `work` for the length of a block."""
+    code = HOLDER_PROGRAM.replace(
+        "sys.argv_given", repr([url_of(tmp_path), str(tmp_path / "locks")])
+    )
     command = [sys.executable, "-c", code]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
@@ -65,10 +67,10 @@ def held_elsewhere(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
 
 
 class Pooler:
-    """Stands between clients and one session of a server, which each transaction has for itself while it lasts."""
+    """A pooler that gives a single session of a server to a transaction at a time."""
 
     def __init__(self, folder: Path, server: str) -> None:
-        """Listen in a folder for clients of the server that listens in another one."""
+        """Listen in a folder for clients of a server in another folder."""
         self._free = threading.Lock()
         self._greeting = list[bytes]()
         self._backend = socket.socket(socket.AF_UNIX)
@@ -79,11 +81,11 @@ class Pooler:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """End its session and take no more clients."""
-        for one in (self._listening, self._backend):
+        """End the session and accept no more clients."""
+        for pooler_socket in (self._listening, self._backend):
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                pooler_socket.shutdown(socket.SHUT_RDWR)
+            pooler_socket.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -93,96 +95,101 @@ class Pooler:
                 ).start()
 
     def _serve(self, client: socket.socket) -> None:
-        begin = client.recv(4, socket.MSG_WAITALL)
-        begin += client.recv(int.from_bytes(begin, "big") - 4, socket.MSG_WAITALL)
+        startup_message = client.recv(4, socket.MSG_WAITALL)
+        startup_message += client.recv(
+            int.from_bytes(startup_message, "big") - 4, socket.MSG_WAITALL
+        )
         if not self._greeting:
-            self._backend.sendall(begin)
+            self._backend.sendall(startup_message)
             self._greeting += self._replies()
         client.sendall(b"".join(self._greeting))
         is_in_hand = False
-        while (asked := _message(client))[:1] not in {b"", b"X"}:
+        while (client_message := _receive_message(client))[:1] not in {b"", b"X"}:
             is_in_hand = is_in_hand or self._free.acquire()
-            self._backend.sendall(asked)
-            if asked[:1] in {b"Q", b"S"}:
-                said = self._replies()
-                if said[-1].endswith(b"I"):  # no transaction is open
+            self._backend.sendall(client_message)
+            if client_message[:1] in {b"Q", b"S"}:
+                replies = self._replies()
+                # The last reply ends with I if no transaction is open.
+                if replies[-1].endswith(b"I"):
                     is_in_hand = False
                     self._free.release()
-                client.sendall(b"".join(said))
+                client.sendall(b"".join(replies))
         client.close()
 
     def _replies(self) -> list[bytes]:
-        found = [_message(self._backend)]
-        while found[-1][:1] not in {b"", b"Z"}:
-            found.append(_message(self._backend))
-        return found
+        messages = [_receive_message(self._backend)]
+        while messages[-1][:1] not in {b"", b"Z"}:
+            messages.append(_receive_message(self._backend))
+        return messages
 
 
-def _message(sender: socket.socket) -> bytes:
-    head = sender.recv(5, socket.MSG_WAITALL)
-    return head + (
-        sender.recv(size, socket.MSG_WAITALL)
-        if (size := int.from_bytes(head[1:], "big") - 4) > 0
-        else b""
-    )
+def _receive_message(sender: socket.socket) -> bytes:
+    header = sender.recv(5, socket.MSG_WAITALL)
+    size = int.from_bytes(header[1:], "big") - 4
+    if size <= 0:
+        return header
+    return header + sender.recv(size, socket.MSG_WAITALL)
 
 
-def has(locks: Locks, name: str = "work") -> bool:
-    """Return whether locks get a name."""
+def can_lock(locks: Locks, name: str = "work") -> bool:
+    """Return whether a lock is free for these locks."""
     with locks.try_lock(name) as lock:
         return lock is not None
 
 
-def test_who_is_stopped_keeps_it_and_who_dies_frees_it(tmp_path: Path, make: Make) -> None:
-    """Who waits says who has it, by process, command and that it is stopped; after SIGKILL it is free at once."""
+def test_stopped_holder_keeps_the_lock_and_a_dead_holder_frees_it(
+    tmp_path: Path, make: Make
+) -> None:
+    """A waiting process names the holder and its state; SIGKILL of the holder frees the lock."""
     locks = make()
-    said = list[str]()
+    lines = list[str]()
 
     def say(line: str) -> None:
-        """Let the holder die once it was named."""
-        said.append(line)
+        """Kill the holder after it is named."""
+        lines.append(line)
         child.kill()
 
-    with held_elsewhere(tmp_path) as child:
-        assert not has(locks)
+    with hold_in_other_process(tmp_path) as child:
+        assert not can_lock(locks)
         assert not locks.is_free("work")
         child.send_signal(signal.SIGSTOP)
         deadline = time.monotonic() + 60 * slowness()
         while not locks.describe_holder("work").endswith(", stopped"):
             assert time.monotonic() < deadline
-        assert not has(locks)
+        assert not can_lock(locks)
         with locks.wait_for_lock("work", announce=say, sleep=time.sleep) as lock:
             lock.raise_if_lost()
-    assert said == [f"waiting for the lock 'work', held by pid {child.pid}, batch-submit, stopped"]
+    assert lines == [f"waiting for the lock 'work', held by pid {child.pid}, batch-submit, stopped"]
     assert locks.is_free("work")
 
 
-def test_a_thread_is_refused_what_its_sibling_has(make: Make) -> None:
-    """As another process would be: by the same object, too, though a session would get it twice; then it gets it."""
+def test_lock_of_a_sibling_thread_is_refused(make: Make) -> None:
+    """A thread cannot lock a name of its sibling, even with the same object; later it can."""
     locks = make()
-    got = list[bool]()
-    one = threading.Thread(target=lambda: got.append(has(locks)))
+    lock_results = list[bool]()
+    first_thread = threading.Thread(target=lambda: lock_results.append(can_lock(locks)))
     with locks.try_lock("work") as lock:
-        one.start()
-        one.join()
-        assert not has(make())
-        assert has(locks, "other")
+        first_thread.start()
+        first_thread.join()
+        assert not can_lock(make())
+        assert can_lock(locks, "other")
         assert lock is not None
         lock.raise_if_lost()
-    two = threading.Thread(target=lambda: got.append(has(locks)))
-    two.start()
-    two.join()
-    assert got == [False, True]
+    second_thread = threading.Thread(target=lambda: lock_results.append(can_lock(locks)))
+    second_thread.start()
+    second_thread.join()
+    assert lock_results == [False, True]
 
 
 @pytest.mark.skipif(not ON_POSTGRESQL, reason="sessions")
-def test_a_pooler_of_transactions_is_refused(tmp_path: Path, make: Make) -> None:
-    """What one client locks there would be another's, for both have one session in turn."""
-    said = "a pooler before .* gives each transaction another session"
+def test_pooler_of_transactions_is_refused(tmp_path: Path, make: Make) -> None:
+    """Clients of such a pooler share a session, so a lock would belong to all of them."""
+    message = "a pooler before .* gives each transaction another session"
     name, _, server = url_of(tmp_path).partition("?host=")
     with (
-        tempfile.TemporaryDirectory(dir=quick_folder()) as folder,  # for a socket's path is short
+        # The path of a socket must be short.
+        tempfile.TemporaryDirectory(dir=quick_folder()) as folder,
         contextlib.closing(Pooler(Path(folder), server)),
-        pytest.raises(ConfigurationError, match=said),
+        pytest.raises(ConfigurationError, match=message),
     ):
-        has(make(url=f"{name}?host={folder}"))
+        can_lock(make(url=f"{name}?host={folder}"))

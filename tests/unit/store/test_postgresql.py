@@ -1,4 +1,4 @@
-"""A database on a PostgreSQL server: what its settings change, what a lost connection leaves, and what is refused."""
+"""Databases on a PostgreSQL server: settings, lost connections and refused URLs."""
 
 import threading
 from collections.abc import Iterator
@@ -10,30 +10,30 @@ from sqlalchemy import text
 from pipeline.core.errors import ConfigurationError, FindableError, UnavailableError
 from pipeline.store.database import Store
 from tests import postgresql
-from tests.unit.store.facts import add_note, noted, notes
+from tests.unit.store.facts import add_note, notes, open_notes
 
 HIDDEN = "a-password/that-nobody-may-see"
 
 
 @pytest.fixture(name="url")
-def _url(tmp_path: Path) -> str:
+def _empty_database_url(tmp_path: Path) -> str:
     """The URL of an empty database."""
     return postgresql.database_of(tmp_path / "data")
 
 
 @pytest.fixture(name="store")
-def _store(url: str) -> Iterator[Store]:
-    """A database of one table with one row."""
-    with noted(url) as made:
-        yield made
+def _notes_store(url: str) -> Iterator[Store]:
+    """A database with a table of a single row."""
+    with open_notes(url) as notes_store:
+        yield notes_store
 
 
-def _name(url: str) -> str:
+def _database_name(url: str) -> str:
     return url.partition("@/")[2].partition("?")[0]
 
 
-def _cut_off(url: str) -> None:
-    """End every other connection to the database, as a server that is stopped does."""
+def _end_connections(url: str) -> None:
+    """End every other connection to the database, as a stopping server does."""
     postgresql.rows(
         url,
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
@@ -42,22 +42,21 @@ def _cut_off(url: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_a_write_sees_what_was_committed_while_it_waited(
-    store: Store, url: str, level: str
-) -> None:
-    """Also where the server was told to give every transaction one snapshot, from before the wait."""
+def test_write_sees_commits_during_its_wait(store: Store, url: str, level: str) -> None:
+    """The default isolation level of the server does not change this."""
     postgresql.rows(
-        url, f"ALTER DATABASE \"{_name(url)}\" SET default_transaction_isolation = '{level}'"
+        url,
+        f"ALTER DATABASE \"{_database_name(url)}\" SET default_transaction_isolation = '{level}'",
     )
-    seen: list[int | None] = []
+    counts: list[int | None] = []
 
     def count() -> None:
-        """Count the notes in a write, on a connection that was read on before."""
-        mine = Store(url)
-        assert notes(mine) == ["one"]
-        with mine.write() as tx:
-            seen.append(tx.execute(text("SELECT count(*) FROM notes")).scalar())
-        mine.close()
+        """Count the notes in a write, on a connection with an earlier read."""
+        own_store = Store(url)
+        assert notes(own_store) == ["one"]
+        with own_store.write() as tx:
+            counts.append(tx.execute(text("SELECT count(*) FROM notes")).scalar())
+        own_store.close()
 
     waiting = (
         "SELECT 1 FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database "
@@ -70,63 +69,70 @@ def test_a_write_sees_what_was_committed_while_it_waited(
         while not postgresql.rows(url, waiting):
             pass
     thread.join()
-    assert seen == [2]
+    assert counts == [2]
 
 
 @pytest.mark.parametrize(
-    ("query", "given"),
+    ("query", "expected_parameters"),
     [
         ("", {"keepalives_idle": "30", "connect_timeout": "10"}),
         ("&keepalives_idle=7&connect_timeout=45&client_encoding=latin1", {"keepalives_idle": "7"}),
     ],
 )
-def test_a_connection_is_as_findable_needs_it(url: str, query: str, given: dict[str, str]) -> None:
-    """A vanished server is not waited for, commits are on disk, text is UTF-8; what the URL says of waiting holds."""
-    postgresql.rows(url, f'ALTER DATABASE "{_name(url)}" SET synchronous_commit = off')
+def test_connection_has_the_settings_of_findable(
+    url: str, query: str, expected_parameters: dict[str, str]
+) -> None:
+    """Timeouts, durable commits and UTF-8 are set; the URL may override timeouts."""
+    postgresql.rows(url, f'ALTER DATABASE "{_database_name(url)}" SET synchronous_commit = off')
     store = Store(url.replace("postgresql+psycopg://", "postgres://") + query)
     with store.write() as tx:
-        told = tx.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]  # psycopg's own
-        shown = [
-            tx.execute(text(f"SHOW {one}")).scalar() for one in ("synchronous_commit", "TimeZone")
-        ]
+        parameters = tx.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]  # psycopg's own
+        names = ("synchronous_commit", "TimeZone")
+        session_settings = [tx.execute(text(f"SHOW {name}")).scalar() for name in names]
         assert tx.execute(text("SHOW client_encoding")).scalar() == "UTF8"
     store.close()
-    assert shown == ["on", "UTC"]
-    assert (told["keepalives_interval"], told["keepalives_count"], told["tcp_user_timeout"]) == (
+    assert session_settings == ["on", "UTC"]
+    assert (
+        parameters["keepalives_interval"],
+        parameters["keepalives_count"],
+        parameters["tcp_user_timeout"],
+    ) == (
         "10",
         "3",
         "60000",
     )
-    assert {name: told.get(name) for name in given} == given
+    assert {name: parameters.get(name) for name in expected_parameters} == expected_parameters
 
 
-def test_a_lost_connection_leaves_nothing_and_the_next_one_works(store: Store, url: str) -> None:
-    """A server that goes away in mid-transaction: exit code 4, nothing half done, and all works once it is back."""
+def test_lost_connection_rolls_back_and_the_next_connection_works(store: Store, url: str) -> None:
+    """A connection lost in a transaction gives exit code 4 and stores nothing."""
     with pytest.raises(UnavailableError, match="went away") as caught, store.write() as tx:
         add_note(tx, "two")
-        _cut_off(url)
+        _end_connections(url)
         add_note(tx, "three")
     assert caught.value.exit_code == 4
     assert notes(store) == ["one"]
     with store.write() as tx:
         add_note(tx, "two")
-    _cut_off(url)  # what was open and idle is found dead before anything is begun on it
+
+    # A dead idle connection is detected before its next use.
+    _end_connections(url)
     assert notes(store) == ["one", "two"]
 
 
 @pytest.mark.parametrize(
-    ("change", "kind", "said"),
+    ("change", "error_type", "message"),
     [
         (("/w_", "/no_such_w_"), ConfigurationError, "does not exist"),
         (("postgres@", f"ada:{HIDDEN}@"), ConfigurationError, "ada"),
         (("?host=", f"?password={HIDDEN}&host=/nowhere"), UnavailableError, "cannot be reached"),
     ],
 )
-def test_a_database_that_cannot_be_had_is_told_without_the_password(
-    url: str, change: tuple[str, str], kind: type[FindableError], said: str
+def test_unusable_database_is_reported_without_the_password(
+    url: str, change: tuple[str, str], error_type: type[FindableError], message: str
 ) -> None:
-    """No such database, user or server: what to check, and no password in it."""
-    with pytest.raises(kind, match=said) as caught, Store(url.replace(*change)).read():
+    """A missing database, user or server gives a hint and no password."""
+    with pytest.raises(error_type, match=message) as caught, Store(url.replace(*change)).read():
         pass
     assert caught.value.hint
     assert HIDDEN not in caught.value.message + caught.value.hint
@@ -135,22 +141,21 @@ def test_a_database_that_cannot_be_had_is_told_without_the_password(
 @pytest.mark.parametrize(
     ("url", "hint"),
     [
-        *(
-            (one, "postgresql+psycopg://")
-            for one in ("postgresql+asyncpg://h/d", "postgresql://", "postgresql://h:x/d")
-        ),
+        ("postgresql+asyncpg://h/d", "postgresql+psycopg://"),
+        ("postgresql://", "postgresql+psycopg://"),
+        ("postgresql://h:x/d", "postgresql+psycopg://"),
         (f"postgresql+psycopg2://ada:{HIDDEN}@h/d", "postgresql+psycopg://"),
-        *(
-            (f"postgresql://ada:{one}", "%40")
-            for one in ("p@ss/w@h/d", "p:w@ss@h/d", "@ss@h/d", "pw@h/d?host=ss@h")
-        ),
+        ("postgresql://ada:p@ss/w@h/d", "%40"),
+        ("postgresql://ada:p:w@ss@h/d", "%40"),
+        ("postgresql://ada:@ss@h/d", "%40"),
+        ("postgresql://ada:pw@h/d?host=ss@h", "%40"),
     ],
 )
-def test_other_drivers_and_passwords_that_are_no_url_are_refused(url: str, hint: str) -> None:
-    """Exit code 3 before anything is connected, with how to write it, and no part of a password."""
+def test_invalid_urls_are_refused_without_the_password(url: str, hint: str) -> None:
+    """Other drivers and unescaped passwords are refused with a hint, without the password."""
     with pytest.raises(ConfigurationError) as caught:
         Store(url)
     assert hint in caught.value.hint
-    said = caught.value.message + caught.value.hint
-    assert HIDDEN not in said
-    assert hint != "%40" or "ss" not in said.replace("password", "")
+    error_text = caught.value.message + caught.value.hint
+    assert HIDDEN not in error_text
+    assert hint != "%40" or "ss" not in error_text.replace("password", "")

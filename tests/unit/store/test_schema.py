@@ -1,4 +1,4 @@
-"""The schema: made by whichever command comes first, once, beside whatever is there; and the workspace's one row."""
+"""The first command creates the schema, and an older schema is migrated."""
 
 import threading
 from pathlib import Path
@@ -16,20 +16,20 @@ def store(tmp_path: Path) -> Store:
     return Store(f"sqlite:///{tmp_path / 'findable.db'}")
 
 
-def test_several_first_commands_at_once_make_one_schema(store: Store) -> None:
-    """A second process finds it made."""
+def test_concurrent_first_commands_create_the_schema_once(store: Store) -> None:
+    """Concurrent threads create a single schema without errors."""
     errors: list[BaseException] = []
 
-    def begin() -> None:
-        """Be a first command."""
-        mine = Store(store.address)
+    def create_schema() -> None:
+        """Create the schema, as the first command does."""
+        own_store = Store(store.address)
         try:
-            schema.ensure_schema(mine, [])
+            schema.ensure_schema(own_store, [])
         except BaseException as error:  # noqa: BLE001 - handed to the test, which shows it
             errors.append(error)
-        mine.close()
+        own_store.close()
 
-    threads = [threading.Thread(target=begin) for _ in range(4)]
+    threads = [threading.Thread(target=create_schema) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -39,8 +39,8 @@ def test_several_first_commands_at_once_make_one_schema(store: Store) -> None:
         assert tx.execute(text("SELECT count(*) FROM findable_workspace")).scalar() == 1
 
 
-def test_the_tables_of_the_schema_before_are_brought_to_this_one(store: Store) -> None:
-    """With what stands in them; once."""
+def test_tables_of_the_previous_schema_are_migrated(store: Store) -> None:
+    """A migration keeps the rows, and a second migration does nothing."""
     schema.ensure_schema(store, [])
     with store.write() as tx:
         for table in (schema.answers, schema.attempts):

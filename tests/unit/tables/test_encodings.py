@@ -1,4 +1,4 @@
-"""A code page is guessed by the letters of a text, and cp1252 is taken if no other one is clearly better."""
+"""A code page is guessed by the letters of a text; the default is cp1252."""
 
 # ruff: noqa: RUF001 - the texts are in many alphabets
 
@@ -12,7 +12,10 @@ from pipeline.tables.encodings import check_encoding, find_encoding
 TEXTS = {
     "cp1252": (
         "Café fermé à 18 h, très déçu",
-        "Nous avons attendu le bateau deux heures. Le garçon était désagréable, et où était l’hôtesse ?",
+        (
+            "Nous avons attendu le bateau deux heures. Le garçon était désagréable, "
+            "et où était l’hôtesse ?"
+        ),
         "Müller\nJürgen Groß",
         "Die Fähre war zu spät, 25 m³ groß und 5½ Stunden unterwegs – für 20 €.",
         "Åsa Öberg\nPer Sjöström",
@@ -49,12 +52,14 @@ TEXTS = {
     ),
     "cp1257": ("Laivas vėl vėlavo, maistas buvo šaltas, labai nusivylėme, ačiū",),
 }
-CASES = [(codec, text) for codec, texts in TEXTS.items() for text in texts]
+CASES: list[tuple[str, str]] = []
+for codec_name, texts in TEXTS.items():
+    CASES += [(codec_name, text) for text in texts]
 
 
 @pytest.mark.parametrize(("codec", "text"), CASES)
-def test_a_short_file_is_read_as_it_was_written(tmp_path: Path, codec: str, text: str) -> None:
-    """Two to five lines with a header are enough; the note shows a line of them."""
+def test_short_file_is_decoded_correctly(tmp_path: Path, codec: str, text: str) -> None:
+    """Two to five lines with a header are enough, and the note contains a line."""
     lines = [
         "id;text",
         *(f"{number};{line}" for number, line in enumerate(text.split("\n"), start=1)),
@@ -62,26 +67,26 @@ def test_a_short_file_is_read_as_it_was_written(tmp_path: Path, codec: str, text
     ]
     path = tmp_path / "short.csv"
     path.write_bytes("\r\n".join(lines).encode(codec))
-    found = find_encoding(path, path.read_bytes())
-    assert path.read_bytes().decode(found.codec) == "\r\n".join(lines)
-    shown = next(line for line in lines if not line.isascii())
-    assert shown[:20] in found.note
-    assert "ENCODING=" in found.note
+    guess = find_encoding(path, path.read_bytes())
+    assert path.read_bytes().decode(guess.codec) == "\r\n".join(lines)
+    sample_line = next(line for line in lines if not line.isascii())
+    assert sample_line[:20] in guess.note
+    assert "ENCODING=" in guess.note
 
 
 @pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
-def test_unicode_is_no_guess(tmp_path: Path, codec: str) -> None:
-    """Also without a byte order mark, and if a character lies across the pieces in which the file is read."""
+def test_unicode_is_not_guessed(tmp_path: Path, codec: str) -> None:
+    """Unicode is detected without a byte order mark and across chunk boundaries."""
     text = f"id,text\n1,{'x' * ((1 << 20) - 3)}é{'é' * (1 << 20)}\n"
     path = tmp_path / "wide.csv"
     path.write_bytes(text.encode(codec))
-    found = find_encoding(path, path.read_bytes()[: 1 << 20])
-    assert path.read_bytes().decode(found.codec) == text
-    assert "guess" not in found.note
+    detected = find_encoding(path, path.read_bytes()[: 1 << 20])
+    assert path.read_bytes().decode(detected.codec) == text
+    assert "guess" not in detected.note
 
 
-def test_an_encoding_that_a_file_does_not_have_is_named_with_its_place(tmp_path: Path) -> None:
-    """Also behind the first megabyte; a codec of bytes is no encoding."""
+def test_wrong_encoding_is_refused_with_the_position(tmp_path: Path) -> None:
+    """The whole file is checked, and codecs of bytes are refused."""
     path = tmp_path / "late.csv"
     path.write_bytes(b"id,text\n" + b"1,plain\n" * 200_000 + "2,caf\u00e9\n".encode("cp1252"))
     with pytest.raises(InputError, match="line 200002: byte 1,600,014 is no text in utf-8"):

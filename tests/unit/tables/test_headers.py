@@ -1,4 +1,4 @@
-"""Only a first row that is certainly no header is refused."""
+"""Only a first row that is certainly not a header is refused."""
 
 from pathlib import Path
 
@@ -65,7 +65,7 @@ REFUSED = {
 }
 
 
-def written(folder: Path, table: str) -> Path:
+def write_table(folder: Path, table: str) -> Path:
     """Write a table."""
     path = folder / "table.csv"
     path.write_text(table.replace("|", "\n") + "\n", encoding="utf-8")
@@ -73,17 +73,15 @@ def written(folder: Path, table: str) -> Path:
 
 
 @pytest.mark.parametrize("table", ORDINARY)
-def test_an_ordinary_table_is_not_refused(tmp_path: Path, table: str) -> None:
-    """Years, numbers and blanks may be names of columns, and a text may hold any delimiter."""
-    assert FileSource(written(tmp_path, table)).names
+def test_ordinary_table_is_accepted(tmp_path: Path, table: str) -> None:
+    """Columns may be years, numbers or blanks, and a text may contain any delimiter."""
+    assert FileSource(write_table(tmp_path, table)).names
 
 
 @pytest.mark.parametrize("table", REFUSED)
-def test_a_table_without_its_header_is_refused_and_read_as_named(
-    tmp_path: Path, table: str
-) -> None:
-    """The message shows the first three lines, and what it says to type is taken."""
-    path = written(tmp_path, table)
+def test_table_without_a_header_is_refused_until_it_is_named(tmp_path: Path, table: str) -> None:
+    """The message contains the first three lines, and its suggestion is accepted."""
+    path = write_table(tmp_path, table)
     line = REFUSED[table]
     with pytest.raises(InputError) as refused:
         FileSource(path)

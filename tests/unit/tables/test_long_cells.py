@@ -1,8 +1,9 @@
-"""A row above the size limit is one refused row: those behind it come in, whatever stands in it."""
+"""A row above the size limit is refused, and the rows after it are read."""
 
 import csv
 import io
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,59 +21,67 @@ PATTERNS = ("x", '"', 'a"b', 'a,"\n', "é\n")
 SIZES = (MAX_CUT_CELL, LIMIT - 3, LIMIT - 2, LIMIT, 2 * LIMIT + 1)
 
 
-def read(path: Path, text: str) -> list[Any]:
-    """Return what is read of a text with the limit."""
+def read_text_file(path: Path, text: str) -> list[Any]:
+    """Return the rows and findings of a file with a text."""
     path.write_text(text, encoding="utf-8", newline="")
     return list(SourceFile(path, "a hint", max_line_chars=LIMIT).read_rows())
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_each_row_of_a_csv_file_is_a_row_or_one_finding(tmp_path: Path, end: str) -> None:
-    """A finding has the line, and the cells as they were, cut where they are too long."""
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_each_row_of_a_csv_file_is_a_row_or_a_finding(tmp_path: Path, line_end: str) -> None:
+    """A finding has the line and the original cells, cut if they are too long."""
     text = io.StringIO()
-    cells = [(pattern * size)[:size] for pattern in PATTERNS for size in SIZES]
-    table = [(str(number), cell, "after") for number, cell in enumerate(cells)]
-    table = [row for long in table for row in (long, (f"{long[0]} b", "short", 'a "b"'))]
-    csv.writer(text, lineterminator=end).writerows([("id", "text", "more"), *table])
-    found = read(tmp_path / "long.csv", text.getvalue())
-    line = 2
-    assert len(found) == len(table)
-    for row, one in zip(table, found, strict=True):
-        assert (one.line_number if isinstance(one, SourceRow) else one.line) == line
-        line += 1 + sum(cell.count("\n") for cell in row)
-        if isinstance(one, SourceRow):
-            assert tuple(one.values.values()) == row
+    cells = [(pattern * size)[:size] for pattern, size in product(PATTERNS, SIZES)]
+    table: list[tuple[str, str, str]] = []
+    for number, cell in enumerate(cells):
+        table += [(str(number), cell, "after"), (f"{number} b", "short", 'a "b"')]
+
+    csv.writer(text, lineterminator=line_end).writerows([("id", "text", "more"), *table])
+    read_rows = read_text_file(tmp_path / "long.csv", text.getvalue())
+    line_number = 2
+    assert len(read_rows) == len(table)
+    for row, read_row in zip(table, read_rows, strict=True):
+        assert (
+            read_row.line_number if isinstance(read_row, SourceRow) else read_row.line
+        ) == line_number
+        line_number += 1 + sum(cell.count("\n") for cell in row)
+        if isinstance(read_row, SourceRow):
+            assert tuple(read_row.values.values()) == row
             continue
-        assert one.reason.startswith(f"longer than {LIMIT:,} characters")
-        shown = [
+
+        assert read_row.reason.startswith(f"longer than {LIMIT:,} characters")
+        cut_cells = [
             cell if len(cell) < MAX_CUT_CELL else f"{cell[:MAX_CUT_CELL]}{CUT_MARK}" for cell in row
         ]
-        # What is passed on of a record has a limit, too, that a cell of doubled quotes reaches.
-        assert list(one.cells.values())[:2] == shown[:2]
-    assert sum(isinstance(one, SourceRow) for one in found) > len(table) // 2
+        # The excerpt of a record has a limit as well, and a cell of doubled quotes reaches it.
+        assert list(read_row.cells.values())[:2] == cut_cells[:2]
+
+    assert sum(isinstance(read_row, SourceRow) for read_row in read_rows) > len(table) // 2
 
 
-def test_an_open_quote_is_told_with_its_line_however_long_its_cell_is(tmp_path: Path) -> None:
-    """Nobody knows which rows it holds, so nothing of the file is taken."""
+def test_open_quote_is_reported_with_its_line_for_any_cell_length(tmp_path: Path) -> None:
+    """The rows after an open quote are unknown, so the whole file is refused."""
     for size in (10, LIMIT, 3 * LIMIT):
         with pytest.raises(InputError, match="line 3: a quote is opened and not closed"):
-            read(tmp_path / "open.csv", f'id,text\n1,a\n2,"{"x" * size}\n3,b\n')
+            read_text_file(tmp_path / "open.csv", f'id,text\n1,a\n2,"{"x" * size}\n3,b\n')
 
 
-def test_a_long_element_of_a_json_list_is_one_finding(tmp_path: Path) -> None:
-    """Brackets, quotes and escapes in it do not end it."""
+def test_long_element_of_a_json_list_is_a_finding(tmp_path: Path) -> None:
+    """Brackets, quotes and escapes in a text do not end its element."""
     rows = [{"id": 1, "t": "a"}, {"id": 2, "t": '}]"\\\n' * 8 * LIMIT}, {"id": 3, "t": ["b", {}]}]
-    first, long, last = read(tmp_path / "long.json", json.dumps(rows, indent=1))
-    assert (first.values, last.values) == (rows[0], rows[2])
-    assert (long.line, last.line_number, long.reason) == (
+    first_row, finding, last_row = read_text_file(
+        tmp_path / "long.json", json.dumps(rows, indent=1)
+    )
+    assert (first_row.values, last_row.values) == (rows[0], rows[2])
+    assert (finding.line, last_row.line_number, finding.reason) == (
         6,
         10,
         f"longer than {LIMIT:,} characters",
     )
 
 
-def test_times_that_python_does_not_have_are_iso_texts() -> None:
-    """Nanoseconds, and years before 1 and after 9999, at any depth; other times are as they were."""
+def test_times_outside_of_python_are_iso_texts() -> None:
+    """Nanoseconds and years outside of 1 to 9999 become texts; other times do not change."""
     nanoseconds = pa.array([1_767_225_600_123_456_789, 0])
     years = pa.array([-62_167_219_200, 253_402_300_800]).cast(pa.timestamp("s"))
     table = pa.table(
@@ -97,5 +106,7 @@ def test_times_that_python_does_not_have_are_iso_texts() -> None:
         "took": "1767225600123456789 ns",
     }
     assert (second["at"].isoformat(), second["year"], second["day"]) == (
-        *("1970-01-01T00:00:00", "10000-01-01T00:00:00", "10000-01-01"),
+        "1970-01-01T00:00:00",
+        "10000-01-01T00:00:00",
+        "10000-01-01",
     )
