@@ -73,14 +73,16 @@ class ApiRequest:
         *,
         default_size: int,
     ) -> dict[str, Any]:
-        """Return the page of a list that the query asks for.
+        """Return the page of a list that the query asks for, with `nextPageToken` if rows remain.
+
+        A page has at most `_MAX_PAGE_SIZE` rows.
 
         Args:
             list_name: Member of the reply with the resources; left out if the page is empty.
             list_rows: Takes a limit and a row number, and returns at most so many rows below that
                 number, the newest first.
             build_resource: Builds the resource of a row.
-            default_size: Page size if the query has none.
+            default_size: Page size if the query has none, or 0.
 
         Raises:
             ApiError: 400, if the page size or the page token is not a number.
@@ -141,7 +143,11 @@ class Api:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one HTTP request and log it; the status of a broken request is "-"."""
+        """Serve one HTTP request and log it.
+
+        If the client disconnects early, nothing is raised. The logged status of a request without a
+        response is "-".
+        """
         started_s = time.perf_counter()
         request = Request(scope, receive)
         status = "-"
@@ -158,6 +164,8 @@ class Api:
     async def _build_response(self, request: Request) -> Response:
         """Return the response to a request; every error becomes an error reply.
 
+        An unexpected error becomes a 500 reply with its type and text.
+
         Raises:
             ClientDisconnect: The client closed the connection early.
         """
@@ -173,6 +181,9 @@ class Api:
 
     async def _route(self, request: Request) -> Response:
         """Call the handler of a request, on another thread, and wrap its result.
+
+        A chunk of an upload session is received without a key. A path is sent as a file, and None
+        as an empty document.
 
         Raises:
             ApiError: 403 if the key is missing, 404 if there is no such path, or as the handler
@@ -212,7 +223,15 @@ class Api:
         raise path_error
 
     def _call_model(self, request: ApiRequest, name: str, method: str) -> dict[str, Any] | Response:
-        """Call a method of a model; raise a 404 ApiError if the model does not have it."""
+        """Call a method of a model with a request, and return its reply.
+
+        Args:
+            name: Model name.
+            method: For example "generateContent".
+
+        Raises:
+            ApiError: 404 if the model is unknown or lacks the method, or as the method raises it.
+        """
         model = find_model(name, method, request.version)
         handlers: dict[str, Callable[[ApiRequest, Model], dict[str, Any] | Response]] = {
             "generateContent": self._generate_content,
@@ -253,6 +272,11 @@ class Api:
 
     def _embed(self, request: ApiRequest, model: Model, *, is_batch: bool) -> dict[str, Any]:
         """Return one vector for each embedding request in the body, within the quotas.
+
+        All requests are checked before the quotas count the call.
+
+        Args:
+            is_batch: The body has a list of requests, and the reply a list of embeddings.
 
         Raises:
             ApiError: 400 if a request is wrong or their number is not in 1 to
@@ -367,6 +391,7 @@ class Api:
     async def _receive_chunk(self, request: ApiRequest, chunks: AsyncIterator[bytes]) -> Response:
         """Execute the commands of an upload request: append its body, finish, or report the size.
 
+        The reply has the received bytes and the status in headers, and after `finalize` the file.
         The bytes of a request that breaks off are removed again.
 
         Raises:

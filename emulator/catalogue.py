@@ -177,5 +177,7 @@ def _quota_error(model_name: str, limits: Mapping[str, int], *, wait_s: float) -
         {"@type": f"{RPC_TYPE_PREFIX}RetryInfo", "retryDelay": f"{int(wait_s)}s"},
     ]
     return ApiError(
-        429, f"You exceeded your current quota. Please retry in {wait_s:.9f}s.", details=details
+        429,
+        f"You exceeded your current quota. Please retry in {wait_s:.9f}s.",
+        details=details,
     )

@@ -21,13 +21,13 @@ def get_embedding_text(request: Mapping[str, Any]) -> str:
     text = "\n".join(part["text"] for part in parts if "text" in part)
     if not text.strip():
         raise invalid_argument(
-            "* EmbedContentRequest.content: content is empty; the local engine embeds text only."
+            "* EmbedContentRequest.content: content is empty; the local engine embeds text only.",
         )
 
     width = request.get("outputDimensionality", WIDTH)
     if not 1 <= width <= WIDTH:
         raise invalid_argument(
-            f"* EmbedContentRequest.output_dimensionality: {width} is not between 1 and {WIDTH}."
+            f"* EmbedContentRequest.output_dimensionality: {width} is not between 1 and {WIDTH}.",
         )
 
     return text

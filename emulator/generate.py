@@ -66,7 +66,10 @@ def check_request(request: Mapping[str, Any]) -> SchemaNode:
 
 
 def answer_request(
-    request: Mapping[str, Any], model: Model, *, images: Sequence[ImageFeatures | None] = ()
+    request: Mapping[str, Any],
+    model: Model,
+    *,
+    images: Sequence[ImageFeatures | None] = (),
 ) -> dict[str, Any]:
     """Return the GenerateContentResponse to a request; equal requests get equal responses.
 
@@ -94,7 +97,7 @@ def answer_request(
                 "content": {"parts": [{"text": text}], "role": "model"},
                 "finishReason": "STOP" if is_complete else "MAX_TOKENS",
                 "index": 0,
-            }
+            },
         ],
         "usageMetadata": {
             "promptTokenCount": prompt_tokens,
@@ -114,15 +117,21 @@ def _hash_request(request: Mapping[str, Any], model: Model) -> str:
 
 
 def _build_document(
-    request: Mapping[str, Any], node: SchemaNode, images: Sequence[ImageFeatures | None]
+    request: Mapping[str, Any],
+    node: SchemaNode,
+    images: Sequence[ImageFeatures | None],
 ) -> tuple[object, str]:
     """Return the JSON document of an answer, and the version of the model that made it.
 
     The list that a schema asks for may be bare, or the only property of an object:
 
     - A list of free texts asks for tags.
-    - A list of objects with a `name` and `quotes` asks for concepts.
+    - A list of objects with `name` and `quotes`, and no members that concepts lack, asks for
+      concepts.
     - Any other schema is filled from the last turn of the user. Earlier turns are examples.
+
+    Args:
+        images: Measures of the request's media. Concepts ignore them.
     """
     property_name = ""
     list_node = node
@@ -157,12 +166,15 @@ def _asks_for_concepts(list_node: SchemaNode) -> bool:
 
 
 def _find_tags(
-    request: Mapping[str, Any], list_node: SchemaNode, images: Sequence[ImageFeatures | None]
+    request: Mapping[str, Any],
+    list_node: SchemaNode,
+    images: Sequence[ImageFeatures | None],
 ) -> list[str]:
     """Return the tags of a request within the bounds of the list.
 
     Images are tagged with their features, and the text is ignored then. The minimum is 0 if the
     prompt has a section for tags, so that a person gets no tag that the text does not support.
+    Otherwise it is the schema's minimum or MIN_TAGS.
     """
     max_tags = MAX_TAGS if list_node.max_size is None else list_node.max_size
     if images:

@@ -47,7 +47,7 @@ _MAX_COLOURS = 4
 # Other types that the models accept (image understanding guide, read 2026-11). They are counted
 # and not measured.
 _UNMEASURED_TYPE = re.compile(
-    r"image/hei[cf]|(?:audio|video|text)/[\w.+-]+|application/(?:pdf|json|x-javascript|x-python)"
+    r"image/hei[cf]|(?:audio|video|text)/[\w.+-]+|application/(?:pdf|json|x-javascript|x-python)",
 )
 # Bytes of all media in one request (Gemini API, input methods, read 2026-11).
 MAX_INLINE_BYTES = 100 * 1024**2
@@ -97,7 +97,8 @@ def describe_image(features: ImageFeatures | None) -> str:
 def measure_image(content: bytes) -> ImageFeatures | None:
     """Measure size and main colours of an image.
 
-    Transparent pixels count as white.
+    Transparent pixels count as white. Colours are measured in a copy with sides of at most
+    `_MAX_COPY_SIDE` pixels.
 
     Args:
         content: Bytes of a JPEG, PNG or WebP file.
@@ -141,7 +142,8 @@ def measure_media(request: Mapping[str, Any]) -> list[ImageFeatures | None]:
     """Check all media of a request, and measure its images.
 
     Returns:
-        One entry per medium, in order. It is None for a supported type that is not opened here.
+        One entry per medium, in order. It is None for a supported type that is not opened here. The
+        list is empty if the request has no media.
 
     Raises:
         ApiError: 400, if a medium is not inline, too large, of an unsupported type or broken.
@@ -149,7 +151,7 @@ def measure_media(request: Mapping[str, Any]) -> list[ImageFeatures | None]:
     if any("fileData" in part for part in iter_parts(request)):
         raise invalid_argument(
             "Cannot fetch content from the provided URL. "
-            "The local engine takes media inside a request only."
+            "The local engine takes media inside a request only.",
         )
 
     blobs = [part["inlineData"] for part in iter_parts(request) if "inlineData" in part]
@@ -162,9 +164,9 @@ def measure_media(request: Mapping[str, Any]) -> list[ImageFeatures | None]:
 
 
 def count_media_tokens(request: Mapping[str, Any], model: Model) -> int:
-    """Return the tokens of a request's media.
+    """Return the tokens of a request's inline media.
 
-    The resolution of a part comes before that of the request.
+    The resolution of a part overrides that of the request.
 
     Raises:
         ApiError: 400, if a part of any kind has an unknown resolution.
@@ -181,7 +183,7 @@ def count_media_tokens(request: Mapping[str, Any], model: Model) -> int:
         level = str(resolution).removeprefix("MEDIA_RESOLUTION_")
         if level not in _TOKENS_BY_RESOLUTION:
             raise invalid_argument(
-                f"Invalid value at 'generation_config.media_resolution': {resolution!r}"
+                f"Invalid value at 'generation_config.media_resolution': {resolution!r}",
             )
 
         tokens_2_5, later_tokens = _TOKENS_BY_RESOLUTION[level]
@@ -205,7 +207,7 @@ def _measure_blob(mime_type: str, base64_text: str) -> ImageFeatures | None:
     if features is None:
         raise invalid_argument(
             "Unable to process input image. "
-            "Please retry or report in https://developers.generativeai.google/"
+            "Please retry or report in https://developers.generativeai.google/",
         )
 
     return features
@@ -214,7 +216,8 @@ def _measure_blob(mime_type: str, base64_text: str) -> ImageFeatures | None:
 def _main_colours(image: "PillowImage") -> tuple[str, ...]:
     """Return the names of the colours of an RGB image, by falling area.
 
-    At most `_MAX_COLOURS`, each over `_MIN_COLOUR_SHARE` of the area; always the largest.
+    At most `_MAX_COLOURS`, each with at least `_MIN_COLOUR_SHARE` of the area. If no colour has
+    this share, only the largest is returned. Dark pixels are black, and pale pixels white or grey.
     """
     import numpy as np
 

@@ -130,7 +130,9 @@ _FIELD_TYPES: dict[str, dict[str, str]] = {
         bool="responseLogprobs audioTimestamp enableEnhancedCivicAnswers",
     ),
     "ThinkingConfig": _field_types(
-        bool="includeThoughts", integer="thinkingBudget", string="thinkingLevel"
+        bool="includeThoughts",
+        integer="thinkingBudget",
+        string="thinkingLevel",
     ),
     "Schema": _field_types(
         string="type format title description pattern",
@@ -144,11 +146,14 @@ _FIELD_TYPES: dict[str, dict[str, str]] = {
     )
     | {"properties": "{}Schema"},
     "EmbedContentRequest": _field_types(
-        string="model taskType title", Content="content", integer="outputDimensionality"
+        string="model taskType title",
+        Content="content",
+        integer="outputDimensionality",
     ),
     "BatchEmbedContentsRequest": _field_types(EmbedContentRequest_many="requests"),
     "CountTokensRequest": _field_types(
-        Content_many="contents", GenerateContentRequest="generateContentRequest"
+        Content_many="contents",
+        GenerateContentRequest="generateContentRequest",
     ),
     "CreateBatchRequest": _field_types(Batch="batch"),
     "Batch": _field_types(
@@ -166,8 +171,8 @@ _FIELD_TYPES: dict[str, dict[str, str]] = {
 def parse_message(message_type: str, value: object, *, path: str = "") -> Any:
     """Check a JSON value against a type, and return it with all names in camelCase.
 
-    Members that are null are left out. A returned message may be shared between calls, so
-    callers must not change it.
+    Members that are null are left out. A value of the type `any` is returned unchecked. A returned
+    message may be shared between calls, so callers must not change it.
 
     Args:
         message_type: A message, a scalar type or `any`; `[]TYPE` is a list, and `{}TYPE` an
@@ -302,5 +307,8 @@ def _unknown_name_error(name: str, path: str) -> FieldError:
     unknown_name = f'Unknown name "{name}"{location}'
     message = f"Invalid JSON payload received. {unknown_name}: Cannot find field."
     return FieldError(
-        message, name=name, path=path or name, line_message=f"no such field: {name!r}"
+        message,
+        name=name,
+        path=path or name,
+        line_message=f"no such field: {name!r}",
     )

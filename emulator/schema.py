@@ -25,7 +25,7 @@ _CAMEL_CASE_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # A bound in a description, because the live service ignores lengths and has no open bounds.
 _DESCRIBED_BOUND = re.compile(
     r"\b(at least|at most|greater than|less than) (-?\d{1,15}(?:\.\d{1,15})?)"
-    r"(?: characters\b|(?=[;)]|$))"
+    r"(?: characters\b|(?=[;)]|$))",
 )
 
 
@@ -72,7 +72,7 @@ def parse_response_schema(config: Mapping[str, Any]) -> SchemaNode:
     """
     if config.get("responseSchema") is None:
         raise invalid_argument(
-            "The local engine answers by a schema only: set generationConfig.responseSchema."
+            "The local engine answers by a schema only: set generationConfig.responseSchema.",
         )
     return _parse_document(orjson.dumps(config["responseSchema"]))
 
@@ -96,7 +96,7 @@ def _parse_schema(schema: Mapping[str, Any], name: str, path: str, depth: int) -
     """
     if depth > MAX_DEPTH:
         raise invalid_argument(
-            "A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth."
+            "A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth.",
         )
 
     kind = _get_kind(schema)
@@ -116,9 +116,16 @@ def _parse_schema(schema: Mapping[str, Any], name: str, path: str, depth: int) -
 
 
 def _parse_options(
-    node: SchemaNode, schemas: Sequence[Mapping[str, Any]], path: str, depth: int
+    node: SchemaNode,
+    schemas: Sequence[Mapping[str, Any]],
+    path: str,
+    depth: int,
 ) -> SchemaNode:
-    """Add the alternatives of `anyOf`; an alternative of type NULL makes the value nullable."""
+    """Add the alternatives of `anyOf`; an alternative of type NULL makes the value nullable.
+
+    Raises:
+        ApiError: 400, if all alternatives are NULL, or an alternative is invalid.
+    """
     options = tuple(
         _parse_schema(schema, node.name, f"{path}.any_of[{index}]", depth + 1)
         for index, schema in enumerate(schemas)
@@ -133,8 +140,11 @@ def _parse_options(
 def _parse_object(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: int) -> SchemaNode:
     """Add the properties: first those in `propertyOrdering`, then the others.
 
+    Names in `propertyOrdering` that are not properties are ignored.
+
     Raises:
-        ApiError: 400, if there is no property, a required property is missing, or one is invalid.
+        ApiError: 400, if there is no property, a required property is missing, or a property is
+            invalid.
     """
     properties = schema.get("properties") or {}
     if not properties:
@@ -149,34 +159,48 @@ def _parse_object(node: SchemaNode, schema: Mapping[str, Any], path: str, depth:
     members = []
     for name in dict.fromkeys([*ordered_names, *properties]):
         member = _parse_schema(
-            properties[name], _split_name(name), f"{path}.properties[{name}]", depth + 1
+            properties[name],
+            _split_name(name),
+            f"{path}.properties[{name}]",
+            depth + 1,
         )
         members.append((name, member))
     return replace(node, members=tuple(members))
 
 
 def _parse_array(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: int) -> SchemaNode:
-    """Add the items and their number; items have the description of the list by default."""
+    """Add the items and their number; items have the description of the list by default.
+
+    Raises:
+        ApiError: 400, if the items are missing or invalid, or the bounds contradict each other.
+    """
     if "items" not in schema:
         raise _schema_error(path, ".items: missing field.")
 
     items = _parse_schema(schema["items"], node.name, f"{path}.items", depth + 1)
     items = replace(items, description=items.description or node.description)
     return replace(
-        _add_sizes(node, schema.get("minItems"), schema.get("maxItems"), path), items=items
+        _add_sizes(node, schema.get("minItems"), schema.get("maxItems"), path),
+        items=items,
     )
 
 
 def _parse_scalar(node: SchemaNode, schema: Mapping[str, Any], path: str) -> SchemaNode:
     """Add choices, format and bounds of a text, a number or a boolean.
 
-    Bounds in the description count only if they do not contradict those of the schema.
+    Lengths in the description count only if the schema has no such length. Bounds of a number in
+    the description count only if they do not contradict those of the schema.
+
+    Raises:
+        ApiError: 400, if a value that is not a text has choices, or the bounds allow no value.
     """
     if node.kind != "STRING" and schema.get("enum"):
         raise _schema_error(path, ".enum: only allowed for STRING type")
 
     node = replace(
-        node, choices=tuple(schema.get("enum") or ()), format=str(schema.get("format", ""))
+        node,
+        choices=tuple(schema.get("enum") or ()),
+        format=str(schema.get("format", "")),
     )
     described_bounds = {
         bound: float(number) for bound, number in _DESCRIBED_BOUND.findall(node.description)
@@ -192,9 +216,14 @@ def _parse_scalar(node: SchemaNode, schema: Mapping[str, Any], path: str) -> Sch
 
 
 def _add_number_bounds(
-    node: SchemaNode, schema: Mapping[str, Any], described_bounds: Mapping[str, float], path: str
+    node: SchemaNode,
+    schema: Mapping[str, Any],
+    described_bounds: Mapping[str, float],
+    path: str,
 ) -> SchemaNode:
     """Add the bounds of a number; those of an INTEGER are rounded inwards.
+
+    `described_bounds` are exclusive. They are ignored if they contradict the bounds of the schema.
 
     Raises:
         ApiError: 400, if no number is within the bounds.
@@ -228,7 +257,10 @@ def _add_number_bounds(
 
 
 def _add_sizes(
-    node: SchemaNode, min_size: float | None, max_size: float | None, path: str
+    node: SchemaNode,
+    min_size: float | None,
+    max_size: float | None,
+    path: str,
 ) -> SchemaNode:
     """Add the bounds of a list or a text, as integers; None means 0 and unlimited.
 
@@ -243,7 +275,7 @@ def _add_sizes(
 
     if minimum > MAX_MIN_SIZE:
         raise invalid_argument(
-            "The specified schema produces a constraint that has too many states for serving."
+            "The specified schema produces a constraint that has too many states for serving.",
         )
 
     return replace(node, min_size=minimum, max_size=maximum)

@@ -78,8 +78,8 @@ class Server:
     def stop(self) -> None:
         """Stop serving, stop the worker and close the state; the next host continues batches.
 
-        Does nothing while the interpreter ends: its threads are gone by then, and locks that
-        they acquired are never released.
+        Running requests are broken off. Does nothing while the interpreter ends: its threads are
+        gone by then, and locks that they acquired are never released.
         """
         if sys.is_finalizing():
             return
@@ -108,7 +108,8 @@ def serve(
 ) -> None:
     """Run the engine until SIGINT or SIGTERM, then stop it and close the socket.
 
-    Signals arrive in the main thread, so call this there.
+    Signals arrive in the main thread, so call this there. Both signals are blocked meanwhile, so
+    they raise nothing.
 
     Args:
         on_ready: Called with the URL when the engine serves.

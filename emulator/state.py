@@ -73,7 +73,11 @@ def build_file_resource(file: Row, base_url: str) -> dict[str, Any]:
 
 
 def build_operation(batch: Row) -> dict[str, Any]:
-    """Return the operation of a batch, as the calls create, get and list return it."""
+    """Return the operation of a batch, as the calls create, get and list return it.
+
+    Empty members are left out. Only a succeeded batch has a `response`, with the name of its result
+    file.
+    """
     name = f"batches/{batch['id']}"
     output = {}
     if batch["state"] == "SUCCEEDED":
@@ -277,7 +281,7 @@ class EngineState:
         self._remove_file(self.get_file(file_id)["id"])
 
     def get_results_path(self, file_id: str) -> Path:
-        """Return the path of a result file, for a download.
+        """Return the path of a result file, for a download; the file is not opened.
 
         Args:
             file_id: `batch-` and the id of a batch that has succeeded.
@@ -384,6 +388,11 @@ class EngineState:
 
         Every state except RUNNING ends a batch, and deletes its input file, even if the batch was
         already over.
+
+        Args:
+            succeeded: Requests with a response.
+            failed: Requests with an error.
+            error: Why the batch failed; "" for none.
 
         Returns:
             False, with an unchanged row, if the batch is over or deleted.

@@ -46,7 +46,11 @@ class BatchWorker:
         self._thread.join()
 
     def _run(self) -> None:
-        """Process unfinished batches until `stop`; a batch that raises an error becomes FAILED."""
+        """Answer unfinished batches, oldest first, until `stop`; a batch that fails becomes FAILED.
+
+        A batch fails if it raises an error. The thread searches for new batches every
+        `_POLL_INTERVAL_S`, and when `wake` is set.
+        """
         while not self._stopping.is_set():
             self.wake.clear()
             for batch in self._state.list_unfinished_batches():
@@ -60,8 +64,12 @@ class BatchWorker:
     def _process_batch(self, batch: Row) -> None:
         """Answer a batch, publish its result file and move it to SUCCEEDED.
 
-        Returns early if another host works on the batch, if the batch ended meanwhile, or if this
-        worker stops. No partial file remains then.
+        Part files of dead hosts are deleted first. Returns early if another host works on the
+        batch, if the batch ended meanwhile, or if this worker stops. No partial file remains then,
+        unless an error is raised.
+
+        Raises:
+            OSError: The input file is missing, or the results cannot be written.
         """
         results_path = self._state.blob_path("results", batch["id"])
         part_path = results_path.with_name(f"{results_path.name}.{os.getpid()}.part")
@@ -89,7 +97,12 @@ class BatchWorker:
     def _write_answers(self, batch: Row, input_file: BinaryIO, part_path: Path) -> int | None:
         """Write the answer lines of a batch, shuffled as those of the live service.
 
-        Saves the progress every `_PROGRESS_INTERVAL_S`.
+        Saves the progress every `_PROGRESS_INTERVAL_S`. A request that is refused gets a line with
+        its error.
+
+        Args:
+            input_file: The open request file.
+            part_path: The file to write.
 
         Returns:
             Number of lines that contain an error; None if the batch ended meanwhile or the worker

@@ -106,7 +106,7 @@ def batch_submit(
     """
     labels = ws.task.labels
     if dry:
-        return _plan_batches(ws, limit)
+        return _sync_and_plan_batches(ws, limit)
 
     rounds.prepare_task(ws)
     tag_rounds = TagRounds(ws, limit=limit, should_report=False)
@@ -134,7 +134,7 @@ def batch_submit(
     return CommandReport(submit_report.document(ws.model, dry=False), message)
 
 
-def _plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandReport:
+def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandReport:
     """Read the rows of the task, and report the batches that `batch-submit` would send.
 
     Args:
@@ -157,7 +157,7 @@ def _plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandReport:
 
 
 def _submit_message(report: SubmitReport, labels: TaskLabels) -> str:
-    """Return in a line which batches were sent, or why none was, and the next command."""
+    """Return in a line which batches were sent, or why no batch was sent, and the next command."""
     if not report.plan.items and not report.sent:
         return f"nothing to submit: {labels.none_open_message}"
     if not report.sent:
@@ -192,7 +192,10 @@ def batch_poll(
 
 
 def _poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
-    """Return in a line the downloaded, failed and waiting batches, and the next command."""
+    """Return in a line the downloaded, failed and waiting batches, and the next command.
+
+    If there is no such batch, the line says so without a next command.
+    """
     parts = []
     if report.downloaded:
         parts.append(f"{plural(len(report.downloaded), 'batch', 'batches')} downloaded")
@@ -272,7 +275,10 @@ def _ingest_document(summary: IngestSummary) -> dict[str, Any]:
 
 
 def _ingest_output(summary: IngestSummary) -> list[Output]:
-    """Return a line with the counts of a batch, and a table of its failed requests if any."""
+    """Return a line with the counts of a batch, and a table of its failed requests if any.
+
+    Examples in the table are cut after MAX_EXAMPLE_CHARS characters.
+    """
     batch = summary.batch
     parts = [f"{plural(batch.answered or 0, 'answer')} of {batch.requests:,}"]
     parts += [f"{count:,} {name}" for name, count in _failed_counts(summary).items()]
@@ -292,7 +298,11 @@ def _ingest_output(summary: IngestSummary) -> list[Output]:
 
 
 def warn_of_ingest(summary: IngestSummary, labels: TaskLabels, display: Progress) -> None:
-    """Warn of answers that were not applied, are outdated, or came from another model version."""
+    """Print warnings about answers that were not applied, are outdated, or have another version.
+
+    Another version means that another model than the requested model answered. Nothing is printed for a
+    batch without such answers.
+    """
     batch = summary.batch
     warnings = []
     if batch.not_applied:

@@ -54,7 +54,8 @@ class CommandGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the name of a command, the command, and the other arguments.
 
-        A name with a hyphen may be typed as two words.
+        A name with a hyphen may be typed as two words. If an option comes first, click's own rules
+        apply.
 
         Raises:
             UsageError: There is no such command; the message suggests a similar name.

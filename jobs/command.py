@@ -77,6 +77,8 @@ class ClickCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the command line; options that were not typed come from the environment or `.env`.
 
+        The environment overrides `.env`.
+
         Returns:
             The arguments that click did not use.
 
@@ -105,7 +107,9 @@ class ClickCommand(click.Command):
     def invoke(self, ctx: click.Context) -> None:
         """Run the command and print its report; then raise the error that it ends with, if any.
 
-        The hint for the next command is printed last, if there was no error.
+        With `--json` only the JSON document is printed on standard output, else the text. The hint
+        for the next command is printed last, if there was no error. A command without a report
+        printed its output itself.
         """
         has_fixed_task = self.entry.task and not self.entry.task_option
         if has_fixed_task and not self.entry.access:
@@ -158,9 +162,10 @@ def _make_setting_option(name: str) -> click.Option:
 
 
 def _store_in_context(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    """Store the value of an option that all commands have in click's context, for `read_settings`.
+    """Store the value of an option that all commands have in click's context, for the settings.
 
-    Hints repeat some of these options, so the form of hints is set again.
+    An empty value is not stored. Hints repeat some of these options, so the form of hints is set
+    again.
     """
     if value:
         ctx.meta[CONTEXT_KEYS[str(param.name)]] = value
@@ -170,11 +175,15 @@ def _store_in_context(ctx: click.Context, param: click.Parameter, value: Any) ->
 def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | None:
     """Run a command with its options, on the workspace that the settings name.
 
+    A command without an access is called without a workspace. Fixed options of the command override
+    `options`.
+
     Returns:
         The report, or None if the command printed its output itself.
 
     Raises:
         InputError: TASK= was typed, but the command is about another task.
+        FindableError: The workspace cannot be opened, or the command failed.
     """
     all_options = {**options, **entry.fixed_options}
     if not entry.access:
@@ -194,6 +203,8 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | N
 
 def _check_typed_task(entry: Command, task_name: str | None) -> None:
     """Check that a task typed by option or on make's command line is the task of the command.
+
+    Tasks that are set in the environment or in `.env` are not checked.
 
     Args:
         entry: The command.
@@ -216,7 +227,11 @@ def _check_typed_task(entry: Command, task_name: str | None) -> None:
 
 
 def _required_access(entry: Command, options: Mapping[str, Any]) -> str:
-    """Return the access to the workspace that a command with these options needs."""
+    """Return the access to the workspace that a command with these options needs.
+
+    It is "write" if a write option is given, the access of dry runs if `dry` is set, else the
+    command's own access.
+    """
     if any(options.get(name) is not None for name in entry.write_options):
         return "write"
     if entry.dry_access and options.get("dry"):
@@ -235,14 +250,18 @@ def open_configured_workspace(
 ) -> "Iterator[WorkspaceSession]":
     """Open the workspace that the settings name for a `with` block.
 
-    Questions are put to a person at the terminal, unless `--yes` answers them.
+    Questions are put to a person at the terminal, unless `--yes` answers them. If no task is given
+    and `access` is not "create", a missing task setting is replaced by a default task of the
+    workspace.
 
     Args:
-        access: See `Command.access` and `Command.dry_access`. With look and no workspace, an empty
-            temporary workspace is opened.
+        access: See `Command.access` and `Command.dry_access`. "look" creates nothing: if a task
+            name is given or the task is a user task, and there is no workspace, an empty temporary
+            workspace is opened. "sync" writes for a user task, and only reads for a built-in task.
         settings: The settings, instead of those of options, environment and `.env`.
         task_name: The task of the session, instead of the setting.
-        is_whole_workspace: The command is about the whole workspace, even if its task was never used there.
+        is_whole_workspace: The command is about the whole workspace, even if its task was never
+            used there.
         may_span_tasks: If no task is set, the command may be about several tasks.
 
     Raises:
@@ -256,7 +275,9 @@ def open_configured_workspace(
     display = Terminal()
     if task_name:
         settings = replace(
-            settings, task=task_name, sources={**settings.sources, "task": "the command"}
+            settings,
+            task=task_name,
+            sources={**settings.sources, "task": "the command"},
         )
     elif access != "create":
         settings = with_default_task(settings, allow_several=may_span_tasks)
@@ -304,8 +325,8 @@ def ask_unless_yes(question: str) -> bool:
 def ask_person(question: str) -> bool:
     """Ask a person at a terminal, even with `--yes`; return true for yes.
 
-    Return false without asking if there is no terminal, or in a thread of the page. If the person
-    says no, say that nothing was changed, and end the command with exit code 0.
+    Return false without asking if standard input is not a terminal, or in a thread of the page. If
+    the person says no, print that nothing (more) was changed, and end the command with exit code 0.
 
     Raises:
         Exit: The person said no.
@@ -334,7 +355,8 @@ def parse_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
         form: The texts by the names of the options.
 
     Raises:
-        InputError: An option is unknown, local, missing or invalid; the error's `field` names it.
+        InputError: An option is unknown, allowed only on a command line, missing or invalid; the
+            error's `field` names it.
     """
     params_by_name = {}
     for variable, param in entry.variables.items():
@@ -360,7 +382,7 @@ def parse_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _unknown_option_error(name: str, option_names: list[str]) -> InputError:
-    """Return the error about an unknown option; it suggests the most similar name, or all names."""
+    """Return the error about an unknown option; its hint is the most similar name, or all names."""
     suggestion = closest_name(name, option_names)
     hint = f"it takes {', '.join(option_names) or 'nothing'}"
     if suggestion:
@@ -389,7 +411,10 @@ def page_commands() -> "dict[str, PageCommand]":
 
 
 def _make_page_command(entry: Command) -> "PageCommand":
-    """Make the functions by which a page checks and runs a command."""
+    """Return the functions by which a page checks and runs a command.
+
+    Both parse the form as `parse_form` does, and raise its InputError.
+    """
     from web.app_state import PageCommand
 
     def needs_write_access(form: Mapping[str, str], task_name: str) -> bool:

@@ -73,7 +73,10 @@ class Command:
         from jobs.options import make_click_parameters
 
         return make_click_parameters(
-            self.function, self.arguments, self.renamed_options, self.fixed_options
+            self.function,
+            self.arguments,
+            self.renamed_options,
+            self.fixed_options,
         )
 
     @property
@@ -427,7 +430,12 @@ ALL_COMMANDS = {**COMMANDS, **ALIASES}
 
 
 def format_targets(*, has_all: bool) -> str:
-    """Return the help of make: all commands, or the daily commands and the steps of a batch."""
+    """Return the help of make.
+
+    Args:
+        has_all: List all commands and the setup. Otherwise list the daily commands and the steps of
+            a batch.
+    """
     if has_all:
         setup_line = "  setup         Make .venv, as the first of these does by itself."
         return "\n".join([*_command_lines(COMMANDS), setup_line])

@@ -71,9 +71,10 @@ def demo() -> None:
 
 
 def _reset_workspace(demo_folder: Path) -> None:
-    """Delete the folder of the demo, and set the settings of this process to those of the demo.
+    """Delete the folder of the demo, and set this process's environment for the demo.
 
-    Other settings of the environment are deleted. The demo uses the local engine and SQLite.
+    Variables with our prefix are deleted, except KEPT_VARIABLES. The demo uses the local engine and
+    SQLite.
     """
     shutil.rmtree(demo_folder, ignore_errors=True)
     for name in list(os.environ):
@@ -93,6 +94,8 @@ def _reset_workspace(demo_folder: Path) -> None:
 
 def _run_command(command: CommandHint, demo_folder: Path) -> None:
     """Print a command as it is typed, and run it; its options are variables of the environment.
+
+    The variables are deleted after the command. Paths are printed relative to the current folder.
 
     Raises:
         SystemExit: The command failed; its error was printed.

@@ -67,8 +67,9 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
     """Print an error of a `with` block in one to three lines, and exit with its code.
 
     `--json` also prints the error as a document, unless the block has printed a document. Its
-    members are error, hint and exit_code. If the reader of standard output closed it, the exit
-    code is 0.
+    members are error, hint and exit_code. `--debug` prints the traceback first. If the reader of
+    standard output closed it, the exit code is 0. Standard streams that the caller closed are
+    opened on the null device before the block.
 
     Args:
         arguments: The command line; it may have --json and --debug.
@@ -115,7 +116,11 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def _fail_with_os_error(error: OSError, fail: Fail) -> NoReturn:
-    """Print an error of the operating system; a wrong path is an input error."""
+    """Print an error of the operating system, and exit.
+
+    A missing file or a folder in place of a file exits with INPUT_CODE, any other error with
+    CONFIGURATION_CODE.
+    """
     message = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
     message += "; what was finished is kept"
     if isinstance(error, FileNotFoundError | IsADirectoryError):
@@ -124,10 +129,10 @@ def _fail_with_os_error(error: OSError, fail: Fail) -> NoReturn:
 
 
 def _fail_with_bug(error: Exception, fail: Fail) -> NoReturn:
-    """Print the type and place of an unexpected error, without its text.
+    """Print the type and place of an unexpected error, without its text, and exit with BUG_CODE.
 
-    After a signal, print that the command was interrupted: some C libraries raise errors of their
-    own when a signal arrives.
+    After a signal, print that the command was interrupted instead, and exit with INTERRUPTED_CODE,
+    because some C libraries raise errors of their own when a signal arrives.
     """
     if _received_signals:
         fail(*INTERRUPTED_ERROR, INTERRUPTED_CODE)
@@ -146,7 +151,7 @@ def interruptible() -> Iterator[None]:
 
     Python drops all errors in some places, for example in `__del__`. A signal that arrives there is
     sent again. Outside of the main thread this does nothing, because Python handles signals only
-    there. The former handlers are restored at the end.
+    there. A caller's own handler of SIGINT stays. The former handlers are restored at the end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -281,14 +286,15 @@ def _print_error_and_exit(
     has_traceback: bool,
     as_json: bool,
 ) -> NoReturn:
-    """Print the error that is being handled, and exit.
+    """Print the error that is being handled on standard error, and exit.
 
     Args:
         message: The message.
         hint: The hint; empty for none.
         exit_code: The exit code.
         has_traceback: Print the traceback first, without keys.
-        as_json: Print a JSON document first, unless the command has printed a document.
+        as_json: Print a JSON document on standard output first, unless the command has printed a
+            document.
     """
     if as_json and not has_printed_json():
         print_json({"error": message, "hint": hint, "exit_code": exit_code})
@@ -306,7 +312,10 @@ def _print_error_and_exit(
 
 
 def _read_keys() -> list[str]:
-    """Return the keys of the environment and of `.env`, which a traceback must not show."""
+    """Return the keys of the environment and of the settings, which a traceback must not show.
+
+    Settings that cannot be read are ignored.
+    """
     keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
     # The settings may be the reason for the error that is being printed.
     with contextlib.suppress(Exception):

@@ -186,7 +186,8 @@ def _check_readable(file: Path, participle: str) -> None:
 def _print_import(report: "ImportReport", task_name: str) -> None:
     """Print warnings about findings, notes, and the counts of an import.
 
-    Warnings and notes go to standard error. Notes are left out if the import found nothing new.
+    Warnings and notes go to standard error. Notes are left out if the import changed and found
+    nothing, and was not dry. Counts are left out if no row was read.
     """
     terminal = Terminal()
     labels = ROW_LABELS[task_name]
@@ -254,7 +255,7 @@ def _enclose(prefix: str, text: str | None, suffix: str = "") -> str:
 def _import_images(folder: Path) -> CommandReport:
     """Import the images below a folder, and read them as rows of their task.
 
-    Creates the workspace if it does not exist.
+    Creates the workspace if it does not exist. The next command is left out with `--json`.
 
     Raises:
         InputError: The folder cannot be read; nothing was imported.
@@ -272,7 +273,7 @@ def _import_images(folder: Path) -> CommandReport:
 def _images_output(report: images.ImagesImportReport) -> list[Any]:
     """Return notes about deleted and skipped files, and lines with the counts of images.
 
-    Notes are functions that print on standard error.
+    Notes are functions that print on standard error. A line without counts is left out.
     """
     notes = []
     if report.missing_files:
@@ -327,9 +328,10 @@ def add_expert(
 
 
 def _added_expert_output(added_expert: "AddedExpert") -> list[Any]:
-    """Return a table with the person, a function that prints the outcome of the call, and a hint.
+    """Return a table with the person, a function that prints the call's outcome, and a hint.
 
-    The function prints on standard error; it is left out if no call was made.
+    The function prints on standard error. It is left out if no call was made and there is no
+    problem.
     """
     cells = (
         added_expert.username,
@@ -432,7 +434,7 @@ def ask(
 
 
 def _ask_output(report: "AskReport") -> list[Any]:
-    """Return a table of the answers, the estimate for all rows if any, and the cost of the calls.
+    """Return a table of the answers, the estimate for all rows if any, and the calls' cost.
 
     Warnings of the estimate are functions that print on standard error.
     """
@@ -461,7 +463,8 @@ def _ask_output(report: "AskReport") -> list[Any]:
 def _estimate_output(estimate: "Preflight", row_count: int) -> list[Any]:
     """Return a line with the cost of all rows in each available mode, and warnings.
 
-    If the local engine answered, the costs are those of the model that a key would use.
+    If the local engine answered, the costs are those of the model that a key would use. Each
+    warning is a function that prints on standard error.
     """
     priced_estimate = estimate.with_key or estimate
     mode_estimates = {

@@ -66,10 +66,11 @@ def _request_list_output(
     has_tasks: bool,
     raw: bool,
 ) -> list[Any]:
-    """Return a table of requests, then with `raw` what each sent and received.
+    """Return a table of requests, or a line that nothing was asked yet.
 
     Args:
         has_tasks: Whether the table names the task of each row.
+        raw: Add the sealed lines of each request and its replies.
     """
     if not requests:
         return ["nothing was asked yet"]
@@ -80,7 +81,10 @@ def _request_list_output(
 
 
 def _request_table_cells(request: Mapping[str, Any], *, has_task: bool) -> list[str]:
-    """Return the cells of a request in the order of REQUEST_HEADERS, with the answer cut."""
+    """Return the cells of a request in the order of REQUEST_HEADERS.
+
+    The answer is cut after MAX_ANSWER_CELL_CHARS characters.
+    """
     row_name = f"{request['task']} {request['name']}" if has_task else request["name"]
     answer_text = _format_request_answer(request)
     if len(answer_text) > MAX_ANSWER_CELL_CHARS:
@@ -150,7 +154,7 @@ def _wire_lines(requests: Sequence[Mapping[str, Any]]) -> list[str]:
 
     Returns:
         For each request a heading, the request and its replies. One line with an explanation if
-        there are no requests.
+        there are no requests. A reason that request and reply share is printed once.
     """
     if not requests:
         reasons = "it was not asked, or shares that of another that asks the same"
@@ -178,7 +182,11 @@ def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the names and texts that `show` prints about one row, in their order.
 
     They are the name, columns, state, last change, answers, failed attempts, requests, index entry
-    and cost. A continued text has an empty name.
+    and cost. A continued text has an empty name. The last change and the index entry are left out
+    if they are None.
+
+    Args:
+        document: The document of `describe_row`.
     """
     fields = [(document["task"], document["name"])]
     for column_name, value in document["columns"].items():
@@ -266,7 +274,7 @@ def _format_provenance(answer: Mapping[str, Any]) -> str:
 def _format_index_entry(index_state: Mapping[str, Any]) -> str:
     """Return whether the index contains a row, its build, and whether its text is up to date.
 
-    An index that cannot be read shows the problem instead.
+    An index that cannot be read shows the problem instead. A missing row is "not in it".
     """
     if "problem" in index_state:
         return f"broken: {index_state['problem']}"
@@ -279,8 +287,9 @@ def _format_index_entry(index_state: Mapping[str, Any]) -> str:
 def _value_lines(name: str, value: Any, indent: str) -> Iterator[str]:
     """Yield the lines of one field of an answer.
 
-    Members of an object are on indented lines. Objects and lists in a list are numbered from 1.
-    A quotation is followed by its offsets in the text, and an empty value is a hyphen.
+    Members of an object are on indented lines. Objects and lists in a list are numbered from 1. A
+    quotation is followed by its offsets in the text. Other lists are joined by commas, and an empty
+    value is a hyphen.
     """
     if is_stored_quotation(value):
         offsets = f"characters {value['start']} to {value['end']}{format_likeness(value)}"

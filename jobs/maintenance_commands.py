@@ -111,7 +111,10 @@ def work(
 
 @contextmanager
 def _open_task(task_name: str) -> Iterator[WorkspaceSession]:
-    """Open the workspace for writing with a task in use; `--yes` agrees to any cost."""
+    """Open the workspace for writing with a task in use; `--yes` agrees to any cost.
+
+    Without `--yes` no cost is agreed to in advance.
+    """
     with open_configured_workspace("write", task_name=task_name) as ws:
         ws.agreed_usd = math.inf if has_yes_option() else None
         yield ws
@@ -271,6 +274,9 @@ def _forget_lines(
     labels: TaskLabels,
 ) -> list[str]:
     """Return the lines of `forget`: counts of the removed data, and copies out of reach.
+
+    Lines about rows that were already deleted, and about quality reports, are left out if there are
+    no such rows or reports.
 
     Args:
         names: The names of the forgotten people or rows; at least one.
@@ -435,7 +441,10 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
 
 
 def _gate_table(report: QualityReport) -> TextTable:
-    """Return a table of the gates: measured figure, verdict or why there is none, bound, items."""
+    """Return a table of the gates: figure and value, verdict, bound, number of items.
+
+    The verdict of a gate that was not judged is the reason.
+    """
     rows = []
     for gate in report.gates:
         figure = f"{gate.figure.name} {gate.value_text}"

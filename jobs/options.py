@@ -51,7 +51,12 @@ class Parameter:
     other_name: str = ""
 
     def make_click_parameter(
-        self, name: str, default: Any, *, option_name: str, is_argument: bool
+        self,
+        name: str,
+        default: Any,
+        *,
+        option_name: str,
+        is_argument: bool,
     ) -> click.Parameter:
         """Make the click option or argument of a function's parameter.
 
@@ -114,6 +119,8 @@ class NamedArgument(click.Argument):
 
     def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> Any:
         """Return the value and its source; a value typed with the option's name comes first.
+
+        If the argument accepts several values, the text of the option is split at blanks.
 
         Raises:
             UsageError: The value was typed both with and without the name.
@@ -231,14 +238,17 @@ def number(value: str) -> float:
 
 
 def _make_bounded_parser(parse: Callable[[str], float], expectation: str) -> Callable[[str], float]:
-    """Wrap a parser so that numbers outside 0 to MAX_NUMBER raise BadParameter.
+    """Return a parser that raises BadParameter for numbers outside 0 to MAX_NUMBER.
+
+    Texts that `parse` refuses raise BadParameter, too.
 
     Args:
         parse: Returns the number, or raises ValueError with the end of a sentence.
-        expectation: What the value must be, for the message.
+        expectation: The required value, for the message.
     """
 
     def amount(value: str) -> float:
+        """Return the number of a text; raise BadParameter if it is invalid or out of range."""
         try:
             parsed = parse(value)
         except ValueError as error:
@@ -274,12 +284,14 @@ Raw = Annotated[bool, Parameter("Requests and replies as they went over the wire
 Seed = Annotated[int | None, Parameter("Draw them by this.", CountParam(0, 2**63 - 1))]
 Expert = Annotated[str | None, Parameter("A person, by username.", TEXT)]
 Experts = Annotated[
-    tuple[str, ...], Parameter("People, by username; several with commas between them.", NAMES)
+    tuple[str, ...],
+    Parameter("People, by username; several with commas between them.", NAMES),
 ]
 Item = Annotated[str | None, Parameter("An item of the task TASK=, by its key.", TEXT)]
 Passage = Annotated[str | None, Parameter("A passage, by its id.", TEXT)]
 Version = Annotated[
-    str | None, Parameter("A version, or version/model; default: the task's own.", VERSION)
+    str | None,
+    Parameter("A version, or version/model; default: the task's own.", VERSION),
 ]
 Tag = Annotated[str, Parameter("Only those with each of these tags.", metavar="TAG,…")]
 MinScore = Annotated[float | None, Parameter("Only those with this score or a higher one.", NUMBER)]
@@ -287,31 +299,38 @@ MaxScore = Annotated[float | None, Parameter("Only those with this score or a lo
 Where = Annotated[
     str,
     Parameter(
-        "Only those of which it holds: stars < 3 AND NOT verdict = 'praise'.", metavar="CONDITION"
+        "Only those of which it holds: stars < 3 AND NOT verdict = 'praise'.",
+        metavar="CONDITION",
     ),
 ]
 Sheet = Annotated[str, Parameter("The sheet of an .xlsx file; else the first.", TEXT)]
 Encoding = Annotated[
-    str, Parameter("The encoding of a text file, such as cp1250; else it is found out.", TEXT)
+    str,
+    Parameter("The encoding of a text file, such as cp1250; else it is found out.", TEXT),
 ]
 Header = Annotated[
-    str, Parameter("The line with the names of the columns, or none.", TEXT, metavar="LINE")
+    str,
+    Parameter("The line with the names of the columns, or none.", TEXT, metavar="LINE"),
 ]
 Source = Annotated[
     str,
     Parameter("The SELECT's database: its address, or $NAME of a variable; else the workspace's."),
 ]
 TextColumn = Annotated[
-    str, Parameter("The column to ask about; else it is found.", TEXT, metavar="COLUMN")
+    str,
+    Parameter("The column to ask about; else it is found.", TEXT, metavar="COLUMN"),
 ]
 KeyColumn = Annotated[
     str,
     Parameter(
-        "The column that tells rows apart; 'row' is a hash of each row.", TEXT, metavar="COLUMN"
+        "The column that tells rows apart; 'row' is a hash of each row.",
+        TEXT,
+        metavar="COLUMN",
     ),
 ]
 WithColumns = Annotated[
-    str, Parameter("Other columns to send with the text.", TEXT, metavar="COLUMN,…")
+    str,
+    Parameter("Other columns to send with the text.", TEXT, metavar="COLUMN,…"),
 ]
 Overwrite = Annotated[bool, Parameter("Replace the file TO, if it is there.")]
 Map = Annotated[

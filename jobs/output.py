@@ -74,7 +74,11 @@ class Terminal:
 
     @contextlib.contextmanager
     def bar(
-        self, label: str, total: int | None, *, is_delayed: bool = False
+        self,
+        label: str,
+        total: int | None,
+        *,
+        is_delayed: bool = False,
     ) -> Iterator[ProgressBar]:
         """Show progress with rate and remaining time during a `with` block.
 
@@ -85,7 +89,10 @@ class Terminal:
             is_terminal = sys.stderr.isatty()
             delay_s = SHOW_AFTER_S if is_delayed or not is_terminal else 0
             yield TerminalProgressBar(
-                label, total, bar_stack if is_terminal else None, delay_s=delay_s
+                label,
+                total,
+                bar_stack if is_terminal else None,
+                delay_s=delay_s,
             )
 
 
@@ -165,7 +172,7 @@ def print_request(line: str) -> None:
 def raw_writer() -> Callable[[bytes], object]:
     """Return a function that writes bytes to standard output.
 
-    A pipe gets the bytes unchanged. A terminal gets UTF-8 text without control characters.
+    A pipe gets the bytes unchanged. A terminal gets UTF-8 text with control characters as blanks.
     """
     if not sys.stdout.isatty():
         return sys.stdout.buffer.write
@@ -254,9 +261,10 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
-    """Print names with their values.
+    """Print names with their values on standard output.
 
-    On a terminal the values are a column of wrapped text. A pipe gets one line per field.
+    On a terminal the values are a column of wrapped text. A pipe gets one line per field, with line
+    ends as blanks.
     """
     if sys.stdout.isatty():
         rows = []
@@ -316,7 +324,16 @@ class TerminalProgressBar:
             self._bar = self._draw_bar(bar_stack, 0)
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Move the bar or write a line, unless the last update was just before."""
+        """Move the bar or write a line of a log, unless the last update was just before.
+
+        Nothing is shown during the delay. A bar is updated MAX_REDRAWS_PER_S times a second, a log
+        every LOG_INTERVAL_S seconds.
+
+        Args:
+            done: Finished units.
+            total: A new total; None keeps the total.
+            note: Text after the numbers.
+        """
         now = time.monotonic()
         if total is not None:
             self._total = total
@@ -351,7 +368,11 @@ class TerminalProgressBar:
         return ", ".join(parts)
 
     def _draw_bar(self, bar_stack: contextlib.ExitStack, done: int) -> "tuple[Progress, TaskID]":
-        """Draw the bar on the terminal until `bar_stack` is closed."""
+        """Draw the bar on the terminal until `bar_stack` is closed; messages are printed above it.
+
+        Args:
+            done: Finished units at the start.
+        """
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
         from rich.table import Column
@@ -371,7 +392,10 @@ class TerminalProgressBar:
         bar_stack.enter_context(progress)
         _active_bars.append(progress)
         task_id = progress.add_task(
-            self._label, total=self._total, completed=done, progress_text=""
+            self._label,
+            total=self._total,
+            completed=done,
+            progress_text="",
         )
         return progress, task_id
 

@@ -121,7 +121,10 @@ def items(
 
 
 def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
-    """Count the rows of a filter by state, tag and version, for as long as it takes."""
+    """Return a report with the counts of a filter's rows by state, tag and version.
+
+    There is no time limit.
+    """
     counts = row_items.count_rows(ws, row_filter, within_s=None)
     rows = [("all", "", counts.total)]
     for kind, counts_by_name in (
@@ -135,7 +138,10 @@ def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
 
 
 def _format_cell(value: object) -> str:
-    """Return a cell's text, without None and brackets; a terminal gets MAX_CELL_CHARS of it."""
+    """Return a cell's text: None is empty, and list members are joined by commas.
+
+    If standard output is a terminal, the text is cut after MAX_CELL_CHARS characters.
+    """
     if value is None:
         text = ""
     elif isinstance(value, list):
@@ -287,7 +293,17 @@ def _edit_tags(
     remove: str,
     who: str | None,
 ) -> CommandReport:
-    """Add and remove tags of one person as a correction of the person's answer."""
+    """Store added and removed tags of one person as a manual correction; return its report.
+
+    Args:
+        add: Typed tags that the person gets; "" for none.
+        remove: Typed tags that the person loses; "" for none.
+        who: The editor's name, or None for the system's user.
+
+    Raises:
+        InputError: There is no such person, or a tag is invalid.
+        ChangedMeanwhileError: The answer changed after it was read.
+    """
     history = corrections.read_history(ws, username)
     current_tags = history["answer"].get("tags", [])
     edited_tags = expert_tags.apply_tag_edit(username, current_tags, add, remove)
@@ -304,9 +320,10 @@ def _edit_tags(
 
 
 def _report_merges(report: Document) -> CommandReport:
-    """Return the result of a merge or its undoing, with the merge rules and the changed people.
+    """Return the report of a merge or its undoing: merge rules and the number of changed people.
 
-    The output warns about rows that kept their tags because the database refused the change.
+    The output also has a note for each rule that existed already, and a warning about rows that
+    kept their tags because the database refused the change.
     """
     output: list[Any] = []
     for old_tag, new_tag in report["same"]:
@@ -358,10 +375,10 @@ def correct(
 
 
 def _correction_output(row_name: str, report: Document, ws: WorkspaceSession) -> list[Any]:
-    """Return the output of a correction.
+    """Return the output of a correction, or of a list of corrections.
 
     A line says which edit was stored, or that nothing changed, unless edits are only listed. The
-    fields of the answer and a table of all edits follow.
+    fields of the answer follow, and a table of all edits if there are edits.
     """
     output: list[Any] = []
     if "edit" in report:

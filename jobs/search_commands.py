@@ -126,7 +126,7 @@ def measure(
 def _measure_cells(row: Mapping[str, Any]) -> list[object]:
     """Return a row of the table of `measure`: each measure with its 95 % interval.
 
-    The last cell is the share of weak queries, or empty if the system marks no weak hits.
+    The last cell is the share of weak queries, or "" if the system marks no weak hits.
     """
     cells: list[object] = [row["system"], row["type"], row["queries"]]
     for measure_name in MEASURES:
@@ -193,10 +193,9 @@ def search(
 
 
 def _search_warnings(report: "SearchReport", labels: "TaskLabels") -> Iterator[str]:
-    """Yield the warnings of a search.
+    """Yield the warnings of a search: index behind, rows left out, missing phrases, weak hits.
 
-    The index is behind the database, rows without tags match, no entry has a phrase, or all hits
-    are weak.
+    Weak hits are not mentioned if a phrase is missing.
     """
     if report.behind:
         row_count = plural(report.behind, labels.singular, labels.plural)
@@ -216,7 +215,10 @@ def _search_warnings(report: "SearchReport", labels: "TaskLabels") -> Iterator[s
 
 
 def _warn_unindexed_tags(ws: WorkspaceSession, tag_names: Sequence[str]) -> None:
-    """Warn about tags that the index lacks, each with the most similar tag of the database."""
+    """Print a warning for each tag that the index lacks, with the database's most similar tag.
+
+    Counts the tags of all rows.
+    """
     tag_counts = items.count_rows(ws).tags or {}
     for tag_name in tag_names:
         message = f"nothing in the index has the tag {tag_name!r}"
@@ -231,7 +233,7 @@ def _search_output(
     hits: Sequence["Hit"],
     documents: Sequence[Mapping[str, Any]],
 ) -> Output:
-    """Return the hits as text: drawn on a terminal, as a table in a pipe.
+    """Return the hits as text: drawn on a terminal, as a table in a pipe; without hits a line.
 
     Args:
         documents: The JSON documents of the hits, in the same order.
@@ -254,7 +256,8 @@ def _print_hit(collection: "IndexedTask", hit: "Hit") -> None:
     """Print one hit on a terminal.
 
     The heading has its rank, name and details. Lines below it show the best sentence with matching
-    words in bold, the matching tags, and why the entry was returned, unless these are empty.
+    words in bold, the matching tags, and the reason why the entry was returned, unless these are
+    empty.
     """
     name, details = format_hit_heading(collection, hit)
     details_text = f"  {_format_cell(', '.join(details))}" if details else ""

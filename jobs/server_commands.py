@@ -96,7 +96,7 @@ def emulator(
 
 
 def _print_client_setup(url: str) -> None:
-    """Print the address of the local engine, and commands that use it from another terminal."""
+    """Print on standard error the address of the local engine, and commands that use it."""
     terminal = Terminal()
     terminal.say(f"the local engine serves Gemini's protocol at {url} (Ctrl-C ends it)")
     variables = f"GOOGLE_GEMINI_BASE_URL={url} FINDABLE_TRUST={url} GEMINI_API_KEY=any"

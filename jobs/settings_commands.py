@@ -41,7 +41,10 @@ def prices() -> CommandReport:
 
 
 def _price_cells(price_row: Mapping[str, Any]) -> list[object]:
-    """Return the cells of a model: use, USD per 1M tokens in/out, limits, and its last day."""
+    """Return a model's cells: name, use, USD per 1M tokens in/out, limits, and its last day.
+
+    A missing RPM, TPM or RPD is "none".
+    """
     cells: list[object] = [price_row["model"], price_row["use"]]
     for mode in ("live", "batch"):
         prices_by_direction = price_row[mode]

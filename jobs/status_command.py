@@ -67,7 +67,11 @@ def _status_lines(
     *,
     has_details: bool,
 ) -> list[tuple[str, object]]:
-    """Return the lines of `status` in their order: the name and the text of each."""
+    """Return the lines of `status` in their order: the name and the text of each.
+
+    Args:
+        has_details: Add the lines of `status --more`.
+    """
     document: dict[str, Any] = report.document
     engine = "local engine" if document["backend"] == "local" else document["model"]
     lines: list[tuple[str, object]] = [
@@ -127,7 +131,10 @@ def _first_lines(
 
 
 def _format_failures(failures: Mapping[str, Any]) -> str:
-    """Return the failed rows with their first reason, the failed gates, and the report's path."""
+    """Return failed rows with the most frequent reason, failed gates, and the report's path.
+
+    Each part is left out if it is missing. Parts are joined by semicolons.
+    """
     parts = list[str]()
     reason, row_count = next(iter(failures["reasons"].items()), ("", 0))
     if row_count:
@@ -147,8 +154,8 @@ def _format_failures(failures: Mapping[str, Any]) -> str:
 def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of `status --more`.
 
-    They are reasons of failures, batches by state, due retries, the models, and for a task with
-    versions also version, pilot and backfill.
+    They are reasons of failures, batches by state, the last MAX_DUE_LINES due retries without an
+    outcome, the models, and for a task with versions also version, pilot and backfill.
     """
     reasons = _reason_lines(document)
     lines = _first_lines("reason", reasons, MAX_REASON_LINES, list_command=CommandHint("parked"))
@@ -185,7 +192,10 @@ def _reason_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _version_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the version of the task, its newest pilot, and its unfinished backfill."""
+    """Return the version of the task, its newest pilot, and its unfinished backfill.
+
+    A pilot or backfill that does not exist has no line.
+    """
     lines = [("version", document["extractor"])]
 
     pilot = document["pilot"]
@@ -238,7 +248,7 @@ def _format_counts(document: Mapping[str, Any], subject: str) -> str:
 
 
 def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
-    """Return how many entries the index has, if it is up to date, and refused texts.
+    """Return the number of index entries, whether they are up to date, and refused texts.
 
     An index with a problem shows the problem instead. An index without entries is "none".
     """
@@ -255,6 +265,8 @@ def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
 
 def _format_spent(spent: Mapping[str, float], unpriced_requests: Mapping[str, int]) -> str:
     """Return the cost in USD so far: known, expected of running requests, and perhaps lost.
+
+    Parts that are 0 are left out, except the known cost.
 
     Args:
         spent: USD by kind. `actual` is the known cost. `estimated` is the estimate for running

@@ -109,9 +109,10 @@ def _print_tag_report(
     labels: TaskLabels,
     next_command: CommandHint | None,
 ) -> None:
-    """Print the pilot, the answers and the rows in open batches; the last line has `next_command`.
+    """Print the pilot, the answers and the rows in open batches, and the next command.
 
-    `next_command` is left out if the command was stopped early.
+    If nothing was asked, a line says so. `next_command` is at the end of the last line. It is left
+    out if the command was stopped early.
     """
     if report.pilot is not None:
         Terminal().say(pilot_line(report.pilot))
@@ -131,7 +132,10 @@ def _print_tag_report(
 
 
 def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[str]:
-    """Return one or two lines: the ingested answers, then the live run or the open batches."""
+    """Return the ingested answers, and the live run or the open batches, as at least one line.
+
+    The first line is left out if nothing was ingested and there is a live run or an open batch.
+    """
     live_report = report.live
     lines = []
     if report.ingested or not (live_report or report.under_way):
@@ -153,7 +157,10 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
 
 
 def _warn_of_open_rows(report: tag_report.TagReport, labels: TaskLabels, display: Progress) -> None:
-    """Warn of failed rows of a live run, and of rows that wait for a budget or for the API."""
+    """Print warnings about failed rows of a live run, and rows that wait for a budget or the API.
+
+    Nothing is printed if there are no such rows.
+    """
     if report.live is not None:
         for row_name, reason in report.live.samples:
             display.warn(f"{row_name}: {reason}")
@@ -168,7 +175,10 @@ def _warn_of_open_rows(report: tag_report.TagReport, labels: TaskLabels, display
 
 
 def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: TaskLabels) -> str:
-    """Return a line with the answered, failed and remaining rows of a live run, and its cost."""
+    """Return a line with the answered, failed and remaining rows of a live run, and its cost.
+
+    If no row was asked or remains, the line says that no row is open.
+    """
     if not (live_report.finished_rows or report.unasked):
         return f"nothing to ask: {labels.none_open_message}"
 
@@ -188,8 +198,8 @@ def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: Ta
 def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
     """Print the waiting batches, the estimate of each mode, and the recommended mode.
 
-    If no row is open, print this instead of the estimate. If the local engine would answer, print
-    the estimate of the model that a key would use.
+    If no row is open, print this instead of the estimate and the recommendation. If the local
+    engine would answer, print also the estimate of the model that a key would use.
     """
     if estimate.waiting.items:
         waiting = estimate.waiting.describe_rows(labels)
@@ -220,6 +230,8 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
 
 def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) -> None:
     """Print the tokens, a table with cost and time of each available mode, and warnings.
+
+    Batch is printed even if it is not available. Warnings go to standard error.
 
     Args:
         estimate: The estimate.

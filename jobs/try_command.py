@@ -89,9 +89,9 @@ def _print_try(report: TryReport, labels: TaskLabels) -> None:
 
 
 def _print_tried_outcome(row: TriedRow) -> None:
-    """Print the outcome of a tried row, then its answer, or else the raw reply.
+    """Print the outcome of a tried row, then its answer, or without an answer the raw reply.
 
-    Duration, tokens and cost are printed only if the row was asked about.
+    Duration, tokens and cost are printed only if the row was asked about. A long reply is cut.
     """
     line = row.outcome
     if row.calls:
@@ -110,7 +110,10 @@ def _print_tried_outcome(row: TriedRow) -> None:
 
 
 def _format_try_total(report: TryReport, labels: TaskLabels) -> str:
-    """Return the count and cost of a try; if there is a valid answer, also the next step."""
+    """Return the count, version and cost of a try; with a valid answer also the next step.
+
+    For the draft of a stored version, the next step includes a new version number.
+    """
     asked_rows = [row for row in report.items if row.calls]
     row_count = plural(len(asked_rows), labels.singular, labels.plural)
     total = f"{row_count} tried with {report.extractor}, {format_usd(report.cost)}"

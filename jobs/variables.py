@@ -122,8 +122,8 @@ AMBIGUOUS_NAMES = frozenset(
 def set_hint_form(command_name: str) -> None:
     """Set the form of hints for the next commands to the form in which this command was typed.
 
-    Hints repeat the settings that select the workspace if they were typed on the command line.
-    Passwords in them are masked.
+    After make, hints are make commands. Hints repeat the settings that select the workspace if they
+    were typed on the command line. Passwords in them are masked.
 
     Args:
         command_name: The running command, or an empty text if Python runs no command.
@@ -169,7 +169,7 @@ def _shorten_path(path: Path) -> str:
 
 
 def _split_make_command_line(environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Return the goals and the names of the variables on make's command line; empty without make."""
+    """Return the goals and variable names on make's command line; both are empty without make."""
     goals, _, variables = environ.get(MAKE_COMMAND_LINE_VARIABLE, "").partition(":")
     return goals.split(), variables.split()
 
@@ -208,14 +208,17 @@ def refuse_unknown_variables(
 ) -> None:
     """Check that all variables are known, before a command does anything.
 
+    Checks the variables on make's command line, and variables with our prefix in the environment
+    and in `.env`. Variables of other commands are accepted in the environment and in `.env`.
+
     Args:
         entry: The command that will run.
         environ: The variables of the environment.
         dotenv: The variables of `.env`.
 
     Raises:
-        InputError: A variable is unknown, or none of make's targets has a variable of make's
-            command line.
+        InputError: A variable is unknown, or no target on make's command line has a variable that
+            was typed there.
     """
     setting_variables = chain.from_iterable(VARIABLES.values())
     setting_names = {name.removeprefix(PREFIX) for name in setting_variables}
@@ -262,14 +265,15 @@ def _unknown_variable_error(name: str, known_names: Collection[str]) -> InputErr
 
 
 def closest_name(word: str, words: Iterable[str]) -> str:
-    """Return the word that is most similar to a mistyped word, or an empty text."""
+    """Return the word that is most similar to a mistyped word, or "" if no word is similar."""
     return next(iter(difflib.get_close_matches(word, sorted(words), n=1)), "")
 
 
 def read_settings() -> Settings:
     """Read the settings from options, the environment, and `.env` in the current directory.
 
-    An option overrides the environment, which overrides `.env`.
+    An option overrides the environment, which overrides `.env`. The `sources` of the settings name
+    the option of each setting that was typed.
 
     Raises:
         ConfigurationError: A setting is invalid, or `.env` cannot be read.

@@ -143,6 +143,8 @@ class AppState:
     ) -> Any:
         """Run a command in the workspace and return its JSON document.
 
+        The workspace is opened for writing only if the command needs it.
+
         Args:
             act: The command.
             form: Its options.
@@ -181,7 +183,11 @@ class AppState:
     ) -> Iterator[WorkspaceSession]:
         """Open the workspace for the length of a block, with `task` or the default task.
 
-        Task files are not loaded, so a request can name only tasks that the workspace has.
+        Task files are not loaded, so a request can name only tasks that the workspace has. The
+        session ends its work early if `stop_event` is set.
+
+        Raises:
+            RequestRefusedError: 404, the workspace has no such task.
         """
         if task and task != self.settings.task:
             self.require_task(task)
@@ -211,7 +217,9 @@ class AppState:
             return any(task.subject == name for task in ws.tasks)
 
     async def save_person(self, body: bytes) -> add_expert.AddedExpert:
-        """Save the person in a JSON body. People are saved one after another.
+        """Save the person in a JSON body, untagged. People are saved one after another.
+
+        Waits at most `within_s` seconds for other people to be saved.
 
         Raises:
             RequestRefusedError: 503, other people took too long to save; this person is not saved.
@@ -252,7 +260,7 @@ class AppState:
         """Stop background work; block until it ended or `within_s` seconds have passed.
 
         Work that still runs INTERRUPT_GRACE_S before the deadline is interrupted: `stop_event` is
-        set, and it may save its state.
+        set, and it may save its state. `stop_event` is set at the end in any case.
         """
         deadline = time.monotonic() + within_s
         self.tagger.stop()

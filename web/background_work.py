@@ -112,7 +112,11 @@ class BackgroundJob:
         }
 
     def _pace(self, now: float) -> tuple[float | None, float | None]:
-        """Return units per second and remaining seconds of the running part, or None for each."""
+        """Return units per second and estimated remaining seconds of the running part.
+
+        Both are None if the work has ended or the part has not progressed. The seconds are None
+        without a total.
+        """
         # Another thread writes these fields: read each once.
         completed = self.completed
         total = self.total
@@ -141,7 +145,7 @@ class BackgroundWork:
         *,
         row_key: str = "",
     ) -> BackgroundJob:
-        """Start work in a thread, or return the running work of the same kind and row.
+        """Start work in a daemon thread, or return the running work of the same kind and row.
 
         The oldest finished work is deleted above MAX_FINISHED_WORK.
 
@@ -206,7 +210,10 @@ class BackgroundWork:
 
 
 def _run_to_end(work: BackgroundJob, run: Callable[[BackgroundJob], Any]) -> None:
-    """Run the function of a work and store its result, or any exception as a problem document."""
+    """Run the function of a work and store its result, or any exception as a problem document.
+
+    Sets the state "done" or "failed" and the end time. Nothing is raised.
+    """
     try:
         work.result = run(work)
     except BaseException as error:  # noqa: BLE001 - a thread's last words

@@ -64,8 +64,10 @@ def problem_document(
 def to_problem(error: BaseException) -> dict[str, Any]:
     """Return the problem document of any exception.
 
-    An interrupt and any exception that is neither ours nor about the request give status 500.
-    Their message is left out because it may contain row content.
+    A changed answer gives 412 with the current state in `now`, a refused request its own status,
+    any other error of ours the status of its class, and an invalid parameter 422. Any other
+    exception, such as an interrupt, gives 500. Its message is left out because it may contain row
+    content.
     """
     if isinstance(error, ChangedMeanwhileError):
         current = jsonable_encoder(error.now)
@@ -126,7 +128,10 @@ def to_line(error: FindableError) -> str:
 
 
 def problem_response(document: dict[str, Any]) -> Response:
-    """Return a problem document as an HTTP response with its status."""
+    """Return a problem document as an HTTP response with its status.
+
+    A 503 gets a Retry-After header. Characters that UTF-8 cannot encode become question marks.
+    """
     text = json.dumps(document, ensure_ascii=False)
     # A request may contain half of a surrogate pair, which UTF-8 cannot encode.
     body = text.encode("utf-8", "replace")

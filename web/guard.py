@@ -73,7 +73,11 @@ class Guard:
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a refused request or a sign-in; pass any other request to the application."""
+        """Answer a refused request or a sign-in; pass any other request to the application.
+
+        Responses get security headers, and the body of a request is limited. Other scopes than HTTP
+        are passed unchecked.
+        """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -140,7 +144,7 @@ class Guard:
     def _sign_in_response(self, scope: Scope) -> Response | None:
         """Return a redirect that sets the cookie, if a GET has the valid token in its address.
 
-        The redirect leads to the same address without the token.
+        The redirect leads to the same address without the token. Any other request returns None.
         """
         parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         # Of several tokens the first counts.
@@ -217,7 +221,10 @@ def _max_body_bytes(scope: Scope) -> int:
 
 
 def _refusal_response(scope: Scope, refused: RequestRefusedError) -> Response:
-    """Return the response to a refused request: HTML for a browser without token, else JSON."""
+    """Return the response to a refused request: problem+json, or HTML for a missing token.
+
+    HTML is returned only with status 401, to a browser that did not request an API path.
+    """
     accepts_html = "text/html" in Headers(scope=scope).get("accept", "")
     is_page = accepts_html and not scope["path"].startswith("/api")
     if refused.status == 401 and is_page:  # noqa: PLR2004 - HTTP's own number

@@ -132,7 +132,10 @@ def render_page(
 
 
 def render_problem(request: Request, problem: dict[str, Any]) -> HTMLResponse:
-    """Render a problem document as a page, with the status of the problem and the navigation."""
+    """Render a problem document as a page, with the status of the problem and the navigation.
+
+    The workspace is not opened, so the page lists no tasks.
+    """
     desk = get_desk(request)
     values = {
         "task": desk.settings.task,
@@ -194,9 +197,10 @@ def to_text(value: object) -> str:
 
 
 def summarize_value(value: Any) -> str:
-    """Return a value of an answer as one line: quotations as their text, an empty value as a word.
+    """Return a value of an answer as one line: quotations as text, empty values as "nothing".
 
-    Members of a list of objects are separated by semicolons.
+    Members of a list of objects are separated by semicolons, members of another list by commas, and
+    values of an object by blanks.
     """
     if isinstance(value, list) and any(isinstance(member, dict) for member in value):
         return "; ".join(map(summarize_value, value))
@@ -221,7 +225,10 @@ def format_usd(amount: float) -> str:
 
 
 def version_label(extractor: str) -> str:
-    """Return the display name of a version: its number and model, or "a person"."""
+    """Return the display name of a version: its number and model, or "a person".
+
+    A text without a version number is returned unchanged.
+    """
     prompt_version, _, model = extractor.partition("/")
     _, separator, number = prompt_version.rpartition("@")
     if not separator:
@@ -251,8 +258,8 @@ def highlight(text: str, marks: Sequence[Mark]) -> Markup:
     """Return a text as HTML with its quotations in mark elements.
 
     A mark is left out if its quotation is empty or differs from the text at its offsets. The part
-    of a mark that overlaps an earlier mark is not repeated. A text without marks that is a web
-    address becomes a link.
+    of a mark that overlaps an earlier mark is not repeated. A text without valid marks that is a
+    web address becomes a link.
     """
     html = Markup()
     end = 0

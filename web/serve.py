@@ -88,10 +88,10 @@ def serve_page(
 
 
 def _serve(desk: AppState, listener: socket.socket, announce: Callable[[], None]) -> None:
-    """Call `announce`, then serve until a signal arrives.
+    """Start background work, call `announce`, then serve until a signal arrives.
 
-    Afterwards open requests may finish, and then the background work. Work that takes longer than
-    WORK_GRACE_S is interrupted.
+    Afterwards open requests may finish within REQUEST_GRACE_S, and then the background work. Work
+    that takes longer than WORK_GRACE_S is interrupted. Nothing is logged.
     """
     config = uvicorn.Config(
         create_app(desk),
@@ -116,7 +116,10 @@ def _serve(desk: AppState, listener: socket.socket, announce: Callable[[], None]
 
 
 def create_app(desk: AppState) -> Guard:
-    """Return the ASGI application of a page, behind its guard."""
+    """Return the ASGI application of a page, wrapped in its guard.
+
+    It has all routers, the static files, and one handler for all errors.
+    """
     app = FastAPI(title="findable", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.state.desk = desk
     for router in ROUTERS:

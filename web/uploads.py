@@ -132,10 +132,15 @@ class UploadStore:
         mapping: str,
         read_options: ReadOptions,
     ) -> Upload:
-        """Write a file to the disk as its body arrives, and register it.
+        """Write a file to the disk as its body arrives, and register it as an upload.
 
-        The file is on disk when this returns. An incomplete file is deleted. Unsafe characters
-        of `name` are replaced.
+        The file is on disk when this returns. An incomplete file is deleted. Only the last part of
+        `name` is used, its unsafe characters are replaced, and a long name keeps its last
+        characters.
+
+        Args:
+            task: The task that the file is for, or "new".
+            mapping: Column mapping in the form of MAP=.
 
         Raises:
             RequestRefusedError: 507, the disk is full or not writable.
@@ -188,7 +193,9 @@ class UploadStore:
         upload = self.get(number)
         if upload.state == "importing":
             raise RequestRefusedError(
-                409, "the file is being imported; nothing was changed", hint="look at it again"
+                409,
+                "the file is being imported; nothing was changed",
+                hint="look at it again",
             )
         del self._uploads[number]
         shutil.rmtree(upload.path.parent, ignore_errors=True)
@@ -196,7 +203,8 @@ class UploadStore:
     def finish(self, upload: Upload, import_report: ImportReport | None = None) -> None:
         """Delete the file of an upload; replace its preview by the import's report, if any.
 
-        The findings of the report are deleted, because they contain values of rows.
+        The upload stays registered. The findings of the report are deleted, because they contain
+        values of rows.
         """
         if import_report is not None:
             import_report.findings.clear()

@@ -103,7 +103,8 @@ def extract_concepts(text: str, *, min_count: int = 4, max_count: int = 14) -> l
 
     Args:
         min_count: If there are fewer phrases, other words of the text become concepts.
-        max_count: Most concepts. The number also depends on the number of phrases.
+        max_count: Most concepts; limits `min_count`, too. The number also depends on the number of
+            phrases.
 
     Returns:
         Dicts with name, type, aliases, confidence (0.5 to 0.95) and quotes. A quote is a slice of
@@ -127,7 +128,8 @@ def extract_concepts(text: str, *, min_count: int = 4, max_count: int = 14) -> l
 def _find_phrases(text: str, readable_text: str) -> list[_Phrase]:
     """Return the phrases of a text in the order of their first occurrence.
 
-    An acronym in parentheses is assigned to the phrase before it, and counts as that phrase
+    Vague and too long phrases, and phrases that repeat a word, are left out. An acronym in
+    parentheses is assigned to the phrase before it if the initials fit, and counts as that phrase
     afterwards.
 
     Args:
@@ -184,9 +186,11 @@ def _iter_runs(readable_text: str) -> Iterator[list[re.Match[str]]]:
 
 
 def _trim_run(run: Sequence[re.Match[str]]) -> Sequence[re.Match[str]]:
-    """Return a run without vague words at its ends, cut to its last words if it is too long.
+    """Cut vague words off the start of a run, and vague words and adjectives off its end.
 
-    The returned run can be empty.
+    Words of the kind "tail" are cut off the end of a run of more than `_MAX_WORDS_WITH_TAIL` words.
+    If more than `_MAX_PHRASE_WORDS` words remain, only the last `_CUT_PHRASE_WORDS` are returned,
+    which are not trimmed again. The returned run can be empty.
     """
     start = 0
     end = len(run)
@@ -218,7 +222,7 @@ def _weigh_phrase(phrase: _Phrase, *, sentence_number: int) -> float:
 
 
 def _choose_phrases(phrases: Sequence[_Phrase], *, count: int) -> list[_Phrase]:
-    """Return at most `count` phrases, the heaviest first, none of them similar to another.
+    """Return at most `count` phrases, the heaviest first, no phrase similar to another.
 
     Each chosen phrase makes the remaining phrases with the same last word lighter.
     """
@@ -237,7 +241,11 @@ def _choose_phrases(phrases: Sequence[_Phrase], *, count: int) -> list[_Phrase]:
 
 
 def _is_similar(words: tuple[str, ...], other_words: tuple[str, ...]) -> bool:
-    """Return whether phrases are spelled alike, share 2/3 of their words, or contain each other."""
+    """Return whether two phrases are similar.
+
+    They are if they are spelled alike without blanks, if one contains all words of the other, or if
+    they share at least 2/3 of all their words.
+    """
     word_set = set(words)
     other_set = set(other_words)
     shared_count = len(word_set & other_set)
@@ -249,9 +257,10 @@ def _is_similar(words: tuple[str, ...], other_words: tuple[str, ...]) -> bool:
 
 
 def _add_single_words(text: str, phrases: list[_Phrase], *, min_count: int) -> None:
-    """Append words of a text to the chosen phrases until there are `min_count`, if possible.
+    """Append words of a text to `phrases` until there are `min_count`, if possible.
 
-    Words of less than `_MIN_NAME_CHARS` come last. A stop word is used only if nothing is chosen.
+    Words without a letter are left out. Words of less than `_MIN_NAME_CHARS` come last. A stop word
+    is used only if no phrase is chosen.
     """
     if len(phrases) >= min_count:
         return
@@ -278,7 +287,10 @@ def _build_concept(
     *,
     rank: int,
 ) -> dict[str, Any]:
-    """Return the concept of a phrase.
+    """Return the concept of a phrase: name, type, aliases, confidence and quotes.
+
+    The quotes are sentences that contain the phrase; sentences with the chosen spelling are first.
+    The first letter of the name is lower case if it was only seen at the start of a sentence.
 
     Args:
         sentences: Start and end offsets of the sentences.
@@ -378,9 +390,10 @@ def _is_trimmed_end(lower_word: str, *, word_count: int) -> bool:
 
 
 def _is_vague(words: Sequence[str], surface: str) -> bool:
-    """Return whether a phrase is no concept: vague words only, too short, or without a letter.
+    """Return whether a phrase is no concept: only vague words, too short, or without a letter.
 
-    Capitals, and characters outside ASCII, are never too short.
+    Vague words are of the kinds "broad" and "front". Capitals, and characters outside ASCII, are
+    never too short.
     """
     is_short = len(surface) < _MIN_NAME_CHARS and not surface.isupper() and surface.isascii()
     is_broad = all(not _get_kinds(word).isdisjoint({"broad", "front"}) for word in words)
@@ -389,7 +402,10 @@ def _is_vague(words: Sequence[str], surface: str) -> bool:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _get_type(last_word: str) -> str:
-    """Return the type of a phrase by its last word: one of `TYPES`, "disorder" or "" if unknown."""
+    """Return the type of a phrase by its last word: a type of `TYPES`, "disorder", or "" if unknown.
+
+    The word lists decide first, then the endings. A word of the kind "noun" has no type.
+    """
     kinds = _get_kinds(last_word)
     for kind in ("disorder", "other", *TYPES):
         if kind in kinds:
@@ -410,7 +426,7 @@ def _get_kinds(word: str) -> frozenset[str]:
 
 @functools.cache
 def _load_word_lists() -> _WordLists:
-    """Read `concepts.txt`, with all forms of its verbs."""
+    """Read `concepts.txt` once, with all forms of its verbs."""
     path = files("emulator.answers").joinpath("concepts.txt")
     kind_sets: dict[str, set[str]] = {}
     type_endings = []

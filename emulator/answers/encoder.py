@@ -52,8 +52,8 @@ _STOP_WORDS = frozenset(
     own same she should so some such than that the their theirs them themselves then there these
     they this those through to too under until up us very was we were what when where which while
     who whom why will with would you your yours yourself yourselves
-    """
-    )
+    """,
+    ),
 )
 
 
@@ -71,8 +71,10 @@ class _EncodedWord(NamedTuple):
 def encode(texts: Sequence[str], *, encoder: str = "semantic") -> "NDArray[np.float32]":
     """Return float32 (len(texts), 768), rows of unit length in the order of `texts`.
 
+    Without texts the array has no rows.
+
     Args:
-        encoder: "semantic" or "lexical".
+        encoder: "lexical", or any other text for the semantic encoder.
 
     Raises:
         ValueError: A text is blank.
@@ -93,8 +95,9 @@ def encode(texts: Sequence[str], *, encoder: str = "semantic") -> "NDArray[np.fl
 
 
 def count_words(text: str) -> Counter[str]:
-    """Count the words of a text, in lower case and without stop words.
+    """Count the words of a text, in lower case and without mark-up and stop words.
 
+    - Words are cut after `MAX_WORD_CHARS` characters.
     - Chinese, Japanese and Korean runs count as their overlapping pairs of characters.
     - If a text has stop words only, these are counted.
     - If a text has no word (signs, emoji), its parts between blanks are counted.
@@ -175,7 +178,8 @@ def _sum_stems(words: Sequence[tuple[_EncodedWord, float]]) -> "NDArray[Any]":
 def _encode_lexical(word_counts: Sequence[Counter[str]]) -> "NDArray[np.float32]":
     """Return (n, 768) of hashed 3- to 5-grams of each word, before scaling to unit length.
 
-    Long and short words weigh the same.
+    Each word has the same weight, whatever its length. A word that occurs n times has the factor
+    1 + log(n).
     """
     import numpy as np
 
@@ -245,10 +249,10 @@ def _hash_texts(texts: Sequence[str], width: int) -> tuple[tuple[int, ...], tupl
 
 @functools.cache
 def _load_weights() -> "tuple[Any, NDArray[np.float16]]":
-    """Return tokenizer and token vectors, (32000, 256), of the installed wordllama wheel.
+    """Return tokenizer and token vectors, (32000, 256) float16, of the wordllama wheel.
 
-    The wheel's own code is not used, because it is slow to import. The vectors are mapped from
-    their file.
+    They are loaded once. The wheel's own code is not used, because it is slow to import. The
+    vectors are mapped from their file.
     """
     import numpy as np
     from tokenizers import Tokenizer

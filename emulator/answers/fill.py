@@ -52,8 +52,10 @@ class _ValueFiller:
     def __init__(self, prompt: str, images: Sequence[ImageFeatures | None]) -> None:
         """Choose the text that values are taken from.
 
-        It is the section `text`, else the longest section. A prompt without sections is the text
-        itself, or is ignored if there are images. The images are the text if no section is left.
+        It is the section `text`, else the longest section; blank sections do not count, and
+        sections are cut after MAX_SECTION_CHARS characters. A prompt without sections is the text
+        itself, or is ignored if there are images. The description of the images is the text if no
+        section is left.
         """
         self._image_description = " ".join(map(describe_image, images))
         self._image_colours: list[str] = []
@@ -82,7 +84,7 @@ class _ValueFiller:
     @functools.cached_property
     def _sentences(self) -> list[str]:
         return list(
-            dict.fromkeys(self._text[start:end] for start, end in sentence_spans(self._text))
+            dict.fromkeys(self._text[start:end] for start, end in sentence_spans(self._text)),
         )
 
     @functools.cached_property
@@ -106,6 +108,10 @@ class _ValueFiller:
 
     def fill(self, node: SchemaNode, sentence: str = "") -> Any:
         """Return the best value for a schema.
+
+        If there is no text, a nullable value is None. If the text has no value, it is None for a
+        nullable value, else the smallest allowed value. A value that is taken from the text counts
+        as used.
 
         Args:
             sentence: Sentence that the value is about; empty for the whole text.
@@ -141,10 +147,11 @@ class _ValueFiller:
         return None if node.nullable else self.fill(node.options[0], sentence)
 
     def _fill_list(self, node: SchemaNode, sentence: str) -> list[Any]:
-        """Return different entries that the text supports, as many as the schema allows.
+        """Return different entries that the text supports, at most as many as the schema allows.
 
-        If they are too few, unused choices follow, then values that may be repeated or null. Added
-        entries count as used.
+        If the schema has no maximum, it is DEFAULT_MAX_ENTRIES or its larger minimum. If the
+        entries are fewer than the minimum, unused choices follow, then values that may be repeated
+        or null. Entries from the text count as used.
         """
         item_node = node.items or node
         max_entries = node.max_size
@@ -165,7 +172,10 @@ class _ValueFiller:
         return entries
 
     def _iter_entries(
-        self, item_node: SchemaNode, sentence: str, max_sentences: int
+        self,
+        item_node: SchemaNode,
+        sentence: str,
+        max_sentences: int,
     ) -> Iterator[Any]:
         """Yield candidates for the entries of a list.
 
@@ -187,9 +197,16 @@ class _ValueFiller:
             yield from self._find_candidates(item_node, sentence, is_list=True)
 
     def _find_candidates(
-        self, node: SchemaNode, sentence: str, *, is_list: bool = False
+        self,
+        node: SchemaNode,
+        sentence: str,
+        *,
+        is_list: bool = False,
     ) -> list[Any]:
         """Return values for a scalar schema, the best first.
+
+        The kind of schema decides the search: choices, numbers, a boolean, dates, quotations or
+        texts. The list may be empty.
 
         Args:
             node: Schema of a text, a number or a boolean.
@@ -203,7 +220,9 @@ class _ValueFiller:
 
         if node.kind in ("INTEGER", "NUMBER"):
             return values.find_numbers(
-                node, searched_text, has_fallback=is_list or not node.nullable
+                node,
+                searched_text,
+                has_fallback=is_list or not node.nullable,
             )
 
         if node.kind == "BOOLEAN":
@@ -235,7 +254,9 @@ class _ValueFiller:
     def _find_texts(self, node: SchemaNode, sentence: str, *, is_list: bool) -> list[str]:
         """Return the sections with the name of the value, then sentences or key phrases.
 
-        Sentences are used if the name asks for them, as "summary" does.
+        Sentences are used if the name asks for them, as "summary" does, and the value is not in a
+        list. Unused texts come first. Texts are cut, and filled with dots to the shortest allowed
+        length.
         """
         section_name = node.name.replace(" ", "_")
         texts = [content for name, content in self._other_sections if name.lower() == section_name]

@@ -63,7 +63,11 @@ class _TermRanking:
                 self._hits.setdefault(hit.name, []).append(hit)
 
     def get_best_names(self) -> list[str]:
-        """Return the terms that are sure, else the best narrow terms, else the best terms."""
+        """Return the sure narrow terms, else the best narrow terms, else the best broad terms.
+
+        At most `_MAX_SURE_TAGS` sure terms, or `_MAX_UNSURE_TAGS` other terms, are returned, the
+        heaviest first.
+        """
         names = sorted(
             self._hits,
             key=lambda name: (-self._weigh(name), self._hits[name][0].word_index),
@@ -132,10 +136,10 @@ def _is_mostly_cjk(surfaces: Sequence[str]) -> bool:
 
 
 def _remove_asides(vocabulary: Vocabulary, hits: Sequence[Hit], words: Sequence[Word]) -> list[Hit]:
-    """Return the hits outside asides, which reach from a phrase such as "fan of" to a sentence end.
+    """Return the hits outside asides, without the hits that begin an aside.
 
-    An aside about liking removes pastimes only. Other asides, about leisure and studies, remove
-    all hits.
+    An aside reaches from a phrase such as "fan of" to the end of the sentence. An aside about
+    liking removes pastimes only. Other asides, about leisure and studies, remove all hits.
     """
     relevant_hits = []
     aside_name = ""
@@ -165,7 +169,10 @@ def _find_sentence_end(words: Sequence[Word], start: int) -> int:
 
 
 def _is_in_proper_name(hit: Hit, words: Sequence[Word]) -> bool:
-    """Return whether a capitalized word is next to another capital letter, as "Adobe Systems"."""
+    """Return whether a term of one capitalized word is next to another capital letter.
+
+    "Adobe Systems" is an example.
+    """
     neighbour_indexes = (hit.word_index - 1, hit.word_index + 1)
     neighbours = [words[index].surface for index in neighbour_indexes if 0 <= index < len(words)]
     return (

@@ -66,7 +66,7 @@ _SENTENCE_END = re.compile(
     r"[.!?\u2026\u061f\u06d4\u0964]"
     # The dots of abbreviations do not end a sentence.
     r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bal\.)(?<!\bcf\.)(?<!\bvs\.)(?<!\bFig\.)(?<!\bEq\.)"
-    r"[.!?\u2026\u061f\u06d4\u0964]*(?=[\s\"'\u201d)\]]|$)|[\u3002\uff01\uff1f]|\n\s*\n|\0+"
+    r"[.!?\u2026\u061f\u06d4\u0964]*(?=[\s\"'\u201d)\]]|$)|[\u3002\uff01\uff1f]|\n\s*\n|\0+",
 )
 _SECTION_TAG = re.compile(r"<(?P<close>/?)(?P<name>[^\W\d]\w{0,63})>")
 # A stemmer stores the current word in itself, so threads take turns.
@@ -198,7 +198,8 @@ def _find_split(text: str, start: int, end: int) -> int:
 def tagged_sections(text: str) -> list[tuple[str, str]]:
     """Return name and content of each section in a text, in order, without nested sections.
 
-    A section reaches from `<name>` to the last `</name>`.
+    A section reaches from `<name>` to the last `</name>`. A tag without a later closing tag opens
+    no section.
     """
     closing_offsets = {
         tag["name"]: tag.start() for tag in _SECTION_TAG.finditer(text) if tag["close"]

@@ -34,17 +34,20 @@ _QUOTE_HINT = re.compile(
     re.IGNORECASE,
 )
 _DATE_HINT = re.compile(
-    r"\b(?:dates?|dated|deadline|birthday|when)\b|\bYYYY|\bISO[ -]?8601|ed at$", re.IGNORECASE
+    r"\b(?:dates?|dated|deadline|birthday|when)\b|\bYYYY|\bISO[ -]?8601|ed at$",
+    re.IGNORECASE,
 )
 # Words in the name of a boolean that say nothing about its subject.
 _QUESTION_WORDS = re.compile(
-    r"\b(?:is|are|was|has|have|had|does|do|did|mentions?|contains?|whether|the|any|if|true|says?)\b"
+    r"\b(?:is|are|was|has|have|had|does|do|did|mentions?|contains?|whether|the|any|if|true|says?)\b",
 )
 _NEGATION = re.compile(
-    r"\b(?:no|not|never|nothing|nobody|none|without|hardly|cannot)\b|n['\u2019]t\b", re.IGNORECASE
+    r"\b(?:no|not|never|nothing|nobody|none|without|hardly|cannot)\b|n['\u2019]t\b",
+    re.IGNORECASE,
 )
 _CURRENCY = re.compile(
-    r"[$\u20ac\u00a3]|\b(?:euros?|dollars?|pounds?|usd|eur|gbp)\b", re.IGNORECASE
+    r"[$\u20ac\u00a3]|\b(?:euros?|dollars?|pounds?|usd|eur|gbp)\b",
+    re.IGNORECASE,
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DATE = re.compile(
@@ -86,19 +89,23 @@ def is_tag(node: SchemaNode) -> bool:
 
 
 def rank_choices(node: SchemaNode, text: str, *, is_list: bool) -> list[Any]:
-    """Return the choices, those that are similar to the text in meaning first.
+    """Return the choices of a schema, sorted by falling similarity of meaning to the text.
 
-    A choice may be explained in the description: "billing: invoices; delivery: parcels". In a list,
-    only choices that are almost as similar as the best are returned.
+    A choice may be explained in the description: "billing: invoices; delivery: parcels". Only the
+    first MAX_SECTION_CHARS characters of the text are compared.
+
+    Args:
+        is_list: Return only choices that are almost as similar as the best.
     """
     likenesses = []
     for choice in node.choices:
         explanation = re.search(
-            rf"(?<!\w){re.escape(str(choice))}: ([^;.]{{3,200}})", node.description
+            rf"(?<!\w){re.escape(str(choice))}: ([^;.]{{3,200}})",
+            node.description,
         )
         meanings = [str(choice).replace("_", " "), explanation[1] if explanation else ""]
         likenesses.append(
-            max(_measure_likeness(words, text[:MAX_SECTION_CHARS]) for words in meanings)
+            max(_measure_likeness(words, text[:MAX_SECTION_CHARS]) for words in meanings),
         )
 
     order = sorted(range(len(likenesses)), key=lambda index: (-likenesses[index], index))
@@ -111,9 +118,11 @@ def rank_choices(node: SchemaNode, text: str, *, is_list: bool) -> list[Any]:
 def find_numbers(node: SchemaNode, text: str, *, has_fallback: bool) -> list[float]:
     """Return the numbers of a text within the bounds, without duplicates.
 
-    Numbers come first if the words around them are similar to the name of the value. Other numbers
-    are left out unless `has_fallback`. Dates are skipped, and only the first `MAX_COMPARED` numbers
-    are read. Whole numbers are ints.
+    Numbers come first if the words around them are similar to the name of the value. Dates are
+    skipped, and only the first `MAX_COMPARED` numbers are read. Whole numbers are ints.
+
+    Args:
+        has_fallback: Append the other numbers, too.
     """
     undated_text = _DATE.sub(lambda match: " " * len(match[0]), text)
     fitting_numbers: list[float] = []
@@ -143,13 +152,16 @@ def _parse_number(text: str) -> float:
 
 
 def find_boolean(node: SchemaNode, sentences: Sequence[str]) -> list[bool]:
-    """Return whether the sentence that is most similar to the name affirms it.
+    """Return at most one bool: whether the sentence most similar to the name affirms it.
 
-    If no sentence is similar, the list is empty for a nullable value, else it has False.
+    A sentence with a negation gives False. If no sentence is similar, the list is empty for a
+    nullable value, else it has False.
     """
     subject = _QUESTION_WORDS.sub(" ", node.name).strip() or node.label
     best_sentence = max(
-        sentences, key=lambda sentence: _measure_likeness(subject, sentence), default=""
+        sentences,
+        key=lambda sentence: _measure_likeness(subject, sentence),
+        default="",
     )
     if _measure_likeness(subject, best_sentence) >= _MIN_SENTENCE_LIKENESS:
         return [_NEGATION.search(best_sentence) is None]
@@ -200,7 +212,11 @@ def _parse_month(text: str) -> int:
 
 
 def is_date(node: SchemaNode) -> bool:
-    """Return whether a value is a text for a date: by its format, or by its name and length."""
+    """Return whether a value is a text for a date.
+
+    It is if its format is a date. Otherwise its name or description must ask for a date, and its
+    bounds must allow ten characters.
+    """
     if node.kind != "STRING":
         return False
     if node.format in ("date", "date-time"):
@@ -242,7 +258,10 @@ def fit_length(node: SchemaNode, text: str) -> str:
 
 
 def get_smallest_value(node: SchemaNode) -> Any:
-    """Return the first choice, False, the smallest number, 1970-01-01 or the shortest text."""
+    """Return the value for a schema if the text has none.
+
+    It is the first choice, False, the smallest number, 1970-01-01 or the shortest text.
+    """
     if node.choices:
         return node.choices[0]
     if node.kind == "BOOLEAN":
@@ -253,7 +272,10 @@ def get_smallest_value(node: SchemaNode) -> Any:
 
 
 def _get_smallest_number(node: SchemaNode) -> float:
-    """Return the minimum, or 0 or the maximum if there is no minimum; an int if it is whole."""
+    """Return the minimum; without a minimum 0, or a negative maximum. A whole number is an int.
+
+    The number is rounded up to two decimals if the maximum allows it.
+    """
     number: float = 0
     if node.minimum is not None:
         number = node.minimum

@@ -156,7 +156,11 @@ class Vocabulary:
             self._add_alias(self._aliases, alias, name)
 
     def _add_foreign_forms(self, row: _VocabularyRow) -> None:
-        """Add the spellings in other languages, and those that end compounds."""
+        """Add a term's spellings in other languages, and those that end compounds.
+
+        Chinese, Japanese and Korean spellings count in every text, other spellings only in texts of
+        another language than English.
+        """
         for form in row.foreign_forms:
             is_cjk = CJK_CHARACTER.search(form) is not None
             aliases = self._aliases if is_cjk else self._foreign_aliases
@@ -222,10 +226,11 @@ class Vocabulary:
         return encode(list(self.parents))[:, :MEANING_WIDTH]
 
     def rank_by_meaning(self, text: str) -> list[str]:
-        """Return all terms, those that are similar to a text in meaning first.
+        """Return all terms, sorted by falling similarity of meaning to a text.
 
         Ambiguous and broad terms come last, because "react" is similar to any text about reacting.
-        The list is empty for a blank text.
+        Only the first `_MAX_MEANING_CHARS` characters are read. The list is empty if these are
+        blank.
         """
         start_of_text = text[:_MAX_MEANING_CHARS]
         if not start_of_text.strip():
@@ -241,6 +246,10 @@ class Vocabulary:
 
     def find_hits(self, words: Sequence[Word], *, is_foreign: bool) -> list[Hit]:
         """Return the aliases in a text from left to right; they neither overlap nor cross breaks.
+
+        The longest alias at each position counts. Skipped phrases give no hit, and phrases that
+        begin an aside give a hit whose name begins with "-". Aliases for texts about software are
+        left out in other texts, and the reverse.
 
         Args:
             is_foreign: Whether the text is in another language than English.
@@ -268,8 +277,12 @@ class Vocabulary:
     ) -> tuple[int, _Alias]:
         """Return the longest alias at a position, with the number of its words.
 
-        If no alias fits, the ending of a compound is tried. The number of words is 1 then, and the
-        name is empty if no ending fits.
+        An alias with a required spelling must be spelled so. If no alias fits, the ending of a
+        compound is tried in a text of another language. The number of words is 1 then, and the name
+        is empty if no ending fits.
+
+        Args:
+            is_foreign: Try aliases and compounds of other languages, too.
         """
         first_word = words[start]
         max_words = max(

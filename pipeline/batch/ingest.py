@@ -326,7 +326,11 @@ class _BatchIngest:
         now = self.ws.now
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             write_result = write_judged_replies(
-                tx, self.task, judgements, provenance=provenance, now=now()
+                tx,
+                self.task,
+                judgements,
+                provenance=provenance,
+                now=now(),
             )
             copied_ids = set[str]()
             if duplicate_inputs:
@@ -425,7 +429,11 @@ class _BatchIngest:
             return JudgedReply(claim, Outcome.MISSING, NO_LINE)
         reason = f"{NO_LINE}: {batch.reason}"
         return JudgedReply(
-            claim, Outcome.MISSING, reason, is_charged=False, is_forgiven=is_cancelled
+            claim,
+            Outcome.MISSING,
+            reason,
+            is_charged=False,
+            is_forgiven=is_cancelled,
         )
 
     def _finish(self, results: ResultFile) -> None:

@@ -754,7 +754,7 @@ class _LiveRun:
             # The line of the refusal counts as the reply to a call.
             call.batch.calls += 1
             call.batch.append_reply(
-                requests.make_result_line(call.request.line, error=error_document)
+                requests.make_result_line(call.request.line, error=error_document),
             )
             outcome = TrialOutcome(None, error.message, is_refused=True)
             self.report.trial_outcomes[call.request.row.id] = outcome

@@ -322,7 +322,9 @@ def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
         parked_ids = {
             row[0]
             for row in claims.parked_rows(
-                tx, task.name, prompt_version=task.rows.own_prompt_version
+                tx,
+                task.name,
+                prompt_version=task.rows.own_prompt_version,
             )
         }
 

@@ -230,7 +230,11 @@ def _require_consent(agrees: Callable[[str], bool], question: str, message: str,
 
 
 def _plan_additions(
-    tx: Connection, settings: Settings, access: Access, *, whole: bool
+    tx: Connection,
+    settings: Settings,
+    access: Access,
+    *,
+    whole: bool,
 ) -> _PlannedAdditions:
     """Return the tables, views and columns that a command would add; writes nothing.
 
@@ -275,7 +279,11 @@ def _plan_additions(
 
 
 def _adopted_tasks(
-    tx: Connection, settings: Settings, access: Access, *, whole: bool
+    tx: Connection,
+    settings: Settings,
+    access: Access,
+    *,
+    whole: bool,
 ) -> list[ShippedTask] | None:
     """Return the shipped tasks that are used here, if all their tables are adopted.
 
@@ -290,7 +298,10 @@ def _adopted_tasks(
 
 
 def _no_workspace_error(
-    settings: Settings, store: Store, other_tables: list[str], hint: object
+    settings: Settings,
+    store: Store,
+    other_tables: list[str],
+    hint: object,
 ) -> ConfigurationError:
     """Return the error that there is no workspace.
 
@@ -311,5 +322,6 @@ def _no_workspace_error(
     elif settings.database_url is not None:
         location = f"{store.display_name} ({OptionHint(data=settings.data)})"
     return ConfigurationError(
-        f"there is no workspace in {location}; nothing was {unchanged}", hint=hint
+        f"there is no workspace in {location}; nothing was {unchanged}",
+        hint=hint,
     )

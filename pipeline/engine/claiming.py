@@ -33,7 +33,11 @@ def _open_among(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[str]:
 
 
 def select_claimable(
-    tx: Connection, task: Task, *, names: Sequence[str] = (), after: str | None = None
+    tx: Connection,
+    task: Task,
+    *,
+    names: Sequence[str] = (),
+    after: str | None = None,
 ) -> Select[Any]:
     """Return a SELECT of the rows that the next batch can claim: the columns `names`, then the id.
 
@@ -47,7 +51,10 @@ def select_claimable(
 
 
 def claimable_rows(
-    tx: Connection, task: Task, *, after: str | None
+    tx: Connection,
+    task: Task,
+    *,
+    after: str | None,
 ) -> Iterator[Mapping[str, Mapping[str, Any]]]:
     """Yield pages of the rows that the next batch can claim, in the order of the task.
 
@@ -86,7 +93,9 @@ def count_claimable(tx: Connection, task: Task) -> int:
 def due_ids(tx: Connection, task: Task) -> list[str]:
     """Return the ids of due rows that the next batch can claim, oldest first."""
     return claimable_among(
-        tx, task, [retry.item_id for retry in claims.failed_retries(tx, task.name)]
+        tx,
+        task,
+        [retry.item_id for retry in claims.failed_retries(tx, task.name)],
     )
 
 
@@ -132,5 +141,8 @@ def claim_rows(
 
 def _not_open_error(task: Task) -> StateConflictError:
     return StateConflictError(
-        "an item of", task.name, expected_state="open", target_state="claimed"
+        "an item of",
+        task.name,
+        expected_state="open",
+        target_state="claimed",
     )

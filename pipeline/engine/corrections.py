@@ -318,7 +318,9 @@ def _validated_answer(
     }
     try:
         parse_answer = partial(
-            task.prompt.answer_model.model_validate_json, by_alias=True, by_name=True
+            task.prompt.answer_model.model_validate_json,
+            by_alias=True,
+            by_name=True,
         )
         valid_answer, reason = validate_answer(parse_answer, json.dumps(values_by_field))
         if valid_answer is not None:

@@ -34,7 +34,10 @@ class EarlierRequests(NamedTuple):
 
 
 def find_duplicates(
-    tx: Connection, task: Task, extractor: str, planned_requests: Sequence[PlannedRequest]
+    tx: Connection,
+    task: Task,
+    extractor: str,
+    planned_requests: Sequence[PlannedRequest],
 ) -> EarlierRequests:
     """Find running requests and stored answers with the same inputs as planned requests.
 
@@ -50,7 +53,10 @@ def find_duplicates(
     """
     rows = [request.row for request in planned_requests]
     states_by_hash = claims.find_duplicate_inputs(
-        tx, task.name, extractor, [row.input_hash for row in rows]
+        tx,
+        task.name,
+        extractor,
+        [row.input_hash for row in rows],
     )
     equal_rows = {row.id: states_by_hash.get(row.input_hash, ("", row.id)) for row in rows}
     waiting = frozenset(
@@ -65,7 +71,11 @@ def find_duplicates(
     stored_answers: Mapping[tuple[str, str], answers.StoredAnswer] = {}
     if unique_ids:
         stored_answers = answers.stored_answers(
-            tx, task.name, extractor, task.fingerprint, list(unique_ids)
+            tx,
+            task.name,
+            extractor,
+            task.fingerprint,
+            list(unique_ids),
         )
 
     copied_answers = dict[str, JudgedReply]()
@@ -169,7 +179,11 @@ def copy_to_duplicates(
 
 
 def _copy_answer(
-    task: Task, row: TaskRow, stored: answers.StoredAnswer, *, is_own: bool
+    task: Task,
+    row: TaskRow,
+    stored: answers.StoredAnswer,
+    *,
+    is_own: bool,
 ) -> JudgedReply | None:
     """Return a stored answer as the judged reply of a row; None if the row cannot use it.
 

@@ -76,7 +76,10 @@ class Provenance:
     def cost_of(self, reply: responses.ParsedReply, replied_at: datetime) -> float:
         """Return the cost of a reply in USD, at the price of that day."""
         return usage.calculate_cost(
-            self.model, reply.usage, self.tier_of(reply), day=replied_at.date()
+            self.model,
+            reply.usage,
+            self.tier_of(reply),
+            day=replied_at.date(),
         )
 
 
@@ -92,7 +95,9 @@ def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
     model = models.load_models(settings.models_file).get(batch.model)
     if model is None and (settings.prices or not batch.priced_on):
         model = models.make_unlisted_model(
-            batch.model, prices=settings.prices, today=batch.created_at.date()
+            batch.model,
+            prices=settings.prices,
+            today=batch.created_at.date(),
         )
     if model is None:
         raise ConfigurationError(
@@ -134,7 +139,11 @@ def judge_lines(
 
 
 def judge_reply(
-    task: Task, claim: RowClaim, reply: responses.ParsedReply, *, row: Any = None
+    task: Task,
+    claim: RowClaim,
+    reply: responses.ParsedReply,
+    *,
+    row: Any = None,
 ) -> JudgedReply:
     """Judge one reply: a failure keeps its reason, any other reply must validate as an answer.
 
@@ -221,7 +230,12 @@ def write_judged_replies(
     if provenance.batch_number is not None:
         outcomes = _claim_outcomes(claimed, write_result.parked)
         claims.end_claims(
-            tx, task.name, provenance.extractor, provenance.batch_number, outcomes, now=now
+            tx,
+            task.name,
+            provenance.extractor,
+            provenance.batch_number,
+            outcomes,
+            now=now,
         )
     outcomes = _claim_outcomes(copied, write_result.parked)
     claims.record_ended(tx, task.name, provenance.extractor, outcomes, now=now)
@@ -238,7 +252,8 @@ def _valid_answers(answered: Sequence[JudgedReply]) -> list[ValidAnswer]:
 
 
 def _claim_outcomes(
-    judgements: Sequence[JudgedReply], parked: Mapping[str, str]
+    judgements: Sequence[JudgedReply],
+    parked: Mapping[str, str],
 ) -> claims.ClaimOutcomes:
     """Sort the claims of judged replies into answered, parked (with reason) and failed.
 
@@ -288,7 +303,11 @@ def _write_answers(
 
 
 def _find_parked_reasons(
-    tx: Connection, task: Task, failed: Sequence[JudgedReply], *, source: Provenance
+    tx: Connection,
+    task: Task,
+    failed: Sequence[JudgedReply],
+    *,
+    source: Provenance,
 ) -> dict[str, str]:
     """Return the reason by row id for failed rows that must not be asked again.
 
@@ -304,7 +323,11 @@ def _find_parked_reasons(
     charged_counts = answer_counts.count_charged(tx, task.name, source.extractor, row_ids)
     uncharged_ids = [judgement.claim.item_id for judgement in failed if not judgement.is_charged]
     service_failure_counts = answer_counts.count_service_failures(
-        tx, task.name, source.extractor, uncharged_ids, live=is_live
+        tx,
+        task.name,
+        source.extractor,
+        uncharged_ids,
+        live=is_live,
     )
     if is_live:
         max_service_failures = answers.MAX_LOST_CALLS

@@ -58,7 +58,11 @@ def open_workspace(
     with contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store:
         access_settings = with_people(settings) if is_whole_workspace else settings
         allowed = check_access(
-            access_settings, store, access, confirm, is_whole_workspace=is_whole_workspace
+            access_settings,
+            store,
+            access,
+            confirm,
+            is_whole_workspace=is_whole_workspace,
         )
         if allowed.announcement:
             display.say(allowed.announcement)
@@ -101,7 +105,13 @@ def _open_session(
     if whole:
         settings = with_used_task(settings, store)
     used_tasks = _prepare_tables(
-        settings, store, marker, display, access, whole=whole, adopted_tasks=adopted_tasks
+        settings,
+        store,
+        marker,
+        display,
+        access,
+        whole=whole,
+        adopted_tasks=adopted_tasks,
     )
     if whole and not _is_task_used(settings, store, used_tasks):
         settings = with_people(settings)
@@ -151,7 +161,11 @@ def _is_task_used(settings: Settings, store: Store, used_tasks: Sequence[Shipped
 
 
 def _record_user_task(
-    settings: Settings, store: Store, display: Progress, *, can_write: bool
+    settings: Settings,
+    store: Store,
+    display: Progress,
+    *,
+    can_write: bool,
 ) -> Settings:
     """Record a user's task and its preferred versions; return the settings with its name.
 
@@ -220,7 +234,10 @@ def _prepare_tables(
     with store.read() as tx:
         if sealing_marker is not None:
             workspace.check_marker(
-                settings.data, sealing_marker, tx, database_name=store.display_name
+                settings.data,
+                sealing_marker,
+                tx,
+                database_name=store.display_name,
             )
         lookup_settings = settings_for_lookup(tx, settings, makes_tables=makes_tables)
         used_tasks = adopted_tasks
@@ -269,7 +286,10 @@ def _check_tables_exist(tx: Connection, settings: Settings, store: Store) -> Non
 
 @contextlib.contextmanager
 def open_read_only(
-    settings: Settings, display: Progress, *, confirm: Callable[[str], bool]
+    settings: Settings,
+    display: Progress,
+    *,
+    confirm: Callable[[str], bool],
 ) -> Iterator[WorkspaceSession]:
     """Open the workspace for a block; if there is none, open an empty temporary workspace.
 

@@ -46,7 +46,8 @@ class RequestBuilder:
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of an answer as it is sent."""
         return answer_schema.make_response_schema(
-            self.task.prompt.answer_model, describe_limits=self.task.fingerprint is not None
+            self.task.prompt.answer_model,
+            describe_limits=self.task.fingerprint is not None,
         )
 
     @cached_property
@@ -107,7 +108,8 @@ class RequestBuilder:
         """Return the error of a row that cannot be sent, with the name of the row."""
         name = self.task.rows.table(tx).read_names(tx, [row_id]).get(row_id, row_id)
         return InputError(
-            f"{name}: {reason}; nothing was sent", hint="mend this row, then run again"
+            f"{name}: {reason}; nothing was sent",
+            hint="mend this row, then run again",
         )
 
 

@@ -257,7 +257,7 @@ class WorkspaceSession:
             and not self.model.accepts_temperature
         ):
             self.display.say(
-                f"temperature= is not sent: {self.model.name} ignores it, as current models do"
+                f"temperature= is not sent: {self.model.name} ignores it, as current models do",
             )
 
     def enable_index(self) -> None:
@@ -292,7 +292,8 @@ class WorkspaceSession:
         """
         if not self.ask_person(question):
             raise InputError(
-                f"not confirmed; {unchanged_text}", hint=f"{OptionHint(yes=True)} answers yes"
+                f"not confirmed; {unchanged_text}",
+                hint=f"{OptionHint(yes=True)} answers yes",
             )
 
     def confirm_cost(
@@ -332,7 +333,7 @@ class WorkspaceSession:
                     hint="look at the estimate again",
                 )
         elif (always_ask or estimated_usd > self.settings.confirm_above) and not self.ask_person(
-            "Go on?"
+            "Go on?",
         ):
             raise InputError(
                 f"not confirmed; {unchanged_text}",

@@ -73,7 +73,10 @@ class IndexedTask:
         return [str(metadata[name]) for name in self.text_members if metadata[name]]
 
     def hit_document(
-        self, rank: int, similarity: float | None, metadata: Mapping[str, Any]
+        self,
+        rank: int,
+        similarity: float | None,
+        metadata: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Return a hit as a JSON document: rank, key, similarity, then its other members.
 

@@ -191,7 +191,7 @@ EXPORT_FORMATS = MappingProxyType(
         ".json": "json",
         ".xlsx": "xlsx",
         ".parquet": "parquet",
-    }
+    },
 )
 
 
@@ -216,7 +216,10 @@ class TaskExport(ABC):
         """Return the rows to export, by id; `options` sets only supported members."""
 
     def choose_version(
-        self, tx: Connection, answered_versions: Sequence[str], options: ExportOptions
+        self,
+        tx: Connection,
+        answered_versions: Sequence[str],
+        options: ExportOptions,
     ) -> str | None:
         """Choose the version to export among the versions that have answers.
 
@@ -243,7 +246,10 @@ class TaskExport(ABC):
             )
 
         preference = VersionPreference.of_task(
-            tx, self.task_name, label=self.version_label, versions=options.prefer
+            tx,
+            self.task_name,
+            label=self.version_label,
+            versions=options.prefer,
         )
         eligible = [
             version for version in candidates if version != answers.PERSON or options.extractor
@@ -372,7 +378,11 @@ class TaskRows(ABC):
 
     @abstractmethod
     def delete(
-        self, tx: Connection, item_id: str, *, unchanged_text: str = "nothing more was changed"
+        self,
+        tx: Connection,
+        item_id: str,
+        *,
+        unchanged_text: str = "nothing more was changed",
     ) -> None:
         """Delete a row if it exists.
 
@@ -402,7 +412,11 @@ class TaskAnswers(ABC):
         return answer, 0
 
     def judge(
-        self, answer: "BaseModel", row: Any, *, input_hash: str
+        self,
+        answer: "BaseModel",
+        row: Any,
+        *,
+        input_hash: str,
     ) -> "tuple[BaseModel | None, str]":
         """Check a valid answer against its row; return it, perhaps changed, or None and the reason.
 
@@ -427,7 +441,12 @@ class TaskAnswers(ABC):
 
     @abstractmethod
     def write(
-        self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, now: datetime
+        self,
+        tx: Connection,
+        answers: Sequence[ValidAnswer],
+        *,
+        extractor: str,
+        now: datetime,
     ) -> WriteResult:
         """Write answers of a version to rows that have none yet, with columns computed from them.
 
@@ -448,13 +467,19 @@ class TaskAnswers(ABC):
     def preference(self, tx: Connection) -> VersionPreference:
         """Return the order of preference of the answers to a row."""
         return VersionPreference.of_task(
-            tx, self.task_name, label=self.version_label, versions=self.preferred_versions
+            tx,
+            self.task_name,
+            label=self.version_label,
+            versions=self.preferred_versions,
         )
 
     def current(self, tx: Connection, item_id: str) -> dict[str, Any]:
         """Return the preferred answer of a row as it is stored; empty if there is none."""
         stored_answers = answers.preferred_answers(
-            tx, self.task_name, [item_id], preference=self.preference(tx)
+            tx,
+            self.task_name,
+            [item_id],
+            preference=self.preference(tx),
         )
         stored = stored_answers.get(item_id)
         return json.loads(stored[1]) if stored else {}
@@ -464,7 +489,12 @@ class TaskAnswers(ABC):
         return answer
 
     def sync_corrected_row(  # noqa: B027
-        self, tx: Connection, item_id: str, edit: AnswerEdit, *, is_in_force: bool
+        self,
+        tx: Connection,
+        item_id: str,
+        edit: AnswerEdit,
+        *,
+        is_in_force: bool,
     ) -> None:
         """Update the tables that other programs read after an edit was stored or undone.
 

@@ -232,7 +232,7 @@ def check_first_use(settings: Settings, store: Store) -> bool:
         return brings_rows
 
     with contextlib.closing(
-        Store(settings.confirmed_database_url.reveal(), is_own_database=False)
+        Store(settings.confirmed_database_url.reveal(), is_own_database=False),
     ) as unchanged_store:
         columns = _open_source(unchanged_store, declaration, path).columns
     record = _make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
@@ -264,7 +264,11 @@ def _check_target(tx: Connection, task: UserTask) -> None:
 
 
 def ensure_registered(
-    store: Store, settings: Settings, *, may_write: bool, display: Progress
+    store: Store,
+    settings: Settings,
+    *,
+    may_write: bool,
+    display: Progress,
 ) -> str:
     """Return the name of the task of TASK; its first use registers it and creates its views.
 
@@ -637,7 +641,11 @@ def _make_cursor(
         },
     )
     return QueryCursor(
-        declaration.cursor, record, query_id=query_id, now=now, must_read_all=is_full_read
+        declaration.cursor,
+        record,
+        query_id=query_id,
+        now=now,
+        must_read_all=is_full_read,
     )
 
 
@@ -666,7 +674,8 @@ def _sync_rows(
     with locks.wait_for_lock(f"items-{record.name}", announce=display.say, sleep=time.sleep):
         inspect_images = task.prompt.row_images().inspect if task.rows.image_columns else None
         report = RowSync(store, record, synced_at, inspect_images=inspect_images).run(
-            source, display
+            source,
+            display,
         )
         items_command = CommandHint("items", task=record.name, state="refused")
         _print_report(report, record, display, list_hint=f"`{items_command}` lists all")

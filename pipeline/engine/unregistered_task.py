@@ -104,7 +104,10 @@ class UnregisteredTask(UserTask):
             display.warn(_format_refused_row(finding, self.record))
 
         sync = RowSync(
-            store, self.record, now, on_refused=print_refused if should_list_refused else None
+            store,
+            self.record,
+            now,
+            on_refused=print_refused if should_list_refused else None,
         )
         row_by_id = self.rows.row_by_id
         for row in sync.convert_rows(source):

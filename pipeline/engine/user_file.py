@@ -33,7 +33,11 @@ class UserFile:
         return task_file.hash_document(task_file.to_fingerprint_document(self.declaration))
 
     def check_declaration(
-        self, fingerprint: str | None, subject_text: str, *, is_change_accepted: bool
+        self,
+        fingerprint: str | None,
+        subject_text: str,
+        *,
+        is_change_accepted: bool,
     ) -> None:
         """Check that the subject was asked with the present declaration, unless a change is accepted.
 

@@ -81,7 +81,10 @@ def _read_entries(
     }
     preference = rows.preference(tx)
     cells = rows.table(tx).read_cells(
-        tx, (KEY_COLUMN, VALUES_COLUMN), _is_indexed(rows), row_ids=among
+        tx,
+        (KEY_COLUMN, VALUES_COLUMN),
+        _is_indexed(rows),
+        row_ids=among,
     )
     for page in split_into_pages(cells, PAGE_ROWS):
         row_ids = [cell[0] for cell in page]

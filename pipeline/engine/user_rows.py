@@ -231,7 +231,9 @@ class UserRows(TaskRows):
         delete_row(tx, self.record.name, item_id)
 
     def find_open_by_hash(
-        self, tx: Connection, hashes: Sequence[str]
+        self,
+        tx: Connection,
+        hashes: Sequence[str],
     ) -> Mapping[str, Sequence[str]]:
         """Return the ids of open rows by input hash, in row order."""
         columns = self.subquery.c
@@ -350,7 +352,7 @@ class _GridBuilder:
 
         sent_columns = self._record.words.get("asked", ())
         default_names = dict.fromkeys(
-            [*self._key_columns, *self._rows.image_columns, *sent_columns]
+            [*self._key_columns, *self._rows.image_columns, *sent_columns],
         )
         searched_cells = [
             source_column_expression(self._tx, self._values, name, kind)

@@ -99,7 +99,9 @@ class UserAnswers(TaskAnswers):
         return super().judge(answer, row, input_hash=input_hash)
 
     def check_against_row(
-        self, answer: "BaseModel", row: Mapping[str, Any]
+        self,
+        answer: "BaseModel",
+        row: Mapping[str, Any],
     ) -> "tuple[BaseModel | None, str]":
         """Locate the answer's quotations in the row and run the file's check.
 
@@ -154,7 +156,10 @@ class UserAnswers(TaskAnswers):
         answers_by_id = {answer.item_id: answer for answer in answers}
         table = self.rows.table(tx)
         stored_rows = table.read_rows(
-            tx, list(answers_by_id), [HASH_COLUMN, VALUES_COLUMN], should_lock=True
+            tx,
+            list(answers_by_id),
+            [HASH_COLUMN, VALUES_COLUMN],
+            should_lock=True,
         )
         outdated = {
             row_id
@@ -261,7 +266,9 @@ class UserPrompt(TaskPrompt):
     def builder(self) -> PromptBuilder:
         """Return the prompt builder of the file's declaration."""
         columns = zip(
-            self.file.declaration.prompt_columns, self.rows.record.words["asked"], strict=True
+            self.file.declaration.prompt_columns,
+            self.rows.record.words["asked"],
+            strict=True,
         )
         return PromptBuilder(self.file.declaration, dict(columns))
 

@@ -12,7 +12,7 @@ from pipeline.core.text import SURROGATES
 
 # Names that commands write below DATA. Links are checked there only; other files are the user's.
 _WRITTEN_NAMES = re.compile(
-    r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|sources|emulator|local-engine.*"
+    r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|sources|emulator|local-engine.*",
 )
 
 

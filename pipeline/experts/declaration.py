@@ -136,6 +136,6 @@ def validate_tag(tag: str) -> str:
     fault = _tag_fault(clean)
     if fault:
         raise InputError(
-            f"{tag[:MAX_CLEANED_CHARS]!r} cannot be a tag: {fault}; nothing was changed"
+            f"{tag[:MAX_CLEANED_CHARS]!r} cannot be a tag: {fault}; nothing was changed",
         )
     return clean

@@ -446,7 +446,7 @@ def _write_extra_cells(
         if person.key in rows:
             row = rows[person.key]
             cells_by_person.append(
-                (str(row["id"]), stripped_text(row[USERNAME]), person.extra_cells)
+                (str(row["id"]), stripped_text(row[USERNAME]), person.extra_cells),
             )
     changed_ids = table.store_extra_cells(tx, cells_by_person, dry=report.dry)
     return {username for username, row in stored_rows.items() if str(row["id"]) in changed_ids}
@@ -479,7 +479,12 @@ def _kept_finding(change: _PromptChange, reason: str) -> Finding:
     person = change.person
     cell_text = make_excerpt(str(values[column] or ""))
     return Finding(
-        person.line_number, HEADERS[column], reason, cell_text, FindingKind.ANSWER_KEPT, person.key
+        person.line_number,
+        HEADERS[column],
+        reason,
+        cell_text,
+        FindingKind.ANSWER_KEPT,
+        person.key,
     )
 
 

@@ -269,7 +269,9 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     orphaned_ids = row_store.all_ids(tx, table.TASK) | applied_answers.keys()
     merge_rules = edits.active_merge_rules(tx, table.TASK)
     with display.bar(
-        "checking people", table.people_table(tx).count_rows(tx), is_delayed=True
+        "checking people",
+        table.people_table(tx).count_rows(tx),
+        is_delayed=True,
     ) as bar:
         for row_number, row in enumerate(table.iterate_people(tx), start=1):
             person_id = str(row["id"])

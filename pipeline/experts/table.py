@@ -560,7 +560,10 @@ def write_tags(
     """
     if rows is None:
         rows = people_table(tx).read_rows(
-            tx, list(tags_by_id), COLUMNS_TO_WRITE_TAGS, should_lock=True
+            tx,
+            list(tags_by_id),
+            COLUMNS_TO_WRITE_TAGS,
+            should_lock=True,
         )
     blank_tags = to_stored_values(tx, {"tags": None})["tags"]
     changes = [

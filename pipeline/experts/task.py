@@ -508,7 +508,9 @@ class ExpertsTask(Task):
             asks_stale_rows=refreshes,
         )
         self.answers = ExpertsAnswers(
-            rows=self.rows, task_name=self.name, version_label=self.version_label
+            rows=self.rows,
+            task_name=self.name,
+            version_label=self.version_label,
         )
         self.prompt = ExpertsPrompt(rows=self.rows, answers=self.answers)
 

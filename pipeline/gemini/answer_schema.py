@@ -86,7 +86,9 @@ _UNTYPED_MESSAGE = "anything goes there, and responseSchema cannot say that; giv
 
 
 def make_response_schema(
-    answer_model: "type[BaseModel]", *, describe_limits: bool = False
+    answer_model: "type[BaseModel]",
+    *,
+    describe_limits: bool = False,
 ) -> dict[str, Any]:
     """Convert an answer model to the API's schema dialect, in the field order of the model.
 

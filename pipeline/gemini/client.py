@@ -719,7 +719,8 @@ class Client:
             return future.result()
         except CancelledError:
             raise FindableError(
-                "the client was closed during the call", hint=RUN_LATER_HINT
+                "the client was closed during the call",
+                hint=RUN_LATER_HINT,
             ) from None
         except BaseException:
             future.cancel()

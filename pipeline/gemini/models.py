@@ -269,7 +269,8 @@ class Model:
         return self.image_tokens.get(key, IMAGE_TOKENS_BY_RESOLUTION[key])
 
     def choose_thinking_config(
-        self, declared: Mapping[str, Any] | None
+        self,
+        declared: Mapping[str, Any] | None,
     ) -> Mapping[str, Any] | None:
         """Return the `thinkingConfig` to send: the task's, or the table's if the task has none.
 

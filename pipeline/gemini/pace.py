@@ -37,7 +37,8 @@ LOOK_S = 1.0
 # Our own choice: a shorter wait counts as none. It is above the rounding errors of floats.
 TICK_S = 1e-6
 _OTHER_TIER = HintTemplate(
-    f"{RUN_LATER_HINT}, or set {{}} to the tier that your project has", OptionHint("tier")
+    f"{RUN_LATER_HINT}, or set {{}} to the tier that your project has",
+    OptionHint("tier"),
 )
 
 T = TypeVar("T")

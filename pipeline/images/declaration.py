@@ -22,22 +22,28 @@ class Buckets(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     subjects: list[str] = Field(
-        description="who or what the image is about", json_schema_extra={"maxItems": MAX_TAGS}
+        description="who or what the image is about",
+        json_schema_extra={"maxItems": MAX_TAGS},
     )
     objects: list[str] = Field(
-        description="other things that are seen", json_schema_extra={"maxItems": MAX_TAGS}
+        description="other things that are seen",
+        json_schema_extra={"maxItems": MAX_TAGS},
     )
     setting: list[str] = Field(
-        description="place, season, time of day", json_schema_extra={"maxItems": MAX_TAGS}
+        description="place, season, time of day",
+        json_schema_extra={"maxItems": MAX_TAGS},
     )
     style: list[str] = Field(
-        description="kind of picture and technique", json_schema_extra={"maxItems": MAX_TAGS}
+        description="kind of picture and technique",
+        json_schema_extra={"maxItems": MAX_TAGS},
     )
     mood: list[str] = Field(
-        description="what it feels like", json_schema_extra={"maxItems": MAX_TAGS}
+        description="what it feels like",
+        json_schema_extra={"maxItems": MAX_TAGS},
     )
     colours: list[str] = Field(
-        description="the main colours", json_schema_extra={"maxItems": MAX_TAGS}
+        description="the main colours",
+        json_schema_extra={"maxItems": MAX_TAGS},
     )
     text_seen: list[str] = Field(
         description="words that can be read in it, as they stand there",
@@ -62,7 +68,7 @@ class ImageAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     summary: str = Field(
-        description=f"what the image shows, in at most {MAX_REQUESTED_WORDS} words, without “this image”"
+        description=f"what the image shows, in at most {MAX_REQUESTED_WORDS} words, without “this image”",
     )
     buckets: Buckets
 
@@ -77,7 +83,7 @@ class ImageAnswer(BaseModel):
         words = summary.split()
         if not 1 <= len(words) <= MAX_ACCEPTED_WORDS:
             raise ValueError(
-                f"the summary has {len(words)} words, and 1 to {MAX_REQUESTED_WORDS} are asked for"
+                f"the summary has {len(words)} words, and 1 to {MAX_REQUESTED_WORDS} are asked for",
             )
         return " ".join(words)
 

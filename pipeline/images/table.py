@@ -57,7 +57,9 @@ def _assets_table(id_column: Column[Any], *indexes: Index, **options: Any) -> Ta
 
 
 def _asset_ai_table(
-    asset_id_type: TypeEngine[Any], buckets_type: TypeEngine[Any], **options: Any
+    asset_id_type: TypeEngine[Any],
+    buckets_type: TypeEngine[Any],
+    **options: Any,
 ) -> Table:
     return Table(
         ASSET_AI,
@@ -104,7 +106,9 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
             reference=("asset_id", describe_id_column(tx, id_column)),
             marker_index=(ADOPTION_INDEX, f"({', '.join(KEY)})"),
             check_suitability=lambda _tx, columns: check_required_columns(
-                ASSET_AI, columns, written_columns=asset_ai_columns
+                ASSET_AI,
+                columns,
+                written_columns=asset_ai_columns,
             ),
         ),
     )

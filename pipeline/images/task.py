@@ -145,7 +145,7 @@ def render_thumbnail(store: Store, item_id: str, *, side: int) -> bytes:
     """
     with store.read() as tx:
         query = select(assets.c.path, assets.c.hash, assets.c.problem).where(
-            cast(assets.c.id, Text) == item_id
+            cast(assets.c.id, Text) == item_id,
         )
         row = tx.execute(query.limit(1)).first()
 
@@ -157,6 +157,6 @@ def render_thumbnail(store: Store, item_id: str, *, side: int) -> bytes:
     path, sha256, problem = row
     if problem is not None or not sha256:
         raise PictureError(
-            problem or f"it was not looked at yet; `{CommandHint('import-images')}` does so"
+            problem or f"it was not looked at yet; `{CommandHint('import-images')}` does so",
         )
     return make_thumbnail(path, sha256, side=side)

@@ -236,7 +236,7 @@ class _IndexBuilder:
                 # No budget limits this cost, so it is announced.
                 if round(cost, 2) > 0:
                     ws.display.say(
-                        f"embedding {text_count:,} texts, about {tokens:,} tokens, ${cost:,.2f}"
+                        f"embedding {text_count:,} texts, about {tokens:,} tokens, ${cost:,.2f}",
                     )
             if has_missing_texts:
                 with ws.display.bar("embedding", count) as bar:

@@ -169,7 +169,7 @@ class Index(AbstractContextManager["Index"]):
             self.entries.execute(
                 _SCORE_WORDS,
                 (fts_query, self._bm25_function, limit),
-            )
+            ),
         )
 
     def rows_with_all_terms(

@@ -242,7 +242,7 @@ class Builds:
         """
         if not staged.is_verified:
             raise InconsistentError(
-                f"build {staged.manifest.number} was not verified, so it was not promoted"
+                f"build {staged.manifest.number} was not verified, so it was not promoted",
             )
         previous = self.read_usable_manifest()
         number = staged.manifest.number
@@ -319,7 +319,7 @@ class Builds:
                 select(
                     schema.builds.c.number,
                     schema.builds.c.promoted_at,
-                )
+                ),
             )
             promotion_times = {record[0]: record[1] for record in records}
 

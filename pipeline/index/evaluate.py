@@ -155,14 +155,14 @@ def run(
         _warn_about_unknown_names(ws, judged_queries, texts_by_name)
         search = _search_build(ws, index)
         rankings = {
-            BM25_SYSTEM: rank_by_bm25(texts_by_name, judged_queries.texts, EVALUATION_DEPTH)
+            BM25_SYSTEM: rank_by_bm25(texts_by_name, judged_queries.texts, EVALUATION_DEPTH),
         }
         for rank in RankMode:
             hit_lists = list(
                 search.search_many(
                     judged_queries.texts,
                     SearchOptions(EVALUATION_DEPTH, rank),
-                )
+                ),
             )
             rankings[rank] = _hit_names(collection, hit_lists)
             if index.manifest.floor is not None:
@@ -190,7 +190,7 @@ def run(
                         for measure, measure_values in system_values.items()
                     },
                     "weak": weak_share,
-                }
+                },
             )
     return rows
 
@@ -235,7 +235,7 @@ def _warn_about_unknown_names(
     if unknown_names:
         ws.display.warn(
             f"{len(unknown_names):,} of {plural(len(relevant_names), 'name')} that are judged an "
-            f"answer are not in the index, and count as not found: {join_first(unknown_names)}"
+            f"answer are not in the index, and count as not found: {join_first(unknown_names)}",
         )
 
 
@@ -285,7 +285,7 @@ def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool
         comparison = _compare_with_current(ws, staged, builds, judged_dir)
     except FindableError as error:
         ws.display.say(
-            f"not compared with the build in service on judged questions: {error.message}"
+            f"not compared with the build in service on judged questions: {error.message}",
         )
         return
     if isinstance(comparison, str):
@@ -418,7 +418,7 @@ def check_recall(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool) -
             read_vector_keys(
                 index,
                 found_rows.ravel().tolist(),
-            )
+            ),
         )
 
     found_vectors = found_vectors.reshape(*found_rows.shape, -1)

@@ -103,7 +103,8 @@ def _parse_judged_query(location: str, line: str) -> JudgedQuery:
         parse_query(query.text)
     except jsonlines.InvalidLineError as error:
         raise InputError(
-            f"{location}: no JSON: {error}", hint="one JSON document a line"
+            f"{location}: no JSON: {error}",
+            hint="one JSON document a line",
         ) from error
     except ValidationError as error:
         first_fault = error.errors()[0]

@@ -74,14 +74,14 @@ def parse_query(typed_query: str) -> SearchQuery:
         if not any(map(str.isalnum, phrase)):
             position = opening.start("quote") + 1
             raise _nothing_to_search_error(
-                f"between the quotation marks at character {position} stands no word"
+                f"between the quotation marks at character {position} stands no word",
             )
 
         text_parts.append(
             _take_exclusions(
                 text[offset : opening.start()],
                 exclusions,
-            )
+            ),
         )
         if opening["exclusion"]:
             exclusions.append(phrase)
@@ -232,7 +232,7 @@ def _filter_conditions(
             Junction(
                 requires_all=False,
                 parts=tuple(comparisons),
-            )
+            ),
         )
 
     if options.min_score is not None:
@@ -248,7 +248,7 @@ def _filter_conditions(
                 ">=",
                 (options.min_score,),
                 "MIN_SCORE",
-            )
+            ),
         )
 
     if options.where.strip():

@@ -39,7 +39,7 @@ ELLIPSIS = "…"
 
 # White space after a sign that ends a sentence, unless a small letter follows.
 _SENTENCE_END = re.compile(
-    "\\s(?:(?<=[.!?\u2026]\\s)|(?<=[.!?\u2026][\"'\u201d\u2019)\\]]\\s))\\s*+(?![a-z])"
+    "\\s(?:(?<=[.!?\u2026]\\s)|(?<=[.!?\u2026][\"'\u201d\u2019)\\]]\\s))\\s*+(?![a-z])",
 )
 # Chinese sentences end without a space.
 _CHINESE_SENTENCE_END = re.compile("(?<=[\u3002\uff01\uff1f])")

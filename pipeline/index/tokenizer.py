@@ -65,7 +65,7 @@ _CYRILLIC = re.compile("[\u0400-\u04ff]+")
 # Thai to Burmese, Khmer, kana, Han, Hangul, and supplementary Han.
 _UNSPACED_SCRIPT = re.compile(
     "([\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
-    "\U00020000-\U0003ffff]+)"
+    "\U00020000-\U0003ffff]+)",
 )
 
 
@@ -100,7 +100,7 @@ def _filler_terms(filler_words: str) -> frozenset[str]:
         chain(
             extract_terms(QUERY_FILLER_WORDS),
             extract_terms(filler_words),
-        )
+        ),
     )
 
 
@@ -120,7 +120,9 @@ def find_term_spans(
 
 
 def _part_spans(
-    part: str, part_offset: int, terms: AbstractSet[str]
+    part: str,
+    part_offset: int,
+    terms: AbstractSet[str],
 ) -> Iterator[tuple[int, int, str]]:
     """Yield (start, end, term) of wanted terms in a part of a run: a word or unspaced text.
 

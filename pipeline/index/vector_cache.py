@@ -78,7 +78,7 @@ def check_unit_rows(
     if len(faulty_rows):
         raise InconsistentError(
             f"{subject}: {len(faulty_rows)} of {len(vectors)} vectors are not finite and of "
-            f"length 1, first row {faulty_rows[0]} (length {lengths[faulty_rows[0]]:.6g})"
+            f"length 1, first row {faulty_rows[0]} (length {lengths[faulty_rows[0]]:.6g})",
         )
 
 
@@ -144,7 +144,7 @@ class VectorCache:
         if rows.shape != (len(keys), self.dim):
             raise InconsistentError(
                 f"vectors of {self.model!r} have shape {rows.shape}, "
-                f"expected ({len(keys)}, {self.dim})"
+                f"expected ({len(keys)}, {self.dim})",
             )
         check_unit_rows(
             rows,

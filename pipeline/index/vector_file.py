@@ -206,7 +206,7 @@ def find_nearest(
             np.nextafter(
                 similarities[k],
                 np.float32(-np.inf),
-            )
+            ),
         )
         _, similarities, rows = index.range_search(
             query,

@@ -75,7 +75,7 @@ def embed_queries(
     embed_texts = partial(embed, ws.embedding_model, dim=ws.settings.dim, query=True)
     if cache is None or ws.backend == "local":
         return np.concatenate(
-            [embed_texts(texts=page) for page in split_into_pages(texts, MAX_EMBED_TEXTS)]
+            [embed_texts(texts=page) for page in split_into_pages(texts, MAX_EMBED_TEXTS)],
         )
 
     keys = cache.make_keys(texts, task_type=QUERY_TASK_TYPE)
@@ -186,7 +186,7 @@ class Embedder:
                 self._group_into_calls(
                     page,
                     self.cache.find_missing(keys),
-                )
+                ),
             )
             for positions, vectors_or_reason in self._run_calls(calls):
                 self._bind_backend()
@@ -400,7 +400,7 @@ def embed_blocks(ws: WorkspaceSession, *, only_block: int | None = None) -> int:
         ws.display.bar("embedding", ws.indexed_task.count_entries(tx)) as bar,
     ):
         for block_number, block in enumerate(
-            split_into_pages(ws.indexed_task.read_entries(tx), BLOCK_ENTRIES)
+            split_into_pages(ws.indexed_task.read_entries(tx), BLOCK_ENTRIES),
         ):
             if only_block is not None and block_number != only_block:
                 continue

@@ -303,7 +303,7 @@ def learn_floor(index: Index, query_vectors: Vectors) -> Floor:
             score_words_alone(
                 best_word_score,
                 index.total_idf(query_terms),
-            )
+            ),
         )
 
     cosine_spread = max(float(np.std(best_cosines)), 1e-3)
@@ -337,11 +337,11 @@ def verify_build(staged: StagedBuild, *, count: int) -> None:
     stored_manifest = manifest.read_manifest(staged.directory)
     if stored_manifest != staged.manifest:
         raise InconsistentError(
-            f"{staged.directory / manifest.MANIFEST_FILE} changed after it was written"
+            f"{staged.directory / manifest.MANIFEST_FILE} changed after it was written",
         )
     if stored_manifest.count != count:
         raise InconsistentError(
-            f"the build holds {stored_manifest.count} entries, expected {count}"
+            f"the build holds {stored_manifest.count} entries, expected {count}",
         )
     for name, sha256 in staged.manifest.hashes.items():
         files.verify(
@@ -364,7 +364,7 @@ def verify_build(staged: StagedBuild, *, count: int) -> None:
             _verify_vectors(index, staged.cache)
     except sqlite3.DatabaseError as error:
         raise InconsistentError(
-            f"{manifest.ENTRIES_FILE} of the build is damaged: {error}"
+            f"{manifest.ENTRIES_FILE} of the build is damaged: {error}",
         ) from None
     staged.is_verified = True
 
@@ -384,30 +384,30 @@ def _verify_entries(db: sqlite3.Connection, metadata_path: Path, count: int) -> 
     expected_row = 0
     with metadata_path.open("rb") as file:
         for row, entry_id, document in db.execute(
-            "SELECT row, id, metadata FROM entries ORDER BY row"
+            "SELECT row, id, metadata FROM entries ORDER BY row",
         ):
             prefix = METADATA_SEPARATOR if row else METADATA_START
             line = prefix + document.encode()
             if row != expected_row or file.read(len(line)) != line:
                 raise InconsistentError(
-                    f"metadata and entries of the build differ at row {row}, entry {entry_id!r}"
+                    f"metadata and entries of the build differ at row {row}, entry {entry_id!r}",
                 )
             expected_row += 1
         if expected_row != count or file.read(len(METADATA_END) + 1) != METADATA_END:
             raise InconsistentError(
                 f"the build lists {expected_row} entries, expected {count}, "
-                "or holds more than its entries"
+                "or holds more than its entries",
             )
 
     other_id = db.execute(_SELECT_OTHER_ID).fetchone()
     if other_id:
         raise InconsistentError(
-            f"row {other_id[0]} of metadata.json is another entry than {other_id[1]!r}"
+            f"row {other_id[0]} of metadata.json is another entry than {other_id[1]!r}",
         )
     (word_row_count,) = db.execute("SELECT count(*) FROM words").fetchone()
     if word_row_count != count:
         raise InconsistentError(
-            f"the words of the build are of {word_row_count} entries, expected {count}"
+            f"the words of the build are of {word_row_count} entries, expected {count}",
         )
 
 
@@ -430,7 +430,7 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
     if (index.faiss.ntotal, index.faiss.d) != (count, dim):
         raise InconsistentError(
             f"the index holds {index.faiss.ntotal} x {index.faiss.d} numbers, "
-            f"expected {count} x {dim}"
+            f"expected {count} x {dim}",
         )
 
     tolerance = UNIT_TOLERANCE if is_exact(count) else QUANTIZED_UNIT_TOLERANCE
@@ -458,5 +458,5 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
     lost_rows = rows[~(own_similarities >= best_similarities - SIMILARITY_TOLERANCE)]
     if len(lost_rows):
         raise InconsistentError(
-            f"row {lost_rows[0]} does not find itself first: {len(lost_rows)} of {len(rows)} so"
+            f"row {lost_rows[0]} does not find itself first: {len(lost_rows)} of {len(rows)} so",
         )

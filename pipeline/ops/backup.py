@@ -66,11 +66,13 @@ class BackupReport:
 def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
     """Copy the workspace into the new folder `target`; the copy is on disk when this returns.
 
-    If the database is on a server, nothing is copied, and the report has the commands to type.
+    The manifest with the hash of each file is written last. Missing parent folders are created. If
+    the database is on a server, nothing is copied, and the report has the commands to type.
 
     Raises:
         InputError: `target` exists already.
-        InconsistentError: A sealed file is missing, changed or wrongly named; no backup was made.
+        InconsistentError: A sealed file that is still needed is missing or changed, or is wrongly
+            named; no backup was made.
     """
     target = Path(target).absolute()
     if os.path.lexists(target):
@@ -144,9 +146,11 @@ def copy_file(source: Path, target: Path) -> str:
 
 
 def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
-    """Copy all parts of a workspace into a folder; return the hash of each file by its name.
+    """Copy all parts of a workspace into a folder; return the SHA-256 of each file by its name.
 
-    The names are relative to the folder and sorted.
+    Copies the vector cache, the database, the sealed files, the reports of all tasks, the files of
+    user tasks, the rows that are stored as text, and the state of the local engine. Parts that the
+    workspace does not have are left out. The names are relative to the folder and sorted.
 
     Raises:
         InconsistentError: A sealed file that is still needed is missing or changed, or the database
@@ -196,7 +200,8 @@ def _copy_database(source: Any, target: Path) -> str:
 def _copy_sealed_files(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
     """Copy the sealed files of all batches in the copied database; return their hashes by name.
 
-    A missing file of a batch that is over or cleaned is left out.
+    Reads `findable.db` in `staging`, which must be copied before. A missing file of a batch that is
+    over or cleaned is left out.
 
     Raises:
         InconsistentError: A file that is still needed is missing or changed, any other file is
@@ -233,7 +238,7 @@ def _copy_sealed_file(
     Args:
         name: Path of the file relative to DATA, and of the copy relative to `staging`.
         sha256: The hash with which the file was sealed.
-        is_needed: Whether a later command reads the file.
+        is_needed: Whether a later command reads the file. A changed file is an error then.
 
     Raises:
         InconsistentError: The file is missing, or it is needed and was changed.

@@ -78,8 +78,11 @@ class CleanReport:
 def run(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
     """Delete unneeded files that are older than KEEP_DAYS, and leftovers of killed processes.
 
+    Deletes files of old batches, their lock files, old builds, unneeded vectors and old quality
+    reports. The step of builds and vectors is skipped if there is no index folder.
+
     Args:
-        dry: Only report them.
+        dry: Only report them, without a lock.
 
     Raises:
         InconsistentError: The database names another file than expected for an old batch.
@@ -99,7 +102,10 @@ def run(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
 
 
 def _clean_reports(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
-    """Delete quality reports from before `cutoff`, except those of pilots."""
+    """Delete quality reports of all tasks from before `cutoff`, except the reports of pilots.
+
+    The names are added to `report.reports`. If `report.dry`, no file is deleted.
+    """
     with ws.store.read() as tx:
         pilots = runs.list_pilots(tx)
     pilot_reports = {Path(pilot.report).stem for pilot in pilots if pilot.report is not None}
@@ -123,7 +129,8 @@ def _delete_leftovers(paths: Iterable[Path], report: CleanReport) -> None:
 def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
     """Delete the sealed files and lock files of batches that ended before `cutoff`.
 
-    A batch with a changed file keeps its files. If `report.dry`, all are only reported.
+    A batch with a changed file keeps its files, and a warning is printed. If `report.dry`, all are
+    only reported.
 
     Raises:
         InconsistentError: The database names another file than expected. All files are still there.
@@ -155,10 +162,11 @@ def _clean_batch(
     *,
     is_recorded: bool,
 ) -> None:
-    """Record that a batch's files are removed, then delete them; if `report.dry`, only count them.
+    """Record that a batch's files are removed, then delete them; only count if `report.dry`.
 
-    Their line hashes are sealed in a new file before. If a file was changed after it was sealed,
-    print a warning and keep all files of the batch.
+    A new file with the hashes of their lines is sealed before. If a file was changed after it was
+    sealed, print a warning, add the file to `report.changed`, and keep all files of the batch. A
+    recorded batch without files is skipped.
 
     Args:
         is_recorded: The database already records that the files are removed.
@@ -193,10 +201,11 @@ def _clean_batch(
 
 
 def _clean_locks(ws: WorkspaceSession, names: Collection[str], *, dry: bool) -> int:
-    """Delete the files of unused locks, and return their number; if `dry`, only count all files.
+    """Delete the existing files of unused locks, and return their number.
 
     Args:
         names: The names of the locks.
+        dry: Delete nothing, and count the files of used locks too.
     """
     names_with_file = ws.locks.names_with_file() & set(names)
     return sum(dry or ws.locks.discard(name) for name in names_with_file)
@@ -226,13 +235,13 @@ def list_sealed_files(
     batch: BatchRow,
     cleaned_hashes: Mapping[int, str] = MappingProxyType({}),
 ) -> list[SealedFile]:
-    """Return the sealed files of a batch; of a cleaned batch the file of its line hashes.
+    """Return the recorded sealed files of a batch; if it was cleaned, the file of line hashes.
 
-    The files may be missing on disk.
+    Files without a recorded hash are left out. The returned files may be missing on disk.
 
     Args:
-        cleaned_hashes: The cleaned batches, as `erasure.cleaned_batches` returns them. By default the
-            batch counts as not cleaned.
+        cleaned_hashes: Hashes of the files of line hashes by batch number, as
+            `erasure.cleaned_batches` returns them. By default the batch counts as not cleaned.
 
     Raises:
         InconsistentError: The database names another file.
@@ -240,7 +249,7 @@ def list_sealed_files(
     if batch.number in cleaned_hashes:
         path = hashes_path(data, batch.number)
         batch_files = [
-            SealedFile(path, cleaned_hashes[batch.number], "the file of its lines' hashes")
+            SealedFile(path, cleaned_hashes[batch.number], "the file of its lines' hashes"),
         ]
     else:
         request = sealed_request(data, batch)
@@ -253,12 +262,15 @@ def list_sealed_files(
 
 
 def _seal_hashes(data: Path, batch: BatchRow) -> str | None:
-    """Seal a file with the key and SHA-256 of each line of a batch's files.
+    """Seal a file with the key and SHA-256 of each line of a batch's request and result file.
 
-    Lines of changed files are left out, because their hashes would prove nothing.
+    Lines of changed or missing files are left out, because their hashes would prove nothing.
 
     Returns:
         The SHA-256 of the file, or None if there are no lines. No file is written then.
+
+    Raises:
+        InconsistentError: The database names another file.
     """
     line_count = 0
     with files.SealedWriter(hashes_path(data, batch.number)) as writer:
@@ -276,7 +288,7 @@ def _clean_builds(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -
     """Delete builds that are not in service and are damaged or from before `cutoff`.
 
     Leftovers of killed builds and index folders of tasks that are no longer indexed are deleted
-    too. If `report.dry`, all are only reported.
+    too. All are added to `report.builds` and `report.litter`. If `report.dry`, nothing is deleted.
     """
     folders = [collection.folder for collection in ws.indexed_tasks]
     for folder in folders:
@@ -296,15 +308,17 @@ def _clean_builds(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -
 
 
 def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dry: bool) -> int:
-    """Delete the cached vectors, of all models, whose text no entry and no query has.
+    """Delete cached vectors, of all models, whose text no index entry and no known query has.
+
+    Known queries are those of the quality gates and the built-in meaningless queries.
 
     Args:
         before: Keep vectors that were stored since this time, because their rows may be newer than
-            the snapshot.
+            the snapshot. With None no vector is kept for its age.
         dry: Only count them.
 
     Returns:
-        The number of these vectors.
+        The number of unneeded vectors.
     """
     count = 0
     queries = (*read_gate_queries(ws.data, ws.indexed_tasks), *load_meaningless_queries())
@@ -352,16 +366,17 @@ def find_unrecorded_files(ws: WorkspaceSession, remote_numbers: Collection[int] 
     with ws.store.read() as tx:
         recorded_numbers = {batch.number for batch in batches.batches_in_states(tx)}
     sent_numbers = {number for _, number, kind in batch_files if kind == "results"} | set(
-        remote_numbers
+        remote_numbers,
     )
     unknown_numbers = sent_numbers - recorded_numbers
     return [path for path, number, _ in batch_files if number in unknown_numbers]
 
 
 def find_leftovers(ws: WorkspaceSession, remote_numbers: Collection[int] = ()) -> list[Path]:
-    """Return the leftover files of killed processes: part files, and batch files without a record.
+    """Return leftover files of killed processes: part files, and batch files without a record.
 
-    Sealed files, and files that a running process may be writing, are not among them.
+    Looks in DATA, in the folder of batches and in the folder of quality reports. Recorded sealed
+    files, files of unknown batches and files that a running process may be writing are left out.
 
     Args:
         remote_numbers: As in `find_unrecorded_files`.

@@ -48,9 +48,9 @@ Check = Callable[[DoctorReport], Iterator[RowFault]]
 def check_workspace(ws: WorkspaceSession) -> DoctorReport:
     """Run all checks of CHECKS in their order and return their findings.
 
-    A check that raises FindableError adds that error as a finding. If the database or the states
-    have a finding, the later checks are skipped, because they rely on both. The message that names
-    the backend in use is not printed.
+    A check that raises FindableError adds that error as a finding. If any finding exists after the
+    check of states, the later checks are skipped, because they rely on the database and the states.
+    The message that names the backend in use is not printed. Nothing is raised for a finding.
     """
     report = DoctorReport(ws)
     ws.should_announce_backend = False
@@ -72,7 +72,8 @@ def check_workspace(ws: WorkspaceSession) -> DoctorReport:
 def _describe_failed_check(report: DoctorReport, error: FindableError) -> RowFault:
     """Return the finding for a check that raised an error.
 
-    The first error of the backend is saved as `report.backend_error`; it is only a notice.
+    A ConfigurationError or RemoteError gives only a notice, and the first of them is saved as
+    `report.backend_error`. Any other error gives a contradiction.
     """
     hint = error.hint or ""
     if isinstance(error, ConfigurationError | RemoteError):
@@ -111,7 +112,10 @@ def _create_query_check(
 
 
 def _check_batches(report: DoctorReport) -> Iterator[RowFault]:
-    """Check that each batch agrees with its state, its claims and its stored outcomes."""
+    """Yield a finding for each batch fault: state, claims and stored outcomes disagree.
+
+    Trials are left out. Batches with a rolled back version are checked without their stored counts.
+    """
     # All counts come from one snapshot, because a batch may end during the check.
     with report.ws.store.read() as tx:
         task_batches = list_task_batches(tx)
@@ -137,11 +141,15 @@ def _find_batch_faults(
     batch: BatchRow,
     stored_counts: Mapping[str, int] | None,
 ) -> Iterator[str]:
-    """Yield each fault of one batch, as the end of a sentence that begins with its state.
+    """Yield each fault of a batch, as the end of a sentence that begins with its state.
+
+    A sent batch must have a remote name, and a downloaded or ingested batch a result file. While a
+    batch is not over, its claims and outcomes must add up to its requests. The recorded outcomes of
+    an ingested batch must add up to its requests and equal the stored outcomes.
 
     Args:
         stored_counts: The stored number of requests by `claimed` and by outcome. None if a
-            rollback deleted answers of the batch, so that its numbers cannot be compared.
+            rollback deleted answers of the batch; then stored numbers are not compared.
     """
     is_api_batch = batch.way is Mode.BATCH
     if is_api_batch and batch.state in STATES_WITH_REMOTE_NAME and not batch.remote_name:
@@ -174,6 +182,7 @@ def _find_batch_faults(
 def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
     """Check that sealed files are unchanged and that request files ask about the claimed rows.
 
+    Yields a finding for each missing, changed or wrongly named file of all batches except trials.
     The requests of batches that are over are not compared, because their rows are not claimed.
     """
     ws = report.ws
@@ -216,7 +225,8 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
 def _compare_requests_with_claims(ws: WorkspaceSession, batch: BatchRow) -> str:
     """Return an error message if a request file does not ask about exactly the claimed rows.
 
-    Returns "" if both agree. A line without a key agrees with no row.
+    Each claimed row must be on its recorded line, and the number of lines must be that of the
+    batch. Returns "" if both agree. A line without a key agrees with no row.
 
     Raises:
         InconsistentError: The database names another request file.
@@ -249,6 +259,9 @@ def _create_file_finding(
     is_forgetting: bool,
 ) -> RowFault:
     """Return the finding for a sealed file that is missing, changed or wrong.
+
+    It is a contradiction, unless the batch is over and `is_forgetting`. Consequence and hint depend
+    on whether the batch is over, and on the kind of file.
 
     Args:
         message: The fault of the file.
@@ -292,7 +305,11 @@ def _check_derived_values(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
-    """Run each task's own check of its written rows; add its summary to `report.seen`."""
+    """Run each task's own check of its written rows, and yield its findings.
+
+    Adds the task's summary and figures to `report.row_summaries`. Tasks without such a check are
+    skipped.
+    """
     for task in report.ws.tasks:
         with report.ws.store.read() as tx:
             check_result = task.own_tables.check_rows(tx)
@@ -305,7 +322,10 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield one notice for each task that has rows which cannot be asked about."""
+    """Yield a notice for each task that has rows which cannot be asked about.
+
+    The notice has the number of the rows and the messages of the first MAX_REFUSED_EXAMPLES.
+    """
     for task in report.ws.tasks:
         with report.ws.store.read() as tx:
             refused_count = rows.count_refused(tx, task.name)
@@ -324,7 +344,10 @@ def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield a notice for each unknown task of a batch, and for each missing file of a user task."""
+    """Yield a notice for each unknown task of a batch, and for each missing file of a user task.
+
+    Trials are left out.
+    """
     ws = report.ws
     known_task_names = {task.name for task in ws.tasks}
     batch_numbers_by_task = dict[str, list[str]]()
@@ -355,7 +378,7 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
 def _check_indexes(report: DoctorReport) -> Iterator[RowFault]:
     """Check for each indexed task that its build in service is intact and current.
 
-    A damaged build is the only finding of its task. A task without a build is skipped.
+    A damaged build is the only finding of its task. A task without a build has no finding.
     """
     ws = report.ws
     for collection in ws.indexed_tasks:
@@ -411,7 +434,7 @@ def _check_index_age(
     current_build: Manifest,
     rebuild_hint: CommandHint,
 ) -> Iterator[RowFault]:
-    """Check that a build has the model and width of the settings and is not from a newer database.
+    """Check that a build has the settings' model and width and is not from a newer database.
 
     Another model or width is only a notice. A position in the build above that of the database is a
     contradiction, because the database is then an older copy.
@@ -438,7 +461,10 @@ def _check_index_age(
 
 
 def _check_vectors(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield a notice if cached vectors of the embedding model in use are damaged."""
+    """Yield a notice if cached vectors of the embedding model in use are damaged.
+
+    Damaged vectors of other models are not checked.
+    """
     cache = open_vector_cache(report.ws)
     damaged_keys = cache.find_damaged_keys()
     if damaged_keys:
@@ -450,9 +476,9 @@ def _check_vectors(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield a finding for each sealed file of an unknown batch, and for each unneeded file.
+    """Yield a contradiction for each file of an unknown batch, and a notice for each leftover.
 
-    Uses `report.unknown_numbers`, which the check of the backend fills.
+    Uses `report.unknown_numbers`, which the check of the backend fills. Nothing is deleted.
     """
     ws = report.ws
     restore_hint = CommandHint("restore", from_="…")
@@ -474,7 +500,10 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _list_leftovers(report: DoctorReport) -> list[Path]:
-    """Return files and build folders that killed runs or removed collections left."""
+    """Return files and build folders that killed runs or tasks without an index left.
+
+    Leftovers of builds are left out while an index is being built.
+    """
     ws = report.ws
     folders = [collection.folder for collection in ws.indexed_tasks]
     leftovers = clean.find_leftovers(ws, report.unknown_numbers)

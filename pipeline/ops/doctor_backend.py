@@ -31,8 +31,10 @@ def list_task_batches(tx: Connection) -> list[BatchRow]:
 def check_backend(report: DoctorReport) -> Iterator[RowFault]:
     """Compare the batches of this workspace with the backend's list; yield each difference.
 
-    Adds to `report.unknown_numbers` the numbers of remote batches that the database does not
-    contain. Yields nothing if the workspace has no backend yet.
+    Requests each SUBMITTED batch, yields a notice for each SUBMITTING batch, and yields a finding
+    for each remote batch that is unknown here or a duplicate. Trials and remote batches of other
+    workspaces are left out. Adds to `report.unknown_numbers` the numbers of remote batches that the
+    database does not contain. Yields nothing if the workspace has no backend yet.
 
     Raises:
         ConfigurationError: The backend refused the API key.
@@ -116,6 +118,9 @@ def _check_submitted_batch(
 ) -> Iterator[RowFault]:
     """Request a submitted batch; yield a finding if it is missing or has another batch's name.
 
+    Both findings are contradictions. For a missing batch that the API may still list late, the hint
+    is to wait.
+
     Args:
         prefixes: The display names of the batch's tries, without the suffix of the try.
     """
@@ -164,7 +169,7 @@ def _create_unclear_create_notice(
 
 
 def _record_unknown_batch(report: DoctorReport, remote_batch: RemoteBatch) -> RowFault:
-    """Return the finding for a remote batch of this workspace that the database does not contain.
+    """Return the finding for a remote batch of this workspace that is not in the database.
 
     Adds its number to `report.unknown_numbers`. The finding is a contradiction until the remote
     batch is over.
@@ -190,6 +195,8 @@ def _check_duplicate(
     cancelled_duplicates: Collection[str],
 ) -> Iterator[RowFault]:
     """Yield a finding if a remote batch is a duplicate of `owner` that was not cancelled.
+
+    Yields nothing if `owner` has no remote name yet, or has this remote name.
 
     Args:
         owner: The batch whose display name the remote batch has.

@@ -51,16 +51,17 @@ def run(
     raw: bool = False,
     write_chunk: Callable[[bytes], object] = lambda _chunk: None,
 ) -> ExportReport:
-    """Write the rows of the task in use to a file, or without a path to the caller.
+    """Write the rows of the task in use to a file, or to the caller if there is no path.
 
-    The rows are of a single version, and the number of rows of each version is printed. If there
-    are no rows, no file is written.
+    The version of the rows and the number of rows of each version are printed. If there are no
+    rows, no file is written, a message is printed, and the report's `path` is None.
 
     Args:
-        path: The file, which appears when it is complete. If it is None, `write_chunk` gets the chunks.
+        path: The file, which appears when it is complete. If it is None, `write_chunk` gets the
+            chunks.
         format_: An export format. The default is that of the path's ending. If there is no path,
             it is the task's first format.
-        options: The exported rows and columns.
+        options: The exported rows and columns. If no version is set, the setting VERSION is used.
         overwrite: Replace an existing file.
         raw: Write cells of CSV unchanged, without an apostrophe in front of formulas.
         write_chunk: Called with each chunk of the output if there is no path.
@@ -116,6 +117,9 @@ def _choose_format(task: Task, path: Path | None, format_: str | None, *, row_wo
 
     The first format is used only without a path.
 
+    Args:
+        row_word: The noun for a row, for the error message.
+
     Raises:
         InputError: The task does not have the format, or the ending is unknown.
     """
@@ -134,7 +138,7 @@ def _choose_format(task: Task, path: Path | None, format_: str | None, *, row_wo
 def _apply_preferences(ws: WorkspaceSession, options: ExportOptions) -> ExportOptions:
     """Return the options with the task's preferred versions and the setting VERSION.
 
-    The setting is ignored if the options have a version, or if the export does not depend on a
+    The setting is ignored if the options have a version or `best`, or if the task cannot export a
     single version.
     """
     task = ws.task
@@ -143,7 +147,8 @@ def _apply_preferences(ws: WorkspaceSession, options: ExportOptions) -> ExportOp
     if has_single_version:
         version = version or ws.settings.version_of(task.name, task.version_label)
     return options._replace(
-        extractor=version or None, prefer=tuple(task.answers.preferred_versions)
+        extractor=version or None,
+        prefer=tuple(task.answers.preferred_versions),
     )
 
 
@@ -160,7 +165,11 @@ def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
 
 
 def _format_summary(report: ExportReport, words: TaskLabels) -> Iterator[str]:
-    """Yield the lines for the user: the counts of each version, and the number of changed cells."""
+    """Yield the lines for the user: the counts of each version, and the number of changed cells.
+
+    A version that was not exported gets the option that exports it. If no version exists, a line
+    says that no row is answered. The line about cells is left out if no cell was changed.
+    """
     if not report.versions:
         yield f"no {words.singular} is {words.answered} yet"
     for version in report.versions:
@@ -237,7 +246,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 
 
 def write_file(path: Path, chunks: Iterable[bytes]) -> int:
-    """Write chunks to a file that appears at `path` when it is complete, and return their number.
+    """Write chunks to a file that appears at `path` when it is complete; return their number.
 
     An existing file is replaced. Part files of killed runs are deleted first.
 

@@ -82,9 +82,10 @@ class _NamedRow(NamedTuple):
 
 
 def split_names(ws: WorkspaceSession, texts: Sequence[str]) -> list[str]:
-    """Split typed texts at commas into names, without blank names.
+    """Split typed texts at commas into stripped names, and drop blank names.
 
-    A text with commas stays whole if a row, or a record about a row, has this name.
+    A text with commas stays whole if a row of the task in use, an unfinished erasure or a record of
+    the engine has this name.
     """
     names = []
     with ws.store.read() as tx:
@@ -97,12 +98,15 @@ def split_names(ws: WorkspaceSession, texts: Sequence[str]) -> list[str]:
 
 
 def read_names(ws: WorkspaceSession, path: Path) -> list[str]:
-    """Read names from a file: a CSV file with a name column, or a text file with a name per line.
+    """Read the names of rows from a CSV file with a name column, or from a text file.
 
-    From the report of an import, only the rows that it lists as missing are returned.
+    If the first line has a cell that is a name column of the task, the cells below are returned. If
+    the header also has `kind` and `reason`, the file is an import's report, and only its missing
+    rows are returned. In any other file, each line is a name. Names are stripped, and blank names
+    are left out. Nothing is compared with the database.
 
     Raises:
-        InputError: The file cannot be read, or contains no name.
+        InputError: The file cannot be read as UTF-8, or contains no name.
     """
     require_utf8_path(path)
     try:
@@ -133,10 +137,14 @@ def _read_name_column(
     header: Sequence[str],
     name_index: int,
 ) -> list[str]:
-    """Return the cells of the name column; of an import's report only those of missing rows.
+    """Return the cells of the name column; for an import's report only those of missing rows.
+
+    A header with `kind` and `reason` marks an import's report. An apostrophe in front of a formula
+    is removed.
 
     Args:
         csv_rows: The rows below the header. Rows that are too short are left out.
+        header: The folded names of the columns.
     """
     kind_index = None
     if {"kind", "reason"} <= set(header):
@@ -149,10 +157,22 @@ def _read_name_column(
 
 
 def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
-    """Forget rows of the task in use by their names, after the user confirmed it.
+    """Delete named rows of the task in use and everything about them, after a confirmation.
 
-    An interrupted run that was confirmed continues without a question. The index is rebuilt if it
-    may contain one of the rows, and all other builds are deleted.
+    A run that was interrupted after its confirmation continues without a question. The steps are:
+
+    - Journal and park the rows.
+    - With the local engine, delete the remote batches of the rows if any batch is open, else all
+      files of the engine.
+    - Delete files that killed processes left, and files of unknown batches.
+    - Rewrite the sealed files of all batches that may have asked about the rows, without their
+      lines.
+    - Delete the rows, erase their records, and delete the refused rows of these names.
+    - Delete quality reports that may contain a row as a sample.
+    - Rebuild the index if it may contain a row, and delete all other builds.
+    - Delete unneeded cached vectors, compact the database, and close the journal entries.
+
+    Names shorter than MIN_ERASED_NAME_CHARACTERS are not erased from reasons and notes.
 
     Raises:
         InputError: A name is unknown, a row is in a running batch, or the user did not confirm.
@@ -250,12 +270,14 @@ def _is_known_name(tx: Connection, task: Task, name: str) -> bool:
 
 
 def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]:
-    """Check all rows, ask the user, and journal that they are being forgotten; all rows or none.
+    """Check all rows, ask the user, then journal and park the rows that are to be forgotten.
 
-    If an earlier run has already journaled all of them, the user is not asked again.
+    The rows are parked and journaled in one transaction. If an earlier run has already journaled
+    all names, the user is not asked again.
 
     Returns:
-        The ids to forget, and whether any named row was already deleted.
+        The ids to forget, with ids that earlier runs journaled for the names, and whether any named
+        row was already deleted.
 
     Raises:
         InputError: A name is unknown, a row is in a running batch, or the user did not confirm.
@@ -285,8 +307,11 @@ def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]
 def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[str, _NamedRow]:
     """Return the row of each name, by name.
 
+    A name without a row is accepted if the journal or a record of the engine knows it. Its id is
+    then "" if the journal has it, else the name itself.
+
     Raises:
-        InputError: A name is unknown, or a row is in a running batch.
+        InputError: A name is unknown, or a row is in a batch that is not over.
     """
     if len(names) > 1:
         unknown_names = [name for name in names if not _is_known_name(tx, task, name)]
@@ -332,10 +357,15 @@ def _begin_row(
     *,
     now: datetime,
 ) -> None:
-    """Park a row and journal that it is being forgotten, in the caller's transaction.
+    """Journal that a row is being forgotten, which parks it, in the caller's transaction.
+
+    If the row exists, its deletion is tried first and undone.
+
+    Args:
+        name: The typed name of the row.
 
     Raises:
-        InputError: The row is in a running batch.
+        InputError: The row is in a batch that is not over.
         ConfigurationError: The database refuses to delete the row.
     """
     _check_free(tx, task.name, row.row_id, name)
@@ -376,13 +406,14 @@ def _erase(
     """Delete rows and erase the records about them, in the caller's transaction.
 
     Answers and attempts stay as records of costs, without content and under another id. If the task
-    copies its rows from a source, the journal keeps later imports from adding them again.
+    copies its rows from a source, the journal keeps later imports from adding them again. Ids
+    without a row are accepted.
 
     Args:
         names: Names that are erased from all reasons and notes.
 
     Raises:
-        InputError: A row is in a running batch.
+        InputError: A row is in a batch that is not over.
         ConfigurationError: The database refuses to delete a row.
     """
     has_source = bool(task.source_hint)
@@ -413,11 +444,12 @@ def _may_contain_sample(paths: Sequence[Path], row_ids: Collection[str]) -> bool
 def _rebuild(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetReport) -> None:
     """Build the index again if it may contain one of the rows, and delete all other builds.
 
-    If no entry remains, the index is deleted instead. The number of the new build is set in the
-    report.
+    If no entry of the task remains, all builds are deleted instead. If the index cannot contain a
+    row, the build in service stays. Leftovers of killed builds are deleted. The number of a new
+    build is set in `report.build`.
 
     Raises:
-        RemoteError: The API is needed for the build and cannot be reached.
+        RemoteError: The API is needed for the build and cannot be reached; no build was deleted.
     """
     builds = open_synced_builds(ws)
     with ws.store.read() as tx:
@@ -445,7 +477,10 @@ def _rebuild(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetRepor
 
 
 def _may_contain_entries(builds: Builds, row_ids: Collection[str]) -> bool:
-    """Return whether the build in service has an entry of one of the rows, or cannot be read."""
+    """Return whether the build in service has an entry of one of the rows, or cannot be read.
+
+    Without a build it is False.
+    """
     with contextlib.suppress(FindableError):
         if builds.read_current_manifest() is None:
             return False

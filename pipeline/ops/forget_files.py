@@ -31,7 +31,11 @@ def _find_sealed_files(
 ) -> list[clean.SealedFile]:
     """Return the sealed files of a batch that exist.
 
-    A killed `clean` may leave files of a batch that is recorded as cleaned.
+    A killed `clean` may leave files of a batch that is recorded as cleaned. They are returned
+    together with its file of line hashes.
+
+    Raises:
+        InconsistentError: The database names another file.
     """
     sealed_files = [
         *clean.list_sealed_files(data, batch),
@@ -50,9 +54,10 @@ def _changed_file_error(batch: BatchRow, file: clean.SealedFile) -> Inconsistent
 
 
 def _check_sealed(ws: WorkspaceSession, tx: Connection, row_ids: Sequence[str]) -> None:
-    """Raise InconsistentError if a sealed file that may contain lines about the rows was changed.
+    """Raise InconsistentError if a sealed file that may have lines about the rows was changed.
 
-    The check is skipped while any row is being forgotten.
+    Reads the existing files of all batches that may have asked about the rows. The check is skipped
+    while any row of the workspace is being forgotten.
     """
     # A killed run may have recorded a hash before its file; `_drop_lines` checks those files.
     if erasure.open_erasures(tx):
@@ -73,7 +78,9 @@ def _drop_lines(
     row_ids: Collection[str],
     cleaned_hashes: Mapping[int, str],
 ) -> dict[str, int]:
-    """Rewrite the sealed files of a batch without the lines about some rows.
+    """Rewrite the sealed files of a batch without the lines about some rows of its task.
+
+    Files that do not exist are skipped.
 
     Returns:
         The number of deleted lines of each rewritten file, by path relative to DATA.
@@ -98,14 +105,15 @@ def _drop_lines_of_file(
     name: str,
     forgotten_keys: Collection[str],
 ) -> int:
-    """Rewrite a sealed file without the lines of some keys, and return the number of deleted lines.
+    """Rewrite a sealed file without the lines of some keys; return the number of deleted lines.
 
-    Unreadable lines are deleted too: they may be about the person, and answer nothing. The new hash
-    is committed before the new file replaces the old file. A file without such lines stays as it
-    is.
+    Lines without a readable key are deleted too. The new hash is committed before the new file
+    replaces the old file. A file without such lines stays as it is. A killed run may have committed
+    the new hash already; then only the file is replaced.
 
     Args:
         name: The file's name in the error message.
+        forgotten_keys: Request keys of the rows to forget.
 
     Raises:
         InconsistentError: The file, or its record, was changed.

@@ -41,7 +41,8 @@ def serve_health(
     """Start a daemon thread that serves /healthz, /readyz and /metrics, and return.
 
     /healthz always replies 200. /readyz replies 200 or 503. A page whose function raises
-    FindableError replies 503 with the error's message. Other paths reply 404.
+    FindableError replies 503 with the error's message. Other paths reply 404. Requests are not
+    logged.
 
     Args:
         server_socket: A bound and listening socket, which the server takes over.
@@ -117,8 +118,9 @@ def render_metrics(sessions: Iterable[WorkspaceSession], error_counts: Mapping[s
 def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]:
     """Yield each metric with its values for the session's task, from one snapshot.
 
-    The quota is that of the task's model, and the spending is that of the whole workspace. The
-    value of an unknown quota is infinity.
+    The metrics are rows by state, batches, the token quota and the spending in USD. The quota is
+    that of the task's model, and the spending is that of the whole workspace. The value of an
+    unknown quota is infinity.
     """
     task_name = ws.task.subject
     model_name = ws.model.name
@@ -154,9 +156,10 @@ def _measure_batches(
     ws: WorkspaceSession,
     open_batches: Iterable[BatchRow],
 ) -> Iterator[tuple[Metric, MetricValues]]:
-    """Yield the number, the age and the ingest lag of the batches that are not ingested.
+    """Yield the number and greatest age of `open_batches` by state, and the ingest lag.
 
-    Ages and lags are in seconds. The lag is 0 if no batch waits for its ingest.
+    Ages and lags are in seconds. The lag is the longest time since a downloaded batch ended at the
+    API. It is 0 if no batch waits for its ingest.
     """
     task_name = ws.task.subject
     now = ws.now()

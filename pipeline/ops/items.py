@@ -103,11 +103,19 @@ def write_csv(
     sort: str | None = None,
     fields: Sequence[str] | None = None,
 ) -> ExportReport:
-    """Write rows to a CSV file as `csv` yields them. The file appears when it is complete.
+    """Write rows to a CSV file as `iterate_csv_lines` yields them; it appears when complete.
+
+    Args:
+        overwrite: Replace an existing file.
+        sort: A column; as in `RowListOptions`.
+        fields: Names of the columns; as in `RowListOptions`.
+
+    Returns:
+        The path and the number of written rows.
 
     Raises:
-        InputError: As in `csv`, or the file cannot be written, or exists and must not be
-            overwritten.
+        InputError: As in `iterate_csv_lines`, or the file cannot be written, or exists and must not
+            be overwritten.
     """
     check_target(path, overwrite=overwrite)
     line_count = write_file(path, iterate_csv_lines(ws, row_filter, sort=sort, fields=fields))
@@ -167,14 +175,14 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
     Returns:
         A document with these members:
 
-        - `task`, `item` (the row's id), `name`, `state`, `parked` (the reason)
+        - `task`, `item` (the row's id), `name`, `state`, `parked` (the reason, or None)
         - `columns`: the row's values; `changed_at`: the last change of the input
         - `stale`: the row changed after its answer, or None if unknown
         - `answers` (with `forgotten`: whether the answer was erased) and `attempts`, oldest first,
           each with all stored columns
         - `index`: `indexed`, `up_to_date` and `build`, or None if the task has no index
-        - `requests`, newest first, as `request_history.requests_of_row` returns them; `cost`: their sum in
-          USD
+        - `requests`, newest first, as `answers.requests_of_row` returns them; `cost`: their sum in
+          USD, with unknown costs as 0
 
     Raises:
         InputError: No row has this name.
@@ -186,7 +194,10 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         listed_row = rows_page.items[0] if rows_page.items else None
         answer_rows, attempt_rows = answers.answers_and_attempts_of_row(tx, task.name, row_id)
         parked_reason = claims.find_parked_reason(
-            tx, task.name, row_id, prompt_version=task.rows.own_prompt_version
+            tx,
+            task.name,
+            row_id,
+            prompt_version=task.rows.own_prompt_version,
         )
         display_name = task.rows.table(tx).read_names(tx, [row_id]).get(row_id, row_id)
 
@@ -234,7 +245,8 @@ def read_newest_requests(
 ) -> list[dict[str, Any]]:
     """Return at most `limit` requests, newest first, each with the `name` of its row.
 
-    The time does not depend on the number of stored requests.
+    The name is the row's id if the row is not in its table. The time does not depend on the number
+    of stored requests.
 
     Args:
         all_tasks: Return requests of all tasks, not only of the task in use.
@@ -285,7 +297,11 @@ def _add_wire(
 
 
 def _is_stale(listed_row: ListedRow | None, answer_rows: Sequence[dict[str, Any]]) -> bool | None:
-    """Return whether the row's input changed after its last applied answer, or None if unknown."""
+    """Return whether the row's input changed after its last applied answer.
+
+    None if that is unknown: the row is not in its table, has no hash of its input, or has no
+    applied answer. Erased answers do not count.
+    """
     applied_rows = [
         answer_row
         for answer_row in answer_rows
@@ -315,11 +331,11 @@ def _read_wire(
     Images are left out of the request.
 
     Args:
-        cleaned_batches: Numbers of the batches whose files a user removed.
+        cleaned_batches: Numbers of the batches whose files `clean` removed.
 
     Returns:
-        `request` (None if there is no line) and `replies`, and in `no_request` and `no_reply` the
-        reasons why they are missing, else "".
+        `request` (its first line, None if there is no line) and `replies` (all lines), and in
+        `no_request` and `no_reply` the reasons why they are missing, else "".
     """
     request_lines = _read_sealed_lines(
         data,
@@ -364,8 +380,11 @@ def _read_sealed_lines(
 ) -> _SealedLines:
     """Return the lines about a row in a sealed file, or the reason why it has no lines.
 
+    Errors are returned as the reason: the file is missing, changed, wrongly named, removed by
+    `clean`, or has no line of the row.
+
     Args:
-        cleaned_batches: Numbers of the batches whose files a user removed.
+        cleaned_batches: Numbers of the batches whose files `clean` removed.
         locate: Returns the path of the file from the folder DATA and the batch.
         sha256: The recorded hash of the file. No lines are read if the file has another hash.
     """
@@ -411,10 +430,12 @@ def list_parked(store: Store, task: Task) -> list[ParkedRow]:
 def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> list[str]:
     """Unpark a row, or all parked rows after the user confirmed it, and return their names.
 
-    The names are sorted. Rows that are being forgotten stay parked.
+    The names are sorted. Rows that are being forgotten stay parked. If no row can be unparked, the
+    list is empty and the user is not asked.
 
     Args:
-        name: Name of the row, or None with `everyone`.
+        name: Name of the row, or None with `all_rows`.
+        all_rows: Unpark all parked rows of the task in use.
 
     Raises:
         InputError: Both or neither of the arguments are given, no row has the name, or the user did
@@ -445,17 +466,21 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> li
         )
     with ws.store.write() as tx:
         unparked_ids = claims.unpark(
-            tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=row_ids
+            tx,
+            task.name,
+            prompt_version=task.rows.own_prompt_version,
+            row_ids=row_ids,
         )
         names = task.rows.table(tx).read_names(tx, unparked_ids)
     return sorted(names.get(row_id, row_id) for row_id in unparked_ids)
 
 
 def reopen_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> list[str]:
-    """Open rows for new requests, and return the ids of those that are open afterwards.
+    """Open rows for new requests; return the ids of the claimable rows among them afterwards.
 
-    Parked rows are unparked. Answers of models are stored but no longer applied. Rows with a manual
-    correction and claimed rows stay as they are, except that a parked row is unparked.
+    All given rows are unparked. Claimed rows and rows with a manual correction are not changed
+    further. The answers of the other rows are removed from their rows; they stay stored, but are no
+    longer applied. One transaction, without a confirmation.
     """
     task = ws.task
     with ws.store.write() as tx:

@@ -16,12 +16,17 @@ MAX_LISTED_NAMES = 5
 
 
 def remove_findable_tables(
-    ws: WorkspaceSession, *, should_abandon_batches: bool = False
+    ws: WorkspaceSession,
+    *,
+    should_abandon_batches: bool = False,
 ) -> RemovableObjects:
     """Ask a person, then drop all tables, views and indexes that findable made; return them.
 
+    All are dropped in one transaction. The files of the workspace stay.
+
     Args:
-        should_abandon_batches: Remove them also while batches are running; their answers are lost then.
+        should_abandon_batches: Remove the tables even if batches are running; the answers of these
+            batches are lost.
 
     Raises:
         InputError: Batches are running, or the person did not confirm; nothing was changed.

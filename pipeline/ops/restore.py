@@ -60,10 +60,11 @@ class RestoreReport:
 
 
 def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
-    """Restore the backup in `source` into the new folder DATA; copy its tables to a server if set.
+    """Restore the backup in `source` into the new folder DATA; copy its tables to a set server.
 
     The hash of every file is checked. Batches that were not sent yet are marked, so that the next
-    submit searches for them at the API first.
+    submit searches for them at the API first. The folder DATA appears when it is complete. Its
+    missing parent folders are created.
 
     DATA and DATABASE_URL come from `settings`. With DATABASE_URL, the server's database gets the
     tables, and DATA gets only the files. If a killed restore has already copied the tables to the
@@ -95,7 +96,9 @@ def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
 
 
 def _check_target_folder(source: Path, data: Path) -> None:
-    """Raise InputError if DATA is not empty or is inside the backup; the hint names another folder.
+    """Raise InputError if DATA is not empty or is inside the backup.
+
+    The hint names another folder. Nothing is created.
 
     Args:
         source: Real path of the backup.
@@ -120,9 +123,11 @@ def _check_target_folder(source: Path, data: Path) -> None:
 def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
     """Return when a backup was made, as ISO text, and the SHA-256 of each file by its name.
 
+    Only the manifest is read, not the files that it names.
+
     Raises:
-        InputError: The folder is not a backup of this format, or the manifest has a file name
-            that is invalid or leads out of the folder.
+        InputError: The manifest is missing or unreadable, has another format, does not name the
+            database, or has a file name that is invalid or leads out of the folder.
     """
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_bytes())
@@ -188,16 +193,17 @@ def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -
 
 
 def _mark_unsent_batches(path: Path) -> list[int]:
-    """Check a restored database, and mark the create of each unsent batch as unclear.
+    """Migrate and check a restored database, and mark the create of unsent batches as unclear.
 
-    Such a batch may have been created after the backup was made. The next submit therefore searches
-    the whole remote list for it before anything is sent, also if the API lists it late.
+    Unsent batches are PREPARED or SUBMITTING. Such a batch may have been created after the backup
+    was made. The next submit therefore searches the whole remote list for it before anything is
+    sent.
 
     Args:
-        path: The SQLite file, which is brought to the current schema.
+        path: The SQLite file, which is migrated to the current schema.
 
     Returns:
-        The numbers of the batches.
+        The numbers of the unsent batches.
 
     Raises:
         InconsistentError: The database is damaged.
@@ -220,7 +226,10 @@ def _mark_unsent_batches(path: Path) -> list[int]:
             )
             for batch in unsent_batches:
                 batches.mark_creation_unclear(
-                    tx, batch, workspace_id=workspace_id, now=datetime.now(UTC)
+                    tx,
+                    batch,
+                    workspace_id=workspace_id,
+                    now=datetime.now(UTC),
                 )
     return [batch.number for batch in unsent_batches]
 
@@ -229,9 +238,9 @@ def _mark_unsent_batches(path: Path) -> list[int]:
 def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[Store | None]:
     """Yield the server's database of the settings; None if DATABASE_URL is not set.
 
-    If a killed restore of the same backup into the same folder copied all tables, and nothing
-    changed since, `restore_report.database` is set. Otherwise the database has no tables of
-    findable.
+    If the database has tables, they must be from a killed restore of the same backup into the same
+    folder, unchanged since. `restore_report.database` is then set to the address. Otherwise the
+    database has no tables of findable. The database is closed afterwards.
 
     Raises:
         ConfigurationError: The database is not on a server, or has other tables of findable.
@@ -283,18 +292,23 @@ def _copy_tables_to_server(
     staging: Path,
     restore_report: RestoreReport,
 ) -> None:
-    """Create all tables on a server and copy the rows of a restored workspace, in one transaction.
+    """Create all tables on a server and copy a restored workspace's rows, in one transaction.
 
-    Sets `rows` and `database` of the report. A journal line records that all tables were copied.
+    Copies findable's own tables, the tables of all tasks and the cached vectors. Sets `rows` and
+    `database` of the report. An event is recorded after all tables are copied.
 
     Args:
+        settings: The settings of the restore; their DATA and DATABASE_URL are replaced.
         server: A database without tables of findable.
         staging: Folder of the restored workspace, with its SQLite database.
     """
     staging_settings = replace(settings, data=staging, database_url=None)
     with (
         open_workspace(
-            staging_settings, NoProgress(), access=Access.READ, is_whole_workspace=True
+            staging_settings,
+            NoProgress(),
+            access=Access.READ,
+            is_whole_workspace=True,
         ) as ws,
         ws.store.read() as tx,
         server.write() as server_tx,

@@ -65,12 +65,15 @@ class StatusReport:
 
 
 def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
-    """Return the state of the workspace, from a single snapshot, without any change.
+    """Return the state of the workspace and the next command, without any change.
+
+    Reads one snapshot of the database, then the folders of quality reports and batches. The rows
+    are those of the task in use, and `open_batches` are those of all tasks.
 
     Args:
         exact: Find changes by other programs too. Otherwise the index is only compared with rows if
-            a command has changed them, and the count of stale rows is left out if it takes too
-            long.
+            a command has changed them, and the count of stale rows is left out if it takes longer
+            than STALE_COUNT_TIMEOUT_S.
     """
     task = ws.task
     with ws.store.read() as tx:
@@ -184,7 +187,8 @@ def _to_live_run(
 ) -> dict[str, Any]:
     """Return the progress of a live run for JSON: {number, items, done, eta_s, state}.
 
-    `items` and `done` count requests. `eta_s` is the estimated remaining time in seconds.
+    `items` and `done` count requests. `eta_s` is the estimated remaining time in seconds, or None
+    before the first reply. `state` is "under way" or "killed".
 
     Args:
         batch: The combined batch of the run.
@@ -214,11 +218,14 @@ def _describe_open_batch(
 ) -> str:
     """Return a line about a batch or live run that is not over, with its progress and times.
 
-    For a live run whose process is dead, the line names the command that continues it.
+    A remote batch has its remote state and its age. A live run has its progress and the estimated
+    remaining time. For a live run whose process is dead, the line names the command that continues
+    it.
 
     Args:
         stopped_numbers: Numbers of runs whose process is dead.
-        next_command: The command that continues a run of the task in use.
+        next_command: The command that continues a run of the task in use. Runs of other tasks are
+            continued by `tag`.
     """
     now = ws.now()
     if batch.way is Mode.BATCH:
@@ -255,7 +262,11 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
 
 
 def _describe_failures(ws: WorkspaceSession, reasons: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return failed rows and failed gates of the newest report for JSON, or None if nothing failed.
+    """Return failed rows and failed gates of the newest report for JSON; None if nothing failed.
+
+    Rows that are set aside, because their text supports no answer, are not counted. The members
+    are `rows` (their number), `reasons` (counts by shortened reason, most frequent first), `gates`
+    (names of failed gates) and `report` (path, or None).
 
     Args:
         reasons: For each row id the reason why the row failed or is parked.
@@ -404,6 +415,7 @@ def _is_waiting_for_quota(
     """Return whether an unsent batch waits until submitted batches of its task free their quota.
 
     Either the API has refused the batch before, or it would refuse the batch by our own count.
+    False if no batch of the task is submitted, or if a create call is unclear.
     """
     states = {batch.state for batch in task_batches}
     if BatchState.SUBMITTED not in states or BatchState.SUBMITTING in states:
@@ -423,7 +435,10 @@ def _choose_next_command(
     *,
     is_waiting_for_quota: bool,
 ) -> CommandHint | None:
-    """Return the next command, or None if there is nothing to do.
+    """Return the command for the most urgent condition, or None if there is nothing to do.
+
+    The order is: continue dead runs, ingest, poll or submit batches, fill the task, ask open rows,
+    update the index, show parked rows, search, export.
 
     Args:
         document: The document of `status --json`.
@@ -459,6 +474,9 @@ def _choose_next_command(
 def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) -> CommandHint:
     """Return the command that continues a batch: its pilot, its backfill, or a single step.
 
+    The pilot is chosen if it has no verdict yet. A backfill exists only for tasks that need a
+    pilot.
+
     Args:
         step: The command for a batch that is part of neither.
     """
@@ -477,7 +495,11 @@ def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) ->
 
 
 def _choose_ask_command(document: Mapping[str, Any], task: Task) -> CommandHint:
-    """Return the command for open rows: the pilot if it is required or unfinished, or failed."""
+    """Return the command for open rows.
+
+    A task that needs a pilot gets its backfill command after a passed or waived pilot, else its
+    pilot command. Other tasks get `tag`, with the size of a pilot that is unfinished or failed.
+    """
     pilot = document.get("pilot")
     verdict = pilot["verdict"] if pilot else None
     if not task.needs_pilot:

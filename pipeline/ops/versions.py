@@ -77,7 +77,7 @@ class RollbackReport:
 
 
 def read_all_versions(ws: WorkspaceSession) -> list[VersionSummary]:
-    """Return the versions of all tasks, or of the task of TASK= if it is set.
+    """Return the versions of all tasks, or only of the task in use if TASK= is set.
 
     Reads all rows, from a single snapshot.
     """
@@ -95,7 +95,9 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
     """Delete the answers and records of a version after the user confirmed it.
 
     Replies of killed runs are ingested first. The counts of each version are printed before the
-    question. If no version has the name, the user is not asked.
+    question. The deletion is one transaction. The workspace is then unbound from the local engine
+    if no request is left. If no version has the name, the user is not asked and no answer is
+    deleted.
 
     Args:
         name: A label, which means all its models, or a version with its model (`label/model`).
@@ -198,7 +200,7 @@ def _check_can_roll_back(
     """Raise InputError if versions cannot be rolled back.
 
     They cannot if a batch of them is not over, if they are corrections by people, or if they are
-    rows without a version.
+    rows without a version. Without versions nothing is raised.
     """
     versions = {summary.counts.extractor for summary in summaries}
     labels = {summary.counts.label for summary in summaries}
@@ -241,7 +243,9 @@ def _delete_version(
 ) -> None:
     """Delete the rows, answers and attempts of a version, and add their numbers to the report.
 
-    Rows that somebody changed after the answer was written stay. Runs in the caller's transaction.
+    A table row of another program loses its answer instead of being deleted. Rows that the
+    version's attempts parked are no longer parked. Rows that somebody changed after the answer was
+    written stay. Runs in the caller's transaction.
     """
     if task.versions is not None:
         row_count = task.versions.roll_back(tx, counts.label, model=counts.model)
@@ -266,10 +270,10 @@ def _delete_version(
 
 
 def _unbind_local_engine(ws: WorkspaceSession) -> bool:
-    """Unbind the workspace from the local engine if none of its answers is left.
+    """Unbind the workspace from the local engine if no request of any task is left.
 
     The files of the local engine are deleted then. Its vectors stay, because the names of their
-    models differ from those of Gemini.
+    models differ from those of Gemini. Nothing happens if the workspace has another backend.
 
     Returns:
         Whether the workspace was unbound.

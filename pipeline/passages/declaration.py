@@ -52,13 +52,16 @@ class NamedConcept(BaseModel):
 
     name: str = Field(description="a short noun phrase, as the passage writes it")
     type: str = Field(
-        description="what kind of thing it is", json_schema_extra={"enum": list(CONCEPT_TYPES)}
+        description="what kind of thing it is",
+        json_schema_extra={"enum": list(CONCEPT_TYPES)},
     )
     aliases: list[str] = Field(
-        description="other names of it in the passage, such as its abbreviation; often none"
+        description="other names of it in the passage, such as its abbreviation; often none",
     )
     confidence: float = Field(
-        ge=0, le=1, description="how sure it is that the passage is about it, from 0 to 1"
+        ge=0,
+        le=1,
+        description="how sure it is that the passage is about it, from 0 to 1",
     )
     quotes: list[str] = Field(
         description=(
@@ -161,7 +164,7 @@ def _merge_concepts(namesakes: list[NamedConcept]) -> NamedConcept:
         quotes |= dict.fromkeys(concept.quotes)
 
     return first_concept.model_copy(
-        update={"aliases": _unique_texts(aliases), "quotes": list(quotes)}
+        update={"aliases": _unique_texts(aliases), "quotes": list(quotes)},
     )
 
 

@@ -182,7 +182,9 @@ def _rate_quotes(
 
 
 def _find_surface(
-    names: Sequence[str], support: Sequence[tuple[int, int]], passage: SearchableText
+    names: Sequence[str],
+    support: Sequence[tuple[int, int]],
+    passage: SearchableText,
 ) -> str:
     """Return the occurrence of a name that is nearest to a quotation.
 

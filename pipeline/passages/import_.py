@@ -103,18 +103,29 @@ class PassagesFile(MappedFile):
         text = cells.get("text")
         if reason:
             return make_rejection(
-                row.line_number, reason, cells.get("id", ""), column="id", key=key or None
+                row.line_number,
+                reason,
+                cells.get("id", ""),
+                column="id",
+                key=key or None,
             )
         if not isinstance(text, str):
             reason = "missing" if text is None else "no text"
             return make_rejection(
-                row.line_number, reason, text or "", column="text", key=key or None
+                row.line_number,
+                reason,
+                text or "",
+                column="text",
+                key=key or None,
             )
 
         changes: list[Finding] = []
 
         def note(
-            column: str, reason: str, cell: object, kind: FindingKind = FindingKind.CHANGED
+            column: str,
+            reason: str,
+            cell: object,
+            kind: FindingKind = FindingKind.CHANGED,
         ) -> None:
             changes.append(Finding(row.line_number, column, reason, make_excerpt(cell), kind, key))
 
@@ -191,7 +202,9 @@ check_file = PassagesFile.check
 
 
 def run(
-    ws: WorkspaceSession, path: Path, options: ImportOptions = DEFAULT_IMPORT_OPTIONS
+    ws: WorkspaceSession,
+    path: Path,
+    options: ImportOptions = DEFAULT_IMPORT_OPTIONS,
 ) -> PassagesImportReport:
     """Import the passages in a file, in one transaction, and return a report.
 
@@ -223,7 +236,7 @@ def run(
     missing_columns = [f"`{name}`" for name in OPTIONAL_COLUMNS if name not in shape.value_columns]
     if missing_columns:
         report.notes.append(
-            f"`{shape.passages.name}` has no column for {' and '.join(missing_columns)}; not kept"
+            f"`{shape.passages.name}` has no column for {' and '.join(missing_columns)}; not kept",
         )
     return report
 
@@ -266,7 +279,9 @@ def _write_passages(
     stored_rows: Mapping[str, Mapping[str, Any]] = {}
     if shape.passages.name not in shape.missing:
         stored_rows = items.read_rows(
-            tx, [passage.key for passage in passages], shape.value_columns
+            tx,
+            [passage.key for passage in passages],
+            shape.value_columns,
         )
 
     existing = [(row, stored_rows[row.key]) for row in passages if row.key in stored_rows]

@@ -139,7 +139,9 @@ class _ConceptListTally:
 
 
 def _tally_lists(
-    tx: Connection, shape: PassagesShape, versions: Collection[_VersionKey]
+    tx: Connection,
+    shape: PassagesShape,
+    versions: Collection[_VersionKey],
 ) -> _ConceptListTally:
     """Read the concept list of every answer of some versions, and add up its length and names.
 
@@ -172,7 +174,9 @@ def _tally_lists(
 
 
 def _count_long_names(
-    tx: Connection, shape: PassagesShape, versions: Collection[_VersionKey]
+    tx: Connection,
+    shape: PassagesShape,
+    versions: Collection[_VersionKey],
 ) -> Counter[str]:
     """Return the number of concepts by name, for names of more than MAX_NAME_CHARS."""
     name = shape.concepts.c.concept_name
@@ -243,7 +247,7 @@ def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> Qual
         values=values,
         distributions=list(_distributions(lengths, types, other_types)),
         tables=[
-            ReportTable("Names that are too long, examples", ("name", "times"), long_name_rows)
+            ReportTable("Names that are too long, examples", ("name", "times"), long_name_rows),
         ],
         samples=[_make_sample(answer) for answer in sampled_answers[:MAX_SAMPLES]],
         notes=list(_notes(versions, other_types)),
@@ -262,7 +266,9 @@ def _type_divergence(types: Counter[str], other_types: Counter[str]) -> FigureVa
 
 
 def _distributions(
-    lengths: Counter[int], types: Counter[str], other_types: Counter[str]
+    lengths: Counter[int],
+    types: Counter[str],
+    other_types: Counter[str],
 ) -> Iterator[ReportTable]:
     """Yield the bars of list lengths and types; an empty distribution is left out."""
     yield from histogram_bars("Concepts of a passage", "passages", lengths, max_bar=MAX_BAR_LENGTH)
@@ -356,7 +362,9 @@ def _draw_concept(answer: _ReadAnswer) -> ConceptRow:
 
 
 def _read_answers(
-    tx: Connection, shape: PassagesShape, keys: Sequence[_AnswerKey]
+    tx: Connection,
+    shape: PassagesShape,
+    keys: Sequence[_AnswerKey],
 ) -> list[_ReadAnswer]:
     """Return the concepts and texts of some answers, in the order of the keys."""
     texts = table.passage_texts(tx, shape, [passage_id for passage_id, _ in keys])
@@ -403,7 +411,8 @@ FAULTS: Mapping[str, tuple[str, object, bool]] = {
 
 
 def verify_quotes(
-    tx: Connection, shape: PassagesShape
+    tx: Connection,
+    shape: PassagesShape,
 ) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
     """Compare all concepts of our versions with their passages and with the applied answers.
 
@@ -443,7 +452,10 @@ def verify_quotes(
 
 
 def _check_passages(
-    tx: Connection, shape: PassagesShape, versions: Sequence[VersionCounts], faults: RowFaults
+    tx: Connection,
+    shape: PassagesShape,
+    versions: Sequence[VersionCounts],
+    faults: RowFaults,
 ) -> tuple[int, int]:
     """Compare all quotations with their passages, and add the differences to `faults`.
 
@@ -482,18 +494,21 @@ def _check_passages(
 
 
 def _compare_with_answers(
-    tx: Connection, shape: PassagesShape, version: VersionCounts, faults: RowFaults
+    tx: Connection,
+    shape: PassagesShape,
+    version: VersionCounts,
+    faults: RowFaults,
 ) -> None:
     """Add passages that have either concepts or an applied answer of a version, but not both.
 
     The database compares them by passage id. `faults` gets the numbers and the first ids.
     """
     with_concepts = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(
-        _version_condition(shape, [version])
+        _version_condition(shape, [version]),
     )
     columns = answers_table.c
     with_answer = select(columns.item_id).where(
-        (columns.task == table.TASK) & (columns.extractor == version.extractor) & columns.applied
+        (columns.task == table.TASK) & (columns.extractor == version.extractor) & columns.applied,
     )
     comparisons = (
         (UNANSWERED_CONCEPT, with_concepts, with_answer),
@@ -508,7 +523,8 @@ def _compare_with_answers(
 
 
 def _version_condition(
-    shape: PassagesShape, versions: Sequence[VersionCounts]
+    shape: PassagesShape,
+    versions: Sequence[VersionCounts],
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a concept is of some versions; true or false, never NULL."""
     version_keys = [(version.label, version.model) for version in versions]

@@ -70,7 +70,10 @@ def passages_grid(tx: Connection, shape: PassagesShape, items: RowTable) -> Grid
         default_names=column_names,
         searched_cells=[items.table.c[name] for name in column_names],
         tag_facet=_facet(
-            tx, shape, concepts.concept_type, lambda word: concepts.concept_type == word
+            tx,
+            shape,
+            concepts.concept_type,
+            lambda word: concepts.concept_type == word,
         ),
         version_facet=_facet(tx, shape, version, partial(_version_condition, shape)),
         extra_names=("concepts",),
@@ -137,7 +140,11 @@ COLUMN_KINDS = {
 
 
 def encode_concepts(
-    concepts: Iterable[ConceptRow], format_: str, guard: Callable[[str], str], *, full: bool
+    concepts: Iterable[ConceptRow],
+    format_: str,
+    guard: Callable[[str], str],
+    *,
+    full: bool,
 ) -> Iterator[bytes]:
     """Yield the bytes of an export of concepts; see `export.encode_rows`.
 

@@ -21,7 +21,9 @@ MAX_SOURCE_CHARS = 1200
 
 
 def add_source_text(
-    tx: Connection, document: ColumnElement[Any], text: ColumnElement[str]
+    tx: Connection,
+    document: ColumnElement[Any],
+    text: ColumnElement[str],
 ) -> ColumnElement[Any]:
     """Return the SQL expression of an evidence document with `source_text`.
 
@@ -42,7 +44,9 @@ def add_source_text(
         are_integers = [func.typeof(offset) == literal_column("'integer'") for offset in offsets]
         has_offsets = and_(*are_integers, start >= _integer(0))
         extended: ColumnElement[Any] = func.json_set(
-            document, literal_column("'$.source_text'"), source_text
+            document,
+            literal_column("'$.source_text'"),
+            source_text,
         )
     else:
         pattern: ColumnElement[str] = literal_column("'^[0-9]{1,9}$'")

@@ -211,7 +211,9 @@ class _Passages(TaskTables):
         return is_view_made(tx, VIEW, self._best(tx, settings), origin=VIEW_SETTINGS)
 
     def list_made_columns(
-        self, tx: Connection, settings: Settings = DEFAULT_SETTINGS
+        self,
+        tx: Connection,
+        settings: Settings = DEFAULT_SETTINGS,
     ) -> dict[str, tuple[str, ...]]:
         """Return the tables, with the view if it is to be made; see `TaskTables.list_made_columns`."""
         tables = dict(super().list_made_columns(tx, settings))
@@ -250,7 +252,8 @@ def has_name(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
 
 
 def has_concepts(
-    shape: PassagesShape, prompt_versions: Sequence[str] | None
+    shape: PassagesShape,
+    prompt_versions: Sequence[str] | None,
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a passage has a concept of some prompt version (None: any)."""
     is_of_versions: ColumnElement[bool] = true()
@@ -309,7 +312,11 @@ def item_table(
 
 
 def passage_texts(
-    tx: Connection, shape: PassagesShape, ids: Sequence[str], *, should_lock: bool = False
+    tx: Connection,
+    shape: PassagesShape,
+    ids: Sequence[str],
+    *,
+    should_lock: bool = False,
 ) -> dict[str, str]:
     """Return the texts of the existing passages among `ids`, by id.
 
@@ -500,7 +507,11 @@ def all_concepts(
 
 
 def _iterate_rows(
-    tx: Connection, shape: PassagesShape, query: Select[Any], *, passage_id: str | None = None
+    tx: Connection,
+    shape: PassagesShape,
+    query: Select[Any],
+    *,
+    passage_id: str | None = None,
 ) -> Iterator[ConceptRow]:
     """Yield the rows of a query by passage, then by name.
 
@@ -514,7 +525,10 @@ def _iterate_rows(
 
 
 def _page_conditions(
-    tx: Connection, shape: PassagesShape, id_column: ColumnElement[Any], passage_id: str | None
+    tx: Connection,
+    shape: PassagesShape,
+    id_column: ColumnElement[Any],
+    passage_id: str | None,
 ) -> Iterator[ColumnElement[bool]]:
     """Yield the SQL condition of each page of passages: a range of ids, or the given passage.
 
@@ -543,7 +557,11 @@ def _best_concepts_query(tx: Connection, shape: PassagesShape, settings: Setting
     rank = func.row_number().over(
         partition_by=[concepts.passage_id, func.lower(concepts.concept_name)],
         order_by=_preference_order(
-            tx, shape, settings, version_began_at=version_starts.c.began_at, confidence=confidence
+            tx,
+            shape,
+            settings,
+            version_began_at=version_starts.c.began_at,
+            confidence=confidence,
         ),
     )
 

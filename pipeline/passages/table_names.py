@@ -7,5 +7,6 @@ CONCEPTS = "passage_concepts"
 # The last index that adoption creates. If it exists, both tables were adopted completely.
 ADOPTION_INDEX = "passage_concepts_of_passage"
 HOW_TO_BEGIN = HintTemplate(
-    "`{}` brings passages in", CommandHint("import-passages", passages="file.jsonl")
+    "`{}` brings passages in",
+    CommandHint("import-passages", passages="file.jsonl"),
 )

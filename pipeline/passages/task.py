@@ -72,7 +72,8 @@ def _passage_index(shape: PassagesShape) -> IndexedTask:
         columns={"rank": "rank", "passage": "id", "concepts": "concepts", "text": "text"},
         ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
         count_entries=lambda tx: table.item_table(shape).count_rows(
-            tx, table.has_concepts(shape, None)
+            tx,
+            table.has_concepts(shape, None),
         ),
         read_entries=partial(_index_entries, shape),
         tags_of=lambda metadata: [str(name) for name in metadata["concepts"]],
@@ -90,7 +91,9 @@ def _hit_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _index_entries(
-    shape: PassagesShape, tx: Connection, among: Sequence[str] | None = None
+    shape: PassagesShape,
+    tx: Connection,
+    among: Sequence[str] | None = None,
 ) -> Iterator[Entry]:
     """Yield an index entry for each passage with concepts, by id.
 
@@ -111,7 +114,10 @@ def _index_entries(
 
 
 def _index_entry(
-    key: str, text: str, concepts: Sequence[str], extra_fields: Mapping[str, Any]
+    key: str,
+    text: str,
+    concepts: Sequence[str],
+    extra_fields: Mapping[str, Any],
 ) -> Entry:
     """Return the entry of a passage; the names of its concepts are embedded with the text."""
     embedded_text = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
@@ -305,7 +311,9 @@ class ConceptsAnswers(TaskAnswers):
     shape: PassagesShape
 
     def check_against_row(
-        self, answer: "BaseModel", row: Mapping[str, Any]
+        self,
+        answer: "BaseModel",
+        row: Mapping[str, Any],
     ) -> "tuple[BaseModel | None, str]":
         """Return an answer with evidence from the text of its passage, or None and the reason.
 
@@ -322,7 +330,12 @@ class ConceptsAnswers(TaskAnswers):
         return None, f"{NO_QUOTE_REASON}passage"
 
     def write(
-        self, tx: Connection, answers: Sequence[ValidAnswer], *, extractor: str, now: datetime
+        self,
+        tx: Connection,
+        answers: Sequence[ValidAnswer],
+        *,
+        extractor: str,
+        now: datetime,
     ) -> WriteResult:
         """Insert the concepts of answers, in the caller's transaction, and lock their passages.
 
@@ -396,7 +409,12 @@ class ConceptsAnswers(TaskAnswers):
         return {"concepts": concepts}
 
     def sync_corrected_row(
-        self, tx: Connection, item_id: str, edit: AnswerEdit, *, is_in_force: bool
+        self,
+        tx: Connection,
+        item_id: str,
+        edit: AnswerEdit,
+        *,
+        is_in_force: bool,
     ) -> None:
         """Replace the concepts of an earlier correction by those of `edit`.
 
@@ -419,7 +437,11 @@ class ConceptsAnswers(TaskAnswers):
         for version in stored_answers.list_versions(tx, table.TASK):
             if extractor in {None, version.extractor}:
                 removed_count += table.remove_concepts(
-                    tx, self.shape, ids=ids, version=version.label, model=version.model
+                    tx,
+                    self.shape,
+                    ids=ids,
+                    version=version.label,
+                    model=version.model,
                 )
         return removed_count
 
@@ -516,9 +538,14 @@ class ConceptsTask(Task):
         )
         self.prompt = ConceptsPrompt(rows=self.rows, answers=self.answers)
         self.export = ConceptsExport(
-            task_name=self.name, labels=self.labels, shape=shape, settings=settings
+            task_name=self.name,
+            labels=self.labels,
+            shape=shape,
+            settings=settings,
         )
         self.own_tables = ConceptsTables(shape=shape, settings=settings)
         self.versions = ConceptsVersions(
-            skipped_labels=skipped_versions, shape=shape, settings=settings
+            skipped_labels=skipped_versions,
+            shape=shape,
+            settings=settings,
         )

@@ -17,11 +17,10 @@ LOCAL_EVIDENCE_NOTE = (
 
 
 def effective_gates_of(ws: WorkspaceSession) -> dict[str, Figure | None]:
-    """Return the gates of the task with the bounds of its file and of GATES.
+    """Return the gates of the task with the bounds of its file and of GATES; None if it is off.
 
-    A gate that is off is None.
-
-    GATES may name gates of other tasks of the workspace, because it can be set in `.env`.
+    GATES overrides the file. It may name gates of other tasks of the workspace, because it can be
+    set in `.env`; these are ignored.
 
     Raises:
         ConfigurationError: A setting is malformed or names an unknown gate.
@@ -65,7 +64,10 @@ def write_report(
         notes: Notes for the beginning of the report.
 
     Returns:
-        None if there is neither an answer nor a reply.
+        The report, or None if there is neither an answer nor a reply; nothing is written then.
+
+    Raises:
+        ConfigurationError: The gates of the task or of GATES are malformed.
     """
     with ws.store.read() as tx:
         version = extractor

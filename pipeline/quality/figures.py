@@ -354,9 +354,10 @@ def histogram_bars(
     *,
     max_bar: int,
 ) -> Iterator[ReportTable]:
-    """Yield a table with the bars of {number: count}, or nothing for an empty histogram.
+    """Yield one table with the bars of {number: count}, or nothing for an empty histogram.
 
-    Each number from 1 to `max_bar` - 1 has a bar. Larger numbers share the last bar.
+    Each number from 1 to `max_bar` - 1 has a bar. Larger numbers share the last bar. Smaller
+    numbers are left out.
     """
     if not histogram:
         return
@@ -390,8 +391,12 @@ def _judge_figure(
 ) -> MeasuredFigure:
     """Return a figure with a verdict, or with the reason for no verdict.
 
-    `gate` is the figure with its effective bounds. It is missing if the gate is off, or if the
-    figure is no gate.
+    There is no verdict if `gate` is None, if nothing was measured, or if fewer items were measured
+    than the gate requires. With a verdict, the figure has the bounds of `gate`.
+
+    Args:
+        gate: The figure with its effective bounds; None if the gate is off, or if the figure has no
+            bounds.
     """
     if gate is None:
         reason = "it has no bounds"
@@ -412,12 +417,13 @@ def effective_gates(
     *,
     other_gates: Collection[str] = (),
 ) -> dict[str, Figure | None]:
-    """Return the gates by name with the bounds that settings define.
+    """Return the gates by name with the bounds that settings define; None for a gate that is off.
 
-    A gate that is off is None.
-
-    `settings` maps the place of a setting, for messages, to its text. A later text overrides an
-    earlier text. Gates in `other_gates` belong to other tasks and are ignored.
+    Args:
+        figures: The figures of the task; figures without bounds are no gates.
+        settings: The text of each setting by its place, which is named in messages. A later text
+            overrides an earlier text.
+        other_gates: Gates of other tasks, which are ignored.
 
     Raises:
         ConfigurationError: A text is malformed, names a gate twice, or names an unknown gate.
@@ -453,6 +459,12 @@ def _split_gates(text: str, place: str) -> Iterator[tuple[str, str]]:
 
 def _with_bounds(gate: Figure, text: str, place: str) -> Figure | None:
     """Return a gate with the bounds in a text: a number, or `low..high`. For "off" return None.
+
+    A number replaces the only bound of a gate with one bound. In `low..high` a missing number
+    removes that bound.
+
+    Args:
+        place: The place of the setting, for messages.
 
     Raises:
         ConfigurationError: The text is malformed, does not fit the gate, or has low > high.

@@ -42,6 +42,8 @@ FIGURES = read_figures(Path(__file__).with_name("figures.tsv"))
 def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:
     """Return the figures, bars and samples on the answers of a version.
 
+    Parked rows count as asked, whatever version parked them.
+
     Args:
         tx: A transaction, only read.
         task: The task.
@@ -54,7 +56,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
     replies = answer_counts.count_replies(tx, task.name, extractor)
     cut_count = answer_counts.count_cut_short_replies(tx, task.name, extractor)
     parked_count = len(
-        claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version)
+        claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version),
     )
     answer_count = tally.answer_count
     asked_count = answer_count + parked_count
@@ -99,6 +101,7 @@ class _Tally:
     """Counts over the answers of a version. Fields are named by their paths."""
 
     def __init__(self) -> None:
+        """Create counts of no answer."""
         self.answer_count = 0
         # Number of answers by the hash of the answer.
         self.answer_hashes = Counter[int]()
@@ -115,7 +118,10 @@ class _Tally:
         self.missing = Counter[str]()
 
     def add(self, item_id: str, answer_json: str) -> None:
-        """Count an answer, and offer it to the sample."""
+        """Count an answer in JSON, and offer it to the sample.
+
+        Answers with a quotation that only resembles the text are preferred in the sample.
+        """
         answer = json.loads(answer_json)
         self.answer_count += 1
         self.answer_hashes[hash(json.dumps(answer, sort_keys=True))] += 1
@@ -130,7 +136,10 @@ class _Tally:
         self.null_answer_count += bool(null_paths)
 
     def _count(self, path: str, value: Any) -> None:
-        """Count the value of a field. A dict is a quotation."""
+        """Count the value of a field. A dict is a quotation, which is only counted as such.
+
+        Beyond MAX_BARS + 1 distinct values of a field, new values are not counted.
+        """
         if isinstance(value, dict):
             self.quotes[path] += 1
             return

@@ -33,9 +33,10 @@ def plan_next_pilot(
     size: int | None = None,
     seed: int | None = None,
 ) -> tuple[int, int, list[str]]:
-    """Return size, seed and item ids of the next pilot of a version.
+    """Return size, seed and item ids of the next pilot of a version; nothing is written.
 
-    Size and seed default to those of an unfinished pilot, else to SIZE and SEED.
+    Size and seed default to those of an unfinished pilot, else to DEFAULT_PILOT_SIZE and
+    DEFAULT_PILOT_SEED. The ids are drawn as in `draw_pilot`.
     """
     newest_pilot = runs.find_newest_pilot(tx, extractor)
     if newest_pilot is not None and newest_pilot.ended_at is None:
@@ -89,8 +90,11 @@ def has_unfinished_pilot(tx: "Connection", extractor: str) -> bool:
 def blocking_reason(tx: "Connection", extractor: str, *, compulsory: bool = False) -> str:
     """Return the reason why not all items may be asked; "" if they may.
 
-    The reason is a pilot that failed or is unfinished. If a pilot is `compulsory`, it is also a
-    missing pilot. An unfinished pilot is ignored if an older pilot ended.
+    The newest ended pilot counts; an unfinished pilot counts only if no pilot ended. A failed pilot
+    and an unfinished pilot are reasons.
+
+    Args:
+        compulsory: A missing pilot is a reason, too.
     """
     pilot = runs.find_newest_pilot(tx, extractor, must_be_ended=True) or runs.find_newest_pilot(
         tx,
@@ -138,6 +142,9 @@ def record_failed_pilot(ws: WorkspaceSession, quality: QualityReport) -> bool:
 
 def check_pilot(tx: "Connection", task: Task, extractor: str, *, is_required: bool = False) -> None:
     """Check that all items of a task may be asked; see `blocking_reason`.
+
+    Args:
+        is_required: Raise also if the version has no pilot.
 
     Raises:
         GateError: They may not. The hint has the command that runs a pilot.

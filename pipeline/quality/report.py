@@ -68,7 +68,10 @@ class QualityReport(NamedTuple):
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether a share misses its bound by at least half, on enough items to exclude chance."""
+        """Whether a failed share misses its bound by at least HOPELESS_MISS, not by chance.
+
+        Chance is excluded by at least MIN_HOPELESS_ITEMS items.
+        """
         for gate in self.failed:
             if gate.figure.unit == "share" and gate.items >= MIN_HOPELESS_ITEMS:
                 bound = gate.figure.missed_bound(gate.value) or 0.0
@@ -187,7 +190,10 @@ class QualityReport(NamedTuple):
     ) -> "QualityReport":
         """Write the report into `data`, and return it with the path of its Markdown.
 
-        Both files are on disk when this returns. `rerun_command` is used as in `markdown`.
+        The Markdown file is written before the JSON file. Both are on disk when this returns.
+
+        Args:
+            rerun_command: As in `render_markdown`.
         """
         folder = data / REPORTS_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
@@ -281,7 +287,10 @@ def _alignments(rows: ReportTable) -> list[str]:
 
 
 def _passing_bounds(gate: MeasuredFigure) -> str:
-    """Return a gate with bounds that its value passes, in the syntax of GATES."""
+    """Return a gate with bounds that its value passes, in the syntax of GATES.
+
+    The bounds are rounded outwards to two decimals. A missing value counts as 0.
+    """
     value = gate.value or 0.0
     bounds: list[str] = []
     if gate.figure.low is not None:
@@ -314,9 +323,9 @@ def report_files_by_name(data: Path, task: str) -> dict[str, list[Path]]:
 
 
 def read_report_documents(data: Path, task: str, *, limit: int) -> list[dict[str, Any]]:
-    """Return the documents of the newest reports of a task, each with its `name`, newest first.
+    """Return the documents of the newest `limit` reports of a task, each with its `name`.
 
-    Reports without a readable JSON file are skipped.
+    The newest report is first. Reports without a readable JSON file are skipped.
     """
     documents: list[dict[str, Any]] = []
     for name in reversed(report_files_by_name(data, task)):

@@ -570,7 +570,9 @@ def newest_id(tx: Connection) -> int:
 
 
 def has_answer_after(
-    task: str, id_column: ColumnElement[str], answer_id: int
+    task: str,
+    id_column: ColumnElement[str],
+    answer_id: int,
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a row has an answer with a higher id, applied or not.
 

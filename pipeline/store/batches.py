@@ -377,7 +377,11 @@ def strip_try(display_name: str) -> str:
 
 
 def mark_creation_unclear(
-    tx: Connection, batch: BatchRow, *, workspace_id: str, now: datetime
+    tx: Connection,
+    batch: BatchRow,
+    *,
+    workspace_id: str,
+    now: datetime,
 ) -> None:
     """Mark the create of a restored batch as unclear: it may have been sent after the backup.
 

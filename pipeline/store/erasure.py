@@ -141,7 +141,12 @@ def batches_of_row(tx: Connection, task: str, row_id: str) -> list[int]:
 
 
 def record_resealed_file(
-    tx: Connection, batch: int, *, old_sha256: str, sha256: str, size: int
+    tx: Connection,
+    batch: int,
+    *,
+    old_sha256: str,
+    sha256: str,
+    size: int,
 ) -> bool:
     """Replace the recorded SHA-256 and size of a batch's request, result or hash file.
 

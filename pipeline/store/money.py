@@ -97,7 +97,8 @@ def _ingested_spending(batch: BatchRow) -> Spending:
         lost_requests += _unseen_replies(batch)
     cost_per_request = batch.estimated_cost / batch.requests
     return Spending(
-        known_usd=batch.cost or 0.0, lost_usd=lost_requests * cost_per_request + lost_cost
+        known_usd=batch.cost or 0.0,
+        lost_usd=lost_requests * cost_per_request + lost_cost,
     )
 
 

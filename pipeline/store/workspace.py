@@ -74,7 +74,12 @@ def events_of(tx: Connection, kind: str, name: object = None) -> list[dict[str, 
 
 
 def is_unchanged_since(
-    tx: Connection, kind: str, name: object, *, old: str | None, new: str | None
+    tx: Connection,
+    kind: str,
+    name: object,
+    *,
+    old: str | None,
+    new: str | None,
 ) -> bool:
     """Return whether a journal line is the newest one, so that nothing was recorded after it."""
     columns = (events.c.kind, events.c.name, events.c.old, events.c.new)
@@ -164,7 +169,8 @@ def has_changed(tx: Connection, task: str, *, build_number: int, position: int) 
     if changes.get(task, 0) > position:
         return True
     query = select(builds.c.number).where(
-        builds.c.number == build_number, builds.c.position == position
+        builds.c.number == build_number,
+        builds.c.position == position,
     )
     return tx.execute(query).first() is None
 
@@ -186,7 +192,13 @@ def add_build(tx: Connection, columns: Mapping[str, Any], *, reason: str, now: d
         promoted_at = max(now, newest + timedelta(microseconds=1))
     tx.execute(insert(builds).values(**columns, promoted_at=promoted_at))
     record_event(
-        tx, "build", columns["number"], old=None, new="in service", reason=reason, now=promoted_at
+        tx,
+        "build",
+        columns["number"],
+        old=None,
+        new="in service",
+        reason=reason,
+        now=promoted_at,
     )
 
 
@@ -347,13 +359,15 @@ def save_fingerprint(
             "version": version,
             "at": now.isoformat(),
             "document": document,
-        }
+        },
     )
     update_task(tx, task, asked=json.dumps(entries, ensure_ascii=False))
 
 
 def newest_fingerprint(
-    tx: Connection, task: str, version: int
+    tx: Connection,
+    task: str,
+    version: int,
 ) -> tuple[str, dict[str, Any]] | None:
     """Return the newest fingerprint of a task's version with its document; None without any."""
     entries = [entry for entry in _read_fingerprints(tx, task) if entry["version"] == version]

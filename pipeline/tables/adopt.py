@@ -256,7 +256,9 @@ class TableSpec:
             elif kind == "virtual":
                 reason = "is a virtual table here"
             raise adoption_error(
-                self.name, reason, hint=f"make it a table, or {self.alternative_hint}"
+                self.name,
+                reason,
+                hint=f"make it a table, or {self.alternative_hint}",
             )
 
         columns = read_columns(tx, self.name)
@@ -379,7 +381,7 @@ class TableSpec:
                 is bytes or a floating-point number.
         """
         counting = select(func.count(), func.count(distinct(self.item_id))).select_from(
-            self.definition
+            self.definition,
         )
         count, distinct_count = tx.execute(counting).one()
         hint = "give every row an id of its own"
@@ -521,7 +523,9 @@ class TaskTables:
         }
 
     def list_server_tables(
-        self, tx: Connection, settings: Settings = DEFAULT_SETTINGS
+        self,
+        tx: Connection,
+        settings: Settings = DEFAULT_SETTINGS,
     ) -> list[Table]:
         """Return the definitions for a server of all tables; see `TableSpec.make_server_definition`."""
         return [spec.make_server_definition(tx) for spec in self.make_specs(tx, settings)]

@@ -268,7 +268,10 @@ class ColumnMapping:
             elif value_name in values:
                 label = self.layout.columns.get(value_name, value_name)
                 return make_rejection(
-                    row.line_number, "given twice, in two spellings", cell, column=label
+                    row.line_number,
+                    "given twice, in two spellings",
+                    cell,
+                    column=label,
                 )
             else:
                 values[value_name] = cell
@@ -353,7 +356,8 @@ class MappedFile(SourceFile):
             map_value = _map_option({**map_names, layout.key: similar_name}).value
             hint = str(
                 CommandHint(
-                    layout.import_command, **{layout.import_option: path, "map": map_value}
+                    layout.import_command,
+                    **{layout.import_option: path, "map": map_value},
                 ),
             )
 
@@ -395,7 +399,10 @@ class MappedFile(SourceFile):
 
     @classmethod
     def open_for_import(
-        cls, path: Path, options: ImportOptions, report_class: type[ReportT]
+        cls,
+        path: Path,
+        options: ImportOptions,
+        report_class: type[ReportT],
     ) -> tuple[Self, ReportT]:
         """Open a file for an import, and return it with a new report. No rows are imported.
 

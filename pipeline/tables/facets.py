@@ -154,7 +154,9 @@ def tag_facet(
     """
     answer = answers.preferred_of_row(preference, key, "answer")
     return GridFacet(
-        cell=answer, split_words=_list_texts, match_word=partial(contains_json_text, tx, answer)
+        cell=answer,
+        split_words=_list_texts,
+        match_word=partial(contains_json_text, tx, answer),
     )
 
 

@@ -311,7 +311,7 @@ class Grid:
             min_score = max(row_filter.min_score or 0.0, 0.0)
             max_score = math.inf if row_filter.max_score is None else row_filter.max_score
             conditions.append(
-                _require(self.score_expression, "scores").between(min_score, max_score)
+                _require(self.score_expression, "scores").between(min_score, max_score),
             )
         return conditions
 

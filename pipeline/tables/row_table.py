@@ -124,7 +124,8 @@ class RowTable:
         states = self.states
         is_claimed = _is_selected(self.item_id, claims.claimed_ids(self.task))
         is_parked = _is_selected(
-            self.item_id, claims.parked_ids(self.task, self.own_prompt_version)
+            self.item_id,
+            claims.parked_ids(self.task, self.own_prompt_version),
         )
 
         branches: list[tuple[ColumnElement[bool], str]] = []
@@ -150,7 +151,10 @@ class RowTable:
         return tx.execute(query).scalar_one()
 
     def select_open_rows(
-        self, *, names: Sequence[str] = (), after: str | None = None
+        self,
+        *,
+        names: Sequence[str] = (),
+        after: str | None = None,
     ) -> Select[Any]:
         """Return the SELECT of all rows that may be asked about, in the order of asking.
 

@@ -158,7 +158,7 @@ class SheetSize:
         place = f"column {column} and row {self._row_count:,}"
         raise self._size_error(
             f"cells as far out as {place}: {cell_count:,} with blank ones, "
-            f"and {MAX_CELLS:,} are read"
+            f"and {MAX_CELLS:,} are read",
         )
 
     def _note_misread_cell(self) -> None:

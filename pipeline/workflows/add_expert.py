@@ -182,7 +182,12 @@ def store_person(
         score = parse_number(table.find_person(tx, person.key)["findability_score"]) or 0.0
         if has_bio:
             claims.record_due_retry(
-                tx, ws.task.name, ws.extractor, item_id, reason=reason, now=ws.now()
+                tx,
+                ws.task.name,
+                ws.extractor,
+                item_id,
+                reason=reason,
+                now=ws.now(),
             )
     return AddedExpert(person.key, item_id, score, is_due=has_bio, notes=notes)
 

@@ -441,7 +441,11 @@ def _open_in_memory(
     text = render_task_file(draft, question=new.question, fields=new.fields)
     declaration = load_declaration_source(text.encode(), new.name or UNNAMED, draft.path)
     task = UnregisteredTask(
-        declaration, draft.path, draft.source.columns, ws.settings, now=ws.now()
+        declaration,
+        draft.path,
+        draft.source.columns,
+        ws.settings,
+        now=ws.now(),
     )
     row_ids = task.load_rows(
         draft.source,
@@ -453,7 +457,7 @@ def _open_in_memory(
     )
     if not row_ids:
         raise InputError(
-            f"no row of {draft.table_description} holds a text to ask about; nothing was asked"
+            f"no row of {draft.table_description} holds a text to ask about; nothing was asked",
         )
     return replace(ws, task=task), row_ids
 

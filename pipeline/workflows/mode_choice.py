@@ -136,7 +136,7 @@ def recommend_mode(
         for mode, estimate in candidates.items():
             if mode != recommended:
                 reasons.append(
-                    f"{mode} costs ${estimate.cost:,.4f} and takes {estimate.duration_text}"
+                    f"{mode} costs ${estimate.cost:,.4f} and takes {estimate.duration_text}",
                 )
     reasons += [estimate.absent for estimate in ways.values() if estimate.absent]
     return recommended, "; ".join(reasons)

@@ -128,7 +128,9 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     draft = draft._replace(path=ws.data / new.path, items=f"../{relative_copy.as_posix()}")
     _copy_sealed(source_file, copy_path)
     _write_new(
-        draft.path, render_task_file(draft, question=new.question, fields=new.fields), ws.data
+        draft.path,
+        render_task_file(draft, question=new.question, fields=new.fields),
+        ws.data,
     )
 
     settings = replace(ws.settings, task=name)

@@ -463,7 +463,7 @@ class Workspace:
         """
         return self._run(
             lambda ws: ResultDocument(
-                corrections.correct_answer(ws, item, fields, editor_name=who)
+                corrections.correct_answer(ws, item, fields, editor_name=who),
             ),
             task,
             access=Access.WRITE,
@@ -525,7 +525,7 @@ class Workspace:
         """
         return self._run(
             lambda ws: ResultTable(
-                listing.read_newest_requests(ws, limit=n, all_tasks=task is None)
+                listing.read_newest_requests(ws, limit=n, all_tasks=task is None),
             ),
             task or PEOPLE,
         )

@@ -111,7 +111,9 @@ class TagRounds:
             self._newest_batch_before = batches.next_number(tx) - 1
             self._parked_before = len(
                 claims.parked_rows(
-                    tx, ws.task.name, prompt_version=ws.task.rows.own_prompt_version
+                    tx,
+                    ws.task.name,
+                    prompt_version=ws.task.rows.own_prompt_version,
                 ),
             )
 
@@ -317,7 +319,8 @@ class TagRounds:
             unfinished_count = max(0, selected_count - live_report.finished_rows)
             report.unasked = min(unfinished_count, claiming.count_claimable(tx, ws.task))
             names = ws.task.rows.table(tx).read_names(
-                tx, [row_id for row_id, _ in live_report.samples]
+                tx,
+                [row_id for row_id, _ in live_report.samples],
             )
         live_report.samples = [
             (names.get(row_id, row_id), reason) for row_id, reason in live_report.samples
@@ -361,7 +364,11 @@ class TagRounds:
         return self.ingest()
 
     def poll(
-        self, *, wait: bool, batch_number: int | None = None, should_download: bool = True
+        self,
+        *,
+        wait: bool,
+        batch_number: int | None = None,
+        should_download: bool = True,
     ) -> None:
         """Poll the batches at the API, and record failed batches in the report.
 
@@ -504,7 +511,7 @@ class TagRounds:
 
         with ws.store.read() as tx:
             parked_count = len(
-                claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version)
+                claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version),
             )
             report.parked = max(0, parked_count - self._parked_before)
             report.spent = money.sum_spending(tx, sent_after=self.started_at).known_usd

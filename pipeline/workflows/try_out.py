@@ -556,7 +556,10 @@ def _version_label(task: Task, text: str) -> str:
 
 
 def _read_stored_answers(
-    tx: Connection, task: Task, label: str, row_ids: list[str]
+    tx: Connection,
+    task: Task,
+    label: str,
+    row_ids: list[str],
 ) -> dict[str, Any]:
     """Return the newest answer of a version for some rows, by row id; other rows are left out."""
     answer_texts = answers.newest_answers_of_version(tx, task.name, label, row_ids)

@@ -66,7 +66,9 @@ def run(ws: WorkspaceSession) -> dict[str, Any]:
     rows = [{"id": number, "text": text} for number, text in enumerate(INVENTED_ROWS, start=1)]
     task_path = register_python_task(
         load_declaration_source(
-            CHECK_TASK_FILE.encode(), CHECK_TASK_NAME, make_python_path(CHECK_TASK_NAME)
+            CHECK_TASK_FILE.encode(),
+            CHECK_TASK_NAME,
+            make_python_path(CHECK_TASK_NAME),
         ),
         rows,
     )

@@ -141,7 +141,7 @@ class WorkPass:
             self.attempt(lambda: tag_rounds.ingest(self.number))
             # If units are about single batches, the last batch writes the quality report.
             tag_rounds.should_report = self.number is None or not tag_rounds.list_batches(
-                *OPEN_STATES
+                *OPEN_STATES,
             )
             count_text = plural(len(report.ingested), "batch", "batches")
             self.phrases.append(f"{report.answered_rows:,} {labels.answered} from {count_text}")
@@ -176,7 +176,7 @@ class WorkPass:
         }
         if live_report.answered:
             self.phrases.append(
-                f"{live_report.answered:,} {self.ws.task.labels.answered} that were due"
+                f"{live_report.answered:,} {self.ws.task.labels.answered} that were due",
             )
         if live_report.stopped is not None:
             self.failures.append(live_report.stopped)

@@ -449,7 +449,10 @@ class _Worker:
     def _task_names(self) -> list[str]:
         """Return the names of all tasks of the workspace."""
         with self._open_session(
-            self._settings.task, Access.READ, {}, is_whole_workspace=True
+            self._settings.task,
+            Access.READ,
+            {},
+            is_whole_workspace=True,
         ) as ws:
             return [task.subject for task in ws.tasks]
 
@@ -474,7 +477,10 @@ class _Worker:
             FindableError: The database does not answer.
         """
         with self._open_session(
-            self._settings.task, Access.READ, {}, is_whole_workspace=True
+            self._settings.task,
+            Access.READ,
+            {},
+            is_whole_workspace=True,
         ) as ws:
             return _is_set_up(ws) and not self._stopping.is_set()
 

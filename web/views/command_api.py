@@ -105,7 +105,7 @@ def start_command(
     """Start a command in a thread, or return its running work for the same task.
 
     The command may spend at most `cost` USD, as estimated before it sends. A build of the index is
-    priced first; a rollback of the index is free.
+    priced in the thread first, and fails if it costs more; a rollback of the index is free.
 
     Raises:
         RequestRefusedError: 404, the page cannot run the command, or there is no such task.
@@ -136,8 +136,8 @@ def button_command(step: CommandHint | None) -> str:
 def plan_command(ws: WorkspaceSession, command: str) -> dict[str, Any] | None:
     """Return the plan of a command as its dry run prints it, plus `cost` in USD.
 
-    Returns None for a command that sends nothing new. For some commands the rows are synced with
-    their source first.
+    Returns None for a command that sends nothing new. The rows are synced with their source first,
+    except for `index`. The plan of a backfill always recommends batch mode.
     """
     if command in {"tag", "passages-backfill"}:
         return _plan_tagging(ws, is_backfill=command == "passages-backfill")
@@ -149,7 +149,11 @@ def plan_command(ws: WorkspaceSession, command: str) -> dict[str, Any] | None:
 
 
 def _plan_tagging(ws: WorkspaceSession, *, is_backfill: bool) -> dict[str, Any]:
-    """Return the plan of `tag` or of a backfill, which always uses batch mode."""
+    """Return the plan of `tag`, or of a backfill, which always uses batch mode.
+
+    `cost` in USD includes the estimate for rows of dead runs, which are asked again. No limit and
+    no deadline apply.
+    """
     estimate = preflight.estimate_open_rows(ws, limit=None, deadline_s=None)
     plan = estimate.document()
     if is_backfill:
@@ -166,7 +170,10 @@ def _plan_tagging(ws: WorkspaceSession, *, is_backfill: bool) -> dict[str, Any]:
 
 
 def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
-    """Return the plan of `batch-submit` or of the next pilot. Syncs the rows with their source."""
+    """Return the plan of `batch-submit`, or of the next pilot.
+
+    Syncs the rows with their source, after the rows of a pilot were drawn. `cost` is in USD.
+    """
     pilot_ids = None
     if is_pilot:
         with ws.store.read() as tx:
@@ -181,7 +188,8 @@ def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
 def embedding_plan(ws: WorkspaceSession) -> dict[str, Any]:
     """Return how many texts a new build of the index embeds, their tokens and `cost` in USD.
 
-    Returns only a cost of 0 if the task has no index or the embedder is free.
+    Reads the texts of all entries. Returns only a cost of 0 and no recommended mode if the task has
+    no index or the embedder is free.
     """
     embedder = Embedder(ws)
     index = ws.task.index
@@ -190,7 +198,8 @@ def embedding_plan(ws: WorkspaceSession) -> dict[str, Any]:
 
     with ws.store.read() as tx:
         text_count, token_count, cost = embedder.estimate_cost(
-            index.read_entries(tx), bar=NoProgress()
+            index.read_entries(tx),
+            bar=NoProgress(),
         )
     return {
         "items": text_count,
@@ -264,7 +273,11 @@ def render_next(request: Request, task: str) -> HTMLResponse:
 
 
 def displayed_work(background_work: BackgroundWork) -> list[dict[str, Any]]:
-    """Return the newest work that is running, failed, has warnings, or ended a moment ago."""
+    """Return the documents of work that is running, failed, has warnings, or ended recently.
+
+    Only the newest MAX_DISPLAYED_WORK works are considered, and the oldest of them is first. Recent
+    means RECENT_WORK_S.
+    """
     documents = [work.document for work in background_work.list_jobs()]
     return [
         document
@@ -281,7 +294,10 @@ def _next_step_document(ws: WorkspaceSession, step: CommandHint | None) -> dict[
 
 
 def list_budgets(ws: WorkspaceSession) -> list[dict[str, Any]]:
-    """Return the budgets of the task in use, with the remaining amount of each in USD."""
+    """Return the budgets of the task in use, with the remaining amount of each in USD.
+
+    They include the budget of an unfinished `tag`. The remaining amount is at least 0.
+    """
     with ws.store.read() as tx:
         budgets = budget.current_budgets(ws, budget.unfinished_tag_budget(tx, ws.task))
         remaining_amounts = budgets.remaining_amounts(tx)

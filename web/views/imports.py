@@ -170,7 +170,9 @@ def give_up(request: Request, number: int) -> Response:
 
 @router.get("/add", include_in_schema=False)
 def render_add(
-    request: Request, task: str | None = None, number: int | None = None
+    request: Request,
+    task: str | None = None,
+    number: int | None = None,
 ) -> HTMLResponse:
     """Render the upload form and the form for a person, or the state of upload `number`.
 
@@ -188,7 +190,12 @@ def render_add(
             upload = desk.uploads.get(number)
             values |= {**_upload_values(upload), "preselected_task": upload.task}
         return render_page(
-            request, "add.html", ws, max_bytes=MAX_FILE_BYTES, person_fields=PERSON_FIELDS, **values
+            request,
+            "add.html",
+            ws,
+            max_bytes=MAX_FILE_BYTES,
+            person_fields=PERSON_FIELDS,
+            **values,
         )
 
 
@@ -214,7 +221,9 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
     upload = desk.uploads.get(number)
     if upload.state not in IDLE_STATES:
         return _render_upload(
-            request, number, error_message=f"the file is {upload.state} now; nothing was changed"
+            request,
+            number,
+            error_message=f"the file is {upload.state} now; nothing was changed",
         )
 
     error_message = ""
@@ -232,7 +241,10 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
 
 
 def _start_step(
-    desk: AppState, upload: Upload, step: str, run: Callable[[BackgroundJob], Any]
+    desk: AppState,
+    upload: Upload,
+    step: str,
+    run: Callable[[BackgroundJob], Any],
 ) -> None:
     """Start a step of an upload in a thread; the upload is in the running state of the step."""
     upload.step = step
@@ -241,9 +253,14 @@ def _start_step(
 
 
 def _start_reading(desk: AppState, upload: Upload) -> None:
-    """Start to read a file: guess the columns of a new task, or run a dry import."""
+    """Start to read an upload in a thread: guess the columns of a new task, or run a dry import.
+
+    Sets `table_guess` or `preview`, and the first MAX_PREVIEW_ROWS rows. Nothing is written to the
+    workspace.
+    """
 
     def run(display: BackgroundJob) -> None:
+        """Guess the columns or run the dry import, then read the first rows."""
         if upload.task == NEW_TASK:
             with desk.open_to_read() as ws:
                 path = str(upload.path)
@@ -271,7 +288,7 @@ def _read_rows(upload: Upload) -> Iterator[dict[str, Any]]:
 
 
 def _start_import(desk: AppState, upload: Upload) -> None:
-    """Start to import a file that was read; the file is deleted afterwards.
+    """Start to import a file that was read; the file is deleted if the import succeeds.
 
     Raises:
         RequestRefusedError: 409, no row of the file can be imported.
@@ -284,6 +301,7 @@ def _start_import(desk: AppState, upload: Upload) -> None:
         )
 
     def run(display: BackgroundJob) -> dict[str, Any]:
+        """Import the file, check the report, and delete the file; return the summary."""
         settings = replace(desk.settings, task=upload.task)
         options = ImportOptions(upload.mapping, upload.read_options)
         with open_workspace(settings, display, access=Access.WRITE) as ws:
@@ -296,7 +314,9 @@ def _start_import(desk: AppState, upload: Upload) -> None:
 
 
 def _start_trial(desk: AppState, upload: Upload, question_form: dict[str, str]) -> None:
-    """Start to ask a new question about the first rows of a file; nothing is written.
+    """Start to ask a new question about the first TRIAL_ROWS rows of a file; store no answer.
+
+    The trial may cost at most MAX_TRIAL_USD. The upload keeps the form and the guessed columns.
 
     Raises:
         RequestRefusedError: 409, the file is not for a new task.
@@ -304,7 +324,9 @@ def _start_trial(desk: AppState, upload: Upload, question_form: dict[str, str]) 
     """
     if upload.table_guess is None:
         raise RequestRefusedError(
-            409, "no task is made of this file; nothing was asked", hint="drop it as a new task"
+            409,
+            "no task is made of this file; nothing was asked",
+            hint="drop it as a new task",
         )
     new_task = _prepare_task(desk, upload, question_form)
 
@@ -323,11 +345,19 @@ def _start_trial(desk: AppState, upload: Upload, question_form: dict[str, str]) 
 
 
 def _prepare_task(
-    desk: AppState, upload: Upload, question_form: Mapping[str, str], *, name: str = ""
+    desk: AppState,
+    upload: Upload,
+    question_form: Mapping[str, str],
+    *,
+    name: str = "",
 ) -> new_task_files.UnwrittenTask:
-    """Return a new task from the question form and the file; raises FindableError if it is invalid.
+    """Return a new task from the question form and the file. Nothing is written or registered.
 
-    The task is not registered. It needs a `name` only if it will be.
+    Args:
+        name: Name of the task; required only if the task will be registered.
+
+    Raises:
+        FindableError: The question, a column or the name is invalid.
     """
     return ask.check_question(
         upload.path,
@@ -343,13 +373,20 @@ def _prepare_task(
 def _start_creating_task(desk: AppState, upload: Upload, name: str) -> None:
     """Start to create a task from the question that was tried, with all rows of the file.
 
+    The work writes the task's file and deletes the upload's file.
+
+    Args:
+        name: Name of the new task.
+
     Raises:
         RequestRefusedError: 409, no question was tried.
         FindableError: The name is invalid or in use.
     """
     if upload.trial_work is None:
         raise RequestRefusedError(
-            409, "no question was tried on the file; nothing was kept", hint="try one, then keep it"
+            409,
+            "no question was tried on the file; nothing was kept",
+            hint="try one, then keep it",
         )
     new_task = _prepare_task(desk, upload, upload.question_form, name=name)
 
@@ -381,7 +418,10 @@ def _import_hint(desk: AppState, task: str) -> str:
 
 
 def _upload_values(upload: Upload) -> dict[str, Any]:
-    """Return the variables of the template `parts/import.html`."""
+    """Return the variables of the template `parts/import.html`.
+
+    Without a preview, the columns and findings are empty.
+    """
     # A step may finish while the template is rendered: read the report once.
     preview = upload.preview or ImportReport(upload.path.name)
     return {
@@ -409,5 +449,6 @@ def _column_targets(report: ImportReport) -> dict[str, str]:
 def _sort_groups(report: ImportReport) -> list[FindingGroup]:
     """Return the groups of findings: rejected rows first, then the largest groups."""
     return sorted(
-        report.groups.values(), key=lambda group: (group.kind != "rejected", -group.count)
+        report.groups.values(),
+        key=lambda group: (group.kind != "rejected", -group.count),
     )

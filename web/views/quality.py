@@ -72,8 +72,8 @@ def _summarize_answer(text: str) -> str:
 def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the gates of a report with texts to display.
 
-    These are `description` (the measured figure), `display_value`, and `target`, the range that
-    passes.
+    These are `description` (the measured figure, or the gate's name), `display_value`, and
+    `target`, the range that passes.
     """
     gates = []
     for gate in report["gates"]:
@@ -85,7 +85,7 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
                 "description": figure["told"],
                 "display_value": format_value(gate["value"], unit),
                 "target": _format_target(gate["low"], gate["high"], unit),
-            }
+            },
         )
     return gates
 

@@ -66,7 +66,11 @@ RowKey = Annotated[str, Query(max_length=4_000)]
 
 @router.get("/row", include_in_schema=False)
 def render_row_page(
-    request: Request, key: RowKey, task: str | None = None, *, raw: bool = False
+    request: Request,
+    key: RowKey,
+    task: str | None = None,
+    *,
+    raw: bool = False,
 ) -> HTMLResponse:
     """Render the page of a row; with `raw` each request and reply is included."""
     with get_desk(request).open_to_read(task) as ws:
@@ -135,12 +139,21 @@ def _correct_as(desk: AppState, task: str, key: str, form: Mapping[str, str], ed
 def _correct(ws: WorkspaceSession, key: str, form: Mapping[str, str], editor: str) -> None:
     """Undo the edit numbered `undo` in a form, or set the form's `field` to its `value`.
 
-    The form's `state` is the state of the answer that the editor saw.
+    A value of a text field is stored as text; any other value is parsed. The form's `state` is the
+    state of the answer that the editor saw.
+
+    Raises:
+        ChangedMeanwhileError: The answer is no longer in this state.
+        InputError: The row, edit, field or value is invalid.
     """
     edit_number = form.get("undo", "")
     if edit_number.isdecimal() and len(edit_number) <= MAX_EDIT_NUMBER_DIGITS:
         corrections.correct_answer(
-            ws, key, int(edit_number), editor_name=editor, expected_state=form.get("state")
+            ws,
+            key,
+            int(edit_number),
+            editor_name=editor,
+            expected_state=form.get("state"),
         )
         return
 
@@ -152,12 +165,19 @@ def _correct(ws: WorkspaceSession, key: str, form: Mapping[str, str], editor: st
         text = json.dumps(text)
     change = corrections.parse_typed_fields(ws.task, f"{field_name}={text}")
     corrections.correct_answer(
-        ws, key, change, editor_name=editor, expected_state=form.get("state")
+        ws,
+        key,
+        change,
+        editor_name=editor,
+        expected_state=form.get("state"),
     )
 
 
 def _render_row(request: Request, task: str, key: str, *, error_message: str = "") -> HTMLResponse:
     """Render the state of a row, or a message if this page has forgotten the row.
+
+    Args:
+        error_message: An error to display with the row; "" for none.
 
     Raises:
         InputError: There is no such row.
@@ -171,18 +191,31 @@ def _render_row(request: Request, task: str, key: str, *, error_message: str = "
             if work is None or work.state != "done":
                 raise
             return render_page(
-                request, "parts/forgotten.html", ws, "rows", key=key, forget_work=work.document
+                request,
+                "parts/forgotten.html",
+                ws,
+                "rows",
+                key=key,
+                forget_work=work.document,
             )
         values["error_message"] = error_message
         return render_page(request, "parts/row.html", ws, "rows", **values)
 
 
 def _row_values(
-    request: Request, ws: WorkspaceSession, key: str, *, raw: bool = False
+    request: Request,
+    ws: WorkspaceSession,
+    key: str,
+    *,
+    raw: bool = False,
 ) -> dict[str, Any]:
     """Return the variables of the template `parts/row.html`.
 
-    They include all members of the command `show`.
+    They include all members of the command `show`, except the columns, which are split by length
+    into short and long texts. Passages get the marks and concepts of their newest version.
+
+    Args:
+        raw: Add the sealed lines of each request and its replies.
 
     Raises:
         InputError: There is no such row.
@@ -242,7 +275,10 @@ def _text_columns(columns: Mapping[str, Any], task: str) -> list[tuple[str, str]
 
 
 def _answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the newest applied correction, else the newest applied answer, else None."""
+    """Return the newest applied correction, else the newest applied answer, else None.
+
+    Erased answers are left out.
+    """
     return max(
         (answer for answer in answers if answer["applied"] and not answer["forgotten"]),
         key=lambda answer: (answer["extractor"] == PERSON, answer["id"]),
@@ -258,9 +294,15 @@ def _row_work(desk: AppState, task: str, key: str) -> list[dict[str, Any]]:
 
 
 def _heading(
-    row: Mapping[str, Any], task: str, columns: Sequence[tuple[str, str]]
+    row: Mapping[str, Any],
+    task: str,
+    columns: Sequence[tuple[str, str]],
 ) -> dict[str, str]:
-    """Return the `title` of a row, a `subtitle` with its other name, and the `picture` address."""
+    """Return the `title` of a row, a `subtitle` with its other name, and the `picture` address.
+
+    A person's title is the full name, an image's title its file name. Subtitle and picture may be
+    "". Only an image that can be opened has a picture.
+    """
     title = row["name"]
     row_id = row["item"]
     subtitle = ""
@@ -323,9 +365,16 @@ class _QuotationColorer:
         return {**quotation, "hue": hue % HUE_COUNT}
 
     def _add_hues_to_object(
-        self, members: Mapping[Any, Any], field_name: str, topic: str
+        self,
+        members: Mapping[Any, Any],
+        field_name: str,
+        topic: str,
     ) -> dict[Any, Any]:
         # The answer itself has fields, and is no object about a topic.
+        """Return a copy of an object with hues; its first short text is the topic of its members.
+
+        The answer itself has no topic.
+        """
         member_topic = ""
         if field_name:
             member_topic = next(filter(_is_short_text, members.values()), topic)
@@ -343,8 +392,8 @@ def _is_short_text(value: Any) -> bool:
 def _estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
     """Return the estimated cost in USD of asking rows live, or None if it is unknown.
 
-    It is unknown if there is nothing to ask or if a request cannot be built. Asking reports the
-    error.
+    The tokens are corrected by past answers of the version. The cost is unknown if there is nothing
+    to ask or if a request cannot be built. Asking reports the error.
     """
     try:
         with ws.store.read() as tx:
@@ -379,7 +428,10 @@ def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
     """Unpark those of the chosen rows that are parked; the next command asks them."""
     with get_desk(request).open_to_write(task) as ws, ws.store.write() as tx:
         unparked = claims.unpark(
-            tx, ws.task.name, prompt_version=ws.task.rows.own_prompt_version, row_ids=body.ids
+            tx,
+            ws.task.name,
+            prompt_version=ws.task.rows.own_prompt_version,
+            row_ids=body.ids,
         )
     message = f"{len(unparked):,} of {len(body.ids):,} will be asked again"
     return {"freed": len(unparked), "said": message}
@@ -393,11 +445,15 @@ def cost_items(request: Request, task: str, body: Chosen) -> dict[str, float | N
 
 
 def _start_asking(
-    desk: AppState, task: str, row_ids: Sequence[str], *, row_key: str = ""
+    desk: AppState,
+    task: str,
+    row_ids: Sequence[str],
+    *,
+    row_key: str = "",
 ) -> BackgroundJob:
     """Reopen rows and start to ask them live, or return the running work that does.
 
-    Dead runs are recovered and the rows are synced with their source first.
+    Before that, the rows are synced with their source and dead runs are recovered.
 
     Args:
         desk: The state of the page.
@@ -407,7 +463,7 @@ def _start_asking(
 
     Raises:
         RequestRefusedError: 404, there is no such task; 409, no row can be asked.
-        FindableError: For example a missing API key or a failed pilot; nothing was changed.
+        FindableError: For example a missing API key or a failed pilot; no row was reopened.
     """
     kind = ASK_WORK_KIND.format(task)
     newest = desk.running.get_newest(kind, row_key=row_key)
@@ -424,7 +480,8 @@ def _start_asking(
         open_ids = items.reopen_rows(ws, row_ids)
         if not open_ids:
             raise RequestRefusedError(
-                409, "it is being asked, or has nothing to be asked about; nothing was changed"
+                409,
+                "it is being asked, or has nothing to be asked about; nothing was changed",
             )
 
     def run(display: BackgroundJob) -> dict[str, Any]:
@@ -439,7 +496,8 @@ def _start_asking(
 def _start_forgetting(desk: AppState, task: str, key: str, typed_key: str) -> BackgroundJob:
     """Start to forget a row, or return the running work that forgets it.
 
-    Afterwards the finished work about the row is deleted. The result contains no names.
+    The typed key is the confirmation. Afterwards the finished work about the row is deleted. The
+    result contains no names.
 
     Raises:
         RequestRefusedError: 422, the person typed another key than the row's.

@@ -142,8 +142,9 @@ class _FacetOption(NamedTuple):
 def build_facets(counts: RowCounts, query: RowQuery, task: str) -> dict[str, list[FacetValue]]:
     """Return the facets of a task's rows by name: answer fields, tags, states, versions.
 
-    Chosen values are listed even if no row has them. Tags are left out if the answer fields were
-    counted, because they are among them. Versions are left out if there is nothing to choose.
+    Chosen values are listed even if no row has them. Facets without values are left out. Tags are
+    left out if the answer fields were counted, because they are among them. Versions are left out
+    if there is nothing to choose. "gone" is a state of rows that left their source.
     """
     facets = _build_field_facets(counts.fields, query, task)
 
@@ -172,7 +173,10 @@ def _build_field_facets(
     query: RowQuery,
     task: str,
 ) -> dict[str, list[FacetValue]]:
-    """Return the facets of answer fields, and "chosen" with all other chosen conditions."""
+    """Return the facets of answer fields by name.
+
+    Chosen conditions that no field offers are in a facet "chosen", with 0 rows each.
+    """
     facets = {}
     for field_name, counts in counts_by_field.items():
         options = [_FacetOption(count.value, count.condition, count.items) for count in counts]
@@ -235,7 +239,10 @@ def items_csv(request: Request, query: RowQueryParameters) -> StreamingResponse:
 def _read_csv_chunks(desk: AppState, query: RowQuery) -> Iterator[bytes]:
     with desk.open_to_read(query.task) as ws:
         lines = items.iterate_csv_lines(
-            ws, query.row_filter, sort=query.sort or None, fields=query.field_names
+            ws,
+            query.row_filter,
+            sort=query.sort or None,
+            fields=query.field_names,
         )
         while chunk := b"".join(islice(lines, CSV_CHUNK_LINES)):
             yield chunk
@@ -297,7 +304,11 @@ def get_thumbnail(
 
 
 def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
-    """Read one page of rows; return the variables of the template `parts/rows.html`."""
+    """Read one page of rows; return the variables of the template `parts/rows.html`.
+
+    Images and passages have a layout of their own, except in the list of refused rows. Passages are
+    read with their quotations and cut to MAX_PASSAGE_CHARS if they have none.
+    """
     task = ws.settings.task
     page = _read_page(ws, query)
     layout = "table"
@@ -351,7 +362,14 @@ class _RowsPage(NamedTuple):
 
 
 def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
-    """Read one page of the selected rows with the columns that the query or the task names."""
+    """Read one page of the selected rows with the columns that the query or the task names.
+
+    Without named columns, the page has the task's usual and extra columns, without versions, and
+    the columns of the selected state. A page has PAGE_ROWS rows, or PAGE_PASSAGES passages.
+
+    Raises:
+        InputError: A parameter of the query is invalid.
+    """
     task_name = ws.settings.task
     with ws.store.read() as tx:
         grid = ws.task.rows.grid(tx)
@@ -385,14 +403,18 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
         for row in page.items
     ]
     return _RowsPage(
-        rows, page.names, page.after, {*grid.sort_expressions, *grid.slow_sort_expressions}
+        rows,
+        page.names,
+        page.after,
+        {*grid.sort_expressions, *grid.slow_sort_expressions},
     )
 
 
 def passage_values(passage: QuotedPassage, *, max_chars: int | None = None) -> dict[str, Any]:
-    """Return the source, text, marks and concepts of a passage, as the newest version found them.
+    """Return the source, text, marks and concepts of a passage, for templates.
 
-    Each type of concept has its own hue, by the order of types in the passage.
+    Each type of concept has its own hue, by the order of types in the passage. Concepts are
+    (name, type, hue), without duplicates.
 
     Args:
         passage: The passage with its concepts.
@@ -418,10 +440,11 @@ def passage_values(passage: QuotedPassage, *, max_chars: int | None = None) -> d
 
 
 def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> dict[str, Any]:
-    """Return the header of a column with the address that sorts by it; None if it cannot.
+    """Return the header of a column: name, label, `href`, `order` and `is_number`.
 
-    `order` is the value of `aria-sort`. A click on numbers sorts the largest first; a click on a
-    sorted column reverses the order.
+    `href` sorts by the column; it is None if the column cannot be sorted. `order` is the value of
+    `aria-sort`. A click on numbers sorts the largest first; a click on a sorted column reverses the
+    order.
     """
     order = {name: "ascending", f"-{name}": "descending"}.get(query.sort, "none")
     is_number = any(_is_number(row["values"].get(name)) for row in page.rows)

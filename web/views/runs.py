@@ -46,7 +46,9 @@ def get_batch(request: Request, number: BatchNumber) -> dict[str, Any]:
 
 @router.get("/api/batches/{number}/{which}.jsonl")
 def get_file(
-    request: Request, number: BatchNumber, which: Literal["requests", "results"]
+    request: Request,
+    number: BatchNumber,
+    which: Literal["requests", "results"],
 ) -> FileResponse:
     """Return the sealed request file or result file of a batch; 404 if there is no such file."""
     with get_desk(request).open_to_read() as ws:
@@ -85,9 +87,10 @@ def render_runs(request: Request, task: str | None = None, by: CostKey = "task")
 
 
 def _list_runs(ws: WorkspaceSession) -> list[dict[str, Any]]:
-    """Return the newest runs except trials, newest first.
+    """Return the newest MAX_LISTED_RUNS runs of all tasks except trials, newest first.
 
-    Each has its age or duration in `took`, and in `live` the progress if it is running.
+    Each run is a document of `_run_values` with its age or duration in `took`, and in `live` the
+    progress if it is a running live run.
     """
     progress_by_number = {run["number"]: run for run in status.run(ws).live_runs}
     summaries = [
@@ -165,8 +168,9 @@ def _batch_document(ws: WorkspaceSession, number: int) -> dict[str, Any]:
 def _run_values(batch: dict[str, Any], data: FilePath) -> dict[str, Any]:
     """Return a batch document with the values that templates add.
 
-    These are `done` (counted outcomes), `share` (done part, 0 to 1), `files` (existing sealed
-    files), `is_over`, and `word`, the state with cancelled batches told apart from failed batches.
+    These are `done` (counted outcomes), `share` (done part, 0 to 1; 1 for an ended batch), `files`
+    (kinds of existing sealed files), `is_over`, and `word`: the state, or "cancelled" for a batch
+    that failed because it was cancelled.
     """
     state = batch["state"]
     is_finished = state in ENDED_STATES
@@ -190,7 +194,7 @@ def _file_path(data: FilePath, number: int, kind: str) -> FilePath:
 
 
 def _count_outcomes(batch: dict[str, Any]) -> dict[str, int | None]:
-    """Return the number of requests by outcome.
+    """Return the number of requests by outcome; None for an outcome that is not counted yet.
 
     A failed batch has no result file, so its outcomes are counted from the stored errors. Its
     released requests, which have no error, get an entry of their own.

@@ -56,7 +56,8 @@ class SearchParameters(BaseModel):
             tags.append(tag)
 
         parameters = self.model_dump(
-            include={"q", "like", "where", "min_score"}, exclude_defaults=True
+            include={"q", "like", "where", "min_score"},
+            exclude_defaults=True,
         )
         tag_pairs = [("tag", active_tag) for active_tag in tags if active_tag]
         return "/search?" + urlencode([("task", task), *parameters.items(), *tag_pairs])
@@ -98,7 +99,11 @@ def render_search(request: Request, query: Annotated[SearchParameters, Query()])
 
 
 def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any]:
-    """Run a search and return the template's `search` and `tag_counts`."""
+    """Run a search and return the template's `search` and `tag_counts`.
+
+    `search` has the report and the values of the hits. `tag_counts` are the MAX_TAGS most frequent
+    tags of the hits.
+    """
     report = query.run_search(open_index)
     hits = [_hit_values(open_index.collection, hit) for hit in report.hits]
     tag_counts: Counter[str] = Counter()

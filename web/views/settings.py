@@ -30,6 +30,15 @@ def render_health(request: Request, task: str) -> HTMLResponse:
 
 
 def _render(request: Request, template: str, task: str | None) -> HTMLResponse:
+    """Render a template with the settings, the index with its builds, and the newest work.
+
+    Settings that were set or are in PROMINENT_SETTINGS are listed apart from defaults. The work is
+    the newest index build and health check of the task. `cost` is the price of a new build in USD.
+
+    Args:
+        template: Path of the template: the whole page or a part.
+        task: The task, or None for the default task.
+    """
     desk = get_desk(request)
     with desk.open_to_read(task) as ws:
         report = status.run(ws)
