@@ -96,7 +96,8 @@ def _parse_schema(schema: Mapping[str, Any], name: str, path: str, depth: int) -
     """
     if depth > MAX_DEPTH:
         raise invalid_argument(
-            "A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth.",
+            "A schema in GenerationConfig in the request exceeds the maximum allowed "
+            "nesting depth.",
         )
 
     kind = _get_kind(schema)

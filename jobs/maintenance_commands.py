@@ -354,7 +354,10 @@ def remove_tables(
     """
     report = table_removal.remove_findable_tables(ws, should_abandon_batches=give_up)
     table_counts = f"{len(report.tables)} tables, {len(report.views)} views"
-    message = f"{table_counts} and {len(report.indexes)} indexes were removed from {ws.store.display_name}"
+    message = (
+        f"{table_counts} and {len(report.indexes)} indexes were removed from "
+        f"{ws.store.display_name}"
+    )
     if report.left:
         message += f"; {', '.join(report.left)} stay as they are"
     return CommandReport(asdict(report), message)

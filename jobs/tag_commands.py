@@ -242,7 +242,8 @@ def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) ->
     basis = _estimate_basis(estimate.known, guess_note)
     output_tokens = usage.answer + usage.thoughts
     print_line(
-        f"{estimate.model}: {estimate.plan.describe_rows(labels)}, about {usage.prompt:,} tokens in and "
+        f"{estimate.model}: {estimate.plan.describe_rows(labels)}, about "
+        f"{usage.prompt:,} tokens in and "
         f"{output_tokens:,} out ({basis})",
     )
 

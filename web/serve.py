@@ -65,7 +65,8 @@ def serve_page(
     with contextlib.closing(listener):
         if token and len(token) < MIN_TOKEN_CHARS:
             raise ConfigurationError(
-                f"FINDABLE_WEB_TOKEN has fewer than {MIN_TOKEN_CHARS} characters; nothing is served",
+                f"FINDABLE_WEB_TOKEN has fewer than {MIN_TOKEN_CHARS} characters; "
+                "nothing is served",
             )
 
         port = listener.getsockname()[1]

@@ -39,7 +39,8 @@ _DATE_HINT = re.compile(
 )
 # Words in the name of a boolean that say nothing about its subject.
 _QUESTION_WORDS = re.compile(
-    r"\b(?:is|are|was|has|have|had|does|do|did|mentions?|contains?|whether|the|any|if|true|says?)\b",
+    r"\b(?:is|are|was|has|have|had|does|do|did|mentions?|contains?"
+    r"|whether|the|any|if|true|says?)\b",
 )
 _NEGATION = re.compile(
     r"\b(?:no|not|never|nothing|nobody|none|without|hardly|cannot)\b|n['\u2019]t\b",

@@ -253,7 +253,8 @@ class _BatchIngest:
         if summary.left_out_values:
             values = plural(summary.left_out_values, "value")
             ws.display.warn(
-                f"batch {batch.number}: left out {values} beyond the number that an answer may have",
+                f"batch {batch.number}: left out {values} beyond the number that an "
+                "answer may have",
             )
         return summary
 

@@ -333,7 +333,8 @@ class _Poll:
         ):
             self.unknown_states.add(str(remote.state_name))
             ws.display.warn(
-                f"batch {number}: a state never seen before, {remote.state_name!r}; taken as not over",
+                f"batch {number}: a state never seen before, {remote.state_name!r}; "
+                "taken as not over",
             )
 
         is_settled = remote.state.is_final and not self._should_wait_for_result(batch, remote)

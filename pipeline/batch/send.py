@@ -282,7 +282,8 @@ class _Send(NamedTuple):
         if unknown_count:
             self.ws.display.warn(
                 f"batch {number}: the API has {unknown_count} of this workspace that are not known "
-                "here, so the database is an older copy, and what they asked may be paid for twice. "
+                "here, so the database is an older copy, and what they asked may be "
+                "paid for twice. "
                 f"`{CommandHint('doctor')}` names them",
             )
         return [remote for remote in own_batches if remote.state not in USELESS_STATES]

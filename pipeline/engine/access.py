@@ -159,14 +159,16 @@ def _check_readable(settings: Settings, store: Store, additions: _PlannedAdditio
     """Raise ConfigurationError if reading would need a new folder or changes to foreign tables."""
     if not settings.data.is_dir():
         raise ConfigurationError(
-            f"there is no workspace in {settings.data}: its database is there ({store.display_name}), "
+            f"there is no workspace in {settings.data}: its database is there "
+            f"({store.display_name}), "
             "its folder is not; nothing was made",
             hint=f"set {OptionHint('data')} to the folder that belongs to that database",
         )
     if additions.adoption_plan:
         planned = "; ".join([*additions.new_objects, *additions.adoption_plan])
         raise ConfigurationError(
-            f"a table in {store.display_name} is another program's, and was never used by findable; "
+            f"a table in {store.display_name} is another program's, and was never "
+            "used by findable; "
             "nothing was changed",
             hint=f"a command that writes asks whether it may add {planned}",
         )

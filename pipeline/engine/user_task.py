@@ -362,7 +362,8 @@ class UserTables(OwnTables):
         row_id, reason = first_row
         return [
             RowFault(
-                f"{count:,} rows of {self.rows.record.name} have an image that cannot be asked about "
+                f"{count:,} rows of {self.rows.record.name} have an image that cannot "
+                "be asked about "
                 f"({row_id}: {reason})",
                 "they are not asked until their images are others",
                 contradiction=False,

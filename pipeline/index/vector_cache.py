@@ -296,7 +296,10 @@ class VectorCache:
         except InconsistentError as error:
             hint = error.hint
             if self.store.path:
-                hint = f"move the file away and run `{CommandHint('index')}`: it embeds again what is needed"
+                hint = (
+                    f"move the file away and run `{CommandHint('index')}`: it embeds "
+                    "again what is needed"
+                )
             raise InconsistentError(error.message, hint=hint) from error
 
     def _select_keys(

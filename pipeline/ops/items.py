@@ -444,7 +444,8 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> li
     if (name is None) == (not all_rows):
         raise InputError(
             "say who: one by name, or everyone",
-            hint=f"`{ws.task.labels.command('parked')}` lists them; {OptionHint(all=True)} is everyone",
+            hint=f"`{ws.task.labels.command('parked')}` lists them; {OptionHint(all=True)} "
+            "is everyone",
         )
 
     task = ws.task

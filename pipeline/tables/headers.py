@@ -277,7 +277,10 @@ def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
     keys = [record.cells[0] for record in records]
     are_ids = all(map(str.isdecimal, keys)) and len(set(keys)) == len(keys)
     if are_ids and not _YEAR.fullmatch(keys[0]) and _has_sentence_column(records):
-        reason = f"no header: {make_excerpt(keys[0])!r} and the text behind it are a row like those below"
+        reason = (
+            f"no header: {make_excerpt(keys[0])!r} and the text behind it are a row like "
+            "those below"
+        )
         return HeaderFault(reason, 0)
     return None
 

@@ -453,7 +453,8 @@ def _prompt_name(column: str, columns: Iterable[str], role: str) -> str:
     if list_template_columns(f"{{{name}}}") == (name,) and find_column(name, columns) == column:
         return name
     raise InputError(
-        f"{make_excerpt(column)!r} {role} and a prompt cannot name it, for there is no letter in it or "
+        f"{make_excerpt(column)!r} {role} and a prompt cannot name it, for there is "
+        "no letter in it or "
         "another column is called alike; nothing was written",
         hint="give the column another name in the source (in a query with AS), then run it again",
     )

@@ -226,7 +226,10 @@ def _draft_to_ask(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     missing = "a text to ask about"
     if guess.image_columns:
         missing = "a text to quote"
-    message = f"{draft.table_description} has no column that holds {missing}; nothing was asked. Found: {columns_text}"
+    message = (
+        f"{draft.table_description} has no column that holds {missing}; nothing was "
+        f"asked. Found: {columns_text}"
+    )
     command = CommandHint(
         "new-task",
         name=new.name or suggest_task_name(new.items),

@@ -132,7 +132,8 @@ class TagReport:
         if not self.is_down:
             for number, reason in self.failed.items():
                 display.warn(
-                    f"batch {number} failed at the API ({reason}); its {labels.plural} were released",
+                    f"batch {number} failed at the API ({reason}); its "
+                    f"{labels.plural} were released",
                 )
 
         errors = self.errors(labels)
@@ -229,5 +230,6 @@ def batch_failed_error(number: int, reason: str, labels: TaskLabels) -> RemoteEr
     """Return the error for a batch that failed at the API."""
     return RemoteError(
         f"batch {number} failed at the API ({reason})",
-        hint=f"its {labels.plural} are sent again, except parked ones; see `{labels.command('parked')}`",
+        hint=f"its {labels.plural} are sent again, except parked ones; see "
+        f"`{labels.command('parked')}`",
     )

@@ -476,7 +476,8 @@ def compare_sides(
     if not names:
         versions_text = " and of ".join(labels.values())
         raise InputError(
-            f"there is no {ws.task.labels.singular} with an answer of {versions_text}; nothing was asked",
+            f"there is no {ws.task.labels.singular} with an answer of "
+            f"{versions_text}; nothing was asked",
             hint=f"`{ws.task.labels.command('versions')}` lists those there are",
         )
 

@@ -116,7 +116,8 @@ def create_job_tables(ws: WorkspaceSession) -> bool:
             foreign_tables -= {table.name for table in task.own_tables.make_server_tables(tx)}
     if foreign_tables:
         ws.confirm(
-            f"Make the schema {JOB_SCHEMA} in {ws.store.display_name}, beside another program's tables?",
+            f"Make the schema {JOB_SCHEMA} in {ws.store.display_name}, beside another "
+            "program's tables?",
         )
 
     asyncio.run(_create_job_tables(app))
