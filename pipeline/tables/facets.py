@@ -52,7 +52,7 @@ class GridFacet(NamedTuple):
     match_word: Callable[[str], ColumnElement[bool]]
 
 
-class _FieldTally:
+class FieldTally:
     """Counts of the values of an answer field, or of the texts in its lists.
 
     Only short values are counted. A field that is no list must have few of them.

@@ -46,7 +46,7 @@ from pipeline.store.database import (
 )
 from pipeline.store.rows import IS_REFUSED, count_refused
 from pipeline.store.schema import rows as stored_rows
-from pipeline.tables.facets import GridFacet, _FieldTally
+from pipeline.tables.facets import FieldTally, GridFacet
 from pipeline.tables.row_table import (
     CHANGED_AT_COLUMN,
     GONE_STATE,
@@ -57,6 +57,7 @@ from pipeline.tables.row_table import (
 )
 from pipeline.tables.text_match import contains_word
 
+T = TypeVar("T")
 # Tags, versions and field values are only counted in tables of at most this size.
 _MAX_FACET_ROWS = 100_000
 _FACET_PAGE_ROWS = 2_000
@@ -434,7 +435,7 @@ class Grid:
         """
         deadline = math.inf if within_s is None else time.monotonic() + within_s
         word_counts = [Counter[str]() for _ in facets]
-        field_tallies = {name: _FieldTally() for name in self.answer_fields}
+        field_tallies = {name: FieldTally() for name in self.answer_fields}
 
         for rows in row_pages:
             columns = zip(*rows, strict=True)
@@ -514,7 +515,7 @@ def _select_commonest(counter: Counter[str]) -> dict[str, int]:
     return dict(ordered[:_MAX_FACET_WORDS])
 
 
-def _require(facet: Any, noun: str) -> Any:
+def _require(facet: T | None, noun: str) -> T:
     """Return a facet or expression; raise InputError if it is None."""
     if facet is None:
         raise InputError(f"the items of this task have no {noun}")
