@@ -632,7 +632,8 @@ class _LiveRun:
             self._handle_failure(call, started_call, error, started_at=started_at)
             return
 
-        # The reply is on disk before the slot of this call is free.
+        # The reply is in the file before the slot of this call is free, so a killed process loses
+        # none. The file is synced every second.
         duration_s = ws.monotonic() - started_at
         open_batch.append_reply(requests.make_result_line(call.request.line, response=reply))
         open_batch.seconds += duration_s

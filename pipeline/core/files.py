@@ -188,7 +188,7 @@ def seal_bytes(path: Path, data: bytes) -> SealedFile:
 def sync_part(part: Path) -> SealedFile:
     """Make a part file of another writer durable, and return its hash and size.
 
-    `rename` then gives it its final name.
+    `rename_sealed` then gives it its final name.
     """
     with part.open("rb+") as file:
         os.fsync(file.fileno())

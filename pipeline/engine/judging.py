@@ -199,7 +199,7 @@ def write_judged_replies(
     no claim; their end is recorded. Without a batch number no claim is ended.
 
     Returns:
-        The result of `Task.write_answers`, with all rows that are parked now.
+        The result of `TaskAnswers.write`, with all rows that are parked now.
 
     Raises:
         StateConflictError: The batch no longer claims a row.

@@ -8,12 +8,12 @@
 
 A build number is unique in the whole workspace, so the database's record of a build needs no other
 key. The database decides which build is in service: the build that was promoted last. The link
-`current` follows it, also after a process was killed between the two (`follow`).
+`current` follows it, also after a process was killed between the two (`correct_link`).
 
 - Readers need no lock. If a build is replaced while a reader opens it, the reader tries again.
 - `current` always points at a whole, verified build, even after a kill: it is replaced by a
   rename, after all files of the new build are on disk.
-- Callers that stage, promote, roll back or delete builds have taken the lock named LOCK. The
+- Callers that stage, promote, roll back or delete builds have taken the lock named INDEX_LOCK. The
   callback of `promote` and `rollback` checks that the lock was not lost, and commits the database
   record.
 - Each staging directory has a unique name, so a process that lost the lock cannot write into the

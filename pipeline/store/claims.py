@@ -73,7 +73,7 @@ class RowClaim(NamedTuple):
 
 
 def claimed_or_parked(task: str, prompt_version: str) -> Select[Any]:
-    """Return a SELECT of the ids of rows that are claimed, or parked (see `parked`)."""
+    """Return a SELECT of the ids of rows that are claimed, or parked (see `_is_parked`)."""
     return select(asks.c.item_id).where(
         asks.c.task == task,
         or_(IS_CLAIMED, _is_parked(prompt_version)),
