@@ -317,7 +317,7 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
 
 
 def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
-    """Remove sealed files, builds and reports older than KEEP_DAYS, and leftovers.
+    """Remove sealed files, builds and reports older than KEEP_DAYS, unneeded vectors and lock files, and leftovers.
 
     People, answers, the accounts of all batches, hashes of the lines of their files, and the index in service stay.
     """

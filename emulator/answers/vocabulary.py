@@ -138,7 +138,12 @@ class Vocabulary:
         return rows
 
     def _add_term(self, row: _VocabularyRow) -> None:
-        """Add a term with its parents and aliases; an unambiguous name is an alias as well."""
+        """Add a term with its parents and aliases.
+
+        A name is unambiguous if neither it nor an equal alias has a mark. Such a name is an alias
+        as well, is added to `unambiguous_names`, and gives an alias for a person who does it:
+        "hydrology" gives "hydrologist".
+        """
         name = row.name
         aliases = list(row.aliases)
         is_marked_alias = any(

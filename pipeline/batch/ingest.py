@@ -376,9 +376,10 @@ class _BatchIngest:
 
         A row of the page has no reason if its answer was applied. It may be asked again if its
         reply was refused or invalid and the row is still claimable. It counts as called unless it
-        has no reply and no reason of its own in `no_reply_reasons`. A row with the same input is
-        left out if it is still open. It is parked with the reason of the row of the page, or else
-        got a copied answer.
+        has no reply and no reason of its own in `no_reply_reasons`.
+
+        The rows with the same inputs are `copied_ids`, without those that are still open. Such a
+        row is parked with the reason of its row of the page, or else got a copied answer.
 
         Args:
             copied_ids: Rows with duplicate inputs that were changed in this transaction.

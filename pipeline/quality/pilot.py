@@ -128,7 +128,8 @@ def record_failed_pilot(ws: WorkspaceSession, quality: QualityReport) -> bool:
     stops nothing.
 
     Returns:
-        Whether a failed pilot was recorded.
+        Whether the report is hopeless and the task needs pilots. Nothing is recorded while a pilot
+        is unfinished, and True is returned all the same.
     """
     if not ws.task.needs_pilot or not quality.is_hopeless:
         return False

@@ -404,10 +404,12 @@ class Session:
 
 
 def _check_address(url: URL) -> None:
-    """Check the options and names of a URL; messages quote nothing that may be a password.
+    """Check that the driver can build a connection from a URL; nothing is connected.
+
+    Values of options such as sslmode are not checked. Messages quote nothing that may be a password.
 
     Raises:
-        ConfigurationError: An option is invalid, or an `@` in a name is not escaped.
+        ConfigurationError: The host or the database contains an `@`, or the driver refuses the URL.
     """
     names = (url.host or "", url.database or "", *url.normalized_query.get("host", ()))
     if any("@" in name for name in names):

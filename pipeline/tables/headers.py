@@ -251,7 +251,8 @@ def _is_above_values(header: Record, rows: Sequence[Record]) -> bool:
 def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
     """Return why the first record is certainly a row of data; None if it may be a header.
 
-    At least two rows of the same width must follow. It is a row of data if a column continues its
+    None is returned as well if there are fewer than two columns, fewer than two rows below, or rows
+    of another width. The first record is a row of data if a column continues its
     whole number in order and the record has a word, if a column has only dates, mail addresses or
     UUIDs, or if the first column has different whole numbers and another has only sentences.
     """
