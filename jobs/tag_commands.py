@@ -157,7 +157,7 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
 
 
 def _warn_of_open_rows(report: tag_report.TagReport, labels: TaskLabels, display: Progress) -> None:
-    """Print warnings about failed rows of a live run, and rows that wait for a budget or the API.
+    """Print warnings about a live run's failed rows, and rows that wait for budget or API.
 
     Nothing is printed if there are no such rows.
     """

@@ -402,7 +402,7 @@ def _is_vague(words: Sequence[str], surface: str) -> bool:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _get_type(last_word: str) -> str:
-    """Return the type of a phrase by its last word: a type of `TYPES`, "disorder", or "" if unknown.
+    """Return the type of a phrase by its last word: of `TYPES`, or "disorder"; "" if unknown.
 
     The word lists decide first, then the endings. A word of the kind "noun" has no type.
     """

@@ -417,7 +417,7 @@ def effective_gates(
     *,
     other_gates: Collection[str] = (),
 ) -> dict[str, Figure | None]:
-    """Return the gates by name with the bounds that settings define; None for a gate that is off.
+    """Return the gates by name with the bounds that settings define; None if a gate is off.
 
     Args:
         figures: The figures of the task; figures without bounds are no gates.

@@ -252,9 +252,10 @@ def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
     """Return why the first record is certainly a row of data; None if it may be a header.
 
     None is returned as well if there are fewer than two columns, fewer than two rows below, or rows
-    of another width. The first record is a row of data if a column continues its
-    whole number in order and the record has a word, if a column has only dates, mail addresses or
-    UUIDs, or if the first column has different whole numbers and another has only sentences.
+    of another width. The first record is a row of data in three cases: a column continues its whole
+    number in order and the record has a word; a column has only dates, mail addresses or UUIDs; the
+    first column has different whole numbers, the first of which is no year, and another column has
+    only sentences.
     """
     first_record, *rows = records or [Record(1, ())]
     width = len(first_record.cells)
