@@ -245,7 +245,7 @@ def _answer_fields(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
         return fields
 
     for member_name, value in answer["answer"].items():
-        fields += [("", line) for line in _value_lines(member_name, value, "")]
+        fields += [("", line) for line in format_value_lines(member_name, value, "")]
     return fields
 
 
@@ -284,7 +284,7 @@ def _format_index_entry(index_state: Mapping[str, Any]) -> str:
     return f"in build {index_state.get('build')}, {freshness}"
 
 
-def _value_lines(name: str, value: Any, indent: str) -> Iterator[str]:
+def format_value_lines(name: str, value: Any, indent: str) -> Iterator[str]:
     """Yield the lines of one field of an answer.
 
     Members of an object are on indented lines. Objects and lists in a list are numbered from 1. A
@@ -298,13 +298,13 @@ def _value_lines(name: str, value: Any, indent: str) -> Iterator[str]:
     if isinstance(value, Mapping):
         yield f"{indent}{name}:"
         for member_name, member in value.items():
-            yield from _value_lines(member_name, member, indent + INDENT)
+            yield from format_value_lines(member_name, member, indent + INDENT)
         return
 
     is_list = isinstance(value, list)
     if is_list and any(isinstance(element, Mapping | list) for element in value):
         for number, element in enumerate(value, start=1):
-            yield from _value_lines(f"{name} {number}", element, indent)
+            yield from format_value_lines(f"{name} {number}", element, indent)
         return
 
     text = ", ".join(map(str, value)) if is_list else value

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any
 
-from jobs.inspect_commands import INDENT, _value_lines
+from jobs.inspect_commands import INDENT, format_value_lines
 from jobs.options import COUNT, TEXT, CommandReport, Parameter, Seed
 from jobs.output import print_line, print_text
 from pipeline.core.command_hint import OptionHint
@@ -103,7 +103,7 @@ def _print_tried_outcome(row: TriedRow) -> None:
 
     if row.answer is not None:
         for member_name, value in row.answer.items():
-            for value_line in _value_lines(member_name, value, INDENT):
+            for value_line in format_value_lines(member_name, value, INDENT):
                 print_text(value_line)
     elif row.reply:
         print_text(_cut_text(row.reply), indent=INDENT)
@@ -172,7 +172,7 @@ def _side_lines(letter: str, answer: Any) -> Iterator[str]:
     if isinstance(answer, str):
         yield f"{INDENT}{letter}: {answer}"
     else:
-        yield from _value_lines(letter, answer, INDENT)
+        yield from format_value_lines(letter, answer, INDENT)
 
 
 def _cut_text(text: str) -> str:

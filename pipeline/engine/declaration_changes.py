@@ -26,7 +26,7 @@ from pipeline.tables.source import (
 )
 
 
-def _check_prefix(tx: Connection, record: TaskRecord) -> None:
+def check_prefix(tx: Connection, record: TaskRecord) -> None:
     """Raise ConfigurationError if another task has the same table prefix."""
     for other_record in workspace.list_tasks(tx):
         if other_record.prefix == record.prefix and other_record.name != record.name:
@@ -37,7 +37,7 @@ def _check_prefix(tx: Connection, record: TaskRecord) -> None:
             )
 
 
-def _merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
+def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
     """Return a declared record with columns, fields and state of the stored record.
 
     - Former columns and fields follow the current columns and fields, because stored rows and
@@ -76,7 +76,7 @@ def _merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord
     )
 
 
-def _check_change(
+def check_change(
     tx: Connection,
     stored_record: TaskRecord,
     declared_record: TaskRecord,

@@ -32,7 +32,7 @@ from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine import task_file
 from pipeline.engine.built_in_declarations import load_built_in_declaration
-from pipeline.engine.declaration_changes import _check_change, _check_prefix, _merge_records
+from pipeline.engine.declaration_changes import check_change, check_prefix, merge_records
 from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
@@ -468,7 +468,7 @@ def _save_record(
     declared_record = _make_record(declaration, path, columns, recorded_at=recorded_at)
     with store.read() as tx:
         stored_record = workspace.get_task(tx, declared_record.name)
-    merged_record = _merge_records(stored_record, declared_record)
+    merged_record = merge_records(stored_record, declared_record)
     if stored_record is not None and _is_same_record(stored_record, merged_record):
         return stored_record
 
@@ -477,15 +477,15 @@ def _save_record(
         # Another process may have registered the task since.
         stored_record = workspace.get_task(tx, declared_record.name)
         if stored_record is not None:
-            lines += _check_change(
+            lines += check_change(
                 tx,
                 stored_record,
                 declared_record,
                 declaration,
                 accepted=settings.accept_changed,
             )
-        _check_prefix(tx, declared_record)
-        merged_record = _merge_records(stored_record, declared_record)
+        check_prefix(tx, declared_record)
+        merged_record = merge_records(stored_record, declared_record)
         task = UserTask(merged_record)
         check_column_names(list(merged_record.columns))
         lines += make_views(tx, merged_record)

@@ -23,6 +23,7 @@ from pipeline.gemini.responses import (
     HTTP_STATUS_BY_RPC_CODE,
     has_error_content,
     make_excerpt,
+    object_or_empty,
     read_rpc_code,
 )
 
@@ -101,11 +102,6 @@ RUN_LATER_HINT = "what came before is kept; run the same command again later"
 
 class UnreadableReplyError(ValueError):
     """A reply of the API with an unexpected form; the client converts it to one of our errors."""
-
-
-def to_object(member: Any) -> Mapping[str, Any]:
-    """Return a JSON object as it is; {} for any other type."""
-    return member if isinstance(member, dict) else {}
 
 
 def to_text(member: Any) -> str:
@@ -302,7 +298,7 @@ def find_error_code(document: Any) -> int | None:
     if not has_error_content(document.get("error")):
         return None
 
-    error = to_object(document["error"])
+    error = object_or_empty(document["error"])
     code = to_count(error.get("code"))
     if 400 <= code < 600:  # noqa: PLR2004 - HTTP's own numbers
         return code

@@ -52,8 +52,6 @@ PAID_TIERS = ("3", "2", "1")
 # Share of the price of a call without a service tier. Batch and flex: pricing page, read 2026-10.
 # Priority: 1.8 for all models with a priority price in genai-prices 0.2.3 and litellm 1.110.2.
 PRICE_SHARE_BY_SERVICE_TIER = {"batch": 0.5, "flex": 0.5, "priority": 1.8}
-# The API's names, beginning with the lowest level (thinking guide, read 2026-11).
-THINKING_LEVELS = ("MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH")
 # USD per month that all projects of a billing account may spend, by usage tier (billing page, read
 # 2026-11-26).
 MONTHLY_SPENDING_CAPS: Mapping[str, float] = {"1": 250.0, "2": 2_000.0, "3": 20_000.0}
@@ -392,8 +390,11 @@ def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | Non
             for known_model in models_by_name.values()
             if known_model.kind == kind and not known_model.local
         )
-        reason = f"not a model that can {kind}" if model else "not a model findable knows"
-        error_class = ConfigurationError if model else UnknownModelError
+        reason = "not a model findable knows"
+        error_class: type[ConfigurationError] = UnknownModelError
+        if model is not None:
+            reason = f"not a model that can {kind}"
+            error_class = ConfigurationError
         raise error_class(
             f"{bare_name!r} is {reason}; known are {', '.join(known_names)}",
             hint=f"set FINDABLE_{_SETTING_BY_KIND[kind]} to one of them, or describe it in the "

@@ -22,11 +22,11 @@ from pipeline.gemini.api_errors import (
     UnreadableReplyError,
     format_error,
     to_count,
-    to_object,
     to_text,
 )
 from pipeline.gemini.responses import (
     has_error_content,
+    object_or_empty,
 )
 
 # At most 400 characters is our own choice; Google's names have about 40.
@@ -77,11 +77,11 @@ def read_operation(document: Any) -> RemoteBatch:
     Raises:
         UnreadableReplyError: The document is not an object or names no batch.
     """
-    name = to_object(document).get("name")
+    name = object_or_empty(document).get("name")
     if not isinstance(name, str) or not BATCH_NAME_PATTERN.fullmatch(name):
         raise UnreadableReplyError("the answer has no name of a batch")
 
-    metadata = to_object(document.get("metadata"))
+    metadata = object_or_empty(document.get("metadata"))
     state_name = metadata.get("state")
     if not isinstance(state_name, str):
         state_name = _infer_state_name(document)
@@ -92,14 +92,14 @@ def read_operation(document: Any) -> RemoteBatch:
     if created_at is not None and created_at.tzinfo is None:
         created_at = None
 
-    stats = to_object(metadata.get("batchStats"))
+    stats = object_or_empty(metadata.get("batchStats"))
     ended_request_count = sum(
         to_count(stats.get(count_name))
         for count_name in ("successfulRequestCount", "failedRequestCount")
     )
 
     # A result is in the metadata, in the response, or in both.
-    outputs = [to_object(metadata.get("output")), to_object(document.get("response"))]
+    outputs = [object_or_empty(metadata.get("output")), object_or_empty(document.get("response"))]
     result_names = (_parse_result_name(output.get("responsesFile")) for output in outputs)
     inline_results = (_find_inline_results(output) for output in outputs)
     return RemoteBatch(
@@ -143,7 +143,7 @@ def _parse_result_name(location: Any) -> str | None:
 
 def _find_inline_results(output: Mapping[str, Any]) -> Sequence[Any]:
     """Return the inline results of a batch's output; empty if there are none."""
-    entries = to_object(output.get("inlinedResponses")).get("inlinedResponses")
+    entries = object_or_empty(output.get("inlinedResponses")).get("inlinedResponses")
     return entries if isinstance(entries, list) else ()
 
 
@@ -177,7 +177,7 @@ def read_file_resource(document: Any) -> dict[str, Any]:
     Raises:
         UnreadableReplyError: The document names no file.
     """
-    file = to_object(to_object(document).get("file"))
+    file = object_or_empty(object_or_empty(document).get("file"))
     if not FILE_NAME_PATTERN.fullmatch(to_text(file.get("name"))):
         raise UnreadableReplyError("the answer has no name of a file")
     return dict(file)

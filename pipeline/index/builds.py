@@ -196,7 +196,7 @@ class Builds:
         return moved_to
 
     def delete_leftovers(self) -> None:
-        """Delete the staging directories and temporary links that `stale` returns."""
+        """Delete the staging directories and temporary links that `find_leftovers` returns."""
         for path in self.find_leftovers():
             files.remove_path(path)
 

@@ -28,7 +28,7 @@ from pipeline.engine.task import Task
 from pipeline.index import build
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders, open_synced_builds
 from pipeline.ops import clean
-from pipeline.ops.forget_files import _check_sealed, _drop_lines, _read_batch_numbers
+from pipeline.ops.forget_files import check_sealed_files, drop_lines, read_batch_numbers
 from pipeline.quality import report as reports
 from pipeline.store import batches, erasure, rows, workspace
 from pipeline.store.database import Connection
@@ -188,7 +188,7 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     row_ids, report.went_on = _begin(ws, names)
 
     with ws.store.read() as tx:
-        batch_numbers = _read_batch_numbers(tx, task, row_ids)
+        batch_numbers = read_batch_numbers(tx, task, row_ids)
         all_batches = batches.batches_in_states(tx)
         cleaned_hashes = erasure.cleaned_batches(tx)
     row_batches = [batch for batch in all_batches if batch.number in batch_numbers]
@@ -206,7 +206,7 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         for path in clean.find_leftovers(ws) + clean.find_unrecorded_files(ws):
             path.unlink(missing_ok=True)
         for batch in row_batches:
-            dropped_counts = _drop_lines(ws, batch, row_ids, cleaned_hashes)
+            dropped_counts = drop_lines(ws, batch, row_ids, cleaned_hashes)
             report.files += dropped_counts
             report.lines += sum(dropped_counts.values())
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
@@ -290,7 +290,7 @@ def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]
         is_new = any(
             not erasure.open_erasures(tx, _format_erasure_name(task, name)) for name in names
         )
-        _check_sealed(ws, tx, [row.row_id for row in named_rows.values() if row.row_id])
+        check_sealed_files(ws, tx, [row.row_id for row in named_rows.values() if row.row_id])
     if is_new:
         _confirm(ws, names)
 

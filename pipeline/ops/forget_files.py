@@ -16,7 +16,7 @@ from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
 
-def _read_batch_numbers(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[int]:
+def read_batch_numbers(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[int]:
     """Return the numbers of all batches that may have asked about any of the rows."""
     numbers = set[int]()
     for row_id in row_ids:
@@ -53,7 +53,7 @@ def _changed_file_error(batch: BatchRow, file: clean.SealedFile) -> Inconsistent
     )
 
 
-def _check_sealed(ws: WorkspaceSession, tx: Connection, row_ids: Sequence[str]) -> None:
+def check_sealed_files(ws: WorkspaceSession, tx: Connection, row_ids: Sequence[str]) -> None:
     """Raise InconsistentError if a sealed file that may have lines about the rows was changed.
 
     Reads the existing files of all batches that may have asked about the rows. The check is skipped
@@ -63,7 +63,7 @@ def _check_sealed(ws: WorkspaceSession, tx: Connection, row_ids: Sequence[str]) 
     if erasure.open_erasures(tx):
         return
 
-    batch_numbers = _read_batch_numbers(tx, ws.task, row_ids)
+    batch_numbers = read_batch_numbers(tx, ws.task, row_ids)
     cleaned_hashes = erasure.cleaned_batches(tx)
     for number in sorted(batch_numbers):
         batch = batches.get_batch(tx, number)
@@ -72,7 +72,7 @@ def _check_sealed(ws: WorkspaceSession, tx: Connection, row_ids: Sequence[str]) 
                 raise _changed_file_error(batch, file)
 
 
-def _drop_lines(
+def drop_lines(
     ws: WorkspaceSession,
     batch: BatchRow,
     row_ids: Collection[str],

@@ -81,7 +81,7 @@ _IMAGE = re.compile(
 _NON_WORD_CHARS = re.compile(r"\W+")
 
 
-def _guess_columns(
+def guess_columns(
     columns: Mapping[str, str],
     rows: Iterable[SourceRow | Finding],
     choice: ColumnChoice = GUESS_ALL_COLUMNS,

@@ -45,7 +45,7 @@ from pipeline.store.database import Store
 from pipeline.tables.read import SourceRow
 from pipeline.tables.row_findings import make_excerpt
 from pipeline.tables.source import FileSource, QuerySource, open_other_database
-from pipeline.workflows.column_guesses import _guess_columns
+from pipeline.workflows.column_guesses import guess_columns
 
 # A file is copied in pieces of this size.
 COPY_CHUNK_BYTES = 1 << 20
@@ -170,7 +170,7 @@ def draft_task(store: Store | None, new: UnwrittenTask) -> TaskDraft:
         return _draft_of_query(store, new)
 
     table = new.table
-    guess = _guess_columns(table.columns, table, new.choice)
+    guess = guess_columns(table.columns, table, new.choice)
     guess = guess._replace(notes=(*table.notes, *guess.notes))
     if isinstance(table, MemorySource):
         return TaskDraft(new.path, new.items, "rows", guess, table)
@@ -195,7 +195,7 @@ def _draft_of_query(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     with open_other_database(source, folder) if source else nullcontext(store) as database:
         assert database is not None  # noqa: S101 - a query of the workspace comes with its store
         query = QuerySource(database, new.items)
-    guess = _guess_columns(query.columns, query, new.choice)
+    guess = guess_columns(query.columns, query, new.choice)
     guess = guess._replace(notes=(*query.notes, *guess.notes))
     return TaskDraft(new.path, new.items.strip(), "the query", guess, query, {"source": source})
 
