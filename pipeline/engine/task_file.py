@@ -45,7 +45,7 @@ from pipeline.tables.cells import (
     to_plain_row,
     to_prompt_text,
 )
-from pipeline.tables.read import SourceRow
+from pipeline.tables.row_findings import SourceRow
 from pipeline.tables.source import find_column_kinds
 
 # Folder of users' task files, in the current folder and in a workspace.

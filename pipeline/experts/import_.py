@@ -35,8 +35,8 @@ from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
 from pipeline.tables.columns import ColumnMapping, MappedFile, fold_name
-from pipeline.tables.read import SourceRow, parse_json
-from pipeline.tables.row_findings import Finding, FindingKind, SoundRow, make_excerpt
+from pipeline.tables.json_rows import parse_json
+from pipeline.tables.row_findings import Finding, FindingKind, SoundRow, SourceRow, make_excerpt
 from pipeline.tables.row_import import (
     DEFAULT_IMPORT_OPTIONS,
     ImportOptions,

@@ -14,11 +14,11 @@ from pipeline.core.text import restore_formula
 from pipeline.experts.rates import currency_code, parse_rate, rate_of, rate_text
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.tables.columns import ColumnLayout, fold_name
-from pipeline.tables.read import SourceRow
 from pipeline.tables.row_findings import (
     Finding,
     FindingKind,
     SoundRow,
+    SourceRow,
     make_excerpt,
     make_rejection,
     parse_key,

@@ -24,11 +24,12 @@ from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import cell_to_text, parse_json_cell, to_compact_json
 from pipeline.tables.columns import ColumnLayout, MappedFile
-from pipeline.tables.read import SourceRow, parse_json
+from pipeline.tables.json_rows import parse_json
 from pipeline.tables.row_findings import (
     Finding,
     FindingKind,
     SoundRow,
+    SourceRow,
     make_excerpt,
     make_rejection,
     parse_key,

@@ -25,15 +25,16 @@ from typing import Any, ClassVar, Self
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.tables.read import MAX_LINE_CHARS, SourceFile, SourceRow
 from pipeline.tables.row_findings import (
     Finding,
     SoundRow,
+    SourceRow,
     find_unsound_text,
     make_excerpt,
     make_rejection,
 )
 from pipeline.tables.row_import import ImportOptions, ReportT, report_interrupt
+from pipeline.tables.source_file import MAX_LINE_CHARS, SourceFile
 
 # Share of common letters, in percent, from which two names are similar.
 _MIN_SIMILARITY = 80

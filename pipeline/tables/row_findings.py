@@ -1,4 +1,4 @@
-"""Findings about rows of an imported file, checks of keys and texts, and rows to store.
+"""Rows of a source, findings about them, checks of keys and texts, and rows to store.
 
 - A `Finding` describes a fault; it rejects the row or only mentions a change.
 - A `SoundRow` is imported. A rejected row is stored as a refused row.
@@ -25,7 +25,7 @@ MAX_EXCERPT_CHARS = 80
 _EXCERPT_CONTEXT_CHARS = 20
 
 
-# Undecodable bytes are read as the lone surrogates U+DC80 to U+DCFF (see `pipeline.tables.read`).
+# Undecodable bytes are read as the lone surrogates U+DC80 to U+DCFF (see `pipeline.tables.text_file`).
 _FIRST_BAD_BYTE = 0xDC00
 
 
@@ -34,6 +34,15 @@ _LAST_BAD_BYTE = 0xDCFF
 
 # Unicode categories of control characters, line and paragraph separators, and lone surrogates.
 _CATEGORIES_NOT_IN_KEYS = frozenset({"Cc", "Zl", "Zp", "Cs"})
+
+
+class SourceRow(NamedTuple):
+    """A row of a source."""
+
+    # The line where the row starts, from 1; in a sheet, Parquet and a query the number of the row.
+    line_number: int
+    # Plain values by the names in the source.
+    values: Mapping[str, Any]
 
 
 class FindingKind(StrEnum):

@@ -24,9 +24,9 @@ from pipeline.store.database import Store, split_into_pages
 from pipeline.store.schema import TaskRecord
 from pipeline.store.schema import rows as rows_table
 from pipeline.tables.cells import MAX_INTEGER, to_compact_json
-from pipeline.tables.read import SourceRow
 from pipeline.tables.row_findings import (
     Finding,
+    SourceRow,
     find_unsound_text,
     make_refused_row,
     make_rejection,

@@ -39,8 +39,8 @@ from pipeline.tables.cells import (
     to_plain_row,
     to_plain_value,
 )
-from pipeline.tables.read import SourceFile, SourceRow
-from pipeline.tables.row_findings import Finding, make_excerpt
+from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
+from pipeline.tables.source_file import SourceFile
 
 FILE_HINT = (
     "items stand in a CSV file with a header, a JSON list of objects, JSON lines, an .xlsx or a "
@@ -89,7 +89,7 @@ class FileSource(SourceFile):
         super().__init__(path, FILE_HINT, options=options)
 
         if self.format == "csv":
-            self.names = [restore_formula(name) for name in self.names]
+            self._rename_columns([restore_formula(name) for name in self.names])
         names = list(filter(None, self.names))
         check_column_names(names, source=path)
         if self.format in {"csv", "xlsx"} and not names:

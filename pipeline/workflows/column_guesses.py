@@ -30,8 +30,7 @@ from pipeline.engine.task_template import (
 )
 from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.columns import KNOWN_COLUMN_NAMES, fold_name
-from pipeline.tables.read import SourceRow
-from pipeline.tables.row_findings import Finding, make_excerpt
+from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
 from pipeline.tables.row_sync import KEY_KINDS
 from pipeline.tables.source import QuerySource
 

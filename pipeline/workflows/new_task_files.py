@@ -42,8 +42,7 @@ from pipeline.engine.task_template import (
 )
 from pipeline.store import workspace
 from pipeline.store.database import Store
-from pipeline.tables.read import SourceRow
-from pipeline.tables.row_findings import make_excerpt
+from pipeline.tables.row_findings import SourceRow, make_excerpt
 from pipeline.tables.source import FileSource, QuerySource, open_other_database
 from pipeline.workflows.column_guesses import guess_columns
 

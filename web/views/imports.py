@@ -25,7 +25,7 @@ from pipeline.engine.open_workspace import open_read_only, open_workspace
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
-from pipeline.tables.read import SourceRow
+from pipeline.tables.row_findings import SourceRow
 from pipeline.tables.row_import import FindingGroup, ImportOptions, ImportReport
 from pipeline.tables.source import FileSource
 from pipeline.workflows import add_expert, ask, new_task_files
