@@ -227,7 +227,7 @@ def test_an_invalid_address_proxy_certificate_or_key_is_a_settings_error(
 
     for address in ("ftp://host/", "nonsense", "http://", "http://[::1", "http://u:secret@host:x/"):
         message = read_error(address, trust_env=False)
-        assert "no address" in message
+        assert "not the address" in message
         assert "secret" not in message
 
     # The client cannot use this proxy.
@@ -304,7 +304,7 @@ def test_a_dripping_reply_is_cut_by_the_timeout_of_its_call(script: Script, tmp_
     }
     for name, call in calls.items():
         script.requests.clear()
-        with pytest.raises(UnavailableError, match="no answer within"):
+        with pytest.raises(UnavailableError, match="no reply within"):
             call()
         assert set(script.calls) == {script.calls[0]}, name
         assert len(script.calls) == 1 or name in {"list", "download"}
