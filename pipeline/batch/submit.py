@@ -158,7 +158,7 @@ def submit_batches(
         return report
 
     # A missing key, or an engine that cannot start, is reported before anything is written.
-    ws.client  # noqa: B018 - opens the client
+    ws.ensure_client()
     if not agreed:
         announcement = describe_plan(ws, plan) if plan.items else "resuming an earlier run"
         ws.display.say(f"{ws.model.name}, {announcement}")
