@@ -24,7 +24,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError, MissingError, RemoteError
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
-from pipeline.store import batches, erasure
+from pipeline.store import batches, marks
 from pipeline.store.batches import BatchRow
 
 # The batch is read this often if another process moves it meanwhile.
@@ -183,7 +183,7 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
         has_result = batch.result_file is None or _has_intact_result(ws, batch)
         # Otherwise later checks would report the missing file.
         if not has_request or not has_result:
-            erasure.record_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
+            marks.record_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
     if batch.state is BatchState.PREPARED:
         delete_upload(ws.client, batch.upload)
     return f"given up; {released_rows} items can be asked again", ws.task.labels.ask_command

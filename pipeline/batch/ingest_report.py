@@ -14,7 +14,7 @@ from pipeline.core.states import Mode, Outcome
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.responses import ParsedReply
-from pipeline.store import answers, batches, claims, workspace
+from pipeline.store import answers, batches, claims, marks
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
@@ -27,10 +27,6 @@ UNMATCHED_LINE_KINDS = (
     ("duplicate", "duplicates", "a second line for the same key"),
     ("unreadable", "unreadable", "no JSON, and no key to be seen"),
 )
-
-
-# Subject of the events that count values beyond the number that an answer may have.
-LEFT_OUT_EVENT = "left_out"
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,6 @@ def summarize_batch(
             anomalies.append(Anomaly(kind, description, line_count, named_examples))
     anomalies += failures.list_anomalies(names)
 
-    left_out_events = workspace.events_of(tx, LEFT_OUT_EVENT, number)
     return IngestSummary(
         batch,
         anomalies,
@@ -144,7 +139,7 @@ def summarize_batch(
         outdated=[names.get(row_id, row_id) for row_id in outdated_ids],
         other_versions=other_versions,
         copied_rows=claims.count_copied(tx, batch.task, batch.extractor, number),
-        left_out_values=sum(int(event["new"]) for event in left_out_events),
+        left_out_values=marks.count_left_out_values(tx, number),
         common_error=_common_error(batch, failures.excerpt_by_code),
     )
 

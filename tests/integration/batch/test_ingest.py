@@ -15,7 +15,7 @@ from pipeline.batch import ingest as batch_ingest
 from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.table import score_of
-from pipeline.store import edits
+from pipeline.store import marks
 from tests import ledger
 from tests.delivery import MODEL, deliver, prepare, put_people, result, workspace_at
 from tests.lab import Workspace
@@ -58,7 +58,7 @@ def test_a_merge_during_the_ingest_is_applied(
 
     def merge(write: Write) -> None:
         with write() as tx:
-            edits.add_merge(
+            marks.add_merge(
                 tx,
                 table.TASK,
                 json.loads(INGESTED_TAGS)[0],
