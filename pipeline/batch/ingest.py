@@ -253,8 +253,7 @@ class _BatchIngest:
         if summary.left_out_values:
             values = plural(summary.left_out_values, "value")
             ws.display.warn(
-                f"batch {batch.number}: left out {values} beyond the number that an "
-                "answer may have",
+                f"batch {batch.number}: left out {values} above the maximum per answer",
             )
         return summary
 
@@ -455,8 +454,8 @@ class _BatchIngest:
             accounted_count = sum(outcome_counts.values())
             if accounted_count != self.batch.requests or claim_counts.get("claimed"):
                 raise InconsistentError(
-                    f"batch {number} asked {self.batch.requests} times and {accounted_count} are "
-                    "accounted for; it stays downloaded",
+                    f"batch {number} has {self.batch.requests:,} requests but {accounted_count:,} "
+                    "outcomes; it stays downloaded",
                     hint=f"run `{CommandHint('doctor')}`",
                 )
 

@@ -23,9 +23,9 @@ MAX_EXAMPLES = 3
 
 # Result lines that belong to no request: kind, name of their count in the batch's row, description.
 UNMATCHED_LINE_KINDS = (
-    ("unknown", "unknown", "a key that was never asked for"),
-    ("duplicate", "duplicates", "a second line for the same key"),
-    ("unreadable", "unreadable", "no JSON, and no key to be seen"),
+    ("unknown", "unknown", "unknown key"),
+    ("duplicate", "duplicates", "second line for the same key"),
+    ("unreadable", "unreadable", "not JSON, and without a key"),
 )
 
 
@@ -78,17 +78,15 @@ class IngestSummary:
         hint = f"run `{labels.ask_command}` again later"
         if common.is_account_failure:
             hint = (
-                "check billing and the rights of the key's project, "
+                "check billing and the permissions of the key's project, "
                 f"then `{labels.ask_command}` asks these rows again"
             )
         elif common.is_final:
             unpark = labels.command("unpark", all=True)
-            hint = (
-                f"change the model or what is asked, then `{unpark}` lets these rows be asked again"
-            )
+            hint = f"change the model or the task, then `{unpark}` lets these rows be asked again"
 
         count = self.batch.requests
-        requests = f"each of the {count:,} requests" if count > 1 else "the only request"
+        requests = f"all {count:,} requests" if count > 1 else "the only request"
         charges = "; no row was charged" if common.is_account_failure else ""
         message = (
             f"{requests} of batch {self.batch.number} failed with code {common.rpc_code}: "

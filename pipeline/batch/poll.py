@@ -95,15 +95,15 @@ class PollReport:
         for number, reason in self.gone.items():
             give_up = CommandHint("batch-cancel", batch=number)
             missing_error = errors.ConfigurationError(
-                f"batch {number}: {reason}; it was left as it is, claims kept",
-                hint=f"check the key, or give it up: {give_up}",
+                f"batch {number}: {reason}; the batch was not changed, and its rows stay claimed",
+                hint=f"check the key, or give up the batch: {give_up}",
             )
             report_errors.append(missing_error)
 
         if self.stopped:
             report_errors.append(self.stopped)
 
-        hint = f"`{labels.command('batch-submit')}` finds out"
+        hint = f"`{labels.command('batch-submit')}` checks that"
         for number in self.unclear:
             message = f"batch {number}: it is unclear whether it was created"
             report_errors.append(errors.RemoteError(message, hint=hint))
@@ -333,8 +333,8 @@ class _Poll:
         ):
             self.unknown_states.add(str(remote.state_name))
             ws.display.warn(
-                f"batch {number}: a state never seen before, {remote.state_name!r}; "
-                "taken as not over",
+                f"batch {number}: unknown remote state {remote.state_name!r}; "
+                "the batch counts as running",
             )
 
         is_settled = remote.state.is_final and not self._should_wait_for_result(batch, remote)
@@ -360,8 +360,8 @@ class _Poll:
                 batches.update_if_submitted(tx, batch, over_at=now)
             wait_ends_at = now + UNNAMED_RESULT_WAIT
             self.ws.display.warn(
-                f"batch {batch.number} succeeded, but Gemini does not name its result yet; it "
-                f"stays open and is looked at again until {wait_ends_at:%Y-%m-%d %H:%M} UTC",
+                f"batch {batch.number} succeeded, but Gemini does not name its result yet; "
+                f"it is checked again until {wait_ends_at:%Y-%m-%d %H:%M} UTC",
             )
             return True
         return now - batch.over_at < UNNAMED_RESULT_WAIT
@@ -583,7 +583,7 @@ class _Poll:
         except errors.MissingError as error:
             if is_succeeded and not is_cancelled:
                 raise
-            ws.display.warn(f"batch {batch.number}: its result cannot be had: {error.message}")
+            ws.display.warn(f"batch {batch.number}: its result is not available: {error.message}")
             return False
 
         # A batch that did not succeed may have no lines, and the API sends an empty file for it.
@@ -592,17 +592,19 @@ class _Poll:
         if is_usable or is_empty_result:
             if best.matched_requests < expected_count:
                 shortfall = _describe_shortfall(best, expected_count)
-                ws.display.warn(f"batch {batch.number}: {shortfall}; the fullest is taken")
+                ws.display.warn(
+                    f"batch {batch.number}: {shortfall}; the most complete download is used"
+                )
             return True
 
-        message = f"Gemini sent {latest.body} in the place of the result of batch {batch.number}"
+        message = f"Gemini sent {latest.body} instead of the result of batch {batch.number}"
         if is_cancelled:
-            ws.display.warn(f"{message}; it is given up")
+            ws.display.warn(f"{message}; the result is given up")
             return False
         poll = ws.task.labels.command("batch-poll")
         give_up = CommandHint("batch-cancel", batch=batch.number)
-        hint = f"run `{poll}` again later, or give it up: {give_up}"
-        raise errors.UnavailableError(f"{message}; the batch was left as it is", hint=hint)
+        hint = f"run `{poll}` again later, or give up the batch: {give_up}"
+        raise errors.UnavailableError(f"{message}; the batch was not changed", hint=hint)
 
     def _download_best(
         self,
@@ -642,7 +644,7 @@ class _Poll:
                 break
             if remaining_tries and latest.matched_requests > 0:
                 shortfall = _describe_shortfall(latest, expected_count)
-                self.ws.display.warn(f"batch {batch.number}: {shortfall}; fetching again")
+                self.ws.display.warn(f"batch {batch.number}: {shortfall}; downloading it again")
             self.ws.sleep(self.ws.settings.poll_first if remaining_tries else 0)
         return best, latest
 
@@ -658,7 +660,7 @@ class _Poll:
         try:
             body = self._write_result(batch, remote, path)
         except errors.IncompleteError as error:
-            return Download(body=f"a part ({error.message})")
+            return Download(body=f"only a part ({error.message})")
         with ResultFile(path) as results:
             key_count = results.count_present_keys(self._request_keys(batch))
             if results.is_truncated:
@@ -728,14 +730,16 @@ class _Poll:
                     return
                 self._write_result(batch, ws.client.get_batch(batch.remote_name or ""), part)
                 if files.hash_file(part) != batch.result_sha256:
-                    raise errors.MissingError("the API has other bytes")
+                    raise errors.MissingError("the API sent other bytes")
                 files.rename_sealed(files.sync_part(part), path)
-                ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
+                ws.display.say(
+                    f"batch {number}: its lost result was downloaded again, byte for byte"
+                )
         except errors.RemoteError as error:
             give_up = CommandHint("batch-cancel", batch=number)
             ws.display.warn(
-                f"batch {number}: its result is lost and cannot be had again ({error.message}); "
-                f"`{give_up}` gives it up, and its items are asked again",
+                f"batch {number}: its lost result cannot be downloaded again ({error.message}); "
+                f"`{give_up}` gives up the batch, so that its rows are asked again",
             )
         finally:
             part.unlink(missing_ok=True)
@@ -773,7 +777,7 @@ class _Poll:
             listing = self.ws.client.list_batches()
         except errors.RemoteError as error:
             if suspects:
-                self.ws.display.warn(f"could not look for duplicates: {error.message}")
+                self.ws.display.warn(f"could not look for duplicate batches: {error.message}")
             return
         recorded_names = {duplicate["remote_name"] for duplicate in duplicates}
         recorded_names |= {batch.remote_name for batch in created_batches.values()}
@@ -812,8 +816,9 @@ def _may_have_duplicate(batch: BatchRow) -> bool:
 
 
 def _describe_shortfall(download: Download, expected_count: int) -> str:
-    """Return how many requests of a result were downloaded and expected, in words."""
-    return f"lines for {download.matched_requests} requests came and {expected_count} are expected"
+    """Return how many of the expected requests have no line in a result, in words."""
+    missing_count = expected_count - max(0, download.matched_requests)
+    return f"{missing_count:,} of {expected_count:,} results are missing"
 
 
 def _describe_ending(remote: RemoteBatch, *, has_lost_result: bool = False) -> str:
@@ -827,5 +832,5 @@ def _describe_ending(remote: RemoteBatch, *, has_lost_result: bool = False) -> s
     if remote.state is RemoteState.SUCCEEDED and has_lost_result:
         description = "succeeded without a result"
         if remote.has_result:
-            description = "succeeded, but its result could not be had"
+            description = "succeeded, but its result is not available"
     return f"{description}: {remote.error}" if remote.error else description

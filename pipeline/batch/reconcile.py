@@ -121,7 +121,8 @@ def wait_for_next_list(ws: WorkspaceSession, number: int, reconciled: ReconcileR
     """Print that a create stays unclear, and sleep until the next look; the caller has no lock."""
     wait_s = reconciled.wait_s
     ws.display.say(
-        f"batch {number}: the create call stays unclear; looking again in {wait_s:.0f} s",
+        f"batch {number}: it is still unclear whether it was created; "
+        f"checking again in {wait_s:.0f} s",
     )
     ws.sleep(wait_s)
 

@@ -9,7 +9,7 @@ from pipeline.workflows.tag_report import QualityPart
 # The next quality reports wait this many times as long as the last ones took. The reports at the
 # end of the command do not wait.
 REPORT_PAUSE_FACTOR = 20
-WAIVED_PILOT_NOTE = "Asked without a pilot that passed: a person wanted it so."
+WAIVED_PILOT_NOTE = "Asked without a passed pilot, because a person waived it."
 
 
 class QualityReporter:

@@ -36,11 +36,11 @@ MIN_SHOWN_COST_USD = 0.00005
 MIN_SHOWN_WAIT_S = 5.0
 MAX_SHOWN_REASON_CHARS = 60
 HOPELESS_ANSWERS_REASON = HintTemplate(
-    "the answers fail a quality gate by far, and nothing more was sent; {} goes on all the same",
+    "the answers fail a quality gate by far, so no more rows were sent; {} sends them anyway",
     OptionHint(skip_pilot=True),
 )
-API_FULL_REASON = "the API takes no more for now"
-API_DOWN_REASON = "batches fail at the API, and nothing more was sent"
+API_FULL_REASON = "the API accepts no more batches for now"
+API_DOWN_REASON = "all batches failed at the API, so no more rows were sent"
 
 
 def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: bool = True) -> None:
@@ -272,7 +272,7 @@ class TagRounds:
         if submit_report.held_back:
             return TagStop(
                 TagStopReason.BUDGET,
-                f"{submit_report.budget} has no room for more",
+                f"{submit_report.budget} does not cover the other rows",
                 submit_report.held_back,
             )
         return TagStop()
@@ -303,10 +303,10 @@ class TagRounds:
             ws.check_has_rows()
             return report.live
         if mode is Mode.FLEX and not ws.model.flex:
-            message = f"{ws.model.name} is not served by flex; nothing was asked"
+            message = f"{ws.model.name} is not available in flex; nothing was asked"
             hint = (
-                f"{OptionHint(mode='batch')} costs as little; "
-                f"or set {OptionHint('model')} to one that is"
+                f"{OptionHint(mode='batch')} costs the same; "
+                f"or set {OptionHint('model')} to a model with flex"
             )
             raise InputError(message, hint=hint)
 

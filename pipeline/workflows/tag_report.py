@@ -171,7 +171,7 @@ class TagReport:
             for number, reason in self.poll.failed.items():
                 display.warn(
                     f"batch {number} failed at the API ({reason}); its "
-                    f"{labels.plural} were released",
+                    f"{labels.plural} can be asked again",
                 )
 
         errors = self.errors(labels)
@@ -268,6 +268,6 @@ def batch_failed_error(number: int, reason: str, labels: TaskLabels) -> RemoteEr
     """Return the error for a batch that failed at the API."""
     return RemoteError(
         f"batch {number} failed at the API ({reason})",
-        hint=f"its {labels.plural} are sent again, except parked ones; see "
+        hint=f"its {labels.plural} are sent again unless they are parked; see "
         f"`{labels.command('parked')}`",
     )

@@ -128,5 +128,5 @@ def test_a_batch_with_a_wrong_account_stays_downloaded(offline: Workspace) -> No
     offline.change("UPDATE findable_batches SET model = :model", model=MODEL)
     # Now a request has no claim.
     offline.change("DELETE FROM findable_asks WHERE line = 2")
-    assert "2 are accounted for" in offline.ran("batch-ingest", code=5).stderr
+    assert "but 2 outcomes" in offline.ran("batch-ingest", code=5).stderr
     assert ledger.batches(offline) == ["downloaded"]
