@@ -122,7 +122,7 @@ def batch_submit(
 
     remaining_limit = tag_rounds.remaining_rows()
     submit_report = tag_rounds.submit(is_confirmed=False, should_wait=False)
-    budget_error = tag_rounds.complete_report().no_money
+    budget_error = tag_rounds.complete_report().stop.budget_error
     if budget_error is not None:
         raise budget_error
 
@@ -228,7 +228,7 @@ def batch_ingest(ws: WorkspaceSession, *, strict: Strict = False) -> CommandRepo
     report, failures = rounds.ingest_all(ws)
     labels = ws.task.labels
     summaries = report.ingested
-    for quality in report.reports.values():
+    for quality in report.quality.reports.values():
         if any(gate.passed is not None for gate in quality.gates):
             ws.display.say(f"quality: {quality.line} ({quality.path})")
 
@@ -417,7 +417,7 @@ def _estimated_cost_cell(cost: float) -> str | None:
 
 def pilot_line(report: tag_report.TagReport) -> str:
     """Return a line with the number, the version and the quality of a pilot, and its report."""
-    quality = report.quality
+    quality = report.newest_quality
     pilot = report.drawn
     # A pilot without answers is an error of `run_pilot`.
     assert quality is not None  # noqa: S101

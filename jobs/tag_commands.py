@@ -87,8 +87,9 @@ def tag(
         backfill=backfill,
     )
     report = tag_workflow.run(ws, options)
-    if backfill and report.quality is not None:
-        ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
+    quality = report.newest_quality
+    if backfill and quality is not None:
+        ws.display.say(f"quality: {quality.line} ({quality.path})")
     # Only people read the next command; the JSON document has none.
     next_command = None
     if not should_print_json():
@@ -299,7 +300,7 @@ def passages_pilot(
     if "version" in ws.settings.sources or ws.task.version_label != version_before:
         next_command = CommandHint("passages-backfill", version=ws.task.version_label)
     message = pilot_line(report)
-    if report.quality is not None and report.quality.passed:
+    if report.newest_quality is not None and report.newest_quality.passed:
         message += f". Next: {next_command}"
 
     def check() -> None:

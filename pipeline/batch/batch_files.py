@@ -68,8 +68,8 @@ def _checked_path(data: Path, batch: BatchRow, name: str, expected: Path) -> Pat
     own_name = expected.relative_to(data).as_posix()
     if name != own_name:
         raise InconsistentError(
-            f"batch {batch.number} names the file {name!r} in the database and not {own_name}; "
-            "no such file was read or changed",
+            f"the database names the file {name!r} for batch {batch.number}, expected {own_name}; "
+            "the file was not read or changed",
             hint=f"restore a backup: {CommandHint('restore', from_='…')}",
         )
     return files.path_below(data, name)
@@ -142,8 +142,8 @@ class OpenLiveBatch:
         except OSError as error:
             os.ftruncate(self.descriptor, self.file_bytes)
             os.lseek(self.descriptor, self.file_bytes, os.SEEK_SET)
-            message = f"cannot write {self.path}: {error.strerror}; nothing more was asked"
-            hint = "make room, then run the same command again"
+            message = f"cannot write {self.path}: {error.strerror}; no further row was asked"
+            hint = "free disk space, then run the same command again"
             raise ConfigurationError(message, hint=hint) from error
         self.file_bytes += len(line)
 

@@ -52,8 +52,8 @@ class StopReason(StrEnum):
 
     FULL = "the file is full"
     BUDGET = "a budget has no room"
-    QUOTA = "no more tokens may wait at the API"
-    NO_ROWS_LEFT = "no item is left"
+    QUOTA = "the quota of queued tokens is used up"
+    NO_ROWS_LEFT = "no row is left"
 
 
 @dataclass
@@ -239,7 +239,7 @@ class BatchPlan:
         rows = plural(self.items, labels.singular, labels.plural)
         if self.requests == self.items:
             return rows
-        return f"{rows}, {plural(self.requests, 'question')}"
+        return f"{rows}, {plural(self.requests, 'request')}"
 
     def describe(self, labels: TaskLabels) -> str:
         """Return rows, batches and tokens in words, without the price."""

@@ -108,10 +108,10 @@ class Budgets:
         for budget, remaining in self.remaining_amounts(tx, excluded_batch=batch.number):
             if batch.estimated_cost > remaining:
                 amounts = (
-                    f"${max(0.0, remaining):.4f} of it is left, "
-                    f"and the next needs about ${batch.estimated_cost:.4f}"
+                    f"${max(0.0, remaining):.4f} is left, "
+                    f"and batch {batch.number} needs about ${batch.estimated_cost:.4f}"
                 )
-                reason = f"would be passed: {amounts}; nothing more was started"
+                reason = f"would be exceeded: {amounts}; the batch was not sent"
                 raise self._error(budget, reason)
 
     def tightest_budget(self, tx: Connection) -> Budget | None:
@@ -130,7 +130,7 @@ class Budgets:
         budget = self.tightest_budget(tx)
         # A budget stopped the caller, so a budget is set.
         assert budget is not None  # noqa: S101
-        return self._error(budget, "has no room for another request; nothing was written or sent")
+        return self._error(budget, "does not cover another request; nothing was written or sent")
 
     def _error(self, budget: Budget, reason: str) -> BudgetError:
         """Return the error that a budget stops new work.
@@ -141,11 +141,11 @@ class Budgets:
             reason: The message after the name, the amount and the start of the budget.
         """
         start = f" (since {budget.starts_at:%Y-%m-%d %H:%M} UTC)"
-        hint = f"give it a larger {budget.name}"
+        hint = f"set a larger {budget.name}"
         if budget.name == "BUDGET_PER_DAY":
             start = ""
             resets_at = next_midnight_pacific(self.now)
-            hint += f", or run it again after {resets_at:%Y-%m-%d %H:%M} UTC"
+            hint += f", or run the command again after {resets_at:%Y-%m-%d %H:%M} UTC"
         return BudgetError(f"{budget.name}={budget.usd:g}{start} {reason}", hint=hint)
 
 
@@ -316,7 +316,7 @@ def quota_refusal_reason(tx: Connection, batch: BatchRow, settings: Settings) ->
         if active.number != batch.number
     ]
     if len(active_batches) >= MAX_ACTIVE_BATCHES:
-        return f"{len(active_batches)} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"
+        return f"{len(active_batches)} batches are at the API, which accepts {MAX_ACTIVE_BATCHES}"
 
     model = load_models(settings.models_file).get(batch.model)
     max_tokens = None if model is None else model.max_enqueued_tokens(settings.tier)
@@ -325,7 +325,7 @@ def quota_refusal_reason(tx: Connection, batch: BatchRow, settings: Settings) ->
     )
     if active_batches and max_tokens is not None and tokens > max_tokens:
         return (
-            f"with it {tokens:,} tokens would wait for {batch.model}, "
-            f"and the API takes {max_tokens:,}"
+            f"{tokens:,} tokens would be queued for {batch.model}, "
+            f"and the API accepts {max_tokens:,}"
         )
     return ""

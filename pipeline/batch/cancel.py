@@ -23,8 +23,9 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError, MissingError, RemoteError
 from pipeline.core.states import BatchState
+from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.store import batches, erasure
+from pipeline.store import batches, marks
 from pipeline.store.batches import BatchRow
 
 # The batch is read this often if another process moves it meanwhile.
@@ -75,20 +76,20 @@ def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
     if batch.state is BatchState.DOWNLOADED and not _has_intact_result(ws, batch):
         poll = CommandHint("batch-poll")
         ws.confirm(
-            f"the result of batch {number} is lost or was changed, and `{poll}` may have it. "
-            "Give the batch up, and let its items be asked again?",
+            f"the result of batch {number} is lost or damaged; `{poll}` may download it again. "
+            "Give up the batch, so that its rows can be asked again?",
         )
         return _give_up(ws, batch, reason="given up: its result was lost")
 
     if batch.state is not BatchState.SUBMITTED:
-        message = f"batch {number} is {batch.state}, there is nothing to cancel"
-        raise InputError(message, hint=f"`{CommandHint('batches')}` lists them")
+        message = f"batch {number} is {batch.state}; there is nothing to cancel"
+        raise InputError(message, hint=f"`{CommandHint('batches')}` lists all batches")
     try:
         return _cancel_remote(ws, batch)
     except MissingError as error:
         ws.confirm(
-            f"batch {number} is not to be seen at the API ({error.message}). "
-            "Give it up, and let its items be asked again?",
+            f"batch {number} was not found at the API ({error.message}). "
+            "Give up the batch, so that its rows can be asked again?",
         )
         # The API may have the batch although it does not show it.
         with contextlib.suppress(RemoteError):
@@ -112,7 +113,7 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
             if lock is None:
                 holder = ws.locks.describe_holder(lock_name)
                 message = f"batch {number} is being created, {holder}; nothing was changed"
-                raise RemoteError(message, hint="try again in a moment")
+                raise RemoteError(message, hint="run the command again in a moment")
             with ws.store.read() as tx:
                 batch = batches.get_batch(tx, number)
             if batch.state is not BatchState.SUBMITTING:
@@ -161,7 +162,7 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandH
 
     message = "asked the API to cancel it"
     if remote.state.is_final:
-        message = f"it is over already ({remote.state})"
+        message = f"it is already over ({remote.state})"
     return message, ws.task.labels.command("batch-poll")
 
 
@@ -183,10 +184,13 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
         has_result = batch.result_file is None or _has_intact_result(ws, batch)
         # Otherwise later checks would report the missing file.
         if not has_request or not has_result:
-            erasure.record_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
+            marks.record_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
     if batch.state is BatchState.PREPARED:
         delete_upload(ws.client, batch.upload)
-    return f"given up; {released_rows} items can be asked again", ws.task.labels.ask_command
+    return (
+        f"given up; {plural(released_rows, 'row')} can be asked again",
+        ws.task.labels.ask_command,
+    )
 
 
 def _has_intact_result(ws: WorkspaceSession, batch: BatchRow) -> bool:

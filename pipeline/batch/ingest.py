@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from pipeline.batch.batch_files import lock_of, retry_on_conflict, seal_dead_batches, sealed_result
-from pipeline.batch.ingest_report import LEFT_OUT_EVENT, IngestSummary, summarize_batch
+from pipeline.batch.ingest_report import IngestSummary, summarize_batch
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError
@@ -33,7 +33,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import WriteResult
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.result_file import ResultFile
-from pipeline.store import answer_counts, answers, batches, claims, workspace
+from pipeline.store import answer_counts, answers, batches, claims, marks
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
@@ -253,8 +253,7 @@ class _BatchIngest:
         if summary.left_out_values:
             values = plural(summary.left_out_values, "value")
             ws.display.warn(
-                f"batch {batch.number}: left out {values} beyond the number that an "
-                "answer may have",
+                f"batch {batch.number}: left out {values} above the maximum per answer",
             )
         return summary
 
@@ -346,13 +345,10 @@ class _BatchIngest:
                 )
             left_out_values = sum(judgement.dropped_value_count for judgement in judgements)
             if left_out_values:
-                workspace.record_event(
+                marks.record_left_out_values(
                     tx,
-                    LEFT_OUT_EVENT,
                     self.batch.number,
-                    old=None,
-                    new=str(left_out_values),
-                    reason="beyond the number that an answer may have",
+                    count=left_out_values,
                     now=now(),
                 )
             if self._is_live:
@@ -458,8 +454,8 @@ class _BatchIngest:
             accounted_count = sum(outcome_counts.values())
             if accounted_count != self.batch.requests or claim_counts.get("claimed"):
                 raise InconsistentError(
-                    f"batch {number} asked {self.batch.requests} times and {accounted_count} are "
-                    "accounted for; it stays downloaded",
+                    f"batch {number} has {self.batch.requests:,} requests but {accounted_count:,} "
+                    "outcomes; it stays downloaded",
                     hint=f"run `{CommandHint('doctor')}`",
                 )
 

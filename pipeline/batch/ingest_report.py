@@ -14,7 +14,7 @@ from pipeline.core.states import Mode, Outcome
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.responses import ParsedReply
-from pipeline.store import answers, batches, claims, workspace
+from pipeline.store import answers, batches, claims, marks
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
@@ -23,14 +23,10 @@ MAX_EXAMPLES = 3
 
 # Result lines that belong to no request: kind, name of their count in the batch's row, description.
 UNMATCHED_LINE_KINDS = (
-    ("unknown", "unknown", "a key that was never asked for"),
-    ("duplicate", "duplicates", "a second line for the same key"),
-    ("unreadable", "unreadable", "no JSON, and no key to be seen"),
+    ("unknown", "unknown", "unknown key"),
+    ("duplicate", "duplicates", "second line for the same key"),
+    ("unreadable", "unreadable", "not JSON, and without a key"),
 )
-
-
-# Subject of the events that count values beyond the number that an answer may have.
-LEFT_OUT_EVENT = "left_out"
 
 
 @dataclass(frozen=True)
@@ -82,17 +78,15 @@ class IngestSummary:
         hint = f"run `{labels.ask_command}` again later"
         if common.is_account_failure:
             hint = (
-                "check billing and the rights of the key's project, "
+                "check billing and the permissions of the key's project, "
                 f"then `{labels.ask_command}` asks these rows again"
             )
         elif common.is_final:
             unpark = labels.command("unpark", all=True)
-            hint = (
-                f"change the model or what is asked, then `{unpark}` lets these rows be asked again"
-            )
+            hint = f"change the model or the task, then `{unpark}` lets these rows be asked again"
 
         count = self.batch.requests
-        requests = f"each of the {count:,} requests" if count > 1 else "the only request"
+        requests = f"all {count:,} requests" if count > 1 else "the only request"
         charges = "; no row was charged" if common.is_account_failure else ""
         message = (
             f"{requests} of batch {self.batch.number} failed with code {common.rpc_code}: "
@@ -136,7 +130,6 @@ def summarize_batch(
             anomalies.append(Anomaly(kind, description, line_count, named_examples))
     anomalies += failures.list_anomalies(names)
 
-    left_out_events = workspace.events_of(tx, LEFT_OUT_EVENT, number)
     return IngestSummary(
         batch,
         anomalies,
@@ -144,7 +137,7 @@ def summarize_batch(
         outdated=[names.get(row_id, row_id) for row_id in outdated_ids],
         other_versions=other_versions,
         copied_rows=claims.count_copied(tx, batch.task, batch.extractor, number),
-        left_out_values=sum(int(event["new"]) for event in left_out_events),
+        left_out_values=marks.count_left_out_values(tx, number),
         common_error=_common_error(batch, failures.excerpt_by_code),
     )
 

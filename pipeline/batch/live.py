@@ -124,7 +124,7 @@ class _LiveRun:
             Exception: An error that is not a FindableError.
         """
         # A missing key or an engine that cannot start is reported before anything is written.
-        self._ws.client  # noqa: B018
+        self._ws.ensure_client()
         asyncio.run(self._run())
         if self._throttle.unexpected_error is not None:
             raise self._throttle.unexpected_error

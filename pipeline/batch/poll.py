@@ -61,15 +61,15 @@ class PollReport:
         for number, reason in self.gone.items():
             give_up = CommandHint("batch-cancel", batch=number)
             missing_error = errors.ConfigurationError(
-                f"batch {number}: {reason}; it was left as it is, claims kept",
-                hint=f"check the key, or give it up: {give_up}",
+                f"batch {number}: {reason}; the batch was not changed, and its rows stay claimed",
+                hint=f"check the key, or give up the batch: {give_up}",
             )
             report_errors.append(missing_error)
 
         if self.stopped:
             report_errors.append(self.stopped)
 
-        hint = f"`{labels.command('batch-submit')}` finds out"
+        hint = f"`{labels.command('batch-submit')}` checks that"
         for number in self.unclear:
             message = f"batch {number}: it is unclear whether it was created"
             report_errors.append(errors.RemoteError(message, hint=hint))
@@ -308,8 +308,8 @@ class _Poll:
         ):
             self.unknown_states.add(str(remote.state_name))
             ws.display.warn(
-                f"batch {number}: a state never seen before, {remote.state_name!r}; "
-                "taken as not over",
+                f"batch {number}: unknown remote state {remote.state_name!r}; "
+                "the batch counts as running",
             )
 
         is_settled = remote.state.is_final and not self._should_wait_for_result(batch, remote)
@@ -335,8 +335,8 @@ class _Poll:
                 batches.update_if_submitted(tx, batch, over_at=now)
             wait_ends_at = now + UNNAMED_RESULT_WAIT
             self.ws.display.warn(
-                f"batch {batch.number} succeeded, but Gemini does not name its result yet; it "
-                f"stays open and is looked at again until {wait_ends_at:%Y-%m-%d %H:%M} UTC",
+                f"batch {batch.number} succeeded, but Gemini does not name its result yet; "
+                f"it is checked again until {wait_ends_at:%Y-%m-%d %H:%M} UTC",
             )
             return True
         return now - batch.over_at < UNNAMED_RESULT_WAIT

@@ -98,9 +98,9 @@ def _delete_unknown_request_files(ws: WorkspaceSession) -> None:
         unknown_results = sorted(set(folder.glob("[0-9]*-results.jsonl")) - result_paths)
         if unknown_results:
             raise InconsistentError(
-                f"{unknown_results[0]} is of a batch that the database does not know: it is an "
-                "older copy than the folder",
-                hint="put the newer database back, or restore a newer backup",
+                f"{unknown_results[0]} belongs to a batch that the database does not contain: the "
+                "database is older than the folder; nothing was deleted",
+                hint="use the newer database, or restore a newer backup",
             )
         for path in set(folder.glob("*-requests.jsonl*")) - request_paths:
             path.unlink(missing_ok=True)
@@ -201,9 +201,9 @@ class Preparation:
             ):
                 return self._claim(tx, draft)
         raise InconsistentError(
-            f"the items to ask about changed {MAX_TRIES} times while their requests were written; "
+            f"the open rows changed {MAX_TRIES} times while their requests were written; "
             "nothing was claimed",
-            hint="let the other command finish, then run "
+            hint="wait until the other command ends, then run "
             f"`{ws.task.labels.command('batch-submit')}` again",
         )
 

@@ -134,7 +134,8 @@ def wait_for_next_list(ws: WorkspaceSession, number: int, reconciled: ReconcileR
     """Print that a create stays unclear, and sleep until the next look; the caller has no lock."""
     wait_s = reconciled.wait_s
     ws.display.say(
-        f"batch {number}: the create call stays unclear; looking again in {wait_s:.0f} s",
+        f"batch {number}: it is still unclear whether it was created; "
+        f"checking again in {wait_s:.0f} s",
     )
     ws.sleep(wait_s)
 
@@ -251,7 +252,7 @@ def check_duplicates(ws: WorkspaceSession) -> None:
         listing = ws.client.list_batches()
     except errors.RemoteError as error:
         if suspects:
-            ws.display.warn(f"could not look for duplicates: {error.message}")
+            ws.display.warn(f"could not look for duplicate batches: {error.message}")
         return
     recorded_names = {duplicate["remote_name"] for duplicate in duplicates}
     recorded_names |= {batch.remote_name for batch in created_batches.values()}

@@ -202,7 +202,7 @@ def _fetch(
     except errors.MissingError as error:
         if is_succeeded and not is_cancelled:
             raise
-        ws.display.warn(f"batch {batch.number}: its result cannot be had: {error.message}")
+        ws.display.warn(f"batch {batch.number}: its result is not available: {error.message}")
         return False
 
     # A batch that did not succeed may have no lines, and the API sends an empty file for it.
@@ -211,17 +211,19 @@ def _fetch(
     if is_usable or is_empty_result:
         if best.matched_requests < expected_count:
             shortfall = _describe_shortfall(best, expected_count)
-            ws.display.warn(f"batch {batch.number}: {shortfall}; the fullest is taken")
+            ws.display.warn(
+                f"batch {batch.number}: {shortfall}; the most complete download is used"
+            )
         return True
 
-    message = f"Gemini sent {latest.body} in the place of the result of batch {batch.number}"
+    message = f"Gemini sent {latest.body} instead of the result of batch {batch.number}"
     if is_cancelled:
-        ws.display.warn(f"{message}; it is given up")
+        ws.display.warn(f"{message}; the result is given up")
         return False
     poll = ws.task.labels.command("batch-poll")
     give_up = CommandHint("batch-cancel", batch=batch.number)
-    hint = f"run `{poll}` again later, or give it up: {give_up}"
-    raise errors.UnavailableError(f"{message}; the batch was left as it is", hint=hint)
+    hint = f"run `{poll}` again later, or give up the batch: {give_up}"
+    raise errors.UnavailableError(f"{message}; the batch was not changed", hint=hint)
 
 
 def _download_best(
@@ -262,7 +264,7 @@ def _download_best(
             break
         if remaining_tries and latest.matched_requests > 0:
             shortfall = _describe_shortfall(latest, expected_count)
-            ws.display.warn(f"batch {batch.number}: {shortfall}; fetching again")
+            ws.display.warn(f"batch {batch.number}: {shortfall}; downloading it again")
         ws.sleep(ws.settings.poll_first if remaining_tries else 0)
     return best, latest
 
@@ -281,7 +283,7 @@ def _download_once(
     try:
         body = _write_result(ws, batch, remote, path)
     except errors.IncompleteError as error:
-        return Download(body=f"a part ({error.message})")
+        return Download(body=f"only a part ({error.message})")
     with ResultFile(path) as results:
         key_count = results.count_present_keys(_request_keys(ws, batch))
         if results.is_truncated:
@@ -342,22 +344,25 @@ def restore_result(ws: WorkspaceSession, batch: BatchRow, path: Path) -> None:
                 return
             _write_result(ws, batch, ws.client.get_batch(batch.remote_name or ""), part)
             if files.hash_file(part) != batch.result_sha256:
-                raise errors.MissingError("the API has other bytes")
+                raise errors.MissingError("the API sent other bytes")
             files.rename_sealed(files.sync_part(part), path)
-            ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
+            ws.display.say(
+                f"batch {number}: its lost result was downloaded again, byte for byte"
+            )
     except errors.RemoteError as error:
         give_up = CommandHint("batch-cancel", batch=number)
         ws.display.warn(
-            f"batch {number}: its result is lost and cannot be had again ({error.message}); "
-            f"`{give_up}` gives it up, and its items are asked again",
+            f"batch {number}: its lost result cannot be downloaded again ({error.message}); "
+            f"`{give_up}` gives up the batch, so that its rows are asked again",
         )
     finally:
         part.unlink(missing_ok=True)
 
 
 def _describe_shortfall(download: Download, expected_count: int) -> str:
-    """Return how many requests of a result were downloaded and expected, in words."""
-    return f"lines for {download.matched_requests} requests came and {expected_count} are expected"
+    """Return how many of the expected requests have no line in a result, in words."""
+    missing_count = expected_count - max(0, download.matched_requests)
+    return f"{missing_count:,} of {expected_count:,} results are missing"
 
 
 def _describe_ending(remote: RemoteBatch, *, has_lost_result: bool = False) -> str:
@@ -371,5 +376,5 @@ def _describe_ending(remote: RemoteBatch, *, has_lost_result: bool = False) -> s
     if remote.state is RemoteState.SUCCEEDED and has_lost_result:
         description = "succeeded without a result"
         if remote.has_result:
-            description = "succeeded, but its result could not be had"
+            description = "succeeded, but its result is not available"
     return f"{description}: {remote.error}" if remote.error else description

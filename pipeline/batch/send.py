@@ -25,6 +25,7 @@ from pipeline.batch.reconcile import (
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.states import BatchState, Outcome
+from pipeline.core.text import plural
 from pipeline.engine.duplicates import copy_to_duplicates
 from pipeline.engine.judging import JudgedReply, Provenance, write_judged_replies
 from pipeline.engine.request_builder import explain_schema_refusal
@@ -151,9 +152,9 @@ class _Send(NamedTuple):
             if not may_create:
                 submit = self.ws.task.labels.command("batch-submit")
                 raise errors.RemoteError(
-                    f"batch {batch.number}: {MAX_UNCLEAR_CREATES} create calls ended without an "
-                    f"answer, and the list shows none of them; last: {batch.reason}",
-                    hint=f"run `{submit}` again later; it looks before it creates",
+                    f"batch {batch.number}: {MAX_UNCLEAR_CREATES} create calls ended without a "
+                    f"reply, and the API lists no batch of them; last: {batch.reason}",
+                    hint=f"run `{submit}` again later; it searches before it creates a batch",
                 )
         elif batch.state is not BatchState.PREPARED:
             return SendOutcome.TAKEN_BY_OTHER_PROCESS
@@ -222,7 +223,7 @@ class _Send(NamedTuple):
         except errors.UnavailableError as error:
             with ws.store.write() as tx:
                 batches.record_unclear_create(tx, batch, reason=error.message, now=ws.now())
-            ws.display.warn(f"batch {number}: {error.message}; looking whether it was created")
+            ws.display.warn(f"batch {number}: {error.message}; checking whether it was created")
             return None
 
         try:
@@ -239,7 +240,9 @@ class _Send(NamedTuple):
             # Another process continued the batch meanwhile.
             cancel_duplicates(ws, number, [remote])
             raise
-        ws.display.say(f"batch {number}: created as {remote.name}, {batch.requests:,} requests")
+        ws.display.say(
+            f"batch {number}: created as {remote.name}, {plural(batch.requests, 'request')}"
+        )
         return SendOutcome.CREATED
 
     def _find_created_elsewhere(self, display_name: str) -> list[RemoteBatch]:
@@ -281,10 +284,9 @@ class _Send(NamedTuple):
 
         if unknown_count:
             self.ws.display.warn(
-                f"batch {number}: the API has {unknown_count} of this workspace that are not known "
-                "here, so the database is an older copy, and what they asked may be "
-                "paid for twice. "
-                f"`{CommandHint('doctor')}` names them",
+                f"batch {number}: the API has {plural(unknown_count, 'batch', 'batches')} of this "
+                "workspace that the database does not contain, so the database is an older copy. "
+                f"Rows may be paid for twice. `{CommandHint('doctor')}` lists the batches",
             )
         return [remote for remote in own_batches if remote.state not in USELESS_STATES]
 
@@ -321,9 +323,9 @@ class _Send(NamedTuple):
             return
         labels = self.ws.task.labels
         raise budget.QuotaFullError(
-            f"batch {self.batch.number} is ready and waits: {reason}",
-            hint=f"`{labels.command('batch-poll')}` until a batch is over, "
-            f"then `{labels.command('batch-submit')}` again",
+            f"batch {self.batch.number} is prepared and waits: {reason}",
+            hint=f"wait with `{labels.command('batch-poll')}` until a batch is over, "
+            f"then run `{labels.command('batch-submit')}` again",
         )
 
     def _upload(self, display_name: str) -> str:
@@ -418,7 +420,7 @@ class _Send(NamedTuple):
             claim = next(line_claims, None)
             if claim is not None:
                 line_reason = reason.partition(f"Error on line {line}")[2].lstrip(": ")
-                line_reason = line_reason or "it was not said why"
+                line_reason = line_reason or "no reason was given"
                 row_note = self._charge_line(tx, batch, claim, line_reason)
                 abandon_batch(
                     tx,
@@ -440,7 +442,7 @@ class _Send(NamedTuple):
         delete_upload(ws.client, upload)
         if claim is None:
             raise self._file_refusal(batch, error)
-        suffix = "; the rest goes into a new batch" if batch.requests > 1 else ""
+        suffix = "; the other rows go into a new batch" if batch.requests > 1 else ""
         ws.display.warn(f"{message}{suffix}")
         return SendOutcome.REBUILD
 
@@ -457,8 +459,8 @@ class _Send(NamedTuple):
         names = ws.task.rows.table(tx).read_names(tx, [claim.item_id])
         row_name = names.get(claim.item_id, claim.item_id)
         is_parked = bool(write_result.parked)
-        next_step = "is parked" if is_parked else "is asked once more by a later run"
-        return f"{row_name}, which stands there, {next_step}"
+        next_step = "is parked" if is_parked else "is asked once more by the next run"
+        return f"its row, {row_name}, {next_step}"
 
     def _file_refusal(self, batch: BatchRow, error: errors.RefusedError) -> errors.RefusedError:
         """Return the error that a whole file was refused, with the effect of the next submit.
@@ -469,10 +471,10 @@ class _Send(NamedTuple):
         """
         submit = self.ws.task.labels.command("batch-submit")
         count_note = ""
-        hint = f"`{submit}` sends it once more"
+        hint = f"`{submit}` sends the batch once more"
         if batch.refusals >= MAX_REFUSALS:
             count_note = f" {batch.refusals} times and given up"
-            hint = f"`{submit}` asks its items in a new batch"
+            hint = f"`{submit}` asks its rows in a new batch"
         message = f"batch {batch.number} was refused{count_note}: {error.message}"
         return errors.RefusedError(message, hint=hint, code=error.code, status=error.status)
 
@@ -525,6 +527,6 @@ def delete_upload(
         client.delete(upload)
     except errors.RemoteError as error:
         warn(
-            f"the upload {upload} could not be deleted, and the API forgets it after 48 h: "
+            f"the upload {upload} could not be deleted; the API deletes it after 48 h: "
             f"{error.message}",
         )

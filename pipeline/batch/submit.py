@@ -17,6 +17,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from pipeline.core.files import read_lines
 from pipeline.core.states import BatchState, Outcome
+from pipeline.core.text import plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -65,12 +66,12 @@ class SubmitReport:
         """Return the outcome of each batch in words, and how many rows each limit stopped."""
         parts = [", ".join(f"batch {number} {outcome}" for number, outcome in self.sent.items())]
         if self.shared:
-            parts.append(f"{self.shared:,} ask what was answered already and share the answer")
+            parts.append(f"{plural(self.shared, 'row')} got the answer of an equal row")
         if self.held_back:
-            parts.append(f"{self.held_back:,} held back by {self.budget}")
+            parts.append(f"{plural(self.held_back, 'row')} held back by {self.budget}")
         if self.no_room:
             parts.append(
-                f"{self.no_room:,} held back by the quota of tokens that may wait at the API",
+                f"{plural(self.no_room, 'row')} held back by the API's quota of queued tokens",
             )
         return "; ".join(part for part in parts if part)
 
@@ -158,9 +159,11 @@ def submit_batches(
         return report
 
     # A missing key, or an engine that cannot start, is reported before anything is written.
-    ws.client  # noqa: B018 - opens the client
+    ws.ensure_client()
     if not agreed:
-        announcement = describe_plan(ws, plan) if plan.items else "resuming an earlier run"
+        announcement = (
+            describe_plan(ws, plan) if plan.items else "sending batches of an earlier run"
+        )
         ws.display.say(f"{ws.model.name}, {announcement}")
         ws.confirm_cost(plan.cost, unchanged_text="nothing was written or sent")
 
@@ -181,7 +184,7 @@ def submit_batches(
         # The end of a submitted batch makes room for the rest.
         if not patient or is_daily or not submitted:
             raise
-        ws.display.say(f"the rest waits for a batch to end: {error.message}")
+        ws.display.say(f"the other batches wait until a batch ends: {error.message}")
         report.full_api_error = error
     submission.update_report(new_requests, set(earlier_numbers))
     return report
@@ -230,7 +233,7 @@ def abandon_outdated_batches(ws: WorkspaceSession) -> None:
             released_rows = abandon_batch(tx, batch, reason=full_reason, now=ws.now())
             ws.display.say(
                 f"batch {batch.number} was not sent because {reason}; "
-                f"{released_rows:,} rows are asked anew",
+                f"{plural(released_rows, 'row')} can be asked again",
             )
 
 
@@ -363,8 +366,8 @@ class _Submission:
         parked = ws.task.labels.command("parked")
         raise RemoteError(
             f"Gemini refused one line in each of {MAX_REBUILDS} request files; "
-            "the rest was left untouched",
-            hint=f"`{parked}` and `{CommandHint('batches')}` show the reasons",
+            "the other rows were not sent",
+            hint=f"`{parked}` and `{CommandHint('batches')}` list the reasons",
         )
 
     def _list_refused(self, numbers: Iterable[int]) -> set[str]:

@@ -24,7 +24,7 @@ from pipeline.engine.task_selection import (
     with_used_task,
 )
 from pipeline.engine.workspace_folder import check_links, has_no_workspace, make_directory
-from pipeline.store import schema, workspace
+from pipeline.store import marks, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
 
@@ -120,7 +120,7 @@ def _open_session(
 
     with store.read() as tx:
         workspace_row = workspace.get_workspace(tx)
-        lag_s = workspace.read_list_delay_s(tx)
+        lag_s = marks.read_list_delay_s(tx)
         now = store.make_clock(tx)
         shipped_tasks_here = [task.make_task(tx, settings) for task in used_tasks]
         tasks = [task for task in shipped_tasks_here if task is not None]

@@ -119,6 +119,16 @@ class WorkspaceSession:
         self._closing.callback(client.close)
         return client
 
+    def ensure_client(self) -> "Client":
+        """Open the client of the backend now, so that a missing key is reported early.
+
+        Returns the open client if there is one.
+
+        Raises:
+            ConfigurationError: As `client`.
+        """
+        return self.client
+
     def _start_local_engine(self) -> str:
         """Start the local engine until the session closes; return its URL."""
         from emulator.server import Server
@@ -141,6 +151,14 @@ class WorkspaceSession:
         if self.backend != "local" and "model" not in self.settings.sources:
             task_model = self.task.prompt.model
         return self._find_model(task_model or self.settings.model, kind="generate")
+
+    def ensure_model(self) -> Model:
+        """Find the model that answers now, so that an unknown model is reported early.
+
+        Raises:
+            ConfigurationError: As `model`.
+        """
+        return self.model
 
     @property
     def embedding_model(self) -> Model:

@@ -45,13 +45,12 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     """
     from pipeline.experts.index_entries import TAGGED_INDEX, TAGGED_OR_TEXT_INDEX
     from pipeline.experts.task import ExpertsTask
-    from pipeline.store.workspace import UNTAGGED_EVENT, events_of
+    from pipeline.store import marks
 
     if settings.index_untagged is not None:
         includes_untagged = settings.index_untagged
     else:
-        recorded_choices = [event["new"] == "1" for event in events_of(tx, UNTAGGED_EVENT)]
-        includes_untagged = bool(recorded_choices) and recorded_choices[-1]
+        includes_untagged = marks.read_index_untagged(tx)
 
     index = TAGGED_OR_TEXT_INDEX if includes_untagged else TAGGED_INDEX
     task = ExpertsTask(index, refreshes=settings.refresh)

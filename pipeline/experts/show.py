@@ -20,7 +20,7 @@ from pipeline.experts import table
 from pipeline.experts.person_rows import export_columns_among
 from pipeline.experts.rates import rate_text
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
-from pipeline.store import answers, claims, edits
+from pipeline.store import answers, claims, marks
 from pipeline.store import rows as row_store
 from pipeline.store.database import split_into_pages
 from pipeline.tables import export
@@ -267,7 +267,7 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
         for person_id, (_, answer) in answers.preferred_answers(tx, table.TASK).items()
     }
     orphaned_ids = row_store.all_ids(tx, table.TASK) | applied_answers.keys()
-    merge_rules = edits.active_merge_rules(tx, table.TASK)
+    merge_rules = marks.active_merge_rules(tx, table.TASK)
     with display.bar(
         "checking people",
         table.people_table(tx).count_rows(tx),
@@ -319,7 +319,7 @@ def _faults_of(
     if answer is not None:
         answered_tags = json.loads(answer).get("tags")
         if answered_tags:
-            answered_tags = edits.apply_rules(answered_tags, merge_rules)
+            answered_tags = marks.apply_rules(answered_tags, merge_rules)
         if parse_text_list(row["tags"]) != answered_tags:
             yield TAGS
     if any(GAP in stripped_text(row[column]) for column in HEADERS):

@@ -14,7 +14,7 @@ from pipeline.core.errors import InputError
 from pipeline.engine import corrections
 from pipeline.engine.corrections import UNCHANGED_MESSAGE
 from pipeline.experts import table
-from pipeline.store import answers, edits, workspace
+from pipeline.store import answers, marks, workspace
 from pipeline.store.database import Connection, Store, split_into_pages
 from pipeline.tables.cells import parse_text_list, stripped_text, to_compact_json
 
@@ -107,7 +107,7 @@ def count_tags(store: Store) -> Document:
                 use_counts[tag] += 1
                 if use_counts[tag] <= MAX_EXAMPLES:
                     examples.setdefault(tag, []).append(stripped_text(username))
-        merges = edits.list_merges(tx, table.TASK)
+        merges = marks.list_merges(tx, table.TASK)
 
     tags_by_use = sorted(use_counts, key=lambda tag: (-use_counts[tag], tag))
     return {
@@ -151,10 +151,10 @@ def merge_tags(
     from pipeline.experts.declaration import validate_tag
 
     with store.write() as tx:
-        rules_before = edits.active_merge_rules(tx, table.TASK)
+        rules_before = marks.active_merge_rules(tx, table.TASK)
         rules = {
             tag_merge.old: tag_merge.new
-            for tag_merge in edits.list_merges(tx, table.TASK)
+            for tag_merge in marks.list_merges(tx, table.TASK)
             if tag_merge.undone_at is None
         }
         checked_pairs = dict.fromkeys((validate_tag(old), validate_tag(new)) for old, new in pairs)
@@ -164,7 +164,7 @@ def merge_tags(
         _add_rules(rules, new_pairs, used_tags=_used_tags(tx))
         editor = corrections.normalize_editor_name(editor)
         merge_numbers = {
-            edits.add_merge(tx, table.TASK, old, new, editor=editor, now=merged_at)
+            marks.add_merge(tx, table.TASK, old, new, editor=editor, now=merged_at)
             for old, new in new_pairs
         }
         return {**_rewrite_tags(tx, rules_before, merge_numbers), "same": same_pairs}
@@ -202,7 +202,7 @@ def _add_rules(
             )
         rules[old] = new
 
-    circular_tags = rules.keys() - edits.follow_chains(rules).keys()
+    circular_tags = rules.keys() - marks.follow_chains(rules).keys()
     if circular_tags:
         message = f"{min(circular_tags)!r} would go round in a circle; {UNCHANGED_MESSAGE}"
         raise InputError(message, hint="leave one of these merges out")
@@ -226,8 +226,8 @@ def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -
         InputError: No merge with this number is in force.
     """
     with store.write() as tx:
-        rules_before = edits.active_merge_rules(tx, table.TASK)
-        if not edits.undo_merge(
+        rules_before = marks.active_merge_rules(tx, table.TASK)
+        if not marks.undo_merge(
             tx,
             table.TASK,
             number,
@@ -260,7 +260,7 @@ def _rewrite_tags(
     Returns:
         `merges`, `people` and `kept` of the result of `merge_tags`.
     """
-    rules = edits.active_merge_rules(tx, table.TASK)
+    rules = marks.active_merge_rules(tx, table.TASK)
     people = table.people_table(tx)
     tagged_ids: list[str] = []
     if merge_numbers:
@@ -280,8 +280,8 @@ def _rewrite_tags(
             if person_id in last_answers:
                 _, answer_json = last_answers[person_id]
                 answered_tags = json.loads(answer_json).get("tags", [])
-            follows_answer = edits.apply_rules(answered_tags, rules_before) == tags
-            new_tags = edits.apply_rules(answered_tags if follows_answer else tags, rules)
+            follows_answer = marks.apply_rules(answered_tags, rules_before) == tags
+            new_tags = marks.apply_rules(answered_tags if follows_answer else tags, rules)
             if new_tags != tags:
                 changed_tags[person_id] = to_compact_json(new_tags)
         changed_count += len(changed_tags)
@@ -291,7 +291,7 @@ def _rewrite_tags(
         workspace.record_row_change(tx, table.TASK)
     merges = [
         tag_merge._asdict()
-        for tag_merge in edits.list_merges(tx, table.TASK)
+        for tag_merge in marks.list_merges(tx, table.TASK)
         if tag_merge.number in merge_numbers
     ]
     return {"merges": merges, "people": written_count, "kept": changed_count - written_count}

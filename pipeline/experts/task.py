@@ -33,7 +33,7 @@ from pipeline.engine.task_parts import (
 from pipeline.experts import table
 from pipeline.experts.declaration import COLUMN_BY_PLACEHOLDER, MAX_TAGS, Tags, task
 from pipeline.experts.names import HOW_TO_BEGIN
-from pipeline.store import answers, claims, edits, request_history
+from pipeline.store import answers, claims, marks, request_history
 from pipeline.store import rows as row_store
 from pipeline.store.database import (
     SlowError,
@@ -348,7 +348,7 @@ class ExpertsAnswers(TaskAnswers):
             kept the row or because the current text supports no tag.
         """
         answers_by_id = {answer.item_id: answer for answer in answers}
-        merge_rules = edits.active_merge_rules(tx, table.TASK)
+        merge_rules = marks.active_merge_rules(tx, table.TASK)
         rows = table.people_table(tx).read_rows(
             tx,
             list(answers_by_id),
@@ -373,7 +373,7 @@ class ExpertsAnswers(TaskAnswers):
             tags = cast("Tags", answers_by_id[item_id].answer).tags
             if tags:
                 tags_by_id[item_id] = to_compact_json(
-                    edits.apply_rules(tags, merge_rules) if merge_rules else tags,
+                    marks.apply_rules(tags, merge_rules) if merge_rules else tags,
                 )
 
         tagged_ids = [
@@ -445,7 +445,7 @@ class ExpertsAnswers(TaskAnswers):
                 f"{NOTHING_CHANGED}",
             )
 
-        new_tags = edits.apply_rules(edit.after["tags"], edits.active_merge_rules(tx, table.TASK))
+        new_tags = marks.apply_rules(edit.after["tags"], marks.active_merge_rules(tx, table.TASK))
         if not new_tags and tags_before and is_in_force and edit.undoes is None:
             raise InputError(
                 f"{username!r} would be left without tags, and be asked about again; "
@@ -540,12 +540,12 @@ def _ids_with_own_tags(
         if extractor in {None, answer_extractor}
     }
 
-    merge_rules = edits.active_merge_rules(tx, table.TASK)
+    merge_rules = marks.active_merge_rules(tx, table.TASK)
     rows = table.people_table(tx).read_rows(tx, list(answers_by_id), ("tags",))
     ids_with_own_tags = []
     for item_id, row in rows.items():
         answered_tags = json.loads(answers_by_id[item_id]).get("tags") or []
-        if parse_text_list(row["tags"]) == edits.apply_rules(answered_tags, merge_rules):
+        if parse_text_list(row["tags"]) == marks.apply_rules(answered_tags, merge_rules):
             ids_with_own_tags.append(item_id)
     return ids_with_own_tags
 

@@ -24,7 +24,7 @@ from pipeline.index.manifest import Manifest, RefusedText, StagedBuild, content_
 from pipeline.index.vector_cache import Vectors
 from pipeline.index.vectors import Embedder
 from pipeline.index.write import EntryPage, load_meaningless_queries, verify_build, write_build
-from pipeline.store import workspace
+from pipeline.store import marks, workspace
 from pipeline.store.database import Connection, split_into_pages
 from pipeline.store.locks import Lock
 
@@ -119,13 +119,10 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
     index_untagged = ws.settings.index_untagged
     with ws.store.write() as tx:
         if index_untagged is not None:
-            workspace.record_event(
+            marks.record_index_untagged(
                 tx,
-                workspace.UNTAGGED_EVENT,
                 manifest.number,
-                old=None,
-                new=f"{index_untagged:d}",
-                reason="asked",
+                index_untagged=index_untagged,
                 now=now,
             )
         workspace.add_build(tx, values, reason=reason, now=now)

@@ -34,7 +34,7 @@ from pipeline.engine.task_file import ROW_FILES_FOLDER, TASKS_FOLDER
 from pipeline.index.vector_cache import open_vector_cache
 from pipeline.ops import clean
 from pipeline.quality.report import report_files_by_name
-from pipeline.store import batches, erasure
+from pipeline.store import batches, marks
 from pipeline.store.database import Store
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def _copy_sealed_files(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
     with closing(Store(copied_url)) as copied_store, copied_store.open_foreign_snapshot() as tx:
         assert tx is not None  # noqa: S101 - the file is there
         all_batches = batches.batches_in_states(tx)
-        cleaned_batches = erasure.cleaned_batches(tx)
+        cleaned_batches = marks.cleaned_batches(tx)
 
     hashes = dict[str, str]()
     for batch in all_batches:

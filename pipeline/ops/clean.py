@@ -37,7 +37,7 @@ from pipeline.index.vector_cache import VectorCache, open_vector_store, stored_w
 from pipeline.index.vectors import QUERY_TASK_TYPE
 from pipeline.index.write import load_meaningless_queries
 from pipeline.quality import report as reports
-from pipeline.store import batches, erasure, runs
+from pipeline.store import batches, marks, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
@@ -137,7 +137,7 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
     """
     with ws.store.read() as tx:
         all_batches = batches.batches_in_states(tx)
-        cleaned_hashes = erasure.cleaned_batches(tx)
+        cleaned_hashes = marks.cleaned_batches(tx)
     old_batches = [
         batch
         for batch in all_batches
@@ -195,7 +195,7 @@ def _clean_batch(
         hashes = _seal_hashes(ws.data, batch)
         reason = f"older than {report.keep_days:g} days"
         with ws.store.write() as tx:
-            erasure.record_cleaned(tx, batch.number, reason=reason, now=ws.now(), hashes=hashes)
+            marks.record_cleaned(tx, batch.number, reason=reason, now=ws.now(), hashes=hashes)
     for path in paths:
         path.unlink(missing_ok=True)
 
@@ -241,7 +241,7 @@ def list_sealed_files(
 
     Args:
         cleaned_hashes: Hashes of the files of line hashes by batch number, as
-            `erasure.cleaned_batches` returns them. By default the batch counts as not cleaned.
+            `marks.cleaned_batches` returns them. By default the batch counts as not cleaned.
 
     Raises:
         InconsistentError: The database names another file.
@@ -383,7 +383,7 @@ def find_leftovers(ws: WorkspaceSession, remote_numbers: Collection[int] = ()) -
     """
     with ws.store.read() as tx:
         all_batches = batches.batches_in_states(tx)
-        cleaned_hashes = erasure.cleaned_batches(tx)
+        cleaned_hashes = marks.cleaned_batches(tx)
 
     # Paths are built from numbers. If a stored name was changed, its file is still not a leftover.
     known_paths = {request_path(ws.data, batch.number) for batch in all_batches}

@@ -30,7 +30,7 @@ from pipeline.index.vector_cache import open_vector_cache
 from pipeline.ops import clean
 from pipeline.ops.doctor_backend import check_backend, check_models, list_task_batches
 from pipeline.ops.doctor_report import DoctorReport, create_notice
-from pipeline.store import answer_counts, answers, batches, claims, erasure, rows, schema, workspace
+from pipeline.store import answer_counts, batches, claims, marks, rows, schema, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
@@ -120,7 +120,7 @@ def _check_batches(report: DoctorReport) -> Iterator[RowFault]:
     with report.ws.store.read() as tx:
         task_batches = list_task_batches(tx)
         counts_by_batch = answer_counts.count_outcomes(tx)
-        rolled_back_numbers = workspace.numbers_with_event(tx, answers.ROLLBACK_EVENT)
+        rolled_back_numbers = marks.rolled_back_batches(tx)
 
     # A batch without claims, answers and attempts has no counts.
     zero_counts: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
@@ -188,8 +188,8 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
     ws = report.ws
     with ws.store.read() as tx:
         task_batches = list_task_batches(tx)
-        cleaned_batches = erasure.cleaned_batches(tx)
-        is_forgetting = bool(erasure.open_erasures(tx))
+        cleaned_batches = marks.cleaned_batches(tx)
+        is_forgetting = bool(marks.open_erasures(tx))
 
     for batch in task_batches:
         try:
@@ -520,7 +520,7 @@ def _describe_open_erasures(tx: Connection) -> list[str]:
     """Return a message for each row whose `forget` was interrupted."""
     return [
         f"item {item_id} was begun to be forgotten, and that is not over"
-        for item_id in erasure.open_erasures(tx)
+        for item_id in marks.open_erasures(tx)
     ]
 
 

@@ -30,7 +30,7 @@ from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders, ope
 from pipeline.ops import clean
 from pipeline.ops.forget_files import check_sealed_files, drop_lines, read_batch_numbers
 from pipeline.quality import report as reports
-from pipeline.store import batches, erasure, rows, workspace
+from pipeline.store import batches, erasure, marks, rows, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.columns import fold_name
 from pipeline.tables.row_import import MISSING_ROW_KIND
@@ -190,7 +190,7 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     with ws.store.read() as tx:
         batch_numbers = read_batch_numbers(tx, task, row_ids)
         all_batches = batches.batches_in_states(tx)
-        cleaned_hashes = erasure.cleaned_batches(tx)
+        cleaned_hashes = marks.cleaned_batches(tx)
     row_batches = [batch for batch in all_batches if batch.number in batch_numbers]
 
     has_open_batches = any(not batch.is_finished for batch in all_batches)
@@ -227,7 +227,7 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
 
     with ws.store.write() as tx:
         for name in names:
-            erasure.finish_erasure(tx, _format_erasure_name(task, name))
+            marks.finish_erasure(tx, _format_erasure_name(task, name))
     return report
 
 
@@ -265,7 +265,7 @@ def _is_known_name(tx: Connection, task: Task, name: str) -> bool:
     with contextlib.suppress(InputError):
         return bool(task.rows.id_of(tx, name))
 
-    has_erasure = bool(erasure.open_erasures(tx, _format_erasure_name(task, name)))
+    has_erasure = bool(marks.open_erasures(tx, _format_erasure_name(task, name)))
     return has_erasure or erasure.has_records(tx, task.name, name)
 
 
@@ -288,7 +288,7 @@ def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]
     with ws.store.read() as tx:
         named_rows = _find_named_rows(tx, task, names)
         is_new = any(
-            not erasure.open_erasures(tx, _format_erasure_name(task, name)) for name in names
+            not marks.open_erasures(tx, _format_erasure_name(task, name)) for name in names
         )
         check_sealed_files(ws, tx, [row.row_id for row in named_rows.values() if row.row_id])
     if is_new:
@@ -300,7 +300,7 @@ def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]
             if row.row_id:
                 _begin_row(tx, task, name, row, now=ws.now())
         for name in names:
-            row_ids += erasure.open_erasures(tx, _format_erasure_name(task, name))
+            row_ids += marks.open_erasures(tx, _format_erasure_name(task, name))
     return list(dict.fromkeys(row_ids)), any(not row.is_present for row in named_rows.values())
 
 
@@ -324,7 +324,7 @@ def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[s
 
     named_rows = {}
     for name in names:
-        has_erasure = bool(erasure.open_erasures(tx, _format_erasure_name(task, name)))
+        has_erasure = bool(marks.open_erasures(tx, _format_erasure_name(task, name)))
         try:
             row = _NamedRow(task.rows.id_of(tx, name), is_present=True)
         except InputError:
@@ -423,7 +423,7 @@ def _erase(
         task.rows.delete(tx, row_id)
         erasure.erase_row(tx, task.name, row_id, words=names, is_number_ours=not has_source)
         if has_source:
-            erasure.bury_row(tx, task.name, row_id, now=now)
+            marks.bury_row(tx, task.name, row_id, now=now)
 
     # Recorded without ids, because no list may contain the ids of forgotten rows.
     workspace.record_row_change(tx, task.name)

@@ -11,7 +11,7 @@ from pipeline.engine.task import Task
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.result_file import read_line_key
 from pipeline.ops import clean
-from pipeline.store import batches, erasure
+from pipeline.store import batches, erasure, marks
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
@@ -60,11 +60,11 @@ def check_sealed_files(ws: WorkspaceSession, tx: Connection, row_ids: Sequence[s
     while any row of the workspace is being forgotten.
     """
     # A killed run may have recorded a hash before its file; `_drop_lines` checks those files.
-    if erasure.open_erasures(tx):
+    if marks.open_erasures(tx):
         return
 
     batch_numbers = read_batch_numbers(tx, ws.task, row_ids)
-    cleaned_hashes = erasure.cleaned_batches(tx)
+    cleaned_hashes = marks.cleaned_batches(tx)
     for number in sorted(batch_numbers):
         batch = batches.get_batch(tx, number)
         for file in _find_sealed_files(ws.data, batch, cleaned_hashes):

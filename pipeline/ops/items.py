@@ -28,7 +28,7 @@ from pipeline.gemini.requests import make_request_key, redact_line
 from pipeline.gemini.result_file import ResultFile
 from pipeline.index.builds import describe_index_state
 from pipeline.ops.export import ExportReport, check_target, write_file
-from pipeline.store import answers, batches, claims, erasure, request_history, workspace
+from pipeline.store import answers, batches, claims, marks, request_history, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 from pipeline.tables import export
@@ -287,7 +287,7 @@ def _add_wire(
     data: Path,
 ) -> list[dict[str, Any]]:
     """Return the requests with `wire` added: their lines in the sealed files."""
-    cleaned_batches = erasure.cleaned_batches(tx)
+    cleaned_batches = marks.cleaned_batches(tx)
     requests_with_wire = []
     for request in requests:
         batch = batches.get_batch(tx, request["batch"])

@@ -17,10 +17,8 @@ from sqlalchemy import (
     FromClause,
     Select,
     Table,
-    Text,
     and_,
     case,
-    cast,
     delete,
     func,
     insert,
@@ -33,10 +31,10 @@ from sqlalchemy import (
 )
 
 from pipeline.core.states import Mode, Outcome
-from pipeline.store import workspace
+from pipeline.store import marks
 from pipeline.store.claims import CLAIMED, PARKED
 from pipeline.store.database import PAGE_ROWS, change_among, run_many, select_among, stream_rows
-from pipeline.store.schema import answers, asks, attempts, batches, events, pilots, runs
+from pipeline.store.schema import answers, asks, attempts, batches, pilots, runs
 
 # A row whose answer was invalid is asked once more, then parked.
 MAX_ATTEMPTS = 2
@@ -50,8 +48,6 @@ COST_DIGITS = 9
 PERSON = "person"
 # The JSON that replaces the answer to a forgotten row.
 FORGOTTEN_ANSWER = "null"
-# The kind of the journal's lines about rolled back batches.
-ROLLBACK_EVENT = "rollback"
 _USAGE_COLUMNS = ("tokens_in", "tokens_out", "cost")
 
 
@@ -675,7 +671,7 @@ def select_version_starts() -> Select[tuple[str, str, datetime]]:
         batches.c.task,
         batches.c.extractor,
         batches.c.created_at.label("at"),
-    ).where(~_is_rolled_back(), batches.c.way != Mode.TRIAL)
+    ).where(~marks.is_rolled_back(), batches.c.way != Mode.TRIAL)
     run_starts = select(runs.c.task, runs.c.extractor, runs.c.started_at).where(
         runs.c.ended_at.is_(None),
     )
@@ -713,7 +709,7 @@ def cost_of_version(tx: Connection, task: str, version: str) -> float:
     query = select(func.sum(batches.c.cost)).where(
         batches.c.task == task,
         batches.c.extractor == version,
-        ~_is_rolled_back(),
+        ~marks.is_rolled_back(),
     )
     return float(tx.execute(query).scalar() or 0.0)
 
@@ -736,19 +732,11 @@ def delete_version(
     reason = "its version was rolled back"
     batch_numbers = (
         select(batches.c.number)
-        .where(batches.c.task == task, batches.c.extractor == version, ~_is_rolled_back())
+        .where(batches.c.task == task, batches.c.extractor == version, ~marks.is_rolled_back())
         .order_by(batches.c.number)
     )
     for number in tx.execute(batch_numbers).scalars().all():
-        workspace.record_event(
-            tx,
-            ROLLBACK_EVENT,
-            number,
-            old=None,
-            new="answers removed",
-            reason=reason,
-            now=now,
-        )
+        marks.record_rollback(tx, number, reason=reason, now=now)
 
     is_open_run = and_(runs.c.task == task, runs.c.extractor == version, runs.c.ended_at.is_(None))
     tx.execute(update(runs).where(is_open_run).values(ended_at=now, why=reason))
@@ -761,13 +749,3 @@ def delete_version(
         for table in (answers, attempts, asks, pilots)
     )
     return answer_count, attempt_count, parked_count
-
-
-def _is_rolled_back() -> ColumnElement[bool]:
-    """Return the SQL condition that the journal marks a batch as rolled back."""
-    rolled_back = select(events.c.name).where(events.c.kind == ROLLBACK_EVENT)
-    return cast(batches.c.number, Text).in_(rolled_back)
-
-
-# Single requests. Each is stored as its answer, its attempt, or its claim while it is running.
-# A copied answer is not a request.

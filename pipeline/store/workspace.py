@@ -30,12 +30,6 @@ from pipeline.store.schema import TaskRecord, builds, events, tasks, workspace
 __all__ = ["TaskRecord"]
 
 
-# The kind of the journal's lines on whether people without a tag are in the index.
-UNTAGGED_EVENT = "index_untagged"
-# The kind of the journal's lines on how late the API was seen to list a new batch.
-LIST_DELAY_EVENT = "list_lag"
-# Our own choice: the next delay may be longer than any that was seen.
-LIST_DELAY_FACTOR = 2
 MARKER_FILE = "workspace.json"
 # Folders whose files only their own database knows.
 SEALED_FOLDERS = ("batches", "index/builds")
@@ -86,20 +80,6 @@ def is_unchanged_since(
     newest = select(*columns).order_by(events.c.id.desc()).limit(1)
     row = tx.execute(newest).first()
     return row == (kind, str(name), old, new)
-
-
-def numbers_with_event(tx: Connection, kind: str) -> set[int]:
-    """Return the numbers of batches that have a line of this kind in the journal."""
-    return {int(line["name"]) for line in events_of(tx, kind) if line["name"].isdecimal()}
-
-
-def read_list_delay_s(tx: Connection) -> float:
-    """Return the seconds after which the API must list a new batch; 0.0 if none was ever late.
-
-    It is LIST_DELAY_FACTOR times the longest delay in the journal.
-    """
-    delays_s = (float(line["new"]) for line in events_of(tx, LIST_DELAY_EVENT))
-    return LIST_DELAY_FACTOR * max(delays_s, default=0.0)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from sqlalchemy import Subquery, select
 
 from pipeline.core.declaration import HASH_KEY
 from pipeline.core.progress import Progress
-from pipeline.store import claims, erasure, workspace
+from pipeline.store import claims, marks, workspace
 from pipeline.store import rows as stored_rows
 from pipeline.store.database import Store, split_into_pages
 from pipeline.store.schema import TaskRecord
@@ -175,7 +175,7 @@ class RowSync:
         report = self.report
         task_name = self.record.name
         with self.store.read() as tx:
-            is_forgotten = erasure.make_buried_check(tx, task_name)
+            is_forgotten = marks.make_buried_check(tx, task_name)
 
         row_count = 0
         is_part = getattr(source, "is_part", False)

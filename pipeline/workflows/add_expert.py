@@ -175,7 +175,8 @@ def store_person(
 
     has_bio = bool(stripped_text(person.values.get("bio")))
     if has_bio:
-        ws.client  # noqa: B018 - a missing configuration is raised before the person is added
+        # A missing configuration is raised before the person is added.
+        ws.ensure_client()
         _check_bio_fits(person, ws.model.input_limit)
 
     with ws.store.write(patience_s=patience_s) as tx:

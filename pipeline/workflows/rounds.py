@@ -5,6 +5,7 @@ The database stores the state of every round. If the process dies, the next comm
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from pipeline.batch import ingest, live, poll, submit
@@ -19,30 +20,27 @@ from pipeline.core.progress import ProgressBar
 from pipeline.core.states import OPEN_STATES, BatchState, Mode, RemoteState, remote_state
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
-from pipeline.quality import evaluate, pilot
+from pipeline.quality import evaluate
 from pipeline.quality.report import delete_partial_reports
 from pipeline.store import batches, claims, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
-from pipeline.store.runs import PilotVerdict, TagRunRow
-from pipeline.workflows.tag_report import TagReport
+from pipeline.store.runs import TagRunRow
+from pipeline.workflows.quality_reporter import QualityReporter
+from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 
 UNSUCCESSFUL_STATES = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
-# The next quality reports wait this many times as long as the last ones took. The reports at the
-# end of the command do not wait.
-REPORT_PAUSE_FACTOR = 20
 # In USD. A smaller cost is not shown.
 MIN_SHOWN_COST_USD = 0.00005
 # A shorter wait for the API is normal and not shown.
 MIN_SHOWN_WAIT_S = 5.0
 MAX_SHOWN_REASON_CHARS = 60
 HOPELESS_ANSWERS_REASON = HintTemplate(
-    "the answers fail a quality gate by far, and nothing more was sent; {} goes on all the same",
+    "the answers fail a quality gate by far, so no more rows were sent; {} sends them anyway",
     OptionHint(skip_pilot=True),
 )
-API_FULL_REASON = "the API takes no more for now"
-API_DOWN_REASON = "batches fail at the API, and nothing more was sent"
-WAIVED_PILOT_NOTE = "Asked without a pilot that passed: a person wanted it so."
+API_FULL_REASON = "the API accepts no more batches for now"
+API_DOWN_REASON = "all batches failed at the API, so no more rows were sent"
 
 
 def prepare_task(ws: WorkspaceSession, *, may_be_empty: bool = False, fills: bool = True) -> None:
@@ -96,14 +94,13 @@ class TagRounds:
         self._ws = ws
         self._limit = limit
         self._row_ids = row_ids
-        self.should_report = should_report
         self.report = TagReport(ws.extractor)
+        self.quality_reporter = QualityReporter(
+            ws,
+            self.report.quality,
+            is_enabled=should_report,
+        )
         self.started_at = ws.now()
-        # Monotonic time before which no further quality report is written.
-        self._next_report_at_s = 0.0
-        self._is_waiting_for_api_room = False
-        # Extractors with answers since their last quality report; the keys are ordered.
-        self._unreported_extractors: dict[str, None] = {}
         # Batches that failed at the API since rows were sent the last time.
         self._failed_batches = set[int]()
         self._has_successful_batch = False
@@ -176,7 +173,8 @@ class TagRounds:
         ingested_count = 0
         while self.list_batches(*API_STATES):
             ingested_count += self.collect(wait=True)
-            if self.is_stopped or (ingested_count and self._is_waiting_for_api_room):
+            is_api_full = self.report.stop.reason is TagStopReason.API_FULL
+            if self.is_stopped or (ingested_count and is_api_full):
                 break
         return ingested_count
 
@@ -186,7 +184,7 @@ class TagRounds:
 
         A batch needs a person if the API does not know it, or if its create is unclear.
         """
-        poll_report = self.report.polled
+        poll_report = self.report.poll.last
         return bool(poll_report.stopped or poll_report.gone or poll_report.unclear)
 
     def _update_stop_reason(self) -> bool:
@@ -197,11 +195,10 @@ class TagRounds:
         """
         report = self.report
         if self._failed_batches and not self._has_successful_batch:
-            report.is_down = True
-            report.held_back = API_DOWN_REASON
+            report.stop = TagStop(TagStopReason.BATCHES_FAILED, API_DOWN_REASON)
             return False
-        if report.is_hopeless:
-            report.held_back = str(HOPELESS_ANSWERS_REASON)
+        if report.quality.is_hopeless:
+            report.stop = TagStop(TagStopReason.GATE_FAILED, str(HOPELESS_ANSWERS_REASON))
             return False
         return True
 
@@ -231,11 +228,7 @@ class TagRounds:
         report = self.report
         self._failed_batches.clear()
         self._has_successful_batch = False
-        self._is_waiting_for_api_room = False
-        report.held_back = ""
-        report.no_room = 0
-        report.short = 0
-        report.no_money = None
+        report.stop = TagStop()
 
         selection = Selection(self.remaining_rows(), row_ids=self._row_ids)
         try:
@@ -248,33 +241,47 @@ class TagRounds:
                 number=batch_number,
             )
         except BudgetError as error:
-            report.held_back = error.message
-            report.no_money = error
+            report.stop = TagStop(TagStopReason.BUDGET, error.message, budget_error=error)
             return SubmitReport()
 
-        for sent_number in submit_report.created_batches:
-            if sent_number not in report.submitted:
-                report.submitted.append(sent_number)
+        created_batches = submit_report.created_batches
+        report.submitted += [sent for sent in created_batches if sent not in report.submitted]
         report.items += submit_report.items
         report.shared += submit_report.shared
-        report.no_room = submit_report.no_room
-        report.short = submit_report.held_back
-        if submit_report.held_back:
-            report.held_back = f"{submit_report.budget} has no room for more"
-        if submit_report.full_api_error or submit_report.no_room:
-            report.held_back = API_FULL_REASON
-            self._is_waiting_for_api_room = True
-        if submit_report.full_api_error:
-            report.no_room = sum(batch.requests for batch in self.list_batches(BatchState.PREPARED))
-            if selection.limit != 0:
-                report.no_room += self.count_askable()
+        report.stop = self._find_submit_stop(submit_report, selection)
         return submit_report
+
+    def _find_submit_stop(
+        self,
+        submit_report: SubmitReport,
+        selection: Selection,
+    ) -> TagStop:
+        """Return why a submit left rows open, with their number.
+
+        A full API goes before a budget. If the API refused a batch, all prepared rows wait for it,
+        and the open rows unless the limit is used up.
+        """
+        rows_without_room = submit_report.no_room
+        if submit_report.full_api_error:
+            prepared_batches = self.list_batches(BatchState.PREPARED)
+            rows_without_room = sum(batch.requests for batch in prepared_batches)
+            if selection.limit != 0:
+                rows_without_room += self.count_askable()
+        if submit_report.full_api_error or rows_without_room:
+            return TagStop(TagStopReason.API_FULL, API_FULL_REASON, rows_without_room)
+        if submit_report.held_back:
+            return TagStop(
+                TagStopReason.BUDGET,
+                f"{submit_report.budget} does not cover the other rows",
+                submit_report.held_back,
+            )
+        return TagStop()
 
     def ask_live(self, mode: Mode) -> LiveReport:
         """Ask every open row by live calls, and report on the answers; another run may resume.
 
-        Returns an empty report if no row is open. Asks at most the remaining limit; `row_ids` of
-        the rounds are ignored. An error that stops the run (daily quota, budget, service down) is
+        Returns an empty report if no row is open. Asks at most the remaining limit. The rounds
+        must have no `row_ids`. An error that stops the run (daily quota, budget, service down) is
         stored in the returned report and not raised, and so is an interrupt. Writes a quality
         report unless the run was interrupted.
 
@@ -288,8 +295,7 @@ class TagRounds:
         ws = self._ws
         report = self.report
         limit = self.remaining_rows()
-        with ws.store.read() as tx:
-            askable_count = claiming.count_claimable(tx, ws.task)
+        askable_count = self.count_askable()
         selected_count = askable_count if limit is None else min(askable_count, limit)
 
         report.live = LiveReport()
@@ -297,15 +303,15 @@ class TagRounds:
             ws.check_has_rows()
             return report.live
         if mode is Mode.FLEX and not ws.model.flex:
-            message = f"{ws.model.name} is not served by flex; nothing was asked"
+            message = f"{ws.model.name} is not available in flex; nothing was asked"
             hint = (
-                f"{OptionHint(mode='batch')} costs as little; "
-                f"or set {OptionHint('model')} to one that is"
+                f"{OptionHint(mode='batch')} costs the same; "
+                f"or set {OptionHint('model')} to a model with flex"
             )
             raise InputError(message, hint=hint)
 
         # A missing key or an engine that cannot start raises before anything is written.
-        ws.client  # noqa: B018 - creates the client
+        ws.ensure_client()
         with ws.display.bar("asking", selected_count) as bar:
             live_report = live.ask_rows(
                 ws,
@@ -327,9 +333,9 @@ class TagRounds:
         ]
 
         if live_report.run is not None and not live_report.interrupted:
-            self._unreported_extractors[ws.extractor] = None
+            self.quality_reporter.note_answers(ws.extractor)
             # Report now: the caller may wait for batches, which takes up to a day.
-            self._write_reports(is_last=False)
+            self.quality_reporter.write(is_last=False)
         return live_report
 
     def stop_asking(self) -> None:
@@ -373,7 +379,7 @@ class TagRounds:
         """Poll the batches at the API, and record failed batches in the report.
 
         A batch failed if it ended without success, even if it has a result. A batch that a person
-        cancelled did not fail. The report's `polled` is replaced.
+        cancelled did not fail. The report's last poll is replaced.
 
         Args:
             wait: Poll until the first batch ends; otherwise look once.
@@ -390,7 +396,7 @@ class TagRounds:
             number=batch_number,
             fetches=should_download,
         )
-        self.report.polled = poll_report
+        self.report.poll.last = poll_report
 
         failures = dict[int, str]()
         with self._ws.store.read() as tx:
@@ -402,7 +408,7 @@ class TagRounds:
                 if is_failed and batch.cancel_asked_at is None:
                     failures[batch.number] = batch.reason or str(state)
 
-        self.report.failed |= failures
+        self.report.poll.failed |= failures
         self._failed_batches |= failures.keys()
         if set(poll_report.downloaded) - set(failures):
             self._has_successful_batch = True
@@ -424,60 +430,25 @@ class TagRounds:
                 ingested.append(summary)
                 self._note_ingested(summary)
         except FindableError:
-            self._write_reports(is_last=False)
+            self.quality_reporter.write(is_last=False)
             raise
 
-        self._write_reports(is_last=False)
+        self.quality_reporter.write(is_last=False)
         return len(ingested) - count_before
 
     def _note_ingested(self, summary: IngestSummary) -> None:
         """Note that an extractor has new answers, and whether its batch succeeded after all.
 
         A batch that failed at the API succeeded after all if no request is missing. It leaves the
-        report's `failed`.
+        report's failed batches.
         """
         batch = summary.batch
-        self._unreported_extractors[batch.extractor] = None
-        if batch.missing == 0 and batch.number in self.report.failed:
+        self.quality_reporter.note_answers(batch.extractor)
+        if batch.missing == 0 and batch.number in self.report.poll.failed:
             # The batch failed at the API after every request had a reply.
-            del self.report.failed[batch.number]
+            del self.report.poll.failed[batch.number]
             self._failed_batches.discard(batch.number)
             self._has_successful_batch = True
-
-    def _write_reports(self, *, is_last: bool) -> None:
-        """Write the quality report of each extractor with new answers.
-
-        Does nothing if reports are off, if there are no new answers, or if the previous reports are
-        too recent. If the task needs pilots, answers that fail a gate by far are recorded as a
-        failed pilot, and the rounds stop if they are of the extractor in use.
-
-        Args:
-            is_last: Write the reports however recent the previous reports are.
-        """
-        ws = self._ws
-        started_at_s = ws.monotonic()
-        if not self.should_report or not self._unreported_extractors:
-            return
-        if started_at_s < self._next_report_at_s and not is_last:
-            return
-
-        for extractor in self._unreported_extractors:
-            with ws.store.read() as tx:
-                newest_pilot = runs.find_newest_pilot(tx, extractor, must_be_ended=True)
-            has_no_verdict = newest_pilot is None or newest_pilot.verdict is PilotVerdict.WAIVED
-            notes = [WAIVED_PILOT_NOTE] if ws.task.needs_pilot and has_no_verdict else []
-            quality = evaluate.write_report(ws, extractor=extractor, notes=notes)
-            if quality is None:
-                continue
-
-            is_hopeless = pilot.record_failed_pilot(ws, quality)
-            if is_hopeless and extractor == ws.extractor:
-                self.report.is_hopeless = True
-            self.report.reports[extractor] = quality
-
-        self._unreported_extractors = {}
-        ended_at_s = ws.monotonic()
-        self._next_report_at_s = ended_at_s + REPORT_PAUSE_FACTOR * (ended_at_s - started_at_s)
 
     def complete_report(self) -> TagReport:
         """Complete the report, write the last quality reports, and end finished runs.
@@ -504,9 +475,9 @@ class TagRounds:
             )
 
         has_backfill = any(run.mode == runs.BACKFILL for run in unfinished_runs)
-        if report.is_over and report.quality is None and has_backfill:
-            self._unreported_extractors[ws.extractor] = None
-        self._write_reports(is_last=True)
+        if report.is_over and report.newest_quality is None and has_backfill:
+            self.quality_reporter.note_answers(ws.extractor)
+        self.quality_reporter.write(is_last=True)
         delete_partial_reports(ws.data, task.name)
 
         with ws.store.read() as tx:
@@ -534,24 +505,25 @@ class TagRounds:
         prepared_count = sum(batch.requests for batch in self.list_batches(BatchState.PREPARED))
         unsent_count = report.left + prepared_count
 
-        report.no_room = min(report.no_room, unsent_count)
         report.unasked = min(report.unasked, report.left)
+        report.stop = replace(report.stop, rows=min(report.stop.rows, unsent_count))
         if not unsent_count and not report.is_down:
-            report.held_back = ""
+            report.stop = TagStop()
 
     def _unfinished_runs(self, tx: Connection) -> list[TagRunRow]:
         """Return the unfinished `tag` run of the task, and its unfinished backfill of this version.
 
         A backfill of another version is left out.
         """
-        unfinished_runs = list[TagRunRow]()
-        for mode in (runs.TAG, runs.BACKFILL):
-            run = runs.find_unfinished_run(tx, self._ws.task.name, mode=mode)
-            if run is None:
-                continue
-            if run.mode == runs.TAG or run.extractor == self._ws.extractor:
-                unfinished_runs.append(run)
-        return unfinished_runs
+        task_runs = (
+            runs.find_unfinished_run(tx, self._ws.task.name, mode=mode)
+            for mode in (runs.TAG, runs.BACKFILL)
+        )
+        return [
+            run
+            for run in task_runs
+            if run is not None and (run.mode == runs.TAG or run.extractor == self._ws.extractor)
+        ]
 
 
 def ingest_all(ws: WorkspaceSession) -> tuple[TagReport, list[FindableError]]:

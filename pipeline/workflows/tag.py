@@ -28,7 +28,7 @@ from pipeline.store.runs import PilotRow, PilotVerdict
 from pipeline.workflows import preflight, rounds
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import TagRounds
-from pipeline.workflows.tag_report import TagReport
+from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 
 MODES = ("auto", "batch", "flex", "live")
 # Pause before the next check whether another process has sent a pilot's batch.
@@ -349,19 +349,21 @@ def _ask_rows(ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds) 
 
     live_report = tag_rounds.ask_live(Mode(report.mode))
     if isinstance(live_report.stopped, BudgetError):
-        report.no_money = live_report.stopped
-        report.held_back = live_report.stopped.message
+        report.stop = TagStop(
+            TagStopReason.BUDGET,
+            live_report.stopped.message,
+            budget_error=live_report.stopped,
+        )
         live_report.stopped = None
 
     if should_wait and not live_report.interrupted and tag_rounds.list_batches(*OPEN_STATES):
         # Open batches are collected without asking new rows. This resets the reason of the live
-        # run, so it is restored.
-        held_back_reason = report.held_back
-        budget_error = report.no_money
+        # run, so it is restored, unless all batches failed.
+        live_stop = report.stop
         tag_rounds.stop_asking()
         tag_rounds.advance(wait=True)
-        report.held_back = held_back_reason
-        report.no_money = budget_error
+        if live_stop.reason is not None and not report.is_down:
+            report.stop = live_stop
 
 
 def _is_run_over(report: TagReport, options: TagOptions) -> bool:
@@ -485,7 +487,7 @@ def run_pilot(
             hint=f"{parked_hint}, where it is over; run it again",
         )
 
-    report.reports[ws.extractor] = quality
+    report.quality.reports[ws.extractor] = quality
     has_answers = _record_verdict(ws, pilot_row, quality)
     # The gates need a minimum of answers to fail.
     if quality.passed and not has_answers:
@@ -551,8 +553,8 @@ def _find_sample_error(ws: WorkspaceSession, tag_rounds: TagRounds) -> FindableE
     if not has_open_rows:
         return None
 
-    if report.no_money is not None:
-        return report.no_money
+    if report.stop.budget_error is not None:
+        return report.stop.budget_error
     if report.no_room:
-        return RemoteError(f"{report.held_back}; nothing was lost", hint="run it again later")
+        return RemoteError(f"{report.stop.message}; nothing was lost", hint="run it again later")
     return None

@@ -4,6 +4,7 @@ The report also raises the error that stopped the command, and warns of failed b
 """
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from pipeline.batch.budget import BudgetError
@@ -16,6 +17,49 @@ from pipeline.core.text import format_object
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.quality.report import QualityReport
 from pipeline.store.runs import PilotRow
+
+
+class TagStopReason(StrEnum):
+    """Why open rows are not sent."""
+
+    BATCHES_FAILED = "batches failed"
+    GATE_FAILED = "gate failed"
+    BUDGET = "budget"
+    API_FULL = "API full"
+
+
+@dataclass(frozen=True)
+class TagStop:
+    """The reason for which a command left rows open."""
+
+    # None if nothing stopped them.
+    reason: TagStopReason | None = None
+    # The reason for people.
+    message: str = ""
+    # Rows that wait for the budget or the API, if they were counted.
+    rows: int = 0
+    # Set if a budget was used up before anything was sent.
+    budget_error: BudgetError | None = None
+
+
+@dataclass
+class PollPart:
+    """What a command saw of the batches at the API."""
+
+    # Report of the last poll.
+    last: PollReport = field(default_factory=PollReport)
+    # Why batches failed at the API, wholly or partly, by number.
+    failed: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass
+class QualityPart:
+    """The quality reports of a command."""
+
+    # Newest report of each extractor.
+    reports: dict[str, QualityReport] = field(default_factory=dict)
+    # Whether answers of the extractor in use failed a gate by far.
+    is_hopeless: bool = False
 
 
 @dataclass(repr=False)
@@ -40,35 +84,21 @@ class TagReport:
     # Numbers of the batches that this command sent, and their rows.
     submitted: list[int] = field(default_factory=list)
     items: int = 0
-    # Report of the last poll.
-    polled: PollReport = field(default_factory=PollReport)
+    poll: PollPart = field(default_factory=PollPart)
     ingested: list[IngestSummary] = field(default_factory=list)
     # Rows that got the stored answer of an equal row.
     shared: int = 0
-    # Why batches failed at the API, wholly or partly, by number.
-    failed: dict[int, str] = field(default_factory=dict)
-    # Newest quality report of each extractor.
-    reports: dict[str, QualityReport] = field(default_factory=dict)
+    quality: QualityPart = field(default_factory=QualityPart)
     # Rows that are still open.
     left: int = 0
-    # Open or prepared rows that wait until the API takes more.
-    no_room: int = 0
-    # Rows that no budget has room for.
-    short: int = 0
     # Rows in open batches.
     under_way: int = 0
     # Rows that were parked since the command started.
     parked: int = 0
-    # Whether all batches failed at the API, so that nothing more was sent.
-    is_down: bool = False
-    # Whether the answers failed a gate by far, so that nothing more was sent.
-    is_hopeless: bool = False
     # Known cost since the command, or the run that it resumed, started.
     spent: float = 0.0
-    # Why rows are still open; empty if nothing holds them back.
-    held_back: str = ""
-    # Set if a budget was used up before anything was sent.
-    no_money: BudgetError | None = None
+    # Why rows are still open.
+    stop: TagStop = field(default_factory=TagStop)
 
     __repr__ = format_object
 
@@ -83,16 +113,24 @@ class TagReport:
         return not self.left and not self.under_way
 
     @property
-    def out_of_money(self) -> str:
-        """Return the message of the budget that stops open rows; empty if no budget does."""
-        if self.no_money or self.short:
-            return self.held_back
-        return ""
+    def is_down(self) -> bool:
+        """Return whether all batches failed at the API, so that nothing more was sent."""
+        return self.stop.reason is TagStopReason.BATCHES_FAILED
 
     @property
-    def quality(self) -> QualityReport | None:
+    def no_room(self) -> int:
+        """Return how many open or prepared rows wait until the API accepts more."""
+        return self.stop.rows if self.stop.reason is TagStopReason.API_FULL else 0
+
+    @property
+    def out_of_money(self) -> str:
+        """Return the message of the budget that stops open rows; empty if no budget does."""
+        return self.stop.message if self.stop.reason is TagStopReason.BUDGET else ""
+
+    @property
+    def newest_quality(self) -> QualityReport | None:
         """Return the newest quality report of the extractor in use."""
-        return self.reports.get(self.extractor)
+        return self.quality.reports.get(self.extractor)
 
     def errors(self, labels: TaskLabels) -> list[FindableError]:
         """Return the errors that stopped the command early, the most important first.
@@ -104,9 +142,9 @@ class TagReport:
         if self.live is not None and self.live.stopped is not None:
             errors.append(self.live.stopped)
 
-        errors += self.polled.errors(labels)
+        errors += self.poll.last.errors(labels)
         if self.is_down:
-            for number, reason in self.failed.items():
+            for number, reason in self.poll.failed.items():
                 errors.append(batch_failed_error(number, reason, labels))
         return errors
 
@@ -130,10 +168,10 @@ class TagReport:
             raise KeyboardInterrupt
 
         if not self.is_down:
-            for number, reason in self.failed.items():
+            for number, reason in self.poll.failed.items():
                 display.warn(
                     f"batch {number} failed at the API ({reason}); its "
-                    f"{labels.plural} were released",
+                    f"{labels.plural} can be asked again",
                 )
 
         errors = self.errors(labels)
@@ -155,17 +193,17 @@ class TagReport:
             GateError: The first failed gate, if `strict` is set, or if the answers fail by far and
                 rows are open.
         """
-        for quality in self.reports.values():
+        for quality in self.quality.reports.values():
             error = quality.error
             if error is None:
                 continue
-            if strict or (self.is_hopeless and self.left):
+            if strict or (self.quality.is_hopeless and self.left):
                 raise error
             display.warn(f"{error.message}; {error.hint}")
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON members; a pilot's report has fewer, with its quality."""
-        quality = self.quality
+        quality = self.newest_quality
         answer_members = {
             "ingested": {
                 str(summary.batch.number): summary.answered_rows for summary in self.ingested
@@ -193,13 +231,13 @@ class TagReport:
             "no_room": self.no_room,
             "under_way": self.under_way,
             "parked": self.parked,
-            "held_back": self.held_back,
+            "held_back": self.stop.message,
             "out_of_money": self.out_of_money,
             "is_over": self.is_over,
             "is_down": self.is_down,
             "spent": self.spent,
             "pilot": None if self.pilot is None else self.pilot.document(),
-            "failed": {str(number): reason for number, reason in self.failed.items()},
+            "failed": {str(number): reason for number, reason in self.poll.failed.items()},
             "live": self._live_document(),
             **answer_members,
         }
@@ -230,6 +268,6 @@ def batch_failed_error(number: int, reason: str, labels: TaskLabels) -> RemoteEr
     """Return the error for a batch that failed at the API."""
     return RemoteError(
         f"batch {number} failed at the API ({reason})",
-        hint=f"its {labels.plural} are sent again, except parked ones; see "
+        hint=f"its {labels.plural} are sent again unless they are parked; see "
         f"`{labels.command('parked')}`",
     )

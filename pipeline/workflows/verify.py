@@ -23,7 +23,7 @@ from pipeline.engine.task_file import (
 )
 from pipeline.gemini.usage import describe_cost
 from pipeline.index import build
-from pipeline.store import batches, money, workspace
+from pipeline.store import batches, marks, money
 from pipeline.workflows import preflight, rounds
 from pipeline.workflows.rounds import TagRounds
 
@@ -130,15 +130,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         if list_lag_s:
             measurements["a new batch in the list"] = f"after {list_lag_s:.1f} s"
         with ws.store.write() as tx:
-            workspace.record_event(
-                tx,
-                workspace.LIST_DELAY_EVENT,
-                CHECK_TASK_NAME,
-                old=None,
-                new=f"{list_lag_s:.3f}",
-                reason="seen",
-                now=ws.now(),
-            )
+            marks.record_list_delay(tx, CHECK_TASK_NAME, delay_s=list_lag_s, now=ws.now())
 
     live_report = TagRounds(check_ws, should_report=False).ask_live(Mode.LIVE)
     if live_report.stopped is not None:

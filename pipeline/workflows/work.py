@@ -131,25 +131,28 @@ class WorkPass:
         report = tag_rounds.report
         if {"look", "download"} & set(self.units) and tag_rounds.list_batches(*API_STATES):
             self.attempt(self._poll)
-        if report.polled.downloaded:
-            count_text = plural(len(report.polled.downloaded), "batch", "batches")
+        if report.poll.last.downloaded:
+            count_text = plural(len(report.poll.last.downloaded), "batch", "batches")
             self.phrases.append(f"{count_text} downloaded")
         # The next step clears up unclear creates.
-        self.failures += replace(report.polled, unclear=[]).errors(labels)
+        self.failures += replace(report.poll.last, unclear=[]).errors(labels)
 
         if "ingest" in self.units and tag_rounds.list_batches(BatchState.DOWNLOADED):
             self.attempt(lambda: tag_rounds.ingest(self.number))
             # If units are about single batches, the last batch writes the quality report.
-            tag_rounds.should_report = self.number is None or not tag_rounds.list_batches(
-                *OPEN_STATES,
+            tag_rounds.quality_reporter.is_enabled = (
+                self.number is None
+                or not tag_rounds.list_batches(
+                    *OPEN_STATES,
+                )
             )
             count_text = plural(len(report.ingested), "batch", "batches")
             self.phrases.append(f"{report.answered_rows:,} {labels.answered} from {count_text}")
 
         # Ingestion removes batches from the failed ones if every request had a reply.
-        if report.failed:
-            self.phrases.append(f"{plural(len(report.failed), 'batch', 'batches')} failed")
-        for batch_number, reason in report.failed.items():
+        if report.poll.failed:
+            self.phrases.append(f"{plural(len(report.poll.failed), 'batch', 'batches')} failed")
+        for batch_number, reason in report.poll.failed.items():
             self.failures.append(batch_failed_error(batch_number, reason, labels))
 
     def _poll(self) -> None:
@@ -234,7 +237,7 @@ class WorkPass:
             count_text = plural(len(report.submitted), "batch", "batches")
             self.phrases.append(f"{submit_report.items:,} submitted in {count_text}")
         if report.out_of_money:
-            self.figures["left"] = report.short or askable_count
+            self.figures["left"] = report.stop.rows or askable_count
             self.figures["out_of_money"] = report.out_of_money
 
     def embed(self) -> None:
@@ -278,8 +281,8 @@ class WorkPass:
         report = self.tag_rounds.report
         members = report.document()
         candidates = {
-            "downloaded": report.polled.downloaded,
-            "waiting": report.polled.waiting,
+            "downloaded": report.poll.last.downloaded,
+            "waiting": report.poll.last.waiting,
             "failed": members["failed"],
             "ingested": members["ingested"],
             "parked": members["parked"],

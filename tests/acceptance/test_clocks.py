@@ -42,7 +42,10 @@ def test_create_without_effect_is_repeated_after_a_short_wait(
     kill_in_create(workspace, api, HANGING_CREATE)
     clock_was_wrong(workspace, days=days)
     submit_run = workspace.do("submit", CREATE_TIMEOUT=0.5, LIST_LAG=0.5)
-    assert "batch 1: the create call stays unclear; looking again in 1 s" in submit_run.err
+    assert (
+        "batch 1: it is still unclear whether it was created; checking again in 1 s"
+        in submit_run.err
+    )
     assert (count_creates(api), remote_names(workspace)) == (2, living_batches(api))
 
 
@@ -54,7 +57,7 @@ def test_batch_that_is_listed_late_is_adopted(days: int, workspace: Workspace, a
     kill_in_create(workspace, api, SLOW_CREATE)
     clock_was_wrong(workspace, days=days)
     with workspace.start("submit", LIST_LAG=5) as running:
-        while "looking again in" not in running.so_far():
+        while "checking again in" not in running.so_far():
             assert not running.has_ended(), running.so_far()
         api.advance(7200)
         assert running.wait().code == 0
@@ -68,7 +71,7 @@ def test_list_is_read_at_least_every_minute(workspace: Workspace, api: Engine) -
     clock_was_wrong(workspace, days=DAYS_AHEAD)
     for words in (("submit",), ("cancel", 1)):
         with workspace.start(*words, LIST_LAG=600) as running:
-            while "looking again in 60 s" not in running.so_far():
+            while "checking again in 60 s" not in running.so_far():
                 assert not running.has_ended(), running.so_far()
             running.signal(signal.SIGINT)
             assert running.wait().code == 130

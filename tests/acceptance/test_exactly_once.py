@@ -131,8 +131,8 @@ def test_batch_that_cannot_be_looked_up_is_adopted_later(workspace: Workspace, a
     fail_creates(api, "create_lost_reply")
     api.fault("status", method="GET", path=LIST_PATH, args={"code": 503}, times=MANY_TIMES)
     submit_run = workspace.do("submit", RETRY_FOR=0.1, code=4)
-    assert "looking whether it was created" in submit_run.err
-    assert "next: finished work is stored; run the same command again later" in submit_run.err
+    assert "checking whether it was created" in submit_run.err
+    assert "next: what came before is kept; run the same command again later" in submit_run.err
     assert workspace.batch_states() == ["submitting"]
     assert workspace.states() == {"claimed": 2}
     assert count_creates(api) == 1
@@ -172,7 +172,7 @@ def test_batch_that_the_list_shows_late_is_awaited(workspace: Workspace, api: En
     fail_creates(api, "create_lost_reply")
     api.configure(list_lag_seconds=3600)
     with workspace.start("submit", LIST_LAG=600) as running:
-        while "looking again in" not in running.so_far():
+        while "checking again in" not in running.so_far():
             assert not running.has_ended()
         workspace.put("late.csv", "Username,Bio\nlate,I came in meanwhile.\n")
         workspace.do("import", "late.csv")
@@ -291,7 +291,7 @@ def test_refused_line_is_charged_and_other_rows_are_sent_at_once(
     assert workspace.batch_states() == ["failed", "submitted", "prepared"]
 
     api.fault("bad_line", args={"line": 1})
-    assert f"{names[2]}, which stands there, is parked" in workspace.do("submit").err
+    assert f"its row, {names[2]}, is parked" in workspace.do("submit").err
     assert [*workspace.parked()] == [names[2]]
     assert workspace.do("submit").out.startswith("nothing to submit")
 

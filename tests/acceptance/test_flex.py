@@ -81,7 +81,7 @@ def test_model_that_flex_does_not_serve_is_refused(served_workspace: Workspace) 
     tag_run = served_workspace.do(
         "tag", mode="flex", code=2, MODELS_FILE=served_workspace.home / "models.toml"
     )
-    assert "is not served by flex" in tag_run.err
+    assert "is not available in flex" in tag_run.err
     assert served_workspace.batches() == []
 
 

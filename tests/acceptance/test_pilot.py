@@ -179,7 +179,7 @@ def test_failed_pilot_stores_its_answers_and_blocks_the_backfill(
 
     report = run_backfill(passages, wait=True, skip_pilot=True)
     assert report["is_over"]
-    assert "without a pilot" in Path(report["report"]).read_text(encoding="utf-8")
+    assert "without a passed pilot" in Path(report["report"]).read_text(encoding="utf-8")
     assert passages.states() == {"with_concepts": 30}
     assert set(count_sent_requests(passages).values()) == {1}
 
@@ -272,7 +272,7 @@ def test_gates_and_budget_stop_a_backfill(passages: Workspace, api: Engine) -> N
 
     api.fault("answer_text", times=10_000, args={"text": make_invented_answer()})
     report = run_backfill(passages, code=6, **options)
-    assert "nothing more was sent" in report["held_back"]
+    assert "no more rows were sent" in report["held_back"]
     assert report["is_over"] is False
     created_batches = len(api.creates())
     assert passages.states()["open"] > 40

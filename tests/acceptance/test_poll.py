@@ -72,7 +72,7 @@ def test_batch_is_downloaded_after_any_final_state(workspace: Workspace, api: En
 
     assert "6 batches not over yet" in workspace.do("poll", no_wait=True).out
     assert [count_calls(api, "GET", f"/{name}") for name in unfinished_names] == [1] * 6
-    assert workspace.do("poll").err.count("never seen before") <= 2
+    assert workspace.do("poll").err.count("unknown remote state") <= 2
     assert [count_calls(api, "GET", f"/{name}") for name in unfinished_names] == [4] * 6
 
     reasons = [batch["reason"] for batch in workspace.batches()]
@@ -90,7 +90,7 @@ def test_batch_whose_result_never_comes_fails(workspace: Workspace, api: Engine)
     api.fault("no_output_yet", times=MANY_TIMES)
 
     # The note is printed only by the first command.
-    note = "stays open and is looked at again until"
+    note = "it is checked again until"
     first_run = workspace.do("poll", no_wait=True, POLL_PATIENCE=0)
     assert note in first_run.err
     second_run = workspace.do("poll", no_wait=True, POLL_PATIENCE=0)
@@ -138,7 +138,7 @@ def test_upload_that_cannot_be_deleted_is_reported(workspace: Workspace, api: En
     error = {"code": 500, "message": "not now"}
     api.fault("status", times=MANY_TIMES, method="DELETE", args=error)
     poll_run = workspace.do("poll", RETRY_FOR=0.05)
-    assert "could not be deleted, and the API forgets it after 48 h" in poll_run.err
+    assert "could not be deleted; the API deletes it after 48 h" in poll_run.err
     workspace.do("ingest")
     assert workspace.states() == {"tagged": 1}
 
@@ -184,7 +184,7 @@ def test_vanished_batch_is_kept_until_it_is_cancelled(workspace: Workspace, api:
 
     workspace.do("cancel", 3)
     report = run_poll(workspace, code=3)
-    assert report["failed"] == {"3": "succeeded, but its result could not be had"}
+    assert report["failed"] == {"3": "succeeded, but its result is not available"}
     assert workspace.states() == {"claimed": 3, "untagged": 1}
 
     assert "not confirmed; nothing was changed" in workspace.do("cancel", 1, code=2).err

@@ -160,7 +160,7 @@ def test_results_in_other_forms_and_under_other_names_are_read(
     sealed_paths = sorted((served_workspace.data / "batches").glob("*-results.jsonl"))
     for path in (sealed_paths[0], sealed_paths[3], sealed_paths[-2]):
         path.write_bytes(path.read_bytes()[:-9])
-    assert served_workspace.do("poll").err.count("fetched again, byte for byte") == 3
+    assert served_workspace.do("poll").err.count("downloaded again, byte for byte") == 3
 
     served_workspace.do("ingest")
     assert served_workspace.states() == {"tagged": ROWS_PER_BATCH * batch_count}
@@ -234,7 +234,7 @@ def test_invalid_result_body_leaves_the_batch_unchanged(
     for number, description in enumerate(INVALID_BODIES.values(), 1):
         batch_lines = [line for line in error_lines if f"the result of batch {number};" in line]
         assert any(description in line for line in batch_lines), (description, error_output)
-    assert "give it up" in error_output
+    assert "give up the batch" in error_output
     assert set(served_workspace.batch_states()) == {"submitted"}
     assert served_workspace.states() == {"claimed": row_count}
     assert {request["outcome"] for request in served_workspace.asked()} == {None}
@@ -245,7 +245,7 @@ def test_invalid_result_body_leaves_the_batch_unchanged(
     poll_report = served_workspace.read("poll", **retry_settings)
     assert poll_report["downloaded"] == [kinds.index("cut") + 1]
     failure_reasons = set(poll_report["failed"].values())
-    assert failure_reasons == {"succeeded, but its result could not be had"}
+    assert failure_reasons == {"succeeded, but its result is not available"}
     [ingest_report] = served_workspace.read("ingest")
     assert ingest_report["answered"] == ROWS_PER_BATCH - 1
     assert ingest_report["missing"] == 1
@@ -392,7 +392,7 @@ def test_common_failure_of_all_requests_is_reported_in_one_sentence(
     served_workspace.do("submit", limit=2)
     served_workspace.do("poll")
     ingest_run = served_workspace.do("ingest", code=4)
-    message = f"each of the 2 requests of batch 1 failed with code 3: {invalid_message}"
+    message = f"all 2 requests of batch 1 failed with code 3: {invalid_message}"
     assert ingest_run.err.count(message) == 1
     assert "unpark" in ingest_run.err
     assert served_workspace.states() == {"parked": 2, "untagged": 3}
@@ -406,6 +406,6 @@ def test_common_failure_of_all_requests_is_reported_in_one_sentence(
     # A second charged failure would park the three rows.
     fail_all_requests(14, "Unavailable.")
     tag_run = served_workspace.do("tag", mode="batch", wait=True, code=4)
-    assert "each of the 3 requests of batch 3 failed with code 14: Unavailable." in tag_run.err
+    assert "all 3 requests of batch 3 failed with code 14: Unavailable." in tag_run.err
     assert served_workspace.states() == {"parked": 2, "untagged": 3}
     assert served_workspace.spent()["lost"] == 0

@@ -206,8 +206,8 @@ def test_enqueued_tokens_stay_below_the_limit_of_the_model(
 
     # A budget changes neither the reason nor the next step.
     expected_output = (
-        f"nothing was submitted: {first_run['no_room']} held back by the quota of tokens "
-        "that may wait at the API. Next: findable batch-poll\n"
+        f"nothing was submitted: {first_run['no_room']} rows held back by the API's quota "
+        "of queued tokens. Next: findable batch-poll\n"
     )
     for budget in ({}, {"BUDGET_PER_DAY": 20}):
         assert workspace.do("submit", **budget).out == expected_output
@@ -326,7 +326,7 @@ def test_an_older_copy_of_the_folder_pays_for_nothing_twice(
 
     # The copy writes the same file again and adopts the batch.
     _restore_copy(older_copy, workspace.data)
-    assert "known here" not in workspace.do("submit").err
+    assert "does not contain" not in workspace.do("submit").err
     assert (len(api.batches()), workspace.batch_states()) == (1, ["submitted"])
     workspace.each("poll", "ingest")
     assert workspace.states() == {"tagged": 3}
@@ -340,9 +340,10 @@ def test_an_older_copy_of_the_folder_pays_for_nothing_twice(
     assert {path: path.read_bytes() for path in paid_files} == paid_files
 
     _restore_copy(older_copy, workspace.data)
-    assert "1 of this workspace that are not known here" in workspace.do("submit", limit=2).err
+    message = "the API has 1 batch of this workspace that the database does not contain"
+    assert message in workspace.do("submit", limit=2).err
     assert len(api.batches()) == 2
-    assert "known here" not in workspace.do("submit").err
+    assert "does not contain" not in workspace.do("submit").err
 
 
 def _restore_copy(older_copy: Path, folder: Path) -> None:

@@ -133,7 +133,7 @@ def test_unsent_or_ended_batch_is_cancelled_locally(workspace: Workspace, api: E
     workspace.people(3)
     api.fault("quota_batch")
     workspace.do("submit", code=4)
-    assert "3 items can be asked again" in workspace.do("cancel", BATCH=1).out
+    assert "3 rows can be asked again" in workspace.do("cancel", BATCH=1).out
     assert [(batch["state"], batch["cost"]) for batch in workspace.batches()] == [("failed", 0)]
     assert workspace.states() == {"untagged": 3}
 
@@ -144,7 +144,7 @@ def test_unsent_or_ended_batch_is_cancelled_locally(workspace: Workspace, api: E
     assert not [request for request in api.journal() if ":cancel" in request["path"]]
     workspace.each("poll", "ingest")
     refused_run = workspace.do("cancel", 2, code=2)
-    assert "batch 2 is ingested, there is nothing to cancel" in refused_run.err
+    assert "batch 2 is ingested; there is nothing to cancel" in refused_run.err
     workspace.do("cancel", 7, code=2)
     assert workspace.states() == {"tagged": 3}
 
@@ -166,7 +166,7 @@ def test_unclear_create_is_cancelled_or_abandoned(workspace: Workspace, api: Eng
     api.fault("status", times=3, method="POST", path=CREATE)
     workspace.do("submit", code=4)
     with workspace.start("cancel", 2, LIST_LAG=600) as running:
-        while "looking again in 60 s" not in running.so_far():
+        while "checking again in 60 s" not in running.so_far():
             assert not running.has_ended()
         running.signal(signal.SIGINT)
         assert running.wait().code == 130

@@ -474,7 +474,8 @@ def _start_asking(
         ws.sync_rows()
         ingest.recover_dead_runs(ws)
         # A missing key or model is reported before anything is changed.
-        ws.model, ws.client  # noqa: B018 - both raise if they are missing
+        ws.ensure_model()
+        ws.ensure_client()
         with ws.store.read() as tx:
             pilot.check_pilot(tx, ws.task, ws.extractor, is_required=ws.task.needs_pilot)
         open_ids = items.reopen_rows(ws, row_ids)

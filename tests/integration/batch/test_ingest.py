@@ -15,7 +15,7 @@ from pipeline.batch import ingest as batch_ingest
 from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.table import score_of
-from pipeline.store import edits
+from pipeline.store import marks
 from tests import ledger
 from tests.delivery import MODEL, deliver, prepare, put_people, result, workspace_at
 from tests.lab import Workspace
@@ -58,7 +58,7 @@ def test_a_merge_during_the_ingest_is_applied(
 
     def merge(write: Write) -> None:
         with write() as tx:
-            edits.add_merge(
+            marks.add_merge(
                 tx,
                 table.TASK,
                 json.loads(INGESTED_TAGS)[0],
@@ -128,5 +128,5 @@ def test_a_batch_with_a_wrong_account_stays_downloaded(offline: Workspace) -> No
     offline.change("UPDATE findable_batches SET model = :model", model=MODEL)
     # Now a request has no claim.
     offline.change("DELETE FROM findable_asks WHERE line = 2")
-    assert "2 are accounted for" in offline.ran("batch-ingest", code=5).stderr
+    assert "but 2 outcomes" in offline.ran("batch-ingest", code=5).stderr
     assert ledger.batches(offline) == ["downloaded"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.store.edits import apply_rules, follow_chains
+from pipeline.store.marks import apply_rules, follow_chains
 from tests import ledger
 from tests.lab import Api, Workspace
 

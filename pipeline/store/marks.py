@@ -1,0 +1,325 @@
+"""Store facts about merges, files and rows that only lines of the journal contain.
+
+Each kind of line has typed functions here, which write and read it:
+
+- merges of values, and their undos
+- batches whose files a user removed, and batches whose version was rolled back
+- rows that are being forgotten, and forgotten rows that their source must not import again
+- values that were left out of the answers of a batch
+- how late the API lists a new batch, and whether people without a tag are in the index
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Text, cast, select, update
+
+from pipeline.store import workspace
+from pipeline.store.schema import batches, events
+
+# Kinds of the journal's lines. The name of the task follows the kinds of merges.
+MERGE_EVENT = "merge "
+MERGE_UNDONE_EVENT = "undone merge "
+FORGET_EVENT = "forget"
+BURIED_EVENT = "forgotten item"
+CLEANED_EVENT = "clean"
+ROLLBACK_EVENT = "rollback"
+LEFT_OUT_EVENT = "left_out"
+LIST_DELAY_EVENT = "list_lag"
+UNTAGGED_EVENT = "index_untagged"
+# States of a line of FORGET_EVENT.
+ERASURE_STARTED = "begun"
+ERASURE_COMPLETED = "done"
+# The text that replaces erased text.
+ERASED_TEXT = "forgotten"
+# Our own choice: the next delay may be longer than any that was seen.
+LIST_DELAY_FACTOR = 2
+
+
+class TagMerge(NamedTuple):
+    """A merge of one value into another. Times are aware."""
+
+    number: int
+    old: str
+    new: str
+    who: str
+    at: datetime
+    # Both are None while the merge is in force.
+    undone_by: str | None
+    undone_at: datetime | None
+
+
+def add_merge(tx: Connection, task: str, old: str, new: str, *, editor: str, now: datetime) -> int:
+    """Record a merge of `old` into `new`, and return its number."""
+    workspace.record_event(
+        tx, f"{MERGE_EVENT}{task}", old, old=None, new=new, reason=editor, now=now
+    )
+    return len(list_merges(tx, task))
+
+
+def undo_merge(tx: Connection, task: str, number: int, *, editor: str, now: datetime) -> bool:
+    """Record that a merge is undone; return False if it does not exist or is undone already."""
+    numbers_in_force = {merge.number for merge in list_merges(tx, task) if merge.undone_at is None}
+    if number not in numbers_in_force:
+        return False
+
+    workspace.record_event(
+        tx,
+        f"{MERGE_UNDONE_EVENT}{task}",
+        number,
+        old=None,
+        new=None,
+        reason=editor,
+        now=now,
+    )
+    return True
+
+
+def list_merges(tx: Connection, task: str) -> list[TagMerge]:
+    """Return all merges of a task's values, also undone ones, oldest first, numbered from 1."""
+    undo_events = {
+        int(event["name"]): event
+        for event in workspace.events_of(tx, f"{MERGE_UNDONE_EVENT}{task}")
+    }
+    merges = []
+    for number, event in enumerate(workspace.events_of(tx, f"{MERGE_EVENT}{task}"), start=1):
+        undo_event = undo_events.get(number)
+        merge = TagMerge(
+            number=number,
+            old=event["name"],
+            new=event["new"],
+            who=event["why"],
+            at=event["at"],
+            undone_by=None if undo_event is None else undo_event["why"],
+            undone_at=None if undo_event is None else undo_event["at"],
+        )
+        merges.append(merge)
+    return merges
+
+
+def active_merge_rules(tx: Connection, task: str) -> dict[str, str]:
+    """Return each merged value with the value that finally replaces it.
+
+    In a writing transaction no other process changes the merges until it ends.
+    """
+    merges = list_merges(tx, task)
+    return follow_chains({merge.old: merge.new for merge in merges if merge.undone_at is None})
+
+
+def follow_chains(rules: Mapping[str, str]) -> dict[str, str]:
+    """Follow chains of replacements to their end.
+
+    Args:
+        rules: A replacement for each value; the replacement may be replaced, too.
+
+    Returns:
+        The last replacement of each value. Values whose chain runs into a circle are left out.
+    """
+    final_values = {}
+    for old in rules:
+        visited = {old}
+        new = rules[old]
+        while new in rules and new not in visited:
+            visited.add(new)
+            new = rules[new]
+        if new not in visited:
+            final_values[old] = new
+    return final_values
+
+
+def apply_rules(values: Sequence[str], rules: Mapping[str, str]) -> list[str]:
+    """Replace values by the rules, and remove repetitions; the order stays."""
+    return list(dict.fromkeys(rules.get(value, value) for value in values))
+
+
+def record_erasure(tx: Connection, row_id: str, *, name: str, now: datetime) -> None:
+    """Journal that a row is being forgotten; nothing is written if it is journaled already.
+
+    Args:
+        name: The name that the user typed; the journal gets its digest.
+    """
+    if row_id not in open_erasures(tx, name):
+        workspace.record_event(
+            tx,
+            FORGET_EVENT,
+            _digest(tx, name),
+            old=None,
+            new=ERASURE_STARTED,
+            reason=row_id,
+            now=now,
+        )
+
+
+def open_erasures(tx: Connection, name: str | None = None) -> list[str]:
+    """Return the ids of rows that are being forgotten and not erased yet, oldest first.
+
+    Args:
+        name: Only rows that were named so in `record_erasure`; None means all rows.
+    """
+    lines = workspace.events_of(tx, FORGET_EVENT, name and _digest(tx, name))
+    return [line["why"] for line in lines if line["new"] == ERASURE_STARTED]
+
+
+def finish_erasure(tx: Connection, name: str) -> None:
+    """Change the journal's lines about a name: something was forgotten, without saying what."""
+    is_of_name = (events.c.kind == FORGET_EVENT) & (events.c.name == _digest(tx, name))
+    end = update(events).where(is_of_name)
+    tx.execute(end.values(name=ERASED_TEXT, old=ERASURE_STARTED, new=ERASURE_COMPLETED, why=None))
+
+
+def bury_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
+    """Journal the digest of a forgotten row, so that its source does not import it again."""
+    reason = f"{task}: what its source says of it is left out"
+    digest = _digest(tx, f"{task} {row_id}")
+    workspace.record_event(
+        tx,
+        BURIED_EVENT,
+        digest,
+        old=None,
+        new=ERASED_TEXT,
+        reason=reason,
+        now=now,
+    )
+
+
+def make_buried_check(tx: Connection, task: str) -> Callable[[str], bool]:
+    """Return a function that returns whether the row of an id was forgotten.
+
+    The salted digests of forgotten rows are read from the journal now, not when the function is
+    called.
+    """
+    query = select(events.c.name).where(events.c.kind == BURIED_EVENT)
+    digests = set(tx.execute(query).scalars())
+    salt = workspace.get_workspace(tx).workspace_id
+
+    def is_buried(row_id: str) -> bool:
+        return bool(digests) and _salted_digest(salt, f"{task} {row_id}") in digests
+
+    return is_buried
+
+
+def record_cleaned(
+    tx: Connection,
+    batch: int,
+    *,
+    reason: str,
+    now: datetime,
+    hashes: str | None = None,
+) -> None:
+    """Journal that a user removed the files of a batch.
+
+    Args:
+        hashes: The SHA-256 of the file with the hashes of their lines; None if there is none.
+    """
+    new = hashes or "files removed"
+    workspace.record_event(tx, CLEANED_EVENT, batch, old=None, new=new, reason=reason, now=now)
+
+
+def cleaned_batches(tx: Connection) -> dict[int, str]:
+    """Return the batches whose files a user removed, each with the SHA-256 of its hash file.
+
+    The SHA-256 is "" if there is no such file.
+    """
+    hashes = {}
+    for line in workspace.events_of(tx, CLEANED_EVENT):
+        new = str(line["new"])
+        # A text with a blank is not a hash.
+        hashes[int(line["name"])] = "" if " " in new else new
+    return hashes
+
+
+def replace_cleaned_hash(tx: Connection, batch: int, *, old_sha256: str, sha256: str) -> bool:
+    """Replace the SHA-256 of a batch's hash file; return False if it is not `old_sha256`."""
+    is_hash_file = (
+        (events.c.kind == CLEANED_EVENT)
+        & (events.c.name == str(batch))
+        & (events.c.new == old_sha256)
+    )
+    return bool(tx.execute(update(events).where(is_hash_file).values(new=sha256)).rowcount)
+
+
+def record_rollback(tx: Connection, batch: int, *, reason: str, now: datetime) -> None:
+    """Journal that the answers of a batch were removed with their version."""
+    new = "answers removed"
+    workspace.record_event(tx, ROLLBACK_EVENT, batch, old=None, new=new, reason=reason, now=now)
+
+
+def rolled_back_batches(tx: Connection) -> set[int]:
+    """Return the numbers of the batches whose version was rolled back."""
+    lines = workspace.events_of(tx, ROLLBACK_EVENT)
+    return {int(line["name"]) for line in lines if line["name"].isdecimal()}
+
+
+def is_rolled_back() -> ColumnElement[bool]:
+    """Return the SQL condition that the journal marks a batch as rolled back."""
+    rolled_back = select(events.c.name).where(events.c.kind == ROLLBACK_EVENT)
+    return cast(batches.c.number, Text).in_(rolled_back)
+
+
+def record_left_out_values(tx: Connection, batch: int, *, count: int, now: datetime) -> None:
+    """Journal how many values were left out of answers of a batch, because an answer has a limit.
+
+    The counts of all lines about the batch add up.
+    """
+    workspace.record_event(
+        tx,
+        LEFT_OUT_EVENT,
+        batch,
+        old=None,
+        new=str(count),
+        reason="beyond the number that an answer may have",
+        now=now,
+    )
+
+
+def count_left_out_values(tx: Connection, batch: int) -> int:
+    """Return how many values were left out of the answers of a batch."""
+    return sum(int(line["new"]) for line in workspace.events_of(tx, LEFT_OUT_EVENT, batch))
+
+
+def record_list_delay(tx: Connection, source: str, *, delay_s: float, now: datetime) -> None:
+    """Journal how late the API was seen to list a new batch.
+
+    Args:
+        source: Name of the check that measured the delay.
+    """
+    new = f"{delay_s:.3f}"
+    workspace.record_event(tx, LIST_DELAY_EVENT, source, old=None, new=new, reason="seen", now=now)
+
+
+def read_list_delay_s(tx: Connection) -> float:
+    """Return the seconds after which the API must list a new batch; 0.0 if none was ever late.
+
+    It is LIST_DELAY_FACTOR times the longest delay in the journal.
+    """
+    delays_s = (float(line["new"]) for line in workspace.events_of(tx, LIST_DELAY_EVENT))
+    return LIST_DELAY_FACTOR * max(delays_s, default=0.0)
+
+
+def record_index_untagged(
+    tx: Connection,
+    build: int,
+    *,
+    index_untagged: bool,
+    now: datetime,
+) -> None:
+    """Journal whether people without a tag are in the index from this build on."""
+    new = f"{index_untagged:d}"
+    workspace.record_event(tx, UNTAGGED_EVENT, build, old=None, new=new, reason="asked", now=now)
+
+
+def read_index_untagged(tx: Connection) -> bool:
+    """Return the newest choice whether people without a tag are in the index; False without any."""
+    choices = [line["new"] == "1" for line in workspace.events_of(tx, UNTAGGED_EVENT)]
+    return bool(choices) and choices[-1]
+
+
+def _digest(tx: Connection, name: str) -> str:
+    """Return the SHA-256 of a name, salted with the workspace's id."""
+    return _salted_digest(workspace.get_workspace(tx).workspace_id, name)
+
+
+def _salted_digest(salt: str, name: str) -> str:
+    return hashlib.sha256(f"{salt} {name}".encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,71 @@
+"""Write the quality reports of a command that asks in rounds, but not too often."""
+
+from pipeline.engine.session import WorkspaceSession
+from pipeline.quality import evaluate, pilot
+from pipeline.store import runs
+from pipeline.store.runs import PilotVerdict
+from pipeline.workflows.tag_report import QualityPart
+
+# The next quality reports wait this many times as long as the last ones took. The reports at the
+# end of the command do not wait.
+REPORT_PAUSE_FACTOR = 20
+WAIVED_PILOT_NOTE = "Asked without a passed pilot, because a person waived it."
+
+
+class QualityReporter:
+    """Writes quality reports on new answers, and collects them for the report of the command."""
+
+    def __init__(self, ws: WorkspaceSession, part: QualityPart, *, is_enabled: bool) -> None:
+        """Begin without new answers.
+
+        Args:
+            ws: The workspace.
+            part: Gets the reports.
+            is_enabled: Write reports at all.
+        """
+        self._ws = ws
+        self._part = part
+        self.is_enabled = is_enabled
+        # Monotonic time before which no further quality report is written.
+        self._next_report_at_s = 0.0
+        # Extractors with answers since their last quality report; the keys are ordered.
+        self._unreported_extractors: dict[str, None] = {}
+
+    def note_answers(self, extractor: str) -> None:
+        """Note that an extractor has new answers, which the next reports judge."""
+        self._unreported_extractors[extractor] = None
+
+    def write(self, *, is_last: bool) -> None:
+        """Write the quality report of each extractor with new answers.
+
+        Does nothing if reports are off, if there are no new answers, or if the previous reports are
+        too recent. If the task needs pilots, answers that fail a gate by far are recorded as a
+        failed pilot, and the rounds stop if they are of the extractor in use.
+
+        Args:
+            is_last: Write the reports however recent the previous reports are.
+        """
+        ws = self._ws
+        started_at_s = ws.monotonic()
+        if not self.is_enabled or not self._unreported_extractors:
+            return
+        if started_at_s < self._next_report_at_s and not is_last:
+            return
+
+        for extractor in self._unreported_extractors:
+            with ws.store.read() as tx:
+                newest_pilot = runs.find_newest_pilot(tx, extractor, must_be_ended=True)
+            has_no_verdict = newest_pilot is None or newest_pilot.verdict is PilotVerdict.WAIVED
+            notes = [WAIVED_PILOT_NOTE] if ws.task.needs_pilot and has_no_verdict else []
+            quality = evaluate.write_report(ws, extractor=extractor, notes=notes)
+            if quality is None:
+                continue
+
+            is_hopeless = pilot.record_failed_pilot(ws, quality)
+            if is_hopeless and extractor == ws.extractor:
+                self._part.is_hopeless = True
+            self._part.reports[extractor] = quality
+
+        self._unreported_extractors = {}
+        ended_at_s = ws.monotonic()
+        self._next_report_at_s = ended_at_s + REPORT_PAUSE_FACTOR * (ended_at_s - started_at_s)
