@@ -38,8 +38,9 @@ from pipeline.index.judged_queries import (
 )
 from pipeline.index.manifest import StagedBuild
 from pipeline.index.query import SearchOptions
-from pipeline.index.search import SearchSession, check_embedding_model
+from pipeline.index.search import SearchSession
 from pipeline.index.tokenizer import split_words
+from pipeline.index.vectors import check_embedding_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,14 +1,40 @@
-"""Hits of a search, and their forms for programs and people."""
+"""Describe the ranked entries of a search as hits, for programs and for people.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+A hit has the reason why it was found, its best sentence and its matching tags, and whether it is
+weak. The best sentence is the sentence whose distinct query terms weigh most; the first of equal
+sentences wins. Long sentences are cut around their heaviest word and get an ellipsis. Marks are
+character offsets in the text that is shown.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.text import format_object
+from pipeline.index.tokenizer import extract_terms_cached, find_term_spans
 
 if TYPE_CHECKING:
     from pipeline.engine.task import IndexedTask
+    from pipeline.index.build_reader import Index
+    from pipeline.index.query import SearchQuery
+    from pipeline.index.scoring import RankedEntries
+
+# Start and end offset of a word in a text, and its term.
+TermSpan = tuple[int, int, str]
+
+MAX_SNIPPET_CHARS = 200
+# Characters that are shown before the first marked word, if the beginning is cut.
+_SNIPPET_LEAD_CHARS = 40
+ELLIPSIS = "…"
+
+# White space after a sign that ends a sentence, unless a small letter follows.
+_SENTENCE_END = re.compile(
+    "\\s(?:(?<=[.!?\u2026]\\s)|(?<=[.!?\u2026][\"'\u201d\u2019)\\]]\\s))\\s*+(?![a-z])",
+)
+# Chinese sentences end without a space.
+_CHINESE_SENTENCE_END = re.compile("(?<=[\u3002\uff01\uff1f])")
 
 
 class Snippet(NamedTuple):
@@ -59,6 +85,260 @@ class Hit:
         }
         snippet_text = self.snippet.text if self.snippet else None
         return {**ranking, **self.metadata, "snippet": snippet_text}
+
+
+@dataclass(frozen=True)
+class _HitDescriber:
+    """Describes the ranked entries of one query."""
+
+    index: "Index"
+    collection: "IndexedTask"
+    query: "SearchQuery"
+    # Sum of the IDF of the query's terms.
+    query_idf: float
+    # BM25 score by row; a missing row has 0.
+    word_scores: Mapping[int, float]
+    # IDF in the build of each term in `words_by_term`.
+    idf_by_term: Mapping[str, float]
+    # Rows of the ranked entries that contain the term.
+    rows_by_term: Mapping[str, set[int]]
+
+    def describe_entry(
+        self,
+        rank: int,
+        row: int,
+        *,
+        score: float,
+        similarity: float | None,
+    ) -> Hit:
+        """Return an entry as a hit.
+
+        Args:
+            rank: Place in the list of hits, from 1.
+            row: Row number in the build.
+            score: The number by which the hits are sorted.
+            similarity: Cosine of entry and query, or None if entries were ranked by words only.
+        """
+        metadata = self.index.read_metadata(row)
+        terms_by_tag = {
+            tag: set(extract_terms_cached(tag)) for tag in self.collection.tags_of(metadata)
+        }
+        is_weak = self._is_weak(row, similarity, terms_by_tag)
+        hit = Hit(rank, similarity, metadata, score, is_weak=is_weak)
+        if self.query.words_by_term is None:
+            return hit
+
+        query_terms = self.query.words_by_term.keys()
+        matching_tags = [
+            tag for tag, tag_terms in terms_by_tag.items() if not query_terms.isdisjoint(tag_terms)
+        ]
+        texts = self.collection.texts_of(metadata)
+        return replace(
+            hit,
+            why=self._reason(hit, row, self.query.words_by_term),
+            snippet=find_best_snippet(texts, self.idf_by_term),
+            tags=tuple(matching_tags),
+        )
+
+    def _is_weak(
+        self,
+        row: int,
+        similarity: float | None,
+        terms_by_tag: Mapping[str, set[str]],
+    ) -> bool | None:
+        """Return whether an entry is below the floor; None without a floor or without terms.
+
+        An entry with a tag that has exactly the terms of the query is not weak.
+        """
+        floor = self.index.manifest.floor
+        if self.query.terms is None or floor is None:
+            return None
+        is_below_floor = floor.is_weak(similarity, self.word_scores.get(row, 0.0), self.query_idf)
+        return is_below_floor and set(self.query.terms) not in terms_by_tag.values()
+
+    def _reason(self, hit: Hit, row: int, words_by_term: Mapping[str, str]) -> str:
+        """Return why an entry was found, for example "words: water, law; close in meaning".
+
+        "weak" comes first. The words are the matching words of the query. "close in meaning" is
+        added if the similarity reaches the floor or the build has no floor, and the hit is not
+        weak. It is also the reason if there is no other reason.
+        """
+        matching_words = dict.fromkeys(
+            word for term, word in words_by_term.items() if row in self.rows_by_term[term]
+        )
+        floor = self.index.manifest.floor
+        is_close = (
+            hit.similarity is not None
+            and not hit.is_weak
+            and (floor is None or hit.similarity >= floor.cosine)
+        )
+
+        reasons = []
+        if hit.is_weak:
+            reasons.append("weak")
+        if matching_words:
+            reasons.append(f"words: {', '.join(matching_words)}")
+        if is_close or not reasons:
+            reasons.append("close in meaning")
+        return "; ".join(reasons)
+
+
+def describe(
+    index: "Index",
+    collection: "IndexedTask",
+    ranked: "RankedEntries",
+    query: "SearchQuery",
+) -> list[Hit]:
+    """Return ranked entries as hits with their metadata, weakness, reasons and snippets.
+
+    Words count for weakness even if entries were ranked by vectors only.
+
+    Args:
+        index: The build in which the entries were ranked.
+        collection: Its collection, which names texts and tags.
+        ranked: The entries, best first.
+        query: The query by which they were ranked. Without terms `is_weak` is None. Without
+            `words_by_term` the hits get no reasons, snippets and tags.
+    """
+    rows = ranked.rows.tolist()
+    query_terms = query.terms or ()
+    if ranked.word_scores is None:
+        word_scores = index.score_words(query_terms)
+    else:
+        word_scores = dict(zip(rows, ranked.word_scores.tolist(), strict=True))
+    no_similarities = [None] * len(rows)
+    similarities = no_similarities if ranked.similarities is None else ranked.similarities.tolist()
+
+    spelled_terms = query.words_by_term or ()
+    describer = _HitDescriber(
+        index,
+        collection,
+        query,
+        query_idf=index.total_idf(query_terms),
+        word_scores=word_scores,
+        idf_by_term={term: index.idf(term) for term in spelled_terms},
+        rows_by_term={term: index.rows_with_all_terms([term], rows) for term in spelled_terms},
+    )
+    scored_rows = zip(rows, ranked.scores.tolist(), similarities, strict=True)
+    return [
+        describer.describe_entry(rank, row, score=score, similarity=similarity)
+        for rank, (row, score, similarity) in enumerate(scored_rows, start=1)
+    ]
+
+
+def find_best_snippet(
+    texts: Iterable[str],
+    weights: Mapping[str, float],
+) -> Snippet:
+    """Return the sentence whose distinct terms have the largest sum of weights.
+
+    This is the first sentence if no sentence contains a term, and empty if there is no sentence.
+
+    Args:
+        texts: Texts to search.
+        weights: Weight of each term of the query.
+    """
+    best_sentence = ""
+    best_spans = list[TermSpan]()
+    best_weight = -1.0
+    for sentence in chain.from_iterable(map(_split_sentences, texts)):
+        spans = list(find_term_spans(sentence, weights.keys()))
+        distinct_terms = {term for _, _, term in spans}
+        weight = sum(weights[term] for term in distinct_terms)
+        if weight > best_weight:
+            best_sentence = sentence
+            best_spans = spans
+            best_weight = weight
+    return _make_snippet(best_sentence, best_spans, weights)
+
+
+def _split_sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a text, each on one line with blanks collapsed.
+
+    A line end and the end marks of Chinese also end a sentence. Empty sentences are left out.
+    """
+    if not text.isascii():
+        text = _CHINESE_SENTENCE_END.sub("\n", text)
+    for line in text.split("\n"):
+        for sentence in _SENTENCE_END.split(line):
+            if collapsed_sentence := " ".join(sentence.split()):
+                yield collapsed_sentence
+
+
+def _make_snippet(
+    sentence: str,
+    spans: Sequence[TermSpan],
+    weights: Mapping[str, float],
+) -> Snippet:
+    """Cut a sentence to at most MAX_SNIPPET_CHARS plus ellipses, and mark its visible terms.
+
+    Args:
+        spans: Start, end and term of each term in the sentence.
+        weights: Weight of each term; the heaviest term stays visible.
+    """
+    cut_start, cut_end = _cut_range(sentence, spans, weights)
+    prefix = ELLIPSIS if cut_start else ""
+    suffix = ELLIPSIS if cut_end < len(sentence) else ""
+
+    visible_marks = [
+        (max(start, cut_start), min(end, cut_end))
+        for start, end, _ in spans
+        if cut_start < end and start < cut_end
+    ]
+    shift = len(prefix) - cut_start
+    marks = [(start + shift, end + shift) for start, end in _merge_marks(visible_marks)]
+    return Snippet(
+        f"{prefix}{sentence[cut_start:cut_end]}{suffix}",
+        tuple(marks),
+    )
+
+
+def _cut_range(
+    sentence: str,
+    spans: Sequence[TermSpan],
+    weights: Mapping[str, float],
+) -> tuple[int, int]:
+    """Return the start and end offset of the visible part of a sentence.
+
+    A long sentence is cut at spaces if possible: a little before its heaviest term, and
+    MAX_SNIPPET_CHARS later.
+    """
+    cut_start = 0
+    cut_end = len(sentence)
+    if cut_end <= MAX_SNIPPET_CHARS:
+        return cut_start, cut_end
+
+    heaviest_start = max(spans, key=lambda span: weights[span[2]])[0] if spans else 0
+    latest_start = len(sentence) - MAX_SNIPPET_CHARS
+    desired_start = max(0, min(heaviest_start - _SNIPPET_LEAD_CHARS, latest_start))
+    if desired_start:
+        after_space = sentence.find(" ", desired_start, heaviest_start) + 1
+        cut_start = min(after_space or heaviest_start, heaviest_start)
+
+    max_end = cut_start + MAX_SNIPPET_CHARS
+    if max_end < cut_end:
+        space = sentence.rfind(
+            " ",
+            max_end - _SNIPPET_LEAD_CHARS,
+            max_end + 1,
+        )
+        cut_end = max_end if space < 0 else space
+    return cut_start, cut_end
+
+
+def _merge_marks(marks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return marks in ascending order, overlapping marks merged into a single mark.
+
+    Character pairs of scripts without spaces overlap.
+    """
+    merged_marks: list[tuple[int, int]] = []
+    for start, end in sorted(marks):
+        if merged_marks and start < merged_marks[-1][1]:
+            previous_start, previous_end = merged_marks[-1]
+            merged_marks[-1] = (previous_start, max(end, previous_end))
+        else:
+            merged_marks.append((start, end))
+    return merged_marks
 
 
 def hit_to_document(collection: "IndexedTask", hit: Hit) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,16 +12,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.text import INVALID_TEXT
 from pipeline.index.query import parse_query
 
-if TYPE_CHECKING:
-    pass
-
-
 QUERY_FORMAT_HINT = 'a line is {"qid": …, "text": …}'
-
-
 JUDGEMENT_FORMAT_HINT = "a line is `qid 0 name grade`, the grade a whole number from -9 to 99"
-
-
 JUDGEMENT_LINE = re.compile(r"\s*(\S+)\s+\S+\s+(\S+)\s+(-[0-9]|[0-9]{1,2})(?!\S)", re.ASCII)
 
 

@@ -1,7 +1,11 @@
-"""Parse search queries, and select the entries that a query's phrases and filters allow.
+"""Build the query of a search: parse its text, embed it, and select the entries that may be hits.
 
-A query has words, phrases and exclusions. The filters are WHERE=, TAG= and MIN_SCORE=. The syntax
-of WHERE= is described in `pipeline.tables.where_sql`.
+A typed query has words, phrases and exclusions. The filters are WHERE=, TAG= and MIN_SCORE=. The
+syntax of WHERE= is described in `pipeline.tables.where_sql`. There are three builders:
+
+- `build_query` for a typed query,
+- `build_queries` for many queries whose hits are only measured,
+- `build_similar_query` for an entry whose similar entries are wanted.
 
 Filters are applied to all entries before ranking, so the best hits are the best of all entries that
 pass. A phrase is searched in the texts of the entries that contain all its words.
@@ -9,15 +13,20 @@ pass. A phrase is searched in the texts of the entries that contain all its word
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
 from pipeline.core.text import INVALID_TEXT
 from pipeline.core.where_parser import Comparison, Expression, Junction, parse_where
+from pipeline.engine.session import WorkspaceSession
 from pipeline.index import tokenizer
+from pipeline.index.vector_cache import VectorCache, Vectors
+from pipeline.index.vectors import check_embedding_model, embed_queries
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,6 +36,8 @@ if TYPE_CHECKING:
 
 # The smaller embedding models read about this much.
 MAX_QUERY_CHARS = 8_000
+# A message quotes this much of a query.
+MAX_QUOTED_CHARS = 60
 # Quotation marks that begin a phrase, and the marks that end it.
 _CLOSING_QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»"}
 _OPENING_QUOTE = re.compile(
@@ -43,7 +54,7 @@ SOURCE_ROW_COLUMN = "row"
 
 @dataclass(frozen=True)
 class SearchQuery:
-    """A parsed query."""
+    """A query with all that ranking and describing need; `parse_query` sets the first three."""
 
     # All words that are not excluded, phrases included, without quotation marks.
     text: str
@@ -51,6 +62,17 @@ class SearchQuery:
     phrases: tuple[str, ...] = ()
     # Words and phrases that an entry must not contain.
     exclusions: tuple[str, ...] = ()
+    # Phrases that are ignored because no entry that passes the filters contains them.
+    missing_phrases: tuple[str, ...] = ()
+    rank: RankMode = RankMode.HYBRID
+    # Terms of the text without filler words; None without a text.
+    terms: Sequence[str] | None = None
+    # How the text spells each term; None if hits get no reasons, snippets and tags.
+    words_by_term: Mapping[str, str] | None = None
+    # Array (dim,), or None to rank by words only.
+    vector: Vectors | None = None
+    # Which entries may be hits, bool (entries,); None for all entries.
+    mask: "Mask | None" = None
 
 
 def parse_query(typed_query: str) -> SearchQuery:
@@ -74,7 +96,7 @@ def parse_query(typed_query: str) -> SearchQuery:
         if not any(map(str.isalnum, phrase)):
             position = opening.start("quote") + 1
             raise _nothing_to_search_error(
-                f"between the quotation marks at character {position} stands no word",
+                f": between the quotation marks at character {position} stands no word",
             )
 
         text_parts.append(
@@ -93,7 +115,7 @@ def parse_query(typed_query: str) -> SearchQuery:
     text_parts.append(_take_exclusions(text[offset:], exclusions))
     plain_text = " ".join(" ".join(text_parts).split())
     if not plain_text:
-        raise _nothing_to_search_error("the question says only what is not wanted")
+        raise _nothing_to_search_error(": the question says only what is not wanted")
     return SearchQuery(
         plain_text,
         phrases=tuple(dict.fromkeys(phrases)),
@@ -128,11 +150,8 @@ def _take_exclusions(text: str, exclusions: list[str]) -> str:
 
 
 def _nothing_to_search_error(reason: str = "") -> InputError:
-    message = "there is nothing to search for"
-    if reason:
-        message += f": {reason}"
     return InputError(
-        message,
+        f"there is nothing to search for{reason}",
         hint=f"`{CommandHint('search', q='who knows water law')}`",
     )
 
@@ -174,6 +193,150 @@ class SearchOptions:
     where: str = ""
 
 
+def build_query(
+    ws: WorkspaceSession,
+    index: "Index",
+    typed_query: str,
+    options: SearchOptions,
+    cache: VectorCache | None = None,
+) -> SearchQuery:
+    """Parse a typed query, select the entries that may be hits, and embed the query.
+
+    If no entry that passes the filters contains the phrases, they become `missing_phrases` and are
+    ignored. Without ranking by vectors nothing is embedded.
+
+    Args:
+        ws: The workspace, whose backend embeds.
+        index: The build to search.
+        typed_query: The query as typed.
+        options: Ranking and filters.
+        cache: Vectors of earlier queries, or None to embed again.
+
+    Raises:
+        InputError: The query or a filter is invalid, or entries are ranked by words only and the
+            query has no terms.
+        ConfigurationError: The build has vectors of another embedding model.
+    """
+    collection = ws.indexed_task
+    query = parse_query(typed_query)
+    terms = _extract_terms(collection, query)
+    if options.rank is RankMode.WORDS and not terms:
+        raise InputError(
+            f"the question {query.text[:MAX_QUOTED_CHARS]!r} has no words to search by, "
+            "or stop words alone",
+            hint=f"leave {OptionHint(rank='words')} out",
+        )
+
+    mask = build_mask(index, collection, options, query)
+    if query.phrases and mask is not None and not mask.any():
+        query = replace(query, phrases=(), missing_phrases=query.phrases)
+        mask = build_mask(index, collection, options, query)
+
+    words_by_term: dict[str, str] = {}
+    for start, end, term in tokenizer.find_term_spans(query.text, set(terms)):
+        words_by_term.setdefault(term, query.text[start:end])
+    (vector,) = _embed(ws, index, [query.text], options, cache)
+    return replace(
+        query,
+        rank=options.rank,
+        terms=terms,
+        words_by_term=words_by_term,
+        vector=vector,
+        mask=mask,
+    )
+
+
+def build_queries(
+    ws: WorkspaceSession,
+    index: "Index",
+    typed_queries: Sequence[str],
+    options: SearchOptions,
+    cache: VectorCache | None = None,
+) -> Iterator[SearchQuery]:
+    """Yield a query for each typed query; all are embedded together before the first is yielded.
+
+    Hits of these queries get no reasons. Unlike in `build_query`, phrases are never ignored, and a
+    query without terms has no hits by words.
+
+    Args:
+        ws: The workspace, whose backend embeds.
+        index: The build to search.
+        typed_queries: The queries as typed.
+        options: Ranking and filters.
+        cache: Vectors of earlier queries, or None to embed again.
+
+    Raises:
+        InputError: A query or a filter is invalid.
+        ConfigurationError: The build has vectors of another embedding model.
+    """
+    collection = ws.indexed_task
+    queries = [parse_query(typed_query) for typed_query in typed_queries]
+    vectors = _embed(ws, index, [query.text for query in queries], options, cache)
+    for query, vector in zip(queries, vectors, strict=True):
+        yield replace(
+            query,
+            rank=options.rank,
+            terms=_extract_terms(collection, query),
+            vector=vector,
+            mask=build_mask(index, collection, options, query),
+        )
+
+
+def build_similar_query(
+    index: "Index",
+    collection: "IndexedTask",
+    row: int,
+    options: SearchOptions,
+) -> SearchQuery:
+    """Return a query for the entries most similar to an entry, which is no hit itself.
+
+    Its vector is read from the build, so nothing is embedded.
+
+    Args:
+        index: The build to search.
+        collection: Its collection.
+        row: Row number of the entry in the build.
+        options: The filters.
+
+    Raises:
+        InputError: A filter is invalid.
+    """
+    mask = build_mask(index, collection, options)
+    if mask is None:
+        mask = np.ones(len(index), dtype=bool)
+    mask[row] = False
+    return SearchQuery(
+        "",
+        rank=RankMode.VECTORS,
+        words_by_term={},
+        vector=index.faiss.reconstruct(row),
+        mask=mask,
+    )
+
+
+def _extract_terms(collection: "IndexedTask", query: SearchQuery) -> list[str]:
+    filler_words = collection.ranking.question_words
+    return tokenizer.extract_query_terms(query.text, filler_words=filler_words)
+
+
+def _embed(
+    ws: WorkspaceSession,
+    index: "Index",
+    texts: Sequence[str],
+    options: SearchOptions,
+    cache: VectorCache | None,
+) -> Vectors | Sequence[None]:
+    """Return the vector of each text; None for each text if entries are ranked by words only.
+
+    Raises:
+        ConfigurationError: The build has vectors of another embedding model.
+    """
+    if options.rank is RankMode.WORDS:
+        return [None] * len(texts)
+    check_embedding_model(ws, index.manifest)
+    return embed_queries(ws, texts, cache)
+
+
 def build_mask(
     index: "Index",
     collection: "IndexedTask",
@@ -187,8 +350,6 @@ def build_mask(
     Raises:
         InputError: WHERE= is invalid, or MIN_SCORE= is set and the collection has no score.
     """
-    import numpy as np
-
     masks = []
     column_paths = find_column_paths(index.read_metadata(0))
     conditions = _filter_conditions(collection, options, column_paths)
@@ -225,15 +386,10 @@ def _filter_conditions(
         name for name in columns if name in TAG_COLUMNS or name.startswith(ANSWER_PREFIX)
     ]
     for tag in options.tags:
-        comparisons = [
+        comparisons = (
             Comparison(name, "=", (tag,), "TAG") for name in tag_columns or TAG_COLUMNS[:1]
-        ]
-        conditions.append(
-            Junction(
-                requires_all=False,
-                parts=tuple(comparisons),
-            ),
         )
+        conditions.append(Junction(requires_all=False, parts=tuple(comparisons)))
 
     if options.min_score is not None:
         score_column = collection.columns.get("score")
@@ -319,8 +475,6 @@ def _phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) -> "Mas
     Raises:
         InputError: The phrase contains no word.
     """
-    import numpy as np
-
     pattern = compile_phrase(phrase)
     mask = np.zeros(len(index), dtype=bool)
     for row in index.rows_with_all_terms(tokenizer.extract_terms(phrase)):

@@ -1,32 +1,32 @@
 """Search the build in service: by a query, or for entries similar to a given entry."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from dataclasses import dataclass
+from typing import Literal, TypedDict, Unpack
 
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.models import MAX_EMBED_TEXTS
 from pipeline.index.build_reader import Index
 from pipeline.index.builds import count_stale, open_synced_builds
-from pipeline.index.hits import Hit
-from pipeline.index.manifest import Manifest
-from pipeline.index.query import SearchOptions, SearchQuery, build_mask, parse_query
-from pipeline.index.tokenizer import extract_query_terms, extract_terms, find_term_spans
+from pipeline.index.hits import Hit, describe
+from pipeline.index.query import (
+    SearchOptions,
+    SearchQuery,
+    build_mask,
+    build_queries,
+    build_query,
+    build_similar_query,
+    parse_query,
+)
+from pipeline.index.scoring import rank_entries
+from pipeline.index.tokenizer import extract_terms
 from pipeline.index.vector_cache import open_vector_cache
-from pipeline.index.vectors import QUERY_TASK_TYPE, embed_queries
+from pipeline.index.vectors import QUERY_TASK_TYPE
 from pipeline.store.database import Connection, split_into_pages
-
-if TYPE_CHECKING:
-    from pipeline.index.build_reader import Mask
-    from pipeline.index.scoring import Scores
-    from pipeline.index.vector_cache import Vectors
-
-# A message quotes this much of a query.
-MAX_QUOTED_CHARS = 60
 
 
 class SearchSettings(TypedDict, total=False):
@@ -68,11 +68,10 @@ def make_search_options(k: int = 10, **arguments: Unpack[SearchSettings]) -> Sea
 
     tag_argument = arguments.get("tag", ())
     tags = tag_argument.split(",") if isinstance(tag_argument, str) else tag_argument
-    stripped_tags = [tag.strip() for tag in tags]
     return SearchOptions(
         k,
         RankMode(rank),
-        tags=tuple(filter(None, stripped_tags)),
+        tags=tuple(filter(None, map(str.strip, tags))),
         min_score=arguments.get("min_score"),
         where=arguments.get("where", ""),
     )
@@ -139,75 +138,32 @@ class SearchSession(AbstractContextManager["SearchSession"]):
                 the query has no terms.
             ConfigurationError: The build has vectors of another embedding model.
         """
-        query = parse_query(typed_query)
-        query_terms = self._query_terms(query)
-        if options.rank is RankMode.WORDS and not query_terms:
-            quoted_text = query.text[:MAX_QUOTED_CHARS]
-            raise InputError(
-                f"the question {quoted_text!r} has no words to search by, or stop words alone",
-                hint=f"leave {OptionHint(rank='words')} out",
-            )
-
-        missing_phrases = tuple[str, ...]()
-        mask = build_mask(
-            self.index,
-            self.collection,
-            options,
-            query,
-        )
-        if query.phrases and mask is not None and not mask.any():
-            missing_phrases = query.phrases
-            query_without_phrases = replace(query, phrases=())
-            mask = build_mask(
-                self.index,
-                self.collection,
-                options,
-                query_without_phrases,
-            )
-
-        vectors = self._embed([query], options.rank)
-        vector = None if vectors is None else vectors[0]
-        words_by_term: dict[str, str] = {}
-        for start, end, term in find_term_spans(query.text, set(query_terms)):
-            words_by_term.setdefault(
-                term,
-                query.text[start:end],
-            )
-        hits = self._rank_hits(
-            query_terms,
-            vector,
-            options,
-            mask,
-            words_by_term,
-        )
-
+        query = build_query(self._ws, self.index, typed_query, options, self._cache)
+        hits = self._find_hits(query, options.k)
         with self._ws.store.read() as tx:
-            unindexed_count = self._count_unindexed_matches(tx, words_by_term, options)
+            unindexed_count = self._count_unindexed_matches(tx, query, options)
             stale_count = count_stale(self.collection, tx, self.index)
-            return SearchReport(hits, stale_count, missing_phrases, unindexed_count)
+            return SearchReport(hits, stale_count, query.missing_phrases, unindexed_count)
 
     def _count_unindexed_matches(
         self,
         tx: Connection,
-        words_by_term: Mapping[str, str],
+        query: SearchQuery,
         options: SearchOptions,
     ) -> int:
         """Return how many rows that are not in the index contain a term of the query.
 
         Returns 0 if TAG= is set, if the query has no terms, or if the index has at least as many
         entries as the task has rows.
-
-        Args:
-            words_by_term: The terms of the query and their words in it.
         """
+        words_by_term = query.words_by_term
         if not words_by_term or options.tags:
             return 0
         if self._ws.task.rows.table(tx).count_rows(tx) <= len(self.index):
             return 0
-        search_words = {*words_by_term, *words_by_term.values()}
         texts = self.collection.unindexed_texts(
             tx,
-            sorted(search_words),
+            sorted({*words_by_term, *words_by_term.values()}),
         )
         return sum(not words_by_term.keys().isdisjoint(extract_terms(text)) for text in texts)
 
@@ -234,45 +190,24 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             InputError: Entries are to be ranked by words, the row is not in the build, or a filter
                 is invalid.
         """
-        import numpy as np
-
-        from pipeline.index.scoring import describe_hits, rank_entries
-
         if options.rank is RankMode.WORDS:
             raise InputError(
                 "what is like an entry is found by its vector",
                 hint=f"leave {OptionHint(rank='words')} out",
             )
 
-        index = self.index
-        collection = self.collection
         with self._ws.store.read() as tx:
-            entry = index.find_entry(self._ws.task.rows.id_of(tx, row_name))
-            stale_count = count_stale(collection, tx, index)
+            entry = self.index.find_entry(self._ws.task.rows.id_of(tx, row_name))
+            stale_count = count_stale(self.collection, tx, self.index)
         if entry is None:
-            labels = self._ws.task.labels
             raise InputError(
                 f"{row_name!r} is not in the index in service",
-                hint=f"it is once it is {labels.answered}: `{labels.command('index')}`",
+                hint=f"it is once it is {self.labels.answered}: `{self.labels.command('index')}`",
             )
 
         row, _ = entry
-        mask = build_mask(index, collection, options)
-        if mask is None:
-            mask = np.ones(len(index), dtype=bool)
-        mask[row] = False
-        vector = index.faiss.reconstruct(row)
-        ranked = rank_entries(
-            index,
-            terms=None,
-            vector=vector,
-            k=options.k,
-            mask=mask,
-        )
-        return SearchReport(
-            describe_hits(index, collection, ranked, words_by_term={}),
-            stale_count,
-        )
+        query = build_similar_query(self.index, self.collection, row, options)
+        return SearchReport(self._find_hits(query, options.k), stale_count)
 
     def search_many(
         self,
@@ -289,62 +224,13 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             ConfigurationError: The build has vectors of another embedding model.
         """
         for page in split_into_pages(typed_queries, MAX_EMBED_TEXTS):
-            queries = [parse_query(typed_query) for typed_query in page]
-            vectors = self._embed(queries, options.rank)
-            for query_index, query in enumerate(queries):
-                mask = build_mask(
-                    self.index,
-                    self.collection,
-                    options,
-                    query,
-                )
-                vector = None if vectors is None else vectors[query_index]
-                yield self._rank_hits(self._query_terms(query), vector, options, mask)
+            for query in build_queries(self._ws, self.index, page, options, self._cache):
+                yield self._find_hits(query, options.k)
 
-    def _rank_hits(
-        self,
-        terms: Sequence[str],
-        vector: "Scores | None",
-        options: SearchOptions,
-        mask: "Mask | None",
-        words_by_term: Mapping[str, str] | None = None,
-    ) -> list[Hit]:
-        """Rank the entries as the options say and describe them, see `describe_hits`."""
-        from pipeline.index.scoring import describe_hits, rank_entries
-
-        ranked_terms = None if options.rank is RankMode.VECTORS else terms
-        ranked = rank_entries(
-            self.index,
-            terms=ranked_terms,
-            vector=vector,
-            k=options.k,
-            mask=mask,
-        )
-        return describe_hits(
-            self.index,
-            self.collection,
-            ranked,
-            terms,
-            words_by_term,
-        )
-
-    def _query_terms(self, query: SearchQuery) -> list[str]:
-        return extract_query_terms(query.text, filler_words=self.collection.ranking.question_words)
-
-    def _embed(self, queries: Sequence[SearchQuery], rank: RankMode) -> "Vectors | None":
-        """Return the vectors of queries, float32 (queries, dim), or None if ranked by words only.
-
-        Raises:
-            ConfigurationError: The build has vectors of another embedding model.
-        """
-        if rank is RankMode.WORDS:
-            return None
-        check_embedding_model(self._ws, self.index.manifest)
-        return embed_queries(
-            self._ws,
-            [query.text for query in queries],
-            self._cache,
-        )
+    def _find_hits(self, query: SearchQuery, k: int) -> list[Hit]:
+        """Return the `k` best entries for a query, described as hits."""
+        ranked = rank_entries(self.index, query, k)
+        return describe(self.index, self.collection, ranked, query)
 
     def is_embedding_free(self, typed_queries: Sequence[str]) -> bool:
         """Return whether no service must embed these queries.
@@ -356,21 +242,3 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         texts = [parse_query(typed_query).text for typed_query in typed_queries]
         keys = self._cache.make_keys(texts, task_type=QUERY_TASK_TYPE)
         return not self._cache.find_missing(keys)
-
-
-def check_embedding_model(ws: WorkspaceSession, build_manifest: Manifest) -> None:
-    """Check that a build has vectors of the embedding model and width in use.
-
-    Raises:
-        ConfigurationError: The model or the width differs.
-    """
-    model = ws.embedding_model.name
-    dim = ws.settings.dim
-    if (build_manifest.model, build_manifest.dim) == (model, dim):
-        return
-    raise ConfigurationError(
-        f"the index was built with {build_manifest.model}, {build_manifest.dim} wide, "
-        f"and the question would be embedded with {model}, {dim} wide; nothing was searched",
-        hint=f"run `{ws.task.labels.command('index')}`, or set "
-        f"FINDABLE_EMBEDDING_MODEL={build_manifest.model} FINDABLE_DIM={build_manifest.dim}",
-    )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.core.errors import RefusedError
+from pipeline.core.errors import ConfigurationError, RefusedError
 from pipeline.core.progress import ProgressBar
 from pipeline.core.ranking import Entry
 from pipeline.core.states import STANDARD
@@ -19,6 +19,7 @@ from pipeline.gemini.embed import add_task_prefix, embed_locally, max_embedding_
 from pipeline.gemini.models import MAX_EMBED_BYTES, MAX_EMBED_TEXTS, UNLIMITED_RATES
 from pipeline.gemini.rate_limiter import PACED_BURST_S, RateLimiter
 from pipeline.gemini.usage import Usage, calculate_cost, estimate_tokens
+from pipeline.index.manifest import Manifest
 from pipeline.index.vector_cache import VectorCache, Vectors, open_vector_cache
 from pipeline.store.database import split_into_pages
 
@@ -90,6 +91,24 @@ def embed_queries(
             )
 
     return cache.fetch_or_add(keys, add_vectors)
+
+
+def check_embedding_model(ws: WorkspaceSession, build_manifest: Manifest) -> None:
+    """Check that a build has vectors of the embedding model and width in use.
+
+    Raises:
+        ConfigurationError: The model or the width differs.
+    """
+    model = ws.embedding_model.name
+    dim = ws.settings.dim
+    if (build_manifest.model, build_manifest.dim) == (model, dim):
+        return
+    raise ConfigurationError(
+        f"the index was built with {build_manifest.model}, {build_manifest.dim} wide, "
+        f"and the question would be embedded with {model}, {dim} wide; nothing was searched",
+        hint=f"run `{ws.task.labels.command('index')}`, or set "
+        f"FINDABLE_EMBEDDING_MODEL={build_manifest.model} FINDABLE_DIM={build_manifest.dim}",
+    )
 
 
 class Embedder:

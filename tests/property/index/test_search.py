@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.ranking import Entry
+from pipeline.core.ranking import Entry, RankMode
 from pipeline.index import vector_file
 from pipeline.index.builds import Builds
+from pipeline.index.query import SearchQuery
 from pipeline.index.scoring import rank_entries
 from pipeline.index.write import verify_build
 from tests.unit.index.toy import cache_in, vectors_of, written
@@ -47,10 +48,11 @@ def test_search_is_exact_and_metadata_survives(
         verify_build(staged, count=len(entries))
         builds.promote(staged, record_promotion=str)
         with builds.open_current() as index:
-            ranked = rank_entries(index, terms=None, vector=vectors_of([query])[0], k=k)
+            query_vector = vectors_of([query])[0]
+            by_vectors = SearchQuery(query, rank=RankMode.VECTORS, vector=query_vector)
+            ranked = rank_entries(index, by_vectors, k)
             found_metadata = [index.read_metadata(row) for row in ranked.rows.tolist()]
 
-    query_vector = vectors_of([query])[0]
     similarity = {text: float(vectors_of([text])[0] @ query_vector) for text in set(texts)}
     expected = sorted(range(len(texts)), key=lambda row: (-similarity[texts[row]], row))[:k]
     assert found_metadata == [entries[row].metadata for row in expected]

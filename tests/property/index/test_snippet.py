@@ -6,8 +6,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.index.hits import Snippet
-from pipeline.index.scoring import MAX_SNIPPET_CHARS, find_best_snippet
+from pipeline.index.hits import MAX_SNIPPET_CHARS, Snippet, find_best_snippet
 from pipeline.index.tokenizer import find_term_spans
 
 

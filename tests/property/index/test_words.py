@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.core.ranking import K1, B, Entry, FieldGroup, Ranking
 from pipeline.index import tokenizer
 from pipeline.index.builds import Builds
+from pipeline.index.query import SearchQuery
 from pipeline.index.scoring import rank_entries
 from pipeline.index.write import verify_build
 from tests.unit.index.toy import cache_in, vectors_of, written
@@ -77,8 +79,9 @@ def test_entries_are_ranked_as_defined(fields: list[dict[str, str]], question: s
         verify_build(staged, count=len(entries))
         builds.promote(staged, record_promotion=str)
         with builds.open_current() as index:
-            by_words = rank_entries(index, terms=terms, vector=None, k=k)
-            hybrid = rank_entries(index, terms=terms, vector=vectors_of([question])[0], k=k)
+            query = SearchQuery(question, terms=terms)
+            by_words = rank_entries(index, query, k)
+            hybrid = rank_entries(index, replace(query, vector=vectors_of([question])[0]), k)
 
     # Compute the expected scores by words.
     groups = [_extract_groups(entry_fields) for entry_fields in fields]
