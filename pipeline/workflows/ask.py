@@ -64,7 +64,6 @@ from pipeline.workflows.try_out import TryReport
 
 # Rows that are asked by default.
 DEFAULT_ROW_COUNT = 5
-STAND_IN = "a stand-in answers here: it shows the way, and cannot judge a question or a prompt"
 
 
 @dataclass(repr=False)
@@ -279,7 +278,7 @@ def run(
         display=ws.display,
         lists_refused=list_all_refused,
     )
-    _print_stand_in(trial_ws)
+    trial_ws.announce_placeholders()
 
     try_report = try_out.try_rows(trial_ws, row_ids)
     _check_judged(try_report)
@@ -400,7 +399,7 @@ def ask_saved(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int)
     ws.agreed_usd = saved_question.agreed_usd
     with ws.store.read() as tx:
         row_ids, row_count = cast(UserTask, ws.task).rows.read_first_ids(tx, size)
-    _print_stand_in(ws)
+    ws.announce_placeholders()
 
     try_report = try_out.ask_and_store(ws, row_ids)
     _check_judged(try_report)
@@ -466,13 +465,6 @@ def _print_columns(ws: WorkspaceSession, draft: TaskDraft) -> None:
     """Print which columns are key and text, and which are sent."""
     for note in draft.guess.notes:
         ws.display.say(note)
-
-
-def _print_stand_in(ws: WorkspaceSession) -> None:
-    """Print that the local engine answers, if it does."""
-    if ws.backend == "local":
-        ws.announce_backend()
-        ws.display.say(STAND_IN)
 
 
 def _check_judged(try_report: TryReport) -> None:

@@ -114,6 +114,7 @@ def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """
     open_work = status.describe_open_batches(ws)
     rounds.prepare_task(ws)
+    ws.announce_placeholders()
     tag_rounds = TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
     tag_rounds.started_at = _resume_budget(ws, options)

@@ -160,6 +160,7 @@ def run(
         else:
             row_ids = _select_rows(tx, ws.task, ws.extractor, size, seed)
 
+    ws.announce_placeholders()
     report = try_rows(ws, row_ids)
     report.draft_of = draft_of
     return report
@@ -391,8 +392,10 @@ def _synced_or_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
         ws.sync_rows()
     except QuestionChangedError:
         draft = task_registry.load_current_draft(ws.task, now=ws.now())
+        # The client announces the backend, so it is made before the session is copied.
+        client = ws.client
         draft_ws = replace(ws, task=draft)
-        draft_ws.client = ws.client
+        draft_ws.client = client
         return draft_ws, ws.task.version_label
     return ws, ""
 
@@ -481,6 +484,7 @@ def compare_sides(
             hint=f"`{ws.task.labels.command('versions')}` lists those there are",
         )
 
+    ws.announce_placeholders()
     try_report = None
     if DRAFT_SIDE in texts:
         try_report = try_rows(ws, list(names))

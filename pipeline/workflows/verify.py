@@ -114,14 +114,16 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         RemoteError: A call failed, or a row got no valid answer.
         FindableError: The live run or the rounds were stopped.
     """
+    check_ws.announce_placeholders()
     measurements = dict[str, str]()
     started_at_s = ws.monotonic()
     rounds.prepare_task(check_ws)
     tag_rounds = TagRounds(check_ws, limit=len(INVENTED_ROWS) - 1, should_report=False)
 
     cost = preflight.estimate_open_rows(check_ws, limit=None, deadline_s=None).ways["live"].cost
-    cost_text = describe_cost(ws.model, cost, usage_tier=ws.settings.tier)
-    ws.display.say(f"{ws.model.name}: {len(INVENTED_ROWS)} invented rows, {cost_text}")
+    model = check_ws.model
+    cost_text = describe_cost(model, cost, usage_tier=ws.settings.tier)
+    ws.display.say(f"{model.name}: {len(INVENTED_ROWS)} invented rows, {cost_text}")
     check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
 
     list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(should_wait=False).sent)
@@ -170,8 +172,8 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
             check_ws.client.delete(remote_name)
 
     return {
-        "backend": ws.backend,
-        "models": [ws.model.name, ws.embedding_model.name],
+        "backend": check_ws.backend,
+        "models": [model.name, check_ws.embedding_model.name],
         "list_lag": list_lag_s,
         "cost": round(spent_usd, 6),
         "facts": measurements,
