@@ -74,7 +74,7 @@ def test_first_rows_are_answered_and_only_the_cost_is_stored(
     assert header == ["No.", "tone", "date", "reason", "year", "stars", "sure", "topics"]
     assert [row[0] for row in lines] == ["k-1", "k-2", "k-3", "k-5", "k-6"]
     assert "text: 'Kommentar'" in ask_run.err
-    assert "stand-in" not in ask_run.err
+    assert "placeholder" not in ask_run.err
     words = [
         "findable",
         "ask",
@@ -209,9 +209,7 @@ def test_queries_and_wide_files_are_asked_about(workspace: Workspace) -> None:
 
     local_workspace = Workspace(workspace.home)
     local_workspace.data = workspace.home / "local"
-    assert (
-        local_workspace.do("ask", "wide.jsonl", q="Tone?").err.count("a stand-in answers here") == 1
-    )
+    assert local_workspace.do("ask", "wide.jsonl", q="Tone?").err.count("placeholder answers") == 1
 
 
 @pytest.mark.parametrize(
