@@ -201,7 +201,7 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
         ws.check_has_rows()
         raise InputError(
             f"{ws.task.labels.none_open_message}; nothing was asked",
-            hint=f"{OptionHint('item')} tries any of them",
+            hint=f"{OptionHint('item')} tries a {ws.task.labels.singular} in any state",
         )
 
     tried_rows = dict[str, TriedRow]()
@@ -477,11 +477,10 @@ def compare_sides(
         for side, label in labels.items():
             outcomes[side] = _read_stored_answers(tx, ws.task, label, sample_ids)
     if not names:
-        versions_text = " and of ".join(labels.values())
+        versions_text = " and ".join(labels.values())
         raise InputError(
-            f"there is no {ws.task.labels.singular} with an answer of "
-            f"{versions_text}; nothing was asked",
-            hint=f"`{ws.task.labels.command('versions')}` lists those there are",
+            f"no {ws.task.labels.singular} has an answer of {versions_text}; nothing was asked",
+            hint=f"`{ws.task.labels.command('versions')}` lists the versions with answers",
         )
 
     ws.announce_placeholders()
@@ -554,9 +553,9 @@ def _version_label(task: Task, text: str) -> str:
     if "@" in text:
         return text
     raise InputError(
-        f"{text!r} is no version, and no draft; nothing was asked",
-        hint=f"{OptionHint(a='1')} {OptionHint(b=DRAFT_SIDE)}; "
-        f"{OptionHint('model')} is that of the draft",
+        f"{text!r} is neither a version nor {DRAFT_SIDE!r}; nothing was asked",
+        hint=f"for example {OptionHint(a='1')} {OptionHint(b=DRAFT_SIDE)}; "
+        f"{OptionHint('model')} sets the model of the draft",
     )
 
 

@@ -146,13 +146,13 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     if live_report.stopped is not None:
         raise live_report.stopped
     elapsed_s = ws.monotonic() - started_at_s
-    measurements["live"] = f"{live_report.answered} answered, at {elapsed_s:.0f} s"
+    measurements["live"] = f"{live_report.answered} answered after {elapsed_s:.0f} s"
 
     tag_rounds.advance(wait=True)
     errors = tag_rounds.report.errors(check_ws.task.labels)
     if errors:
         raise errors[0]
-    measurements["the batch"] = f"over at {ws.monotonic() - started_at_s:.0f} s"
+    measurements["the batch"] = f"finished after {ws.monotonic() - started_at_s:.0f} s"
 
     with check_ws.store.read() as tx:
         row_count, answered_count, *_ = check_ws.task.rows.table(tx).count_states(tx).values()
@@ -165,7 +165,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         )
 
     index_report = build.run(check_ws)
-    measurements["vectors"] = f"{index_report.count} of {ws.settings.dim} numbers"
+    measurements["vectors"] = f"{index_report.count}, each with {ws.settings.dim} numbers"
     for remote_name in filter(None, remote_names):
         # If this fails, Gemini deletes the batch in two days.
         with contextlib.suppress(RemoteError):
