@@ -285,7 +285,7 @@ def test_impossible_task_is_refused_and_writes_nothing(workspace: Workspace) -> 
     for name, source, message in (
         ("Kessel", "t.csv", "a task cannot be called 'Kessel'"),
         ("experts", "t.csv", "a task cannot be called 'experts'"),
-        ("mine", "none.csv", "none.csv is not there"),
+        ("mine", "none.csv", "none.csv does not exist"),
         ("mine", "signs.csv", "column '??' (the text column"),
         ("there", "t.csv", "tasks/there.py exists already"),
         ("mine", "SELECT x FROM nowhere", "nowhere"),

@@ -216,7 +216,7 @@ def test_queries_and_wide_files_are_asked_about(workspace: Workspace) -> None:
     ("changed_options", "message"),
     [
         ({"q": " ¿ ? "}, "Q= has no letter or digit"),
-        ({"source": "none.csv"}, "none.csv is not there"),
+        ({"source": "none.csv"}, "none.csv does not exist"),
         (
             {"source": "photos.csv", "fields": "what: quote"},
             "photos.csv has no column with a text to quote",

@@ -330,7 +330,7 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
         # People.
         "",
         "next: ",
-        "no stat=",
+        "no filter stat=",
     )
     for fragment, message in zip(fragments, messages, strict=True):
         assert fragment in message, messages

@@ -74,7 +74,7 @@ def test_a_copy_of_the_workspace_has_its_file_and_rows(
     ran(workspace, "restore", str(tmp_path / "copy"), DATA=str(tmp_path / "again"))
     shutil.rmtree(workspace.data)
     copy_settings = {"TASK": "reviews", "DATA": str(tmp_path / "again")}
-    assert "nobody confirmed it, and it was not run" in ran(
+    assert "nobody confirmed this, so it was not run" in ran(
         workspace, "try", code=3, **copy_settings
     )
 
