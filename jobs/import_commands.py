@@ -430,7 +430,8 @@ def ask(
         given_options = {option: setting for option, setting in options.items() if setting}
         task_name = new_task_files.suggest_task_name(from_)
         next_command = CommandHint("ask", **given_options, name=task_name)
-    return CommandReport(report.document, _ask_output(report), report.tried.check, next_command)
+    document = {**report.document, "placeholder": ws.has_placeholder_answers}
+    return CommandReport(document, _ask_output(report), report.tried.check, next_command)
 
 
 def _ask_output(report: "AskReport") -> list[Any]:

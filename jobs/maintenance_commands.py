@@ -188,9 +188,14 @@ def verify_gemini(ws: WorkspaceSession) -> CommandReport:
     where it was killed, the next run goes on.
     """
     document = verify.run(ws)
-    outcome = f"{format_usd(document['cost'])} spent; all rows were answered"
     print_facts = partial(print_fields, list(document["facts"].items()))
-    return CommandReport(document, [print_facts, f"{outcome}. Next: {CommandHint('status')}"])
+    if document["backend"] == "local":
+        outcome = "Gemini was not checked: the local engine answered all rows"
+        next_step = f"set GEMINI_API_KEY, then {CommandHint('verify-gemini')}"
+    else:
+        outcome = f"{format_usd(document['cost'])} spent; all rows were answered"
+        next_step = str(CommandHint("status"))
+    return CommandReport(document, [print_facts, f"{outcome}. Next: {next_step}"])
 
 
 def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
@@ -427,8 +432,10 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
     """
     report = evaluate.write_report(ws, extractor=extractor)
     if report is not None:
+        ws.announce_placeholders()
+        document = {**report.document, "placeholder": ws.has_placeholder_answers}
         message = f"{report.line}; the report is {report.path}"
-        return CommandReport(report.document, [_gate_table(report), message], report.check)
+        return CommandReport(document, [_gate_table(report), message], report.check)
 
     # A task without answers is an error only if the user named a version.
     if extractor is not None:

@@ -101,8 +101,9 @@ def tag(
         _warn_of_open_rows(report, labels, ws.display)
         report.finish(labels, ws.display, strict=strict)
 
+    document = {**report.document(), "placeholder": ws.has_placeholder_answers}
     output = partial(_print_tag_report, report, labels, next_command)
-    return CommandReport(report.document(), output, check)
+    return CommandReport(document, output, check)
 
 
 def _print_tag_report(
@@ -293,6 +294,7 @@ def passages_pilot(
     version_before = ws.task.version_label
     if no_resume:
         tag_workflow.switch_to_new_version(ws)
+    ws.announce_placeholders()
     report = tag_workflow.run_pilot(ws, size=n, seed=seed)
 
     # The next command must name the version, except if it is the default version.
@@ -306,4 +308,5 @@ def passages_pilot(
     def check() -> None:
         report.check(Terminal(), strict=True)
 
-    return CommandReport(report.document(), message, check)
+    document = {**report.document(), "placeholder": ws.has_placeholder_answers}
+    return CommandReport(document, message, check)

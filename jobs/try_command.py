@@ -62,11 +62,12 @@ def try_(
             size=n or DEFAULT_PAIR_SAMPLE_SIZE,
             seed=pilot.DEFAULT_PILOT_SEED if seed is None else seed,
         )
-        return _report_comparison(comparison_report)
+        return _report_comparison(comparison_report, is_placeholder=ws.has_placeholder_answers)
 
     try_report = try_out.run(ws, n or try_out.DEFAULT_ROW_COUNT, item, seed)
     print_report = partial(_print_try, try_report, ws.task.labels)
-    return CommandReport(try_report.document, print_report, try_report.check)
+    document = {**try_report.document, "placeholder": ws.has_placeholder_answers}
+    return CommandReport(document, print_report, try_report.check)
 
 
 def _print_try(report: TryReport, labels: TaskLabels) -> None:
@@ -128,7 +129,7 @@ def _format_try_total(report: TryReport, labels: TaskLabels) -> str:
     return f"{message}. Next: {next_step}" if has_answer else message
 
 
-def _report_comparison(report: ComparisonReport) -> CommandReport:
+def _report_comparison(report: ComparisonReport, *, is_placeholder: bool) -> CommandReport:
     """Return the JSON document and the lines of a comparison of two sides.
 
     The lines list both answers of each row. A sign marks different answers. Agreement by field and
@@ -163,6 +164,7 @@ def _report_comparison(report: ComparisonReport) -> CommandReport:
         "cost": cost,
         "agreement": report.agreement,
         "compared": report.compared,
+        "placeholder": is_placeholder,
     }
     return CommandReport(document, lines, check)
 

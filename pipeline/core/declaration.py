@@ -175,8 +175,8 @@ class Declaration(Generic[A_co]):
             f"not {answer!r}"
         )
         yield answer != "-" and not is_model, message, ""
-        yield self.version < 1, f"version= counts from 1, and is {self.version}", ""
-        yield self.image_side < 1, f"image_side= counts from 1, and is {self.image_side}", ""
+        yield self.version < 1, f"version= must be 1 or more, not {self.version}", ""
+        yield self.image_side < 1, f"image_side= must be 1 or more, not {self.image_side}", ""
         yield isinstance(items, str) and not items.strip(), "items= is empty", ""
         yield not self.prompt.strip(), "prompt= is empty", ""
         is_rows = isinstance(items, list | tuple) and all(isinstance(row, Mapping) for row in items)
@@ -187,25 +187,26 @@ class Declaration(Generic[A_co]):
         is_no_path = (
             isinstance(items, str) and not self.is_query and ("\n" in items or ";" in items)
         )
-        yield is_no_path, "items= is no path of a file, and a query begins with SELECT or WITH", ""
-        message = "source= is the database of a query, and items= is none"
-        yield self.source and not self.is_query, message, "begin it with SELECT"
+        yield (
+            is_no_path,
+            "items= is neither a path nor a query; a query begins with SELECT or WITH",
+            "",
+        )
+        message = "source= needs a query, but items= is not a query"
+        yield self.source and not self.is_query, message, "begin items= with SELECT"
         yield (
             self.cursor and not self.is_query,
-            "cursor= is a column of a query, and items= is none",
-            "leave it out",
+            "cursor= needs a query, but items= is not a query",
+            "leave out cursor=",
         )
-        message = (
-            'cursor= reads the rows that changed, and by key="row" '
-            "a row that changed is another one"
-        )
-        yield self.cursor and self.key == HASH_KEY, message, "name the column of its key"
+        message = 'cursor= reads only changed rows, but with key="row" a changed row is a new row'
+        yield self.cursor and self.key == HASH_KEY, message, "name a key column in key="
         is_no_file = self.is_query or not isinstance(items, str)
         for name in ("sheet", "encoding", "header"):
             yield (
                 getattr(self, name) and is_no_file,
-                f"{name}= is of a file, and items= is none",
-                "leave out either",
+                f"{name}= needs a file, but items= is not a file",
+                f"leave out {name}=",
             )
         keys = [key] if isinstance(key, str) else key
         is_key = (
@@ -213,7 +214,7 @@ class Declaration(Generic[A_co]):
             and keys
             and all(isinstance(column, str) and column for column in keys)
         )
-        yield not is_key, f"key= must name a column or several, not {key!r}", ""
+        yield not is_key, f"key= must be a column or a list of columns, not {key!r}", ""
         yield is_key and len(set(keys)) < len(keys), f"key= names a column twice: {key!r}", ""
         is_check = self.check is None or callable(self.check)
         yield (
@@ -246,26 +247,26 @@ class Declaration(Generic[A_co]):
         for member, value in (
             () if self._is_built_in else (("name", self.name), ("table", self.table))
         ):
-            message = "must begin with a letter and hold at most 41 of a-z, 0-9 and _ (lower case)"
+            message = "must begin with a letter and have at most 41 of a-z, 0-9 and _"
             yield value and not NAME.fullmatch(value), f"{member}={value!r} {message}", ""
             is_reserved = value in RESERVED or value.startswith("findable_")
-            yield is_reserved, f"{member}={value!r} is the name of something that is built in", ""
+            yield is_reserved, f"{member}={value!r} is a built-in name", ""
         level = self.media_resolution
         tokens = self.max_output_tokens
         temperature = self.temperature
         thinking = self.thinking
         yield (
             level not in (None, *RESOLUTIONS),
-            f"media_resolution= is {level!r}",
-            f"it takes {', '.join(RESOLUTIONS)}",
+            f"media_resolution= has no level {level!r}",
+            f"levels: {', '.join(RESOLUTIONS)}",
         )
         yield (
             tokens is not None and tokens < 1,
-            f"max_output_tokens= must be 1 or more, and is {tokens}",
+            f"max_output_tokens= must be 1 or more, not {tokens}",
             "",
         )
         is_in_range = temperature is None or 0 <= temperature <= MAX_TEMPERATURE
-        message = f"temperature= lies between 0 and {MAX_TEMPERATURE:g}, and is {temperature}"
+        message = f"temperature= must be from 0 to {MAX_TEMPERATURE:g}, not {temperature}"
         yield not is_in_range, message, ""
         for name, value in (thinking or {}).items():
             kind = THINKING_TYPES.get(name)
@@ -276,18 +277,18 @@ class Declaration(Generic[A_co]):
             )
             yield (
                 not is_right,
-                f"thinking= holds {name!r}: {value!r}",
-                f"it takes {', '.join(THINKING_TYPES)}",
+                f"thinking= cannot have {name!r}: {value!r}",
+                f"members: {', '.join(THINKING_TYPES)}",
             )
-        message = "thinking= holds thinkingBudget and thinkingLevel, which exclude each other"
+        message = "thinking= cannot have both thinkingBudget and thinkingLevel"
         yield {"thinkingBudget", "thinkingLevel"} <= (thinking or {}).keys(), message, ""
         for name, bounds in (self.gates or {}).items():
             is_right = isinstance(bounds, str | int | float) and not isinstance(bounds, bool)
             is_right = is_right and not {",", "="} & {*f"{name}{bounds}"}
             yield (
                 not is_right,
-                f"gates= holds {name!r}: {bounds!r}",
-                'write it like gates={"answered": 0.95}',
+                f"gates= has an invalid bound {name!r}: {bounds!r}",
+                'for example gates={"answered": 0.95}',
             )
 
     @property

@@ -64,7 +64,9 @@ class TaskNeverUsedError(ConfigurationError):
 
     def __init__(self, task: str, data: Path, *, hint: object) -> None:
         """Make the message from the name of the task and the folder of the workspace."""
-        super().__init__(f"the task {task} was never used in {data}; nothing was made", hint=hint)
+        super().__init__(
+            f"the task {task} was never used in {data}; nothing was created", hint=hint
+        )
 
 
 class RefusedRowError(ConfigurationError):
@@ -188,9 +190,11 @@ class StateConflictError(InconsistentError):
         target_state: str,
         actual_state: str | None = None,
     ) -> None:
+        state_text = f"no longer '{expected_state}'"
+        if actual_state:
+            state_text = f"'{actual_state}' instead of '{expected_state}'"
         super().__init__(
-            f"{kind} {name} is {actual_state or 'not'!r}, expected '{expected_state}', "
-            f"so it was not moved to '{target_state}'",
+            f"{kind} {name} is {state_text}; it was not moved to '{target_state}'",
             hint=f"run `{CommandHint('status')}`, then the same command again",
         )
 

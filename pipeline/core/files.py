@@ -101,14 +101,14 @@ def resolve_target(path: Path) -> Path:
     Raises:
         InputError: The path is not a regular file, or its links form a loop.
     """
-    hint = "name a file; `findable export -` writes to standard output"
+    hint = "give the path of a file; `findable export -` writes to standard output"
     try:
         target = path.resolve()
     except RuntimeError as error:
         # Python before 3.13 raises this for a loop of links.
-        raise InputError(f"{path} leads nowhere; nothing was written", hint=hint) from error
+        raise InputError(f"{path} is a loop of links; nothing was written", hint=hint) from error
     if target.is_symlink() or (target.exists() and not target.is_file()):
-        raise InputError(f"{path} is no regular file; nothing was written", hint=hint)
+        raise InputError(f"{path} is not a regular file; nothing was written", hint=hint)
     return target
 
 
@@ -134,7 +134,7 @@ def path_below(folder: Path, name: str) -> Path:
 
     if not is_inside_folder or relative_path.is_absolute() or ".." in relative_path.parts:
         raise InconsistentError(
-            f"{name!r} is not below {folder}; no such file was read or changed",
+            f"stored file name {name!r} is not below {folder}; the file was not read or changed",
             hint=f"run `{CommandHint('doctor')}`",
         )
     return stored_path
@@ -244,7 +244,7 @@ def verify(path: Path, *, sha256: str, file_label: str) -> Path:
     """
     if not path.is_file():
         raise InconsistentError(
-            f"{file_label} is gone: {path} was sealed and is not there",
+            f"{file_label} is missing: {path} was sealed and does not exist any more",
             hint=f"run `{CommandHint('doctor')}`",
         )
     if hash_file(path) != sha256:
@@ -277,7 +277,7 @@ def unreadable_reason(path: Path) -> str:
     """Return why a path is not a readable file, to follow its name in a message; "" if it is."""
     if path.is_dir():
         return "is a directory"
-    return "" if path.exists() else "is not there"
+    return "" if path.exists() else "does not exist"
 
 
 def list_parquet_files(path: Path) -> list[Path]:
@@ -296,7 +296,7 @@ def require_utf8_path(path: Path) -> None:
     if SURROGATES.search(str(path.absolute())):
         raise InputError(
             f"{path.absolute()}: this name is not valid UTF-8; nothing was read",
-            hint="rename it",
+            hint="rename the file or folder",
         )
 
 

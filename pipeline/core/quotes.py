@@ -130,7 +130,7 @@ def _quotation_schema(schema: "CoreSchema", format_: str) -> "CoreSchema":
         inner_schema = inner_schema["schema"]
     if inner_schema["type"] != "str":
         raise TypeError(
-            f"a Quote is a text, and no {inner_schema['type']}; of several write list[Quote]",
+            f"a Quote must be a text, not {inner_schema['type']}; for several use list[Quote]",
         )
     serialization = core_schema.plain_serializer_function_ser_schema(_to_stored, when_used="json")
     return core_schema.no_info_wrap_validator_function(
@@ -160,10 +160,10 @@ def _validate(value: Any, handler: Any) -> Quote:
     end = value["end"]
     has_types = type(quote) is str and type(start) is type(end) is int
     if not (has_types and 0 <= start < end == start + len(quote)):
-        raise ValueError("start and end are no place of this quotation")
+        raise ValueError("start and end do not fit this quotation")
     likeness = value.get(LIKENESS)
     if not (likeness is None or (type(likeness) is float and 0 < likeness < 1)):
-        raise ValueError("likeness is no share of characters")
+        raise ValueError("likeness must be between 0 and 1")
     return Quote(quote, start=start, end=end, likeness=likeness)
 
 
@@ -192,7 +192,7 @@ def has_quotes(answer_model: "type[BaseModel]") -> bool:
     input_counts = [input_schema.count(member) for member in format_members]
     output_counts = [output_schema.count(member) for member in format_members]
     if input_counts != output_counts:
-        message = "a Quote is a slice of the row's text, and can have no pattern and no other case"
+        message = "a Quote is part of the row's text, so it can have no pattern and no changed case"
         raise TypeError(f"{answer_model.__name__}: {message}")
     return any(input_counts)
 

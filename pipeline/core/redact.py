@@ -133,7 +133,7 @@ class Secret:
             TypeError: Always.
         """
         raise TypeError(
-            "a key or a password is not pickled; open the workspace anew where it is needed",
+            "a key or a password cannot be pickled; open the workspace again in the other process",
         )
 
 

@@ -113,7 +113,7 @@ def parse_duration(text: str, *, unit: float = 1) -> float:
     Raises:
         ValueError: The text is not a duration.
     """
-    expectation = "a length of time, such as 90s, 30m, 2h30m or 1d"
+    expectation = "a duration, such as 90s, 30m, 2h30m or 1d"
     return float(_parse_amount(text, {**_TIMES, "": unit}, expectation)) / unit
 
 
@@ -238,7 +238,7 @@ parse_table_name = _make_pattern_parser(
 
 parse_label = _make_pattern_parser(
     r"[^\s/\ud800-\udfff]{1,100}",
-    "a name of at most 100 characters without blanks and slashes, as passage-concepts@2",
+    "a name of at most 100 characters without blanks and slashes, such as passage-concepts@2",
 )
 
 
@@ -252,7 +252,7 @@ def parse_labels(text: str) -> tuple[str, ...]:
     """Return the labels of a list with commas; raise ValueError if there is none."""
     labels = tuple(parse_label(word.strip()) for word in text.split(",") if word.strip())
     if not labels:
-        raise ValueError("must be names with commas between them")
+        raise ValueError("must be names separated by commas")
     return labels
 
 
@@ -282,4 +282,4 @@ def parse_path(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise ValueError("that home directory is not known") from error
+        raise ValueError("that home directory does not exist") from error

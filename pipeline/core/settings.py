@@ -118,17 +118,17 @@ class Settings:
     data: Path = _setting(
         Path("data"),
         parse_path,
-        "the workspace: the directory that holds everything",
+        "the folder of the workspace",
     )
     backend: str | None = _setting(
         None,
         parse_backend,
-        "gemini or local; without it, gemini where a key is set",
+        "gemini or local; default: gemini if a key is set, else local",
     )
     database_url: Secret | None = _setting(
         None,
         Secret.url,
-        "an SQLAlchemy URL; without it, DATA/findable.db",
+        "SQLAlchemy URL of the database; default: DATA/findable.db",
     )
     model: str = _setting(
         "gemini-3.5-flash-lite",
@@ -139,7 +139,7 @@ class Settings:
     embedding_model: str = _setting(
         "gemini-embedding-2",
         str,
-        "what embeds texts",
+        "the model that embeds texts",
         local="findable-local-embedding-1",
     )
     dim: int = _setting(768, parse_positive_count, "width of the vectors", unit="numbers")
@@ -151,7 +151,7 @@ class Settings:
     prices: tuple[float, float] | None = _setting(
         None,
         parse_model_prices,
-        "USD per 1M tokens in,out of a live call to a model that the table does not know",
+        "live price of a model without a known price: USD per 1M tokens in,out",
     )
     tier: str = _setting(
         "1",
@@ -161,19 +161,19 @@ class Settings:
     rpm: int | None = _setting(
         None,
         parse_positive_count,
-        "live requests a minute, over the tier's",
+        "live requests per minute, instead of the tier's",
         unit="requests/min",
     )
     tpm: int | None = _setting(
         None,
         parse_positive_count,
-        "live prompt tokens a minute, over the tier's",
+        "live prompt tokens per minute, instead of the tier's",
         unit="tokens/min",
     )
     rpd: int | None = _setting(
         None,
         parse_positive_count,
-        "live requests a day (Pacific), over the tier's",
+        "live requests per day (US/Pacific), instead of the tier's",
         unit="requests/day",
     )
     batch_rows: int = _setting(
@@ -185,7 +185,7 @@ class Settings:
     batch_bytes: int = _setting(
         1_000_000_000,
         parse_positive_size,
-        "largest request file; the API takes 2 GB",
+        "largest request file; the API accepts 2 GB",
     )
     batch_tokens: int = _setting(
         3_000_000,
@@ -196,17 +196,17 @@ class Settings:
     confirm_above: float = _setting(
         1.0,
         parse_usd,
-        "estimated USD above which batch-submit asks first",
+        "estimated USD above which a command asks first",
     )
     budget_per_day: float | None = _setting(
         None,
         parse_usd,
-        "most USD a day (US/Pacific), by all commands together",
+        "most USD per day (US/Pacific), for all commands together",
     )
     concurrency: int = _setting(
         5,
         parse_positive_count,
-        "live calls at once; more where RPM needs it, 1 stays 1",
+        "live calls at once; more if RPM needs more, except that 1 stays 1",
         unit="calls",
     )
     create_timeout: float = _setting(
@@ -218,113 +218,113 @@ class Settings:
     list_lag: float = _setting(
         60.0,
         parse_seconds,
-        "how late a new batch may show up in the list",
+        "how late a new batch may appear in the API's list",
         local=0.0,
     )
     call_timeout: float = _setting(
         60.0,
         parse_seconds,
-        "how long any other call may take, a transfer ten times it",
+        "how long any other call may take; transfers may take ten times as long",
     )
-    retry_for: float = _setting(60.0, parse_seconds, "how long a failing call is tried again")
+    retry_for: float = _setting(60.0, parse_seconds, "how long a failing call is repeated")
     retry_wait: float = _setting(
         1.0,
         parse_seconds,
-        "the first wait between tries; doubles, with jitter",
+        "first wait between tries; it doubles, with jitter",
         local=0.1,
     )
     poll_first: float = _setting(
         5.0,
         parse_seconds,
-        "the first wait between looks at a batch",
+        "first wait between polls of a batch",
         local=0.02,
     )
     poll_most: float = _setting(
         60.0,
         parse_seconds,
-        "the longest wait between looks at a batch",
+        "longest wait between polls of a batch",
         local=1.0,
     )
     poll_patience: float = _setting(
         300.0,
         parse_seconds,
-        "how long batch-poll goes on while no look succeeds",
+        "how long batch-poll continues while every poll fails",
     )
     keep_days: float = _setting(
         30.0,
         parse_days,
-        "days for which clean keeps files of batches that are over, and builds",
+        "days for which clean keeps builds and the files of finished batches",
     )
     task: str = _setting(
         "experts",
         parse_task_reference,
-        "experts, passages, or a task of your own by its name or file",
+        "experts, passages, or your own task by its name or file",
     )
     accept_changed: bool = _flag_setting(
-        "go on under the same version of a task whose declaration changed",
+        "keep the version of a task whose declaration changed",
     )
     index_untagged: bool | None = _setting(
         None,
         parse_boolean,
-        "1: index untagged people, too, 0: no more; else as it was",
+        "1: index untagged people too; 0: do not; default: as before",
     )
     refresh: bool = _flag_setting(
-        "ask again about rows that changed since they were answered: people, and tasks that say refresh=True",
+        "ask again about rows that changed after their answer: people, and tasks with refresh=True",
     )
     full: bool = _flag_setting(
-        "read all rows of a query, and not those alone that its task's cursor= says are new",
+        "read all rows of a query, not only those that are new by the task's cursor=",
     )
     version: str | None = _setting(
         None,
         parse_label,
-        "what people or passages are asked under; else what is in use",
+        "version for people or passages; default: the current version",
     )
     skip_versions: tuple[str, ...] | None = _setting(
         None,
         parse_labels,
-        "versions whose concepts keep a passage from being asked; else all, with VERSION= that one",
+        "passages with concepts of these versions are not asked; default: VERSION=, else all",
     )
     passages_table: str = _setting(
         "passages",
         parse_table_name,
-        "the table of the passages, which is read where it stands",
+        "the table of the passages, which is read in place",
     )
     prefer_versions: tuple[str, ...] | None = _setting(
         None,
         parse_preference,
-        "versions whose answers count first, in their order, or none; commands that write store it",
+        "versions whose answers are preferred, in order, or none; commands that write store it",
     )
     min_confidence: float = _setting(
         0.7,
         parse_share,
-        "below this confidence a concept is not among the best",
+        "concepts below this confidence are not among the best",
     )
     folder: Path | None = _setting(
         None,
         parse_path,
-        "the folder of images; else that of the items' file",
+        "the folder of images; default: the folder of the items' file",
     )
     gates: str | None = _setting(
         None,
         str,
-        "other bounds for quality gates, such as evidence=0.95,concepts=3..16",
+        "other bounds of quality gates, such as evidence=0.95,concepts=3..16",
     )
     trust: tuple[str, ...] = _setting(
         (),
         parse_confirmed_values,
-        "servers, databases and files of tasks that need no confirmation; refused in .env",
+        "servers, databases and task files that need no confirmation; refused in .env",
     )
     debug: bool = _flag_setting("show tracebacks")
     api_key: Secret | None = _setting(
         None,
         Secret,
-        "the key; the first one wins; without one, local",
+        "the key; the first variable that is set counts; without a key, local",
         names=KEY_NAMES,
     )
     base_url: Secret | None = _setting(
         None,
         Secret.url,
-        "another server than Google's",
+        "a server instead of Google's",
         names=BASE_NAMES,
     )
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -377,7 +377,7 @@ class Settings:
                 str(self.database_url).rstrip("/"),
                 self.data,
                 trusted=self.trust,
-                fact=f"the database of this workspace is {self.database_url}, which .env names",
+                fact=f".env sets the database of this workspace to {self.database_url}",
                 unchanged="it was not opened",
             )
         if self.database_url:
@@ -402,8 +402,8 @@ class Settings:
             return server
         if source == DOTENV and not self.sources.get("api_key", "").endswith(DOTENV):
             raise ConfigurationError(
-                f".env names the server {server}, and the key is not from .env; nothing was sent",
-                hint=f"set both in .env, or {BASE_NAMES[0]} in the environment, too",
+                f".env sets the server {server}, but the key is not from .env; nothing was sent",
+                hint=f"set both in .env, or set {BASE_NAMES[0]} in the environment too",
             )
         trust.require_confirmed(
             str(server).rstrip("/"),
@@ -444,8 +444,8 @@ def load_settings(
     """
     if dotenv and dotenv.get(trust.VARIABLE):
         raise ConfigurationError(
-            f"{trust.VARIABLE} is set in .env, which may be a stranger's; nothing was done",
-            hint="set it in the environment",
+            f"{trust.VARIABLE} is set in .env, which anybody may have written; nothing was done",
+            hint="set it in the environment instead",
         )
 
     values: dict[str, Any] = {}
@@ -536,7 +536,7 @@ def override_settings(settings: Settings, overrides: Mapping[str, object]) -> Se
             if similar_names:
                 hint = f"did you mean {similar_names[0]}?"
             else:
-                hint = f"`{CommandHint('settings', all=True)}` lists them, in upper case"
+                hint = f"`{CommandHint('settings', all=True)}` lists all settings, in upper case"
             raise InputError(f"there is no setting {name!r}; nothing was done", hint=hint)
 
         setting = settings_by_name[name]

@@ -53,9 +53,9 @@ def require_confirmed(
         return
     if not any(ask(f"{fact}. Confirm it once for {data}?") for ask in _askers):
         raise ConfigurationError(
-            f"{fact}; nobody confirmed it, and {unchanged}",
-            hint=f"a command at a terminal asks once; {VARIABLE}={quote_for_shell(value)} in the "
-            "environment confirms it",
+            f"{fact}; nobody confirmed this, so {unchanged}",
+            hint=f"run the command at a terminal and confirm, or set "
+            f"{VARIABLE}={quote_for_shell(value)} in the environment",
         )
     confirm(value, data)
 

@@ -94,7 +94,7 @@ def parse_where(text: str) -> Expression:
     """
     if len(text) > MAX_WHERE_CHARS:
         raise InputError(
-            f"WHERE has {len(text):,} characters, the limit is {MAX_WHERE_CHARS:,}",
+            f"WHERE has {len(text):,} characters, but at most {MAX_WHERE_CHARS:,} are allowed",
             hint="shorten it",
         )
     return _Parser(text).parse()
@@ -118,7 +118,7 @@ class _Parser:
         ]
         for token in self._tokens:
             if token.kind == "wrong":
-                reason = f"{token.text!r} is no operator"
+                reason = f"{token.text!r} is not an operator"
                 if token.text in "'\"":
                     reason = f"{token.text} is not closed"
                 raise _syntax_error(token.offset, reason)
@@ -152,10 +152,10 @@ class _Parser:
             raise self._expected(description or keyword.upper())
 
     def _expected(self, description: str) -> InputError:
-        found_text = "it ends there"
+        found_text = "the end"
         if self._next.text:
-            found_text = f"{self._next.text!r} stands there"
-        return _syntax_error(self._next.offset, f"{description} is expected, and {found_text}")
+            found_text = repr(self._next.text)
+        return _syntax_error(self._next.offset, f"expected {description}, found {found_text}")
 
     def _parse_junction(self, keyword: str) -> Expression:
         """Parse conditions between "or", or between "and"; a single condition is returned as it is.
@@ -192,7 +192,7 @@ class _Parser:
 
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise _syntax_error(offset, f"more than {MAX_DEPTH} parentheses and NOT are open")
+            raise _syntax_error(offset, f"more than {MAX_DEPTH} nested parentheses and NOT")
         inner = self._parse_part() if is_negated else self._parse_junction("or")
         self._depth -= 1
         if is_negated:
@@ -278,7 +278,7 @@ class _Parser:
         if text.lower() in {"true", "false"}:
             return self._take().lower() == "true"
         if text.lower() == "null":
-            raise _syntax_error(offset, "an empty cell is found by IS NULL")
+            raise _syntax_error(offset, "IS NULL finds empty cells")
         raise self._expected("a number, TRUE, FALSE or a text between single quotes")
 
 

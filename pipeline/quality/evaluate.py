@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.shipped_task import find_shipped_task
 from pipeline.engine.task import Task
 from pipeline.quality import figures
@@ -80,9 +80,11 @@ def write_report(
     if not quality.items and not any(item_count for _, item_count in quality.values.values()):
         return None
 
-    evidence_share, _ = quality.values.get("evidence", (None, 0))
-    if ws.backend == "local" and evidence_share is not None:
-        notes = [*notes, LOCAL_EVIDENCE_NOTE]
+    if ws.has_placeholder_answers:
+        notes = [PLACEHOLDER_NOTE, *notes]
+        evidence_share, _ = quality.values.get("evidence", (None, 0))
+        if evidence_share is not None:
+            notes = [*notes, LOCAL_EVIDENCE_NOTE]
     quality = quality._replace(notes=[*notes, *quality.notes])
 
     gates_text = ",".join(filter(None, (ws.task.gates, ws.settings.gates)))

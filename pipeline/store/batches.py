@@ -29,7 +29,7 @@ _DUPLICATE = "duplicate"
 _IS_DUPLICATE = creates.c.outcome == _DUPLICATE
 # The end of a display name: the number of the try.
 _TRY_SUFFIX = re.compile(r"-t(\d{1,9})\Z")
-_ABSENT_REASON = "the list holds nothing of it"
+_ABSENT_REASON = "the list does not contain it"
 # Columns that are added up if the batches of a live run are combined.
 _SUMMED_COLUMNS = (
     "requests",
@@ -97,7 +97,7 @@ def find_unknown_states(tx: Connection) -> list[str]:
 
 
 def _unknown_state_message(number: int, state: str) -> str:
-    return f"batch {number} is in a state that does not exist: {state!r}"
+    return f"batch {number} has an unknown state: {state!r}"
 
 
 def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
@@ -145,7 +145,7 @@ def get_batch(tx: Connection, number: int) -> BatchRow:
     if row is None:
         raise InputError(
             f"there is no batch {number}",
-            hint=f"`{CommandHint('batches')}` lists them",
+            hint=f"`{CommandHint('batches')}` lists all batches",
         )
     return _to_batch(row)
 

@@ -36,6 +36,7 @@ from sqlalchemy import (
 
 from pipeline.core.errors import StateConflictError
 from pipeline.core.states import ENDED_STATES, Mode, Outcome
+from pipeline.core.text import plural
 from pipeline.store.database import (
     change_among,
     run_many,
@@ -149,9 +150,9 @@ def _insert(tx: Connection, task: str, version: str, records: Sequence[Mapping[s
             run_many(tx, insert(asks), page)
     except exc.IntegrityError as error:
         raise StateConflictError(
-            "an item of",
+            "a row of",
             task,
-            expected_state="unasked",
+            expected_state="open",
             target_state=records[0]["state"],
         ) from error
 
@@ -268,10 +269,10 @@ def end_claims(
 
     if moved != len(outcomes.answered) + len(outcomes.parked) + len(outcomes.released):
         raise StateConflictError(
-            "an item of",
+            "a row of",
             task,
             expected_state="claimed",
-            target_state="accounted for",
+            target_state="finished",
         )
 
 
@@ -326,7 +327,7 @@ def find_claims_of_ended_batches(tx: Connection) -> list[str]:
     """Return a message if batches that are over still claim rows; otherwise an empty list."""
     query = select(func.count()).select_from(asks).where(_IS_CLAIM_OF_ENDED_BATCH)
     count = tx.execute(query).scalar()
-    return [f"{count} items are claimed by batches that are over"] if count else []
+    return [plural(count, "row is", "rows are") + " claimed by finished batches"] if count else []
 
 
 def release_claims_of_ended_batches(tx: Connection) -> None:

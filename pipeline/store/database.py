@@ -212,7 +212,7 @@ class Store:
         except (exc.ArgumentError, ValueError) as error:
             # A port that is not a number is a ValueError.
             raise ConfigurationError(
-                "FINDABLE_DATABASE_URL is no database URL",
+                "FINDABLE_DATABASE_URL is not a database URL",
                 hint="for example sqlite:////path/to/people.db"
                 " or postgresql+psycopg://user@host/database",
             ) from error
@@ -329,9 +329,7 @@ class Store:
         if idle_state is None or self.path is None:
             return
         if read_idle_state(self.path) != idle_state:
-            message = (
-                f"{self.path} was used by another program while it was read; nothing was written"
-            )
+            message = f"another program changed {self.path} while it was read; nothing was written"
             raise InputError(message, hint="try again")
 
     def _run_limited(self, tx: Connection, timeout_s: float, step: Callable[[], T]) -> T:
@@ -345,10 +343,10 @@ class Store:
             with limit_time(tx, timeout_s):
                 return step()
         except SlowError:
-            message = (
-                f"the query gave no row for {timeout_s:g} s and was broken off; nothing was written"
-            )
-            raise InputError(message, hint="make it quicker, such as by an index") from None
+            message = f"the query returned no row within {timeout_s:g} s and was stopped; nothing was written"
+            raise InputError(
+                message, hint="make the query faster, for example with an index"
+            ) from None
         except (exc.DBAPIError, sqlite3.Warning, ValueError) as error:
             driver_error = getattr(error, "orig", None) or error
             if not self._backend.is_query_fault(driver_error):
@@ -410,7 +408,7 @@ class Store:
             TypeError: The database is a file.
         """
         if isinstance(self._backend, SqliteFile):
-            raise TypeError(f"{self.display_name} is no server")
+            raise TypeError(f"{self.display_name} is not a server")
         with self._translate_errors():
             return Session(self._backend, self._open_engine(), name)
 
@@ -479,10 +477,10 @@ def _query_error(driver_error: Any) -> InputError:
     """
     diagnosis = getattr(driver_error, "diag", None)
     reason = getattr(diagnosis, "message_primary", None) or first_line(driver_error)
-    hint = "a query may only read"
+    hint = "a query can only read"
     if "no such" in reason or "does not exist" in reason:
-        hint = "check its tables and columns, and which database it asks"
-    return InputError(f"the database refuses the query: {reason}; nothing was written", hint=hint)
+        hint = "check the tables, the columns and the database of the query"
+    return InputError(f"the database refused the query: {reason}; nothing was written", hint=hint)
 
 
 class SlowError(Exception):

@@ -56,9 +56,7 @@ class Lock(NamedTuple):
             LockLostError: Its file was removed, or its session ended.
         """
         if not self.still_exists():
-            message = (
-                f"the lock {self.name!r} was lost while this process held it; nothing more was done"
-            )
+            message = f"the lock {self.name!r} was lost; nothing more was done"
             raise LockLostError(message, hint="run the same command again")
 
 
@@ -294,7 +292,7 @@ def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | No
         return None
     except OSError as error:
         message = f"{path} cannot be locked: {error.strerror}; nothing was changed"
-        hint = "where it is another user's, work as that user, or have the folder given to you"
+        hint = "if the folder belongs to another user, work as that user, or take over the folder"
         raise ConfigurationError(message, hint=hint) from error
     return Lock(name, owns_lock_file, lock.release)
 

@@ -107,8 +107,8 @@ class PostgresqlServer:
         """
         if url.drivername not in {"postgres", "postgresql", DRIVER} or not url.database:
             raise ConfigurationError(
-                "the URL of a PostgreSQL database begins with postgresql+psycopg://"
-                " and names the database",
+                "the URL of a PostgreSQL database must begin with postgresql+psycopg://"
+                " and name the database",
                 hint="for example FINDABLE_DATABASE_URL=postgresql+psycopg://user@host/database",
             )
         _check_address(url)
@@ -235,26 +235,26 @@ class PostgresqlServer:
 
         if state == _LOCK_TIMEOUT_STATE:
             return UnavailableError(
-                f"another program has held {self.display_name} for more than {patience_s:g} s;"
+                f"another program has locked {self.display_name} for more than {patience_s:g} s;"
                 " nothing was changed",
                 hint="try again",
             )
         if is_setup_error or is_refused_for_good:
             return ConfigurationError(
                 f"{self.display_name} cannot be used: {reason}; nothing was changed",
-                hint="check FINDABLE_DATABASE_URL, its disk, and what its user may do",
+                hint="check FINDABLE_DATABASE_URL, the disk of the server, and the rights of the user",
             )
         if is_connection_error:
             return UnavailableError(
-                f"{self.display_name} cannot be reached, or went away: {reason};"
-                " what was not committed was undone",
-                hint="check that the server runs and lets this user in,"
+                f"{self.display_name} cannot be reached, or the connection was lost: {reason};"
+                " the last change was not stored",
+                hint="check that the server runs and accepts this user,"
                 " then run the same command again",
             )
         if state in _DAMAGE_STATES:
             return InconsistentError(
-                f"{self.display_name} is damaged: {reason}",
-                hint="restore it from a copy; nothing was changed",
+                f"{self.display_name} is damaged: {reason}; nothing was changed",
+                hint="restore it from a copy",
             )
         return InconsistentError(
             f"{self.display_name}: {reason}; nothing was changed",
@@ -289,9 +289,9 @@ class PostgresqlServer:
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             raise ConfigurationError(
-                f"{self.display_name} keeps text as {encoding}, which cannot hold every name;"
+                f"{self.display_name} has the encoding {encoding}, but must have UTF8;"
                 " nothing was changed",
-                hint="make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+                hint="create a database with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
             )
         if connection.info.server_version < MIN_SERVER_VERSION:
             raise ConfigurationError(
@@ -414,8 +414,8 @@ def _check_address(url: URL) -> None:
     names = (url.host or "", url.database or "", *url.normalized_query.get("host", ()))
     if any("@" in name for name in names):
         raise ConfigurationError(
-            "the URL of a PostgreSQL database has an @ in the name of the host or the database",
-            hint="in a password @ / : ? % are written %40 %2F %3A %3F %25",
+            "the URL of a PostgreSQL database has an @ in its host or in its database name",
+            hint="in a password write @ / : ? % as %40 %2F %3A %3F %25",
         )
     try:
         url.set(drivername=DRIVER).get_dialect()().create_connect_args(url)

@@ -47,6 +47,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
 from pipeline.core.settings import BUILT_IN_TASKS
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
+from pipeline.core.text import plural
 from pipeline.store.database import Store, cached_in_snapshot
 
 # SQLite numbers rows by itself only for INTEGER PRIMARY KEY.
@@ -666,11 +667,11 @@ def is_schema_current(tx: Connection) -> bool:
             **target_options,
         )
         raise InconsistentError(
-            f"this database was made by an older findable (schema {number}),"
-            f" and the last commit that opens it is {commit}; nothing was changed",
+            f"this database was made by an older findable (schema {number});"
+            f" the last commit that opens it is {commit}; nothing was changed",
             hint=f"`git checkout {commit} && {export_command} && git checkout - && {import_command}`"
-            " takes the people over; an import leaves tags out, so copy the file's lists of tags"
-            " into the column tags there, or they are paid again",
+            " copies the people, but not their tags; copy the lists of tags from the file into the"
+            " column tags, or they are paid again",
         )
     return number == SCHEMA_NUMBER
 
@@ -728,7 +729,7 @@ def find_damage(tx: Connection) -> list[str]:
         if parent_table == batches.name:
             loose_counts[table] += 1
     messages += [
-        f"{count} rows of {table} name a batch that is not there"
+        plural(count, f"row of {table} names", f"rows of {table} name") + " a missing batch"
         for table, count in sorted(loose_counts.items())
     ]
     return messages

@@ -62,7 +62,7 @@ class SqliteFile:
         """
         if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
             raise ConfigurationError(
-                f"data is kept in an SQLite file or in PostgreSQL, not in {url.get_backend_name()}",
+                f"the database must be an SQLite file or PostgreSQL, not {url.get_backend_name()}",
                 hint="set FINDABLE_DATABASE_URL=sqlite:////path/to/people.db, or leave it unset",
             )
         self._url = url
@@ -81,9 +81,8 @@ class SqliteFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
-                f"{self.path.parent} cannot hold a database: {error.strerror}; nothing was changed",
-                hint=f"set {OptionHint('data')} (or FINDABLE_DATABASE_URL)"
-                " to a directory that can be written",
+                f"{self.path.parent} cannot be created: {error.strerror}; nothing was changed",
+                hint=f"set {OptionHint('data')} (or FINDABLE_DATABASE_URL) to a writable directory",
             ) from error
         # Hidden parameters keep the content of rows out of tracebacks and logs.
         engine = create_engine(
@@ -186,18 +185,18 @@ class SqliteFile:
         cannot_open = "unable to open" in reason
         if "malformed" in reason or "not a database" in reason:
             return InconsistentError(
-                f"{self.path} is damaged or no database: {reason}",
-                hint="restore it from a copy; nothing was changed",
+                f"{self.path} is damaged or not a database: {reason}; nothing was changed",
+                hint="restore it from a copy",
             )
         if "locked" in reason or "busy" in reason:
             return UnavailableError(
-                f"another program has held {self.path} for more than {patience_s:g} s;"
+                f"another program has locked {self.path} for more than {patience_s:g} s;"
                 " nothing was changed",
                 hint="try again",
             )
         if cannot_open and not self.path.exists():
             return ConfigurationError(
-                f"{self.path} is not there; nothing was changed",
+                f"{self.path} does not exist; nothing was changed",
                 hint="check the path",
             )
         if cannot_open or any(word in reason for word in ("readonly", "full", "disk I/O")):

@@ -40,7 +40,7 @@ def copy_tables(
         sent_count = row_counts[table.name]
         if stored_count != sent_count:
             raise InconsistentError(
-                f"{table.name} has {stored_count:,} rows there, and {sent_count:,} were sent",
+                f"{table.name} has {stored_count:,} rows on the server, but {sent_count:,} were sent",
             )
         _continue_numbers(tx, target, table, min_numbers.get(table.name, 0))
         target.exec_driver_sql(f'ANALYZE "{table.name}"')
@@ -73,8 +73,8 @@ def _copy_rows(tx: Connection, target: Connection, table: Table) -> int:
         match = re.search(r"line \d+(?:, column \w+)?", error.diag.context or "")
         position = match[0] if match else f"line {count}"
         raise ConfigurationError(
-            f"PostgreSQL cannot hold {table.name}, {position}; nothing was restored",
-            hint="mend that row in the workspace, and make another backup",
+            f"PostgreSQL cannot store {table.name}, {position}; nothing was restored",
+            hint="correct that row in the workspace, then make another backup",
         ) from None
     return count
 

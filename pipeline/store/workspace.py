@@ -118,8 +118,7 @@ def bind_workspace(tx: Connection, backend: str, *, now: datetime) -> None:
         raise ConfigurationError(
             f"this workspace is bound to the {bound_backend} backend, not to {backend};"
             " nothing was changed",
-            hint=f"set {OptionHint(backend=bound_backend)},"
-            f" or take another {OptionHint('data')} directory",
+            hint=f"set {OptionHint(backend=bound_backend)}, or use another {OptionHint('data')}",
         )
 
 
@@ -204,11 +203,11 @@ def read_marker(data: Path) -> FolderMarker | None:
         return None
     except (OSError, ValueError, TypeError) as error:
         message = (
-            f"{path} cannot be read, which says which database knows the files there;"
+            f"{path}, which names the database of the files in {data}, cannot be read;"
             " nothing was changed"
         )
         hint = (
-            "where FINDABLE_DATABASE_URL is set as it always was, remove that file; it is made anew"
+            "if FINDABLE_DATABASE_URL is the same as before, delete that file; it is written again"
         )
         raise InconsistentError(message, hint=hint) from error
 
@@ -232,7 +231,7 @@ def check_marker(data: Path, marker: FolderMarker, tx: Connection, *, database_n
     if inspect(tx).has_table(workspace.name):
         workspace_id = tx.execute(select(workspace.c.workspace_id)).scalar()
     if workspace_id != marker.workspace_id:
-        reason = "is another workspace's" if workspace_id else "holds no workspace yet"
+        reason = "has another workspace" if workspace_id else "has no workspace yet"
         refuse_folder(data, marker, f"{database_name} {reason}")
 
 
@@ -244,11 +243,10 @@ def refuse_folder(data: Path, marker: FolderMarker, reason: str) -> NoReturn:
     """
     raise ConfigurationError(
         f"the files in {data} belong to workspace {marker.workspace_id} in {marker.database},"
-        f" and {reason}; nothing was changed",
-        hint=f"set FINDABLE_DATABASE_URL as it was, or take another {OptionHint('data')} directory;"
-        " is that database lost for good,"
-        f" restore a backup, or remove {data / MARKER_FILE} to begin anew,"
-        " which gives up the files there",
+        f" but {reason}; nothing was changed",
+        hint=f"set FINDABLE_DATABASE_URL as before, or use another {OptionHint('data')};"
+        " if that database is lost, restore a backup, or give up these files and"
+        f" delete {data / MARKER_FILE}",
     )
 
 

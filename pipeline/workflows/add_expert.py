@@ -27,7 +27,7 @@ from pipeline.tables.row_findings import SoundRow
 # Our choice: how long a person at a terminal waits until a limit allows a call.
 PATIENCE_S = 5.0
 # Why a new person is due, as the database stores it.
-DUE_REASON = "saved, and not asked about yet"
+DUE_REASON = "saved, not asked yet"
 # Our choice: the call ends after this time, tagged or not. Users are promised eight seconds.
 MAX_ANSWER_S = 6.5
 
@@ -131,7 +131,7 @@ def _problem_of(live_report: LiveReport) -> str:
     if failure_reasons and failure_reasons[0]:
         return failure_reasons[0]
     if live_report.idle_reason:
-        return f"not asked, because {live_report.idle_reason}"
+        return f"not asked: {live_report.idle_reason}"
     return ""
 
 
@@ -244,10 +244,10 @@ def _check_bio_fits(person: SoundRow, max_tokens: int | None) -> None:
     tokens = estimate_tokens(stripped_text(person.values.get("bio")))
     if max_tokens is not None and tokens > max_tokens:
         message = (
-            f"the bio has about {tokens:,} tokens, and the model takes {max_tokens:,}; "
+            f"the bio has about {tokens:,} tokens, but the model accepts {max_tokens:,}; "
             "nothing was stored"
         )
-        hint = f"shorten it, or set another {OptionHint('model')}"
+        hint = f"shorten the bio, or set another {OptionHint('model')}"
         raise InputError(message, hint=hint, field="bio")
 
 
@@ -262,7 +262,7 @@ def _insert_person(tx: Connection, person: SoundRow) -> str:
     if table.rows_by_username(tx, [person.key]):
         message = f"the username {person.key!r} exists already; no person was added"
         hint = (
-            f"`{CommandHint('show', expert=person.key)}`; "
+            f"`{CommandHint('show', expert=person.key)}` shows this person; "
             f"`{CommandHint('import')}` changes existing people"
         )
         raise TakenError(message, hint=hint, field=USERNAME)

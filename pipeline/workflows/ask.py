@@ -64,7 +64,6 @@ from pipeline.workflows.try_out import TryReport
 
 # Rows that are asked by default.
 DEFAULT_ROW_COUNT = 5
-STAND_IN = "a stand-in answers here: it shows the way, and cannot judge a question or a prompt"
 
 
 @dataclass(repr=False)
@@ -149,18 +148,18 @@ def check_new_task(
 
     if mask_password(source) != source:
         message = (
-            f"{OptionHint('source')} holds a password, which would stand in the task's file; "
+            f"{OptionHint('source')} has a password, which would be written into the task's file; "
             "nothing was written"
         )
-        hint = f"write TABLE_URL=… with it into .env, and {OptionHint(source='$TABLE_URL')}"
+        hint = f"write TABLE_URL=… with the password into .env, and use {OptionHint(source='$TABLE_URL')}"
         raise InputError(message, hint=hint)
 
     needs_query = bool(source)
     if (needs_query and not is_query(items)) or (reading.given and is_query(items)):
         option = OptionHint("source" if needs_query else next(iter(reading.given)))
         needed = "a query" if needs_query else "a file"
-        hint = f"{OptionHint('from')} names a file, or is a query that begins with SELECT or WITH"
-        raise InputError(f"{option} needs {needed}; nothing was written", hint=hint)
+        hint = f"{OptionHint('from')} is a file, or a query that begins with SELECT or WITH"
+        raise InputError(f"{option} works only with {needed}; nothing was written", hint=hint)
 
     table = None
     if not is_query(items):
@@ -202,8 +201,8 @@ def check_question(
     """
     if not any(map(str.isalnum, question)):
         raise InputError(
-            "Q= asks for nothing; nothing was asked",
-            hint='Q="Praise or blame?" is a question',
+            "Q= has no letter or digit; nothing was asked",
+            hint='for example Q="Praise or blame?"',
         )
     answer_fields = parse_fields(fields)
     if name:
@@ -235,13 +234,13 @@ def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> 
     if reading.given:
         option = OptionHint(next(iter(reading.given)))
         raise InputError(
-            f"{option} is of a file, and these are rows; nothing was asked",
-            hint="leave it out",
+            f"{option} works only with a file, but these are rows; nothing was asked",
+            hint=f"leave out {option}",
         )
     if name:
         raise InputError(
-            "rows of Python stand in no file, which name= would keep",
-            hint="write them to a file",
+            "name= works only with a file, but these are rows; nothing was asked",
+            hint="write the rows to a file",
         )
     return UnwrittenTask(name, MEMORY_ROWS, MemorySource(list_rows(items)))
 
@@ -279,7 +278,7 @@ def run(
         display=ws.display,
         lists_refused=list_all_refused,
     )
-    _print_stand_in(trial_ws)
+    trial_ws.announce_placeholders()
 
     try_report = try_out.try_rows(trial_ws, row_ids)
     _check_judged(try_report)
@@ -400,7 +399,7 @@ def ask_saved(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int)
     ws.agreed_usd = saved_question.agreed_usd
     with ws.store.read() as tx:
         row_ids, row_count = cast(UserTask, ws.task).rows.read_first_ids(tx, size)
-    _print_stand_in(ws)
+    ws.announce_placeholders()
 
     try_report = try_out.ask_and_store(ws, row_ids)
     _check_judged(try_report)
@@ -457,7 +456,7 @@ def _open_in_memory(
     )
     if not row_ids:
         raise InputError(
-            f"no row of {draft.table_description} holds a text to ask about; nothing was asked",
+            f"no row of {draft.table_description} has a text to ask about; nothing was asked",
         )
     return replace(ws, task=task), row_ids
 
@@ -466,13 +465,6 @@ def _print_columns(ws: WorkspaceSession, draft: TaskDraft) -> None:
     """Print which columns are key and text, and which are sent."""
     for note in draft.guess.notes:
         ws.display.say(note)
-
-
-def _print_stand_in(ws: WorkspaceSession) -> None:
-    """Print that the local engine answers, if it does."""
-    if ws.backend == "local":
-        ws.announce_backend()
-        ws.display.say(STAND_IN)
 
 
 def _check_judged(try_report: TryReport) -> None:

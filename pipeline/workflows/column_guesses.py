@@ -21,7 +21,7 @@ from pipeline.core.declaration import (
     list_template_columns,
 )
 from pipeline.core.errors import InputError
-from pipeline.core.text import join_first
+from pipeline.core.text import join_first, plural
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
     RESERVED_COLUMN_NAMES,
@@ -101,7 +101,7 @@ def guess_columns(
             is left for the text, or a prompt cannot name a column that is sent.
     """
     if not columns:
-        raise InputError("there is no row to ask about, and no column; nothing was written")
+        raise InputError("the table has no rows and no columns; nothing was written")
 
     resolved_choice = _resolve_choice(choice, columns)
     sample_rows = list(islice((row for row in rows if isinstance(row, SourceRow)), MAX_SAMPLE_ROWS))
@@ -128,7 +128,7 @@ def guess_columns(
     wordy = [name for name in text_columns if any(map(str.isalpha, "".join(cells[name])))]
     if resolved_choice.text:
         main = resolved_choice.text
-        main_reason = f"as {OptionHint('text')} says"
+        main_reason = f"named by {OptionHint('text')}"
     else:
         is_only_column = len(columns) == 1
         free = [
@@ -155,13 +155,13 @@ def guess_columns(
     sent_texts = [name for name in sent if name not in images]
     prompt_names = list[str]()
     for name in sent_texts:
-        role = f"is named by {OptionHint('with')}"
+        role = f"named by {OptionHint('with')}"
         if name == main:
-            role = f"is the text, {main_reason},"
+            role = f"the text column: {main_reason}"
         prompt_names.append(_prompt_name(name, columns, role))
 
     main_kind = "image" if main in images else "text"
-    main_note = f"{main_kind}: {make_excerpt(main)!r}, {main_reason}"
+    main_note = f"{main_kind} column: {make_excerpt(main)} ({main_reason})"
     return TableGuess(
         key=key,
         text=sent_texts[-1] if sent_texts else "",
@@ -235,10 +235,10 @@ def _resolve_column(name: str, columns: Iterable[str], option: str) -> str:
         MAX_COLUMNS_SHOWN,
     )
     message = (
-        f"{OptionHint(option)} names the column {make_excerpt(name)!r}, "
-        f"and there are {shown_columns}; nothing was asked"
+        f"{OptionHint(option)} names no column of the table: {make_excerpt(name)!r}; "
+        f"columns: {shown_columns}; nothing was asked"
     )
-    hint = f"{OptionHint(option)} takes one of these columns"
+    hint = f"{OptionHint(option)} must be one of these columns"
     if similar_columns:
         suggestions = " or ".join(
             repr(make_excerpt(column_name)) for column_name in similar_columns
@@ -268,21 +268,21 @@ def _guess_text(
         InputError: No column is free.
     """
     if images and not wordy:
-        return images[0], "whose cells are images, or name some"
+        return images[0], "its cells are images or names of image files"
     named_as_text = _columns_named(wordy, ("text", *KNOWN_COLUMN_NAMES["any_text"]))
     if named_as_text:
-        return named_as_text[0], "by its name"
+        return named_as_text[0], "found by its name"
     if not free:
         raise InputError(
-            "no column is left to ask about; nothing was asked",
-            hint=f"{OptionHint('text')} names one",
+            "no column is left for the text; nothing was asked",
+            hint=f"{OptionHint('text')} names the text column",
         )
 
     mean_lengths = {
         name: fmean(map(len, cells[name])) if cells[name] else 0.0 for name in wordy or free
     }
     longest = max(mean_lengths, key=lambda name: mean_lengths[name])
-    return longest, f"the longest with {mean_lengths[longest]:,.0f} characters in the mean"
+    return longest, f"longest on average, {mean_lengths[longest]:,.0f} characters"
 
 
 def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
@@ -297,7 +297,7 @@ def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
         unsent_text = join_first(unsent_columns, MAX_COLUMNS_SHOWN)
         note += f"; not sent: {unsent_text} ({OptionHint('with')} adds columns)"
     if key not in {HASH_KEY, *sent}:
-        note += f"; a batch names its requests by the key, {make_excerpt(key)!r}"
+        note += f"; batches also send the key, {make_excerpt(key)!r}"
     return note
 
 
@@ -330,18 +330,18 @@ def _chosen_key_note(
         InputError: The column cannot be a key.
     """
     if key == HASH_KEY:
-        return f'key: "{HASH_KEY}", a hash of each row, as {OptionHint("key")} says'
+        return f"key: a hash of each row ({OptionHint(key=HASH_KEY)})"
     if key not in key_candidates:
         message = (
-            f"{OptionHint('key')} names {make_excerpt(key)!r}, which cannot be a key: "
+            f"column {make_excerpt(key)!r} cannot be the key: "
             "a key is a text or a whole number; nothing was asked"
         )
-        raise InputError(message, hint=f"{OptionHint(key=HASH_KEY)} makes one of each row")
+        raise InputError(message, hint=f"{OptionHint(key=HASH_KEY)} uses a hash of each row")
 
-    note = f"key: {make_excerpt(key)!r}, as {OptionHint('key')} says"
+    note = f"key column: {make_excerpt(key)} (named by {OptionHint('key')})"
     fault, _ = _find_key_fault(key, rows, may_be_blank=True)
     if fault:
-        note += f"; it {fault}: such rows are refused"
+        note += f"; it {fault}, and such rows are refused"
     return note
 
 
@@ -364,13 +364,13 @@ def _choose_key(
         if fault:
             faults.append(f"{make_excerpt(name)!r} {fault}")
             continue
-        coverage = "in every row"
+        coverage = "filled in every row"
         if blank_count:
-            coverage = f"in all rows but {blank_count:,}, which are refused,"
-        return name, f"key: {make_excerpt(name)!r}, which is {coverage} and in none twice"
+            coverage = plural(blank_count, "row without it is", "rows without it are") + " refused"
+        return name, f"key column: {make_excerpt(name)} (no value twice, {coverage})"
 
-    reason = "; ".join(faults[:MAX_KEY_FAULTS_SHOWN]) or "no column is called like a key"
-    return HASH_KEY, f'key: "{HASH_KEY}", a hash of each row, for {reason}'
+    reason = "; ".join(faults[:MAX_KEY_FAULTS_SHOWN]) or "no column is named like a key"
+    return HASH_KEY, f"key: a hash of each row, because {reason}"
 
 
 def _find_key_fault(
@@ -452,8 +452,7 @@ def _prompt_name(column: str, columns: Iterable[str], role: str) -> str:
     if list_template_columns(f"{{{name}}}") == (name,) and find_column(name, columns) == column:
         return name
     raise InputError(
-        f"{make_excerpt(column)!r} {role} and a prompt cannot name it, for there is "
-        "no letter in it or "
-        "another column is called alike; nothing was written",
-        hint="give the column another name in the source (in a query with AS), then run it again",
+        f"column {make_excerpt(column)!r} ({role}) cannot be named in a prompt: its name has no "
+        "letter, or is too similar to another column's name; nothing was written",
+        hint="rename the column in the source (in a query with AS), then run it again",
     )

@@ -47,7 +47,7 @@ class ModeEstimate:
     def duration_text(self) -> str:
         """Return the likely duration as text."""
         if self.seconds is None:
-            return "an unknown time"
+            return "duration unknown"
         return f"about {duration_in_words(self.seconds)}"
 
     def document(self, count_name: str) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def recommend_mode(
         mode is refused.
     """
     if not items:
-        return None, "no item is left to ask"
+        return None, "no row is open"
 
     available = {mode: estimate for mode, estimate in ways.items() if not estimate.absent}
     for estimate in available.values():
@@ -111,8 +111,8 @@ def recommend_mode(
         fastest = min(candidates, key=lambda mode: durations_s[mode])
         duration_text = candidates[fastest].duration_text
         reason = (
-            f"no way is known to end{deadline_text}; "
-            f"{fastest} is likely to end first ({duration_text})"
+            f"no mode is expected to finish{deadline_text}; "
+            f"{fastest} is the fastest ({duration_text})"
         )
         return fastest, reason
 
@@ -121,21 +121,14 @@ def recommend_mode(
         return (round(estimate.cost, 6), estimate.unpriced_share, durations_s[mode])
 
     recommended = min(in_time, key=preference)
-    reasons = [
-        f"of what should be over{deadline_text} it costs least"
-        if deadline_text
-        else "it costs least",
-    ]
-    if candidates[recommended].seconds is None:
-        reasons.append("how long it takes is not known yet")
-    else:
+    in_time_text = f" that finishes{deadline_text}" if deadline_text else ""
+    reasons = [f"it is the cheapest mode{in_time_text}"]
+    if candidates[recommended].seconds is not None:
         reasons.append(f"it takes {candidates[recommended].duration_text}")
     if any(estimate.cost for estimate in candidates.values()):
         for mode, estimate in candidates.items():
             if mode != recommended:
-                reasons.append(
-                    f"{mode} costs ${estimate.cost:,.4f} and takes {estimate.duration_text}",
-                )
+                reasons.append(f"{mode} costs ${estimate.cost:,.4f} ({estimate.duration_text})")
     reasons += [estimate.absent for estimate in ways.values() if estimate.absent]
     return recommended, "; ".join(reasons)
 

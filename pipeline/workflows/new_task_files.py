@@ -116,7 +116,7 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     name = new.name
     draft = new.draft
     if draft is None or not isinstance(draft.source, FileSource):
-        raise InputError("only the rows of a file are kept with a question; nothing was written")
+        raise InputError("a question is stored only with rows of a file; nothing was written")
     _check_name(name)
     _check_free(name, ws.data)
     _check_unused(ws.store, name)
@@ -213,7 +213,7 @@ def _draft_to_ask(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     if not any(isinstance(row, SourceRow) for row in draft.source):
         raise InputError(
             f"{draft.table_description} has no rows below its header; nothing was asked",
-            hint="give it rows",
+            hint="add rows to it",
         )
 
     has_quotes = any(answer_field.kind == "quote" for answer_field in new.fields)
@@ -226,8 +226,8 @@ def _draft_to_ask(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     if guess.image_columns:
         missing = "a text to quote"
     message = (
-        f"{draft.table_description} has no column that holds {missing}; nothing was "
-        f"asked. Found: {columns_text}"
+        f"{draft.table_description} has no column with {missing}; "
+        f"columns: {columns_text}; nothing was asked"
     )
     command = CommandHint(
         "new-task",
@@ -235,7 +235,7 @@ def _draft_to_ask(store: Store | None, new: UnwrittenTask) -> TaskDraft:
         from_=new.items,
         source=new.source or None,
     )
-    hint = f"`{command}` writes a file in which `prompt=` names any columns"
+    hint = f"`{command}` writes a task file; its `prompt=` can name any columns"
     raise InputError(message, hint=hint)
 
 
@@ -293,10 +293,10 @@ def _check_name(name: str) -> None:
     """
     if _is_valid_name(name):
         return
-    hint = "a name is a letter, then at most 40 of a-z, 0-9 and _, and no built-in one"
+    hint = "use a letter, then at most 40 of a-z, 0-9 and _, and no built-in name"
     similar_name = _similar_name(name)
     if similar_name:
-        hint += f": {similar_name}"
+        hint += f", for example {similar_name}"
     raise InputError(f"a task cannot be called {name!r}; nothing was written", hint=hint)
 
 
@@ -348,8 +348,8 @@ def _is_valid_name(name: str) -> bool:
 def _file_exists_error(path: object) -> InputError:
     """Return the error for a task's file that exists already."""
     return InputError(
-        f"{path} is there already, and nothing is overwritten",
-        hint=f"{OptionHint('name')} takes another name, or edit that file",
+        f"{path} exists already; nothing was overwritten",
+        hint=f"use another {OptionHint('name')}, or edit that file",
     )
 
 

@@ -160,7 +160,7 @@ def run(ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None) ->
     try:
         with_key = estimate_open_rows(gemini_ws, limit=limit, deadline_s=deadline_s)
     except ConfigurationError as error:
-        ws.display.warn(f"with a key: {error.message}")
+        ws.display.warn(f"no estimate for a key: {error.message}")
         return preflight
     return replace(preflight, with_key=with_key)
 
@@ -374,12 +374,12 @@ class _PlanEstimator:
             remaining = max(0, daily_quota - self.calls_today)
             return [
                 (
-                    f"{remaining:,} of the day's {daily_quota:,} requests are left; "
-                    f"the rest waits for {self.reset_at:%Y-%m-%d %H:%M} UTC"
+                    f"{remaining:,} of today's {daily_quota:,} requests are left; "
+                    f"the others are sent after {self.reset_at:%Y-%m-%d %H:%M} UTC"
                 ),
             ]
         if calls_today >= DAILY_QUOTA_WARNING_SHARE * daily_quota:
-            return [f"{calls_today:,} of the day's {daily_quota:,} requests would be used"]
+            return [f"{calls_today:,} of today's {daily_quota:,} requests would be used"]
         return []
 
     def estimate_batch(self) -> ModeEstimate:
@@ -395,13 +395,13 @@ class _PlanEstimator:
         absent = ""
         if tier == FREE_TIER and not self.ws.model.local:
             absent = "the free tier has no batches"
-            warnings.append(f"{absent}; set {OptionHint('tier')} to yours if it is another one")
+            warnings.append(f"{absent}; if your tier is another, set {OptionHint('tier')}")
 
         turns = math.ceil(plan.batches / self._max_batches_at_once())
         if turns > 1:
             warnings.append(
-                f"{plan.batches} batches go out in {turns} turns, "
-                "for only so many tokens may wait at the API",
+                f"{plan.batches} batches are sent in {turns} turns, "
+                "because the API limits the tokens and batches that may wait",
             )
 
         turn_s = self._likely_batch_s()
@@ -472,9 +472,9 @@ class _PlanEstimator:
 
         all_warnings = list(warnings)
         if not is_affordable:
-            all_warnings.insert(0, f"a budget has ${room or 0:,.4f} left: not all would be asked")
+            all_warnings.insert(0, f"a budget has ${room or 0:,.4f} left, too little for all rows")
         if cost > spending_cap:
-            all_warnings.append(f"tier {tier} may spend {format_usd(spending_cap)} a month")
+            all_warnings.append(f"tier {tier} may spend only {format_usd(spending_cap)} a month")
 
         return ModeEstimate(
             cost=cost,

@@ -25,6 +25,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.core.settings import BUILT_IN_TASKS, Settings, override_settings
+from pipeline.core.text import plural
 from pipeline.engine import corrections
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
@@ -147,7 +148,7 @@ class Workspace:
             if group.kind is FindingKind.REJECTED:
                 lines_text = ", ".join(str(finding.line) for finding in group.examples)
                 self.display.warn(
-                    f"{group.count:,} rejected, such as of row {lines_text}: {group.reason}",
+                    f"{plural(group.count, 'row')} rejected, for example row {lines_text}: {group.reason}",
                 )
         import_report.check()
         return import_report
@@ -399,8 +400,8 @@ class Workspace:
         unknown_filters = filters.keys() - set(RowFilter._fields)
         if unknown_filters:
             raise InputError(
-                f"rows have no {unknown_filters.pop()}=",
-                hint=f"they have {', '.join(RowFilter._fields[1:])}",
+                f"rows() has no filter {unknown_filters.pop()}=",
+                hint=f"its filters are {', '.join(RowFilter._fields[1:])}",
             )
         words = find
         if isinstance(find, str):
@@ -567,8 +568,8 @@ class Workspace:
         """
         if bool(question) == bool(like):
             raise InputError(
-                "a search takes a question or like=, one of both",
-                hint='search("who knows water law")',
+                "search() needs either a question or like=",
+                hint='for example search("who knows water law")',
             )
         options = make_search_options(k, **settings)
 
@@ -619,8 +620,8 @@ class Workspace:
             settings = replace(settings, task=str(path_in_python))
         elif items is not None:
             raise InputError(
-                "items= goes with a Task, and not with its name",
-                hint="tag(task, items=rows)",
+                "items= works only with a Task object, not with a task's name",
+                hint="for example tag(task, items=rows)",
             )
         elif task is None:
             settings = with_default_task(settings)
@@ -701,7 +702,7 @@ def _refuse_cost(ws: WorkspaceSession, _question: str) -> bool:
     raise InputError(
         f"the estimate is above CONFIRM_ABOVE (${ws.settings.confirm_above:g}); "
         "nothing was started",
-        hint="confirm_above=… takes a higher bound, and tag(…, budget=…) says what it may spend",
+        hint="set a higher confirm_above=…, or limit the cost by tag(…, budget=…)",
     )
 
 
@@ -852,7 +853,7 @@ def _parse_answer(task: Task, key: str, extractor: str, answer_text: str) -> Any
     except Exception as error:
         # A validator of the user's model may raise any error.
         raise InputError(
-            f"the answer to {key} of {extractor} is none of what {task.name} declares now: "
-            f"{make_excerpt(str(error))}",
-            hint=f"{task.labels.command('export', to='answers.jsonl')} writes answers as they are",
+            f"the stored answer of {key} by {extractor} does not fit the answer that {task.name} "
+            f"declares now: {make_excerpt(str(error))}",
+            hint=f"`{task.labels.command('export', to='answers.jsonl')}` writes stored answers",
         ) from error

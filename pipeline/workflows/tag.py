@@ -65,17 +65,20 @@ class TagOptions:
         """
         if self.mode not in MODES:
             raise InputError(
-                f"mode is {self.mode!r}; nothing was asked",
-                hint=f"one of {', '.join(MODES)}",
+                f"there is no mode {self.mode!r}; nothing was asked",
+                hint=f"modes: {', '.join(MODES)}",
             )
         if self.limit is not None and self.limit < 1:
             raise InputError(
-                f"limit is {self.limit}; nothing was asked",
-                hint="1 or more, or none for all",
+                f"limit is {self.limit}, but must be 1 or more; nothing was asked",
+                hint=f"without {OptionHint('limit')} all rows are asked",
             )
         # NaN is refused too.
         if self.budget is not None and not self.budget >= 0:
-            raise InputError(f"budget is {self.budget}; nothing was asked", hint="USD, 0 or more")
+            raise InputError(
+                f"budget is {self.budget}, but must be 0 or more; nothing was asked",
+                hint=f"{OptionHint(budget='2.50')} allows 2.50 USD",
+            )
 
 
 def switch_to_new_version(ws: WorkspaceSession) -> None:
@@ -92,7 +95,7 @@ def switch_to_new_version(ws: WorkspaceSession) -> None:
         if backfill is not None and ws.settings.version is None and is_new_already:
             return
         if versions is None:
-            raise InputError(f"{ws.task.name} has one version alone")
+            raise InputError(f"{ws.task.name} has only one version; nothing was asked")
         new_task = versions.with_label(tx, ws.settings.version)
 
     ws.tasks = tuple(new_task if task is ws.task else task for task in ws.tasks)
@@ -114,6 +117,7 @@ def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """
     open_work = status.describe_open_batches(ws)
     rounds.prepare_task(ws)
+    ws.announce_placeholders()
     tag_rounds = TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
     tag_rounds.started_at = _resume_budget(ws, options)
@@ -204,9 +208,7 @@ def _announce(
     plan, cost = estimate.going_out(report.mode)
     if plan.items:
         cost_text = describe_cost(ws.model, cost, usage_tier=ws.settings.tier)
-        plan_text = (
-            f"{ws.model.name}: {plan.describe_rows(ws.task.labels)} {report.mode}, {cost_text}"
-        )
+        plan_text = f"{ws.model.name}: {plan.describe_rows(ws.task.labels)}, {report.mode} mode, {cost_text}"
         ws.display.say(f"{plan_text}; {report.reason}")
     for warning in estimate.ways[report.mode].warnings:
         ws.display.warn(warning)
@@ -236,11 +238,11 @@ def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) 
         is_waiting: Whether batches are open.
     """
     if options.backfill:
-        return "batch", f"it takes {estimate.ways['batch'].duration_text}"
+        return "batch", f"a backfill uses batch ({estimate.ways['batch'].duration_text})"
     if options.mode != "auto":
         return options.mode, f"{OptionHint(mode=options.mode)}"
     if not estimate.plan.items or (is_waiting and estimate.recommended is None):
-        return "batch", "going on with batches that are under way"
+        return "batch", "open batches are continued"
     return estimate.recommended or "batch", estimate.reason
 
 
@@ -267,7 +269,7 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
     ws.budget = Budget(budget_usd, started_at, "BUDGET")
     if options.budget is None:
         budget_hint = OptionHint(budget=f"{budget_usd:g}")
-        ws.display.say(f"going on since {started_at:%Y-%m-%d %H:%M} UTC with {budget_hint}")
+        ws.display.say(f"continuing the run of {started_at:%Y-%m-%d %H:%M} UTC with {budget_hint}")
     return started_at
 
 
@@ -297,7 +299,7 @@ def _begin_run(
             runs.end_run(
                 tx,
                 unfinished_run.number,
-                reason=f"{ws.extractor} was begun instead",
+                reason=f"{ws.extractor} was started instead",
                 now=ws.now(),
             )
 
@@ -460,8 +462,8 @@ def run_pilot(
         size, seed, row_ids = pilot.plan_next_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
     if not row_ids:
         raise InputError(
-            f"{ws.task.labels.none_open_message}, so there is nothing to try; nothing was sent",
-            hint=f"{OptionHint('version')} with a new name asks about all of them anew",
+            f"{ws.task.labels.none_open_message}; nothing was sent",
+            hint=f"a new {OptionHint('version')} asks about all of them again",
         )
 
     with ws.store.write() as tx:
@@ -480,18 +482,18 @@ def run_pilot(
     sample_text = f"{len(row_ids)} {ws.task.labels.plural}"
     note = f"Pilot {pilot_row.number}: {sample_text}, seed {pilot_row.seed}."
     quality = evaluate.write_report(ws, extractor=ws.extractor, notes=[note])
-    parked_hint = f"`{ws.task.labels.command('parked')}` says why"
+    parked_hint = f"`{ws.task.labels.command('parked')}` lists the reasons"
     if quality is None:
         raise GateError(
-            "no reply came for any of the pilot, so there is nothing to judge",
-            hint=f"{parked_hint}, where it is over; run it again",
+            "the pilot got no reply; nothing was judged",
+            hint=f"{parked_hint}; then run it again",
         )
 
     report.quality.reports[ws.extractor] = quality
     has_answers = _record_verdict(ws, pilot_row, quality)
     # The gates need a minimum of answers to fail.
     if quality.passed and not has_answers:
-        raise GateError(f"none of the {sample_text} of the pilot was answered", hint=parked_hint)
+        raise GateError(f"the pilot got no valid answer about its {sample_text}", hint=parked_hint)
     return report
 
 

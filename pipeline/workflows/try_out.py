@@ -160,6 +160,7 @@ def run(
         else:
             row_ids = _select_rows(tx, ws.task, ws.extractor, size, seed)
 
+    ws.announce_placeholders()
     report = try_rows(ws, row_ids)
     report.draft_of = draft_of
     return report
@@ -200,7 +201,7 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
         ws.check_has_rows()
         raise InputError(
             f"{ws.task.labels.none_open_message}; nothing was asked",
-            hint=f"{OptionHint('item')} tries any of them",
+            hint=f"{OptionHint('item')} tries a {ws.task.labels.singular} in any state",
         )
 
     tried_rows = dict[str, TriedRow]()
@@ -391,8 +392,10 @@ def _synced_or_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
         ws.sync_rows()
     except QuestionChangedError:
         draft = task_registry.load_current_draft(ws.task, now=ws.now())
+        # The client announces the backend, so it is made before the session is copied.
+        client = ws.client
         draft_ws = replace(ws, task=draft)
-        draft_ws.client = ws.client
+        draft_ws.client = client
         return draft_ws, ws.task.version_label
     return ws, ""
 
@@ -474,13 +477,13 @@ def compare_sides(
         for side, label in labels.items():
             outcomes[side] = _read_stored_answers(tx, ws.task, label, sample_ids)
     if not names:
-        versions_text = " and of ".join(labels.values())
+        versions_text = " and ".join(labels.values())
         raise InputError(
-            f"there is no {ws.task.labels.singular} with an answer of "
-            f"{versions_text}; nothing was asked",
-            hint=f"`{ws.task.labels.command('versions')}` lists those there are",
+            f"no {ws.task.labels.singular} has an answer of {versions_text}; nothing was asked",
+            hint=f"`{ws.task.labels.command('versions')}` lists the versions with answers",
         )
 
+    ws.announce_placeholders()
     try_report = None
     if DRAFT_SIDE in texts:
         try_report = try_rows(ws, list(names))
@@ -550,9 +553,9 @@ def _version_label(task: Task, text: str) -> str:
     if "@" in text:
         return text
     raise InputError(
-        f"{text!r} is no version, and no draft; nothing was asked",
-        hint=f"{OptionHint(a='1')} {OptionHint(b=DRAFT_SIDE)}; "
-        f"{OptionHint('model')} is that of the draft",
+        f"{text!r} is neither a version nor {DRAFT_SIDE!r}; nothing was asked",
+        hint=f"for example {OptionHint(a='1')} {OptionHint(b=DRAFT_SIDE)}; "
+        f"{OptionHint('model')} sets the model of the draft",
     )
 
 

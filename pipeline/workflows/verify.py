@@ -114,14 +114,16 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         RemoteError: A call failed, or a row got no valid answer.
         FindableError: The live run or the rounds were stopped.
     """
+    check_ws.announce_placeholders()
     measurements = dict[str, str]()
     started_at_s = ws.monotonic()
     rounds.prepare_task(check_ws)
     tag_rounds = TagRounds(check_ws, limit=len(INVENTED_ROWS) - 1, should_report=False)
 
     cost = preflight.estimate_open_rows(check_ws, limit=None, deadline_s=None).ways["live"].cost
-    cost_text = describe_cost(ws.model, cost, usage_tier=ws.settings.tier)
-    ws.display.say(f"{ws.model.name}: {len(INVENTED_ROWS)} invented rows, {cost_text}")
+    model = check_ws.model
+    cost_text = describe_cost(model, cost, usage_tier=ws.settings.tier)
+    ws.display.say(f"{model.name}: {len(INVENTED_ROWS)} invented rows, {cost_text}")
     check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
 
     list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(should_wait=False).sent)
@@ -136,13 +138,13 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     if live_report.stopped is not None:
         raise live_report.stopped
     elapsed_s = ws.monotonic() - started_at_s
-    measurements["live"] = f"{live_report.answered} answered, at {elapsed_s:.0f} s"
+    measurements["live"] = f"{live_report.answered} answered after {elapsed_s:.0f} s"
 
     tag_rounds.advance(wait=True)
     errors = tag_rounds.report.errors(check_ws.task.labels)
     if errors:
         raise errors[0]
-    measurements["the batch"] = f"over at {ws.monotonic() - started_at_s:.0f} s"
+    measurements["the batch"] = f"finished after {ws.monotonic() - started_at_s:.0f} s"
 
     with check_ws.store.read() as tx:
         row_count, answered_count, *_ = check_ws.task.rows.table(tx).count_states(tx).values()
@@ -155,15 +157,15 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         )
 
     index_report = build.run(check_ws)
-    measurements["vectors"] = f"{index_report.count} of {ws.settings.dim} numbers"
+    measurements["vectors"] = f"{index_report.count}, each with {ws.settings.dim} numbers"
     for remote_name in filter(None, remote_names):
         # If this fails, Gemini deletes the batch in two days.
         with contextlib.suppress(RemoteError):
             check_ws.client.delete(remote_name)
 
     return {
-        "backend": ws.backend,
-        "models": [ws.model.name, ws.embedding_model.name],
+        "backend": check_ws.backend,
+        "models": [model.name, check_ws.embedding_model.name],
         "list_lag": list_lag_s,
         "cost": round(spent_usd, 6),
         "facts": measurements,

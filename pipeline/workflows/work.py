@@ -147,7 +147,7 @@ class WorkPass:
                 )
             )
             count_text = plural(len(report.ingested), "batch", "batches")
-            self.phrases.append(f"{report.answered_rows:,} {labels.answered} from {count_text}")
+            self.phrases.append(f"{report.answered_rows:,} {labels.answered} in {count_text}")
 
         # Ingestion removes batches from the failed ones if every request had a reply.
         if report.poll.failed:
@@ -179,7 +179,7 @@ class WorkPass:
         }
         if live_report.answered:
             self.phrases.append(
-                f"{live_report.answered:,} {self.ws.task.labels.answered} that were due",
+                f"{live_report.answered:,} {self.ws.task.labels.answered} by live calls",
             )
         if live_report.stopped is not None:
             self.failures.append(live_report.stopped)
@@ -208,7 +208,7 @@ class WorkPass:
         # Batches of the pilot itself go on; new rows wait for a person.
         if askable_count and not may_ask:
             self.figures["left"] = askable_count
-            self.figures["no_pilot"] = f"no pilot of {ws.extractor} has passed"
+            self.figures["no_pilot"] = f"no pilot of {ws.extractor} has passed its gates"
 
         has_new_rows = bool(askable_count) and may_ask and should_prepare
         if not has_new_rows:
@@ -271,7 +271,7 @@ class WorkPass:
 
         has_embedded = "embed" in self.units
         if self._is_index_stale or _is_index_stale(self.ws, exact=not has_embedded):
-            self.phrases.append(f"index of {build.run(self.ws).count:,} built")
+            self.phrases.append(f"index built with {build.run(self.ws).count:,} entries")
 
     def summarize(self) -> None:
         """Add the figures of the rounds that are not empty, and warn of failed gates.
@@ -398,10 +398,10 @@ def _describe_pass(work_pass: WorkPass) -> list[str]:
     phrases = list(work_pass.phrases)
     stop_reason = figures.get("out_of_money") or figures.get("no_pilot")
     if stop_reason:
-        phrases.append(f"{figures['left']:,} left: {stop_reason}")
+        phrases.append(f"{figures['left']:,} not asked: {stop_reason}")
     rows_without_room = figures.get("no_room")
     if rows_without_room:
-        phrases.append(f"{rows_without_room:,} wait for room at the API")
+        phrases.append(f"{rows_without_room:,} wait until the API accepts more")
     return phrases
 
 

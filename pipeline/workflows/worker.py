@@ -80,11 +80,11 @@ def run_worker(
     worker = _Worker(app, settings, pool, agrees=agrees)
     if not worker.can_accept_jobs():
         raise ConfigurationError(
-            f"the tables of jobs, in the schema {JOB_SCHEMA}, are not there yet",
-            hint=f"`{CommandHint('worker', setup=True)}`",
+            f"the schema {JOB_SCHEMA} has no tables of jobs yet; no job was run",
+            hint=f"`{CommandHint('worker', setup=True)}` creates them",
         )
 
-    start_message = f"working, {concurrency} at once: {', '.join(units)}"
+    start_message = f"working, at most {concurrency} at once: {', '.join(units)}"
     if listening is not None:
         health.serve_health(listening, is_ready=worker.can_accept_jobs, get_metrics=worker.metrics)
         port = listening.getsockname()[1]
@@ -116,8 +116,8 @@ def create_job_tables(ws: WorkspaceSession) -> bool:
             foreign_tables -= {table.name for table in task.own_tables.make_server_tables(tx)}
     if foreign_tables:
         ws.confirm(
-            f"Make the schema {JOB_SCHEMA} in {ws.store.display_name}, beside another "
-            "program's tables?",
+            f"Create the schema {JOB_SCHEMA} in {ws.store.display_name}, which has tables of "
+            "another program?",
         )
 
     asyncio.run(_create_job_tables(app))
@@ -138,8 +138,8 @@ def _create_app(settings: Settings, concurrency: int) -> Any:
     _, _, address = url.partition("://")
     if url.startswith("sqlite"):
         raise InputError(
-            "workers stand beside each other on PostgreSQL, and this workspace is an SQLite file",
-            hint=f"`{CommandHint('work')}` does the same in one process",
+            "workers need PostgreSQL, but this workspace is an SQLite file; nothing was started",
+            hint=f"`{CommandHint('work')}` runs the same units in one process",
         )
     try:
         from procrastinate import App, PsycopgConnector
@@ -258,8 +258,8 @@ class _Worker:
                 if self._stopping.is_set():
                     break
                 # The database went away, and may come back.
-                reason = running_worker.exception() or "it ended"
-                _log(warned=f"the worker's connection was lost: {reason}")
+                reason = running_worker.exception() or "the worker ended"
+                _log(warned=f"lost the connection to the database: {reason}")
                 await asyncio.sleep(SURVEY_PAUSE_S)
             survey.cancel()
 

@@ -236,7 +236,7 @@ def test_written_task_file_runs_without_changes(workspace: Workspace, table: Tab
     assert all(text[quote["start"] : quote["end"]] == quote["quote"] for text, quote in quotes)
 
     refused_run = workspace.do("new_task", "mine", code=2, **{"from": table.file})
-    assert "is there already" in refused_run.err
+    assert "exists already" in refused_run.err
 
 
 def test_task_file_of_a_query_and_of_a_column_of_images(workspace: Workspace) -> None:
@@ -255,7 +255,7 @@ def test_task_file_of_a_query_and_of_a_column_of_images(workspace: Workspace) ->
     )
 
     new_task = workspace.do("new_task", "once", **{"from": distinct_query})
-    assert "key: 'no', which is in every row" in new_task.out
+    assert "key column: no (no value twice, filled in every row)" in new_task.out
     assert len(workspace.read("try", TASK="once")["items"]) == 2
     new_task = workspace.do("new_task", "twice", **{"from": "SELECT * FROM things"})
     assert "a hash of each row" in new_task.out
@@ -285,9 +285,9 @@ def test_impossible_task_is_refused_and_writes_nothing(workspace: Workspace) -> 
     for name, source, message in (
         ("Kessel", "t.csv", "a task cannot be called 'Kessel'"),
         ("experts", "t.csv", "a task cannot be called 'experts'"),
-        ("mine", "none.csv", "none.csv is not there"),
-        ("mine", "signs.csv", "'??' is the text"),
-        ("there", "t.csv", "tasks/there.py is there already"),
+        ("mine", "none.csv", "none.csv does not exist"),
+        ("mine", "signs.csv", "column '??' (the text column"),
+        ("there", "t.csv", "tasks/there.py exists already"),
         ("mine", "SELECT x FROM nowhere", "nowhere"),
     ):
         assert message in workspace.do("new_task", name, code=2, **{"from": source}).err

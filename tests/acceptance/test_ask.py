@@ -73,8 +73,8 @@ def test_first_rows_are_answered_and_only_the_cost_is_stored(
     header, *lines = [line.split("\t") for line in ask_run.out.splitlines()[:6]]
     assert header == ["No.", "tone", "date", "reason", "year", "stars", "sure", "topics"]
     assert [row[0] for row in lines] == ["k-1", "k-2", "k-3", "k-5", "k-6"]
-    assert "text: 'Kommentar'" in ask_run.err
-    assert "stand-in" not in ask_run.err
+    assert "text column: Kommentar (" in ask_run.err
+    assert "placeholder" not in ask_run.err
     words = [
         "findable",
         "ask",
@@ -113,7 +113,7 @@ def test_stored_question_sends_the_same_requests(workspace: Workspace, fields: s
     file_name = write_table(workspace)
     ask_document = workspace.read("ask", file_name, q=QUESTION, fields=fields, name="kept", n=3)
     ask_run = workspace.do("ask", file_name, q="Another?", name="kept", code=2)
-    assert "tasks/kept.py is there already" in ask_run.err
+    assert "tasks/kept.py exists already" in ask_run.err
     spent_before = workspace.spent()
 
     for row in ask_document["tried"]["items"]:
@@ -132,7 +132,7 @@ def test_stored_question_sends_the_same_requests(workspace: Workspace, fields: s
     error_output = workspace.do(
         "ask", file_name, q=QUESTION, fields=fields, name="kept", code=2
     ).err
-    assert "kept.py is there already" in error_output, "it was used"
+    assert "kept.py exists already" in error_output, "it was used"
 
 
 def test_budget_applies_and_a_killed_question_is_booked(workspace: Workspace, api: Engine) -> None:
@@ -209,21 +209,19 @@ def test_queries_and_wide_files_are_asked_about(workspace: Workspace) -> None:
 
     local_workspace = Workspace(workspace.home)
     local_workspace.data = workspace.home / "local"
-    assert (
-        local_workspace.do("ask", "wide.jsonl", q="Tone?").err.count("a stand-in answers here") == 1
-    )
+    assert local_workspace.do("ask", "wide.jsonl", q="Tone?").err.count("placeholder answers") == 1
 
 
 @pytest.mark.parametrize(
     ("changed_options", "message"),
     [
-        ({"q": " ¿ ? "}, "Q= asks for nothing"),
-        ({"source": "none.csv"}, "none.csv is not there"),
+        ({"q": " ¿ ? "}, "Q= has no letter or digit"),
+        ({"source": "none.csv"}, "none.csv does not exist"),
         (
             {"source": "photos.csv", "fields": "what: quote"},
-            "photos.csv has no column that holds a text to quote",
+            "photos.csv has no column with a text to quote",
         ),
-        ({"source": "numbers.csv"}, "numbers.csv has no column that holds a text to ask about"),
+        ({"source": "numbers.csv"}, "numbers.csv has no column with a text to ask about"),
         ({"source": "SELECT note FROM nowhere"}, "nowhere"),
         ({"fields": "tone: praise||blame"}, "FIELDS: a choice is expected"),
         (
@@ -249,7 +247,7 @@ def test_queries_and_wide_files_are_asked_about(workspace: Workspace) -> None:
         ({"fields": "my tone"}, "FIELDS: 'my tone' is no name"),
         ({"fields": "id: text"}, "the field `id` and the key column `id`"),
         ({"name": "experts"}, "a task cannot be called 'experts'"),
-        ({"name": "there"}, "tasks/there.py is there already"),
+        ({"name": "there"}, "tasks/there.py exists already"),
     ],
 )
 def test_impossible_question_is_refused_in_a_sentence(
@@ -292,6 +290,6 @@ def test_python_asks_and_tries_with_a_summary_in_one_line(
     assert cost > 0
     assert try_text.startswith("<tried with reviews@1/")
     empty_question, rows_without_file = messages
-    assert "asks for nothing" in empty_question
-    assert "stand in no file" in rows_without_file
+    assert "has no letter or digit" in empty_question
+    assert "name= works only with a file" in rows_without_file
     assert live_calls(api) == 4

@@ -162,7 +162,8 @@ def test_workspace_of_the_old_version_is_migrated_by_an_export(workspace: Worksp
     error_output = old_workspace.do("status", code=5).err
     assert "git checkout b565137c && findable export people.jsonl" in error_output
     assert (
-        "copy the file's lists of tags into the column tags there, or they are paid" in error_output
+        "copy the lists of tags from the file into the column tags, or they are paid"
+        in error_output
     )
     printed_words = error_output.partition("git checkout - && ")[2].partition("`")[0].split()
     words = [word for word in printed_words if not word.startswith("FINDABLE_DATABASE_URL=")]

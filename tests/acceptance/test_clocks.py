@@ -92,6 +92,6 @@ def test_budget_of_a_run_survives_a_change_of_the_clock(workspace: Workspace, ap
     clock_was_wrong(workspace, days=DAYS_AHEAD)
     api.clear_faults()
     tag_run = workspace.do("tag", wait=True, **options)
-    assert "going on since" in tag_run.err
+    assert "continuing the run of" in tag_run.err
     assert workspace.spent()["actual"] <= budget
     assert workspace.states()["untagged"] >= 3

@@ -49,7 +49,7 @@ def test_only_the_text_and_named_columns_are_sent(workspace: Workspace) -> None:
     assert ask_run.json["sent"] == ["text"]
     unsent_columns = "'title', 'handle', 'Last, First', 'Größe in cm', '客户'"
     assert f"columns sent: 'text'; not sent: {unsent_columns}" in ask_run.err
-    assert "names its requests by the key, 'title'" in ask_run.err
+    assert "batches also send the key, 'title'" in ask_run.err
     workspace.do("new_task", "plain", **{"from": file_name})
     assert 'index="{text}"' in (workspace.home / "tasks/plain.py").read_text(encoding="utf-8")
 
@@ -73,7 +73,7 @@ def test_only_the_text_and_named_columns_are_sent(workspace: Workspace) -> None:
 
     columns = "'title', 'handle', 'text', 'Last, First'"
     for wrong_option, message in (
-        ({"text": "txet"}, f"--text names the column 'txet', and there are {columns}"),
+        ({"text": "txet"}, f"--text names no column of the table: 'txet'; columns: {columns}"),
         ({"key": "handel"}, "did you mean 'handle'?"),
         ({"with": "handle,tilte"}, "did you mean 'title'?"),
     ):
@@ -144,14 +144,14 @@ def test_filled_and_unique_column_is_the_key(
     ask_run = workspace.do("ask", file_name, q="Praise?", json=True)
     assert ask_run.json["key"] == key
     if key == "id":
-        assert "in all rows but 1, which are refused" in ask_run.err
+        assert "1 row without it is refused" in ask_run.err
         assert [answer["id"] for answer in ask_run.json["answers"]] == ["1", "2", "4", "5", "6"]
     if header[0] == "ticket":
         ask_document = workspace.read("ask", file_name, q="Praise?", key="row")
         assert len(ask_document["answers"][0]["row"]) == 32
         doubled_file = put_table(workspace, "two.csv", ("id", "who", "text"), "12", "aa", NOTES[:2])
         doubled_run = workspace.do("ask", doubled_file, q="Praise?", key="who")
-        assert "it has 'a' twice, again in row 3: such rows are refused" in doubled_run.err
+        assert "it has 'a' twice, again in row 3, and such rows are refused" in doubled_run.err
         assert "1 of 2 rows asked" in doubled_run.out
 
 
@@ -173,4 +173,4 @@ def test_python_names_columns_too(workspace: Workspace) -> None:
     assert sent_columns == ["who, where", "also", "said"]
     assert keys == ["n0", "n1", "n2", "n3", "n4"]
     assert "Ada" in first_text
-    assert "names the column 'sayd'" in message
+    assert "names no column of the table: 'sayd'" in message

@@ -75,7 +75,7 @@ def test_address_in_dotenv_never_gets_the_key_of_the_shell(tmp_path: Path, api: 
     # No setting of the stranger and no confirmation of the address helps.
     for verb, options in CALLERS:
         output = workspace.do(verb, code=3, TRUST=api.url, **options).said
-        assert f".env names the server {api.url}, and the key is not from .env" in output, output
+        assert f".env sets the server {api.url}, but the key is not from .env" in output, output
 
     assert "not from .env" in at_terminal(workspace, "tag").err
     assert workspace.status()["experts"]["untagged"] == 2
@@ -138,7 +138,7 @@ def test_similar_address_needs_a_confirmation(tmp_path: Path, form: str) -> None
     url = form.format("generativelanguage.googleapis.com", "localhost:9")
     workspace = gemini_workspace(tmp_path / "here", GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=url)
     workspace.people(1)
-    assert "nobody confirmed it, and nothing was sent" in workspace.do("doctor", code=3).said
+    assert "nobody confirmed this, so nothing was sent" in workspace.do("doctor", code=3).said
 
 
 def test_database_in_dotenv_is_confirmed_once(tmp_path: Path) -> None:
@@ -159,7 +159,8 @@ def test_database_in_dotenv_is_confirmed_once(tmp_path: Path) -> None:
     )
     for command in commands:
         process = workspace.do(*command, yes=command[0] == "import", code=3)
-        assert "which .env names; nobody confirmed it, and it was not opened" in process.err
+        assert ".env sets the database of this workspace to " in process.err
+        assert "nobody confirmed this, so it was not opened" in process.err
         assert PASSWORD not in process.said
     assert ".env" in workspace.do("settings").out
     assert not their_database.exists()
@@ -227,7 +228,7 @@ def test_task_file_from_a_stranger_is_not_run(tmp_path: Path, origin: str) -> No
         workspace.run(*verb.split())
         assert not note.exists(), verb
 
-    assert "nobody confirmed it, and it was not run" in workspace.do("work", once=True, code=3).err
+    assert "nobody confirmed this, so it was not run" in workspace.do("work", once=True, code=3).err
     workspace.do("work", once=True, TRUST=sha256)
     assert note.exists()
 

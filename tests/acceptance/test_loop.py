@@ -113,9 +113,9 @@ def test_all_faults_of_a_task_file_are_listed_by_line_and_member(
         if name in {"a:", "b:"}:
             line_numbers[name] = number
     for part in (
-        "temperature= lies between",
+        "temperature= must be from",
         "did you mean 'version'?",
-        "thinking= holds 'budget'",
+        "thinking= cannot have 'budget'",
         f"line {line_numbers['a:']}: Answer.a: responseSchema does not support tuples",
         f"line {line_numbers['b:']}: Answer.b: ",
     ):

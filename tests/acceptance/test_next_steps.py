@@ -85,7 +85,9 @@ def test_unknown_name_is_answered_with_the_nearest_name(workspace: Workspace) ->
         "stars < 3",
     ]
 
-    assert "is no version, and no draft" in workspace.do("try", a="2", b="passages", code=2).err
+    assert (
+        "is neither a version nor 'draft'" in workspace.do("try", a="2", b="passages", code=2).err
+    )
     workspace.do("export", "out.csv")
     assert "next: --overwrite replaces it" in workspace.do("export", "out.csv", code=2).err
     assert "next: mkdir" in workspace.do("export", "no/out.csv", code=2).err

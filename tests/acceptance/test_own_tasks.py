@@ -433,8 +433,8 @@ FILE_ERRORS = {
         "examples=[({'text': 'a'}, {})], prompt=",
         "topic: Field required",
     ),
-    "temperature": ("prompt=", "temperature=3.0, prompt=", "temperature= lies between 0 and 2"),
-    "thinking": ("prompt=", "thinking={'budget': 3}, prompt=", "thinking= holds 'budget'"),
+    "temperature": ("prompt=", "temperature=3.0, prompt=", "temperature= must be from 0 to 2"),
+    "thinking": ("prompt=", "thinking={'budget': 3}, prompt=", "thinking= cannot have 'budget'"),
     "gate": ("prompt=", "gates={'answered': [1]}, prompt=", "gates= holds 'answered'"),
     "check": ("prompt=", "check=3, prompt=", "check= must be a function"),
 }
@@ -741,10 +741,10 @@ def test_cursor_reads_new_rows_and_all_rows_once_a_week(notes: Workspace) -> Non
 
     source = notes.home.joinpath("tasks/notes.py").read_text()
     notes.put("tasks/notes.py", source.replace("cursor=", 'key="row", cursor='))
-    assert 'by key="row" a row that changed is another one' in notes.do("tag_live", code=2).err
+    assert 'with key="row" a changed row is a new row' in notes.do("tag_live", code=2).err
 
     write_task("at", items="notes.csv")
-    assert "cursor= is a column of a query, and items= is none" in notes.do("tag_live", code=2).err
+    assert "cursor= needs a query, but items= is not a query" in notes.do("tag_live", code=2).err
 
 
 def make_answerer(text: str) -> Answerer:

@@ -147,7 +147,7 @@ def test_backfill_needs_a_passed_pilot_and_consent(passages: Workspace, api: Eng
     assert passages.next() == ["passages-backfill"]
 
     unconfirmed_run = passages.do("backfill", wait=True, code=2)
-    assert "10 passages batch, estimated $0.0" in unconfirmed_run.err
+    assert "10 passages, batch mode, estimated $0.0" in unconfirmed_run.err
     assert len(api.creates()) == 1
 
     report = run_backfill(passages, wait=True)
@@ -370,7 +370,7 @@ def test_pilot_that_failed_because_of_the_api_can_pass_again(
             assert "failed with code 13" in failed_run.err
         pilot_run = workspace.do("tag", pilot=size, code=6, **options)
         # No gate is judged for a small pilot.
-        assert f"none of the {size} people" in pilot_run.err or size > 3
+        assert f"no valid answer about its {size} people" in pilot_run.err or size > 3
     api.clear_faults()
 
     assert "unpark --all" in workspace.do("submit", code=6).err

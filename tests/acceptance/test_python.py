@@ -321,16 +321,16 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
         "no such file",
         "needs a name",
         "rows are a list of dicts",
-        "items= goes with a Task",
+        "items= works only with a Task",
         "'text'",
         "CONFIRM_ABOVE",
         "limit is 0",
         "budget is -1",
-        "mode is 'none'",
+        "no mode 'none'",
         # People.
         "",
         "next: ",
-        "no stat=",
+        "no filter stat=",
     )
     for fragment, message in zip(fragments, messages, strict=True):
         assert fragment in message, messages

@@ -291,7 +291,7 @@ def test_another_database_is_only_read(workspace: Workspace) -> None:
     output = workspace.do(
         "new_task", name, source=f"${name}_url", **{"from": "SELECT * FROM tickets"}
     ).out
-    assert "key: 'Ticket Nr.'" in output
+    assert "key column: Ticket Nr. (" in output
     workspace.do("tag", TASK=name, mode="live")
     assert file_hashes(workspace.home) == hashes_before
 

@@ -205,8 +205,8 @@ def test_python_and_the_page_accept_encoding_and_header(workspace: Workspace) ->
     text_column, request, messages = printed_values
     assert text_column == "text"
     assert "Łódź się spóźniła" in json.dumps(request, ensure_ascii=False)
-    assert "is of a file" in messages[0]
-    assert "encoding= is of a file" in messages[1]
+    assert "works only with a file" in messages[0]
+    assert "encoding= needs a file" in messages[1]
     assert [*workspace.tags()] == ["bo"]
 
     with workspace.page() as client:

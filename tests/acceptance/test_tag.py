@@ -191,7 +191,7 @@ def test_budget_applies_until_its_run_is_over(workspace: Workspace, api: Engine)
     for _ in "123":
         output = workspace.do("run").out
     untagged_count = workspace.states()["untagged"]
-    assert f"{untagged_count} left: BUDGET=" in output
+    assert f"{untagged_count} not asked: BUDGET=" in output
     assert count_posts(api, CREATE_PATH) == 1
 
     assert run_tag(workspace, mode="live", BUDGET=1)["left"] == 0
@@ -401,7 +401,10 @@ def test_comparison_of_two_models_is_not_stored(workspace: Workspace, api: Engin
     trial = workspace.read("try", *versions, N=2, MODEL="gemini-2.5-pro")
     assert len(trial["items"]) == 2
     assert count_posts(api, LIVE_PATH) == first_calls + 2
-    assert "no version, and no draft" in workspace.do("try", "--a", "2", "--b", MODEL, code=2).err
+    assert (
+        "is neither a version nor 'draft'"
+        in workspace.do("try", "--a", "2", "--b", MODEL, code=2).err
+    )
     assert workspace.states() == {"tagged": 3}
     assert len(workspace.read("versions")) == 1
 

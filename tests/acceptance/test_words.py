@@ -58,7 +58,12 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
     ),
     (("status",), {"BACKEND": "gemni"}, 3, "must be 'gemini' or 'local'"),
     (("status",), {"BATCH_BYTES": "5 apples"}, 3, "FINDABLE_BATCH_BYTES is '5 apples'"),
-    (("status",), {"DATABASE_URL": "no url at all"}, 3, "FINDABLE_DATABASE_URL is no database URL"),
+    (
+        ("status",),
+        {"DATABASE_URL": "no url at all"},
+        3,
+        "FINDABLE_DATABASE_URL is not a database URL",
+    ),
     (("status",), {"DATABASE_URL": "mysql://u:geheim@h/d"}, 3, "not in mysql"),
     (("clean",), {"KEEP_DAYS": "800000"}, 3, "from 0 to 100,000"),
     (("batch-submit",), {"SKIP_VERSIONS": ","}, 3, "FINDABLE_SKIP_VERSIONS is ','"),
@@ -83,9 +88,9 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
         ("import", "nope.csv"),
         {},
         2,
-        "nope.csv is not there; nothing was imported\nnext: check the path",
+        "nope.csv does not exist; nothing was imported\nnext: check the path",
     ),
-    (("add-expert", "nope.json"), {}, 2, "nope.json is not there; nothing was"),
+    (("add-expert", "nope.json"), {}, 2, "nope.json does not exist; nothing was"),
     (("search",), {}, 2, "there is no question"),
     (("show", "nobody"), {}, 2, "nobody"),
     (("export", "out.doc"), {}, 2, "out.doc"),
@@ -180,7 +185,7 @@ def test_documents_go_to_standard_output_and_exports_follow_links(workspace: Wor
     (workspace.home / "link").symlink_to("pipe")
     (workspace.home / "to.csv").symlink_to("real.csv")
     for name in ("pipe", "link"):
-        assert "no regular file" in workspace.do("export", name, format="csv", code=2).err
+        assert "is not a regular file" in workspace.do("export", name, format="csv", code=2).err
     workspace.do("export", "to.csv")
     assert (workspace.home / "to.csv").is_symlink()
     assert "ann" in (workspace.home / "real.csv").read_text()

@@ -68,7 +68,7 @@ def test_repeated_runs_tag_and_index_everyone(workspace: Workspace, api: Engine)
     # A changed person is embedded again.
     workspace.put("more.csv", "Username,Job Title\nperson-0000,Luthier\n")
     workspace.do("import", "more.csv")
-    assert run_due_work(workspace)["did"] == ["1 text embedded", "index of 5 built"]
+    assert run_due_work(workspace)["did"] == ["1 text embedded", "index built with 5 entries"]
 
     workspace.people(1, first=50)
     log_line = workspace.do("work", once=True).out
@@ -155,7 +155,7 @@ def test_full_queue_is_no_failure_and_a_used_up_day_is_a_failure(
     document = run_due_work(workspace, BATCH_ROWS=3)
     assert (document["submitted"], document["no_room"]) == ({"1": "created"}, 3)
     assert document["failures"] == []
-    assert "3 wait for room at the API\n" in workspace.do("work", once=True).out
+    assert "3 wait until the API accepts more\n" in workspace.do("work", once=True).out
     assert run_until(workspace, "ingested")["ingested"] == {"1": 3}
     assert run_until(workspace, "ingested")["ingested"] == {"2": 3}
 

@@ -46,7 +46,7 @@ def test_unit_does_only_its_own_work(workspace: Workspace, api: Engine) -> None:
     workspace.do("work", once=True, only="ingest")
     assert workspace.states() == {"tagged": 4}
     assert run_units(workspace, "embed")[0] == ["4 texts embedded"]
-    assert run_units(workspace, "build,promote")[0] == ["index of 4 built"]
+    assert run_units(workspace, "build,promote")[0] == ["index built with 4 entries"]
     assert workspace.read("work", once=True)["did"] == []
     assert len(workspace.found("bees")) == 4
     assert "is no unit" in workspace.do("work", once=True, only="cook", code=2).err
@@ -113,7 +113,7 @@ def test_worker_without_its_tables_names_the_next_step(workspace: Workspace) -> 
     """The worker names `work` on SQLite, and on a server the command that creates its tables."""
     workspace.people(1)
     if not ON_POSTGRESQL:
-        assert "work` does the same" in workspace.do("worker", code=2).err
+        assert "work` runs the same units" in workspace.do("worker", code=2).err
         return
     assert "--setup" in workspace.do("worker", code=3).err
     assert "is there" in workspace.do("worker", setup=True, yes=True).out

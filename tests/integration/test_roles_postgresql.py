@@ -74,16 +74,20 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
 @pytest.mark.parametrize(
     ("setting", "statement", "message"),
     [
-        ("statement_timeout = '50ms'", "SELECT pg_sleep(2)", r"went away: .* statement timeout"),
+        (
+            "statement_timeout = '50ms'",
+            "SELECT pg_sleep(2)",
+            r"connection was lost: .* statement timeout",
+        ),
         (
             "idle_in_transaction_session_timeout = '50ms'",
             "SELECT 1",
-            "went away: .* idle-in-transaction",
+            "connection was lost: .* idle-in-transaction",
         ),
         (
             "transaction_timeout = '50ms'",
             "SELECT pg_sleep(2)",
-            "went away: .* transaction timeout",
+            "connection was lost: .* transaction timeout",
         ),
     ],
 )

@@ -223,12 +223,12 @@ CONTRADICTIONS: dict[str, Fault] = {
             "(task, item_id, extractor, batch, line, input_hash, state, at) VALUES "
             "('expert-tags', '7', 'x/y', 77, 1, 'x', 'claimed', :long_ago)"
         ),
-        "1 rows of findable_asks name a batch that is not there",
+        "1 row of findable_asks names a missing batch",
         (),
     ),
     "answer without a batch": (
         "UPDATE findable_answers SET batch = 77 WHERE item_id = '3'",
-        "1 rows of findable_answers name a batch",
+        "1 row of findable_answers names a missing batch",
         (),
     ),
     "batch without claims": (
@@ -250,7 +250,7 @@ CONTRADICTIONS: dict[str, Fault] = {
     "lost result": (lose_result_for_good, "its result is gone", ("batch-cancel 1 --yes",)),
     "state": (
         "UPDATE findable_batches SET state = 'lost' WHERE number = 2",
-        "does not exist: 'lost'",
+        "has an unknown state: 'lost'",
         (),
     ),
     "sum": ("UPDATE findable_batches SET answered = 5 WHERE number = 1", "adds up to 5 of 6", ()),
@@ -285,7 +285,7 @@ CONTRADICTIONS: dict[str, Fault] = {
     ),
     "stuck claims": (
         "UPDATE findable_asks SET state = 'claimed' WHERE batch = 1",
-        "6 items are claimed",
+        "6 rows are claimed",
         ("batch-submit",),
     ),
     "other lines": (

@@ -82,7 +82,7 @@ def test_another_database_is_refused_before_anything_is_written(
     mixed.environ[URL] = (
         second.environ[URL] if ON_POSTGRESQL else f"sqlite:///{second.data / 'findable.db'}"
     )
-    assert "is another workspace's" in mixed.ran("batch-submit", code=3).stderr
+    assert "has another workspace" in mixed.ran("batch-submit", code=3).stderr
 
     assert read_files(paid_workspace.data) == before
     assert not (tmp_path / "other.db").exists()

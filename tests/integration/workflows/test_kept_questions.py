@@ -74,7 +74,7 @@ def test_a_copy_of_the_workspace_has_its_file_and_rows(
     ran(workspace, "restore", str(tmp_path / "copy"), DATA=str(tmp_path / "again"))
     shutil.rmtree(workspace.data)
     copy_settings = {"TASK": "reviews", "DATA": str(tmp_path / "again")}
-    assert "nobody confirmed it, and it was not run" in ran(
+    assert "nobody confirmed this, so it was not run" in ran(
         workspace, "try", code=3, **copy_settings
     )
 
@@ -87,10 +87,10 @@ def test_a_copy_of_the_workspace_has_its_file_and_rows(
 def test_an_invalid_question_leaves_no_file(workspace: Workspace) -> None:
     """A used name and rows without text are refused; a later error in the copy names the line."""
     save_question(workspace.begin(), write_table())
-    with pytest.raises(InputError, match=r"reviews\.py is there already"):
+    with pytest.raises(InputError, match=r"reviews\.py exists already"):
         save_question(workspace, write_table("other.csv"))
     Path("numbers.csv").write_text("id,n\n1,2\n")
-    with pytest.raises(InputError, match="no column that holds a text"):
+    with pytest.raises(InputError, match="no column with a text"):
         save_question(workspace, Path("numbers.csv"), "numbers")
     assert workspace.query("SELECT name FROM findable_tasks") == [("reviews",)]
     assert [path.name for path in (workspace.data / "sources").iterdir()] == ["reviews.csv"]

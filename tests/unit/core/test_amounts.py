@@ -75,5 +75,5 @@ def test_amount_is_parsed_in_the_notation_of_people(parse: Callable[[str], Any],
 @pytest.mark.parametrize(("parse", "text"), list_cases(REFUSED))
 def test_ambiguous_amount_is_refused(parse: Callable[[str], Any], text: str) -> None:
     """Missing zeros, remainders and units are not guessed."""
-    with pytest.raises(ValueError, match=r"must be a (whole number|length of time)"):
+    with pytest.raises(ValueError, match=r"must be a (whole number|duration)"):
         parse(text)

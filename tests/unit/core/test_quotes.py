@@ -104,15 +104,15 @@ def test_validator_that_returns_a_plain_text_does_not_bypass_the_check() -> None
     [
         (
             lambda: has_quotes(create_model("Odd", quote=(Quote, Field(pattern="^T")))),
-            "Odd: a Quote is a slice",
+            "Odd: a Quote is part of the row's text",
         ),
         (
             lambda: create_model("Odd", quotes=(Annotated[list[str], Quote(optional=True)], ...)),
-            "write list",
+            "use list",
         ),
         (
             lambda: create_model("Odd", quote=(Annotated[int, Quote], ...)),
-            "a Quote is a text, and no int",
+            "a Quote must be a text, not int",
         ),
     ],
 )

@@ -92,7 +92,7 @@ def test_writers_take_turns(store: Store, url: str) -> None:
 def test_writer_gives_up_after_its_patience(store: Store, url: str) -> None:
     """A lock of another write or program gives an error and changes nothing."""
     other_store = Store(url)
-    expected_error = pytest.raises(UnavailableError, match=r"has held .* for more than 0.1 s")
+    expected_error = pytest.raises(UnavailableError, match=r"has locked .* for more than 0.1 s")
     with other_store.write(), expected_error, store.write(patience_s=0.1):
         pass
     other_store.close()
@@ -102,7 +102,7 @@ def test_writer_gives_up_after_its_patience(store: Store, url: str) -> None:
         with psycopg.connect(url.replace("+psycopg", "")) as other_connection:
             other_connection.execute("UPDATE notes SET note = 'theirs'")
             with (
-                pytest.raises(UnavailableError, match="has held"),
+                pytest.raises(UnavailableError, match="has locked"),
                 store.write(patience_s=0.1) as tx,
             ):
                 tx.execute(text("UPDATE notes SET note = 'ours'"))
@@ -128,11 +128,11 @@ def test_file_is_created_at_first_use_and_commits_are_durable(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("", "no database URL"),
-        ("people.db", "no database URL"),
+        ("", "is not a database URL"),
+        ("people.db", "is not a database URL"),
         ("sqlite://", "SQLite file"),
         ("sqlite:///:memory:", "SQLite file"),
-        ("oracle://ada:secret@h/d", "not in oracle"),
+        ("oracle://ada:secret@h/d", "not oracle"),
     ],
 )
 def test_invalid_database_url_is_refused(url: str, message: str) -> None:
