@@ -440,7 +440,7 @@ class ExpertsAnswers(TaskAnswers):
         tags_before = parse_text_list(rows[item_id]["tags"])
         if tags_before is None:
             raise InputError(
-                f"the tags of {username!r} are not a JSON list, because another program wrote them; "
+                f"the tags of {username!r}, which another program wrote, are not a JSON list; "
                 f"{NOTHING_CHANGED}",
             )
 

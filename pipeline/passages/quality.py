@@ -248,7 +248,7 @@ def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> Qual
         values=values,
         distributions=list(_distributions(lengths, types, other_types)),
         tables=[
-            ReportTable("Names that are too long, examples", ("name", "times"), long_name_rows),
+            ReportTable("Names that are too long", ("name", "times"), long_name_rows),
         ],
         samples=[_make_sample(answer) for answer in sampled_answers[:MAX_SAMPLES]],
         notes=list(_notes(versions, other_types)),
@@ -272,7 +272,7 @@ def _distributions(
     other_types: Counter[str],
 ) -> Iterator[ReportTable]:
     """Yield the bars of list lengths and types; an empty distribution is left out."""
-    yield from histogram_bars("Concepts of a passage", "passages", lengths, max_bar=MAX_BAR_LENGTH)
+    yield from histogram_bars("Concepts per passage", "passages", lengths, max_bar=MAX_BAR_LENGTH)
     types_by_title = {"Types of concepts": types, "Types in other versions": other_types}
     for title, type_counts in types_by_title.items():
         if type_counts:

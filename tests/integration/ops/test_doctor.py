@@ -301,7 +301,7 @@ CONTRADICTIONS: dict[str, Fault] = {
     "unsent file": (undo_create, "changed after it was sealed", (GIVE_UP,)),
     "score": (
         "UPDATE experts SET findability_score = 99 WHERE id = 1",
-        "scores that do not follow",
+        "scores that do not match",
         ("score",),
     ),
     "index": (spoil_file("index/builds/2/faiss.index"), "has other bytes", ("index",)),
