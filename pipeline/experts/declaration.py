@@ -67,7 +67,7 @@ class Tags(BaseModel):
         valid_tags = [tag for tag, fault in faults.items() if not fault]
         if not valid_tags:
             first_fault = next(iter(faults.values()))
-            raise ValueError(f"no tag is left: {first_fault}")
+            raise ValueError(f"no tag is valid: the first tag {first_fault}")
         return valid_tags
 
 
@@ -111,18 +111,18 @@ def clean_tag(tag: str) -> str:
 
 
 def _tag_fault(tag: str) -> str:
-    """Return why a clean tag is invalid, or "" if it is valid.
+    """Return why a clean tag is invalid, as a predicate, or "" if it is valid.
 
     It is invalid if it is blank, too long, has a mark-up character, or contains `://`.
     """
     if not tag:
-        return "a tag is blank"
+        return "is blank"
     if len(tag) > MAX_TAG_CHARS:
-        return f"a tag is longer than {MAX_TAG_CHARS} characters"
+        return f"is longer than {MAX_TAG_CHARS} characters"
     if _MARKUP_CHARACTER.search(tag):
-        return "a tag holds mark-up"
+        return "contains mark-up"
     if "://" in tag:
-        return "a tag is an address"
+        return "contains ://, as in a web address"
     return ""
 
 
@@ -136,6 +136,6 @@ def validate_tag(tag: str) -> str:
     fault = _tag_fault(clean)
     if fault:
         raise InputError(
-            f"{tag[:MAX_CLEANED_CHARS]!r} cannot be a tag: {fault}; nothing was changed",
+            f"the tag {tag[:MAX_CLEANED_CHARS]!r} {fault}; nothing was changed",
         )
     return clean

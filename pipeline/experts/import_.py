@@ -20,7 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.text import join_first
+from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.person_rows import (
@@ -48,6 +48,8 @@ from pipeline.tables.row_import import (
 PEOPLE_PER_WRITE = 500
 # The hint shows a complete command for at most this number of usernames.
 MAX_TYPED_USERNAMES = 10
+# Usernames that a note lists without a command.
+MAX_LISTED_USERNAMES = 3
 # Column names that a note lists.
 MAX_LISTED_COLUMNS = 10
 # Columns besides the username that the prompt contains.
@@ -98,15 +100,12 @@ def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
     ]
 
     if stored_columns:
-        yield f"not read, but kept for an export: {_list_columns(stored_columns)}"
+        yield f"columns stored only for exports: {_list_columns(stored_columns)}"
     if ignored_columns:
-        yield f"not read: {_list_columns(ignored_columns)}"
+        yield f"columns ignored: {_list_columns(ignored_columns)}"
     if any(fold_name(name) in ANSWER_COLUMNS for name in ignored_columns):
         edits = CommandHint("correct", item="…")
-        yield (
-            "tags and scores are not imported: they come from answers, "
-            f"or from a person by `{edits}`"
-        )
+        yield f"tags and scores are not imported; `{edits}` changes the tags of a person"
 
 
 def _list_columns(names: Sequence[str]) -> str:
@@ -140,15 +139,15 @@ def read_person(
     if isinstance(document, list):
         if len(document) > 1:
             message = (
-                f"{document_name} is a list of {len(document)}; "
-                "one person at a time is added here, and none was"
+                f"{source_name} is a list of {len(document):,} objects, "
+                "but this command adds a single person; nothing was stored"
             )
-            raise InputError(message, hint=f"`{CommandHint('import')}` adds many")
+            raise InputError(message, hint=f"`{CommandHint('import')}` imports a list of people")
         if not document:
-            raise _refuse(source_name, "the list holds no person")
+            raise _refuse(source_name, "the list is empty")
         document = document[0]
     if not isinstance(document, dict):
-        raise _refuse(source_name, "not an object")
+        raise _refuse(source_name, "not a JSON object")
 
     mapping = ColumnMapping(list(document), column_map, layout=LAYOUT, path=Path(source_name))
     mapped_row = mapping.map_row(SourceRow(1, document))
@@ -161,14 +160,14 @@ def read_person(
     notes = [*mapping.notes]
     if mapping.similar_names:
         notes.append(
-            f"who is stored already is mended by `{CommandHint('import')}` "
-            f"with that {OptionHint('map')}",
+            f"`{CommandHint('import')}` with this {OptionHint('map')} corrects "
+            "people who are already stored",
         )
     return person, [*notes, *_unread_column_notes(mapping)]
 
 
 def _refuse(source_name: str, reason: str, *, field: str = "") -> InputError:
-    hint = f"give one JSON object with the keys {EXPECTED_HEADERS}"
+    hint = f"write a JSON object with the keys {EXPECTED_HEADERS}"
     return InputError(f"{source_name}: {reason}; nothing was stored", hint=hint, field=field)
 
 
@@ -194,7 +193,7 @@ def refuse_altered_values(person: SoundRow, *, name: str) -> None:
         reason = change.reason.removesuffix("; stored without a rate")
         raise InputError(
             f"{name}: {change.column}: {reason} ({change.value}); nothing was stored",
-            hint="leave it out, or give it as it is to be stored",
+            hint=f"correct {change.column} in the document, or remove it",
             field=_column_of(change.column),
         )
 
@@ -293,20 +292,21 @@ def _missing_note(path: Path, count: int, usernames: Sequence[str], report: Path
         report: File of the import's findings, if one was written.
     """
     message = (
-        f"{count:,} people of earlier files are not in {path}, and stay: {join_first(usernames)}"
+        f"{path} lacks {plural(count, 'person', 'people')} from earlier files "
+        f"(first: {', '.join(usernames[:MAX_LISTED_USERNAMES])}); nobody was deleted"
     )
     has_all_usernames = len(usernames) == count
     has_comma = any("," in username for username in usernames)
     if count <= MAX_TYPED_USERNAMES and has_all_usernames and not has_comma:
         forget_command = CommandHint("forget", expert=",".join(usernames))
-        return f"{message}; to remove them: {forget_command}"
+        return f"{message}; to delete them: {forget_command}"
 
     list_file = report or "missing.csv"
     list_step = ""
     if not report:
         list_command = CommandHint("import", experts=path, dry=True, report=list_file)
-        list_step = f"{list_command} lists them, then "
-    return f"{message}; to remove them: {list_step}{CommandHint('forget', file=list_file)}"
+        list_step = f"{list_command} lists them in {list_file}, then "
+    return f"{message}; to delete them: {list_step}{CommandHint('forget', file=list_file)}"
 
 
 class _PromptChange(NamedTuple):
@@ -407,11 +407,11 @@ def _kept_tag_findings(
             refresh_hint = ""
             if "bio" in change.values:
                 refresh_hint = f"; {CommandHint('tag', refresh=True)} asks again"
-            yield _kept_finding(change, f"changed, and the tags stay as they are{refresh_hint}")
+            yield _kept_finding(change, f"the text changed, the tags did not{refresh_hint}")
         elif item_id in claimed_ids:
             yield _kept_finding(
                 change,
-                "changed while being asked; the answer to the old text will be kept",
+                "the text changed during a request; the answer to the old text will be stored",
             )
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from pipeline.core.text import restore_formula
-from pipeline.experts.rates import currency_code, parse_rate, rate_of, rate_text
+from pipeline.experts.rates import MAX_RATE, currency_code, parse_rate, rate_of, rate_text
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.tables.columns import ColumnLayout, fold_name
 from pipeline.tables.row_findings import (
@@ -185,14 +185,15 @@ def _read_rate(cell: object) -> tuple[float | None, str]:
     """
     if isinstance(cell, (int, float)) and not isinstance(cell, bool):
         rate = rate_of(cell)
-        return rate, "no rate; stored without a rate" if rate is None else ""
+        reason = f"not a number from 0 to {MAX_RATE:,}; stored without a rate"
+        return rate, reason if rate is None else ""
 
     text, reason = _read_text("hourly_rate", cell)
     if text is None:
         return None, reason
     rate, _ = parse_rate(text)
     if rate is None:
-        return None, "not one number with a sign or a code beside it; stored without a rate"
+        return None, "not a single number with an optional currency; stored without a rate"
     is_plain_number = text.replace(".", "").isdecimal()
     return rate, "" if is_plain_number else f"read as {rate_text(rate)}"
 

@@ -134,7 +134,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
     longest_tags = tags_by_length[: MAX_EXAMPLES // 4]
     unlike_examples = _most_first(unlike_tags)[:MAX_EXAMPLES]
     histogram = histogram_bars(
-        "Tags of a person",
+        "Tags per person",
         "people",
         counts.lengths,
         max_bar=MAX_TAGS_OF_BAR,
@@ -149,7 +149,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
         tables=[
             ReportTable("Most used tags", ("tag", "people"), tags_by_use[:MAX_EXAMPLES]),
             ReportTable("Longest tags", ("tag", "people"), longest_tags),
-            ReportTable("Tags unlike the text", ("tag", "people in the sample"), unlike_examples),
+            ReportTable("Unsupported tags", ("tag", "people in the sample"), unlike_examples),
         ],
         samples=list(_samples(tx, sample_ids[:MAX_SAMPLES])),
     )

@@ -58,7 +58,8 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     label = settings.version or task.version_label
     if label != task.version_label and label.partition("@")[0] == task.name:
         raise ConfigurationError(
-            f"{OptionHint(version=label)}: people are asked about under {task.version_label}",
+            f"version {label!r} does not exist: people are tagged with {task.version_label}",
+            hint=f"leave out {OptionHint('version')}",
         )
     return task
 

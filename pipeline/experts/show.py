@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func
 
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
-from pipeline.core.text import neutralize_formula
+from pipeline.core.text import join_first, neutralize_formula, plural
 from pipeline.engine.task_parts import RowFault, RowFaults
 from pipeline.experts import table
 from pipeline.experts.person_rows import export_columns_among
@@ -239,16 +239,20 @@ def encode_experts(
     )
 
 
-SCORES = "scores that do not follow from their row"
-TAGS = "lists of tags that another program changed after they were written"
-TEXT = "rows with text that is no UTF-8, read with gaps"
+SCORES = "scores that do not match their rows"
+TAGS = "lists of tags that another program changed"
+TEXT = "rows with text that is not valid UTF-8"
 # Consequence, next step, and whether it is a contradiction, by kind of fault.
 FAULTS: Mapping[str, tuple[str, object, bool]] = {
-    SCORES: ("a list sorted by it is in a wrong order", CommandHint("score"), True),
-    TAGS: ("what they came from cannot be told any more", "nothing, where that was meant", False),
+    SCORES: ("lists sorted by score are in the wrong order", CommandHint("score"), True),
+    TAGS: (
+        "the origin of these tags is unknown",
+        "no step is needed if the change was intended",
+        False,
+    ),
     TEXT: (
-        "it is asked about and found with gaps; it is never written back",
-        "mend the text in the table",
+        "prompts and the index have gaps in place of the invalid bytes; the table was not changed",
+        "correct the text in the table",
         False,
     ),
 }
@@ -288,15 +292,11 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
 
 def _orphan_fault(orphaned_ids: Collection[str]) -> RowFault:
     """Return the fault of answers or stored cells of people whose rows were deleted."""
-    first_id = min(orphaned_ids)
-    message = (
-        f"answers or columns of {len(orphaned_ids)} people are here "
-        f"whose rows are not ({first_id}, …)"
-    )
-    reason = (
-        "another program deleted their rows; what was asked about them, or imported, is still kept"
-    )
-    next_step = f"{CommandHint('forget', task='experts', item=first_id)}, and so on"
+    ids = sorted(orphaned_ids)
+    people = plural(len(ids), "person", "people")
+    message = f"answers or imported columns of {people} without a row, ids {join_first(ids)}"
+    reason = "another program deleted the rows, but findable still stores data about these people"
+    next_step = f"{CommandHint('forget', task='experts', item=ids[0])}, for each id"
     return RowFault(message, reason, next_step, contradiction=False)
 
 

@@ -36,6 +36,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
+from pipeline.core.text import plural
 from pipeline.experts.names import ADOPTION_INDEX, EXPERTS
 from pipeline.store import answers, claims
 from pipeline.store import rows as row_store
@@ -233,7 +234,7 @@ class _People(TaskTables):
 
         scored_rows = refresh_scores(tx, condition)
         if scored_rows:
-            change_lines.append(f"scored {scored_rows:,}")
+            change_lines.append(f"calculated {plural(scored_rows, 'score')}")
         if change_lines and tx.info.pop(WAL_SWITCH_KEY, False):
             change_lines.append(
                 "switched the database to write-ahead logging (WAL), so that readers do not wait",

@@ -41,7 +41,7 @@ def parse_merges(text: str) -> list[tuple[str, str]]:
 
     if not pairs or not all(old.strip() and new.strip() for old, new in pairs):
         raise InputError(
-            f"{text!r} names no two tags; {UNCHANGED_MESSAGE}",
+            f"{text!r} is not of the form OLD=NEW; {UNCHANGED_MESSAGE}",
             hint=f"write it like {OptionHint(merge='ml=machine learning')}",
         )
     return pairs
@@ -70,7 +70,7 @@ def apply_tag_edit(name: str, now: Sequence[str], add: str, remove: str) -> list
             current_tags = ", ".join(map(repr, now)) or "none"
             raise InputError(
                 f"{name!r} has no tag {tag!r}; {UNCHANGED_MESSAGE}",
-                hint=f"the tags are {current_tags}",
+                hint=f"the tags of {name!r}: {current_tags}",
             )
 
     removed_forms = {*removed_tags, *map(clean_tag, removed_tags)}
@@ -192,8 +192,8 @@ def _add_rules(
     for old, new in new_pairs:
         if old in rules:
             raise InputError(
-                f"{old!r} goes into {rules[old]!r}; {UNCHANGED_MESSAGE}",
-                hint=f"undo that merge first: {CommandHint('tags')}",
+                f"{old!r} is already merged into {rules[old]!r}; {UNCHANGED_MESSAGE}",
+                hint=f"undo that merge first; `{CommandHint('tags')}` lists its number",
             )
         if old not in used_tags:
             raise InputError(
@@ -204,8 +204,8 @@ def _add_rules(
 
     circular_tags = rules.keys() - marks.follow_chains(rules).keys()
     if circular_tags:
-        message = f"{min(circular_tags)!r} would go round in a circle; {UNCHANGED_MESSAGE}"
-        raise InputError(message, hint="leave one of these merges out")
+        message = f"the merges of {min(circular_tags)!r} would form a circle; {UNCHANGED_MESSAGE}"
+        raise InputError(message, hint="leave out a merge of the circle")
 
 
 def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -> Document:
@@ -235,7 +235,7 @@ def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -
             now=undone_at,
         ):
             raise InputError(
-                f"no merge {number} is in force; {UNCHANGED_MESSAGE}",
+                f"there is no active merge {number}; {UNCHANGED_MESSAGE}",
                 hint=f"`{CommandHint('tags')}` lists the merges",
             )
         return {**_rewrite_tags(tx, rules_before, {number}), "same": []}

@@ -61,7 +61,7 @@ _PERSON_DIGITS = 16
 # Hex digits of the biography's hash in an input hash.
 _BIOGRAPHY_DIGITS = 16
 _DATABASE_KEEPS_ROW = (
-    "it was answered, but a trigger or a rule of the database keeps its row from being written"
+    "answered, but a trigger or a rule of the database prevented the change of the row"
 )
 _SUPPORTS_NO_TAG = f"{UNSUPPORTED_REASON} tag"
 
@@ -300,15 +300,14 @@ class ExpertsRows(TaskRows):
                 tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
             if not people.filter_ids(tx, [item_id]):
                 return
-            reason = "by a trigger or a rule"
+            reason = "a trigger or a rule prevented it"
         except exc.DBAPIError as error:
             if not is_constraint_error(error):
                 raise
             reason = describe_error(error)
         raise ConfigurationError(
-            f"the database keeps the row of {username!r}, who cannot be forgotten so: "
-            f"{reason}; {unchanged_text}",
-            hint="remove what holds on to the row first, then run it again",
+            f"the database did not delete the row of {username!r}: {reason}; {unchanged_text}",
+            hint="remove the reference, trigger or rule, then repeat the command",
         )
 
 
@@ -441,21 +440,21 @@ class ExpertsAnswers(TaskAnswers):
         tags_before = parse_text_list(rows[item_id]["tags"])
         if tags_before is None:
             raise InputError(
-                f"the tags of {username!r} are text of another program, no JSON list; "
+                f"the tags of {username!r}, which another program wrote, are not a JSON list; "
                 f"{NOTHING_CHANGED}",
             )
 
         new_tags = marks.apply_rules(edit.after["tags"], marks.active_merge_rules(tx, table.TASK))
         if not new_tags and tags_before and is_in_force and edit.undoes is None:
             raise InputError(
-                f"{username!r} would be left without tags, and be asked about again; "
+                f"{username!r} would have no tags, and would be asked about again; "
                 f"{NOTHING_CHANGED}",
-                hint="add or rename one in the same edit",
+                hint="add or rename a tag in the same edit",
             )
         tags_by_id = {item_id: to_compact_json(new_tags) if new_tags else None}
         if not table.write_tags(tx, tags_by_id, rows=rows, overwrite=True):
             raise ConfigurationError(
-                f"a trigger or a rule of the database keeps {username!r} as it is; "
+                f"a trigger or a rule of the database prevented the change of {username!r}; "
                 f"{NOTHING_CHANGED}",
             )
 

@@ -7,6 +7,7 @@ change of them makes a new version.
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.core.declaration import BuiltInDeclaration
+from pipeline.core.text import plural
 
 # The prompt asks for this length. A summary that is a little longer is accepted.
 MAX_REQUESTED_WORDS = 60
@@ -83,7 +84,7 @@ class ImageAnswer(BaseModel):
         words = summary.split()
         if not 1 <= len(words) <= MAX_ACCEPTED_WORDS:
             raise ValueError(
-                f"the summary has {len(words)} words, and 1 to {MAX_REQUESTED_WORDS} are asked for",
+                f"the summary has {plural(len(words), 'word')}, allowed: 1 to {MAX_ACCEPTED_WORDS}",
             )
         return " ".join(words)
 

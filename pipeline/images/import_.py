@@ -48,7 +48,7 @@ MAX_BLOCK_BYTES = 64 * 2**20
 # Broken files that a report lists.
 MAX_BROKEN_FILES = 1_000
 LOCK = "import-images"
-FOLDER_HINT = HintTemplate("{} names one with images", OptionHint("folder"))
+FOLDER_HINT = HintTemplate("name a folder with images by {}", OptionHint("folder"))
 # The problem of a row without a file. The query of the declaration leaves these rows out.
 MISSING_FILE = "the file is not there any more"
 IMAGE_SUFFIXES = (
@@ -140,7 +140,9 @@ class ImagesImportReport:
             InputError: It has no image, and no row of an earlier import is below it.
         """
         if not self.total + self.missing_files:
-            raise InputError(f"{self.folder} holds no image; none was imported", hint=FOLDER_HINT)
+            raise InputError(
+                f"{self.folder} contains no image; nothing was imported", hint=FOLDER_HINT
+            )
 
 
 class _ImageFile(NamedTuple):
@@ -169,7 +171,7 @@ def check_folder(folder: Path) -> None:
     """
     require_utf8_path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; nothing was imported", hint=FOLDER_HINT)
+        raise InputError(f"{folder} is not a folder; nothing was imported", hint=FOLDER_HINT)
 
 
 def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:

@@ -1,4 +1,4 @@
-"""Names of the tables of images, and the command that brings images in."""
+"""Names of the tables of images, and the command that imports images."""
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
 
@@ -7,4 +7,4 @@ ASSETS = "assets"
 ASSET_AI = "asset_ai"
 # The last index that adoption creates. If it exists, both tables were adopted completely.
 ADOPTION_INDEX = "findable_asset_ai_of_asset"
-HOW_TO_BEGIN = HintTemplate("`{}` brings images in", CommandHint("import-images", folder="photos/"))
+HOW_TO_BEGIN = HintTemplate("`{}` imports images", CommandHint("import-images", folder="photos/"))

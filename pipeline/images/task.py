@@ -157,6 +157,6 @@ def render_thumbnail(store: Store, item_id: str, *, side: int) -> bytes:
     path, sha256, problem = row
     if problem is not None or not sha256:
         raise PictureError(
-            problem or f"it was not looked at yet; `{CommandHint('import-images')}` does so",
+            problem or f"the image was not inspected; `{CommandHint('import-images')}` inspects it",
         )
     return make_thumbnail(path, sha256, side=side)

@@ -109,7 +109,7 @@ class PassageConcepts(BaseModel):
 
         concepts_by_name.pop("", None)
         if not concepts_by_name:
-            raise ValueError("no concept is left: none has a name")
+            raise ValueError("no concept has a name")
         return [_merge_concepts(namesakes) for namesakes in concepts_by_name.values()]
 
 

@@ -91,7 +91,7 @@ def _missing_evidence_reason(answer: PassageConcepts, passage: SearchableText) -
     quotes = chain.from_iterable(concept.quotes for concept in answer.concepts)
     differences = dict.fromkeys(map(passage.find_difference, quotes))
     named_differences = [f"another {difference}" for difference in differences if difference]
-    suffix = f", which has {' and '.join(named_differences)}" if named_differences else ""
+    suffix = f"; a similar text has {' and '.join(named_differences)}" if named_differences else ""
     return f"{NO_QUOTE_REASON}passage{suffix}"
 
 
@@ -164,12 +164,12 @@ def _rate_quotes(
     for quote, locations in zip(distinct_quotes, locations_by_quote, strict=True):
         if not locations:
             difference = passage.find_difference(quote)
-            suffix = f", which has another {difference}" if difference else ""
+            suffix = f"; a similar text has another {difference}" if difference else ""
             notes.append(f"{MISSING_QUOTE_NOTE}{suffix}")
 
     if concept.type.strip().casefold() not in CONCEPT_TYPES:
         printable_type = escape_invisible(concept.type[:MAX_TYPE_CHARS])
-        notes.append(f"type {printable_type!r} taken as other")
+        notes.append(f"unknown type {printable_type!r} stored as other")
 
     likeness_by_quote = [
         min((location.likeness for location in locations), default=0.0)

@@ -41,12 +41,12 @@ from pipeline.tables.row_import import (
     import_rows,
 )
 
-TEXT_CONFLICT_REASON = "has concepts, and another text here; the one that is stored stays"
+TEXT_CONFLICT_REASON = "not the stored text; the stored text has concepts and was not changed"
 # Passages that are written together.
 WRITE_BLOCK_ROWS = 2000
 FILE_HINT = (
-    'one passage a line: {"id": "…", "text": "…", "source": "…", "metadata": {…}}; '
-    "or CSV with these columns"
+    'write each passage as a line {"id": "…", "text": "…", "source": "…", "metadata": {…}}, '
+    "or use CSV with these columns"
 )
 # An index of PostgreSQL takes 2,704 bytes, and the API must return the id in a request key.
 MAX_ID_CHARS = 500
@@ -87,7 +87,7 @@ class PassagesFile(MappedFile):
         """Yield a note about the fields that went into the metadata, if there are any."""
         if self._metadata_fields:
             names = [make_excerpt(name) for name in self._metadata_fields]
-            yield f"taken into the metadata: {join_first(names, 10)}"
+            yield f"fields stored in the metadata: {join_first(names, 10)}"
 
     def check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return the passage of a row, or the finding that rejects the row.
@@ -111,7 +111,7 @@ class PassagesFile(MappedFile):
                 key=key or None,
             )
         if not isinstance(text, str):
-            reason = "missing" if text is None else "no text"
+            reason = "missing" if text is None else "not text"
             return make_rejection(
                 row.line_number,
                 reason,
@@ -132,19 +132,19 @@ class PassagesFile(MappedFile):
 
         source = cells.get("source")
         if source is not None and not isinstance(source, str):
-            note("source", "no text, dropped", source)
+            note("source", "not text; left empty", source)
             source = None
 
         metadata = self._parse_metadata(cells.get("metadata"))
         if metadata is not None and not isinstance(metadata, dict):
-            note("metadata", "no object, dropped", metadata)
+            note("metadata", "not a JSON object; left empty", metadata)
             metadata = None
         other_fields = self._other_fields(cells)
         if other_fields:
             metadata = {**other_fields, **(metadata or {})}
 
         if not text.strip():
-            note("text", "empty: kept, and never asked about", "", FindingKind.NEEDS_REVIEW)
+            note("text", "empty; stored, but not asked about", "", FindingKind.NEEDS_REVIEW)
         if self.shape is not None:
             key = _fit_key(self.shape, key, row.line_number)
         passage = {"text": text, "source": source, "metadata": metadata}
@@ -237,7 +237,8 @@ def run(
     missing_columns = [f"`{name}`" for name in OPTIONAL_COLUMNS if name not in shape.value_columns]
     if missing_columns:
         report.notes.append(
-            f"`{shape.passages.name}` has no column for {' and '.join(missing_columns)}; not kept",
+            f"`{shape.passages.name}` has no column {' and no column '.join(missing_columns)}; "
+            "their values are not stored",
         )
     return report
 
@@ -254,10 +255,9 @@ def _fit_key(shape: PassagesShape, key: str, line: int) -> str:
 
     max_length = f" of at most {shape.ids.max_chars} characters" if shape.ids.max_chars else ""
     raise InputError(
-        f"line {line}: the id {make_excerpt(key)!r} does not fit into the column `id` of "
-        f"`{shape.passages.name}`, which holds {shape.ids.kind}{max_length}; nothing was written",
-        hint="give every line an id of that kind, "
-        f"or name another table with {OptionHint('passages_table')}",
+        f"line {line}: the id {make_excerpt(key)!r} does not fit the column `id` of "
+        f"`{shape.passages.name}`, which accepts {shape.ids.kind}{max_length}; nothing was written",
+        hint=f"change the ids in the file, or set another table by {OptionHint('passages_table')}",
     )
 
 

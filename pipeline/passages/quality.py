@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, false,
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.locate import cut_to_whole_words
 from pipeline.core.quotes import LIKENESS, format_likeness
+from pipeline.core.text import plural
 from pipeline.engine.task_parts import MAX_NAMED_ROWS, RowFault, RowFaults
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
@@ -247,7 +248,7 @@ def measure(tx: Connection, shape: PassagesShape, extractor: str | None) -> Qual
         values=values,
         distributions=list(_distributions(lengths, types, other_types)),
         tables=[
-            ReportTable("Names that are too long, examples", ("name", "times"), long_name_rows),
+            ReportTable("Names that are too long", ("name", "times"), long_name_rows),
         ],
         samples=[_make_sample(answer) for answer in sampled_answers[:MAX_SAMPLES]],
         notes=list(_notes(versions, other_types)),
@@ -271,7 +272,7 @@ def _distributions(
     other_types: Counter[str],
 ) -> Iterator[ReportTable]:
     """Yield the bars of list lengths and types; an empty distribution is left out."""
-    yield from histogram_bars("Concepts of a passage", "passages", lengths, max_bar=MAX_BAR_LENGTH)
+    yield from histogram_bars("Concepts per passage", "passages", lengths, max_bar=MAX_BAR_LENGTH)
     types_by_title = {"Types of concepts": types, "Types in other versions": other_types}
     for title, type_counts in types_by_title.items():
         if type_counts:
@@ -289,16 +290,16 @@ def _notes(versions: Sequence[_VersionKey], other_types: Counter[str]) -> Iterat
         other_types: Numbers of concepts by type in all other versions.
     """
     if len(versions) > 1:
-        yield f"these are {len(versions)} versions together: a passage counts once for each"
+        yield f"the figures include {len(versions)} versions; a passage counts once per version"
     if not other_types:
-        yield "no other version is here to compare the types with"
+        yield "types were not compared, because there is no other version"
     foreign_count = sum(
         concept_count for name, concept_count in other_types.items() if name not in CONCEPT_TYPES
     )
     if foreign_count:
         yield (
-            f"{foreign_count:,} concepts of other versions have types of another vocabulary "
-            "and are not compared"
+            f"{plural(foreign_count, 'concept')} of other versions have unknown types "
+            "and were not compared"
         )
 
 
@@ -336,12 +337,12 @@ def _make_sample(answer: _ReadAnswer) -> Sample:
     facts = f"{concept.concept_type or 'no type'}, {concept.confidence}"
     sample = Sample(answer.passage_id, concept.concept_name, "", (), facts)
     if text is None:
-        return sample._replace(answer_text=f"{facts}; the passage is gone")
+        return sample._replace(answer_text=f"{facts}; the passage was deleted")
 
     quotations = sorted(quotations_of(concept.evidence))
     is_misquoted = any(text[start:end] != quote for start, end, quote in quotations)
     if not quotations or is_misquoted:
-        fault = "ITS OFFSETS ARE WRONG" if is_misquoted else "without a quotation"
+        fault = "WRONG OFFSETS" if is_misquoted else "without a quotation"
         beginning, _ = cut_to_whole_words(text, 0, 2 * SAMPLE_CONTEXT_CHARS)
         return sample._replace(text=beginning, answer_text=f"{facts}; {fault}")
 
@@ -381,30 +382,30 @@ def _read_answers(
 
 # Passages whose texts and concepts are in memory together.
 CHECK_BLOCK_SIZE = 200
-MISQUOTATION = "quotations that are not what the text says at their place"
+MISQUOTATION = "quotations that differ from the text at their offsets"
 UNANSWERED_CONCEPT = "concepts without an applied answer"
 UNWRITTEN_ANSWER = "applied answers without concepts"
-ORPHANED_CONCEPT = "concepts of passages that are not there any more"
+ORPHANED_CONCEPT = "concepts of missing passages"
 ROLLBACK_HINT = HintTemplate(
-    "{} takes that version back, and asking again gives another",
+    "{} deletes that version, then ask again",
     CommandHint("rollback", extractor="…"),
 )
 # By kind: why it matters, a hint, and whether it is a contradiction.
 FAULTS: Mapping[str, tuple[str, object, bool]] = {
-    MISQUOTATION: ("what they prove cannot be checked", ROLLBACK_HINT, True),
+    MISQUOTATION: ("the evidence of these concepts is wrong", ROLLBACK_HINT, True),
     UNANSWERED_CONCEPT: (
-        "where they came from, and what they cost, cannot be told",
+        "their origin and cost are unknown",
         ROLLBACK_HINT,
         True,
     ),
     UNWRITTEN_ANSWER: (
-        "their passages count as answered, and nothing is there",
+        "their passages count as answered but have no concepts",
         ROLLBACK_HINT,
         True,
     ),
     ORPHANED_CONCEPT: (
         "another program deleted the passages, or changed their ids",
-        "put the passages back, or take the version back",
+        "restore the passages, or roll back the version",
         False,
     ),
 }
@@ -438,10 +439,11 @@ def verify_quotes(
 
     fault_count = faults.total() - faults[ORPHANED_CONCEPT]
     summary = (
-        f"{quotation_count:,} quotations in {concept_count:,} concepts, {fault_count:,} faults"
+        f"{plural(quotation_count, 'quotation')} in {plural(concept_count, 'concept')}, "
+        f"{plural(fault_count, 'fault')}"
     )
     if foreign_count:
-        summary += f"; {foreign_count:,} concepts of other programs are not judged"
+        summary += f"; not checked: {plural(foreign_count, 'concept')} of other programs"
     figures = {
         "quotations": quotation_count,
         "concepts": concept_count,

@@ -165,8 +165,8 @@ def _check_rows_fit(tx: Connection, concepts: ReflectedColumns) -> None:
             needed_columns = ", ".join(f"`{name}`" for name in _UNIQUE_COLUMNS)
             raise adoption_error(
                 CONCEPTS,
-                "has a unique key that the concepts of several versions break: " + key_columns,
-                hint=f"let that key hold {needed_columns}, or use another database",
+                f"has the unique key ({key_columns}), which refuses some concepts of findable",
+                hint=f"include {needed_columns} in that key, or use another database",
             )
 
 
@@ -194,13 +194,13 @@ class _Passages(TaskTables):
         is_new = table_name != PASSAGES and not read_columns(tx, table_name)
         lines = super().adopt(tx, settings)
         if is_new:
-            lines = [f"made the table {table_name}, which was not there", *lines]
+            lines = [f"created the table {table_name}, which did not exist", *lines]
 
         if settings.task == "passages":
             query = self._best(tx, settings)
             if not make_view(tx, VIEW, query, origin=VIEW_SETTINGS):
-                message = f"`{VIEW}` in this database is not ours and stays as it is"
-                lines.append(f"{message}; `{CommandHint('best-concepts')}` does without it")
+                message = f"`{VIEW}` belongs to another program and was not changed"
+                lines.append(f"{message}; `{CommandHint('best-concepts')}` works without it")
         return lines
 
     def is_adopted(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:

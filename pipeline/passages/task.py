@@ -154,9 +154,10 @@ class ConceptsExport(TaskExport):
         encode = partial(encode_concepts, full=options.full)
         if options.best and options.extractor:
             raise InputError(
-                f"{OptionHint('best')} and {OptionHint('extractor')} exclude each other; "
+                f"{OptionHint('best')} and {OptionHint('extractor')} cannot be combined; "
                 "nothing was written",
-                hint=f"{OptionHint('prefer_versions')} chooses",
+                hint=f"leave out {OptionHint('extractor')}; {OptionHint('prefer_versions')} "
+                "sets the order of versions",
             )
 
         versions = table.concept_versions(tx, self.shape)
@@ -296,8 +297,8 @@ class ConceptsRows(TaskRows):
             ConfigurationError: Always. `so_far` is part of its message.
         """
         raise ConfigurationError(
-            f"passages are not forgotten one by one; {unchanged_text}",
-            hint=f"`{CommandHint('rollback')}` takes back what a version found in all of them",
+            f"a single passage cannot be forgotten; {unchanged_text}",
+            hint=f"`{CommandHint('rollback')}` deletes the concepts of a version in all passages",
         )
 
 
@@ -489,7 +490,7 @@ class ConceptsTask(Task):
         singular="passage",
         plural="passages",
         answered="with concepts",
-        none_open_message="every passage with a text has concepts, or is claimed or parked",
+        none_open_message="every passage with a text has concepts, is claimed or is parked",
         input_noun="text",
         inputs_noun="texts",
         next_command=CommandHint("passages-status"),
@@ -498,7 +499,7 @@ class ConceptsTask(Task):
     )
     fill_hint = HOW_TO_BEGIN
     index_hint = HintTemplate(
-        "`{}` embeds those that have concepts, and builds their index",
+        "`{}` builds the index of passages with concepts",
         CommandHint("index", task="passages"),
     )
     needs_pilot = True

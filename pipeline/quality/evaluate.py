@@ -12,7 +12,7 @@ from pipeline.store import answer_counts, answers
 from pipeline.store.database import Connection
 
 LOCAL_EVIDENCE_NOTE = (
-    "the local engine quotes where it took an answer from: its evidence is true by construction"
+    "the evidence of the local engine is always correct, because it copies quotations from the text"
 )
 
 

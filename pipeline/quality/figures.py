@@ -69,7 +69,7 @@ class Figure(NamedTuple):
             return f"at least {low}"
         if self.high is not None:
             return f"at most {high}"
-        return "anything"
+        return "any value"
 
     def missed_bound(self, value: float | None) -> float | None:
         """Return the violated bound, or None if a value violates no bound or is missing."""
@@ -185,10 +185,10 @@ def read_figures(path: Path) -> tuple[Figure, ...]:
 
 
 USAGE_FIGURES = (
-    Figure("cost", "USD", "what all replies cost, those without an answer too"),
-    Figure("cost-each", "USD", "what a row with an answer cost, failed replies included"),
-    Figure("tokens-in", "mean", "tokens that were sent for a row with an answer"),
-    Figure("tokens-out", "mean", "tokens that came back for a row with an answer"),
+    Figure("cost", "USD", "cost of all replies, with or without an answer"),
+    Figure("cost-each", "USD", "cost per row with an answer, failed replies included"),
+    Figure("tokens-in", "mean", "tokens sent per row with an answer"),
+    Figure("tokens-out", "mean", "tokens received per row with an answer"),
 )
 
 
@@ -406,7 +406,7 @@ def _judge_figure(
     if value is None:
         return MeasuredFigure(figure, value, item_count, None, "nothing to measure")
     if item_count < gate.min_items:
-        reason = f"measured on {item_count:,}, judged from {gate.min_items:,} on"
+        reason = f"measured on {item_count:,}, at least {gate.min_items:,} are needed"
         return MeasuredFigure(figure, value, item_count, None, reason)
     return MeasuredFigure(gate, value, item_count, gate.missed_bound(value) is None)
 
@@ -450,9 +450,9 @@ def _split_gates(text: str, place: str) -> Iterator[tuple[str, str]]:
     for part in filter(None, map(str.strip, text.split(","))):
         name, _, bounds = map(str.strip, part.partition("="))
         if not name or not bounds:
-            raise ConfigurationError(f"{place}: {part!r} says nothing of a gate", hint=GATES_HINT)
+            raise ConfigurationError(f"{place}: {part!r} is not GATE=BOUNDS", hint=GATES_HINT)
         if name in seen_names:
-            raise ConfigurationError(f"{place}: {name} stands there twice", hint=GATES_HINT)
+            raise ConfigurationError(f"{place}: {name} is set twice", hint=GATES_HINT)
         seen_names.add(name)
         yield name, bounds
 
@@ -477,19 +477,21 @@ def _with_bounds(gate: Figure, text: str, place: str) -> Figure | None:
     ]
     setting = f"{place}: {gate.name}={text}"
     if len(bounds) > len(("low", "high")) or all(bound is None for bound in bounds):
-        raise ConfigurationError(f"{setting} are no bounds", hint=GATES_HINT)
+        raise ConfigurationError(f"{setting} has no valid bounds", hint=GATES_HINT)
 
     if len(bounds) > 1:
         low, high = bounds
         if low is not None and high is not None and low > high:
-            message = f"{setting} lets nothing through: {low:g} > {high:g}"
+            message = f"{setting} allows no value, because {low:g} is above {high:g}"
             raise ConfigurationError(message, hint=GATES_HINT)
         return gate._replace(low=low, high=high)
 
     (bound,) = bounds
     if gate.low is not None and gate.high is not None:
         hint = f"write {gate.name}={gate.low:g}..{gate.high:g}"
-        raise ConfigurationError(f"{place}: {gate.name} has two bounds", hint=hint)
+        raise ConfigurationError(
+            f"{setting} sets a single bound, but {gate.name} has two", hint=hint
+        )
     if gate.low is None:
         return gate._replace(high=bound)
     return gate._replace(low=bound)
@@ -506,8 +508,8 @@ def _parse_bound(gate: Figure, text: str, place: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ConfigurationError(f"{place}: {gate.name}={text} is no number", hint=GATES_HINT)
+        raise ConfigurationError(f"{place}: {gate.name}={text} is not a number", hint=GATES_HINT)
     if gate.unit == "share" and not 0 <= number <= 1:
-        message = f"{place}: {gate.name} is a share, and {number:g} does not lie between 0 and 1"
+        message = f"{place}: {gate.name}={number:g} is not a share between 0 and 1"
         raise ConfigurationError(message, hint=f"for 95 % write {gate.name}=0.95")
     return number

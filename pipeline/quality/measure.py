@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.quotes import LIKENESS, is_stored_quotation
+from pipeline.core.text import plural
 from pipeline.engine.task import Task
 from pipeline.quality.figures import (
     Figure,
@@ -79,9 +80,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
         **mean_values,
         **reply_values(replies),
     }
-    mean_figures = [
-        Figure(f"mean-{path}", "mean", f"{path} on the mean, or how many") for path in tally.numbers
-    ]
+    mean_figures = [Figure(f"mean-{path}", "mean", f"mean of {path}") for path in tally.numbers]
     return QualityFigures(
         title=f"Quality of the answers of {task.name}",
         extractor=extractor or "all",
@@ -91,7 +90,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
         distributions=list(tally.bars()),
         samples=list(_samples(tx, task, list(tally.sample))),
         notes=[
-            f'{path}: the text "null" in {null_count:,} answers'
+            f'{path}: the text "null" in {plural(null_count, "answer")}'
             for path, null_count in tally.null_texts.items()
         ],
     )

@@ -105,7 +105,7 @@ def blocking_reason(tx: "Connection", extractor: str, *, compulsory: bool = Fals
             return f"{extractor} has not passed a pilot"
         return ""
     if pilot.verdict is None:
-        return f"pilot {pilot.number} of {extractor} is not over"
+        return f"pilot {pilot.number} of {extractor} is not finished"
     if pilot.verdict is PilotVerdict.FAILED:
         return f"{extractor} failed its gates ({pilot.report or 'no report'})"
     return ""
@@ -161,10 +161,11 @@ def check_pilot(tx: "Connection", task: Task, extractor: str, *, is_required: bo
         size = pilot.size or DEFAULT_PILOT_SIZE
         if pilot.verdict is PilotVerdict.FAILED:
             unpark_step = task.labels.command("unpark", all=True)
-            unpark_hint = f"`{unpark_step}` frees rows that failed for the API's sake; "
+            unpark_hint = f"`{unpark_step}` unparks rows that failed because of the API; "
 
     pilot_step = CommandHint("tag", pilot=size)
     if task.needs_pilot:
         pilot_step = CommandHint(f"{task.labels.plural}-pilot", version=task.version_label)
-    hint = f"{unpark_hint}run `{pilot_step}`, or {OptionHint(skip_pilot=True)} to do without"
+    skip_option = OptionHint(skip_pilot=True)
+    hint = f"{unpark_hint}run `{pilot_step}`, or continue without a pilot by {skip_option}"
     raise GateError(f"{reason}; nothing was prepared or sent", hint=hint)

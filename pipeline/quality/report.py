@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
-from pipeline.core.text import markdown_code
+from pipeline.core.text import markdown_code, plural
 from pipeline.quality.figures import (
     MIN_HOPELESS_ITEMS,
     MeasuredFigure,
@@ -89,14 +89,12 @@ class QualityReport(NamedTuple):
         if not failed_gates:
             return None
 
-        subject = f"{len(failed_gates)} quality gates"
-        if len(failed_gates) == 1:
-            subject = "a quality gate"
+        subject = plural(len(failed_gates), "quality gate")
         verdicts = "; ".join(gate.verdict_text for gate in failed_gates)
         return GateError(
             f"{subject} failed: {verdicts}; the answers are stored",
-            hint=f"read {self.path}; then a better prompt or model under a new version, "
-            f"or other bounds by {OptionHint('gates')}",
+            hint=f"read {self.path}, then improve the prompt or the model under a new version, "
+            f"or set other bounds by {OptionHint('gates')}",
         )
 
     def check(self) -> None:
@@ -123,7 +121,7 @@ class QualityReport(NamedTuple):
         if not judged_count:
             return "no gate was judged"
         if judged_count == 1:
-            return f"the one judged gate passed{suffix}"
+            return f"1 gate passed{suffix}"
         return f"all {judged_count} gates passed{suffix}"
 
     @property

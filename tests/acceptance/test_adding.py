@@ -71,11 +71,11 @@ def test_person_is_inserted_tagged_scored_and_found(workspace: Workspace, api: E
     bea = {"Login": "bea", "Full name": "Bea Berg", "Firma": "Hives", "Hat": 1}
     add_run = workspace.do("add", workspace.put("bea.json", json.dumps(bea)))
     assert "Firma → Company" in add_run.err
-    assert "kept for an export: Hat" in add_run.err
+    assert "stored only for exports: Hat" in add_run.err
     assert workspace.exported()[-1]["Last Name"] == "Berg"
     cy = {"username": "cy", "Biography text": "Knots."}
     add_run = workspace.do("add", workspace.put("cy.json", json.dumps(cy)))
-    assert "is mended by `" in add_run.err
+    assert "corrects people who are already stored" in add_run.err
 
     workspace.do("index")
     assert set(workspace.found("bees")) == {"ada", "p0", "p2"}
@@ -88,8 +88,8 @@ def test_refused_person_changes_nothing(workspace: Workspace, api: Engine) -> No
         (ADA, "'ada' exists already"),
         ([{"username": "b"}, {"username": "c"}], "a list of 2"),
         ({"bio": "Who?"}, "Username: missing"),
-        ([], "no person"),
-        ('"text"', "not an object"),
+        ([], "the list is empty"),
+        ('"text"', "not a JSON object"),
         ([{"username": "bad\0"}], "Username"),
         ("{half", "JSON"),
     ):

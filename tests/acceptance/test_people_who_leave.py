@@ -32,13 +32,13 @@ def test_import_reports_missing_people_of_earlier_files(workspace: Workspace) ->
     names = workspace.people(14)
     assert "missing" not in workspace.do("import", "people-0.csv").said
     few_output = workspace.do("import", write_without(workspace, "people-0.csv", *names[:2])).said
-    assert "2 people of earlier files are not in again.csv" in few_output
+    assert "again.csv lacks 2 people from earlier files" in few_output
     assert f"findable forget {names[0]},{names[1]}" in few_output
 
     many_output = workspace.do(
         "import", write_without(workspace, "people-0.csv", *names[:11]), dry=True
     ).said
-    assert "11 people of earlier files are not in again.csv" in many_output
+    assert "again.csv lacks 11 people from earlier files" in many_output
     assert "findable forget --file missing.csv" in many_output
     workspace.do("import", "again.csv", dry=True, report="missing.csv")
     with (workspace.home / "missing.csv").open(encoding="utf-8", newline="") as file:

@@ -117,5 +117,5 @@ def test_text_null_is_counted_in_the_quality_report(
     served_workspace.do("tag", mode="live", yes=True)
     (report_file,) = sorted((served_workspace.data / "reports").glob("notes-*.md"))[-1:]
     report = report_file.read_text(encoding="utf-8")
-    assert 'note: the text "null" in 1 answers' in report
-    assert "answers in which a text is the word null" in report
+    assert 'note: the text "null" in 1 answer' in report
+    assert "answers with the word null as a text" in report

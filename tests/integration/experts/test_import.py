@@ -84,5 +84,5 @@ def test_a_new_biography_keeps_tags_and_unparks(tmp_path: Path) -> None:
         ("tagged", FindingKind.ANSWER_KEPT, "Bio", 2),
         ("asked", FindingKind.ANSWER_KEPT, "Bio", 3),
     ]
-    assert "while being asked" in report.findings[1].reason
+    assert "during a request" in report.findings[1].reason
     assert (counts["untagged"], counts["parked"]) == (2, 1)

@@ -115,7 +115,7 @@ def test_a_merge_is_recorded_and_can_be_undone(tagged: Workspace) -> None:
     # Only the other program knows its tags from before the merge.
     assert read_tags(tagged) == {**ANSWERED_TAGS, "theirs": MERGED_TAGS["theirs"]}
     assert read_tags_report(tagged)["merges"][0]["undone_by"] == "bob"
-    assert "no merge 1 is in force" in tagged.ran("tags", "--undo", "1", code=2).stderr
+    assert "there is no active merge 1" in tagged.ran("tags", "--undo", "1", code=2).stderr
 
 
 def test_later_answers_are_merged_and_rolled_back(tagged: Workspace, api: Api) -> None:

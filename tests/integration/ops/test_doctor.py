@@ -301,7 +301,7 @@ CONTRADICTIONS: dict[str, Fault] = {
     "unsent file": (undo_create, "changed after it was sealed", (GIVE_UP,)),
     "score": (
         "UPDATE experts SET findability_score = 99 WHERE id = 1",
-        "scores that do not follow",
+        "scores that do not match",
         ("score",),
     ),
     "index": (spoil_file("index/builds/2/faiss.index"), "has other bytes", ("index",)),
@@ -367,7 +367,7 @@ HARMLESS: dict[str, Fault] = {
     ),
     "gone person": (
         "DELETE FROM experts WHERE id = 1",
-        "answers or columns of 1 people are here whose rows are not",
+        "answers or imported columns of 1 person without a row",
         ("forget --item 1 --yes",),
     ),
 }
@@ -481,7 +481,7 @@ def test_a_damaged_database_is_reported_in_one_line(bench: Bench) -> None:
     """
     bench.sql("UPDATE experts SET company = CAST(x'48E96C' AS TEXT) WHERE id = 1")
     exit_code, findings = bench.doctor()
-    cell_findings = [finding for finding in findings if "no UTF-8" in finding["said"]]
+    cell_findings = [finding for finding in findings if "not valid UTF-8" in finding["said"]]
     contradictions = [finding["contradiction"] for finding in cell_findings]
     assert (exit_code, contradictions) == (0, [False])
 

@@ -67,19 +67,19 @@ def _move_quotation(workspace: Workspace) -> None:
 FAULTS: dict[str, tuple[Callable[[Workspace], None], str]] = {
     "moved": (
         _move_quotation,
-        "1 quotations that are not what the text says at their place, of p-0000",
+        "1 quotations that differ from the text at their offsets, of p-0000",
     ),
     "another text": (
         lambda workspace: workspace.change(
             "UPDATE passages SET text = 'other' WHERE id = 'p-0003'"
         ),
-        "not what the text says at their place, of p-0003",
+        "differ from the text at their offsets, of p-0003",
     ),
     "empty support": (
         lambda workspace: _set_evidence(
             workspace, {"surface": "x", "support": [], "context": "", "quality": {}}
         ),
-        "1 quotations that are not what the text says at their place, of p-0000",
+        "1 quotations that differ from the text at their offsets, of p-0000",
     ),
     "answer gone": (
         lambda workspace: workspace.change(

@@ -84,4 +84,4 @@ def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
 
     # A mistyped name is reported.
     with workspace(data, passages="docs") as ws:
-        assert lines_of(ws) == ["made the table docs, which was not there"]
+        assert lines_of(ws) == ["created the table docs, which did not exist"]

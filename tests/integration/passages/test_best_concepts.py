@@ -195,7 +195,7 @@ def test_a_foreign_table_or_view_stays(
     outside_server.change("DROP INDEX passage_concepts_of_passage")
 
     with workspace(tmp_path / "data") as ws:
-        assert any("`best_concepts` in this database is not ours" in line for line in lines_of(ws))
+        assert any("`best_concepts` belongs to another program" in line for line in lines_of(ws))
     with workspace(tmp_path / "data") as ws:
         assert lines_of(ws) == []
     assert outside_server.columns("best_concepts") == ["x"]

@@ -128,7 +128,7 @@ REFUSED_TABLES: list[tuple[str, str, str]] = [
     (
         "concepts",
         f"{CONCEPTS}, UNIQUE (concept_name, passage_id)",
-        "unique key .*: concept_name, passage_id",
+        r"unique key \(concept_name, passage_id\)",
     ),
     (
         "concepts",

@@ -92,14 +92,19 @@ def test_rate_is_a_number_and_currency_is_its_code() -> None:
         ("95", "", (95.0, None), []),
         (95, "n/a", (95.0, None), ["placeholder 'n/a' read as empty"]),
         *(
-            (invalid_rate, "", (None, None), ["no rate; stored without a rate"])
+            (
+                invalid_rate,
+                "",
+                (None, None),
+                ["not a number from 0 to 10,000,000; stored without a rate"],
+            )
             for invalid_rate in (-1, float("inf"), 10**400)
         ),
         (
             "80-90",
             "EUR",
             (None, "EUR"),
-            ["not one number with a sign or a code beside it; stored without a rate"],
+            ["not a single number with an optional currency; stored without a rate"],
         ),
     ):
         row = make_person(hourly_rate=rate, currency=currency)

@@ -97,7 +97,7 @@ def test_concept_without_a_name_is_removed(name: str) -> None:
     ] == ["recall"]
     assert parse_concepts(make_concept(name)) == (
         [],
-        "does-not-validate: concepts: Value error, no concept is left: none has a name",
+        "does-not-validate: concepts: Value error, no concept has a name",
     )
 
 

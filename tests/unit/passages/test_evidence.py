@@ -82,9 +82,9 @@ def test_surface_is_the_spelling_of_the_passage(
     ("concept_type", "stored", "notes"),
     [
         (" Method ", "method", []),
-        ("animal", "other", ["type 'animal' taken as other"]),
-        ("x\n" * 99, "other", [f"type '{('x ' * 20)}' taken as other"]),
-        ("", "other", ["type '' taken as other"]),
+        ("animal", "other", ["unknown type 'animal' stored as other"]),
+        ("x\n" * 99, "other", [f"unknown type '{('x ' * 20)}' stored as other"]),
+        ("", "other", ["unknown type '' stored as other"]),
     ],
 )
 def test_strange_type_is_other_and_noted(concept_type: str, stored: str, notes: list[str]) -> None:

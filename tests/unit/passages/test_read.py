@@ -37,7 +37,7 @@ def _read(path: Path, data: bytes) -> list[SoundRow | Finding]:
         (b'{"id": "a\\u2028", "text": "x"}', "id", "holds control characters"),
         (json.dumps({"id": "x" * 501, "text": "x"}).encode(), "id", "longer than 500 characters"),
         (b'{"id": "a"}', "text", "missing"),
-        (b'{"id": "a", "text": 5}', "text", "no text"),
+        (b'{"id": "a", "text": 5}', "text", "not text"),
     ],
 )
 def test_line_without_a_passage_is_a_finding(
@@ -71,7 +71,7 @@ def test_table_of_passages_is_read_like_json_lines(tmp_path: Path) -> None:
         (row,) = passages = PassagesFile(tmp_path / name)
         assert isinstance(row, SoundRow), row
         assert (row.key, *row.values.values()) == ("a", text, "s", {"more": "x", "n": 1})
-        assert passages.notes == ["taken into the metadata: more"]
+        assert passages.notes == ["fields stored in the metadata: more"]
 
 
 @pytest.mark.parametrize("name", ["p.parquet", "p.csv"])
