@@ -1,5 +1,5 @@
-# findable: one target per command. `make` alone prints help.
-#
+# findable: a target for each command. `make` alone prints help.
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -12,8 +12,8 @@ READY := $(VENV)/.ready
 TOOLS := $(VENV)/.ready-dev
 RUN := $(VENV)/bin/python -m jobs
 
-# What stands on the command line reaches the commands as it was typed, each as FINDABLE_<NAME>: nothing in it is expanded
-# by make or run by a shell. Which of it a command takes, the command says, and whether one is mistyped.
+# Variables of the command line reach the commands unchanged, as FINDABLE_<NAME>: make expands nothing in them, and no
+# shell runs them. The command refuses unknown variables.
 TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 export FINDABLE_GIVEN := $(MAKECMDGOALS) : $(TYPED)
 define pass
@@ -30,50 +30,52 @@ help:
 help-dev:
 	@awk 'BEGIN {FS = ":.*\#\# "} /^[a-z-]+:.*\#\# / {printf "  %-13s %s\n", $$1, $$2}' Makefile
 
-# only what is imported is compiled: to compile all would double the Python files on the disk
+# Only imported modules are compiled. Compiling all would double the Python files on the disk.
 INSTALL := $(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile
 LOCKED := $(INSTALL) --no-deps --require-hashes
 IMPORTED := faiss, fastapi, google.genai.types, jinja2, rich.progress, sqlalchemy, starlette.applications, tokenizers, uvicorn
-# the library of each extra, which the second lock file pins
+# The library of each extra; requirements-dev.lock pins its version.
 LIBRARY_postgresql := psycopg
 LIBRARY_parquet := pyarrow
 LIBRARY_heic := pillow-heif
 LIBRARY_workers := \(asgiref\|croniter\|procrastinate\|prometheus-client\|psycopg\|python-dateutil\)
 
 .PHONY: setup
-setup: $(READY) ## make .venv with what running needs; EXTRAS="postgresql workers parquet heic" adds their libraries; commands do it by themselves
-	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS= knows postgresql, workers, parquet and heic))/,/[^\\]$$/{p;d;};)' \
+setup: $(READY) ## install the needed packages into .venv, as the first command does; EXTRAS="postgresql workers parquet heic" adds libraries
+	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS=$(extra) is unknown; use postgresql, workers, parquet or heic))/,/[^\\]$$/{p;d;};)' \
 	  requirements-dev.lock | $(LOCKED) -r /dev/stdin)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' || \
-	  { echo "findable needs Python 3.11 to 3.14; name one: make setup PYTHON=python3.12" >&2; exit 1; }
-	@echo "setting up $(VENV), once: installing the $$(grep -c == requirements.lock) packages that running needs (a minute)" >&2
+	  { echo "error: findable needs Python 3.11 to 3.14, but $(PYTHON) is $$($(PYTHON) --version 2>&1)" >&2; \
+	  echo "next: make setup PYTHON=python3.12" >&2; exit 1; }
+	@echo "first run: installing $$(grep -c == requirements.lock) packages into $(VENV), about a minute" >&2
 	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@$(LOCKED) -r requirements.lock
 	@$(INSTALL) --no-deps --editable .
 	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -W ignore -c 'import $(IMPORTED)'
 	@touch $(READY)
-	@echo "$(VENV) is set up" >&2
+	@echo "$(VENV) is ready" >&2
 
 $(TOOLS): $(READY) requirements-dev.lock
-	@echo "adding to $(VENV), once: installing the $$(grep -c == requirements-dev.lock) packages that checks and tests need (a minute)" >&2
+	@echo "first run: installing $$(grep -c == requirements-dev.lock) packages for checks and tests into $(VENV), about a minute" >&2
 	@$(LOCKED) -r requirements-dev.lock
 	@touch $(TOOLS)
-	@echo "$(VENV) is set up for checks and tests" >&2
+	@echo "$(VENV) is ready for checks and tests" >&2
 
-# every command of the table, and its other names; what one takes says `make tag HELP=1`
+# All commands of the table and their aliases. `make tag HELP=1` prints the options of a command.
 COMMANDS := $(shell sed -n 's/^    "\([a-z-]*\)": .*/\1/p' jobs/commands.py)
 .PHONY: $(COMMANDS)
 $(COMMANDS): setup
 	@$(RUN) $@ $(if $(filter-out 0,$(HELP)),--help)
-.DEFAULT: # a word that is no target: the commands say which is near
+# An unknown word: the command line suggests a similar command.
+.DEFAULT:
 	@$(RUN) $@
 
-# for developers: what stands below needs more than running does
+# Targets for developers. They need more packages than the commands do.
 
 .PHONY: check
-check: $(TOOLS) ## format, lint, types, docs, and the limits of tests/ratchet.toml
+check: $(TOOLS) ## check format, lint, types, generated docs, and the limits of tests/ratchet.toml
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
@@ -81,28 +83,29 @@ check: $(TOOLS) ## format, lint, types, docs, and the limits of tests/ratchet.to
 	@$(VENV)/bin/python -m tests.ratchet
 
 .PHONY: docs
-docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/, and record again what commands print in them
+docs: $(TOOLS) ## write the generated parts of README.md and docs/, and record the output of their commands
 	@$(VENV)/bin/cog -r README.md docs/*.md
 	@$(VENV)/bin/python -W ignore -m tests.docs.recordings
 
-# what the database makes different, for the run of the tests on PostgreSQL; `make test-full` runs everything on both
+# `make test` runs these files also on PostgreSQL, because the database makes a difference. `make test-full` runs all
+# files on both databases.
 ON_DATABASE := $(addprefix tests/unit/store/test_,claims.py locks.py) \
   $(addprefix tests/integration/,experts passages tables) \
   tests/integration/batch/test_ingest.py \
   $(addprefix tests/integration/ops/test_,doctor.py forget.py::test_a_forgotten_person_is_in_no_byte) \
   tests/property/passages/test_preferring.py
-# what is compiled is kept, even where Python is told to keep nothing: for other workers, and out of what is timed
+# Keep compiled modules, even if the environment forbids it: parallel workers share them, and timings exclude compiling.
 test test-quick test-web test-full bench: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: test
-test: $(TOOLS) ## the tests on SQLite, and on PostgreSQL those in which the database makes a difference; many cases are sampled
+test: $(TOOLS) ## run the tests on SQLite, and the database tests on PostgreSQL; many cases are sampled
 	@$(VENV)/bin/python -m tests.both $(ON_DATABASE)
 
 .PHONY: test-quick
-test-quick: $(TOOLS) ## after each change: unit tests, and the acceptance tests that find most faults; a minute, without PostgreSQL
+test-quick: $(TOOLS) ## run unit tests and the most effective acceptance tests, about a minute, without PostgreSQL
 	@$(VENV)/bin/python -m tests.acceptance.quick
 
-# The oldest and the newest SDK that pyproject.toml allows, beside the locked one, which all other tests run with.
+# The oldest and the newest SDK that pyproject.toml allows. Other tests use the locked SDK.
 OLDEST := $(VENV)/oldest-sdk
 NEWEST := $(VENV)/newest-sdk
 SDK_RANGE = $(shell sed -n 's/^ *"\(google-genai[^"]*\)".*/\1/p' pyproject.toml)
@@ -117,23 +120,23 @@ $(OLDEST)/.ready: pyproject.toml | $(READY)
 	@touch $@
 
 .PHONY: test-web
-test-web: $(TOOLS) ## the page in Debian's Chromium, from start to end; makes the pictures of docs/web.md anew
-	@command -v chromium >/dev/null || { echo "there is no chromium here; on Debian: apt-get install chromium fonts-dejavu-core" >&2; exit 1; }
+test-web: $(TOOLS) ## test the page in Debian's Chromium; writes the pictures of docs/web.md
+	@command -v chromium >/dev/null || { echo "error: chromium is not installed" >&2; echo "next: apt-get install chromium fonts-dejavu-core" >&2; exit 1; }
 	@FAULTS=all PICTURES="$(CURDIR)/docs/web" $(VENV)/bin/python -m pytest -q tests/browser
 
 .PHONY: test-full
-test-full: $(TOOLS) $(OLDEST)/.ready $(NEWEST)/.ready ## every test with every case on both databases, a crowd, part of the crash sweep, mutants: an hour
+test-full: $(TOOLS) $(OLDEST)/.ready $(NEWEST)/.ready ## run all tests and cases on both databases, soak, part of the crash sweep, mutants: about an hour
 	@$(VENV)/bin/python -m tests.full
 
 .PHONY: house
-house: setup ## print the size and shape of the code with their limits; SET=1 records what fell
+house: setup ## print the size and shape of the code with their limits; SET=1 records lower figures
 	@$(VENV)/bin/python -m tests.ratchet house $(if $(filter-out 0,$(SET)),set)
 
 .PHONY: audit
-audit: setup ## look up every locked dependency among known vulnerabilities (pip-audit, in a place of its own)
+audit: setup ## look up known vulnerabilities of all locked packages (pip-audit, in its own environment)
 	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit \
 	  && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'; } \
-	  || { echo "pip-audit cannot be installed here: nothing was looked up" >&2; exit 1; }
+	  || { echo "error: pip-audit cannot be installed; no package was looked up" >&2; exit 1; }
 	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
 
 PRICES_FOLDER := $(VENV)/price-packages
@@ -144,19 +147,19 @@ check-prices: setup ## compare the table of models with the newest genai-prices 
 	@$(VENV)/bin/python -m tests.check_prices $(PRICES_FOLDER)
 
 .PHONY: mutants
-mutants: $(TOOLS) ## put each of thirty one-line faults into a copy, and see that an acceptance test fails; QUICK=1 with those of test-quick
+mutants: $(TOOLS) ## plant thirty one-line faults, and check that an acceptance test finds each; QUICK=1 uses the tests of test-quick
 	@$(VENV)/bin/python -m tests.acceptance.mutants $(if $(filter-out 0,$(QUICK)),--quick)
 
 .PHONY: crash-sweep
-crash-sweep: $(TOOLS) ## kill each day of a user before and after every durable step, and compare; WORKERS=2, MOST=200 lives, SEED=7
+crash-sweep: $(TOOLS) ## kill commands before and after every durable step, and compare the end; WORKERS=2, MOST=200 runs, SEED=7
 	@$(VENV)/bin/python -m pytest -q -n $(or $(WORKERS),auto) --dist worksteal tests/acceptance/whole_sweep.py
 
 .PHONY: soak
-soak: $(TOOLS) ## four commands at once for MINUTES=30, killed at random, on a server that fails, checked after every round; SEED=7
+soak: $(TOOLS) ## run four commands at once for MINUTES=30, with random kills and server failures; SEED=7
 	@$(VENV)/bin/python -m tests.acceptance.crowd
 
 .PHONY: bench
-bench: $(TOOLS) ## what commands take at ROWS=10000,100000 people
+bench: $(TOOLS) ## measure time and memory of commands with ROWS=10000,100000 people
 	@$(VENV)/bin/python -m tests.bench
 
 .PHONY: format
@@ -164,12 +167,12 @@ format: $(TOOLS) ## format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-# without scipy, 143 MB, which pytrec-eval-terrier asks for and never imports
+# Without scipy (143 MB): pytrec-eval-terrier requires it, but never imports it.
 LOCK = @$(VENV)/lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-package scipy \
   --custom-compile-command "make lock" $(if $(filter-out 0,$(UPGRADE)),--upgrade)
 
 .PHONY: lock
-lock: setup ## regenerate both lock files from pyproject.toml: pins stay if they fit; UPGRADE=1 takes the newest
+lock: setup ## write both lock files from pyproject.toml; pins stay if valid, UPGRADE=1 uses the newest versions
 	@test -x $(VENV)/lock/bin/uv || { $(PYTHON) -m venv $(VENV)/lock \
 	  && $(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'; }
 	$(LOCK) -o requirements.lock

@@ -41,10 +41,9 @@ def _check_not_hidden() -> None:
         elif spec is not None:
             found_path = spec.origin
         raise ImportError(
-            f"findable needs its own package `{name}` in {home}, "
-            f"and Python finds {found_path} under that name: "
-            "rename that, or run from a folder without it. "
-            "The command `findable` works there all the same",
+            f"findable needs its package `{name}` in {home}, but Python finds {found_path} first. "
+            "Rename that package, or run Python in another folder. "
+            "The command `findable` works in any folder",
         )
 
 

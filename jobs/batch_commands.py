@@ -73,8 +73,8 @@ BATCH_HEADERS = (
     "rows",
     "done",
     "cost",
-    "begun",
-    "took",
+    "started",
+    "duration",
     "reason",
 )
 # Headers after the header of the groups.
@@ -98,11 +98,12 @@ def batch_submit(
     pilot: Pilot = None,
     skip_pilot: SkipPilot = False,
 ) -> CommandReport:
-    """Submit batches for all items that are open: for all untagged people with a bio, or for those of TASK.
+    """Send all open rows of TASK in batches, for example all untagged people with a bio.
 
-    Writes request files, uploads them, and creates one batch for each. Safe to repeat and to
-    interrupt: no item is asked twice, and a batch whose create call was lost is found again.
-    Above FINDABLE_CONFIRM_ABOVE (USD) it asks first.
+    Writes request files, uploads them, and creates a batch for each file. It is safe to repeat and
+    to interrupt: no row is asked twice, and a batch with a lost create reply is found again.
+
+    Asks for confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD).
     """
     labels = ws.task.labels
     if dry:
@@ -128,7 +129,7 @@ def batch_submit(
 
     # The pilot may have asked all rows of the limit.
     if remaining_limit == 0:
-        message = f"{labels.command('batch-submit')} asks the rest"
+        message = f"the pilot asked all rows of the limit. Next: {labels.command('batch-submit')}"
     else:
         message = _submit_message(submit_report, labels)
     return CommandReport(submit_report.document(ws.model, dry=False), message)
@@ -161,7 +162,7 @@ def _submit_message(report: SubmitReport, labels: TaskLabels) -> str:
     if not report.plan.items and not report.sent:
         return f"nothing to submit: {labels.none_open_message}"
     if not report.sent:
-        reason = report.summary or "it is under way already"
+        reason = report.summary or "these requests are under way already"
         return f"nothing was submitted: {reason}. Next: {labels.command('batch-poll')}"
 
     # A rebuilt batch is not at the API, so there is nothing to poll.
@@ -174,13 +175,16 @@ def _submit_message(report: SubmitReport, labels: TaskLabels) -> str:
 def batch_poll(
     ws: WorkspaceSession,
     *,
-    wait: Annotated[bool, Parameter("Wait until all are over, or look once.", bool)] = True,
+    wait: Annotated[
+        bool, Parameter("Wait until all batches are over, or check once.", bool)
+    ] = True,
 ) -> CommandReport:
     """Wait until every submitted batch is over, and download its result.
 
-    Ctrl-C is safe at any moment; the batch goes on at the API. Exit code 3: the API does not
-    show a batch any more; 4: it is unclear whether a batch was created, `batch-submit` finds
-    out.
+    Ctrl-C is safe at any time; the batches continue at Gemini.
+
+    Exit code 3: a batch no longer exists at Gemini. Exit code 4: it is unclear whether a batch was
+    created; `batch-submit` finds out.
     """
     report = poll.poll_batches(ws, wait=wait)
     labels = ws.task.labels
@@ -202,12 +206,12 @@ def _poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
     for number, reason in report.failed.items():
         parts.append(f"batch {number} failed ({reason}), its {labels.plural} can be asked again")
     if report.waiting:
-        parts.append(f"{plural(len(report.waiting), 'batch', 'batches')} not over yet")
+        parts.append(f"{plural(len(report.waiting), 'batch is', 'batches are')} not over yet")
 
     if not parts and (report.gone or report.unclear):
         return "no batch was downloaded"
     if not parts:
-        return "nothing to poll: no batch is at the API"
+        return "nothing to poll: no batch is at Gemini"
 
     next_command = labels.ask_command
     if report.downloaded:
@@ -218,12 +222,13 @@ def _poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
 
 
 def batch_ingest(ws: WorkspaceSession, *, strict: Strict = False) -> CommandReport:
-    """Judge every line of the downloaded results and write the answers, with scores.
+    """Validate every line of the downloaded results, and store the answers.
 
-    Every request is counted as answered, refused, invalid or missing; failed ones are asked
-    once more in the next batch, then parked. Safe to repeat and to interrupt. A report on the
-    answers is written into DATA/reports; if a gate fails it is a warning, with --strict exit
-    code 6, and the answers are stored anyway.
+    Each request is counted as answered, refused, invalid or missing. Rows of failed requests are
+    asked once more in the next batch, then parked. It is safe to repeat and to interrupt.
+
+    Writes a quality report into DATA/reports. A failed gate is a warning, with --strict exit code
+    6. The answers are stored in any case.
     """
     report, failures = rounds.ingest_all(ws)
     labels = ws.task.labels
@@ -253,7 +258,7 @@ def _after_ingest_line(summaries: list[IngestSummary], labels: TaskLabels) -> st
 
     line = f"Next: {labels.next_command}"
     if any(_failed_counts(summary) for summary in summaries):
-        line += f", and {labels.ask_command} for what failed"
+        line += f"; {labels.ask_command} asks the failed rows again"
     return line
 
 
@@ -280,10 +285,10 @@ def _ingest_output(summary: IngestSummary) -> list[Output]:
     Examples in the table are cut after MAX_EXAMPLE_CHARS characters.
     """
     batch = summary.batch
-    parts = [f"{plural(batch.answered or 0, 'answer')} of {batch.requests:,}"]
+    parts = [f"{batch.answered or 0:,} of {plural(batch.requests, 'request')} answered"]
     parts += [f"{count:,} {name}" for name, count in _failed_counts(summary).items()]
     if summary.copied_rows:
-        parts.append(f"{summary.copied_rows:,} more rows share them")
+        parts.append(f"{plural(summary.copied_rows, 'row')} got the answer of an equal row")
     cost = format_usd(batch.cost or 0)
     usage = f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {cost}"
 
@@ -300,20 +305,20 @@ def _ingest_output(summary: IngestSummary) -> list[Output]:
 def warn_of_ingest(summary: IngestSummary, labels: TaskLabels, display: Progress) -> None:
     """Print warnings about answers that were not applied, are outdated, or have another version.
 
-    Another version means that another model than the requested model answered. Nothing is printed for a
-    batch without such answers.
+    Another version means that another model answered. Nothing is printed for a batch without such
+    answers.
     """
     batch = summary.batch
     warnings = []
     if batch.not_applied:
         warnings.append(
             f"{plural(batch.not_applied, 'answer')} not applied ({join_first(summary.unapplied)}): "
-            f"the {labels.singular} was removed or answered meanwhile, or is parked: "
-            f"`{labels.command('parked')}` says why",
+            f"the {labels.singular} was removed, answered meanwhile or parked; "
+            f"`{labels.command('parked')}` lists reasons",
         )
     if summary.outdated:
         row_names = join_first(summary.outdated, MAX_OUTDATED_ROWS_SHOWN)
-        warnings.append(f"answered for an earlier {labels.input_noun}: {row_names}")
+        warnings.append(f"the {labels.input_noun} changed after the request: {row_names}")
     if summary.other_versions:
         warnings.append(f"asked {batch.model}, answered by {', '.join(summary.other_versions)}")
 
@@ -326,9 +331,10 @@ def batch_cancel(
     *,
     batch: Annotated[int, Parameter("", COUNT)],
 ) -> CommandReport:
-    """Cancel a batch at the API, or release its people if it was never created.
+    """Cancel a batch at Gemini, or release its rows if it was never created.
 
-    A batch that the API does not show any more is given up after confirmation.
+    If the batch no longer exists at Gemini, it is abandoned after confirmation, and its rows are
+    released.
     """
     message, next_command = cancel.cancel_batch(ws, number=batch)
     return CommandReport(
@@ -338,7 +344,11 @@ def batch_cancel(
 
 
 def batches(ws: WorkspaceSession) -> CommandReport:
-    """List every batch of every task: number, state, remote name, rows, cost, when it began (UTC), what it took."""
+    """List the batches of all tasks.
+
+    Prints number, state, remote name, rows, cost (USD), start (UTC) and duration. A tilde marks an
+    estimated cost.
+    """
     summaries = list_batches(ws.store, now=ws.now())
     output: Output = TextTable(BATCH_HEADERS, [_batch_cells(summary) for summary in summaries])
     if not summaries:
@@ -375,18 +385,22 @@ def _batch_cells(summary: BatchSummary) -> tuple[object, ...]:
 def costs(
     ws: WorkspaceSession,
     *,
-    by: Annotated[str, Parameter("Add up by which of these.", click.Choice(COST_KEYS))] = "day",
+    by: Annotated[
+        str, Parameter("Print a line per day, task, model or batch.", click.Choice(COST_KEYS))
+    ] = "day",
 ) -> CommandReport:
-    """Add up what batches and live calls have cost, by day, task, model or batch; with TASK= of that task alone.
+    """Add up the cost of batches and live calls in USD, by day, task, model or batch.
 
-    A day is that of daily budgets. What was sent and ended unseen may have been paid for, and
-    is told apart, as what is under way is, at estimates. Embeddings are not counted.
+    Counts all tasks, or only TASK if it is set. A day is a day of US/Pacific, as in daily budgets.
+
+    Calls with an unknown end may have been paid for. They and requests under way have columns of
+    their own, with estimated cost. Embeddings are not counted.
     """
     is_task_set = "task" in ws.settings.sources
     task_name = ws.task.name if is_task_set else None
     costs_document = summarize_costs(ws.store, ws.tasks, group_key=by, task_name=task_name)
 
-    output: Output = f"nothing was sent yet. Next: {CommandHint('tag', dry=True)}"
+    output: Output = f"no request was sent yet. Next: {CommandHint('tag', dry=True)}"
     if costs_document["rows"]:
         group_header = "day (US/Pacific)" if by == "day" else by
         total_row = {by: "all"} | costs_document["total"]

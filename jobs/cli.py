@@ -8,7 +8,12 @@ import click
 from jobs.commands import ALL_COMMANDS, COMMANDS
 from jobs.exit_codes import exit_on_error, flush_output, interruptible
 from jobs.output import reset_output
-from jobs.variables import closest_name, copy_unprefixed_variables, set_hint_form
+from jobs.variables import (
+    closest_name,
+    copy_unprefixed_variables,
+    set_hint_form,
+    suggestion_question,
+)
 from pipeline.core import __version__
 from pipeline.workflows import shipped_tasks
 
@@ -65,8 +70,7 @@ class CommandGroup(click.Group):
             args = [joined_name, *args[2:]]
 
         if args and not args[0].startswith("-") and args[0] not in ALL_COMMANDS:
-            suggestion = closest_name(args[0], ALL_COMMANDS)
-            question = f"; did you mean {suggestion}?" if suggestion else ""
+            question = suggestion_question(closest_name(args[0], ALL_COMMANDS))
             raise click.UsageError(f"unknown command {args[0]!r}{question}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -94,7 +98,9 @@ class CommandGroup(click.Group):
 def main() -> None:
     """Ask Gemini about every row of a table, and make the answers findable.
 
-    The everyday loop: import, tag, index, search; or batch-submit, batch-poll, batch-ingest.
-    `make help` lists the same commands as make targets; `findable COMMAND --help` says what each
-    takes.
+    First import, tag, index, search. The steps of `tag` by batch are batch-submit, batch-poll and
+    batch-ingest.
+
+    `findable COMMAND --help` explains a command and its options. `make help` lists the same
+    commands as targets of make.
     """

@@ -40,13 +40,17 @@ COMMON_OPTIONS: dict[str, dict[str, Any]] = {
     "json": {
         "is_flag": True,
         "envvar": f"{PREFIX}JSON",
-        "help": "Print one JSON document, and nothing else.",
+        "help": "Print a single JSON document.",
     },
-    "yes": {"is_flag": True, "envvar": f"{PREFIX}YES", "help": "Answer yes to every question."},
-    "debug": {"is_flag": True, "envvar": f"{PREFIX}DEBUG", "help": "Show tracebacks."},
+    "yes": {"is_flag": True, "envvar": f"{PREFIX}YES", "help": "Answer every question with yes."},
+    "debug": {
+        "is_flag": True,
+        "envvar": f"{PREFIX}DEBUG",
+        "help": "Print the traceback of an error.",
+    },
     # The variables of these two are read with the other settings.
-    "data": {"metavar": "FOLDER", "help": "The workspace."},
-    "task": {"metavar": "NAME", "help": "passages, images, or your own."},
+    "data": {"metavar": "FOLDER", "help": "Folder of the workspace. Default: data."},
+    "task": {"metavar": "NAME", "help": "experts, passages, images, or your task."},
 }
 
 
@@ -148,7 +152,7 @@ def _make_common_options(*, has_json: bool) -> list[click.Parameter]:
 def _make_setting_option(name: str) -> click.Option:
     """Make the hidden option that overrides a setting.
 
-    No help lists it; docs/configuration.md does.
+    It is in no help, but in docs/commands.md.
     """
     flag_value = "1" if name in FLAGS else None
     return click.Option(
@@ -221,8 +225,8 @@ def _check_typed_task(entry: Command, task_name: str | None) -> None:
 
     hint = f"leave out {OptionHint('task')}"
     if entry.task_option:
-        hint = f"{OptionHint('item')} names one of {typed_task}"
-    message = f"this is about {task_name}, and not about {typed_task}; nothing was done"
+        hint = f"{OptionHint('item')} names a row of {typed_task}"
+    message = f"this command is about {task_name}, not about {typed_task}; nothing was done"
     raise InputError(message, hint=hint)
 
 
@@ -384,7 +388,7 @@ def parse_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
 def _unknown_option_error(name: str, option_names: list[str]) -> InputError:
     """Return the error about an unknown option; its hint is the most similar name, or all names."""
     suggestion = closest_name(name, option_names)
-    hint = f"it takes {', '.join(option_names) or 'nothing'}"
+    hint = f"valid options: {', '.join(option_names) or 'none'}"
     if suggestion:
         hint = f"did you mean {suggestion}?"
     return InputError(f"there is no option {name!r}; nothing was done", hint=hint, field=name)

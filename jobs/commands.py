@@ -90,32 +90,32 @@ class Command:
 COMMANDS = {
     "import": Command(
         function_path="import_commands:import_rows",
-        summary="Bring in people, passages or images.",
+        summary="Import people, passages or images from a file or folder.",
         arguments=("experts",),
         example="EXPERTS=people.csv",
     ),
     "new-task": Command(
         function_path="import_commands:new_task",
-        summary="Write the file of a task of your own.",
+        summary="Write a task file for a table of your own.",
         arguments=("name",),
         example="NAME=reviews FROM=reviews.csv",
     ),
     "ask": Command(
         function_path="import_commands:ask",
-        summary="Ask about five rows of a table, and price all.",
+        summary="Ask about five rows of a table; see answers and total cost.",
         arguments=("from",),
         example='FROM=reviews.csv Q="Praise?"',
     ),
     "try": Command(
         function_path="try_command:try_",
-        summary="Ask about a few rows; show what goes out and comes back.",
+        summary="Ask about a few rows; see requests, replies and cost.",
         access="write",
         local_options=("a", "b"),
         page_access="run",
     ),
     "tag": Command(
         function_path="tag_commands:tag",
-        summary="Ask about all that are open, by batch or live.",
+        summary="Ask about all open rows in the cheapest mode.",
         access="write",
         dry_access="sync",
         example="TASK=reviews LIMIT=50 DRY=1",
@@ -124,20 +124,20 @@ COMMANDS = {
     ),
     "status": Command(
         function_path="status_command:status",
-        summary="Show where everything stands, and what to type next.",
+        summary="See rows, batches, cost and index, and the next command.",
         access="read",
         may_span_tasks=True,
         page_access="read",
     ),
     "index": Command(
         function_path="search_commands:index",
-        summary="Embed what changed, build, verify, put in service.",
+        summary="Build the search index, verify it, and put it in service.",
         access="write",
         page_access="run",
     ),
     "search": Command(
         function_path="search_commands:search",
-        summary="Find what fits a question best.",
+        summary="Find the best matches for a question.",
         arguments=("q",),
         access="read",
         example='Q="who knows water law"',
@@ -145,7 +145,7 @@ COMMANDS = {
     ),
     "show": Command(
         function_path="inspect_commands:show",
-        summary="Show all about one, or the newest requests.",
+        summary="See all data about a row, or the newest requests.",
         arguments=("expert",),
         access="read",
         task="experts",
@@ -163,19 +163,19 @@ COMMANDS = {
     ),
     "web": Command(
         function_path="server_commands:web",
-        summary="Serve the page: see, search, add, correct.",
+        summary="See, search, add and correct rows on a page in the browser.",
         has_json=False,
     ),
     "doctor": Command(
         function_path="maintenance_commands:doctor",
-        summary="Check what is stored; say what mends it.",
+        summary="Check all stored data; see each problem and its repair.",
         access="read",
         is_whole_workspace=True,
         page_access="run",
     ),
     "batch-submit": Command(
         function_path="batch_commands:batch_submit",
-        summary="Submit batches for all that are open.",
+        summary="Send all open rows to Gemini in batches.",
         access="write",
         dry_access="look",
         example="LIMIT=50",
@@ -183,45 +183,45 @@ COMMANDS = {
     ),
     "batch-poll": Command(
         function_path="batch_commands:batch_poll",
-        summary="Wait for batches, download results.",
+        summary="Wait for batches, and download their results.",
         access="write",
         page_access="run",
     ),
     "batch-ingest": Command(
         function_path="batch_commands:batch_ingest",
-        summary="Judge results, write the answers.",
+        summary="Validate downloaded results, and store the answers.",
         access="write",
         page_access="run",
     ),
     "add-expert": Command(
         function_path="import_commands:add_expert",
-        summary="Add one person, tagged at once.",
+        summary="Add a person from a file, and tag them at once.",
         arguments=("expert",),
         example="EXPERT=new.json",
     ),
     "demo": Command(
         function_path="demo:demo",
-        summary="Run the whole chain on invented data, on the local engine.",
+        summary="See all steps on invented data, without a key.",
         has_json=False,
     ),
     "verify-gemini": Command(
         function_path="maintenance_commands:verify_gemini",
-        summary="Meet the API with five rows, and report what it does.",
+        summary="Test key and API with five invented rows, for about a cent.",
         access="create",
         is_whole_workspace=True,
     ),
     "work": Command(
         function_path="maintenance_commands:work",
-        summary="Do whatever is due, for all tasks; with ONCE=1 once, for cron.",
+        summary="Do all due work of all tasks; ONCE=1 for cron.",
         example="ONCE=1",
     ),
     "worker": Command(
         function_path="maintenance_commands:worker",
-        summary="Do what is due beside other workers; on PostgreSQL.",
+        summary="Do due work together with other workers, on PostgreSQL.",
     ),
     "items": Command(
         function_path="row_commands:items",
-        summary="List rows, or count them; filter, sort, write them.",
+        summary="List, filter, sort or count rows; write them to a file.",
         arguments=("find",),
         access="read",
         local_options=("to", "overwrite"),
@@ -229,7 +229,7 @@ COMMANDS = {
     ),
     "tags": Command(
         function_path="row_commands:tags",
-        summary="List the tags of people; merge them, or edit those of one.",
+        summary="List the tags of people; merge tags, or edit a person's.",
         access="read",
         write_options=("merge", "undo", "add", "remove"),
         task="experts",
@@ -237,7 +237,7 @@ COMMANDS = {
     ),
     "correct": Command(
         function_path="row_commands:correct",
-        summary="Correct the answer about one row by hand, or undo that.",
+        summary="Correct the answer about a row, or undo a correction.",
         arguments=("item",),
         access="read",
         write_options=("set_", "undo"),
@@ -246,20 +246,20 @@ COMMANDS = {
     ),
     "parked": Command(
         function_path="maintenance_commands:parked",
-        summary="List those that failed for good, and why.",
+        summary="List parked rows and their reasons.",
         access="read",
         page_access="read",
     ),
     "batches": Command(
         function_path="batch_commands:batches",
-        summary="List batches and live runs.",
+        summary="List batches and live runs with state and cost.",
         access="read",
         is_whole_workspace=True,
         page_access="read",
     ),
     "batch-cancel": Command(
         function_path="batch_commands:batch_cancel",
-        summary="Cancel a batch, or give it up.",
+        summary="Cancel a batch, or release its rows.",
         arguments=("batch",),
         access="write",
         is_whole_workspace=True,
@@ -267,27 +267,27 @@ COMMANDS = {
     ),
     "costs": Command(
         function_path="batch_commands:costs",
-        summary="Add up what was spent.",
+        summary="Add up the cost by day, task, model or batch.",
         access="read",
         may_span_tasks=True,
         page_access="read",
     ),
     "qc": Command(
         function_path="maintenance_commands:qc",
-        summary="Measure the answers, and write the report.",
+        summary="Measure the answers against the gates, and write a report.",
         access="read",
         page_access="run",
     ),
     "versions": Command(
         function_path="maintenance_commands:versions",
-        summary="List every version of answers.",
+        summary="List all versions of answers with rows, dates and cost.",
         access="read",
         may_span_tasks=True,
         page_access="read",
     ),
     "rollback": Command(
         function_path="maintenance_commands:rollback",
-        summary="Take back the answers of one version.",
+        summary="Delete the answers of a version.",
         arguments=("extractor",),
     ),
     "eval": Command(
@@ -298,7 +298,7 @@ COMMANDS = {
     ),
     "forget": Command(
         function_path="maintenance_commands:forget",
-        summary="Remove people or rows everywhere.",
+        summary="Delete people or rows everywhere.",
         arguments=("expert",),
         access="write",
         task="experts",
@@ -306,19 +306,19 @@ COMMANDS = {
     ),
     "backup": Command(
         function_path="maintenance_commands:backup",
-        summary="Copy the whole workspace.",
+        summary="Copy the whole workspace into a new folder.",
         arguments=("to",),
         access="read",
         is_whole_workspace=True,
     ),
     "restore": Command(
         function_path="maintenance_commands:restore",
-        summary="Put a backup into a new folder, or into PostgreSQL.",
+        summary="Restore a backup into a new folder, or into PostgreSQL.",
         arguments=("from",),
     ),
     "clean": Command(
         function_path="maintenance_commands:clean",
-        summary="Remove old files and builds that nothing needs.",
+        summary="Delete old files and builds that nothing needs.",
         access="write",
         dry_access="read",
         is_whole_workspace=True,
@@ -326,7 +326,7 @@ COMMANDS = {
     ),
     "remove-tables": Command(
         function_path="maintenance_commands:remove_tables",
-        summary="Remove our tables from a database.",
+        summary="Delete findable's tables from a database.",
         access="read",
         is_whole_workspace=True,
     ),
@@ -341,7 +341,7 @@ COMMANDS = {
     ),
     "settings": Command(
         function_path="settings_commands:settings",
-        summary="List settings, their values, and where from.",
+        summary="List changed settings, their values and origins.",
     ),
 }
 DAILY_COMMAND_COUNT = 12
@@ -382,7 +382,7 @@ ALIASES = {
     ),
     "passages-pilot": Command(
         function_path="tag_commands:passages_pilot",
-        summary="Ask about a few passages, and judge them.",
+        summary="Ask about a random sample of passages, and judge it.",
         access="write",
         task="passages",
         page_access="run",
@@ -410,19 +410,19 @@ ALIASES = {
     ),
     "run": Command(
         function_path="maintenance_commands:work",
-        summary="Do once whatever is due.",
+        summary="Do all due work once.",
         fixed_options={"once": True},
     ),
     "unpark": Command(
         function_path="maintenance_commands:unpark",
-        summary="Let parked ones be asked again.",
+        summary="Release parked rows, so that they are asked again.",
         arguments=("expert",),
         access="write",
         page_access="run",
     ),
     "score": Command(
         function_path="row_commands:score",
-        summary="Compute anew what follows from rows.",
+        summary="Compute scores or answer tables again from stored data.",
         access="write",
     ),
 }
@@ -437,7 +437,7 @@ def format_targets(*, has_all: bool) -> str:
             a batch.
     """
     if has_all:
-        setup_line = "  setup         Make .venv, as the first of these does by itself."
+        setup_line = "  setup         Install into .venv; the first command does this by itself."
         return "\n".join([*_command_lines(COMMANDS), setup_line])
 
     daily_names = list(COMMANDS)[:DAILY_COMMAND_COUNT]
@@ -446,10 +446,9 @@ def format_targets(*, has_all: bool) -> str:
         "step by step, with batches:",
         *_command_lines(BATCH_STEPS),
         "",
-        (
-            "make help ALL=1 lists all, make tag HELP=1 what one takes, "
-            "make help-dev what developers of findable use"
-        ),
+        "make help ALL=1   lists all commands",
+        "make tag HELP=1   explains a command and its options",
+        "make help-dev     lists the targets for developers of findable",
     ]
     return "\n".join(lines)
 

@@ -46,9 +46,10 @@ DEMO_COMMANDS = (
 
 
 def demo() -> None:
-    """Import 150 invented people, tag, score, index, add one more, and search; then passages and images, all locally.
+    """Import, tag, index and search 150 invented people, then passages and images.
 
-    Removes `demo/` in the workspace and uses it anew; reads no key, and nothing leaves this machine.
+    Uses the local engine and no key; no data leaves this machine. Deletes the folder `demo` in the
+    workspace first, and creates it again.
     """
     # The hint for the user's own people is about the user's workspace, not about that of the demo.
     import_command = str(CommandHint("import", experts="people.csv"))
@@ -64,10 +65,10 @@ def demo() -> None:
     set_command_form(form)
     search_command = CommandHint("search", q="who knows water law")
     print_text(
-        "\nThat was the whole chain on what we invented. Look further in it, or begin with yours:",
+        "\nThese were all steps, with invented data. Continue here, or import your own people:",
     )
     print_text(f"  {search_command}\n  {import_command}")
-    print_text(f"All of it as a page in the browser:\n  {CommandHint('web')}")
+    print_text(f"See the workspace as a page in the browser:\n  {CommandHint('web')}")
 
 
 def _reset_workspace(demo_folder: Path) -> None:

@@ -41,12 +41,12 @@ INTERRUPTED_CODE = 130
 
 # A message and its hint.
 NO_MEMORY_ERROR = (
-    "there is not enough memory; what was finished is kept",
-    "end other programs, then run it again",
+    "not enough memory; finished work is stored",
+    "end other programs, then run the same command again",
 )
 INTERRUPTED_ERROR = (
-    "interrupted; what was finished is kept",
-    "run the same command again to go on",
+    "interrupted; finished work is stored",
+    "run the same command again to continue",
 )
 
 # A signal whose error Python dropped is sent again after this time. By then the code that drops
@@ -122,10 +122,14 @@ def _fail_with_os_error(error: OSError, fail: Fail) -> NoReturn:
     CONFIGURATION_CODE.
     """
     message = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
-    message += "; what was finished is kept"
+    message += "; finished work is stored"
     if isinstance(error, FileNotFoundError | IsADirectoryError):
         fail(message, "check the path", INPUT_CODE)
-    fail(message, "check the disk and its permissions, then run it again", CONFIGURATION_CODE)
+    fail(
+        message,
+        "check the disk and its permissions, then run the same command again",
+        CONFIGURATION_CODE,
+    )
 
 
 def _fail_with_bug(error: Exception, fail: Fail) -> NoReturn:
@@ -141,7 +145,7 @@ def _fail_with_bug(error: Exception, fail: Fail) -> NoReturn:
     last_frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last_frame.filename).name}, line {last_frame.lineno}"
     message = f"this is a bug in findable: {type(error).__name__} in {place}"
-    hint = f"{OptionHint(debug=True)} shows the traceback; what was finished is kept"
+    hint = f"{OptionHint(debug=True)} prints the traceback; finished work is stored"
     fail(message, hint, BUG_CODE)
 
 
@@ -203,9 +207,9 @@ def listen_on_port(command: str, host: str, port: int) -> socket.socket:
     except OSError as error:
         is_wrong_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         if is_wrong_host:
-            hint = "--host is an address of this machine, such as 127.0.0.1"
+            hint = "--host must be an address of this machine, such as 127.0.0.1"
         else:
-            hint = f"name another one, or any that is free: {CommandHint(command, port=0)}"
+            hint = f"use another port, or any free port: {CommandHint(command, port=0)}"
         message = f"port {port} of {host} cannot be used: {error.strerror or error}"
         raise ConfigurationError(message, hint=hint) from error
 
@@ -275,7 +279,7 @@ def _help_hint(error: click.UsageError) -> str:
 
     name = error.ctx.info_name
     help_command = f"make {name} HELP=1" if has_make else f"{find_program()} {name} --help"
-    return f"`{help_command}` lists what it takes"
+    return f"`{help_command}` lists its options"
 
 
 def _print_error_and_exit(

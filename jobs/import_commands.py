@@ -79,32 +79,36 @@ ROW_LABELS = {
 
 def import_rows(
     *,
-    experts: Annotated[Path | None, Parameter("A file of people.", PATH)] = None,
+    experts: Annotated[Path | None, Parameter("File of people.", PATH)] = None,
     from_: Annotated[
         Path | None,
-        Parameter("A file, or a folder of images, of the task TASK.", PATH),
+        Parameter("File of passages, or folder of images, with TASK.", PATH),
     ] = None,
     map_: Map = "",
-    strict: Annotated[bool, Parameter("Import nothing unless all rows are valid.")] = False,
+    strict: Annotated[bool, Parameter("Import nothing if a row is rejected.")] = False,
     report: Annotated[
         Path | None,
-        Parameter("List every rejected row and changed value in this CSV file.", FILE),
+        Parameter("Write all rejected rows and changed values into this CSV file.", FILE),
     ] = None,
     dry: Dry = False,
     sheet: Sheet = "",
     encoding: Encoding = "",
     header: Header = "",
 ) -> CommandReport:
-    """Import people from a file: CSV with a header, .xlsx, JSON, JSON lines, or Parquet; passages with TASK=passages.
+    """Import people, passages (TASK=passages) or the images in a folder (TASK=images).
 
-    One transaction; repeating it changes nothing. Columns are known by their names and by
-    aliases in several languages; what only looks alike is named with the MAP= that takes it;
-    others are kept, and come back in an export. Rejected rows and changed values are shown by
-    reason, and listed in --report. Exit code 2 if no row was imported.
+    Reads CSV with a header, .xlsx, JSON, JSON lines and Parquet. Imports all valid rows in one
+    transaction; the same file again changes nothing. Exit code 2 if no row was imported.
 
-    Texts of passages are kept exactly as given, and a passage with concepts keeps its text.
-    With TASK=images the images below a folder: a file that was moved is known again by its
-    bytes, a changed one is looked at anew, a broken one is kept with the reason.
+    Columns are found by name, in several languages. For a similar name, the command prints the
+    MAP= that accepts it. All other columns are stored, and `export` writes them.
+
+    Rejected rows and changed values are printed by reason; --report lists all of them.
+
+    Texts of passages are stored unchanged. A passage that has concepts keeps its text.
+
+    A moved image is recognized by its bytes, and a changed image is asked about again. A broken
+    image is stored with the reason.
     """
     if experts is not None:
         _check_task_of_people_file(experts)
@@ -115,16 +119,16 @@ def import_rows(
         task_name = read_settings().task
     if file is None:
         raise click.UsageError(
-            "name what to import. With make: EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl",
+            "there is no file to import. "
+            "With make: EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl",
         )
 
     if task_name == "images":
         return _import_images(file)
     if task_name not in ROW_LABELS:
         raise InputError(
-            f"rows of the task {task_name} come from where its file says, and are imported by no "
-            "command; nothing was imported",
-            hint=f"`{CommandHint('tag', task=task_name)}` reads them, and asks",
+            f"task {task_name} reads its rows from the source in its file; nothing was imported",
+            hint=f"`{CommandHint('tag', task=task_name)}` reads its rows and asks about them",
         )
     if not list_parquet_files(file):
         _check_readable(file, "imported")
@@ -137,7 +141,10 @@ def import_rows(
     if may_create and (file.is_file() or file.is_dir()):
         importer.check_file(file, import_options)
 
-    with open_configured_workspace("look" if dry else "create", task_name=task_name) as ws:
+    access = "create"
+    if dry:
+        access = "look"
+    with open_configured_workspace(access, task_name=task_name) as ws:
         import_report = importer.import_rows(ws, file, import_options)
         next_command = None
         if not dry and not should_print_json():
@@ -162,8 +169,7 @@ def _check_task_of_people_file(people_file: Path) -> None:
 
     import_command = CommandHint("import", task=task_name, **{"from": people_file})
     raise InputError(
-        f"{people_file} is named as a file of people, and the task is {task_name}; "
-        "nothing was imported",
+        f"EXPERTS is for people, but the task is {task_name}; {people_file} was not imported",
         hint=f"`{import_command}`, or {OptionHint(task='experts')}",
     )
 
@@ -200,7 +206,7 @@ def _print_import(report: "ImportReport", task_name: str) -> None:
 
     is_shortened = any(group.count > len(group.examples) for group in groups)
     if report.report is None and is_shortened:
-        terminal.say(f"note: {OptionHint(report='rejects.csv')} lists all of them")
+        terminal.say(f"note: {OptionHint(report='rejects.csv')} lists all rows and reasons")
     # An import without news repeats an earlier import, which printed the notes.
     if report.changes or report.dry or report.groups or report.missing:
         for note in report.notes:
@@ -223,8 +229,8 @@ def _import_line(report: "ImportReport", labels: ImportedRowLabels) -> str:
 
     rows = plural(report.rows_in, labels.singular, labels.plural)
     if report.dry:
-        return f"{rows} would go in: {'; '.join(parts)}; nothing was written"
-    return f"{rows} in: {'; '.join(parts)}"
+        return f"{rows} would be imported: {'; '.join(parts)}; nothing was written"
+    return f"{rows} imported: {'; '.join(parts)}"
 
 
 def _group_line(group: "FindingGroup") -> str:
@@ -277,23 +283,23 @@ def _images_output(report: images.ImagesImportReport) -> list[Any]:
     """
     notes = []
     if report.missing_files:
-        deleted = plural(report.missing_files, "image is", "images are")
-        notes.append(f"{deleted} not there any more, and not asked about")
+        missing = plural(report.missing_files, "image is", "images are")
+        notes.append(f"{missing} no longer in the folder and not asked about")
     for reason, count in report.skipped_counts.items():
-        notes.append(f"{count:,} left out: {reason}")
+        notes.append(f"{plural(count, 'file')} left out: {reason}")
     output: list[Any] = [partial(Terminal().say, f"note: {note}") for note in notes]
 
     if report.total:
         line = (
-            f"{plural(report.total, 'image')} in: {report.added:,} added, "
+            f"{plural(report.total, 'image')} imported: {report.added:,} added, "
             f"{report.updated:,} changed, {report.moved:,} moved, {report.unchanged:,} unchanged"
         )
         if report.broken:
             line += f"; {report.broken:,} broken"
         output.append(line)
     if report.released:
-        unparked = plural(report.released, "image")
-        output.append(f"{unparked} unparked, to be asked again with other bytes")
+        changed_images = plural(report.released, "changed image")
+        output.append(f"{changed_images} unparked, to be asked again")
     return output
 
 
@@ -301,15 +307,17 @@ def add_expert(
     *,
     expert: Annotated[Path, Parameter("", STREAM)],
     map_: Map = "",
-    mode: Annotated[str, Parameter("", click.Choice(("live", "priority")))] = "live",
+    mode: Annotated[
+        str, Parameter("Priority is served first.", click.Choice(("live", "priority")))
+    ] = "live",
 ) -> CommandReport:
-    """Add the person in a file (JSON; `-` reads standard input) and tag them now.
+    """Add the person in a JSON file (`-` is standard input), and tag them at once.
 
-    With --mode priority the call goes before others, at up to twice the price.
+    Fields have the names that `import` knows. For a similar name, the command prints the MAP= that
+    accepts it. Mode priority costs up to twice the price of live.
 
-    Fields are known by the names that `import` knows; what only looks alike is named with the
-    MAP= that takes it. If Gemini fails, the person is saved untagged and due: the next `run`,
-    `tag` or `batch-submit` asks about them, and `status` shows the outcome.
+    If Gemini fails, the person is stored without tags. The next `run`, `tag` or `batch-submit` asks
+    again, and `status` shows the result.
     """
     is_stdin = str(expert) == "-"
     if not is_stdin:
@@ -344,19 +352,19 @@ def _added_expert_output(added_expert: "AddedExpert") -> list[Any]:
     username = added_expert.username
     terminal = Terminal()
     if added_expert.parked:
-        warning = f"{username} is saved without tags and parked: {added_expert.parked}"
+        warning = f"{username} is stored without tags and parked: {added_expert.parked}"
         output.append(partial(terminal.warn, warning))
     elif added_expert.problem:
         warning = (
-            f"{username} is saved without tags ({added_expert.problem}) and is due again: "
-            f"`{CommandHint('tag')}`"
+            f"{username} is stored without tags ({added_expert.problem}); "
+            f"`{CommandHint('tag')}` asks again"
         )
         output.append(partial(terminal.warn, warning))
     elif added_expert.took_s is not None:
         output.append(partial(terminal.say, f"{username} tagged in {added_expert.took_s:.1f} s"))
 
     if added_expert.tags:
-        output.append(f"Not searchable until the next build. Next: {CommandHint('index')}")
+        output.append(f"Not in the index yet. Next: {CommandHint('index')}")
     else:
         output.append(f"People without tags cannot be searched. Next: {CommandHint('status')}")
     return output
@@ -365,39 +373,45 @@ def _added_expert_output(added_expert: "AddedExpert") -> list[Any]:
 def ask(
     *,
     from_: Annotated[str, Parameter("", TEXT)],
-    q: Annotated[str, Parameter("What is asked about each row.", TEXT, metavar="QUESTION")],
+    q: Annotated[str, Parameter("Question about each row.", TEXT, metavar="QUESTION")],
     fields: Annotated[
         str,
-        Parameter("What an answer is of, such as 'tone: praise|blame; reason: quote; year: int'."),
+        Parameter(
+            "Fields of an answer, such as 'tone: praise|blame; reason: quote; year: int'. "
+            "Default: one text.",
+            metavar="FIELDS",
+        ),
     ] = "",
-    name: Annotated[str, Parameter("Keep the question as tasks/NAME.py.")] = "",
+    name: Annotated[
+        str, Parameter("Store the question as tasks/NAME.py, and its answers.", metavar="NAME")
+    ] = "",
     n: Annotated[
         int,
-        Parameter("How many rows are asked about.", COUNT),
+        Parameter("Ask about this many rows.", COUNT, metavar="ROWS"),
     ] = ask_workflow.DEFAULT_ROW_COUNT,
     text: TextColumn = "",
     key: KeyColumn = "",
     with_: WithColumns = "",
     refused: Annotated[
         bool,
-        Parameter("List every row that cannot be asked about, and not three."),
+        Parameter("List all rows that cannot be asked about, not only three."),
     ] = False,
     sheet: Sheet = "",
     encoding: Encoding = "",
     header: Header = "",
     source: Source = "",
 ) -> CommandReport:
-    """Ask about the first rows of FROM, a table of your own, and say what all of them would cost.
+    """Ask about the first rows of the table FROM, and estimate the cost of all rows.
 
     FROM is a CSV, .xlsx, JSON, JSON lines or Parquet file, or a SELECT on a database. Only the
-    text column is sent, and those of --with; which columns are sent is printed. The columns of
-    key and text are found, unless --key and --text name them; in --with a name that has a comma
-    stands in double quotes. An answer is one text, or has the fields that --fields lists: text,
-    quote, number, int, bool, date, list, or choices.
+    text column and the columns of --with are sent; the command prints their names. A column name
+    with a comma needs double quotes in --with.
 
-    Nothing is kept but what the calls cost. With --name the question is kept as the file that
-    new-task would write, and the answers are answers of its task; `tag` asks about the other
-    rows. The same command again goes on.
+    An answer is one text, or has the fields of --fields. A field is a text, quote, number, int,
+    bool, date, list, or choices.
+
+    Stores the cost, but no answers. With --name it stores the question as a task file, as new-task
+    does, and the answers; `tag` then asks about the other rows. The same command again continues.
     """
     data_folder = read_settings().data
     read_options = ReadOptions(sheet, encoding, header)
@@ -451,10 +465,7 @@ def _ask_output(report: "AskReport") -> list[Any]:
 
     stored = "no answer was stored"
     if report.is_kept:
-        stored = (
-            f"{report.draft.path} is written, all in it is yours to change, "
-            "and its answers are kept"
-        )
+        stored = f"answers stored; edit the question in {report.draft.path}"
     row_count = plural(report.rows, "row")
     cost = format_usd(report.tried.cost)
     output.append(f"{len(answers):,} of {row_count} asked, {cost}; {stored}")
@@ -506,13 +517,13 @@ def _mode_cost(mode: str, mode_estimate: "ModeEstimate") -> str:
 
 def new_task(
     *,
-    name: Annotated[str, Parameter()],
+    name: Annotated[str, Parameter("Name of the task.")],
     from_: Annotated[
         str,
         Parameter(
-            "The rows to ask about: a CSV, .xlsx, JSON, JSON lines or Parquet file, "
+            "Table to ask about: a CSV, .xlsx, JSON, JSON lines or Parquet file, "
             "or a SELECT on a database.",
-            metavar="TEXT",
+            metavar="FILE",
         ),
     ],
     text: TextColumn = "",
@@ -523,12 +534,15 @@ def new_task(
     header: Header = "",
     source: Source = "",
 ) -> CommandReport:
-    """Write `tasks/NAME.py`, which asks about the rows of a table of your own and runs as it is.
+    """Write `tasks/NAME.py`, a task that asks about the rows of the table FROM.
 
-    The columns of the key and of the text are guessed by their names and what stands in them,
-    unless --key and --text name them. Only the text is sent, and the columns of --with. What
-    was taken is printed; edit the file where it is wrong. Nothing is overwritten. A workspace
-    is made where there is none.
+    The task runs as it is. Edit its question, its answer fields and its prompt.
+
+    The columns of key and text are guessed from names and values, unless --key and --text name
+    them. The command prints the chosen columns. Only the text column and the columns of --with are
+    sent.
+
+    Overwrites no file. Creates the workspace if it does not exist.
     """
     task = ask_workflow.check_new_task(
         name,
@@ -541,9 +555,7 @@ def new_task(
     with open_configured_workspace("create", task_name="experts") as ws:
         draft = new_task_files.write_task_file(ws, task)
 
-    message = (
-        f"{draft.path} is written: the question, the answer and the prompt are yours to change"
-    )
+    message = f"{draft.path} written; edit its question, answer and prompt"
     return CommandReport(
         draft.document,
         [*draft.guess.notes, message],

@@ -22,11 +22,11 @@ INDENT = "    "
 MAX_ANSWER_CELL_CHARS = 100
 SECONDS_PER_DAY = 86_400
 MINUTE_FORMAT = "%Y-%m-%d %H:%M"
-FORGOTTEN_TEXT = "it was forgotten"
+FORGOTTEN_TEXT = "forgotten"
 REQUEST_HEADERS = (
     "when",
     "item",
-    "way",
+    "batch",
     "model",
     "outcome",
     "tokens in",
@@ -41,14 +41,16 @@ def show(
     *,
     expert: Expert = None,
     item: Item = None,
-    n: Annotated[int, Parameter("How many requests to list.", COUNT)] = 10,
-    all_: Annotated[bool, Parameter("Requests of all tasks.")] = False,
+    n: Annotated[int, Parameter("List this many requests.", COUNT, metavar="REQUESTS")] = 10,
+    all_: Annotated[bool, Parameter("List the requests of all tasks.")] = False,
     raw: Raw = False,
 ) -> CommandReport:
-    """Show everything known about one person: row, tags and their origin, attempts, index.
+    """Show all stored data about a person, or about a row of TASK with --item.
 
-    With --item one item of the task that TASK= names: its row, state, answers, attempts, requests and cost. Without
-    either the newest requests are listed: when, how, by what model, what came of each.
+    Prints columns, state, answers and their origin, failed attempts, requests, index entry and
+    cost (USD).
+
+    Without a name it lists the newest requests: time (UTC), batch, model, outcome, tokens and cost.
     """
     if expert is None and item is None:
         requests = row_items.read_newest_requests(ws, limit=n, all_tasks=all_, raw=raw)
@@ -73,7 +75,7 @@ def _request_list_output(
         raw: Add the sealed lines of each request and its replies.
     """
     if not requests:
-        return ["nothing was asked yet"]
+        return ["no request was sent yet"]
 
     rows = [_request_table_cells(request, has_task=has_tasks) for request in requests]
     table = TextTable(REQUEST_HEADERS, rows)
@@ -108,7 +110,9 @@ def _format_request_answer(request: Mapping[str, Any]) -> str:
         )
     if request["reason"]:
         return str(request["reason"])
-    return "no answer is kept" if request["outcome"] == "answered" else ""
+    if request["outcome"] == "answered":
+        return "no answer is stored"
+    return ""
 
 
 def _request_cells(request: Mapping[str, Any]) -> tuple[str, ...]:
@@ -157,8 +161,8 @@ def _wire_lines(requests: Sequence[Mapping[str, Any]]) -> list[str]:
         there are no requests. A reason that request and reply share is printed once.
     """
     if not requests:
-        reasons = "it was not asked, or shares that of another that asks the same"
-        return [f"(no request of its own: {reasons})"]
+        reasons = "it was not asked yet, or has the answer of an equal row"
+        return [f"(no request about this row: {reasons})"]
 
     lines = list[str]()
     for request in requests:
@@ -218,8 +222,10 @@ def _format_state(state: str | None, parked_reason: str | None) -> str:
     elif state == "parked":
         label = parked_label(parked_reason or "")
     else:
-        label = state or "not known"
-    return f"{label}: {parked_reason}" if parked_reason else label
+        label = state or "unknown"
+    if parked_reason:
+        return f"{label}: {parked_reason}"
+    return label
 
 
 def _format_change(changed_at: datetime, *, is_stale: bool) -> str:
@@ -231,7 +237,9 @@ def _format_change(changed_at: datetime, *, is_stale: bool) -> str:
     age_days = (datetime.now(UTC) - changed_at).total_seconds() / SECONDS_PER_DAY
     if age_days >= 1:
         change += f", {age_days:.0f} days ago"
-    return f"{change}: its answer is of what it was before" if is_stale else change
+    if is_stale:
+        change += ", after its answer"
+    return change
 
 
 def _answer_fields(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -258,11 +266,11 @@ def _format_provenance(answer: Mapping[str, Any]) -> str:
     answered_at = f"{answer['at']:{MINUTE_FORMAT}}"
     if answer["who"] is not None:
         undone = "" if answer["applied"] else " (undone)"
-        return f"{answered_at} {answer['who']}, by hand{undone}"
+        return f"{answered_at} corrected by {answer['who']}{undone}"
 
     # A copied answer has the response of another row with the same input, and cost nothing.
     if answer["batch"] is None and not answer["tokens_in"] and answer["response_id"]:
-        origin = "shared, asked and paid for another that asks the same"
+        origin = "copied from an equal row, at no cost"
     else:
         tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens"
         origin = f"batch {answer['batch']}, {tokens}, {format_usd(answer['cost'])}"
@@ -280,7 +288,9 @@ def _format_index_entry(index_state: Mapping[str, Any]) -> str:
         return f"broken: {index_state['problem']}"
     if not index_state["indexed"]:
         return "not in it"
-    freshness = "up to date" if index_state.get("up_to_date") else "with an older text"
+    freshness = "with an older text"
+    if index_state.get("up_to_date"):
+        freshness = "up to date"
     return f"in build {index_state.get('build')}, {freshness}"
 
 

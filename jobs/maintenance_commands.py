@@ -42,7 +42,7 @@ from jobs.output import (
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.text import format_usd, plural
+from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.ops import backup as workspace_backup
@@ -60,7 +60,10 @@ from pipeline.workflows import work as work_units
 
 UnitNames = Annotated[
     str,
-    Parameter(f"Only these units: {', '.join(work_units.UNIT_NAMES)}.", metavar="UNIT,…"),
+    Parameter(
+        f"Only these units: {', '.join(work_units.UNIT_NAMES)}. Default: all.",
+        metavar="UNIT,…",
+    ),
 ]
 VERSION_HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost")
 # Displayed verdicts of a gate: passed, failed, or not judged.
@@ -69,23 +72,27 @@ VERDICTS = {True: "pass", False: "FAIL", None: ""}
 
 def work(
     *,
-    once: Annotated[bool, Parameter("Go through it once, then end.")] = False,
+    once: Annotated[
+        bool, Parameter("Do due work once, then exit. Default: repeat forever.")
+    ] = False,
     only: UnitNames = "",
 ) -> CommandReport:
-    """Do whatever is due: look, download, ingest, embed, read rows, ask again, prepare, send, build the index.
+    """Do all due work of all tasks, or of TASK: send, poll, download, ingest, retry, index.
 
-    For every task of the workspace, or TASK=. With --once it goes through it once, for cron and other schedulers: it
-    prints one line with its time, or none where nothing was due, and exits 0 where something is left for later, of
-    which the document says what and in how many seconds. Any number may run at once, on PostgreSQL on several machines.
-    Nothing is spent beyond budgets, and above FINDABLE_CONFIRM_ABOVE nothing is sent without --yes. Without --once it
-    goes on until it is stopped.
+    Runs until it is stopped. With --once, for cron, it does the due work once. It then prints a
+    line with the time, or nothing if nothing was due, and exits with 0. With --json it also lists
+    the remaining work, with the seconds until it is due.
+
+    Any number of processes may run at once, with PostgreSQL on several machines.
+
+    Budgets limit the cost. A cost above FINDABLE_CONFIRM_ABOVE (USD) needs --yes.
     """
     unit_names = _parse_unit_names(only)
     settings = read_settings()
     # Passes are repeated for ever, so that there is no end at which to print a document.
     if not once and should_print_json():
         raise InputError(
-            "a document is printed at the end, and this has none",
+            "work runs forever, so it has no JSON document; nothing was done",
             hint=f"add {OptionHint(once=True)}",
         )
     if not should_print_json():
@@ -102,10 +109,10 @@ def work(
         work_units.run_passes_forever(_open_task, task_names, unit_names, _print_pass)
     report = work_units.run_pass(_open_task, task_names, unit_names)
 
-    output: Output = "; ".join(report.lines)
-    if not output:
-        # Without a terminal nothing is printed, because cron mails every output.
-        output = "nothing was due" if sys.stdout.isatty() else []
+    output: Output = "; ".join(report.lines) or []
+    # Without a terminal nothing is printed, because cron mails every output.
+    if not output and sys.stdout.isatty():
+        output = "nothing was due"
     return CommandReport(location | report.document, output, partial(raise_all, report.failures))
 
 
@@ -116,7 +123,9 @@ def _open_task(task_name: str) -> Iterator[WorkspaceSession]:
     Without `--yes` no cost is agreed to in advance.
     """
     with open_configured_workspace("write", task_name=task_name) as ws:
-        ws.agreed_usd = math.inf if has_yes_option() else None
+        ws.agreed_usd = None
+        if has_yes_option():
+            ws.agreed_usd = math.inf
         yield ws
 
 
@@ -130,26 +139,36 @@ def _print_pass(report: work_units.WorkReport) -> None:
 
 def worker(
     *,
-    concurrency: Annotated[int, Parameter("Jobs at once.", CountParam(1, 64))] = 4,
+    concurrency: Annotated[
+        int, Parameter("Run this many jobs at once.", CountParam(1, 64), metavar="JOBS")
+    ] = 4,
     only: UnitNames = "",
     port: Annotated[
         int | None,
-        Parameter("Serve /healthz, /readyz, /metrics here.", CountParam(0, 65535)),
+        Parameter(
+            "Serve /healthz, /readyz and /metrics on this port; 0 is any free port. Default: none.",
+            CountParam(0, 65535),
+            metavar="PORT",
+        ),
     ] = None,
-    host: Annotated[str, Parameter("Address for --port.")] = "127.0.0.1",
-    setup: Annotated[bool, Parameter("Make the tables of jobs, then end.")] = False,
+    host: Annotated[str, Parameter("Address for --port.", metavar="ADDRESS")] = "127.0.0.1",
+    setup: Annotated[bool, Parameter("Create the tables of jobs, then exit.")] = False,
 ) -> CommandReport | None:
-    """Do what is due of all tasks until it is stopped, beside other workers; on PostgreSQL.
+    """Do the due work of all tasks together with other workers, on PostgreSQL.
 
-    --setup makes the tables of jobs, in a schema of their own in the workspace's database. Jobs are told in JSON lines.
-    Within 30 s of SIGTERM it ends, and others go on with what it had. Above CONFIRM_ABOVE it sends only with --yes.
+    Runs until it is stopped, and logs each job as a JSON line. It exits within 30 s of SIGTERM;
+    other workers continue its jobs.
+
+    --setup creates the tables of jobs, in a separate schema of the workspace's database.
+
+    A cost above FINDABLE_CONFIRM_ABOVE (USD) needs --yes.
     """
     from pipeline.workflows import worker as job_worker
 
     if setup:
         with open_configured_workspace("write", is_whole_workspace=True) as ws:
             document = {"made": job_worker.create_job_tables(ws)}
-        message = f"the schema {job_worker.JOB_SCHEMA} is there"
+        message = f"the schema {job_worker.JOB_SCHEMA} exists"
         return CommandReport(document, message, hint=CommandHint("worker"))
 
     settings = read_settings()
@@ -175,17 +194,19 @@ def _parse_unit_names(text: str) -> list[str]:
     unknown_names = [name for name in unit_names if name not in work_units.UNIT_NAMES]
     if unknown_names:
         raise InputError(
-            f"{unknown_names[0]!r} is no unit; nothing was done",
-            hint=f"{OptionHint('only')} takes some of {', '.join(work_units.UNIT_NAMES)}",
+            f"{unknown_names[0]!r} is not a unit of work; nothing was done",
+            hint=f"valid units for {OptionHint('only')}: {', '.join(work_units.UNIT_NAMES)}",
         )
     return unit_names or list(work_units.UNIT_NAMES)
 
 
 def verify_gemini(ws: WorkspaceSession) -> CommandReport:
-    """Meet the API with five invented rows, by batch and live, and a vector of each, for about a cent.
+    """Test the key and the API with five invented rows, for about a cent.
 
-    Asks first. It says how late a new batch is listed, for which commands wait from then on, and leaves nothing behind;
-    where it was killed, the next run goes on.
+    Asks by batch and live, embeds each row, and deletes its data afterwards. Asks for confirmation
+    first. After a kill, the next run continues.
+
+    It measures after how many seconds a new batch is listed; later commands wait that long.
     """
     document = verify.run(ws)
     print_facts = partial(print_fields, list(document["facts"].items()))
@@ -193,46 +214,52 @@ def verify_gemini(ws: WorkspaceSession) -> CommandReport:
         outcome = "Gemini was not checked: the local engine answered all rows"
         next_step = f"set GEMINI_API_KEY, then {CommandHint('verify-gemini')}"
     else:
-        outcome = f"{format_usd(document['cost'])} spent; all rows were answered"
+        outcome = f"all rows answered, {format_usd(document['cost'])} spent"
         next_step = str(CommandHint("status"))
     return CommandReport(document, [print_facts, f"{outcome}. Next: {next_step}"])
 
 
 def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
-    """Copy the whole workspace into the folder TO, which must not exist yet, while others read and write it.
+    """Copy the workspace into the new folder TO; other commands may run meanwhile.
 
-    Copies the database, sealed files, reports and embedded vectors, each with its hash, and no other files.
-    TO is complete or does not exist. Of a database on PostgreSQL it prints what to type instead.
+    Copies the database, sealed files, reports and vectors with their hashes. TO is complete or does
+    not exist.
+
+    For PostgreSQL it prints the commands to type instead.
     """
     report = workspace_backup.back_up_workspace(ws, to)
     if report.typed:
         introduction = (
-            "The database is on a server, whose own programs copy it. Type, in this order:"
+            "The database is on a server, so its own programs copy it. Type these commands:"
         )
         return CommandReport(asdict(report), [introduction, *report.typed])
 
     files = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}"
-    return CommandReport(asdict(report), f"{files}. Each hash was checked")
+    return CommandReport(asdict(report), f"{files}; all hashes checked")
 
 
 def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
-    """Put the backup in the folder FROM into DATA, a new folder, after checking every hash; `index` then costs nothing.
+    """Restore the backup in the folder FROM into the new folder DATA.
 
-    With DATABASE_URL=, an empty PostgreSQL database, every table is copied there and counted: the way out of SQLite.
-    Batches that were prepared when the backup was made are looked for at the API before anything is sent again.
+    Checks every hash first. `index` then costs nothing.
+
+    With DATABASE_URL= of an empty PostgreSQL database, all tables are copied there and counted.
+    This moves a workspace from SQLite to PostgreSQL.
+
+    Batches that were prepared before the backup are looked for at Gemini before anything is sent.
     """
     report = restore_workspace(read_settings(), from_)
     output: list[Any] = []
     if report.rows:
         row_count = plural(sum(report.rows.values()), "row")
         output.append(
-            f"{row_count} of {len(report.rows)} tables are in {report.database}; "
-            "tables of other programs, and columns that they added, are in the backup alone",
+            f"{row_count} of {len(report.rows)} tables copied to {report.database}; "
+            "tables and columns of other programs are only in the backup",
         )
     elif report.database:
-        output.append(f"an earlier run copied all tables to {report.database}")
+        output.append(f"an earlier run has copied all tables to {report.database}")
 
-    files = f"{plural(report.files, 'file')} of {report.made_at} are in {report.path}"
+    files = f"{plural(report.files, 'file')} of {report.made_at} restored to {report.path}"
     output.append(f"{files}. Next: {CommandHint('doctor')}")
     return CommandReport(asdict(report), output)
 
@@ -244,23 +271,28 @@ def forget(
     item: Item = None,
     file: Annotated[
         Path | None,
-        Parameter("A file of names, a line each, or a CSV file with a column of them.", PATH),
+        Parameter("File with one name per line, or CSV file with a Username or key column.", PATH),
     ] = None,
 ) -> CommandReport:
-    """Remove people everywhere: row, answers, lines in sealed files, vectors, older builds.
+    """Delete people or rows everywhere: rows, answers, sealed lines, vectors, builds.
 
-    Takes several usernames, or a FILE of them: a name a line, a CSV file with a Username column, or what REPORT= of an
-    import says is missing. With --item one item of a task of your own, or with TASK= and FILE= several, which their
-    source does not bring back: a digest of each key is kept. An id does where another program deleted the row.
+    Name people by usernames or --file, and rows of your task by --item, or by TASK= and --file. The
+    file may be the REPORT= of an import; its missing people are deleted. If another program
+    deleted the row, name it by its id.
 
-    Asks first, and begins with none if one is unknown or in an open batch. The index is built once, at the end. The
-    account of each batch stays, without anything of the people. If it was killed, the same command resumes. It says
-    what is out of its reach.
+    The source of your task cannot bring a deleted row back, because a hash of its key is stored.
+    Counts and cost of each batch stay, without personal data.
+
+    Asks for confirmation first. Deletes nothing if a name is unknown or in an open batch. Builds
+    the index once, at the end. After a kill, the same command continues. It prints which copies it
+    cannot reach.
     """
     if [bool(expert), item is not None, file is not None].count(True) != 1:
         people_options = f"{OptionHint(expert='…')}, {OptionHint(file='…')}"
         row_options = f"{OptionHint(task='…')} {OptionHint(item='…')}"
-        raise InputError(f"name some: {people_options}, or {row_options}; nothing was changed")
+        raise InputError(
+            f"forget needs {people_options} or {row_options}; nothing was changed",
+        )
 
     # A name may contain a comma: only the task knows the names in a text.
     if file is not None:
@@ -286,24 +318,26 @@ def _forget_lines(
     Args:
         names: The names of the forgotten people or rows; at least one.
     """
-    subject = f"{names[0]} is" if len(names) == 1 else f"{len(names):,} {labels.plural} are"
     files = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
-    lines = [f"{subject} forgotten: {files}, {plural(report.vectors, 'vector')}, and every row"]
+    removed = f"{files}, {plural(report.vectors, 'vector')} and all database rows"
+    lines = [f"{join_first(names)} forgotten: {removed} deleted"]
 
     if report.went_on:
-        lines.append("A row was gone before; what was left of it went now")
+        lines.append("A row was deleted before; its remaining data is deleted now")
     if report.reports:
-        removal = f"{plural(report.reports, 'file')} of reports that named them went too"
+        removal = f"{plural(report.reports, 'report file')} with these names deleted"
         lines.append(f"{removal}. Next: {labels.command('qc')}")
-    lines.append(f"Out of reach: {report.out_of_reach}")
+    lines.append(f"Not deleted: {report.out_of_reach}")
     return lines
 
 
 def doctor(ws: WorkspaceSession) -> CommandReport:
-    """Check the workspace against itself and the backend; say of what is wrong why it matters, and what to type.
+    """Check all stored data and the backend; change nothing.
 
-    Nothing is changed. Exit code 0 if all is well or needs only a notice; 3 or 4 if the key is refused or the backend
-    cannot be reached; 5 if the stored data is inconsistent.
+    For each problem it prints why it matters and which command repairs it.
+
+    Exit code 0: no problem, or only notices. 3: the key is refused. 4: the backend does not answer.
+    5: stored data contradict each other.
     """
     report = workspace_check.check_workspace(ws)
     output: list[Any] = [f"{subject}: {summary}" for subject, summary, _ in report.row_summaries]
@@ -317,28 +351,32 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
 
     if not report.contradictions:
         checks = plural(report.check_count, "check")
-        output.append(f"{checks} passed: nothing contradicts what is stored")
+        output.append(f"{checks} passed, no contradiction found")
     return CommandReport(report.document, output, report.raise_errors)
 
 
 def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
-    """Remove sealed files, builds and reports older than KEEP_DAYS, unneeded vectors and lock files, and leftovers.
+    """Delete files, builds, reports and vectors that nothing needs.
 
-    People, answers, the accounts of all batches, hashes of the lines of their files, and the index in service stay.
+    Deletes sealed files, builds and reports older than FINDABLE_KEEP_DAYS, vectors of texts that no
+    row has, lock files, and leftovers of killed commands.
+
+    Rows, answers, counts and cost of all batches, hashes of their lines, and the index in service
+    stay.
     """
     report = file_cleanup.run(ws, dry=dry)
     if report.is_empty:
-        message = f"nothing to clean: everything unneeded is younger than {report.keep_days:g} days"
+        message = f"nothing to clean: no unneeded file is older than {report.keep_days:g} days"
         return CommandReport(asdict(report), message)
 
     counts = (
         f"{plural(report.files, 'file')} of {plural(len(report.batches), 'batch', 'batches')}",
         f"{report.size:,} bytes",
         plural(len(report.builds), "build"),
-        f"{plural(len(report.reports), 'file')} of reports",
-        plural(len(report.litter), "left-over"),
+        plural(len(report.reports), "report file"),
+        plural(len(report.litter), "leftover"),
         plural(report.locks, "lock file"),
-        f"{plural(report.vectors, 'vector')} of texts that no row has",
+        plural(report.vectors, "unneeded vector"),
     )
     action = "would remove" if dry else "removed"
     return CommandReport(asdict(report), f"{action} {', '.join(counts)}")
@@ -349,29 +387,31 @@ def remove_tables(
     *,
     give_up: Annotated[
         bool,
-        Parameter("Also while batches are under way; what they bring is lost."),
+        Parameter("Also abandon open batches; their results are lost."),
     ] = False,
 ) -> CommandReport:
-    """Remove findable's own tables, views and indexes from the database, after a question.
+    """Delete findable's tables, views and indexes from the database.
 
-    All of it goes, or nothing. Tables of another program stay, with every column and value in them, also those that
-    answers were written to. People, passages and images go if findable made their table. The workspace's folder stays.
+    Asks for confirmation first. Deletes all of them or none.
+
+    Tables of other programs stay unchanged, with the answers that were written into them. The
+    tables of people, passages and images are deleted if findable created them. The folder of the
+    workspace stays.
     """
     report = table_removal.remove_findable_tables(ws, should_abandon_batches=give_up)
-    table_counts = f"{len(report.tables)} tables, {len(report.views)} views"
-    message = (
-        f"{table_counts} and {len(report.indexes)} indexes were removed from "
-        f"{ws.store.display_name}"
-    )
+    tables = plural(len(report.tables), "table")
+    views = plural(len(report.views), "view")
+    indexes = plural(len(report.indexes), "index", "indexes")
+    message = f"{tables}, {views} and {indexes} deleted from {ws.store.display_name}"
     if report.left:
-        message += f"; {', '.join(report.left)} stay as they are"
+        message += f"; unchanged: {', '.join(report.left)}"
     return CommandReport(asdict(report), message)
 
 
 def versions(ws: WorkspaceSession) -> CommandReport:
-    """List every version of answers, of other programs too: rows, items, dates, cost.
+    """List all versions of answers, also of other programs: rows, dates and cost (USD).
 
-    Lists experts and passages; with TASK=passages, or your own task, those alone.
+    Lists all tasks, or only TASK if it is set.
     """
     summaries = answer_versions.read_all_versions(ws)
     if not summaries:
@@ -386,10 +426,12 @@ def versions(ws: WorkspaceSession) -> CommandReport:
 
 
 def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandReport:
-    """Take back the answers of EXTRACTOR: a version such as passage-concepts@2, or one with its model behind a slash.
+    """Delete the answers of EXTRACTOR, such as passage-concepts@2 or passage-concepts@2/MODEL.
 
-    Asks first. All of it goes, or nothing; other versions and imported answers stay. When nothing is left of what
-    the local engine answered, the workspace can use Gemini.
+    Asks for confirmation first. Deletes all of them or none. Other versions and imported answers
+    stay.
+
+    After the last answer of the local engine is deleted, the workspace can use Gemini.
     """
     # BACKEND=gemini may be set already, although the workspace still uses the local engine.
     settings = replace(read_settings(), backend=None)
@@ -398,17 +440,16 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
 
     if report.versions:
         counts = f"{plural(report.rows, 'row')} and {plural(report.answers, 'answer')}"
-        message = f"{counts} of {extractor} taken back"
+        message = f"{counts} of {extractor} deleted"
         if report.let_go:
-            message += f", {plural(report.let_go, 'item')} parked no more"
+            message += f", {plural(report.let_go, 'row')} unparked"
         output = [f"{message}. Next: {report.next_command}"]
     else:
         message = f"there are no answers of {extractor}"
-        output = [f"{message}. Next: {CommandHint('versions')}, which lists all"]
+        output = [f"{message}. Next: {CommandHint('versions')}"]
     if report.unbound:
         output.append(
-            "nothing of the local engine is left: "
-            "with GEMINI_API_KEY set, this workspace uses Gemini",
+            "no answer of the local engine is left: with GEMINI_API_KEY this workspace uses Gemini",
         )
 
     document = {
@@ -425,23 +466,24 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
 
 
 def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
-    """Measure the answers of a task, judge them by its gates, and write a report into the workspace's reports/.
+    """Measure the answers of a task against its gates, and write a report into DATA/reports.
 
-    Exit code 6 if a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. A report holds samples of the
-    database: treat it as you treat that.
+    Exit code 6 if a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds.
+
+    A report contains samples of the database: protect it like the database.
     """
     report = evaluate.write_report(ws, extractor=extractor)
     if report is not None:
         ws.announce_placeholders()
         document = {**report.document, "placeholder": ws.has_placeholder_answers}
-        message = f"{report.line}; the report is {report.path}"
+        message = f"{report.line}; report: {report.path}"
         return CommandReport(document, [_gate_table(report), message], report.check)
 
     # A task without answers is an error only if the user named a version.
     if extractor is not None:
         raise InputError(
-            f"there is no answer of {extractor!r}; no report was written",
-            hint=f"`{CommandHint('versions')}` lists whose answers there are",
+            f"there is no answer of version {extractor!r}; no report was written",
+            hint=f"`{CommandHint('versions')}` lists the versions",
         )
     labels = ws.task.labels
     message = (
@@ -464,7 +506,7 @@ def _gate_table(report: QualityReport) -> TextTable:
 
 
 def parked(ws: WorkspaceSession) -> CommandReport:
-    """List all people who failed for good and are not asked again, with the reason."""
+    """List the parked rows of TASK, which are not asked again, with the reason."""
     parked_rows = row_items.list_parked(ws.store, ws.task)
     row_noun = ws.task.labels.singular
     if not parked_rows:
@@ -480,12 +522,14 @@ def unpark(
     *,
     expert: Expert = None,
     passage: Passage = None,
-    all_: Annotated[bool, Parameter("All that are parked.")] = False,
+    all_: Annotated[bool, Parameter("Release all parked rows.")] = False,
 ) -> CommandReport:
-    """Let one, or with --all all parked people, be asked again; earlier attempts do not count any more.
+    """Release a parked row, or with --all all parked rows, so that they are asked again.
 
-    One is named by a username, with TASK=passages by the id of a passage, with your own task by a key. Rows whose tags
-    another program wrote as text stay as they are.
+    Earlier failed attempts no longer count. Name a person by username, a passage (TASK=passages) by
+    its id, a row of your task by its key.
+
+    Rows with tags that another program wrote as text stay unchanged.
     """
     labels = ws.task.labels
     names = row_items.unpark_rows(ws, name=expert or passage, all_rows=all_)

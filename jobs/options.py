@@ -136,7 +136,8 @@ class NamedArgument(click.Argument):
         )
         if has_argument:
             message = (
-                f"{self.option.opts[0]} and {argument_text!r} are the same option; nothing was done"
+                f"{self.option.opts[0]} was given twice: {option_text!r} and {argument_text!r}; "
+                "nothing was done"
             )
             raise click.UsageError(message, ctx)
 
@@ -179,16 +180,24 @@ def make_click_parameters(
     return click_parameters
 
 
-class CountParam(click.IntRange):
+@dataclass(frozen=True)
+class CountParam(click.ParamType[int]):
     """A whole number in a range, as people write it: 1,000 or 1k."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    min_count: int = 0
+    max_count: int = MAX_NUMBER
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the number; a text that is not a number in the range is a usage error."""
         try:
-            count = parse_count(value) if isinstance(value, str) else value
+            count = parse_count(value) if isinstance(value, str) else int(value)
         except ValueError as error:
             self.fail(f"{value!r} {error}", param, ctx)
-        return super().convert(count, param, ctx)
+        if not self.min_count <= count <= self.max_count:
+            number_range = f"{self.min_count:,} to {self.max_count:,}"
+            self.fail(f"{value!r} is not in the range {number_range}", param, ctx)
+        return count
 
 
 class NamesParam(click.ParamType[str]):
@@ -215,14 +224,14 @@ def text(value: str) -> str:
         BadParameter: The text has lone surrogates: its bytes were not valid UTF-8.
     """
     if SURROGATES.search(value):
-        raise click.BadParameter("it is not valid UTF-8")
+        raise click.BadParameter("the text is not valid UTF-8")
     return value.strip() or value
 
 
 def version(value: str) -> str:
     """Return a text `version` or `version/model`; raise BadParameter if the version is empty."""
     if not text(value).partition("/")[0].strip():
-        raise click.BadParameter(f"it names no version; `{CommandHint('versions')}` lists all")
+        raise click.BadParameter(f"the version is empty; `{CommandHint('versions')}` lists all")
     return value
 
 
@@ -233,7 +242,7 @@ def number(value: str) -> float:
     except ValueError:
         parsed = math.nan
     if not math.isfinite(parsed):
-        raise click.BadParameter(f"{value!r} is no number")
+        raise click.BadParameter(f"{value!r} is not a number")
     return parsed
 
 
@@ -270,73 +279,116 @@ VERSION = version
 NUMBER = number
 NAMES = NamesParam()
 MONEY = _make_bounded_parser(parse_money, "an amount of USD, 0 or more")
-DURATION = _make_bounded_parser(parse_duration, "a length of time that a person can wait")
+DURATION = _make_bounded_parser(parse_duration, "a duration, 0 or more")
 
-Limit = Annotated[int | None, Parameter("Ask about at most this many.", COUNT)]
-Pilot = Annotated[int | None, Parameter("Ask and judge this many first, then the rest.", COUNT)]
-SkipPilot = Annotated[bool, Parameter("Go on without a pilot that passed.")]
-Strict = Annotated[bool, Parameter("End with exit code 6 if a quality gate fails.")]
-NoResume = Annotated[bool, Parameter("Ask about all anew, under VERSION or the next free.")]
-Deadline = Annotated[float | None, Parameter("When it must be done: 2h30m, 90 min, 90s.", DURATION)]
-Dry = Annotated[bool, Parameter("Only show what would happen.")]
-Wait = Annotated[bool | None, Parameter("Go on until all is done.", bool)]
-Raw = Annotated[bool, Parameter("Requests and replies as they went over the wire.")]
-Seed = Annotated[int | None, Parameter("Draw them by this.", CountParam(0, 2**63 - 1))]
-Expert = Annotated[str | None, Parameter("A person, by username.", TEXT)]
+Limit = Annotated[
+    int | None,
+    Parameter("Ask about at most this many rows. Default: all open rows.", COUNT, metavar="ROWS"),
+]
+Pilot = Annotated[
+    int | None,
+    Parameter(
+        "Ask and judge this many random rows first; stop if a gate fails. Default: no pilot.",
+        COUNT,
+        metavar="ROWS",
+    ),
+]
+SkipPilot = Annotated[bool, Parameter("Continue without a passed pilot.")]
+Strict = Annotated[bool, Parameter("Exit with code 6 if a quality gate fails.")]
+NoResume = Annotated[
+    bool,
+    Parameter("Ask about all rows again, as a new version: VERSION, or the next free number."),
+]
+Deadline = Annotated[
+    float | None,
+    Parameter(
+        "Finish within this time: 90s, 30m, 2h30m, 1d. Default: no deadline.",
+        DURATION,
+        metavar="TIME",
+    ),
+]
+Dry = Annotated[bool, Parameter("Only print the plan.")]
+Wait = Annotated[
+    bool | None,
+    Parameter("Wait for batches until all rows are done. Default: return after sending.", bool),
+]
+Raw = Annotated[bool, Parameter("Add the sealed lines of requests and replies.")]
+Seed = Annotated[
+    int | None,
+    Parameter("Seed of the random sample.", CountParam(0, 2**63 - 1), metavar="NUMBER"),
+]
+Expert = Annotated[str | None, Parameter("Username of the person.", TEXT)]
 Experts = Annotated[
     tuple[str, ...],
-    Parameter("People, by username; several with commas between them.", NAMES),
+    Parameter("Usernames, separated by commas.", NAMES),
 ]
-Item = Annotated[str | None, Parameter("An item of the task TASK=, by its key.", TEXT)]
-Passage = Annotated[str | None, Parameter("A passage, by its id.", TEXT)]
+Item = Annotated[str | None, Parameter("Key of a row of TASK.", TEXT, metavar="KEY")]
+Passage = Annotated[str | None, Parameter("Id of the passage.", TEXT, metavar="ID")]
 Version = Annotated[
     str | None,
-    Parameter("A version, or version/model; default: the task's own.", VERSION),
+    Parameter("A version, or version/model. Default: the version of the task.", VERSION),
 ]
-Tag = Annotated[str, Parameter("Only those with each of these tags.", metavar="TAG,…")]
-MinScore = Annotated[float | None, Parameter("Only those with this score or a higher one.", NUMBER)]
-MaxScore = Annotated[float | None, Parameter("Only those with this score or a lower one.", NUMBER)]
+Tag = Annotated[str, Parameter("Only rows that have all of these tags.", metavar="TAG,…")]
+MinScore = Annotated[
+    float | None,
+    Parameter("Only people with at least this score, 0 to 100.", NUMBER),
+]
+MaxScore = Annotated[
+    float | None,
+    Parameter("Only people with at most this score, 0 to 100.", NUMBER),
+]
 Where = Annotated[
     str,
     Parameter(
-        "Only those of which it holds: stars < 3 AND NOT verdict = 'praise'.",
+        "Only rows that match, such as: stars < 3 AND NOT verdict = 'praise'.",
         metavar="CONDITION",
     ),
 ]
-Sheet = Annotated[str, Parameter("The sheet of an .xlsx file; else the first.", TEXT)]
+Sheet = Annotated[
+    str,
+    Parameter("Sheet of an .xlsx file. Default: the first.", TEXT, metavar="NAME"),
+]
 Encoding = Annotated[
     str,
-    Parameter("The encoding of a text file, such as cp1250; else it is found out.", TEXT),
+    Parameter("Encoding of a text file, such as cp1250. Default: detected.", TEXT, metavar="NAME"),
 ]
 Header = Annotated[
     str,
-    Parameter("The line with the names of the columns, or none.", TEXT, metavar="LINE"),
+    Parameter(
+        "Line number of the column names, or none. Default: the first line with text.",
+        TEXT,
+        metavar="LINE",
+    ),
 ]
 Source = Annotated[
     str,
-    Parameter("The SELECT's database: its address, or $NAME of a variable; else the workspace's."),
+    Parameter(
+        "Database of the SELECT: a URL, or $NAME for a variable with the URL. "
+        "Default: the workspace's.",
+        metavar="URL",
+    ),
 ]
 TextColumn = Annotated[
     str,
-    Parameter("The column to ask about; else it is found.", TEXT, metavar="COLUMN"),
+    Parameter("Column to ask about. Default: guessed.", TEXT, metavar="COLUMN"),
 ]
 KeyColumn = Annotated[
     str,
     Parameter(
-        "The column that tells rows apart; 'row' is a hash of each row.",
+        "Column with a unique key; 'row' uses a hash of the whole row. Default: guessed.",
         TEXT,
         metavar="COLUMN",
     ),
 ]
 WithColumns = Annotated[
     str,
-    Parameter("Other columns to send with the text.", TEXT, metavar="COLUMN,…"),
+    Parameter("More columns to send with the text. Default: none.", TEXT, metavar="COLUMN,…"),
 ]
-Overwrite = Annotated[bool, Parameter("Replace the file TO, if it is there.")]
+Overwrite = Annotated[bool, Parameter("Replace the file TO if it exists.")]
 Map = Annotated[
     str,
     Parameter(
-        "What names in a file's header mean: bio=Kurzbiografie,username=Mail.",
-        metavar="COLUMN=NAME,…",
+        "Columns of the file by field, such as bio=Kurzbiografie,username=Mail.",
+        metavar="FIELD=COLUMN,…",
     ),
 ]

@@ -14,13 +14,11 @@ import click
 from jobs.command import should_print_json
 from jobs.options import (
     COUNT,
-    MAX_NUMBER,
     PATH,
     STREAM,
     TEXT,
     VERSION,
     CommandReport,
-    CountParam,
     MaxScore,
     MinScore,
     Overwrite,
@@ -49,37 +47,51 @@ SHORT_COLUMN_NAMES = {"job_title": "title", "findability_score": "score"}
 DEFAULT_PAGE_ROWS = 20
 MAX_MERGE_ROWS = 10
 
+Editor = Annotated[
+    str | None,
+    Parameter("Name of the editor. Default: the user of the system.", TEXT, metavar="NAME"),
+]
+
 
 def items(
     ws: WorkspaceSession,
     *,
-    find: Annotated[tuple[str, ...], Parameter("Words that it holds.", TEXT)] = (),
+    find: Annotated[tuple[str, ...], Parameter("Words that a row must contain.", TEXT)] = (),
     state: Annotated[
         str | None,
-        Parameter("Only those in this state, such as untagged or parked."),
+        Parameter("Only rows in this state, such as untagged or parked.", metavar="STATE"),
     ] = None,
     tag: Tag = "",
-    extractor: Annotated[str | None, Parameter("Only what one version answered.", VERSION)] = None,
+    extractor: Annotated[
+        str | None, Parameter("Only rows that this version answered.", VERSION)
+    ] = None,
     min_score: MinScore = None,
     max_score: MaxScore = None,
     where: Where = "",
-    sort: Annotated[str | None, Parameter("By this column; -COLUMN has the largest first.")] = None,
-    fields: Annotated[str, Parameter("Show these columns.", metavar="NAME,…")] = "",
+    sort: Annotated[
+        str | None, Parameter("Sort by this column; -COLUMN sorts downwards.", metavar="COLUMN")
+    ] = None,
+    fields: Annotated[
+        str, Parameter("Columns to show. Default: those of the task.", metavar="NAME,…")
+    ] = "",
     after: Annotated[
         str | None,
-        Parameter("Go on behind this id, as the page before says.", TEXT),
+        Parameter("Start after this id, which the previous page prints.", TEXT, metavar="ID"),
     ] = None,
-    limit: Annotated[int, Parameter("Show at most this many.", COUNT)] = DEFAULT_PAGE_ROWS,
-    counts: Annotated[bool, Parameter("Count them by state, tag and version instead.")] = False,
-    to: Annotated[Path | None, Parameter("Write them all to this file, as CSV.", PATH)] = None,
+    limit: Annotated[
+        int, Parameter("Show at most this many rows.", COUNT, metavar="ROWS")
+    ] = DEFAULT_PAGE_ROWS,
+    counts: Annotated[bool, Parameter("Print counts by state, tag and version instead.")] = False,
+    to: Annotated[Path | None, Parameter("Write all rows to this CSV file.", PATH)] = None,
     overwrite: Overwrite = False,
 ) -> CommandReport:
-    """List items that hold all words of FIND, or all items, whatever their state; those of TASK=.
+    """List the rows of TASK that contain all words of FIND, or all rows.
 
-    People are looked for in username, name, title, company and tags, passages in id, source and text, rows of your own
-    task in all columns and answers, in any case; --where names these. A page ends by saying how to get the next one.
-    With --to all of them are written to a CSV file; with --counts they are counted, by tags and versions up to 100,000
-    rows.
+    Searches username, name, title, company and tags of people; id, source and text of passages; all
+    columns and answers of your task. Upper and lower case are equal. --where compares columns.
+
+    Prints a page of rows, and how to get the next page. --to writes all rows to a CSV file.
+    --counts counts tags and versions up to 100,000 rows.
     """
     row_filter = RowFilter(find, state, _split_names(tag), extractor, min_score, max_score, where)
     columns = _split_names(fields) or None
@@ -109,13 +121,13 @@ def items(
         fields=columns,
     )
     if not page.items:
-        return CommandReport(page.document, f"no {ws.task.labels.singular} was found")
+        return CommandReport(page.document, f"no {ws.task.labels.singular} found")
 
     headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*page.names, "state")]
     rows = [[*map(_format_cell, row.values.values()), row.state] for row in page.items]
     output: list[Any] = [TextTable(headers, rows)]
     if page.after is not None:
-        message = f"more: the same with {OptionHint(after=page.after)}"
+        message = f"next page: the same command with {OptionHint(after=page.after)}"
         output.append(partial(Terminal().say, message))
     return CommandReport(page.document, output)
 
@@ -166,49 +178,54 @@ def export(
     format_: Annotated[
         str | None,
         Parameter(
-            "The format, if the ending of TO does not say it.",
+            "Format of the file. Default: by the ending of TO.",
             click.Choice(["csv", "json", "jsonl", "xlsx", "parquet"]),
         ),
     ] = None,
-    best: Annotated[bool, Parameter("Only the preferred concepts.")] = False,
+    best: Annotated[bool, Parameter("Only the best concepts of each name.")] = False,
     extractor: Version = None,
     rows: Annotated[
         str | None,
-        Parameter("A row for each member of this list; LIST.INNER is one within.", metavar="FIELD"),
+        Parameter(
+            "Write a row for each member of this list; LIST.INNER is a list within it.",
+            metavar="FIELD",
+        ),
     ] = None,
-    cost: Annotated[bool, Parameter("What each answer took: tokens and USD.")] = False,
+    cost: Annotated[bool, Parameter("Add tokens and cost (USD) of each answer.")] = False,
     full: Annotated[
         bool,
-        Parameter("The text of its passage and the context with each concept."),
+        Parameter("Add passage text and context to each concept."),
     ] = False,
-    gone: Annotated[bool, Parameter("Rows that left their source, too.")] = False,
+    gone: Annotated[bool, Parameter("Add rows that are no longer in their source.")] = False,
     raw: Annotated[
         bool,
-        Parameter("Leave cells of CSV that begin like a formula unchanged."),
+        Parameter("Write CSV cells unchanged, also formulas."),
     ] = False,
     overwrite: Overwrite = False,
 ) -> CommandReport | None:
-    """Write all experts with tags and scores to TO (.csv, .xlsx, .json, .jsonl, .parquet; `-` is standard output).
+    """Write rows and answers of TASK to TO: .csv, .xlsx, .json, .jsonl, .parquet, or `-`.
 
-    What their files said beside comes back behind that. With TASK=passages: the concepts with their evidence (.jsonl,
-    .parquet). With a task of your own: every row of its source, in its order, with its answer, its state and the reason
-    of that, or with --rows a row for each member of a list that the answers hold. They are of one version: the one that
-    --extractor or VERSION= names, else the preferred one; how many rows have which is said. Rows that left the source
-    are written with --gone alone.
+    People: tags, scores, and all columns of their files. TASK=passages: concepts with evidence
+    (.jsonl, .parquet). Your task: all rows of the source in its order, with answer, state and
+    reason.
 
-    Cells of CSV that a spreadsheet would run as formulas get an apostrophe in front, unless there is --raw. The file is
-    written completely or not at all; one that is there is replaced with --overwrite alone, and without a row no file is
-    written. With --json, standard output gets experts as one JSON list.
+    Answers are those of --extractor or VERSION=, else those of the preferred version. The command
+    prints how many rows have which version.
+
+    CSV cells that a spreadsheet would run as formulas get an apostrophe, unless --raw is given.
+
+    The file is complete or not written. Without rows no file is written. `-` is standard output;
+    with --json it gets a JSON list.
     """
     path = None if str(to) == "-" else to
     # With --json standard output must be one JSON document.
     if path is None and should_print_json():
         if format_ not in (None, "json"):
             message = (
-                f"{OptionHint(json=True)} is for one JSON document, and {format_} is none; "
+                f"{OptionHint(json=True)} prints a JSON document, but the format is {format_}; "
                 "nothing was written"
             )
-            raise InputError(message, hint="leave out either")
+            raise InputError(message, hint=f"leave out {OptionHint(json=True)} or the format")
         format_ = "json"
 
     options = ExportOptions(best, extractor or None, rows or None, cost, full, gone=gone)
@@ -235,41 +252,43 @@ def export(
 def tags(
     ws: WorkspaceSession,
     *,
-    k: Annotated[int, Parameter("How many to show.", COUNT)] = 20,
-    find: Annotated[str, Parameter("Only tags with this in them.")] = "",
-    merge: Annotated[str | None, Parameter('"old=new; old=new".', TEXT)] = None,
+    k: Annotated[int, Parameter("Show this many tags.", COUNT, metavar="TAGS")] = 20,
+    find: Annotated[str, Parameter("Only tags that contain this text.")] = "",
+    merge: Annotated[
+        str | None, Parameter('Merge tags: "old=new; old=new".', TEXT, metavar="RULES")
+    ] = None,
     undo: Annotated[
         int | None,
-        Parameter("The merge or edit to undo.", CountParam(1, MAX_NUMBER)),
+        Parameter("Undo the merge or edit with this number.", COUNT, metavar="NUMBER"),
     ] = None,
-    who: Annotated[str | None, Parameter("Who says so; else the user of the system.", TEXT)] = None,
+    who: Editor = None,
     expert: Annotated[
         str | None,
-        Parameter("The tags of this person alone.", TEXT, other_name="--person"),
+        Parameter("Only the tags of this person.", TEXT, "USERNAME", other_name="--person"),
     ] = None,
     add: Annotated[
         str | None,
-        Parameter('Tags that the person gets: "ml; law".', TEXT, metavar="TAGS"),
+        Parameter('Add tags to the person: "ml; law".', TEXT, metavar="TAGS"),
     ] = None,
     remove: Annotated[
         str | None,
-        Parameter("Tags that the person loses.", TEXT, metavar="TAGS"),
+        Parameter("Remove tags from the person.", TEXT, metavar="TAGS"),
     ] = None,
 ) -> CommandReport:
-    """List the tags of people, with examples, and what was merged.
+    """List the tags of people, with examples, and the merges of tags.
 
-    A merge holds for all who have the tag and for answers to come, until --undo takes it back by its number. With
-    --expert the tags of one, and every edit; --add and --remove correct them, as `correct` does, --undo takes back an
-    edit by its number.
+    A merge changes all people with the tag, and later answers, until --undo with its number.
+
+    --expert lists the tags of a person and every edit. --add and --remove edit these tags, as
+    `correct` does. --undo with the number of an edit undoes it.
     """
     tag_edit = add or remove
     action_count = sum(action is not None for action in (merge, undo, tag_edit))
     if action_count > 1 or (tag_edit and not expert) or (merge and expert):
-        message = (
-            f"a merge, an edit of {OptionHint(expert='…')} and an undoing exclude each other; "
-            "nothing was changed"
+        raise InputError(
+            f"{OptionHint('merge')}, {OptionHint('undo')} and an edit of {OptionHint(expert='…')} "
+            "exclude each other; nothing was changed",
         )
-        raise InputError(message)
 
     if expert is not None and tag_edit:
         return _edit_tags(ws, expert, add=add or "", remove=remove or "", who=who)
@@ -327,7 +346,7 @@ def _report_merges(report: Document) -> CommandReport:
     """
     output: list[Any] = []
     for old_tag, new_tag in report["same"]:
-        message = f"{old_tag!r} goes into {new_tag!r} already"
+        message = f"{old_tag!r} is merged into {new_tag!r} already"
         output.append(partial(Terminal().say, message))
 
     for merge in report["merges"]:
@@ -336,33 +355,39 @@ def _report_merges(report: Document) -> CommandReport:
 
     if report["kept"]:
         row_count = plural(report["kept"], "row")
-        message = f"{row_count} did not take other tags: a trigger or a rule of the database"
+        message = f"{row_count} not changed, because a trigger or rule of the database refused it"
         output.append(partial(Terminal().warn, message))
 
     people = plural(report["people"], "person", "people")
-    output.append(f"{people} with other tags now. Next: {CommandHint('index')}")
+    output.append(f"tags of {people} changed. Next: {CommandHint('index')}")
     return CommandReport(report, output)
 
 
 def correct(
     ws: WorkspaceSession,
-    item: Annotated[str, Parameter("Whose answer: a key, or a username.", TEXT)],
+    item: Annotated[str, Parameter("Key of the row, or username.", TEXT)],
     *,
     set_: Annotated[
         str | None,
-        Parameter('Fields of the answer: "tone=praise; stars=4".', TEXT, metavar="FIELDS"),
+        Parameter('New values of fields: "tone=praise; stars=4".', TEXT, metavar="FIELDS"),
     ] = None,
-    undo: Annotated[int | None, Parameter("The edit to undo.", CountParam(1, MAX_NUMBER))] = None,
-    who: Annotated[str | None, Parameter("Who says so; else the user of the system.", TEXT)] = None,
+    undo: Annotated[
+        int | None,
+        Parameter("Undo the edit with this number.", COUNT, metavar="NUMBER"),
+    ] = None,
+    who: Editor = None,
 ) -> CommandReport:
-    """Correct the answer about one row by hand, or undo that; without either, list what was corrected.
+    """Correct the answer about the row ITEM, undo a correction, or list the corrections.
 
-    What a person says counts before every model's answer, and stays. A list has commas, a value in quotation marks or
-    brackets is JSON, and a quotation must stand in the row's text.
+    A correction outranks the answers of all models, and stays.
+
+    Write lists with commas. A value in quotation marks or brackets is read as JSON. A quotation
+    must be part of the row's text.
     """
     if set_ is not None and undo is not None:
-        message = f"{OptionHint('set')} and {OptionHint('undo')} exclude each other"
-        raise InputError(f"{message}; nothing was changed")
+        raise InputError(
+            f"{OptionHint('set')} excludes {OptionHint('undo')}; nothing was changed",
+        )
 
     if set_ is not None:
         fields = corrections.parse_typed_fields(ws.task, set_)
@@ -382,9 +407,9 @@ def _correction_output(row_name: str, report: Document, ws: WorkspaceSession) ->
     """
     output: list[Any] = []
     if "edit" in report:
-        message = "there is nothing to change"
+        message = "nothing to change: the answer has these values already"
         if report["edit"] is not None:
-            message = f"edit {report['edit']} is kept"
+            message = f"edit {report['edit']} stored"
         if report["edit"] and ws.is_indexed:
             message += f". Next: {CommandHint('index', task=ws.task.subject)}"
         output.append(f"{row_name}: {message}")
@@ -439,8 +464,8 @@ def _report_tags(report: Document, search_text: str, max_tags: int) -> CommandRe
     different_tags = plural(report["different"], "different tag")
     rare_tags = plural(report["used_once"], "tag")
     output: list[Any] = [
-        f"{people} with {different_tags}; {rare_tags} of one person alone",
-        TextTable(("tag", "people", "such as"), tag_rows),
+        f"{people} with {different_tags}; {rare_tags} of a single person",
+        TextTable(("tag", "people", "examples"), tag_rows),
     ]
 
     members = ("number", "old", "new", "who", "at", "undone_at", "undone_by")
@@ -454,9 +479,9 @@ def _report_tags(report: Document, search_text: str, max_tags: int) -> CommandRe
 
 
 def score(ws: WorkspaceSession) -> CommandReport:
-    """Compute anew what follows from rows: the scores of people, or of your own task its tables of answers.
+    """Compute the scores of people again, or the answer tables of your task.
 
-    Only what changed is written.
+    Writes only changed rows.
     """
     with ws.store.write() as tx:
         changed = ws.task.own_tables.refresh_derived(tx)

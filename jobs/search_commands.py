@@ -14,7 +14,7 @@ import click
 
 from jobs.options import PATH, TEXT, CommandReport, CountParam, MinScore, Parameter, Tag, Where
 from jobs.output import Output, TextTable, print_marked, print_text
-from jobs.variables import closest_name
+from jobs.variables import closest_name, suggestion_question
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
@@ -45,23 +45,25 @@ def index(
     worse_ok: Annotated[
         bool,
         Parameter(
-            "Promote it also where judged questions do worse, it holds nothing, "
-            "or this copy of the database is older.",
+            "Use the new build even if judged questions get worse, it is empty, "
+            "or the database is an older copy.",
         ),
     ] = False,
 ) -> CommandReport:
-    """Rebuild the search index from all tagged people, or that of TASK from its answered rows.
+    """Build the search index of all tagged people, or of the answered rows of TASK.
 
-    Only changed texts are embedded. The new build is verified before it replaces the one in service, in one step;
-    searches are not disturbed. With 50 judged questions in DATA/judged, a build that does worse on them than the one
-    in service, by more than chance, is not promoted (exit code 6).
+    Embeds only changed texts. Verifies the new build, then replaces the old build in one step.
+    Searches continue meanwhile.
+
+    With at least 50 judged questions in DATA/judged, a build with significantly worse results is
+    not used (exit code 6).
     """
     # The first index of a task marks the task as indexed.
     ws.enable_index()
     report = build.roll_back_index(ws) if rollback else build.run(ws, worse_ok=worse_ok)
 
     for moved_name in report.moved_aside:
-        ws.display.warn(f"a file stood where the index has its links; it is now {moved_name}")
+        ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
     if report.refused:
         _warn_refused(ws, report.refused)
     return CommandReport(asdict(report), _format_index_report(ws, report))
@@ -77,7 +79,8 @@ def _warn_refused(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
         names_by_id = ws.task.rows.table(tx).read_names(tx, list(refusals))
     row_names = join_first([names_by_id.get(row_id, row_id) for row_id in refusals])
     first_reason = next(iter(refusals.values()))
-    ws.display.warn(f"{len(refusals):,} texts are not in the index: {row_names} ({first_reason})")
+    text_count = plural(len(refusals), "text is", "texts are")
+    ws.display.warn(f"{text_count} not in the index: {row_names} ({first_reason})")
 
 
 def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str:
@@ -87,7 +90,7 @@ def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str
     build was deleted and has no counts. After a rollback only the entries are counted.
     """
     if not report.count:
-        return f"nothing is to be found: build {report.number} was taken away"
+        return f"build {report.number} deleted; the search has no index now"
 
     entry_count = plural(report.count, ws.indexed_task.entry_noun)
     if report.rolled_back:
@@ -111,11 +114,13 @@ def measure(
     queries: Annotated[Path, Parameter("", PATH)],
     qrels: Annotated[Path, Parameter("", PATH)],
 ) -> CommandReport:
-    """Measure the search in service with QUERIES (JSON lines) and QRELS (TREC judgements).
+    """Measure the search with QUERIES (JSON lines) and QRELS (TREC judgements).
 
-    Prints nDCG@10, MRR, P@5 and R@10, with 95 % intervals, of the search by each rank and of a fixed BM25 over the same
-    people, or rows of TASK, and of how many questions all hits are weak. In the workspace's judged/ the same files, by
-    the names queries.jsonl and qrels.tsv, are what each new build is held to before it is promoted.
+    Prints nDCG@10, MRR, P@5 and R@10 with 95 % intervals, for each rank and for a fixed BM25 over
+    the same rows. Also prints the share of questions with only weak hits.
+
+    `index` compares each new build with the files judged/queries.jsonl and judged/qrels.tsv in the
+    workspace.
     """
     rows = evaluate.run(ws, queries, qrels)
     cells = [_measure_cells(row) for row in rows]
@@ -140,31 +145,36 @@ def _measure_cells(row: Mapping[str, Any]) -> list[object]:
 def search(
     ws: WorkspaceSession,
     *,
-    q: Annotated[str, Parameter("What is looked for.", metavar="[QUESTION]")] = "",
-    k: Annotated[int, Parameter("How many.", CountParam(1, 1000))] = 10,
+    q: Annotated[str, Parameter("Question in plain words.", metavar="[QUESTION]")] = "",
+    k: Annotated[
+        int, Parameter("Show this many hits, at most 1,000.", CountParam(1, 1000), "HITS")
+    ] = 10,
     rank: Annotated[
         Any,
         Parameter(
-            "By what: words (BM25), vectors (meaning), or both.",
+            "Rank by words (BM25), vectors (meaning), or both (hybrid).",
             click.Choice([str(rank_mode) for rank_mode in RankMode]),
         ),
     ] = str(RankMode.HYBRID),
     tag: Tag = "",
     min_score: MinScore = None,
     where: Where = "",
-    like: Annotated[str, Parameter("Those most like this one, without it.", TEXT)] = "",
+    like: Annotated[
+        str,
+        Parameter("Find the rows most similar to this row.", TEXT, metavar="NAME"),
+    ] = "",
 ) -> CommandReport:
-    """Find the experts who fit a question best in the index in service, or the rows of TASK.
+    """Find the people, or rows of TASK, that match a question best.
 
-    A phrase between quotation marks must stand in the text; an entry with a word behind a hyphen (-word) is left out.
+    Hits must contain a phrase in quotation marks, and no word with a hyphen before it (-word).
     """
     # The other commands of this module start faster without the modules of the search.
     from pipeline.index.search import SearchSession, make_search_options
 
     if q and like:
         raise InputError(
-            f"{OptionHint('q')} and {OptionHint('like')} do not go together",
-            hint="leave one of them out",
+            f"a search has a question or {OptionHint('like')}, not both; nothing was searched",
+            hint="leave out either",
         )
     if not q and not like:
         raise InputError(
@@ -204,12 +214,12 @@ def _search_warnings(report: "SearchReport", labels: "TaskLabels") -> Iterator[s
     if report.left_out:
         row_count = plural(report.left_out, labels.singular, labels.plural)
         index_command = f"`{labels.command('index')}` with {OptionHint(index_untagged=1)}"
-        matching_rows = f"{row_count} with words of this question and without a tag"
-        yield f"left out: {matching_rows}; {index_command} takes them in"
+        matching_rows = f"{row_count} with words of this question, but without a tag"
+        yield f"left out: {matching_rows}; {index_command} adds them"
 
     if report.missing_phrases:
         phrases = " and ".join(map(repr, report.missing_phrases))
-        yield f"no entry that passes has {phrases}; closest results without it:"
+        yield f"no match contains {phrases}; closest results without it:"
     elif report.is_weak:
         yield "no good match; closest results:"
 
@@ -221,11 +231,9 @@ def _warn_unindexed_tags(ws: WorkspaceSession, tag_names: Sequence[str]) -> None
     """
     tag_counts = items.count_rows(ws).tags or {}
     for tag_name in tag_names:
-        message = f"nothing in the index has the tag {tag_name!r}"
-        similar_tag = closest_name(tag_name, tag_counts)
-        if similar_tag:
-            message += f"; did you mean {similar_tag}?"
-        ws.display.warn(message)
+        message = f"no entry of the index has the tag {tag_name!r}"
+        question = suggestion_question(closest_name(tag_name, tag_counts))
+        ws.display.warn(f"{message}{question}")
 
 
 def _search_output(
@@ -239,7 +247,7 @@ def _search_output(
         documents: The JSON documents of the hits, in the same order.
     """
     if not hits:
-        return f"no {collection.entry_noun} was found"
+        return f"no {collection.entry_noun} found"
     if sys.stdout.isatty():
         return [partial(_print_hit, collection, hit) for hit in hits]
 

@@ -4,8 +4,6 @@ import os
 import webbrowser
 from typing import Annotated
 
-import click
-
 from jobs.command import page_commands
 from jobs.demo import SAMPLE_DATA_FOLDER
 from jobs.exit_codes import listen_on_port
@@ -15,20 +13,25 @@ from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint
 from pipeline.engine.workspace_folder import check_links, make_directory
 
-Port = Annotated[int, Parameter("0: any.", click.IntRange(0, 65535))]
+Port = Annotated[
+    int,
+    Parameter("Port to serve on; 0 is any free port.", CountParam(0, 65535), metavar="PORT"),
+]
 
 
 def web(
     *,
     port: Port = 8765,
-    no_open: Annotated[bool, Parameter("Open no browser.")] = False,
-    readonly: Annotated[bool, Parameter("Let nothing be changed.")] = False,
+    no_open: Annotated[bool, Parameter("Do not open the browser.")] = False,
+    readonly: Annotated[bool, Parameter("Forbid all changes on the page.")] = False,
     web_token: Annotated[str, Parameter("", hidden=True)] = "",
 ) -> None:
-    """Serve the page of the workspace until Ctrl-C; the first line is its address, with the token.
+    """Serve the workspace as a page until Ctrl-C, and open it in the browser.
 
-    In a folder that is new or empty it makes a workspace, for a file to be imported on the page. It is served on this
-    machine alone; FINDABLE_WEB_TOKEN is the token in the place of a new one each time, for a proxy that adds it.
+    The first printed line is the address with its token. Only this machine can open it. In a new or
+    empty folder it creates a workspace; import a file on the page.
+
+    FINDABLE_WEB_TOKEN sets the token, for a proxy that adds it. Default: a new token each time.
     """
     # Web frameworks load slowly, and only this command needs them.
     from web import serve
@@ -38,7 +41,7 @@ def web(
     def announce(address: str) -> None:
         """Print the address, and open a browser there unless the command line forbids it."""
         print_line(address)
-        terminal.say("the page is served on this machine alone; Ctrl-C ends it")
+        terminal.say("only this machine can open the page; Ctrl-C stops it")
         if not no_open:
             webbrowser.open(address)
 
@@ -58,18 +61,22 @@ def web(
 def emulator(
     *,
     port: Port = 8080,
-    host: Annotated[str, Parameter("Address to bind to.")] = "127.0.0.1",
+    host: Annotated[str, Parameter("Address to serve on.", metavar="ADDRESS")] = "127.0.0.1",
     rpm: Annotated[
         int | None,
-        Parameter("Requests a minute, per model.", CountParam(min=0)),
+        Parameter("Limit of requests a minute per model. Default: none.", CountParam(), "COUNT"),
     ] = None,
     tpm: Annotated[
         int | None,
-        Parameter("Input tokens a minute, likewise.", CountParam(min=0)),
+        Parameter(
+            "Limit of prompt tokens a minute per model. Default: none.", CountParam(), "COUNT"
+        ),
     ] = None,
     rpd: Annotated[
         int | None,
-        Parameter("Requests a Pacific day, likewise.", CountParam(min=0)),
+        Parameter(
+            "Limit of requests a day (US/Pacific) per model. Default: none.", CountParam(), "COUNT"
+        ),
     ] = None,
 ) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
@@ -83,7 +90,7 @@ def emulator(
     check_links(workspace_folder)
     make_directory(workspace_folder)
 
-    # The local engine has a default for each limit that was not typed.
+    # A limit that was not typed is unlimited.
     limits = {"rpm": rpm, "tpm": tpm, "rpd": rpd}
     typed_limits = {name: limit for name, limit in limits.items() if limit is not None}
     serve(
@@ -98,7 +105,7 @@ def emulator(
 def _print_client_setup(url: str) -> None:
     """Print on standard error the address of the local engine, and commands that use it."""
     terminal = Terminal()
-    terminal.say(f"the local engine serves Gemini's protocol at {url} (Ctrl-C ends it)")
+    terminal.say(f"the local engine serves Gemini's protocol at {url}; Ctrl-C stops it")
     variables = f"GOOGLE_GEMINI_BASE_URL={url} FINDABLE_TRUST={url} GEMINI_API_KEY=any"
     terminal.say(f"in another terminal: export {variables}")
 

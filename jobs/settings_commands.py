@@ -10,17 +10,18 @@ from jobs.output import Terminal, TextTable
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import format_with_unit, settings_rows
+from pipeline.core.text import plural
 
 # Suffixes of large numbers, largest first, and their factors.
 UNIT_FACTORS = (("M", 1_000_000), ("k", 1_000))
 
 
 def prices() -> CommandReport:
-    """Print prices and limits of every model.
+    """List prices and limits of all models.
 
-    Prices are today's USD per 1 million tokens. Limits are requests and prompt tokens a minute, requests a day, and
-    prompt tokens in batches that wait, in FINDABLE_TIER; FINDABLE_RPM, FINDABLE_TPM and FINDABLE_RPD override the first
-    three.
+    Prices are today's USD per 1 million tokens, in/out. Limits are those of FINDABLE_TIER: requests
+    (RPM) and prompt tokens (TPM) a minute, requests a day (RPD), and prompt tokens in waiting
+    batches. FINDABLE_RPM, FINDABLE_TPM and FINDABLE_RPD override the first three.
     """
     # The import of the database packages takes long, and `settings` does not need them.
     from pipeline.batch import report
@@ -34,7 +35,7 @@ def prices() -> CommandReport:
     periods = "RPM, RPD: requests a minute, a day; TPM: tokens a minute"
     notes = (
         f"{units}; {periods}",
-        f"where each price is from: `{CommandHint('prices', json=True)}`",
+        f"source of each price: `{CommandHint('prices', json=True)}`",
     )
     output += [partial(Terminal().say, note) for note in notes]
     return CommandReport(document, output)
@@ -69,11 +70,11 @@ def _format_compact(number: int | None) -> str | None:
 
 def settings(
     *,
-    all_: Annotated[bool, Parameter("Those with their default value, too.")] = False,
+    all_: Annotated[bool, Parameter("Also list settings with their default value.")] = False,
 ) -> CommandReport:
-    """Print every setting that was changed, its value, and where it came from; keys are masked.
+    """List all changed settings with value, origin and meaning; keys are masked.
 
-    --json prints all of them.
+    --json prints all settings.
     """
     all_rows = settings_rows(read_settings())
     listed_rows = [row for row in all_rows if all_ or row.source != "default"]
@@ -84,12 +85,11 @@ def settings(
             (row.name, format_with_unit(row.value, row.unit), row.source, row.help)
             for row in listed_rows
         ]
-        output.append(TextTable(("setting", "value", "from", "what it is"), cells))
+        output.append(TextTable(("setting", "value", "from", "meaning"), cells))
 
     default_count = len(all_rows) - len(listed_rows)
     if default_count:
-        subject = f"{default_count} others" if listed_rows else str(default_count)
         command = CommandHint("settings", all=True)
-        message = f"{subject} have their defaults: `{command}`"
+        message = f"{plural(default_count, 'setting')} with default value: `{command}`"
         output.append(partial(Terminal().say, message))
     return CommandReport([row._asdict() for row in all_rows], output)

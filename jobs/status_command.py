@@ -31,7 +31,7 @@ MAX_DUPLICATE_BATCH_LINES = 5
 # Labels of counts for people. Programs read the keys.
 COUNT_LABELS = {
     "no_bio": "without a bio",
-    "foreign": "whose tags are no JSON list",
+    "foreign": "with tags that are not a JSON list",
     "with_concepts": "with concepts",
     "untagged": "not asked yet",
     "open": "not asked yet",
@@ -45,17 +45,19 @@ def status(
     *,
     exact: Annotated[
         bool,
-        Parameter("Compare the index with all rows, whatever was changed."),
+        Parameter("Compare the index with all rows, to find changes by other programs."),
     ] = False,
     more: Annotated[
         bool,
-        Parameter("Batches, estimates, versions, and what is behind it."),
+        Parameter("Add failures by reason, batches, models and versions."),
     ] = False,
 ) -> CommandReport:
-    """Show where everything stands, and the next command.
+    """Show rows by state, open batches, cost (USD), the index, and the next command.
 
-    The index is held against what commands changed; what other programs changed is seen by --exact, and by `index`
-    and `run`. A large table of another program is counted now and then, with the time shown.
+    Changes by other programs to indexed rows are found only by --exact, `index` and `run`.
+
+    Rows of a large table of another program are counted from time to time; the time of the count is
+    printed.
     """
     report = task_status.run(ws, exact=exact)
     lines = [f"{name:<11}{text}" for name, text in _status_lines(report, has_details=more)]
@@ -108,9 +110,8 @@ def _format_duplicate_batch(batch: Mapping[str, Any]) -> str:
     """Return the remote name of a duplicate batch, its batch, and whether it still runs."""
     state = "cancelled or over"
     if not batch["is_over"]:
-        state = f"not cancelled yet: `{CommandHint('batch-poll')}` does"
-    remote_batch = f"{batch['remote_name']} was a second remote batch of batch {batch['batch']}"
-    return f"{remote_batch}, {state}"
+        state = f"not cancelled yet: `{CommandHint('batch-poll')}` cancels it"
+    return f"{batch['remote_name']} is a duplicate of batch {batch['batch']}, {state}"
 
 
 def _first_lines(
@@ -170,11 +171,12 @@ def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
     model = f"{document['model']}, backend {document['backend']}"
     if not document["bound"]:
-        model += " (not bound yet)"
+        model += " (not used yet)"
     lines.append(("model", model))
     index = document["index"]
     if index and index["count"]:
-        lines.append(("embedding", f"{index['model']} {index['dim']} wide, build {index['build']}"))
+        numbers = f"{index['dim']} numbers per vector"
+        lines.append(("embedding", f"{index['model']}, {numbers}, build {index['build']}"))
     if "extractor" in document:
         lines += _version_lines(document)
     return lines
@@ -201,7 +203,7 @@ def _version_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     pilot = document["pilot"]
     if pilot:
         report_path = f", {pilot['report']}" if pilot["report"] else ""
-        verdict = pilot["verdict"] or "not over"
+        verdict = pilot["verdict"] or "not finished"
         pilot_text = f"{pilot['number']}, up to {pilot['size']:,} drawn: {verdict}{report_path}"
         lines.append(("pilot", pilot_text))
 
@@ -217,7 +219,8 @@ def _stale_lines(stale: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Return a line with the rows that changed since they were answered, or no line."""
     if not stale or not stale["count"]:
         return []
-    return [("stale", f"{stale['count']:,} changed since they were answered; {stale['hint']}")]
+    rows = plural(stale["count"], "row")
+    return [("stale", f"{rows} changed after the answer; {stale['hint']}")]
 
 
 def _format_counts(document: Mapping[str, Any], subject: str) -> str:

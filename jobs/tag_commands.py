@@ -45,9 +45,14 @@ from pipeline.workflows.preflight import Preflight
 def tag(
     ws: WorkspaceSession,
     *,
-    mode: Annotated[str, Parameter("", click.Choice(tag_workflow.MODES))] = "auto",
+    mode: Annotated[
+        str,
+        Parameter("Auto is the cheapest mode in time.", click.Choice(tag_workflow.MODES)),
+    ] = "auto",
     limit: Limit = None,
-    budget: Annotated[float | None, Parameter("Most USD that it may spend.", MONEY)] = None,
+    budget: Annotated[
+        float | None, Parameter("Spend at most this many USD. Default: no limit.", MONEY, "USD")
+    ] = None,
     deadline: Deadline = None,
     pilot: Pilot = None,
     skip_pilot: SkipPilot = False,
@@ -57,17 +62,21 @@ def tag(
     no_resume: NoResume = False,
     backfill: Annotated[bool, Parameter()] = False,
 ) -> CommandReport:
-    """Estimate the cost of tagging, then tag all untagged people by batch, flex or live: the cheapest that is in time.
+    """Ask about all open rows of TASK, such as untagged people, and store the answers.
 
-    With --dry it shows cost and time of each way, spends nothing and needs no key. Flex are
-    calls at half price, which the API sheds where it is busy, and which are tried again; at
-    full price it asks first, unless MODE=live says so.
+    Estimates cost and time, then uses the cheapest mode that meets the deadline. Batch and flex
+    cost half the live price. Gemini may reject flex calls when it is busy; they are retried.
 
-    With TASK=passages, or your own task, its items. Nothing more is started if the budget would
-    be exceeded. A killed run resumes, and until no item is left its budget holds for `run` and
-    for `tag` without one, too. Above FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses
-    without --yes off a terminal. If a quality gate of a pilot fails, the exit code is 6; later
-    a failed gate is a warning, with --strict exit code 6. The answers are stored.
+    --dry prints cost and time of each mode. It sends nothing and needs no key.
+
+    Asks for confirmation before an automatic choice of full price, and if the estimate is above
+    FINDABLE_CONFIRM_ABOVE (USD). Without a terminal it needs --yes.
+
+    Stops before the budget is exceeded. A killed run continues with the same command. Its budget
+    also limits `run`, and `tag` without --budget, until no row is open.
+
+    A failed quality gate of a pilot ends with exit code 6. Later a failed gate is a warning, with
+    --strict exit code 6. The answers are stored in any case.
     """
     labels = ws.task.labels
     if dry:
@@ -169,11 +178,10 @@ def _warn_of_open_rows(report: tag_report.TagReport, labels: TaskLabels, display
 
     if report.out_of_money:
         remaining = plural(report.left, f"{labels.singular} is", f"{labels.plural} are")
-        display.warn(f"{report.out_of_money}; {remaining} left")
+        display.warn(f"{report.out_of_money}; {remaining} still open")
     if report.no_room:
-        verb = "waits" if report.no_room == 1 else "wait"
-        waiting = plural(report.no_room, labels.singular, labels.plural)
-        display.warn(f"{waiting} {verb} for room at the API")
+        waiting = plural(report.no_room, f"{labels.singular} waits", f"{labels.plural} wait")
+        display.warn(f"{waiting} until Gemini accepts more tokens")
 
 
 def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: TaskLabels) -> str:
@@ -191,7 +199,7 @@ def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: Ta
         else:
             parts.append(f"{count:,} failed ({reason})")
     if report.unasked:
-        parts.append(f"{report.unasked:,} left")
+        parts.append(f"{report.unasked:,} not asked")
 
     calls = plural(live_report.calls, "call")
     return f"{', '.join(parts)}; {calls}, {format_usd(live_report.cost)}"
@@ -207,7 +215,7 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
         waiting = estimate.waiting.describe_rows(labels)
         cost = format_usd(estimate.waiting.cost)
         print_line(
-            f"{waiting} in batches that an earlier run prepared go out with it, estimated {cost}",
+            f"also sent: {waiting} in batches of an earlier run, about {cost}",
         )
     if not estimate.plan.items:
         print_line(f"nothing to ask: {labels.none_open_message}")
@@ -226,7 +234,7 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
         guess_note = f"output is guessed; with a key {hint}"
         _print_modes(estimate.with_key, labels, guess_note=guess_note)
 
-    recommended = estimate.recommended or "nothing yet"
+    recommended = estimate.recommended or "no mode yet"
     print_line(f"recommended: {recommended}, because {estimate.reason}")
 
 
@@ -261,7 +269,7 @@ def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) ->
         count = plural(mode_estimate.count, *nouns)
         duration = duration_in_words(mode_estimate.seconds)
         rows.append((mode, mode_estimate.shown_cost, duration, count))
-    print_table(("way", "cost", "time", "sends"), rows)
+    print_table(("mode", "cost", "time", "requests"), rows)
 
     for mode, mode_estimate in mode_estimates.items():
         for warning in mode_estimate.warnings:
@@ -272,7 +280,7 @@ def _estimate_basis(calibration: Calibration, guess_note: str) -> str:
     """Return in words how token counts were estimated, and the error of past estimates if known."""
     basis = guess_note
     if calibration.answers:
-        basis = f"learned from {calibration.answers:,} answers"
+        basis = f"measured on {plural(calibration.answers, 'answer')}"
     if calibration.error is not None:
         basis += f"; past estimates were off by {calibration.error:.0%}"
     return basis
@@ -281,15 +289,19 @@ def _estimate_basis(calibration: Calibration, guess_note: str) -> str:
 def passages_pilot(
     ws: WorkspaceSession,
     *,
-    n: Annotated[int | None, Parameter("How many passages to try; 200 without it.", COUNT)] = None,
+    n: Annotated[
+        int | None,
+        Parameter("Size of the sample. Default: 200.", COUNT, metavar="ROWS"),
+    ] = None,
     seed: Seed = None,
     no_resume: NoResume = False,
 ) -> CommandReport:
-    """Ask about a few passages drawn at random, wait for them, and judge their concepts.
+    """Ask about a random sample of passages, wait for the answers, and judge them.
 
-    The report in DATA/reports has the quality gates, plots, and samples to read; if a gate
-    fails the exit code is 6. `passages-backfill` asks about all passages only after a pilot has
-    passed. A killed pilot resumes.
+    The report in DATA/reports has quality gates, plots and samples. A failed gate ends with exit
+    code 6. `passages-backfill` needs a passed pilot.
+
+    After a kill, the same command continues.
     """
     version_before = ws.task.version_label
     if no_resume:

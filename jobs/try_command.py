@@ -32,28 +32,39 @@ CUT_TEXT_END_CHARS = 300
 def try_(
     ws: WorkspaceSession,
     *,
-    n: Annotated[int | None, Parameter("How many to try; 3 without it.", COUNT)] = None,
-    item: Annotated[str | None, Parameter("The one to try, whatever its state.", TEXT)] = None,
+    n: Annotated[
+        int | None, Parameter("Try this many rows. Default: 3; with --a and --b 50.", COUNT, "ROWS")
+    ] = None,
+    item: Annotated[str | None, Parameter("Try this row, in any state.", TEXT, "KEY")] = None,
     seed: Seed = None,
-    a: Annotated[str | None, Parameter("A version, or `draft`, beside --b.", metavar="WAY")] = None,
-    b: Annotated[str | None, Parameter("Another one, on the same items.", metavar="WAY")] = None,
+    a: Annotated[
+        str | None,
+        Parameter("Compare this version, or `draft`, with --b.", metavar="VERSION"),
+    ] = None,
+    b: Annotated[
+        str | None,
+        Parameter("Compare this version, or `draft`, with --a.", metavar="VERSION"),
+    ] = None,
 ) -> CommandReport:
-    """Ask about a few items of TASK at once, and show what is sent, what comes back, tokens, cost and time.
+    """Ask about a few rows of TASK; show requests, replies, tokens, cost (USD) and time.
 
-    The answers are judged and not stored: only the calls and their cost are, and they count against budgets and quotas
-    as any. The first that are to be asked are tried, or those that --seed draws; an answered or parked one by --item.
-    Above FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal.
+    Validates the answers, but does not store them. The calls count in budgets and quotas.
 
-    With --a and --b two ways stand side by side on a sample: a version (its number) by its stored answers, and `draft`
-    by what TASK's file asks now, of MODEL.
+    Tries the first open rows, a random sample with --seed, or the row of --item. Asks for
+    confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD); without a terminal it needs
+    --yes.
+
+    --a and --b compare two versions on a random sample of rows. A number is a version with stored
+    answers. `draft` asks the current question of TASK's file with MODEL.
     """
     has_sides = a is not None and b is not None
     if (a is None) != (b is None) or (has_sides and (a == b or item is not None)):
         sides = f"{OptionHint('a')} and {OptionHint('b')}"
-        message = f"{sides} are two ways, and no {OptionHint('item')} goes with them"
-        raise InputError(message)
+        message = f"{sides} need two different versions, and no {OptionHint('item')}"
+        raise InputError(f"{message}; nothing was asked")
     if item is not None and (n is not None or seed is not None):
-        raise InputError("one item is tried by its name, or some by a number and a seed")
+        options = f"{OptionHint('n')} or {OptionHint('seed')}"
+        raise InputError(f"{OptionHint('item')} excludes {options}; nothing was asked")
 
     if a and b:
         comparison_report = try_out.compare_sides(
@@ -75,7 +86,7 @@ def _print_try(report: TryReport, labels: TaskLabels) -> None:
     # All requests of a task have the same system instruction.
     instruction = report.items[0].request.get("systemInstruction")
     if instruction:
-        print_text("sent with each, as the system instruction:")
+        print_text("system instruction of each request:")
         print_text(_cut_text(instruction["parts"][0]["text"]), indent=INDENT)
 
     for number, row in enumerate(report.items, start=1):
@@ -145,7 +156,7 @@ def _report_comparison(report: ComparisonReport, *, is_placeholder: bool) -> Com
 
     lines.append("")
     for field_name, equal_count in report.agreement.items():
-        lines.append(f"{INDENT}{field_name}: the same in {equal_count} of {report.compared}")
+        lines.append(f"{INDENT}{field_name}: equal in {equal_count} of {report.compared}")
 
     # Sides with stored answers need no calls and cost nothing.
     cost = 0.0
@@ -154,8 +165,8 @@ def _report_comparison(report: ComparisonReport, *, is_placeholder: bool) -> Com
         cost = report.asked.cost
         check = report.asked.check
     equal_pairs = sum(pair["a"] == pair["b"] for pair in report.pairs)
-    totals = f"{equal_pairs} of {len(report.pairs)} alike; {format_usd(cost)}"
-    lines.append(f"A is {side_a}, B {side_b}: {totals}")
+    totals = f"{equal_pairs} of {plural(len(report.pairs), 'row')} equal, {format_usd(cost)}"
+    lines.append(f"A is {side_a}, B is {side_b}: {totals}")
 
     document = {
         "a": side_a,
@@ -186,7 +197,7 @@ def _cut_text(text: str) -> str:
     if removed_chars <= 0:
         return text
     beginning = text[: MAX_TEXT_CHARS - CUT_TEXT_END_CHARS]
-    omission = f"… {removed_chars:,} characters that are sent, too …"
+    omission = f"… {removed_chars:,} more characters, which are also sent …"
     return f"{beginning}\n{omission}\n{text[-CUT_TEXT_END_CHARS:]}"
 
 

@@ -183,7 +183,9 @@ def is_on_make_command_line(name: str) -> bool:
 def read_setting_option(name: str) -> str | None:
     """Return the text of a setting's option on the command line, or None if it was not typed."""
     context = click.get_current_context(silent=True)
-    return context.find_root().meta.get(CONTEXT_KEYS[name]) if context else None
+    if context is None:
+        return None
+    return context.find_root().meta.get(CONTEXT_KEYS[name])
 
 
 def copy_unprefixed_variables(entry: Command) -> None:
@@ -250,23 +252,32 @@ def refuse_unknown_variables(
         if any(name in names_by_target.get(goal, ()) for goal in goals):
             continue
         targets = ", ".join(target for target in ALL_COMMANDS if name in names_by_target[target])
+        hint = f"leave out {name}="
+        if targets:
+            hint += f", or set {PREFIX}{name} in the environment or in .env for {targets}"
         raise InputError(
-            f"{name}= is not of `make {' '.join(goals)}`; nothing was done",
-            hint=f"it is of {targets}; one for all commands may stand in the environment or in "
-            ".env",
+            f"`make {' '.join(goals)}` has no variable {name}=; nothing was done",
+            hint=hint,
         )
 
 
 def _unknown_variable_error(name: str, known_names: Collection[str]) -> InputError:
     """Return the error about an unknown variable; it suggests the most similar known name."""
-    suggestion = name.upper() if name.upper() in known_names else closest_name(name, known_names)
-    question = f"; did you mean {suggestion}?" if suggestion else ""
-    return InputError(f"unknown {name}{question}; nothing was done", hint="")
+    suggestion = name.upper()
+    if suggestion not in known_names:
+        suggestion = closest_name(name, known_names)
+    message = f"unknown variable {name}{suggestion_question(suggestion)}; nothing was done"
+    return InputError(message, hint="")
 
 
 def closest_name(word: str, words: Iterable[str]) -> str:
     """Return the word that is most similar to a mistyped word, or "" if no word is similar."""
     return next(iter(difflib.get_close_matches(word, sorted(words), n=1)), "")
+
+
+def suggestion_question(suggestion: str) -> str:
+    """Return the end of a message with a suggested name; empty without a suggestion."""
+    return f"; did you mean {suggestion}?" if suggestion else ""
 
 
 def read_settings() -> Settings:

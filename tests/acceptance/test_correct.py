@@ -83,7 +83,7 @@ def test_correction_is_visible_to_every_reader(notes_workspace: Workspace) -> No
     assert {hit["key"]: hit["answer"]["tone"] for hit in hits} == {"1": "praise", "2": "blame"}
 
     output = notes_workspace.do("show", item="1").out
-    assert "ada, by hand" in output
+    assert "corrected by ada" in output
     assert "tone: blame → praise" in notes_workspace.do("correct", "1").out
     assert notes_workspace.read("doctor")["healthy"]
 

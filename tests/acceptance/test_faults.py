@@ -177,7 +177,7 @@ def test_an_added_person_is_saved_after_every_failure_of_the_live_call(
             "CALL_TIMEOUT": 0.5 if fault == "hang" else 5,
         }
         process = workspace.do("add", "new.json", **limits)
-        assert ("is due again" in process.err) is is_lasting, (fault, process)
+        assert ("asks again" in process.err) is is_lasting, (fault, process)
         api.clear_faults()
 
     assert workspace.states() == {

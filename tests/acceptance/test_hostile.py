@@ -372,4 +372,4 @@ def test_orders_in_biographies_change_no_other_row(workspace: Workspace, api: En
     path = workspace.put("new.json", json.dumps(new_person))
     answer = HOSTILE_ANSWERS[6]
     api.fault("answer_text", times=100, args={"text": answer}, path=":generateContent")
-    assert "new is saved without tags (" in workspace.do("add", path).err
+    assert "new is stored without tags (" in workspace.do("add", path).err

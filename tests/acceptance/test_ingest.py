@@ -508,7 +508,7 @@ def test_tokens_cost_tags_and_model_come_from_the_lines(
     served_workspace.each("submit", "poll")
     ingest_run = served_workspace.do("ingest")
     assert f"asked {MODEL}, answered by {MODEL}-image, gemini-9-pro\n" in ingest_run.err
-    assert "5 answers of 5" in ingest_run.out
+    assert "5 of 5 requests answered" in ingest_run.out
     assert ingest_run.out.count("\n") == 2
 
 

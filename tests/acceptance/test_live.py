@@ -134,7 +134,7 @@ def test_add_ends_in_time_while_the_service_hangs(workspace: Workspace, api: Eng
         stopped_process.wait()
 
     assert add_run.code == 0
-    assert "ada is saved without tags" in add_run.err
+    assert "ada is stored without tags" in add_run.err
     due_people = workspace.status()["due"]
     assert [entry["name"] for entry in due_people if entry["outcome"] is None] == ["ada"]
 

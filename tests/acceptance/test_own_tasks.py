@@ -122,7 +122,7 @@ def test_odd_keys_and_braces_are_sent_unchanged(notes: Workspace) -> None:
     notes.each("poll", "ingest")
     assert notes.states() == {"answered": len(keys), "refused": 3}
     assert {row["id"] for row in notes.exported() if row["state"] == "answered"} == {*keys}
-    assert "nothing contradicts" in notes.do("doctor").out
+    assert "no contradiction found" in notes.do("doctor").out
 
 
 def test_unstorable_answers_are_invalid(notes: Workspace, api: Engine) -> None:
@@ -978,7 +978,7 @@ def test_task_with_an_index_is_searched_rebuilt_and_rolled_back(notes: Workspace
     assert "x/2" not in notes.found(TEA_QUERY)
     files = [path for path in notes.data.rglob("*") if path.is_file()]
     assert not [path for path in files if forgotten_text in path.read_bytes()]
-    assert "nothing contradicts" in notes.do("doctor").out
+    assert "no contradiction found" in notes.do("doctor").out
 
 
 def test_rows_are_sorted_paged_and_counted_by_answers(

@@ -42,7 +42,7 @@ def test_changed_biography_is_asked_again_only_with_refresh(
 
     assert workspace.status()["stale"]["count"] == 2
     output = workspace.do("status").out
-    assert "2 changed since they were answered" in output
+    assert "2 rows changed after the answer" in output
     assert "REFRESH=1 findable tag" in output
     workspace.each(*HOME)
     assert len(workspace.batches()) == 1, "somebody with tags was asked again"

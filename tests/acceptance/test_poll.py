@@ -70,7 +70,7 @@ def test_batch_is_downloaded_after_any_final_state(workspace: Workspace, api: En
         api.fault("unknown_state", method="GET", path=f"/{name}$", **fault)
     api.fault("missing_state", times=3, method="GET", path=f"/{names[-1]}$")
 
-    assert "6 batches not over yet" in workspace.do("poll", no_wait=True).out
+    assert "6 batches are not over yet" in workspace.do("poll", no_wait=True).out
     assert [count_calls(api, "GET", f"/{name}") for name in unfinished_names] == [1] * 6
     assert workspace.do("poll").err.count("unknown remote state") <= 2
     assert [count_calls(api, "GET", f"/{name}") for name in unfinished_names] == [4] * 6

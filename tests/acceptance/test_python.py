@@ -187,7 +187,7 @@ def test_python_and_commands_share_the_task_of_a_file(workspace: Workspace, api:
     # A package of the user must not shadow the product's own.
     (workspace.home / "pipeline").mkdir()
     (workspace.home / "pipeline" / "__init__.py").write_text("raise RuntimeError('not to be run')")
-    assert "findable needs its own package `pipeline`" in script(
+    assert "findable needs its package `pipeline`" in script(
         workspace, "", head="import findable\n", code=1, is_fresh=True
     )
 

@@ -446,7 +446,7 @@ def test_people_with_any_kind_of_id_are_tagged_indexed_and_updated(
     assert workspace.states() == {"tagged": 4, "untagged": 1}
     query = "SELECT count(DISTINCT id), count(team) FROM experts WHERE id IS NOT NULL"
     assert sql(workspace, query) == [(5, 3)]
-    assert "nothing contradicts" in workspace.do("doctor").out
+    assert "no contradiction found" in workspace.do("doctor").out
 
 
 def test_required_foreign_column_refuses_only_new_people(workspace: Workspace) -> None:

@@ -206,7 +206,7 @@ def test_positional_arguments_and_settings_are_options(workspace: Workspace) -> 
     workspace.do("tag", mode="live", TASK=TASK, yes=True)
     workspace.do("export", to="x.csv")
     assert (workspace.home / "x.csv").is_file()
-    assert "the same option" in workspace.do("export", "y.csv", to="z.csv", code=2).err
+    assert "was given twice" in workspace.do("export", "y.csv", to="z.csv", code=2).err
     items = workspace.read("items", find="bridge L-4", rpm=9)["items"]
     assert [item["id"] for item in items] == ["L-4"]
     assert "--rpm" in workspace.do("settings", rpm=9, refresh=True).out

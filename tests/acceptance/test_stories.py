@@ -175,7 +175,7 @@ def test_killed_commands_answer_every_row_of_a_task_file_once(
         outside_server.check_once()
         question_counts = sorted(outside_server.kept.questions().values())
         assert question_counts == [1] * (story.rows - story.equal_rows)
-    assert "nothing contradicts" in workspace.do("doctor").out
+    assert "no contradiction found" in workspace.do("doctor").out
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)

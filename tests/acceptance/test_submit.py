@@ -265,7 +265,7 @@ def test_prepared_batches_are_priced_and_confirmed(workspace: Workspace, api: En
     workspace.do("submit", code=3)
     workspace.do("submit", CONFIRM_ABOVE=0, code=2)
     assert workspace.batch_states() == ["prepared"]
-    assert "5 people in batches that an earlier run prepared" in workspace.do("preflight").out
+    assert "also sent: 5 people in batches of an earlier run" in workspace.do("preflight").out
     assert "not confirmed" in workspace.do("tag", mode="batch", code=2, CONFIRM_ABOVE=0.0001).err
     assert api.batches() == []
 

@@ -368,7 +368,7 @@ def test_trial_stores_only_its_cost(workspace: Workspace, api: Engine) -> None:
     second_sample = workspace.read("try", seed=7, N=2)["items"]
     assert {row["id"] for row in first_sample} == {row["id"] for row in second_sample}
     refused_run = workspace.do("try", item="person-0001", N=1, code=2)
-    assert "one item is tried by its name" in refused_run.err
+    assert "--item excludes -n or --seed" in refused_run.err
 
     api.fault("schema_mismatch", path=LIVE_PATH)
     output = workspace.do("try", item="person-0001").out

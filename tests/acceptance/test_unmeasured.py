@@ -39,7 +39,7 @@ def test_unmeasured_estimate_has_no_percentage_and_names_a_measurement(
     workspace.do("tag", pilot=5, limit=5)
     assert workspace.states("notes") == {"answered": 5, "open": 7}
     output = workspace.do("tag", dry=True).out
-    assert "learned from 5 answers; past estimates were off by " in output
+    assert "measured on 5 answers; past estimates were off by " in output
     assert "guessed" not in output
     estimate = workspace.read("tag", dry=True)["estimate"]
     assert estimate["answers"] == 5

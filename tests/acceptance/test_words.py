@@ -48,7 +48,7 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
     (("--nope",), {}, 2, "No such option '--nope'."),
     (("tag", "--limt", "5"), {}, 2, "--limit"),
     (("tag", "--mode", "lvie"), {}, 2, "'lvie' is not one of 'auto', 'batch', 'flex', 'live'"),
-    (("tag",), {"LIMTI": 5}, 2, "unknown LIMTI; did you mean LIMIT?; nothing was done"),
+    (("tag",), {"LIMTI": 5}, 2, "unknown variable LIMTI; did you mean LIMIT?; nothing was done"),
     (("status",), {"TASK": "passges"}, 3, "there is no task 'passges'"),
     (
         ("status",),
@@ -165,7 +165,9 @@ def test_documents_go_to_standard_output_and_exports_follow_links(workspace: Wor
     assert (workspace.home / "rejects.csv").exists()
 
     import_run = workspace.do("import", "people.csv")
-    assert import_run.out.startswith("2 people in: 2 added, 0 updated, 0 unchanged; 1 rejected")
+    assert import_run.out.startswith(
+        "2 people imported: 2 added, 0 updated, 0 unchanged; 1 rejected"
+    )
     assert "rejected: line 4, Last Name: wrong number of fields: found 2" in import_run.err
     findings = workspace.read("import", "people.csv")["findings"]
     assert [finding["line"] for finding in findings] == [4]
@@ -269,11 +271,11 @@ def test_make_passes_words_unchanged_and_ignores_foreign_variables(workspace: Wo
     """`make` passes quotes and blanks unchanged, and ignores the variables of other projects."""
     mistyped_run = run_make(workspace, "tag", "LIMTI=5")
     assert (mistyped_run.returncode, mistyped_run.stdout) == (2, "")
-    assert "unknown LIMTI; did you mean LIMIT?; nothing was done" in mistyped_run.stderr
+    assert "unknown variable LIMTI; did you mean LIMIT?; nothing was done" in mistyped_run.stderr
     foreign_option_run = run_make(workspace, "search", "Q=law", "BATCH=1")
-    assert "BATCH= is not of `make search`; nothing was done" in foreign_option_run.stderr
+    assert "`make search` has no variable BATCH=; nothing was done" in foreign_option_run.stderr
     lower_case_run = run_make(workspace, "search", "q=law")
-    assert "unknown q; did you mean Q?; nothing was done" in lower_case_run.stderr
+    assert "unknown variable q; did you mean Q?; nothing was done" in lower_case_run.stderr
 
     question = "a \"b\" 'c' ; touch $$HOME/x `id` #d"
     words = (f"Q={question}", f"DATA={workspace.data}")

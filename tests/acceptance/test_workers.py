@@ -49,7 +49,7 @@ def test_unit_does_only_its_own_work(workspace: Workspace, api: Engine) -> None:
     assert run_units(workspace, "build,promote")[0] == ["index built with 4 entries"]
     assert workspace.read("work", once=True)["did"] == []
     assert len(workspace.found("bees")) == 4
-    assert "is no unit" in workspace.do("work", once=True, only="cook", code=2).err
+    assert "is not a unit of work" in workspace.do("work", once=True, only="cook", code=2).err
 
 
 def test_hosts_share_a_folder_under_different_paths(workspace: Workspace, tmp_path: Path) -> None:

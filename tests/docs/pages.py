@@ -34,17 +34,29 @@ def commands() -> str:
 
 
 def _describe_command(name: str, entry: Command) -> str:
-    """Return the line of a command; arguments are in capitals."""
-    visible_parameters = [param for param in entry.params if not getattr(param, "hidden", False)]
-    names = [
-        (str(param.envvar).removeprefix(PREFIX), isinstance(param, click.Argument))
-        for param in visible_parameters
+    """Return the line of a command, with its visible parameters."""
+    parameters = [
+        f"`{_describe_parameter(param)}`"
+        for param in entry.params
+        if not getattr(param, "hidden", False)
     ]
-    parameter_texts = [
-        f"`{name}`" if is_bare else f"`--{name.lower().replace('_', '-')}`"
-        for name, is_bare in names
-    ]
-    return _fill_paragraph(f"- **{name}**: {entry.summary} {' '.join(parameter_texts)}".rstrip())
+    return _fill_paragraph(f"- **{name}**: {entry.summary} {' '.join(parameters)}".rstrip())
+
+
+def _describe_parameter(param: click.Parameter) -> str:
+    """Return an option with its default, else with its unit; an argument is in capitals."""
+    name = str(param.envvar).removeprefix(PREFIX)
+    if isinstance(param, click.Argument):
+        return name
+
+    option = f"--{name.lower().replace('_', '-')}"
+    if isinstance(param.type, click.types.BoolParamType):
+        return option
+    if not param.required and param.default not in (None, ""):
+        return f"{option}={param.default}"
+    if isinstance(param.type, click.Choice):
+        return f"{option}={'|'.join(param.type.choices)}"
+    return f"{option}={param.metavar or param.type.name.upper()}"
 
 
 def _fill_paragraph(text: str) -> str:
@@ -94,13 +106,13 @@ def settings() -> str:
         if setting.metadata["local"] is not None:
             local = f"; local {format_with_unit(str(setting.metadata['local']), unit)}"
 
-        default_text = f" ({default}{local})" if default not in (None, "") else ""
+        default_text = f" ({default}{local})" if default not in (None, "", False) else ""
         names = ", ".join(f"`{name}`" for name in VARIABLES[setting.name])
         if setting.name in RARE_SETTINGS:
             rare_settings.append(f"{names}{default_text}")
         else:
             lines.append(f"- {names}{default_text}: {setting.metadata['help']}")
-    return "\n".join([*lines, _fill_paragraph(f"- Few need {', '.join(rare_settings)}.")])
+    return "\n".join([*lines, _fill_paragraph(f"- Rarely needed: {', '.join(rare_settings)}.")])
 
 
 def moves() -> str:

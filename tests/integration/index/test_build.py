@@ -133,7 +133,7 @@ def test_an_index_without_tagged_people_is_refused(
     _change_rows(workspace, "UPDATE experts SET tags = NULL")
     assert workspace.run("index").exit_code == 2
     assert len(json.loads(workspace.run("search", "bees", "--json").stdout)) == 2
-    assert "was taken away" in workspace.ran("index", "--worse-ok").stdout
+    assert "build 1 deleted" in workspace.ran("index", "--worse-ok").stdout
     assert "there is no index" in workspace.ran("search", "bees", code=2).stderr
 
 
@@ -151,7 +151,7 @@ def test_untagged_people_can_be_indexed(
     )
 
     note = (
-        "left out: 1 person with words of this question and without a tag; "
+        "left out: 1 person with words of this question, but without a tag; "
         "`make index` with INDEX_UNTAGGED=1"
     )
     assert note in workspace.ran("search", "who casts a bell").stderr

@@ -124,6 +124,6 @@ def test_files_of_dead_runs_are_removed(used_workspace: Workspace) -> None:
         path.write_bytes(b"half")
     (used_workspace.data / "index" / "builds" / "9.staging").mkdir()
     clean_run = ran(used_workspace, "clean")
-    assert "2 left-overs" in clean_run
+    assert "2 leftovers" in clean_run
     assert (dead_file.exists(), live_file.exists()) == (False, True)
     assert not (used_workspace.data / "index" / "builds" / "9.staging").exists()

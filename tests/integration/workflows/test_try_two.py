@@ -54,6 +54,6 @@ def test_two_stored_versions_are_compared(two_versions: Workspace, api: Api) -> 
     stdout = two_versions.ran("try", "--a", "1", "--b", "2").stdout
     # Only the row with other stars differs.
     assert stdout.count(" ≠") == 1
-    assert "3 of 4 alike" in stdout
+    assert "3 of 4 rows equal" in stdout
     assert "reviews@7" in two_versions.ran("try", "--a", "1", "--b", "7", code=2).output
-    assert "two ways" in two_versions.ran("try", "--a", "1", code=2).output
+    assert "two different versions" in two_versions.ran("try", "--a", "1", code=2).output
