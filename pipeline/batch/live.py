@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import math
 import os
-import random
 import signal
 import threading
 from collections import Counter, deque
@@ -32,7 +31,7 @@ from pipeline.batch import budget, ingest
 from pipeline.batch.batch_files import OpenLiveBatch, account_trial, part_path, seal_replies
 from pipeline.batch.batch_plan import Selection, StopReason
 from pipeline.batch.ingest import RowOutcome
-from pipeline.batch.live_throttle import MAX_BACKOFF_EXPONENT, MAX_PAUSE_S, LiveThrottle
+from pipeline.batch.live_throttle import MAX_PAUSE_S, LiveThrottle
 from pipeline.batch.prepare import Preparation, Prepared
 from pipeline.core import errors
 from pipeline.core.command_hint import OptionHint
@@ -43,7 +42,8 @@ from pipeline.engine.request_builder import PlannedRequest, explain_schema_refus
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import requests, responses
 from pipeline.gemini.api_errors import next_midnight_pacific
-from pipeline.gemini.pace import WINDOW_S, StartedCall
+from pipeline.gemini.rate_limiter import WINDOW_S, StartedCall
+from pipeline.gemini.retry import RetryPolicy
 from pipeline.gemini.usage import calculate_cost
 from pipeline.store import batches
 from pipeline.store.answer_counts import LOST_CALL_PREFIX
@@ -431,7 +431,7 @@ class _LiveRun:
                 elif not self._stop.is_set() and call in self._pending:
                     self._pending.remove(call)
                     prompt_tokens = call.request.usage.prompt
-                    started_call = self._rate_limiter.start(prompt_tokens, at=self._ws.monotonic())
+                    started_call = self._rate_limiter.start(prompt_tokens)
                     self._warn_of_daily_quota()
                     self._spawn(self._make_call(call, started_call), self._running_calls)
         except Exception as error:  # noqa: BLE001 - raised again when the running calls have ended
@@ -535,7 +535,7 @@ class _LiveRun:
             return 0.0
 
         held_s = self._throttle.hold_until - now
-        limited_s = self._rate_limiter.wait(tokens, at=now)
+        limited_s = self._rate_limiter.wait_s(tokens)
         pause_s = max(0.0, held_s, limited_s)
         self.report.pause_s = pause_s
         if math.isinf(pause_s):
@@ -730,13 +730,11 @@ class _LiveRun:
 
         At least the time that the service asked for, and never more than MAX_PAUSE_S.
         """
-        exponent = min(call.failures - 1, MAX_BACKOFF_EXPONENT)
-        pause_s = min(MAX_PAUSE_S, self._ws.settings.retry_wait * 2.0**exponent)
-        jitter = random.uniform(0.5, 1)  # noqa: S311 - no secret
         requested_s = None
-        if isinstance(error, errors.UnavailableError):
-            requested_s = error.retry_after_s
-        return max(pause_s * jitter, min(requested_s or 0.0, MAX_PAUSE_S))
+        if isinstance(error, errors.UnavailableError) and error.retry_after_s:
+            requested_s = min(error.retry_after_s, MAX_PAUSE_S)
+        policy = RetryPolicy(self._ws.settings.retry_wait, MAX_PAUSE_S, min_share=0.5)
+        return policy.delay_s(call.failures, requested_s=requested_s)
 
     def _settle_refusals(self) -> None:
         """Charge the rows whose requests got a 400, because other requests were answered.

@@ -14,7 +14,8 @@ from pipeline.core.errors import FindableError, RemoteError, ThrottledError
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.client import FLEX_TIMEOUT_S
-from pipeline.gemini.pace import RateLimiter
+from pipeline.gemini.rate_limiter import RateLimiter
+from pipeline.gemini.retry import RetryPolicy
 from pipeline.store import batches
 
 # Our own bound: more parallel calls are no ordinary use of a live API.
@@ -32,8 +33,6 @@ FLEX_SHED_CODES = (503,)
 FLEX_RETRY_S = 3_600.0
 # Weight of a new call in the moving average of call durations, after the first call.
 DURATION_WEIGHT = 1 / 20
-# The exponent at which the pause after failures stops to double.
-MAX_BACKOFF_EXPONENT = 10
 
 
 def max_parallel_calls(ws: WorkspaceSession, mean_s: float) -> int:
@@ -77,7 +76,8 @@ class LiveThrottle:
         is_flex = mode is Mode.FLEX
         self._shed_retry_s = FLEX_RETRY_S if is_flex else 0.0
         self._stall_s = FLEX_TIMEOUT_S if is_flex else STALL_S
-        self.rate_limiter = RateLimiter(ws.limits, at=ws.monotonic())
+        self._hold_policy = RetryPolicy(ws.settings.retry_wait, MAX_PAUSE_S)
+        self.rate_limiter = RateLimiter(ws.limits, monotonic=ws.monotonic)
         with ws.store.read() as tx:
             measured_s = batches.mean_call_seconds(tx, ws.model.name, mode)
         default_s = FLEX_CALL_S if is_flex else 0.0
@@ -97,9 +97,8 @@ class LiveThrottle:
         self._failure_count = 0
         self._failed_at = -math.inf
         self._failed_row = ""
-        # Monotonic times of the first failure and the first 429 since the last success.
+        # Monotonic time of the first failure since the last success.
         self._failing_since = math.inf
-        self._throttled_since = math.inf
 
     def patience_s(self, error: RemoteError) -> float:
         """Return the seconds for which a call that fails with this error is repeated."""
@@ -136,7 +135,7 @@ class LiveThrottle:
         Args:
             took_s: Duration of the call.
         """
-        self.rate_limiter.succeeded()
+        self.rate_limiter.note_success()
         self._unanswered_since = self._ws.monotonic()
         if self._is_stalled:
             self._ws.display.say("answers come again: several calls at once")
@@ -147,7 +146,6 @@ class LiveThrottle:
         self._failure_count = 0
         self.last_failure = None
         self._failing_since = math.inf
-        self._throttled_since = math.inf
 
     def note_refusal(self, error: ThrottledError) -> None:
         """Note a 429: later calls wait for the quota.
@@ -155,15 +153,13 @@ class LiveThrottle:
         The run stops if the quota is that of the day, if 429s last longer than `poll_patience`
         without a success (flex: at least one hour), or at the second 429 of a run that hurries.
         """
-        now = self._ws.monotonic()
+        self.rate_limiter.note_refusal(error.retry_after_s)
         self._throttled_count += 1
-        self._throttled_since = min(self._throttled_since, now)
         timeout_s = max(self._shed_retry_s, self._ws.settings.poll_patience)
-        is_lasting = now - self._throttled_since > timeout_s
+        is_lasting = self.rate_limiter.throttled_s > timeout_s
         is_second = self._hurries and self._throttled_count > 1
         if error.resets_at is not None or is_lasting or is_second:
             self._stop_run(error)
-        self.rate_limiter.refused(at=now, delay_s=error.retry_after_s)
 
     def note_failure(self, error: RemoteError, *, started_s: float, row_id: str) -> None:
         """Note a failure of the service: all calls wait, and the run stops if nothing succeeds.
@@ -185,9 +181,7 @@ class LiveThrottle:
             self._failed_at = now
             self._failed_row = row_id
         if self._failure_count > 1:
-            exponent = min(self._failure_count - 2, MAX_BACKOFF_EXPONENT)
-            pause_s = self._ws.settings.retry_wait * 2.0**exponent
-            self.hold_until = now + min(MAX_PAUSE_S, pause_s)
+            self.hold_until = now + self._hold_policy.delay_s(self._failure_count - 1)
 
         has_failed_too_long = now - self._failing_since > self.patience_s(error)
         if self._failure_count >= MAX_PARALLEL_FAILURES and has_failed_too_long:

@@ -9,6 +9,7 @@
 """
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -34,6 +35,7 @@ from pipeline.gemini.result_lines import (
     rewrite_as_lines,
     write_inline_results,
 )
+from pipeline.gemini.retry import RetryPolicy
 from pipeline.store import batches, claims
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import PAGE_ROWS
@@ -41,7 +43,8 @@ from pipeline.store.locks import LockLostError
 
 # How long a single look lets the local engine work.
 LOCAL_LOOK_S = 5.0
-POLL_BACKOFF_FACTOR = 1.5
+# Factor by which each pause between two looks is longer than the pause before.
+POLL_GROWTH = 1.5
 # After these errors a batch is looked at again.
 TRANSIENT_ERRORS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
 # A result with fewer lines than the API counted is downloaded this often, then sealed as it is.
@@ -185,6 +188,17 @@ class _Poll:
     # Remote states of a kind never seen before that were reported already.
     unknown_states: set[str] = field(default_factory=set)
 
+    @property
+    def _retry_policy(self) -> RetryPolicy:
+        """Return the pauses between looks, and how long the poll goes on while all looks fail."""
+        settings = self.ws.settings
+        return RetryPolicy(
+            first_delay_s=settings.poll_first,
+            max_delay_s=settings.poll_most,
+            max_elapsed_s=settings.poll_patience,
+            growth=POLL_GROWTH,
+        )
+
     def add_submitted(self) -> None:
         """Follow all submitted batches of the task, also batches submitted since the last call."""
         for batch in self.batches_in(BatchState.SUBMITTED):
@@ -217,9 +231,8 @@ class _Poll:
             KeyRefusedError: The API refuses the key.
         """
         ws = self.ws
-        pause_s = self.ws.settings.poll_first
         started = ws.monotonic()
-        while True:
+        for look_number in itertools.count(1):
             self._check_batches(bar)
             submitted_numbers = [
                 batch.number
@@ -240,8 +253,7 @@ class _Poll:
             may_look_again = is_local and ws.monotonic() - started < LOCAL_LOOK_S
             if not wait and not (may_look_again and self.should_download):
                 return
-            ws.sleep(pause_s)
-            pause_s = min(pause_s * POLL_BACKOFF_FACTOR, ws.settings.poll_most)
+            ws.sleep(self._retry_policy.delay_s(look_number))
             self.add_submitted()
 
     def _check_batches(self, bar: ProgressBar) -> None:
@@ -401,7 +413,7 @@ class _Poll:
         """Return whether no look has succeeded for more than `poll_patience` seconds."""
         if self.failing_since is None:
             return False
-        return self.ws.monotonic() - self.failing_since > self.ws.settings.poll_patience
+        return self._retry_policy.is_over(self.ws.monotonic() - self.failing_since)
 
     def update_report(self) -> None:
         """Add the stored state of each followed batch to the report's lists.

@@ -58,6 +58,7 @@ from pipeline.gemini.api_errors import (
 from pipeline.gemini.embed import build_embedding_request, normalize_vectors
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
 from pipeline.gemini.remote import BATCH_NAME_PATTERN, FILE_NAME_PATTERN, RemoteBatch
+from pipeline.gemini.retry import RetryPolicy
 
 if TYPE_CHECKING:
     import ssl
@@ -182,9 +183,11 @@ class Client:
             )
         self._key = Secret(key)
         self._base_url = Secret.url(base_url or GOOGLE_URL)
-        self._backoff = tenacity.wait_random_exponential(
-            multiplier=self.first_wait_s,
-            max=MAX_BACKOFF_S,
+        self._retry_policy = RetryPolicy(
+            first_delay_s=self.first_wait_s,
+            max_delay_s=MAX_BACKOFF_S,
+            max_elapsed_s=self.retry_for_s,
+            min_share=0.0,
         )
         self._opening_lock = threading.Lock()
 
@@ -680,18 +683,16 @@ class Client:
                 return should_wait_for_quota and error.resets_at is None
             return isinstance(error, UnavailableError | NotSentError)
 
-        def next_wait_s(state: tenacity.RetryCallState) -> float:
+        def next_delay_s(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            requested_wait_s = getattr(error, "retry_after_s", None) or 0.0
-            return max(self._backoff(state), requested_wait_s)
-
-        attempt_limit = tenacity.stop_after_attempt(MIN_ATTEMPTS)
-        time_limit = tenacity.stop_after_delay(self.retry_for_s)
-        slow_call_limit = attempt_limit & time_limit
+            requested_s = getattr(error, "retry_after_s", None)
+            return self._retry_policy.delay_s(state.attempt_number, requested_s=requested_s)
 
         def should_stop(state: tenacity.RetryCallState) -> bool:
-            total_wait_s = state.idle_for + state.upcoming_sleep
-            return slow_call_limit(state) or total_wait_s > self.retry_for_s
+            total_delay_s = state.idle_for + state.upcoming_sleep
+            is_slow = (state.seconds_since_start or 0.0) >= self.retry_for_s
+            is_slow_for_good = is_slow and state.attempt_number >= MIN_ATTEMPTS
+            return is_slow_for_good or self._retry_policy.is_over(total_delay_s)
 
         def attempt() -> T:
             return self._run(self._attempt_call(call, action=action, timeout_s=attempt_timeout_s))
@@ -699,7 +700,7 @@ class Client:
         retrying = tenacity.Retrying(
             sleep=self.sleep,
             retry=tenacity.retry_if_exception(is_transient),
-            wait=next_wait_s,
+            wait=next_delay_s,
             stop=should_stop,
             reraise=True,
         )

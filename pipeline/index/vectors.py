@@ -17,7 +17,7 @@ from pipeline.core.states import STANDARD
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.embed import add_task_prefix, embed_locally, max_embedding_bytes
 from pipeline.gemini.models import MAX_EMBED_BYTES, MAX_EMBED_TEXTS, UNLIMITED_RATES
-from pipeline.gemini.pace import SharedRateLimiter
+from pipeline.gemini.rate_limiter import PACED_BURST_S, RateLimiter
 from pipeline.gemini.usage import Usage, calculate_cost, estimate_tokens
 from pipeline.index.vector_cache import VectorCache, Vectors, open_vector_cache
 from pipeline.store.database import split_into_pages
@@ -108,11 +108,11 @@ class Embedder:
         limits = (
             UNLIMITED_RATES if ws.backend == "local" else self._model.rate_limits(ws.settings.tier)
         )
-        self._pacing = SharedRateLimiter(
-            limits,
-            patience_s=ws.settings.poll_patience,
-            sleep=ws.sleep,
+        # The server refuses calls above the limit of the day.
+        self._rate_limiter = RateLimiter(
+            limits._replace(rpd=None),
             monotonic=ws.monotonic,
+            burst_s=PACED_BURST_S,
         )
 
     def make_keys(self, entries: Iterable[Entry]) -> list[bytes]:
@@ -276,10 +276,12 @@ class Embedder:
                     raise
                 return error
 
-        return self._pacing.call(
+        return self._rate_limiter.call(
             embed_once,
             requests=len(texts),
             tokens=tokens,
+            patience_s=self._ws.settings.poll_patience,
+            sleep=self._ws.sleep,
         )
 
     def _group_into_calls(
@@ -302,10 +304,7 @@ class Embedder:
             )
 
             is_full = len(texts) == MAX_EMBED_TEXTS or size_bytes + text_bytes > MAX_EMBED_BYTES
-            fits_limits = self._pacing.fits(
-                len(texts) + 1,
-                tokens + text_tokens,
-            )
+            fits_limits = self._rate_limiter.fits(tokens + text_tokens, requests=len(texts) + 1)
             if texts and (is_full or not fits_limits):
                 yield EmbeddingCall(positions, texts, tokens)
                 positions = []

@@ -10,10 +10,8 @@ from typing import Any
 
 from pipeline.batch.report import duration_in_words
 from pipeline.core.text import format_usd
-from pipeline.gemini.models import (
-    RateLimits,
-)
-from pipeline.gemini.pace import WINDOW_S
+from pipeline.gemini.models import RateLimits
+from pipeline.gemini.rate_limiter import WINDOW_S
 
 DAY_S = 86_400.0
 

@@ -1,7 +1,5 @@
 """Decide when the next call may start, within requests and tokens per minute and requests per day.
 
-The module only calculates; times are seconds of a monotonic clock.
-
 - No 60 seconds ever have more calls than the limits allow, whatever happened before.
 - Calls are spread over the minute, so that an idle time or a restart does not end in a burst.
 - After a refusal no call starts for as long as the server asks.
@@ -21,6 +19,7 @@ from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import ThrottledError
 from pipeline.gemini.api_errors import RUN_LATER_HINT
 from pipeline.gemini.models import RateLimits
+from pipeline.gemini.retry import RetryPolicy
 
 # Our own choice: a minute, and one second that the network may take away on the way to the server.
 WINDOW_S = 61.0
@@ -28,10 +27,8 @@ WINDOW_S = 61.0
 BURST_S = 1.0
 # Our own choice: an ordinary change of an index starts at once. No minute exceeds its limit.
 PACED_BURST_S = 20.0
-# Our own choice: the pause after a refusal without a delay. It doubles until a call succeeds.
-FIRST_DELAY_S = 2.0
-# The number of refusals in a row after which the pause stops to double.
-MAX_DOUBLINGS = 10
+# Our own choice: the pauses after refusals in a row that ask for no delay.
+REFUSAL_POLICY = RetryPolicy(first_delay_s=2.0, max_delay_s=WINDOW_S)
 # Our own choice: how often a waiting call checks whether another call failed for good.
 LOOK_S = 1.0
 # Our own choice: a shorter wait counts as none. It is above the rounding errors of floats.
@@ -58,13 +55,23 @@ class StartedCall:
 
 
 class RateLimiter:
-    """The limits of one model for one process; not for two threads at once."""
+    """The limits of one model for one process.
 
-    def __init__(self, limits: RateLimits, *, at: float, burst_s: float = BURST_S) -> None:
+    Only `call` may be used by several threads at once.
+    """
+
+    def __init__(
+        self,
+        limits: RateLimits,
+        *,
+        monotonic: Callable[[], float],
+        burst_s: float = BURST_S,
+    ) -> None:
         """Start with an empty minute and an unused day.
 
         Args:
-            at: Monotonic time.
+            limits: The limits of the model; None means no limit.
+            monotonic: Returns the monotonic time in seconds.
             burst_s: After idling, the calls of this time may start at once.
         """
         # Requests of this Pacific day, as far as they are known here.
@@ -72,18 +79,34 @@ class RateLimiter:
         self._max_requests = _or_infinite(limits.rpm)
         self._max_tokens = _or_infinite(limits.tpm)
         self._max_daily_requests = _or_infinite(limits.rpd)
-        self._now = at
+        self._monotonic = monotonic
+        self._now = monotonic()
         self._burst_s = burst_s
         # Calls of the last minute, oldest first, and the sums of their requests and tokens.
         self._calls: deque[StartedCall] = deque()
         self._request_count = 0
         self._token_count = 0
         # Monotonic times until which the counted requests and tokens are spread.
-        self._requests_until = at
-        self._tokens_until = at
+        self._requests_until = self._now
+        self._tokens_until = self._now
         # No call starts before this time, because the server refused one.
         self._hold_until = -math.inf
         self._refusals_in_a_row = 0
+        # Monotonic time of the first refusal since any call succeeded.
+        self._throttled_since = math.inf
+        # Protects the limiter in `call`.
+        self._lock = threading.Lock()
+        # The first error that ended a `call`. No further `call` starts.
+        self._failure: BaseException | None = None
+
+    @property
+    def throttled_s(self) -> float:
+        """Return the seconds since the first refusal after the last success; else at most 0."""
+        return self._monotonic() - self._throttled_since
+
+    def fits(self, tokens: int, *, requests: int = 1) -> bool:
+        """Return whether a call of this size can ever start within the limits of a minute."""
+        return requests <= self._max_requests and tokens <= self._max_tokens
 
     def prime(self, calls: Iterable[tuple[float, int]], *, today: int) -> None:
         """Replace the calls of others in the last minute, and the number of today's requests.
@@ -102,7 +125,7 @@ class RateLimiter:
         self._request_count = sum(call.requests for call in all_calls)
         self._token_count = sum(call.tokens for call in all_calls)
 
-    def wait(self, tokens: int, *, at: float, requests: int = 1) -> float:
+    def wait_s(self, tokens: int, *, requests: int = 1) -> float:
         """Return the seconds until a call may start, if no other call starts before it.
 
         Calls that left the minute are forgotten. No call is counted. A call with more tokens than a
@@ -110,7 +133,6 @@ class RateLimiter:
 
         Args:
             tokens: Estimated prompt tokens of the call.
-            at: Monotonic time.
             requests: Requests that the call counts as; an embedding call counts once per text.
 
         Returns:
@@ -120,8 +142,8 @@ class RateLimiter:
         if self.used_today >= self._max_daily_requests:
             return math.inf
 
-        self._now = at
-        while self._calls and self._calls[0].at + WINDOW_S <= at:
+        self._now = self._monotonic()
+        while self._calls and self._calls[0].at + WINDOW_S <= self._now:
             self._count(self._calls.popleft(), -1)
 
         # The oldest calls have to leave the minute until this call fits into it.
@@ -130,28 +152,26 @@ class RateLimiter:
         spread_until = max(self._requests_until, self._tokens_until)
         start_at = max(self._hold_until, spread_until - self._burst_s)
         for call in self._calls:
-            has_room = request_count <= self._max_requests and token_count <= self._max_tokens
-            if has_room:
+            if self.fits(token_count, requests=request_count):
                 break
             request_count -= call.requests
             token_count -= call.tokens
             start_at = max(start_at, call.at + WINDOW_S)
 
-        wait_s = start_at - at
+        wait_s = start_at - self._now
         return wait_s if wait_s > TICK_S else 0.0
 
-    def start(self, tokens: int, *, at: float, requests: int = 1) -> StartedCall:
+    def start(self, tokens: int, *, requests: int = 1) -> StartedCall:
         """Count a call that starts now, and return it to be settled or withdrawn later.
 
-        It also counts towards the day. The caller has to call `wait` before.
+        It also counts towards the day. The caller has to call `wait_s` before.
 
         Args:
             tokens: Estimated prompt tokens of the call.
-            at: Monotonic time.
             requests: Requests that the call counts as.
         """
-        self._now = at
-        call = StartedCall(at, tokens, requests)
+        self._now = self._monotonic()
+        call = StartedCall(self._now, tokens, requests)
         self.used_today += requests
         has_limits = math.isfinite(self._max_requests) or math.isfinite(self._max_tokens)
         if has_limits:
@@ -183,23 +203,104 @@ class RateLimiter:
             self._count(call, -1)
             self._spread(-call.requests, -call.tokens)
 
-    def refused(self, *, at: float, delay_s: float | None) -> None:
+    def note_refusal(self, requested_s: float | None) -> None:
         """Start no call for a while, because a quota of the minute refused one.
 
         Args:
-            at: Monotonic time.
-            delay_s: The delay that the server asked for, of which at most a minute is kept. None
-                means a delay that doubles with each refusal in a row.
+            requested_s: The delay that the server asked for, of which at most a minute is kept.
+                None means a delay that doubles with each refusal in a row.
         """
-        if delay_s is None:
-            doublings = min(self._refusals_in_a_row, MAX_DOUBLINGS)
-            delay_s = FIRST_DELAY_S * 2.0**doublings
         self._refusals_in_a_row += 1
-        self._hold_until = max(self._hold_until, at + min(delay_s, WINDOW_S))
+        now = self._monotonic()
+        self._throttled_since = min(self._throttled_since, now)
+        delay_s = requested_s
+        if delay_s is None:
+            delay_s = REFUSAL_POLICY.delay_s(self._refusals_in_a_row)
+        self._hold_until = max(self._hold_until, now + min(delay_s, WINDOW_S))
 
-    def succeeded(self) -> None:
+    def note_success(self) -> None:
         """Note a successful call: the next refusal is the first of its row."""
         self._refusals_in_a_row = 0
+        self._throttled_since = math.inf
+
+    def call(
+        self,
+        do: Callable[[], T],
+        *,
+        requests: int,
+        tokens: int,
+        patience_s: float,
+        sleep: Callable[[float], None],
+    ) -> T:
+        """Call `do` as soon as the limits allow it, and again after a refusal by a minute's quota.
+
+        Several threads may make calls at the same time.
+
+        Args:
+            do: Makes the call and raises ThrottledError if a quota refused it.
+            requests: Requests that the call counts as.
+            tokens: Estimated prompt tokens of the call.
+            patience_s: A refusal is raised if no call has succeeded for this time.
+            sleep: Waits for a number of seconds.
+
+        Returns:
+            The result of `do`.
+
+        Raises:
+            BaseException: The error of `do`, or the first error of another call. After any error no
+                further call starts.
+            ThrottledError: A daily quota refused the call, or refusals lasted for `patience_s`.
+        """
+        try:
+            while True:
+                self._wait_for_start(tokens, requests=requests, sleep=sleep)
+                try:
+                    result = do()
+                except ThrottledError as error:
+                    with self._lock:
+                        self.note_refusal(error.retry_after_s)
+                        self._raise_if_lasting(error, patience_s=patience_s)
+                    continue
+                with self._lock:
+                    self.note_success()
+                return result
+        except BaseException as error:
+            self._failure = self._failure or error
+            raise
+
+    def _wait_for_start(
+        self,
+        tokens: int,
+        *,
+        requests: int,
+        sleep: Callable[[float], None],
+    ) -> None:
+        """Sleep until a call may start, and count it.
+
+        Raises:
+            BaseException: The error that ended another call, before or during the wait.
+        """
+        while self._failure is None:
+            with self._lock:
+                pause_s = self.wait_s(tokens, requests=requests)
+                if pause_s == 0:
+                    self.start(tokens, requests=requests)
+                    return
+            sleep(min(pause_s, LOOK_S))
+        raise self._failure
+
+    def _raise_if_lasting(self, error: ThrottledError, *, patience_s: float) -> None:
+        """Raise a refusal that is not worth a repetition; a lasting refusal gets another hint.
+
+        Raises:
+            ThrottledError: The given error, if it is about a daily quota, or if no call succeeded
+                for `patience_s` since the first refusal.
+        """
+        if error.resets_at is not None:
+            raise error
+        if self.throttled_s > patience_s:
+            error.hint = str(_OTHER_TIER)
+            raise error
 
     def _count(self, call: StartedCall, sign: int) -> None:
         self._request_count += sign * call.requests
@@ -218,105 +319,3 @@ class RateLimiter:
 
 def _or_infinite(limit: int | None) -> float:
     return math.inf if limit is None else limit
-
-
-class SharedRateLimiter:
-    """The limits of one model for the calls of one run, from any thread."""
-
-    def __init__(
-        self,
-        limits: RateLimits,
-        *,
-        patience_s: float,
-        sleep: Callable[[float], None],
-        monotonic: Callable[[], float],
-    ) -> None:
-        """Start with an empty minute.
-
-        Args:
-            limits: The limit of the day is ignored; the server refuses calls above it.
-            patience_s: A refusal is raised if no call has succeeded for this time.
-            sleep: Waits for a number of seconds.
-            monotonic: Returns the monotonic time.
-        """
-        self._limits = RateLimits(limits.rpm, limits.tpm, rpd=None)
-        self._rate_limiter = RateLimiter(self._limits, at=monotonic(), burst_s=PACED_BURST_S)
-        self._patience_s = patience_s
-        self._sleep = sleep
-        self._monotonic = monotonic
-        self._lock = threading.Lock()
-        # Monotonic time of the first refusal since any call succeeded.
-        self._throttled_since = math.inf
-        # The first error that ended a call. No further call starts.
-        self._failure: BaseException | None = None
-
-    def fits(self, requests: int, tokens: int) -> bool:
-        """Return whether a call of this size can ever start."""
-        max_requests = self._limits.rpm or requests
-        max_tokens = self._limits.tpm or tokens
-        return requests <= max_requests and tokens <= max_tokens
-
-    def call(self, do: Callable[[], T], *, requests: int, tokens: int) -> T:
-        """Call `do` as soon as the limits allow it, and again after a refusal by a minute's quota.
-
-        Args:
-            do: Makes the call and raises ThrottledError if a quota refused it.
-            requests: Requests that the call counts as.
-            tokens: Estimated prompt tokens of the call.
-
-        Returns:
-            The result of `do`.
-
-        Raises:
-            BaseException: The error of `do`, or the first error of another call. After any error no
-                further call starts.
-            ThrottledError: A daily quota refused the call, or refusals lasted for `patience_s`.
-        """
-        try:
-            while True:
-                self._wait_for_start(requests, tokens)
-                try:
-                    result = do()
-                except ThrottledError as error:
-                    self._note_refusal(error)
-                    continue
-                with self._lock:
-                    self._rate_limiter.succeeded()
-                    self._throttled_since = math.inf
-                return result
-        except BaseException as error:
-            self._failure = self._failure or error
-            raise
-
-    def _wait_for_start(self, requests: int, tokens: int) -> None:
-        """Sleep until a call may start, and count it.
-
-        Raises:
-            BaseException: The error that ended another call, before or during the wait.
-        """
-        while self._failure is None:
-            with self._lock:
-                now = self._monotonic()
-                pause_s = self._rate_limiter.wait(tokens, at=now, requests=requests)
-                if pause_s == 0:
-                    self._rate_limiter.start(tokens, at=now, requests=requests)
-                    return
-            self._sleep(min(pause_s, LOOK_S))
-        raise self._failure
-
-    def _note_refusal(self, error: ThrottledError) -> None:
-        """Delay later calls after a refusal by a minute's quota.
-
-        Raises:
-            ThrottledError: The given error, if it is about a daily quota, or if no call succeeded
-                for `patience_s` since the first refusal. The second case gets another hint.
-        """
-        with self._lock:
-            now = self._monotonic()
-            self._throttled_since = min(self._throttled_since, now)
-            if error.resets_at is not None:
-                raise error
-            if now - self._throttled_since > self._patience_s:
-                error.hint = str(_OTHER_TIER)
-                raise error
-            self._rate_limiter.refused(at=now, delay_s=error.retry_after_s)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.gemini.models import RateLimits
-from pipeline.gemini.pace import RateLimiter
+from pipeline.gemini.rate_limiter import RateLimiter
 
 # The window of the API; the limiter's own window is longer.
 MINUTE_S = 60.0
@@ -17,6 +17,18 @@ LIMIT = st.sampled_from([1, 2, 5, 15, 60, 300]) | st.integers(1, 400)
 Calls = list[tuple[float, int]]
 # Each example simulates minutes of calls.
 minutes_long = settings(max_examples=15)
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self, now_s: float = 0.0) -> None:
+        """Start at a time in seconds."""
+        self.now_s = now_s
+
+    def read(self) -> float:
+        """Return the time in seconds."""
+        return self.now_s
 
 
 def _max_in_window(calls: Calls, *, width: float) -> tuple[int, int]:
@@ -46,7 +58,7 @@ def _sample_times(calls: Calls, *, end_time: float) -> list[float]:
 
 
 def _run_worker(
-    limiter: RateLimiter,
+    limits: RateLimits,
     sizes: list[int],
     *,
     start_time: float,
@@ -54,16 +66,17 @@ def _run_worker(
     delays: list[float],
 ) -> Calls:
     """Simulate a worker with endless work and late wake-ups; sizes are used in turn."""
-    now = start_time
+    clock = Clock(start_time)
+    limiter = RateLimiter(limits, monotonic=clock.read)
     calls: Calls = []
-    while now < end_time:
+    while clock.now_s < end_time:
         tokens = sizes[len(calls) % len(sizes)]
-        wait = limiter.wait(tokens, at=now)
-        if wait > 0:
-            now += wait + delays[len(calls) % len(delays)]
+        wait_s = limiter.wait_s(tokens)
+        if wait_s > 0:
+            clock.now_s += wait_s + delays[len(calls) % len(delays)]
             continue
-        limiter.start(tokens, at=now)
-        calls.append((now, tokens))
+        limiter.start(tokens)
+        calls.append((clock.now_s, tokens))
     return calls
 
 
@@ -81,32 +94,32 @@ def _events(draw: st.DrawFn, *, max_tokens: int) -> list[tuple[str, float, int]]
 @given(LIMIT, st.integers(1, 30) | st.integers(50, 2000), st.data())
 def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, chance: st.DataObject) -> None:
     """Random arrivals, sizes, settlements and tunings keep every window within the limit."""
-    limiter = RateLimiter(RateLimits(rpm=rpm, tpm=tpm, rpd=None), at=0.0)
+    clock = Clock()
+    limiter = RateLimiter(RateLimits(rpm=rpm, tpm=tpm, rpd=None), monotonic=clock.read)
     earlier_calls = chance.draw(
         st.lists(st.tuples(st.floats(-60, 0), st.integers(0, tpm // 10)), max_size=min(rpm, 5))
     )
     limiter.prime(earlier_calls, today=len(earlier_calls))
-    now = 0.0
     last_call = list[Any]()
     calls: Calls = sorted(earlier_calls)
     for kind, lapse, tokens in chance.draw(_events(max_tokens=tpm)):
-        now += lapse
+        clock.now_s += lapse
         if kind == "refused":
-            limiter.refused(at=now, delay_s=lapse if tokens % 2 else None)
+            limiter.note_refusal(lapse if tokens % 2 else None)
         elif kind == "succeeded":
-            limiter.succeeded()
+            limiter.note_success()
         elif kind == "settle" and last_call:
             limiter.settle(last_call[0], min(tokens, last_call[1]))
             calls[-1] = (calls[-1][0], min(tokens, last_call[1]))
         else:
             size = min(tokens % 7 + 1, tpm) if kind == "rush" else tokens
             for _ in range(40 if kind == "rush" else 1):
-                wait = limiter.wait(size, at=now)
-                now += wait if kind == "start" else 0.0
-                if wait > 0 and limiter.wait(size, at=now) > 0:
+                wait_s = limiter.wait_s(size)
+                clock.now_s += wait_s if kind == "start" else 0.0
+                if wait_s > 0 and limiter.wait_s(size) > 0:
                     continue
-                last_call = [limiter.start(size, at=now), size]
-                calls.append((now, size))
+                last_call = [limiter.start(size), size]
+                calls.append((clock.now_s, size))
 
     requests, total = _max_in_window(calls, width=MINUTE_S)
     assert requests <= rpm
@@ -118,7 +131,7 @@ def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, chance: st.DataOb
 def test_a_jitter_of_a_second_keeps_the_limit(rpm: int, delays: list[float]) -> None:
     """Windows a second longer than a minute are within the limit, against late arrivals."""
     calls = _run_worker(
-        RateLimiter(RateLimits(rpm, None, None), at=0.0),
+        RateLimits(rpm, None, None),
         [1],
         start_time=0.0,
         end_time=200.0,
@@ -137,9 +150,12 @@ def test_no_minute_with_work_waiting_is_wasted(
     rpm: int, delays: list[float], start_time: float
 ) -> None:
     """Nine tenths of the limit start in each minute, and over ten minutes."""
-    limiter = RateLimiter(RateLimits(rpm, None, None), at=start_time)
     calls = _run_worker(
-        limiter, [1], start_time=start_time, end_time=start_time + 11 * MINUTE_S, delays=delays
+        RateLimits(rpm, None, None),
+        [1],
+        start_time=start_time,
+        end_time=start_time + 11 * MINUTE_S,
+        delays=delays,
     )
     for start in [start_time, *_sample_times(calls, end_time=start_time + 10 * MINUTE_S - 1)]:
         assert _count_in_minute(calls, start)[0] >= int(0.9 * rpm)
@@ -150,11 +166,11 @@ def test_no_minute_with_work_waiting_is_wasted(
 @given(rpm=LIMIT, tpm=st.integers(10, 10**6), chance=st.data())
 def test_a_call_may_start_after_its_wait(rpm: int, tpm: int, chance: st.DataObject) -> None:
     """A call that waits as long as the limiter asks may start without another wait."""
-    now = chance.draw(st.floats(0, 10**7))
-    limiter = RateLimiter(RateLimits(rpm, tpm, None), at=now)
+    clock = Clock(chance.draw(st.floats(0, 10**7)))
+    limiter = RateLimiter(RateLimits(rpm, tpm, None), monotonic=clock.read)
     for tokens, settled in chance.draw(
         st.lists(st.tuples(st.integers(0, tpm), st.integers(0, tpm)), max_size=60)
     ):
-        now += limiter.wait(tokens, at=now)
-        assert limiter.wait(tokens, at=now) == 0.0
-        limiter.settle(limiter.start(tokens, at=now), min(settled, tokens))
+        clock.now_s += limiter.wait_s(tokens)
+        assert limiter.wait_s(tokens) == 0.0
+        limiter.settle(limiter.start(tokens), min(settled, tokens))
