@@ -28,7 +28,7 @@ from jobs.options import (
 )
 from jobs.output import Terminal, print_line, print_table
 from pipeline.batch.budget import MIN_CALIBRATION_ANSWERS, Calibration
-from pipeline.batch.live import LiveReport
+from pipeline.batch.live_report import LiveReport
 from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress

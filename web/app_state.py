@@ -12,7 +12,8 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from pipeline.batch.live import GRACE_S, RetryThreads
+from pipeline.batch.live import GRACE_S
+from pipeline.batch.retry_due import RetryThreads
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.access import Access as WorkspaceAccess

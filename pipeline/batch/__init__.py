@@ -8,7 +8,9 @@
 - `poll` watches batches at the API until they are over, and seals their results on disk.
 - `ingest` gives every request an outcome and stores the answers; `ingest_report` summarizes it.
 
-Live calls use `live` instead of `submit`, `send` and `poll`; `live_throttle` limits them.
+Live calls use `live` instead of `submit`, `send` and `poll`. `live_calls` handles replies and
+failures, `live_batches` opens and closes the batches, and `live_throttle` limits the calls.
+`retry_due` asks about single rows.
 `batch_files` has the paths of the files and seals live replies. `cancel` ends a batch, and `report`
 lists batches and their costs.
 """

@@ -1,20 +1,31 @@
-"""Throttle live calls and decide when a live run stops.
+"""Decide when the next live call may start, and when a live run stops.
 
-A failed row is charged in batch/live.py. Failures of the service are handled here:
+A failed row is charged in batch/live_calls.py. Failures of the service are handled here:
 
 - All calls wait longer after each failure in a row.
 - Calls are made one at a time while no reply arrives.
 - The run stops if no call succeeds for RETRY_FOR seconds (flex: one hour), or on a daily quota.
 """
 
+import asyncio
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 
-from pipeline.core.errors import FindableError, RemoteError, ThrottledError
+from pipeline.batch.live_report import LiveReport, RunPolicy
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
+    RemoteError,
+    ThrottledError,
+    UnavailableError,
+)
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
+from pipeline.gemini.api_errors import next_midnight_pacific
 from pipeline.gemini.client import FLEX_TIMEOUT_S
-from pipeline.gemini.rate_limiter import RateLimiter
+from pipeline.gemini.rate_limiter import RateLimiter, StartedCall
 from pipeline.gemini.retry import RetryPolicy
 from pipeline.store import batches
 
@@ -25,6 +36,10 @@ STALL_S = 30.0
 # After this many failures in a row calls are made one at a time, and the run may stop.
 MAX_PARALLEL_FAILURES = 3
 MAX_PAUSE_S = 60.0
+# How often a waiting call checks the limits again, and replies are synced to disk.
+CHECK_INTERVAL_S = 1.0
+# Warn before the daily quota stops the run.
+DAILY_QUOTA_WARNING_SHARE = 0.8
 # Our own estimate of a flex call before any was measured; Gemini aims at 1 to 15 minutes.
 FLEX_CALL_S = 60.0
 # Flex returns this code if it has no capacity. It returns 429 only for a quota, as other modes do.
@@ -34,15 +49,20 @@ FLEX_RETRY_S = 3_600.0
 # Weight of a new call in the moving average of call durations, after the first call.
 DURATION_WEIGHT = 1 / 20
 
+LATE_REASON = "no reply came in time"
 
-def max_parallel_calls(ws: WorkspaceSession, mean_s: float) -> int:
+
+def max_parallel_calls(concurrency: int, max_requests: int | None, mean_s: float) -> int:
     """Return how many calls may run in parallel if a call takes `mean_s` seconds.
 
-    It is CONCURRENCY, or as many calls as the requests per minute allow if that is more, up to
-    MAX_LIVE_CALLS. CONCURRENCY=1 stays 1. Without a limit of requests per minute it is CONCURRENCY.
+    It is the setting CONCURRENCY, or as many calls as the requests per minute allow if that is
+    more, up to MAX_LIVE_CALLS. A CONCURRENCY of 1 stays 1.
+
+    Args:
+        concurrency: The setting CONCURRENCY.
+        max_requests: The limit of requests per minute, or None without a limit.
+        mean_s: Mean duration of a call.
     """
-    concurrency = ws.settings.concurrency
-    max_requests = ws.limits.rpm
     if max_requests is None or concurrency <= 1:
         return max(concurrency, 0)
 
@@ -51,28 +71,30 @@ def max_parallel_calls(ws: WorkspaceSession, mean_s: float) -> int:
 
 
 class LiveThrottle:
-    """Number of calls that may run in parallel, and the time until which all calls wait."""
+    """When calls of a live run may start, how many run in parallel, and when the run stops.
+
+    Only for the thread of the run's event loop.
+    """
 
     def __init__(
         self,
         ws: WorkspaceSession,
-        stop_run: Callable[[FindableError], None],
         mode: Mode,
-        *,
-        hurries: bool,
+        policy: RunPolicy,
+        report: LiveReport,
     ) -> None:
         """Start with a service that is assumed to work.
 
         Reads the measured duration of past calls of the model and mode.
 
         Args:
-            stop_run: Stops the run with an error.
             mode: The mode of the run. Flex has longer times for stalls and retries.
-            hurries: Stop the run at the second 429.
+            report: Gets the error that stops the run, the number of calls that may run in parallel
+                and the seconds until the next call.
         """
         self._ws = ws
-        self._stop_run = stop_run
-        self._hurries = hurries
+        self._policy = policy
+        self._report = report
         is_flex = mode is Mode.FLEX
         self._shed_retry_s = FLEX_RETRY_S if is_flex else 0.0
         self._stall_s = FLEX_TIMEOUT_S if is_flex else STALL_S
@@ -83,14 +105,24 @@ class LiveThrottle:
         default_s = FLEX_CALL_S if is_flex else 0.0
         # Moving average of the duration of a call.
         self._mean_call_s = measured_s or default_s
+        # Monotonic time after which no reply is waited for.
+        self.deadline = ws.monotonic() + policy.deadline_s
+        self.is_stopped = False
+        # An error that is not ours, raised at the end of the run.
+        self.unexpected_error: Exception | None = None
+        # The tasks of running calls; the run adds a task right after `acquire`.
+        self.running_calls: set[asyncio.Task[None]] = set()
+        # Set when something changed for which a waiting call or run looks.
+        self._changed = asyncio.Event()
         # Monotonic time until which no call starts.
-        self.hold_until = ws.monotonic()
+        self._hold_until = ws.monotonic()
         # Monotonic time since which calls are running and none succeeded.
-        self._unanswered_since = self.hold_until
+        self._unanswered_since = self._hold_until
         # 429s since the start of the run.
         self._throttled_count = 0
         self.has_answered = False
         self._is_stalled = False
+        self._has_warned_of_quota = False
         # The error of the last call, or None if it succeeded.
         self.last_failure: RemoteError | None = None
         # Failures in a row. Calls that ran in parallel and fail together count as a single failure.
@@ -100,26 +132,160 @@ class LiveThrottle:
         # Monotonic time of the first failure since the last success.
         self._failing_since = math.inf
 
+    # The end of the run
+
+    def stop(self, error: Exception | None = None) -> None:
+        """Start no more calls, and keep the first error for the report.
+
+        An OSError is kept as a ConfigurationError. Another error that is not a FindableError is
+        kept in `unexpected_error`, to be raised when the running calls have ended.
+
+        Args:
+            error: The reason, or None if a person interrupted the run.
+        """
+        if isinstance(error, OSError):
+            error = ConfigurationError(str(error))
+        if isinstance(error, FindableError):
+            self._report.stopped = self._report.stopped or error
+        elif error is not None:
+            self.unexpected_error = self.unexpected_error or error
+        self.is_stopped = True
+        self.notify()
+
+    def raise_if_late(self) -> None:
+        """Raise UnavailableError if the deadline of the run is over."""
+        if self._ws.monotonic() >= self.deadline:
+            raise UnavailableError(LATE_REASON, hint="run the same command again later")
+
+    # Starting a call
+
+    async def acquire(self, tokens: int) -> StartedCall | None:
+        """Wait until a call may start, and count it for the rate limits.
+
+        Sets the report's `pause_s` and `max_parallel_calls` meanwhile.
+
+        Args:
+            tokens: Estimated prompt tokens of the call. They fit into a minute.
+
+        Returns:
+            The call, to be settled or withdrawn later, or None if the run was stopped meanwhile.
+
+        Raises:
+            UnavailableError: The deadline of the run is over.
+            ThrottledError: The day's quota is used up and no call is running, or the limits allow
+                no call within the run's patience.
+        """
+        while not self.is_stopped:
+            self.raise_if_late()
+            pause_s = self._seconds_to_start(tokens)
+            if pause_s <= 0:
+                started_call = self.rate_limiter.start(tokens)
+                self._warn_of_daily_quota()
+                return started_call
+            await self.wait_for_change(pause_s)
+        return None
+
+    def _seconds_to_start(self, tokens: int) -> float:
+        """Return the seconds until a call may start, CHECK_INTERVAL_S at most; raise as `acquire`.
+
+        Returns CHECK_INTERVAL_S if as many calls are running as may run in parallel.
+        """
+        self._report.max_parallel_calls = self._max_parallel()
+        self._report.pause_s = 0.0
+        if len(self.running_calls) >= self._report.max_parallel_calls:
+            return CHECK_INTERVAL_S
+
+        hold_s = self._hold_until - self._ws.monotonic()
+        pause_s = max(0.0, hold_s, self.rate_limiter.wait_s(tokens))
+        self._report.pause_s = pause_s
+        is_quota_used_up = math.isinf(pause_s)
+        if is_quota_used_up and not self.running_calls:
+            raise self._daily_quota_error()
+        if not is_quota_used_up and pause_s > self._policy.patience_s:
+            raise ThrottledError(
+                f"the limits leave no room for another {pause_s:.0f} s",
+                retry_after_s=pause_s,
+            )
+        return min(pause_s, CHECK_INTERVAL_S)
+
+    def _max_parallel(self) -> int:
+        """Return how many calls may run in parallel now."""
+        if not self.running_calls:
+            # Time without a running call is no stall.
+            self._unanswered_since = self._ws.monotonic()
+        if self._is_stalled or self._failure_count >= MAX_PARALLEL_FAILURES:
+            return 1
+        return max_parallel_calls(
+            self._ws.settings.concurrency,
+            self._ws.limits.rpm,
+            self._mean_call_s,
+        )
+
+    async def wait_for_change(self, seconds: float) -> None:
+        """Wait for a time, or until `notify` is called."""
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+
+    def notify(self) -> None:
+        """Wake the coroutines that wait for a change."""
+        self._changed.set()
+
+    # The quota of the day, and calls of other runs
+
+    def count_other_calls(self, calls: Sequence[tuple[float, int]], *, today: int) -> None:
+        """Replace the calls of other runs in the last minute, and the number of today's requests.
+
+        May warn of the daily quota.
+
+        Args:
+            calls: Monotonic time and prompt tokens of each call of another run.
+            today: Requests of this Pacific day, including those of this run.
+        """
+        self.rate_limiter.prime(calls, today=today)
+        self._warn_of_daily_quota()
+
+    def _warn_of_daily_quota(self) -> None:
+        """Warn once in a run when DAILY_QUOTA_WARNING_SHARE of the day's requests are used."""
+        max_requests = self._ws.limits.rpd
+        if max_requests is None or self._has_warned_of_quota:
+            return
+
+        used_requests = self.rate_limiter.used_today
+        if used_requests >= DAILY_QUOTA_WARNING_SHARE * max_requests:
+            self._has_warned_of_quota = True
+            self._ws.display.warn(
+                f"{used_requests:,} of today's {max_requests:,} requests of "
+                f"{self._ws.model.name} are used",
+            )
+
+    def _daily_quota_error(self) -> ThrottledError:
+        """Return the error for a used-up daily quota, with the time when it is reset."""
+        ws = self._ws
+        resets_at = next_midnight_pacific(ws.now())
+        message = (
+            f"the {ws.limits.rpd:,} requests a day of {ws.model.name} are used up; nothing was lost"
+        )
+        hint = (
+            f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when they begin anew; "
+            f"set {OptionHint('tier')} or {OptionHint('rpd')} where your project has more"
+        )
+        return ThrottledError(message, hint=hint, resets_at=resets_at)
+
+    # Successes and failures of calls
+
     def patience_s(self, error: RemoteError) -> float:
         """Return the seconds for which a call that fails with this error is repeated."""
         shed_retry_s = self._shed_retry_s if error.code in FLEX_SHED_CODES else 0.0
         return max(shed_retry_s, self._ws.settings.retry_for)
 
-    def max_parallel(self, *, in_flight: int) -> int:
-        """Return how many calls may run in parallel now, if `in_flight` calls are running."""
-        if not in_flight:
-            # Time without a running call is no stall.
-            self._unanswered_since = self._ws.monotonic()
-        if self._is_stalled or self._failure_count >= MAX_PARALLEL_FAILURES:
-            return 1
-        return max_parallel_calls(self._ws, self._mean_call_s)
-
-    def check_stall(self, *, in_flight: int) -> None:
+    def check_stall(self) -> None:
         """Switch to serial calls, with a warning, if no running call succeeds for long.
 
         Long is STALL_S seconds (flex: the time-out of a call). Does nothing without a running call.
         """
-        if self._is_stalled or not in_flight:
+        if self._is_stalled or not self.running_calls:
             return
         if self._ws.monotonic() - self._unanswered_since >= self._stall_s:
             self._is_stalled = True
@@ -127,20 +293,17 @@ class LiveThrottle:
                 f"no answer for {self._stall_s:.0f} s: one call at a time until one comes",
             )
 
-    def note_answer(self, *, took_s: float) -> None:
+    def note_answer(self, *, duration_s: float) -> None:
         """Note a call with a reply, valid or not: failures and stalls are over.
 
         Updates the moving average of call durations. The end of a stall is printed.
-
-        Args:
-            took_s: Duration of the call.
         """
         self.rate_limiter.note_success()
         self._unanswered_since = self._ws.monotonic()
         if self._is_stalled:
             self._ws.display.say("answers come again: several calls at once")
         weight = DURATION_WEIGHT if self.has_answered else 1
-        self._mean_call_s += (took_s - self._mean_call_s) * weight
+        self._mean_call_s += (duration_s - self._mean_call_s) * weight
         self.has_answered = True
         self._is_stalled = False
         self._failure_count = 0
@@ -151,15 +314,15 @@ class LiveThrottle:
         """Note a 429: later calls wait for the quota.
 
         The run stops if the quota is that of the day, if 429s last longer than `poll_patience`
-        without a success (flex: at least one hour), or at the second 429 of a run that hurries.
+        without a success (flex: at least one hour), or at the second 429 if the policy says so.
         """
         self.rate_limiter.note_refusal(error.retry_after_s)
         self._throttled_count += 1
         timeout_s = max(self._shed_retry_s, self._ws.settings.poll_patience)
         is_lasting = self.rate_limiter.throttled_s > timeout_s
-        is_second = self._hurries and self._throttled_count > 1
+        is_second = self._policy.stops_at_second_refusal and self._throttled_count > 1
         if error.resets_at is not None or is_lasting or is_second:
-            self._stop_run(error)
+            self.stop(error)
 
     def note_failure(self, error: RemoteError, *, started_s: float, row_id: str) -> None:
         """Note a failure of the service: all calls wait, and the run stops if nothing succeeds.
@@ -181,8 +344,8 @@ class LiveThrottle:
             self._failed_at = now
             self._failed_row = row_id
         if self._failure_count > 1:
-            self.hold_until = now + self._hold_policy.delay_s(self._failure_count - 1)
+            self._hold_until = now + self._hold_policy.delay_s(self._failure_count - 1)
 
         has_failed_too_long = now - self._failing_since > self.patience_s(error)
         if self._failure_count >= MAX_PARALLEL_FAILURES and has_failed_too_long:
-            self._stop_run(error)
+            self.stop(error)

@@ -5,7 +5,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -38,13 +38,6 @@ LOCAL_KEY = "key-of-the-local-engine"
 COST_TOLERANCE_USD = 1e-6
 
 
-async def _sleep_without_blocking(seconds: float) -> None:
-    """Sleep without blocking the event loop; asyncio is loaded at the first call."""
-    import asyncio
-
-    await asyncio.sleep(seconds)
-
-
 @dataclass
 class WorkspaceSession:
     """An open workspace. Costly members are made when they are first used."""
@@ -61,7 +54,6 @@ class WorkspaceSession:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
-    async_sleep: Callable[[float], Awaitable[None]] = _sleep_without_blocking
     # When set, running live calls end as on Ctrl-C.
     stop_event: threading.Event = field(default_factory=threading.Event)
     # Budget of this command; the budget of the day is a setting.

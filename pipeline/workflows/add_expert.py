@@ -7,7 +7,8 @@ call, the next command asks about the person.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.batch.live import LiveReport, ask_alone
+from pipeline.batch.live_report import LiveReport
+from pipeline.batch.retry_due import ask_alone
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError, TakenError
 from pipeline.core.states import Mode

@@ -323,7 +323,12 @@ class _PlanEstimator:
         call_s = self.call_durations_s[mode] or self._usual_call_s(mode)
         calls_per_s: float | None = None
         if call_s:
-            calls_per_s = max_parallel_calls(self.ws, call_s) / call_s
+            parallel_calls = max_parallel_calls(
+                self.ws.settings.concurrency,
+                self.ws.limits.rpm,
+                call_s,
+            )
+            calls_per_s = parallel_calls / call_s
 
         seconds = estimate_live_seconds(
             self.plan.requests,

@@ -11,7 +11,7 @@ from pipeline.batch import ingest, live, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.budget import API_STATES, BudgetError
 from pipeline.batch.ingest_report import IngestSummary
-from pipeline.batch.live import LiveReport
+from pipeline.batch.live_report import LiveReport
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import FindableError, InputError

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.batch.budget import BudgetError
 from pipeline.batch.ingest_report import IngestSummary
-from pipeline.batch.live import LiveReport
+from pipeline.batch.live_report import LiveReport
 from pipeline.batch.poll import PollReport
 from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.progress import Progress

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, budget, live
 from pipeline.batch.batch_plan import Selection
-from pipeline.batch.live import LiveReport, TrialOutcome
+from pipeline.batch.live_report import LiveReport, TrialOutcome
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Mode, Outcome

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from pipeline.batch import budget
 from pipeline.batch.budget import API_STATES
-from pipeline.batch.live import ask_alone
+from pipeline.batch.retry_due import ask_alone
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN_STATES, BatchState, remote_state
 from pipeline.core.text import plural

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.batch import ingest
 from pipeline.batch.budget import load_calibration
-from pipeline.batch.live import ask_alone
+from pipeline.batch.retry_due import ask_alone
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import is_quotation
 from pipeline.core.states import STANDARD, parked_label

@@ -1,0 +1,316 @@
+"""The batches of a live run: prepare, sync, seal and ingest them.
+
+All functions block, so the event loop of the run calls them in threads. The replies of a batch are
+synced to disk once a second. They are sealed and ingested when each request of the batch has one.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from pipeline.batch import budget, ingest
+from pipeline.batch.batch_files import OpenLiveBatch, account_trial, part_path, seal_replies
+from pipeline.batch.batch_plan import Selection, StopReason
+from pipeline.batch.ingest import RowOutcome
+from pipeline.batch.live_report import LiveReport, RunPolicy
+from pipeline.batch.prepare import Preparation, Prepared
+from pipeline.core.progress import NoProgress
+from pipeline.core.states import Mode
+from pipeline.engine.request_builder import PlannedRequest
+from pipeline.engine.session import WorkspaceSession
+from pipeline.gemini.rate_limiter import WINDOW_S
+from pipeline.store import batches
+
+# How long an interrupted run waits for another writer; the next command does the rest.
+INTERRUPTED_WRITE_TIMEOUT_S = 1.0
+
+NOT_ASKED_REASON = "not asked"
+
+
+class LiveBatches:
+    """The batches of a live run.
+
+    The run prepares batch after batch of the selected rows. Rows whose answer was invalid are asked
+    again first.
+    """
+
+    def __init__(
+        self,
+        ws: WorkspaceSession,
+        selection: Selection,
+        mode: Mode,
+        policy: RunPolicy,
+        report: LiveReport,
+    ) -> None:
+        """Prepare nothing yet.
+
+        Args:
+            selection: The rows to ask about. Rows that the run is finished with are excluded later.
+            mode: The mode of all batches.
+            report: Gets the counts of ingested rows.
+        """
+        self._ws = ws
+        self._mode = mode
+        self._policy = policy
+        self._report = report
+        # Batches whose requests need calls, by number.
+        self.open: dict[int, OpenLiveBatch] = {}
+        # Why no batch of new rows can be prepared now; None if one may be possible.
+        self.end_of_rows: StopReason | None = None
+        # Rows whose answer was invalid and that are asked once more.
+        self._retry_ids = list[str]()
+        # Rows that this run is finished with; `_preparation` excludes them too.
+        self._ended_ids = set(selection.excluded_ids)
+        self._preparation = Preparation(
+            ws,
+            Selection(
+                limit=selection.limit,
+                excluded_ids=self._ended_ids,
+                row_ids=selection.row_ids,
+            ),
+            NoProgress(),
+            mode=mode,
+            is_single_batch=policy.is_single_batch,
+        )
+
+    @property
+    def copied_rows(self) -> int:
+        """Return how many rows got a copied answer and were not asked."""
+        return self._preparation.copied_rows
+
+    @property
+    def may_have_rows(self) -> bool:
+        """Return whether another batch may be possible."""
+        return self.end_of_rows is None or bool(self._retry_ids)
+
+    def open_next(self) -> tuple[OpenLiveBatch, Sequence[PlannedRequest]] | None:
+        """Prepare the next batch, which is claimed and locked; return it with its requests.
+
+        If no batch is possible, the reason is kept as `end_of_rows` until a batch is closed. A
+        single batch keeps the reason in the report, and no second batch is possible.
+        """
+        is_single_batch = self._policy.is_single_batch
+        prepared = self._prepare_next()
+        if not isinstance(prepared, Prepared):
+            self.end_of_rows = prepared
+            self._report.idle_reason = prepared.value if is_single_batch else ""
+            return None
+
+        assert prepared.lock is not None  # noqa: S101 - a live batch has a lock
+        open_batch = OpenLiveBatch(
+            prepared.number,
+            len(prepared.requests),
+            prepared.lock,
+            part_path(self._ws.data, prepared.number),
+        )
+        self.open[prepared.number] = open_batch
+        self.end_of_rows = StopReason.NO_ROWS_LEFT if is_single_batch else None
+        return open_batch, prepared.requests
+
+    def _prepare_next(self) -> Prepared | StopReason:
+        """Prepare a batch of rows to ask again, or else of new rows.
+
+        The list of rows to ask again is emptied. The first batch gives the run its number.
+
+        Returns:
+            The batch, which is claimed and locked, or the reason why no batch is possible.
+        """
+        preparation = self._preparation
+        prepared: Prepared | StopReason | None = None
+        # Retries go first, so that no row with the same input is asked in their place.
+        if self._retry_ids:
+            selection = Selection(row_ids=self._retry_ids)
+            self._retry_ids = []
+            retry_preparation = Preparation(
+                self._ws,
+                selection,
+                NoProgress(),
+                mode=self._mode,
+                run_number=preparation.run_number,
+            )
+            prepared = retry_preparation.prepare_next()
+        if not isinstance(prepared, Prepared):
+            prepared = preparation.prepare_next()
+        if isinstance(prepared, Prepared):
+            preparation.run_number = preparation.run_number or prepared.number
+        return prepared
+
+    def check_budget(self) -> None:
+        """Raise the error of a budget if it ended the run; a single batch raises nothing."""
+        if self.end_of_rows is StopReason.BUDGET and not self._policy.is_single_batch:
+            with self._ws.store.read() as tx:
+                raise budget.current_budgets(self._ws).no_room_error(tx)
+
+    def pop_complete(self) -> list[OpenLiveBatch]:
+        """Return the open batches whose requests need no more calls; they are not open any more."""
+        complete_numbers = [
+            number for number, open_batch in self.open.items() if not open_batch.open_requests
+        ]
+        return [self.open.pop(number) for number in complete_numbers]
+
+    def close(self, open_batch: OpenLiveBatch) -> None:
+        """Seal and ingest the replies of a batch, count its outcomes, and release its lock.
+
+        A trial stores only its cost, and its files are deleted. Rows without a reply get the error
+        that stopped the run as their reason, or "interrupted", or NOT_ASKED_REASON. An interrupted
+        run waits INTERRUPTED_WRITE_TIMEOUT_S at most for another writer. The lock is released after
+        an error too.
+
+        Raises:
+            FindableError: The batch could not be sealed or ingested.
+        """
+        try:
+            open_batch.close()
+            self._record_calls(open_batch)
+            if self._mode is Mode.TRIAL:
+                account_trial(self._ws, open_batch.number, patience_s=self._write_timeout_s)
+            else:
+                self._seal_and_ingest(open_batch)
+        finally:
+            open_batch.lock.release()
+        if not self._policy.is_single_batch:
+            # Failed rows may be asked again now, and their money may be free.
+            self.end_of_rows = None
+
+    @property
+    def _write_timeout_s(self) -> float | None:
+        """Return how long to wait for another writer; None is the time of other commands."""
+        return INTERRUPTED_WRITE_TIMEOUT_S if self._report.interrupted else None
+
+    def _seal_and_ingest(self, open_batch: OpenLiveBatch) -> None:
+        """Seal and ingest the replies of a batch, and count its outcomes in the report."""
+        ws = self._ws
+        report = self._report
+        default_reason = NOT_ASKED_REASON
+        if report.stopped:
+            default_reason = report.stopped.message
+        elif report.interrupted:
+            default_reason = "interrupted"
+
+        seal_replies(ws, open_batch.number, patience_s=self._write_timeout_s)
+        outcomes = ingest.ingest_live_batch(
+            ws,
+            open_batch.number,
+            open_batch.failure_reasons,
+            default_reason=default_reason,
+            patience_s=self._write_timeout_s,
+        )
+        self._count_outcomes(outcomes)
+        report.run = min(open_batch.number, report.run or open_batch.number)
+
+    def _count_outcomes(self, outcomes: list[RowOutcome]) -> None:
+        """Count answered and failed rows; queue the rows that may be asked again.
+
+        All rows without an applied answer are excluded from later batches of new rows. A single
+        batch queues no row. A row that is not queued counts as failed if it was called, and not at
+        all otherwise.
+        """
+        for outcome in outcomes:
+            if not outcome.reason:
+                self._report.answered += 1
+                continue
+
+            self._ended_ids.add(outcome.row_id)
+            if outcome.may_retry and not self._policy.is_single_batch:
+                self._retry_ids.append(outcome.row_id)
+                # The next reply of this row counts instead, so progress never exceeds its total.
+                self._report.replies -= outcome.was_called
+            elif outcome.was_called:
+                self._report.fail(outcome.row_id, outcome.reason)
+
+    def release(self) -> None:
+        """Close the files of all open batches and release their locks."""
+        for open_batch in self.open.values():
+            open_batch.close()
+            open_batch.lock.release()
+
+    # Replies on disk, and counts of calls
+
+    def sync(self) -> None:
+        """Sync new replies to disk and store the number of calls.
+
+        Only open batches that made calls since the last sync are synced and stored.
+        """
+        for open_batch in list(self.open.values()):
+            if open_batch.calls != open_batch.recorded_calls:
+                os.fdatasync(open_batch.descriptor)
+                self._record_calls(open_batch)
+
+    def _record_calls(self, open_batch: OpenLiveBatch) -> None:
+        """Store the number and duration of the calls of a batch, if their number changed.
+
+        The calls count for today's quota. An interrupted run waits INTERRUPTED_WRITE_TIMEOUT_S at
+        most.
+        """
+        if open_batch.calls == open_batch.recorded_calls:
+            return
+
+        calls = open_batch.calls
+        quota_day = budget.quota_day(self._ws.now()).isoformat()
+        with self._ws.store.write(patience_s=self._write_timeout_s) as tx:
+            batches.set_columns(
+                tx,
+                open_batch.number,
+                day=quota_day,
+                calls=calls,
+                seconds=open_batch.seconds,
+            )
+        open_batch.recorded_calls = calls
+
+    def read_other_calls(self) -> tuple[list[tuple[float, int]], int]:
+        """Return the calls that other batches made in this minute, and all requests of this day.
+
+        Batches of this and of other processes count alike. The times of their calls are estimated.
+
+        Returns:
+            Monotonic time and prompt tokens of each call, and the number of today's requests with
+            those of the open batches. Both are empty without rate limits.
+        """
+        ws = self._ws
+        if all(limit is None for limit in ws.limits):
+            return [], 0
+
+        now = ws.now()
+        monotonic_now = ws.monotonic()
+        window_start = now - timedelta(seconds=WINDOW_S)
+        with ws.store.read() as tx:
+            recent_calls = batches.list_past_calls(
+                tx,
+                ws.model.name,
+                ended_after=window_start,
+                excluded_batches=list(self.open),
+            )
+            calls_today = batches.count_calls_of_day(
+                tx,
+                ws.model.name,
+                day=budget.quota_day(now).isoformat(),
+            )
+
+        other_calls = list[tuple[float, int]]()
+        for past_calls in recent_calls:
+            for called_at in _spread_evenly(past_calls, window_start, now):
+                monotonic_time = monotonic_now - (now - called_at).total_seconds()
+                other_calls.append((min(monotonic_now, monotonic_time), past_calls.tokens_per_call))
+        unrecorded_calls = sum(
+            open_batch.calls - open_batch.recorded_calls for open_batch in list(self.open.values())
+        )
+        return other_calls, calls_today + unrecorded_calls
+
+
+def _spread_evenly(
+    past_calls: batches.PastCalls,
+    window_start: datetime,
+    now: datetime,
+) -> Iterator[datetime]:
+    """Yield assumed times of the calls of a batch: evenly spread, and not before the window.
+
+    Times more than one window in the future are left out.
+    """
+    finished_at = past_calls.finished_at or now
+    interval = (finished_at - past_calls.started_at) / past_calls.call_count
+    # A call further in the future was recorded by a wrong clock, and would fill each minute anew.
+    latest = now + timedelta(seconds=WINDOW_S)
+    for number in range(1, past_calls.call_count + 1):
+        called_at = past_calls.started_at + interval * number
+        if window_start <= called_at <= latest:
+            yield called_at

@@ -1,0 +1,319 @@
+"""The calls of a live run: which request comes next, and what follows from its reply or failure.
+
+- A reply is appended to the batch's unsealed result file before its call slot is free, so a killed
+  process loses no reply.
+- A request that fails because of the service is tried again for a while and blocks no other
+  request. After that its row is open again and no attempt is charged.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.batch.batch_files import OpenLiveBatch
+from pipeline.batch.live_report import LiveReport, RunPolicy, TrialOutcome
+from pipeline.batch.live_throttle import LATE_REASON, MAX_PAUSE_S, LiveThrottle
+from pipeline.core import errors
+from pipeline.core.states import Mode
+from pipeline.engine.request_builder import PlannedRequest, explain_schema_refusal
+from pipeline.engine.session import WorkspaceSession
+from pipeline.gemini import requests, responses
+from pipeline.gemini.rate_limiter import StartedCall
+from pipeline.gemini.retry import RetryPolicy
+from pipeline.gemini.usage import calculate_cost
+from pipeline.store.answer_counts import LOST_CALL_PREFIX
+from pipeline.store.locks import LockLostError
+
+# After this many 400s without any answer, the request itself must be wrong.
+MAX_INITIAL_400S = 3
+# The lowest HTTP status code of an error.
+MIN_ERROR_CODE = 400
+# Flex returns this status code if it does not serve a call.
+OVERLOADED_CODE = 503
+
+
+@dataclass(eq=False)
+class PendingCall:
+    """A request of an open live batch that has no reply yet."""
+
+    request: PlannedRequest
+    batch: OpenLiveBatch
+    # Monotonic time before which the call is not repeated after a failure of the service.
+    not_before: float = -math.inf
+    # Monotonic time of the first failure of the service.
+    failing_since: float = math.inf
+    # Failures of the service.
+    failures: int = 0
+    # Failures without any reply; each of these calls may have been paid for.
+    unanswered_calls: int = 0
+
+    @property
+    def row_id(self) -> str:
+        """Return the id of the row."""
+        return self.request.row.id
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Return the estimated prompt tokens of the call."""
+        return self.request.usage.prompt
+
+
+class LiveCalls:
+    """The queue of a live run, and the calls that are made from it.
+
+    Only for the thread of the run's event loop.
+    """
+
+    def __init__(
+        self,
+        ws: WorkspaceSession,
+        mode: Mode,
+        policy: RunPolicy,
+        throttle: LiveThrottle,
+        report: LiveReport,
+    ) -> None:
+        """Start with an empty queue.
+
+        Args:
+            mode: The mode of all calls.
+            throttle: Learns of every reply and failure.
+            report: Gets the counts and the cost of the calls.
+        """
+        self._ws = ws
+        self._mode = mode
+        self._policy = policy
+        self._throttle = throttle
+        self._report = report
+        self._retry_policy = RetryPolicy(ws.settings.retry_wait, MAX_PAUSE_S, min_share=0.5)
+        # Requests that wait for a call or for the repetition of a call.
+        self.queue: deque[PendingCall] = deque()
+        # 400s before any answer: either the row or every request may be at fault.
+        self._unsettled_refusals: list[tuple[PendingCall, errors.RefusedError]] = []
+
+    # The queue
+
+    def add(self, open_batch: OpenLiveBatch, planned_requests: Sequence[PlannedRequest]) -> None:
+        """Queue the requests of a batch; give up a request that exceeds the tokens of a minute."""
+        for request in planned_requests:
+            call = PendingCall(request, open_batch)
+            if self._throttle.rate_limiter.fits(call.prompt_tokens):
+                self.queue.append(call)
+                continue
+
+            reason = (
+                f"a call of {call.prompt_tokens} tokens can never start under a limit of "
+                f"{self._ws.limits.tpm} tokens a minute"
+            )
+            self._give_up(call, reason, may_be_paid=False)
+
+    def pop_ready(self) -> PendingCall | None:
+        """Remove and return the first call that may be made now; None if all have to wait."""
+        now = self._ws.monotonic()
+        call = next((call for call in self.queue if call.not_before <= now), None)
+        if call is not None:
+            self.queue.remove(call)
+        return call
+
+    def seconds_to_next(self) -> float:
+        """Return the seconds until a queued call may be made; infinity if none is queued."""
+        next_start = min((call.not_before for call in self.queue), default=math.inf)
+        return max(0.0, next_start - self._ws.monotonic())
+
+    # A call
+
+    async def make_call(self, call: PendingCall, started_call: StartedCall) -> None:
+        """Make a call, append its reply to the result file of its batch, and count it.
+
+        The reply is in the file, but not synced, when this returns. A trial also keeps the reply in
+        the report. After an error of the API the call is repeated later, or its row is given up, or
+        the run stops. A cancelled call gives its row up, as a call that may be paid for.
+
+        Raises:
+            LockLostError: Another process took over the batch; the call was not made.
+            CancelledError: The call was cancelled.
+        """
+        ws = self._ws
+        started_at = ws.monotonic()
+        try:
+            await asyncio.to_thread(call.batch.lock.raise_if_lost)
+        except LockLostError:
+            self._throttle.rate_limiter.withdraw(started_call)
+            raise
+
+        call.batch.calls += 1
+        self._report.calls += 1
+        try:
+            reply = await ws.client.generate(
+                ws.model.name,
+                requests.parse_request(call.request.line),
+                service_tier=self._mode.tier,
+            )
+        except asyncio.CancelledError:
+            reason = "interrupted" if self._report.interrupted else LATE_REASON
+            self._give_up(call, reason, may_be_paid=True)
+            raise
+        except errors.RemoteError as error:
+            self._handle_failure(call, started_call, error, started_at=started_at)
+            return
+
+        # The reply is in the file before the slot of this call is free, so a killed process loses
+        # none. The file is synced every second.
+        duration_s = ws.monotonic() - started_at
+        call.batch.append_reply(requests.make_result_line(call.request.line, response=reply))
+        call.batch.seconds += duration_s
+        if self._mode is Mode.TRIAL:
+            self._report.trial_outcomes[call.row_id] = TrialOutcome(reply, "", duration_s)
+
+        parsed_reply = responses.parse_response(reply)
+        self._report.cost += calculate_cost(
+            ws.model,
+            parsed_reply.usage,
+            parsed_reply.served_tier or self._mode.tier,
+            day=ws.now().date(),
+        )
+        if parsed_reply.usage.prompt:
+            self._throttle.rate_limiter.settle(started_call, parsed_reply.usage.prompt)
+        self._throttle.note_answer(duration_s=duration_s)
+        self._settle_refusals()
+        self._count_reply(call.batch)
+
+    # Failures of a call
+
+    def _handle_failure(
+        self,
+        call: PendingCall,
+        started_call: StartedCall,
+        error: errors.RemoteError,
+        *,
+        started_at: float,
+    ) -> None:
+        """Decide after a failed call: repeat it, give its row up, or stop the run.
+
+        - A 429: the call is repeated first, after the pause that the throttle sets.
+        - A lasting refusal, such as a bad key: the run stops.
+        - Another 400: the row is charged if a call of this run was answered. Before the first
+          answer it is kept, and MAX_INITIAL_400S of them stop the run.
+        - A failure of the service: the call is repeated after a pause. Its row is given up after
+          too many calls without any reply, or after the throttle's patience.
+
+        Args:
+            started_at: Monotonic time at which the call started.
+        """
+        self._uncount_unpaid_call(call, started_call, error)
+        if isinstance(error, errors.ThrottledError):
+            self._throttle.note_refusal(error)
+            self.queue.appendleft(call)
+        elif isinstance(error, errors.LASTING_REFUSALS):
+            self._throttle.stop(explain_schema_refusal(self._ws.task, error))
+        elif isinstance(error, errors.RefusedError):
+            self._unsettled_refusals.append((call, error))
+            if self._throttle.has_answered:
+                self._settle_refusals()
+            elif len(self._unsettled_refusals) >= MAX_INITIAL_400S:
+                self._throttle.stop(error)
+        else:
+            self._throttle.note_failure(error, started_s=started_at, row_id=call.row_id)
+            self._repeat_or_give_up(call, error)
+
+    def _uncount_unpaid_call(
+        self,
+        call: PendingCall,
+        started_call: StartedCall,
+        error: errors.RemoteError,
+    ) -> None:
+        """Take back the count of a call that was certainly not paid for, or not counted by quota.
+
+        A refused or unsent call, or a call with status 503, is not counted as paid for. A throttled
+        or unsent call is withdrawn from the rate limiter.
+        """
+        is_unpaid = isinstance(error, errors.RefusedError | errors.NotSentError)
+        if is_unpaid or error.code == OVERLOADED_CODE:
+            call.batch.calls -= 1
+        if isinstance(error, errors.ThrottledError | errors.NotSentError):
+            self._throttle.rate_limiter.withdraw(started_call)
+
+    def _repeat_or_give_up(self, call: PendingCall, error: errors.RemoteError) -> None:
+        """Queue a call again after a failure of the service, or give its row up.
+
+        The pause doubles each time, with jitter. It is at least the time that the service asked
+        for, and never more than MAX_PAUSE_S.
+        """
+        now = self._ws.monotonic()
+        call.failures += 1
+        call.failing_since = min(call.failing_since, now)
+        was_sent = not isinstance(error, errors.NotSentError)
+        is_unanswered = (error.code or 0) < MIN_ERROR_CODE and was_sent
+        call.unanswered_calls += is_unanswered
+
+        is_too_silent = call.unanswered_calls >= self._policy.max_unanswered_calls
+        is_too_old = now - call.failing_since > self._throttle.patience_s(error)
+        if is_too_silent or is_too_old:
+            self._give_up(call, error.message, may_be_paid=is_unanswered)
+            return
+
+        requested_s = min(error.retry_after_s or 0.0, MAX_PAUSE_S)
+        call.not_before = now + self._retry_policy.delay_s(call.failures, requested_s=requested_s)
+        self.queue.append(call)
+
+    # Rows without a reply
+
+    def _settle_refusals(self) -> None:
+        """Charge the rows whose requests got a 400, because other requests were answered.
+
+        Appends each refusal as the reply to its call, so the ingest charges the row. The kept
+        refusals are emptied.
+        """
+        refusals = self._unsettled_refusals
+        self._unsettled_refusals = []
+        for call, error in refusals:
+            error_document = {
+                "code": error.code or MIN_ERROR_CODE,
+                "message": error.message,
+                "status": error.status,
+            }
+            # The line of the refusal counts as the reply to a call.
+            call.batch.calls += 1
+            call.batch.append_reply(
+                requests.make_result_line(call.request.line, error=error_document),
+            )
+            outcome = TrialOutcome(None, error.message, is_refused=True)
+            self._report.trial_outcomes[call.row_id] = outcome
+            self._count_reply(call.batch)
+
+    def give_up_refused(self) -> None:
+        """Give up the rows whose requests got a 400, uncharged, because no request was answered.
+
+        The refusals may be the fault of every request.
+        """
+        for call, error in self._unsettled_refusals:
+            self._give_up(call, error.message, may_be_paid=False, is_refused=True)
+
+    def _give_up(
+        self,
+        call: PendingCall,
+        reason: str,
+        *,
+        may_be_paid: bool,
+        is_refused: bool = False,
+    ) -> None:
+        """Record why a row got no reply in this run; its row is open again after the ingest.
+
+        Counts the request as finished. Nothing is stored yet.
+
+        Args:
+            may_be_paid: The call may have been paid for. The reason begins with LOST_CALL_PREFIX
+                then.
+            is_refused: The service refused the request by a 400. Only a trial's outcome shows it.
+        """
+        failure_reason = f"{LOST_CALL_PREFIX}{reason}" if may_be_paid else reason
+        call.batch.failure_reasons[call.row_id] = failure_reason
+        outcome = TrialOutcome(None, reason, is_refused=is_refused)
+        self._report.trial_outcomes[call.row_id] = outcome
+        self._count_reply(call.batch)
+
+    def _count_reply(self, open_batch: OpenLiveBatch) -> None:
+        """Count a request that needs no more calls."""
+        open_batch.open_requests -= 1
+        self._report.replies += 1

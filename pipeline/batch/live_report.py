@@ -1,0 +1,92 @@
+"""The rules of a live run, and its report."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pipeline.core.errors import FindableError
+
+MAX_FAILURE_SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class RunPolicy:
+    """The rules of a live run. The defaults are the rules for asking about all selected rows."""
+
+    # Ask in a single batch that belongs to no run. No row is asked again after an invalid answer.
+    is_single_batch: bool = False
+    # A call without a reply may have been paid for. After this many for one row, the row is given
+    # up.
+    max_unanswered_calls: int = 2
+    # The run stops if a rate limit makes a call wait longer than this, in seconds.
+    patience_s: float = math.inf
+    # The run stops after this many seconds, without waiting for running calls.
+    deadline_s: float = math.inf
+
+    @property
+    def stops_at_second_refusal(self) -> bool:
+        """Return whether the second 429 stops the run, because a person waits for it."""
+        return math.isfinite(self.patience_s)
+
+
+ASK_ALL_ROWS = RunPolicy()
+
+
+class TrialOutcome(NamedTuple):
+    """Result of one row of a trial: the raw reply, or the reason why there is no reply."""
+
+    reply: Any
+    reason: str
+    # Duration of the call.
+    seconds: float = 0.0
+    # The service refused this request by a 400.
+    is_refused: bool = False
+
+
+@dataclass
+class LiveReport:
+    """Counts and cost of a live run, and the error that stopped it."""
+
+    # Calls to the API. All other counts are rows.
+    calls: int = 0
+    answered: int = 0
+    # Rows that got no valid answer and are not asked again in this run, by reason.
+    failed: Counter[str] = field(default_factory=Counter)
+    # Row id and reason of the first failures.
+    samples: list[tuple[str, str]] = field(default_factory=list)
+    # In USD.
+    cost: float = 0.0
+    stopped: FindableError | None = None
+    interrupted: bool = False
+    # Calls that may run at the same time now.
+    max_parallel_calls: int = 1
+    # Seconds from now until the limits or the service allow another call.
+    pause_s: float = 0.0
+    # Number of the first batch that was ingested.
+    run: int | None = None
+    # Replies that arrived and rows that were given up, without those that are asked again.
+    replies: int = 0
+    # Why a run for single rows asked nothing.
+    idle_reason: str = ""
+    # Only of a trial: its outcomes by row id.
+    trial_outcomes: dict[str, TrialOutcome] = field(default_factory=dict)
+
+    @property
+    def finished_rows(self) -> int:
+        """Number of rows that this run is finished with."""
+        return self.answered + self.failed.total()
+
+    def fail(self, item_id: str, reason: str) -> None:
+        """Count a row that failed and is not asked again in this run.
+
+        The reason is counted up to its first colon. The first MAX_FAILURE_SAMPLES rows are kept as
+        samples.
+        """
+        self.failed[reason.partition(":")[0]] += 1
+        if len(self.samples) < MAX_FAILURE_SAMPLES:
+            self.samples.append((item_id, reason))
+
+
+OnProgress = Callable[[LiveReport], None]
