@@ -5,7 +5,7 @@
 - `submit` plans and sends everything that is prepared or open.
 - `send` creates exactly one remote batch for a batch, although the reply of a create may be lost.
   `reconcile` resolves such a create by the remote list.
-- `poll` watches batches at the API until they are over, and seals their results on disk.
+- `poll` watches batches at the API until they are over; `result_download` seals their results.
 - `ingest` gives every request an outcome and stores the answers; `ingest_report` summarizes it.
 
 Live calls use `live` instead of `submit`, `send` and `poll`. `live_calls` handles replies and

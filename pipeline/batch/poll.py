@@ -8,38 +8,23 @@
   are released and not charged; rows that failed in this way too often in a row are parked.
 """
 
-import contextlib
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
-from typing import NamedTuple
 
-from pipeline.batch.batch_files import lock_of, result_path, sealed_result
-from pipeline.batch.reconcile import cancel_duplicates
-from pipeline.batch.send import CANCELLED_BY_USER, abandon_batch, delete_upload, write_failures
+from pipeline.batch.batch_files import lock_of, sealed_result
+from pipeline.batch.reconcile import check_duplicates
+from pipeline.batch.result_download import download_result, restore_result
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import ProgressBar
-from pipeline.core.states import BatchState, Outcome, RemoteState, is_known_state
-from pipeline.engine.judging import JudgedReply, provenance_of
+from pipeline.core.states import BatchState, RemoteState, is_known_state
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.remote import RemoteBatch
-from pipeline.gemini.requests import make_request_key
-from pipeline.gemini.result_file import ResultFile
-from pipeline.gemini.result_lines import (
-    EMPTY_BODY_DESCRIPTION,
-    describe_body,
-    rewrite_as_lines,
-    write_inline_results,
-)
 from pipeline.gemini.retry import RetryPolicy
-from pipeline.store import batches, claims
+from pipeline.store import batches
 from pipeline.store.batches import BatchRow
-from pipeline.store.database import PAGE_ROWS
-from pipeline.store.locks import LockLostError
 
 # How long a single look lets the local engine work.
 LOCAL_LOOK_S = 5.0
@@ -47,30 +32,8 @@ LOCAL_LOOK_S = 5.0
 POLL_GROWTH = 1.5
 # After these errors a batch is looked at again.
 TRANSIENT_ERRORS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
-# A result with fewer lines than the API counted is downloaded this often, then sealed as it is.
-MAX_DOWNLOADS = 3
 # Our choice: the API lets a batch run for as long.
 UNNAMED_RESULT_WAIT = timedelta(hours=48)
-# Our choice: a batch of a create whose reply was lost is searched for this long.
-LATE_DUPLICATE_WINDOW = timedelta(days=2)
-# States of batches that were created at the API, or may have been.
-CREATED_STATES = (
-    BatchState.SUBMITTED,
-    BatchState.DOWNLOADED,
-    BatchState.INGESTED,
-    BatchState.FAILED,
-)
-
-
-class Download(NamedTuple):
-    """A download of a result. A better download is greater, by its first two fields."""
-
-    # False if the file provably ends inside a line.
-    is_complete: bool = False
-    # Requests of the batch that have a line in the file; -1 if nothing was downloaded.
-    matched_requests: int = -1
-    # Description of the received file, in words.
-    body: str = ""
 
 
 @dataclass
@@ -152,7 +115,7 @@ def poll_batches(
             poll.report.unclear.append(batch.number)
         else:
             ws.display.say(f"batch {batch.number}: {ws.locks.describe_holder(lock_name)}")
-    poll.check_duplicates()
+    check_duplicates(ws)
     poll.restore_lost_results()
     poll.add_submitted()
     if not poll.done_counts:
@@ -165,7 +128,7 @@ def poll_batches(
         poll.follow(wait=wait, stops_at_first=first, bar=bar)
     poll.update_report()
     if poll.report.downloaded or poll.report.failed:
-        poll.check_duplicates()
+        check_duplicates(ws)
     return poll.report
 
 
@@ -351,7 +314,7 @@ class _Poll:
 
         is_settled = remote.state.is_final and not self._should_wait_for_result(batch, remote)
         if is_settled and self.should_download:
-            self._download_result(number, remote)
+            download_result(ws, number, remote)
         state = (remote.state_name or "no state").lower().rpartition("state_")[2]
         return state if len(self.done_counts) == 1 else f"batch {number}: {state}"
 
@@ -444,274 +407,6 @@ class _Poll:
             task_batches = batches.batches_in_states(tx, state, task=self.ws.task.name)
         return [batch for batch in task_batches if self.only_number in (None, batch.number)]
 
-    def _download_result(self, number: int, remote: RemoteBatch) -> None:
-        """Seal the result of a batch that is over, or fail the batch; then delete its upload.
-
-        A batch without a result file is moved to failed. Does nothing if another process has the
-        batch's lock or has moved the batch; a lost lock is no error. Temporary files are deleted.
-        An upload that cannot be deleted is printed.
-
-        Raises:
-            RemoteError: The result could not be downloaded. The batch stays submitted.
-        """
-        upload = None
-        path = result_path(self.ws.data, number)
-        with (
-            contextlib.suppress(LockLostError, errors.StateConflictError),
-            self.ws.locks.try_lock(lock_of(number)) as lock,
-        ):
-            if lock is None:
-                # Another process downloads it. The next look reads the state again.
-                return
-            with self.ws.store.read() as tx:
-                batch = batches.get_batch(tx, number)
-            files.remove_abandoned_parts(path)
-            if batch.state is BatchState.SUBMITTED:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                best_path = files.new_part_path(path)
-                latest_path = files.new_part_path(path)
-                try:
-                    has_result = remote.has_result and self._fetch(
-                        batch,
-                        remote,
-                        latest_path=latest_path,
-                        best_path=best_path,
-                    )
-                    # Nobody deletes this file later, once the batch has moved.
-                    latest_path.unlink(missing_ok=True)
-                    if has_result:
-                        self._seal_result(batch, remote, files.sync_part(best_path))
-                    else:
-                        self._fail(batch, remote)
-                finally:
-                    best_path.unlink(missing_ok=True)
-                    latest_path.unlink(missing_ok=True)
-                upload = batch.upload
-        delete_upload(self.ws.client, upload, warn=self.ws.display.warn)
-
-    def _seal_result(self, batch: BatchRow, remote: RemoteBatch, draft: files.SealedFile) -> None:
-        """Move a batch to downloaded and give the result its final name, in one transaction.
-
-        The batch's `reason` is set only if the batch did not succeed. Renaming inside the
-        transaction keeps a process that lost the lock from replacing the file, and the state is
-        committed only when the file is on disk.
-
-        Args:
-            draft: The downloaded file, synced to disk under a temporary name.
-
-        Raises:
-            StateConflictError: Another process has moved the batch.
-        """
-        end_reason = _describe_ending(remote)
-        path = result_path(self.ws.data, batch.number)
-        columns = {"remote_word": remote.state_name}
-        if remote.state is not RemoteState.SUCCEEDED:
-            columns["reason"] = end_reason
-        with self.ws.store.write() as tx:
-            batches.mark_downloaded(
-                tx,
-                batch,
-                path,
-                draft,
-                event_reason=end_reason,
-                now=self.ws.now(),
-                **columns,
-            )
-            files.rename_sealed(draft, path)
-
-    def _fail(self, batch: BatchRow, remote: RemoteBatch) -> None:
-        """Move a batch without a result to failed, and release its rows without charging them.
-
-        Stores the outcome MISSING for each claimed row, in one transaction. Rows that failed in
-        this way too often are parked. Rows of a batch that a person cancels are not counted for
-        that.
-
-        Raises:
-            StateConflictError: Another process has moved the batch. Nothing was changed.
-        """
-        is_cancelled_by_hand = batch.cancel_asked_at is not None
-        reason = _describe_ending(remote, has_lost_result=True)
-        if is_cancelled_by_hand and remote.state is RemoteState.CANCELLED:
-            reason = CANCELLED_BY_USER
-        provenance = provenance_of(batch, settings=self.ws.settings)
-        with self.ws.store.write() as tx:
-            batches.update_if_submitted(tx, batch, remote_word=remote.state_name)
-            while page := claims.claimed_rows(tx, batch.number, limit=PAGE_ROWS):
-                judgements = [
-                    JudgedReply(
-                        claim,
-                        Outcome.MISSING,
-                        reason,
-                        is_charged=False,
-                        is_forgiven=is_cancelled_by_hand,
-                    )
-                    for claim in page
-                ]
-                write_failures(tx, self.ws, judgements, source=provenance)
-            abandon_batch(tx, batch, reason=reason, now=self.ws.now())
-
-    def _fetch(
-        self,
-        batch: BatchRow,
-        remote: RemoteBatch,
-        *,
-        latest_path: Path,
-        best_path: Path,
-    ) -> bool:
-        """Download the result to `best_path`; return false if it is missing or not needed.
-
-        A file with fewer requests than the API counted (than were asked, if it gives no count) is
-        downloaded again. A file that was cut may look whole if it came without a length, or if it
-        has lines twice. The best file is used even if requests are missing; a warning is printed
-        then.
-
-        Args:
-            latest_path: Temporary file of each download.
-            best_path: Gets the download with the most requests.
-
-        Returns:
-            False, after a warning, if the batch did not succeed or a person cancelled it and its
-            result does not exist, or if it was cancelled and no download is usable.
-
-        Raises:
-            MissingError: The batch succeeded and was not cancelled, but its result does not exist.
-            UnavailableError: No download is usable: it is provably cut, or has no request of the
-                batch. Its rows would be charged although their answers exist at the API.
-        """
-        ws = self.ws
-        is_cancelled = batch.cancel_asked_at is not None
-        is_succeeded = remote.state is RemoteState.SUCCEEDED
-        expected_count = remote.ended_request_count
-        if not expected_count and is_succeeded:
-            expected_count = batch.requests
-        try:
-            best, latest = self._download_best(
-                batch,
-                remote,
-                latest_path=latest_path,
-                best_path=best_path,
-                expected_count=expected_count,
-            )
-        except errors.MissingError as error:
-            if is_succeeded and not is_cancelled:
-                raise
-            ws.display.warn(f"batch {batch.number}: its result cannot be had: {error.message}")
-            return False
-
-        # A batch that did not succeed may have no lines, and the API sends an empty file for it.
-        is_empty_result = not is_succeeded and best.body == EMPTY_BODY_DESCRIPTION
-        is_usable = best.matched_requests > 0 and (best.is_complete or is_cancelled)
-        if is_usable or is_empty_result:
-            if best.matched_requests < expected_count:
-                shortfall = _describe_shortfall(best, expected_count)
-                ws.display.warn(f"batch {batch.number}: {shortfall}; the fullest is taken")
-            return True
-
-        message = f"Gemini sent {latest.body} in the place of the result of batch {batch.number}"
-        if is_cancelled:
-            ws.display.warn(f"{message}; it is given up")
-            return False
-        poll = ws.task.labels.command("batch-poll")
-        give_up = CommandHint("batch-cancel", batch=batch.number)
-        hint = f"run `{poll}` again later, or give it up: {give_up}"
-        raise errors.UnavailableError(f"{message}; the batch was left as it is", hint=hint)
-
-    def _download_best(
-        self,
-        batch: BatchRow,
-        remote: RemoteBatch,
-        *,
-        latest_path: Path,
-        best_path: Path,
-        expected_count: int,
-    ) -> tuple[Download, Download]:
-        """Download up to MAX_DOWNLOADS times, until all expected requests are in the file.
-
-        Inline results are read once. Pauses `poll_first` seconds between downloads. Prints a
-        warning before a download is repeated, if the last had some requests.
-
-        Returns:
-            The best download, whose file is at `best_path`, and the latest. Nothing is at
-            `best_path` if no download had a file.
-
-        Raises:
-            MissingError: The result does not exist, and no file was downloaded before.
-        """
-        best = Download()
-        latest = Download()
-        for remaining_tries in reversed(range(MAX_DOWNLOADS)):
-            try:
-                latest = self._download_once(batch, remote, latest_path)
-            except errors.MissingError:
-                if best.matched_requests < 0:
-                    raise
-                break
-            if latest[:2] > best[:2]:
-                best = latest
-                latest_path.replace(best_path)
-            is_complete = latest.is_complete and latest.matched_requests >= expected_count
-            if is_complete or remote.inline_results:
-                break
-            if remaining_tries and latest.matched_requests > 0:
-                shortfall = _describe_shortfall(latest, expected_count)
-                self.ws.display.warn(f"batch {batch.number}: {shortfall}; fetching again")
-            self.ws.sleep(self.ws.settings.poll_first if remaining_tries else 0)
-        return best, latest
-
-    def _download_once(self, batch: BatchRow, remote: RemoteBatch, path: Path) -> Download:
-        """Download the result to a path and count the batch's requests in it.
-
-        A download that was cut on the way gives a `Download` without requests, and there may be no
-        file. A file that ends inside a line is not complete, but its requests are counted.
-
-        Raises:
-            MissingError: The result does not exist.
-        """
-        try:
-            body = self._write_result(batch, remote, path)
-        except errors.IncompleteError as error:
-            return Download(body=f"a part ({error.message})")
-        with ResultFile(path) as results:
-            key_count = results.count_present_keys(self._request_keys(batch))
-            if results.is_truncated:
-                body = "a file that ends inside a line"
-            return Download(not results.is_truncated, key_count, body)
-
-    def _write_result(self, batch: BatchRow, remote: RemoteBatch, path: Path) -> str:
-        """Write the result of a batch to a path, one line per request with its key.
-
-        Takes inline results from `remote`, or else downloads the result file.
-
-        Returns:
-            A description of the received file.
-
-        Raises:
-            IncompleteError: Only a part was received.
-            MissingError: The result does not exist.
-        """
-        if remote.inline_results:
-            write_inline_results(path, remote.inline_results)
-        else:
-            self.ws.client.download(remote.result_file or "", path)
-        body = describe_body(path)
-        rewrite_as_lines(path, task_name=batch.task)
-        return body
-
-    def _request_keys(self, batch: BatchRow) -> Iterator[str]:
-        """Yield the request keys of a batch's present claims, in the order of their lines.
-
-        Reads page by page, each in a transaction of its own.
-        """
-        last_line = 0
-        while True:
-            with self.ws.store.read() as tx:
-                page = claims.claimed_rows(tx, batch.number, after=last_line, limit=PAGE_ROWS)
-            if not page:
-                return
-            for claim in page:
-                yield make_request_key(batch.task, claim.item_id)
-            last_line = page[-1].line or 0
-
     def restore_lost_results(self) -> None:
         """Download the result of each downloaded batch again whose file was lost or damaged.
 
@@ -721,123 +416,4 @@ class _Poll:
         for batch in self.batches_in(BatchState.DOWNLOADED):
             path = sealed_result(self.ws.data, batch)
             if not files.is_sealed(path, batch.result_sha256):
-                self._restore_result(batch, path)
-
-    def _restore_result(self, batch: BatchRow, path: Path) -> None:
-        """Download a lost result again; do nothing if another process has the batch's lock.
-
-        The file gets its final name only if its hash is the recorded hash. Prints whether the
-        result was restored. An error of the API, or other bytes, is printed with the command that
-        gives the batch up. The state of the batch stays.
-        """
-        ws = self.ws
-        number = batch.number
-        part = files.new_part_path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with ws.locks.try_lock(lock_of(number)) as lock:
-                if lock is None:
-                    return
-                self._write_result(batch, ws.client.get_batch(batch.remote_name or ""), part)
-                if files.hash_file(part) != batch.result_sha256:
-                    raise errors.MissingError("the API has other bytes")
-                files.rename_sealed(files.sync_part(part), path)
-                ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
-        except errors.RemoteError as error:
-            give_up = CommandHint("batch-cancel", batch=number)
-            ws.display.warn(
-                f"batch {number}: its result is lost and cannot be had again ({error.message}); "
-                f"`{give_up}` gives it up, and its items are asked again",
-            )
-        finally:
-            part.unlink(missing_ok=True)
-
-    def check_duplicates(self) -> None:
-        """Find, record and cancel duplicate batches in the remote list, for all tasks.
-
-        Reads the list only while a batch is submitted, or while a batch may have a duplicate: a
-        duplicate is not cancelled yet, or a create call was lost and the search for its batch has
-        not ended. If the list cannot be read, nothing is changed; this is printed if a duplicate is
-        suspected. Ends the search for batches that are old enough.
-        """
-        with self.ws.store.read() as tx:
-            duplicates = batches.list_duplicates(tx)
-            created_batches = {
-                batch.number: batch for batch in batches.batches_in_states(tx, *CREATED_STATES)
-            }
-            numbers_by_prefix = batches.list_numbers_by_prefix(tx)
-
-        running_duplicates = {
-            duplicate["batch"] for duplicate in duplicates if duplicate["cancelled_at"] is None
-        }
-        suspects = {
-            batch.number
-            for batch in created_batches.values()
-            if batch.number in running_duplicates or _may_have_duplicate(batch)
-        }
-        is_any_submitted = any(
-            batch.state is BatchState.SUBMITTED for batch in created_batches.values()
-        )
-        if not suspects and not is_any_submitted:
-            return
-
-        try:
-            listing = self.ws.client.list_batches()
-        except errors.RemoteError as error:
-            if suspects:
-                self.ws.display.warn(f"could not look for duplicates: {error.message}")
-            return
-        recorded_names = {duplicate["remote_name"] for duplicate in duplicates}
-        recorded_names |= {batch.remote_name for batch in created_batches.values()}
-        unrecorded_numbers = {
-            numbers_by_prefix.get(batches.strip_try(remote.display_name))
-            for remote in listing
-            if remote.name not in recorded_names
-        }
-        for number in sorted(created_batches.keys() & (suspects | unrecorded_numbers)):
-            cancel_duplicates(self.ws, number, listing)
-            self._end_duplicate_search(created_batches[number])
-
-    def _end_duplicate_search(self, batch: BatchRow) -> None:
-        """Record that no more duplicates are expected, if the batch left the API and is old enough.
-
-        Does nothing while the batch is submitted, within LATE_DUPLICATE_WINDOW after its last
-        create call, or while one of its duplicates is not cancelled.
-        """
-        with self.ws.store.write() as tx:
-            now = self.ws.now()
-            age = now - (batch.create_sent_at or now)
-            is_submitted = batch.state is BatchState.SUBMITTED
-            if age <= LATE_DUPLICATE_WINDOW or is_submitted:
-                return
-            if not batches.open_duplicates(tx, batch.number):
-                batches.set_columns(tx, batch.number, twins_checked=True)
-
-
-def _may_have_duplicate(batch: BatchRow) -> bool:
-    """Return whether a create call of the batch was lost and its search has not ended.
-
-    A call was lost if the batch has more tries than known remote batches.
-    """
-    known_creates = 1 if batch.remote_name else 0
-    return batch.tries > known_creates and not batch.twins_checked
-
-
-def _describe_shortfall(download: Download, expected_count: int) -> str:
-    """Return how many requests of a result were downloaded and expected, in words."""
-    return f"lines for {download.matched_requests} requests came and {expected_count} are expected"
-
-
-def _describe_ending(remote: RemoteBatch, *, has_lost_result: bool = False) -> str:
-    """Return how a batch ended, in words, with the API's error.
-
-    Args:
-        has_lost_result: No result was downloaded. It changes only the words for a batch that
-            succeeded.
-    """
-    description = str(remote.state)
-    if remote.state is RemoteState.SUCCEEDED and has_lost_result:
-        description = "succeeded without a result"
-        if remote.has_result:
-            description = "succeeded, but its result could not be had"
-    return f"{description}: {remote.error}" if remote.error else description
+                restore_result(self.ws, batch, path)

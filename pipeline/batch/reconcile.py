@@ -37,6 +37,19 @@ MAX_LOOK_WAIT_S = 60.0
 FARTHEST_TIME = datetime.max.replace(tzinfo=UTC)
 
 
+# Our choice: a batch of a create whose reply was lost is searched for this long.
+LATE_DUPLICATE_WINDOW = timedelta(days=2)
+
+
+# States of batches that were created at the API, or may have been.
+CREATED_STATES = (
+    BatchState.SUBMITTED,
+    BatchState.DOWNLOADED,
+    BatchState.INGESTED,
+    BatchState.FAILED,
+)
+
+
 class ReconcileResult(NamedTuple):
     """The proof of the remote list about an unclear create; no proof if both booleans are false."""
 
@@ -203,3 +216,75 @@ def _record_duplicates(
         )
         if remote.state.is_final:
             batches.mark_duplicate_cancelled(tx, remote.name, now=now)
+
+
+def check_duplicates(ws: WorkspaceSession) -> None:
+    """Find, record and cancel duplicate batches in the remote list, for all tasks.
+
+    Reads the list only while a batch is submitted, or while a batch may have a duplicate: a
+    duplicate is not cancelled yet, or a create call was lost and the search for its batch has
+    not ended. If the list cannot be read, nothing is changed; this is printed if a duplicate is
+    suspected. Ends the search for batches that are old enough.
+    """
+    with ws.store.read() as tx:
+        duplicates = batches.list_duplicates(tx)
+        created_batches = {
+            batch.number: batch for batch in batches.batches_in_states(tx, *CREATED_STATES)
+        }
+        numbers_by_prefix = batches.list_numbers_by_prefix(tx)
+
+    running_duplicates = {
+        duplicate["batch"] for duplicate in duplicates if duplicate["cancelled_at"] is None
+    }
+    suspects = {
+        batch.number
+        for batch in created_batches.values()
+        if batch.number in running_duplicates or _may_have_duplicate(batch)
+    }
+    is_any_submitted = any(
+        batch.state is BatchState.SUBMITTED for batch in created_batches.values()
+    )
+    if not suspects and not is_any_submitted:
+        return
+
+    try:
+        listing = ws.client.list_batches()
+    except errors.RemoteError as error:
+        if suspects:
+            ws.display.warn(f"could not look for duplicates: {error.message}")
+        return
+    recorded_names = {duplicate["remote_name"] for duplicate in duplicates}
+    recorded_names |= {batch.remote_name for batch in created_batches.values()}
+    unrecorded_numbers = {
+        numbers_by_prefix.get(batches.strip_try(remote.display_name))
+        for remote in listing
+        if remote.name not in recorded_names
+    }
+    for number in sorted(created_batches.keys() & (suspects | unrecorded_numbers)):
+        cancel_duplicates(ws, number, listing)
+        _end_duplicate_search(ws, created_batches[number])
+
+
+def _end_duplicate_search(ws: WorkspaceSession, batch: BatchRow) -> None:
+    """Record that no more duplicates are expected, if the batch left the API and is old enough.
+
+    Does nothing while the batch is submitted, within LATE_DUPLICATE_WINDOW after its last
+    create call, or while one of its duplicates is not cancelled.
+    """
+    with ws.store.write() as tx:
+        now = ws.now()
+        age = now - (batch.create_sent_at or now)
+        is_submitted = batch.state is BatchState.SUBMITTED
+        if age <= LATE_DUPLICATE_WINDOW or is_submitted:
+            return
+        if not batches.open_duplicates(tx, batch.number):
+            batches.set_columns(tx, batch.number, twins_checked=True)
+
+
+def _may_have_duplicate(batch: BatchRow) -> bool:
+    """Return whether a create call of the batch was lost and its search has not ended.
+
+    A call was lost if the batch has more tries than known remote batches.
+    """
+    known_creates = 1 if batch.remote_name else 0
+    return batch.tries > known_creates and not batch.twins_checked

@@ -4,14 +4,11 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import orjson
 
 from pipeline.core.files import read_lines
 
-if TYPE_CHECKING:
-    pass
 from pipeline.gemini.responses import make_excerpt, object_or_empty, parse_result_line
 
 # Lines that are shown of each kind of anomaly.
