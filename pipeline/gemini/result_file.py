@@ -8,7 +8,6 @@ from pathlib import Path
 import orjson
 
 from pipeline.core.files import read_lines
-
 from pipeline.gemini.responses import make_excerpt, object_or_empty, parse_result_line
 
 # Lines that are shown of each kind of anomaly.
