@@ -103,8 +103,8 @@ class LiveCalls:
                 continue
 
             reason = (
-                f"a call of {call.prompt_tokens} tokens can never start under a limit of "
-                f"{self._ws.limits.tpm} tokens a minute"
+                f"the request has {call.prompt_tokens:,} tokens, and the limit is "
+                f"{self._ws.limits.tpm:,} tokens per minute"
             )
             self._give_up(call, reason, may_be_paid=False)
 

@@ -203,7 +203,8 @@ class LiveThrottle:
             raise self._daily_quota_error()
         if not is_quota_used_up and pause_s > self._policy.patience_s:
             raise ThrottledError(
-                f"the limits leave no room for another {pause_s:.0f} s",
+                f"the rate limits allow the next call in {pause_s:.0f} s, "
+                "and this command does not wait",
                 retry_after_s=pause_s,
             )
         return min(pause_s, CHECK_INTERVAL_S)
@@ -265,11 +266,12 @@ class LiveThrottle:
         ws = self._ws
         resets_at = next_midnight_pacific(ws.now())
         message = (
-            f"the {ws.limits.rpd:,} requests a day of {ws.model.name} are used up; nothing was lost"
+            f"all {ws.limits.rpd:,} requests per day of {ws.model.name} are used; "
+            "all replies are stored"
         )
         hint = (
-            f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when they begin anew; "
-            f"set {OptionHint('tier')} or {OptionHint('rpd')} where your project has more"
+            f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when the quota is reset; "
+            f"set {OptionHint('tier')} or {OptionHint('rpd')} if your project has a larger quota"
         )
         return ThrottledError(message, hint=hint, resets_at=resets_at)
 
@@ -290,7 +292,8 @@ class LiveThrottle:
         if self._ws.monotonic() - self._unanswered_since >= self._stall_s:
             self._is_stalled = True
             self._ws.display.warn(
-                f"no answer for {self._stall_s:.0f} s: one call at a time until one comes",
+                f"no reply for {self._stall_s:.0f} s: calls are made one at a time "
+                "until a reply arrives",
             )
 
     def note_answer(self, *, duration_s: float) -> None:
@@ -301,7 +304,7 @@ class LiveThrottle:
         self.rate_limiter.note_success()
         self._unanswered_since = self._ws.monotonic()
         if self._is_stalled:
-            self._ws.display.say("answers come again: several calls at once")
+            self._ws.display.say("replies arrive again: several calls are made at once")
         weight = DURATION_WEIGHT if self.has_answered else 1
         self._mean_call_s += (duration_s - self._mean_call_s) * weight
         self.has_answered = True

@@ -1,5 +1,10 @@
-"""Everything about Gemini: what goes out, what comes back, what it costs, and the one client that talks to it.
+"""Calls to Gemini: requests, replies, models, costs and limits.
 
-Only `client` knows the network; `remote` says what came of a call. `requests` and `responses` are about the lines of
-files, `models` and `pace` about numbers, `embed` about vectors.
+- `client` is the only object that calls the API; `transport` runs its calls.
+- `requests` builds request lines, and `answer_schema` the schema of an answer. `responses` parses
+  replies; `result_lines` and `result_file` read result files.
+- `remote` reads descriptions of batches and files; `api_errors` converts failures of calls.
+- `models` has prices and limits, and `usage` counts tokens and costs.
+- `rate_limiter` spaces calls, and `retry` computes the delays after failures.
+- `embed` builds embedding requests and checks vectors.
 """

@@ -82,7 +82,7 @@ _LIMIT_DESCRIPTIONS = {
 }
 
 
-_UNTYPED_MESSAGE = "anything goes there, and responseSchema cannot say that; give it a type"
+_UNTYPED_MESSAGE = "the field has no type, and responseSchema needs a type; declare its type"
 
 
 def make_response_schema(
@@ -108,10 +108,10 @@ def make_response_schema(
     schema = converter.convert(json_schema(answer_model), answer_model.__name__)
     if schema.get("type") != "OBJECT":
         raise TypeError(
-            f"{answer_model.__name__} must be a model with fields, for an answer is an object",
+            f"{answer_model.__name__} must be a model with fields, because an answer is an object",
         )
     if _measure_depth(schema) > MAX_SCHEMA_DEPTH:
-        raise TypeError(f"{answer_model.__name__} is nested deeper than {MAX_SCHEMA_DEPTH}")
+        raise TypeError(f"{answer_model.__name__} is nested deeper than {MAX_SCHEMA_DEPTH} levels")
     return schema
 
 
@@ -152,12 +152,13 @@ class _SchemaConverter:
             raise TypeError(f"{field_path}: {_UNTYPED_MESSAGE}")
         if "prefixItems" in node:
             raise TypeError(
-                f"{field_path}: responseSchema cannot say a tuple; use a list or a model",
+                f"{field_path}: responseSchema does not support tuples; use a list or a model",
             )
         if "$ref" in node:
             model_name = node["$ref"].removeprefix("#/$defs/")
             raise TypeError(
-                f"{field_path}: {model_name} contains itself, and responseSchema cannot say that",
+                f"{field_path}: {model_name} contains itself, "
+                "and responseSchema does not support that",
             )
 
         schema = self._convert_without_description(node, field_path)
@@ -181,7 +182,7 @@ class _SchemaConverter:
             self.convert(choice, field_path) for choice in choices if choice != {"type": "null"}
         ]
         if not branches:
-            raise TypeError(f"{field_path}: it can only be null")
+            raise TypeError(f"{field_path}: the field can only be null")
 
         schema = branches[0] if len(branches) == 1 else {"anyOf": branches}
         if len(branches) < len(choices):
@@ -208,7 +209,9 @@ class _SchemaConverter:
 
         unknown_keywords = node.keys() - _KNOWN_KEYWORDS
         if unknown_keywords:
-            raise TypeError(f"{field_path}: responseSchema cannot say {min(unknown_keywords)!r}")
+            raise TypeError(
+                f"{field_path}: responseSchema does not support {min(unknown_keywords)!r}"
+            )
 
         choices = [node["const"]] if "const" in node else node.get("enum")
         if choices:
@@ -248,7 +251,7 @@ class _SchemaConverter:
         choice_count = sum(choice is not None for choice in choices)
         if len(texts) < choice_count or not texts:
             raise TypeError(
-                f"{field_path}: an enum holds different texts and numbers, found {choices!r}",
+                f"{field_path}: an enum must contain different texts or numbers, not {choices!r}",
             )
 
         schema: dict[str, Any] = {"type": "STRING"}
@@ -295,7 +298,8 @@ class _SchemaConverter:
         """
         if not node.get("properties") or isinstance(node.get("additionalProperties"), dict):
             raise TypeError(
-                f"{field_path}: responseSchema cannot say a free mapping; use a model with fields",
+                f"{field_path}: responseSchema does not support a free mapping; "
+                "use a model with fields",
             )
 
         schemas_by_name = dict[str, Any]()
@@ -501,7 +505,7 @@ def _to_iso_text(text: str, time_format: str) -> str:
     is_number = _NUMBER_PATTERN.fullmatch(text)
     is_python_duration = time_format == "duration" and _PYTHON_DURATION_PATTERN.match(text)
     if is_number or is_python_duration:
-        raise ValueError(f"{text!r} is not a {TIME_FORMAT_NAMES[time_format]} as ISO 8601 has it")
+        raise ValueError(f"{text!r} is not a {TIME_FORMAT_NAMES[time_format]} in ISO 8601 form")
     return text
 
 
@@ -536,5 +540,5 @@ def _decode_mapping(pairs: Any, value_node: Mapping[str, Any]) -> Any:
         for pair in pairs
     }
     if len(mapping) < len(pairs):
-        raise ValueError("a key stands twice in one mapping")
+        raise ValueError("a mapping contains a key twice")
     return mapping

@@ -88,7 +88,7 @@ UNUSABLE_MODEL_PATTERN = re.compile(
 
 
 THINKING_HINT = (
-    'thinking={"thinkingLevel": "LOW"} in the task file changes it, '
+    'set thinking={"thinkingLevel": "LOW"} in the task file, '
     "or `thinking` of the model in the file of FINDABLE_MODELS_FILE"
 )
 
@@ -97,7 +97,7 @@ THINKING_HINT = (
 BILLING_PAGE = "https://aistudio.google.com"
 
 
-RUN_LATER_HINT = "what came before is kept; run the same command again later"
+RUN_LATER_HINT = "finished work is stored; run the same command again later"
 
 
 class UnreadableReplyError(ValueError):
@@ -189,15 +189,16 @@ def convert_exception(
         message = f"cannot connect to {address} to {action}; nothing was sent"
         if error_text:
             message += f" ({error_text})"
-        return NotSentError(message, hint="check the network, then run it again")
+        return NotSentError(message, hint="check the network, then run the same command again")
 
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
-        message = f"no answer within {timeout_s:g} s, when asked to {action}"
+        message = f"Gemini sent no reply within {timeout_s:g} s when asked to {action}"
     elif isinstance(error, httpx2.HTTPError | httpx2.StreamError | httpx2.InvalidURL):
-        message = f"the connection broke ({error_name}), when Gemini was asked to {action}"
+        message = f"the connection broke when Gemini was asked to {action} ({error_name})"
     elif isinstance(error, (*SDK_PARSE_ERRORS, OSError, RecursionError)):
         message = (
-            f"Gemini's answer cannot be read, when asked to {action}: {error_name}: {error_text}"
+            f"the reply of Gemini to the request to {action} cannot be read: "
+            f"{error_name}: {error_text}"
         )
     else:
         raise error
@@ -239,7 +240,7 @@ def build_refusal(
     code_and_status = str(code)
     if status:
         code_and_status += f" {status}"
-    message = f"Gemini refused to {action} ({code_and_status})"
+    message = f"Gemini refused the request to {action} ({code_and_status})"
     if quoted_text:
         message += f": {quoted_text}"
     retry_after_s = _find_retry_after_s(error, headers or {})
@@ -256,7 +257,7 @@ def build_refusal(
     is_client_error = 400 <= code < 500  # noqa: PLR2004 - HTTP's own numbers
     if not is_client_error or code in UNCLEAR_CLIENT_ERROR_CODES:
         return UnavailableError(
-            message.replace("Gemini refused to", "Gemini could not be asked to", 1),
+            message.replace("Gemini refused the request", "Gemini failed on the request", 1),
             hint=RUN_LATER_HINT,
             code=code,
             status=status,
@@ -270,11 +271,11 @@ def build_refusal(
     if code not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
         return RefusedError(message, code=code, status=status)
 
-    hint = "check the key's rights; or it is gone, or belongs to another key's project"
+    hint = "check the rights of the key; it may be deleted, or belong to another project"
     if UNUSABLE_MODEL_PATTERN.search(quoted_text):
         hint = (
-            "this project cannot use that model; "
-            "set FINDABLE_MODEL or FINDABLE_EMBEDDING_MODEL to another"
+            "this project cannot use the model; "
+            "set FINDABLE_MODEL or FINDABLE_EMBEDDING_MODEL to another model"
         )
     return MissingError(message, hint=hint, code=code, status=status)
 
@@ -355,8 +356,8 @@ def _build_throttling_error(
         return KeyRefusedError(message, hint=hint, code=429, status=status)
     if CAPACITY_PATTERN.search(google_message):
         hint = (
-            "the model is full, which is no quota of yours; "
-            "run it again later, or set FINDABLE_MODEL to another model"
+            "the model is full, and your quota is not used up; "
+            "run the same command again later, or set FINDABLE_MODEL to another model"
         )
         return ThrottledError(message, hint=hint, status=status, retry_after_s=retry_after_s)
 
@@ -371,7 +372,7 @@ def _build_throttling_error(
     if retry_after_s:
         hint = f"run the same command again in {retry_after_s:.0f} s"
     else:
-        hint = "run the same command again later, when running batches are over"
+        hint = "run the same command again when running batches are finished"
     return ThrottledError(message, hint=hint, status=status, retry_after_s=retry_after_s)
 
 
@@ -381,8 +382,8 @@ def _build_no_quota_error(google_message: str, *, action: str, status: str) -> K
     model_match = re.search(r"\bmodel: ([\w.-]+)", google_message)
     model_name = model_match[1] if model_match else "this model"
     return KeyRefusedError(
-        f"Gemini refused to {action} (429): {tier} has no quota for {model_name} (limit 0), "
-        "and waiting does not help",
+        f"Gemini refused the request to {action} (429): {tier} has no quota for {model_name} "
+        "(limit 0), and waiting does not help",
         hint=f"set up billing at {BILLING_PAGE}, or set FINDABLE_MODEL to a model that has a quota",
         code=429,
         status=status,

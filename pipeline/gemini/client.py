@@ -104,7 +104,7 @@ class Client:
         key = api_key.strip()
         if not key or not (key.isascii() and key.isprintable()):
             raise ConfigurationError(
-                "the Gemini key is empty or holds characters no key has",
+                "the Gemini key is empty or contains characters that are not printable ASCII",
                 hint="set GEMINI_API_KEY",
             )
         self._transport = Transport(
@@ -169,7 +169,7 @@ class Client:
         """
         if not path.is_file() or path.stat().st_size != size:
             raise InconsistentError(
-                f"{path} is not there with the {size} bytes it was sealed with",
+                f"{path} is missing or does not have the {size:,} bytes that were sealed",
                 hint=_DOCTOR_HINT,
             )
         action = f"upload {display_name}"
@@ -232,7 +232,9 @@ class Client:
             )
 
         if file.get("state", "ACTIVE") not in ("ACTIVE", "STATE_UNSPECIFIED"):
-            raise UnreadableReplyError(f"the upload is {file.get('state')!r} and not ACTIVE")
+            raise UnreadableReplyError(
+                f"the uploaded file has the state {file.get('state')!r}, not 'ACTIVE'"
+            )
         return file
 
     async def _delete_failed_upload(self, sdk: "genai.Client") -> None:
@@ -305,10 +307,10 @@ class Client:
 
             # If the reply is inconsistent, only the list of batches shows which batch is ours.
             if batch.display_name not in {"", display_name}:
-                raise UnreadableReplyError("the answer is about another batch")
+                raise UnreadableReplyError("the reply is about another batch")
             metadata = document.get("metadata")
             if isinstance(metadata, dict) and metadata.get("name", batch.name) != batch.name:
-                raise UnreadableReplyError("the answer names two batches")
+                raise UnreadableReplyError("the reply names two batches")
             return batch
 
         attempt = self._transport.attempt_call(
@@ -333,7 +335,7 @@ class Client:
             get_call = sdk.aio.batches.get(name=name, config=_request_config(self.call_timeout_s))
             batch = remote.read_operation(await self._transport.reply_document(get_call))
             if batch.name != name:
-                raise UnreadableReplyError("the answer is about another batch")
+                raise UnreadableReplyError("the reply is about another batch")
             return batch
 
         return self._call(fetch_batch, action=f"read {name}")
@@ -353,7 +355,7 @@ class Client:
             get_call = sdk.aio.models.get(model=name, config=_request_config(self.call_timeout_s))
             document = await self._transport.reply_document(get_call)
             if not isinstance(document, dict) or not isinstance(document.get("name"), str):
-                raise UnreadableReplyError("the answer describes no model")
+                raise UnreadableReplyError("the reply does not describe a model")
             return document
 
         return self._call(fetch_model, action=f"describe the model {name}")
@@ -382,7 +384,7 @@ class Client:
             if not page_token:
                 return batches
             config["page_token"] = page_token
-        raise UnavailableError("the pages do not end, when asked to list the batches")
+        raise UnavailableError(f"the list of batches at Gemini has over {MAX_LIST_PAGES:,} pages")
 
     def cancel_batch(self, name: str) -> None:
         """Ask the API to stop a batch; it may still end otherwise, so read its state afterwards.
@@ -434,13 +436,14 @@ class Client:
                     return await self._write_download(sdk, file_name, file)
             except httpx2.RemoteProtocolError as error:
                 raise IncompleteError(
-                    f"{file_name} came incomplete: the connection ended early",
+                    f"only a part of {file_name} was downloaded: the connection ended early",
                     hint=RUN_LATER_HINT,
                 ) from error
             # An error of the disk: network errors are other exceptions.
             except OSError as error:
                 message = f"cannot write {part_path}: {error.strerror}"
-                raise ConfigurationError(message, hint="make room, then run it again") from error
+                hint = "free disk space, then run the same command again"
+                raise ConfigurationError(message, hint=hint) from error
 
         return self._call(
             fetch,
@@ -472,7 +475,7 @@ class Client:
         stream = call.gzip_stream
         if stream is not None and not stream.has_unpacked_size(file.tell()):
             raise IncompleteError(
-                f"{file_name} came incomplete: its gzip data end early",
+                f"only a part of {file_name} was downloaded: its gzip data end early",
                 hint=RUN_LATER_HINT,
             )
         return file.tell()
@@ -516,7 +519,7 @@ class Client:
                 sdk.aio.models.generate_content(model=model, contents="-", config=config),
             )
             if not isinstance(document, dict) or not document:
-                raise UnreadableReplyError("the answer is no JSON object")
+                raise UnreadableReplyError("the reply is not a JSON object")
 
             error_code = api_errors.find_error_code(document)
             if error_code is not None:
@@ -553,8 +556,8 @@ class Client:
         """
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(
-                f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, "
-                f"not {len(texts)}",
+                f"a call embeds 1 to {MAX_EMBED_TEXTS} texts, none of them blank; "
+                f"it got {len(texts)}",
             )
         timeout_s = self.call_timeout_s if query else self._transfer_timeout_s
         requests = [build_embedding_request(text, model, dim=dim, is_query=query) for text in texts]
@@ -613,4 +616,6 @@ def _request_config(
 def _check_name(name: str, pattern: re.Pattern[str], kind: str) -> None:
     """Raise InconsistentError if a stored name of a remote file or batch is malformed."""
     if not pattern.fullmatch(name):
-        raise InconsistentError(f"{name!r} is no name of a {kind} at Gemini", hint=_DOCTOR_HINT)
+        raise InconsistentError(
+            f"{name!r} is not a valid name of a {kind} at Gemini", hint=_DOCTOR_HINT
+        )

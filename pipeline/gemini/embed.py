@@ -82,7 +82,7 @@ def normalize_vectors(vectors: Sequence[Any], *, count: int, dim: int) -> "Vecto
     import numpy as np
 
     if len(vectors) != count:
-        raise ValueError(f"{count} texts gave {len(vectors)} vectors")
+        raise ValueError(f"the reply has {len(vectors)} vectors for {count} texts")
     lengths = {len(vector) if isinstance(vector, list | tuple) else 0 for vector in vectors}
     wrong_lengths = lengths - {dim}
     if wrong_lengths:
@@ -90,10 +90,10 @@ def normalize_vectors(vectors: Sequence[Any], *, count: int, dim: int) -> "Vecto
 
     rows = np.array(vectors, dtype=np.float64).reshape(count, dim)
     if not np.isfinite(rows).all():
-        raise ValueError("a vector holds what is no finite number")
+        raise ValueError("a vector contains a number that is not finite")
     max_magnitudes = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
     if not (max_magnitudes > 0).all():
-        raise ValueError("a vector is zero")
+        raise ValueError("a vector contains only zeros")
 
     # Scale to about 1 first, so that squares of very large or small numbers stay finite.
     scaled_rows = rows / max_magnitudes

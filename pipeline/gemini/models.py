@@ -305,9 +305,10 @@ class Model:
         if unknown_members:
             table_members = ", ".join(self.thinking or ())
             raise ConfigurationError(
-                f"thinking= says {unknown_members[0]}, and {self.name} takes {table_members}; "
-                "nothing was asked",
-                hint="another model= or FINDABLE_MODEL, or thinking= as this model has it",
+                f"thinking= contains {unknown_members[0]}, and {self.name} accepts only "
+                f"{table_members}; nothing was asked",
+                hint="change thinking= in the task file, or set model= or FINDABLE_MODEL to "
+                "another model",
             )
         return declared
 
@@ -331,14 +332,14 @@ class Model:
         """
         if self.is_deprecated:
             return (
-                f"{self.name} is deprecated, and Gemini answers with {self.successor}; "
+                f"{self.name} is deprecated: Gemini answers with {self.successor}; "
                 f"set {self.replacement}"
             )
         if self.shutdown is None or self.is_shut_down(today):
             return ""
         if self.shutdown - today > SHUTDOWN_WARNING_PERIOD:
             return ""
-        return f"{self.name} is shut down on {self.shutdown}; afterwards use {self.replacement}"
+        return f"{self.name} shuts down on {self.shutdown}; set {self.replacement} before"
 
     @property
     def replacement(self) -> str:
@@ -390,15 +391,15 @@ def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | Non
             for known_model in models_by_name.values()
             if known_model.kind == kind and not known_model.local
         )
-        reason = "not a model findable knows"
+        reason = "not a known model"
         error_class: type[ConfigurationError] = UnknownModelError
         if model is not None:
             reason = f"not a model that can {kind}"
             error_class = ConfigurationError
         raise error_class(
-            f"{bare_name!r} is {reason}; known are {', '.join(known_names)}",
-            hint=f"set FINDABLE_{_SETTING_BY_KIND[kind]} to one of them, or describe it in the "
-            "file of FINDABLE_MODELS_FILE",
+            f"{bare_name!r} is {reason}; known models: {', '.join(known_names)}",
+            hint=f"set FINDABLE_{_SETTING_BY_KIND[kind]} to a known model, or add the model to "
+            "the file of FINDABLE_MODELS_FILE",
         )
 
     if model.is_shut_down(today):
@@ -466,7 +467,7 @@ def _read_models(path: Path) -> dict[str, Model]:
         ConfigurationError: The file cannot be read, has other tables than `models`, or is invalid.
             The message names the entry.
     """
-    hint = "the form is that of pipeline/gemini/models.toml"
+    hint = "use the form of pipeline/gemini/models.toml"
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -478,7 +479,7 @@ def _read_models(path: Path) -> dict[str, Model]:
     entries = document.pop("models", {})
     if document or not isinstance(entries, dict):
         raise ConfigurationError(
-            f"the models file {path} may hold only [models.…] tables",
+            f"the models file {path} may contain only [models.…] tables",
             hint=hint,
         )
     if path == _BUNDLED_FILE:
@@ -498,7 +499,7 @@ def _read_models(path: Path) -> dict[str, Model]:
             field_path = ".".join(map(str, first_error["loc"]))
             reason = f"{field_path}: {first_error['msg']}".removeprefix(": ")
             raise ConfigurationError(
-                f"the models file {path} is wrong at {name!r}: {reason}",
+                f"the models file {path} has an invalid entry {name!r}: {reason}",
                 hint=hint,
             ) from error
     return models_by_name

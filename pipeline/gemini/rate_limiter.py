@@ -307,12 +307,12 @@ class RateLimiter:
         self._token_count += sign * call.tokens
 
     def _spread(self, requests: int, tokens: int) -> None:
-        """Move the times until which counted requests and tokens are spread; a number may be < 0."""
+        """Move the times until which requests and tokens are spread; a number may be < 0."""
         self._requests_until = self._extend(self._requests_until, requests, self._max_requests)
         self._tokens_until = self._extend(self._tokens_until, tokens, self._max_tokens)
 
     def _extend(self, until: float, amount: int, limit: float) -> float:
-        """Return `until`, or now if that is later, plus the share of a minute that `amount` takes."""
+        """Return the later of `until` and now, plus the share of a minute for `amount`."""
         begin = max(self._now, until)
         return max(self._now, begin + amount * WINDOW_S / limit)
 

@@ -79,7 +79,7 @@ def read_operation(document: Any) -> RemoteBatch:
     """
     name = object_or_empty(document).get("name")
     if not isinstance(name, str) or not BATCH_NAME_PATTERN.fullmatch(name):
-        raise UnreadableReplyError("the answer has no name of a batch")
+        raise UnreadableReplyError("the reply does not name a batch")
 
     metadata = object_or_empty(document.get("metadata"))
     state_name = metadata.get("state")
@@ -157,7 +157,7 @@ def read_batch_page(document: Any) -> tuple[list[RemoteBatch], str]:
             batch cannot be read. The caller may be looking for that batch, so it is not skipped.
     """
     if not isinstance(document, dict):
-        raise UnreadableReplyError("the answer is no JSON object")
+        raise UnreadableReplyError("the reply is not a JSON object")
 
     operations = document.get("operations", [])
     page_token = document.get("nextPageToken", "")
@@ -165,9 +165,9 @@ def read_batch_page(document: Any) -> tuple[list[RemoteBatch], str]:
     has_only_page_members = document.keys() <= {"nextPageToken", "unreachable"}
     is_page = "operations" in document or has_only_page_members
     if not is_page or not isinstance(operations, list) or not isinstance(page_token, str):
-        raise UnreadableReplyError("the answer is no page of a list of operations")
+        raise UnreadableReplyError("the reply is not a page of a list of operations")
     if document.get("unreachable"):
-        raise UnreadableReplyError("the list is not whole: a part of it cannot be reached")
+        raise UnreadableReplyError("the list is incomplete: Gemini cannot reach a part of it")
     return [read_operation(operation) for operation in operations], page_token
 
 
@@ -179,7 +179,7 @@ def read_file_resource(document: Any) -> dict[str, Any]:
     """
     file = object_or_empty(object_or_empty(document).get("file"))
     if not FILE_NAME_PATTERN.fullmatch(to_text(file.get("name"))):
-        raise UnreadableReplyError("the answer has no name of a file")
+        raise UnreadableReplyError("the reply does not name a file")
     return dict(file)
 
 
@@ -199,7 +199,7 @@ def verify_upload(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
     """
     arrived_size = file.get("sizeBytes") or 0
     if str(arrived_size) != str(size):
-        raise UnreadableReplyError(f"{arrived_size} of {size} bytes arrived")
+        raise UnreadableReplyError(f"{arrived_size} of {size} bytes were uploaded")
 
     expected_hashes = [
         base64.urlsafe_b64encode(hash_form).rstrip(b"=").decode()
@@ -209,7 +209,4 @@ def verify_upload(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
     arrived_hash = to_text(file.get("sha256Hash"))
     arrived_hash = arrived_hash.replace("+", "-").replace("/", "_").rstrip("=")
     if arrived_hash not in expected_hashes and len(arrived_hash) in expected_lengths:
-        raise UnreadableReplyError("other bytes arrived than were sent")
-
-
-# Failed calls
+        raise UnreadableReplyError("the uploaded file has another SHA-256 than the local file")

@@ -59,7 +59,7 @@ def make_request_key(task_name: str, row_id: str) -> str:
         ValueError: The id or the task name is empty, or the task name contains a slash.
     """
     if not task_name or "/" in task_name or not row_id:
-        raise ValueError(f"no key can be made of task {task_name!r} and item {row_id!r}")
+        raise ValueError(f"task {task_name!r} and row {row_id!r} cannot make a key")
 
     key = f"{task_name}/{row_id}"
     if "-" in task_name or len(key.encode("utf-8", "surrogatepass")) <= MAX_KEY_BYTES:

@@ -399,13 +399,13 @@ def _make_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make a JSON object; raise ValueError if two members have the same name."""
     document = dict(members)
     if len(document) != len(members):
-        raise ValueError("a member stands twice in one object")
+        raise ValueError("an object contains a member twice")
     return document
 
 
 def _refuse_constant(name: str) -> Any:
     """Raise ValueError for NaN or an infinity, which Python's decoder would accept."""
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 _STRICT_DECODER = json.JSONDecoder(
@@ -420,7 +420,7 @@ def _check_texts(node: Any) -> None:
     Texts and member names are checked.
     """
     if isinstance(node, str) and INVALID_TEXT.search(node):
-        raise ValueError("a text holds NUL or half a surrogate pair")
+        raise ValueError("a text contains NUL or half a surrogate pair")
 
     children: Iterable[Any] = ()
     if isinstance(node, dict):

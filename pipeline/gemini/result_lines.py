@@ -89,7 +89,7 @@ def describe_body(path: Path) -> str:
     if not head:
         return EMPTY_BODY_DESCRIPTION
     if head.startswith(b"<"):
-        return "a page of HTML"
+        return "an HTML page"
 
     # A list raises AttributeError, because it has no members.
     with contextlib.suppress(orjson.JSONDecodeError, AttributeError):

@@ -138,9 +138,9 @@ class Transport:
         """Repeat a call until it succeeds, fails for good, or the retry time is used up.
 
         Only an UnavailableError, a NotSentError and a minute's quota are repeated; a daily quota is
-        not. A wait lasts as long as the server asks, or as our own jittered backoff if that is
-        longer. Attempts end if the waits would exceed the policy's time in total. They also end once
-        that time has passed since the start, but not before MIN_ATTEMPTS.
+        not. A wait lasts as long as the server asks, or as our own random delay if that is longer.
+        Attempts end if the waits would exceed the time of the retry policy in total. They also end
+        once that time has passed since the start, but not before MIN_ATTEMPTS.
 
         Args:
             call: Makes the call with the SDK. It has to be repeatable.
@@ -340,7 +340,7 @@ class Transport:
         is_http = parsed_url.scheme in {"http", "https"}
         if not is_http or not parsed_url.host or re.search(r"\s", base_url):
             raise ConfigurationError(
-                f"{self.base_url} is no address of a server",
+                f"{self.base_url} is not the address of a server",
                 hint="GOOGLE_GEMINI_BASE_URL must begin with http:// or https://",
             )
         return base_url
@@ -365,12 +365,12 @@ class Transport:
         # An error of the SSL library, which does not name the file.
         except OSError as error:
             raise ConfigurationError(
-                f"the certificates that the environment names cannot be read: {error.strerror}",
-                hint="set SSL_CERT_FILE and SSL_CERT_DIR to what is there, or unset them",
+                f"the certificates in SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {error.strerror}",
+                hint="set SSL_CERT_FILE to a file and SSL_CERT_DIR to a folder, or unset both",
             ) from error
         except (ImportError, ValueError, httpx2.InvalidURL) as error:
             raise ConfigurationError(
-                "the proxy that the environment names cannot be used (no address, or SOCKS)",
+                "the proxy in the environment cannot be used: its address is invalid or is for SOCKS",
                 hint="set HTTPS_PROXY to an http:// address, "
                 "or unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY",
             ) from error
@@ -403,7 +403,7 @@ async def _record_response(response: httpx2.Response) -> None:
         return
 
     if int(response.headers.get("content-length", 0)) > MAX_REPLY_BYTES:
-        raise UnreadableReplyError("the answer does not end")
+        raise UnreadableReplyError(f"the reply is longer than {MAX_REPLY_BYTES:,} bytes")
     call.body = await response.aread()
     call.service_tier = response.headers.get("x-gemini-service-tier", "")
 
@@ -415,5 +415,5 @@ async def _record_response(response: httpx2.Response) -> None:
     expected_status = "final" if "finalize" in upload_command else "active"
     if upload_status != expected_status:
         raise UnreadableReplyError(
-            f"a piece of the upload was answered with the status {upload_status!r}",
+            f"a part of the upload has the status {upload_status!r}, not {expected_status!r}",
         )

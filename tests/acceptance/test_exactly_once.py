@@ -132,7 +132,7 @@ def test_batch_that_cannot_be_looked_up_is_adopted_later(workspace: Workspace, a
     api.fault("status", method="GET", path=LIST_PATH, args={"code": 503}, times=MANY_TIMES)
     submit_run = workspace.do("submit", RETRY_FOR=0.1, code=4)
     assert "looking whether it was created" in submit_run.err
-    assert "next: what came before is kept; run the same command again later" in submit_run.err
+    assert "next: finished work is stored; run the same command again later" in submit_run.err
     assert workspace.batch_states() == ["submitting"]
     assert workspace.states() == {"claimed": 2}
     assert count_creates(api) == 1

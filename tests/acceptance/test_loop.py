@@ -116,7 +116,7 @@ def test_all_faults_of_a_task_file_are_listed_by_line_and_member(
         "temperature= lies between",
         "did you mean 'version'?",
         "thinking= holds 'budget'",
-        f"line {line_numbers['a:']}: Answer.a: responseSchema cannot say a tuple",
+        f"line {line_numbers['a:']}: Answer.a: responseSchema does not support tuples",
         f"line {line_numbers['b:']}: Answer.b: ",
     ):
         matching_lines = [line for line in lines if part in line and f"{path}, line " in line]
@@ -191,7 +191,9 @@ def test_numbers_and_mappings_are_sent_as_texts_and_pairs(
     assert rows_by_id["a"]["size"] == 20
     assert rows_by_id["a"]["scores"] == {"a": 1, "b": 2}
     assert rows_by_id["a"]["price"] == 1.1
-    assert any("a key stands twice" in request["reason"] for request in notes_workspace.asked())
+    assert any(
+        "a mapping contains a key twice" in request["reason"] for request in notes_workspace.asked()
+    )
     sizes = notes_workspace.exported(rows="parts.sizes")
     assert [(row["id"], row["name"], row["sizes"]) for row in sizes] == [
         ("a", "leg", 4),

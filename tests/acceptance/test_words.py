@@ -66,7 +66,7 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
         ("batch-submit",),
         {"MODEL": "gemini-0-nano"},
         3,
-        "'gemini-0-nano' is not a model findable knows",
+        "'gemini-0-nano' is not a known model",
     ),
     # The workspace has a tagged person, so that `index` would embed.
     (("index",), {"EMBEDDING_MODEL": "gemini-0-vectors"}, 3, "gemini-0-vectors"),

@@ -304,7 +304,7 @@ def test_a_dripping_reply_is_cut_by_the_timeout_of_its_call(script: Script, tmp_
     }
     for name, call in calls.items():
         script.requests.clear()
-        with pytest.raises(UnavailableError, match="no answer within"):
+        with pytest.raises(UnavailableError, match="no reply within"):
             call()
         assert set(script.calls) == {script.calls[0]}, name
         assert len(script.calls) == 1 or name in {"list", "download"}

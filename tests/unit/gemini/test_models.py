@@ -145,5 +145,5 @@ def test_wrong_tiers_are_explained(tmp_path: Path) -> None:
         ENTRY_WITH_TIER.replace("tiers.1", "tiers.4"),
         *(ENTRY + more for more in ("tiers = 3\n", "tiers = { 1 = 3 }\n")),
     ):
-        with pytest.raises(ConfigurationError, match=r"my\.toml is wrong at 'm'"):
+        with pytest.raises(ConfigurationError, match=r"my\.toml has an invalid entry 'm'"):
             _model(tmp_path, text)
