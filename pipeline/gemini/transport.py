@@ -365,12 +365,14 @@ class Transport:
         # An error of the SSL library, which does not name the file.
         except OSError as error:
             raise ConfigurationError(
-                f"the certificates in SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {error.strerror}",
+                "the certificates in SSL_CERT_FILE or SSL_CERT_DIR cannot be read: "
+                f"{error.strerror}",
                 hint="set SSL_CERT_FILE to a file and SSL_CERT_DIR to a folder, or unset both",
             ) from error
         except (ImportError, ValueError, httpx2.InvalidURL) as error:
             raise ConfigurationError(
-                "the proxy in the environment cannot be used: its address is invalid or is for SOCKS",
+                "the proxy in the environment cannot be used: its address is invalid, or it is a "
+                "SOCKS proxy",
                 hint="set HTTPS_PROXY to an http:// address, "
                 "or unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY",
             ) from error
