@@ -22,6 +22,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.states import Mode
+from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.api_errors import next_midnight_pacific
 from pipeline.gemini.client import FLEX_TIMEOUT_S
@@ -266,8 +267,8 @@ class LiveThrottle:
         ws = self._ws
         resets_at = next_midnight_pacific(ws.now())
         message = (
-            f"all {ws.limits.rpd:,} requests per day of {ws.model.name} are used; "
-            "all replies are stored"
+            f"the limit of {plural(ws.limits.rpd or 0, 'request')} per day for {ws.model.name} is "
+            "reached; all replies are stored"
         )
         hint = (
             f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when the quota is reset; "

@@ -227,7 +227,7 @@ def test_an_invalid_address_proxy_certificate_or_key_is_a_settings_error(
 
     for address in ("ftp://host/", "nonsense", "http://", "http://[::1", "http://u:secret@host:x/"):
         message = read_error(address, trust_env=False)
-        assert "no address" in message
+        assert "not the address" in message
         assert "secret" not in message
 
     # The client cannot use this proxy.
