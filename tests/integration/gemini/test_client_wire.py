@@ -395,7 +395,9 @@ def test_unreadable_page_is_never_an_empty_list(script: Script, client: Client) 
     ]
     for page in pages:
         script.answers = [page] * 1_000
-        with pytest.raises(UnavailableError, match="over 1,000 pages" if page is pages[-1] else "."):
+        with pytest.raises(
+            UnavailableError, match="over 1,000 pages" if page is pages[-1] else "."
+        ):
             client.list_batches()
     # A list without batches has no member `operations`.
     script.answers = [Answer({})]
