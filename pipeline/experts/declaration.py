@@ -137,5 +137,6 @@ def validate_tag(tag: str) -> str:
     if fault:
         raise InputError(
             f"the tag {tag[:MAX_CLEANED_CHARS]!r} {fault}; nothing was changed",
+            hint=f"write the tag as plain text of at most {MAX_TAG_CHARS} characters",
         )
     return clean

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import insert, or_, select, update
 
-from pipeline.core.command_hint import HintTemplate, OptionHint
+from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InputError
 from pipeline.core.files import require_utf8_path
 from pipeline.core.text import INVALID_TEXT
@@ -48,7 +48,10 @@ MAX_BLOCK_BYTES = 64 * 2**20
 # Broken files that a report lists.
 MAX_BROKEN_FILES = 1_000
 LOCK = "import-images"
-FOLDER_HINT = HintTemplate("name a folder with images by {}", OptionHint("folder"))
+FOLDER_HINT = HintTemplate(
+    "name a folder with images, as in `{}`",
+    CommandHint("import-images", folder="photos/"),
+)
 # The problem of a row without a file. The query of the declaration leaves these rows out.
 MISSING_FILE = "the file is not there any more"
 IMAGE_SUFFIXES = (

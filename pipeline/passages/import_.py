@@ -41,7 +41,9 @@ from pipeline.tables.row_import import (
     import_rows,
 )
 
-TEXT_CONFLICT_REASON = "not the stored text; the stored text has concepts and was not changed"
+TEXT_CONFLICT_REASON = (
+    "differs from the stored text, which has concepts; the stored text was not changed"
+)
 # Passages that are written together.
 WRITE_BLOCK_ROWS = 2000
 FILE_HINT = (

@@ -387,7 +387,7 @@ UNANSWERED_CONCEPT = "concepts without an applied answer"
 UNWRITTEN_ANSWER = "applied answers without concepts"
 ORPHANED_CONCEPT = "concepts of missing passages"
 ROLLBACK_HINT = HintTemplate(
-    "{} deletes that version, then ask again",
+    "run `{}`, then ask again",
     CommandHint("rollback", extractor="…"),
 )
 # By kind: why it matters, a hint, and whether it is a contradiction.
