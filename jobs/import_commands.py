@@ -121,6 +121,7 @@ def import_rows(
         raise click.UsageError(
             "there is no file to import. "
             "With make: EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl",
+            click.get_current_context(),
         )
 
     if task_name == "images":

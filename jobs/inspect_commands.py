@@ -25,7 +25,7 @@ MINUTE_FORMAT = "%Y-%m-%d %H:%M"
 FORGOTTEN_TEXT = "forgotten"
 REQUEST_HEADERS = (
     "when",
-    "item",
+    "row",
     "batch",
     "model",
     "outcome",

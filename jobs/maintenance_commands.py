@@ -288,10 +288,9 @@ def forget(
     cannot reach.
     """
     if [bool(expert), item is not None, file is not None].count(True) != 1:
-        people_options = f"{OptionHint(expert='…')}, {OptionHint(file='…')}"
-        row_options = f"{OptionHint(task='…')} {OptionHint(item='…')}"
         raise InputError(
-            f"forget needs {people_options} or {row_options}; nothing was changed",
+            f"forget needs one of {OptionHint('expert')}, {OptionHint('file')} and "
+            f"{OptionHint('item')}; nothing was changed",
         )
 
     # A name may contain a comma: only the task knows the names in a text.
@@ -502,7 +501,7 @@ def _gate_table(report: QualityReport) -> TextTable:
         figure = f"{gate.figure.name} {gate.value_text}"
         verdict = gate.unjudged_reason or VERDICTS[gate.passed]
         rows.append((figure, verdict, gate.figure.bounds_text, gate.items))
-    return TextTable(("gate", "verdict", "wanted", "items"), rows)
+    return TextTable(("gate", "verdict", "wanted", "rows"), rows)
 
 
 def parked(ws: WorkspaceSession) -> CommandReport:

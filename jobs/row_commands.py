@@ -146,7 +146,7 @@ def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
     ):
         for name, count in (counts_by_name or {}).items():
             rows.append((kind, name, count))
-    return CommandReport(counts.document, TextTable(("by", "what", "items"), rows))
+    return CommandReport(counts.document, TextTable(("by", "value", "rows"), rows))
 
 
 def _format_cell(value: object) -> str:
