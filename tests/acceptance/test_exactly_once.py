@@ -282,7 +282,7 @@ def test_refused_line_is_charged_and_other_rows_are_sent_at_once(
     api.fault("bad_line", args={"line": 3})
     error_output = workspace.do("submit", limit=4).err
     message = "line 3 was refused: invalid JSON, near column 42: no such field: 'cachedContent'"
-    assert f"{message}; {names[2]}, " in error_output
+    assert f"{message}; its row, {names[2]}, " in error_output
     keys = [request["key"] for request in workspace.requests(2)]
     assert keys == ["expert-tags/1", "expert-tags/2", "expert-tags/4"]
 

@@ -140,7 +140,7 @@ def test_unsent_or_ended_batch_is_cancelled_locally(workspace: Workspace, api: E
     workspace.do("submit")
     while api.batches()[0]["state"] != "SUCCEEDED":
         pass
-    assert "over already (succeeded). Next: findable batch-poll" in workspace.do("cancel", 2).out
+    assert "already over (succeeded). Next: findable batch-poll" in workspace.do("cancel", 2).out
     assert not [request for request in api.journal() if ":cancel" in request["path"]]
     workspace.each("poll", "ingest")
     refused_run = workspace.do("cancel", 2, code=2)
