@@ -135,7 +135,8 @@ class EngineState:
         if schema_version not in (0, _SCHEMA_VERSION):
             self.close()
             raise RuntimeError(
-                f"its state is of another version: remove {database_path} and {self._folder.name}",
+                f"the state of the local engine is of another version: "
+                f"remove {database_path} and {self._folder.name}",
             )
 
         if not schema_version:

@@ -208,11 +208,11 @@ class _IndexBuilder:
                 current.dim,
             )
 
-        message = f"no {labels.singular} is {labels.answered}, so there is nothing to index"
+        message = f"there is nothing to index: no {labels.singular} is {labels.answered}"
         hint = f"run `{labels.command('tag')}` first"
         if current is not None:
-            message += "; the index in service stays"
-            hint += f"; `{labels.command('index', worse_ok=True)}` takes what is in service away"
+            message += "; the index in service was not changed"
+            hint += f"; `{labels.command('index', worse_ok=True)}` removes the index in service"
         raise InputError(message, hint=hint)
 
     def _embed_missing(self) -> None:
@@ -357,8 +357,8 @@ class _IndexBuilder:
         self._embedded_count += self._embedder.embed_missing(page, bar=NoProgress())
         if len(self._embedder.refusal_reasons) > refused_before:
             raise RemoteError(
-                "the model refused a text that came while the index was built; "
-                "the index in service stays",
+                "the embedding model refused a text that was added during the build; "
+                "the index in service was not changed",
                 hint=f"`{self._ws.task.labels.command('index')}` builds it without that text",
             )
 
@@ -402,10 +402,10 @@ class _IndexBuilder:
         position = workspace.get_workspace(tx).position
         if current is not None and current.position > position and not self._worse_ok:
             raise InconsistentError(
-                f"the database (at position {position}) is an older copy than the one that build "
-                f"{current.number}, in service, was read from (at {current.position}): "
+                f"the database is at position {position}, but build {current.number} in service "
+                f"was read at position {current.position}: the database is an older copy; "
                 "nothing was built",
-                hint="put the newer database back, or give up what only that build knows: "
+                hint="put the newer database back, or build without the newer entries: "
                 f"`{self._ws.task.labels.command('index', worse_ok=True)}`",
             )
         return position

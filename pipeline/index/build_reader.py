@@ -62,8 +62,8 @@ class Index(AbstractContextManager["Index"]):
         terms_version = build_manifest.words.get("terms")
         if terms_version != tokenizer.TERMS_VERSION:
             message = (
-                f"the index has words made by {terms_version}, "
-                f"and this version makes {tokenizer.TERMS_VERSION}"
+                f"the index has words in the form {terms_version}, "
+                f"but this version of findable reads {tokenizer.TERMS_VERSION}"
             )
             raise InconsistentError(
                 message,
@@ -279,14 +279,14 @@ def _open_entries(path: Path, build_number: int) -> sqlite3.Connection:
         if not path.exists():
             raise FileNotFoundError(path) from None
         raise InconsistentError(
-            f"{path} cannot be read as entries: {error}",
+            f"{path} cannot be read as a database of entries: {error}",
             hint=f"run `{CommandHint('index')}`",
         ) from None
 
     # Older versions did not write the number; SQLite then reads 0.
     if stored_number not in {0, build_number}:
         raise InconsistentError(
-            f"{path} is of build {stored_number}, and not of {build_number}",
+            f"{path} belongs to build {stored_number}, expected build {build_number}",
             hint=f"run `{CommandHint('index')}`",
         )
     return db

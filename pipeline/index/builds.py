@@ -100,7 +100,7 @@ class Builds:
         )
         self._rebuild_hint = (
             f"run `{self._index_step}` to build it again, "
-            f"or `{CommandHint('doctor')}` to see what is wrong"
+            f"or `{CommandHint('doctor')}` to find the fault"
         )
 
     def read_current_manifest(self) -> Manifest | None:
@@ -124,7 +124,7 @@ class Builds:
         if index is None:
             raise InputError(
                 f"there is no index in {self._index_dir} yet",
-                hint=f"run `{self._index_step}` to build one",
+                hint=f"run `{self._index_step}` to build an index",
             )
         return index
 
@@ -289,8 +289,8 @@ class Builds:
             older_numbers = [number for number in older_numbers if number < current_number]
         if not older_numbers:
             raise InputError(
-                "there is no previous build to put back",
-                hint=f"run `{self._index_step}` to build one",
+                "there is no previous build to return to; nothing was changed",
+                hint=f"run `{self._index_step}` to build an index",
             )
 
         intact_numbers = (
@@ -299,7 +299,7 @@ class Builds:
         number = next(intact_numbers, None)
         if number is None:
             raise InconsistentError(
-                f"{self.find_damage(older_numbers[-1])[0]}: not put back",
+                f"{self.find_damage(older_numbers[-1])[0]}; the build in service was not changed",
                 hint=f"run `{self._index_step}`",
             )
 
@@ -384,12 +384,12 @@ class Builds:
             return None
         except OSError:
             raise InconsistentError(
-                f"{self._current_link} is no link to a build",
+                f"{self._current_link} is not a link to a build",
                 hint=self._rebuild_hint,
             ) from None
         if target.parent.name != self._builds_dir.name or not target.name.isdecimal():
             raise InconsistentError(
-                f"{self._current_link} points at {str(target)!r}, which is no build",
+                f"{self._current_link} points at {str(target)!r}, which is not a build",
                 hint=self._rebuild_hint,
             )
         return self._builds_dir / target.name
@@ -414,7 +414,7 @@ class Builds:
                 if self._resolve_current() == directory:
                     raise
         raise InconsistentError(
-            "the index was replaced each time it was opened",
+            "the index was replaced each time it was opened; nothing was read",
             hint="run the same command again",
         )
 
@@ -434,7 +434,7 @@ class Builds:
             ) from None
         if str(build_manifest.number) != directory.name:
             raise InconsistentError(
-                f"{directory} holds the manifest of build {build_manifest.number}",
+                f"{directory} has the manifest of build {build_manifest.number}",
                 hint=self._rebuild_hint,
             )
         return build_manifest

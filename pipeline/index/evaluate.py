@@ -235,8 +235,8 @@ def _warn_about_unknown_names(
     unknown_names = [name for name in relevant_names if name not in indexed_names]
     if unknown_names:
         ws.display.warn(
-            f"{len(unknown_names):,} of {plural(len(relevant_names), 'name')} that are judged an "
-            f"answer are not in the index, and count as not found: {join_first(unknown_names)}",
+            f"{len(unknown_names):,} of {plural(len(relevant_names), 'name')} with a grade above 0 "
+            f"are not in the index and count as not found: {join_first(unknown_names)}",
         )
 
 
@@ -286,7 +286,7 @@ def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool
         comparison = _compare_with_current(ws, staged, builds, judged_dir)
     except FindableError as error:
         ws.display.say(
-            f"not compared with the build in service on judged questions: {error.message}",
+            f"not compared with the build in service: {error.message}",
         )
         return
     if isinstance(comparison, str):
@@ -346,8 +346,8 @@ def _compare_with_current(
         searches = [_search_build(ws, index) for index in (staged_index, current_index)]
         if len(judged_queries.queries) < MIN_JUDGED_QUERIES:
             return (
-                f"{qrels_path} judges {len(judged_queries.queries)} questions, "
-                f"and fewer than {MIN_JUDGED_QUERIES} tell nothing"
+                f"{qrels_path} judges {plural(len(judged_queries.queries), 'question')}; "
+                f"the comparison needs {MIN_JUDGED_QUERIES}"
             )
         if not all(search.is_embedding_free(judged_queries.texts) for search in searches):
             step = ws.task.labels.command(
@@ -355,7 +355,7 @@ def _compare_with_current(
                 queries=queries_path,
                 qrels=qrels_path,
             )
-            return f"`{step}` embeds the judged questions, which costs"
+            return f"`{step}` embeds the judged questions, which costs money"
 
         values = []
         for search in searches:
@@ -375,7 +375,7 @@ def _fail_gate(ws: WorkspaceSession, staged: StagedBuild, reason: str, *, worse_
         return
     raise GateError(
         f"build {staged.manifest.number} was not promoted: {reason}",
-        hint=f"`{ws.task.labels.command('index', worse_ok=True)}` promotes it all the same",
+        hint=f"`{ws.task.labels.command('index', worse_ok=True)}` promotes it anyway",
     )
 
 
@@ -432,8 +432,8 @@ def check_recall(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool) -
     figures = {"questions": query_count, "seed": SEED, "recall@10": mean, "low": low, "high": high}
     staged.seal(recall=figures)
     message = (
-        f"8 bits a number find {mean:.3f} [{low:.3f}, {high:.3f}] "
-        f"of the ten nearest to {query_count:,} vectors"
+        f"with 8 bits per number the index finds {mean:.3f} [{low:.3f}, {high:.3f}] "
+        f"of the ten nearest entries of {query_count:,} vectors"
     )
     if low >= MIN_RECALL:
         ws.display.say(message)
@@ -441,7 +441,7 @@ def check_recall(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool) -
     _fail_gate(
         ws,
         staged,
-        f"{message}, and {MIN_RECALL} is the least",
+        f"{message}; the minimum is {MIN_RECALL}",
         worse_ok=worse_ok,
     )
 

@@ -13,7 +13,7 @@ from pipeline.core.text import INVALID_TEXT
 from pipeline.index.query import parse_query
 
 QUERY_FORMAT_HINT = 'a line is {"qid": …, "text": …}'
-JUDGEMENT_FORMAT_HINT = "a line is `qid 0 name grade`, the grade a whole number from -9 to 99"
+JUDGEMENT_FORMAT_HINT = "a line is `qid 0 name grade`, with a whole number from -9 to 99 as grade"
 JUDGEMENT_LINE = re.compile(r"\s*(\S+)\s+\S+\s+(\S+)\s+(-[0-9]|[0-9]{1,2})(?!\S)", re.ASCII)
 
 
@@ -53,8 +53,9 @@ def read_judged_queries(queries_path: Path, qrels_path: Path) -> JudgedQueries:
     ]
     if not relevant_queries:
         raise InputError(
-            f"{qrels_path} judges none of the questions in {queries_path}",
-            hint="are these two of one collection?",
+            f"{qrels_path} has no grade above 0 for a question of {queries_path}; "
+            "nothing was measured",
+            hint="check that both files are of the same collection",
         )
     return JudgedQueries(relevant_queries, grades)
 
@@ -70,7 +71,7 @@ def read_queries(path: Path) -> list[JudgedQuery]:
         query = _parse_judged_query(location, line)
         if queries.setdefault(query.qid, query) != query:
             raise InputError(
-                f"{location}: field 'qid': {query.qid!r} stands for another question above",
+                f"{location}: field 'qid': {query.qid!r} is also the id of another question above",
                 hint=QUERY_FORMAT_HINT,
             )
     return list(queries.values())
@@ -95,8 +96,8 @@ def _parse_judged_query(location: str, line: str) -> JudgedQuery:
         parse_query(query.text)
     except jsonlines.InvalidLineError as error:
         raise InputError(
-            f"{location}: no JSON: {error}",
-            hint="one JSON document a line",
+            f"{location}: invalid JSON: {error}",
+            hint="each line is a JSON document",
         ) from error
     except ValidationError as error:
         first_fault = error.errors()[0]

@@ -165,7 +165,7 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         build_manifest = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise InconsistentError(f"{directory} is no build: it has no {MANIFEST_FILE}") from None
+        raise InconsistentError(f"{directory} is not a build: it has no {MANIFEST_FILE}") from None
     except ValidationError as error:
         first_fault = error.errors()[0]
         message = ": ".join([*map(str, first_fault["loc"]), first_fault["msg"]])

@@ -96,7 +96,7 @@ def parse_query(typed_query: str) -> SearchQuery:
         if not any(map(str.isalnum, phrase)):
             position = opening.start("quote") + 1
             raise _nothing_to_search_error(
-                f": between the quotation marks at character {position} stands no word",
+                f": the quotation marks at character {position} contain no word",
             )
 
         text_parts.append(
@@ -115,7 +115,7 @@ def parse_query(typed_query: str) -> SearchQuery:
     text_parts.append(_take_exclusions(text[offset:], exclusions))
     plain_text = " ".join(" ".join(text_parts).split())
     if not plain_text:
-        raise _nothing_to_search_error(": the question says only what is not wanted")
+        raise _nothing_to_search_error(": the question has only excluded words")
     return SearchQuery(
         plain_text,
         phrases=tuple(dict.fromkeys(phrases)),
@@ -138,7 +138,7 @@ def _find_closing_quote(
         raise InputError(
             f"the quotation mark at character {position} of the question is not closed",
             hint="close it, or leave it out: "
-            "a phrase between quotation marks must stand in the text as it is",
+            "hits must contain the exact phrase between quotation marks",
         )
     return closing
 
@@ -167,8 +167,8 @@ def _collapse_query(typed_query: str) -> str:
         raise _nothing_to_search_error()
     if INVALID_TEXT.search(text):
         raise InputError(
-            "the question holds what is no text (NUL, or bytes that are no UTF-8)",
-            hint="type it anew",
+            "the question is not valid text: it has a NUL character or invalid UTF-8",
+            hint="type it again",
         )
     if len(text) > MAX_QUERY_CHARS:
         raise InputError(
@@ -222,8 +222,8 @@ def build_query(
     terms = _extract_terms(collection, query)
     if options.rank is RankMode.WORDS and not terms:
         raise InputError(
-            f"the question {query.text[:MAX_QUOTED_CHARS]!r} has no words to search by, "
-            "or stop words alone",
+            f"the question {query.text[:MAX_QUOTED_CHARS]!r} has no words to search by "
+            "except stop words",
             hint=f"leave {OptionHint(rank='words')} out",
         )
 
@@ -395,7 +395,7 @@ def _filter_conditions(
         score_column = collection.columns.get("score")
         if score_column is None:
             raise InputError(
-                f"of a {collection.entry_noun} there is no score",
+                f"a {collection.entry_noun} has no score for {OptionHint('min_score')}",
                 hint=f"{OptionHint('where')} compares any number",
             )
         conditions.append(
@@ -497,7 +497,7 @@ def compile_phrase(phrase: str) -> re.Pattern[str]:
         tokenizer.fold_text(phrase),
     )
     if not words:
-        raise InputError(f"there is no word in {phrase!r}", hint="leave it out")
+        raise InputError(f"the phrase {phrase!r} contains no word", hint="leave it out")
 
     start_boundary = "" if tokenizer.is_unspaced(words[0][0]) else r"(?<![^\W_])"
     end_boundary = "" if tokenizer.is_unspaced(words[-1][-1]) else r"(?![^\W_])"

@@ -54,16 +54,16 @@ def make_search_options(k: int = 10, **arguments: Unpack[SearchSettings]) -> Sea
     unknown_names = arguments.keys() - SearchSettings.__optional_keys__
     if unknown_names:
         raise InputError(
-            f"a search has no {unknown_names.pop()}=",
-            hint=f"it has {', '.join(SearchSettings.__annotations__)}",
+            f"a search has no argument {unknown_names.pop()}=",
+            hint=f"use {', '.join(SearchSettings.__annotations__)}",
         )
     if k < 1:
-        raise InputError(f"k is {k}", hint="1 or more")
+        raise InputError(f"k is {k}, expected at least 1", hint="use k=1 or more")
     rank = arguments.get("rank", RankMode.HYBRID)
     if rank not in list(RankMode):
         raise InputError(
-            f"rank is {rank!r}",
-            hint=f"one of {', '.join(RankMode)}",
+            f"rank is {rank!r}, which is unknown",
+            hint=f"use {', '.join(RankMode)}",
         )
 
     tag_argument = arguments.get("tag", ())
@@ -192,7 +192,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         """
         if options.rank is RankMode.WORDS:
             raise InputError(
-                "what is like an entry is found by its vector",
+                "similar entries are found by vectors only",
                 hint=f"leave {OptionHint(rank='words')} out",
             )
 
@@ -202,7 +202,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         if entry is None:
             raise InputError(
                 f"{row_name!r} is not in the index in service",
-                hint=f"it is once it is {self.labels.answered}: `{self.labels.command('index')}`",
+                hint=f"`{self.labels.command('index')}` adds it if it is {self.labels.answered}",
             )
 
         row, _ = entry

@@ -204,7 +204,7 @@ class VectorCache:
                 raise InconsistentError(
                     f"no vector is cached under {key.hex()[:12]}… (position {position}) "
                     f"in {self.store.display_name}",
-                    hint=f"run `{CommandHint('index')}` again: it embeds what is missing",
+                    hint=f"run `{CommandHint('index')}` again: it embeds missing entries",
                 )
         raw_rows = b"".join(intact[key] for key in keys)
         return np.frombuffer(raw_rows, "<f4").reshape(len(keys), self.dim)
@@ -298,7 +298,7 @@ class VectorCache:
             if self.store.path:
                 hint = (
                     f"move the file away and run `{CommandHint('index')}`: it embeds "
-                    "again what is needed"
+                    "the entries again"
                 )
             raise InconsistentError(error.message, hint=hint) from error
 

@@ -156,7 +156,7 @@ def open_faiss_index(path: Path, descriptor: int) -> Any:
         )
     except RuntimeError as error:
         raise InconsistentError(
-            f"{path} is no index that faiss can read: {error}",
+            f"faiss cannot read {path}: {error}",
             hint=f"run `{CommandHint('index')}`",
         ) from None
 

@@ -104,8 +104,8 @@ def check_embedding_model(ws: WorkspaceSession, build_manifest: Manifest) -> Non
     if (build_manifest.model, build_manifest.dim) == (model, dim):
         return
     raise ConfigurationError(
-        f"the index was built with {build_manifest.model}, {build_manifest.dim} wide, "
-        f"and the question would be embedded with {model}, {dim} wide; nothing was searched",
+        f"the index has vectors of {build_manifest.model} with {build_manifest.dim} dimensions, "
+        f"but the settings name {model} with {dim} dimensions; nothing was searched",
         hint=f"run `{ws.task.labels.command('index')}`, or set "
         f"FINDABLE_EMBEDDING_MODEL={build_manifest.model} FINDABLE_DIM={build_manifest.dim}",
     )

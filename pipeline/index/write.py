@@ -140,7 +140,7 @@ class _EntryWriter:
             step = CommandHint("batch-submit")
             raise InputError(
                 "there is nothing to index",
-                hint=f"run `{step}` to have rows answered first",
+                hint=f"run `{step}` to answer rows first",
             )
         self._metadata.write(METADATA_END)
         self.sealed[manifest.METADATA_FILE] = self._metadata.seal()
@@ -341,7 +341,7 @@ def verify_build(staged: StagedBuild, *, count: int) -> None:
         )
     if stored_manifest.count != count:
         raise InconsistentError(
-            f"the build holds {stored_manifest.count} entries, expected {count}",
+            f"the build has {stored_manifest.count} entries, expected {count}",
         )
     for name, sha256 in staged.manifest.hashes.items():
         files.verify(
@@ -396,18 +396,18 @@ def _verify_entries(db: sqlite3.Connection, metadata_path: Path, count: int) -> 
         if expected_row != count or file.read(len(METADATA_END) + 1) != METADATA_END:
             raise InconsistentError(
                 f"the build lists {expected_row} entries, expected {count}, "
-                "or holds more than its entries",
+                "or has more lines than entries",
             )
 
     other_id = db.execute(_SELECT_OTHER_ID).fetchone()
     if other_id:
         raise InconsistentError(
-            f"row {other_id[0]} of metadata.json is another entry than {other_id[1]!r}",
+            f"row {other_id[0]} of metadata.json has another id than {other_id[1]!r}",
         )
     (word_row_count,) = db.execute("SELECT count(*) FROM words").fetchone()
     if word_row_count != count:
         raise InconsistentError(
-            f"the words of the build are of {word_row_count} entries, expected {count}",
+            f"the build has words for {word_row_count} entries, expected {count}",
         )
 
 
@@ -429,7 +429,7 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
     dim = index.manifest.dim
     if (index.faiss.ntotal, index.faiss.d) != (count, dim):
         raise InconsistentError(
-            f"the index holds {index.faiss.ntotal} x {index.faiss.d} numbers, "
+            f"the index has {index.faiss.ntotal} x {index.faiss.d} numbers, "
             f"expected {count} x {dim}",
         )
 
@@ -458,5 +458,6 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
     lost_rows = rows[~(own_similarities >= best_similarities - SIMILARITY_TOLERANCE)]
     if len(lost_rows):
         raise InconsistentError(
-            f"row {lost_rows[0]} does not find itself first: {len(lost_rows)} of {len(rows)} so",
+            f"{len(lost_rows)} of {len(rows)} rows are not the nearest of their own vector, "
+            f"first row {lost_rows[0]}",
         )

@@ -77,8 +77,8 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
     target = Path(target).absolute()
     if os.path.lexists(target):
         raise InputError(
-            f"{target} is there already; nothing was written",
-            hint="name a folder that is not there yet",
+            f"{target} exists already; nothing was written",
+            hint="name a folder that does not exist yet",
         )
     if ws.store.path is None:
         return BackupReport(str(target), typed=_list_server_commands(ws, target))
@@ -127,8 +127,8 @@ def rename_folder(staging: Path, folder: Path) -> None:
         staging.rename(folder)
     except OSError as error:
         raise InputError(
-            f"{folder} cannot take the copy ({error.strerror})",
-            hint="name a folder that is not there",
+            f"{folder} could not be created ({error.strerror})",
+            hint="name a folder that does not exist",
         ) from error
     files.sync_directory(folder.parent)
 
@@ -248,7 +248,7 @@ def _copy_sealed_file(
     try:
         copied_sha256 = copy_file(ws.data / name, staging / name)
     except FileNotFoundError:
-        message = f"{name} is gone"
+        message = f"{name} is missing"
 
     if not copied_sha256 or (copied_sha256 != sha256 and is_needed):
         raise InconsistentError(
@@ -256,7 +256,7 @@ def _copy_sealed_file(
             hint=f"run `{CommandHint('doctor')}`",
         )
     if copied_sha256 != sha256:
-        ws.display.warn(f"{message}; it is in the backup as it is")
+        ws.display.warn(f"{message}; the backup has the changed file")
     return copied_sha256
 
 

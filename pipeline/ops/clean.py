@@ -177,7 +177,7 @@ def _clean_batch(
     if changed_names:
         names = ", ".join(changed_names)
         ws.display.warn(
-            f"{names}: changed after it was sealed; the files of batch {batch.number} stay",
+            f"{names}: changed after sealing; no file of batch {batch.number} was removed",
         )
         return
     # Lost files are recorded as removed, too.
@@ -249,7 +249,7 @@ def list_sealed_files(
     if batch.number in cleaned_hashes:
         path = hashes_path(data, batch.number)
         batch_files = [
-            SealedFile(path, cleaned_hashes[batch.number], "the file of its lines' hashes"),
+            SealedFile(path, cleaned_hashes[batch.number], "the file with the hashes of its lines"),
         ]
     else:
         request = sealed_request(data, batch)

@@ -80,10 +80,10 @@ def _describe_failed_check(report: DoctorReport, error: FindableError) -> RowFau
         report.backend_error = report.backend_error or error
         return create_notice(
             error.message,
-            "nothing there could be compared with what is here",
+            "the workspace was not compared with the backend",
             hint,
         )
-    return RowFault(error.message, "this could not be looked at", hint)
+    return RowFault(error.message, "this check did not finish", hint)
 
 
 def _create_query_check(
@@ -132,7 +132,7 @@ def _check_batches(report: DoctorReport) -> Iterator[RowFault]:
         for fault in _find_batch_faults(batch, stored_counts):
             yield RowFault(
                 f"batch {batch.number} is {batch.state}, {fault}",
-                "what was asked, answered and paid for it cannot be told any more",
+                "its requests, answers and costs are not known for certain",
                 RESTORE_HINT,
             )
 
@@ -155,14 +155,14 @@ def _find_batch_faults(
     if is_api_batch and batch.state in STATES_WITH_REMOTE_NAME and not batch.remote_name:
         yield "and has no remote name"
     if batch.state in STATES_WITH_RESULT_FILE and not batch.result_file:
-        yield "and names no result file"
+        yield "and has no result file"
 
     if stored_counts is not None and not batch.is_finished:
         stored_total = sum(stored_counts.values())
         if stored_total != batch.requests:
             yield (
-                f"has {batch.requests} requests, "
-                f"and {stored_total} of them are claimed or accounted for"
+                f"and has {plural(batch.requests, 'request')}, "
+                f"but claims and outcomes of {stored_total}"
             )
 
     if batch.state is not BatchState.INGESTED:
@@ -171,12 +171,15 @@ def _find_batch_faults(
     recorded_counts = {outcome: getattr(batch, outcome.value) or 0 for outcome in Outcome}
     recorded_total = sum(recorded_counts.values())
     if recorded_total != batch.requests:
-        yield f"and its account adds up to {recorded_total} of {batch.requests} requests"
+        yield f"and has outcomes for {recorded_total} of {batch.requests} requests"
     if stored_counts is None:
         return
     for outcome, recorded_count in recorded_counts.items():
         if recorded_count != stored_counts[outcome]:
-            yield f"counts {recorded_count} {outcome}, and {stored_counts[outcome]} are stored"
+            yield (
+                f"and counts {recorded_count} {outcome}, "
+                f"but the database has {stored_counts[outcome]}"
+            )
 
 
 def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
@@ -197,7 +200,7 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
         except InconsistentError as error:
             yield RowFault(
                 error.message,
-                "nothing is read from it, and nothing of the batch is cleaned or forgotten",
+                "no command reads it, and the batch is neither cleaned nor forgotten",
                 RESTORE_HINT,
             )
             continue
@@ -245,8 +248,8 @@ def _compare_requests_with_claims(ws: WorkspaceSession, batch: BatchRow) -> str:
     if are_claims_requested and len(keys_by_line_number) == batch.requests:
         return ""
     return (
-        f"its request file asks {len(keys_by_line_number)} times, "
-        f"and not about the {len(claimed_rows)} items that are claimed"
+        f"its request file has {plural(len(keys_by_line_number), 'request')}, "
+        f"which do not match its {plural(len(claimed_rows), 'claimed row')}"
     )
 
 
@@ -271,21 +274,19 @@ def _create_file_finding(
     step_hint = ws.task_of(batch.task).labels.command
     is_contradiction = True
     if batch.is_finished:
-        consequence = (
-            "it is the proof of what was asked and answered; nothing else needs it any more"
-        )
+        consequence = "it is the record of requests and replies; no command needs it any more"
         next_step = str(RESTORE_HINT)
         if is_forgetting:
-            next_step = f"the same {CommandHint('forget')} again"
+            next_step = f"run the same {CommandHint('forget')} again"
             is_contradiction = False
     elif is_request_file:
-        consequence = "it would ask, or has asked, something else than was claimed"
+        consequence = "its requests may be about other rows than the claimed rows"
         next_step = str(CommandHint("batch-cancel", batch=batch.number))
         # A downloaded batch has its answers, so ingest needs no request file.
         if batch.state is BatchState.DOWNLOADED:
             next_step = str(step_hint("batch-ingest"))
     else:
-        consequence = "its answers are paid for and not ingested yet"
+        consequence = "its answers are paid for, but not ingested yet"
         next_step = f"{step_hint('batch-poll')} fetches it again"
 
     return RowFault(
@@ -338,7 +339,7 @@ def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
         count_message = f"{plural(refused_count, 'row')} of {task.subject} {verb} refused"
         yield create_notice(
             f"{count_message}: {'; '.join(examples)}",
-            "they are not asked about",
+            "these rows are not asked",
             CommandHint("items", task=task.labels.task_option, state="refused"),
         )
 
@@ -358,9 +359,9 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
 
     for task_name, batch_numbers in batch_numbers_by_task.items():
         yield create_notice(
-            f"nothing here is known of the task {task_name!r} of batch {', '.join(batch_numbers)}",
-            "its answers go nowhere, and its items are not counted",
-            f"name its table as it was named before ({OptionHint(passages_table='…')})",
+            f"the task {task_name!r} of batch {', '.join(batch_numbers)} is unknown",
+            "its answers are not stored, and its rows are not counted",
+            f"name its table as before ({OptionHint(passages_table='…')})",
         )
 
     for task in ws.tasks:
@@ -369,9 +370,9 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
             continue
         path_hint = OptionHint(task=f"path/{task_file.name}")
         yield create_notice(
-            f"the file of the task {task.subject} is gone: {task_file}",
-            "its rows cannot be asked about or their answers judged; all else works without it",
-            f"put it back, or name it where it is now: {path_hint}",
+            f"the file of the task {task.subject} is missing: {task_file}",
+            "its rows cannot be asked, and its answers cannot be checked; all else works",
+            f"put it back, or name its new path: {path_hint}",
         )
 
 
@@ -395,7 +396,7 @@ def _check_indexes(report: DoctorReport) -> Iterator[RowFault]:
             message = error.message
 
         if message:
-            yield RowFault(message, "search finds nothing, or the wrong entries", rebuild_hint)
+            yield RowFault(message, "search finds no entries, or the wrong entries", rebuild_hint)
         elif current_build is not None:
             yield from _check_index_links(ws, builds, current_build, rebuild_hint)
             yield from _check_index_age(ws, current_build, rebuild_hint)
@@ -415,8 +416,8 @@ def _check_index_links(
     promoted_number = builds.find_link_correction(ws.store)
     if promoted_number:
         yield create_notice(
-            f"build {promoted_number} is in service by the database, "
-            f"and index/current leads to {current_build.number}",
+            f"the database names build {promoted_number} as the build in service, "
+            f"but index/current leads to build {current_build.number}",
             consequence,
             rebuild_hint,
         )
@@ -443,9 +444,9 @@ def _check_index_age(
     dim = ws.settings.dim
     if (current_build.model, current_build.dim) != (model, dim):
         yield create_notice(
-            f"the index is of {current_build.model}, {current_build.dim} wide; "
-            f"search would ask for {model}, {dim} wide",
-            "search refuses until both agree",
+            f"the index has vectors of {current_build.model} with {current_build.dim} dimensions; "
+            f"the settings name {model} with {dim} dimensions",
+            "search is refused until both agree",
             rebuild_hint,
         )
 
@@ -454,7 +455,7 @@ def _check_index_age(
     if current_build.position > position:
         yield RowFault(
             f"the build was read at database position {current_build.position}, "
-            f"and the database is at {position}",
+            f"but the database is at position {position}",
             "the database is an older copy than the index",
             f"put the newer database back, or {rebuild_hint} {OptionHint(worse_ok=True)}",
         )
@@ -469,9 +470,9 @@ def _check_vectors(report: DoctorReport) -> Iterator[RowFault]:
     damaged_keys = cache.find_damaged_keys()
     if damaged_keys:
         yield create_notice(
-            f"{len(damaged_keys)} cached vectors of {cache.model} are damaged",
-            "they count as absent and are asked for again",
-            f"{CommandHint('index')}, which embeds them again",
+            f"the cache has {plural(len(damaged_keys), 'damaged vector')} of {cache.model}",
+            "they are embedded again when they are needed",
+            f"run {CommandHint('index')}, which embeds them again",
         )
 
 
@@ -484,17 +485,17 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
     restore_hint = CommandHint("restore", from_="…")
     for path in clean.find_unrecorded_files(ws, report.unknown_numbers):
         yield RowFault(
-            f"{path.name} is of a batch that this database does not know: "
-            "it is an older copy than the folder",
-            "the answers are paid for, and nothing is submitted beside it, "
-            "for its number would be taken again",
+            f"{path.name} belongs to a batch that is not in the database; "
+            "the database is an older copy than the folder",
+            "the answers are paid for; no batch is submitted, "
+            "because a new batch would get the same number",
             f"put the newer database back, or restore a newer backup ({restore_hint})",
         )
 
     for path in _list_leftovers(report):
         yield create_notice(
-            f"{path.name} belongs to nothing: a run died over it",
-            "it takes room",
+            f"{path.name} is a leftover of a killed run",
+            "it uses disk space",
             CommandHint("clean"),
         )
 
@@ -519,8 +520,7 @@ def _list_leftovers(report: DoctorReport) -> list[Path]:
 def _describe_open_erasures(tx: Connection) -> list[str]:
     """Return a message for each row whose `forget` was interrupted."""
     return [
-        f"item {item_id} was begun to be forgotten, and that is not over"
-        for item_id in marks.open_erasures(tx)
+        f"the forgetting of row {item_id} was interrupted" for item_id in marks.open_erasures(tx)
     ]
 
 
@@ -532,14 +532,14 @@ CHECKS: Mapping[str, Check] = {
     ),
     "states": _create_query_check(
         batches.find_unknown_states,
-        "no command knows what to do with it",
+        "no command can process it",
         RESTORE_HINT,
     ),
     "batches": _check_batches,
     "claims": _create_query_check(
         claims.find_claims_of_ended_batches,
-        "they are not asked again",
-        HintTemplate("{}, which frees them", CommandHint("batch-submit")),
+        "these rows are not asked again",
+        HintTemplate("{}, which releases them", CommandHint("batch-submit")),
     ),
     "sealed files": _check_sealed_files,
     "derived": _check_derived_values,
@@ -550,8 +550,8 @@ CHECKS: Mapping[str, Check] = {
     "vectors": _check_vectors,
     "forgotten": _create_query_check(
         _describe_open_erasures,
-        "traces of it may be left",
-        HintTemplate("the same {} again", CommandHint("forget")),
+        "some data of the row may remain",
+        HintTemplate("run the same {} again", CommandHint("forget")),
         is_contradiction=False,
     ),
     "backend": check_backend,

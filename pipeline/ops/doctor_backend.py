@@ -101,8 +101,8 @@ def check_models(report: DoctorReport) -> Iterator[RowFault]:
         except MissingError:
             yield create_notice(
                 f"{model_name} ({OptionHint(setting)}) is not in the API's list of models",
-                "what asks it is refused",
-                f"set another one of those that `{CommandHint('prices')}` lists",
+                "requests to it are refused",
+                f"set a model that `{CommandHint('prices')}` lists",
             )
 
 
@@ -129,12 +129,12 @@ def _check_submitted_batch(
         remote_batch = ws.client.get_batch(batch.remote_name or "")
     except MissingError as error:
         hidden_s = reconcile.seconds_until_listed(batch, ws.settings, now=ws.now())
-        next_step = f"the key of its project, or {cancel_hint}"
+        next_step = f"set the key of its project, or {cancel_hint}"
         if hidden_s:
-            next_step = f"wait {hidden_s:.0f} s, it may be shown late"
+            next_step = f"wait {hidden_s:.0f} s, it may be listed late"
         yield RowFault(
-            f"batch {batch.number} is not to be seen there any more ({error.message})",
-            "its items stay claimed, and its result may never come",
+            f"batch {batch.number} no longer exists at the backend ({error.message})",
+            "its rows stay claimed, and its result may never arrive",
             next_step,
         )
         return
@@ -143,8 +143,8 @@ def _check_submitted_batch(
     if display_name and strip_try(display_name) not in prefixes:
         yield RowFault(
             f"batch {batch.number} is recorded as {remote_batch.name}, "
-            f"which is called {display_name!r} there",
-            "its result would be another batch's",
+            f"but the backend calls that batch {display_name!r}",
+            "its result would be that of another batch",
             cancel_hint,
         )
 
@@ -162,8 +162,9 @@ def _create_unclear_create_notice(
     """
     listed = "is" if is_listed else "is not"
     return create_notice(
-        f"batch {batch.number} was being created when a run died, and {listed} in the list",
-        "until it is clear its items are not asked again",
+        f"a run was killed while it created batch {batch.number}, "
+        f"which {listed} in the remote list",
+        "its rows are not asked again until this is clear",
         ws.task_of(batch.task).labels.command("batch-submit"),
     )
 
@@ -180,9 +181,8 @@ def _record_unknown_batch(report: DoctorReport, remote_batch: RemoteBatch) -> Ro
 
     description = f"{remote_batch.name} ({remote_batch.display_name}, {remote_batch.state_name})"
     return RowFault(
-        f"{description} is of this workspace, and no batch here knows it",
-        "it is paid for, and its answers will not be fetched; "
-        "perhaps the database is an older copy",
+        f"{description} is of this workspace, but not in its database",
+        "it is paid for, but its answers are not downloaded; the database may be an older copy",
         "restore a newer backup",
         not remote_batch.state.is_final,
     )
@@ -209,6 +209,6 @@ def _check_duplicate(
     poll_hint = ws.task_of(owner.task).labels.command("batch-poll")
     yield RowFault(
         f"{remote_batch.name} is a second remote batch of batch {owner.number}",
-        "the same items are paid for twice",
-        f"{poll_hint}, which cancels it",
+        "the same rows are paid for twice",
+        f"run {poll_hint}, which cancels it",
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, RemoteError
+from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import RowFault
 
@@ -71,8 +72,9 @@ class DoctorReport:
         """
         contradictions = self.contradictions
         if contradictions:
+            count = plural(len(contradictions), "finding contradicts", "findings contradict")
             raise InconsistentError(
-                f"{len(contradictions)} of the findings contradict what is stored",
+                f"{count} the stored data",
                 hint=contradictions[0].next,
             )
 

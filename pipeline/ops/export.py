@@ -17,7 +17,7 @@ from pipeline.engine.task import Task
 from pipeline.engine.task_parts import ExportOptions, ExportRows, TaskLabels
 
 DEFAULT_OPTIONS = ExportOptions()
-NO_VERSION_NAME = "no version, as they came with the table"
+NO_VERSION_NAME = "no version (imported with the table)"
 
 
 @dataclass
@@ -129,9 +129,9 @@ def _choose_format(task: Task, path: Path | None, format_: str | None, *, row_wo
     if format_ in formats.values():
         return format_
 
-    message = f"{path}: the ending says no format"
+    message = f"{path}: the ending names no known format"
     if format_:
-        message = f"{row_word}s are not written as {format_}"
+        message = f"{row_word}s cannot be written as {format_}"
     raise InputError(f"{message}; nothing was written", hint=f"use one of {', '.join(formats)}")
 
 
@@ -200,11 +200,11 @@ def _check_options(task: Task, options: ExportOptions) -> None:
 
     refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)
     known_settings = (
-        ", ".join(f"{name.upper()}=" for name in sorted(task.export.options)) or "no choice of rows"
+        ", ".join(f"{name.upper()}=" for name in sorted(task.export.options)) or "no such options"
     )
     raise InputError(
-        f"{refused_settings} is not for an export of {task.labels.plural}; nothing was written",
-        hint=f"with {OptionHint(task=task.subject)} it takes {known_settings}",
+        f"an export of {task.labels.plural} has no {refused_settings}; nothing was written",
+        hint=f"with {OptionHint(task=task.subject)} it has {known_settings}",
     )
 
 
@@ -235,12 +235,12 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     target = resolve_target(path)
     if target.exists() and not overwrite:
         raise InputError(
-            f"{path} is there already; nothing was written",
+            f"{path} exists already; nothing was written",
             hint=f"{OptionHint(overwrite=True)} replaces it",
         )
     if not target.parent.is_dir():
         raise InputError(
-            f"{path}: there is no folder {path.parent}; nothing was written",
+            f"{path}: the folder {path.parent} does not exist; nothing was written",
             hint=f"mkdir -p {shlex.quote(str(path.parent))}",
         )
 
@@ -264,6 +264,6 @@ def write_file(path: Path, chunks: Iterable[bytes]) -> int:
             writer.seal()
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written: {error.strerror}; an old file there is as it was",
+            f"{path} cannot be written: {error.strerror}; an existing file is unchanged",
         ) from error
     return chunk_count

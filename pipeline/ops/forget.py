@@ -43,8 +43,8 @@ LOCAL_ENGINE_FILES = (
     "local-engine-files",
 )
 OUT_OF_REACH = (
-    "your own files, exports and backups; what Gemini keeps for two days; "
-    "words about them in others' rows"
+    "your own files, exports and backups; files that Gemini keeps for two days; "
+    "mentions of them in other rows"
 )
 MAX_LISTED_NAMES = 5
 # Shorter names are not erased from reasons and notes, because they are part of too many texts.
@@ -126,8 +126,8 @@ def read_names(ws: WorkspaceSession, path: Path) -> list[str]:
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise InputError(
-            f"{path} names nobody; nothing was changed",
-            hint="a name a line, or a Username column",
+            f"{path} contains no name; nothing was changed",
+            hint="write one name per line, or a CSV file with a Username column",
         )
     return names
 
@@ -246,8 +246,8 @@ def _compact_database(ws: WorkspaceSession) -> None:
             table_names += [table.name for table in task.own_tables.make_server_tables(tx)]
     if not ws.store.compact(extra_tables=table_names):
         ws.display.warn(
-            "the database holds tables of another program that forbid to compact it; "
-            "rows were overwritten",
+            "the database was not compacted, because it has tables of another program; "
+            "the deleted rows were overwritten",
         )
 
 
@@ -389,9 +389,9 @@ def _check_free(tx: Connection, task: str, row_id: str, name: str) -> None:
         batch = batches.get_batch(tx, number)
         if not batch.is_finished:
             raise InputError(
-                f"{name!r} stands in batch {number}, which is {batch.state}; nothing was changed",
-                hint=f"`{CommandHint('status')}` says how to finish it, "
-                f"`{CommandHint('batch-cancel', batch=number)}` gives it up",
+                f"{name!r} is in batch {number}, which is {batch.state}; nothing was changed",
+                hint=f"`{CommandHint('status')}` shows how to finish it, "
+                f"`{CommandHint('batch-cancel', batch=number)}` cancels it",
             )
 
 
@@ -463,9 +463,9 @@ def _rebuild(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetRepor
     except RemoteError as error:
         subject = join_first(report.usernames, MAX_LISTED_NAMES)
         raise RemoteError(
-            f"{subject} is out of the database and the sealed files, "
-            f"but not yet out of the index: {error.message}",
-            hint="run the same command again; it goes on from here",
+            f"{subject} was deleted from the database and the sealed files, "
+            f"but not yet from the index: {error.message}",
+            hint="run the same command again; it continues",
             code=error.code,
         ) from error
 

@@ -47,8 +47,8 @@ def _find_sealed_files(
 def _changed_file_error(batch: BatchRow, file: clean.SealedFile) -> InconsistentError:
     """Return the error for a changed file, which may contain lines about the person."""
     return InconsistentError(
-        f"{file.description} of batch {batch.number} was changed after it was sealed "
-        f"and may be about them: {file.path}; the file stays as it is",
+        f"{file.description} of batch {batch.number} was changed after sealing "
+        f"and may contain the row: {file.path}; the file was not changed",
         hint=f"put it back or remove it, then run `{CommandHint('forget')}` again",
     )
 
@@ -164,4 +164,7 @@ def _record_new_hash(
             size=draft.size,
         )
         if not is_recorded:
-            raise InconsistentError(f"the record of {name} changed meanwhile", hint="run it again")
+            raise InconsistentError(
+                f"another process changed the record of {name}",
+                hint="run the command again",
+            )

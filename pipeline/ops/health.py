@@ -97,7 +97,7 @@ def render_metrics(sessions: Iterable[WorkspaceSession], error_counts: Mapping[s
         for metric, metric_values in _measure_task(ws):
             values_by_metric[metric].update(metric_values)
 
-    errors_metric = Metric("errors", "Units that failed in this process.", ("unit",))
+    errors_metric = Metric("errors", "Failed units of work in this process.", ("unit",))
     values_by_metric[errors_metric] = {
         (unit_name,): count for unit_name, count in error_counts.items()
     }
@@ -140,14 +140,14 @@ def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]
     queued_tokens = sum(batch.estimated_in for batch in queued_batches if batch.model == model_name)
     max_queued_tokens = ws.model.max_enqueued_tokens(ws.settings.tier) or "inf"
     yield (
-        Metric("quota_tokens", "Tokens that may wait at the API, and that do.", ("model", "what")),
+        Metric("quota_tokens", "Queued tokens at the API, and their limit.", ("model", "what")),
         {
             (model_name, "used"): float(queued_tokens),
             (model_name, "believed"): float(max_queued_tokens),
         },
     )
     yield (
-        Metric("spent_usd", "Spent in all, and under way at its estimate.", ("what",)),
+        Metric("spent_usd", "Known cost, and estimated cost of running batches.", ("what",)),
         {("known",): spending.known_usd, ("under_way",): spending.under_way_usd},
     )
 
@@ -183,6 +183,6 @@ def _measure_batches(
         max_ages_s,
     )
     yield (
-        Metric("lag_seconds", "Since the oldest result came that is not ingested.", ("task",)),
+        Metric("lag_seconds", "Age of the oldest result that is not ingested.", ("task",)),
         {(task_name,): max(lags_s, default=0)},
     )

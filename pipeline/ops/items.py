@@ -350,7 +350,7 @@ def _read_wire(
         request = redact_line(request_lines.lines[0].encode()).decode()
 
     if batch.result_file is None:
-        progress = "it ended without a result" if batch.is_finished else "no result has come yet"
+        progress = "it ended without a result" if batch.is_finished else "no result has arrived yet"
         reply_lines = _SealedLines((), f"the batch is {batch.state}: {progress}")
     else:
         reply_lines = _read_sealed_lines(
@@ -400,7 +400,7 @@ def _read_sealed_lines(
     with ResultFile(path) as result_file:
         (raw_lines,) = result_file.find_lines([make_request_key(batch.task, row_id)])
     lines = tuple(line.decode("utf-8", "replace") for line in raw_lines)
-    return _SealedLines(lines, "" if lines else f"{name} has no line of it")
+    return _SealedLines(lines, "" if lines else f"{name} has no line about this row")
 
 
 # Parked and answered rows
@@ -443,9 +443,9 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> li
     """
     if (name is None) == (not all_rows):
         raise InputError(
-            "say who: one by name, or everyone",
+            "name one row, or choose all; nothing was changed",
             hint=f"`{ws.task.labels.command('parked')}` lists them; {OptionHint(all=True)} "
-            "is everyone",
+            "chooses all",
         )
 
     task = ws.task
@@ -463,7 +463,7 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> li
     if all_rows:
         ws.confirm(
             f"Let {len(unparkable_ids)} parked {task.labels.plural} be asked again?",
-            unchanged_text="nothing was let go",
+            unchanged_text="nothing was changed",
         )
     with ws.store.write() as tx:
         unparked_ids = claims.unpark(

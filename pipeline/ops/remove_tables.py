@@ -5,7 +5,7 @@ A person confirms first. One transaction removes all of them. The files of the w
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.text import join_first
+from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.shipped_task import shipped_tasks
 from pipeline.store import batches
@@ -45,7 +45,7 @@ def remove_findable_tables(
 
     ws.confirm(
         f"Remove {_describe_removable(removable, row_counts)} from {ws.store.display_name}? "
-        "All answers and costs that findable keeps there are lost.",
+        "All answers and costs that findable stores there are lost.",
     )
 
     # Another process may have added tables or batches while the person was asked.
@@ -63,14 +63,17 @@ def _describe_removable(removable: RemovableObjects, row_counts: dict[str, int])
         row_counts: The number of rows by name, for tables that contain a user's rows.
     """
     filled_tables = [
-        f"{table_name} with {count:,} rows" for table_name, count in row_counts.items() if count
+        f"{table_name} with {plural(count, 'row')}"
+        for table_name, count in row_counts.items()
+        if count
     ]
     examples = ""
     if filled_tables:
-        examples = f", {join_first(filled_tables, MAX_LISTED_NAMES)} among them"
+        examples = f" (including {join_first(filled_tables, MAX_LISTED_NAMES)})"
     return (
-        f"{len(removable.tables)} tables{examples}, {len(removable.views)} views "
-        f"and {len(removable.indexes)} indexes"
+        f"{plural(len(removable.tables), 'table')}{examples}, "
+        f"{plural(len(removable.views), 'view')} "
+        f"and {plural(len(removable.indexes), 'index', 'indexes')}"
     )
 
 
@@ -85,7 +88,7 @@ def _check_batches(tx: Connection, *, should_abandon_batches: bool) -> None:
     if running_numbers:
         listed_numbers = join_first(running_numbers, MAX_LISTED_NAMES)
         raise InputError(
-            f"batches are under way ({listed_numbers}); nothing was changed",
-            hint=f"`{CommandHint('status')}` says how to finish them; "
-            f"{OptionHint(give_up=True)} gives up what they bring",
+            f"batches are not over ({listed_numbers}); nothing was changed",
+            hint=f"`{CommandHint('status')}` shows how to finish them; "
+            f"{OptionHint(give_up=True)} abandons them and their answers",
         )

@@ -105,10 +105,10 @@ def _check_target_folder(source: Path, data: Path) -> None:
         data: Real path of the folder DATA.
     """
     if data.is_relative_to(source):
-        reason = "in the backup itself"
+        reason = "inside the backup"
         free_folder = str(source.with_name(f"{data.name}-restored"))
     elif not is_free(data):
-        reason = "not empty, and a restore goes into a new folder"
+        reason = "not empty, but a restore needs a new folder"
         free_folder = f"{data}-restored"
     else:
         return
@@ -116,7 +116,7 @@ def _check_target_folder(source: Path, data: Path) -> None:
     restore_hint = CommandHint("restore", from_=source, data=free_folder)
     raise InputError(
         f"{data} is {reason}; nothing was changed",
-        hint=f"take a new folder: {restore_hint}",
+        hint=f"use a new folder: {restore_hint}",
     )
 
 
@@ -139,21 +139,21 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
         if isinstance(error, FileNotFoundError):
             reason = f"it has no {MANIFEST_FILE}"
         raise InputError(
-            f"{folder} is no backup: {reason}",
+            f"{folder} is not a backup: {reason}; nothing was changed",
             hint=f"name a folder that `{CommandHint('backup')}` made",
         ) from error
 
     invalid_name = next(filter(INVALID_TEXT.search, hashes), None)
     if invalid_name:
         raise InputError(
-            f"{folder} is no backup: its {MANIFEST_FILE} names the file {invalid_name!r}, "
-            "and no file can have that name; nothing was changed",
+            f"{folder} is not a backup: its {MANIFEST_FILE} names the file {invalid_name!r}, "
+            "which is not a possible file name; nothing was changed",
             hint=f"name a folder that `{CommandHint('backup')}` made",
         )
     if not is_known_format or any("\\" in name for name in hashes):
         raise InputError(
-            f"{folder} is a backup of another version, or was changed",
-            hint="take another backup",
+            f"{folder} is a backup of another version, or was changed; nothing was restored",
+            hint="use another backup",
         )
     for name in hashes:
         _check_name(folder, name)
@@ -166,8 +166,8 @@ def _check_name(folder: Path, name: str) -> None:
         files.path_below(folder, name)
     except InconsistentError as error:
         raise InputError(
-            f"{folder} is no backup that can be restored: {error.message}",
-            hint="take another backup",
+            f"{folder} cannot be restored: {error.message}",
+            hint="use another backup",
         ) from error
 
 
@@ -188,7 +188,7 @@ def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -
     if damaged_names:
         raise InconsistentError(
             f"the backup {source} is damaged: {join_first(damaged_names)}; nothing was changed",
-            hint="take another backup",
+            hint="use another backup",
         )
 
 
@@ -215,7 +215,7 @@ def _mark_unsent_batches(path: Path) -> list[int]:
             if damages:
                 raise InconsistentError(
                     f"the backup's database is damaged: {damages[0]}",
-                    hint="take another backup",
+                    hint="use another backup",
                 )
 
             workspace_id = workspace.get_workspace(tx).workspace_id
@@ -259,15 +259,15 @@ def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[
 
         is_occupied = bool(existing_tables) and not restore_report.database
         if is_occupied or store.path is not None:
-            reason = "a backup is restored into a folder, or into an empty PostgreSQL database"
+            reason = "a backup can be restored only into a folder or an empty PostgreSQL database"
             if existing_tables:
                 reason = (
-                    f"{store.display_name} has tables of findable already "
-                    f"({join_first(existing_tables)}), and a restore overwrites none"
+                    f"{store.display_name} already has tables of findable "
+                    f"({join_first(existing_tables)}), which a restore does not overwrite"
                 )
             raise ConfigurationError(
                 f"{reason}; nothing was changed",
-                hint="leave DATABASE_URL out, or name an empty one that createdb made",
+                hint="leave DATABASE_URL out, or name an empty database that createdb made",
             )
         yield store
 

@@ -12,6 +12,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Mode, parked_label
+from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.index.builds import Builds, count_stale
@@ -231,7 +232,7 @@ def _describe_open_batch(
     if batch.way is Mode.BATCH:
         elapsed = report.duration_in_words((now - batch.created_at).total_seconds())
         state = batch.remote_word or batch.state
-        return f"batch {batch.number}, {batch.requests:,} rows, {state} for {elapsed}"
+        return f"batch {batch.number}, {plural(batch.requests, 'row')}, {state} for {elapsed}"
 
     live_run = _to_live_run(batch, now, stopped_numbers)
     progress = f"{live_run['done']:,} of {batch.requests:,} rows asked"

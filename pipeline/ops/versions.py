@@ -15,7 +15,7 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import OPEN_STATES
-from pipeline.core.text import format_usd
+from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.ops.forget import LOCAL_ENGINE_FILES
@@ -26,7 +26,7 @@ from pipeline.store.database import Connection, split_into_pages
 ROLLBACK_LOCK = "rollback"
 LIST_COMMAND = CommandHint("versions")
 CONFIRMATION_QUESTION = (
-    "Take this back for good? What it cost is spent all the same; other versions stay."
+    "Delete these answers for good? Their cost is not refunded. Other versions stay."
 )
 
 
@@ -116,7 +116,8 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
 
     report = RollbackReport(task.subject, summaries)
     for summary in summaries:
-        counts = f"{summary.counts.rows:,} rows of {summary.counts.items:,} {task.labels.plural}"
+        item_count = plural(summary.counts.items, task.labels.singular, task.labels.plural)
+        counts = f"{plural(summary.counts.rows, 'row')} of {item_count}"
         ws.display.say(f"{summary.counts.extractor}: {counts}, {format_usd(summary.cost)} paid")
     if summaries:
         ws.confirm(CONFIRMATION_QUESTION)
@@ -216,20 +217,20 @@ def _check_can_roll_back(
         raise InputError(
             f"batch {batch.number} of {batch.extractor} is {batch.state}, not over; "
             "nothing was changed",
-            hint=f"`{status_command}` says how to finish it, `{cancel_command}` gives it up",
+            hint=f"`{status_command}` shows how to finish it, `{cancel_command}` cancels it",
         )
 
     if answers.PERSON in labels:
         undo_command = CommandHint("correct", item="username", undo=1)
         raise InputError(
-            "what people said by hand is no version of a model; nothing was changed",
-            hint=f"an edit is undone by its number: {undo_command}",
+            "corrections by people are not a model's version; nothing was changed",
+            hint=f"undo a correction by its number: {undo_command}",
         )
 
     if any(not label.strip() for label in labels):
         raise InputError(
-            "rows without a version are another program's; nothing was changed",
-            hint=f"{LIST_COMMAND} lists those that are here",
+            "rows without a version belong to another program; nothing was changed",
+            hint=f"{LIST_COMMAND} lists the versions",
         )
 
 
@@ -284,7 +285,7 @@ def _unbind_local_engine(ws: WorkspaceSession) -> bool:
         workspace.unbind_workspace(
             tx,
             now=ws.now(),
-            reason="nothing is left of what the local engine answered",
+            reason="no request of the local engine is left",
         )
     for name in LOCAL_ENGINE_FILES:
         files.remove_path(ws.data / name)

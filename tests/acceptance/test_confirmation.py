@@ -348,5 +348,5 @@ def test_backup_with_an_impossible_file_name_is_refused(tmp_path: Path, name: st
     manifest.write_text(json.dumps(document))
     restored = Workspace(tmp_path / "here", settings={"DATABASE_URL": ""})
     restore_run = restored.do("restore", tmp_path / "copy", code=2)
-    assert "no file can have that name; nothing was changed" in restore_run.err
+    assert "not a possible file name; nothing was changed" in restore_run.err
     assert not restored.data.exists()

@@ -147,7 +147,7 @@ def test_correction_survives_later_answers_of_models(
     notes_workspace.do("rollback", "notes@2")
     rows = notes_workspace.exported()[:2]
     assert [(row["stars"], row["extractor"]) for row in rows] == [(5, "person"), (None, "person")]
-    assert "by hand is no version" in notes_workspace.do("rollback", "person", code=2).err
+    assert "are not a model's version" in notes_workspace.do("rollback", "person", code=2).err
     notes_workspace.do("correct", "2", undo=1)
     assert notes_workspace.states() == {"answered": 1, "open": 2}
 

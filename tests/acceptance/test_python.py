@@ -252,7 +252,7 @@ def test_results_are_printed_in_one_line(workspace: Workspace) -> None:
     assert max_length < 120, printed
     assert line_breaks == [0], printed
     assert line_count == 31, printed
-    assert "is there already" in existing_file
+    assert "exists already" in existing_file
     assert "no answer of 'reviews@9'" in unknown_version
 
 

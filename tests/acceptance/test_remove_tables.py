@@ -27,7 +27,7 @@ def test_only_tables_of_findable_are_removed(
     workspace.task = "notes" if kind == "own" else ""
 
     workspace.do("submit", yes=True)
-    assert "under way" in workspace.do("remove-tables", yes=True, code=2).err
+    assert "batches are not over" in workspace.do("remove-tables", yes=True, code=2).err
     workspace.each("poll", "ingest")
     assert "not confirmed" in workspace.do("remove-tables", code=2).err
 

@@ -129,7 +129,9 @@ def test_every_row_and_column_comes_back(workspace: Workspace, kind: str, suffix
     refused_run = workspace.do("export", f"out.{suffix}", code=2)
     assert "OVERWRITE=1" in refused_run.err.replace("--overwrite", "OVERWRITE=1")
     workspace.do("export", f"out.{suffix}", overwrite=True)
-    assert "there is no folder none" in workspace.do("export", f"none/out.{suffix}", code=2).err
+    assert (
+        "the folder none does not exist" in workspace.do("export", f"none/out.{suffix}", code=2).err
+    )
 
 
 def mark_formula(cell: str) -> str:

@@ -125,7 +125,7 @@ def test_an_index_without_tagged_people_is_refused(
     """`index` exits with 2 and a hint, and keeps the index in service."""
     people(3)
     result = workspace.ran("index", code=2)
-    assert "no person is tagged, so there is nothing to index" in result.stderr
+    assert "there is nothing to index: no person is tagged" in result.stderr
     assert "make tag" in result.stderr
 
     tagged(2)
@@ -174,7 +174,9 @@ def test_a_large_index_is_compared_with_an_exact_scan(
     """Large indexes use 8 bits per number; a build with permuted rows exits with 6."""
     monkeypatch.setattr(vector_file, "MAX_EXACT_ROWS", 100)
     tagged(300)
-    assert "8 bits a number find" in workspace.ran("index", BACKEND="local").stderr
+    assert (
+        "with 8 bits per number the index finds" in workspace.ran("index", BACKEND="local").stderr
+    )
 
     current = workspace.data / "index" / "current"
     recall = json.loads((current / "manifest.json").read_text())["recall"]
@@ -196,4 +198,4 @@ def test_a_large_index_is_compared_with_an_exact_scan(
     monkeypatch.setattr(index_write, "write_faiss_index", write_permuted)
     assert "build 2 was not promoted" in workspace.ran("index", BACKEND="local", code=6).stderr
     assert current.readlink().name == "1"
-    assert "and 0.95 is the least" in workspace.ran("index", "--worse-ok", BACKEND="local").stderr
+    assert "the minimum is 0.95" in workspace.ran("index", "--worse-ok", BACKEND="local").stderr

@@ -78,7 +78,7 @@ def test_a_worse_build_is_not_promoted(workspace: Workspace, tagged: Callable[[i
         "1 of 2 names that are judged an answer are not in the index"
         in workspace.ran("eval", *map(str, files)).stderr
     )
-    assert "judges 1 questions" in workspace.ran("index").stderr
+    assert "judges 1 question;" in workspace.ran("index").stderr
 
 
 def read_manifest(workspace: Workspace) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def test_a_hit_with_the_asked_tag_is_not_weak(indexed: Workspace) -> None:
     ("args", "values", "message"),
     [
         ((), {}, 'make search Q="who knows water law"'),
-        (("--", "-bees"), {}, "only what is not wanted"),
+        (("--", "-bees"), {}, "has only excluded words"),
         (("--", 'law "water'), {}, "at character 5 of the question is not closed"),
         (
             ("law",),

@@ -139,7 +139,7 @@ def test_a_restore_needs_an_empty_folder(backed_up_workspace: Workspace, tmp_pat
     (tmp_path / "left" / "notes.txt").write_text("mine")
     ran(workspace_in(backed_up_workspace, tmp_path / "left"), *words, code=2)
     assert [path.name for path in (tmp_path / "left").iterdir()] == ["notes.txt"]
-    assert "is in the backup itself" in ran(
+    assert "is inside the backup" in ran(
         workspace_in(backed_up_workspace, tmp_path / "copy" / "new"), *words, code=2
     )
 
@@ -263,7 +263,7 @@ def test_a_backup_is_restored_to_a_server_and_work_continues(
     second_workspace = Workspace(
         tmp_path / "again", {**server_workspace.environ, "FINDABLE_DATA": str(tmp_path / "again")}
     )
-    assert "has tables of findable already" in ran(
+    assert "already has tables of findable" in ran(
         second_workspace, "restore", str(tmp_path / "copy"), code=3
     )
     assert not second_workspace.data.exists()

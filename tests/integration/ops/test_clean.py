@@ -111,7 +111,9 @@ def test_hashes_of_lines_are_treated_like_sealed_files(
 
     path.write_text("\n".join(remaining_lines[1:]))
     messages = [finding["said"] for finding in ledger.findings(used_workspace)]
-    assert ["the file of its lines' hashes was changed" in text for text in messages] == [True]
+    assert ["the file with the hashes of its lines was changed" in text for text in messages] == [
+        True
+    ]
 
 
 def test_files_of_dead_runs_are_removed(used_workspace: Workspace) -> None:

@@ -233,12 +233,12 @@ CONTRADICTIONS: dict[str, Fault] = {
     ),
     "batch without claims": (
         "DELETE FROM findable_asks WHERE batch = 2",
-        "batch 2 is submitted, has 2 requests, and 0 of them are claimed or accounted for",
+        "batch 2 is submitted, and has 2 requests, but claims and outcomes of 0",
         (),
     ),
     "older database": (
         "UPDATE findable_workspace SET position = 0",
-        "and the database is at 0",
+        "but the database is at position 0",
         ("index --worse-ok",),
     ),
     "old request file": (
@@ -253,10 +253,14 @@ CONTRADICTIONS: dict[str, Fault] = {
         "has an unknown state: 'lost'",
         (),
     ),
-    "sum": ("UPDATE findable_batches SET answered = 5 WHERE number = 1", "adds up to 5 of 6", ()),
+    "sum": (
+        "UPDATE findable_batches SET answered = 5 WHERE number = 1",
+        "has outcomes for 5 of 6",
+        (),
+    ),
     "answers": (
         "DELETE FROM findable_answers WHERE item_id = '3'",
-        "counts 6 answered, and 5 are stored",
+        "counts 6 answered, but the database has 5",
         (),
     ),
     "attempts": (
@@ -265,12 +269,12 @@ CONTRADICTIONS: dict[str, Fault] = {
             "(task, item_id, extractor, batch, at, charged, outcome, reason) VALUES "
             "('expert-tags', '3', 'x/y', 1, :long_ago, true, 'missing', 'x')"
         ),
-        "counts 0 missing, and 1 are stored",
+        "counts 0 missing, but the database has 1",
         (),
     ),
     "unclaimed": (
         "UPDATE findable_asks SET state = 'answered' WHERE batch = 2",
-        "and 0 of them are claimed",
+        "but claims and outcomes of 0",
         (),
     ),
     "no remote name": (
@@ -280,7 +284,7 @@ CONTRADICTIONS: dict[str, Fault] = {
     ),
     "no result": (
         "UPDATE findable_batches SET result_file = NULL WHERE number = 1",
-        "names no result",
+        "has no result file",
         (),
     ),
     "stuck claims": (
@@ -290,7 +294,7 @@ CONTRADICTIONS: dict[str, Fault] = {
     ),
     "other lines": (
         "UPDATE findable_asks SET item_id = '99' WHERE line = 2 AND batch = 2",
-        "asks 2",
+        "its request file has 2 requests",
         (),
     ),
     "request file": (
@@ -310,13 +314,13 @@ CONTRADICTIONS: dict[str, Fault] = {
     "link": (delete_file("faiss.index"), "does not lead to the index", ("index",)),
     "gone": (
         lambda bench: bench.api.fault("batch_vanishes", times=1000),
-        "not to be seen there",
+        "no longer exists at the backend",
         (GIVE_UP,),
     ),
-    "older copy": (forget_newer_batch, "no batch here knows it", ()),
+    "older copy": (forget_newer_batch, "but not in its database", ()),
     "result of no batch": (
         write_file("batches/000009-results.jsonl"),
-        "of a batch that this database does not",
+        "belongs to a batch that is not in the database",
         (),
     ),
     "twin": (create_duplicate_batch, "second remote batch of batch 3", ("batch-poll",)),
@@ -325,39 +329,39 @@ CONTRADICTIONS: dict[str, Fault] = {
 HARMLESS: dict[str, Fault] = {
     "other width": (
         lambda bench: bench.workspace.environ.update(FINDABLE_DIM="512"),
-        "search would ask for gemini-embedding-2, 512 wide",
+        "the settings name gemini-embedding-2 with 512 dimensions",
         ("index",),
     ),
     "half forgotten": (
         interrupt_forget,
-        "item 1 was begun to be forgotten",
+        "the forgetting of row 1 was interrupted",
         ("forget person-0 --yes",),
     ),
     "request litter": (
         write_file("batches/000009-requests.jsonl"),
-        "000009-requests.jsonl belongs to n",
+        "000009-requests.jsonl is a leftover",
         ("clean",),
     ),
     "half result": (
         write_file("batches/000001-results.jsonl.part"),
-        "belongs to nothing",
+        "is a leftover of a killed run",
         ("clean",),
     ),
     "staging": (
         write_file("index/builds/9.staging/faiss.index"),
-        "9.staging belongs to nothing",
+        "9.staging is a leftover of a killed run",
         ("clean",),
     ),
     "half a link": (write_file("index/current.77.link-part"), "current.77.link-part", ("clean",)),
     "stale link": (
         link_older_build,
-        "build 2 is in service by the database, and index/current leads to 1",
+        "index/current leads to build 1",
         ("index",),
     ),
-    "vector": (spoil_cache, "1 cached vectors of gemini-embedding-2 are damaged", ()),
+    "vector": (spoil_cache, "1 damaged vector of gemini-embedding-2", ()),
     "unclear": (
         lose_create_reply,
-        "batch 2 was being created when a run died, and is in the list",
+        "it created batch 2, which is in the remote list",
         ("batch-submit",),
     ),
     "other tags": (
@@ -463,7 +467,7 @@ def test_files_that_only_a_newer_database_knows_are_kept(bench: Bench) -> None:
     reported_files = {
         finding["said"].split()[0]
         for finding in findings
-        if "does not know: it is an older copy" in finding["said"]
+        if "the database is an older copy" in finding["said"]
     }
     assert (exit_code, reported_files) == (5, newer_files | {"000002-requests.jsonl"})
 

@@ -163,7 +163,7 @@ def test_a_person_in_an_unfinished_batch_is_refused(
 
     for command in CHAIN[:3]:
         before = ledger.snapshot(workspace)
-        assert "stands in batch 1" in ran(workspace, "forget", "zq-77", "--yes", code=2)
+        assert "is in batch 1" in ran(workspace, "forget", "zq-77", "--yes", code=2)
         assert ledger.snapshot(workspace) == before
         ran(workspace, command)
 

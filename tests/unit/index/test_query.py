@@ -35,12 +35,12 @@ def test_question_is_split(query_text: str, expected: SearchQuery) -> None:
     ("query_text", "message"),
     [
         (" \n", "there is nothing to search for"),
-        ("-tax", "only what is not wanted"),
-        ('-"water law"', "only what is not wanted"),
-        ('bees ""', "at character 6 stands no word"),
+        ("-tax", "has only excluded words"),
+        ('-"water law"', "has only excluded words"),
+        ('bees ""', "at character 6 contain no word"),
         ('bees "water law', "at character 6 of the question is not closed"),
         ("x" * (MAX_QUERY_CHARS + 1), "8,001 characters"),
-        ("a\0b", "no text"),
+        ("a\0b", "not valid text"),
     ],
 )
 def test_empty_question_is_refused(query_text: str, message: str) -> None:

@@ -99,24 +99,24 @@ def garble_entries(staged: StagedBuild) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (swap_vectors, "does not find itself first"),
+        (swap_vectors, "not the nearest of their own vector"),
         (spoil_a_vector, "not finite and of length 1"),
         (swap_metadata, "differ at row 0"),
-        (add_metadata, "holds more than its entries"),
+        (add_metadata, "has more lines than entries"),
         (make_entries_change("DELETE FROM entries WHERE row = 9"), "lists 9 entries, expected 10"),
         (
             make_entries_change("UPDATE entries SET id = '999' WHERE row = 4"),
-            "row 4 of metadata.json is another entry",
+            "row 4 of metadata.json has another id",
         ),
         (
             make_entries_change("INSERT INTO words (rowid, g0) VALUES (10, 'x')"),
-            "of 11 entries, expected 10",
+            "for 11 entries, expected 10",
         ),
         (
             make_entries_change("UPDATE words_data SET block = zeroblob(20) WHERE id > 10"),
             "is damaged",
         ),
-        (garble_entries, "cannot be read as entries"),
+        (garble_entries, "cannot be read as a database of entries"),
     ],
 )
 def test_spoiled_build_is_detected(
@@ -136,7 +136,7 @@ def test_spoiled_build_is_detected(
 def test_count_that_differs_from_the_database_is_detected(stage: Stage) -> None:
     """The number of tagged people decides, not the number of rows that were written."""
     staged = stage(PEOPLE)
-    with pytest.raises(InconsistentError, match="holds 10 entries, expected 11"):
+    with pytest.raises(InconsistentError, match="the build has 10 entries, expected 11"):
         verify_build(staged, count=11)
 
 
