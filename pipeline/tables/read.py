@@ -49,7 +49,7 @@ from pipeline.tables.workbook import LOCKED_SIGNATURE, XLSX_SIGNATURE, read_shee
 # Characters of a line, or of an element of a JSON list. A file without line ends must not fill the
 # memory.
 MAX_LINE_CHARS = 4 << 20
-REPEATED_HEADER_REASON = "the header once more, as in files that were joined"
+REPEATED_HEADER_REASON = "the header is repeated, as in joined files"
 # Characters of a JSON list that are read at a time, and bytes by which the encoding is detected.
 _CHUNK_SIZE = 1 << 20
 # Rows of JSON whose names are the columns.
@@ -62,7 +62,7 @@ _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 # Lines that are searched for the header, and that a header spans at most.
 _MAX_HEADER_LINES = 50
 _OPEN_QUOTE_REASON = "a quote is opened and not closed"
-_QUOTES_HINT = "mend the header's quotes"
+_QUOTES_HINT = "correct the quotes of the header"
 _FORMAT_BY_SUFFIX = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -152,7 +152,7 @@ class SourceFile:
 
         parts = files.list_parquet_files(path)
         if not parts:
-            reason = files.unreadable_reason(path) or "is no regular file"
+            reason = files.unreadable_reason(path) or "is not a regular file"
             raise InputError(
                 f"{path} {reason}; nothing was read",
                 hint=hint if path.is_dir() else "check the path",
@@ -336,16 +336,16 @@ class SourceFile:
         reason = ""
         if self.options.sheet and self.format != "xlsx":
             option_name = "sheet"
-            reason = " is no .xlsx, and has no sheets"
+            reason = " is not an .xlsx file, and has no sheets"
         elif self.options.encoding and self.format in {"xlsx", "parquet"}:
             option_name = "encoding"
-            reason = " is no text file"
+            reason = " is not a text file"
         elif self._header_line is not None and self.format not in {"csv", "xlsx"}:
             option_name = "header"
-            reason = f" is {self.format}, and has no header line"
+            reason = f" is {self.format}, which has no header line"
 
         if reason:
-            hint = f"leave out {OptionHint(option_name)}, in a task's file {option_name}="
+            hint = f"leave out {OptionHint(option_name)}; in a task's file, {option_name}="
             raise self._read_error(reason, hint=hint)
 
     def _read_error(self, reason: str, *, hint: str = "") -> InputError:
@@ -401,9 +401,9 @@ class SourceFile:
             return "json"
 
         if suffix_format in {"json", "parquet"}:
-            format_name = "JSON" if suffix_format == "json" else "Parquet file"
+            format_name = "JSON" if suffix_format == "json" else "a Parquet file"
             raise self._read_error(
-                f" is no {format_name}: it starts with {make_excerpt(text[:20])!r}",
+                f" is not {format_name}: it starts with {make_excerpt(text[:20])!r}",
             )
         return suffix_format
 
@@ -493,17 +493,17 @@ class SourceFile:
             -1,
         )
         if self._header_line and header_index:
-            reason = f" has nothing on line {self._header_line}, which {OptionHint('header')} names"
-            raise self._read_error(reason, hint="name the line with the names of the columns")
+            reason = f" has no text on line {self._header_line}, which {OptionHint('header')} names"
+            raise self._read_error(reason, hint="name the line with the column names")
         if header_index < 0:
             raise self._read_error(" is empty")
 
         header_line = head[header_index]
         if header_line.startswith("SQLite format 3"):
-            hint = f"a SELECT with {OptionHint(source='sqlite:///…')} reads it"
+            hint = f"read it with a SELECT and {OptionHint(source='sqlite:///…')}"
             raise self._read_error(" is an SQLite database", hint=hint)
         if "\0" in header_line or SURROGATES.search(header_line):
-            raise self._read_error(" is no text: save a spreadsheet as .xlsx or CSV first")
+            raise self._read_error(" is not a text file", hint="save it as .xlsx or CSV first")
         return header_index
 
     def _check_header(
@@ -679,8 +679,8 @@ class SourceFile:
         first_line = lines.line_number
         if "end of data" in error or "field limit" in error:
             raise self._read_error(
-                f", line {first_line}: {_OPEN_QUOTE_REASON}, to the end of the file",
-                hint="close the quote, or double it where it is part of the text",
+                f", line {first_line}: {_OPEN_QUOTE_REASON} before the end of the file",
+                hint="close the quote, or double it if it is part of the text",
             )
 
         is_line_break = "new-line" in error
@@ -775,8 +775,8 @@ class SourceFile:
                     skipped = self._skip_long_element(file, text[offset:])
                 if skipped is None:
                     reason = error.msg if isinstance(error, json.JSONDecodeError) else error
-                    message = f", line {line_number}: no JSON list: {reason}"
-                    raise self._read_error(message, hint="mend the file") from None
+                    message = f", line {line_number}: not a valid JSON list: {reason}"
+                    raise self._read_error(message, hint="correct the file") from None
 
                 line_number += text.count("\n", offset, _skip_spaces(text, offset))
                 yield self._reject_long_json(line_number, text[offset:].lstrip())
@@ -795,7 +795,7 @@ class SourceFile:
 
         if f"{text[offset:]}{file.read(_CHUNK_SIZE)}".strip():
             reason = f", line {line_number}: text after the end of the list"
-            raise self._read_error(reason, hint="mend the file")
+            raise self._read_error(reason, hint="correct the file")
 
     def _skip_long_element(self, file: TextIO, text: str) -> tuple[int, str] | None:
         """Read to the end of an element of a JSON list that is longer than the limit.
@@ -959,7 +959,7 @@ def parse_json(text: str) -> object:
         value: object = orjson.loads(text)
         return json.loads(text) if _LONG_NUMBER.search(text) else value
     except RecursionError:
-        raise ValueError("no JSON: nested too deeply") from None
+        raise ValueError("not JSON: nested too deeply") from None
     except json.JSONDecodeError as error:
         raise ValueError(_json_fault(text, error)) from None
 
@@ -975,13 +975,13 @@ def _json_fault(text: str, error: json.JSONDecodeError) -> str:
     number = _INVALID_JSON_NUMBER.match(text, error.pos - 1 if has_minus else error.pos)
     if number:
         place = f"at character {number.start() + 1}"
-        return f"no JSON: {number[0]} {place} is no number of JSON; write null"
+        return f"not JSON: {number[0]} {place} is not a JSON number; write null"
 
     bad_text = SURROGATES.search(text)
     if bad_text:
         byte_number = len(text[: bad_text.start()].encode()) + 1
         return f"not UTF-8, from byte {byte_number} on"
-    return f"no JSON: {error.msg}, at character {error.pos + 1}"
+    return f"not JSON: {error.msg}, at character {error.pos + 1}"
 
 
 def _parse_json_row(line_number: int, text: str) -> SourceRow | Finding:
