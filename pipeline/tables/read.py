@@ -345,7 +345,7 @@ class SourceFile:
             reason = f" is {self.format}, which has no header line"
 
         if reason:
-            hint = f"leave out {OptionHint(option_name)}; in a task's file, {option_name}="
+            hint = f"leave out {OptionHint(option_name)}, or {option_name}= in a task's file"
             raise self._read_error(reason, hint=hint)
 
     def _read_error(self, reason: str, *, hint: str = "") -> InputError:
@@ -494,7 +494,8 @@ class SourceFile:
         )
         if self._header_line and header_index:
             reason = f" has no text on line {self._header_line}, which {OptionHint('header')} names"
-            raise self._read_error(reason, hint="name the line with the column names")
+            hint = f"set {OptionHint('header')} to the line with the column names"
+            raise self._read_error(reason, hint=hint)
         if header_index < 0:
             raise self._read_error(" is empty")
 
@@ -975,7 +976,7 @@ def _json_fault(text: str, error: json.JSONDecodeError) -> str:
     number = _INVALID_JSON_NUMBER.match(text, error.pos - 1 if has_minus else error.pos)
     if number:
         place = f"at character {number.start() + 1}"
-        return f"not JSON: {number[0]} {place} is not a JSON number; write null"
+        return f"not JSON: {number[0]} {place} is not a JSON number (write null instead)"
 
     bad_text = SURROGATES.search(text)
     if bad_text:
