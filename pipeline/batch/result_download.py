@@ -346,9 +346,7 @@ def restore_result(ws: WorkspaceSession, batch: BatchRow, path: Path) -> None:
             if files.hash_file(part) != batch.result_sha256:
                 raise errors.MissingError("the API sent other bytes")
             files.rename_sealed(files.sync_part(part), path)
-            ws.display.say(
-                f"batch {number}: its lost result was downloaded again, byte for byte"
-            )
+            ws.display.say(f"batch {number}: its lost result was downloaded again, byte for byte")
     except errors.RemoteError as error:
         give_up = CommandHint("batch-cancel", batch=number)
         ws.display.warn(
