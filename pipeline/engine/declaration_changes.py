@@ -13,9 +13,7 @@ from pipeline.core.errors import (
     ConfigurationError,
     QuestionChangedError,
 )
-from pipeline.engine.task_file import (
-    to_fingerprint_document,
-)
+from pipeline.engine.fingerprint import to_fingerprint_document
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.store.schema import PREFERRED_VERSIONS_KEY

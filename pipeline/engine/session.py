@@ -250,9 +250,9 @@ class WorkspaceSession:
         if self._is_synced or not names_user_task(self.settings):
             return
 
-        from pipeline.engine import task_registry
+        from pipeline.engine import task_registry, task_sync
 
-        task_registry.sync_task(
+        task_sync.sync_task(
             self.store,
             self.locks,
             self.task,

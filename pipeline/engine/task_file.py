@@ -10,7 +10,6 @@
 import ast
 import hashlib
 import io
-import json
 import os
 import re
 import sys
@@ -37,29 +36,18 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, locate_quotes
 from pipeline.core.settings import DOTENV, Settings
 from pipeline.engine.built_in_declarations import load_built_in_declaration
+from pipeline.engine.memory_rows import MEMORY_ROWS, MemorySource
 from pipeline.gemini.answer_schema import make_response_schema
 from pipeline.tables.cells import (
-    describe_binary_columns,
-    drop_binary_columns,
-    to_compact_json,
-    to_plain_row,
     to_prompt_text,
 )
-from pipeline.tables.row_findings import SourceRow
-from pipeline.tables.source import find_column_kinds
 
 # Folder of users' task files, in the current folder and in a workspace.
 TASKS_FOLDER = "tasks"
 # Folder of a workspace with the rows of tasks that were made on the web page.
 ROW_FILES_FOLDER = "sources"
 TASK_FILE_SUFFIX = ".py"
-# `items` of a declaration whose rows are in memory.
-MEMORY_ROWS = "<rows given in Python>"
 LINE_END = "\n"
-# Members of a declaration that are part of its fingerprint.
-FINGERPRINT_MEMBERS = ("model", "max_output_tokens", "temperature", "thinking", "quotes_in")
-# Members that are part of the fingerprint if the declaration has images.
-IMAGE_FINGERPRINT_MEMBERS = ("images", "image_side", "media_resolution")
 _PYTHON_PATH_PREFIX = "<Python: "
 _PYTHON_PATH_SUFFIX = ">"
 _TASK_NAME_HINT = "set name='…': a letter, then at most 40 characters of a-z, 0-9 and _"
@@ -81,30 +69,6 @@ class Fault(NamedTuple):
 
 def _input_error(message: str, hint: str) -> InputError:
     return InputError(f"{message}; nothing was asked", hint=hint)
-
-
-class MemorySource:
-    """Rows in memory as a source of rows, with the interface of `tables.source.FileSource`."""
-
-    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Convert rows to plain values, and read their columns and hash.
-
-        Binary columns are left out and noted in `notes`.
-
-        Raises:
-            InputError: The columns are not possible in a table.
-        """
-        rows, binary_columns = drop_binary_columns(rows)
-        note = describe_binary_columns(binary_columns)
-        self.notes = [note] if note else []
-        self._rows = [to_plain_row(row) for row in rows]
-        self.columns = find_column_kinds(self._rows, {}, source=MEMORY_ROWS)
-        rows_json = to_compact_json(self._rows)
-        self.sha256 = hashlib.sha256(rows_json.encode("utf-8", "surrogatepass")).hexdigest()
-
-    def __iter__(self) -> Iterator[SourceRow]:
-        """Yield each row, numbered from 1."""
-        return (SourceRow(number, row) for number, row in enumerate(self._rows, start=1))
 
 
 # ---- finding a task
@@ -632,36 +596,3 @@ def _find_nodes(path: Path, kind: type[ast.AST]) -> list[Any]:
 
 
 # ---- fingerprints
-
-
-def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
-    """Return the members of a declaration that determine its answers, as plain values for JSON."""
-    member_names: tuple[str, ...] = FINGERPRINT_MEMBERS
-    if declaration.images:
-        member_names += IMAGE_FINGERPRINT_MEMBERS
-    return {
-        "system": declaration.system,
-        "prompt": declaration.prompt,
-        "schema": declaration.answer.model_json_schema(),
-        "examples": [[dict(row), _to_json_value(answer)] for row, answer in declaration.examples],
-        **{name: _to_json_value(getattr(declaration, name)) for name in member_names},
-    }
-
-
-def hash_document(document: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a document's canonical JSON, in hex."""
-    text = json.dumps(
-        document,
-        ensure_ascii=False,
-        sort_keys=True,
-        separators=(",", ":"),
-        default=str,
-    )
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _to_json_value(member: Any) -> Any:
-    """Return a member of a declaration for JSON: a tuple as list, a model as dict."""
-    if isinstance(member, tuple):
-        return list(member)
-    return member.model_dump(mode="json") if hasattr(member, "model_dump") else member

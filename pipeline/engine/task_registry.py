@@ -6,7 +6,6 @@
 """
 
 import contextlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
-from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import (
     HASH_KEY,
     Declaration,
@@ -30,10 +29,11 @@ from pipeline.core.errors import (
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
-from pipeline.core.text import plural
 from pipeline.engine import task_file
 from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.declaration_changes import check_change, check_prefix, merge_records
+from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
+from pipeline.engine.memory_rows import MEMORY_ROWS, MemorySource
 from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
@@ -42,20 +42,11 @@ from pipeline.engine.task_faults import (
     _find_text_columns,
     _match_columns,
 )
-from pipeline.engine.task_file import (
-    MEMORY_ROWS,
-    Fault,
-    MemorySource,
-    find_task_file,
-    hash_document,
-    load_declaration,
-    to_fingerprint_document,
-)
+from pipeline.engine.task_file import Fault, find_task_file, load_declaration
 from pipeline.engine.user_task import UserTask
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
-from pipeline.store.locks import Locks
 from pipeline.store.schema import PREFERRED_VERSIONS_KEY
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import (
@@ -65,11 +56,6 @@ from pipeline.tables.answer_views import (
     make_views,
 )
 from pipeline.tables.column_values import list_fields
-from pipeline.tables.row_findings import Finding
-from pipeline.tables.row_sync import (
-    RowSync,
-    RowSyncReport,
-)
 from pipeline.tables.source import (
     FileSource,
     QueryCursor,
@@ -84,17 +70,8 @@ RowSource = FileSource | QuerySource | MemorySource
 # Version of how sources are read; a source read by an older version is read again before the next
 # requests. Version 1 left out refused rows, and all but the first of equal rows.
 READING_VERSION = 2
-MAX_LISTED_REFUSED_ROWS = 3
 # Options of a task that change the index entry of every row.
 INDEX_OPTIONS = ("index", "label")
-# How to ask again about changed rows, by whether the task permits it.
-REFRESH_HINTS = {
-    True: HintTemplate("{} asks about them again", OptionHint(refresh=True)),
-    False: HintTemplate(
-        "set refresh=True in the task's file; {} then asks about them again",
-        OptionHint(refresh=True),
-    ),
-}
 
 
 # ---- looking up tasks
@@ -550,183 +527,6 @@ def store_preference(store: Store, name: str, settings: Settings, *, display: Pr
 
 
 # ---- the rows of a task
-
-
-def sync_task(
-    store: Store,
-    locks: Locks,
-    task: Task,
-    settings: Settings,
-    *,
-    now: datetime,
-    display: Progress,
-) -> None:
-    """Register changes of a task's file, and sync the stored rows with their source.
-
-    A row file that did not change is not synced; queries and rows with images always are. Prints
-    notes, a report of the sync, and the number of stale answers that are not asked again.
-
-    Raises:
-        InputError: The file or the source is invalid; stored rows stay as they were.
-        ConfigurationError: The file declares another task now, conflicts with the stored record, or
-            another process registered a different declaration meanwhile.
-        QuestionChangedError: The declaration of a used version changed and is not accepted.
-    """
-    former_task = cast(UserTask, task)
-    record = former_task.record
-    path = Path(record.path)
-    declaration = former_task.user_file.declaration
-    if declaration.name != record.name:
-        raise ConfigurationError(
-            f"{path} declares task {declaration.name!r}, but it was registered as task "
-            f"{record.name!r}; nothing was changed",
-            hint=f"{OptionHint(task=path)} uses the task that the file declares now",
-        )
-
-    cursor = _make_cursor(declaration, record, now=now, is_full_read=settings.full)
-    source = _open_source(store, declaration, path, cursor)
-    is_same_source = (
-        record.items == _resolve_items(declaration, path) and record.items_sha256 == source.sha256
-    )
-    # The saved record keeps columns that the source no longer has.
-    saved_record = _save_record(
-        store,
-        declaration,
-        path,
-        source.columns,
-        settings,
-        recorded_at=now,
-        display=display,
-    )
-    # Image files change without a change of the row file.
-    may_have_changes = declaration.is_query or bool(declaration.images)
-    if may_have_changes or not is_same_source or saved_record.items_sha256 is None:
-        _sync_rows(store, locks, saved_record, source, settings, synced_at=now, display=display)
-
-    with store.read() as tx:
-        current_record = workspace.get_task(tx, saved_record.name) or saved_record
-        current_task = type(former_task)(current_record, settings, former_task.provider)
-        if current_task.fingerprint != saved_record.fingerprint:
-            raise ConfigurationError(
-                f"another process used another version of {path} meanwhile; nothing was asked",
-                hint="run the same command again",
-            )
-        stale_count, _ = current_task.rows.count_stale(tx)
-    if stale_count and not former_task.rows.asks_stale_rows:
-        display.say(
-            f"{saved_record.name}: {plural(stale_count, 'row')} changed after the answer; "
-            f"{REFRESH_HINTS[declaration.refresh]}",
-        )
-
-
-def _make_cursor(
-    declaration: Declaration,
-    record: TaskRecord,
-    *,
-    now: datetime,
-    is_full_read: bool,
-) -> QueryCursor | None:
-    """Return the cursor that selects new rows of a query, or None without a declared cursor.
-
-    Args:
-        is_full_read: Read all rows of the query.
-    """
-    if not declaration.cursor:
-        return None
-    # All rows are read again if one of these changed.
-    query_id = hash_document(
-        {
-            "items": declaration.items,
-            "source": declaration.source,
-            "asked": to_fingerprint_document(declaration),
-        },
-    )
-    return QueryCursor(
-        declaration.cursor,
-        record,
-        query_id=query_id,
-        now=now,
-        must_read_all=is_full_read,
-    )
-
-
-def _sync_rows(
-    store: Store,
-    locks: Locks,
-    record: TaskRecord,
-    source: RowSource,
-    settings: Settings,
-    *,
-    synced_at: datetime,
-    display: Progress,
-) -> None:
-    """Sync the stored rows of a task with its source, and print notes and the report.
-
-    Waits for the lock of the task's rows. Images of rows are inspected. All changes are written in
-    a transaction.
-
-    Raises:
-        InputError: The source cannot be read to its end; nothing is written.
-    """
-    for note in source.notes:
-        display.say(f"{record.name}: {note}")
-
-    task = UserTask(record, settings)
-    with locks.wait_for_lock(f"items-{record.name}", announce=display.say, sleep=time.sleep):
-        inspect_images = task.prompt.row_images().inspect if task.rows.image_columns else None
-        report = RowSync(store, record, synced_at, inspect_images=inspect_images).run(
-            source,
-            display,
-        )
-        items_command = CommandHint("items", task=record.name, state="refused")
-        _print_report(report, record, display, list_hint=f"`{items_command}` lists all")
-
-
-def _print_report(
-    report: RowSyncReport,
-    record: TaskRecord,
-    display: Progress,
-    *,
-    list_hint: str,
-) -> None:
-    """Print the counts of a sync, an unusable row, and the first refused rows.
-
-    The counts go to `say`, the rest to `warn`. At most MAX_LISTED_REFUSED_ROWS refused rows are
-    printed. Counts of 0 are not printed.
-
-    Args:
-        list_hint: Says how to list all refused rows; printed if there are more.
-    """
-    if report.summary:
-        display.say(f"{record.name}: {report.summary}")
-    if report.unusable:
-        row_key, reason = report.unusable_example
-        items_command = CommandHint("items", task=record.name, state="unusable")
-        display.warn(
-            f"{plural(report.unusable, 'row')} of {record.name} cannot be asked about "
-            f"({row_key}: {reason}); `{items_command}` lists each reason",
-        )
-
-    for finding in report.findings[:MAX_LISTED_REFUSED_ROWS]:
-        display.warn(_format_refused_row(finding, record))
-    refused_count = report.refused.total()
-    if refused_count > MAX_LISTED_REFUSED_ROWS:
-        display.warn(
-            f"{_source_name(record)}: {refused_count:,} rows are refused; "
-            f"the first {MAX_LISTED_REFUSED_ROWS} are above, and {list_hint}",
-        )
-
-
-def _format_refused_row(finding: Finding, record: TaskRecord) -> str:
-    """Return the message that a row is refused, with its line, column and the reason."""
-    location = f"row {finding.line}" if record.is_query else f"line {finding.line}"
-    if finding.column:
-        location += f", column {finding.column!r}"
-    return f"{_source_name(record)}, {location}: {finding.reason}; the row is refused"
-
-
-def _source_name(record: TaskRecord) -> str:
-    return f"the query of {record.name}" if record.is_query else record.items
 
 
 def _open_source(

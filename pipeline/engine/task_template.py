@@ -18,7 +18,7 @@ from unicodedata import normalize
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.declaration import HASH_KEY, MAX_COLUMN_BYTES
 from pipeline.core.errors import InputError
-from pipeline.engine.task_file import MemorySource
+from pipeline.engine.memory_rows import MemorySource
 from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, POSTGRESQL_SYSTEM_COLUMNS
 from pipeline.tables.columns import fold_name
 from pipeline.tables.row_findings import make_excerpt

@@ -14,12 +14,8 @@ from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.engine import task_file
 from pipeline.engine.task_parts import RowsById
-from pipeline.engine.task_registry import (
-    RowSource,
-    _format_refused_row,
-    _make_record,
-    _print_report,
-)
+from pipeline.engine.task_registry import RowSource, _make_record
+from pipeline.engine.task_sync import _format_refused_row, _print_report
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_task import UserTask
 from pipeline.store.database import Connection, Store

@@ -7,7 +7,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
-from pipeline.engine import task_file
+from pipeline.engine import fingerprint, task_file
 from pipeline.store.workspace import TaskRecord
 
 
@@ -30,7 +30,7 @@ class UserFile:
     @cached_property
     def declared_fingerprint(self) -> str:
         """Return the fingerprint of the declaration in the file."""
-        return task_file.hash_document(task_file.to_fingerprint_document(self.declaration))
+        return fingerprint.hash_document(fingerprint.to_fingerprint_document(self.declaration))
 
     def check_declaration(
         self,

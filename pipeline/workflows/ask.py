@@ -28,13 +28,10 @@ from pipeline.core.errors import InputError
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.redact import mask_password
 from pipeline.core.settings import Settings
+from pipeline.engine.memory_rows import MEMORY_ROWS, MemorySource
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task_file import (
-    MEMORY_ROWS,
-    MemorySource,
-    load_declaration_source,
-)
+from pipeline.engine.task_file import load_declaration_source
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
     ColumnChoice,

@@ -22,17 +22,18 @@ from pipeline.core.declaration import (
     is_query,
 )
 from pipeline.core.errors import InputError
+from pipeline.engine.memory_rows import MemorySource
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import (
     ROW_FILES_FOLDER,
     TASK_FILE_SUFFIX,
     TASKS_FOLDER,
-    MemorySource,
     find_task_file,
     is_in_workspace,
     make_python_path,
 )
-from pipeline.engine.task_registry import ensure_registered, list_user_tasks, sync_task
+from pipeline.engine.task_registry import ensure_registered, list_user_tasks
+from pipeline.engine.task_sync import sync_task
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
     AnswerField,

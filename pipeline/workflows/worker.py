@@ -31,8 +31,8 @@ from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import health
 from pipeline.store import schema
-from pipeline.workflows import work
-from pipeline.workflows.work import DueUnit
+from pipeline.workflows import due_units, work
+from pipeline.workflows.due_units import DueUnit
 
 JOB_SCHEMA = schema.WORKER_SCHEMA
 # Pause between two surveys of due units.
@@ -468,7 +468,7 @@ class _Worker:
             now = ws.now()
             return [
                 (due_unit, now + timedelta(seconds=due_unit.in_s))
-                for due_unit in work.list_due_units(ws, indexes=should_index)
+                for due_unit in due_units.list_due_units(ws, indexes=should_index)
             ]
 
     def can_accept_jobs(self) -> bool:

@@ -1,0 +1,154 @@
+"""List the units of a task that are due now or later."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pipeline.batch import budget
+from pipeline.core.states import BatchState, remote_state
+from pipeline.engine import claiming
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task_selection import names_user_task
+from pipeline.index import vectors
+from pipeline.index.builds import count_stale, open_synced_builds
+from pipeline.quality import pilot
+from pipeline.store import batches
+from pipeline.store.batches import BatchRow
+from pipeline.store.database import Connection
+
+# Our choice: a batch is polled again after this share of its age, so that long batches are polled
+# seldom.
+POLL_SHARE_OF_AGE = 0.5
+
+
+class DueUnit(NamedTuple):
+    """A unit of a task that is due now or later."""
+
+    unit: str
+    task: str
+    # Seconds until it is due.
+    in_s: float = 0.0
+    # Number of the batch; for "embed" of the block of texts; or None for the whole task.
+    number: int | None = None
+
+    @property
+    def json_members(self) -> dict[str, Any]:
+        """Return unit, task and number as JSON members."""
+        members: dict[str, Any] = {"unit": self.unit, "task": self.task}
+        if self.number is not None:
+            number_name = "block" if self.unit == "embed" else "batch"
+            members[number_name] = self.number
+        return members
+
+
+def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[DueUnit]:
+    """Yield the units of the task in use that are due now or later, as the database shows them.
+
+    Open batches come first, then due rows, new rows, the sync of rows, and the index. New rows are
+    left out if a pilot blocks them; they are due later if quota or budget has no room. Index units
+    are left out while a batch is downloaded and not ingested.
+
+    Args:
+        ws: The workspace.
+        indexes: Include embedding and building, which reads all entries of the index.
+    """
+    name = ws.task.subject
+    max_pause_s = ws.settings.poll_most
+    with ws.store.read() as tx:
+        open_batches = batches.batches_in_states(
+            tx,
+            *budget.QUEUED_STATES,
+            BatchState.DOWNLOADED,
+            task=ws.task.name,
+        )
+        batch_units = [_batch_unit(ws, tx, batch) for batch in open_batches]
+        yield from batch_units
+
+        if claiming.due_ids(tx, ws.task):
+            yield DueUnit("ask", name)
+        if claiming.count_claimable(tx, ws.task) and is_pilot_clear(tx, ws):
+            is_quota_full = budget.remaining_quota_tokens(tx, ws.model, tier=ws.settings.tier) == 0
+            has_no_room = (
+                is_quota_full
+                or budget.current_budgets(ws).remaining_usd(tx, estimate_error=0.0) == 0
+            )
+            yield DueUnit("prepare", name, max_pause_s if has_no_room else 0.0)
+
+    if names_user_task(ws.settings):
+        yield DueUnit("fill", name, max_pause_s)
+
+    # The answers of a downloaded batch are embedded together with the others.
+    has_downloaded = any(batch.state is BatchState.DOWNLOADED for batch in open_batches)
+    if indexes and not has_downloaded:
+        yield from _index_units(ws)
+
+
+def _index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
+    """Yield the blocks of texts to embed, else the build of a stale index.
+
+    Nothing if the task has no index or it is up to date. With Gemini only the first block is due.
+    """
+    if not ws.is_indexed or not is_index_stale(ws, exact=False):
+        return
+
+    name = ws.task.subject
+    block_numbers = vectors.find_missing_blocks(ws)
+    if not block_numbers:
+        yield DueUnit("build", name)
+        return
+    # A single process already reaches the rate limits of Gemini.
+    if ws.backend != "local":
+        block_numbers = block_numbers[:1]
+    for block_number in block_numbers:
+        yield DueUnit("embed", name, number=block_number)
+
+
+def _batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUnit:
+    """Return the next unit of an open batch: ingest, send, download or look (a poll).
+
+    - downloaded: ingest now.
+    - prepared or submitting: send now, or after `poll_most` if the quota is full.
+    - submitted and over: download now, or after `poll_most` if it has no result yet.
+    - submitted and running: look after a share of its age, between `poll_first` and `poll_most`.
+    """
+    settings = ws.settings
+    name = ws.task.subject
+    number = batch.number
+    max_pause_s = settings.poll_most
+    if batch.state is BatchState.DOWNLOADED:
+        return DueUnit("ingest", name, number=number)
+
+    if batch.state is not BatchState.SUBMITTED:
+        is_prepared = batch.state is BatchState.PREPARED
+        has_no_quota = is_prepared and budget.quota_refusal_reason(tx, batch, settings)
+        return DueUnit("send", name, max_pause_s if has_no_quota else 0.0, number)
+
+    if remote_state(batch.remote_word).is_final:
+        # A batch that was over at an earlier poll has no result file yet.
+        return DueUnit("download", name, max_pause_s if batch.over_at else 0.0, number)
+
+    now = ws.now()
+    age_s = (now - (batch.submitted_at or now)).total_seconds()
+    poll_pause_s = max(settings.poll_first, POLL_SHARE_OF_AGE * age_s)
+    return DueUnit("look", name, min(max_pause_s, poll_pause_s), number)
+
+
+def is_pilot_clear(tx: Connection, ws: WorkspaceSession) -> bool:
+    """Return whether no pilot stops open rows. A task that needs pilots needs a passed pilot."""
+    return not pilot.blocking_reason(tx, ws.extractor, compulsory=ws.task.needs_pilot)
+
+
+def is_index_stale(ws: WorkspaceSession, *, exact: bool) -> bool:
+    """Return whether entries differ from the build in service, or there is no build for them.
+
+    False without entries. Completes the promotion of a dead process first, which writes.
+
+    Args:
+        exact: As in `count_stale`.
+    """
+    builds = open_synced_builds(ws)
+    with ws.store.read() as tx:
+        entry_count = ws.indexed_task.count_entries(tx)
+        if not entry_count or builds.read_current_manifest() is None:
+            return entry_count > 0
+        with builds.open_current() as current_build:
+            return bool(count_stale(ws.indexed_task, tx, current_build, exact=exact))
