@@ -554,7 +554,7 @@ def new_task(
         choice=ColumnChoice(text, key, with_),
     )
     with open_configured_workspace("create", task_name="experts") as ws:
-        draft = new_task_files.write_task_file(ws, task)
+        draft = new_task_files.write_task_file(ws.data, ws.store, task)
 
     message = f"{draft.path} written; edit its question, answer and prompt"
     return CommandReport(

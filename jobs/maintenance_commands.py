@@ -295,11 +295,11 @@ def forget(
 
     # A name may contain a comma: only the task knows the names in a text.
     if file is not None:
-        names = row_erasure.read_names(ws, file)
+        names = row_erasure.read_names(ws.task, file)
     elif item is not None:
         names = [item]
     else:
-        names = row_erasure.split_names(ws, expert)
+        names = row_erasure.split_names(ws.store, ws.task, expert)
     report = row_erasure.run(ws, names)
     return CommandReport(asdict(report), _forget_lines(report, names, ws.task.labels))
 

@@ -97,7 +97,8 @@ def items(
     columns = _split_names(fields) or None
     if to is not None:
         export_report = row_items.write_csv(
-            ws,
+            ws.store,
+            ws.task,
             to,
             row_filter,
             overwrite=overwrite,
@@ -112,7 +113,8 @@ def items(
         return _count_rows(ws, row_filter)
 
     page = row_items.read_page(
-        ws,
+        ws.store,
+        ws.task,
         row_filter,
         limit=limit,
         after=after,
@@ -137,7 +139,7 @@ def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
 
     There is no time limit.
     """
-    counts = row_items.count_rows(ws, row_filter, within_s=None)
+    counts = row_items.count_rows(ws.store, ws.task, row_filter, within_s=None)
     rows = [("all", "", counts.total)]
     for kind, counts_by_name in (
         ("state", counts.states),
@@ -323,13 +325,15 @@ def _edit_tags(
         InputError: There is no such person, or a tag is invalid.
         ChangedMeanwhileError: The answer changed after it was read.
     """
-    history = corrections.read_history(ws, username)
+    history = corrections.read_history(ws.store, ws.task, username)
     current_tags = history["answer"].get("tags", [])
     edited_tags = expert_tags.apply_tag_edit(username, current_tags, add, remove)
 
     # The state lets the correction fail if the answer changed after it was read.
     report = corrections.correct_answer(
-        ws,
+        ws.store,
+        ws.task,
+        ws.now,
         username,
         {"tags": edited_tags},
         editor_name=who or _system_user(),
@@ -391,11 +395,15 @@ def correct(
 
     if set_ is not None:
         fields = corrections.parse_typed_fields(ws.task, set_)
-        report = corrections.correct_answer(ws, item, fields, editor_name=who or _system_user())
+        report = corrections.correct_answer(
+            ws.store, ws.task, ws.now, item, fields, editor_name=who or _system_user()
+        )
     elif undo is not None:
-        report = corrections.correct_answer(ws, item, undo, editor_name=who or _system_user())
+        report = corrections.correct_answer(
+            ws.store, ws.task, ws.now, item, undo, editor_name=who or _system_user()
+        )
     else:
-        report = corrections.read_history(ws, item)
+        report = corrections.read_history(ws.store, ws.task, item)
     return CommandReport(report, _correction_output(item, report, ws))
 
 

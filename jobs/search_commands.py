@@ -229,7 +229,7 @@ def _warn_unindexed_tags(ws: WorkspaceSession, tag_names: Sequence[str]) -> None
 
     Counts the tags of all rows.
     """
-    tag_counts = items.count_rows(ws).tags or {}
+    tag_counts = items.count_rows(ws.store, ws.task).tags or {}
     for tag_name in tag_names:
         message = f"no entry of the index has the tag {tag_name!r}"
         question = suggestion_question(closest_name(tag_name, tag_counts))

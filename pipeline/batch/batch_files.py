@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +22,8 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow
-from pipeline.store.locks import Lock, LockLostError
+from pipeline.store.database import Store
+from pipeline.store.locks import Lock, LockLostError, Locks
 
 T = TypeVar("T")
 FOLDER = "batches"
@@ -155,7 +157,14 @@ class OpenLiveBatch:
             os.close(descriptor)
 
 
-def seal_replies(ws: WorkspaceSession, number: int, *, patience_s: float | None = None) -> None:
+def seal_replies(
+    data: Path,
+    store: Store,
+    now: Callable[[], datetime],
+    number: int,
+    *,
+    patience_s: float | None = None,
+) -> None:
     """Seal the replies of a live batch as its result file: state asking to downloaded.
 
     The caller has the lock of the batch. A last line without a line end is cut off. A missing file
@@ -165,8 +174,8 @@ def seal_replies(ws: WorkspaceSession, number: int, *, patience_s: float | None 
     Args:
         patience_s: How long to wait for another writer, or None for the time of other commands.
     """
-    replies_path = part_path(ws.data, number)
-    sealed_path = result_path(ws.data, number)
+    replies_path = part_path(data, number)
+    sealed_path = result_path(data, number)
     if not replies_path.exists():
         # A process may have been killed between the rename and the commit.
         if sealed_path.exists():
@@ -174,7 +183,7 @@ def seal_replies(ws: WorkspaceSession, number: int, *, patience_s: float | None 
         replies_path.touch()
     _cut_to_whole_lines(replies_path)
     draft = files.sync_part(replies_path)
-    with ws.store.write(patience_s=patience_s) as tx:
+    with store.write(patience_s=patience_s) as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
             batches.mark_downloaded(
@@ -183,7 +192,7 @@ def seal_replies(ws: WorkspaceSession, number: int, *, patience_s: float | None 
                 sealed_path,
                 draft,
                 event_reason="asked",
-                now=ws.now(),
+                now=now(),
             )
             files.rename_sealed(draft, sealed_path)
 
@@ -242,11 +251,11 @@ def _cut_to_whole_lines(path: Path) -> None:
         file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
 
 
-def find_dead_batches(ws: WorkspaceSession) -> list[BatchRow]:
+def find_dead_batches(store: Store, locks: Locks) -> list[BatchRow]:
     """Return the live batches of all tasks whose process is dead, because nobody has their lock."""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         asked_batches = batches.batches_in_states(tx, BatchState.ASKING)
-    return [batch for batch in asked_batches if ws.locks.is_free(lock_of(batch.number))]
+    return [batch for batch in asked_batches if locks.is_free(lock_of(batch.number))]
 
 
 def seal_dead_batches(ws: WorkspaceSession) -> None:
@@ -256,7 +265,7 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
     meanwhile is skipped. Also deletes files of trials whose process died after it had accounted for
     them.
     """
-    for batch in find_dead_batches(ws):
+    for batch in find_dead_batches(ws.store, ws.locks):
         with (
             contextlib.suppress(StateConflictError),
             ws.locks.try_lock(lock_of(batch.number)) as lock,
@@ -266,7 +275,7 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
             if batch.way is Mode.TRIAL:
                 account_trial(ws, batch.number)
             else:
-                seal_replies(ws, batch.number)
+                seal_replies(ws.data, ws.store, ws.now, batch.number)
 
     leftover_names = {path.name for path in (ws.data / FOLDER).glob("*-results.asked")}
     if not leftover_names:

@@ -10,6 +10,7 @@
 import contextlib
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request, sealed_result
 from pipeline.batch.reconcile import reconcile, wait_for_next_list
@@ -73,7 +74,7 @@ def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
     if batch.state is BatchState.PREPARED:
         return _give_up(ws, batch, reason=CANCELLED_BEFORE_SENT)
 
-    if batch.state is BatchState.DOWNLOADED and not _has_intact_result(ws, batch):
+    if batch.state is BatchState.DOWNLOADED and not _has_intact_result(ws.data, batch):
         poll = CommandHint("batch-poll")
         ws.confirm(
             f"the result of batch {number} is lost or damaged; `{poll}` may download it again. "
@@ -125,7 +126,7 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
                         batches.mark_absent(tx, batch, now=ws.now())
                     return batches.get_batch(tx, number)
 
-        wait_for_next_list(ws, number, reconciled)
+        wait_for_next_list(ws.display, ws.sleep, number, reconciled)
 
 
 def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandHint]:
@@ -181,7 +182,7 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
     with ws.store.write() as tx:
         released_rows = abandon_batch(tx, batch, reason=reason, now=ws.now())
         has_request = files.is_sealed(sealed_request(ws.data, batch), batch.request_sha256)
-        has_result = batch.result_file is None or _has_intact_result(ws, batch)
+        has_result = batch.result_file is None or _has_intact_result(ws.data, batch)
         # Otherwise later checks would report the missing file.
         if not has_request or not has_result:
             marks.record_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
@@ -193,6 +194,6 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
     )
 
 
-def _has_intact_result(ws: WorkspaceSession, batch: BatchRow) -> bool:
+def _has_intact_result(data: Path, batch: BatchRow) -> bool:
     """Return whether the result file of a batch has the recorded bytes."""
-    return files.is_sealed(sealed_result(ws.data, batch), batch.result_sha256)
+    return files.is_sealed(sealed_result(data, batch), batch.result_sha256)

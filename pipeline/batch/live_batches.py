@@ -187,7 +187,7 @@ class LiveBatches:
         elif report.interrupted:
             default_reason = "interrupted"
 
-        seal_replies(ws, open_batch.number, patience_s=self._write_timeout_s)
+        seal_replies(ws.data, ws.store, ws.now, open_batch.number, patience_s=self._write_timeout_s)
         outcomes = ingest.ingest_live_batch(
             ws,
             open_batch.number,

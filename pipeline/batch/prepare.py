@@ -12,6 +12,7 @@ import contextlib
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.batch import budget
@@ -33,7 +34,7 @@ from pipeline.engine.judging import Provenance
 from pipeline.engine.request_builder import PlannedRequest
 from pipeline.engine.session import WorkspaceSession
 from pipeline.store import batches
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock
 
 PREPARE_LOCK = "prepare"
@@ -70,7 +71,7 @@ def prepare_batches(
     def prepare_remaining() -> StopReason:
         """Prepare batches until there is a reason to stop; add their numbers to `numbers`."""
         with ws.lock(PREPARE_LOCK):
-            _delete_unknown_request_files(ws)
+            _delete_unknown_request_files(ws.data, ws.store)
         while True:
             prepared = preparation.prepare_next()
             if not isinstance(prepared, Prepared):
@@ -81,7 +82,7 @@ def prepare_batches(
     return numbers, stop_reason, preparation.copied_rows
 
 
-def _delete_unknown_request_files(ws: WorkspaceSession) -> None:
+def _delete_unknown_request_files(data: Path, store: Store) -> None:
     """Delete request files without a batch, which a process left that died before its claim.
 
     Drafts and sealed request files in the batch folder are deleted. Files of known batches stay.
@@ -89,12 +90,12 @@ def _delete_unknown_request_files(ws: WorkspaceSession) -> None:
     Raises:
         InconsistentError: There is a result file without a batch. Nothing was deleted.
     """
-    folder = ws.data / FOLDER
+    folder = data / FOLDER
     # A write transaction keeps other processes from claiming a file before it is deleted.
-    with ws.store.write() as tx:
+    with store.write() as tx:
         all_batches = batches.batches_in_states(tx)
-        request_paths = {request_path(ws.data, batch.number) for batch in all_batches}
-        result_paths = {result_path(ws.data, batch.number) for batch in all_batches}
+        request_paths = {request_path(data, batch.number) for batch in all_batches}
+        result_paths = {result_path(data, batch.number) for batch in all_batches}
         unknown_results = sorted(set(folder.glob("[0-9]*-results.jsonl")) - result_paths)
         if unknown_results:
             raise InconsistentError(

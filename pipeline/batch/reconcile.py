@@ -8,11 +8,12 @@
 """
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from pipeline.core import errors
+from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, RemoteState
 from pipeline.engine.session import WorkspaceSession
@@ -130,14 +131,16 @@ def reconcile(
     return ReconcileResult(wait_s=min(MAX_LOOK_WAIT_S, wait_s))
 
 
-def wait_for_next_list(ws: WorkspaceSession, number: int, reconciled: ReconcileResult) -> None:
+def wait_for_next_list(
+    display: Progress, sleep: Callable[[float], None], number: int, reconciled: ReconcileResult
+) -> None:
     """Print that a create stays unclear, and sleep until the next look; the caller has no lock."""
     wait_s = reconciled.wait_s
-    ws.display.say(
+    display.say(
         f"batch {number}: it is still unclear whether it was created; "
         f"checking again in {wait_s:.0f} s",
     )
-    ws.sleep(wait_s)
+    sleep(wait_s)
 
 
 def seconds_until_listed(batch: BatchRow, settings: Settings, *, now: datetime) -> float:

@@ -5,7 +5,8 @@ are released and not charged; rows that failed in this way too often in a row ar
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ from pipeline.gemini.result_lines import (
 )
 from pipeline.store import batches, claims
 from pipeline.store.batches import BatchRow
-from pipeline.store.database import PAGE_ROWS
+from pipeline.store.database import PAGE_ROWS, Store
 from pipeline.store.locks import LockLostError
 
 # A result with fewer lines than the API counted is downloaded this often, then sealed as it is.
@@ -82,7 +83,8 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
                 # Nobody deletes this file later, once the batch has moved.
                 latest_path.unlink(missing_ok=True)
                 if has_result:
-                    _seal_result(ws, batch, remote, files.sync_part(best_path))
+                    draft = files.sync_part(best_path)
+                    _seal_result(batch, remote, draft, data=ws.data, store=ws.store, now=ws.now)
                 else:
                     _fail(ws, batch, remote)
             finally:
@@ -93,7 +95,13 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
 
 
 def _seal_result(
-    ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch, draft: files.SealedFile
+    batch: BatchRow,
+    remote: RemoteBatch,
+    draft: files.SealedFile,
+    *,
+    data: Path,
+    store: Store,
+    now: Callable[[], datetime],
 ) -> None:
     """Move a batch to downloaded and give the result its final name, in one transaction.
 
@@ -108,18 +116,18 @@ def _seal_result(
         StateConflictError: Another process has moved the batch.
     """
     end_reason = _describe_ending(remote)
-    path = result_path(ws.data, batch.number)
+    path = result_path(data, batch.number)
     columns = {"remote_word": remote.state_name}
     if remote.state is not RemoteState.SUCCEEDED:
         columns["reason"] = end_reason
-    with ws.store.write() as tx:
+    with store.write() as tx:
         batches.mark_downloaded(
             tx,
             batch,
             path,
             draft,
             event_reason=end_reason,
-            now=ws.now(),
+            now=now(),
             **columns,
         )
         files.rename_sealed(draft, path)
@@ -153,7 +161,7 @@ def _fail(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch) -> None:
                 )
                 for claim in page
             ]
-            write_failures(tx, ws, judgements, source=provenance)
+            write_failures(tx, ws.task, ws.now, judgements, source=provenance)
         abandon_batch(tx, batch, reason=reason, now=ws.now())
 
 
@@ -285,7 +293,7 @@ def _download_once(
     except errors.IncompleteError as error:
         return Download(body=f"only a part ({error.message})")
     with ResultFile(path) as results:
-        key_count = results.count_present_keys(_request_keys(ws, batch))
+        key_count = results.count_present_keys(_request_keys(ws.store, batch))
         if results.is_truncated:
             body = "a file that ends inside a line"
         return Download(not results.is_truncated, key_count, body)
@@ -312,14 +320,14 @@ def _write_result(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch, pa
     return body
 
 
-def _request_keys(ws: WorkspaceSession, batch: BatchRow) -> Iterator[str]:
+def _request_keys(store: Store, batch: BatchRow) -> Iterator[str]:
     """Yield the request keys of a batch's present claims, in the order of their lines.
 
     Reads page by page, each in a transaction of its own.
     """
     last_line = 0
     while True:
-        with ws.store.read() as tx:
+        with store.read() as tx:
             page = claims.claimed_rows(tx, batch.number, after=last_line, limit=PAGE_ROWS)
         if not page:
             return

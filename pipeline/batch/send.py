@@ -30,6 +30,7 @@ from pipeline.engine.duplicates import copy_to_duplicates
 from pipeline.engine.judging import JudgedReply, Provenance, write_judged_replies
 from pipeline.engine.request_builder import explain_schema_refusal
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.engine.task_parts import WriteResult
 from pipeline.gemini import responses
 from pipeline.gemini.client import Client
@@ -112,7 +113,7 @@ def send_batch(ws: WorkspaceSession, number: int) -> SendOutcome:
         if step_result is None:
             unclear_creates += 1
             continue
-        wait_for_next_list(ws, number, step_result)
+        wait_for_next_list(ws.display, ws.sleep, number, step_result)
 
 
 class _Send(NamedTuple):
@@ -455,7 +456,7 @@ class _Send(NamedTuple):
         ws = self.ws
         provenance = Provenance(batch.number, batch.extractor, ws.model, batch.fingerprint)
         judgement = JudgedReply(claim, Outcome.REFUSED, f"{REFUSED_AT_CREATE}: {reason}")
-        write_result = write_failures(tx, ws, [judgement], source=provenance)
+        write_result = write_failures(tx, ws.task, ws.now, [judgement], source=provenance)
         names = ws.task.rows.table(tx).read_names(tx, [claim.item_id])
         row_name = names.get(claim.item_id, claim.item_id)
         is_parked = bool(write_result.parked)
@@ -481,7 +482,8 @@ class _Send(NamedTuple):
 
 def write_failures(
     tx: Connection,
-    ws: WorkspaceSession,
+    task: Task,
+    now: Callable[[], datetime],
     judgements: Sequence[JudgedReply],
     *,
     source: Provenance,
@@ -490,8 +492,8 @@ def write_failures(
 
     Runs in the caller's transaction. A row is parked if it has failed too often.
     """
-    write_result = write_judged_replies(tx, ws.task, judgements, provenance=source, now=ws.now())
-    copy_to_duplicates(tx, ws.task, judgements, write_result, None, provenance=source, now=ws.now())
+    write_result = write_judged_replies(tx, task, judgements, provenance=source, now=now())
+    copy_to_duplicates(tx, task, judgements, write_result, None, provenance=source, now=now())
     return write_result
 
 

@@ -7,6 +7,7 @@ another submit continues, and no row is sent twice.
 import contextlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pipeline.batch import batch_plan, budget, prepare, send
 from pipeline.batch.batch_files import sealed_request
@@ -16,6 +17,7 @@ from pipeline.batch.send import SendOutcome, abandon_batch
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from pipeline.core.files import read_lines
+from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Outcome
 from pipeline.core.text import plural
 from pipeline.engine import claiming
@@ -26,7 +28,7 @@ from pipeline.gemini.requests import parse_request
 from pipeline.gemini.usage import Usage, describe_cost
 from pipeline.store import answers, batches
 from pipeline.store.batches import BatchRow
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, Store
 
 # Rounds of batches with a refused line each, in a run, before a person should look.
 MAX_REBUILDS = 20
@@ -106,7 +108,7 @@ def plan_submit(ws: WorkspaceSession, selection: Selection) -> BatchPlan:
     nothing.
     """
     new_plan = BatchPlan()
-    new_rows = _count_new(ws, selection)
+    new_rows = _count_new(ws.store, ws.task, selection)
     if new_rows:
         with ws.display.bar("counting tokens", new_rows) as bar:
             new_plan = batch_plan.plan_batches(ws, selection, bar=bar)
@@ -153,7 +155,11 @@ def submit_batches(
             task=ws.task.name,
         )
         prepared_plan = add_prepared_batches(tx, ws.task, BatchPlan())
-    plan = _plan_rows(ws, selection, prepared_plan) if agreed else plan_submit(ws, selection)
+    plan = (
+        _plan_rows(ws.store, ws.task, selection, prepared_plan)
+        if agreed
+        else plan_submit(ws, selection)
+    )
     report = SubmitReport(plan)
     if not plan.items and not earlier_batches:
         return report
@@ -197,16 +203,16 @@ def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
     return f"{plan.describe(ws.task.labels)}, {cost}{price_date}"
 
 
-def _count_new(ws: WorkspaceSession, selection: Selection) -> int:
+def _count_new(store: Store, task: Task, selection: Selection) -> int:
     """Return the number of selected rows that are claimable, at most `selection.limit`.
 
     Excluded ids are not subtracted.
     """
-    with ws.store.read() as tx:
+    with store.read() as tx:
         if selection.row_ids is None:
-            open_rows = claiming.count_claimable(tx, ws.task)
+            open_rows = claiming.count_claimable(tx, task)
         else:
-            open_rows = len(claiming.claimable_among(tx, ws.task, selection.row_ids))
+            open_rows = len(claiming.claimable_among(tx, task, selection.row_ids))
     return open_rows if selection.limit is None else min(open_rows, selection.limit)
 
 
@@ -223,7 +229,7 @@ def abandon_outdated_batches(ws: WorkspaceSession) -> None:
         reason = ""
         if batch.fingerprint != ws.task.fingerprint:
             reason = "the task's declaration changed"
-        elif level := _refused_thinking_level(ws, batch):
+        elif level := _refused_thinking_level(ws.settings, ws.data, batch):
             reason = f"{batch.model} does not accept the thinking level {level}"
         if not reason:
             continue
@@ -237,14 +243,14 @@ def abandon_outdated_batches(ws: WorkspaceSession) -> None:
             )
 
 
-def _refused_thinking_level(ws: WorkspaceSession, batch: BatchRow) -> str:
+def _refused_thinking_level(settings: Settings, data: Path, batch: BatchRow) -> str:
     """Return the thinking level of a batch's requests if its model does not accept it; else "".
 
     Reads the first line of the request file. A missing or damaged file, or an unknown model, gives
     "".
     """
-    model = load_models(ws.settings.models_file).get(batch.model)
-    path = sealed_request(ws.data, batch)
+    model = load_models(settings.models_file).get(batch.model)
+    path = sealed_request(data, batch)
     if model is None or not path.is_file():
         return ""
 
@@ -276,13 +282,13 @@ def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPl
     return plan
 
 
-def _plan_rows(ws: WorkspaceSession, selection: Selection, plan: BatchPlan) -> BatchPlan:
+def _plan_rows(store: Store, task: Task, selection: Selection, plan: BatchPlan) -> BatchPlan:
     """Return a plan with the selected claimable rows added.
 
     Their requests, tokens and cost are not added, because nothing is counted.
     """
     return BatchPlan(
-        items=plan.items + _count_new(ws, selection),
+        items=plan.items + _count_new(store, task, selection),
         batches=plan.batches,
         requests=plan.requests,
         size_bytes=plan.size_bytes,

@@ -10,7 +10,8 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
@@ -19,10 +20,9 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import first_accepted_value, validate_answer
 from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
 from pipeline.core.text import MAX_CLEANED_CHARS, plural
-from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.store import claims, edits, workspace
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, Store
 from pipeline.store.edits import AnswerEdit
 
 # Hex digits of the hash that identifies the state of an answer.
@@ -35,7 +35,7 @@ Document = dict[str, Any]
 # ---- the history of an answer, and its change
 
 
-def read_history(ws: WorkspaceSession, row_name: str) -> Document:
+def read_history(store: Store, task: Task, row_name: str) -> Document:
     """Return the preferred answer of a row and all its manual edits, for JSON.
 
     Args:
@@ -49,13 +49,15 @@ def read_history(ws: WorkspaceSession, row_name: str) -> Document:
     Raises:
         InputError: There is no such row.
     """
-    with ws.store.read() as tx:
-        row_id = ws.task.rows.id_of(tx, row_name)
-        return _describe_answer(tx, ws.task, row_id)
+    with store.read() as tx:
+        row_id = task.rows.id_of(tx, row_name)
+        return _describe_answer(tx, task, row_id)
 
 
 def correct_answer(
-    ws: WorkspaceSession,
+    store: Store,
+    task: Task,
+    now: Callable[[], datetime],
     row_name: str,
     change: Mapping[str, Any] | int,
     *,
@@ -84,8 +86,7 @@ def correct_answer(
             forgotten.
         ConfigurationError: Code of the task's file failed.
     """
-    with ws.store.write() as tx:
-        task = ws.task
+    with store.write() as tx:
         row_id = task.rows.id_of(tx, row_name)
         if claims.find_parked_reason(tx, task.name, row_id) == claims.BEING_FORGOTTEN:
             raise InputError(f"row {row_id!r} is being forgotten; {UNCHANGED_MESSAGE}")
@@ -103,7 +104,7 @@ def correct_answer(
         edit = AnswerEdit(
             number=len(row_edits) + 1,
             who=normalize_editor_name(editor_name),
-            at=ws.now(),
+            at=now(),
             before=current["answer"],
             after=new_answer,
             undoes=change if isinstance(change, int) else None,

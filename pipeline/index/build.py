@@ -276,7 +276,7 @@ class _IndexBuilder:
                 refused_texts=refused_texts,
             )
         verify_build(staged, count=count)
-        check_recall(ws, staged, worse_ok=self._worse_ok)
+        check_recall(ws.task, ws.display, staged, worse_ok=self._worse_ok)
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
 
         reason = f"promoted with {count} entries"

@@ -24,9 +24,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import ConfigurationError, FindableError, GateError
+from pipeline.core.progress import Progress
 from pipeline.core.ranking import K1, B, RankMode
 from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.index.build_reader import Index
 from pipeline.index.builds import Builds
 from pipeline.index.hits import Hit
@@ -153,7 +155,7 @@ def run(
             collection.name_of(document): " ".join(collection.texts_of(document))
             for document in documents
         }
-        _warn_about_unknown_names(ws, judged_queries, texts_by_name)
+        _warn_about_unknown_names(ws.display, judged_queries, texts_by_name)
         search = _search_build(ws, index)
         rankings = {
             BM25_SYSTEM: rank_by_bm25(texts_by_name, judged_queries.texts, EVALUATION_DEPTH),
@@ -221,7 +223,7 @@ def _query_indexes_by_type(queries: Sequence[JudgedQuery]) -> dict[str, list[int
 
 
 def _warn_about_unknown_names(
-    ws: WorkspaceSession,
+    display: Progress,
     judged_queries: JudgedQueries,
     indexed_names: Collection[str],
 ) -> None:
@@ -234,7 +236,7 @@ def _warn_about_unknown_names(
         relevant_names |= {name: None for name, grade in grades.items() if grade > 0}
     unknown_names = [name for name in relevant_names if name not in indexed_names]
     if unknown_names:
-        ws.display.warn(
+        display.warn(
             f"{len(unknown_names):,} of {plural(len(relevant_names), 'name')} with a grade above 0 "
             f"are not in the index and count as not found: {join_first(unknown_names)}",
         )
@@ -313,7 +315,7 @@ def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool
         ws.display.say(message)
         return
     reason = f"{message}, which is in service: worse by {-mean:.3f} [{-high:.3f}, {-low:.3f}]"
-    _fail_gate(ws, staged, reason, worse_ok=worse_ok)
+    _fail_gate(ws.task, ws.display, staged, reason, worse_ok=worse_ok)
 
 
 def _compare_with_current(
@@ -368,18 +370,20 @@ def _compare_with_current(
         return current_index.manifest.number, values[0], values[1]
 
 
-def _fail_gate(ws: WorkspaceSession, staged: StagedBuild, reason: str, *, worse_ok: bool) -> None:
+def _fail_gate(
+    task: Task, display: Progress, staged: StagedBuild, reason: str, *, worse_ok: bool
+) -> None:
     """Raise GateError, or print the reason as a warning if `worse_ok`."""
     if worse_ok:
-        ws.display.warn(reason)
+        display.warn(reason)
         return
     raise GateError(
         f"build {staged.manifest.number} was not promoted: {reason}",
-        hint=f"`{ws.task.labels.command('index', worse_ok=True)}` promotes it anyway",
+        hint=f"`{task.labels.command('index', worse_ok=True)}` promotes it anyway",
     )
 
 
-def check_recall(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool) -> None:
+def check_recall(task: Task, display: Progress, staged: StagedBuild, *, worse_ok: bool) -> None:
     """Compare a staged 8-bit index with an exact scan, and save and print its recall.
 
     Does nothing for an exact index. The recall is written to the staged manifest. The scan reads
@@ -436,10 +440,11 @@ def check_recall(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool) -
         f"of the ten nearest entries of {query_count:,} vectors"
     )
     if low >= MIN_RECALL:
-        ws.display.say(message)
+        display.say(message)
         return
     _fail_gate(
-        ws,
+        task,
+        display,
         staged,
         f"{message}; the minimum is {MIN_RECALL}",
         worse_ok=worse_ok,

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core import __version__, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError, InputError
+from pipeline.core.progress import Progress
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import ROW_FILES_FOLDER, TASKS_FOLDER
 from pipeline.index.vector_cache import open_vector_cache
@@ -81,7 +82,7 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
             hint="name a folder that does not exist yet",
         )
     if ws.store.path is None:
-        return BackupReport(str(target), typed=_list_server_commands(ws, target))
+        return BackupReport(str(target), typed=_list_server_commands(ws.data, ws.store, target))
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with files.staging_folder(target) as staging:
@@ -100,17 +101,17 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
     return BackupReport(str(target), len(hashes), size_bytes)
 
 
-def _list_server_commands(ws: WorkspaceSession, target: Path) -> tuple[str, ...]:
+def _list_server_commands(data: Path, store: Store, target: Path) -> tuple[str, ...]:
     """Return the shell commands, in their order, that back up a workspace on PostgreSQL.
 
     The database is dumped before the files are copied, because it names the files.
     """
     # `pg_dump` does not accept a driver's name in the URL.
-    url = ws.store.address.replace("postgresql+psycopg:", "postgresql:", 1)
+    url = store.address.replace("postgresql+psycopg:", "postgresql:", 1)
     commands = (
         ["mkdir", str(target)],
         ["pg_dump", "--format=custom", f"--file={target / 'findable.dump'}", url],
-        ["cp", "-a", str(ws.data.absolute()), str(target / "data")],
+        ["cp", "-a", str(data.absolute()), str(target / "data")],
     )
     return tuple(shlex.join(command) for command in commands)
 
@@ -167,7 +168,7 @@ def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
     with ws.store.open_connection() as source:
         connection = source.connection.driver_connection
         hashes[DATABASE_FILE] = _copy_database(connection, staging / DATABASE_FILE)
-    hashes |= _copy_sealed_files(ws, staging)
+    hashes |= _copy_sealed_files(ws.data, ws.display, staging)
 
     for task in ws.tasks:
         for report_paths in report_files_by_name(ws.data, task.name).values():
@@ -197,7 +198,7 @@ def _copy_database(source: Any, target: Path) -> str:
     return files.sync_part(target).sha256
 
 
-def _copy_sealed_files(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
+def _copy_sealed_files(data: Path, display: Progress, staging: Path) -> dict[str, str]:
     """Copy the sealed files of all batches in the copied database; return their hashes by name.
 
     Reads `findable.db` in `staging`, which must be copied before. A missing file of a batch that is
@@ -216,15 +217,18 @@ def _copy_sealed_files(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
     hashes = dict[str, str]()
     for batch in all_batches:
         is_needed = not (batch.is_finished or batch.number in cleaned_batches)
-        for path, sha256, _ in clean.list_sealed_files(ws.data, batch, cleaned_batches):
+        for path, sha256, _ in clean.list_sealed_files(data, batch, cleaned_batches):
             if is_needed or path.exists():
-                name = path.relative_to(ws.data).as_posix()
-                hashes[name] = _copy_sealed_file(ws, staging, name, sha256, is_needed=is_needed)
+                name = path.relative_to(data).as_posix()
+                hashes[name] = _copy_sealed_file(
+                    data, display, staging, name, sha256, is_needed=is_needed
+                )
     return hashes
 
 
 def _copy_sealed_file(
-    ws: WorkspaceSession,
+    data: Path,
+    display: Progress,
     staging: Path,
     name: str,
     sha256: str,
@@ -246,7 +250,7 @@ def _copy_sealed_file(
     copied_sha256 = ""
     message = f"{name} was changed after it was sealed"
     try:
-        copied_sha256 = copy_file(ws.data / name, staging / name)
+        copied_sha256 = copy_file(data / name, staging / name)
     except FileNotFoundError:
         message = f"{name} is missing"
 
@@ -256,7 +260,7 @@ def _copy_sealed_file(
             hint=f"run `{CommandHint('doctor')}`",
         )
     if copied_sha256 != sha256:
-        ws.display.warn(f"{message}; the backup has the changed file")
+        display.warn(f"{message}; the backup has the changed file")
     return copied_sha256
 
 

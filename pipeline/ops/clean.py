@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from pipeline.batch.batch_files import (
 from pipeline.core import files
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import IndexedTask
+from pipeline.engine.task import IndexedTask, Task
 from pipeline.gemini.result_file import read_line_key
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
 from pipeline.index.evaluate import read_gate_queries
@@ -39,7 +39,8 @@ from pipeline.index.write import load_meaningless_queries
 from pipeline.quality import report as reports
 from pipeline.store import batches, marks, runs
 from pipeline.store.batches import BatchRow
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, Store
+from pipeline.store.locks import Locks
 
 # Names of batch files and of their part files: number, kind, and the suffix of a part file.
 BATCH_FILE_NAME = re.compile(r"(\d{6,})-(requests|results|hashes)\.(?:jsonl(\..+)?|asked)")
@@ -92,26 +93,28 @@ def run(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
 
     with contextlib.nullcontext() if dry else ws.lock(prepare.PREPARE_LOCK):
         _clean_batches(ws, cutoff, report)
-        _delete_leftovers(find_leftovers(ws), report)
+        _delete_leftovers(find_leftovers(ws.data, ws.store), report)
     if (ws.data / "index").is_dir():
         with contextlib.nullcontext() if dry else ws.lock(INDEX_LOCK):
             _clean_builds(ws, cutoff, report)
             report.vectors = delete_unneeded_vectors(ws, before=cutoff, dry=dry)
-    _clean_reports(ws, cutoff, report)
+    _clean_reports(ws.data, ws.store, ws.tasks, cutoff, report)
     return report
 
 
-def _clean_reports(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
+def _clean_reports(
+    data: Path, store: Store, tasks: Sequence[Task], cutoff: datetime, report: CleanReport
+) -> None:
     """Delete quality reports of all tasks from before `cutoff`, except the reports of pilots.
 
     The names are added to `report.reports`. If `report.dry`, no file is deleted.
     """
-    with ws.store.read() as tx:
+    with store.read() as tx:
         pilots = runs.list_pilots(tx)
     pilot_reports = {Path(pilot.report).stem for pilot in pilots if pilot.report is not None}
 
-    for task in ws.tasks:
-        old_paths = reports.find_old_reports(ws.data, task.name, cutoff, kept_names=pilot_reports)
+    for task in tasks:
+        old_paths = reports.find_old_reports(data, task.name, cutoff, kept_names=pilot_reports)
         for path in old_paths:
             report.reports.append(path.name)
             if not report.dry:
@@ -147,7 +150,7 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
     # All names are checked before the first file is removed.
     files_of_batches = [(batch, list_sealed_files(ws.data, batch)) for batch in old_batches]
     lock_names = {lock_of(batch.number) for batch in old_batches}
-    report.locks = _clean_locks(ws, lock_names, dry=report.dry)
+    report.locks = _clean_locks(ws.locks, lock_names, dry=report.dry)
 
     for batch, batch_files in files_of_batches:
         is_recorded = batch.number in cleaned_hashes
@@ -200,15 +203,15 @@ def _clean_batch(
         path.unlink(missing_ok=True)
 
 
-def _clean_locks(ws: WorkspaceSession, names: Collection[str], *, dry: bool) -> int:
+def _clean_locks(locks: Locks, names: Collection[str], *, dry: bool) -> int:
     """Delete the existing files of unused locks, and return their number.
 
     Args:
         names: The names of the locks.
         dry: Delete nothing, and count the files of used locks too.
     """
-    names_with_file = ws.locks.names_with_file() & set(names)
-    return sum(dry or ws.locks.discard(name) for name in names_with_file)
+    names_with_file = locks.names_with_file() & set(names)
+    return sum(dry or locks.discard(name) for name in names_with_file)
 
 
 class SealedFile(NamedTuple):
@@ -345,7 +348,9 @@ def _read_entry_texts(tx: Connection, collections: Iterable[IndexedTask]) -> Ite
             yield entry.text
 
 
-def find_unrecorded_files(ws: WorkspaceSession, remote_numbers: Collection[int] = ()) -> list[Path]:
+def find_unrecorded_files(
+    data: Path, store: Store, remote_numbers: Collection[int] = ()
+) -> list[Path]:
     """Return the files of sent batches that are missing from the database.
 
     The database is then probably an older copy. A result file proves that its batch was sent,
@@ -356,14 +361,14 @@ def find_unrecorded_files(ws: WorkspaceSession, remote_numbers: Collection[int] 
         remote_numbers: Batch numbers that remote batches have. Their request files count as sent.
     """
     batch_files = []
-    for path in sorted((ws.data / FOLDER).glob("*")):
+    for path in sorted((data / FOLDER).glob("*")):
         match = BATCH_FILE_NAME.fullmatch(path.name)
         # Part files were never sealed.
         if match is not None and match[3] is None:
             batch_files.append((path, int(match[1]), match[2]))
 
     # Read after the folder: the batch of every listed file was recorded before its file appeared.
-    with ws.store.read() as tx:
+    with store.read() as tx:
         recorded_numbers = {batch.number for batch in batches.batches_in_states(tx)}
     sent_numbers = {number for _, number, kind in batch_files if kind == "results"} | set(
         remote_numbers,
@@ -372,7 +377,7 @@ def find_unrecorded_files(ws: WorkspaceSession, remote_numbers: Collection[int] 
     return [path for path, number, _ in batch_files if number in unknown_numbers]
 
 
-def find_leftovers(ws: WorkspaceSession, remote_numbers: Collection[int] = ()) -> list[Path]:
+def find_leftovers(data: Path, store: Store, remote_numbers: Collection[int] = ()) -> list[Path]:
     """Return leftover files of killed processes: part files, and batch files without a record.
 
     Looks in DATA, in the folder of batches and in the folder of quality reports. Recorded sealed
@@ -381,25 +386,23 @@ def find_leftovers(ws: WorkspaceSession, remote_numbers: Collection[int] = ()) -
     Args:
         remote_numbers: As in `find_unrecorded_files`.
     """
-    with ws.store.read() as tx:
+    with store.read() as tx:
         all_batches = batches.batches_in_states(tx)
         cleaned_hashes = marks.cleaned_batches(tx)
 
     # Paths are built from numbers. If a stored name was changed, its file is still not a leftover.
-    known_paths = {request_path(ws.data, batch.number) for batch in all_batches}
-    known_paths |= {
-        result_path(ws.data, batch.number) for batch in all_batches if batch.result_sha256
-    }
-    known_paths |= {hashes_path(ws.data, number) for number in cleaned_hashes}
-    known_paths.update(find_unrecorded_files(ws, remote_numbers))
+    known_paths = {request_path(data, batch.number) for batch in all_batches}
+    known_paths |= {result_path(data, batch.number) for batch in all_batches if batch.result_sha256}
+    known_paths |= {hashes_path(data, number) for number in cleaned_hashes}
+    known_paths.update(find_unrecorded_files(data, store, remote_numbers))
 
     # Running processes write the results of these batches.
     awaited_states = {BatchState.SUBMITTED, BatchState.ASKING}
     awaited_numbers = {batch.number for batch in all_batches if batch.state in awaited_states}
-    leftovers = list(_find_abandoned_parts(ws.data))
+    leftovers = list(_find_abandoned_parts(data))
     leftovers.extend(
         path
-        for path in sorted((ws.data / FOLDER).glob("*"))
+        for path in sorted((data / FOLDER).glob("*"))
         if path not in known_paths and _is_leftover(path, awaited_numbers)
     )
     return leftovers

@@ -19,6 +19,7 @@ from pipeline.core.errors import (
     InconsistentError,
     RemoteError,
 )
+from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
@@ -32,7 +33,7 @@ from pipeline.ops.doctor_backend import check_backend, check_models, list_task_b
 from pipeline.ops.doctor_report import DoctorReport, create_notice
 from pipeline.store import answer_counts, batches, claims, marks, rows, schema, workspace
 from pipeline.store.batches import BatchRow
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, Store
 
 MAX_REFUSED_EXAMPLES = 3
 RESTORE_HINT = HintTemplate("restore a backup ({})", CommandHint("restore", from_="…"))
@@ -211,7 +212,7 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
                 files.verify(path, sha256=sha256, file_label=file_label)
                 message = ""
                 if is_request_file and not batch.is_finished:
-                    message = _compare_requests_with_claims(ws, batch)
+                    message = _compare_requests_with_claims(ws.data, ws.store, batch)
             except InconsistentError as error:
                 message = error.message
 
@@ -225,7 +226,7 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
                 )
 
 
-def _compare_requests_with_claims(ws: WorkspaceSession, batch: BatchRow) -> str:
+def _compare_requests_with_claims(data: Path, store: Store, batch: BatchRow) -> str:
     """Return an error message if a request file does not ask about exactly the claimed rows.
 
     Each claimed row must be on its recorded line, and the number of lines must be that of the
@@ -234,10 +235,10 @@ def _compare_requests_with_claims(ws: WorkspaceSession, batch: BatchRow) -> str:
     Raises:
         InconsistentError: The database names another request file.
     """
-    with ws.store.read() as tx:
+    with store.read() as tx:
         claimed_rows = claims.claimed_rows(tx, batch.number)
 
-    with contextlib.closing(files.read_lines(sealed_request(ws.data, batch))) as lines:
+    with contextlib.closing(files.read_lines(sealed_request(data, batch))) as lines:
         keys = (json.loads(line).get("key") for _, line in lines)
         keys_by_line_number = dict(enumerate(keys, 1))
 
@@ -398,12 +399,12 @@ def _check_indexes(report: DoctorReport) -> Iterator[RowFault]:
         if message:
             yield RowFault(message, "search finds no entries, or the wrong entries", rebuild_hint)
         elif current_build is not None:
-            yield from _check_index_links(ws, builds, current_build, rebuild_hint)
-            yield from _check_index_age(ws, current_build, rebuild_hint)
+            yield from _check_index_links(ws.store, builds, current_build, rebuild_hint)
+            yield from _check_index_age(ws.settings, ws.store, current_build, rebuild_hint)
 
 
 def _check_index_links(
-    ws: WorkspaceSession,
+    store: Store,
     builds: Builds,
     current_build: Manifest,
     rebuild_hint: CommandHint,
@@ -413,7 +414,7 @@ def _check_index_links(
     A wrong file name in DATA is a contradiction. A wrong `index/current` is only a notice.
     """
     consequence = "other programs read another index"
-    promoted_number = builds.find_link_correction(ws.store)
+    promoted_number = builds.find_link_correction(store)
     if promoted_number:
         yield create_notice(
             f"the database names build {promoted_number} as the build in service, "
@@ -431,7 +432,8 @@ def _check_index_links(
 
 
 def _check_index_age(
-    ws: WorkspaceSession,
+    settings: Settings,
+    store: Store,
     current_build: Manifest,
     rebuild_hint: CommandHint,
 ) -> Iterator[RowFault]:
@@ -440,8 +442,8 @@ def _check_index_age(
     Another model or width is only a notice. A position in the build above that of the database is a
     contradiction, because the database is then an older copy.
     """
-    model = ws.settings.embedding_model
-    dim = ws.settings.dim
+    model = settings.embedding_model
+    dim = settings.dim
     if (current_build.model, current_build.dim) != (model, dim):
         yield create_notice(
             f"the index has vectors of {current_build.model} with {current_build.dim} dimensions; "
@@ -450,7 +452,7 @@ def _check_index_age(
             rebuild_hint,
         )
 
-    with ws.store.read() as tx:
+    with store.read() as tx:
         position = workspace.get_workspace(tx).position
     if current_build.position > position:
         yield RowFault(
@@ -483,7 +485,7 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
     """
     ws = report.ws
     restore_hint = CommandHint("restore", from_="…")
-    for path in clean.find_unrecorded_files(ws, report.unknown_numbers):
+    for path in clean.find_unrecorded_files(ws.data, ws.store, report.unknown_numbers):
         yield RowFault(
             f"{path.name} belongs to a batch that is not in the database; "
             "the database is an older copy than the folder",
@@ -507,7 +509,7 @@ def _list_leftovers(report: DoctorReport) -> list[Path]:
     """
     ws = report.ws
     folders = [collection.folder for collection in ws.indexed_tasks]
-    leftovers = clean.find_leftovers(ws, report.unknown_numbers)
+    leftovers = clean.find_leftovers(ws.data, ws.store, report.unknown_numbers)
     leftovers += find_orphaned_folders(ws.data, folders)
 
     # While the lock is taken, the staging folder belongs to a running build.

@@ -11,6 +11,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
 from pipeline.core.progress import Progress
+from pipeline.core.settings import Settings
 from pipeline.core.text import FormulaGuard, format_object, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -80,7 +81,7 @@ def run(
         check_target(path, overwrite=overwrite)
 
     guard = FormulaGuard(raw=raw)
-    export_options = _apply_preferences(ws, options)
+    export_options = _apply_preferences(ws.settings, ws.task, options)
     with ws.store.read() as tx:
         export_rows = task.export.read_rows(tx, export_options)
         _report_versions(export_rows, report)
@@ -135,17 +136,16 @@ def _choose_format(task: Task, path: Path | None, format_: str | None, *, row_wo
     raise InputError(f"{message}; nothing was written", hint=f"use one of {', '.join(formats)}")
 
 
-def _apply_preferences(ws: WorkspaceSession, options: ExportOptions) -> ExportOptions:
+def _apply_preferences(settings: Settings, task: Task, options: ExportOptions) -> ExportOptions:
     """Return the options with the task's preferred versions and the setting VERSION.
 
     The setting is ignored if the options have a version or `best`, or if the task cannot export a
     single version.
     """
-    task = ws.task
     version = options.extractor
     has_single_version = "extractor" in task.export.options and not options.best
     if has_single_version:
-        version = version or ws.settings.version_of(task.name, task.version_label)
+        version = version or settings.version_of(task.name, task.version_label)
     return options._replace(
         extractor=version or None,
         prefer=tuple(task.answers.preferred_versions),

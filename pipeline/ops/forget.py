@@ -22,6 +22,7 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InputError, RemoteError
 from pipeline.core.files import require_utf8_path
+from pipeline.core.progress import Progress
 from pipeline.core.text import join_first, restore_formula
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -31,7 +32,7 @@ from pipeline.ops import clean
 from pipeline.ops.forget_files import check_sealed_files, drop_lines, read_batch_numbers
 from pipeline.quality import report as reports
 from pipeline.store import batches, erasure, marks, rows, workspace
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, Store
 from pipeline.tables.columns import fold_name
 from pipeline.tables.row_import import MISSING_ROW_KIND
 
@@ -81,23 +82,23 @@ class _NamedRow(NamedTuple):
     is_present: bool
 
 
-def split_names(ws: WorkspaceSession, texts: Sequence[str]) -> list[str]:
+def split_names(store: Store, task: Task, texts: Sequence[str]) -> list[str]:
     """Split typed texts at commas into stripped names, and drop blank names.
 
     A text with commas stays whole if a row of the task in use, an unfinished erasure or a record of
     the engine has this name.
     """
     names = []
-    with ws.store.read() as tx:
+    with store.read() as tx:
         for text in texts:
-            if "," in text and not _is_known_name(tx, ws.task, text):
+            if "," in text and not _is_known_name(tx, task, text):
                 names += text.split(",")
             else:
                 names.append(text)
     return [name.strip() for name in names if name.strip()]
 
 
-def read_names(ws: WorkspaceSession, path: Path) -> list[str]:
+def read_names(task: Task, path: Path) -> list[str]:
     """Read the names of rows from a CSV file with a name column, or from a text file.
 
     If the first line has a cell that is a name column of the task, the cells below are returned. If
@@ -116,7 +117,7 @@ def read_names(ws: WorkspaceSession, path: Path) -> list[str]:
             f"{path} cannot be read as a file of names: {error}; nothing was changed",
         ) from None
 
-    name_columns = {fold_name(column) for column in ws.task.rows.name_columns}
+    name_columns = {fold_name(column) for column in task.rows.name_columns}
     csv_rows = list(csv.reader(lines))
     header = [fold_name(cell) for cell in csv_rows[0]] if csv_rows else []
     name_index = next((index for index, cell in enumerate(header) if cell in name_columns), None)
@@ -203,10 +204,12 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         if ws.backend == "local" and not has_open_batches:
             for name in LOCAL_ENGINE_FILES:
                 files.remove_path(ws.data / name)
-        for path in clean.find_leftovers(ws) + clean.find_unrecorded_files(ws):
+        for path in clean.find_leftovers(ws.data, ws.store) + clean.find_unrecorded_files(
+            ws.data, ws.store
+        ):
             path.unlink(missing_ok=True)
         for batch in row_batches:
-            dropped_counts = drop_lines(ws, batch, row_ids, cleaned_hashes)
+            dropped_counts = drop_lines(ws.data, ws.store, batch, row_ids, cleaned_hashes)
             report.files += dropped_counts
             report.lines += sum(dropped_counts.values())
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
@@ -223,7 +226,7 @@ def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     if ws.is_indexed:
         _rebuild(ws, row_ids, report)
     report.vectors = clean.delete_unneeded_vectors(ws, before=None, dry=False)
-    _compact_database(ws)
+    _compact_database(ws.store, ws.tasks, ws.display)
 
     with ws.store.write() as tx:
         for name in names:
@@ -238,14 +241,14 @@ def _delete_orphaned_indexes(ws: WorkspaceSession) -> None:
             files.remove_path(path)
 
 
-def _compact_database(ws: WorkspaceSession) -> None:
+def _compact_database(store: Store, tasks: Sequence[Task], display: Progress) -> None:
     """Compact the database, or print a warning if tables of another program forbid it."""
     table_names = []
-    with ws.store.read() as tx:
-        for task in ws.tasks:
+    with store.read() as tx:
+        for task in tasks:
             table_names += [table.name for table in task.own_tables.make_server_tables(tx)]
-    if not ws.store.compact(extra_tables=table_names):
-        ws.display.warn(
+    if not store.compact(extra_tables=table_names):
+        display.warn(
             "the database was not compacted, because it has tables of another program; "
             "the deleted rows were overwritten",
         )
@@ -290,7 +293,9 @@ def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]
         is_new = any(
             not marks.open_erasures(tx, _format_erasure_name(task, name)) for name in names
         )
-        check_sealed_files(ws, tx, [row.row_id for row in named_rows.values() if row.row_id])
+        check_sealed_files(
+            ws.data, ws.task, tx, [row.row_id for row in named_rows.values() if row.row_id]
+        )
     if is_new:
         _confirm(ws, names)
 

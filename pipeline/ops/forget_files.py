@@ -6,14 +6,13 @@ from pathlib import Path
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
-from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.result_file import read_line_key
 from pipeline.ops import clean
 from pipeline.store import batches, erasure, marks
 from pipeline.store.batches import BatchRow
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, Store
 
 
 def read_batch_numbers(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[int]:
@@ -53,7 +52,7 @@ def _changed_file_error(batch: BatchRow, file: clean.SealedFile) -> Inconsistent
     )
 
 
-def check_sealed_files(ws: WorkspaceSession, tx: Connection, row_ids: Sequence[str]) -> None:
+def check_sealed_files(data: Path, task: Task, tx: Connection, row_ids: Sequence[str]) -> None:
     """Raise InconsistentError if a sealed file that may have lines about the rows was changed.
 
     Reads the existing files of all batches that may have asked about the rows. The check is skipped
@@ -63,17 +62,18 @@ def check_sealed_files(ws: WorkspaceSession, tx: Connection, row_ids: Sequence[s
     if marks.open_erasures(tx):
         return
 
-    batch_numbers = read_batch_numbers(tx, ws.task, row_ids)
+    batch_numbers = read_batch_numbers(tx, task, row_ids)
     cleaned_hashes = marks.cleaned_batches(tx)
     for number in sorted(batch_numbers):
         batch = batches.get_batch(tx, number)
-        for file in _find_sealed_files(ws.data, batch, cleaned_hashes):
+        for file in _find_sealed_files(data, batch, cleaned_hashes):
             if not file.is_sealed:
                 raise _changed_file_error(batch, file)
 
 
 def drop_lines(
-    ws: WorkspaceSession,
+    data: Path,
+    store: Store,
     batch: BatchRow,
     row_ids: Collection[str],
     cleaned_hashes: Mapping[int, str],
@@ -90,16 +90,16 @@ def drop_lines(
     """
     forgotten_keys = {make_request_key(batch.task, row_id) for row_id in row_ids}
     dropped_counts = {}
-    for file in _find_sealed_files(ws.data, batch, cleaned_hashes):
-        name = file.path.relative_to(ws.data).as_posix()
-        dropped_count = _drop_lines_of_file(ws, batch, file, name, forgotten_keys)
+    for file in _find_sealed_files(data, batch, cleaned_hashes):
+        name = file.path.relative_to(data).as_posix()
+        dropped_count = _drop_lines_of_file(store, batch, file, name, forgotten_keys)
         if dropped_count:
             dropped_counts[name] = dropped_count
     return dropped_counts
 
 
 def _drop_lines_of_file(
-    ws: WorkspaceSession,
+    store: Store,
     batch: BatchRow,
     file: clean.SealedFile,
     name: str,
@@ -135,7 +135,7 @@ def _drop_lines_of_file(
         if file.sha256 not in {current_sha256, draft.sha256}:
             raise _changed_file_error(batch, file)
         if dropped_count and current_sha256 == file.sha256:
-            _record_new_hash(ws, batch, name, current_sha256, draft)
+            _record_new_hash(store, batch, name, current_sha256, draft)
         if dropped_count:
             files.rename_sealed(draft, file.path)
     finally:
@@ -144,7 +144,7 @@ def _drop_lines_of_file(
 
 
 def _record_new_hash(
-    ws: WorkspaceSession,
+    store: Store,
     batch: BatchRow,
     name: str,
     old_sha256: str,
@@ -155,7 +155,7 @@ def _record_new_hash(
     Raises:
         InconsistentError: The record of the file changed meanwhile.
     """
-    with ws.store.write() as tx:
+    with store.write() as tx:
         is_recorded = erasure.record_resealed_file(
             tx,
             batch.number,

@@ -42,7 +42,8 @@ CLEANED_REASON = HintTemplate("the batch's files were removed by `{}`", CommandH
 
 
 def read_page(
-    ws: WorkspaceSession,
+    store: Store,
+    task: Task,
     row_filter: RowFilter = ALL_ROWS,
     *,
     limit: int,
@@ -71,12 +72,13 @@ def read_page(
         fields=fields,
         within_s=within_s,
     )
-    with ws.store.read() as tx:
-        return ws.task.rows.grid(tx).read_page(tx, options)
+    with store.read() as tx:
+        return task.rows.grid(tx).read_page(tx, options)
 
 
 def count_rows(
-    ws: WorkspaceSession,
+    store: Store,
+    task: Task,
     row_filter: RowFilter = ALL_ROWS,
     *,
     within_s: float | None = SORT_TIMEOUT_S,
@@ -90,12 +92,13 @@ def count_rows(
     Raises:
         InputError: The filter is invalid.
     """
-    with ws.store.read() as tx:
-        return ws.task.rows.grid(tx).count_rows(tx, row_filter, within_s=within_s)
+    with store.read() as tx:
+        return task.rows.grid(tx).count_rows(tx, row_filter, within_s=within_s)
 
 
 def write_csv(
-    ws: WorkspaceSession,
+    store: Store,
+    task: Task,
     path: Path,
     row_filter: RowFilter = ALL_ROWS,
     *,
@@ -118,13 +121,16 @@ def write_csv(
             be overwritten.
     """
     check_target(path, overwrite=overwrite)
-    line_count = write_file(path, iterate_csv_lines(ws, row_filter, sort=sort, fields=fields))
+    line_count = write_file(
+        path, iterate_csv_lines(store, task, row_filter, sort=sort, fields=fields)
+    )
     # The header is a line, too.
-    return ExportReport(str(path), "csv", line_count - 1, ws.task.labels.singular)
+    return ExportReport(str(path), "csv", line_count - 1, task.labels.singular)
 
 
 def iterate_csv_lines(
-    ws: WorkspaceSession,
+    store: Store,
+    task: Task,
     row_filter: RowFilter = ALL_ROWS,
     *,
     sort: str | None = None,
@@ -142,8 +148,8 @@ def iterate_csv_lines(
         InputError: A state, sort order, column or condition is invalid.
     """
     options = RowListOptions(CSV_PAGE_ROWS, row_filter, sort=sort, fields=fields, within_s=None)
-    with ws.store.read() as tx:
-        pages = ws.task.rows.grid(tx).read_pages(tx, options)
+    with store.read() as tx:
+        pages = task.rows.grid(tx).read_pages(tx, options)
         first_page = next(pages)
         csv_rows = _to_csv_rows(chain([first_page], pages))
         yield from export.encode_csv(csv_rows, [*first_page.names, "state"])
@@ -476,15 +482,14 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> li
     return sorted(names.get(row_id, row_id) for row_id in unparked_ids)
 
 
-def reopen_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> list[str]:
+def reopen_rows(store: Store, task: Task, row_ids: Sequence[str]) -> list[str]:
     """Open rows for new requests; return the ids of the claimable rows among them afterwards.
 
     All given rows are unparked. Claimed rows and rows with a manual correction are not changed
     further. The answers of the other rows are removed from their rows; they stay stored, but are no
     longer applied. One transaction, without a confirmation.
     """
-    task = ws.task
-    with ws.store.write() as tx:
+    with store.write() as tx:
         claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=row_ids)
         claimed_ids = claims.claimed_among(tx, task.name, row_ids)
         corrected_ids = answers.find_corrected(tx, task.name, row_ids)

@@ -19,7 +19,6 @@ from pipeline.core.states import BatchState
 from pipeline.core.text import INVALID_TEXT, join_first
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
-from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.workspace_folder import is_free
 from pipeline.index.vector_cache import VectorCache, open_vector_store
 from pipeline.store import batches, claims, schema, workspace
@@ -324,7 +323,7 @@ def _copy_tables_to_server(
             for table in task_tables:
                 min_numbers[table.name] = claims.highest_id(tx, task.name)
         restore_report.rows = copy_tables(tx, server_tx, tables, min_numbers=min_numbers)
-        restore_report.rows |= _copy_vectors_to_server(ws, staging, server_tx)
+        restore_report.rows |= _copy_vectors_to_server(ws.store, staging, server_tx)
 
         workspace.record_event(
             server_tx,
@@ -339,12 +338,12 @@ def _copy_tables_to_server(
 
 
 def _copy_vectors_to_server(
-    ws: WorkspaceSession,
+    store: Store,
     staging: Path,
     server_tx: Connection,
 ) -> dict[str, int]:
     """Copy the table of cached vectors, if there is one; return its number of rows by its name."""
-    cache = VectorCache(open_vector_store(ws.store, staging), model="", dim=0)
+    cache = VectorCache(open_vector_store(store, staging), model="", dim=0)
     with cache.open_snapshot() as vectors_tx:
         if vectors_tx is None:
             return {}

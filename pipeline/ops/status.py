@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, report
@@ -86,11 +87,11 @@ def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         is_waiting_for_quota = _is_waiting_for_quota(tx, task_batches, ws.settings)
 
     reasons |= {row_id: reason for row_id, reason, _ in parked_rows}
-    failures = _describe_failures(ws, reasons)
+    failures = _describe_failures(ws.data, ws.task, reasons)
     if failures is not None:
         document["failures"] = failures
 
-    dead_batches = batch_files.find_dead_batches(ws)
+    dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
     batch_counts = Counter(batch.state.value for batch in task_batches)
     batch_counts["stopped"] = sum(
         batch.task == task.name and batch.way is not Mode.TRIAL for batch in dead_batches
@@ -250,7 +251,7 @@ def _describe_open_batch(
 
 def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     """Return a line for each open batch and live run of the task in use, oldest first."""
-    dead_batches = batch_files.find_dead_batches(ws)
+    dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
     stopped_numbers = {batch.run or batch.number for batch in dead_batches}
     with ws.store.read() as tx:
         task_batches = batches.batches_in_states(tx, task=ws.task.name)
@@ -262,7 +263,7 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     ]
 
 
-def _describe_failures(ws: WorkspaceSession, reasons: Mapping[str, str]) -> dict[str, Any] | None:
+def _describe_failures(data: Path, task: Task, reasons: Mapping[str, str]) -> dict[str, Any] | None:
     """Return failed rows and failed gates of the newest report for JSON; None if nothing failed.
 
     Rows that are set aside, because their text supports no answer, are not counted. The members
@@ -277,7 +278,7 @@ def _describe_failures(ws: WorkspaceSession, reasons: Mapping[str, str]) -> dict
         reason.partition(": ")[0] for reason in reasons.values() if parked_label(reason) == "parked"
     )
     reason_counts = Counter(reason[:MAX_REASON_CHARACTERS] for reason in short_reasons)
-    newest_report = next(iter(read_report_documents(ws.data, ws.task.name, limit=1)), None)
+    newest_report = next(iter(read_report_documents(data, task.name, limit=1)), None)
     gates = newest_report.get("gates", ()) if newest_report else ()
     failed_gates = [gate["name"] for gate in gates if gate["passed"] is False]
     if not reason_counts and not failed_gates:
@@ -285,7 +286,7 @@ def _describe_failures(ws: WorkspaceSession, reasons: Mapping[str, str]) -> dict
 
     report_path = None
     if newest_report is not None:
-        report_path = str(ws.data / REPORTS_FOLDER / f"{newest_report['name']}.md")
+        report_path = str(data / REPORTS_FOLDER / f"{newest_report['name']}.md")
     return {
         "rows": reason_counts.total(),
         "reasons": dict(reason_counts.most_common()),

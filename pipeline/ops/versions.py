@@ -5,9 +5,10 @@
 - If no answer of the local engine is left afterwards, the workspace is no longer bound to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.batch import ingest
@@ -21,7 +22,7 @@ from pipeline.engine.task import Task
 from pipeline.ops.forget import LOCAL_ENGINE_FILES
 from pipeline.store import answers, batches, request_history, workspace
 from pipeline.store.answers import VersionCounts
-from pipeline.store.database import Connection, split_into_pages
+from pipeline.store.database import Connection, Store, split_into_pages
 
 ROLLBACK_LOCK = "rollback"
 LIST_COMMAND = CommandHint("versions")
@@ -128,7 +129,7 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
             for summary in summaries:
                 _delete_version(tx, task, summary.counts, report, now=ws.now())
             has_entries = task.index is not None and task.index.count_entries(tx) > 0
-        report.unbound = _unbind_local_engine(ws)
+        report.unbound = _unbind_local_engine(ws.data, ws.store, ws.now)
 
     if summaries and ws.is_task_indexed(task):
         # An index cannot be built without any answer.
@@ -270,7 +271,7 @@ def _delete_version(
         workspace.record_row_change(tx, task.name)
 
 
-def _unbind_local_engine(ws: WorkspaceSession) -> bool:
+def _unbind_local_engine(data: Path, store: Store, now: Callable[[], datetime]) -> bool:
     """Unbind the workspace from the local engine if no request of any task is left.
 
     The files of the local engine are deleted then. Its vectors stay, because the names of their
@@ -279,14 +280,14 @@ def _unbind_local_engine(ws: WorkspaceSession) -> bool:
     Returns:
         Whether the workspace was unbound.
     """
-    with ws.store.write() as tx:
+    with store.write() as tx:
         if workspace.get_workspace(tx).backend != "local" or request_history.has_any_request(tx):
             return False
         workspace.unbind_workspace(
             tx,
-            now=ws.now(),
+            now=now(),
             reason="no request of the local engine is left",
         )
     for name in LOCAL_ENGINE_FILES:
-        files.remove_path(ws.data / name)
+        files.remove_path(data / name)
     return True

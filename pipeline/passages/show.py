@@ -6,9 +6,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
-from pipeline.engine.session import WorkspaceSession
+from pipeline.core.settings import Settings
+from pipeline.engine.task import Task
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
+from pipeline.store.database import Store
 from pipeline.tables import export
 from pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
 from pipeline.tables.facets import GridFacet
@@ -20,7 +22,9 @@ from pipeline.tables.row_table import RowTable
 QuotedPassage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]
 
 
-def read_quoted_passage(ws: WorkspaceSession, passage: str) -> QuotedPassage:
+def read_quoted_passage(
+    settings: Settings, store: Store, task: Task, passage: str
+) -> QuotedPassage:
     """Return source and text of a passage, and its concepts of the version that wrote last.
 
     This version can be a correction or another program's. There are no concepts if no version
@@ -31,9 +35,9 @@ def read_quoted_passage(ws: WorkspaceSession, passage: str) -> QuotedPassage:
     """
     from pipeline.passages.quality import quotations_of
 
-    with ws.store.read() as tx:
-        shape = read_shape(tx, passages=ws.settings.passages_table)
-        passage_ids = [ws.task.rows.id_of(tx, passage)]
+    with store.read() as tx:
+        shape = read_shape(tx, passages=settings.passages_table)
+        passage_ids = [task.rows.id_of(tx, passage)]
         row = table.item_table(shape).read_rows(tx, passage_ids, shape.value_columns)[passage]
         concepts = list(table.all_concepts(tx, shape, passage_id=passage))
 

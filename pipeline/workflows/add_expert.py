@@ -14,12 +14,13 @@ from pipeline.core.errors import InputError, TakenError
 from pipeline.core.states import Mode
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.experts import table
 from pipeline.experts.import_ import read_person, refuse_altered_values
 from pipeline.experts.table import USERNAME
 from pipeline.gemini.usage import estimate_tokens
 from pipeline.store import claims, workspace
-from pipeline.store.database import Connection
+from pipeline.store.database import Connection, Store
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
 from pipeline.tables.columns import parse_map
 from pipeline.tables.row_findings import SoundRow
@@ -81,7 +82,7 @@ def run(
     """
     saved = store_person(ws, data, name=document_name, mapping=mapping)
     if not saved.is_due:
-        return reload_person(ws, saved)
+        return reload_person(ws.store, ws.task, saved)
 
     ws.display.say(f"Generating tags… {saved.username}")
     started_at_s = ws.monotonic()
@@ -95,7 +96,7 @@ def run(
         )
     except KeyboardInterrupt:
         tags_state = "without"
-        if reload_person(ws, saved).tags:
+        if reload_person(ws.store, ws.task, saved).tags:
             tags_state = "with"
         ws.display.warn(f"{saved.username} is saved {tags_state} tags")
         raise
@@ -112,7 +113,9 @@ def run(
             )
 
     duration_s = ws.monotonic() - started_at_s
-    return reload_person(ws, saved, problem=_problem_of(live_report), took_s=duration_s)
+    return reload_person(
+        ws.store, ws.task, saved, problem=_problem_of(live_report), took_s=duration_s
+    )
 
 
 def _problem_of(live_report: LiveReport) -> str:
@@ -195,7 +198,8 @@ def store_person(
 
 
 def reload_person(
-    ws: WorkspaceSession,
+    store: Store,
+    task: Task,
     saved: AddedExpert,
     *,
     problem: str = "",
@@ -209,15 +213,15 @@ def reload_person(
         problem: Why there are no tags.
         took_s: Duration of the call in seconds, or None if no call was made.
     """
-    with ws.store.read() as tx:
+    with store.read() as tx:
         row = table.find_person(tx, saved.username)
         parked_reason = claims.find_parked_reason(
             tx,
-            ws.task.name,
+            task.name,
             saved.item_id,
-            prompt_version=ws.task.rows.own_prompt_version,
+            prompt_version=task.rows.own_prompt_version,
         )
-        is_due = saved.item_id in claiming.due_ids(tx, ws.task)
+        is_due = saved.item_id in claiming.due_ids(tx, task)
 
     name_parts = (stripped_text(row["first_name"]), stripped_text(row["last_name"]))
     return replace(

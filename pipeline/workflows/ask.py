@@ -266,7 +266,7 @@ def run(
         FindableError: No reply was judged; the error that ended the calls.
     """
     draft = new_task.draft or _draft_to_ask(ws.store, new_task)
-    _print_columns(ws, draft)
+    _print_columns(ws.display, draft)
     trial_ws, row_ids = _open_in_memory(
         ws,
         new_task,
@@ -332,7 +332,7 @@ def save_question(
     draft = new.draft or _draft_to_ask(ws.store, new)
     text = render_task_file(draft, question=new.question, fields=new.fields)
     _check_free(new.name, ws.data, path=draft.path, text=text)
-    _print_columns(ws, draft)
+    _print_columns(ws.display, draft)
 
     field_names = [answer_field.name for answer_field in new.fields]
     has_same_text = has_file_text(draft.path, text)
@@ -458,10 +458,10 @@ def _open_in_memory(
     return replace(ws, task=task), row_ids
 
 
-def _print_columns(ws: WorkspaceSession, draft: TaskDraft) -> None:
+def _print_columns(display: Progress, draft: TaskDraft) -> None:
     """Print which columns are key and text, and which are sent."""
     for note in draft.guess.notes:
-        ws.display.say(note)
+        display.say(note)
 
 
 def _check_judged(try_report: TryReport) -> None:

@@ -85,7 +85,7 @@ class UnwrittenTask(NamedTuple):
         return make_python_path(UNNAMED)
 
 
-def write_task_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
+def write_task_file(data: Path, store: Store, new: UnwrittenTask) -> TaskDraft:
     """Guess the columns of the items, and write the file of the task; return its draft.
 
     Nothing is registered or sent.
@@ -94,9 +94,9 @@ def write_task_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
         InputError: A task of this name was used in the workspace, the items cannot be read, or the
             file exists or cannot be written.
     """
-    _check_unused(ws.store, new.name)
-    draft = draft_task(ws.store, new)
-    _write_new(draft.path, render_task_file(draft), ws.data)
+    _check_unused(store, new.name)
+    draft = draft_task(store, new)
+    _write_new(draft.path, render_task_file(draft), data)
     return draft
 
 

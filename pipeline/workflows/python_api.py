@@ -464,7 +464,9 @@ class Workspace:
         """
         return self._run(
             lambda ws: ResultDocument(
-                corrections.correct_answer(ws, item, fields, editor_name=who),
+                corrections.correct_answer(
+                    ws.store, ws.task, ws.now, item, fields, editor_name=who
+                ),
             ),
             task,
             access=Access.WRITE,
@@ -791,7 +793,7 @@ class Answers(RowCollection, Generic[A_co]):
             InputError: The requested version never had an answer.
         """
         task = ws.task
-        version = _choose_version(ws, tx, self._extractor)
+        version = _choose_version(ws.settings, ws.task, tx, self._extractor)
         is_preference_declared = (
             isinstance(task, UserTask)
             and bool(task.record)
@@ -803,7 +805,9 @@ class Answers(RowCollection, Generic[A_co]):
         return version, answers.VersionPreference(task.name)
 
 
-def _choose_version(ws: WorkspaceSession, tx: Connection, extractor: str | None) -> str | None:
+def _choose_version(
+    settings: Settings, task: Task, tx: Connection, extractor: str | None
+) -> str | None:
     """Return the version whose answers are read, chosen as an export does.
 
     The order is: the requested version, the version of the settings, and for a user task without
@@ -821,13 +825,12 @@ def _choose_version(ws: WorkspaceSession, tx: Connection, extractor: str | None)
     Raises:
         InputError: The requested version never had an answer.
     """
-    task = ws.task
     if extractor is None and "extractor" not in task.export.options:
         return None
 
     preferred_versions = tuple(task.answers.preferred_versions)
     answered_versions = [version.extractor for version in answers.count_by_version(tx, task.name)]
-    own_version = ws.settings.version_of(task.name, task.version_label)
+    own_version = settings.version_of(task.name, task.version_label)
     if not own_version and task.fingerprint and not preferred_versions:
         own_version = task.version_label
 

@@ -19,6 +19,7 @@ from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN_STATES, Mode
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.gemini.usage import describe_cost
 from pipeline.ops import status
 from pipeline.quality import evaluate, pilot
@@ -528,7 +529,7 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, agreed: bool) -
     has_claimed_rows = True
     while has_claimed_rows:
         tag_rounds.advance(wait=True)
-        stop_error = _find_sample_error(ws, tag_rounds)
+        stop_error = _find_sample_error(ws.task, tag_rounds)
         if stop_error is not None:
             raise stop_error
 
@@ -539,7 +540,7 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, agreed: bool) -
     return tag_rounds.complete_report()
 
 
-def _find_sample_error(ws: WorkspaceSession, tag_rounds: TagRounds) -> FindableError | None:
+def _find_sample_error(task: Task, tag_rounds: TagRounds) -> FindableError | None:
     """Return why the rounds of a sample stopped early, or None if they may go on.
 
     Errors of polls and failed batches come first, but if every batch failed and no row of the
@@ -549,7 +550,7 @@ def _find_sample_error(ws: WorkspaceSession, tag_rounds: TagRounds) -> FindableE
     report = tag_rounds.report
     has_open_rows = tag_rounds.count_askable() > 0
     # If every batch failed at the API but no row is open, all rows were parked: no error.
-    errors = report.errors(ws.task.labels) if has_open_rows or not report.is_down else []
+    errors = report.errors(task.labels) if has_open_rows or not report.is_down else []
     if errors:
         return errors[0]
     if not has_open_rows:

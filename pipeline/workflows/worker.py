@@ -31,6 +31,7 @@ from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import health
 from pipeline.store import schema
+from pipeline.store.database import Store
 from pipeline.workflows import due_units, work
 from pipeline.workflows.due_units import DueUnit
 
@@ -107,7 +108,7 @@ def create_job_tables(ws: WorkspaceSession) -> bool:
         ConfigurationError: Procrastinate is not installed.
     """
     app = _create_app(ws.settings, 1)
-    if _is_set_up(ws):
+    if _is_set_up(ws.store):
         return False
 
     with ws.store.read() as tx:
@@ -162,10 +163,10 @@ def _create_app(settings: Settings, concurrency: int) -> Any:
     return App(connector=connector)
 
 
-def _is_set_up(ws: WorkspaceSession) -> bool:
+def _is_set_up(store: Store) -> bool:
     """Return whether the tables of jobs exist."""
     statement = f"SELECT to_regclass('{JOB_SCHEMA}.procrastinate_jobs')"
-    with ws.store.read() as tx:
+    with store.read() as tx:
         return tx.exec_driver_sql(statement).scalar() is not None
 
 
@@ -483,7 +484,7 @@ class _Worker:
             {},
             is_whole_workspace=True,
         ) as ws:
-            return _is_set_up(ws) and not self._stopping.is_set()
+            return _is_set_up(ws.store) and not self._stopping.is_set()
 
     def metrics(self) -> bytes:
         """Return the figures of all tasks and the errors by unit; see `health.render_metrics`.

@@ -163,7 +163,7 @@ def _plan_tagging(ws: WorkspaceSession, *, is_backfill: bool) -> dict[str, Any]:
     # A stopped run's rows are asked again, at most at the price that was estimated for them.
     stopped_cost = sum(
         batch.estimated_cost
-        for batch in batch_files.find_dead_batches(ws)
+        for batch in batch_files.find_dead_batches(ws.store, ws.locks)
         if batch.task == ws.task.name
     )
     return {**plan, "cost": round(new_cost + stopped_cost, 6)}

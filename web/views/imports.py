@@ -115,7 +115,7 @@ async def add_person(request: Request) -> JSONResponse:
 
 def _reload_person(desk: AppState, person: add_expert.AddedExpert) -> add_expert.AddedExpert:
     with desk.open_to_read(PEOPLE_TASK) as ws:
-        return add_expert.reload_person(ws, person)
+        return add_expert.reload_person(ws.store, ws.task, person)
 
 
 @router.post("/api/imports", status_code=202)

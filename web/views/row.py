@@ -149,7 +149,9 @@ def _correct(ws: WorkspaceSession, key: str, form: Mapping[str, str], editor: st
     edit_number = form.get("undo", "")
     if edit_number.isdecimal() and len(edit_number) <= MAX_EDIT_NUMBER_DIGITS:
         corrections.correct_answer(
-            ws,
+            ws.store,
+            ws.task,
+            ws.now,
             key,
             int(edit_number),
             editor_name=editor,
@@ -159,13 +161,15 @@ def _correct(ws: WorkspaceSession, key: str, form: Mapping[str, str], editor: st
 
     field_name = form.get("field", "")
     text = form.get("value", "")
-    current_value = corrections.read_history(ws, key)["answer"].get(field_name)
+    current_value = corrections.read_history(ws.store, ws.task, key)["answer"].get(field_name)
     # A text is quoted as JSON, so it is not read as a number or a list.
     if isinstance(current_value, str) or is_quotation(current_value):
         text = json.dumps(text)
     change = corrections.parse_typed_fields(ws.task, f"{field_name}={text}")
     corrections.correct_answer(
-        ws,
+        ws.store,
+        ws.task,
+        ws.now,
         key,
         change,
         editor_name=editor,
@@ -224,11 +228,11 @@ def _row_values(
     task = ws.settings.task
     row_id = row["item"]
     columns = _text_columns(row.pop("columns"), task)
-    history = corrections.read_history(ws, key)
+    history = corrections.read_history(ws.store, ws.task, key)
     answer, marks = color_quotations(history["answer"])
     concepts = []
     if task == PASSAGES_TASK and columns:
-        passage = passage_values(read_quoted_passage(ws, row_id))
+        passage = passage_values(read_quoted_passage(ws.settings, ws.store, ws.task, row_id))
         marks = passage["marks"]
         concepts = passage["concepts"]
 
@@ -261,7 +265,9 @@ def _row_values(
         "has_index": ws.is_indexed,
         "work_documents": _row_work(get_desk(request), task, key),
         "error_message": "",
-        "next_rows": items.read_page(ws, limit=1, after=row_id).items if row["state"] else [],
+        "next_rows": items.read_page(ws.store, ws.task, limit=1, after=row_id).items
+        if row["state"]
+        else [],
     }
 
 
@@ -478,7 +484,7 @@ def _start_asking(
         ws.ensure_client()
         with ws.store.read() as tx:
             pilot.check_pilot(tx, ws.task, ws.extractor, is_required=ws.task.needs_pilot)
-        open_ids = items.reopen_rows(ws, row_ids)
+        open_ids = items.reopen_rows(ws.store, ws.task, row_ids)
         if not open_ids:
             raise RequestRefusedError(
                 409,

@@ -239,7 +239,8 @@ def items_csv(request: Request, query: RowQueryParameters) -> StreamingResponse:
 def _read_csv_chunks(desk: AppState, query: RowQuery) -> Iterator[bytes]:
     with desk.open_to_read(query.task) as ws:
         lines = items.iterate_csv_lines(
-            ws,
+            ws.store,
+            ws.task,
             query.row_filter,
             sort=query.sort or None,
             fields=query.field_names,
@@ -278,7 +279,7 @@ def render_rows(request: Request, query: RowQueryParameters) -> HTMLResponse:
 def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
     """Render the facets of the selected rows, and the number of rows."""
     with get_desk(request).open_to_read(query.task) as ws:
-        counts = items.count_rows(ws, query.row_filter)
+        counts = items.count_rows(ws.store, ws.task, query.row_filter)
         return render_page(
             request,
             "parts/facets.html",
@@ -316,7 +317,7 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
         layout = task
     if layout == PASSAGES_TASK:
         for row in page.rows:
-            passage = read_quoted_passage(ws, row["id"])
+            passage = read_quoted_passage(ws.settings, ws.store, ws.task, row["id"])
             row["passage"] = passage_values(passage, max_chars=MAX_PASSAGE_CHARS)
 
     cleared_filters: dict[str, Sequence[str]] = {name: () for name, _ in query.filter_pairs}
@@ -383,7 +384,8 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
             extra_columns.append(name)
 
     page = items.read_page(
-        ws,
+        ws.store,
+        ws.task,
         query.row_filter,
         limit=PAGE_PASSAGES if task_name == PASSAGES_TASK else PAGE_ROWS,
         after=query.after or None,
