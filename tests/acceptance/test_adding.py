@@ -142,7 +142,7 @@ def test_person_of_an_ended_call_is_sent_with_the_next_batch(
         ended_process = running.wait()
 
     assert ended_process.code == (130 if signal_number == signal.SIGINT else -signal_number)
-    assert signal_number == signal.SIGKILL or "ada is stored without tags" in ended_process.err
+    assert signal_number == signal.SIGKILL or "ada is saved without tags" in ended_process.err
     assert set(workspace.tags()) == {"person-0000", "person-0001", "ada"}
     workspace.each("submit", "poll", "ingest")
     assert [len(create["lines"]) for create in api.creates()] == [2, 1]

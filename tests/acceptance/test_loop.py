@@ -71,7 +71,7 @@ def test_changed_question_is_tried_as_a_draft(
 
     comparison = notes_workspace.read("try", A="1", B="draft", N=50)
     assert (comparison["compared"], comparison["agreement"]) == (3, {"verdict": 3, "why": 0})
-    assert "verdict: the same in 3 of 3" in notes_workspace.do("try", A="1", B="draft").out
+    assert "verdict: equal in 3 of 3" in notes_workspace.do("try", A="1", B="draft").out
     assert (notes_workspace.exported(), notes_workspace.states()) == (
         rows_before,
         {"answered": 3, "empty": 1},

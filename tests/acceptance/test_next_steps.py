@@ -76,7 +76,7 @@ def test_unknown_name_is_answered_with_the_nearest_name(workspace: Workspace) ->
     assert f"did you mean {tag}?" in workspace.do("search", "bees", tag=f"{tag}x").err
 
     error_output = workspace.do("people", task="passages", code=2).err
-    assert "about experts, and not about passages; nothing was done" in error_output
+    assert "about experts, not about passages; nothing was done" in error_output
     assert step(workspace.do("items", where="stars < 3", code=2).err) == [
         "findable",
         "search",
