@@ -439,7 +439,11 @@ FILE_ERRORS = {
     ),
     "temperature": ("prompt=", "temperature=3.0, prompt=", "temperature= must be from 0 to 2"),
     "thinking": ("prompt=", "thinking={'budget': 3}, prompt=", "thinking= cannot have 'budget'"),
-    "gate": ("prompt=", "gates={'answered': [1]}, prompt=", "gates= holds 'answered'"),
+    "gate": (
+        "prompt=",
+        "gates={'answered': [1]}, prompt=",
+        "gates= has an invalid bound 'answered'",
+    ),
     "check": ("prompt=", "check=3, prompt=", "check= must be a function"),
 }
 

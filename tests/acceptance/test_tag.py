@@ -98,7 +98,7 @@ def test_preflight_considers_deadline_daily_quota_and_budget(workspace: Workspac
         ({"deadline": "2d", "RPM": 1, "RPD": 2}, "batch", ""),
         ({"deadline": "1h"}, "flex", "24 h"),
         ({"deadline": "50s"}, "live", "50 s"),
-        ({"DEADLINE": "0.001s", "RPM": 1}, "flex", "no way"),
+        ({"DEADLINE": "0.001s", "RPM": 1}, "flex", "no mode is expected"),
         ({"TIER": "free", "RPD": 1}, "flex", "no batches"),
     ):
         estimate = workspace.read("preflight", **options)
@@ -108,8 +108,8 @@ def test_preflight_considers_deadline_daily_quota_and_budget(workspace: Workspac
 
     workspace.do("tag_live", limit=4)
     for requests, warning in (
-        (6, "2 of the day's 6 requests are left"),
-        (9, "9 of the day's 9 requests would be used"),
+        (6, "2 of today's 6 requests are left"),
+        (9, "9 of today's 9 requests would be used"),
     ):
         assert warning in str(workspace.read("preflight", RPD=requests)["live"]["warnings"])
 
