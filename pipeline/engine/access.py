@@ -26,12 +26,12 @@ from pipeline.store.database import Connection, Store
 from pipeline.tables.reflection import read_columns, read_object_kind
 
 NEW_WORKSPACE_HINT = HintTemplate(
-    "`{}` makes one from a file, and `{}` shows how all of it works",
+    "`{}` creates a workspace from a file; `{}` runs all steps on sample data",
     CommandHint("import"),
     CommandHint("demo"),
 )
 NEW_WORKSPACE_FOR_QUERY_HINT = HintTemplate(
-    "`{}` makes one from a folder; a query needs the database that it reads",
+    "`{}` creates a workspace from a folder; the task's query needs an existing database",
     CommandHint("import-images"),
 )
 # Table names in a message.
@@ -151,7 +151,7 @@ def _new_workspace_hint(settings: Settings, *, has_file: bool) -> object:
         return NEW_WORKSPACE_HINT
     if has_file:
         command = CommandHint("try", task=settings.task)
-        return f"`{command}` makes one, and asks about a few rows"
+        return f"`{command}` creates a workspace and asks about a few rows"
     return NEW_WORKSPACE_FOR_QUERY_HINT
 
 
@@ -159,18 +159,16 @@ def _check_readable(settings: Settings, store: Store, additions: _PlannedAdditio
     """Raise ConfigurationError if reading would need a new folder or changes to foreign tables."""
     if not settings.data.is_dir():
         raise ConfigurationError(
-            f"there is no workspace in {settings.data}: its database is there "
-            f"({store.display_name}), "
-            "its folder is not; nothing was made",
+            f"the folder {settings.data} does not exist, but its database "
+            f"{store.display_name} does; nothing was made",
             hint=f"set {OptionHint('data')} to the folder that belongs to that database",
         )
     if additions.adoption_plan:
         planned = "; ".join([*additions.new_objects, *additions.adoption_plan])
         raise ConfigurationError(
-            f"a table in {store.display_name} is another program's, and was never "
-            "used by findable; "
+            f"{store.display_name} has a table of another program that findable never used; "
             "nothing was changed",
-            hint=f"a command that writes asks whether it may add {planned}",
+            hint=f"run a command that writes; it asks whether it may add {planned}",
         )
 
 
@@ -189,20 +187,20 @@ def _confirm_additions(
     planned = [*additions.new_objects, *additions.adoption_plan]
     if not is_ours:
         own_tables = ", ".join(sorted(schema.metadata.tables))
-        planned.insert(0, f"tables of its own ({own_tables})")
+        planned.insert(0, f"its own tables ({own_tables})")
     planned_text = "; ".join(planned)
 
     foreign_tables = "a table of another program"
     if additions.other_tables:
         names = join_first(additions.other_tables, MAX_LISTED_TABLES)
         foreign_tables = f"tables of another program ({names})"
-    location = f"{store.display_name} holds {foreign_tables}"
+    location = f"{store.display_name} has {foreign_tables}"
     _require_consent(
         agrees,
-        f"{location}. Add {planned_text}?",
+        f"{location}. Findable would add {planned_text}. Add them?",
         f"{location}; findable would add {planned_text}; nothing was written",
-        f"{OptionHint(yes=True)} agrees; "
-        f"or set {OptionHint('database_url')} to a database of its own",
+        f"{OptionHint(yes=True)} adds them; "
+        f"or set {OptionHint('database_url')} to a separate database",
     )
 
 
@@ -213,15 +211,15 @@ def _confirm_new_folder(settings: Settings, store: Store, agrees: Callable[[str]
         ConfigurationError: The person did not agree.
     """
     lost_folder = (
-        f"the workspace in {store.display_name} has its files in another folder, "
-        f"or lost them: {settings.data} is not"
+        f"the folder {settings.data} does not exist; the files of the workspace in "
+        f"{store.display_name} are in another folder, or lost"
     )
     _require_consent(
         agrees,
-        f"{lost_folder} there. Go on in a new folder, without them?",
-        f"{lost_folder} there; nothing was made",
+        f"{lost_folder}. Go on in a new folder, without these files?",
+        f"{lost_folder}; nothing was made",
         f"set {OptionHint('data')} to the folder that belongs to that database; "
-        f"{OptionHint(yes=True)} makes a new one",
+        f"{OptionHint(yes=True)} makes a new folder",
     )
 
 
@@ -315,11 +313,11 @@ def _no_workspace_error(
     unchanged = "made"
     if other_tables:
         names = join_first(other_tables, MAX_LISTED_TABLES)
-        location = f"{store.display_name}, which holds tables of another program ({names})"
+        location = f"{store.display_name}, which has tables of another program ({names})"
         unchanged = "changed"
         hint = (
             f"`{CommandHint('import')}`, `{CommandHint('score')}` or `{CommandHint('tag')}` "
-            "says what it would add there, and asks"
+            "lists its additions and asks first"
         )
     elif settings.database_url is not None:
         location = f"{store.display_name} ({OptionHint(data=settings.data)})"

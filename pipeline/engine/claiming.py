@@ -141,7 +141,7 @@ def claim_rows(
 
 def _not_open_error(task: Task) -> StateConflictError:
     return StateConflictError(
-        "an item of",
+        "a row of",
         task.name,
         expected_state="open",
         target_state="claimed",

@@ -88,7 +88,7 @@ def correct_answer(
         task = ws.task
         row_id = task.rows.id_of(tx, row_name)
         if claims.find_parked_reason(tx, task.name, row_id) == claims.BEING_FORGOTTEN:
-            raise InputError(f"{row_id!r} is being forgotten; {UNCHANGED_MESSAGE}")
+            raise InputError(f"row {row_id!r} is being forgotten; {UNCHANGED_MESSAGE}")
 
         current = _describe_answer(tx, task, row_id)
         row_edits = edits.list_edits(tx, task.name, row_id)
@@ -98,7 +98,7 @@ def correct_answer(
         new_answer = _changed_answer(task, row_id, current["answer"], change, row_edits)
         row = task.rows.read(tx, [row_id]).get(row_id)
         if row is None:
-            raise InputError(f"the row of {row_id!r} is not there any more; {UNCHANGED_MESSAGE}")
+            raise InputError(f"row {row_id!r} no longer exists; {UNCHANGED_MESSAGE}")
 
         edit = AnswerEdit(
             number=len(row_edits) + 1,
@@ -137,7 +137,7 @@ def _conflict_error(row_edits: Sequence[AnswerEdit], current: Document) -> Chang
         last_edit = f", last by {row_edits[-1].who!r} (edit {row_edits[-1].number})"
     return ChangedMeanwhileError(
         f"the answer was changed meanwhile{last_edit}; {UNCHANGED_MESSAGE}",
-        hint="look at what is there now, and say again what is to be changed",
+        hint="read the current answer, then correct it again",
         now=current,
     )
 
@@ -161,8 +161,8 @@ def _changed_answer(
 
     if not 1 <= change <= len(row_edits):
         raise InputError(
-            f"there is no edit {change} of {row_id!r}; {UNCHANGED_MESSAGE}",
-            hint=f"{len(row_edits)} were made, and count from 1",
+            f"row {row_id!r} has no edit {change}; {UNCHANGED_MESSAGE}",
+            hint=f"it has {plural(len(row_edits), 'edit')}, numbered from 1",
         )
     return _undo_edit(answer, row_edits[change - 1])
 
@@ -206,8 +206,8 @@ def parse_typed_fields(task: Task, text: str) -> Document:
         if not equals_sign:
             example = OptionHint(set="tone=praise; stars=4")
             raise InputError(
-                f"{name[:MAX_CLEANED_CHARS]!r} sets no field; {UNCHANGED_MESSAGE}",
-                hint=f"write it like {example}; a text with ; in it stands between quotation marks",
+                f"{name[:MAX_CLEANED_CHARS]!r} is not field=value; {UNCHANGED_MESSAGE}",
+                hint=f"write it like {example}; put a text with ; between quotation marks",
             )
         if name not in task.prompt.answer_model.model_fields:
             raise _unknown_field_error(task, name)
@@ -241,16 +241,16 @@ def _split_json_value(name: str, text: str) -> tuple[Any, str]:
         value, end_offset = json.JSONDecoder().raw_decode(text)
     except ValueError as error:
         raise InputError(
-            f"{name}= is no JSON: {error}; {UNCHANGED_MESSAGE}",
-            hint="leave out its first mark",
+            f"{name}= is not valid JSON: {error}; {UNCHANGED_MESSAGE}",
+            hint=f"for a plain text, leave out the {text[:1]} at its beginning",
         ) from error
 
     surplus_text, _, remaining_text = _partition_stripped(text[end_offset:], ";")
     if surplus_text:
         message = (
-            f"{name}= has {surplus_text[:MAX_CLEANED_CHARS]!r} behind its JSON; {UNCHANGED_MESSAGE}"
+            f"{name}= has {surplus_text[:MAX_CLEANED_CHARS]!r} after its JSON; {UNCHANGED_MESSAGE}"
         )
-        raise InputError(message, hint="separate them by ;")
+        raise InputError(message, hint="separate fields with ;")
     return value, remaining_text
 
 
@@ -272,8 +272,9 @@ def normalize_editor_name(text: str) -> str:
     editor_name = " ".join(text.split())
     if not editor_name or len(editor_name) > MAX_CLEANED_CHARS or not editor_name.isprintable():
         raise InputError(
-            f"{text[:MAX_CLEANED_CHARS]!r} is no name of who edits; {UNCHANGED_MESSAGE}",
-            hint=f"give it by {OptionHint('who')}",
+            f"{text[:MAX_CLEANED_CHARS]!r} is not an editor's name "
+            f"(1 to {MAX_CLEANED_CHARS:,} printable characters); {UNCHANGED_MESSAGE}",
+            hint=f"set {OptionHint('who')} to your name",
         )
     return editor_name
 
@@ -282,7 +283,7 @@ def _unknown_field_error(task: Task, name: str) -> InputError:
     """Return the error that the answer has no field of that name; the hint suggests a field."""
     field_names = list(task.prompt.answer_model.model_fields)
     close_matches = get_close_matches(name, field_names, n=1)
-    hint = f"it has {', '.join(field_names)}"
+    hint = f"its fields are {', '.join(field_names)}"
     if close_matches:
         hint = f"did you mean {close_matches[0]!r}?"
     return InputError(
@@ -339,7 +340,7 @@ def _validated_answer(
         raise
 
     if valid_answer is None:
-        raise InputError(f"that is no valid answer about {row_id!r}: {reason}; {UNCHANGED_MESSAGE}")
+        raise InputError(f"the answer of row {row_id!r} is invalid: {reason}; {UNCHANGED_MESSAGE}")
     document: Document = valid_answer.model_dump(mode="json")
     return document
 

@@ -33,7 +33,7 @@ def check_prefix(tx: Connection, record: TaskRecord) -> None:
             raise ConfigurationError(
                 f"the tables {other_record.prefix}_… belong to the task {other_record.name} "
                 f"({other_record.path}); nothing was changed",
-                hint="table='…' in the task's file gives it others",
+                hint="set another table='…' in the task's file",
             )
 
 
@@ -113,9 +113,10 @@ def check_change(
     if not accepted:
         try_command = CommandHint("try", task=declared_record.name)
         raise QuestionChangedError(
-            f"{reason} since version {version} was used: set version={version + 1}, or "
-            f"{OptionHint(accept_changed=True)} to keep both under {version}; nothing was asked",
-            hint=f"in {declared_record.path}; `{try_command}` tries it as a draft",
+            f"{reason} since version {version} was used; nothing was asked",
+            hint=f"set version={version + 1} in {declared_record.path}; "
+            f"{OptionHint(accept_changed=True)} stores answers of both under {version}, "
+            f"and `{try_command}` tries the change as a draft",
         )
 
     workspace.record_event(
@@ -128,7 +129,7 @@ def check_change(
         now=declared_record.at,
     )
     option = OptionHint(accept_changed=True)
-    return [f"{prompt_version} goes on with a changed declaration, as {option} says"]
+    return [f"{prompt_version} continues with a changed declaration ({option})"]
 
 
 def _describe_change(
@@ -149,24 +150,24 @@ def _check_identity(stored_record: TaskRecord, declared_record: TaskRecord) -> N
     Another file is accepted if the stored file does not exist any more.
     """
     name = declared_record.name
-    new_name_hint = "give it another name='…' to begin anew"
+    new_name_hint = "set another name='…' to start a new task"
     if stored_record.path != declared_record.path and Path(stored_record.path).is_file():
         reason = (
-            f"the task {name} is in {stored_record.path} here, "
+            f"task {name} is registered from {stored_record.path}, "
             f"and {declared_record.path} has the same name"
         )
-        hint = "give one of them another name='…'"
+        hint = "set another name='…' in one of the files"
     elif stored_record.prefix != declared_record.prefix:
         reason = (
-            f"the tables of {name} are {stored_record.prefix}_… here, "
-            f"and table= says {declared_record.prefix}_…"
+            f"the tables of task {name} are {stored_record.prefix}_…, "
+            f"but table= names {declared_record.prefix}_…"
         )
-        hint = f"a task keeps its tables; {new_name_hint}"
+        hint = f"the tables of a task cannot change; {new_name_hint}"
     elif stored_record.key != declared_record.key:
         former_key = _format_key(stored_record)
         declared_key = _format_key(declared_record)
         reason = f"the key of {name} was {former_key} and is {declared_key} now"
-        hint = f"a task keeps its key; {new_name_hint}"
+        hint = f"the key of a task cannot change; {new_name_hint}"
     else:
         return
     raise ConfigurationError(f"{reason}; nothing was changed", hint=hint)

@@ -88,8 +88,8 @@ def fetch(
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = describe_image_error(error)
             if time.monotonic() >= deadline:
-                reason = f"not within {timeout_s:g} s"
-            raise PictureError(f"{host} could not be asked: {reason}") from None
+                reason = f"no complete reply within {timeout_s:g} s"
+            raise PictureError(f"the request to {host} failed: {reason}") from None
 
         if isinstance(reply, bytes):
             return reply
@@ -109,9 +109,9 @@ def _split_url(url: str) -> SplitResult:
     except ValueError:
         is_valid = False
     if not is_valid or any(char <= " " or char == "\x7f" for char in url):
-        raise PictureError("its address is none that begins with https:// and can be asked")
+        raise PictureError("its address is not a valid https:// URL")
     if parts.username is not None or parts.password is not None:
-        raise PictureError("its address holds a user's name, which is not sent")
+        raise PictureError("its address contains a user name or password, which is not sent")
     return parts
 
 
@@ -129,11 +129,11 @@ def _find_public_address(
     with suppress(OSError, UnicodeError):
         addresses = resolve(host, port)
     if not addresses:
-        raise PictureError(f"the host {host} is not known")
+        raise PictureError(f"the host {host} is unknown")
 
     for address in addresses:
         if not _is_public(address):
-            raise PictureError(f"the host {host} is in a private network, which is not asked")
+            raise PictureError(f"the host {host} is in a private network, which is refused")
     return addresses[0]
 
 
@@ -215,15 +215,15 @@ def _read_reply(reply: http.client.HTTPResponse) -> bytes | str:
     if reply.status in _REDIRECT_STATUSES and location:
         return location
     if reply.status != HTTPStatus.OK:
-        raise PictureError(f"its address answers {reply.status} {reply.reason}")
+        raise PictureError(f"its address returned {reply.status} {reply.reason}")
 
     content = reply.read(MAX_IMAGE_BYTES + 1)
     if len(content) > MAX_IMAGE_BYTES:
         raise PictureError(
-            f"its address gives more than {MAX_IMAGE_BYTES:,} bytes, the most that is read",
+            f"its address returned more than {MAX_IMAGE_BYTES:,} bytes, the limit",
         )
     if reply.length:
-        raise PictureError("its address gave less than it promised")
+        raise PictureError("its address returned fewer bytes than announced")
     return content
 
 

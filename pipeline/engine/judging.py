@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 # Reasons of parked rows, as users read them.
-FINAL_ERROR_REASON = "Gemini refused it for a reason that cannot get better"
+FINAL_ERROR_REASON = "Gemini refused the request permanently"
 MAX_ATTEMPTS_REASON = "it failed {n} times"
-BATCH_FAILURES_REASON = "{n} batches in a row gave nothing"
-LOST_CALLS_REASON = "asked {n} times without a reply, and each call may have been paid for"
+BATCH_FAILURES_REASON = "{n} batches in a row returned no answer"
+LOST_CALLS_REASON = "asked {n} times without a reply; each call may have cost money"
 # The reason of a request that got several valid, but different answers.
 DIFFERENT_ANSWERS = "different-answers"
 
@@ -102,8 +102,8 @@ def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
     if model is None:
         raise ConfigurationError(
             f"batch {batch.number} was sent to {batch.model}, "
-            "which is not in the table of models any more; nothing was changed",
-            hint="describe it in the file of FINDABLE_MODELS_FILE",
+            "which is no longer in the table of models; nothing was changed",
+            hint="add it to the file that FINDABLE_MODELS_FILE names",
         )
     return Provenance(batch.number, batch.extractor, model, batch.fingerprint, batch.way)
 

@@ -192,14 +192,14 @@ def _check_backend(settings: Settings, bound_backend: str | None) -> None:
     rollback_hint = ""
     if bound_backend == "local":
         rollback_hint = (
-            ", or take back all that the local engine answered: "
-            f"`{CommandHint('versions')}` lists it"
+            ", or roll back all answers of the local engine: "
+            f"`{CommandHint('versions')}` lists them"
         )
     requested_backend = OptionHint(backend=settings.backend)
     raise ConfigurationError(
         f"this workspace is bound to the {bound_backend} backend, "
-        f"and {requested_backend} was asked for; nothing was changed",
-        hint=f"take another {OptionHint('data')} directory{rollback_hint}",
+        f"but {requested_backend} is set; nothing was changed",
+        hint=f"set {OptionHint('data')} to another directory{rollback_hint}",
     )
 
 
@@ -229,7 +229,7 @@ def _prepare_tables(
     sealing_marker = marker if workspace.has_sealed_files(settings.data) else None
     # Opening a SQLite store would create its file.
     if sealing_marker is not None and store.path is not None and not store.path.exists():
-        workspace.refuse_folder(settings.data, sealing_marker, f"{store.display_name} is not there")
+        workspace.refuse_folder(settings.data, sealing_marker, f"{store.display_name} is missing")
 
     with store.read() as tx:
         if sealing_marker is not None:
@@ -277,10 +277,10 @@ def _check_tables_exist(tx: Connection, settings: Settings, store: Store) -> Non
     missing_names = missing_tables(tx, settings)
     if missing_names:
         raise InconsistentError(
-            f"{store.display_name} has no table {' and no table '.join(missing_names)} any more; "
-            "nothing was made",
-            hint=f"`{CommandHint('restore')}` puts a backup back; "
-            "a command that writes makes it, with no row",
+            f"{store.display_name} no longer has the table {' and the table '.join(missing_names)};"
+            " nothing was made",
+            hint=f"`{CommandHint('restore')}` restores a backup; "
+            "a command that writes makes an empty table",
         )
 
 
@@ -318,7 +318,7 @@ def open_read_only(
             yield ws
         return
 
-    display.say(f"{settings.data} holds no workspace, and gets none: this looks at a temporary one")
+    display.say(f"there is no workspace in {settings.data}: an empty temporary workspace is used")
     with (
         tempfile.TemporaryDirectory() as folder,
         open_workspace(replace(settings, data=Path(folder), database_url=None), display) as ws,

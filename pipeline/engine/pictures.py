@@ -52,7 +52,7 @@ NARROW_RANGE_SHARE = 1 / 64
 MAX_16_BIT_LEVEL = 65_535.0
 # Pixels of the longer side at which an image is checked to be blank.
 BLANK_CHECK_SIDE = 640
-BLANK_REASON = "it is blank: white or black as a whole"
+BLANK_REASON = "it is blank: completely white or black"
 # Pixels of the longer side of thumbnails.
 THUMBNAIL_SIDES = (160, 320, 640)
 # Other unprintable characters, such as U+202F, are in file names of cameras and systems.
@@ -71,8 +71,7 @@ _MIME_TYPES = {
 _MIME_TYPES |= {"MPO": "image/jpeg", "HEIF": "image/heic"}
 _HEIC_HEAD = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
 NEEDS_HEIC_REASON = (
-    "it is HEIC, which is opened with an extra alone "
-    "(make setup EXTRAS=heic, or pip install -e '.[heic]')"
+    "it is HEIC, which needs an extra package (make setup EXTRAS=heic, or pip install -e '.[heic]')"
 )
 
 # Tags of EXIF.
@@ -172,7 +171,7 @@ def _open_regular_file(path: str, flags: int) -> int:
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise NoFileError("it is no file but a folder, a device or a pipe")
+        raise NoFileError("it is a folder, a device or a pipe, not a file")
     return descriptor
 
 
@@ -299,7 +298,7 @@ def make_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
     """
     if side not in THUMBNAIL_SIDES:
         sides_text = ", ".join(str(permitted_side) for permitted_side in THUMBNAIL_SIDES)
-        raise InputError(f"thumbnails have {sides_text} pixels a side, and none has {side}")
+        raise InputError(f"thumbnails have {sides_text} pixels a side, not {side}")
 
     with _thumbnail_lock:
         try:
@@ -310,7 +309,7 @@ def make_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
         content = file_read[0] if file_read else b""
         if hashlib.sha256(content).hexdigest() != sha256:
             raise FileChangedError(
-                f"it changed since it was imported; `{CommandHint('import-images')}` looks again",
+                f"it changed since it was imported; `{CommandHint('import-images')}` reads it again",
             )
         return to_sent_jpeg(content, max_side=side, quality=THUMBNAIL_QUALITY)
 
@@ -343,8 +342,7 @@ def _open_image(content: bytes) -> Iterator["Image"]:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 reason = (
-                    f"it has {width:,} by {height:,} pixels, "
-                    f"and {MAX_PIXELS:,} are the most that is opened"
+                    f"it has {width:,} by {height:,} pixels, more than the limit of {MAX_PIXELS:,}"
                 )
                 raise PictureError(reason)  # noqa: TRY301 - once
             yield image
@@ -353,16 +351,16 @@ def _open_image(content: bytes) -> Iterator["Image"]:
     except UnidentifiedImageError:
         type_names = [mime_type.partition("/")[2].upper() for mime_type in _MIME_TYPES.values()]
         names = ", ".join(dict.fromkeys(type_names))
-        raise PictureError(f"it is none of the images that can be opened ({names})") from None
+        raise PictureError(f"it is not an image in a supported format ({names})") from None
     except MemoryError:
         raise PictureError("there is not enough memory to open it") from None
     except Exception as error:  # noqa: BLE001 - decoders raise whatever broken bytes lead them to
-        raise PictureError(f"it is cut off or broken: {describe_image_error(error)}") from None
+        raise PictureError(f"it is cut off or damaged: {describe_image_error(error)}") from None
 
 
 def too_long_reason(size: int) -> str:
     """Return the reason that an image has too many bytes."""
-    return f"it has {size:,} bytes, and {MAX_IMAGE_BYTES:,} are the most that is read"
+    return f"it has {size:,} bytes, more than the limit of {MAX_IMAGE_BYTES:,}"
 
 
 def describe_image_error(error: Exception) -> str:

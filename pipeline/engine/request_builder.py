@@ -91,8 +91,8 @@ class RequestBuilder:
                 raise self._row_error(tx, row.id, error.message) from error
             if len(line) >= MAX_FILE_BYTES:
                 reason = (
-                    f"the request has {len(line)} bytes, "
-                    f"and the API takes files of {MAX_FILE_BYTES}"
+                    f"the request has {len(line):,} bytes, "
+                    f"more than the API's limit of {MAX_FILE_BYTES:,} for a file"
                 )
                 raise self._row_error(tx, row.id, reason)
             yield PlannedRequest(row, line, usage)
@@ -109,7 +109,7 @@ class RequestBuilder:
         name = self.task.rows.table(tx).read_names(tx, [row_id]).get(row_id, row_id)
         return InputError(
             f"{name}: {reason}; nothing was sent",
-            hint="mend this row, then run again",
+            hint="correct this row, then run the same command again",
         )
 
 
@@ -129,6 +129,6 @@ def explain_schema_refusal(task: Task, error: RemoteError) -> RemoteError:
     location = ""
     if task.user_file is not None and task.user_file.path:
         location = f" of {task.user_file.path}"
-    advice = "give it fewer or shorter choices or a shorter list, then run the same command again"
+    advice = "use fewer or shorter choices or a shorter list, then run the same command again"
     hint = f"field {largest_field!r}{location} is {percent:.0f} % of the answer's schema; {advice}"
     return SchemaRefusedError(error.message, hint=hint, code=error.code, status=error.status)

@@ -31,7 +31,7 @@ from pipeline.engine.pictures import (
 SENT_TYPE = "image/jpeg"
 
 
-UNPRINTABLE_NAME_REASON = "its name holds a line end or another character that is not printed"
+UNPRINTABLE_NAME_REASON = "its name contains a line end or another unprintable character"
 
 
 # After this time, another write changes the modification time on every file system.
@@ -190,7 +190,7 @@ class RowImages:
 
         if not path.is_relative_to(self.folder.resolve()):
             raise PictureError(
-                f"it is not below {self.folder}; {OptionHint('folder')} names another folder",
+                f"it is outside {self.folder}; set {OptionHint('folder')} to its folder",
             )
         return path
 

@@ -197,9 +197,9 @@ class WorkspaceSession:
 
         labels = self.task.labels
         export_command = labels.command("export", to="answers.csv")
-        export_hint = f"`{export_command}` writes what was found in all of them"
+        export_hint = f"`{export_command}` writes all answers"
         raise InputError(
-            f"{labels.plural} are not in the search index yet, and cannot be searched",
+            f"{labels.plural} are not in the search index yet and cannot be searched",
             hint=self.task.index_hint or export_hint,
         )
 
@@ -220,7 +220,10 @@ class WorkspaceSession:
         """Raise InputError if the task in use has no rows at all."""
         with self.store.read() as tx:
             if not self.task.rows.table(tx).count_rows(tx):
-                raise InputError("there is nothing to ask about yet", hint=self.task.fill_hint)
+                raise InputError(
+                    f"the task {self.task.subject} has no rows yet",
+                    hint=self.task.fill_hint,
+                )
 
     def sync_rows(self) -> None:
         """Sync the rows of a user task with its file or query, once per session.
@@ -257,7 +260,7 @@ class WorkspaceSession:
             and not self.model.accepts_temperature
         ):
             self.display.say(
-                f"temperature= is not sent: {self.model.name} ignores it, as current models do",
+                f"temperature= is not sent: {self.model.name} ignores it",
             )
 
     def enable_index(self) -> None:
@@ -273,7 +276,7 @@ class WorkspaceSession:
         except FindableError as error:
             if self.task.index is None:
                 raise
-            self.display.warn(f"{error.message}; what was read before is indexed")
+            self.display.warn(f"{error.message}; the rows of earlier reads are indexed")
         if self.task.index is not None:
             (self.data / "index" / self.task.index.folder).mkdir(parents=True, exist_ok=True)
 
@@ -293,7 +296,7 @@ class WorkspaceSession:
         if not self.ask_person(question):
             raise InputError(
                 f"not confirmed; {unchanged_text}",
-                hint=f"{OptionHint(yes=True)} answers yes",
+                hint=f"{OptionHint(yes=True)} confirms",
             )
 
     def confirm_cost(
@@ -323,21 +326,21 @@ class WorkspaceSession:
             self.check_price(unchanged_text=unchanged_text)
             always_ask = True
             if not sys.stdin.isatty():
-                raise self._missing_price("nobody is here to agree", nothing=unchanged_text)
+                raise self._missing_price("nobody can confirm it here", nothing=unchanged_text)
 
         if self.agreed_usd is not None:
             if estimated_usd > self.agreed_usd + COST_TOLERANCE_USD:
                 raise InputError(
-                    f"the estimate is ${estimated_usd:,.4f} by now, "
-                    f"more than the ${self.agreed_usd:,.4f} that was agreed to; {unchanged_text}",
-                    hint="look at the estimate again",
+                    f"the estimate is now ${estimated_usd:,.4f}, "
+                    f"more than the confirmed ${self.agreed_usd:,.4f}; {unchanged_text}",
+                    hint="confirm the new estimate",
                 )
         elif (always_ask or estimated_usd > self.settings.confirm_above) and not self.ask_person(
             "Go on?",
         ):
             raise InputError(
                 f"not confirmed; {unchanged_text}",
-                hint=f"{OptionHint(yes=True)} answers yes{hint_suffix}",
+                hint=f"{OptionHint(yes=True)} confirms{hint_suffix}",
             )
 
     def check_price(self, *, unchanged_text: str, has_budget: bool = False) -> None:
@@ -359,8 +362,8 @@ class WorkspaceSession:
     def _missing_price(self, reason: str, *, nothing: str) -> ConfigurationError:
         """Return the error that the model's price is unknown."""
         return ConfigurationError(
-            f"the price of {self.model.name} is not known, and {reason}; {nothing}",
-            hint=f"{OptionHint(prices='0.30,2.50')} gives it: USD per 1M tokens in,out",
+            f"the price of {self.model.name} is unknown, and {reason}; {nothing}",
+            hint=f"set {OptionHint(prices='0.30,2.50')}: USD per 1M input and output tokens",
         )
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
@@ -391,10 +394,14 @@ class WorkspaceSession:
         if self.backend != "local":
             message = self.first_upload_notice
         elif self.settings.backend is None and self.settings.api_key:
-            message = "this workspace is bound to the local engine; the key is not used"
+            message = (
+                "this workspace is bound to the local engine (placeholder results); "
+                "the key is not used"
+            )
         elif self.settings.backend is None:
             message = (
-                "no key is set: the local engine does the work, and nothing leaves this machine"
+                "no key is set: the local engine makes placeholder results; "
+                "nothing leaves this machine"
             )
         if message:
             self.display.say(message)
@@ -414,7 +421,9 @@ class WorkspaceSession:
 
         base_url = self.settings.base_url
         service = f"Gemini at {base_url}" if base_url else "Google's Gemini"
-        return f"from here on {self.task.labels.inputs_noun} leave this machine: {service} does the work"
+        return (
+            f"{self.task.labels.inputs_noun} leave this machine from now on: they go to {service}"
+        )
 
     def _find_model(self, name: str, *, kind: ModelKind) -> Model:
         """Return a model by name, and print a warning once if it is about to be shut down.
@@ -441,8 +450,8 @@ class WorkspaceSession:
             model = self._describe_model(name.strip().removeprefix("models/"), unknown=error)
         if model.local and self.backend != "local":
             raise ConfigurationError(
-                f"{name} is a model of the local engine, and this workspace uses Gemini",
-                hint=f"set one of Gemini's: `{CommandHint('prices')}` lists them",
+                f"{name} is a model of the local engine, but this workspace uses Gemini",
+                hint=f"set a model of Gemini: `{CommandHint('prices')}` lists them",
             )
         if warning := model.retirement_warning(today):
             self.display.warn(warning)

@@ -19,9 +19,9 @@ MAX_LISTED_COLUMNS = 12
 
 # How to mend a member that names a missing column.
 MISSING_COLUMN_HINTS = {
-    "prompt": "every other brace may stay as it is; a column of bytes that are no text is left out",
-    "key": 'key="row" makes a key of each row',
-    "index": "a name in it is a column, or a field of the answer",
+    "prompt": "name one of these columns; other braces may stay, binary columns are left out",
+    "key": 'key="row" makes a key from each row',
+    "index": "each name in braces must be a column or a field of the answer",
 }
 
 
@@ -47,11 +47,11 @@ def _find_column_faults(
     for member in ("prompt", "index", "label"):
         template = getattr(declaration, member)
         for column, placeholder in invalid_placeholders(template, columns).items():
-            message = f"has {{{column}}}, and a name between braces holds letters, digits and _"
+            message = f"has {{{column}}}, but a name in braces may have only letters, digits and _"
             hint = f"write {{{placeholder}}} for the column {column!r}"
             yield _MemberFault(member, message, hint)
     if not declaration.prompt_columns and not declaration.images:
-        hint = "{column} in it stands for that column's value"
+        hint = "write {column} to insert that column's value"
         yield _MemberFault("prompt", "names no column", hint)
 
     listed_columns = ", ".join(list(columns)[:MAX_LISTED_COLUMNS])
@@ -62,17 +62,17 @@ def _find_column_faults(
         hint = MISSING_COLUMN_HINTS.get(member, "name one of these columns")
         for name in _match_columns(names, columns):
             if name not in columns:
-                message = f"names the column {name!r}, and the items have {listed_columns}"
+                message = f"names the column {name!r}, but the rows have {listed_columns}"
                 yield _MemberFault(member, message, hint)
 
     for name in _match_columns(names_by_member["key"], columns):
         kind = columns.get(name, "text")
         if kind not in KEY_KINDS:
             message = (
-                f"names the column {name!r}, which holds {kind} values; "
-                "a key is text, whole numbers or UUIDs"
+                f"names the column {name!r}, which has {kind} values; "
+                "a key must be text, whole numbers or UUIDs"
             )
-            hint = 'key= names other columns, and key="row" makes a key of each row'
+            hint = 'name other columns, or set key="row" to make a key from each row'
             yield _MemberFault("key", message, hint)
 
 
@@ -105,10 +105,10 @@ def _find_kind_faults(
     prompt_columns = _match_columns(declaration.prompt_columns, columns)
     for name in _match_columns(declaration.images, columns):
         if columns.get(name, "text") != "text":
-            message = f"names the column {name!r}, which holds {columns[name]} values"
-            yield _MemberFault("images", message, "an image is a path or an address")
+            message = f"names the column {name!r}, which has {columns[name]} values"
+            yield _MemberFault("images", message, "name a column of paths or https addresses")
         if name in prompt_columns:
-            message = f"names the column {name!r}, whose image goes out before the text"
+            message = f"names the image column {name!r}, whose image is sent before the text"
             yield _MemberFault("prompt", message, "leave it out")
 
     if declaration.quotes_in is not None or not has_quotes(declaration.answer):
@@ -117,8 +117,8 @@ def _find_kind_faults(
     is_quoted_column_clear = len(text_columns) == 1 or "text" in text_columns
     # Missing columns are reported by `_find_column_faults`.
     if not is_quoted_column_clear and columns.keys() >= set(prompt_columns):
-        message = f"names {len(text_columns)} columns of text, and the answer has quotations"
-        hint = "quotes_in= names the column in which they must stand"
+        message = f"names {len(text_columns)} text columns, but quotations need a single column"
+        hint = "set quotes_in= to the column that is quoted"
         yield _MemberFault("prompt", message, hint)
 
 

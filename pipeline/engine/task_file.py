@@ -62,7 +62,7 @@ FINGERPRINT_MEMBERS = ("model", "max_output_tokens", "temperature", "thinking", 
 IMAGE_FINGERPRINT_MEMBERS = ("images", "image_side", "media_resolution")
 _PYTHON_PATH_PREFIX = "<Python: "
 _PYTHON_PATH_SUFFIX = ">"
-_TASK_NAME_HINT = "give it name='…': a letter, then at most 40 of a-z, 0-9 and _"
+_TASK_NAME_HINT = "set name='…': a letter, then at most 40 characters of a-z, 0-9 and _"
 
 # Declarations handed over by Python code, by path.
 _handed_over_tasks: dict[Path, Declaration] = {}
@@ -177,8 +177,8 @@ def find_task_file(task_setting: str, data: Path) -> Path | None:
         path = Path(task_setting)
         if not path.is_file():
             raise _input_error(
-                f"{path}: there is no such file of a task",
-                f"{OptionHint('task')} takes its path",
+                f"the task file {path} does not exist",
+                f"set {OptionHint('task')} to the path of a task file",
             )
         return path.resolve()
 
@@ -218,9 +218,9 @@ def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = Fals
         return loaded_task
     if python_name:
         raise _input_error(
-            f"the task {python_name} was declared in Python and stands in no file, so it can be "
-            "asked and judged only there",
-            "hand its Task to findable in Python again, or save it as "
+            f"task {python_name} was declared in Python without a file; "
+            "only that program can ask and judge it",
+            "pass its Task to findable in Python again, or save it as "
             f"{TASKS_FOLDER}/{python_name}{TASK_FILE_SUFFIX}",
         )
 
@@ -249,7 +249,7 @@ def _require_confirmed(value: str, path: Path, data: Path, trusted: tuple[str, .
         value,
         data,
         trusted=trusted,
-        fact=f"the file of a task, {path}, may be a stranger's, and runs with all your rights",
+        fact=f"the task file {path} may be from a stranger, and its code runs with your rights",
         unchanged="it was not run",
     )
 
@@ -276,7 +276,7 @@ def register_python_task(
     file = _find_module_file(task)
     name = task.name or (file.stem if file else "")
     if not name:
-        message = "a task that is declared in Python, and not in a file, needs a name"
+        message = "a task that is declared in Python without a file needs a name"
         raise _input_error(message, _TASK_NAME_HINT)
 
     path = file or make_python_path(name)
@@ -396,7 +396,7 @@ def raise_faults(faults: Sequence[Fault], path: Path) -> None:
     if not faults:
         return
 
-    file_hint = f"mend {path}"
+    file_hint = f"correct {path}"
     if len(faults) == 1:
         fault = faults[0]
         raise _input_error(f"{fault.location}: {fault.message}", fault.hint or file_hint)
@@ -462,7 +462,7 @@ def _naming_lines(path: Path) -> Iterator[None]:
     SystemExit is converted, too. A FindableError that did not come from a line of the file passes
     unchanged.
     """
-    file_hint = f"mend {path}"
+    file_hint = f"correct {path}"
     try:
         yield
     except SyntaxError as error:
@@ -470,7 +470,7 @@ def _naming_lines(path: Path) -> Iterator[None]:
         raise _input_error(message, file_hint) from error
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
-        hint = f"{OptionHint('task')} takes the path where it is now"
+        hint = f"set {OptionHint('task')} to the current path of the file"
         raise _input_error(message, hint) from error
     except FindableError as error:
         line = find_error_line(error, path)
@@ -513,7 +513,7 @@ def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]
         field_path = field_message.partition(":")[0]
         field_name = field_path.rpartition(".")[2].rstrip("[]{}")
         line = _find_field_line(path, field_name, declaration.answer.__name__)
-        hint = "answers are made of what Gemini's responseSchema knows"
+        hint = "use only types that Gemini's responseSchema supports"
         yield Fault(format_location(path, line), field_message, hint)
 
 
@@ -559,11 +559,11 @@ def _check_example(declaration: Declaration, example: tuple[Mapping[str, Any], A
     row, answer = example
     for name in declaration.prompt_columns:
         if find_column(name, row) is None:
-            return f"its row has no {name!r}, which the prompt names"
+            return f"its row has no column {name!r}, which the prompt names"
 
     valid_answer, reason = validate_answer(declaration.answer.model_validate, answer)
     if valid_answer is None:
-        return f"its answer is not valid: {reason}"
+        return f"its answer is invalid: {reason}"
 
     column_name = declaration.quotes_in
     if not column_name:

@@ -241,8 +241,8 @@ class TaskExport(ABC):
         ]
         if options.extractor is not None and not candidates:
             raise InputError(
-                f"there is no answer of {options.extractor!r}; nothing was written",
-                hint=f"`{self.labels.command('versions')}` lists whose answers there are",
+                f"version {options.extractor!r} has no answers; nothing was written",
+                hint=f"`{self.labels.command('versions')}` lists the versions with answers",
             )
 
         preference = VersionPreference.of_task(
@@ -338,7 +338,7 @@ class TaskRows(ABC):
             InputError: There is no such row.
         """
         if not self.table(tx).filter_ids(tx, [name]):
-            hint = f"`{self.labels.command('items')}` lists those there are"
+            hint = f"`{self.labels.command('items')}` lists all {self.labels.plural}"
             raise InputError(f"there is no {self.labels.singular} {name!r}", hint=hint)
         return name
 

@@ -30,6 +30,7 @@ from pipeline.core.errors import (
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
+from pipeline.core.text import plural
 from pipeline.engine import task_file
 from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.declaration_changes import check_change, check_prefix, merge_records
@@ -90,7 +91,7 @@ INDEX_OPTIONS = ("index", "label")
 REFRESH_HINTS = {
     True: HintTemplate("{} asks about them again", OptionHint(refresh=True)),
     False: HintTemplate(
-        "refresh=True in the task's file, with {}, asks about them again",
+        "set refresh=True in the task's file; {} then asks about them again",
         OptionHint(refresh=True),
     ),
 }
@@ -179,11 +180,11 @@ def _resolve_task_file(settings: Settings, registered_names: Sequence[str] = ())
     else:
         task_names = _list_task_names(settings, registered_names)
         close_matches = get_close_matches(setting, task_names, n=1)
-        hint = f"{OptionHint('task')} takes {', '.join(task_names)}, or the path of a file"
+        hint = f"set {OptionHint('task')} to {', '.join(task_names)}, or to the path of a file"
         if close_matches:
             hint = f"did you mean {close_matches[0]}?"
     message = (
-        f"there is no task {setting!r}: neither tasks/{setting}.py here nor in {settings.data}"
+        f"there is no task {setting!r}: tasks/{setting}.py is neither here nor in {settings.data}"
     )
     raise ConfigurationError(message, hint=hint)
 
@@ -240,8 +241,8 @@ def check_first_use(settings: Settings, store: Store) -> bool:
     target = record.words["write_to"]
     if not has_database and target is not None:
         raise InputError(
-            f"write_to={target!r}: {store.display_name} is not there, and has no table",
-            hint=f"{OptionHint('database_url')} names the database of that table",
+            f"write_to={target!r}: the database {store.display_name} does not exist",
+            hint=f"set {OptionHint('database_url')} to the database of that table",
         )
 
     with store.open_foreign_snapshot() as tx:
@@ -577,9 +578,9 @@ def sync_task(
     declaration = former_task.user_file.declaration
     if declaration.name != record.name:
         raise ConfigurationError(
-            f"{path} declares {declaration.name!r} now, and {record.name} is what it was before; "
-            "nothing was changed",
-            hint=f"{OptionHint(task=path)} asks what it declares now",
+            f"{path} declares task {declaration.name!r}, but it was registered as task "
+            f"{record.name!r}; nothing was changed",
+            hint=f"{OptionHint(task=path)} uses the task that the file declares now",
         )
 
     cursor = _make_cursor(declaration, record, now=now, is_full_read=settings.full)
@@ -607,13 +608,13 @@ def sync_task(
         current_task = type(former_task)(current_record, settings, former_task.provider)
         if current_task.fingerprint != saved_record.fingerprint:
             raise ConfigurationError(
-                f"another process used {path} meanwhile, as it was or is now; nothing was asked",
-                hint="run again",
+                f"another process used another version of {path} meanwhile; nothing was asked",
+                hint="run the same command again",
             )
         stale_count, _ = current_task.rows.count_stale(tx)
     if stale_count and not former_task.rows.asks_stale_rows:
         display.say(
-            f"{saved_record.name}: {stale_count:,} answers are of rows that changed since; "
+            f"{saved_record.name}: {plural(stale_count, 'row')} changed after the answer; "
             f"{REFRESH_HINTS[declaration.refresh]}",
         )
 
@@ -702,8 +703,8 @@ def _print_report(
         row_key, reason = report.unusable_example
         items_command = CommandHint("items", task=record.name, state="unusable")
         display.warn(
-            f"{report.unusable:,} rows of {record.name} are not asked about "
-            f"({row_key}: {reason}); `{items_command}` says why",
+            f"{plural(report.unusable, 'row')} of {record.name} cannot be asked about "
+            f"({row_key}: {reason}); `{items_command}` lists each reason",
         )
 
     for finding in report.findings[:MAX_LISTED_REFUSED_ROWS]:
@@ -712,7 +713,7 @@ def _print_report(
     if refused_count > MAX_LISTED_REFUSED_ROWS:
         display.warn(
             f"{_source_name(record)}: {refused_count:,} rows are refused; "
-            f"{MAX_LISTED_REFUSED_ROWS} are shown, {list_hint}",
+            f"the first {MAX_LISTED_REFUSED_ROWS} are above, and {list_hint}",
         )
 
 

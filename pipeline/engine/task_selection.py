@@ -99,8 +99,8 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
     if allow_several or len(names) == 1:
         return replace(settings, task=names[0])
     raise InputError(
-        f"this workspace has no people, and several tasks: {', '.join(names)}; nothing was done",
-        hint=f"{OptionHint(task=names[0])} names the one that is meant",
+        f"this workspace has no people but several tasks: {', '.join(names)}; nothing was done",
+        hint=f"name a task, for example {OptionHint(task=names[0])}",
     )
 
 

@@ -140,21 +140,21 @@ FIELD_KINDS = {
     "quote": FieldKind(
         "Quote",
         '"…"',
-        "must stand in {text!r}, or the answer is invalid; its place is kept with it",
+        "must be in {text!r}, or the answer is invalid; its position is stored",
     ),
     "number": FieldKind(_NULLABLE.format("float"), "None", ""),
     "int": FieldKind(_NULLABLE.format("int"), "None", "a whole number"),
     "bool": FieldKind("bool", "True", ""),
     "date": FieldKind(_NULLABLE.format("date"), "None", ""),
-    "list": FieldKind("list[str]", "[]", "an empty list is an answer, too"),
-    "a|b|c": FieldKind("Literal[{}]", "", "one of these, and nothing else"),
+    "list": FieldKind("list[str]", "[]", "may be empty"),
+    "a|b|c": FieldKind("Literal[{}]", "", "one of these"),
 }
 _FIELD_KINDS_HINT = (
-    "text, quote, number, int (a whole number), bool (yes or no), date, list (of texts), "
+    "kinds are text, quote, number, int (a whole number), bool (yes or no), date, list (of texts), "
     "or choices: a|b|c"
 )
 _FIELDS_EXAMPLE_HINT = HintTemplate(
-    "{} is such a list",
+    "write it like {}",
     OptionHint(fields="tone: praise|blame|mixed; reason: quote; year: int; topics: list"),
 )
 
@@ -190,8 +190,8 @@ def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
     if "|" in kind:
         choices = tuple(choice.strip() for choice in kind.split("|"))
         if "" in choices or len(set(choices)) < len(choices):
-            fault = "a choice is there twice" if all(choices) else "a choice is expected"
-            raise _fields_error(f"{fault}, and {name!r} is one of several: a|b|c")
+            fault = "the same choice twice" if all(choices) else "an empty choice"
+            raise _fields_error(f"{name!r} has {fault}")
         return AnswerField(name, "a|b|c", choices)
 
     if not colon:
@@ -200,8 +200,8 @@ def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
         return AnswerField(name, kind)
 
     if not kind:
-        raise _fields_error(f"a kind is expected of {name!r}", _FIELD_KINDS_HINT)
-    message = f"{make_excerpt(kind)!r} is no kind of a field"
+        raise _fields_error(f"{name!r} has no kind after its colon", _FIELD_KINDS_HINT)
+    message = f"{make_excerpt(kind)!r} is not a kind of field"
     for close_match in get_close_matches(kind, FIELD_KINDS, n=1):
         message += f"; did you mean {close_match}?"
     raise _fields_error(message, _FIELD_KINDS_HINT)
@@ -224,9 +224,9 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
     name = normalize("NFKC", text)
     if not name.isidentifier() or name.startswith("_"):
         suggestion = _NON_WORD_CHARS.sub("_", name).strip("_0123456789")
-        message = f"{make_excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
+        message = f"{make_excerpt(name)!r} is not a name (a letter, then letters, digits and _)"
         is_valid_suggestion = suggestion.isidentifier()
-        hint = f"{suggestion} is one" if is_valid_suggestion else _FIELDS_EXAMPLE_HINT
+        hint = f"call it {suggestion}" if is_valid_suggestion else _FIELDS_EXAMPLE_HINT
         raise _fields_error(message, hint)
 
     folded = name.casefold()
@@ -234,11 +234,11 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
     is_findable_column = folded in RESERVED_COLUMN_NAMES or folded.startswith(RESERVED_PREFIX)
     is_keyword = keyword.iskeyword(name)
     faults = (
-        (folded in used_names, "is there twice"),
-        (len(name.encode()) > MAX_COLUMN_BYTES, "is too long for a column"),
-        (is_keyword, "is a keyword of Python, in which the task's file is written"),
+        (folded in used_names, "is used twice"),
+        (len(name.encode()) > MAX_COLUMN_BYTES, f"has more than {MAX_COLUMN_BYTES} bytes"),
+        (is_keyword, "is a keyword of Python, the language of the task's file"),
         (is_pydantic_name, "is a name of Pydantic, which reads the answers"),
-        (is_findable_column, "is a column of findable's own"),
+        (is_findable_column, "is the name of a column of findable"),
     )
     for is_fault, reason in faults:
         if is_fault:
@@ -295,8 +295,8 @@ _DEFAULT_QUESTION = "What does each row say, in which tone, and with which point
 _FILE_TEMPLATE = '''\
 """{question}"""
 
-# A task of findable, made for {what}. It runs as it is: change the question above, the answer and the prompt.
-# Once answers are kept, another question is another version: raise `version` below, and rows are asked about again.
+# A task of findable, made for {what}. It runs as it is; change the question above, the answer and the prompt.
+# If answers are stored already, raise `version` below with each change; then all rows are asked about again.
 
 {imports}
 
@@ -306,33 +306,31 @@ from findable import {imported}
 {classes}
 
 task = Task(
-    answer=Answer,  # only what is valid by it is kept
+    answer=Answer,  # only valid answers are stored
     items={items},  # {source}
 {where}    key={key},  # {key_said}
-{images}    prompt={prompt},  # {{column}} is a row's value, as data between tags
+{images}    prompt={prompt},  # {{column}} inserts a row's value, as data between tags
     system=__doc__,  # the question
-{quotes_in}    index={index},  # the text that answered rows are found by: make index, make search
-    # What else there is:
+{quotes_in}    index={index},  # the text of an answered row in the index: make index, make search
+    # Other options:
     # version=2,
-    # label={label},  # how lists call a row
-    # model="gemini-3.6-flash",  # in the place of MODEL=
-    # max_output_tokens=2_000,  # of one answer, thoughts and all
+    # label={label},  # the name of a row in lists
+    # model="gemini-3.6-flash",  # replaces MODEL=
+    # max_output_tokens=2_000,  # per answer, with thoughts
     # examples=[({example}, {answer})],
-    # check=lambda answer, row: None if answer.{first} else "empty",  # says what is wrong, or None
+    # check=lambda answer, row: None if answer.{first} else "empty",  # returns the fault, or None
     # refresh=True,  # REFRESH=1 asks again about rows that changed
 )
 '''
 # Comments at the members that locate the rows.
 _SOURCE_COMMENTS = {
-    "source": "the database of the query, which is only read",
-    "sheet": "of the workbook",
-    "encoding": "of the text",
+    "source": "the database of the query; it is only read",
+    "sheet": "sheet of the workbook",
+    "encoding": "encoding of the text",
     "header": "the line with the names of the columns, or none",
 }
-_ITEMS_COMMENT = (
-    "a file, relative to this one: CSV, .xlsx, JSON lines, JSON or Parquet; or a SELECT"
-)
-_IMAGES_LINE = "    images=[{names}],  # columns that hold an image: a path, or an https address\n"
+_ITEMS_COMMENT = "path relative to this file: CSV, .xlsx, JSON lines, JSON or Parquet; or a SELECT"
+_IMAGES_LINE = "    images=[{names}],  # columns with an image: a path or an https address\n"
 
 
 def render_task_file(
@@ -372,7 +370,7 @@ def render_task_file(
         source=_ITEMS_COMMENT,
         where=_render_source_members(draft.source_members),
         key=_to_literal(guess.key),
-        key_said="a hash of each row" if has_made_key else "tells rows apart",
+        key_said="a hash of each row" if has_made_key else "identifies a row",
         images=images_line,
         prompt=_to_literal(_make_prompt(guess.prompt_names)),
         quotes_in=f"    quotes_in={_to_literal(guess.text)},\n" if has_quotes else "",

@@ -52,8 +52,8 @@ class UserFile:
             accept_option = OptionHint(accept_changed=True)
             raise ConfigurationError(
                 f"{subject_text} was asked with another declaration than {self.path} has now; "
-                "it stays as it is",
-                hint=f"put the file back, or judge by the new declaration with {accept_option}",
+                "nothing was changed",
+                hint=f"restore the file, or judge by the new declaration with {accept_option}",
             )
 
     def code_error(
@@ -80,6 +80,6 @@ class UserFile:
         """Return the error about a line of the task's file; the reply is kept."""
         location = task_file.format_location(Path(self._record.path), line)
         return ConfigurationError(
-            f"{location}: {message}; nothing was charged, and the reply is kept",
-            hint="mend it, then run the same command again",
+            f"{location}: {message}; no attempt was charged, and the reply is kept",
+            hint="correct the file, then run the same command again",
         )

@@ -214,7 +214,7 @@ class UserRows(TaskRows):
             return super().refresh_hint
         command = self.labels.command("tag", refresh=True)
         return HintTemplate(
-            "with refresh=True in the task's file, `{}` asks about them again",
+            "set refresh=True in the task's file; `{}` then asks about them again",
             command,
         )
 

@@ -20,6 +20,7 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
+from pipeline.core.text import plural
 from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
@@ -129,8 +130,8 @@ class UserAnswers(TaskAnswers):
         if check_reason is not None and not isinstance(check_reason, str):
             raise self.file.error_at(
                 line,
-                "check() must say in a text what is wrong, or return None, "
-                f"and returned {check_reason!r}",
+                "check() must return a text that names the fault, or None, "
+                f"but it returned {check_reason!r}",
             )
         if check_reason:
             return None, f"check: {check_reason}"
@@ -304,8 +305,8 @@ class UserPrompt(TaskPrompt):
         """
         if self.file.declared_fingerprint != self.rows.record.fingerprint:
             raise ConfigurationError(
-                f"{self.rows.record.path} was changed while it was used; nothing more is asked",
-                hint="run the command again",
+                f"{self.rows.record.path} changed during the command; no further rows are asked",
+                hint="run the same command again",
             )
         images = self.row_images() if self.rows.image_columns else None
         for task_row in super().make_rows(rows):
@@ -362,10 +363,10 @@ class UserTables(OwnTables):
         row_id, reason = first_row
         return [
             RowFault(
-                f"{count:,} rows of {self.rows.record.name} have an image that cannot "
-                "be asked about "
+                f"{plural(count, 'row')} of {self.rows.record.name} cannot be asked about "
+                "because of an image "
                 f"({row_id}: {reason})",
-                "they are not asked until their images are others",
+                "these rows are not asked until their images are replaced",
                 contradiction=False,
                 next=CommandHint("items", task=self.rows.record.name, state="unusable"),
             ),
@@ -375,7 +376,7 @@ class UserTables(OwnTables):
 class UserTask(Task):
     """A task that a file declares, or a shipped task of the same kind."""
 
-    index_hint = 'index="{column}" in the task\'s file says by what text its rows are found'
+    index_hint = 'set index="{column}" in the task\'s file to the text that is searched'
 
     user_file: UserFile
     rows: UserRows
@@ -413,7 +414,7 @@ class UserTask(Task):
         self.gates = str(record.words.get("gates") or "")
         self.labels = labels or _labels_of(record)
         self.fill_hint = HintTemplate(
-            "{}; `{}` shows what is asked",
+            "{}; add rows, then `{}` asks about a few",
             _empty_source_text(record),
             self.labels.command("try"),
         )
@@ -485,7 +486,7 @@ def _labels_of(record: TaskRecord) -> TaskLabels:
         singular="row",
         plural="rows",
         answered="answered",
-        none_open_message="every row that holds something is answered, claimed or parked",
+        none_open_message="every row with content is answered, claimed or parked",
         input_noun="row",
         inputs_noun=f"the rows of {record.name}"
         + (" and their images" if record.words.get("images") else ""),
@@ -498,14 +499,14 @@ def _labels_of(record: TaskRecord) -> TaskLabels:
 def _empty_source_text(record: TaskRecord) -> str:
     """Return the message that the source has no row to ask about."""
     if record.is_query:
-        return "its query gives none"
-    return f"{record.items} holds none that can be asked about"
+        return "the task's query returns no rows"
+    return f"{record.items} has no row that can be asked about"
 
 
 def _source_hint(record: TaskRecord) -> str:
     """Return the hint that names the source of the rows and how to change it."""
     if record.items == MEMORY_ROWS:
-        return "they are given in Python, which may give others"
+        return "the rows come from Python code; pass other rows there"
     if record.is_query:
-        return f"they are what the query in `{record.path}` gives; change that, or what it reads"
-    return f"they stand in `{record.items}`; change that file, and it is read again"
+        return f"the rows come from the query in `{record.path}`; change the query or its tables"
+    return f"the rows come from `{record.items}`; change that file, and it is read again"

@@ -54,16 +54,16 @@ def check_links(data: Path) -> None:
             raise ConfigurationError(
                 f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; "
                 "nothing was changed",
-                hint=f"set {OptionHint('data')} to a directory whose name is",
+                hint=f"set {OptionHint('data')} to a directory with a valid UTF-8 path",
             )
         root = Path(os.path.realpath(data))
         link = _find_outside_link(root)
     if link is not None:
         raise ConfigurationError(
-            f"{data / link.relative_to(root)} is a link that leads out of the workspace, "
-            f"to {os.path.realpath(link)}; nothing was changed",
+            f"{data / link.relative_to(root)} is a link to {os.path.realpath(link)}, "
+            "which is outside the workspace; nothing was changed",
             hint=f"put a real file or folder there, or set {OptionHint('data')} "
-            "to the place that the link leads to",
+            "to the target of the link",
         )
 
 
@@ -87,5 +87,5 @@ def _translate_os_errors(data: Path) -> Iterator[None]:
         reason = "it is a file" if data.is_file() else error.strerror
         raise ConfigurationError(
             f"{data} cannot be the workspace: {reason}; nothing was changed",
-            hint=f"set {OptionHint('data')} to a directory that can be written",
+            hint=f"set {OptionHint('data')} to a writable directory",
         ) from error

@@ -250,11 +250,11 @@ class TableSpec:
         """
         kind = read_object_kind(tx, self.name)
         if kind not in {None, "table"}:
-            reason = "is no table"
+            reason = "is not a table"
             if kind == "view":
-                reason = "is a view here"
+                reason = "is a view"
             elif kind == "virtual":
-                reason = "is a virtual table here"
+                reason = "is a virtual table"
             raise adoption_error(
                 self.name,
                 reason,
@@ -271,10 +271,10 @@ class TableSpec:
             raise adoption_error(self.name, reason, hint=f"add it, or {self.alternative_hint}")
         misfits = self._misfits(tx, columns)
         if misfits:
-            reason = f"has columns of other types: {', '.join(misfits)}"
+            reason = f"has columns of unsuitable types: {', '.join(misfits)}"
             remedy = "ALTER TABLE … TYPE …"
             if is_sqlite(tx):
-                remedy = "make the table anew"
+                remedy = "create the table again"
             raise adoption_error(self.name, reason, hint=f"{remedy}, or {self.alternative_hint}")
         self.check_suitability(tx, columns)
         return columns
@@ -307,7 +307,7 @@ class TableSpec:
             type_note = ""
             if not isinstance(column.type, NullType):
                 type_note = f" ({column.type.compile(tx.dialect).lower()})"
-            phrases.append(f"`{column.name}`{type_note}, which must hold {need}")
+            phrases.append(f"`{column.name}`{type_note}, which must store {need}")
         return phrases
 
     def _need_of(self, name: str) -> ColumnNeed:
@@ -384,10 +384,10 @@ class TableSpec:
             self.definition,
         )
         count, distinct_count = tx.execute(counting).one()
-        hint = "give every row an id of its own"
+        hint = "give each row a different id"
         if count != distinct_count:
             counts = f"{count - distinct_count:,} of {count:,}"
-            reason = f"has rows whose `id` is missing or not theirs alone ({counts})"
+            reason = f"has rows whose `id` is missing or repeated ({counts})"
             raise adoption_error(self.name, reason, hint=hint)
 
         sqlite_type = func.typeof(self.definition.c.id)

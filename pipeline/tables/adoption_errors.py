@@ -39,7 +39,7 @@ def adoption_error(name: str, reason: str, *, hint: str) -> ConfigurationError:
 
     Args:
         name: Name of the table.
-        reason: Rest of a sentence that begins with the table, such as "is no table".
+        reason: Rest of a sentence that begins with the table, such as "is not a table".
         hint: A remedy for the user.
     """
     message = f"`{name}` in this database {reason}; nothing was changed"
@@ -75,7 +75,7 @@ def write_each(
         if len(rows) == 1:
             reason = f"refuses a change of its row {rows[0][-1]}: {describe_error(error)}"
             hint = (
-                "mend this row, or the rule or trigger that stops it, "
+                "correct this row, or the rule or trigger that refuses it, "
                 "then run the same command again"
             )
             raise adoption_error(table, reason, hint=hint) from error
@@ -120,5 +120,5 @@ def check_required_columns(
         and column.server_default is None
     ]
     if required_columns:
-        reason = f"demands columns that are not ours: {', '.join(required_columns)}"
-        raise adoption_error(name, reason, hint="give them defaults, or let them be NULL")
+        reason = f"needs values that findable does not write: {', '.join(required_columns)}"
+        raise adoption_error(name, reason, hint="give these columns defaults, or allow NULL")

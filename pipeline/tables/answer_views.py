@@ -105,7 +105,7 @@ def check_view_columns(task: TaskRecord) -> None:
     for name, label in labeled_names:
         first_label = labels_by_name.setdefault(name.casefold(), label)
         if first_label != label:
-            reason = f"and {first_label} would be one column of `{view_names_of(task)[0]}`"
+            reason = f"and {first_label} would be the same column of `{view_names_of(task)[0]}`"
         elif len(name.encode()) > MAX_COLUMN_BYTES:
             reason = f"has a name of more than {MAX_COLUMN_BYTES} bytes"
         else:
@@ -190,8 +190,8 @@ def check_view_names(tx: Connection, task: TaskRecord) -> None:
     """Raise ConfigurationError if another program's object has the name of a view of a task."""
     for name in view_names_of(task):
         if _is_name_taken(_read_mark(tx, name)):
-            hint = "table= in the task's file gives its tables another name"
-            raise adoption_error(name, "is something that findable did not make", hint=hint)
+            hint = "set table= in the task's file to another name"
+            raise adoption_error(name, "belongs to another program", hint=hint)
 
 
 def are_views_made(tx: Connection, task: TaskRecord) -> bool:
@@ -335,10 +335,9 @@ def _drop_and_create(tx: Connection, name: str, statement: str) -> None:
         if getattr(error.orig, "sqlstate", "") != _DEPENDENT_OBJECTS_STATE:
             raise
         message = (
-            f"a view of another program is made of `{name}`, whose columns change; "
-            "nothing was changed"
+            f"a view of another program uses `{name}`, whose columns change; nothing was changed"
         )
-        hint = "drop that view, run the same command again, and make it anew"
+        hint = "drop that view, run the same command again, then create the view again"
         raise ConfigurationError(message, hint=hint) from error
 
 

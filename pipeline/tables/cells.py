@@ -204,7 +204,7 @@ def describe_binary_columns(names: Iterable[str]) -> str:
     """Return the note about columns that are left out because of their bytes; "" for no names."""
     names_text = ", ".join(map(repr, names))
     if names_text:
-        return f"left out, because they hold bytes and no text: {names_text}"
+        return f"columns left out, because they contain binary data: {names_text}"
     return ""
 
 
@@ -252,10 +252,10 @@ def list_rows(data: Any) -> list[Mapping[str, Any]]:
 
     if rows is None or not all(isinstance(row, Mapping) for row in rows):
         message = (
-            "rows are a list of dicts, a data frame or an Arrow table, "
-            f"not {type(data).__name__}; nothing was taken"
+            "rows must be a list of dicts, a data frame or an Arrow table, "
+            f"not {type(data).__name__}; nothing was read"
         )
-        raise InputError(message, hint="of other things make a list: [{'id': 1, 'text': '…'}, …]")
+        raise InputError(message, hint="pass a list of dicts: [{'id': 1, 'text': '…'}, …]")
     return [_without_index_columns(row) for row in rows]
 
 
@@ -337,7 +337,7 @@ def import_pyarrow(purpose: str) -> Any:
     except ImportError as error:
         hint = (
             "make setup EXTRAS=parquet, or pip install -e '.[parquet]'; "
-            "CSV and JSON lines do without"
+            "CSV and JSON lines do not need it"
         )
         raise ConfigurationError(
             f"{purpose} needs pyarrow, which is not installed; nothing was done",

@@ -60,11 +60,11 @@ class ColumnNeed(Enum):
     """
 
     ID = "text, whole numbers or UUIDs", (*_TEXT_TYPES, *_INTEGER_TYPES, "UUID")
-    NAME = "text that is not filled up with blanks, such as VARCHAR", _TEXT_TYPES
+    NAME = "text that is not padded with blanks, such as VARCHAR", _TEXT_TYPES
     TEXT = "text", (*_TEXT_TYPES, "CHAR")
     NUMBER = "numbers or text", ("NUMERIC", *_REAL_TYPES, *_INTEGER_TYPES, *_TEXT_TYPES)
     FRACTION = (
-        f"numbers from 0 to 1 with {_MIN_SHARE_DECIMALS} places or more",
+        f"numbers from 0 to 1 with {_MIN_SHARE_DECIMALS} decimals or more",
         ("NUMERIC", *_REAL_TYPES),
     )
     REAL = "double precision", ("DOUBLE_PRECISION",)
@@ -83,7 +83,7 @@ class ColumnNeed(Enum):
         """
         description, server_types = self.value
         if column.computed is not None:
-            return "values of its own, not computed ones"
+            return "values that can be written, not computed values"
 
         if is_sqlite(tx):
             is_id_type = isinstance(column.type, String | Integer | NUMERIC)

@@ -152,7 +152,7 @@ def unstorable_reason(answer: "BaseModel") -> str:
     except UnicodeError:
         return "a text that is half a character (a lone surrogate)"
     except (ValueError, RecursionError):
-        return "it is no JSON that can be read"
+        return "it is not valid JSON"
     return ""
 
 
@@ -180,5 +180,5 @@ def _unstorable_reason(value: Any) -> str:
     if isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
         return "a whole number of more than 64 bits"
     if isinstance(value, float) and not math.isfinite(value):
-        return "a number that is none (NaN or infinite)"
+        return "a number that is NaN or infinite"
     return ""

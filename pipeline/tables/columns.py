@@ -147,7 +147,7 @@ class ColumnMapping:
             for folded_name, column in layout.columns_by_own_name.items()
             if column not in chosen_names
         }
-        self._add_note(f"as {OptionHint('map')} says", self._columns_by_name)
+        self._add_note(f"matched by {OptionHint('map')}", self._columns_by_name)
 
         unmatched_columns = [
             column
@@ -184,7 +184,7 @@ class ColumnMapping:
                 )
 
         self._columns_by_name |= columns_by_name
-        self._add_note("by other names", columns_by_name)
+        self._add_note("matched by other names", columns_by_name)
 
     def _note_similar_names(self, columns: Sequence[str]) -> None:
         """Note the names in the file that are similar to a name of one of these columns.
@@ -270,7 +270,7 @@ class ColumnMapping:
                 label = self.layout.columns.get(value_name, value_name)
                 return make_rejection(
                     row.line_number,
-                    "given twice, in two spellings",
+                    "given twice, by two spellings",
                     cell,
                     column=label,
                 )
@@ -351,7 +351,7 @@ class MappedFile(SourceFile):
 
         option = OptionHint(map=f"{layout.key}=…")
         ask_command = CommandHint("ask", from_=path, q="…")
-        hint = f"say which one it is: {option}; of any other table `{ask_command}` asks"
+        hint = f"name the column with {option}; for a table of another kind, use `{ask_command}`"
         similar_name = self.mapping.similar_names.get(layout.key)
         if similar_name:
             map_value = _map_option({**map_names, layout.key: similar_name}).value
@@ -379,7 +379,7 @@ class MappedFile(SourceFile):
             label = self.layout.columns.get(repeated_name, repeated_name)
             raise InputError(
                 f"{path} has the column {label} more than once; nothing was imported",
-                hint="remove one, or give it another name",
+                hint="remove or rename one of these columns",
             )
 
     @classmethod
@@ -395,7 +395,7 @@ class MappedFile(SourceFile):
             if next(iter(file), None) is None:
                 raise InputError(
                     f"{path}: no row could be imported; nothing was changed",
-                    hint="the file holds a header, or nothing, and no rows",
+                    hint="the file has no rows; add rows below the header",
                 )
 
     @classmethod
@@ -525,7 +525,7 @@ def parse_map(text: str) -> dict[str, str]:
             raise InputError(
                 f"{OptionHint('map')} has {make_excerpt(pair)!r}, which is not column=name; "
                 "nothing was imported",
-                hint=f"write {example}; a name after the = stands as in the file",
+                hint=f"write {example}, with the names of the file after each =",
             )
         names[column.strip()] = name.strip()
     return names
@@ -567,8 +567,8 @@ def _check_chosen_names(
         column = layout.columns_by_known_name.get(fold_name(chosen_column))
         if column is None:
             raise InputError(
-                f"{OptionHint('map')} names {make_excerpt(chosen_column)!r}, which is no column; "
-                "nothing was imported",
+                f"{OptionHint('map')} names {make_excerpt(chosen_column)!r}, "
+                "which is not a column; nothing was imported",
                 hint=f"the columns are {', '.join(layout.columns)}",
             )
 
@@ -581,7 +581,7 @@ def _check_chosen_names(
                 repeated = layout.columns[column]
             raise InputError(
                 f"{OptionHint('map')} names {repeated} twice; nothing was imported",
-                hint="leave one of them out",
+                hint="leave out one of the two",
             )
         names_by_column[column] = name
     return names_by_column
@@ -612,7 +612,7 @@ def _find_chosen_name(
     similar_name = _find_most_similar(chosen_name, file_names, min_similarity=0)
     raise InputError(
         f"{path} has no column {make_excerpt(chosen_name)!r}, "
-        f"which {OptionHint('map')} gives for {chosen_column}; nothing was imported. "
+        f"which {OptionHint('map')} names for {chosen_column}; nothing was imported. "
         f"Found: {_list_names(file_names)}",
         hint=f"did you mean {_map_option({chosen_column: similar_name})}?" if similar_name else "",
     )

@@ -20,11 +20,11 @@ from pipeline.tables.headers import (
 from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt, make_rejection
 from pipeline.tables.text_file import TextFile
 
-REPEATED_HEADER_REASON = "the header once more, as in files that were joined"
+REPEATED_HEADER_REASON = "the header is repeated, as in joined files"
 # Lines that are searched for the header, and that a header spans at most.
 _MAX_HEADER_LINES = 50
 _OPEN_QUOTE_REASON = "a quote is opened and not closed"
-_QUOTES_HINT = "mend the header's quotes"
+_QUOTES_HINT = "correct the quotes of the header"
 _DELIMITERS = (",", ";", "\t", "|")
 # Lines that may precede a header: blank lines, and the delimiter as spreadsheets announce it.
 _LINES_BEFORE_HEADER = {"", *(f"sep={delimiter}".strip() for delimiter in _DELIMITERS)}
@@ -155,20 +155,20 @@ class CsvTable:
             -1,
         )
         if self._header_line and header_index:
-            reason = f" has nothing on line {self._header_line}, which {OptionHint('header')} names"
-            raise self._text_file.make_error(
-                reason, hint="name the line with the names of the columns"
-            )
+            reason = f" has no text on line {self._header_line}, which {OptionHint('header')} names"
+            hint = f"set {OptionHint('header')} to the line with the column names"
+            raise self._text_file.make_error(reason, hint=hint)
         if header_index < 0:
             raise self._text_file.make_error(" is empty")
 
         header_line = head[header_index]
         if header_line.startswith("SQLite format 3"):
-            hint = f"a SELECT with {OptionHint(source='sqlite:///…')} reads it"
+            hint = f"read it with a SELECT and {OptionHint(source='sqlite:///…')}"
             raise self._text_file.make_error(" is an SQLite database", hint=hint)
         if "\0" in header_line or SURROGATES.search(header_line):
             raise self._text_file.make_error(
-                " is no text: save a spreadsheet as .xlsx or CSV first"
+                " is not a text file",
+                hint="save it as .xlsx or CSV first",
             )
         return header_index
 
@@ -336,8 +336,8 @@ class CsvTable:
         first_line = lines.line_number
         if "end of data" in error or "field limit" in error:
             raise self._text_file.make_error(
-                f", line {first_line}: {_OPEN_QUOTE_REASON}, to the end of the file",
-                hint="close the quote, or double it where it is part of the text",
+                f", line {first_line}: {_OPEN_QUOTE_REASON} before the end of the file",
+                hint="close the quote, or double it if it is part of the text",
             )
 
         is_line_break = "new-line" in error

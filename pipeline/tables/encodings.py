@@ -99,7 +99,7 @@ def find_encoding(path: Path, start: bytes) -> TextEncoding:
     if marked_codec == "utf-8-sig":
         return TextEncoding(marked_codec)
     if marked_codec:
-        note = f"read as {marked_codec.upper()}, which its byte order mark says"
+        note = f"read as {marked_codec.upper()}, because of its byte order mark"
         return TextEncoding(marked_codec, note)
 
     if b"\0" in start:
@@ -138,8 +138,8 @@ def _guess_note(codec: str, line_number: int, line: bytes) -> str:
         name = codec
     other_encoding = OptionHint(encoding="cp1250" if is_default else DEFAULT_CODE_PAGE)
     return (
-        f"read as {name}, which is a guess: line {line_number} is {make_excerpt(text)!r}; "
-        f"{other_encoding} reads another"
+        f"read as {name}, a guess: line {line_number} is {make_excerpt(text)!r}; "
+        f"if that is wrong, try {other_encoding}"
     )
 
 
@@ -159,10 +159,10 @@ def check_encoding(path: Path, name: str) -> str:
         codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), name).encoding).name
     except (LookupError, ValueError):
         message = (
-            f"{OptionHint('encoding')} names {make_excerpt(name)!r}, which is no encoding; "
+            f"{OptionHint('encoding')} names {make_excerpt(name)!r}, which is not an encoding; "
             "nothing was read"
         )
-        hint = "utf-8, utf-16, cp1252, cp1250, cp1251, cp1253, cp1254 and mac_roman are some"
+        hint = "common: utf-8, utf-16, cp1252, cp1250, cp1251, cp1253, cp1254 and mac_roman"
         raise InputError(message, hint=hint) from None
 
     decoder = codecs.getincrementaldecoder(codec)("strict")
@@ -185,10 +185,10 @@ def check_encoding(path: Path, name: str) -> str:
                 line_number += valid_text.count("\n")
                 byte_number = offset + len(chunk) - len(pending_bytes) + error_start + 1
                 message = (
-                    f"{path}, line {line_number}: byte {byte_number:,} is no text in {name}; "
+                    f"{path}, line {line_number}: byte {byte_number:,} is not valid {name}; "
                     "nothing was read"
                 )
-                hint = f"{OptionHint('encoding')} names the right one, or leave it out"
+                hint = f"set {OptionHint('encoding')} to the file's encoding, or leave it out"
                 raise InputError(message, hint=hint) from None
             if not chunk:
                 break

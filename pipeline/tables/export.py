@@ -302,10 +302,10 @@ def read_answer_rows(
     list_name, *inner_lists = field.split(".")
     if list_name not in lists:
         option = OptionHint(rows=list_name)
-        message = f"{option} names no list of these answers; nothing was written"
-        hint = "they have none"
+        message = f"{option} is not a list field of these answers; nothing was written"
+        hint = "these answers have no list field"
         if lists:
-            hint = f"lists may be {', '.join(lists)}"
+            hint = f"the list fields are {', '.join(lists)}"
         raise InputError(message, hint=hint)
     return _split_lists(join_rows, kinds, answer_names[list_name], inner_lists)
 
@@ -512,7 +512,8 @@ def _members(value: Any, list_name: str, inner_lists: Sequence[str] = ()) -> Ite
         members = [value]
     if members is not None and not isinstance(members, list):
         raise InputError(
-            f"{OptionHint(rows=list_name)}: an answer has no list there; nothing was written",
+            f"{OptionHint(rows=list_name)}: an answer has no list in that field; "
+            "nothing was written",
             hint=f"export without {OptionHint('rows')}",
         )
 
@@ -527,7 +528,7 @@ def _members(value: Any, list_name: str, inner_lists: Sequence[str] = ()) -> Ite
             raise InputError(
                 f"{OptionHint('rows')}: a member of {list_name!r} has no {inner_name!r}; "
                 "nothing was written",
-                hint=f"they have {', '.join(fields)}",
+                hint=f"the members have {', '.join(fields)}",
             )
         inner_value = fields.pop(inner_name)
         outer_cells = dict(_flatten(fields))

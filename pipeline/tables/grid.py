@@ -171,7 +171,7 @@ class Grid:
         last_row = tx.execute(select(*sort_keys).where(is_last_row).limit(1)).first()
         if last_row is None:
             raise InputError(
-                f"there is no item {options.after!r} to go on behind",
+                f"there is no row {options.after!r} to continue after",
                 hint=f"leave out {OptionHint('after')}",
             )
 
@@ -222,8 +222,8 @@ class Grid:
                 return tx.execute(query).all()
         except SlowError:
             raise InputError(
-                f"there are too many rows to sort them by {options.sort} while a page waits",
-                hint=f"list fewer: {OptionHint(where='…')}",
+                f"too many rows to sort by {options.sort} in time",
+                hint=f"list fewer rows: {OptionHint(where='…')}",
             ) from None
 
     def _listed_row(
@@ -287,8 +287,8 @@ class Grid:
             if self.compile_where is None:
                 search_command = CommandHint("search", q="…", where=row_filter.where)
                 raise InputError(
-                    f"there are no columns for {OptionHint('where')} here",
-                    hint=f"`{search_command}` filters what is indexed",
+                    f"the rows of this task have no columns for {OptionHint('where')}",
+                    hint=f"`{search_command}` filters indexed rows",
                 )
             conditions.append(self.compile_where(row_filter.where))
 
@@ -296,7 +296,7 @@ class Grid:
             states = self.table.states.listed_names
             if row_filter.state not in states:
                 raise InputError(
-                    f"no item is ever {row_filter.state!r} here",
+                    f"the rows of this task have no state {row_filter.state!r}",
                     hint=f"the states are {', '.join(states)}",
                 )
             conditions.append(self.table.state_expression == row_filter.state)
@@ -471,10 +471,10 @@ class Grid:
             hint = f"leave out {OptionHint('sort')}"
             if sorts:
                 hint = (
-                    f"{OptionHint('sort')} takes {', '.join(sorts)}, "
-                    "with - before it the largest first"
+                    f"set {OptionHint('sort')} to {', '.join(sorts)}; "
+                    "a - before the name lists the largest first"
                 )
-            raise InputError(f"there is no sorting by {name!r}", hint=hint)
+            raise InputError(f"rows cannot be sorted by {name!r}", hint=hint)
         return [sorts[name], order]
 
     def _listed_names(self, options: RowListOptions) -> Sequence[str]:
@@ -498,8 +498,8 @@ class Grid:
         for name in options.fields:
             if name not in available_names:
                 raise InputError(
-                    f"there is no column {name!r} to show",
-                    hint=f"there are {', '.join(available_names)}",
+                    f"there is no column {name!r}",
+                    hint=f"the columns are {', '.join(available_names)}",
                 )
         return tuple(dict.fromkeys(options.fields))
 
@@ -518,7 +518,7 @@ def _select_commonest(counter: Counter[str]) -> dict[str, int]:
 def _require(facet: T | None, noun: str) -> T:
     """Return a facet or expression; raise InputError if it is None."""
     if facet is None:
-        raise InputError(f"the items of this task have no {noun}")
+        raise InputError(f"the rows of this task have no {noun}")
     return facet
 
 

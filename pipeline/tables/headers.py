@@ -79,12 +79,12 @@ def parse_header(header: int | str) -> int | None:
 
     if not text.isdecimal() or int(text) < 1:
         message = (
-            f"{OptionHint('header')} is {make_excerpt(str(header))!r}, and no line of a file; "
+            f"{OptionHint('header')} is {make_excerpt(str(header))!r}, not a line number; "
             "nothing was read"
         )
         hint = (
-            f"{OptionHint(header=3)} names a line, "
-            f"{OptionHint(header=NO_HEADER)} says there is none"
+            f"set {OptionHint(header=3)} for a header on line 3, "
+            f"or {OptionHint(header=NO_HEADER)} for a file without a header"
         )
         raise InputError(message, hint=hint)
     return int(text)
@@ -152,17 +152,15 @@ def header_error(path: object, fault: HeaderFault, lines: Iterable[str]) -> Inpu
         f"line {line_number} '{make_excerpt(text)}'"
         for line_number, text in enumerate(lines, start=1)
     )
-    message = f"{path}: {fault.reason}; nothing was read. It begins: {line_excerpts}"
+    message = f"{path}: {fault.reason}; nothing was read. The file begins: {line_excerpts}"
 
     header_line = fault.header_line or 1
-    with_header = (
-        f"{OptionHint(header=header_line)} takes the names of the columns from line {header_line}"
-    )
-    without_header = f"{OptionHint(header=NO_HEADER)} calls them column_1, …"
+    with_header = f"{OptionHint(header=header_line)} reads the column names from line {header_line}"
+    without_header = f"{OptionHint(header=NO_HEADER)} names the columns column_1, …"
     choices = f"{without_header}; {with_header}"
     if fault.header_line:
         choices = f"{with_header}, {without_header}"
-    return InputError(message, hint=f"{choices}; in a task's file it is header=")
+    return InputError(message, hint=f"{choices}; in a task's file set header=")
 
 
 def _find_title_fault(records: Sequence[Record], *, is_certain_table: bool) -> HeaderFault | None:
@@ -268,11 +266,11 @@ def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
         cells_below = [row.cells[column_index] for row in rows]
         if has_word and _is_numbered_series(cell, cells_below):
             next_cells = ", ".join(cells_below[:2])
-            reason = f"no header: {make_excerpt(cell)!r} is followed by {next_cells} below it"
+            reason = f"no header: {make_excerpt(cell)!r} continues with {next_cells} below"
             return HeaderFault(reason, 0)
         if _are_in_same_series([cell, *cells_below]):
             return HeaderFault(
-                f"no header: {make_excerpt(cell)!r} is a value like those below it",
+                f"no header: {make_excerpt(cell)!r} is like the values below it",
                 0,
             )
 
@@ -280,8 +278,8 @@ def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
     are_ids = all(map(str.isdecimal, keys)) and len(set(keys)) == len(keys)
     if are_ids and not _YEAR.fullmatch(keys[0]) and _has_sentence_column(records):
         reason = (
-            f"no header: {make_excerpt(keys[0])!r} and the text behind it are a row like "
-            "those below"
+            f"no header: {make_excerpt(keys[0])!r} and the text after it are a row like "
+            "the rows below"
         )
         return HeaderFault(reason, 0)
     return None

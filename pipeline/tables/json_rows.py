@@ -71,8 +71,8 @@ def read_json(text_file: TextFile, file: TextIO) -> Iterator[SourceRow | Finding
                 )
             if skipped is None:
                 reason = error.msg if isinstance(error, json.JSONDecodeError) else error
-                message = f", line {line_number}: no JSON list: {reason}"
-                raise text_file.make_error(message, hint="mend the file") from None
+                message = f", line {line_number}: not a valid JSON list: {reason}"
+                raise text_file.make_error(message, hint="correct the file") from None
 
             line_number += text.count("\n", offset, _skip_spaces(text, offset))
             yield _reject_long_row(text_file, line_number, text[offset:].lstrip())
@@ -91,7 +91,7 @@ def read_json(text_file: TextFile, file: TextIO) -> Iterator[SourceRow | Finding
 
     if f"{text[offset:]}{file.read(_CHUNK_CHARS)}".strip():
         reason = f", line {line_number}: text after the end of the list"
-        raise text_file.make_error(reason, hint="mend the file")
+        raise text_file.make_error(reason, hint="correct the file")
 
 
 def _reject_long_row(text_file: TextFile, line_number: int, text: str) -> Finding:
@@ -178,7 +178,7 @@ def parse_json(text: str) -> object:
         value: object = orjson.loads(text)
         return json.loads(text) if _LONG_NUMBER.search(text) else value
     except RecursionError:
-        raise ValueError("no JSON: nested too deeply") from None
+        raise ValueError("not JSON: nested too deeply") from None
     except json.JSONDecodeError as error:
         raise ValueError(_json_fault(text, error)) from None
 
@@ -194,13 +194,13 @@ def _json_fault(text: str, error: json.JSONDecodeError) -> str:
     number = _INVALID_JSON_NUMBER.match(text, error.pos - 1 if has_minus else error.pos)
     if number:
         place = f"at character {number.start() + 1}"
-        return f"no JSON: {number[0]} {place} is no number of JSON; write null"
+        return f"not JSON: {number[0]} {place} is not a JSON number; write null"
 
     bad_text = SURROGATES.search(text)
     if bad_text:
         byte_number = len(text[: bad_text.start()].encode()) + 1
         return f"not UTF-8, from byte {byte_number} on"
-    return f"no JSON: {error.msg}, at character {error.pos + 1}"
+    return f"not JSON: {error.msg}, at character {error.pos + 1}"
 
 
 def parse_json_row(line_number: int, text: str) -> SourceRow | Finding:

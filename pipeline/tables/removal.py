@@ -78,7 +78,7 @@ def drop_tables(tx: Connection, removed: RemovableObjects) -> None:
     Raises:
         ConfigurationError: An object of another program depends on a dropped object.
     """
-    hint = "remove that first, then run again"
+    hint = "remove the other program's object first, then run the same command again"
     _check_references(tx, removed, hint=hint)
     try:
         for name in removed.views:
@@ -95,7 +95,7 @@ def drop_tables(tx: Connection, removed: RemovableObjects) -> None:
             tx.execute(text(f"DROP SCHEMA IF EXISTS {schema.WORKER_SCHEMA} CASCADE"))
     except exc.DBAPIError as error:
         message = (
-            "something of another program depends on what is to be removed: "
+            "an object of another program depends on tables or views of findable: "
             f"{describe_error(error)}; nothing was changed"
         )
         raise ConfigurationError(message, hint=hint) from error

@@ -211,7 +211,7 @@ def parse_key(cell: object, *, max_chars: int) -> tuple[str, str]:
     elif len(key) > max_chars:
         reason = f"longer than {max_chars} characters"
     elif any(unicodedata.category(character) in _CATEGORIES_NOT_IN_KEYS for character in key):
-        reason = "holds control characters"
+        reason = "contains control characters"
     return ("", reason) if reason else (key, "")
 
 

@@ -190,7 +190,7 @@ class ImportReport:
         if report_file is not None:
             report_file.write(
                 csv_line(
-                    ["0", "", "in an earlier file, and not in this one", "", MISSING_ROW_KIND, key],
+                    ["0", "", "in an earlier file, not in this file", "", MISSING_ROW_KIND, key],
                 ),
             )
 
@@ -207,16 +207,16 @@ class ImportReport:
                 f"{self.path}: {rejected_count} rejected and {changed_count} changed, "
                 "so --strict imported nothing"
             )
-            raise InputError(message, hint="mend the file, or import without --strict")
+            raise InputError(message, hint="correct the file, or import without --strict")
 
         if not self.rows_in:
             message = (
                 f"{self.path}: no {self.WORD} could be imported ({rejected_count} rejected); "
                 "nothing was changed"
             )
-            hint = "the file holds a header, or nothing, and no rows"
+            hint = "the file has no rows; add rows below the header"
             if rejected_count:
-                hint = "the findings say why"
+                hint = "the findings name the reasons; correct the file"
             raise InputError(message, hint=hint)
 
 
@@ -242,7 +242,7 @@ def _open_report_file(report: ImportReport) -> Iterator[SealedWriter | None]:
     if target == Path(report.path).resolve():
         raise InputError(
             f"the report would replace {report.path}; nothing was changed",
-            hint="give it another name",
+            hint="give the report another name",
         )
 
     try:

@@ -118,9 +118,9 @@ class RowSyncReport:
             "gone": self.missing,
             "back": self.returned,
             "empty": self.empty if self.new or self.changed else 0,
-            "with an image that cannot be asked about": self.unusable,
+            "with an unusable image": self.unusable,
             "refused": self.refused.total(),
-            "left out, for they were forgotten": self.forgotten,
+            "left out, because they were forgotten": self.forgotten,
         }
         counts_text = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
         return f"rows: {counts_text}" if counts_text else ""
@@ -348,7 +348,7 @@ class RowSync:
         key = row["item_id"]
         finding = make_rejection(
             row["line"],
-            f"the key is on line {earlier_line}, too",
+            f"the key is already on line {earlier_line}",
             key,
             column=self.record.key[0][0],
             key=key,

@@ -97,7 +97,7 @@ class SheetSize:
 
     def _size_error(self, size: str) -> InputError:
         message = f"{self._path} has {size}; nothing was read"
-        return InputError(message, hint="delete what takes so much, or save the sheet as CSV")
+        return InputError(message, hint="delete large or far cells, or save the sheet as CSV")
 
     def _handle_element(self, name: str, attributes: dict[str, str]) -> None:
         """Handle the start of an XML element; a namespace prefix is ignored.
@@ -157,8 +157,8 @@ class SheetSize:
         column = xl_col_to_name(self._column_count - 1)
         place = f"column {column} and row {self._row_count:,}"
         raise self._size_error(
-            f"cells as far out as {place}: {cell_count:,} with blank ones, "
-            f"and {MAX_CELLS:,} are read",
+            f"cells as far as {place}: {cell_count:,} with blank cells, "
+            f"more than the limit of {MAX_CELLS:,}",
         )
 
     def _note_misread_cell(self) -> None:

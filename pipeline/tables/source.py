@@ -27,7 +27,7 @@ from pipeline.core.declaration import (
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import hash_file, list_parquet_files, require_utf8_path
 from pipeline.core.settings import read_variable
-from pipeline.core.text import INVALID_TEXT, restore_formula
+from pipeline.core.text import INVALID_TEXT, plural, restore_formula
 from pipeline.store.database import Store
 from pipeline.store.schema import TaskRecord
 from pipeline.tables.cells import (
@@ -43,8 +43,7 @@ from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
 from pipeline.tables.source_file import SourceFile
 
 FILE_HINT = (
-    "items stand in a CSV file with a header, a JSON list of objects, JSON lines, an .xlsx or a "
-    "Parquet file"
+    "use a CSV file with a header, a JSON list of objects, JSON lines, an .xlsx or a Parquet file"
 )
 # The beginning of the names of columns that findable adds to those of the source.
 RESERVED_PREFIX = "findable_"
@@ -57,7 +56,7 @@ CURSOR_STATE = "read"
 # After this time all rows of a query with a cursor are read, to find removed rows and rows that
 # were added late with an older cursor value.
 FULL_READ_INTERVAL = timedelta(days=7)
-_RENAME_HINT = "give it another name in the query, with AS"
+_RENAME_HINT = "rename it in the query with AS"
 
 
 class FileSource(SourceFile):
@@ -94,7 +93,7 @@ class FileSource(SourceFile):
         check_column_names(names, source=path)
         if self.format in {"csv", "xlsx"} and not names:
             raise InputError(
-                f"{path} has no header that can be read; nothing was read",
+                f"{path} has no header with a name; nothing was read",
                 hint=FILE_HINT,
             )
         self.columns = find_column_kinds(self._typed_rows(), dict.fromkeys(names), source=path)
@@ -125,8 +124,8 @@ class FileSource(SourceFile):
 
         if self._compute_digest() != self.sha256:
             raise InputError(
-                f"{self.path} changed while it was read; no row was taken from it",
-                hint="try again",
+                f"{self.path} changed while it was read; none of its rows was stored",
+                hint="run the same command again",
             )
 
     def _compute_digest(self) -> str:
@@ -261,10 +260,8 @@ class QuerySource:
                 columns = find_column_kinds(rows, first_kinds, source="the query")
                 self._file.flush()
         except OSError as error:
-            message = (
-                f"the items cannot be kept in {tempfile.gettempdir()} while they are read: {error}"
-            )
-            hint = "free some room there, or set TMPDIR= to a folder that has some"
+            message = f"the rows of the query cannot be stored in {tempfile.gettempdir()}: {error}"
+            hint = "free disk space there, or set TMPDIR= to a folder with free space"
             raise ConfigurationError(f"{message}; nothing was written", hint=hint) from error
 
         self._binary_names -= self._text_names
@@ -292,8 +289,8 @@ class QuerySource:
         narrowed_query = _narrow_query(store, query, cursor, timeout_s=timeout_s)
         self.read = cursor.read
         if self.is_part:
-            message = f"read are rows with {cursor.column} from {cursor.min_value} on"
-            self.notes = [f"{message}; {OptionHint(full=True)} reads all"]
+            message = f"only rows with {cursor.column} from {cursor.min_value} on are read"
+            self.notes = [f"{message}; {OptionHint(full=True)} reads all rows"]
         return narrowed_query
 
     def __iter__(self) -> Iterator[SourceRow]:
@@ -358,10 +355,10 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
 
     if null_count:
         message = (
-            f"cursor= names {name!r}, which is NULL in rows of the query ({null_count:,}); "
+            f"cursor= names {name!r}, which is NULL in {plural(null_count, 'row')} of the query; "
             "nothing was written"
         )
-        hint = "no change of these would be seen: fill it in, or say COALESCE(…) in the query"
+        hint = "changes of these rows would be missed; use COALESCE(…) in the query"
         raise InputError(message, hint=hint)
     if max_value is not None:
         cursor.read["seen"] = to_plain_value(max_value)
@@ -461,8 +458,8 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
         raise InputError(message, hint=hint)
     if (folder / address).is_file():
         raise InputError(
-            f"source= names a file, {address}, and not its address",
-            hint=f"it is sqlite:///{address}",
+            f"source= names the file {address}, not the URL of a database; nothing was asked",
+            hint=f"write sqlite:///{address}",
         )
 
     scheme, separator, file_path = address.partition(":///")
@@ -539,7 +536,7 @@ def check_column_names(
         if not fault and other_name is not None:
             fault = f"differs from {make_excerpt(other_name)!r} only by case"
             if other_name == name:
-                fault = "is there twice"
+                fault = "occurs twice"
         if fault:
             message = (
                 f"{message_start}the column {make_excerpt(name)!r} {fault}; nothing was changed"
@@ -550,9 +547,9 @@ def check_column_names(
     if len(names) > MAX_COLUMNS:
         message = (
             f"{message_start}there are {len(names):,} columns, "
-            f"and a table holds {MAX_COLUMNS:,}; nothing was changed"
+            f"more than the limit of {MAX_COLUMNS:,}; nothing was changed"
         )
-        raise InputError(message, hint="leave out those that the prompt does not need")
+        raise InputError(message, hint="leave out columns that the prompt does not need")
 
 
 def _find_name_fault(name: str) -> str:
@@ -560,10 +557,10 @@ def _find_name_fault(name: str) -> str:
     if not name.strip():
         return "has no name"
     if INVALID_TEXT.search(name):
-        return "has a name that is no text"
+        return "has a name with NUL or invalid UTF-8"
     byte_count = len(name.encode())
     if byte_count > MAX_COLUMN_BYTES:
-        return f"has a name of {byte_count} bytes, and {MAX_COLUMN_BYTES} are the most"
+        return f"has a name of {byte_count} bytes, more than the limit of {MAX_COLUMN_BYTES}"
     if name.casefold().startswith(RESERVED_PREFIX):
-        return f"begins with {RESERVED_PREFIX}, as findable's own columns do"
+        return f"begins with {RESERVED_PREFIX}, which is reserved for columns of findable"
     return ""

@@ -98,7 +98,7 @@ class SourceFile:
 
         parts = files.list_parquet_files(path)
         if not parts:
-            reason = files.unreadable_reason(path) or "is no regular file"
+            reason = files.unreadable_reason(path) or "is not a regular file"
             raise InputError(
                 f"{path} {reason}; nothing was read",
                 hint=hint if path.is_dir() else "check the path",
@@ -254,16 +254,16 @@ class SourceFile:
         reason = ""
         if self.options.sheet and self.format != "xlsx":
             option_name = "sheet"
-            reason = " is no .xlsx, and has no sheets"
+            reason = " is not an .xlsx file, and has no sheets"
         elif self.options.encoding and self.format in {"xlsx", "parquet"}:
             option_name = "encoding"
-            reason = " is no text file"
+            reason = " is not a text file"
         elif self._header_line is not None and self.format not in {"csv", "xlsx"}:
             option_name = "header"
-            reason = f" is {self.format}, and has no header line"
+            reason = f" is {self.format}, which has no header line"
 
         if reason:
-            hint = f"leave out {OptionHint(option_name)}, in a task's file {option_name}="
+            hint = f"leave out {OptionHint(option_name)}; in a task's file, {option_name}="
             raise self._text_file.make_error(reason, hint=hint)
 
     def _detect_format(self, start: bytes, default: str) -> str:
@@ -300,8 +300,8 @@ class SourceFile:
             return "json"
 
         if suffix_format in {"json", "parquet"}:
-            format_name = "JSON" if suffix_format == "json" else "Parquet file"
+            format_name = "JSON" if suffix_format == "json" else "a Parquet file"
             raise self._text_file.make_error(
-                f" is no {format_name}: it starts with {make_excerpt(text[:20])!r}",
+                f" is not {format_name}: it starts with {make_excerpt(text[:20])!r}",
             )
         return suffix_format

@@ -279,7 +279,7 @@ class _Compiler(ABC):
         if len(names) > MAX_NAMED_COLUMNS:
             listed_names += " …"
         message = f"{comparison.offset}: there is no column {column!r}"
-        raise InputError(message, hint=f"there are {listed_names}")
+        raise InputError(message, hint=f"the columns are {listed_names}")
 
 
 class _SqliteCompiler(_Compiler):

@@ -148,12 +148,12 @@ def read_sheet(
         ValueError,
     ) as error:
         reason = f"cannot be read as .xlsx: {make_excerpt(str(error))}"
-        raise _read_error(path, reason, "save it anew, or as CSV") from None
+        raise _read_error(path, reason, "save it again, or save it as CSV") from None
 
     notes = list[str]()
     if not wanted_sheet and len(visible_names) > 1:
         listed_names = ", ".join(map(repr, visible_names))
-        notes.append(f"the sheet {sheet_name!r} is read, of {listed_names}")
+        notes.append(f"only the sheet {sheet_name!r} is read; the file has {listed_names}")
 
     first_rows = _read_first_rows(rows, header)
     header_index = _find_header(
@@ -188,15 +188,15 @@ def _cell_notes(rows: SheetRows, size: SheetSize) -> list[str]:
     """
     notes = list[str]()
     if rows.merged:
-        notes.append(f"merged cells: {len(rows.merged):,}; their value is read in each of them")
+        notes.append(f"merged areas: {len(rows.merged):,}; each cell has the value of its area")
     if size.money_places:
         notes.append(
-            "read as plain numbers (0.075, not 7.5 %), though they are shown as percent or money: "
+            "read as plain numbers (0.075, not 7.5 %), but displayed as percent or money: "
             f"{join_first(size.money_places)}",
         )
     if size.blank_places:
         notes.append(
-            "read as blank, for they hold errors, or formulas that were never worked out: "
+            "read as blank, because they contain errors, or formulas without a result: "
             f"{join_first(size.blank_places)}",
         )
     return notes
@@ -239,7 +239,7 @@ def _open_sheet(
         is_read_whole = part.filename.lower().endswith(("styles.xml", "workbook.xml", ".rels"))
         if part.file_size > (MAX_PART_BYTES if is_read_whole else MAX_SHEET_BYTES):
             reason = f"has {part.file_size:,} bytes in {make_excerpt(part.filename)!r}"
-            raise _read_error(path, reason, "save it anew, or as CSV")
+            raise _read_error(path, reason, "save it again, or save it as CSV")
 
     size = SheetSize(path, _find_money_styles(archive))
     for part_name in archive.namelist():
@@ -253,7 +253,7 @@ def _open_sheet(
             if sheet.visible == SheetVisibleEnum.Visible
         ]
         if wanted_sheet and wanted_sheet not in book.sheet_names:
-            hint = f"there are {', '.join(map(repr, book.sheet_names))}"
+            hint = f"the sheets are {', '.join(map(repr, book.sheet_names))}"
             raise _read_error(path, f"has no sheet {wanted_sheet!r}", hint)
 
         first_name = next(iter(visible_names), book.sheet_names[0])
@@ -305,8 +305,8 @@ def _find_header(
     filled_indexes = (index for index, row in enumerate(rows) if not _is_blank(row))
     first_index = next(filled_indexes, None)
     if first_index is None:
-        reason = f"has nothing in its sheet {sheet_name!r}"
-        hint = f"name another with {OptionHint('sheet')}, in a task's file sheet="
+        reason = f"has an empty sheet {sheet_name!r}"
+        hint = f"name another sheet with {OptionHint('sheet')}; in a task's file, with sheet="
         raise _read_error(path, reason, hint)
 
     if header is None:
@@ -315,10 +315,10 @@ def _find_header(
     header_index = header - 1 if header else first_index
     if header_index >= len(rows) or _is_blank(rows[header_index]):
         reason = (
-            f"has nothing in row {header} of its sheet {sheet_name!r}, "
+            f"has an empty row {header} in its sheet {sheet_name!r}, "
             f"which {OptionHint('header')} names"
         )
-        raise _read_error(path, reason, "name the row of its header")
+        raise _read_error(path, reason, "name the row with the column names")
 
     is_merged = any(top <= header_index <= bottom for (top, _), (bottom, _) in merged)
     if header != 0 and is_merged:
@@ -450,7 +450,7 @@ def encode_xlsx(
     from xlsxwriter.exceptions import XlsxWriterException
 
     if len(kinds) > MAX_COLUMNS:
-        raise _capacity_error(f"{len(kinds):,} columns, and a sheet has {MAX_COLUMNS:,}")
+        raise _capacity_error(f"{len(kinds):,} columns, but a sheet can have {MAX_COLUMNS:,}")
 
     options = {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}
     with tempfile.TemporaryFile() as file:
@@ -459,7 +459,7 @@ def encode_xlsx(
                 _write_rows(book.add_worksheet(), rows, kinds, text_of)
         except XlsxWriterException as error:
             message = f"the file cannot be made in {tempfile.gettempdir()}: {error}"
-            raise InputError(message, hint="free some room there") from error
+            raise InputError(message, hint="free disk space there") from error
 
         file.seek(0)
         while chunk := file.read(_CHUNK_BYTES):
@@ -482,7 +482,7 @@ def _write_rows(
 
     for row_index, row in enumerate(rows, start=1):
         if row_index == MAX_ROWS:
-            raise _capacity_error(f"more than {MAX_ROWS - 1:,} rows, and a sheet has {MAX_ROWS:,}")
+            raise _capacity_error(f"more than {MAX_ROWS - 1:,} rows, the limit of a sheet")
         for column_index, (name, kind) in enumerate(kinds.items()):
             value = row[name]
             _write_cell(sheet, row_index, column_index, value, text_of(value, kind))
@@ -507,13 +507,13 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, text:
         is_too_long = bool(cell_text) and sheet.write_string(row_index, column_index, cell_text)
         if is_too_long:
             raise _capacity_error(
-                f"{len(cell_text):,} characters in one cell (row {row_index + 1}), "
-                f"and {MAX_CELL_CHARS:,} are the most",
+                f"{len(cell_text):,} characters in a cell of row {row_index + 1}, "
+                f"more than the limit of {MAX_CELL_CHARS:,}",
             )
 
 
 def _capacity_error(excess: str) -> InputError:
     return InputError(
         f"there are {excess}; nothing was written",
-        hint="write .csv or .jsonl, which have room",
+        hint="write .csv or .jsonl, which have no such limit",
     )

@@ -35,8 +35,8 @@ def translate_refusals(table: str) -> Iterator[None]:
         raise RefusedRowError(
             f"the table {table} of this database refuses a row: {describe_error(error)}",
             hint=(
-                "give its own columns defaults and room, its sequence a start past every id, "
-                "or use another database"
+                "give its other columns defaults, widen short columns, start its sequence above "
+                "all ids, or use another database"
             ),
         ) from error
 

@@ -56,7 +56,7 @@ from pipeline.tables.reflection import (
 )
 from pipeline.tables.write_errors import translate_refusals
 
-_COLUMN_HINT = 'it is written "table.column=field"'
+_COLUMN_HINT = 'write it like "table.column=field"'
 # Columns of a written row in addition to the row id and the fields.
 _ROW_COLUMNS = ("provider", "model", "created_at")
 # Part of a name; in quotation marks it may contain any character.
@@ -134,13 +134,13 @@ def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
     """
     target = parse_target(str(task.words["write_to"]))
     if target is None or target.field is None:
-        raise _target_error(task, " names no column")
+        raise _target_error(task, " does not name a column")
     table_label = target.table_label
     kind = dict(task.fields).get(target.field)
     if kind is None:
         raise _target_error(task, f": the answer has no field `{target.field}`")
     if target.table.startswith("findable_") or target.table in view_names_of(task):
-        reason = f": `{table_label}` is findable's own"
+        reason = f": `{table_label}` belongs to findable"
         raise _target_error(task, reason, "name a table of your own")
     if read_object_kind(tx, target.table, target.schema) != "table":
         raise _target_error(task, f": this database has no table `{table_label}`")
@@ -153,7 +153,7 @@ def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
     target_column = columns[fold_column_name(tx, target.column)]
     need = ColumnNeed[kind.upper()].find_misfit(tx, target_column)
     if need:
-        reason = f": `{table_label}.{target.column}` must hold {need}"
+        reason = f": `{table_label}.{target.column}` must store {need}"
         raise _target_error(task, reason, "name another column")
 
     key_columns = _check_key_columns(tx, task, table_label, columns)
@@ -184,14 +184,15 @@ def _check_key_columns(
     key_columns = {name: columns[fold_column_name(tx, name)] for name in names}
     for name, key_column in key_columns.items():
         if ColumnNeed.ID.find_misfit(tx, key_column):
-            raise _target_error(task, f": `{table_label}.{name}` is no column for a key", "")
+            reason = f": key column `{table_label}.{name}` must store {ColumnNeed.ID.value[0]}"
+            raise _target_error(task, reason, "name a table with such a key column")
 
     folded_names = {fold_column_name(tx, name) for name in names}
     table = key_columns[names[0]].table
     if not any(key and key <= folded_names for key in find_unique_keys(tx, table)):
         key_label = ", ".join(names)
-        reason = f": the key of the task ({key_label}) is no unique key of `{table_label}`"
-        raise _target_error(task, reason, "make it one: CREATE UNIQUE INDEX …")
+        reason = f": the key of the task ({key_label}) is not a unique key of `{table_label}`"
+        raise _target_error(task, reason, "add a unique key: CREATE UNIQUE INDEX …")
     return [(name, describe_id_column(tx, key_column)) for name, key_column in key_columns.items()]
 
 
@@ -279,8 +280,8 @@ def write_column(
             column_type = target.column.type.compile(tx.dialect)
             raise RefusedRowError(
                 f"{table.name}.{target.column.name} ({column_type}) stays NULL: "
-                "a trigger or a rule of the database keeps it so",
-                hint="give it room, or take the trigger or rule away",
+                "a trigger or a rule of the database discards the value",
+                hint="change the type of the column, or remove the trigger or rule",
             )
 
 
@@ -573,12 +574,12 @@ def check_row_target(tx: Connection, target: RowTarget) -> None:
     setting = f'write_to="{target.table_name}.{target.id_column}"'
     has_one_key_column = len(target.task.key) == 1
     if not has_one_key_column or read_object_kind(tx, target.table_name, target.schema) != "table":
-        reason = "the key is of several"
+        reason = "the task's key has several columns"
         if has_one_key_column:
             reason = f"this database has no table `{target.table_name}`"
         raise InputError(
             f"{setting}: {reason}",
-            hint='write_to="table.column", for a row of each answer by that column',
+            hint='write_to="table.column" writes a row per answer; the key must be one column',
         )
 
     existing_columns = read_columns(tx, target.table_name, target.schema)
@@ -591,7 +592,7 @@ def check_row_target(tx: Connection, target: RowTarget) -> None:
         raise InputError(
             f"{setting}: `{target.table_name}` lacks the columns {', '.join(missing_columns)}",
             hint=(
-                f"a row has the item's column, {', '.join(_ROW_COLUMNS)}, "
-                "and one for each field of the answer"
+                f"the table needs the key column, {', '.join(_ROW_COLUMNS)}, "
+                "and a column for each field of the answer"
             ),
         )

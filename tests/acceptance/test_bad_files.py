@@ -91,8 +91,8 @@ def test_bad_row_is_named_and_other_rows_are_imported(workspace: Workspace, case
             [(2, "id", "rejected")],
             "already on line 1",
         ),
-        (['{"id": "a", "text": "x"'], [(1, "", "rejected")], "no JSON"),
-        (['{"id": "a", "text": NaN}'], [(1, "", "rejected")], "no JSON"),
+        (['{"id": "a", "text": "x"'], [(1, "", "rejected")], "not JSON"),
+        (['{"id": "a", "text": NaN}'], [(1, "", "rejected")], "not JSON"),
     ],
 )
 @pytest.mark.parametrize("kind", ["jsonl", "json"])
@@ -112,9 +112,9 @@ def test_bad_passage_is_named(
     workspace.put(f"p.{kind}", text)
 
     # The end of a broken passage in a list is unknown.
-    if kind == "json" and message == "no JSON" and "NaN" not in text:
+    if kind == "json" and message == "not JSON" and "NaN" not in text:
         error_output = workspace.do("import_passages", "p.json", code=2).err
-        assert "line 1: no JSON list" in error_output
+        assert "line 1: not a valid JSON list" in error_output
         assert "nothing was read" in error_output or "nothing was imported" in error_output
         return
 
@@ -128,14 +128,14 @@ UNREADABLE_FILES: dict[str, tuple[bytes, str]] = {
         f'{HEADER}a,x\nb,"y\nc,z\n'.encode(),
         "line 3: a quote is opened and not closed",
     ),
-    "a header alone": (HEADER.encode(), "the file holds a header, or nothing, and no rows"),
+    "a header alone": (HEADER.encode(), "the file has no rows; add rows below the header"),
     "a header with an open quote": (
         b'username,"bio\na,x\n',
         "line 1: a quote is opened and not closed",
     ),
     "a column twice": (b"username,bio,Bio\na,x,y\n", "has the column Bio more than once"),
     "nothing": (b"\xef\xbb\xbf\n \n", "is empty"),
-    "no text": (b"username,bio\0\n", "is no text: save a spreadsheet as .xlsx or CSV"),
+    "no text": (b"username,bio\0\n", "is not a text file"),
     "no workbook": (b"PK\x03\x04\x00username,bio\n", "cannot be read as .xlsx"),
     "a workbook with a password": (
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
@@ -224,7 +224,7 @@ def test_wide_file_and_blank_or_double_column_names(workspace: Workspace) -> Non
     assert "c296 of 0" in json.dumps(workspace.read("try", N=1))
 
     workspace.put("tasks/wide.csv", "id,text,c296,text\n1,a,b,c\n")
-    assert "the column 'text' is there twice" in workspace.do("try", N=1, code=2).err
+    assert "the column 'text' occurs twice" in workspace.do("try", N=1, code=2).err
 
 
 def looks_into(running: Running, path: Path) -> bool:

@@ -100,7 +100,7 @@ def test_header_of_a_joined_file_is_no_row(workspace: Workspace, kind: str) -> N
     assert [(finding["line"], finding["kind"]) for finding in import_document["findings"]] == [
         (3, "rejected")
     ]
-    assert "the header once more" in import_document["findings"][0]["reason"]
+    assert "the header is repeated" in import_document["findings"][0]["reason"]
     assert sorted(workspace.tags()) == ["ada", "bea"]
 
     question: dict[str, Any] = {
@@ -110,7 +110,7 @@ def test_header_of_a_joined_file_is_no_row(workspace: Workspace, kind: str) -> N
         "refused": True,
     }
     ask_run = workspace.do("ask", **question)
-    assert "the header once more" in ask_run.said
+    assert "the header is repeated" in ask_run.said
     assert not [
         request for request in workspace.requests(1) if "Bio" in str(request["request"]["contents"])
     ]
@@ -294,12 +294,12 @@ LARGE_WORKBOOKS = {
     "cells without a place": (
         lambda: [*cells(100, b"<c><v>1</v></c>"), b'<row r="50001"><c><v>1</v></c></row>'],
         (),
-        "has cells as far out as column CV and row 50,001",
+        "has cells as far as column CV and row 50,001",
     ),
     "a cell far out": (
         lambda: [b'<row r="1000000"><c r="J1000000"><v>1</v></c></row>'],
         (),
-        "has cells as far out as column J and row 1,000,000",
+        "has cells as far as column J and row 1,000,000",
     ),
 }
 

@@ -102,7 +102,7 @@ def test_correction_is_visible_to_every_reader(notes_workspace: Workspace) -> No
         ("tone=good", "'praise' or 'blame'"),
         ("ton=praise", "did you mean 'tone'"),
         ("why=it never stood there", "is not in the text"),
-        ('why="the lid; stars=2', "is no JSON"),
+        ('why="the lid; stars=2', "is not valid JSON"),
         ("stars=many", "stars"),
         ("topics=lid; price", "'price' sets no field"),
         ("tone=praise; topics=[1]", "topics.0"),

@@ -215,5 +215,5 @@ def test_exotic_types_are_refused_in_a_sentence(tmp_path: Path) -> None:
     error_output = workspace.do("score", yes=True, code=3).err
     for column in ("username", "category", "company"):
         assert f"`{column}`" in error_output
-    assert "must hold text" in error_output
+    assert "must store text" in error_output
     assert schema(workspace) == schema_before

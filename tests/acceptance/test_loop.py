@@ -63,10 +63,11 @@ def test_changed_question_is_tried_as_a_draft(
     assert "Next: set version=2" in output
     error_output = notes_workspace.do("tag", mode="live", code=3).err
     expected_message = (
-        "the prompt and the answer changed since version 1 was used: "
-        "set version=2, or FINDABLE_ACCEPT_CHANGED=1"
+        "the prompt and the answer changed since version 1 was used; nothing was asked\n"
+        "next: set version=2 in "
     )
     assert expected_message in error_output
+    assert "FINDABLE_ACCEPT_CHANGED=1 stores answers of both under 1" in error_output
 
     comparison = notes_workspace.read("try", A="1", B="draft", N=50)
     assert (comparison["compared"], comparison["agreement"]) == (3, {"verdict": 3, "why": 0})

@@ -32,7 +32,7 @@ def test_file_without_people_leads_to_a_question_about_it(
     assert step(error_output) == ["findable", "ask", str(file), "-q", "…"]
     header_file = workspace.put("head.csv", HEADER)
     error_output = workspace.do("import", header_file, code=2).err
-    assert "next: the file holds a header, or nothing, and no rows" in error_output
+    assert "next: the file has no rows; add rows below the header" in error_output
     assert not workspace.data.exists()
 
     error_output = workspace.do("ask", header_file, q="Praise?", code=2).err

@@ -108,7 +108,7 @@ def test_odd_keys_and_braces_are_sent_unchanged(notes: Workspace) -> None:
 
     error_output = notes.do("submit").err
     assert "notes.csv, line 2, column 'id': the key is blank" in error_output
-    assert "line 15, column 'id': the key is on line 4, too" in error_output
+    assert "line 15, column 'id': the key is already on line 4" in error_output
 
     hashed_keys = [hashlib.sha256(key.encode()).hexdigest() for key in keys[-2:]]
     sent_lines = read_sent_lines(notes)
@@ -141,7 +141,7 @@ def test_unstorable_answers_are_invalid(notes: Workspace, api: Engine) -> None:
 
     # Rows that contain NUL are refused.
     notes.put("tasks/notes.csv", f"id,text\n1,{KETTLE}\n2,{LAMP}\n3,\0\n4,\0\n5,\0\n6,\0\n")
-    assert "4 rows are refused; 3 are shown" in notes.do("preflight").err
+    assert "4 rows are refused; the first 3 are above" in notes.do("preflight").err
 
 
 @pytest.mark.excused("nobody_is_answered_twice")
@@ -241,7 +241,7 @@ def test_name_or_table_of_another_task_is_refused(notes: Workspace, api: Engine)
     for name, message in (
         ("two", "has the same name"),
         ("three", "belong to the task same"),
-        ("mine", "did not make"),
+        ("mine", "belongs to another program"),
     ):
         assert message in notes.do("preflight", TASK=name, code=3).err
     assert schema(notes) == schema_before
@@ -301,7 +301,7 @@ def test_changed_declaration_needs_new_version_or_acceptance(notes: Workspace, c
     notes.each("submit", "poll")
     declare(notes, *arguments, "version=2", **{**keywords, "prompt": "Anew: {text}"})
     notes.do("tag_live", code=3)
-    assert "goes on with a changed declaration" in notes.do("preflight", ACCEPT_CHANGED=1).err
+    assert "continues with a changed declaration" in notes.do("preflight", ACCEPT_CHANGED=1).err
     assert "was asked with another declaration" in notes.do("ingest", code=3).err
     assert notes.states() == {"answered": 3, "claimed": 1}
 
@@ -321,7 +321,7 @@ def test_prompt_with_a_removed_column_is_refused(notes: Workspace) -> None:
     notes.do("preflight")
 
     declare(notes, "version=2", prompt="On: {more}")
-    message = "prompt= names the column 'more', and the items have id, text"
+    message = "prompt= names the column 'more', but the rows have id, text"
     for verb in ("preflight", "tag_live"):
         assert message in notes.do(verb, code=2).err
 
@@ -373,7 +373,7 @@ def test_failing_code_of_a_task_stops_the_run_and_keeps_the_reply(
     assert message in error_output
 
     declare(notes, check="return 3", **fields)
-    assert "must say in a text" in notes.do("ingest", code=3).err
+    assert "must return a text that names the fault" in notes.do("ingest", code=3).err
     assert notes.states() == {"claimed": 1}
 
     declare(notes, check="return None", **fields)
@@ -427,7 +427,11 @@ FILE_ERRORS = {
     "recursion": ("    topic: str", "    topic: str\n    more: list['Answer']", "line "),
     "exit": ("class Answer", "raise SystemExit(0)\nclass Answer", "SystemExit"),
     "input": ("class Answer", "input()\nclass Answer", "EOFError"),
-    "example": ("prompt=", "examples=[({'body': 'a'}, {'topic': 'x'})], prompt=", "has no 'text'"),
+    "example": (
+        "prompt=",
+        "examples=[({'body': 'a'}, {'topic': 'x'})], prompt=",
+        "has no column 'text'",
+    ),
     "example's answer": (
         "prompt=",
         "examples=[({'text': 'a'}, {})], prompt=",
@@ -578,7 +582,7 @@ def test_renamed_task_is_another_task(notes: Workspace, api: Engine) -> None:
     notes.do("tag_live")
 
     declare(notes, 'name="anew"')
-    assert "declares 'anew' now" in notes.do("submit", code=3).said
+    assert "declares task 'anew', but it was registered as task" in notes.do("submit", code=3).said
     for _ in "12":
         notes.do("tag_live", TASK="tasks/notes.py")
 
@@ -719,7 +723,7 @@ def test_cursor_reads_new_rows_and_all_rows_once_a_week(notes: Workspace) -> Non
     insert_ticket(3, "ticket 3, changed", 14)
     insert_ticket(4, "it's new", 14)
     assert read_changes() == "1 new, 1 changed"
-    assert "read are rows with last_change from 2026-05-01" in notes.do("tag_live").err
+    assert "only rows with last_change from 2026-05-01" in notes.do("tag_live").err
 
     insert_ticket(5, "of the same moment", 14)
     assert read_changes() == "1 new"
@@ -732,11 +736,11 @@ def test_cursor_reads_new_rows_and_all_rows_once_a_week(notes: Workspace) -> Non
 
     # Invalid cursors: NULL values, a missing column, key="row", and a file.
     insert_ticket(6, "when?", None)
-    null_message = "'Last change', which is NULL in rows of the query (1); nothing was written"
+    null_message = "'Last change', which is NULL in 1 row of the query; nothing was written"
     assert null_message in notes.do("tag_live", code=2).err
 
     write_task("nothing")
-    column_message = "names the column 'nothing', and the items have id, t, Last change"
+    column_message = "names the column 'nothing', but the rows have id, t, Last change"
     assert column_message in notes.do("tag_live", code=2).err
 
     source = notes.home.joinpath("tasks/notes.py").read_text()
@@ -778,14 +782,14 @@ def encode_image(colour: str, kind: str = "PNG") -> bytes:
 
 UNUSABLE_IMAGES = {
     "nowhere.jpg": "there is no such file",
-    "../outside.jpg": "not below",
-    "link.jpg": "not below",
+    "../outside.jpg": "it is outside",
+    "link.jpg": "it is outside",
     "folder": "a folder, a device or a pipe",
     "pipe": "pipe",
-    "cut.jpg": "cut off or broken",
+    "cut.jpg": "cut off or damaged",
     "nothing.jpg": "is empty",
-    "drawing.png": "none of the images",
-    "http://example.org/image.jpg": "begins with https://",
+    "drawing.png": "not an image in a supported format",
+    "http://example.org/image.jpg": "not a valid https:// URL",
     "https://127.0.0.1/image.jpg": "private network",
 }
 
@@ -832,7 +836,7 @@ def test_images_are_sent_inline_and_unusable_images_are_listed(notes: Workspace)
     # A trial stores no answer, so that only three requests are listed.
     notes.do("tag_live", limit=1)
     submit_output = notes.do("submit").said
-    assert f"{len(UNUSABLE_IMAGES)} with an image that cannot be asked about" in submit_output
+    assert f"{len(UNUSABLE_IMAGES)} with an unusable image" in submit_output
     notes.each("poll", "ingest")
     assert notes.states() == {"answered": 4, "unusable": len(UNUSABLE_IMAGES), "empty": 1}
     assert len(notes.asked()) == 3

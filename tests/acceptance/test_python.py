@@ -253,7 +253,7 @@ def test_results_are_printed_in_one_line(workspace: Workspace) -> None:
     assert line_breaks == [0], printed
     assert line_count == 31, printed
     assert "is there already" in existing_file
-    assert "no answer of 'reviews@9'" in unknown_version
+    assert "version 'reviews@9' has no answers" in unknown_version
 
 
 def test_people_are_imported_and_searched(workspace: Workspace) -> None:
@@ -318,9 +318,9 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
         "rank is 'bm25'",
         "no wheer=",
         # Tasks and their rows.
-        "no such file",
+        "the task file tasks/nowhere.py does not exist",
         "needs a name",
-        "rows are a list of dicts",
+        "rows must be a list of dicts",
         "items= goes with a Task",
         "'text'",
         "CONFIRM_ABOVE",
@@ -347,7 +347,7 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
         print(json.dumps(message))
         """,
     )
-    assert "keep both under 1" in message
+    assert "stores answers of both under 1" in message
     assert live_calls(api) == 2
 
 

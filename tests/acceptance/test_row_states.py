@@ -90,7 +90,7 @@ def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
         (8, "a"),
         (9, "a NUL \\x00 character"),
     ]
-    assert refused_rows[1]["reason"] == "the key is on line 2, too (column 'id')"
+    assert refused_rows[1]["reason"] == "the key is already on line 2 (column 'id')"
     assert [row["state"] for row in workspace.rows()] == [
         row["state"] for row in workspace.exported()
     ]

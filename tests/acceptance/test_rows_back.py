@@ -238,9 +238,9 @@ def test_workbook_is_read_as_a_person_sees_it(workspace: Workspace) -> None:
     )
     error_output = workspace.do("import", "p.xlsx", map="username=Nr.").err
     for note in (
-        "the sheet 'Erste' is read, of 'Erste', 'Zweite', 'Leer'",
-        "merged cells: 1",
-        "worked out: C4",
+        "only the sheet 'Erste' is read; the file has 'Erste', 'Zweite', 'Leer'",
+        "merged areas: 1",
+        "without a result: C4",
     ):
         assert note in error_output
     assert [(row["Username"], row["category"]) for row in workspace.exported()] == [
@@ -259,7 +259,7 @@ def test_workbook_is_read_as_a_person_sees_it(workspace: Workspace) -> None:
         merge=lambda sheet: sheet.write_string(1_048_575, 16_383, "x"),
     )
     refused_run = workspace.do("import", "f.xlsx", code=2)
-    assert "as far out as column XFD and row 1,048,576" in refused_run.err
+    assert "as far as column XFD and row 1,048,576" in refused_run.err
     put_book(
         workspace.home / "m.xlsx",
         {"A": rows},
@@ -299,7 +299,9 @@ def test_another_database_is_only_read(workspace: Workspace) -> None:
     text = task_file.read_text(encoding="utf-8")
     run_in_source(workspace, "INSERT INTO tickets (\"Ticket Nr.\", text) VALUES ('T-1', 'again')")
     output = workspace.do("preflight", TASK=name).err
-    assert "the query of tickets, row 4, column 'Ticket Nr.': the key is on line 2, too" in output
+    assert (
+        "the query of tickets, row 4, column 'Ticket Nr.': the key is already on line 2" in output
+    )
     assert workspace.status(TASK=name)["tickets"]["refused"] == 1
 
     # A query that writes and a missing database are refused.

@@ -141,7 +141,7 @@ def test_table_without_a_header_is_refused_and_header_can_be_named(
     assert len(workspace.exported()) == len(TABLE_WITHOUT_HEADER.splitlines()) + 1
 
     declare_task(workspace, "../titled.csv", name="titled")
-    assert "in a task's file it is header=" in workspace.do("preflight", code=2).err
+    assert "in a task's file set header=" in workspace.do("preflight", code=2).err
     # The checker reads each task that was used, and this task was refused.
     workspace.seen.discard("titled")
     workspace.task = "boats"
@@ -155,8 +155,8 @@ def test_table_without_a_header_is_refused_and_header_can_be_named(
     assert [*workspace.tags()] == ["ada", "bo"]
 
     for header, message in (
-        ("9", "has nothing on line 9"),
-        ("two", "is 'two', and no line of a file"),
+        ("9", "has no text on line 9"),
+        ("two", "is 'two', not a line number"),
     ):
         assert message in workspace.do("ask", "titled.csv", q="x?", header=header, code=2).err
     assert api.journal()
@@ -255,7 +255,7 @@ def _check_parquet_values(workspace: Workspace) -> None:
     }
     parquet.write_table(pa.table(columns), workspace.put("boats.parquet", ""))
     declare_task(workspace, "../boats.parquet")
-    message = "boats: left out, because they hold bytes and no text: 'photo'"
+    message = "boats: columns left out, because they contain binary data: 'photo'"
     assert message in workspace.do("preflight").err
 
     first_row, second_row = workspace.exported()
@@ -275,7 +275,7 @@ def _check_query_values(workspace: Workspace) -> None:
     rows = f"(1, 'late', {bytes_value}), (2, 'on time', NULL)"
     sql(workspace, f"INSERT INTO tickets VALUES {rows}")  # noqa: S608 - literals of this test
     declare_task(workspace, "SELECT id, text, photo FROM tickets ORDER BY id", name="tickets")
-    message = "left out, because they hold bytes and no text: 'photo'"
+    message = "columns left out, because they contain binary data: 'photo'"
     assert message in workspace.do("preflight").err
     assert read_texts(workspace) == ["late", "on time"]
 
@@ -295,7 +295,7 @@ def _check_query_values(workspace: Workspace) -> None:
 
     # A text column of bytes leaves no text.
     declare_task(workspace, "SELECT id, photo AS text FROM tickets ORDER BY id", name="photos")
-    assert "a column of bytes that are no text is left out" in workspace.do("preflight", code=2).err
+    assert "binary columns are left out" in workspace.do("preflight", code=2).err
     workspace.seen.discard("photos")
 
 
@@ -309,8 +309,8 @@ def _check_json_numbers(workspace: Workspace) -> None:
     workspace.put("n.jsonl", "\n".join(lines))
     declare_task(workspace, "../n.jsonl", name="numbers")
     error_output = workspace.do("preflight").err
-    assert "line 1: no JSON: NaN at character 24 is no number of JSON" in error_output
-    assert "line 2: no JSON: -Infinity at character 24" in error_output
+    assert "line 1: not JSON: NaN at character 24 is not a JSON number" in error_output
+    assert "line 2: not JSON: -Infinity at character 24" in error_output
     assert read_texts(workspace) == ["c"]
 
 
@@ -329,7 +329,7 @@ def _check_spreadsheet_numbers(workspace: Workspace) -> None:
                 sheet.write(row_index, column_index, cell, cell_formats[column_index])
 
     declare_task(workspace, "../rates.xlsx", name="rates")
-    assert "they are shown as percent or money: C2, D2\n" in workspace.do("preflight").err
+    assert "displayed as percent or money: C2, D2\n" in workspace.do("preflight").err
     [row] = workspace.exported()
     assert (row["rate"], row["price"]) == (0.075, 1234.5)
 
@@ -340,13 +340,13 @@ def test_refused_rows_are_counted_and_listed(workspace: Workspace) -> None:
     workspace.put("boats.csv", f"id,text\n{rows}9,late\n")
     error_output = workspace.do("ask", "boats.csv", q="Tone?").err
     assert error_output.count("wrong number of fields") == 3
-    assert "5 rows are refused; 3 are shown, --refused lists all" in error_output
+    assert "5 rows are refused; the first 3 are above, and --refused lists all" in error_output
     listing = workspace.do("ask", "boats.csv", q="Tone?", refused=True).err
     assert listing.count("wrong number of fields") == 5
 
     declare_task(workspace, "../boats.csv")
     command = "findable items --task boats --state refused"
-    message = f"5 rows are refused; 3 are shown, `{command}` lists all"
+    message = f"5 rows are refused; the first 3 are above, and `{command}` lists all"
     assert message in workspace.do("preflight").err
 
 

@@ -188,7 +188,7 @@ def test_only_task_is_the_default_and_several_tasks_are_listed(workspace: Worksp
     workspace.do("tag", mode="live", TASK="notes", yes=True)
     for verb, *arguments in (("items",), ("export", "no.csv"), ("tag",), ("parked",)):
         error_output = workspace.do(verb, *arguments, code=2).err
-        assert "has no people, and several tasks: letters, notes; nothing was done" in error_output
+        assert "has no people but several tasks: letters, notes; nothing was done" in error_output
         assert "--task letters" in error_output
     assert not (workspace.home / "no.csv").exists()
     assert workspace.status()["others"] == ["letters", "notes"]

@@ -308,7 +308,7 @@ def test_task_path_from_the_database_is_not_run(workspace: Workspace) -> None:
     for verb in ("work", "tag"):
         options = {"once": True} if verb == "work" else {"mode": "live", "yes": True}
         process = workspace.do(verb, code=3, TASK="reviews", **options)
-        assert f"{other_path}, may be a stranger's" in process.said
+        assert f"{other_path} may be from a stranger" in process.said
         assert "FINDABLE_TRUST" in process.said
     assert not marker.exists()
 

@@ -81,7 +81,7 @@ def test_nothing_is_sent_or_written_without_confirmation(workspace: Workspace, a
 
     error_output = workspace.do("submit", CONFIRM_ABOVE=0, code=2).err
     assert "7 people in 1 batch: about " in error_output
-    assert "next: --yes answers yes" in error_output
+    assert "next: --yes confirms" in error_output
     assert "FINDABLE_CONFIRM_ABOVE" in workspace.do("submit", CONFIRM_ABOVE="nan", code=3).err
     assert (workspace.batches(), workspace.states(), api.journal()) == ([], {"untagged": 7}, [])
     assert sorted(path.name for path in workspace.data.iterdir()) == names_before

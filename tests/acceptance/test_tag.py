@@ -126,7 +126,7 @@ def test_cost_above_the_limit_needs_consent_and_few_rows_use_flex(
     workspace.people(6, without_bio=2)
     refused_run = workspace.do("tag", CONFIRM_ABOVE=0, code=2)
     assert "estimated $" in refused_run.err
-    assert "next: --yes answers yes" in refused_run.err
+    assert "next: --yes confirms" in refused_run.err
 
     for budget in ("nan", "-1", "five", "inf"):
         assert "amount of USD" in workspace.do("tag", BUDGET=budget, code=2).err

@@ -72,7 +72,7 @@ def test_permanent_error_parks_at_once_and_foreign_tags_stay(
     run_chain(workspace, api, *(("error_line", item, code) for item, code in codes.items()))
     assert workspace.states() == {"parked": 3, "foreign": 1}
     parked = workspace.parked()
-    reason = "Gemini refused it for a reason that cannot get better"
+    reason = "Gemini refused the request permanently"
     for item, code in codes.items():
         username = usernames[int(item) - 1]
         assert parked[username] == f"{reason}: error {code}: Trouble {code}."

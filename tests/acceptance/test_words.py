@@ -205,14 +205,14 @@ def test_next_step_repeats_folder_and_task_of_the_command(workspace: Workspace) 
     search_run = workspace.do("search", "bees", data=folder, code=2, **no_settings)
     assert f'`findable index --data "{folder}"`' in search_run.err
     forget_run = workspace.do("forget", "ada", data=folder, code=2, **no_settings)
-    assert "next: --yes answers yes\n" in forget_run.err
+    assert "next: --yes confirms\n" in forget_run.err
 
     passage = {"id": "a", "text": "Study 1 examines river deltas by measurements."}
     workspace.put("texts.jsonl", json.dumps(passage))
     workspace.do("import_passages", "texts.jsonl", data=folder, **no_settings)
     submit_options: dict[str, Any] = {"data": folder, "task": "passages", **no_settings}
     error_output = workspace.do("submit", CONFIRM_ABOVE=0, code=2, **submit_options).err
-    assert error_output.endswith("next: --yes answers yes\n")
+    assert error_output.endswith("next: --yes confirms\n")
 
     workspace.do("submit", **submit_options)
     status_output = workspace.do("status", data=folder, task="passages", **no_settings).out
@@ -394,7 +394,7 @@ def test_header_in_another_language_is_mapped_and_reported(
     workspace.put("odd.csv", "User,About you\nines,I build guitars.\n")
     for mapping, message in (
         ("bio", "not column=name"),
-        ("height=About", "which is no column"),
+        ("height=About", "which is not a column"),
         ("bio=Abuot", "bio=About you"),
         ("bio=About you,username=about_you", "twice"),
     ):
@@ -410,7 +410,7 @@ def test_local_engine_is_named_and_the_workspace_stays_bound_to_it(workspace: Wo
     workspace.url = ""
     workspace.settings["BACKEND"] = ""
     error_output = workspace.do("submit").err
-    assert error_output.count("no key is set: the local engine does the work") == 1
+    assert error_output.count("no key is set: the local engine makes placeholder results") == 1
 
     # A key that is set later is not used.
     workspace.url = url

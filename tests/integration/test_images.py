@@ -89,7 +89,7 @@ def test_every_file_of_a_folder_is_imported_or_reported(workspace: Workspace, ph
     assert "cut off" in reasons["cut.jpg"]
     assert "0 bytes" in reasons["empty.png"]
     assert "30,000" in reasons["huge.png"]
-    assert "none of the images" in reasons["drawing.svg"]
+    assert "not an image in a supported format" in reasons["drawing.svg"]
     assert report["left_out"] == {
         "links, which are not followed": 2,
         "other files": 2,

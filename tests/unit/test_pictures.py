@@ -71,22 +71,22 @@ def read_size(data: bytes) -> tuple[int, int]:
     return Image.open(io.BytesIO(data)).size
 
 
-CUT = "cut off or broken"
+CUT = "cut off or damaged"
 REFUSED: dict[str, tuple[Bytes, str]] = {
     "no bytes": (lambda: b"", "empty"),
-    "a text": (lambda: b"hello", "none of the images that can be opened"),
+    "a text": (lambda: b"hello", "not an image in a supported format"),
     "an SVG": (
         lambda: b'<?xml version="1.0"?>\n<!-- drawn --><svg xmlns="x">',
-        "none of the images",
+        "not an image in a supported format",
     ),
-    "HEIC": (lambda: b"\0\0\0\x18ftypheic" + bytes(12), "HEIC, which is opened with an extra"),
+    "HEIC": (lambda: b"\0\0\0\x18ftypheic" + bytes(12), "HEIC, which needs an extra package"),
     "a cut JPEG": (lambda: save_image(make_shaded_image(), "JPEG")[:1_200], CUT),
     "a cut PNG": (lambda: save_image(make_shaded_image(), "PNG")[:500], CUT),
     "30,000 pixels squared": (lambda: make_oversized_png(30_000), "30,000 by 30,000 pixels"),
-    "too many bytes": (lambda: bytes(MAX_IMAGE_BYTES + 1), "the most that is read"),
+    "too many bytes": (lambda: bytes(MAX_IMAGE_BYTES + 1), "bytes, more than the limit of"),
     "what Pillow might run": (
         lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-        "none of the images",
+        "not an image in a supported format",
     ),
 }
 

@@ -288,7 +288,7 @@ def test_a_rollback_removes_the_traces_of_the_local_engine(tmp_path: Path, api: 
     (tmp_path / "people.csv").write_text(f"Username,Bio\n{bios}")
     ran(local_workspace, "import", str(tmp_path / "people.csv"))
     local_workspace.ran_each(*CHAIN)
-    assert "take back all that the local engine answered" in ran(
+    assert "roll back all answers of the local engine" in ran(
         local_workspace, "batch-submit", BACKEND="gemini", code=3
     )
 

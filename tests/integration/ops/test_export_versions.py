@@ -89,6 +89,6 @@ def test_another_version_is_named_or_preferred(
         ("2", SECOND),
     ]
     assert (
-        "no answer of"
+        "version 'reviews@9' has no answers"
         in two_versions.ran("export", "none.jsonl", EXTRACTOR="reviews@9", code=2).stderr
     )

@@ -77,7 +77,7 @@ def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
             assert adoption.TABLES.is_adopted(tx, Settings(passages_table=name))
 
     with (
-        pytest.raises(ConfigurationError, match="not theirs alone"),
+        pytest.raises(ConfigurationError, match="missing or repeated"),
         workspace(data, passages="other"),
     ):
         pass

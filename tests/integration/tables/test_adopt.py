@@ -98,12 +98,12 @@ REFUSED_TABLES: list[tuple[str, str, str]] = [
     (
         "experts",
         "CREATE TABLE p (username TEXT); CREATE VIEW experts AS SELECT * FROM p",
-        "`experts` .* is a view here",
+        "`experts` .* is a view;",
     ),
     (
         "concepts",
         "CREATE VIEW passage_concepts AS SELECT 1 AS id",
-        "`passage_concepts` .* is a view here",
+        "`passage_concepts` .* is a view;",
     ),
     ("experts", "name TEXT", "no `username` column"),
     ("passages", "doc TEXT, text TEXT", "`passages` in this database has no `id` column"),
@@ -111,19 +111,19 @@ REFUSED_TABLES: list[tuple[str, str, str]] = [
     (
         "passages",
         "id INT, text TEXT; INSERT INTO passages VALUES (1, 'a'), (1, 'b'), (NULL, 'c')",
-        r"missing or not theirs alone \(2 of 3\)",
+        r"missing or repeated \(2 of 3\)",
     ),
     (
         "experts",
         "id TEXT, username TEXT; INSERT INTO experts VALUES ('', 'a')",
         "`id` is an empty text",
     ),
-    ("passages", "id REAL, text TEXT", "`id` .*must hold text, whole numbers or UUIDs"),
-    ("concepts", NUMBERED_CONCEPTS, "`passage_id` .*must hold text"),
+    ("passages", "id REAL, text TEXT", "`id` .*must store text, whole numbers or UUIDs"),
+    ("concepts", NUMBERED_CONCEPTS, "`passage_id` .*must store text"),
     (
         "concepts",
         f"{CONCEPTS.replace('REAL', 'REAL NOT NULL')}",
-        "demands columns that are not ours: `weight`",
+        "needs values that findable does not write: `weight`",
     ),
     (
         "concepts",
@@ -141,8 +141,8 @@ REFUSED_TABLES: list[tuple[str, str, str]] = [
 ]
 # Tables that only SQLite permits.
 REFUSED_ON_SQLITE = [
-    ("passages", "CREATE VIRTUAL TABLE passages USING fts5(id, text)", "is a virtual table here"),
-    ("passages", "id, text", "which must hold text, whole numbers or UUIDs"),
+    ("passages", "CREATE VIRTUAL TABLE passages USING fts5(id, text)", "is a virtual table;"),
+    ("passages", "id, text", "which must store text, whole numbers or UUIDs"),
     (
         "passages",
         "id INT, text; INSERT INTO passages VALUES (0.5, '')",
@@ -151,12 +151,12 @@ REFUSED_ON_SQLITE = [
     (
         "passages",
         "id INT, text; INSERT INTO passages VALUES (7, ''), ('7', '')",
-        "not theirs alone",
+        "missing or repeated",
     ),
     (
         "passages",
         "id TEXT, text TEXT AS (id || '!')",
-        "`text` .*values of its own, not computed ones",
+        "`text` .*values that can be written, not computed values",
     ),
 ]
 # Tables that only PostgreSQL permits.
@@ -165,14 +165,14 @@ REFUSED_ON_POSTGRESQL = [
     (
         "experts",
         "id BYTEA, username TEXT",
-        r"`id` \(bytea\), which must hold text, whole numbers or UUIDs",
+        r"`id` \(bytea\), which must store text, whole numbers or UUIDs",
     ),
     (
         "experts",
         "id CHAR(9), username TEXT",
-        r"`id` \(char\(9\)\), which must hold text, whole numbers or UUIDs",
+        r"`id` \(char\(9\)\), which must store text, whole numbers or UUIDs",
     ),
-    ("experts", f"{EXPERTS}, tags JSONB", r"`tags` \(jsonb\), which must hold text"),
+    ("experts", f"{EXPERTS}, tags JSONB", r"`tags` \(jsonb\), which must store text"),
     ("experts", f"{EXPERTS}, findability_score REAL", "double precision"),
     (
         "experts",
@@ -182,17 +182,17 @@ REFUSED_ON_POSTGRESQL = [
     (
         "experts",
         f"{EXPERTS}, tags TEXT GENERATED ALWAYS AS (bio) STORED",
-        "`tags` .*, which must hold values of its own",
+        "`tags` .*, which must store values that can be written",
     ),
     (
         "concepts",
         f"{CONCEPTS}, aliases TEXT[]",
-        r"`aliases` \(text\[\]\), which must hold JSON or text",
+        r"`aliases` \(text\[\]\), which must store JSON or text",
     ),
     (
         "concepts",
         f"{CONCEPTS}, confidence NUMERIC(3, 3)",
-        "`confidence` .*numbers from 0 to 1 with 3 places or more",
+        "`confidence` .*numbers from 0 to 1 with 3 decimals or more",
     ),
     (
         "concepts",
@@ -200,7 +200,7 @@ REFUSED_ON_POSTGRESQL = [
             "CREATE TABLE passages (id UUID, text TEXT); "
             f"CREATE TABLE passage_concepts ({NUMBERED_CONCEPTS})"
         ),
-        "`passage_id` .integer., which must hold UUIDs",
+        "`passage_id` .integer., which must store UUIDs",
     ),
 ]
 

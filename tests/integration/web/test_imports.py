@@ -63,7 +63,7 @@ def test_a_new_question_is_tried_on_five_rows_of_a_file(page: Page, workspace: W
     html = page.get("/add", params={"task": "new", "number": number}).text
     for text in ("what tells rows apart", "columns sent: ", "boils water in 3"):
         assert text in html
-    assert "FIELDS: a choice is expected" in press_button(
+    assert "FIELDS: 'tone' has an empty choice" in press_button(
         page, number, question="Praise?", fields="tone: praise|"
     )
 

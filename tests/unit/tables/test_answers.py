@@ -247,18 +247,18 @@ def test_field_fills_a_column_that_is_null(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "own": "names no column",
+    "own": "does not name a column",
     "own.said=other": "the answer has no field `other`",
     "other.said=said": "this database has no table `other`",
     "seen.said=said": "this database has no table `seen`",
     "own.other=said": "`own` has no column `other`",
-    "findable_rows.row=said": "`findable_rows` is findable's own",
-    "findable_answers.answer=said": "`findable_answers` is findable's own",
+    "findable_rows.row=said": "`findable_rows` belongs to findable",
+    "findable_answers.answer=said": "`findable_answers` belongs to findable",
     "keyless.said=said": "`keyless` has no column `lang`",
-    "loose.said=said": "the key of the task (id, lang) is no unique key of `loose`",
+    "loose.said=said": "the key of the task (id, lang) is not a unique key of `loose`",
 }
 if ON_POSTGRESQL:
-    REFUSED["own.stars=said"] = "`own.stars` must hold text"
+    REFUSED["own.stars=said"] = "`own.stars` must store text"
 
 
 def test_invalid_target_is_refused(tmp_path: Path) -> None:
