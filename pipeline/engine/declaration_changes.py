@@ -115,7 +115,7 @@ def check_change(
         raise QuestionChangedError(
             f"{reason} since version {version} was used; nothing was asked",
             hint=f"set version={version + 1} in {declared_record.path}; "
-            f"{OptionHint(accept_changed=True)} stores answers of both under {version}, "
+            f"{OptionHint(accept_changed=True)} stores answers of both under version {version}, "
             f"and `{try_command}` tries the change as a draft",
         )
 

@@ -722,7 +722,7 @@ def _format_refused_row(finding: Finding, record: TaskRecord) -> str:
     location = f"row {finding.line}" if record.is_query else f"line {finding.line}"
     if finding.column:
         location += f", column {finding.column!r}"
-    return f"{_source_name(record)}, {location}: {finding.reason}; the row is not asked about"
+    return f"{_source_name(record)}, {location}: {finding.reason}; the row is refused"
 
 
 def _source_name(record: TaskRecord) -> str:

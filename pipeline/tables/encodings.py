@@ -162,7 +162,7 @@ def check_encoding(path: Path, name: str) -> str:
             f"{OptionHint('encoding')} names {make_excerpt(name)!r}, which is not an encoding; "
             "nothing was read"
         )
-        hint = "common: utf-8, utf-16, cp1252, cp1250, cp1251, cp1253, cp1254 and mac_roman"
+        hint = "examples: utf-8, utf-16, cp1252, cp1250, cp1251, cp1253, cp1254, mac_roman"
         raise InputError(message, hint=hint) from None
 
     decoder = codecs.getincrementaldecoder(codec)("strict")

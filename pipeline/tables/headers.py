@@ -198,7 +198,7 @@ def _find_title_fault(records: Sequence[Record], *, is_certain_table: bool) -> H
         return None
 
     kind = "comments" if is_comment else "a title"
-    reason = f"{kind} above the header, which is on line {header.line_number}"
+    reason = f"the header is on line {header.line_number}, below {kind}"
     return HeaderFault(reason, header.line_number)
 
 
@@ -266,11 +266,11 @@ def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
         cells_below = [row.cells[column_index] for row in rows]
         if has_word and _is_numbered_series(cell, cells_below):
             next_cells = ", ".join(cells_below[:2])
-            reason = f"no header: {make_excerpt(cell)!r} continues with {next_cells} below"
+            reason = f"no header: the rows below {make_excerpt(cell)!r} continue with {next_cells}"
             return HeaderFault(reason, 0)
         if _are_in_same_series([cell, *cells_below]):
             return HeaderFault(
-                f"no header: {make_excerpt(cell)!r} is like the values below it",
+                f"no header: {make_excerpt(cell)!r} is a value like the values below it",
                 0,
             )
 
@@ -278,7 +278,7 @@ def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
     are_ids = all(map(str.isdecimal, keys)) and len(set(keys)) == len(keys)
     if are_ids and not _YEAR.fullmatch(keys[0]) and _has_sentence_column(records):
         reason = (
-            f"no header: {make_excerpt(keys[0])!r} and the text after it are a row like "
+            f"no header: the first row, with {make_excerpt(keys[0])!r} and a text, is like "
             "the rows below"
         )
         return HeaderFault(reason, 0)

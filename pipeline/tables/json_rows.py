@@ -194,7 +194,7 @@ def _json_fault(text: str, error: json.JSONDecodeError) -> str:
     number = _INVALID_JSON_NUMBER.match(text, error.pos - 1 if has_minus else error.pos)
     if number:
         place = f"at character {number.start() + 1}"
-        return f"not JSON: {number[0]} {place} is not a JSON number; write null"
+        return f"not JSON: {number[0]} {place} is not a JSON number (write null instead)"
 
     bad_text = SURROGATES.search(text)
     if bad_text:

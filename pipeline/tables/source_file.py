@@ -263,7 +263,7 @@ class SourceFile:
             reason = f" is {self.format}, which has no header line"
 
         if reason:
-            hint = f"leave out {OptionHint(option_name)}; in a task's file, {option_name}="
+            hint = f"leave out {OptionHint(option_name)}, or {option_name}= in a task's file"
             raise self._text_file.make_error(reason, hint=hint)
 
     def _detect_format(self, start: bytes, default: str) -> str:

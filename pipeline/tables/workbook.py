@@ -306,7 +306,7 @@ def _find_header(
     first_index = next(filled_indexes, None)
     if first_index is None:
         reason = f"has an empty sheet {sheet_name!r}"
-        hint = f"name another sheet with {OptionHint('sheet')}; in a task's file, with sheet="
+        hint = f"set {OptionHint('sheet')}, or sheet= in a task's file, to another sheet"
         raise _read_error(path, reason, hint)
 
     if header is None:
@@ -318,16 +318,15 @@ def _find_header(
             f"has an empty row {header} in its sheet {sheet_name!r}, "
             f"which {OptionHint('header')} names"
         )
-        raise _read_error(path, reason, "name the row with the column names")
+        hint = f"set {OptionHint('header')} to the row with the column names"
+        raise _read_error(path, reason, hint)
 
     is_merged = any(top <= header_index <= bottom for (top, _), (bottom, _) in merged)
     if header != 0 and is_merged:
         reason = (
             f"has merged cells in its header, row {header_index + 1} of the sheet {sheet_name!r}"
         )
-        hint = (
-            f"give each column its own name there, or name another row with {OptionHint('header')}"
-        )
+        hint = f"give each column its own name there, or set {OptionHint('header')} to another row"
         raise _read_error(path, reason, hint)
     return header_index
 

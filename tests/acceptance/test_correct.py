@@ -104,7 +104,7 @@ def test_correction_is_visible_to_every_reader(notes_workspace: Workspace) -> No
         ("why=it never stood there", "is not in the text"),
         ('why="the lid; stars=2', "is not valid JSON"),
         ("stars=many", "stars"),
-        ("topics=lid; price", "'price' sets no field"),
+        ("topics=lid; price", "'price' is not field=value"),
         ("tone=praise; topics=[1]", "topics.0"),
     ],
 )

@@ -1031,7 +1031,7 @@ def test_rows_are_sorted_paged_and_counted_by_answers(
         assert paged_rows == all_rows
 
     # A list cannot be sorted, and a field with too many values is not counted.
-    assert "takes" in notes.do("items", sort="topics", code=2).err
+    assert "set --sort to id, " in notes.do("items", sort="topics", code=2).err
     counts = notes.read("items", counts=True)["fields"]
     tone_counts = [(count["value"], count["count"]) for count in counts["tone"]]
     assert tone_counts == [("good", 19), ("bad", 10)]

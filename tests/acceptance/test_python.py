@@ -347,7 +347,7 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
         print(json.dumps(message))
         """,
     )
-    assert "stores answers of both under 1" in message
+    assert "stores answers of both under version 1" in message
     assert live_calls(api) == 2
 
 

@@ -78,7 +78,7 @@ def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
     error_output = workspace.do("tag", mode="live").err
 
     assert "mixed.csv, line 3, column 'id': the key is blank" in error_output
-    assert "4 rows are refused; 3 are shown" in error_output
+    assert "4 rows are refused; the first 3 are above" in error_output
     assert "items --task mixed --state refused" in error_output
     assert workspace.states() == STATES
     check_sums(workspace, 9)

@@ -250,7 +250,7 @@ def test_workbook_is_read_as_a_person_sees_it(workspace: Workspace) -> None:
     workspace.do("import", "p.xlsx", sheet="Zweite")
     assert "z" in workspace.tags()
     refused_run = workspace.do("import", "p.xlsx", sheet="Dritte", code=2)
-    assert "there are 'Erste', 'Zweite', 'Leer'" in refused_run.err
+    assert "the sheets are 'Erste', 'Zweite', 'Leer'" in refused_run.err
 
     # A cell far out and a merged header are refused.
     put_book(

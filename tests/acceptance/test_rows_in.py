@@ -70,7 +70,7 @@ def test_encoding_is_guessed_shown_and_can_be_named(workspace: Workspace, api: E
 
     for name in ("klingon", "hex"):
         invalid_run = workspace.do("ask", "fr.csv", q="x?", encoding=name, code=2)
-        assert f"'{name}', which is no encoding" in invalid_run.err
+        assert f"'{name}', which is not an encoding" in invalid_run.err
     source_file = {"from": "fr.csv"}
     invalid_run = workspace.do("new_task", "fr", encoding="utf-8", code=2, **source_file)
     assert "fr.csv, line 2: byte 14 is no text in utf-8" in invalid_run.err
@@ -176,7 +176,7 @@ def _check_titled_files_need_a_header(workspace: Workspace) -> None:
 
     for name in ("titled.csv", "plain.xlsx", "merged.xlsx"):
         error_output = workspace.do("ask", name, q="Praise?", code=2).err
-        assert "a title above the header, which is on line 3; nothing was read" in error_output
+        assert "the header is on line 3, below a title; nothing was read" in error_output
         first_lines = "line 1 'Report of May', line 2 '', line 3 'id.*text.*city'"
         assert re.search(first_lines, error_output)
         assert "--header 3" in error_output

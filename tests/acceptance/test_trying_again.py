@@ -103,7 +103,7 @@ def test_three_failed_batches_in_a_row_park(workspace: Workspace, api: Engine) -
     api.fault("batch_fails")
     workspace.each("submit", "poll")
     assert workspace.states() == {"parked": 2}
-    assert {reason.partition(" gave")[0] for reason in workspace.parked().values()} == {
+    assert {reason.partition(" returned")[0] for reason in workspace.parked().values()} == {
         "3 batches in a row"
     }
 
