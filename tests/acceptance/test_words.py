@@ -375,7 +375,9 @@ def test_header_in_another_language_is_mapped_and_reported(
     path = workspace.put("people.csv", "")
     path.write_bytes(f"{header}\r\n{row}\r\n".encode(encoding))
     error_output = workspace.do("import", "people.csv").err
-    notes = re.findall(r"^note: columns matched by other names: .*→ Bio", error_output, re.MULTILINE)
+    notes = re.findall(
+        r"^note: columns matched by other names: .*→ Bio", error_output, re.MULTILINE
+    )
     assert len(notes) == 1
 
     expected_values = {
