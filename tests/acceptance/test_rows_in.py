@@ -73,7 +73,7 @@ def test_encoding_is_guessed_shown_and_can_be_named(workspace: Workspace, api: E
         assert f"'{name}', which is not an encoding" in invalid_run.err
     source_file = {"from": "fr.csv"}
     invalid_run = workspace.do("new_task", "fr", encoding="utf-8", code=2, **source_file)
-    assert "fr.csv, line 2: byte 14 is no text in utf-8" in invalid_run.err
+    assert "fr.csv, line 2: byte 14 is not valid utf-8" in invalid_run.err
 
     # The named encoding is used although another encoding fits better.
     workspace.do("new_task", "fr", encoding="mac_roman", **source_file)
