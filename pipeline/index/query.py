@@ -222,8 +222,7 @@ def build_query(
     terms = _extract_terms(collection, query)
     if options.rank is RankMode.WORDS and not terms:
         raise InputError(
-            f"the question {query.text[:MAX_QUOTED_CHARS]!r} has no words to search by "
-            "except stop words",
+            f"the question {query.text[:MAX_QUOTED_CHARS]!r} has no words except stop words",
             hint=f"leave {OptionHint(rank='words')} out",
         )
 
