@@ -124,7 +124,13 @@ class _HitDescriber:
             tag: set(extract_terms_cached(tag)) for tag in self.collection.tags_of(metadata)
         }
         is_weak = self._is_weak(row, similarity, terms_by_tag)
-        hit = Hit(rank, similarity, metadata, score, is_weak=is_weak)
+        hit = Hit(
+            rank,
+            similarity,
+            metadata,
+            score,
+            is_weak=is_weak,
+        )
         if self.query.words_by_term is None:
             return hit
 
@@ -219,9 +225,19 @@ def describe(
         idf_by_term={term: index.idf(term) for term in spelled_terms},
         rows_by_term={term: index.rows_with_all_terms([term], rows) for term in spelled_terms},
     )
-    scored_rows = zip(rows, ranked.scores.tolist(), similarities, strict=True)
+    scored_rows = zip(
+        rows,
+        ranked.scores.tolist(),
+        similarities,
+        strict=True,
+    )
     return [
-        describer.describe_entry(rank, row, score=score, similarity=similarity)
+        describer.describe_entry(
+            rank,
+            row,
+            score=score,
+            similarity=similarity,
+        )
         for rank, (row, score, similarity) in enumerate(scored_rows, start=1)
     ]
 

@@ -222,20 +222,42 @@ def build_query(
     terms = _extract_terms(collection, query)
     if options.rank is RankMode.WORDS and not terms:
         raise InputError(
-            f"the question {query.text[:MAX_QUOTED_CHARS]!r} has no words to search by "
-            "except stop words",
+            f"the question {query.text[:MAX_QUOTED_CHARS]!r} has no words except stop words",
             hint=f"leave {OptionHint(rank='words')} out",
         )
 
-    mask = build_mask(index, collection, options, query)
+    mask = build_mask(
+        index,
+        collection,
+        options,
+        query,
+    )
     if query.phrases and mask is not None and not mask.any():
-        query = replace(query, phrases=(), missing_phrases=query.phrases)
-        mask = build_mask(index, collection, options, query)
+        query = replace(
+            query,
+            phrases=(),
+            missing_phrases=query.phrases,
+        )
+        mask = build_mask(
+            index,
+            collection,
+            options,
+            query,
+        )
 
     words_by_term: dict[str, str] = {}
     for start, end, term in tokenizer.find_term_spans(query.text, set(terms)):
-        words_by_term.setdefault(term, query.text[start:end])
-    (vector,) = _embed(ws, index, [query.text], options, cache)
+        words_by_term.setdefault(
+            term,
+            query.text[start:end],
+        )
+    (vector,) = _embed(
+        ws,
+        index,
+        [query.text],
+        options,
+        cache,
+    )
     return replace(
         query,
         rank=options.rank,
@@ -271,7 +293,13 @@ def build_queries(
     """
     collection = ws.indexed_task
     queries = [parse_query(typed_query) for typed_query in typed_queries]
-    vectors = _embed(ws, index, [query.text for query in queries], options, cache)
+    vectors = _embed(
+        ws,
+        index,
+        [query.text for query in queries],
+        options,
+        cache,
+    )
     for query, vector in zip(queries, vectors, strict=True):
         yield replace(
             query,
@@ -316,7 +344,10 @@ def build_similar_query(
 
 def _extract_terms(collection: "IndexedTask", query: SearchQuery) -> list[str]:
     filler_words = collection.ranking.question_words
-    return tokenizer.extract_query_terms(query.text, filler_words=filler_words)
+    return tokenizer.extract_query_terms(
+        query.text,
+        filler_words=filler_words,
+    )
 
 
 def _embed(
@@ -389,7 +420,12 @@ def _filter_conditions(
         comparisons = (
             Comparison(name, "=", (tag,), "TAG") for name in tag_columns or TAG_COLUMNS[:1]
         )
-        conditions.append(Junction(requires_all=False, parts=tuple(comparisons)))
+        conditions.append(
+            Junction(
+                requires_all=False,
+                parts=tuple(comparisons),
+            ),
+        )
 
     if options.min_score is not None:
         score_column = collection.columns.get("score")

@@ -138,12 +138,23 @@ class SearchSession(AbstractContextManager["SearchSession"]):
                 the query has no terms.
             ConfigurationError: The build has vectors of another embedding model.
         """
-        query = build_query(self._ws, self.index, typed_query, options, self._cache)
+        query = build_query(
+            self._ws,
+            self.index,
+            typed_query,
+            options,
+            self._cache,
+        )
         hits = self._find_hits(query, options.k)
         with self._ws.store.read() as tx:
             unindexed_count = self._count_unindexed_matches(tx, query, options)
             stale_count = count_stale(self.collection, tx, self.index)
-            return SearchReport(hits, stale_count, query.missing_phrases, unindexed_count)
+            return SearchReport(
+                hits,
+                stale_count,
+                query.missing_phrases,
+                unindexed_count,
+            )
 
     def _count_unindexed_matches(
         self,
@@ -206,8 +217,16 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             )
 
         row, _ = entry
-        query = build_similar_query(self.index, self.collection, row, options)
-        return SearchReport(self._find_hits(query, options.k), stale_count)
+        query = build_similar_query(
+            self.index,
+            self.collection,
+            row,
+            options,
+        )
+        return SearchReport(
+            self._find_hits(query, options.k),
+            stale_count,
+        )
 
     def search_many(
         self,
@@ -224,13 +243,25 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             ConfigurationError: The build has vectors of another embedding model.
         """
         for page in split_into_pages(typed_queries, MAX_EMBED_TEXTS):
-            for query in build_queries(self._ws, self.index, page, options, self._cache):
+            queries = build_queries(
+                self._ws,
+                self.index,
+                page,
+                options,
+                self._cache,
+            )
+            for query in queries:
                 yield self._find_hits(query, options.k)
 
     def _find_hits(self, query: SearchQuery, k: int) -> list[Hit]:
         """Return the `k` best entries for a query, described as hits."""
         ranked = rank_entries(self.index, query, k)
-        return describe(self.index, self.collection, ranked, query)
+        return describe(
+            self.index,
+            self.collection,
+            ranked,
+            query,
+        )
 
     def is_embedding_free(self, typed_queries: Sequence[str]) -> bool:
         """Return whether no service must embed these queries.

@@ -316,7 +316,7 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
         "a question or like=",
         "k is 0",
         "rank is 'bm25'",
-        "no wheer=",
+        "no argument wheer=",
         # Tasks and their rows.
         "the task file tasks/nowhere.py does not exist",
         "needs a name",

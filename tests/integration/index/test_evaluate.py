@@ -75,7 +75,7 @@ def test_a_worse_build_is_not_promoted(workspace: Workspace, tagged: Callable[[i
 
     files[1].write_text("q01 0 p1 1\nq01 0 p2 0\nq01 0 nobody 1\n")
     assert (
-        "1 of 2 names that are judged an answer are not in the index"
+        "1 of 2 names with a grade above 0 are not in the index"
         in workspace.ran("eval", *map(str, files)).stderr
     )
     assert "judges 1 question;" in workspace.ran("index").stderr
