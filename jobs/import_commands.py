@@ -149,7 +149,7 @@ def import_rows(
         import_report = importer.import_rows(ws, file, import_options)
         next_command = None
         if not dry and not should_print_json():
-            next_command = status.run(ws).next_command
+            next_command = status.read_status(ws).next_command
         return CommandReport(
             import_report.document,
             partial(_print_import, import_report, task_name),
@@ -273,7 +273,7 @@ def _import_images(folder: Path) -> CommandReport:
         ws.sync_rows()
         next_command = None
         if not should_print_json():
-            next_command = status.run(ws).next_command
+            next_command = status.read_status(ws).next_command
     return CommandReport(report.document, _images_output(report), report.check, next_command)
 
 
@@ -326,7 +326,7 @@ def add_expert(
     document = sys.stdin.buffer.read() if is_stdin else expert.read_bytes()
 
     with open_configured_workspace("create", task_name="experts") as ws:
-        added_expert = add_expert_workflow.run(
+        added_expert = add_expert_workflow.tag_new_person(
             ws,
             document,
             document_name=str(expert),
@@ -417,7 +417,7 @@ def ask(
     data_folder = read_settings().data
     read_options = ReadOptions(sheet, encoding, header)
     choice = ColumnChoice(text, key, with_)
-    question = ask_workflow.check_question(
+    question = ask_workflow.parse_question(
         from_,
         q,
         fields=fields,
@@ -432,13 +432,13 @@ def ask(
         if name:
             saved_question = ask_workflow.save_question(ws, question, size=n, lists_refused=refused)
         else:
-            report = ask_workflow.run(ws, question, size=n, list_all_refused=refused)
+            report = ask_workflow.ask_question(ws, question, size=n, list_all_refused=refused)
 
     if name:
         # The first workspace has no session of the new task.
         with open_configured_workspace("write", task_name=name) as ws:
             report = ask_workflow.ask_saved(ws, saved_question, size=n)
-            next_command: CommandHint | None = status.run(ws).next_command
+            next_command: CommandHint | None = status.read_status(ws).next_command
     else:
         options = {"from": from_, **read_options.given, "source": source, "q": q, "fields": fields}
         options |= {"text": text, "key": key, "with": with_}
@@ -545,7 +545,7 @@ def new_task(
 
     Overwrites no file. Creates the workspace if it does not exist.
     """
-    task = ask_workflow.check_new_task(
+    task = ask_workflow.parse_new_task(
         name,
         from_,
         data=read_settings().data,

@@ -208,7 +208,7 @@ def verify_gemini(ws: WorkspaceSession) -> CommandReport:
 
     It measures after how many seconds a new batch is listed; later commands wait that long.
     """
-    document = verify.run(ws)
+    document = verify.verify_gemini(ws)
     print_facts = partial(print_fields, list(document["facts"].items()))
     if document["backend"] == "local":
         outcome = "Gemini was not checked: the local engine answered all rows"
@@ -300,7 +300,7 @@ def forget(
         names = [item]
     else:
         names = row_erasure.split_names(ws.store, ws.task, expert)
-    report = row_erasure.run(ws, names)
+    report = row_erasure.forget_rows(ws, names)
     return CommandReport(asdict(report), _forget_lines(report, names, ws.task.labels))
 
 
@@ -363,7 +363,7 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
     Rows, answers, counts and cost of all batches, hashes of their lines, and the index in service
     stay.
     """
-    report = file_cleanup.run(ws, dry=dry)
+    report = file_cleanup.clean_workspace(ws, dry=dry)
     if report.is_empty:
         message = f"nothing to clean: no unneeded file is older than {report.keep_days:g} days"
         return CommandReport(asdict(report), message)

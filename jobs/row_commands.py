@@ -231,7 +231,7 @@ def export(
         format_ = "json"
 
     options = ExportOptions(best, extractor or None, rows or None, cost, full, gone=gone)
-    report = row_export.run(
+    report = row_export.export_answers(
         ws,
         path,
         format_=format_,

@@ -60,7 +60,7 @@ def index(
     """
     # The first index of a task marks the task as indexed.
     ws.enable_index()
-    report = build.roll_back_index(ws) if rollback else build.run(ws, worse_ok=worse_ok)
+    report = build.roll_back_index(ws) if rollback else build.build_index(ws, worse_ok=worse_ok)
 
     for moved_name in report.moved_aside:
         ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
@@ -122,7 +122,7 @@ def measure(
     `index` compares each new build with the files judged/queries.jsonl and judged/qrels.tsv in the
     workspace.
     """
-    rows = evaluate.run(ws, queries, qrels)
+    rows = evaluate.measure_search(ws, queries, qrels)
     cells = [_measure_cells(row) for row in rows]
     headers = ("system", "type", "queries", *MEASURES, "weak")
     return CommandReport(rows, TextTable(headers, cells))

@@ -59,7 +59,7 @@ def status(
     Rows of a large table of another program are counted from time to time; the time of the count is
     printed.
     """
-    report = task_status.run(ws, exact=exact)
+    report = task_status.read_status(ws, exact=exact)
     lines = [f"{name:<11}{text}" for name, text in _status_lines(report, has_details=more)]
     return CommandReport(report.document, lines)
 

@@ -80,7 +80,7 @@ def tag(
     """
     labels = ws.task.labels
     if dry:
-        estimate = preflight.run(ws, limit=limit, deadline_s=deadline)
+        estimate = preflight.estimate_tagging(ws, limit=limit, deadline_s=deadline)
         return CommandReport(estimate.document(), partial(_print_estimate, estimate, labels))
 
     if no_resume:
@@ -95,14 +95,14 @@ def tag(
         skip_pilot=skip_pilot,
         backfill=backfill,
     )
-    report = tag_workflow.run(ws, options)
+    report = tag_workflow.tag_rows(ws, options)
     quality = report.newest_quality
     if backfill and quality is not None:
         ws.display.say(f"quality: {quality.line} ({quality.path})")
     # Only people read the next command; the JSON document has none.
     next_command = None
     if not should_print_json():
-        next_command = status.run(ws).next_command
+        next_command = status.read_status(ws).next_command
 
     def check() -> None:
         for summary in report.ingested:

@@ -75,7 +75,7 @@ def try_(
         )
         return _report_comparison(comparison_report, is_placeholder=ws.has_placeholder_answers)
 
-    try_report = try_out.run(ws, n or try_out.DEFAULT_ROW_COUNT, item, seed)
+    try_report = try_out.try_task(ws, n or try_out.DEFAULT_ROW_COUNT, item, seed)
     print_report = partial(_print_try, try_report, ws.task.labels)
     document = {**try_report.document, "placeholder": ws.has_placeholder_answers}
     return CommandReport(document, print_report, try_report.check)

@@ -91,7 +91,7 @@ async def _read_form(request: Request) -> dict[str, str]:
 FormFields = Annotated[dict[str, str], Depends(_read_form)]
 
 
-def get_desk(request: Request) -> AppState:
+def get_app_state(request: Request) -> AppState:
     """Return the state of the page that a request belongs to."""
     desk: AppState = request.app.state.desk
     return desk
@@ -136,7 +136,7 @@ def render_problem(request: Request, problem: dict[str, Any]) -> HTMLResponse:
 
     The workspace is not opened, so the page lists no tasks.
     """
-    desk = get_desk(request)
+    desk = get_app_state(request)
     values = {
         "task": desk.settings.task,
         "workspace": str(desk.settings.data),
@@ -153,7 +153,7 @@ def render_problem(request: Request, problem: dict[str, Any]) -> HTMLResponse:
 
 
 def _render(request: Request, template: str, values: dict[str, Any]) -> HTMLResponse:
-    readonly = get_desk(request).access.readonly
+    readonly = get_app_state(request).access.readonly
     html = _templates.get_template(template).render({"readonly": readonly, **values})
     return HTMLResponse(html)
 

@@ -129,7 +129,7 @@ class _ValueFiller:
         if candidates:
             self._used_values.add(str(candidates[0]))
             return candidates[0]
-        return None if node.nullable else values.get_smallest_value(node)
+        return None if node.nullable else values.get_fallback_value(node)
 
     def _fill_option(self, node: SchemaNode, sentence: str) -> Any:
         """Return the value of the first option that the text supports.

@@ -258,7 +258,7 @@ def fit_length(node: SchemaNode, text: str) -> str:
     return text[: node.max_size].ljust(node.min_size, ".")
 
 
-def get_smallest_value(node: SchemaNode) -> Any:
+def get_fallback_value(node: SchemaNode) -> Any:
     """Return the value for a schema if the text has none.
 
     It is the first choice, False, the smallest number, 1970-01-01 or the shortest text.

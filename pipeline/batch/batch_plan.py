@@ -330,7 +330,7 @@ def read_request_pages(
     if selection.row_ids is not None:
         row_ids = selection.row_ids
         if mode is not Mode.TRIAL:
-            row_ids = claiming.claimable_among(tx, task, selection.row_ids)
+            row_ids = claiming.filter_claimable(tx, task, selection.row_ids)
         row_pages = (task.rows.read(tx, id_page) for id_page in split_into_pages(row_ids))
 
     page = list[PlannedRequest]()

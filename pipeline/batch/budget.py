@@ -149,7 +149,7 @@ class Budgets:
         return BudgetError(f"{budget.name}={budget.usd:g}{start} {reason}", hint=hint)
 
 
-def current_budgets(ws: WorkspaceSession, running: Budget | None = None) -> Budgets:
+def read_current_budgets(ws: WorkspaceSession, running: Budget | None = None) -> Budgets:
     """Return the budgets that limit this command now: its own, and the budget of the day.
 
     Args:
@@ -190,7 +190,7 @@ def correct_tag_start(ws: WorkspaceSession) -> None:
             runs.set_start(tx, tag_run.number, started_at=now)
 
 
-def unfinished_tag_budget(tx: Connection, task: Task) -> Budget | None:
+def find_unfinished_tag_budget(tx: Connection, task: Task) -> Budget | None:
     """Return the budget of the task's unfinished `tag`.
 
     It limits every command that continues the `tag`.
@@ -277,7 +277,7 @@ def _mean_relative_error(pairs: list[tuple[float, float]]) -> float | None:
     return sum(abs(actual_figure - estimated) for estimated, actual_figure in pairs) / estimate_sum
 
 
-def remaining_quota_tokens(tx: Connection, model: Model, *, tier: str) -> int | None:
+def count_remaining_quota_tokens(tx: Connection, model: Model, *, tier: str) -> int | None:
     """Return how many more prompt tokens a new batch of a model may have now.
 
     Prepared, submitting and submitted batches of the model, of all tasks, are queued at their
@@ -303,7 +303,7 @@ def remaining_quota_tokens(tx: Connection, model: Model, *, tier: str) -> int | 
     return max(0, max_tokens - sum(queued_tokens))
 
 
-def quota_refusal_reason(tx: Connection, batch: BatchRow, settings: Settings) -> str:
+def find_quota_refusal(tx: Connection, batch: BatchRow, settings: Settings) -> str:
     """Return why the API would refuse a batch now; "" if it should accept it.
 
     The reason is the number of other batches at the API, MAX_ACTIVE_BATCHES or more, or the prompt

@@ -381,7 +381,7 @@ class _BatchIngest:
             copied_ids: Rows with duplicate inputs that were changed in this transaction.
         """
         judged_ids = [judgement.claim.item_id for judgement in judgements]
-        open_ids = set(claiming.claimable_among(tx, self.task, [*judged_ids, *copied_ids]))
+        open_ids = set(claiming.filter_claimable(tx, self.task, [*judged_ids, *copied_ids]))
         park_reasons = dict[str, str]()
         for judgement in judgements:
             row_id = judgement.claim.item_id

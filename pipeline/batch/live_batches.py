@@ -139,7 +139,7 @@ class LiveBatches:
         """Raise the error of a budget if it ended the run; a single batch raises nothing."""
         if self.end_of_rows is StopReason.BUDGET and not self._policy.is_single_batch:
             with self._ws.store.read() as tx:
-                raise budget.current_budgets(self._ws).no_room_error(tx)
+                raise budget.read_current_budgets(self._ws).no_room_error(tx)
 
     def pop_complete(self) -> list[OpenLiveBatch]:
         """Return the open batches whose requests need no more calls; they are not open any more."""

@@ -400,7 +400,7 @@ class Preparation:
             max_rows = self.selection.limit - self._prepared_rows
         quota_tokens = None
         if self.mode is Mode.BATCH:
-            quota_tokens = budget.remaining_quota_tokens(tx, ws.model, tier=ws.settings.tier)
+            quota_tokens = budget.count_remaining_quota_tokens(tx, ws.model, tier=ws.settings.tier)
         return RequestDraft(
             ws,
             self.mode,
@@ -408,7 +408,7 @@ class Preparation:
             max_rows,
             asks_each=self.mode is Mode.TRIAL or self.is_single_batch,
             quota_tokens=quota_tokens,
-            budget_usd=budget.current_budgets(ws).remaining_usd(
+            budget_usd=budget.read_current_budgets(ws).remaining_usd(
                 tx,
                 estimate_error=calibration.reserve,
             ),

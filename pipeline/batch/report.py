@@ -314,8 +314,8 @@ def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
         For each row the name that users know, the time of its first failure, the reason, its number
         of tries, and its outcome: None if it is still due, else "tagged", "parked" or "removed".
     """
-    failed_rows = list(claims.failed_retries(tx, task.name))
-    due_ids = set(claiming.due_ids(tx, task))
+    failed_rows = list(claims.list_failed_retries(tx, task.name))
+    due_ids = set(claiming.find_due_ids(tx, task))
     names = task.rows.table(tx).read_names(tx, [row.item_id for row in failed_rows])
     parked_ids = set()
     if failed_rows:

@@ -59,7 +59,7 @@ def ask_alone(
     if row_ids is None:
         ingest.recover_dead_runs(ws)
         with ws.store.read() as tx:
-            row_ids = claiming.due_ids(tx, ws.task)
+            row_ids = claiming.find_due_ids(tx, ws.task)
         if not row_ids:
             return LiveReport()
 

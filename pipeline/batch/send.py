@@ -309,7 +309,7 @@ class _Send(NamedTuple):
                 batches.record_absent_try(tx, batch)
             else:
                 # The batch may have been prepared under another budget.
-                budget.current_budgets(ws).ensure_fits(tx, batch)
+                budget.read_current_budgets(ws).ensure_fits(tx, batch)
             batches.mark_submitting(tx, batch, display_name=display_name, now=ws.now())
             return batches.get_batch(tx, batch.number)
 
@@ -319,7 +319,7 @@ class _Send(NamedTuple):
         Raises:
             QuotaFullError: Other batches use up the API's limits.
         """
-        reason = budget.quota_refusal_reason(tx, self.batch, self.ws.settings)
+        reason = budget.find_quota_refusal(tx, self.batch, self.ws.settings)
         if not reason:
             return
         labels = self.ws.task.labels

@@ -212,7 +212,7 @@ def _count_new(store: Store, task: Task, selection: Selection) -> int:
         if selection.row_ids is None:
             open_rows = claiming.count_claimable(tx, task)
         else:
-            open_rows = len(claiming.claimable_among(tx, task, selection.row_ids))
+            open_rows = len(claiming.filter_claimable(tx, task, selection.row_ids))
     return open_rows if selection.limit is None else min(open_rows, selection.limit)
 
 
@@ -413,7 +413,7 @@ class _Submission:
         with self.ws.store.read() as tx:
             open_rows = claiming.count_claimable(tx, self.ws.task)
             held_back = max(0, min(unsent_requests, open_rows))
-            current_budgets = budget.current_budgets(self.ws)
+            current_budgets = budget.read_current_budgets(self.ws)
             tightest = current_budgets.tightest_budget(tx)
             if StopReason.BUDGET not in self.stop_reasons:
                 report.no_room = held_back

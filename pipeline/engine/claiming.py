@@ -74,7 +74,7 @@ def claimable_rows(
         }
 
 
-def claimable_among(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[str]:
+def filter_claimable(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[str]:
     """Return those of the row ids that the next batch can claim, in the given order."""
     askable_ids: set[str] = set()
     for page in split_into_pages(row_ids, claims.CLAIM_PAGE_ROWS):
@@ -90,12 +90,12 @@ def count_claimable(tx: Connection, task: Task) -> int:
     return tx.execute(query).scalar() or 0
 
 
-def due_ids(tx: Connection, task: Task) -> list[str]:
+def find_due_ids(tx: Connection, task: Task) -> list[str]:
     """Return the ids of due rows that the next batch can claim, oldest first."""
-    return claimable_among(
+    return filter_claimable(
         tx,
         task,
-        [retry.item_id for retry in claims.failed_retries(tx, task.name)],
+        [retry.item_id for retry in claims.list_failed_retries(tx, task.name)],
     )
 
 

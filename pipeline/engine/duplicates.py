@@ -105,7 +105,7 @@ def write_copied_answers(
         The number of rows that were written; rows that the database refused are parked instead.
     """
     row_ids = [judgement.claim.item_id for judgement in judgements]
-    open_ids = set(claiming.claimable_among(tx, task, row_ids))
+    open_ids = set(claiming.filter_claimable(tx, task, row_ids))
     open_judgements = [judgement for judgement in judgements if judgement.claim.item_id in open_ids]
     write_result = write_judged_replies(tx, task, open_judgements, provenance=provenance, now=now)
     return len(open_judgements) - len(write_result.blocked)
@@ -153,7 +153,7 @@ def copy_to_duplicates(
     for judgement in ended:
         claim = judgement.claim
         equal_ids.extend(key for key in open_ids_by_hash[claim.input_hash] if key != claim.item_id)
-    open_ids = set(claiming.claimable_among(tx, task, equal_ids))
+    open_ids = set(claiming.filter_claimable(tx, task, equal_ids))
     open_rows = {row.id: row for row in task.prompt.make_rows(task.rows.read(tx, list(open_ids)))}
 
     copied = list[JudgedReply]()

@@ -174,7 +174,7 @@ def _record_user_task(
     """
     from pipeline.engine import task_registry
 
-    name = task_registry.ensure_registered(store, settings, may_write=can_write, display=display)
+    name = task_registry.register_if_new(store, settings, may_write=can_write, display=display)
     if can_write:
         task_registry.store_preference(store, name, settings, display=display)
     return replace(settings, task=name)

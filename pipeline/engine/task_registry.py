@@ -241,7 +241,7 @@ def _check_target(tx: Connection, task: UserTask) -> None:
         check_column_target(tx, task.record)
 
 
-def ensure_registered(
+def register_if_new(
     store: Store,
     settings: Settings,
     *,

@@ -361,7 +361,7 @@ def _write_people(
     report.updated += len(updated_usernames)
     report.unchanged += len(people) - len(new_people) - len(updated_usernames)
 
-    claimed_ids = claims.claimed_among(tx, table.TASK, list(prompt_changes))
+    claimed_ids = claims.filter_claimed(tx, table.TASK, list(prompt_changes))
     new_bio_ids = [
         item_id
         for item_id, change in prompt_changes.items()

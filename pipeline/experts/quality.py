@@ -96,7 +96,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
     if extractor is not None:
         condition = condition & table.item_id.in_(answers.answered_ids(table.TASK, extractor))
     counts = _count_tags(tx, condition)
-    tags_by_use = _most_first(counts.people_by_tag)
+    tags_by_use = _sort_by_count(counts.people_by_tag)
     sample_ids = list(counts.sample)
     people_count = counts.lengths.total()
 
@@ -132,7 +132,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
 
     tags_by_length = sorted(counts.people_by_tag.items(), key=lambda use: (-len(use[0]), use[0]))
     longest_tags = tags_by_length[: MAX_EXAMPLES // 4]
-    unlike_examples = _most_first(unlike_tags)[:MAX_EXAMPLES]
+    unlike_examples = _sort_by_count(unlike_tags)[:MAX_EXAMPLES]
     histogram = histogram_bars(
         "Tags per person",
         "people",
@@ -169,7 +169,7 @@ def _count_tags(tx: Connection, condition: ColumnElement[bool]) -> _TagCounts:
     return counts
 
 
-def _most_first(tag_counts: Counter[str]) -> list[tuple[str, int]]:
+def _sort_by_count(tag_counts: Counter[str]) -> list[tuple[str, int]]:
     """Return tags with their counts, highest count first, equal counts by tag."""
     return sorted(tag_counts.items(), key=lambda tag_count: (-tag_count[1], tag_count[0]))
 

@@ -280,7 +280,7 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
         for row_number, row in enumerate(table.iterate_people(tx), start=1):
             person_id = str(row["id"])
             orphaned_ids.discard(person_id)
-            for fault_kind in _faults_of(row, applied_answers.get(person_id), merge_rules):
+            for fault_kind in _find_faults(row, applied_answers.get(person_id), merge_rules):
                 row_faults.add(fault_kind, [stripped_text(row["username"])])
             bar.show(row_number)
 
@@ -300,7 +300,7 @@ def _orphan_fault(orphaned_ids: Collection[str]) -> RowFault:
     return RowFault(message, reason, next_step, contradiction=False)
 
 
-def _faults_of(
+def _find_faults(
     row: Mapping[Any, Any],
     answer: str | None,
     merge_rules: Mapping[str, str],

@@ -38,7 +38,7 @@ from pipeline.store import rows as row_store
 from pipeline.store.database import (
     SlowError,
     describe_error,
-    match_many,
+    is_in_list,
     split_into_pages,
     stream_rows,
 )
@@ -140,7 +140,7 @@ class ExpertsRows(TaskRows):
             self._to_refresh = list(self.changed_ids(tx)), answers.newest_id(tx)
         changed_ids, newest_answer = self._to_refresh
         # The same command does not ask twice, even if the first answer was not applied.
-        is_changed = match_many(tx, people.item_id, changed_ids)
+        is_changed = is_in_list(tx, people.item_id, changed_ids)
         is_answered = answers.has_answer_after(table.TASK, people.item_id, newest_answer)
         return replace(people, is_open=people.is_open | (is_changed & ~is_answered))
 

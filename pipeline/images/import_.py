@@ -401,7 +401,7 @@ def _write_block(
             if row["hash"] != file.sha256:
                 changed_ids.append(str(row["id"]))
 
-    unclaimed_ids = set(changed_ids) - set(claims.claimed_among(tx, TASK, changed_ids))
+    unclaimed_ids = set(changed_ids) - set(claims.filter_claimed(tx, TASK, changed_ids))
     report.released += len(claims.unpark(tx, TASK, row_ids=sorted(unclaimed_ids)))
 
 

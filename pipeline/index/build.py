@@ -63,7 +63,7 @@ class IndexReport:
     __repr__ = format_object
 
 
-def run(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:
+def build_index(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:
     """Build an index of all entries of the task in use, and promote it.
 
     Args:

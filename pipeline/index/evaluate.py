@@ -119,7 +119,7 @@ def _search_build(ws: WorkspaceSession, index: Index) -> SearchSession:
     return SearchSession(replace(ws, settings=settings), index=index, cache_queries=True)
 
 
-def run(
+def measure_search(
     ws: WorkspaceSession,
     queries: Path,
     qrels: Path,

@@ -39,9 +39,9 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.store.database import (
     PAGE_ROWS,
     Store,
-    change_among,
+    change_matching,
     insert_new,
-    select_among,
+    select_matching,
     stream_rows,
 )
 
@@ -275,7 +275,7 @@ class VectorCache:
         with self.store.write() as tx:
             if tx.dialect.name == "sqlite":
                 tx.exec_driver_sql("PRAGMA secure_delete = ON")
-            return change_among(tx, delete(self.table), self.key, keys)
+            return change_matching(tx, delete(self.table), self.key, keys)
 
     @contextlib.contextmanager
     def open_snapshot(self) -> Iterator[Connection | None]:
@@ -311,7 +311,7 @@ class VectorCache:
         """Yield the records of a SELECT that have one of the keys; nothing without a cache."""
         if tx is None:
             return iter(())
-        return select_among(tx, query, self.key, keys)
+        return select_matching(tx, query, self.key, keys)
 
     def _select_where(
         self,

@@ -76,7 +76,7 @@ class CleanReport:
         )
 
 
-def run(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
+def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
     """Delete unneeded files that are older than KEEP_DAYS, and leftovers of killed processes.
 
     Deletes files of old batches, their lock files, old builds, unneeded vectors and old quality

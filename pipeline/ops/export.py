@@ -42,7 +42,7 @@ class ExportReport:
     __repr__ = format_object
 
 
-def run(
+def export_answers(
     ws: WorkspaceSession,
     path: Path | None,
     *,

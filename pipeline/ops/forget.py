@@ -157,7 +157,7 @@ def _read_name_column(
     ]
 
 
-def run(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
+def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     """Delete named rows of the task in use and everything about them, after a confirmation.
 
     A run that was interrupted after its confirmation continues without a question. The steps are:
@@ -464,7 +464,7 @@ def _rebuild(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetRepor
     try:
         if may_contain_rows and entry_count:
             # The rows must leave the index, even if its quality is lower afterwards.
-            report.build = build.run(ws, worse_ok=True).number
+            report.build = build.build_index(ws, worse_ok=True).number
     except RemoteError as error:
         subject = join_first(report.usernames, MAX_LISTED_NAMES)
         raise RemoteError(

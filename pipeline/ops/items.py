@@ -491,7 +491,7 @@ def reopen_rows(store: Store, task: Task, row_ids: Sequence[str]) -> list[str]:
     """
     with store.write() as tx:
         claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=row_ids)
-        claimed_ids = claims.claimed_among(tx, task.name, row_ids)
+        claimed_ids = claims.filter_claimed(tx, task.name, row_ids)
         corrected_ids = answers.find_corrected(tx, task.name, row_ids)
         free_ids = [
             row_id
@@ -503,4 +503,4 @@ def reopen_rows(store: Store, task: Task, row_ids: Sequence[str]) -> list[str]:
         answers.unapply_answers(tx, task.name, free_ids)
         claims.reopen_rows(tx, task.name, free_ids)
         workspace.record_row_change(tx, task.name)
-        return claiming.claimable_among(tx, task, free_ids)
+        return claiming.filter_claimable(tx, task, free_ids)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, report
-from pipeline.batch.budget import quota_refusal_reason
+from pipeline.batch.budget import find_quota_refusal
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
@@ -66,7 +66,7 @@ class StatusReport:
     next_command: CommandHint | None
 
 
-def run(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
+def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     """Return the state of the workspace and the next command, without any change.
 
     Reads one snapshot of the database, then the folders of quality reports and batches. The rows
@@ -426,7 +426,7 @@ def _is_waiting_for_quota(
     prepared_batches = [batch for batch in task_batches if batch.state is BatchState.PREPARED]
     if any(batch.tries and batch.upload for batch in prepared_batches):
         return True
-    return bool(prepared_batches and quota_refusal_reason(tx, prepared_batches[0], settings))
+    return bool(prepared_batches and find_quota_refusal(tx, prepared_batches[0], settings))
 
 
 def _choose_next_command(

@@ -205,7 +205,7 @@ class PassagesImportReport(ImportReport):
 check_file = PassagesFile.check
 
 
-def run(
+def import_passages(
     ws: WorkspaceSession,
     path: Path,
     options: ImportOptions = DEFAULT_IMPORT_OPTIONS,
@@ -308,7 +308,7 @@ def _write_passages(
 
     changed_text_ids = [key for key in other_text_ids if key not in conflicting_ids]
     unclaimed_ids = set(changed_text_ids)
-    unclaimed_ids -= set(claims.claimed_among(tx, table.TASK, changed_text_ids))
+    unclaimed_ids -= set(claims.filter_claimed(tx, table.TASK, changed_text_ids))
     unpark = claims.list_unparkable_ids if report.dry else claims.unpark
     report.released += len(unpark(tx, table.TASK, row_ids=sorted(unclaimed_ids)))
     if not report.dry:

@@ -65,7 +65,7 @@ from pipeline.store import answers
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import (
     run_many,
-    select_among,
+    select_matching,
     split_into_pages,
     stream_rows,
     update_rows,
@@ -350,7 +350,7 @@ def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
     query = select(passage_id, name).where(name.is_not(None), is_current(shape))
 
     names_by_id = dict[str, set[str]]()
-    for row in select_among(tx, query, passage_id, shape.concept_ids.to_native_ids(ids)):
+    for row in select_matching(tx, query, passage_id, shape.concept_ids.to_native_ids(ids)):
         names_by_id.setdefault(cell_to_text(row[0]), set()).add(cell_to_text(row[1]))
     return {key: sorted(names) for key, names in names_by_id.items()}
 

@@ -25,7 +25,7 @@ from pipeline.store.answers import (
     is_answered,
 )
 from pipeline.store.claims import CLAIMED
-from pipeline.store.database import select_among
+from pipeline.store.database import select_matching
 from pipeline.store.schema import answers, asks, attempts
 
 # The reason of an attempt begins with this if its call got no reply and was perhaps paid for.
@@ -114,7 +114,7 @@ def _count_attempts(
         .where(attempts.c.task == task, ~attempts.c.forgiven, *conditions)
         .group_by(attempts.c.item_id)
     )
-    counts = select_among(tx, query, attempts.c.item_id, row_ids)
+    counts = select_matching(tx, query, attempts.c.item_id, row_ids)
     return {row[0]: row[1] for row in counts}
 
 

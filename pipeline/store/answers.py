@@ -33,7 +33,13 @@ from sqlalchemy import (
 from pipeline.core.states import Mode, Outcome
 from pipeline.store import marks
 from pipeline.store.claims import CLAIMED, PARKED
-from pipeline.store.database import PAGE_ROWS, change_among, run_many, select_among, stream_rows
+from pipeline.store.database import (
+    PAGE_ROWS,
+    change_matching,
+    run_many,
+    select_matching,
+    stream_rows,
+)
 from pipeline.store.schema import answers, asks, attempts, batches, pilots, runs
 
 # A row whose answer was invalid is asked once more, then parked.
@@ -248,7 +254,7 @@ def _select_rows(
     """Return the result of a SELECT from the answers, of all rows or only of some."""
     if row_ids is None:
         return stream_rows(tx, query, page=PAGE_ROWS)
-    return select_among(tx, query, answers.c.item_id, row_ids)
+    return select_matching(tx, query, answers.c.item_id, row_ids)
 
 
 @dataclass(frozen=True)
@@ -429,7 +435,7 @@ def answers_to_other_inputs(
         .order_by(answers.c.id)
     )
     former_answers: dict[str, list[str]] = {}
-    for row_id, input_hash, answer in select_among(tx, query, answers.c.item_id, list(hashes)):
+    for row_id, input_hash, answer in select_matching(tx, query, answers.c.item_id, list(hashes)):
         if input_hash != hashes[row_id]:
             former_answers.setdefault(row_id, []).append(answer)
     return former_answers
@@ -449,7 +455,7 @@ class StoredAnswer(NamedTuple):
 def unapply_answers(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
     """Mark all answers of some rows as not applied. Their costs stay recorded."""
     unapply = update(answers).where(answers.c.task == task).values(applied=False)
-    change_among(tx, unapply, answers.c.item_id, row_ids)
+    change_matching(tx, unapply, answers.c.item_id, row_ids)
 
 
 def stored_answers(
@@ -485,7 +491,7 @@ def stored_answers(
     # A newer answer replaces an older answer in the dictionary.
     return {
         (row_id, input_hash): StoredAnswer(*columns)
-        for row_id, input_hash, *columns in select_among(tx, query, answers.c.item_id, row_ids)
+        for row_id, input_hash, *columns in select_matching(tx, query, answers.c.item_id, row_ids)
     }
 
 
@@ -519,7 +525,7 @@ def preferred_answers_page(
 
 def find_corrected(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that have an applied correction by a person."""
-    corrected = select_among(tx, answered_ids(task, PERSON), answers.c.item_id, row_ids)
+    corrected = select_matching(tx, answered_ids(task, PERSON), answers.c.item_id, row_ids)
     return {row[0] for row in corrected}
 
 
@@ -615,7 +621,7 @@ def newest_answers_of_version(
         .where(_is_of_version(answers, task, version))
         .order_by(answers.c.id)
     )
-    return {row[0]: row[1] for row in select_among(tx, query, answers.c.item_id, row_ids)}
+    return {row[0]: row[1] for row in select_matching(tx, query, answers.c.item_id, row_ids)}
 
 
 def _is_of_version(table: FromClause, task: str, version: str | None) -> ColumnElement[bool]:

@@ -111,13 +111,13 @@ def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
             continue
         number = batch.run or batch.number
         if number in combined:
-            combined[number] = _combine(combined[number], batch)
+            combined[number] = _combine_conditions(combined[number], batch)
         else:
             combined[number] = batch
     return list(combined.values())
 
 
-def _combine(run: BatchRow, batch: BatchRow) -> BatchRow:
+def _combine_conditions(run: BatchRow, batch: BatchRow) -> BatchRow:
     """Return `run` with the sums of both batches.
 
     A sum is None if both values are None. State and end are those of `batch`, except if only `run`
@@ -282,7 +282,9 @@ def mark_submitting(tx: Connection, batch: BatchRow, *, display_name: str, now: 
     """
     try_number = batch.tries + 1
     columns = {"tries": try_number, "create_sent_at": now, "create_ended_at": None}
-    _move(tx, batch, BatchState.SUBMITTING, columns, reason=f"create, try {try_number}", now=now)
+    _update_batch_state(
+        tx, batch, BatchState.SUBMITTING, columns, reason=f"create, try {try_number}", now=now
+    )
     new_try = {
         "outcome": "sent",
         "batch": batch.number,
@@ -324,7 +326,9 @@ def mark_submitted(
         "create_ended_at": batch.create_ended_at or now,
         "tries": max(batch.tries, try_number),
     }
-    _move(tx, batch, BatchState.SUBMITTED, columns, reason=f"{outcome} {remote_name}", now=now)
+    _update_batch_state(
+        tx, batch, BatchState.SUBMITTED, columns, reason=f"{outcome} {remote_name}", now=now
+    )
 
     is_try = (creates.c.display_name == display_name) & ~_IS_DUPLICATE
     updated = tx.execute(update(creates).where(is_try).values(outcome=outcome))
@@ -360,7 +364,7 @@ def mark_refused(
         StateConflictError: Another process changed the batch.
     """
     refusal = {"create_ended_at": now, "reason": reason, **columns}
-    _move(tx, batch, BatchState.PREPARED, refusal, reason=reason, now=now)
+    _update_batch_state(tx, batch, BatchState.PREPARED, refusal, reason=reason, now=now)
     _end_try(tx, batch, outcome=outcome, note=reason)
 
 
@@ -416,7 +420,7 @@ def mark_absent(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
     Raises:
         StateConflictError: Another process changed the batch.
     """
-    _move(tx, batch, BatchState.PREPARED, {}, reason=_ABSENT_REASON, now=now)
+    _update_batch_state(tx, batch, BatchState.PREPARED, {}, reason=_ABSENT_REASON, now=now)
     record_absent_try(tx, batch)
 
 
@@ -485,7 +489,9 @@ def mark_downloaded(
         "result_sha256": sealed_file.sha256,
         "result_size": sealed_file.size,
     }
-    _move(tx, batch, BatchState.DOWNLOADED, result_columns | columns, reason=event_reason, now=now)
+    _update_batch_state(
+        tx, batch, BatchState.DOWNLOADED, result_columns | columns, reason=event_reason, now=now
+    )
 
 
 def mark_failed(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
@@ -495,7 +501,7 @@ def mark_failed(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) 
         StateConflictError: Another process changed the batch.
     """
     columns = {"reason": reason, "over_at": now, "ended_at": now}
-    _move(tx, batch, BatchState.FAILED, columns, reason=reason, now=now)
+    _update_batch_state(tx, batch, BatchState.FAILED, columns, reason=reason, now=now)
 
 
 def mark_ingested(tx: Connection, batch: BatchRow, *, now: datetime, **columns: Any) -> None:
@@ -508,7 +514,9 @@ def mark_ingested(tx: Connection, batch: BatchRow, *, now: datetime, **columns: 
         StateConflictError: Another process changed the batch.
     """
     final_values = {"ended_at": now, **columns}
-    _move(tx, batch, BatchState.INGESTED, final_values, reason="accounted for", now=now)
+    _update_batch_state(
+        tx, batch, BatchState.INGESTED, final_values, reason="accounted for", now=now
+    )
 
 
 def list_numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, int]:
@@ -602,7 +610,7 @@ def _end_try(tx: Connection, batch: BatchRow, *, outcome: str, note: str) -> Non
     tx.execute(update(creates).where(is_last_try).values(outcome=outcome, note=note))
 
 
-def _move(
+def _update_batch_state(
     tx: Connection,
     batch: BatchRow,
     state: BatchState,

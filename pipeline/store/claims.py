@@ -38,9 +38,9 @@ from pipeline.core.errors import StateConflictError
 from pipeline.core.states import ENDED_STATES, Mode, Outcome
 from pipeline.core.text import plural
 from pipeline.store.database import (
-    change_among,
+    change_matching,
     run_many,
-    select_among,
+    select_matching,
     split_into_pages,
 )
 from pipeline.store.schema import asks, attempts, batches
@@ -144,7 +144,7 @@ def _insert(tx: Connection, task: str, version: str, records: Sequence[Mapping[s
         asks.c.extractor == version,
         asks.c.state == ANSWERED,
     )
-    change_among(tx, delete_answered, asks.c.item_id, [record["item_id"] for record in records])
+    change_matching(tx, delete_answered, asks.c.item_id, [record["item_id"] for record in records])
     try:
         for page in split_into_pages(records, CLAIM_PAGE_ROWS):
             run_many(tx, insert(asks), page)
@@ -180,7 +180,9 @@ def find_duplicate_inputs(
         .where(asks.c.task == task, asks.c.extractor == version, in_state)
         .order_by(asks.c.state)
     )
-    return {row[0]: (row[1], row[2]) for row in select_among(tx, query, asks.c.input_hash, hashes)}
+    return {
+        row[0]: (row[1], row[2]) for row in select_matching(tx, query, asks.c.input_hash, hashes)
+    }
 
 
 def count_copied(tx: Connection, task: str, version: str, batch: int) -> int:
@@ -278,7 +280,7 @@ def end_claims(
 
 def _change_rows(tx: Connection, change: Update | Delete, rows: Sequence[RowClaim]) -> int:
     """Run an UPDATE or DELETE for the records of some rows; return how many it changed."""
-    return change_among(tx, change, asks.c.item_id, [row.item_id for row in rows])
+    return change_matching(tx, change, asks.c.item_id, [row.item_id for row in rows])
 
 
 def record_ended(
@@ -335,9 +337,9 @@ def release_claims_of_ended_batches(tx: Connection) -> None:
     tx.execute(delete(asks).where(_IS_CLAIM_OF_ENDED_BATCH))
 
 
-def claimed_among(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
+def filter_claimed(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return those of the row ids that are claimed."""
-    return {row[0] for row in select_among(tx, claimed_ids(task), asks.c.item_id, row_ids)}
+    return {row[0] for row in select_matching(tx, claimed_ids(task), asks.c.item_id, row_ids)}
 
 
 def is_version_used(tx: Connection, task: str, label: str) -> bool:
@@ -418,7 +420,7 @@ def park_for_all_versions(
         reasons: The reason by row id.
     """
     query = select(asks.c.item_id).where(asks.c.task == task, asks.c.extractor == EVERY_VERSION)
-    known_ids = {row[0] for row in select_among(tx, query, asks.c.item_id, list(reasons))}
+    known_ids = {row[0] for row in select_matching(tx, query, asks.c.item_id, list(reasons))}
     new_reasons = {
         RowClaim(row_id, ""): reason
         for row_id, reason in reasons.items()
@@ -447,9 +449,9 @@ def unpark(
     """
     free_ids = list_unparkable_ids(tx, task, prompt_version=prompt_version, row_ids=row_ids)
     forgive = update(attempts).where(attempts.c.task == task).values(forgiven=True)
-    change_among(tx, forgive, attempts.c.item_id, free_ids)
+    change_matching(tx, forgive, attempts.c.item_id, free_ids)
     release = delete(asks).where(asks.c.task == task, _is_unparkable(prompt_version))
-    change_among(tx, release, asks.c.item_id, free_ids)
+    change_matching(tx, release, asks.c.item_id, free_ids)
     return free_ids
 
 
@@ -474,7 +476,9 @@ def list_unparkable_ids(
         .order_by(asks.c.item_id)
     )
     rows: Iterable[Any] = (
-        tx.execute(query) if row_ids is None else select_among(tx, query, asks.c.item_id, row_ids)
+        tx.execute(query)
+        if row_ids is None
+        else select_matching(tx, query, asks.c.item_id, row_ids)
     )
     return [row[0] for row in rows]
 
@@ -487,7 +491,7 @@ def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:
 def reopen_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
     """Delete the records that some rows were answered; the answers stay."""
     delete_answered = delete(asks).where(asks.c.task == task, asks.c.state == ANSWERED)
-    change_among(tx, delete_answered, asks.c.item_id, row_ids)
+    change_matching(tx, delete_answered, asks.c.item_id, row_ids)
 
 
 def parked_rows(
@@ -582,7 +586,7 @@ def record_due_retry(
     tx.execute(attempt)
 
 
-def failed_retries(tx: Connection, task: str) -> Iterator[DueRetry]:
+def list_failed_retries(tx: Connection, task: str) -> Iterator[DueRetry]:
     """Yield each row with an uncharged attempt outside of a run that got no reply, oldest first.
 
     These attempts are single live or priority calls, or were recorded as due without a batch.

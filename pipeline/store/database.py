@@ -104,7 +104,7 @@ def split_into_pages(values: Iterable[T], size: int = PAGE_ROWS) -> Iterator[lis
     return iter(lambda: list(islice(remaining, size)), [])
 
 
-def select_among(
+def select_matching(
     tx: Connection,
     query: Select[Any],
     column: ColumnElement[Any],
@@ -118,7 +118,7 @@ def select_among(
         yield from tx.execute(query.where(column.in_(page))).all()
 
 
-def match_many(
+def is_in_list(
     tx: Connection,
     column: ColumnElement[str],
     values: Sequence[str],
@@ -131,7 +131,7 @@ def match_many(
     return column.in_(select(elements))
 
 
-def change_among(
+def change_matching(
     tx: Connection,
     change: Update | Delete,
     column: ColumnElement[Any],

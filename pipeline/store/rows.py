@@ -43,7 +43,7 @@ from pipeline.store.database import (
     insert_into,
     insert_new,
     run_many,
-    select_among,
+    select_matching,
     stream_rows,
 )
 from pipeline.store.schema import rows
@@ -130,7 +130,7 @@ class StagedRows(NamedTuple):
             row_ids = [record["item_id"] for record in records]
             staged_rows = {
                 row.item_id: row
-                for row in select_among(
+                for row in select_matching(
                     self.connection,
                     select(_staged),
                     _staged.c.item_id,
@@ -331,7 +331,7 @@ def _select_last_n(task: str) -> Select[Any]:
 def stored_inspections(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, str | None]:
     """Return the stored inspection (JSON) of the images of rows, by row id."""
     query = select(rows.c.item_id, rows.c.seen).where(rows.c.task == task)
-    return {row[0]: row[1] for row in select_among(tx, query, rows.c.item_id, row_ids)}
+    return {row[0]: row[1] for row in select_matching(tx, query, rows.c.item_id, row_ids)}
 
 
 def ids_changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]) -> list[str]:
@@ -344,14 +344,14 @@ def ids_changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]
         rows.c.task == task,
         rows.c.changed_at.is_not(None),
     )
-    changes = select_among(tx, query, rows.c.item_id, list(moments))
+    changes = select_matching(tx, query, rows.c.item_id, list(moments))
     return [row_id for row_id, changed_at in changes if changed_at > moments[row_id]]
 
 
 def stored_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return (input hash, cells as JSON) of rows, by row id; rows without are left out."""
     query = select(rows.c.item_id, rows.c.input_hash, rows.c.row).where(rows.c.task == task)
-    stored = select_among(tx, query, rows.c.item_id, row_ids)
+    stored = select_matching(tx, query, rows.c.item_id, row_ids)
     return {row_id: (input_hash, cells) for row_id, input_hash, cells in stored}
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from pipeline.store import claims
-from pipeline.store.database import select_among as among_values
+from pipeline.store.database import select_matching as among_values
 from pipeline.store.database import (
     stream_rows,
 )

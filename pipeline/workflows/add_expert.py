@@ -56,7 +56,7 @@ class AddedExpert:
     notes: Sequence[str] = ()
 
 
-def run(
+def tag_new_person(
     ws: WorkspaceSession,
     data: bytes,
     *,
@@ -221,7 +221,7 @@ def reload_person(
             saved.item_id,
             prompt_version=task.rows.own_prompt_version,
         )
-        is_due = saved.item_id in claiming.due_ids(tx, task)
+        is_due = saved.item_id in claiming.find_due_ids(tx, task)
 
     name_parts = (stripped_text(row["first_name"]), stripped_text(row["last_name"]))
     return replace(

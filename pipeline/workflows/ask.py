@@ -114,7 +114,7 @@ class AskReport:
         }
 
 
-def check_new_task(
+def parse_new_task(
     name: str,
     items: str,
     *,
@@ -164,7 +164,7 @@ def check_new_task(
     return UnwrittenTask(name, items, table, source, choice=choice)
 
 
-def check_question(
+def parse_question(
     items: Any,
     question: str,
     *,
@@ -227,7 +227,7 @@ def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> 
             `check_new_task`.
     """
     if isinstance(items, str | Path):
-        return check_new_task(name, str(items), data=None, reading=reading, source=source)
+        return parse_new_task(name, str(items), data=None, reading=reading, source=source)
     if reading.given:
         option = OptionHint(next(iter(reading.given)))
         raise InputError(
@@ -242,7 +242,7 @@ def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> 
     return UnwrittenTask(name, MEMORY_ROWS, MemorySource(list_rows(items)))
 
 
-def run(
+def ask_question(
     ws: WorkspaceSession,
     new_task: UnwrittenTask,
     *,
@@ -368,7 +368,7 @@ def _check_budget(ws: WorkspaceSession, trial_ws: WorkspaceSession, cost: float)
         BudgetError: A budget has no room.
     """
     with ws.store.read() as tx:
-        budgets = budget.current_budgets(trial_ws)
+        budgets = budget.read_current_budgets(trial_ws)
         reserve = budget.load_calibration(tx, trial_ws.extractor).reserve
         room = budgets.remaining_usd(tx, estimate_error=reserve)
         if room is not None and cost * (1 + reserve) > room:

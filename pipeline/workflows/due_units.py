@@ -63,13 +63,15 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         batch_units = [_batch_unit(ws, tx, batch) for batch in open_batches]
         yield from batch_units
 
-        if claiming.due_ids(tx, ws.task):
+        if claiming.find_due_ids(tx, ws.task):
             yield DueUnit("ask", name)
         if claiming.count_claimable(tx, ws.task) and is_pilot_clear(tx, ws):
-            is_quota_full = budget.remaining_quota_tokens(tx, ws.model, tier=ws.settings.tier) == 0
+            is_quota_full = (
+                budget.count_remaining_quota_tokens(tx, ws.model, tier=ws.settings.tier) == 0
+            )
             has_no_room = (
                 is_quota_full
-                or budget.current_budgets(ws).remaining_usd(tx, estimate_error=0.0) == 0
+                or budget.read_current_budgets(ws).remaining_usd(tx, estimate_error=0.0) == 0
             )
             yield DueUnit("prepare", name, max_pause_s if has_no_room else 0.0)
 
@@ -119,7 +121,7 @@ def _batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUni
 
     if batch.state is not BatchState.SUBMITTED:
         is_prepared = batch.state is BatchState.PREPARED
-        has_no_quota = is_prepared and budget.quota_refusal_reason(tx, batch, settings)
+        has_no_quota = is_prepared and budget.find_quota_refusal(tx, batch, settings)
         return DueUnit("send", name, max_pause_s if has_no_quota else 0.0, number)
 
     if remote_state(batch.remote_word).is_final:

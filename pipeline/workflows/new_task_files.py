@@ -32,7 +32,7 @@ from pipeline.engine.task_file import (
     is_in_workspace,
     make_python_path,
 )
-from pipeline.engine.task_registry import ensure_registered, list_user_tasks
+from pipeline.engine.task_registry import list_user_tasks, register_if_new
 from pipeline.engine.task_sync import sync_task
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
@@ -135,7 +135,7 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
 
     settings = replace(ws.settings, task=name)
     try:
-        ensure_registered(ws.store, settings, may_write=True, display=ws.display)
+        register_if_new(ws.store, settings, may_write=True, display=ws.display)
         with ws.store.read() as tx:
             task = next(task for task in list_user_tasks(tx, settings) if task.name == name)
         sync_task(ws.store, ws.locks, task, settings, now=ws.now(), display=ws.display)

@@ -132,7 +132,9 @@ class Preflight:
         return plan, self.ways[mode].cost + self.waiting.cost
 
 
-def run(ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None) -> Preflight:
+def estimate_tagging(
+    ws: WorkspaceSession, *, limit: int | None, deadline_s: float | None
+) -> Preflight:
     """Sync the rows, and return the estimates of all modes; nothing is sent.
 
     Replies of dead live runs are ingested. If the local engine is in use, the result includes the
@@ -297,7 +299,7 @@ class _PlanEstimator:
                 reset_at=next_midnight_pacific(now),
                 calibration=calibration,
                 waiting_plan=submit.add_prepared_batches(tx, ws.task, BatchPlan()),
-                budget_room=budget.current_budgets(ws).remaining_usd(
+                budget_room=budget.read_current_budgets(ws).remaining_usd(
                     tx,
                     estimate_error=calibration.reserve,
                 ),

@@ -183,7 +183,7 @@ class Workspace:
         # The rows of a user task are synced first, which writes.
         is_built_in = isinstance(task, str) and task in BUILT_IN_TASKS
         access = Access.READ if is_built_in else Access.WRITE
-        work = partial(preflight.run, limit=limit, deadline_s=None)
+        work = partial(preflight.estimate_tagging, limit=limit, deadline_s=None)
         return self._run(work, task, items, settings, access=access)
 
     def ask(
@@ -229,7 +229,7 @@ class Workspace:
             ConfigurationError: A key is missing, or a budget has no room.
             FindableError: The calls ended early; see `TryReport.check`.
         """
-        new_task = ask.check_question(
+        new_task = ask.parse_question(
             rows,
             question,
             fields=fields,
@@ -251,7 +251,9 @@ class Workspace:
                 is_exclusive=True,
             )
         else:
-            ask_once = partial(ask.run, new_task=new_task, size=n, list_all_refused=refused)
+            ask_once = partial(
+                ask.ask_question, new_task=new_task, size=n, list_all_refused=refused
+            )
             report = self._run(
                 ask_once,
                 PEOPLE,
@@ -290,7 +292,7 @@ class Workspace:
             ConfigurationError: A key is missing, or a budget has no room.
             FindableError: The calls ended early; see `TryReport.check`.
         """
-        work = partial(try_out.run, size=n, name=item, seed=seed)
+        work = partial(try_out.try_task, size=n, name=item, seed=seed)
         report = self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)
         report.check()
         return report
@@ -333,7 +335,7 @@ class Workspace:
             if budget is not None:
                 # The budget limits the cost.
                 ws.agreed_usd = math.inf
-            report = tag.run(ws, options)
+            report = tag.tag_rows(ws, options)
             report.finish(ws.task.labels, ws.display, strict=strict)
             return report
 
@@ -424,7 +426,7 @@ class Workspace:
 
         The member `next` is the next command to type.
         """
-        return self._run(lambda ws: ResultDocument(status.run(ws).document), task)
+        return self._run(lambda ws: ResultDocument(status.read_status(ws).document), task)
 
     def show(self, item: str, task: TaskLike | None = None, *, raw: bool = False) -> ResultDocument:
         """Return a row with its answers, attempts, requests and cost.
@@ -509,7 +511,9 @@ class Workspace:
         """
         options = ExportOptions(best, extractor, rows, cost, full, gone=gone)
         return self._run(
-            lambda ws: export.run(ws, Path(to), options=options, overwrite=overwrite, raw=raw),
+            lambda ws: export.export_answers(
+                ws, Path(to), options=options, overwrite=overwrite, raw=raw
+            ),
             task,
         )
 
@@ -542,7 +546,7 @@ class Workspace:
 
         def work(ws: WorkspaceSession) -> IndexReport:
             ws.enable_index()
-            return build.run(ws)
+            return build.build_index(ws)
 
         return self._run(work, task, None, settings, access=Access.WRITE, is_exclusive=True)
 

@@ -126,7 +126,7 @@ class TagRounds:
         """
         with self._ws.store.read() as tx:
             if self._row_ids is not None:
-                return len(claiming.claimable_among(tx, self._ws.task, self._row_ids))
+                return len(claiming.filter_claimable(tx, self._ws.task, self._row_ids))
             return claiming.count_claimable(tx, self._ws.task)
 
     def advance(self, *, wait: bool) -> None:

@@ -22,7 +22,7 @@ class RowImporter(NamedTuple):
 # By the value of TASK=.
 ROW_IMPORTERS = {
     "experts": RowImporter(people.check_file, people.import_people_file),
-    "passages": RowImporter(passages.check_file, passages.run),
+    "passages": RowImporter(passages.check_file, passages.import_passages),
 }
 
 

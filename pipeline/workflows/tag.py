@@ -103,7 +103,7 @@ def switch_to_new_version(ws: WorkspaceSession) -> None:
     ws.task = new_task
 
 
-def run(ws: WorkspaceSession, options: TagOptions) -> TagReport:
+def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """Ask about every open row; print estimate, mode and reason before anything is spent.
 
     The order is: sync rows, resume the budget, check or run the pilot, estimate, confirm, and ask
@@ -535,7 +535,7 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, agreed: bool) -
 
         with ws.store.read() as tx:
             # Another process may have claimed rows that it has not sent yet.
-            has_claimed_rows = bool(claims.claimed_among(tx, ws.task.name, row_ids))
+            has_claimed_rows = bool(claims.filter_claimed(tx, ws.task.name, row_ids))
         ws.sleep(CLAIM_CHECK_PAUSE_S if has_claimed_rows else 0.0)
     return tag_rounds.complete_report()
 

@@ -125,7 +125,7 @@ class TryReport:
             raise self.stopped
 
 
-def run(
+def try_task(
     ws: WorkspaceSession,
     size: int = DEFAULT_ROW_COUNT,
     name: str | None = None,
@@ -273,7 +273,7 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     """
     planned = plan_rows(ws, row_ids)
     with ws.store.read() as tx:
-        open_ids = claiming.claimable_among(tx, ws.task, row_ids)
+        open_ids = claiming.filter_claimable(tx, ws.task, row_ids)
 
     live_report = LiveReport()
     if open_ids:

@@ -49,7 +49,7 @@ prompt="Praise or blame?\\n\\n{text}", index="{text}")
 """
 
 
-def run(ws: WorkspaceSession) -> dict[str, Any]:
+def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
     """Ask about the invented rows, delete their workspace, and return the measured values.
 
     Runs under a lock. If a step fails, the subfolder stays and the next run resumes.
@@ -156,7 +156,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
             hint="run it again",
         )
 
-    index_report = build.run(check_ws)
+    index_report = build.build_index(check_ws)
     measurements["vectors"] = f"{index_report.count}, each with {ws.settings.dim} numbers"
     for remote_name in filter(None, remote_names):
         # If this fails, Gemini deletes the batch in two days.

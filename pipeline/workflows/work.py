@@ -142,7 +142,7 @@ class WorkPass:
         if "ask" not in self.units:
             return
         with self.ws.store.read() as tx:
-            due_ids = claiming.due_ids(tx, self.ws.task)
+            due_ids = claiming.find_due_ids(tx, self.ws.task)
         if not due_ids:
             return
 
@@ -245,7 +245,7 @@ class WorkPass:
 
         has_embedded = "embed" in self.units
         if self._is_index_stale or is_index_stale(self.ws, exact=not has_embedded):
-            self.phrases.append(f"index built with {build.run(self.ws).count:,} entries")
+            self.phrases.append(f"index built with {build.build_index(self.ws).count:,} entries")
 
     def summarize(self) -> None:
         """Add the figures of the rounds that are not empty, and warn of failed gates.
@@ -290,7 +290,7 @@ def run_due_units(
     work_pass = WorkPass(ws, units, number)
     budget.correct_tag_start(ws)
     with ws.store.read() as tx:
-        ws.budget = budget.unfinished_tag_budget(tx, ws.task) or ws.budget
+        ws.budget = budget.find_unfinished_tag_budget(tx, ws.task) or ws.budget
 
     work_pass.attempt(work_pass.collect, work_pass.embed)
     if ASKING_UNITS & set(units):

@@ -84,7 +84,7 @@ def test_unexpected_error_is_one_line_without_row_content(
         """Raise an unexpected error."""
         raise ValueError("Ada Lovelace, 12 Secret Street")
 
-    monkeypatch.setattr("pipeline.ops.status.run", broken)
+    monkeypatch.setattr("pipeline.ops.status.read_status", broken)
     stderr = refused(
         local,
         "status",

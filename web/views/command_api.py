@@ -23,7 +23,7 @@ from pipeline.workflows import preflight
 from web.app_state import AppState
 from web.background_work import BackgroundJob, BackgroundWork
 from web.errors import RequestRefusedError
-from web.render import accepted_response, get_desk, render_page
+from web.render import accepted_response, get_app_state, render_page
 
 router = APIRouter()
 
@@ -51,7 +51,7 @@ INDEX_COMMAND = "index"
 @router.get("/api/tasks")
 def get_tasks(request: Request) -> list[dict[str, Any]]:
     """Return the tasks of the workspace."""
-    with get_desk(request).open_to_read() as ws:
+    with get_app_state(request).open_to_read() as ws:
         return [
             {
                 "name": task.subject,
@@ -69,8 +69,8 @@ def get_next(request: Request, task: str) -> dict[str, Any]:
 
     If the page can run the step, `command` names it and `plan` contains its requests and cost.
     """
-    with get_desk(request).open_to_read(task) as ws:
-        return _next_step_document(ws, status.run(ws).next_command)
+    with get_app_state(request).open_to_read(task) as ws:
+        return _next_step_document(ws, status.read_status(ws).next_command)
 
 
 @router.post("/api/tasks/{task}/next", status_code=202)
@@ -80,9 +80,9 @@ def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONR
     `step` is the next step that the client expects; another step is refused with 409. `cost` is
     the estimate in USD that the client accepted.
     """
-    desk = get_desk(request)
+    desk = get_app_state(request)
     with desk.open_to_read(task) as ws:
-        next_step = status.run(ws).next_command
+        next_step = status.read_status(ws).next_command
     if next_step is None or step != str(next_step) or not button_command(next_step):
         raise RequestRefusedError(
             409,
@@ -214,9 +214,9 @@ def embedding_plan(ws: WorkspaceSession) -> dict[str, Any]:
 @router.get("/parts/state", include_in_schema=False)
 def render_state(request: Request, task: str) -> HTMLResponse:
     """Render the state of a task: counts, running batches, budgets and background work."""
-    desk = get_desk(request)
+    desk = get_app_state(request)
     with desk.open_to_read(task) as ws:
-        report = status.run(ws)
+        report = status.read_status(ws)
         document = report.document
         work_documents = displayed_work(desk.running)
         is_busy = any(work["state"] == "running" for work in work_documents)
@@ -244,8 +244,8 @@ def render_state(request: Request, task: str) -> HTMLResponse:
 @router.get("/parts/next", include_in_schema=False)
 def render_next(request: Request, task: str) -> HTMLResponse:
     """Render the button of the next step with its cost, or nothing if there is no button."""
-    with get_desk(request).open_to_read(task) as ws:
-        report = status.run(ws)
+    with get_app_state(request).open_to_read(task) as ws:
+        report = status.read_status(ws)
         next_step = _next_step_document(ws, report.next_command)
         if not next_step["command"]:
             return HTMLResponse("")
@@ -299,7 +299,7 @@ def list_budgets(ws: WorkspaceSession) -> list[dict[str, Any]]:
     They include the budget of an unfinished `tag`. The remaining amount is at least 0.
     """
     with ws.store.read() as tx:
-        budgets = budget.current_budgets(ws, budget.unfinished_tag_budget(tx, ws.task))
+        budgets = budget.read_current_budgets(ws, budget.find_unfinished_tag_budget(tx, ws.task))
         remaining_amounts = budgets.remaining_amounts(tx)
 
     return [
@@ -316,13 +316,13 @@ def list_budgets(ws: WorkspaceSession) -> list[dict[str, Any]]:
 @router.get("/api/work")
 def list_work(request: Request) -> list[dict[str, Any]]:
     """Return the background work of this page, oldest first."""
-    return [work.document for work in get_desk(request).running.list_jobs()]
+    return [work.document for work in get_app_state(request).running.list_jobs()]
 
 
 @router.get("/api/work/{number}")
 def get_work(request: Request, number: int) -> dict[str, Any]:
     """Return the progress of one background work, and its result or error."""
-    work = get_desk(request).running.get(number)
+    work = get_app_state(request).running.get(number)
     if work is None:
         raise RequestRefusedError(
             404,
@@ -345,7 +345,7 @@ def read_command(request: Request, command: str, task: str = "") -> JSONResponse
 
     The query parameters are its options. Other commands are refused with 405.
     """
-    desk = get_desk(request)
+    desk = get_app_state(request)
     act = desk.get_command(command)
     if not act.is_read_only:
         raise RequestRefusedError(
@@ -371,6 +371,6 @@ def begin_command(
 
     It spends at most `cost` USD, as estimated before it sends.
     """
-    desk = get_desk(request)
+    desk = get_app_state(request)
     task_name = task or desk.settings_for(task).task
     return accepted_response(start_command(desk, command, body.root, task_name, cost))

@@ -33,7 +33,7 @@ from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
 from web.guard import MAX_FILE_BYTES
-from web.render import FormFields, get_desk, render_page
+from web.render import FormFields, get_app_state, render_page
 from web.uploads import Upload
 
 router = APIRouter()
@@ -54,7 +54,7 @@ PERSON_FIELDS = (
 # imported before the workspace has the task.
 IMPORTERS: dict[str, dict[str, Any]] = {
     PEOPLE_TASK: {"run": people.import_people_file, "one": "person", "many": "people"},
-    "passages": {"run": passages.run, "one": "passage", "many": "passages"},
+    "passages": {"run": passages.import_passages, "one": "passage", "many": "passages"},
 }
 # Value of the task parameter if the file becomes a new task.
 NEW_TASK = "new"
@@ -88,7 +88,7 @@ async def add_person(request: Request) -> JSONResponse:
     `notes` lists the members that were not read. Tags that arrive after the response are stored,
     too; `retrying` is true then. 503 if too many people arrive at once: this person was not saved.
     """
-    desk = get_desk(request)
+    desk = get_app_state(request)
     start_time = time.monotonic()
     person = await desk.save_person(await request.body())
 
@@ -134,7 +134,7 @@ async def drop_file(
     `header` have the syntax of `MAP=`, `ENCODING=` and `HEADER=`. `GET` of the returned location
     returns the import that the file would cause.
     """
-    desk = get_desk(request)
+    desk = get_app_state(request)
     if task not in {NEW_TASK, *IMPORTERS}:
         raise RequestRefusedError(
             422,
@@ -158,13 +158,13 @@ async def drop_file(
 @router.get("/api/imports/{number}")
 def get_import(request: Request, number: int) -> dict[str, Any]:
     """Return the state of an upload: its columns, the dry import (`found`), the import (`done`)."""
-    return get_desk(request).uploads.get(number).document
+    return get_app_state(request).uploads.get(number).document
 
 
 @router.delete("/api/imports/{number}", status_code=204)
 def give_up(request: Request, number: int) -> Response:
     """Delete an uploaded file; rows that were imported from it stay."""
-    get_desk(request).uploads.discard(number)
+    get_app_state(request).uploads.discard(number)
     return Response(status_code=204)
 
 
@@ -179,7 +179,7 @@ def render_add(
     The workspace need not have the task yet, which only selects the kind of upload. An unknown
     number is refused with 404.
     """
-    desk = get_desk(request)
+    desk = get_app_state(request)
     with desk.open_to_read(task if task and desk.has_task(task) else None) as ws:
         values: dict[str, Any] = {"upload": None, "preselected_task": PEOPLE_TASK}
         if task in IMPORTERS:
@@ -217,7 +217,7 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
     A form with `question` tries the question, a form with `keep` creates the task, and any other
     form imports the file.
     """
-    desk = get_desk(request)
+    desk = get_app_state(request)
     upload = desk.uploads.get(number)
     if upload.state not in IDLE_STATES:
         return _render_upload(
@@ -264,7 +264,7 @@ def _start_reading(desk: AppState, upload: Upload) -> None:
         if upload.task == NEW_TASK:
             with desk.open_to_read() as ws:
                 path = str(upload.path)
-                new_task = ask.check_new_task("", path, data=None, reading=upload.read_options)
+                new_task = ask.parse_new_task("", path, data=None, reading=upload.read_options)
                 upload.table_guess = new_task_files.draft_task(ws.store, new_task).guess
         else:
             # Looking creates no table if the workspace has no such task yet.
@@ -333,7 +333,7 @@ def _start_trial(desk: AppState, upload: Upload, question_form: dict[str, str]) 
     def run(display: BackgroundJob) -> dict[str, Any]:
         with desk.open_to_write(None, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
-            document = ask.run(ws, new_task, size=TRIAL_ROWS).document
+            document = ask.ask_question(ws, new_task, size=TRIAL_ROWS).document
         upload.trial_work = display
         return document
 
@@ -359,7 +359,7 @@ def _prepare_task(
     Raises:
         FindableError: The question, a column or the name is invalid.
     """
-    return ask.check_question(
+    return ask.parse_question(
         upload.path,
         question_form["question"],
         fields=question_form["fields"],
@@ -402,7 +402,7 @@ def _start_creating_task(desk: AppState, upload: Upload, name: str) -> None:
 
 def _render_upload(request: Request, number: int, *, error_message: str = "") -> HTMLResponse:
     """Render the state of an upload; raises RequestRefusedError (404) if it is gone."""
-    desk = get_desk(request)
+    desk = get_app_state(request)
     upload = desk.uploads.get(number)
     with desk.open_to_read(upload.task if desk.has_task(upload.task) else None) as ws:
         values = {**_upload_values(upload), "error_message": error_message}

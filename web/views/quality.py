@@ -16,7 +16,7 @@ from pipeline.quality.figures import format_value
 from pipeline.quality.report import read_report_documents
 from pipeline.store import runs
 from web.app_state import PEOPLE_TASK
-from web.render import get_desk, render_page
+from web.render import get_app_state, render_page
 
 router = APIRouter()
 
@@ -30,7 +30,7 @@ MAX_LISTED_TAGS = 60
 @router.get("/quality", include_in_schema=False)
 def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
     """Render the newest report, samples, parked rows, and the tags of people."""
-    desk = get_desk(request)
+    desk = get_app_state(request)
     with desk.open_to_read(task) as ws:
         subject = ws.settings.task
         reports = read_report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)

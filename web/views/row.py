@@ -38,7 +38,7 @@ from web.render import (
     FormFields,
     Mark,
     accepted_response,
-    get_desk,
+    get_app_state,
     render_page,
     to_text,
 )
@@ -73,7 +73,7 @@ def render_row_page(
     raw: bool = False,
 ) -> HTMLResponse:
     """Render the page of a row; with `raw` each request and reply is included."""
-    with get_desk(request).open_to_read(task) as ws:
+    with get_app_state(request).open_to_read(task) as ws:
         values = _row_values(request, ws, key, raw=raw)
         return render_page(request, "row.html", ws, "rows", **values)
 
@@ -91,7 +91,7 @@ def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HT
     The form's `act` is "forget" or "correct"; any other form asks the row again. The editor's name
     is stored in a cookie.
     """
-    desk = get_desk(request)
+    desk = get_app_state(request)
     editor = form.get("who") or unquote(request.cookies.get(EDITOR_COOKIE, ""))
     error_message = ""
     try:
@@ -186,7 +186,7 @@ def _render_row(request: Request, task: str, key: str, *, error_message: str = "
     Raises:
         InputError: There is no such row.
     """
-    desk = get_desk(request)
+    desk = get_app_state(request)
     with desk.open_to_read(task) as ws:
         try:
             values = _row_values(request, ws, key)
@@ -263,7 +263,7 @@ def _row_values(
         "ask_cost": _estimate_cost(ws, [row_id]),
         "spent": row["cost"],
         "has_index": ws.is_indexed,
-        "work_documents": _row_work(get_desk(request), task, key),
+        "work_documents": _row_work(get_app_state(request), task, key),
         "error_message": "",
         "next_rows": items.read_page(ws.store, ws.task, limit=1, after=row_id).items
         if row["state"]
@@ -426,13 +426,13 @@ class Chosen(BaseModel):
 @router.post("/api/tasks/{task}/items/ask", status_code=202)
 def ask_items(request: Request, task: str, body: Chosen) -> JSONResponse:
     """Start to ask the chosen rows again, with live calls at full price."""
-    return accepted_response(_start_asking(get_desk(request), task, body.ids))
+    return accepted_response(_start_asking(get_app_state(request), task, body.ids))
 
 
 @router.post("/api/tasks/{task}/items/free")
 def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
     """Unpark those of the chosen rows that are parked; the next command asks them."""
-    with get_desk(request).open_to_write(task) as ws, ws.store.write() as tx:
+    with get_app_state(request).open_to_write(task) as ws, ws.store.write() as tx:
         unparked = claims.unpark(
             tx,
             ws.task.name,
@@ -446,7 +446,7 @@ def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
 @router.post("/api/tasks/{task}/items/cost")
 def cost_items(request: Request, task: str, body: Chosen) -> dict[str, float | None]:
     """Return the estimated cost in USD of asking the chosen rows again; null if it is unknown."""
-    with get_desk(request).open_to_read(task) as ws:
+    with get_app_state(request).open_to_read(task) as ws:
         return {"cost": _estimate_cost(ws, body.ids)}
 
 
@@ -521,7 +521,7 @@ def _start_forgetting(desk: AppState, task: str, key: str, typed_key: str) -> Ba
         with desk.open_to_write(task, display) as ws:
             # Typing the key has confirmed it.
             ws.ask_person = lambda _question: True
-            report = asdict(forget.run(ws, [key]))
+            report = asdict(forget.forget_rows(ws, [key]))
         desk.running.delete_about(key)
         # The result outlives the row, so it must not contain the name.
         return {

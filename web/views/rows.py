@@ -21,7 +21,7 @@ from pipeline.passages.show import QuotedPassage, read_quoted_passage
 from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.row_table import REFUSED_STATE
 from web.app_state import AppState
-from web.render import Mark, get_desk, render_page
+from web.render import Mark, get_app_state, render_page
 
 router = APIRouter()
 
@@ -225,7 +225,7 @@ def _facet_values(
 @router.get("/items.csv", include_in_schema=False)
 def items_csv(request: Request, query: RowQueryParameters) -> StreamingResponse:
     """Stream all selected rows as CSV."""
-    chunks = _read_csv_chunks(get_desk(request), query)
+    chunks = _read_csv_chunks(get_app_state(request), query)
     # Read the first chunk now: an error must be the response, not break off the stream.
     first_chunk = next(chunks)
     headers = {"content-disposition": f'attachment; filename="{query.task or "rows"}.csv"'}
@@ -252,7 +252,7 @@ def _read_csv_chunks(desk: AppState, query: RowQuery) -> Iterator[bytes]:
 @router.get("/", include_in_schema=False)
 def render_rows_page(request: Request, query: RowQueryParameters) -> HTMLResponse:
     """Render one page of a task's rows, below the state of the task."""
-    with get_desk(request).open_to_read(query.task) as ws:
+    with get_app_state(request).open_to_read(query.task) as ws:
         values = _list_values(ws, query)
         return render_page(
             request,
@@ -268,7 +268,7 @@ def render_rows_page(request: Request, query: RowQueryParameters) -> HTMLRespons
 @router.get("/parts/rows", include_in_schema=False)
 def render_rows(request: Request, query: RowQueryParameters) -> HTMLResponse:
     """Render the list of selected rows; htmx then shows its address in the browser."""
-    with get_desk(request).open_to_read(query.task) as ws:
+    with get_app_state(request).open_to_read(query.task) as ws:
         values = _list_values(ws, query)
         response = render_page(request, "parts/rows.html", ws, "rows", is_part=True, **values)
         response.headers["hx-replace-url"] = query.address("/", ws.settings.task)
@@ -278,7 +278,7 @@ def render_rows(request: Request, query: RowQueryParameters) -> HTMLResponse:
 @router.get("/parts/facets", include_in_schema=False)
 def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
     """Render the facets of the selected rows, and the number of rows."""
-    with get_desk(request).open_to_read(query.task) as ws:
+    with get_app_state(request).open_to_read(query.task) as ws:
         counts = items.count_rows(ws.store, ws.task, query.row_filter)
         return render_page(
             request,
@@ -299,7 +299,7 @@ def get_thumbnail(
     side: Literal["160", "320", "640"] = "320",
 ) -> Response:
     """Return a small JPEG of an image; `key` is its id, `side` its longer side in pixels."""
-    with get_desk(request).open_to_read(IMAGES_TASK) as ws:
+    with get_app_state(request).open_to_read(IMAGES_TASK) as ws:
         thumbnail = render_thumbnail(ws.store, key, side=int(side))
     return Response(thumbnail, media_type="image/jpeg")
 

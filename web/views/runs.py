@@ -18,7 +18,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status
 from pipeline.store import answers, batches, workspace
 from web.errors import RequestRefusedError
-from web.render import get_desk, render_page, task_title
+from web.render import get_app_state, render_page, task_title
 from web.views.command_api import list_budgets
 
 router = APIRouter()
@@ -40,7 +40,7 @@ CostKey = Annotated[str, Query(pattern=f"^({'|'.join(COST_KEYS)})$")]
 @router.get("/api/batches/{number}")
 def get_batch(request: Request, number: BatchNumber) -> dict[str, Any]:
     """Return one batch with its state changes (`moves`) and errors with examples (`reasons`)."""
-    with get_desk(request).open_to_read() as ws:
+    with get_app_state(request).open_to_read() as ws:
         return _batch_document(ws, number)
 
 
@@ -51,7 +51,7 @@ def get_file(
     which: Literal["requests", "results"],
 ) -> FileResponse:
     """Return the sealed request file or result file of a batch; 404 if there is no such file."""
-    with get_desk(request).open_to_read() as ws:
+    with get_app_state(request).open_to_read() as ws:
         path = _file_path(ws.data, number, which)
     if not path.is_file():
         raise RequestRefusedError(
@@ -65,7 +65,7 @@ def get_file(
 @router.get("/runs", include_in_schema=False)
 def render_runs(request: Request, task: str | None = None, by: CostKey = "task") -> HTMLResponse:
     """Render the newest runs, the cost of each day, and the cost by a key such as the task."""
-    with get_desk(request).open_to_read(task) as ws:
+    with get_app_state(request).open_to_read(task) as ws:
         days = batch_report.summarize_costs(ws.store, ws.tasks, group_key="day")
         newest_days = days["rows"][-MAX_CHART_DAYS:]
         costs = batch_report.summarize_costs(ws.store, ws.tasks, group_key=by)
@@ -92,7 +92,7 @@ def _list_runs(ws: WorkspaceSession) -> list[dict[str, Any]]:
     Each run is a document of `_run_values` with its age or duration in `took`, and in `live` the
     progress if it is a running live run.
     """
-    progress_by_number = {run["number"]: run for run in status.run(ws).live_runs}
+    progress_by_number = {run["number"]: run for run in status.read_status(ws).live_runs}
     summaries = [
         summary
         for summary in reversed(list_batches(ws.store, now=ws.now()))
@@ -124,7 +124,7 @@ def _chart_bars(days: list[dict[str, Any]]) -> list[tuple[str, float, float]]:
 @router.get("/batch", include_in_schema=False)
 def render_batch(request: Request, number: BatchNumberQuery) -> HTMLResponse:
     """Render one batch: outcomes, rows, cost, state changes and errors."""
-    with get_desk(request).open_to_read() as ws:
+    with get_app_state(request).open_to_read() as ws:
         batch = _run_values(_batch_document(ws, number), ws.data)
         task = ws.task_of(batch["task"])
         with ws.store.read() as tx:

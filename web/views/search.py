@@ -14,7 +14,7 @@ from pipeline.engine.task import IndexedTask
 from pipeline.index.hits import Hit, format_hit_heading
 from pipeline.index.search import SearchReport, SearchSession, make_search_options
 from web import errors
-from web.render import get_desk, render_page
+from web.render import get_app_state, render_page
 
 router = APIRouter()
 # Tags listed for each hit, and as filters of the whole result.
@@ -83,7 +83,7 @@ def render_search(request: Request, query: Annotated[SearchParameters, Query()])
         "tag_counts": [],
         "example_query": "",
     }
-    with get_desk(request).open_to_read(query.task) as ws:
+    with get_app_state(request).open_to_read(query.task) as ws:
         try:
             values["example_query"] = ws.indexed_task.example_question
             with SearchSession(ws) as open_index:

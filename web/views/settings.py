@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse
 from pipeline.core.settings import settings_rows
 from pipeline.index.builds import Builds
 from pipeline.ops import status
-from web.render import get_desk, render_page
+from web.render import get_app_state, render_page
 from web.views.command_api import embedding_plan
 
 router = APIRouter()
@@ -39,9 +39,9 @@ def _render(request: Request, template: str, task: str | None) -> HTMLResponse:
         template: Path of the template: the whole page or a part.
         task: The task, or None for the default task.
     """
-    desk = get_desk(request)
+    desk = get_app_state(request)
     with desk.open_to_read(task) as ws:
-        report = status.run(ws)
+        report = status.read_status(ws)
         document = report.document
         builds = _list_builds(Builds(ws.data, ws.indexed_task.folder)) if ws.is_indexed else []
 

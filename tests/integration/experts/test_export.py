@@ -38,7 +38,7 @@ def test_an_export_can_be_imported_again(tmp_path: Path, name: str) -> None:
     """An export adds the same people to an empty workspace, and changes nothing in its own."""
     with workspace(tmp_path / "data") as ws:
         import_odd_people(ws, tmp_path)
-        assert export.run(ws, tmp_path / name, write_chunk=reject_chunk).count == 2
+        assert export.export_answers(ws, tmp_path / name, write_chunk=reject_chunk).count == 2
         report = import_.import_people_file(ws, tmp_path / name, ImportOptions(strict=True))
         assert (report.unchanged, report.findings) == (2, [])
         before = rows(ws)

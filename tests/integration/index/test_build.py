@@ -53,7 +53,7 @@ def _index_while(workspace: Workspace, change: Callable[[], None]) -> index_buil
     """Build the index, and call a function before each call of the API."""
     with workspace.open() as ws:
         ws.__dict__["client"] = _ChangingClient(ws.client, change)
-        return index_build.run(ws)
+        return index_build.build_index(ws)
 
 
 def test_the_index_is_not_locked_during_calls(
