@@ -190,7 +190,7 @@ def batch_poll(
     labels = ws.task.labels
 
     def check() -> None:
-        raise_all(report.errors(labels))
+        raise_all(report.list_errors(labels))
 
     return CommandReport(report.document(), _poll_message(report, labels), check)
 
@@ -245,7 +245,7 @@ def batch_ingest(ws: WorkspaceSession, *, strict: Strict = False) -> CommandRepo
         for summary in summaries:
             warn_of_ingest(summary, labels, ws.display)
         raise_all(failures)
-        report.finish(labels, ws.display, strict=strict)
+        report.raise_first_error(labels, ws.display, strict=strict)
 
     documents = [_ingest_document(summary) for summary in summaries]
     return CommandReport(documents, output, check)

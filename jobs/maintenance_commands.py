@@ -321,7 +321,7 @@ def _forget_lines(
     removed = f"{files}, {plural(report.vectors, 'vector')} and all database rows"
     lines = [f"{join_first(names)} forgotten: {removed} deleted"]
 
-    if report.went_on:
+    if report.is_continuation:
         lines.append("A row was deleted before; its remaining data is deleted now")
     if report.reports:
         removal = f"{plural(report.reports, 'report file')} with these names deleted"
@@ -343,10 +343,10 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
 
     # A notice is no warning, because it does not change the exit code.
     for check_name, finding in report.findings:
-        line = f"{check_name}: {finding.said}: {finding.why}"
-        if finding.next:
-            line += f". To repair it: {finding.next}"
-        output.append(partial(Terminal().warn, line) if finding.contradiction else line)
+        line = f"{check_name}: {finding.message}: {finding.consequence}"
+        if finding.hint:
+            line += f". To repair it: {finding.hint}"
+        output.append(partial(Terminal().warn, line) if finding.is_contradiction else line)
 
     if not report.contradictions:
         checks = plural(report.check_count, "check")
@@ -402,8 +402,8 @@ def remove_tables(
     views = plural(len(report.views), "view")
     indexes = plural(len(report.indexes), "index", "indexes")
     message = f"{tables}, {views} and {indexes} deleted from {ws.store.display_name}"
-    if report.left:
-        message += f"; unchanged: {', '.join(report.left)}"
+    if report.kept_tables:
+        message += f"; unchanged: {', '.join(report.kept_tables)}"
     return CommandReport(asdict(report), message)
 
 
@@ -440,13 +440,13 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
     if report.versions:
         counts = f"{plural(report.rows, 'row')} and {plural(report.answers, 'answer')}"
         message = f"{counts} of {extractor} deleted"
-        if report.let_go:
-            message += f", {plural(report.let_go, 'row')} unparked"
+        if report.unparked_rows:
+            message += f", {plural(report.unparked_rows, 'row')} unparked"
         output = [f"{message}. Next: {report.next_command}"]
     else:
         message = f"there are no answers of {extractor}"
         output = [f"{message}. Next: {CommandHint('versions')}"]
-    if report.unbound:
+    if report.is_unbound:
         output.append(
             "no answer of the local engine is left: with GEMINI_API_KEY this workspace uses Gemini",
         )
@@ -458,8 +458,8 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
         "rows": report.rows,
         "answers": report.answers,
         "attempts": report.attempts,
-        "let_go": report.let_go,
-        "unbound": report.unbound,
+        "let_go": report.unparked_rows,
+        "unbound": report.is_unbound,
     }
     return CommandReport(document, output)
 

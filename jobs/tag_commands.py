@@ -108,7 +108,7 @@ def tag(
         for summary in report.ingested:
             warn_of_ingest(summary, labels, ws.display)
         _warn_of_open_rows(report, labels, ws.display)
-        report.finish(labels, ws.display, strict=strict)
+        report.raise_first_error(labels, ws.display, strict=strict)
 
     document = {**report.document(), "placeholder": ws.has_placeholder_answers}
     output = partial(_print_tag_report, report, labels, next_command)
@@ -135,7 +135,7 @@ def _print_tag_report(
 
     lines = _tag_report_lines(report, labels)
     # The error that stopped the command has a hint of its own.
-    is_stopped = report.is_down or bool(report.out_of_money) or bool(report.errors(labels))
+    is_stopped = report.is_down or bool(report.out_of_money) or bool(report.list_errors(labels))
     if not is_stopped:
         lines[-1] += next_hint
     for line in lines:
@@ -318,7 +318,7 @@ def passages_pilot(
         message += f". Next: {next_command}"
 
     def check() -> None:
-        report.check(Terminal(), strict=True)
+        report.check_gates(Terminal(), strict=True)
 
     document = {**report.document(), "placeholder": ws.has_placeholder_answers}
     return CommandReport(document, message, check)

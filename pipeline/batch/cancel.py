@@ -49,7 +49,7 @@ def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint
         task_name = batches.get_batch(tx, number).task
     task_session = ws
     if task_name != ws.task.name:
-        task_session = replace(ws, task=ws.task_of(task_name))
+        task_session = replace(ws, task=ws.find_task(task_name))
     return retry_on_conflict(partial(_cancel, task_session, number), times=MAX_TRIES)
 
 

@@ -103,7 +103,7 @@ def ingest_batches(
                 continue
 
             yield summary
-            common_error = summary.error(ws.task.labels)
+            common_error = summary.find_common_error(ws.task.labels)
             if common_error is not None:
                 failures[batch.number] = common_error
 

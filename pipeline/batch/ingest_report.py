@@ -65,7 +65,7 @@ class IngestSummary:
         """Return how many rows the batch answered, including rows that got a copied answer."""
         return self.batch.applied_answers + self.copied_rows
 
-    def error(self, labels: TaskLabels) -> RemoteError | None:
+    def find_common_error(self, labels: TaskLabels) -> RemoteError | None:
         """Return the error to raise if all requests failed in the same way, else None.
 
         The hint depends on the kind: check billing for an account failure, change the model or

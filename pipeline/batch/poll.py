@@ -51,7 +51,7 @@ class PollReport:
     # The error that ended the poll early.
     stopped: errors.RemoteError | None = None
 
-    def errors(self, labels: TaskLabels) -> list[errors.FindableError]:
+    def list_errors(self, labels: TaskLabels) -> list[errors.FindableError]:
         """Return the errors of the report, to be raised by the caller.
 
         The order is: batches that the API does not know, the error that ended the poll, batches

@@ -224,7 +224,7 @@ class WorkspaceSession:
             if task.index is not None and self.is_task_indexed(task)
         ]
 
-    def task_of(self, name: str) -> Task:
+    def find_task(self, name: str) -> Task:
         """Return the task of a name as batches store it; the task in use if none has that name."""
         return next((task for task in self.tasks if task.name == name), self.task)
 

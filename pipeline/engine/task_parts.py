@@ -105,13 +105,13 @@ class TaskLabels(NamedTuple):
 class RowFault(NamedTuple):
     """A finding about rows of a task."""
 
-    said: str
+    message: str
     # Consequence of the fault.
-    why: str
+    consequence: str
     # A text or a command hint.
-    next: object = ""
+    hint: object = ""
     # False if no data are wrong: a notice, or a change by another program.
-    contradiction: bool = True
+    is_contradiction: bool = True
 
 
 # A fault names at most this many rows.

@@ -367,8 +367,8 @@ class UserTables(OwnTables):
                 "because of an image "
                 f"({row_id}: {reason})",
                 "these rows are not asked until their images are replaced",
-                contradiction=False,
-                next=CommandHint("items", task=self.rows.record.name, state="unusable"),
+                is_contradiction=False,
+                hint=CommandHint("items", task=self.rows.record.name, state="unusable"),
             ),
         ]
 

@@ -297,7 +297,7 @@ def _orphan_fault(orphaned_ids: Collection[str]) -> RowFault:
     message = f"answers or imported columns of {people} without a row, ids {join_first(ids)}"
     reason = "another program deleted the rows, but findable still stores data about these people"
     next_step = f"{CommandHint('forget', task='experts', item=ids[0])}, for each id"
-    return RowFault(message, reason, next_step, contradiction=False)
+    return RowFault(message, reason, next_step, is_contradiction=False)
 
 
 def _find_faults(

@@ -272,7 +272,7 @@ def _create_file_finding(
         is_request_file: False for a result file and for the file of line hashes.
         is_forgetting: Whether an interrupted `forget` may explain changed files of ended batches.
     """
-    step_hint = ws.task_of(batch.task).labels.command
+    step_hint = ws.find_task(batch.task).labels.command
     is_contradiction = True
     if batch.is_finished:
         consequence = "it is the record of requests and replies; no command needs it any more"
@@ -385,7 +385,7 @@ def _check_indexes(report: DoctorReport) -> Iterator[RowFault]:
     ws = report.ws
     for collection in ws.indexed_tasks:
         builds = Builds(ws.data, collection.folder)
-        rebuild_hint = ws.task_of(collection.task).labels.command("index")
+        rebuild_hint = ws.find_task(collection.task).labels.command("index")
         current_build = None
         try:
             current_build = builds.read_current_manifest()

@@ -165,7 +165,7 @@ def _create_unclear_create_notice(
         f"a run was killed while it created batch {batch.number}, "
         f"which {listed} in the remote list",
         "its rows are not asked again until this is clear",
-        ws.task_of(batch.task).labels.command("batch-submit"),
+        ws.find_task(batch.task).labels.command("batch-submit"),
     )
 
 
@@ -206,7 +206,7 @@ def _check_duplicate(
     if is_adopted or remote_batch.name in cancelled_duplicates:
         return
 
-    poll_hint = ws.task_of(owner.task).labels.command("batch-poll")
+    poll_hint = ws.find_task(owner.task).labels.command("batch-poll")
     yield RowFault(
         f"{remote_batch.name} is a second remote batch of batch {owner.number}",
         "the same rows are paid for twice",

@@ -18,7 +18,7 @@ def create_notice(message: str, consequence: str, next_step: object) -> RowFault
         consequence: Why the finding matters.
         next_step: The action that repairs it, as a text or a command hint.
     """
-    return RowFault(message, consequence, next_step, contradiction=False)
+    return RowFault(message, consequence, next_step, is_contradiction=False)
 
 
 @dataclass
@@ -40,17 +40,17 @@ class DoctorReport:
     @property
     def contradictions(self) -> list[RowFault]:
         """Return the findings that contradict the stored data."""
-        return [finding for _, finding in self.findings if finding.contradiction]
+        return [finding for _, finding in self.findings if finding.is_contradiction]
 
     @property
     def document(self) -> dict[str, Any]:
         """Return the report as a dictionary for JSON output."""
         findings = [
             {
-                "said": finding.said,
-                "why": finding.why,
-                "next": str(finding.next),
-                "contradiction": finding.contradiction,
+                "said": finding.message,
+                "why": finding.consequence,
+                "next": str(finding.hint),
+                "contradiction": finding.is_contradiction,
                 "check": check_name,
             }
             for check_name, finding in self.findings
@@ -75,7 +75,7 @@ class DoctorReport:
             count = plural(len(contradictions), "finding contradicts", "findings contradict")
             raise InconsistentError(
                 f"{count} the stored data",
-                hint=contradictions[0].next,
+                hint=contradictions[0].hint,
             )
 
         if self.backend_error is not None:

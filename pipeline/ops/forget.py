@@ -60,7 +60,7 @@ class ForgetReport:
     username: str
     usernames: list[str] = field(default_factory=list)
     # An earlier run, or another program, had already deleted a row.
-    went_on: bool = False
+    is_continuation: bool = False
     # Deleted lines of sealed files.
     lines: int = 0
     # Sealed files that lost lines, as paths relative to DATA.
@@ -186,7 +186,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     names = list(dict.fromkeys(names))
     task = ws.task
     report = ForgetReport(", ".join(names), names)
-    row_ids, report.went_on = _begin(ws, names)
+    row_ids, report.is_continuation = _begin(ws, names)
 
     with ws.store.read() as tx:
         batch_numbers = read_batch_numbers(tx, task, row_ids)
@@ -428,7 +428,7 @@ def _erase(
         task.rows.delete(tx, row_id)
         erasure.erase_row(tx, task.name, row_id, words=names, is_number_ours=not has_source)
         if has_source:
-            marks.bury_row(tx, task.name, row_id, now=now)
+            marks.record_erased_row(tx, task.name, row_id, now=now)
 
     # Recorded without ids, because no list may contain the ids of forgotten rows.
     workspace.record_row_change(tx, task.name)

@@ -282,7 +282,7 @@ def _read_row_names(
     names: dict[tuple[str, str], str] = {}
     for task_name in dict.fromkeys(request["task"] for request in requests):
         row_ids = [request["item"] for request in requests if request["task"] == task_name]
-        names_by_id = ws.task_of(task_name).rows.table(tx).read_names(tx, row_ids)
+        names_by_id = ws.find_task(task_name).rows.table(tx).read_names(tx, row_ids)
         names |= {(task_name, row_id): name for row_id, name in names_by_id.items()}
     return names
 

@@ -240,7 +240,7 @@ def _describe_open_batch(
     if live_run["state"] == "killed":
         command = next_command
         if batch.task != ws.task.name:
-            command = ws.task_of(batch.task).labels.command("tag")
+            command = ws.find_task(batch.task).labels.command("tag")
         return f"live run {live_run['number']} stopped, {progress}: `{command}` continues it"
 
     line = f"live run {live_run['number']}, {progress}"

@@ -72,9 +72,9 @@ class RollbackReport:
     answers: int = 0
     attempts: int = 0
     # Rows that are no longer parked.
-    let_go: int = 0
+    unparked_rows: int = 0
     # The workspace is no longer bound to the local engine.
-    unbound: bool = False
+    is_unbound: bool = False
 
 
 def read_all_versions(ws: WorkspaceSession) -> list[VersionSummary]:
@@ -129,7 +129,7 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
             for summary in summaries:
                 _delete_version(tx, task, summary.counts, report, now=ws.now())
             has_entries = task.index is not None and task.index.count_entries(tx) > 0
-        report.unbound = _unbind_local_engine(ws.data, ws.store, ws.now)
+        report.is_unbound = _unbind_local_engine(ws.data, ws.store, ws.now)
 
     if summaries and ws.is_task_indexed(task):
         # An index cannot be built without any answer.
@@ -266,7 +266,7 @@ def _delete_version(
     report.rows += row_count
     report.answers += answer_count
     report.attempts += attempt_count
-    report.let_go += unparked_count
+    report.unparked_rows += unparked_count
     if report.rows:
         workspace.record_row_change(tx, task.name)
 

@@ -169,7 +169,7 @@ def finish_erasure(tx: Connection, name: str) -> None:
     tx.execute(end.values(name=ERASED_TEXT, old=ERASURE_STARTED, new=ERASURE_COMPLETED, why=None))
 
 
-def bury_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
+def record_erased_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
     """Journal the digest of a forgotten row, so that its source does not import it again."""
     reason = f"{task}: what its source says of it is left out"
     digest = _digest(tx, f"{task} {row_id}")
@@ -184,7 +184,7 @@ def bury_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
     )
 
 
-def make_buried_check(tx: Connection, task: str) -> Callable[[str], bool]:
+def make_erased_check(tx: Connection, task: str) -> Callable[[str], bool]:
     """Return a function that returns whether the row of an id was forgotten.
 
     The salted digests of forgotten rows are read from the journal now, not when the function is

@@ -30,7 +30,7 @@ class RemovableObjects:
     # Indexes that findable made on the tables that are kept.
     indexes: list[str]
     # The tables that are kept.
-    left: list[str]
+    kept_tables: list[str]
 
 
 def list_removable(tx: Connection, marker_indexes: Collection[str]) -> RemovableObjects:
@@ -111,7 +111,7 @@ def _check_references(tx: Connection, removed: RemovableObjects, *, hint: str) -
     """
     inspector = inspect(tx)
     # SQLite would delete the rows of the table that is kept.
-    for name in removed.left:
+    for name in removed.kept_tables:
         for foreign_key in inspector.get_foreign_keys(name):
             referred_table = foreign_key["referred_table"]
             if referred_table in removed.tables:

@@ -175,7 +175,7 @@ class RowSync:
         report = self.report
         task_name = self.record.name
         with self.store.read() as tx:
-            is_forgotten = marks.make_buried_check(tx, task_name)
+            is_forgotten = marks.make_erased_check(tx, task_name)
 
         row_count = 0
         is_part = getattr(source, "is_part", False)

@@ -118,7 +118,7 @@ class Preflight:
         available_costs = [estimate.cost for estimate in self.ways.values() if not estimate.absent]
         return self.ways[self.recommended].cost > min(available_costs) + MIN_DEARER_USD
 
-    def going_out(self, mode: str) -> tuple[BatchPlan, float]:
+    def plan_sent_rows(self, mode: str) -> tuple[BatchPlan, float]:
         """Return the plan and cost (USD) of all rows to send in a mode, with prepared batches.
 
         The tokens and bytes of the prepared batches are not added to the plan.

@@ -336,7 +336,7 @@ class Workspace:
                 # The budget limits the cost.
                 ws.agreed_usd = math.inf
             report = tag.tag_rows(ws, options)
-            report.finish(ws.task.labels, ws.display, strict=strict)
+            report.raise_first_error(ws.task.labels, ws.display, strict=strict)
             return report
 
         return self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)

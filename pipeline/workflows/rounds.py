@@ -119,7 +119,7 @@ class TagRounds:
         with self._ws.store.read() as tx:
             return batches.batches_in_states(tx, *states, task=self._ws.task.name)
 
-    def count_askable(self) -> int:
+    def count_claimable(self) -> int:
         """Return how many rows are claimable, of the selected rows if there is a selection.
 
         Claimable rows are open, not claimed and not parked. The limit is not applied.
@@ -154,7 +154,7 @@ class TagRounds:
             submit_report = self.submit(should_wait=wait)
             ingested_count = self._collect_until_room() if wait else 0
 
-            has_unsent_rows = self.count_askable() or self.list_batches(BatchState.PREPARED)
+            has_unsent_rows = self.count_claimable() or self.list_batches(BatchState.PREPARED)
             has_progress = submit_report.sent or ingested_count
             if not (wait and has_unsent_rows and has_progress) or self.is_stopped:
                 break
@@ -266,7 +266,7 @@ class TagRounds:
             prepared_batches = self.list_batches(BatchState.PREPARED)
             rows_without_room = sum(batch.requests for batch in prepared_batches)
             if selection.limit != 0:
-                rows_without_room += self.count_askable()
+                rows_without_room += self.count_claimable()
         if submit_report.full_api_error or rows_without_room:
             return TagStop(TagStopReason.API_FULL, API_FULL_REASON, rows_without_room)
         if submit_report.held_back:
@@ -295,7 +295,7 @@ class TagRounds:
         ws = self._ws
         report = self.report
         limit = self.remaining_rows()
-        askable_count = self.count_askable()
+        askable_count = self.count_claimable()
         selected_count = askable_count if limit is None else min(askable_count, limit)
 
         report.live = LiveReport()
@@ -500,7 +500,7 @@ class TagRounds:
         Clears the reason in the report if no row is open or prepared, unless all batches failed.
         """
         report = self.report
-        report.left = self.count_askable()
+        report.left = self.count_claimable()
         report.under_way = sum(batch.requests for batch in self.list_batches(*OPEN_STATES))
         prepared_count = sum(batch.requests for batch in self.list_batches(BatchState.PREPARED))
         unsent_count = report.left + prepared_count

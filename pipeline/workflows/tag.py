@@ -173,7 +173,7 @@ def _confirm_cost(
     Raises:
         InputError: The cost was not confirmed; nothing was started.
     """
-    _, cost = estimate.going_out(mode)
+    _, cost = estimate.plan_sent_rows(mode)
     is_dear = options.mode == "auto" and estimate.is_dear
     live_hint = ""
     if is_dear:
@@ -206,7 +206,7 @@ def _announce(
     for description in open_work:
         ws.display.say(f"continuing {description}")
 
-    plan, cost = estimate.going_out(report.mode)
+    plan, cost = estimate.plan_sent_rows(report.mode)
     if plan.items:
         cost_text = describe_cost(ws.model, cost, usage_tier=ws.settings.tier)
         plan_text = f"{ws.model.name}: {plan.describe_rows(ws.task.labels)}, {report.mode} mode, {cost_text}"
@@ -428,7 +428,7 @@ def ensure_pilot_passed(
             return None
 
     report = run_pilot(ws, size=min(size, limit or size), seed=None, is_confirmed=agreed)
-    report.check(ws.display, strict=True)
+    report.check_gates(ws.display, strict=True)
     return report
 
 
@@ -548,9 +548,9 @@ def _find_sample_error(task: Task, tag_rounds: TagRounds) -> FindableError | Non
     budget or an API without room.
     """
     report = tag_rounds.report
-    has_open_rows = tag_rounds.count_askable() > 0
+    has_open_rows = tag_rounds.count_claimable() > 0
     # If every batch failed at the API but no row is open, all rows were parked: no error.
-    errors = report.errors(task.labels) if has_open_rows or not report.is_down else []
+    errors = report.list_errors(task.labels) if has_open_rows or not report.is_down else []
     if errors:
         return errors[0]
     if not has_open_rows:

@@ -132,7 +132,7 @@ class TagReport:
         """Return the newest quality report of the extractor in use."""
         return self.quality.reports.get(self.extractor)
 
-    def errors(self, labels: TaskLabels) -> list[FindableError]:
+    def list_errors(self, labels: TaskLabels) -> list[FindableError]:
         """Return the errors that stopped the command early, the most important first.
 
         The order is: the error of the live run, the errors of the last poll, and all failed batches
@@ -142,13 +142,15 @@ class TagReport:
         if self.live is not None and self.live.stopped is not None:
             errors.append(self.live.stopped)
 
-        errors += self.poll.last.errors(labels)
+        errors += self.poll.last.list_errors(labels)
         if self.is_down:
             for number, reason in self.poll.failed.items():
                 errors.append(batch_failed_error(number, reason, labels))
         return errors
 
-    def finish(self, labels: TaskLabels, display: Progress, *, strict: bool = False) -> None:
+    def raise_first_error(
+        self, labels: TaskLabels, display: Progress, *, strict: bool = False
+    ) -> None:
         """Warn of failed batches and gates, and raise the error that stopped the command.
 
         Failed batches are warned of, unless all batches failed. Gates are checked only if no error
@@ -174,15 +176,15 @@ class TagReport:
                     f"{labels.plural} can be asked again",
                 )
 
-        errors = self.errors(labels)
+        errors = self.list_errors(labels)
         for error in errors[1:]:
             display.warn(f"{error.message}; {error.hint}")
         if errors:
             raise errors[0]
 
-        self.check(display, strict=strict)
+        self.check_gates(display, strict=strict)
 
-    def check(self, display: Progress, *, strict: bool = False) -> None:
+    def check_gates(self, display: Progress, *, strict: bool = False) -> None:
         """Warn of each failed quality gate, or raise it; the answers are stored.
 
         Args:

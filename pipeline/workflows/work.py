@@ -109,7 +109,7 @@ class WorkPass:
             count_text = plural(len(report.poll.last.downloaded), "batch", "batches")
             self.phrases.append(f"{count_text} downloaded")
         # The next step clears up unclear creates.
-        self.failures += replace(report.poll.last, unclear=[]).errors(labels)
+        self.failures += replace(report.poll.last, unclear=[]).list_errors(labels)
 
         if "ingest" in self.units and tag_rounds.list_batches(BatchState.DOWNLOADED):
             self.attempt(lambda: tag_rounds.ingest(self.number))
@@ -134,7 +134,7 @@ class WorkPass:
         should_download = "download" in self.units
         self.tag_rounds.poll(wait=False, batch_number=self.number, should_download=should_download)
 
-    def retry(self) -> None:
+    def ask_due_rows(self) -> None:
         """Ask about due rows by live calls, and record the counts and the error that stopped them.
 
         Does nothing if the unit "ask" is not selected, or if no row is due.
@@ -265,7 +265,7 @@ class WorkPass:
         self.figures |= {name: figure for name, figure in candidates.items() if figure}
         if report.parked:
             self.phrases.append(f"{report.parked:,} parked")
-        self.attempt(lambda: report.check(self.ws.display))
+        self.attempt(lambda: report.check_gates(self.ws.display))
 
 
 def run_due_units(
@@ -298,7 +298,7 @@ def run_due_units(
             lambda: rounds.prepare_task(ws, may_be_empty=True, fills="fill" in units),
         )
         if is_prepared:
-            work_pass.attempt(work_pass.retry, work_pass.submit)
+            work_pass.attempt(work_pass.ask_due_rows, work_pass.submit)
     work_pass.attempt(work_pass.update_index)
 
     if number is None or "ingest" in units:

@@ -159,7 +159,7 @@ def _plan_tagging(ws: WorkspaceSession, *, is_backfill: bool) -> dict[str, Any]:
     if is_backfill:
         plan |= {"recommended": "batch", "reason": "it may take days"}
 
-    _, new_cost = estimate.going_out(plan["recommended"] or "batch")
+    _, new_cost = estimate.plan_sent_rows(plan["recommended"] or "batch")
     # A stopped run's rows are asked again, at most at the price that was estimated for them.
     stopped_cost = sum(
         batch.estimated_cost

@@ -126,7 +126,7 @@ def render_batch(request: Request, number: BatchNumberQuery) -> HTMLResponse:
     """Render one batch: outcomes, rows, cost, state changes and errors."""
     with get_app_state(request).open_to_read() as ws:
         batch = _run_values(_batch_document(ws, number), ws.data)
-        task = ws.task_of(batch["task"])
+        task = ws.find_task(batch["task"])
         with ws.store.read() as tx:
             row_ids = list(dict.fromkeys(answers.row_ids_of_batch(tx, number, claimed=True)))
             names = task.rows.table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])
@@ -147,7 +147,7 @@ def render_batch(request: Request, number: BatchNumberQuery) -> HTMLResponse:
 def _batch_document(ws: WorkspaceSession, number: int) -> dict[str, Any]:
     """Return a batch as JSON members: its summary, state changes and errors."""
     with ws.store.read() as tx:
-        task = ws.task_of(batches.get_batch(tx, number).task)
+        task = ws.find_task(batches.get_batch(tx, number).task)
         account = summarize_batch(tx, task, number)
         events = workspace.events_of(tx, "batch", number)
         moves = [{name: event[name] for name in ("at", "old", "new", "why")} for event in events]
