@@ -30,6 +30,8 @@ class BackgroundJob:
     number: int
     # For example "tag reviews": a command and its task.
     kind: str
+    # The task that the work is about, or empty.
+    task: str = ""
     # The key of the row, if the work is about a single row.
     row_key: str = field(default="", repr=False)
     # "running", "done" or "failed".
@@ -96,6 +98,7 @@ class BackgroundJob:
         return {
             "number": self.number,
             "kind": self.kind,
+            "task": self.task,
             "state": self.state,
             "label": self.label,
             "done": self.completed,
@@ -143,6 +146,7 @@ class BackgroundWork:
         kind: str,
         run: Callable[[BackgroundJob], Any],
         *,
+        task: str = "",
         row_key: str = "",
     ) -> BackgroundJob:
         """Start work in a daemon thread, or return the running work of the same kind and row.
@@ -153,6 +157,7 @@ class BackgroundWork:
             kind: Command and task, for example "tag reviews".
             run: Called in the thread with the work as its progress display. Its return value
                 becomes the result, its exception the error.
+            task: The task that the work is about.
             row_key: The key of the row, if the work is about a single row.
         """
         with self._lock:
@@ -160,7 +165,7 @@ class BackgroundWork:
             if newest is not None and newest.state == "running":
                 return newest
 
-            work = BackgroundJob(next(self._numbers), kind, row_key)
+            work = BackgroundJob(next(self._numbers), kind, task, row_key)
             self._work_by_number[work.number] = work
             self._delete_oldest_finished()
             work.thread = threading.Thread(

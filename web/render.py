@@ -27,6 +27,8 @@ MAX_CELL_CHARS = 160
 MAX_NAMED_ROWS = 10
 # Colours of highlighted quotations: the CSS classes h0 to h5.
 HUE_COUNT = 6
+# Hex digits of a hash in the id of an element.
+SHORT_HASH_DIGITS = 12
 # Smaller amounts are printed with more decimals.
 CENT_USD = 0.01
 _WEB_ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
@@ -291,6 +293,11 @@ def highlight_spans(text: str, spans: Sequence[Sequence[int]]) -> Markup:
     return highlight(text, [Mark(start, end, text[start:end]) for start, end in spans])
 
 
+def short_hash(text: str) -> str:
+    """Return a short text that differs for different texts, for the ids of elements."""
+    return hashlib.sha256(text.encode()).hexdigest()[:SHORT_HASH_DIGITS]
+
+
 def capitalize_first(text: str) -> str:
     """Return a text with its first letter in upper case; the rest is unchanged."""
     return text[:1].upper() + text[1:]
@@ -306,7 +313,7 @@ _FILTERS: Mapping[str, Any] = {
     "link_address": link_address,
     "link_batch": link_batch,
     "render_code_spans": render_code_spans,
-    "short_hash": lambda text: hashlib.sha256(text.encode()).hexdigest()[:12],
+    "short_hash": short_hash,
     "shorten": shorten,
     "state_label": state_label,
     "summarize_value": summarize_value,

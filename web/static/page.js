@@ -95,6 +95,7 @@ function closeMenusExcept(element) {
 const lastHtmlById = new Map();
 let openDetailsIds = [];
 let focusIds = [];
+let chosenRowIds = [];
 
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { target, xhr } = event.detail;
@@ -107,6 +108,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     lastHtmlById.set(target.id, xhr.responseText);
   }
   openDetailsIds = [...target.querySelectorAll("details[open][id]")].map((details) => details.id);
+  chosenRowIds = [...target.querySelectorAll("form[data-chooses]")].flatMap(chosenIds);
   focusIds = [];
   const focused = document.activeElement;
   if (target.contains(focused)) {
@@ -125,6 +127,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
     }
   }
   focusIds = [];
+  restoreChosenRows();
   prepareContent(event.target.parentElement || document);
 });
 
@@ -415,6 +418,19 @@ function chosenIds(form) {
   return new FormData(form).getAll("id");
 }
 
+// Choose the same rows again after their list was replaced.
+function restoreChosenRows() {
+  const form = document.querySelector("form[data-chooses]");
+  if (!form || !chosenRowIds.length) {
+    return;
+  }
+  form.querySelectorAll("input[name=id]").forEach((checkbox) => {
+    checkbox.checked = chosenRowIds.includes(checkbox.value);
+  });
+  chosenRowIds = [];
+  showChosenCount(form);
+}
+
 document.addEventListener("change", ({ target }) => {
   const form = target.closest?.("form[data-chooses]");
   if (!form) {
@@ -425,11 +441,15 @@ document.addEventListener("change", ({ target }) => {
       checkbox.checked = target.checked;
     });
   }
+  showChosenCount(form);
+});
+
+function showChosenCount(form) {
   const chosenCount = chosenIds(form).length;
   const bar = form.querySelector(".chosen");
   bar.hidden = !chosenCount;
   bar.querySelector(".num").textContent = `${chosenCount} chosen`;
-});
+}
 
 document.addEventListener("click", async ({ target }) => {
   const action = target.dataset?.act;

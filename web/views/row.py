@@ -490,7 +490,7 @@ def _start_asking(
             report = ask_alone(ws, open_ids)
         return {"answered": report.answered, "asked": len(open_ids)}
 
-    return desk.running.start(kind, run, row_key=row_key)
+    return desk.running.start(kind, run, task=task, row_key=row_key)
 
 
 def _start_forgetting(desk: AppState, task: str, key: str, typed_key: str) -> BackgroundJob:
@@ -521,7 +521,7 @@ def _start_forgetting(desk: AppState, task: str, key: str, typed_key: str) -> Ba
             name: value for name, value in report.items() if name not in {"username", "usernames"}
         }
 
-    return desk.running.start(FORGET_WORK_KIND.format(task), run, row_key=key)
+    return desk.running.start(FORGET_WORK_KIND.format(task), run, task=task, row_key=key)
 
 
 def _to_typed_text(value: Any) -> str:

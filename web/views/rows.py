@@ -22,6 +22,7 @@ from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.row_table import REFUSED_STATE
 from web.app_state import AppState
 from web.render import Mark, get_desk, render_page
+from web.views.command_api import ROWS_CHANGED_EVENT
 
 router = APIRouter()
 
@@ -115,6 +116,10 @@ class RowQuery(BaseModel):
         for name, texts in replaced.items():
             pairs += [(name, text) for text in texts]
         return f"{path}?{urlencode(pairs)}"
+
+    def position_address(self, path: str, task: str) -> str:
+        """Return an address with the same parameters and the same position."""
+        return self.address(path, task, after=[self.after] if self.after else [])
 
 
 # The query parameters of a request, validated.
@@ -270,7 +275,7 @@ def render_rows(request: Request, query: RowQueryParameters) -> HTMLResponse:
     with get_desk(request).open_to_read(query.task) as ws:
         values = _list_values(ws, query)
         response = render_page(request, "parts/rows.html", ws, "rows", is_part=True, **values)
-        response.headers["hx-replace-url"] = query.address("/", ws.settings.task)
+        response.headers["hx-replace-url"] = query.position_address("/", ws.settings.task)
     return response
 
 
@@ -332,6 +337,8 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
         "next_address": next_address,
         "first_address": query.address("/", task) if query.after else None,
         "csv_address": query.address("/items.csv", task),
+        "list_address": query.position_address("/parts/rows", task),
+        "rows_changed_event": ROWS_CHANGED_EVENT,
         "facets_address": query.address("/parts/facets", task),
         "unfiltered_address": query.address("/", task, **cleared_filters),
         "has_filters": bool(query.filter_pairs),
