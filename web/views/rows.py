@@ -13,10 +13,11 @@ from starlette.responses import Response
 
 from pipeline.core.row_listing import FieldCount, RowCounts, RowFilter
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task_parts import ExportOptions
 from pipeline.engine.user_rows import UNUSABLE_REASON_COLUMN
 from pipeline.images.table_names import TASK as IMAGES_TASK
 from pipeline.images.task import render_thumbnail
-from pipeline.ops import items
+from pipeline.ops import export, items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage
 from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.row_table import REFUSED_STATE
@@ -30,8 +31,15 @@ PASSAGES_TASK = "passages"
 # Rows of one page; passages are displayed in full, so a page has fewer.
 PAGE_ROWS = 50
 PAGE_PASSAGES = 12
-# Lines of CSV in one chunk of the response.
-CSV_CHUNK_LINES = 500
+# Pieces of an export, such as lines of CSV, in one chunk of the response.
+EXPORT_PIECES = 500
+EXPORT_MEDIA_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "jsonl": "application/jsonl",
+}
+# Formats that the page offers, with their labels; the first has the button.
+EXPORT_LABELS = {"csv": "CSV", "xlsx": "Excel (.xlsx)", "jsonl": "JSON lines"}
 # Values of a facet before its "more" link.
 MAX_FACET_VALUES = 8
 # Characters of a passage without quotations.
@@ -227,29 +235,30 @@ def _facet_values(
     return values
 
 
-@router.get("/items.csv", include_in_schema=False)
-def items_csv(request: Request, query: RowQueryParameters) -> StreamingResponse:
-    """Stream all selected rows as CSV."""
-    chunks = _read_csv_chunks(get_desk(request), query)
+@router.get("/items.{format_}", include_in_schema=False)
+def export_items(
+    request: Request,
+    format_: Literal["csv", "xlsx", "jsonl"],
+    query: RowQueryParameters,
+) -> StreamingResponse:
+    """Stream the selected rows with their answers, as the command `export` writes them."""
+    chunks = _read_export_chunks(get_desk(request), query, format_)
     # Read the first chunk now: an error must be the response, not break off the stream.
-    first_chunk = next(chunks)
-    headers = {"content-disposition": f'attachment; filename="{query.task or "rows"}.csv"'}
+    first_chunk = next(chunks, b"")
+    name = f"{query.task or 'rows'}.{format_}"
     return StreamingResponse(
         chain([first_chunk], chunks),
-        media_type="text/csv; charset=utf-8",
-        headers=headers,
+        media_type=EXPORT_MEDIA_TYPES[format_],
+        headers={"content-disposition": f'attachment; filename="{name}"'},
     )
 
 
-def _read_csv_chunks(desk: AppState, query: RowQuery) -> Iterator[bytes]:
+def _read_export_chunks(desk: AppState, query: RowQuery, format_: str) -> Iterator[bytes]:
+    row_filter = query.row_filter
+    options = ExportOptions(row_filter=row_filter if query.filter_pairs else None)
     with desk.open_to_read(query.task) as ws:
-        lines = items.iterate_csv_lines(
-            ws,
-            query.row_filter,
-            sort=query.sort or None,
-            fields=query.field_names,
-        )
-        while chunk := b"".join(islice(lines, CSV_CHUNK_LINES)):
+        chunks = export.iterate_chunks(ws, format_, options)
+        while chunk := b"".join(islice(chunks, EXPORT_PIECES)):
             yield chunk
 
 
@@ -336,7 +345,10 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
         "headers": [_column_header(query, task, page, name) for name in page.column_names],
         "next_address": next_address,
         "first_address": query.address("/", task) if query.after else None,
-        "csv_address": query.address("/items.csv", task),
+        "export_addresses": [
+            (label, query.address(f"/items.{format_}", task))
+            for format_, label in EXPORT_LABELS.items()
+        ],
         "list_address": query.position_address("/parts/rows", task),
         "rows_changed_event": ROWS_CHANGED_EVENT,
         "facets_address": query.address("/parts/facets", task),
