@@ -20,6 +20,7 @@ from pipeline.engine.task import Task
 from pipeline.store.answers import PERSON
 from web.app_state import AppState
 from web.background_work import BackgroundJob
+from web.field_shapes import empty_texts
 
 # Characters of a long text that a table cell shows.
 MAX_CELL_CHARS = 160
@@ -324,5 +325,6 @@ _FILTERS: Mapping[str, Any] = {
 
 _templates.tests["quotation"] = is_quotation
 _templates.filters |= _FILTERS
+_templates.globals["empty_texts"] = empty_texts
 _icon_module: Any = _templates.get_template("parts/icon.html").module
 _templates.globals["icon"] = _icon_module.icon

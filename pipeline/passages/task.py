@@ -185,9 +185,9 @@ class ConceptsExport(TaskExport):
     def _select_concepts(
         self,
         tx: Connection,
-        concepts: Iterator[table.ConceptRow],
+        concepts: Iterator[ConceptRow],
         options: ExportOptions,
-    ) -> Iterator[table.ConceptRow]:
+    ) -> Iterator[ConceptRow]:
         """Return the concepts of the passages that meet the filter of the options."""
         return self.rows.grid(tx).iterate_selected(
             tx,

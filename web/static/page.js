@@ -107,6 +107,10 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     event.detail.shouldSwap = event.detail.shouldSwap && hasChanged;
     lastHtmlById.set(target.id, xhr.responseText);
   }
+  // A poll does not replace a form that is being edited.
+  if (event.detail.requestConfig.verb === "get" && target.querySelector("details[open][data-edit]")) {
+    event.detail.shouldSwap = false;
+  }
   openDetailsIds = [...target.querySelectorAll("details[open][id]")].map((details) => details.id);
   chosenRowIds = [...target.querySelectorAll("form[data-chooses]")].flatMap(chosenIds);
   focusIds = [];

@@ -3,7 +3,6 @@
 A row can be asked again, corrected or forgotten.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import PurePath
@@ -32,6 +31,7 @@ from pipeline.store import claims
 from pipeline.store.answers import PERSON
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
+from web.corrections_form import CorrectionResult, make_editors, submit_correction
 from web.errors import RequestRefusedError, to_line
 from web.render import (
     HUE_COUNT,
@@ -59,8 +59,6 @@ FORGET_WORK_KIND = "forget one of {}"
 # Cookie with the name of the person who corrects answers.
 EDITOR_COOKIE = "findable_who"
 EDITOR_COOKIE_MAX_AGE_S = 365 * 24 * 3600
-# Longer numbers are not numbers of an edit.
-MAX_EDIT_NUMBER_DIGITS = 9
 RowKey = Annotated[str, Query(max_length=4_000)]
 
 
@@ -88,17 +86,19 @@ def render_row(request: Request, key: RowKey, task: str) -> HTMLResponse:
 def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HTMLResponse:
     """Ask a row again, correct its answer or forget it; render the row, with the error if any.
 
-    The form's `act` is "forget" or "correct"; any other form asks the row again. The editor's name
-    is stored in a cookie.
+    The form's `act` is "forget" or "correct"; any other form asks the row again. The message about
+    a correction is displayed beside its field. The editor's name is stored in a cookie.
     """
     desk = get_desk(request)
-    editor = form.get("who") or unquote(request.cookies.get(EDITOR_COOKIE, ""))
+    editor = form.get("who", unquote(request.cookies.get(EDITOR_COOKIE, "")))
     error_message = ""
+    correction = None
     try:
         if form.get("act") == "forget":
             _start_forgetting(desk, task, key, form.get("name", ""))
         elif form.get("act") == "correct":
-            _correct_as(desk, task, key, form, editor)
+            with desk.open_to_write(task) as ws:
+                correction = submit_correction(ws, key, form, editor)
         else:
             with desk.open_to_read(task) as ws, ws.store.read() as tx:
                 row_id = ws.task.rows.id_of(tx, key)
@@ -106,8 +106,15 @@ def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HT
     except FindableError as error:
         error_message = to_line(error)
 
-    response = _render_row(request, task, key, error_message=error_message)
-    if form.get("who") and not error_message:
+    response = _render_row(
+        request,
+        task,
+        key,
+        error_message=error_message,
+        correction=correction,
+        editor=editor,
+    )
+    if correction is not None and correction.is_saved:
         response.set_cookie(
             EDITOR_COOKIE,
             quote(editor, safe=""),
@@ -119,65 +126,21 @@ def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HT
     return response
 
 
-def _correct_as(desk: AppState, task: str, key: str, form: Mapping[str, str], editor: str) -> None:
-    """Correct an answer under the editor's name.
-
-    Raises:
-        RequestRefusedError: 422, the editor's name is missing.
-        FindableError: The correction is invalid, or the answer was changed meanwhile.
-    """
-    if not editor:
-        raise RequestRefusedError(
-            422,
-            "say who edits; nothing was changed",
-            hint="your name stands beside each edit",
-        )
-    with desk.open_to_write(task) as ws:
-        _correct(ws, key, form, editor)
-
-
-def _correct(ws: WorkspaceSession, key: str, form: Mapping[str, str], editor: str) -> None:
-    """Undo the edit numbered `undo` in a form, or set the form's `field` to its `value`.
-
-    A value of a text field is stored as text; any other value is parsed. The form's `state` is the
-    state of the answer that the editor saw.
-
-    Raises:
-        ChangedMeanwhileError: The answer is no longer in this state.
-        InputError: The row, edit, field or value is invalid.
-    """
-    edit_number = form.get("undo", "")
-    if edit_number.isdecimal() and len(edit_number) <= MAX_EDIT_NUMBER_DIGITS:
-        corrections.correct_answer(
-            ws,
-            key,
-            int(edit_number),
-            editor_name=editor,
-            expected_state=form.get("state"),
-        )
-        return
-
-    field_name = form.get("field", "")
-    text = form.get("value", "")
-    current_value = corrections.read_history(ws, key)["answer"].get(field_name)
-    # A text is quoted as JSON, so it is not read as a number or a list.
-    if isinstance(current_value, str) or is_quotation(current_value):
-        text = json.dumps(text)
-    change = corrections.parse_typed_fields(ws.task, f"{field_name}={text}")
-    corrections.correct_answer(
-        ws,
-        key,
-        change,
-        editor_name=editor,
-        expected_state=form.get("state"),
-    )
-
-
-def _render_row(request: Request, task: str, key: str, *, error_message: str = "") -> HTMLResponse:
+def _render_row(
+    request: Request,
+    task: str,
+    key: str,
+    *,
+    error_message: str = "",
+    correction: CorrectionResult | None = None,
+    editor: str = "",
+) -> HTMLResponse:
     """Render the state of a row, or a message if this page has forgotten the row.
 
     Args:
         error_message: An error to display with the row; "" for none.
+        correction: How a correction ended that was just submitted.
+        editor: Name of the editor, if it was just submitted.
 
     Raises:
         InputError: There is no such row.
@@ -185,7 +148,7 @@ def _render_row(request: Request, task: str, key: str, *, error_message: str = "
     desk = get_desk(request)
     with desk.open_to_read(task) as ws:
         try:
-            values = _row_values(request, ws, key)
+            values = _row_values(request, ws, key, correction=correction)
         except InputError:
             work = desk.running.get_newest(FORGET_WORK_KIND.format(task), row_key=key)
             if work is None or work.state != "done":
@@ -199,6 +162,7 @@ def _render_row(request: Request, task: str, key: str, *, error_message: str = "
                 forget_work=work.document,
             )
         values["error_message"] = error_message
+        values["editor"] = editor or values["editor"]
         return render_page(request, "parts/row.html", ws, "rows", **values)
 
 
@@ -208,6 +172,7 @@ def _row_values(
     key: str,
     *,
     raw: bool = False,
+    correction: CorrectionResult | None = None,
 ) -> dict[str, Any]:
     """Return the variables of the template `parts/row.html`.
 
@@ -216,6 +181,7 @@ def _row_values(
 
     Args:
         raw: Add the sealed lines of each request and its replies.
+        correction: How a correction ended that was just submitted.
 
     Raises:
         InputError: There is no such row.
@@ -248,10 +214,8 @@ def _row_values(
         "answer_source": _answer_source(row["answers"]),
         "edits": history["edits"],
         "answer_state": history["state"],
-        "typed_values": {
-            name: _to_typed_text(value)
-            for name, value in ws.task.answers.to_model_answer(history["answer"]).items()
-        },
+        "editors": make_editors(ws, history["answer"], correction),
+        "correction": correction,
         "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
         "marks": marks,
         "concepts": concepts,
@@ -522,14 +486,3 @@ def _start_forgetting(desk: AppState, task: str, key: str, typed_key: str) -> Ba
         }
 
     return desk.running.start(FORGET_WORK_KIND.format(task), run, task=task, row_key=key)
-
-
-def _to_typed_text(value: Any) -> str:
-    """Return a value as a person types it into the form: texts with commas, else JSON."""
-    if isinstance(value, list) and all(isinstance(member, str) for member in value):
-        return ", ".join(value)
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    return json.dumps(value, ensure_ascii=False)
