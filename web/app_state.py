@@ -21,7 +21,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_selection import with_default_task
 from pipeline.engine.workspace_folder import is_free
 from pipeline.workflows import add_expert
-from web.background_work import BackgroundWork
+from web.background_work import BackgroundJob, BackgroundWork
 from web.errors import RequestRefusedError
 from web.guard import AccessRules
 from web.uploads import UploadStore
@@ -184,7 +184,8 @@ class AppState:
         """Open the workspace for the length of a block, with `task` or the default task.
 
         Task files are not loaded, so a request can name only tasks that the workspace has. The
-        session ends its work early if `stop_event` is set.
+        session ends its work early if `stop_event` is set, or that of the background work that is
+        its display.
 
         Raises:
             RequestRefusedError: 404, the workspace has no such task.
@@ -196,6 +197,8 @@ class AppState:
         progress = display or NoProgress()
         with open_workspace(settings, progress, access=access, is_whole_workspace=True) as ws:
             ws.stop_event = self.stop_event
+            if isinstance(display, BackgroundJob):
+                ws.stop_event = display.stop_event
             yield ws
 
     def require_task(self, task: str) -> None:
@@ -274,6 +277,7 @@ class AppState:
             for thread in self.running.running_threads:
                 thread.join(max(0.0, deadline - reserved_s - time.monotonic()))
             self.stop_event.set()
+            self.running.stop_all()
 
     def close(self) -> None:
         """Delete all uploaded files."""

@@ -59,6 +59,8 @@ class Upload:
     # For a new task: what its columns are, the tried question, and the work that tried it.
     table_guess: TableGuess | None = field(default=None, repr=False)
     question_form: dict[str, str] = field(default_factory=dict, repr=False)
+    # The question as it was sent last, even if it was refused.
+    typed_question: dict[str, str] = field(default_factory=dict, repr=False)
     trial_work: BackgroundJob | None = field(default=None, repr=False)
     # Name of the task that was created from the file.
     created_task: str = ""

@@ -5,12 +5,16 @@ from typing import Any
 
 from web.render import format_usd
 
+STOPPED_SUMMARY = "What was answered is stored; the other rows are open."
+
 
 def summarize_work(work: Mapping[str, Any]) -> str:
     """Return how the work of a document ended, or its last message; "" if there is neither.
 
     A command that asks in rounds is described by its counts, its cost and why it stopped.
     """
+    if work["state"] == "stopped":
+        return STOPPED_SUMMARY
     result = work["result"]
     if isinstance(result, Mapping) and "left" in result and "under_way" in result:
         return _summarize_rounds(result)

@@ -72,14 +72,22 @@ def test_tags_are_corrected_and_undone_by_keyboard_alone(workspace: Workspace) -
     with reading(workspace) as (reader, tab, client):
         client.post(ADD_PATH, json={"username": "ada", "bio": BIO})
         reader.go(ADA)
-        tab.focus("#correct-tags summary")
+        tab.focus("#edit-tags-open")
         tab.keyboard.press("Enter")
-        tab.fill("#value-tags", "law, art, wax")
+        reader.until("document.activeElement.name === 'value.0'")
         tab.keyboard.press("Tab")
+        while tab.locator("#edit-tags .lines li").count():
+            tab.focus("#edit-tags [data-remove] >> nth=0")
+            tab.keyboard.press("Enter")
+        for tag in ("law", "art", "wax"):
+            tab.focus("#edit-tags [data-add]")
+            tab.keyboard.press("Enter")
+            tab.keyboard.type(tag)
+        tab.focus("#edit-tags-who")
         tab.keyboard.type("Bea")
         tab.keyboard.press("Enter")
         reader.wait_for(".history", "Bea")
-        assert reader.focus == "one"
+        assert reader.focus == "edit-tags-open"
         assert client.get(TAGS).json()["items"][0]["tags"] == ["law", "art", "wax"]
         tab.focus("#undo-1")
         tab.keyboard.press("Enter")

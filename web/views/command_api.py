@@ -48,6 +48,8 @@ BUTTON_LABELS = {
 # Options that a button adds to its command, so the command runs until all rows are answered.
 BUTTON_OPTIONS = {"tag": {"wait": "1"}, "passages-backfill": {"wait": "1"}}
 INDEX_COMMAND = "index"
+# First words of the kinds of work that make live calls.
+STOPPABLE_COMMANDS = ("tag", "tag-live", "ask", "passages-backfill")
 # Event in the browser after which the list of rows loads itself again.
 ROWS_CHANGED_EVENT = "rows-changed"
 
@@ -248,6 +250,7 @@ def render_state(request: Request, task: str, seen: str = "") -> HTMLResponse:
             is_busy=is_busy,
             max_auto_priced_rows=MAX_AUTO_PRICED_ROWS,
             rows_version=rows_version,
+            stoppable_commands=STOPPABLE_COMMANDS,
         )
     if seen and seen != rows_version:
         response.headers["hx-trigger"] = ROWS_CHANGED_EVENT
@@ -355,6 +358,16 @@ def get_work(request: Request, number: int) -> dict[str, Any]:
             f"there is no work {number}; the page may have been started again since",
         )
     return work.document
+
+
+@router.post("/api/work/{number}/stop")
+def stop_work(request: Request, number: int) -> dict[str, str]:
+    """Tell background work to end early; live calls that run are awaited, and no new one begins."""
+    work = get_desk(request).running.get(number)
+    if work is None or work.state != "running":
+        raise RequestRefusedError(409, f"work {number} does not run any more")
+    work.stop_event.set()
+    return {"said": "Stopping: replies to running calls are awaited."}
 
 
 class CommandOptions(RootModel[dict[str, str]]):

@@ -230,6 +230,7 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
     try:
         if "question" in form:
             question_form = {name: form.get(name, "") for name in QUESTION_FORM_FIELDS}
+            upload.typed_question = question_form
             _start_trial(desk, upload, question_form)
         elif "keep" in form:
             _start_creating_task(desk, upload, form["keep"])

@@ -102,7 +102,7 @@ def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HT
         else:
             with desk.open_to_read(task) as ws, ws.store.read() as tx:
                 row_id = ws.task.rows.id_of(tx, key)
-            _start_asking(desk, task, [row_id], row_key=key)
+            start_asking(desk, task, [row_id], row_key=key)
     except FindableError as error:
         error_message = to_line(error)
 
@@ -220,7 +220,7 @@ def _row_values(
         "marks": marks,
         "concepts": concepts,
         "parked_label": parked_label(row["parked"]) if row["parked"] else "",
-        "ask_cost": _estimate_cost(ws, [row_id]),
+        "ask_cost": estimate_cost(ws, [row_id]),
         "spent": row["cost"],
         "has_index": ws.is_indexed,
         "work_documents": _row_work(get_desk(request), task, key),
@@ -353,7 +353,7 @@ def _is_short_text(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_SHORT_VALUE_CHARS
 
 
-def _estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
+def estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
     """Return the estimated cost in USD of asking rows live, or None if it is unknown.
 
     The tokens are corrected by past answers of the version. The cost is unknown if there is nothing
@@ -384,7 +384,7 @@ class Chosen(BaseModel):
 @router.post("/api/tasks/{task}/items/ask", status_code=202)
 def ask_items(request: Request, task: str, body: Chosen) -> JSONResponse:
     """Start to ask the chosen rows again, with live calls at full price."""
-    return accepted_response(_start_asking(get_desk(request), task, body.ids))
+    return accepted_response(start_asking(get_desk(request), task, body.ids))
 
 
 @router.post("/api/tasks/{task}/items/free")
@@ -405,10 +405,10 @@ def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
 def cost_items(request: Request, task: str, body: Chosen) -> dict[str, float | None]:
     """Return the estimated cost in USD of asking the chosen rows again; null if it is unknown."""
     with get_desk(request).open_to_read(task) as ws:
-        return {"cost": _estimate_cost(ws, body.ids)}
+        return {"cost": estimate_cost(ws, body.ids)}
 
 
-def _start_asking(
+def start_asking(
     desk: AppState,
     task: str,
     row_ids: Sequence[str],

@@ -162,3 +162,17 @@ def test_a_dropped_file_is_stored_whole_or_not_at_all(
 
     page.desk.close()
     assert not list_dropped_files(workspace)
+
+
+def test_a_refused_question_stays_in_its_form(page: Page) -> None:
+    """The question, the fields and the columns that were refused are not lost."""
+    number = drop_file(page, "id,text\nr1,It boils.\nr2,It cools.\n", "new", "reviews.csv")[
+        "number"
+    ]
+    typed = {"question": "Praise & blame?", "fields": "tone: praise|", "text": "text", "key": "id"}
+    html = press_button(page, number, **typed)
+    assert "a choice is expected" in html
+    assert 'required placeholder="Praise or blame? Quote why.">Praise & blame?</textarea>' in html
+    for text in ("tone: praise|", "text", "id"):
+        assert f'value="{text}"' in html
+    assert "no question was tried" in press_button(page, number, keep="reviews")
