@@ -40,6 +40,10 @@ EXPORT_MEDIA_TYPES = {
 }
 # Formats that the page offers, with their labels; the first has the button.
 EXPORT_LABELS = {"csv": "CSV", "xlsx": "Excel (.xlsx)", "jsonl": "JSON lines"}
+# Time limits for counting values, which are loaded after the rows, and for sorting by a column
+# without an index: a page waits for the rows.
+COUNT_TIMEOUT_S = 3.0
+SORT_TIMEOUT_S = 10.0
 # Values of a facet before its "more" link.
 MAX_FACET_VALUES = 8
 # Characters of a passage without quotations.
@@ -292,7 +296,7 @@ def render_rows(request: Request, query: RowQueryParameters) -> HTMLResponse:
 def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
     """Render the facets of the selected rows, and the number of rows."""
     with get_desk(request).open_to_read(query.task) as ws:
-        counts = items.count_rows(ws, query.row_filter)
+        counts = items.count_rows(ws, query.row_filter, within_s=COUNT_TIMEOUT_S)
         return render_page(
             request,
             "parts/facets.html",
@@ -301,6 +305,7 @@ def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
             total=counts.total,
             facets=build_facets(counts, query, ws.settings.task),
             max_facet_values=MAX_FACET_VALUES,
+            is_counted=counts.versions is not None or counts.tags is not None,
             labels=COLUMN_LABELS,
         )
 
@@ -408,6 +413,7 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
         after=query.after or None,
         sort=query.sort or None,
         fields=query.field_names or [*grid.default_names, *extra_columns],
+        within_s=SORT_TIMEOUT_S,
     )
     with ws.store.read() as tx:
         names = ws.task.rows.table(tx).read_names(tx, [row.id for row in page.items])

@@ -50,7 +50,7 @@ def test_failed_rows_are_counted_explained_and_retried(task: Workspace, api: Api
         assert f'aria-label="{bar[0]}"' in run
         assert "Retry 4 failed rows" in run
 
-        params = {"number": 1, "task": "reviews"}
+        params: dict[str, Any] = {"number": 1, "task": "reviews"}
         assert page.post("/parts/batch", params=params, data={"act": "retry"}).status_code == 200
         page.settle()
         assert page.get("/api/status", params=RUNS).json()["reviews"]["answered"] == 4
@@ -75,7 +75,7 @@ def test_a_cancelled_batch_is_cancelled_at_once(task: Workspace) -> None:
     task.ran("batch-submit")
     with Page(task) as page:
         assert 'id="cancel"' in _read_run(page)
-        params = {"number": 1, "task": "reviews"}
+        params: dict[str, Any] = {"number": 1, "task": "reviews"}
         reply = unescape(page.post("/parts/batch", params=params, data={"act": "cancel"}).text)
         page.settle()
         for html in (reply, _read_run(page)):
