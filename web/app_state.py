@@ -35,6 +35,8 @@ MAX_TAG_WAIT_S = 5.5
 MAX_SAVE_WAIT_S = 6.0
 # How long running calls may take to finish after they are interrupted.
 INTERRUPT_GRACE_S = GRACE_S + 1.5
+# How long a search waits for the vector of its query.
+MAX_SEARCH_CALL_S = 4.0
 # How long saving a person waits for another process that writes to the database.
 WRITE_LOCK_TIMEOUT_S = 1.0
 
@@ -94,6 +96,19 @@ class AppState:
             RequestRefusedError: 404 on entering, the workspace has no such task.
         """
         return self._open(task, WorkspaceAccess.READ)
+
+    def open_to_search(
+        self,
+        task: str | None = None,
+    ) -> contextlib.AbstractContextManager[WorkspaceSession]:
+        """Return a context manager that opens the workspace for a search.
+
+        A call to Gemini is made once, and a page waits for it at most MAX_SEARCH_CALL_S.
+
+        Raises:
+            RequestRefusedError: 404 on entering, the workspace has no such task.
+        """
+        return self._open(task, WorkspaceAccess.READ, call_limit_s=MAX_SEARCH_CALL_S)
 
     def open_to_write(
         self,
@@ -180,12 +195,20 @@ class AppState:
         task: str | None,
         access: WorkspaceAccess,
         display: Progress | None = None,
+        *,
+        call_limit_s: float | None = None,
     ) -> Iterator[WorkspaceSession]:
         """Open the workspace for the length of a block, with `task` or the default task.
 
         Task files are not loaded, so a request can name only tasks that the workspace has. The
         session ends its work early if `stop_event` is set, or that of the background work that is
         its display.
+
+        Args:
+            task: The task, or None for the default task.
+            access: What the session may do.
+            display: Receives messages and progress.
+            call_limit_s: Time limit of a call to Gemini, which is then made only once.
 
         Raises:
             RequestRefusedError: 404, the workspace has no such task.
@@ -194,6 +217,9 @@ class AppState:
             self.require_task(task)
 
         settings = self.settings_for(task)
+        if call_limit_s is not None:
+            call_timeout_s = min(call_limit_s, settings.call_timeout)
+            settings = replace(settings, call_timeout=call_timeout_s, retry_for=0.0)
         progress = display or NoProgress()
         with open_workspace(settings, progress, access=access, is_whole_workspace=True) as ws:
             ws.stop_event = self.stop_event

@@ -107,6 +107,10 @@ class LiveReport:
     max_parallel_calls: int = 1
     # Seconds from now until the limits or the service allow another call.
     pause_s: float = 0.0
+    # Why the service failed last; empty if it has replied since.
+    service_failure: str = ""
+    # Seconds without a reply to running calls.
+    silent_s: float = 0.0
     # Number of the first batch that was ingested.
     run: int | None = None
     # Replies that arrived and rows that were given up, without those that are asked again.
@@ -910,6 +914,9 @@ class _LiveRun:
             self._throttle.check_stall(in_flight=len(self._running_calls))
             if self._ws.stop_event.is_set() and not self.report.interrupted:
                 self._interrupt()
+            failure = self._throttle.last_failure
+            self.report.service_failure = failure.message if failure else ""
+            self.report.silent_s = self._throttle.silent_s(in_flight=len(self._running_calls))
             self._on_progress(self.report)
 
     def _sync(self) -> None:

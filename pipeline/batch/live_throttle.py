@@ -115,6 +115,12 @@ class LiveThrottle:
             return 1
         return max_parallel_calls(self._ws, self._mean_call_s)
 
+    def silent_s(self, *, in_flight: int) -> float:
+        """Return for how many seconds no running call succeeded; 0 without a running call."""
+        if not in_flight:
+            return 0.0
+        return self._ws.monotonic() - self._unanswered_since
+
     def check_stall(self, *, in_flight: int) -> None:
         """Switch to serial calls, with a warning, if no running call succeeds for long.
 
