@@ -18,6 +18,7 @@ from pipeline.core.errors import (
     RemoteError,
     TakenError,
 )
+from web.page_texts import capitalize_first, to_plain_text
 
 # Value of the Retry-After header: seconds.
 RETRY_AFTER_S = "2"
@@ -123,8 +124,9 @@ def _validation_problem(error: RequestValidationError) -> dict[str, Any]:
 
 
 def to_line(error: FindableError) -> str:
-    """Return the message and the hint of an error as one line."""
-    return f"{error.message}: {error.hint}"
+    """Return the message and the hint of an error as one line of the page."""
+    sentences = filter(None, (str(error.message), str(error.hint)))
+    return to_plain_text(". ".join(map(capitalize_first, sentences)))
 
 
 def problem_response(document: dict[str, Any]) -> Response:

@@ -15,12 +15,13 @@ from markupsafe import Markup, escape
 
 from pipeline.core.quotes import format_likeness, is_quotation
 from pipeline.core.text import join_first
-from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.store.answers import PERSON
 from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.field_shapes import empty_texts
+from web.page_texts import capitalize_first, to_html, to_plain_text
 
 # Characters of a long text that a table cell shows.
 MAX_CELL_CHARS = 160
@@ -169,12 +170,6 @@ def task_title(task: Task) -> str:
     return plural.capitalize()
 
 
-def render_code_spans(text: object) -> Markup:
-    """Return a text as HTML, with each part between backticks in a code element."""
-    html = str(escape(str(text)))
-    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", html))  # noqa: S704 - it is escaped
-
-
 def state_label(state: str | None) -> str:
     """Return the display name of a state of a row or of a batch at the API; None gives ""."""
     name = (state or "").removeprefix("BATCH_STATE_").lower()
@@ -248,13 +243,13 @@ def link_address(value: object) -> Markup:
     return link.format(text)
 
 
-def link_batch(warning: str) -> Markup:
+def link_batch(warning: str, task: str = "") -> Markup:
     """Return a warning as HTML; "batch N" at its beginning becomes a link to the batch."""
     match = _BATCH_PREFIX.match(warning)
     if match is None:
-        return render_code_spans(warning)
+        return to_html(warning, task)
     link = Markup('<a href="/batch?number={0}">batch {0}</a>').format(match[1])
-    return link + render_code_spans(warning[match.end() :])
+    return link + to_html(warning[match.end() :], task)
 
 
 def highlight(text: str, marks: Sequence[Mark]) -> Markup:
@@ -299,11 +294,6 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:SHORT_HASH_DIGITS]
 
 
-def capitalize_first(text: str) -> str:
-    """Return a text with its first letter in upper case; the rest is unchanged."""
-    return text[:1].upper() + text[1:]
-
-
 _FILTERS: Mapping[str, Any] = {
     "capitalize_first": capitalize_first,
     "first_few": partial(join_first, max_names=MAX_NAMED_ROWS),
@@ -313,12 +303,13 @@ _FILTERS: Mapping[str, Any] = {
     "likeness": format_likeness,
     "link_address": link_address,
     "link_batch": link_batch,
-    "render_code_spans": render_code_spans,
+    "render_message": to_html,
     "short_hash": short_hash,
     "shorten": shorten,
     "state_label": state_label,
     "summarize_value": summarize_value,
     "thousands": "{:,}".format,
+    "to_plain_text": to_plain_text,
     "to_text": to_text,
     "version_label": version_label,
 }
@@ -326,5 +317,6 @@ _FILTERS: Mapping[str, Any] = {
 _templates.tests["quotation"] = is_quotation
 _templates.filters |= _FILTERS
 _templates.globals["empty_texts"] = empty_texts
+_templates.globals["placeholder_note"] = PLACEHOLDER_NOTE
 _icon_module: Any = _templates.get_template("parts/icon.html").module
 _templates.globals["icon"] = _icon_module.icon

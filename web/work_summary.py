@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from web.page_texts import to_plain_text
 from web.render import format_usd
 
 STOPPED_SUMMARY = "What was answered is stored; the other rows are open."
@@ -20,7 +21,7 @@ def summarize_work(work: Mapping[str, Any]) -> str:
         return _summarize_rounds(result)
     if isinstance(result, Mapping) and result.keys() == {"answered", "asked"}:
         return f"{result['answered']:,} of {result['asked']:,} answered"
-    return work["lines"][-1] if work["lines"] else ""
+    return to_plain_text(work["lines"][-1]) if work["lines"] else ""
 
 
 def _summarize_rounds(result: Mapping[str, Any]) -> str:
@@ -41,5 +42,5 @@ def _summarize_rounds(result: Mapping[str, Any]) -> str:
 
     reason = result["out_of_money"] or result["held_back"]
     if reason and result["left"]:
-        summary += f". Stopped: {reason}"
+        summary += f". Stopped: {to_plain_text(reason)}"
     return summary

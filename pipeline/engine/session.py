@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 # The local engine accepts any key. This one names its owner and is no word of an error.
 LOCAL_KEY = "key-of-the-local-engine"
+# Printed once by each command with answers of the local engine.
+PLACEHOLDER_NOTE = "local engine: placeholder answers for rehearsal; use none of them"
 # The shown estimate is rounded; a cost may exceed it by this much.
 COST_TOLERANCE_USD = 1e-6
 
@@ -398,6 +400,17 @@ class WorkspaceSession:
             )
         if message:
             self.display.say(message)
+
+    @property
+    def has_placeholder_answers(self) -> bool:
+        """Return whether the local engine answers, so that all answers are placeholders."""
+        return self.backend == "local"
+
+    def announce_placeholders(self) -> None:
+        """Print which backend works and that its answers are placeholders, if they are."""
+        if self.has_placeholder_answers:
+            self.announce_backend()
+            self.display.say(PLACEHOLDER_NOTE)
 
     @property
     def first_upload_notice(self) -> str:

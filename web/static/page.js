@@ -172,8 +172,10 @@ function successMessage(reply) {
   return reply.said || "";
 }
 
-function joinSentences(...sentences) {
-  return sentences.filter(Boolean).join(". ");
+// Hints with a command are for programs and terminals.
+function joinSentences(message, hint) {
+  const isForPage = hint && !/`|\b[A-Z_]{2,}=/.test(hint);
+  return isForPage ? `${message}. ${hint}` : message;
 }
 
 // The part at the address in data-renews replaces the element that data-then names. With

@@ -47,9 +47,23 @@ def test_a_run_says_that_gemini_fails(
         work = page.post("/api/tasks/reviews/next", params=params).json()
         deadline = time.monotonic() + LONG_S
         state = ""
-        while not (match := re.search(r'class="warn">\d+ at once, Gemini fails \(', state)):
+        while not re.search(r'class="warn">\d+ at once, Gemini fails \(', state):
             assert time.monotonic() < deadline, state
             state = page.get("/parts/state", params={"task": "reviews"}).text
-        assert match
         page.post(f"/api/work/{work['number']}/stop")
         page.settle()
+
+
+@pytest.mark.sampled(0)
+def test_answers_of_the_local_engine_are_called_placeholders(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """Each page of a workspace on the local engine has the bar; with Gemini there is none."""
+    note = "Local engine: placeholder answers for rehearsal; use none of them."
+    with Page(workspace.begin()) as page:
+        assert note not in page.get("/").text
+    environ = {**workspace.environ, "FINDABLE_BACKEND": "local"}
+    environ["FINDABLE_DATA"] = str(tmp_path / "rehearsal")
+    with Page(Workspace(tmp_path / "rehearsal", environ).begin()) as page:
+        for path in ("/", "/runs", "/quality", "/settings", "/add"):
+            assert note in page.get(path).text

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.store.database import SlowError
-from pipeline.tables import grid
+from pipeline.store.database import SlowError, limit_time
 from tests.integration import reviews
 from tests.lab import Workspace
 from tests.page import Page
@@ -21,7 +20,6 @@ def test_counts_and_sorting_have_time(
     """Counts have 3 seconds and sorting has more; counts that take longer are said to be missing."""
     monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace).ran("tag-live")
-    limit_time = grid.limit_time
     limits = []
 
     @contextlib.contextmanager
@@ -38,7 +36,7 @@ def test_counts_and_sorting_have_time(
         yield
 
     with Page(workspace) as page:
-        monkeypatch.setattr(grid, "limit_time", record_limit)
+        monkeypatch.setattr("pipeline.tables.grid.limit_time", record_limit)
         facets = page.get("/parts/facets", params={"task": "reviews"}).text
         assert "<h2>stars</h2>" in facets
         assert "not counted" not in facets
@@ -47,7 +45,7 @@ def test_counts_and_sorting_have_time(
         assert rows.status_code == 200
         assert max(limits) == 10.0
 
-        monkeypatch.setattr(grid, "limit_time", be_slow)
+        monkeypatch.setattr("pipeline.tables.grid.limit_time", be_slow)
         facets = page.get("/parts/facets", params={"task": "reviews"}).text
         assert "Values are not counted: there are too many rows." in facets
         assert "4 rows" in facets
