@@ -28,7 +28,7 @@ from web.uploads import UploadStore
 
 PEOPLE_TASK = "experts"
 # Stored with each new person until the tags arrive.
-DUE_REASON = "added on the page, and not tagged yet"
+DUE_REASON = "added on the page, not tagged yet"
 # The reply about a new person is sent after this time, tagged or not. The docs promise 8 seconds.
 MAX_TAG_WAIT_S = 5.5
 # A new person that cannot be saved within this time is refused.
@@ -135,8 +135,8 @@ class AppState:
         if command not in self.page_commands:
             raise RequestRefusedError(
                 404,
-                f"the page carries out no command {command!r}",
-                hint=f"there are {', '.join(self.page_commands)}",
+                f"the page cannot run the command {command!r}",
+                hint=f"it runs {', '.join(self.page_commands)}",
             )
         return self.page_commands[command]
 
@@ -236,7 +236,7 @@ class AppState:
         if not self.has_task(task):
             raise RequestRefusedError(
                 404,
-                f"there is no task {task!r} here",
+                f"there is no task {task!r}",
                 hint="`/api/tasks` lists them",
             )
 
@@ -259,8 +259,8 @@ class AppState:
         except TimeoutError:
             raise RequestRefusedError(
                 503,
-                "more new people come than can be saved in time; this one was not",
-                hint="send it again soon",
+                "too many people are being saved; this one was not",
+                hint="send it again",
             ) from None
 
         try:

@@ -87,7 +87,7 @@ def to_problem(error: BaseException) -> dict[str, Any]:
         return _validation_problem(error)
     if isinstance(error, HTTPException):
         is_unknown_address = error.status_code == 404  # noqa: PLR2004 - HTTP's own number
-        detail = "there is nothing at this address"
+        detail = "this address does not exist"
         if not is_unknown_address:
             detail = error.detail
         return problem_document(error.status_code, "Refused", detail)
@@ -96,7 +96,7 @@ def to_problem(error: BaseException) -> dict[str, Any]:
     cause = "interrupted"
     if not is_interrupt:
         cause = f"a bug in findable: {type(error).__name__}"
-    detail = f"{cause}; look at what is stored before you try again"
+    detail = f"{cause}; check the stored data before you try again"
     return problem_document(500, "Stopped", detail)
 
 

@@ -42,11 +42,10 @@ STATE_LABELS = {
     "no_bio": "without a bio",
     "unusable": "cannot be opened",
     "claimed": "being asked",
-    "parked": "set aside",
     "prepared": "ready to be sent",
     "submitting": "being sent",
-    "submitted": "waiting at the API",
-    "downloaded": "answered, not read yet",
+    "submitted": "waiting at Gemini",
+    "downloaded": "results downloaded",
     "ingested": "done",
 }
 # The plural noun of every user task; such a task is displayed by its name.

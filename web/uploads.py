@@ -159,8 +159,8 @@ class UploadStore:
         except OSError as error:
             raise RequestRefusedError(
                 507,
-                f"the file cannot be kept here: {error.strerror}; nothing of it was",
-                hint="make room, and drop it again",
+                f"the file cannot be stored: {error.strerror}",
+                hint="free some space, and drop it again",
             ) from error
         finally:
             if not path.is_file():
@@ -180,8 +180,7 @@ class UploadStore:
         if upload is None:
             raise RequestRefusedError(
                 404,
-                f"there is no dropped file {number}; "
-                "it was given up, or the page was started again",
+                f"there is no dropped file {number}; it was discarded, or the page was restarted",
                 hint="drop it again",
             )
         return upload
@@ -197,7 +196,7 @@ class UploadStore:
             raise RequestRefusedError(
                 409,
                 "the file is being imported; nothing was changed",
-                hint="look at it again",
+                hint="wait until it is imported",
             )
         del self._uploads[number]
         shutil.rmtree(upload.path.parent, ignore_errors=True)

@@ -195,7 +195,7 @@ def test_page_shows_the_output_of_commands_and_changes_nothing(
         assert {"/", "/runs", "/settings", "/batch"} <= {path.partition("?")[0] for path in pages}
         assert len(pages) > 15
         page_texts = " ".join(unescape(page) for page in pages.values())
-        for text in (MARKUP_NAME, "no <b>bells</b>", MODEL, "beekeeping", "set aside"):
+        for text in (MARKUP_NAME, "no <b>bells</b>", MODEL, "beekeeping", "parked"):
             assert text in page_texts, text
 
     assert (schema(workspace), counts(workspace)) == tables_before
@@ -223,8 +223,8 @@ def check_documents_equal_commands(client: httpx2.Client, workspace: Workspace) 
 
     for format_ in ("csv", "jsonl"):
         response = client.get(f"/items.{format_}", params={"task": "experts"})
-        workspace.do("export", f"people.{format_}")
-        assert response.content == (workspace.home / f"people.{format_}").read_bytes()
+        workspace.do("export", f"page-rows.{format_}")
+        assert response.content == (workspace.home / f"page-rows.{format_}").read_bytes()
 
 
 def check_pages_are_safe(client: httpx2.Client, pages: Mapping[str, str]) -> None:
@@ -687,7 +687,7 @@ def test_page_refuses_a_folder_without_a_workspace(workspace: Workspace) -> None
     with workspace.page() as client:
         home_page = client.get("/").text
         # The workspace on PostgreSQL has a person.
-        assert "Nothing is here yet" in home_page or ON_POSTGRESQL
+        assert "There are no rows yet" in home_page or ON_POSTGRESQL
         assert 'data-post="/api/admin/experts"' in client.get("/add?task=experts").text
         port = client.base_url.port
         assert "in use" in workspace.do("web", no_open=True, port=port, code=3).err

@@ -53,9 +53,9 @@ def test_person_added_without_gemini_is_tagged_and_indexed_later(
         reader.go("/")
         reader.wait_for("#begin", "Ask the 1 open person · $0.00")
         tab.click("#begin")
-        reader.wait_for("#told", "begun")
+        reader.wait_for("#told", "Started")
         reader.wait_for("#state", "1 tagged")
-        reader.wait_for("#begin", "Bring the search index up to date")
+        reader.wait_for("#begin", "Update the search index")
         tab.click("nav a:has-text('Settings')")
         tab.click("#rebuild")
         reader.wait_for("#index", "is in service: 1")
@@ -209,7 +209,7 @@ def test_open_page_survives_a_killed_server(workspace: Workspace) -> None:
         with serving(workspace, port) as (_, new_address):
             reader.wait_for("#away", "started again")
             reader.tab.context.new_page().goto(new_address)
-            reader.wait_for("#told", "there again")
+            reader.wait_for("#told", "is back")
             assert reader.tab.input_value("[name=username]") == "ada"
             reader.tab.click("#add button")
             reader.wait_for("#added", "ada is saved")

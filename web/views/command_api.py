@@ -38,10 +38,10 @@ MAX_DISPLAYED_WORK = 4
 # Button texts of next steps. Other steps are links to another page.
 BUTTON_LABELS = {
     "tag": "Ask the {open} open {many}",
-    "batch-submit": "Send what is ready",
-    "batch-poll": "Fetch the answers",
-    "batch-ingest": "Take the answers in",
-    "index": "Bring the search index up to date",
+    "batch-submit": "Send the prepared batches",
+    "batch-poll": "Get the results",
+    "batch-ingest": "Store the answers",
+    "index": "Update the search index",
     "passages-pilot": "Try some passages first",
     "passages-backfill": "Ask all {open} {many}",
 }
@@ -92,8 +92,8 @@ def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONR
     if next_step is None or step != str(next_step) or not button_command(next_step):
         raise RequestRefusedError(
             409,
-            f"the next step is {next_step or 'none'}; nothing was begun",
-            hint="look at it again",
+            f"the next step is {next_step or 'none'}; nothing was started",
+            hint="reload the page",
         )
 
     form = {name: str(option) for name, option in next_step.options.items() if name != "task"}
@@ -213,7 +213,7 @@ def embedding_plan(ws: WorkspaceSession) -> dict[str, Any]:
         "tokens_out": 0,
         "cost": round(cost, 6),
         "recommended": "live",
-        "reason": "texts are embedded in calls of a hundred",
+        "reason": "texts are embedded in calls of 100",
     }
 
 
@@ -355,7 +355,7 @@ def get_work(request: Request, number: int) -> dict[str, Any]:
     if work is None:
         raise RequestRefusedError(
             404,
-            f"there is no work {number}; the page may have been started again since",
+            f"there is no work {number}; the page may have been restarted",
         )
     return work.document
 
@@ -389,8 +389,8 @@ def read_command(request: Request, command: str, task: str = "") -> JSONResponse
     if not act.is_read_only:
         raise RequestRefusedError(
             405,
-            f"{command} does more than look; nothing was begun",
-            hint=f"POST /api/{command} begins it",
+            f"{command} changes data; nothing was started",
+            hint=f"POST /api/{command} starts it",
         )
 
     form = {name: text for name, text in request.query_params.items() if name != "task"}

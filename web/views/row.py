@@ -445,7 +445,7 @@ def start_asking(
         if not open_ids:
             raise RequestRefusedError(
                 409,
-                "it is being asked, or has nothing to be asked about; nothing was changed",
+                "the row is being asked, or is empty; nothing was changed",
             )
 
     def run(display: BackgroundJob) -> dict[str, Any]:
@@ -470,7 +470,7 @@ def _start_forgetting(desk: AppState, task: str, key: str, typed_key: str) -> Ba
         raise RequestRefusedError(
             422,
             f"{typed_key!r} is not {key!r}; nothing was changed",
-            hint="type the name",
+            hint="type the name of the row",
             field="name",
         )
 

@@ -60,8 +60,8 @@ def get_file(
     if not path.is_file():
         raise RequestRefusedError(
             404,
-            f"batch {number} has no file of {which} here",
-            hint="it may not be there yet, or was cleaned",
+            f"batch {number} has no file of {which}",
+            hint="it is not written yet, or was removed by a cleanup",
         )
     return FileResponse(path, media_type="application/jsonl", filename=path.name)
 
