@@ -22,20 +22,22 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_selection import with_default_task
 from pipeline.engine.workspace_folder import is_free
 from pipeline.workflows import add_expert
-from web.background_work import BackgroundWork
+from web.background_work import BackgroundJob, BackgroundWork
 from web.errors import RequestRefusedError
 from web.guard import AccessRules
 from web.uploads import UploadStore
 
 PEOPLE_TASK = "experts"
 # Stored with each new person until the tags arrive.
-DUE_REASON = "added on the page, and not tagged yet"
+DUE_REASON = "added on the page, not tagged yet"
 # The reply about a new person is sent after this time, tagged or not. The docs promise 8 seconds.
 MAX_TAG_WAIT_S = 5.5
 # A new person that cannot be saved within this time is refused.
 MAX_SAVE_WAIT_S = 6.0
 # How long running calls may take to finish after they are interrupted.
 INTERRUPT_GRACE_S = GRACE_S + 1.5
+# How long a search waits for the vector of its query.
+MAX_SEARCH_CALL_S = 4.0
 # How long saving a person waits for another process that writes to the database.
 WRITE_LOCK_TIMEOUT_S = 1.0
 
@@ -96,6 +98,19 @@ class AppState:
         """
         return self._open(task, WorkspaceAccess.READ)
 
+    def open_to_search(
+        self,
+        task: str | None = None,
+    ) -> contextlib.AbstractContextManager[WorkspaceSession]:
+        """Return a context manager that opens the workspace for a search.
+
+        A call to Gemini is made once, and a page waits for it at most MAX_SEARCH_CALL_S.
+
+        Raises:
+            RequestRefusedError: 404 on entering, the workspace has no such task.
+        """
+        return self._open(task, WorkspaceAccess.READ, call_limit_s=MAX_SEARCH_CALL_S)
+
     def open_to_write(
         self,
         task: str | None = None,
@@ -121,8 +136,8 @@ class AppState:
         if command not in self.page_commands:
             raise RequestRefusedError(
                 404,
-                f"the page carries out no command {command!r}",
-                hint=f"there are {', '.join(self.page_commands)}",
+                f"the page cannot run the command {command!r}",
+                hint=f"it runs {', '.join(self.page_commands)}",
             )
         return self.page_commands[command]
 
@@ -181,11 +196,20 @@ class AppState:
         task: str | None,
         access: WorkspaceAccess,
         display: Progress | None = None,
+        *,
+        call_limit_s: float | None = None,
     ) -> Iterator[WorkspaceSession]:
         """Open the workspace for the length of a block, with `task` or the default task.
 
         Task files are not loaded, so a request can name only tasks that the workspace has. The
-        session ends its work early if `stop_event` is set.
+        session ends its work early if `stop_event` is set, or that of the background work that is
+        its display.
+
+        Args:
+            task: The task, or None for the default task.
+            access: What the session may do.
+            display: Receives messages and progress.
+            call_limit_s: Time limit of a call to Gemini, which is then made only once.
 
         Raises:
             RequestRefusedError: 404, the workspace has no such task.
@@ -194,9 +218,14 @@ class AppState:
             self.require_task(task)
 
         settings = self.settings_for(task)
+        if call_limit_s is not None:
+            call_timeout_s = min(call_limit_s, settings.call_timeout)
+            settings = replace(settings, call_timeout=call_timeout_s, retry_for=0.0)
         progress = display or NoProgress()
         with open_workspace(settings, progress, access=access, is_whole_workspace=True) as ws:
             ws.stop_event = self.stop_event
+            if isinstance(display, BackgroundJob):
+                ws.stop_event = display.stop_event
             yield ws
 
     def require_task(self, task: str) -> None:
@@ -208,7 +237,7 @@ class AppState:
         if not self.has_task(task):
             raise RequestRefusedError(
                 404,
-                f"there is no task {task!r} here",
+                f"there is no task {task!r}",
                 hint="`/api/tasks` lists them",
             )
 
@@ -231,8 +260,8 @@ class AppState:
         except TimeoutError:
             raise RequestRefusedError(
                 503,
-                "more new people come than can be saved in time; this one was not",
-                hint="send it again soon",
+                "too many people are being saved; this one was not",
+                hint="send it again",
             ) from None
 
         try:
@@ -275,6 +304,7 @@ class AppState:
             for thread in self.running.running_threads:
                 thread.join(max(0.0, deadline - reserved_s - time.monotonic()))
             self.stop_event.set()
+            self.running.stop_all()
 
     def close(self) -> None:
         """Delete all uploaded files."""

@@ -30,9 +30,11 @@ class BackgroundJob:
     number: int
     # For example "tag reviews": a command and its task.
     kind: str
+    # The task that the work is about, or empty.
+    task: str = ""
     # The key of the row, if the work is about a single row.
     row_key: str = field(default="", repr=False)
-    # "running", "done" or "failed".
+    # "running", "done", "failed" or "stopped".
     state: str = "running"
     # The running part of the work: label, completed units, total units and a note.
     label: str = ""
@@ -49,6 +51,8 @@ class BackgroundJob:
     start_time: float = field(default_factory=time.monotonic)
     end_time: float | None = None
     thread: threading.Thread | None = field(default=None, repr=False)
+    # Set if the work is to end early; live calls check it.
+    stop_event: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def say(self, line: str) -> None:
         """Store a line, except for work about a single row."""
@@ -96,7 +100,9 @@ class BackgroundJob:
         return {
             "number": self.number,
             "kind": self.kind,
+            "task": self.task,
             "state": self.state,
+            "is_stopping": self.state == "running" and self.stop_event.is_set(),
             "label": self.label,
             "done": self.completed,
             "total": self.total,
@@ -143,6 +149,7 @@ class BackgroundWork:
         kind: str,
         run: Callable[[BackgroundJob], Any],
         *,
+        task: str = "",
         row_key: str = "",
     ) -> BackgroundJob:
         """Start work in a daemon thread, or return the running work of the same kind and row.
@@ -153,6 +160,7 @@ class BackgroundWork:
             kind: Command and task, for example "tag reviews".
             run: Called in the thread with the work as its progress display. Its return value
                 becomes the result, its exception the error.
+            task: The task that the work is about.
             row_key: The key of the row, if the work is about a single row.
         """
         with self._lock:
@@ -160,7 +168,7 @@ class BackgroundWork:
             if newest is not None and newest.state == "running":
                 return newest
 
-            work = BackgroundJob(next(self._numbers), kind, row_key)
+            work = BackgroundJob(next(self._numbers), kind, task, row_key)
             self._work_by_number[work.number] = work
             self._delete_oldest_finished()
             work.thread = threading.Thread(
@@ -199,6 +207,11 @@ class BackgroundWork:
             if work.row_key == row_key and work.state != "running":
                 del self._work_by_number[work.number]
 
+    def stop_all(self) -> None:
+        """Tell all running work to end early."""
+        for work in self.list_jobs():
+            work.stop_event.set()
+
     @property
     def running_threads(self) -> list[threading.Thread]:
         """Return the threads of running work."""
@@ -212,11 +225,17 @@ class BackgroundWork:
 def _run_to_end(work: BackgroundJob, run: Callable[[BackgroundJob], Any]) -> None:
     """Run the function of a work and store its result, or any exception as a problem document.
 
-    Sets the state "done" or "failed" and the end time. Nothing is raised.
+    Sets the state and the end time. Work that was interrupted on request is stopped, not failed.
+    Nothing is raised.
     """
+    state = "done"
     try:
         work.result = run(work)
     except BaseException as error:  # noqa: BLE001 - a thread's last words
-        work.error = errors.to_problem(error)
-    work.state = "failed" if work.error else "done"
+        state = "failed"
+        if isinstance(error, KeyboardInterrupt) and work.stop_event.is_set():
+            state = "stopped"
+        else:
+            work.error = errors.to_problem(error)
+    work.state = state
     work.end_time = time.monotonic()

@@ -18,6 +18,7 @@ from pipeline.core.errors import (
     RemoteError,
     TakenError,
 )
+from web.page_texts import capitalize_first, to_plain_text
 
 # Value of the Retry-After header: seconds.
 RETRY_AFTER_S = "2"
@@ -86,7 +87,7 @@ def to_problem(error: BaseException) -> dict[str, Any]:
         return _validation_problem(error)
     if isinstance(error, HTTPException):
         is_unknown_address = error.status_code == 404  # noqa: PLR2004 - HTTP's own number
-        detail = "there is nothing at this address"
+        detail = "this address does not exist"
         if not is_unknown_address:
             detail = error.detail
         return problem_document(error.status_code, "Refused", detail)
@@ -95,7 +96,7 @@ def to_problem(error: BaseException) -> dict[str, Any]:
     cause = "interrupted"
     if not is_interrupt:
         cause = f"a bug in findable: {type(error).__name__}"
-    detail = f"{cause}; look at what is stored before you try again"
+    detail = f"{cause}; check the stored data before you try again"
     return problem_document(500, "Stopped", detail)
 
 
@@ -123,8 +124,9 @@ def _validation_problem(error: RequestValidationError) -> dict[str, Any]:
 
 
 def to_line(error: FindableError) -> str:
-    """Return the message and the hint of an error as one line."""
-    return f"{error.message}: {error.hint}"
+    """Return the message and the hint of an error as one line of the page."""
+    sentences = filter(None, (str(error.message), str(error.hint)))
+    return to_plain_text(". ".join(map(capitalize_first, sentences)))
 
 
 def problem_response(document: dict[str, Any]) -> Response:

@@ -112,7 +112,7 @@ class Guard:
         has_other_origin = origin is not None and origin.partition("://")[2] != host
         is_cross_site = fetch_site not in {None, "same-origin", "none"}
         if has_other_origin or (not is_safe and is_cross_site):
-            raise RequestRefusedError(403, "another site asked for this")
+            raise RequestRefusedError(403, "the request comes from another site")
 
         if (sign_in := self._sign_in_response(scope)) is not None:
             return sign_in
@@ -121,8 +121,8 @@ class Guard:
         if NUL in scope["path"] or NUL in unquote(scope["query_string"].decode("latin-1")):
             raise RequestRefusedError(
                 422,
-                "the address holds NUL, which no text here does",
-                hint="leave it out",
+                "the address contains the character NUL",
+                hint="remove it",
             )
 
         if is_safe:

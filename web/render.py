@@ -15,11 +15,13 @@ from markupsafe import Markup, escape
 
 from pipeline.core.quotes import format_likeness, is_quotation
 from pipeline.core.text import join_first
-from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.store.answers import PERSON
 from web.app_state import AppState
 from web.background_work import BackgroundJob
+from web.field_shapes import empty_texts
+from web.page_texts import capitalize_first, to_html, to_plain_text
 
 # Characters of a long text that a table cell shows.
 MAX_CELL_CHARS = 160
@@ -27,6 +29,8 @@ MAX_CELL_CHARS = 160
 MAX_NAMED_ROWS = 10
 # Colours of highlighted quotations: the CSS classes h0 to h5.
 HUE_COUNT = 6
+# Hex digits of a hash in the id of an element.
+SHORT_HASH_DIGITS = 12
 # Smaller amounts are printed with more decimals.
 CENT_USD = 0.01
 _WEB_ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
@@ -38,11 +42,10 @@ STATE_LABELS = {
     "no_bio": "without a bio",
     "unusable": "cannot be opened",
     "claimed": "being asked",
-    "parked": "set aside",
     "prepared": "ready to be sent",
     "submitting": "being sent",
-    "submitted": "waiting at the API",
-    "downloaded": "answered, not read yet",
+    "submitted": "waiting at Gemini",
+    "downloaded": "results downloaded",
     "ingested": "done",
 }
 # The plural noun of every user task; such a task is displayed by its name.
@@ -166,12 +169,6 @@ def task_title(task: Task) -> str:
     return plural.capitalize()
 
 
-def render_code_spans(text: object) -> Markup:
-    """Return a text as HTML, with each part between backticks in a code element."""
-    html = str(escape(str(text)))
-    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", html))  # noqa: S704 - it is escaped
-
-
 def state_label(state: str | None) -> str:
     """Return the display name of a state of a row or of a batch at the API; None gives ""."""
     name = (state or "").removeprefix("BATCH_STATE_").lower()
@@ -245,13 +242,13 @@ def link_address(value: object) -> Markup:
     return link.format(text)
 
 
-def link_batch(warning: str) -> Markup:
+def link_batch(warning: str, task: str = "") -> Markup:
     """Return a warning as HTML; "batch N" at its beginning becomes a link to the batch."""
     match = _BATCH_PREFIX.match(warning)
     if match is None:
-        return render_code_spans(warning)
+        return to_html(warning, task)
     link = Markup('<a href="/batch?number={0}">batch {0}</a>').format(match[1])
-    return link + render_code_spans(warning[match.end() :])
+    return link + to_html(warning[match.end() :], task)
 
 
 def highlight(text: str, marks: Sequence[Mark]) -> Markup:
@@ -291,9 +288,9 @@ def highlight_spans(text: str, spans: Sequence[Sequence[int]]) -> Markup:
     return highlight(text, [Mark(start, end, text[start:end]) for start, end in spans])
 
 
-def capitalize_first(text: str) -> str:
-    """Return a text with its first letter in upper case; the rest is unchanged."""
-    return text[:1].upper() + text[1:]
+def short_hash(text: str) -> str:
+    """Return a short text that differs for different texts, for the ids of elements."""
+    return hashlib.sha256(text.encode()).hexdigest()[:SHORT_HASH_DIGITS]
 
 
 _FILTERS: Mapping[str, Any] = {
@@ -305,17 +302,20 @@ _FILTERS: Mapping[str, Any] = {
     "likeness": format_likeness,
     "link_address": link_address,
     "link_batch": link_batch,
-    "render_code_spans": render_code_spans,
-    "short_hash": lambda text: hashlib.sha256(text.encode()).hexdigest()[:12],
+    "render_message": to_html,
+    "short_hash": short_hash,
     "shorten": shorten,
     "state_label": state_label,
     "summarize_value": summarize_value,
     "thousands": "{:,}".format,
+    "to_plain_text": to_plain_text,
     "to_text": to_text,
     "version_label": version_label,
 }
 
 _templates.tests["quotation"] = is_quotation
 _templates.filters |= _FILTERS
+_templates.globals["empty_texts"] = empty_texts
+_templates.globals["placeholder_note"] = PLACEHOLDER_NOTE
 _icon_module: Any = _templates.get_template("parts/icon.html").module
 _templates.globals["icon"] = _icon_module.icon

@@ -59,6 +59,8 @@ class Upload:
     # For a new task: what its columns are, the tried question, and the work that tried it.
     table_guess: TableGuess | None = field(default=None, repr=False)
     question_form: dict[str, str] = field(default_factory=dict, repr=False)
+    # The question as it was sent last, even if it was refused.
+    typed_question: dict[str, str] = field(default_factory=dict, repr=False)
     trial_work: BackgroundJob | None = field(default=None, repr=False)
     # Name of the task that was created from the file.
     created_task: str = ""
@@ -157,8 +159,8 @@ class UploadStore:
         except OSError as error:
             raise RequestRefusedError(
                 507,
-                f"the file cannot be kept here: {error.strerror}; nothing of it was",
-                hint="make room, and drop it again",
+                f"the file cannot be stored: {error.strerror}",
+                hint="free some space, and drop it again",
             ) from error
         finally:
             if not path.is_file():
@@ -178,8 +180,7 @@ class UploadStore:
         if upload is None:
             raise RequestRefusedError(
                 404,
-                f"there is no dropped file {number}; "
-                "it was given up, or the page was started again",
+                f"there is no dropped file {number}; it was discarded, or the page was restarted",
                 hint="drop it again",
             )
         return upload
@@ -195,7 +196,7 @@ class UploadStore:
             raise RequestRefusedError(
                 409,
                 "the file is being imported; nothing was changed",
-                hint="look at it again",
+                hint="wait until it is imported",
             )
         del self._uploads[number]
         shutil.rmtree(upload.path.parent, ignore_errors=True)

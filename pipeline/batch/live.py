@@ -314,6 +314,9 @@ class _LiveRun:
             self._throttle.check_stall()
             if self._ws.stop_event.is_set() and not self.report.interrupted:
                 self._interrupt()
+            failure = self._throttle.last_failure
+            self.report.service_failure = failure.message if failure else ""
+            self.report.silent_s = self._throttle.silent_s
             self._on_progress(self.report)
 
     async def _count_other_calls(self) -> None:

@@ -64,6 +64,10 @@ class LiveReport:
     max_parallel_calls: int = 1
     # Seconds from now until the limits or the service allow another call.
     pause_s: float = 0.0
+    # Why the service failed last; empty if it has replied since.
+    service_failure: str = ""
+    # Seconds without a reply to running calls.
+    silent_s: float = 0.0
     # Number of the first batch that was ingested.
     run: int | None = None
     # Replies that arrived and rows that were given up, without those that are asked again.

@@ -32,6 +32,16 @@ UNCHANGED_MESSAGE = "nothing was changed"
 Document = dict[str, Any]
 
 
+class InvalidAnswerError(InputError):
+    """A corrected answer is not valid; nothing was changed."""
+
+    def __init__(self, row_id: str, reason: str) -> None:
+        super().__init__(
+            f"that is no valid answer about {row_id!r}: {reason}; {UNCHANGED_MESSAGE}",
+        )
+        self.reason = reason
+
+
 # ---- the history of an answer, and its change
 
 
@@ -310,7 +320,7 @@ def _validated_answer(
         row: The row, against which quotations and the task's `check` are tested.
 
     Raises:
-        InputError: The answer is not valid; the message has the reason.
+        InvalidAnswerError: The answer is not valid.
         ConfigurationError: Code of the task's file failed.
     """
     values_by_field = {
@@ -341,7 +351,7 @@ def _validated_answer(
         raise
 
     if valid_answer is None:
-        raise InputError(f"the answer of row {row_id!r} is invalid: {reason}; {UNCHANGED_MESSAGE}")
+        raise InvalidAnswerError(row_id, reason)
     document: Document = valid_answer.model_dump(mode="json")
     return document
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Table
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
+from pipeline.core.row_listing import RowFilter
 from pipeline.core.text import join_first
 from pipeline.store import answers
 from pipeline.store.answers import VersionPreference
@@ -165,6 +166,8 @@ class ExportOptions(NamedTuple):
     prefer: tuple[str, ...] = ()
     # Include rows that are no longer in their source.
     gone: bool = False
+    # Only rows that meet these conditions; None for all. Every task supports it.
+    row_filter: RowFilter | None = None
 
 
 class ExportRows(NamedTuple):

@@ -5,11 +5,13 @@ from functools import partial
 
 from sqlalchemy import ColumnElement, Connection, select
 
+from pipeline.core.row_listing import RowFilter
 from pipeline.engine.task_parts import ExportOptions, ExportRows, TaskExport
 from pipeline.engine.user_rows import UserRows
 from pipeline.store import answers
 from pipeline.store.schema import answers as answers_table
 from pipeline.tables.export import encode_rows, read_answer_rows
+from pipeline.tables.row_table import GONE_STATE
 
 
 @dataclass(eq=False, kw_only=True)
@@ -27,11 +29,13 @@ class UserExport(TaskExport):
         The answers are of a single version, or of several if the task prefers versions by row.
         A person's answer replaces a model's unless `options.extractor` is set.
         """
+        row_filter = options.row_filter or RowFilter()
+        include_missing = options.gone or row_filter.state == GONE_STATE or bool(row_filter.ids)
         counts = _count_answers(tx, self.rows.record.name)
         version = self.choose_version(tx, list(counts), options)
 
         in_source = list[ColumnElement[bool]]()
-        if not options.gone:
+        if not include_missing:
             columns = self.rows.subquery.c
             source_ids = select(columns.findable_key).where(columns.findable_gone_at.is_(None))
             in_source.append(answers_table.c.item_id.in_(source_ids))
@@ -57,7 +61,8 @@ class UserExport(TaskExport):
             is_answer=is_answer,
             field=options.rows,
             cost=options.cost,
-            include_missing=options.gone,
+            conditions=self.rows.grid(tx).make_conditions(tx, row_filter),
+            include_missing=include_missing,
             version_label=self.version_label,
         )
         model_counts = {name: count for name, count in counts.items() if name != answers.PERSON}

@@ -126,6 +126,11 @@ class ExportedPerson(NamedTuple):
     # Why the person is parked or the row was refused; None for other states.
     reason: str | None
 
+    @property
+    def row_id(self) -> str | None:
+        """Return the id of the person, or None for a refused row."""
+        return None if self.state == REFUSED_STATE else str(self.row["id"])
+
 
 def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
     """Yield every person in the order of ids, then the refused rows of imported files.

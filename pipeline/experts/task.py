@@ -71,17 +71,30 @@ class ExpertsExport(TaskExport):
 
     row_noun = "expert"
 
-    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:  # noqa: ARG002 - all rows
+    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return every person with the additional columns of imported files and the state.
 
         Tags are those of the table, whatever version gave them.
         """
-        from pipeline.experts.show import encode_experts, exported_people, extra_column_names
+        from pipeline.experts.show import (
+            encode_experts,
+            exported_people,
+            extra_column_names,
+            people_grid,
+        )
 
         encode = partial(encode_experts, extra_columns=extra_column_names(tx))
-        total = table.people_table(tx).count_states(tx)["total"]
-        return ExportRows(
+        total = None
+        if options.row_filter is None:
+            total = table.people_table(tx).count_states(tx)["total"]
+        people = people_grid(tx).iterate_selected(
+            tx,
             exported_people(tx),
+            options.row_filter,
+            get_row_id=lambda person: person.row_id,
+        )
+        return ExportRows(
+            people,
             encode,
             total,
             version_counts=table.count_people_by_extractor(tx),

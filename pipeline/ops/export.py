@@ -113,6 +113,32 @@ def export_answers(
     return report
 
 
+def iterate_chunks(
+    ws: WorkspaceSession,
+    format_: str,
+    options: ExportOptions = DEFAULT_OPTIONS,
+) -> Iterator[bytes]:
+    """Yield the bytes that `run` writes, from a single snapshot that stays open meanwhile.
+
+    Without rows, the bytes are those of a file without rows.
+
+    Args:
+        format_: An export format.
+        options: As in `run`.
+
+    Raises:
+        InputError: The format or an option is invalid.
+        ConfigurationError: The format is Parquet, and its library is not installed.
+    """
+    task = ws.task
+    row_word = "row" if options.rows else task.export.row_noun
+    format_ = _choose_format(task, None, format_, row_word=row_word)
+    _check_options(task, options)
+    with ws.store.read() as tx:
+        export_rows = task.export.read_rows(tx, _apply_preferences(ws.settings, ws.task, options))
+        yield from export_rows.encode_rows(export_rows.rows, format_, FormulaGuard())
+
+
 def _choose_format(task: Task, path: Path | None, format_: str | None, *, row_word: str) -> str:
     """Return the given format, else that of the path's ending, else the task's first format.
 
@@ -193,7 +219,7 @@ def _check_options(task: Task, options: ExportOptions) -> None:
     refused_names = [
         name
         for name, value in options._asdict().items()
-        if value and name not in task.export.options
+        if value and name not in task.export.options and name != "row_filter"
     ]
     if not refused_names:
         return

@@ -135,12 +135,15 @@ class ConceptsExport(TaskExport):
     formats: ClassVar[Mapping[str, str]] = {
         ".jsonl": "jsonl",
         ".ndjson": "jsonl",
+        ".csv": "csv",
+        ".xlsx": "xlsx",
         ".parquet": "parquet",
     }
 
     # The tables of the database.
     shape: PassagesShape
     settings: Settings
+    rows: TaskRows
 
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the concepts to export: of a version, or the best of each name.
@@ -164,6 +167,7 @@ class ConceptsExport(TaskExport):
         item_counts = {version.extractor: version.items for version in versions}
         if options.best:
             concepts = table.best_concepts(tx, self.shape, self.settings)
+            concepts = self._select_concepts(tx, concepts, options)
             return ExportRows(concepts, encode, version_counts=item_counts)
 
         # Another program may have written the time as text, so times are compared as text.
@@ -176,7 +180,22 @@ class ConceptsExport(TaskExport):
             version=version_by_name[exported_version][:2] if exported_version else None,
             use_corrections=exported_version is None or options.extractor is None,
         )
+        concepts = self._select_concepts(tx, concepts, options)
         return ExportRows(concepts, encode, extractor=exported_version, version_counts=item_counts)
+
+    def _select_concepts(
+        self,
+        tx: Connection,
+        concepts: Iterator[ConceptRow],
+        options: ExportOptions,
+    ) -> Iterator[ConceptRow]:
+        """Return the concepts of the passages that meet the filter of the options."""
+        return self.rows.grid(tx).iterate_selected(
+            tx,
+            concepts,
+            options.row_filter,
+            get_row_id=lambda concept: str(concept.passage_id),
+        )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -542,6 +561,7 @@ class ConceptsTask(Task):
             task_name=self.name,
             labels=self.labels,
             shape=shape,
+            rows=self.rows,
             settings=settings,
         )
         self.own_tables = ConceptsTables(shape=shape, settings=settings)

@@ -139,6 +139,12 @@ def record_row_change(tx: Connection, task: str) -> None:
     tx.execute(update(workspace).values(position=position + 1, changes=new_changes))
 
 
+def last_row_change(tx: Connection, task: str) -> int:
+    """Return the position of the last recorded change of a task's rows; 0 if there was none."""
+    changes = json.loads(tx.execute(select(workspace.c.changes)).scalar_one())
+    return int(changes.get(task, 0))
+
+
 def has_changed(tx: Connection, task: str, *, build_number: int, position: int) -> bool:
     """Return whether rows of a task may have changed since a build was read at a position.
 

@@ -234,6 +234,7 @@ def read_answer_rows(
     is_answer: ColumnElement[bool],
     field: str | None,
     cost: bool,
+    conditions: Sequence[ColumnElement[bool]],
     include_missing: bool,
     version_label: str,
 ) -> _Rows:
@@ -253,6 +254,7 @@ def read_answer_rows(
             each member of the list `inner` in the members. None makes a row for each row of the
             source.
         cost: Add the tokens and the cost of the answer, which are repeated for each member.
+        conditions: Conditions on `items` that a row must meet.
         include_missing: Include rows that are no longer in the source.
         version_label: Label under which rows count as parked; empty means any version.
 
@@ -275,7 +277,7 @@ def read_answer_rows(
         "row_",
     )
 
-    query = _answers_query(items, is_answer, include_missing=include_missing)
+    query = _answers_query(items, is_answer, include_missing=include_missing).where(*conditions)
     parked_reasons = {
         key: reason
         for key, reason, _ in claims.parked_rows(tx, task.name, prompt_version=version_label)

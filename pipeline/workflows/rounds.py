@@ -34,6 +34,8 @@ UNSUCCESSFUL_STATES = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANC
 MIN_SHOWN_COST_USD = 0.00005
 # A shorter wait for the API is normal and not shown.
 MIN_SHOWN_WAIT_S = 5.0
+# Most replies arrive within this time.
+MIN_SHOWN_SILENCE_S = 5.0
 MAX_SHOWN_REASON_CHARS = 60
 HOPELESS_ANSWERS_REASON = HintTemplate(
     "the answers fail a quality gate by far, so no more rows were sent; {} sends them anyway",
@@ -543,12 +545,17 @@ def ingest_all(ws: WorkspaceSession) -> tuple[TagReport, list[FindableError]]:
 
 
 def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
-    """Update the progress bar with the replies, and note waits, failures and cost.
+    """Update the progress bar with the replies, and note silence, waits, failures and cost.
 
-    Waits below MIN_SHOWN_WAIT_S, endless waits and costs below MIN_SHOWN_COST_USD are not shown.
+    A silence below MIN_SHOWN_SILENCE_S, waits below MIN_SHOWN_WAIT_S, endless waits and costs
+    below MIN_SHOWN_COST_USD are not shown.
     The newest kept reason of a failure is shown.
     """
     notes = [f"{live_report.max_parallel_calls} at once"]
+    if live_report.service_failure:
+        notes.append(f"Gemini fails ({live_report.service_failure[:MAX_SHOWN_REASON_CHARS]})")
+    elif live_report.silent_s >= MIN_SHOWN_SILENCE_S:
+        notes.append(f"no reply for {live_report.silent_s:.0f} s")
     if MIN_SHOWN_WAIT_S <= live_report.pause_s < math.inf:
         notes.append(f"waits {live_report.pause_s:.0f} s for the API")
     if live_report.failed:

@@ -228,6 +228,7 @@ class TagReport:
             "mode": self.mode,
             "reason": self.reason,
             "asked": self.asked,
+            "answered": self.answered_rows + (0 if self.live is None else self.live.answered),
             "submitted": self.submitted,
             "left": self.left,
             "no_room": self.no_room,

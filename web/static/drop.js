@@ -24,7 +24,7 @@ function uploadFile(file) {
     return;
   }
   if (file.size > Number(uploadForm.dataset.most)) {
-    showNotice("warn", `${file.name} is longer than 1 GB; nothing was sent.`);
+    showNotice("warn", `${file.name} is larger than 1 GB; nothing was sent.`);
     return;
   }
   // XMLHttpRequest reports the progress of an upload; fetch does not.
@@ -34,7 +34,7 @@ function uploadFile(file) {
   request.upload.addEventListener("progress", showProgress);
   request.addEventListener("load", () => openUpload(request));
   request.addEventListener("error", () =>
-    endUpload("The page's server cannot be reached; nothing of the file was kept."),
+    endUpload("The page's server cannot be reached. The file was not stored."),
   );
   progressLine.hidden = false;
   request.send(file);

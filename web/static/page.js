@@ -11,11 +11,11 @@ const CLOCK_MS = 30000;
 // A page reloads this long after a command was started.
 const RELOAD_DELAY_MS = 800;
 const SERVER_AWAY_MESSAGE =
-  "The page's server does not answer. What was stored is kept, and what is typed here stays; " +
-  "this goes on by itself once it is back.";
+  "The page's server does not answer. Stored data and typed text are kept. " +
+  "The page continues when the server is back.";
 const SERVER_RESTARTED_MESSAGE =
-  "The page was started again. Open the address that it printed then in this browser; " +
-  "what is typed here stays.";
+  "The page's server was started again. Open its new address in this browser. " +
+  "Typed text is kept.";
 // Pages that Escape leads back to.
 const LIST_PATHS = ["/", "/search", "/quality"];
 
@@ -95,6 +95,7 @@ function closeMenusExcept(element) {
 const lastHtmlById = new Map();
 let openDetailsIds = [];
 let focusIds = [];
+let chosenRowIds = [];
 
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { target, xhr } = event.detail;
@@ -106,7 +107,12 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     event.detail.shouldSwap = event.detail.shouldSwap && hasChanged;
     lastHtmlById.set(target.id, xhr.responseText);
   }
+  // A poll does not replace a form that is being edited.
+  if (event.detail.requestConfig.verb === "get" && target.querySelector("details[open][data-edit]")) {
+    event.detail.shouldSwap = false;
+  }
   openDetailsIds = [...target.querySelectorAll("details[open][id]")].map((details) => details.id);
+  chosenRowIds = [...target.querySelectorAll("form[data-chooses]")].flatMap(chosenIds);
   focusIds = [];
   const focused = document.activeElement;
   if (target.contains(focused)) {
@@ -125,6 +131,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
     }
   }
   focusIds = [];
+  restoreChosenRows();
   prepareContent(event.target.parentElement || document);
 });
 
@@ -157,7 +164,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
 
 function successMessage(reply) {
   if (reply.kind) {
-    return `${reply.kind}: begun`;
+    return `Started: ${reply.kind}`;
   }
   if (reply.batch) {
     return `batch ${reply.batch}: ${reply.said}`;
@@ -165,8 +172,10 @@ function successMessage(reply) {
   return reply.said || "";
 }
 
-function joinSentences(...sentences) {
-  return sentences.filter(Boolean).join(". ");
+// Hints with a command are for programs and terminals.
+function joinSentences(message, hint) {
+  const isForPage = hint && !/`|\b[A-Z_]{2,}=/.test(hint);
+  return isForPage ? `${message}. ${hint}` : message;
 }
 
 // The part at the address in data-renews replaces the element that data-then names. With
@@ -199,7 +208,7 @@ document.addEventListener("htmx:sendError", (event) => {
   if (event.detail.requestConfig.verb !== "get") {
     showNotice(
       "warn",
-      "The page's server did not answer: look whether it was done before you press again.",
+      "The page's server did not answer. Check whether the command ran before you press again.",
     );
   }
   checkServer();
@@ -218,7 +227,7 @@ async function checkServer() {
     return;
   }
   if (!message) {
-    showNotice("done", "The page's server is there again.");
+    showNotice("done", "The page's server is back.");
   }
   away.textContent = message;
 }
@@ -341,7 +350,7 @@ document.addEventListener("submit", async (event) => {
     output.replaceChildren(
       createLine(
         "warn",
-        "The page's server cannot be reached; look at the list before adding again.",
+        "The page's server cannot be reached. Check the list before you add the person again.",
       ),
     );
     checkServer();
@@ -378,11 +387,11 @@ function createPersonReport(person) {
     elements.push(
       createLine(
         "warn",
-        "Saved without tags: the service did not answer. It is asked again in the background.",
+        "Saved without tags, because Gemini did not answer. The page asks again in the background.",
       ),
     );
   } else if (!person.notes.length) {
-    elements.push(createLine("soft", "Without a bio there is nothing to ask."));
+    elements.push(createLine("soft", "There are no tags without a bio."));
   }
   elements.push(...person.notes.map((note) => createLine("soft", note)));
   return elements;
@@ -415,6 +424,19 @@ function chosenIds(form) {
   return new FormData(form).getAll("id");
 }
 
+// Choose the same rows again after their list was replaced.
+function restoreChosenRows() {
+  const form = document.querySelector("form[data-chooses]");
+  if (!form || !chosenRowIds.length) {
+    return;
+  }
+  form.querySelectorAll("input[name=id]").forEach((checkbox) => {
+    checkbox.checked = chosenRowIds.includes(checkbox.value);
+  });
+  chosenRowIds = [];
+  showChosenCount(form);
+}
+
 document.addEventListener("change", ({ target }) => {
   const form = target.closest?.("form[data-chooses]");
   if (!form) {
@@ -425,11 +447,15 @@ document.addEventListener("change", ({ target }) => {
       checkbox.checked = target.checked;
     });
   }
+  showChosenCount(form);
+});
+
+function showChosenCount(form) {
   const chosenCount = chosenIds(form).length;
   const bar = form.querySelector(".chosen");
   bar.hidden = !chosenCount;
   bar.querySelector(".num").textContent = `${chosenCount} chosen`;
-});
+}
 
 document.addEventListener("click", async ({ target }) => {
   const action = target.dataset?.act;
@@ -449,14 +475,14 @@ document.addEventListener("click", async ({ target }) => {
     return;
   }
   const reply = await postJson(`${path}/${action}`, { ids });
-  const message = joinSentences(reply.detail || reply.said || "begun", reply.hint);
+  const message = joinSentences(reply.detail || reply.said || "Started", reply.hint);
   showNotice(reply.detail ? "warn" : "done", message);
 });
 
 async function confirmCost(path, ids) {
   const { cost } = await postJson(`${path}/cost`, { ids });
-  const price = cost ? `about $${cost.toPrecision(2)}` : "free here";
-  return confirm(`Ask about ${ids.length} again, ${price}? What was answered counts no more.`);
+  const price = cost ? `about $${cost.toPrecision(2)}` : "free";
+  return confirm(`Ask ${ids.length} rows again, ${price}? Their answers are replaced.`);
 }
 
 async function postJson(address, body) {

@@ -19,11 +19,13 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.index.vectors import Embedder
 from pipeline.ops import status
 from pipeline.quality.pilot import plan_next_pilot
+from pipeline.store import workspace
 from pipeline.workflows import preflight
 from web.app_state import AppState
 from web.background_work import BackgroundJob, BackgroundWork
 from web.errors import RequestRefusedError
-from web.render import accepted_response, get_app_state, render_page
+from web.render import accepted_response, get_app_state, render_page, short_hash
+from web.work_summary import summarize_work
 
 router = APIRouter()
 
@@ -36,16 +38,20 @@ MAX_DISPLAYED_WORK = 4
 # Button texts of next steps. Other steps are links to another page.
 BUTTON_LABELS = {
     "tag": "Ask the {open} open {many}",
-    "batch-submit": "Send what is ready",
-    "batch-poll": "Fetch the answers",
-    "batch-ingest": "Take the answers in",
-    "index": "Bring the search index up to date",
+    "batch-submit": "Send the prepared batches",
+    "batch-poll": "Get the results",
+    "batch-ingest": "Store the answers",
+    "index": "Update the search index",
     "passages-pilot": "Try some passages first",
     "passages-backfill": "Ask all {open} {many}",
 }
 # Options that a button adds to its command, so the command runs until all rows are answered.
 BUTTON_OPTIONS = {"tag": {"wait": "1"}, "passages-backfill": {"wait": "1"}}
 INDEX_COMMAND = "index"
+# First words of the kinds of work that make live calls.
+STOPPABLE_COMMANDS = ("tag", "tag-live", "ask", "passages-backfill")
+# Event in the browser after which the list of rows loads itself again.
+ROWS_CHANGED_EVENT = "rows-changed"
 
 
 @router.get("/api/tasks")
@@ -86,8 +92,8 @@ def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONR
     if next_step is None or step != str(next_step) or not button_command(next_step):
         raise RequestRefusedError(
             409,
-            f"the next step is {next_step or 'none'}; nothing was begun",
-            hint="look at it again",
+            f"the next step is {next_step or 'none'}; nothing was started",
+            hint="reload the page",
         )
 
     form = {name: str(option) for name, option in next_step.options.items() if name != "task"}
@@ -123,7 +129,7 @@ def start_command(
                 ws.confirm_cost(embedding_plan(ws)["cost"], unchanged_text="nothing was embedded")
         return desk.run_command(act, form, task, display, cost=cost)
 
-    return desk.running.start(f"{command} {task}", run)
+    return desk.running.start(f"{command} {task}", run, task=task)
 
 
 def button_command(step: CommandHint | None) -> str:
@@ -207,20 +213,25 @@ def embedding_plan(ws: WorkspaceSession) -> dict[str, Any]:
         "tokens_out": 0,
         "cost": round(cost, 6),
         "recommended": "live",
-        "reason": "texts are embedded in calls of a hundred",
+        "reason": "texts are embedded in calls of 100",
     }
 
 
 @router.get("/parts/state", include_in_schema=False)
-def render_state(request: Request, task: str) -> HTMLResponse:
-    """Render the state of a task: counts, running batches, budgets and background work."""
+def render_state(request: Request, task: str, seen: str = "") -> HTMLResponse:
+    """Render the state of a task: counts, running batches, budgets and background work.
+
+    `seen` is the version of the rows that the page shows. If the rows have another version now, the
+    response triggers the event ROWS_CHANGED_EVENT in the browser.
+    """
     desk = get_app_state(request)
     with desk.open_to_read(task) as ws:
         report = status.read_status(ws)
         document = report.document
-        work_documents = displayed_work(desk.running)
+        work_documents = displayed_work(desk.running, ws.settings.task)
         is_busy = any(work["state"] == "running" for work in work_documents)
-        return render_page(
+        rows_version = _read_rows_version(ws, report.counts)
+        response = render_page(
             request,
             "parts/state.html",
             ws,
@@ -235,10 +246,22 @@ def render_state(request: Request, task: str) -> HTMLResponse:
             stale=document.get("stale") or {"count": 0},
             next_step=document["next"],
             command=button_command(report.next_command),
-            work_documents=work_documents,
+            work_documents=[{**work, "summary": summarize_work(work)} for work in work_documents],
             is_busy=is_busy,
             max_auto_priced_rows=MAX_AUTO_PRICED_ROWS,
+            rows_version=rows_version,
+            stoppable_commands=STOPPABLE_COMMANDS,
         )
+    if seen and seen != rows_version:
+        response.headers["hx-trigger"] = ROWS_CHANGED_EVENT
+    return response
+
+
+def _read_rows_version(ws: WorkspaceSession, counts: status.StatusCounts) -> str:
+    """Return a text that differs after rows were asked, answered, corrected or imported."""
+    with ws.store.read() as tx:
+        position = workspace.last_row_change(tx, ws.task.name)
+    return short_hash(f"{position} {counts}")
 
 
 @router.get("/parts/next", include_in_schema=False)
@@ -272,19 +295,25 @@ def render_next(request: Request, task: str) -> HTMLResponse:
         )
 
 
-def displayed_work(background_work: BackgroundWork) -> list[dict[str, Any]]:
-    """Return the documents of work that is running, failed, has warnings, or ended recently.
+def displayed_work(background_work: BackgroundWork, task: str) -> list[dict[str, Any]]:
+    """Return the documents of a task's work that is the newest, running or failed, or has warnings.
 
-    Only the newest MAX_DISPLAYED_WORK works are considered, and the oldest of them is first. Recent
-    means RECENT_WORK_S.
+    Work that ended recently is returned, too; recent means RECENT_WORK_S. Only the newest
+    MAX_DISPLAYED_WORK works of the task are considered, and the oldest of them is first. Work about
+    a single row belongs to the page of the row.
     """
-    documents = [work.document for work in background_work.list_jobs()]
+    documents = [
+        work.document
+        for work in background_work.list_jobs()
+        if work.task == task and not work.row_key
+    ]
     return [
         document
         for document in documents[-MAX_DISPLAYED_WORK:]
         if document["state"] != "done"
         or document["warnings"]
         or document["ended_s"] < RECENT_WORK_S
+        or document is documents[-1]
     ]
 
 
@@ -326,9 +355,19 @@ def get_work(request: Request, number: int) -> dict[str, Any]:
     if work is None:
         raise RequestRefusedError(
             404,
-            f"there is no work {number}; the page may have been started again since",
+            f"there is no work {number}; the page may have been restarted",
         )
     return work.document
+
+
+@router.post("/api/work/{number}/stop")
+def stop_work(request: Request, number: int) -> dict[str, str]:
+    """Tell background work to end early; live calls that run are awaited, and no new one begins."""
+    work = get_app_state(request).running.get(number)
+    if work is None or work.state != "running":
+        raise RequestRefusedError(409, f"work {number} does not run any more")
+    work.stop_event.set()
+    return {"said": "Stopping: replies to running calls are awaited."}
 
 
 class CommandOptions(RootModel[dict[str, str]]):
@@ -350,8 +389,8 @@ def read_command(request: Request, command: str, task: str = "") -> JSONResponse
     if not act.is_read_only:
         raise RequestRefusedError(
             405,
-            f"{command} does more than look; nothing was begun",
-            hint=f"POST /api/{command} begins it",
+            f"{command} changes data; nothing was started",
+            hint=f"POST /api/{command} starts it",
         )
 
     form = {name: text for name, text in request.query_params.items() if name != "task"}

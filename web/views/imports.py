@@ -68,10 +68,10 @@ BUSY_STATES = ("reading", "trying", "importing")
 IDLE_STATES = ("ready", "failed")
 # Meaning of each kind of finding for its row.
 FINDING_LABELS = {
-    "rejected": "stays out: mend it, and drop the file again",
-    "changed": "goes in without it, or as it says",
-    "noted": "goes in as it is",
-    "kept": "goes in; what was answered stays",
+    "rejected": "rejected: correct it, and drop the file again",
+    "changed": "imported without it, or as stated",
+    "noted": "imported unchanged",
+    "kept": "imported; the answer is kept",
 }
 QUESTION_FORM_FIELDS = ("question", "fields", "text", "key", "with")
 TaskName = Annotated[str, Query(max_length=200)]
@@ -138,7 +138,7 @@ async def drop_file(
     if task not in {NEW_TASK, *IMPORTERS}:
         raise RequestRefusedError(
             422,
-            f"no file is imported for {task!r}; nothing was kept",
+            f"files cannot be imported for {task!r}; nothing was stored",
             hint=await run_in_threadpool(_import_hint, desk, task),
             field="task",
         )
@@ -230,6 +230,7 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
     try:
         if "question" in form:
             question_form = {name: form.get(name, "") for name in QUESTION_FORM_FIELDS}
+            upload.typed_question = question_form
             _start_trial(desk, upload, question_form)
         elif "keep" in form:
             _start_creating_task(desk, upload, form["keep"])
@@ -296,8 +297,8 @@ def _start_import(desk: AppState, upload: Upload) -> None:
     if upload.preview is None or not upload.preview.rows_in:
         raise RequestRefusedError(
             409,
-            "nothing of the file would go in; nothing was changed",
-            hint="mend it, and drop it again",
+            "no row of the file can be imported; nothing was changed",
+            hint="correct the file, and drop it again",
         )
 
     def run(display: BackgroundJob) -> dict[str, Any]:
@@ -325,8 +326,8 @@ def _start_trial(desk: AppState, upload: Upload, question_form: dict[str, str]) 
     if upload.table_guess is None:
         raise RequestRefusedError(
             409,
-            "no task is made of this file; nothing was asked",
-            hint="drop it as a new task",
+            "the file is not for a new task; nothing was asked",
+            hint="drop it again as a new task",
         )
     new_task = _prepare_task(desk, upload, question_form)
 
@@ -385,8 +386,8 @@ def _start_creating_task(desk: AppState, upload: Upload, name: str) -> None:
     if upload.trial_work is None:
         raise RequestRefusedError(
             409,
-            "no question was tried on the file; nothing was kept",
-            hint="try one, then keep it",
+            "no question was tried on the file; nothing was stored",
+            hint="try a question first",
         )
     new_task = _prepare_task(desk, upload, upload.question_form, name=name)
 
@@ -395,7 +396,7 @@ def _start_creating_task(desk: AppState, upload: Upload, name: str) -> None:
             new_task_files.save_task_with_file(ws, new_task)
         upload.created_task = name
         desk.uploads.finish(upload)
-        return {"summary": f"the task {name} is kept"}
+        return {"summary": f"the task {name} is created"}
 
     _start_step(desk, upload, "keep", run)
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from pipeline.core.quotes import to_display_value
+from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import tags
 from pipeline.ops import items
@@ -44,7 +45,8 @@ def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
             report=newest_report,
             gates=_gate_values(newest_report) if newest_report else [],
             samples=_sample_values(newest_report) if newest_report else [],
-            reports=reports,
+            reports=[{**report, "summary": _describe_verdict(report)} for report in reports],
+            verdict=_describe_verdict(newest_report) if newest_report else "",
             pilot_numbers=_pilot_numbers(ws),
             parked_groups=_group_parked(ws),
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
@@ -88,6 +90,20 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
             },
         )
     return gates
+
+
+def _describe_verdict(report: dict[str, Any]) -> str:
+    """Return how many checks of a report passed, failed, and had too few rows."""
+    gates = report["gates"]
+    passed = sum(gate["passed"] is True for gate in gates)
+    failed = sum(gate["passed"] is False for gate in gates)
+    unjudged = len(gates) - passed - failed
+    parts = [f"{plural(passed, 'check')} passed"]
+    if failed:
+        parts.append(f"{failed} failed")
+    if unjudged:
+        parts.append(f"{unjudged} had too few rows")
+    return ", ".join(parts)
 
 
 def _format_target(low: float | None, high: float | None, unit: Any) -> str:

@@ -3,7 +3,6 @@
 A row can be asked again, corrected or forgotten.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import PurePath
@@ -32,6 +31,7 @@ from pipeline.store import claims
 from pipeline.store.answers import PERSON
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
+from web.corrections_form import CorrectionResult, make_editors, submit_correction
 from web.errors import RequestRefusedError, to_line
 from web.render import (
     HUE_COUNT,
@@ -59,8 +59,6 @@ FORGET_WORK_KIND = "forget one of {}"
 # Cookie with the name of the person who corrects answers.
 EDITOR_COOKIE = "findable_who"
 EDITOR_COOKIE_MAX_AGE_S = 365 * 24 * 3600
-# Longer numbers are not numbers of an edit.
-MAX_EDIT_NUMBER_DIGITS = 9
 RowKey = Annotated[str, Query(max_length=4_000)]
 
 
@@ -88,26 +86,35 @@ def render_row(request: Request, key: RowKey, task: str) -> HTMLResponse:
 def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HTMLResponse:
     """Ask a row again, correct its answer or forget it; render the row, with the error if any.
 
-    The form's `act` is "forget" or "correct"; any other form asks the row again. The editor's name
-    is stored in a cookie.
+    The form's `act` is "forget" or "correct"; any other form asks the row again. The message about
+    a correction is displayed beside its field. The editor's name is stored in a cookie.
     """
     desk = get_app_state(request)
-    editor = form.get("who") or unquote(request.cookies.get(EDITOR_COOKIE, ""))
+    editor = form.get("who", unquote(request.cookies.get(EDITOR_COOKIE, "")))
     error_message = ""
+    correction = None
     try:
         if form.get("act") == "forget":
             _start_forgetting(desk, task, key, form.get("name", ""))
         elif form.get("act") == "correct":
-            _correct_as(desk, task, key, form, editor)
+            with desk.open_to_write(task) as ws:
+                correction = submit_correction(ws, key, form, editor)
         else:
             with desk.open_to_read(task) as ws, ws.store.read() as tx:
                 row_id = ws.task.rows.id_of(tx, key)
-            _start_asking(desk, task, [row_id], row_key=key)
+            start_asking(desk, task, [row_id], row_key=key)
     except FindableError as error:
         error_message = to_line(error)
 
-    response = _render_row(request, task, key, error_message=error_message)
-    if form.get("who") and not error_message:
+    response = _render_row(
+        request,
+        task,
+        key,
+        error_message=error_message,
+        correction=correction,
+        editor=editor,
+    )
+    if correction is not None and correction.is_saved:
         response.set_cookie(
             EDITOR_COOKIE,
             quote(editor, safe=""),
@@ -119,69 +126,21 @@ def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HT
     return response
 
 
-def _correct_as(desk: AppState, task: str, key: str, form: Mapping[str, str], editor: str) -> None:
-    """Correct an answer under the editor's name.
-
-    Raises:
-        RequestRefusedError: 422, the editor's name is missing.
-        FindableError: The correction is invalid, or the answer was changed meanwhile.
-    """
-    if not editor:
-        raise RequestRefusedError(
-            422,
-            "say who edits; nothing was changed",
-            hint="your name stands beside each edit",
-        )
-    with desk.open_to_write(task) as ws:
-        _correct(ws, key, form, editor)
-
-
-def _correct(ws: WorkspaceSession, key: str, form: Mapping[str, str], editor: str) -> None:
-    """Undo the edit numbered `undo` in a form, or set the form's `field` to its `value`.
-
-    A value of a text field is stored as text; any other value is parsed. The form's `state` is the
-    state of the answer that the editor saw.
-
-    Raises:
-        ChangedMeanwhileError: The answer is no longer in this state.
-        InputError: The row, edit, field or value is invalid.
-    """
-    edit_number = form.get("undo", "")
-    if edit_number.isdecimal() and len(edit_number) <= MAX_EDIT_NUMBER_DIGITS:
-        corrections.correct_answer(
-            ws.store,
-            ws.task,
-            ws.now,
-            key,
-            int(edit_number),
-            editor_name=editor,
-            expected_state=form.get("state"),
-        )
-        return
-
-    field_name = form.get("field", "")
-    text = form.get("value", "")
-    current_value = corrections.read_history(ws.store, ws.task, key)["answer"].get(field_name)
-    # A text is quoted as JSON, so it is not read as a number or a list.
-    if isinstance(current_value, str) or is_quotation(current_value):
-        text = json.dumps(text)
-    change = corrections.parse_typed_fields(ws.task, f"{field_name}={text}")
-    corrections.correct_answer(
-        ws.store,
-        ws.task,
-        ws.now,
-        key,
-        change,
-        editor_name=editor,
-        expected_state=form.get("state"),
-    )
-
-
-def _render_row(request: Request, task: str, key: str, *, error_message: str = "") -> HTMLResponse:
+def _render_row(
+    request: Request,
+    task: str,
+    key: str,
+    *,
+    error_message: str = "",
+    correction: CorrectionResult | None = None,
+    editor: str = "",
+) -> HTMLResponse:
     """Render the state of a row, or a message if this page has forgotten the row.
 
     Args:
         error_message: An error to display with the row; "" for none.
+        correction: How a correction ended that was just submitted.
+        editor: Name of the editor, if it was just submitted.
 
     Raises:
         InputError: There is no such row.
@@ -189,7 +148,7 @@ def _render_row(request: Request, task: str, key: str, *, error_message: str = "
     desk = get_app_state(request)
     with desk.open_to_read(task) as ws:
         try:
-            values = _row_values(request, ws, key)
+            values = _row_values(request, ws, key, correction=correction)
         except InputError:
             work = desk.running.get_newest(FORGET_WORK_KIND.format(task), row_key=key)
             if work is None or work.state != "done":
@@ -203,6 +162,7 @@ def _render_row(request: Request, task: str, key: str, *, error_message: str = "
                 forget_work=work.document,
             )
         values["error_message"] = error_message
+        values["editor"] = editor or values["editor"]
         return render_page(request, "parts/row.html", ws, "rows", **values)
 
 
@@ -212,6 +172,7 @@ def _row_values(
     key: str,
     *,
     raw: bool = False,
+    correction: CorrectionResult | None = None,
 ) -> dict[str, Any]:
     """Return the variables of the template `parts/row.html`.
 
@@ -220,6 +181,7 @@ def _row_values(
 
     Args:
         raw: Add the sealed lines of each request and its replies.
+        correction: How a correction ended that was just submitted.
 
     Raises:
         InputError: There is no such row.
@@ -252,15 +214,13 @@ def _row_values(
         "answer_source": _answer_source(row["answers"]),
         "edits": history["edits"],
         "answer_state": history["state"],
-        "typed_values": {
-            name: _to_typed_text(value)
-            for name, value in ws.task.answers.to_model_answer(history["answer"]).items()
-        },
+        "editors": make_editors(ws, history["answer"], correction),
+        "correction": correction,
         "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
         "marks": marks,
         "concepts": concepts,
         "parked_label": parked_label(row["parked"]) if row["parked"] else "",
-        "ask_cost": _estimate_cost(ws, [row_id]),
+        "ask_cost": estimate_cost(ws, [row_id]),
         "spent": row["cost"],
         "has_index": ws.is_indexed,
         "work_documents": _row_work(get_app_state(request), task, key),
@@ -395,7 +355,7 @@ def _is_short_text(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_SHORT_VALUE_CHARS
 
 
-def _estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
+def estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
     """Return the estimated cost in USD of asking rows live, or None if it is unknown.
 
     The tokens are corrected by past answers of the version. The cost is unknown if there is nothing
@@ -426,7 +386,7 @@ class Chosen(BaseModel):
 @router.post("/api/tasks/{task}/items/ask", status_code=202)
 def ask_items(request: Request, task: str, body: Chosen) -> JSONResponse:
     """Start to ask the chosen rows again, with live calls at full price."""
-    return accepted_response(_start_asking(get_app_state(request), task, body.ids))
+    return accepted_response(start_asking(get_app_state(request), task, body.ids))
 
 
 @router.post("/api/tasks/{task}/items/free")
@@ -447,10 +407,10 @@ def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
 def cost_items(request: Request, task: str, body: Chosen) -> dict[str, float | None]:
     """Return the estimated cost in USD of asking the chosen rows again; null if it is unknown."""
     with get_app_state(request).open_to_read(task) as ws:
-        return {"cost": _estimate_cost(ws, body.ids)}
+        return {"cost": estimate_cost(ws, body.ids)}
 
 
-def _start_asking(
+def start_asking(
     desk: AppState,
     task: str,
     row_ids: Sequence[str],
@@ -488,7 +448,7 @@ def _start_asking(
         if not open_ids:
             raise RequestRefusedError(
                 409,
-                "it is being asked, or has nothing to be asked about; nothing was changed",
+                "the row is being asked, or is empty; nothing was changed",
             )
 
     def run(display: BackgroundJob) -> dict[str, Any]:
@@ -497,7 +457,7 @@ def _start_asking(
             report = ask_alone(ws, open_ids)
         return {"answered": report.answered, "asked": len(open_ids)}
 
-    return desk.running.start(kind, run, row_key=row_key)
+    return desk.running.start(kind, run, task=task, row_key=row_key)
 
 
 def _start_forgetting(desk: AppState, task: str, key: str, typed_key: str) -> BackgroundJob:
@@ -513,7 +473,7 @@ def _start_forgetting(desk: AppState, task: str, key: str, typed_key: str) -> Ba
         raise RequestRefusedError(
             422,
             f"{typed_key!r} is not {key!r}; nothing was changed",
-            hint="type the name",
+            hint="type the name of the row",
             field="name",
         )
 
@@ -528,15 +488,4 @@ def _start_forgetting(desk: AppState, task: str, key: str, typed_key: str) -> Ba
             name: value for name, value in report.items() if name not in {"username", "usernames"}
         }
 
-    return desk.running.start(FORGET_WORK_KIND.format(task), run, row_key=key)
-
-
-def _to_typed_text(value: Any) -> str:
-    """Return a value as a person types it into the form: texts with commas, else JSON."""
-    if isinstance(value, list) and all(isinstance(member, str) for member in value):
-        return ", ".join(value)
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    return json.dumps(value, ensure_ascii=False)
+    return desk.running.start(FORGET_WORK_KIND.format(task), run, task=task, row_key=key)

@@ -13,15 +13,17 @@ from starlette.responses import Response
 
 from pipeline.core.row_listing import FieldCount, RowCounts, RowFilter
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task_parts import ExportOptions
 from pipeline.engine.user_rows import UNUSABLE_REASON_COLUMN
 from pipeline.images.table_names import TASK as IMAGES_TASK
 from pipeline.images.task import render_thumbnail
-from pipeline.ops import items
+from pipeline.ops import export, items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage
 from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.row_table import REFUSED_STATE
 from web.app_state import AppState
 from web.render import Mark, get_app_state, render_page
+from web.views.command_api import ROWS_CHANGED_EVENT
 
 router = APIRouter()
 
@@ -29,8 +31,19 @@ PASSAGES_TASK = "passages"
 # Rows of one page; passages are displayed in full, so a page has fewer.
 PAGE_ROWS = 50
 PAGE_PASSAGES = 12
-# Lines of CSV in one chunk of the response.
-CSV_CHUNK_LINES = 500
+# Pieces of an export, such as lines of CSV, in one chunk of the response.
+EXPORT_PIECES = 500
+EXPORT_MEDIA_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "jsonl": "application/jsonl",
+}
+# Formats that the page offers, with their labels; the first has the button.
+EXPORT_LABELS = {"csv": "CSV", "xlsx": "Excel (.xlsx)", "jsonl": "JSON lines"}
+# Time limits for counting values, which are loaded after the rows, and for sorting by a column
+# without an index: a page waits for the rows.
+COUNT_TIMEOUT_S = 3.0
+SORT_TIMEOUT_S = 10.0
 # Values of a facet before its "more" link.
 MAX_FACET_VALUES = 8
 # Characters of a passage without quotations.
@@ -115,6 +128,10 @@ class RowQuery(BaseModel):
         for name, texts in replaced.items():
             pairs += [(name, text) for text in texts]
         return f"{path}?{urlencode(pairs)}"
+
+    def position_address(self, path: str, task: str) -> str:
+        """Return an address with the same parameters and the same position."""
+        return self.address(path, task, after=[self.after] if self.after else [])
 
 
 # The query parameters of a request, validated.
@@ -222,30 +239,30 @@ def _facet_values(
     return values
 
 
-@router.get("/items.csv", include_in_schema=False)
-def items_csv(request: Request, query: RowQueryParameters) -> StreamingResponse:
-    """Stream all selected rows as CSV."""
-    chunks = _read_csv_chunks(get_app_state(request), query)
+@router.get("/items.{format_}", include_in_schema=False)
+def export_items(
+    request: Request,
+    format_: Literal["csv", "xlsx", "jsonl"],
+    query: RowQueryParameters,
+) -> StreamingResponse:
+    """Stream the selected rows with their answers, as the command `export` writes them."""
+    chunks = _read_export_chunks(get_app_state(request), query, format_)
     # Read the first chunk now: an error must be the response, not break off the stream.
-    first_chunk = next(chunks)
-    headers = {"content-disposition": f'attachment; filename="{query.task or "rows"}.csv"'}
+    first_chunk = next(chunks, b"")
+    name = f"{query.task or 'rows'}.{format_}"
     return StreamingResponse(
         chain([first_chunk], chunks),
-        media_type="text/csv; charset=utf-8",
-        headers=headers,
+        media_type=EXPORT_MEDIA_TYPES[format_],
+        headers={"content-disposition": f'attachment; filename="{name}"'},
     )
 
 
-def _read_csv_chunks(desk: AppState, query: RowQuery) -> Iterator[bytes]:
+def _read_export_chunks(desk: AppState, query: RowQuery, format_: str) -> Iterator[bytes]:
+    row_filter = query.row_filter
+    options = ExportOptions(row_filter=row_filter if query.filter_pairs else None)
     with desk.open_to_read(query.task) as ws:
-        lines = items.iterate_csv_lines(
-            ws.store,
-            ws.task,
-            query.row_filter,
-            sort=query.sort or None,
-            fields=query.field_names,
-        )
-        while chunk := b"".join(islice(lines, CSV_CHUNK_LINES)):
+        chunks = export.iterate_chunks(ws, format_, options)
+        while chunk := b"".join(islice(chunks, EXPORT_PIECES)):
             yield chunk
 
 
@@ -271,7 +288,7 @@ def render_rows(request: Request, query: RowQueryParameters) -> HTMLResponse:
     with get_app_state(request).open_to_read(query.task) as ws:
         values = _list_values(ws, query)
         response = render_page(request, "parts/rows.html", ws, "rows", is_part=True, **values)
-        response.headers["hx-replace-url"] = query.address("/", ws.settings.task)
+        response.headers["hx-replace-url"] = query.position_address("/", ws.settings.task)
     return response
 
 
@@ -279,7 +296,7 @@ def render_rows(request: Request, query: RowQueryParameters) -> HTMLResponse:
 def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
     """Render the facets of the selected rows, and the number of rows."""
     with get_app_state(request).open_to_read(query.task) as ws:
-        counts = items.count_rows(ws.store, ws.task, query.row_filter)
+        counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)
         return render_page(
             request,
             "parts/facets.html",
@@ -288,6 +305,7 @@ def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
             total=counts.total,
             facets=build_facets(counts, query, ws.settings.task),
             max_facet_values=MAX_FACET_VALUES,
+            is_counted=counts.versions is not None or counts.tags is not None,
             labels=COLUMN_LABELS,
         )
 
@@ -332,7 +350,12 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
         "headers": [_column_header(query, task, page, name) for name in page.column_names],
         "next_address": next_address,
         "first_address": query.address("/", task) if query.after else None,
-        "csv_address": query.address("/items.csv", task),
+        "export_addresses": [
+            (label, query.address(f"/items.{format_}", task))
+            for format_, label in EXPORT_LABELS.items()
+        ],
+        "list_address": query.position_address("/parts/rows", task),
+        "rows_changed_event": ROWS_CHANGED_EVENT,
         "facets_address": query.address("/parts/facets", task),
         "unfiltered_address": query.address("/", task, **cleared_filters),
         "has_filters": bool(query.filter_pairs),
@@ -391,6 +414,7 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
         after=query.after or None,
         sort=query.sort or None,
         fields=query.field_names or [*grid.default_names, *extra_columns],
+        within_s=SORT_TIMEOUT_S,
     )
     with ws.store.read() as tx:
         names = ws.task.rows.table(tx).read_names(tx, [row.id for row in page.items])

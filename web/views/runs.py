@@ -1,6 +1,5 @@
 """Runs page: API batches and live batches in one list, their costs and their files."""
 
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
@@ -11,15 +10,19 @@ from fastapi.responses import FileResponse, HTMLResponse
 from pipeline.batch import batch_files
 from pipeline.batch import report as batch_report
 from pipeline.batch.ingest_report import summarize_batch
-from pipeline.batch.report import COST_KEYS, list_batches, summarize
-from pipeline.batch.send import CANCEL_REASONS
-from pipeline.core.states import ENDED_STATES, BatchState, Mode
+from pipeline.batch.report import COST_KEYS, BatchSummary, summarize
+from pipeline.core.errors import FindableError
+from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status
 from pipeline.store import answers, batches, workspace
-from web.errors import RequestRefusedError
-from web.render import get_app_state, render_page, task_title
-from web.views.command_api import list_budgets
+from web import run_summary
+from web.app_state import AppState
+from web.background_work import BackgroundJob
+from web.errors import RequestRefusedError, to_line
+from web.render import FormFields, get_app_state, render_page, task_title
+from web.views.command_api import MAX_DISPLAYED_WORK, STOPPABLE_COMMANDS, list_budgets
+from web.views.row import ASK_WORK_KIND, MAX_CHOSEN_ROWS, estimate_cost, start_asking
 
 router = APIRouter()
 
@@ -29,8 +32,9 @@ MAX_BATCH_NUMBER = 2**31 - 1
 MAX_LISTED_RUNS = 100
 MAX_CHART_DAYS = 31
 MAX_NAMED_ROWS = 50
-# Their counts add up to the requests of a finished batch.
-OUTCOMES = ("answered", "refused", "invalid", "missing")
+# Batches of a live run whose files are linked.
+MAX_LISTED_PARTS = 10
+CANCEL_WORK_KIND = "cancel batch {}"
 FILE_KINDS = ("requests", "results")
 BatchNumber = Annotated[int, Path(ge=1, le=MAX_BATCH_NUMBER)]
 BatchNumberQuery = Annotated[int, Query(ge=1, le=MAX_BATCH_NUMBER)]
@@ -56,8 +60,8 @@ def get_file(
     if not path.is_file():
         raise RequestRefusedError(
             404,
-            f"batch {number} has no file of {which} here",
-            hint="it may not be there yet, or was cleaned",
+            f"batch {number} has no file of {which}",
+            hint="it is not written yet, or was removed by a cleanup",
         )
     return FileResponse(path, media_type="application/jsonl", filename=path.name)
 
@@ -65,7 +69,8 @@ def get_file(
 @router.get("/runs", include_in_schema=False)
 def render_runs(request: Request, task: str | None = None, by: CostKey = "task") -> HTMLResponse:
     """Render the newest runs, the cost of each day, and the cost by a key such as the task."""
-    with get_app_state(request).open_to_read(task) as ws:
+    desk = get_app_state(request)
+    with desk.open_to_read(task) as ws:
         days = batch_report.summarize_costs(ws.store, ws.tasks, group_key="day")
         newest_days = days["rows"][-MAX_CHART_DAYS:]
         costs = batch_report.summarize_costs(ws.store, ws.tasks, group_key=by)
@@ -74,7 +79,7 @@ def render_runs(request: Request, task: str | None = None, by: CostKey = "task")
             "runs.html",
             ws,
             "runs",
-            runs=_list_runs(ws),
+            runs=_list_runs(desk, ws),
             task_titles={task.name: task_title(task) for task in ws.tasks},
             bars=_chart_bars(newest_days),
             today=newest_days[-1] if newest_days else None,
@@ -86,26 +91,24 @@ def render_runs(request: Request, task: str | None = None, by: CostKey = "task")
         )
 
 
-def _list_runs(ws: WorkspaceSession) -> list[dict[str, Any]]:
+def _list_runs(desk: AppState, ws: WorkspaceSession) -> list[dict[str, Any]]:
     """Return the newest MAX_LISTED_RUNS runs of all tasks except trials, newest first.
 
-    Each run is a document of `_run_values` with its age or duration in `took`, and in `live` the
-    progress if it is a running live run.
+    Each run is a document of `_run_values`, with the progress of a running live run in `live`.
     """
     progress_by_number = {run["number"]: run for run in status.read_status(ws).live_runs}
-    summaries = [
-        summary
-        for summary in reversed(list_batches(ws.store, now=ws.now()))
-        if summary.batch.way != Mode.TRIAL
-    ]
-    return [
-        {
-            **_run_values(summary.document, ws.data),
-            "took": summary.age_words,
-            "live": progress_by_number.get(summary.batch.number),
-        }
-        for summary in summaries[:MAX_LISTED_RUNS]
-    ]
+    now = ws.now()
+    with ws.store.read() as tx:
+        groups = run_summary.group_runs(batches.batches_in_states(tx))
+        newest_groups = list(groups.items())[: -MAX_LISTED_RUNS - 1 : -1]
+        runs = []
+        for number, parts in newest_groups:
+            run = run_summary.make_run(tx, parts)
+            values = _run_values(desk, ws, run, summarize(run.batch, now=now))
+            values["live"] = progress_by_number.get(number)
+            values["commonest_failure"] = run_summary.describe_commonest_failure(tx, run)
+            runs.append(values)
+    return runs
 
 
 def _chart_bars(days: list[dict[str, Any]]) -> list[tuple[str, float, float]]:
@@ -122,26 +125,117 @@ def _chart_bars(days: list[dict[str, Any]]) -> list[tuple[str, float, float]]:
 
 
 @router.get("/batch", include_in_schema=False)
-def render_batch(request: Request, number: BatchNumberQuery) -> HTMLResponse:
-    """Render one batch: outcomes, rows, cost, state changes and errors."""
-    with get_app_state(request).open_to_read() as ws:
-        batch = _run_values(_batch_document(ws, number), ws.data)
-        task = ws.find_task(batch["task"])
-        with ws.store.read() as tx:
-            row_ids = list(dict.fromkeys(answers.row_ids_of_batch(tx, number, claimed=True)))
-            names = task.rows.table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])
+def render_batch(
+    request: Request,
+    number: BatchNumberQuery,
+    task: str | None = None,
+) -> HTMLResponse:
+    """Render one run: outcomes, rows, cost, state changes and errors.
 
+    The page stays on `task`; the default is the task of the run.
+    """
+    desk = get_app_state(request)
+    if not task:
+        with desk.open_to_read() as ws, ws.store.read() as tx:
+            task = ws.find_task(batches.get_batch(tx, number).task).subject
+    return _render_batch(request, number, task)
+
+
+@router.post("/parts/batch", include_in_schema=False)
+def act_on_batch(
+    request: Request,
+    number: BatchNumberQuery,
+    task: str,
+    form: FormFields,
+) -> HTMLResponse:
+    """Cancel a run, or ask its failed rows again; render the run, with the error if any."""
+    desk = get_app_state(request)
+    error_message = ""
+    try:
+        with desk.open_to_read() as ws, ws.store.read() as tx:
+            run = run_summary.read_run(tx, number)
+            run_task = ws.find_task(run.batch.task)
+            failed_ids = run_summary.failed_row_ids(tx, run_task, run)
+        if form.get("act") == "retry":
+            start_asking(desk, run_task.subject, failed_ids[:MAX_CHOSEN_ROWS])
+        else:
+            start_cancelling(desk, number, run_task.subject)
+    except FindableError as error:
+        error_message = to_line(error)
+    return _render_batch(request, number, task, error_message=error_message)
+
+
+def start_cancelling(desk: AppState, number: int, task: str) -> BackgroundJob:
+    """Start to cancel a batch, or return the running work that does."""
+    act = desk.get_command("batch-cancel")
+    form = {"batch": str(number)}
+    return desk.running.start(
+        CANCEL_WORK_KIND.format(number),
+        lambda display: desk.run_command(act, form, task, display),
+        task=task,
+    )
+
+
+def _render_batch(
+    request: Request,
+    number: int,
+    task: str,
+    *,
+    error_message: str = "",
+) -> HTMLResponse:
+    """Render the run of a batch on the page of a task."""
+    desk = get_app_state(request)
+    with desk.open_to_read(task) as ws, ws.store.read() as tx:
+        run = run_summary.read_run(tx, number)
+        run_task = ws.find_task(run.batch.task)
+        document = run_summary.describe_run(tx, run_task, run, ws.now())
+        row_ids = [
+            row_id
+            for part in run.parts
+            for row_id in answers.row_ids_of_batch(tx, part.number, claimed=True)
+        ]
+        row_ids = list(dict.fromkeys(row_ids))
+        names = run_task.rows.table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])
+        failed_ids = run_summary.failed_row_ids(tx, run_task, run)
+        summary = summarize(run.batch, now=ws.now())
+        batch = {**_run_values(desk, ws, run, summary), **document}
+
+    retry_ids = failed_ids[:MAX_CHOSEN_ROWS]
+    retry_cost = None
+    if retry_ids and run.batch.is_finished:
+        with desk.open_to_read(run_task.subject) as ws:
+            retry_cost = estimate_cost(ws, retry_ids)
+    with desk.open_to_read(task) as ws:
         return render_page(
             request,
             "batch.html",
             ws,
             "runs",
             batch=batch,
-            outcome_counts=_count_outcomes(batch),
-            subject=task.subject,
+            outcome_counts=_count_outcomes(run),
+            subject=run_task.subject,
             row_names=list(names.values()),
             unnamed_count=max(0, len(row_ids) - MAX_NAMED_ROWS),
+            retry_count=len(retry_ids) if run.batch.is_finished else 0,
+            retry_cost=retry_cost,
+            error_message=error_message,
+            work_documents=_run_work(desk, run, run_task.subject),
         )
+
+
+def _run_work(desk: AppState, run: run_summary.Run, task: str) -> list[dict[str, Any]]:
+    """Return the work on a run: cancelling it, asking rows again, and a running live run."""
+    kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
+    kinds.append(ASK_WORK_KIND.format(task))
+    is_live = run.batch.way is not Mode.BATCH
+    documents = []
+    for work in desk.running.list_jobs():
+        is_running = work.state == "running"
+        is_asking = is_live and work.task == task and not run.batch.is_finished
+        is_command = work.kind.partition(" ")[0] in STOPPABLE_COMMANDS
+        if (work.kind in kinds and not work.row_key) or (is_running and is_asking and is_command):
+            documents.append(work.document)
+    return documents[-MAX_DISPLAYED_WORK:]
 
 
 def _batch_document(ws: WorkspaceSession, number: int) -> dict[str, Any]:
@@ -165,26 +259,48 @@ def _batch_document(ws: WorkspaceSession, number: int) -> dict[str, Any]:
     }
 
 
-def _run_values(batch: dict[str, Any], data: FilePath) -> dict[str, Any]:
-    """Return a batch document with the values that templates add.
+def _run_values(
+    desk: AppState,
+    ws: WorkspaceSession,
+    run: run_summary.Run,
+    summary: BatchSummary,
+) -> dict[str, Any]:
+    """Return a run as JSON members, with the values that templates add.
 
-    These are `done` (counted outcomes), `share` (done part, 0 to 1; 1 for an ended batch), `files`
-    (kinds of existing sealed files), `is_over`, and `word`: the state, or "cancelled" for a batch
-    that failed because it was cancelled.
+    These are `outcomes` (answered, failed and open requests), `files` (number and kind of each
+    sealed file), `is_over`, `icon`, `can_cancel`, and `word`: the state, or "cancelled", or "being
+    cancelled" while the page cancels it.
     """
-    state = batch["state"]
-    is_finished = state in ENDED_STATES
-    done_count = sum(batch[outcome] or 0 for outcome in OUTCOMES)
-    number = batch["number"]
-    is_cancelled = state == BatchState.FAILED and (batch["reason"] or "").startswith(CANCEL_REASONS)
+    cancelling = [
+        desk.running.get_newest(CANCEL_WORK_KIND.format(part.number)) for part in run.parts
+    ]
+    is_cancelling = any(work is not None and work.state == "running" for work in cancelling)
+    word = run.word
+    if is_cancelling and not run.is_cancelled:
+        word = "being cancelled"
+    is_over = run.batch.is_finished
+    is_api_batch = run.batch.way is Mode.BATCH
     return {
-        **batch,
-        "done": done_count,
-        "share": 1.0 if is_finished else done_count / (batch["requests"] or 1),
-        "files": [kind for kind in FILE_KINDS if _file_path(data, number, kind).is_file()],
-        "is_over": is_finished,
-        "word": "cancelled" if is_cancelled else str(state),
+        **summary.document,
+        "number": run.batch.run or run.batch.number,
+        "took": summary.age_words,
+        "outcomes": {"answered": run.answered, "failed": run.failed, "open": run.open},
+        "files": _list_files(ws.data, run),
+        "is_over": is_over,
+        "can_cancel": is_api_batch and not (is_over or is_cancelling or run.is_cancelled),
+        "icon": run.icon,
+        "word": word,
     }
+
+
+def _list_files(data: FilePath, run: run_summary.Run) -> list[tuple[int, str]]:
+    """Return the number and the kind of the existing sealed files of a run's first batches."""
+    return [
+        (part.number, kind)
+        for part in run.parts[:MAX_LISTED_PARTS]
+        for kind in FILE_KINDS
+        if _file_path(data, part.number, kind).is_file()
+    ]
 
 
 def _file_path(data: FilePath, number: int, kind: str) -> FilePath:
@@ -193,21 +309,10 @@ def _file_path(data: FilePath, number: int, kind: str) -> FilePath:
     return batch_files.result_path(data, number)
 
 
-def _count_outcomes(batch: dict[str, Any]) -> dict[str, int | None]:
-    """Return the number of requests by outcome; None for an outcome that is not counted yet.
-
-    A failed batch has no result file, so its outcomes are counted from the stored errors. Its
-    released requests, which have no error, get an entry of their own.
-    """
-    if batch["state"] != BatchState.FAILED:
-        return {outcome: batch[outcome] for outcome in OUTCOMES}
-
-    counts = Counter(dict.fromkeys(OUTCOMES, 0))
-    for anomaly in batch["reasons"]:
-        if anomaly["outcome"] in OUTCOMES:
-            counts[anomaly["outcome"]] += anomaly["count"]
-
-    released = batch["requests"] - counts.total()
-    if released > 0:
-        counts["let go, to be asked again"] = released
-    return dict(counts)
+def _count_outcomes(run: run_summary.Run) -> dict[str, int]:
+    """Return the number of requests by outcome; they add up to all requests."""
+    open_label = "open, to be asked again" if run.batch.is_finished else "not answered yet"
+    counts = {"answered": run.answered, **run.failures}
+    if run.open:
+        counts[open_label] = run.open
+    return counts

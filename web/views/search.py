@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, BeforeValidator, Field
 
-from pipeline.core.errors import FindableError
+from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.ranking import RankMode
 from pipeline.engine.task import IndexedTask
 from pipeline.index.hits import Hit, format_hit_heading
@@ -82,8 +82,9 @@ def render_search(request: Request, query: Annotated[SearchParameters, Query()])
         "ranks": list(RankMode),
         "tag_counts": [],
         "example_query": "",
+        "is_words_only": False,
     }
-    with get_app_state(request).open_to_read(query.task) as ws:
+    with get_app_state(request).open_to_search(query.task) as ws:
         try:
             values["example_query"] = ws.indexed_task.example_question
             with SearchSession(ws) as open_index:
@@ -99,12 +100,19 @@ def render_search(request: Request, query: Annotated[SearchParameters, Query()])
 
 
 def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any]:
-    """Run a search and return the template's `search` and `tag_counts`.
+    """Run a search and return the template's `search`, `tag_counts` and `is_words_only`.
 
     `search` has the report and the values of the hits. `tag_counts` are the MAX_TAGS most frequent
-    tags of the hits.
+    tags of the hits. If Gemini does not answer, entries are ranked by words alone.
     """
-    report = query.run_search(open_index)
+    is_words_only = False
+    try:
+        report = query.run_search(open_index)
+    except RemoteError:
+        if query.rank is not RankMode.HYBRID or query.like:
+            raise
+        is_words_only = True
+        report = query.model_copy(update={"rank": RankMode.WORDS}).run_search(open_index)
     hits = [_hit_values(open_index.collection, hit) for hit in report.hits]
     tag_counts: Counter[str] = Counter()
     for hit in hits:
@@ -112,6 +120,7 @@ def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any
     return {
         "search": {"report": report, "hits": hits},
         "tag_counts": tag_counts.most_common(MAX_TAGS),
+        "is_words_only": is_words_only,
     }
 
 

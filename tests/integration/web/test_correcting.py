@@ -31,8 +31,9 @@ def test_the_page_corrects_and_undoes(ada: Page) -> None:
     state = re.findall(r'"state": "(\w+)"', text)[0]
 
     def submit(value: str = "", **form: str) -> str:
-        """Send a form of the page."""
-        fields = {"act": "correct", "field": "tags", "value": value, **form}
+        """Send a form of the page, with a line for each tag."""
+        lines = {f"value.{index}": tag for index, tag in enumerate(value.split(", "))}
+        fields = {"act": "correct", "field": "tags", **lines, **form}
         return unescape(browser.post("/parts/row", params=row_params, data=fields).text)
 
     def read_tags() -> list[str]:
@@ -42,7 +43,7 @@ def test_the_page_corrects_and_undoes(ada: Page) -> None:
             browser.get("/row", params=row_params).text.split("<h2>Answer")[1],
         )
 
-    assert "say who edits" in submit("law", state=state)
+    assert "Type your name" in submit("law", state=state)
     assert "<ins>bees, water law, law</ins>" in submit(
         "bees, water law, law", state=state, who="Ünal"
     )

@@ -74,7 +74,7 @@ def test_a_new_question_is_tried_on_five_rows_of_a_file(page: Page, workspace: W
     assert html.count('data-label="tone"') == 5
     assert set(workspace.tables()) == before
     assert [task["name"] for task in page.get("/api/tasks").json()] == ["experts"]
-    assert "nothing of the file would go in" in press_button(page, number)
+    assert "No row of the file can be imported" in press_button(page, number)
 
 
 def test_a_new_question_names_its_columns(page: Page, workspace: Workspace) -> None:
@@ -89,7 +89,7 @@ def test_a_new_question_names_its_columns(page: Page, workspace: Workspace) -> N
         "text": "product",
         "key": "id",
     }
-    assert "did you mean 'product'?" in press_button(page, number, **form | {"text": "prodact"})
+    assert "Did you mean 'product'?" in press_button(page, number, **form | {"text": "prodact"})
 
     press_button(page, number, **form, **{"with": "text"})
     page.settle()
@@ -107,7 +107,7 @@ def test_a_tried_question_is_saved_as_a_task(page: Page, workspace: Workspace) -
     """A tried question with a valid name becomes a task with all rows, and its file is deleted."""
     rows = "".join(f"r{number},It boils water in {number} minutes.\n" for number in range(7))
     number = drop_file(page, f"id,text\n{rows}", "new", "Kettle reviews.csv")["number"]
-    assert "no question was tried" in press_button(page, number, keep="kettles")
+    assert "No question was tried" in press_button(page, number, keep="kettles")
 
     press_button(page, number, question="Praise or blame?", fields="tone: praise|blame; why: quote")
     page.settle()
@@ -162,3 +162,17 @@ def test_a_dropped_file_is_stored_whole_or_not_at_all(
 
     page.desk.close()
     assert not list_dropped_files(workspace)
+
+
+def test_a_refused_question_stays_in_its_form(page: Page) -> None:
+    """The question, the fields and the columns that were refused are not lost."""
+    number = drop_file(page, "id,text\nr1,It boils.\nr2,It cools.\n", "new", "reviews.csv")[
+        "number"
+    ]
+    typed = {"question": "Praise & blame?", "fields": "tone: praise|", "text": "text", "key": "id"}
+    html = press_button(page, number, **typed)
+    assert "a choice is expected" in html
+    assert 'required placeholder="Praise or blame? Quote why.">Praise & blame?</textarea>' in html
+    for text in ("tone: praise|", "text", "id"):
+        assert f'value="{text}"' in html
+    assert "No question was tried" in press_button(page, number, keep="reviews")

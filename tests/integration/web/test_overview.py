@@ -26,6 +26,6 @@ def test_a_live_run_is_running_while_its_process_lives(workspace: Workspace) -> 
     with workspace.open() as ws, Page(workspace) as page:
         is_stopped = []
         with ws.lock(lock_of(1)):
-            is_stopped.append("was stopped" in page.get("/runs").text)
-        is_stopped.append("was stopped" in page.get("/runs").text)
+            is_stopped.append("its open rows" in page.get("/runs").text)
+        is_stopped.append("its open rows" in page.get("/runs").text)
     assert is_stopped == [False, True]

@@ -1,0 +1,162 @@
+"""Each field of an answer is corrected in the shape of its type, and no other field changes."""
+
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.engine.task_file import forget_loaded_files
+from tests.integration import reviews
+from tests.lab import Api, Workspace
+from tests.page import Page
+
+ROW = {"task": "reviews", "key": "1"}
+TASK_TEXT = """\
+from typing import Literal
+
+from pydantic import BaseModel, Field
+from findable import Quote, Task
+
+
+class Aspect(BaseModel):
+    name: str = Field(max_length=20)
+    verdict: Literal["praise", "blame"]
+
+
+class Answer(BaseModel):
+    tone: Literal["praise", "blame", "mixed"]
+    stars: int | None = Field(default=None, ge=1, le=5)
+    is_urgent: bool
+    topics: list[str] = Field(max_length=3)
+    why: Quote
+    aspects: list[Aspect]
+
+
+task = Task(answer=Answer, items="reviews.csv", prompt="{text}")
+"""
+ANSWER = (
+    '{"tone": "praise", "stars": 2, "is_urgent": false, "topics": ["lid"],'
+    ' "why": "Boils in two minutes", "aspects": [{"name": "lid", "verdict": "blame"}]}'
+)
+
+
+@pytest.fixture(name="page")
+def _page(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Api) -> Any:
+    """Open the page of a task with a field of each type, and a row with an answer."""
+    monkeypatch.chdir(tmp_path)
+    reviews.set_up_task(workspace)
+    Path("tasks", "reviews.py").write_text(TASK_TEXT, encoding="utf-8")
+    forget_loaded_files()
+    api.fault("answer_text", times=1, args={"text": ANSWER})
+    workspace.ran("tag-live", LIMIT="1")
+    with Page(workspace) as page:
+        yield page
+
+
+def _submit(page: Page, field: str, **form: str) -> str:
+    """Save a field with the state that the page shows, and return the new part."""
+    state = re.findall(r'"state": "(\w+)"', unescape(page.get("/row", params=ROW).text))[0]
+    data = {"act": "correct", "state": state, "field": field, "who": "Bea", **form}
+    return unescape(page.post("/parts/row", params=ROW, data=data).text)
+
+
+def _read_answer(page: Page) -> dict[str, Any]:
+    """Return the answer in force."""
+    answers = page.get("/api/show", params={"task": "reviews", "item": "1"}).json()["answers"]
+    answer: dict[str, Any] = [answer for answer in answers if answer["applied"]][-1]["answer"]
+    return answer
+
+
+@pytest.mark.sampled(0)
+def test_inputs_have_the_shapes_of_the_fields(page: Page) -> None:
+    """There are a select, a number, a checkbox, lines, a quotation and objects with their values."""
+    html = page.get("/row", params=ROW).text
+
+    def find(pattern: str) -> str:
+        """Return the first match of a pattern, in which blanks match any white space."""
+        match = re.search(pattern.replace(" ", r"\s+"), html)
+        assert match, pattern
+        return match[0]
+
+    assert '<option value="praise" selected>' in find(
+        r'<select id="edit-tone-value"[^>]*>[\s\S]*?</select>'
+    )
+    stars = find(r'<input type="number"[^>]*id="edit-stars-value"[^>]*>')
+    assert all(part in stars for part in ('min="1"', 'max="5"', 'step="1"', 'value="2"'))
+    assert "checked" not in find(r'<input type="checkbox"[^>]*id="edit-is_urgent-value"[^>]*>')
+    find(r'<input value="lid"[^>]*id="edit-topics-value.0"[^>]*>')
+    assert ">Boils in two minutes</textarea>" in find(
+        r'<textarea[^>]*data-quotation[^>]*id="edit-why-value"[^>]*>[^<]*</textarea>'
+    )
+    find(r'<input value="lid"[^>]*name="value.0.name"[^>]*>')
+    find(r'<select id="edit-aspects-value.0.verdict"')
+    assert "data-add" in html
+    assert "<template>" in html
+
+
+@pytest.mark.sampled(0)
+def test_only_the_submitted_field_changes(page: Page) -> None:
+    """A text with the grammar of the command is a text, and each type is stored as such."""
+    before = _read_answer(page)
+    part = _submit(page, "topics", **{"value.0": "price; tone=mixed; stars=5", "value.7": " "})
+    assert "Saved as edit 1" in part
+    assert _read_answer(page) == {**before, "topics": ["price; tone=mixed; stars=5"]}
+
+    _submit(page, "tone", value="mixed")
+    _submit(page, "stars", value="")
+    _submit(page, "is_urgent", value="true")
+    _submit(page, "why", value="the lid burned my hand")
+    _submit(page, "aspects", **{"value.new1.name": "heat", "value.new1.verdict": "praise"})
+    answer = _read_answer(page)
+    assert answer["why"] == {"quote": "the lid burned my hand", "start": 26, "end": 48}
+    assert answer["aspects"] == [{"name": "heat", "verdict": "praise"}]
+    assert (answer["tone"], answer["stars"], answer["is_urgent"]) == ("mixed", None, True)
+
+    _submit(page, "is_urgent")
+    _submit(page, "topics")
+    assert _read_answer(page) == {**answer, "is_urgent": False, "topics": []}
+    assert "Edit 8 undone" in _submit(page, "", undo="8")
+    assert _read_answer(page)["topics"] == ["price; tone=mixed; stars=5"]
+
+
+@pytest.mark.sampled(0)
+def test_a_refused_form_keeps_its_texts_and_says_why(page: Page) -> None:
+    """The message is beside the field in plain words; nothing is stored."""
+    before = _read_answer(page)
+    for field, form, message in (
+        ("stars", {"value": "9"}, "Type a whole number from 1 to 5"),
+        ("stars", {"value": "two"}, "Type a whole number from 1 to 5"),
+        ("tone", {"value": "glad"}, "Choose one of the list"),
+        ("why", {"value": "It is green"}, "The text does not contain these words"),
+        ("why", {"value": ""}, "Select the words in the text"),
+        (
+            "topics",
+            dict.fromkeys(("value.0", "value.1", "value.2", "value.3"), "ab"),
+            "At most 3 lines",
+        ),
+        (
+            "aspects",
+            {"value.0.name": "x" * 21, "value.0.verdict": "blame"},
+            "At most 20 characters",
+        ),
+        ("tone", {"value": "mixed", "who": ""}, "Type your name"),
+    ):
+        part = _submit(page, field, **form)
+        opened = re.search(rf'<details id="edit-{field}" name="edit" data-edit open>', part)
+        assert opened, (field, part)
+        alert = re.findall(r'role="alert">([^<]*)<', part)
+        assert len(alert) == 1, alert
+        assert message in alert[0], (message, alert)
+        assert not re.search(r"valid answer|Input should|nothing was changed", alert[0])
+        for text in form.values():
+            # A select cannot display a value that it does not have.
+            assert text in part or text == "glad"
+    assert _read_answer(page) == before
+
+    # Another tab has saved meanwhile: the text stays, and the next save has the new state.
+    late_form = {"act": "correct", "state": "0", "field": "stars", "value": "4", "who": "Ann"}
+    part = unescape(page.post("/parts/row", params=ROW, data=late_form).text)
+    assert "changed meanwhile" in part
+    assert 'value="4"' in part

@@ -1,0 +1,67 @@
+"""The rows of a task follow a run to its end, and the page says how the run ended."""
+
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from tests.integration import reviews
+from tests.lab import Workspace
+from tests.page import Page
+
+STATE = "/parts/state"
+NEXT = "/api/tasks/reviews/next"
+
+
+def _read_poll_address(html: str) -> str:
+    """Return the address that a state line loads again and again."""
+    section = html.partition('id="state"')[2].partition(">")[0]
+    assert re.search(r'hx-trigger="every \d+s"', section), section
+    return unescape(re.findall(r'hx-get="([^"]+)"', section)[0])
+
+
+@pytest.mark.sampled(0)
+def test_rows_follow_a_run_to_its_end(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each state line polls; a poll reports changed rows once, and the end has its counts."""
+    monkeypatch.chdir(tmp_path)
+    reviews.set_up_task(workspace).ran("preflight", TASK="tasks/reviews.py")
+    with Page(workspace) as page:
+        rows_page = page.get("/", params={"task": "reviews", "after": "1"}).text
+        assert 'hx-trigger="rows-changed from:body"' in rows_page
+        list_address = re.findall(r'hx-get="(/parts/rows\?[^"]*)"', rows_page)[0]
+        assert "after=1" in list_address
+
+        address = _read_poll_address(page.get(STATE, params={"task": "reviews"}).text)
+        assert "hx-trigger" not in page.get(address).headers
+
+        step = page.get(NEXT).json()
+        query = {"step": step["next"], "cost": step["plan"]["cost"]}
+        assert page.post(NEXT, params=query).status_code == 202
+        page.settle()
+
+        state = page.get(address)
+        assert state.headers["hx-trigger"] == "rows-changed"
+        assert "4 answered" in state.text
+        assert re.search(r"4 answered, 0 open, \$0\.\d+", state.text)
+        assert "hx-trigger" not in page.get(_read_poll_address(state.text)).headers
+
+        new_list = page.get(unescape(list_address))
+        assert "after=1" in new_list.headers["hx-replace-url"]
+        assert "open</span>" not in new_list.text
+
+
+@pytest.mark.sampled(0)
+def test_work_is_displayed_with_its_own_task_alone(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finished command of a task is on its rows page, and not on that of other tasks."""
+    monkeypatch.chdir(tmp_path)
+    reviews.set_up_task(workspace).ran("preflight", TASK="tasks/reviews.py")
+    with Page(workspace) as page:
+        page.post("/api/doctor", params={"task": "reviews"}, json={})
+        page.settle()
+        assert "doctor reviews" in page.get(STATE, params={"task": "reviews"}).text
+        assert "doctor" not in page.get(STATE, params={"task": "experts"}).text

@@ -1,0 +1,69 @@
+"""The page says within seconds that Gemini does not answer, and searches by words."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration import reviews
+from tests.lab import Api, Workspace
+from tests.page import LONG_S, Page
+
+LIVE = ":generateContent"
+EMBED = "mbedContent"
+
+
+@pytest.mark.sampled(0)
+def test_a_search_falls_back_to_words(workspace: Workspace, api: Api) -> None:
+    """A refused, and an unanswered embedding give hits by words, and the page says so."""
+    workspace.begin()
+    with Page(workspace) as page:
+        page.post("/api/admin/experts", json={"username": "ada", "bio": "I keep bees."})
+        page.settle()
+        workspace.ran("tag", MODE="live")
+        workspace.ran("index")
+        for fault in ("status", "hang"):
+            api.fault(fault, times=1000, path=EMBED)
+            response = page.get("/search", params={"q": "bees", "task": "experts"})
+            api.clear_faults()
+            assert response.status_code == 200
+            assert "Gemini does not answer: these are found by their words alone." in response.text
+            assert 'key=ada"' in response.text
+
+
+@pytest.mark.sampled(0)
+def test_a_run_says_that_gemini_fails(
+    workspace: Workspace, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state line of a running run has the error of the service, before the run gives up."""
+    monkeypatch.chdir(tmp_path)
+    reviews.set_up_task(workspace).ran("preflight", TASK="tasks/reviews.py")
+    workspace.environ |= {"FINDABLE_RETRY_FOR": "60", "FINDABLE_MODE": "live"}
+    api.fault("status", times=1000, path=LIVE, args={"code": 503})
+    with Page(workspace) as page:
+        step = page.get("/api/tasks/reviews/next").json()["next"]
+        params: dict[str, str | float] = {"step": step, "cost": 1.0}
+        work = page.post("/api/tasks/reviews/next", params=params).json()
+        deadline = time.monotonic() + LONG_S
+        state = ""
+        while not re.search(r'class="warn">\d+ at once, Gemini fails \(', state):
+            assert time.monotonic() < deadline, state
+            state = page.get("/parts/state", params={"task": "reviews"}).text
+        page.post(f"/api/work/{work['number']}/stop")
+        page.settle()
+
+
+@pytest.mark.sampled(0)
+def test_answers_of_the_local_engine_are_called_placeholders(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """Each page of a workspace on the local engine has the bar; with Gemini there is none."""
+    note = "Local engine: placeholder answers for rehearsal; use none of them."
+    with Page(workspace.begin()) as page:
+        assert note not in page.get("/").text
+    environ = {**workspace.environ, "FINDABLE_BACKEND": "local"}
+    environ["FINDABLE_DATA"] = str(tmp_path / "rehearsal")
+    with Page(Workspace(tmp_path / "rehearsal", environ).begin()) as page:
+        for path in ("/", "/runs", "/quality", "/settings", "/add"):
+            assert note in page.get(path).text

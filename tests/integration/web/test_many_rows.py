@@ -1,0 +1,51 @@
+"""Counts of many rows may take seconds, because they are loaded after the rows."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.store.database import SlowError, limit_time
+from tests.integration import reviews
+from tests.lab import Workspace
+from tests.page import Page
+
+
+@pytest.mark.sampled(0)
+def test_counts_and_sorting_have_time(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts have 3 seconds and sorting has more; counts that take longer are said to be missing."""
+    monkeypatch.chdir(tmp_path)
+    reviews.set_up_task(workspace).ran("tag-live")
+    limits = []
+
+    @contextlib.contextmanager
+    def record_limit(tx: Any, seconds: float | None) -> Iterator[None]:
+        """Record the limit, and set it."""
+        limits.append(seconds or 0.0)
+        with limit_time(tx, seconds):
+            yield
+
+    @contextlib.contextmanager
+    def be_slow(_tx: Any, _seconds: float | None) -> Iterator[None]:
+        """Exceed any limit."""
+        raise SlowError
+        yield
+
+    with Page(workspace) as page:
+        monkeypatch.setattr("pipeline.tables.grid.limit_time", record_limit)
+        facets = page.get("/parts/facets", params={"task": "reviews"}).text
+        assert "<h2>stars</h2>" in facets
+        assert "not counted" not in facets
+        assert limits == [3.0]
+        rows = page.get("/", params={"task": "reviews", "sort": "-stars"})
+        assert rows.status_code == 200
+        assert max(limits) == 10.0
+
+        monkeypatch.setattr("pipeline.tables.grid.limit_time", be_slow)
+        facets = page.get("/parts/facets", params={"task": "reviews"}).text
+        assert "Values are not counted: there are too many rows." in facets
+        assert "4 rows" in facets

@@ -1,0 +1,38 @@
+"""Messages of commands have no typed commands and settings on the page."""
+
+import pytest
+
+from web.page_texts import to_html, to_plain_text
+
+
+@pytest.mark.parametrize(
+    ("message", "plain", "html"),
+    [
+        (
+            "it is once it is answered: `make index TASK=reviews DATA=/tmp/a`",
+            "it is once it is answered: “Search index”",
+            'it is once it is answered: <a href="/settings?task=a+b#index">Search index</a>',
+        ),
+        (
+            "`make parked TASK=x` lists 2 <rows>; WHERE=… filters them",
+            "“Parked rows” lists 2 <rows>; the setting “where” filters them",
+            (
+                '<a href="/?state=parked&amp;task=a+b">Parked rows</a> lists 2 &lt;rows&gt;; '
+                "the setting “where” filters them"
+            ),
+        ),
+        (
+            "`findable rollback --task reviews --yes` takes it back",
+            "“the command rollback” takes it back",
+            "the command rollback takes it back",
+        ),
+        ("`BACKEND=local` in `.env`", "the setting “backend” in .env", None),
+        ("a make of 5 stars = good", "a make of 5 stars = good", None),
+    ],
+)
+def test_commands_become_places(message: str, plain: str, html: str | None) -> None:
+    """A known command is a link, another one its name, and a setting its name."""
+    assert to_plain_text(message) == plain
+    rendered = to_html(message, "a b")
+    assert "make " not in rendered or "make of" in rendered
+    assert html is None or rendered == html

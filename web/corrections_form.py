@@ -1,0 +1,156 @@
+"""The forms that correct the fields of an answer: their shapes, texts and messages."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
+from pipeline.core.quotes import MISSING_QUOTE_REASON
+from pipeline.engine import corrections
+from pipeline.engine.corrections import InvalidAnswerError
+from pipeline.engine.session import WorkspaceSession
+from web.errors import to_line
+from web.field_shapes import (
+    FieldShape,
+    Texts,
+    make_shapes,
+    nest_texts,
+    parse_texts,
+    to_plain_reason,
+    to_texts,
+)
+
+# Longer numbers are not numbers of an edit.
+MAX_EDIT_NUMBER_DIGITS = 9
+MISSING_NAME_MESSAGE = "type your name; it is shown beside each edit"
+MISSING_QUOTE_MESSAGE = "the text does not contain these words; select them in the text"
+CHANGED_MESSAGE = (
+    "the answer was changed meanwhile and is shown as it is now; "
+    "save again to replace it by what you typed"
+)
+
+
+@dataclass(frozen=True)
+class CorrectionResult:
+    """How a submitted form ended."""
+
+    # The field of the answer; empty for an undone edit.
+    field_name: str
+    # What is shown beside the field.
+    message: str
+    is_saved: bool
+    # The submitted texts, and the path of the wrong one, if the form was refused.
+    texts: Texts = None
+    wrong_path: str = ""
+
+
+@dataclass(frozen=True)
+class FieldEditor:
+    """The form of one field."""
+
+    shape: FieldShape
+    texts: Texts
+    # The result of the last submission, if it was about this field.
+    result: CorrectionResult | None = None
+
+
+def make_editors(
+    ws: WorkspaceSession,
+    answer: Mapping[str, Any],
+    result: CorrectionResult | None,
+) -> dict[str, FieldEditor]:
+    """Return the forms of an answer's fields by name.
+
+    There are none if the file of the task cannot be read, because no answer can be validated then.
+    A refused form has the texts that were submitted.
+    """
+    try:
+        shapes = make_shapes(ws.task.prompt.answer_model)
+    except FindableError:
+        return {}
+
+    values = ws.task.answers.to_model_answer(answer)
+    editors = {}
+    for name, shape in shapes.items():
+        if name not in values:
+            continue
+        own_result = result if result is not None and result.field_name == name else None
+        texts = to_texts(shape, values[name])
+        if own_result is not None and not own_result.is_saved:
+            texts = own_result.texts
+        editors[name] = FieldEditor(shape, texts, own_result)
+    return editors
+
+
+def submit_correction(
+    ws: WorkspaceSession,
+    key: str,
+    form: Mapping[str, str],
+    editor_name: str,
+) -> CorrectionResult:
+    """Undo the edit numbered `undo` in a form, or set the form's `field` to its value.
+
+    The form's `state` is the state of the answer that the editor saw. Nothing is changed if the
+    form is refused.
+    """
+    field_name = form.get("field", "")
+    texts = nest_texts(form)
+    try:
+        return _submit(ws, key, form, texts, editor_name)
+    except ChangedMeanwhileError as error:
+        message = error.message if "undo" in form else f"{error.message}: {CHANGED_MESSAGE}"
+        return CorrectionResult(field_name, message, is_saved=False, texts=texts)
+    except InvalidAnswerError as error:
+        message = to_plain_reason(error.reason)
+        if MISSING_QUOTE_REASON in error.reason:
+            message = MISSING_QUOTE_MESSAGE
+        return CorrectionResult(field_name, message, is_saved=False, texts=texts)
+    except InputError as error:
+        message = error.message if error.field else to_line(error)
+        return CorrectionResult(
+            field_name,
+            message,
+            is_saved=False,
+            texts=texts,
+            wrong_path=error.field,
+        )
+
+
+def _submit(
+    ws: WorkspaceSession,
+    key: str,
+    form: Mapping[str, str],
+    texts: Texts,
+    editor_name: str,
+) -> CorrectionResult:
+    """Carry out a form; see `submit_correction`.
+
+    Raises:
+        InputError: The form is refused.
+    """
+    if not editor_name.strip():
+        raise InputError(MISSING_NAME_MESSAGE, field="who")
+
+    field_name = form.get("field", "")
+    edit_number = form.get("undo", "")
+    change: dict[str, Any] | int
+    if edit_number.isdecimal() and len(edit_number) <= MAX_EDIT_NUMBER_DIGITS:
+        change = int(edit_number)
+    else:
+        shape = make_shapes(ws.task.prompt.answer_model).get(field_name, FieldShape("json"))
+        change = {field_name: parse_texts(shape, texts)}
+
+    report = corrections.correct_answer(
+        ws.store,
+        ws.task,
+        ws.now,
+        key,
+        change,
+        editor_name=editor_name,
+        expected_state=form.get("state"),
+    )
+    if report["edit"] is None:
+        return CorrectionResult(field_name, "Nothing to change", is_saved=True)
+    if isinstance(change, int):
+        return CorrectionResult("", f"Edit {change} undone", is_saved=True)
+    return CorrectionResult(field_name, f"Saved as edit {report['edit']}", is_saved=True)

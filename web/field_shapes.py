@@ -1,0 +1,279 @@
+"""Edit a field of an answer in the shape of its type.
+
+A form sends a text for each leaf of a value, under a dotted path: `value.0.verdict` is the verdict
+of the first object in a list. The texts of a value form a tree of dicts. They are kept as typed, so
+that a refused form can be displayed again.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from pipeline.core.declaration import json_schema
+from pipeline.core.errors import InputError
+from pipeline.core.quotes import OPTIONAL_QUOTE_FORMAT, QUOTE_FORMAT, is_quotation
+
+# Texts by path member, or the text of a leaf.
+Texts = Any
+Kind = Literal["choice", "number", "checkbox", "text", "quotation", "list", "object", "json"]
+
+# Name of the form field, or the first member of its path.
+ROOT_NAME = "value"
+CHECKED_TEXT = "true"
+_WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}")
+# Pydantic's messages that name Python's types or its steps, with plain words.
+_PLAIN_MESSAGES = (
+    (
+        re.compile(r"^(?:String|List) should have at (least|most) (\d+) items? .*"),
+        r"at \1 \2 lines",
+    ),
+    (re.compile(r"^String should have at (least|most) (\d+) character.*"), r"at \1 \2 characters"),
+    (re.compile(r"^Input should be (.*)"), r"it must be \1"),
+    (re.compile(r"^Value error, (.*)"), r"\1"),
+    (re.compile(r"^(?:Assertion failed), (.*)"), r"\1"),
+)
+_FAULT_PATH = re.compile(r"^[\w.]+: ")
+
+
+@dataclass(frozen=True)
+class FieldShape:
+    """How a value is edited."""
+
+    kind: Kind
+    label: str = ""
+    description: str = ""
+    # Whether the value may be null.
+    is_optional: bool = False
+    choices: tuple[Any, ...] = ()
+    # Of a number.
+    is_whole: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    # Of an object, by name.
+    members: tuple[tuple[str, "FieldShape"], ...] = ()
+    # Of the elements of a list.
+    element: "FieldShape | None" = None
+
+
+def make_shapes(model: type[BaseModel]) -> dict[str, FieldShape]:
+    """Return the shape of each field of an answer's model."""
+    properties = json_schema(model, by_alias=False).get("properties", {})
+    return {name: _make_shape(name, node) for name, node in properties.items()}
+
+
+def _make_shape(name: str, node: Mapping[str, Any], *, is_optional: bool = False) -> FieldShape:
+    """Return the shape of a node of a JSON schema; an unusual node is edited as JSON."""
+    alternatives = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
+    if "anyOf" in node and len(alternatives) == 1:
+        inner_node = {**node, **alternatives[0]}
+        del inner_node["anyOf"]
+        has_null = len(node["anyOf"]) > 1
+        return _make_shape(name, inner_node, is_optional=is_optional or has_null)
+
+    kind = _find_kind(node, is_optional=is_optional)
+    choices = node.get("enum", [node["const"]] if "const" in node else ())
+    if kind == "choice" and not choices:
+        choices = (True, False)
+    properties = node.get("properties", {}) if kind == "object" else {}
+    return FieldShape(
+        kind,
+        label=name.replace("_", " "),
+        description=str(node.get("description", "")),
+        is_optional=is_optional or node.get("format") == OPTIONAL_QUOTE_FORMAT,
+        choices=tuple(choices),
+        is_whole=node.get("type") == "integer",
+        minimum=node.get("minimum"),
+        maximum=node.get("maximum"),
+        members=tuple((member, _make_shape(member, part)) for member, part in properties.items()),
+        element=_make_shape("", node["items"]) if kind == "list" else None,
+    )
+
+
+def _find_kind(node: Mapping[str, Any], *, is_optional: bool) -> Kind:
+    """Return the kind of input for a node of a JSON schema that is not a union."""
+    type_name = node.get("type")
+    is_quote = node.get("format") in {QUOTE_FORMAT, OPTIONAL_QUOTE_FORMAT}
+    is_list = isinstance(node.get("items"), Mapping) and "prefixItems" not in node
+    kinds: dict[Any, Kind] = {
+        # A checkbox cannot be empty.
+        "boolean": "choice" if is_optional else "checkbox",
+        "integer": "number",
+        "number": "number",
+        "string": "quotation" if is_quote else "text",
+        "array": "list" if is_list else "json",
+        "object": "object" if node.get("properties") else "json",
+    }
+    if "enum" in node or "const" in node:
+        return "choice"
+    return kinds.get(type_name, "json")
+
+
+def to_texts(shape: FieldShape, value: Any) -> Texts:
+    """Return the texts of a value, as a form shows them."""
+    if shape.kind == "list":
+        elements = value if isinstance(value, list) else []
+        element_shape = shape.element or FieldShape("json")
+        return {str(index): to_texts(element_shape, item) for index, item in enumerate(elements)}
+    if shape.kind == "object":
+        members = value if isinstance(value, Mapping) else {}
+        return {name: to_texts(member, members.get(name)) for name, member in shape.members}
+    if value is None:
+        return ""
+    if shape.kind == "quotation" and is_quotation(value):
+        return str(value["quote"])
+    if isinstance(value, str) and shape.kind != "json":
+        return value
+    indent = 2 if shape.kind == "json" else None
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def empty_texts(shape: FieldShape) -> Texts:
+    """Return the texts of a new value."""
+    return to_texts(shape, None)
+
+
+def nest_texts(form: Mapping[str, str]) -> Texts:
+    """Return the texts of a form's value as a tree, in the order of the form."""
+    root: dict[str, Texts] = {}
+    for name, text in form.items():
+        path = name.split(".")
+        if path[0] != ROOT_NAME:
+            continue
+        branch = root
+        for member in path[:-1]:
+            next_branch = branch.setdefault(member, {})
+            if not isinstance(next_branch, dict):
+                break
+            branch = next_branch
+        else:
+            branch[path[-1]] = text
+    return root.get(ROOT_NAME, {})
+
+
+def parse_texts(shape: FieldShape, texts: Texts, path: str = ROOT_NAME) -> Any:
+    """Return the value of the texts of a form. A text is never read as another field.
+
+    Args:
+        shape: The shape of the value.
+        texts: Its texts.
+        path: Path of the value in the form.
+
+    Raises:
+        InputError: A text does not have the shape; its path is the error's `field`.
+    """
+    if shape.kind == "list":
+        return _parse_list(shape, texts, path)
+    if shape.kind == "object":
+        branch = texts if isinstance(texts, dict) else {}
+        return {
+            name: parse_texts(member, branch.get(name, ""), f"{path}.{name}")
+            for name, member in shape.members
+        }
+
+    text = texts if isinstance(texts, str) else ""
+    if shape.is_optional and not text.strip():
+        return None
+    return _LEAF_PARSERS[shape.kind](shape, text, path)
+
+
+def _parse_list(shape: FieldShape, texts: Texts, path: str) -> list[Any]:
+    """Return the elements of a list; empty lines are left out."""
+    lines = texts if isinstance(texts, dict) else {"0": texts}
+    element_shape = shape.element or FieldShape("json")
+    return [
+        parse_texts(element_shape, line, f"{path}.{name}")
+        for name, line in lines.items()
+        if _has_text(line)
+    ]
+
+
+def _has_text(texts: Texts) -> bool:
+    if isinstance(texts, dict):
+        return any(map(_has_text, texts.values()))
+    return bool(texts.strip())
+
+
+def _parse_choice(shape: FieldShape, text: str, path: str) -> Any:
+    for choice in shape.choices:
+        if text == (choice if isinstance(choice, str) else json.dumps(choice)):
+            return choice
+    raise InputError("choose one of the list", field=path)
+
+
+def _parse_number(shape: FieldShape, text: str, path: str) -> int | float:
+    text = text.strip()
+    number: int | float = math.nan
+    if _WHOLE_NUMBER.fullmatch(text):
+        number = int(text)
+    elif not shape.is_whole:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+
+    is_in_range = (
+        math.isfinite(number)
+        and (shape.minimum is None or number >= shape.minimum)
+        and (shape.maximum is None or number <= shape.maximum)
+    )
+    if not is_in_range:
+        raise InputError(_describe_number(shape), field=path)
+    return number
+
+
+def _describe_number(shape: FieldShape) -> str:
+    """Return what number is accepted, as an instruction."""
+    noun = "a whole number" if shape.is_whole else "a number"
+    low = "" if shape.minimum is None else f"{shape.minimum:g}"
+    high = "" if shape.maximum is None else f"{shape.maximum:g}"
+    if low and high:
+        return f"type {noun} from {low} to {high}"
+    if low:
+        return f"type {noun} of at least {low}"
+    if high:
+        return f"type {noun} of at most {high}"
+    return f"type {noun}"
+
+
+def _parse_checkbox(_shape: FieldShape, text: str, _path: str) -> bool:
+    return text == CHECKED_TEXT
+
+
+def _parse_text(_shape: FieldShape, text: str, _path: str) -> str:
+    return text
+
+
+def _parse_quotation(_shape: FieldShape, text: str, path: str) -> str:
+    if not text.strip():
+        raise InputError("select the words in the text, or type them", field=path)
+    return text
+
+
+def _parse_json(_shape: FieldShape, text: str, path: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"this is not valid JSON: {error}", field=path) from None
+
+
+_LEAF_PARSERS: Mapping[Kind, Callable[[FieldShape, str, str], Any]] = {
+    "checkbox": _parse_checkbox,
+    "choice": _parse_choice,
+    "json": _parse_json,
+    "number": _parse_number,
+    "quotation": _parse_quotation,
+    "text": _parse_text,
+}
+
+
+def to_plain_reason(reason: str) -> str:
+    """Return the reason why an answer is invalid without pydantic's terms and the field's path."""
+    message = _FAULT_PATH.sub("", reason, count=1)
+    for pattern, replacement in _PLAIN_MESSAGES:
+        message = pattern.sub(replacement, message)
+    return message

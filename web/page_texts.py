@@ -1,0 +1,102 @@
+"""Rewrite messages of commands for the page: links in place of commands, words for settings."""
+
+import re
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+from markupsafe import Markup, escape
+
+# A command as it is typed, with its options; a code span around it is part of it.
+_OPTION_TEXT = r"""(?:FINDABLE_)?[A-Z][A-Z_]+=(?:"[^"]*"|'[^']*'|[^\s`;,)]*)"""
+_COMMAND = re.compile(
+    rf"`?\b(?:{_OPTION_TEXT} )*(?:make|findable) ([a-z]+(?:-[a-z]+)*)"
+    rf"(?: (?:{_OPTION_TEXT}|--?[a-z][\w-]*(?: [^\s`-][^\s`]*)?|…))*`?",
+)
+_OPTION = re.compile(rf"`?\b(?P<text>{_OPTION_TEXT})`?")
+_CODE_SPAN = re.compile("`([^`]*)`")
+# The place of the page that does the work of a command: its label and address.
+_PLACES = {
+    **dict.fromkeys(
+        ("batches", "batch-cancel", "batch-ingest", "batch-poll", "batch-submit", "costs"),
+        ("Runs", "/runs", ""),
+    ),
+    **dict.fromkeys(
+        ("items", "preflight", "show", "status", "tag", "tag-live", "passages-backfill", "export"),
+        ("Rows", "/", ""),
+    ),
+    **dict.fromkeys(("parked", "unpark"), ("Parked rows", "/?state=parked", "")),
+    **dict.fromkeys(
+        ("add-expert", "import", "import-images", "import-passages"),
+        ("Add", "/add", ""),
+    ),
+    **dict.fromkeys(("qc", "tags", "passages-pilot"), ("Quality", "/quality", "")),
+    "doctor": ("Check everything", "/settings", "#doctor"),
+    "index": ("Search index", "/settings", "#index"),
+    "search": ("Search", "/search", ""),
+}
+
+
+def to_plain_text(text: object) -> str:
+    """Return a message without commands and settings as they are typed, and without code spans."""
+    message = str(text)
+    plain = ""
+    end = 0
+    for match in _find_commands(message):
+        plain += f"{message[end : match.start()]}“{_label_of(match[1])}”"
+        end = match.end()
+    plain += message[end:]
+    plain = _OPTION.sub(_describe_option, plain)
+    return _CODE_SPAN.sub(r"\1", plain)
+
+
+def to_html(text: object, task: str = "") -> Markup:
+    """Return a message as HTML, with links in place of commands and words for settings.
+
+    Args:
+        text: The message.
+        task: The task of the links; "" for the default task.
+    """
+    html = Markup()
+    end = 0
+    message = str(text)
+    for match in _find_commands(message):
+        html += _spans_to_html(message[end : match.start()])
+        html += _link_to(match[1], task)
+        end = match.end()
+    return html + _spans_to_html(message[end:])
+
+
+def capitalize_first(text: str) -> str:
+    """Return a text with its first letter in upper case; the rest is unchanged."""
+    return text[:1].upper() + text[1:]
+
+
+def _find_commands(text: str) -> Iterator[re.Match[str]]:
+    """Yield the commands in a text; a mere word behind "make" is none."""
+    for match in _COMMAND.finditer(text):
+        has_form = any(mark in match[0] for mark in ("`", "=", " -"))
+        if has_form or match[1] in _PLACES:
+            yield match
+
+
+def _label_of(command: str) -> str:
+    return _PLACES[command][0] if command in _PLACES else f"the command {command}"
+
+
+def _link_to(command: str, task: str) -> Markup:
+    if command not in _PLACES:
+        return escape(_label_of(command))
+    label, path, fragment = _PLACES[command]
+    if task:
+        path += ("&" if "?" in path else "?") + urlencode({"task": task})
+    return Markup('<a href="{}{}">{}</a>').format(path, fragment, label)
+
+
+def _spans_to_html(text: str) -> Markup:
+    html = escape(_OPTION.sub(_describe_option, text))
+    return Markup(_CODE_SPAN.sub(r"<code>\1</code>", str(html)))  # noqa: S704 - it is escaped
+
+
+def _describe_option(match: re.Match[str]) -> str:
+    name = match["text"].removeprefix("FINDABLE_").partition("=")[0]
+    return f"the setting “{name.lower().replace('_', ' ')}”"

@@ -1,0 +1,175 @@
+"""Summarize runs for the page: an API batch, or all batches of a live run."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from pipeline.batch.ingest_report import Anomaly, summarize_batch
+from pipeline.batch.report import summarize
+from pipeline.batch.send import CANCEL_REASONS
+from pipeline.core.states import BatchState, Mode, Outcome
+from pipeline.engine.task import Task
+from pipeline.store import answers, batches, workspace
+from pipeline.store.batches import BatchRow
+from pipeline.store.claims import PARKED
+from pipeline.store.database import Connection
+
+# Outcomes of a request without an answer.
+FAILED_OUTCOMES = ("refused", "invalid", "missing")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run with the outcomes of its requests."""
+
+    # The batch, or the sums of all batches of a live run.
+    batch: BatchRow
+    # Its batches, by ascending number.
+    parts: tuple[BatchRow, ...]
+    # Numbers of requests; together they are all requests.
+    answered: int
+    failed: int
+    open: int
+    # Requests by outcome, of FAILED_OUTCOMES.
+    failures: Mapping[str, int]
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether a person has cancelled the run."""
+        return any((part.reason or "").startswith(CANCEL_REASONS) for part in self.parts)
+
+    @property
+    def word(self) -> str:
+        """Return the state of the run, or "cancelled"."""
+        return "cancelled" if self.is_cancelled else str(self.batch.state)
+
+    @property
+    def icon(self) -> str:
+        """Return the name of the icon: how the run ended, or that it runs."""
+        if not self.batch.is_finished and not self.is_cancelled:
+            return "runs"
+        if self.batch.state == BatchState.FAILED or (self.failed and not self.answered):
+            return "bad"
+        return "warn" if self.failed else "ok"
+
+
+def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
+    """Return the batches of each run by the run's number, without trials."""
+    parts_by_number: dict[int, list[BatchRow]] = {}
+    for batch in batch_rows:
+        if batch.way is not Mode.TRIAL:
+            parts_by_number.setdefault(batch.run or batch.number, []).append(batch)
+    return parts_by_number
+
+
+def make_run(tx: Connection, parts: Sequence[BatchRow]) -> Run:
+    """Return a run of these batches.
+
+    A failed batch has no result file, so its outcomes are counted from the stored errors.
+    """
+    combined = batches.combine_runs(parts)
+    batch = combined[0] if combined else parts[0]
+    failures = Counter(dict.fromkeys(FAILED_OUTCOMES, 0))
+    for part in parts:
+        if part.state == BatchState.FAILED:
+            outcomes = (attempt[0] for attempt in answers.attempts_of_batch(tx, part.number))
+            failures.update(outcome for outcome in outcomes if outcome in FAILED_OUTCOMES)
+        else:
+            failures.update({name: getattr(part, name) or 0 for name in FAILED_OUTCOMES})
+
+    answered = sum(part.answered or 0 for part in parts)
+    failed = min(failures.total(), batch.requests - answered)
+    return Run(
+        batch,
+        tuple(parts),
+        answered,
+        failed,
+        batch.requests - answered - failed,
+        dict(failures),
+    )
+
+
+def read_run(tx: Connection, number: int) -> Run:
+    """Return the run that a batch belongs to.
+
+    Raises:
+        InputError: There is no batch of this number.
+    """
+    batch = batches.get_batch(tx, number)
+    parts = [batch]
+    if batch.run and batch.way is not Mode.TRIAL:
+        rows = batches.batches_in_states(tx, task=batch.task, only_live=True)
+        parts = [part for part in rows if (part.run or part.number) == batch.run]
+    return make_run(tx, parts)
+
+
+def describe_commonest_failure(tx: Connection, run: Run) -> str:
+    """Return the reason that most failures of a run share, with their number; "" without any."""
+    if not run.failed:
+        return ""
+    reasons = Counter(
+        reason.partition(":")[0]
+        for part in run.parts
+        for outcome, reason, _, _, _ in answers.attempts_of_batch(tx, part.number)
+        if outcome in FAILED_OUTCOMES
+    )
+    if not reasons:
+        return ""
+    [(reason, count)] = reasons.most_common(1)
+    return f"{count:,} of {run.failed:,} failed: {reason}"
+
+
+def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[str, Any]:
+    """Return a run as JSON members: its summary, state changes and errors of all its batches."""
+    accounts = [summarize_batch(tx, task, part.number) for part in run.parts]
+    moves = [
+        {name: event[name] for name in ("at", "old", "new", "why")}
+        for part in (run.parts[0], *run.parts[-1:])[: min(2, len(run.parts))]
+        for event in workspace.events_of(tx, "batch", part.number)
+    ]
+    return {
+        **summarize(run.batch, now=now).document,
+        "moves": sorted(moves, key=lambda move: move["at"]),
+        "is_over": run.batch.is_finished,
+        "reasons": [asdict(anomaly) for anomaly in _merge_anomalies(accounts)],
+        "unapplied": [name for account in accounts for name in account.unapplied],
+        "outdated": [name for account in accounts for name in account.outdated],
+        "other_versions": sorted({name for account in accounts for name in account.other_versions}),
+        "left_out_values": sum(account.left_out_values for account in accounts),
+    }
+
+
+def _merge_anomalies(accounts: Iterable[Any]) -> list[Anomaly]:
+    """Return the anomalies of several batches, the most frequent first."""
+    merged: dict[tuple[str, str], Anomaly] = {}
+    for account in accounts:
+        for anomaly in account.anomalies:
+            key = (anomaly.outcome, anomaly.reason)
+            earlier = merged.get(key)
+            if earlier is not None:
+                anomaly = replace(  # noqa: PLW2901 - the sum of both
+                    earlier,
+                    count=earlier.count + anomaly.count,
+                )
+            merged[key] = anomaly
+    return sorted(merged.values(), key=lambda anomaly: -anomaly.count)
+
+
+def failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
+    """Return the ids of the rows that failed in a run and are now open or parked, in any order."""
+    ids = [
+        row_id
+        for part in run.parts
+        for outcome in FAILED_OUTCOMES
+        for row_id in answers.row_ids_of_batch(tx, part.number, outcome=Outcome(outcome))
+    ]
+    table = task.rows.table(tx)
+    open_state, _ = table.states.pending_state
+    rows = table.select_by_ids(
+        tx,
+        list(dict.fromkeys(ids)),
+        [table.item_id, table.state_expression],
+    )
+    return [row_id for row_id, state in rows if state in {open_state, PARKED}]

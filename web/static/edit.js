@@ -1,0 +1,63 @@
+"use strict";
+// Forms that correct an answer: lines of lists, and quotations that are selected in the text.
+
+// The quotation that a selection fills: the one that had the focus last.
+let quotationField = null;
+let newLineCount = 0;
+
+document.addEventListener("click", ({ target }) => {
+  if ("add" in target.dataset) {
+    addLine(target.closest("[data-lines]"));
+  } else if ("remove" in target.dataset) {
+    removeLine(target.closest("li"));
+  }
+});
+
+// Lines that the server wrote count from 0; new lines have other names.
+function addLine(lines) {
+  newLineCount += 1;
+  const template = lines.querySelector(":scope > template");
+  const html = template.innerHTML.replaceAll(lines.dataset.lines, `new${newLineCount}`);
+  const list = lines.querySelector(":scope > ul");
+  list.insertAdjacentHTML("beforeend", html);
+  focusFirstInput(list.lastElementChild);
+}
+
+function removeLine(line) {
+  const lines = line.closest("[data-lines]");
+  line.remove();
+  lines.querySelector(":scope > [data-add]").focus();
+}
+
+function focusFirstInput(element) {
+  element.querySelector("input, select, textarea")?.focus();
+}
+
+document.addEventListener(
+  "toggle",
+  ({ target }) => {
+    const summary = target.querySelector("summary");
+    if (target.open && "edit" in target.dataset && document.activeElement === summary) {
+      focusFirstInput(target);
+    }
+  },
+  true,
+);
+
+document.addEventListener("focusin", ({ target }) => {
+  if ("quotation" in target.dataset) {
+    quotationField = target;
+  } else if (target.closest("[data-edit]")) {
+    quotationField = null;
+  }
+});
+
+document.addEventListener("selectionchange", () => {
+  const selection = document.getSelection();
+  const text = document.getElementById("text");
+  const words = selection.toString().trim();
+  const isInText = text?.contains(selection.anchorNode) && text.contains(selection.focusNode);
+  if (words && isInText && quotationField?.isConnected) {
+    quotationField.value = words;
+  }
+});

@@ -1,0 +1,46 @@
+"""Describe in one line how background work ended."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from web.page_texts import to_plain_text
+from web.render import format_usd
+
+STOPPED_SUMMARY = "What was answered is stored; the other rows are open."
+
+
+def summarize_work(work: Mapping[str, Any]) -> str:
+    """Return how the work of a document ended, or its last message; "" if there is neither.
+
+    A command that asks in rounds is described by its counts, its cost and why it stopped.
+    """
+    if work["state"] == "stopped":
+        return STOPPED_SUMMARY
+    result = work["result"]
+    if isinstance(result, Mapping) and "left" in result and "under_way" in result:
+        return _summarize_rounds(result)
+    if isinstance(result, Mapping) and result.keys() == {"answered", "asked"}:
+        return f"{result['answered']:,} of {result['asked']:,} answered"
+    return to_plain_text(work["lines"][-1]) if work["lines"] else ""
+
+
+def _summarize_rounds(result: Mapping[str, Any]) -> str:
+    """Return the counts, the cost and the reason of open rows of a report in rounds."""
+    failed_count = sum(result["live"]["failed"].values()) if result["live"] else 0
+    counts = [
+        ("answered", result["answered"]),
+        ("failed", failed_count),
+        ("parked", result["parked"]),
+        ("still being asked", result["under_way"]),
+        ("open", result["left"]),
+    ]
+    parts = [
+        f"{count:,} {label}" for label, count in counts if count or label in {"answered", "open"}
+    ]
+    parts.append(format_usd(result["spent"]))
+    summary = ", ".join(parts)
+
+    reason = result["out_of_money"] or result["held_back"]
+    if reason and result["left"]:
+        summary += f". Stopped: {to_plain_text(reason)}"
+    return summary
