@@ -94,6 +94,9 @@ CONVOLUTED_PHRASES = (
 WORD = re.compile(r"[A-Za-z']+")
 # A text of at least this many words in the code is a message, unless it is a statement of SQL.
 MIN_MESSAGE_WORDS = 4
+# Keyword arguments and ends of names of constants with texts for a model, not for a person.
+MODEL_TEXT_KEYWORDS = {"description", "prompt", "system"}
+MODEL_TEXT_CONSTANTS = ("SYSTEM", "_INSTRUCTION")
 SQL = re.compile(
     r"\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|PRAGMA|WITH|EXPLAIN|ANALYZE|GRANT|LOCK|SET)\b"
 )
@@ -157,6 +160,9 @@ class _Counts:
             elif isinstance(node, ast.Expr):
                 # A docstring.
                 parts.add(node.value)
+            elif _is_for_model(node):
+                # A change of a prompt would be a new version of the task, so prompts stay.
+                parts.update(ast.walk(node))
 
         for node in ast.walk(tree):
             text = _text_of(node)
@@ -202,6 +208,16 @@ class _Counts:
         for name in (PACKED, CONDITIONALS, NESTED, TWO_LOOPS):
             figures[name] = 1000 * counts[name] / max(1, counts["statements"])
         return {name: round(figures[name], 2) for name in GOALS}
+
+
+def _is_for_model(node: ast.AST) -> bool:
+    """Return whether a keyword argument or a constant contains text that is sent to a model."""
+    if isinstance(node, ast.keyword):
+        return node.arg in MODEL_TEXT_KEYWORDS
+    if isinstance(node, ast.Assign):
+        names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        return any(name.endswith(MODEL_TEXT_CONSTANTS) for name in names)
+    return False
 
 
 def _text_of(node: ast.AST) -> str:

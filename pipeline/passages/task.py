@@ -53,7 +53,9 @@ if TYPE_CHECKING:
 FIRST_VERSION = f"{table.TASK}@1"
 # About 5,000 tokens. The prompt has only the beginning of a longer text.
 MAX_ASKED_CHARS = 20_000
-CUT_NOTICE = "The passage is longer; only its beginning is shown. Quote from what is shown alone."
+CUT_INSTRUCTION = (
+    "The passage is longer; only its beginning is shown. Quote from what is shown alone."
+)
 
 # Characters of the text in a search hit.
 _MAX_HIT_CHARS = 1_000
@@ -489,7 +491,7 @@ class ConceptsPrompt(TaskPrompt):
         """Return the prompt text of a passage; a notice follows a text that was cut."""
         text = super().make_text(row)
         if len(cell_to_text(row["text"])) > MAX_ASKED_CHARS:
-            text = f"{text}\n{CUT_NOTICE}"
+            text = f"{text}\n{CUT_INSTRUCTION}"
         return text
 
     @property

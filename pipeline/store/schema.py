@@ -669,7 +669,8 @@ def is_schema_current(tx: Connection) -> bool:
         raise InconsistentError(
             f"this database was made by an older findable (schema {number});"
             f" the last commit that opens it is {commit}; nothing was changed",
-            hint=f"`git checkout {commit} && {export_command} && git checkout - && {import_command}`"
+            hint=f"`git checkout {commit} && {export_command} && "
+            f"git checkout - && {import_command}`"
             " copies the people, but not their tags; copy the lists of tags from the file into the"
             " column tags, or they are paid again",
         )

@@ -40,7 +40,8 @@ def copy_tables(
         sent_count = row_counts[table.name]
         if stored_count != sent_count:
             raise InconsistentError(
-                f"{table.name} has {stored_count:,} rows on the server, but {sent_count:,} were sent",
+                f"{table.name} has {stored_count:,} rows on the server, "
+                f"but {sent_count:,} were sent",
             )
         _continue_numbers(tx, target, table, min_numbers.get(table.name, 0))
         target.exec_driver_sql(f'ANALYZE "{table.name}"')

@@ -148,7 +148,8 @@ def parse_new_task(
             f"{OptionHint('source')} has a password, which would be written into the task's file; "
             "nothing was written"
         )
-        hint = f"write TABLE_URL=… with the password into .env, and use {OptionHint(source='$TABLE_URL')}"
+        option = OptionHint(source="$TABLE_URL")
+        hint = f"write TABLE_URL=… with the password into .env, and use {option}"
         raise InputError(message, hint=hint)
 
     needs_query = bool(source)

@@ -148,7 +148,8 @@ class Workspace:
             if group.kind is FindingKind.REJECTED:
                 lines_text = ", ".join(str(finding.line) for finding in group.examples)
                 self.display.warn(
-                    f"{plural(group.count, 'row')} rejected, for example row {lines_text}: {group.reason}",
+                    f"{plural(group.count, 'row')} rejected, "
+                    f"for example row {lines_text}: {group.reason}",
                 )
         import_report.check()
         return import_report

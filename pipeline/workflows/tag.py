@@ -209,7 +209,8 @@ def _announce(
     plan, cost = estimate.plan_sent_rows(report.mode)
     if plan.items:
         cost_text = describe_cost(ws.model, cost, usage_tier=ws.settings.tier)
-        plan_text = f"{ws.model.name}: {plan.describe_rows(ws.task.labels)}, {report.mode} mode, {cost_text}"
+        rows_text = plan.describe_rows(ws.task.labels)
+        plan_text = f"{ws.model.name}: {rows_text}, {report.mode} mode, {cost_text}"
         ws.display.say(f"{plan_text}; {report.reason}")
     for warning in estimate.ways[report.mode].warnings:
         ws.display.warn(warning)

@@ -3,7 +3,7 @@
 from sqlalchemy import create_engine
 
 from pipeline.passages.shape import read_shape
-from pipeline.passages.task import CUT_NOTICE, MAX_ASKED_CHARS, ConceptsTask
+from pipeline.passages.task import CUT_INSTRUCTION, MAX_ASKED_CHARS, ConceptsTask
 
 TASK = ConceptsTask(read_shape(create_engine("sqlite://").connect()))
 
@@ -18,7 +18,7 @@ def test_long_passage_is_cut_and_the_prompt_says_so() -> None:
     text = "x" * MAX_ASKED_CHARS
     assert read_prompt(text) == f"<passage>{text}</passage>"
     long_row = next(TASK.prompt.make_rows({"1": {"text": text + "yz"}}))
-    assert long_row.prompt.parts[0]["text"] == f"<passage>{text}</passage>\n{CUT_NOTICE}"
+    assert long_row.prompt.parts[0]["text"] == f"<passage>{text}</passage>\n{CUT_INSTRUCTION}"
     assert long_row.context == {"text": text + "yz"}
     assert (
         long_row.input_hash != next(TASK.prompt.make_rows({"1": {"text": text + "y"}})).input_hash
