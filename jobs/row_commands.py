@@ -208,8 +208,8 @@ def export(
     """Write rows and answers of TASK to TO: .csv, .xlsx, .json, .jsonl, .parquet, or `-`.
 
     People: tags, scores, and all columns of their files. TASK=passages: concepts with evidence
-    (.jsonl, .parquet). Your task: all rows of the source in its order, with answer, state and
-    reason.
+    (.jsonl, .csv, .xlsx, .parquet). Your task: all rows of the source in its order, with answer,
+    state and reason.
 
     Answers are those of --extractor or VERSION=, else those of the preferred version. The command
     prints how many rows have which version.

@@ -74,11 +74,12 @@ def make_editors(
     for name, shape in shapes.items():
         if name not in values:
             continue
-        own_result = result if result is not None and result.field_name == name else None
-        texts = to_texts(shape, values[name])
-        if own_result is not None and not own_result.is_saved:
-            texts = own_result.texts
-        editors[name] = FieldEditor(shape, texts, own_result)
+        editors[name] = FieldEditor(shape, to_texts(shape, values[name]))
+        if result is not None and result.field_name == name:
+            texts = result.texts
+            if result.is_saved:
+                texts = editors[name].texts
+            editors[name] = FieldEditor(shape, texts, result)
     return editors
 
 
@@ -98,7 +99,9 @@ def submit_correction(
     try:
         return _submit(ws, key, form, texts, editor_name)
     except ChangedMeanwhileError as error:
-        message = error.message if "undo" in form else f"{error.message}: {CHANGED_MESSAGE}"
+        message = error.message
+        if "undo" not in form:
+            message = f"{message}: {CHANGED_MESSAGE}"
         return CorrectionResult(field_name, message, is_saved=False, texts=texts)
     except InvalidAnswerError as error:
         message = to_plain_reason(error.reason)
@@ -106,7 +109,9 @@ def submit_correction(
             message = MISSING_QUOTE_MESSAGE
         return CorrectionResult(field_name, message, is_saved=False, texts=texts)
     except InputError as error:
-        message = error.message if error.field else to_line(error)
+        message = to_line(error)
+        if error.field:
+            message = error.message
         return CorrectionResult(
             field_name,
             message,

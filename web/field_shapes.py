@@ -8,7 +8,7 @@ that a refused form can be displayed again.
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,6 +25,14 @@ Kind = Literal["choice", "number", "checkbox", "text", "quotation", "list", "obj
 # Name of the form field, or the first member of its path.
 ROOT_NAME = "value"
 CHECKED_TEXT = "true"
+_KINDS_BY_TYPE: Mapping[Any, Kind] = {
+    "boolean": "checkbox",
+    "integer": "number",
+    "number": "number",
+    "string": "text",
+    "array": "list",
+    "object": "object",
+}
 _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}")
 # Pydantic's messages that name Python's types or its steps, with plain words.
 _PLAIN_MESSAGES = (
@@ -76,10 +84,17 @@ def _make_shape(name: str, node: Mapping[str, Any], *, is_optional: bool = False
         return _make_shape(name, inner_node, is_optional=is_optional or has_null)
 
     kind = _find_kind(node, is_optional=is_optional)
-    choices = node.get("enum", [node["const"]] if "const" in node else ())
-    if kind == "choice" and not choices:
+    choices: Sequence[Any] = node.get("enum", ())
+    if "const" in node:
+        choices = [node["const"]]
+    elif kind == "choice" and not choices:
         choices = (True, False)
-    properties = node.get("properties", {}) if kind == "object" else {}
+    properties = {}
+    if kind == "object":
+        properties = node["properties"]
+    element = None
+    if kind == "list":
+        element = _make_shape("", node["items"])
     return FieldShape(
         kind,
         label=name.replace("_", " "),
@@ -90,46 +105,55 @@ def _make_shape(name: str, node: Mapping[str, Any], *, is_optional: bool = False
         minimum=node.get("minimum"),
         maximum=node.get("maximum"),
         members=tuple((member, _make_shape(member, part)) for member, part in properties.items()),
-        element=_make_shape("", node["items"]) if kind == "list" else None,
+        element=element,
     )
 
 
 def _find_kind(node: Mapping[str, Any], *, is_optional: bool) -> Kind:
     """Return the kind of input for a node of a JSON schema that is not a union."""
-    type_name = node.get("type")
-    is_quote = node.get("format") in {QUOTE_FORMAT, OPTIONAL_QUOTE_FORMAT}
-    is_list = isinstance(node.get("items"), Mapping) and "prefixItems" not in node
-    kinds: dict[Any, Kind] = {
-        # A checkbox cannot be empty.
-        "boolean": "choice" if is_optional else "checkbox",
-        "integer": "number",
-        "number": "number",
-        "string": "quotation" if is_quote else "text",
-        "array": "list" if is_list else "json",
-        "object": "object" if node.get("properties") else "json",
-    }
     if "enum" in node or "const" in node:
         return "choice"
-    return kinds.get(type_name, "json")
+
+    type_name = node.get("type")
+    is_list = isinstance(node.get("items"), Mapping) and "prefixItems" not in node
+    if type_name == "boolean" and is_optional:
+        # A checkbox cannot be empty.
+        return "choice"
+    if type_name == "string" and node.get("format") in {QUOTE_FORMAT, OPTIONAL_QUOTE_FORMAT}:
+        return "quotation"
+    if (type_name == "array" and not is_list) or (
+        type_name == "object" and not node.get("properties")
+    ):
+        return "json"
+    return _KINDS_BY_TYPE.get(type_name, "json")
 
 
 def to_texts(shape: FieldShape, value: Any) -> Texts:
     """Return the texts of a value, as a form shows them."""
     if shape.kind == "list":
-        elements = value if isinstance(value, list) else []
+        elements: list[Any] = []
+        if isinstance(value, list):
+            elements = value
         element_shape = shape.element or FieldShape("json")
         return {str(index): to_texts(element_shape, item) for index, item in enumerate(elements)}
     if shape.kind == "object":
-        members = value if isinstance(value, Mapping) else {}
+        members: Mapping[str, Any] = {}
+        if isinstance(value, Mapping):
+            members = value
         return {name: to_texts(member, members.get(name)) for name, member in shape.members}
+    return _to_leaf_text(shape, value)
+
+
+def _to_leaf_text(shape: FieldShape, value: Any) -> str:
     if value is None:
         return ""
+    if shape.kind == "json":
+        return json.dumps(value, ensure_ascii=False, indent=2)
     if shape.kind == "quotation" and is_quotation(value):
         return str(value["quote"])
-    if isinstance(value, str) and shape.kind != "json":
+    if isinstance(value, str):
         return value
-    indent = 2 if shape.kind == "json" else None
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def empty_texts(shape: FieldShape) -> Texts:
@@ -169,13 +193,17 @@ def parse_texts(shape: FieldShape, texts: Texts, path: str = ROOT_NAME) -> Any:
     if shape.kind == "list":
         return _parse_list(shape, texts, path)
     if shape.kind == "object":
-        branch = texts if isinstance(texts, dict) else {}
+        branch: dict[str, Texts] = {}
+        if isinstance(texts, dict):
+            branch = texts
         return {
             name: parse_texts(member, branch.get(name, ""), f"{path}.{name}")
             for name, member in shape.members
         }
 
-    text = texts if isinstance(texts, str) else ""
+    text = ""
+    if isinstance(texts, str):
+        text = texts
     if shape.is_optional and not text.strip():
         return None
     return _LEAF_PARSERS[shape.kind](shape, text, path)
@@ -183,7 +211,9 @@ def parse_texts(shape: FieldShape, texts: Texts, path: str = ROOT_NAME) -> Any:
 
 def _parse_list(shape: FieldShape, texts: Texts, path: str) -> list[Any]:
     """Return the elements of a list; empty lines are left out."""
-    lines = texts if isinstance(texts, dict) else {"0": texts}
+    lines = texts
+    if not isinstance(texts, dict):
+        lines = {"0": texts}
     element_shape = shape.element or FieldShape("json")
     return [
         parse_texts(element_shape, line, f"{path}.{name}")
@@ -200,7 +230,7 @@ def _has_text(texts: Texts) -> bool:
 
 def _parse_choice(shape: FieldShape, text: str, path: str) -> Any:
     for choice in shape.choices:
-        if text == (choice if isinstance(choice, str) else json.dumps(choice)):
+        if text in {choice, json.dumps(choice)}:
             return choice
     raise InputError("choose one of the list", field=path)
 
@@ -228,16 +258,16 @@ def _parse_number(shape: FieldShape, text: str, path: str) -> int | float:
 
 def _describe_number(shape: FieldShape) -> str:
     """Return what number is accepted, as an instruction."""
-    noun = "a whole number" if shape.is_whole else "a number"
-    low = "" if shape.minimum is None else f"{shape.minimum:g}"
-    high = "" if shape.maximum is None else f"{shape.maximum:g}"
-    if low and high:
-        return f"type {noun} from {low} to {high}"
-    if low:
-        return f"type {noun} of at least {low}"
-    if high:
-        return f"type {noun} of at most {high}"
-    return f"type {noun}"
+    instruction = "type a number"
+    if shape.is_whole:
+        instruction = "type a whole number"
+    if shape.minimum is not None and shape.maximum is not None:
+        return f"{instruction} from {shape.minimum:g} to {shape.maximum:g}"
+    if shape.minimum is not None:
+        return f"{instruction} of at least {shape.minimum:g}"
+    if shape.maximum is not None:
+        return f"{instruction} of at most {shape.maximum:g}"
+    return instruction
 
 
 def _parse_checkbox(_shape: FieldShape, text: str, _path: str) -> bool:

@@ -80,16 +80,22 @@ def _find_commands(text: str) -> Iterator[re.Match[str]]:
 
 
 def _label_of(command: str) -> str:
-    return _PLACES[command][0] if command in _PLACES else f"the command {command}"
+    label, _, _ = _PLACES.get(command, (f"the command {command}", "", ""))
+    return label
 
 
 def _link_to(command: str, task: str) -> Markup:
     if command not in _PLACES:
         return escape(_label_of(command))
     label, path, fragment = _PLACES[command]
+    address = path
     if task:
-        path += ("&" if "?" in path else "?") + urlencode({"task": task})
-    return Markup('<a href="{}{}">{}</a>').format(path, fragment, label)
+        query = urlencode({"task": task})
+        separator = "?"
+        if "?" in path:
+            separator = "&"
+        address = f"{path}{separator}{query}"
+    return Markup('<a href="{}{}">{}</a>').format(address, fragment, label)
 
 
 def _spans_to_html(text: str) -> Markup:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from itertools import chain, product
 from typing import Any
 
 from pipeline.batch.ingest_report import Anomaly, summarize_batch
@@ -43,7 +44,9 @@ class Run:
     @property
     def word(self) -> str:
         """Return the state of the run, or "cancelled"."""
-        return "cancelled" if self.is_cancelled else str(self.batch.state)
+        if self.is_cancelled:
+            return "cancelled"
+        return str(self.batch.state)
 
     @property
     def icon(self) -> str:
@@ -52,7 +55,9 @@ class Run:
             return "runs"
         if self.batch.state == BatchState.FAILED or (self.failed and not self.answered):
             return "bad"
-        return "warn" if self.failed else "ok"
+        if self.failed:
+            return "warn"
+        return "ok"
 
 
 def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
@@ -69,8 +74,8 @@ def make_run(tx: Connection, parts: Sequence[BatchRow]) -> Run:
 
     A failed batch has no result file, so its outcomes are counted from the stored errors.
     """
-    combined = batches.combine_runs(parts)
-    batch = combined[0] if combined else parts[0]
+    # Trials are not combined.
+    batch = next(iter(batches.combine_runs(parts)), parts[0])
     failures = Counter(dict.fromkeys(FAILED_OUTCOMES, 0))
     for part in parts:
         if part.state == BatchState.FAILED:
@@ -109,12 +114,14 @@ def describe_commonest_failure(tx: Connection, run: Run) -> str:
     """Return the reason that most failures of a run share, with their number; "" without any."""
     if not run.failed:
         return ""
-    reasons = Counter(
-        reason.partition(":")[0]
-        for part in run.parts
-        for outcome, reason, _, _, _ in answers.attempts_of_batch(tx, part.number)
-        if outcome in FAILED_OUTCOMES
-    )
+    reasons = Counter[str]()
+    for part in run.parts:
+        attempts = answers.attempts_of_batch(tx, part.number)
+        reasons.update(
+            reason.partition(":")[0]
+            for outcome, reason, *_ in attempts
+            if outcome in FAILED_OUTCOMES
+        )
     if not reasons:
         return ""
     [(reason, count)] = reasons.most_common(1)
@@ -124,21 +131,24 @@ def describe_commonest_failure(tx: Connection, run: Run) -> str:
 def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[str, Any]:
     """Return a run as JSON members: its summary, state changes and errors of all its batches."""
     accounts = [summarize_batch(tx, task, part.number) for part in run.parts]
-    moves = [
-        {name: event[name] for name in ("at", "old", "new", "why")}
-        for part in (run.parts[0], *run.parts[-1:])[: min(2, len(run.parts))]
-        for event in workspace.events_of(tx, "batch", part.number)
-    ]
+    events: list[dict[str, Any]] = []
+    for number in sorted({run.parts[0].number, run.parts[-1].number}):
+        events += workspace.events_of(tx, "batch", number)
+    moves = [{name: event[name] for name in ("at", "old", "new", "why")} for event in events]
     return {
         **summarize(run.batch, now=now).document,
         "moves": sorted(moves, key=lambda move: move["at"]),
         "is_over": run.batch.is_finished,
         "reasons": [asdict(anomaly) for anomaly in _merge_anomalies(accounts)],
-        "unapplied": [name for account in accounts for name in account.unapplied],
-        "outdated": [name for account in accounts for name in account.outdated],
-        "other_versions": sorted({name for account in accounts for name in account.other_versions}),
+        "unapplied": _chain(account.unapplied for account in accounts),
+        "outdated": _chain(account.outdated for account in accounts),
+        "other_versions": sorted(set(_chain(account.other_versions for account in accounts))),
         "left_out_values": sum(account.left_out_values for account in accounts),
     }
+
+
+def _chain(name_lists: Iterable[Sequence[str]]) -> list[str]:
+    return list(chain.from_iterable(name_lists))
 
 
 def _merge_anomalies(accounts: Iterable[Any]) -> list[Anomaly]:
@@ -159,12 +169,9 @@ def _merge_anomalies(accounts: Iterable[Any]) -> list[Anomaly]:
 
 def failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
     """Return the ids of the rows that failed in a run and are now open or parked, in any order."""
-    ids = [
-        row_id
-        for part in run.parts
-        for outcome in FAILED_OUTCOMES
-        for row_id in answers.row_ids_of_batch(tx, part.number, outcome=Outcome(outcome))
-    ]
+    ids: list[str] = []
+    for part, outcome in product(run.parts, FAILED_OUTCOMES):
+        ids += answers.row_ids_of_batch(tx, part.number, outcome=Outcome(outcome))
     table = task.rows.table(tx)
     open_state, _ = table.states.pending_state
     rows = table.select_by_ids(

@@ -21,15 +21,16 @@ def summarize_work(work: Mapping[str, Any]) -> str:
         return _summarize_rounds(result)
     if isinstance(result, Mapping) and result.keys() == {"answered", "asked"}:
         return f"{result['answered']:,} of {result['asked']:,} answered"
-    return to_plain_text(work["lines"][-1]) if work["lines"] else ""
+    last_line = "".join(work["lines"][-1:])
+    return to_plain_text(last_line)
 
 
 def _summarize_rounds(result: Mapping[str, Any]) -> str:
     """Return the counts, the cost and the reason of open rows of a report in rounds."""
-    failed_count = sum(result["live"]["failed"].values()) if result["live"] else 0
+    live_failures = (result["live"] or {}).get("failed", {})
     counts = [
         ("answered", result["answered"]),
-        ("failed", failed_count),
+        ("failed", sum(live_failures.values())),
         ("parked", result["parked"]),
         ("still being asked", result["under_way"]),
         ("open", result["left"]),

@@ -53,6 +53,7 @@ from pipeline.tables.cells import (
 )
 from pipeline.tables.grid import Grid
 from pipeline.tables.reflection import is_sqlite
+from pipeline.tables.row_selection import iterate_selected
 from pipeline.tables.row_table import RowTable
 
 NOTHING_CHANGED = "nothing was changed"
@@ -87,8 +88,9 @@ class ExpertsExport(TaskExport):
         total = None
         if options.row_filter is None:
             total = table.people_table(tx).count_states(tx)["total"]
-        people = people_grid(tx).iterate_selected(
+        people = iterate_selected(
             tx,
+            people_grid(tx),
             exported_people(tx),
             options.row_filter,
             get_row_id=lambda person: person.row_id,

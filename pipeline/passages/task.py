@@ -41,6 +41,7 @@ from pipeline.store.edits import AnswerEdit
 from pipeline.tables.adopt import DEFAULT_SETTINGS
 from pipeline.tables.cells import cell_to_text, hash_text, parse_json_cell
 from pipeline.tables.grid import Grid
+from pipeline.tables.row_selection import iterate_selected
 from pipeline.tables.row_table import RowTable
 
 if TYPE_CHECKING:
@@ -192,8 +193,9 @@ class ConceptsExport(TaskExport):
         options: ExportOptions,
     ) -> Iterator[ConceptRow]:
         """Return the concepts of the passages that meet the filter of the options."""
-        return self.rows.grid(tx).iterate_selected(
+        return iterate_selected(
             tx,
+            self.rows.grid(tx),
             concepts,
             options.row_filter,
             get_row_id=lambda concept: str(concept.passage_id),

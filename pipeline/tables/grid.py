@@ -8,7 +8,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeVar
@@ -58,13 +58,9 @@ from pipeline.tables.row_table import (
 from pipeline.tables.text_match import contains_word
 
 T = TypeVar("T")
-# A record of an export.
-R = TypeVar("R")
 # Tags, versions and field values are only counted in tables of at most this size.
 _MAX_FACET_ROWS = 100_000
 _FACET_PAGE_ROWS = 2_000
-# Records of an export that are compared with a filter at once.
-_SELECTION_PAGE_ROWS = 500
 # The commonest tags and versions that are listed.
 _MAX_FACET_WORDS = 50
 
@@ -319,41 +315,6 @@ class Grid:
                 _require(self.score_expression, "scores").between(min_score, max_score),
             )
         return conditions
-
-    def iterate_selected(
-        self,
-        tx: Connection,
-        rows: Iterable[R],
-        row_filter: RowFilter | None,
-        *,
-        get_row_id: Callable[[R], str | None],
-    ) -> Iterator[R]:
-        """Yield those of some records whose rows meet a filter, in constant memory.
-
-        Records without a row id are of refused rows. They are yielded if refused rows are
-        requested, or if there is no filter.
-
-        Raises:
-            InputError: The filter is invalid; see `make_conditions`.
-        """
-        if row_filter is None:
-            yield from rows
-            return
-
-        wants_refused = self._should_list_refused(row_filter)
-        conditions = [] if wants_refused else self.make_conditions(tx, row_filter)
-        for page in split_into_pages(rows, _SELECTION_PAGE_ROWS):
-            selected_ids: set[str | None] = {None} if wants_refused else set()
-            if not wants_refused:
-                page_ids = {row_id for row_id in map(get_row_id, page) if row_id is not None}
-                selected_rows = self.table.select_by_ids(
-                    tx,
-                    list(page_ids),
-                    [self.table.item_id],
-                    *conditions,
-                )
-                selected_ids.update(row[0] for row in selected_rows)
-            yield from (row for row in page if get_row_id(row) in selected_ids)
 
     def count_rows(
         self,

@@ -228,7 +228,7 @@ class TagReport:
             "mode": self.mode,
             "reason": self.reason,
             "asked": self.asked,
-            "answered": self.answered_rows + (0 if self.live is None else self.live.answered),
+            "answered": self.answered_rows + (self.live or LiveReport()).answered,
             "submitted": self.submitted,
             "left": self.left,
             "no_room": self.no_room,

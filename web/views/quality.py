@@ -46,7 +46,7 @@ def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
             gates=_gate_values(newest_report) if newest_report else [],
             samples=_sample_values(newest_report) if newest_report else [],
             reports=[{**report, "summary": _describe_verdict(report)} for report in reports],
-            verdict=_describe_verdict(newest_report) if newest_report else "",
+            verdict=_describe_verdict(newest_report or {"gates": []}),
             pilot_numbers=_pilot_numbers(ws),
             parked_groups=_group_parked(ws),
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,

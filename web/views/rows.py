@@ -131,7 +131,7 @@ class RowQuery(BaseModel):
 
     def position_address(self, path: str, task: str) -> str:
         """Return an address with the same parameters and the same position."""
-        return self.address(path, task, after=[self.after] if self.after else [])
+        return self.address(path, task, after=list(filter(None, [self.after])))
 
 
 # The query parameters of a request, validated.
@@ -258,8 +258,9 @@ def export_items(
 
 
 def _read_export_chunks(desk: AppState, query: RowQuery, format_: str) -> Iterator[bytes]:
-    row_filter = query.row_filter
-    options = ExportOptions(row_filter=row_filter if query.filter_pairs else None)
+    options = ExportOptions()
+    if query.filter_pairs:
+        options = ExportOptions(row_filter=query.row_filter)
     with desk.open_to_read(query.task) as ws:
         chunks = export.iterate_chunks(ws, format_, options)
         while chunk := b"".join(islice(chunks, EXPORT_PIECES)):

@@ -1,6 +1,7 @@
 """Runs page: API batches and live batches in one list, their costs and their files."""
 
 from dataclasses import asdict
+from itertools import chain, product
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
@@ -189,20 +190,20 @@ def _render_batch(
         run = run_summary.read_run(tx, number)
         run_task = ws.find_task(run.batch.task)
         document = run_summary.describe_run(tx, run_task, run, ws.now())
-        row_ids = [
-            row_id
-            for part in run.parts
-            for row_id in answers.row_ids_of_batch(tx, part.number, claimed=True)
-        ]
-        row_ids = list(dict.fromkeys(row_ids))
+        ids_by_part = (
+            answers.row_ids_of_batch(tx, part.number, claimed=True) for part in run.parts
+        )
+        row_ids = list(dict.fromkeys(chain.from_iterable(ids_by_part)))
         names = run_task.rows.table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])
         failed_ids = run_summary.failed_row_ids(tx, run_task, run)
         summary = summarize(run.batch, now=ws.now())
         batch = {**_run_values(desk, ws, run, summary), **document}
 
-    retry_ids = failed_ids[:MAX_CHOSEN_ROWS]
+    retry_ids: list[str] = []
     retry_cost = None
-    if retry_ids and run.batch.is_finished:
+    if run.batch.is_finished:
+        retry_ids = failed_ids[:MAX_CHOSEN_ROWS]
+    if retry_ids:
         with desk.open_to_read(run_task.subject) as ws:
             retry_cost = estimate_cost(ws, retry_ids)
     with desk.open_to_read(task) as ws:
@@ -216,7 +217,7 @@ def _render_batch(
             subject=run_task.subject,
             row_names=list(names.values()),
             unnamed_count=max(0, len(row_ids) - MAX_NAMED_ROWS),
-            retry_count=len(retry_ids) if run.batch.is_finished else 0,
+            retry_count=len(retry_ids),
             retry_cost=retry_cost,
             error_message=error_message,
             work_documents=_run_work(desk, run, run_task.subject),
@@ -295,11 +296,11 @@ def _run_values(
 
 def _list_files(data: FilePath, run: run_summary.Run) -> list[tuple[int, str]]:
     """Return the number and the kind of the existing sealed files of a run's first batches."""
+    numbers = [part.number for part in run.parts[:MAX_LISTED_PARTS]]
     return [
-        (part.number, kind)
-        for part in run.parts[:MAX_LISTED_PARTS]
-        for kind in FILE_KINDS
-        if _file_path(data, part.number, kind).is_file()
+        (number, kind)
+        for number, kind in product(numbers, FILE_KINDS)
+        if _file_path(data, number, kind).is_file()
     ]
 
 
@@ -311,7 +312,9 @@ def _file_path(data: FilePath, number: int, kind: str) -> FilePath:
 
 def _count_outcomes(run: run_summary.Run) -> dict[str, int]:
     """Return the number of requests by outcome; they add up to all requests."""
-    open_label = "open, to be asked again" if run.batch.is_finished else "not answered yet"
+    open_label = "not answered yet"
+    if run.batch.is_finished:
+        open_label = "open, to be asked again"
     counts = {"answered": run.answered, **run.failures}
     if run.open:
         counts[open_label] = run.open

@@ -1,0 +1,62 @@
+"""Select the records of an export whose rows meet a filter."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from pipeline.core.row_listing import RowFilter
+from pipeline.store.database import split_into_pages
+from pipeline.tables.grid import Grid
+from pipeline.tables.row_table import REFUSED_STATE
+
+# A record of an export.
+R = TypeVar("R")
+# Records that are compared with a filter at once.
+_PAGE_RECORDS = 500
+
+
+def iterate_selected(
+    tx: Connection,
+    grid: Grid,
+    records: Iterable[R],
+    row_filter: RowFilter | None,
+    *,
+    get_row_id: Callable[[R], str | None],
+) -> Iterator[R]:
+    """Yield those of some records whose rows meet a filter, in constant memory.
+
+    Records without a row id are of refused rows. They are yielded if refused rows are requested,
+    or if there is no filter.
+
+    Raises:
+        InputError: The filter is invalid; see `Grid.make_conditions`.
+    """
+    if row_filter is None:
+        yield from records
+        return
+
+    wants_refused = row_filter.state == REFUSED_STATE and grid.table.states.is_refused is None
+    for page in split_into_pages(records, _PAGE_RECORDS):
+        selected_ids: set[str | None] = {None}
+        if not wants_refused:
+            selected_ids = _select_ids(
+                tx, grid, [get_row_id(record) for record in page], row_filter
+            )
+        yield from (record for record in page if get_row_id(record) in selected_ids)
+
+
+def _select_ids(
+    tx: Connection,
+    grid: Grid,
+    row_ids: Sequence[str | None],
+    row_filter: RowFilter,
+) -> set[str | None]:
+    """Return those of some row ids whose rows meet a filter."""
+    selected_rows = grid.table.select_by_ids(
+        tx,
+        list(dict.fromkeys(row_id for row_id in row_ids if row_id is not None)),
+        [grid.table.item_id],
+        *grid.make_conditions(tx, row_filter),
+    )
+    return {row[0] for row in selected_rows}
