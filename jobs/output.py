@@ -196,9 +196,10 @@ def print_text(text: str, *, indent: str = "") -> None:
 
 
 def print_marked(*pieces: str, indent: int = 0) -> None:
-    """Print pieces as one line on a terminal, every second piece in bold.
+    """Print pieces as a paragraph on a terminal, every second piece in bold.
 
-    A long line is wrapped, and all of its lines are indented.
+    The paragraph is wrapped at the width of the terminal, and all of its lines are indented by
+    `indent` blanks. Control characters are escaped.
     """
     from rich.console import Console
     from rich.padding import Padding

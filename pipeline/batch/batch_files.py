@@ -197,14 +197,17 @@ def seal_replies(
             files.rename_sealed(draft, sealed_path)
 
 
-def account_trial(ws: WorkspaceSession, number: int, *, patience_s: float | None = None) -> None:
-    """Store the outcomes and the cost of a trial, then delete its files: asking to ingested.
+def store_trial_outcomes(
+    ws: WorkspaceSession, number: int, *, patience_s: float | None = None
+) -> None:
+    """Store the outcomes and the cost of a trial, and delete its request and reply files.
 
-    Its answers are not stored. Requests without a reply count as missing. If the trial is accounted
-    for already, only its files are deleted.
+    The state of its batch changes from asking to ingested. Its answers are not stored. Requests
+    without a reply count as missing. If the outcomes are stored already, only the files are
+    deleted.
 
     Args:
-        patience_s: How long to wait for another writer, or None for the time of other commands.
+        patience_s: How long to wait for another writer; None for the default of all commands.
     """
     replies_path = part_path(ws.data, number)
     outcome_counts = {Outcome.ANSWERED: 0, Outcome.REFUSED: 0, Outcome.INVALID: 0}
@@ -273,7 +276,7 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
             if lock is None:
                 continue
             if batch.way is Mode.TRIAL:
-                account_trial(ws, batch.number)
+                store_trial_outcomes(ws, batch.number)
             else:
                 seal_replies(ws.data, ws.store, ws.now, batch.number)
 

@@ -67,10 +67,10 @@ def ingest_batches(
 ) -> Iterator[IngestSummary]:
     """Ingest the task's downloaded batches and yield a summary of each batch that was ingested.
 
-    Replies of dead live runs of all tasks are sealed first. A batch that another process ingests is
-    waited for after the others, unless `is_live_only`. A batch that cannot be ingested stays
-    downloaded. The other batches are ingested before an error is raised; errors before the last are
-    printed.
+    First the reply files of dead live runs of all tasks are completed. Unless `is_live_only`, the
+    iterator finally waits for batches that another process ingests. A batch that cannot be
+    ingested stays downloaded, and the other batches are ingested before the error is raised. If
+    several batches fail, the last error is raised, and the others are printed.
 
     Args:
         is_live_only: Ingest live batches only, and wait for no other process.

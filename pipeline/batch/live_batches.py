@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from pipeline.batch import budget, ingest
-from pipeline.batch.batch_files import OpenLiveBatch, account_trial, part_path, seal_replies
+from pipeline.batch.batch_files import OpenLiveBatch, store_trial_outcomes, part_path, seal_replies
 from pipeline.batch.batch_plan import Selection, StopReason
 from pipeline.batch.ingest import RowOutcome
 from pipeline.batch.live_report import LiveReport, RunPolicy
@@ -163,7 +163,7 @@ class LiveBatches:
             open_batch.close()
             self._record_calls(open_batch)
             if self._mode is Mode.TRIAL:
-                account_trial(self._ws, open_batch.number, patience_s=self._write_timeout_s)
+                store_trial_outcomes(self._ws, open_batch.number, patience_s=self._write_timeout_s)
             else:
                 self._seal_and_ingest(open_batch)
         finally:

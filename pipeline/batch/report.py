@@ -182,14 +182,16 @@ def summarize_costs(
     """Return the spending, for JSON, from a single snapshot of the database.
 
     Args:
-        tasks: Tasks whose rows get the name that users type. All tasks are counted, also others.
+        tasks: Tasks whose names are replaced by the names that users type. The spending of all
+            other tasks is counted, too.
         group_key: The group of a row: one of COST_KEYS.
         task_name: The name of the only task to count, or None for all tasks.
 
     Returns:
         `by`, which is the group key, `rows` in the order of their keys (numbers by value, before
         texts), and `total`. Rows and total have COST_FIGURES: counts of batches and live calls,
-        tokens, and USD that are known, perhaps lost, and of running batches.
+        tokens, the known USD, the USD perhaps paid for lost replies, and the estimated USD of
+        running batches.
     """
     subjects = {task.name: task.subject for task in tasks}
     group_index = COST_KEYS.index(group_key)

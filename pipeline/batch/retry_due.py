@@ -40,8 +40,8 @@ def ask_alone(
 
     A due row is an open row whose last attempt was made alone and failed, or whose first attempt
     was postponed. Without `row_ids`, dead runs are recovered first. A row that fails again stays
-    due, with its new reason, and is given up after one call without a reply. Errors of the run are
-    in the report.
+    due, with its new reason. In this command it is not asked again after a call without a reply.
+    Errors of the run are in the report.
 
     Args:
         row_ids: The rows, or None for all due rows.

@@ -203,8 +203,8 @@ class _Parser:
     def _parse_comparison(self) -> Expression:
         """Parse a column with its operator and values.
 
-        IN becomes "=" with several values. NOT before IN or CONTAINS, or after IS, becomes a
-        negation.
+        IN becomes "=" with several values. NOT IN, NOT CONTAINS and IS NOT become a negation of the
+        comparison without NOT.
 
         Raises:
             InputError: The syntax is wrong.

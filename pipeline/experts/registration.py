@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pipeline.tables.adopt import TaskTables
 
 
-def _is_used(tx: "Connection", settings: "Settings") -> bool:
-    """Return whether this workspace has the experts subject.
+def _has_people_task(tx: "Connection", settings: "Settings") -> bool:
+    """Return whether this workspace has the task of people.
 
     Returns:
-        True if the setting TASK selects it, the table of people was adopted, or the database has
-        neither a workspace nor a table of another program.
+        True if the setting TASK selects it, if the table of people was adopted, or if the database
+        is empty: a new workspace begins with people.
     """
     if settings.task == EXPERTS:
         return True
@@ -81,7 +81,7 @@ EXPERTS_TASK = ShippedTask(
     name=EXPERTS,
     how_to_begin=HOW_TO_BEGIN,
     adoption_index=ADOPTION_INDEX,
-    is_used=_is_used,
+    is_used=_has_people_task,
     make_task=_make_task,
     load_tables=_load_tables,
     load_measure=_load_measure,

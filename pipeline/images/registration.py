@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.tables.adopt import TaskTables
 
 
-def _is_used(tx: "Connection", settings: "Settings") -> bool:
+def _has_images_task(tx: "Connection", settings: "Settings") -> bool:
     """Return whether the task in use is images, or the tables of images are adopted."""
     if settings.task == TASK:
         return True
@@ -47,7 +47,7 @@ IMAGES_TASK = ShippedTask(
     name=TASK,
     how_to_begin=HOW_TO_BEGIN,
     adoption_index=ADOPTION_INDEX,
-    is_used=_is_used,
+    is_used=_has_images_task,
     # The task is among the recorded tasks of the workspace.
     make_task=lambda _tx, _settings: None,
     load_tables=_load_tables,

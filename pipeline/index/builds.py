@@ -204,8 +204,8 @@ class Builds:
     def staging(self, number: int) -> Iterator[Path]:
         """Create a staging directory for a build, and delete it after the block.
 
-        Deletes the leftovers of killed processes first. A block that promotes its build moves the
-        directory, so nothing is deleted.
+        Deletes the leftovers of killed processes first. If the block puts its build into service
+        (`promote`), the directory was moved away, and nothing is deleted after the block.
 
         Yields:
             The path of the new, empty directory.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.tables.adopt import TaskTables
 
 
-def _is_used(tx: "Connection", settings: "Settings") -> bool:
+def _has_passages_task(tx: "Connection", settings: "Settings") -> bool:
     """Return whether the task in use is passages, or the passage tables are adopted."""
     if settings.task == PASSAGES:
         return True
@@ -81,7 +81,7 @@ PASSAGES_TASK = ShippedTask(
     name=PASSAGES,
     how_to_begin=HOW_TO_BEGIN,
     adoption_index=ADOPTION_INDEX,
-    is_used=_is_used,
+    is_used=_has_passages_task,
     make_task=_make_task,
     load_tables=_load_tables,
     load_measure=_load_measure,

@@ -81,7 +81,9 @@ class PassagesShape:
 
 
 def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
-    """Return the shape of the tables in this database, as made, adopted or to be made.
+    """Return the columns and keys of the tables of passages and concepts in this database.
+
+    The tables may be made by findable, adopted, or still to be made.
 
     A column for source or metadata that does not fit is left out. Tables that do not exist are
     listed in `missing`.

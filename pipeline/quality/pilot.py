@@ -142,13 +142,14 @@ def record_failed_pilot(ws: WorkspaceSession, quality: QualityReport) -> bool:
 
 
 def check_pilot(tx: "Connection", task: Task, extractor: str, *, is_required: bool = False) -> None:
-    """Check that all items of a task may be asked; see `blocking_reason`.
+    """Check that no pilot forbids to ask all rows of a task; see `blocking_reason`.
 
     Args:
+        extractor: The version of the answers.
         is_required: Raise also if the version has no pilot.
 
     Raises:
-        GateError: They may not. The hint has the command that runs a pilot.
+        GateError: A pilot failed or is missing. The hint has the command that runs a pilot.
     """
     reason = blocking_reason(tx, extractor, compulsory=is_required)
     if not reason:

@@ -111,23 +111,23 @@ def erase_row(
     row_id: str,
     *,
     words: Sequence[str],
-    is_number_ours: bool = True,
+    has_findable_number: bool = True,
 ) -> None:
-    """Erase a row's claims, attempts, answers and corrections, and words about it in all texts.
+    """Erase what is stored about a row, and its words in the texts of other records.
 
-    Attempts and answers stay as records of costs, without content and under another row id. The
-    row in `findable_rows` or in the task's table stays. On SQLite the deleted content is
-    overwritten.
+    Claims and corrections are deleted. Attempts and answers stay as records of costs, without
+    content and under another row id. The row in `findable_rows` or in the task's table stays. On
+    SQLite the deleted content is overwritten.
 
     Args:
         words: Texts to replace by "…" in all reasons, notes and journal lines, as whole words.
-        is_number_ours: A numeric id was given by findable. It stays part of the new id, because it
-            says nothing about the row.
+        has_findable_number: The numeric id was assigned by findable. The new row id then contains this
+            number, because it reveals nothing about the row.
     """
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("PRAGMA secure_delete = ON")
 
-    keeps_number = is_number_ours and re.fullmatch(r"\d{1,18}", row_id)
+    keeps_number = has_findable_number and re.fullmatch(r"\d{1,18}", row_id)
     random_id = f"{ERASED_TEXT} {secrets.token_hex(8)}"
     new_id = f"{row_id} {ERASED_TEXT}" if keeps_number else random_id
     erased_values: dict[Table, dict[str, Any]] = {

@@ -381,7 +381,7 @@ def source_column_expression(
 
 
 def _key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
-    """Return SQL for a key column of an answer, whose key is the row id of the answer.
+    """Return the SQL expression for a key column of an answer, computed from its row id.
 
     A value that is no whole number is NULL in an integer column of PostgreSQL; SQLite casts it.
 

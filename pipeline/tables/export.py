@@ -366,8 +366,8 @@ def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> _Row:
 def _answer_cells(stored_row: RowMapping, task: TaskRecord, cost_names: Iterable[str]) -> _Row:
     """Return the key, fields, version, time and cost of a row's answer; None if missing.
 
-    The key is also there without an answer, except for a refused row. A key of several columns is
-    the whole id in each of them.
+    The key is also there without an answer, except for a refused row. If the key has several
+    columns, each of them gets the whole row id, to be split later.
 
     Args:
         stored_row: The row with its answer.

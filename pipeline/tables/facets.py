@@ -89,13 +89,14 @@ class FieldTally:
     def counts(self, name: str) -> list[FieldCount]:
         """Return the counts of the 12 commonest values in descending order.
 
-        Values of more than 30 characters are left out.
+        Members of lists with more than 30 characters are left out.
 
         Args:
             name: Name of the field, for the conditions that select the rows with a value.
 
         Returns:
-            Nothing if the values are not countable, or if some are too long and not in lists.
+            An empty list if the values are not countable, or if a value outside of lists has more
+            than 30 characters.
         """
         short_values = [
             (value, row_count)

@@ -405,8 +405,8 @@ class RowTarget:
         """Insert, update or delete rows of the table so that each shows the preferred answer.
 
         There is a row for each row id and each model that answered it. If only a person answered,
-        the model is PERSON. A row whose answers are all removed is deleted. A row that another
-        program changed is left alone: its texts equal no stored answer.
+        the model is PERSON. A row whose answers are all removed is deleted. A row whose texts equal
+        no stored answer was changed by another program, and is left alone.
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.

@@ -136,11 +136,11 @@ class TagRounds:
 
         With `wait`, downloaded batches are ingested first. Failed rows are sent again after all
         batches are over. If the API had no room, the next submission follows the first batch that
-        ends. Ends if a poll is stopped or a batch needs a person.
+        ends. Returns early if an error stops a poll, or if a batch needs a person.
 
         No more rows are sent if all batches fail at the API, or if the answers fail a gate by far:
-        a short outage must not use up the tries of all rows. With `wait`, open batches are waited
-        for anyway. The report gets the reason.
+        a short outage must not use up the tries of all rows. The report gets the reason. With
+        `wait`, the method still waits for open batches.
 
         Args:
             wait: Wait for batches. Otherwise return after one submit.

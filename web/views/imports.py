@@ -176,7 +176,7 @@ def render_add(
 ) -> HTMLResponse:
     """Render the upload form and the form for a person, or the state of upload `number`.
 
-    The workspace need not have the task yet, which only selects the kind of upload. An unknown
+    The task only selects the kind of upload, so the workspace need not have it yet. An unknown
     number is refused with 404.
     """
     desk = get_app_state(request)
