@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from pipeline.batch import budget, ingest
-from pipeline.batch.batch_files import OpenLiveBatch, store_trial_outcomes, part_path, seal_replies
+from pipeline.batch.batch_files import OpenLiveBatch, part_path, seal_replies, store_trial_outcomes
 from pipeline.batch.batch_plan import Selection, StopReason
 from pipeline.batch.ingest import RowOutcome
 from pipeline.batch.live_report import LiveReport, RunPolicy
