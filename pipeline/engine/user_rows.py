@@ -92,7 +92,11 @@ class UserRows(TaskRows):
         return make_rows_subquery(self.record.name)
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the record is enough
-        """Return the row table, in the order of the source."""
+        """Return the stored rows as a table with states, sorted as in the source.
+
+        A row is answered, open, empty, unusable (its image), refused or missing in the source. Only
+        rows with content and without an answer can be asked.
+        """
         columns = self.subquery.c
         is_answered = self.is_answered(current_input=self.asks_stale_rows)
         is_missing = columns.findable_gone_at.is_not(None)

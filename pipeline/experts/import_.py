@@ -395,9 +395,12 @@ def _kept_tag_findings(
     prompt_changes: Mapping[str, _PromptChange],
     claimed_ids: Collection[str],
 ) -> Iterator[Finding]:
-    """Yield a finding for each changed person who is tagged, or is in an open batch.
+    """Yield a finding for each changed person who keeps tags of the old text.
 
-    Other changed people have no finding. Tags of another program count as tags.
+    A tagged person gets the finding that the tags did not change; if the biography changed, it
+    names the command that asks again. An untagged person in an open batch gets the finding that the
+    answer to the old text will be stored. Other people have no finding. Tags of another program
+    count as tags.
 
     Args:
         prompt_changes: People whose changes concern the prompt, by id.

@@ -83,7 +83,8 @@ class PassagesShape:
 def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     """Return the columns and keys of the tables of passages and concepts in this database.
 
-    The tables may be made by findable, adopted, or still to be made.
+    The tables may be made by findable, adopted, or still to be made. The shape also has the kinds
+    of the id columns, and the values to write instead of NULL into columns that forbid it.
 
     A column for source or metadata that does not fit is left out. Tables that do not exist are
     listed in `missing`.

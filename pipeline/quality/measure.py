@@ -117,8 +117,9 @@ class _Tally:
         self.missing = Counter[str]()
 
     def add(self, item_id: str, answer_json: str) -> None:
-        """Count an answer in JSON, and offer it to the sample.
+        """Count an answer in JSON and the values of its fields, and offer it to the sample.
 
+        Also counts equal answers, and fields whose text is the word "null" instead of a null.
         Answers with a quotation that only resembles the text are preferred in the sample.
         """
         answer = json.loads(answer_json)

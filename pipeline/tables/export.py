@@ -364,9 +364,9 @@ def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> _Row:
 
 
 def _answer_cells(stored_row: RowMapping, task: TaskRecord, cost_names: Iterable[str]) -> _Row:
-    """Return the key, fields, version, time and cost of a row's answer; None if missing.
+    """Return the key of a row, and the fields, version, time and cost of its answer.
 
-    The key is also there without an answer, except for a refused row. If the key has several
+    Without an answer all cells but the key are None; a refused row has no key either. If the key has several
     columns, each of them gets the whole row id, to be split later.
 
     Args:

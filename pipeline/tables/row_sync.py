@@ -317,7 +317,10 @@ class RowSync:
         return equal_rows
 
     def _count_row(self, row: Mapping[str, Any]) -> None:
-        """Count a staged row as empty or unusable in the report; refused rows are not counted."""
+        """Count a staged row in the report if it is empty, and if its image is unusable.
+
+        The last unusable row becomes the example of the report. Refused rows are not counted.
+        """
         if row["input_hash"] == stored_rows.NO_HASH:
             return
         self.report.empty += row["is_empty"]

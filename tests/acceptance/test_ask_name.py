@@ -68,7 +68,7 @@ def test_named_question_confirms_views_in_another_database(
     query = "SELECT nr, note FROM tickets ORDER BY nr"
 
     refused_run = workspace.do("ask", query, q="What is it about?", name="tickets", code=3)
-    assert "--yes agrees" in refused_run.err
+    assert "--yes adds them" in refused_run.err
     ask_run = workspace.do("ask", query, q="What is it about?", name="tickets", yes=True, json=True)
     assert [answer["nr"] for answer in ask_run.json["answers"]] == ["7", "8"]
     assert workspace.states("tickets") == {"answered": 2}

@@ -496,7 +496,7 @@ def test_declared_parameters_are_sent_unchanged(notes: Workspace) -> None:
         'model="gemini-2.5-flash"'
     )
     declare(notes, 'thinking={"thinkingBudget": 64}', f'model="{MODEL}"')
-    assert "takes thinkingLevel" in notes.do("submit", code=3).err
+    assert "accepts only thinkingLevel" in notes.do("submit", code=3).err
 
     declare(
         notes,

@@ -243,7 +243,7 @@ def tables_in_message(message: str) -> set[str]:
     additions = message.partition("findable would add ")[2].partition("; nothing was written")[0]
     tables = set[str]()
     for addition in additions.split("; "):
-        text = addition.removeprefix("the ")
+        text = addition.removeprefix("the ").removeprefix("its own ")
         if not text.startswith(("table", "view")) or "`" in text:
             continue
         name_list = text.partition("(")[2].rstrip(")") if "(" in text else text.partition(" ")[2]

@@ -117,7 +117,7 @@ def test_too_long_cell_refuses_only_its_row(workspace: Workspace) -> None:
 
     people = "".join(f"u{number},Keeps bees\n" for number in range(SHORT_ROWS))
     workspace.put("people.csv", f'username,bio\nlong,"{long_cell}"\n{people}')
-    assert f"{SHORT_ROWS} people in" in workspace.do("import", "people.csv", TASK="").out
+    assert f"{SHORT_ROWS} people imported" in workspace.do("import", "people.csv", TASK="").out
 
 
 def test_table_without_a_header_is_refused_and_header_can_be_named(
@@ -237,7 +237,7 @@ def test_values_of_any_type_are_read(workspace: Workspace) -> None:
     visited_at = datetime(2026, 5, 1, tzinfo=UTC)
     people = {"username": ["ada"], "bio": ["Keeps bees"], "photo": [b"\xff"], "seen": [visited_at]}
     parquet.write_table(pa.table(people), workspace.put("people.parquet", ""))
-    assert "1 person in" in workspace.do("import", "people.parquet", TASK="").out
+    assert "1 person imported" in workspace.do("import", "people.parquet", TASK="").out
 
 
 def _check_parquet_values(workspace: Workspace) -> None:

@@ -64,7 +64,7 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
         3,
         "FINDABLE_DATABASE_URL is not a database URL",
     ),
-    (("status",), {"DATABASE_URL": "mysql://u:geheim@h/d"}, 3, "not in mysql"),
+    (("status",), {"DATABASE_URL": "mysql://u:geheim@h/d"}, 3, "not mysql"),
     (("clean",), {"KEEP_DAYS": "800000"}, 3, "from 0 to 100,000"),
     (("batch-submit",), {"SKIP_VERSIONS": ","}, 3, "FINDABLE_SKIP_VERSIONS is ','"),
     (

@@ -417,9 +417,10 @@ def start_asking(
     *,
     row_key: str = "",
 ) -> BackgroundJob:
-    """Reopen rows and start to ask them live, or return the running work that does.
+    """Reopen rows and start to ask them live in the background.
 
-    Before that, the rows are synced with their source and dead runs are recovered.
+    If such work of the same task and `row_key` is running, it is returned instead, and nothing is
+    changed. Otherwise the rows are first synced with their source, and dead runs are recovered.
 
     Args:
         desk: The state of the page.
