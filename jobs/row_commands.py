@@ -193,8 +193,8 @@ def export(
     What their files said beside comes back behind that. With TASK=passages: the concepts with their evidence (.jsonl,
     .csv, .xlsx, .parquet). With a task of your own: every row of its source, in its order, with its answer, its state
     and the reason of that, or with --rows a row for each member of a list that the answers hold. They are of one
-    version: the one that --extractor or VERSION= names, else the preferred one; how many rows have which is said. Rows that left the source
-    are written with --gone alone.
+    version: the one that --extractor or VERSION= names, else the preferred one; how many rows have which is said. Rows
+    that left the source are written with --gone alone.
 
     Cells of CSV that a spreadsheet would run as formulas get an apostrophe in front, unless there is --raw. The file is
     written completely or not at all; one that is there is replaced with --overwrite alone, and without a row no file is
