@@ -357,9 +357,11 @@ def batches(ws: WorkspaceSession) -> CommandReport:
 
 
 def _batch_cells(summary: BatchSummary) -> tuple[object, ...]:
-    """Return the cells of a batch: number, task, state, remote name, requests, … (BATCH_HEADERS).
+    """Return the cells of a batch in the order of BATCH_HEADERS.
 
-    The other cells are the ended requests, cost, creation time, age and reason. An estimated cost begins with a tilde. The age of an open batch ends with an ellipsis.
+    They are its number, task, state, remote name, requests, ended requests, cost, creation time,
+    age and reason. An estimated cost begins with a tilde. The age of an open batch ends with an
+    ellipsis.
     """
     batch = summary.batch
     cost = format_usd(summary.cost)

@@ -111,12 +111,16 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.requestConfig.verb === "get" && target.querySelector("details[open][data-edit]")) {
     event.detail.shouldSwap = false;
   }
-  openDetailsIds = [...target.querySelectorAll("details[open][id]")].map((details) => details.id);
+  // The server decides whether the form of a field stays open.
+  const openDetails = target.querySelectorAll("details[open][id]:not([data-edit])");
+  openDetailsIds = [...openDetails].map((details) => details.id);
   chosenRowIds = [...target.querySelectorAll("form[data-chooses]")].flatMap(chosenIds);
   focusIds = [];
   const focused = document.activeElement;
   if (target.contains(focused)) {
-    focusIds = [focused.id, focused.dataset.then, target.id].filter(Boolean);
+    const editSummary = focused.closest("[data-edit]")?.querySelector("summary");
+    const ids = [focused.id, focused.dataset.then, editSummary?.id, target.id];
+    focusIds = ids.filter(Boolean);
   }
 });
 
