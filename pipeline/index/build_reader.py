@@ -13,7 +13,8 @@ import math
 import os
 import sqlite3
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -146,9 +147,12 @@ class Index(AbstractContextManager["Index"]):
         return vector_file.find_nearest(self.faiss, query, k, mask)
 
     def discriminating_terms(self, query_terms: Iterable[str]) -> list[str]:
-        """Return the distinct terms that at most half of the entries contain, or else all terms."""
-        distinct_terms = list(dict.fromkeys(query_terms))
-        return [term for term in distinct_terms if self.idf(term) > MIN_IDF] or distinct_terms
+        """Return the terms that at most half of the entries contain, or else all terms.
+
+        Repetitions are kept.
+        """
+        terms = list(query_terms)
+        return [term for term in terms if self.idf(term) > MIN_IDF] or terms
 
     def score_words(
         self,
@@ -159,18 +163,28 @@ class Index(AbstractContextManager["Index"]):
         """Return the BM25 score by row of entries that contain a query term, best first.
 
         Args:
-            query_terms: Terms; repetitions do not count. No terms give no entries.
+            query_terms: Terms; a repeated term counts each time. No terms give no entries.
             limit: Maximum number of entries; -1 means all.
         """
-        fts_query = " OR ".join(map(_quote, dict.fromkeys(query_terms)))
-        if not fts_query:
-            return {}
-        return dict(
-            self.entries.execute(
-                _SCORE_WORDS,
-                (fts_query, self._bm25_function, limit),
-            ),
-        )
+        terms_by_count = defaultdict[int, list[str]](list)
+        for term, count in Counter(iter(query_terms)).items():
+            terms_by_count[count].append(term)
+        if len(terms_by_count) == 1:
+            ((count, terms),) = terms_by_count.items()
+            return {row: count * score for row, score in self._match_any(terms, limit)}
+
+        # A single FTS5 query with repetitions is slow: its time grows with their square.
+        total_scores = defaultdict[int, float](float)
+        for count, terms in terms_by_count.items():
+            for row, score in self._match_any(terms):
+                total_scores[row] += count * score
+        best_scores = sorted(total_scores.items(), key=lambda item: (-item[1], item[0]))
+        return dict(best_scores if limit < 0 else best_scores[:limit])
+
+    def _match_any(self, terms: Iterable[str], limit: int = -1) -> Iterator[tuple[int, float]]:
+        """Return row and BM25 score of entries that contain any of some terms, best first."""
+        fts_query = " OR ".join(map(_quote, terms))
+        return self.entries.execute(_SCORE_WORDS, (fts_query, self._bm25_function, limit))
 
     def rows_with_all_terms(
         self,

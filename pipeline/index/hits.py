@@ -197,7 +197,8 @@ def describe(
 ) -> list[Hit]:
     """Return ranked entries as hits with their metadata, weakness, reasons and snippets.
 
-    Words count for weakness even if entries were ranked by vectors only.
+    Words count for weakness even if entries were ranked by vectors only. A repeated word counts
+    once, so that repetition does not make a weak hit strong.
 
     Args:
         index: The build in which the entries were ranked.
@@ -207,9 +208,10 @@ def describe(
             `words_by_term` the hits get no reasons, snippets and tags.
     """
     rows = ranked.rows.tolist()
-    query_terms = query.terms or ()
-    if ranked.word_scores is None:
-        word_scores = index.score_words(query_terms)
+    distinct_terms = list(dict.fromkeys(query.terms or ()))
+    has_repeated_terms = len(distinct_terms) < len(query.terms or ())
+    if ranked.word_scores is None or has_repeated_terms:
+        word_scores = index.score_words(distinct_terms)
     else:
         word_scores = dict(zip(rows, ranked.word_scores.tolist(), strict=True))
     no_similarities = [None] * len(rows)
@@ -220,7 +222,7 @@ def describe(
         index,
         collection,
         query,
-        query_idf=index.total_idf(query_terms),
+        query_idf=index.total_idf(distinct_terms),
         word_scores=word_scores,
         idf_by_term={term: index.idf(term) for term in spelled_terms},
         rows_by_term={term: index.rows_with_all_terms([term], rows) for term in spelled_terms},

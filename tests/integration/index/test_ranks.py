@@ -87,3 +87,21 @@ def test_a_change_of_a_field_makes_the_index_stale(indexed: Workspace) -> None:
         "WHERE username = 'ada'"
     )
     assert json.loads(indexed.ran("status", "--exact", "--json").stdout)["index"]["behind"] == 1
+
+
+def test_a_repeated_word_counts_each_time(indexed: Workspace) -> None:
+    """The entry of the repeated word comes first; a repetition does not make a hit less weak."""
+    single = search(indexed, "honey opera", RANK="words")
+    scores = {hit["username"]: hit["score"] for hit in single}
+    repeated = search(indexed, "opera honey opera honey opera", RANK="words")
+    assert {hit["username"]: hit["score"] for hit in repeated} == {
+        "ada": pytest.approx(2 * scores["ada"], abs=2e-4),
+        "cyd": pytest.approx(3 * scores["cyd"], abs=2e-4),
+    }
+    assert [hit["username"] for hit in repeated] == ["cyd", "ada"]
+
+    hybrid = search(indexed, "opera honey opera")
+    assert hybrid[0]["username"] == "cyd"
+    assert {hit["username"]: hit["weak"] for hit in repeated} == {
+        hit["username"]: hit["weak"] for hit in single
+    }
