@@ -264,7 +264,7 @@ def test_first_consent_names_every_table(workspace: Workspace) -> None:
 
     sql(workspace, "DROP TABLE experts")
     schema_before = schema(workspace)
-    assert "no table experts any more" in workspace.do("status", code=5).err
+    assert "no longer has the table experts" in workspace.do("status", code=5).err
     assert schema(workspace) == schema_before
 
     sql(workspace, "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT)")
