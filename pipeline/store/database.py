@@ -343,7 +343,10 @@ class Store:
             with limit_time(tx, timeout_s):
                 return step()
         except SlowError:
-            message = f"the query returned no row within {timeout_s:g} s and was stopped; nothing was written"
+            message = (
+                f"the query returned no row within {timeout_s:g} s and was stopped; "
+                "nothing was written"
+            )
             raise InputError(
                 message, hint="make the query faster, for example with an index"
             ) from None

@@ -242,7 +242,8 @@ class PostgresqlServer:
         if is_setup_error or is_refused_for_good:
             return ConfigurationError(
                 f"{self.display_name} cannot be used: {reason}; nothing was changed",
-                hint="check FINDABLE_DATABASE_URL, the disk of the server, and the rights of the user",
+                hint="check FINDABLE_DATABASE_URL, the disk of the server, "
+                "and the rights of the user",
             )
         if is_connection_error:
             return UnavailableError(
