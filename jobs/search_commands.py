@@ -166,7 +166,8 @@ def search(
 ) -> CommandReport:
     """Find the people, or rows of TASK, that match a question best.
 
-    Hits must contain a phrase in quotation marks, and no word with a hyphen before it (-word).
+    Hits with a phrase in quotation marks come first. If the question has no other words, all hits
+    contain the phrase. No hit contains a word with a hyphen before it (-word).
     """
     # The other commands of this module start faster without the modules of the search.
     from pipeline.index.search import SearchSession, make_search_options

@@ -38,15 +38,52 @@ def rank_entries(index: "Index", query: "SearchQuery", k: int) -> RankedEntries:
     """Return the `k` best entries for a query by words, by vectors or by both, as it says.
 
     Ranking by words only returns entries that contain a term. Fewer than `k` are returned if fewer
-    pass the query's mask. Equal entries are in row order.
+    pass the query's mask. Equal entries are in row order. The query's preferred entries precede all
+    others, whatever their scores.
     """
+    if query.preferred is None:
+        return _rank_passing(index, query, k, query.mask)
+
+    first = _rank_passing(index, query, k, query.preferred)
+    remaining_count = k - len(first.rows)
+    if not remaining_count:
+        return first
+    other_mask = ~query.preferred
+    if query.mask is not None:
+        other_mask &= query.mask
+    return _concatenate(first, _rank_passing(index, query, remaining_count, other_mask))
+
+
+def _rank_passing(
+    index: "Index",
+    query: "SearchQuery",
+    k: int,
+    mask: "Mask | None",
+) -> RankedEntries:
+    """Return the `k` best of the entries in a mask by words, by vectors or by both."""
     terms = query.terms or ()
     if query.vector is None:
-        return _rank_by_words(index, terms, k, query.mask)
+        return _rank_by_words(index, terms, k, mask)
     if query.rank is RankMode.VECTORS:
-        similarities, rows = index.nearest(query.vector, k, query.mask)
+        similarities, rows = index.nearest(query.vector, k, mask)
         return RankedEntries(rows, similarities, similarities=similarities)
-    return _rank_by_both(index, terms, query.vector, k, query.mask)
+    return _rank_by_both(index, terms, query.vector, k, mask)
+
+
+def _concatenate(first: RankedEntries, second: RankedEntries) -> RankedEntries:
+    """Return the entries of two results of the same ranking as one."""
+    word_scores = None
+    if first.word_scores is not None and second.word_scores is not None:
+        word_scores = np.concatenate([first.word_scores, second.word_scores])
+    similarities = None
+    if first.similarities is not None and second.similarities is not None:
+        similarities = np.concatenate([first.similarities, second.similarities])
+    return RankedEntries(
+        np.concatenate([first.rows, second.rows]),
+        np.concatenate([first.scores, second.scores]),
+        word_scores,
+        similarities,
+    )
 
 
 def _rank_by_words(
