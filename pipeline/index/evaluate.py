@@ -41,7 +41,7 @@ from pipeline.index.judged_queries import (
 from pipeline.index.manifest import StagedBuild
 from pipeline.index.query import SearchOptions
 from pipeline.index.search import SearchSession
-from pipeline.index.tokenizer import split_words
+from pipeline.index.tokenizer import split_words, stem_word
 from pipeline.index.vectors import check_embedding_model
 
 if TYPE_CHECKING:
@@ -86,14 +86,14 @@ def rank_by_bm25(
     """Return for each query the names of at most `depth` texts that share a word with it.
 
     The best text is first; equal texts keep their order. This is a fixed baseline: Okapi BM25 as
-    Lucene computes it, by bm25s, over folded words and character pairs of scripts without spaces,
-    without stop words, stems or tuning.
+    Lucene computes it, by bm25s, over stems of folded words and character pairs of scripts without
+    spaces, with stop words and without tuning. A repeated word of a query counts each time.
     """
     import bm25s
     import numpy as np
 
     names = list(texts_by_name)
-    words_by_text = [list(split_words(text)) for text in texts_by_name.values()]
+    words_by_text = [_split_stems(text) for text in texts_by_name.values()]
     vocabulary = set(chain.from_iterable(words_by_text))
     bm25 = bm25s.BM25(k1=K1, b=B, method="lucene")
     if vocabulary:
@@ -101,12 +101,16 @@ def rank_by_bm25(
 
     rankings = list[list[str]]()
     for query in queries:
-        distinct_words = dict.fromkeys(split_words(query))
-        query_words = [word for word in distinct_words if word in vocabulary]
+        query_words = [word for word in _split_stems(query) if word in vocabulary]
         scores = bm25.get_scores(query_words) if query_words else np.empty(0)
         order = np.argsort(-scores, kind="stable")[:depth]
         rankings.append([names[text_index] for text_index in order if scores[text_index] > 0])
     return rankings
+
+
+def _split_stems(text: str) -> list[str]:
+    """Return the stems of a text in order, stop words included."""
+    return [stem_word(word) for word in split_words(text)]
 
 
 def _search_build(ws: WorkspaceSession, index: Index) -> SearchSession:

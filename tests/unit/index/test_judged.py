@@ -60,3 +60,7 @@ def test_plain_bm25_by_hand() -> None:
         {"long": "bees " + "other " * 20, "b": "bees", "a": "bees"}, ["bees bees"], 2
     ) == [["b", "a"]]
     assert rank_by_bm25({"a": ""}, ["bees"], 5) == [[]]
+    # Stems match other forms of a word, and a repeated word of a query counts each time.
+    assert rank_by_bm25({"a": "teaching", "b": "река"}, ["teaches", "реки"], 5) == [["a"], ["b"]]
+    pair = {"a": "bees", "b": "honey"}
+    assert rank_by_bm25(pair, ["bees honey honey"], 1) == [["b"]]
