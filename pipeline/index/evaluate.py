@@ -72,6 +72,9 @@ SEED = 20261122
 BOOTSTRAP_RESAMPLES = 5000
 RESAMPLES_PER_CHUNK = 250
 
+# Shares of words that `eval` compares; vectors have the rest.
+WORD_SHARES = tuple(step / 10 for step in range(11))
+
 # Rows of the build whose vectors are recall queries; as many other vectors are queries, too.
 RECALL_SAMPLE_ROWS = 500
 # Minimum of the lower end of the 95 % interval of recall@10.
@@ -139,10 +142,12 @@ def measure_search(
         qrels: TREC judgements.
 
     Returns:
-        A dict {system, type, queries, figures, weak} per query type and system. If there are at
+        A dict {system, type, queries, figures, weak, share} per query type and system. If there are at
         least two types, each type follows after "all". `figures` has the mean of each measure and
         the ends of its 95 % interval. `weak` is the share of queries whose first ten hits are all
-        weak, or None if this is unknown.
+        weak, or None if this is unknown. `share` is None except for "hybrid": {used, best, low,
+        high}, the share of words of the build, and the best share on these queries with the ends of
+        its 95 % interval.
 
     Raises:
         InputError: A file is invalid, or there is no index.
@@ -177,6 +182,15 @@ def measure_search(
                     all(hit.is_weak for hit in hits[:MAIN_DEPTH]) for hits in hit_lists
                 ]
 
+        used_share = index.ranking.share
+        rankings_by_query = list(
+            search.rank_by_shares(judged_queries.texts, MAIN_DEPTH, WORD_SHARES),
+        )
+
+    share_values = [
+        compute_measures(judged_queries, share_rankings)[MAIN_MEASURE]
+        for share_rankings in zip(*rankings_by_query, strict=True)
+    ]
     systems = [*RankMode, BM25_SYSTEM]
     values = {system: compute_measures(judged_queries, rankings[system]) for system in systems}
     rows = []
@@ -187,6 +201,10 @@ def measure_search(
                 weak_flags = weak_by_system[system]
                 weak_count = sum(weak_flags[query_index] for query_index in query_indexes)
                 weak_share = weak_count / len(query_indexes)
+            word_share = None
+            if system == RankMode.HYBRID:
+                best, low, high = find_best_share([row[query_indexes] for row in share_values])
+                word_share = {"used": used_share, "best": best, "low": low, "high": high}
             rows.append(
                 {
                     "system": str(system),
@@ -197,6 +215,7 @@ def measure_search(
                         for measure, measure_values in system_values.items()
                     },
                     "weak": weak_share,
+                    "share": word_share,
                 },
             )
     return rows
@@ -521,6 +540,29 @@ def compute_measures(
         measure_name = names_by_measure[metric.measure]
         values[measure_name][indexes_by_qid[metric.query_id]] = metric.value
     return values
+
+
+def find_best_share(share_values: "Sequence[NDArray[Any]]") -> tuple[float, float, float]:
+    """Return the share of words with the best mean, and the ends of its 95 % interval.
+
+    The smallest of equal shares wins. The interval is a seeded bootstrap over the queries.
+
+    Args:
+        share_values: For each of WORD_SHARES the figure of each query.
+    """
+    import numpy as np
+
+    values = np.array(share_values)
+    count = values.shape[1]
+    rng = np.random.default_rng(SEED)
+    probabilities = np.full(count, 1 / count)
+    best_steps = [
+        (rng.multinomial(count, probabilities, RESAMPLES_PER_CHUNK) @ values.T).argmax(axis=1)
+        for _ in range(BOOTSTRAP_RESAMPLES // RESAMPLES_PER_CHUNK)
+    ]
+    shares = np.array(WORD_SHARES)
+    low, high = np.percentile(shares[np.concatenate(best_steps)], [2.5, 97.5])
+    return float(shares[values.mean(axis=1).argmax()]), float(low), float(high)
 
 
 def mean_difference(

@@ -34,24 +34,38 @@ class RankedEntries(NamedTuple):
     similarities: Scores | None = None
 
 
-def rank_entries(index: "Index", query: "SearchQuery", k: int) -> RankedEntries:
+def rank_entries(
+    index: "Index",
+    query: "SearchQuery",
+    k: int,
+    *,
+    word_share: float | None = None,
+) -> RankedEntries:
     """Return the `k` best entries for a query by words, by vectors or by both, as it says.
 
     Ranking by words only returns entries that contain a term. Fewer than `k` are returned if fewer
     pass the query's mask. Equal entries are in row order. The query's preferred entries precede all
     others, whatever their scores.
-    """
-    if query.preferred is None:
-        return _rank_passing(index, query, k, query.mask)
 
-    first = _rank_passing(index, query, k, query.preferred)
+    Args:
+        index: The build to search.
+        query: The query.
+        k: Maximum number of entries.
+        word_share: Share of words in the score by both; None means the share of the build.
+    """
+    share = index.ranking.share if word_share is None else word_share
+    if query.preferred is None:
+        return _rank_passing(index, query, k, query.mask, share)
+
+    first = _rank_passing(index, query, k, query.preferred, share)
     remaining_count = k - len(first.rows)
     if not remaining_count:
         return first
     other_mask = ~query.preferred
     if query.mask is not None:
         other_mask &= query.mask
-    return _concatenate(first, _rank_passing(index, query, remaining_count, other_mask))
+    others = _rank_passing(index, query, remaining_count, other_mask, share)
+    return _concatenate(first, others)
 
 
 def _rank_passing(
@@ -59,6 +73,7 @@ def _rank_passing(
     query: "SearchQuery",
     k: int,
     mask: "Mask | None",
+    word_share: float,
 ) -> RankedEntries:
     """Return the `k` best of the entries in a mask by words, by vectors or by both."""
     terms = query.terms or ()
@@ -67,7 +82,14 @@ def _rank_passing(
     if query.rank is RankMode.VECTORS:
         similarities, rows = index.nearest(query.vector, k, mask)
         return RankedEntries(rows, similarities, similarities=similarities)
-    return _rank_by_both(index, terms, query.vector, k, mask)
+    return _rank_by_both(
+        index,
+        terms,
+        query.vector,
+        k,
+        mask,
+        word_share=word_share,
+    )
 
 
 def _concatenate(first: RankedEntries, second: RankedEntries) -> RankedEntries:
@@ -125,6 +147,8 @@ def _rank_by_both(
     vector: Scores,
     k: int,
     mask: "Mask | None",
+    *,
+    word_share: float,
 ) -> RankedEntries:
     """Rank the union of the best entries of both sides by the weighted sum of normalised scores.
 
@@ -159,7 +183,6 @@ def _rank_by_both(
         np.float32,
     )
 
-    word_share = index.ranking.share
     weighted_words = word_share * _normalise(word_scores)
     weighted_similarities = (1 - word_share) * _normalise(similarities)
     fused_scores = weighted_words + weighted_similarities
