@@ -117,21 +117,23 @@ def measure(
     """Measure the search with QUERIES (JSON lines) and QRELS (TREC judgements).
 
     Prints nDCG@10, MRR, P@5 and R@10 with 95 % intervals, for each rank and for a fixed BM25 over
-    the same rows. Also prints the share of questions with only weak hits.
+    the same rows. Also prints the share of questions with only weak hits, and for `hybrid` the
+    share of words that is best on these questions, with its 95 % interval.
 
     `index` compares each new build with the files judged/queries.jsonl and judged/qrels.tsv in the
     workspace.
     """
     rows = evaluate.measure_search(ws, queries, qrels)
     cells = [_measure_cells(row) for row in rows]
-    headers = ("system", "type", "queries", *MEASURES, "weak")
+    headers = ("system", "type", "queries", *MEASURES, "weak", "best share of words")
     return CommandReport(rows, TextTable(headers, cells))
 
 
 def _measure_cells(row: Mapping[str, Any]) -> list[object]:
     """Return a row of the table of `measure`: each measure with its 95 % interval.
 
-    The last cell is the share of weak queries, or "" if the system marks no weak hits.
+    The last two cells are the share of weak queries and the best share of words, or "" if the
+    system has none.
     """
     cells: list[object] = [row["system"], row["type"], row["queries"]]
     for measure_name in MEASURES:
@@ -139,6 +141,8 @@ def _measure_cells(row: Mapping[str, Any]) -> list[object]:
         cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
     # Only the search of findable marks weak hits; the fixed BM25 does not.
     cells.append("" if row["weak"] is None else f"{row['weak']:.1%}")
+    share = row["share"]
+    cells.append(f"{share['best']:.1f} [{share['low']:.1f}, {share['high']:.1f}]" if share else "")
     return cells
 
 
@@ -166,7 +170,8 @@ def search(
 ) -> CommandReport:
     """Find the people, or rows of TASK, that match a question best.
 
-    Hits must contain a phrase in quotation marks, and no word with a hyphen before it (-word).
+    Hits with a phrase in quotation marks come first. If the question has no other words, all hits
+    contain the phrase. No hit contains a word with a hyphen before it (-word).
     """
     # The other commands of this module start faster without the modules of the search.
     from pipeline.index.search import SearchSession, make_search_options

@@ -41,7 +41,7 @@ from pipeline.index.judged_queries import (
 from pipeline.index.manifest import StagedBuild
 from pipeline.index.query import SearchOptions
 from pipeline.index.search import SearchSession
-from pipeline.index.tokenizer import split_words
+from pipeline.index.tokenizer import split_words, stem_word
 from pipeline.index.vectors import check_embedding_model
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ SEED = 20261122
 BOOTSTRAP_RESAMPLES = 5000
 RESAMPLES_PER_CHUNK = 250
 
+# Shares of words that `eval` compares; vectors have the rest.
+WORD_SHARES = tuple(step / 10 for step in range(11))
+
 # Rows of the build whose vectors are recall queries; as many other vectors are queries, too.
 RECALL_SAMPLE_ROWS = 500
 # Minimum of the lower end of the 95 % interval of recall@10.
@@ -86,14 +89,14 @@ def rank_by_bm25(
     """Return for each query the names of at most `depth` texts that share a word with it.
 
     The best text is first; equal texts keep their order. This is a fixed baseline: Okapi BM25 as
-    Lucene computes it, by bm25s, over folded words and character pairs of scripts without spaces,
-    without stop words, stems or tuning.
+    Lucene computes it, by bm25s, over stems of folded words and character pairs of scripts without
+    spaces, with stop words and without tuning. A repeated word of a query counts each time.
     """
     import bm25s
     import numpy as np
 
     names = list(texts_by_name)
-    words_by_text = [list(split_words(text)) for text in texts_by_name.values()]
+    words_by_text = [_split_stems(text) for text in texts_by_name.values()]
     vocabulary = set(chain.from_iterable(words_by_text))
     bm25 = bm25s.BM25(k1=K1, b=B, method="lucene")
     if vocabulary:
@@ -101,12 +104,16 @@ def rank_by_bm25(
 
     rankings = list[list[str]]()
     for query in queries:
-        distinct_words = dict.fromkeys(split_words(query))
-        query_words = [word for word in distinct_words if word in vocabulary]
+        query_words = [word for word in _split_stems(query) if word in vocabulary]
         scores = bm25.get_scores(query_words) if query_words else np.empty(0)
         order = np.argsort(-scores, kind="stable")[:depth]
         rankings.append([names[text_index] for text_index in order if scores[text_index] > 0])
     return rankings
+
+
+def _split_stems(text: str) -> list[str]:
+    """Return the stems of a text in order, stop words included."""
+    return [stem_word(word) for word in split_words(text)]
 
 
 def _search_build(ws: WorkspaceSession, index: Index) -> SearchSession:
@@ -135,10 +142,12 @@ def measure_search(
         qrels: TREC judgements.
 
     Returns:
-        A dict {system, type, queries, figures, weak} per query type and system. If there are at
+        A dict {system, type, queries, figures, weak, share} per query type and system. If there are at
         least two types, each type follows after "all". `figures` has the mean of each measure and
         the ends of its 95 % interval. `weak` is the share of queries whose first ten hits are all
-        weak, or None if this is unknown.
+        weak, or None if this is unknown. `share` is None except for "hybrid": {used, best, low,
+        high}, the share of words of the build, and the best share on these queries with the ends of
+        its 95 % interval.
 
     Raises:
         InputError: A file is invalid, or there is no index.
@@ -173,6 +182,15 @@ def measure_search(
                     all(hit.is_weak for hit in hits[:MAIN_DEPTH]) for hits in hit_lists
                 ]
 
+        used_share = index.ranking.share
+        rankings_by_query = list(
+            search.rank_by_shares(judged_queries.texts, MAIN_DEPTH, WORD_SHARES),
+        )
+
+    share_values = [
+        compute_measures(judged_queries, share_rankings)[MAIN_MEASURE]
+        for share_rankings in zip(*rankings_by_query, strict=True)
+    ]
     systems = [*RankMode, BM25_SYSTEM]
     values = {system: compute_measures(judged_queries, rankings[system]) for system in systems}
     rows = []
@@ -183,6 +201,10 @@ def measure_search(
                 weak_flags = weak_by_system[system]
                 weak_count = sum(weak_flags[query_index] for query_index in query_indexes)
                 weak_share = weak_count / len(query_indexes)
+            word_share = None
+            if system == RankMode.HYBRID:
+                best, low, high = find_best_share([row[query_indexes] for row in share_values])
+                word_share = {"used": used_share, "best": best, "low": low, "high": high}
             rows.append(
                 {
                     "system": str(system),
@@ -193,6 +215,7 @@ def measure_search(
                         for measure, measure_values in system_values.items()
                     },
                     "weak": weak_share,
+                    "share": word_share,
                 },
             )
     return rows
@@ -517,6 +540,29 @@ def compute_measures(
         measure_name = names_by_measure[metric.measure]
         values[measure_name][indexes_by_qid[metric.query_id]] = metric.value
     return values
+
+
+def find_best_share(share_values: "Sequence[NDArray[Any]]") -> tuple[float, float, float]:
+    """Return the share of words with the best mean, and the ends of its 95 % interval.
+
+    The smallest of equal shares wins. The interval is a seeded bootstrap over the queries.
+
+    Args:
+        share_values: For each of WORD_SHARES the figure of each query.
+    """
+    import numpy as np
+
+    values = np.array(share_values)
+    count = values.shape[1]
+    rng = np.random.default_rng(SEED)
+    probabilities = np.full(count, 1 / count)
+    best_steps = [
+        (rng.multinomial(count, probabilities, RESAMPLES_PER_CHUNK) @ values.T).argmax(axis=1)
+        for _ in range(BOOTSTRAP_RESAMPLES // RESAMPLES_PER_CHUNK)
+    ]
+    shares = np.array(WORD_SHARES)
+    low, high = np.percentile(shares[np.concatenate(best_steps)], [2.5, 97.5])
+    return float(shares[values.mean(axis=1).argmax()]), float(low), float(high)
 
 
 def mean_difference(

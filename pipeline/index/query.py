@@ -13,7 +13,7 @@ pass. A phrase is searched in the texts of the entries that contain all its word
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +58,7 @@ class SearchQuery:
 
     # All words that are not excluded, phrases included, without quotation marks.
     text: str
-    # Phrases that an entry must contain.
+    # Phrases that an entry must contain, or should contain if the query has other words, too.
     phrases: tuple[str, ...] = ()
     # Words and phrases that an entry must not contain.
     exclusions: tuple[str, ...] = ()
@@ -73,6 +73,10 @@ class SearchQuery:
     vector: Vectors | None = None
     # Which entries may be hits, bool (entries,); None for all entries.
     mask: "Mask | None" = None
+    # Whether the text has words outside of phrases.
+    has_plain_words: bool = field(default=False, compare=False)
+    # Which entries come first because they contain all phrases, bool (entries,); None for none.
+    preferred: "Mask | None" = None
 
 
 def parse_query(typed_query: str) -> SearchQuery:
@@ -116,8 +120,10 @@ def parse_query(typed_query: str) -> SearchQuery:
     plain_text = " ".join(" ".join(text_parts).split())
     if not plain_text:
         raise _nothing_to_search_error(": the question has only excluded words")
+    phrase_chars = sum(sum(map(str.isalnum, phrase)) for phrase in phrases)
     return SearchQuery(
         plain_text,
+        has_plain_words=sum(map(str.isalnum, plain_text)) > phrase_chars,
         phrases=tuple(dict.fromkeys(phrases)),
         exclusions=tuple(dict.fromkeys(exclusions)),
     )
@@ -202,8 +208,7 @@ def build_query(
 ) -> SearchQuery:
     """Parse a typed query, select the entries that may be hits, and embed the query.
 
-    If no entry that passes the filters contains the phrases, they become `missing_phrases` and are
-    ignored. Without ranking by vectors nothing is embedded.
+    For phrases see `_select_entries`. Without ranking by vectors nothing is embedded.
 
     Args:
         ws: The workspace, whose backend embeds.
@@ -226,25 +231,7 @@ def build_query(
             hint=f"leave {OptionHint(rank='words')} out",
         )
 
-    mask = build_mask(
-        index,
-        collection,
-        options,
-        query,
-    )
-    if query.phrases and mask is not None and not mask.any():
-        query = replace(
-            query,
-            phrases=(),
-            missing_phrases=query.phrases,
-        )
-        mask = build_mask(
-            index,
-            collection,
-            options,
-            query,
-        )
-
+    query = _select_entries(index, collection, options, query)
     words_by_term: dict[str, str] = {}
     for start, end, term in tokenizer.find_term_spans(query.text, set(terms)):
         words_by_term.setdefault(
@@ -264,7 +251,6 @@ def build_query(
         terms=terms,
         words_by_term=words_by_term,
         vector=vector,
-        mask=mask,
     )
 
 
@@ -277,8 +263,8 @@ def build_queries(
 ) -> Iterator[SearchQuery]:
     """Yield a query for each typed query; all are embedded together before the first is yielded.
 
-    Hits of these queries get no reasons. Unlike in `build_query`, phrases are never ignored, and a
-    query without terms has no hits by words.
+    Hits of these queries get no reasons. Unlike in `build_query`, a query without terms has no hits
+    by words.
 
     Args:
         ws: The workspace, whose backend embeds.
@@ -302,12 +288,43 @@ def build_queries(
     )
     for query, vector in zip(queries, vectors, strict=True):
         yield replace(
-            query,
+            _select_entries(index, collection, options, query),
             rank=options.rank,
             terms=_extract_terms(collection, query),
             vector=vector,
-            mask=build_mask(index, collection, options, query),
         )
+
+
+def _select_entries(
+    index: "Index",
+    collection: "IndexedTask",
+    options: SearchOptions,
+    query: SearchQuery,
+) -> SearchQuery:
+    """Return a query with the entries that may be hits, and those that come first.
+
+    If a query has only phrases, its hits must contain them. If it has other words, too, entries
+    with all phrases come first, and all other entries that pass may follow. If no entry that passes
+    contains all phrases, they become `missing_phrases` and are ignored.
+
+    Raises:
+        InputError: A filter is invalid, or a phrase contains no word.
+    """
+    phrases = query.phrases
+    mask = build_mask(index, collection, options, query)
+    if not phrases:
+        return replace(query, mask=mask)
+
+    preferred = np.logical_and.reduce(
+        [_phrase_mask(index, collection, phrase) for phrase in phrases],
+    )
+    if mask is not None:
+        preferred &= mask
+    if not preferred.any():
+        return replace(query, phrases=(), mask=mask, missing_phrases=phrases)
+    if query.has_plain_words:
+        return replace(query, mask=mask, preferred=preferred)
+    return replace(query, mask=preferred)
 
 
 def build_similar_query(
@@ -374,7 +391,7 @@ def build_mask(
     options: SearchOptions,
     query: SearchQuery | None = None,
 ) -> "Mask | None":
-    """Return which entries pass all filters, phrases and exclusions, as bool (entries,).
+    """Return which entries pass all filters and exclusions, as bool (entries,).
 
     Returns None if there are no conditions, so all entries pass.
 
@@ -392,7 +409,6 @@ def build_mask(
         masks.append(filter_mask)
 
     if query:
-        masks.extend(_phrase_mask(index, collection, phrase) for phrase in query.phrases)
         masks.extend(~_phrase_mask(index, collection, phrase) for phrase in query.exclusions)
     return np.logical_and.reduce(masks) if masks else None
 

@@ -34,19 +34,78 @@ class RankedEntries(NamedTuple):
     similarities: Scores | None = None
 
 
-def rank_entries(index: "Index", query: "SearchQuery", k: int) -> RankedEntries:
+def rank_entries(
+    index: "Index",
+    query: "SearchQuery",
+    k: int,
+    *,
+    word_share: float | None = None,
+) -> RankedEntries:
     """Return the `k` best entries for a query by words, by vectors or by both, as it says.
 
     Ranking by words only returns entries that contain a term. Fewer than `k` are returned if fewer
-    pass the query's mask. Equal entries are in row order.
+    pass the query's mask. Equal entries are in row order. The query's preferred entries precede all
+    others, whatever their scores.
+
+    Args:
+        index: The build to search.
+        query: The query.
+        k: Maximum number of entries.
+        word_share: Share of words in the score by both; None means the share of the build.
     """
+    share = index.ranking.share if word_share is None else word_share
+    if query.preferred is None:
+        return _rank_passing(index, query, k, query.mask, share)
+
+    first = _rank_passing(index, query, k, query.preferred, share)
+    remaining_count = k - len(first.rows)
+    if not remaining_count:
+        return first
+    other_mask = ~query.preferred
+    if query.mask is not None:
+        other_mask &= query.mask
+    others = _rank_passing(index, query, remaining_count, other_mask, share)
+    return _concatenate(first, others)
+
+
+def _rank_passing(
+    index: "Index",
+    query: "SearchQuery",
+    k: int,
+    mask: "Mask | None",
+    word_share: float,
+) -> RankedEntries:
+    """Return the `k` best of the entries in a mask by words, by vectors or by both."""
     terms = query.terms or ()
     if query.vector is None:
-        return _rank_by_words(index, terms, k, query.mask)
+        return _rank_by_words(index, terms, k, mask)
     if query.rank is RankMode.VECTORS:
-        similarities, rows = index.nearest(query.vector, k, query.mask)
+        similarities, rows = index.nearest(query.vector, k, mask)
         return RankedEntries(rows, similarities, similarities=similarities)
-    return _rank_by_both(index, terms, query.vector, k, query.mask)
+    return _rank_by_both(
+        index,
+        terms,
+        query.vector,
+        k,
+        mask,
+        word_share=word_share,
+    )
+
+
+def _concatenate(first: RankedEntries, second: RankedEntries) -> RankedEntries:
+    """Return the entries of two results of the same ranking as one."""
+    word_scores = None
+    if first.word_scores is not None and second.word_scores is not None:
+        word_scores = np.concatenate([first.word_scores, second.word_scores])
+    similarities = None
+    if first.similarities is not None and second.similarities is not None:
+        similarities = np.concatenate([first.similarities, second.similarities])
+    return RankedEntries(
+        np.concatenate([first.rows, second.rows]),
+        np.concatenate([first.scores, second.scores]),
+        word_scores,
+        similarities,
+    )
 
 
 def _rank_by_words(
@@ -88,6 +147,8 @@ def _rank_by_both(
     vector: Scores,
     k: int,
     mask: "Mask | None",
+    *,
+    word_share: float,
 ) -> RankedEntries:
     """Rank the union of the best entries of both sides by the weighted sum of normalised scores.
 
@@ -122,7 +183,6 @@ def _rank_by_both(
         np.float32,
     )
 
-    word_share = index.ranking.share
     weighted_words = word_share * _normalise(word_scores)
     weighted_similarities = (1 - word_share) * _normalise(similarities)
     fused_scores = weighted_words + weighted_similarities

@@ -235,8 +235,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     ) -> Iterator[list[Hit]]:
         """Yield the hits of each query in order, without reasons, snippets and matching tags.
 
-        Unlike `search`, this never ignores phrases. Queries are embedded in pages of
-        MAX_EMBED_TEXTS.
+        Queries are embedded in pages of MAX_EMBED_TEXTS.
 
         Raises:
             InputError: A query or a filter is invalid.
@@ -252,6 +251,30 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             )
             for query in queries:
                 yield self._find_hits(query, options.k)
+
+    def rank_by_shares(
+        self,
+        typed_queries: Sequence[str],
+        k: int,
+        word_shares: Sequence[float],
+    ) -> Iterator[list[list[str]]]:
+        """Yield for each query the names of the `k` best entries by each share of words.
+
+        Queries are embedded once for all shares, in pages of MAX_EMBED_TEXTS.
+
+        Raises:
+            InputError: A query is invalid.
+            ConfigurationError: The build has vectors of another embedding model.
+        """
+        for page in split_into_pages(typed_queries, MAX_EMBED_TEXTS):
+            queries = build_queries(self._ws, self.index, page, SearchOptions(k), self._cache)
+            for query in queries:
+                rankings = []
+                for word_share in word_shares:
+                    ranked = rank_entries(self.index, query, k, word_share=word_share)
+                    documents = map(self.index.read_metadata, ranked.rows.tolist())
+                    rankings.append([self.collection.name_of(document) for document in documents])
+                yield rankings
 
     def _find_hits(self, query: SearchQuery, k: int) -> list[Hit]:
         """Return the `k` best entries for a query, described as hits."""

@@ -80,7 +80,7 @@ def _piece_terms(piece: bytes) -> tuple[str, ...]:
     """Return the terms of a UTF-8 piece that contains no ASCII separator."""
     text = piece.decode("utf-8")
     words: Iterable[str] = (text,) if text.isascii() else split_words(text)
-    return tuple(_stem(word) for word in words if word not in _stop_words())
+    return tuple(stem_word(word) for word in words if word not in _stop_words())
 
 
 def extract_query_terms(query: str, *, filler_words: str = "") -> list[str]:
@@ -195,7 +195,7 @@ class _WordCharacters(dict[int, int]):
 _WORD_CHARACTERS = _WordCharacters()
 
 
-def _stem(word: str) -> str:
+def stem_word(word: str) -> str:
     """Return the English stem of an ASCII word, the Russian stem of a Cyrillic word, else the word.
 
     Words with digits, and words shorter or longer than STEMMABLE_LENGTHS, are returned as they are.

@@ -1,6 +1,7 @@
 """`search`: filters, phrases, similar entries and weak hits."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +88,39 @@ def test_only_entries_that_pass_are_found(
         hit["username"] for hit in search(indexed, "-k", "1", "--", question, **filters)
     } <= expected
     assert find_names(indexed, question, RANK="words", **filters) <= expected
+
+
+@pytest.mark.parametrize("rank", ["hybrid", "words", "vectors"])
+def test_a_phrase_in_a_sentence_only_comes_first(indexed: Workspace, rank: str) -> None:
+    """Other entries follow it; excluded words and filters still apply."""
+    question = 'who teaches the "laws of" water -bees'
+    usernames = [hit["username"] for hit in search(indexed, "--", question, RANK=rank)]
+    assert usernames[0] == "dan"
+    assert set(usernames) <= {"dan", "bob", "cyd", "李"}
+    assert "bob" in usernames
+
+    first = search(indexed, "-k", "1", "--", question, RANK=rank)
+    assert [hit["username"] for hit in first] == ["dan"]
+    euros = search(indexed, "--", question, RANK=rank, WHERE="currency = 'EUR'")
+    assert euros[0]["username"] == "bob"
+
+
+def test_eval_ignores_a_phrase_without_an_entry(indexed: Workspace, tmp_path: Path) -> None:
+    """A judged question with such a phrase finds the closest entries, as in `search`."""
+    queries = tmp_path / "queries.jsonl"
+    queries.write_text(json.dumps({"qid": "q1", "text": '"sings opera"'}))
+    qrels = tmp_path / "qrels.tsv"
+    qrels.write_text("q1 0 cyd 1\n")
+    rows = json.loads(indexed.ran("eval", str(queries), str(qrels), "--json").stdout)
+    figures = {row["system"]: row["figures"]["MRR"][0] for row in rows}
+    assert figures["words"] == figures["hybrid"] == 1
+
+    shares = {row["system"]: row["share"] for row in rows}
+    assert shares["hybrid"]["used"] == 0.3
+    assert shares["hybrid"]["low"] <= shares["hybrid"]["best"] <= shares["hybrid"]["high"]
+    assert shares["words"] is None
+    table = indexed.ran("eval", str(queries), str(qrels)).stdout
+    assert "best share of words" in table.splitlines()[0]
 
 
 def test_a_phrase_without_an_entry_is_reported(indexed: Workspace) -> None:

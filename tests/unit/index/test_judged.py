@@ -9,7 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
-from pipeline.index.evaluate import compute_measures, mean_difference, rank_by_bm25
+from pipeline.index.evaluate import (
+    WORD_SHARES,
+    compute_measures,
+    find_best_share,
+    mean_difference,
+    rank_by_bm25,
+)
 from pipeline.index.judged_queries import JudgedQueries, JudgedQuery, read_grades, read_queries
 
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
@@ -51,6 +57,16 @@ def test_interval_contains_its_mean(values: "np.ndarray[tuple[int], np.dtype[np.
     assert mean_difference(values - 1, values)[2] < 0
 
 
+def test_the_best_share_has_the_best_mean() -> None:
+    """The interval spans the shares that are best for the queries, and is reproducible."""
+    values = [np.zeros(40) for _ in WORD_SHARES]
+    values[3] += 1
+    assert find_best_share(values) == (0.3, 0.3, 0.3)
+    values[8][::2] = 2.2
+    best, low, high = find_best_share(values)
+    assert (best, low, high) == (0.8, 0.3, 0.8)
+
+
 def test_plain_bm25_by_hand() -> None:
     """Terms match in any script and case; short documents come first, ties keep their order."""
     documents = {"one": "Bees honey", "two": "law ÉCOLE Ωμέγα школа 我教水法律"}
@@ -60,3 +76,7 @@ def test_plain_bm25_by_hand() -> None:
         {"long": "bees " + "other " * 20, "b": "bees", "a": "bees"}, ["bees bees"], 2
     ) == [["b", "a"]]
     assert rank_by_bm25({"a": ""}, ["bees"], 5) == [[]]
+    # Stems match other forms of a word, and a repeated word of a query counts each time.
+    assert rank_by_bm25({"a": "teaching", "b": "река"}, ["teaches", "реки"], 5) == [["a"], ["b"]]
+    pair = {"a": "bees", "b": "honey"}
+    assert rank_by_bm25(pair, ["bees honey honey"], 1) == [["b"]]
