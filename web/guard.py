@@ -163,7 +163,7 @@ class Guard:
             self._access.cookie,
             self._access.token,
             httponly=True,
-            samesite="strict",
+            samesite="lax",
             path="/",
         )
         return response

@@ -78,6 +78,8 @@ class FieldCount(NamedTuple):
     items: int
     # The WHERE= condition that lists these rows.
     condition: str
+    # Whether `value` is a range of numbers.
+    is_range: bool = False
 
 
 class RowCounts(NamedTuple):

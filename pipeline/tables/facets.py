@@ -4,9 +4,11 @@ A `GridFacet` splits a cell into words. Field values are counted only if a field
 """
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -32,6 +34,9 @@ _MAX_FIELD_VALUE_CHARS = 30
 
 
 _COUNTABLE_TYPES = frozenset({str, int, float, bool, type(None)})
+_NUMBER_TYPES = frozenset({int, float, type(None)})
+# Longer numbers are written with an exponent.
+_MAX_NUMBER_CHARS = 15
 
 
 # A name that WHERE= accepts without quotation marks.
@@ -55,7 +60,8 @@ class GridFacet(NamedTuple):
 class FieldTally:
     """Counts of the values of an answer field, or of the texts in its lists.
 
-    Only short values are counted. A field that is no list must have few of them.
+    Only short values are counted. A field that is no list must have few of them, or numbers, which
+    are counted by range.
     """
 
     def __init__(self) -> None:
@@ -64,13 +70,15 @@ class FieldTally:
         self.row_counts = Counter[tuple[type, Any]]()
         self.has_lists = False
         self.is_countable = True
+        self.has_only_numbers = True
 
     def add(self, values: Sequence[Any]) -> None:
         """Count the values of more rows, except None and "".
 
         If the field has lists, the members of the lists are counted and must be texts. The field is
         not countable for good after a value of another type (an object, a list in a list, a text
-        in a field with lists), or after more than 12 different values without lists.
+        in a field with lists), or after more than 12 different values without lists that are not
+        all numbers.
         """
         self.has_lists = self.has_lists or any(isinstance(value, list) for value in values)
         if self.has_lists and {*map(type, values)} <= {list, type(None)}:
@@ -84,20 +92,31 @@ class FieldTally:
             self.row_counts.update(
                 (type(value), value) for value in values if value not in {None, ""}
             )
-            self.is_countable = self.has_lists or len(self.row_counts) <= _MAX_FIELD_VALUES
+            self.has_only_numbers &= {*map(type, values)} <= _NUMBER_TYPES
+            is_limited = self.has_lists or self.has_only_numbers
+            self.is_countable = is_limited or len(self.row_counts) <= _MAX_FIELD_VALUES
 
     def counts(self, name: str) -> list[FieldCount]:
         """Return the counts of the 12 commonest values in descending order.
 
-        Members of lists with more than 30 characters are left out.
+        <<<<<<< HEAD
+                Members of lists with more than 30 characters are left out.
+        =======
+                Values of more than 30 characters are left out. More than 12 different numbers are counted
+                in at most 12 ranges of equal size, in ascending order.
+        >>>>>>> web2
 
-        Args:
-            name: Name of the field, for the conditions that select the rows with a value.
+                Args:
+                    name: Name of the field, for the conditions that select the rows with a value.
 
-        Returns:
-            An empty list if the values are not countable, or if a value outside of lists has more
-            than 30 characters.
+                Returns:
+                    An empty list if the values are not countable, or if a value outside of lists has more
+                    than 30 characters.
         """
+        is_numeric = self.has_only_numbers and not self.has_lists
+        if self.is_countable and is_numeric and len(self.row_counts) > _MAX_FIELD_VALUES:
+            return self._count_ranges(_quote_name(name))
+
         short_values = [
             (value, row_count)
             for (_, value), row_count in self.row_counts.items()
@@ -107,14 +126,57 @@ class FieldTally:
         if not self.is_countable or (has_long_values and not self.has_lists):
             return []
 
-        if not _PLAIN_NAME.fullmatch(name):
-            escaped_name = name.replace('"', '""')
-            name = f'"{escaped_name}"'
+        name = _quote_name(name)
         short_values.sort(key=lambda pair: (-pair[1], str(pair[0])))
         return [
             _make_field_count(name, value, row_count)
             for value, row_count in short_values[:_MAX_FIELD_VALUES]
         ]
+
+    def _count_ranges(self, name: str) -> list[FieldCount]:
+        """Return the number of rows in each range of the numbers, in ascending order."""
+        row_counts = [(value, count) for (_, value), count in self.row_counts.items()]
+        smallest = min(value for value, _ in row_counts)
+        largest = max(value for value, _ in row_counts)
+        step = _round_up(Decimal(str(largest - smallest)) / (_MAX_FIELD_VALUES - 1))
+        first_index = math.floor(Decimal(str(smallest)) / step)
+        last_index = math.floor(Decimal(str(largest)) / step)
+
+        counts_by_index = Counter[int]()
+        for value, row_count in row_counts:
+            counts_by_index[math.floor(Decimal(str(value)) / step)] += row_count
+        return [
+            _make_range_count(name, index * step, (index + 1) * step, counts_by_index[index])
+            for index in range(first_index, last_index + 1)
+        ]
+
+
+def _round_up(number: Decimal) -> Decimal:
+    """Return the smallest number of 1, 2 or 5 times a power of ten that is at least `number`."""
+    magnitude = Decimal(1).scaleb(number.adjusted())
+    return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= number)
+
+
+def _quote_name(name: str) -> str:
+    """Return a field name as WHERE= accepts it."""
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    escaped_name = name.replace('"', '""')
+    return f'"{escaped_name}"'
+
+
+def _make_range_count(name: str, low: Decimal, high: Decimal, row_count: int) -> FieldCount:
+    """Return the count of the numbers from `low` to below `high`."""
+    low_text = _format_number(low)
+    high_text = _format_number(high)
+    condition = f"{name} >= {low_text} AND {name} < {high_text}"
+    return FieldCount(f"{low_text} to {high_text}", row_count, condition, is_range=True)
+
+
+def _format_number(number: Decimal) -> str:
+    shortest = number.normalize()
+    text = f"{shortest:f}"
+    return text if len(text) <= _MAX_NUMBER_CHARS else str(shortest)
 
 
 def _make_field_count(name: str, value: Any, row_count: int) -> FieldCount:

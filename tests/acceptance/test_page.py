@@ -106,7 +106,7 @@ def open_browser(client: httpx2.Client) -> Iterator[httpx2.Client]:
         assert response.status_code == 303
         assert response.headers["location"] == "/search?q=a%26b%3Dc"
         cookie_attributes = set(response.headers["set-cookie"].split("; "))
-        assert {"HttpOnly", "SameSite=strict", "Path=/"} <= cookie_attributes
+        assert {"HttpOnly", "SameSite=lax", "Path=/"} <= cookie_attributes
         yield browser
 
 

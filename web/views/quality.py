@@ -16,6 +16,7 @@ from pipeline.ops import items
 from pipeline.quality.figures import format_value
 from pipeline.quality.report import read_report_documents
 from pipeline.store import runs
+from web import charts
 from web.app_state import PEOPLE_TASK
 from web.render import get_app_state, render_page
 
@@ -74,8 +75,8 @@ def _summarize_answer(text: str) -> str:
 def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the gates of a report with texts to display.
 
-    These are `description` (the measured figure, or the gate's name), `display_value`, and
-    `target`, the range that passes.
+    These are `description` (the measured figure, or the gate's name), `display_value`, `target`,
+    the range that passes, and `bar`, the value drawn against this range.
     """
     gates = []
     for gate in report["gates"]:
@@ -87,6 +88,12 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
                 "description": figure["told"],
                 "display_value": format_value(gate["value"], unit),
                 "target": _format_target(gate["low"], gate["high"], unit),
+                "bar": charts.draw_gate(
+                    gate["value"],
+                    gate["low"],
+                    gate["high"],
+                    is_share=unit == "share",
+                ),
             },
         )
     return gates

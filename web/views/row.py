@@ -120,7 +120,7 @@ def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HT
             quote(editor, safe=""),
             max_age=EDITOR_COOKIE_MAX_AGE_S,
             httponly=True,
-            samesite="strict",
+            samesite="lax",
             path="/",
         )
     return response

@@ -1,5 +1,6 @@
 """Rows page: the rows of a task with their answers, filtered and sorted, page by page."""
 
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import PurePath
@@ -21,8 +22,9 @@ from pipeline.ops import export, items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage
 from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.row_table import REFUSED_STATE
+from web import charts, columns, conditions
 from web.app_state import AppState
-from web.render import Mark, get_app_state, render_page
+from web.render import Mark, get_app_state, render_page, state_label
 from web.views.command_api import ROWS_CHANGED_EVENT
 
 router = APIRouter()
@@ -56,7 +58,7 @@ COLUMN_LABELS = {
     "states": "state",
 }
 # Parameters that change the display of the rows but not their selection.
-DISPLAY_PARAMETERS = ("sort", "fields")
+DISPLAY_PARAMETERS = ("sort", "fields", "pin")
 TextList = Annotated[list[str], Field(max_length=100)]
 Score = Annotated[
     float | None,
@@ -82,13 +84,15 @@ class RowQuery(BaseModel):
     sort: str = Field("", max_length=200)
     # Column names; one text may contain several with commas.
     fields: TextList = []
+    # The column that stays in place while the table scrolls; it comes first.
+    pin: str = Field("", max_length=200)
     # The row that the page begins after.
     after: str = Field("", max_length=4_000)
 
     @property
     def row_filter(self) -> RowFilter:
         """The rows to select."""
-        conditions = dict.fromkeys([self.where.strip(), *self.only])
+        parts = filter(None, [self.where.strip(), *conditions.join_chosen(self.only)])
         return RowFilter(
             words=self.find.split(),
             state=self.state or None,
@@ -96,7 +100,7 @@ class RowQuery(BaseModel):
             extractor=self.extractor or None,
             min_score=self.min_score,
             max_score=self.max_score,
-            where=" AND ".join(f"({condition})" for condition in conditions if condition),
+            where=" AND ".join(f"({part})" for part in dict.fromkeys(parts)),
             ids=self.id,
         )
 
@@ -146,6 +150,7 @@ class FacetValue(NamedTuple):
     # Address of the rows with this value added as a filter, or removed if it is selected.
     href: str
     is_selected: bool
+    is_range: bool = False
 
 
 class _FacetOption(NamedTuple):
@@ -154,17 +159,17 @@ class _FacetOption(NamedTuple):
     label: str
     text: str
     row_count: int
+    is_range: bool = False
 
 
 def build_facets(counts: RowCounts, query: RowQuery, task: str) -> dict[str, list[FacetValue]]:
-    """Return the facets of a task's rows by name: answer fields, tags, states, versions.
+    """Return the facets of a task's rows by name: tags, states, versions.
 
     Chosen values are listed even if no row has them. Facets without values are left out. Tags are
     left out if the answer fields were counted, because they are among them. Versions are left out
     if there is nothing to choose. "gone" is a state of rows that left their source.
     """
-    facets = _build_field_facets(counts.fields, query, task)
-
+    facets: dict[str, list[FacetValue]] = {}
     tag_counts = {} if counts.fields else counts.tags or {}
     state_counts = {state: count for state, count in counts.states.items() if count}
     if counts.gone:
@@ -185,7 +190,7 @@ def build_facets(counts: RowCounts, query: RowQuery, task: str) -> dict[str, lis
     return facets
 
 
-def _build_field_facets(
+def build_field_facets(
     counts_by_field: Mapping[str, Sequence[FieldCount]],
     query: RowQuery,
     task: str,
@@ -196,7 +201,10 @@ def _build_field_facets(
     """
     facets = {}
     for field_name, counts in counts_by_field.items():
-        options = [_FacetOption(count.value, count.condition, count.items) for count in counts]
+        options = [
+            _FacetOption(count.value, count.condition, count.items, count.is_range)
+            for count in counts
+        ]
         facets[field_name] = _facet_values(query, task, "only", query.only, options)
 
     all_counts = chain.from_iterable(counts_by_field.values())
@@ -235,7 +243,9 @@ def _facet_values(
         other_texts = [text for text in kept_texts if text != option.text]
         texts = other_texts if is_selected else [*kept_texts, option.text]
         address = query.address("/", task, **{parameter: texts})
-        values.append(FacetValue(option.label, option.row_count, address, is_selected))
+        values.append(
+            FacetValue(option.label, option.row_count, address, is_selected, option.is_range),
+        )
     return values
 
 
@@ -295,20 +305,48 @@ def render_rows(request: Request, query: RowQueryParameters) -> HTMLResponse:
 
 @router.get("/parts/facets", include_in_schema=False)
 def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
-    """Render the facets of the selected rows, and the number of rows."""
+    """Render the facets, the charts of answer fields, and the number of the selected rows."""
     with get_app_state(request).open_to_read(query.task) as ws:
-        counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)
+        task = ws.settings.task
+        counts = _count_rows(ws, query)
+        field_facets = build_field_facets(counts.fields, query, task)
         return render_page(
             request,
             "parts/facets.html",
             ws,
             "rows",
             total=counts.total,
-            facets=build_facets(counts, query, ws.settings.task),
+            facets=build_facets(counts, query, task),
+            distributions=[
+                charts.make_distribution(name, values) for name, values in field_facets.items()
+            ],
+            fields=counts.fields,
+            query=query,
             max_facet_values=MAX_FACET_VALUES,
             is_counted=counts.versions is not None or counts.tags is not None,
             labels=COLUMN_LABELS,
         )
+
+
+def _count_rows(ws: WorkspaceSession, query: RowQuery) -> RowCounts:
+    """Count the selected rows in COUNT_TIMEOUT_S.
+
+    The values of a field with chosen values are counted without this choice, so that more values
+    can be chosen. In the time that is left, this is done for as many fields as possible.
+    """
+    deadline = time.monotonic() + COUNT_TIMEOUT_S
+    counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)
+    fields = dict(counts.fields)
+    for column in dict.fromkeys(filter(None, map(conditions.find_column, query.only))):
+        seconds_left = deadline - time.monotonic()
+        if seconds_left <= 0:
+            break
+        other_choices = conditions.without_columns(query.only, [column])
+        row_filter = query.model_copy(update={"only": other_choices}).row_filter
+        field_counts = items.count_rows(ws.store, ws.task, row_filter, within_s=seconds_left).fields
+        if column in field_counts:
+            fields[column] = field_counts[column]
+    return counts._replace(fields=fields)
 
 
 @router.get("/api/images/thumbnail")
@@ -339,6 +377,25 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
             passage = read_quoted_passage(ws.settings, ws.store, ws.task, row["id"])
             row["passage"] = passage_values(passage, max_chars=MAX_PASSAGE_CHARS)
 
+    empty_names = []
+    if not query.field_names:
+        kept_names = [query.sort.removeprefix("-"), query.pin]
+        empty_names = columns.find_empty(page.column_names, page.rows, kept_names)
+    displayed_names = [name for name in page.column_names if name not in empty_names]
+    column_choices = []
+    if page.available_names:
+        column_choices = columns.list_choices(
+            displayed_names,
+            [name for name in page.available_names if name not in displayed_names],
+            query.pin,
+            make_label=_column_label,
+            make_address=lambda names, pinned: query.address(
+                "/",
+                task,
+                fields=[",".join(names)],
+                pin=[pinned] if pinned else [],
+            ),
+        )
     cleared_filters: dict[str, Sequence[str]] = {name: () for name, _ in query.filter_pairs}
     next_address = None
     if page.last_row:
@@ -348,7 +405,15 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
         "has_row_pages": query.state != REFUSED_STATE,
         "query": query,
         "rows": page.rows,
-        "headers": [_column_header(query, task, page, name) for name in page.column_names],
+        "headers": [_column_header(query, task, page, name) for name in displayed_names],
+        "column_choices": column_choices,
+        "usual_columns_address": (
+            query.address("/", task, fields=(), pin=()) if query.fields or query.pin else None
+        ),
+        "empty_labels": [_column_label(name) for name in empty_names],
+        "is_wide": len(displayed_names) > columns.MAX_NARROW_COLUMNS,
+        "pinned_name": query.pin if query.pin in displayed_names else "",
+        "filter_chips": _list_filter_chips(query, task),
         "next_address": next_address,
         "first_address": query.address("/", task) if query.after else None,
         "export_addresses": [
@@ -384,6 +449,8 @@ class _RowsPage(NamedTuple):
     # Position of the next page, or None on the last page.
     last_row: str | None
     sortable_names: Collection[str]
+    # Names of all columns that can be displayed; none if the columns cannot be chosen.
+    available_names: Sequence[str]
 
 
 def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
@@ -417,6 +484,10 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
         fields=query.field_names or [*grid.default_names, *extra_columns],
         within_s=SORT_TIMEOUT_S,
     )
+    state_names = set(chain.from_iterable(grid.names_by_state.values())) - set(page.names)
+    available_names = [
+        name for name in (*grid.value_makers, *grid.extra_names) if name not in state_names
+    ]
     with ws.store.read() as tx:
         names = ws.task.rows.table(tx).read_names(tx, [row.id for row in page.items])
 
@@ -431,9 +502,10 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
     ]
     return _RowsPage(
         rows,
-        page.names,
+        columns.pin_first(page.names, query.pin),
         page.after,
         {*grid.sort_expressions, *grid.slow_sort_expressions},
+        [] if query.state == REFUSED_STATE else available_names,
     )
 
 
@@ -466,6 +538,39 @@ def passage_values(passage: QuotedPassage, *, max_chars: int | None = None) -> d
     }
 
 
+class FilterChip(NamedTuple):
+    """A filter of the list, with the address of the list without it."""
+
+    label: str
+    href: str
+
+
+def _list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
+    """Return the filters of the list, each with the address that removes it alone."""
+    labels = {
+        "find": "words: {}",
+        "extractor": "version: {}",
+        "min_score": "score from {}",
+        "max_score": "score to {}",
+        "id": "row {}",
+    }
+    chips = []
+    for name, text in query.filter_pairs:
+        other_texts = [other_text for other, other_text in query.filter_pairs if other == name]
+        other_texts.remove(text)
+        label = labels.get(name, "{}").format(text)
+        if name == "state":
+            label = state_label(text)
+        elif name in {"only", "where"}:
+            label = conditions.describe_condition(text)
+        chips.append(FilterChip(label, query.address("/", task, **{name: other_texts})))
+    return chips
+
+
+def _column_label(name: str) -> str:
+    return COLUMN_LABELS.get(name, name.replace("_", " "))
+
+
 def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> dict[str, Any]:
     """Return the header of a column: name, label, `href`, `order` and `is_number`.
 
@@ -480,7 +585,7 @@ def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> di
     is_sortable = name in page.sortable_names
     return {
         "name": name,
-        "label": COLUMN_LABELS.get(name, name.replace("_", " ")),
+        "label": _column_label(name),
         "href": query.address("/", task, sort=[next_sort]) if is_sortable else None,
         "order": order,
         "is_number": is_number,

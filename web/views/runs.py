@@ -17,7 +17,7 @@ from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status
 from pipeline.store import answers, batches, workspace
-from web import run_summary
+from web import charts, run_summary
 from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
@@ -73,7 +73,6 @@ def render_runs(request: Request, task: str | None = None, by: CostKey = "task")
     desk = get_app_state(request)
     with desk.open_to_read(task) as ws:
         days = batch_report.summarize_costs(ws.store, ws.tasks, group_key="day")
-        newest_days = days["rows"][-MAX_CHART_DAYS:]
         costs = batch_report.summarize_costs(ws.store, ws.tasks, group_key=by)
         return render_page(
             request,
@@ -82,8 +81,8 @@ def render_runs(request: Request, task: str | None = None, by: CostKey = "task")
             "runs",
             runs=_list_runs(desk, ws),
             task_titles={task.name: task_title(task) for task in ws.tasks},
-            bars=_chart_bars(newest_days),
-            today=newest_days[-1] if newest_days else None,
+            cost_chart=charts.draw_costs(days["rows"], max_days=MAX_CHART_DAYS),
+            today=days["rows"][-1] if days["rows"] else None,
             total=days["total"],
             budgets=list_budgets(ws),
             by=by,
@@ -110,19 +109,6 @@ def _list_runs(desk: AppState, ws: WorkspaceSession) -> list[dict[str, Any]]:
             values["commonest_failure"] = run_summary.describe_commonest_failure(tx, run)
             runs.append(values)
     return runs
-
-
-def _chart_bars(days: list[dict[str, Any]]) -> list[tuple[str, float, float]]:
-    """Return (day, cost in USD, height) for each day; the highest bar has height 1.
-
-    The height includes the estimated cost of unfinished batches. Returns no bars if nothing was
-    spent.
-    """
-    highest = max((day["cost"] + day["under_way"] for day in days), default=0.0)
-    if not highest:
-        return []
-
-    return [(day["day"], day["cost"], (day["cost"] + day["under_way"]) / highest) for day in days]
 
 
 @router.get("/batch", include_in_schema=False)
@@ -213,6 +199,7 @@ def _render_batch(
             ws,
             "runs",
             batch=batch,
+            progress_chart=_draw_progress(run),
             outcome_counts=_count_outcomes(run),
             subject=run_task.subject,
             row_names=list(names.values()),
@@ -222,6 +209,19 @@ def _render_batch(
             error_message=error_message,
             work_documents=_run_work(desk, run, run_task.subject),
         )
+
+
+def _draw_progress(run: run_summary.Run) -> charts.ColumnChart | None:
+    """Return the chart of the replies of a live run over time; None with fewer than two parts."""
+    finished_parts = [
+        (
+            part.ended_at,
+            (part.answered or 0) + sum(getattr(part, name) or 0 for name in run.failures),
+        )
+        for part in run.parts
+        if part.ended_at is not None
+    ]
+    return charts.draw_progress(run.batch.created_at, finished_parts, run.batch.requests)
 
 
 def _run_work(desk: AppState, run: run_summary.Run, task: str) -> list[dict[str, Any]]:

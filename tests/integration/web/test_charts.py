@@ -1,0 +1,199 @@
+"""Charts of answers, costs, runs and checks, with the counts that the commands report."""
+
+import json
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.store.database import SlowError
+from pipeline.store.schema import batches
+from tests.integration import reviews
+from tests.lab import Workspace
+from tests.page import Page
+
+STARS_BY_KEY = {"1": 2, "2": 5, "3": 2, "4": 4}
+PRAISE_BY_KEY = {"1": ["light"], "2": ["light", "oak"], "3": ["oak"], "4": ["light"]}
+REVIEWS = {"task": "reviews"}
+LINK = re.compile(r'<a\s+href="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
+
+
+@pytest.fixture(name="task")
+def _task(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A task with four answered rows: stars 2, 5, 2 and 4."""
+    monkeypatch.chdir(tmp_path)
+    reviews.set_up_task(workspace).ran("tag-live")
+    for key, stars in STARS_BY_KEY.items():
+        _write_answer(workspace, key, stars=stars, praise=PRAISE_BY_KEY[key])
+    return workspace
+
+
+def _write_answer(workspace: Workspace, key: str, **fields: Any) -> None:
+    """Replace the stored answer of a row."""
+    answer = json.dumps({"quote": None, **fields})
+    change = "UPDATE findable_answers SET answer = :answer WHERE item_id = :key"
+    workspace.change(change, answer=answer, key=key)
+
+
+def _read_values(page: Page, **parameters: Any) -> dict[str, dict[str, tuple[int, str]]]:
+    """Return count and address of each value by field, from the charts above the table."""
+    html = page.get("/parts/facets", params={**REVIEWS, **parameters}).text
+    pictures = html.partition('id="pictures"')[2]
+    values_by_field = {}
+    for section in pictures.split('<section class="distribution">')[1:]:
+        field = re.findall(r"<h2[^>]*>(.*?)</h2>", section)[0]
+        values = {}
+        for href, content in LINK.findall(section):
+            [label] = re.findall(r'class="name"[^>]*>(.*?)</span>', content)
+            [count] = re.findall(r'class="num">(\d*)</span>', content)
+            values[unescape(label).replace("\N{EN DASH}", "-")] = (int(count or 0), unescape(href))
+        values_by_field[field] = values
+    return values_by_field
+
+
+def _read_names(page: Page, address: str) -> list[str]:
+    """Return the keys of the listed rows."""
+    return re.findall(r"/row\?task=reviews&amp;key=(\w+)", page.get(address).text)
+
+
+@pytest.mark.sampled(0)
+def test_each_field_has_a_distribution_whose_values_filter(task: Workspace) -> None:
+    """Numbers are a histogram in their order, texts are bars; each value lists its rows."""
+    with Page(task) as page:
+        values = _read_values(page)
+        assert [(label, count) for label, (count, _) in values["stars"].items()] == [
+            ("2", 2),
+            ("4", 1),
+            ("5", 1),
+        ]
+        assert {label: count for label, (count, _) in values["praise"].items()} == {
+            "light": 3,
+            "oak": 2,
+        }
+        html = page.get("/parts/facets", params=REVIEWS).text
+        assert html.count('<ul class="histogram">') == 1
+        assert html.count('<ul class="bars">') == 1
+        assert _read_names(page, values["stars"]["2"][1]) == ["1", "3"]
+        assert _read_names(page, values["praise"]["oak"][1]) == ["2", "3"]
+
+
+@pytest.mark.sampled(0)
+def test_several_values_of_a_field_are_chosen(task: Workspace) -> None:
+    """Values of a field are alternatives with their own counts; another field narrows them."""
+    with Page(task) as page:
+        values = _read_values(page, only=["stars = 2"])
+        assert {label: count for label, (count, _) in values["stars"].items()} == {
+            "2": 2,
+            "4": 1,
+            "5": 1,
+        }
+        assert {label: count for label, (count, _) in values["praise"].items()} == {
+            "light": 1,
+            "oak": 1,
+        }
+        two_values = values["stars"]["5"][1]
+        assert _read_names(page, two_values) == ["1", "2", "3"]
+        values = _read_values(page, only=["stars = 2", "stars = 5"])
+        assert _read_names(page, values["praise"]["oak"][1]) == ["2", "3"]
+        assert _read_names(page, values["stars"]["5"][1]) == ["1", "3"]
+
+
+@pytest.mark.sampled(0)
+def test_many_numbers_are_counted_by_range(task: Workspace) -> None:
+    """More than 12 numbers become ranges in ascending order; a range lists its rows."""
+    texts = {str(number): f"Lamp {number}." for number in range(5, 21)}
+    reviews.set_up_task(task, **texts).ran("tag-live")
+    for number in range(1, 21):
+        _write_answer(task, str(number), stars=10 * number, praise=[])
+    with Page(task) as page:
+        values = _read_values(page)["stars"]
+        assert list(values)[:2] == ["0-20", "20-40"]
+        assert sum(count for count, _ in values.values()) == 20
+        assert _read_names(page, values["20-40"][1]) == ["2", "3"]
+        html = unescape(page.get(values["20-40"][1]).text)
+        assert "stars: 20 to 40" in html
+
+
+@pytest.mark.sampled(0)
+def test_two_fields_are_counted_together(task: Workspace) -> None:
+    """Each cell of the cross table has the number of its rows and lists them."""
+    with Page(task) as page:
+        params = {**REVIEWS, "down": "praise", "across": "stars"}
+        html = page.get("/parts/cross", params=params).text
+        rows = [re.sub(r"<[^>]+>", " ", row).split() for row in html.split("<tr>")[1:]]
+        assert rows[0][-3:] == ["2", "4", "5"]
+        assert rows[1:] == [["light", "1", "1", "1"], ["oak", "1", "0", "1"]]
+        first_address = unescape(LINK.findall(html)[0][0])
+        assert _read_names(page, first_address) == ["1"]
+
+
+@pytest.mark.sampled(0)
+def test_a_cross_table_has_the_time_limit_of_counts(
+    task: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page says that two fields take too long."""
+
+    def be_slow(*_arguments: object) -> None:
+        """Exceed any limit."""
+        raise SlowError
+
+    monkeypatch.setattr("pipeline.tables.grid.limit_time", be_slow)
+    with Page(task) as page:
+        params = {**REVIEWS, "down": "praise", "across": "stars"}
+        html = page.get("/parts/cross", params=params).text
+        assert "cannot be counted in time" in html
+        assert 'class="distribution"' not in page.get("/parts/facets", params=REVIEWS).text
+
+
+@pytest.mark.sampled(0)
+def test_costs_have_an_axis_and_a_table(task: Workspace) -> None:
+    """The chart has amounts and days as labels, and each day is a row of the table behind it."""
+    task.change("UPDATE findable_batches SET cost = 3.5")
+    with Page(task) as page:
+        [cost] = page.get("/api/costs", params={"by": "day"}).json()["rows"]
+        html = page.get("/runs", params=REVIEWS).text
+        [chart] = re.findall(r'<div class="plot">.*?</details>', html, re.DOTALL)
+        assert re.findall(r"<text[^>]*>([^<]*)</text>", chart) == [
+            "$0.00",
+            "$1.00",
+            "$2.00",
+            "$3.00",
+            "$4.00",
+            cost["day"],
+        ]
+        assert 'role="img"' in chart
+        assert f"the highest day is {cost['day']} with $3.50" in chart
+        [row] = re.findall(r'<th scope="row">(.*?)</th>\s*<td class="num">(.*?)</td>', chart)
+        assert row == (cost["day"], "$3.50")
+
+
+@pytest.mark.sampled(0)
+def test_a_live_run_has_its_replies_over_time(task: Workspace) -> None:
+    """A run of one part has no chart; a run of several parts has their replies in order."""
+    columns = [column.name for column in batches.columns]
+    with Page(task) as page:
+        assert 'id="progress"' not in page.get("/batch", params={"number": 1}).text
+        changed = {"number": "2", "run": "1", "ended_at": "'2030-01-01 00:00:00'"}
+        values = ", ".join(changed.get(name, name) for name in columns)
+        names = ", ".join(columns)
+        task.change("UPDATE findable_batches SET run = 1 WHERE number = 1")
+        copy = f"SELECT {values} FROM findable_batches"  # noqa: S608 - names of our own columns
+        task.change(f"INSERT INTO findable_batches ({names}) {copy}")
+        html = page.get("/batch", params={"number": 1}).text
+        assert 'id="progress"' in html
+        assert "8 of 8 requests had a reply by 00:00:00 UTC" in html
+
+
+@pytest.mark.sampled(0)
+def test_checks_are_bars_with_their_limits(task: Workspace) -> None:
+    """Each measured check has a bar, a line for its limit, and a text for both."""
+    task.ran("qc")
+    with Page(task) as page:
+        html = page.get("/quality", params=REVIEWS).text
+        bars = re.findall(r'<svg class="share gate".*?</svg>', html, re.DOTALL)
+        assert bars
+        for bar in bars:
+            assert "<line" in bar
+            assert re.search(r'aria-label="[^"]+, limit at (least|most) [^"]+"', bar)

@@ -1,0 +1,130 @@
+"""Columns of the rows table are hidden, moved and pinned, and each filter can be removed."""
+
+import re
+from html import unescape
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.integration import reviews
+from tests.lab import Workspace
+from tests.page import Page
+
+REVIEWS = "/?task=reviews"
+
+
+@pytest.fixture(name="task")
+def _task(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A task with four rows without answers."""
+    monkeypatch.chdir(tmp_path)
+    workspace_with_task = reviews.set_up_task(workspace)
+    workspace_with_task.ran("preflight", TASK="tasks/reviews.py")
+    return workspace_with_task
+
+
+def _read_headers(html: str) -> list[str]:
+    """Return the labels of the columns of the table."""
+    [head] = re.findall(r"<thead>.*?</thead>", html, re.DOTALL)
+    cells = re.findall(r"<th\s.*?</th>", head, re.DOTALL)
+    return [re.sub(r"<[^>]+>", "", cell).strip() for cell in cells]
+
+
+def _find_link(html: str, label: str) -> str:
+    """Return the address of a link with this name."""
+    [address] = re.findall(rf'href="([^"]*)"[^>]*aria-label="{label}"', html)
+    return unescape(address)
+
+
+@pytest.mark.sampled(0)
+def test_columns_are_hidden_shown_moved_and_pinned(task: Workspace) -> None:
+    """Each link of the menu changes the table, and the filter and the sort order stay."""
+    task.ran("tag-live")
+    with Page(task) as page:
+        html = page.get(f"{REVIEWS}&sort=-text&find=e").text
+        names = _read_headers(html)
+        assert names[:2] == ["id", "text ▾"]
+        address = _find_link(html, "Hide id")
+        parameters = parse_qs(urlsplit(address).query)
+        assert (parameters["sort"], parameters["find"]) == (["-text"], ["e"])
+        html = page.get(address).text
+        assert _read_headers(html) == names[1:]
+        html = page.get(_find_link(html, "Move text right")).text
+        assert _read_headers(html)[1] == "text ▾"
+        html = page.get(_find_link(html, "Pin quote")).text
+        assert _read_headers(html)[0] == "quote"
+        assert 'class="stacks pinned"' in html
+        html = page.get(_find_link(html, "Show id")).text
+        assert _read_headers(html)[-1] == "id"
+        [usual] = re.findall(r'href="([^"]*)">Usual columns', html)
+        assert _read_headers(page.get(unescape(usual)).text) == names
+
+
+@pytest.mark.sampled(0)
+def test_a_part_keeps_the_columns_in_the_search_form(task: Workspace) -> None:
+    """The replaced list brings the parameters that the search form keeps."""
+    with Page(task) as page:
+        html = page.get("/parts/rows?task=reviews&fields=id,text&pin=text").text
+        [kept] = re.findall(r'<span\s+id="kept".*?</span>', html, re.DOTALL)
+        assert 'hx-swap-oob="true"' in kept
+        assert 'name="fields" value="id,text"' in kept
+        assert 'name="pin" value="text"' in kept
+
+
+@pytest.mark.sampled(0)
+def test_columns_without_values_are_hidden(task: Workspace) -> None:
+    """Empty columns are named above the table, and can be shown."""
+    with Page(task) as page:
+        html = page.get(REVIEWS).text
+        assert _read_headers(html) == ["id", "text"]
+        assert "Without values here: praise, quote, stars" in html
+        html = page.get(_find_link(html, "Show stars")).text
+        assert _read_headers(html) == ["id", "text", "stars"]
+        assert "Without values here" not in html
+
+
+@pytest.mark.sampled(0)
+def test_a_wide_table_uses_the_whole_width(task: Workspace) -> None:
+    """A table with more than six columns says so to the style sheet."""
+    with Page(task) as page:
+        assert "data-wide" not in page.get(REVIEWS).text
+        names = "id,text,praise,quote,stars,extractor"
+        assert "data-wide" not in page.get(f"{REVIEWS}&fields={names}").text
+        assert "data-wide" in page.get(f"{REVIEWS}&fields={names},line").text
+
+
+@pytest.mark.sampled(0)
+def test_each_filter_is_a_chip_that_removes_it_alone(task: Workspace) -> None:
+    """The address of a chip has all filters but its own."""
+    task.ran("tag-live")
+    with Page(task) as page:
+        html = page.get(f"{REVIEWS}&find=oak&only=stars+%3D+4&only=stars+%3D+5&state=answered").text
+        chips = re.findall(r'<a class="chip" href="([^"]*)" dir="auto">([^<]*)<span', html)
+        assert [label.strip() for _, label in chips] == [
+            "words: oak",
+            "answered",
+            "stars: 4",
+            "stars: 5",
+        ]
+        parameters = parse_qs(urlsplit(unescape(chips[2][0])).query)
+        assert parameters == {
+            "task": ["reviews"],
+            "find": ["oak"],
+            "state": ["answered"],
+            "only": ["stars = 5"],
+        }
+        assert page.get(unescape(chips[2][0])).status_code == 200
+
+
+@pytest.mark.sampled(0)
+def test_texts_of_rows_have_their_own_direction(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cells and texts of a row are isolated, and a word is no chip."""
+    monkeypatch.chdir(tmp_path)
+    reviews.set_up_task(workspace, **{"1": "ممتاز"}).ran("preflight", TASK="tasks/reviews.py")
+    with Page(workspace) as page:
+        html = page.get(REVIEWS).text
+        assert '<div class="clip" dir="auto">ممتاز</div>' in html
+        html = page.get("/row?task=reviews&key=1").text
+        assert re.search(r'dir="auto">ممتاز</d', html)

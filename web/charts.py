@@ -1,0 +1,250 @@
+"""Geometry of the charts: what the templates in parts/charts.html draw as SVG.
+
+Horizontal positions are percentages of the plot and vertical positions are pixels, so that a chart
+fits any width and its text keeps its size.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+
+from web.render import format_usd
+
+PLOT_HEIGHT = 140
+# Space above the highest tick for its label.
+PLOT_TOP = 12
+MAX_TICKS = 4
+# The index of the last column from which on the middle column has a label, too.
+MIN_MIDDLE_INDEX = 4
+# A run with fewer times has no course.
+MIN_TIMES = 2
+# Time steps in the chart of a run.
+PROGRESS_STEPS = 40
+# A bar of a histogram may be this high; each bar is a link with a count above and a label below.
+HISTOGRAM_HEIGHT = 56
+# Steps of the shade of a cell in a cross table.
+SHADE_COUNT = 5
+
+
+class Tick(NamedTuple):
+    """A line of the vertical axis."""
+
+    y: float
+    label: str
+
+
+class Column(NamedTuple):
+    """A vertical bar with its label and displayed value."""
+
+    label: str
+    text: str
+    # Percentages of the width.
+    x: float
+    width: float
+    # Pixels.
+    y: float
+    height: float
+
+
+@dataclass(frozen=True)
+class ColumnChart:
+    """Vertical bars above a horizontal axis with labels."""
+
+    title: str
+    # One sentence for people who do not see the chart.
+    description: str
+    # Headings of the table behind the chart.
+    label_heading: str
+    value_heading: str
+    columns: Sequence[Column]
+    ticks: Sequence[Tick]
+    height: int = PLOT_HEIGHT
+
+    @property
+    def axis_labels(self) -> list[tuple[str, float, str]]:
+        """Labels of the horizontal axis, each with its position in percent and its anchor."""
+        last = len(self.columns) - 1
+        if not last:
+            return [(self.columns[0].label, 0, "start")]
+        labels = [(self.columns[0].label, 0.0, "start"), (self.columns[last].label, 100.0, "end")]
+        if last >= MIN_MIDDLE_INDEX and last % 2 == 0:
+            middle = self.columns[last // 2]
+            labels.insert(1, (middle.label, middle.x + middle.width / 2, "middle"))
+        return labels
+
+
+def round_up_step(step: float) -> float:
+    """Return the smallest number of 1, 2 or 5 times a power of ten that is at least `step`."""
+    magnitude = 10.0 ** math.floor(math.log10(step))
+    factor = next(factor for factor in (1, 2, 5, 10) if factor * magnitude >= step * (1 - 1e-9))
+    return factor * magnitude
+
+
+def draw_columns(
+    title: str,
+    description: str,
+    headings: tuple[str, str],
+    values: Sequence[tuple[str, float]],
+    format_value: Callable[[float], str],
+) -> ColumnChart | None:
+    """Return a chart of (label, value) pairs with an axis that begins at 0; None without values."""
+    highest = max((value for _, value in values), default=0.0)
+    if highest <= 0:
+        return None
+
+    step = round_up_step(highest / MAX_TICKS)
+    tick_count = math.ceil(highest / step - 1e-9)
+    pixels_per_unit = (PLOT_HEIGHT - PLOT_TOP) / (tick_count * step)
+    slot = 100 / len(values)
+    columns = [
+        Column(
+            label,
+            format_value(value),
+            round(index * slot + slot * 0.1, 3),
+            round(slot * 0.8, 3),
+            round(PLOT_HEIGHT - value * pixels_per_unit, 1),
+            round(value * pixels_per_unit, 1),
+        )
+        for index, (label, value) in enumerate(values)
+    ]
+    ticks = [
+        Tick(round(PLOT_HEIGHT - number * step * pixels_per_unit, 1), format_value(number * step))
+        for number in range(tick_count + 1)
+    ]
+    return ColumnChart(title, description, *headings, columns, ticks)
+
+
+def draw_costs(days: Sequence[Mapping[str, Any]], *, max_days: int) -> ColumnChart | None:
+    """Return the chart of the costs of the newest days, with the estimates of unfinished batches.
+
+    Days without a cost between the others are part of the axis.
+    """
+    if not days:
+        return None
+
+    costs = {row["day"]: row["cost"] + row["under_way"] for row in days}
+    last_day = date.fromisoformat(max(costs))
+    first_day = max(date.fromisoformat(min(costs)), last_day - timedelta(days=max_days - 1))
+    names = [
+        (first_day + timedelta(days=number)).isoformat()
+        for number in range((last_day - first_day).days + 1)
+    ]
+    values = [(name, costs.get(name, 0.0)) for name in names]
+    dearest_day, highest = max(values, key=lambda pair: pair[1])
+    description = (
+        f"{format_usd(sum(cost for _, cost in values))} from {names[0]} to {names[-1]}; "
+        f"the highest day is {dearest_day} with {format_usd(highest)}."
+    )
+    return draw_columns("Cost by day", description, ("day", "cost"), values, format_usd)
+
+
+def draw_progress(
+    start: datetime,
+    finished_parts: Iterable[tuple[datetime, int]],
+    request_count: int,
+) -> ColumnChart | None:
+    """Return the chart of the replies of a run over time; None with fewer than two times.
+
+    Args:
+        start: When the run began.
+        finished_parts: When each part of the run ended, and its number of replies.
+        request_count: The number of requests of the run, for the description.
+    """
+    parts = sorted(finished_parts)
+    times = {ended_at for ended_at, _ in parts}
+    if len(times) < MIN_TIMES:
+        return None
+
+    end = max(times)
+    step = (end - start) / PROGRESS_STEPS
+    values = []
+    for number in range(1, PROGRESS_STEPS + 1):
+        at = end if number == PROGRESS_STEPS else start + number * step
+        replies = sum(count for ended_at, count in parts if ended_at <= at)
+        values.append((f"{at:%H:%M:%S}", float(replies)))
+    description = (
+        f"{values[-1][1]:,.0f} of {request_count:,} requests had a reply by {end:%H:%M:%S} UTC."
+    )
+    return draw_columns(
+        "Replies over time",
+        description,
+        ("time (UTC)", "replies"),
+        values,
+        "{:,.0f}".format,
+    )
+
+
+class GateBar(NamedTuple):
+    """A measured value as a bar, with its limits as lines; percentages of the width."""
+
+    start: float
+    width: float
+    limits: Sequence[float]
+
+
+def draw_gate(
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    *,
+    is_share: bool,
+) -> GateBar | None:
+    """Return the bar of a gate; None without a value. Shares have a scale from 0 to 1."""
+    if value is None:
+        return None
+
+    limits = [limit for limit in (low, high) if limit is not None]
+    numbers = [value, *limits, 0.0]
+    smallest = min(numbers)
+    largest = max([*numbers, 1.0]) if is_share else max(numbers) + (max(numbers) - smallest) * 0.15
+    scale = 100 / ((largest - smallest) or 1.0)
+
+    def position(number: float) -> float:
+        return round((number - smallest) * scale, 2)
+
+    start = min(position(0.0), position(value))
+    width = abs(position(value) - position(0.0))
+    return GateBar(start, round(width, 2), [position(limit) for limit in limits])
+
+
+def are_numbers(labels: Iterable[str]) -> bool:
+    """Return whether all labels are numbers."""
+    try:
+        return all(math.isfinite(float(label)) for label in labels)
+    except ValueError:
+        return False
+
+
+def shade(count: int, highest: int) -> int:
+    """Return the shade of a cell from 0 (no rows) to SHADE_COUNT (the highest count)."""
+    return math.ceil(SHADE_COUNT * count / highest) if highest else 0
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The values of an answer field with their numbers of rows."""
+
+    name: str
+    # Values with `label`, `row_count`, `href` and `is_selected`; numbers are in ascending order.
+    values: Sequence[Any]
+    # Whether the values are drawn as columns of a histogram instead of bars.
+    is_histogram: bool
+    highest: int
+
+    def height(self, row_count: int) -> float:
+        """Return the height of a column of a histogram in pixels."""
+        return round(HISTOGRAM_HEIGHT * row_count / (self.highest or 1), 1)
+
+
+def make_distribution(name: str, values: Sequence[Any]) -> Distribution:
+    """Return the distribution of a field; numbers and ranges become a histogram."""
+    highest = max((value.row_count for value in values), default=0)
+    if any(value.is_range for value in values):
+        # A chosen range that is no longer counted has no place on the scale.
+        return Distribution(name, values, is_histogram=True, highest=highest)
+    if len(values) > 1 and are_numbers(value.label for value in values):
+        ordered = sorted(values, key=lambda value: float(value.label))
+        return Distribution(name, ordered, is_histogram=True, highest=highest)
+    return Distribution(name, values, is_histogram=False, highest=highest)

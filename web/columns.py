@@ -1,0 +1,117 @@
+"""Columns of the table of rows: which are displayed, in which order, and which one is pinned."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+# A table with more columns uses the width of the filters, too.
+MAX_NARROW_COLUMNS = 6
+EMPTY_VALUES: tuple[Any, ...] = (None, "", [], {})
+
+
+class ColumnChoice(NamedTuple):
+    """A column in the menu of columns, with the addresses of its changes.
+
+    An address is None if the change is impossible.
+    """
+
+    name: str
+    label: str
+    is_displayed: bool
+    is_pinned: bool
+    # Shows a hidden column or hides a displayed one.
+    toggle_href: str | None
+    left_href: str | None
+    right_href: str | None
+    pin_href: str
+
+
+def pin_first(names: Iterable[str], pinned_name: str) -> list[str]:
+    """Return the names with the pinned one first, if it is among them."""
+    return sorted(names, key=lambda name: name != pinned_name)
+
+
+def find_empty(
+    names: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    kept_names: Iterable[str],
+) -> list[str]:
+    """Return the columns without a value in any row, except the first and the kept ones."""
+    if not rows:
+        return []
+    return [
+        name
+        for name in names[1:]
+        if name not in kept_names and all(row["values"].get(name) in EMPTY_VALUES for row in rows)
+    ]
+
+
+def list_choices(
+    displayed_names: Sequence[str],
+    hidden_names: Sequence[str],
+    pinned_name: str,
+    *,
+    make_label: Callable[[str], str],
+    make_address: Callable[[Sequence[str], str], str],
+) -> list[ColumnChoice]:
+    """Return the menu of columns: the displayed ones in their order, then the hidden ones.
+
+    Args:
+        displayed_names: Names of the displayed columns, in order.
+        hidden_names: Names of the other columns.
+        pinned_name: The pinned column, or "".
+        make_label: Returns the display name of a column.
+        make_address: Returns the address of the table with these columns and this pinned column.
+    """
+    choices = []
+    for index, name in enumerate(displayed_names):
+        is_pinned = name == pinned_name
+        other_names = [other for other in displayed_names if other != name]
+        # Nothing moves before the pinned column.
+        first_index = 1 if displayed_names[0] == pinned_name else 0
+        can_move_left = index > first_index and not is_pinned
+        can_move_right = index < len(displayed_names) - 1 and not is_pinned
+        choices.append(
+            ColumnChoice(
+                name,
+                make_label(name),
+                is_displayed=True,
+                is_pinned=is_pinned,
+                toggle_href=(
+                    make_address(other_names, "" if is_pinned else pinned_name)
+                    if other_names
+                    else None
+                ),
+                left_href=(
+                    make_address(_move(displayed_names, index, -1), pinned_name)
+                    if can_move_left
+                    else None
+                ),
+                right_href=(
+                    make_address(_move(displayed_names, index, 1), pinned_name)
+                    if can_move_right
+                    else None
+                ),
+                pin_href=make_address(displayed_names, "" if is_pinned else name),
+            ),
+        )
+    for name in hidden_names:
+        names = [*displayed_names, name]
+        choices.append(
+            ColumnChoice(
+                name,
+                make_label(name),
+                is_displayed=False,
+                is_pinned=False,
+                toggle_href=make_address(names, pinned_name),
+                left_href=None,
+                right_href=None,
+                pin_href=make_address(names, name),
+            ),
+        )
+    return choices
+
+
+def _move(names: Sequence[str], index: int, step: int) -> list[str]:
+    moved = list(names)
+    moved.insert(index + step, moved.pop(index))
+    return moved

@@ -1,0 +1,74 @@
+"""Combine the conditions of chosen facet values: any value of a field, and all fields."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from pipeline.core.errors import InputError
+from pipeline.core.where_parser import Comparison, Expression, Junction, Negation, parse_where
+
+
+def find_column(condition: str) -> str | None:
+    """Return the column of a condition; None if it has several columns or is invalid."""
+    try:
+        columns = set(_iterate_columns(parse_where(condition)))
+    except InputError:
+        return None
+    return columns.pop() if len(columns) == 1 else None
+
+
+def _iterate_columns(expression: Expression) -> Iterator[str]:
+    if isinstance(expression, Comparison):
+        yield expression.column
+    elif isinstance(expression, Negation):
+        yield from _iterate_columns(expression.negated)
+    else:
+        for part in expression.parts:
+            yield from _iterate_columns(part)
+
+
+def join_chosen(conditions: Iterable[str]) -> list[str]:
+    """Return one condition per column, which is true if any condition of the column is.
+
+    Conditions on several columns and invalid conditions are returned unchanged.
+    """
+    groups: dict[str, list[str]] = {}
+    for condition in dict.fromkeys(conditions):
+        column = find_column(condition)
+        key = f"condition {condition}" if column is None else f"column {column}"
+        groups.setdefault(key, []).append(condition)
+    return [" OR ".join(f"({text})" for text in texts) for texts in groups.values()]
+
+
+def without_columns(conditions: Iterable[str], columns: Sequence[str | None]) -> list[str]:
+    """Return the conditions that are not on one of these columns."""
+    return [
+        condition
+        for condition in conditions
+        if (column := find_column(condition)) is None or column not in columns
+    ]
+
+
+def describe_condition(condition: str) -> str:
+    """Return the display text of a chosen value, such as "tone: mixed" or "price: 10 to 20"."""
+    try:
+        expression = parse_where(condition)
+    except InputError:
+        return condition
+
+    if isinstance(expression, Comparison) and expression.operator == "=":
+        values = ", ".join(
+            str(value).lower() if isinstance(value, bool) else f"{value}"
+            for value in expression.values
+        )
+        return f"{_to_label(expression.column)}: {values}"
+
+    column = find_column(condition)
+    if isinstance(expression, Junction) and expression.requires_all and column is not None:
+        bounds = [part for part in expression.parts if isinstance(part, Comparison)]
+        if [part.operator for part in bounds] == [">=", "<"]:
+            low, high = (part.values[0] for part in bounds)
+            return f"{_to_label(column)}: {low} to {high}"
+    return condition
+
+
+def _to_label(column: str) -> str:
+    return column.replace("_", " ")
