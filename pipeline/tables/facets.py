@@ -99,12 +99,8 @@ class FieldTally:
     def counts(self, name: str) -> list[FieldCount]:
         """Return the counts of the 12 commonest values in descending order.
 
-        <<<<<<< HEAD
-                Members of lists with more than 30 characters are left out.
-        =======
-                Values of more than 30 characters are left out. More than 12 different numbers are counted
-                in at most 12 ranges of equal size, in ascending order.
-        >>>>>>> web2
+        Members of lists with more than 30 characters are left out. More than 12 different numbers
+        are counted in at most 12 ranges of equal size, in ascending order.
 
                 Args:
                     name: Name of the field, for the conditions that select the rows with a value.
