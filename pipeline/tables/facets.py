@@ -102,12 +102,12 @@ class FieldTally:
         Members of lists with more than 30 characters are left out. More than 12 different numbers
         are counted in at most 12 ranges of equal size, in ascending order.
 
-                Args:
-                    name: Name of the field, for the conditions that select the rows with a value.
+        Args:
+            name: Name of the field, for the conditions that select the rows with a value.
 
-                Returns:
-                    An empty list if the values are not countable, or if a value outside of lists has more
-                    than 30 characters.
+        Returns:
+            An empty list if the values are not countable, or if a value outside of lists has more
+            than 30 characters.
         """
         is_numeric = self.has_only_numbers and not self.has_lists
         if self.is_countable and is_numeric and len(self.row_counts) > _MAX_FIELD_VALUES:
