@@ -36,13 +36,24 @@ function focusFirstInput(element) {
 document.addEventListener(
   "toggle",
   ({ target }) => {
-    const summary = target.querySelector("summary");
-    if (target.open && "edit" in target.dataset && document.activeElement === summary) {
+    if (!target.open || !("edit" in target.dataset)) {
+      return;
+    }
+    closeOtherForms(target);
+    if (document.activeElement === target.querySelector("summary")) {
       focusFirstInput(target);
     }
   },
   true,
 );
+
+// A shared name would do this too, but a browser closes a form that is inserted with a refusal
+// while the form that it replaces is still open.
+function closeOtherForms(form) {
+  for (const other of document.querySelectorAll("[data-edit][open]")) {
+    other.open = other === form;
+  }
+}
 
 document.addEventListener("focusin", ({ target }) => {
   if ("quotation" in target.dataset) {

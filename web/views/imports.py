@@ -423,11 +423,13 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
 
     Without a preview, the columns and findings are empty.
     """
-    # A step may finish while the template is rendered: read the report once.
+    # A step may finish while the template is rendered: read the state first and the report once.
+    # An upload that was busy then loads its part again.
+    document = upload.document
     preview = upload.preview or ImportReport(upload.path.name)
     return {
         "upload": upload,
-        "upload_document": upload.document,
+        "upload_document": document,
         "importer": IMPORTERS.get(upload.task),
         "work": upload.work.document if upload.work else None,
         "column_targets": _column_targets(preview),
@@ -437,7 +439,7 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
         "findings": preview.findings[:MAX_LISTED_FINDINGS],
         "finding_count": sum(preview.counts.values()),
         "finding_labels": FINDING_LABELS,
-        "is_busy": upload.state in BUSY_STATES,
+        "is_busy": document["state"] in BUSY_STATES,
         "error_message": "",
     }
 

@@ -186,8 +186,10 @@ def _row_values(
     Raises:
         InputError: There is no such row.
     """
-    row = items.describe_row(ws, key, raw=raw)
     task = ws.settings.task
+    # Work that ends while the row is read must count as running: the part loads itself again.
+    work_documents = _row_work(get_app_state(request), task, key)
+    row = items.describe_row(ws, key, raw=raw)
     row_id = row["item"]
     columns = _text_columns(row.pop("columns"), task)
     history = corrections.read_history(ws.store, ws.task, key)
@@ -223,7 +225,7 @@ def _row_values(
         "ask_cost": estimate_cost(ws, [row_id]),
         "spent": row["cost"],
         "has_index": ws.is_indexed,
-        "work_documents": _row_work(get_app_state(request), task, key),
+        "work_documents": work_documents,
         "error_message": "",
         "next_rows": items.read_page(ws.store, ws.task, limit=1, after=row_id).items
         if row["state"]

@@ -41,15 +41,16 @@ def _render(request: Request, template: str, task: str | None) -> HTMLResponse:
     """
     desk = get_app_state(request)
     with desk.open_to_read(task) as ws:
+        # Work that ends while the index is read must count as running: the part loads itself again.
+        work_documents = {}
+        for command in ("index", "doctor"):
+            work = desk.running.get_newest(f"{command} {ws.settings.task}")
+            if work is not None:
+                work_documents[command] = work.document
+
         report = status.read_status(ws)
         document = report.document
         builds = _list_builds(Builds(ws.data, ws.indexed_task.folder)) if ws.is_indexed else []
-
-        work_documents = {}
-        for command in ("index", "doctor"):
-            work = desk.running.get_newest(f"{command} {report.subject}")
-            if work is not None:
-                work_documents[command] = work.document
 
         settings = settings_rows(desk.settings)
         prominent = [
