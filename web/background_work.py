@@ -22,7 +22,7 @@ MAX_LINES = 100
 
 @dataclass
 class BackgroundJob:
-    """One piece of background work. It is also the progress display of the function that runs.
+    """A piece of background work. It is also the progress display of the function that runs.
 
     Times are of the monotonic clock, in seconds.
     """
@@ -208,7 +208,7 @@ class BackgroundWork:
                 del self._work_by_number[work.number]
 
     def stop_all(self) -> None:
-        """Tell all running work to end early."""
+        """Request all running work to end early."""
         for work in self.list_jobs():
             work.stop_event.set()
 

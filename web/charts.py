@@ -1,4 +1,4 @@
-"""Geometry of the charts: what the templates in parts/charts.html draw as SVG.
+"""Geometry of the charts that the templates in parts/charts.html draw as SVG.
 
 Horizontal positions are percentages of the plot and vertical positions are pixels, so that a chart
 fits any width and its text keeps its size.
@@ -53,9 +53,9 @@ class ColumnChart:
     """Vertical bars above a horizontal axis with labels."""
 
     title: str
-    # One sentence for people who do not see the chart.
+    # A sentence for people who do not see the chart.
     description: str
-    # Headings of the table behind the chart.
+    # Headings of the table of the chart.
     label_heading: str
     value_heading: str
     columns: Sequence[Column]

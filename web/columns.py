@@ -1,4 +1,4 @@
-"""Columns of the table of rows: which are displayed, in which order, and which one is pinned."""
+"""Columns of the table of rows: which are displayed, in which order, and which column is pinned."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ class ColumnChoice(NamedTuple):
     label: str
     is_displayed: bool
     is_pinned: bool
-    # Shows a hidden column or hides a displayed one.
+    # Shows a hidden column or hides a displayed column.
     toggle_href: str | None
     left_href: str | None
     right_href: str | None
@@ -26,7 +26,7 @@ class ColumnChoice(NamedTuple):
 
 
 def pin_first(names: Iterable[str], pinned_name: str) -> list[str]:
-    """Return the names with the pinned one first, if it is among them."""
+    """Return the names with the pinned name first, if it is among them."""
     return sorted(names, key=lambda name: name != pinned_name)
 
 
@@ -35,7 +35,7 @@ def find_empty(
     rows: Sequence[Mapping[str, Any]],
     kept_names: Iterable[str],
 ) -> list[str]:
-    """Return the columns without a value in any row, except the first and the kept ones."""
+    """Return the columns without a value in any row, except the first column and the kept columns."""
     if not rows:
         return []
     return [
@@ -53,7 +53,7 @@ def list_choices(
     make_label: Callable[[str], str],
     make_address: Callable[[Sequence[str], str], str],
 ) -> list[ColumnChoice]:
-    """Return the menu of columns: the displayed ones in their order, then the hidden ones.
+    """Return the menu of columns: the displayed columns in their order, then the hidden columns.
 
     Args:
         displayed_names: Names of the displayed columns, in order.

@@ -26,7 +26,7 @@ def _iterate_columns(expression: Expression) -> Iterator[str]:
 
 
 def join_chosen(conditions: Iterable[str]) -> list[str]:
-    """Return one condition per column, which is true if any condition of the column is.
+    """Return a condition per column, which is true if any condition of the column is.
 
     Conditions on several columns and invalid conditions are returned unchanged.
     """

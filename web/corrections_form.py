@@ -36,17 +36,17 @@ class CorrectionResult:
 
     # The field of the answer; empty for an undone edit.
     field_name: str
-    # What is shown beside the field.
+    # Message next to the field.
     message: str
     is_saved: bool
-    # The submitted texts, and the path of the wrong one, if the form was refused.
+    # The submitted texts, and the path of the wrong text, if the form was refused.
     texts: Texts = None
     wrong_path: str = ""
 
 
 @dataclass(frozen=True)
 class FieldEditor:
-    """The form of one field."""
+    """The form of a field."""
 
     shape: FieldShape
     texts: Texts
@@ -61,7 +61,7 @@ def make_editors(
 ) -> dict[str, FieldEditor]:
     """Return the forms of an answer's fields by name.
 
-    There are none if the file of the task cannot be read, because no answer can be validated then.
+    The mapping is empty if the file of the task cannot be read, because no answer can be validated then.
     A refused form has the texts that were submitted.
     """
     try:

@@ -58,7 +58,7 @@ class FieldShape:
     # Whether the value may be null.
     is_optional: bool = False
     choices: tuple[Any, ...] = ()
-    # Of a number.
+    # Bounds of a number.
     is_whole: bool = False
     minimum: float | None = None
     maximum: float | None = None

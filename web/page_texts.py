@@ -72,7 +72,7 @@ def capitalize_first(text: str) -> str:
 
 
 def _find_commands(text: str) -> Iterator[re.Match[str]]:
-    """Yield the commands in a text; a mere word behind "make" is none."""
+    """Yield the commands in a text; a mere word after "make" is no command."""
     for match in _COMMAND.finditer(text):
         has_form = any(mark in match[0] for mark in ("`", "=", " -"))
         if has_form or match[1] in _PLACES:

@@ -350,7 +350,7 @@ def list_work(request: Request) -> list[dict[str, Any]]:
 
 @router.get("/api/work/{number}")
 def get_work(request: Request, number: int) -> dict[str, Any]:
-    """Return the progress of one background work, and its result or error."""
+    """Return the progress of a background work, and its result or error."""
     work = get_app_state(request).running.get(number)
     if work is None:
         raise RequestRefusedError(
@@ -362,7 +362,7 @@ def get_work(request: Request, number: int) -> dict[str, Any]:
 
 @router.post("/api/work/{number}/stop")
 def stop_work(request: Request, number: int) -> dict[str, str]:
-    """Tell background work to end early; live calls that run are awaited, and no new one begins."""
+    """Request background work to end early; live calls that run are awaited, and no new one begins."""
     work = get_app_state(request).running.get(number)
     if work is None or work.state != "running":
         raise RequestRefusedError(409, f"work {number} does not run any more")

@@ -87,7 +87,7 @@ def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HT
     """Ask a row again, correct its answer or forget it; render the row, with the error if any.
 
     The form's `act` is "forget" or "correct"; any other form asks the row again. The message about
-    a correction is displayed beside its field. The editor's name is stored in a cookie.
+    a correction is displayed next to its field. The editor's name is stored in a cookie.
     """
     desk = get_app_state(request)
     editor = form.get("who", unquote(request.cookies.get(EDITOR_COOKIE, "")))
@@ -301,7 +301,7 @@ def color_quotations(answer: Any) -> tuple[Any, list[Mark]]:
 
 
 class _QuotationColorer:
-    """Adds hues to the quotations of one answer and collects their marks."""
+    """Adds hues to the quotations of an answer and collects their marks."""
 
     def __init__(self) -> None:
         self.marks: list[Mark] = []

@@ -33,7 +33,7 @@ PASSAGES_TASK = "passages"
 # Rows of one page; passages are displayed in full, so a page has fewer.
 PAGE_ROWS = 50
 PAGE_PASSAGES = 12
-# Pieces of an export, such as lines of CSV, in one chunk of the response.
+# Pieces of an export, such as lines of CSV, in a chunk of the response.
 EXPORT_PIECES = 500
 EXPORT_MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
@@ -82,7 +82,7 @@ class RowQuery(BaseModel):
     only: TextList = []
     id: Annotated[list[str], Field(max_length=500)] = []
     sort: str = Field("", max_length=200)
-    # Column names; one text may contain several with commas.
+    # Column names; a text may contain several with commas.
     fields: TextList = []
     # The column that stays in place while the table scrolls; it comes first.
     pin: str = Field("", max_length=200)
@@ -279,7 +279,7 @@ def _read_export_chunks(desk: AppState, query: RowQuery, format_: str) -> Iterat
 
 @router.get("/", include_in_schema=False)
 def render_rows_page(request: Request, query: RowQueryParameters) -> HTMLResponse:
-    """Render one page of a task's rows, below the state of the task."""
+    """Render a page of a task's rows, below the state of the task."""
     with get_app_state(request).open_to_read(query.task) as ws:
         values = _list_values(ws, query)
         return render_page(
@@ -362,7 +362,7 @@ def get_thumbnail(
 
 
 def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
-    """Read one page of rows; return the variables of the template `parts/rows.html`.
+    """Read a page of rows; return the variables of the template `parts/rows.html`.
 
     Images and passages have a layout of their own, except in the list of refused rows. Passages are
     read with their quotations and cut to MAX_PASSAGE_CHARS if they have none.
@@ -454,7 +454,7 @@ class _RowsPage(NamedTuple):
 
 
 def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
-    """Read one page of the selected rows with the columns that the query or the task names.
+    """Read a page of the selected rows with the columns that the query or the task names.
 
     Without named columns, the page has the task's usual and extra columns, without versions, and
     the columns of the selected state. A page has PAGE_ROWS rows, or PAGE_PASSAGES passages.

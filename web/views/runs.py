@@ -117,7 +117,7 @@ def render_batch(
     number: BatchNumberQuery,
     task: str | None = None,
 ) -> HTMLResponse:
-    """Render one run: outcomes, rows, cost, state changes and errors.
+    """Render a run: outcomes, rows, cost, state changes and errors.
 
     The page stays on `task`; the default is the task of the run.
     """
