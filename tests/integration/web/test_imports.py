@@ -171,7 +171,7 @@ def test_a_refused_question_stays_in_its_form(page: Page) -> None:
     ]
     typed = {"question": "Praise & blame?", "fields": "tone: praise|", "text": "text", "key": "id"}
     html = press_button(page, number, **typed)
-    assert "a choice is expected" in html
+    assert "has an empty choice" in html
     assert 'required placeholder="Praise or blame? Quote why.">Praise & blame?</textarea>' in html
     for text in ("tone: praise|", "text", "id"):
         assert f'value="{text}"' in html
