@@ -96,8 +96,8 @@ FormFields = Annotated[dict[str, str], Depends(_read_form)]
 
 def get_app_state(request: Request) -> AppState:
     """Return the state of the page that a request belongs to."""
-    desk: AppState = request.app.state.desk
-    return desk
+    app_state: AppState = request.app.state.app_state
+    return app_state
 
 
 def render_page(
@@ -139,10 +139,10 @@ def render_problem(request: Request, problem: dict[str, Any]) -> HTMLResponse:
 
     The workspace is not opened, so the page lists no tasks.
     """
-    desk = get_app_state(request)
+    app_state = get_app_state(request)
     values = {
-        "task": desk.settings.task,
-        "workspace": str(desk.settings.data),
+        "task": app_state.settings.task,
+        "workspace": str(app_state.settings.data),
         "backend": "",
         "section": "",
         "tasks": [],

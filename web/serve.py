@@ -77,25 +77,25 @@ def serve_page(
             readonly=readonly,
         )
         address = f"http://{LOOPBACK}:{port}/?token={access.token}"
-        desk = AppState(settings, access, page_commands=page_commands)
+        app_state = AppState(settings, access, page_commands=page_commands)
         try:
-            desk.create_missing_workspace(display)
+            app_state.create_missing_workspace(display)
             # Raise before anything is served if there is no workspace.
-            with desk.open_to_read():
+            with app_state.open_to_read():
                 pass
-            _serve(desk, listener, lambda: on_ready(address))
+            _serve(app_state, listener, lambda: on_ready(address))
         finally:
-            desk.close()
+            app_state.close()
 
 
-def _serve(desk: AppState, listener: socket.socket, announce: Callable[[], None]) -> None:
+def _serve(app_state: AppState, listener: socket.socket, announce: Callable[[], None]) -> None:
     """Start background work, call `announce`, then serve until a signal arrives.
 
     Afterwards open requests may finish within REQUEST_GRACE_S, and then the background work. Work
     that takes longer than WORK_GRACE_S is interrupted. Nothing is logged.
     """
     config = uvicorn.Config(
-        create_app(desk),
+        create_app(app_state),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -110,19 +110,19 @@ def _serve(desk: AppState, listener: socket.socket, announce: Callable[[], None]
     )
     # uvicorn raises the signal again after the server has ended.
     with contextlib.suppress(KeyboardInterrupt):
-        desk.start()
+        app_state.start()
         announce()
         uvicorn.Server(config).run(sockets=[listener])
-    desk.stop(within_s=WORK_GRACE_S)
+    app_state.stop(within_s=WORK_GRACE_S)
 
 
-def create_app(desk: AppState) -> Guard:
+def create_app(app_state: AppState) -> Guard:
     """Return the ASGI application of a page, wrapped in its guard.
 
     It has all routers, the static files, and one handler for all errors.
     """
     app = FastAPI(title="findable", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
-    app.state.desk = desk
+    app.state.app_state = app_state
     for router in ROUTERS:
         app.include_router(router)
 
@@ -132,7 +132,7 @@ def create_app(desk: AppState) -> Guard:
 
     for error_class in (FindableError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(error_class, _error_response)
-    return Guard(app, access=desk.access)
+    return Guard(app, access=app_state.access)
 
 
 async def _error_response(request: Request, error: Exception) -> Response:

@@ -86,8 +86,8 @@ def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONR
     `step` is the next step that the client expects; another step is refused with 409. `cost` is
     the estimate in USD that the client accepted.
     """
-    desk = get_app_state(request)
-    with desk.open_to_read(task) as ws:
+    app_state = get_app_state(request)
+    with app_state.open_to_read(task) as ws:
         next_step = status.read_status(ws).next_command
     if next_step is None or step != str(next_step) or not button_command(next_step):
         raise RequestRefusedError(
@@ -98,11 +98,11 @@ def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONR
 
     form = {name: str(option) for name, option in next_step.options.items() if name != "task"}
     form |= BUTTON_OPTIONS.get(next_step.command, {})
-    return accepted_response(start_command(desk, next_step.command, form, task, cost))
+    return accepted_response(start_command(app_state, next_step.command, form, task, cost))
 
 
 def start_command(
-    desk: AppState,
+    app_state: AppState,
     command: str,
     form: Mapping[str, str],
     task: str,
@@ -117,19 +117,19 @@ def start_command(
         RequestRefusedError: 404, the page cannot run the command, or there is no such task.
         InputError: An option in the form is wrong.
     """
-    act = desk.get_command(command)
-    desk.require_task(task)
+    act = app_state.get_command(command)
+    app_state.require_task(task)
     # Report a wrong option in the response, not in the background.
     act.needs_write_access(form, task)
 
     def run(display: BackgroundJob) -> Any:
         if command == INDEX_COMMAND and not form.get("rollback"):
-            with desk.open_to_read(task) as ws:
+            with app_state.open_to_read(task) as ws:
                 ws.agreed_usd = cost
                 ws.confirm_cost(embedding_plan(ws)["cost"], unchanged_text="nothing was embedded")
-        return desk.run_command(act, form, task, display, cost=cost)
+        return app_state.run_command(act, form, task, display, cost=cost)
 
-    return desk.running.start(f"{command} {task}", run, task=task)
+    return app_state.running.start(f"{command} {task}", run, task=task)
 
 
 def button_command(step: CommandHint | None) -> str:
@@ -224,11 +224,11 @@ def render_state(request: Request, task: str, seen: str = "") -> HTMLResponse:
     `seen` is the version of the rows that the page shows. If the rows have another version now, the
     response triggers the event ROWS_CHANGED_EVENT in the browser.
     """
-    desk = get_app_state(request)
-    with desk.open_to_read(task) as ws:
+    app_state = get_app_state(request)
+    with app_state.open_to_read(task) as ws:
         report = status.read_status(ws)
         document = report.document
-        work_documents = displayed_work(desk.running, ws.settings.task)
+        work_documents = displayed_work(app_state.running, ws.settings.task)
         is_busy = any(work["state"] == "running" for work in work_documents)
         rows_version = _read_rows_version(ws, report.counts)
         response = render_page(
@@ -384,8 +384,8 @@ def read_command(request: Request, command: str, task: str = "") -> JSONResponse
 
     The query parameters are its options. Other commands are refused with 405.
     """
-    desk = get_app_state(request)
-    act = desk.get_command(command)
+    app_state = get_app_state(request)
+    act = app_state.get_command(command)
     if not act.is_read_only:
         raise RequestRefusedError(
             405,
@@ -394,7 +394,7 @@ def read_command(request: Request, command: str, task: str = "") -> JSONResponse
         )
 
     form = {name: text for name, text in request.query_params.items() if name != "task"}
-    document = desk.run_command(act, form, task, NoProgress())
+    document = app_state.run_command(act, form, task, NoProgress())
     return JSONResponse(jsonable_encoder(document))
 
 
@@ -410,6 +410,6 @@ def begin_command(
 
     It spends at most `cost` USD, as estimated before it sends.
     """
-    desk = get_app_state(request)
-    task_name = task or desk.settings_for(task).task
-    return accepted_response(start_command(desk, command, body.root, task_name, cost))
+    app_state = get_app_state(request)
+    task_name = task or app_state.settings_for(task).task
+    return accepted_response(start_command(app_state, command, body.root, task_name, cost))

@@ -88,16 +88,16 @@ async def add_person(request: Request) -> JSONResponse:
     `notes` lists the members that were not read. Tags that arrive after the response are stored,
     too; `retrying` is true then. 503 if too many people arrive at once: this person was not saved.
     """
-    desk = get_app_state(request)
+    app_state = get_app_state(request)
     start_time = time.monotonic()
-    person = await desk.save_person(await request.body())
+    person = await app_state.save_person(await request.body())
 
     if person.is_due:
-        tagging = asyncio.wrap_future(desk.tagger.submit([person.item_id]))
-        deadline = start_time + desk.patience_s
+        tagging = asyncio.wrap_future(app_state.tagger.submit([person.item_id]))
+        deadline = start_time + app_state.patience_s
         await asyncio.wait([tagging], timeout=max(0.0, deadline - time.monotonic()))
         if tagging.done():
-            person = await run_in_threadpool(_reload_person, desk, person)
+            person = await run_in_threadpool(_reload_person, app_state, person)
 
     notes = list(person.notes)
     if person.parked:
@@ -113,8 +113,8 @@ async def add_person(request: Request) -> JSONResponse:
     return JSONResponse(document, status_code=201)
 
 
-def _reload_person(desk: AppState, person: add_expert.AddedExpert) -> add_expert.AddedExpert:
-    with desk.open_to_read(PEOPLE_TASK) as ws:
+def _reload_person(app_state: AppState, person: add_expert.AddedExpert) -> add_expert.AddedExpert:
+    with app_state.open_to_read(PEOPLE_TASK) as ws:
         return add_expert.reload_person(ws.store, ws.task, person)
 
 
@@ -134,23 +134,23 @@ async def drop_file(
     `header` have the syntax of `MAP=`, `ENCODING=` and `HEADER=`. `GET` of the returned location
     returns the import that the file would cause.
     """
-    desk = get_app_state(request)
+    app_state = get_app_state(request)
     if task not in {NEW_TASK, *IMPORTERS}:
         raise RequestRefusedError(
             422,
             f"files cannot be imported for {task!r}; nothing was stored",
-            hint=await run_in_threadpool(_import_hint, desk, task),
+            hint=await run_in_threadpool(_import_hint, app_state, task),
             field="task",
         )
 
-    upload = await desk.uploads.save(
+    upload = await app_state.uploads.save(
         task,
         name,
         request.stream(),
         mapping=mapping,
         read_options=ReadOptions(encoding=encoding.strip(), header=header.strip()),
     )
-    _start_reading(desk, upload)
+    _start_reading(app_state, upload)
     headers = {"location": f"/api/imports/{upload.number}"}
     return JSONResponse(upload.document, status_code=202, headers=headers)
 
@@ -179,15 +179,15 @@ def render_add(
     The task only selects the kind of upload, so the workspace need not have it yet. An unknown
     number is refused with 404.
     """
-    desk = get_app_state(request)
-    with desk.open_to_read(task if task and desk.has_task(task) else None) as ws:
+    app_state = get_app_state(request)
+    with app_state.open_to_read(task if task and app_state.has_task(task) else None) as ws:
         values: dict[str, Any] = {"upload": None, "preselected_task": PEOPLE_TASK}
         if task in IMPORTERS:
             values["preselected_task"] = task
         elif ws.tasks and task:
             values["preselected_task"] = NEW_TASK
         if number is not None:
-            upload = desk.uploads.get(number)
+            upload = app_state.uploads.get(number)
             values |= {**_upload_values(upload), "preselected_task": upload.task}
         return render_page(
             request,
@@ -217,8 +217,8 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
     A form with `question` tries the question, a form with `keep` creates the task, and any other
     form imports the file.
     """
-    desk = get_app_state(request)
-    upload = desk.uploads.get(number)
+    app_state = get_app_state(request)
+    upload = app_state.uploads.get(number)
     if upload.state not in IDLE_STATES:
         return _render_upload(
             request,
@@ -231,18 +231,18 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
         if "question" in form:
             question_form = {name: form.get(name, "") for name in QUESTION_FORM_FIELDS}
             upload.typed_question = question_form
-            _start_trial(desk, upload, question_form)
+            _start_trial(app_state, upload, question_form)
         elif "keep" in form:
-            _start_creating_task(desk, upload, form["keep"])
+            _start_creating_task(app_state, upload, form["keep"])
         else:
-            _start_import(desk, upload)
+            _start_import(app_state, upload)
     except FindableError as error:
         error_message = to_line(error)
     return _render_upload(request, number, error_message=error_message)
 
 
 def _start_step(
-    desk: AppState,
+    app_state: AppState,
     upload: Upload,
     step: str,
     run: Callable[[BackgroundJob], Any],
@@ -250,10 +250,10 @@ def _start_step(
     """Start a step of an upload in a thread; the upload is in the running state of the step."""
     upload.step = step
     kind = f"{step} {upload.path.name} (file {upload.number % 1000})"
-    upload.work = desk.running.start(kind, run)
+    upload.work = app_state.running.start(kind, run)
 
 
-def _start_reading(desk: AppState, upload: Upload) -> None:
+def _start_reading(app_state: AppState, upload: Upload) -> None:
     """Start to read an upload in a thread: guess the columns of a new task, or run a dry import.
 
     Sets `table_guess` or `preview`, and the first MAX_PREVIEW_ROWS rows. Nothing is written to the
@@ -263,13 +263,13 @@ def _start_reading(desk: AppState, upload: Upload) -> None:
     def run(display: BackgroundJob) -> None:
         """Guess the columns or run the dry import, then read the first rows."""
         if upload.task == NEW_TASK:
-            with desk.open_to_read() as ws:
+            with app_state.open_to_read() as ws:
                 path = str(upload.path)
                 new_task = ask.parse_new_task("", path, data=None, reading=upload.read_options)
                 upload.table_guess = new_task_files.draft_task(ws.store, new_task).guess
         else:
             # Looking creates no table if the workspace has no such task yet.
-            settings = replace(desk.settings, task=upload.task)
+            settings = replace(app_state.settings, task=upload.task)
             with open_read_only(settings, display, confirm=lambda _question: False) as ws:
                 options = ImportOptions(upload.mapping, upload.read_options, dry=True)
                 upload.preview = IMPORTERS[upload.task]["run"](ws, upload.path, options)
@@ -278,7 +278,7 @@ def _start_reading(desk: AppState, upload: Upload) -> None:
         with suppress(FindableError):
             upload.first_rows = list(islice(_read_rows(upload), MAX_PREVIEW_ROWS))
 
-    _start_step(desk, upload, "read", run)
+    _start_step(app_state, upload, "read", run)
 
 
 def _read_rows(upload: Upload) -> Iterator[dict[str, Any]]:
@@ -288,7 +288,7 @@ def _read_rows(upload: Upload) -> Iterator[dict[str, Any]]:
             yield dict(row.values)
 
 
-def _start_import(desk: AppState, upload: Upload) -> None:
+def _start_import(app_state: AppState, upload: Upload) -> None:
     """Start to import a file that was read; the file is deleted if the import succeeds.
 
     Raises:
@@ -303,18 +303,18 @@ def _start_import(desk: AppState, upload: Upload) -> None:
 
     def run(display: BackgroundJob) -> dict[str, Any]:
         """Import the file, check the report, and delete the file; return the summary."""
-        settings = replace(desk.settings, task=upload.task)
+        settings = replace(app_state.settings, task=upload.task)
         options = ImportOptions(upload.mapping, upload.read_options)
         with open_workspace(settings, display, access=Access.WRITE) as ws:
             report = IMPORTERS[upload.task]["run"](ws, upload.path, options)
         report.check()
-        desk.uploads.finish(upload, report)
+        app_state.uploads.finish(upload, report)
         return {"summary": report.summary}
 
-    _start_step(desk, upload, "import", run)
+    _start_step(app_state, upload, "import", run)
 
 
-def _start_trial(desk: AppState, upload: Upload, question_form: dict[str, str]) -> None:
+def _start_trial(app_state: AppState, upload: Upload, question_form: dict[str, str]) -> None:
     """Start to ask a new question about the first TRIAL_ROWS rows of a file; store no answer.
 
     The trial may cost at most MAX_TRIAL_USD. The upload keeps the form and the guessed columns.
@@ -329,16 +329,16 @@ def _start_trial(desk: AppState, upload: Upload, question_form: dict[str, str]) 
             "the file is not for a new task; nothing was asked",
             hint="drop it again as a new task",
         )
-    new_task = _prepare_task(desk, upload, question_form)
+    new_task = _prepare_task(app_state, upload, question_form)
 
     def run(display: BackgroundJob) -> dict[str, Any]:
-        with desk.open_to_write(None, display) as ws:
+        with app_state.open_to_write(None, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
             document = ask.ask_question(ws, new_task, size=TRIAL_ROWS).document
         upload.trial_work = display
         return document
 
-    _start_step(desk, upload, "try", run)
+    _start_step(app_state, upload, "try", run)
     upload.question_form = question_form
     upload.trial_work = None
     if new_task.draft is not None:
@@ -346,7 +346,7 @@ def _start_trial(desk: AppState, upload: Upload, question_form: dict[str, str]) 
 
 
 def _prepare_task(
-    desk: AppState,
+    app_state: AppState,
     upload: Upload,
     question_form: Mapping[str, str],
     *,
@@ -365,13 +365,13 @@ def _prepare_task(
         question_form["question"],
         fields=question_form["fields"],
         name=name,
-        data=desk.settings.data,
+        data=app_state.settings.data,
         reading=upload.read_options,
         choice=ColumnChoice(question_form["text"], question_form["key"], question_form["with"]),
     )
 
 
-def _start_creating_task(desk: AppState, upload: Upload, name: str) -> None:
+def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None:
     """Start to create a task from the question that was tried, with all rows of the file.
 
     The work writes the task's file and deletes the upload's file.
@@ -389,32 +389,32 @@ def _start_creating_task(desk: AppState, upload: Upload, name: str) -> None:
             "no question was tried on the file; nothing was stored",
             hint="try a question first",
         )
-    new_task = _prepare_task(desk, upload, upload.question_form, name=name)
+    new_task = _prepare_task(app_state, upload, upload.question_form, name=name)
 
     def run(display: BackgroundJob) -> dict[str, Any]:
-        with desk.open_to_write(None, display) as ws:
+        with app_state.open_to_write(None, display) as ws:
             new_task_files.save_task_with_file(ws, new_task)
         upload.created_task = name
-        desk.uploads.finish(upload)
+        app_state.uploads.finish(upload)
         return {"summary": f"the task {name} is created"}
 
-    _start_step(desk, upload, "keep", run)
+    _start_step(app_state, upload, "keep", run)
 
 
 def _render_upload(request: Request, number: int, *, error_message: str = "") -> HTMLResponse:
     """Render the state of an upload; raises RequestRefusedError (404) if it is gone."""
-    desk = get_app_state(request)
-    upload = desk.uploads.get(number)
-    with desk.open_to_read(upload.task if desk.has_task(upload.task) else None) as ws:
+    app_state = get_app_state(request)
+    upload = app_state.uploads.get(number)
+    with app_state.open_to_read(upload.task if app_state.has_task(upload.task) else None) as ws:
         values = {**_upload_values(upload), "error_message": error_message}
         return render_page(request, "parts/import.html", ws, **values)
 
 
-def _import_hint(desk: AppState, task: str) -> str:
+def _import_hint(app_state: AppState, task: str) -> str:
     """Return where the rows of a task come from, or the valid task names for an unknown task."""
-    if not desk.has_task(task):
+    if not app_state.has_task(task):
         return ", ".join((NEW_TASK, *IMPORTERS))
-    with desk.open_to_read(task) as ws:
+    with app_state.open_to_read(task) as ws:
         return str(ws.task.source_hint)
 
 

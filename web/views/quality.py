@@ -32,12 +32,12 @@ MAX_LISTED_TAGS = 60
 @router.get("/quality", include_in_schema=False)
 def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
     """Render the newest report, samples, parked rows, and the tags of people."""
-    desk = get_app_state(request)
-    with desk.open_to_read(task) as ws:
+    app_state = get_app_state(request)
+    with app_state.open_to_read(task) as ws:
         subject = ws.settings.task
         reports = read_report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)
         newest_report = reports[0] if reports else None
-        newest_work = [desk.running.get_newest(f"{kind} {subject}") for kind in ("qc", "tags")]
+        newest_work = [app_state.running.get_newest(f"{kind} {subject}") for kind in ("qc", "tags")]
         return render_page(
             request,
             "quality.html",

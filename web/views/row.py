@@ -89,20 +89,20 @@ def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HT
     The form's `act` is "forget" or "correct"; any other form asks the row again. The message about
     a correction is displayed next to its field. The editor's name is stored in a cookie.
     """
-    desk = get_app_state(request)
+    app_state = get_app_state(request)
     editor = form.get("who", unquote(request.cookies.get(EDITOR_COOKIE, "")))
     error_message = ""
     correction = None
     try:
         if form.get("act") == "forget":
-            _start_forgetting(desk, task, key, form.get("name", ""))
+            _start_forgetting(app_state, task, key, form.get("name", ""))
         elif form.get("act") == "correct":
-            with desk.open_to_write(task) as ws:
+            with app_state.open_to_write(task) as ws:
                 correction = submit_correction(ws, key, form, editor)
         else:
-            with desk.open_to_read(task) as ws, ws.store.read() as tx:
+            with app_state.open_to_read(task) as ws, ws.store.read() as tx:
                 row_id = ws.task.rows.id_of(tx, key)
-            start_asking(desk, task, [row_id], row_key=key)
+            start_asking(app_state, task, [row_id], row_key=key)
     except FindableError as error:
         error_message = to_line(error)
 
@@ -145,12 +145,12 @@ def _render_row(
     Raises:
         InputError: There is no such row.
     """
-    desk = get_app_state(request)
-    with desk.open_to_read(task) as ws:
+    app_state = get_app_state(request)
+    with app_state.open_to_read(task) as ws:
         try:
             values = _row_values(request, ws, key, correction=correction)
         except InputError:
-            work = desk.running.get_newest(FORGET_WORK_KIND.format(task), row_key=key)
+            work = app_state.running.get_newest(FORGET_WORK_KIND.format(task), row_key=key)
             if work is None or work.state != "done":
                 raise
             return render_page(
@@ -254,10 +254,10 @@ def _answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     )
 
 
-def _row_work(desk: AppState, task: str, key: str) -> list[dict[str, Any]]:
+def _row_work(app_state: AppState, task: str, key: str) -> list[dict[str, Any]]:
     """Return the newest work that asks or forgets a row."""
     kinds = (ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task))
-    newest_work = [desk.running.get_newest(kind, row_key=key) for kind in kinds]
+    newest_work = [app_state.running.get_newest(kind, row_key=key) for kind in kinds]
     return [work.document for work in newest_work if work is not None]
 
 
@@ -413,7 +413,7 @@ def cost_items(request: Request, task: str, body: Chosen) -> dict[str, float | N
 
 
 def start_asking(
-    desk: AppState,
+    app_state: AppState,
     task: str,
     row_ids: Sequence[str],
     *,
@@ -425,7 +425,7 @@ def start_asking(
     changed. Otherwise the rows are first synced with their source, and dead runs are recovered.
 
     Args:
-        desk: The state of the page.
+        app_state: The state of the page.
         task: The task.
         row_ids: Ids of the rows.
         row_key: Key of the row, if the row page asks its only row.
@@ -435,11 +435,11 @@ def start_asking(
         FindableError: For example a missing API key or a failed pilot; no row was reopened.
     """
     kind = ASK_WORK_KIND.format(task)
-    newest = desk.running.get_newest(kind, row_key=row_key)
+    newest = app_state.running.get_newest(kind, row_key=row_key)
     if newest is not None and newest.state == "running":
         return newest
 
-    with desk.open_to_write(task) as ws:
+    with app_state.open_to_write(task) as ws:
         ws.sync_rows()
         ingest.recover_dead_runs(ws)
         # A missing key or model is reported before anything is changed.
@@ -455,15 +455,15 @@ def start_asking(
             )
 
     def run(display: BackgroundJob) -> dict[str, Any]:
-        with desk.open_to_write(task, display) as ws:
+        with app_state.open_to_write(task, display) as ws:
             ws.sync_rows()
             report = ask_alone(ws, open_ids)
         return {"answered": report.answered, "asked": len(open_ids)}
 
-    return desk.running.start(kind, run, task=task, row_key=row_key)
+    return app_state.running.start(kind, run, task=task, row_key=row_key)
 
 
-def _start_forgetting(desk: AppState, task: str, key: str, typed_key: str) -> BackgroundJob:
+def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) -> BackgroundJob:
     """Start to forget a row, or return the running work that forgets it.
 
     The typed key is the confirmation. Afterwards the finished work about the row is deleted. The
@@ -481,14 +481,14 @@ def _start_forgetting(desk: AppState, task: str, key: str, typed_key: str) -> Ba
         )
 
     def run(display: BackgroundJob) -> dict[str, Any]:
-        with desk.open_to_write(task, display) as ws:
+        with app_state.open_to_write(task, display) as ws:
             # Typing the key has confirmed it.
             ws.ask_person = lambda _question: True
             report = asdict(forget.forget_rows(ws, [key]))
-        desk.running.delete_about(key)
+        app_state.running.delete_about(key)
         # The result outlives the row, so it must not contain the name.
         return {
             name: value for name, value in report.items() if name not in {"username", "usernames"}
         }
 
-    return desk.running.start(FORGET_WORK_KIND.format(task), run, task=task, row_key=key)
+    return app_state.running.start(FORGET_WORK_KIND.format(task), run, task=task, row_key=key)

@@ -267,11 +267,11 @@ def export_items(
     )
 
 
-def _read_export_chunks(desk: AppState, query: RowQuery, format_: str) -> Iterator[bytes]:
+def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> Iterator[bytes]:
     options = ExportOptions()
     if query.filter_pairs:
         options = ExportOptions(row_filter=query.row_filter)
-    with desk.open_to_read(query.task) as ws:
+    with app_state.open_to_read(query.task) as ws:
         chunks = export.iterate_chunks(ws, format_, options)
         while chunk := b"".join(islice(chunks, EXPORT_PIECES)):
             yield chunk

@@ -70,8 +70,8 @@ def get_file(
 @router.get("/runs", include_in_schema=False)
 def render_runs(request: Request, task: str | None = None, by: CostKey = "task") -> HTMLResponse:
     """Render the newest runs, the cost of each day, and the cost by a key such as the task."""
-    desk = get_app_state(request)
-    with desk.open_to_read(task) as ws:
+    app_state = get_app_state(request)
+    with app_state.open_to_read(task) as ws:
         days = batch_report.summarize_costs(ws.store, ws.tasks, group_key="day")
         costs = batch_report.summarize_costs(ws.store, ws.tasks, group_key=by)
         return render_page(
@@ -79,7 +79,7 @@ def render_runs(request: Request, task: str | None = None, by: CostKey = "task")
             "runs.html",
             ws,
             "runs",
-            runs=_list_runs(desk, ws),
+            runs=_list_runs(app_state, ws),
             task_titles={task.name: task_title(task) for task in ws.tasks},
             cost_chart=charts.draw_costs(days["rows"], max_days=MAX_CHART_DAYS),
             today=days["rows"][-1] if days["rows"] else None,
@@ -91,7 +91,7 @@ def render_runs(request: Request, task: str | None = None, by: CostKey = "task")
         )
 
 
-def _list_runs(desk: AppState, ws: WorkspaceSession) -> list[dict[str, Any]]:
+def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]]:
     """Return the newest MAX_LISTED_RUNS runs of all tasks except trials, newest first.
 
     Each run is a document of `_run_values`, with the progress of a running live run in `live`.
@@ -104,7 +104,7 @@ def _list_runs(desk: AppState, ws: WorkspaceSession) -> list[dict[str, Any]]:
         runs = []
         for number, parts in newest_groups:
             run = run_summary.make_run(tx, parts)
-            values = _run_values(desk, ws, run, summarize(run.batch, now=now))
+            values = _run_values(app_state, ws, run, summarize(run.batch, now=now))
             values["live"] = progress_by_number.get(number)
             values["commonest_failure"] = run_summary.describe_commonest_failure(tx, run)
             runs.append(values)
@@ -121,9 +121,9 @@ def render_batch(
 
     The page stays on `task`; the default is the task of the run.
     """
-    desk = get_app_state(request)
+    app_state = get_app_state(request)
     if not task:
-        with desk.open_to_read() as ws, ws.store.read() as tx:
+        with app_state.open_to_read() as ws, ws.store.read() as tx:
             task = ws.find_task(batches.get_batch(tx, number).task).subject
     return _render_batch(request, number, task)
 
@@ -136,29 +136,29 @@ def act_on_batch(
     form: FormFields,
 ) -> HTMLResponse:
     """Cancel a run, or ask its failed rows again; render the run, with the error if any."""
-    desk = get_app_state(request)
+    app_state = get_app_state(request)
     error_message = ""
     try:
-        with desk.open_to_read() as ws, ws.store.read() as tx:
+        with app_state.open_to_read() as ws, ws.store.read() as tx:
             run = run_summary.read_run(tx, number)
             run_task = ws.find_task(run.batch.task)
             failed_ids = run_summary.failed_row_ids(tx, run_task, run)
         if form.get("act") == "retry":
-            start_asking(desk, run_task.subject, failed_ids[:MAX_CHOSEN_ROWS])
+            start_asking(app_state, run_task.subject, failed_ids[:MAX_CHOSEN_ROWS])
         else:
-            start_cancelling(desk, number, run_task.subject)
+            start_cancelling(app_state, number, run_task.subject)
     except FindableError as error:
         error_message = to_line(error)
     return _render_batch(request, number, task, error_message=error_message)
 
 
-def start_cancelling(desk: AppState, number: int, task: str) -> BackgroundJob:
+def start_cancelling(app_state: AppState, number: int, task: str) -> BackgroundJob:
     """Start to cancel a batch, or return the running work that does."""
-    act = desk.get_command("batch-cancel")
+    act = app_state.get_command("batch-cancel")
     form = {"batch": str(number)}
-    return desk.running.start(
+    return app_state.running.start(
         CANCEL_WORK_KIND.format(number),
-        lambda display: desk.run_command(act, form, task, display),
+        lambda display: app_state.run_command(act, form, task, display),
         task=task,
     )
 
@@ -171,8 +171,8 @@ def _render_batch(
     error_message: str = "",
 ) -> HTMLResponse:
     """Render the run of a batch on the page of a task."""
-    desk = get_app_state(request)
-    with desk.open_to_read(task) as ws, ws.store.read() as tx:
+    app_state = get_app_state(request)
+    with app_state.open_to_read(task) as ws, ws.store.read() as tx:
         run = run_summary.read_run(tx, number)
         run_task = ws.find_task(run.batch.task)
         document = run_summary.describe_run(tx, run_task, run, ws.now())
@@ -183,16 +183,16 @@ def _render_batch(
         names = run_task.rows.table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])
         failed_ids = run_summary.failed_row_ids(tx, run_task, run)
         summary = summarize(run.batch, now=ws.now())
-        batch = {**_run_values(desk, ws, run, summary), **document}
+        batch = {**_run_values(app_state, ws, run, summary), **document}
 
     retry_ids: list[str] = []
     retry_cost = None
     if run.batch.is_finished:
         retry_ids = failed_ids[:MAX_CHOSEN_ROWS]
     if retry_ids:
-        with desk.open_to_read(run_task.subject) as ws:
+        with app_state.open_to_read(run_task.subject) as ws:
             retry_cost = estimate_cost(ws, retry_ids)
-    with desk.open_to_read(task) as ws:
+    with app_state.open_to_read(task) as ws:
         return render_page(
             request,
             "batch.html",
@@ -207,7 +207,7 @@ def _render_batch(
             retry_count=len(retry_ids),
             retry_cost=retry_cost,
             error_message=error_message,
-            work_documents=_run_work(desk, run, run_task.subject),
+            work_documents=_run_work(app_state, run, run_task.subject),
         )
 
 
@@ -224,13 +224,13 @@ def _draw_progress(run: run_summary.Run) -> charts.ColumnChart | None:
     return charts.draw_progress(run.batch.created_at, finished_parts, run.batch.requests)
 
 
-def _run_work(desk: AppState, run: run_summary.Run, task: str) -> list[dict[str, Any]]:
+def _run_work(app_state: AppState, run: run_summary.Run, task: str) -> list[dict[str, Any]]:
     """Return the work on a run: cancelling it, asking rows again, and a running live run."""
     kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
     kinds.append(ASK_WORK_KIND.format(task))
     is_live = run.batch.way is not Mode.BATCH
     documents = []
-    for work in desk.running.list_jobs():
+    for work in app_state.running.list_jobs():
         is_running = work.state == "running"
         is_asking = is_live and work.task == task and not run.batch.is_finished
         is_command = work.kind.partition(" ")[0] in STOPPABLE_COMMANDS
@@ -261,7 +261,7 @@ def _batch_document(ws: WorkspaceSession, number: int) -> dict[str, Any]:
 
 
 def _run_values(
-    desk: AppState,
+    app_state: AppState,
     ws: WorkspaceSession,
     run: run_summary.Run,
     summary: BatchSummary,
@@ -273,7 +273,7 @@ def _run_values(
     cancelled" while the page cancels it.
     """
     cancelling = [
-        desk.running.get_newest(CANCEL_WORK_KIND.format(part.number)) for part in run.parts
+        app_state.running.get_newest(CANCEL_WORK_KIND.format(part.number)) for part in run.parts
     ]
     is_cancelling = any(work is not None and work.state == "running" for work in cancelling)
     word = run.word

@@ -39,12 +39,12 @@ def _render(request: Request, template: str, task: str | None) -> HTMLResponse:
         template: Path of the template: the whole page or a part.
         task: The task, or None for the default task.
     """
-    desk = get_app_state(request)
-    with desk.open_to_read(task) as ws:
+    app_state = get_app_state(request)
+    with app_state.open_to_read(task) as ws:
         # Work that ends while the index is read must count as running: the part loads itself again.
         work_documents = {}
         for command in ("index", "doctor"):
-            work = desk.running.get_newest(f"{command} {ws.settings.task}")
+            work = app_state.running.get_newest(f"{command} {ws.settings.task}")
             if work is not None:
                 work_documents[command] = work.document
 
@@ -52,7 +52,7 @@ def _render(request: Request, template: str, task: str | None) -> HTMLResponse:
         document = report.document
         builds = _list_builds(Builds(ws.data, ws.indexed_task.folder)) if ws.is_indexed else []
 
-        settings = settings_rows(desk.settings)
+        settings = settings_rows(app_state.settings)
         prominent = [
             setting
             for setting in settings

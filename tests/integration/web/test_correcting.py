@@ -39,7 +39,7 @@ def test_the_page_corrects_and_undoes(ada: Page) -> None:
     def read_tags() -> list[str]:
         """Return the tags in force."""
         return re.findall(
-            '<span class="chip">(.*?)</span>',
+            '<span class="chip" dir="auto">(.*?)</span>',
             browser.get("/row", params=row_params).text.split("<h2>Answer")[1],
         )
 

@@ -72,6 +72,6 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
         (second[0], "&lt;i&gt;two&lt;/i&gt; minutes, but the lid"),
         (first[0], "Boils in &lt;i&gt;two"),
     ):
-        assert f'<q class="h{hue}">{text}' in answer_html
-    assert '<span class="chip">speed</span>' in answer_html
+        assert f'<q class="h{hue}" dir="auto">{text}' in answer_html
+    assert '<span class="chip" dir="auto">speed</span>' in answer_html
     assert "<pre>" not in answer_html

@@ -57,6 +57,6 @@ def test_a_bio_above_the_models_limit_is_refused(
     with Page(workspace.begin()) as page:
         response = page.post(ADD, json={"username": "ada", "bio": BIO * 100})
         assert (response.status_code, response.json()["field"]) == (422, "bio")
-        assert "the model takes 200" in response.json()["detail"]
+        assert "the model accepts 200" in response.json()["detail"]
         assert page.post(ADD, json={"username": "ada", "bio": BIO}).status_code == 201
     assert len(api.seen("POST", LIVE)) == 1
