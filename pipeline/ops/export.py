@@ -16,6 +16,8 @@ from pipeline.core.text import FormulaGuard, format_object, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import ExportOptions, ExportRows, TaskLabels
+from pipeline.store import workspace
+from pipeline.store.database import Store
 
 DEFAULT_OPTIONS = ExportOptions()
 NO_VERSION_NAME = "no version (imported with the table)"
@@ -78,7 +80,7 @@ def export_answers(
     report = ExportReport(str(path) if path else None, format_, word=row_word)
     _check_options(task, options)
     if path is not None:
-        check_target(path, overwrite=overwrite)
+        check_target(path, ws.store, overwrite=overwrite)
 
     guard = FormulaGuard(raw=raw)
     export_options = _apply_preferences(ws.settings, ws.task, options)
@@ -252,13 +254,24 @@ def _count_rows(
             bar.show(report.count)
 
 
-def check_target(path: Path, *, overwrite: bool) -> None:
+def check_target(path: Path, store: Store, *, overwrite: bool) -> None:
     """Check that a file can be created at a path.
 
     Raises:
-        InputError: The folder does not exist, or the file exists and must not be overwritten.
+        InputError: The folder does not exist, the file exists and must not be overwritten, or the
+            file is the source of a task: its rows would be lost, and all be asked again.
     """
     target = resolve_target(path)
+    with store.read() as tx:
+        records = workspace.list_tasks(tx)
+    for record in records:
+        if not record.is_query and target.is_relative_to(Path(record.items).resolve()):
+            other_path = path.with_stem(f"{path.stem}-answers")
+            raise InputError(
+                f"{path} is the source of task {record.name}; nothing was written",
+                hint=f"choose another file, for example {other_path}",
+            )
+
     if target.exists() and not overwrite:
         raise InputError(
             f"{path} exists already; nothing was written",

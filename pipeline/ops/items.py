@@ -120,7 +120,7 @@ def write_csv(
         InputError: As in `iterate_csv_lines`, or the file cannot be written, or exists and must not
             be overwritten.
     """
-    check_target(path, overwrite=overwrite)
+    check_target(path, store, overwrite=overwrite)
     line_count = write_file(
         path, iterate_csv_lines(store, task, row_filter, sort=sort, fields=fields)
     )

@@ -93,6 +93,28 @@ def read_back(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
+def test_no_export_replaces_the_source_of_a_task(workspace: Workspace) -> None:
+    """A task's own row file is refused as a target, also with OVERWRITE=1 and for a list of rows."""
+    put_table(workspace, "csv")
+    workspace.task = "tickets"
+    arguments = ['key="Ticket Nr."']
+    text = declaration(
+        {"topic": "str"}, prompt="About: {text}", items="../tickets.csv", more=arguments
+    )
+    workspace.put("tasks/tickets.py", text)
+    workspace.do("tag", mode="live", yes=True)
+    source = workspace.home / "tickets.csv"
+    source_text = source.read_text(encoding="utf-8")
+
+    (workspace.home / "link.csv").symlink_to(source)
+    for path in ("tickets.csv", "link.csv"):
+        run = workspace.do("export", path, overwrite=True, code=2)
+        assert f"{path} is the source of task tickets; nothing was written" in run.err
+    list_run = workspace.do("items", to="tickets.csv", overwrite=True, code=2)
+    assert "is the source of task tickets" in list_run.err
+    assert source.read_text(encoding="utf-8") == source_text
+
+
 @pytest.mark.parametrize(
     ("kind", "suffix"), [("csv", "xlsx"), ("xlsx", "csv"), ("jsonl", "jsonl"), ("query", "csv")]
 )
