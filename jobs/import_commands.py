@@ -443,7 +443,7 @@ def ask(
         options = {"from": from_, **read_options.given, "source": source, "q": q, "fields": fields}
         options |= {"text": text, "key": key, "with": with_}
         given_options = {option: setting for option, setting in options.items() if setting}
-        task_name = new_task_files.suggest_task_name(from_)
+        task_name = new_task_files.suggest_task_name(from_, ws.data)
         next_command = CommandHint("ask", **given_options, name=task_name)
     document = {**report.document, "placeholder": ws.has_placeholder_answers}
     return CommandReport(document, _ask_output(report), report.tried.check, next_command)

@@ -204,9 +204,11 @@ def _print_report(
         display.warn(_format_refused_row(finding, record))
     refused_count = report.refused.total()
     if refused_count > MAX_LISTED_REFUSED_ROWS:
+        listed_rows = "all are above"
+        if report.findings:
+            listed_rows = f"the first {MAX_LISTED_REFUSED_ROWS} are above, and {list_hint}"
         display.warn(
-            f"{_source_name(record)}: {refused_count:,} rows are refused; "
-            f"the first {MAX_LISTED_REFUSED_ROWS} are above, and {list_hint}",
+            f"{_source_name(record)}: {refused_count:,} rows are refused; {listed_rows}",
         )
 
 

@@ -278,12 +278,25 @@ def _write_new(path: Path, text: str, data: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def suggest_task_name(source: str) -> str:
-    """Return a suggested name of a task about a file or query: the file's name, else "mine"."""
+def suggest_task_name(source: str, data: Path | None = None) -> str:
+    """Return a suggested name of a task about a file or query: the file's name, else "mine".
+
+    Args:
+        source: Path of the file, or the query.
+        data: Folder of the workspace. A number is added to a name whose task file exists there or
+            in the current folder. Without a folder, this is not checked.
+    """
     file_name = ""
     if not is_query(source):
         file_name = Path(source).stem
-    return _similar_name(file_name) or "mine"
+    name = _similar_name(file_name) or "mine"
+
+    free_name = name
+    number = 2
+    while data is not None and find_task_file(free_name, data) is not None:
+        free_name = f"{name}{number}"
+        number += 1
+    return free_name
 
 
 def _check_name(name: str) -> None:

@@ -293,3 +293,12 @@ def test_python_asks_and_tries_with_a_summary_in_one_line(
     assert "has no letter or digit" in empty_question
     assert "name= works only with a file" in rows_without_file
     assert live_calls(api) == 4
+
+
+def test_suggested_name_is_free(workspace: Workspace) -> None:
+    """The command that stores the question has a name whose task file does not exist yet."""
+    workspace.put("notes.csv", "id,text\n1,The kettle leaks on the table\n")
+    workspace.put("tasks/notes.py", "")
+    workspace.put("tasks/notes2.py", "")
+    ask_run = workspace.do("ask", "notes.csv", q=QUESTION)
+    assert ask_run.err.rstrip().endswith("--name notes3")
