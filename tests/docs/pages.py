@@ -16,7 +16,7 @@ _STATES = {
     "asking": "the same, and live calls run; interrupted if no process has its lock",
     "submitting": "a create call was sent, or may have been sent",
     "submitted": "the remote name is known",
-    "downloaded": "the result file, complete or partial, is sealed on disk",
+    "downloaded": "a complete or partial result file is sealed",
     "ingested": "every request has an outcome",
     "failed": "ended without a result; its rows were released",
 }
