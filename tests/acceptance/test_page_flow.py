@@ -9,6 +9,7 @@ from html import unescape
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
@@ -97,6 +98,8 @@ def _read_table(client: httpx2.Client, **query: str) -> dict[str, dict[str, str]
     return {row["id"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
 
 
+# With the address of a database the page creates no workspace, so this is for SQLite.
+@pytest.mark.alike
 def test_a_dropped_file_becomes_a_downloaded_table(workspace: Workspace, api: Engine) -> None:
     """A file is tried, kept, asked live and by batch, watched, corrected, filtered and exported.
 

@@ -116,7 +116,7 @@ def test_worker_without_its_tables_names_the_next_step(workspace: Workspace) -> 
         assert "work` runs the same units" in workspace.do("worker", code=2).err
         return
     assert "--setup" in workspace.do("worker", code=3).err
-    assert "is there" in workspace.do("worker", setup=True, yes=True).out
+    assert "the schema findable_worker exists" in workspace.do("worker", setup=True, yes=True).out
     assert workspace.read("worker", setup=True) == {"made": False}
 
 
