@@ -172,10 +172,10 @@ def _sync_rows(
             display,
         )
         items_command = CommandHint("items", task=record.name, state="refused")
-        _print_report(report, record, display, list_hint=f"`{items_command}` lists all")
+        print_report(report, record, display, list_hint=f"`{items_command}` lists all")
 
 
-def _print_report(
+def print_report(
     report: RowSyncReport,
     record: TaskRecord,
     display: Progress,
@@ -201,7 +201,7 @@ def _print_report(
         )
 
     for finding in report.findings[:MAX_LISTED_REFUSED_ROWS]:
-        display.warn(_format_refused_row(finding, record))
+        display.warn(format_refused_row(finding, record))
     refused_count = report.refused.total()
     if refused_count > MAX_LISTED_REFUSED_ROWS:
         listed_rows = "all are above"
@@ -212,7 +212,7 @@ def _print_report(
         )
 
 
-def _format_refused_row(finding: Finding, record: TaskRecord) -> str:
+def format_refused_row(finding: Finding, record: TaskRecord) -> str:
     """Return the message that a row is refused, with its line, column and the reason."""
     location = f"row {finding.line}" if record.is_query else f"line {finding.line}"
     if finding.column:

@@ -15,7 +15,7 @@ from pipeline.core.settings import Settings
 from pipeline.engine import task_file
 from pipeline.engine.task_parts import RowsById
 from pipeline.engine.task_registry import RowSource, _make_record
-from pipeline.engine.task_sync import _format_refused_row, _print_report
+from pipeline.engine.task_sync import format_refused_row, print_report
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_task import UserTask
 from pipeline.store.database import Connection, Store
@@ -97,7 +97,7 @@ class UnregisteredTask(UserTask):
         """
 
         def print_refused(finding: Finding) -> None:
-            display.warn(_format_refused_row(finding, self.record))
+            display.warn(format_refused_row(finding, self.record))
 
         sync = RowSync(
             store,
@@ -123,5 +123,5 @@ class UnregisteredTask(UserTask):
         if should_list_refused:
             sync.report.findings.clear()
         list_hint = f"{OptionHint(refused=True)} lists all"
-        _print_report(sync.report, self.record, display, list_hint=list_hint)
+        print_report(sync.report, self.record, display, list_hint=list_hint)
         return list(row_by_id)

@@ -120,13 +120,13 @@ def iterate_chunks(
     format_: str,
     options: ExportOptions = DEFAULT_OPTIONS,
 ) -> Iterator[bytes]:
-    """Yield the bytes that `run` writes, from a single snapshot that stays open meanwhile.
+    """Yield the bytes that `export_answers` writes, from a single snapshot that stays open meanwhile.
 
     Without rows, the bytes are those of a file without rows.
 
     Args:
         format_: An export format.
-        options: As in `run`.
+        options: As in `export_answers`.
 
     Raises:
         InputError: The format or an option is invalid.

@@ -146,7 +146,7 @@ def _read_document(
 
     Args:
         parked_rows: Id, reason and time of each parked row of the task.
-        exact: As in `run`.
+        exact: As in `read_status`.
     """
     task = ws.task
     workspace_row = workspace.get_workspace(tx)
