@@ -27,7 +27,7 @@ ACCESS = AccessRules(TOKEN, frozenset({HOST}))
 
 
 class Page(TestClient):
-    """A client with the token; `desk` is the state of the application."""
+    """A client with the token; `desk` is the AppState of the application."""
 
     def __init__(self, workspace: Workspace, access: AccessRules = ACCESS) -> None:
         """Serve the page of an existing workspace, without background work."""

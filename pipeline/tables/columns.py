@@ -172,7 +172,7 @@ class ColumnMapping:
                 columns_by_name[matching_names[0]] = column
             elif matching_names:
                 quoted_names = " and ".join(repr(make_excerpt(name)) for name in matching_names)
-                option = _map_option({column: matching_names[0]})
+                option = make_map_option({column: matching_names[0]})
                 label = self.layout.columns[column]
                 self.notes.append(
                     f"{quoted_names} both mean {label}: add {option} to use the first",
@@ -206,7 +206,7 @@ class ColumnMapping:
             column = columns_by_known_name[similar_name]
             if self.similar_names.setdefault(column, name) == name:
                 label = self.layout.columns[column]
-                option = _map_option({column: name})
+                option = make_map_option({column: name})
                 self.notes.append(
                     f"column {make_excerpt(name)!r} looks like {label}: add {option} to use it",
                 )
@@ -310,7 +310,7 @@ def parse_map(text: str) -> dict[str, str]:
     return names
 
 
-def _map_option(names: Mapping[str, str]) -> OptionHint:
+def make_map_option(names: Mapping[str, str]) -> OptionHint:
     """Return the option MAP= with these names by column."""
     text = io.StringIO()
     pairs = [f"{column}={name}" for column, name in names.items()]
@@ -392,12 +392,14 @@ def _find_chosen_name(
     raise InputError(
         f"{path} has no column {make_excerpt(chosen_name)!r}, "
         f"which {OptionHint('map')} names for {chosen_column}; nothing was imported. "
-        f"Found: {_list_names(file_names)}",
-        hint=f"did you mean {_map_option({chosen_column: similar_name})}?" if similar_name else "",
+        f"Found: {list_names(file_names)}",
+        hint=f"did you mean {make_map_option({chosen_column: similar_name})}?"
+        if similar_name
+        else "",
     )
 
 
-def _list_names(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
     """Return the first names, safe to print."""
     return ", ".join(make_excerpt(name) for name in names[:_MAX_LISTED_NAMES])
 

@@ -12,9 +12,9 @@ from pipeline.core.errors import InputError
 from pipeline.tables.columns import (
     ColumnLayout,
     ColumnMapping,
-    _list_names,
-    _map_option,
     fold_name,
+    list_names,
+    make_map_option,
     parse_map,
 )
 from pipeline.tables.row_findings import (
@@ -97,7 +97,7 @@ class MappedFile(SourceFile):
         hint = f"name the column with {option}; for a table of another kind, use `{ask_command}`"
         similar_name = self.mapping.similar_names.get(layout.key)
         if similar_name:
-            map_value = _map_option({**map_names, layout.key: similar_name}).value
+            map_value = make_map_option({**map_names, layout.key: similar_name}).value
             hint = str(
                 CommandHint(
                     layout.import_command,
@@ -107,7 +107,7 @@ class MappedFile(SourceFile):
 
         raise InputError(
             f"{path} has no {layout.columns[layout.key]} column; nothing was imported. "
-            f"Found: {make_excerpt(_list_names(self.names))}",
+            f"Found: {make_excerpt(list_names(self.names))}",
             hint=hint,
         )
 
