@@ -1,25 +1,22 @@
 """Batches that wait at the API: slow batches, a full queue, and another key."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.acceptance.database import connected
+from tests.acceptance.database import clock_was_wrong, connected
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import KEY, Workspace
+from tests.acceptance.product import KEY, MODEL, Workspace
 
 MANY_TIMES = 10_000
 OTHER_KEY = f"{KEY}-of-another-project"
+DOCUMENTED_TOKENS = 10_000
+CATALOGUE = (
+    f'[models."{MODEL}"]\nprice_in = 0.3\nprice_out = 2.5\npriced_on = 2026-10-07\n'
+    f'source = "a page"\nkind = "generate"\nenqueued_tokens = {DOCUMENTED_TOKENS}\n'
+)
 # Quotas as the API replies if too many tokens are queued: with a help page, or with nothing.
 FULL_QUEUE_FAULTS = ("quota_batch", "quota_bare")
-
-
-def run_later(workspace: Workspace, verb: str, *, days: int, **options: Any) -> str:
-    """Run a command with a clock that is days ahead, and return its output."""
-    process = workspace.start(verb, off_days=days, **options).wait()
-    assert process.code == 0, process
-    return process.out
 
 
 def test_batch_that_never_runs_is_called_slow(workspace: Workspace, api: Engine) -> None:
@@ -32,13 +29,19 @@ def test_batch_that_never_runs_is_called_slow(workspace: Workspace, api: Engine)
     assert "expires at" not in workspace.do("status").out
 
     slow_text = "longer than Google's target of 24 h"
-    status_output = run_later(workspace, "status", days=1)
+    clock_was_wrong(workspace, days=-1)
+    status_output = workspace.do("status").out
     assert slow_text in status_output
     assert "expires at" in status_output
-    work_output = run_later(workspace, "work", days=1, once=True)
+    work_output = workspace.do("work", once=True).out
     assert slow_text in work_output
     assert "; checked again at" in work_output
-    assert "should have expired at" in run_later(workspace, "status", days=2)
+    with workspace.page() as page:
+        runs_page = page.get("/runs").text
+    assert "longer than Google" in runs_page
+
+    clock_was_wrong(workspace, days=-1)
+    assert "should have expired at" in workspace.do("status").out
     assert workspace.batch_states() == ["submitted"]
 
 
@@ -48,7 +51,8 @@ def test_batch_of_the_local_engine_is_never_slow(tmp_path: Path) -> None:
     workspace.people(2)
     workspace.do("submit")
     assert "waiting" not in workspace.read("status")
-    assert "target" not in run_later(workspace, "status", days=1)
+    clock_was_wrong(workspace, days=-1)
+    assert "target" not in workspace.do("status").out
 
 
 @pytest.mark.parametrize("fault", FULL_QUEUE_FAULTS)
@@ -57,6 +61,7 @@ def test_refusal_below_the_documented_queue_lowers_the_limit(
 ) -> None:
     """After such a refusal the batch waits without a call until the queue is shorter."""
     workspace.people(4)
+    use_small_queue(workspace)
     api.configure(paused=True)
     api.fault(fault, nth=2, method="POST", path="batchGenerateContent")
     workspace.do("submit", BATCH_ROWS=2, code=4)
@@ -64,7 +69,7 @@ def test_refusal_below_the_documented_queue_lowers_the_limit(
 
     create_count = count_creates(api)
     error_output = workspace.do("submit", code=4).err
-    assert "although 3,000,000 are documented" in error_output
+    assert f"although {DOCUMENTED_TOKENS:,} are documented" in error_output
     assert count_creates(api) == create_count
 
     # The end of the other batch makes room, and the success raises the limit again.
@@ -76,6 +81,7 @@ def test_refusal_below_the_documented_queue_lowers_the_limit(
 def test_cancelled_batch_that_holds_quota_is_waited_for(workspace: Workspace, api: Engine) -> None:
     """The message names the cancelled batch, its tokens, and until when they may be held."""
     workspace.people(4)
+    use_small_queue(workspace)
     api.fault("never_ends", times=MANY_TIMES)
     workspace.do("submit", limit=2)
     api.fault("unknown_state", times=MANY_TIMES, args={"state": "BATCH_STATE_CANCELLING"})
@@ -104,7 +110,6 @@ def test_batch_of_another_key_is_told_from_a_vanished_batch(
         output = process.out + process.err
         assert text in output, verb
         assert "set GEMINI_API_KEY to the key that created it" in output, verb
-    assert text in workspace.do("cancel", 1, code=2).err
     assert workspace.batch_states() == ["submitted"]
 
     # The key in use does not see a batch that it created itself.
@@ -116,6 +121,12 @@ def test_batch_of_another_key_is_told_from_a_vanished_batch(
     workspace.each("poll", "ingest")
     assert workspace.states() == {"tagged": 2}
     assert_key_is_nowhere(workspace)
+
+
+def use_small_queue(workspace: Workspace) -> None:
+    """Document a queue of DOCUMENTED_TOKENS for the model."""
+    workspace.put("models.toml", CATALOGUE)
+    workspace.settings["MODELS_FILE"] = str(workspace.home / "models.toml")
 
 
 def count_creates(api: Engine) -> int:
