@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from pipeline.batch import budget
 from pipeline.batch.budget import Calibration
+from pipeline.batch.queue_limit import read_queue_limit
 from pipeline.core import files
 from pipeline.core.progress import ProgressBar
 from pipeline.core.states import Mode
@@ -71,6 +72,8 @@ class RequestDraft:
     max_rows: int | None
     # Ask about each row, even if another row has the same input.
     asks_each: bool = False
+    # Prompt tokens that may be queued for the model, or None for no limit.
+    max_queued_tokens: int | None = None
     # Prompt tokens that the API still accepts, or None for no limit.
     quota_tokens: int | None = None
     # USD that budgets have left, or None for no limit.
@@ -109,9 +112,8 @@ class RequestDraft:
         if self.mode is Mode.BATCH:
             self._max_file_rows = settings.batch_rows
             self._max_file_bytes = min(settings.batch_bytes, MAX_FILE_BYTES)
-            max_queued_tokens = self.ws.model.max_enqueued_tokens(settings.tier)
-            if max_queued_tokens is not None:
-                queue_share = int(max_queued_tokens * MAX_QUEUE_SHARE)
+            if self.max_queued_tokens is not None:
+                queue_share = int(self.max_queued_tokens * MAX_QUEUE_SHARE)
                 self._max_file_tokens = max(1, min(self._max_file_tokens, queue_share))
         else:
             live_rows = LIVE_BATCH_IMAGES if self.ws.task.prompt.sends_images else LIVE_BATCH_ROWS
@@ -274,7 +276,14 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
     counted_usage = NO_USAGE
     with ws.store.read() as tx:
         calibration = budget.load_calibration(tx, ws.extractor)
-        draft = RequestDraft(ws, Mode.BATCH, calibration, selection.limit)
+        queue_limit = read_queue_limit(tx, ws.model, ws.settings, now=ws.now())
+        draft = RequestDraft(
+            ws,
+            Mode.BATCH,
+            calibration,
+            selection.limit,
+            max_queued_tokens=queue_limit.tokens,
+        )
         for page in read_request_pages(tx, ws, selection, Mode.BATCH):
             remaining = page
             stop_reason = None

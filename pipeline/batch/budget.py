@@ -5,16 +5,18 @@
 - Budgets are checked in the transaction that starts a batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from pipeline.batch.queue_limit import read_queue_limit
 from pipeline.core.errors import ConfigurationError, RemoteError
 from pipeline.core.settings import Budget, Settings
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.api_errors import PACIFIC_TIMEZONE, next_midnight_pacific
-from pipeline.gemini.models import MAX_ACTIVE_BATCHES, Model, load_models
+from pipeline.gemini.models import MAX_ACTIVE_BATCHES, MAX_BATCH_AGE, Model, load_models
 from pipeline.gemini.usage import Usage
 from pipeline.store import batches, money, runs
 from pipeline.store.batches import BatchRow
@@ -277,20 +279,23 @@ def _mean_relative_error(pairs: list[tuple[float, float]]) -> float | None:
     return sum(abs(actual_figure - estimated) for estimated, actual_figure in pairs) / estimate_sum
 
 
-def count_remaining_quota_tokens(tx: Connection, model: Model, *, tier: str) -> int | None:
+def count_remaining_quota_tokens(
+    tx: Connection,
+    model: Model,
+    settings: Settings,
+    *,
+    now: datetime,
+) -> int | None:
     """Return how many more prompt tokens a new batch of a model may have now.
 
     Prepared, submitting and submitted batches of the model, of all tasks, are queued at their
     estimates.
 
-    Args:
-        tier: The account tier, which sets the number of tokens that may be enqueued.
-
     Returns:
         At least 0. None if there is no limit, or if no batch of the model is queued: then a batch
         of any size may be tried.
     """
-    max_tokens = model.max_enqueued_tokens(tier)
+    max_tokens = read_queue_limit(tx, model, settings, now=now).tokens
     if max_tokens is None:
         return None
     queued_tokens = [
@@ -303,12 +308,19 @@ def count_remaining_quota_tokens(tx: Connection, model: Model, *, tier: str) -> 
     return max(0, max_tokens - sum(queued_tokens))
 
 
-def find_quota_refusal(tx: Connection, batch: BatchRow, settings: Settings) -> str:
+def find_quota_refusal(
+    tx: Connection,
+    batch: BatchRow,
+    settings: Settings,
+    *,
+    now: datetime,
+) -> str:
     """Return why the API would refuse a batch now; "" if it should accept it.
 
     The reason is the number of other batches at the API, MAX_ACTIVE_BATCHES or more, or the prompt
     tokens queued for the model together with this batch. Submitting and submitted batches of all
     tasks are at the API. A batch is never held back for its tokens if no other batch is at the API.
+    Cancelled batches count until the API says that they are over; the reason names them.
     """
     active_batches = [
         active
@@ -319,13 +331,32 @@ def find_quota_refusal(tx: Connection, batch: BatchRow, settings: Settings) -> s
         return f"{len(active_batches)} batches are at the API, which accepts {MAX_ACTIVE_BATCHES}"
 
     model = load_models(settings.models_file).get(batch.model)
-    max_tokens = None if model is None else model.max_enqueued_tokens(settings.tier)
-    tokens = sum(
-        queued.estimated_in for queued in (*active_batches, batch) if queued.model == batch.model
-    )
-    if active_batches and max_tokens is not None and tokens > max_tokens:
-        return (
-            f"{tokens:,} tokens would be queued for {batch.model}, "
-            f"and the API accepts {max_tokens:,}"
+    if model is None or not active_batches:
+        return ""
+    limit = read_queue_limit(tx, model, settings, now=now)
+    queued_batches = [queued for queued in active_batches if queued.model == batch.model]
+    tokens = batch.estimated_in + sum(queued.estimated_in for queued in queued_batches)
+    if limit.tokens is None or tokens <= limit.tokens:
+        return ""
+    reason = f"{tokens:,} tokens would be queued for {batch.model}, and the API {limit.describe()}"
+    cancelled_text = describe_cancelled(queued_batches)
+    if cancelled_text:
+        reason += f"; {cancelled_text}"
+    return reason
+
+
+def describe_cancelled(queued_batches: Sequence[BatchRow]) -> str:
+    """Return which cancelled batches still hold quota, and until when; "" if none does."""
+    parts = []
+    for batch in queued_batches:
+        if batch.cancel_asked_at is None:
+            continue
+        part = (
+            f"batch {batch.number} was cancelled at {batch.cancel_asked_at:%Y-%m-%d %H:%M} UTC "
+            f"and holds {batch.estimated_in:,} of them until the API says that it is over"
         )
-    return ""
+        if batch.create_sent_at is not None:
+            expires_at = batch.create_sent_at + MAX_BATCH_AGE
+            part += f", at the latest at {expires_at:%Y-%m-%d %H:%M} UTC"
+        parts.append(part)
+    return "; ".join(parts)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request, sealed_result
+from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_message
 from pipeline.batch.reconcile import reconcile, wait_for_next_list
 from pipeline.batch.send import (
     CANCELLED_BEFORE_SENT,
@@ -22,7 +23,7 @@ from pipeline.batch.send import (
 )
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.errors import InputError, MissingError, RemoteError
+from pipeline.core.errors import InputError, KeyRefusedError, MissingError, RemoteError
 from pipeline.core.states import BatchState
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
@@ -87,10 +88,16 @@ def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
         raise InputError(message, hint=f"`{CommandHint('batches')}` lists all batches")
     try:
         return _cancel_remote(ws, batch)
-    except MissingError as error:
+    except (KeyRefusedError, MissingError) as error:
+        with ws.store.read() as tx:
+            is_hidden = is_hidden_by_key(tx, number, ws.settings, error)
+        if isinstance(error, KeyRefusedError) and not is_hidden:
+            raise
+        message = f"batch {number} was not found at the API"
+        if is_hidden:
+            message = f"{other_key_message(number)}, may still run, and may be paid twice"
         ws.confirm(
-            f"batch {number} was not found at the API ({error.message}). "
-            "Give up the batch, so that its rows can be asked again?",
+            f"{message} ({error.message}). Give up the batch, so that its rows can be asked again?",
         )
         # The API may have the batch although it does not show it.
         with contextlib.suppress(RemoteError):

@@ -10,15 +10,16 @@
 
 import itertools
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pipeline.batch.batch_files import lock_of, sealed_result
+from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_hint, other_key_message
 from pipeline.batch.reconcile import check_duplicates
 from pipeline.batch.result_download import download_result, restore_result
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import ProgressBar
-from pipeline.core.states import BatchState, RemoteState, is_known_state
+from pipeline.core.states import BatchState, RemoteState, is_known_state, is_running_state
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.remote import RemoteBatch
@@ -46,6 +47,8 @@ class PollReport:
     waiting: list[int] = field(default_factory=list)
     # Batches that the API does not know: batch number to its message.
     gone: dict[int, str] = field(default_factory=dict)
+    # Those of them that were created with another key than the key in use.
+    other_keys: list[int] = field(default_factory=list)
     # Batches whose create is unclear; `batch-submit` resolves them.
     unclear: list[int] = field(default_factory=list)
     # The error that ended the poll early.
@@ -60,9 +63,14 @@ class PollReport:
         report_errors: list[errors.FindableError] = []
         for number, reason in self.gone.items():
             give_up = CommandHint("batch-cancel", batch=number)
+            message = f"batch {number}"
+            hint = f"check the key, or give up the batch: {give_up}"
+            if number in self.other_keys:
+                message = other_key_message(number)
+                hint = other_key_hint(number)
             missing_error = errors.ConfigurationError(
-                f"batch {number}: {reason}; the batch was not changed, and its rows stay claimed",
-                hint=f"check the key, or give up the batch: {give_up}",
+                f"{message}: {reason}; the batch was not changed, and its rows stay claimed",
+                hint=hint,
             )
             report_errors.append(missing_error)
 
@@ -245,9 +253,9 @@ class _Poll:
     def _try_check(self, batch: BatchRow) -> str:
         """Look at a batch and return its state in words; record an error instead of raising it.
 
-        A batch that the API does not know is added to the report's `gone`. All other errors are
-        kept in `check_errors` until a look succeeds. The first transient error of a batch is
-        printed. A success ends the time of failures.
+        A batch that the API does not know, or does not show to this key, is added to the report's
+        `gone`. All other errors are kept in `check_errors` until a look succeeds. The first transient
+        error of a batch is printed. A success ends the time of failures.
 
         Returns:
             "" after an error.
@@ -257,10 +265,14 @@ class _Poll:
         """
         try:
             note = self._check_batch(batch)
-        except errors.KeyRefusedError:
-            raise
-        except errors.MissingError as error:
+        except (errors.KeyRefusedError, errors.MissingError) as error:
+            with self.ws.store.read() as tx:
+                is_hidden = is_hidden_by_key(tx, batch.number, self.ws.settings, error)
+            if isinstance(error, errors.KeyRefusedError) and not is_hidden:
+                raise
             self.report.gone[batch.number] = error.message
+            if is_hidden:
+                self.report.other_keys.append(batch.number)
         except errors.RemoteError as error:
             if isinstance(error, TRANSIENT_ERRORS):
                 if batch.number not in self.check_errors:
@@ -291,17 +303,10 @@ class _Poll:
         number = batch.number
         remote = ws.client.get_batch(batch.remote_name or "")
         self.done_counts[number] = min(remote.ended_request_count, batch.requests)
-        if (remote.state_name, remote.ended_request_count) != (
-            batch.remote_word,
-            batch.remote_done,
-        ):
+        changes = _find_changes(batch, remote, now=ws.now())
+        if changes:
             with ws.store.write() as tx:
-                batches.update_if_submitted(
-                    tx,
-                    batch,
-                    remote_word=remote.state_name,
-                    remote_done=remote.ended_request_count,
-                )
+                batches.update_if_submitted(tx, batch, **changes)
         if (
             not is_known_state(remote.state_name)
             and str(remote.state_name) not in self.unknown_states
@@ -417,3 +422,16 @@ class _Poll:
             path = sealed_result(self.ws.data, batch)
             if not files.is_sealed(path, batch.result_sha256):
                 restore_result(self.ws, batch, path)
+
+
+def _find_changes(batch: BatchRow, remote: RemoteBatch, *, now: datetime) -> dict[str, object]:
+    """Return the columns of a batch that a look at the remote batch changes, by name."""
+    columns: dict[str, object] = {
+        "remote_word": remote.state_name,
+        "remote_done": remote.ended_request_count,
+    }
+    if batch.running_at is None and is_running_state(remote.state_name):
+        columns["running_at"] = now
+    if remote.state.is_final:
+        columns["remote_s"] = remote.lifetime_s
+    return {name: value for name, value in columns.items() if value != getattr(batch, name)}

@@ -24,6 +24,7 @@ from pipeline.batch.batch_plan import (
     StopReason,
     read_request_pages,
 )
+from pipeline.batch.queue_limit import read_queue_limit
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.core.progress import ProgressBar
@@ -399,14 +400,23 @@ class Preparation:
         if self.selection.limit is not None:
             max_rows = self.selection.limit - self._prepared_rows
         quota_tokens = None
+        max_queued_tokens = None
         if self.mode is Mode.BATCH:
-            quota_tokens = budget.count_remaining_quota_tokens(tx, ws.model, tier=ws.settings.tier)
+            queue_limit = read_queue_limit(tx, ws.model, ws.settings, now=ws.now())
+            max_queued_tokens = queue_limit.tokens
+            quota_tokens = budget.count_remaining_quota_tokens(
+                tx,
+                ws.model,
+                ws.settings,
+                now=ws.now(),
+            )
         return RequestDraft(
             ws,
             self.mode,
             calibration,
             max_rows,
             asks_each=self.mode is Mode.TRIAL or self.is_single_batch,
+            max_queued_tokens=max_queued_tokens,
             quota_tokens=quota_tokens,
             budget_usd=budget.read_current_budgets(ws).remaining_usd(
                 tx,

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from pipeline.batch import budget
 from pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request
+from pipeline.batch.key_fingerprint import compute_key_fingerprint
 from pipeline.batch.reconcile import (
     USELESS_STATES,
     ReconcileResult,
@@ -196,7 +197,7 @@ class _Send(NamedTuple):
         existing_batches = []
         if self.is_first and self.batch.state is BatchState.PREPARED:
             existing_batches = self._find_created_elsewhere(display_name)
-        batch = self._commit_intent(display_name)
+        batch = self._commit_intent(display_name, should_create=not existing_batches)
         if existing_batches:
             reconciled = reconcile(ws, batch, existing_batches)
             return SendOutcome.ADOPTED if reconciled.adopted else reconciled
@@ -291,11 +292,12 @@ class _Send(NamedTuple):
             )
         return [remote for remote in own_batches if remote.state not in USELESS_STATES]
 
-    def _commit_intent(self, display_name: str) -> BatchRow:
+    def _commit_intent(self, display_name: str, *, should_create: bool) -> BatchRow:
         """Commit that a create with this name follows, and return the batch, now submitting.
 
         A batch that was submitting already records that its last try created nothing. A prepared
-        batch must still fit the budgets. The quota is checked for both.
+        batch must still fit the budgets. The quota is checked for both. The fingerprint of the key
+        is recorded if a create call follows.
 
         Raises:
             QuotaFullError, BudgetError: A limit no longer allows the batch. Nothing is changed.
@@ -310,7 +312,16 @@ class _Send(NamedTuple):
             else:
                 # The batch may have been prepared under another budget.
                 budget.read_current_budgets(ws).ensure_fits(tx, batch)
-            batches.mark_submitting(tx, batch, display_name=display_name, now=ws.now())
+            key_fingerprint = None
+            if should_create:
+                key_fingerprint = compute_key_fingerprint(tx, ws.settings)
+            batches.mark_submitting(
+                tx,
+                batch,
+                display_name=display_name,
+                now=ws.now(),
+                key_fingerprint=key_fingerprint,
+            )
             return batches.get_batch(tx, batch.number)
 
     def _check_quota(self, tx: Connection) -> None:
@@ -319,7 +330,7 @@ class _Send(NamedTuple):
         Raises:
             QuotaFullError: Other batches use up the API's limits.
         """
-        reason = budget.find_quota_refusal(tx, self.batch, self.ws.settings)
+        reason = budget.find_quota_refusal(tx, self.batch, self.ws.settings, now=self.ws.now())
         if not reason:
             return
         labels = self.ws.task.labels
@@ -386,15 +397,23 @@ class _Send(NamedTuple):
         if error.code == TOO_MANY_REQUESTS:
             columns = {}
         if isinstance(error, (errors.ThrottledError, *errors.LASTING_REFUSALS)):
+            is_queue_full = isinstance(error, errors.ThrottledError) and error.is_queue_full
             with ws.store.write() as tx:
                 batches.mark_refused(
                     tx,
                     batch,
                     reason=reason,
-                    outcome="refused",
+                    outcome=batches.QUEUE_FULL if is_queue_full else "refused",
                     now=refused_at,
                     **columns,
                 )
+                active_batches = batches.batches_in_states(tx, *budget.API_STATES)
+            if is_queue_full:
+                cancelled_text = budget.describe_cancelled(
+                    [active for active in active_batches if active.model == batch.model],
+                )
+                if cancelled_text:
+                    ws.display.warn(f"batch {batch.number} waits: {cancelled_text}")
             if isinstance(error, errors.SchemaRefusedError):
                 delete_upload(ws.client, batch.upload)
             raise explain_schema_refusal(ws.task, error)

@@ -142,11 +142,17 @@ class ThrottledError(RefusedError):
         message: str,
         *,
         resets_at: datetime | None = None,
+        is_queue_full: bool = False,
         **error_options: Any,
     ) -> None:
-        """Create the error. `resets_at` is the time when a daily quota is reset (aware, UTC)."""
+        """Create the error.
+
+        `resets_at` is the time when a daily quota is reset (aware, UTC). `is_queue_full` means that
+        the reply names no other quota, so too many tokens may be queued for batches.
+        """
         super().__init__(message, **{"code": 429, **error_options})
         self.resets_at = resets_at
+        self.is_queue_full = is_queue_full
 
 
 class UnavailableError(RemoteError):

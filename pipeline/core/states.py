@@ -102,6 +102,11 @@ def remote_state(word: str | None) -> RemoteState:
     return REMOTE_STATES.get(name, RemoteState.WAITING)
 
 
+def is_running_state(word: str | None) -> bool:
+    """Return whether a state word of the API says that requests of a batch are processed."""
+    return (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_") == "RUNNING"
+
+
 def is_known_state(word: str | None) -> bool:
     """Return whether a state word of the API is documented; callers warn of other words."""
     return (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_") in REMOTE_STATES

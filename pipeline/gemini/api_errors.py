@@ -373,7 +373,15 @@ def _build_throttling_error(
         hint = f"run the same command again in {retry_after_s:.0f} s"
     else:
         hint = "run the same command again when running batches are finished"
-    return ThrottledError(message, hint=hint, status=status, retry_after_s=retry_after_s)
+    # Refusals of a full queue name neither a quota nor a delay (issues of 2025 and 2026).
+    is_queue_full = not quota_failures and not retry_after_s
+    return ThrottledError(
+        message,
+        hint=hint,
+        status=status,
+        is_queue_full=is_queue_full,
+        retry_after_s=retry_after_s,
+    )
 
 
 def _build_no_quota_error(google_message: str, *, action: str, status: str) -> KeyRefusedError:

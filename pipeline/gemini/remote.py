@@ -47,6 +47,8 @@ class RemoteBatch:
     display_name: str
     # An aware time, or None if it is missing or invalid.
     created_at: datetime | None
+    # An aware time, or None while it runs.
+    ended_at: datetime | None
     # The API's name of the state, or None if it is missing.
     state_name: str | None
     state: RemoteState
@@ -63,6 +65,13 @@ class RemoteBatch:
     def has_result(self) -> bool:
         """Return whether the API named a result file or sent the results inline."""
         return bool(self.result_file or self.inline_results)
+
+    @property
+    def lifetime_s(self) -> float | None:
+        """Return the seconds from creation to end; None while it runs, or without valid times."""
+        if self.created_at is None or self.ended_at is None or self.ended_at < self.created_at:
+            return None
+        return (self.ended_at - self.created_at).total_seconds()
 
 
 # Batches and files
@@ -86,12 +95,6 @@ def read_operation(document: Any) -> RemoteBatch:
     if not isinstance(state_name, str):
         state_name = _infer_state_name(document)
 
-    created_at = None
-    with contextlib.suppress(ValueError):
-        created_at = datetime.fromisoformat(to_text(metadata.get("createTime")))
-    if created_at is not None and created_at.tzinfo is None:
-        created_at = None
-
     stats = object_or_empty(metadata.get("batchStats"))
     ended_request_count = sum(
         to_count(stats.get(count_name))
@@ -105,7 +108,8 @@ def read_operation(document: Any) -> RemoteBatch:
     return RemoteBatch(
         name=name,
         display_name=to_text(metadata.get("displayName")),
-        created_at=created_at,
+        created_at=_parse_time(metadata.get("createTime")),
+        ended_at=_parse_time(metadata.get("endTime")),
         state_name=state_name,
         state=remote_state(state_name),
         result_file=next(filter(None, result_names), None),
@@ -113,6 +117,16 @@ def read_operation(document: Any) -> RemoteBatch:
         ended_request_count=ended_request_count,
         inline_results=next(filter(None, inline_results), ()),
     )
+
+
+def _parse_time(member: Any) -> datetime | None:
+    """Return an aware time; None if it is missing, invalid, or has no zone."""
+    moment = None
+    with contextlib.suppress(ValueError):
+        moment = datetime.fromisoformat(to_text(member))
+    if moment is None or moment.tzinfo is None:
+        return None
+    return moment
 
 
 def _infer_state_name(document: Mapping[str, Any]) -> str | None:

@@ -8,8 +8,9 @@ import re
 from collections.abc import Collection, Iterator
 
 from pipeline.batch import reconcile
+from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_hint, other_key_message
 from pipeline.core.command_hint import CommandHint, OptionHint
-from pipeline.core.errors import MissingError
+from pipeline.core.errors import KeyRefusedError, MissingError
 from pipeline.core.states import BatchState, Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import RowFault
@@ -127,7 +128,18 @@ def _check_submitted_batch(
     cancel_hint = CommandHint("batch-cancel", batch=batch.number)
     try:
         remote_batch = ws.client.get_batch(batch.remote_name or "")
-    except MissingError as error:
+    except (KeyRefusedError, MissingError) as error:
+        with ws.store.read() as tx:
+            is_hidden = is_hidden_by_key(tx, batch.number, ws.settings, error)
+        if is_hidden:
+            yield RowFault(
+                f"{other_key_message(batch.number)} ({error.message})",
+                "its rows stay claimed, and its result is not downloaded",
+                other_key_hint(batch.number),
+            )
+            return
+        if isinstance(error, KeyRefusedError):
+            raise
         hidden_s = reconcile.seconds_until_listed(batch, ws.settings, now=ws.now())
         next_step = f"set the key of its project, or {cancel_hint}"
         if hidden_s:

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
 from pipeline.batch.budget import QUEUED_STATES
+from pipeline.batch.queue_limit import read_queue_limit
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN_STATES, BatchState
 from pipeline.engine.session import WorkspaceSession
@@ -129,6 +130,7 @@ def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]
         open_batches = batches.batches_in_states(tx, *OPEN_STATES, task=ws.task.name)
         queued_batches = batches.batches_in_states(tx, *QUEUED_STATES)
         spending = money.sum_spending(tx)
+        queue_limit = read_queue_limit(tx, ws.model, ws.settings, now=ws.now())
 
     yield (
         Metric("rows", "Rows, by state.", ("task", "state")),
@@ -138,12 +140,11 @@ def _measure_task(ws: WorkspaceSession) -> Iterator[tuple[Metric, MetricValues]]
     yield from _measure_batches(ws, open_batches)
 
     queued_tokens = sum(batch.estimated_in for batch in queued_batches if batch.model == model_name)
-    max_queued_tokens = ws.model.max_enqueued_tokens(ws.settings.tier) or "inf"
     yield (
         Metric("quota_tokens", "Queued tokens at the API, and their limit.", ("model", "what")),
         {
             (model_name, "used"): float(queued_tokens),
-            (model_name, "believed"): float(max_queued_tokens),
+            (model_name, "believed"): float(queue_limit.tokens or "inf"),
         },
     )
     yield (

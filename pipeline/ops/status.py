@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, report
+from pipeline.batch.batch_times import BatchWait, read_waits
 from pipeline.batch.budget import find_quota_refusal
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
@@ -60,6 +61,8 @@ class StatusReport:
     open_batch_lines: list[str]
     # The live runs among them, of any process, with their progress, for JSON.
     live_runs: list[dict[str, Any]]
+    # How long each submitted batch has waited at the API, by number; empty with the local engine.
+    waits: dict[int, BatchWait]
     # The noun for an entry of the index; empty if the task has no index.
     entry_noun: str
     # The next command, or None if there is nothing to do.
@@ -84,8 +87,16 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         document = _read_document(ws, tx, all_batches, parked_rows, exact=exact)
         reasons = answer_counts.failed_reasons(tx, task.name, task.rows.own_prompt_version or None)
         task_batches = [batch for batch in all_batches if batch.task == task.name]
-        is_waiting_for_quota = _is_waiting_for_quota(tx, task_batches, ws.settings)
+        waits = _read_waits(ws, tx, all_batches)
+        is_waiting_for_quota = _is_waiting_for_quota(
+            tx,
+            task_batches,
+            ws.settings,
+            now=ws.now(),
+        )
 
+    if waits:
+        document["waiting"] = [wait.document for wait in waits.values()]
     reasons |= {row_id: reason for row_id, reason, _ in parked_rows}
     failures = _describe_failures(ws.data, ws.task, reasons)
     if failures is not None:
@@ -120,9 +131,11 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         document=document,
         open_batches=open_batches,
         open_batch_lines=[
-            _describe_open_batch(ws, batch, stopped_numbers, next_command) for batch in open_batches
+            _describe_open_batch(ws, batch, stopped_numbers, next_command, waits.get(batch.number))
+            for batch in open_batches
         ],
         live_runs=live_runs,
+        waits=waits,
         entry_noun=ws.indexed_task.entry_noun if ws.is_indexed else "",
         next_command=next_command,
     )
@@ -217,10 +230,12 @@ def _describe_open_batch(
     batch: BatchRow,
     stopped_numbers: Collection[int],
     next_command: CommandHint | None,
+    wait: BatchWait | None,
 ) -> str:
     """Return a line about a batch or live run that is not over, with its progress and times.
 
-    A remote batch has its remote state and its age. A live run has its progress and the estimated
+    A remote batch has its remote state and its age, and what happens if it is slow or was created
+    with another key. A live run has its progress and the estimated
     remaining time. For a live run whose process is dead, the line names the command that continues
     it.
 
@@ -228,12 +243,15 @@ def _describe_open_batch(
         stopped_numbers: Numbers of runs whose process is dead.
         next_command: The command that continues a run of the task in use. Runs of other tasks are
             continued by `tag`.
+        wait: How long a submitted batch has waited at the API; None for all others.
     """
     now = ws.now()
     if batch.way is Mode.BATCH:
         elapsed = report.duration_in_words((now - batch.created_at).total_seconds())
         state = batch.remote_word or batch.state
-        return f"batch {batch.number}, {plural(batch.requests, 'row')}, {state} for {elapsed}"
+        line = f"batch {batch.number}, {plural(batch.requests, 'row')}, {state} for {elapsed}"
+        note = "" if wait is None else wait.describe()
+        return f"{line}; {note}" if note else line
 
     live_run = _to_live_run(batch, now, stopped_numbers)
     progress = f"{live_run['done']:,} of {batch.requests:,} rows asked"
@@ -249,15 +267,27 @@ def _describe_open_batch(
     return line
 
 
+def _read_waits(
+    ws: WorkspaceSession,
+    tx: Connection,
+    all_batches: Sequence[BatchRow],
+) -> dict[int, BatchWait]:
+    """Return the waits of submitted batches by number; empty with the local engine."""
+    if ws.backend == "local":
+        return {}
+    return read_waits(tx, all_batches, settings=ws.settings, now=ws.now())
+
+
 def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     """Return a line for each open batch and live run of the task in use, oldest first."""
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
     stopped_numbers = {batch.run or batch.number for batch in dead_batches}
     with ws.store.read() as tx:
         task_batches = batches.batches_in_states(tx, task=ws.task.name)
+        waits = _read_waits(ws, tx, task_batches)
     tag_command = ws.task.labels.command("tag")
     return [
-        _describe_open_batch(ws, batch, stopped_numbers, tag_command)
+        _describe_open_batch(ws, batch, stopped_numbers, tag_command, waits.get(batch.number))
         for batch in batches.combine_runs(task_batches)
         if not batch.is_finished
     ]
@@ -413,6 +443,8 @@ def _is_waiting_for_quota(
     tx: Connection,
     task_batches: Sequence[BatchRow],
     settings: Settings,
+    *,
+    now: datetime,
 ) -> bool:
     """Return whether an unsent batch waits until submitted batches of its task free their quota.
 
@@ -426,7 +458,7 @@ def _is_waiting_for_quota(
     prepared_batches = [batch for batch in task_batches if batch.state is BatchState.PREPARED]
     if any(batch.tries and batch.upload for batch in prepared_batches):
         return True
-    return bool(prepared_batches and find_quota_refusal(tx, prepared_batches[0], settings))
+    return bool(prepared_batches and find_quota_refusal(tx, prepared_batches[0], settings, now=now))
 
 
 def _choose_next_command(

@@ -16,7 +16,14 @@ from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, tru
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
 from pipeline.core.files import SealedFile
-from pipeline.core.states import BATCH_MOVES, OPEN_STATES, BatchState, Mode
+from pipeline.core.states import (
+    BATCH_MOVES,
+    OPEN_STATES,
+    BatchState,
+    Mode,
+    RemoteState,
+    remote_state,
+)
 from pipeline.store import workspace
 from pipeline.store.database import next_value
 from pipeline.store.schema import BatchRow, batches, creates
@@ -27,6 +34,12 @@ __all__ = ["BatchRow"]
 MAX_TIMED_LIVE_BATCHES = 10
 _DUPLICATE = "duplicate"
 _IS_DUPLICATE = creates.c.outcome == _DUPLICATE
+# The outcome of a create that the API refused because too many tokens were queued.
+QUEUE_FULL = "queue full"
+# Outcomes of creates that made a remote batch.
+_CREATED_OUTCOMES = ("created", "adopted")
+# The newest remote batches whose times are read. Our own choice.
+MAX_TIMED_REMOTE_BATCHES = 500
 # The end of a display name: the number of the try.
 _TRY_SUFFIX = re.compile(r"-t(\d{1,9})\Z")
 _ABSENT_REASON = "the list does not contain it"
@@ -272,10 +285,139 @@ def mean_call_seconds(tx: Connection, model: str, way: Mode) -> float | None:
     return float(total_seconds / answer_count)
 
 
-def mark_submitting(tx: Connection, batch: BatchRow, *, display_name: str, now: datetime) -> None:
+class RemoteTimes(NamedTuple):
+    """The times of a remote batch that is over."""
+
+    requests: int
+    # Seconds from create to running; None if no look saw the batch running.
+    pending_s: float | None
+    # Seconds from create to the end.
+    total_s: float
+
+
+def list_remote_times(tx: Connection, model: str) -> list[RemoteTimes]:
+    """Return the times of a model's remote batches that succeeded or expired, newest first.
+
+    Reads at most MAX_TIMED_REMOTE_BATCHES batches. Batches that a person cancelled are left out. If
+    the API named no times, a batch ended when its result was on disk.
+    """
+    query = (
+        select(
+            batches.c.requests,
+            batches.c.create_sent_at,
+            batches.c.running_at,
+            batches.c.over_at,
+            batches.c.remote_s,
+            batches.c.remote_word,
+        )
+        .where(
+            batches.c.model == model,
+            batches.c.way == Mode.BATCH,
+            batches.c.over_at.is_not(None),
+            batches.c.create_sent_at.is_not(None),
+            batches.c.cancel_asked_at.is_(None),
+            batches.c.state != BatchState.SUBMITTED,
+        )
+        .order_by(batches.c.number.desc())
+        .limit(MAX_TIMED_REMOTE_BATCHES)
+    )
+    times = []
+    for request_count, sent_at, running_at, over_at, remote_s, remote_word in tx.execute(query):
+        if remote_state(remote_word) not in {RemoteState.SUCCEEDED, RemoteState.EXPIRED}:
+            continue
+        total_s = remote_s
+        if total_s is None:
+            total_s = max(0.0, (over_at - sent_at).total_seconds())
+        pending_s = None
+        if running_at is not None:
+            pending_s = max(0.0, (running_at - sent_at).total_seconds())
+        times.append(RemoteTimes(request_count, pending_s, total_s))
+    return times
+
+
+class CreateTry(NamedTuple):
+    """A try to create a remote batch, and the time in which the batch was queued."""
+
+    batch: int
+    sent_at: datetime
+    outcome: str
+    # The estimated prompt tokens of the batch.
+    tokens: int
+    # When the batch was over; None while it is not over.
+    over_at: datetime | None
+
+    @property
+    def is_created(self) -> bool:
+        """Return whether the try made a remote batch."""
+        return self.outcome in _CREATED_OUTCOMES
+
+
+def list_create_tries(tx: Connection, model: str, key: str | None) -> list[CreateTry]:
+    """Return the tries to create batches of a model with a key, oldest first.
+
+    Args:
+        key: The fingerprint of the key; None means tries without a fingerprint.
+    """
+    query = (
+        select(
+            creates.c.batch,
+            creates.c.sent_at,
+            creates.c.outcome,
+            batches.c.estimated_in,
+            batches.c.over_at,
+        )
+        .join(batches, batches.c.number == creates.c.batch)
+        .where(
+            batches.c.model == model,
+            creates.c.sent_at.is_not(None),
+            creates.c.key_fingerprint.is_not_distinct_from(key),
+        )
+        .order_by(creates.c.sent_at, creates.c.id)
+    )
+    return [CreateTry(*row) for row in tx.execute(query)]
+
+
+def has_full_queue(tx: Connection, model: str, key: str | None, *, since: datetime) -> bool:
+    """Return whether the API found the queue of a model and a key full since a time."""
+    query = (
+        select(creates.c.id)
+        .join(batches, batches.c.number == creates.c.batch)
+        .where(
+            creates.c.outcome == QUEUE_FULL,
+            creates.c.sent_at >= since,
+            creates.c.key_fingerprint.is_not_distinct_from(key),
+            batches.c.model == model,
+        )
+    )
+    return tx.execute(query.limit(1)).first() is not None
+
+
+def find_key_fingerprint(tx: Connection, number: int) -> str | None:
+    """Return the fingerprint of the key that created a remote batch; None if it is not known."""
+    query = (
+        select(creates.c.key_fingerprint)
+        .where(creates.c.batch == number, creates.c.outcome.in_(_CREATED_OUTCOMES))
+        .order_by(creates.c.id.desc())
+        .limit(1)
+    )
+    fingerprint = tx.execute(query).scalar()
+    return None if fingerprint is None else str(fingerprint)
+
+
+def mark_submitting(
+    tx: Connection,
+    batch: BatchRow,
+    *,
+    display_name: str,
+    now: datetime,
+    key_fingerprint: str | None = None,
+) -> None:
     """Record the next try to create a remote batch: *prepared* or *submitting* -> *submitting*.
 
     The caller commits before it calls the API.
+
+    Args:
+        key_fingerprint: Of the key that sends the create call; None if no call is sent.
 
     Raises:
         StateConflictError: Another process changed the batch.
@@ -291,6 +433,7 @@ def mark_submitting(tx: Connection, batch: BatchRow, *, display_name: str, now: 
         "try": try_number,
         "display_name": display_name,
         "sent_at": now,
+        "key_fingerprint": key_fingerprint,
     }
     tx.execute(insert(creates).values(new_try))
 

@@ -216,6 +216,10 @@ class BatchRow:
     tokens_out: int | None
     cost: float | None
     ended_at: datetime | None
+    # When a look first saw the remote batch running.
+    running_at: datetime | None = None
+    # Seconds from the creation to the end of the remote batch, by the API's clock.
+    remote_s: float | None = None
 
     @property
     def applied_answers(self) -> int:
@@ -419,13 +423,15 @@ creates = Table(
     # The number of the try; NULL for a duplicate.
     Column("try", Integer),
     Column("sent_at", UtcTime),
-    # sent, refused, not sent, unclear, created, adopted, absent, or duplicate.
+    # sent, refused, queue full, not sent, unclear, created, adopted, absent, or duplicate.
     Column("outcome", Text, nullable=False),
     Column("note", Text),
     # Only a duplicate has these columns.
     Column("remote_name", Text, unique=True),
     Column("estimated_cost", Float),
     *_columns("found_at? cancelled_at?", UtcTime),
+    # The fingerprint of the key that sent the create call. NULL if it is not known.
+    Column("key_fingerprint", Text),
 )
 
 # The state of each row under a version: claimed, answered or parked. An open row has no record.
@@ -556,10 +562,15 @@ tasks = _table_of(
 
 # The number of this schema. Every change of a table adds 1. `findable_version` has the numbers up
 # to `0021`.
-SCHEMA_NUMBER = "0023"
+SCHEMA_NUMBER = "0024"
 # The statements that upgrade each schema to the next schema.
 UPGRADES = {
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
+    "0023": [
+        f"ALTER TABLE {batches.name} ADD COLUMN running_at TIMESTAMP WITH TIME ZONE",
+        f"ALTER TABLE {batches.name} ADD COLUMN remote_s FLOAT",
+        f"ALTER TABLE {creates.name} ADD COLUMN key_fingerprint TEXT",
+    ],
 }
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.
 TABLE_CREATED_EVENT = "table"

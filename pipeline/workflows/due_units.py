@@ -67,7 +67,7 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
             yield DueUnit("ask", name)
         if claiming.count_claimable(tx, ws.task) and is_pilot_clear(tx, ws):
             is_quota_full = (
-                budget.count_remaining_quota_tokens(tx, ws.model, tier=ws.settings.tier) == 0
+                budget.count_remaining_quota_tokens(tx, ws.model, ws.settings, now=ws.now()) == 0
             )
             has_no_room = (
                 is_quota_full
@@ -121,7 +121,7 @@ def _batch_unit(ws: WorkspaceSession, tx: Connection, batch: BatchRow) -> DueUni
 
     if batch.state is not BatchState.SUBMITTED:
         is_prepared = batch.state is BatchState.PREPARED
-        has_no_quota = is_prepared and budget.find_quota_refusal(tx, batch, settings)
+        has_no_quota = is_prepared and budget.find_quota_refusal(tx, batch, settings, now=ws.now())
         return DueUnit("send", name, max_pause_s if has_no_quota else 0.0, number)
 
     if remote_state(batch.remote_word).is_final:

@@ -24,6 +24,7 @@ from pipeline.engine.task_file import (
 from pipeline.gemini.usage import describe_cost
 from pipeline.index import build
 from pipeline.store import batches, marks, money
+from pipeline.store.batches import BatchRow
 from pipeline.workflows import preflight, rounds
 from pipeline.workflows.rounds import TagRounds
 
@@ -37,6 +38,12 @@ INVENTED_ROWS = (
     "The manual is for another machine; two screws were missing.",
     "Warm, light, and it dries overnight. I bought a second one.",
 )
+# Facts about the API that these rows cannot show.
+UNTRIED_FACTS = {
+    "a full queue": "not met: needs a 429 that names neither a quota nor a delay",
+    "quota of a cancelled batch": "not met: needs a full queue and a cancelled batch",
+    "a batch of another key": "not met: needs a second key; 403 or 404 is expected",
+}
 CHECK_TASK_FILE = """from typing import Literal
 from pydantic import BaseModel
 from findable import Task
@@ -149,7 +156,10 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     with check_ws.store.read() as tx:
         row_count, answered_count, *_ = check_ws.task.rows.table(tx).count_states(tx).values()
         spent_usd = money.sum_spending(tx).known_usd
-        remote_names = [batch.remote_name for batch in batches.batches_in_states(tx)]
+        sent_batches = batches.batches_in_states(tx)
+    remote_names = [batch.remote_name for batch in sent_batches]
+    measurements["times of a batch"] = _describe_remote_times(check_ws.backend, sent_batches)
+    measurements |= UNTRIED_FACTS
     if answered_count < row_count:
         raise RemoteError(
             f"{row_count - answered_count} of {row_count} rows got no valid answer",
@@ -170,6 +180,16 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         "cost": round(spent_usd, 6),
         "facts": measurements,
     }
+
+
+def _describe_remote_times(backend: str, sent_batches: Iterable[BatchRow]) -> str:
+    """Return whether the API says when each batch began and ended, and how long the last took."""
+    times_s = [batch.remote_s for batch in sent_batches if batch.way is Mode.BATCH]
+    if backend == "local":
+        return "not met: the local engine answered"
+    if not times_s or times_s[-1] is None:
+        return "not met: the API does not say when the batch ended"
+    return f"met: {times_s[-1]:.0f} s by the API's clock"
 
 
 def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) -> float | None:

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from pipeline.batch import budget
+from pipeline.batch.batch_times import read_waits
 from pipeline.batch.budget import API_STATES
 from pipeline.batch.retry_due import ask_alone
 from pipeline.core.errors import FindableError
@@ -22,9 +24,9 @@ from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index import build, vectors
 from pipeline.index.builds import open_synced_builds
-from pipeline.store import workspace
+from pipeline.store import batches, workspace
 from pipeline.workflows import rounds
-from pipeline.workflows.due_units import is_index_stale, is_pilot_clear, list_due_units
+from pipeline.workflows.due_units import DueUnit, is_index_stale, is_pilot_clear, list_due_units
 from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.tag_report import batch_failed_error
 
@@ -247,6 +249,36 @@ class WorkPass:
         if self._is_index_stale or is_index_stale(self.ws, exact=not has_embedded):
             self.phrases.append(f"index built with {build.build_index(self.ws).count:,} entries")
 
+    def describe_waits(self, due_units: Sequence[DueUnit]) -> None:
+        """Add a line to the figures for each batch that is slow, with the time of its next look.
+
+        Does nothing with the local engine.
+
+        Args:
+            due_units: The units of the task that are due now or later.
+        """
+        ws = self.ws
+        if ws.backend == "local":
+            return
+        now = ws.now()
+        checked_at = {
+            due_unit.number: now + timedelta(seconds=due_unit.in_s) for due_unit in due_units
+        }
+        with ws.store.read() as tx:
+            submitted_batches = batches.batches_in_states(
+                tx,
+                BatchState.SUBMITTED,
+                task=ws.task.name,
+            )
+            waits = read_waits(tx, submitted_batches, settings=ws.settings, now=now)
+        lines = [
+            f"batch {number} waits: {wait.describe(checked_at=checked_at.get(number))}"
+            for number, wait in waits.items()
+            if wait.describe()
+        ]
+        if lines:
+            self.figures["slow"] = lines
+
     def summarize(self) -> None:
         """Add the figures of the rounds that are not empty, and warn of failed gates.
 
@@ -344,6 +376,7 @@ def run_pass(
             with open_workspace(name) as ws:
                 work_pass = run_due_units(ws, units)
                 due_units = list(list_due_units(ws))
+                work_pass.describe_waits(due_units)
                 with ws.store.read() as tx:
                     document["workspace_id"] = workspace.get_workspace(tx).workspace_id
         except FindableError as error:
@@ -376,6 +409,7 @@ def _describe_pass(work_pass: WorkPass) -> list[str]:
     rows_without_room = figures.get("no_room")
     if rows_without_room:
         phrases.append(f"{rows_without_room:,} wait until the API accepts more")
+    phrases += figures.get("slow", ())
     return phrases
 
 

@@ -118,6 +118,8 @@ class Workspace:
     home: Path
     # URL of the API; if it is empty, commands use the engine inside the product.
     url: str = ""
+    # The key of the API.
+    key: str = KEY
     # Task of the commands; if it is empty, the task is people.
     task: str = ""
     settings: dict[str, str] = field(default_factory=dict)
@@ -152,7 +154,7 @@ class Workspace:
 
         environ = {f"FINDABLE_{name}": value for name, value in variables.items()}
         if self.url:
-            environ |= {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": self.url}
+            environ |= {"GEMINI_API_KEY": self.key, "GOOGLE_GEMINI_BASE_URL": self.url}
         return environ
 
     @property

@@ -95,8 +95,10 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
     """Return the newest MAX_LISTED_RUNS runs of all tasks except trials, newest first.
 
     Each run is a document of `_run_values`, with the progress of a running live run in `live`.
+    `wait_note` says that a batch is slow or of another key, and what happens when.
     """
-    progress_by_number = {run["number"]: run for run in status.read_status(ws).live_runs}
+    status_report = status.read_status(ws)
+    progress_by_number = {run["number"]: run for run in status_report.live_runs}
     now = ws.now()
     with ws.store.read() as tx:
         groups = run_summary.group_runs(batches.batches_in_states(tx))
@@ -106,6 +108,8 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
             run = run_summary.make_run(tx, parts)
             values = _run_values(app_state, ws, run, summarize(run.batch, now=now))
             values["live"] = progress_by_number.get(number)
+            wait = status_report.waits.get(number)
+            values["wait_note"] = "" if wait is None else wait.describe()
             values["commonest_failure"] = run_summary.describe_commonest_failure(tx, run)
             runs.append(values)
     return runs

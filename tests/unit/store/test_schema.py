@@ -1,19 +1,37 @@
 """The first command creates the schema, and an older schema is migrated."""
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from pipeline.store import schema
+from pipeline.store import batches, schema
 from pipeline.store.database import Store
+from tests import postgresql
+from tests.unit.store.facts import BATCH, NOW
+
+# The columns that each upgrade adds, by the schema that it upgrades.
+ADDED_COLUMNS = {
+    "0022": [(schema.answers, "tier"), (schema.attempts, "tier")],
+    "0023": [
+        (schema.batches, "running_at"),
+        (schema.batches, "remote_s"),
+        (schema.creates, "key_fingerprint"),
+    ],
+}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """A database that does not exist yet."""
-    return Store(f"sqlite:///{tmp_path / 'findable.db'}")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
+    """A database that does not exist yet, or an empty database of a server."""
+    url = f"sqlite:///{tmp_path / 'findable.db'}"
+    if request.param == "postgresql":
+        url = postgresql.database_of(tmp_path / "data")
+    store = Store(url)
+    yield store
+    store.close()
 
 
 def test_concurrent_first_commands_create_the_schema_once(store: Store) -> None:
@@ -39,13 +57,19 @@ def test_concurrent_first_commands_create_the_schema_once(store: Store) -> None:
         assert tx.execute(text("SELECT count(*) FROM findable_workspace")).scalar() == 1
 
 
-def test_tables_of_the_previous_schema_are_migrated(store: Store) -> None:
+@pytest.mark.parametrize("number", ADDED_COLUMNS)
+def test_tables_of_a_previous_schema_are_migrated(store: Store, number: str) -> None:
     """A migration keeps the rows, and a second migration does nothing."""
     schema.ensure_schema(store, [])
     with store.write() as tx:
-        for table in (schema.answers, schema.attempts):
-            tx.execute(text(f"ALTER TABLE {table.name} DROP COLUMN tier"))
-        tx.execute(text("UPDATE findable_workspace SET schema = '0022', backend = 'local'"))
+        batches.add_batch(tx, now=NOW, number=1, **BATCH)
+        for old_number, columns in ADDED_COLUMNS.items():
+            for table, column in columns if old_number >= number else ():
+                tx.execute(text(f"ALTER TABLE {table.name} DROP COLUMN {column}"))
+        tx.execute(
+            text("UPDATE findable_workspace SET schema = :number, backend = 'local'"),
+            {"number": number},
+        )
     for _ in "12":
         schema.ensure_schema(store, [])
     with store.read() as tx:
@@ -56,3 +80,11 @@ def test_tables_of_the_previous_schema_are_migrated(store: Store) -> None:
                 text("SELECT tier FROM findable_answers UNION SELECT tier FROM findable_attempts")
             )
         ] == []
+        assert batches.get_batch(tx, 1).running_at is None
+        assert batches.find_key_fingerprint(tx, 1) is None
+
+    with store.write() as tx:
+        batches.set_columns(tx, 1, running_at=NOW, remote_s=2.5)
+    with store.read() as tx:
+        batch = batches.get_batch(tx, 1)
+    assert (batch.running_at, batch.remote_s) == (NOW, 2.5)
