@@ -169,10 +169,7 @@ def extra_column_names(tx: Connection) -> list[str]:
     Columns that only refused rows have come last. Columns of the table, and columns that our own
     export added, are left out of the latter.
     """
-    names: dict[str, None] = {}
-    for cells_json in row_store.all_cells(tx, table.TASK):
-        names |= dict.fromkeys(json.loads(cells_json))
-
+    names = dict.fromkeys(table.extra_column_names(tx))
     refused_names: dict[str, None] = {}
     for refused in row_store.refused_rows(tx, table.TASK):
         refused_names |= dict.fromkeys(refused.cells)

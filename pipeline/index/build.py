@@ -106,9 +106,10 @@ def roll_back_index(ws: WorkspaceSession) -> IndexReport:
 
 
 def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: Manifest) -> None:
-    """Record in the database that a build is in service, and INDEX_UNTAGGED if it is set.
+    """Record in the database that a build is in service.
 
-    Writes in its own transaction.
+    INDEX_UNTAGGED and INDEX_COLUMNS are recorded, too, if they are set. Writes in its own
+    transaction.
 
     Raises:
         LockLostError: The index lock was lost; nothing is written.
@@ -117,6 +118,7 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
     values = {name: getattr(manifest, name) for name in RECORDED_FIELDS}
     now = ws.now()
     index_untagged = ws.settings.index_untagged
+    index_columns = ws.settings.index_columns
     with ws.store.write() as tx:
         if index_untagged is not None:
             marks.record_index_untagged(
@@ -125,6 +127,8 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
                 index_untagged=index_untagged,
                 now=now,
             )
+        if index_columns is not None:
+            marks.record_index_columns(tx, manifest.number, columns=index_columns, now=now)
         workspace.add_build(tx, values, reason=reason, now=now)
 
 
@@ -165,13 +169,14 @@ class _IndexBuilder:
         gets no floor.
 
         Raises:
-            InputError: There are no entries.
+            InputError: There are no entries, or INDEX_COLUMNS= names an unknown column.
             GateError: The build failed a gate and `worse_ok` is not set.
             FindableError: An embedding call failed, or a check of the build failed.
         """
         # Check the position before anything is paid for.
         with self._ws.store.read() as tx:
             self._checked_position(tx)
+            self._ws.indexed_task.check_columns(tx, self._ws.settings.index_columns or ())
             has_entries = self._ws.indexed_task.count_entries(tx) > 0
         if not has_entries:
             return self._delete_index()
@@ -319,6 +324,7 @@ class _IndexBuilder:
                 ranking=self._ranking(),
                 meaningless_vectors=meaningless_vectors,
                 refused_texts=refused_texts,
+                untagged_rows=self._ws.indexed_task.read_untagged(tx),
             )
 
     def _ranking(self) -> Ranking:

@@ -159,11 +159,11 @@ def measure_search(
     weak_by_system = dict[str, list[bool]]()
     with Builds(ws.data, collection.folder).open_current() as index:
         check_embedding_model(ws, index.manifest)
-        documents = (index.read_metadata(row) for row in range(len(index)))
-        texts_by_name = {
-            collection.name_of(document): " ".join(collection.texts_of(document))
-            for document in documents
-        }
+        texts_by_name = dict[str, str]()
+        for row in range(index.row_count):
+            document = index.read_metadata(row)
+            texts = collection.texts_of(document, index.read_extra_cells(row))
+            texts_by_name[collection.name_of(document)] = " ".join(texts)
         _warn_about_unknown_names(ws.display, judged_queries, texts_by_name)
         search = _search_build(ws, index)
         rankings = {
