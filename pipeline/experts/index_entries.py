@@ -38,10 +38,11 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "category": stripped_text,
 }
 INDEXED_COLUMNS = tuple(_READERS)
-# Names in `metadata.json`, which other programs read: headers, except the username.
-_METADATA_NAMES = tuple(
-    name if name == table.USERNAME else table.HEADERS.get(name, name) for name in INDEXED_COLUMNS
-)
+# Names in `metadata.json`, which other programs read, by column: headers, except the username.
+METADATA_NAMES = {
+    name: name if name == table.USERNAME else table.HEADERS.get(name, name)
+    for name in INDEXED_COLUMNS
+}
 
 
 def index_entry(
@@ -58,7 +59,7 @@ def index_entry(
         text_columns: The other columns that belong to the searched and embedded text.
     """
     readers = _READERS.values()
-    metadata = dict(zip(_METADATA_NAMES, map(call, readers, cells), strict=True))
+    metadata = dict(zip(METADATA_NAMES.values(), map(call, readers, cells), strict=True))
     # Texts that a search for words looks in, by field.
     words = {
         "title": metadata["Job Title"],

@@ -17,6 +17,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.text import join_first, neutralize_formula, plural
 from pipeline.engine.task_parts import RowFault, RowFaults
 from pipeline.experts import table
+from pipeline.experts.conditions import compile_people_where
 from pipeline.experts.person_rows import export_columns_among
 from pipeline.experts.rates import rate_text
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
@@ -62,6 +63,7 @@ def people_grid(tx: Connection) -> Grid:
         },
         default_names=DEFAULT_COLUMNS,
         searched_cells=searched_columns,
+        compile_where=partial(compile_people_where, tx),
         sort_expressions={
             USERNAME: func.coalesce(username, "") if is_nullable else username,
             "findability_score": SCORE,

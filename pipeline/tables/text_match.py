@@ -24,9 +24,14 @@ from pipeline.tables.reflection import is_sqlite
 _WHITE_SPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 
 
+def strip_white_space(column: ColumnElement[Any]) -> ColumnElement[str]:
+    """Return an expression for a cell as text without surrounding white space."""
+    return func.trim(cast(column, Text), _WHITE_SPACE)
+
+
 def is_not_blank(column: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that a cell contains more than white space."""
-    return and_(column.is_not(None), func.trim(cast(column, Text), _WHITE_SPACE) != "")
+    return and_(column.is_not(None), strip_white_space(column) != "")
 
 
 def contains_word(
