@@ -49,6 +49,15 @@ def index(
             "or the database is an older copy.",
         ),
     ] = False,
+    words: Annotated[
+        str,
+        Parameter(
+            "Share of words in the ranking, 0 to 1; vectors have the rest. best: as judged "
+            "questions say; default: .6, or .3 with Gemini.",
+            TEXT,
+            metavar="SHARE",
+        ),
+    ] = "",
 ) -> CommandReport:
     """Build the search index of all tagged people, or of the answered rows of TASK.
 
@@ -56,11 +65,13 @@ def index(
     Searches continue meanwhile.
 
     With at least 50 judged questions in DATA/judged, a build with significantly worse results is
-    not used (exit code 6).
+    not used (exit code 6). --words best uses the share of words that `eval` calls best on these
+    questions. Later builds keep the share, until --words default.
     """
     # The first index of a task marks the task as indexed.
     ws.enable_index()
-    report = build.roll_back_index(ws) if rollback else build.build_index(ws, worse_ok=worse_ok)
+    build_new = partial(build.build_index, ws, worse_ok=worse_ok, words=words)
+    report = build.roll_back_index(ws) if rollback else build_new()
 
     for moved_name in report.moved_aside:
         ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
@@ -218,9 +229,8 @@ def _search_warnings(report: "SearchReport", labels: "TaskLabels") -> Iterator[s
 
     if report.left_out:
         row_count = plural(report.left_out, labels.singular, labels.plural)
-        index_command = f"`{labels.command('index')}` with {OptionHint(index_untagged=1)}"
         matching_rows = f"{row_count} with words of this question, but without a tag"
-        yield f"left out: {matching_rows}; {index_command} adds them"
+        yield f"left out: {matching_rows}; `{labels.command('index')}` finds their words"
 
     if report.missing_phrases:
         phrases = " and ".join(map(repr, report.missing_phrases))

@@ -30,6 +30,8 @@ RESERVED = frozenset({*BUILT_IN_TASKS, "concepts", "images", "findable"})
 HASH_KEY = "row"
 # PostgreSQL cuts longer names.
 MAX_COLUMN_BYTES = 63  # bytes
+# Names of columns that a hint lists.
+MAX_LISTED_COLUMNS = 12
 _PLACEHOLDER = re.compile(r"\{([^\W\d]\w*)\}")
 # It does not match the file name `select.csv`.
 _QUERY = re.compile(r"(?:select|with)(?:[\s(*\"'`\[]|/\*|--)", re.IGNORECASE)
@@ -497,6 +499,27 @@ def find_column(name: str, columns: Iterable[str]) -> str | None:
     if len(similar_columns) == 1:
         return similar_columns[0]
     return None
+
+
+def suggest_column(name: str, columns: Iterable[str]) -> str:
+    """Return a hint that lists columns, and the column most similar to a name; "" without columns.
+
+    At most MAX_LISTED_COLUMNS columns are listed.
+    """
+    all_columns = list(columns)
+    if not all_columns:
+        return ""
+
+    listed_names = ", ".join(all_columns[:MAX_LISTED_COLUMNS])
+    if len(all_columns) > MAX_LISTED_COLUMNS:
+        listed_names += " …"
+    hint = f"the columns are {listed_names}"
+
+    columns_by_folded_name = {_fold_name(column): column for column in all_columns}
+    similar_names = get_close_matches(_fold_name(name), columns_by_folded_name, n=1)
+    if similar_names:
+        hint = f"did you mean {columns_by_folded_name[similar_names[0]]!r}? {hint}"
+    return hint
 
 
 def _fold_name(name: str) -> str:

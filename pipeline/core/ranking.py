@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 # BM25 saturation of repeated words (Robertson and Zaragoza 2009, the usual value).
@@ -81,3 +82,5 @@ class Entry(NamedTuple):
     facts: Any = None
     # Texts by name, in which words are searched. The default is `text`.
     fields: Mapping[str, str] | None = None
+    # Other columns of the source, by name, which WHERE= can name but `metadata` does not contain.
+    extra_cells: Mapping[str, Any] = MappingProxyType({})

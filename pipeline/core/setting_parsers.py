@@ -269,6 +269,20 @@ def parse_preference(text: str) -> tuple[str, ...]:
     return parse_labels(text)
 
 
+def parse_column_names(text: str) -> tuple[str, ...]:
+    """Return the names of columns in a list with commas; `none` means no column.
+
+    Raises:
+        ValueError: There is no name.
+    """
+    if text.strip().lower() == "none":
+        return ()
+    names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ValueError("must be names of columns separated by commas, or none")
+    return tuple(names)
+
+
 def parse_boolean(text: str) -> bool:
     """Return the truth of a word such as 1, yes, 0 or no; raise ValueError for any other."""
     word = text.strip().lower()

@@ -27,6 +27,7 @@ from pipeline.core.setting_parsers import (
     BYTE_UNITS,
     parse_backend,
     parse_boolean,
+    parse_column_names,
     parse_confirmed_values,
     parse_days,
     parse_label,
@@ -267,6 +268,11 @@ class Settings:
         None,
         parse_boolean,
         "1: index untagged people too; 0: do not; default: as before",
+    )
+    index_columns: tuple[str, ...] | None = _setting(
+        None,
+        parse_column_names,
+        "other columns of people to index, or none; default: as before",
     )
     refresh: bool = _flag_setting(
         "ask again about rows that changed after their answer: people, and tasks with refresh=True",

@@ -26,6 +26,7 @@ from pipeline.engine.task_parts import (
     TaskRows,
 )
 from pipeline.store.answers import VersionCounts
+from pipeline.tables.cells import find_cell_text
 
 # These are loaded when they are first used.
 if TYPE_CHECKING:
@@ -55,12 +56,21 @@ class IndexedTask:
     key: str = "id"
     # Members of the metadata that phrases are searched in.
     text_members: Sequence[str] = ("text",)
+    # Other columns of the source that are searched too.
+    text_columns: Sequence[str] = ()
+    # Raises InputError if the source has no column of one of these names.
+    check_columns: Callable[[Connection, Sequence[str]], None] = lambda _tx, _names: None
     # Returns the tags of an entry from its metadata.
     tags_of: Callable[[Mapping[str, Any]], Sequence[str]]
     # Returns the members of a hit from the metadata, the key first.
     hit_fields: Callable[[Mapping[str, Any]], dict[str, Any]]
-    # Returns texts of unanswered rows that contain any of the words; a long list may be cut.
-    unindexed_texts: Callable[[Connection, Sequence[str]], Iterable[str]] = lambda _tx, _words: ()
+    # Yields the rows without an answer that only their words find, by ascending id.
+    read_untagged: Callable[[Connection], Iterable[Entry]] = lambda _tx: ()
+    # Returns ids and texts of unanswered rows that contain any of the words; a long list may be
+    # cut.
+    unindexed_texts: Callable[[Connection, Sequence[str]], Iterable[tuple[str, str]]] = (
+        lambda _tx, _words: ()
+    )
     # Commands keep the index up to date only after `index` built it once.
     is_on_request: bool = False
 
@@ -68,9 +78,20 @@ class IndexedTask:
         """Return the name of an entry in judged queries."""
         return str(metadata[self.key])
 
-    def texts_of(self, metadata: Mapping[str, Any]) -> list[str]:
-        """Return the non-empty texts of an entry that phrases and snippets are taken from."""
-        return [str(metadata[name]) for name in self.text_members if metadata[name]]
+    def texts_of(
+        self,
+        metadata: Mapping[str, Any],
+        extra_cells: Mapping[str, Any],
+    ) -> list[str]:
+        """Return the non-empty texts of an entry that phrases and snippets are taken from.
+
+        Args:
+            metadata: The entry's part of `metadata.json`.
+            extra_cells: Its other columns of the source.
+        """
+        texts = [str(metadata[name]) for name in self.text_members if metadata[name]]
+        column_texts = (find_cell_text(extra_cells, name) for name in self.text_columns)
+        return [*texts, *filter(None, column_texts)]
 
     def hit_document(
         self,

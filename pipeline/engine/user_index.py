@@ -13,13 +13,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_
 
 from pipeline.core.declaration import fill_template, find_column, list_template_columns
-from pipeline.core.quotes import is_quotation, iterate_leaves
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.engine.task import IndexedTask
 from pipeline.engine.user_rows import UserRows
 from pipeline.store import answers
 from pipeline.store.database import PAGE_ROWS, split_into_pages
-from pipeline.tables.cells import to_prompt_text
+from pipeline.tables.cells import iterate_texts, to_prompt_text
 from pipeline.tables.row_sync import (
     KEY_COLUMN,
     VALUES_COLUMN,
@@ -43,7 +42,7 @@ def make_index(rows: UserRows, template: str) -> IndexedTask:
         count_entries=lambda tx: rows.table(tx).count_rows(tx, _is_indexed(rows)),
         read_entries=partial(_read_entries, rows, template),
         tags_of=lambda metadata: [
-            text for text in _iter_texts(metadata["answer"]) if len(text) <= MAX_TAG_CHARS
+            text for text in iterate_texts(metadata["answer"]) if len(text) <= MAX_TAG_CHARS
         ],
         hit_fields=lambda metadata: {
             "key": metadata["id"],
@@ -113,7 +112,7 @@ def _fill_entry_text(
         column = columns_by_name[name]
         if column is not None:
             return to_prompt_text(row[column])
-        return ", ".join(_iter_texts(answer.get(name)))
+        return ", ".join(iterate_texts(answer.get(name)))
 
     return fill_template(template, text_of).strip()
 
@@ -133,14 +132,5 @@ def _make_entry(
     # WHERE= of a search can name any column.
     columns = {name: row[name] for name in rows.record.columns}
     metadata = {"id": row_id, "label": label, "text": text, "answer": fields, "row": columns}
-    searched_texts = {"text": text, "label": label, "answer": "\n".join(_iter_texts(fields))}
+    searched_texts = {"text": text, "label": label, "answer": "\n".join(iterate_texts(fields))}
     return Entry(row_id, text, metadata, [label, fields, columns], searched_texts)
-
-
-def _iter_texts(answer: Any) -> Iterator[str]:
-    """Yield the texts, numbers and booleans of an answer as texts; of a quotation its text."""
-    for _, leaf in iterate_leaves(answer):
-        if is_quotation(leaf):
-            yield str(leaf["quote"])
-        elif leaf not in (None, "", [], {}):
-            yield to_prompt_text(leaf)

@@ -42,7 +42,7 @@ from pipeline.tables.row_sync import (
 )
 from pipeline.tables.row_sync import UNUSABLE_COLUMN as REASON
 from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowStates, RowTable
-from pipeline.tables.text_match import contains_word
+from pipeline.tables.text_match import contains_word, join_json_values
 from pipeline.tables.where_sql import JsonCell, compile_where
 from pipeline.tables.write_to import RowTarget
 
@@ -476,10 +476,16 @@ class _GridBuilder:
         )
 
     def _answer_conditions(self, word: str) -> list[ColumnElement[bool]]:
-        """Return a condition for each field: the preferred answer contains the word in it."""
+        """Return a condition for each field: the preferred answer contains the word in a value.
+
+        Offsets of quotations and names of members are not searched.
+        """
         conditions = []
-        for field in self._field_kinds:
-            cell = source_column_expression(self._tx, answers_table.c.answer, field, "text")
+        for field, kind in self._field_kinds.items():
+            make_cell = partial(source_column_expression, kind="text")
+            if kind == JSON:
+                make_cell = join_json_values
+            cell = make_cell(self._tx, answers_table.c.answer, field)
             preferred_cell = answers.preferred_of_row(self._preference, self._table.item_id, cell)
             conditions.append(contains_word(self._tx, [preferred_cell], word))
         return conditions

@@ -101,7 +101,12 @@ def _unread_column_notes(mapping: ColumnMapping) -> Iterator[str]:
     ]
 
     if stored_columns:
-        yield f"columns stored only for exports: {_list_columns(stored_columns)}"
+        searched_columns = OptionHint(index_columns=make_excerpt(stored_columns[0]))
+        yield (
+            f"other columns, stored for exports and {OptionHint('where')}: "
+            f"{_list_columns(stored_columns)}; `{CommandHint('index')}` with {searched_columns} "
+            "searches them"
+        )
     if ignored_columns:
         yield f"columns ignored: {_list_columns(ignored_columns)}"
     if any(fold_name(name) in ANSWER_COLUMNS for name in ignored_columns):

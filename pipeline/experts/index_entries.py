@@ -1,22 +1,29 @@
-"""The two indexes of people, and their entries."""
+"""The indexes of people, and their entries."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import starmap
 from operator import call
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection
 
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.declaration import find_column, suggest_column
+from pipeline.core.errors import InputError
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.engine.task import IndexedTask
 from pipeline.experts import table
+from pipeline.store.database import split_into_pages
 from pipeline.tables.cells import (
+    find_cell_text,
     parse_number,
     parse_text_list,
     stripped_text,
 )
+
+NO_CELLS: Mapping[str, Any] = MappingProxyType({})
 
 # Functions that read the cells of an indexed column, in the order of `metadata.json`.
 _READERS: dict[str, Callable[[Any], Any]] = {
@@ -31,20 +38,28 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "category": stripped_text,
 }
 INDEXED_COLUMNS = tuple(_READERS)
-# Names in `metadata.json`, which other programs read: headers, except the username.
-_METADATA_NAMES = tuple(
-    name if name == table.USERNAME else table.HEADERS.get(name, name) for name in INDEXED_COLUMNS
-)
+# Names in `metadata.json`, which other programs read, by column: headers, except the username.
+METADATA_NAMES = {
+    name: name if name == table.USERNAME else table.HEADERS.get(name, name)
+    for name in INDEXED_COLUMNS
+}
 
 
-def index_entry(*cells: Any) -> Entry:
+def index_entry(
+    cells: Sequence[Any],
+    *,
+    extra_cells: Mapping[str, Any] = NO_CELLS,
+    text_columns: Sequence[str] = (),
+) -> Entry:
     """Return the index entry of a person.
 
     Args:
         cells: Cells in the order of `INDEXED_COLUMNS`.
+        extra_cells: Cells of other columns of imported files, by name.
+        text_columns: The other columns that belong to the searched and embedded text.
     """
     readers = _READERS.values()
-    metadata = dict(zip(_METADATA_NAMES, map(call, readers, cells), strict=True))
+    metadata = dict(zip(METADATA_NAMES.values(), map(call, readers, cells), strict=True))
     # Texts that a search for words looks in, by field.
     words = {
         "title": metadata["Job Title"],
@@ -53,13 +68,32 @@ def index_entry(*cells: Any) -> Entry:
         "name": f"{metadata['First Name']} {metadata['Last Name']}",
         "tags": ", ".join(metadata["tags"]),
     }
-    return Entry(str(cells[0]), _index_text(metadata), metadata, metadata["tags"], words)
+    column_texts = {name: find_cell_text(extra_cells, name) for name in text_columns}
+    words |= {_word_field(name): text for name, text in column_texts.items()}
+    tags = metadata["tags"]
+    return Entry(
+        str(cells[0]),
+        _index_text(metadata, column_texts),
+        metadata,
+        [tags, extra_cells] if extra_cells else tags,
+        words,
+        extra_cells,
+    )
 
 
-def _index_text(metadata: Mapping[str, Any]) -> str:
-    """Return `First Last. Title at Company. bio Domains: tag1, tag2.` of an entry.
+def _word_field(column: str) -> str:
+    """Return the name of the field of words of another column."""
+    return f"column:{column}"
+
+
+def _index_text(metadata: Mapping[str, Any], column_texts: Mapping[str, str]) -> str:
+    """Return `First Last. Title at Company. bio Skills: a, b. Domains: tag1, tag2.` of an entry.
 
     Missing parts are left out. If all are missing, returns the username.
+
+    Args:
+        metadata: The entry's part of `metadata.json`.
+        column_texts: Texts of the other columns that are indexed, by name.
     """
     first_name = metadata["First Name"]
     last_name = metadata["Last Name"]
@@ -73,6 +107,7 @@ def _index_text(metadata: Mapping[str, Any]) -> str:
     if work:
         parts.append(f"{work}.")
     parts.append(metadata["Bio"])
+    parts += [f"{name}: {text}." for name, text in column_texts.items() if text]
     if tags:
         parts.append(f"Domains: {', '.join(tags)}.")
     return " ".join(filter(None, parts)) or metadata["username"]
@@ -89,12 +124,28 @@ def _work_text(title: str, company: str) -> str:
 
 def _entries(
     condition: ColumnElement[bool],
+    text_columns: Sequence[str],
     tx: Connection,
     row_ids: Sequence[str] | None = None,
 ) -> Iterator[Entry]:
-    """Yield the index entries of the people that meet a condition, only of `row_ids` if given."""
+    """Yield the index entries of the people that meet a condition, in constant memory.
+
+    Args:
+        condition: Condition on the table of people.
+        text_columns: Other columns of imported files that belong to the text.
+        tx: Snapshot of the database.
+        row_ids: Only these people. All people if omitted.
+    """
     rows = table.people_table(tx).read_cells(tx, INDEXED_COLUMNS, condition, row_ids=row_ids)
-    return starmap(index_entry, rows)
+    for page in split_into_pages(rows, table.PEOPLE_PER_PAGE):
+        # Id and username are the first columns.
+        cells_by_id = table.read_extra_cells(tx, {str(cells[0]): cells[1] for cells in page})
+        for cells in page:
+            yield index_entry(
+                cells,
+                extra_cells=cells_by_id.get(str(cells[0]), NO_CELLS),
+                text_columns=text_columns,
+            )
 
 
 def _search_hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,8 +160,57 @@ def _search_hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-# Index of all tagged people.
-TAGGED_INDEX = IndexedTask(
+def _check_columns(tx: Connection, names: Sequence[str]) -> None:
+    """Check that imported files had other columns of these names.
+
+    Raises:
+        InputError: There is no such column; the hint suggests a similar name.
+    """
+    stored_names = table.extra_column_names(tx)
+    for name in names:
+        if find_column(name, stored_names) is None:
+            raise InputError(
+                f"no imported file has a column {name!r} beside the columns of people; "
+                "the index in service was not changed",
+                hint=suggest_column(name, stored_names)
+                or f"leave out {OptionHint('index_columns')}, or import the column first",
+            )
+
+
+def make_people_index(
+    *,
+    includes_untagged: bool = False,
+    text_columns: Sequence[str] = (),
+) -> IndexedTask:
+    """Return the index of all tagged people; untagged people with a biography have only words.
+
+    Args:
+        includes_untagged: Untagged people with a biography are entries, too.
+        text_columns: Other columns of imported files that belong to the text.
+    """
+    condition = table.indexable if includes_untagged else table.tagged
+    index = replace(
+        _INDEX,
+        count_entries=lambda tx: table.people_table(tx).count_rows(tx, condition),
+        read_entries=partial(_entries, condition, text_columns),
+        text_columns=text_columns,
+    )
+    if not includes_untagged:
+        index = replace(
+            index,
+            read_untagged=partial(_entries, table.untagged_with_bio, text_columns),
+            unindexed_texts=table.untagged_texts,
+        )
+    if not text_columns:
+        return index
+
+    ((fields, weight),) = index.ranking.groups
+    group = FieldGroup((*fields, *map(_word_field, text_columns)), weight)
+    return replace(index, ranking=replace(index.ranking, groups=(group,)))
+
+
+# Index of all tagged people, without other columns.
+_INDEX = IndexedTask(
     task=table.TASK,
     entry_noun="expert",
     example_question="who knows …",
@@ -127,17 +227,10 @@ TAGGED_INDEX = IndexedTask(
         question_words="expert experte experten expertin experto experts specialist specialists",
     ),
     count_entries=lambda tx: table.people_table(tx).count_rows(tx, table.tagged),
-    read_entries=partial(_entries, table.tagged),
-    unindexed_texts=table.untagged_texts,
+    read_entries=partial(_entries, table.tagged, ()),
+    check_columns=_check_columns,
     key="username",
     text_members=("Job Title", "Company", "Bio"),
     tags_of=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
     hit_fields=_search_hit,
-)
-# Index of all tagged people and of untagged people with a biography.
-TAGGED_OR_TEXT_INDEX = replace(
-    TAGGED_INDEX,
-    count_entries=lambda tx: table.people_table(tx).count_rows(tx, table.indexable),
-    read_entries=partial(_entries, table.indexable),
-    unindexed_texts=IndexedTask.unindexed_texts,
 )

@@ -36,14 +36,14 @@ def _has_people_task(tx: "Connection", settings: "Settings") -> bool:
 def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     """Return the task of the experts subject, with the index that the workspace uses.
 
-    The index includes untagged people if the setting INDEX_UNTAGGED says so. If the setting is
-    absent, the newest recorded choice of the workspace decides; without a choice the index has
-    tagged people only.
+    The index includes untagged people if the setting INDEX_UNTAGGED says so, and the columns of the
+    setting INDEX_COLUMNS. If a setting is absent, the newest recorded choice of the workspace
+    decides; without a choice the index has tagged people only, and no other columns.
 
     Raises:
         ConfigurationError: VERSION= is another version of this task.
     """
-    from pipeline.experts.index_entries import TAGGED_INDEX, TAGGED_OR_TEXT_INDEX
+    from pipeline.experts.index_entries import make_people_index
     from pipeline.experts.task import ExpertsTask
     from pipeline.store import marks
 
@@ -52,7 +52,11 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     else:
         includes_untagged = marks.read_index_untagged(tx)
 
-    index = TAGGED_OR_TEXT_INDEX if includes_untagged else TAGGED_INDEX
+    text_columns = settings.index_columns
+    if text_columns is None:
+        text_columns = marks.read_index_columns(tx)
+
+    index = make_people_index(includes_untagged=includes_untagged, text_columns=text_columns)
     task = ExpertsTask(index, refreshes=settings.refresh)
 
     label = settings.version or task.version_label

@@ -17,6 +17,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.text import join_first, neutralize_formula, plural
 from pipeline.engine.task_parts import RowFault, RowFaults
 from pipeline.experts import table
+from pipeline.experts.conditions import compile_people_where
 from pipeline.experts.person_rows import export_columns_among
 from pipeline.experts.rates import rate_text
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
@@ -62,6 +63,7 @@ def people_grid(tx: Connection) -> Grid:
         },
         default_names=DEFAULT_COLUMNS,
         searched_cells=searched_columns,
+        compile_where=partial(compile_people_where, tx),
         sort_expressions={
             USERNAME: func.coalesce(username, "") if is_nullable else username,
             "findability_score": SCORE,
@@ -169,10 +171,7 @@ def extra_column_names(tx: Connection) -> list[str]:
     Columns that only refused rows have come last. Columns of the table, and columns that our own
     export added, are left out of the latter.
     """
-    names: dict[str, None] = {}
-    for cells_json in row_store.all_cells(tx, table.TASK):
-        names |= dict.fromkeys(json.loads(cells_json))
-
+    names = dict.fromkeys(table.extra_column_names(tx))
     refused_names: dict[str, None] = {}
     for refused in row_store.refused_rows(tx, table.TASK):
         refused_names |= dict.fromkeys(refused.cells)

@@ -175,6 +175,8 @@ has_bio = is_not_blank(experts.c.bio)
 tagged = and_(~untagged, ~_looks_foreign)
 # The person has tags, or a text by which a search can find them.
 indexable = or_(tagged, has_bio)
+# The person has no tags yet, but a text.
+untagged_with_bio = and_(untagged, has_bio)
 _unscored = experts.c.findability_score.is_(None)
 
 
@@ -280,17 +282,18 @@ PEOPLE = _People(lambda _tx, _settings: (SPEC,), names=(experts.name,))
 # ---- find people
 
 
-def untagged_texts(tx: Connection, words: Sequence[str]) -> list[str]:
-    """Return biographies of untagged people that contain at least one of the words.
+def untagged_texts(tx: Connection, words: Sequence[str]) -> list[tuple[str, str]]:
+    """Return ids and biographies of untagged people that contain at least one of the words.
 
     Returns at most `MAX_SEARCHED_TEXTS` biographies. The list is empty if the search takes longer
     than `MAX_TEXT_SEARCH_S` seconds.
     """
     is_mentioned = or_(*(contains_word(tx, [experts.c.bio], word) for word in words))
-    query = select(experts.c.bio).where(untagged, has_bio, is_mentioned)
+    query = select(experts.c.id, experts.c.bio).where(untagged, has_bio, is_mentioned)
     try:
         with limit_time(tx, MAX_TEXT_SEARCH_S):
-            return list(tx.execute(query.limit(MAX_SEARCHED_TEXTS)).scalars())
+            people = tx.execute(query.limit(MAX_SEARCHED_TEXTS)).all()
+            return [(str(person_id), stripped_text(bio)) for person_id, bio in people]
     except SlowError:
         return []
 
@@ -414,11 +417,34 @@ def iterate_people_with_extra_cells(
     Uses constant memory.
     """
     for page in split_into_pages(iterate_people(tx), PEOPLE_PER_PAGE):
-        stored_rows = row_store.stored_rows(tx, TASK, [str(row["id"]) for row in page])
+        usernames = {str(row["id"]): row[USERNAME] for row in page}
+        cells_by_id = read_extra_cells(tx, usernames)
         for row in page:
-            stored_hash, stored_json = stored_rows.get(str(row["id"]), ("", "{}"))
-            is_same_person = stored_hash == hash_text(stripped_text(row[USERNAME]))
-            yield row, orjson.loads(stored_json) if is_same_person else {}
+            yield row, cells_by_id.get(str(row["id"]), {})
+
+
+def read_extra_cells(
+    tx: Connection,
+    usernames_by_id: Mapping[str, Any],
+) -> dict[str, dict[str, Any]]:
+    """Return the cells of `store_extra_cells` of some people, by id; people without are left out.
+
+    Cells of an earlier person with the same id are left out.
+    """
+    cells_by_id = {}
+    stored_rows = row_store.stored_rows(tx, TASK, list(usernames_by_id))
+    for person_id, (stored_hash, stored_json) in stored_rows.items():
+        if stored_hash == hash_text(stripped_text(usernames_by_id[person_id])):
+            cells_by_id[person_id] = orjson.loads(stored_json)
+    return cells_by_id
+
+
+def extra_column_names(tx: Connection) -> list[str]:
+    """Return the names of the columns of `store_extra_cells`, in the order of their import."""
+    names: dict[str, None] = {}
+    for cells_json in row_store.all_cells(tx, TASK):
+        names |= dict.fromkeys(orjson.loads(cells_json))
+    return list(names)
 
 
 def count_people_by_extractor(tx: Connection) -> dict[str, int]:

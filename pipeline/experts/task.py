@@ -511,7 +511,7 @@ class ExpertsTask(Task):
         """Create the task.
 
         Args:
-            index: `TAGGED_INDEX` or `TAGGED_OR_TEXT_INDEX`.
+            index: See `make_people_index`.
             refreshes: Ask again about tagged people whose biography changed.
         """
         self.index = index

@@ -13,13 +13,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError
 from pipeline.core.progress import NoProgress, ProgressBar
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.text import format_object
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.builds import INDEX_LOCK, Builds
-from pipeline.index.evaluate import check_not_worse, check_recall
+from pipeline.index.evaluate import (
+    check_not_worse,
+    check_recall,
+    choose_best_share,
+    read_share_queries,
+)
 from pipeline.index.manifest import Manifest, RefusedText, StagedBuild, content_hash
 from pipeline.index.vector_cache import Vectors
 from pipeline.index.vectors import Embedder
@@ -33,6 +39,9 @@ RECORDED_FIELDS = ("number", "count", "model", "dim", "position")
 # Share of words in a score with Gemini's vectors, until `eval` on judged queries shows a better
 # value. The share of a collection is for the local engine.
 GEMINI_WORD_SHARE = 0.3
+# Other values of WORDS= than a number.
+BEST_SHARE = "best"
+DEFAULT_SHARE = "default"
 
 
 @dataclass(frozen=True)
@@ -59,25 +68,36 @@ class IndexReport:
     # Why the embedding model refused an entry's text, by the entry's id; such entries are not in
     # the build.
     refused: Mapping[str, str] = field(default_factory=dict)
+    # Share of words in the score by words and vectors, or None if nothing was built.
+    words: float | None = None
 
     __repr__ = format_object
 
 
-def build_index(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:
+def build_index(
+    ws: WorkspaceSession,
+    *,
+    worse_ok: bool = False,
+    words: str = "",
+) -> IndexReport:
     """Build an index of all entries of the task in use, and promote it.
 
     Args:
         ws: The workspace.
+        words: Share of words in the score by words and vectors: a number from 0 to 1, "best" for
+            the share that is best on the judged queries, or "default". If empty, the choice of the
+            build in service is kept, unless the embedding model is another.
         worse_ok: Promote also if a gate fails, or if the database is an older copy than the one of
             the build in service. If there are no entries, delete all builds.
 
     Raises:
-        InputError: There are no entries.
+        InputError: There are no entries, INDEX_COLUMNS= names an unknown column, `words` is
+            invalid, or there are too few judged queries for the best share.
         InconsistentError: The database is an older copy, or the verification failed.
         GateError: The build is worse than the build in service, or its recall is too low.
         RemoteError: An embedding call failed; vectors of finished calls are kept.
     """
-    return _IndexBuilder(ws, worse_ok=worse_ok).build()
+    return _IndexBuilder(ws, worse_ok=worse_ok, words=words).build()
 
 
 def roll_back_index(ws: WorkspaceSession) -> IndexReport:
@@ -105,10 +125,28 @@ def roll_back_index(ws: WorkspaceSession) -> IndexReport:
     )
 
 
-def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: Manifest) -> None:
-    """Record in the database that a build is in service, and INDEX_UNTAGGED if it is set.
+def _parse_share(text: str) -> float:
+    """Return a share of words.
 
-    Writes in its own transaction.
+    Raises:
+        InputError: The text is not a number from 0 to 1.
+    """
+    with suppress(ValueError):
+        share = float(text)
+        if 0 <= share <= 1:
+            return share
+    raise InputError(
+        f"the share of words is {text!r}, expected a number from 0 to 1, {BEST_SHARE} or "
+        f"{DEFAULT_SHARE}; the index in service was not changed",
+        hint=f"for example {OptionHint(words=0.5)}",
+    )
+
+
+def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: Manifest) -> None:
+    """Record in the database that a build is in service.
+
+    INDEX_UNTAGGED and INDEX_COLUMNS are recorded, too, if they are set. Writes in its own
+    transaction.
 
     Raises:
         LockLostError: The index lock was lost; nothing is written.
@@ -117,6 +155,7 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
     values = {name: getattr(manifest, name) for name in RECORDED_FIELDS}
     now = ws.now()
     index_untagged = ws.settings.index_untagged
+    index_columns = ws.settings.index_columns
     with ws.store.write() as tx:
         if index_untagged is not None:
             marks.record_index_untagged(
@@ -125,6 +164,8 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
                 index_untagged=index_untagged,
                 now=now,
             )
+        if index_columns is not None:
+            marks.record_index_columns(tx, manifest.number, columns=index_columns, now=now)
         workspace.add_build(tx, values, reason=reason, now=now)
 
 
@@ -150,12 +191,27 @@ def _unindexed_rows(
 class _IndexBuilder:
     """A run of the command `index`."""
 
-    def __init__(self, ws: WorkspaceSession, *, worse_ok: bool) -> None:
+    def __init__(self, ws: WorkspaceSession, *, worse_ok: bool, words: str) -> None:
         self._ws = ws
         self._worse_ok = worse_ok
         self._builds = Builds(ws.data, ws.indexed_task.folder)
         self._embedder = Embedder(ws)
+        # Queries that choose the share of words, if it is to be the best.
+        self._share_queries = read_share_queries(ws) if words == BEST_SHARE else None
+        # The chosen share of words, or None for the default.
+        self._share = self._choose_share(words)
         self._embedded_count = 0
+
+    def _choose_share(self, words: str) -> float | None:
+        """Return the share of words that a user chose now or earlier, or None for the default."""
+        if words in {BEST_SHARE, DEFAULT_SHARE}:
+            return None
+        if words:
+            return _parse_share(words)
+        current = self._builds.read_usable_manifest()
+        if current is None or current.model != self._embedder.cache.model:
+            return None
+        return current.chosen_share
 
     def build(self) -> IndexReport:
         """Embed missing texts, write a build, verify it, check the gates and promote it.
@@ -165,13 +221,14 @@ class _IndexBuilder:
         gets no floor.
 
         Raises:
-            InputError: There are no entries.
+            InputError: There are no entries, or INDEX_COLUMNS= names an unknown column.
             GateError: The build failed a gate and `worse_ok` is not set.
             FindableError: An embedding call failed, or a check of the build failed.
         """
         # Check the position before anything is paid for.
         with self._ws.store.read() as tx:
             self._checked_position(tx)
+            self._ws.indexed_task.check_columns(tx, self._ws.settings.index_columns or ())
             has_entries = self._ws.indexed_task.count_entries(tx) > 0
         if not has_entries:
             return self._delete_index()
@@ -276,6 +333,8 @@ class _IndexBuilder:
                 refused_texts=refused_texts,
             )
         verify_build(staged, count=count)
+        if self._share_queries is not None:
+            choose_best_share(ws, staged, self._share_queries)
         check_recall(ws.task, ws.display, staged, worse_ok=self._worse_ok)
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
 
@@ -293,6 +352,7 @@ class _IndexBuilder:
             out_of=state_counts[0][1],
             left_out=_unindexed_rows(state_counts, count),
             refused={entry_id: refused.reason for entry_id, refused in refused_texts.items()},
+            words=staged.manifest.words["share"],
         )
 
     def _write_build(
@@ -319,10 +379,14 @@ class _IndexBuilder:
                 ranking=self._ranking(),
                 meaningless_vectors=meaningless_vectors,
                 refused_texts=refused_texts,
+                untagged_rows=self._ws.indexed_task.read_untagged(tx),
+                chosen_share=self._share,
             )
 
     def _ranking(self) -> Ranking:
         ranking = self._ws.indexed_task.ranking
+        if self._share is not None:
+            return replace(ranking, share=self._share)
         if self._ws.embedding_model.local:
             return ranking
         return replace(ranking, share=GEMINI_WORD_SHARE)

@@ -92,7 +92,13 @@ class Index(AbstractContextManager["Index"]):
         )
 
     def __len__(self) -> int:
+        """Return the number of entries, which are the rows with a vector."""
         return self.manifest.count
+
+    @property
+    def row_count(self) -> int:
+        """Number of rows with words: the entries, then the untagged rows, which have no vector."""
+        return self.manifest.count + self.manifest.untagged
 
     def close(self) -> None:
         """Close the files; the index cannot be used afterwards."""
@@ -137,14 +143,15 @@ class Index(AbstractContextManager["Index"]):
         Args:
             vector: Array (dim,).
             k: Maximum number of entries.
-            mask: Array bool (entries,) of the entries that may be returned, or None for all.
+            mask: Array bool (rows,) of the rows that may be returned, or None for all entries.
         """
         import numpy as np
 
         from pipeline.index import vector_file
 
         query = np.asarray(vector, dtype=np.float32).reshape(1, -1)
-        return vector_file.find_nearest(self.faiss, query, k, mask)
+        entry_mask = None if mask is None else mask[: len(self)]
+        return vector_file.find_nearest(self.faiss, query, k, entry_mask)
 
     def discriminating_terms(self, query_terms: Iterable[str]) -> list[str]:
         """Return the terms that at most half of the entries contain, or else all terms.
@@ -212,7 +219,7 @@ class Index(AbstractContextManager["Index"]):
 
         Unlike FTS5's, it is above 0 also for few entries.
         """
-        return math.log1p((len(self) - 0.5) / 1.5)
+        return math.log1p((self.row_count - 0.5) / 1.5)
 
     def idf(self, term: str) -> float:
         """Return the inverse document frequency of a term as FTS5 computes it.
@@ -226,7 +233,7 @@ class Index(AbstractContextManager["Index"]):
         if not record:
             return 0.0
         entry_count = record[0]
-        odds = (len(self) - entry_count + 0.5) / (entry_count + 0.5)
+        odds = (self.row_count - entry_count + 0.5) / (entry_count + 0.5)
         return max(math.log(odds), MIN_IDF)
 
     def total_idf(self, query_terms: Iterable[str]) -> float:
@@ -240,7 +247,10 @@ class Index(AbstractContextManager["Index"]):
         return self.entries
 
     def find_entry(self, entry_id: str) -> tuple[int, str] | None:
-        """Return the row number (from 0) and content hash of an entry, or None if it is missing."""
+        """Return the row number (from 0) and content hash of an entry or an untagged row, or None.
+
+        Row numbers of untagged rows are not below `len(self)`.
+        """
         statement = "SELECT row, content FROM entries WHERE id = ?"
         record: tuple[int, str] | None = self.entries.execute(statement, (entry_id,)).fetchone()
         return record
@@ -263,9 +273,39 @@ class Index(AbstractContextManager["Index"]):
         document: dict[str, Any] = orjson.loads(record[0])
         return document
 
+    def read_extra_cells(self, row: int) -> Mapping[str, Any]:
+        """Return the other columns of the source of a row (from 0), by name."""
+        if not self.has_extra_cells:
+            return {}
+        record = self.entries.execute(
+            "SELECT cells FROM extra_cells WHERE row = ?",
+            (row,),
+        ).fetchone()
+        cells: dict[str, Any] = orjson.loads(record[0]) if record else {}
+        return cells
+
+    @cached_property
+    def has_extra_cells(self) -> bool:
+        """Whether other columns of the source are stored; older builds have no table for them."""
+        statement = "SELECT 1 FROM sqlite_master WHERE name = 'extra_cells'"
+        return self.entries.execute(statement).fetchone() is not None
+
+    def extra_column_names(self) -> list[str]:
+        """Return the names of the other columns of the source, sorted; reads all their cells."""
+        if not self.has_extra_cells:
+            return []
+        statement = "SELECT DISTINCT key FROM extra_cells, json_each(cells) ORDER BY key"
+        return [name for (name,) in self.entries.execute(statement)]
+
+    def untagged_ids(self) -> set[str]:
+        """Return the ids of the untagged rows."""
+        statement = "SELECT id FROM entries WHERE row >= ?"
+        return {row_id for (row_id,) in self.entries.execute(statement, (len(self),))}
+
     def content_hashes(self) -> dict[str, str]:
         """Return the `content_hash` of each entry when the build was made, by id, in row order."""
-        return dict(self.entries.execute("SELECT id, content FROM entries ORDER BY row"))
+        statement = "SELECT id, content FROM entries WHERE row < ? ORDER BY row"
+        return dict(self.entries.execute(statement, (len(self),)))
 
 
 def _quote(term: str) -> str:

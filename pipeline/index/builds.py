@@ -480,7 +480,9 @@ def count_stale(
         return collection.count_entries(tx)
     build_number = index.manifest.number
     position = index.manifest.position
-    if not exact and not workspace.has_changed(
+    # Another setting changes the entries, too.
+    has_other_columns = index.ranking.groups != collection.ranking.groups
+    if not (exact or has_other_columns) and not workspace.has_changed(
         tx,
         collection.task,
         build_number=build_number,
@@ -521,6 +523,9 @@ def describe_index_state(
     try:
         with Builds(data, collection.folder).open_current() as index:
             indexed_entry = index.find_entry(item_id)
+            if indexed_entry is not None and indexed_entry[0] >= len(index):
+                # Untagged rows are found by words, but they are no entries.
+                indexed_entry = None
             build_number = index.manifest.number
     except InputError:
         # There is no build yet.

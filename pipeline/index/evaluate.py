@@ -23,7 +23,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.errors import ConfigurationError, FindableError, GateError
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.errors import ConfigurationError, FindableError, GateError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import K1, B, RankMode
 from pipeline.core.text import join_first, plural
@@ -159,11 +160,11 @@ def measure_search(
     weak_by_system = dict[str, list[bool]]()
     with Builds(ws.data, collection.folder).open_current() as index:
         check_embedding_model(ws, index.manifest)
-        documents = (index.read_metadata(row) for row in range(len(index)))
-        texts_by_name = {
-            collection.name_of(document): " ".join(collection.texts_of(document))
-            for document in documents
-        }
+        texts_by_name = dict[str, str]()
+        for row in range(index.row_count):
+            document = index.read_metadata(row)
+            texts = collection.texts_of(document, index.read_extra_cells(row))
+            texts_by_name[collection.name_of(document)] = " ".join(texts)
         _warn_about_unknown_names(ws.display, judged_queries, texts_by_name)
         search = _search_build(ws, index)
         rankings = {
@@ -183,14 +184,8 @@ def measure_search(
                 ]
 
         used_share = index.ranking.share
-        rankings_by_query = list(
-            search.rank_by_shares(judged_queries.texts, MAIN_DEPTH, WORD_SHARES),
-        )
+        share_values = _measure_shares(search, judged_queries)
 
-    share_values = [
-        compute_measures(judged_queries, share_rankings)[MAIN_MEASURE]
-        for share_rankings in zip(*rankings_by_query, strict=True)
-    ]
     systems = [*RankMode, BM25_SYSTEM]
     values = {system: compute_measures(judged_queries, rankings[system]) for system in systems}
     rows = []
@@ -284,6 +279,67 @@ def read_gate_queries(data: Path, collections: "Iterable[IndexedTask]") -> list[
         except FindableError:
             continue
     return texts
+
+
+def read_share_queries(ws: WorkspaceSession) -> JudgedQueries:
+    """Return the judged queries of the collection in use, which choose the share of words.
+
+    Raises:
+        InputError: A file is missing or invalid, or fewer than MIN_JUDGED_QUERIES queries are
+            judged.
+    """
+    judged_dir = ws.data / JUDGED_FOLDER / ws.indexed_task.folder
+    qrels_path = judged_dir / QRELS_FILE
+    if not (judged_dir / QUERIES_FILE).exists():
+        raise InputError(
+            f"the best share of words needs judged questions, but {judged_dir / QUERIES_FILE} does "
+            "not exist; the index in service was not changed",
+            hint=f"save the questions there, and their judgements in {qrels_path}",
+        )
+    judged_queries = read_judged_queries(judged_dir / QUERIES_FILE, qrels_path)
+    query_count = len(judged_queries.queries)
+    if query_count < MIN_JUDGED_QUERIES:
+        raise InputError(
+            f"{qrels_path} judges {plural(query_count, 'question')}, the best share of words needs "
+            f"{MIN_JUDGED_QUERIES}; the index in service was not changed",
+            hint=f"judge more questions, or choose a share, for example {OptionHint(words=0.5)}",
+        )
+    return judged_queries
+
+
+def choose_best_share(
+    ws: WorkspaceSession,
+    staged: StagedBuild,
+    judged_queries: JudgedQueries,
+) -> None:
+    """Give a staged build the share of words that is best on judged queries, and print it.
+
+    Embeds the queries with the build's model and caches their vectors, which a service may charge.
+    The share is written to the staged manifest.
+    """
+    with Index(staged.directory, staged.manifest) as index:
+        search = _search_build(ws, index)
+        share_values = _measure_shares(search, judged_queries)
+    best, low, high = find_best_share(share_values)
+    staged.seal(chosen_share=best, words={**staged.manifest.words, "share": best})
+    ws.display.say(
+        f"best share of words: {best:.1f} [{low:.1f}, {high:.1f}] "
+        f"on {len(judged_queries.queries)} judged questions",
+    )
+
+
+def _measure_shares(
+    search: SearchSession,
+    judged_queries: JudgedQueries,
+) -> "list[NDArray[Any]]":
+    """Return MAIN_MEASURE of each query, for each of WORD_SHARES."""
+    rankings_by_query = list(
+        search.rank_by_shares(judged_queries.texts, MAIN_DEPTH, WORD_SHARES),
+    )
+    return [
+        compute_measures(judged_queries, share_rankings)[MAIN_MEASURE]
+        for share_rankings in zip(*rankings_by_query, strict=True)
+    ]
 
 
 def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool) -> None:

@@ -71,6 +71,8 @@ class Hit:
     tags: tuple[str, ...] = ()
     # Unknown (None) without a query, or if the build has no floor.
     is_weak: bool | None = None
+    # The row has no answer and is found by words only.
+    is_untagged: bool = False
 
     __repr__ = format_object
 
@@ -82,6 +84,7 @@ class Hit:
             "score": self.score,
             "why": self.why,
             "is_weak": self.is_weak,
+            "is_untagged": self.is_untagged,
         }
         snippet_text = self.snippet.text if self.snippet else None
         return {**ranking, **self.metadata, "snippet": snippet_text}
@@ -130,6 +133,7 @@ class _HitDescriber:
             metadata,
             score,
             is_weak=is_weak,
+            is_untagged=row >= len(self.index),
         )
         if self.query.words_by_term is None:
             return hit
@@ -138,7 +142,7 @@ class _HitDescriber:
         matching_tags = [
             tag for tag, tag_terms in terms_by_tag.items() if not query_terms.isdisjoint(tag_terms)
         ]
-        texts = self.collection.texts_of(metadata)
+        texts = self.collection.texts_of(metadata, self.index.read_extra_cells(row))
         return replace(
             hit,
             why=self._reason(hit, row, self.query.words_by_term),
@@ -165,7 +169,7 @@ class _HitDescriber:
     def _reason(self, hit: Hit, row: int, words_by_term: Mapping[str, str]) -> str:
         """Return why an entry was found, for example "words: water, law; close in meaning".
 
-        "weak" comes first. The words are the matching words of the query. "close in meaning" is
+        "untagged" and "weak" come first. The words are the matching words of the query. "close in meaning" is
         added if the similarity reaches the floor or the build has no floor, and the hit is not
         weak. It is also the reason if there is no other reason.
         """
@@ -180,6 +184,8 @@ class _HitDescriber:
         )
 
         reasons = []
+        if hit.is_untagged:
+            reasons.append("untagged")
         if hit.is_weak:
             reasons.append("weak")
         if matching_words:
@@ -214,8 +220,13 @@ def describe(
         word_scores = index.score_words(distinct_terms)
     else:
         word_scores = dict(zip(rows, ranked.word_scores.tolist(), strict=True))
-    no_similarities = [None] * len(rows)
-    similarities = no_similarities if ranked.similarities is None else ranked.similarities.tolist()
+    similarities: list[float | None] = [None] * len(rows)
+    if ranked.similarities is not None:
+        # An untagged row has no vector.
+        similarities = [
+            similarity if row < len(index) else None
+            for row, similarity in zip(rows, ranked.similarities.tolist(), strict=True)
+        ]
 
     spelled_terms = query.words_by_term or ()
     describer = _HitDescriber(
@@ -369,6 +380,7 @@ def hit_to_document(collection: "IndexedTask", hit: Hit) -> dict[str, Any]:
         **collection.hit_document(hit.rank, hit.similarity, hit.metadata),
         "score": round(hit.score, 4),
         "weak": hit.is_weak,
+        "untagged": hit.is_untagged,
         "why": hit.why,
         "matching_tags": list(hit.tags),
         "snippet": snippet,

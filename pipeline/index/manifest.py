@@ -4,7 +4,8 @@ A build is a directory, `builds/<number>/` in the folder of its collection. Its 
 
     faiss.index        an IndexFlatIP, or an index of 8-bit numbers, as faiss.write_index writes it
     metadata.json      a JSON list in vector order, one entry per line
-    entries.sqlite     one row per entry in vector order, with its metadata; the full-text index
+    entries.sqlite     one row per entry in vector order, with its metadata; the full-text index;
+                       then rows without an answer, which have words but no vector
     manifest.json      this module's `Manifest`, written last: without it there is no build
 
 `Manifest.position` is the position of the database when its entries were read. It is not the number
@@ -96,6 +97,9 @@ class Manifest(BaseModel):
     number: int
     # Number of entries.
     count: int
+    # Number of rows without an answer that only their words find. They follow the entries in
+    # `entries.sqlite`, and are in no other file.
+    untagged: int = 0
     # Embedding model, and the width of its vectors.
     model: str
     dim: int
@@ -110,6 +114,8 @@ class Manifest(BaseModel):
     words: dict[str, Any]
     # Absent if the build was made without vectors of meaningless queries.
     floor: Floor | None = None
+    # Share of words in the score that a user chose, or None for the default.
+    chosen_share: float | None = None
     # Figures on judged queries, with those of the previous build.
     judged: dict[str, Any] | None = None
     # Recall of an 8-bit index, compared with an exact scan, or None for an exact index.

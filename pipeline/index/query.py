@@ -29,8 +29,6 @@ from pipeline.index.vector_cache import VectorCache, Vectors
 from pipeline.index.vectors import check_embedding_model, embed_queries
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from pipeline.engine.task import IndexedTask
     from pipeline.index.build_reader import Index, Mask
 
@@ -71,11 +69,11 @@ class SearchQuery:
     words_by_term: Mapping[str, str] | None = None
     # Array (dim,), or None to rank by words only.
     vector: Vectors | None = None
-    # Which entries may be hits, bool (entries,); None for all entries.
+    # Which rows may be hits, bool (rows,); None for all rows.
     mask: "Mask | None" = None
     # Whether the text has words outside of phrases.
     has_plain_words: bool = field(default=False, compare=False)
-    # Which entries come first because they contain all phrases, bool (entries,); None for none.
+    # Which rows come first because they contain all phrases, bool (rows,); None for none.
     preferred: "Mask | None" = None
 
 
@@ -348,7 +346,7 @@ def build_similar_query(
     """
     mask = build_mask(index, collection, options)
     if mask is None:
-        mask = np.ones(len(index), dtype=bool)
+        mask = np.ones(index.row_count, dtype=bool)
     mask[row] = False
     return SearchQuery(
         "",
@@ -391,7 +389,7 @@ def build_mask(
     options: SearchOptions,
     query: SearchQuery | None = None,
 ) -> "Mask | None":
-    """Return which entries pass all filters and exclusions, as bool (entries,).
+    """Return which rows pass all filters and exclusions, as bool (rows,).
 
     Returns None if there are no conditions, so all entries pass.
 
@@ -402,9 +400,9 @@ def build_mask(
     column_paths = find_column_paths(index.read_metadata(0))
     conditions = _filter_conditions(collection, options, column_paths)
     if conditions:
-        filter_mask = np.zeros(len(index), dtype=bool)
+        filter_mask = np.zeros(index.row_count, dtype=bool)
         all_conditions = Junction(requires_all=True, parts=tuple(conditions))
-        matching_rows = find_matching_rows(index.entries, all_conditions, column_paths)
+        matching_rows = find_matching_rows(index, all_conditions, column_paths)
         filter_mask[list(matching_rows)] = True
         masks.append(filter_mask)
 
@@ -478,18 +476,18 @@ def find_column_paths(metadata: Mapping[str, Any]) -> dict[str, tuple[str, ...]]
 
 
 def find_matching_rows(
-    entries: "sqlite3.Connection",
+    index: "Index",
     condition: Expression,
     column_paths: Mapping[str, tuple[str, ...]],
 ) -> Iterator[int]:
-    """Yield the rows of the entries for which a condition is true.
+    """Yield the numbers of the rows for which a condition is true.
 
     Args:
-        entries: Database of the entries; gets the functions that the SQL needs.
+        index: The build; its database gets the functions that the SQL needs.
         condition: The parsed condition.
         column_paths: JSON path of each column, see `find_column_paths`.
     """
-    from sqlalchemy import Integer, Text, column, select, table
+    from sqlalchemy import FromClause, Integer, Text, column, select, table
     from sqlalchemy.dialects import sqlite
 
     from pipeline.tables.where_sql import JsonCell, compile_where, register_functions
@@ -505,32 +503,42 @@ def find_matching_rows(
     source_path = (SOURCE_ROW_COLUMN,)
     source_cells = {cell.path[-1]: cell for cell in cells.values() if cell.path[:-1] == source_path}
     other_cells = {name: cell for name, cell in cells.items() if cell.path[:-1] != source_path}
+    searched_table: FromClause = entry_table
+    if index.has_extra_cells:
+        extra_table = table("extra_cells", column("row", Integer), column("cells", Text))
+        searched_table = entry_table.outerjoin(
+            extra_table,
+            extra_table.c.row == entry_table.c.row,
+        )
+        for name in index.extra_column_names():
+            other_cells.setdefault(name, JsonCell(extra_table.c.cells, (name,)))
     short_names = {cell.path[-1]: cell for cell in reversed(other_cells.values())}
     scopes = (source_cells, other_cells, cells | short_names)
 
-    statement = select(entry_table.c.row).where(compile_where(condition, scopes))
+    is_matching = compile_where(condition, scopes)
+    statement = select(entry_table.c.row).select_from(searched_table).where(is_matching)
     compiled = statement.compile(
         dialect=sqlite.dialect(paramstyle="named"),
         compile_kwargs={"render_postcompile": True},
     )
 
-    register_functions(entries)
-    for (row,) in entries.execute(str(compiled), compiled.params):
+    register_functions(index.entries)
+    for (row,) in index.entries.execute(str(compiled), compiled.params):
         yield row
 
 
 def _phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) -> "Mask":
-    """Return which entries contain a phrase in one of their texts, as bool (entries,).
+    """Return which rows contain a phrase in one of their texts, as bool (rows,).
 
-    Only entries with all terms of the phrase are read.
+    Only rows with all terms of the phrase are read.
 
     Raises:
         InputError: The phrase contains no word.
     """
     pattern = compile_phrase(phrase)
-    mask = np.zeros(len(index), dtype=bool)
+    mask = np.zeros(index.row_count, dtype=bool)
     for row in index.rows_with_all_terms(tokenizer.extract_terms(phrase)):
-        texts = collection.texts_of(index.read_metadata(row))
+        texts = collection.texts_of(index.read_metadata(row), index.read_extra_cells(row))
         mask[row] = any(pattern.search(tokenizer.fold_text(text)) for text in texts)
     return mask
 

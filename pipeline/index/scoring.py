@@ -30,7 +30,7 @@ class RankedEntries(NamedTuple):
     scores: Scores
     # BM25 scores, or None if entries were ranked by vectors only.
     word_scores: Scores | None = None
-    # Cosines, or None if entries were ranked by words only.
+    # Cosines, NaN for untagged rows; or None if entries were ranked by words only.
     similarities: Scores | None = None
 
 
@@ -152,7 +152,8 @@ def _rank_by_both(
 ) -> RankedEntries:
     """Rank the union of the best entries of both sides by the weighted sum of normalised scores.
 
-    Terms that most entries contain are left out, because vectors rank better than such words.
+    Terms that most entries contain are left out, because vectors rank better than such words. An
+    untagged row has no vector; its similarity counts as the mean.
     """
     depth = max(k, MIN_FUSED_ENTRIES)
     scores_by_row = _score_best_rows(
@@ -164,16 +165,18 @@ def _rank_by_both(
     near_similarities, near_rows = index.nearest(vector, depth, mask)
 
     # Entries that were found by words only need their similarities, too.
-    is_found_by_words_only = np.zeros(len(index), bool)
+    is_found_by_words_only = np.zeros(index.row_count, bool)
     is_found_by_words_only[list(scores_by_row.keys() - set(near_rows.tolist()))] = True
     far_similarities, far_rows = index.nearest(
         vector,
         len(scores_by_row),
         is_found_by_words_only,
     )
+    untagged_rows = np.flatnonzero(is_found_by_words_only[len(index) :]) + len(index)
+    untagged_similarities = np.full(len(untagged_rows), np.nan, np.float32)
 
-    rows = np.concatenate([near_rows, far_rows])
-    similarities = np.concatenate([near_similarities, far_similarities])
+    rows = np.concatenate([near_rows, far_rows, untagged_rows])
+    similarities = np.concatenate([near_similarities, far_similarities, untagged_similarities])
     # The stable sort below then keeps equal entries in row order.
     row_order = np.argsort(rows)
     rows = rows[row_order]
@@ -196,8 +199,14 @@ def _rank_by_both(
 
 
 def _normalise(scores: Scores) -> Scores:
-    """Return z-scores: scores minus their mean, divided by their deviation; zeros if all equal."""
-    deviation = float(scores.std()) if len(scores) else 0.0
-    if deviation <= 0:
-        return np.zeros_like(scores)
-    return (scores - float(scores.mean())) / deviation
+    """Return z-scores: scores minus their mean, divided by their deviation; zeros if all equal.
+
+    A score that is NaN gets the z-score of the mean, 0.
+    """
+    is_known = ~np.isnan(scores)
+    known_scores = scores[is_known]
+    z_scores = np.zeros_like(scores)
+    deviation = float(known_scores.std()) if len(known_scores) else 0.0
+    if deviation > 0:
+        z_scores[is_known] = (known_scores - float(known_scores.mean())) / deviation
+    return z_scores

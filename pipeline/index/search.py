@@ -164,19 +164,25 @@ class SearchSession(AbstractContextManager["SearchSession"]):
     ) -> int:
         """Return how many rows that are not in the index contain a term of the query.
 
-        Returns 0 if TAG= is set, if the query has no terms, or if the index has at least as many
-        entries as the task has rows.
+        Returns 0 if TAG= is set, if the query has no terms, or if the index has words of at least
+        as many rows as the task has.
         """
         words_by_term = query.words_by_term
         if not words_by_term or options.tags:
             return 0
-        if self._ws.task.rows.table(tx).count_rows(tx) <= len(self.index):
+        if self._ws.task.rows.table(tx).count_rows(tx) <= self.index.row_count:
             return 0
-        texts = self.collection.unindexed_texts(
-            tx,
-            sorted({*words_by_term, *words_by_term.values()}),
+        texts_by_id = dict(
+            self.collection.unindexed_texts(
+                tx,
+                sorted({*words_by_term, *words_by_term.values()}),
+            ),
         )
-        return sum(not words_by_term.keys().isdisjoint(extract_terms(text)) for text in texts)
+        return sum(
+            not words_by_term.keys().isdisjoint(extract_terms(text))
+            for row_id, text in texts_by_id.items()
+            if self.index.find_entry(row_id) is None
+        )
 
     def has_tag(self, tag: str) -> bool:
         """Return whether any entry has a tag."""
@@ -210,7 +216,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         with self._ws.store.read() as tx:
             entry = self.index.find_entry(self._ws.task.rows.id_of(tx, row_name))
             stale_count = count_stale(self.collection, tx, self.index)
-        if entry is None:
+        if entry is None or entry[0] >= len(self.index):
             raise InputError(
                 f"{row_name!r} is not in the index in service",
                 hint=f"`{self.labels.command('index')}` adds it if it is {self.labels.answered}",

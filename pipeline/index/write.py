@@ -42,6 +42,7 @@ from pipeline.index.vector_cache import (
     check_unit_rows,
 )
 from pipeline.index.vector_file import BLOCK_ROWS, is_exact, write_faiss_index
+from pipeline.store.database import split_into_pages
 
 # Bytes before, between and after the lines of metadata.json.
 METADATA_START = b"[\n"
@@ -72,6 +73,8 @@ _CREATE_ENTRIES = (
     "  row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content TEXT NOT NULL, "
     "vector BLOB NOT NULL, metadata TEXT NOT NULL\n)"
 )
+# The other columns of the source, as JSON, of rows that have any.
+_CREATE_EXTRA_CELLS = "CREATE TABLE extra_cells (row INTEGER PRIMARY KEY, cells TEXT NOT NULL)"
 # A column per group of fields. Texts are terms separated by spaces, so FTS5 only splits them.
 _CREATE_WORDS = (
     "\nCREATE VIRTUAL TABLE words USING fts5 ({}, content='', "
@@ -104,6 +107,7 @@ class _EntryWriter:
             build_number: Number of the build, stored in the database.
         """
         self.entry_count = 0
+        self.untagged_count = 0
         # Sealed files by name.
         self.sealed: dict[str, files.SealedFile] = {}
         self._db = db
@@ -122,6 +126,7 @@ class _EntryWriter:
         db.execute("PRAGMA journal_mode = OFF")
         db.execute("PRAGMA synchronous = OFF")
         db.execute(_CREATE_ENTRIES)
+        db.execute(_CREATE_EXTRA_CELLS)
         db.execute(_CREATE_WORDS.format(", ".join(columns)))
         db.execute("BEGIN")
 
@@ -159,20 +164,56 @@ class _EntryWriter:
         documents = [_metadata_json(entry) for entry in entries]
         prefix = METADATA_SEPARATOR if self.entry_count else METADATA_START
         self._metadata.write(prefix + METADATA_SEPARATOR.join(documents))
+        self._insert_rows(entries, keys, documents, first_row=self.entry_count)
+        self.entry_count += len(entries)
 
+    def write_untagged(self, rows: Iterable[Entry]) -> None:
+        """Append untagged rows to the tables of entries and words, after all entries.
+
+        Raises:
+            InconsistentError: The metadata of a row cannot be written as JSON.
+        """
+        for page in split_into_pages(rows):
+            self._insert_rows(
+                page,
+                [b""] * len(page),
+                [_metadata_json(entry) for entry in page],
+                first_row=self.entry_count + self.untagged_count,
+            )
+            self.untagged_count += len(page)
+
+    def _insert_rows(
+        self,
+        entries: Sequence[Entry],
+        keys: Sequence[bytes],
+        documents: Sequence[bytes],
+        *,
+        first_row: int,
+    ) -> None:
+        """Insert entries with their words and other columns into the database.
+
+        Args:
+            entries: The entries.
+            keys: The key of the vector of each entry; empty without a vector.
+            documents: The metadata of each entry as JSON.
+            first_row: Number of the first row.
+        """
         records = []
         word_records = []
+        cell_records = []
         for row, (entry, key, document) in enumerate(
             zip(entries, keys, documents, strict=True),
-            start=self.entry_count,
+            start=first_row,
         ):
             records.append((row, entry.id, content_hash(entry), key, document.decode()))
             group_texts = self._ranking.texts(entry.fields or {"text": entry.text})
             group_terms = [" ".join(tokenizer.extract_terms(text)) for text in group_texts]
             word_records.append((row, *group_terms))
+            if entry.extra_cells:
+                cell_records.append((row, orjson.dumps(dict(entry.extra_cells)).decode()))
         self._db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", records)
         self._db.executemany(self._insert_words, word_records)
-        self.entry_count += len(entries)
+        self._db.executemany("INSERT INTO extra_cells VALUES (?, ?)", cell_records)
 
     def commit(self) -> None:
         """Optimize the word index and commit the transaction."""
@@ -192,6 +233,8 @@ def write_build(
     ranking: Ranking | None = None,
     meaningless_vectors: Vectors | None = None,
     refused_texts: Mapping[str, RefusedText] | None = None,
+    untagged_rows: Iterable[Entry] = (),
+    chosen_share: float | None = None,
 ) -> StagedBuild:
     """Write a build into a staging directory; it is on disk when this returns.
 
@@ -209,6 +252,8 @@ def write_build(
         meaningless_vectors: Vectors of `load_meaningless_queries` in its order, or None to leave
             out the floor.
         refused_texts: Entries that are left out, by their ids.
+        untagged_rows: Rows without an answer that only their words find.
+        chosen_share: The share of words in `ranking` if a user chose it.
 
     Raises:
         InputError: There are no entries.
@@ -227,6 +272,7 @@ def write_build(
             row_count=count,
             dim=cache.dim,
         )
+        writer.write_untagged(untagged_rows)
         writer.commit()
     sealed = {
         **writer.sealed,
@@ -237,6 +283,8 @@ def write_build(
     build_manifest = Manifest(
         number=number,
         count=writer.entry_count,
+        untagged=writer.untagged_count,
+        chosen_share=chosen_share,
         model=cache.model,
         dim=cache.dim,
         task_type=ENTRY_TASK_TYPE,
@@ -354,11 +402,7 @@ def verify_build(staged: StagedBuild, *, count: int) -> None:
     entries_path = staged.directory / manifest.ENTRIES_FILE
     try:
         with Index(staged.directory, stored_manifest) as index:
-            _verify_entries(
-                index.entries,
-                staged.directory / manifest.METADATA_FILE,
-                count,
-            )
+            _verify_entries(index, staged.directory / manifest.METADATA_FILE)
             # The check of FTS5 is an INSERT, so it needs a connection that may write.
             with closing(sqlite3.connect(entries_path, isolation_level=None)) as db:
                 db.execute("INSERT INTO words (words) VALUES ('integrity-check')")
@@ -370,22 +414,21 @@ def verify_build(staged: StagedBuild, *, count: int) -> None:
     staged.is_verified = True
 
 
-def _verify_entries(db: sqlite3.Connection, metadata_path: Path, count: int) -> None:
-    """Check that rows are consecutive, equal to `metadata.json`, and `count` in number.
+def _verify_entries(index: Index, metadata_path: Path) -> None:
+    """Check that entries are consecutive, equal to `metadata.json`, and as many as in the manifest.
 
     Also checks the id in the metadata of each row, and the number of rows of words.
-
-    Args:
-        db: The open `entries.sqlite`.
-        count: Expected number of entries.
 
     Raises:
         InconsistentError: A check failed.
     """
+    db = index.entries
+    count = len(index)
     expected_row = 0
     with metadata_path.open("rb") as file:
         for row, entry_id, document in db.execute(
-            "SELECT row, id, metadata FROM entries ORDER BY row",
+            "SELECT row, id, metadata FROM entries WHERE row < ? ORDER BY row",
+            (count,),
         ):
             prefix = METADATA_SEPARATOR if row else METADATA_START
             line = prefix + document.encode()
@@ -406,9 +449,9 @@ def _verify_entries(db: sqlite3.Connection, metadata_path: Path, count: int) -> 
             f"row {other_id[0]} of metadata.json has another id than {other_id[1]!r}",
         )
     (word_row_count,) = db.execute("SELECT count(*) FROM words").fetchone()
-    if word_row_count != count:
+    if word_row_count != index.row_count:
         raise InconsistentError(
-            f"the build has words for {word_row_count} entries, expected {count}",
+            f"the build has words for {word_row_count} rows, expected {index.row_count}",
         )
 
 

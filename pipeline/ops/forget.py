@@ -490,5 +490,5 @@ def _may_contain_entries(builds: Builds, row_ids: Collection[str]) -> bool:
         if builds.read_current_manifest() is None:
             return False
         with builds.open_current() as index:
-            return not index.content_hashes().keys().isdisjoint(row_ids)
+            return any(index.find_entry(row_id) is not None for row_id in row_ids)
     return True

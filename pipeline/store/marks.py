@@ -6,10 +6,11 @@ Each kind of line has typed functions here, which write and read it:
 - batches whose files a user removed, and batches whose version was rolled back
 - rows that are being forgotten, and forgotten rows that their source must not import again
 - values that were left out of the answers of a batch
-- how late the API lists a new batch, and whether people without a tag are in the index
+- how late the API lists a new batch, and which people and columns are in the index
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -29,6 +30,7 @@ ROLLBACK_EVENT = "rollback"
 LEFT_OUT_EVENT = "left_out"
 LIST_DELAY_EVENT = "list_lag"
 UNTAGGED_EVENT = "index_untagged"
+INDEX_COLUMNS_EVENT = "index_columns"
 # States of a line of FORGET_EVENT.
 ERASURE_STARTED = "begun"
 ERASURE_COMPLETED = "done"
@@ -314,6 +316,32 @@ def read_index_untagged(tx: Connection) -> bool:
     """Return the newest choice whether people without a tag are in the index; False without any."""
     choices = [line["new"] == "1" for line in workspace.events_of(tx, UNTAGGED_EVENT)]
     return bool(choices) and choices[-1]
+
+
+def record_index_columns(
+    tx: Connection,
+    build: int,
+    *,
+    columns: Sequence[str],
+    now: datetime,
+) -> None:
+    """Journal which other columns of people are in the index from this build on."""
+    new = json.dumps(columns)
+    workspace.record_event(
+        tx,
+        INDEX_COLUMNS_EVENT,
+        build,
+        old=None,
+        new=new,
+        reason="asked",
+        now=now,
+    )
+
+
+def read_index_columns(tx: Connection) -> tuple[str, ...]:
+    """Return the newest choice of other columns of people in the index; empty without any."""
+    choices = [line["new"] for line in workspace.events_of(tx, INDEX_COLUMNS_EVENT)]
+    return tuple(json.loads(choices[-1])) if choices else ()
 
 
 def _digest(tx: Connection, name: str) -> str:

@@ -355,6 +355,27 @@ def stored_rows(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, 
     return {row_id: (input_hash, cells) for row_id, input_hash, cells in stored}
 
 
+def select_row(
+    task: str,
+    row_id: ColumnElement[str],
+    *,
+    input_hash: ColumnElement[str],
+) -> ColumnElement[Any]:
+    """Return an expression for the cells (JSON) of a row with an input hash; NULL without a row.
+
+    Args:
+        task: Name of the task.
+        row_id: Expression for the row's id, of a table of the outer statement.
+        input_hash: Expression for the hash.
+    """
+    query = select(rows.c.row).where(
+        rows.c.task == task,
+        rows.c.item_id == row_id,
+        rows.c.input_hash == input_hash,
+    )
+    return query.correlate_except(rows).scalar_subquery()
+
+
 def all_cells(tx: Connection, task: str) -> Iterator[str]:
     """Yield the cells (JSON) of each row of a task in their order, without refused rows."""
     query = select(rows.c.row).where(rows.c.task == task, ~IS_REFUSED).order_by(rows.c.n)

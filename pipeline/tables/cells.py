@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from importlib.util import find_spec
@@ -16,7 +16,9 @@ from typing import Any
 
 import orjson
 
+from pipeline.core.declaration import find_column
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.quotes import is_quotation, iterate_leaves
 from pipeline.core.text import INVALID_TEXT
 
 JSON_WHITE_SPACE = " \t\r\n"
@@ -57,6 +59,24 @@ def to_prompt_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return cell_to_text(value)
+
+
+def iterate_texts(value: Any) -> Iterator[str]:
+    """Yield all texts, numbers and booleans in a value as texts; of a quotation its text."""
+    for _, leaf in iterate_leaves(value):
+        if is_quotation(leaf):
+            yield str(leaf["quote"])
+        elif leaf not in (None, "", [], {}):
+            yield to_prompt_text(leaf)
+
+
+def find_cell_text(cells: Mapping[str, Any], name: str) -> str:
+    """Return the text of the cell whose column has a name or a similar name; "" if it is missing.
+
+    The texts of a list are separated by commas.
+    """
+    column = find_column(name, cells)
+    return "" if column is None else ", ".join(iterate_texts(cells[column])).strip()
 
 
 def parse_json_cell(cell: Any) -> Any:

@@ -15,18 +15,31 @@ from sqlalchemy import (
     and_,
     cast,
     func,
+    literal_column,
     or_,
+    select,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
+from pipeline.tables.cells import iterate_texts
 from pipeline.tables.reflection import is_sqlite
 
+# A stored quotation as PostgreSQL writes JSON; the group is its text.
+_SERVER_QUOTATION = (
+    r'\{"end": \d+, "quote": ("(?:[^"\\]|\\.)*"), "start": \d+(?:, "likeness": [-+.\deE]+)?\}'
+)
 # All characters that `str.strip` removes, for SQL's trim.
 _WHITE_SPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 
 
+def strip_white_space(column: ColumnElement[Any]) -> ColumnElement[str]:
+    """Return an expression for a cell as text without surrounding white space."""
+    return func.trim(cast(column, Text), _WHITE_SPACE)
+
+
 def is_not_blank(column: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that a cell contains more than white space."""
-    return and_(column.is_not(None), func.trim(cast(column, Text), _WHITE_SPACE) != "")
+    return and_(column.is_not(None), strip_white_space(column) != "")
 
 
 def contains_word(
@@ -65,6 +78,39 @@ def contains_json_text(tx: Connection, cell: ColumnElement[Any], word: str) -> C
     with_escaped_slashes = plain_json.replace("/", "\\/")
     forms = dict.fromkeys((plain_json, escaped, with_escaped_slashes))
     return _contains_any(tx, [cast(cell, Text)], forms)
+
+
+def join_json_values(
+    tx: Connection,
+    document: ColumnElement[Any],
+    name: str,
+) -> ColumnElement[Any]:
+    """Return an expression for all values in a member of a JSON document, one per line.
+
+    Names of members are left out, and of a stored quotation all but its text.
+
+    Args:
+        tx: The connection that will run the query. An SQLite connection gets a function.
+        document: The column with the JSON document.
+        name: The member.
+    """
+    if is_sqlite(tx):
+        connection: Any = tx.connection.driver_connection
+        connection.create_function("findable_values", 2, _join_values, deterministic=True)
+        return func.findable_values(document, name)
+
+    member = cast(func.jsonb_extract_path(cast(document, JSONB), name), Text)
+    without_offsets = func.regexp_replace(member, _SERVER_QUOTATION, r"\1", "g")
+    leaves = func.jsonb_path_query(cast(without_offsets, JSONB), literal_column("'strict $.**'"))
+    leaf = leaves.table_valued("leaf").render_derived().c.leaf
+    is_value = func.jsonb_typeof(leaf).in_(("string", "number", "boolean"))
+    values = func.string_agg(leaf.op("#>>")(literal_column("'{}'")), "\n")
+    return select(values).where(is_value).scalar_subquery()
+
+
+def _join_values(document: str | None, name: str) -> str:
+    member = json.loads(document or "{}").get(name)
+    return "\n".join(iterate_texts(member))
 
 
 def _contains_any(

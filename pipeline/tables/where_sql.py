@@ -46,12 +46,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from pipeline.core.declaration import find_column
+from pipeline.core.declaration import find_column, suggest_column
 from pipeline.core.errors import InputError
 from pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
 
-# Column names that an error message lists.
-MAX_NAMED_COLUMNS = 12
 # A text that is a number; the views of a task use the same pattern.
 NUMBER_PATTERN = r"-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{1,3})?"
 # No code point from here on has a case.
@@ -263,7 +261,7 @@ class _Compiler(ABC):
         An earlier scope comes first. The message begins with the offset of the comparison.
 
         Raises:
-            InputError: There is no such cell; the hint lists the first names.
+            InputError: There is no such cell; the hint lists the first names, and a similar name.
         """
         column = comparison.column
         for cells in self._scopes:
@@ -274,12 +272,9 @@ class _Compiler(ABC):
             if name is not None:
                 return cells[name]
 
-        names = list({**self._scopes[0], **self._scopes[1]})
-        listed_names = ", ".join(names[:MAX_NAMED_COLUMNS])
-        if len(names) > MAX_NAMED_COLUMNS:
-            listed_names += " …"
+        names = {**self._scopes[0], **self._scopes[1]}
         message = f"{comparison.offset}: there is no column {column!r}"
-        raise InputError(message, hint=f"the columns are {listed_names}")
+        raise InputError(message, hint=suggest_column(column, names))
 
 
 class _SqliteCompiler(_Compiler):

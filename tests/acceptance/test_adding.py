@@ -71,7 +71,7 @@ def test_person_is_inserted_tagged_scored_and_found(workspace: Workspace, api: E
     bea = {"Login": "bea", "Full name": "Bea Berg", "Firma": "Hives", "Hat": 1}
     add_run = workspace.do("add", workspace.put("bea.json", json.dumps(bea)))
     assert "Firma → Company" in add_run.err
-    assert "stored only for exports: Hat" in add_run.err
+    assert "stored for exports and --where: Hat" in add_run.err
     assert workspace.exported()[-1]["Last Name"] == "Berg"
     cy = {"username": "cy", "Biography text": "Knots."}
     add_run = workspace.do("add", workspace.put("cy.json", json.dumps(cy)))

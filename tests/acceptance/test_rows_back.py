@@ -224,7 +224,7 @@ def test_people_keep_further_columns_of_their_file(workspace: Workspace) -> None
     ]
     workspace.put("people.csv", "\n".join([head, *lines]))
     error_output = workspace.do("import", "people.csv", map="username=E-Mail").err
-    assert "stored only for exports: Tel., Notiz" in error_output
+    assert "stored for exports and --where: Tel., Notiz" in error_output
 
     for suffix, updated_count in (("", 0), ("", 0), ("x", 1)):
         text = "\n".join([head, *lines]).replace("bo-note", f"bo-note{suffix}")

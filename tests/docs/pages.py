@@ -126,4 +126,4 @@ def moves() -> str:
 
 def metadata() -> str:
     """Return the keys of an entry of metadata.json."""
-    return ", ".join(f"`{key}`" for key in index_entry(*(None for _ in INDEXED_COLUMNS)).metadata)
+    return ", ".join(f"`{key}`" for key in index_entry([None] * len(INDEXED_COLUMNS)).metadata)

@@ -138,4 +138,5 @@ def _hit_values(collection: IndexedTask, hit: Hit) -> dict[str, Any]:
         "text": str(fields.get("text") or ""),
         "tags": list(tags)[:MAX_TAGS],
         "matching_tags": hit.tags,
+        "is_untagged": hit.is_untagged,
     }

@@ -110,7 +110,7 @@ def garble_entries(staged: StagedBuild) -> None:
         ),
         (
             make_entries_change("INSERT INTO words (rowid, g0) VALUES (10, 'x')"),
-            "for 11 entries, expected 10",
+            "for 11 rows, expected 10",
         ),
         (
             make_entries_change("UPDATE words_data SET block = zeroblob(20) WHERE id > 10"),

@@ -1,0 +1,85 @@
+"""Compile WHERE= for the list of people.
+
+It knows the columns of people by their names in `metadata.json`, and all other columns of imported
+files, so a condition means the same in the commands `items` and `search`.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Text, case, cast, func, literal
+
+from pipeline.core.where_parser import parse_where
+from pipeline.experts import table
+from pipeline.experts.index_entries import METADATA_NAMES
+from pipeline.store import rows as row_store
+from pipeline.tables.cells import hash_text
+from pipeline.tables.reflection import is_sqlite
+from pipeline.tables.text_match import strip_white_space
+from pipeline.tables.where_sql import JsonCell, compile_where
+
+# Member of the document that is made of a column.
+_VALUE = "value"
+_NUMBER_COLUMNS = ("hourly_rate", "findability_score")
+# Larger numbers are infinite.
+_MAX_NUMBER = 1.7e308
+# A JSON list of texts. PostgreSQL refuses NUL, and halves of characters.
+_TEXT_LIST_PATTERN = (
+    r'^\s*\[\s*("([^"\\]|\\["\\/bfnrt]|\\u(?!0000|[dD][89a-fA-F])[0-9a-fA-F]{4})*"'
+    r"\s*(,\s*(?=\")|(?=\])))*\]\s*$"
+)
+
+
+def compile_people_where(tx: Connection, text: str) -> ColumnElement[bool]:
+    """Return the condition of a WHERE= text on people.
+
+    Raises:
+        InputError: The text is invalid, or names a column that does not exist.
+    """
+    own_cells = {
+        name: JsonCell(_make_document(tx, column), (_VALUE,))
+        for column, name in METADATA_NAMES.items()
+    }
+    extra_document = row_store.select_row(
+        table.TASK,
+        table.item_id,
+        input_hash=_hash_username(tx),
+    )
+    extra_cells = {name: JsonCell(extra_document, (name,)) for name in table.extra_column_names(tx)}
+    return compile_where(parse_where(text), (own_cells | extra_cells | own_cells, {}), tx=tx)
+
+
+def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:
+    """Return an expression for a JSON document with the value of a column as its only member.
+
+    Cells of another kind than the column, which another program wrote, are texts. Tags that are not
+    a list of texts are missing.
+    """
+    cell = table.experts.c[column]
+    text_cell = strip_white_space(cell)
+    if is_sqlite(tx):
+        if column == "tags":
+            return case(
+                (func.json_valid(text_cell), func.json_object(_VALUE, func.json(text_cell)))
+            )
+        if column in _NUMBER_COLUMNS:
+            is_number = func.typeof(cell).in_(("integer", "real"))
+            is_finite = cell.between(-_MAX_NUMBER, _MAX_NUMBER)
+            return func.json_object(_VALUE, case((~is_number, text_cell), (is_finite, cell)))
+        return func.json_object(_VALUE, text_cell)
+
+    if column == "tags":
+        is_text_list = text_cell.regexp_match(_TEXT_LIST_PATTERN)
+        document = literal(f'{{"{_VALUE}": ', Text).concat(text_cell).concat(literal("}", Text))
+        return case((is_text_list, document))
+    value = cell if column in _NUMBER_COLUMNS else text_cell
+    return func.jsonb_build_object(cast(literal(_VALUE), Text), value)
+
+
+def _hash_username(tx: Connection) -> ColumnElement[Any]:
+    """Return an expression for the hash of the username; see `table.store_extra_cells`."""
+    username = strip_white_space(table.experts.c.username)
+    if is_sqlite(tx):
+        connection: Any = tx.connection.driver_connection
+        connection.create_function("findable_hash", 1, hash_text, deterministic=True)
+        return func.findable_hash(username)
+    return func.encode(func.sha256(func.convert_to(username, "UTF8")), "hex")
