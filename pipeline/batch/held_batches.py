@@ -9,17 +9,28 @@ Nothing of a held batch is stored. It stays downloaded until a person does one o
 The reason is stored with the batch, because an accepted batch must not be examined again.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
-from pipeline.batch.batch_files import lock_of, result_path, retry_on_conflict
+from pipeline.batch.batch_files import (
+    lock_of,
+    result_path,
+    retry_on_conflict,
+    sealed_request,
+    sealed_result,
+)
 from pipeline.batch.result_download import fetch_result
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InconsistentError, InputError, RemoteError
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskLabels
-from pipeline.gemini.result_file import ResultFile
+from pipeline.gemini.answer_schema import make_response_schema
+from pipeline.gemini.control_requests import find_misplaced_nonce, read_nonces
+from pipeline.gemini.responses import ParsedReply
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow
 
@@ -52,10 +63,29 @@ def describe_ways_out(number: int, labels: TaskLabels) -> HintTemplate:
     )
 
 
-def find_mix_up(results: ResultFile) -> str:
-    """Return what shows that a result gives replies to the wrong requests; "" if nothing does."""
-    del results
-    return ""
+def find_mix_up(
+    task: Task,
+    batch: BatchRow,
+    replies_by_key: Mapping[str, Sequence[ParsedReply]],
+    *,
+    data: Path,
+) -> str:
+    """Return what shows that a result gives replies to the wrong requests; "" if nothing does.
+
+    Args:
+        replies_by_key: The replies to the batch's control requests.
+        data: The folder of the workspace.
+    """
+    nonces = read_nonces(sealed_request(data, batch)) if batch.control_requests else {}
+    if not nonces:
+        return ""
+    schema = make_response_schema(task.prompt.answer_model)
+    return find_misplaced_nonce(
+        sealed_result(data, batch),
+        nonces,
+        replies_by_key,
+        row_fields=schema["properties"],
+    )
 
 
 def accept_held_batch(ws: WorkspaceSession, number: int) -> None:
@@ -117,7 +147,7 @@ def fetch_again(ws: WorkspaceSession, number: int) -> str:
             draft = files.sync_part(part)
             if draft.sha256 == batch.result_sha256:
                 return "the API sent the same bytes again, so it is still held"
-            lock.check()
+            lock.raise_if_lost()
             with ws.store.write() as tx:
                 batches.replace_result(tx, batch, draft, now=ws.now())
             files.rename_sealed(draft, path)

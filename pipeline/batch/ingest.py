@@ -32,7 +32,9 @@ from pipeline.engine.judging import (
 )
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import WriteResult
+from pipeline.gemini.control_requests import find_control_replies
 from pipeline.gemini.requests import make_request_key
+from pipeline.gemini.responses import ParsedReply
 from pipeline.gemini.result_file import ResultFile
 from pipeline.store import answer_counts, answers, batches, claims, marks
 from pipeline.store.batches import BatchRow
@@ -247,13 +249,19 @@ class _BatchIngest:
         display = NoProgress() if self._is_live else ws.display
         progress_bar = display.bar(f"ingesting batch {batch.number}", batch.requests)
         with ResultFile(verified_path) as results, progress_bar as bar:
-            self._hold_if_mixed_up(results)
+            control_replies = find_control_replies(results) if batch.control_requests else {}
+            self._hold_if_mixed_up(control_replies)
             results.mark_requested(make_request_key(batch.task, row_id) for row_id in ingested_ids)
             for page, contexts in self._claim_pages():
                 judgements = self._judge(results, page, contexts)
                 self._write(judgements, duplicate_inputs, provenance)
                 bar.show(page[-1].line or 0)
-            self._finish(results)
+            control_cost = sum(
+                provenance.cost_of(reply, ws.now())
+                for replies in control_replies.values()
+                for reply in replies[:1]
+            )
+            self._finish(results, control_cost)
             examples = results.collect_anomaly_examples()
 
         with ws.store.read() as tx:
@@ -265,7 +273,7 @@ class _BatchIngest:
             )
         return summary
 
-    def _hold_if_mixed_up(self, results: ResultFile) -> None:
+    def _hold_if_mixed_up(self, control_replies: Mapping[str, Sequence[ParsedReply]]) -> None:
         """Hold the batch if its result provably gives replies to the wrong requests.
 
         A batch that a person accepted is not examined. Nothing is stored before, so a process that
@@ -276,7 +284,7 @@ class _BatchIngest:
         """
         if self._is_live or self.batch.held is not None:
             return
-        reason = find_mix_up(results)
+        reason = find_mix_up(self.task, self.batch, control_replies, data=self.ws.data)
         if not reason:
             return
         with self.ws.store.write() as tx:
@@ -460,10 +468,14 @@ class _BatchIngest:
             is_forgiven=is_cancelled,
         )
 
-    def _finish(self, results: ResultFile) -> None:
+    def _finish(self, results: ResultFile, control_cost: float) -> None:
         """Move the batch to ingested, with its counts of outcomes, tokens and unmatched lines.
 
         A live batch also stores its calls, at least as many as its replies.
+
+        Args:
+            results: The result file.
+            control_cost: The cost of the replies to control requests, in USD.
 
         Raises:
             InconsistentError: The outcomes do not add up to the requests, or a claim is left; the
@@ -490,6 +502,9 @@ class _BatchIngest:
             account["unknown"] = results.unknown_count
             account["duplicates"] = results.duplicate_count
             account["unreadable"] = results.unreadable_count
+            if self.batch.control_requests:
+                account["cost"] += control_cost
+                account["control_cost"] = control_cost
             account["calls"] = 0
             if self._is_live:
                 reply_count = accounted_count - outcome_counts["missing"]

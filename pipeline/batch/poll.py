@@ -290,8 +290,10 @@ class _Poll:
         ws = self.ws
         number = batch.number
         remote = ws.client.get_batch(batch.remote_name or "")
-        self.done_counts[number] = min(remote.ended_request_count, batch.requests)
-        if (remote.state_name, remote.ended_request_count) != (
+        # The API counts control requests, too.
+        done_count = min(remote.ended_request_count, batch.requests)
+        self.done_counts[number] = done_count
+        if (remote.state_name, done_count) != (
             batch.remote_word,
             batch.remote_done,
         ):
@@ -300,7 +302,7 @@ class _Poll:
                     tx,
                     batch,
                     remote_word=remote.state_name,
-                    remote_done=remote.ended_request_count,
+                    remote_done=done_count,
                 )
         if (
             not is_known_state(remote.state_name)

@@ -17,6 +17,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.states import BatchState, Outcome, RemoteState
 from pipeline.engine.judging import JudgedReply, provenance_of
 from pipeline.engine.session import WorkspaceSession
+from pipeline.gemini.control_requests import CONTROL_KEYS
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.result_file import ResultFile
@@ -221,7 +222,7 @@ def _fetch(
     is_succeeded = remote.state is RemoteState.SUCCEEDED
     expected_count = remote.ended_request_count
     if not expected_count and is_succeeded:
-        expected_count = batch.requests
+        expected_count = batch.requests + batch.control_requests
     try:
         best, latest = _download_best(
             ws,
@@ -345,10 +346,12 @@ def _write_result(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch, pa
 
 
 def _request_keys(store: Store, batch: BatchRow) -> Iterator[str]:
-    """Yield the request keys of a batch's present claims, in the order of their lines.
+    """Yield the keys of a batch's control requests, then of its claims in the order of their lines.
 
     Reads page by page, each in a transaction of its own.
     """
+    if batch.control_requests:
+        yield from CONTROL_KEYS
     last_line = 0
     while True:
         with store.read() as tx:

@@ -468,6 +468,9 @@ class _PlanEstimator:
         model = self.ws.model
         tier = self.ws.settings.tier
         cost = calculate_cost(model, self.plan.usage, mode.tier, day=self.now.date())
+        # Live calls need no control requests, because their replies need no keys.
+        if mode is Mode.BATCH:
+            cost += self.plan.control_cost
         room = self.budget_room
         is_affordable = room is None or cost * (1 + self.calibration.reserve) <= room
         spending_cap = MONTHLY_SPENDING_CAPS.get(tier, math.inf)
