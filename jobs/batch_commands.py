@@ -54,6 +54,8 @@ BATCH_COUNT_NAMES = (
     "tokens_in",
     "tokens_out",
     "cost",
+    "control_requests",
+    "control_cost",
 )
 # Further members: attributes of the batch's summary.
 SUMMARY_FIELD_NAMES = (
@@ -310,6 +312,9 @@ def _ingest_output(summary: IngestSummary) -> list[Output]:
     parts += [f"{count:,} {name}" for name, count in _failed_counts(summary).items()]
     if summary.copied_rows:
         parts.append(f"{plural(summary.copied_rows, 'row')} got the answer of an equal row")
+    if batch.control_requests:
+        controls = plural(batch.control_requests, "control request")
+        parts.append(f"{controls} for {format_usd(batch.control_cost or 0)}")
     cost = format_usd(batch.cost or 0)
     usage = f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {cost}"
 

@@ -257,7 +257,10 @@ def _describe_open_batch(
 
 
 def describe_open_batches(ws: WorkspaceSession) -> list[str]:
-    """Return a line for each open batch and live run of the task in use, oldest first."""
+    """Return a line for each open batch and live run of the task in use, oldest first.
+
+    Held batches are left out, because no command continues them.
+    """
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
     stopped_numbers = {batch.run or batch.number for batch in dead_batches}
     with ws.store.read() as tx:
@@ -266,7 +269,7 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     return [
         _describe_open_batch(ws, batch, stopped_numbers, tag_command)
         for batch in batches.combine_runs(task_batches)
-        if not batch.is_finished
+        if not (batch.is_finished or batch.is_held)
     ]
 
 

@@ -103,6 +103,10 @@ class Preflight:
                 "answers": calibration.answers,
             },
             "deadline_s": self.deadline_s,
+            "control": {
+                "requests": self.plan.control_requests,
+                "cost": round(self.plan.control_cost, 6),
+            },
             **mode_members,
             "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
             "recommended": self.recommended,

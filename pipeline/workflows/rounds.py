@@ -480,6 +480,7 @@ class TagRounds:
         report = self.report
         task = ws.task
         self._count_open_rows()
+        self._note_held_batches()
 
         with ws.store.read() as tx:
             unfinished_runs = self._unfinished_runs(tx)
