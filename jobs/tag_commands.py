@@ -251,10 +251,14 @@ def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) ->
     usage = estimate.plan.usage
     basis = _estimate_basis(estimate.known, guess_note)
     output_tokens = usage.answer + usage.thoughts
+    controls = ""
+    if estimate.plan.control_requests and not estimate.ways["batch"].absent:
+        control_count = plural(estimate.plan.control_requests, "control request")
+        controls = f"; a batch has {control_count} for {format_usd(estimate.plan.control_cost)}"
     print_line(
         f"{estimate.model}: {estimate.plan.describe_rows(labels)}, about "
         f"{usage.prompt:,} tokens in and "
-        f"{output_tokens:,} out ({basis})",
+        f"{output_tokens:,} out ({basis}){controls}",
     )
 
     # Batch is always listed.

@@ -16,13 +16,14 @@ from pipeline.batch.queue_limit import read_queue_limit
 from pipeline.core import files
 from pipeline.core.progress import ProgressBar
 from pipeline.core.states import Mode
-from pipeline.core.text import plural
+from pipeline.core.text import format_usd, plural
 from pipeline.engine import claiming
 from pipeline.engine.duplicates import EarlierRequests, find_duplicates
 from pipeline.engine.judging import JudgedReply
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import RowsById, TaskLabels
+from pipeline.gemini.control_requests import ControlRequest, make_control_requests
 from pipeline.gemini.models import MAX_FILE_BYTES
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost
 from pipeline.store.claims import RowClaim
@@ -31,6 +32,13 @@ from pipeline.store.database import Connection, split_into_pages
 # Our choice: the share of the API's queued tokens that one batch may have. A batch over the limit
 # would always be refused.
 MAX_QUEUE_SHARE = 0.8
+
+
+# Our choice: a batch with so many rows or more has control requests, unless CONTROL is set.
+MIN_CONTROLLED_ROWS = 1000
+# Our choice, because the API documents no limit of requests: the default of BATCH_ROWS. It includes
+# control requests, unlike BATCH_ROWS.
+MAX_FILE_REQUESTS = 50_000
 
 
 # Our choice: requests in a live batch, so that answers are stored every few seconds.
@@ -97,8 +105,10 @@ class RequestDraft:
     file_bytes: int = 0
     # Tokens of the file, as counted from the text.
     counted_usage: Usage = NO_USAGE
-    # The same, corrected by past answers.
+    # The same, corrected by past answers, and with the control requests of the file.
     expected_usage: Usage = NO_USAGE
+    # The control requests that the file gets if it has enough rows.
+    _possible_controls: tuple[ControlRequest, ...] = ()
 
     def __post_init__(self) -> None:
         """Set the limits of one file: rows, bytes and expected prompt tokens.
@@ -115,6 +125,9 @@ class RequestDraft:
             if self.max_queued_tokens is not None:
                 queue_share = int(self.max_queued_tokens * MAX_QUEUE_SHARE)
                 self._max_file_tokens = max(1, min(self._max_file_tokens, queue_share))
+            if settings.control is not False:
+                builder = RequestBuilder(self.ws.task, self.ws.model)
+                self._possible_controls = make_control_requests(builder.settings)
         else:
             live_rows = LIVE_BATCH_IMAGES if self.ws.task.prompt.sends_images else LIVE_BATCH_ROWS
             self._max_file_rows = min(live_rows, settings.batch_rows)
@@ -161,6 +174,17 @@ class RequestDraft:
             self.last_id = row.id
         return added, None
 
+    @property
+    def control_requests(self) -> tuple[ControlRequest, ...]:
+        """Return the control requests that the file has with its rows."""
+        return self._controls_for(self.file_rows)
+
+    def _controls_for(self, row_count: int) -> tuple[ControlRequest, ...]:
+        """Return the control requests of a file with so many rows; live batches have none."""
+        if self.ws.settings.control or row_count >= MIN_CONTROLLED_ROWS:
+            return self._possible_controls
+        return ()
+
     def start_file(self) -> None:
         """Count the following requests as the first of another file."""
         self.file_rows = 0
@@ -180,10 +204,13 @@ class RequestDraft:
         rows = self.file_rows + 1
         size = self.file_bytes + request.size_bytes + 1
         counted_usage = self.counted_usage + request.usage
+        controls = self._controls_for(rows)
         expected_usage = self.calibration.applied(counted_usage, count=rows)
+        expected_usage += sum_control_usage(controls)
         is_over_limit = (
             rows > self._max_file_rows
-            or size > self._max_file_bytes
+            or rows + len(controls) > max(MAX_FILE_REQUESTS, self._max_file_rows)
+            or size + sum(len(control.line) for control in controls) > self._max_file_bytes
             or expected_usage.prompt > self._max_file_tokens
         )
         if rows > 1 and is_over_limit:
@@ -219,6 +246,14 @@ class RequestDraft:
         return calculate_cost(self.ws.model, usage, self.mode.tier, day=self.ws.now().date())
 
 
+def sum_control_usage(controls: Sequence[ControlRequest]) -> Usage:
+    """Return the expected usage of control requests."""
+    total = NO_USAGE
+    for control in controls:
+        total += control.usage
+    return total
+
+
 @dataclass(frozen=True)
 class BatchPlan:
     """Counts, expected tokens and cost of the batches that a command would send."""
@@ -232,9 +267,13 @@ class BatchPlan:
     size_bytes: int = 0
     # Prompt tokens before calibration.
     counted_prompt_tokens: int = 0
+    # Expected tokens of the rows' requests.
     usage: Usage = NO_USAGE
-    # In USD.
+    # In USD, with the cost of control requests.
     cost: float = 0.0
+    control_requests: int = 0
+    # In USD.
+    control_cost: float = 0.0
 
     def describe_rows(self, labels: TaskLabels) -> str:
         """Return the number of rows in words, with the number of requests if that differs."""
@@ -247,9 +286,13 @@ class BatchPlan:
         """Return rows, batches and tokens in words, without the price."""
         answer_tokens = self.usage.answer + self.usage.thoughts
         tokens = f"about {self.usage.prompt:,} tokens in and {answer_tokens:,} out"
-        return (
+        description = (
             f"{self.describe_rows(labels)} in {plural(self.batches, 'batch', 'batches')}: {tokens}"
         )
+        if self.control_requests:
+            controls = plural(self.control_requests, "control request")
+            description += f", with {controls} for {format_usd(self.control_cost)}"
+        return description
 
 
 @dataclass(frozen=True)
@@ -274,6 +317,7 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
     full_files = 0
     size = 0
     counted_usage = NO_USAGE
+    controls: list[ControlRequest] = []
     with ws.store.read() as tx:
         calibration = budget.load_calibration(tx, ws.extractor)
         queue_limit = read_queue_limit(tx, ws.model, ws.settings, now=ws.now())
@@ -297,11 +341,14 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
                     counted_usage += request.usage
                 if stop_reason is StopReason.FULL:
                     full_files += 1
+                    controls += draft.control_requests
                     draft.start_file()
             bar.show(draft.seen_rows)
             if stop_reason is StopReason.NO_ROWS_LEFT:
                 break
 
+    controls += draft.control_requests
+    control_cost = draft.price(sum_control_usage(controls))
     request_count = len(draft.row_claims)
     expected_usage = calibration.applied(counted_usage, count=request_count)
     return BatchPlan(
@@ -311,7 +358,9 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
         size_bytes=size,
         counted_prompt_tokens=counted_usage.prompt,
         usage=expected_usage,
-        cost=draft.price(expected_usage),
+        cost=draft.price(expected_usage) + control_cost,
+        control_requests=len(controls),
+        control_cost=control_cost,
     )
 
 

@@ -302,6 +302,7 @@ class _Poll:
         ws = self.ws
         number = batch.number
         remote = ws.client.get_batch(batch.remote_name or "")
+        # The API counts control requests, too.
         self.done_counts[number] = min(remote.ended_request_count, batch.requests)
         changes = _find_changes(batch, remote, now=ws.now())
         if changes:
@@ -428,7 +429,7 @@ def _find_changes(batch: BatchRow, remote: RemoteBatch, *, now: datetime) -> dic
     """Return the columns of a batch that a look at the remote batch changes, by name."""
     columns: dict[str, object] = {
         "remote_word": remote.state_name,
-        "remote_done": remote.ended_request_count,
+        "remote_done": min(remote.ended_request_count, batch.requests),
     }
     if batch.running_at is None and is_running_state(remote.state_name):
         columns["running_at"] = now

@@ -41,6 +41,8 @@ from pipeline.store.locks import Lock
 PREPARE_LOCK = "prepare"
 # Relative rounding error of costs that are added in another order.
 ROUNDING = 1e-9
+# Bytes that are copied at once.
+COPIED_BLOCK_BYTES = 1 << 20
 # How often a file is written again because another process changed its rows meanwhile.
 MAX_TRIES = 5
 
@@ -259,7 +261,31 @@ class Preparation:
             self._store_copied_answers(draft)
             if draft.row_claims and writer is not None:
                 draft.file = writer.seal()
+        if draft.file is not None and draft.control_requests:
+            self._add_control_lines(draft, draft.file)
         return draft if draft.row_claims else stop_reason
+
+    def _add_control_lines(self, draft: RequestDraft, file: files.SealedFile) -> None:
+        """Replace the file of a draft by a file with its control requests, and move its claims.
+
+        The first control request is the second line, and the other is the last line. The number of
+        rows is known only now, so the file is copied.
+        """
+        first_control, last_control = draft.control_requests
+        try:
+            with files.SealedWriter(file.path) as writer, file.path.open("rb") as row_lines:
+                writer.write(row_lines.readline())
+                writer.write(first_control.line)
+                while block := row_lines.read(COPIED_BLOCK_BYTES):
+                    writer.write(block)
+                writer.write(last_control.line)
+                draft.file = writer.seal()
+        except BaseException:
+            file.path.unlink(missing_ok=True)
+            raise
+        first_claim, *other_claims = draft.row_claims
+        moved_claims = [claim._replace(line=(claim.line or 0) + 1) for claim in other_claims]
+        draft.row_claims = [first_claim, *moved_claims]
 
     def _store_copied_answers(self, draft: RequestDraft) -> None:
         """Store the draft's copied answers in one transaction, and remove them from the draft.
@@ -366,6 +392,7 @@ class Preparation:
             extractor=ws.extractor,
             model=ws.model.name,
             requests=draft.file_rows,
+            control_requests=len(draft.control_requests),
             request_file=name,
             request_sha256=file.sha256,
             request_size=file.size,

@@ -17,6 +17,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.states import BatchState, Outcome, RemoteState
 from pipeline.engine.judging import JudgedReply, provenance_of
 from pipeline.engine.session import WorkspaceSession
+from pipeline.gemini.control_requests import CONTROL_KEYS
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.result_file import ResultFile
@@ -92,6 +93,30 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
                 latest_path.unlink(missing_ok=True)
             upload = batch.upload
     delete_upload(ws.client, upload, warn=ws.display.warn)
+
+
+def fetch_result(ws: WorkspaceSession, batch: BatchRow, path: Path) -> None:
+    """Download the result of a batch that is over to a path; nothing else is changed.
+
+    Raises:
+        RemoteError: The API could not be reached, or does not have the batch or its result.
+    """
+    remote = ws.client.get_batch(batch.remote_name or "")
+    latest_path = files.new_part_path(path)
+    try:
+        has_result = remote.has_result and _fetch(
+            ws,
+            batch,
+            remote,
+            latest_path=latest_path,
+            best_path=path,
+        )
+    finally:
+        latest_path.unlink(missing_ok=True)
+    if not has_result:
+        raise errors.MissingError(
+            f"Gemini has no result of batch {batch.number} any more; the batch was not changed"
+        )
 
 
 def _seal_result(
@@ -197,7 +222,7 @@ def _fetch(
     is_succeeded = remote.state is RemoteState.SUCCEEDED
     expected_count = remote.ended_request_count
     if not expected_count and is_succeeded:
-        expected_count = batch.requests
+        expected_count = batch.requests + batch.control_requests
     try:
         best, latest = _download_best(
             ws,
@@ -321,10 +346,12 @@ def _write_result(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch, pa
 
 
 def _request_keys(store: Store, batch: BatchRow) -> Iterator[str]:
-    """Yield the request keys of a batch's present claims, in the order of their lines.
+    """Yield the keys of a batch's control requests, then of its claims in the order of their lines.
 
     Reads page by page, each in a transaction of its own.
     """
+    if batch.control_requests:
+        yield from CONTROL_KEYS
     last_line = 0
     while True:
         with store.read() as tx:

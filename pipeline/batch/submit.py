@@ -94,6 +94,8 @@ class SubmitReport:
             "tokens_in": plan.usage.prompt,
             "tokens_out": plan.usage.answer + plan.usage.thoughts,
             "estimated_cost": plan.cost,
+            "control_requests": plan.control_requests,
+            "control_cost": plan.control_cost,
             "shared": self.shared,
             "held_back": self.held_back,
             "no_room": self.no_room,
@@ -278,6 +280,8 @@ def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPl
             counted_prompt_tokens=plan.counted_prompt_tokens + (batch.counted_in or 0),
             usage=plan.usage + Usage(batch.estimated_in, batch.estimated_out),
             cost=plan.cost + batch.estimated_cost,
+            control_requests=plan.control_requests + batch.control_requests,
+            control_cost=plan.control_cost,
         )
     return plan
 
@@ -295,6 +299,8 @@ def _plan_rows(store: Store, task: Task, selection: Selection, plan: BatchPlan) 
         counted_prompt_tokens=plan.counted_prompt_tokens,
         usage=plan.usage,
         cost=plan.cost,
+        control_requests=plan.control_requests,
+        control_cost=plan.control_cost,
     )
 
 

@@ -194,6 +194,11 @@ class Settings:
         "most estimated input tokens in one batch",
         unit="tokens",
     )
+    control: bool | None = _setting(
+        None,
+        parse_boolean,
+        "1: control requests in every batch; 0: in none; default: from 1,000 rows",
+    )
     confirm_above: float = _setting(
         1.0,
         parse_usd,

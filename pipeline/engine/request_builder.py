@@ -51,7 +51,7 @@ class RequestBuilder:
         )
 
     @cached_property
-    def _settings(self) -> requests.RequestSettings:
+    def settings(self) -> requests.RequestSettings:
         """Return the settings that all requests of the task share."""
         declared = self.task.prompt.builder.declaration
         model = self.model
@@ -76,7 +76,7 @@ class RequestBuilder:
             InputError: A row cannot be sent, or its request line is too long for a batch file.
         """
         task = self.task
-        fill_request = self._settings.build_line
+        fill_request = self.settings.build_line
         cut_counts = answer_counts.count_cut_short(tx, task.name, list(rows))
 
         for row in task.prompt.make_rows(rows):

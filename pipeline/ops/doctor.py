@@ -246,7 +246,8 @@ def _compare_requests_with_claims(data: Path, store: Store, batch: BatchRow) -> 
         keys_by_line_number.get(claim.line or 0) == make_request_key(batch.task, claim.item_id)
         for claim in claimed_rows
     )
-    if are_claims_requested and len(keys_by_line_number) == batch.requests:
+    line_count = batch.requests + batch.control_requests
+    if are_claims_requested and len(keys_by_line_number) == line_count:
         return ""
     return (
         f"its request file has {plural(len(keys_by_line_number), 'request')}, "

@@ -103,6 +103,10 @@ class Preflight:
                 "answers": calibration.answers,
             },
             "deadline_s": self.deadline_s,
+            "control": {
+                "requests": self.plan.control_requests,
+                "cost": round(self.plan.control_cost, 6),
+            },
             **mode_members,
             "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
             "recommended": self.recommended,
@@ -468,6 +472,9 @@ class _PlanEstimator:
         model = self.ws.model
         tier = self.ws.settings.tier
         cost = calculate_cost(model, self.plan.usage, mode.tier, day=self.now.date())
+        # Live calls need no control requests, because their replies need no keys.
+        if mode is Mode.BATCH:
+            cost += self.plan.control_cost
         room = self.budget_room
         is_affordable = room is None or cost * (1 + self.calibration.reserve) <= room
         spending_cap = MONTHLY_SPENDING_CAPS.get(tier, math.inf)

@@ -125,7 +125,8 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     if options.pilot is None and not options.skip_pilot:
         ensure_pilot_passed(ws, compulsory=options.backfill and ws.task.needs_pilot)
 
-    has_open_batches = bool(tag_rounds.list_batches(*OPEN_STATES))
+    # A held batch waits for a person, so it does not choose the mode of other rows.
+    has_open_batches = any(not batch.is_held for batch in tag_rounds.list_batches(*OPEN_STATES))
     estimate = preflight.estimate_open_rows(
         ws,
         limit=options.limit,

@@ -300,7 +300,7 @@ def _find_wrong_cost(inspection: Look, number: int, batch: Mapping[str, Any]) ->
     requests = inspection.workspace.requests(number)
     replies = inspection.workspace.replies(number)
     # A run has several files.
-    if batch["requests"] != len(requests):
+    if batch["requests"] + batch["control_requests"] != len(requests):
         return
     if batch["state"] != "ingested" or batch["model"] != MODEL or not replies:
         return

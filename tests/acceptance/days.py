@@ -21,6 +21,8 @@ from tests.acceptance.product import HEADER, IMAGES, MODEL, PASSAGES, PEOPLE, Wo
 SUCCESS = (0,)
 # A command that succeeded before may refuse to run again.
 SUCCESS_OR_REFUSAL = (0, 2)
+# The exit code of a command that reports a held batch.
+HELD = 5
 # After this number of proposed commands `status` must propose nothing.
 MAX_PROPOSALS = 12
 # `status` proposes these commands when only reading or importing is left.
@@ -123,6 +125,7 @@ UNFOUNDED_ANSWER = json.dumps({"concepts": [UNFOUNDED_CONCEPT]})
 NO_QUOTE = make_fault("answer_text", "passage-concepts/p-3", text=UNFOUNDED_ANSWER)
 HOPELESS = make_fault("error_line", "expert-tags/9", code=3)
 REFUSED = make_fault("error_line", "expert-tags/10", code=13)
+MIXED_UP = make_fault("answer_text", "control-1", text='{"tags": ["law"]}')
 NO_LINE = make_fault("missing_line", "expert-tags/11")
 SILENT = make_fault("status", path=":generateContent", code=503)
 
@@ -260,6 +263,21 @@ DAYS = (
         ),
         settings={"LIST_LAG": "1"},
         databases=("sqlite",),
+    ),
+    # A control request gets the reply to a row, so the batch is held until a person accepts it.
+    Day(
+        "held",
+        (
+            line("import", "{home}/inputs/people.csv"),
+            SUBMIT,
+            POLL,
+            line("ingest", repeated_codes=(HELD,)),
+            line("poll", again=1, repeated_codes=SUCCESS_OR_REFUSAL),
+            line("ingest", accept=1, repeated_codes=SUCCESS_OR_REFUSAL),
+            INDEX,
+        ),
+        faults=(MIXED_UP,),
+        settings={"CONTROL": "1"},
     ),
     Day(
         "taken-back",

@@ -303,7 +303,14 @@ class Handler(BaseHTTPRequestHandler):
         """Return the operation of a batch in its current state."""
         with self._state.transaction():
             server = self._server
-            settle(self._state, name, server.answerer, server.manner, server.results)
+            settle(
+                self._state,
+                name,
+                answerer=server.answerer,
+                manner=server.manner,
+                results=server.results,
+                mixing=server.mixing,
+            )
             row = self._state.row(
                 "SELECT * FROM batches WHERE id = ? AND owner = ? AND NOT hidden", name, self._owner
             )

@@ -21,7 +21,7 @@ from tests.outside.answers import Answerer, Json, fill
 from tests.outside.handler import Listener
 from tests.outside.keeping import Keeping
 from tests.outside.telling import Manner
-from tests.outside.working import Results
+from tests.outside.working import Mixing, Results
 
 
 @dataclass
@@ -89,6 +89,8 @@ class Outside:
     answerer: Answerer = fill
     # Results of the batches that end from now on; with None the answerer writes them.
     results: Results | None = None
+    # Changes the order of the replies of batches, but not of their keys.
+    mixing: Mixing | None = None
     manner: Manner = field(default_factory=Manner)
     troubles: Troubles = field(default_factory=Troubles)
     instead: Instead | None = None

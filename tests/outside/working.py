@@ -13,12 +13,24 @@ from tests.outside.telling import Manner
 Results = Callable[[Sequence[str]], bytes]
 
 
+# A function from the replies of a batch, in the order of its requests, to the replies under the same
+# keys. A request without a reply has its error.
+Mixing = Callable[[list[Json]], list[Json]]
+
+
 def settle(
-    keeping: Keeping, name: str, answerer: Answerer, manner: Manner, results: Results | None
+    keeping: Keeping,
+    name: str,
+    *,
+    answerer: Answerer,
+    manner: Manner,
+    results: Results | None,
+    mixing: Mixing | None = None,
 ) -> None:
     """Store the results of a batch if its time is over.
 
-    The results come from the answerer, or from `results` if it is set.
+    The results come from the answerer, or from `results` if it is set. The keys stay in their order
+    if `mixing` changes the order of the replies.
     """
     with keeping.transaction():
         row = keeping.row(
@@ -32,6 +44,12 @@ def settle(
                 _result(keeping, row, line, answerer, manner)
                 for line in keeping.lines_of(row["number"])
             ]
+            if mixing is not None:
+                keys = [line.pop("key") for line in result_lines]
+                result_lines = [
+                    {**reply_members, "key": key}
+                    for key, reply_members in zip(keys, mixing(result_lines), strict=True)
+                ]
             lines = [json.dumps(line, ensure_ascii=False) for line in result_lines]
             content = manner.line_end.join(lines).encode()
             failed_count = sum("error" in line for line in result_lines)

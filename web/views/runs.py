@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 
 from pipeline.batch import batch_files
 from pipeline.batch import report as batch_report
+from pipeline.batch.held_batches import describe_ways_out
 from pipeline.batch.ingest_report import summarize_batch
 from pipeline.batch.report import COST_KEYS, BatchSummary, summarize
 from pipeline.core.errors import FindableError
@@ -17,6 +18,7 @@ from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status
 from pipeline.store import answers, batches, workspace
+from pipeline.store.batches import BatchRow
 from web import charts, run_summary
 from web.app_state import AppState
 from web.background_work import BackgroundJob
@@ -272,9 +274,9 @@ def _run_values(
 ) -> dict[str, Any]:
     """Return a run as JSON members, with the values that templates add.
 
-    These are `outcomes` (answered, failed and open requests), `files` (number and kind of each
-    sealed file), `is_over`, `icon`, `can_cancel`, and `word`: the state, or "cancelled", or "being
-    cancelled" while the page cancels it.
+    These are `ways_out` of a held run, `outcomes` (answered, failed and open requests), `files`
+    (number and kind of each sealed file), `is_over`, `icon`, `can_cancel`, and `word`: the state,
+    or "cancelled", or "being cancelled" while the page cancels it.
     """
     cancelling = [
         app_state.running.get_newest(CANCEL_WORK_KIND.format(part.number)) for part in run.parts
@@ -295,7 +297,15 @@ def _run_values(
         "can_cancel": is_api_batch and not (is_over or is_cancelling or run.is_cancelled),
         "icon": run.icon,
         "word": word,
+        "ways_out": _describe_ways_out(ws, run.batch),
     }
+
+
+def _describe_ways_out(ws: WorkspaceSession, batch: BatchRow) -> str:
+    """Return the commands that end the hold of a batch, in words; "" if it is not held."""
+    if not batch.is_held:
+        return ""
+    return str(describe_ways_out(batch.number, ws.find_task(batch.task).labels))
 
 
 def _list_files(data: FilePath, run: run_summary.Run) -> list[tuple[int, str]]:

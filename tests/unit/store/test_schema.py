@@ -19,6 +19,9 @@ ADDED_COLUMNS = {
         (schema.batches, "running_at"),
         (schema.batches, "remote_s"),
         (schema.creates, "key_fingerprint"),
+        (schema.batches, "control_requests"),
+        (schema.batches, "control_cost"),
+        (schema.batches, "held"),
     ],
 }
 

@@ -1,0 +1,235 @@
+"""Test that no reply of another request is stored, if control requests can show the mix-up.
+
+The outside server gives the replies of a batch to other keys. Equal replies show nothing, so each
+row has its own biography.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from tests.acceptance.engine import Engine
+from tests.acceptance.product import Workspace
+from tests.outside.answers import Json, RefusedLine
+from tests.outside.server import Outside
+
+HELD = 5
+FEW_ROWS = 60
+OTHER_ROWS = 3
+# Batches of so many rows have control requests without a setting.
+MANY_ROWS = 1_000
+CONTROL_KEYS = {"control-1", "control-2"}
+CONTROLLED = {"CONTROL": "1"}
+
+
+def rotate(replies: list[Json]) -> list[Json]:
+    """Give each key the reply of the request before."""
+    return [*replies[-1:], *replies[:-1]]
+
+
+def shift_second_half(replies: list[Json]) -> list[Json]:
+    """Give each key in the second half the reply of the next request; the last keeps its own."""
+    middle = len(replies) // 2
+    return [*replies[:middle], *replies[middle + 1 :], replies[-1]]
+
+
+def swap_two_rows(replies: list[Json]) -> list[Json]:
+    """Swap the replies of two neighbours in the middle."""
+    middle = len(replies) // 2
+    mixed = [*replies]
+    mixed[middle] = replies[middle + 1]
+    mixed[middle + 1] = replies[middle]
+    return mixed
+
+
+MIX_UPS = (rotate, shift_second_half)
+
+
+def hold_batch(workspace: Workspace, server: Outside, mixing: Callable[..., list[Json]]) -> None:
+    """Send few people in a batch whose replies are mixed up, and try to store them."""
+    server.mixing = mixing
+    workspace.settings |= CONTROLLED
+    workspace.people(FEW_ROWS)
+    workspace.each("submit", "poll")
+    workspace.do("ingest", code=HELD)
+
+
+def count_tagged(workspace: Workspace) -> int:
+    """Return the number of tagged people."""
+    count: int = workspace.status()["experts"]["tagged"]
+    return count
+
+
+def list_moves(workspace: Workspace) -> list[str]:
+    """Return the reasons of all events of batch 1, as the page shows them."""
+    with workspace.page() as page:
+        moves = page.get("/api/batches/1").json()["moves"]
+    return [move["why"] or "" for move in moves]
+
+
+@pytest.mark.parametrize("mixing", MIX_UPS)
+def test_a_mixed_up_batch_is_held(
+    served_workspace: Workspace, outside_server: Outside, mixing: Callable[..., list[Json]]
+) -> None:
+    """Nothing of a rotated or shifted batch is stored, and each listing shows the reason."""
+    hold_batch(served_workspace, outside_server, mixing)
+
+    assert count_tagged(served_workspace) == 0
+    [batch] = served_workspace.read("batches")
+    assert batch["state"] == "downloaded"
+    assert "control request" in batch["held"]
+    status = served_workspace.do("status")
+    for command in ("batch-poll", "batch-cancel", "batch-ingest"):
+        assert command in status.out
+    assert "held: " in served_workspace.do("batches").out
+    assert served_workspace.do("ingest", code=HELD).err.count("is held") == 1
+    assert "batch-poll" in served_workspace.read("status")["next"]
+
+
+@pytest.mark.parametrize("mixing", MIX_UPS)
+def test_a_large_mixed_up_batch_is_held_without_a_setting(
+    served_workspace: Workspace, outside_server: Outside, mixing: Callable[..., list[Json]]
+) -> None:
+    """A batch of 1,000 rows has control requests."""
+    outside_server.mixing = mixing
+    served_workspace.people(MANY_ROWS)
+    served_workspace.each("submit", "poll")
+    served_workspace.do("ingest", code=HELD)
+    assert count_tagged(served_workspace) == 0
+
+
+@pytest.mark.parametrize(("row_count", "setting"), [(FEW_ROWS, "1"), (MANY_ROWS, "")])
+def test_a_right_batch_is_not_held(
+    served_workspace: Workspace, row_count: int, setting: str
+) -> None:
+    """Control requests are counted apart from rows, and their cost is a part of the cost."""
+    served_workspace.settings["CONTROL"] = setting
+    served_workspace.people(row_count)
+    served_workspace.each("submit", "poll")
+    [report] = served_workspace.read("ingest")
+    [batch] = served_workspace.read("batches")
+
+    assert report["requests"] == report["answered"] == row_count
+    assert report["unknown"] == 0
+    assert (batch["held"], batch["control_requests"]) == (None, 2)
+    assert 0 < batch["control_cost"] < batch["cost"]
+    keys = [request["key"] for request in served_workspace.requests(1)]
+    assert (keys[1], keys[-1]) == ("control-1", "control-2")
+    assert len(keys) == len(set(keys)) == row_count + 2
+
+
+@pytest.mark.parametrize(("row_count", "setting"), [(FEW_ROWS, ""), (MANY_ROWS, "0")])
+def test_batches_without_control_requests(
+    served_workspace: Workspace, row_count: int, setting: str
+) -> None:
+    """A small batch has no control requests, and CONTROL=0 leaves them out of a large one."""
+    served_workspace.settings["CONTROL"] = setting
+    served_workspace.people(row_count)
+    served_workspace.do("submit")
+    keys = {request["key"] for request in served_workspace.requests(1)}
+    assert len(keys) == row_count
+    assert not keys & CONTROL_KEYS
+
+
+def test_swapped_rows_stay_undetected(served_workspace: Workspace, outside_server: Outside) -> None:
+    """Two swapped rows change no control request; the docs name this limit."""
+    outside_server.mixing = swap_two_rows
+    served_workspace.people(FEW_ROWS)
+    served_workspace.each("submit", "poll", "ingest", **CONTROLLED)
+    assert count_tagged(served_workspace) == FEW_ROWS
+
+
+def test_a_result_that_is_downloaded_again(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """The same result is still held, and another result ends the hold."""
+    hold_batch(served_workspace, outside_server, rotate)
+    assert "same bytes" in served_workspace.do("poll", again=1).out
+    served_workspace.do("ingest", code=HELD)
+
+    lines = [json.dumps(reply) for reply in turn_back(served_workspace.replies(1))]
+    body = "\n".join(lines).encode()
+    outside_server.instead = lambda call: (200, {}, body) if call.endswith(":download") else None
+    assert "another result" in served_workspace.do("poll", again=1).out
+    served_workspace.do("ingest")
+    assert count_tagged(served_workspace) == FEW_ROWS
+    assert "downloaded again" in list_moves(served_workspace)
+
+
+def turn_back(replies: Sequence[Json]) -> list[Json]:
+    """Return the lines of a rotated result with the replies under their own keys."""
+    keys = [reply["key"] for reply in replies]
+    own_replies = [*replies[1:], replies[0]]
+    return [{**reply, "key": key} for key, reply in zip(keys, own_replies, strict=True)]
+
+
+def test_rows_of_a_held_batch_are_asked_again(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """A cancelled batch releases its rows without charge, and may have been paid for."""
+    hold_batch(served_workspace, outside_server, rotate)
+    served_workspace.do("cancel", batch=1, yes=True)
+    [batch] = served_workspace.read("batches")
+    assert batch["state"] == "failed"
+    assert served_workspace.status()["spent"]["lost"] > 0
+
+    outside_server.mixing = None
+    served_workspace.each("submit", "poll", "ingest")
+    assert count_tagged(served_workspace) == FEW_ROWS
+
+
+def test_an_accepted_batch_is_stored(served_workspace: Workspace, outside_server: Outside) -> None:
+    """ACCEPT= stores the replies as they are, and the journal records it."""
+    hold_batch(served_workspace, outside_server, rotate)
+    served_workspace.do("ingest", accept=1)
+    assert count_tagged(served_workspace) > 0
+    assert any(reason.startswith("accepted in spite of") for reason in list_moves(served_workspace))
+    served_workspace.do("ingest", accept=1, code=2)
+
+
+def test_other_batches_go_on_beside_a_held_batch(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """`tag` reports a held batch with exit code 5, and asks and stores the other rows."""
+    hold_batch(served_workspace, outside_server, rotate)
+    outside_server.mixing = None
+    served_workspace.people(OTHER_ROWS, first=500)
+    tag = served_workspace.do("tag", mode="batch", wait=True, yes=True, code=HELD)
+    assert "is held" in tag.err
+    assert count_tagged(served_workspace) == OTHER_ROWS
+
+
+def test_a_control_request_without_answer_proves_nothing(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """The rows of a batch are stored if its control requests were refused."""
+    usual_answerer = outside_server.answerer
+
+    def refuse_control(request: Json) -> Json:
+        """Refuse control requests only."""
+        if "findable_control" in json.dumps(request):
+            raise RefusedLine(13, "Internal error.")
+        return usual_answerer(request)
+
+    outside_server.answerer = refuse_control
+    served_workspace.people(FEW_ROWS)
+    served_workspace.each("submit", "poll", "ingest", **CONTROLLED)
+    assert count_tagged(served_workspace) == FEW_ROWS
+
+
+def test_the_local_engine_answers_control_requests(workspace: Workspace, api: Engine) -> None:
+    """The engine keeps to an enum with one value, and `doctor` knows the lines of open batches."""
+    workspace.settings |= CONTROLLED
+    workspace.people(FEW_ROWS)
+    workspace.do("submit")
+    workspace.do("doctor")
+    workspace.each("poll", "ingest")
+    workspace.do("doctor")
+    nonces = {
+        reply["response"]["candidates"][0]["content"]["parts"][0]["text"]
+        for reply in workspace.replies(1)
+        if reply["key"] in CONTROL_KEYS
+    }
+    assert len(nonces) == len(CONTROL_KEYS)
+    assert len(api.batches()) == 1
