@@ -16,7 +16,7 @@ from jobs.options import (
     Strict,
 )
 from jobs.output import Output, TextTable, raise_all
-from pipeline.batch import cancel, poll, submit
+from pipeline.batch import cancel, held_batches, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.ingest_report import IngestSummary
 from pipeline.batch.report import (
@@ -178,6 +178,9 @@ def batch_poll(
     wait: Annotated[
         bool, Parameter("Wait until all batches are over, or check once.", bool)
     ] = True,
+    again: Annotated[
+        int | None, Parameter("Only download the result of this held batch again.", COUNT)
+    ] = None,
 ) -> CommandReport:
     """Wait until every submitted batch is over, and download its result.
 
@@ -186,8 +189,16 @@ def batch_poll(
     Exit code 3: a batch no longer exists at Gemini. Exit code 4: it is unclear whether a batch was
     created; `batch-submit` finds out.
     """
-    report = poll.poll_batches(ws, wait=wait)
     labels = ws.task.labels
+    if again is not None:
+        message = held_batches.fetch_again(ws, again)
+        next_command = labels.command("batch-ingest")
+        return CommandReport(
+            {"batch": again, "said": message, "next": str(next_command)},
+            f"batch {again}: {message}. Next: {next_command}",
+        )
+
+    report = poll.poll_batches(ws, wait=wait)
 
     def check() -> None:
         raise_all(report.list_errors(labels))
@@ -221,7 +232,14 @@ def _poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
     return f"{'; '.join(parts)}. Next: {next_command}"
 
 
-def batch_ingest(ws: WorkspaceSession, *, strict: Strict = False) -> CommandReport:
+def batch_ingest(
+    ws: WorkspaceSession,
+    *,
+    strict: Strict = False,
+    accept: Annotated[
+        int | None, Parameter("Also store the replies of this held batch, as they are.", COUNT)
+    ] = None,
+) -> CommandReport:
     """Validate every line of the downloaded results, and store the answers.
 
     Each request is counted as answered, refused, invalid or missing. Rows of failed requests are
@@ -229,8 +247,11 @@ def batch_ingest(ws: WorkspaceSession, *, strict: Strict = False) -> CommandRepo
 
     Writes a quality report into DATA/reports. A failed gate is a warning, with --strict exit code
     6. The answers are stored in any case.
+
+    A batch whose replies provably belong to other requests is held, with exit code 5: nothing of
+    it is stored, and the message has the commands that end that.
     """
-    report, failures = rounds.ingest_all(ws)
+    report, failures = rounds.ingest_all(ws, accepted_number=accept)
     labels = ws.task.labels
     summaries = report.ingested
     for quality in report.quality.reports.values():
@@ -238,7 +259,7 @@ def batch_ingest(ws: WorkspaceSession, *, strict: Strict = False) -> CommandRepo
             ws.display.say(f"quality: {quality.line} ({quality.path})")
 
     output: list[Any] = [_ingest_output(summary) for summary in summaries]
-    if not failures:
+    if not failures and (summaries or not report.held):
         output.append(_after_ingest_line(summaries, labels))
 
     def check() -> None:
@@ -380,7 +401,7 @@ def _batch_cells(summary: BatchSummary) -> tuple[object, ...]:
         cost,
         batch.created_at,
         age,
-        batch.reason or "",
+        f"held: {batch.held}" if batch.is_held else batch.reason or "",
     )
 
 

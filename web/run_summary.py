@@ -43,9 +43,11 @@ class Run:
 
     @property
     def word(self) -> str:
-        """Return the state of the run, or "cancelled"."""
+        """Return the state of the run, or "cancelled" or "held"."""
         if self.is_cancelled:
             return "cancelled"
+        if self.batch.is_held:
+            return "held"
         return str(self.batch.state)
 
     @property
@@ -111,7 +113,12 @@ def read_run(tx: Connection, number: int) -> Run:
 
 
 def describe_commonest_failure(tx: Connection, run: Run) -> str:
-    """Return the reason that most failures of a run share, with their number; "" without any."""
+    """Return the reason that most failures of a run share, with their number; "" without any.
+
+    A held run has the reason of the hold instead.
+    """
+    if run.batch.is_held:
+        return f"held: {run.batch.held}"
     if not run.failed:
         return ""
     reasons = Counter[str]()

@@ -24,7 +24,7 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError, MissingError, RemoteError
 from pipeline.core.states import BatchState
-from pipeline.core.text import plural
+from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.store import batches, marks
 from pipeline.store.batches import BatchRow
@@ -36,7 +36,8 @@ MAX_TRIES = 3
 def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint]:
     """Cancel one batch, of any task; return the result in words, and the next command.
 
-    Asks to confirm before a batch is given up that the API does not show, or whose result is lost.
+    Asks to confirm before a batch is given up that the API does not show, or whose result is lost or
+    held.
     A prepared batch is given up without a question.
 
     Raises:
@@ -60,7 +61,8 @@ def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
     - prepared: give the batch up.
     - submitted: ask the API to cancel. If the API does not know the batch, ask a person, send a
       cancel anyway, and give the batch up.
-    - downloaded, but the result was lost or changed: ask a person, then give the batch up.
+    - downloaded, but the result was lost or changed, or the batch is held: ask a person, then give
+      the batch up.
 
     Raises:
         InputError: The batch is in another state, or a person did not confirm.
@@ -81,6 +83,14 @@ def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
             "Give up the batch, so that its rows can be asked again?",
         )
         return _give_up(ws, batch, reason="given up: its result was lost")
+
+    if batch.is_held:
+        ws.confirm(
+            f"batch {number} is held: {batch.held}. Its replies are paid for "
+            f"(about {format_usd(batch.estimated_cost)}). "
+            "Give up the batch, so that its rows are asked and paid for again?",
+        )
+        return _give_up(ws, batch, reason=f"given up: {batch.held}")
 
     if batch.state is not BatchState.SUBMITTED:
         message = f"batch {number} is {batch.state}; there is nothing to cancel"

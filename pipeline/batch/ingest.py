@@ -8,11 +8,12 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from pipeline.batch.batch_files import lock_of, retry_on_conflict, seal_dead_batches, sealed_result
+from pipeline.batch.held_batches import HeldBatchError, find_mix_up
 from pipeline.batch.ingest_report import IngestSummary, summarize_batch
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
@@ -77,6 +78,7 @@ def ingest_batches(
         number: Ingest this batch only.
 
     Raises:
+        HeldBatchError: A batch is held, and no other error is raised.
         FindableError: A batch could not be ingested, or was ingested and all its requests failed in
             the same way. It is raised when the iterator ends.
     """
@@ -107,9 +109,11 @@ def ingest_batches(
             if common_error is not None:
                 failures[batch.number] = common_error
 
-    errors = list(failures.values())
+    # Held batches are stored in the database, so any other error is raised instead.
+    errors = sorted(failures.values(), key=lambda error: not isinstance(error, HeldBatchError))
     for earlier_error in errors[:-1]:
-        ws.display.warn(earlier_error.message)
+        if not isinstance(earlier_error, HeldBatchError):
+            ws.display.warn(earlier_error.message)
     if errors:
         raise errors[-1]
 
@@ -215,6 +219,7 @@ class _BatchIngest:
         Raises:
             ConfigurationError: The task's declaration is not that of the batch, and
                 `accept_changed` is not set.
+            HeldBatchError: The batch is held; nothing of it was stored.
             InconsistentError: The result file was changed, or the outcomes do not add up.
         """
         ws = self.ws
@@ -225,6 +230,8 @@ class _BatchIngest:
                 f"batch {batch.number}",
                 is_change_accepted=ws.settings.accept_changed,
             )
+        if batch.held:
+            raise HeldBatchError(batch, self.task.labels)
         provenance = provenance_of(batch, settings=ws.settings)
         verified_path = files.verify(
             sealed_result(ws.data, batch),
@@ -240,6 +247,7 @@ class _BatchIngest:
         display = NoProgress() if self._is_live else ws.display
         progress_bar = display.bar(f"ingesting batch {batch.number}", batch.requests)
         with ResultFile(verified_path) as results, progress_bar as bar:
+            self._hold_if_mixed_up(results)
             results.mark_requested(make_request_key(batch.task, row_id) for row_id in ingested_ids)
             for page, contexts in self._claim_pages():
                 judgements = self._judge(results, page, contexts)
@@ -256,6 +264,24 @@ class _BatchIngest:
                 f"batch {batch.number}: left out {values} above the maximum per answer",
             )
         return summary
+
+    def _hold_if_mixed_up(self, results: ResultFile) -> None:
+        """Hold the batch if its result provably gives replies to the wrong requests.
+
+        A batch that a person accepted is not examined. Nothing is stored before, so a process that
+        dies here examines the same file again.
+
+        Raises:
+            HeldBatchError: The batch is held now.
+        """
+        if self._is_live or self.batch.held is not None:
+            return
+        reason = find_mix_up(results)
+        if not reason:
+            return
+        with self.ws.store.write() as tx:
+            batches.hold(tx, self.batch, reason=reason, now=self.ws.now())
+        raise HeldBatchError(replace(self.batch, held=reason), self.task.labels)
 
     def _claim_pages(self) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
         """Yield the claims of the batch, page by page, with the rows' contexts by row id.

@@ -53,6 +53,9 @@ BATCH_DOCUMENT_COLUMNS = (
     "unknown",
     "duplicates",
     "unreadable",
+    "held",
+    "control_requests",
+    "control_cost",
 )
 # The key of all trials in costs by batch.
 TRIALS_KEY = "trials"

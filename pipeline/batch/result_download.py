@@ -94,6 +94,30 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
     delete_upload(ws.client, upload, warn=ws.display.warn)
 
 
+def fetch_result(ws: WorkspaceSession, batch: BatchRow, path: Path) -> None:
+    """Download the result of a batch that is over to a path; nothing else is changed.
+
+    Raises:
+        RemoteError: The API could not be reached, or does not have the batch or its result.
+    """
+    remote = ws.client.get_batch(batch.remote_name or "")
+    latest_path = files.new_part_path(path)
+    try:
+        has_result = remote.has_result and _fetch(
+            ws,
+            batch,
+            remote,
+            latest_path=latest_path,
+            best_path=path,
+        )
+    finally:
+        latest_path.unlink(missing_ok=True)
+    if not has_result:
+        raise errors.MissingError(
+            f"Gemini has no result of batch {batch.number} any more; the batch was not changed"
+        )
+
+
 def _seal_result(
     batch: BatchRow,
     remote: RemoteBatch,

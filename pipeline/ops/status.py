@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, report
 from pipeline.batch.budget import find_quota_refusal
+from pipeline.batch.held_batches import describe_ways_out
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
@@ -92,7 +93,8 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         document["failures"] = failures
 
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
-    batch_counts = Counter(batch.state.value for batch in task_batches)
+    held_numbers = [batch.number for batch in task_batches if batch.is_held]
+    batch_counts = Counter(batch.state.value for batch in task_batches if not batch.is_held)
     batch_counts["stopped"] = sum(
         batch.task == task.name and batch.way is not Mode.TRIAL for batch in dead_batches
     )
@@ -103,6 +105,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         counts,
         batch_counts,
         is_waiting_for_quota=is_waiting_for_quota,
+        held_number=held_numbers[0] if held_numbers else None,
     )
     document["next"] = str(next_command or "")
 
@@ -220,7 +223,8 @@ def _describe_open_batch(
 ) -> str:
     """Return a line about a batch or live run that is not over, with its progress and times.
 
-    A remote batch has its remote state and its age. A live run has its progress and the estimated
+    A remote batch has its remote state and its age. A held batch has the reason of the hold and the
+    commands that end it. A live run has its progress and the estimated
     remaining time. For a live run whose process is dead, the line names the command that continues
     it.
 
@@ -232,6 +236,9 @@ def _describe_open_batch(
     now = ws.now()
     if batch.way is Mode.BATCH:
         elapsed = report.duration_in_words((now - batch.created_at).total_seconds())
+        if batch.is_held:
+            ways_out = describe_ways_out(batch.number, ws.find_task(batch.task).labels)
+            return f"batch {batch.number}, held: {batch.held}; {ways_out}"
         state = batch.remote_word or batch.state
         return f"batch {batch.number}, {plural(batch.requests, 'row')}, {state} for {elapsed}"
 
@@ -436,16 +443,18 @@ def _choose_next_command(
     batch_counts: Mapping[str, int],
     *,
     is_waiting_for_quota: bool,
+    held_number: int | None,
 ) -> CommandHint | None:
     """Return the command for the most urgent condition, or None if there is nothing to do.
 
-    The order is: continue dead runs, ingest, poll or submit batches, fill the task, ask open rows,
-    update the index, show parked rows, search, export.
+    The order is: continue dead runs, ingest, poll or submit batches, download a held result again,
+    fill the task, ask open rows, update the index, show parked rows, search, export.
 
     Args:
         document: The document of `status --json`.
         batch_counts: Batches of the task by state. "stopped" counts the batches of dead processes.
         is_waiting_for_quota: An unsent batch waits until submitted batches end.
+        held_number: A batch of the task that is held, if there is any.
     """
     task = ws.task
     words = task.labels
@@ -463,6 +472,7 @@ def _choose_next_command(
         (is_waiting_for_quota, _choose_batch_command(document, task, "batch-poll")),
         (unsent_count, _choose_batch_command(document, task, "batch-submit")),
         (batch_counts["submitted"], _choose_batch_command(document, task, "batch-poll")),
+        (held_number, words.command("batch-poll", again=held_number)),
         (counts.total == 0, fill_command),
         (counts.open, _choose_ask_command(document, task)),
         (counts.done and index["behind"], words.command("index")),

@@ -494,6 +494,60 @@ def mark_downloaded(
     )
 
 
+def hold(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
+    """Record why a *downloaded* batch must not be ingested; the state stays.
+
+    Raises:
+        StateConflictError: Another process changed the batch.
+    """
+    _update_downloaded(tx, batch, f"held: {reason}", now=now, held=reason)
+
+
+def accept_held(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
+    """Record that a person wants a held batch to be ingested; the state stays.
+
+    Raises:
+        StateConflictError: Another process changed the batch.
+    """
+    _update_downloaded(tx, batch, f"accepted in spite of: {batch.held}", now=now, held="")
+
+
+def replace_result(
+    tx: Connection, batch: BatchRow, sealed_file: SealedFile, *, now: datetime
+) -> None:
+    """Record another result file of a *downloaded* batch, which is not held any more.
+
+    Raises:
+        StateConflictError: Another process changed the batch.
+    """
+    _update_downloaded(
+        tx,
+        batch,
+        "downloaded again",
+        now=now,
+        held=None,
+        result_sha256=sealed_file.sha256,
+        result_size=sealed_file.size,
+    )
+
+
+def _update_downloaded(
+    tx: Connection, batch: BatchRow, event_reason: str, *, now: datetime, **columns: Any
+) -> None:
+    """Set columns of a *downloaded* batch whose result is the one that was read, and journal it.
+
+    Raises:
+        StateConflictError: Another process changed the batch.
+    """
+    is_same_result = batches.c.result_sha256 == batch.result_sha256
+    is_downloaded = batches.c.state == BatchState.DOWNLOADED
+    is_same_batch = batches.c.number == batch.number
+    query = update(batches).where(is_same_batch, is_downloaded, is_same_result).values(**columns)
+    if tx.execute(query).rowcount != 1:
+        raise _make_conflict_error(tx, batch, target=BatchState.DOWNLOADED)
+    _record_event(tx, batch, reason=event_reason, now=now)
+
+
 def mark_failed(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
     """End a batch without a result. The caller releases its rows in the same transaction.
 

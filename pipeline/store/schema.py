@@ -160,7 +160,9 @@ class BatchRow:
     # Why the batch is in its state.
     reason: str | None
     created_at: datetime
+    # Its rows. Control requests are not among them.
     requests: int
+    control_requests: int = 0
     request_file: str
     request_sha256: str
     request_size: int
@@ -201,6 +203,9 @@ class BatchRow:
     result_file: str | None
     result_sha256: str | None
     result_size: int | None
+    # What shows that the result gives replies to the wrong requests. None if nothing shows it, and
+    # empty if a person accepted the result in spite of it.
+    held: str | None
     # Requests by outcome.
     answered: int | None
     refused: int | None
@@ -214,7 +219,9 @@ class BatchRow:
     unreadable: int | None
     tokens_in: int | None
     tokens_out: int | None
+    # The cost of all replies, and the part of it for control requests.
     cost: float | None
+    control_cost: float | None
     ended_at: datetime | None
 
     @property
@@ -231,6 +238,11 @@ class BatchRow:
     def is_finished(self) -> bool:
         """Return whether the batch is in a state that never changes."""
         return self.state in ENDED_STATES
+
+    @property
+    def is_held(self) -> bool:
+        """Return whether a person must decide what happens to the result of the batch."""
+        return self.state is BatchState.DOWNLOADED and bool(self.held)
 
 
 @dataclass(frozen=True)
@@ -556,10 +568,15 @@ tasks = _table_of(
 
 # The number of this schema. Every change of a table adds 1. `findable_version` has the numbers up
 # to `0021`.
-SCHEMA_NUMBER = "0023"
+SCHEMA_NUMBER = "0024"
 # The statements that upgrade each schema to the next schema.
 UPGRADES = {
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
+    "0023": [
+        f"ALTER TABLE {batches.name} ADD COLUMN control_requests INTEGER DEFAULT 0 NOT NULL",
+        f"ALTER TABLE {batches.name} ADD COLUMN control_cost DOUBLE PRECISION",
+        f"ALTER TABLE {batches.name} ADD COLUMN held TEXT",
+    ],
 }
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.
 TABLE_CREATED_EVENT = "table"

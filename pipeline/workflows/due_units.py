@@ -60,6 +60,8 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
             BatchState.DOWNLOADED,
             task=ws.task.name,
         )
+        # A held batch waits for a person.
+        open_batches = [batch for batch in open_batches if not batch.is_held]
         batch_units = [_batch_unit(ws, tx, batch) for batch in open_batches]
         yield from batch_units
 

@@ -11,6 +11,7 @@ from functools import partial
 from pipeline.batch import ingest, live, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.budget import API_STATES, BudgetError
+from pipeline.batch.held_batches import HeldBatchError, accept_held_batch
 from pipeline.batch.ingest_report import IngestSummary
 from pipeline.batch.live_report import LiveReport
 from pipeline.batch.submit import SubmitReport
@@ -419,7 +420,7 @@ class TagRounds:
         """Ingest all downloaded batches, or only `batch_number`; return how many were ingested.
 
         Adds their summaries to the report. Writes quality reports on the new answers, also after an
-        error, but not too often.
+        error, but not too often. Held batches are noted in the report.
 
         Raises:
             InconsistentError, ConfigurationError, RemoteError: As `ingest.ingest_batches`; the
@@ -431,12 +432,25 @@ class TagRounds:
             for summary in ingest.ingest_batches(self._ws, number=batch_number):
                 ingested.append(summary)
                 self._note_ingested(summary)
+        except HeldBatchError:
+            # The held batches wait for a person, and the other batches go on.
+            pass
         except FindableError:
+            self._note_held_batches()
             self.quality_reporter.write(is_last=False)
             raise
 
+        self._note_held_batches()
         self.quality_reporter.write(is_last=False)
         return len(ingested) - count_before
+
+    def _note_held_batches(self) -> None:
+        """Set the report's errors of held batches."""
+        self.report.held = [
+            HeldBatchError(batch, self._ws.task.labels)
+            for batch in self.list_batches(BatchState.DOWNLOADED)
+            if batch.is_held
+        ]
 
     def _note_ingested(self, summary: IngestSummary) -> None:
         """Note that an extractor has new answers, and whether its batch succeeded after all.
@@ -528,13 +542,23 @@ class TagRounds:
         ]
 
 
-def ingest_all(ws: WorkspaceSession) -> tuple[TagReport, list[FindableError]]:
+def ingest_all(
+    ws: WorkspaceSession, *, accepted_number: int | None = None
+) -> tuple[TagReport, list[FindableError]]:
     """Ingest every downloaded batch, and write quality reports on the answers.
+
+    Args:
+        accepted_number: Ingest this batch even if it is held.
 
     Returns:
         The completed report, and the error of a batch that cannot be ingested instead of raising
         it.
+
+    Raises:
+        InputError: The accepted batch is not held.
     """
+    if accepted_number is not None:
+        accept_held_batch(ws, accepted_number)
     tag_rounds = TagRounds(ws)
     errors = list[FindableError]()
     try:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipeline.batch.budget import BudgetError
+from pipeline.batch.held_batches import HeldBatchError
 from pipeline.batch.ingest_report import IngestSummary
 from pipeline.batch.live_report import LiveReport
 from pipeline.batch.poll import PollReport
@@ -86,6 +87,8 @@ class TagReport:
     items: int = 0
     poll: PollPart = field(default_factory=PollPart)
     ingested: list[IngestSummary] = field(default_factory=list)
+    # The errors of batches that wait for a person.
+    held: list[HeldBatchError] = field(default_factory=list)
     # Rows that got the stored answer of an equal row.
     shared: int = 0
     quality: QualityPart = field(default_factory=QualityPart)
@@ -135,8 +138,8 @@ class TagReport:
     def list_errors(self, labels: TaskLabels) -> list[FindableError]:
         """Return the errors that stopped the command early, the most important first.
 
-        The order is: the error of the live run, the errors of the last poll, and all failed batches
-        if no batch succeeded. Failed gates are not included.
+        The order is: the error of the live run, the errors of the last poll, all failed batches if
+        no batch succeeded, and held batches. Failed gates are not included.
         """
         errors = list[FindableError]()
         if self.live is not None and self.live.stopped is not None:
@@ -146,7 +149,7 @@ class TagReport:
         if self.is_down:
             for number, reason in self.poll.failed.items():
                 errors.append(batch_failed_error(number, reason, labels))
-        return errors
+        return errors + self.held
 
     def raise_first_error(
         self, labels: TaskLabels, display: Progress, *, strict: bool = False
@@ -241,6 +244,7 @@ class TagReport:
             "spent": self.spent,
             "pilot": None if self.pilot is None else self.pilot.document(),
             "failed": {str(number): reason for number, reason in self.poll.failed.items()},
+            "held": {str(error.number): error.reason for error in self.held},
             "live": self._live_document(),
             **answer_members,
         }

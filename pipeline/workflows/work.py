@@ -120,6 +120,7 @@ class WorkPass:
                     *OPEN_STATES,
                 )
             )
+            self.failures += report.held
             count_text = plural(len(report.ingested), "batch", "batches")
             self.phrases.append(f"{report.answered_rows:,} {labels.answered} in {count_text}")
 
@@ -258,6 +259,7 @@ class WorkPass:
             "downloaded": report.poll.last.downloaded,
             "waiting": report.poll.last.waiting,
             "failed": members["failed"],
+            "held": members["held"],
             "ingested": members["ingested"],
             "parked": members["parked"],
             "no_room": members["no_room"],

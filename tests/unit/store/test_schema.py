@@ -45,6 +45,8 @@ def test_tables_of_the_previous_schema_are_migrated(store: Store) -> None:
     with store.write() as tx:
         for table in (schema.answers, schema.attempts):
             tx.execute(text(f"ALTER TABLE {table.name} DROP COLUMN tier"))
+        for column in ("control_requests", "control_cost", "held"):
+            tx.execute(text(f"ALTER TABLE findable_batches DROP COLUMN {column}"))
         tx.execute(text("UPDATE findable_workspace SET schema = '0022', backend = 'local'"))
     for _ in "12":
         schema.ensure_schema(store, [])

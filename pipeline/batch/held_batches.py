@@ -1,0 +1,155 @@
+"""Hold batches whose result provably gives replies to the wrong requests.
+
+Nothing of a held batch is stored. It stays downloaded until a person does one of these:
+
+- download the result again, because the API may send another file
+- give up the batch, so that its rows are asked again
+- accept the result in spite of the reason
+
+The reason is stored with the batch, because an accepted batch must not be examined again.
+"""
+
+from functools import partial
+
+from pipeline.batch.batch_files import lock_of, result_path, retry_on_conflict
+from pipeline.batch.result_download import fetch_result
+from pipeline.core import files
+from pipeline.core.command_hint import CommandHint, HintTemplate
+from pipeline.core.errors import InconsistentError, InputError, RemoteError
+from pipeline.core.states import BatchState
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task_parts import TaskLabels
+from pipeline.gemini.result_file import ResultFile
+from pipeline.store import batches
+from pipeline.store.batches import BatchRow
+
+# A command tries this often if another process changes the batch meanwhile.
+MAX_TRIES = 3
+
+
+class HeldBatchError(InconsistentError):
+    """The result of a batch gives replies to the wrong requests; nothing of it was stored."""
+
+    def __init__(self, batch: BatchRow, labels: TaskLabels) -> None:
+        """Describe the reason of the hold and the three ways to end it."""
+        self.number = batch.number
+        self.reason = batch.held or ""
+        super().__init__(
+            f"batch {batch.number} is held: {batch.held}; "
+            "nothing of it was stored, and it stays downloaded",
+            hint=describe_ways_out(batch.number, labels),
+        )
+
+
+def describe_ways_out(number: int, labels: TaskLabels) -> HintTemplate:
+    """Return the commands that end the hold of a batch, in words."""
+    return HintTemplate(
+        "`{}` downloads the result again, `{}` lets its rows be asked again, "
+        "`{}` stores the replies as they are",
+        labels.command("batch-poll", again=number),
+        labels.command("batch-cancel", batch=number),
+        labels.command("batch-ingest", accept=number),
+    )
+
+
+def find_mix_up(results: ResultFile) -> str:
+    """Return what shows that a result gives replies to the wrong requests; "" if nothing does."""
+    del results
+    return ""
+
+
+def accept_held_batch(ws: WorkspaceSession, number: int) -> None:
+    """Record that a held batch of the task in use is to be ingested as it is.
+
+    Does nothing if the batch was accepted before.
+
+    Raises:
+        InputError: There is no such batch, or it is not held.
+    """
+    retry_on_conflict(partial(_accept, ws, number), times=MAX_TRIES)
+
+
+def _accept(ws: WorkspaceSession, number: int) -> None:
+    """Record the acceptance in one transaction.
+
+    Raises:
+        InputError: There is no such batch of the task, or it is not held.
+        StateConflictError: Another process changed the batch.
+    """
+    with ws.store.write() as tx:
+        batch = batches.get_batch(tx, number)
+        _check_task(ws, batch)
+        # An earlier command may have died after it accepted the batch.
+        if batch.state is BatchState.DOWNLOADED and batch.held == "":
+            return
+        _check_held(batch)
+        batches.accept_held(tx, batch, now=ws.now())
+
+
+def fetch_again(ws: WorkspaceSession, number: int) -> str:
+    """Download the result of a held batch once more; return the effect in words.
+
+    Other bytes replace the result file, and the hold ends. The database names the new file before
+    the file has its name: after a kill between both, `batch-poll` downloads the same bytes again.
+
+    Raises:
+        InputError: There is no such batch of the task, or it is not held.
+        RemoteError: The API cannot send the result, or another process works on the batch.
+    """
+    with ws.store.read() as tx:
+        _check_task(ws, batches.get_batch(tx, number))
+    lock_name = lock_of(number)
+    with ws.locks.try_lock(lock_name) as lock:
+        if lock is None:
+            raise RemoteError(
+                f"batch {number}: {ws.locks.describe_holder(lock_name)}; nothing was changed",
+                hint="run the command again in a moment",
+            )
+        with ws.store.read() as tx:
+            batch = batches.get_batch(tx, number)
+        _check_held(batch)
+
+        path = result_path(ws.data, number)
+        files.remove_abandoned_parts(path)
+        part = files.new_part_path(path)
+        try:
+            fetch_result(ws, batch, part)
+            draft = files.sync_part(part)
+            if draft.sha256 == batch.result_sha256:
+                return "the API sent the same bytes again, so it is still held"
+            lock.check()
+            with ws.store.write() as tx:
+                batches.replace_result(tx, batch, draft, now=ws.now())
+            files.rename_sealed(draft, path)
+        finally:
+            part.unlink(missing_ok=True)
+    return "the API sent another result, which replaced the old result"
+
+
+def _check_task(ws: WorkspaceSession, batch: BatchRow) -> None:
+    """Refuse a batch of another task.
+
+    Raises:
+        InputError: The batch belongs to another task.
+    """
+    if batch.task == ws.task.name:
+        return
+    other_task = ws.find_task(batch.task)
+    raise InputError(
+        f"batch {batch.number} belongs to the task {other_task.subject}; nothing was changed",
+        hint=f"name the task: `{other_task.labels.command('status')}`",
+    )
+
+
+def _check_held(batch: BatchRow) -> None:
+    """Refuse a batch that is not held.
+
+    Raises:
+        InputError: The batch is in another state, or nothing holds it.
+    """
+    if batch.is_held:
+        return
+    raise InputError(
+        f"batch {batch.number} is {batch.state} and not held; nothing was changed",
+        hint=f"`{CommandHint('batches')}` lists all batches",
+    )
