@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -28,6 +30,9 @@ MIN_TAGS = 3
 MAX_TAGS = 8
 MIN_CONCEPTS = 4
 MAX_CONCEPTS = 14
+# Member of an answer that repeats the code of the row, and the last line of a prompt with the code.
+ROW_CODE_MEMBER = "row_code"
+_ROW_CODE_LINE = re.compile(rf"\s*^{ROW_CODE_MEMBER}: (?P<code>\w+)\Z", re.MULTILINE)
 # Kinds of the members that a concept can have.
 _CONCEPT_KINDS = {
     "name": "STRING",
@@ -129,10 +134,14 @@ def _build_document(
     - A list of objects with `name` and `quotes`, and no members that concepts lack, asks for
       concepts.
     - Any other schema is filled from the last turn of the user. Earlier turns are examples.
+    - The code of a row is copied from the last line of the prompt, which is then ignored.
 
     Args:
         images: Measures of the request's media. Concepts ignore them.
     """
+    if ROW_CODE_MEMBER in dict(node.members):
+        return _build_coded_document(request, node, images)
+
     property_name = ""
     list_node = node
     if node.kind == "OBJECT" and len(node.members) == 1:
@@ -151,6 +160,36 @@ def _build_document(
         return fill.fill_value(node, last_turn, images), STAND_IN_VERSION
 
     document = {property_name: entries} if property_name else entries
+    return document, version
+
+
+def _build_coded_document(
+    request: Mapping[str, Any],
+    node: SchemaNode,
+    images: Sequence[ImageFeatures | None],
+) -> tuple[object, str]:
+    """Return the answer to a request without its row code, with the code in its first member.
+
+    The code is null if the prompt does not end with one.
+    """
+    code = None
+    contents = []
+    for content in request.get("contents", []):
+        parts = []
+        for part in content.get("parts", []):
+            code_line = _ROW_CODE_LINE.search(part.get("text", ""))
+            if code_line is None:
+                parts.append(part)
+                continue
+            code = code_line["code"]
+            parts.append({**part, "text": part["text"][: code_line.start()]})
+        contents.append({**content, "parts": parts})
+
+    members = tuple(member for member in node.members if member[0] != ROW_CODE_MEMBER)
+    plain_request = {**request, "contents": contents}
+    document, version = _build_document(plain_request, replace(node, members=members), images)
+    if isinstance(document, dict):
+        document = {ROW_CODE_MEMBER: code, **document}
     return document, version
 
 

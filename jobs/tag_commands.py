@@ -274,6 +274,11 @@ def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) ->
         duration = duration_in_words(mode_estimate.seconds)
         rows.append((mode, mode_estimate.shown_cost, duration, count))
     print_table(("mode", "cost", "time", "requests"), rows)
+    if estimate.echo_costs:
+        costs = ", ".join(
+            f"{format_usd(estimate.echo_costs[mode])} of {mode}" for mode in mode_estimates
+        )
+        print_line(f"row codes (echo) are {costs}")
 
     for mode, mode_estimate in mode_estimates.items():
         for warning in mode_estimate.warnings:

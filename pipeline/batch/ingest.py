@@ -339,6 +339,7 @@ class _BatchIngest:
                 lines,
                 default=self._judge_missing(claim),
                 row=contexts.get(claim.item_id),
+                is_changed=self.batch.fingerprint != self.task.fingerprint,
             )
             judgements.append(judgement)
         return judgements

@@ -18,9 +18,10 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from pipeline.core.files import read_lines
 from pipeline.core.settings import Settings
-from pipeline.core.states import BatchState, Outcome
-from pipeline.core.text import plural
+from pipeline.core.states import BatchState, Mode, Outcome
+from pipeline.core.text import format_usd, plural
 from pipeline.engine import claiming
+from pipeline.engine.echo import estimate_echo_cost
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.models import Model, load_models
@@ -202,7 +203,13 @@ def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
     """Return rows, batches and tokens of a plan in words, with price and date of the prices."""
     cost = describe_cost(ws.model, plan.cost, usage_tier=ws.settings.tier)
     price_date = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
-    return f"{plan.describe(ws.task.labels)}, {cost}{price_date}"
+    echo_part = ""
+    if ws.task.prompt.has_echo and ws.model.has_price:
+        today = ws.now().date()
+        tier = Mode.BATCH.tier
+        echo_cost = estimate_echo_cost(ws.model, tier, count=plan.requests, day=today)
+        echo_part = f", {format_usd(echo_cost)} of it for row codes (echo)"
+    return f"{plan.describe(ws.task.labels)}, {cost}{price_date}{echo_part}"
 
 
 def _count_new(store: Store, task: Task, selection: Selection) -> int:

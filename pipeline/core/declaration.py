@@ -46,6 +46,8 @@ _TYPE_LABELS = {
 _MEMBERS_WITHOUT_TYPE_CHECK = ("answer", "items", "key", "examples", "check", "images")
 # Resolutions of images at the API.
 RESOLUTIONS = ("low", "medium", "high")
+# Member of a reply with the code of its row, if the task has `echo=True`.
+ECHO_FIELD = "row_code"
 THINKING_TYPES: Mapping[str, type] = {
     "thinkingBudget": int,
     "thinkingLevel": str,
@@ -129,6 +131,8 @@ class Declaration(Generic[A_co]):
     image_side: int = 768
     # A member of `RESOLUTIONS`. By default the model decides.
     media_resolution: str | None = None
+    # Each answer must repeat a code of its row.
+    echo: bool = False
 
     _is_built_in: ClassVar[bool] = False
 
@@ -160,7 +164,7 @@ class Declaration(Generic[A_co]):
     def _checks(self) -> Iterator[tuple[Any, str, str]]:
         """Yield (is_faulty, message, hint) for each check of members without a simple type.
 
-        Checks answer, version, items and their options, key, check, examples and images.
+        Checks answer, version, items and their options, key, check, examples, images and echo.
         """
         answer: Any = self.answer
         items: Any = self.items
@@ -239,6 +243,11 @@ class Declaration(Generic[A_co]):
             isinstance(column, str) and column for column in images
         )
         yield not is_columns, f"images= must be a list of columns, not {images!r}", ""
+        answer_fields = getattr(answer, "model_fields", {})
+        aliases = {getattr(answer_field, "alias", None) for answer_field in answer_fields.values()}
+        is_echo_field = self.echo and ECHO_FIELD in {*answer_fields, *aliases}
+        message = f"echo= adds the field {ECHO_FIELD!r} to an answer, but the answer has it"
+        yield is_echo_field, message, f"give the field {ECHO_FIELD!r} another name"
 
     def _checks_of_parameters(self) -> Iterator[tuple[Any, str, str]]:
         """Yield (is_faulty, message, hint) for each check of names and parameters.

@@ -135,10 +135,12 @@ def _describe_change(
     current_document: Mapping[str, Any],
 ) -> str:
     """Return the changed members of a declaration, as in `the prompt and the answer changed`."""
-    changed_members = []
-    for name, member in current_document.items():
-        if former_document.get(name) != member:
-            changed_members.append("answer" if name == "schema" else name)
+    # A member such as `echo` is only in the documents of tasks that use it.
+    changed_members = [
+        "answer" if name == "schema" else name
+        for name in {**current_document, **former_document}
+        if former_document.get(name) != current_document.get(name)
+    ]
     return f"the {' and the '.join(changed_members)} changed"
 
 

@@ -169,7 +169,14 @@ def copy_to_duplicates(
             if judgement.answer is None:
                 parked[row_claim] = write_result.parked[claim.item_id]
             elif judgement.reply is not None:
-                copied.append(judge_reply(task, row_claim, judgement.reply, row=row.context))
+                copied_judgement = judge_reply(
+                    task,
+                    row_claim,
+                    judgement.reply,
+                    row=row.context,
+                    is_changed=provenance.fingerprint != task.fingerprint,
+                )
+                copied.append(copied_judgement)
 
     write_judged_replies(tx, task, copied, provenance=provenance, now=now)
     outcomes = claims.ClaimOutcomes((), parked, ())

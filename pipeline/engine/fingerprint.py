@@ -22,6 +22,8 @@ def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
     member_names: tuple[str, ...] = FINGERPRINT_MEMBERS
     if declaration.images:
         member_names += IMAGE_FINGERPRINT_MEMBERS
+    if declaration.echo:
+        member_names += ("echo",)
     return {
         "system": declaration.system,
         "prompt": declaration.prompt,

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.core.declaration import ECHO_FIELD
 from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
 from pipeline.core.settings import Settings
 from pipeline.core.states import UNSUPPORTED_REASON, Mode, Outcome
+from pipeline.engine import echo
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import ValidAnswer, WriteResult
 from pipeline.gemini import models, responses, usage
@@ -115,6 +117,7 @@ def judge_lines(
     *,
     default: JudgedReply,
     row: Any = None,
+    is_changed: bool = False,
 ) -> JudgedReply:
     """Judge the result lines of one key, in file order; return a single outcome.
 
@@ -124,11 +127,13 @@ def judge_lines(
     Args:
         default: Returned if there is no line.
         row: The row, if the task needs it to judge an answer.
+        is_changed: The request was made from another declaration of the task.
     """
     answer: JudgedReply | None = None
     failure: JudgedReply | None = None
     for line in lines:
-        judgement = judge_reply(task, claim, responses.parse_result_line(line), row=row)
+        reply = responses.parse_result_line(line)
+        judgement = judge_reply(task, claim, reply, row=row, is_changed=is_changed)
         if judgement.outcome is not Outcome.ANSWERED:
             failure = failure or judgement
         elif answer is None:
@@ -144,6 +149,7 @@ def judge_reply(
     reply: responses.ParsedReply,
     *,
     row: Any = None,
+    is_changed: bool = False,
 ) -> JudgedReply:
     """Judge one reply: a failure keeps its reason, any other reply must validate as an answer.
 
@@ -152,6 +158,7 @@ def judge_reply(
 
     Args:
         row: The row, if the task needs it to judge an answer.
+        is_changed: The request was made from another declaration of the task.
 
     Raises:
         ConfigurationError: A validator in the user's task file failed.
@@ -168,7 +175,7 @@ def judge_reply(
         )
 
     try:
-        answer, reason = responses.parse_answer(reply, task.prompt.answer_model)
+        answer, reason = _parse_answer(task, claim, reply, is_changed=is_changed)
     except (Exception, SystemExit) as error:
         if task.user_file is not None:
             raise task.user_file.code_error(error, claim.item_id) from error
@@ -183,6 +190,39 @@ def judge_reply(
 
     outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
     return JudgedReply(claim, outcome, reason, answer, reply, dropped_value_count=left_out_values)
+
+
+def _parse_answer(
+    task: Task,
+    claim: RowClaim,
+    reply: responses.ParsedReply,
+    *,
+    is_changed: bool,
+) -> "tuple[BaseModel | None, str]":
+    """Validate the text of a reply without its row code, and check the code.
+
+    A copied reply has the code of the row that was asked, so its code is not checked. The code may
+    be missing if the request was made from another declaration.
+
+    Returns:
+        The answer and "ok", or None and the reason.
+    """
+    answer_model = task.prompt.answer_model
+    has_own_field = ECHO_FIELD in answer_model.model_fields
+    if not (task.prompt.has_echo or is_changed) or has_own_field:
+        return responses.parse_answer(reply, answer_model)
+
+    codes, text = echo.split_reply(reply.text)
+    answer, reason = responses.parse_answer(reply._replace(text=text), answer_model)
+    is_code_optional = claim.is_copy or (is_changed and not codes)
+    if answer is None or is_code_optional:
+        return answer, reason
+
+    code = echo.make_row_code(task.name, claim.item_id, claim.input_hash)
+    fault = echo.find_code_fault(code, codes)
+    if fault:
+        return None, fault
+    return answer, reason
 
 
 def write_judged_replies(

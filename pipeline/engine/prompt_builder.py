@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.core import text
 from pipeline.core.declaration import Declaration, fill_template
+from pipeline.engine import echo
 from pipeline.gemini import answer_schema
 from pipeline.gemini.requests import Prompt
 from pipeline.tables.cells import to_prompt_text
@@ -71,14 +72,18 @@ class PromptBuilder:
             parts.append(self.data_instruction.format(name=declared.prompt_columns[0]))
         if declared.images:
             parts.append(IMAGE_INSTRUCTION)
-        parts.extend(self._format_example(example) for example in declared.examples)
+        parts.extend(
+            self._format_example(example, number)
+            for number, example in enumerate(declared.examples, start=1)
+        )
         return "\n\n".join(part for part in parts if part)
 
-    def _format_example(self, example: tuple[Mapping[str, Any], Any]) -> str:
+    def _format_example(self, example: tuple[Mapping[str, Any], Any], number: int) -> str:
         """Return an example of the declaration as text; its answer has the form of a reply.
 
         Args:
             example: A row by names of the prompt or of columns, and its answer.
+            number: Position among the examples, from 1; an example has a row code of its own.
         """
         example_row, example_answer = example
         row = {self.columns_by_name.get(name, name): value for name, value in example_row.items()}
@@ -92,4 +97,9 @@ class PromptBuilder:
         reply_document = answer_schema.encode_answer(document, answer_model)
         if reply_document != document:
             answer_json = json.dumps(reply_document, ensure_ascii=False)
-        return f"Example:\n{self.fill_prompt(row)}\nAnswer:\n{answer_json}"
+        prompt_text = self.fill_prompt(row)
+        if self.declaration.echo:
+            code = echo.make_row_code("", str(number), prompt_text)
+            prompt_text += echo.format_code_line(code)
+            answer_json = echo.add_code(answer_json, code)
+        return f"Example:\n{prompt_text}\nAnswer:\n{answer_json}"

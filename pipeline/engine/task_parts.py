@@ -530,6 +530,11 @@ class TaskPrompt(ABC):
         return self.builder.declaration.answer
 
     @property
+    def has_echo(self) -> bool:
+        """Return whether each answer must repeat a code of its row."""
+        return self.builder.declaration.echo
+
+    @property
     def stored_answer_model(self) -> "type[BaseModel]":
         """Return the model of a stored answer."""
         return self.answer_model

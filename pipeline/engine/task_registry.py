@@ -32,6 +32,7 @@ from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine import task_file
 from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.declaration_changes import check_change, check_prefix, merge_records
+from pipeline.engine.echo import estimate_echo_usage
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
 from pipeline.engine.memory_rows import MEMORY_ROWS, MemorySource
 from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
@@ -380,6 +381,8 @@ def _make_options(declaration: Declaration, columns: Mapping[str, str]) -> dict[
     gates = declaration.gates or {}
     options["gates"] = ",".join(f"{name}={bound}" for name, bound in gates.items())
     options["answer_tokens"] = estimate_answer_tokens(declaration.answer)
+    if declaration.echo:
+        options["answer_tokens"] += estimate_echo_usage().answer
     options["reading"] = READING_VERSION
     options["asked"] = _match_columns(declaration.prompt_columns, columns)
     options["quotes_in"] = quotes_in

@@ -22,6 +22,7 @@ from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
 from pipeline.core.text import plural
 from pipeline.engine.built_in_declarations import load_built_in_declaration
+from pipeline.engine.echo import add_code_line
 from pipeline.engine.memory_rows import MEMORY_ROWS
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
@@ -310,13 +311,13 @@ class UserPrompt(TaskPrompt):
             )
         images = self.row_images() if self.rows.image_columns else None
         for task_row in super().make_rows(rows):
-            if images is None:
-                yield task_row
-                continue
-            prepared = images.add_to_prompt(task_row.prompt, rows[task_row.id])
-            if prepared is not None:
-                prompt, input_hash = prepared
-                yield task_row._replace(prompt=prompt, input_hash=input_hash)
+            prepared_row: TaskRow | None = task_row
+            if images is not None:
+                prepared_row = _add_images(images, task_row, rows[task_row.id])
+            if prepared_row is not None and self.has_echo:
+                prepared_row = add_code_line(self.rows.record.name, prepared_row)
+            if prepared_row is not None:
+                yield prepared_row
 
     def read_input_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the values that are sent, by row id, each value on a line."""
@@ -325,6 +326,15 @@ class UserPrompt(TaskPrompt):
             row_id: "\n".join(to_prompt_text(row[name]) for name in columns)
             for row_id, row in self.rows.read(tx, ids).items()
         }
+
+
+def _add_images(images: RowImages, task_row: TaskRow, row: Mapping[str, Any]) -> TaskRow | None:
+    """Return a row with its images in the prompt; None if an image can no longer be read."""
+    prepared = images.add_to_prompt(task_row.prompt, row)
+    if prepared is None:
+        return None
+    prompt, input_hash = prepared
+    return task_row._replace(prompt=prompt, input_hash=input_hash)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -28,6 +28,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
 from pipeline.core.text import format_object, format_usd
 from pipeline.engine import claiming
+from pipeline.engine.echo import estimate_echo_cost
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.api_errors import next_midnight_pacific
 from pipeline.gemini.models import (
@@ -76,6 +77,8 @@ class Preflight:
     deadline_s: float | None = None
     # Prepared batches of an earlier run, which are sent too.
     waiting: BatchPlan = field(default_factory=BatchPlan)
+    # Part of the cost by mode that pays for row codes, in USD; empty if the task has no `echo=True`.
+    echo_costs: Mapping[str, float] = field(default_factory=dict)
     # The same estimate for the model that a key would use, or None if that is the model.
     with_key: "Preflight | None" = None
 
@@ -108,6 +111,7 @@ class Preflight:
                 "cost": round(self.plan.control_cost, 6),
             },
             **mode_members,
+            "echo": {mode: round(cost, 6) for mode, cost in self.echo_costs.items()} or None,
             "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
             "recommended": self.recommended,
             "reason": self.reason,
@@ -237,6 +241,15 @@ def estimate_plan(
         Mode.FLEX.value: estimator.estimate_calls(Mode.FLEX),
         Mode.LIVE.value: estimator.estimate_calls(Mode.LIVE),
     }
+    echo_costs = dict[str, float]()
+    if ws.task.prompt.has_echo and model.has_price:
+        for mode in (Mode.BATCH, Mode.FLEX, Mode.LIVE):
+            echo_costs[mode.value] = estimate_echo_cost(
+                model,
+                mode.tier,
+                count=plan.requests,
+                day=ws.now().date(),
+            )
     recommended, reason = recommend_mode(ways, items=plan.items, deadline_s=deadline_s)
     return Preflight(
         plan=plan,
@@ -249,6 +262,7 @@ def estimate_plan(
         known=estimator.calibration,
         deadline_s=deadline_s,
         waiting=estimator.waiting_plan,
+        echo_costs=echo_costs,
     )
 
 
