@@ -183,6 +183,8 @@ class ExportRows(NamedTuple):
     extractor: str | None = None
     # Answered rows by version.
     version_counts: Mapping[str, int] = MappingProxyType({})
+    # Corrections of the task that are not exported, because a single version is.
+    left_out_corrections: int = 0
 
 
 # Export formats by file ending; the first is the default.

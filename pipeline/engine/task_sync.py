@@ -23,7 +23,7 @@ from pipeline.store import workspace
 from pipeline.store.database import Store
 from pipeline.store.locks import Locks
 from pipeline.store.workspace import TaskRecord
-from pipeline.tables.row_findings import Finding
+from pipeline.tables.row_findings import Finding, make_excerpt
 from pipeline.tables.row_sync import (
     RowSync,
     RowSyncReport,
@@ -217,7 +217,10 @@ def format_refused_row(finding: Finding, record: TaskRecord) -> str:
     location = f"row {finding.line}" if record.is_query else f"line {finding.line}"
     if finding.column:
         location += f", column {finding.column!r}"
-    return f"{_source_name(record)}, {location}: {finding.reason}; the row is refused"
+    reason = finding.reason
+    if finding.key:
+        reason += f" ({make_excerpt(finding.key)})"
+    return f"{_source_name(record)}, {location}: {reason}; the row is refused"
 
 
 def _source_name(record: TaskRecord) -> str:
