@@ -520,6 +520,8 @@ class TaskPrompt(ABC):
     model: str | None = None
     # Requests contain images.
     sends_images: bool = False
+    # All values of an answer are choices, so that many rows have the same answer.
+    is_closed: bool = False
 
     @property
     @abstractmethod

@@ -44,6 +44,7 @@ from pipeline.engine.task_faults import (
 )
 from pipeline.engine.task_file import Fault, find_task_file, load_declaration
 from pipeline.engine.user_task import UserTask
+from pipeline.gemini.answer_schema import is_closed_answer
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
@@ -80,8 +81,8 @@ INDEX_OPTIONS = ("index", "label")
 def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
-    If the file of a task is missing, but the workspace has a file of its name, that file replaces
-    it: the workspace was copied without the original file. Registered shipped tasks are included.
+    A file that came with a copied folder replaces the recorded file; see `_with_present_file`.
+    Registered shipped tasks are included.
     The backend is the workspace's, else that of the settings.
     """
     records = workspace.list_tasks(tx)
@@ -94,21 +95,28 @@ def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
         shipped_task = find_shipped_task(record.name)
         make_shipped_task = shipped_task.make_recorded_task if shipped_task is not None else None
         make_task = make_shipped_task or UserTask
-        tasks.append(make_task(_with_present_file(record, settings.data), settings, backend))
+        tasks.append(make_task(_with_present_file(record, settings), settings, backend))
     return tuple(tasks)
 
 
-def _with_present_file(record: TaskRecord, data: Path) -> TaskRecord:
-    """Return a record whose path is the workspace's file if its own file does not exist."""
-    workspace_file = (
-        data.resolve() / task_file.TASKS_FOLDER / f"{record.name}{task_file.TASK_FILE_SUFFIX}"
-    )
-    if not workspace_file.is_file():
-        return record
+def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
+    """Return a record whose path is the file that came with a copied workspace, if there is one.
+
+    The workspace or its parent folder has a file `tasks/NAME.py`, and the recorded file does not
+    exist, or is a `tasks/NAME.py` outside of these folders: the original of a copy.
+    A file that the TASK setting names is not replaced.
+    """
     path = Path(record.path)
-    if task_file.parse_python_path(path) or path.is_file():
+    if task_file.parse_python_path(path) or Path(settings.task).resolve() == path:
         return record
-    return replace(record, path=str(workspace_file))
+
+    data = settings.data.resolve()
+    relative_path = Path(task_file.TASKS_FOLDER, f"{record.name}{task_file.TASK_FILE_SUFFIX}")
+    is_original = path.parts[-2:] == relative_path.parts and not path.is_relative_to(data.parent)
+    for folder in (data, data.parent):
+        if (folder / relative_path).is_file() and (is_original or not path.is_file()):
+            return replace(record, path=str(folder / relative_path))
+    return record
 
 
 def find_registered_name(tx: Connection, settings: Settings) -> str | None:
@@ -118,7 +126,10 @@ def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     another task now. A file that cannot be loaded counts as the task that was registered from it.
     """
     setting = settings.task
-    path_by_name = {record.name: record.path for record in workspace.list_tasks(tx)}
+    path_by_name = {
+        record.name: _with_present_file(record, settings).path
+        for record in workspace.list_tasks(tx)
+    }
     if setting in path_by_name:
         return setting
 
@@ -368,7 +379,8 @@ def _find_key(
 def _make_options(declaration: Declaration, columns: Mapping[str, str]) -> dict[str, Any]:
     """Return the members of a declaration that commands need without loading the file.
 
-    Adds the gates as a text, the estimated tokens of an answer, the columns of the prompt, of
+    Adds the gates as a text, the estimated tokens of an answer, whether all its fields are choices,
+    the columns of the prompt, of
     quotations and of images, and READING_VERSION.
     """
     quotes_in = _find_quoted_column(declaration, columns)
@@ -380,6 +392,7 @@ def _make_options(declaration: Declaration, columns: Mapping[str, str]) -> dict[
     gates = declaration.gates or {}
     options["gates"] = ",".join(f"{name}={bound}" for name, bound in gates.items())
     options["answer_tokens"] = estimate_answer_tokens(declaration.answer)
+    options["closed"] = is_closed_answer(declaration.answer)
     options["reading"] = READING_VERSION
     options["asked"] = _match_columns(declaration.prompt_columns, columns)
     options["quotes_in"] = quotes_in
@@ -457,7 +470,7 @@ def _save_record(
         if stored_record is not None:
             lines += check_change(
                 tx,
-                stored_record,
+                _with_present_file(stored_record, settings),
                 declared_record,
                 declaration,
                 accepted=settings.accept_changed,

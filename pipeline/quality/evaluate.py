@@ -44,7 +44,8 @@ def _measure_of(task: Task) -> TaskMeasure:
 
     from pipeline.quality import measure
 
-    return TaskMeasure(measure.FIGURES, measure.measure)
+    figures_of_task = measure.select_figures(is_closed=task.prompt.is_closed)
+    return TaskMeasure(figures_of_task, measure.measure)
 
 
 def write_report(
