@@ -37,10 +37,10 @@ from pipeline.engine.memory_rows import MEMORY_ROWS, MemorySource
 from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
-    _find_column_faults,
-    _find_kind_faults,
-    _find_text_columns,
-    _match_columns,
+    find_column_faults,
+    find_kind_faults,
+    find_text_columns,
+    match_columns,
 )
 from pipeline.engine.task_file import Fault, find_task_file, load_declaration
 from pipeline.engine.user_task import UserTask
@@ -223,8 +223,8 @@ def check_first_use(settings: Settings, store: Store) -> bool:
     with contextlib.closing(
         Store(settings.confirmed_database_url.reveal(), is_own_database=False),
     ) as unchanged_store:
-        columns = _open_source(unchanged_store, declaration, path).columns
-    record = _make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
+        columns = open_source(unchanged_store, declaration, path).columns
+    record = make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
     check_column_names(list(columns))
     target = record.words["write_to"]
     if not has_database and target is not None:
@@ -282,8 +282,8 @@ def register_if_new(
         raise TaskNeverUsedError(settings.task, settings.data, hint=hint)
 
     declaration = load_declaration(path, settings)
-    columns = _open_source(store, declaration, path).columns
-    record = _save_record(
+    columns = open_source(store, declaration, path).columns
+    record = save_record(
         store,
         declaration,
         path,
@@ -310,14 +310,14 @@ def load_current_draft(task: Task, *, now: datetime) -> Task:
     declaration = load_declaration(path, registered_task.settings, is_recorded=True)
     key_columns = tuple(name for name, _ in record.key)
     draft = replace(declaration, name=task.name, key=key_columns)
-    draft_record = _make_record(draft, path, record.columns, recorded_at=now)
+    draft_record = make_record(draft, path, record.columns, recorded_at=now)
     return UserTask(replace(draft_record, prefix=record.prefix), registered_task.settings)
 
 
 # ---- the record of a task
 
 
-def _make_record(
+def make_record(
     declaration: Declaration,
     path: Path,
     columns: Mapping[str, str],
@@ -333,8 +333,8 @@ def _make_record(
         InputError: The declaration does not fit the columns. The message lists all faults.
     """
     member_faults = (
-        *_find_column_faults(declaration, columns),
-        *_find_kind_faults(declaration, columns),
+        *find_column_faults(declaration, columns),
+        *find_kind_faults(declaration, columns),
     )
     faults = [
         Fault(
@@ -350,7 +350,7 @@ def _make_record(
         name=declaration.name,
         path=str(path),
         prefix=declaration.table or declaration.name,
-        items=_resolve_items(declaration, path),
+        items=resolve_items(declaration, path),
         is_query=declaration.is_query,
         items_sha256=None,
         key=_find_key(declaration, columns),
@@ -372,7 +372,7 @@ def _find_key(
     """Return the name and kind of each key column; a made key is a text."""
     if declaration.has_made_key:
         return ((HASH_KEY, "text"),)
-    key_columns = _match_columns(declaration.keys, columns)
+    key_columns = match_columns(declaration.keys, columns)
     return tuple((name, columns[name]) for name in key_columns)
 
 
@@ -394,14 +394,14 @@ def _make_options(declaration: Declaration, columns: Mapping[str, str]) -> dict[
     options["answer_tokens"] = estimate_answer_tokens(declaration.answer)
     options["closed"] = is_closed_answer(declaration.answer)
     options["reading"] = READING_VERSION
-    options["asked"] = _match_columns(declaration.prompt_columns, columns)
+    options["asked"] = match_columns(declaration.prompt_columns, columns)
     options["quotes_in"] = quotes_in
     # Columns that must contain text, because no answer is valid without a quotation.
     options["quoted"] = []
     if quotes_in is not None and requires_quote(declaration.answer):
         options["quoted"] = [quotes_in]
     if declaration.images:
-        options["images"] = _match_columns(declaration.images, columns)
+        options["images"] = match_columns(declaration.images, columns)
     return options
 
 
@@ -414,11 +414,11 @@ def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) ->
         return find_column(declaration.quotes_in, columns)
     if not has_quotes(declaration.answer):
         return None
-    text_columns = _find_text_columns(declaration, columns)
+    text_columns = find_text_columns(declaration, columns)
     return "text" if "text" in text_columns else next(iter(text_columns), None)
 
 
-def _resolve_items(declaration: Declaration, path: Path) -> str:
+def resolve_items(declaration: Declaration, path: Path) -> str:
     """Return the query of a task, or the absolute path of its row file.
 
     Args:
@@ -432,7 +432,7 @@ def _resolve_items(declaration: Declaration, path: Path) -> str:
 # ---- changes of a task
 
 
-def _save_record(
+def save_record(
     store: Store,
     declaration: Declaration,
     path: Path,
@@ -456,7 +456,7 @@ def _save_record(
         QuestionChangedError: The declaration of a used version changed, and ACCEPT_CHANGED is not
             set.
     """
-    declared_record = _make_record(declaration, path, columns, recorded_at=recorded_at)
+    declared_record = make_record(declaration, path, columns, recorded_at=recorded_at)
     with store.read() as tx:
         stored_record = workspace.get_task(tx, declared_record.name)
     merged_record = merge_records(stored_record, declared_record)
@@ -542,7 +542,7 @@ def store_preference(store: Store, name: str, settings: Settings, *, display: Pr
 # ---- the rows of a task
 
 
-def _open_source(
+def open_source(
     store: Store | None,
     declaration: Declaration,
     path: Path,
@@ -569,4 +569,4 @@ def _open_source(
         return task_file.rows_by_task_path[path]
 
     options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
-    return FileSource(Path(_resolve_items(declaration, path)), options)
+    return FileSource(Path(resolve_items(declaration, path)), options)

@@ -85,7 +85,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
         title=f"Quality of the answers of {task.name}",
         extractor=extractor or "all",
         items=answer_count,
-        figures=(*select_figures(is_closed=task.prompt.is_closed), *mean_figures),
+        figures=(*FIGURES, *mean_figures),
         values=values,
         distributions=list(tally.bars()),
         samples=list(_samples(tx, task, list(tally.sample))),
@@ -94,20 +94,6 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
             for path, null_count in tally.null_texts.items()
         ],
     )
-
-
-def select_figures(*, is_closed: bool) -> list[Figure]:
-    """Return the figures; `same` has no bound if all values of an answer are choices.
-
-    Most rows may then have the same answer, which says nothing about the quality.
-    """
-    figures = list[Figure]()
-    for figure in FIGURES:
-        if is_closed and figure.name == "same":
-            figures.append(figure._replace(low=None, high=None))
-        else:
-            figures.append(figure)
-    return figures
 
 
 class _Tally:
