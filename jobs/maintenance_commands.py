@@ -345,12 +345,17 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
     for check_name, finding in report.findings:
         line = f"{check_name}: {finding.message}: {finding.consequence}"
         if finding.hint:
-            line += f". To repair it: {finding.hint}"
+            next_step = finding.hint
+            if isinstance(next_step, CommandHint):
+                next_step = f"`{next_step}`"
+            line += f". To repair it: {next_step}"
         output.append(partial(Terminal().warn, line) if finding.is_contradiction else line)
 
     if not report.contradictions:
         checks = plural(report.check_count, "check")
-        output.append(f"{checks} passed, no contradiction found")
+        notice_count = len(report.findings)
+        notices = f"; {plural(notice_count, 'notice')} above" if notice_count else ""
+        output.append(f"{checks} passed, no contradiction found{notices}")
     return CommandReport(report.document, output, report.raise_errors)
 
 

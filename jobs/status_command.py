@@ -80,6 +80,8 @@ def _status_lines(
         ("workspace", f"{document['workspace']}, {engine}"),
         (report.subject, _format_counts(document, report.subject)),
     ]
+    if "task_file" in document:
+        lines.append(("task file", f"{document['task_file']}; correct it before rows are asked"))
     lines += _stale_lines(document.get("stale"))
     lines += _first_lines(
         "under way",

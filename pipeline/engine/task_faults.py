@@ -34,12 +34,12 @@ class _MemberFault(NamedTuple):
     hint: str
 
 
-def _match_columns(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
+def match_columns(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
     """Return the column that each name means; a name without a column stays as it is."""
     return [find_column(name, columns) or name for name in names]
 
 
-def _find_column_faults(
+def find_column_faults(
     declaration: Declaration,
     columns: Mapping[str, str],
 ) -> Iterator[_MemberFault]:
@@ -60,12 +60,12 @@ def _find_column_faults(
     names_by_member = _list_named_columns(declaration)
     for member, names in names_by_member.items():
         hint = MISSING_COLUMN_HINTS.get(member, "name one of these columns")
-        for name in _match_columns(names, columns):
+        for name in match_columns(names, columns):
             if name not in columns:
                 message = f"names the column {name!r}, but the rows have {listed_columns}"
                 yield _MemberFault(member, message, hint)
 
-    for name in _match_columns(names_by_member["key"], columns):
+    for name in match_columns(names_by_member["key"], columns):
         kind = columns.get(name, "text")
         if kind not in KEY_KINDS:
             message = (
@@ -93,7 +93,7 @@ def _list_named_columns(declaration: Declaration) -> dict[str, Sequence[str]]:
     }
 
 
-def _find_kind_faults(
+def find_kind_faults(
     declaration: Declaration,
     columns: Mapping[str, str],
 ) -> Iterator[_MemberFault]:
@@ -102,8 +102,8 @@ def _find_kind_faults(
     An image column must be a text and must not be in the prompt. The quoted column is clear if the
     prompt has a single text column or a column `text`, or if `quotes_in=` is set.
     """
-    prompt_columns = _match_columns(declaration.prompt_columns, columns)
-    for name in _match_columns(declaration.images, columns):
+    prompt_columns = match_columns(declaration.prompt_columns, columns)
+    for name in match_columns(declaration.images, columns):
         if columns.get(name, "text") != "text":
             message = f"names the column {name!r}, which has {columns[name]} values"
             yield _MemberFault("images", message, "name a column of paths or https addresses")
@@ -113,16 +113,16 @@ def _find_kind_faults(
 
     if declaration.quotes_in is not None or not has_quotes(declaration.answer):
         return
-    text_columns = _find_text_columns(declaration, columns)
+    text_columns = find_text_columns(declaration, columns)
     is_quoted_column_clear = len(text_columns) == 1 or "text" in text_columns
-    # Missing columns are reported by `_find_column_faults`.
+    # Missing columns are reported by `find_column_faults`.
     if not is_quoted_column_clear and columns.keys() >= set(prompt_columns):
         message = f"names {len(text_columns)} text columns, but quotations need a single column"
         hint = "set quotes_in= to the column that is quoted"
         yield _MemberFault("prompt", message, hint)
 
 
-def _find_text_columns(declaration: Declaration, columns: Mapping[str, str]) -> list[str]:
+def find_text_columns(declaration: Declaration, columns: Mapping[str, str]) -> list[str]:
     """Return the columns of the prompt that contain text."""
-    prompt_columns = _match_columns(declaration.prompt_columns, columns)
+    prompt_columns = match_columns(declaration.prompt_columns, columns)
     return [name for name in prompt_columns if columns.get(name) == "text"]

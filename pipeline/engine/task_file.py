@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -280,6 +281,18 @@ def _load(path: Path, data: Path, trusted: tuple[str, ...]) -> Declaration:
     if _may_come_with_workspace(path, data):
         _require_confirmed(hashlib.sha256(source).hexdigest(), path, data, trusted)
     return load_declaration_source(source, path.stem, path)
+
+
+def find_syntax_fault(path: Path) -> Fault | None:
+    """Return why a file is not Python, with its line; None if it is. Its code is not run."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            compile(path.read_bytes(), str(path), "exec")
+    except SyntaxError as error:
+        return Fault(format_location(path, error.lineno), error.msg, f"correct {path}")
+    except (OSError, ValueError) as error:
+        return Fault(str(path), str(error), f"correct {path}")
+    return None
 
 
 def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration:

@@ -183,6 +183,8 @@ class ExportRows(NamedTuple):
     extractor: str | None = None
     # Answered rows by version.
     version_counts: Mapping[str, int] = MappingProxyType({})
+    # Corrections of the task that are not exported, because a single version is.
+    left_out_corrections: int = 0
 
 
 # Export formats by file ending; the first is the default.
@@ -518,6 +520,8 @@ class TaskPrompt(ABC):
     model: str | None = None
     # Requests contain images.
     sends_images: bool = False
+    # All values of an answer are choices, so that many rows have the same answer.
+    is_closed: bool = False
 
     @property
     @abstractmethod

@@ -38,13 +38,14 @@ from pipeline.engine.memory_rows import MEMORY_ROWS, MemorySource
 from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
-    _find_column_faults,
-    _find_kind_faults,
-    _find_text_columns,
-    _match_columns,
+    find_column_faults,
+    find_kind_faults,
+    find_text_columns,
+    match_columns,
 )
 from pipeline.engine.task_file import Fault, find_task_file, load_declaration
 from pipeline.engine.user_task import UserTask
+from pipeline.gemini.answer_schema import is_closed_answer
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
@@ -81,8 +82,8 @@ INDEX_OPTIONS = ("index", "label")
 def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
-    If the file of a task is missing, but the workspace has a file of its name, that file replaces
-    it: the workspace was copied without the original file. Registered shipped tasks are included.
+    A file that came with a copied folder replaces the recorded file; see `_with_present_file`.
+    Registered shipped tasks are included.
     The backend is the workspace's, else that of the settings.
     """
     records = workspace.list_tasks(tx)
@@ -95,21 +96,28 @@ def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
         shipped_task = find_shipped_task(record.name)
         make_shipped_task = shipped_task.make_recorded_task if shipped_task is not None else None
         make_task = make_shipped_task or UserTask
-        tasks.append(make_task(_with_present_file(record, settings.data), settings, backend))
+        tasks.append(make_task(_with_present_file(record, settings), settings, backend))
     return tuple(tasks)
 
 
-def _with_present_file(record: TaskRecord, data: Path) -> TaskRecord:
-    """Return a record whose path is the workspace's file if its own file does not exist."""
-    workspace_file = (
-        data.resolve() / task_file.TASKS_FOLDER / f"{record.name}{task_file.TASK_FILE_SUFFIX}"
-    )
-    if not workspace_file.is_file():
-        return record
+def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
+    """Return a record whose path is the file that came with a copied workspace, if there is one.
+
+    The workspace or its parent folder has a file `tasks/NAME.py`, and the recorded file does not
+    exist, or is a `tasks/NAME.py` outside of these folders: the original of a copy.
+    A file that the TASK setting names is not replaced.
+    """
     path = Path(record.path)
-    if task_file.parse_python_path(path) or path.is_file():
+    if task_file.parse_python_path(path) or Path(settings.task).resolve() == path:
         return record
-    return replace(record, path=str(workspace_file))
+
+    data = settings.data.resolve()
+    relative_path = Path(task_file.TASKS_FOLDER, f"{record.name}{task_file.TASK_FILE_SUFFIX}")
+    is_original = path.parts[-2:] == relative_path.parts and not path.is_relative_to(data.parent)
+    for folder in (data, data.parent):
+        if (folder / relative_path).is_file() and (is_original or not path.is_file()):
+            return replace(record, path=str(folder / relative_path))
+    return record
 
 
 def find_registered_name(tx: Connection, settings: Settings) -> str | None:
@@ -119,7 +127,10 @@ def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     another task now. A file that cannot be loaded counts as the task that was registered from it.
     """
     setting = settings.task
-    path_by_name = {record.name: record.path for record in workspace.list_tasks(tx)}
+    path_by_name = {
+        record.name: _with_present_file(record, settings).path
+        for record in workspace.list_tasks(tx)
+    }
     if setting in path_by_name:
         return setting
 
@@ -213,8 +224,8 @@ def check_first_use(settings: Settings, store: Store) -> bool:
     with contextlib.closing(
         Store(settings.confirmed_database_url.reveal(), is_own_database=False),
     ) as unchanged_store:
-        columns = _open_source(unchanged_store, declaration, path).columns
-    record = _make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
+        columns = open_source(unchanged_store, declaration, path).columns
+    record = make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
     check_column_names(list(columns))
     target = record.words["write_to"]
     if not has_database and target is not None:
@@ -272,8 +283,8 @@ def register_if_new(
         raise TaskNeverUsedError(settings.task, settings.data, hint=hint)
 
     declaration = load_declaration(path, settings)
-    columns = _open_source(store, declaration, path).columns
-    record = _save_record(
+    columns = open_source(store, declaration, path).columns
+    record = save_record(
         store,
         declaration,
         path,
@@ -300,14 +311,14 @@ def load_current_draft(task: Task, *, now: datetime) -> Task:
     declaration = load_declaration(path, registered_task.settings, is_recorded=True)
     key_columns = tuple(name for name, _ in record.key)
     draft = replace(declaration, name=task.name, key=key_columns)
-    draft_record = _make_record(draft, path, record.columns, recorded_at=now)
+    draft_record = make_record(draft, path, record.columns, recorded_at=now)
     return UserTask(replace(draft_record, prefix=record.prefix), registered_task.settings)
 
 
 # ---- the record of a task
 
 
-def _make_record(
+def make_record(
     declaration: Declaration,
     path: Path,
     columns: Mapping[str, str],
@@ -323,8 +334,8 @@ def _make_record(
         InputError: The declaration does not fit the columns. The message lists all faults.
     """
     member_faults = (
-        *_find_column_faults(declaration, columns),
-        *_find_kind_faults(declaration, columns),
+        *find_column_faults(declaration, columns),
+        *find_kind_faults(declaration, columns),
     )
     faults = [
         Fault(
@@ -340,7 +351,7 @@ def _make_record(
         name=declaration.name,
         path=str(path),
         prefix=declaration.table or declaration.name,
-        items=_resolve_items(declaration, path),
+        items=resolve_items(declaration, path),
         is_query=declaration.is_query,
         items_sha256=None,
         key=_find_key(declaration, columns),
@@ -362,14 +373,15 @@ def _find_key(
     """Return the name and kind of each key column; a made key is a text."""
     if declaration.has_made_key:
         return ((HASH_KEY, "text"),)
-    key_columns = _match_columns(declaration.keys, columns)
+    key_columns = match_columns(declaration.keys, columns)
     return tuple((name, columns[name]) for name in key_columns)
 
 
 def _make_options(declaration: Declaration, columns: Mapping[str, str]) -> dict[str, Any]:
     """Return the members of a declaration that commands need without loading the file.
 
-    Adds the gates as a text, the estimated tokens of an answer, the columns of the prompt, of
+    Adds the gates as a text, the estimated tokens of an answer, whether all its fields are choices,
+    the columns of the prompt, of
     quotations and of images, and READING_VERSION.
     """
     quotes_in = _find_quoted_column(declaration, columns)
@@ -383,15 +395,16 @@ def _make_options(declaration: Declaration, columns: Mapping[str, str]) -> dict[
     options["answer_tokens"] = estimate_answer_tokens(declaration.answer)
     if declaration.echo:
         options["answer_tokens"] += estimate_echo_usage().answer
+    options["closed"] = is_closed_answer(declaration.answer)
     options["reading"] = READING_VERSION
-    options["asked"] = _match_columns(declaration.prompt_columns, columns)
+    options["asked"] = match_columns(declaration.prompt_columns, columns)
     options["quotes_in"] = quotes_in
     # Columns that must contain text, because no answer is valid without a quotation.
     options["quoted"] = []
     if quotes_in is not None and requires_quote(declaration.answer):
         options["quoted"] = [quotes_in]
     if declaration.images:
-        options["images"] = _match_columns(declaration.images, columns)
+        options["images"] = match_columns(declaration.images, columns)
     return options
 
 
@@ -404,11 +417,11 @@ def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) ->
         return find_column(declaration.quotes_in, columns)
     if not has_quotes(declaration.answer):
         return None
-    text_columns = _find_text_columns(declaration, columns)
+    text_columns = find_text_columns(declaration, columns)
     return "text" if "text" in text_columns else next(iter(text_columns), None)
 
 
-def _resolve_items(declaration: Declaration, path: Path) -> str:
+def resolve_items(declaration: Declaration, path: Path) -> str:
     """Return the query of a task, or the absolute path of its row file.
 
     Args:
@@ -422,7 +435,7 @@ def _resolve_items(declaration: Declaration, path: Path) -> str:
 # ---- changes of a task
 
 
-def _save_record(
+def save_record(
     store: Store,
     declaration: Declaration,
     path: Path,
@@ -446,7 +459,7 @@ def _save_record(
         QuestionChangedError: The declaration of a used version changed, and ACCEPT_CHANGED is not
             set.
     """
-    declared_record = _make_record(declaration, path, columns, recorded_at=recorded_at)
+    declared_record = make_record(declaration, path, columns, recorded_at=recorded_at)
     with store.read() as tx:
         stored_record = workspace.get_task(tx, declared_record.name)
     merged_record = merge_records(stored_record, declared_record)
@@ -460,7 +473,7 @@ def _save_record(
         if stored_record is not None:
             lines += check_change(
                 tx,
-                stored_record,
+                _with_present_file(stored_record, settings),
                 declared_record,
                 declaration,
                 accepted=settings.accept_changed,
@@ -532,7 +545,7 @@ def store_preference(store: Store, name: str, settings: Settings, *, display: Pr
 # ---- the rows of a task
 
 
-def _open_source(
+def open_source(
     store: Store | None,
     declaration: Declaration,
     path: Path,
@@ -559,4 +572,4 @@ def _open_source(
         return task_file.rows_by_task_path[path]
 
     options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
-    return FileSource(Path(_resolve_items(declaration, path)), options)
+    return FileSource(Path(resolve_items(declaration, path)), options)

@@ -17,13 +17,13 @@ from pipeline.core.settings import Settings
 from pipeline.core.text import plural
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
 from pipeline.engine.task import Task
-from pipeline.engine.task_registry import RowSource, _open_source, _resolve_items, _save_record
+from pipeline.engine.task_registry import RowSource, open_source, resolve_items, save_record
 from pipeline.engine.user_task import UserTask
 from pipeline.store import workspace
 from pipeline.store.database import Store
 from pipeline.store.locks import Locks
 from pipeline.store.workspace import TaskRecord
-from pipeline.tables.row_findings import Finding
+from pipeline.tables.row_findings import Finding, make_excerpt
 from pipeline.tables.row_sync import (
     RowSync,
     RowSyncReport,
@@ -77,12 +77,12 @@ def sync_task(
         )
 
     cursor = _make_cursor(declaration, record, now=now, is_full_read=settings.full)
-    source = _open_source(store, declaration, path, cursor)
+    source = open_source(store, declaration, path, cursor)
     is_same_source = (
-        record.items == _resolve_items(declaration, path) and record.items_sha256 == source.sha256
+        record.items == resolve_items(declaration, path) and record.items_sha256 == source.sha256
     )
     # The saved record keeps columns that the source no longer has.
-    saved_record = _save_record(
+    saved_record = save_record(
         store,
         declaration,
         path,
@@ -217,7 +217,10 @@ def format_refused_row(finding: Finding, record: TaskRecord) -> str:
     location = f"row {finding.line}" if record.is_query else f"line {finding.line}"
     if finding.column:
         location += f", column {finding.column!r}"
-    return f"{_source_name(record)}, {location}: {finding.reason}; the row is refused"
+    reason = finding.reason
+    if finding.key:
+        reason += f" ({make_excerpt(finding.key)})"
+    return f"{_source_name(record)}, {location}: {reason}; the row is refused"
 
 
 def _source_name(record: TaskRecord) -> str:

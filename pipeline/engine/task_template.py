@@ -177,6 +177,10 @@ def parse_fields(text: str) -> tuple[AnswerField, ...]:
     return tuple(fields) or (AnswerField("answer", "text"),)
 
 
+# A comma in a choice, and the text after it: most likely the next field.
+_SWALLOWED_FIELD = re.compile(r"\s*,\s*(.*)", re.DOTALL)
+
+
 def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
     """Parse a definition of FIELDS: `name`, `name: kind` or `name: a|b|c`.
 
@@ -189,6 +193,16 @@ def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
     name_text, colon, kind = (part.strip() for part in definition.partition(":"))
     name = _parse_field_name(name_text, used_names)
     if "|" in kind:
+        swallowed_field = _SWALLOWED_FIELD.search(kind)
+        if swallowed_field is not None:
+            next_field = swallowed_field[1].strip()
+            corrected_kind = kind[: swallowed_field.start()]
+            message = f"{name!r} has a choice with a comma: {make_excerpt(kind.split('|')[-1])!r}"
+            corrected = f"{name}: {corrected_kind}; {next_field}"
+            raise _fields_error(
+                message,
+                HintTemplate("separate fields with ;, as in {}", OptionHint(fields=corrected)),
+            )
         choices = tuple(choice.strip() for choice in kind.split("|"))
         if "" in choices or len(set(choices)) < len(choices):
             fault = "the same choice twice" if all(choices) else "an empty choice"
@@ -227,7 +241,9 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
         suggestion = _NON_WORD_CHARS.sub("_", name).strip("_0123456789")
         message = f"{make_excerpt(name)!r} is not a name (a letter, then letters, digits and _)"
         is_valid_suggestion = suggestion.isidentifier()
-        hint = f"call it {suggestion}" if is_valid_suggestion else _FIELDS_EXAMPLE_HINT
+        hint: object = _FIELDS_EXAMPLE_HINT
+        if is_valid_suggestion and not {"=", "|"} & set(name):
+            hint = f"call it {suggestion}"
         raise _fields_error(message, hint)
 
     folded = name.casefold()

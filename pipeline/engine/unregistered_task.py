@@ -14,7 +14,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.engine import task_file
 from pipeline.engine.task_parts import RowsById
-from pipeline.engine.task_registry import RowSource, _make_record
+from pipeline.engine.task_registry import RowSource, make_record
 from pipeline.engine.task_sync import format_refused_row, print_report
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_task import UserTask
@@ -60,7 +60,7 @@ class UnregisteredTask(UserTask):
             path: The task's file, or `<Python: name>`.
             columns: Kinds of the source's columns, by name.
         """
-        record = _make_record(declaration, path, columns, recorded_at=now)
+        record = make_record(declaration, path, columns, recorded_at=now)
         # Many tasks of Python code have the same name, but answers of different lengths. The label
         # separates them in estimates.
         version_label = None

@@ -64,13 +64,18 @@ class UserExport(TaskExport):
             conditions=self.rows.grid(tx).make_conditions(tx, row_filter),
             include_missing=include_missing,
             version_label=self.version_label,
+            is_single_version=not is_any_version,
         )
+        left_out_corrections = 0
+        if not is_any_version and version != answers.PERSON:
+            left_out_corrections = counts.get(answers.PERSON, 0)
         model_counts = {name: count for name, count in counts.items() if name != answers.PERSON}
         return ExportRows(
             rows,
             partial(encode_rows, kinds=kinds),
             extractor=version,
             version_counts=model_counts,
+            left_out_corrections=left_out_corrections,
         )
 
 

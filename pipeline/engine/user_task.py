@@ -462,6 +462,7 @@ class UserTask(Task):
             answer_tokens=record.words.get("answer_tokens", DEFAULT_ANSWER_TOKENS),
             model=record.words.get("model"),
             sends_images=bool(self.rows.image_columns),
+            is_closed=bool(record.words.get("closed")),
             file=self.user_file,
             settings=settings,
         )

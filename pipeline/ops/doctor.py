@@ -23,6 +23,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowFault
 from pipeline.gemini.requests import make_request_key
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
@@ -342,12 +343,23 @@ def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
         yield create_notice(
             f"{count_message}: {'; '.join(examples)}",
             "these rows are not asked",
-            CommandHint("items", task=task.labels.task_option, state="refused"),
+            HintTemplate(
+                "list them with `{}`, correct the source, then type `{}`",
+                CommandHint("items", task=task.labels.task_option, state="refused"),
+                _read_again_command(task),
+            ),
         )
 
 
+def _read_again_command(task: Task) -> CommandHint:
+    """Return the command that reads the corrected source of a task again."""
+    if task.user_file is not None:
+        return task.labels.command("tag")
+    return task.fill_hint.step
+
+
 def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield a notice for each unknown task of a batch, and for each missing file of a user task.
+    """Yield a notice for each unknown task of a batch, and for each file that cannot be loaded.
 
     Trials are left out.
     """
@@ -367,8 +379,22 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
         )
 
     for task in ws.tasks:
-        task_file = task.user_file.path if task.user_file is not None else None
-        if task_file is None or task_file.is_file():
+        if task.user_file is None or task.user_file.path is None:
+            continue
+        syntax_fault = task.user_file.find_syntax_fault()
+        if syntax_fault is not None:
+            yield create_notice(
+                f"the file of the task {task.subject} cannot be loaded: "
+                f"{syntax_fault.location}: {syntax_fault.message}",
+                "its rows cannot be asked, and its answers cannot be checked; all else works",
+                HintTemplate(
+                    f"{syntax_fault.hint}, then type `{{}}`",
+                    CommandHint("status", task=task.labels.task_option),
+                ),
+            )
+
+        task_file = task.user_file.path
+        if task_file.is_file():
             continue
         path_hint = OptionHint(task=f"path/{task_file.name}")
         yield create_notice(

@@ -38,6 +38,8 @@ class ExportReport:
     extractor: str | None = None
     # The number of answered rows of each version, as {extractor, items}.
     versions: Sequence[Mapping[str, Any]] = ()
+    # Corrections that were left out, because a single version was exported.
+    left_out_corrections: int = 0
     # Cells of CSV that got an apostrophe, because a program might run them as formulas.
     changed_cells: int = 0
 
@@ -183,6 +185,7 @@ def _apply_preferences(settings: Settings, task: Task, options: ExportOptions) -
 def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
     """Add the version of the exported rows to the report, and the counts of all; its own first."""
     report.extractor = export_rows.extractor
+    report.left_out_corrections = export_rows.left_out_corrections
     versions = sorted(
         export_rows.version_counts,
         key=lambda version: (version != export_rows.extractor, version),
@@ -207,6 +210,13 @@ def _format_summary(report: ExportReport, words: TaskLabels) -> Iterator[str]:
             yield f"wrote {name}, which {count}"
         else:
             yield f"{count} {name}: {OptionHint(extractor=name)} exports it"
+
+    if report.left_out_corrections:
+        corrections = plural(report.left_out_corrections, "correction")
+        yield (
+            f"{corrections} left out, because {OptionHint('extractor')} exports one version; "
+            "an export without it includes them"
+        )
 
     if report.changed_cells:
         cells = plural(report.changed_cells, "cell begins", "cells begin")

@@ -31,7 +31,7 @@ STALE_COUNT_TIMEOUT_S = 3.0
 # The counts by state begin with these fields of `StatusCounts`, in every task.
 POSITIONAL_COUNTS = 6
 # Members of the status document that are left out if they are empty.
-OPTIONAL_MEMBERS = ("twins", "stale", "unpriced")
+OPTIONAL_MEMBERS = ("twins", "stale", "unpriced", "task_file")
 
 
 class StatusCounts(NamedTuple):
@@ -187,6 +187,7 @@ def _read_document(
         "workspace_id": workspace_row.workspace_id,
         "due": report.list_due_rows(tx, task),
         **report.describe_version(tx, task, ws.settings.model),
+        "task_file": _describe_file_fault(task),
         "others": [
             other.subject
             for other in ws.tasks
@@ -196,6 +197,12 @@ def _read_document(
     return {
         name: member for name, member in document.items() if member or name not in OPTIONAL_MEMBERS
     }
+
+
+def _describe_file_fault(task: Task) -> str:
+    """Return why the task's file cannot be loaded; "" if it can, or if there is no file."""
+    fault = task.user_file.find_syntax_fault() if task.user_file is not None else None
+    return "" if fault is None else f"{fault.location}: {fault.message}"
 
 
 def _to_live_run(
@@ -481,8 +488,9 @@ def _choose_next_command(
 ) -> CommandHint | None:
     """Return the command for the most urgent condition, or None if there is nothing to do.
 
-    The order is: continue dead runs, ingest, poll or submit batches, download a held result again,
-    fill the task, ask open rows, update the index, show parked rows, search, export.
+    The order is: check a file with a syntax error, continue dead runs, ingest, poll or submit
+    batches, download a held result again, fill the task, ask open rows, update the index, show
+    parked rows, search, export.
 
     Args:
         document: The document of `status --json`.
@@ -501,6 +509,7 @@ def _choose_next_command(
 
     # The command of the first condition that is met.
     commands = (
+        (document.get("task_file"), task.labels.command("doctor")),
         (batch_counts["stopped"], _choose_ask_command(document, task)),
         (batch_counts["downloaded"], _choose_batch_command(document, task, "batch-ingest")),
         (is_waiting_for_quota, _choose_batch_command(document, task, "batch-poll")),

@@ -15,6 +15,9 @@ LOCAL_EVIDENCE_NOTE = (
     "the evidence of the local engine is always correct, because it copies quotations from the text"
 )
 
+# Bounds of tasks whose answers consist of choices only, in the form of the setting GATES.
+CLOSED_ANSWER_GATES = "same=off"
+
 
 def effective_gates_of(ws: WorkspaceSession) -> dict[str, Figure | None]:
     """Return the gates of the task with the bounds of its file and of GATES; None if it is off.
@@ -25,7 +28,10 @@ def effective_gates_of(ws: WorkspaceSession) -> dict[str, Figure | None]:
     Raises:
         ConfigurationError: A setting is malformed or names an unknown gate.
     """
+    # Most rows may have the same choice, which says nothing about the quality of the answers.
+    default_gates = CLOSED_ANSWER_GATES if ws.task.prompt.is_closed else ""
     settings = {
+        "the default bounds": default_gates,
         f"gates= of the task {ws.task.name}": ws.task.gates,
         "GATES": ws.settings.gates or "",
     }

@@ -18,11 +18,11 @@ from sqlalchemy import (
 from pipeline.core.states import Outcome
 from pipeline.store.answers import (
     PERSON,
-    _add_usage,
-    _select_usage,
+    add_usage,
     answered_ids,
     has_version,
     is_answered,
+    select_usage,
 )
 from pipeline.store.claims import CLAIMED
 from pipeline.store.database import select_matching
@@ -185,7 +185,7 @@ def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts
     answer_outcome = literal(Outcome.ANSWERED.value)
     for table, outcome_column in ((answers, answer_outcome), (attempts, attempt_outcome)):
         query = (
-            _select_usage(table)
+            select_usage(table)
             .add_columns(func.count(), outcome_column.label("how"))
             .where(
                 table.c.task == task,
@@ -202,7 +202,7 @@ def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts
         counts[Outcome.ANSWERED],
         counts[Outcome.REFUSED],
         counts[Outcome.INVALID],
-        *_add_usage(usages),
+        *add_usage(usages),
     )
 
 

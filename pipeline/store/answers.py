@@ -105,18 +105,18 @@ def sum_usage(tx: Connection, batch: int) -> dict[str, float]:
         `tokens_in`, `tokens_out` (with thoughts) and `cost` in USD.
     """
     sums_by_table = [
-        tx.execute(_select_usage(table).where(table.c.batch == batch)).one()
+        tx.execute(select_usage(table).where(table.c.batch == batch)).one()
         for table in (answers, attempts)
     ]
-    return dict(zip(_USAGE_COLUMNS, _add_usage(sums_by_table), strict=True))
+    return dict(zip(_USAGE_COLUMNS, add_usage(sums_by_table), strict=True))
 
 
-def _select_usage(table: Table) -> Select[Any]:
+def select_usage(table: Table) -> Select[Any]:
     """Return a SELECT of the sums of `_USAGE_COLUMNS`; each is 0 without rows."""
     return select(*(func.coalesce(func.sum(table.c[name]), 0) for name in _USAGE_COLUMNS))
 
 
-def _add_usage(usages: Iterable[Sequence[Any]]) -> tuple[int, int, float]:
+def add_usage(usages: Iterable[Sequence[Any]]) -> tuple[int, int, float]:
     """Sum (tokens in, tokens out, cost); the rounded cost does not depend on the order."""
     tokens_in, tokens_out, cost = (sum(column) for column in zip(*usages, strict=True))
     return int(tokens_in), int(tokens_out), round(float(cost), COST_DIGITS)

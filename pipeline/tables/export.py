@@ -20,6 +20,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation
 from pipeline.store import claims
+from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON
 from pipeline.store.claims import PARKED
 from pipeline.store.database import PAGE_ROWS, split_into_pages, stream_rows
 from pipeline.store.rows import NO_HASH
@@ -48,6 +49,9 @@ from pipeline.tables.row_table import RowTable
 # Columns of an export.
 STATE_COLUMN = "state"
 REASON_COLUMN = "reason"
+ANSWERED_STATE = "answered"
+# State of a row without an answer of the exported version, but with another answer.
+OTHER_VERSION_STATE = "other_version"
 # Kind of a column with lists of texts. All other kinds are those of answer fields.
 TEXTS_KIND = "texts"
 
@@ -60,6 +64,10 @@ _CELL_READERS: Mapping[str, Callable[[str], Any]] = {
 }
 # Columns with the tokens and the cost of an answer, with their kinds.
 _COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
+
+# Columns of the query for a single version.
+_OTHER_VERSION = "findable_other_version"
+_CORRECTION = "findable_correction"
 
 # A row by column.
 _Row = dict[str, Any]
@@ -237,6 +245,7 @@ def read_answer_rows(
     conditions: Sequence[ColumnElement[bool]],
     include_missing: bool,
     version_label: str,
+    is_single_version: bool = False,
 ) -> _Rows:
     """Return every row of a task's source with its state and an answer, in the source's order.
 
@@ -257,6 +266,9 @@ def read_answer_rows(
         conditions: Conditions on `items` that a row must meet.
         include_missing: Include rows that are no longer in the source.
         version_label: Label under which rows count as parked; empty means any version.
+        is_single_version: `is_answer` is met by answers of one version only. A row with such an
+            answer is answered. The reason names other versions and corrections, and a row that has
+            only those gets the state OTHER_VERSION_STATE.
 
     Returns:
         The rows by column, and the kinds of the columns in their order.
@@ -278,6 +290,8 @@ def read_answer_rows(
     )
 
     query = _answers_query(items, is_answer, include_missing=include_missing).where(*conditions)
+    if is_single_version:
+        query = query.add_columns(*_other_answer_columns(task, items))
     parked_reasons = {
         key: reason
         for key, reason, _ in claims.parked_rows(tx, task.name, prompt_version=version_label)
@@ -293,6 +307,8 @@ def read_answer_rows(
                 STATE_COLUMN: stored_row[STATE_COLUMN],
                 REASON_COLUMN: _state_reason(stored_row, parked_reasons),
             }
+            if is_single_version:
+                state_cells |= _single_version_cells(stored_row)
             yield row | {name: state_cells[part] for part, name in state_names.items()}
 
     kinds = {**sources, **{answer_names[name]: kind for name, kind in answer_kinds.items()}}
@@ -342,6 +358,51 @@ def _answers_query(
     if not include_missing:
         query = query.where(row.findable_gone_at.is_(None))
     return query
+
+
+def _other_answer_columns(task: TaskRecord, items: RowTable) -> list[ColumnElement[Any]]:
+    """Return columns of a row: the version of its newest model answer, and its correction's."""
+    key = items.table.c[KEY_COLUMN]
+    of_row = (
+        answers.c.task == task.name,
+        answers.c.applied,
+        answers.c.answer != FORGOTTEN_ANSWER,
+        answers.c.item_id == key,
+    )
+    is_correction = answers.c.extractor == PERSON
+    query = select(answers.c.extractor).correlate_except(answers).limit(1)
+    newest_model_answer = query.where(*of_row, ~is_correction).order_by(answers.c.id.desc())
+    correction = query.where(*of_row, is_correction)
+    return [
+        newest_model_answer.scalar_subquery().label(_OTHER_VERSION),
+        correction.scalar_subquery().label(_CORRECTION),
+    ]
+
+
+def _single_version_cells(stored_row: RowMapping) -> dict[str, str | None]:
+    """Return the state and the reason of a row in an export of a single version.
+
+    Empty if the row's own state and reason are true for that version, too.
+
+    Args:
+        stored_row: The row with the columns of `_other_answer_columns`.
+    """
+    is_corrected = stored_row[_CORRECTION] is not None
+    correction_text = "corrected by a person; an export of one version has no corrections"
+    if stored_row["answer"] is not None:
+        cells: dict[str, str | None] = {STATE_COLUMN: ANSWERED_STATE}
+        if is_corrected and stored_row[EXTRACTOR] != PERSON:
+            cells[REASON_COLUMN] = correction_text
+        return cells
+
+    if stored_row[STATE_COLUMN] != ANSWERED_STATE:
+        return {}
+    reason = "answered by another program"
+    if is_corrected:
+        reason = correction_text
+    elif stored_row[_OTHER_VERSION] is not None:
+        reason = f"answered by {stored_row[_OTHER_VERSION]}"
+    return {STATE_COLUMN: OTHER_VERSION_STATE, REASON_COLUMN: reason}
 
 
 def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> _Row:

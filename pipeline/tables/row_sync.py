@@ -6,7 +6,9 @@ source that breaks off writes nothing and marks no row as gone. Changes are writ
 transaction.
 """
 
+import contextlib
 import hashlib
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,6 +64,10 @@ KEY_KINDS = frozenset({"text", "integer"})
 # Hexadecimal digits of a hash that is the id of a row.
 _ID_HASH_DIGITS = 32
 _ESCAPED_NUL = b"\\u0000"
+# The line of the first row with a key, in a temporary database.
+_FIRST_LINES_DDL = "CREATE TABLE first_lines (key TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID"
+_ADD_FIRST_LINE = "INSERT OR IGNORE INTO first_lines VALUES (?, ?)"
+_READ_FIRST_LINE = "SELECT line FROM first_lines WHERE key = ?"
 
 # A row as it is stored, by the columns of `findable_rows`.
 _StoredRow = dict[str, Any]
@@ -210,11 +216,25 @@ class RowSync:
         return report
 
     def convert_rows(self, source: Iterable[SourceRow | Finding]) -> Iterator[_StoredRow]:
-        """Yield each row of a source as it would be stored; refused rows go to the report."""
-        for row in source:
-            stored_row, _ = self._convert_row(row)
-            if stored_row["input_hash"] != stored_rows.NO_HASH:
-                yield stored_row
+        """Yield each row of a source as it would be stored; refused rows go to the report.
+
+        A row with the key of an earlier row is refused, as in `run`. Equal rows whose id is a hash
+        are all yielded with the same id. The keys are kept in a temporary file.
+        """
+        with contextlib.closing(sqlite3.connect("")) as connection:
+            connection.execute(_FIRST_LINES_DDL)
+            for source_row in source:
+                row, _ = self._convert_row(source_row)
+                if row["input_hash"] == stored_rows.NO_HASH:
+                    continue
+
+                key = row["item_id"]
+                is_new = connection.execute(_ADD_FIRST_LINE, (key, row["line"])).rowcount == 1
+                if is_new or self._has_made_id(row):
+                    yield row
+                    continue
+                ((earlier_line,),) = connection.execute(_READ_FIRST_LINE, (key,))
+                self._refuse_duplicate({**row, "n": None}, earlier_line)
 
     def _stage_page(
         self,

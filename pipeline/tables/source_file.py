@@ -15,6 +15,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.tables import json_rows
+from pipeline.tables.binary_formats import find_binary_format
 from pipeline.tables.csv_table import (
     REPEATED_HEADER_REASON,
     CsvTable,
@@ -275,7 +276,7 @@ class SourceFile:
         have the format of the suffix.
 
         Raises:
-            InputError: The file is empty, is an .xls or locked, or is not JSON or Parquet though
+            InputError: The file is empty, is an .xls or locked, is a document or an image, or is not JSON or Parquet though
                 its suffix says so.
         """
         if start.startswith(_PARQUET_SIGNATURE):
@@ -285,6 +286,14 @@ class SourceFile:
         if start.startswith(LOCKED_SIGNATURE):
             reason = " is a spreadsheet with a password, or an old .xls"
             raise self._text_file.make_error(reason, hint="save it as .xlsx without a password")
+
+        is_wide_text = self.encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32"))
+        binary_format = find_binary_format(start, is_wide_text=is_wide_text)
+        if binary_format:
+            raise self._text_file.make_error(
+                f" is {binary_format}, not a table",
+                hint="save its table as CSV, .xlsx, JSON lines or Parquet, and name that file",
+            )
 
         text = start.decode(self.encoding, "ignore").strip()
         if not text:

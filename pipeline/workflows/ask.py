@@ -49,12 +49,12 @@ from pipeline.workflows import preflight, rounds, try_out
 from pipeline.workflows.new_task_files import (
     UNNAMED,
     UnwrittenTask,
-    _check_free,
-    _check_name,
-    _check_unused,
-    _draft_to_ask,
-    _write_new,
+    check_name_is_free,
+    check_name_is_unused,
+    check_task_name,
+    draft_question,
     has_file_text,
+    write_new_file,
 )
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.try_out import TryReport
@@ -140,8 +140,8 @@ def parse_new_task(
             the items, or `source` has a password, which would be in the task's file.
     """
     if data is not None:
-        _check_name(name)
-        _check_free(name, data)
+        check_task_name(name)
+        check_name_is_free(name, data)
 
     if mask_password(source) != source:
         message = (
@@ -204,17 +204,17 @@ def parse_question(
         )
     answer_fields = parse_fields(fields)
     if name:
-        _check_name(name)
+        check_task_name(name)
 
     task = _task_of_items(items, name, reading, source)
     task = task._replace(question=question, fields=answer_fields, choice=choice)
     if task.table is None:
         return task
 
-    draft = _draft_to_ask(None, task)
+    draft = draft_question(None, task)
     if name:
         text = render_task_file(draft, question=question, fields=answer_fields)
-        _check_free(name, data, path=draft.path, text=text)
+        check_name_is_free(name, data, path=draft.path, text=text)
     return task._replace(draft=draft)
 
 
@@ -266,7 +266,7 @@ def ask_question(
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
         FindableError: No reply was judged; the error that ended the calls.
     """
-    draft = new_task.draft or _draft_to_ask(ws.store, new_task)
+    draft = new_task.draft or draft_question(ws.store, new_task)
     _print_columns(ws.display, draft)
     trial_ws, row_ids = _open_in_memory(
         ws,
@@ -330,14 +330,14 @@ def save_question(
             was not confirmed.
         ConfigurationError: The model does not exist, or a budget has no room.
     """
-    draft = new.draft or _draft_to_ask(ws.store, new)
+    draft = new.draft or draft_question(ws.store, new)
     text = render_task_file(draft, question=new.question, fields=new.fields)
-    _check_free(new.name, ws.data, path=draft.path, text=text)
+    check_name_is_free(new.name, ws.data, path=draft.path, text=text)
     _print_columns(ws.display, draft)
 
     field_names = [answer_field.name for answer_field in new.fields]
     has_same_text = has_file_text(draft.path, text)
-    _check_unused(ws.store, new.name, path=draft.path.resolve() if has_same_text else None)
+    check_name_is_unused(ws.store, new.name, path=draft.path.resolve() if has_same_text else None)
     if has_same_text:
         return SavedQuestion(draft, field_names, None)
 
@@ -354,7 +354,7 @@ def save_question(
     planned = try_out.plan_rows(trial_ws, row_ids)
     _check_budget(ws, trial_ws, planned.cost)
     try_out.confirm_cost(trial_ws, planned)
-    _write_new(draft.path, text, ws.data)
+    write_new_file(draft.path, text, ws.data)
     return SavedQuestion(draft, field_names, planned.cost)
 
 

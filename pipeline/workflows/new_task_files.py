@@ -94,9 +94,9 @@ def write_task_file(data: Path, store: Store, new: UnwrittenTask) -> TaskDraft:
         InputError: A task of this name was used in the workspace, the items cannot be read, or the
             file exists or cannot be written.
     """
-    _check_unused(store, new.name)
+    check_name_is_unused(store, new.name)
     draft = draft_task(store, new)
-    _write_new(draft.path, render_task_file(draft), data)
+    write_new_file(draft.path, render_task_file(draft), data)
     return draft
 
 
@@ -118,16 +118,16 @@ def save_task_with_file(ws: WorkspaceSession, new: UnwrittenTask) -> TaskDraft:
     draft = new.draft
     if draft is None or not isinstance(draft.source, FileSource):
         raise InputError("a question is stored only with rows of a file; nothing was written")
-    _check_name(name)
-    _check_free(name, ws.data)
-    _check_unused(ws.store, name)
+    check_task_name(name)
+    check_name_is_free(name, ws.data)
+    check_name_is_unused(ws.store, name)
 
     source_file = draft.source.path
     relative_copy = Path(ROW_FILES_FOLDER, f"{name}{source_file.suffix}")
     copy_path = ws.data / relative_copy
     draft = draft._replace(path=ws.data / new.path, items=f"../{relative_copy.as_posix()}")
     _copy_sealed(source_file, copy_path)
-    _write_new(
+    write_new_file(
         draft.path,
         render_task_file(draft, question=new.question, fields=new.fields),
         ws.data,
@@ -200,7 +200,7 @@ def _draft_of_query(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     return TaskDraft(new.path, new.items.strip(), "the query", guess, query, {"source": source})
 
 
-def _draft_to_ask(store: Store | None, new: UnwrittenTask) -> TaskDraft:
+def draft_question(store: Store | None, new: UnwrittenTask) -> TaskDraft:
     """Return the draft of a question if it has a row and a column that can be asked about.
 
     Such a column has a text or images, or was chosen as the text. If a field of the answer is a
@@ -245,7 +245,7 @@ def _relative_path(folder: Path, path: Path) -> str:
     return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
-def _write_new(path: Path, text: str, data: Path) -> None:
+def write_new_file(path: Path, text: str, data: Path) -> None:
     """Write the file of a task atomically, and sync it to disk; never replace a file.
 
     A file in the workspace's folder is recorded as trusted, until it is changed.
@@ -299,7 +299,7 @@ def suggest_task_name(source: str, data: Path | None = None) -> str:
     return free_name
 
 
-def _check_name(name: str) -> None:
+def check_task_name(name: str) -> None:
     """Refuse a name that a task cannot have; the hint suggests a similar name.
 
     Raises:
@@ -314,7 +314,7 @@ def _check_name(name: str) -> None:
     raise InputError(f"a task cannot be called {name!r}; nothing was written", hint=hint)
 
 
-def _check_free(name: str, data: Path, *, path: Path | None = None, text: str = "") -> None:
+def check_name_is_free(name: str, data: Path, *, path: Path | None = None, text: str = "") -> None:
     """Refuse a name whose task file exists in the current folder or in the workspace.
 
     Args:
@@ -334,7 +334,7 @@ def _check_free(name: str, data: Path, *, path: Path | None = None, text: str = 
     raise _file_exists_error(existing_path)
 
 
-def _check_unused(store: Store, name: str, *, path: Path | None = None) -> None:
+def check_name_is_unused(store: Store, name: str, *, path: Path | None = None) -> None:
     """Refuse a name of a task that is registered in the workspace, unless its file is at `path`.
 
     Raises:
