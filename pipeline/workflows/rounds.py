@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from pipeline.batch import ingest, live, poll, submit
+from pipeline.batch import ingest, live, move, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.budget import API_STATES, BudgetError
 from pipeline.batch.ingest_report import IngestSummary
@@ -18,6 +18,7 @@ from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import ProgressBar
 from pipeline.core.states import OPEN_STATES, BatchState, Mode, RemoteState, remote_state
+from pipeline.core.text import plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.quality import evaluate
@@ -26,6 +27,7 @@ from pipeline.store import batches, claims, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 from pipeline.store.runs import TagRunRow
+from pipeline.workflows.late_batches import LateBatches
 from pipeline.workflows.quality_reporter import QualityReporter
 from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 
@@ -103,6 +105,7 @@ class TagRounds:
             is_enabled=should_report,
         )
         self.started_at = ws.now()
+        self.late_batches = LateBatches(ws)
         # Batches that failed at the API since rows were sent the last time.
         self._failed_batches = set[int]()
         self._has_successful_batch = False
@@ -152,7 +155,7 @@ class TagRounds:
         if wait and self.list_batches(BatchState.DOWNLOADED):
             self.ingest()
 
-        while self._update_stop_reason():
+        while self._update_stop_reason() and self.ask_moved_rows():
             submit_report = self.submit(should_wait=wait)
             ingested_count = self._collect_until_room() if wait else 0
 
@@ -165,6 +168,8 @@ class TagRounds:
         may_submit = self._update_stop_reason()
         while wait and not may_submit and not self.is_stopped and self.list_batches(*API_STATES):
             self.collect(wait=True)
+        if wait and may_submit:
+            self.ask_moved_rows()
 
     def _collect_until_room(self) -> int:
         """Collect until no batch is at the API; return how many batches were ingested.
@@ -175,6 +180,8 @@ class TagRounds:
         ingested_count = 0
         while self.list_batches(*API_STATES):
             ingested_count += self.collect(wait=True)
+            if not self.ask_moved_rows():
+                break
             is_api_full = self.report.stop.reason is TagStopReason.API_FULL
             if self.is_stopped or (ingested_count and is_api_full):
                 break
@@ -340,6 +347,59 @@ class TagRounds:
             self.quality_reporter.write(is_last=False)
         return live_report
 
+    def ask_moved_rows(self) -> bool:
+        """Ask the rows that moved batches left open in the modes of their moves.
+
+        Only batches that are over are looked at. The rows count in no limit. A move ends when none
+        of its rows is open.
+
+        Returns:
+            False if a live run was stopped or interrupted; it is in the report then.
+
+        Raises:
+            FindableError: As `submit.submit_batches`, for a move to another batch.
+        """
+        ws = self._ws
+        with ws.store.read() as tx:
+            ended_moves = move.list_ended_moves(tx, ws.task, ws.extractor)
+        for batch, mode in ended_moves:
+            if not self._ask_rows_of_move(batch, mode):
+                return False
+            move.end_move_if_done(ws, batch.number, mode)
+        return True
+
+    def _ask_rows_of_move(self, batch: BatchRow, mode: Mode) -> bool:
+        """Ask the open rows of one moved batch; return False if a live run was stopped."""
+        ws = self._ws
+        with ws.store.read() as tx:
+            row_ids = move.list_remaining_rows(tx, ws.task, batch.number)
+        self.report.moved[batch.number] = mode.value
+        if not row_ids:
+            return True
+
+        row_count = plural(len(row_ids), "row")
+        ws.display.say(f"batch {batch.number}: asking its other {row_count} by {mode}")
+        selection = Selection(row_ids=row_ids)
+        if mode is Mode.BATCH:
+            submit_report = submit.submit_batches(ws, selection, agreed=True, patient=True)
+            self.report.submitted += submit_report.created_batches
+            self.report.items += submit_report.items
+            return True
+
+        with ws.display.bar("asking", len(row_ids)) as bar:
+            live_report = live.ask_rows(
+                ws,
+                selection,
+                mode=mode,
+                on_progress=partial(_show_live_progress, bar),
+            )
+        self.report.moved_rows += live_report.answered
+        self.quality_reporter.note_answers(ws.extractor)
+        is_stopped = live_report.stopped is not None or live_report.interrupted
+        if is_stopped:
+            self.report.live = live_report
+        return not is_stopped
+
     def stop_asking(self) -> None:
         """Prepare no new row from now on; waiting batches are still sent and collected."""
         self._limit = 0
@@ -397,6 +457,7 @@ class TagRounds:
             first=True,
             number=batch_number,
             fetches=should_download,
+            on_waiting=self.late_batches.check,
         )
         self.report.poll.last = poll_report
 

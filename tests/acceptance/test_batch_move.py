@@ -1,0 +1,112 @@
+"""Test `batch-move` and MOVE_AFTER: a batch that does not run is asked in another mode, once."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.acceptance.engine import Engine
+from tests.acceptance.product import BATCH_PRICE, Workspace
+from tests.acceptance.steps import Fate
+
+PEOPLE_COUNT = 6
+MANY_TIMES = 10_000
+KILLED = -9
+KILL_COUNT = 10
+# Gets after which a batch shows its end.
+LOOKS = 4
+
+
+def never_runs(api: Engine) -> None:
+    """Script a batch that waits until it is cancelled."""
+    api.fault("never_ends")
+
+
+def succeeds_anyway(api: Engine) -> None:
+    """Script a batch that ignores the cancel and succeeds."""
+    api.configure(batch_looks=LOOKS)
+    api.fault("empty_200", times=MANY_TIMES, path=":cancel")
+
+
+def expires_in_part(api: Engine) -> None:
+    """Script a batch that ignores the cancel and expires with half of its answers."""
+    api.configure(batch_looks=LOOKS)
+    api.fault("batch_expires", args={"partial": 0.5})
+    api.fault("empty_200", times=MANY_TIMES, path=":cancel")
+
+
+def runs_for_hours(api: Engine) -> None:
+    """Script a batch that runs until it is cancelled."""
+    api.fault("never_ends", args={"state": "RUNNING"})
+
+
+# Each server with the number of rows that the cancelled batch answers.
+SERVERS: dict[str, tuple[Callable[[Engine], None], int]] = {
+    "never runs": (never_runs, 0),
+    "succeeds in spite of the cancel": (succeeds_anyway, PEOPLE_COUNT),
+    "expires with a partial file": (expires_in_part, PEOPLE_COUNT // 2),
+    "runs for 30 hours": (runs_for_hours, 0),
+}
+each_server = pytest.mark.parametrize(("script", "kept"), SERVERS.values(), ids=SERVERS)
+
+
+def count_live_calls(api: Engine) -> Counter[str]:
+    """Return how often each text was asked by a live call."""
+    return Counter(
+        str(request["body"]["contents"])
+        for request in api.journal()
+        if request["path"].endswith(":generateContent")
+    )
+
+
+def check_asked_once(workspace: Workspace, api: Engine, *, kept: int, lost_calls: int = 0) -> None:
+    """Assert that each row is answered once, and that nothing was asked twice.
+
+    Args:
+        kept: Rows that the cancelled batch answered.
+        lost_calls: Live calls that a kill may have cut.
+    """
+    assert workspace.states() == {"tagged": PEOPLE_COUNT}
+    answered_rows = [row["item"] for row in workspace.asked() if row["outcome"] == "answered"]
+    assert len(answered_rows) == len(set(answered_rows)) == PEOPLE_COUNT
+    assert len(api.creates()) == 1
+    calls = count_live_calls(api)
+    assert len(calls) == PEOPLE_COUNT - kept
+    assert calls.total() - len(calls) <= lost_calls
+
+
+@each_server
+def test_rows_of_a_moved_batch_are_asked_once(
+    workspace: Workspace, api: Engine, script: Callable[[Engine], None], kept: int
+) -> None:
+    """The batch is cancelled, its answers are stored, and only the other rows are asked."""
+    workspace.people(PEOPLE_COUNT)
+    script(api)
+    workspace.do("submit")
+
+    report = workspace.read("batch_move", 1, to="flex")
+    assert (report["kept"], report["answered"], report["left"]) == (kept, PEOPLE_COUNT - kept, 0)
+    check_asked_once(workspace, api, kept=kept)
+    assert workspace.status()["parked"] == {}
+
+
+@each_server
+def test_killed_move_is_continued(
+    workspace: Workspace, api: Engine, script: Callable[[Engine], None], kept: int
+) -> None:
+    """After a kill at each durable step in turn, the same command, `tag` or `work` continues."""
+    workspace.people(PEOPLE_COUNT)
+    script(api)
+    workspace.do("submit")
+
+    killed_calls = 0
+    for number in range(KILL_COUNT):
+        fate = Fate(2 * number + 1, ("before", "after")[number % 2])
+        process = workspace.run("batch_move", 1, to="flex", fate=fate, CONCURRENCY=1)
+        assert process.code in {0, KILLED}, process
+        killed_calls += process.code == KILLED
+
+    assert killed_calls > KILL_COUNT // 2
+    workspace.do("tag", wait=True, CONCURRENCY=1)
+    check_asked_once(workspace, api, kept=kept, lost_calls=killed_calls)
