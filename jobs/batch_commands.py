@@ -352,7 +352,10 @@ def batch_move(
     batch: Annotated[int, Parameter("", COUNT)],
     to: Annotated[
         str,
-        Parameter("The mode in which the rows are asked.", click.Choice([mode.value for mode in MOVE_MODES])),
+        Parameter(
+            "The mode in which the rows are asked.",
+            click.Choice([mode.value for mode in MOVE_MODES]),
+        ),
     ] = "flex",
     dry: Dry = False,
 ) -> CommandReport:
@@ -395,7 +398,9 @@ def _move_message(move_report: MoveReport, labels: TaskLabels) -> str:
     if report.moved_rows:
         parts.append(f"{report.moved_rows:,} answered by {move_report.mode}")
     if report.submitted:
-        parts.append(f"the others are in batch {join_first([str(sent) for sent in report.submitted])}")
+        parts.append(
+            f"the others are in batch {join_first([str(sent) for sent in report.submitted])}"
+        )
     if move_report.left:
         parts.append(f"{move_report.left:,} still open")
 

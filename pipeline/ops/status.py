@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, report
 from pipeline.batch.budget import find_quota_refusal
+from pipeline.batch.late_batches import describe_waiting_move, find_move_time
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
@@ -29,7 +30,7 @@ STALE_COUNT_TIMEOUT_S = 3.0
 # The counts by state begin with these fields of `StatusCounts`, in every task.
 POSITIONAL_COUNTS = 6
 # Members of the status document that are left out if they are empty.
-OPTIONAL_MEMBERS = ("twins", "stale", "unpriced")
+OPTIONAL_MEMBERS = ("twins", "moves", "stale", "unpriced")
 
 
 class StatusCounts(NamedTuple):
@@ -159,6 +160,7 @@ def _read_document(
         "batches": _count_by_state(all_batches),
         "index": _describe_index(ws, tx, exact=exact) if ws.is_indexed else None,
         "twins": [_to_twin(duplicate) for duplicate in batches.list_duplicates(tx)],
+        "moves": _list_move_times(all_batches, ws.settings),
         "gone": gone_count,
         "stale": stale and _to_stale_rows(task, *stale),
         "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
@@ -180,6 +182,17 @@ def _read_document(
     return {
         name: member for name, member in document.items() if member or name not in OPTIONAL_MEMBERS
     }
+
+
+def _list_move_times(all_batches: Sequence[BatchRow], settings: Settings) -> list[dict[str, Any]]:
+    """Return {batch, to, at} of each waiting batch that MOVE_AFTER moves, for JSON."""
+    moves = []
+    for batch in all_batches:
+        move_time = find_move_time(batch, settings)
+        if move_time is not None:
+            document = {"batch": batch.number, "to": settings.move_to, "at": move_time.isoformat()}
+            moves.append(document)
+    return moves
 
 
 def _to_live_run(
@@ -233,7 +246,9 @@ def _describe_open_batch(
     if batch.way is Mode.BATCH:
         elapsed = report.duration_in_words((now - batch.created_at).total_seconds())
         state = batch.remote_word or batch.state
-        return f"batch {batch.number}, {plural(batch.requests, 'row')}, {state} for {elapsed}"
+        line = f"batch {batch.number}, {plural(batch.requests, 'row')}, {state} for {elapsed}"
+        move_text = describe_waiting_move(batch, ws.settings, now)
+        return f"{line}, {move_text}" if move_text else line
 
     live_run = _to_live_run(batch, now, stopped_numbers)
     progress = f"{live_run['done']:,} of {batch.requests:,} rows asked"

@@ -14,13 +14,14 @@ does not publish.
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from pipeline.batch import budget, ingest, submit
 from pipeline.batch.batch_plan import BatchPlan, Selection, plan_batches
 from pipeline.batch.budget import Calibration
+from pipeline.batch.late_batches import LateMove, estimate_late_moves
 from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError
@@ -76,6 +77,8 @@ class Preflight:
     deadline_s: float | None = None
     # Prepared batches of an earlier run, which are sent too.
     waiting: BatchPlan = field(default_factory=BatchPlan)
+    # What MOVE_AFTER may do, or None.
+    late_move: LateMove | None = None
     # The same estimate for the model that a key would use, or None if that is the model.
     with_key: "Preflight | None" = None
 
@@ -105,6 +108,7 @@ class Preflight:
             "deadline_s": self.deadline_s,
             **mode_members,
             "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
+            "late_move": None if self.late_move is None else asdict(self.late_move),
             "recommended": self.recommended,
             "reason": self.reason,
             "with_key": None if self.with_key is None else self.with_key.document(),
@@ -234,6 +238,8 @@ def estimate_plan(
         Mode.LIVE.value: estimator.estimate_calls(Mode.LIVE),
     }
     recommended, reason = recommend_mode(ways, items=plan.items, deadline_s=deadline_s)
+    with ws.store.read() as tx:
+        late_move = estimate_late_moves(ws, tx, ways[ws.settings.move_to].cost)
     return Preflight(
         plan=plan,
         ways=ways,
@@ -245,6 +251,7 @@ def estimate_plan(
         known=estimator.calibration,
         deadline_s=deadline_s,
         waiting=estimator.waiting_plan,
+        late_move=late_move,
     )
 
 

@@ -12,6 +12,7 @@ from pipeline.batch import ingest, live, move, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.budget import API_STATES, BudgetError
 from pipeline.batch.ingest_report import IngestSummary
+from pipeline.batch.late_batches import LateBatches
 from pipeline.batch.live_report import LiveReport
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import HintTemplate, OptionHint
@@ -27,7 +28,6 @@ from pipeline.store import batches, claims, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 from pipeline.store.runs import TagRunRow
-from pipeline.workflows.late_batches import LateBatches
 from pipeline.workflows.quality_reporter import QualityReporter
 from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 

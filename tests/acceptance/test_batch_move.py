@@ -2,18 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import BATCH_PRICE, Workspace
+from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
 
 PEOPLE_COUNT = 6
 MANY_TIMES = 10_000
 KILLED = -9
 KILL_COUNT = 10
+# A process whose clock is two days ahead.
+AHEAD: dict[str, Any] = {"fate": LIVES, "off_days": 2}
 # Gets after which a batch shows its end.
 LOOKS = 4
 
@@ -54,7 +55,7 @@ each_server = pytest.mark.parametrize(("script", "kept"), SERVERS.values(), ids=
 def count_live_calls(api: Engine) -> Counter[str]:
     """Return how often each text was asked by a live call."""
     return Counter(
-        str(request["body"]["contents"])
+        str(request["json"]["contents"])
         for request in api.journal()
         if request["path"].endswith(":generateContent")
     )
@@ -110,3 +111,62 @@ def test_killed_move_is_continued(
     assert killed_calls > KILL_COUNT // 2
     workspace.do("tag", wait=True, CONCURRENCY=1)
     check_asked_once(workspace, api, kept=kept, lost_calls=killed_calls)
+
+
+def test_move_after_moves_an_old_batch_by_itself(workspace: Workspace, api: Engine) -> None:
+    """`tag` names the price of a move before, `status` its time, and `tag` moves the batch."""
+    workspace.people(PEOPLE_COUNT)
+    never_runs(api)
+    estimate = workspace.read("tag", dry=True, MOVE_AFTER="6h")["late_move"]
+    assert (estimate["after_s"], estimate["mode"]) == (6 * 3600, "flex")
+    assert estimate["cost"] > 0
+    workspace.do("submit")
+
+    [move] = workspace.status(MOVE_AFTER="6h")["moves"]
+    assert (move["batch"], move["to"]) == (1, "flex")
+    assert "moved to flex in 6 h" in workspace.do("status", more=True, MOVE_AFTER="6h").out
+    workspace.do("work", once=True, MOVE_AFTER="6h")
+    assert workspace.states() == {"claimed": PEOPLE_COUNT}
+
+    process = workspace.run("tag", wait=True, to="live", MOVE_AFTER="6h", **AHEAD)
+    assert process.code == 0, process
+    assert "asking its 6 rows by live costs up to" in process.err
+    check_asked_once(workspace, api, kept=0)
+    assert [batch["way"] for batch in workspace.batches()] == ["batch", "live"]
+
+
+def test_work_moves_an_old_batch(workspace: Workspace, api: Engine) -> None:
+    """`work` cancels a batch that is older than MOVE_AFTER, and asks its other rows."""
+    workspace.people(PEOPLE_COUNT)
+    runs_for_hours(api)
+    workspace.do("submit")
+    for _ in range(3):
+        process = workspace.run("work", once=True, MOVE_AFTER="30h", **AHEAD)
+        assert process.code == 0, process
+    check_asked_once(workspace, api, kept=0)
+
+
+def test_unconfirmed_or_unaffordable_move_changes_nothing(
+    workspace: Workspace, api: Engine
+) -> None:
+    """Both costs are printed before, and a budget or a person can refuse them."""
+    workspace.people(PEOPLE_COUNT)
+    never_runs(api)
+    workspace.do("submit")
+    estimate = workspace.read("batch_move", 1, to="live", dry=True)
+    assert estimate["other_mode_usd"] == pytest.approx(2 * estimate["cancelled_usd"])
+
+    refused = workspace.do("batch_move", 1, to="live", code=2, CONFIRM_ABOVE=0)
+    assert "it may still cost up to" in refused.err
+    assert "asking its 6 rows by live costs up to" in refused.err
+    assert "not confirmed; nothing was changed" in refused.err
+
+    budget = f"{estimate['cancelled_usd'] * 2:.9f}"
+    over_budget = workspace.do("batch_move", 1, to="live", code=3, BUDGET_PER_DAY=budget)
+    assert "nothing was changed" in over_budget.err
+
+    process = workspace.run("work", once=True, MOVE_AFTER="30h", BUDGET_PER_DAY=budget, **AHEAD)
+    assert process.code == 0, process
+    assert "is older than MOVE_AFTER, but was not moved" in process.err
+    assert not [call for call in api.journal() if call["path"].endswith(":cancel")]
+    assert workspace.states() == {"claimed": PEOPLE_COUNT}

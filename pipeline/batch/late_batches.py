@@ -1,9 +1,11 @@
 """Move a batch that is older than MOVE_AFTER to the mode MOVE_TO, with nobody at the keyboard."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pipeline.batch import budget, move
-from pipeline.batch.move import MoveEstimate
+from pipeline.batch.move import MoveEstimate, estimate_move
+from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Mode
@@ -82,7 +84,7 @@ class LateBatches:
     def _move(self, batch: BatchRow, mode: Mode, remote: RemoteBatch) -> None:
         """Begin a move, or print why it cannot begin."""
         ws = self._ws
-        estimate = move.estimate_move(ws, batch, mode)
+        estimate = estimate_move(ws, batch, mode)
         refusal = self._find_refusal(batch, mode, estimate)
         if refusal:
             command = CommandHint("batch-move", batch=batch.number, to=mode.value)
@@ -104,16 +106,56 @@ class LateBatches:
         return move.check_budgets(ws, batch, estimate)
 
 
-def estimate_open_moves(tx: Connection, ws: WorkspaceSession) -> float:
-    """Return the price in USD of asking the rows of all waiting batches in the mode MOVE_TO.
+@dataclass(frozen=True)
+class LateMove:
+    """What MOVE_AFTER may do to the batches of a command."""
 
-    0.0 without MOVE_AFTER. Batches that are being cancelled are left out.
+    after_s: float
+    # The mode in which the rows are asked then.
+    mode: str
+    # Price in USD of asking all rows in that mode, in addition to their batches.
+    cost: float
+
+    @property
+    def description(self) -> str:
+        """Return the rule and its price in words."""
+        return (
+            f"a batch older than {duration_in_words(self.after_s)} is cancelled, and its rows are "
+            f"asked by {self.mode}, for up to {format_usd(self.cost)} more"
+        )
+
+
+def estimate_late_moves(
+    ws: WorkspaceSession, tx: Connection, new_rows_usd: float
+) -> LateMove | None:
+    """Return the price of moving all batches that wait or are about to be sent.
+
+    Args:
+        new_rows_usd: Price of the rows that are not in a batch yet, in the mode MOVE_TO.
+
+    Returns:
+        None without MOVE_AFTER.
     """
-    if ws.settings.move_after is None:
-        return 0.0
-    mode = Mode(ws.settings.move_to)
-    return sum(
-        move.estimate_move(ws, batch, mode).other_mode_usd
+    settings = ws.settings
+    if settings.move_after is None:
+        return None
+    mode = Mode(settings.move_to)
+    waiting_usd = sum(
+        estimate_move(ws, batch, mode).other_mode_usd
         for batch in batches.batches_in_states(tx, *budget.QUEUED_STATES, task=ws.task.name)
         if batch.cancel_asked_at is None and batch.extractor == ws.extractor
     )
+    return LateMove(settings.move_after, mode.value, new_rows_usd + waiting_usd)
+
+
+def describe_waiting_move(batch: BatchRow, settings: Settings, now: datetime) -> str:
+    """Return when the rows of a waiting batch are asked otherwise; "" if they never are."""
+    if batch.cancel_asked_at is not None and batch.state is BatchState.SUBMITTED:
+        return batch.reason or ""
+    move_time = find_move_time(batch, settings)
+    if move_time is None:
+        return ""
+    remaining_s = (move_time - now).total_seconds()
+    if remaining_s <= 0:
+        return f"`tag` or `work` moves it to {settings.move_to} now"
+    return f"moved to {settings.move_to} in {duration_in_words(remaining_s)}"
