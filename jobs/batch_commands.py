@@ -384,6 +384,8 @@ def batch_move(
         for summary in tag_report_of_move.ingested:
             warn_of_ingest(summary, labels, ws.display)
         tag_report_of_move.raise_first_error(labels, ws.display)
+        if tag_report_of_move.stop.budget_error is not None:
+            raise tag_report_of_move.stop.budget_error
 
     return CommandReport(move_report.document(), _move_message(move_report, labels), check)
 

@@ -273,7 +273,6 @@ COMMANDS = {
         dry_access="read",
         example="BATCH=7 TO=flex",
         is_whole_workspace=True,
-        page_access="run",
     ),
     "costs": Command(
         function_path="batch_commands:costs",

@@ -15,6 +15,7 @@ from datetime import timedelta
 
 from pipeline.batch.batch_files import lock_of, sealed_result
 from pipeline.batch.reconcile import check_duplicates
+from pipeline.batch.report import duration_in_words
 from pipeline.batch.result_download import download_result, restore_result
 from pipeline.batch.send import is_given_up
 from pipeline.core import errors, files
@@ -325,6 +326,9 @@ class _Poll:
         if is_settled and self.should_download:
             download_result(ws, number, remote)
         state = (remote.state_name or "no state").lower().rpartition("state_")[2]
+        if batch.cancel_asked_at is not None:
+            waited = duration_in_words((ws.now() - batch.cancel_asked_at).total_seconds())
+            state += f", asked to cancel {waited} ago"
         return state if len(self.done_counts) == 1 else f"batch {number}: {state}"
 
     def _should_wait_for_result(self, batch: BatchRow, remote: RemoteBatch) -> bool:

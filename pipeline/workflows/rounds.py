@@ -106,6 +106,8 @@ class TagRounds:
         )
         self.started_at = ws.now()
         self.late_batches = LateBatches(ws)
+        # Live calls for a moved batch were stopped or interrupted.
+        self._is_move_stopped = False
         # Batches that failed at the API since rows were sent the last time.
         self._failed_batches = set[int]()
         self._has_successful_batch = False
@@ -354,12 +356,14 @@ class TagRounds:
         of its rows is open.
 
         Returns:
-            False if a live run was stopped or interrupted; it is in the report then.
+            False if a live run was stopped or interrupted, also before; the report has the reason.
 
         Raises:
             FindableError: As `submit.submit_batches`, for a move to another batch.
         """
         ws = self._ws
+        if self._is_move_stopped:
+            return False
         with ws.store.read() as tx:
             ended_moves = move.list_ended_moves(tx, ws.task, ws.extractor)
         for batch, mode in ended_moves:
@@ -395,10 +399,16 @@ class TagRounds:
             )
         self.report.moved_rows += live_report.answered
         self.quality_reporter.note_answers(ws.extractor)
-        is_stopped = live_report.stopped is not None or live_report.interrupted
-        if is_stopped:
+        self._is_move_stopped = live_report.stopped is not None or live_report.interrupted
+        if isinstance(live_report.stopped, BudgetError):
+            self.report.stop = TagStop(
+                TagStopReason.BUDGET,
+                live_report.stopped.message,
+                budget_error=live_report.stopped,
+            )
+        elif self._is_move_stopped:
             self.report.live = live_report
-        return not is_stopped
+        return not self._is_move_stopped
 
     def stop_asking(self) -> None:
         """Prepare no new row from now on; waiting batches are still sent and collected."""
