@@ -16,9 +16,10 @@ from jobs.options import (
     Strict,
 )
 from jobs.output import Output, TextTable, raise_all
-from pipeline.batch import cancel, held_batches, poll, submit
+from pipeline.batch import cancel, held_batches, move, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.ingest_report import IngestSummary
+from pipeline.batch.move import MOVE_MODES
 from pipeline.batch.report import (
     COST_KEYS,
     BatchSummary,
@@ -28,10 +29,12 @@ from pipeline.batch.report import (
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
+from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
-from pipeline.workflows import rounds, tag_report
+from pipeline.workflows import move_batch, rounds, tag_report
+from pipeline.workflows.move_batch import MoveReport
 from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.tag import ensure_pilot_passed
 
@@ -367,6 +370,74 @@ def batch_cancel(
         {"batch": batch, "said": message, "next": str(next_command)},
         f"batch {batch}: {message}. Next: {next_command}",
     )
+
+
+def batch_move(
+    ws: WorkspaceSession,
+    *,
+    batch: Annotated[int, Parameter("", COUNT)],
+    to: Annotated[
+        str,
+        Parameter(
+            "The mode in which the rows are asked.",
+            click.Choice([mode.value for mode in MOVE_MODES]),
+        ),
+    ] = "flex",
+    dry: Dry = False,
+) -> CommandReport:
+    """Cancel a batch that does not run, and ask its rows in another mode.
+
+    Cancels the batch at Gemini, waits until it is over, stores the answers that it has, and asks
+    the other rows. If the batch succeeds in spite of the cancel, nothing is asked again.
+
+    Prints first what the cancelled batch may still cost, and the price of the other mode. Asks for
+    confirmation if the sum is above FINDABLE_CONFIRM_ABOVE (USD).
+
+    Ctrl-C is safe at any time: the same command, `tag` or `work` continues.
+    """
+    mode = Mode(to)
+    if dry:
+        batch_row, estimate = move_batch.estimate_batch_move(ws, batch, mode)
+        document = {"batch": batch, "to": mode.value, "requests": batch_row.requests}
+        document |= asdict(estimate)
+        return CommandReport(document, move.describe_move(batch_row, mode, estimate))
+
+    move_report = move_batch.move_batch(ws, batch, mode)
+    labels = ws.find_task(move_report.batch.task).labels
+    tag_report_of_move = move_report.report
+
+    def check() -> None:
+        for summary in tag_report_of_move.ingested:
+            warn_of_ingest(summary, labels, ws.display)
+        tag_report_of_move.raise_first_error(labels, ws.display)
+        if tag_report_of_move.stop.budget_error is not None:
+            raise tag_report_of_move.stop.budget_error
+
+    return CommandReport(move_report.document(), _move_message(move_report, labels), check)
+
+
+def _move_message(move_report: MoveReport, labels: TaskLabels) -> str:
+    """Return how a moved batch ended, how its other rows were asked, and the next command."""
+    batch = move_report.batch
+    report = move_report.report
+    parts = [
+        f"batch {batch.number} is over: {batch.answered or 0:,} of {batch.requests:,} answered"
+    ]
+    if report.moved_rows:
+        parts.append(f"{report.moved_rows:,} answered by {move_report.mode}")
+    if report.submitted:
+        parts.append(
+            f"the others are in batch {join_first([str(sent) for sent in report.submitted])}"
+        )
+    if move_report.left:
+        parts.append(f"{move_report.left:,} still open")
+
+    next_command = labels.next_command
+    if report.submitted:
+        next_command = labels.command("batch-poll")
+    elif move_report.left:
+        next_command = labels.ask_command
+    return f"{'; '.join(parts)}. Next: {next_command}"
 
 
 def batches(ws: WorkspaceSession) -> CommandReport:

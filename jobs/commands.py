@@ -265,6 +265,15 @@ COMMANDS = {
         is_whole_workspace=True,
         page_access="run",
     ),
+    "batch-move": Command(
+        function_path="batch_commands:batch_move",
+        summary="Cancel a batch that does not run, and ask its rows in another mode.",
+        arguments=("batch",),
+        access="write",
+        dry_access="read",
+        example="BATCH=7 TO=flex",
+        is_whole_workspace=True,
+    ),
     "costs": Command(
         function_path="batch_commands:costs",
         summary="Add up the cost by day, task, model or batch.",

@@ -26,6 +26,7 @@ from jobs.options import (
     Expert,
     Experts,
     Item,
+    MoveTo,
     Parameter,
     Passage,
     Version,
@@ -76,6 +77,7 @@ def work(
         bool, Parameter("Do due work once, then exit. Default: repeat forever.")
     ] = False,
     only: UnitNames = "",
+    to: MoveTo = None,
 ) -> CommandReport:
     """Do all due work of all tasks, or of TASK: send, poll, download, ingest, retry, index.
 
@@ -105,9 +107,10 @@ def work(
     if "task" in settings.sources:
         task_names = [settings.task]
 
+    open_task = partial(_open_task, move_to=to)
     if not once:
-        work_units.run_passes_forever(_open_task, task_names, unit_names, _print_pass)
-    report = work_units.run_pass(_open_task, task_names, unit_names)
+        work_units.run_passes_forever(open_task, task_names, unit_names, _print_pass)
+    report = work_units.run_pass(open_task, task_names, unit_names)
 
     output: Output = "; ".join(report.lines) or []
     # Without a terminal nothing is printed, because cron mails every output.
@@ -117,13 +120,15 @@ def work(
 
 
 @contextmanager
-def _open_task(task_name: str) -> Iterator[WorkspaceSession]:
+def _open_task(task_name: str, *, move_to: str | None) -> Iterator[WorkspaceSession]:
     """Open the workspace for writing with a task in use; `--yes` agrees to any cost.
 
     Without `--yes` no cost is agreed to in advance.
     """
     with open_configured_workspace("write", task_name=task_name) as ws:
         ws.agreed_usd = None
+        if move_to is not None:
+            ws.settings = replace(ws.settings, move_to=move_to)
         if has_yes_option():
             ws.agreed_usd = math.inf
         yield ws

@@ -4,6 +4,7 @@
 - `passages-pilot` asks about a random sample and judges the answers.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from jobs.options import (
     Deadline,
     Dry,
     Limit,
+    MoveTo,
     NoResume,
     Parameter,
     Pilot,
@@ -59,6 +61,7 @@ def tag(
     wait: Wait = None,
     strict: Strict = False,
     dry: Dry = False,
+    to: MoveTo = None,
     no_resume: NoResume = False,
     backfill: Annotated[bool, Parameter()] = False,
 ) -> CommandReport:
@@ -79,6 +82,8 @@ def tag(
     --strict exit code 6. The answers are stored in any case.
     """
     labels = ws.task.labels
+    if to is not None:
+        ws.settings = replace(ws.settings, move_to=to)
     if dry:
         estimate = preflight.estimate_tagging(ws, limit=limit, deadline_s=deadline)
         return CommandReport(estimate.document(), partial(_print_estimate, estimate, labels))
@@ -234,6 +239,8 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
         guess_note = f"output is guessed; with a key {hint}"
         _print_modes(estimate.with_key, labels, guess_note=guess_note)
 
+    if estimate.late_move is not None:
+        print_line(f"batch: {estimate.late_move.description}")
     recommended = estimate.recommended or "no mode yet"
     print_line(f"recommended: {recommended}, because {estimate.reason}")
 

@@ -9,13 +9,16 @@
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pipeline.batch.batch_files import lock_of, sealed_result
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_hint, other_key_message
 from pipeline.batch.reconcile import check_duplicates
+from pipeline.batch.report import duration_in_words
 from pipeline.batch.result_download import download_result, restore_result
+from pipeline.batch.send import is_given_up
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import ProgressBar
@@ -35,6 +38,8 @@ POLL_GROWTH = 1.5
 TRANSIENT_ERRORS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
 # Our choice: the API lets a batch run for as long.
 UNNAMED_RESULT_WAIT = timedelta(hours=48)
+# Gets a batch that is not over, and its remote state.
+WaitingHook = Callable[[BatchRow, RemoteBatch], None]
 
 
 @dataclass
@@ -95,6 +100,7 @@ def poll_batches(
     first: bool = False,
     number: int | None = None,
     fetches: bool = True,
+    on_waiting: WaitingHook = lambda _batch, _remote: None,
 ) -> PollReport:
     """Look at the task's submitted batches, and seal the results of those that are over.
 
@@ -109,6 +115,7 @@ def poll_batches(
         number: Look at this batch only.
         fetches: Download results. If false, batches that are over stay submitted, and only their
             remote state is stored.
+        on_waiting: Called at each look with a batch that is not over, and its remote state.
 
     Returns:
         The report; without submitted batches only `unclear` may be filled.
@@ -116,7 +123,7 @@ def poll_batches(
     Raises:
         KeyRefusedError: The API refuses the key.
     """
-    poll = _Poll(ws, number, should_download=fetches)
+    poll = _Poll(ws, number, should_download=fetches, on_waiting=on_waiting)
     for batch in poll.batches_in(BatchState.SUBMITTING):
         lock_name = lock_of(batch.number)
         if ws.locks.is_free(lock_name):
@@ -147,6 +154,7 @@ class _Poll:
     ws: WorkspaceSession
     only_number: int | None
     should_download: bool
+    on_waiting: WaitingHook
     report: PollReport = field(default_factory=PollReport)
     # Batch number to its number of requests.
     request_counts: dict[int, int] = field(default_factory=dict)
@@ -318,20 +326,25 @@ class _Poll:
                 "the batch counts as running",
             )
 
+        if not remote.state.is_final:
+            self.on_waiting(batch, remote)
         is_settled = remote.state.is_final and not self._should_wait_for_result(batch, remote)
         if is_settled and self.should_download:
             download_result(ws, number, remote)
         state = (remote.state_name or "no state").lower().rpartition("state_")[2]
+        if batch.cancel_asked_at is not None:
+            waited = duration_in_words((ws.now() - batch.cancel_asked_at).total_seconds())
+            state += f", asked to cancel {waited} ago"
         return state if len(self.done_counts) == 1 else f"batch {number}: {state}"
 
     def _should_wait_for_result(self, batch: BatchRow, remote: RemoteBatch) -> bool:
         """Return whether a batch that succeeded without naming a result may still name it.
 
-        False for a batch that did not succeed, has a result, or was cancelled by a person. The
+        False for a batch that did not succeed, has a result, or was given up by a person. The
         first look stores and prints when the wait began. It ends after UNNAMED_RESULT_WAIT.
         """
         is_succeeded = remote.state is RemoteState.SUCCEEDED
-        if not is_succeeded or remote.has_result or batch.cancel_asked_at is not None:
+        if not is_succeeded or remote.has_result or is_given_up(batch):
             return False
 
         now = self.ws.now()

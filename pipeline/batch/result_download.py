@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.batch.batch_files import lock_of, result_path
-from pipeline.batch.send import CANCELLED_BY_USER, abandon_batch, delete_upload, write_failures
+from pipeline.batch.send import (
+    CANCELLED_BY_USER,
+    abandon_batch,
+    delete_upload,
+    is_given_up,
+    write_failures,
+)
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.states import BatchState, Outcome, RemoteState
@@ -171,7 +177,7 @@ def _fail(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch) -> None:
     is_cancelled_by_hand = batch.cancel_asked_at is not None
     reason = _describe_ending(remote, has_lost_result=True)
     if is_cancelled_by_hand and remote.state is RemoteState.CANCELLED:
-        reason = CANCELLED_BY_USER
+        reason = batch.reason or CANCELLED_BY_USER
     provenance = provenance_of(batch, settings=ws.settings)
     with ws.store.write() as tx:
         batches.update_if_submitted(tx, batch, remote_word=remote.state_name)
@@ -218,7 +224,7 @@ def _fetch(
         UnavailableError: No download is usable: it is provably cut, or has no request of the
             batch. Its rows would be charged although their answers exist at the API.
     """
-    is_cancelled = batch.cancel_asked_at is not None
+    is_abandoned = is_given_up(batch)
     is_succeeded = remote.state is RemoteState.SUCCEEDED
     expected_count = remote.ended_request_count
     if not expected_count and is_succeeded:
@@ -233,14 +239,14 @@ def _fetch(
             expected_count=expected_count,
         )
     except errors.MissingError as error:
-        if is_succeeded and not is_cancelled:
+        if is_succeeded and not is_abandoned:
             raise
         ws.display.warn(f"batch {batch.number}: its result is not available: {error.message}")
         return False
 
     # A batch that did not succeed may have no lines, and the API sends an empty file for it.
     is_empty_result = not is_succeeded and best.body == EMPTY_BODY_DESCRIPTION
-    is_usable = best.matched_requests > 0 and (best.is_complete or is_cancelled)
+    is_usable = best.matched_requests > 0 and (best.is_complete or is_abandoned)
     if is_usable or is_empty_result:
         if best.matched_requests < expected_count:
             shortfall = _describe_shortfall(best, expected_count)
@@ -250,7 +256,7 @@ def _fetch(
         return True
 
     message = f"Gemini sent {latest.body} instead of the result of batch {batch.number}"
-    if is_cancelled:
+    if is_abandoned:
         ws.display.warn(f"{message}; the result is given up")
         return False
     poll = ws.task.labels.command("batch-poll")

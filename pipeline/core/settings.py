@@ -33,6 +33,7 @@ from pipeline.core.setting_parsers import (
     parse_label,
     parse_labels,
     parse_model_prices,
+    parse_move_mode,
     parse_path,
     parse_positive_count,
     parse_positive_size,
@@ -255,6 +256,16 @@ class Settings:
         300.0,
         parse_seconds,
         "how long batch-poll continues while every poll fails",
+    )
+    move_after: float | None = _setting(
+        None,
+        parse_seconds,
+        "tag and work cancel a batch that is older, and ask its rows in the mode MOVE_TO",
+    )
+    move_to: str = _setting(
+        "flex",
+        parse_move_mode,
+        "the mode of MOVE_AFTER: flex or live",
     )
     keep_days: float = _setting(
         30.0,

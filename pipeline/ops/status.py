@@ -11,6 +11,7 @@ from pipeline.batch import batch_files, report
 from pipeline.batch.batch_times import BatchWait, read_waits
 from pipeline.batch.budget import find_quota_refusal
 from pipeline.batch.held_batches import describe_ways_out
+from pipeline.batch.late_batches import describe_waiting_move, find_move_time
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
@@ -31,7 +32,7 @@ STALE_COUNT_TIMEOUT_S = 3.0
 # The counts by state begin with these fields of `StatusCounts`, in every task.
 POSITIONAL_COUNTS = 6
 # Members of the status document that are left out if they are empty.
-OPTIONAL_MEMBERS = ("twins", "stale", "unpriced", "task_file")
+OPTIONAL_MEMBERS = ("twins", "moves", "stale", "unpriced", "task_file")
 
 
 class StatusCounts(NamedTuple):
@@ -175,6 +176,7 @@ def _read_document(
         "batches": _count_by_state(all_batches),
         "index": _describe_index(ws, tx, exact=exact) if ws.is_indexed else None,
         "twins": [_to_twin(duplicate) for duplicate in batches.list_duplicates(tx)],
+        "moves": _list_move_times(all_batches, ws.settings),
         "gone": gone_count,
         "stale": stale and _to_stale_rows(task, *stale),
         "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
@@ -203,6 +205,17 @@ def _describe_file_fault(task: Task) -> str:
     """Return why the task's file cannot be loaded; "" if it can, or if there is no file."""
     fault = task.user_file.find_syntax_fault() if task.user_file is not None else None
     return "" if fault is None else f"{fault.location}: {fault.message}"
+
+
+def _list_move_times(all_batches: Sequence[BatchRow], settings: Settings) -> list[dict[str, Any]]:
+    """Return {batch, to, at} of each waiting batch that MOVE_AFTER moves, for JSON."""
+    moves = []
+    for batch in all_batches:
+        move_time = find_move_time(batch, settings)
+        if move_time is not None:
+            document = {"batch": batch.number, "to": settings.move_to, "at": move_time.isoformat()}
+            moves.append(document)
+    return moves
 
 
 def _to_live_run(
@@ -263,6 +276,9 @@ def _describe_open_batch(
             return f"batch {batch.number}, held: {batch.held}; {ways_out}"
         state = batch.remote_word or batch.state
         line = f"batch {batch.number}, {plural(batch.requests, 'row')}, {state} for {elapsed}"
+        move_text = describe_waiting_move(batch, ws.settings, now)
+        if move_text:
+            line = f"{line}, {move_text}"
         note = "" if wait is None else wait.describe()
         return f"{line}; {note}" if note else line
 

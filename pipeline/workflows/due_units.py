@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pipeline.batch import budget
+from pipeline.batch.move import list_ended_moves
 from pipeline.core.states import BatchState, remote_state
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
@@ -65,7 +66,8 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         batch_units = [_batch_unit(ws, tx, batch) for batch in open_batches]
         yield from batch_units
 
-        if claiming.find_due_ids(tx, ws.task):
+        has_ended_moves = bool(list_ended_moves(tx, ws.task, ws.extractor))
+        if claiming.find_due_ids(tx, ws.task) or has_ended_moves:
             yield DueUnit("ask", name)
         if claiming.count_claimable(tx, ws.task) and is_pilot_clear(tx, ws):
             is_quota_full = (

@@ -14,13 +14,14 @@ does not publish.
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from pipeline.batch import budget, ingest, submit
 from pipeline.batch.batch_plan import BatchPlan, Selection, plan_batches
 from pipeline.batch.budget import Calibration
+from pipeline.batch.late_batches import LateMove, estimate_late_moves
 from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError
@@ -79,6 +80,8 @@ class Preflight:
     waiting: BatchPlan = field(default_factory=BatchPlan)
     # Part of the cost by mode that pays for row codes, in USD; empty if the task has no `echo=True`.
     echo_costs: Mapping[str, float] = field(default_factory=dict)
+    # What MOVE_AFTER may do, or None.
+    late_move: LateMove | None = None
     # The same estimate for the model that a key would use, or None if that is the model.
     with_key: "Preflight | None" = None
 
@@ -113,6 +116,7 @@ class Preflight:
             **mode_members,
             "echo": {mode: round(cost, 6) for mode, cost in self.echo_costs.items()} or None,
             "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
+            "late_move": None if self.late_move is None else asdict(self.late_move),
             "recommended": self.recommended,
             "reason": self.reason,
             "with_key": None if self.with_key is None else self.with_key.document(),
@@ -251,6 +255,8 @@ def estimate_plan(
                 day=ws.now().date(),
             )
     recommended, reason = recommend_mode(ways, items=plan.items, deadline_s=deadline_s)
+    with ws.store.read() as tx:
+        late_move = estimate_late_moves(ws, tx, ways[ws.settings.move_to].cost)
     return Preflight(
         plan=plan,
         ways=ways,
@@ -263,6 +269,7 @@ def estimate_plan(
         deadline_s=deadline_s,
         waiting=estimator.waiting_plan,
         echo_costs=echo_costs,
+        late_move=late_move,
     )
 
 

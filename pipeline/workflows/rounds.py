@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from pipeline.batch import ingest, live, poll, submit
+from pipeline.batch import ingest, live, move, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.budget import API_STATES, BudgetError
 from pipeline.batch.held_batches import HeldBatchError, accept_held_batch
 from pipeline.batch.ingest_report import IngestSummary
+from pipeline.batch.late_batches import LateBatches
 from pipeline.batch.live_report import LiveReport
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import ProgressBar
 from pipeline.core.states import OPEN_STATES, BatchState, Mode, RemoteState, remote_state
+from pipeline.core.text import plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.quality import evaluate
@@ -104,6 +106,9 @@ class TagRounds:
             is_enabled=should_report,
         )
         self.started_at = ws.now()
+        self.late_batches = LateBatches(ws)
+        # Live calls for a moved batch were stopped or interrupted.
+        self._is_move_stopped = False
         # Batches that failed at the API since rows were sent the last time.
         self._failed_batches = set[int]()
         self._has_successful_batch = False
@@ -153,7 +158,7 @@ class TagRounds:
         if wait and self.list_batches(BatchState.DOWNLOADED):
             self.ingest()
 
-        while self._update_stop_reason():
+        while self._update_stop_reason() and self.ask_moved_rows():
             submit_report = self.submit(should_wait=wait)
             ingested_count = self._collect_until_room() if wait else 0
 
@@ -166,6 +171,8 @@ class TagRounds:
         may_submit = self._update_stop_reason()
         while wait and not may_submit and not self.is_stopped and self.list_batches(*API_STATES):
             self.collect(wait=True)
+        if wait and may_submit:
+            self.ask_moved_rows()
 
     def _collect_until_room(self) -> int:
         """Collect until no batch is at the API; return how many batches were ingested.
@@ -176,6 +183,8 @@ class TagRounds:
         ingested_count = 0
         while self.list_batches(*API_STATES):
             ingested_count += self.collect(wait=True)
+            if not self.ask_moved_rows():
+                break
             is_api_full = self.report.stop.reason is TagStopReason.API_FULL
             if self.is_stopped or (ingested_count and is_api_full):
                 break
@@ -341,6 +350,67 @@ class TagRounds:
             self.quality_reporter.write(is_last=False)
         return live_report
 
+    def ask_moved_rows(self) -> bool:
+        """Ask the rows that moved batches left open in the modes of their moves.
+
+        Only batches that are over are looked at. The rows count in no limit. A move ends when none
+        of its rows is open.
+
+        Returns:
+            False if a live run was stopped or interrupted, also before; the report has the reason.
+
+        Raises:
+            FindableError: As `submit.submit_batches`, for a move to another batch.
+        """
+        ws = self._ws
+        if self._is_move_stopped:
+            return False
+        with ws.store.read() as tx:
+            ended_moves = move.list_ended_moves(tx, ws.task, ws.extractor)
+        for batch, mode in ended_moves:
+            if not self._ask_rows_of_move(batch, mode):
+                return False
+            move.end_move_if_done(ws, batch.number, mode)
+        return True
+
+    def _ask_rows_of_move(self, batch: BatchRow, mode: Mode) -> bool:
+        """Ask the open rows of one moved batch; return False if a live run was stopped."""
+        ws = self._ws
+        with ws.store.read() as tx:
+            row_ids = move.list_remaining_rows(tx, ws.task, batch.number)
+        self.report.moved[batch.number] = mode.value
+        if not row_ids:
+            return True
+
+        row_count = plural(len(row_ids), "row")
+        ws.display.say(f"batch {batch.number}: asking its other {row_count} by {mode}")
+        selection = Selection(row_ids=row_ids)
+        if mode is Mode.BATCH:
+            submit_report = submit.submit_batches(ws, selection, agreed=True, patient=True)
+            self.report.submitted += submit_report.created_batches
+            self.report.items += submit_report.items
+            return True
+
+        with ws.display.bar("asking", len(row_ids)) as bar:
+            live_report = live.ask_rows(
+                ws,
+                selection,
+                mode=mode,
+                on_progress=partial(_show_live_progress, bar),
+            )
+        self.report.moved_rows += live_report.answered
+        self.quality_reporter.note_answers(ws.extractor)
+        self._is_move_stopped = live_report.stopped is not None or live_report.interrupted
+        if isinstance(live_report.stopped, BudgetError):
+            self.report.stop = TagStop(
+                TagStopReason.BUDGET,
+                live_report.stopped.message,
+                budget_error=live_report.stopped,
+            )
+        elif self._is_move_stopped:
+            self.report.live = live_report
+        return not self._is_move_stopped
+
     def stop_asking(self) -> None:
         """Prepare no new row from now on; waiting batches are still sent and collected."""
         self._limit = 0
@@ -398,6 +468,7 @@ class TagRounds:
             first=True,
             number=batch_number,
             fetches=should_download,
+            on_waiting=self.late_batches.check,
         )
         self.report.poll.last = poll_report
 

@@ -8,6 +8,7 @@
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -144,6 +145,8 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     if report.asked or not options.backfill:
         _announce(ws, estimate, report, open_work)
         _confirm_cost(ws, options, estimate, report.mode)
+        # The confirmed cost contains the price of moving every batch.
+        tag_rounds.late_batches.max_usd = math.inf
         if options.skip_pilot:
             pilot.waive_required_pilot(ws)
         run_number = _begin_run(ws, options, tag_rounds, estimate)
@@ -175,6 +178,8 @@ def _confirm_cost(
         InputError: The cost was not confirmed; nothing was started.
     """
     _, cost = estimate.plan_sent_rows(mode)
+    if mode == "batch" and estimate.late_move is not None:
+        cost += estimate.late_move.cost
     is_dear = options.mode == "auto" and estimate.is_dear
     live_hint = ""
     if is_dear:
@@ -213,6 +218,8 @@ def _announce(
         rows_text = plan.describe_rows(ws.task.labels)
         plan_text = f"{ws.model.name}: {rows_text}, {report.mode} mode, {cost_text}"
         ws.display.say(f"{plan_text}; {report.reason}")
+    if report.mode == "batch" and estimate.late_move is not None:
+        ws.display.say(estimate.late_move.description)
     for warning in estimate.ways[report.mode].warnings:
         ws.display.warn(warning)
 
@@ -352,6 +359,8 @@ def _ask_rows(ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds) 
         tag_rounds.advance(wait=should_wait)
         return
 
+    if not tag_rounds.ask_moved_rows():
+        return
     live_report = tag_rounds.ask_live(Mode(report.mode))
     if isinstance(live_report.stopped, BudgetError):
         report.stop = TagStop(

@@ -91,6 +91,10 @@ class TagReport:
     held: list[HeldBatchError] = field(default_factory=list)
     # Rows that got the stored answer of an equal row.
     shared: int = 0
+    # Batches whose other rows were asked in another mode: number and mode.
+    moved: dict[int, str] = field(default_factory=dict)
+    # Rows of these batches that were answered by live calls.
+    moved_rows: int = 0
     quality: QualityPart = field(default_factory=QualityPart)
     # Rows that are still open.
     left: int = 0
@@ -108,7 +112,9 @@ class TagReport:
     @property
     def answered_rows(self) -> int:
         """Return how many rows got an answer, including copied answers of equal rows."""
-        return self.shared + sum(summary.answered_rows for summary in self.ingested)
+        return (
+            self.shared + self.moved_rows + sum(summary.answered_rows for summary in self.ingested)
+        )
 
     @property
     def is_over(self) -> bool:
@@ -243,6 +249,7 @@ class TagReport:
             "is_down": self.is_down,
             "spent": self.spent,
             "pilot": None if self.pilot is None else self.pilot.document(),
+            "moved": {str(number): mode for number, mode in self.moved.items()},
             "failed": {str(number): reason for number, reason in self.poll.failed.items()},
             "held": {str(error.number): error.reason for error in self.held},
             "live": self._live_document(),

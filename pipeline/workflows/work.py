@@ -161,6 +161,22 @@ class WorkPass:
         if live_report.stopped is not None:
             self.failures.append(live_report.stopped)
 
+    def ask_moved_rows(self) -> None:
+        """Ask the rows that moved batches left open, and record the error that stopped it.
+
+        Does nothing if the unit "ask" is not selected.
+
+        Raises:
+            KeyboardInterrupt: The live run was interrupted.
+        """
+        if "ask" not in self.units or self.tag_rounds.ask_moved_rows():
+            return
+        live_report = self.tag_rounds.report.live
+        if live_report is not None and live_report.interrupted:
+            raise KeyboardInterrupt
+        if live_report is not None and live_report.stopped is not None:
+            self.failures.append(live_report.stopped)
+
     def submit(self) -> None:
         """Prepare open rows within the budget, and send prepared batches.
 
@@ -297,6 +313,8 @@ class WorkPass:
             "no_room": members["no_room"],
         }
         self.figures |= {name: figure for name, figure in candidates.items() if figure}
+        for number, mode in report.moved.items():
+            self.phrases.append(f"other rows of batch {number} asked by {mode}")
         if report.parked:
             self.phrases.append(f"{report.parked:,} parked")
         self.attempt(lambda: report.check_gates(self.ws.display))
@@ -332,7 +350,11 @@ def run_due_units(
             lambda: rounds.prepare_task(ws, may_be_empty=True, fills="fill" in units),
         )
         if is_prepared:
-            work_pass.attempt(work_pass.ask_due_rows, work_pass.submit)
+            work_pass.attempt(
+                work_pass.ask_due_rows,
+                work_pass.ask_moved_rows,
+                work_pass.submit,
+            )
     work_pass.attempt(work_pass.update_index)
 
     if number is None or "ingest" in units:

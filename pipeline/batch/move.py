@@ -1,0 +1,223 @@
+"""Move the rows of a batch to another mode: cancel the batch, and list the rows that it lacks.
+
+- The journal records the mode before the API is asked to cancel, so any later command continues.
+- The rows stay claimed until `get` reports that the batch is over. Then its answers are ingested,
+  and the rows without an answer are open.
+- A batch may succeed in spite of the cancel. Its result is downloaded like any other.
+"""
+
+from dataclasses import dataclass
+
+from pipeline.batch import budget
+from pipeline.batch.budget import BudgetError
+from pipeline.batch.send import MOVED_REASON
+from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.errors import InputError, RemoteError
+from pipeline.core.states import ENDED_STATES, BatchState, Mode
+from pipeline.core.text import format_usd, plural
+from pipeline.engine import claiming
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
+from pipeline.gemini.remote import RemoteBatch
+from pipeline.gemini.usage import Usage, calculate_cost
+from pipeline.store import answers, batches, marks
+from pipeline.store.batches import BatchRow
+from pipeline.store.database import Connection
+
+# Modes in which the rows of a batch can be asked instead.
+MOVE_MODES = (Mode.FLEX, Mode.LIVE, Mode.BATCH)
+
+
+@dataclass(frozen=True)
+class MoveEstimate:
+    """The costs of a move in USD, if the cancelled batch answers no row or all rows."""
+
+    # What the cancelled batch may still cost.
+    cancelled_usd: float
+    # Price of asking all its rows in the other mode.
+    other_mode_usd: float
+
+    @property
+    def total_usd(self) -> float:
+        """Return the sum of both costs, which is the most that the rows can cost."""
+        return self.cancelled_usd + self.other_mode_usd
+
+
+def estimate_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> MoveEstimate:
+    """Estimate both costs from the estimated tokens of the batch."""
+    usage = Usage(batch.estimated_in, batch.estimated_out)
+    other_mode_usd = calculate_cost(ws.model, usage, mode.tier, day=ws.now().date())
+    return MoveEstimate(batch.estimated_cost, other_mode_usd)
+
+
+def describe_move(batch: BatchRow, mode: Mode, estimate: MoveEstimate) -> str:
+    """Return both costs of a move in words."""
+    return (
+        f"batch {batch.number}: cancelled, it may still cost up to "
+        f"{format_usd(estimate.cancelled_usd)}; asking its {plural(batch.requests, 'row')} by "
+        f"{mode} costs up to {format_usd(estimate.other_mode_usd)}"
+    )
+
+
+def find_move_mode(tx: Connection, number: int) -> Mode | None:
+    """Return the mode of the open move of a batch, or None if no move of it is open."""
+    return list_open_moves(tx).get(number)
+
+
+def list_open_moves(tx: Connection) -> dict[int, Mode]:
+    """Return the mode of each batch with an open move, of all tasks, oldest first."""
+    return {
+        number: Mode(mode)
+        for number, mode in marks.read_moves(tx).items()
+        if mode != marks.MOVE_COMPLETED
+    }
+
+
+def list_ended_moves(tx: Connection, task: Task, extractor: str) -> list[tuple[BatchRow, Mode]]:
+    """Return the batches of a version with an open move that are over, with the mode of the move.
+
+    A batch of another version is left out: its rows cannot be asked as they were.
+    """
+    ended_moves = []
+    for number, mode in list_open_moves(tx).items():
+        batch = batches.get_batch(tx, number)
+        is_of_version = batch.task == task.name and batch.extractor == extractor
+        if is_of_version and batch.state in ENDED_STATES:
+            ended_moves.append((batch, mode))
+    return ended_moves
+
+
+def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
+    """Return the ids of the rows of an ended batch that are open: neither answered nor parked."""
+    row_ids = dict.fromkeys(answers.row_ids_of_batch(tx, number))
+    return claiming.filter_claimable(tx, task, sorted(row_ids))
+
+
+def check_budgets(ws: WorkspaceSession, batch: BatchRow, estimate: MoveEstimate) -> str:
+    """Return why a budget does not allow a move; "" if all budgets allow it.
+
+    The budgets count the batch itself until it is ingested.
+    """
+    with ws.store.read() as tx:
+        reserve = budget.load_calibration(tx, batch.extractor).reserve
+        remaining_usd = budget.read_current_budgets(ws).remaining_usd(tx, estimate_error=reserve)
+    needed_usd = estimate.other_mode_usd * (1 + reserve)
+    if remaining_usd is None or needed_usd <= remaining_usd:
+        return ""
+    return f"a budget has {format_usd(remaining_usd)} left, and the move needs up to " + format_usd(
+        needed_usd
+    )
+
+
+def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
+    """Print both costs of a move, check them against the budgets, and ask to confirm them.
+
+    Raises:
+        BudgetError: A budget has no room for the other mode.
+        InputError: The model is not served by flex, or a person did not confirm.
+    """
+    if mode is Mode.FLEX and not ws.model.flex:
+        raise InputError(
+            f"{ws.model.name} is not available in flex; nothing was changed",
+            hint=f"{OptionHint(to='live')} asks at full price",
+        )
+    estimate = estimate_move(ws, batch, mode)
+    ws.display.say(describe_move(batch, mode, estimate))
+    refusal = check_budgets(ws, batch, estimate)
+    if refusal:
+        raise BudgetError(
+            f"{refusal}; nothing was changed",
+            hint=f"set a larger budget, or wait: {CommandHint('batch-poll', task=ws.task.subject)}",
+        )
+    ws.confirm_cost(estimate.total_usd, unchanged_text="nothing was changed")
+
+
+def begin_move(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    mode: Mode,
+    *,
+    remote: RemoteBatch,
+) -> None:
+    """Record a move of a submitted batch, then ask the API to cancel the batch if it is not over.
+
+    After an error of the API the record stays, and the next command asks again.
+
+    Raises:
+        StateConflictError: The batch is no longer submitted. Nothing was changed.
+        RemoteError: The API could not be asked.
+    """
+    reason = f"{MOVED_REASON}{mode}"
+    now = ws.now()
+    with ws.store.write() as tx:
+        if not remote.state.is_final:
+            batches.record_cancel_request(tx, batch, reason=reason, now=now)
+        if find_move_mode(tx, batch.number) is not mode:
+            marks.record_move(tx, batch.number, mode=mode, reason=reason, now=now)
+    if not remote.state.is_final:
+        ws.client.cancel_batch(batch.remote_name or "")
+
+
+def change_mode(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
+    """Change the mode of the open move of a batch that is over."""
+    with ws.store.write() as tx:
+        marks.record_move(tx, batch.number, mode=mode, reason=f"{MOVED_REASON}{mode}", now=ws.now())
+
+
+def end_move_if_done(ws: WorkspaceSession, number: int, mode: Mode) -> bool:
+    """End the move of an ended batch if none of its rows is open; return whether it is ended."""
+    with ws.store.write() as tx:
+        if list_remaining_rows(tx, ws.task, number):
+            return False
+        marks.end_move(tx, number, mode=mode, now=ws.now())
+    return True
+
+
+def check_movable(ws: WorkspaceSession, batch: BatchRow, mode: Mode | None) -> None:
+    """Check that a batch can be moved, or that its move can be continued.
+
+    Args:
+        mode: The mode of its open move, or None.
+
+    Raises:
+        InputError: The batch is live, of another version, not sent, or over without an open move.
+        RemoteError: Its create is unclear.
+    """
+    number = batch.number
+    unchanged_text = "nothing was changed"
+    labels = ws.task.labels
+    if batch.way is not Mode.BATCH:
+        raise InputError(
+            f"batch {number} consists of live calls ({batch.way}), which cannot be moved; "
+            f"{unchanged_text}",
+            hint=f"`{CommandHint('batches')}` lists all batches",
+        )
+    if batch.extractor != ws.extractor:
+        raise InputError(
+            f"batch {number} asks as {batch.extractor}, but this command would ask as "
+            f"{ws.extractor}; {unchanged_text}",
+            hint=f"set {OptionHint('model')} or {OptionHint('version')} as for the batch",
+        )
+    if batch.state is BatchState.PREPARED:
+        cancel_command = CommandHint("batch-cancel", batch=number)
+        raise InputError(
+            f"batch {number} was not sent yet, so there is nothing to move; {unchanged_text}",
+            hint=f"`{cancel_command}` releases its rows, then `{labels.command('tag')}` asks them",
+        )
+    if batch.state is BatchState.SUBMITTING:
+        raise RemoteError(
+            f"it is unclear whether batch {number} was created; {unchanged_text}",
+            hint=f"`{labels.command('batch-submit')}` finds out; then run the command again",
+        )
+    if mode is not None or batch.state is BatchState.SUBMITTED:
+        return
+
+    if batch.state is BatchState.DOWNLOADED:
+        raise InputError(
+            f"batch {number} is downloaded, so there is nothing to cancel; {unchanged_text}",
+            hint=f"`{labels.command('batch-ingest')}` stores its answers",
+        )
+    raise InputError(
+        f"batch {number} is over ({batch.state}); {unchanged_text}",
+        hint=f"`{labels.command('tag')}` asks the rows that are open",
+    )

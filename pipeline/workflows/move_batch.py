@@ -1,0 +1,159 @@
+"""Move a batch by hand: cancel it, wait until it is over, store its answers, ask the other rows."""
+
+from dataclasses import dataclass, replace
+
+from pipeline.batch import budget, move
+from pipeline.core.command_hint import CommandHint
+from pipeline.core.errors import FindableError, MissingError
+from pipeline.core.states import ENDED_STATES, BatchState, Mode
+from pipeline.engine.session import WorkspaceSession
+from pipeline.store import batches, marks
+from pipeline.store.batches import BatchRow
+from pipeline.workflows import rounds
+from pipeline.workflows.rounds import TagRounds
+from pipeline.workflows.tag_report import TagReport
+
+
+@dataclass(frozen=True)
+class MoveReport:
+    """Result of a command that moves a batch."""
+
+    # The batch when the command ended.
+    batch: BatchRow
+    mode: Mode
+    # Rows of the batch that are still open.
+    left: int
+    # What the command ingested and asked.
+    report: TagReport
+
+    def document(self) -> dict[str, object]:
+        """Return the report for JSON."""
+        return {
+            "batch": self.batch.number,
+            "to": self.mode.value,
+            "state": self.batch.state.value,
+            "remote_state": self.batch.remote_word,
+            "requests": self.batch.requests,
+            "kept": self.batch.answered or 0,
+            "answered": self.report.moved_rows,
+            "submitted": self.report.submitted,
+            "left": self.left,
+            "spent": self.report.spent,
+        }
+
+
+def estimate_batch_move(
+    ws: WorkspaceSession, number: int, mode: Mode
+) -> tuple[BatchRow, move.MoveEstimate]:
+    """Return a batch of any task and the costs of its move; nothing is sent or written.
+
+    Raises:
+        InputError, RemoteError: As `move_batch` for a batch that cannot be moved.
+    """
+    ws, batch = _open_task(ws, number)
+    _check_movable(ws, batch)
+    return batch, move.estimate_move(ws, batch, mode)
+
+
+def move_batch(ws: WorkspaceSession, number: int, mode: Mode) -> MoveReport:
+    """Cancel a batch of any task, wait until it is over, and ask its other rows in a mode.
+
+    Prints both costs and asks to confirm them before anything is changed. A command that was
+    stopped continues without a question, unless it names another mode.
+
+    Raises:
+        InputError: The batch cannot be moved, or nobody confirmed; nothing was changed.
+        BudgetError: A budget has no room for the other mode; nothing was changed.
+        MissingError: The API does not know the batch; it was not changed.
+        FindableError: A step was stopped; the same command continues.
+    """
+    ws, batch = _open_task(ws, number)
+    rounds.prepare_task(ws, may_be_empty=True, fills=False)
+    with ws.store.read() as tx:
+        ws.budget = budget.find_unfinished_tag_budget(tx, ws.task) or ws.budget
+        batch = batches.get_batch(tx, number)
+    tag_rounds = TagRounds(ws)
+    if not _is_moved(ws, batch):
+        _check_movable(ws, batch)
+        _begin(ws, tag_rounds, batch, mode)
+        _collect(ws, tag_rounds, number)
+        tag_rounds.ask_moved_rows()
+    report = tag_rounds.complete_report()
+    with ws.store.read() as tx:
+        return MoveReport(
+            batch=batches.get_batch(tx, number),
+            mode=mode,
+            left=len(move.list_remaining_rows(tx, ws.task, number)),
+            report=report,
+        )
+
+
+def _open_task(ws: WorkspaceSession, number: int) -> tuple[WorkspaceSession, BatchRow]:
+    """Return a session with the task of a batch in use, and the batch."""
+    with ws.store.read() as tx:
+        batch = batches.get_batch(tx, number)
+    if batch.task != ws.task.name:
+        ws = replace(ws, task=ws.find_task(batch.task))
+    return ws, batch
+
+
+def _is_moved(ws: WorkspaceSession, batch: BatchRow) -> bool:
+    """Return whether the move of a batch is complete, so that there is nothing left to do."""
+    with ws.store.read() as tx:
+        return marks.read_moves(tx).get(batch.number) == marks.MOVE_COMPLETED
+
+
+def _check_movable(ws: WorkspaceSession, batch: BatchRow) -> None:
+    with ws.store.read() as tx:
+        open_mode = move.find_move_mode(tx, batch.number)
+    move.check_movable(ws, batch, open_mode)
+
+
+def _begin(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: Mode) -> None:
+    """Confirm and begin a move, unless it is open in this mode already.
+
+    Raises:
+        MissingError: The API does not know the batch; it was not changed.
+    """
+    with ws.store.read() as tx:
+        open_mode = move.find_move_mode(tx, batch.number)
+    if open_mode is mode:
+        ws.display.say(f"continuing the move of batch {batch.number} to {mode}")
+        return
+
+    if batch.state is not BatchState.SUBMITTED:
+        move.confirm_move(ws, batch, mode)
+        move.change_mode(ws, batch, mode)
+        return
+
+    try:
+        remote = ws.client.get_batch(batch.remote_name or "")
+    except MissingError as error:
+        give_up = CommandHint("batch-cancel", batch=batch.number)
+        raise MissingError(
+            f"batch {batch.number} was not found at the API ({error.message}); nothing was changed",
+            hint=f"check the key, or release its rows: `{give_up}`",
+        ) from error
+    move.confirm_move(ws, batch, mode)
+    tag_rounds.late_batches.begin(batch, mode, remote)
+
+
+def _collect(ws: WorkspaceSession, tag_rounds: TagRounds, number: int) -> None:
+    """Wait until the API reports that a batch is over, and ingest its result.
+
+    Raises:
+        FindableError: The wait was stopped, or the result cannot be ingested.
+    """
+    while True:
+        with ws.store.read() as tx:
+            batch = batches.get_batch(tx, number)
+        if batch.state in ENDED_STATES:
+            return
+        if batch.state is BatchState.DOWNLOADED:
+            tag_rounds.ingest(number)
+            continue
+
+        tag_rounds.poll(wait=True, batch_number=number)
+        errors: list[FindableError] = tag_rounds.report.poll.last.list_errors(ws.task.labels)
+        if errors:
+            raise errors[0]

@@ -1,0 +1,225 @@
+"""Test `batch-move` and MOVE_AFTER: a batch that does not run is asked in another mode, once."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.acceptance.engine import Engine
+from tests.acceptance.process import LIVES
+from tests.acceptance.product import Workspace
+from tests.acceptance.steps import Fate
+
+PEOPLE_COUNT = 6
+MANY_TIMES = 10_000
+KILLED = -9
+KILL_COUNT = 10
+# A process whose clock is two days ahead.
+AHEAD: dict[str, Any] = {"fate": LIVES, "off_days": 2}
+# Gets after which a batch shows its end.
+LOOKS = 4
+
+
+def never_runs(api: Engine) -> None:
+    """Script a batch that waits until it is cancelled."""
+    api.fault("never_ends")
+
+
+def succeeds_anyway(api: Engine) -> None:
+    """Script a batch that ignores the cancel and succeeds."""
+    api.configure(batch_looks=LOOKS)
+    api.fault("empty_200", times=MANY_TIMES, path=":cancel")
+
+
+def expires_in_part(api: Engine) -> None:
+    """Script a batch that ignores the cancel and expires with half of its answers."""
+    api.configure(batch_looks=LOOKS)
+    api.fault("batch_expires", args={"partial": 0.5})
+    api.fault("empty_200", times=MANY_TIMES, path=":cancel")
+
+
+def runs_for_hours(api: Engine) -> None:
+    """Script a batch that runs until it is cancelled."""
+    api.fault("never_ends", args={"state": "RUNNING"})
+
+
+# Each server with the number of rows that the cancelled batch answers.
+SERVERS: dict[str, tuple[Callable[[Engine], None], int]] = {
+    "never runs": (never_runs, 0),
+    "succeeds in spite of the cancel": (succeeds_anyway, PEOPLE_COUNT),
+    "expires with a partial file": (expires_in_part, PEOPLE_COUNT // 2),
+    "runs for 30 hours": (runs_for_hours, 0),
+}
+each_server = pytest.mark.parametrize(("script", "kept"), SERVERS.values(), ids=SERVERS)
+
+
+def count_live_calls(api: Engine) -> Counter[str]:
+    """Return how often each text was asked by a live call."""
+    return Counter(
+        str(request["json"]["contents"])
+        for request in api.journal()
+        # A killed process may send a request in part, which nobody answers.
+        if request["path"].endswith(":generateContent") and request["json"] is not None
+    )
+
+
+def check_asked_once(workspace: Workspace, api: Engine, *, kept: int, lost_calls: int = 0) -> None:
+    """Assert that each row is answered once, and that nothing was asked twice.
+
+    Args:
+        kept: Rows that the cancelled batch answered.
+        lost_calls: Live calls that a kill may have cut.
+    """
+    assert workspace.states() == {"tagged": PEOPLE_COUNT}
+    answered_rows = [row["item"] for row in workspace.asked() if row["outcome"] == "answered"]
+    assert len(answered_rows) == len(set(answered_rows)) == PEOPLE_COUNT
+    assert len(api.creates()) == 1
+    calls = count_live_calls(api)
+    assert len(calls) == PEOPLE_COUNT - kept
+    assert calls.total() - len(calls) <= lost_calls
+
+
+@each_server
+def test_rows_of_a_moved_batch_are_asked_once(
+    workspace: Workspace, api: Engine, script: Callable[[Engine], None], kept: int
+) -> None:
+    """The batch is cancelled, its answers are stored, and only the other rows are asked."""
+    workspace.people(PEOPLE_COUNT)
+    script(api)
+    workspace.do("submit")
+
+    report = workspace.read("batch_move", 1, to="flex")
+    assert (report["kept"], report["answered"], report["left"]) == (kept, PEOPLE_COUNT - kept, 0)
+    check_asked_once(workspace, api, kept=kept)
+    assert workspace.status()["parked"] == {}
+
+
+@each_server
+def test_killed_move_is_continued(
+    workspace: Workspace, api: Engine, script: Callable[[Engine], None], kept: int
+) -> None:
+    """After a kill at each durable step in turn, the same command, `tag` or `work` continues."""
+    workspace.people(PEOPLE_COUNT)
+    script(api)
+    workspace.do("submit")
+
+    killed_calls = 0
+    for number in range(KILL_COUNT):
+        fate = Fate(2 * number + 1, ("before", "after")[number % 2])
+        process = workspace.run("batch_move", 1, to="flex", fate=fate, CONCURRENCY=1)
+        assert process.code in {0, KILLED}, process
+        killed_calls += process.code == KILLED
+
+    assert killed_calls > KILL_COUNT // 2
+    workspace.do("tag", wait=True, CONCURRENCY=1)
+    check_asked_once(workspace, api, kept=kept, lost_calls=killed_calls)
+
+
+def test_move_after_moves_an_old_batch_by_itself(workspace: Workspace, api: Engine) -> None:
+    """`tag` names the price of a move before, `status` its time, and `tag` moves the batch."""
+    workspace.people(PEOPLE_COUNT)
+    never_runs(api)
+    estimate = workspace.read("tag", dry=True, MOVE_AFTER="6h")["late_move"]
+    assert (estimate["after_s"], estimate["mode"]) == (6 * 3600, "flex")
+    assert estimate["cost"] > 0
+    workspace.do("submit")
+
+    [move] = workspace.status(MOVE_AFTER="6h")["moves"]
+    assert (move["batch"], move["to"]) == (1, "flex")
+    assert "moved to flex in 6 h" in workspace.do("status", more=True, MOVE_AFTER="6h").out
+    workspace.do("work", once=True, MOVE_AFTER="6h")
+    assert workspace.states() == {"claimed": PEOPLE_COUNT}
+
+    process = workspace.run("tag", wait=True, to="live", MOVE_AFTER="6h", **AHEAD)
+    assert process.code == 0, process
+    assert "asking its 6 rows by live costs up to" in process.err
+    check_asked_once(workspace, api, kept=0)
+    assert [batch["way"] for batch in workspace.batches()] == ["batch", "live"]
+
+
+def test_work_moves_an_old_batch(workspace: Workspace, api: Engine) -> None:
+    """`work` cancels a batch that is older than MOVE_AFTER, and asks its other rows."""
+    workspace.people(PEOPLE_COUNT)
+    runs_for_hours(api)
+    workspace.do("submit")
+    for _ in range(3):
+        process = workspace.run("work", once=True, MOVE_AFTER="30h", **AHEAD)
+        assert process.code == 0, process
+    check_asked_once(workspace, api, kept=0)
+
+
+def test_unconfirmed_or_unaffordable_move_changes_nothing(
+    workspace: Workspace, api: Engine
+) -> None:
+    """Both costs are printed before, and a budget or a person can refuse them."""
+    workspace.people(PEOPLE_COUNT)
+    never_runs(api)
+    workspace.do("submit")
+    estimate = workspace.read("batch_move", 1, to="live", dry=True)
+    assert estimate["other_mode_usd"] == pytest.approx(2 * estimate["cancelled_usd"])
+
+    refused = workspace.do("batch_move", 1, to="live", code=2, CONFIRM_ABOVE=0)
+    assert "it may still cost up to" in refused.err
+    assert "asking its 6 rows by live costs up to" in refused.err
+    assert "not confirmed; nothing was changed" in refused.err
+
+    budget = f"{estimate['cancelled_usd'] * 2:.9f}"
+    over_budget = workspace.do("batch_move", 1, to="live", code=3, BUDGET_PER_DAY=budget)
+    assert "nothing was changed" in over_budget.err
+
+    process = workspace.run("work", once=True, MOVE_AFTER="30h", BUDGET_PER_DAY=budget, **AHEAD)
+    assert process.code == 0, process
+    assert "is older than MOVE_AFTER, but was not moved" in process.err
+    assert not [call for call in api.journal() if call["path"].endswith(":cancel")]
+    assert workspace.states() == {"claimed": PEOPLE_COUNT}
+
+
+def test_batch_that_cannot_be_moved_is_not_changed(workspace: Workspace, api: Engine) -> None:
+    """The message names the state of the batch and the next command."""
+    workspace.people(2)
+    assert "there is no batch 1" in workspace.do("batch_move", 1, code=2).err
+    api.fault("quota_batch")
+    workspace.do("submit", code=4)
+    assert "was not sent yet" in workspace.do("batch_move", 1, code=2).err
+
+    api.fault("create_lost_reply")
+    fault = {"code": 503, "message": "not now"}
+    api.fault("status", times=MANY_TIMES, method="GET", path=r"/batches(\?|$)", args=fault)
+    workspace.do("submit", code=4, RETRY_FOR=0.05)
+    assert workspace.batch_states() == ["submitting"]
+    assert "it is unclear whether" in workspace.do("batch_move", 1, code=4).err
+    api.clear_faults()
+    workspace.do("submit")
+
+    api.fault("batch_vanishes", times=2)
+    gone = workspace.do("batch_move", 1, code=3)
+    assert "was not found at the API" in gone.err
+    assert "batch-cancel" in gone.err
+    assert workspace.states() == {"claimed": 2}
+
+    api.clear_faults()
+    workspace.do("poll")
+    assert "is downloaded" in workspace.do("batch_move", 1, code=2).err
+    workspace.do("ingest")
+    assert "is over (ingested)" in workspace.do("batch_move", 1, code=2).err
+
+    workspace.people(1, first=2)
+    workspace.do("tag", mode="live")
+    assert "consists of live calls" in workspace.do("batch_move", 2, code=2).err
+    assert workspace.states() == {"tagged": 3}
+
+
+def test_rows_can_be_moved_to_another_batch(workspace: Workspace, api: Engine) -> None:
+    """The other rows are sent in a new batch, and a repeated command has nothing to do."""
+    workspace.people(PEOPLE_COUNT)
+    expires_in_part(api)
+    workspace.do("submit")
+    report = workspace.read("batch_move", 1, to="batch")
+    assert (report["kept"], report["submitted"]) == (PEOPLE_COUNT // 2, [2])
+    workspace.do("batch_move", 1, to="batch")
+    api.clear_faults()
+    workspace.each("poll", "ingest")
+    assert workspace.states() == {"tagged": PEOPLE_COUNT}
+    sent_keys = [line["key"] for create in api.creates() for line in create["lines"]]
+    assert len(sent_keys) == PEOPLE_COUNT + PEOPLE_COUNT // 2
