@@ -519,6 +519,11 @@ answers = Table(
     *_columns("who? before?"),
     # The number, from 1, of the row's correction that this correction undoes.
     Column("undoes", Integer),
+    # For a correction of many rows: the number of the bulk edit (see `store.bulk_edits`).
+    Column("bulk_edit", Integer),
+    # Who reviewed the answer, and when.
+    *_columns("reviewed_by?"),
+    Column("reviewed_at", UtcTime),
     Index("findable_answers_of_item", "task", "item_id"),
 )
 
@@ -556,10 +561,15 @@ tasks = _table_of(
 
 # The number of this schema. Every change of a table adds 1. `findable_version` has the numbers up
 # to `0021`.
-SCHEMA_NUMBER = "0023"
+SCHEMA_NUMBER = "0024"
 # The statements that upgrade each schema to the next schema.
 UPGRADES = {
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
+    "0023": [
+        "ALTER TABLE findable_answers ADD COLUMN bulk_edit INTEGER",
+        "ALTER TABLE findable_answers ADD COLUMN reviewed_by TEXT",
+        "ALTER TABLE findable_answers ADD COLUMN reviewed_at TIMESTAMP WITH TIME ZONE",
+    ],
 }
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.
 TABLE_CREATED_EVENT = "table"
