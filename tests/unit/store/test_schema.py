@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from pipeline.store import schema
 from pipeline.store.database import Store
@@ -39,20 +39,23 @@ def test_concurrent_first_commands_create_the_schema_once(store: Store) -> None:
         assert tx.execute(text("SELECT count(*) FROM findable_workspace")).scalar() == 1
 
 
-def test_tables_of_the_previous_schema_are_migrated(store: Store) -> None:
+@pytest.mark.parametrize("number", ["0022", "0023"])
+def test_tables_of_an_earlier_schema_are_migrated(store: Store, number: str) -> None:
     """A migration keeps the rows, and a second migration does nothing."""
     schema.ensure_schema(store, [])
+    added_columns = [("answers", name) for name in ("bulk_edit", "reviewed_by", "reviewed_at")]
+    if number == "0022":
+        added_columns += [("answers", "tier"), ("attempts", "tier")]
     with store.write() as tx:
-        for table in (schema.answers, schema.attempts):
-            tx.execute(text(f"ALTER TABLE {table.name} DROP COLUMN tier"))
-        tx.execute(text("UPDATE findable_workspace SET schema = '0022', backend = 'local'"))
+        for table, name in added_columns:
+            tx.execute(text(f"ALTER TABLE findable_{table} DROP COLUMN {name}"))
+        change = "UPDATE findable_workspace SET schema = :number, backend = 'local'"
+        tx.execute(text(change), {"number": number})
     for _ in "12":
         schema.ensure_schema(store, [])
     with store.read() as tx:
         assert schema.is_schema_current(tx)
         assert tx.execute(text("SELECT backend FROM findable_workspace")).scalar() == "local"
-        assert [
-            *tx.execute(
-                text("SELECT tier FROM findable_answers UNION SELECT tier FROM findable_attempts")
-            )
-        ] == []
+        for table, name in added_columns:
+            column = schema.metadata.tables[f"findable_{table}"].c[name]
+            assert [*tx.execute(select(column))] == []
