@@ -291,10 +291,7 @@ class Grid:
             InputError: The options are invalid, or there is no such row.
         """
         sort_keys = self._sort_keys(options.sort or "")
-        conditions = self.make_conditions(tx, options.row_filter)
-        is_excluded = self._make_excluded_condition(options.row_filter)
-        if is_excluded is not None:
-            conditions.append(~is_excluded)
+        conditions = self._make_list_conditions(tx, options.row_filter)
         reversed_options = options._replace(after=row_id, is_reversed=not options.is_reversed)
         is_earlier = self._is_after(tx, reversed_options, sort_keys)
         query = select(
@@ -309,6 +306,28 @@ class Grid:
         except SlowError:
             return None
         return RowPosition(int(earlier_count) + 1 if own_count else None, total)
+
+    def count_listed(self, tx: Connection, row_filter: RowFilter) -> int:
+        """Return the number of rows that a list with this filter has.
+
+        Raises:
+            InputError: The filter is invalid; see `make_conditions`.
+        """
+        conditions = self._make_list_conditions(tx, row_filter)
+        query = select(func.count()).select_from(self.table.table).where(*conditions)
+        return tx.execute(query).scalar_one()
+
+    def _make_list_conditions(
+        self,
+        tx: Connection,
+        row_filter: RowFilter,
+    ) -> list[ColumnElement[bool]]:
+        """Return the conditions of a filter, and that a row is not left out of lists."""
+        conditions = self.make_conditions(tx, row_filter)
+        is_excluded = self._make_excluded_condition(row_filter)
+        if is_excluded is not None:
+            conditions.append(~is_excluded)
+        return conditions
 
     def make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter, all of which a row must meet.

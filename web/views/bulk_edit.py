@@ -13,7 +13,6 @@ from starlette.responses import Response
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine import bulk_edits, corrections
 from pipeline.engine.session import WorkspaceSession
-from pipeline.ops import items
 from pipeline.store.bulk_edits import list_bulk_edits
 from web.app_state import AppState
 from web.background_work import BackgroundJob
@@ -47,13 +46,16 @@ BulkEditParameters = Annotated[BulkEditQuery, Query()]
 @router.get("/set", include_in_schema=False)
 def render_bulk_edit_page(request: Request, query: BulkEditParameters) -> HTMLResponse:
     """Render the number of selected rows, the form of a field, and earlier edits of many rows."""
-    return _render(request, "bulk_edit.html", query)
+    return _render(request, query)
 
 
 @router.get("/parts/set", include_in_schema=False)
 def render_bulk_edit_work(request: Request, query: BulkEditParameters) -> HTMLResponse:
     """Render the progress or the result of the newest edit of many rows."""
-    return _render(request, "parts/bulk_edit_work.html", query)
+    app_state = get_app_state(request)
+    with app_state.open_to_read(query.task) as ws:
+        values = _work_values(app_state, ws, query)
+        return render_page(request, "parts/bulk_edit_work.html", ws, "rows", **values)
 
 
 @router.post("/set", include_in_schema=False)
@@ -77,7 +79,7 @@ def start_bulk_edit(request: Request, query: BulkEditParameters, form: FormField
         message = (
             to_plain_reason(error.message) if isinstance(error, InputError) else to_line(error)
         )
-        return _render(request, "bulk_edit.html", query, message=message, texts=texts, who=who)
+        return _render(request, query, message=message, texts=texts, who=who)
 
     response = RedirectResponse(
         query.address("/set", query.task or app_state.settings.task, field=[query.field]),
@@ -185,20 +187,19 @@ def _read_shapes(ws: WorkspaceSession) -> dict[str, FieldShape]:
 
 
 def _count_rows(ws: WorkspaceSession, query: BulkEditQuery) -> int:
-    counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=0)
-    return counts.total
+    with ws.store.read() as tx:
+        return ws.task.rows.grid(tx).count_listed(tx, query.row_filter)
 
 
 def _render(
     request: Request,
-    template: str,
     query: BulkEditQuery,
     *,
     message: str = "",
     texts: Texts = None,
     who: str = "",
 ) -> HTMLResponse:
-    """Render the page or its work.
+    """Render the page.
 
     Args:
         message: Why a form was refused.
@@ -208,7 +209,6 @@ def _render(
     app_state = get_app_state(request)
     with app_state.open_to_read(query.task) as ws:
         task = ws.settings.task
-        work = app_state.running.get_newest(BULK_EDIT_WORK_KIND.format(task))
         shapes = _read_shapes(ws)
         shape = shapes.get(query.field)
         if shape is not None and texts is None:
@@ -217,15 +217,13 @@ def _render(
             earlier_edits = list_bulk_edits(tx, task)
         return render_page(
             request,
-            template,
+            "bulk_edit.html",
             ws,
             "rows",
-            query=query,
             row_count=_count_rows(ws, query),
             filter_chips=list_filter_chips(query.list_query, task),
             list_address=query.address("/", task),
             form_address=query.address("/set", task, field=[query.field]),
-            work_address=query.address("/parts/set", task, field=[query.field]),
             field_links=[
                 (name, query.address("/set", task, field=[name]), name == query.field)
                 for name in shapes
@@ -234,10 +232,24 @@ def _render(
             texts=texts,
             message=message,
             editor=who or unquote(request.cookies.get(EDITOR_COOKIE, "")),
-            work=None if work is None else work.document,
-            refusals=_list_refusals(ws, work),
             earlier_edits=earlier_edits[::-1],
+            **_work_values(app_state, ws, query),
         )
+
+
+def _work_values(
+    app_state: AppState,
+    ws: WorkspaceSession,
+    query: BulkEditQuery,
+) -> dict[str, Any]:
+    """Return the variables of the template `parts/bulk_edit_work.html`."""
+    task = ws.settings.task
+    work = app_state.running.get_newest(BULK_EDIT_WORK_KIND.format(task))
+    return {
+        "work": None if work is None else work.document,
+        "work_address": query.address("/parts/set", task, field=[query.field]),
+        "refusals": _list_refusals(ws, work),
+    }
 
 
 def _list_refusals(ws: WorkspaceSession, work: BackgroundJob | None) -> Sequence[tuple[str, str]]:

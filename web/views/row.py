@@ -3,11 +3,10 @@
 A row can be asked again, corrected or forgotten.
 """
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote, unquote, urlencode
 
 from fastapi import APIRouter, Query, Request
@@ -67,6 +66,8 @@ PICTURE_PIXELS = 640
 # Longer values are displayed as texts to read, shorter values as a list of columns.
 MAX_SHORT_VALUE_CHARS = 60
 MAX_CHOSEN_ROWS = 500
+# Longer searches for the neighbours of a row are repeated after the page.
+NEIGHBOUR_TIMEOUT_S = 0.3
 # Kinds of background work. They contain the task but no row, which may have to be forgotten.
 ASK_WORK_KIND = "ask {} again"
 FORGET_WORK_KIND = "forget one of {}"
@@ -82,6 +83,8 @@ class RowPageQuery(RowQuery):
     key: str = Field(max_length=4_000)
     # Include each request and reply.
     raw: bool = False
+    # Find the neighbours, which took too long for the page.
+    late: bool = False
     # The compared versions; empty for the newest.
     first: str = Field("", max_length=200)
     second: str = Field("", max_length=200)
@@ -118,7 +121,17 @@ def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
             sort=query.sort or None,
             within_s=COUNT_TIMEOUT_S,
         )
-        return render_page(request, "parts/position.html", ws, "rows", position=position)
+        neighbours = Neighbours()
+        if query.late:
+            neighbours = _find_neighbours(ws, query, row_id, within_s=SORT_TIMEOUT_S)
+        return render_page(
+            request,
+            "parts/position.html",
+            ws,
+            "rows",
+            position=position,
+            neighbours=neighbours,
+        )
 
 
 @router.post("/parts/row", include_in_schema=False)
@@ -283,10 +296,44 @@ def _row_values(
     }
 
 
+class Neighbours(NamedTuple):
+    """The addresses of the rows before and after a row in its list; None at an end."""
+
+    previous_address: str | None = None
+    next_address: str | None = None
+    # Finding them took too long.
+    is_late: bool = False
+
+
+def _find_neighbours(
+    ws: WorkspaceSession,
+    query: RowPageQuery,
+    row_id: str,
+    *,
+    within_s: float,
+) -> Neighbours:
+    """Return the neighbours of a row in the list from which it was opened."""
+    try:
+        ids = items.read_neighbours(
+            ws.store,
+            ws.task,
+            row_id,
+            query.row_filter,
+            sort=query.sort or None,
+            within_s=within_s,
+        )
+    except InputError:
+        return Neighbours(is_late=True)
+
+    previous_address, next_address = (
+        query.address("/row", ws.settings.task, key=[neighbour_id]) if neighbour_id else None
+        for neighbour_id in ids
+    )
+    return Neighbours(previous_address, next_address)
+
+
 def _list_links(ws: WorkspaceSession, query: RowPageQuery, row_id: str | None) -> dict[str, Any]:
     """Return the addresses of the row, its list, its place there and its neighbours there.
-
-    A neighbour's address is None at an end of the list, or if it cannot be found in time.
 
     Args:
         ws: The workspace.
@@ -294,29 +341,16 @@ def _list_links(ws: WorkspaceSession, query: RowPageQuery, row_id: str | None) -
         row_id: Id of the row; None if the row is in no list.
     """
     task = ws.settings.task
-    neighbours: tuple[str | None, str | None] = (None, None)
+    neighbours = Neighbours()
     if row_id is not None:
-        with contextlib.suppress(InputError):
-            neighbours = items.read_neighbours(
-                ws.store,
-                ws.task,
-                row_id,
-                query.row_filter,
-                sort=query.sort or None,
-                within_s=SORT_TIMEOUT_S,
-            )
-
-    previous_address, next_address = (
-        query.address("/row", task, key=[neighbour]) if neighbour else None
-        for neighbour in neighbours
-    )
+        neighbours = _find_neighbours(ws, query, row_id, within_s=NEIGHBOUR_TIMEOUT_S)
+    late_pair = ["1"] if neighbours.is_late else []
     return {
         "list_address": query.address("/", task),
         "list_pairs": query.pairs,
         "row_path": query.address("/parts/row", task, key=[query.key]),
-        "position_path": query.address("/parts/position", task, key=[query.key]),
-        "previous_address": previous_address,
-        "next_address": next_address,
+        "position_path": query.address("/parts/position", task, key=[query.key], late=late_pair),
+        "neighbours": neighbours,
     }
 
 
