@@ -207,6 +207,12 @@ class BackgroundWork:
             if work.row_key == row_key and work.state != "running":
                 del self._work_by_number[work.number]
 
+    def delete_finished(self, kind: str) -> None:
+        """Delete the finished work of a kind."""
+        for work in self.list_jobs():
+            if work.kind == kind and work.state != "running":
+                del self._work_by_number[work.number]
+
     def stop_all(self) -> None:
         """Request all running work to end early."""
         for work in self.list_jobs():

@@ -1,8 +1,9 @@
 """The forms that correct the fields of an answer: their shapes, texts and messages."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
 from pipeline.core.quotes import MISSING_QUOTE_REASON
@@ -81,6 +82,61 @@ def make_editors(
                 texts = editors[name].texts
             editors[name] = FieldEditor(shape, texts, result)
     return editors
+
+
+class QuickChoice(NamedTuple):
+    """A value of a field that a key or a click sets."""
+
+    field_name: str
+    text: str
+    label: str
+    is_current: bool
+
+
+def make_quick_choices(editors: Mapping[str, FieldEditor]) -> list[QuickChoice]:
+    """Return the choices of the first closed field, in their order; empty without such a field."""
+    for name, editor in editors.items():
+        choices: list[tuple[str, str]] = []
+        if editor.shape.kind == "checkbox":
+            choices = [("true", "yes"), ("false", "no")]
+        elif editor.shape.kind == "choice":
+            texts = [
+                choice if isinstance(choice, str) else json.dumps(choice)
+                for choice in editor.shape.choices
+            ]
+            choices = [(text, {"true": "yes", "false": "no"}.get(text, text)) for text in texts]
+        if choices:
+            return [QuickChoice(name, text, label, text == editor.texts) for text, label in choices]
+    return []
+
+
+def submit_review(
+    ws: WorkspaceSession,
+    key: str,
+    form: Mapping[str, str],
+    editor_name: str,
+) -> CorrectionResult:
+    """Mark the answer of a row as reviewed, or remove the mark, as the form's `act` says.
+
+    The form's `state` is the state of the answer that the reviewer saw.
+    """
+    is_reviewed = form.get("act") == "review"
+    if not editor_name.strip():
+        return CorrectionResult("", MISSING_NAME_MESSAGE, is_saved=False)
+    try:
+        corrections.mark_reviewed(
+            ws.store,
+            ws.task,
+            ws.now,
+            key,
+            editor_name=editor_name,
+            expected_state=form.get("state"),
+            is_reviewed=is_reviewed,
+        )
+    except InputError as error:
+        return CorrectionResult("", error.message, is_saved=False)
+    message = "Marked as reviewed" if is_reviewed else "No longer marked as reviewed"
+    return CorrectionResult("", message, is_saved=True)
 
 
 def submit_correction(

@@ -23,6 +23,10 @@ class RowFilter(NamedTuple):
     where: str = ""
     # The row is among these.
     ids: Sequence[str] = ()
+    # Whether a person reviewed the answer in force; rows without an answer match neither.
+    is_reviewed: bool | None = None
+    # Two versions whose newest answers to the row differ.
+    differing_versions: Sequence[str] = ()
 
 
 class RowListOptions(NamedTuple):
@@ -41,6 +45,16 @@ class RowListOptions(NamedTuple):
     only: str | None = None
     # Time limit for sorting by a column without an index. There can be no limit.
     within_s: float | None = SORT_TIMEOUT_S
+    # List the rows in the reverse order.
+    is_reversed: bool = False
+
+
+class RowPosition(NamedTuple):
+    """The place of a row among the rows of a filter, in their order."""
+
+    # From 1; None if the row does not meet the filter.
+    number: int | None
+    total: int
 
 
 class ListedRow(NamedTuple):

@@ -21,7 +21,7 @@ from pipeline.core.declaration import first_accepted_value, validate_answer
 from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
 from pipeline.core.text import MAX_CLEANED_CHARS, plural
 from pipeline.engine.task import Task
-from pipeline.store import claims, edits, workspace
+from pipeline.store import answers, claims, edits, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.edits import AnswerEdit
 
@@ -98,47 +98,120 @@ def correct_answer(
     """
     with store.write() as tx:
         row_id = task.rows.id_of(tx, row_name)
+        return correct_row(
+            tx,
+            task,
+            row_id,
+            change,
+            editor_name=editor_name,
+            at=now(),
+            expected_state=expected_state,
+        )
+
+
+def correct_row(
+    tx: Connection,
+    task: Task,
+    row_id: str,
+    change: Mapping[str, Any] | int,
+    *,
+    editor_name: str,
+    at: datetime,
+    expected_state: str | None = None,
+    bulk_edit: int | None = None,
+) -> Document:
+    """Correct a row's answer in the caller's transaction; see `correct_answer`.
+
+    An error is raised before anything is written, except an error of the database.
+
+    Args:
+        bulk_edit: The number of the bulk edit that the new edit is part of.
+    """
+    if claims.find_parked_reason(tx, task.name, row_id) == claims.BEING_FORGOTTEN:
+        raise InputError(f"row {row_id!r} is being forgotten; {UNCHANGED_MESSAGE}")
+
+    current = _describe_answer(tx, task, row_id)
+    row_edits = edits.list_edits(tx, task.name, row_id)
+    if expected_state not in {None, current["state"]}:
+        raise _conflict_error(row_edits, current)
+
+    new_answer = _changed_answer(task, row_id, current["answer"], change, row_edits)
+    row = task.rows.read(tx, [row_id]).get(row_id)
+    if row is None:
+        raise InputError(f"row {row_id!r} no longer exists; {UNCHANGED_MESSAGE}")
+
+    edit = AnswerEdit(
+        number=len(row_edits) + 1,
+        who=normalize_editor_name(editor_name),
+        at=at,
+        before=current["answer"],
+        after=new_answer,
+        undoes=change if isinstance(change, int) else None,
+    )
+    is_corrected = _has_active_edit([*row_edits, edit])
+    # The answer of a model is restored as it was, even if it is no longer valid.
+    if is_corrected:
+        edit = edit._replace(after=_validated_answer(task, row_id, new_answer, row))
+    if edit.after == edit.before:
+        return {**current, "edit": None}
+
+    edits.add_edit(
+        tx,
+        task.name,
+        row_id,
+        edit,
+        input_hash=task.rows.input_hash(row),
+        is_applied=is_corrected,
+        bulk_edit=bulk_edit,
+    )
+    task.answers.sync_corrected_row(tx, row_id, edit, is_in_force=is_corrected)
+    claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=[row_id])
+    workspace.record_row_change(tx, task.name)
+    return {**_describe_answer(tx, task, row_id), "edit": edit.number}
+
+
+def mark_reviewed(
+    store: Store,
+    task: Task,
+    now: Callable[[], datetime],
+    row_name: str,
+    *,
+    editor_name: str,
+    expected_state: str | None = None,
+    is_reviewed: bool = True,
+) -> None:
+    """Mark the preferred answer of a row as reviewed, or remove the mark.
+
+    A new answer of the row is not reviewed. The mark of a correction, which counts as reviewed by
+    its author, cannot be removed.
+
+    Args:
+        row_name: Id or name of the row.
+        editor_name: Name of the reviewer.
+        expected_state: `state` of the answer that the reviewer saw; None skips the check.
+        is_reviewed: False removes the mark.
+
+    Raises:
+        ChangedMeanwhileError: The answer is no longer in `expected_state`.
+        InputError: The row or the name is invalid, the row has no answer, or it is being forgotten.
+    """
+    with store.write() as tx:
+        row_id = task.rows.id_of(tx, row_name)
         if claims.find_parked_reason(tx, task.name, row_id) == claims.BEING_FORGOTTEN:
             raise InputError(f"row {row_id!r} is being forgotten; {UNCHANGED_MESSAGE}")
 
         current = _describe_answer(tx, task, row_id)
-        row_edits = edits.list_edits(tx, task.name, row_id)
         if expected_state not in {None, current["state"]}:
-            raise _conflict_error(row_edits, current)
+            raise _conflict_error(edits.list_edits(tx, task.name, row_id), current)
+        review = answers.read_review(tx, row_id, preference=task.answers.preference(tx))
+        if review is None:
+            raise InputError(f"row {row_id!r} has no answer to review; {UNCHANGED_MESSAGE}")
 
-        new_answer = _changed_answer(task, row_id, current["answer"], change, row_edits)
-        row = task.rows.read(tx, [row_id]).get(row_id)
-        if row is None:
-            raise InputError(f"row {row_id!r} no longer exists; {UNCHANGED_MESSAGE}")
-
-        edit = AnswerEdit(
-            number=len(row_edits) + 1,
-            who=normalize_editor_name(editor_name),
-            at=now(),
-            before=current["answer"],
-            after=new_answer,
-            undoes=change if isinstance(change, int) else None,
-        )
-        is_corrected = _has_active_edit([*row_edits, edit])
-        # The answer of a model is restored as it was, even if it is no longer valid.
-        if is_corrected:
-            edit = edit._replace(after=_validated_answer(task, row_id, new_answer, row))
-        if edit.after == edit.before:
-            return {**current, "edit": None}
-
-        input_hash = task.rows.input_hash(row)
-        edits.add_edit(
-            tx,
-            task.name,
-            row_id,
-            edit,
-            input_hash=input_hash,
-            is_applied=is_corrected,
-        )
-        task.answers.sync_corrected_row(tx, row_id, edit, is_in_force=is_corrected)
-        claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=[row_id])
-        workspace.record_row_change(tx, task.name)
-        return {**_describe_answer(tx, task, row_id), "edit": edit.number}
+        reviewer = normalize_editor_name(editor_name)
+        if is_reviewed:
+            answers.set_review(tx, review.answer_id, who=reviewer, at=now())
+        else:
+            answers.set_review(tx, review.answer_id, who=None, at=None)
 
 
 def _conflict_error(row_edits: Sequence[AnswerEdit], current: Document) -> ChangedMeanwhileError:

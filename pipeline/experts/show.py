@@ -69,6 +69,7 @@ def people_grid(tx: Connection) -> Grid:
             "findability_score": SCORE,
         },
         score_expression=SCORE,
+        review_expression=answers.reviewed_of_row(answers.VersionPreference(table.TASK), item_id),
         tag_facet=tags_facet,
         version_facet=version_facet(answers.VersionPreference(table.TASK), item_id),
     )

@@ -18,6 +18,7 @@ from pipeline.core.row_listing import (
     RowCounts,
     RowFilter,
     RowListOptions,
+    RowPosition,
     RowsPage,
 )
 from pipeline.core.text import format_object
@@ -74,6 +75,55 @@ def read_page(
     )
     with store.read() as tx:
         return task.rows.grid(tx).read_page(tx, options)
+
+
+def read_neighbours(
+    store: Store,
+    task: Task,
+    row_id: str,
+    row_filter: RowFilter = ALL_ROWS,
+    *,
+    sort: str | None = None,
+    within_s: float | None = SORT_TIMEOUT_S,
+) -> tuple[str | None, str | None]:
+    """Return the ids of the rows before and after a row in a list; None at an end of the list.
+
+    The row itself need not meet the filter.
+
+    Args:
+        sort: A column; as in `RowListOptions`.
+        within_s: Time limit for sorting by a column without an index.
+
+    Raises:
+        InputError: As in `read_page`.
+    """
+    options = RowListOptions(1, row_filter, row_id, sort=sort, fields=(), within_s=within_s)
+    with store.read() as tx:
+        grid = task.rows.grid(tx)
+        next_rows = grid.read_page(tx, options).items
+        previous_rows = grid.read_page(tx, options._replace(is_reversed=True)).items
+    previous_id = previous_rows[0].id if previous_rows else None
+    next_id = next_rows[0].id if next_rows else None
+    return previous_id, next_id
+
+
+def find_position(
+    store: Store,
+    task: Task,
+    row_id: str,
+    row_filter: RowFilter = ALL_ROWS,
+    *,
+    sort: str | None = None,
+    within_s: float | None = None,
+) -> RowPosition | None:
+    """Return the place of a row in a list; None if counting takes more than `within_s` seconds.
+
+    Raises:
+        InputError: As in `read_page`.
+    """
+    options = RowListOptions(1, row_filter, sort=sort, within_s=within_s)
+    with store.read() as tx:
+        return task.rows.grid(tx).find_position(tx, row_id, options)
 
 
 def count_rows(

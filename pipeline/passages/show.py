@@ -10,6 +10,7 @@ from pipeline.core.settings import Settings
 from pipeline.engine.task import Task
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
+from pipeline.store import answers
 from pipeline.store.database import Store
 from pipeline.tables import export
 from pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
@@ -73,6 +74,10 @@ def passages_grid(tx: Connection, shape: PassagesShape, items: RowTable) -> Grid
         value_makers={name: partial(_cell_text, name) for name in column_names},
         default_names=column_names,
         searched_cells=[items.table.c[name] for name in column_names],
+        review_expression=answers.reviewed_of_row(
+            answers.VersionPreference(items.task),
+            items.item_id,
+        ),
         tag_facet=_facet(
             tx,
             shape,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from pipeline.store.answers import PERSON
 from pipeline.store.schema import answers
@@ -52,10 +52,12 @@ def add_edit(
     *,
     input_hash: str,
     is_applied: bool,
+    bulk_edit: int | None = None,
 ) -> None:
     """Insert an edit as an answer of the version `person`.
 
     Args:
+        bulk_edit: Number of the bulk edit that the edit is part of.
         input_hash: Hash of the input of the row.
         is_applied: The correction is applied. If False, all edits of the row are undone.
     """
@@ -75,11 +77,59 @@ def add_edit(
             before=_to_json(edit.before),
             who=edit.who,
             undoes=edit.undoes,
+            bulk_edit=bulk_edit,
             at=edit.at,
         ),
     )
     if not is_applied:
         tx.execute(update(answers).where(*_is_correction(task, item_id)).values(applied=False))
+
+
+def list_bulk_edit_numbers(tx: Connection, task: str, item_id: str, bulk_edit: int) -> list[int]:
+    """Return the numbers of those edits of a row that are part of a bulk edit, oldest first."""
+    query = select(answers.c.bulk_edit, answers.c.undoes)
+    query = query.where(*_is_correction(task, item_id)).order_by(answers.c.id)
+    return [
+        number
+        for number, edit in enumerate(tx.execute(query), start=1)
+        if edit.bulk_edit == bulk_edit and edit.undoes is None
+    ]
+
+
+def read_bulk_edited_page(
+    tx: Connection,
+    task: str,
+    bulk_edit: int,
+    *,
+    after: int,
+    limit: int,
+) -> list[tuple[int, str]]:
+    """Return the next (answer id, row id) of a bulk edit, by answer id, without its undos.
+
+    Args:
+        after: Return only greater answer ids.
+        limit: Return at most so many.
+    """
+    query = select(answers.c.id, answers.c.item_id).where(
+        answers.c.id > after,
+        *_is_of_bulk_edit(task, bulk_edit),
+    )
+    rows = tx.execute(query.order_by(answers.c.id).limit(limit))
+    return [(row.id, row.item_id) for row in rows]
+
+
+def count_bulk_edited(tx: Connection, task: str, bulk_edit: int) -> int:
+    """Return how many edits are part of a bulk edit, without its undos."""
+    query = select(func.count()).where(*_is_of_bulk_edit(task, bulk_edit))
+    return tx.execute(query).scalar_one()
+
+
+def _is_of_bulk_edit(task: str, bulk_edit: int) -> Sequence[ColumnElement[bool]]:
+    return (
+        answers.c.task == task,
+        answers.c.bulk_edit == bulk_edit,
+        answers.c.undoes.is_(None),
+    )
 
 
 def _to_json(answer: Mapping[str, Any]) -> str:

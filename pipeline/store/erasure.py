@@ -25,7 +25,7 @@ TEXT_COLUMNS: dict[Table, tuple[str, ...]] = {
     attempts: ("reason", "excerpt"),
     creates: ("note",),
     runs: ("why",),
-    answers: ("who",),
+    answers: ("who", "reviewed_by"),
     batches: ("reason",),
     asks: ("reason",),
 }

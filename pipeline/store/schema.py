@@ -537,6 +537,11 @@ answers = Table(
     *_columns("who? before?"),
     # The number, from 1, of the row's correction that this correction undoes.
     Column("undoes", Integer),
+    # For a correction of many rows: the number of the bulk edit (see `store.bulk_edits`).
+    Column("bulk_edit", Integer),
+    # Who reviewed the answer, and when.
+    *_columns("reviewed_by?"),
+    Column("reviewed_at", UtcTime),
     Index("findable_answers_of_item", "task", "item_id"),
 )
 
@@ -585,6 +590,9 @@ UPGRADES = {
         f"ALTER TABLE {batches.name} ADD COLUMN control_requests INTEGER DEFAULT 0 NOT NULL",
         f"ALTER TABLE {batches.name} ADD COLUMN control_cost DOUBLE PRECISION",
         f"ALTER TABLE {batches.name} ADD COLUMN held TEXT",
+        "ALTER TABLE findable_answers ADD COLUMN bulk_edit INTEGER",
+        "ALTER TABLE findable_answers ADD COLUMN reviewed_by TEXT",
+        "ALTER TABLE findable_answers ADD COLUMN reviewed_at TIMESTAMP WITH TIME ZONE",
     ],
 }
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Connection,
     Row,
     and_,
+    case,
     false,
     func,
     literal,
@@ -36,8 +37,10 @@ from pipeline.core.row_listing import (
     RowCounts,
     RowFilter,
     RowListOptions,
+    RowPosition,
     RowsPage,
 )
+from pipeline.store.answers import have_different_answers
 from pipeline.store.database import (
     SlowError,
     limit_time,
@@ -91,6 +94,10 @@ class Grid:
     answer_fields: Mapping[str, str] = field(default_factory=dict)
     # Expression for a row's score; negative if it has no score.
     score_expression: ColumnElement[Any] | None = None
+    # Whether a person reviewed the row's answer; NULL without an answer. None if nobody can.
+    review_expression: ColumnElement[bool] | None = None
+    # The extra name that lists it; "" if no column does.
+    review_name: str = ""
     # Facets of tags and of versions, or None if the rows have none.
     tag_facet: GridFacet | None = None
     version_facet: GridFacet | None = None
@@ -267,13 +274,68 @@ class Grid:
             page = self.read_page(tx, options._replace(after=page.after))
             yield page
 
+    def find_position(
+        self,
+        tx: Connection,
+        row_id: str,
+        options: RowListOptions,
+    ) -> RowPosition | None:
+        """Return the place of a row in the list that the options select.
+
+        The options' limit and position are ignored.
+
+        Returns:
+            None if counting takes longer than `options.within_s` seconds.
+
+        Raises:
+            InputError: The options are invalid, or there is no such row.
+        """
+        sort_keys = self._sort_keys(options.sort or "")
+        conditions = self._make_list_conditions(tx, options.row_filter)
+        reversed_options = options._replace(after=row_id, is_reversed=not options.is_reversed)
+        is_earlier = self._is_after(tx, reversed_options, sort_keys)
+        query = select(
+            func.count(),
+            func.coalesce(func.sum(case((is_earlier, 1), else_=0)), 0),
+            func.coalesce(func.sum(case((self.table.match_ids([row_id]), 1), else_=0)), 0),
+        )
+        query = query.select_from(self.table.table).where(*conditions)
+        try:
+            with limit_time(tx, options.within_s):
+                total, earlier_count, own_count = tx.execute(query).one()
+        except SlowError:
+            return None
+        return RowPosition(int(earlier_count) + 1 if own_count else None, total)
+
+    def count_listed(self, tx: Connection, row_filter: RowFilter) -> int:
+        """Return the number of rows that a list with this filter has.
+
+        Raises:
+            InputError: The filter is invalid; see `make_conditions`.
+        """
+        conditions = self._make_list_conditions(tx, row_filter)
+        query = select(func.count()).select_from(self.table.table).where(*conditions)
+        return tx.execute(query).scalar_one()
+
+    def _make_list_conditions(
+        self,
+        tx: Connection,
+        row_filter: RowFilter,
+    ) -> list[ColumnElement[bool]]:
+        """Return the conditions of a filter, and that a row is not left out of lists."""
+        conditions = self.make_conditions(tx, row_filter)
+        is_excluded = self._make_excluded_condition(row_filter)
+        if is_excluded is not None:
+            conditions.append(~is_excluded)
+        return conditions
+
     def make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter, all of which a row must meet.
 
         Each word must occur in a searched cell, or meet a condition of `mention_conditions`. Then
-        follow WHERE=, the state, each tag, the ids, the version and the score. A row without a
-        score never meets a condition on the score. Parts of the filter that are not set add no
-        condition.
+        follow WHERE=, the state, each tag, the ids, the review, the differing versions, the version
+        and the score. A row without a score never meets a condition on the score. Parts of the
+        filter that are not set add no condition.
 
         Raises:
             InputError: The rows have no such state, tags, versions or scores, or WHERE= is invalid.
@@ -304,6 +366,24 @@ class Grid:
         conditions += [_require(self.tag_facet, "tags").match_word(tag) for tag in row_filter.tags]
         if row_filter.ids:
             conditions.append(self.table.match_ids(row_filter.ids))
+        conditions += self._make_answer_conditions(row_filter)
+        return conditions
+
+    def _make_answer_conditions(self, row_filter: RowFilter) -> list[ColumnElement[bool]]:
+        """Return the conditions on answers: review, differing versions, version and score.
+
+        Raises:
+            InputError: The rows have no reviews, versions or scores.
+        """
+        conditions: list[ColumnElement[bool]] = []
+        if row_filter.is_reviewed is not None:
+            is_reviewed = _require(self.review_expression, "reviews")
+            conditions.append(is_reviewed if row_filter.is_reviewed else ~is_reviewed)
+        if row_filter.differing_versions:
+            first, second = row_filter.differing_versions
+            conditions.append(
+                have_different_answers(self.table.task, self.table.item_id, first, second),
+            )
         if row_filter.extractor:
             is_of_version = _require(self.version_facet, "versions").match_word
             conditions.append(is_of_version(row_filter.extractor))
@@ -506,7 +586,7 @@ class Grid:
 
 def _is_descending(options: RowListOptions) -> bool:
     """Return whether rows are sorted in descending order."""
-    return (options.sort or "").startswith("-")
+    return (options.sort or "").startswith("-") != options.is_reversed
 
 
 def _select_commonest(counter: Counter[str]) -> dict[str, int]:

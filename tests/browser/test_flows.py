@@ -88,7 +88,7 @@ def test_tags_are_corrected_and_undone_by_keyboard_alone(workspace: Workspace) -
         tab.keyboard.type("Bea")
         tab.keyboard.press("Enter")
         reader.wait_for(".history", "Bea")
-        assert reader.focus == "edit-tags-open"
+        assert reader.focus == "one"
         assert client.get(TAGS).json()["items"][0]["tags"] == ["law", "art", "wax"]
         tab.focus("#undo-1")
         tab.keyboard.press("Enter")

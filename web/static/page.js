@@ -42,12 +42,15 @@ function isTyping(event) {
 // Go back from a row to the list that linked to it, unless the text of an open form would be lost.
 function goBackToList() {
   const hasOpenForm = document.querySelector("main details[open] form");
-  if (!document.querySelector("[data-back]") || !document.referrer || hasOpenForm) {
+  const listLink = document.querySelector("[data-back]");
+  if (!listLink || hasOpenForm) {
     return;
   }
-  const referrer = new URL(document.referrer);
+  const referrer = new URL(document.referrer || location.href);
   if (referrer.origin === location.origin && LIST_PATHS.includes(referrer.pathname)) {
     history.back();
+  } else {
+    listLink.click();
   }
 }
 
@@ -118,8 +121,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   focusIds = [];
   const focused = document.activeElement;
   if (target.contains(focused)) {
-    const editSummary = focused.closest("[data-edit]")?.querySelector("summary");
-    const ids = [focused.id, focused.dataset.then, editSummary?.id, target.id];
+    const ids = [focused.id, focused.dataset.then, target.id];
     focusIds = ids.filter(Boolean);
   }
 });
@@ -469,9 +471,10 @@ document.addEventListener("click", async ({ target }) => {
   }
   const ids = chosenIds(form);
   const task = encodeURIComponent(form.dataset.chooses);
-  if (action === "export") {
+  if (action === "export" || action === "set") {
     const parameters = new URLSearchParams(ids.map((id) => ["id", id]));
-    location.assign(`/items.csv?task=${task}&${parameters}`);
+    const place = action === "export" ? "/items.csv" : "/set";
+    location.assign(`${place}?task=${task}&${parameters}`);
     return;
   }
   const path = `/api/tasks/${task}/items`;

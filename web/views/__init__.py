@@ -1,11 +1,23 @@
 """Views: each module answers JSON requests below `/api` and renders pages."""
 
-from web.views import command_api, cross_table, imports, quality, row, rows, runs, search, settings
+from web.views import (
+    bulk_edit,
+    command_api,
+    cross_table,
+    imports,
+    quality,
+    row,
+    rows,
+    runs,
+    search,
+    settings,
+)
 
 ROUTERS = [
     command_api.router,
     imports.router,
     rows.router,
+    bulk_edit.router,
     cross_table.router,
     row.router,
     search.router,

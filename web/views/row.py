@@ -6,7 +6,7 @@ A row can be asked again, corrected or forgotten.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote, unquote, urlencode
 
 from fastapi import APIRouter, Query, Request
@@ -28,10 +28,17 @@ from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage
 from pipeline.quality import pilot
 from pipeline.store import claims
-from pipeline.store.answers import PERSON
+from pipeline.store.answers import PERSON, Review, read_review
+from web.answer_differences import compare_versions
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
-from web.corrections_form import CorrectionResult, make_editors, submit_correction
+from web.corrections_form import (
+    CorrectionResult,
+    make_editors,
+    make_quick_choices,
+    submit_correction,
+    submit_review,
+)
 from web.errors import RequestRefusedError, to_line
 from web.render import (
     HUE_COUNT,
@@ -42,7 +49,13 @@ from web.render import (
     render_page,
     to_text,
 )
-from web.views.rows import PASSAGES_TASK, passage_values
+from web.views.rows import (
+    COUNT_TIMEOUT_S,
+    PASSAGES_TASK,
+    SORT_TIMEOUT_S,
+    RowQuery,
+    passage_values,
+)
 
 router = APIRouter()
 
@@ -53,49 +66,97 @@ PICTURE_PIXELS = 640
 # Longer values are displayed as texts to read, shorter values as a list of columns.
 MAX_SHORT_VALUE_CHARS = 60
 MAX_CHOSEN_ROWS = 500
+# Longer searches for the neighbours of a row are repeated after the page.
+NEIGHBOUR_TIMEOUT_S = 0.3
 # Kinds of background work. They contain the task but no row, which may have to be forgotten.
 ASK_WORK_KIND = "ask {} again"
 FORGET_WORK_KIND = "forget one of {}"
+BULK_EDIT_WORK_KIND = "set a field of {}"
 # Cookie with the name of the person who corrects answers.
 EDITOR_COOKIE = "findable_who"
 EDITOR_COOKIE_MAX_AGE_S = 365 * 24 * 3600
-RowKey = Annotated[str, Query(max_length=4_000)]
+
+
+class RowPageQuery(RowQuery):
+    """Query parameters of a row's page: the row, and the list from which it was opened."""
+
+    key: str = Field(max_length=4_000)
+    # Include each request and reply.
+    raw: bool = False
+    # Find the neighbours, which took too long for the page.
+    late: bool = False
+    # The compared versions; empty for the newest.
+    first: str = Field("", max_length=200)
+    second: str = Field("", max_length=200)
+
+
+RowPageParameters = Annotated[RowPageQuery, Query()]
 
 
 @router.get("/row", include_in_schema=False)
-def render_row_page(
-    request: Request,
-    key: RowKey,
-    task: str | None = None,
-    *,
-    raw: bool = False,
-) -> HTMLResponse:
-    """Render the page of a row; with `raw` each request and reply is included."""
-    with get_app_state(request).open_to_read(task) as ws:
-        values = _row_values(request, ws, key, raw=raw)
+def render_row_page(request: Request, query: RowPageParameters) -> HTMLResponse:
+    """Render the page of a row."""
+    with get_app_state(request).open_to_read(query.task) as ws:
+        values = _row_values(request, ws, query)
         return render_page(request, "row.html", ws, "rows", **values)
 
 
 @router.get("/parts/row", include_in_schema=False)
-def render_row(request: Request, key: RowKey, task: str) -> HTMLResponse:
+def render_row(request: Request, query: RowPageParameters) -> HTMLResponse:
     """Render the current state of a row."""
-    return _render_row(request, task, key)
+    return _render_row(request, query)
+
+
+@router.get("/parts/position", include_in_schema=False)
+def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
+    """Render the place of a row in the list from which it was opened, if it is counted in time."""
+    with get_app_state(request).open_to_read(query.task) as ws:
+        with ws.store.read() as tx:
+            row_id = ws.task.rows.id_of(tx, query.key)
+        position = items.find_position(
+            ws.store,
+            ws.task,
+            row_id,
+            query.row_filter,
+            sort=query.sort or None,
+            within_s=COUNT_TIMEOUT_S,
+        )
+        neighbours = Neighbours()
+        if query.late:
+            neighbours = _find_neighbours(ws, query, row_id, within_s=SORT_TIMEOUT_S)
+        return render_page(
+            request,
+            "parts/position.html",
+            ws,
+            "rows",
+            position=position,
+            neighbours=neighbours,
+        )
 
 
 @router.post("/parts/row", include_in_schema=False)
-def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HTMLResponse:
-    """Ask a row again, correct its answer or forget it; render the row, with the error if any.
+def act_on_row(request: Request, query: RowPageParameters, form: FormFields) -> HTMLResponse:
+    """Review, correct, ask or forget a row; render the row, with the error if any.
 
-    The form's `act` is "forget" or "correct"; any other form asks the row again. The message about
-    a correction is displayed next to its field. The editor's name is stored in a cookie.
+    The form's `act` is "review", "unreview", "name", "correct" or "forget"; any other form asks the
+    row again. The message about a correction is displayed next to its field. The editor's name is
+    stored in a cookie.
     """
     app_state = get_app_state(request)
+    key = query.key
+    task = query.task or app_state.settings.task
     editor = form.get("who", unquote(request.cookies.get(EDITOR_COOKIE, "")))
     error_message = ""
     correction = None
     try:
         if form.get("act") == "forget":
             _start_forgetting(app_state, task, key, form.get("name", ""))
+        elif form.get("act") == "name":
+            editor = corrections.normalize_editor_name(editor)
+            correction = CorrectionResult("", f"You review as {editor}", is_saved=True)
+        elif form.get("act") in {"review", "unreview"}:
+            with app_state.open_to_write(task) as ws:
+                correction = submit_review(ws, key, form, editor)
         elif form.get("act") == "correct":
             with app_state.open_to_write(task) as ws:
                 correction = submit_correction(ws, key, form, editor)
@@ -108,8 +169,7 @@ def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HT
 
     response = _render_row(
         request,
-        task,
-        key,
+        query,
         error_message=error_message,
         correction=correction,
         editor=editor,
@@ -128,8 +188,7 @@ def act_on_row(request: Request, key: RowKey, task: str, form: FormFields) -> HT
 
 def _render_row(
     request: Request,
-    task: str,
-    key: str,
+    query: RowPageQuery,
     *,
     error_message: str = "",
     correction: CorrectionResult | None = None,
@@ -146,9 +205,11 @@ def _render_row(
         InputError: There is no such row.
     """
     app_state = get_app_state(request)
-    with app_state.open_to_read(task) as ws:
+    key = query.key
+    with app_state.open_to_read(query.task) as ws:
+        task = ws.settings.task
         try:
-            values = _row_values(request, ws, key, correction=correction)
+            values = _row_values(request, ws, query, correction=correction)
         except InputError:
             work = app_state.running.get_newest(FORGET_WORK_KIND.format(task), row_key=key)
             if work is None or work.state != "done":
@@ -169,9 +230,8 @@ def _render_row(
 def _row_values(
     request: Request,
     ws: WorkspaceSession,
-    key: str,
+    query: RowPageQuery,
     *,
-    raw: bool = False,
     correction: CorrectionResult | None = None,
 ) -> dict[str, Any]:
     """Return the variables of the template `parts/row.html`.
@@ -180,20 +240,22 @@ def _row_values(
     into short and long texts. Passages get the marks and concepts of their newest version.
 
     Args:
-        raw: Add the sealed lines of each request and its replies.
+        query: The row and its list.
         correction: How a correction ended that was just submitted.
 
     Raises:
         InputError: There is no such row.
     """
     task = ws.settings.task
+    key = query.key
     # Work that ends while the row is read must count as running: the part loads itself again.
     work_documents = _row_work(get_app_state(request), task, key)
-    row = items.describe_row(ws, key, raw=raw)
+    row = items.describe_row(ws, key, raw=query.raw)
     row_id = row["item"]
     columns = _text_columns(row.pop("columns"), task)
     history = corrections.read_history(ws.store, ws.task, key)
     answer, marks = color_quotations(history["answer"])
+    editors = make_editors(ws, history["answer"], correction)
     concepts = []
     if task == PASSAGES_TASK and columns:
         passage = passage_values(read_quoted_passage(ws.settings, ws.store, ws.task, row_id))
@@ -203,9 +265,10 @@ def _row_values(
     return {
         **row,
         **_heading(row, task, columns),
+        **_list_links(ws, query, row_id if row["state"] else None),
         "task": task,
         "key": key,
-        "raw": raw,
+        "raw": query.raw,
         "long_columns": [
             (name, text) for name, text in columns if len(text) > MAX_SHORT_VALUE_CHARS
         ],
@@ -216,7 +279,10 @@ def _row_values(
         "answer_source": _answer_source(row["answers"]),
         "edits": history["edits"],
         "answer_state": history["state"],
-        "editors": make_editors(ws, history["answer"], correction),
+        "editors": editors,
+        "quick_choices": make_quick_choices(editors),
+        "review": _read_review(ws, row_id),
+        "comparison": compare_versions(row["answers"], query.first, query.second),
         "correction": correction,
         "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
         "marks": marks,
@@ -227,10 +293,71 @@ def _row_values(
         "has_index": ws.is_indexed,
         "work_documents": work_documents,
         "error_message": "",
-        "next_rows": items.read_page(ws.store, ws.task, limit=1, after=row_id).items
-        if row["state"]
-        else [],
     }
+
+
+class Neighbours(NamedTuple):
+    """The addresses of the rows before and after a row in its list; None at an end."""
+
+    previous_address: str | None = None
+    next_address: str | None = None
+    # Finding them took too long.
+    is_late: bool = False
+
+
+def _find_neighbours(
+    ws: WorkspaceSession,
+    query: RowPageQuery,
+    row_id: str,
+    *,
+    within_s: float,
+) -> Neighbours:
+    """Return the neighbours of a row in the list from which it was opened."""
+    try:
+        ids = items.read_neighbours(
+            ws.store,
+            ws.task,
+            row_id,
+            query.row_filter,
+            sort=query.sort or None,
+            within_s=within_s,
+        )
+    except InputError:
+        return Neighbours(is_late=True)
+
+    previous_address, next_address = (
+        query.address("/row", ws.settings.task, key=[neighbour_id]) if neighbour_id else None
+        for neighbour_id in ids
+    )
+    return Neighbours(previous_address, next_address)
+
+
+def _list_links(ws: WorkspaceSession, query: RowPageQuery, row_id: str | None) -> dict[str, Any]:
+    """Return the addresses of the row, its list, its place there and its neighbours there.
+
+    Args:
+        ws: The workspace.
+        query: The row and its list.
+        row_id: Id of the row; None if the row is in no list.
+    """
+    task = ws.settings.task
+    neighbours = Neighbours()
+    if row_id is not None:
+        neighbours = _find_neighbours(ws, query, row_id, within_s=NEIGHBOUR_TIMEOUT_S)
+    late_pair = ["1"] if neighbours.is_late else []
+    return {
+        "list_address": query.address("/", task),
+        "list_pairs": query.pairs,
+        "row_path": query.address("/parts/row", task, key=[query.key]),
+        "position_path": query.address("/parts/position", task, key=[query.key], late=late_pair),
+        "neighbours": neighbours,
+    }
+
+
+def _read_review(ws: WorkspaceSession, row_id: str) -> Review | None:
+    """Return who reviewed the answer of a row; None without an answer."""
+    with ws.store.read() as tx:
+        return read_review(tx, row_id, preference=ws.task.answers.preference(tx))
 
 
 def _text_columns(columns: Mapping[str, Any], task: str) -> list[tuple[str, str]]:
@@ -486,6 +613,8 @@ def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) 
             ws.ask_person = lambda _question: True
             report = asdict(forget.forget_rows(ws, [key]))
         app_state.running.delete_about(key)
+        # The result of an edit of many rows names refused rows.
+        app_state.running.delete_finished(BULK_EDIT_WORK_KIND.format(task))
         # The result outlives the row, so it must not contain the name.
         return {
             name: value for name, value in report.items() if name not in {"username", "usernames"}

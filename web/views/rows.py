@@ -24,7 +24,7 @@ from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.row_table import REFUSED_STATE
 from web import charts, columns, conditions
 from web.app_state import AppState
-from web.render import Mark, get_app_state, render_page, state_label
+from web.render import Mark, get_app_state, render_page, state_label, version_label
 from web.views.command_api import ROWS_CHANGED_EVENT
 
 router = APIRouter()
@@ -57,6 +57,8 @@ COLUMN_LABELS = {
     "versions": "version",
     "states": "state",
 }
+# Filters by review, with their labels.
+REVIEW_LABELS = {"yes": "reviewed", "no": "not reviewed"}
 # Parameters that change the display of the rows but not their selection.
 DISPLAY_PARAMETERS = ("sort", "fields", "pin")
 TextList = Annotated[list[str], Field(max_length=100)]
@@ -81,6 +83,10 @@ class RowQuery(BaseModel):
     # Conditions of clicked facet values, each in the syntax of `where`.
     only: TextList = []
     id: Annotated[list[str], Field(max_length=500)] = []
+    # Whether a person reviewed the answer.
+    reviewed: Literal["", "yes", "no"] = ""
+    # Two versions whose answers differ.
+    differ: Annotated[list[str], Field(max_length=2)] = []
     sort: str = Field("", max_length=200)
     # Column names; a text may contain several with commas.
     fields: TextList = []
@@ -102,6 +108,8 @@ class RowQuery(BaseModel):
             max_score=self.max_score,
             where=" AND ".join(f"({part})" for part in dict.fromkeys(parts)),
             ids=self.id,
+            is_reviewed={"yes": True, "no": False}.get(self.reviewed),
+            differing_versions=self.differ if len(self.differ) > 1 else (),
         )
 
     @property
@@ -113,7 +121,8 @@ class RowQuery(BaseModel):
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """The parameters that are set, as (name, text) pairs, without the task and the position."""
-        parameters = self.model_dump(exclude={"task", "after"}, exclude_defaults=True)
+        names = set(RowQuery.model_fields) - {"task", "after"}
+        parameters = self.model_dump(include=names, exclude_defaults=True)
         pairs = []
         for name, parameter in parameters.items():
             values = parameter if isinstance(parameter, list) else [parameter]
@@ -132,6 +141,12 @@ class RowQuery(BaseModel):
         for name, texts in replaced.items():
             pairs += [(name, text) for text in texts]
         return f"{path}?{urlencode(pairs)}"
+
+    @property
+    def list_query(self) -> "RowQuery":
+        """The query without the parameters of a subclass."""
+        names = set(RowQuery.model_fields)
+        return RowQuery(**self.model_dump(include=names, exclude_defaults=True))
 
     def position_address(self, path: str, task: str) -> str:
         """Return an address with the same parameters and the same position."""
@@ -323,9 +338,26 @@ def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
             fields=counts.fields,
             query=query,
             max_facet_values=MAX_FACET_VALUES,
+            review_links=[
+                (
+                    label,
+                    query.address("/", task, reviewed=() if text == query.reviewed else [text]),
+                    text == query.reviewed,
+                )
+                for text, label in REVIEW_LABELS.items()
+            ],
+            differ_address=_find_differ_address(query, task, list(counts.versions or {})),
             is_counted=counts.versions is not None or counts.tags is not None,
             labels=COLUMN_LABELS,
         )
+
+
+def _find_differ_address(query: RowQuery, task: str, versions: Sequence[str]) -> str | None:
+    """Return the address of the rows in which two versions differ; None for other numbers."""
+    model_versions = sorted(version for version in versions if "@" in version)
+    if len(model_versions) <= 1 or query.differ:
+        return None
+    return query.address("/", task, differ=model_versions[-2:])
 
 
 def _count_rows(ws: WorkspaceSession, query: RowQuery) -> RowCounts:
@@ -413,7 +445,7 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
         "empty_labels": [_column_label(name) for name in empty_names],
         "is_wide": len(displayed_names) > columns.MAX_NARROW_COLUMNS,
         "pinned_name": query.pin if query.pin in displayed_names else "",
-        "filter_chips": _list_filter_chips(query, task),
+        "filter_chips": list_filter_chips(query, task),
         "next_address": next_address,
         "first_address": query.address("/", task) if query.after else None,
         "export_addresses": [
@@ -425,6 +457,8 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
         "facets_address": query.address("/parts/facets", task),
         "unfiltered_address": query.address("/", task, **cleared_filters),
         "has_filters": bool(query.filter_pairs),
+        "row_address": query.address("/row", task),
+        "bulk_edit_address": query.address("/set", task),
         "kept_pairs": [pair for pair in query.pairs if pair[0] not in {"find", "where"}],
     }
 
@@ -466,7 +500,7 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
     with ws.store.read() as tx:
         grid = ws.task.rows.grid(tx)
 
-    version_columns = {EXTRACTOR, f"answer_{EXTRACTOR}"}
+    version_columns = {EXTRACTOR, f"answer_{EXTRACTOR}", grid.review_name}
     extra_columns = [name for name in grid.extra_names if name not in version_columns]
     if task_name == IMAGES_TASK:
         extra_columns.append(UNUSABLE_REASON_COLUMN)
@@ -545,7 +579,7 @@ class FilterChip(NamedTuple):
     href: str
 
 
-def _list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
+def list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
     """Return the filters of the list, each with the address that removes it alone."""
     labels = {
         "find": "words: {}",
@@ -555,12 +589,19 @@ def _list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
         "id": "row {}",
     }
     chips = []
+    if query.differ:
+        label = " ≠ ".join(map(version_label, query.differ))
+        chips.append(FilterChip(label, query.address("/", task, differ=())))
     for name, text in query.filter_pairs:
+        if name == "differ":
+            continue
         other_texts = [other_text for other, other_text in query.filter_pairs if other == name]
         other_texts.remove(text)
         label = labels.get(name, "{}").format(text)
         if name == "state":
             label = state_label(text)
+        elif name == "reviewed":
+            label = REVIEW_LABELS[text]
         elif name in {"only", "where"}:
             label = conditions.describe_condition(text)
         chips.append(FilterChip(label, query.address("/", task, **{name: other_texts})))

@@ -55,7 +55,7 @@ def _read_values(page: Page, **parameters: Any) -> dict[str, dict[str, tuple[int
 
 def _read_names(page: Page, address: str) -> list[str]:
     """Return the keys of the listed rows."""
-    return re.findall(r"/row\?task=reviews&amp;key=(\w+)", page.get(address).text)
+    return re.findall(r'/row\?task=reviews[^"]*&amp;key=(\w+)', page.get(address).text)
 
 
 @pytest.mark.sampled(0)

@@ -22,6 +22,9 @@ ADDED_COLUMNS = {
         (schema.batches, "control_requests"),
         (schema.batches, "control_cost"),
         (schema.batches, "held"),
+        (schema.answers, "bulk_edit"),
+        (schema.answers, "reviewed_by"),
+        (schema.answers, "reviewed_at"),
     ],
 }
 

@@ -1,0 +1,201 @@
+"""Set a field of the answers to many rows, and undo that as a whole.
+
+Each row is corrected by itself, by the rules of its task. If the process dies, the corrected rows
+stay corrected, and the same bulk edit continues: rows that have the value already do not change.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pipeline.core.errors import InputError
+from pipeline.core.progress import ProgressBar
+from pipeline.core.row_listing import RowFilter, RowListOptions
+from pipeline.engine import corrections
+from pipeline.engine.task import Task
+from pipeline.store import bulk_edits, edits
+from pipeline.store.database import Connection, Store
+
+# Rows that are corrected in one transaction.
+CHUNK_ROWS = 50
+# Refused rows that a report lists.
+MAX_LISTED_REFUSALS = 100
+
+
+class FieldChange(NamedTuple):
+    """A new value of a field for all rows of a filter."""
+
+    row_filter: RowFilter
+    field: str
+    value: Any
+
+
+@dataclass
+class BulkEditReport:
+    """Result of a bulk edit, or of its undo."""
+
+    number: int
+    changed: int = 0
+    # Rows that have the value already, or the value of a later edit.
+    unchanged: int = 0
+    refused: int = 0
+    # (row id, reason) of the first refused rows; nothing of them was changed.
+    refusals: list[tuple[str, str]] = field(default_factory=list)
+
+    def add_refusal(self, row_id: str, reason: str) -> None:
+        """Count a refused row."""
+        self.refused += 1
+        if len(self.refusals) < MAX_LISTED_REFUSALS:
+            self.refusals.append((row_id, reason))
+
+
+def set_field(
+    store: Store,
+    task: Task,
+    now: Callable[[], datetime],
+    change: FieldChange,
+    *,
+    editor_name: str,
+    progress: ProgressBar,
+) -> BulkEditReport:
+    """Set a field of the answer to each row of a filter.
+
+    Args:
+        editor_name: Name of the editor.
+        progress: Gets the number of rows that were visited.
+
+    Raises:
+        InputError: The field, the filter or the editor's name is invalid.
+    """
+    who = corrections.normalize_editor_name(editor_name)
+    if change.field not in task.prompt.answer_model.model_fields:
+        raise InputError(f"the answer has no field {change.field!r}; nothing was changed")
+
+    # A JSON text has the same hash in each process.
+    action_json = json.dumps(change, ensure_ascii=False)
+    digest = hashlib.sha256(action_json.encode("utf-8", "surrogatepass")).hexdigest()
+    with store.write() as tx:
+        number = bulk_edits.begin_bulk_edit(
+            tx, task.name, field=change.field, digest=digest, who=who, now=now()
+        )
+
+    report = BulkEditReport(number)
+    visited_count = 0
+    for row_ids in _iterate_row_ids(store, task, change.row_filter):
+        with store.write() as tx:
+            for row_id in row_ids:
+                _set_row(tx, task, row_id, {change.field: change.value}, report, who=who, at=now())
+        visited_count += len(row_ids)
+        progress.show(visited_count)
+
+    with store.write() as tx:
+        changed_count = edits.count_bulk_edited(tx, task.name, number)
+        bulk_edits.complete_bulk_edit(
+            tx, task.name, number, changed_count=changed_count, who=who, now=now()
+        )
+    return report
+
+
+def _iterate_row_ids(store: Store, task: Task, row_filter: RowFilter) -> Iterator[list[str]]:
+    """Yield the ids of the rows of a filter in chunks, each read in a new transaction.
+
+    Rows that leave the filter meanwhile do not move the others, because a chunk begins after the
+    last row of the chunk before.
+    """
+    options = RowListOptions(CHUNK_ROWS, row_filter, fields=(), within_s=None)
+    while True:
+        with store.read() as tx:
+            page = task.rows.grid(tx).read_page(tx, options)
+        if page.items:
+            yield [row.id for row in page.items]
+        if page.after is None:
+            return
+        options = options._replace(after=page.after)
+
+
+def _set_row(
+    tx: Connection,
+    task: Task,
+    row_id: str,
+    change: dict[str, Any] | int,
+    report: BulkEditReport,
+    *,
+    who: str,
+    at: datetime,
+) -> None:
+    """Correct a row as a part of the report's bulk edit, and count it in the report."""
+    try:
+        document = corrections.correct_row(
+            tx, task, row_id, change, editor_name=who, at=at, bulk_edit=report.number
+        )
+    except corrections.InvalidAnswerError as error:
+        report.add_refusal(row_id, error.reason)
+    except InputError as error:
+        report.add_refusal(row_id, error.message)
+    else:
+        if document["edit"] is None:
+            report.unchanged += 1
+        else:
+            report.changed += 1
+
+
+def undo_bulk_edit(
+    store: Store,
+    task: Task,
+    now: Callable[[], datetime],
+    number: int,
+    *,
+    editor_name: str,
+    progress: ProgressBar,
+) -> BulkEditReport:
+    """Undo all edits of a bulk edit, also of an interrupted one.
+
+    Fields that a later edit changed again keep their values. An undo that was interrupted continues
+    when it is called again.
+
+    Raises:
+        InputError: There is no such bulk edit, or the editor's name is invalid.
+    """
+    who = corrections.normalize_editor_name(editor_name)
+    with store.read() as tx:
+        numbers = [edit.number for edit in bulk_edits.list_bulk_edits(tx, task.name)]
+    if number not in numbers:
+        raise InputError(f"there is no edit of many rows {number}; nothing was changed")
+
+    report = BulkEditReport(number)
+    last_answer_id = 0
+    visited_count = 0
+    while True:
+        with store.read() as tx:
+            edited_rows = edits.read_bulk_edited_page(
+                tx, task.name, number, after=last_answer_id, limit=CHUNK_ROWS
+            )
+        if not edited_rows:
+            break
+        with store.write() as tx:
+            for _, row_id in edited_rows:
+                _undo_row(tx, task, row_id, report, who=who, at=now())
+        last_answer_id = edited_rows[-1][0]
+        visited_count += len(edited_rows)
+        progress.show(visited_count)
+
+    with store.write() as tx:
+        bulk_edits.record_undone(tx, task.name, number, who=who, now=now())
+    return report
+
+
+def _undo_row(
+    tx: Connection,
+    task: Task,
+    row_id: str,
+    report: BulkEditReport,
+    *,
+    who: str,
+    at: datetime,
+) -> None:
+    """Undo the newest edit of a row that is part of the report's bulk edit."""
+    edit_numbers = edits.list_bulk_edit_numbers(tx, task.name, row_id, report.number)
+    _set_row(tx, task, row_id, edit_numbers[-1], report, who=who, at=at)

@@ -1,0 +1,95 @@
+"""Record in the journal the bulk edits of a task, which set a field in many rows.
+
+A bulk edit is an entry with its number. Its edits of rows have the number in `findable_answers`.
+Further lines record that the bulk edit is complete, and that it was undone. The journal stores a
+hash of the filter and the value, because both may contain text about a person.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from pipeline.store import workspace
+
+# Kinds of the journal's lines. The name of the task follows.
+BULK_EDIT_EVENT = "bulk edit "
+COMPLETED_EVENT = "completed bulk edit "
+UNDONE_EVENT = "undone bulk edit "
+
+
+class BulkEdit(NamedTuple):
+    """A bulk edit."""
+
+    number: int
+    field: str
+    # Hash of the filter, the field and the value.
+    digest: str
+    who: str
+    at: datetime
+    # Number of changed rows; None if the bulk edit was interrupted.
+    changed_count: int | None
+    is_undone: bool
+
+
+def list_bulk_edits(tx: Connection, task: str) -> list[BulkEdit]:
+    """Return the bulk edits of a task, oldest first, numbered from 1."""
+    completed_events = workspace.events_of(tx, f"{COMPLETED_EVENT}{task}")
+    changed_counts = {int(event["name"]): int(event["new"]) for event in completed_events}
+    undone_events = workspace.events_of(tx, f"{UNDONE_EVENT}{task}")
+    undone_numbers = {int(event["name"]) for event in undone_events}
+    return [
+        BulkEdit(
+            number=int(event["name"]),
+            field=event["old"],
+            digest=event["new"],
+            who=event["why"],
+            at=event["at"],
+            changed_count=changed_counts.get(int(event["name"])),
+            is_undone=int(event["name"]) in undone_numbers,
+        )
+        for event in workspace.events_of(tx, f"{BULK_EDIT_EVENT}{task}")
+    ]
+
+
+def begin_bulk_edit(
+    tx: Connection,
+    task: str,
+    *,
+    field: str,
+    digest: str,
+    who: str,
+    now: datetime,
+) -> int:
+    """Record a bulk edit and return its number, or the number of an equal interrupted one."""
+    bulk_edits = list_bulk_edits(tx, task)
+    for edit in bulk_edits:
+        is_interrupted = edit.changed_count is None and not edit.is_undone
+        if is_interrupted and (edit.digest, edit.who) == (digest, who):
+            return edit.number
+
+    number = len(bulk_edits) + 1
+    kind = f"{BULK_EDIT_EVENT}{task}"
+    workspace.record_event(tx, kind, number, old=field, new=digest, reason=who, now=now)
+    return number
+
+
+def complete_bulk_edit(
+    tx: Connection,
+    task: str,
+    number: int,
+    *,
+    changed_count: int,
+    who: str,
+    now: datetime,
+) -> None:
+    """Record that a bulk edit is complete."""
+    kind = f"{COMPLETED_EVENT}{task}"
+    workspace.record_event(tx, kind, number, old=None, new=str(changed_count), reason=who, now=now)
+
+
+def record_undone(tx: Connection, task: str, number: int, *, who: str, now: datetime) -> None:
+    """Record that all edits of a bulk edit were undone."""
+    workspace.record_event(
+        tx, f"{UNDONE_EVENT}{task}", number, old=None, new=None, reason=who, now=now
+    )

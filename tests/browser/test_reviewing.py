@@ -1,0 +1,173 @@
+"""Rows are reviewed by keyboard, by two people at once, and by the thousand."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.browser.seen import Reader, chromium, reading, serving
+from tests.integration.web.reviewed import answer_many_rows, answer_two_rows
+from tests.lab import Api, Workspace
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
+ROW = "/row?task=reviews&key=1"
+NARROW = {"viewport": {"width": 360, "height": 720}}
+DARK = {"color_scheme": "dark"}
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in the folder of the test."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api) -> None:
+    """The name is typed once; keys choose, mark, undo, edit, and move through the filter."""
+    answer_many_rows(workspace, api, 12)
+    with reading(workspace) as (reader, tab, client):
+        reader.go("/?task=reviews&reviewed=no")
+        tab.keyboard.press("j")
+        tab.keyboard.press("Enter")
+        tab.wait_for_url("**/row?**")
+        reader.wait_for("#position", "row 1 of 11")
+        tab.keyboard.press("1")
+        assert reader.focus == "reviewer"
+        tab.keyboard.type("Bea")
+        tab.keyboard.press("Enter")
+        reader.wait_for("#one", "You review as Bea")
+        tab.keyboard.press("1")
+        reader.wait_for("#answer", "Saved as edit 1")
+        assert reader.focus == "one"
+        reader.wait_for("#heard", "Saved as edit 1")
+        tab.keyboard.press("u")
+        reader.wait_for("#one", "Edit 1 undone")
+        tab.keyboard.press("r")
+        reader.wait_for("#one", "Reviewed by Bea")
+        for key in ("2", "3", "4"):
+            tab.keyboard.press("j")
+            tab.wait_for_url(f"**key={key}")
+            tab.keyboard.press("r")
+            reader.wait_for("#one", "Reviewed by Bea")
+            assert "reviewed=no" in tab.url
+        tab.keyboard.press("j")
+        tab.wait_for_url("**key=5")
+        tab.keyboard.press("e")
+        reader.until("document.activeElement.id === 'edit-tone-value'")
+        tab.keyboard.press("Escape")
+        tab.select_option("#edit-tone-value", "mixed")
+        tab.focus("#edit-tone-save")
+        tab.keyboard.press("Enter")
+        reader.wait_for("#answer", "Saved as edit")
+        assert reader.focus == "one"
+        tab.keyboard.press("?")
+        reader.wait_for("#key-help p", "next, k previous")
+        tab.keyboard.press("Escape")
+        tab.wait_for_url("**/?task=reviews&reviewed=no**")
+        params = {"task": "reviews", "where": "reviewed = true"}
+        reviewed_rows = client.get("/api/items", params=params).json()["items"]
+        assert [row["id"] for row in reviewed_rows] == ["1", "2", "3", "4", "5"]
+
+
+def test_two_browsers_correct_the_same_row(workspace: Workspace, api: Api) -> None:
+    """The second is told who was first, and keeps the typed text; saving again replaces."""
+    answer_two_rows(workspace, api)
+    with serving(workspace) as (_, address), chromium() as browser:
+        first = Reader(browser, address)
+        second = Reader(browser, address)
+        for reader, who in ((first, "Ada"), (second, "Bea")):
+            reader.go(ROW)
+            reader.tab.click("#edit-topics-open")
+            reader.tab.fill("[name='value.0']", f"topic of {who}")
+            reader.tab.fill("#edit-topics-who", who)
+        first.tab.click("#edit-topics-save")
+        first.wait_for("#answer", "Saved as edit 1")
+        second.tab.click("#edit-topics-save")
+        second.wait_for("#edit-topics-message", "changed meanwhile, last by 'Ada' (edit 1)")
+        assert second.tab.input_value("[name='value.0']") == "topic of Bea"
+        second.wait_for("#answer", "topic of Ada")
+        second.tab.click("#edit-topics-save")
+        second.wait_for("#answer", "Saved as edit 2")
+        second.wait_for(".history", "topic of Ada")
+        assert first.complaints + second.complaints == []
+
+
+def test_a_typed_correction_survives_a_killed_page(workspace: Workspace, api: Api) -> None:
+    """The text stays while the server is away, and is saved after its restart."""
+    answer_two_rows(workspace, api)
+    with chromium() as browser:
+        with serving(workspace) as (process, address):
+            reader = Reader(browser, address)
+            reader.go(ROW)
+            reader.tab.click("#edit-topics-open")
+            reader.tab.fill("[name='value.0']", "half a thought")
+            reader.tab.fill("#edit-topics-who", "Bea")
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        reader.tab.click("#edit-topics-save")
+        reader.wait_for("#away", "does not answer")
+        reader.tab.fill("[name='value.0']", "a whole thought")
+        port = address.rpartition("/?")[0].rpartition(":")[2]
+        with serving(workspace, port) as (_, new_address):
+            reader.wait_for("#away", "started again")
+            reader.tab.context.new_page().goto(new_address)
+            reader.wait_for("#told", "is back")
+            assert reader.tab.input_value("[name='value.0']") == "a whole thought"
+            reader.tab.click("#edit-topics-save")
+            reader.wait_for("#answer", "Saved as edit 1")
+            reader.wait_for("#answer", "a whole thought")
+
+
+def test_a_field_of_thousands_of_rows_is_set(workspace: Workspace, api: Api) -> None:
+    """20,000 rows: sort, filter, next and previous, and set a field of a filter."""
+    answer_many_rows(workspace, api, 20_001)
+    with reading(workspace) as (reader, tab, _):
+        reader.go("/?task=reviews")
+        reader.wait_for("#facets", "20,001 rows")
+        tab.click("thead a:has-text('stars')")
+        tab.wait_for_url("**sort=**stars**")
+        reader.go("/?task=reviews&find=Number+1999")
+        reader.wait_for("#facets", "11 rows")
+        tab.click("tbody th a >> nth=0")
+        tab.wait_for_url("**/row?**")
+        reader.wait_for("#position", "row 1 of 11")
+        tab.keyboard.press("j")
+        reader.wait_for("#position", "row 2 of 11")
+        tab.keyboard.press("k")
+        reader.wait_for("#position", "row 1 of 11")
+        tab.click("#to-list")
+        tab.click("text=Set a field of all these rows")
+        reader.wait_for("h1", "Set a field of 11 rows")
+        tab.click("nav[aria-label=Field] a:text-is('tone')")
+        tab.select_option("#set-value", "blame")
+        tab.fill("#set-who", "Bea")
+        tab.click("#set-save")
+        reader.wait_for("#bulk-work", "0 refused")
+        tab.click("text=undo all")
+        reader.wait_for("#bulk-work", "undone in")
+        assert reader.violations() == ""
+
+
+@pytest.mark.parametrize("looks", [{}, NARROW, DARK], ids=["light", "narrow", "dark"])
+def test_pages_of_reviews_are_accessible(
+    workspace: Workspace, looks: dict[str, object], api: Api
+) -> None:
+    """Axe finds nothing on rows, on a row with compared versions, and on the form for many rows."""
+    answer_two_rows(workspace, api)
+    with reading(workspace, looks) as (reader, tab, _):
+        reader.go(ROW)
+        tab.click("#choice-3")
+        reader.wait_for("#answer", "Type your name")
+        tab.fill("#edit-tone-who", "Bea")
+        tab.click("#edit-tone-save")
+        reader.wait_for("#answer", "Saved as edit 1")
+        tab.click("#versions > summary")
+        reader.wait_for(".versions del", "praise")
+        reader.wait_for(".versions ins", "mixed")
+        tab.click("#key-help-open")
+        assert reader.violations() == ""
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        for path in ("/?task=reviews&reviewed=no", "/set?task=reviews&field=topics"):
+            reader.go(path)
+            tab.wait_for_load_state("networkidle")
+            assert reader.violations() == ""
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -1,0 +1,81 @@
+"""A task with four rows for tests of reviews; the first two rows have answers."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert
+
+from pipeline.engine.task_file import forget_loaded_files
+from pipeline.store.schema import answers
+from tests.integration import reviews
+from tests.integration.web.test_field_forms import ANSWER, TASK_TEXT
+from tests.lab import Api, Workspace
+from tests.page import Page
+
+TASK = {"task": "reviews"}
+MIXED_ANSWER = ANSWER.replace('"praise", "stars"', '"mixed", "stars"').replace(
+    "Boils in two minutes", "easy to dim"
+)
+
+
+def answer_two_rows(workspace: Workspace, api: Api) -> None:
+    """Write the task to the current directory, and answer its first two rows."""
+    reviews.set_up_task(workspace)
+    Path("tasks", "reviews.py").write_text(TASK_TEXT, encoding="utf-8")
+    forget_loaded_files()
+    for text in (ANSWER, MIXED_ANSWER):
+        api.fault("answer_text", times=1, args={"text": text})
+        workspace.ran("tag-live", LIMIT="1")
+
+
+@contextmanager
+def open_reviewed_page(workspace: Workspace, api: Api) -> Iterator[Page]:
+    """Yield the page of the task."""
+    answer_two_rows(workspace, api)
+    with Page(workspace) as page:
+        yield page
+
+
+def list_ids(page: Page, **parameters: Any) -> list[str]:
+    """Return the ids of the listed rows."""
+    listing = page.get("/api/items", params={**TASK, **parameters}).json()
+    return [row["id"] for row in listing["items"]]
+
+
+def answer_many_rows(workspace: Workspace, api: Api, count: int) -> None:
+    """Write the task with many rows to the current directory, and answer all but the last."""
+    reviews.set_up_task(workspace)
+    Path("tasks", "reviews.py").write_text(TASK_TEXT, encoding="utf-8")
+    lines = [f'{number},"Boils in two minutes. Number {number}."' for number in range(1, count + 1)]
+    Path("tasks", "reviews.csv").write_text("\n".join(["id,text", *lines, ""]), encoding="utf-8")
+    forget_loaded_files()
+    mixed_answer = ANSWER.replace('"praise", "stars"', '"mixed", "stars"')
+    api.fault("answer_text", times=1, args={"text": mixed_answer})
+    workspace.ran("tag-live", LIMIT="1")
+    now = datetime.now(UTC)
+    tones = ("praise", "blame", "mixed")
+    columns = {
+        "task": "reviews",
+        "extractor": "reviews@1/model",
+        "input_hash": "",
+        "applied": True,
+        "model_version": "model",
+        "response_id": "",
+        "tokens_in": 0,
+        "tokens_out": 0,
+        "cost": 0,
+        "at": now,
+    }
+    with workspace.open() as ws, ws.store.write() as tx:
+        for start in range(2, count, 10_000):
+            rows = []
+            for number in range(start, min(start + 10_000, count)):
+                answer = {**json.loads(ANSWER), "tone": tones[number % len(tones)]}
+                answer["why"] = {"quote": "Boils in two minutes", "start": 0, "end": 20}
+                answer["stars"] = number % 5 + 1
+                rows.append({**columns, "item_id": str(number), "answer": json.dumps(answer)})
+            tx.execute(insert(answers), rows)

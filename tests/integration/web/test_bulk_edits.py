@@ -1,0 +1,105 @@
+"""A field of many rows is set at once: each row by its own rules, and undone as a whole."""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.engine import corrections
+from tests.integration.web.reviewed import TASK, list_ids, open_reviewed_page
+from tests.lab import Api, Workspace
+from tests.page import Page
+
+
+@pytest.fixture(name="page")
+def _page(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Api
+) -> Iterator[Page]:
+    """Open the page of a task with four rows; the first two have answers."""
+    monkeypatch.chdir(tmp_path)
+    with open_reviewed_page(workspace, api) as page:
+        yield page
+
+
+def _set(page: Page, field: str, count: int, **form: Any) -> str:
+    """Submit the form for all rows with the state answered; return the page after its end."""
+    params = {**TASK, "state": "answered", "field": field}
+    data = {"count": str(count), "who": "Bea", **form}
+    reply = page.post("/set", params=params, data=data)
+    if reply.status_code != 303:
+        return _words(reply.text)
+    page.settle()
+    return _words(page.get(reply.headers["location"]).text)
+
+
+def _words(html: str) -> str:
+    """Return HTML with single blanks."""
+    return " ".join(unescape(html).split())
+
+
+@pytest.mark.sampled(0)
+def test_a_field_is_set_and_undone(page: Page) -> None:
+    """The number of rows is said before; a row that has the value already does not change."""
+    text = _words(page.get("/set", params={**TASK, "state": "answered", "field": "tone"}).text)
+    assert "<h1>Set a field of 2 rows</h1>" in text
+    assert "Set tone in 2 rows" in text
+
+    text = _set(page, "tone", 2, value="mixed")
+    assert "tone set in 1, 1 unchanged, 0 refused" in text
+    assert list_ids(page, where="tone = 'mixed'") == ["1", "2"]
+    assert re.search(r"tone, 1 changed by <bdi>Bea</bdi>", text)
+    assert list_ids(page, where="reviewed = true") == ["1"]
+
+    assert "undone in 1, 0 unchanged, 0 refused" in _set(page, "tone", 2, undo="1")
+    assert list_ids(page, where="tone = 'mixed'") == ["2"]
+
+
+@pytest.mark.sampled(0)
+def test_refused_rows_are_listed_and_unchanged(page: Page) -> None:
+    """A quotation that only one text contains changes that row alone."""
+    text = _set(page, "why", 2, value="lid burned my hand")
+    assert "why set in 1, 0 unchanged, 1 refused" in text
+    assert re.search(r'<th scope="row"><a href="/row\?task=reviews&key=2">2</a></th> <td>\w', text)
+    edited = [page.get("/api/show", params={**TASK, "item": key}).json() for key in ("1", "2")]
+    assert [len(document["answers"]) for document in edited] == [2, 1]
+
+
+@pytest.mark.sampled(0)
+def test_wrong_forms_change_nothing(page: Page) -> None:
+    """A wrong value, no name and another number of rows are refused, and the text is kept."""
+    assert "Type a whole number from 1 to 5" in _set(page, "stars", 2, value="9")
+    assert 'value="9"' in _set(page, "stars", 2, value="9")
+    assert "Type your name" in _set(page, "stars", 2, value="3", who=" ")
+    assert "The filter now has 2 rows; nothing was changed" in _set(page, "stars", 3, value="3")
+    assert "Choose a field" in _set(page, "nothing", 2, value="3")
+    assert "there is no edit of many rows 7" in _set(page, "stars", 2, undo="7")
+    assert list_ids(page, where="reviewed = true") == []
+
+
+@pytest.mark.sampled(0)
+def test_an_interrupted_edit_continues(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done stays done; the same form continues, and the undo undoes both parts."""
+    correct_row = corrections.correct_row
+
+    def fail_at_second(*arguments: Any, **options: Any) -> Any:
+        """Raise instead of correcting the second row."""
+        if arguments[2] == "2":
+            raise SystemExit
+        return correct_row(*arguments, **options)
+
+    monkeypatch.setattr("pipeline.engine.bulk_edits.CHUNK_ROWS", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.engine.corrections.correct_row", fail_at_second)
+        _set(page, "stars", 2, value="4")
+    assert list_ids(page, where="stars = 4") == ["1"]
+    text = _words(page.get("/set", params=TASK).text)
+    assert "interrupted; set the same value again to continue" in text
+
+    text = _set(page, "stars", 2, value="4")
+    assert "stars set in 1, 1 unchanged, 0 refused" in text
+    assert "stars, 2 changed by" in text
+    assert "undone in 2, 0 unchanged, 0 refused" in _set(page, "stars", 2, undo="1")
+    assert list_ids(page, where="stars = 4") == []

@@ -1,0 +1,134 @@
+"""Rows are reviewed one after another in the order of their list, and marked as reviewed."""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from tests.integration.web.reviewed import MIXED_ANSWER, TASK, list_ids, open_reviewed_page
+from tests.lab import Api, Workspace
+from tests.page import Page
+
+
+@pytest.fixture(name="page")
+def _page(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Api
+) -> Iterator[Page]:
+    """Open the page of a task with four rows; the first two have answers."""
+    monkeypatch.chdir(tmp_path)
+    with open_reviewed_page(workspace, api) as page:
+        yield page
+
+
+def _get_row(page: Page, key: str, **parameters: str) -> str:
+    """Return the HTML of a row's page."""
+    return unescape(page.get("/row", params={**TASK, "key": key, **parameters}).text)
+
+
+def _act(page: Page, key: str, act: str, **form: str) -> str:
+    """Send a form of a row's page with the state that the page shows, and return the part."""
+    state = re.findall(r'"state": "(\w+)"', _get_row(page, key))[0]
+    data = {"act": act, "state": state, "who": "Bea", **form}
+    return unescape(page.post("/parts/row", params={**TASK, "key": key}, data=data).text)
+
+
+def _find_link(text: str, relation: str) -> str:
+    """Return the address of a link to a neighbour; empty without a link."""
+    match = re.search(rf'<a rel="{relation}" data-key="\w" href="([^"]*)"', text)
+    return match[1] if match else ""
+
+
+@pytest.mark.sampled(0)
+def test_neighbours_follow_the_list(page: Page) -> None:
+    """Previous and next keep the filter and the order, and the place is counted after the page."""
+    text = _get_row(page, "2")
+    assert _find_link(text, "prev").endswith("key=1")
+    assert _find_link(text, "next").endswith("key=3")
+
+    text = _get_row(page, "2", sort="-text")
+    assert (_find_link(text, "prev")[-5:], _find_link(text, "next")[-5:]) == ("", "key=4")
+    assert "sort=-text" in _find_link(text, "next")
+
+    text = _get_row(page, "1", state="answered")
+    assert (_find_link(text, "prev"), _find_link(text, "next")[-5:]) == ("", "key=2")
+    text = _get_row(page, "2", state="answered")
+    assert _find_link(text, "next") == ""
+    assert re.search(r'<a id="to-list" data-back href="/\?task=reviews&state=answered"', text)
+
+    def read_place(key: str, **parameters: str) -> str:
+        """Return the text of a row's place."""
+        part = page.get("/parts/position", params={**TASK, "key": key, **parameters})
+        return " ".join(part.text.split())
+
+    assert read_place("3") == "row 3 of 4"
+    assert read_place("4", sort="-text") == "row 2 of 4"
+    assert read_place("2", state="answered") == "row 2 of 2"
+    assert read_place("3", state="answered") == "not among the 2 rows of the list"
+
+
+@pytest.mark.sampled(0)
+def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
+    """A mark has its reviewer and time, filters rows, and ends with a new answer."""
+    assert "Not reviewed" in _get_row(page, "1")
+    assert "Type your name" in _act(page, "1", "review", who="")
+    part = _act(page, "1", "review")
+    assert 'data-told="Marked as reviewed"' in part
+    assert re.search(r"Reviewed by <bdi>Bea</bdi>, <time", part)
+
+    assert list_ids(page, where="reviewed = true") == ["1"]
+    assert list_ids(page, where="reviewed = false") == ["2"]
+    assert list_ids(page, fields="reviewed", where="reviewed = true") == ["1"]
+    rows = page.get("/", params={**TASK, "reviewed": "no"}).text
+    assert 'id="row-' in rows
+    assert rows.count("data-hit") == 1
+    assert ">not reviewed<" in " ".join(page.get("/parts/facets", params=TASK).text.split())
+    exported = page.get("/items.csv", params={**TASK, "reviewed": "yes"}).text
+    assert exported.splitlines()[0].startswith("id,")
+    assert "reviewed" not in exported
+    assert len(exported.splitlines()) == 2
+
+    assert 'data-told="No longer marked as reviewed"' in _act(page, "1", "unreview")
+    assert list_ids(page, where="reviewed = true") == []
+
+    # A correction is reviewed by its author. Without it, the answer of the model counts again.
+    _act(page, "1", "correct", field="tone", value="blame")
+    assert list_ids(page, where="reviewed = true") == ["1"]
+    _act(page, "1", "correct", undo="1")
+    assert list_ids(page, where="reviewed = true") == []
+
+    _act(page, "2", "review")
+    assert list_ids(page, where="reviewed = true") == ["2"]
+    api.fault("answer_text", times=1, args={"text": MIXED_ANSWER})
+    page.post("/api/tasks/reviews/items/ask", json={"ids": ["2"]})
+    page.settle()
+    assert list_ids(page, where="reviewed = true") == []
+    assert list_ids(page, where="reviewed = false") == ["1", "2"]
+
+
+@pytest.mark.sampled(0)
+def test_a_review_of_a_changed_answer_is_refused(page: Page) -> None:
+    """A reviewer who saw another answer is told, and no mark is stored."""
+    state = re.findall(r'"state": "(\w+)"', _get_row(page, "1"))[0]
+    _act(page, "1", "correct", field="tone", value="blame")
+    data = {"act": "review", "state": state, "who": "Ada"}
+    part = page.post("/parts/row", params={**TASK, "key": "1"}, data=data).text
+    assert "changed meanwhile, last by" in part
+    data = {"act": "review", "who": "Ada"}
+    part = page.post("/parts/row", params={**TASK, "key": "3"}, data=data).text
+    assert "has no answer to review" in part
+
+
+@pytest.mark.sampled(0)
+def test_keys_have_controls(page: Page) -> None:
+    """Each key of the help is on a control; the first closed field has a key for each choice."""
+    text = _get_row(page, "1")
+    keys = re.findall(r'data-key="([^"]+)"', text)
+    assert sorted(keys) == ["1", "2", "3", "?", "e", "j", "r"]
+    choices = re.findall(r'aria-pressed="(\w+)"[\s\S]*?<bdi>(\w+)</bdi>', text)
+    assert choices == [("true", "praise"), ("false", "blame"), ("false", "mixed")]
+    part = _act(page, "1", "correct", field="tone", value="mixed")
+    assert 'data-key="u"' in part
+    assert 'data-told="Saved as edit 1"' in part
+    assert "You review as Bea" in _act(page, "1", "name")

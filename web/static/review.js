@@ -1,0 +1,57 @@
+"use strict";
+// Keys of a row's page: each key presses the link or button that names it in data-key. A key that
+// is pressed while a change is being saved waits for its end, and is dropped if it was refused.
+
+let isSaving = false;
+let waitingKey = "";
+
+document.addEventListener("keydown", (event) => {
+  const isOnControl = event.target.matches("button, a, summary") && event.key === "Enter";
+  if (isTyping(event) || event.repeat || isOnControl || !findControl(event.key)) {
+    return;
+  }
+  event.preventDefault();
+  if (isSaving) {
+    waitingKey = event.key;
+  } else {
+    pressKey(event.key);
+  }
+});
+
+function findControl(key) {
+  return document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+}
+
+// The name of the reviewer is typed once.
+function pressKey(key) {
+  const control = findControl(key);
+  const nameField = document.getElementById("reviewer");
+  if (!control) {
+    return;
+  }
+  if (nameField && "named" in control.dataset) {
+    nameField.focus();
+    showNotice("done", "Type your name first. It is shown beside each edit.");
+    return;
+  }
+  if (control.matches("summary")) {
+    control.focus();
+  }
+  control.click();
+}
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  isSaving = isSaving || event.detail.requestConfig.verb === "post";
+});
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.detail.requestConfig.verb !== "post") {
+    return;
+  }
+  const key = waitingKey;
+  waitingKey = "";
+  isSaving = false;
+  if (key && !document.querySelector("#one [role=alert]")) {
+    pressKey(key);
+  }
+});

@@ -1,0 +1,262 @@
+"""Set a field of all rows of a filter, or of the chosen rows, and undo that as a whole."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+from urllib.parse import quote, unquote
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import Field
+from starlette.responses import Response
+
+from pipeline.core.errors import FindableError, InputError
+from pipeline.engine import bulk_edits, corrections
+from pipeline.engine.session import WorkspaceSession
+from pipeline.store.bulk_edits import list_bulk_edits
+from web.app_state import AppState
+from web.background_work import BackgroundJob
+from web.corrections_form import MISSING_NAME_MESSAGE
+from web.errors import RequestRefusedError, to_line
+from web.field_shapes import (
+    FieldShape,
+    Texts,
+    empty_texts,
+    make_shapes,
+    nest_texts,
+    parse_texts,
+    to_plain_reason,
+)
+from web.render import FormFields, get_app_state, render_page
+from web.views.row import BULK_EDIT_WORK_KIND, EDITOR_COOKIE, EDITOR_COOKIE_MAX_AGE_S
+from web.views.rows import RowQuery, list_filter_chips
+
+router = APIRouter()
+
+
+class BulkEditQuery(RowQuery):
+    """Query parameters that select rows, and the field to set."""
+
+    field: str = Field("", max_length=200)
+
+
+BulkEditParameters = Annotated[BulkEditQuery, Query()]
+
+
+@router.get("/set", include_in_schema=False)
+def render_bulk_edit_page(request: Request, query: BulkEditParameters) -> HTMLResponse:
+    """Render the number of selected rows, the form of a field, and earlier edits of many rows."""
+    return _render(request, query)
+
+
+@router.get("/parts/set", include_in_schema=False)
+def render_bulk_edit_work(request: Request, query: BulkEditParameters) -> HTMLResponse:
+    """Render the progress or the result of the newest edit of many rows."""
+    app_state = get_app_state(request)
+    with app_state.open_to_read(query.task) as ws:
+        values = _work_values(app_state, ws, query)
+        return render_page(request, "parts/bulk_edit_work.html", ws, "rows", **values)
+
+
+@router.post("/set", include_in_schema=False)
+def start_bulk_edit(request: Request, query: BulkEditParameters, form: FormFields) -> Response:
+    """Start to set the field, or to undo the bulk edit with the number `undo` of the form.
+
+    The form's `count` is the number of rows that the person saw; if it has changed, the form is
+    shown again.
+    """
+    app_state = get_app_state(request)
+    texts = nest_texts(form)
+    who = form.get("who", "")
+    try:
+        if not who.strip():
+            raise InputError(MISSING_NAME_MESSAGE)
+        if "undo" in form:
+            _start_undo(app_state, query, form["undo"], who)
+        else:
+            _start_setting(app_state, query, form, texts, who)
+    except FindableError as error:
+        message = (
+            to_plain_reason(error.message) if isinstance(error, InputError) else to_line(error)
+        )
+        return _render(request, query, message=message, texts=texts, who=who)
+
+    response = RedirectResponse(
+        query.address("/set", query.task or app_state.settings.task, field=[query.field]),
+        status_code=303,
+    )
+    response.set_cookie(
+        EDITOR_COOKIE,
+        quote(who, safe=""),
+        max_age=EDITOR_COOKIE_MAX_AGE_S,
+        httponly=True,
+        samesite="lax",
+        path="/",
+    )
+    return response
+
+
+def _start_setting(
+    app_state: AppState,
+    query: BulkEditQuery,
+    form: Mapping[str, str],
+    texts: Texts,
+    who: str,
+) -> None:
+    """Start to set a field of the selected rows.
+
+    Raises:
+        InputError: The name, the value or the filter is invalid; nothing was changed.
+        RequestRefusedError: 409, another edit is running, or the number of rows has changed.
+    """
+    with app_state.open_to_write(query.task) as ws:
+        editor_name = corrections.normalize_editor_name(who)
+        shape = _read_shapes(ws).get(query.field)
+        if shape is None:
+            raise InputError("choose a field")
+        value = parse_texts(shape, texts)
+        row_count = _count_rows(ws, query)
+        task = ws.settings.task
+    if form.get("count") != str(row_count):
+        raise RequestRefusedError(
+            409,
+            f"the filter now has {row_count:,} rows; nothing was changed. Check, then press again",
+        )
+
+    change = bulk_edits.FieldChange(query.row_filter, query.field, value)
+
+    def run(display: BackgroundJob) -> dict[str, Any]:
+        with (
+            app_state.open_to_write(task, display) as ws,
+            display.bar(f"set {query.field}", row_count) as progress,
+        ):
+            report = bulk_edits.set_field(
+                ws.store, ws.task, ws.now, change, editor_name=editor_name, progress=progress
+            )
+        return {**asdict(report), "is_undo": False, "field": query.field}
+
+    _start_work(app_state, task, run)
+
+
+def _start_undo(app_state: AppState, query: BulkEditQuery, number_text: str, who: str) -> None:
+    """Start to undo a bulk edit.
+
+    Raises:
+        InputError: The number or the name is invalid; nothing was changed.
+        RequestRefusedError: 409, another edit is running.
+    """
+    if not number_text.isdecimal():
+        raise InputError(f"{number_text!r} is not the number of an edit; nothing was changed")
+    with app_state.open_to_write(query.task) as ws:
+        task = ws.settings.task
+    editor_name = corrections.normalize_editor_name(who)
+
+    def run(display: BackgroundJob) -> dict[str, Any]:
+        with (
+            app_state.open_to_write(task, display) as ws,
+            display.bar("undo", None) as progress,
+        ):
+            report = bulk_edits.undo_bulk_edit(
+                ws.store,
+                ws.task,
+                ws.now,
+                int(number_text),
+                editor_name=editor_name,
+                progress=progress,
+            )
+        return {**asdict(report), "is_undo": True, "field": ""}
+
+    _start_work(app_state, task, run)
+
+
+def _start_work(app_state: AppState, task: str, run: Any) -> None:
+    """Start an edit of many rows unless another one of the task is running.
+
+    Raises:
+        RequestRefusedError: 409, another one is running.
+    """
+    kind = BULK_EDIT_WORK_KIND.format(task)
+    newest = app_state.running.get_newest(kind)
+    if newest is not None and newest.state == "running":
+        raise RequestRefusedError(409, "another edit of many rows is running; nothing was changed")
+    app_state.running.start(kind, run, task=task)
+
+
+def _read_shapes(ws: WorkspaceSession) -> dict[str, FieldShape]:
+    return make_shapes(ws.task.prompt.answer_model)
+
+
+def _count_rows(ws: WorkspaceSession, query: BulkEditQuery) -> int:
+    with ws.store.read() as tx:
+        return ws.task.rows.grid(tx).count_listed(tx, query.row_filter)
+
+
+def _render(
+    request: Request,
+    query: BulkEditQuery,
+    *,
+    message: str = "",
+    texts: Texts = None,
+    who: str = "",
+) -> HTMLResponse:
+    """Render the page.
+
+    Args:
+        message: Why a form was refused.
+        texts: The texts of a refused form.
+        who: The name in a refused form.
+    """
+    app_state = get_app_state(request)
+    with app_state.open_to_read(query.task) as ws:
+        task = ws.settings.task
+        shapes = _read_shapes(ws)
+        shape = shapes.get(query.field)
+        if shape is not None and texts is None:
+            texts = empty_texts(shape)
+        with ws.store.read() as tx:
+            earlier_edits = list_bulk_edits(tx, task)
+        return render_page(
+            request,
+            "bulk_edit.html",
+            ws,
+            "rows",
+            row_count=_count_rows(ws, query),
+            filter_chips=list_filter_chips(query.list_query, task),
+            list_address=query.address("/", task),
+            form_address=query.address("/set", task, field=[query.field]),
+            field_links=[
+                (name, query.address("/set", task, field=[name]), name == query.field)
+                for name in shapes
+            ],
+            shape=shape,
+            texts=texts,
+            message=message,
+            editor=who or unquote(request.cookies.get(EDITOR_COOKIE, "")),
+            earlier_edits=earlier_edits[::-1],
+            **_work_values(app_state, ws, query),
+        )
+
+
+def _work_values(
+    app_state: AppState,
+    ws: WorkspaceSession,
+    query: BulkEditQuery,
+) -> dict[str, Any]:
+    """Return the variables of the template `parts/bulk_edit_work.html`."""
+    task = ws.settings.task
+    work = app_state.running.get_newest(BULK_EDIT_WORK_KIND.format(task))
+    return {
+        "work": None if work is None else work.document,
+        "work_address": query.address("/parts/set", task, field=[query.field]),
+        "refusals": _list_refusals(ws, work),
+    }
+
+
+def _list_refusals(ws: WorkspaceSession, work: BackgroundJob | None) -> Sequence[tuple[str, str]]:
+    """Return (name, reason) of the refused rows of finished work."""
+    if work is None or work.result is None:
+        return ()
+    refusals = work.result["refusals"]
+    with ws.store.read() as tx:
+        names = ws.task.rows.table(tx).read_names(tx, [row_id for row_id, _ in refusals])
+    return [(names.get(row_id, row_id), to_plain_reason(reason)) for row_id, reason in refusals]
