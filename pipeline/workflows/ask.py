@@ -34,6 +34,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import load_declaration_source
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
+    AnswerField,
     ColumnChoice,
     TaskDraft,
     parse_fields,
@@ -169,7 +170,7 @@ def parse_question(
     items: Any,
     question: str,
     *,
-    fields: str = "",
+    fields: str | Sequence[AnswerField] = "",
     name: str = "",
     data: Path,
     reading: ReadOptions = DEFAULT_READ_OPTIONS,
@@ -184,7 +185,7 @@ def parse_question(
     Args:
         items: Path of a file, a SELECT, or rows of Python.
         question: The question.
-        fields: Fields of an answer, as the setting FIELDS.
+        fields: Fields of an answer, parsed or as the setting FIELDS.
         name: Name under which the question is stored; empty for a trial. The file of the same
             question may exist already.
         data: Folder of the workspace.
@@ -202,7 +203,7 @@ def parse_question(
             "Q= has no letter or digit; nothing was asked",
             hint='for example Q="Praise or blame?"',
         )
-    answer_fields = parse_fields(fields)
+    answer_fields = parse_fields(fields) if isinstance(fields, str) else tuple(fields)
     if name:
         _check_name(name)
 
@@ -211,11 +212,25 @@ def parse_question(
     if task.table is None:
         return task
 
-    draft = _draft_to_ask(None, task)
     if name:
-        text = render_task_file(draft, question=question, fields=answer_fields)
-        _check_free(name, data, path=draft.path, text=text)
-    return task._replace(draft=draft)
+        return name_question(task, name, data=data)
+    return task._replace(draft=_draft_to_ask(None, task))
+
+
+def name_question(task: UnwrittenTask, name: str, *, data: Path) -> UnwrittenTask:
+    """Return a question about a file under a name, under which it can be stored; write nothing.
+
+    Reads the file to guess its columns. The file of the same question may exist already.
+
+    Raises:
+        InputError: The name is invalid or taken, or there is no row or column to ask about.
+    """
+    _check_name(name)
+    named_task = task._replace(name=name)
+    draft = _draft_to_ask(None, named_task)
+    text = render_task_file(draft, question=task.question, fields=task.fields)
+    _check_free(name, data, path=draft.path, text=text)
+    return named_task._replace(draft=draft)
 
 
 def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> UnwrittenTask:
