@@ -8,9 +8,11 @@ and the role of the column with index N `role.N`.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import InputError
+from pipeline.engine.task_parser import WrittenTask
 from pipeline.engine.task_template import (
     CHOICES_KIND,
     AnswerField,
@@ -18,6 +20,8 @@ from pipeline.engine.task_template import (
     TableGuess,
     make_field,
 )
+from web.background_work import BackgroundJob
+from web.mode_choices import ModeChoice
 from web.page_texts import capitalize_first, to_plain_text
 
 # Kinds of fields with their labels.
@@ -70,6 +74,66 @@ class QuestionForm:
     roles: dict[str, str] = field(default_factory=dict)
     # Message by the control that it belongs to: "question", "roles", "name" or a field's prefix.
     messages: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class QuestionChange:
+    """A change of a task's question: what was typed, and the results of its steps."""
+
+    typed: QuestionForm
+    # Latest step: "try" or "use"; empty before the first.
+    step: str = ""
+    work: BackgroundJob | None = None
+    # The parts of the file as they were, and as they were tried.
+    present: WrittenTask | None = None
+    tried: WrittenTask | None = None
+    # Each tried row with its members name, a (present answer) and b (new answer).
+    pairs: list[dict[str, Any]] = field(default_factory=list)
+    row_count: int = 0
+    # Modes in which all rows can be asked: by the tried rows, after the change by all rows.
+    mode_choices: list[ModeChoice] = field(default_factory=list)
+    chosen_mode: str = ""
+    error_message: str = ""
+
+    @property
+    def is_busy(self) -> bool:
+        """Return whether a step runs."""
+        return self.work is not None and self.work.state == "running"
+
+    @property
+    def is_used(self) -> bool:
+        """Return whether the file was written and its rows are open."""
+        return self.step == "use" and self.work is not None and self.work.state == "done"
+
+
+def show_question(written_task: WrittenTask) -> QuestionForm:
+    """Return the form with the question and fields of a task's file."""
+    typed_fields = [
+        TypedField(
+            f"field{index}",
+            answer_field.name,
+            answer_field.kind,
+            "\n".join(answer_field.choices),
+            answer_field.description,
+        )
+        for index, answer_field in enumerate(written_task.fields)
+    ]
+    return QuestionForm(written_task.question, typed_fields)
+
+
+def check_question(typed: QuestionForm) -> None:
+    """Raise InputError if the question of a form has no letter or digit."""
+    if not any(map(str.isalnum, typed.question)):
+        raise InputError("write a question; it has no letter or digit", field="question")
+
+
+def place_message(typed: QuestionForm, error: InputError) -> str:
+    """Write the message of an error to its control; return it if it belongs to no control."""
+    prefixes = {typed_field.prefix for typed_field in typed.fields}
+    if error.field not in {"question", "roles", "name", *prefixes}:
+        return describe_refusal(error)
+    typed.messages.setdefault(error.field, describe_refusal(error))
+    return ""
 
 
 def guess_roles(columns: Sequence[str], guess: TableGuess) -> dict[str, str]:

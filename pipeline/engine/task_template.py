@@ -139,7 +139,7 @@ class FieldKind(NamedTuple):
 
 CHOICES_KIND = "a|b|c"
 MIN_CHOICES = 2
-_NULL_DESCRIPTION = "Null where it is not said"
+NULL_DESCRIPTION = "Null where it is not said"
 FIELD_KINDS = {
     "text": FieldKind("str", '"…"', ""),
     "quote": FieldKind(
@@ -322,7 +322,7 @@ def _render_annotation(field: AnswerField) -> str:
     descriptions = [field.description.rstrip(". ")] if field.description else []
     if kind.is_nullable:
         type_text += " | None"
-        descriptions.append(_NULL_DESCRIPTION)
+        descriptions.append(NULL_DESCRIPTION)
     if not descriptions:
         return type_text
     return f"Annotated[{type_text}, Field(description={_to_literal('. '.join(descriptions))})]"
@@ -356,9 +356,8 @@ task = Task(
 {images}    prompt={prompt},  # {{column}} inserts a row's value, as data between tags
     system=__doc__,  # the question
 {quotes_in}    index={index},  # the text of an answered row in the index: make index, make search
-    # Other options:
-    # version=2,
-    # label={label},  # the name of a row in lists
+{version}    # Other options:
+{next_version}    # label={label},  # the name of a row in lists
     # model="gemini-3.6-flash",  # replaces MODEL=
     # max_output_tokens=2_000,  # per answer, with thoughts
     # examples=[({example}, {answer})],
@@ -367,7 +366,7 @@ task = Task(
 )
 '''
 # Comments at the members that locate the rows.
-_SOURCE_COMMENTS = {
+SOURCE_COMMENTS = {
     "source": "the database of the query; it is only read",
     "sheet": "sheet of the workbook",
     "encoding": "encoding of the text",
@@ -382,6 +381,7 @@ def render_task_file(
     *,
     question: str = _DEFAULT_QUESTION,
     fields: Sequence[AnswerField] = (),
+    version: int = 1,
 ) -> str:
     """Return the Python text of a file that declares a task; writes nothing.
 
@@ -390,6 +390,7 @@ def render_task_file(
         question: System instruction, which is the docstring of the file.
         fields: Fields of the answer; if empty, summary, tone, points and a quotation. The quotation
             is left out if the main text cannot be quoted.
+        version: Version of the prompt.
     """
     guess = draft.guess
     answer_fields = fields or _default_fields(guess)
@@ -420,6 +421,8 @@ def render_task_file(
         prompt=_to_literal(_make_prompt(guess.prompt_names)),
         quotes_in=f"    quotes_in={_to_literal(guess.text)},\n" if has_quotes else "",
         index=_to_literal(index_template),
+        version=f"    version={version},  # of the question\n" if version > 1 else "",
+        next_version="    # version=2,\n" if version == 1 else "",
         label=_to_literal(f"{{{label_column}}}"),
         example=json.dumps(dict.fromkeys(guess.prompt_names, "…"), ensure_ascii=False),
         answer=answer.example,
@@ -469,7 +472,7 @@ def _render_imports(fields: Sequence[AnswerField]) -> str:
 def _render_source_members(members: Mapping[str, str]) -> str:
     """Render the non-empty members that locate the rows, a line with a comment each."""
     return "".join(
-        f"    {name}={_to_literal(text)},  # {_SOURCE_COMMENTS[name]}\n"
+        f"    {name}={_to_literal(text)},  # {SOURCE_COMMENTS[name]}\n"
         for name, text in members.items()
         if text
     )

@@ -294,7 +294,7 @@ def ask_question(
     trial_ws.announce_placeholders()
 
     try_report = try_out.try_rows(trial_ws, row_ids)
-    _check_judged(try_report)
+    check_judged(try_report)
 
     row_count = cast(UnregisteredTask, trial_ws.task).row_count
     return AskReport(
@@ -303,7 +303,7 @@ def ask_question(
         fields=[answer_field.name for answer_field in new_task.fields],
         rows=row_count,
         tried=try_report,
-        estimate=_estimate_all(trial_ws, row_ids, row_count, try_report),
+        estimate=estimate_all(trial_ws, row_ids, row_count, try_report),
     )
 
 
@@ -415,14 +415,14 @@ def ask_saved(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int)
     ws.announce_placeholders()
 
     try_report = try_out.ask_and_store(ws, row_ids)
-    _check_judged(try_report)
+    check_judged(try_report)
     return AskReport(
         saved_question.draft,
         is_kept=True,
         fields=saved_question.fields,
         rows=row_count,
         tried=try_report,
-        estimate=_estimate_all(ws, row_ids, row_count, try_report),
+        estimate=estimate_all(ws, row_ids, row_count, try_report),
     )
 
 
@@ -480,7 +480,7 @@ def _print_columns(display: Progress, draft: TaskDraft) -> None:
         display.say(note)
 
 
-def _check_judged(try_report: TryReport) -> None:
+def check_judged(try_report: TryReport) -> None:
     """Raise the error that ended the calls if no reply was judged.
 
     Does nothing if a reply was judged, or if no error ended the calls.
@@ -489,7 +489,7 @@ def _check_judged(try_report: TryReport) -> None:
         try_report.check()
 
 
-def _estimate_all(
+def estimate_all(
     ws: WorkspaceSession,
     row_ids: Sequence[str],
     row_count: int,
@@ -553,12 +553,3 @@ def _plan_of_all(settings: Settings, row_count: int, usages: Sequence[Usage]) ->
         counted_prompt_tokens=usage.prompt,
         usage=usage,
     )
-
-
-# ---- the file of a task
-
-
-# ---- its name
-
-
-# ---- its columns

@@ -1,10 +1,22 @@
 """Views: each module answers JSON requests below `/api` and renders pages."""
 
-from web.views import command_api, cross_table, imports, quality, row, rows, runs, search, settings
+from web.views import (
+    command_api,
+    cross_table,
+    imports,
+    quality,
+    question,
+    row,
+    rows,
+    runs,
+    search,
+    settings,
+)
 
 ROUTERS = [
     command_api.router,
     imports.router,
+    question.router,
     rows.router,
     cross_table.router,
     row.router,

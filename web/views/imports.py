@@ -34,16 +34,17 @@ from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
 from web.guard import MAX_FILE_BYTES
-from web.mode_choices import list_mode_choices
+from web.mode_choices import ModeChoice, list_mode_choices
 from web.question_form import (
     KIND_LABELS,
     ROLE_LABELS,
     UNSENT_ROLE,
     QuestionForm,
+    check_question,
     choose_columns,
-    describe_refusal,
     guess_roles,
     parse_answer_fields,
+    place_message,
     read_question_form,
 )
 from web.render import FormFields, get_app_state, render_page
@@ -257,18 +258,10 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
         else:
             _start_import(app_state, upload)
     except InputError as error:
-        error_message = _place_message(typed, error)
+        error_message = place_message(typed, error)
     except FindableError as error:
         error_message = to_line(error)
     return _render_upload(request, number, error_message=error_message)
-
-
-def _place_message(typed: QuestionForm, error: InputError) -> str:
-    """Write the message of an error to its control; return it if it belongs to no control."""
-    if error.field not in {"question", "roles", "name", *(one.prefix for one in typed.fields)}:
-        return to_line(error)
-    typed.messages.setdefault(error.field, describe_refusal(error))
-    return ""
 
 
 def _ask_all_rows(app_state: AppState, upload: Upload, mode: str) -> HTMLResponse:
@@ -277,14 +270,26 @@ def _ask_all_rows(app_state: AppState, upload: Upload, mode: str) -> HTMLRespons
     Raises:
         RequestRefusedError: 422, the mode cannot be chosen.
     """
-    choices = [choice for choice in upload.mode_choices if choice.mode == mode]
+    return ask_in_mode(app_state, upload.created_task, upload.mode_choices, mode)
+
+
+def ask_in_mode(
+    app_state: AppState,
+    task: str,
+    mode_choices: list[ModeChoice],
+    mode: str,
+) -> HTMLResponse:
+    """Start to ask the open rows of a task for the price of a mode, and open its rows.
+
+    Raises:
+        RequestRefusedError: 422, the mode cannot be chosen.
+    """
+    choices = [choice for choice in mode_choices if choice.mode == mode]
     if not choices or choices[0].reason:
         raise RequestRefusedError(422, "choose a mode; nothing was asked", field="mode")
 
-    options = {"mode": mode, "wait": "1"}
-    start_command(app_state, "tag", options, upload.created_task, choices[0].cost)
-    address = f"/?{urlencode({'task': upload.created_task})}"
-    return HTMLResponse("", headers={"hx-redirect": address})
+    start_command(app_state, "tag", {"mode": mode, "wait": "1"}, task, choices[0].cost)
+    return HTMLResponse("", headers={"hx-redirect": f"/?{urlencode({'task': task})}"})
 
 
 def _start_step(
@@ -406,9 +411,7 @@ def _prepare_task(
         InputError: The question, a field or a column is invalid; `field` names its control.
         FindableError: The file cannot be read.
     """
-    if not any(map(str.isalnum, typed.question)):
-        raise InputError("write a question; it has no letter or digit", field="question")
-
+    check_question(typed)
     fields = parse_answer_fields(typed)
     choice = choose_columns(typed.roles)
     try:
