@@ -106,9 +106,9 @@ def _start_trial(app_state: AppState, task: str, change: QuestionChange) -> None
         if present is None:
             raise RequestRefusedError(409, "the task's file is edited in an editor")
         question = change.typed.question.replace("\r\n", "\n")
-        if (question, fields) == (present.question, present.fields):
-            raise InputError("change the question or a field first", field="question")
         planned = question_change.plan_change(ws, present, question, fields)
+    if planned._replace(version=present.version).render() == present.render():
+        raise InputError("change the question or a field first", field="question")
 
     def run(display: BackgroundJob) -> dict[str, Any]:
         with app_state.open_to_write(task, display) as ws:
