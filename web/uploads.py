@@ -19,8 +19,11 @@ from pipeline.core import files
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.engine.task_template import TableGuess
 from pipeline.tables.row_import import ImportReport
+from pipeline.workflows.new_task_files import UnwrittenTask
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError
+from web.mode_choices import ModeChoice
+from web.question_form import QuestionForm
 
 UPLOAD_FOLDER = "dropped"
 _UNSAFE_CHARACTER = re.compile(r"[^\w .,()+@-]")
@@ -56,12 +59,20 @@ class Upload:
     # Report of the import.
     import_report: ImportReport | None = field(default=None, repr=False)
     first_rows: list[dict[str, Any]] = field(default_factory=list, repr=False)
-    # For a new task: what its columns are, the tried question, and the work that tried it.
+    # For a new task: what its columns are, the tried task, and the work that tried it.
     table_guess: TableGuess | None = field(default=None, repr=False)
-    question_form: dict[str, str] = field(default_factory=dict, repr=False)
+    tried_task: UnwrittenTask | None = field(default=None, repr=False)
     # The question as it was sent last, even if it was refused.
-    typed_question: dict[str, str] = field(default_factory=dict, repr=False)
+    typed_question: QuestionForm = field(default_factory=QuestionForm, repr=False)
     trial_work: BackgroundJob | None = field(default=None, repr=False)
+    # Columns of a file for a new task.
+    columns: tuple[str, ...] = ()
+    # Modes in which all rows can be asked: by the tried rows, after creation by all rows.
+    mode_choices: list[ModeChoice] = field(default_factory=list, repr=False)
+    # Mode that was chosen; empty before.
+    chosen_mode: str = ""
+    # Name of the task as it was typed.
+    suggested_name: str = ""
     # Name of the task that was created from the file.
     created_task: str = ""
 

@@ -309,10 +309,26 @@ def load_current_draft(task: Task, *, now: datetime) -> Task:
     recorded_path = Path(record.path)
     path = find_task_file(str(recorded_path), recorded_path.parent) or recorded_path
     declaration = load_declaration(path, registered_task.settings, is_recorded=True)
+    return make_draft(task, declaration, path, now=now)
+
+
+def make_draft(task: Task, declaration: Declaration, path: Path, *, now: datetime) -> Task:
+    """Return a task with another declaration, about the registered rows; store nothing.
+
+    Name, key, columns and table prefix stay as registered.
+
+    Raises:
+        InputError: The declaration does not fit the registered columns.
+    """
+    registered_task = cast(UserTask, task)
+    record = registered_task.record
     key_columns = tuple(name for name, _ in record.key)
     draft = replace(declaration, name=task.name, key=key_columns)
     draft_record = make_record(draft, path, record.columns, recorded_at=now)
-    return UserTask(replace(draft_record, prefix=record.prefix), registered_task.settings)
+    draft_task = UserTask(replace(draft_record, prefix=record.prefix), registered_task.settings)
+    # The file need not have this declaration.
+    draft_task.user_file.declaration = draft
+    return draft_task
 
 
 # ---- the record of a task

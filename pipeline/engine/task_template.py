@@ -119,6 +119,8 @@ class AnswerField(NamedTuple):
     kind: str
     # Values of a field of kind `a|b|c`.
     choices: tuple[str, ...] = ()
+    # What the field is to contain; sent with the schema of the answer.
+    description: str = ""
 
 
 # ---- the fields of an answer
@@ -127,15 +129,18 @@ class AnswerField(NamedTuple):
 class FieldKind(NamedTuple):
     """How a kind of field is written in the class of the answer."""
 
-    # Annotation; `{}` is replaced by the choices.
-    annotation: str
+    # Type; `{}` is replaced by the choices.
+    type_text: str
     # Python literal of an example value; empty for choices, whose first choice is the example.
     example: str
     # Comment at the field; `{text!r}` is replaced by the column of the main text.
     comment: str
+    is_nullable: bool = False
 
 
-_NULLABLE = 'Annotated[{} | None, Field(description="Null where it is not said")]'
+CHOICES_KIND = "a|b|c"
+MIN_CHOICES = 2
+NULL_DESCRIPTION = "Null where it is not said"
 FIELD_KINDS = {
     "text": FieldKind("str", '"…"', ""),
     "quote": FieldKind(
@@ -143,12 +148,12 @@ FIELD_KINDS = {
         '"…"',
         "must be in {text!r}, or the answer is invalid; its position is stored",
     ),
-    "number": FieldKind(_NULLABLE.format("float"), "None", ""),
-    "int": FieldKind(_NULLABLE.format("int"), "None", "a whole number"),
+    "number": FieldKind("float", "None", "", is_nullable=True),
+    "int": FieldKind("int", "None", "a whole number", is_nullable=True),
     "bool": FieldKind("bool", "True", ""),
-    "date": FieldKind(_NULLABLE.format("date"), "None", ""),
+    "date": FieldKind("date", "None", "", is_nullable=True),
     "list": FieldKind("list[str]", "[]", "may be empty"),
-    "a|b|c": FieldKind("Literal[{}]", "", "one of these"),
+    CHOICES_KIND: FieldKind("Literal[{}]", "", "one of these"),
 }
 _FIELD_KINDS_HINT = (
     "kinds are text, quote, number, int (a whole number), bool (yes or no), date, list (of texts), "
@@ -191,10 +196,10 @@ def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
         InputError: The name, kind or choices are invalid.
     """
     name_text, colon, kind = (part.strip() for part in definition.partition(":"))
-    name = _parse_field_name(name_text, used_names)
     if "|" in kind:
         swallowed_field = _SWALLOWED_FIELD.search(kind)
         if swallowed_field is not None:
+            name = _parse_field_name(name_text, used_names)
             next_field = swallowed_field[1].strip()
             corrected_kind = kind[: swallowed_field.start()]
             message = f"{name!r} has a choice with a comma: {make_excerpt(kind.split('|')[-1])!r}"
@@ -204,15 +209,42 @@ def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
                 HintTemplate("separate fields with ;, as in {}", OptionHint(fields=corrected)),
             )
         choices = tuple(choice.strip() for choice in kind.split("|"))
+        return make_field(name_text, CHOICES_KIND, used_names, choices=choices)
+    if not colon:
+        return make_field(name_text, "text", used_names)
+    return make_field(name_text, kind, used_names)
+
+
+def make_field(
+    name_text: str,
+    kind: str,
+    used_names: Collection[str],
+    *,
+    choices: tuple[str, ...] = (),
+    description: str = "",
+) -> AnswerField:
+    """Return a field after a check of its parts.
+
+    Args:
+        name_text: Name as a person typed it.
+        kind: A key of `FIELD_KINDS`.
+        used_names: Case-folded names of the fields before.
+        choices: Values of a field of kind CHOICES_KIND; at least two.
+        description: What the field is to contain.
+
+    Raises:
+        InputError: The name, kind or choices are invalid.
+    """
+    name = _parse_field_name(name_text, used_names)
+    if kind == CHOICES_KIND:
+        if len(choices) < MIN_CHOICES:
+            raise _fields_error(f"{name!r} needs at least {MIN_CHOICES} choices")
         if "" in choices or len(set(choices)) < len(choices):
             fault = "the same choice twice" if all(choices) else "an empty choice"
             raise _fields_error(f"{name!r} has {fault}")
-        return AnswerField(name, "a|b|c", choices)
-
-    if not colon:
-        return AnswerField(name, "text")
+        return AnswerField(name, kind, choices, description)
     if kind in FIELD_KINDS:
-        return AnswerField(name, kind)
+        return AnswerField(name, kind, description=description)
 
     if not kind:
         raise _fields_error(f"{name!r} has no kind after its colon", _FIELD_KINDS_HINT)
@@ -288,7 +320,7 @@ def _render_answer(fields: Sequence[AnswerField], text_column: str) -> _AnswerCo
     for field in fields:
         kind = FIELD_KINDS[field.kind]
         choice_literals = [_to_literal(choice) for choice in field.choices]
-        annotation = kind.annotation.format(", ".join(choice_literals))
+        annotation = _render_annotation(field)
         comment = ""
         if kind.comment:
             comment = f"  # {kind.comment.format(text=make_excerpt(text_column))}"
@@ -299,6 +331,19 @@ def _render_answer(fields: Sequence[AnswerField], text_column: str) -> _AnswerCo
 
     class_text = "\n".join([*lines, ""])
     return _AnswerCode(class_text, fields[0].name, f"{{{', '.join(examples)}}}")
+
+
+def _render_annotation(field: AnswerField) -> str:
+    """Render the type of a field, with its description if it has one or may be null."""
+    kind = FIELD_KINDS[field.kind]
+    type_text = kind.type_text.format(", ".join(_to_literal(choice) for choice in field.choices))
+    descriptions = [field.description.rstrip(". ")] if field.description else []
+    if kind.is_nullable:
+        type_text += " | None"
+        descriptions.append(NULL_DESCRIPTION)
+    if not descriptions:
+        return type_text
+    return f"Annotated[{type_text}, Field(description={_to_literal('. '.join(descriptions))})]"
 
 
 # Fields of an answer about any text.
@@ -329,9 +374,8 @@ task = Task(
 {images}    prompt={prompt},  # {{column}} inserts a row's value, as data between tags
     system=__doc__,  # the question
 {quotes_in}    index={index},  # the text of an answered row in the index: make index, make search
-    # Other options:
-{echo}    # version=2,
-    # label={label},  # the name of a row in lists
+{version}    # Other options:
+{echo}{next_version}    # label={label},  # the name of a row in lists
     # model="gemini-3.6-flash",  # replaces MODEL=
     # max_output_tokens=2_000,  # per answer, with thoughts
     # examples=[({example}, {answer})],
@@ -340,7 +384,7 @@ task = Task(
 )
 '''
 # Comments at the members that locate the rows.
-_SOURCE_COMMENTS = {
+SOURCE_COMMENTS = {
     "source": "the database of the query; it is only read",
     "sheet": "sheet of the workbook",
     "encoding": "encoding of the text",
@@ -360,6 +404,7 @@ def render_task_file(
     *,
     question: str = _DEFAULT_QUESTION,
     fields: Sequence[AnswerField] = (),
+    version: int = 1,
 ) -> str:
     """Return the Python text of a file that declares a task; writes nothing.
 
@@ -368,10 +413,12 @@ def render_task_file(
         question: System instruction, which is the docstring of the file.
         fields: Fields of the answer; if empty, summary, tone, points and a quotation. The quotation
             is left out if the main text cannot be quoted.
+        version: Version of the prompt.
     """
     guess = draft.guess
-    answer = _render_answer(fields or _default_fields(guess), guess.text)
-    has_quotes = re.search(r"^    \w+: Quote\b", answer.class_text, re.MULTILINE) is not None
+    answer_fields = fields or _default_fields(guess)
+    answer = _render_answer(answer_fields, guess.text)
+    has_quotes = any(field.kind == "quote" for field in answer_fields)
     has_made_key = guess.key == HASH_KEY
 
     images_line = ""
@@ -385,7 +432,7 @@ def render_task_file(
     return _FILE_TEMPLATE.format(
         question=_escape_docstring(question),
         what=make_excerpt(draft.table_description),
-        imports=_render_imports(answer.class_text),
+        imports=_render_imports(answer_fields),
         imported="Quote, Task" if has_quotes else "Task",
         classes=answer.class_text,
         items=_to_literal(draft.items),
@@ -398,6 +445,8 @@ def render_task_file(
         quotes_in=f"    quotes_in={_to_literal(guess.text)},\n" if has_quotes else "",
         index=_to_literal(index_template),
         echo="" if has_quotes else _ECHO_COMMENT.format(tokens=sum(estimate_echo_usage())),
+        version=f"    version={version},  # of the question\n" if version > 1 else "",
+        next_version="    # version=2,\n" if version == 1 else "",
         label=_to_literal(f"{{{label_column}}}"),
         example=json.dumps(dict.fromkeys(guess.prompt_names, "…"), ensure_ascii=False),
         answer=answer.example,
@@ -423,23 +472,31 @@ def _default_fields(guess: TableGuess) -> list[AnswerField]:
     return fields
 
 
-def _render_imports(class_text: str) -> str:
+def _render_imports(fields: Sequence[AnswerField]) -> str:
     """Render the imports that the class of the answer needs, except those from findable."""
     lines = []
-    if "[date | None" in class_text:
+    if any(field.kind == "date" for field in fields):
         lines.append("from datetime import date")
-    typing_names = [name for name in ("Annotated", "Literal") if f": {name}[" in class_text]
+
+    has_descriptions = any(
+        field.description or FIELD_KINDS[field.kind].is_nullable for field in fields
+    )
+    typing_names = []
+    if has_descriptions:
+        typing_names.append("Annotated")
+    if any(field.choices for field in fields):
+        typing_names.append("Literal")
     if typing_names:
         lines += [f"from typing import {', '.join(typing_names)}", ""]
 
-    pydantic_names = "BaseModel, Field" if "Field(" in class_text else "BaseModel"
+    pydantic_names = "BaseModel, Field" if has_descriptions else "BaseModel"
     return "\n".join([*lines, f"from pydantic import {pydantic_names}"])
 
 
 def _render_source_members(members: Mapping[str, str]) -> str:
     """Render the non-empty members that locate the rows, a line with a comment each."""
     return "".join(
-        f"    {name}={_to_literal(text)},  # {_SOURCE_COMMENTS[name]}\n"
+        f"    {name}={_to_literal(text)},  # {SOURCE_COMMENTS[name]}\n"
         for name, text in members.items()
         if text
     )

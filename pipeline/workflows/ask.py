@@ -34,6 +34,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import load_declaration_source
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
+    AnswerField,
     ColumnChoice,
     TaskDraft,
     parse_fields,
@@ -169,7 +170,7 @@ def parse_question(
     items: Any,
     question: str,
     *,
-    fields: str = "",
+    fields: str | Sequence[AnswerField] = "",
     name: str = "",
     data: Path,
     reading: ReadOptions = DEFAULT_READ_OPTIONS,
@@ -184,7 +185,7 @@ def parse_question(
     Args:
         items: Path of a file, a SELECT, or rows of Python.
         question: The question.
-        fields: Fields of an answer, as the setting FIELDS.
+        fields: Fields of an answer, parsed or as the setting FIELDS.
         name: Name under which the question is stored; empty for a trial. The file of the same
             question may exist already.
         data: Folder of the workspace.
@@ -202,7 +203,7 @@ def parse_question(
             "Q= has no letter or digit; nothing was asked",
             hint='for example Q="Praise or blame?"',
         )
-    answer_fields = parse_fields(fields)
+    answer_fields = parse_fields(fields) if isinstance(fields, str) else tuple(fields)
     if name:
         check_task_name(name)
 
@@ -211,11 +212,25 @@ def parse_question(
     if task.table is None:
         return task
 
-    draft = draft_question(None, task)
     if name:
-        text = render_task_file(draft, question=question, fields=answer_fields)
-        check_name_is_free(name, data, path=draft.path, text=text)
-    return task._replace(draft=draft)
+        return name_question(task, name, data=data)
+    return task._replace(draft=draft_question(None, task))
+
+
+def name_question(task: UnwrittenTask, name: str, *, data: Path) -> UnwrittenTask:
+    """Return a question about a file under a name, under which it can be stored; write nothing.
+
+    Reads the file to guess its columns. The file of the same question may exist already.
+
+    Raises:
+        InputError: The name is invalid or taken, or there is no row or column to ask about.
+    """
+    check_task_name(name)
+    named_task = task._replace(name=name)
+    draft = draft_question(None, named_task)
+    text = render_task_file(draft, question=task.question, fields=task.fields)
+    check_name_is_free(name, data, path=draft.path, text=text)
+    return named_task._replace(draft=draft)
 
 
 def _task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> UnwrittenTask:
@@ -279,7 +294,7 @@ def ask_question(
     trial_ws.announce_placeholders()
 
     try_report = try_out.try_rows(trial_ws, row_ids)
-    _check_judged(try_report)
+    check_judged(try_report)
 
     row_count = cast(UnregisteredTask, trial_ws.task).row_count
     return AskReport(
@@ -288,7 +303,7 @@ def ask_question(
         fields=[answer_field.name for answer_field in new_task.fields],
         rows=row_count,
         tried=try_report,
-        estimate=_estimate_all(trial_ws, row_ids, row_count, try_report),
+        estimate=estimate_all(trial_ws, row_ids, row_count, try_report),
     )
 
 
@@ -400,14 +415,14 @@ def ask_saved(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int)
     ws.announce_placeholders()
 
     try_report = try_out.ask_and_store(ws, row_ids)
-    _check_judged(try_report)
+    check_judged(try_report)
     return AskReport(
         saved_question.draft,
         is_kept=True,
         fields=saved_question.fields,
         rows=row_count,
         tried=try_report,
-        estimate=_estimate_all(ws, row_ids, row_count, try_report),
+        estimate=estimate_all(ws, row_ids, row_count, try_report),
     )
 
 
@@ -465,7 +480,7 @@ def _print_columns(display: Progress, draft: TaskDraft) -> None:
         display.say(note)
 
 
-def _check_judged(try_report: TryReport) -> None:
+def check_judged(try_report: TryReport) -> None:
     """Raise the error that ended the calls if no reply was judged.
 
     Does nothing if a reply was judged, or if no error ended the calls.
@@ -474,7 +489,7 @@ def _check_judged(try_report: TryReport) -> None:
         try_report.check()
 
 
-def _estimate_all(
+def estimate_all(
     ws: WorkspaceSession,
     row_ids: Sequence[str],
     row_count: int,
@@ -538,12 +553,3 @@ def _plan_of_all(settings: Settings, row_count: int, usages: Sequence[Usage]) ->
         counted_prompt_tokens=usage.prompt,
         usage=usage,
     )
-
-
-# ---- the file of a task
-
-
-# ---- its name
-
-
-# ---- its columns

@@ -446,6 +446,7 @@ def compare_sides(
     *,
     size: int,
     seed: int,
+    is_draft_loaded: bool = False,
 ) -> ComparisonReport:
     """Compare the answers of two sides on a random sample; ask only if a side is the draft.
 
@@ -457,6 +458,7 @@ def compare_sides(
         texts: The sides: a version (`2` or `task@2`), or DRAFT_SIDE for the current question.
         size: Rows of the sample.
         seed: Seed of the draw.
+        is_draft_loaded: The session's task is the draft already.
 
     Raises:
         InputError: A side is invalid, there is nothing to compare, or the cost was not confirmed;
@@ -466,7 +468,7 @@ def compare_sides(
     labels = {
         side: _version_label(ws.task, text) for side, text in enumerate(texts) if text != DRAFT_SIDE
     }
-    if DRAFT_SIDE in texts:
+    if DRAFT_SIDE in texts and not is_draft_loaded:
         ws, _ = _synced_or_draft(ws)
 
     outcomes = dict[int, dict[str, Any]]()

@@ -19,9 +19,19 @@ ROW_COUNT = 300
 LIVE_ROWS = 60
 TASK = {"task": "lamps"}
 NEXT_PATH = "/api/tasks/lamps/next"
+# Texts of the form of a question: the roles of the columns, and the fields of an answer.
 QUESTION = {
     "question": "Praise or blame? Quote why.",
-    "fields": "tone: praise|blame|mixed; stars: int; why: quote",
+    "role.0": "key",
+    "role.1": "text",
+    "field0.name": "tone",
+    "field0.kind": "a|b|c",
+    "field0.choices": "praise\r\nblame\r\nmixed",
+    "field0.description": "How the review sounds",
+    "new1.name": "stars",
+    "new1.kind": "int",
+    "new2.name": "why",
+    "new2.kind": "quote",
 }
 ANSWER = {"tone": "praise", "stars": 4, "why": "is bright"}
 CORRECTED_KEY = "7"
@@ -137,7 +147,9 @@ def _drop_try_and_keep(client: httpx2.Client, content: str) -> None:
     tried = _press(client, number, **QUESTION)
     assert tried.count('data-label="tone"') == 5
     assert "Use for all 300 rows" in tried
-    assert "Show its rows" in _press(client, number, keep=TASK["task"])
+    created = _press(client, number, keep=TASK["task"], mode="batch")
+    assert "Show its rows" in created
+    assert re.search(r'value="batch"\s+checked', created), created
 
 
 def _ask_live_and_by_batch(client: httpx2.Client, tab: _Tab) -> None:

@@ -58,6 +58,7 @@ def test_pictures_of_the_documents_are_made(
                     _save_picture(reading_session, folder / f"{name}.png")
             if not kind:
                 _try_new_task(reading_session, example / "reviews.csv")
+                reading_session[1].evaluate("document.querySelector('.roles').scrollIntoView()")
                 _save_picture(reading_session, folder / "add.png")
 
 
@@ -68,15 +69,19 @@ def _try_new_task(reading_session: Reading, path: Path) -> None:
     tab.check("[name=task][value=new]")
     tab.set_input_files("#drop [type=file]", path)
     tab.fill("[name=question]", "Praise or blame? Quote why.")
-    tab.fill("[name=fields]", "tone: praise|blame|mixed; why: quote")
-    tab.keyboard.press("Enter")
+    tab.fill("[name='field0.name']", "tone")
+    tab.select_option("[name='field0.kind']", "a|b|c")
+    tab.fill("[name='field0.choices']", "praise\nblame\nmixed")
+    tab.click("#try")
     tab.locator("#tried tbody tr").first.wait_for()
 
 
 def _save_picture(reading_session: Reading, path: Path) -> None:
-    reading_session[1].wait_for_load_state()
-    # Parts of the page are loaded later.
-    reading_session[1].wait_for_timeout(500)
-    screenshot = Image.open(io.BytesIO(reading_session[1].screenshot()))
+    reader, tab, _ = reading_session
+    tab.wait_for_load_state()
+    reader.until("!document.body.textContent.includes('Counting …')")
+    # Other parts of the page are loaded later.
+    tab.wait_for_timeout(500)
+    screenshot = Image.open(io.BytesIO(tab.screenshot()))
     screenshot.quantize(MAX_COLOURS).save(path, optimize=True)
     assert path.stat().st_size < MAX_PICTURE_BYTES, path.name

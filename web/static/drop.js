@@ -79,3 +79,14 @@ document.addEventListener("htmx:afterRequest", (event) => {
     location.assign(element.dataset.then);
   }
 });
+
+// Cells of a column that is not sent are grey; its header says so.
+document.addEventListener("change", ({ target }) => {
+  if (!("role" in target.dataset)) {
+    return;
+  }
+  const { cellIndex } = target.closest("th");
+  for (const row of target.closest("table").rows) {
+    row.cells[cellIndex].classList.toggle("unsent", target.value === "unsent");
+  }
+});

@@ -6,6 +6,7 @@ from web.views import (
     cross_table,
     imports,
     quality,
+    question,
     row,
     rows,
     runs,
@@ -16,6 +17,7 @@ from web.views import (
 ROUTERS = [
     command_api.router,
     imports.router,
+    question.router,
     rows.router,
     bulk_edit.router,
     cross_table.router,

@@ -5,11 +5,12 @@ A file is read and its rows are displayed before anything is written.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -18,23 +19,37 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from pipeline.core.declaration import ReadOptions
-from pipeline.core.errors import FindableError
+from pipeline.core.errors import FindableError, InputError
 from pipeline.core.states import parked_label
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_read_only, open_workspace
-from pipeline.engine.task_template import ColumnChoice
+from pipeline.engine.task_template import CHOICES_KIND
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
 from pipeline.tables.row_findings import SourceRow
 from pipeline.tables.row_import import FindingGroup, ImportOptions, ImportReport
 from pipeline.tables.source import FileSource
-from pipeline.workflows import add_expert, ask, new_task_files
+from pipeline.workflows import add_expert, ask, new_task_files, preflight
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
 from web.guard import MAX_FILE_BYTES
+from web.mode_choices import ModeChoice, list_mode_choices
+from web.question_form import (
+    KIND_LABELS,
+    ROLE_LABELS,
+    UNSENT_ROLE,
+    QuestionForm,
+    check_question,
+    choose_columns,
+    guess_roles,
+    parse_answer_fields,
+    place_message,
+    read_question_form,
+)
 from web.render import FormFields, get_app_state, render_page
 from web.uploads import Upload
+from web.views.command_api import start_command
 
 router = APIRouter()
 
@@ -73,7 +88,6 @@ FINDING_LABELS = {
     "noted": "imported unchanged",
     "kept": "imported; the answer is kept",
 }
-QUESTION_FORM_FIELDS = ("question", "fields", "text", "key", "with")
 TaskName = Annotated[str, Query(max_length=200)]
 FileName = Annotated[str, Query(min_length=1, max_length=1_000)]
 ShortText = Annotated[str, Query(max_length=100)]
@@ -214,11 +228,13 @@ def render_import(request: Request, number: int) -> HTMLResponse:
 def act_on_import(request: Request, number: int, form: FormFields) -> HTMLResponse:
     """Start the step of the pressed button; render the upload, with the error if it is refused.
 
-    A form with `question` tries the question, a form with `keep` creates the task, and any other
-    form imports the file.
+    A form with `question` tries the question, a form with `keep` creates the task, a form with
+    `ask` asks all rows of the created task, and any other form imports the file.
     """
     app_state = get_app_state(request)
     upload = app_state.uploads.get(number)
+    if "ask" in form and upload.created_task:
+        return _ask_all_rows(app_state, upload, form.get("mode", ""))
     if upload.state not in IDLE_STATES:
         return _render_upload(
             request,
@@ -226,19 +242,54 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
             error_message=f"the file is {upload.state} now; nothing was changed",
         )
 
+    typed = upload.typed_question
+    if "question" in form:
+        typed = read_question_form(form, upload.columns)
+        upload.typed_question = typed
+    typed.messages.clear()
     error_message = ""
     try:
         if "question" in form:
-            question_form = {name: form.get(name, "") for name in QUESTION_FORM_FIELDS}
-            upload.typed_question = question_form
-            _start_trial(app_state, upload, question_form)
+            _start_trial(app_state, upload, typed)
         elif "keep" in form:
+            upload.chosen_mode = form.get("mode", "")
+            upload.suggested_name = form["keep"]
             _start_creating_task(app_state, upload, form["keep"])
         else:
             _start_import(app_state, upload)
+    except InputError as error:
+        error_message = place_message(typed, error)
     except FindableError as error:
         error_message = to_line(error)
     return _render_upload(request, number, error_message=error_message)
+
+
+def _ask_all_rows(app_state: AppState, upload: Upload, mode: str) -> HTMLResponse:
+    """Start to ask all rows of a created task for the displayed price, and open its rows.
+
+    Raises:
+        RequestRefusedError: 422, the mode cannot be chosen.
+    """
+    return ask_in_mode(app_state, upload.created_task, upload.mode_choices, mode)
+
+
+def ask_in_mode(
+    app_state: AppState,
+    task: str,
+    mode_choices: list[ModeChoice],
+    mode: str,
+) -> HTMLResponse:
+    """Start to ask the open rows of a task for the price of a mode, and open its rows.
+
+    Raises:
+        RequestRefusedError: 422, the mode cannot be chosen.
+    """
+    choices = [choice for choice in mode_choices if choice.mode == mode]
+    if not choices or choices[0].reason:
+        raise RequestRefusedError(422, "choose a mode; nothing was asked", field="mode")
+
+    start_command(app_state, "tag", {"mode": mode, "wait": "1"}, task, choices[0].cost)
+    return HTMLResponse("", headers={"hx-redirect": f"/?{urlencode({'task': task})}"})
 
 
 def _start_step(
@@ -266,7 +317,10 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
             with app_state.open_to_read() as ws:
                 path = str(upload.path)
                 new_task = ask.parse_new_task("", path, data=None, reading=upload.read_options)
-                upload.table_guess = new_task_files.draft_task(ws.store, new_task).guess
+                draft = new_task_files.draft_task(ws.store, new_task)
+            upload.table_guess = draft.guess
+            upload.columns = tuple(draft.source.columns)
+            upload.typed_question.roles = guess_roles(upload.columns, draft.guess)
         else:
             # Looking creates no table if the workspace has no such task yet.
             settings = replace(app_state.settings, task=upload.task)
@@ -314,10 +368,10 @@ def _start_import(app_state: AppState, upload: Upload) -> None:
     _start_step(app_state, upload, "import", run)
 
 
-def _start_trial(app_state: AppState, upload: Upload, question_form: dict[str, str]) -> None:
+def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> None:
     """Start to ask a new question about the first TRIAL_ROWS rows of a file; store no answer.
 
-    The trial may cost at most MAX_TRIAL_USD. The upload keeps the form and the guessed columns.
+    The trial may cost at most MAX_TRIAL_USD. The upload keeps the task and the guessed columns.
 
     Raises:
         RequestRefusedError: 409, the file is not for a new task.
@@ -329,17 +383,18 @@ def _start_trial(app_state: AppState, upload: Upload, question_form: dict[str, s
             "the file is not for a new task; nothing was asked",
             hint="drop it again as a new task",
         )
-    new_task = _prepare_task(app_state, upload, question_form)
+    new_task = _prepare_task(app_state, upload, typed)
 
     def run(display: BackgroundJob) -> dict[str, Any]:
         with app_state.open_to_write(None, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
-            document = ask.ask_question(ws, new_task, size=TRIAL_ROWS).document
+            report = ask.ask_question(ws, new_task, size=TRIAL_ROWS)
+        upload.mode_choices = list_mode_choices(report.estimate) if report.estimate else []
         upload.trial_work = display
-        return document
+        return report.document
 
     _start_step(app_state, upload, "try", run)
-    upload.question_form = question_form
+    upload.tried_task = new_task
     upload.trial_work = None
     if new_task.draft is not None:
         upload.table_guess = new_task.draft.guess
@@ -348,33 +403,36 @@ def _start_trial(app_state: AppState, upload: Upload, question_form: dict[str, s
 def _prepare_task(
     app_state: AppState,
     upload: Upload,
-    question_form: Mapping[str, str],
-    *,
-    name: str = "",
+    typed: QuestionForm,
 ) -> new_task_files.UnwrittenTask:
     """Return a new task from the question form and the file. Nothing is written or registered.
 
-    Args:
-        name: Name of the task; required only if the task will be registered.
-
     Raises:
-        FindableError: The question, a column or the name is invalid.
+        InputError: The question, a field or a column is invalid; `field` names its control.
+        FindableError: The file cannot be read.
     """
-    return ask.parse_question(
-        upload.path,
-        question_form["question"],
-        fields=question_form["fields"],
-        name=name,
-        data=app_state.settings.data,
-        reading=upload.read_options,
-        choice=ColumnChoice(question_form["text"], question_form["key"], question_form["with"]),
-    )
+    check_question(typed)
+    fields = parse_answer_fields(typed)
+    choice = choose_columns(typed.roles)
+    try:
+        return ask.parse_question(
+            upload.path,
+            typed.question,
+            fields=fields,
+            data=app_state.settings.data,
+            reading=upload.read_options,
+            choice=choice,
+        )
+    except InputError as error:
+        # Question and fields are valid, so the error is about a column.
+        error.field = error.field or "roles"
+        raise
 
 
 def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None:
     """Start to create a task from the question that was tried, with all rows of the file.
 
-    The work writes the task's file and deletes the upload's file.
+    The work writes the task's file, deletes the upload's file, and estimates the cost of all rows.
 
     Args:
         name: Name of the new task.
@@ -383,19 +441,27 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
         RequestRefusedError: 409, no question was tried.
         FindableError: The name is invalid or in use.
     """
-    if upload.trial_work is None:
+    if upload.trial_work is None or upload.tried_task is None:
         raise RequestRefusedError(
             409,
             "no question was tried on the file; nothing was stored",
             hint="try a question first",
         )
-    new_task = _prepare_task(app_state, upload, upload.question_form, name=name)
+    new_task = upload.tried_task
+    try:
+        new_task = ask.name_question(new_task, name, data=app_state.settings.data)
+    except InputError as error:
+        error.field = "name"
+        raise
 
     def run(display: BackgroundJob) -> dict[str, Any]:
         with app_state.open_to_write(None, display) as ws:
             new_task_files.save_task_with_file(ws, new_task)
         upload.created_task = name
         app_state.uploads.finish(upload)
+        with app_state.open_to_read(name) as ws:
+            estimate = preflight.estimate_open_rows(ws, limit=None, deadline_s=None)
+        upload.mode_choices = list_mode_choices(estimate)
         return {"summary": f"the task {name} is created"}
 
     _start_step(app_state, upload, "keep", run)
@@ -434,7 +500,12 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
         "work": upload.work.document if upload.work else None,
         "column_targets": _column_targets(preview),
         "max_trial_usd": MAX_TRIAL_USD,
-        "suggested_name": new_task_files.suggest_task_name(str(upload.path)),
+        "suggested_name": upload.suggested_name
+        or new_task_files.suggest_task_name(str(upload.path)),
+        "kind_labels": KIND_LABELS,
+        "choices_kind": CHOICES_KIND,
+        "role_labels": ROLE_LABELS,
+        "unsent_role": UNSENT_ROLE,
         "finding_groups": _sort_groups(preview),
         "findings": preview.findings[:MAX_LISTED_FINDINGS],
         "finding_count": sum(preview.counts.values()),

@@ -35,9 +35,11 @@ def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
         subject = ws.settings.task
+        # Work is read first: if it ends while the report is read, the page loads itself again.
+        newest_jobs = [app_state.running.get_newest(f"{kind} {subject}") for kind in ("qc", "tags")]
+        work_documents = [job.document for job in newest_jobs if job is not None]
         reports = read_report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)
         newest_report = reports[0] if reports else None
-        newest_work = [app_state.running.get_newest(f"{kind} {subject}") for kind in ("qc", "tags")]
         return render_page(
             request,
             "quality.html",
@@ -52,7 +54,7 @@ def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
             parked_groups=_group_parked(ws),
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
             max_listed_tags=MAX_LISTED_TAGS,
-            work_documents=[work.document for work in newest_work if work is not None],
+            work_documents=work_documents,
         )
 
 

@@ -178,6 +178,8 @@ def _render_batch(
 ) -> HTMLResponse:
     """Render the run of a batch on the page of a task."""
     app_state = get_app_state(request)
+    # Work is read first: if it ends while the run is read, the page loads itself again.
+    job_documents = [job.document for job in app_state.running.list_jobs() if not job.row_key]
     with app_state.open_to_read(task) as ws, ws.store.read() as tx:
         run = run_summary.read_run(tx, number)
         run_task = ws.find_task(run.batch.task)
@@ -213,7 +215,7 @@ def _render_batch(
             retry_count=len(retry_ids),
             retry_cost=retry_cost,
             error_message=error_message,
-            work_documents=_run_work(app_state, run, run_task.subject),
+            work_documents=_run_work(job_documents, run, run_task.subject),
         )
 
 
@@ -230,18 +232,22 @@ def _draw_progress(run: run_summary.Run) -> charts.ColumnChart | None:
     return charts.draw_progress(run.batch.created_at, finished_parts, run.batch.requests)
 
 
-def _run_work(app_state: AppState, run: run_summary.Run, task: str) -> list[dict[str, Any]]:
+def _run_work(
+    job_documents: list[dict[str, Any]],
+    run: run_summary.Run,
+    task: str,
+) -> list[dict[str, Any]]:
     """Return the work on a run: cancelling it, asking rows again, and a running live run."""
     kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
     kinds.append(ASK_WORK_KIND.format(task))
     is_live = run.batch.way is not Mode.BATCH
     documents = []
-    for work in app_state.running.list_jobs():
-        is_running = work.state == "running"
-        is_asking = is_live and work.task == task and not run.batch.is_finished
-        is_command = work.kind.partition(" ")[0] in STOPPABLE_COMMANDS
-        if (work.kind in kinds and not work.row_key) or (is_running and is_asking and is_command):
-            documents.append(work.document)
+    for job in job_documents:
+        is_running = job["state"] == "running"
+        is_asking = is_live and job["task"] == task and not run.batch.is_finished
+        is_command = job["kind"].partition(" ")[0] in STOPPABLE_COMMANDS
+        if job["kind"] in kinds or (is_running and is_asking and is_command):
+            documents.append(job)
     return documents[-MAX_DISPLAYED_WORK:]
 
 

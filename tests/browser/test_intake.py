@@ -1,0 +1,165 @@
+"""A dropped file of 300 rows becomes a downloaded table, in a browser."""
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.seen import Reader, reading
+from tests.lab import Api, Workspace
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
+ROW_COUNT = 300
+ANSWER = {"tone": "praise", "stars": 4}
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "narrow": {"viewport": {"width": 360, "height": 720}},
+}
+
+
+def _write_rows(path: Path) -> dict[str, str]:
+    """Write the rows of a file, and return their texts by key."""
+    texts = {str(number): f"Lamp {number} is bright." for number in range(1, ROW_COUNT + 1)}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "shop", "text"])
+        writer.writerows([key, "north", text] for key, text in texts.items())
+    return texts
+
+
+def _fill_question(tab: Any) -> None:
+    """Type the question and two fields of an answer."""
+    tab.fill("#question-text", "Praise or blame?")
+    tab.fill("[name='field0.name']", "tone")
+    tab.select_option("[name='field0.kind']", "a|b|c")
+    tab.fill("[name='field0.choices']", "praise\nblame\nmixed")
+    tab.click("[data-add]")
+    tab.keyboard.type("stars")
+    tab.keyboard.press("Tab")
+    tab.keyboard.type("Whole")
+
+
+def _check_looks(reader: Reader, tab: Any, name: str) -> None:
+    """Check the view for violations of accessibility, and for elements outside of the page."""
+    assert reader.violations() == "", name
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+    folder = os.environ.get("PICTURES")
+    if folder:
+        width = tab.viewport_size["width"]
+        scheme = tab.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        tab.screenshot(path=f"{folder}/{name}-{width}-{scheme}.png", full_page=True)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_dropped_file_becomes_a_downloaded_table(
+    workspace: Workspace, api: Api, tmp_path: Path, look: str
+) -> None:
+    """Drop, roles, try, keep, ask, watch, correct, undo, filter and export, with five clicks to
+    the answers.
+    """
+    texts = _write_rows(tmp_path / "lamps.csv")
+    api.fault("answer_text", times=ROW_COUNT * 3, args={"text": json.dumps(ANSWER)})
+    workspace.begin()
+    with reading(workspace, LOOKS[look]) as (reader, tab, client):
+        reader.go("/add")
+        # The clicks of a person: new task, choose a file, try, use, ask.
+        tab.check("[name=task][value=new]")
+        tab.set_input_files("#drop [type=file]", tmp_path / "lamps.csv")
+        reader.wait_for(".roles th", "shop")
+        assert tab.input_value("[name='role.1']") == "unsent"
+        tab.select_option("[name='role.1']", "sent")
+        assert "unsent" not in tab.locator(".roles td >> nth=1").get_attribute("class")
+        tab.select_option("[name='role.1']", "unsent")
+        assert "unsent" in tab.locator(".roles td >> nth=1").get_attribute("class")
+        _fill_question(tab)
+        _check_looks(reader, tab, "asked")
+        tab.click("#try")
+        reader.wait_for("#tried", "Use for all 300 rows")
+        _check_looks(reader, tab, "tried")
+        tab.click("#keep")
+        reader.wait_for("#import", "is created")
+        _check_looks(reader, tab, "created")
+        tab.check("[name=mode][value=batch]")
+        tab.click("#ask")
+        tab.wait_for_url("**/?task=lamps")
+        reader.wait_for("#state", "300 answered")
+        reader.wait_for("#list", "praise")
+
+        _correct_and_undo(reader, tab)
+        rows = _download(reader, tab, "where=tone%20%3D%20%27mixed%27")
+        assert list(rows) == ["7"]
+        rows = _download(reader, tab, "")
+        assert {key: row["text"] for key, row in rows.items()} == texts
+        assert {key for key, row in rows.items() if row["tone"] != "praise"} == {"7"}
+        assert {row["stars"] for row in rows.values()} == {"4"}
+        ways = {batch["way"] for batch in client.get("/api/batches?task=lamps").json()}
+        assert ways == {"batch"}
+
+
+def _correct_and_undo(reader: Reader, tab: Any) -> None:
+    """Correct the tone and the stars of row 7, and undo the stars."""
+    reader.go("/row?task=lamps&key=7")
+    for number, (field, choose) in enumerate(
+        (
+            ("tone", lambda form: tab.select_option(f"{form} select", "mixed")),
+            ("stars", lambda form: tab.fill(f"{form} [type=number]", "1")),
+        ),
+        start=1,
+    ):
+        tab.click(f"#edit-{field}-open")
+        choose(f"#edit-{field}")
+        tab.fill(f"#edit-{field}-who", "Bea")
+        tab.keyboard.press("Enter")
+        tab.locator(f"#undo-{number}").wait_for()
+    tab.click("#undo-2")
+    reader.wait_for(".history", "undid edit 2")
+
+
+def _download(reader: Reader, tab: Any, query: str) -> dict[str, dict[str, str]]:
+    """Open the rows of a filter, export them as CSV, and return them by key."""
+    reader.go(f"/?task=lamps&{query}")
+    with tab.expect_download() as download:
+        tab.locator("a[href^='/items.csv']").first.evaluate("link => link.click()")
+    text = Path(download.value.path()).read_bytes().decode("utf-8-sig")
+    return {row["id"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
+
+
+def test_a_question_is_changed_by_keyboard_alone(workspace: Workspace, tmp_path: Path) -> None:
+    """A change is tried beside the present answers, and used for all rows."""
+    path = tmp_path / "lamps.csv"
+    path.write_text("id,text\n" + "".join(f"{number},Lamp {number}.\n" for number in range(6)))
+    workspace.begin()
+    with reading(workspace) as (reader, tab, _):
+        reader.go("/add?task=new")
+        tab.check("[name=task][value=new]")
+        tab.set_input_files("#drop [type=file]", path)
+        tab.locator("#question-text").wait_for()
+        _fill_question(tab)
+        for button, text in (("try", "Use for all 6 rows"), ("keep", "is created")):
+            tab.focus(f"#{button}")
+            tab.keyboard.press("Enter")
+            reader.wait_for("#import", text)
+        tab.focus("#ask")
+        tab.keyboard.press("Enter")
+        reader.wait_for("#state", "6 answered")
+
+        reader.go("/question?task=lamps")
+        _check_looks(reader, tab, "question")
+        tab.focus("#question-text")
+        tab.keyboard.type("Be brief. ")
+        tab.focus("#try")
+        tab.keyboard.press("Enter")
+        reader.wait_for("#change", "Use for all 6 rows")
+        _check_looks(reader, tab, "changed")
+        tab.focus("#use")
+        tab.keyboard.press("Enter")
+        reader.wait_for("#change", "changed to version 2")
+        tab.focus("#ask")
+        tab.keyboard.press("Enter")
+        tab.wait_for_url("**/?task=lamps")
+        reader.wait_for("#state", "6 answered")

@@ -1,0 +1,150 @@
+"""A dropped file becomes a task: roles of columns, fields of an answer, a trial, and the modes."""
+
+import re
+from html import unescape
+
+import pytest
+
+from tests.integration.web.test_imports import (
+    drop_file,
+    list_dropped_files,
+    press_button,
+    wait_for_import,
+)
+from tests.lab import Workspace
+from tests.page import Page
+
+HEADER = "id,product,text\n"
+ROWS = "".join(f"r{number},Kettle {number},It boils in {number} minutes.\n" for number in range(7))
+KEY_TEXT = {"role.0": "key", "role.1": "unsent", "role.2": "text"}
+TONE = {
+    "question": "Praise or blame?",
+    "field0.name": "tone",
+    "field0.kind": "a|b|c",
+    "field0.choices": "praise\r\nblame\r\n",
+    "field0.description": "How the review sounds.",
+}
+WHY = {"new1.name": "why", "new1.kind": "quote", "new1.choices": "", "new1.description": ""}
+
+
+def drop_reviews(page: Page) -> int:
+    """Drop the reviews for a new task, and return the number of the file."""
+    number = drop_file(page, HEADER + ROWS, "new", "Kettle reviews.csv")["number"]
+    assert isinstance(number, int)
+    return number
+
+
+def try_question(page: Page, number: int, **form: str) -> str:
+    """Try a question, wait, and return the part of the page."""
+    html = press_button(page, number, **form)
+    assert 'role="alert"' not in html, html
+    page.settle()
+    return unescape(page.get("/parts/import", params={"number": number}).text)
+
+
+def list_roles(html: str) -> dict[str, str]:
+    """Return the selected role of each column."""
+    selects = re.findall(r'<select\s+name="(role\.\d)".*?</select>', html, re.DOTALL)
+    options = re.findall(r'<option value="(\w+)" selected>', html)
+    return dict(zip(selects, options, strict=False))
+
+
+def test_first_rows_have_a_role_under_each_header(page: Page) -> None:
+    """The guessed roles are selected, and a column that is not sent is grey and says so."""
+    number = drop_reviews(page)
+    html = unescape(page.get("/add", params={"task": "new", "number": number}).text)
+    assert list_roles(html) == KEY_TEXT
+    assert "It boils in 3 minutes." in html
+    assert html.count('<td class="unsent">') == 4
+    assert re.search(r'<th scope="col" class="unsent">\s*<span dir="auto">product', html)
+    assert "Not sent</option>" in html
+
+
+def test_a_new_question_is_tried_on_five_rows(page: Page, workspace: Workspace) -> None:
+    """A trial shows five answers and the price and time of each mode, and stores no answer."""
+    number = drop_reviews(page)
+    before = set(workspace.tables())
+    html = try_question(page, number, **TONE, **WHY, **KEY_TEXT)
+    assert html.count('data-label="tone"') == 5
+    modes = re.findall(r'type="radio"\s+name="mode"\s+value="(\w+)"', html)
+    assert modes == ["batch", "flex", "live"]
+    assert len(re.findall(r'<span class="num">\$0\.\d+</span>,\s+about \d', html)) == 3
+    assert "Use for all 7 rows" in html
+    assert set(workspace.tables()) == before
+    assert [task["name"] for task in page.get("/api/tasks").json()] == ["experts"]
+    assert 'name="field1.name"' in html
+
+
+def test_roles_decide_what_is_sent(page: Page, workspace: Workspace) -> None:
+    """The text, the key and other columns are those that a person chose."""
+    number = drop_reviews(page)
+    roles = {"role.0": "key", "role.1": "text", "role.2": "sent"}
+    html = try_question(page, number, **TONE, **roles)
+    assert "columns sent: 'text', 'product'; not sent: 'id'" in html
+    assert list_roles(html) == roles
+
+    press_button(page, number, keep="kettles")
+    page.settle()
+    file = (workspace.data / "tasks/kettles.py").read_text(encoding="utf-8")
+    assert 'prompt="text: {text}\\n\\n{product}"' in file
+    assert 'Field(description="How the review sounds")' in file
+
+
+@pytest.mark.parametrize(
+    ("changes", "control", "message"),
+    [
+        ({"question": " ?"}, "question", "Write a question"),
+        ({"field0.choices": "praise"}, "field0", "'tone' needs at least 2 choices"),
+        ({"field0.choices": "a\na"}, "field0", "'tone' has the same choice twice"),
+        ({"new1.name": "my tone"}, "field1", "'my tone' is not a name"),
+        ({"role.2": "unsent"}, "roles", "Choose one column as the text; no column has this role"),
+        ({"role.1": "key"}, "roles", "Choose at most one key; 2 columns have this role"),
+    ],
+)
+def test_a_refusal_is_beside_its_control(
+    page: Page, changes: dict[str, str], control: str, message: str
+) -> None:
+    """The message names no setting, and everything that was typed is still in the form."""
+    number = drop_reviews(page)
+    html = press_button(page, number, **(TONE | WHY | KEY_TEXT | changes))
+    beside = html.partition(f'id="{control}-message"')[2].partition("</p>")[0]
+    assert message in beside, html
+    assert "FIELDS" not in html
+    for text in ("How the review sounds.", changes.get("new1.name", "why")):
+        assert f'value="{text}"' in html
+    assert changes.get("question", TONE["question"]) in html
+    assert list_roles(html) == KEY_TEXT | {
+        name: role for name, role in changes.items() if name.startswith("role.")
+    }
+    assert "No question was tried" in press_button(page, number, keep="reviews")
+
+
+def test_a_kept_question_is_asked_in_a_chosen_mode(page: Page, workspace: Workspace) -> None:
+    """A tried question becomes a task with all rows; a mode is chosen by its price and asked."""
+    number = drop_reviews(page)
+    html = try_question(page, number, **TONE, **WHY, **KEY_TEXT)
+    assert 'value="kettle_reviews"' in html
+    html = press_button(page, number, keep="experts", mode="live")
+    assert "cannot be called 'experts'" in html.partition('id="name-message"')[2]
+
+    press_button(page, number, keep="kettles", mode="live")
+    read = wait_for_import(page, number)
+    assert (read["state"], read["made"]) == ("imported", "kettles")
+    assert list_dropped_files(workspace) == []
+    html = unescape(page.get("/parts/import", params={"number": number}).text)
+    assert re.search(r'value="live"\s+checked', html)
+    assert "/?task=kettles" in html
+    assert "boils in 6" in page.get("/", params={"task": "kettles"}).text
+    assert "imported now" in press_button(page, number, keep="again")
+
+    form = {"ask": "1", "mode": "post"}
+    refused = page.post("/parts/import", params={"number": number}, data=form)
+    assert refused.status_code == 422
+    form = {"ask": "1", "mode": "live"}
+    response = page.post("/parts/import", params={"number": number}, data=form)
+    assert response.headers["hx-redirect"] == "/?task=kettles"
+    page.settle()
+    batches = page.get("/api/batches", params={"task": "kettles"}).json()
+    assert [batch["way"] for batch in batches] == ["live"]
+    items = page.get("/api/items", params={"task": "kettles", "state": "answered"}).json()
+    assert len(items["items"]) == 7

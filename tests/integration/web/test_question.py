@@ -1,0 +1,122 @@
+"""The question of a task is displayed, changed, tried beside present answers, and used."""
+
+import re
+from html import unescape
+
+from tests.integration import reviews
+from tests.integration.web.test_imports import press_button
+from tests.integration.web.test_intake import KEY_TEXT, TONE, WHY, drop_reviews, try_question
+from tests.lab import Workspace
+from tests.page import Page
+
+TASK = {"task": "kettles"}
+CHANGED = TONE | {"question": "Praise, blame or both?", "field0.choices": "praise\nblame\nboth"}
+
+
+def create_task(page: Page, *, is_asked: bool = True) -> None:
+    """Create a task from a dropped file, and ask its rows."""
+    number = drop_reviews(page)
+    try_question(page, number, **TONE, **WHY, **KEY_TEXT)
+    press_button(page, number, keep="kettles")
+    page.settle()
+    if is_asked:
+        page.post("/parts/import", params={"number": number}, data={"ask": "1", "mode": "live"})
+        page.settle()
+
+
+def change_question(page: Page, **form: str) -> str:
+    """Submit a form of the question, wait for its work, and return the part of the page."""
+    html = unescape(page.post("/parts/question", params=TASK, data=form).text)
+    if 'role="alert"' in html:
+        return html
+    page.settle()
+    return unescape(page.get("/parts/question", params=TASK).text)
+
+
+def test_a_change_is_tried_beside_present_answers_and_used(
+    page: Page, workspace: Workspace
+) -> None:
+    """The file gets the next version, all rows are asked again, and former answers stay."""
+    create_task(page)
+    assert 'href="/question?task=kettles"' in page.get("/", params=TASK).text
+    html = unescape(page.get("/question", params=TASK).text)
+    for text in ("Praise or blame?", 'value="How the review sounds"', "praise\nblame</textarea>"):
+        assert text in html
+    path = workspace.data / "tasks/kettles.py"
+    before = path.read_bytes()
+
+    html = change_question(page, **CHANGED, **WHY)
+    assert html.count('data-label="Present answer"') == 5
+    assert html.count('data-label="New answer"') == 5
+    assert "no answer yet" not in html
+    assert "Use for all 7 rows" in html
+    assert path.read_bytes() == before
+
+    html = change_question(page, use="1", mode="live")
+    assert "changed to version 2" in html
+    assert re.search(r'value="live"\s+checked', html), html
+    assert "Ask all 7 rows" in html
+    text = path.read_text(encoding="utf-8")
+    assert "version=2," in text
+    assert 'Literal["praise", "blame", "both"]' in text
+
+    response = page.post("/parts/question", params=TASK, data={"ask": "1", "mode": "live"})
+    assert response.headers["hx-redirect"] == "/?task=kettles"
+    page.settle()
+    assert "7 answered" in page.get("/parts/state", params=TASK).text
+    versions = str(page.get("/api/versions", params=TASK).json())
+    assert "kettles@1" in versions
+    assert "kettles@2" in versions
+    # The form has the new question.
+    assert "Praise, blame or both?" in page.get("/question", params=TASK).text
+
+
+def test_a_change_without_answers_is_tried(page: Page) -> None:
+    """Rows without a present answer are tried as well."""
+    create_task(page, is_asked=False)
+    html = change_question(page, **CHANGED)
+    assert html.count("no answer yet") == 5
+
+
+def test_a_refused_change_stays_in_its_form(page: Page, workspace: Workspace) -> None:
+    """The message is beside the control; an unchanged question is not tried."""
+    create_task(page, is_asked=False)
+    html = change_question(page, **TONE, **WHY)
+    assert "Change the question or a field first" in html.partition('id="question-message"')[2]
+    html = change_question(page, **CHANGED | {"field0.name": "my tone"})
+    assert "'my tone' is not a name" in html.partition('id="field0-message"')[2]
+    assert 'value="my tone"' in html
+    assert "praise\nblame\nboth</textarea>" in html
+    refused = page.post("/parts/question", params=TASK, data={"use": "1"})
+    assert "No change was tried" in refused.text
+    assert "version=2," not in (workspace.data / "tasks/kettles.py").read_text().replace(
+        "# version=2,", ""
+    )
+
+
+def test_a_file_that_was_edited_meanwhile_is_not_overwritten(
+    page: Page, workspace: Workspace
+) -> None:
+    """A person's edit after the trial is kept, and the page says so."""
+    create_task(page, is_asked=False)
+    change_question(page, **CHANGED)
+    path = workspace.data / "tasks/kettles.py"
+    edited = path.read_bytes() + b"# mine\n"
+    path.write_bytes(edited)
+    change_question(page, use="1")
+    assert path.read_bytes() == edited
+    html = unescape(page.get("/question", params=TASK).text)
+    assert "Change it in an editor" in html
+
+
+def test_a_file_written_by_hand_is_only_displayed(workspace: Workspace) -> None:
+    """Question and fields are shown without a form; built-in tasks have no question page."""
+    reviews.set_up_task(workspace).ran("preflight", TASK="tasks/reviews.py")
+    with Page(workspace) as page:
+        html = unescape(page.get("/question", params={"task": "reviews"}).text)
+        assert "Change it in an editor" in html
+        assert "<form" not in html.partition("<main")[2]
+        assert '<td data-label="Field">' in html
+        response = page.post("/parts/question", params={"task": "reviews"}, data=TONE)
+        assert "file is edited in an editor" in response.text
+        assert page.get("/question", params={"task": "experts"}).status_code == 404

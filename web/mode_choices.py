@@ -1,0 +1,52 @@
+"""The modes in which all rows can be asked, as radio buttons with price and time."""
+
+from dataclasses import dataclass
+
+from pipeline.workflows.preflight import Preflight
+
+_MODE_LABELS = {
+    "batch": "Batch",
+    "flex": "Flex",
+    "live": "Live",
+}
+
+
+@dataclass(frozen=True)
+class ModeChoice:
+    """A mode with its price and time."""
+
+    mode: str
+    label: str
+    # The highest cost by estimate, in USD; with the cost of prepared batches.
+    cost: float
+    has_price: bool
+    # Cost with a key, in USD, if the local engine answers; else None.
+    cost_with_key: float | None
+    duration_text: str
+    is_recommended: bool
+    # Why the mode cannot be chosen; empty if it can.
+    reason: str
+
+
+def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
+    """Return the modes of an estimate; the price with a key is added for the local engine."""
+    choices = []
+    for mode, way in estimate.ways.items():
+        _, cost = estimate.plan_sent_rows(mode)
+        cost_with_key = None
+        if estimate.with_key is not None:
+            cost_with_key = estimate.with_key.ways[mode].cost
+
+        choices.append(
+            ModeChoice(
+                mode,
+                _MODE_LABELS[mode],
+                cost,
+                not way.unpriced_share,
+                cost_with_key,
+                way.duration_text,
+                is_recommended=mode == (estimate.recommended or "batch"),
+                reason=way.absent or way.refused,
+            ),
+        )
+    return choices

@@ -1,0 +1,236 @@
+"""The form of a question about the rows of a file: its fields, and the role of each column.
+
+The texts of a form are kept as typed, so that a refused form can be displayed again. The form
+names the parts of a field `PREFIX.name`, `PREFIX.kind`, `PREFIX.choices` and `PREFIX.description`,
+and the role of the column with index N `role.N`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.core.declaration import HASH_KEY
+from pipeline.core.errors import InputError
+from pipeline.engine.task_parser import WrittenTask
+from pipeline.engine.task_template import (
+    CHOICES_KIND,
+    AnswerField,
+    ColumnChoice,
+    TableGuess,
+    make_field,
+)
+from web.background_work import BackgroundJob
+from web.mode_choices import ModeChoice
+from web.page_texts import capitalize_first, to_plain_text
+
+# Kinds of fields with their labels.
+KIND_LABELS = {
+    "text": "Text",
+    CHOICES_KIND: "One of some choices",
+    "quote": "Quotation from the text",
+    "int": "Whole number",
+    "number": "Number",
+    "bool": "Yes or no",
+    "date": "Date",
+    "list": "List of texts",
+}
+KEY_ROLE = "key"
+TEXT_ROLE = "text"
+SENT_ROLE = "sent"
+UNSENT_ROLE = "unsent"
+# Roles of columns with their labels.
+ROLE_LABELS = {
+    KEY_ROLE: "Key",
+    TEXT_ROLE: "Text, sent",
+    SENT_ROLE: "Sent, too",
+    UNSENT_ROLE: "Not sent",
+}
+_FIELD_PART = re.compile(r"(\w+)\.(name|kind|choices|description)")
+_SETTING_PREFIX = "FIELDS: "
+_UNCHANGED_SUFFIX = "; nothing was asked"
+
+
+@dataclass(frozen=True)
+class TypedField:
+    """The texts of a field as they were typed."""
+
+    # Prefix of the names of its form fields.
+    prefix: str
+    name: str = ""
+    kind: str = "text"
+    # One choice per line.
+    choices: str = ""
+    description: str = ""
+
+
+@dataclass
+class QuestionForm:
+    """A question as it was typed, with the messages about its parts."""
+
+    question: str = ""
+    fields: list[TypedField] = field(default_factory=lambda: [TypedField("field0", "answer")])
+    # Role of each column; empty before the columns are known.
+    roles: dict[str, str] = field(default_factory=dict)
+    # Message by the control that it belongs to: "question", "roles", "name" or a field's prefix.
+    messages: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class QuestionChange:
+    """A change of a task's question: what was typed, and the results of its steps."""
+
+    typed: QuestionForm
+    # Latest step: "try" or "use"; empty before the first.
+    step: str = ""
+    work: BackgroundJob | None = None
+    # The parts of the file as they were, and as they were tried.
+    present: WrittenTask | None = None
+    tried: WrittenTask | None = None
+    # Each tried row with its members name, a (present answer) and b (new answer).
+    pairs: list[dict[str, Any]] = field(default_factory=list)
+    row_count: int = 0
+    # Modes in which all rows can be asked: by the tried rows, after the change by all rows.
+    mode_choices: list[ModeChoice] = field(default_factory=list)
+    chosen_mode: str = ""
+    error_message: str = ""
+
+    @property
+    def is_busy(self) -> bool:
+        """Return whether a step runs."""
+        return self.work is not None and self.work.state == "running"
+
+    @property
+    def is_used(self) -> bool:
+        """Return whether the file was written and its rows are open."""
+        return self.step == "use" and self.work is not None and self.work.state == "done"
+
+
+def show_question(written_task: WrittenTask) -> QuestionForm:
+    """Return the form with the question and fields of a task's file."""
+    typed_fields = [
+        TypedField(
+            f"field{index}",
+            answer_field.name,
+            answer_field.kind,
+            "\n".join(answer_field.choices),
+            answer_field.description,
+        )
+        for index, answer_field in enumerate(written_task.fields)
+    ]
+    return QuestionForm(written_task.question, typed_fields)
+
+
+def check_question(typed: QuestionForm) -> None:
+    """Raise InputError if the question of a form has no letter or digit."""
+    if not any(map(str.isalnum, typed.question)):
+        raise InputError("write a question; it has no letter or digit", field="question")
+
+
+def place_message(typed: QuestionForm, error: InputError) -> str:
+    """Write the message of an error to its control; return it if it belongs to no control."""
+    prefixes = {typed_field.prefix for typed_field in typed.fields}
+    if error.field not in {"question", "roles", "name", *prefixes}:
+        return describe_refusal(error)
+    typed.messages.setdefault(error.field, describe_refusal(error))
+    return ""
+
+
+def guess_roles(columns: Sequence[str], guess: TableGuess) -> dict[str, str]:
+    """Return the role of each column that a guess implies."""
+    roles = dict.fromkeys(columns, UNSENT_ROLE)
+    if guess.key in roles:
+        roles[guess.key] = KEY_ROLE
+    roles |= dict.fromkeys(guess.sent, SENT_ROLE)
+    # The main text is last.
+    return roles | dict.fromkeys(guess.sent[-1:], TEXT_ROLE)
+
+
+def read_question_form(form: Mapping[str, str], columns: Sequence[str]) -> QuestionForm:
+    """Return the typed texts of a submitted form, without a check."""
+    parts_by_prefix: dict[str, dict[str, str]] = {}
+    for name, text in form.items():
+        match = _FIELD_PART.fullmatch(name)
+        if match is not None:
+            parts_by_prefix.setdefault(match[1], {})[match[2]] = text
+
+    # Prefixes are numbered anew, so that fields that a script adds later have other prefixes.
+    typed_fields = [
+        TypedField(f"field{index}", **parts) for index, parts in enumerate(parts_by_prefix.values())
+    ]
+    roles = {column: form.get(f"role.{index}", UNSENT_ROLE) for index, column in enumerate(columns)}
+    return QuestionForm(form.get("question", ""), typed_fields, roles)
+
+
+def parse_answer_fields(typed: QuestionForm) -> tuple[AnswerField, ...]:
+    """Return the fields of an answer, and write the message about each invalid field.
+
+    A field without any text is left out. Without fields, an answer is a single text.
+
+    Raises:
+        InputError: A field is invalid; `typed.messages` contains the messages.
+    """
+    fields = list[AnswerField]()
+    for typed_field in typed.fields:
+        if not any((typed_field.name.strip(), typed_field.choices, typed_field.description)):
+            continue
+        used_names = {answer_field.name.casefold() for answer_field in fields}
+        choices = tuple(_split_choices(typed_field))
+        try:
+            answer_field = make_field(
+                typed_field.name.strip(),
+                typed_field.kind,
+                used_names,
+                choices=choices,
+                description=" ".join(typed_field.description.split()),
+            )
+        except InputError as error:
+            typed.messages[typed_field.prefix] = describe_refusal(error)
+        else:
+            fields.append(answer_field)
+
+    invalid_prefixes = [
+        typed_field.prefix for typed_field in typed.fields if typed_field.prefix in typed.messages
+    ]
+    if invalid_prefixes:
+        message = typed.messages[invalid_prefixes[0]]
+        raise InputError(message, field=invalid_prefixes[0])
+    return tuple(fields) or (AnswerField("answer", "text"),)
+
+
+def _split_choices(typed_field: TypedField) -> Iterator[str]:
+    """Yield the choices of a field; other kinds have none."""
+    if typed_field.kind == CHOICES_KIND:
+        for line in typed_field.choices.splitlines():
+            if line.strip():
+                yield line.strip()
+
+
+def choose_columns(roles: Mapping[str, str]) -> ColumnChoice:
+    """Return the chosen columns; no column that is not to be sent is guessed.
+
+    Raises:
+        InputError: Not exactly one column is the text, or several columns are the key.
+    """
+    texts = [column for column, role in roles.items() if role == TEXT_ROLE]
+    keys = [column for column, role in roles.items() if role == KEY_ROLE]
+    if len(texts) != 1:
+        number = "no column" if not texts else f"{len(texts)} columns"
+        raise InputError(f"choose one column as the text; {number} has this role", field="roles")
+    if len(keys) > 1:
+        raise InputError(
+            f"choose at most one key; {len(keys)} columns have this role", field="roles"
+        )
+
+    sent_columns = tuple(column for column, role in roles.items() if role == SENT_ROLE)
+    return ColumnChoice(texts[0], keys[0] if keys else HASH_KEY, sent_columns)
+
+
+def describe_refusal(error: InputError) -> str:
+    """Return the message of an error in plain words, with its hint unless it names a setting."""
+    message = str(error.message).removeprefix(_SETTING_PREFIX).removesuffix(_UNCHANGED_SUFFIX)
+    hint = str(error.hint)
+    sentences = [message]
+    if hint and not re.search(r"`|\b[A-Z_]{2,}=|^kinds are", hint):
+        sentences.append(hint)
+    return to_plain_text(". ".join(map(capitalize_first, sentences)))
