@@ -118,13 +118,13 @@ class Workspace:
     home: Path
     # URL of the API; if it is empty, commands use the engine inside the product.
     url: str = ""
-    # The key of the API.
-    key: str = KEY
     # Task of the commands; if it is empty, the task is people.
     task: str = ""
     settings: dict[str, str] = field(default_factory=dict)
     # Starts a process that has loaded the product, and returns its folder.
     version: Callable[[], Path] = start_product
+    # The key of the API.
+    key: str = KEY
     data: Path = field(init=False)
     # The durable steps of commands are counted in this folder.
     below: Path = field(init=False)
