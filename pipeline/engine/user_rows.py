@@ -482,10 +482,10 @@ class _GridBuilder:
         """
         conditions = []
         for field, kind in self._field_kinds.items():
-            make_cell = partial(source_column_expression, kind="text")
             if kind == JSON:
-                make_cell = join_json_values
-            cell = make_cell(self._tx, answers_table.c.answer, field)
+                cell = join_json_values(self._tx, answers_table.c.answer, field)
+            else:
+                cell = source_column_expression(self._tx, answers_table.c.answer, field, "text")
             preferred_cell = answers.preferred_of_row(self._preference, self._table.item_id, cell)
             conditions.append(contains_word(self._tx, [preferred_cell], word))
         return conditions
