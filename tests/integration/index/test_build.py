@@ -132,7 +132,8 @@ def test_an_index_without_tagged_people_is_refused(
     _build_index(workspace)
     _change_rows(workspace, "UPDATE experts SET tags = NULL")
     assert workspace.run("index").exit_code == 2
-    assert len(json.loads(workspace.run("search", "bees", "--json").stdout)) == 2
+    hits = json.loads(workspace.run("search", "bees", "--json").stdout)
+    assert [hit["untagged"] for hit in hits].count(False) == 2
     assert "build 1 deleted" in workspace.ran("index", "--worse-ok").stdout
     assert "there is no index" in workspace.ran("search", "bees", code=2).stderr
 
@@ -140,27 +141,34 @@ def test_an_index_without_tagged_people_is_refused(
 def test_untagged_people_can_be_indexed(
     workspace: Workspace, tagged: Callable[[int], None]
 ) -> None:
-    """INDEX_UNTAGGED=1 indexes people without tags; without it a note counts them."""
+    """INDEX_UNTAGGED=1 indexes people without tags; without it only their words are found."""
     tagged(2)
+    workspace.ran("index")
     with workspace.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "untagged", {"bio": "I cast bells."})
         table.insert_person(tx, "silent", {})
-    assert (
-        "2 experts, 2 embedded, 0 cached, of 4 people (1 untagged, 1 no bio)"
-        in workspace.ran("index").stdout
-    )
 
     note = (
         "left out: 1 person with words of this question, but without a tag; "
-        "`make index` with INDEX_UNTAGGED=1"
+        "`make index` finds their words"
     )
     assert note in workspace.ran("search", "who casts a bell").stderr
     assert "left out" not in workspace.ran("search", "hives").stderr
+
+    assert (
+        "2 experts, 0 embedded, 2 cached, of 4 people (1 untagged, 1 no bio)"
+        in workspace.ran("index").stdout
+    )
+    result = workspace.ran("search", "who casts a bell", "--json", RANK="words")
+    assert "left out" not in result.stderr
+    (hit,) = json.loads(result.stdout)
+    assert (hit["username"], hit["untagged"]) == ("untagged", True)
 
     assert "3 experts, 1 embedded" in workspace.ran("index", INDEX_UNTAGGED="1").stdout
 
     hits = json.loads(workspace.ran("search", "bells", "--json").stdout)
     assert hits[0]["username"] == "untagged"
+    assert not hits[0]["untagged"]
     assert "left out" not in workspace.ran("search", "bells").stderr
     assert json.loads(workspace.ran("status", "--json", "--exact").stdout)["index"]["behind"] == 0
     # The next build repeats the last choice.

@@ -36,13 +36,8 @@ def read_figures(
 QUESTION_COUNT = 60
 
 
-def test_a_worse_build_is_not_promoted(workspace: Workspace, tagged: Callable[[int], None]) -> None:
-    """`index` exits with 6 and keeps the build in service, unless --worse-ok is set.
-
-    Until `eval` has embedded the judged questions, `index` embeds nothing for them and promotes.
-    """
-    tagged(QUESTION_COUNT)
-    workspace.ran("index")
+def judge_hives(workspace: Workspace) -> tuple[Path, Path]:
+    """Write the judged questions of the gate, one for each tagged person, and return the files."""
     folder = workspace.data / "judged"
     folder.mkdir()
     files = (folder / "queries.jsonl", folder / "qrels.tsv")
@@ -55,6 +50,58 @@ def test_a_worse_build_is_not_promoted(workspace: Workspace, tagged: Callable[[i
     files[1].write_text(
         "".join(f"q{number:02d} 0 p{number} 1\n" for number in range(QUESTION_COUNT))
     )
+    return files
+
+
+def test_the_share_of_words_is_chosen_and_kept(
+    workspace: Workspace, tagged: Callable[[int], None]
+) -> None:
+    """WORDS= sets the share that searches use; later builds keep it until WORDS=default."""
+    tagged(QUESTION_COUNT)
+    workspace.ran("index")
+    default = read_manifest(workspace)["words"]["share"]
+    assert read_manifest(workspace)["chosen_share"] is None
+
+    for text in ("2", "-0.1", "nan", "much"):
+        error = workspace.ran("index", f"--words={text}", code=2).stderr
+        assert f"the share of words is {text!r}, expected a number from 0 to 1" in error
+    error = workspace.ran("index", "--words=best", code=2).stderr
+    assert "the best share of words needs judged questions" in error
+    assert read_manifest(workspace)["number"] == 1
+
+    workspace.ran("index", "--words=0.9")
+    assert read_manifest(workspace)["words"]["share"] == 0.9
+    workspace.ran("index")
+    assert read_manifest(workspace)["words"]["share"] == 0.9
+
+    files = judge_hives(workspace)
+    rows = json.loads(workspace.run("eval", *map(str, files), "--json").stdout)
+    (share,) = [row["share"] for row in rows if row["share"]]
+    assert share["used"] == 0.9
+    output = workspace.ran("index", "--words=best").stderr
+    message = f"best share of words: {share['best']:.1f} [{share['low']:.1f}, {share['high']:.1f}]"
+    assert f"{message} on {QUESTION_COUNT} judged questions" in output
+    manifest = read_manifest(workspace)
+    assert manifest["words"]["share"] == manifest["chosen_share"] == share["best"]
+    workspace.ran("index")
+    assert read_manifest(workspace)["words"]["share"] == share["best"]
+
+    workspace.ran("index", "--words=default", "--worse-ok")
+    assert read_manifest(workspace)["words"]["share"] == default
+    assert read_manifest(workspace)["chosen_share"] is None
+
+    files[1].write_text("q01 0 p1 1\n")
+    assert "judges 1 question" in workspace.ran("index", "--words=best", code=2).stderr
+
+
+def test_a_worse_build_is_not_promoted(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """`index` exits with 6 and keeps the build in service, unless --worse-ok is set.
+
+    Until `eval` has embedded the judged questions, `index` embeds nothing for them and promotes.
+    """
+    tagged(QUESTION_COUNT)
+    workspace.ran("index")
+    files = judge_hives(workspace)
 
     workspace.change("UPDATE experts SET bio = 'Sings in a choir.', tags = '[\"songs\"]'")
     assert "embeds the judged questions" in workspace.ran("index").stderr

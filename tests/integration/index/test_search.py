@@ -31,7 +31,7 @@ def _search(workspace: Workspace, question: str, *args: str, **values: str) -> l
 
 
 def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
-    """Hits have twelve keys in a fixed order, rank from 1, and descending scores."""
+    """Hits have thirteen keys in a fixed order, rank from 1, and descending scores."""
     before = (
         indexed.query("SELECT * FROM findable_events"),
         indexed.query("SELECT * FROM findable_workspace"),
@@ -47,6 +47,7 @@ def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
         "findability_score",
         "score",
         "weak",
+        "untagged",
         "why",
         "matching_tags",
         "snippet",
