@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Subquery, and_, case, func, literal, or_, select
 
 from pipeline.core.command_hint import HintTemplate
 from pipeline.core.declaration import fill_template, find_column
@@ -54,6 +54,10 @@ UNUSABLE_STATE = "unusable"
 MISSING_NUMBER = 9e307
 # Column heading of the reason why a row is unusable.
 UNUSABLE_REASON_COLUMN = "why unusable"
+# Column that says whether a person reviewed the answer.
+REVIEWED = "reviewed"
+_REVIEWED_JSON = f'{{"{REVIEWED}": true}}'
+_UNREVIEWED_JSON = f'{{"{REVIEWED}": false}}'
 
 
 @dataclass(eq=False, kw_only=True)
@@ -337,6 +341,8 @@ class _GridBuilder:
         self._columns = self._make_columns()
         self._fields = {self._listed_name(name): name for name in self._field_kinds}
         self._version_name = self._listed_name(EXTRACTOR)
+        names = [*self._columns, *self._fields, self._version_name]
+        self._review_name = name_added_columns(names, [REVIEWED], "answer_").get(REVIEWED, "")
 
     def build(self) -> Grid:
         """Return the grid."""
@@ -381,9 +387,11 @@ class _GridBuilder:
             compile_where=self._compile_where,
             slow_sort_expressions=self._sort_expressions(),
             answer_fields=self._fields,
+            review_name=self._review_name,
+            review_expression=answers.reviewed_of_row(self._preference, item_id),
             tag_facet=tag_facet(self._tx, self._preference, item_id),
             version_facet=version_facet(self._preference, item_id),
-            extra_names=(*self._fields, self._version_name),
+            extra_names=(*self._fields, self._version_name, self._review_name),
             read_extra_values=self._read_answers,
         )
 
@@ -411,18 +419,23 @@ class _GridBuilder:
         return columns
 
     def _read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return the version and the fields of the preferred answer by row id."""
+        """Return version, fields and review of the preferred answer by row id."""
         stored_answers = answers.preferred_answers(
             tx,
             self._record.name,
             ids,
             preference=self._preference,
         )
+        reviewed_ids = answers.read_reviewed_ids(tx, ids, preference=self._preference)
         values_by_id = {}
         for row_id, (version, answer_json) in stored_answers.items():
             answer = json.loads(answer_json)
             fields = {name: answer.get(field) for name, field in self._fields.items()}
-            values_by_id[row_id] = {self._version_name: version, **fields}
+            values_by_id[row_id] = {
+                self._version_name: version,
+                **fields,
+                self._review_name: row_id in reviewed_ids,
+            }
         return values_by_id
 
     def _sort_expressions(self) -> dict[str, ColumnElement[Any]]:
@@ -464,14 +477,23 @@ class _GridBuilder:
         return func.coalesce(cell, literal(-MISSING_NUMBER) if is_number else "")
 
     def _compile_where(self, text: str) -> ColumnElement[bool]:
-        """Return the condition of a WHERE= text; names are columns, `answer.NAME`, or fields."""
+        """Return the condition of a WHERE= text.
+
+        Names are columns, `answer.NAME`, fields, or `reviewed`.
+        """
         answer = answers.preferred_of_row(self._preference, self._table.item_id, "answer")
         column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
         field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
         dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
+        review = answers.preferred_of_row(
+            self._preference,
+            self._table.item_id,
+            case((answers.is_reviewed_answer(), _REVIEWED_JSON), else_=_UNREVIEWED_JSON),
+        )
+        review_cells = {self._review_name: JsonCell(review, (REVIEWED,))}
         return compile_where(
             parse_where(text),
-            (column_cells, dotted_cells, field_cells),
+            (column_cells, dotted_cells, field_cells, review_cells),
             tx=self._tx,
         )
 
