@@ -353,7 +353,7 @@ def describe_cancelled(queued_batches: Sequence[BatchRow]) -> str:
             continue
         part = (
             f"batch {batch.number} was cancelled at {batch.cancel_asked_at:%Y-%m-%d %H:%M} UTC "
-            f"and holds {batch.estimated_in:,} of them until the API says that it is over"
+            f"and holds {batch.estimated_in:,} queued tokens until the API says that it is over"
         )
         if batch.create_sent_at is not None:
             expires_at = batch.create_sent_at + MAX_BATCH_AGE

@@ -158,8 +158,6 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         spent_usd = money.sum_spending(tx).known_usd
         sent_batches = batches.batches_in_states(tx)
     remote_names = [batch.remote_name for batch in sent_batches]
-    measurements["times of a batch"] = _describe_remote_times(check_ws.backend, sent_batches)
-    measurements |= UNTRIED_FACTS
     if answered_count < row_count:
         raise RemoteError(
             f"{row_count - answered_count} of {row_count} rows got no valid answer",
@@ -181,18 +179,19 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         "models": [model.name, check_ws.embedding_model.name],
         "list_lag": list_lag_s,
         "cost": round(spent_usd, 6),
-        "facts": measurements,
+        "facts": measurements | _describe_api_facts(check_ws.backend, sent_batches),
     }
 
 
-def _describe_remote_times(backend: str, sent_batches: Iterable[BatchRow]) -> str:
-    """Return whether the API says when each batch began and ended, and how long the last took."""
+def _describe_api_facts(backend: str, sent_batches: Iterable[BatchRow]) -> dict[str, str]:
+    """Return for each fact that findable relies on whether the API met it, with the reason."""
     times_s = [batch.remote_s for batch in sent_batches if batch.way is Mode.BATCH]
+    times_text = "not met: the API does not say when the batch ended"
     if backend == "local":
-        return "not met: the local engine answered"
-    if not times_s or times_s[-1] is None:
-        return "not met: the API does not say when the batch ended"
-    return f"met: {times_s[-1]:.0f} s by the API's clock"
+        times_text = "not met: the local engine answered"
+    elif times_s and times_s[-1] is not None:
+        times_text = f"met: {times_s[-1]:.0f} s by the API's clock"
+    return {"times of a batch": times_text, **UNTRIED_FACTS}
 
 
 def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) -> float | None:
