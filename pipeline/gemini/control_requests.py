@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -137,6 +137,21 @@ def find_misplaced_nonce(
     return ""
 
 
+def is_own_nonce(reply: ParsedReply, nonce: str | None) -> bool:
+    """Return whether the answer of a control request is its nonce."""
+    return nonce is not None and _parse_answer(reply).get(NONCE_FIELD) == nonce
+
+
+def _parse_answer(reply: ParsedReply) -> Mapping[str, Any]:
+    """Return the JSON object that a reply answers with; {} for any other reply."""
+    if reply.outcome is not Outcome.ANSWERED:
+        return {}
+    try:
+        return object_or_empty(orjson.loads(reply.text))
+    except orjson.JSONDecodeError:
+        return {}
+
+
 def _find_wrong_answer(
     key: str,
     reply: ParsedReply,
@@ -144,13 +159,7 @@ def _find_wrong_answer(
     row_fields: Collection[str],
 ) -> str:
     """Return why the answer of a control request is that of another request; "" if it is not."""
-    if reply.outcome is not Outcome.ANSWERED:
-        return ""
-    try:
-        answer = object_or_empty(orjson.loads(reply.text))
-    except orjson.JSONDecodeError:
-        return ""
-
+    answer = _parse_answer(reply)
     for other_key, nonce in nonces.items():
         if other_key != key and answer.get(NONCE_FIELD) == nonce:
             return f"{_describe(key)} got the reply to {_describe(other_key)}"

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from pipeline.batch.batch_files import sealed_request, sealed_result
 from pipeline.core.errors import RemoteError
-from pipeline.core.states import Mode
+from pipeline.core.states import BatchState, Mode
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
@@ -21,6 +22,8 @@ from pipeline.engine.task_file import (
     make_python_path,
     register_python_task,
 )
+from pipeline.gemini.control_requests import find_control_replies, is_own_nonce, read_nonces
+from pipeline.gemini.result_file import ResultFile
 from pipeline.gemini.usage import describe_cost
 from pipeline.index import build
 from pipeline.store import batches, marks, money
@@ -91,6 +94,8 @@ def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
         task=str(task_path),
         version=None,
         gates=None,
+        # Facts about control requests are measured too.
+        control=True,
         trust=trusted,
     )
 
@@ -153,6 +158,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         raise errors[0]
     measurements["the batch"] = f"finished after {ws.monotonic() - started_at_s:.0f} s"
 
+    measurements |= _measure_control_requests(check_ws)
     with check_ws.store.read() as tx:
         row_count, answered_count, *_ = check_ws.task.rows.table(tx).count_states(tx).values()
         spent_usd = money.sum_spending(tx).known_usd
@@ -192,6 +198,37 @@ def _describe_api_facts(backend: str, sent_batches: Iterable[BatchRow]) -> dict[
     elif times_s and times_s[-1] is not None:
         times_text = f"met: {times_s[-1]:.0f} s by the API's clock"
     return {"times of a batch": times_text, **UNTRIED_FACTS}
+
+
+def _measure_control_requests(check_ws: WorkspaceSession) -> dict[str, str]:
+    """Return whether the API does what control requests rely on, as texts by fact.
+
+    These facts are assumed without a check: the keys of control requests come back, and an enum
+    with one value is kept to in a batch. Both are "not met" if the local engine answered.
+
+    Args:
+        check_ws: The workspace with the invented rows.
+    """
+    facts = ("keys of control requests in a result", "an enum with one value in a batch")
+    if check_ws.backend == "local":
+        return dict.fromkeys(facts, "not met")
+
+    with check_ws.store.read() as tx:
+        ingested_batches = batches.batches_in_states(tx, BatchState.INGESTED)
+    reply_count = 0
+    nonce_count = 0
+    request_count = 0
+    for batch in ingested_batches:
+        if not batch.control_requests:
+            continue
+        request_count += batch.control_requests
+        nonces = read_nonces(sealed_request(check_ws.data, batch))
+        with ResultFile(sealed_result(check_ws.data, batch)) as results:
+            for key, replies in find_control_replies(results).items():
+                reply_count += bool(replies)
+                nonce_count += any(is_own_nonce(reply, nonces.get(key)) for reply in replies)
+    counts = (reply_count, nonce_count)
+    return {fact: f"{count} of {request_count}" for fact, count in zip(facts, counts, strict=True)}
 
 
 def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) -> float | None:

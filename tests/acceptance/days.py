@@ -277,7 +277,7 @@ DAYS = (
             INDEX,
         ),
         faults=(MIXED_UP,),
-        settings={"CONTROL": "1"},
+        settings={"CONTROL": "1", "BATCH_ROWS": "50"},
     ),
     Day(
         "taken-back",
