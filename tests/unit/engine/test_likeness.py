@@ -1,5 +1,6 @@
 """Words that answers share with rows show a mixed-up batch, and hold no batch without faults."""
 
+import itertools
 import random
 from collections.abc import Sequence
 
@@ -18,12 +19,12 @@ TRIALS = 1_000
 TEXT_WORDS = 40
 VOCABULARY = [f"word{number}" for number in range(5_000)]
 # The frequency of words in natural texts falls with their rank (Zipf).
-WEIGHTS = [1 / rank for rank in range(1, len(VOCABULARY) + 1)]
+WEIGHTS = list(itertools.accumulate(1 / rank for rank in range(1, len(VOCABULARY) + 1)))
 
 
 def draw_words(randomness: random.Random, count: int) -> list[str]:
     """Return random words with the frequencies of natural texts."""
-    return randomness.choices(VOCABULARY, WEIGHTS, k=count)
+    return randomness.choices(VOCABULARY, cum_weights=WEIGHTS, k=count)
 
 
 def make_answer(kind: str, text: Sequence[str], randomness: random.Random) -> list[str]:
