@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from pipeline.batch.batch_files import lock_of, retry_on_conflict, seal_dead_batches, sealed_result
 from pipeline.batch.held_batches import HeldBatchError, find_mix_up
 from pipeline.batch.ingest_report import IngestSummary, summarize_batch
+from pipeline.batch.likeness_check import find_unlike_answers
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError
@@ -250,7 +251,9 @@ class _BatchIngest:
         progress_bar = display.bar(f"ingesting batch {batch.number}", batch.requests)
         with ResultFile(verified_path) as results, progress_bar as bar:
             control_replies = find_control_replies(results) if batch.control_requests else {}
-            self._hold_if_mixed_up(control_replies)
+            # An ingest that was killed examined the result before it stored the first answer.
+            if not ingested_ids:
+                self._hold_if_mixed_up(results, control_replies, provenance)
             results.mark_requested(make_request_key(batch.task, row_id) for row_id in ingested_ids)
             for page, contexts in self._claim_pages():
                 judgements = self._judge(results, page, contexts)
@@ -273,7 +276,12 @@ class _BatchIngest:
             )
         return summary
 
-    def _hold_if_mixed_up(self, control_replies: Mapping[str, Sequence[ParsedReply]]) -> None:
+    def _hold_if_mixed_up(
+        self,
+        results: ResultFile,
+        control_replies: Mapping[str, Sequence[ParsedReply]],
+        provenance: Provenance,
+    ) -> None:
         """Hold the batch if its result provably gives replies to the wrong requests.
 
         A batch that a person accepted is not examined. Nothing is stored before, so a process that
@@ -285,6 +293,9 @@ class _BatchIngest:
         if self._is_live or self.batch.held is not None:
             return
         reason = find_mix_up(self.task, self.batch, control_replies, data=self.ws.data)
+        if not reason and not provenance.model.local:
+            with self.ws.store.read() as tx:
+                reason = find_unlike_answers(tx, self.task, self.batch, results)
         if not reason:
             return
         with self.ws.store.write() as tx:

@@ -150,3 +150,38 @@ def test_switching_echo_on_needs_a_version_and_the_estimate_names_its_price(
 
     declare(workspace, "version=2")
     assert "the echo changed" in workspace.do("tag", code=3).said
+
+
+@pytest.mark.alike
+def test_answers_unlike_their_rows_hold_the_batch(
+    served_workspace: Workspace,
+    outside_server: Outside,
+) -> None:
+    """A rotated batch without codes is held until a person accepts it; nothing is stored before."""
+    workspace = served_workspace
+    workspace.task = "notes"
+    workspace.settings["YES"] = "1"
+    outside_server.manner.pending_s = 0
+    outside_server.manner.running_s = 0
+    write_rows(workspace, *(f"kettle{number} lamp{number} hums" for number in range(ROWS)))
+    declare(workspace)
+
+    def make_rotated_results(keys: Sequence[str]) -> bytes:
+        """Return results whose contents moved by one row."""
+        sorted_keys = sort_by_row(keys)
+        numbers = rotate([str(number) for number in range(len(sorted_keys))])
+        topics = [json.dumps({"topic": f"kettle{number} lamp{number}"}) for number in numbers]
+        return b"\n".join(
+            make_line(key, make_response(topic))
+            for key, topic in zip(sorted_keys, topics, strict=True)
+        )
+
+    outside_server.results = make_rotated_results
+    workspace.each("submit", "poll")
+    for _ in range(2):
+        assert "shuffled rows" in workspace.do("ingest", code=5).said
+        assert {row["state"] for row in workspace.exported()} == {"claimed"}
+        assert workspace.batch_states() == ["downloaded"]
+
+    workspace.do("ingest", accept=1)
+    assert {row["state"] for row in workspace.exported()} == {"answered"}

@@ -1,0 +1,88 @@
+"""Find out from words whether the result of a batch gives answers to the wrong rows.
+
+Pairs of answers and rows come from a run of lines of the request file, so that replies that moved
+by some lines are still among them. `pipeline.engine.likeness` has the test. Nothing is stored: how
+alike right answers are is derived from earlier answers of the same version.
+"""
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from pipeline.core.states import Outcome
+from pipeline.engine import likeness
+from pipeline.engine.likeness import MAX_PAIRS, WordPair
+from pipeline.engine.task import Task
+from pipeline.gemini.requests import make_request_key
+from pipeline.gemini.responses import parse_result_line
+from pipeline.gemini.result_file import ResultFile
+from pipeline.store import answers, claims
+from pipeline.store.batches import BatchRow
+from pipeline.store.database import Connection
+
+
+def find_unlike_answers(tx: Connection, task: Task, batch: BatchRow, results: ResultFile) -> str:
+    """Return what shows that answers are about other rows than their own; "" if nothing does.
+
+    Batches with few answers are not tested, nor are versions whose earlier answers are no more
+    alike than those of shuffled rows. A task with row codes is not tested either, because each of
+    its answers is checked.
+    """
+    if task.prompt.has_echo:
+        return ""
+    pairs = _read_pairs(tx, task, batch, results)
+    is_mixed_up = likeness.is_mixed_up(
+        pairs,
+        lambda: _read_earlier_pairs(tx, task, batch.extractor),
+        seed=batch.result_sha256 or "",
+    )
+    if not is_mixed_up:
+        return ""
+    return (
+        f"the words of {len(pairs):,} compared answers are no more like their own rows "
+        "than like shuffled rows"
+    )
+
+
+def _read_pairs(
+    tx: Connection,
+    task: Task,
+    batch: BatchRow,
+    results: ResultFile,
+) -> list[WordPair]:
+    """Return the pairs of a random run of lines; a reply without an answer has no pair."""
+    randomness = random.Random(batch.result_sha256)  # noqa: S311 - it must be repeatable
+    line_before = randomness.randrange(max(1, batch.requests - MAX_PAIRS + 1))
+    rows = claims.claimed_rows(tx, batch.number, after=line_before, limit=MAX_PAIRS)
+    keys = [make_request_key(batch.task, row.item_id) for row in rows]
+
+    reply_texts = {}
+    for row, lines in zip(rows, results.find_lines(keys), strict=True):
+        replies = [parse_result_line(line) for line in lines]
+        if len(replies) == 1 and replies[0].outcome is Outcome.ANSWERED:
+            reply_texts[row.item_id] = replies[0].text
+    return list(_make_pairs(tx, task, reply_texts))
+
+
+def _read_earlier_pairs(tx: Connection, task: Task, extractor: str) -> list[WordPair]:
+    """Return pairs of stored answers of a version and the present texts of their rows."""
+    stored_answers = answers.answers_of_version(tx, task.name, extractor)
+    return list(_make_pairs(tx, task, dict(islice(stored_answers, MAX_PAIRS))))
+
+
+def _make_pairs(tx: Connection, task: Task, answer_texts: Mapping[str, str]) -> Iterator[WordPair]:
+    """Yield the words of each answer and its row; an answer that is no JSON is left out.
+
+    Args:
+        answer_texts: Answers as JSON by row id.
+    """
+    rows = task.rows.read(tx, list(answer_texts))
+    for row_id, answer_text in answer_texts.items():
+        try:
+            document = json.loads(answer_text)
+        except (ValueError, RecursionError):
+            continue
+        if row_id in rows:
+            answer_words = likeness.split_words("\n".join(likeness.list_texts(document)))
+            yield WordPair(answer_words, likeness.split_words(task.prompt.make_text(rows[row_id])))
