@@ -113,7 +113,7 @@ def _search_hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
 TAGGED_INDEX = IndexedTask(
     task=table.TASK,
     entry_noun="expert",
-    example_question="who knows …",
+    example_question="who knows water law",
     columns={
         "rank": "rank",
         "username": "username",

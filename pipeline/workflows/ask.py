@@ -538,12 +538,3 @@ def _plan_of_all(settings: Settings, row_count: int, usages: Sequence[Usage]) ->
         counted_prompt_tokens=usage.prompt,
         usage=usage,
     )
-
-
-# ---- the file of a task
-
-
-# ---- its name
-
-
-# ---- its columns
