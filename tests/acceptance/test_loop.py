@@ -218,12 +218,10 @@ def test_row_whose_text_supports_nothing_is_parked(
     )
     notes_workspace.people(1, without_bio=1)
     assert (
-        "1 parked: the text supports no tag"
-        in notes_workspace.do("tag", mode="live", TASK="").out
+        "1 parked: the text supports no tag" in notes_workspace.do("tag", mode="live", TASK="").out
     )
     assert (
-        "parked: the text supports no tag"
-        in notes_workspace.do("show", "person-0000", TASK="").out
+        "parked: the text supports no tag" in notes_workspace.do("show", "person-0000", TASK="").out
     )
     output = notes_workspace.do("status", TASK="", more=True).out
     assert "parked 1: the text supports no tag" in output
