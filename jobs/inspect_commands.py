@@ -13,7 +13,6 @@ from pipeline.core.quotes import (
     iterate_leaves,
     to_display_value,
 )
-from pipeline.core.states import parked_label
 from pipeline.core.text import format_usd
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import items as row_items
@@ -217,12 +216,9 @@ def _row_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _format_state(state: str | None, parked_reason: str | None) -> str:
     """Return the state of a row for people, with the reason if the row is parked."""
+    label = state or "unknown"
     if state == "no_bio":
         label = "no bio (cannot be searched)"
-    elif state == "parked":
-        label = parked_label(parked_reason or "")
-    else:
-        label = state or "unknown"
     if parked_reason:
         return f"{label}: {parked_reason}"
     return label

@@ -1,6 +1,5 @@
 """The command `status`: open rows, batches, index and money of a workspace."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ from jobs.options import (
     Parameter,
 )
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.states import parked_label
+from pipeline.core.states import is_unsupported
 from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status as task_status
@@ -185,13 +184,13 @@ def _detail_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _reason_lines(document: Mapping[str, Any]) -> list[str]:
-    """Return a line for each reason of failed rows, and of rows that are set aside, not parked."""
+    """Return a line for each reason of failed rows, and of other parked rows."""
     failure_reasons = document.get("failures", {}).get("reasons", {})
     lines = [f"failed {count:,}: {reason}" for reason, count in failure_reasons.items()]
     # The reasons of failures include all other parked rows.
     for reason, count in document["parked"].items():
-        if parked_label(reason) != "parked":
-            lines.append(f"set aside {count:,}: {reason}")
+        if is_unsupported(reason):
+            lines.append(f"parked {count:,}: {reason}")
     return lines
 
 
@@ -228,8 +227,7 @@ def _stale_lines(stale: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 def _format_counts(document: Mapping[str, Any], subject: str) -> str:
     """Return how many rows there are, and how many in each state.
 
-    The first two counts of the document are all rows and answered rows. The parked rows are counted
-    by the labels of their reasons, because some of them are not called parked.
+    The first two counts of the document are all rows and answered rows.
     """
     (_, total), (answered_name, answered), *state_counts = document[subject].items()
     labels = dict(COUNT_LABELS)
@@ -240,10 +238,9 @@ def _format_counts(document: Mapping[str, Any], subject: str) -> str:
     for name, count in state_counts:
         if count and name != "parked":
             named_counts.append((name, count))
-    parked_counts = Counter[str]()
-    for reason, count in document["parked"].items():
-        parked_counts[parked_label(reason)] += count
-    named_counts += parked_counts.items()
+    parked_count = sum(document["parked"].values())
+    if parked_count:
+        named_counts.append(("parked", parked_count))
 
     counts = ", ".join(f"{count:,} {labels.get(name, name)}" for name, count in named_counts)
     text = f"{total:,}: {counts}"

@@ -30,11 +30,11 @@ from jobs.options import (
 )
 from jobs.output import Terminal, print_line, print_table
 from pipeline.batch.budget import MIN_CALIBRATION_ANSWERS, Calibration
-from pipeline.batch.live_report import LiveReport
+from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport
 from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
-from pipeline.core.states import UNSUPPORTED_REASON
+from pipeline.core.states import is_unsupported
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
@@ -140,7 +140,9 @@ def _print_tag_report(
 
     lines = _tag_report_lines(report, labels)
     # The error that stopped the command has a hint of its own.
-    is_stopped = report.is_down or bool(report.out_of_money) or bool(report.list_errors(labels))
+    is_interrupted = report.live is not None and report.live.interrupted
+    has_errors = bool(report.list_errors(labels))
+    is_stopped = report.is_down or bool(report.out_of_money) or has_errors or is_interrupted
     if not is_stopped:
         lines[-1] += next_hint
     for line in lines:
@@ -199,8 +201,10 @@ def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: Ta
 
     parts = [f"{live_report.answered:,} {labels.answered}"]
     for reason, count in live_report.failed.most_common():
-        if reason.startswith(UNSUPPORTED_REASON):
-            parts.append(f"{count:,} set aside: {reason}")
+        if reason == INTERRUPTED_REASON:
+            parts.append(f"{count:,} interrupted, which the next run asks")
+        elif is_unsupported(reason):
+            parts.append(f"{count:,} parked: {reason}")
         else:
             parts.append(f"{count:,} failed ({reason})")
     if report.unasked:

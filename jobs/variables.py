@@ -144,6 +144,7 @@ def set_hint_form(command_name: str) -> None:
         arguments={name: entry.arguments for name, entry in ALL_COMMANDS.items()},
         settings=VARIABLES.keys(),
         command=command_name,
+        typed_settings=[name for name in OPTION_SETTINGS if read_setting_option(name)],
     )
     set_command_form(form)
 
@@ -246,7 +247,8 @@ def refuse_unknown_variables(
     known_names = accepted_names.union(DEVELOPER_VARIABLES, *names_by_target.values())
     for name in (*typed_names, *environment_names):
         if name not in known_names:
-            raise _unknown_variable_error(name, known_names)
+            prefix = "" if name in typed_names else PREFIX
+            raise _unknown_variable_error(name, known_names, prefix=prefix)
 
     for name in typed_names:
         if any(name in names_by_target.get(goal, ()) for goal in goals):
@@ -261,12 +263,24 @@ def refuse_unknown_variables(
         )
 
 
-def _unknown_variable_error(name: str, known_names: Collection[str]) -> InputError:
-    """Return the error about an unknown variable; it suggests the most similar known name."""
+def _unknown_variable_error(
+    name: str,
+    known_names: Collection[str],
+    *,
+    prefix: str,
+) -> InputError:
+    """Return the error about an unknown variable; it suggests the most similar known name.
+
+    Args:
+        prefix: The prefix with which the variable was typed; the suggestion has it, too.
+    """
     suggestion = name.upper()
     if suggestion not in known_names:
         suggestion = closest_name(name, known_names)
-    message = f"unknown variable {name}{suggestion_question(suggestion)}; nothing was done"
+    if suggestion:
+        suggestion = f"{prefix}{suggestion}"
+    question = suggestion_question(suggestion)
+    message = f"unknown variable {prefix}{name}{question}; nothing was done"
     return InputError(message, hint="")
 
 

@@ -45,6 +45,10 @@ class TrialOutcome(NamedTuple):
     is_refused: bool = False
 
 
+# Reason of a call that a person ended.
+INTERRUPTED_REASON = "interrupted"
+
+
 @dataclass
 class LiveReport:
     """Counts and cost of a live run, and the error that stopped it."""
@@ -86,8 +90,11 @@ class LiveReport:
         """Count a row that failed and is not asked again in this run.
 
         The reason is counted up to its first colon. The first MAX_FAILURE_SAMPLES rows are kept as
-        samples.
+        samples. A call that the user interrupted is counted as INTERRUPTED_REASON, without a sample.
         """
+        if self.interrupted and reason.endswith(INTERRUPTED_REASON):
+            self.failed[INTERRUPTED_REASON] += 1
+            return
         self.failed[reason.partition(":")[0]] += 1
         if len(self.samples) < MAX_FAILURE_SAMPLES:
             self.samples.append((item_id, reason))

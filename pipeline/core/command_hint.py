@@ -32,6 +32,8 @@ class CommandForm:
     settings: Collection[str] = ()
     # The running command.
     command: str = ""
+    # Names of settings that were typed as options of the running command.
+    typed_settings: Collection[str] = ()
 
     def step(self, command: str, options: Mapping[str, Any]) -> str:
         """Return a command as it is typed, with its options and the places of the workspace.
@@ -66,7 +68,8 @@ class CommandForm:
             return f"{name.upper()}=" + ("" if value is None else quote_for_shell(value))
         if name in self.arguments.get(command or self.command, ()):
             return name.upper() if value is None else quote_for_shell(value)
-        if name in self.settings and name not in _COMMON_OPTIONS and name != "data":
+        is_variable = name in self.settings and name not in self.typed_settings
+        if is_variable and name not in _COMMON_OPTIONS and name != "data":
             return f"{PREFIX}{name.upper()}=" + ("" if value is None else quote_for_shell(value))
         dashed = name.replace("_", "-")
         if isinstance(value, bool):

@@ -116,11 +116,9 @@ def is_known_state(word: str | None) -> bool:
 UNSUPPORTED_REASON = "the text supports no"
 
 
-def parked_label(reason: str) -> str:
-    """Return the displayed word for a parked row: "set aside" if its text supports no answer."""
-    if reason.startswith(UNSUPPORTED_REASON):
-        return "set aside"
-    return "parked"
+def is_unsupported(reason: str) -> bool:
+    """Return whether a row is parked because its text supports no answer, which is no failure."""
+    return reason.startswith(UNSUPPORTED_REASON)
 
 
 class Outcome(StrEnum):

@@ -10,6 +10,7 @@
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
@@ -31,15 +32,30 @@ UNCHANGED_MESSAGE = "nothing was changed"
 
 Document = dict[str, Any]
 
+# The beginning of pydantic's messages after the path of a field.
+_PYDANTIC_SUBJECT = re.compile(r"^([\w.]+): (?:Input|String|List|Value|Number) should ")
+
 
 class InvalidAnswerError(InputError):
     """A corrected answer is not valid; nothing was changed."""
 
-    def __init__(self, row_id: str, reason: str) -> None:
+    def __init__(self, task: Task, row_id: str, reason: str) -> None:
+        """Make the message and the command to type from the reason, which begins with a field."""
+        self.reason = _plain_reason(reason)
+        field = reason.partition(":")[0].partition(".")[0]
+        fields = task.prompt.answer_model.model_fields
+        assignment = f"{field if field in fields else next(iter(fields))}=…"
+        command = task.labels.command("correct", item=row_id, set=assignment)
         super().__init__(
-            f"that is no valid answer about {row_id!r}: {reason}; {UNCHANGED_MESSAGE}",
+            f"that is no valid answer about {row_id!r}: {self.reason}; {UNCHANGED_MESSAGE}",
+            hint=f"`{command}` with an allowed value",
         )
-        self.reason = reason
+
+
+def _plain_reason(reason: str) -> str:
+    """Return a reason without pydantic's wording, as in `mood must be 'good' or 'bad'`."""
+    plain = _PYDANTIC_SUBJECT.sub(r"\1 must ", reason)
+    return plain.replace(": Field required", " is missing").replace(" be a valid ", " be a ")
 
 
 # ---- the history of an answer, and its change
@@ -424,7 +440,7 @@ def _validated_answer(
         raise
 
     if valid_answer is None:
-        raise InvalidAnswerError(row_id, reason)
+        raise InvalidAnswerError(task, row_id, reason)
     document: Document = valid_answer.model_dump(mode="json")
     return document
 

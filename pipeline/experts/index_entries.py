@@ -213,7 +213,7 @@ def make_people_index(
 _INDEX = IndexedTask(
     task=table.TASK,
     entry_noun="expert",
-    example_question="who knows …",
+    example_question="who knows water law",
     columns={
         "rank": "rank",
         "username": "username",

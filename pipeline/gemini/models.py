@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Len
 
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
@@ -399,9 +400,10 @@ def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | Non
         if model is not None:
             reason = f"not a model that can {kind}"
             error_class = ConfigurationError
+        setting_name = OptionHint(_SETTING_BY_KIND[kind].lower())
         raise error_class(
             f"{bare_name!r} is {reason}; known models: {', '.join(known_names)}",
-            hint=f"set FINDABLE_{_SETTING_BY_KIND[kind]} to a known model, or add the model to "
+            hint=f"set {setting_name} to a known model, or add the model to "
             "the file of FINDABLE_MODELS_FILE",
         )
 

@@ -15,7 +15,7 @@ from pipeline.batch.late_batches import describe_waiting_move, find_move_time
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
-from pipeline.core.states import BatchState, Mode, parked_label
+from pipeline.core.states import BatchState, Mode, is_unsupported
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -328,7 +328,7 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
 def _describe_failures(data: Path, task: Task, reasons: Mapping[str, str]) -> dict[str, Any] | None:
     """Return failed rows and failed gates of the newest report for JSON; None if nothing failed.
 
-    Rows that are set aside, because their text supports no answer, are not counted. The members
+    Rows that are parked because their text supports no answer are not counted. The members
     are `rows` (their number), `reasons` (counts by shortened reason, most frequent first), `gates`
     (names of failed gates) and `report` (path, or None).
 
@@ -337,7 +337,7 @@ def _describe_failures(data: Path, task: Task, reasons: Mapping[str, str]) -> di
     """
     # The text after a colon is about a single row.
     short_reasons = (
-        reason.partition(": ")[0] for reason in reasons.values() if parked_label(reason) == "parked"
+        reason.partition(": ")[0] for reason in reasons.values() if not is_unsupported(reason)
     )
     reason_counts = Counter(reason[:MAX_REASON_CHARACTERS] for reason in short_reasons)
     newest_report = next(iter(read_report_documents(data, task.name, limit=1)), None)

@@ -401,7 +401,7 @@ def _judge_figure(
     if gate is None:
         reason = "it has no bounds"
         if figure.is_gate:
-            reason = "switched off by GATES"
+            reason = "switched off"
         return MeasuredFigure(figure, value, item_count, None, reason)
     if value is None:
         return MeasuredFigure(figure, value, item_count, None, "nothing to measure")

@@ -93,7 +93,7 @@ class MappedFile(SourceFile):
             return
 
         option = OptionHint(map=f"{layout.key}=…")
-        ask_command = CommandHint("ask", from_=path, q="…")
+        ask_command = CommandHint("ask", from_=path, q="What is it about?")
         hint = f"name the column with {option}; for a table of another kind, use `{ask_command}`"
         similar_name = self.mapping.similar_names.get(layout.key)
         if similar_name:

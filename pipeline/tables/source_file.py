@@ -276,7 +276,8 @@ class SourceFile:
         have the format of the suffix.
 
         Raises:
-            InputError: The file is empty, is an .xls or locked, is a document or an image, or is not JSON or Parquet though
+            InputError: The file is empty, is an .xls or locked, is a document or an image, or
+                is not JSON or Parquet though
                 its suffix says so.
         """
         if start.startswith(_PARQUET_SIGNATURE):

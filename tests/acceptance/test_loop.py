@@ -64,7 +64,7 @@ def test_changed_question_is_tried_as_a_draft(
     error_output = notes_workspace.do("tag", mode="live", code=3).err
     expected_message = (
         "the prompt and the answer changed since version 1 was used; nothing was asked\n"
-        "next: set version=2 in "
+        "Next: set version=2 in "
     )
     assert expected_message in error_output
     assert "FINDABLE_ACCEPT_CHANGED=1 stores answers of both under version 1" in error_output
@@ -208,7 +208,7 @@ def test_numbers_and_mappings_are_sent_as_texts_and_pairs(
     )
 
 
-def test_row_whose_text_supports_nothing_is_set_aside(
+def test_row_whose_text_supports_nothing_is_parked(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Every listing gives the reason for people without tags and rows without a true quotation."""
@@ -218,15 +218,13 @@ def test_row_whose_text_supports_nothing_is_set_aside(
     )
     notes_workspace.people(1, without_bio=1)
     assert (
-        "1 set aside: the text supports no tag"
-        in notes_workspace.do("tag", mode="live", TASK="").out
+        "1 parked: the text supports no tag" in notes_workspace.do("tag", mode="live", TASK="").out
     )
     assert (
-        "set aside: the text supports no tag"
-        in notes_workspace.do("show", "person-0000", TASK="").out
+        "parked: the text supports no tag" in notes_workspace.do("show", "person-0000", TASK="").out
     )
     output = notes_workspace.do("status", TASK="", more=True).out
-    assert "set aside 1: the text supports no tag" in output
+    assert "parked 1: the text supports no tag" in output
 
     declare(notes_workspace, quote="Quote")
     # The second invalid answer parks the row.
@@ -235,7 +233,7 @@ def test_row_whose_text_supports_nothing_is_set_aside(
     assert notes_workspace.parked()["a"].startswith(
         "the text supports no quotation: it failed 2 times"
     )
-    assert "set aside: the text supports no quotation" in notes_workspace.do("show", item="a").out
+    assert "parked: the text supports no quotation" in notes_workspace.do("show", item="a").out
 
 
 KEYS_BY_CONDITION = {

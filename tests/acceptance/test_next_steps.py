@@ -29,7 +29,7 @@ def test_file_without_people_leads_to_a_question_about_it(
     """
     file = workspace.put("reviews.csv", REVIEWS)
     error_output = workspace.do("import", file, code=2).err
-    assert step(error_output) == ["findable", "ask", str(file), "-q", "…"]
+    assert step(error_output) == ["findable", "ask", str(file), "-q", "What is it about?"]
     header_file = workspace.put("head.csv", HEADER)
     error_output = workspace.do("import", header_file, code=2).err
     assert "next: the file has no rows; add rows below the header" in error_output

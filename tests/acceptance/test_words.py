@@ -48,7 +48,12 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
     (("--nope",), {}, 2, "No such option '--nope'."),
     (("tag", "--limt", "5"), {}, 2, "--limit"),
     (("tag", "--mode", "lvie"), {}, 2, "'lvie' is not one of 'auto', 'batch', 'flex', 'live'"),
-    (("tag",), {"LIMTI": 5}, 2, "unknown variable LIMTI; did you mean LIMIT?; nothing was done"),
+    (
+        ("tag",),
+        {"LIMTI": 5},
+        2,
+        "unknown variable FINDABLE_LIMTI; did you mean FINDABLE_LIMIT?; nothing was done",
+    ),
     (("status",), {"TASK": "passges"}, 3, "there is no task 'passges'"),
     (
         ("status",),

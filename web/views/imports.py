@@ -20,7 +20,6 @@ from starlette.responses import Response
 
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError, InputError
-from pipeline.core.states import parked_label
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_read_only, open_workspace
 from pipeline.engine.task_template import CHOICES_KIND
@@ -115,7 +114,7 @@ async def add_person(request: Request) -> JSONResponse:
 
     notes = list(person.notes)
     if person.parked:
-        notes.append(f"{parked_label(person.parked)}: {person.parked}")
+        notes.append(f"parked: {person.parked}")
     document = {
         "ok": True,
         "username": person.username,

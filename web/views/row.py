@@ -18,7 +18,7 @@ from pipeline.batch.budget import load_calibration
 from pipeline.batch.retry_due import ask_alone
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import is_quotation
-from pipeline.core.states import STANDARD, parked_label
+from pipeline.core.states import STANDARD
 from pipeline.engine import corrections
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
@@ -287,7 +287,6 @@ def _row_values(
         "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
         "marks": marks,
         "concepts": concepts,
-        "parked_label": parked_label(row["parked"]) if row["parked"] else "",
         "ask_cost": estimate_cost(ws, [row_id]),
         "spent": row["cost"],
         "has_index": ws.is_indexed,
