@@ -128,7 +128,7 @@ def _set_row(
 ) -> None:
     """Correct a row as a part of the report's bulk edit, and count it in the report."""
     try:
-        document = corrections.correct_row(
+        edit_number = corrections.correct_row(
             tx, task, row_id, change, editor_name=who, at=at, bulk_edit=report.number
         )
     except corrections.InvalidAnswerError as error:
@@ -136,7 +136,7 @@ def _set_row(
     except InputError as error:
         report.add_refusal(row_id, error.message)
     else:
-        if document["edit"] is None:
+        if edit_number is None:
             report.unchanged += 1
         else:
             report.changed += 1

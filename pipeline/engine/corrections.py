@@ -114,7 +114,7 @@ def correct_answer(
     """
     with store.write() as tx:
         row_id = task.rows.id_of(tx, row_name)
-        return correct_row(
+        edit_number = correct_row(
             tx,
             task,
             row_id,
@@ -123,6 +123,7 @@ def correct_answer(
             at=now(),
             expected_state=expected_state,
         )
+        return {**_describe_answer(tx, task, row_id), "edit": edit_number}
 
 
 def correct_row(
@@ -135,13 +136,16 @@ def correct_row(
     at: datetime,
     expected_state: str | None = None,
     bulk_edit: int | None = None,
-) -> Document:
+) -> int | None:
     """Correct a row's answer in the caller's transaction; see `correct_answer`.
 
     An error is raised before anything is written, except an error of the database.
 
     Args:
         bulk_edit: The number of the bulk edit that the new edit is part of.
+
+    Returns:
+        The number of the new edit; None if the answer already had these values.
     """
     if claims.find_parked_reason(tx, task.name, row_id) == claims.BEING_FORGOTTEN:
         raise InputError(f"row {row_id!r} is being forgotten; {UNCHANGED_MESSAGE}")
@@ -169,7 +173,7 @@ def correct_row(
     if is_corrected:
         edit = edit._replace(after=_validated_answer(task, row_id, new_answer, row))
     if edit.after == edit.before:
-        return {**current, "edit": None}
+        return None
 
     edits.add_edit(
         tx,
@@ -183,7 +187,7 @@ def correct_row(
     task.answers.sync_corrected_row(tx, row_id, edit, is_in_force=is_corrected)
     claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=[row_id])
     workspace.record_row_change(tx, task.name)
-    return {**_describe_answer(tx, task, row_id), "edit": edit.number}
+    return edit.number
 
 
 def mark_reviewed(

@@ -54,7 +54,7 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         tab.keyboard.press("e")
         reader.until("document.activeElement.id === 'edit-tone-value'")
         tab.keyboard.press("Escape")
-        tab.select_option("#edit-tone-value", "mixed")
+        tab.select_option("#edit-tone-value", "blame")
         tab.focus("#edit-tone-save")
         tab.keyboard.press("Enter")
         reader.wait_for("#answer", "Saved as edit")
