@@ -212,7 +212,7 @@ def check_first_use(settings: Settings, store: Store) -> bool:
     with contextlib.closing(
         Store(settings.confirmed_database_url.reveal(), is_own_database=False),
     ) as unchanged_store:
-        columns = _open_source(unchanged_store, declaration, path).columns
+        columns = open_source(unchanged_store, declaration, path).columns
     record = _make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
     check_column_names(list(columns))
     target = record.words["write_to"]
@@ -271,7 +271,7 @@ def register_if_new(
         raise TaskNeverUsedError(settings.task, settings.data, hint=hint)
 
     declaration = load_declaration(path, settings)
-    columns = _open_source(store, declaration, path).columns
+    columns = open_source(store, declaration, path).columns
     record = _save_record(
         store,
         declaration,
@@ -545,7 +545,7 @@ def store_preference(store: Store, name: str, settings: Settings, *, display: Pr
 # ---- the rows of a task
 
 
-def _open_source(
+def open_source(
     store: Store | None,
     declaration: Declaration,
     path: Path,

@@ -17,7 +17,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.text import plural
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
 from pipeline.engine.task import Task
-from pipeline.engine.task_registry import RowSource, _open_source, _resolve_items, _save_record
+from pipeline.engine.task_registry import RowSource, _resolve_items, _save_record, open_source
 from pipeline.engine.user_task import UserTask
 from pipeline.store import workspace
 from pipeline.store.database import Store
@@ -77,7 +77,7 @@ def sync_task(
         )
 
     cursor = _make_cursor(declaration, record, now=now, is_full_read=settings.full)
-    source = _open_source(store, declaration, path, cursor)
+    source = open_source(store, declaration, path, cursor)
     is_same_source = (
         record.items == _resolve_items(declaration, path) and record.items_sha256 == source.sha256
     )
