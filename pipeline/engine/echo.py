@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.core.declaration import ECHO_FIELD
 from pipeline.gemini.models import Model
@@ -22,9 +22,6 @@ from pipeline.gemini.usage import (
     calculate_cost,
     estimate_tokens,
 )
-
-if TYPE_CHECKING:
-    from pipeline.engine.task_parts import TaskRow
 
 CODE_CHARS = 4
 # No vowels, so that no code is a word. No 0, 1, I, l and O, which look alike. No small letter with
@@ -62,14 +59,6 @@ def make_row_code(task_name: str, row_id: str, input_hash: str) -> str:
 def format_code_line(code: str) -> str:
     """Return the end of a prompt that names the row's code."""
     return f"\n\n{ECHO_FIELD}: {code}"
-
-
-def add_code_line(task_name: str, row: "TaskRow") -> "TaskRow":
-    """Return a row whose prompt ends with the row's code."""
-    *other_parts, text_part = row.prompt.parts
-    code = make_row_code(task_name, row.id, row.input_hash)
-    last_part = {"text": text_part["text"] + format_code_line(code)}
-    return row._replace(prompt=row.prompt._replace(parts=[*other_parts, last_part]))
 
 
 def add_code_field(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from pipeline.core.progress import Progress
 from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
 from pipeline.core.text import plural
+from pipeline.engine import echo
 from pipeline.engine.built_in_declarations import load_built_in_declaration
-from pipeline.engine.echo import add_code_line
 from pipeline.engine.memory_rows import MEMORY_ROWS
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
@@ -315,7 +315,7 @@ class UserPrompt(TaskPrompt):
             if images is not None:
                 prepared_row = _add_images(images, task_row, rows[task_row.id])
             if prepared_row is not None and self.has_echo:
-                prepared_row = add_code_line(self.rows.record.name, prepared_row)
+                prepared_row = _add_code_line(self.rows.record.name, prepared_row)
             if prepared_row is not None:
                 yield prepared_row
 
@@ -521,3 +521,11 @@ def _source_hint(record: TaskRecord) -> str:
     if record.is_query:
         return f"the rows come from the query in `{record.path}`; change the query or its tables"
     return f"the rows come from `{record.items}`; change that file, and it is read again"
+
+
+def _add_code_line(task_name: str, row: TaskRow) -> TaskRow:
+    """Return a row whose prompt ends with the row's code."""
+    *other_parts, text_part = row.prompt.parts
+    code = echo.make_row_code(task_name, row.id, row.input_hash)
+    last_part = {"text": text_part["text"] + echo.format_code_line(code)}
+    return row._replace(prompt=row.prompt._replace(parts=[*other_parts, last_part]))

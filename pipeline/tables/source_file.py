@@ -230,6 +230,11 @@ class SourceFile:
                 f"{self.path} cannot be read: {error.strerror}; nothing was read",
             ) from None
 
+    @property
+    def delimiter(self) -> str:
+        """Return the character between the cells of CSV; empty for other formats."""
+        return self._csv_table.delimiter if self._csv_table is not None else ""
+
     def _detect_encoding(self, part: Path, start: bytes) -> TextEncoding:
         """Return the encoding that the user set, or else the detected encoding.
 

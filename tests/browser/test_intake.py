@@ -59,9 +59,7 @@ def _check_looks(reader: Reader, tab: Any, name: str) -> None:
 def test_a_dropped_file_becomes_a_downloaded_table(
     workspace: Workspace, api: Api, tmp_path: Path, look: str
 ) -> None:
-    """Drop, roles, try, keep, ask, watch, correct, undo, filter and export, with five clicks to
-    the answers.
-    """
+    """A file is tried, kept, asked, corrected and exported; five clicks lead to the answers."""
     texts = _write_rows(tmp_path / "lamps.csv")
     api.fault("answer_text", times=ROW_COUNT * 3, args={"text": json.dumps(ANSWER)})
     workspace.begin()

@@ -28,7 +28,7 @@ from pipeline.passages import import_ as passages
 from pipeline.tables.row_findings import SourceRow
 from pipeline.tables.row_import import FindingGroup, ImportOptions, ImportReport
 from pipeline.tables.source import FileSource
-from pipeline.workflows import add_expert, ask, new_task_files, preflight
+from pipeline.workflows import add_expert, ask, new_task_files, preflight, row_additions
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
@@ -70,6 +70,8 @@ IMPORTERS: dict[str, dict[str, Any]] = {
     PEOPLE_TASK: {"run": people.import_people_file, "one": "person", "many": "people"},
     "passages": {"run": passages.import_passages, "one": "passage", "many": "passages"},
 }
+# Adds rows to a task whose rows are stored in the workspace.
+ROW_IMPORTER: dict[str, Any] = {"run": row_additions.add_rows, "one": "row", "many": "rows"}
 # Value of the task parameter if the file becomes a new task.
 NEW_TASK = "new"
 # A new question is tried on this many rows, at most at this cost.
@@ -148,7 +150,7 @@ async def drop_file(
     returns the import that the file would cause.
     """
     app_state = get_app_state(request)
-    if task not in {NEW_TASK, *IMPORTERS}:
+    if task != NEW_TASK and not await run_in_threadpool(_find_importer, app_state, task):
         raise RequestRefusedError(
             422,
             f"files cannot be imported for {task!r}; nothing was stored",
@@ -194,9 +196,11 @@ def render_add(
     """
     app_state = get_app_state(request)
     with app_state.open_to_read(task if task and app_state.has_task(task) else None) as ws:
-        values: dict[str, Any] = {"upload": None, "preselected_task": PEOPLE_TASK}
+        values: dict[str, Any] = {"upload": None, "preselected_task": PEOPLE_TASK, "row_task": ""}
         if task in IMPORTERS:
             values["preselected_task"] = task
+        elif row_additions.can_add_rows(ws.task, ws.data):
+            values |= {"preselected_task": task, "row_task": task}
         elif ws.tasks and task:
             values["preselected_task"] = NEW_TASK
         if number is not None:
@@ -325,7 +329,9 @@ def _start_reading(app_state: AppState, upload: Upload) -> None:
             settings = replace(app_state.settings, task=upload.task)
             with open_read_only(settings, display, confirm=lambda _question: False) as ws:
                 options = ImportOptions(upload.mapping, upload.read_options, dry=True)
-                upload.preview = IMPORTERS[upload.task]["run"](ws, upload.path, options)
+                upload.preview = _find_importer(app_state, upload.task)["run"](
+                    ws, upload.path, options
+                )
 
         # Some files can be read by an import only; these have no first rows.
         with suppress(FindableError):
@@ -359,7 +365,7 @@ def _start_import(app_state: AppState, upload: Upload) -> None:
         settings = replace(app_state.settings, task=upload.task)
         options = ImportOptions(upload.mapping, upload.read_options)
         with open_workspace(settings, display, access=Access.WRITE) as ws:
-            report = IMPORTERS[upload.task]["run"](ws, upload.path, options)
+            report = _find_importer(app_state, upload.task)["run"](ws, upload.path, options)
         report.check()
         app_state.uploads.finish(upload, report)
         return {"summary": report.summary}
@@ -475,6 +481,17 @@ def _render_upload(request: Request, number: int, *, error_message: str = "") ->
         return render_page(request, "parts/import.html", ws, **values)
 
 
+def _find_importer(app_state: AppState, task: str) -> dict[str, Any]:
+    """Return the importer of a task's files; empty if none can be imported."""
+    if task in IMPORTERS:
+        return IMPORTERS[task]
+    if task != NEW_TASK and app_state.has_task(task):
+        with app_state.open_to_read(task) as ws:
+            if row_additions.can_add_rows(ws.task, ws.data):
+                return ROW_IMPORTER
+    return {}
+
+
 def _import_hint(app_state: AppState, task: str) -> str:
     """Return where the rows of a task come from, or the valid task names for an unknown task."""
     if not app_state.has_task(task):
@@ -495,7 +512,7 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
     return {
         "upload": upload,
         "upload_document": document,
-        "importer": IMPORTERS.get(upload.task),
+        "importer": IMPORTERS.get(upload.task, ROW_IMPORTER),
         "work": upload.work.document if upload.work else None,
         "column_targets": _column_targets(preview),
         "max_trial_usd": MAX_TRIAL_USD,
