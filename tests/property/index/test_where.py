@@ -6,7 +6,8 @@ import random
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import orjson
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
 from pipeline.core.where_parser import Comparison, Expression, Junction, Negation, parse_where
+from pipeline.index.build_reader import Index
 from pipeline.index.query import find_column_paths, find_matching_rows
 from tests.unit.index.toy import comparisons
 
@@ -164,7 +166,8 @@ def test_an_expression_selects_the_rows_that_python_selects(
         entries.execute("CREATE TABLE entries (row, metadata)")
         documents = [orjson.dumps(row).decode() for row in stored]
         entries.executemany("INSERT INTO entries VALUES (?, ?)", enumerate(documents))
-        matching_rows = [*find_matching_rows(entries, parsed, columns)]
+        index = cast(Index, SimpleNamespace(entries=entries, has_extra_cells=False))
+        matching_rows = [*find_matching_rows(index, parsed, columns)]
     assert matching_rows == [
         index for index, (row, _) in enumerate(rows) if evaluate(expression, row) is True
     ]
