@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
+from tests.acceptance.database import clock_was_wrong
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LIVES
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
 
@@ -15,8 +14,6 @@ PEOPLE_COUNT = 6
 MANY_TIMES = 10_000
 KILLED = -9
 KILL_COUNT = 10
-# A process whose clock is two days ahead.
-AHEAD: dict[str, Any] = {"fate": LIVES, "off_days": 2}
 # Gets after which a batch shows its end.
 LOOKS = 4
 
@@ -131,7 +128,8 @@ def test_move_after_moves_an_old_batch_by_itself(workspace: Workspace, api: Engi
     workspace.do("work", once=True, MOVE_AFTER="6h")
     assert workspace.states() == {"claimed": PEOPLE_COUNT}
 
-    process = workspace.run("tag", wait=True, to="live", MOVE_AFTER="6h", **AHEAD)
+    clock_was_wrong(workspace, days=-2)
+    process = workspace.run("tag", wait=True, to="live", MOVE_AFTER="6h")
     assert process.code == 0, process
     assert "asking its 6 rows by live costs up to" in process.err
     check_asked_once(workspace, api, kept=0)
@@ -143,8 +141,9 @@ def test_work_moves_an_old_batch(workspace: Workspace, api: Engine) -> None:
     workspace.people(PEOPLE_COUNT)
     runs_for_hours(api)
     workspace.do("submit")
+    clock_was_wrong(workspace, days=-2)
     for _ in range(3):
-        process = workspace.run("work", once=True, MOVE_AFTER="30h", **AHEAD)
+        process = workspace.run("work", once=True, MOVE_AFTER="30h")
         assert process.code == 0, process
     check_asked_once(workspace, api, kept=0)
 
@@ -168,7 +167,8 @@ def test_unconfirmed_or_unaffordable_move_changes_nothing(
     over_budget = workspace.do("batch_move", 1, to="live", code=3, BUDGET_PER_DAY=budget)
     assert "nothing was changed" in over_budget.err
 
-    process = workspace.run("work", once=True, MOVE_AFTER="30h", BUDGET_PER_DAY=budget, **AHEAD)
+    clock_was_wrong(workspace, days=-2)
+    process = workspace.run("work", once=True, MOVE_AFTER="30h", BUDGET_PER_DAY=budget)
     assert process.code == 0, process
     assert "is older than MOVE_AFTER, but was not moved" in process.err
     assert not [call for call in api.journal() if call["path"].endswith(":cancel")]
