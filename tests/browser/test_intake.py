@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +47,6 @@ def _check_looks(reader: Reader, tab: Any, name: str) -> None:
     """Check the view for violations of accessibility, and for elements outside of the page."""
     assert reader.violations() == "", name
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
-    folder = os.environ.get("PICTURES")
-    if folder:
-        width = tab.viewport_size["width"]
-        scheme = tab.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
-        tab.screenshot(path=f"{folder}/{name}-{width}-{scheme}.png", full_page=True)
 
 
 @pytest.mark.parametrize("look", LOOKS)
