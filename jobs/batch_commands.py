@@ -35,8 +35,8 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.workflows import move_batch, rounds, tag_report
 from pipeline.workflows.move_batch import MoveReport
+from pipeline.workflows.pilot_run import ensure_pilot_passed
 from pipeline.workflows.rounds import TagRounds
-from pipeline.workflows.tag import ensure_pilot_passed
 
 # Rows named in the warning about answers for an earlier input.
 MAX_OUTDATED_ROWS_SHOWN = 10

@@ -39,7 +39,7 @@ from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.ops import status
-from pipeline.workflows import preflight, tag_report
+from pipeline.workflows import pilot_run, preflight, tag_report
 from pipeline.workflows import tag as tag_workflow
 from pipeline.workflows.preflight import Preflight
 
@@ -327,7 +327,7 @@ def passages_pilot(
     if no_resume:
         tag_workflow.switch_to_new_version(ws)
     ws.announce_placeholders()
-    report = tag_workflow.run_pilot(ws, size=n, seed=seed)
+    report = pilot_run.run_pilot(ws, size=n, seed=seed)
 
     # The next command must name the version, except if it is the default version.
     next_command = CommandHint("passages-backfill")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.command_hint import OptionHint
 from pipeline.engine.image_fetch import fetch
 from pipeline.tables.cells import to_compact_json
-from pipeline.tables.row_sync import ImageInspection, hash_input
+from pipeline.tables.row_sync import ImageInspection
+from pipeline.tables.stored_values import hash_input
 
 if TYPE_CHECKING:
     from pipeline.gemini.requests import Prompt

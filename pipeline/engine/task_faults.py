@@ -10,9 +10,7 @@ from pipeline.core.declaration import (
     list_template_columns,
 )
 from pipeline.core.quotes import has_quotes
-from pipeline.tables.row_sync import (
-    KEY_KINDS,
-)
+from pipeline.tables.row_sync import KEY_KINDS
 
 MAX_LISTED_COLUMNS = 12
 

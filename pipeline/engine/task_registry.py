@@ -17,7 +17,6 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import (
     HASH_KEY,
     Declaration,
-    ReadOptions,
     find_column,
 )
 from pipeline.core.errors import (
@@ -29,12 +28,11 @@ from pipeline.core.errors import (
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
-from pipeline.engine import task_file
+from pipeline.engine import source_lines, task_file
 from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.declaration_changes import check_change, check_prefix, merge_records
 from pipeline.engine.echo import estimate_echo_usage
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
-from pipeline.engine.memory_rows import MEMORY_ROWS, MemorySource
 from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
@@ -44,6 +42,7 @@ from pipeline.engine.task_faults import (
     match_columns,
 )
 from pipeline.engine.task_file import Fault, find_task_file, load_declaration
+from pipeline.engine.task_source import open_source, resolve_items
 from pipeline.engine.user_task import UserTask
 from pipeline.gemini.answer_schema import is_closed_answer
 from pipeline.gemini.usage import estimate_answer_tokens
@@ -59,15 +58,9 @@ from pipeline.tables.answer_views import (
 )
 from pipeline.tables.column_values import list_fields
 from pipeline.tables.source import (
-    FileSource,
-    QueryCursor,
-    QuerySource,
     check_column_names,
-    open_other_database,
 )
 from pipeline.tables.write_to import check_column_target, check_row_target
-
-RowSource = FileSource | QuerySource | MemorySource
 
 # Version of how sources are read; a source read by an older version is read again before the next
 # requests. Version 1 left out refused rows, and all but the first of equal rows.
@@ -355,7 +348,7 @@ def make_record(
     )
     faults = [
         Fault(
-            task_file.locate_member(path, fault.member),
+            source_lines.locate_member(path, fault.member),
             f"{fault.member}= {fault.message}",
             fault.hint,
         )
@@ -435,17 +428,6 @@ def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) ->
         return None
     text_columns = find_text_columns(declaration, columns)
     return "text" if "text" in text_columns else next(iter(text_columns), None)
-
-
-def resolve_items(declaration: Declaration, path: Path) -> str:
-    """Return the query of a task, or the absolute path of its row file.
-
-    Args:
-        path: The task's file, to whose folder the path of the row file is relative.
-    """
-    if declaration.is_query or declaration.items == MEMORY_ROWS:
-        return str(declaration.items)
-    return str((path.parent / declaration.items).resolve())
 
 
 # ---- changes of a task
@@ -559,33 +541,3 @@ def store_preference(store: Store, name: str, settings: Settings, *, display: Pr
 
 
 # ---- the rows of a task
-
-
-def open_source(
-    store: Store | None,
-    declaration: Declaration,
-    path: Path,
-    cursor: QueryCursor | None = None,
-) -> RowSource:
-    """Return the source of a task's rows, with its columns read.
-
-    The source is a query of `source=`, a query of `store`, rows in memory, or a file.
-
-    Args:
-        store: The database of a query without `source=`.
-        path: The task's file.
-        cursor: Selects new rows of a query. All rows are read if it is omitted.
-
-    Raises:
-        InputError: The query, file or database cannot be read.
-    """
-    if declaration.source:
-        with open_other_database(declaration.source, path.parent) as other_database:
-            return QuerySource(other_database, declaration.items, cursor)
-    if declaration.is_query and store is not None:
-        return QuerySource(store, declaration.items, cursor)
-    if declaration.items == MEMORY_ROWS:
-        return task_file.rows_by_task_path[path]
-
-    options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
-    return FileSource(Path(resolve_items(declaration, path)), options)

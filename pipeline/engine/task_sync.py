@@ -17,17 +17,15 @@ from pipeline.core.settings import Settings
 from pipeline.core.text import plural
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
 from pipeline.engine.task import Task
-from pipeline.engine.task_registry import RowSource, open_source, resolve_items, save_record
+from pipeline.engine.task_registry import save_record
+from pipeline.engine.task_source import RowSource, open_source, resolve_items
 from pipeline.engine.user_task import UserTask
 from pipeline.store import workspace
 from pipeline.store.database import Store
 from pipeline.store.locks import Locks
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.row_findings import Finding, make_excerpt
-from pipeline.tables.row_sync import (
-    RowSync,
-    RowSyncReport,
-)
+from pipeline.tables.row_sync import RowSync, RowSyncReport
 from pipeline.tables.source import (
     QueryCursor,
 )

@@ -14,18 +14,15 @@ from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.engine import task_file
 from pipeline.engine.task_parts import RowsById
-from pipeline.engine.task_registry import RowSource, make_record
+from pipeline.engine.task_registry import make_record
+from pipeline.engine.task_source import RowSource
 from pipeline.engine.task_sync import format_refused_row, print_report
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_task import UserTask
 from pipeline.store.database import Connection, Store
 from pipeline.tables.row_findings import Finding
-from pipeline.tables.row_sync import (
-    HASH_COLUMN,
-    KEY_COLUMN,
-    VALUES_COLUMN,
-    RowSync,
-)
+from pipeline.tables.row_sync import RowSync
+from pipeline.tables.stored_values import HASH_COLUMN, KEY_COLUMN, VALUES_COLUMN
 
 
 @dataclass(eq=False, kw_only=True)

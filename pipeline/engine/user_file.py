@@ -7,7 +7,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
-from pipeline.engine import fingerprint, task_file
+from pipeline.engine import fingerprint, source_lines, task_file
 from pipeline.store.workspace import TaskRecord
 
 
@@ -82,12 +82,12 @@ class UserFile:
             line: First line of the code; used if the traceback has no line of the file.
         """
         message = f"{code} failed on {item_id!r}: {type(error).__name__}: {error}"
-        error_line = task_file.find_error_line(error, Path(self._record.path)) or line
+        error_line = source_lines.find_error_line(error, Path(self._record.path)) or line
         return self.error_at(error_line, message)
 
     def error_at(self, line: int | None, message: str) -> ConfigurationError:
         """Return the error about a line of the task's file; the reply is kept."""
-        location = task_file.format_location(Path(self._record.path), line)
+        location = source_lines.format_location(Path(self._record.path), line)
         return ConfigurationError(
             f"{location}: {message}; no attempt was charged, and the reply is kept",
             hint="correct the file, then run the same command again",

@@ -32,7 +32,8 @@ from pipeline.tables.answer_views import (
 from pipeline.tables.cells import to_compact_json, to_prompt_text
 from pipeline.tables.facets import tag_facet, version_facet
 from pipeline.tables.grid import Grid
-from pipeline.tables.row_sync import (
+from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowStates, RowTable
+from pipeline.tables.stored_values import (
     HASH_COLUMN,
     IMAGE_STATE_COLUMN,
     KEY_COLUMN,
@@ -40,8 +41,7 @@ from pipeline.tables.row_sync import (
     make_rows_subquery,
     parse_stored_values,
 )
-from pipeline.tables.row_sync import UNUSABLE_COLUMN as REASON
-from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowStates, RowTable
+from pipeline.tables.stored_values import UNUSABLE_COLUMN as REASON
 from pipeline.tables.text_match import contains_word, join_json_values
 from pipeline.tables.where_sql import JsonCell, compile_where
 from pipeline.tables.write_to import RowTarget

@@ -52,11 +52,11 @@ from pipeline.tables.answer_views import (
 )
 from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.column_values import unstorable_reason
-from pipeline.tables.row_sync import (
+from pipeline.tables.row_sync import find_changed_in_source
+from pipeline.tables.stored_values import (
     HASH_COLUMN,
     KEY_COLUMN,
     VALUES_COLUMN,
-    find_changed_in_source,
     parse_stored_values,
 )
 from pipeline.tables.write_to import RowTarget, TargetValue, parse_row_target, write_column

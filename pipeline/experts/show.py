@@ -20,7 +20,8 @@ from pipeline.experts import table
 from pipeline.experts.conditions import compile_people_where
 from pipeline.experts.person_rows import export_columns_among
 from pipeline.experts.rates import rate_text
-from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
+from pipeline.experts.score import score
+from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id
 from pipeline.store import answers, claims, marks
 from pipeline.store import rows as row_store
 from pipeline.store.database import split_into_pages

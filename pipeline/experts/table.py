@@ -38,6 +38,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.core.text import plural
 from pipeline.experts.names import ADOPTION_INDEX, EXPERTS
+from pipeline.experts.score import SCORE_COLUMNS, score, score_of
 from pipeline.store import answers, claims
 from pipeline.store import rows as row_store
 from pipeline.store.database import SlowError, limit_time, split_into_pages, update_rows
@@ -65,14 +66,6 @@ MAX_SEARCHED_TEXTS = 1000
 MAX_TEXT_SEARCH_S = 0.05
 TASK = "expert-tags"
 PEOPLE_PER_PAGE = 2000
-# Characters of a bio that earn all its points (DESIGN: bio min(40, len/500*40)).
-FULL_BIO_CHARS = 500
-# Points of the findability score; they add up to 100.
-BIO_POINTS = 40
-TAGS_POINTS = 25
-PROFILE_URL_POINTS = 15
-JOB_TITLE_POINTS = 10
-HOURLY_RATE_POINTS = 10
 
 USERNAME = "username"
 # Header by column, in the order of the header of our CSV files.
@@ -94,8 +87,6 @@ PROMPT_COLUMNS = (USERNAME, "job_title", "bio")
 # Columns that `write_tags` needs, including those of the score.
 COLUMNS_TO_WRITE_TAGS = ("id", *PROMPT_COLUMNS, "profile_url", "hourly_rate", "tags")
 NAME_COLUMNS = (USERNAME, "first_name", "last_name")
-# Columns that the score depends on, in the order of the parameters of `score_of`.
-SCORE_COLUMNS = ("bio", "tags", "profile_url", "job_title", "hourly_rate")
 
 
 class _Id(Integer):
@@ -466,34 +457,6 @@ def count_people_by_extractor(tx: Connection) -> dict[str, int]:
 
 
 # ---- write people, their tags and scores
-
-
-def score(row: Mapping[Any, Any]) -> float:
-    """Return the findability score of a row, 0 to 100 with one decimal; see `score_of`."""
-    return score_of(*map(row.get, SCORE_COLUMNS))
-
-
-def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate: Any) -> float:
-    """Return the findability score of the cells of a row, 0 to 100 with one decimal.
-
-    A bio earns up to 40 points by its length, all of them from 500 characters on. Tags earn 25
-    points, a profile URL 15, a job title 10 and a positive hourly rate 10.
-    """
-    bio_length = len(stripped_text(bio))
-    points = BIO_POINTS if bio_length >= FULL_BIO_CHARS else 0
-    # This runs for every row: NULLs are detected without a call.
-    if tags is not None and parse_text_list(tags):
-        points += TAGS_POINTS
-    if profile_url is not None and stripped_text(profile_url):
-        points += PROFILE_URL_POINTS
-    if job_title is not None and stripped_text(job_title):
-        points += JOB_TITLE_POINTS
-    if hourly_rate is not None and (parse_number(hourly_rate) or 0) > 0:
-        points += HOURLY_RATE_POINTS
-
-    if bio_length >= FULL_BIO_CHARS:
-        return float(points)
-    return round(bio_length / FULL_BIO_CHARS * BIO_POINTS + points, 1)
 
 
 def to_stored_values(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -15,7 +15,7 @@ from pipeline.engine.user_task import UserAnswers, UserPrompt, UserTables, UserT
 from pipeline.images.table import LIBRARY, asset_ai, assets
 from pipeline.images.table_names import ASSET_AI, HOW_TO_BEGIN
 from pipeline.store.database import Store
-from pipeline.tables.row_sync import HASH_COLUMN
+from pipeline.tables.stored_values import HASH_COLUMN
 from pipeline.tables.write_to import RowTarget
 
 if TYPE_CHECKING:

@@ -19,13 +19,9 @@ from pipeline.core.progress import NoProgress, ProgressBar
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.text import format_object
 from pipeline.engine.session import WorkspaceSession
+from pipeline.index.build_gates import check_not_worse, check_recall
 from pipeline.index.builds import INDEX_LOCK, Builds
-from pipeline.index.evaluate import (
-    check_not_worse,
-    check_recall,
-    choose_best_share,
-    read_share_queries,
-)
+from pipeline.index.evaluate import choose_best_share, read_share_queries
 from pipeline.index.manifest import Manifest, RefusedText, StagedBuild, content_hash
 from pipeline.index.vector_cache import Vectors
 from pipeline.index.vectors import Embedder

@@ -24,12 +24,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.errors import ConfigurationError, FindableError, GateError, InputError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import K1, B, RankMode
 from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
 from pipeline.index.build_reader import Index
 from pipeline.index.builds import Builds
 from pipeline.index.hits import Hit
@@ -37,7 +36,6 @@ from pipeline.index.judged_queries import (
     JudgedQueries,
     JudgedQuery,
     read_judged_queries,
-    read_queries,
 )
 from pipeline.index.manifest import StagedBuild
 from pipeline.index.query import SearchOptions
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.engine.task import IndexedTask
-    from pipeline.index.vector_cache import VectorCache, Vectors
 
 # Folder below DATA that has the judged queries of the gate, in a folder per collection.
 JUDGED_FOLDER = "judged"
@@ -75,11 +72,6 @@ RESAMPLES_PER_CHUNK = 250
 
 # Shares of words that `eval` compares; vectors have the rest.
 WORD_SHARES = tuple(step / 10 for step in range(11))
-
-# Rows of the build whose vectors are recall queries; as many other vectors are queries, too.
-RECALL_SAMPLE_ROWS = 500
-# Minimum of the lower end of the 95 % interval of recall@10.
-MIN_RECALL = 0.95
 
 
 def rank_by_bm25(
@@ -260,27 +252,6 @@ def _warn_about_unknown_names(
         )
 
 
-def read_gate_queries(data: Path, collections: "Iterable[IndexedTask]") -> list[str]:
-    """Return the texts of the judged queries of some collections.
-
-    Collections without a file, and files that cannot be read or are invalid, are skipped.
-
-    Args:
-        data: The workspace's folder DATA.
-        collections: The collections whose gates are read.
-    """
-    texts: list[str] = []
-    for collection in collections:
-        path = data / JUDGED_FOLDER / collection.folder / QUERIES_FILE
-        if not path.exists():
-            continue
-        try:
-            texts += [query.text for query in read_queries(path)]
-        except FindableError:
-            continue
-    return texts
-
-
 def read_share_queries(ws: WorkspaceSession) -> JudgedQueries:
     """Return the judged queries of the collection in use, which choose the share of words.
 
@@ -340,218 +311,6 @@ def _measure_shares(
         compute_measures(judged_queries, share_rankings)[MAIN_MEASURE]
         for share_rankings in zip(*rankings_by_query, strict=True)
     ]
-
-
-def check_not_worse(ws: WorkspaceSession, staged: StagedBuild, *, worse_ok: bool) -> None:
-    """Compare a staged build with the build in service on judged queries, and save the figures.
-
-    The figures are written to the staged manifest and printed. If no comparison is possible, the
-    reason is printed, also if a file of judged queries is invalid. Without a file of judged queries
-    or a build in service nothing happens.
-
-    Args:
-        ws: The workspace.
-        staged: The verified build.
-        worse_ok: Print a warning instead of raising if the build is worse.
-
-    Raises:
-        GateError: The build is worse by more than chance.
-        InconsistentError: The manifest of the build in service cannot be read.
-    """
-    judged_dir = ws.data / JUDGED_FOLDER / ws.indexed_task.folder
-    builds = Builds(ws.data, ws.indexed_task.folder)
-    if not (judged_dir / QUERIES_FILE).exists() or builds.read_current_manifest() is None:
-        return
-
-    try:
-        comparison = _compare_with_current(ws, staged, builds, judged_dir)
-    except FindableError as error:
-        ws.display.say(
-            f"not compared with the build in service: {error.message}",
-        )
-        return
-    if isinstance(comparison, str):
-        ws.display.say(f"not compared with the build in service: {comparison}")
-        return
-
-    previous_number, staged_values, previous_values = comparison
-    mean, low, high = mean_difference(staged_values, previous_values)
-    staged_figure = float(staged_values.mean())
-    previous_figure = float(previous_values.mean())
-    figures = {
-        "questions": len(staged_values),
-        MAIN_MEASURE: staged_figure,
-        "before": {"number": previous_number, MAIN_MEASURE: previous_figure},
-        "difference": {"mean": mean, "low": low, "high": high},
-    }
-    staged.seal(judged=figures)
-
-    message = (
-        f"on {len(staged_values)} judged questions {MAIN_MEASURE} is {staged_figure:.3f}, "
-        f"and {previous_figure:.3f} in build {previous_number}"
-    )
-    if high >= 0:
-        ws.display.say(message)
-        return
-    reason = f"{message}, which is in service: worse by {-mean:.3f} [{-high:.3f}, {-low:.3f}]"
-    _fail_gate(ws.task, ws.display, staged, reason, worse_ok=worse_ok)
-
-
-def _compare_with_current(
-    ws: WorkspaceSession,
-    staged: StagedBuild,
-    builds: Builds,
-    judged_dir: Path,
-) -> "tuple[int, NDArray[Any], NDArray[Any]] | str":
-    """Measure the staged build and the build in service on the judged queries.
-
-    Nothing is embedded by a paid call.
-
-    Returns:
-        The number of the build in service, and MAIN_MEASURE for each query of the staged build and
-        of the build in service. Or a text: fewer than MIN_JUDGED_QUERIES queries are judged, or
-        their embedding would cost.
-
-    Raises:
-        InputError: A file of queries or judgements is invalid, no query is judged, or no build is
-            in service.
-        InconsistentError: The build in service is damaged.
-    """
-    queries_path = judged_dir / QUERIES_FILE
-    qrels_path = judged_dir / QRELS_FILE
-    judged_queries = read_judged_queries(queries_path, qrels_path)
-    with (
-        Index(staged.directory, staged.manifest) as staged_index,
-        builds.open_current() as current_index,
-    ):
-        searches = [_search_build(ws, index) for index in (staged_index, current_index)]
-        if len(judged_queries.queries) < MIN_JUDGED_QUERIES:
-            return (
-                f"{qrels_path} judges {plural(len(judged_queries.queries), 'question')}; "
-                f"the comparison needs {MIN_JUDGED_QUERIES}"
-            )
-        if not all(search.is_embedding_free(judged_queries.texts) for search in searches):
-            step = ws.task.labels.command(
-                "eval",
-                queries=queries_path,
-                qrels=qrels_path,
-            )
-            return f"`{step}` embeds the judged questions, which costs money"
-
-        values = []
-        for search in searches:
-            hit_lists = search.search_many(
-                judged_queries.texts,
-                SearchOptions(MAIN_DEPTH),
-            )
-            rankings = _hit_names(ws.indexed_task, hit_lists)
-            values.append(compute_measures(judged_queries, rankings)[MAIN_MEASURE])
-        return current_index.manifest.number, values[0], values[1]
-
-
-def _fail_gate(
-    task: Task, display: Progress, staged: StagedBuild, reason: str, *, worse_ok: bool
-) -> None:
-    """Raise GateError, or print the reason as a warning if `worse_ok`."""
-    if worse_ok:
-        display.warn(reason)
-        return
-    raise GateError(
-        f"build {staged.manifest.number} was not promoted: {reason}",
-        hint=f"`{task.labels.command('index', worse_ok=True)}` promotes it anyway",
-    )
-
-
-def check_recall(task: Task, display: Progress, staged: StagedBuild, *, worse_ok: bool) -> None:
-    """Compare a staged 8-bit index with an exact scan, and save and print its recall.
-
-    Does nothing for an exact index. The recall is written to the staged manifest. The scan reads
-    all vectors from the cache in blocks, in constant memory. A found entry counts if it is not
-    farther than the tenth entry of the exact scan, because entries of equal text are equally good.
-
-    Args:
-        ws: The workspace.
-        staged: The verified build.
-        worse_ok: Print a warning instead of raising if the recall is too low.
-
-    Raises:
-        GateError: The lower end of the interval of recall@10 is below MIN_RECALL.
-    """
-    import numpy as np
-
-    from pipeline.index.vector_file import BLOCK_ROWS, find_nearest_in_blocks, is_exact
-    from pipeline.index.write import SIMILARITY_TOLERANCE, read_vector_keys
-
-    entry_count = staged.manifest.count
-    cache = staged.cache
-    if is_exact(entry_count):
-        return
-
-    block_ranges = [
-        range(first_row, min(first_row + BLOCK_ROWS, entry_count))
-        for first_row in range(0, entry_count, BLOCK_ROWS)
-    ]
-    with Index(staged.directory, staged.manifest) as index:
-        queries = _recall_queries(index, cache)
-        exact_blocks = (cache.fetch(read_vector_keys(index, rows)) for rows in block_ranges)
-        exact_similarities, _ = find_nearest_in_blocks(queries, exact_blocks, MAIN_DEPTH)
-
-        index_blocks = (index.faiss.reconstruct_n(rows.start, len(rows)) for rows in block_ranges)
-        _, found_rows = find_nearest_in_blocks(queries, index_blocks, MAIN_DEPTH)
-        found_vectors = cache.fetch(
-            read_vector_keys(
-                index,
-                found_rows.ravel().tolist(),
-            ),
-        )
-
-    found_vectors = found_vectors.reshape(*found_rows.shape, -1)
-    similarities = np.einsum("id,ijd->ij", queries, found_vectors)
-    is_hit = similarities >= exact_similarities[:, -1:] - SIMILARITY_TOLERANCE
-    recall_by_query = is_hit.mean(axis=1)
-    mean, low, high = mean_difference(recall_by_query)
-
-    query_count = len(recall_by_query)
-    figures = {"questions": query_count, "seed": SEED, "recall@10": mean, "low": low, "high": high}
-    staged.seal(recall=figures)
-    message = (
-        f"with 8 bits per number the index finds {mean:.3f} [{low:.3f}, {high:.3f}] "
-        f"of the ten nearest entries of {query_count:,} vectors"
-    )
-    if low >= MIN_RECALL:
-        display.say(message)
-        return
-    _fail_gate(
-        task,
-        display,
-        staged,
-        f"{message}; the minimum is {MIN_RECALL}",
-        worse_ok=worse_ok,
-    )
-
-
-def _recall_queries(index: Index, cache: "VectorCache") -> "Vectors":
-    """Return sampled vectors of the build, then unit midpoints of two sampled vectors each.
-
-    Each half has at most RECALL_SAMPLE_ROWS rows. The vectors come from the cache. The sample is
-    seeded, so it is the same each time.
-    """
-    import numpy as np
-
-    from pipeline.index.write import read_vector_keys
-
-    rng = np.random.default_rng(SEED)
-    entry_count = index.manifest.count
-    sample_size = min(RECALL_SAMPLE_ROWS, entry_count)
-    samples = []
-    for _ in range(3):
-        rows = rng.choice(entry_count, sample_size, replace=False).tolist()
-        samples.append(cache.fetch(read_vector_keys(index, rows)))
-
-    entry_vectors, first_vectors, second_vectors = samples
-    midpoints = first_vectors + second_vectors
-    unit_midpoints = midpoints / np.linalg.norm(midpoints, axis=1, keepdims=True)
-    return np.concatenate([entry_vectors, unit_midpoints])
 
 
 def compute_measures(

@@ -31,8 +31,8 @@ from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.gemini.result_file import read_line_key
+from pipeline.index.build_gates import read_gate_queries
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
-from pipeline.index.evaluate import read_gate_queries
 from pipeline.index.vector_cache import VectorCache, open_vector_store, stored_widths
 from pipeline.index.vectors import QUERY_TASK_TYPE
 from pipeline.index.write import load_meaningless_queries

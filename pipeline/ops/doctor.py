@@ -32,7 +32,15 @@ from pipeline.index.vector_cache import open_vector_cache
 from pipeline.ops import clean
 from pipeline.ops.doctor_backend import check_backend, check_models, list_task_batches
 from pipeline.ops.doctor_report import DoctorReport, create_notice
-from pipeline.store import answer_counts, batches, claims, marks, rows, schema, workspace
+from pipeline.store import (
+    answer_counts,
+    batches,
+    claims,
+    file_damage,
+    marks,
+    rows,
+    workspace,
+)
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 
@@ -555,7 +563,7 @@ def _describe_open_erasures(tx: Connection) -> list[str]:
 
 CHECKS: Mapping[str, Check] = {
     "database": _create_query_check(
-        schema.find_damage,
+        file_damage.find_damage,
         "rows may be lost or read wrongly",
         RESTORE_HINT,
     ),

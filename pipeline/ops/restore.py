@@ -21,7 +21,7 @@ from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.workspace_folder import is_free
 from pipeline.index.vector_cache import VectorCache, open_vector_store
-from pipeline.store import batches, claims, schema, workspace
+from pipeline.store import batches, claims, file_damage, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.table_copy import copy_tables
 
@@ -210,7 +210,7 @@ def _mark_unsent_batches(path: Path) -> list[int]:
     with closing(Store(f"sqlite:///{path}")) as store:
         schema.ensure_schema(store, [])
         with store.write() as tx:
-            damages = schema.find_damage(tx)
+            damages = file_damage.find_damage(tx)
             if damages:
                 raise InconsistentError(
                     f"the backup's database is damaged: {damages[0]}",

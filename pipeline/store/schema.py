@@ -8,7 +8,6 @@
 
 import json
 import secrets
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
@@ -47,7 +46,6 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
 from pipeline.core.settings import BUILT_IN_TASKS
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
-from pipeline.core.text import plural
 from pipeline.store.database import Store, cached_in_snapshot
 
 # SQLite numbers rows by itself only for INTEGER PRIMARY KEY.
@@ -745,26 +743,3 @@ def has_index(tx: Connection, table: str, name: str) -> bool:
         # Both texts are constants.
         query = f"SELECT 1 FROM pg_class WHERE oid IN ({index_ids}) AND relname = :name"  # noqa: S608
     return tx.execute(text(query), {"table": table, "name": name}).first() is not None
-
-
-def find_damage(tx: Connection) -> list[str]:
-    """Check a whole SQLite file and return a message for each damage; [] if nothing is damaged.
-
-    At most 20 faults of the file are returned, and a count for each table with rows of a batch that
-    does not exist. The list is empty on a server, which checks itself.
-    """
-    if tx.dialect.name != "sqlite":
-        return []
-
-    messages = [str(row[0]) for row in tx.execute(text("PRAGMA integrity_check(20)"))]
-    messages = [message for message in messages if message != "ok"]
-
-    loose_counts = Counter[str]()
-    for table, _, parent_table, *_ in tx.execute(text("PRAGMA foreign_key_check")):
-        if parent_table == batches.name:
-            loose_counts[table] += 1
-    messages += [
-        plural(count, f"row of {table} names", f"rows of {table} name") + " a missing batch"
-        for table, count in sorted(loose_counts.items())
-    ]
-    return messages

@@ -37,14 +37,14 @@ from pipeline.tables.cells import (
     to_prompt_text,
 )
 from pipeline.tables.column_values import to_column_value
-from pipeline.tables.row_sync import (
+from pipeline.tables.row_table import RowTable
+from pipeline.tables.stored_values import (
     HASH_COLUMN,
     IMAGE_STATE_COLUMN,
     KEY_COLUMN,
     UNUSABLE_COLUMN,
     VALUES_COLUMN,
 )
-from pipeline.tables.row_table import RowTable
 
 # Columns of an export.
 STATE_COLUMN = "state"

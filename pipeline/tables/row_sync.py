@@ -16,7 +16,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Subquery, select
 
 from pipeline.core.declaration import HASH_KEY
 from pipeline.core.progress import Progress
@@ -24,8 +23,7 @@ from pipeline.store import claims, marks, workspace
 from pipeline.store import rows as stored_rows
 from pipeline.store.database import Store, split_into_pages
 from pipeline.store.schema import TaskRecord
-from pipeline.store.schema import rows as rows_table
-from pipeline.tables.cells import MAX_INTEGER, to_compact_json
+from pipeline.tables.cells import to_compact_json
 from pipeline.tables.row_findings import (
     Finding,
     SourceRow,
@@ -35,6 +33,7 @@ from pipeline.tables.row_findings import (
 )
 from pipeline.tables.row_import import MAX_KEPT_FINDINGS
 from pipeline.tables.source import CURSOR_STATE, TIMEOUT_S, selected_rows
+from pipeline.tables.stored_values import _is_empty, _stored_value, hash_input, parse_stored_values
 
 # Rows in memory.
 PAGE_ROWS = 2_000
@@ -42,23 +41,6 @@ PAGE_ROWS = 2_000
 MAX_LOOKUP_KEYS = 200
 # Bytes of a key that an index of PostgreSQL takes.
 MAX_KEY_BYTES = 2_000
-# Columns of `rows_subquery`.
-KEY_COLUMN = "findable_key"
-HASH_COLUMN = "findable_hash"
-VALUES_COLUMN = "findable_values"
-UNUSABLE_COLUMN = "findable_unusable"
-IMAGE_STATE_COLUMN = "findable_seen"
-_COLUMN_BY_NAME = {
-    KEY_COLUMN: rows_table.c.item_id,
-    "findable_row": rows_table.c.n,
-    VALUES_COLUMN: rows_table.c.row,
-    HASH_COLUMN: rows_table.c.input_hash,
-    "findable_empty": rows_table.c.is_empty,
-    "findable_gone_at": rows_table.c.gone_at,
-    "findable_changed_at": rows_table.c.changed_at,
-    UNUSABLE_COLUMN: rows_table.c.unusable,
-    IMAGE_STATE_COLUMN: rows_table.c.seen,
-}
 # Kinds of columns that may be a key.
 KEY_KINDS = frozenset({"text", "integer"})
 # Hexadecimal digits of a hash that is the id of a row.
@@ -516,45 +498,3 @@ def find_changed_in_source(
                 if all(values.get(name) == last_values.get(name) for name in asked_columns):
                     changed_ids.discard(row["item_id"])
     return changed_ids
-
-
-def make_rows_subquery(task: str) -> Subquery:
-    """Return a subquery of the stored rows of a task, with their values as JSON."""
-    columns = (column.label(name) for name, column in _COLUMN_BY_NAME.items())
-    return select(*columns).where(rows_table.c.task == task).subquery("items")
-
-
-def parse_stored_values(row: str) -> dict[str, Any]:
-    """Parse the JSON of a stored row; return its values by column, without columns of None."""
-    values: dict[str, Any] = orjson.loads(row)
-    return values
-
-
-def hash_input(values: Mapping[str, Any], asked_columns: Sequence[str]) -> str:
-    """Return the SHA-256 of the values of the columns that are asked about, as hex."""
-    asked_values = {name: values.get(name) for name in asked_columns}
-    return hashlib.sha256(orjson.dumps(asked_values, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def _stored_value(value: Any, kind: str) -> Any:
-    """Return a plain value as a column of a kind stores it.
-
-    Values of a JSON column, lists and objects become JSON. Whole numbers beyond 64 bits become
-    text.
-    """
-    if kind == "json" or isinstance(value, list | dict):
-        return to_compact_json(value)
-    if isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
-        return str(value)
-    return value
-
-
-def _is_empty(values: Mapping[str, Any], columns: Sequence[str]) -> bool:
-    """Return whether a row has only None and blank texts in some columns; False for no columns."""
-    if not columns:
-        return False
-    return all(_is_blank(values.get(name)) for name in columns)
-
-
-def _is_blank(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())

@@ -20,7 +20,7 @@ from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_file import ROW_FILES_FOLDER
-from pipeline.engine.task_registry import open_source
+from pipeline.engine.task_source import open_source
 from pipeline.engine.user_task import UserTask
 from pipeline.tables.cells import hash_text, to_compact_json, to_prompt_text
 from pipeline.tables.row_findings import Finding, SourceRow, make_rejection

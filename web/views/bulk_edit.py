@@ -28,8 +28,9 @@ from web.field_shapes import (
     to_plain_reason,
 )
 from web.render import FormFields, get_app_state, render_page
+from web.row_query import RowQuery
 from web.views.row import BULK_EDIT_WORK_KIND, EDITOR_COOKIE, EDITOR_COOKIE_MAX_AGE_S
-from web.views.rows import RowQuery, list_filter_chips
+from web.views.rows import list_filter_chips
 
 router = APIRouter()
 

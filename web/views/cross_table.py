@@ -13,7 +13,8 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import items
 from web import charts, conditions
 from web.render import get_app_state, render_page
-from web.views.rows import COUNT_TIMEOUT_S, RowQuery
+from web.row_query import RowQuery
+from web.views.rows import COUNT_TIMEOUT_S
 
 router = APIRouter()
 

@@ -1,18 +1,16 @@
 """Rows page: the rows of a task with their answers, filtered and sorted, page by page."""
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlencode
+from typing import Any, Literal, NamedTuple
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
-from pydantic import BaseModel, BeforeValidator, Field
 from starlette.responses import Response
 
-from pipeline.core.row_listing import FieldCount, RowCounts, RowFilter
+from pipeline.core.row_listing import RowCounts
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import ExportOptions
 from pipeline.engine.user_rows import UNUSABLE_REASON_COLUMN
@@ -24,7 +22,9 @@ from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.row_table import REFUSED_STATE
 from web import charts, columns, conditions
 from web.app_state import AppState
+from web.facets import MAX_FACET_VALUES, build_facets, build_field_facets
 from web.render import Mark, get_app_state, render_page, state_label, version_label
+from web.row_query import RowQuery, RowQueryParameters
 from web.views.command_api import ROWS_CHANGED_EVENT
 
 router = APIRouter()
@@ -46,8 +46,6 @@ EXPORT_LABELS = {"csv": "CSV", "xlsx": "Excel (.xlsx)", "jsonl": "JSON lines"}
 # without an index: a page waits for the rows.
 COUNT_TIMEOUT_S = 3.0
 SORT_TIMEOUT_S = 10.0
-# Values of a facet before its "more" link.
-MAX_FACET_VALUES = 8
 # Characters of a passage without quotations.
 MAX_PASSAGE_CHARS = 400
 # Display names of columns and facets. Others are displayed with spaces for underscores.
@@ -59,209 +57,6 @@ COLUMN_LABELS = {
 }
 # Filters by review, with their labels.
 REVIEW_LABELS = {"yes": "reviewed", "no": "not reviewed"}
-# Parameters that change the display of the rows but not their selection.
-DISPLAY_PARAMETERS = ("sort", "fields", "pin")
-TextList = Annotated[list[str], Field(max_length=100)]
-Score = Annotated[
-    float | None,
-    BeforeValidator(lambda text: text or None),
-    Field(ge=0, le=100, allow_inf_nan=False),
-]
-
-
-class RowQuery(BaseModel):
-    """Query parameters that select rows, named as the options of the command `items`."""
-
-    task: str | None = None
-    find: str = Field("", max_length=4_000)
-    state: str = Field("", max_length=100)
-    tag: TextList = []
-    extractor: str = Field("", max_length=200)
-    min_score: Score = None
-    max_score: Score = None
-    where: str = Field("", max_length=4_000)
-    # Conditions of clicked facet values, each in the syntax of `where`.
-    only: TextList = []
-    id: Annotated[list[str], Field(max_length=500)] = []
-    # Whether a person reviewed the answer.
-    reviewed: Literal["", "yes", "no"] = ""
-    # Two versions whose answers differ.
-    differ: Annotated[list[str], Field(max_length=2)] = []
-    sort: str = Field("", max_length=200)
-    # Column names; a text may contain several with commas.
-    fields: TextList = []
-    # The column that stays in place while the table scrolls; it comes first.
-    pin: str = Field("", max_length=200)
-    # The row that the page begins after.
-    after: str = Field("", max_length=4_000)
-
-    @property
-    def row_filter(self) -> RowFilter:
-        """The rows to select."""
-        parts = filter(None, [self.where.strip(), *conditions.join_chosen(self.only)])
-        return RowFilter(
-            words=self.find.split(),
-            state=self.state or None,
-            tags=list(dict.fromkeys(filter(None, self.tag))),
-            extractor=self.extractor or None,
-            min_score=self.min_score,
-            max_score=self.max_score,
-            where=" AND ".join(f"({part})" for part in dict.fromkeys(parts)),
-            ids=self.id,
-            is_reviewed={"yes": True, "no": False}.get(self.reviewed),
-            differing_versions=self.differ if len(self.differ) > 1 else (),
-        )
-
-    @property
-    def field_names(self) -> list[str] | None:
-        """The columns to display, or None for the usual columns."""
-        names = map(str.strip, ",".join(self.fields).split(","))
-        return list(dict.fromkeys(filter(None, names))) or None
-
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """The parameters that are set, as (name, text) pairs, without the task and the position."""
-        names = set(RowQuery.model_fields) - {"task", "after"}
-        parameters = self.model_dump(include=names, exclude_defaults=True)
-        pairs = []
-        for name, parameter in parameters.items():
-            values = parameter if isinstance(parameter, list) else [parameter]
-            pairs += [(name, str(value)) for value in values if value not in ("", None)]
-        return pairs
-
-    @property
-    def filter_pairs(self) -> list[tuple[str, str]]:
-        """The parameters that filter rows, as (name, text) pairs."""
-        return [(name, text) for name, text in self.pairs if name not in DISPLAY_PARAMETERS]
-
-    def address(self, path: str, task: str, **replaced: Sequence[str]) -> str:
-        """Return an address with the same parameters except `replaced`; () removes a parameter."""
-        pairs = [("task", task)]
-        pairs += [(name, text) for name, text in self.pairs if name not in replaced]
-        for name, texts in replaced.items():
-            pairs += [(name, text) for text in texts]
-        return f"{path}?{urlencode(pairs)}"
-
-    @property
-    def list_query(self) -> "RowQuery":
-        """The query without the parameters of a subclass."""
-        names = set(RowQuery.model_fields)
-        return RowQuery(**self.model_dump(include=names, exclude_defaults=True))
-
-    def position_address(self, path: str, task: str) -> str:
-        """Return an address with the same parameters and the same position."""
-        return self.address(path, task, after=list(filter(None, [self.after])))
-
-
-# The query parameters of a request, validated.
-RowQueryParameters = Annotated[RowQuery, Query()]
-
-
-class FacetValue(NamedTuple):
-    """A value of a facet, with the number of its rows."""
-
-    label: str
-    row_count: int
-    # Address of the rows with this value added as a filter, or removed if it is selected.
-    href: str
-    is_selected: bool
-    is_range: bool = False
-
-
-class _FacetOption(NamedTuple):
-    """A possible value of a facet: its label, its text in the address, and its row count."""
-
-    label: str
-    text: str
-    row_count: int
-    is_range: bool = False
-
-
-def build_facets(counts: RowCounts, query: RowQuery, task: str) -> dict[str, list[FacetValue]]:
-    """Return the facets of a task's rows by name: tags, states, versions.
-
-    Chosen values are listed even if no row has them. Facets without values are left out. Tags are
-    left out if the answer fields were counted, because they are among them. Versions are left out
-    if there is nothing to choose. "gone" is a state of rows that left their source.
-    """
-    facets: dict[str, list[FacetValue]] = {}
-    tag_counts = {} if counts.fields else counts.tags or {}
-    state_counts = {state: count for state, count in counts.states.items() if count}
-    if counts.gone:
-        state_counts["gone"] = counts.gone
-    version_counts = counts.versions or {}
-    can_choose_version = len(version_counts) > 1 or bool(query.extractor)
-    for facet, parameter, selected, row_counts in (
-        ("tags", "tag", query.tag, tag_counts),
-        ("states", "state", [query.state], state_counts),
-        ("versions", "extractor", [query.extractor], version_counts if can_choose_version else {}),
-    ):
-        options = [_FacetOption(text, text, count) for text, count in row_counts.items()]
-        missing_texts = [text for text in selected if text and text not in row_counts]
-        missing = [_FacetOption(text, text, 0) for text in missing_texts]
-        values = _facet_values(query, task, parameter, selected, [*missing, *options])
-        if values:
-            facets[facet] = values
-    return facets
-
-
-def build_field_facets(
-    counts_by_field: Mapping[str, Sequence[FieldCount]],
-    query: RowQuery,
-    task: str,
-) -> dict[str, list[FacetValue]]:
-    """Return the facets of answer fields by name.
-
-    Chosen conditions that no field offers are in a facet "chosen", with 0 rows each.
-    """
-    facets = {}
-    for field_name, counts in counts_by_field.items():
-        options = [
-            _FacetOption(count.value, count.condition, count.items, count.is_range)
-            for count in counts
-        ]
-        facets[field_name] = _facet_values(query, task, "only", query.only, options)
-
-    all_counts = chain.from_iterable(counts_by_field.values())
-    offered_conditions = {count.condition for count in all_counts}
-    other_conditions = [text for text in query.only if text not in offered_conditions]
-    if other_conditions:
-        options = [_FacetOption(condition, condition, 0) for condition in other_conditions]
-        facets["chosen"] = _facet_values(query, task, "only", query.only, options)
-    return facets
-
-
-def _facet_values(
-    query: RowQuery,
-    task: str,
-    parameter: str,
-    selected: Sequence[str],
-    options: Sequence[_FacetOption],
-) -> list[FacetValue]:
-    """Return the values of a facet, each with the address that chooses it or removes it.
-
-    The addresses keep the other parameters of the query.
-
-    Args:
-        query: The query.
-        task: The task of the addresses.
-        parameter: The query parameter that contains the chosen values. Choosing a value of `tag`
-            or `only` keeps the chosen values; other parameters have a single value.
-        selected: Texts of that parameter in the query.
-        options: The values to return.
-    """
-    selected_texts = [text for text in selected if text]
-    kept_texts = selected_texts if parameter in {"tag", "only"} else []
-    values = []
-    for option in options:
-        is_selected = option.text in selected_texts
-        other_texts = [text for text in kept_texts if text != option.text]
-        texts = other_texts if is_selected else [*kept_texts, option.text]
-        address = query.address("/", task, **{parameter: texts})
-        values.append(
-            FacetValue(option.label, option.row_count, address, is_selected, option.is_range),
-        )
-    return values
 
 
 @router.get("/items.{format_}", include_in_schema=False)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from pipeline.batch import ingest as batch_ingest
 from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
-from pipeline.experts.table import score_of
+from pipeline.experts.score import SCORE_COLUMNS, score_of
 from pipeline.store import marks
 from tests import ledger
 from tests.delivery import MODEL, deliver, prepare, put_people, result, workspace_at
@@ -112,7 +112,7 @@ def test_a_change_during_the_ingest_is_respected(
     ]
     assert offline.query("SELECT tags FROM experts WHERE id = 1") == [(tag,) for tag in tags]
 
-    cells = ", ".join(table.SCORE_COLUMNS)
+    cells = ", ".join(SCORE_COLUMNS)
     query = f"SELECT findability_score, {cells} FROM experts WHERE tags LIKE '[\"w%'"  # noqa: S608
     for points, *row in offline.query(query):
         assert points == score_of(*row)

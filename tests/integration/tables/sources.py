@@ -13,14 +13,9 @@ from pipeline.store import schema
 from pipeline.store.database import Connection, Store
 from pipeline.store.schema import TaskRecord
 from pipeline.tables.cells import merge_kinds
-from pipeline.tables.row_sync import (
-    VALUES_COLUMN,
-    RowSync,
-    RowSyncReport,
-    make_rows_subquery,
-    parse_stored_values,
-)
+from pipeline.tables.row_sync import RowSync, RowSyncReport
 from pipeline.tables.source import FileSource, check_column_names
+from pipeline.tables.stored_values import VALUES_COLUMN, make_rows_subquery, parse_stored_values
 from tests.progress import NullProgress
 
 TASK = "reviews"

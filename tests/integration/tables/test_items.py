@@ -9,8 +9,8 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.store import workspace
 from pipeline.store.database import Store
-from pipeline.tables.row_sync import hash_input
 from pipeline.tables.source import FileSource
+from pipeline.tables.stored_values import hash_input
 from tests.integration.passages.workspaces import url_of
 from tests.integration.tables.sources import TaskRows, write_csv, write_json_lines
 

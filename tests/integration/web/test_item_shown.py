@@ -9,7 +9,7 @@ import pytest
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 from tests.page import Page
-from web.views.row import color_quotations
+from web.quotation_marks import color_quotations
 
 ADD = "/api/admin/experts"
 

@@ -1,0 +1,76 @@
+"""Find the lines of a task's file that an error message names."""
+
+import ast
+import traceback
+from pathlib import Path
+from typing import Any
+
+
+def _find_field_line(path: Path, field_name: str, class_name: str) -> int | None:
+    """Return the line that annotates a field.
+
+    If no or several fields have that name, return the first line of the class, or None if the file
+    does not define it.
+    """
+    field_lines = [
+        node.lineno
+        for node in _find_nodes(path, ast.AnnAssign)
+        if getattr(node.target, "id", "") == field_name
+    ]
+    if len(field_lines) == 1:
+        return int(field_lines[0])
+    class_lines = (
+        node.lineno for node in _find_nodes(path, ast.ClassDef) if node.name == class_name
+    )
+    return next(class_lines, None)
+
+
+def find_error_line(error: BaseException, path: Path) -> int | None:
+    """Return the line of a file in which an error arose; the innermost frame counts.
+
+    If no frame of the traceback is in the file, return None.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        if Path(frame.filename) == path:
+            return frame.lineno
+    return None
+
+
+def format_location(path: Path, line: int | None) -> str:
+    """Format a file and its line for an error message; without a line, the file alone."""
+    return f"{path}, line {line}" if line else str(path)
+
+
+def locate_member(
+    path: Path,
+    member: str,
+    *,
+    index: int | None = None,
+    line: int | None = None,
+) -> str:
+    """Return the file, and the line of a member of its task, for an error message.
+
+    Args:
+        member: Name of a keyword argument; the first call with it counts.
+        index: Element of the member's list, for the line of that element.
+        line: Line to use if the file has no such argument; None returns only the file.
+    """
+    keywords = (node for node in _find_nodes(path, ast.keyword) if node.arg == member)
+    keyword = next(keywords, None)
+    if keyword is None:
+        return format_location(path, line)
+
+    expression = keyword.value
+    is_list = isinstance(expression, ast.List | ast.Tuple)
+    if index is not None and is_list and index < len(expression.elts):
+        expression = expression.elts[index]
+    return format_location(path, expression.lineno)
+
+
+def _find_nodes(path: Path, kind: type[ast.AST]) -> list[Any]:
+    """Return the syntax nodes of a kind in a file; none if it cannot be read or parsed."""
+    try:
+        return [node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, kind)]
+    except (OSError, SyntaxError, ValueError):
+        return []

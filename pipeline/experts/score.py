@@ -1,0 +1,49 @@
+"""Compute the findability score of a person."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.tables.cells import (
+    parse_number,
+    parse_text_list,
+    stripped_text,
+)
+
+# Columns that the score depends on, in the order of the parameters of `score_of`.
+SCORE_COLUMNS = ("bio", "tags", "profile_url", "job_title", "hourly_rate")
+# Characters of a biography that earn all its points: min(40, length / 500 * 40).
+FULL_BIO_CHARS = 500
+# Points of the findability score; they add up to 100.
+BIO_POINTS = 40
+TAGS_POINTS = 25
+PROFILE_URL_POINTS = 15
+JOB_TITLE_POINTS = 10
+HOURLY_RATE_POINTS = 10
+
+
+def score(row: Mapping[Any, Any]) -> float:
+    """Return the findability score of a row, 0 to 100 with one decimal; see `score_of`."""
+    return score_of(*map(row.get, SCORE_COLUMNS))
+
+
+def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate: Any) -> float:
+    """Return the findability score of the cells of a row, 0 to 100 with one decimal.
+
+    A bio earns up to 40 points by its length, all of them from 500 characters on. Tags earn 25
+    points, a profile URL 15, a job title 10 and a positive hourly rate 10.
+    """
+    bio_length = len(stripped_text(bio))
+    points = BIO_POINTS if bio_length >= FULL_BIO_CHARS else 0
+    # This runs for every row: NULLs are detected without a call.
+    if tags is not None and parse_text_list(tags):
+        points += TAGS_POINTS
+    if profile_url is not None and stripped_text(profile_url):
+        points += PROFILE_URL_POINTS
+    if job_title is not None and stripped_text(job_title):
+        points += JOB_TITLE_POINTS
+    if hourly_rate is not None and (parse_number(hourly_rate) or 0) > 0:
+        points += HOURLY_RATE_POINTS
+
+    if bio_length >= FULL_BIO_CHARS:
+        return float(points)
+    return round(bio_length / FULL_BIO_CHARS * BIO_POINTS + points, 1)

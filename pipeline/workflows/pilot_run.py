@@ -1,0 +1,201 @@
+"""Ask about a random sample of rows, judge the answers, and record the verdict."""
+
+from collections.abc import Sequence
+
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.errors import FindableError, GateError, InputError, RemoteError
+from pipeline.engine import claiming
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
+from pipeline.quality import evaluate, pilot
+from pipeline.quality.report import QualityReport
+from pipeline.store import answer_counts, claims, runs
+from pipeline.store.runs import PilotRow, PilotVerdict
+from pipeline.workflows import rounds
+from pipeline.workflows.rounds import TagRounds
+from pipeline.workflows.tag_report import TagReport
+
+# Pause before the next check whether another process has sent a pilot's batch.
+CLAIM_CHECK_PAUSE_S = 0.2
+
+
+def ensure_pilot_passed(
+    ws: WorkspaceSession,
+    *,
+    size: int | None = None,
+    skip: bool = False,
+    compulsory: bool = False,
+    limit: int | None = None,
+    agreed: bool = True,
+) -> TagReport | None:
+    """Ensure that no pilot stops the rest of the rows; with a `size`, run a pilot if needed.
+
+    Returns None if no pilot blocks the version. With a `size`, also if no row is open and no pilot
+    is unfinished. Without a `size`, a blocking pilot is ignored if no row is open.
+
+    Args:
+        ws: The workspace.
+        size: Rows of the pilot, or None to run no pilot. A size makes a pilot required.
+        skip: Waive an open pilot first.
+        compulsory: If there is no size, a pilot must have passed, unless `skip` is set.
+        limit: Upper limit of `size`.
+        agreed: A person confirmed the cost before; otherwise the person is asked.
+
+    Returns:
+        The report of the pilot, or None if no pilot was run.
+
+    Raises:
+        GateError: A pilot failed, is not over, or is required and missing.
+        InputError, RemoteError, ConfigurationError: As `run_pilot`.
+    """
+    if skip:
+        pilot.waive_required_pilot(ws)
+
+    with ws.store.read() as tx:
+        is_required = size is not None or (compulsory and not skip)
+        # Counting reads all rows, so it is left out if no pilot is needed.
+        if not pilot.blocking_reason(tx, ws.extractor, compulsory=is_required):
+            return None
+
+        has_open_rows = claiming.count_claimable(tx, ws.task) > 0
+        if size is None:
+            if has_open_rows:
+                pilot.check_pilot(tx, ws.task, ws.extractor, is_required=is_required)
+            return None
+        if not (has_open_rows or pilot.has_unfinished_pilot(tx, ws.extractor)):
+            return None
+
+    report = run_pilot(ws, size=min(size, limit or size), seed=None, is_confirmed=agreed)
+    report.check_gates(ws.display, strict=True)
+    return report
+
+
+def run_pilot(
+    ws: WorkspaceSession,
+    *,
+    size: int | None,
+    seed: int | None,
+    is_confirmed: bool = False,
+) -> TagReport:
+    """Ask about a random sample, wait for the answers, judge them and record the verdict.
+
+    An unfinished pilot resumes, unless another size or seed is given. Writes a quality report.
+    Batches are used, without live calls.
+
+    Args:
+        ws: The workspace.
+        size: Rows of the sample, or None for the default.
+        seed: Seed of the draw, or None for the default.
+        is_confirmed: A person confirmed the cost before; otherwise the person is asked.
+
+    Returns:
+        The report; its `drawn` is the pilot and its `asked` the rows of the sample.
+
+    Raises:
+        InputError: No row is open, or the estimate was not confirmed.
+        RemoteError, ConfigurationError: The pilot was stopped; the next run resumes it.
+        GateError: No reply came, or no row got an answer. A failed gate raises nothing.
+    """
+    rounds.prepare_task(ws)
+    with ws.store.read() as tx:
+        size, seed, row_ids = pilot.plan_next_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
+    if not row_ids:
+        raise InputError(
+            f"{ws.task.labels.none_open_message}; nothing was sent",
+            hint=f"a new {OptionHint('version')} asks about all of them again",
+        )
+
+    with ws.store.write() as tx:
+        pilot_row = runs.begin_pilot(
+            tx,
+            ws.task.name,
+            ws.extractor,
+            size=size,
+            seed=seed,
+            now=ws.now(),
+        )
+    report = _ask_sample(ws, row_ids, agreed=is_confirmed)
+    report.drawn = pilot_row
+    report.asked = len(row_ids)
+
+    sample_text = f"{len(row_ids)} {ws.task.labels.plural}"
+    note = f"Pilot {pilot_row.number}: {sample_text}, seed {pilot_row.seed}."
+    quality = evaluate.write_report(ws, extractor=ws.extractor, notes=[note])
+    parked_hint = f"`{ws.task.labels.command('parked')}` lists the reasons"
+    if quality is None:
+        raise GateError(
+            "the pilot got no reply; nothing was judged",
+            hint=f"{parked_hint}; then run it again",
+        )
+
+    report.quality.reports[ws.extractor] = quality
+    has_answers = _record_verdict(ws, pilot_row, quality)
+    # The gates need a minimum of answers to fail.
+    if quality.passed and not has_answers:
+        raise GateError(f"the pilot got no valid answer about its {sample_text}", hint=parked_hint)
+    return report
+
+
+def _record_verdict(ws: WorkspaceSession, pilot_row: PilotRow, quality: QualityReport) -> bool:
+    """End a pilot with its verdict and report path; return whether the version has answers.
+
+    The verdict is "passed" if the gates passed and there is an answer, else "failed". Writes in its
+    own transaction.
+    """
+    with ws.store.write() as tx:
+        has_answers = answer_counts.count_answered(tx, ws.task.name, ws.extractor) > 0
+        is_passed = quality.passed and has_answers
+        verdict = PilotVerdict.PASSED if is_passed else PilotVerdict.FAILED
+        report_path = str(quality.path.relative_to(ws.data))
+        runs.end_pilot(tx, pilot_row.number, verdict, report=report_path, now=ws.now())
+    return has_answers
+
+
+def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, agreed: bool) -> TagReport:
+    """Run rounds until each row of a sample is answered or parked, without quality reports.
+
+    Waits for batches, and for rows that another process claimed.
+
+    Args:
+        agreed: A person confirmed the cost before; otherwise the person is asked.
+
+    Raises:
+        FindableError: The first error that stopped the rounds while rows of the sample are open.
+    """
+    tag_rounds = TagRounds(ws, row_ids=row_ids, should_report=False)
+    tag_rounds.submit(is_confirmed=agreed, should_wait=True)
+    has_claimed_rows = True
+    while has_claimed_rows:
+        tag_rounds.advance(wait=True)
+        stop_error = _find_sample_error(ws.task, tag_rounds)
+        if stop_error is not None:
+            raise stop_error
+
+        with ws.store.read() as tx:
+            # Another process may have claimed rows that it has not sent yet.
+            has_claimed_rows = bool(claims.filter_claimed(tx, ws.task.name, row_ids))
+        ws.sleep(CLAIM_CHECK_PAUSE_S if has_claimed_rows else 0.0)
+    return tag_rounds.complete_report()
+
+
+def _find_sample_error(task: Task, tag_rounds: TagRounds) -> FindableError | None:
+    """Return why the rounds of a sample stopped early, or None if they may go on.
+
+    Errors of polls and failed batches come first, but if every batch failed and no row of the
+    sample is open, they are ignored: all rows were parked. Then, if rows are open, an exhausted
+    budget or an API without room.
+    """
+    report = tag_rounds.report
+    has_open_rows = tag_rounds.count_claimable() > 0
+    # If every batch failed at the API but no row is open, all rows were parked: no error.
+    errors = report.list_errors(task.labels) if has_open_rows or not report.is_down else []
+    if errors:
+        return errors[0]
+    if not has_open_rows:
+        return None
+
+    if report.stop.budget_error is not None:
+        return report.stop.budget_error
+    if report.no_room:
+        return RemoteError(f"{report.stop.message}; nothing was lost", hint="run it again later")
+    return None

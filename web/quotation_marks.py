@@ -1,0 +1,80 @@
+"""Mark the quotations of an answer in its text, with a colour for each."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.core.quotes import is_quotation
+from web.render import (
+    HUE_COUNT,
+    Mark,
+)
+
+# Longer texts of an object are not its topic.
+MAX_TOPIC_CHARS = 60
+
+
+def color_quotations(answer: Any) -> tuple[Any, list[Mark]]:
+    """Return an answer with a `hue` in each quotation, and the marks of its quotations.
+
+    Quotations of one field have the same hue. In an object with a short text, such as the name of
+    a topic, they have a hue of that text instead.
+    """
+    colorer = _QuotationColorer()
+    return colorer.add_hues(answer, field_name="", topic=""), colorer.marks
+
+
+class _QuotationColorer:
+    """Adds hues to the quotations of an answer and collects their marks."""
+
+    def __init__(self) -> None:
+        self.marks: list[Mark] = []
+        self._hues: dict[str, int] = {}
+
+    def add_hues(self, value: Any, *, field_name: str, topic: str) -> Any:
+        """Return a copy of a value in which each quotation has a `hue`.
+
+        Args:
+            value: A value of an answer, of any depth.
+            field_name: The nearest field that contains the value; "" for the whole answer.
+            topic: The short text of the nearest object that has one, or "".
+        """
+        if isinstance(value, Mapping) and is_quotation(value):
+            return self._add_hue(value, topic or field_name)
+        if isinstance(value, Mapping):
+            return self._add_hues_to_object(value, field_name, topic)
+        if isinstance(value, list):
+            return [self.add_hues(member, field_name=field_name, topic=topic) for member in value]
+        return value
+
+    def _add_hue(self, quotation: Mapping[str, Any], name: str) -> dict[str, Any]:
+        hue = self._hues.setdefault(name, len(self._hues))
+        start = quotation["start"]
+        end = quotation["end"]
+        # Members of the user's own model may have these names and other types.
+        if isinstance(start, int) and isinstance(end, int):
+            self.marks.append(Mark(start, end, quotation["quote"], name, hue))
+        return {**quotation, "hue": hue % HUE_COUNT}
+
+    def _add_hues_to_object(
+        self,
+        members: Mapping[Any, Any],
+        field_name: str,
+        topic: str,
+    ) -> dict[Any, Any]:
+        # The answer itself has fields, and is no object about a topic.
+        """Return a copy of an object with hues; its first short text is the topic of its members.
+
+        The answer itself has no topic.
+        """
+        member_topic = ""
+        if field_name:
+            member_topic = next(filter(_is_short_text, members.values()), topic)
+        colored = {}
+        for name, member in members.items():
+            member_field = name if isinstance(name, str) else field_name
+            colored[name] = self.add_hues(member, field_name=member_field, topic=member_topic)
+        return colored
+
+
+def _is_short_text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_TOPIC_CHARS

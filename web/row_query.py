@@ -1,0 +1,112 @@
+"""The query parameters that select and display a task's rows."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+from urllib.parse import urlencode
+
+from fastapi import Query
+from pydantic import BaseModel, BeforeValidator, Field
+
+from pipeline.core.row_listing import RowFilter
+from web import conditions
+
+# Parameters that change the display of the rows but not their selection.
+DISPLAY_PARAMETERS = ("sort", "fields", "pin")
+
+
+TextList = Annotated[list[str], Field(max_length=100)]
+
+
+Score = Annotated[
+    float | None,
+    BeforeValidator(lambda text: text or None),
+    Field(ge=0, le=100, allow_inf_nan=False),
+]
+
+
+class RowQuery(BaseModel):
+    """Query parameters that select rows, named as the options of the command `items`."""
+
+    task: str | None = None
+    find: str = Field("", max_length=4_000)
+    state: str = Field("", max_length=100)
+    tag: TextList = []
+    extractor: str = Field("", max_length=200)
+    min_score: Score = None
+    max_score: Score = None
+    where: str = Field("", max_length=4_000)
+    # Conditions of clicked facet values, each in the syntax of `where`.
+    only: TextList = []
+    id: Annotated[list[str], Field(max_length=500)] = []
+    # Whether a person reviewed the answer.
+    reviewed: Literal["", "yes", "no"] = ""
+    # Two versions whose answers differ.
+    differ: Annotated[list[str], Field(max_length=2)] = []
+    sort: str = Field("", max_length=200)
+    # Column names; a text may contain several with commas.
+    fields: TextList = []
+    # The column that stays in place while the table scrolls; it comes first.
+    pin: str = Field("", max_length=200)
+    # The row that the page begins after.
+    after: str = Field("", max_length=4_000)
+
+    @property
+    def row_filter(self) -> RowFilter:
+        """The rows to select."""
+        parts = filter(None, [self.where.strip(), *conditions.join_chosen(self.only)])
+        return RowFilter(
+            words=self.find.split(),
+            state=self.state or None,
+            tags=list(dict.fromkeys(filter(None, self.tag))),
+            extractor=self.extractor or None,
+            min_score=self.min_score,
+            max_score=self.max_score,
+            where=" AND ".join(f"({part})" for part in dict.fromkeys(parts)),
+            ids=self.id,
+            is_reviewed={"yes": True, "no": False}.get(self.reviewed),
+            differing_versions=self.differ if len(self.differ) > 1 else (),
+        )
+
+    @property
+    def field_names(self) -> list[str] | None:
+        """The columns to display, or None for the usual columns."""
+        names = map(str.strip, ",".join(self.fields).split(","))
+        return list(dict.fromkeys(filter(None, names))) or None
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The parameters that are set, as (name, text) pairs, without the task and the position."""
+        names = set(RowQuery.model_fields) - {"task", "after"}
+        parameters = self.model_dump(include=names, exclude_defaults=True)
+        pairs = []
+        for name, parameter in parameters.items():
+            values = parameter if isinstance(parameter, list) else [parameter]
+            pairs += [(name, str(value)) for value in values if value not in ("", None)]
+        return pairs
+
+    @property
+    def filter_pairs(self) -> list[tuple[str, str]]:
+        """The parameters that filter rows, as (name, text) pairs."""
+        return [(name, text) for name, text in self.pairs if name not in DISPLAY_PARAMETERS]
+
+    def address(self, path: str, task: str, **replaced: Sequence[str]) -> str:
+        """Return an address with the same parameters except `replaced`; () removes a parameter."""
+        pairs = [("task", task)]
+        pairs += [(name, text) for name, text in self.pairs if name not in replaced]
+        for name, texts in replaced.items():
+            pairs += [(name, text) for text in texts]
+        return f"{path}?{urlencode(pairs)}"
+
+    @property
+    def list_query(self) -> "RowQuery":
+        """The query without the parameters of a subclass."""
+        names = set(RowQuery.model_fields)
+        return RowQuery(**self.model_dump(include=names, exclude_defaults=True))
+
+    def position_address(self, path: str, task: str) -> str:
+        """Return an address with the same parameters and the same position."""
+        return self.address(path, task, after=list(filter(None, [self.after])))
+
+
+# The query parameters of a request, validated.
+RowQueryParameters = Annotated[RowQuery, Query()]
