@@ -41,13 +41,14 @@ class InvalidAnswerError(InputError):
 
     def __init__(self, task: Task, row_id: str, reason: str) -> None:
         """Make the message and the command to type from the reason, which begins with a field."""
-        self.reason = _plain_reason(reason)
+        # As pydantic says it; the page has its own words.
+        self.reason = reason
         field = reason.partition(":")[0].partition(".")[0]
         fields = task.prompt.answer_model.model_fields
         assignment = f"{field if field in fields else next(iter(fields))}=…"
         command = task.labels.command("correct", item=row_id, set=assignment)
         super().__init__(
-            f"that is no valid answer about {row_id!r}: {self.reason}; {UNCHANGED_MESSAGE}",
+            f"that is no valid answer about {row_id!r}: {_plain_reason(reason)}; {UNCHANGED_MESSAGE}",
             hint=f"`{command}` with an allowed value",
         )
 

@@ -82,6 +82,7 @@ def test_passages_are_found_after_index_was_run(tagged_passages: Workspace, api:
         "text",
         "score",
         "weak",
+        "untagged",
         "why",
         "matching_tags",
         "snippet",
