@@ -7,9 +7,9 @@ from datetime import datetime
 from itertools import chain, product
 from typing import Any
 
+from pipeline.batch.cancel_reasons import CANCEL_REASONS
 from pipeline.batch.ingest_report import Anomaly, summarize_batch
 from pipeline.batch.report import summarize
-from pipeline.batch.send import CANCEL_REASONS
 from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.engine.task import Task
 from pipeline.store import answers, batches, workspace

@@ -13,14 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request, sealed_result
+from pipeline.batch.cancel_reasons import CANCELLED_BEFORE_SENT, CANCELLED_BY_USER
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_message
 from pipeline.batch.reconcile import reconcile, wait_for_next_list
-from pipeline.batch.send import (
-    CANCELLED_BEFORE_SENT,
-    CANCELLED_BY_USER,
-    abandon_batch,
-    delete_upload,
-)
+from pipeline.batch.send import abandon_batch, delete_upload
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError, KeyRefusedError, MissingError, RemoteError

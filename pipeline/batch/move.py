@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.batch import budget
 from pipeline.batch.budget import BudgetError
-from pipeline.batch.send import MOVED_REASON
+from pipeline.batch.cancel_reasons import MOVED_REASON
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError, RemoteError
 from pipeline.core.states import ENDED_STATES, BatchState, Mode

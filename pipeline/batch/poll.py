@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pipeline.batch.batch_files import lock_of, sealed_result
+from pipeline.batch.cancel_reasons import is_given_up
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_hint, other_key_message
 from pipeline.batch.reconcile import check_duplicates
 from pipeline.batch.report import duration_in_words
 from pipeline.batch.result_download import download_result, restore_result
-from pipeline.batch.send import is_given_up
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import ProgressBar

@@ -11,13 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.batch.batch_files import lock_of, result_path
-from pipeline.batch.send import (
-    CANCELLED_BY_USER,
-    abandon_batch,
-    delete_upload,
-    is_given_up,
-    write_failures,
-)
+from pipeline.batch.cancel_reasons import CANCELLED_BY_USER, is_given_up
+from pipeline.batch.send import abandon_batch, delete_upload, write_failures
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.states import BatchState, Outcome, RemoteState

@@ -153,7 +153,11 @@ class Declaration(Generic[A_co]):
             if fault is not None:
                 faults.append(fault)
 
-        checks = chain(declaration._checks(), declaration._checks_of_parameters())
+        checks = chain(
+            declaration._checks(),
+            declaration._checks_of_echo(),
+            declaration._checks_of_parameters(),
+        )
         for is_faulty, message, hint in checks if member_values else ():
             if is_faulty:
                 faults.append(InputError(message, hint=hint))
@@ -164,7 +168,7 @@ class Declaration(Generic[A_co]):
     def _checks(self) -> Iterator[tuple[Any, str, str]]:
         """Yield (is_faulty, message, hint) for each check of members without a simple type.
 
-        Checks answer, version, items and their options, key, check, examples, images and echo.
+        Checks answer, version, items and their options, key, check, examples and images.
         """
         answer: Any = self.answer
         items: Any = self.items
@@ -243,7 +247,10 @@ class Declaration(Generic[A_co]):
             isinstance(column, str) and column for column in images
         )
         yield not is_columns, f"images= must be a list of columns, not {images!r}", ""
-        answer_fields = getattr(answer, "model_fields", {})
+
+    def _checks_of_echo(self) -> Iterator[tuple[Any, str, str]]:
+        """Yield (is_faulty, message, hint): the answer must not have the field of `echo=True`."""
+        answer_fields = getattr(self.answer, "model_fields", {})
         aliases = {getattr(answer_field, "alias", None) for answer_field in answer_fields.values()}
         is_echo_field = self.echo and ECHO_FIELD in {*answer_fields, *aliases}
         message = f"echo= adds the field {ECHO_FIELD!r} to an answer, but the answer has it"

@@ -7,7 +7,7 @@ valid only if its last bytes were written.
 
 import json
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
 from typing import Any
@@ -29,14 +29,13 @@ from pipeline.tables import workbook
 from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import (
-    find_value_kind,
     import_pyarrow,
-    merge_kinds,
     parse_json_cell,
     parse_number,
     to_prompt_text,
 )
 from pipeline.tables.column_values import to_column_value
+from pipeline.tables.exported_lists import ExportedRow, ExportedRows, split_lists
 from pipeline.tables.row_table import RowTable
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
@@ -68,11 +67,6 @@ _COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
 # Columns of the query for a single version.
 _OTHER_VERSION = "findable_other_version"
 _CORRECTION = "findable_correction"
-
-# A row by column.
-_Row = dict[str, Any]
-# Rows, and the kinds of their columns.
-_Rows = tuple[Iterator[_Row], dict[str, str]]
 
 
 def encode_rows(
@@ -246,7 +240,7 @@ def read_answer_rows(
     include_missing: bool,
     version_label: str,
     is_single_version: bool = False,
-) -> _Rows:
+) -> ExportedRows:
     """Return every row of a task's source with its state and an answer, in the source's order.
 
     Rows without an answer are included, with None. The source's columns come first, under their own
@@ -297,7 +291,7 @@ def read_answer_rows(
         for key, reason, _ in claims.parked_rows(tx, task.name, prompt_version=version_label)
     }
 
-    def join_rows() -> Iterator[_Row]:
+    def join_rows() -> Iterator[ExportedRow]:
         """Run the query, and yield each row with its source, answer and state cells."""
         for stored_row in stream_rows(tx, query, page=PAGE_ROWS).mappings():
             row = _source_cells(stored_row, sources)
@@ -325,7 +319,7 @@ def read_answer_rows(
         if lists:
             hint = f"the list fields are {', '.join(lists)}"
         raise InputError(message, hint=hint)
-    return _split_lists(join_rows, kinds, answer_names[list_name], inner_lists)
+    return split_lists(join_rows, kinds, answer_names[list_name], inner_lists)
 
 
 def _answers_query(
@@ -405,7 +399,7 @@ def _single_version_cells(stored_row: RowMapping) -> dict[str, str | None]:
     return {STATE_COLUMN: OTHER_VERSION_STATE, REASON_COLUMN: reason}
 
 
-def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> _Row:
+def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> ExportedRow:
     """Return the cells of the source's columns by name; None for a missing value.
 
     JSON texts are parsed.
@@ -415,7 +409,7 @@ def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> _Row:
         sources: Kinds of the source's columns.
     """
     values = orjson.loads(stored_row[VALUES_COLUMN])
-    cells: _Row = {}
+    cells: ExportedRow = {}
     for name, kind in sources.items():
         cell_value = values.get(name)
         cells[name] = cell_value
@@ -424,7 +418,9 @@ def _source_cells(stored_row: RowMapping, sources: Mapping[str, str]) -> _Row:
     return cells
 
 
-def _answer_cells(stored_row: RowMapping, task: TaskRecord, cost_names: Iterable[str]) -> _Row:
+def _answer_cells(
+    stored_row: RowMapping, task: TaskRecord, cost_names: Iterable[str]
+) -> ExportedRow:
     """Return the key of a row, and the fields, version, time and cost of its answer.
 
     Without an answer all cells but the key are None; a refused row has no key either. If the key has several
@@ -465,84 +461,6 @@ def _state_reason(stored_row: RowMapping, parked_reasons: Mapping[str, str]) -> 
     return reason
 
 
-def _split_lists(
-    read_rows: Callable[[], Iterator[_Row]],
-    kinds: Mapping[str, str],
-    list_column: str,
-    inner_lists: Sequence[str],
-) -> _Rows:
-    """Return a row for each member of a list. The members' columns replace the list's column.
-
-    Reads all rows once to find the columns of the members, and again while the result is iterated.
-    A row without members is left out. A member's column gets the list's name as a prefix if another
-    column has its name.
-
-    Args:
-        read_rows: Reads the rows from the start.
-        kinds: Kinds of the rows' columns.
-        list_column: Column with the list.
-        inner_lists: Names of the lists within the members, from the outermost to the innermost.
-
-    Returns:
-        The rows, and the kinds of their columns in order.
-
-    Raises:
-        InputError: A value of the column is not a list, or a member lacks an inner list. Raised
-            here, at the first reading.
-    """
-    member_kinds = _member_kinds(read_rows(), list_column, inner_lists)
-    other_names = {name.casefold() for name in kinds if name != list_column}
-    member_columns: dict[str, str] = {}
-    for name in member_kinds:
-        is_used_name = name.casefold() in other_names
-        member_columns[name] = f"{list_column}_{name}" if is_used_name else name
-
-    all_kinds: dict[str, str] = {}
-    for name, kind in kinds.items():
-        if name == list_column:
-            for member_name, column in member_columns.items():
-                all_kinds[column] = member_kinds[member_name] or "text"
-        else:
-            all_kinds[name] = kind
-
-    def split_rows() -> Iterator[_Row]:
-        for row in read_rows():
-            for member in _members(row.pop(list_column), list_column, inner_lists):
-                member_cells = {
-                    member_columns[name]: value
-                    for name, value in member.items()
-                    if name in member_columns
-                }
-                yield dict.fromkeys(all_kinds) | row | member_cells
-
-    return split_rows(), all_kinds
-
-
-def _member_kinds(
-    rows: Iterator[_Row],
-    list_column: str,
-    inner_lists: Sequence[str],
-) -> dict[str, str | None]:
-    """Return the kinds of the members' values by name; None for values that are always None.
-
-    Reads all rows. The name of an object that is None in some members, and has parts in others, is
-    left out.
-    """
-    kinds: dict[str, str | None] = {}
-    for row in rows:
-        for member in _members(row[list_column], list_column, inner_lists):
-            for name, value in member.items():
-                kinds[name] = merge_kinds(kinds.get(name), find_value_kind(value))
-
-    # An object that is None in some members is already described by its parts in other members.
-    return {name: kind for name, kind in kinds.items() if kind or not _has_parts(name, kinds)}
-
-
-def _has_parts(name: str, all_names: Collection[str]) -> bool:
-    """Return whether one of the names belongs to a part of the object `name`."""
-    return any(other_name.startswith(f"{name}_") for other_name in all_names)
-
-
 def _read_field(value: Any, kind: str) -> Any:
     """Return the value of an answer field as an export has it, or None if it is not of its kind.
 
@@ -554,77 +472,3 @@ def _read_field(value: Any, kind: str) -> Any:
     if kind in _CELL_READERS and stored_value is not None:
         return _CELL_READERS[kind](stored_value)
     return stored_value
-
-
-def _members(value: Any, list_name: str, inner_lists: Sequence[str] = ()) -> Iterator[_Row]:
-    """Yield the members of a list by column; nothing if the list is None.
-
-    If there are inner lists, the members of the innermost list are yielded, each with the values
-    of the members that contain it.
-
-    Args:
-        value: The list. If there are inner lists, an object counts as a list with a single member.
-        list_name: Name of the list, and of the column of members that are not objects.
-        inner_lists: Names of the lists within the members, from the outermost to the innermost.
-
-    Raises:
-        InputError: The value is not a list, or a member lacks an inner list.
-    """
-    members = value
-    if inner_lists and isinstance(value, dict):
-        members = [value]
-    if members is not None and not isinstance(members, list):
-        raise InputError(
-            f"{OptionHint(rows=list_name)}: an answer has no list in that field; "
-            "nothing was written",
-            hint=f"export without {OptionHint('rows')}",
-        )
-
-    for member in members or ():
-        fields = dict(member) if isinstance(member, dict) else {list_name: member}
-        if not inner_lists:
-            yield dict(_flatten(fields))
-            continue
-
-        inner_name = inner_lists[0]
-        if inner_name not in fields:
-            raise InputError(
-                f"{OptionHint('rows')}: a member of {list_name!r} has no {inner_name!r}; "
-                "nothing was written",
-                hint=f"the members have {', '.join(fields)}",
-            )
-        inner_value = fields.pop(inner_name)
-        outer_cells = dict(_flatten(fields))
-        for inner_member in _members(inner_value, inner_name, inner_lists[1:]):
-            inner_cells = {
-                f"{inner_name}_{name}" if name in outer_cells else name: value
-                for name, value in inner_member.items()
-            }
-            yield outer_cells | inner_cells
-
-
-def _flatten(
-    document: Mapping[str, Any],
-    prefix: str = "",
-    parent: str = "",
-) -> Iterator[tuple[str, Any]]:
-    """Yield the values of an object and of all objects in it, with joined names.
-
-    Names are joined by `_`. An empty object and a list are values.
-
-    Args:
-        document: The object.
-        prefix: Joined names of the objects around it.
-        parent: Name of the object itself. A value of the same name gets the prefix as its name.
-    """
-    for name, value in document.items():
-        full_name = name
-        if name == parent:
-            full_name = prefix
-        elif prefix:
-            full_name = f"{prefix}_{name}"
-
-        if isinstance(value, dict) and value:
-            yield from _flatten(value, full_name, name)
-        else:
-            yield full_name, value
