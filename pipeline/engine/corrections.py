@@ -297,10 +297,10 @@ def _store_edits(
         RefusedRowError: A rule of another program's table refuses a row.
         ConfigurationError: Another program prevented a change.
     """
-    row_ids = list(new_edits)
+    prompt_version = task.rows.own_prompt_version
     edits.add_edits(tx, task.name, new_edits, bulk_edit=bulk_edit)
     task.answers.sync_corrected_rows(tx, new_edits)
-    claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=row_ids)
+    claims.unpark(tx, task.name, prompt_version=prompt_version, row_ids=list(new_edits))
     workspace.record_row_change(tx, task.name)
 
 
@@ -336,8 +336,7 @@ def mark_reviewed(
 
         document = _read_description(tx, task, row_id)
         if expected_state not in {None, document["state"]}:
-            row_edits = edits.list_edits(tx, task.name, [row_id])[row_id]
-            raise _conflict_error(row_edits, document)
+            raise _conflict_error(edits.list_edits(tx, task.name, [row_id])[row_id], document)
         review = answers.read_review(tx, row_id, preference=task.answers.preference(tx))
         if review is None:
             raise InputError(f"row {row_id!r} has no answer to review; {UNCHANGED_MESSAGE}")
@@ -392,9 +391,8 @@ def _changed_answer(
 
 def _read_description(tx: Connection, task: Task, row_id: str) -> Document:
     """Return the document of a row; see `_describe_answer`."""
-    current_answers = task.answers.read_current(tx, [row_id])
-    row_edits = edits.list_edits(tx, task.name, [row_id])
-    return _describe_answer(row_id, current_answers[row_id], row_edits[row_id])
+    answer = task.answers.read_current(tx, [row_id])[row_id]
+    return _describe_answer(row_id, answer, edits.list_edits(tx, task.name, [row_id])[row_id])
 
 
 def _describe_answer(row_id: str, answer: Document, row_edits: Sequence[AnswerEdit]) -> Document:
