@@ -6,12 +6,12 @@ stay corrected, and the same bulk edit continues: rows that have the value alrea
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.core.progress import ProgressBar
 from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.engine import corrections
@@ -20,7 +20,7 @@ from pipeline.store import bulk_edits, edits
 from pipeline.store.database import Connection, Store
 
 # Rows that are corrected in one transaction.
-CHUNK_ROWS = 50
+CHUNK_ROWS = 200
 # Refused rows that a report lists.
 MAX_LISTED_REFUSALS = 100
 
@@ -85,9 +85,9 @@ def set_field(
     report = BulkEditReport(number)
     visited_count = 0
     for row_ids in _iterate_row_ids(store, task, change.row_filter):
+        changes = {row_id: {change.field: change.value} for row_id in row_ids}
         with store.write() as tx:
-            for row_id in row_ids:
-                _set_row(tx, task, row_id, {change.field: change.value}, report, who=who, at=now())
+            _correct_chunk(tx, task, changes, report, who=who, at=now())
         visited_count += len(row_ids)
         progress.show(visited_count)
 
@@ -116,30 +116,24 @@ def _iterate_row_ids(store: Store, task: Task, row_filter: RowFilter) -> Iterato
         options = options._replace(after=page.after)
 
 
-def _set_row(
+def _correct_chunk(
     tx: Connection,
     task: Task,
-    row_id: str,
-    change: dict[str, Any] | int,
+    changes: Mapping[str, Mapping[str, Any] | int],
     report: BulkEditReport,
     *,
     who: str,
     at: datetime,
 ) -> None:
-    """Correct a row as a part of the report's bulk edit, and count it in the report."""
-    try:
-        edit_number = corrections.correct_row(
-            tx, task, row_id, change, editor_name=who, at=at, bulk_edit=report.number
-        )
-    except corrections.InvalidAnswerError as error:
-        report.add_refusal(row_id, error.reason)
-    except InputError as error:
-        report.add_refusal(row_id, error.message)
-    else:
-        if edit_number is None:
-            report.unchanged += 1
+    """Correct rows as a part of the report's bulk edit, and count them in the report."""
+    corrected = corrections.correct_rows(tx, task, changes, bulk_edit=report.number, who=who, at=at)
+    report.changed += len(corrected.changed_ids)
+    report.unchanged += len(corrected.unchanged_ids)
+    for row_id, error in corrected.refusals.items():
+        if isinstance(error, (corrections.InvalidAnswerError, RefusedRowError)):
+            report.add_refusal(row_id, error.reason)
         else:
-            report.changed += 1
+            report.add_refusal(row_id, error.message)
 
 
 def undo_bulk_edit(
@@ -175,9 +169,10 @@ def undo_bulk_edit(
             )
         if not edited_rows:
             break
+        row_ids = list(dict.fromkeys(row_id for _, row_id in edited_rows))
         with store.write() as tx:
-            for _, row_id in edited_rows:
-                _undo_row(tx, task, row_id, report, who=who, at=now())
+            edit_numbers = edits.find_bulk_edit_numbers(tx, task.name, row_ids, number)
+            _correct_chunk(tx, task, edit_numbers, report, who=who, at=now())
         last_answer_id = edited_rows[-1][0]
         visited_count += len(edited_rows)
         progress.show(visited_count)
@@ -185,17 +180,3 @@ def undo_bulk_edit(
     with store.write() as tx:
         bulk_edits.record_undone(tx, task.name, number, who=who, now=now())
     return report
-
-
-def _undo_row(
-    tx: Connection,
-    task: Task,
-    row_id: str,
-    report: BulkEditReport,
-    *,
-    who: str,
-    at: datetime,
-) -> None:
-    """Undo the newest edit of a row that is part of the report's bulk edit."""
-    edit_numbers = edits.list_bulk_edit_numbers(tx, task.name, row_id, report.number)
-    _set_row(tx, task, row_id, edit_numbers[-1], report, who=who, at=at)

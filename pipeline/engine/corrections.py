@@ -11,20 +11,26 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import first_accepted_value, validate_answer
-from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
+from pipeline.core.errors import (
+    ChangedMeanwhileError,
+    FindableError,
+    InputError,
+    RefusedRowError,
+)
 from pipeline.core.text import MAX_CLEANED_CHARS, plural
 from pipeline.engine.task import Task
+from pipeline.engine.task_parts import RowsById
 from pipeline.store import answers, claims, edits, workspace
 from pipeline.store.database import Connection, Store
-from pipeline.store.edits import AnswerEdit
+from pipeline.store.edits import AnswerEdit, NewEdit
 
 # Hex digits of the hash that identifies the state of an answer.
 STATE_HASH_DIGITS = 16
@@ -78,7 +84,7 @@ def read_history(store: Store, task: Task, row_name: str) -> Document:
     """
     with store.read() as tx:
         row_id = task.rows.id_of(tx, row_name)
-        return _describe_answer(tx, task, row_id)
+        return _read_description(tx, task, row_id)
 
 
 def correct_answer(
@@ -115,57 +121,125 @@ def correct_answer(
     """
     with store.write() as tx:
         row_id = task.rows.id_of(tx, row_name)
-        edit_number = correct_row(
-            tx,
-            task,
-            row_id,
-            change,
-            editor_name=editor_name,
-            at=now(),
-            expected_state=expected_state,
-        )
-        return {**_describe_answer(tx, task, row_id), "edit": edit_number}
+        current = _read_current_rows(tx, task, [row_id])
+        document = _describe_answer(row_id, current.answers[row_id], current.edits[row_id])
+        if expected_state not in {None, document["state"]}:
+            raise _conflict_error(current.edits[row_id], document)
+
+        who = normalize_editor_name(editor_name)
+        new_edit = _make_edit(task, row_id, change, current, who=who, at=now())
+        if new_edit is None:
+            return {**document, "edit": None}
+
+        _store_edits(tx, task, {row_id: new_edit}, bulk_edit=None)
+        return {**_read_description(tx, task, row_id), "edit": new_edit.edit.number}
 
 
-def correct_row(
+class CorrectedRows(NamedTuple):
+    """Result of the same edit of several rows."""
+
+    changed_ids: Sequence[str]
+    # Rows that have the new answer already.
+    unchanged_ids: Sequence[str]
+    # Why rows were refused, by row id; nothing of them was changed.
+    refusals: Mapping[str, FindableError]
+
+
+def correct_rows(
     tx: Connection,
+    task: Task,
+    changes: Mapping[str, Mapping[str, Any] | int],
+    *,
+    bulk_edit: int,
+    who: str,
+    at: datetime,
+) -> CorrectedRows:
+    """Correct the answers of several rows in the caller's transaction; see `correct_answer`.
+
+    The number of statements does not depend on the number of rows, unless rows are refused or
+    answers are rows of another program's table.
+
+    Args:
+        changes: New values by field, or the number of the edit to undo, by row id.
+        bulk_edit: The number of the bulk edit that the new edits are part of.
+        who: Name of the editor, from `normalize_editor_name`.
+        at: Time of the edits.
+
+    Raises:
+        ConfigurationError: Code of the task's file failed; the transaction must be rolled back.
+    """
+    current = _read_current_rows(tx, task, list(changes))
+    new_edits: dict[str, NewEdit] = {}
+    unchanged_ids: list[str] = []
+    refusals: dict[str, FindableError] = {}
+    for row_id, change in changes.items():
+        try:
+            new_edit = _make_edit(task, row_id, change, current, who=who, at=at)
+        except InputError as error:
+            refusals[row_id] = error
+        else:
+            if new_edit is None:
+                unchanged_ids.append(row_id)
+            else:
+                new_edits[row_id] = new_edit
+
+    refusals |= _store_accepted_edits(tx, task, new_edits, bulk_edit=bulk_edit)
+    changed_ids = [row_id for row_id in new_edits if row_id not in refusals]
+    return CorrectedRows(changed_ids, unchanged_ids, refusals)
+
+
+class _CurrentRows(NamedTuple):
+    """What the database contains about the rows that are to be corrected."""
+
+    # Existing rows by id.
+    rows: RowsById
+    # The preferred answer of each row; empty if there is none.
+    answers: Mapping[str, Document]
+    # All edits of each row by ascending number.
+    edits: Mapping[str, Sequence[AnswerEdit]]
+    # Ids of the rows that are being forgotten.
+    forgotten_ids: Collection[str]
+
+
+def _read_current_rows(tx: Connection, task: Task, row_ids: Sequence[str]) -> _CurrentRows:
+    return _CurrentRows(
+        task.rows.read(tx, row_ids),
+        task.answers.read_current(tx, row_ids),
+        edits.list_edits(tx, task.name, row_ids),
+        claims.list_forgotten_ids(tx, task.name, row_ids),
+    )
+
+
+def _make_edit(
     task: Task,
     row_id: str,
     change: Mapping[str, Any] | int,
+    current: _CurrentRows,
     *,
-    editor_name: str,
+    who: str,
     at: datetime,
-    expected_state: str | None = None,
-    bulk_edit: int | None = None,
-) -> int | None:
-    """Correct a row's answer in the caller's transaction; see `correct_answer`.
+) -> NewEdit | None:
+    """Return a validated edit of a row, or None if the answer has the new values already.
 
-    An error is raised before anything is written, except an error of the database.
-
-    Args:
-        bulk_edit: The number of the bulk edit that the new edit is part of.
-
-    Returns:
-        The number of the new edit; None if the answer already had these values.
+    Raises:
+        InputError: The row, the field, the edit to undo or the new answer is invalid.
+        ConfigurationError: Code of the task's file failed.
     """
-    if claims.find_parked_reason(tx, task.name, row_id) == claims.BEING_FORGOTTEN:
-        raise InputError(f"row {row_id!r} is being forgotten; {UNCHANGED_MESSAGE}")
+    if row_id in current.forgotten_ids:
+        raise _forgotten_error(row_id)
 
-    current = _describe_answer(tx, task, row_id)
-    row_edits = edits.list_edits(tx, task.name, row_id)
-    if expected_state not in {None, current["state"]}:
-        raise _conflict_error(row_edits, current)
-
-    new_answer = _changed_answer(task, row_id, current["answer"], change, row_edits)
-    row = task.rows.read(tx, [row_id]).get(row_id)
+    answer = current.answers[row_id]
+    row_edits = current.edits[row_id]
+    new_answer = _changed_answer(task, row_id, answer, change, row_edits)
+    row = current.rows.get(row_id)
     if row is None:
         raise InputError(f"row {row_id!r} no longer exists; {UNCHANGED_MESSAGE}")
 
     edit = AnswerEdit(
         number=len(row_edits) + 1,
-        who=normalize_editor_name(editor_name),
+        who=who,
         at=at,
-        before=current["answer"],
+        before=answer,
         after=new_answer,
         undoes=change if isinstance(change, int) else None,
     )
@@ -175,20 +249,60 @@ def correct_row(
         edit = edit._replace(after=_validated_answer(task, row_id, new_answer, row))
     if edit.after == edit.before:
         return None
+    return NewEdit(edit, task.rows.input_hash(row), is_corrected)
 
-    edits.add_edit(
-        tx,
-        task.name,
-        row_id,
-        edit,
-        input_hash=task.rows.input_hash(row),
-        is_applied=is_corrected,
-        bulk_edit=bulk_edit,
-    )
-    task.answers.sync_corrected_row(tx, row_id, edit, is_in_force=is_corrected)
-    claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=[row_id])
+
+def _store_accepted_edits(
+    tx: Connection,
+    task: Task,
+    new_edits: Mapping[str, NewEdit],
+    *,
+    bulk_edit: int,
+) -> dict[str, FindableError]:
+    """Store the edits of several rows; return why rows were refused, by row id.
+
+    Each write has a savepoint. If it is refused, the halves are written on their own, until the
+    refused rows are found.
+    """
+    if not new_edits:
+        return {}
+    try:
+        with tx.begin_nested():
+            _store_edits(tx, task, new_edits, bulk_edit=bulk_edit)
+    except (InputError, RefusedRowError) as error:
+        if len(new_edits) == 1:
+            return dict.fromkeys(new_edits, error)
+    else:
+        return {}
+
+    row_ids = list(new_edits)
+    middle = len(row_ids) // 2
+    refusals: dict[str, FindableError] = {}
+    for half in (row_ids[:middle], row_ids[middle:]):
+        half_edits = {row_id: new_edits[row_id] for row_id in half}
+        refusals |= _store_accepted_edits(tx, task, half_edits, bulk_edit=bulk_edit)
+    return refusals
+
+
+def _store_edits(
+    tx: Connection,
+    task: Task,
+    new_edits: Mapping[str, NewEdit],
+    *,
+    bulk_edit: int | None,
+) -> None:
+    """Store an edit of each row; the transaction or its savepoint must be rolled back on an error.
+
+    Raises:
+        InputError: The table of a task cannot take the answer of a row.
+        RefusedRowError: A rule of another program's table refuses a row.
+        ConfigurationError: Another program prevented a change.
+    """
+    prompt_version = task.rows.own_prompt_version
+    edits.add_edits(tx, task.name, new_edits, bulk_edit=bulk_edit)
+    task.answers.sync_corrected_rows(tx, new_edits)
+    claims.unpark(tx, task.name, prompt_version=prompt_version, row_ids=list(new_edits))
     workspace.record_row_change(tx, task.name)
-    return edit.number
 
 
 def mark_reviewed(
@@ -218,12 +332,12 @@ def mark_reviewed(
     """
     with store.write() as tx:
         row_id = task.rows.id_of(tx, row_name)
-        if claims.find_parked_reason(tx, task.name, row_id) == claims.BEING_FORGOTTEN:
-            raise InputError(f"row {row_id!r} is being forgotten; {UNCHANGED_MESSAGE}")
+        if claims.list_forgotten_ids(tx, task.name, [row_id]):
+            raise _forgotten_error(row_id)
 
-        current = _describe_answer(tx, task, row_id)
-        if expected_state not in {None, current["state"]}:
-            raise _conflict_error(edits.list_edits(tx, task.name, row_id), current)
+        document = _read_description(tx, task, row_id)
+        if expected_state not in {None, document["state"]}:
+            raise _conflict_error(edits.list_edits(tx, task.name, [row_id])[row_id], document)
         review = answers.read_review(tx, row_id, preference=task.answers.preference(tx))
         if review is None:
             raise InputError(f"row {row_id!r} has no answer to review; {UNCHANGED_MESSAGE}")
@@ -233,6 +347,10 @@ def mark_reviewed(
             answers.set_review(tx, review.answer_id, who=reviewer, at=now())
         else:
             answers.set_review(tx, review.answer_id, who=None, at=None)
+
+
+def _forgotten_error(row_id: str) -> InputError:
+    return InputError(f"row {row_id!r} is being forgotten; {UNCHANGED_MESSAGE}")
 
 
 def _conflict_error(row_edits: Sequence[AnswerEdit], current: Document) -> ChangedMeanwhileError:
@@ -272,13 +390,17 @@ def _changed_answer(
     return _undo_edit(answer, row_edits[change - 1])
 
 
-def _describe_answer(tx: Connection, task: Task, row_id: str) -> Document:
+def _read_description(tx: Connection, task: Task, row_id: str) -> Document:
+    """Return the document of a row; see `_describe_answer`."""
+    answer = task.answers.read_current(tx, [row_id])[row_id]
+    return _describe_answer(row_id, answer, edits.list_edits(tx, task.name, [row_id])[row_id])
+
+
+def _describe_answer(row_id: str, answer: Document, row_edits: Sequence[AnswerEdit]) -> Document:
     """Return a document with a row's id, current answer, state and edits; see `history`.
 
     `state` is a hash of row id, answer and number of edits. Each edit has its changed fields.
     """
-    answer = task.answers.current(tx, row_id)
-    row_edits = edits.list_edits(tx, task.name, row_id)
     state_json = json.dumps([row_id, len(row_edits), answer])
     state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]
     edit_documents = [{**edit._asdict(), "changes": _changed_fields(edit)} for edit in row_edits]

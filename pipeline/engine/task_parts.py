@@ -21,7 +21,7 @@ from pipeline.core.row_listing import RowFilter
 from pipeline.core.text import join_first
 from pipeline.store import answers
 from pipeline.store.answers import VersionPreference
-from pipeline.store.edits import AnswerEdit
+from pipeline.store.edits import NewEdit
 from pipeline.tables.row_table import RowTable
 
 # These are loaded when they are first used.
@@ -478,33 +478,31 @@ class TaskAnswers(ABC):
             versions=self.preferred_versions,
         )
 
-    def current(self, tx: Connection, item_id: str) -> dict[str, Any]:
-        """Return the preferred answer of a row as it is stored; empty if there is none."""
+    def read_current(self, tx: Connection, row_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the preferred answer of each row as it is stored; empty if there is none."""
         stored_answers = answers.preferred_answers(
             tx,
             self.task_name,
-            [item_id],
+            row_ids,
             preference=self.preference(tx),
         )
-        stored = stored_answers.get(item_id)
-        return json.loads(stored[1]) if stored else {}
+        current_answers: dict[str, dict[str, Any]] = {row_id: {} for row_id in row_ids}
+        for row_id, (_, answer_json) in stored_answers.items():
+            current_answers[row_id] = json.loads(answer_json)
+        return current_answers
 
     def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """Convert a stored answer, or some of its fields, to the form in which a model gives it."""
         return answer
 
-    def sync_corrected_row(  # noqa: B027
+    def sync_corrected_rows(  # noqa: B027
         self,
         tx: Connection,
-        item_id: str,
-        edit: AnswerEdit,
-        *,
-        is_in_force: bool,
+        new_edits: Mapping[str, NewEdit],
     ) -> None:
-        """Update the tables that other programs read after an edit was stored or undone.
+        """Update the tables that other programs read after an edit of each row was stored.
 
-        Args:
-            is_in_force: False if the edit was undone.
+        The caller's transaction must be rolled back after an error.
         """
 
 

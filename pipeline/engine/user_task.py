@@ -44,7 +44,7 @@ from pipeline.engine.user_index import make_index
 from pipeline.engine.user_rows import UserRows
 from pipeline.store.answers import answers_to_other_inputs, find_corrected
 from pipeline.store.database import Store
-from pipeline.store.edits import AnswerEdit
+from pipeline.store.edits import NewEdit
 from pipeline.store.rows import NO_HASH
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import (
@@ -230,21 +230,17 @@ class UserAnswers(TaskAnswers):
             record = replace(self.rows.record, items=self.file.declaration.items)
             return find_changed_in_source(store, record, values_by_id)
 
-    def sync_corrected_row(
-        self,
-        tx: Connection,
-        item_id: str,
-        edit: AnswerEdit,
-        *,
-        is_in_force: bool,  # noqa: ARG002
-    ) -> None:
-        """Write the preferred answer to another program's table, replacing any value there."""
+    def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
+        """Write the preferred answers to another program's table, replacing any value there."""
         if self.row_target is not None:
-            self.row_target.sync_rows(tx, [item_id], overwrite=True)
+            self.row_target.sync_rows(tx, new_edits.keys(), overwrite=True)
         elif self.rows.record.words.get("write_to"):
-            answer_json = json.dumps(self.current(tx, item_id))
-            target_value = TargetValue(item_id, "", answer_json, edit.at)
-            write_column(tx, self.rows.record, [target_value], should_overwrite=True)
+            current_answers = self.read_current(tx, list(new_edits))
+            target_values = [
+                TargetValue(row_id, "", json.dumps(current_answers[row_id]), new_edit.edit.at)
+                for row_id, new_edit in new_edits.items()
+            ]
+            write_column(tx, self.rows.record, target_values, should_overwrite=True)
 
     def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Remove the answers to these rows from another program's table; return the row count.

@@ -42,7 +42,7 @@ from pipeline.store.database import (
     split_into_pages,
     stream_rows,
 )
-from pipeline.store.edits import AnswerEdit
+from pipeline.store.edits import NewEdit
 from pipeline.tables.adoption_errors import is_constraint_error
 from pipeline.tables.cells import (
     cell_to_text,
@@ -430,48 +430,62 @@ class ExpertsAnswers(TaskAnswers):
         table.write_tags(tx, dict.fromkeys(untagged_ids), overwrite=True)
         return len(untagged_ids)
 
-    def current(self, tx: Connection, item_id: str) -> dict[str, Any]:
-        """Return the current tags of a person, whoever wrote them, as the members of an answer."""
-        rows = table.people_table(tx).read_rows(tx, [item_id], ("tags",))
-        cell = rows[item_id]["tags"] if item_id in rows else None
-        return {"tags": parse_text_list(cell) or []}
+    def read_current(self, tx: Connection, row_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the current tags of people, whoever wrote them, as the members of an answer."""
+        rows = table.people_table(tx).read_rows(tx, row_ids, ("tags",))
+        cells = {row_id: row["tags"] for row_id, row in rows.items()}
+        return {row_id: {"tags": parse_text_list(cells.get(row_id)) or []} for row_id in row_ids}
 
-    def sync_corrected_row(
-        self,
-        tx: Connection,
-        item_id: str,
-        edit: AnswerEdit,
-        *,
-        is_in_force: bool,
-    ) -> None:
-        """Write the tags of an edit, with the merges applied, and the resulting score.
+    def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
+        """Write the tags of the edits, with the merges applied, and the resulting scores.
 
         Raises:
-            InputError: The cell is not a list, or the person would be left without tags.
-            ConfigurationError: A trigger or rule of the database prevented the change.
+            InputError: A cell is not a list, or a person would be left without tags.
+            ConfigurationError: A trigger or rule of the database prevented a change.
         """
-        rows = table.people_table(tx).read_rows(tx, [item_id], table.COLUMNS, should_lock=True)
-        username = stripped_text(rows[item_id][table.USERNAME])
-        tags_before = parse_text_list(rows[item_id]["tags"])
-        if tags_before is None:
-            raise InputError(
-                f"the tags of {username!r}, which another program wrote, are not a JSON list; "
-                f"{NOTHING_CHANGED}",
-            )
+        row_ids = list(new_edits)
+        rows = table.people_table(tx).read_rows(tx, row_ids, table.COLUMNS, should_lock=True)
+        merge_rules = marks.active_merge_rules(tx, table.TASK)
+        tags_by_id: dict[str, str | None] = {}
+        for row_id, new_edit in new_edits.items():
+            new_tags = marks.apply_rules(new_edit.edit.after["tags"], merge_rules)
+            _check_corrected_tags(rows[row_id], new_edit, new_tags)
+            tags_by_id[row_id] = to_compact_json(new_tags) if new_tags else None
 
-        new_tags = marks.apply_rules(edit.after["tags"], marks.active_merge_rules(tx, table.TASK))
-        if not new_tags and tags_before and is_in_force and edit.undoes is None:
-            raise InputError(
-                f"{username!r} would have no tags, and would be asked about again; "
-                f"{NOTHING_CHANGED}",
-                hint="add or rename a tag in the same edit",
-            )
-        tags_by_id = {item_id: to_compact_json(new_tags) if new_tags else None}
-        if not table.write_tags(tx, tags_by_id, rows=rows, overwrite=True):
-            raise ConfigurationError(
-                f"a trigger or a rule of the database prevented the change of {username!r}; "
-                f"{NOTHING_CHANGED}",
-            )
+        written_ids = table.write_tags(tx, tags_by_id, rows=rows, overwrite=True)
+        for row_id in row_ids:
+            if row_id not in written_ids:
+                username = stripped_text(rows[row_id][table.USERNAME])
+                raise ConfigurationError(
+                    f"a trigger or a rule of the database prevented the change of {username!r}; "
+                    f"{NOTHING_CHANGED}",
+                )
+
+
+def _check_corrected_tags(
+    row: Mapping[str, Any],
+    new_edit: NewEdit,
+    new_tags: Sequence[str],
+) -> None:
+    """Check that a person may get corrected tags.
+
+    Raises:
+        InputError: The stored tags are not a list, or the person would be left without tags.
+    """
+    username = stripped_text(row[table.USERNAME])
+    tags_before = parse_text_list(row["tags"])
+    if tags_before is None:
+        raise InputError(
+            f"the tags of {username!r}, which another program wrote, are not a JSON list; "
+            f"{NOTHING_CHANGED}",
+        )
+
+    is_new_correction = new_edit.is_applied and new_edit.edit.undoes is None
+    if not new_tags and tags_before and is_new_correction:
+        raise InputError(
+            f"{username!r} would have no tags, and would be asked about again; {NOTHING_CHANGED}",
+            hint="add or rename a tag in the same edit",
+        )
 
 
 @dataclass(eq=False, kw_only=True)

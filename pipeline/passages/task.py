@@ -37,7 +37,7 @@ from pipeline.store import answer_counts, runs
 from pipeline.store import answers as stored_answers
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import split_into_pages
-from pipeline.store.edits import AnswerEdit
+from pipeline.store.edits import NewEdit
 from pipeline.tables.adopt import DEFAULT_SETTINGS
 from pipeline.tables.cells import cell_to_text, hash_text, parse_json_cell
 from pipeline.tables.grid import Grid
@@ -432,25 +432,19 @@ class ConceptsAnswers(TaskAnswers):
             concepts.append(fields)
         return {"concepts": concepts}
 
-    def sync_corrected_row(
-        self,
-        tx: Connection,
-        item_id: str,
-        edit: AnswerEdit,
-        *,
-        is_in_force: bool,
-    ) -> None:
-        """Replace the concepts of an earlier correction by those of `edit`.
+    def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
+        """Replace the concepts of earlier corrections by those of the new edits.
 
-        If the correction was undone (`stands` is false), the concepts are only deleted.
+        If all edits of a passage are undone, its concepts are only deleted.
         """
-        person = stored_answers.PERSON
-        table.remove_concepts(tx, self.shape, version=person, model="", ids=[item_id])
-        if is_in_force:
-            from pipeline.passages.evidence import GroundedConcepts
+        from pipeline.passages.evidence import GroundedConcepts
 
-            answer = GroundedConcepts.model_validate(edit.after)
-            self._insert_concepts(tx, {item_id: answer}, person, "", now=edit.at)
+        person = stored_answers.PERSON
+        table.remove_concepts(tx, self.shape, version=person, model="", ids=list(new_edits))
+        for row_id, new_edit in new_edits.items():
+            if new_edit.is_applied:
+                answer = GroundedConcepts.model_validate(new_edit.edit.after)
+                self._insert_concepts(tx, {row_id: answer}, person, "", now=new_edit.edit.at)
 
     def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Delete the concepts that findable wrote for some passages; return their number.

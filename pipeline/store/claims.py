@@ -544,6 +544,17 @@ def find_parked_reason(
     return tx.execute(query).scalar()
 
 
+def list_forgotten_ids(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
+    """Return the ids of those rows that are being forgotten."""
+    query = select(asks.c.item_id).where(
+        asks.c.task == task,
+        asks.c.extractor == EVERY_VERSION,
+        asks.c.reason == BEING_FORGOTTEN,
+        _IS_PARKED,
+    )
+    return {row[0] for row in select_matching(tx, query, asks.c.item_id, row_ids)}
+
+
 # Due rows: open rows for which a call outside of a run failed, or that were recorded as due.
 # They are stored as attempts that are not charged.
 

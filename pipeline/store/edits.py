@@ -6,6 +6,7 @@ undone, none is applied, and the answers of models count.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from pipeline.store.answers import PERSON
+from pipeline.store.database import change_matching, run_many, select_matching
 from pipeline.store.schema import answers
 
 
@@ -29,71 +31,102 @@ class AnswerEdit(NamedTuple):
     undoes: int | None
 
 
-def list_edits(tx: Connection, task: str, item_id: str) -> list[AnswerEdit]:
-    """Return all edits of a row, also undone edits, oldest first, numbered from 1.
+class NewEdit(NamedTuple):
+    """An edit that is to be stored."""
 
-    `before` is an empty dict if the row had no answer.
+    edit: AnswerEdit
+    # Hash of the input of the row.
+    input_hash: str
+    # The correction is applied. If False, all edits of the row are undone.
+    is_applied: bool
+
+
+def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, list[AnswerEdit]]:
+    """Return all edits of each row, also undone edits, oldest first, numbered from 1.
+
+    `before` is an empty dict if the row had no answer. A row without edits has an empty list.
     """
-    columns = (answers.c.who, answers.c.at, answers.c.before, answers.c.answer, answers.c.undoes)
-    query = select(*columns).where(*_is_correction(task, item_id)).order_by(answers.c.id)
-    edits = []
-    for number, row in enumerate(tx.execute(query), start=1):
+    query = (
+        select(
+            answers.c.item_id,
+            answers.c.who,
+            answers.c.at,
+            answers.c.before,
+            answers.c.answer,
+            answers.c.undoes,
+        )
+        .where(*_is_correction(task))
+        .order_by(answers.c.id)
+    )
+    edits_by_id: dict[str, list[AnswerEdit]] = {row_id: [] for row_id in row_ids}
+    for row in select_matching(tx, query, answers.c.item_id, row_ids):
+        row_edits = edits_by_id[row.item_id]
         before = json.loads(row.before) or {}
         after = json.loads(row.answer)
-        edits.append(AnswerEdit(number, row.who, row.at, before, after, row.undoes))
-    return edits
+        edit = AnswerEdit(len(row_edits) + 1, row.who, row.at, before, after, row.undoes)
+        row_edits.append(edit)
+    return edits_by_id
 
 
-def add_edit(
+def add_edits(
     tx: Connection,
     task: str,
-    item_id: str,
-    edit: AnswerEdit,
+    new_edits: Mapping[str, NewEdit],
     *,
-    input_hash: str,
-    is_applied: bool,
     bulk_edit: int | None = None,
 ) -> None:
-    """Insert an edit as an answer of the version `person`.
+    """Insert edits, by row id, as answers of the version `person`.
 
     Args:
-        bulk_edit: Number of the bulk edit that the edit is part of.
-        input_hash: Hash of the input of the row.
-        is_applied: The correction is applied. If False, all edits of the row are undone.
+        bulk_edit: Number of the bulk edit that the edits are part of.
     """
-    tx.execute(
-        insert(answers).values(
-            task=task,
-            item_id=item_id,
-            extractor=PERSON,
-            applied=is_applied,
-            input_hash=input_hash,
-            model_version="",
-            response_id="",
-            tokens_in=0,
-            tokens_out=0,
-            cost=0,
-            answer=_to_json(edit.after),
-            before=_to_json(edit.before),
-            who=edit.who,
-            undoes=edit.undoes,
-            bulk_edit=bulk_edit,
-            at=edit.at,
-        ),
-    )
-    if not is_applied:
-        tx.execute(update(answers).where(*_is_correction(task, item_id)).values(applied=False))
-
-
-def list_bulk_edit_numbers(tx: Connection, task: str, item_id: str, bulk_edit: int) -> list[int]:
-    """Return the numbers of those edits of a row that are part of a bulk edit, oldest first."""
-    query = select(answers.c.bulk_edit, answers.c.undoes)
-    query = query.where(*_is_correction(task, item_id)).order_by(answers.c.id)
-    return [
-        number
-        for number, edit in enumerate(tx.execute(query), start=1)
-        if edit.bulk_edit == bulk_edit and edit.undoes is None
+    rows = [
+        {
+            "task": task,
+            "item_id": row_id,
+            "extractor": PERSON,
+            "applied": new_edit.is_applied,
+            "input_hash": new_edit.input_hash,
+            "model_version": "",
+            "response_id": "",
+            "tokens_in": 0,
+            "tokens_out": 0,
+            "cost": 0,
+            "answer": _to_json(new_edit.edit.after),
+            "before": _to_json(new_edit.edit.before),
+            "who": new_edit.edit.who,
+            "undoes": new_edit.edit.undoes,
+            "bulk_edit": bulk_edit,
+            "at": new_edit.edit.at,
+        }
+        for row_id, new_edit in new_edits.items()
     ]
+    run_many(tx, insert(answers), rows)
+
+    undone_ids = [row_id for row_id, new_edit in new_edits.items() if not new_edit.is_applied]
+    unapply = update(answers).where(*_is_correction(task)).values(applied=False)
+    change_matching(tx, unapply, answers.c.item_id, undone_ids)
+
+
+def find_bulk_edit_numbers(
+    tx: Connection,
+    task: str,
+    row_ids: Sequence[str],
+    bulk_edit: int,
+) -> dict[str, int]:
+    """Return the number of each row's newest edit that is part of a bulk edit, by row id."""
+    query = (
+        select(answers.c.item_id, answers.c.bulk_edit, answers.c.undoes)
+        .where(*_is_correction(task))
+        .order_by(answers.c.id)
+    )
+    edit_counts = Counter[str]()
+    numbers: dict[str, int] = {}
+    for row in select_matching(tx, query, answers.c.item_id, row_ids):
+        edit_counts[row.item_id] += 1
+        if row.bulk_edit == bulk_edit and row.undoes is None:
+            numbers[row.item_id] = edit_counts[row.item_id]
+    return numbers
 
 
 def read_bulk_edited_page(
@@ -138,8 +171,8 @@ def _to_json(answer: Mapping[str, Any]) -> str:
 
 def delete_edits(tx: Connection, task: str, item_id: str) -> None:
     """Delete all edits of a row."""
-    tx.execute(delete(answers).where(*_is_correction(task, item_id)))
+    tx.execute(delete(answers).where(*_is_correction(task), answers.c.item_id == item_id))
 
 
-def _is_correction(task: str, item_id: str) -> Sequence[ColumnElement[bool]]:
-    return answers.c.task == task, answers.c.item_id == item_id, answers.c.extractor == PERSON
+def _is_correction(task: str) -> Sequence[ColumnElement[bool]]:
+    return answers.c.task == task, answers.c.extractor == PERSON

@@ -366,10 +366,14 @@ class Grid:
         conditions += [_require(self.tag_facet, "tags").match_word(tag) for tag in row_filter.tags]
         if row_filter.ids:
             conditions.append(self.table.match_ids(row_filter.ids))
-        conditions += self._make_answer_conditions(row_filter)
+        conditions += self._make_answer_conditions(tx, row_filter)
         return conditions
 
-    def _make_answer_conditions(self, row_filter: RowFilter) -> list[ColumnElement[bool]]:
+    def _make_answer_conditions(
+        self,
+        tx: Connection,
+        row_filter: RowFilter,
+    ) -> list[ColumnElement[bool]]:
         """Return the conditions on answers: review, differing versions, version and score.
 
         Raises:
@@ -382,7 +386,7 @@ class Grid:
         if row_filter.differing_versions:
             first, second = row_filter.differing_versions
             conditions.append(
-                have_different_answers(self.table.task, self.table.item_id, first, second),
+                have_different_answers(tx, self.table.task, self.table.item_id, first, second),
             )
         if row_filter.extractor:
             is_of_version = _require(self.version_facet, "versions").match_word

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.row_listing import RowFilter, RowListOptions
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 
@@ -57,3 +58,18 @@ def test_two_stored_versions_are_compared(two_versions: Workspace, api: Api) -> 
     assert "3 of 4 rows equal" in stdout
     assert "reviews@7" in two_versions.ran("try", "--a", "1", "--b", "7", code=2).output
     assert "two different versions" in two_versions.ran("try", "--a", "1", code=2).output
+
+
+def test_the_order_of_fields_is_no_difference(two_versions: Workspace) -> None:
+    """The filter of differing versions compares values, not the texts in which they are stored."""
+    condition = "item_id = '2' AND extractor LIKE 'reviews@2%'"
+    query = f"SELECT answer FROM findable_answers WHERE {condition}"  # noqa: S608 - ours
+    (answer,) = two_versions.query(query)[0]
+    reversed_answer = json.dumps(dict(reversed(json.loads(answer).items())))
+    statement = f"UPDATE findable_answers SET answer = :answer WHERE {condition}"  # noqa: S608
+    two_versions.change(statement, answer=reversed_answer)
+
+    row_filter = RowFilter(differing_versions=("reviews@1", "reviews@2"))
+    with two_versions.open() as ws, ws.store.read() as tx:
+        page = ws.task.rows.grid(tx).read_page(tx, RowListOptions(10, row_filter))
+    assert [row.id for row in page.items] == ["3"]
