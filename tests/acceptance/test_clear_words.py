@@ -96,6 +96,7 @@ def test_broken_task_file_is_named_with_its_line(workspace: Workspace) -> None:
     assert "1 notice above" in doctor_output
 
 
+@pytest.mark.alike
 def test_copied_folder_uses_its_own_task_file(workspace: Workspace) -> None:
     """A copy reads the task file next to it, not the file of the original folder."""
     workspace.url = ""

@@ -152,7 +152,7 @@ def test_filled_and_unique_column_is_the_key(
         doubled_file = put_table(workspace, "two.csv", ("id", "who", "text"), "12", "aa", NOTES[:2])
         doubled_run = workspace.do("ask", doubled_file, q="Praise?", key="who")
         assert "it has 'a' twice, again in row 3, and such rows are refused" in doubled_run.err
-        assert "1 of 2 rows asked" in doubled_run.out
+        assert "1 of 1 row asked" in doubled_run.out
 
 
 def test_python_names_columns_too(workspace: Workspace) -> None:

@@ -64,7 +64,7 @@ def test_changed_question_is_tried_as_a_draft(
     error_output = notes_workspace.do("tag", mode="live", code=3).err
     expected_message = (
         "the prompt and the answer changed since version 1 was used; nothing was asked\n"
-        "Next: set version=2 in "
+        "next: set version=2 in "
     )
     assert expected_message in error_output
     assert "FINDABLE_ACCEPT_CHANGED=1 stores answers of both under version 1" in error_output

@@ -263,7 +263,7 @@ def test_environment_overrides_the_settings_file(workspace: Workspace) -> None:
     assert workspace.states() == {"tagged": 1, "untagged": 2}
 
     workspace.put(".env", "FINDABLE_LIMTI=5\n")
-    assert "did you mean LIMIT?" in workspace.do("settings", code=2).err
+    assert "did you mean FINDABLE_LIMIT?" in workspace.do("settings", code=2).err
     workspace.put(".env", "")
     (workspace.home / ".env").write_bytes(b"GEMINI_API_KEY=geheim\xff\n")
     error_output = workspace.do("status", code=3).err
