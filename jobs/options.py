@@ -120,7 +120,8 @@ class NamedArgument(click.Argument):
     def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> Any:
         """Return the value and its source; a value typed with the option's name comes first.
 
-        If the argument accepts several values, the text of the option is split at blanks.
+        An option's text is taken in place of the argument. If the argument accepts several values,
+        the option's text is split at blanks.
 
         Raises:
             UsageError: The value was typed both with and without the name.

@@ -284,6 +284,8 @@ def tags(
 
     --expert lists the tags of a person and every edit. --add and --remove edit these tags, as
     `correct` does. --undo with the number of an edit undoes it.
+
+    --merge, --undo and an edit exclude each other. --merge also excludes --expert.
     """
     tag_edit = add or remove
     action_count = sum(action is not None for action in (merge, undo, tag_edit))

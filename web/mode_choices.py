@@ -29,7 +29,12 @@ class ModeChoice:
 
 
 def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
-    """Return the modes of an estimate; the price with a key is added for the local engine."""
+    """Return all modes of an estimate, with cost, duration and price with a key.
+
+    A mode that is not available, or that a person must allow first, is in the list with the reason.
+    One mode is recommended; it is "batch" if the estimate recommends none. The price with a key is
+    None unless the local engine is used.
+    """
     choices = []
     for mode, way in estimate.ways.items():
         _, cost = estimate.plan_sent_rows(mode)

@@ -402,9 +402,11 @@ def _is_vague(words: Sequence[str], surface: str) -> bool:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _get_type(last_word: str) -> str:
-    """Return the type of a phrase by its last word: of `TYPES`, or "disorder"; "" if unknown.
+    """Return the type of a phrase by its last word; "" if it is unknown.
 
-    The word lists decide first, then the endings. A word of the kind "noun" has no type.
+    The type is "disorder" or one of `TYPES`, which also has "other". The word lists decide first,
+    and then the endings. If a list has several kinds of the word, "disorder" comes first, and
+    "other" second. A word of the kind "noun" has no type.
     """
     kinds = _get_kinds(last_word)
     for kind in ("disorder", "other", *TYPES):

@@ -240,7 +240,8 @@ class _ValueFiller:
     def _find_quotes(self, node: SchemaNode, sentence: str) -> list[str]:
         """Return slices of the text: `sentence`, or all sentences, those not used yet first.
 
-        A slice reaches past its sentence if the schema demands more characters.
+        A slice reaches past its sentence if the schema demands more characters. Each slice is then
+        fitted to the schema's length: a longer slice is cut, and a shorter slice gets dots.
         """
         sentences = [sentence] if sentence else self._ranked_sentences
         quotes = []

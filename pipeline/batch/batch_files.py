@@ -203,8 +203,10 @@ def store_trial_outcomes(
     """Store the outcomes and the cost of a trial, and delete its request and reply files.
 
     The state of its batch changes from asking to ingested. Its answers are not stored. Requests
-    without a reply count as missing. If the outcomes are stored already, only the files are
-    deleted.
+    without a reply count as missing.
+
+    If the batch is in any other state than asking, nothing is stored. Its files are deleted also
+    then.
 
     Args:
         patience_s: How long to wait for another writer; None for the default of all commands.

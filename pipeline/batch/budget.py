@@ -140,7 +140,8 @@ class Budgets:
         The hint says how to raise the budget, and for the daily budget when it resets.
 
         Args:
-            reason: The message after the name, the amount and the start of the budget.
+            reason: The message after the name, the amount and the start of the budget. The start
+                is left out for BUDGET_PER_DAY.
         """
         start = f" (since {budget.starts_at:%Y-%m-%d %H:%M} UTC)"
         hint = f"set a larger {budget.name}"

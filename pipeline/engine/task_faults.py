@@ -41,7 +41,16 @@ def find_column_faults(
     declaration: Declaration,
     columns: Mapping[str, str],
 ) -> Iterator[_MemberFault]:
-    """Yield a fault for each name that is not a column, or is not possible as a key."""
+    """Yield the faults of a declaration that concern the columns of its rows.
+
+    These are faults:
+
+    - The prompt, the index or the label has a column in braces whose name has characters other than
+      letters, digits and _.
+    - The prompt names no column, and the declaration has no images.
+    - A member names a column that the rows do not have.
+    - A column of the key has values of a kind that cannot be a key.
+    """
     for member in ("prompt", "index", "label"):
         template = getattr(declaration, member)
         for column, placeholder in invalid_placeholders(template, columns).items():

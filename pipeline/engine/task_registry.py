@@ -368,7 +368,7 @@ def make_record(
         fields=list_fields(declaration.answer),
         version=declaration.version,
         fingerprint=hash_document(to_fingerprint_document(declaration)),
-        words=_make_options(declaration, columns),
+        words=_make_stored_members(declaration, columns),
         at=recorded_at,
     )
     check_view_columns(record)
@@ -386,12 +386,21 @@ def _find_key(
     return tuple((name, columns[name]) for name in key_columns)
 
 
-def _make_options(declaration: Declaration, columns: Mapping[str, str]) -> dict[str, Any]:
+def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -> dict[str, Any]:
     """Return the members of a declaration that commands need without loading the file.
 
-    Adds the gates as a text, the estimated tokens of an answer, whether all its fields are choices,
-    the columns of the prompt, of
-    quotations and of images, and READING_VERSION.
+    Returns:
+        `model`, `label`, `index`, `refresh` and `write_to` as they are declared, and:
+
+        - `gates`: The gates as a text, in the format of the GATES setting.
+        - `answer_tokens`: The estimated tokens of an answer, with the row code of `echo`.
+        - `closed`: Whether all fields of the answer are choices.
+        - `reading`: READING_VERSION.
+        - `asked`: The columns of the prompt.
+        - `quotes_in`: The column of quotations, or None.
+        - `quoted`: Columns that must contain text. This is the column of quotations if no answer is
+          valid without a quotation; otherwise the list is empty.
+        - `images`: The columns of images. A declaration without images does not have this key.
     """
     quotes_in = _find_quoted_column(declaration, columns)
     options: dict[str, Any] = {
@@ -516,8 +525,9 @@ def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> b
 def store_preference(store: Store, name: str, settings: Settings, *, display: Progress) -> None:
     """Store PREFER_VERSIONS with a task, and update its views to show the preferred answers.
 
-    If PREFER_VERSIONS is not set, only missing or outdated views are made. Writes nothing if the
-    task does not exist or all is up to date. Lines about new views are printed.
+    A changed preference is also recorded as a change of the task's rows. If PREFER_VERSIONS is not
+    set, only missing or outdated views are made. Writes nothing if the task does not exist or all
+    is up to date. Lines about new views are printed.
     """
     versions = settings.prefer_versions
     with store.read() as tx:

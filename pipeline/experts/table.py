@@ -237,8 +237,8 @@ class _People(TaskTables):
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Return what `adopt` would add to a table of another program, in lines.
 
-        The list is empty in a workspace, because its table is already adopted, and if the table
-        does not exist.
+        The last line is "a score to each of its rows". The list is empty in a workspace, because
+        its table is already adopted, and if the table does not exist.
 
         Raises:
             ConfigurationError: The table cannot be adopted.

@@ -206,9 +206,11 @@ class RateLimiter:
     def note_refusal(self, requested_s: float | None) -> None:
         """Start no call for a while, because a quota of the minute refused one.
 
+        The delay is at most a minute. It never shortens a longer delay of an earlier refusal.
+
         Args:
-            requested_s: The delay that the server asked for, of which at most a minute is kept.
-                None means a delay that doubles with each refusal in a row.
+            requested_s: The delay that the server asked for. None means a delay that doubles with
+                each refusal in a row.
         """
         self._refusals_in_a_row += 1
         now = self._monotonic()

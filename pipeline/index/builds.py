@@ -510,8 +510,12 @@ def describe_index_state(
 ) -> dict[str, Any]:
     """Return {indexed, up_to_date, build} for a row and the build in service, as JSON.
 
-    If there is no build, `build` is None. If the build is damaged, the error message is added as
-    `problem`.
+    `up_to_date` is True only if the row is indexed, and its entry has the present content. So it
+    is False for a row that is rightly not indexed. An untagged row, which is found by words only,
+    is not indexed.
+
+    If there is no build or the build is damaged, `build` is None, and the others are False. For a
+    damaged build the error message is added as `problem`.
 
     Args:
         data: The workspace's folder DATA.

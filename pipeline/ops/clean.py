@@ -419,10 +419,12 @@ def _find_abandoned_parts(data: Path) -> Iterator[Path]:
 def _is_leftover(path: Path, awaited_numbers: Collection[int]) -> bool:
     """Return whether a file of the batch folder that has no record can be deleted.
 
-    Files with other names, and files that a running process may be writing, must stay.
+    Files whose names are not names of batch files must stay. A whole file can be deleted. A part
+    file can be deleted if its name has no process id, or if the process ended.
 
     Args:
-        awaited_numbers: Numbers of batches whose result file may be written now.
+        awaited_numbers: Numbers of batches whose result file may be written now. Only the result
+            file of such a batch, whole or a part, must stay; its other files need not.
     """
     match = BATCH_FILE_NAME.fullmatch(path.name)
     if match is None:

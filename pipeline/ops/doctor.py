@@ -435,7 +435,7 @@ def _check_indexes(report: DoctorReport) -> Iterator[RowFault]:
             yield RowFault(message, "search finds no entries, or the wrong entries", rebuild_hint)
         elif current_build is not None:
             yield from _check_index_links(ws.store, builds, current_build, rebuild_hint)
-            yield from _check_index_age(ws.settings, ws.store, current_build, rebuild_hint)
+            yield from _check_index_state(ws.settings, ws.store, current_build, rebuild_hint)
 
 
 def _check_index_links(
@@ -466,7 +466,7 @@ def _check_index_links(
         )
 
 
-def _check_index_age(
+def _check_index_state(
     settings: Settings,
     store: Store,
     current_build: Manifest,

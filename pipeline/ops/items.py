@@ -264,7 +264,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
 
         requests = request_history.requests_of_row(tx, task.name, row_id)
         if raw:
-            requests = _add_wire(tx, requests, ws.data)
+            requests = _add_sealed_lines(tx, requests, ws.data)
 
     return {
         "task": task.name,
@@ -316,7 +316,7 @@ def read_newest_requests(
         )
         names = _read_row_names(ws, tx, requests)
         if raw:
-            requests = _add_wire(tx, requests, ws.data)
+            requests = _add_sealed_lines(tx, requests, ws.data)
     return [
         {**request, "name": names.get((request["task"], request["item"]), request["item"])}
         for request in requests
@@ -337,12 +337,17 @@ def _read_row_names(
     return names
 
 
-def _add_wire(
+def _add_sealed_lines(
     tx: Connection,
     requests: Sequence[dict[str, Any]],
     data: Path,
 ) -> list[dict[str, Any]]:
-    """Return the requests with `wire` added: their lines in the sealed files."""
+    """Return the requests with `wire` added: the lines about their row in the sealed files.
+
+    `wire` has the first line of the request file and all lines of the result file, as `_read_wire`
+    returns them. If lines are missing, it has the reason. Files that `clean` deleted are a reason
+    of their own.
+    """
     cleaned_batches = marks.cleaned_batches(tx)
     requests_with_wire = []
     for request in requests:

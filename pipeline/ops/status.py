@@ -505,8 +505,12 @@ def _choose_next_command(
     """Return the command for the most urgent condition, or None if there is nothing to do.
 
     The order is: check a file with a syntax error, continue dead runs, ingest, poll or submit
-    batches, download a held result again, fill the task, ask open rows, update the index, show
-    parked rows, search, export.
+    batches, download a held result again, fill a task without rows, ask open rows, update the
+    index, show parked rows, search, export.
+
+    If an unsent batch waits for quota, the command is `batch-poll`, not `batch-submit`. If the task
+    has no rows and the document names other tasks, the command is `status` of the first of them,
+    not the command that fills the task.
 
     Args:
         document: The document of `status --json`.

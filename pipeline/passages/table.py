@@ -546,10 +546,13 @@ def _page_conditions(
 def _best_concepts_query(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[Any]:
     """Return the SELECT of the best concepts.
 
-    A concept needs a name, a confidence of at least MIN_CONFIDENCE, and must count. The first
-    concept by `_preference_order` is selected among the concepts of a passage with equal names in
-    any case. The database pushes a condition on `passage_id` down to the tables. The aliases are
-    part of the view, whose text is compared: do not rename them.
+    A concept needs a name and a confidence of at least MIN_CONFIDENCE. If a person corrected the
+    passage, the concept must be of that correction. Otherwise concepts of all versions count, and
+    preferred versions only come first.
+
+    The first concept by `_preference_order` is selected among the concepts of a passage with equal
+    names in any case. The database pushes a condition on `passage_id` down to the tables. The
+    aliases are part of the view, whose text is compared: do not rename them.
     """
     concepts = shape.concepts.c
     version_starts = answers.select_version_starts().subquery("begun")

@@ -151,8 +151,9 @@ class IdColumnFacts:
 def describe_id_column(tx: Connection, id_column: Column[Any] | None) -> IdColumnFacts:
     """Return which ids a reflected column can store; any text if the column is None.
 
-    The range of whole numbers follows from the column's type; it is 64 bits on SQLite. A limit on
-    the length of texts applies on PostgreSQL only.
+    The ids are UUIDs, whole numbers or texts, by the column's type. The range of whole numbers
+    follows from the type, too; it is 64 bits on SQLite. A limit on the length of texts applies on
+    PostgreSQL only.
     """
     is_typed = not is_sqlite(tx)
     if id_column is None:

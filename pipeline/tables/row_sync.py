@@ -364,8 +364,9 @@ class RowSync:
     def _record_refusal(self, finding: Finding) -> _StoredRow:
         """Announce and count a refused row, and return it as it is stored, except its number.
 
-        Calls `on_refused`. The report counts it by reason and keeps the first thousand findings.
-        The id of the stored row is a hash of its cells.
+        Calls `on_refused`. The report counts the row by its reason. It keeps the first thousand
+        findings, without their cells. The id of the stored row is `refused:` and the first digits
+        of a hash of its cells.
         """
         if self.on_refused is not None:
             self.on_refused(finding)

@@ -438,13 +438,15 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
 
     Args:
         source: The address of the database, or `$` and the name of the variable that contains it.
-        folder: Relative paths of SQLite files are below this folder.
+            The variable is in the environment or in `.env`.
+        folder: The path of a SQLite file in the address is relative to this folder.
 
     Raises:
         InputError: The variable is not set, or the source is a file instead of an address.
             InputErrors of the block pass unchanged.
-        FindableError: The database cannot be opened, or another error in the block; its class is
-            kept, and the message is about `source=`.
+        FindableError: The database cannot be opened, or the block raised a FindableError. The
+            class is kept, and the message says that it is about `source=`. All other errors of the
+            block pass unchanged.
     """
     address = source
     if source.startswith("$"):

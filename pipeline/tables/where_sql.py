@@ -338,9 +338,14 @@ class _ServerCompiler(_Compiler):
     ) -> ColumnElement[Any]:
         """Return an expression for a folded text, as far as the comparison needs it.
 
-        PostgreSQL has no case folding, so each letter is replaced separately. For equality only
-        letters of the compared values are replaced. An ASCII text is only made lower-case for an
-        ordered comparison. Versions before 13 use only lower(), and replace the letter ß.
+        PostgreSQL has no case folding, so letters are replaced: the text is normalized to NFKD, its
+        letters are replaced, and the result is normalized to NFC. A single translate() replaces all
+        letters that become one letter. Letters that become several have one replace() each. For
+        equality only letters of the compared values are replaced.
+
+        For an ordered comparison, a CASE of each row uses lower() alone if the text is ASCII. The
+        result then has the collation "C". Versions before 13 use only lower(), replace the letter
+        ß, and always have the collation "C".
 
         Args:
             text: The text to fold.

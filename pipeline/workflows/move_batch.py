@@ -76,7 +76,7 @@ def move_batch(ws: WorkspaceSession, number: int, mode: Mode) -> MoveReport:
     if not _is_moved(ws, batch):
         _check_movable(ws, batch)
         _begin(ws, tag_rounds, batch, mode)
-        _collect(ws, tag_rounds, number)
+        _wait_and_ingest(ws, tag_rounds, number)
         tag_rounds.ask_moved_rows()
     report = tag_rounds.complete_report()
     with ws.store.read() as tx:
@@ -138,8 +138,11 @@ def _begin(ws: WorkspaceSession, tag_rounds: TagRounds, batch: BatchRow, mode: M
     tag_rounds.late_batches.begin(batch, mode, remote)
 
 
-def _collect(ws: WorkspaceSession, tag_rounds: TagRounds, number: int) -> None:
+def _wait_and_ingest(ws: WorkspaceSession, tag_rounds: TagRounds, number: int) -> None:
     """Wait until the API reports that a batch is over, and ingest its result.
+
+    Returns as soon as the batch is ingested or failed. If it is so at the start, nothing is polled
+    or ingested.
 
     Raises:
         FindableError: The wait was stopped, or the result cannot be ingested.

@@ -306,8 +306,12 @@ def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], *, mode: Mode) -> Li
 def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     """Return a copy of a row with its newest stored outcome and the cost of all its requests.
 
-    Only requests under the task's version count. A row with an unfinished request is "claimed",
-    without cost. A row without any request keeps its outcome. A request without a reply is "lost".
+    Only requests under the task's version count. The outcome, reason, answer and tokens are those
+    of the newest request. The cost and the number of calls are totals of all requests. A request
+    without a reply is "lost".
+
+    If a request is unfinished, the outcome is "claimed", and nothing else is changed. A row
+    without any request is not changed.
     """
     stored_requests = [
         request

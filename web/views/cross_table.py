@@ -86,7 +86,18 @@ def _make_table(
     headings: Sequence[FieldCount],
     counts_by_value: Sequence[tuple[FieldCount, Mapping[str, int]]],
 ) -> dict[str, Any]:
-    """Return the table for its template: the labels of its columns, and its rows of cells."""
+    """Return the table for its template.
+
+    If all values of the columns or of the rows are numbers, they are sorted as numbers. Each cell
+    has its count, a shade by the highest count, and a link to the rows that it counts.
+
+    Args:
+        headings: The values of the columns.
+        counts_by_value: The values of the rows. Each has its counts by the condition of a column.
+
+    Returns:
+        `headings` (the values of the columns) and `rows` (the value of each row, and its cells).
+    """
     highest = max((max(counts.values(), default=0) for _, counts in counts_by_value), default=0)
     kept_choices = conditions.without_columns(query.only, [query.down, query.across])
     parameters = query.model_dump(exclude={"down", "across", "after"}, exclude_defaults=True)
