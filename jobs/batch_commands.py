@@ -183,7 +183,7 @@ def batch_poll(
     wait: Annotated[
         bool, Parameter("Wait until all batches are over, or check once.", bool)
     ] = True,
-    again: Annotated[
+    held_batch: Annotated[
         int | None, Parameter("Only download the result of this held batch again.", COUNT)
     ] = None,
 ) -> CommandReport:
@@ -195,12 +195,12 @@ def batch_poll(
     created; `batch-submit` finds out.
     """
     labels = ws.task.labels
-    if again is not None:
-        message = held_batches.fetch_again(ws, again)
+    if held_batch is not None:
+        message = held_batches.fetch_again(ws, held_batch)
         next_command = labels.command("batch-ingest")
         return CommandReport(
-            {"batch": again, "said": message, "next": str(next_command)},
-            f"batch {again}: {message}. Next: {next_command}",
+            {"batch": held_batch, "said": message, "next": str(next_command)},
+            f"batch {held_batch}: {message}. Next: {next_command}",
         )
 
     report = poll.poll_batches(ws, wait=wait)
@@ -376,7 +376,7 @@ def batch_move(
     ws: WorkspaceSession,
     *,
     batch: Annotated[int, Parameter("", COUNT)],
-    to: Annotated[
+    target_mode: Annotated[
         str,
         Parameter(
             "The mode in which the rows are asked.",
@@ -395,7 +395,8 @@ def batch_move(
 
     Ctrl-C is safe at any time: the same command, `tag` or `work` continues.
     """
-    mode = Mode(to)
+    mode = Mode(target_mode)
+    # A dry run writes no journal line, so that no later command continues the move.
     if dry:
         batch_row, estimate = move_batch.estimate_batch_move(ws, batch, mode)
         document = {"batch": batch, "to": mode.value, "requests": batch_row.requests}

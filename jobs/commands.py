@@ -186,6 +186,7 @@ COMMANDS = {
         summary="Wait for batches, and download their results.",
         access="write",
         page_access="run",
+        renamed_options={"held_batch": "again"},
     ),
     "batch-ingest": Command(
         function_path="batch_commands:batch_ingest",
@@ -273,6 +274,7 @@ COMMANDS = {
         dry_access="read",
         example="BATCH=7 TO=flex",
         is_whole_workspace=True,
+        renamed_options={"target_mode": "to"},
     ),
     "costs": Command(
         function_path="batch_commands:costs",

@@ -359,8 +359,11 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
     if not report.contradictions:
         checks = plural(report.check_count, "check")
         notice_count = len(report.findings)
-        notices = f"; {plural(notice_count, 'notice')} above" if notice_count else ""
-        output.append(f"{checks} passed, no contradiction found{notices}")
+        line = f"{checks} passed, no contradiction found"
+        # Notices are printed before this line, and a reader may see only the end.
+        if notice_count:
+            line += f"; {plural(notice_count, 'notice')} above"
+        output.append(line)
     return CommandReport(report.document, output, report.raise_errors)
 
 

@@ -247,7 +247,10 @@ def refuse_unknown_variables(
     known_names = accepted_names.union(DEVELOPER_VARIABLES, *names_by_target.values())
     for name in (*typed_names, *environment_names):
         if name not in known_names:
-            prefix = "" if name in typed_names else PREFIX
+            # A name that was typed after `make` has no prefix.
+            prefix = PREFIX
+            if name in typed_names:
+                prefix = ""
             raise _unknown_variable_error(name, known_names, prefix=prefix)
 
     for name in typed_names:

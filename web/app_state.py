@@ -263,7 +263,7 @@ class AppState:
         except TimeoutError:
             raise RequestRefusedError(
                 503,
-                "too many people are being saved; this one was not",
+                "too many people are being saved; this person was not saved",
                 hint="send it again",
             ) from None
 

@@ -27,7 +27,7 @@ from web.page_texts import capitalize_first, to_plain_text
 # Kinds of fields with their labels.
 KIND_LABELS = {
     "text": "Text",
-    CHOICES_KIND: "One of some choices",
+    CHOICES_KIND: "A choice from a list",
     "quote": "Quotation from the text",
     "int": "Whole number",
     "number": "Number",
@@ -216,11 +216,9 @@ def choose_columns(roles: Mapping[str, str]) -> ColumnChoice:
     keys = [column for column, role in roles.items() if role == KEY_ROLE]
     if len(texts) != 1:
         number = "no column" if not texts else f"{len(texts)} columns"
-        raise InputError(f"choose one column as the text; {number} has this role", field="roles")
+        raise InputError(f"exactly 1 column must be the text, not {number}", field="roles")
     if len(keys) > 1:
-        raise InputError(
-            f"choose at most one key; {len(keys)} columns have this role", field="roles"
-        )
+        raise InputError(f"at most 1 column can be the key, not {len(keys)}", field="roles")
 
     sent_columns = tuple(column for column, role in roles.items() if role == SENT_ROLE)
     return ColumnChoice(texts[0], keys[0] if keys else HASH_KEY, sent_columns)

@@ -6,7 +6,7 @@ from typing import Any
 from web.page_texts import to_plain_text
 from web.render import format_usd
 
-STOPPED_SUMMARY = "What was answered is stored; the other rows are open."
+STOPPED_SUMMARY = "The answers so far are stored; the other rows are open."
 
 
 def summarize_work(work: Mapping[str, Any]) -> str:

@@ -141,8 +141,10 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
 
     cost = preflight.estimate_open_rows(check_ws, limit=None, deadline_s=None).ways["live"].cost
     model = check_ws.model
-    cost_text = describe_cost(model, cost, usage_tier=ws.settings.tier)
-    ws.display.say(f"{model.name}: {len(INVENTED_ROWS)} invented rows, {cost_text}")
+    ws.display.say(
+        f"{model.name}: {len(INVENTED_ROWS)} invented rows, "
+        f"{describe_cost(model, cost, usage_tier=ws.settings.tier)}"
+    )
     check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
 
     list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(should_wait=False).sent)

@@ -100,7 +100,7 @@ def test_a_live_run_is_stopped(task: Workspace, api: Api) -> None:
         page.settle()
         document = page.get(f"/api/work/{work['number']}").json()
         assert (document["state"], document["error"]) == ("stopped", None)
-        assert "What was answered is stored" in page.get("/parts/state", params=RUNS).text
+        assert "The answers so far are stored" in page.get("/parts/state", params=RUNS).text
         assert page.post(f"/api/work/{work['number']}/stop").status_code == 409
         counts = page.get("/api/status", params=RUNS).json()["reviews"]
         assert counts["open"] + counts["answered"] == 4
