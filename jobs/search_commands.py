@@ -70,11 +70,8 @@ def index(
     """
     # The first index of a task marks the task as indexed.
     ws.enable_index()
-    if rollback:
-        report = build.roll_back_index(ws)
-    else:
-        # Later builds keep the share of words.
-        report = build.build_index(ws, worse_ok=worse_ok, words=words)
+    build_new = partial(build.build_index, ws, worse_ok=worse_ok, words=words)
+    report = build.roll_back_index(ws) if rollback else build_new()
 
     for moved_name in report.moved_aside:
         ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
