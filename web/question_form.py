@@ -215,8 +215,8 @@ def choose_columns(roles: Mapping[str, str]) -> ColumnChoice:
     texts = [column for column, role in roles.items() if role == TEXT_ROLE]
     keys = [column for column, role in roles.items() if role == KEY_ROLE]
     if len(texts) != 1:
-        number = "no column" if not texts else f"{len(texts)} columns"
-        raise InputError(f"exactly 1 column must be the text, not {number}", field="roles")
+        message = f"exactly 1 column must be the text, not {len(texts)}"
+        raise InputError(message, field="roles")
     if len(keys) > 1:
         raise InputError(f"at most 1 column can be the key, not {len(keys)}", field="roles")
 

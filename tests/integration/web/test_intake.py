@@ -96,8 +96,8 @@ def test_roles_decide_what_is_sent(page: Page, workspace: Workspace) -> None:
         ({"field0.choices": "praise"}, "field0", "'tone' needs at least 2 choices"),
         ({"field0.choices": "a\na"}, "field0", "'tone' has the same choice twice"),
         ({"new1.name": "my tone"}, "field1", "'my tone' is not a name"),
-        ({"role.2": "unsent"}, "roles", "Choose one column as the text; no column has this role"),
-        ({"role.1": "key"}, "roles", "Choose at most one key; 2 columns have this role"),
+        ({"role.2": "unsent"}, "roles", "Exactly 1 column must be the text, not 0"),
+        ({"role.1": "key"}, "roles", "At most 1 column can be the key, not 2"),
     ],
 )
 def test_a_refusal_is_beside_its_control(
