@@ -12,11 +12,7 @@ from web import conditions
 
 # Parameters that change the display of the rows but not their selection.
 DISPLAY_PARAMETERS = ("sort", "fields", "pin")
-
-
 TextList = Annotated[list[str], Field(max_length=100)]
-
-
 Score = Annotated[
     float | None,
     BeforeValidator(lambda text: text or None),

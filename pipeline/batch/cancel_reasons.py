@@ -4,15 +4,9 @@ from pipeline.store.batches import BatchRow
 
 # Beginnings of the reason of a batch that a person cancelled.
 CANCELLED_BY_USER = "cancelled by hand"
-
-
 CANCELLED_BEFORE_SENT = "cancelled before it was sent"
-
-
 # Beginning of the reason of a submitted batch that is cancelled because its rows are moved.
 MOVED_REASON = "cancelled to ask its rows by "
-
-
 CANCEL_REASONS = (CANCELLED_BY_USER, CANCELLED_BEFORE_SENT, MOVED_REASON)
 
 

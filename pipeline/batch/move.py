@@ -89,7 +89,7 @@ def list_ended_moves(tx: Connection, task: Task, extractor: str) -> list[tuple[B
 
 def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
     """Return the ids of the rows of an ended batch that are open: neither answered nor parked."""
-    row_ids = dict.fromkeys(answers.row_ids_of_batch(tx, number))
+    row_ids = set(answers.row_ids_of_batch(tx, number))
     return claiming.filter_claimable(tx, task, sorted(row_ids))
 
 
@@ -104,8 +104,9 @@ def check_budgets(ws: WorkspaceSession, batch: BatchRow, estimate: MoveEstimate)
     needed_usd = estimate.other_mode_usd * (1 + reserve)
     if remaining_usd is None or needed_usd <= remaining_usd:
         return ""
-    return f"a budget has {format_usd(remaining_usd)} left, and the move needs up to " + format_usd(
-        needed_usd
+    return (
+        f"a budget has {format_usd(remaining_usd)} left, "
+        f"and the move needs up to {format_usd(needed_usd)}"
     )
 
 

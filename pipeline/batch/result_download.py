@@ -73,17 +73,13 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
         if batch.state is BatchState.SUBMITTED:
             path.parent.mkdir(parents=True, exist_ok=True)
             best_path = files.new_part_path(path)
-            latest_path = files.new_part_path(path)
             try:
                 has_result = remote.has_result and _fetch(
                     ws,
                     batch,
                     remote,
-                    latest_path=latest_path,
-                    best_path=best_path,
+                    best_path,
                 )
-                # Nobody deletes this file later, once the batch has moved.
-                latest_path.unlink(missing_ok=True)
                 if has_result:
                     draft = files.sync_part(best_path)
                     _seal_result(batch, remote, draft, data=ws.data, store=ws.store, now=ws.now)
@@ -91,7 +87,6 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
                     _fail(ws, batch, remote)
             finally:
                 best_path.unlink(missing_ok=True)
-                latest_path.unlink(missing_ok=True)
             upload = batch.upload
     delete_upload(ws.client, upload, warn=ws.display.warn)
 
@@ -103,17 +98,12 @@ def fetch_result(ws: WorkspaceSession, batch: BatchRow, path: Path) -> None:
         RemoteError: The API could not be reached, or does not have the batch or its result.
     """
     remote = ws.client.get_batch(batch.remote_name or "")
-    latest_path = files.new_part_path(path)
-    try:
-        has_result = remote.has_result and _fetch(
-            ws,
-            batch,
-            remote,
-            latest_path=latest_path,
-            best_path=path,
-        )
-    finally:
-        latest_path.unlink(missing_ok=True)
+    has_result = remote.has_result and _fetch(
+        ws,
+        batch,
+        remote,
+        path,
+    )
     if not has_result:
         raise errors.MissingError(
             f"Gemini has no result of batch {batch.number} any more; the batch was not changed"
@@ -195,8 +185,6 @@ def _fetch(
     ws: WorkspaceSession,
     batch: BatchRow,
     remote: RemoteBatch,
-    *,
-    latest_path: Path,
     best_path: Path,
 ) -> bool:
     """Download the result to `best_path`; return false if it is missing or not needed.
@@ -207,7 +195,6 @@ def _fetch(
     then.
 
     Args:
-        latest_path: Temporary file of each download.
         best_path: Gets the download with the most requests.
 
     Returns:
@@ -224,6 +211,8 @@ def _fetch(
     expected_count = remote.ended_request_count
     if not expected_count and is_succeeded:
         expected_count = batch.requests + batch.control_requests
+    # Each download gets this file first.
+    latest_path = files.new_part_path(result_path(ws.data, batch.number))
     try:
         best, latest = _download_best(
             ws,
@@ -238,6 +227,9 @@ def _fetch(
             raise
         ws.display.warn(f"batch {batch.number}: its result is not available: {error.message}")
         return False
+    finally:
+        # Nobody deletes this file later, once the batch has moved.
+        latest_path.unlink(missing_ok=True)
 
     # A batch that did not succeed may have no lines, and the API sends an empty file for it.
     is_empty_result = not is_succeeded and best.body == EMPTY_BODY_DESCRIPTION

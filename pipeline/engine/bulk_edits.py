@@ -70,7 +70,7 @@ def set_field(
     Raises:
         InputError: The field, the filter or the editor's name is invalid.
     """
-    who = corrections.normalize_editor_name(editor_name)
+    editor_name = corrections.normalize_editor_name(editor_name)
     if change.field not in task.prompt.answer_model.model_fields:
         raise InputError(f"the answer has no field {change.field!r}; nothing was changed")
 
@@ -79,7 +79,7 @@ def set_field(
     digest = hashlib.sha256(action_json.encode("utf-8", "surrogatepass")).hexdigest()
     with store.write() as tx:
         number = bulk_edits.begin_bulk_edit(
-            tx, task.name, field=change.field, digest=digest, who=who, now=now()
+            tx, task.name, field=change.field, digest=digest, who=editor_name, now=now()
         )
 
     report = BulkEditReport(number)
@@ -87,14 +87,14 @@ def set_field(
     for row_ids in _iterate_row_ids(store, task, change.row_filter):
         changes = {row_id: {change.field: change.value} for row_id in row_ids}
         with store.write() as tx:
-            _correct_chunk(tx, task, changes, report, who=who, at=now())
+            _correct_chunk(tx, task, changes, report, editor_name=editor_name, edited_at=now())
         visited_count += len(row_ids)
         progress.show(visited_count)
 
     with store.write() as tx:
         changed_count = edits.count_bulk_edited(tx, task.name, number)
         bulk_edits.complete_bulk_edit(
-            tx, task.name, number, changed_count=changed_count, who=who, now=now()
+            tx, task.name, number, changed_count=changed_count, who=editor_name, now=now()
         )
     return report
 
@@ -122,11 +122,13 @@ def _correct_chunk(
     changes: Mapping[str, Mapping[str, Any] | int],
     report: BulkEditReport,
     *,
-    who: str,
-    at: datetime,
+    editor_name: str,
+    edited_at: datetime,
 ) -> None:
     """Correct rows as a part of the report's bulk edit, and count them in the report."""
-    corrected = corrections.correct_rows(tx, task, changes, bulk_edit=report.number, who=who, at=at)
+    corrected = corrections.correct_rows(
+        tx, task, changes, bulk_edit=report.number, editor_name=editor_name, edited_at=edited_at
+    )
     report.changed += len(corrected.changed_ids)
     report.unchanged += len(corrected.unchanged_ids)
     for row_id, error in corrected.refusals.items():
@@ -153,7 +155,7 @@ def undo_bulk_edit(
     Raises:
         InputError: There is no such bulk edit, or the editor's name is invalid.
     """
-    who = corrections.normalize_editor_name(editor_name)
+    editor_name = corrections.normalize_editor_name(editor_name)
     with store.read() as tx:
         numbers = [edit.number for edit in bulk_edits.list_bulk_edits(tx, task.name)]
     if number not in numbers:
@@ -172,11 +174,11 @@ def undo_bulk_edit(
         row_ids = list(dict.fromkeys(row_id for _, row_id in edited_rows))
         with store.write() as tx:
             edit_numbers = edits.find_bulk_edit_numbers(tx, task.name, row_ids, number)
-            _correct_chunk(tx, task, edit_numbers, report, who=who, at=now())
+            _correct_chunk(tx, task, edit_numbers, report, editor_name=editor_name, edited_at=now())
         last_answer_id = edited_rows[-1][0]
         visited_count += len(edited_rows)
         progress.show(visited_count)
 
     with store.write() as tx:
-        bulk_edits.record_undone(tx, task.name, number, who=who, now=now())
+        bulk_edits.record_undone(tx, task.name, number, who=editor_name, now=now())
     return report

@@ -126,8 +126,10 @@ def correct_answer(
         if expected_state not in {None, document["state"]}:
             raise _conflict_error(current.edits[row_id], document)
 
-        who = normalize_editor_name(editor_name)
-        new_edit = _make_edit(task, row_id, change, current, who=who, at=now())
+        editor_name = normalize_editor_name(editor_name)
+        new_edit = _make_edit(
+            task, row_id, change, current, editor_name=editor_name, edited_at=now()
+        )
         if new_edit is None:
             return {**document, "edit": None}
 
@@ -151,8 +153,8 @@ def correct_rows(
     changes: Mapping[str, Mapping[str, Any] | int],
     *,
     bulk_edit: int,
-    who: str,
-    at: datetime,
+    editor_name: str,
+    edited_at: datetime,
 ) -> CorrectedRows:
     """Correct the answers of several rows in the caller's transaction; see `correct_answer`.
 
@@ -162,8 +164,7 @@ def correct_rows(
     Args:
         changes: New values by field, or the number of the edit to undo, by row id.
         bulk_edit: The number of the bulk edit that the new edits are part of.
-        who: Name of the editor, from `normalize_editor_name`.
-        at: Time of the edits.
+        editor_name: Name of the editor, from `normalize_editor_name`.
 
     Raises:
         ConfigurationError: Code of the task's file failed; the transaction must be rolled back.
@@ -174,7 +175,9 @@ def correct_rows(
     refusals: dict[str, FindableError] = {}
     for row_id, change in changes.items():
         try:
-            new_edit = _make_edit(task, row_id, change, current, who=who, at=at)
+            new_edit = _make_edit(
+                task, row_id, change, current, editor_name=editor_name, edited_at=edited_at
+            )
         except InputError as error:
             refusals[row_id] = error
         else:
@@ -216,8 +219,8 @@ def _make_edit(
     change: Mapping[str, Any] | int,
     current: _CurrentRows,
     *,
-    who: str,
-    at: datetime,
+    editor_name: str,
+    edited_at: datetime,
 ) -> NewEdit | None:
     """Return a validated edit of a row, or None if the answer has the new values already.
 
@@ -237,8 +240,8 @@ def _make_edit(
 
     edit = AnswerEdit(
         number=len(row_edits) + 1,
-        who=who,
-        at=at,
+        who=editor_name,
+        at=edited_at,
         before=answer,
         after=new_answer,
         undoes=change if isinstance(change, int) else None,

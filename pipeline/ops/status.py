@@ -64,7 +64,7 @@ class StatusReport:
     # The live runs among them, of any process, with their progress, for JSON.
     live_runs: list[dict[str, Any]]
     # How long each submitted batch has waited at the API, by number; empty with the local engine.
-    waits: dict[int, BatchWait]
+    waits_by_number: dict[int, BatchWait]
     # The noun for an entry of the index; empty if the task has no index.
     entry_noun: str
     # The next command, or None if there is nothing to do.
@@ -89,7 +89,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         document = _read_document(ws, tx, all_batches, parked_rows, exact=exact)
         reasons = answer_counts.failed_reasons(tx, task.name, task.rows.own_prompt_version or None)
         task_batches = [batch for batch in all_batches if batch.task == task.name]
-        waits = _read_waits(ws, tx, all_batches)
+        waits_by_number = _read_waits(ws, tx, all_batches)
         is_waiting_for_quota = _is_waiting_for_quota(
             tx,
             task_batches,
@@ -97,8 +97,8 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
             now=ws.now(),
         )
 
-    if waits:
-        document["waiting"] = [wait.document for wait in waits.values()]
+    if waits_by_number:
+        document["waiting"] = [wait.document for wait in waits_by_number.values()]
     reasons |= {row_id: reason for row_id, reason, _ in parked_rows}
     failures = _describe_failures(ws.data, ws.task, reasons)
     if failures is not None:
@@ -135,11 +135,13 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         document=document,
         open_batches=open_batches,
         open_batch_lines=[
-            _describe_open_batch(ws, batch, stopped_numbers, next_command, waits.get(batch.number))
+            _describe_open_batch(
+                ws, batch, stopped_numbers, next_command, waits_by_number.get(batch.number)
+            )
             for batch in open_batches
         ],
         live_runs=live_runs,
-        waits=waits,
+        waits_by_number=waits_by_number,
         entry_noun=ws.indexed_task.entry_noun if ws.is_indexed else "",
         next_command=next_command,
     )
@@ -316,10 +318,12 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     stopped_numbers = {batch.run or batch.number for batch in dead_batches}
     with ws.store.read() as tx:
         task_batches = batches.batches_in_states(tx, task=ws.task.name)
-        waits = _read_waits(ws, tx, task_batches)
+        waits_by_number = _read_waits(ws, tx, task_batches)
     tag_command = ws.task.labels.command("tag")
     return [
-        _describe_open_batch(ws, batch, stopped_numbers, tag_command, waits.get(batch.number))
+        _describe_open_batch(
+            ws, batch, stopped_numbers, tag_command, waits_by_number.get(batch.number)
+        )
         for batch in batches.combine_runs(task_batches)
         if not (batch.is_finished or batch.is_held)
     ]

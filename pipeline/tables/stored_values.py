@@ -10,22 +10,12 @@ from sqlalchemy import Subquery, select
 from pipeline.store.schema import rows as rows_table
 from pipeline.tables.cells import MAX_INTEGER, to_compact_json
 
-# Columns of `rows_subquery`.
+# Columns of `make_rows_subquery`.
 KEY_COLUMN = "findable_key"
-
-
 HASH_COLUMN = "findable_hash"
-
-
 VALUES_COLUMN = "findable_values"
-
-
 UNUSABLE_COLUMN = "findable_unusable"
-
-
 IMAGE_STATE_COLUMN = "findable_seen"
-
-
 _COLUMN_BY_NAME = {
     KEY_COLUMN: rows_table.c.item_id,
     "findable_row": rows_table.c.n,

@@ -287,10 +287,10 @@ class WorkPass:
                 BatchState.SUBMITTED,
                 task=ws.task.name,
             )
-            waits = read_waits(tx, submitted_batches, settings=ws.settings, now=now)
+            waits_by_number = read_waits(tx, submitted_batches, settings=ws.settings, now=now)
         lines = [
             f"batch {number} waits: {wait.describe(checked_at=checked_at.get(number))}"
-            for number, wait in waits.items()
+            for number, wait in waits_by_number.items()
             if wait.describe()
         ]
         if lines:

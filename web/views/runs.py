@@ -110,7 +110,7 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
             run = run_summary.make_run(tx, parts)
             values = _run_values(app_state, ws, run, summarize(run.batch, now=now))
             values["live"] = progress_by_number.get(number)
-            wait = status_report.waits.get(number)
+            wait = status_report.waits_by_number.get(number)
             values["wait_note"] = "" if wait is None else wait.describe()
             values["commonest_failure"] = run_summary.describe_commonest_failure(tx, run)
             runs.append(values)
