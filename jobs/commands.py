@@ -302,7 +302,7 @@ COMMANDS = {
         arguments=("extractor",),
     ),
     "eval": Command(
-        function_path="search_commands:measure",
+        function_path="search_commands:evaluate_search",
         summary="Measure the search with judged questions.",
         arguments=("queries", "qrels"),
         access="read",

@@ -119,7 +119,7 @@ def _format_index_report(ws: WorkspaceSession, report: build.IndexReport) -> str
     return f"{message}. Next: {labels.command('search', q=ws.indexed_task.example_question)}"
 
 
-def measure(
+def evaluate_search(
     ws: WorkspaceSession,
     *,
     queries: Annotated[Path, Parameter("", PATH)],

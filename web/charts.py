@@ -217,7 +217,7 @@ def are_numbers(labels: Iterable[str]) -> bool:
         return False
 
 
-def shade(count: int, highest: int) -> int:
+def shade_level(count: int, highest: int) -> int:
     """Return the shade of a cell from 0 (no rows) to SHADE_COUNT (the highest count)."""
     return math.ceil(SHADE_COUNT * count / highest) if highest else 0
 

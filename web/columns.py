@@ -82,12 +82,12 @@ def list_choices(
                     else None
                 ),
                 left_href=(
-                    make_address(_move(displayed_names, index, -1), pinned_name)
+                    make_address(_move_column(displayed_names, index, -1), pinned_name)
                     if can_move_left
                     else None
                 ),
                 right_href=(
-                    make_address(_move(displayed_names, index, 1), pinned_name)
+                    make_address(_move_column(displayed_names, index, 1), pinned_name)
                     if can_move_right
                     else None
                 ),
@@ -111,7 +111,7 @@ def list_choices(
     return choices
 
 
-def _move(names: Sequence[str], index: int, step: int) -> list[str]:
+def _move_column(names: Sequence[str], index: int, step: int) -> list[str]:
     moved = list(names)
     moved.insert(index + step, moved.pop(index))
     return moved

@@ -26,17 +26,17 @@ from pipeline.store.database import Store
 from pipeline.store.locks import Lock, LockLostError, Locks
 
 T = TypeVar("T")
-FOLDER = "batches"
+BATCHES_FOLDER = "batches"
 
 
 def request_path(data: Path, number: int) -> Path:
     """Return the path of a batch's request file; `data` is the folder of the workspace."""
-    return data / FOLDER / f"{number:06d}-requests.jsonl"
+    return data / BATCHES_FOLDER / f"{number:06d}-requests.jsonl"
 
 
 def result_path(data: Path, number: int) -> Path:
     """Return the path of a batch's result file; `data` is the folder of the workspace."""
-    return data / FOLDER / f"{number:06d}-results.jsonl"
+    return data / BATCHES_FOLDER / f"{number:06d}-results.jsonl"
 
 
 def part_path(data: Path, number: int) -> Path:
@@ -282,7 +282,7 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
             else:
                 seal_replies(ws.data, ws.store, ws.now, batch.number)
 
-    leftover_names = {path.name for path in (ws.data / FOLDER).glob("*-results.asked")}
+    leftover_names = {path.name for path in (ws.data / BATCHES_FOLDER).glob("*-results.asked")}
     if not leftover_names:
         return
 

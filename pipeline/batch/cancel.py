@@ -48,10 +48,10 @@ def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint
     task_session = ws
     if task_name != ws.task.name:
         task_session = replace(ws, task=ws.find_task(task_name))
-    return retry_on_conflict(partial(_cancel, task_session, number), times=MAX_TRIES)
+    return retry_on_conflict(partial(_try_cancel, task_session, number), times=MAX_TRIES)
 
 
-def _cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
+def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
     """Do the steps that the state of the batch needs; return the result, and the next command.
 
     - submitting: resolve the unclear create first, then continue as prepared or submitted.

@@ -98,7 +98,7 @@ def ingest_batches(
         for batch in downloaded_batches:
             if batch.number in failures or number not in (None, batch.number):
                 continue
-            attempt = partial(_ingest, ws, batch.number, should_wait=should_wait)
+            attempt = partial(_ingest_with_lock, ws, batch.number, should_wait=should_wait)
             try:
                 summary = retry_on_conflict(attempt, times=MAX_CONFLICTS)
             except FindableError as error:
@@ -121,7 +121,9 @@ def ingest_batches(
         raise errors[-1]
 
 
-def _ingest(ws: WorkspaceSession, number: int, *, should_wait: bool) -> IngestSummary | None:
+def _ingest_with_lock(
+    ws: WorkspaceSession, number: int, *, should_wait: bool
+) -> IngestSummary | None:
     """Ingest one batch under its lock and return its summary.
 
     Args:
@@ -236,7 +238,7 @@ class _BatchIngest:
         if batch.held:
             raise HeldBatchError(batch, self.task.labels)
         provenance = provenance_of(batch, settings=ws.settings)
-        verified_path = files.verify(
+        verified_path = files.verify_sealed_file(
             sealed_result(ws.data, batch),
             sha256=batch.result_sha256 or "",
             file_label=f"the result of batch {batch.number}",

@@ -248,7 +248,7 @@ class LiveBatches:
         calls = open_batch.calls
         quota_day = budget.quota_day(self._ws.now()).isoformat()
         with self._ws.store.write(patience_s=self._write_timeout_s) as tx:
-            batches.set_columns(
+            batches.update_batch_columns(
                 tx,
                 open_batch.number,
                 day=quota_day,

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.batch import budget
-from pipeline.batch.batch_files import FOLDER, lock_of, request_path, result_path, retry_on_conflict
+from pipeline.batch.batch_files import (
+    BATCHES_FOLDER,
+    lock_of,
+    request_path,
+    result_path,
+    retry_on_conflict,
+)
 from pipeline.batch.batch_plan import (
     LOOKUP_PAGE_REQUESTS,
     RequestDraft,
@@ -93,7 +99,7 @@ def _delete_unknown_request_files(data: Path, store: Store) -> None:
     Raises:
         InconsistentError: There is a result file without a batch. Nothing was deleted.
     """
-    folder = data / FOLDER
+    folder = data / BATCHES_FOLDER
     # A write transaction keeps other processes from claiming a file before it is deleted.
     with store.write() as tx:
         all_batches = batches.batches_in_states(tx)

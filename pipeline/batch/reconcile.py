@@ -282,7 +282,7 @@ def _end_duplicate_search(ws: WorkspaceSession, batch: BatchRow) -> None:
         if age <= LATE_DUPLICATE_WINDOW or is_submitted:
             return
         if not batches.open_duplicates(tx, batch.number):
-            batches.set_columns(tx, batch.number, twins_checked=True)
+            batches.update_batch_columns(tx, batch.number, twins_checked=True)
 
 
 def _may_have_duplicate(batch: BatchRow) -> bool:

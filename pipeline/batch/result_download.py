@@ -74,7 +74,7 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
             path.parent.mkdir(parents=True, exist_ok=True)
             best_path = files.new_part_path(path)
             try:
-                has_result = remote.has_result and _fetch(
+                has_result = remote.has_result and _download_best_result(
                     ws,
                     batch,
                     remote,
@@ -84,7 +84,7 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
                     draft = files.sync_part(best_path)
                     _seal_result(batch, remote, draft, data=ws.data, store=ws.store, now=ws.now)
                 else:
-                    _fail(ws, batch, remote)
+                    _mark_batch_failed(ws, batch, remote)
             finally:
                 best_path.unlink(missing_ok=True)
             upload = batch.upload
@@ -98,7 +98,7 @@ def fetch_result(ws: WorkspaceSession, batch: BatchRow, path: Path) -> None:
         RemoteError: The API could not be reached, or does not have the batch or its result.
     """
     remote = ws.client.get_batch(batch.remote_name or "")
-    has_result = remote.has_result and _fetch(
+    has_result = remote.has_result and _download_best_result(
         ws,
         batch,
         remote,
@@ -149,7 +149,7 @@ def _seal_result(
         files.rename_sealed(draft, path)
 
 
-def _fail(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch) -> None:
+def _mark_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch) -> None:
     """Move a batch without a result to failed, and release its rows without charging them.
 
     Stores the outcome MISSING for each claimed row, in one transaction. Rows that failed in
@@ -181,7 +181,7 @@ def _fail(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch) -> None:
         abandon_batch(tx, batch, reason=reason, now=ws.now())
 
 
-def _fetch(
+def _download_best_result(
     ws: WorkspaceSession,
     batch: BatchRow,
     remote: RemoteBatch,

@@ -354,7 +354,7 @@ class _Send(NamedTuple):
             if timedelta(0) <= age < UPLOAD_REUSE_TIME:
                 return batch.upload
 
-        path = files.verify(
+        path = files.verify_sealed_file(
             sealed_request(ws.data, batch),
             sha256=batch.request_sha256,
             file_label=f"the request file of batch {batch.number}",
@@ -366,7 +366,7 @@ class _Send(NamedTuple):
             size=batch.request_size,
         )
         with ws.store.write() as tx:
-            batches.set_columns(tx, batch.number, upload=upload, uploaded_at=ws.now())
+            batches.update_batch_columns(tx, batch.number, upload=upload, uploaded_at=ws.now())
         return upload
 
     def _handle_refusal(self, batch: BatchRow, error: errors.RefusedError) -> SendOutcome:

@@ -78,17 +78,17 @@ class CommandForm:
         return letter if value is None else f"{letter} {quote_for_shell(value)}"
 
 
-_form = [CommandForm()]
+_current_form = [CommandForm()]
 
 
 def set_command_form(form: CommandForm) -> None:
     """Set the form of all hints of this process."""
-    _form[:] = [form]
+    _current_form[:] = [form]
 
 
 def current_form() -> CommandForm:
     """Return the form of hints."""
-    return _form[0]
+    return _current_form[0]
 
 
 class CommandHint:

@@ -231,7 +231,7 @@ def is_sealed(path: Path, sha256: str | None) -> bool:
     return path.is_file() and hash_file(path) == sha256
 
 
-def verify(path: Path, *, sha256: str, file_label: str) -> Path:
+def verify_sealed_file(path: Path, *, sha256: str, file_label: str) -> Path:
     """Return `path` if the file has the SHA-256 with which it was sealed.
 
     Args:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.core.locate import SearchableText
 
 # Characters of a field's path in a reason.
-MAX_PATH = 80
+MAX_FIELD_PATH_LENGTH = 80
 # Part of the reason for an answer with a missing quotation.
 MISSING_QUOTE_REASON = "is not in the text"
 # Beginning of the reason for an answer without any valid quotation.
@@ -35,11 +35,11 @@ QUOTE_FORMAT = "quotation"
 OPTIONAL_QUOTE_FORMAT = "optional quotation"
 _QUOTE_MEMBERS = {"quote", "start", "end"}
 # Member of a stored quotation that was found by likeness.
-LIKENESS = "likeness"
+LIKENESS_MEMBER = "likeness"
 # The index of a list member in the path of a value.
 _LIST_INDEX = re.compile(r"\[\d+\]")
 # Names of fields, and indexes in lists.
-Path = tuple[str | int, ...]
+FieldPath = tuple[str | int, ...]
 
 
 @final
@@ -161,7 +161,7 @@ def _validate(value: Any, handler: Any) -> Quote:
     has_types = type(quote) is str and type(start) is type(end) is int
     if not (has_types and 0 <= start < end == start + len(quote)):
         raise ValueError("start and end do not fit this quotation")
-    likeness = value.get(LIKENESS)
+    likeness = value.get(LIKENESS_MEMBER)
     if not (likeness is None or (type(likeness) is float and 0 < likeness < 1)):
         raise ValueError("likeness must be between 0 and 1")
     return Quote(quote, start=start, end=end, likeness=likeness)
@@ -176,7 +176,7 @@ def _to_stored(value: Any) -> Any:
         return value
     stored: dict[str, Any] = {"quote": str(value), "start": value.start, "end": value.end}
     if value.likeness is not None:
-        stored[LIKENESS] = value.likeness
+        stored[LIKENESS_MEMBER] = value.likeness
     return stored
 
 
@@ -328,7 +328,7 @@ def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) 
     suffix = ""
     if difference:
         suffix = f", which has another {difference}"
-    printable_path = escape_invisible(path, max_chars=MAX_PATH)
+    printable_path = escape_invisible(path, max_chars=MAX_FIELD_PATH_LENGTH)
     printable_quote = escape_invisible(quote[: 2 * MAX_REASON_CHARS], max_chars=MAX_REASON_CHARS)
     raise _MissingError(f'{printable_path} {MISSING_QUOTE_REASON}{suffix}: "{printable_quote}"')
 
@@ -364,7 +364,7 @@ def _text_formats(node: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(formats.union(*map(_text_formats, inner_nodes)))
 
 
-def iterate_leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def iterate_leaves(value: Any, path: FieldPath = ()) -> Iterator[tuple[FieldPath, Any]]:
     """Yield (path, value) of every value in an answer, in its order.
 
     A stored quotation is a single value, and so is an empty list or object.
@@ -391,12 +391,12 @@ def is_quotation(value: Any) -> bool:
 
 def is_stored_quotation(value: Any) -> bool:
     """Return whether a value has the members of a stored quotation and no others."""
-    return isinstance(value, Mapping) and value.keys() - {LIKENESS} == _QUOTE_MEMBERS
+    return isinstance(value, Mapping) and value.keys() - {LIKENESS_MEMBER} == _QUOTE_MEMBERS
 
 
 def format_likeness(quotation: Mapping[str, Any]) -> str:
     """Return ", by likeness 0.93" for a quotation that was found by likeness, else ""."""
-    likeness = quotation.get(LIKENESS)
+    likeness = quotation.get(LIKENESS_MEMBER)
     if isinstance(likeness, float):
         return f", by likeness {likeness:.2f}"
     return ""

@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 # BM25 saturation of repeated words (Robertson and Zaragoza 2009, the usual value).
-K1 = 1.2
+BM25_K1 = 1.2
 # BM25 penalty of long texts (same source).
-B = 0.75
+BM25_B = 0.75
 
 
 class RankMode(StrEnum):
@@ -48,8 +48,8 @@ class Ranking:
             "groups": groups,
             "share": self.share,
             "asking": self.question_words,
-            "k1": K1,
-            "b": B,
+            "k1": BM25_K1,
+            "b": BM25_B,
         }
 
     def texts(self, fields: Mapping[str, str]) -> list[str]:

@@ -162,7 +162,7 @@ def redact_document(data: bytes, key: str) -> bytes:
 
 
 # Keys of this process, because loggers are shared by all clients in it.
-_keys: set[str] = set()
+_redacted_keys: set[str] = set()
 _NULL_HANDLER = logging.NullHandler()
 
 
@@ -173,7 +173,7 @@ def keep_out_of_logs(key: str) -> None:
     ends.
     """
     if len(key) >= MIN_REDACTED_KEY_CHARS:
-        _keys.add(key)
+        _redacted_keys.add(key)
     # Without a handler, Python prints the warnings of this library on standard error.
     logging.getLogger("google_genai").addHandler(_NULL_HANDLER)
     _redact_records()
@@ -190,7 +190,7 @@ def _redact_records() -> None:
     def create_redacted_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = create_record(*args, **kwargs)
         if record.name.partition(".")[0] in REDACTED_LOGGERS:
-            record.msg = redact(record.getMessage(), *_keys)
+            record.msg = redact(record.getMessage(), *_redacted_keys)
             record.args = None
         return record
 

@@ -17,14 +17,14 @@ from pipeline.core.errors import ConfigurationError
 
 VARIABLE = "FINDABLE_TRUST"
 Ask = Callable[[str], bool]
-_askers: list[Ask] = []
+_confirmation_askers: list[Ask] = []
 # Confirmations of this process, which count even if the state folder cannot be written.
 _confirmed: set[str] = set()
 
 
 def use_confirmation(ask: Ask) -> None:
     """Set the function that asks a person; without it, every answer is no."""
-    _askers[:] = [ask]
+    _confirmation_askers[:] = [ask]
 
 
 def require_confirmed(
@@ -51,7 +51,7 @@ def require_confirmed(
     """
     if value in trusted or _is_confirmed(value, data):
         return
-    if not any(ask(f"{fact}. Confirm it once for {data}?") for ask in _askers):
+    if not any(ask(f"{fact}. Confirm it once for {data}?") for ask in _confirmation_askers):
         raise ConfigurationError(
             f"{fact}; nobody confirmed this, so {unchanged}",
             hint=f"run the command at a terminal and confirm, or set "
@@ -77,13 +77,13 @@ def confirm(value: str, data: Path) -> None:
     text = f"{os.path.realpath(data)}\n{value}\n"
     # Without a home, or on a full disk, the next command asks again.
     with contextlib.suppress(OSError, RuntimeError):
-        files.seal_bytes(_folder() / name, text.encode("utf-8", "surrogateescape"))
+        files.seal_bytes(_trust_folder() / name, text.encode("utf-8", "surrogateescape"))
 
 
 def _is_confirmed(value: str, data: Path) -> bool:
     name = _record_name(value, data)
     with contextlib.suppress(OSError, RuntimeError):
-        return name in _confirmed or (_folder() / name).is_file()
+        return name in _confirmed or (_trust_folder() / name).is_file()
     return False
 
 
@@ -92,7 +92,7 @@ def _record_name(value: str, data: Path) -> str:
     return hashlib.sha256(subject.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _folder() -> Path:
+def _trust_folder() -> Path:
     """Return the folder of confirmations.
 
     A relative XDG_STATE_HOME is ignored, as its standard demands.

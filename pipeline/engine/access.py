@@ -102,7 +102,7 @@ def check_access(
         additions = _PlannedAdditions([], [], [])
         adopted_tasks = None
         if tx is not None:
-            additions = _plan_additions(tx, settings, access, whole=is_whole_workspace)
+            additions = _plan_table_additions(tx, settings, access, whole=is_whole_workspace)
             adopted_tasks = _adopted_tasks(tx, settings, access, whole=is_whole_workspace)
 
     # A folder whose database is missing is refused later, when its marker is checked.
@@ -229,7 +229,7 @@ def _require_consent(agrees: Callable[[str], bool], question: str, message: str,
         raise ConfigurationError(message, hint=hint)
 
 
-def _plan_additions(
+def _plan_table_additions(
     tx: Connection,
     settings: Settings,
     access: Access,

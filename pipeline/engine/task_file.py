@@ -196,7 +196,7 @@ def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = Fals
     # Files that may come with a workspace are confirmed by their content when they are loaded.
     if not (is_named_by_user or _may_come_with_workspace(path, settings.data)):
         _require_confirmed(str(path), path, settings.data, settings.trust)
-    return _load(path, settings.data, settings.trust)
+    return _load_task_file(path, settings.data, settings.trust)
 
 
 def _may_come_with_workspace(path: Path, data: Path) -> bool:
@@ -265,14 +265,14 @@ def forget_loaded_files() -> None:
 
     Tasks of notebooks and scripts stay registered.
     """
-    _load.cache_clear()
+    _load_task_file.cache_clear()
     file_paths = [path for path in _handed_over_tasks if not parse_python_path(path)]
     for path in file_paths:
         del _handed_over_tasks[path]
 
 
 @cache
-def _load(path: Path, data: Path, trusted: tuple[str, ...]) -> Declaration:
+def _load_task_file(path: Path, data: Path, trusted: tuple[str, ...]) -> Declaration:
     """Run a file and return its checked declaration.
 
     Raises:
@@ -314,7 +314,7 @@ def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration
     faults = list[Fault]()
     with _naming_lines(path):
         try:
-            names = _run(path, source)
+            names = _run_task_file(path, source)
             declaration = _find_declaration(names, path)
         except DeclarationError as error:
             line = find_error_line(error, path)
@@ -389,7 +389,7 @@ def raise_faults(faults: Sequence[Fault], path: Path) -> None:
     raise InputError("\n".join(lines), hint=file_hint)
 
 
-def _run(path: Path, source: bytes) -> dict[str, Any]:
+def _run_task_file(path: Path, source: bytes) -> dict[str, Any]:
     """Run source as a module, and return the names that it defines.
 
     The code gets an empty stdin, its `print` writes to stderr, and no bytecode is written. The

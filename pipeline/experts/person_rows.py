@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from pipeline.core.text import restore_formula
-from pipeline.experts.rates import MAX_RATE, currency_code, parse_rate, rate_of, rate_text
+from pipeline.experts.rates import MAX_RATE, currency_code, format_rate, number_to_rate, parse_rate
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.tables.columns import ColumnLayout, fold_name
 from pipeline.tables.row_findings import (
@@ -184,7 +184,7 @@ def _read_rate(cell: object) -> tuple[float | None, str]:
         reason, or "" if the cell is empty or a plain number.
     """
     if isinstance(cell, (int, float)) and not isinstance(cell, bool):
-        rate = rate_of(cell)
+        rate = number_to_rate(cell)
         reason = f"not a number from 0 to {MAX_RATE:,}; stored without a rate"
         return rate, reason if rate is None else ""
 
@@ -195,7 +195,7 @@ def _read_rate(cell: object) -> tuple[float | None, str]:
     if rate is None:
         return None, "not a single number with an optional currency; stored without a rate"
     is_plain_number = text.replace(".", "").isdecimal()
-    return rate, "" if is_plain_number else f"read as {rate_text(rate)}"
+    return rate, "" if is_plain_number else f"read as {format_rate(rate)}"
 
 
 @lru_cache

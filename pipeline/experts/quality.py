@@ -151,7 +151,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
             ReportTable("Longest tags", ("tag", "people"), longest_tags),
             ReportTable("Unsupported tags", ("tag", "people in the sample"), unlike_examples),
         ],
-        samples=list(_samples(tx, sample_ids[:MAX_SAMPLES])),
+        samples=list(_read_tag_samples(tx, sample_ids[:MAX_SAMPLES])),
     )
 
 
@@ -174,7 +174,7 @@ def _sort_by_count(tag_counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted(tag_counts.items(), key=lambda tag_count: (-tag_count[1], tag_count[0]))
 
 
-def _samples(tx: Connection, ids: list[str]) -> Iterator[Sample]:
+def _read_tag_samples(tx: Connection, ids: list[str]) -> Iterator[Sample]:
     """Yield the name, the cut biography and the tags of people, in the order of `ids`.
 
     Ids without a row are skipped.

@@ -68,7 +68,7 @@ def parse_rate(text: str) -> tuple[float | None, str | None]:
 
     decimals = next(filter(None, number_match.groups()), "")
     integer_digits = re.sub(r"\D", "", number_match[0].removesuffix(decimals))
-    rate = rate_of(float(f"{integer_digits}.{decimals}"))
+    rate = number_to_rate(float(f"{integer_digits}.{decimals}"))
     return rate, currency_before or currency_after
 
 
@@ -83,12 +83,12 @@ def currency_code(text: str) -> str:
     return name.upper() if _CODE.fullmatch(name) else text
 
 
-def rate_of(number: float) -> float | None:
+def number_to_rate(number: float) -> float | None:
     """Return a number as a rate, or None if it is negative or above `MAX_RATE`."""
     return float(number) if 0 <= number <= MAX_RATE else None
 
 
-def rate_text(value: float) -> str:
+def format_rate(value: float) -> str:
     """Return an hourly rate as decimal text that `parse_rate` reads back as the same number.
 
     Three decimals get a fourth, because `1.234` may also be a thousand: `65.125` is `65.1250`.

@@ -19,7 +19,7 @@ from pipeline.engine.task_parts import RowFault, RowFaults
 from pipeline.experts import table
 from pipeline.experts.conditions import compile_people_where
 from pipeline.experts.person_rows import export_columns_among
-from pipeline.experts.rates import rate_text
+from pipeline.experts.rates import format_rate
 from pipeline.experts.score import score
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id
 from pipeline.store import answers, claims, marks
@@ -229,7 +229,7 @@ def encode_experts(
         for name in text_columns:
             # An import reads this form of a number unchanged.
             if isinstance(cells[name], float):
-                cells[name] = rate_text(cells[name])
+                cells[name] = format_rate(cells[name])
 
         for name in extra_columns:
             cells[name] = extra_cells.get(name)
@@ -245,24 +245,24 @@ def encode_experts(
     )
 
 
-SCORES = "scores that do not match their rows"
-TAGS = "lists of tags that another program changed"
-TEXT = "rows with text that is not valid UTF-8"
+WRONG_SCORE_FAULT = "scores that do not match their rows"
+CHANGED_TAGS_FAULT = "lists of tags that another program changed"
+TAG_TEXT_FAULT = "rows with text that is not valid UTF-8"
 # Consequence, next step, and whether it is a contradiction, by kind of fault.
 FAULTS: Mapping[str, tuple[str, object, bool]] = {
-    SCORES: ("lists sorted by score are in the wrong order", CommandHint("score"), True),
-    TAGS: (
+    WRONG_SCORE_FAULT: ("lists sorted by score are in the wrong order", CommandHint("score"), True),
+    CHANGED_TAGS_FAULT: (
         "the origin of these tags is unknown",
         "no step is needed if the change was intended",
         False,
     ),
-    TEXT: (
+    TAG_TEXT_FAULT: (
         "prompts and the index have gaps in place of the invalid bytes; the table was not changed",
         "correct the text in the table",
         False,
     ),
 }
-GAP = "\N{REPLACEMENT CHARACTER}"
+REPLACEMENT_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 
 def check_people(tx: Connection, display: Progress) -> list[RowFault]:
@@ -321,12 +321,12 @@ def _find_faults(
         merge_rules: Tag merges in force.
     """
     if score(row) != parse_number(row["findability_score"]):
-        yield SCORES
+        yield WRONG_SCORE_FAULT
     if answer is not None:
         answered_tags = json.loads(answer).get("tags")
         if answered_tags:
             answered_tags = marks.apply_rules(answered_tags, merge_rules)
         if parse_text_list(row["tags"]) != answered_tags:
-            yield TAGS
-    if any(GAP in stripped_text(row[column]) for column in HEADERS):
-        yield TEXT
+            yield CHANGED_TAGS_FAULT
+    if any(REPLACEMENT_CHARACTER in stripped_text(row[column]) for column in HEADERS):
+        yield TAG_TEXT_FAULT

@@ -30,9 +30,9 @@ PACED_BURST_S = 20.0
 # Our own choice: the pauses after refusals in a row that ask for no delay.
 REFUSAL_POLICY = RetryPolicy(first_delay_s=2.0, max_delay_s=WINDOW_S)
 # Our own choice: how often a waiting call checks whether another call failed for good.
-LOOK_S = 1.0
+FAILURE_CHECK_INTERVAL_S = 1.0
 # Our own choice: a shorter wait counts as none. It is above the rounding errors of floats.
-TICK_S = 1e-6
+MIN_WAIT_S = 1e-6
 _OTHER_TIER = HintTemplate(
     f"{RUN_LATER_HINT}, or set {{}} to the tier that your project has",
     OptionHint("tier"),
@@ -159,7 +159,7 @@ class RateLimiter:
             start_at = max(start_at, call.at + WINDOW_S)
 
         wait_s = start_at - self._now
-        return wait_s if wait_s > TICK_S else 0.0
+        return wait_s if wait_s > MIN_WAIT_S else 0.0
 
     def start(self, tokens: int, *, requests: int = 1) -> StartedCall:
         """Count a call that starts now, and return it to be settled or withdrawn later.
@@ -288,7 +288,7 @@ class RateLimiter:
                 if pause_s == 0:
                     self.start(tokens, requests=requests)
                     return
-            sleep(min(pause_s, LOOK_S))
+            sleep(min(pause_s, FAILURE_CHECK_INTERVAL_S))
         raise self._failure
 
     def _raise_if_lasting(self, error: ThrottledError, *, patience_s: float) -> None:

@@ -203,7 +203,7 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
             with ws.store.read() as tx:
                 rows = _find_rows(tx, image_files)
             inspections = [
-                _inspect(file, row, should_retry=ws.settings.refresh)
+                _inspect_image_file(file, row, should_retry=ws.settings.refresh)
                 for file, row in zip(image_files, rows, strict=True)
             ]
             with ws.store.write() as tx, translate_refusals(ASSETS):
@@ -311,7 +311,7 @@ def _select_rows(tx: Connection, column: Any, values: Sequence[str]) -> list[Row
     return [dict(row) for row in tx.execute(query).mappings()]
 
 
-def _inspect(file: _ImageFile, row: Row | None, *, should_retry: bool) -> _Inspection:
+def _inspect_image_file(file: _ImageFile, row: Row | None, *, should_retry: bool) -> _Inspection:
     """Open an image, unless its row is up to date.
 
     `should_retry` opens broken images again.

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
-from pipeline.core.ranking import K1, B, RankMode
+from pipeline.core.ranking import BM25_B, BM25_K1, RankMode
 from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.build_reader import Index
@@ -91,7 +91,7 @@ def rank_by_bm25(
     names = list(texts_by_name)
     words_by_text = [_split_stems(text) for text in texts_by_name.values()]
     vocabulary = set(chain.from_iterable(words_by_text))
-    bm25 = bm25s.BM25(k1=K1, b=B, method="lucene")
+    bm25 = bm25s.BM25(k1=BM25_K1, b=BM25_B, method="lucene")
     if vocabulary:
         bm25.index(words_by_text, show_progress=False)
 

@@ -236,7 +236,7 @@ def build_query(
             term,
             query.text[start:end],
         )
-    (vector,) = _embed(
+    (vector,) = _embed_queries(
         ws,
         index,
         [query.text],
@@ -277,7 +277,7 @@ def build_queries(
     """
     collection = ws.indexed_task
     queries = [parse_query(typed_query) for typed_query in typed_queries]
-    vectors = _embed(
+    vectors = _embed_queries(
         ws,
         index,
         [query.text for query in queries],
@@ -365,7 +365,7 @@ def _extract_terms(collection: "IndexedTask", query: SearchQuery) -> list[str]:
     )
 
 
-def _embed(
+def _embed_queries(
     ws: WorkspaceSession,
     index: "Index",
     texts: Sequence[str],

@@ -393,7 +393,7 @@ def verify_build(staged: StagedBuild, *, count: int) -> None:
             f"the build has {stored_manifest.count} entries, expected {count}",
         )
     for name, sha256 in staged.manifest.hashes.items():
-        files.verify(
+        files.verify_sealed_file(
             staged.directory / name,
             sha256=sha256,
             file_label=f"{name} of the build",

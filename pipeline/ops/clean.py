@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from pipeline.batch import prepare
 from pipeline.batch.batch_files import (
-    FOLDER,
+    BATCHES_FOLDER,
     lock_of,
     request_path,
     result_path,
@@ -230,7 +230,7 @@ class SealedFile(NamedTuple):
 
 def hashes_path(data: Path, number: int) -> Path:
     """Return the path of the line hashes of a batch that was cleaned."""
-    return data / FOLDER / f"{number:06d}-hashes.jsonl"
+    return data / BATCHES_FOLDER / f"{number:06d}-hashes.jsonl"
 
 
 def list_sealed_files(
@@ -361,7 +361,7 @@ def find_unrecorded_files(
         remote_numbers: Batch numbers that remote batches have. Their request files count as sent.
     """
     batch_files = []
-    for path in sorted((data / FOLDER).glob("*")):
+    for path in sorted((data / BATCHES_FOLDER).glob("*")):
         match = BATCH_FILE_NAME.fullmatch(path.name)
         # Part files were never sealed.
         if match is not None and match[3] is None:
@@ -402,7 +402,7 @@ def find_leftovers(data: Path, store: Store, remote_numbers: Collection[int] = (
     leftovers = list(_find_abandoned_parts(data))
     leftovers.extend(
         path
-        for path in sorted((data / FOLDER).glob("*"))
+        for path in sorted((data / BATCHES_FOLDER).glob("*"))
         if path not in known_paths and _is_leftover(path, awaited_numbers)
     )
     return leftovers

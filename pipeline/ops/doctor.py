@@ -52,7 +52,7 @@ STATES_WITH_REMOTE_NAME = frozenset(
 STATES_WITH_RESULT_FILE = frozenset({BatchState.DOWNLOADED, BatchState.INGESTED})
 
 # A check yields its findings, and may add figures to the report.
-Check = Callable[[DoctorReport], Iterator[RowFault]]
+WorkspaceCheck = Callable[[DoctorReport], Iterator[RowFault]]
 
 
 def check_workspace(ws: WorkspaceSession) -> DoctorReport:
@@ -102,7 +102,7 @@ def _create_query_check(
     next_step: object,
     *,
     is_contradiction: bool = True,
-) -> Check:
+) -> WorkspaceCheck:
     """Return a check that yields one finding for each message of a query.
 
     Args:
@@ -218,7 +218,7 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
         for path, sha256, file_label in sealed_files:
             is_request_file = path == request_path(ws.data, batch.number)
             try:
-                files.verify(path, sha256=sha256, file_label=file_label)
+                files.verify_sealed_file(path, sha256=sha256, file_label=file_label)
                 message = ""
                 if is_request_file and not batch.is_finished:
                     message = _compare_requests_with_claims(ws.data, ws.store, batch)
@@ -561,7 +561,7 @@ def _describe_open_erasures(tx: Connection) -> list[str]:
     ]
 
 
-CHECKS: Mapping[str, Check] = {
+CHECKS: Mapping[str, WorkspaceCheck] = {
     "database": _create_query_check(
         file_damage.find_damage,
         "rows may be lost or read wrongly",

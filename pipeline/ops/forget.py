@@ -186,7 +186,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     names = list(dict.fromkeys(names))
     task = ws.task
     report = ForgetReport(", ".join(names), names)
-    row_ids, report.is_continuation = _begin(ws, names)
+    row_ids, report.is_continuation = _confirm_and_park(ws, names)
 
     with ws.store.read() as tx:
         batch_numbers = read_batch_numbers(tx, task, row_ids)
@@ -214,7 +214,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
             report.lines += sum(dropped_counts.values())
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
-            _erase(tx, task, row_ids, names=erased_names, now=ws.now())
+            _erase_rows(tx, task, row_ids, names=erased_names, now=ws.now())
             rows.delete_refused(tx, task.name, [*names, *row_ids])
 
     report.reports = reports.delete_reports(
@@ -224,7 +224,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     )
     _delete_orphaned_indexes(ws)
     if ws.is_indexed:
-        _rebuild(ws, row_ids, report)
+        _rebuild_index(ws, row_ids, report)
     report.vectors = clean.delete_unneeded_vectors(ws, before=None, dry=False)
     _compact_database(ws.store, ws.tasks, ws.display)
 
@@ -272,7 +272,7 @@ def _is_known_name(tx: Connection, task: Task, name: str) -> bool:
     return has_erasure or erasure.has_records(tx, task.name, name)
 
 
-def _begin(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]:
+def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]:
     """Check all rows, ask the user, then journal and park the rows that are to be forgotten.
 
     The rows are parked and journaled in one transaction. If an earlier run has already journaled
@@ -400,7 +400,7 @@ def _check_free(tx: Connection, task: str, row_id: str, name: str) -> None:
             )
 
 
-def _erase(
+def _erase_rows(
     tx: Connection,
     task: Task,
     row_ids: Sequence[str],
@@ -446,7 +446,7 @@ def _may_contain_sample(paths: Sequence[Path], row_ids: Collection[str]) -> bool
     return True
 
 
-def _rebuild(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetReport) -> None:
+def _rebuild_index(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetReport) -> None:
     """Build the index again if it may contain one of the rows, and delete all other builds.
 
     If no entry of the task remains, all builds are deleted instead. If the index cannot contain a

@@ -454,7 +454,7 @@ def _read_sealed_lines(
         if batch.number in cleaned_batches and not path.is_file():
             return _SealedLines((), str(CLEANED_REASON))
         name = path.relative_to(data).as_posix()
-        files.verify(path, sha256=sha256 or "", file_label=name)
+        files.verify_sealed_file(path, sha256=sha256 or "", file_label=name)
     except FindableError as error:
         return _SealedLines((), error.message)
 

@@ -321,7 +321,7 @@ def _copy_tables_to_server(
             task_tables = task.own_tables.make_server_tables(tx)
             tables += task_tables
             for table in task_tables:
-                min_numbers[table.name] = claims.highest_id(tx, task.name)
+                min_numbers[table.name] = claims.find_highest_claimed_id(tx, task.name)
         restore_report.rows = copy_tables(tx, server_tx, tables, min_numbers=min_numbers)
         restore_report.rows |= _copy_vectors_to_server(ws.store, staging, server_tx)
 

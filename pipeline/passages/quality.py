@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, false,
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.locate import cut_to_whole_words
-from pipeline.core.quotes import LIKENESS, format_likeness
+from pipeline.core.quotes import LIKENESS_MEMBER, format_likeness
 from pipeline.core.text import plural
 from pipeline.engine.task_parts import MAX_NAMED_ROWS, RowFault, RowFaults
 from pipeline.passages import table
@@ -44,7 +44,7 @@ from pipeline.tables.cells import cell_to_text, parse_json_cell
 from pipeline.tables.grid import distinct_value_pages
 
 # Rows per fetch.
-FETCH_SIZE = 2000
+FETCHED_ROWS = 2000
 # Separates concept names in a joined text. It is Unicode's unit separator, which no name contains.
 NAME_SEPARATOR = "\x1f"
 SEED = 7
@@ -150,7 +150,7 @@ def _tally_lists(
     """
     concepts = shape.concepts.c
     group = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
-    has_likeness = cast(concepts.evidence, Text).contains(f'"{LIKENESS}":')
+    has_likeness = cast(concepts.evidence, Text).contains(f'"{LIKENESS_MEMBER}":')
     query = (
         select(
             *group,
@@ -164,7 +164,7 @@ def _tally_lists(
     )
 
     tally = _ConceptListTally()
-    fetched_pages: Iterator[Any] = stream_rows(tx, query, page=FETCH_SIZE).partitions()
+    fetched_pages: Iterator[Any] = stream_rows(tx, query, page=FETCHED_ROWS).partitions()
     for page in fetched_pages:
         for passage_id, label, model, length, joined_names, is_like in page:
             version = cell_to_text(label), cell_to_text(model)
@@ -357,7 +357,7 @@ def _draw_concept(answer: _ReadAnswer) -> ConceptRow:
     """Return a random concept, preferably with a quotation that was found by likeness."""
     choice = ReservoirSample[ConceptRow](1, seed=SEED)
     for index, concept in enumerate(answer.concepts):
-        is_like = f'"{LIKENESS}":' in json.dumps(concept.evidence)
+        is_like = f'"{LIKENESS_MEMBER}":' in json.dumps(concept.evidence)
         choice.offer(f"{answer.passage_id} {index}", concept, is_preferred=is_like)
     return next(iter(choice))
 

@@ -70,7 +70,7 @@ from pipeline.store.database import (
     stream_rows,
     update_rows,
 )
-from pipeline.store.schema import NUMBER, BigId, ColumnTyped, IsoTime
+from pipeline.store.schema import NUMBER_COLUMN_TYPE, BigId, ColumnTyped, IsoTime
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from pipeline.tables.adoption_errors import adoption_error, check_required_columns
 from pipeline.tables.answer_views import is_view_made, make_view
@@ -124,7 +124,7 @@ def _concepts_spec(tx: Connection, passage_id_column: Column[Any]) -> TableSpec:
     types = {
         "passage_id": passage_id_column.type,
         **dict.fromkeys(_JSON_COLUMNS, _JSON),
-        "confidence": NUMBER,
+        "confidence": NUMBER_COLUMN_TYPE,
         "created_at": IsoTime(),
     }
     new_id_columns = [

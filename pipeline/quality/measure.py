@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.quotes import LIKENESS, is_stored_quotation
+from pipeline.core.quotes import LIKENESS_MEMBER, is_stored_quotation
 from pipeline.core.text import plural
 from pipeline.engine.task import Task
 from pipeline.quality.figures import (
@@ -50,7 +50,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
         task: The task.
         extractor: `task@n/model`, `task@n` for all models, or None for all versions.
     """
-    tally = _Tally()
+    tally = _FieldTally()
     for item_id, answer in answers.answers_of_version(tx, task.name, extractor):
         tally.add(item_id, answer)
 
@@ -88,7 +88,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
         figures=(*FIGURES, *mean_figures),
         values=values,
         distributions=list(tally.bars()),
-        samples=list(_samples(tx, task, list(tally.sample))),
+        samples=list(_read_samples(tx, task, list(tally.sample))),
         notes=[
             f'{path}: the text "null" in {plural(null_count, "answer")}'
             for path, null_count in tally.null_texts.items()
@@ -96,7 +96,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures
     )
 
 
-class _Tally:
+class _FieldTally:
     """Counts over the answers of a version. Fields are named by their paths."""
 
     def __init__(self) -> None:
@@ -125,10 +125,10 @@ class _Tally:
         answer = json.loads(answer_json)
         self.answer_count += 1
         self.answer_hashes[hash(json.dumps(answer, sort_keys=True))] += 1
-        has_likeness = f'"{LIKENESS}":' in answer_json
+        has_likeness = f'"{LIKENESS_MEMBER}":' in answer_json
         self.sample.offer(item_id, (item_id, answer_json), is_preferred=has_likeness)
         null_paths = set[str]()
-        for path, value in _leaves(answer):
+        for path, value in _iterate_leaf_values(answer):
             self._count(path, value)
             if isinstance(value, str) and value.strip().lower() == NULL_WORD:
                 null_paths.add(path)
@@ -161,7 +161,7 @@ class _Tally:
                 yield ReportTable(path, ("", "rows"), value_counts.most_common())
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _iterate_leaf_values(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (path, value) of each field in an answer.
 
     A quotation is a single value. The length of a list comes before its members.
@@ -169,15 +169,15 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, list):
         yield f"{path}-count", len(value)
         for member in value:
-            yield from _leaves(member, path)
+            yield from _iterate_leaf_values(member, path)
     elif isinstance(value, dict) and not is_stored_quotation(value):
         for name, member in value.items():
-            yield from _leaves(member, f"{path}.{name}" if path else name)
+            yield from _iterate_leaf_values(member, f"{path}.{name}" if path else name)
     else:
         yield path, value
 
 
-def _samples(
+def _read_samples(
     tx: Connection,
     task: Task,
     chosen_answers: Sequence[tuple[str, str]],

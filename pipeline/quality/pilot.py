@@ -22,7 +22,7 @@ from pipeline.store.runs import PilotVerdict
 DEFAULT_PILOT_SIZE = 200
 DEFAULT_PILOT_SEED = 1
 # Ids in a fetch.
-FETCH_SIZE = 5000
+FETCHED_ROWS = 5000
 
 
 def plan_next_pilot(
@@ -61,8 +61,8 @@ def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed:
 
     def pages() -> Iterator[Iterable[str]]:
         for query in (open_ids, answered_ids):
-            rows = stream_rows(tx, query, page=FETCH_SIZE).scalars()
-            yield from rows.partitions(FETCH_SIZE)
+            rows = stream_rows(tx, query, page=FETCHED_ROWS).scalars()
+            yield from rows.partitions(FETCHED_ROWS)
 
     return draw_row_ids(chain.from_iterable(pages()), size=size, seed=seed)
 

@@ -196,7 +196,7 @@ def add_batch(tx: Connection, *, mode: Mode, now: datetime, **columns: Any) -> N
     )
 
 
-def set_columns(tx: Connection, number: int, **columns: Any) -> None:
+def update_batch_columns(tx: Connection, number: int, **columns: Any) -> None:
     """Set columns of a batch; its state stays."""
     tx.execute(update(batches).where(batches.c.number == number).values(**columns))
 
@@ -538,7 +538,7 @@ def mark_creation_unclear(
         name = display_name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
         mark_submitting(tx, batch, display_name=name, now=now)
     reason = "restored from a backup: it may have been sent since"
-    set_columns(tx, batch.number, create_ended_at=now, reason=reason)
+    update_batch_columns(tx, batch.number, create_ended_at=now, reason=reason)
 
 
 def record_unclear_create(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:

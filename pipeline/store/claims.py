@@ -108,7 +108,7 @@ def insert_claims(
         }
         for row in rows
     ]
-    _insert(tx, task, version, claims)
+    _insert_claim_records(tx, task, version, claims)
     _update_table_statistics(tx, len(rows))
 
 
@@ -126,7 +126,9 @@ def _update_table_statistics(tx: Connection, claim_count: int) -> None:
         tx.execute(text(f"ANALYZE {asks.name}"))
 
 
-def _insert(tx: Connection, task: str, version: str, records: Sequence[Mapping[str, Any]]) -> None:
+def _insert_claim_records(
+    tx: Connection, task: str, version: str, records: Sequence[Mapping[str, Any]]
+) -> None:
     """Insert records of rows as claimed, answered or parked under a version.
 
     An answered record of the same row and version is deleted before, because the row lost its
@@ -262,12 +264,12 @@ def end_claims(
         IS_CLAIMED,
     )
     end = update(asks).where(is_claim)
-    moved = _change_rows(tx, end.values(state=ANSWERED, at=now), outcomes.answered)
+    moved = _end_claim_rows(tx, end.values(state=ANSWERED, at=now), outcomes.answered)
     for reason in dict.fromkeys(outcomes.parked.values()):
         parked_rows_of_reason = [row for row in outcomes.parked if outcomes.parked[row] == reason]
         park = end.values(state=PARKED, reason=reason, at=now)
-        moved += _change_rows(tx, park, parked_rows_of_reason)
-    moved += _change_rows(tx, delete(asks).where(is_claim), outcomes.released)
+        moved += _end_claim_rows(tx, park, parked_rows_of_reason)
+    moved += _end_claim_rows(tx, delete(asks).where(is_claim), outcomes.released)
 
     if moved != len(outcomes.answered) + len(outcomes.parked) + len(outcomes.released):
         raise StateConflictError(
@@ -278,7 +280,7 @@ def end_claims(
         )
 
 
-def _change_rows(tx: Connection, change: Update | Delete, rows: Sequence[RowClaim]) -> int:
+def _end_claim_rows(tx: Connection, change: Update | Delete, rows: Sequence[RowClaim]) -> int:
     """Run an UPDATE or DELETE for the records of some rows; return how many it changed."""
     return change_matching(tx, change, asks.c.item_id, [row.item_id for row in rows])
 
@@ -300,7 +302,7 @@ def record_ended(
     records += [_ended_record(row, PARKED, reason) for row, reason in outcomes.parked.items()]
     for record in records:
         record.update(task=task, extractor=version, at=now)
-    _insert(tx, task, version, records)
+    _insert_claim_records(tx, task, version, records)
 
 
 def _ended_record(row: RowClaim, state: str, reason: str | None) -> dict[str, Any]:
@@ -362,7 +364,7 @@ def claimed_ids(task: str) -> Select[Any]:
     return select(asks.c.item_id).where(asks.c.task == task, IS_CLAIMED)
 
 
-def highest_id(tx: Connection, task: str) -> int:
+def find_highest_claimed_id(tx: Connection, task: str) -> int:
     """Return the highest number among the ids of rows that were ever asked about or parked.
 
     Returns 0 if there is no such row, or no id is a number.

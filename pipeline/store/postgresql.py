@@ -224,7 +224,7 @@ class PostgresqlServer:
             patience_s: The longest wait for another writer, for the message.
         """
         state = str(getattr(driver_error, "sqlstate", None) or "")
-        reason = _describe(driver_error)
+        reason = _describe_driver_error(driver_error)
         is_statement_error = (
             type(driver_error).__name__ in _STATEMENT_ERRORS or "number of parameters" in reason
         )
@@ -465,7 +465,7 @@ def _to_milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
-def _describe(driver_error: BaseException) -> str:
+def _describe_driver_error(driver_error: BaseException) -> str:
     """Return the server's main message, without the severity that libpq puts before it."""
     diagnosis = getattr(driver_error, "diag", None)
     message = getattr(diagnosis, "message_primary", None) or first_line(driver_error)

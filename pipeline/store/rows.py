@@ -179,7 +179,7 @@ class StagedRows(NamedTuple):
             written_count = tx.execute(self._build_upsert(task, now, last_n=last_n)).rowcount
             gone_count = 0
             if not is_part:
-                gone_count = _mark_missing(tx, task, staged_count, now=now)
+                gone_count = _mark_missing_rows(tx, task, staged_count, now=now)
             if not is_in_order:
                 _renumber(tx, task, last_n)
             if is_server and new_count > MIN_NEW_ROWS_FOR_ANALYZE:
@@ -266,7 +266,7 @@ class StagedRows(NamedTuple):
         return statement.on_conflict_do_update(index_elements=["task", "item_id"], set_=values)
 
 
-def _mark_missing(tx: Connection, task: str, staged_count: int, *, now: datetime) -> int:
+def _mark_missing_rows(tx: Connection, task: str, staged_count: int, *, now: datetime) -> int:
     """Mark rows of a task that are not staged as gone, and delete such refused rows.
 
     Args:

@@ -51,7 +51,7 @@ from pipeline.store.database import Store, cached_in_snapshot
 # SQLite numbers rows by itself only for INTEGER PRIMARY KEY.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 # REAL is the only name of this type that SQLite's STRICT tables accept.
-NUMBER = Float().with_variant(REAL(), "sqlite")
+NUMBER_COLUMN_TYPE = Float().with_variant(REAL(), "sqlite")
 
 
 class UtcTime(TypeDecorator[datetime]):

@@ -36,7 +36,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.declaration import MAX_COLUMN_BYTES
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.store.answers import VersionPreference, is_preferred
-from pipeline.store.schema import NUMBER, TaskRecord, answers, rows
+from pipeline.store.schema import NUMBER_COLUMN_TYPE, TaskRecord, answers, rows
 from pipeline.tables.adoption_errors import adoption_error
 from pipeline.tables.cells import hash_text
 from pipeline.tables.reflection import is_sqlite, quote_identifier, read_columns
@@ -72,7 +72,7 @@ _DEPENDENT_OBJECTS_STATE = "2BP01"
 _SOURCE_TYPES: Mapping[str, TypeEngine[Any]] = {
     "text": Text(),
     "integer": BigInteger(),
-    "real": NUMBER,
+    "real": NUMBER_COLUMN_TYPE,
     "boolean": Boolean(),
 }
 # Kinds that a view shows as another kind.

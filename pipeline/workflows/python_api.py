@@ -74,9 +74,9 @@ PEOPLE = "experts"
 PAGE = 1_000
 # Calls that ask run one after another: locks and claims in the database have the process's name,
 # so they do not separate its threads.
-_asking = threading.Lock()
+_asking_lock = threading.Lock()
 # Tasks that Python declared, and their rows, are shared by all threads.
-_declaring = threading.Lock()
+_declaring_lock = threading.Lock()
 
 
 @dataclass(frozen=True, repr=False)
@@ -616,8 +616,8 @@ class Workspace:
         """
         settings = override_settings(self.settings, call_settings or {})
         path_in_python: Path | None = None
-        with _declaring:
-            is_other_asking = _asking.locked() and not holds_asking_lock
+        with _declaring_lock:
+            is_other_asking = _asking_lock.locked() and not holds_asking_lock
             if not is_other_asking:
                 forget_loaded_files()
             rows = None if items is None else list_rows(items)
@@ -677,7 +677,7 @@ class Workspace:
                 raise KeyboardInterrupt
 
         def call_work() -> T:
-            asking_lock = _asking if is_exclusive else contextlib.nullcontext()
+            asking_lock = _asking_lock if is_exclusive else contextlib.nullcontext()
             with (
                 asking_lock,
                 self._open_session(

@@ -138,7 +138,7 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     report.mode, report.reason = _choose_mode(estimate, options, is_waiting=has_open_batches)
     run_number: int | None = None
     if report.asked or not options.backfill:
-        _announce(ws, estimate, report, open_work)
+        _print_tag_estimate(ws, estimate, report, open_work)
         _confirm_cost(ws, options, estimate, report.mode)
         # The confirmed cost contains the price of moving every batch.
         tag_rounds.late_batches.max_usd = math.inf
@@ -187,7 +187,7 @@ def _confirm_cost(
     )
 
 
-def _announce(
+def _print_tag_estimate(
     ws: WorkspaceSession,
     estimate: Preflight,
     report: TagReport,

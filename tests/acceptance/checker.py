@@ -18,18 +18,18 @@ from typing import Any
 
 import faiss
 
-from tests.acceptance.database import connected, names
+from tests.acceptance.database import connect, list_tables
 from tests.acceptance.product import (
     BATCH_PRICE,
     FINAL_STATES,
     KEY,
+    MAX_ROWS,
     MODEL,
-    MOST,
     OUTCOMES,
     PEOPLE,
     TIERS,
     Workspace,
-    typed,
+    command_words,
 )
 
 # Paths that readers of the index know.
@@ -57,7 +57,7 @@ class Memory:
 
 
 @dataclass
-class Look:
+class Inspection:
     """A check of a workspace."""
 
     workspace: Workspace
@@ -69,23 +69,23 @@ class Look:
     # All work of the workspace must be finished.
     is_settled: bool = False
     # The only check of its workspace: there are no earlier facts, and no later check.
-    is_only: bool = False
+    is_single: bool = False
 
     @cached_property
     def tasks(self) -> list[str]:
         """Return the tasks of the commands so far; without commands the task is people."""
-        return sorted(self.workspace.seen) or [PEOPLE]
+        return sorted(self.workspace.used_tasks) or [PEOPLE]
 
     @cached_property
     def documents(self) -> dict[tuple[str, str], Any]:
         """Return the documents of commands, by command and task, for all tasks."""
         commands: dict[tuple[str, str], list[str]] = {}
         for task in self.tasks:
-            commands["status", task] = typed("status", json=True, task=task)
+            commands["status", task] = command_words("status", json=True, task=task)
         for task in self.tasks:
-            commands["log", task] = typed("log", json=True, n=MOST, task=task)
-        commands["batches", ""] = typed("batches", json=True)
-        commands["costs", ""] = typed("costs", json=True)
+            commands["log", task] = command_words("log", json=True, n=MAX_ROWS, task=task)
+        commands["batches", ""] = command_words("batches", json=True)
+        commands["costs", ""] = command_words("costs", json=True)
 
         outputs = self.workspace.outputs(*commands.values())
         return {key: json.loads(text) for key, text in zip(commands, outputs, strict=True)}
@@ -105,7 +105,7 @@ class Look:
     def requests(self) -> list[dict[str, Any]]:
         """Return the requests of all tasks of commands; those of a task are oldest first."""
         requests: list[dict[str, Any]] = []
-        for task in sorted(self.workspace.seen):
+        for task in sorted(self.workspace.used_tasks):
             requests += self.documents["log", task][::-1]
         return requests
 
@@ -115,10 +115,10 @@ class Look:
         return self.workspace.data
 
 
-Invariant = Callable[[Look], Iterator[str]]
+Invariant = Callable[[Inspection], Iterator[str]]
 
 
-def database_is_sound(inspection: Look) -> Iterator[str]:
+def database_is_sound(inspection: Inspection) -> Iterator[str]:
     """SQLite finds no fault in its file, and no row refers to a missing row."""
     path = inspection.data / "findable.db"
     if inspection.workspace.server or not path.exists():
@@ -132,9 +132,9 @@ def database_is_sound(inspection: Look) -> Iterator[str]:
             yield f"a row of {row[0]} points at nothing"
 
 
-def status_adds_up(inspection: Look) -> Iterator[str]:
+def status_adds_up(inspection: Inspection) -> Iterator[str]:
     """Each row of a task has a single state, and `status` counts the listed batches."""
-    for task in sorted(inspection.workspace.seen):
+    for task in sorted(inspection.workspace.used_tasks):
         row_counts = inspection.documents["status", task][task]
         row_count = sum(count for name, count in row_counts.items() if name not in EXTRA_COUNTS)
         if row_count != row_counts["total"]:
@@ -146,7 +146,7 @@ def status_adds_up(inspection: Look) -> Iterator[str]:
         yield f"status says {status_counts}, the list says {dict(listed_counts)}"
 
 
-def batches_account_for_every_request(inspection: Look) -> Iterator[str]:
+def batches_account_for_every_request(inspection: Inspection) -> Iterator[str]:
     """Each request of an ingested batch has an outcome; the batch and the log count the same."""
     logged_counts: dict[int, Counter[str]] = defaultdict(Counter)
     for request in inspection.requests:
@@ -166,7 +166,7 @@ def batches_account_for_every_request(inspection: Look) -> Iterator[str]:
             yield f"batch {number} counts {dict(batch_counts)}, the log says {dict(log_counts)}"
 
 
-def nobody_is_answered_twice(inspection: Look) -> Iterator[str]:
+def nobody_is_answered_twice(inspection: Inspection) -> Iterator[str]:
     """No answered row of a version is asked again, and no failed row is charged a third time."""
     requests = [
         request
@@ -192,13 +192,13 @@ def _count_by_row(
     )
 
 
-def batches_are_made_once(inspection: Look) -> Iterator[str]:
+def batches_are_made_once(inspection: Inspection) -> Iterator[str]:
     """The server created each batch once, from the sealed lines; its names never change."""
     yield from _find_wrong_creates(inspection)
     yield from _find_wrong_names(inspection)
 
 
-def _find_wrong_creates(inspection: Look) -> Iterator[str]:
+def _find_wrong_creates(inspection: Inspection) -> Iterator[str]:
     prefix = f"findable-{inspection.status['workspace_id']}-"
     creates_by_number: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for create in inspection.creates:
@@ -210,14 +210,14 @@ def _find_wrong_creates(inspection: Look) -> Iterator[str]:
         if len(creates) > 1:
             create_names = [create["name"] for create in creates]
             yield f"batch {number} was made {len(creates)} times: {create_names}"
-        sealed_lines = inspection.workspace.requests(number)
+        sealed_lines = inspection.workspace.sealed_requests(number)
         if sealed_lines and any(create["lines"] != sealed_lines for create in creates):
             yield f"batch {number} was made of other lines than were sealed"
         if number not in inspection.batches:
             yield f"batch {number} was made and is not known"
 
 
-def _find_wrong_names(inspection: Look) -> Iterator[str]:
+def _find_wrong_names(inspection: Inspection) -> Iterator[str]:
     numbers_by_name = {
         batch["remote_name"]: number
         for number, batch in inspection.batches.items()
@@ -235,7 +235,7 @@ def _find_wrong_names(inspection: Look) -> Iterator[str]:
     inspection.memory.remote_names |= {number: name for name, number in numbers_by_name.items()}
 
 
-def sealed_files_are_as_sealed(inspection: Look) -> Iterator[str]:
+def sealed_files_are_as_sealed(inspection: Inspection) -> Iterator[str]:
     """A file of a batch never changes, and each downloaded batch has its result file."""
     hashes = {path.name: _digest(path) for path in (inspection.data / "batches").glob("*.jsonl")}
     for name, earlier_hash in inspection.memory.files.items():
@@ -250,7 +250,7 @@ def sealed_files_are_as_sealed(inspection: Look) -> Iterator[str]:
             yield f"batch {number} is downloaded, and its result is not there"
 
 
-def accounts_are_final(inspection: Look) -> Iterator[str]:
+def accounts_are_final(inspection: Inspection) -> Iterator[str]:
     """A finished batch keeps its state, its counts and its cost."""
     for number, earlier_batch in inspection.memory.final_batches.items():
         batch = inspection.batches.get(number, {})
@@ -266,19 +266,23 @@ def accounts_are_final(inspection: Look) -> Iterator[str]:
     }
 
 
-def tags_never_change(inspection: Look) -> Iterator[str]:
+def tags_never_change(inspection: Inspection) -> Iterator[str]:
     """The tags of a person never change."""
-    if inspection.is_only or PEOPLE not in inspection.workspace.seen or not inspection.batches:
+    if (
+        inspection.is_single
+        or PEOPLE not in inspection.workspace.used_tasks
+        or not inspection.batches
+    ):
         return
 
-    tags = inspection.workspace.tags()
+    tags = inspection.workspace.exported_tags()
     for name, earlier_tags in inspection.memory.tags.items():
         if earlier_tags and tags.get(name) != earlier_tags:
             yield f"{name} had tags {earlier_tags} and has {tags.get(name)}"
     inspection.memory.tags |= tags
 
 
-def spend_adds_up(inspection: Look) -> Iterator[str]:
+def spend_adds_up(inspection: Inspection) -> Iterator[str]:
     """A batch costs the usage in its replies, and `status` and `costs` show the same sum."""
     for number, batch in inspection.batches.items():
         yield from _find_wrong_cost(inspection, number, batch)
@@ -295,10 +299,12 @@ def spend_adds_up(inspection: Look) -> Iterator[str]:
         yield f"status says {spending}, the batches cost {batch_cost}"
 
 
-def _find_wrong_cost(inspection: Look, number: int, batch: Mapping[str, Any]) -> Iterator[str]:
+def _find_wrong_cost(
+    inspection: Inspection, number: int, batch: Mapping[str, Any]
+) -> Iterator[str]:
     """Compare the cost of an ingested batch with the usage in its replies."""
-    requests = inspection.workspace.requests(number)
-    replies = inspection.workspace.replies(number)
+    requests = inspection.workspace.sealed_requests(number)
+    replies = inspection.workspace.sealed_replies(number)
     # A run has several files.
     if batch["requests"] + batch["control_requests"] != len(requests):
         return
@@ -334,7 +340,7 @@ def _price(usage: Mapping[str, int | str], mode: str) -> float:
     return factor * (input_tokens * input_price + output_tokens * output_price) / 1_000_000
 
 
-def index_is_of_one_build(inspection: Look) -> Iterator[str]:
+def index_is_of_one_build(inspection: Inspection) -> Iterator[str]:
     """Vectors, metadata and manifest in service belong to the same verified build.
 
     The stable paths lead to that build.
@@ -343,7 +349,7 @@ def index_is_of_one_build(inspection: Look) -> Iterator[str]:
         yield from _find_index_faults(inspection, folder)
 
 
-def _find_index_faults(inspection: Look, folder: Path) -> Iterator[str]:
+def _find_index_faults(inspection: Inspection, folder: Path) -> Iterator[str]:
     current = folder / "current"
     if not current.is_symlink():
         if folder.name == "index" and inspection.memory.had_index:
@@ -370,21 +376,21 @@ def _find_index_faults(inspection: Look, folder: Path) -> Iterator[str]:
                 yield f"{name} does not lead to build {build.name}"
 
 
-def no_key_is_on_disk(inspection: Look) -> Iterator[str]:
+def no_key_is_on_disk(inspection: Inspection) -> Iterator[str]:
     """No file of the workspace contains the key."""
     for path in inspection.data.rglob("*"):
         if path.is_file() and KEY.encode() in path.read_bytes():
             yield f"{path.relative_to(inspection.data)} has the key"
 
 
-def nothing_is_left_to_do(inspection: Look) -> Iterator[str]:
+def nothing_is_left_to_do(inspection: Inspection) -> Iterator[str]:
     """Every batch is finished, no row waits, the index is complete, and all files are finished."""
     for number, batch in inspection.batches.items():
         if batch["state"] not in FINAL_STATES:
             yield f"batch {number} is still {batch['state']}"
 
-    for task in inspection.workspace.seen:
-        counts = inspection.workspace.states(task)
+    for task in inspection.workspace.used_tasks:
+        counts = inspection.workspace.state_counts(task)
         for state in ("untagged", "open", "claimed"):
             if state in counts:
                 yield f"{task}: {counts[state]} are still {state}"
@@ -394,16 +400,18 @@ def nothing_is_left_to_do(inspection: Look) -> Iterator[str]:
             yield f"{path.relative_to(inspection.data)} is left"
 
     metadata = inspection.data / "index" / "current" / "metadata.json"
-    if metadata.exists() and PEOPLE in inspection.workspace.seen:
+    if metadata.exists() and PEOPLE in inspection.workspace.used_tasks:
         for name in _find_unindexed_people(inspection, metadata)[:3]:
             yield f"the index and the table differ on {name}"
 
 
-def _find_unindexed_people(inspection: Look, metadata: Path) -> list[str]:
+def _find_unindexed_people(inspection: Inspection, metadata: Path) -> list[str]:
     """Return the names of people whose tags differ between the index and the export."""
     entries = json.loads(metadata.read_bytes())
     indexed_tags = {entry["username"]: entry["tags"] for entry in entries}
-    exported_tags = {name: tags for name, tags in inspection.workspace.tags().items() if tags}
+    exported_tags = {
+        name: tags for name, tags in inspection.workspace.exported_tags().items() if tags
+    }
     return sorted(
         name
         for name in indexed_tags.keys() | exported_tags.keys()
@@ -415,8 +423,8 @@ def _exists(workspace: Workspace) -> bool:
     """Return whether a workspace has a database with tables."""
     if not workspace.server:
         return (workspace.data / "findable.db").exists()
-    with connected(workspace) as connection:
-        return workspace.data.is_dir() and bool(names(connection))
+    with connect(workspace) as connection:
+        return workspace.data.is_dir() and bool(list_tables(connection))
 
 
 def _digest(path: Path) -> str:
@@ -438,17 +446,17 @@ INVARIANTS: tuple[Invariant, ...] = (
 )
 
 
-def check(inspection: Look, *, excused: Sequence[str] = ()) -> None:
+def check_invariants(inspection: Inspection, *, excused: Sequence[str] = ()) -> None:
     """Check every invariant.
 
     Raises:
         AssertionError: An invariant is violated.
     """
-    sentences = violations(inspection, excused=excused)
+    sentences = find_violations(inspection, excused=excused)
     assert not sentences, sentences
 
 
-def violations(inspection: Look, *, excused: Sequence[str] = ()) -> list[str]:
+def find_violations(inspection: Inspection, *, excused: Sequence[str] = ()) -> list[str]:
     """Return a sentence for every violation, with the name of the invariant.
 
     A workspace without a database has no violations.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import postgresql, scratch
-from tests.acceptance.checker import Look, check
+from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import RUN, end_sessions, run_folder
 from tests.acceptance.product import Workspace
@@ -107,8 +107,8 @@ def workspace(tmp_path: Path, api: Engine, request: pytest.FixtureRequest) -> It
     tested_workspace = Workspace(tmp_path / "here", api.url)
     yield tested_workspace
 
-    inspection = Look(tested_workspace, api.batches(), api.creates(), is_only=True)
-    check(inspection, excused=_excused_invariants(request))
+    inspection = Inspection(tested_workspace, api.batches(), api.creates(), is_single=True)
+    check_invariants(inspection, excused=_excused_invariants(request))
 
 
 @pytest.fixture
@@ -120,8 +120,8 @@ def served_workspace(
     yield tested_workspace
 
     batches = outside_server.batches()
-    inspection = Look(tested_workspace, batches, outside_server.creates(), is_only=True)
-    check(inspection, excused=_excused_invariants(request))
+    inspection = Inspection(tested_workspace, batches, outside_server.creates(), is_single=True)
+    check_invariants(inspection, excused=_excused_invariants(request))
 
 
 def _excused_invariants(request: pytest.FixtureRequest) -> tuple[str, ...]:

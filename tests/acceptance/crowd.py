@@ -17,7 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.checker import Look, Memory, check
+from tests.acceptance.checker import Inspection, Memory, check_invariants
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import end_sessions
 from tests.acceptance.product import Workspace
@@ -79,30 +79,34 @@ def run_crowd(folder: Path, *, seed: str, seconds: float, faults: bool = True) -
     deadline = time.monotonic() + seconds
     with Engine(folder / "api") as api:
         workspace = Workspace(folder / "here", api.url, settings=SETTINGS)
-        workspace.people(12)
+        workspace.import_people(12)
         while not round_number or time.monotonic() < deadline:
             round_number += 1
-            workspace.people(2, first=100 * round_number)
+            workspace.import_people(2, first=100 * round_number)
             if faults:
                 word, args = dice.choice(FAULTS)
-                api.fault(word, times=dice.randint(1, 2), nth=dice.randint(1, 3), args=args)
+                api.script_fault(word, times=dice.randint(1, 2), nth=dice.randint(1, 3), args=args)
             killed_count += run_round(workspace, dice, round_number)
             api.clear_faults()
-            check(Look(workspace, api.batches(), api.creates(), memory))
+            check_invariants(Inspection(workspace, api.batches(), api.creates(), memory))
 
         # The second pass asks again for rows that failed once.
         for _ in range(2):
-            workspace.each("submit", "poll", "ingest")
-        workspace.do("index", code="any")
-        workspace.do("index")
-        check(Look(workspace, api.batches(), api.creates(), memory, is_settled=True))
+            workspace.run_commands("submit", "poll", "ingest")
+        workspace.run_command("index", code="any")
+        workspace.run_command("index")
+        check_invariants(
+            Inspection(workspace, api.batches(), api.creates(), memory, is_settled=True)
+        )
 
         answer_counts = Counter(
-            request["item"] for request in workspace.asked() if request["outcome"] == "answered"
+            request["item"]
+            for request in workspace.logged_requests()
+            if request["outcome"] == "answered"
         )
         repeated_items = [item for item, count in answer_counts.items() if count > 1]
         assert not repeated_items, repeated_items
-        workspace.do("doctor")
+        workspace.run_command("doctor")
     return killed_count
 
 
@@ -116,9 +120,9 @@ def run_round(workspace: Workspace, dice: random.Random, round_number: int) -> i
             if verb == "add":
                 name = f"added-{round_number}-{position}"
                 person = {"username": name, "first_name": "A", "bio": "I mend clocks."}
-                workspace.put(f"{name}.json", json.dumps(person))
+                workspace.write_file(f"{name}.json", json.dumps(person))
                 words = [f"{name}.json"]
-            running = workspace.start(verb, *words, **OPTIONS.get(verb, {}))
+            running = workspace.start_command(verb, *words, **OPTIONS.get(verb, {}))
             started_commands.append((verb, stack.enter_context(running)))
 
         for verb, running in dice.sample(started_commands, len(started_commands)):

@@ -31,21 +31,21 @@ TIME_COLUMNS = {
 }
 
 
-def sql(workspace: Workspace, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+def run_sql(workspace: Workspace, statement: str, **values: Any) -> list[tuple[Any, ...]]:
     """Run and commit a statement in a workspace's database, and return its rows.
 
     The statement has `:name` in the place of a value.
     """
     assert "findable_" not in statement, "tests see what a user sees"
-    with connected(workspace) as connection:
+    with connect(workspace) as connection:
         words = postgresql.translated(statement) if workspace.server else statement
         cursor = connection.execute(words, values)
         return list(cursor.fetchall()) if cursor.description else []
 
 
-def a_week_later(workspace: Workspace, task: str) -> None:
+def age_full_reading(workspace: Workspace, task: str) -> None:
     """Move the last full reading of a task's query back by a week."""
-    with connected(workspace) as connection:
+    with connect(workspace) as connection:
         record = _read_task_record(connection, task)
         read_at = datetime.fromisoformat(record["read"]["full"]) - timedelta(days=7)
         record["read"] = {**record["read"], "full": read_at.isoformat()}
@@ -67,9 +67,9 @@ def _write_task_record(connection: Any, task: str, record: dict[str, Any]) -> No
     connection.execute(f"UPDATE findable_tasks SET {change} WHERE name = '{task}'")  # noqa: S608
 
 
-def two_days_later(workspace: Workspace, batch: int) -> None:
+def age_finished_batch(workspace: Workspace, batch: int) -> None:
     """Move the end of a batch at the API back by two days."""
-    with connected(workspace) as connection:
+    with connect(workspace) as connection:
         condition = f"number = {batch}"
         query = f"SELECT over_at FROM findable_batches WHERE {condition}"  # noqa: S608
         ((end_time,),) = connection.execute(query).fetchall()
@@ -78,9 +78,9 @@ def two_days_later(workspace: Workspace, batch: int) -> None:
         connection.execute(f"UPDATE findable_batches SET {change} WHERE {condition}")  # noqa: S608
 
 
-def clock_was_wrong(workspace: Workspace, *, days: int) -> None:
+def shift_recorded_times(workspace: Workspace, *, days: int) -> None:
     """Move all recorded times of batches and runs by days; a negative number moves them back."""
-    with connected(workspace) as connection:
+    with connect(workspace) as connection:
         for table, columns in TIME_COLUMNS.items():
             rows = connection.execute(
                 f"SELECT number, {', '.join(columns)} FROM {table}"  # noqa: S608
@@ -96,7 +96,7 @@ def clock_was_wrong(workspace: Workspace, *, days: int) -> None:
 
 
 @contextlib.contextmanager
-def connected(workspace: Workspace) -> Iterator[Any]:
+def connect(workspace: Workspace) -> Iterator[Any]:
     """Connect to a workspace's database like another program, and commit at the end."""
     if workspace.server:
         import psycopg
@@ -113,12 +113,12 @@ def connected(workspace: Workspace) -> Iterator[Any]:
         yield connection
 
 
-def schema(workspace: Workspace) -> dict[str, str]:
+def read_schema(workspace: Workspace) -> dict[str, str]:
     """Return the definition of every table, view and index of a workspace's database.
 
     The result includes the product's own tables.
     """
-    with connected(workspace) as connection:
+    with connect(workspace) as connection:
         if not workspace.server:
             return dict(
                 connection.execute(
@@ -133,17 +133,17 @@ def schema(workspace: Workspace) -> dict[str, str]:
         return dict(connection.execute(query).fetchall())
 
 
-def counts(workspace: Workspace) -> dict[str, int]:
+def count_rows(workspace: Workspace) -> dict[str, int]:
     """Return the row count of each table and view, including the product's own tables."""
     row_counts = {}
-    with connected(workspace) as connection:
-        for name in names(connection):
+    with connect(workspace) as connection:
+        for name in list_tables(connection):
             query = f'SELECT count(*) FROM "{name}"'  # noqa: S608 - names that the database gave
             row_counts[name] = connection.execute(query).fetchone()[0]
     return row_counts
 
 
-def names(connection: Any) -> list[str]:
+def list_tables(connection: Any) -> list[str]:
     """Return the names of all tables and views, in alphabetical order."""
     if not isinstance(connection, sqlite3.Connection):
         tables = f"pg_class WHERE {OF_SCHEMA}"
@@ -153,12 +153,12 @@ def names(connection: Any) -> list[str]:
     return [row[0] for row in connection.execute(query).fetchall() if re.fullmatch(r"\w+", row[0])]
 
 
-def as_before_states(workspace: Workspace, task: str) -> None:
+def remove_row_states(workspace: Workspace, task: str) -> None:
     """Change the rows of a task to the format of versions without row states.
 
     These versions had no refused rows, and a single row for equal rows.
     """
-    with connected(workspace) as connection:
+    with connect(workspace) as connection:
         rows = f"FROM findable_rows WHERE task = '{task}'"
         connection.execute(f"DELETE {rows} AND (input_hash = '' OR item_id LIKE '%-2')")
 
@@ -171,15 +171,15 @@ def as_before_states(workspace: Workspace, task: str) -> None:
             connection.execute(f"DELETE FROM {table} WHERE {condition}")  # noqa: S608
 
 
-def forge(workspace: Workspace, statement: str, **values: Any) -> None:
+def run_as_forger(workspace: Workspace, statement: str, **values: Any) -> None:
     """Run a statement on the product's tables with permission only to read and update them."""
     if not workspace.server:
-        with connected(workspace) as connection:
+        with connect(workspace) as connection:
             connection.execute("PRAGMA foreign_keys = OFF")
             connection.execute(statement, values)
         return
 
-    with connected(workspace) as server:
+    with connect(workspace) as server:
         role = f"{postgresql.name_of(workspace.data)}_forger"
         server.execute(f'CREATE ROLE "{role}"')
         server.execute(f'GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO "{role}"')

@@ -13,10 +13,18 @@ from typing import Any
 from PIL import Image
 
 from tests import postgresql
-from tests.acceptance.database import sql
+from tests.acceptance.database import run_sql
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import Done
-from tests.acceptance.product import HEADER, IMAGES, MODEL, PASSAGES, PEOPLE, Workspace, declaration
+from tests.acceptance.process import EndedCommand
+from tests.acceptance.product import (
+    HEADER,
+    IMAGES,
+    MODEL,
+    PASSAGES,
+    PEOPLE,
+    Workspace,
+    write_declaration,
+)
 
 SUCCESS = (0,)
 # A command that succeeded before may refuse to run again.
@@ -524,7 +532,7 @@ DAYS = (
 DAY_OF = {day.name: day for day in DAYS}
 
 
-def run_day(day: Day, home: Path, engine: Engine) -> list[Done]:
+def run_day(day: Day, home: Path, engine: Engine) -> list[EndedCommand]:
     """Run a day without a fault in a folder; in a new folder run its earlier days first.
 
     Raises:
@@ -536,7 +544,7 @@ def run_day(day: Day, home: Path, engine: Engine) -> list[Done]:
     return run_day_alone(day, home, engine)
 
 
-def run_day_alone(day: Day, home: Path, engine: Engine, **options: Any) -> list[Done]:
+def run_day_alone(day: Day, home: Path, engine: Engine, **options: Any) -> list[EndedCommand]:
     """Run a day in a folder in which its earlier days ran; return its ended commands.
 
     Args:
@@ -563,10 +571,12 @@ def begin_day(day: Day, home: Path, engine: Engine) -> Workspace:
         settings["DATABASE_URL"] = postgresql.database_of(home / day.data)
     workspace = Workspace(home, "" if day.is_embedded else engine.url, day.task, settings)
     workspace.data = home / day.data
-    workspace.below = home
+    workspace.step_folder = home
     for statement in day.foreign_statements:
-        sql(workspace, statement.format(home=home))
-    workspace.seen = {previous_day.task or PEOPLE for previous_day in (*day.earlier_days, day)}
+        run_sql(workspace, statement.format(home=home))
+    workspace.used_tasks = {
+        previous_day.task or PEOPLE for previous_day in (*day.earlier_days, day)
+    }
     return workspace
 
 
@@ -578,7 +588,7 @@ def run_day_command(
     *,
     codes: Sequence[int] = (),
     **run_options: Any,
-) -> Done:
+) -> EndedCommand:
     """Run a command of a day with the engine settings that the command defines.
 
     Args:
@@ -588,7 +598,7 @@ def run_day_command(
     configure_engine(day, engine, command.engine)
     words = [word.format(home=workspace.home) for word in command.arguments]
     options = {name: _fill_in(value, workspace.home) for name, value in command.options.items()}
-    process = workspace.run(command.verb, *words, **run_options, **options)
+    process = workspace.try_command(command.verb, *words, **run_options, **options)
     allowed_codes = codes or command.repeated_codes[:1]
     assert process.code in allowed_codes, (day.name, command, run_options, process)
     return process
@@ -600,7 +610,7 @@ def configure_engine(day: Day, engine: Engine, settings: Mapping[str, Any]) -> N
         return
     engine.clear_faults()
     for fault in day.faults:
-        engine.fault(
+        engine.script_fault(
             fault["fault"],
             nth=fault["nth"],
             times=fault["times"],
@@ -619,12 +629,12 @@ def finish_day(workspace: Workspace, day: Day, engine: Engine) -> None:
     configure_engine(day, engine, {})
     for verb, *words in _proposed_commands(workspace):
         options = {"yes": True} if verb.startswith("passages") else {}
-        workspace.do("submit" if verb == "tag" else verb, *words, **options)
+        workspace.run_command("submit" if verb == "tag" else verb, *words, **options)
 
 
 def _proposed_commands(workspace: Workspace) -> Iterator[list[str]]:
     for _ in range(MAX_PROPOSALS):
-        words = workspace.next()
+        words = workspace.next_command()
         if not words or words[0] in OPTIONAL_COMMANDS:
             return
         yield words
@@ -715,4 +725,6 @@ def write_task_file(*extra_arguments: str, version: int = 1, **extra_fields: str
         **extra_fields,
     }
     arguments = (f"version={version}", "refresh=True", 'label="{id}"', *extra_arguments)
-    return declaration(field_types, prompt="{product}: {text}", items="reviews.csv", more=arguments)
+    return write_declaration(
+        field_types, prompt="{product}: {text}", items="reviews.csv", extra_arguments=arguments
+    )

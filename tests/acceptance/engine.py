@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.request import ProxyHandler, Request, build_opener
 
-from tests.acceptance.process import LONGEST_S, start_loaded_process
+from tests.acceptance.process import MAX_WAIT_S, start_loaded_process
 
 PROGRAM = "-m tests.engine"
 # A proxy cannot reach servers on this machine.
@@ -31,7 +31,7 @@ def call(url: str, *, method: str = "GET", document: Any = None) -> Any:
     request_body = None if document is None else json.dumps(document).encode()
     headers = {"content-type": "application/json"}
     request = Request(url, request_body, headers, method=method)  # noqa: S310 - http to loopback
-    with closing(DIRECT.open(request, timeout=LONGEST_S)) as reply:
+    with closing(DIRECT.open(request, timeout=MAX_WAIT_S)) as reply:
         reply_body = reply.read()
     return json.loads(reply_body) if reply_body else None
 
@@ -59,7 +59,7 @@ class Engine:
         """Start the engine; after a kill it has the same address again."""
         folder = start_loaded_process("engine", [PROGRAM])
         self._connection = socket.socket(socket.AF_UNIX)
-        self._connection.settimeout(LONGEST_S)
+        self._connection.settimeout(MAX_WAIT_S)
         self._connection.connect(str(folder / "socket"))
         order = {
             "root": str(self.root),
@@ -81,7 +81,7 @@ class Engine:
         if self._connection is not None:
             process_file = os.pidfd_open(self.pid)
             signal.pidfd_send_signal(process_file, signal.SIGKILL)
-            select.select([process_file], [], [], LONGEST_S)
+            select.select([process_file], [], [], MAX_WAIT_S)
             os.close(process_file)
 
             self._connection.close()
@@ -100,7 +100,7 @@ class Engine:
         """Kill the engine."""
         self.kill()
 
-    def fault(
+    def script_fault(
         self,
         word: str,
         *,
@@ -123,7 +123,7 @@ class Engine:
         }
         self._control("faults", [fault])
 
-    def faults(self) -> Any:
+    def scripted_faults(self) -> Any:
         """Return each scripted fault and how many requests met it."""
         return self._control("faults")
 
@@ -135,7 +135,7 @@ class Engine:
         """Change settings of the engine."""
         self._control("settings", values)
 
-    def advance(self, seconds: float) -> None:
+    def advance_clock(self, seconds: float) -> None:
         """Advance the clock of the engine."""
         self._control("clock", {"advance_seconds": seconds})
 

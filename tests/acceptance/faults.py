@@ -46,7 +46,7 @@ class Fault(NamedTuple):
         return f"{self.file}: {self.before}"
 
 
-def listed() -> list[Fault]:
+def read_faults() -> list[Fault]:
     """Return every fault of the list, in its order."""
     return [Fault(**row) for row in tomllib.loads(LIST.read_text(encoding="utf-8"))["fault"]]
 
@@ -84,7 +84,7 @@ def _without_layout(code: str) -> str:
     return re.sub(r",(?=[)\]}])", "", re.sub(r"\s+", "", code))
 
 
-def planted(fault: Fault, text: str) -> str:
+def plant_fault(fault: Fault, text: str) -> str:
     """Return the text of a file with the fault in it.
 
     Raises:
@@ -107,7 +107,7 @@ def find_obstacle(fault: Fault) -> str:
     return ""
 
 
-def marked(text: str, names: Mapping[int, str]) -> str:
+def mark_lines(text: str, names: Mapping[int, str]) -> str:
     """Return a module that records the name of a line before it runs the statement of the line.
 
     Args:
@@ -174,4 +174,4 @@ def mark_all(copy: Path, faults: list[Fault], notes: Path) -> None:
             for fault in faults
             if fault.file == file
         }
-        write_module(copy / file, marked(text, names))
+        write_module(copy / file, mark_lines(text, names))

@@ -375,7 +375,7 @@ def listen(
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def be_silent(log: Path) -> None:
+def redirect_streams(log: Path) -> None:
     """Redirect the input of this process to the null device, and its output to a file."""
     with Path(os.devnull).open("rb") as null_file, log.open("ab") as log_file:
         for stream, file in enumerate((null_file, log_file, log_file)):
@@ -384,7 +384,7 @@ def be_silent(log: Path) -> None:
 
 def _main() -> None:
     folder, owner, product, commands, url = sys.argv[1:6]
-    be_silent(Path(folder) / "log")
+    redirect_streams(Path(folder) / "log")
     listen(Path(folder), int(owner), Path(product), json.loads(commands), url)
 
 

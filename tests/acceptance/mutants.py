@@ -36,9 +36,9 @@ from tests.acceptance.faults import (
     Fault,
     copy_product,
     find_obstacle,
-    listed,
     mark_all,
-    planted,
+    plant_fault,
+    read_faults,
     write_module,
 )
 from tests.scratch import quick_folder
@@ -182,7 +182,7 @@ def judge_fault(fault: Fault, tests: list[str], unchanged: Path, folder: Path) -
     if tests:
         product = Path(shutil.copytree(unchanged, folder / fault.name))
         module = product / fault.file
-        write_module(module, planted(fault, module.read_text(encoding="utf-8")))
+        write_module(module, plant_fault(fault, module.read_text(encoding="utf-8")))
         test_list = folder / f"{fault.name}.txt"
         lines = [f"{TEST_FOLDER.relative_to(ROOT)}/{test}\n" for test in tests]
         test_list.write_text("".join(lines), encoding="utf-8")
@@ -221,8 +221,8 @@ def select_faults(name_parts: Sequence[str] | None) -> list[Fault]:
     A surviving fault would run all tests that come to its line.
     """
     if name_parts:
-        return [fault for fault in listed() if any(part in fault.name for part in name_parts)]
-    return [fault for fault in listed() if not fault.survives]
+        return [fault for fault in read_faults() if any(part in fault.name for part in name_parts)]
+    return [fault for fault in read_faults() if not fault.survives]
 
 
 def judge_faults(faults: list[Fault], *, jobs: int, is_quick: bool) -> list[Verdict]:

@@ -30,32 +30,32 @@ RUN = "ACCEPTANCE_RUN"
 # File in that folder: a JSON line [folder, seconds of processor time] for each command.
 COMMAND_TIMES = "command-times"
 # Ends a hang, like every limit of this file.
-LONGEST_S = 300.0
+MAX_WAIT_S = 300.0
 # A loaded process may fork only if its libraries start no threads.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-LIVES = Fate()
+NO_FATE = Fate()
 
 
 @dataclass(frozen=True)
-class Done:
+class EndedCommand:
     """An ended command."""
 
     # Exit code; negative if a signal ended the command.
     code: int
-    out: str
-    err: str
+    stdout: str
+    stderr: str
     # Its durable steps.
     trail: list[str] = field(repr=False)
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """Return standard output and standard error."""
-        return self.out + self.err
+        return self.stdout + self.stderr
 
     @property
     def json(self) -> Any:
         """Return the JSON document on its standard output."""
-        return json.loads(self.out)
+        return json.loads(self.stdout)
 
 
 class Running:
@@ -69,7 +69,7 @@ class Running:
         environ: Mapping[str, str],
         cwd: Path,
         below: Path,
-        fate: Fate = LIVES,
+        fate: Fate = NO_FATE,
         read_only: bool = False,
         off_days: int = 0,
         stdin: int | None = None,
@@ -85,7 +85,7 @@ class Running:
         """
         order: dict[str, Any] = {
             "commands": [list(words) for words in commands],
-            "environ": {**PLAIN, **state_environ(), **environ},
+            "environ": {**BASE_ENVIRON, **state_environ(), **environ},
             "cwd": str(cwd),
             "below": str(below),
             "fate": asdict(fate),
@@ -95,7 +95,7 @@ class Running:
         line = json.dumps(order).encode() + b"\n"
         self._files = [os.memfd_create(name) for name in ("out", "err", "trail")]
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(LONGEST_S)
+        self._socket.settimeout(MAX_WAIT_S)
         self._socket.connect(str(folder / "socket"))
 
         null_file = os.open(os.devnull, os.O_RDONLY)
@@ -106,21 +106,21 @@ class Running:
 
         self._lines = self._socket.makefile("r", encoding="utf-8")
         self.pid = int(self._lines.readline())
-        self._ended_process: Done | None = None
+        self._ended_process: EndedCommand | None = None
 
-    def wait(self) -> Done:
+    def wait(self) -> EndedCommand:
         """Wait until the command ends, and return it."""
         if self._ended_process is None:
             code = int(self._lines.readline())
             stdout, stderr, trail = self._read_files()
-            self._ended_process = Done(code, stdout, stderr, trail.splitlines())
+            self._ended_process = EndedCommand(code, stdout, stderr, trail.splitlines())
             self.close()
         return self._ended_process
 
-    def so_far(self) -> str:
+    def read_output(self) -> str:
         """Return the present output."""
         if self._ended_process is not None:
-            return self._ended_process.said
+            return self._ended_process.output
         return "".join(self._read_files()[:2])
 
     def steps(self) -> list[str]:
@@ -129,12 +129,12 @@ class Running:
             return self._ended_process.trail
         return self._read_files()[2].splitlines()
 
-    def stop(self, number: signal.Signals) -> Done:
+    def stop(self, number: signal.Signals) -> EndedCommand:
         """Send a signal until the command ends.
 
         SQLite drops an exception that is raised while it reports a statement.
         """
-        while not self.has_ended():
+        while not self.is_finished():
             self.signal(number)
             if select.select([self._socket], [], [], 5)[0]:
                 break
@@ -152,15 +152,15 @@ class Running:
             return stat.rpartition(")")[2].split()[0] == "T"
         return False
 
-    def has_ended(self) -> bool:
+    def is_finished(self) -> bool:
         """Return whether the process has ended."""
         return self._ended_process is not None or not Path(f"/proc/{self.pid}").exists()
 
-    def until_stopped(self) -> bool:
+    def wait_until_stopped(self) -> bool:
         """Wait until SIGSTOP suspends the process; return False if it ends before."""
-        deadline = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + MAX_WAIT_S
         while not self.is_stopped():
-            if self.has_ended():
+            if self.is_finished():
                 return False
             assert time.monotonic() < deadline, "the command neither stopped nor ended"
             time.sleep(0.005)
@@ -197,7 +197,7 @@ class Session(Running):
         """Start the process without a command."""
         self._lock = threading.Lock()
         self._orders, process_end = socket.socketpair()
-        self._orders.settimeout(LONGEST_S)
+        self._orders.settimeout(MAX_WAIT_S)
         super().__init__(
             folder, (), environ={}, cwd=Path("/"), below=below, orders=[process_end.fileno()]
         )
@@ -206,7 +206,7 @@ class Session(Running):
 
     def run(
         self, commands: Sequence[Sequence[str]], *, environ: Mapping[str, str], cwd: Path
-    ) -> Done | None:
+    ) -> EndedCommand | None:
         """Run commands in sequence until a command fails, and return the last end.
 
         Return None, and run nothing, while another thread uses the session.
@@ -220,16 +220,16 @@ class Session(Running):
 
     def _send_order(
         self, commands: Sequence[Sequence[str]], environ: Mapping[str, str], cwd: Path
-    ) -> Done:
+    ) -> EndedCommand:
         order = {
             "commands": [list(words) for words in commands],
-            "environ": {**PLAIN, **state_environ(), **environ},
+            "environ": {**BASE_ENVIRON, **state_environ(), **environ},
             "cwd": str(cwd),
         }
         self._orders.sendall(json.dumps(order).encode() + b"\n")
         code = int(self._replies.readline())
         stdout, stderr, trail = self._read_files()
-        return Done(code, stdout, stderr, trail.splitlines())
+        return EndedCommand(code, stdout, stderr, trail.splitlines())
 
     def close(self) -> None:
         """End the process."""
@@ -249,7 +249,7 @@ def run_in_session(
     cwd: Path,
     below: Path,
     task_files: Sequence[object] = (),
-) -> Done:
+) -> EndedCommand:
     """Run commands in the session of `below` until a command fails; return the last end.
 
     A new session starts after a change of `task_files`. A separate process runs the commands while
@@ -274,7 +274,7 @@ def end_sessions() -> None:
 
 _INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
 # The environment of a command without its workspace's variables and without settings of the user.
-PLAIN = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ} | {
+BASE_ENVIRON = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ} | {
     "NO_COLOR": "1",
     "COLUMNS": "120",
     **ONE_THREAD,
@@ -323,9 +323,9 @@ def start_loaded_process(
         folder.mkdir()
         words = [str(python), "-W", "ignore", *str(program).split()]
         words += [str(folder), os.environ[f"{RUN}_OWNER"], *map(str, arguments)]
-        subprocess.run(words, cwd=ROOT, env={**PLAIN}, check=True, start_new_session=True)
+        subprocess.run(words, cwd=ROOT, env={**BASE_ENVIRON}, check=True, start_new_session=True)
 
-    deadline = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + MAX_WAIT_S
     while not (folder / "socket").exists():
         assert not (folder / "failed").exists(), (folder / "failed").read_text(encoding="utf-8")
         assert time.monotonic() < deadline, f"nothing listens in {folder}"

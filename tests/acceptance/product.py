@@ -21,10 +21,10 @@ import httpx2
 from tests import postgresql
 from tests.acceptance.loaded import OUTPUT_SEPARATOR
 from tests.acceptance.process import (
-    LIVES,
-    LONGEST_S,
+    MAX_WAIT_S,
+    NO_FATE,
     PRODUCT,
-    Done,
+    EndedCommand,
     Running,
     read_json_lines,
     run_folder,
@@ -98,7 +98,7 @@ HEADER = "Username,First Name,Last Name,Job Title,Company,Bio\n"
 TIERS = {"batch": 1, "flex": 1, "standard": 2, "priority": 3.6}
 OUTCOMES = ("answered", "refused", "invalid", "missing")
 FINAL_STATES = {"ingested", "failed"}
-MOST = 1_000_000
+MAX_ROWS = 1_000_000
 
 
 def start_product() -> Path:
@@ -122,19 +122,19 @@ class Workspace:
     task: str = ""
     settings: dict[str, str] = field(default_factory=dict)
     # Starts a process that has loaded the product, and returns its folder.
-    version: Callable[[], Path] = start_product
+    product_starter: Callable[[], Path] = start_product
     # The key of the API.
     key: str = KEY
     data: Path = field(init=False)
     # The durable steps of commands are counted in this folder.
-    below: Path = field(init=False)
+    step_folder: Path = field(init=False)
     # All tasks that commands had so far.
-    seen: set[str] = field(default_factory=set)
+    used_tasks: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Set the folders without creating them; a server gets an empty database."""
         self.data = self.home / "data"
-        self.below = self.data
+        self.step_folder = self.data
 
     @property
     def environ(self) -> dict[str, str]:
@@ -165,11 +165,11 @@ class Workspace:
             return url if url.startswith("postgresql") else ""
         return postgresql.database_of(self.data) if ON_POSTGRESQL else ""
 
-    def start(
+    def start_command(
         self,
         verb: str,
         *arguments: object,
-        fate: Fate = LIVES,
+        fate: Fate = NO_FATE,
         read_only: bool = False,
         off_days: int = 0,
         **options: Any,
@@ -183,34 +183,36 @@ class Workspace:
             options: Options in lower case and settings in upper case. An option that is True has no
                 value, and an option that is False is left out.
         """
-        words = [typed(verb, *arguments, **options)]
-        folder = self.version()
+        words = [command_words(verb, *arguments, **options)]
+        folder = self.product_starter()
         environ = self._prepare(options)
         return Running(
             folder,
             words,
             environ=environ,
             cwd=self.home,
-            below=self.below,
+            below=self.step_folder,
             fate=fate,
             read_only=read_only,
             off_days=off_days,
         )
 
-    def run(self, verb: str, *arguments: object, **options: Any) -> Done:
+    def try_command(self, verb: str, *arguments: object, **options: Any) -> EndedCommand:
         """Run a command with any exit code, in a session or, with `fate`, in a separate process."""
         if {"fate", "read_only"} & options.keys():
-            return check_output(verb, self.start(verb, *arguments, **options).wait())
+            return check_output(verb, self.start_command(verb, *arguments, **options).wait())
         return check_output(verb, self.run_unchecked(verb, *arguments, **options))
 
-    def run_unchecked(self, verb: str, *arguments: object, **options: Any) -> Done:
+    def run_unchecked(self, verb: str, *arguments: object, **options: Any) -> EndedCommand:
         """Run a command in a session; its test searches the output for keys and tracebacks."""
-        return self._run_in_session([typed(verb, *arguments, **options)], self._prepare(options))
+        return self._run_in_session(
+            [command_words(verb, *arguments, **options)], self._prepare(options)
+        )
 
     def _prepare(self, options: Mapping[str, Any]) -> dict[str, str]:
         """Create `home`, record the task of a command, and return the command's environment."""
         task = options.get("TASK") or self.settings.get("TASK") or self.task or PEOPLE
-        self.seen.add(task)
+        self.used_tasks.add(task)
         self.home.mkdir(parents=True, exist_ok=True)
         settings = {
             f"FINDABLE_{name}": str(value) for name, value in options.items() if name.isupper()
@@ -219,55 +221,57 @@ class Workspace:
 
     def _run_in_session(
         self, commands: Sequence[Sequence[str]], environ: Mapping[str, str]
-    ) -> Done:
+    ) -> EndedCommand:
         """Run commands in a session that has read the present task files."""
         files = sorted((self.home / "tasks").glob("**/*.py"))
         task_files = tuple(
             (path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files
         )
         return run_in_session(
-            self.version(),
+            self.product_starter(),
             commands,
             environ=environ,
             task_files=task_files,
             cwd=self.home,
-            below=self.below,
+            below=self.step_folder,
         )
 
-    def do(self, verb: str, *arguments: object, code: int | str = 0, **options: Any) -> Done:
+    def run_command(
+        self, verb: str, *arguments: object, code: int | str = 0, **options: Any
+    ) -> EndedCommand:
         """Run a command that must end with an exit code."""
-        process = self.run(verb, *arguments, **options)
+        process = self.try_command(verb, *arguments, **options)
         assert code in {process.code, "any"}, (verb, arguments, options, process)
         return process
 
-    def each(self, *verbs: str, **options: Any) -> None:
+    def run_commands(self, *verbs: str, **options: Any) -> None:
         """Run commands in sequence, each of which must succeed."""
         for verb in verbs:
-            self.do(verb, **options)
+            self.run_command(verb, **options)
 
-    def read(self, verb: str, *arguments: object, **options: Any) -> Any:
+    def read_json(self, verb: str, *arguments: object, **options: Any) -> Any:
         """Return the JSON document of a command that must succeed."""
-        return self.do(verb, *arguments, json=True, **options).json
+        return self.run_command(verb, *arguments, json=True, **options).json
 
     def outputs(self, *commands: Sequence[str]) -> list[str]:
         """Return the outputs of commands that run in sequence in one process and must succeed."""
         session_run = self._run_in_session(commands, self.environ | {"FINDABLE_TASK": ""})
         process = check_output(commands, session_run)
         assert process.code == 0, (commands, process)
-        return process.out.split(OUTPUT_SEPARATOR)
+        return process.stdout.split(OUTPUT_SEPARATOR)
 
     def status(self, **options: Any) -> dict[str, Any]:
         """Return the document of `status`."""
-        document: dict[str, Any] = self.read("status", **options)
+        document: dict[str, Any] = self.read_json("status", **options)
         return document
 
-    def states(self, task: str = "") -> dict[str, int]:
+    def state_counts(self, task: str = "") -> dict[str, int]:
         """Return the row count of each state of a task, without empty states and the total."""
         task_name = task or self.task or PEOPLE
-        counts = self.status(**of(task_name))[task_name]
+        counts = self.status(**task_setting(task_name))[task_name]
         return {name: count for name, count in counts.items() if count and name != "total"}
 
-    def next(self, **options: Any) -> list[str]:
+    def next_command(self, **options: Any) -> list[str]:
         """Return a list with the command that `status` proposes, or an empty list."""
         proposal = str(self.status(**options)["next"] or "")
         words = [word for word in proposal.split() if "FINDABLE_" not in word]
@@ -278,57 +282,61 @@ class Workspace:
 
         A batch has number, task, state, remote_name, requests, each of OUTCOMES, and cost.
         """
-        batches: list[dict[str, Any]] = self.read("batches")
+        batches: list[dict[str, Any]] = self.read_json("batches")
         return sorted(batches, key=lambda batch: int(batch["number"]))
 
     def batch_states(self) -> list[str]:
         """Return the state of each batch that the Batch API answers, oldest first."""
         return [batch["state"] for batch in self.batches() if batch["way"] == "batch"]
 
-    def asked(self, task: str = "") -> list[dict[str, Any]]:
+    def logged_requests(self, task: str = "") -> list[dict[str, Any]]:
         """Return every request of a task, oldest first.
 
         A request has item, batch, line, outcome, reason, extractor, answer, and cost.
         """
-        requests: list[dict[str, Any]] = self.read("log", n=MOST, **of(task or self.task or PEOPLE))
+        requests: list[dict[str, Any]] = self.read_json(
+            "log", n=MAX_ROWS, **task_setting(task or self.task or PEOPLE)
+        )
         return requests[::-1]
 
-    def rows(self, task: str = "") -> list[dict[str, Any]]:
+    def listed_rows(self, task: str = "") -> list[dict[str, Any]]:
         """Return every listed row of a task with its id, name and state."""
-        document = self.read("items", limit=MOST, **of(task or self.task or PEOPLE))
+        document = self.read_json(
+            "items", limit=MAX_ROWS, **task_setting(task or self.task or PEOPLE)
+        )
         rows: list[dict[str, Any]] = document["items"]
         return rows
 
-    def exported(self, task: str = "", **options: Any) -> list[dict[str, Any]]:
+    def exported_rows(self, task: str = "", **options: Any) -> list[dict[str, Any]]:
         """Return the JSON lines that `export` writes for a task."""
-        all_options: dict[str, Any] = {**of(task or self.task or PEOPLE), **options}
-        export_run = self.do("export", "-", format="jsonl", **all_options)
-        return [json.loads(line) for line in export_run.out.split("\n") if line]
+        all_options: dict[str, Any] = {**task_setting(task or self.task or PEOPLE), **options}
+        export_run = self.run_command("export", "-", format="jsonl", **all_options)
+        return [json.loads(line) for line in export_run.stdout.split("\n") if line]
 
-    def tags(self) -> dict[str, list[str]]:
+    def exported_tags(self) -> dict[str, list[str]]:
         """Return the exported tags of all people by username; a missing tag list is empty."""
         return {
             row["Username"]: row["tags"] or []
-            for row in self.exported(PEOPLE)
+            for row in self.exported_rows(PEOPLE)
             if row["state"] != "refused"
         }
 
-    def parked(self, task: str = "") -> dict[str, str]:
+    def parked_reasons(self, task: str = "") -> dict[str, str]:
         """Return the reasons of the parked rows of a task by name."""
-        rows = self.read("parked", **of(task or self.task or PEOPLE))
+        rows = self.read_json("parked", **task_setting(task or self.task or PEOPLE))
         return {row["name"]: row["reason"] for row in rows}
 
-    def found(self, question: str, **options: Any) -> list[str]:
+    def search(self, question: str, **options: Any) -> list[str]:
         """Return the search hits, nearest first: usernames, or keys of rows."""
-        hits = self.read("search", question, **options)
+        hits = self.read_json("search", question, **options)
         return [hit.get("username") or hit["key"] for hit in hits]
 
-    def spent(self) -> dict[str, float]:
+    def spending(self) -> dict[str, float]:
         """Return the spending in USD: actual, estimated (of running batches), lost."""
         spending: dict[str, float] = self.status()["spent"]
         return spending
 
-    def people(self, count: int, *, first: int = 0, without_bio: int = 0) -> list[str]:
+    def import_people(self, count: int, *, first: int = 0, without_bio: int = 0) -> list[str]:
         """Import people with a bio, and some without; return their usernames.
 
         Their ids count up from 1.
@@ -340,22 +348,22 @@ class Workspace:
             f"{name},Person,{name[7:]},,,{bio}\n" for name, bio in zip(names, bios, strict=True)
         ]
 
-        self.put(f"people-{first}.csv", HEADER + "".join(lines))
-        self.do("import", f"people-{first}.csv", TASK="")
+        self.write_file(f"people-{first}.csv", HEADER + "".join(lines))
+        self.run_command("import", f"people-{first}.csv", TASK="")
         return names
 
-    def put(self, name: str, text: str) -> Path:
+    def write_file(self, name: str, text: str) -> Path:
         """Write a file below `home`."""
         path = self.home / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         return path
 
-    def requests(self, number: int) -> list[dict[str, Any]]:
+    def sealed_requests(self, number: int) -> list[dict[str, Any]]:
         """Return the lines of a batch's sealed request file: `key` and `request`."""
         return read_json_lines(self.data / "batches" / f"{number:06d}-requests.jsonl")
 
-    def replies(self, number: int) -> list[dict[str, Any]]:
+    def sealed_replies(self, number: int) -> list[dict[str, Any]]:
         """Return the readable lines of a batch's sealed result file.
 
         A line has `key` and either `response` or `error`.
@@ -363,10 +371,10 @@ class Workspace:
         return read_json_lines(self.data / "batches" / f"{number:06d}-results.jsonl")
 
     @contextmanager
-    def page(self, **options: Any) -> Iterator[httpx2.Client]:
+    def serve_page(self, **options: Any) -> Iterator[httpx2.Client]:
         """Serve the page during a block, and yield a client with its token and its base URL."""
-        command = self.start("web", port=0, no_open=True, **options)
-        with command as running, served(running) as client:
+        command = self.start_command("web", port=0, no_open=True, **options)
+        with command as running, open_page(running) as client:
             yield client
             running.signal(signal.SIGTERM)
             process = running.wait()
@@ -374,23 +382,23 @@ class Workspace:
 
 
 @contextmanager
-def served(running: Running) -> Iterator[httpx2.Client]:
+def open_page(running: Running) -> Iterator[httpx2.Client]:
     """Wait until a started page prints its address, and yield a client with its token."""
-    deadline = time.monotonic() + LONGEST_S
-    while not (address := re.search(r"(http://[^\s/]+)/\?token=(\S+)", running.so_far())):
-        assert not running.has_ended(), running.so_far()
+    deadline = time.monotonic() + MAX_WAIT_S
+    while not (address := re.search(r"(http://[^\s/]+)/\?token=(\S+)", running.read_output())):
+        assert not running.is_finished(), running.read_output()
         assert time.monotonic() < deadline, "the page has no address"
         time.sleep(0.01)
 
     base_url, token = address.groups()
     headers = {"authorization": f"Bearer {token}"}
     with httpx2.Client(
-        base_url=base_url, headers=headers, trust_env=False, timeout=LONGEST_S
+        base_url=base_url, headers=headers, trust_env=False, timeout=MAX_WAIT_S
     ) as client:
         yield client
 
 
-def typed(verb: str, *arguments: object, **options: Any) -> list[str]:
+def command_words(verb: str, *arguments: object, **options: Any) -> list[str]:
     """Return the words of a command; names in upper case are settings and add no word."""
     words = [VERBS.get(verb, verb.replace("_", "-")), *map(str, arguments)]
     for name, value in options.items():
@@ -402,21 +410,21 @@ def typed(verb: str, *arguments: object, **options: Any) -> list[str]:
     return words
 
 
-def check_output(command: object, process: Done) -> Done:
+def check_output(command: object, process: EndedCommand) -> EndedCommand:
     """Assert that an ended command shows no key, no traceback and no bug, and return it."""
-    assert KEY not in process.said, f"{command} shows the key"
-    assert "Traceback" not in process.err, f"{command}: {process.err}"
-    assert "bug in findable" not in process.said, f"{command}: {process.said}"
+    assert KEY not in process.output, f"{command} shows the key"
+    assert "Traceback" not in process.stderr, f"{command}: {process.stderr}"
+    assert "bug in findable" not in process.output, f"{command}: {process.output}"
     return process
 
 
-def of(task: str) -> dict[str, str]:
+def task_setting(task: str) -> dict[str, str]:
     """Return the setting that selects the task of a command."""
     return {"TASK": task}
 
 
-def declaration(
-    fields: Mapping[str, str], *, prompt: str, items: str, more: Sequence[str] = ()
+def write_declaration(
+    fields: Mapping[str, str], *, prompt: str, items: str, extra_arguments: Sequence[str] = ()
 ) -> str:
     """Return the file of a declared task.
 
@@ -425,7 +433,7 @@ def declaration(
         more: Further arguments of the task as code.
     """
     field_lines = "".join(f"    {name}: {kind}\n" for name, kind in fields.items())
-    arguments = ", ".join([f"items={items!r}", f"prompt={prompt!r}", *more])
+    arguments = ", ".join([f"items={items!r}", f"prompt={prompt!r}", *extra_arguments])
     return (
         "from typing import Literal\n\n"
         "from pydantic import BaseModel\n\n"

@@ -16,9 +16,9 @@ from typing import Any
 
 import faiss
 
-from tests.acceptance.database import connected, names
+from tests.acceptance.database import connect, list_tables
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import MOST, OUTCOMES, Workspace, typed
+from tests.acceptance.product import MAX_ROWS, OUTCOMES, Workspace, command_words
 
 BATCH_MEMBERS = (
     "number",
@@ -59,13 +59,13 @@ BATCH_NAME = re.compile(r"findable-[0-9a-f]+-(.+)-(\d+)-[0-9a-f]+-t(\d+)$")
 MODEL_CALL = re.compile(r":(generateContent|embedContent|batchEmbedContents)$")
 
 
-def seen(workspace: Workspace, engine: Engine | None = None) -> dict[str, Any]:
+def describe_workspace(workspace: Workspace, engine: Engine | None = None) -> dict[str, Any]:
     """Return the description, part by part.
 
     `creates` and `calls` are the requests to an engine since its start.
     """
-    tasks = sorted(workspace.seen)
-    commands = [typed("batches", json=True)]
+    tasks = sorted(workspace.used_tasks)
+    commands = [command_words("batches", json=True)]
     for task in tasks:
         commands += build_read_commands(task)
     outputs = iter(workspace.outputs(*commands))
@@ -84,7 +84,7 @@ def seen(workspace: Workspace, engine: Engine | None = None) -> dict[str, Any]:
         ]
         description["parked"][task] = {row["name"]: row["reason"] for row in json.loads(parked)}
         description["exports"][task] = [
-            plain(json.loads(line)) for line in export.split("\n") if line
+            normalize(json.loads(line)) for line in export.split("\n") if line
         ]
 
     description["tables"] = read_tables(workspace)
@@ -101,17 +101,17 @@ def seen(workspace: Workspace, engine: Engine | None = None) -> dict[str, Any]:
 
 
 def _pick(document: Mapping[str, Any], members: Sequence[str]) -> dict[str, Any]:
-    return {name: plain(document[name]) for name in members}
+    return {name: normalize(document[name]) for name in members}
 
 
 def build_read_commands(task: str) -> list[list[str]]:
     """Return the commands that show a task: its status, requests, parked rows, and rows."""
     options = {"task": task}
     return [
-        typed("status", json=True, **options),
-        typed("log", json=True, n=MOST, **options),
-        typed("parked", json=True, **options),
-        typed("export", "-", format="jsonl", **options),
+        command_words("status", json=True, **options),
+        command_words("log", json=True, n=MAX_ROWS, **options),
+        command_words("parked", json=True, **options),
+        command_words("export", "-", format="jsonl", **options),
     ]
 
 
@@ -122,7 +122,7 @@ def select_status(document: dict[str, Any], task: str) -> dict[str, Any]:
         "rows": document[task],
         "batches": document["batches"],
         "index": index_status and {name: index_status[name] for name in INDEX_MEMBERS},
-        "spent": plain(document["spent"]),
+        "spent": normalize(document["spent"]),
         **{name: document[name] for name in STATUS_MEMBERS},
     }
 
@@ -133,14 +133,16 @@ def read_tables(workspace: Workspace) -> dict[str, list[Any]]:
     The rows of a table are sorted; a row has its cells by name.
     """
     tables = {}
-    with connected(workspace) as connection:
-        for name in names(connection):
+    with connect(workspace) as connection:
+        for name in list_tables(connection):
             if name.startswith(PRODUCT_TABLES) or name.endswith(WORKING_TABLE_SUFFIX):
                 continue
             query = f'SELECT * FROM "{name}"'  # noqa: S608 - a name that the database gave
             cursor = connection.execute(query)
             columns = [column[0] for column in cursor.description]
-            rows = [dict(zip(columns, map(plain, row), strict=True)) for row in cursor.fetchall()]
+            rows = [
+                dict(zip(columns, map(normalize, row), strict=True)) for row in cursor.fetchall()
+            ]
             tables[name] = sorted(rows, key=_sort_key)
     return tables
 
@@ -202,7 +204,7 @@ def list_calls(journal: Sequence[Mapping[str, Any]]) -> list[str]:
     )
 
 
-def plain(value: Any) -> Any:
+def normalize(value: Any) -> Any:
     """Return a value without times and without names of forgotten rows.
 
     Floats are rounded to 9 digits.
@@ -214,13 +216,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         return ANONYMOUS.sub("forgotten", TIME.sub("a time", value))
     if isinstance(value, Mapping):
-        return {name: plain(member) for name, member in value.items()}
+        return {name: normalize(member) for name, member in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(member) for member in value]
+        return [normalize(member) for member in value]
     return value
 
 
-def differences(expected: Any, observed: Any, path: str = "") -> list[str]:
+def list_differences(expected: Any, observed: Any, path: str = "") -> list[str]:
     """Return a line for each difference: the path of the member, and both values cut short."""
     return list(_find_differences(expected, observed, path))
 

@@ -34,7 +34,7 @@ MAX_LINE_BYTES: Final = 160
 FULL: Final = "FULL"
 ROT: Final = "ROT"
 SHORT: Final = "SHORT"
-OTHER: Final = "OTHER"
+REPLACED: Final = "OTHER"
 CUT: Final = "CUT"
 # Variable with the database of a CUT, if it is not the workspace's own.
 TO_CUT: Final = "DATABASE_TO_CUT"
@@ -55,16 +55,16 @@ class Fate:
     """
 
     # Number of the step; 0 means no event.
-    at: int = 0
+    step: int = 0
     # "before" or "after" the step.
     side: str = "before"
-    how: str = "KILL"
+    event: str = "KILL"
     # A full disk is full at this step only.
-    once: bool = False
+    is_single_step: bool = False
     # Pages by which the database may still grow; negative means no limit.
-    pages: int = -1
+    free_pages: int = -1
     # Path relative to the folder of the replaced file.
-    other: str = ""
+    replacement: str = ""
 
 
 class Steps:
@@ -100,9 +100,9 @@ class Steps:
             self.last_step = description
             self._record(f"{description} {self.suffix}".strip().replace("\n", " "))
             self.suffix = ""
-            if self.fate.how == FULL:
+            if self.fate.event == FULL:
                 self._check_room(description)
-            elif self._count == self.fate.at:
+            elif self._count == self.fate.step:
                 self._has_pending_event = True
                 if self.fate.side == "before":
                     self.finish_step()
@@ -113,18 +113,18 @@ class Steps:
             return
 
         self._has_pending_event = False
-        if self.fate.how in {ROT, SHORT, OTHER}:
+        if self.fate.event in {ROT, SHORT, REPLACED}:
             path = Path(self.last_step.rpartition(" ")[2])
-            spoil(path, self.fate.how, other=self.fate.other)
-        elif self.fate.how == CUT:
+            damage_file(path, self.fate.event, replacement=self.fate.replacement)
+        elif self.fate.event == CUT:
             _end_connections(os.environ.get(TO_CUT) or os.environ["FINDABLE_DATABASE_URL"])
         else:
-            os.kill(os.getpid(), signal.Signals[f"SIG{self.fate.how}"])
+            os.kill(os.getpid(), signal.Signals[f"SIG{self.fate.event}"])
 
     def _check_room(self, description: str) -> None:
-        is_full = 0 < self.fate.at <= self._count
-        if self.fate.once:
-            is_full = self._count == self.fate.at
+        is_full = 0 < self.fate.step <= self._count
+        if self.fate.is_single_step:
+            is_full = self._count == self.fate.step
         # The database server has another disk.
         if is_full and description.startswith(TAKES_ROOM) and description != ON_SERVER:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -139,14 +139,14 @@ def _end_connections(url: str) -> None:
         server.execute(f"SELECT pg_terminate_backend(pid, 5000) {connections}".encode())
 
 
-def spoil(path: Path, how: str, *, other: str = "") -> None:
+def damage_file(path: Path, event: str, *, replacement: str = "") -> None:
     """Damage a file in one of the ways ROT, SHORT and OTHER."""
-    if how == OTHER:
-        path.write_bytes((path.parent / other).read_bytes())
+    if event == REPLACED:
+        path.write_bytes((path.parent / replacement).read_bytes())
         return
 
     middle = path.stat().st_size // 2
-    if how == SHORT:
+    if event == SHORT:
         os.truncate(path, middle)
         return
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.checker import Look, Memory, index_is_of_one_build, violations
-from tests.acceptance.database import connected, names, sql
+from tests.acceptance.checker import Inspection, Memory, find_violations, index_is_of_one_build
+from tests.acceptance.database import connect, list_tables, run_sql
 from tests.acceptance.days import (
     DAYS,
     Command,
@@ -27,10 +27,10 @@ from tests.acceptance.days import (
     run_day_command,
 )
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LIVES, ROOT, Done
+from tests.acceptance.process import NO_FATE, ROOT, EndedCommand
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 from tests.acceptance.stage import Stage
-from tests.acceptance.state import differences, group_creates, seen
+from tests.acceptance.state import describe_workspace, group_creates, list_differences
 from tests.acceptance.steps import CUT, FULL, ROT, TAKES_ROOM, Fate
 
 # Exit codes that each fate allows.
@@ -61,12 +61,14 @@ NUMBERED_TABLES = ("experts", "assets")
 class IdleWorkspace(Workspace):
     """A workspace without changes, so that it runs each command once and caches the output."""
 
-    def do(self, verb: str, *arguments: object, code: int | str = 0, **options: Any) -> Done:
+    def run_command(
+        self, verb: str, *arguments: object, code: int | str = 0, **options: Any
+    ) -> EndedCommand:
         """Run a command that must end with an exit code, or return its cached end."""
-        cache: dict[str, Done] = self.__dict__.setdefault("ended_commands", {})
+        cache: dict[str, EndedCommand] = self.__dict__.setdefault("ended_commands", {})
         key = repr((verb, arguments, sorted(options.items())))
         if key not in cache:
-            cache[key] = super().do(verb, *arguments, code=code, **options)
+            cache[key] = super().run_command(verb, *arguments, code=code, **options)
         return cache[key]
 
     def outputs(self, *commands: Sequence[str]) -> list[str]:
@@ -82,8 +84,8 @@ def as_idle(workspace: Workspace) -> IdleWorkspace:
     """Return a workspace as an idle workspace."""
     idle = IdleWorkspace(workspace.home, workspace.url, workspace.task, workspace.settings)
     idle.data = workspace.data
-    idle.below = workspace.below
-    idle.seen = workspace.seen
+    idle.step_folder = workspace.step_folder
+    idle.used_tasks = workspace.used_tasks
     return idle
 
 
@@ -92,7 +94,7 @@ def describe_end(workspace: Workspace, engine: Engine) -> dict[str, Any]:
 
     A repeated command may write a second report. `rows` has the row states of each task.
     """
-    description = seen(workspace)
+    description = describe_workspace(workspace)
     paths = description["files"]
     description["files"] = [path for path in paths if not path.startswith("reports/")]
     # A server leaves out the ids that a rolled back transaction took.
@@ -122,14 +124,14 @@ class Repetition:
     command: Command
     fates: Sequence[Fate]
     # The end of each disturbed command.
-    processes: list[Done] = field(default_factory=list)
+    processes: list[EndedCommand] = field(default_factory=list)
     # Descriptions of everything that differs from the day without a fault.
     faults: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """Describe the fates and the faults."""
         fates = "; then ".join(
-            f"{fate.how} {fate.side} step {fate.at} ({fate.pages})" for fate in self.fates
+            f"{fate.event} {fate.side} step {fate.step} ({fate.free_pages})" for fate in self.fates
         )
         last_steps = " / ".join(
             process.trail[-1] if process.trail else "" for process in self.processes
@@ -179,7 +181,7 @@ class Sweep:
             if number or day.earlier_days:
                 self._check(as_idle(workspace), memory)
             self._memories.append(copy.deepcopy(memory))
-            process = run_day_command(workspace, day, engine, command, fate=LIVES)
+            process = run_day_command(workspace, day, engine, command, fate=NO_FATE)
             self.trails.append(process.trail)
             state = describe_end(as_idle(workspace), engine) if for_short_repetitions else {}
             self._states.append(state)
@@ -204,7 +206,7 @@ class Sweep:
             repetition.faults.append(str(error))
         return repetition
 
-    def try_read_only(self, number: int) -> tuple[Done, list[str]]:
+    def try_read_only(self, number: int) -> tuple[EndedCommand, list[str]]:
         """Run a command on a read-only disk; return its end and the names of changed files."""
         self.stage.restore_copy(str(number))
         workspace = begin_day(self.day, self.stage.home, self.stage.engine)
@@ -241,7 +243,7 @@ class Sweep:
             )
             repetition.processes.append(process)
             reset_id_sequences(workspace)
-            repetition.faults += index_is_of_one_build(Look(workspace))
+            repetition.faults += index_is_of_one_build(Inspection(workspace))
 
             # Only a killed command may leave files that it did not finish.
             new_files = sorted(_find_partial_files(workspace.home) - earlier_files)
@@ -269,20 +271,20 @@ class Sweep:
         end = describe_end(idle_workspace, engine)
         parts = day.compared_parts or tuple(self._end)
         expected_parts = {part: self._end[part] for part in parts}
-        repetition.faults += differences(expected_parts, {part: end[part] for part in parts})
+        repetition.faults += list_differences(expected_parts, {part: end[part] for part in parts})
 
     def _find_violations(
         self, workspace: Workspace, memory: Memory, *, is_settled: bool = False
     ) -> list[str]:
         engine = self.stage.engine
-        inspection = Look(
+        inspection = Inspection(
             workspace,
             () if self.day.is_embedded else engine.batches(),
             engine.creates(),
             memory,
             is_settled=is_settled,
         )
-        return violations(inspection, excused=self.day.excused)
+        return find_violations(inspection, excused=self.day.excused)
 
     def _check(self, workspace: Workspace, memory: Memory, *, is_settled: bool = False) -> None:
         broken_invariants = self._find_violations(workspace, memory, is_settled=is_settled)
@@ -293,13 +295,15 @@ def reset_id_sequences(workspace: Workspace) -> None:
     """Make PostgreSQL reuse the ids of a rolled back transaction, so that ends are comparable."""
     if not workspace.server:
         return
-    with connected(workspace) as connection:
-        tables = {*names(connection)}
+    with connect(workspace) as connection:
+        tables = {*list_tables(connection)}
     for table in tables.intersection(NUMBERED_TABLES):
-        if sql(workspace, f"SELECT pg_get_serial_sequence('{table}', 'id')") == [(None,)]:
+        if run_sql(workspace, f"SELECT pg_get_serial_sequence('{table}', 'id')") == [(None,)]:
             continue
         next_id = f"coalesce((SELECT max(id) FROM {table}), 0) + 1"  # noqa: S608
-        sql(workspace, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {next_id}, false)")
+        run_sql(
+            workspace, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {next_id}, false)"
+        )
 
 
 def _find_partial_files(folder: Path) -> set[str]:
@@ -315,8 +319,8 @@ def _read_contents(folder: Path) -> dict[str, bytes]:
 
 
 def _allowed_codes(command: Command, fate: Fate) -> Sequence[int]:
-    is_full = fate.how == FULL or fate.pages >= 0
-    codes = CODES[FULL if is_full else fate.how] | {*command.repeated_codes}
+    is_full = fate.event == FULL or fate.free_pages >= 0
+    codes = CODES[FULL if is_full else fate.event] | {*command.repeated_codes}
     if is_full and command.verb in COMMANDS_WITH_USER_FILES:
         codes = codes | {2}
     return sorted(codes)
@@ -358,7 +362,7 @@ def signals(sweep: Sweep) -> Iterator[Misfortune]:
     for death in deaths(sweep):
         fate = death.fates[0]
         for signal_name in ("INT", "TERM"):
-            yield Misfortune(death.number, (Fate(fate.at, fate.side, signal_name),))
+            yield Misfortune(death.number, (Fate(fate.step, fate.side, signal_name),))
 
 
 def full_disks(sweep: Sweep) -> Iterator[Misfortune]:
@@ -366,7 +370,9 @@ def full_disks(sweep: Sweep) -> Iterator[Misfortune]:
     for number, trail in enumerate(sweep.trails):
         for index, step in enumerate(trail, 1):
             if step.startswith(TAKES_ROOM) and not sweep.day.is_embedded:
-                yield Misfortune(number, (Fate(index, how=FULL), Fate(index, how=FULL, once=True)))
+                yield Misfortune(
+                    number, (Fate(index, event=FULL), Fate(index, event=FULL, is_single_step=True))
+                )
 
 
 def full_databases(sweep: Sweep) -> Iterator[Misfortune]:
@@ -374,14 +380,14 @@ def full_databases(sweep: Sweep) -> Iterator[Misfortune]:
     for number, trail in enumerate(sweep.trails):
         if trail and not sweep.day.is_embedded and not sweep.is_on_server:
             for pages in range(MAX_FREE_PAGES):
-                yield Misfortune(number, (Fate(pages=pages),))
+                yield Misfortune(number, (Fate(free_pages=pages),))
 
 
 def cuts(sweep: Sweep) -> Iterator[Misfortune]:
     """Yield a lost server connection before every step, for odd steps also in the next run."""
     for number, trail in enumerate(sweep.trails if sweep.is_on_server else ()):
         for step in range(1, len(trail) + 1):
-            yield Misfortune(number, (Fate(step, how=CUT),) * (1 + step % 2))
+            yield Misfortune(number, (Fate(step, event=CUT),) * (1 + step % 2))
 
 
 def rots(sweep: Sweep) -> Iterator[Misfortune]:

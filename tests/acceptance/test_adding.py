@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
-from tests.acceptance.database import sql
+from tests.acceptance.database import run_sql
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LONGEST_S
+from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import Workspace
 
 LIVE = ":generateContent"
@@ -36,8 +36,8 @@ def live_calls(api: Engine) -> int:
 def add(workspace: Workspace, document: Any, code: int = 0) -> dict[str, Any]:
     """Add the person of a document and return the report."""
     text = document if isinstance(document, str) else json.dumps(document)
-    path = workspace.put("new.json", text)
-    report: dict[str, Any] = workspace.do("add", path, json=True, code=code).json
+    path = workspace.write_file("new.json", text)
+    report: dict[str, Any] = workspace.run_command("add", path, json=True, code=code).json
     return report
 
 
@@ -49,9 +49,9 @@ def test_person_is_inserted_tagged_scored_and_found(workspace: Workspace, api: E
     assert ada["problem"] == ""
     bio_score = len(str(ADA["Bio"])) / 500 * 40
     assert ada["findability_score"] == round(bio_score + 25 + 15 + 10 + 10, 1)
-    (row,) = workspace.exported()
+    (row,) = workspace.exported_rows()
     assert (row["Job Title"], row["Hourly Rate"], row["tags"]) == ("Beekeeper", 95, ada["tags"])
-    assert [request["outcome"] for request in workspace.asked()] == ["answered"]
+    assert [request["outcome"] for request in workspace.logged_requests()] == ["answered"]
 
     snake_case = {name.lower().replace(" ", "_"): value for name, value in ADA.items()}
     bios = ("Keeps bees.", " ", "Keeps bees.")
@@ -65,20 +65,20 @@ def test_person_is_inserted_tagged_scored_and_found(workspace: Workspace, api: E
         ("p2", True),
     ]
     assert live_calls(api) == 3
-    assert workspace.states() == {"tagged": 3, "no_bio": 1}
+    assert workspace.state_counts() == {"tagged": 3, "no_bio": 1}
 
     # Columns in other words are mapped, suggested, or stored for an export.
     bea = {"Login": "bea", "Full name": "Bea Berg", "Firma": "Hives", "Hat": 1}
-    add_run = workspace.do("add", workspace.put("bea.json", json.dumps(bea)))
-    assert "Firma → Company" in add_run.err
-    assert "stored for exports and --where: Hat" in add_run.err
-    assert workspace.exported()[-1]["Last Name"] == "Berg"
+    add_run = workspace.run_command("add", workspace.write_file("bea.json", json.dumps(bea)))
+    assert "Firma → Company" in add_run.stderr
+    assert "stored for exports and --where: Hat" in add_run.stderr
+    assert workspace.exported_rows()[-1]["Last Name"] == "Berg"
     cy = {"username": "cy", "Biography text": "Knots."}
-    add_run = workspace.do("add", workspace.put("cy.json", json.dumps(cy)))
-    assert "corrects people who are already stored" in add_run.err
+    add_run = workspace.run_command("add", workspace.write_file("cy.json", json.dumps(cy)))
+    assert "corrects people who are already stored" in add_run.stderr
 
-    workspace.do("index")
-    assert set(workspace.found("bees")) == {"ada", "p0", "p2"}
+    workspace.run_command("index")
+    assert set(workspace.search("bees")) == {"ada", "p0", "p2"}
 
 
 def test_refused_person_changes_nothing(workspace: Workspace, api: Engine) -> None:
@@ -94,8 +94,8 @@ def test_refused_person_changes_nothing(workspace: Workspace, api: Engine) -> No
         ("{half", "JSON"),
     ):
         assert message in str(add(workspace, document, code=2)), document
-    assert "nowhere.json" in workspace.do("add", "nowhere.json", code=2).err
-    assert (list(workspace.tags()), live_calls(api)) == (["ada"], 0)
+    assert "nowhere.json" in workspace.run_command("add", "nowhere.json", code=2).stderr
+    assert (list(workspace.exported_tags()), live_calls(api)) == (["ada"], 0)
 
 
 def test_people_are_saved_and_asked_later_if_the_service_fails(
@@ -103,7 +103,7 @@ def test_people_are_saved_and_asked_later_if_the_service_fails(
 ) -> None:
     """A refused person does not stop the next person, and a used-up day saves people untagged."""
     refusal = {"code": 400, "message": "Request contains an invalid argument."}
-    api.fault("status", path=LIVE, args=refusal)
+    api.script_fault("status", path=LIVE, args=refusal)
     people = [add(workspace, {"username": f"one-{n}", "bio": "Keeps bees."}) for n in range(2)]
     assert [(bool(person["tags"]), person["problem"][:6]) for person in people] == [
         (False, "Gemini"),
@@ -111,13 +111,16 @@ def test_people_are_saved_and_asked_later_if_the_service_fails(
     ]
 
     calls_before = live_calls(api)
-    api.fault("quota_day", times=10_000, path=LIVE)
+    api.script_fault("quota_day", times=10_000, path=LIVE)
     assert add(workspace, {"username": "p", "bio": "Keeps bees."})["problem"]
-    assert (live_calls(api), workspace.states()) == (calls_before + 1, {"tagged": 1, "untagged": 2})
+    assert (live_calls(api), workspace.state_counts()) == (
+        calls_before + 1,
+        {"tagged": 1, "untagged": 2},
+    )
 
     api.clear_faults()
-    workspace.each("submit", "poll", "ingest")
-    assert workspace.states() == {"tagged": 3}
+    workspace.run_commands("submit", "poll", "ingest")
+    assert workspace.state_counts() == {"tagged": 3}
 
 
 @pytest.mark.parametrize(
@@ -127,26 +130,26 @@ def test_person_of_an_ended_call_is_sent_with_the_next_batch(
     workspace: Workspace, api: Engine, signal_number: signal.Signals
 ) -> None:
     """A running call claims its person; after the end of the process the person is free again."""
-    workspace.people(2)
-    path = workspace.put("new.json", json.dumps(ADA))
-    api.fault("hang", times=99, path=LIVE, args={"seconds": 300})
+    workspace.import_people(2)
+    path = workspace.write_file("new.json", json.dumps(ADA))
+    api.script_fault("hang", times=99, path=LIVE, args={"seconds": 300})
 
-    with workspace.start("add", path, CALL_TIMEOUT=200) as running:
-        deadline = time.monotonic() + LONGEST_S
+    with workspace.start_command("add", path, CALL_TIMEOUT=200) as running:
+        deadline = time.monotonic() + MAX_WAIT_S
         while not live_calls(api):
-            assert time.monotonic() < deadline, running.so_far()
+            assert time.monotonic() < deadline, running.read_output()
             time.sleep(0.01)
-        assert workspace.states() == {"untagged": 2, "claimed": 1}
-        workspace.do("submit")
+        assert workspace.state_counts() == {"untagged": 2, "claimed": 1}
+        workspace.run_command("submit")
         running.signal(signal_number)
         ended_process = running.wait()
 
     assert ended_process.code == (130 if signal_number == signal.SIGINT else -signal_number)
-    assert signal_number == signal.SIGKILL or "ada is saved without tags" in ended_process.err
-    assert set(workspace.tags()) == {"person-0000", "person-0001", "ada"}
-    workspace.each("submit", "poll", "ingest")
+    assert signal_number == signal.SIGKILL or "ada is saved without tags" in ended_process.stderr
+    assert set(workspace.exported_tags()) == {"person-0000", "person-0001", "ada"}
+    workspace.run_commands("submit", "poll", "ingest")
     assert [len(create["lines"]) for create in api.creates()] == [2, 1]
-    assert workspace.states() == {"tagged": 3}
+    assert workspace.state_counts() == {"tagged": 3}
 
 
 class Table(NamedTuple):
@@ -219,24 +222,24 @@ def test_written_task_file_runs_without_changes(workspace: Workspace, table: Tab
     """The task of a new workspace tags every row with quotations of its text."""
     workspace.home.mkdir()
     table.write(workspace.home)
-    new_task = workspace.do("new_task", "mine", json=True, **{"from": table.file})
+    new_task = workspace.run_command("new_task", "mine", json=True, **{"from": table.file})
     document = new_task.json
     assert (document["key"], document["text"]) == (table.key, table.text)
     assert document["sent"] == [table.text]
-    assert "a new workspace: " in new_task.err
-    assert new_task.err.endswith("next: findable try --task mine\n")
+    assert "a new workspace: " in new_task.stderr
+    assert new_task.stderr.endswith("next: findable try --task mine\n")
 
     workspace.task = "mine"
-    workspace.do("tag")
-    assert workspace.states() == {"answered": 3}
-    rows = workspace.exported()
+    workspace.run_command("tag")
+    assert workspace.state_counts() == {"answered": 3}
+    rows = workspace.exported_rows()
     quotes = [(row[table.text], row["quote"]) for row in rows]
     assert len(rows) == 3
     assert quotes
     assert all(text[quote["start"] : quote["end"]] == quote["quote"] for text, quote in quotes)
 
-    refused_run = workspace.do("new_task", "mine", code=2, **{"from": table.file})
-    assert "exists already" in refused_run.err
+    refused_run = workspace.run_command("new_task", "mine", code=2, **{"from": table.file})
+    assert "exists already" in refused_run.stderr
 
 
 def test_task_file_of_a_query_and_of_a_column_of_images(workspace: Workspace) -> None:
@@ -246,41 +249,46 @@ def test_task_file_of_a_query_and_of_a_column_of_images(workspace: Workspace) ->
     """
     # Confirms that findable adds its tables to a database of another program.
     workspace.settings["YES"] = "1"
-    workspace.people(1)
-    sql(workspace, "CREATE TABLE things (no INTEGER, note TEXT)")
+    workspace.import_people(1)
+    run_sql(workspace, "CREATE TABLE things (no INTEGER, note TEXT)")
     values = "(1, 'a \"kettle\"'), (2, 'the lid'), (2, 'the lid, too')"
-    sql(workspace, f"INSERT INTO things VALUES {values}")  # noqa: S608 - constant values
+    run_sql(workspace, f"INSERT INTO things VALUES {values}")  # noqa: S608 - constant values
     distinct_query = (
         "SELECT no, note AS \"what\" FROM things\n WHERE note <> '{\\n}' AND note <> 'the lid, too'"
     )
 
-    new_task = workspace.do("new_task", "once", **{"from": distinct_query})
-    assert "key column: no (no value twice, filled in every row)" in new_task.out
-    assert len(workspace.read("try", TASK="once")["items"]) == 2
-    new_task = workspace.do("new_task", "twice", **{"from": "SELECT * FROM things"})
-    assert "a hash of each row" in new_task.out
+    new_task = workspace.run_command("new_task", "once", **{"from": distinct_query})
+    assert "key column: no (no value twice, filled in every row)" in new_task.stdout
+    assert len(workspace.read_json("try", TASK="once")["items"]) == 2
+    new_task = workspace.run_command("new_task", "twice", **{"from": "SELECT * FROM things"})
+    assert "a hash of each row" in new_task.stdout
 
     (workspace.home / "western.csv").write_bytes("id,text\n1,Schöner Kessel\n".encode("cp1252"))
-    assert "read as cp1252" in workspace.do("new_task", "western", **{"from": "western.csv"}).out
-    assert "Schöner Kessel" in str(workspace.read("try", TASK="western")["items"][0]["request"])
+    assert (
+        "read as cp1252"
+        in workspace.run_command("new_task", "western", **{"from": "western.csv"}).stdout
+    )
+    assert "Schöner Kessel" in str(
+        workspace.read_json("try", TASK="western")["items"][0]["request"]
+    )
 
     for name in "ab":
         Image.new("RGB", (40, 30), "navy").save(workspace.home / f"{name}.jpg")
-    workspace.put("photos.csv", f'id,picture,note\na,a.jpg,"{LONG}"\nb,b.jpg,"{LONG}"\n')
-    document = workspace.read(
+    workspace.write_file("photos.csv", f'id,picture,note\na,a.jpg,"{LONG}"\nb,b.jpg,"{LONG}"\n')
+    document = workspace.read_json(
         "new_task", "photos", **{"from": "photos.csv", "text": "note", "with": "picture"}
     )
     assert (document["images"], document["text"]) == (["picture"], "note")
-    tried_items = workspace.read("try", TASK="photos")["items"]
+    tried_items = workspace.read_json("try", TASK="photos")["items"]
     assert [item["outcome"] for item in tried_items] == ["answered"] * 2
     assert "inlineData" in tried_items[0]["request"]["contents"][0]["parts"][0]
 
 
 def test_impossible_task_is_refused_and_writes_nothing(workspace: Workspace) -> None:
     """The error names the reason; no file is written, and no workspace is created."""
-    workspace.put("t.csv", "id,text\n1,kettle\n")
-    workspace.put("signs.csv", "id,??\n1,kettle\n")
-    workspace.put("tasks/there.py", "mine\n")
+    workspace.write_file("t.csv", "id,text\n1,kettle\n")
+    workspace.write_file("signs.csv", "id,??\n1,kettle\n")
+    workspace.write_file("tasks/there.py", "mine\n")
 
     for name, source, message in (
         ("Kessel", "t.csv", "a task cannot be called 'Kessel'"),
@@ -290,7 +298,7 @@ def test_impossible_task_is_refused_and_writes_nothing(workspace: Workspace) -> 
         ("there", "t.csv", "tasks/there.py exists already"),
         ("mine", "SELECT x FROM nowhere", "nowhere"),
     ):
-        assert message in workspace.do("new_task", name, code=2, **{"from": source}).err
-    assert "--from" in workspace.do("new_task", "mine", code=2).err
+        assert message in workspace.run_command("new_task", name, code=2, **{"from": source}).stderr
+    assert "--from" in workspace.run_command("new_task", "mine", code=2).stderr
     assert [path.name for path in (workspace.home / "tasks").iterdir()] == ["there.py"]
-    assert workspace.states() == {}
+    assert workspace.state_counts() == {}

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.database import counts, sql
+from tests.acceptance.database import count_rows, run_sql
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LIVES
+from tests.acceptance.process import NO_FATE
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
 from tests.acceptance.test_live import HANGS, LIVE, kill_after_calls, live_calls
@@ -42,7 +42,7 @@ def write_table(
     header: tuple[str, ...] = ("No.", "Kommentar"),
 ) -> str:
     """Write the texts as a write_table; return its name."""
-    with workspace.put(file_name, "").open("w", encoding="utf-8", newline="") as file:
+    with workspace.write_file(file_name, "").open("w", encoding="utf-8", newline="") as file:
         rows = [(f"k-{index}", text) for index, text in enumerate(TEXTS, 1)]
         csv.writer(file, delimiter=";").writerows([header, *rows])
     return file_name
@@ -59,7 +59,7 @@ def rows_of(workspace: Workspace) -> dict[str, int]:
     }
     return {
         name: count
-        for name, count in counts(workspace).items()
+        for name, count in count_rows(workspace).items()
         if count and name not in ignored_tables
     }
 
@@ -68,13 +68,13 @@ def test_first_rows_are_answered_and_only_the_cost_is_stored(
     workspace: Workspace, api: Engine
 ) -> None:
     """Answers have the table's keys and quotations; the price of all rows follows from five."""
-    ask_run = workspace.do("ask", write_table(workspace), q=QUESTION, fields=FIELDS)
+    ask_run = workspace.run_command("ask", write_table(workspace), q=QUESTION, fields=FIELDS)
 
-    header, *lines = [line.split("\t") for line in ask_run.out.splitlines()[:6]]
+    header, *lines = [line.split("\t") for line in ask_run.stdout.splitlines()[:6]]
     assert header == ["No.", "tone", "date", "reason", "year", "stars", "sure", "topics"]
     assert [row[0] for row in lines] == ["k-1", "k-2", "k-3", "k-5", "k-6"]
-    assert "text column: Kommentar (" in ask_run.err
-    assert "placeholder" not in ask_run.err
+    assert "text column: Kommentar (" in ask_run.stderr
+    assert "placeholder" not in ask_run.stderr
     words = [
         "findable",
         "ask",
@@ -86,9 +86,9 @@ def test_first_rows_are_answered_and_only_the_cost_is_stored(
         "--name",
         "kettle_reviews",
     ]
-    assert shlex.split(ask_run.err.rpartition("next: ")[2]) == words
+    assert shlex.split(ask_run.stderr.rpartition("next: ")[2]) == words
 
-    ask_document = workspace.read("ask", "kettle reviews.csv", q=QUESTION, fields=FIELDS)
+    ask_document = workspace.read_json("ask", "kettle reviews.csv", q=QUESTION, fields=FIELDS)
     for row in ask_document["answers"]:
         quote = row["reason"]
         text = TEXTS[int(row["No."][2:]) - 1]
@@ -101,7 +101,7 @@ def test_first_rows_are_answered_and_only_the_cost_is_stored(
     # A batch costs half as much as live calls.
     assert ask_document["all"]["live"]["cost"] == pytest.approx(cost / 5 * 6, rel=0.02)
     assert ask_document["all"]["batch"]["cost"] == pytest.approx(cost / 5 * 3, rel=0.02)
-    assert workspace.spent()["actual"] == pytest.approx(2 * cost, abs=1e-6)
+    assert workspace.spending()["actual"] == pytest.approx(2 * cost, abs=1e-6)
     assert (live_calls(api), workspace.batches(), rows_of(workspace)) == (10, [], {})
     assert {path.name for path in workspace.home.iterdir()} == {"data", "kettle reviews.csv"}
     assert not list((workspace.data / "batches").iterdir())
@@ -111,13 +111,15 @@ def test_first_rows_are_answered_and_only_the_cost_is_stored(
 def test_stored_question_sends_the_same_requests(workspace: Workspace, fields: str) -> None:
     """The task of NAME= sends equal requests; a name that exists is refused without a call."""
     file_name = write_table(workspace)
-    ask_document = workspace.read("ask", file_name, q=QUESTION, fields=fields, name="kept", n=3)
-    ask_run = workspace.do("ask", file_name, q="Another?", name="kept", code=2)
-    assert "tasks/kept.py exists already" in ask_run.err
-    spent_before = workspace.spent()
+    ask_document = workspace.read_json(
+        "ask", file_name, q=QUESTION, fields=fields, name="kept", n=3
+    )
+    ask_run = workspace.run_command("ask", file_name, q="Another?", name="kept", code=2)
+    assert "tasks/kept.py exists already" in ask_run.stderr
+    spent_before = workspace.spending()
 
     for row in ask_document["tried"]["items"]:
-        try_document = workspace.read("try", TASK="kept", item=row["id"])
+        try_document = workspace.read_json("try", TASK="kept", item=row["id"])
         assert (ask_document["file"], try_document["schema"]) == (
             "tasks/kept.py",
             ask_document["tried"]["schema"],
@@ -129,9 +131,9 @@ def test_stored_question_sends_the_same_requests(workspace: Workspace, fields: s
 
     # A used name stays reserved after its file was deleted.
     (workspace.home / "tasks/kept.py").unlink()
-    error_output = workspace.do(
+    error_output = workspace.run_command(
         "ask", file_name, q=QUESTION, fields=fields, name="kept", code=2
-    ).err
+    ).stderr
     assert "kept.py exists already" in error_output, "it was used"
 
 
@@ -141,20 +143,20 @@ def test_budget_applies_and_a_killed_question_is_booked(workspace: Workspace, ap
     The next command books and removes the remains of a killed process.
     """
     file_name = write_table(workspace)
-    cost = workspace.read("ask", file_name, q="Tone?")["tried"]["cost"]
-    refused_run = workspace.do(
+    cost = workspace.read_json("ask", file_name, q="Tone?")["tried"]["cost"]
+    refused_run = workspace.run_command(
         "ask", file_name, q="Tone?", name="kept", BUDGET_PER_DAY=f"{cost * 1.01:.9f}", code=3
     )
-    assert "does not cover another request" in refused_run.err
+    assert "does not cover another request" in refused_run.stderr
     assert live_calls(api) == 5
 
-    api.fault("hang", nth=3, times=99, path=LIVE, args=HANGS)
+    api.script_fault("hang", nth=3, times=99, path=LIVE, args=HANGS)
     assert not (workspace.home / "tasks").exists()
     kill_after_calls(workspace, api, "ask", file_name, call_count=8, q="Tone?", CONCURRENCY=1)
     api.clear_faults()
-    assert workspace.spent()["estimated"] > 0
-    workspace.do("ask", file_name, q="Tone?", n=1)
-    assert workspace.spent()["actual"] > cost
+    assert workspace.spending()["estimated"] > 0
+    workspace.run_command("ask", file_name, q="Tone?", n=1)
+    assert workspace.spending()["actual"] > cost
     assert (workspace.batches(), rows_of(workspace)) == ([], {})
     assert not list((workspace.data / "batches").iterdir())
 
@@ -164,37 +166,37 @@ def test_question_killed_while_it_removes_files_leaves_no_files(
 ) -> None:
     """The next command removes the remaining files and books no cost twice."""
     file_name = write_table(workspace)
-    trail = workspace.run("ask", file_name, q="Tone?", fate=LIVES).trail
+    trail = workspace.try_command("ask", file_name, q="Tone?", fate=NO_FATE).trail
     removals = [
         step_number for step_number, step in enumerate(trail, 1) if step.startswith("os.remove")
     ]
     assert len(removals) == 2
     for step_number in removals:
         killed_workspace = Workspace(tmp_path / str(step_number), workspace.url)
-        killed_run = killed_workspace.run(
+        killed_run = killed_workspace.try_command(
             "ask", write_table(killed_workspace), q="Tone?", fate=Fate(step_number)
         )
         assert killed_run.code == -signal.SIGKILL
         assert not (killed_workspace.home / "tasks").exists()
 
-        killed_workspace.do("tag", code=2)
+        killed_workspace.run_command("tag", code=2)
         assert not list((killed_workspace.data / "batches").iterdir())
-        expected_cost = pytest.approx(workspace.spent()["actual"], abs=1e-6)
-        assert killed_workspace.spent()["actual"] == expected_cost
+        expected_cost = pytest.approx(workspace.spending()["actual"], abs=1e-6)
+        assert killed_workspace.spending()["actual"] == expected_cost
 
 
 def test_queries_and_wide_files_are_asked_about(workspace: Workspace) -> None:
     """A column with a distinct value in each row is the key; a query runs on the database."""
     workspace.settings["YES"] = "1"
-    workspace.people(1)
-    sql(workspace, "CREATE TABLE tickets (nr INTEGER, note TEXT, open BOOLEAN)")
+    workspace.import_people(1)
+    run_sql(workspace, "CREATE TABLE tickets (nr INTEGER, note TEXT, open BOOLEAN)")
     values = "(7, 'the lid is broken', TRUE), (8, 'a \"kettle\" sings', FALSE)"
-    sql(workspace, f"INSERT INTO tickets VALUES {values}")  # noqa: S608 - constant values
+    run_sql(workspace, f"INSERT INTO tickets VALUES {values}")  # noqa: S608 - constant values
     query = "SELECT nr, note, open FROM tickets ORDER BY nr"
 
-    ask_document = workspace.read("ask", query, q="What is it about?", name="tickets")
+    ask_document = workspace.read_json("ask", query, q="What is it about?", name="tickets")
     assert [row["nr"] for row in ask_document["answers"]] == ["7", "8"]
-    [item] = workspace.read("try", TASK="tickets", item="7")["items"]
+    [item] = workspace.read_json("try", TASK="tickets", item="7")["items"]
     assert item["request"] == ask_document["tried"]["items"][0]["request"]
 
     many_columns = {f"c{number}": number for number in range(400)}
@@ -202,14 +204,19 @@ def test_queries_and_wide_files_are_asked_about(workspace: Workspace) -> None:
         json.dumps({"rating": index, "said": text} | many_columns)
         for index, text in enumerate(TEXTS)
     ]
-    workspace.put("wide.jsonl", "\n".join(lines))
-    wide_document = workspace.read("ask", "wide.jsonl", q="Tone?", fields="tone: a|b")
+    workspace.write_file("wide.jsonl", "\n".join(lines))
+    wide_document = workspace.read_json("ask", "wide.jsonl", q="Tone?", fields="tone: a|b")
     assert (wide_document["key"], wide_document["text"]) == ("rating", "said")
     assert {*wide_document["answers"][0]} == {"rating", "tone"}
 
     local_workspace = Workspace(workspace.home)
     local_workspace.data = workspace.home / "local"
-    assert local_workspace.do("ask", "wide.jsonl", q="Tone?").err.count("placeholder answers") == 1
+    assert (
+        local_workspace.run_command("ask", "wide.jsonl", q="Tone?").stderr.count(
+            "placeholder answers"
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -255,12 +262,15 @@ def test_impossible_question_is_refused_in_a_sentence(
 ) -> None:
     """The refusal comes before any call, and no file is written."""
     write_table(workspace, "t.csv", ("id", "text"))
-    workspace.put("numbers.csv", "id,price,year\n1,2.5,2019\n2,3.5,2020\n")
-    workspace.put("tasks/there.py", "mine\n")
-    workspace.put("photos.csv", "id,picture\n1,a.jpg\n2,b.jpg\n")
+    workspace.write_file("numbers.csv", "id,price,year\n1,2.5,2019\n2,3.5,2020\n")
+    workspace.write_file("tasks/there.py", "mine\n")
+    workspace.write_file("photos.csv", "id,picture\n1,a.jpg\n2,b.jpg\n")
 
     options = {"q": "Tone?", **changed_options}
-    assert message in workspace.do("ask", options.pop("source", "t.csv"), code=2, **options).err
+    assert (
+        message
+        in workspace.run_command("ask", options.pop("source", "t.csv"), code=2, **options).stderr
+    )
     assert live_calls(api) == 0
     assert [path.name for path in (workspace.home / "tasks").iterdir()] == ["there.py"]
 
@@ -297,8 +307,8 @@ def test_python_asks_and_tries_with_a_summary_in_one_line(
 
 def test_suggested_name_is_free(workspace: Workspace) -> None:
     """The command that stores the question has a name whose task file does not exist yet."""
-    workspace.put("notes.csv", "id,text\n1,The kettle leaks on the table\n")
-    workspace.put("tasks/notes.py", "")
-    workspace.put("tasks/notes2.py", "")
-    ask_run = workspace.do("ask", "notes.csv", q=QUESTION)
-    assert ask_run.err.rstrip().endswith("--name notes3")
+    workspace.write_file("notes.csv", "id,text\n1,The kettle leaks on the table\n")
+    workspace.write_file("tasks/notes.py", "")
+    workspace.write_file("tasks/notes2.py", "")
+    ask_run = workspace.run_command("ask", "notes.csv", q=QUESTION)
+    assert ask_run.stderr.rstrip().endswith("--name notes3")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.process import LONGEST_S, Running
-from tests.acceptance.product import Workspace, declaration
+from tests.acceptance.process import MAX_WAIT_S, Running
+from tests.acceptance.product import Workspace, write_declaration
 
 HEADER = "username,bio\n"
 # Exit code of a command whose answers do not pass.
@@ -20,7 +20,7 @@ GATE = 6
 
 def write_bytes(workspace: Workspace, name: str, content: bytes) -> str:
     """Write a file as bytes, and return its name."""
-    workspace.put(name, "").write_bytes(content)
+    workspace.write_file(name, "").write_bytes(content)
     return name
 
 
@@ -72,12 +72,15 @@ def test_bad_row_is_named_and_other_rows_are_imported(workspace: Workspace, case
     """A finding has the physical line and the column; --strict imports nothing."""
     content, usernames, findings, message = BAD_ROWS[case]
     file = write_bytes(workspace, "people.csv", content)
-    assert "--strict imported nothing" in workspace.do("import", file, strict=True, code=2).err
-    assert workspace.tags() == {}
-    import_run = workspace.do("import", file)
-    assert message in import_run.err
-    assert sorted(workspace.tags()) == usernames
-    assert finding_keys(workspace.read("import", file)) == findings
+    assert (
+        "--strict imported nothing"
+        in workspace.run_command("import", file, strict=True, code=2).stderr
+    )
+    assert workspace.exported_tags() == {}
+    import_run = workspace.run_command("import", file)
+    assert message in import_run.stderr
+    assert sorted(workspace.exported_tags()) == usernames
+    assert finding_keys(workspace.read_json("import", file)) == findings
 
 
 @pytest.mark.parametrize(
@@ -109,18 +112,18 @@ def test_bad_passage_is_named(
     text = "\n".join(all_lines)
     if kind == "json":
         text = "[" + ",\n".join(all_lines) + "]"
-    workspace.put(f"p.{kind}", text)
+    workspace.write_file(f"p.{kind}", text)
 
     # The end of a broken passage in a list is unknown.
     if kind == "json" and message == "not JSON" and "NaN" not in text:
-        error_output = workspace.do("import_passages", "p.json", code=2).err
+        error_output = workspace.run_command("import_passages", "p.json", code=2).stderr
         assert "line 1: not a valid JSON list" in error_output
         assert "nothing was read" in error_output or "nothing was imported" in error_output
         return
 
-    import_run = workspace.do("import_passages", f"p.{kind}")
-    assert message in import_run.err
-    assert finding_keys(workspace.read("import_passages", f"p.{kind}")) == findings
+    import_run = workspace.run_command("import_passages", f"p.{kind}")
+    assert message in import_run.stderr
+    assert finding_keys(workspace.read_json("import_passages", f"p.{kind}")) == findings
 
 
 UNREADABLE_FILES: dict[str, tuple[bytes, str]] = {
@@ -149,9 +152,11 @@ UNREADABLE_FILES: dict[str, tuple[bytes, str]] = {
 def test_unreadable_file_imports_nothing(workspace: Workspace, case: str) -> None:
     """The message names the reason, and the line if it is known."""
     content, message = UNREADABLE_FILES[case]
-    import_run = workspace.do("import", write_bytes(workspace, "people.csv", content), code=2)
-    assert message in import_run.err
-    assert "nothing was " in import_run.err
+    import_run = workspace.run_command(
+        "import", write_bytes(workspace, "people.csv", content), code=2
+    )
+    assert message in import_run.stderr
+    assert "nothing was " in import_run.stderr
     # An open quote is detected only after good rows were read.
     assert not workspace.data.exists() or case == "a quote that is never closed"
 
@@ -179,10 +184,10 @@ def test_encoding_and_delimiter_are_detected_and_named(
     lines = [f"username{delimiter}bio", f'a{delimiter}"{bio}"', f'b{delimiter}"two\r\nlines"']
     content = byte_order_mark + "\r\n".join(lines).encode(encoding)
 
-    import_run = workspace.do("import", write_bytes(workspace, "p.csv", content))
+    import_run = workspace.run_command("import", write_bytes(workspace, "p.csv", content))
 
-    assert note in import_run.err
-    assert {row["Username"]: row["Bio"] for row in workspace.exported("experts")} == {
+    assert note in import_run.stderr
+    assert {row["Username"]: row["Bio"] for row in workspace.exported_rows("experts")} == {
         "a": bio,
         "b": "two\r\nlines",
     }
@@ -198,10 +203,10 @@ def test_delimiter_is_detected_by_known_columns(workspace: Workspace, head: str)
     cells = [row.get(name, "x") for name in head.strip().split(sign)]
     content = f"{head}{sign.join(cells)}\n".encode()
 
-    import_run = workspace.do("import", write_bytes(workspace, "p.csv", content))
+    import_run = workspace.run_command("import", write_bytes(workspace, "p.csv", content))
 
-    assert f"fields are separated by {sign!r}" in import_run.err
-    assert {row["Username"]: row["Bio"] for row in workspace.exported("experts")} == {
+    assert f"fields are separated by {sign!r}" in import_run.stderr
+    assert {row["Username"]: row["Bio"] for row in workspace.exported_rows("experts")} == {
         "a": row["bio"]
     }
 
@@ -213,18 +218,19 @@ def test_wide_file_and_blank_or_double_column_names(workspace: Workspace) -> Non
     for number in range(3):
         cells = [f"{name} of {number}" for name in names]
         lines.append(",".join(cells) + ",unread")
-    workspace.put("tasks/wide.csv", "\n".join([*lines, ""]))
-    workspace.put(
-        "tasks/wide.py", declaration({"topic": "str"}, prompt="{text} {c296}", items="wide.csv")
+    workspace.write_file("tasks/wide.csv", "\n".join([*lines, ""]))
+    workspace.write_file(
+        "tasks/wide.py",
+        write_declaration({"topic": "str"}, prompt="{text} {c296}", items="wide.csv"),
     )
     workspace.task = "wide"
 
-    try_run = workspace.do("try", N=1)
-    assert "columns without a name are not read: 1" in try_run.said
-    assert "c296 of 0" in json.dumps(workspace.read("try", N=1))
+    try_run = workspace.run_command("try", N=1)
+    assert "columns without a name are not read: 1" in try_run.output
+    assert "c296 of 0" in json.dumps(workspace.read_json("try", N=1))
 
-    workspace.put("tasks/wide.csv", "id,text,c296,text\n1,a,b,c\n")
-    assert "the column 'text' occurs twice" in workspace.do("try", N=1, code=2).err
+    workspace.write_file("tasks/wide.csv", "id,text,c296,text\n1,a,b,c\n")
+    assert "the column 'text' occurs twice" in workspace.run_command("try", N=1, code=2).stderr
 
 
 def looks_into(running: Running, path: Path) -> bool:
@@ -254,47 +260,47 @@ def test_interrupted_import_stores_nothing(
 ) -> None:
     """An interrupted import says so, stores no row, and can be run again."""
     head = HEADER if verb == "import" else "id,text\n"
-    path = workspace.put("many.csv", head + "".join(map(LINE_FORMATS[verb], range(100_000))))
+    path = workspace.write_file("many.csv", head + "".join(map(LINE_FORMATS[verb], range(100_000))))
 
-    with workspace.start(verb, path) as running:
-        deadline = time.monotonic() + LONGEST_S
+    with workspace.start_command(verb, path) as running:
+        deadline = time.monotonic() + MAX_WAIT_S
         # The signal must arrive while the file is being read.
         while not looks_into(running, path):
-            assert time.monotonic() < deadline, running.so_far()
+            assert time.monotonic() < deadline, running.read_output()
             time.sleep(0.005)
         running.signal(signal_number)
         ended_process = running.wait()
 
     task = "experts" if verb == "import" else "passages"
     assert ended_process.code in {128 + signal_number, 130, -signal_number}, ended_process
-    has_message = "interrupted; nothing was imported" in ended_process.err
+    has_message = "interrupted; nothing was imported" in ended_process.stderr
     assert has_message == (signal_number != signal.SIGKILL), ended_process
-    assert not workspace.data.exists() or workspace.rows(task) == []
+    assert not workspace.data.exists() or workspace.listed_rows(task) == []
 
-    workspace.put("few.csv", head + "".join(map(LINE_FORMATS[verb], range(3))))
-    assert "3 added" in workspace.do(verb, "few.csv").out
-    assert len(workspace.rows(task)) == 3
+    workspace.write_file("few.csv", head + "".join(map(LINE_FORMATS[verb], range(3))))
+    assert "3 added" in workspace.run_command(verb, "few.csv").stdout
+    assert len(workspace.listed_rows(task)) == 3
 
 
 @pytest.mark.parametrize("verb", LINE_FORMATS)
 def test_next_steps_of_an_import_can_be_run(workspace: Workspace, verb: str) -> None:
     """The printed steps lead to a search, or to a pilot's gates, which three rows do not pass."""
     head = HEADER if verb == "import" else "id,text\n"
-    workspace.put("few.csv", head + "".join(map(LINE_FORMATS[verb], range(3))))
+    workspace.write_file("few.csv", head + "".join(map(LINE_FORMATS[verb], range(3))))
     for _ in range(8):
-        import_run = workspace.do(verb, "few.csv")
+        import_run = workspace.run_command(verb, "few.csv")
         steps = [
             line.removeprefix("next: findable ")
-            for line in import_run.err.splitlines()
+            for line in import_run.stderr.splitlines()
             if line.startswith("next: ")
         ]
         assert len(steps) == 1, import_run
         verb_of_step, *arguments = shlex.split(steps[0].partition("    (")[0])
         if verb_of_step == "search":
-            assert workspace.run(verb_of_step, *arguments).code == 0
+            assert workspace.try_command(verb_of_step, *arguments).code == 0
             return
 
-        if (exit_code := workspace.run(verb_of_step, *arguments, yes=True).code) != 0:
+        if (exit_code := workspace.try_command(verb_of_step, *arguments, yes=True).code) != 0:
             assert (exit_code, verb_of_step) == (GATE, "passages-pilot")
             return
     pytest.fail("no step led to a search")
@@ -302,10 +308,12 @@ def test_next_steps_of_an_import_can_be_run(workspace: Workspace, verb: str) -> 
 
 def test_next_step_of_a_refused_import_can_be_run(workspace: Workspace) -> None:
     """The MAP= of the message maps the unknown column."""
-    workspace.put("people.csv", "Usernam,Bio\nada,I keep bees.\n")
-    error_output = workspace.do("import", "people.csv", code=2).err
+    workspace.write_file("people.csv", "Usernam,Bio\nada,I keep bees.\n")
+    error_output = workspace.run_command("import", "people.csv", code=2).stderr
     step = shlex.split(error_output.rpartition("next: findable ")[2])
-    assert "1 added" in workspace.do(*step).out
-    error_output = workspace.do("import", "people.csv", map="username=Usrnam", code=2).err
+    assert "1 added" in workspace.run_command(*step).stdout
+    error_output = workspace.run_command(
+        "import", "people.csv", map="username=Usrnam", code=2
+    ).stderr
     assert "did you mean" in error_output
     assert "username=Usernam" in error_output

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.acceptance.database import clock_was_wrong
+from tests.acceptance.database import shift_recorded_times
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
@@ -20,25 +20,25 @@ LOOKS = 4
 
 def never_runs(api: Engine) -> None:
     """Script a batch that waits until it is cancelled."""
-    api.fault("never_ends")
+    api.script_fault("never_ends")
 
 
 def succeeds_anyway(api: Engine) -> None:
     """Script a batch that ignores the cancel and succeeds."""
     api.configure(batch_looks=LOOKS)
-    api.fault("empty_200", times=MANY_TIMES, path=":cancel")
+    api.script_fault("empty_200", times=MANY_TIMES, path=":cancel")
 
 
 def expires_in_part(api: Engine) -> None:
     """Script a batch that ignores the cancel and expires with half of its answers."""
     api.configure(batch_looks=LOOKS)
-    api.fault("batch_expires", args={"partial": 0.5})
-    api.fault("empty_200", times=MANY_TIMES, path=":cancel")
+    api.script_fault("batch_expires", args={"partial": 0.5})
+    api.script_fault("empty_200", times=MANY_TIMES, path=":cancel")
 
 
 def runs_for_hours(api: Engine) -> None:
     """Script a batch that runs until it is cancelled."""
-    api.fault("never_ends", args={"state": "RUNNING"})
+    api.script_fault("never_ends", args={"state": "RUNNING"})
 
 
 # Each server with the number of rows that the cancelled batch answers.
@@ -68,8 +68,10 @@ def check_asked_once(workspace: Workspace, api: Engine, *, kept: int, lost_calls
         kept: Rows that the cancelled batch answered.
         lost_calls: Live calls that a kill may have cut.
     """
-    assert workspace.states() == {"tagged": PEOPLE_COUNT}
-    answered_rows = [row["item"] for row in workspace.asked() if row["outcome"] == "answered"]
+    assert workspace.state_counts() == {"tagged": PEOPLE_COUNT}
+    answered_rows = [
+        row["item"] for row in workspace.logged_requests() if row["outcome"] == "answered"
+    ]
     assert len(answered_rows) == len(set(answered_rows)) == PEOPLE_COUNT
     assert len(api.creates()) == 1
     calls = count_live_calls(api)
@@ -82,11 +84,11 @@ def test_rows_of_a_moved_batch_are_asked_once(
     workspace: Workspace, api: Engine, script: Callable[[Engine], None], kept: int
 ) -> None:
     """The batch is cancelled, its answers are stored, and only the other rows are asked."""
-    workspace.people(PEOPLE_COUNT)
+    workspace.import_people(PEOPLE_COUNT)
     script(api)
-    workspace.do("submit")
+    workspace.run_command("submit")
 
-    report = workspace.read("batch_move", 1, to="flex")
+    report = workspace.read_json("batch_move", 1, to="flex")
     assert (report["kept"], report["answered"], report["left"]) == (kept, PEOPLE_COUNT - kept, 0)
     check_asked_once(workspace, api, kept=kept)
     assert workspace.status()["parked"] == {}
@@ -97,53 +99,55 @@ def test_killed_move_is_continued(
     workspace: Workspace, api: Engine, script: Callable[[Engine], None], kept: int
 ) -> None:
     """After a kill at each durable step in turn, the same command, `tag` or `work` continues."""
-    workspace.people(PEOPLE_COUNT)
+    workspace.import_people(PEOPLE_COUNT)
     script(api)
-    workspace.do("submit")
+    workspace.run_command("submit")
 
     killed_calls = 0
     for number in range(KILL_COUNT):
         fate = Fate(2 * number + 1, ("before", "after")[number % 2])
-        process = workspace.run("batch_move", 1, to="flex", fate=fate, CONCURRENCY=1)
+        process = workspace.try_command("batch_move", 1, to="flex", fate=fate, CONCURRENCY=1)
         assert process.code in {0, KILLED}, process
         killed_calls += process.code == KILLED
 
     assert killed_calls > KILL_COUNT // 2
-    workspace.do("tag", wait=True, CONCURRENCY=1)
+    workspace.run_command("tag", wait=True, CONCURRENCY=1)
     check_asked_once(workspace, api, kept=kept, lost_calls=killed_calls)
 
 
 def test_move_after_moves_an_old_batch_by_itself(workspace: Workspace, api: Engine) -> None:
     """`tag` names the price of a move before, `status` its time, and `tag` moves the batch."""
-    workspace.people(PEOPLE_COUNT)
+    workspace.import_people(PEOPLE_COUNT)
     never_runs(api)
-    estimate = workspace.read("tag", dry=True, MOVE_AFTER="6h")["late_move"]
+    estimate = workspace.read_json("tag", dry=True, MOVE_AFTER="6h")["late_move"]
     assert (estimate["after_s"], estimate["mode"]) == (6 * 3600, "flex")
     assert estimate["cost"] > 0
-    workspace.do("submit")
+    workspace.run_command("submit")
 
     [move] = workspace.status(MOVE_AFTER="6h")["moves"]
     assert (move["batch"], move["to"]) == (1, "flex")
-    assert "moved to flex in 6 h" in workspace.do("status", more=True, MOVE_AFTER="6h").out
-    workspace.do("work", once=True, MOVE_AFTER="6h")
-    assert workspace.states() == {"claimed": PEOPLE_COUNT}
+    assert (
+        "moved to flex in 6 h" in workspace.run_command("status", more=True, MOVE_AFTER="6h").stdout
+    )
+    workspace.run_command("work", once=True, MOVE_AFTER="6h")
+    assert workspace.state_counts() == {"claimed": PEOPLE_COUNT}
 
-    clock_was_wrong(workspace, days=-2)
-    process = workspace.run("tag", wait=True, to="live", MOVE_AFTER="6h")
+    shift_recorded_times(workspace, days=-2)
+    process = workspace.try_command("tag", wait=True, to="live", MOVE_AFTER="6h")
     assert process.code == 0, process
-    assert "asking its 6 rows by live costs up to" in process.err
+    assert "asking its 6 rows by live costs up to" in process.stderr
     check_asked_once(workspace, api, kept=0)
     assert [batch["way"] for batch in workspace.batches()] == ["batch", "live"]
 
 
 def test_work_moves_an_old_batch(workspace: Workspace, api: Engine) -> None:
     """`work` cancels a batch that is older than MOVE_AFTER, and asks its other rows."""
-    workspace.people(PEOPLE_COUNT)
+    workspace.import_people(PEOPLE_COUNT)
     runs_for_hours(api)
-    workspace.do("submit")
-    clock_was_wrong(workspace, days=-2)
+    workspace.run_command("submit")
+    shift_recorded_times(workspace, days=-2)
     for _ in range(3):
-        process = workspace.run("work", once=True, MOVE_AFTER="30h")
+        process = workspace.try_command("work", once=True, MOVE_AFTER="30h")
         assert process.code == 0, process
     check_asked_once(workspace, api, kept=0)
 
@@ -152,74 +156,74 @@ def test_unconfirmed_or_unaffordable_move_changes_nothing(
     workspace: Workspace, api: Engine
 ) -> None:
     """Both costs are printed before, and a budget or a person can refuse them."""
-    workspace.people(PEOPLE_COUNT)
+    workspace.import_people(PEOPLE_COUNT)
     never_runs(api)
-    workspace.do("submit")
-    estimate = workspace.read("batch_move", 1, to="live", dry=True)
+    workspace.run_command("submit")
+    estimate = workspace.read_json("batch_move", 1, to="live", dry=True)
     assert estimate["other_mode_usd"] == pytest.approx(2 * estimate["cancelled_usd"])
 
-    refused = workspace.do("batch_move", 1, to="live", code=2, CONFIRM_ABOVE=0)
-    assert "it may still cost up to" in refused.err
-    assert "asking its 6 rows by live costs up to" in refused.err
-    assert "not confirmed; nothing was changed" in refused.err
+    refused = workspace.run_command("batch_move", 1, to="live", code=2, CONFIRM_ABOVE=0)
+    assert "it may still cost up to" in refused.stderr
+    assert "asking its 6 rows by live costs up to" in refused.stderr
+    assert "not confirmed; nothing was changed" in refused.stderr
 
     budget = f"{estimate['cancelled_usd'] * 2:.9f}"
-    over_budget = workspace.do("batch_move", 1, to="live", code=3, BUDGET_PER_DAY=budget)
-    assert "nothing was changed" in over_budget.err
+    over_budget = workspace.run_command("batch_move", 1, to="live", code=3, BUDGET_PER_DAY=budget)
+    assert "nothing was changed" in over_budget.stderr
 
-    clock_was_wrong(workspace, days=-2)
-    process = workspace.run("work", once=True, MOVE_AFTER="30h", BUDGET_PER_DAY=budget)
+    shift_recorded_times(workspace, days=-2)
+    process = workspace.try_command("work", once=True, MOVE_AFTER="30h", BUDGET_PER_DAY=budget)
     assert process.code == 0, process
-    assert "is older than MOVE_AFTER, but was not moved" in process.err
+    assert "is older than MOVE_AFTER, but was not moved" in process.stderr
     assert not [call for call in api.journal() if call["path"].endswith(":cancel")]
-    assert workspace.states() == {"claimed": PEOPLE_COUNT}
+    assert workspace.state_counts() == {"claimed": PEOPLE_COUNT}
 
 
 def test_batch_that_cannot_be_moved_is_not_changed(workspace: Workspace, api: Engine) -> None:
     """The message names the state of the batch and the next command."""
-    workspace.people(2)
-    assert "there is no batch 1" in workspace.do("batch_move", 1, code=2).err
-    api.fault("quota_batch")
-    workspace.do("submit", code=4)
-    assert "was not sent yet" in workspace.do("batch_move", 1, code=2).err
+    workspace.import_people(2)
+    assert "there is no batch 1" in workspace.run_command("batch_move", 1, code=2).stderr
+    api.script_fault("quota_batch")
+    workspace.run_command("submit", code=4)
+    assert "was not sent yet" in workspace.run_command("batch_move", 1, code=2).stderr
 
-    api.fault("create_lost_reply")
+    api.script_fault("create_lost_reply")
     fault = {"code": 503, "message": "not now"}
-    api.fault("status", times=MANY_TIMES, method="GET", path=r"/batches(\?|$)", args=fault)
-    workspace.do("submit", code=4, RETRY_FOR=0.05)
+    api.script_fault("status", times=MANY_TIMES, method="GET", path=r"/batches(\?|$)", args=fault)
+    workspace.run_command("submit", code=4, RETRY_FOR=0.05)
     assert workspace.batch_states() == ["submitting"]
-    assert "it is unclear whether" in workspace.do("batch_move", 1, code=4).err
+    assert "it is unclear whether" in workspace.run_command("batch_move", 1, code=4).stderr
     api.clear_faults()
-    workspace.do("submit")
+    workspace.run_command("submit")
 
-    api.fault("batch_vanishes", times=2)
-    gone = workspace.do("batch_move", 1, code=3)
-    assert "was not found at the API" in gone.err
-    assert "batch-cancel" in gone.err
-    assert workspace.states() == {"claimed": 2}
+    api.script_fault("batch_vanishes", times=2)
+    gone = workspace.run_command("batch_move", 1, code=3)
+    assert "was not found at the API" in gone.stderr
+    assert "batch-cancel" in gone.stderr
+    assert workspace.state_counts() == {"claimed": 2}
 
     api.clear_faults()
-    workspace.do("poll")
-    assert "is downloaded" in workspace.do("batch_move", 1, code=2).err
-    workspace.do("ingest")
-    assert "is over (ingested)" in workspace.do("batch_move", 1, code=2).err
+    workspace.run_command("poll")
+    assert "is downloaded" in workspace.run_command("batch_move", 1, code=2).stderr
+    workspace.run_command("ingest")
+    assert "is over (ingested)" in workspace.run_command("batch_move", 1, code=2).stderr
 
-    workspace.people(1, first=2)
-    workspace.do("tag", mode="live")
-    assert "consists of live calls" in workspace.do("batch_move", 2, code=2).err
-    assert workspace.states() == {"tagged": 3}
+    workspace.import_people(1, first=2)
+    workspace.run_command("tag", mode="live")
+    assert "consists of live calls" in workspace.run_command("batch_move", 2, code=2).stderr
+    assert workspace.state_counts() == {"tagged": 3}
 
 
 def test_rows_can_be_moved_to_another_batch(workspace: Workspace, api: Engine) -> None:
     """The other rows are sent in a new batch, and a repeated command has nothing to do."""
-    workspace.people(PEOPLE_COUNT)
+    workspace.import_people(PEOPLE_COUNT)
     expires_in_part(api)
-    workspace.do("submit")
-    report = workspace.read("batch_move", 1, to="batch")
+    workspace.run_command("submit")
+    report = workspace.read_json("batch_move", 1, to="batch")
     assert (report["kept"], report["submitted"]) == (PEOPLE_COUNT // 2, [2])
-    workspace.do("batch_move", 1, to="batch")
+    workspace.run_command("batch_move", 1, to="batch")
     api.clear_faults()
-    workspace.each("poll", "ingest")
-    assert workspace.states() == {"tagged": PEOPLE_COUNT}
+    workspace.run_commands("poll", "ingest")
+    assert workspace.state_counts() == {"tagged": PEOPLE_COUNT}
     sent_keys = [line["key"] for create in api.creates() for line in create["lines"]]
     assert len(sent_keys) == PEOPLE_COUNT + PEOPLE_COUNT // 2

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.acceptance.database import connected, schema, sql
+from tests.acceptance.database import connect, read_schema, run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import PRODUCT
 from tests.acceptance.product import IMAGES, MODEL, ON_POSTGRESQL, Workspace
@@ -32,50 +32,52 @@ def test_answer_keeps_eight_tags_and_counts_the_rest(
     workspace: Workspace, api: Engine, mode: str
 ) -> None:
     """The first eight valid tags are stored in both modes, and the others are counted."""
-    workspace.people(2)
-    api.fault("answer_text", times=9, args={"text": TEXT})
+    workspace.import_people(2)
+    api.script_fault("answer_text", times=9, args={"text": TEXT})
     if mode == "batch":
-        workspace.each("submit", "poll")
-        tag_run = workspace.do("ingest", json=True)
+        workspace.run_commands("submit", "poll")
+        tag_run = workspace.run_command("ingest", json=True)
         assert [report["left_out_values"] for report in tag_run.json] == [2 * 292]
     else:
-        tag_run = workspace.do("tag", mode="live", yes=True)
-    assert f"left out {2 * 292} values" in tag_run.err
-    assert list(workspace.tags().values()) == [TAGS[:8], TAGS[:8]]
-    [answer] = workspace.read("show", "person-0000")["answers"]
+        tag_run = workspace.run_command("tag", mode="live", yes=True)
+    assert f"left out {2 * 292} values" in tag_run.stderr
+    assert list(workspace.exported_tags().values()) == [TAGS[:8], TAGS[:8]]
+    [answer] = workspace.read_json("show", "person-0000")["answers"]
     assert answer["answer"]["tags"] == TAGS[:8]
 
 
 def test_new_person_gets_eight_tags(workspace: Workspace, api: Engine) -> None:
     """The reply to `add-expert` is cut in the same way."""
-    api.fault("answer_text", times=9, args={"text": TEXT})
-    path = workspace.put("ada.json", json.dumps({"username": "ada", "bio": "I keep bees."}))
-    add_run = workspace.do("add", path, json=True)
-    assert (add_run.json["tags"], "left out 292 values" in add_run.err) == (TAGS[:8], True)
+    api.script_fault("answer_text", times=9, args={"text": TEXT})
+    path = workspace.write_file("ada.json", json.dumps({"username": "ada", "bio": "I keep bees."}))
+    add_run = workspace.run_command("add", path, json=True)
+    assert (add_run.json["tags"], "left out 292 values" in add_run.stderr) == (TAGS[:8], True)
 
 
 def test_correction_with_nine_tags_is_refused(workspace: Workspace, api: Engine) -> None:
     """A correction may have eight tags; a ninth tag is refused, and the old tags stay."""
-    workspace.people(1)
-    api.fault("answer_text", times=9, args={"text": json.dumps({"tags": TAGS[:7]})})
-    workspace.each("submit", "poll", "ingest")
-    workspace.do("correct", "person-0000", set=f"tags={', '.join(TAGS[:8])}")
-    error_run = workspace.do("correct", "person-0000", set=f"tags={', '.join(TAGS[:9])}", code=2)
-    assert "it has 1 value too many; nothing was changed" in error_run.err
-    assert workspace.tags() == {"person-0000": TAGS[:8]}
+    workspace.import_people(1)
+    api.script_fault("answer_text", times=9, args={"text": json.dumps({"tags": TAGS[:7]})})
+    workspace.run_commands("submit", "poll", "ingest")
+    workspace.run_command("correct", "person-0000", set=f"tags={', '.join(TAGS[:8])}")
+    error_run = workspace.run_command(
+        "correct", "person-0000", set=f"tags={', '.join(TAGS[:9])}", code=2
+    )
+    assert "it has 1 value too many; nothing was changed" in error_run.stderr
+    assert workspace.exported_tags() == {"person-0000": TAGS[:8]}
 
 
 def test_bucket_of_an_image_keeps_twelve_tags(workspace: Workspace, api: Engine) -> None:
     """Each bucket of an image is cut at the twelve tags that were asked for."""
     names = ("subjects", "objects", "setting", "style", "mood", "colours", "text_seen")
     answer = {"summary": "A red square.", "buckets": dict.fromkeys(names, TAGS)}
-    api.fault("answer_text", times=9, args={"text": json.dumps(answer)})
-    workspace.put("pictures/note.txt", "")
+    api.script_fault("answer_text", times=9, args={"text": json.dumps(answer)})
+    workspace.write_file("pictures/note.txt", "")
     Image.linear_gradient("L").save(workspace.home / "pictures" / "square.png")
-    workspace.do("import_images", "pictures")
-    tag_run = workspace.do("tag", mode="live", yes=True, TASK=IMAGES)
-    assert f"left out {len(names) * 288:,} values" in tag_run.err
-    [row] = workspace.exported(IMAGES)
+    workspace.run_command("import_images", "pictures")
+    tag_run = workspace.run_command("tag", mode="live", yes=True, TASK=IMAGES)
+    assert f"left out {len(names) * 288:,} values" in tag_run.stderr
+    [row] = workspace.exported_rows(IMAGES)
     assert row["buckets"] == dict.fromkeys(names, TAGS[:12])
 
 
@@ -91,17 +93,17 @@ JOINED = (
 def test_header_of_a_joined_file_is_no_row(workspace: Workspace, kind: str) -> None:
     """A second header is refused with its line for people and for tasks, and is never sent."""
     if kind == "csv":
-        workspace.put("people.csv", "".join(JOINED))
+        workspace.write_file("people.csv", "".join(JOINED))
     else:
         rows = [("username", "bio"), ("ada", "Keeps bees."), ("Username", "Bio"), ("bea", "Sings.")]
         put_book(workspace.home / "people.xlsx", {"People": rows})
 
-    import_document = workspace.read("import", f"people.{kind}")
+    import_document = workspace.read_json("import", f"people.{kind}")
     assert [(finding["line"], finding["kind"]) for finding in import_document["findings"]] == [
         (3, "rejected")
     ]
     assert "the header is repeated" in import_document["findings"][0]["reason"]
-    assert sorted(workspace.tags()) == ["ada", "bea"]
+    assert sorted(workspace.exported_tags()) == ["ada", "bea"]
 
     question: dict[str, Any] = {
         "from": f"people.{kind}",
@@ -109,10 +111,12 @@ def test_header_of_a_joined_file_is_no_row(workspace: Workspace, kind: str) -> N
         "text": "bio",
         "refused": True,
     }
-    ask_run = workspace.do("ask", **question)
-    assert "the header is repeated" in ask_run.said
+    ask_run = workspace.run_command("ask", **question)
+    assert "the header is repeated" in ask_run.output
     assert not [
-        request for request in workspace.requests(1) if "Bio" in str(request["request"]["contents"])
+        request
+        for request in workspace.sealed_requests(1)
+        if "Bio" in str(request["request"]["contents"])
     ]
 
 
@@ -126,9 +130,9 @@ def test_quotes_with_a_backslash_hide_no_row(workspace: Workspace) -> None:
         "eve": 'A line \\""\nand another "".',
     }
     rows = [f'{name},"{cell}"\n' for name, cell in cells.items()]
-    workspace.put("people.csv", f"{PEOPLE}{''.join(rows)}fay,Plain.\n")
-    workspace.do("import", "people.csv")
-    assert {row["Username"]: row["Bio"] for row in workspace.exported()} == {
+    workspace.write_file("people.csv", f"{PEOPLE}{''.join(rows)}fay,Plain.\n")
+    workspace.run_command("import", "people.csv")
+    assert {row["Username"]: row["Bio"] for row in workspace.exported_rows()} == {
         "ada": 'Says "bees", twice.',
         "bea": 'Ends with "bells"',
         "cid": 'An inch is 1"',
@@ -143,11 +147,11 @@ def test_doctor_names_a_model_that_the_api_does_not_list(
     served_workspace: Workspace, outside_server: Outside, setting: str
 ) -> None:
     """`doctor` names a model that the project cannot see."""
-    served_workspace.people(1)
-    assert served_workspace.read("doctor")["findings"] == []
+    served_workspace.import_people(1)
+    assert served_workspace.read_json("doctor")["findings"] == []
     name = {"MODEL": MODEL, "EMBEDDING_MODEL": "gemini-embedding-2"}[setting]
     outside_server.hidden_models = frozenset({name})
-    [finding] = served_workspace.read("doctor")["findings"]
+    [finding] = served_workspace.read_json("doctor")["findings"]
     assert finding["said"].startswith(f"{name} (")
     assert finding["said"].endswith("is not in the API's list of models")
 
@@ -155,11 +159,11 @@ def test_doctor_names_a_model_that_the_api_does_not_list(
 def test_workspace_of_the_old_version_is_migrated_by_an_export(workspace: Workspace) -> None:
     """The refusal prints commands that work; people whose tags are copied are not paid again."""
     old_workspace = Workspace(workspace.home / "old", workspace.url)
-    with connected(old_workspace) as connection:
+    with connect(old_workspace) as connection:
         connection.execute("CREATE TABLE findable_version (version_num TEXT)")
         connection.execute("INSERT INTO findable_version VALUES ('0021')")
 
-    error_output = old_workspace.do("status", code=5).err
+    error_output = old_workspace.run_command("status", code=5).stderr
     assert "git checkout b565137c && findable export people.jsonl" in error_output
     assert (
         "copy the lists of tags from the file into the column tags, or they are paid"
@@ -174,13 +178,15 @@ def test_workspace_of_the_old_version_is_migrated_by_an_export(workspace: Worksp
         {"Username": "ada", "Bio": "Keeps bees.", "tags": ["beekeeping"], "findability_score": 26},
         {"Username": "bea", "Bio": "Casts bells.", "tags": None, "findability_score": 1},
     ]
-    workspace.put("people.jsonl", "".join(f"{json.dumps(person)}\n" for person in old_people))
-    workspace.do("import", "people.jsonl")
+    workspace.write_file(
+        "people.jsonl", "".join(f"{json.dumps(person)}\n" for person in old_people)
+    )
+    workspace.run_command("import", "people.jsonl")
     copied_tags = json.dumps(["beekeeping"])
-    sql(workspace, "UPDATE experts SET tags = :tags WHERE username = 'ada'", tags=copied_tags)
-    assert workspace.read("submit", dry=True)["items"] == 1
-    workspace.each("submit", "poll", "ingest")
-    assert [request["item"] for request in workspace.asked()] == ["2"]
+    run_sql(workspace, "UPDATE experts SET tags = :tags WHERE username = 'ada'", tags=copied_tags)
+    assert workspace.read_json("submit", dry=True)["items"] == 1
+    workspace.run_commands("submit", "poll", "ingest")
+    assert [request["item"] for request in workspace.logged_requests()] == ["2"]
 
 
 def test_currency_is_stored_as_its_code(workspace: Workspace) -> None:
@@ -195,9 +201,9 @@ def test_currency_is_stored_as_its_code(workspace: Workspace) -> None:
         "": "GBP",
     }
     lines = [f"person-{number},£9,{sign}\n" for number, sign in enumerate(codes_by_sign)]
-    workspace.put("people.csv", f"Username,Hourly Rate,Currency\n{''.join(lines)}")
-    workspace.do("import", "people.csv")
-    assert [row["Currency"] for row in workspace.exported()] == list(codes_by_sign.values())
+    workspace.write_file("people.csv", f"Username,Hourly Rate,Currency\n{''.join(lines)}")
+    workspace.run_command("import", "people.csv")
+    assert [row["Currency"] for row in workspace.exported_rows()] == list(codes_by_sign.values())
 
 
 LOCKING_STATEMENTS = [
@@ -225,25 +231,25 @@ def test_row_that_refuses_its_adoption_is_named(workspace: Workspace, columns: s
     has_id = columns.startswith("id")
     if ON_POSTGRESQL and not has_id:
         pytest.skip("a server's table without ids is not adopted")
-    sql(workspace, f"CREATE TABLE experts ({columns}, bio TEXT)")
+    run_sql(workspace, f"CREATE TABLE experts ({columns}, bio TEXT)")
     for number, name in enumerate(("ada", "bea", "cid"), start=1):
         key = f"{number}, " if has_id else ""
         values = f"{key}'{name}', 'Keeps bees.'"
-        sql(workspace, f"INSERT INTO experts VALUES ({values})")  # noqa: S608 - constant values
+        run_sql(workspace, f"INSERT INTO experts VALUES ({values})")  # noqa: S608 - constant values
     for statement in LOCKING_STATEMENTS:
-        sql(workspace, statement)
+        run_sql(workspace, statement)
 
-    schema_before = schema(workspace)
-    error_output = workspace.do("submit", yes=True, code=3).err
+    schema_before = read_schema(workspace)
+    error_output = workspace.run_command("submit", yes=True, code=3).stderr
     assert "`experts` in this database refuses a change of its row 2: " in error_output
     assert "bea is locked" in error_output
     assert "nothing was changed" in error_output
-    assert schema(workspace) == schema_before
+    assert read_schema(workspace) == schema_before
 
-    sql(workspace, "DROP TRIGGER locked" + (" ON experts" if ON_POSTGRESQL else ""))
-    workspace.each("submit", yes=True)
-    workspace.each("poll", "ingest")
-    assert sorted(workspace.tags()) == ["ada", "bea", "cid"]
+    run_sql(workspace, "DROP TRIGGER locked" + (" ON experts" if ON_POSTGRESQL else ""))
+    workspace.run_commands("submit", yes=True)
+    workspace.run_commands("poll", "ingest")
+    assert sorted(workspace.exported_tags()) == ["ada", "bea", "cid"]
 
 
 def pack_workbook(path: Path, rows: Iterable[bytes], shared_texts: Iterable[bytes] = ()) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from tests import postgresql
-from tests.acceptance.database import sql
+from tests.acceptance.database import run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import ON_POSTGRESQL, PEOPLE, Workspace
-from tests.acceptance.steps import OTHER, ROT, SHORT, Fate, spoil
+from tests.acceptance.steps import REPLACED, ROT, SHORT, Fate, damage_file
 
 ENTRY_FIELDS = [
     "id",
@@ -45,9 +45,9 @@ INCONSISTENT = 5
 
 def import_tagged(workspace: Workspace, count: int, *, first: int = 0) -> list[str]:
     """Import people and tag them as another program would; return their usernames."""
-    names = workspace.people(count, first=first)
+    names = workspace.import_people(count, first=first)
     tags = '["bees", "water law"]'
-    sql(workspace, "UPDATE experts SET tags = :tags WHERE tags IS NULL", tags=tags)
+    run_sql(workspace, "UPDATE experts SET tags = :tags WHERE tags IS NULL", tags=tags)
     return names
 
 
@@ -129,12 +129,12 @@ def test_build_has_stable_paths_and_embeds_only_changed_texts(
     for name in stable_names:
         (workspace.data / name).write_bytes(f"theirs: {name}".encode())
     names = import_tagged(workspace, 4)
-    workspace.people(1, first=50)
+    workspace.import_people(1, first=50)
 
     # The service sends invalid vectors once.
-    api.fault("vectors_nan")
-    api.fault("vectors_not_unit", times=10_000)
-    workspace.do("index")
+    api.script_fault("vectors_nan")
+    api.script_fault("vectors_not_unit", times=10_000)
+    workspace.run_command("index")
     _check_foreign_files_are_kept(workspace)
     for name in stable_names:
         path = workspace.data / name
@@ -157,17 +157,17 @@ def test_build_has_stable_paths_and_embeds_only_changed_texts(
     # No text is embedded twice.
     first_texts = read_embedded_texts(api)
     assert len(set(first_texts)) == 4
-    workspace.do("index")
+    workspace.run_command("index")
     assert read_embedded_texts(api) == first_texts
 
     # The text of a person changed, and two people are newly tagged. A rate is not part of a text.
     unchanged_bio = "I keep bees and teach water law number 1."
     rows = f"person-0000,I mend clocks.,5\nperson-0001,{unchanged_bio},7\n"
-    workspace.put("new.csv", f"Username,Bio,Hourly Rate\n{rows}")
-    workspace.do("import", "new.csv")
+    workspace.write_file("new.csv", f"Username,Bio,Hourly Rate\n{rows}")
+    workspace.run_command("import", "new.csv")
     import_tagged(workspace, 1, first=9)
     assert count_behind(workspace) == 3
-    workspace.do("index")
+    workspace.run_command("index")
     new_texts = read_embedded_texts(api)[len(first_texts) :]
     assert len(new_texts) == 3, new_texts
     assert any("I mend clocks." in text for text in new_texts)
@@ -176,12 +176,12 @@ def test_build_has_stable_paths_and_embeds_only_changed_texts(
 
     # After the rollback, the two people who were tagged later differ as well.
     tags = '["goats"]'
-    sql(workspace, "UPDATE experts SET tags = NULL WHERE username = 'person-0000'")
-    sql(workspace, "UPDATE experts SET tags = :tags WHERE username = 'person-0001'", tags=tags)
-    sql(workspace, "DELETE FROM experts WHERE username = 'person-0002'")
-    sql(workspace, "UPDATE experts SET hourly_rate = 9")
+    run_sql(workspace, "UPDATE experts SET tags = NULL WHERE username = 'person-0000'")
+    run_sql(workspace, "UPDATE experts SET tags = :tags WHERE username = 'person-0001'", tags=tags)
+    run_sql(workspace, "DELETE FROM experts WHERE username = 'person-0002'")
+    run_sql(workspace, "UPDATE experts SET hourly_rate = 9")
     assert count_behind(workspace) == 3
-    workspace.do("index", rollback=True)
+    workspace.run_command("index", rollback=True)
     assert count_behind(workspace) == 5
 
 
@@ -198,21 +198,21 @@ def _check_foreign_files_are_kept(workspace: Workspace) -> None:
 def test_invalid_vectors_are_in_no_build(workspace: Workspace, api: Engine) -> None:
     """Invalid vectors end the command with exit 4, and the index in service stays."""
     import_tagged(workspace, 3)
-    workspace.do("index")
+    workspace.run_command("index")
     served_folder = current_folder(workspace)
     build_names = list_builds(workspace)
     import_tagged(workspace, 2, first=9)
 
     for fault in ("vectors_short", "vectors_nan", "vectors_wrong_dimension", "vectors_fused"):
-        api.fault(fault, times=10_000)
-        workspace.do("index", code=4, RETRY_FOR="0.02")
+        api.script_fault(fault, times=10_000)
+        workspace.run_command("index", code=4, RETRY_FOR="0.02")
         assert current_folder(workspace) == served_folder, fault
         assert list_builds(workspace) == build_names, fault
         api.clear_faults()
 
     # No invalid vector was stored for the next build.
     text_count = len(read_embedded_texts(api))
-    workspace.do("index")
+    workspace.run_command("index")
     assert len(set(read_embedded_texts(api)[text_count:])) == 2
     assert len(indexed_names(workspace)) == 5
 
@@ -221,22 +221,22 @@ def test_invalid_vectors_are_in_no_build(workspace: Workspace, api: Engine) -> N
 def test_search_with_another_model_or_width_is_refused(workspace: Workspace) -> None:
     """A search with another model or width ends with exit 3 and names those of the index."""
     import_tagged(workspace, 3)
-    workspace.do("index", DIM=256)
-    assert len(workspace.found("water", DIM=256)) == 3
+    workspace.run_command("index", DIM=256)
+    assert len(workspace.search("water", DIM=256)) == 3
     for settings in ({}, {"EMBEDDING_MODEL": "gemini-embedding-001", "DIM": 256}, {"DIM": 128}):
-        search_run = workspace.do("search", "water", code=3, **settings)
-        assert "gemini-embedding-2" in search_run.err
-        assert "256" in search_run.err
-        assert search_run.out == ""
+        search_run = workspace.run_command("search", "water", code=3, **settings)
+        assert "gemini-embedding-2" in search_run.stderr
+        assert "256" in search_run.stderr
+        assert search_run.stdout == ""
 
 
 @pytest.fixture
 def rebuilt(workspace: Workspace) -> Workspace:
     """Return a workspace with build 1 of four people, and build 2 of five people in service."""
     import_tagged(workspace, 4)
-    workspace.do("index")
+    workspace.run_command("index")
     import_tagged(workspace, 1, first=9)
-    workspace.do("index")
+    workspace.run_command("index")
     assert list_builds(workspace) == ["1", "2"]
     return workspace
 
@@ -256,36 +256,36 @@ def test_previous_build_is_kept_for_a_rollback(rebuilt: Workspace) -> None:
         file_bytes = path.read_bytes()
         # A changed byte of the manifest may be harmless.
         if path.name != "manifest.json":
-            spoil(path, ROT)
-            rollback_run = rebuilt.do("index", rollback=True, code=INCONSISTENT)
-            assert path.name in rollback_run.err
+            damage_file(path, ROT)
+            rollback_run = rebuilt.run_command("index", rollback=True, code=INCONSISTENT)
+            assert path.name in rollback_run.stderr
         # An incomplete build is invalid, or counts as no build.
         if path.name in READER_FILES:
-            spoil(path, SHORT)
-            assert rebuilt.run("index", rollback=True).code in {2, INCONSISTENT}
+            damage_file(path, SHORT)
+            assert rebuilt.try_command("index", rollback=True).code in {2, INCONSISTENT}
             path.unlink()
-            assert rebuilt.run("index", rollback=True).code in {2, INCONSISTENT}
+            assert rebuilt.try_command("index", rollback=True).code in {2, INCONSISTENT}
         assert current_folder(rebuilt) == served_folder, path
         path.write_bytes(file_bytes)
 
-    rebuilt.do("index", rollback=True)
+    rebuilt.run_command("index", rollback=True)
     assert current_folder(rebuilt) == previous_folder
     assert (len(indexed_names(rebuilt)), count_behind(rebuilt)) == (4, 1)
-    assert len(rebuilt.found("water", k=99)) == 4
-    rebuilt.do("index", rollback=True, code=2)
+    assert len(rebuilt.search("water", k=99)) == 4
+    rebuilt.run_command("index", rollback=True, code=2)
 
     import_tagged(rebuilt, 1, first=20)
-    rebuilt.do("index")
+    rebuilt.run_command("index")
     assert list_builds(rebuilt) == ["1", "3"]
     check_index_count(rebuilt, 6)
-    rebuilt.do("index")
+    rebuilt.run_command("index")
     assert list_builds(rebuilt) == ["3", "4"]
 
 
 @pytest.mark.alike
 @pytest.mark.parametrize(
     ("damage", "source"),
-    [(ROT, ""), (SHORT, ""), (OTHER, "../../current/{}"), (OTHER, "metadata.json")],
+    [(ROT, ""), (SHORT, ""), (REPLACED, "../../current/{}"), (REPLACED, "metadata.json")],
 )
 def test_file_that_is_damaged_before_verification_is_refused(
     rebuilt: Workspace, damage: str, source: str
@@ -295,37 +295,37 @@ def test_file_that_is_damaged_before_verification_is_refused(
     `source` is the file whose bytes replace the file.
     """
     # Deletions change a build without embedding, here and below.
-    sql(rebuilt, "DELETE FROM experts WHERE username = 'person-0000'")
-    file_steps = staged_file_steps(rebuilt.do("index").trail)
+    run_sql(rebuilt, "DELETE FROM experts WHERE username = 'person-0000'")
+    file_steps = staged_file_steps(rebuilt.run_command("index").trail)
     assert set(READER_FILES) <= set(file_steps)
     # All files have a hash, so that files for readers, which have more checks, are enough.
-    if damage == OTHER:
+    if damage == REPLACED:
         reader_files = set(READER_FILES) - {source}
         file_steps = {name: step for name, step in file_steps.items() if name in reader_files}
-    sql(rebuilt, "DELETE FROM experts WHERE username = 'person-0001'")
+    run_sql(rebuilt, "DELETE FROM experts WHERE username = 'person-0001'")
     served_folder = current_folder(rebuilt)
     build_names = list_builds(rebuilt)
     served_files = {path.name: path.read_bytes() for path in served_folder.iterdir()}
 
     for name, step in file_steps.items():
-        fate = Fate(at=step, side="after", how=damage, other=source.format(name))
-        index_run = rebuilt.run("index", fate=fate)
+        fate = Fate(step=step, side="after", event=damage, replacement=source.format(name))
+        index_run = rebuilt.try_command("index", fate=fate)
         assert Path(index_run.trail[step - 1]).name == name, index_run.trail[step - 1]
         assert index_run.code == INCONSISTENT, (name, index_run)
         assert current_folder(rebuilt) == served_folder, name
         assert list_builds(rebuilt) == build_names, name
 
     assert {path.name: path.read_bytes() for path in served_folder.iterdir()} == served_files
-    assert len(rebuilt.found("water", k=99)) == 4
-    rebuilt.do("index")
+    assert len(rebuilt.search("water", k=99)) == 4
+    rebuilt.run_command("index")
     check_index_count(rebuilt, 3)
 
 
 @contextlib.contextmanager
-def damage_file(path: Path, damage: str, source: Path) -> Iterator[bool]:
+def with_damage(path: Path, damage: str, source: Path) -> Iterator[bool]:
     """Damage a file and restore it; yield False if `source` has the same bytes."""
     file_bytes = path.read_bytes()
-    spoil(path, damage, other=str(source))
+    damage_file(path, damage, replacement=str(source))
     yield path.read_bytes() != file_bytes
     path.write_bytes(file_bytes)
 
@@ -336,7 +336,7 @@ def test_file_that_is_damaged_in_service_is_reported(rebuilt: Workspace) -> None
 
     The next build repairs the index.
     """
-    rebuilt.each("score", "doctor")
+    rebuilt.run_commands("score", "doctor")
     served_folder = current_folder(rebuilt)
     previous_folder = served_folder.with_name("1")
     people = sorted(indexed_names(rebuilt))
@@ -345,35 +345,35 @@ def test_file_that_is_damaged_in_service_is_reported(rebuilt: Workspace) -> None
     served_paths = sorted(served_folder.iterdir())
     cases = [(path, ROT, path) for path in served_paths if path.name != "manifest.json"]
     cases += [(served_folder / name, SHORT, served_folder) for name in READER_FILES]
-    cases += [(served_folder / name, OTHER, previous_folder / name) for name in READER_FILES]
-    cases += [(served_folder / "faiss.index", OTHER, served_folder / "metadata.json")]
+    cases += [(served_folder / name, REPLACED, previous_folder / name) for name in READER_FILES]
+    cases += [(served_folder / "faiss.index", REPLACED, served_folder / "metadata.json")]
 
     for path, damage, source in cases:
-        with damage_file(path, damage, source) as is_damaged:
+        with with_damage(path, damage, source) as is_damaged:
             if is_damaged:
                 _check_damage_is_reported(rebuilt, path, people)
 
     (served_folder / "faiss.index").write_bytes(b"short")
-    assert rebuilt.do("search", "water", code=INCONSISTENT).out == ""
+    assert rebuilt.run_command("search", "water", code=INCONSISTENT).stdout == ""
     assert rebuilt.status()["index"]["count"] == 0
-    rebuilt.each("index", "doctor")
-    assert sorted(rebuilt.found("water", k=99)) == people
+    rebuilt.run_commands("index", "doctor")
+    assert sorted(rebuilt.search("water", k=99)) == people
 
     # The link is restored from the database.
     (rebuilt.data / "index" / "current").unlink()
-    assert sorted(rebuilt.found("water", k=99)) == people
+    assert sorted(rebuilt.search("water", k=99)) == people
 
 
 def _check_damage_is_reported(workspace: Workspace, path: Path, people: list[str]) -> None:
     """Check that `doctor` reports a damaged file, and that a search is right or refused."""
-    doctor_run = workspace.do("doctor", code=INCONSISTENT)
-    assert path.name in doctor_run.err or "build" in doctor_run.err, doctor_run
+    doctor_run = workspace.run_command("doctor", code=INCONSISTENT)
+    assert path.name in doctor_run.stderr or "build" in doctor_run.stderr, doctor_run
     _check_search_is_right_or_refused(workspace, people)
 
 
 def _check_search_is_right_or_refused(workspace: Workspace, people: list[str]) -> None:
     """Check that a search finds all people or exits with 5."""
-    search_run = workspace.run("search", "water", k=99, json=True)
+    search_run = workspace.try_command("search", "water", k=99, json=True)
     assert search_run.code in {0, INCONSISTENT}, search_run
     if search_run.code == 0:
         assert sorted(hit["username"] for hit in search_run.json) == people, search_run
@@ -410,7 +410,7 @@ def test_damaged_stored_vector_is_embedded_again(rebuilt: Workspace, api: Engine
 
     shutil.rmtree(rebuilt.data / "index" / "builds")
     (rebuilt.data / "index" / "current").unlink()
-    rebuilt.do("index")
+    rebuilt.run_command("index")
     assert len(read_embedded_texts(api)) > text_count
     assert np.array_equal(read_vectors(rebuilt), vectors_before)
 
@@ -430,15 +430,15 @@ def test_rows_that_are_deleted_during_a_build_are_counted(rebuilt: Workspace, mo
     The next build equals the database.
     """
     import_tagged(rebuilt, 1, first=20)
-    trail = rebuilt.do("index").trail
+    trail = rebuilt.run_command("index").trail
     names = [*indexed_names(rebuilt), *import_tagged(rebuilt, 1, first=21)]
     deleted_names = {"old": names[0], "new": names[-1]}
     remaining_names = names[1:-1]
 
-    fate = Fate(at=STOP_STEPS[moment](trail), side="after", how="STOP")
-    with rebuilt.start("index", fate=fate) as running:
-        assert running.until_stopped(), running.wait()
-        sql(rebuilt, "DELETE FROM experts WHERE username IN (:old, :new)", **deleted_names)
+    fate = Fate(step=STOP_STEPS[moment](trail), side="after", event="STOP")
+    with rebuilt.start_command("index", fate=fate) as running:
+        assert running.wait_until_stopped(), running.wait()
+        run_sql(rebuilt, "DELETE FROM experts WHERE username IN (:old, :new)", **deleted_names)
         running.signal(signal.SIGCONT)
         ended_process = running.wait()
 
@@ -449,33 +449,33 @@ def test_rows_that_are_deleted_during_a_build_are_counted(rebuilt: Workspace, mo
     differences = set(indexed_names(rebuilt)) ^ set(remaining_names)
     assert count_behind(rebuilt) == len(differences)
 
-    rebuilt.do("index")
+    rebuilt.run_command("index")
     assert indexed_names(rebuilt) == remaining_names
     assert count_behind(rebuilt) == 0
-    assert sorted(rebuilt.found("water", k=99)) == sorted(remaining_names)
+    assert sorted(rebuilt.search("water", k=99)) == sorted(remaining_names)
 
 
 def test_older_database_does_not_replace_a_newer_index(rebuilt: Workspace) -> None:
     """An older copy of the database is refused with exit 5 until a person allows its build."""
-    tags_before = rebuilt.tags()
+    tags_before = rebuilt.exported_tags()
     backup = rebuilt.home / "aside"
     copy_database(rebuilt.data, backup)
     import_tagged(rebuilt, 2, first=20)
-    rebuilt.do("index")
+    rebuilt.run_command("index")
     served_folder = current_folder(rebuilt)
 
     copy_database(backup, rebuilt.data)
-    assert rebuilt.tags() == tags_before
-    refused_run = rebuilt.do("index", code=INCONSISTENT)
-    assert "older" in refused_run.err
+    assert rebuilt.exported_tags() == tags_before
+    refused_run = rebuilt.run_command("index", code=INCONSISTENT)
+    assert "older" in refused_run.stderr
     assert current_folder(rebuilt) == served_folder
-    rebuilt.do("doctor", code=INCONSISTENT)
+    rebuilt.run_command("doctor", code=INCONSISTENT)
 
-    rebuilt.do("index", worse_ok=True)
+    rebuilt.run_command("index", worse_ok=True)
     assert sorted(indexed_names(rebuilt)) == sorted(tags_before)
     assert count_behind(rebuilt) == 0
     import_tagged(rebuilt, 1, first=30)
-    rebuilt.do("index")
+    rebuilt.run_command("index")
     check_index_count(rebuilt, 6)
 
 
@@ -498,7 +498,7 @@ def test_remains_of_a_killed_build_are_removed(rebuilt: Workspace) -> None:
     A search works at any time.
     """
     import_tagged(rebuilt, 1, first=20)
-    trail = rebuilt.do("index").trail
+    trail = rebuilt.run_command("index").trail
     foreign_file = rebuilt.data / "index" / "builds" / "notes.txt"
     foreign_file.write_text("mine")
 
@@ -516,22 +516,22 @@ def test_remains_of_a_killed_build_are_removed(rebuilt: Workspace) -> None:
         previous_folder = current_folder(rebuilt)
         previous_builds = set(list_builds(rebuilt))
         import_tagged(rebuilt, 1, first=21 + turn)
-        rebuilt.do("index", fate=Fate(at=step, side=side), code=-signal.SIGKILL)
+        rebuilt.run_command("index", fate=Fate(step=step, side=side), code=-signal.SIGKILL)
         assert set(list_builds(rebuilt)) - previous_builds, "the killed build has no files"
         has_old_link = current_folder(rebuilt) == previous_folder
         assert has_old_link is (turn < 3), (step, trail[step - 1])
 
         # A search updates the link from the database.
-        assert len(rebuilt.found("water", k=99)) == len(indexed_names(rebuilt))
+        assert len(rebuilt.search("water", k=99)) == len(indexed_names(rebuilt))
         has_old_link = current_folder(rebuilt) == previous_folder
         assert has_old_link is (turn < 2), "the link differs from the database"
 
-        rebuilt.do("index")
+        rebuilt.run_command("index")
         build_names = [name for name in list_builds(rebuilt) if name != foreign_file.name]
         assert all(name.isdecimal() for name in build_names), build_names
         assert len(build_names) == 2
         check_index_count(rebuilt, 7 + turn)
 
     assert foreign_file.read_text() == "mine"
-    assert rebuilt.states() == {"tagged": 10}
-    assert PEOPLE in rebuilt.seen
+    assert rebuilt.state_counts() == {"tagged": 10}
+    assert PEOPLE in rebuilt.used_tasks

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from tests import postgresql
-from tests.acceptance.database import connected, names
+from tests.acceptance.database import connect, list_tables
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import KEY, ON_POSTGRESQL, Workspace, declaration
+from tests.acceptance.product import KEY, ON_POSTGRESQL, Workspace, write_declaration
 from tests.acceptance.test_page import ADD_PATH, read_linked_pages, read_operations
 
 SESSION = "canary-session-of-an-upload"
@@ -120,18 +120,18 @@ def put_files(workspace: Workspace) -> None:
         people_lines.append(f'p{number},"I keep bees and teach water law, number {number}."')
         text = f"Beekeeping is an old craft, number {number}."
         passage_lines.append(json.dumps({"id": f"t{number}", "text": text}))
-    workspace.put("people.csv", "\n".join(people_lines) + "\n")
-    workspace.put("passages.jsonl", "\n".join(passage_lines) + "\n")
-    workspace.put("new.json", json.dumps({"username": "new", "bio": "I cast bells."}))
-    workspace.put("queries.jsonl", '{"qid": "q1", "text": "water law"}\n')
-    workspace.put("qrels.tsv", "q1\t0\tp0\t1\n")
+    workspace.write_file("people.csv", "\n".join(people_lines) + "\n")
+    workspace.write_file("passages.jsonl", "\n".join(passage_lines) + "\n")
+    workspace.write_file("new.json", json.dumps({"username": "new", "bio": "I cast bells."}))
+    workspace.write_file("queries.jsonl", '{"qid": "q1", "text": "water law"}\n')
+    workspace.write_file("qrels.tsv", "q1\t0\tp0\t1\n")
     (workspace.home / "photos").mkdir()
     Image.new("RGB", (4, 4), "teal").save(workspace.home / "photos" / "field.png")
 
 
 def list_commands(workspace: Workspace) -> list[str]:
     """Return all aliases and commands in an order in which they can run."""
-    help_lines = workspace.do("--help").out.partition("Commands:\n")[2]
+    help_lines = workspace.run_command("--help").stdout.partition("Commands:\n")[2]
     commands = [*ALIASES, *re.findall(r"^  ([a-z-]+) ", help_lines, re.MULTILINE)]
     assert len(commands) > 15
 
@@ -149,13 +149,13 @@ def run_commands(workspace: Workspace, commands: Iterable[str], **options: Any) 
     output = ""
     for command in commands:
         if command not in CONSENT_OPTIONS:
-            takes_consent = "--yes" in workspace.run(command, help=True).out
+            takes_consent = "--yes" in workspace.try_command(command, help=True).stdout
             CONSENT_OPTIONS[command] = {"yes": True} if takes_consent else {}
         all_options = {**DEBUG_OPTIONS, **CONSENT_OPTIONS[command], **options}
         arguments = ARGUMENTS.get(command, ())
         process = workspace.run_unchecked(command, *arguments, **all_options)
-        assert "bug in findable" not in process.said, process.said
-        output += f"{command}: {process.code}\n{process.said}"
+        assert "bug in findable" not in process.output, process.output
+        output += f"{command}: {process.code}\n{process.output}"
     return output
 
 
@@ -180,8 +180,8 @@ def read_server_rows(workspace: Workspace) -> list[str]:
     if not ON_POSTGRESQL:
         return []
     rows = []
-    with connected(workspace) as server:
-        for table in names(server):
+    with connect(workspace) as server:
+        for table in list_tables(server):
             query = f'SELECT t::text FROM "{table}" AS t'  # noqa: S608 - a name from the database
             rows += [row[0] for row in server.execute(query)]
     return rows
@@ -215,7 +215,7 @@ def test_no_command_or_page_shows_a_secret(workspace: Workspace, api: Engine) ->
     sessions = upload_sessions(api)
     assert sessions
 
-    with workspace.page(debug=True) as client:
+    with workspace.serve_page(debug=True) as client:
         token = client.headers["authorization"].partition(" ")[2]
         pages = _read_pages_after_failure(client, api)
     assert "bad key ***" in "".join(pages)
@@ -229,7 +229,7 @@ def test_no_command_or_page_shows_a_secret(workspace: Workspace, api: Engine) ->
 def _read_pages_after_failure(client: httpx2.Client, api: Engine) -> list[str]:
     """Return all pages and documents after a call whose error contains the secrets."""
     error = {"code": 503, "message": LONG_ECHO}
-    api.fault("status", times=100, path=":generateContent", args=error)
+    api.script_fault("status", times=100, path=":generateContent", args=error)
     person = {"username": "late", "bio": "I cast bells."}
     pages = [client.post(ADD_PATH, json=person).text]
     pages += read_linked_pages(
@@ -249,19 +249,19 @@ def _read_pages_after_failure(client: httpx2.Client, api: Engine) -> list[str]:
 def test_no_secret_is_shown_for_any_reply_of_the_server(workspace: Workspace, api: Engine) -> None:
     """A server that echoes secrets, hangs or is down makes no command show a secret."""
     output = run_commands(workspace, ("import", "import-passages"))
-    api.fault("batch_fails", args={"error": {"code": 3, "message": ECHO}})
+    api.script_fault("batch_fails", args={"error": {"code": 3, "message": ECHO}})
     output += run_commands(workspace, ("batch-submit", "batch-poll", "batch-ingest", "batches"))
     assert "bad key ***" in output
 
     for name, (fault, arguments) in FAILURES.items():
-        api.fault(fault, times=10_000, args=arguments)
+        api.script_fault(fault, times=10_000, args=arguments)
         failure_output = run_commands(workspace, CALLING_COMMANDS)
         is_failed = re.search("^[a-z-]+: [1-9]$", failure_output, re.MULTILINE)
         assert is_failed, (name, failure_output)
         output += failure_output
         api.clear_faults()
 
-    api.fault("hang", times=10_000)
+    api.script_fault("hang", times=10_000)
     output += run_commands(workspace, ("batch-poll", "doctor", "try"), CALL_TIMEOUT="0.3")
     api.kill()
     output += run_commands(workspace, CALLING_COMMANDS)
@@ -326,20 +326,23 @@ def test_password_of_a_source_is_not_shown(workspace: Workspace, variable: str) 
         separator = "&" if "?" in url else "?"
         url_with_password = url.replace("://a:b@", f"://a:{PASSWORD}@")
         source = f"{url_with_password}{separator}password={PASSWORD}"
-        workspace.put(".env", f"THEIRS={source}\n")
+        workspace.write_file(".env", f"THEIRS={source}\n")
         task_arguments = [f"source={(variable or source)!r}"]
-        text = declaration(
-            {"topic": "str"}, prompt="{text}", items="SELECT * FROM t", more=task_arguments
+        text = write_declaration(
+            {"topic": "str"},
+            prompt="{text}",
+            items="SELECT * FROM t",
+            extra_arguments=task_arguments,
         )
         if not variable:
             # A second task makes the file invalid, so that messages quote it.
             invalid_task = f"Task(answer=Answer, source={source!r}, items=1)"
-            workspace.put("tasks/notes.py", f"{text}\n\n{invalid_task}\n")
+            workspace.write_file("tasks/notes.py", f"{text}\n\n{invalid_task}\n")
             output += run_commands(workspace, ("status", "try"))
-        workspace.put("tasks/notes.py", text)
+        workspace.write_file("tasks/notes.py", text)
         for verb in verbs:
             process = workspace.run_unchecked(verb, *arguments.get(verb, ()), **DEBUG_OPTIONS)
-            output += process.said
+            output += process.output
 
     assert "1 answered" in output
     assert "the database of source=" in output
@@ -352,7 +355,7 @@ def test_password_of_a_source_is_not_shown(workspace: Workspace, variable: str) 
 def test_local_engine_gets_no_key(tmp_path: Path) -> None:
     """A key in `.env` is not shown or stored if the local engine is used."""
     workspace = Workspace(tmp_path / "here")
-    workspace.put(".env", f"GEMINI_API_KEY={KEY}\nGOOGLE_API_KEY={KEY}\n")
+    workspace.write_file(".env", f"GEMINI_API_KEY={KEY}\nGOOGLE_API_KEY={KEY}\n")
     output = run_commands(workspace, ("demo", "status", "settings"))
     check_no_secret_is_shown(workspace.home, output, secrets={KEY})
 
@@ -360,7 +363,7 @@ def test_local_engine_gets_no_key(tmp_path: Path) -> None:
 @pytest.mark.excused("no_key_is_on_disk")
 def test_key_of_a_dotenv_file_is_not_shown(workspace: Workspace, api: Engine) -> None:
     """A key in `.env` is not shown, also if the server echoes it."""
-    workspace.put(".env", f"GEMINI_API_KEY={KEY}\n")
-    api.fault("status", times=10_000, args={"code": 403, "message": ECHO})
+    workspace.write_file(".env", f"GEMINI_API_KEY={KEY}\n")
+    api.script_fault("status", times=10_000, args={"code": 403, "message": ECHO})
     output = run_commands(workspace, ("import", "batch-submit", "settings", "doctor"))
     check_no_secret_is_shown(workspace.home, output, secrets={KEY, SESSION})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.product import Workspace, declaration
+from tests.acceptance.product import Workspace, write_declaration
 
 TEXTS = {
     "k1": "Boils fast and the handle stays cool.",
@@ -21,32 +21,32 @@ CLOSED = {"mood": "Literal['good', 'bad']"}
 def declare(workspace: Workspace, *, version: int = 1) -> Path:
     """Write a task with a closed question, and its rows."""
     rows = "".join(f'{key},"{text}"\n' for key, text in TEXTS.items())
-    workspace.put("kettles.csv", f"id,text\n{rows}")
-    text = declaration(
+    workspace.write_file("kettles.csv", f"id,text\n{rows}")
+    text = write_declaration(
         CLOSED,
         prompt="{text}",
         items="../kettles.csv",
-        more=[f"version={version}", "key='id'"],
+        extra_arguments=[f"version={version}", "key='id'"],
     )
     if "import Literal" not in text:
         text = f"from typing import Literal\n\n{text}"
-    return workspace.put(f"tasks/{KETTLES}.py", text)
+    return workspace.write_file(f"tasks/{KETTLES}.py", text)
 
 
 def exported_csv(workspace: Workspace, **options: str) -> dict[str, dict[str, str]]:
     """Return the exported rows by key."""
-    output = workspace.do("export", "-", format="csv", TASK=KETTLES, **options).out
+    output = workspace.run_command("export", "-", format="csv", TASK=KETTLES, **options).stdout
     return {row["id"]: row for row in csv.DictReader(io.StringIO(output))}
 
 
 def test_export_of_a_version_names_other_answers(workspace: Workspace) -> None:
     """A row without an answer of the version is not answered; corrections left out are counted."""
     declare(workspace)
-    workspace.do("tag", mode="live", TASK=KETTLES)
+    workspace.run_command("tag", mode="live", TASK=KETTLES)
     declare(workspace, version=2)
-    workspace.do("tag", mode="live", limit=1, TASK=KETTLES)
+    workspace.run_command("tag", mode="live", limit=1, TASK=KETTLES)
     for key in ("k1", "k3"):
-        workspace.do("correct", key, set="mood=bad", TASK=KETTLES)
+        workspace.run_command("correct", key, set="mood=bad", TASK=KETTLES)
 
     newer_rows = exported_csv(workspace, extractor=f"{KETTLES}@2")
     assert newer_rows["k1"]["state"] == "answered"
@@ -60,37 +60,42 @@ def test_export_of_a_version_names_other_answers(workspace: Workspace) -> None:
     corrected_rows = exported_csv(workspace, extractor="person")
     assert corrected_rows["k1"]["mood"] == "bad"
     assert corrected_rows["k1"]["reason"] == ""
-    error_output = workspace.do("export", "out.csv", extractor=f"{KETTLES}@2", TASK=KETTLES).err
+    error_output = workspace.run_command(
+        "export", "out.csv", extractor=f"{KETTLES}@2", TASK=KETTLES
+    ).stderr
     assert "2 corrections left out" in error_output
-    assert "corrections left out" not in workspace.do("export", "all.csv", TASK=KETTLES).err
+    assert (
+        "corrections left out"
+        not in workspace.run_command("export", "all.csv", TASK=KETTLES).stderr
+    )
 
 
 def test_duplicate_keys_are_counted_alike(workspace: Workspace) -> None:
     """A trial and a stored question count the same rows, and name repeated keys and their lines."""
-    file = workspace.put(
+    file = workspace.write_file(
         "twice.csv",
         "id,text\n1,a fine kettle that boils\n2,a bad kettle that leaks\n"
         "2,another kettle entirely\n3,a red kettle for tea\n",
     )
     options = {"key": "id", "q": "Praise or blame?"}
-    trial = workspace.do("ask", file, **options)
-    stored = workspace.do("ask", file, name="twice", yes=True, **options)
+    trial = workspace.run_command("ask", file, **options)
+    stored = workspace.run_command("ask", file, name="twice", yes=True, **options)
     for command_run in (trial, stored):
-        assert "3 of 3 rows asked" in command_run.out + command_run.err
-        assert "line 4, column 'id': the key is already on line 3 (2)" in command_run.err
+        assert "3 of 3 rows asked" in command_run.stdout + command_run.stderr
+        assert "line 4, column 'id': the key is already on line 3 (2)" in command_run.stderr
 
 
 def test_broken_task_file_is_named_with_its_line(workspace: Workspace) -> None:
     """`status` and `doctor` name file and line of a syntax error, and what to type."""
     path = declare(workspace)
-    workspace.do("tag", mode="live", TASK=KETTLES)
+    workspace.run_command("tag", mode="live", TASK=KETTLES)
     path.write_text(f"{path.read_text(encoding='utf-8')}x = (\n", encoding="utf-8")
     line_count = len(path.read_text(encoding="utf-8").splitlines())
 
     status = workspace.status(TASK=KETTLES)
     assert f"{path}, line {line_count}" in status["task_file"]
     assert "doctor" in status["next"]
-    doctor_output = workspace.do("doctor", TASK=KETTLES).out
+    doctor_output = workspace.run_command("doctor", TASK=KETTLES).stdout
     assert f"{path}, line {line_count}: '(' was never closed" in doctor_output
     assert f"correct {path}" in doctor_output
     assert "1 notice above" in doctor_output
@@ -101,7 +106,7 @@ def test_copied_folder_uses_its_own_task_file(workspace: Workspace) -> None:
     """A copy reads the task file next to it, not the file of the original folder."""
     workspace.url = ""
     declare(workspace)
-    workspace.do("tag", mode="live", TASK=KETTLES)
+    workspace.run_command("tag", mode="live", TASK=KETTLES)
     copy_home = workspace.home.with_name("copied")
     shutil.copytree(workspace.home, copy_home)
     copied_file = copy_home / "tasks" / f"{KETTLES}.py"
@@ -111,9 +116,11 @@ def test_copied_folder_uses_its_own_task_file(workspace: Workspace) -> None:
     )
 
     copied = Workspace(copy_home, settings={"TRUST": str(copied_file)})
-    output = copied.do("tag", mode="live", TASK=KETTLES).out
+    output = copied.run_command("tag", mode="live", TASK=KETTLES).stdout
     assert "3 answered" in output
-    assert f"{KETTLES}@7" in {row["version"].partition("/")[0] for row in copied.read("versions")}
+    assert f"{KETTLES}@7" in {
+        row["version"].partition("/")[0] for row in copied.read_json("versions")
+    }
 
 
 @pytest.mark.parametrize(
@@ -129,21 +136,23 @@ def test_documents_are_refused_as_tables(
     workspace: Workspace, name: str, content: bytes, format_name: str
 ) -> None:
     """A file that is no table is named by its content, whatever its suffix says."""
-    path = workspace.put(name, "")
+    path = workspace.write_file(name, "")
     path.write_bytes(content)
     for verb, options in (("ask", {"q": "Praise?"}), ("import", {})):
-        error_output = workspace.do(verb, path, code=2, **options).err
+        error_output = workspace.run_command(verb, path, code=2, **options).stderr
         assert f"is {format_name}, not a table; nothing was read" in error_output
         assert "next: save its table as CSV" in error_output
 
 
 def test_comma_between_fields_is_refused_with_the_corrected_text(workspace: Workspace) -> None:
     """A comma after a choice is most likely a field's end; the hint has the corrected fields."""
-    file = workspace.put("t.csv", "id,text\n1,a fine kettle\n")
-    error_output = workspace.do("ask", file, q="Praise?", fields="mood: a|b, why", code=2).err
+    file = workspace.write_file("t.csv", "id,text\n1,a fine kettle\n")
+    error_output = workspace.run_command(
+        "ask", file, q="Praise?", fields="mood: a|b, why", code=2
+    ).stderr
     assert "'mood' has a choice with a comma: 'b, why'" in error_output
     assert '--fields "mood: a|b; why"' in error_output
-    error_output = workspace.do("ask", file, q="Praise?", fields="mood=a|b", code=2).err
+    error_output = workspace.run_command("ask", file, q="Praise?", fields="mood=a|b", code=2).stderr
     assert "call it mood_a_b" not in error_output
 
 
@@ -151,20 +160,25 @@ def test_equal_answers_pass_if_all_fields_are_choices(workspace: Workspace) -> N
     """The gate `same` has no bound for closed questions, unless a bound is set."""
     declare(workspace)
     rows = "".join(f"k{number},a kettle with number {number}\n" for number in range(36))
-    workspace.put("kettles.csv", f"id,text\n{rows}")
-    workspace.do("tag", mode="live", TASK=KETTLES)
+    workspace.write_file("kettles.csv", f"id,text\n{rows}")
+    workspace.run_command("tag", mode="live", TASK=KETTLES)
     for number in range(36):
-        workspace.do("correct", f"k{number}", set="mood=bad", TASK=KETTLES)
-    assert "same 100 %\tswitched off" in workspace.do("qc", TASK=KETTLES, extractor="person").out
-    bounded_run = workspace.do("qc", TASK=KETTLES, extractor="person", GATES="same=0.5", code=6)
-    assert "same is 100 %" in bounded_run.err
+        workspace.run_command("correct", f"k{number}", set="mood=bad", TASK=KETTLES)
+    assert (
+        "same 100 %\tswitched off"
+        in workspace.run_command("qc", TASK=KETTLES, extractor="person").stdout
+    )
+    bounded_run = workspace.run_command(
+        "qc", TASK=KETTLES, extractor="person", GATES="same=0.5", code=6
+    )
+    assert "same is 100 %" in bounded_run.stderr
 
 
 def test_invalid_correction_names_field_and_command(workspace: Workspace) -> None:
     """The message has the allowed values in plain words, and the hint a command."""
     declare(workspace)
-    workspace.do("tag", mode="live", TASK=KETTLES)
-    error_output = workspace.do("correct", "k1", set="mood=x", TASK=KETTLES, code=2).err
+    workspace.run_command("tag", mode="live", TASK=KETTLES)
+    error_output = workspace.run_command("correct", "k1", set="mood=x", TASK=KETTLES, code=2).stderr
     assert "mood must be 'good' or 'bad'" in error_output
     assert 'correct k1 --task kettles --set "mood=…"' in error_output
 
@@ -172,7 +186,7 @@ def test_invalid_correction_names_field_and_command(workspace: Workspace) -> Non
 def test_hints_repeat_what_was_typed(workspace: Workspace) -> None:
     """Suggestions name options as options, and variables with the prefix that was typed."""
     declare(workspace)
-    error_output = workspace.do("tag", model="gemini-nope", TASK=KETTLES, code=3).err
+    error_output = workspace.run_command("tag", model="gemini-nope", TASK=KETTLES, code=3).stderr
     assert "next: set --model to a known model" in error_output
-    error_output = workspace.do("status", MODLE="x", code=2).err
+    error_output = workspace.run_command("status", MODLE="x", code=2).stderr
     assert "unknown variable FINDABLE_MODLE; did you mean FINDABLE_MODE?" in error_output

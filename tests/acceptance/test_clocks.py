@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.database import clock_was_wrong
+from tests.acceptance.database import shift_recorded_times
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
 from tests.acceptance.test_exactly_once import (
@@ -26,9 +26,9 @@ def kill_in_create(workspace: Workspace, api: Engine, fault: str) -> None:
     """Kill a `batch-submit` while its create call gets no reply."""
     fail_creates(api, fault, {"seconds": 600} if fault == SLOW_CREATE else None)
     expected = (1, 1 if fault == SLOW_CREATE else 0)
-    with workspace.start("submit", CREATE_TIMEOUT=600) as running:
+    with workspace.start_command("submit", CREATE_TIMEOUT=600) as running:
         while (count_creates(api), len(api.batches())) != expected:
-            assert not running.has_ended(), running.so_far()
+            assert not running.is_finished(), running.read_output()
         running.signal(signal.SIGKILL)
         assert running.wait().code == -signal.SIGKILL
 
@@ -38,13 +38,13 @@ def test_create_without_effect_is_repeated_after_a_short_wait(
     days: int, workspace: Workspace, api: Engine
 ) -> None:
     """The next command waits until the list must show the batch, and then sends it again."""
-    workspace.people(2)
+    workspace.import_people(2)
     kill_in_create(workspace, api, HANGING_CREATE)
-    clock_was_wrong(workspace, days=days)
-    submit_run = workspace.do("submit", CREATE_TIMEOUT=0.5, LIST_LAG=0.5)
+    shift_recorded_times(workspace, days=days)
+    submit_run = workspace.run_command("submit", CREATE_TIMEOUT=0.5, LIST_LAG=0.5)
     assert (
         "batch 1: it is still unclear whether it was created; checking again in 1 s"
-        in submit_run.err
+        in submit_run.stderr
     )
     assert (count_creates(api), remote_names(workspace)) == (2, living_batches(api))
 
@@ -52,46 +52,46 @@ def test_create_without_effect_is_repeated_after_a_short_wait(
 @pytest.mark.parametrize("days", [DAYS_AHEAD, DAYS_BEHIND])
 def test_batch_that_is_listed_late_is_adopted(days: int, workspace: Workspace, api: Engine) -> None:
     """An early list proves nothing, and no second batch is created, for any error of the clock."""
-    workspace.people(2)
+    workspace.import_people(2)
     api.configure(list_lag_seconds=3600)
     kill_in_create(workspace, api, SLOW_CREATE)
-    clock_was_wrong(workspace, days=days)
-    with workspace.start("submit", LIST_LAG=5) as running:
-        while "checking again in" not in running.so_far():
-            assert not running.has_ended(), running.so_far()
-        api.advance(7200)
+    shift_recorded_times(workspace, days=days)
+    with workspace.start_command("submit", LIST_LAG=5) as running:
+        while "checking again in" not in running.read_output():
+            assert not running.is_finished(), running.read_output()
+        api.advance_clock(7200)
         assert running.wait().code == 0
     assert (count_creates(api), remote_names(workspace)) == (1, living_batches(api))
 
 
 def test_list_is_read_at_least_every_minute(workspace: Workspace, api: Engine) -> None:
     """`batch-submit` and `batch-cancel` wait at most a minute between two lists."""
-    workspace.people(2)
+    workspace.import_people(2)
     kill_in_create(workspace, api, HANGING_CREATE)
-    clock_was_wrong(workspace, days=DAYS_AHEAD)
+    shift_recorded_times(workspace, days=DAYS_AHEAD)
     for words in (("submit",), ("cancel", 1)):
-        with workspace.start(*words, LIST_LAG=600) as running:
-            while "checking again in 60 s" not in running.so_far():
-                assert not running.has_ended(), running.so_far()
+        with workspace.start_command(*words, LIST_LAG=600) as running:
+            while "checking again in 60 s" not in running.read_output():
+                assert not running.is_finished(), running.read_output()
             running.signal(signal.SIGINT)
             assert running.wait().code == 130
-    assert (workspace.batch_states(), workspace.states()) == (["submitting"], {"claimed": 2})
-    workspace.do("cancel", 1, CREATE_TIMEOUT=0.1)
-    assert workspace.states() == {"untagged": 2}
+    assert (workspace.batch_states(), workspace.state_counts()) == (["submitting"], {"claimed": 2})
+    workspace.run_command("cancel", 1, CREATE_TIMEOUT=0.1)
+    assert workspace.state_counts() == {"untagged": 2}
     assert count_creates(api) == 1
 
 
 def test_budget_of_a_run_survives_a_change_of_the_clock(workspace: Workspace, api: Engine) -> None:
     """Batches from before and after the correction of the clock count against the budget."""
-    workspace.people(8)
-    budget = 0.65 * workspace.read("submit", dry=True)["estimated_cost"]
+    workspace.import_people(8)
+    budget = 0.65 * workspace.read_json("submit", dry=True)["estimated_cost"]
     fail_creates(api, "quota_bare", nth=2, times=9)
     options: dict[str, Any] = {"mode": "batch", "BATCH_ROWS": 2}
-    workspace.do("tag", budget=f"{budget:.7f}", code="any", **options)
+    workspace.run_command("tag", budget=f"{budget:.7f}", code="any", **options)
     assert workspace.batch_states() == ["submitted", "prepared"]
-    clock_was_wrong(workspace, days=DAYS_AHEAD)
+    shift_recorded_times(workspace, days=DAYS_AHEAD)
     api.clear_faults()
-    tag_run = workspace.do("tag", wait=True, **options)
-    assert "continuing the run of" in tag_run.err
-    assert workspace.spent()["actual"] <= budget
-    assert workspace.states()["untagged"] >= 3
+    tag_run = workspace.run_command("tag", wait=True, **options)
+    assert "continuing the run of" in tag_run.stderr
+    assert workspace.spending()["actual"] <= budget
+    assert workspace.state_counts()["untagged"] >= 3

@@ -17,7 +17,7 @@ def put_table(
     workspace: Workspace, file_name: str, header: Sequence[str], *columns: Sequence[str]
 ) -> str:
     """Write a table of columns; return the name of its file."""
-    with workspace.put(file_name, "").open("w", encoding="utf-8", newline="") as file:
+    with workspace.write_file(file_name, "").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *zip(*columns, strict=True)])
     return file_name
 
@@ -40,7 +40,7 @@ def test_only_the_text_and_named_columns_are_sent(workspace: Workspace) -> None:
         workspace, "posts.csv", header, titles, handles, NOTES, names, ["large"] * 6, ["wu"] * 6
     )
 
-    ask_run = workspace.do("ask", file_name, q="Praise?", json=True)
+    ask_run = workspace.run_command("ask", file_name, q="Praise?", json=True)
     sent_text = prompts(ask_run.json)
     assert NOTES[0] in sent_text
     # The key is only in the name of the request, not in its text.
@@ -48,14 +48,16 @@ def test_only_the_text_and_named_columns_are_sent(workspace: Workspace) -> None:
         assert unsent_text not in sent_text
     assert ask_run.json["sent"] == ["text"]
     unsent_columns = "'title', 'handle', 'Last, First', 'Größe in cm', '客户'"
-    assert f"columns sent: 'text'; not sent: {unsent_columns}" in ask_run.err
-    assert "batches also send the key, 'title'" in ask_run.err
-    workspace.do("new_task", "plain", **{"from": file_name})
+    assert f"columns sent: 'text'; not sent: {unsent_columns}" in ask_run.stderr
+    assert "batches also send the key, 'title'" in ask_run.stderr
+    workspace.run_command("new_task", "plain", **{"from": file_name})
     assert 'index="{text}"' in (workspace.home / "tasks/plain.py").read_text(encoding="utf-8")
 
     # Names of columns may differ in case and may be quoted.
     options = {"text": "TEXT", "key": "Handle", "with": '"Last, First",größe IN cm,客户'}
-    ask_run = workspace.do("ask", file_name, q="Praise?", name="named", json=True, **options)
+    ask_run = workspace.run_command(
+        "ask", file_name, q="Praise?", name="named", json=True, **options
+    )
     sent_text = prompts(ask_run.json)
     assert "Last_First: " in sent_text
     for text in (NOTES[0], "Byron, A0", "large", "wu"):
@@ -64,9 +66,9 @@ def test_only_the_text_and_named_columns_are_sent(workspace: Workspace) -> None:
     assert ask_run.json["sent"] == ["Last, First", "Größe in cm", "客户", "text"]
     assert [answer["handle"] for answer in ask_run.json["answers"]] == handles[:5]
     sent_columns = "'Last, First', 'Größe in cm', '客户', 'text'"
-    assert f"columns sent: {sent_columns}; not sent: 'title', 'handle'" in ask_run.err
+    assert f"columns sent: {sent_columns}; not sent: 'title', 'handle'" in ask_run.stderr
 
-    new_task_run = workspace.do(
+    new_task_run = workspace.run_command(
         "new_task", "alone", json=True, **{"from": file_name, "with": "Last, First"}
     )
     assert new_task_run.json["sent"] == ["Last, First", "text"]
@@ -77,11 +79,13 @@ def test_only_the_text_and_named_columns_are_sent(workspace: Workspace) -> None:
         ({"key": "handel"}, "did you mean 'handle'?"),
         ({"with": "handle,tilte"}, "did you mean 'title'?"),
     ):
-        refused_run = workspace.do("ask", file_name, q="Praise?", code=2, **wrong_option)
-        assert message in refused_run.err
+        refused_run = workspace.run_command("ask", file_name, q="Praise?", code=2, **wrong_option)
+        assert message in refused_run.stderr
         assert (
             message
-            in workspace.do("new_task", "none", code=2, **{"from": file_name, **wrong_option}).err
+            in workspace.run_command(
+                "new_task", "none", code=2, **{"from": file_name, **wrong_option}
+            ).stderr
         )
     assert not (workspace.home / "tasks/none.py").exists()
 
@@ -104,16 +108,16 @@ def test_named_column_may_contain_numbers_or_images(workspace: Workspace) -> Non
         NOTES[:3],
     )
 
-    ask_document = workspace.read("ask", file_name, q="Cheap?")
+    ask_document = workspace.read_json("ask", file_name, q="Cheap?")
     assert (ask_document["sent"], ask_document["images"]) == (["note"], [])
     assert "inlineData" not in prompts(ask_document)
 
-    price_document = workspace.read("ask", file_name, q="Cheap?", text="price")
+    price_document = workspace.read_json("ask", file_name, q="Cheap?", text="price")
     assert price_document["sent"] == ["price"]
     assert "12" in prompts(price_document)
     assert NOTES[1] not in prompts(price_document)
 
-    photo_document = workspace.read(
+    photo_document = workspace.read_json(
         "ask", file_name, q="Which colour?", text="photo", **{"with": "price"}
     )
     assert (photo_document["sent"], photo_document["images"]) == (["price", "photo"], ["photo"])
@@ -141,18 +145,18 @@ def test_filled_and_unique_column_is_the_key(
     """
     file_name = put_table(workspace, "notes.csv", header, *columns)
 
-    ask_run = workspace.do("ask", file_name, q="Praise?", json=True)
+    ask_run = workspace.run_command("ask", file_name, q="Praise?", json=True)
     assert ask_run.json["key"] == key
     if key == "id":
-        assert "1 row without it is refused" in ask_run.err
+        assert "1 row without it is refused" in ask_run.stderr
         assert [answer["id"] for answer in ask_run.json["answers"]] == ["1", "2", "4", "5", "6"]
     if header[0] == "ticket":
-        ask_document = workspace.read("ask", file_name, q="Praise?", key="row")
+        ask_document = workspace.read_json("ask", file_name, q="Praise?", key="row")
         assert len(ask_document["answers"][0]["row"]) == 32
         doubled_file = put_table(workspace, "two.csv", ("id", "who", "text"), "12", "aa", NOTES[:2])
-        doubled_run = workspace.do("ask", doubled_file, q="Praise?", key="who")
-        assert "it has 'a' twice, again in row 3, and such rows are refused" in doubled_run.err
-        assert "1 of 1 row asked" in doubled_run.out
+        doubled_run = workspace.run_command("ask", doubled_file, q="Praise?", key="who")
+        assert "it has 'a' twice, again in row 3, and such rows are refused" in doubled_run.stderr
+        assert "1 of 1 row asked" in doubled_run.stdout
 
 
 def test_python_names_columns_too(workspace: Workspace) -> None:

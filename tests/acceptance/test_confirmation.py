@@ -13,8 +13,15 @@ import pytest
 
 from tests import postgresql
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LONGEST_S, Done, Running, end_sessions
-from tests.acceptance.product import HEADER, KEY, ON_POSTGRESQL, Workspace, declaration, typed
+from tests.acceptance.process import MAX_WAIT_S, EndedCommand, Running, end_sessions
+from tests.acceptance.product import (
+    HEADER,
+    KEY,
+    ON_POSTGRESQL,
+    Workspace,
+    command_words,
+    write_declaration,
+)
 from tests.acceptance.test_workers import on_a_server, wait_until
 
 THEIR_KEY = "key-of-the-stranger-which-is-theirs"
@@ -46,18 +53,20 @@ def gemini_workspace(home: Path, **variables: str) -> Shell:
     return Shell(home, settings={"BACKEND": "gemini"}, variables=variables)
 
 
-def at_terminal(workspace: Workspace, verb: str, *arguments: object, answer: str = "y") -> Done:
+def at_terminal(
+    workspace: Workspace, verb: str, *arguments: object, answer: str = "y"
+) -> EndedCommand:
     """Run a command at a terminal; a person answers the first question."""
     terminal, command_end = os.openpty()
     os.write(terminal, f"{answer}\n".encode())
-    commands = [typed(verb, *arguments)]
+    commands = [command_words(verb, *arguments)]
     workspace.home.mkdir(parents=True, exist_ok=True)
     with Running(
-        workspace.version(),
+        workspace.product_starter(),
         commands,
         environ=workspace.environ,
         cwd=workspace.home,
-        below=workspace.below,
+        below=workspace.step_folder,
         stdin=command_end,
     ) as running:
         ended_process = running.wait()
@@ -70,14 +79,14 @@ def at_terminal(workspace: Workspace, verb: str, *arguments: object, answer: str
 def test_address_in_dotenv_never_gets_the_key_of_the_shell(tmp_path: Path, api: Engine) -> None:
     """No confirmation sends a request there; the message names the address and the setting."""
     workspace = gemini_workspace(tmp_path / "here", GEMINI_API_KEY=KEY)
-    workspace.put(".env", f"GOOGLE_GEMINI_BASE_URL={api.url}\nGEMINI_API_KEY={THEIR_KEY}\n")
-    workspace.people(2)
+    workspace.write_file(".env", f"GOOGLE_GEMINI_BASE_URL={api.url}\nGEMINI_API_KEY={THEIR_KEY}\n")
+    workspace.import_people(2)
     # No setting of the stranger and no confirmation of the address helps.
     for verb, options in CALLERS:
-        output = workspace.do(verb, code=3, TRUST=api.url, **options).said
+        output = workspace.run_command(verb, code=3, TRUST=api.url, **options).output
         assert f".env sets the server {api.url}, but the key is not from .env" in output, output
 
-    assert "not from .env" in at_terminal(workspace, "tag").err
+    assert "not from .env" in at_terminal(workspace, "tag").stderr
     assert workspace.status()["experts"]["untagged"] == 2
     assert api.journal() == []
 
@@ -85,17 +94,20 @@ def test_address_in_dotenv_never_gets_the_key_of_the_shell(tmp_path: Path, api: 
 def test_address_with_its_own_key_is_confirmed_first(tmp_path: Path, api: Engine) -> None:
     """Even if the key is from the same `.env`, rows are sent only after a confirmation."""
     workspace = gemini_workspace(tmp_path / "here")
-    workspace.put(".env", f"GOOGLE_GEMINI_BASE_URL={api.url}\nGEMINI_API_KEY={THEIR_KEY}\n")
-    workspace.people(2)
-    assert f"FINDABLE_TRUST={api.url}" in workspace.do("tag", mode="live", yes=True, code=3).err
+    workspace.write_file(".env", f"GOOGLE_GEMINI_BASE_URL={api.url}\nGEMINI_API_KEY={THEIR_KEY}\n")
+    workspace.import_people(2)
+    assert (
+        f"FINDABLE_TRUST={api.url}"
+        in workspace.run_command("tag", mode="live", yes=True, code=3).stderr
+    )
     assert api.journal() == []
 
-    workspace.do("tag", mode="live", TRUST=f"https://other.example {api.url}/")
-    assert workspace.states() == {"tagged": 2}
+    workspace.run_command("tag", mode="live", TRUST=f"https://other.example {api.url}/")
+    assert workspace.state_counts() == {"tagged": 2}
 
     # A stranger's `.env` cannot confirm itself.
-    workspace.put(".env", f"FINDABLE_TRUST={api.url}\n")
-    assert "FINDABLE_TRUST is set in .env" in workspace.do("status", code=3).err
+    workspace.write_file(".env", f"FINDABLE_TRUST={api.url}\n")
+    assert "FINDABLE_TRUST is set in .env" in workspace.run_command("status", code=3).stderr
 
 
 def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engine) -> None:
@@ -106,27 +118,27 @@ def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engin
     workspace = gemini_workspace(
         tmp_path / "here", GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=api.url
     )
-    workspace.people(2)
+    workspace.import_people(2)
     for verb, options in CALLERS:
-        output = workspace.do(verb, code=3, **options).said
+        output = workspace.run_command(verb, code=3, **options).output
         assert f"the key and all requests go to {api.url}" in output, (verb, output)
         assert f"FINDABLE_TRUST={api.url}" in output, (verb, output)
 
     refused_run = at_terminal(workspace, "doctor", answer="n")
     assert refused_run.code == 0, refused_run
-    assert "Confirm it once" in refused_run.err, refused_run
+    assert "Confirm it once" in refused_run.stderr, refused_run
     assert api.journal() == []
 
     confirmed_run = at_terminal(workspace, "tag", "--mode", "live")
     assert confirmed_run.code == 0, confirmed_run
-    assert confirmed_run.err.count("Confirm it once") == 1
-    assert workspace.states() == {"tagged": 2}
-    workspace.do("doctor")
-    workspace.do("index")
+    assert confirmed_run.stderr.count("Confirm it once") == 1
+    assert workspace.state_counts() == {"tagged": 2}
+    workspace.run_command("doctor")
+    workspace.run_command("index")
 
     other_workspace = gemini_workspace(tmp_path / "other", **workspace.variables)
-    other_workspace.people(1)
-    other_workspace.do("tag", mode="live", code=3)
+    other_workspace.import_people(1)
+    other_workspace.run_command("tag", mode="live", code=3)
     assert len(api.creates()) == 0
 
 
@@ -137,8 +149,11 @@ def test_similar_address_needs_a_confirmation(tmp_path: Path, form: str) -> None
     """An address that only resembles Google's own is refused until a person confirms it."""
     url = form.format("generativelanguage.googleapis.com", "localhost:9")
     workspace = gemini_workspace(tmp_path / "here", GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=url)
-    workspace.people(1)
-    assert "nobody confirmed this, so nothing was sent" in workspace.do("doctor", code=3).said
+    workspace.import_people(1)
+    assert (
+        "nobody confirmed this, so nothing was sent"
+        in workspace.run_command("doctor", code=3).output
+    )
 
 
 def test_database_in_dotenv_is_confirmed_once(tmp_path: Path) -> None:
@@ -147,8 +162,8 @@ def test_database_in_dotenv_is_confirmed_once(tmp_path: Path) -> None:
     their_database = tmp_path / "theirs.db"
     url = postgresql.database_of(their_database) if ON_POSTGRESQL else f"sqlite:///{their_database}"
     separator = "&" if "?" in url else "?"
-    workspace.put(".env", f"FINDABLE_DATABASE_URL={url}{separator}password={PASSWORD}\n")
-    workspace.put("people.csv", f"{HEADER}ada,Ada,A,,,I keep bees.\n")
+    workspace.write_file(".env", f"FINDABLE_DATABASE_URL={url}{separator}password={PASSWORD}\n")
+    workspace.write_file("people.csv", f"{HEADER}ada,Ada,A,,,I keep bees.\n")
 
     commands = (
         ("import", "people.csv"),
@@ -158,11 +173,11 @@ def test_database_in_dotenv_is_confirmed_once(tmp_path: Path) -> None:
         ("doctor",),
     )
     for command in commands:
-        process = workspace.do(*command, yes=command[0] == "import", code=3)
-        assert ".env sets the database of this workspace to " in process.err
-        assert "nobody confirmed this, so it was not opened" in process.err
-        assert PASSWORD not in process.said
-    assert ".env" in workspace.do("settings").out
+        process = workspace.run_command(*command, yes=command[0] == "import", code=3)
+        assert ".env sets the database of this workspace to " in process.stderr
+        assert "nobody confirmed this, so it was not opened" in process.stderr
+        assert PASSWORD not in process.output
+    assert ".env" in workspace.run_command("settings").stdout
     assert not their_database.exists()
     assert not workspace.data.exists()
 
@@ -170,22 +185,24 @@ def test_database_in_dotenv_is_confirmed_once(tmp_path: Path) -> None:
     assert not workspace.data.exists()
     process = at_terminal(workspace, "import", "people.csv")
     assert process.code == 0, process
-    assert workspace.states() == {"untagged": 1}
+    assert workspace.state_counts() == {"untagged": 1}
 
-    workspace.do("status", DATA=tmp_path / "other", code=3)
+    workspace.run_command("status", DATA=tmp_path / "other", code=3)
     own_workspace = Shell(tmp_path / "own", settings={"DATABASE_URL": url})
-    assert own_workspace.read("status", DATA=workspace.data)["experts"]["untagged"] == 1
+    assert own_workspace.read_json("status", DATA=workspace.data)["experts"]["untagged"] == 1
 
 
 def task_with_note(note: Path, topic: str = "topic") -> str:
     """Return the file of a task that writes a note when it is run."""
-    task = declaration({topic: "str"}, prompt="{text}", items="rows.csv", more=["index='{text}'"])
+    task = write_declaration(
+        {topic: "str"}, prompt="{text}", items="rows.csv", extra_arguments=["index='{text}'"]
+    )
     return f"from pathlib import Path\n\nPath({str(note)!r}).write_text('was run')\n{task}"
 
 
-def requested_trust(process: Done) -> str:
+def requested_trust(process: EndedCommand) -> str:
     """Return the value that a refused command names for FINDABLE_TRUST."""
-    return process.said.partition("FINDABLE_TRUST=")[2].split()[0]
+    return process.output.partition("FINDABLE_TRUST=")[2].split()[0]
 
 
 def received_workspace(tmp_path: Path, origin: str, note: Path) -> tuple[Workspace, str]:
@@ -194,27 +211,27 @@ def received_workspace(tmp_path: Path, origin: str, note: Path) -> tuple[Workspa
         pytest.skip("its backup is made by the server's programs, and a copied folder")
 
     original = Workspace(tmp_path / "first")
-    original.put("data/tasks/rows.csv", "id,text\n1,The kettle leaks.\n2,A warm lamp.\n")
-    original.put("data/tasks/spy.py", task_with_note(note))
-    refused_run = original.do("tag", TASK="spy", code=3)
-    assert "data/tasks/spy.py" in refused_run.err
+    original.write_file("data/tasks/rows.csv", "id,text\n1,The kettle leaks.\n2,A warm lamp.\n")
+    original.write_file("data/tasks/spy.py", task_with_note(note))
+    refused_run = original.run_command("tag", TASK="spy", code=3)
+    assert "data/tasks/spy.py" in refused_run.stderr
     assert not note.exists()
     sha256 = requested_trust(refused_run)
-    original.do("tag", mode="live", TASK="spy", TRUST=sha256)
+    original.run_command("tag", mode="live", TASK="spy", TRUST=sha256)
     assert note.exists()
     note.unlink()
 
     received = Workspace(tmp_path / "here")
     if origin == "restored":
-        original.do("backup", tmp_path / "copy")
-        received.do("restore", tmp_path / "copy")
+        original.run_command("backup", tmp_path / "copy")
+        received.run_command("restore", tmp_path / "copy")
     else:
         shutil.copytree(original.data, received.data, symlinks=True)
         if ON_POSTGRESQL:
             received.settings["DATABASE_URL"] = original.environ["FINDABLE_DATABASE_URL"]
     shutil.rmtree(original.data)
     three_rows = "id,text\n1,The kettle leaks.\n2,A warm lamp.\n3,Two screws were missing.\n"
-    received.put("data/tasks/rows.csv", three_rows)
+    received.write_file("data/tasks/rows.csv", three_rows)
     return received, sha256
 
 
@@ -224,12 +241,15 @@ def test_task_file_from_a_stranger_is_not_run(tmp_path: Path, origin: str) -> No
     note = tmp_path / "note"
     workspace, sha256 = received_workspace(tmp_path, origin, note)
     for verb in ("work --once", "index", "tag --yes", "try", "status", "items", "doctor"):
-        workspace.run(*verb.split(), TASK="spy")
-        workspace.run(*verb.split())
+        workspace.try_command(*verb.split(), TASK="spy")
+        workspace.try_command(*verb.split())
         assert not note.exists(), verb
 
-    assert "nobody confirmed this, so it was not run" in workspace.do("work", once=True, code=3).err
-    workspace.do("work", once=True, TRUST=sha256)
+    assert (
+        "nobody confirmed this, so it was not run"
+        in workspace.run_command("work", once=True, code=3).stderr
+    )
+    workspace.run_command("work", once=True, TRUST=sha256)
     assert note.exists()
 
 
@@ -242,19 +262,19 @@ def test_task_file_is_confirmed_again_after_a_change(tmp_path: Path, origin: str
     assert at_terminal(workspace, "try", answer="n").code == 0
     assert not note.exists()
     tag_run = at_terminal(workspace, "tag", "--mode", "live")
-    assert (tag_run.code, tag_run.err.count("Confirm it once")) == (0, 1), tag_run
-    assert workspace.states("spy") == {"answered": 3}
+    assert (tag_run.code, tag_run.stderr.count("Confirm it once")) == (0, 1), tag_run
+    assert workspace.state_counts("spy") == {"answered": 3}
     note.unlink()
 
     # A process loads a file only once, so new processes are needed.
     end_sessions()
-    workspace.do("try")
+    workspace.run_command("try")
     assert note.exists()
     note.unlink()
 
     end_sessions()
-    workspace.put("data/tasks/spy.py", task_with_note(note) + "# changed\n")
-    workspace.do("try", code=3)
+    workspace.write_file("data/tasks/spy.py", task_with_note(note) + "# changed\n")
+    workspace.run_command("try", code=3)
     assert not note.exists()
 
 
@@ -262,14 +282,14 @@ def test_task_that_only_dotenv_names_is_not_run(tmp_path: Path) -> None:
     """A task in `.env` needs a confirmation; the same task as a setting of the command does not."""
     note = tmp_path / "note"
     workspace = Workspace(tmp_path / "here")
-    workspace.put("tasks/rows.csv", "id,text\n1,The kettle leaks.\n")
-    workspace.put("tasks/spy.py", task_with_note(note))
-    workspace.put(".env", "FINDABLE_TASK=tasks/spy.py\n")
+    workspace.write_file("tasks/rows.csv", "id,text\n1,The kettle leaks.\n")
+    workspace.write_file("tasks/spy.py", task_with_note(note))
+    workspace.write_file(".env", "FINDABLE_TASK=tasks/spy.py\n")
     for verb in ("tag", "try", "status"):
-        workspace.run(verb)
+        workspace.try_command(verb)
         assert not note.exists()
-    assert "tasks/spy.py" in requested_trust(workspace.do("tag", code=3))
-    workspace.do("try", TASK="tasks/spy.py")
+    assert "tasks/spy.py" in requested_trust(workspace.run_command("tag", code=3))
+    workspace.run_command("try", TASK="tasks/spy.py")
     assert note.exists()
 
 
@@ -277,10 +297,12 @@ def test_task_that_findable_wrote_needs_no_confirmation(tmp_path: Path) -> None:
     """A task file that `ask` wrote into the workspace runs at once."""
     workspace = Workspace(tmp_path / "here", settings={"DATA": "."})
     workspace.data = workspace.home
-    workspace.put("rows.csv", "id,text\n1,The kettle leaks.\n2,A warm lamp.\n")
-    workspace.do("ask", "rows.csv", q="Praise or blame?", fields="mood: praise|blame", name="mood")
-    workspace.do("tag", mode="live", TASK="mood")
-    assert workspace.states("mood") == {"answered": 2}
+    workspace.write_file("rows.csv", "id,text\n1,The kettle leaks.\n2,A warm lamp.\n")
+    workspace.run_command(
+        "ask", "rows.csv", q="Praise or blame?", fields="mood: praise|blame", name="mood"
+    )
+    workspace.run_command("tag", mode="live", TASK="mood")
+    assert workspace.state_counts("mood") == {"answered": 2}
 
 
 @pytest.mark.parametrize(
@@ -305,23 +327,27 @@ def test_password_in_an_address_is_never_shown(tmp_path: Path, url: str) -> None
     """`settings` and errors hide the password in every form and show the server's name."""
     workspace = Workspace(tmp_path / "here", settings={"DATABASE_URL": url})
     settings = {
-        setting["name"]: setting["value"] for setting in workspace.read("settings", all=True)
+        setting["name"]: setting["value"] for setting in workspace.read_json("settings", all=True)
     }
     assert "db" in settings["FINDABLE_DATABASE_URL"]
-    printed_text = str(settings) + workspace.do("settings").said + workspace.run("status").said
+    printed_text = (
+        str(settings)
+        + workspace.run_command("settings").output
+        + workspace.try_command("status").output
+    )
     assert PASSWORD not in printed_text
 
 
 @on_a_server
 def test_metrics_of_a_worker_are_served_to_this_machine_only(workspace: Workspace) -> None:
     """The worker binds to another address only if `--host` names it."""
-    workspace.people(1)
-    workspace.do("worker", setup=True, yes=True)
+    workspace.import_people(1)
+    workspace.run_command("worker", setup=True, yes=True)
     for host, is_open in (("", False), ("0.0.0.0", True)):  # noqa: S104 - the tested address
         with socket.create_server(("127.0.0.1", 0)) as free_socket:
             port = free_socket.getsockname()[1]
         options: dict[str, Any] = {"host": host} if host else {}
-        with workspace.start("worker", port=port, **options) as running:
+        with workspace.start_command("worker", port=port, **options) as running:
             wait_until(lambda: is_reachable("127.0.0.1", port), running)  # noqa: B023
             assert is_reachable("127.0.0.2", port) == is_open
 
@@ -329,7 +355,7 @@ def test_metrics_of_a_worker_are_served_to_this_machine_only(workspace: Workspac
 def is_reachable(host: str, port: int) -> bool:
     """Return whether something listens at a port of an address."""
     try:
-        socket.create_connection((host, port), timeout=LONGEST_S).close()
+        socket.create_connection((host, port), timeout=MAX_WAIT_S).close()
     except ConnectionRefusedError:
         return False
     return True
@@ -339,14 +365,14 @@ def is_reachable(host: str, port: int) -> bool:
 def test_backup_with_an_impossible_file_name_is_refused(tmp_path: Path, name: str) -> None:
     """A manifest with a name that no file can have is refused, and nothing is restored."""
     original = Workspace(tmp_path / "first", settings={"DATABASE_URL": ""})
-    original.people(1)
-    original.do("backup", tmp_path / "copy")
+    original.import_people(1)
+    original.run_command("backup", tmp_path / "copy")
     manifest = tmp_path / "copy" / "manifest.json"
     document: dict[str, Any] = json.loads(manifest.read_bytes())
     document["files"][name] = "0" * 64
     # The name is valid in JSON and invalid in the file system.
     manifest.write_text(json.dumps(document))
     restored = Workspace(tmp_path / "here", settings={"DATABASE_URL": ""})
-    restore_run = restored.do("restore", tmp_path / "copy", code=2)
-    assert "not a possible file name; nothing was changed" in restore_run.err
+    restore_run = restored.run_command("restore", tmp_path / "copy", code=2)
+    assert "not a possible file name; nothing was changed" in restore_run.stderr
     assert not restored.data.exists()

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests import postgresql
-from tests.acceptance.checker import Look, check
+from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LIVES, Done
+from tests.acceptance.process import NO_FATE, EndedCommand
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 from tests.acceptance.steps import ON_SERVER, Fate
 
@@ -27,7 +27,7 @@ def run_in_shell(line: str, home: Path) -> None:
 
 def copy_workspace(workspace: Workspace) -> None:
     """Copy a workspace into `copy`; on a server run the lines that `backup` prints."""
-    lines = workspace.do("backup", "copy").out.splitlines()
+    lines = workspace.run_command("backup", "copy").stdout.splitlines()
     for line in lines[1:] if ON_POSTGRESQL else ():
         run_in_shell(line, workspace.home)
 
@@ -36,7 +36,7 @@ def restore_copy(workspace: Workspace, api: Engine, home: Path) -> Workspace:
     """Restore the copy of a workspace in a new folder and return it."""
     workspace_copy = Workspace(home, api.url, settings=workspace.settings)
     if not ON_POSTGRESQL:
-        workspace_copy.do("restore", workspace.home / "copy")
+        workspace_copy.run_command("restore", workspace.home / "copy")
         return workspace_copy
     url = workspace_copy.environ["FINDABLE_DATABASE_URL"].replace("+psycopg", "")
     run_in_shell(f"pg_restore --no-owner --dbname='{url}' copy/findable.dump", workspace.home)
@@ -47,12 +47,12 @@ def restore_copy(workspace: Workspace, api: Engine, home: Path) -> Workspace:
 def kill_submit(workspace: Workspace, step: str, *, side: str) -> None:
     """Kill a submit at the step with this text; the steps are those of an equal workspace."""
     undisturbed_workspace = Workspace(workspace.home.parent / "peace", workspace.url)
-    undisturbed_workspace.people(3)
-    trail = undisturbed_workspace.do("submit").trail
+    undisturbed_workspace.import_people(3)
+    trail = undisturbed_workspace.run_command("submit").trail
     step_number = next(number for number, line in enumerate(trail, 1) if step in line)
 
     assert (
-        workspace.start("submit", fate=Fate(at=step_number, side=side)).wait().code
+        workspace.start_command("submit", fate=Fate(step=step_number, side=side)).wait().code
         == -signal.SIGKILL
     )
 
@@ -64,10 +64,10 @@ def test_prepared_batch_of_a_copy_is_created_once(
     workspace: Workspace, api: Engine, tmp_path: Path, case: str
 ) -> None:
     """The copy adopts the batch that the original sent, and both ingest its answers."""
-    workspace.people(3)
+    workspace.import_people(3)
     if case == "refused":
-        api.fault("quota_batch", times=9)
-        workspace.run("submit")
+        api.script_fault("quota_batch", times=9)
+        workspace.try_command("submit")
         api.clear_faults()
     else:
         step, side = {"prepared": ("naming", "after"), "submitting": (CREATE, "before")}[case]
@@ -75,42 +75,42 @@ def test_prepared_batch_of_a_copy_is_created_once(
     state = case if case == "submitting" else "prepared"
     assert workspace.batch_states() == [state]
     copy_workspace(workspace)
-    workspace.do("submit")
+    workspace.run_command("submit")
     assert workspace.batch_states() == ["submitted"]
     workspace_id = workspace.status()["workspace_id"]
     created_names = [create["name"] for create in api.creates() if workspace_id in create["name"]]
     assert len(created_names) == 1
 
     copy = restore_copy(workspace, api, tmp_path / "elsewhere")
-    copy.do("submit")
+    copy.run_command("submit")
     assert [
         create["name"] for create in api.creates() if create["name"] in created_names
     ] == created_names
     assert copy.batches()[0]["remote_name"] == workspace.batches()[0]["remote_name"]
     for workspace_copy in (copy, workspace):
-        workspace_copy.each("poll", "ingest")
-        assert workspace_copy.states() == {"tagged": 3}
+        workspace_copy.run_commands("poll", "ingest")
+        assert workspace_copy.state_counts() == {"tagged": 3}
     workspace_id = workspace.status()["workspace_id"]
     creates = [create for create in api.creates() if workspace_id in create["name"]]
     assert len(creates) == 1
-    check(Look(copy, api.batches(), api.creates(), is_only=True))
+    check_invariants(Inspection(copy, api.batches(), api.creates(), is_single=True))
 
 
 def test_doctor_names_batches_that_a_copy_does_not_know(
     workspace: Workspace, api: Engine, tmp_path: Path
 ) -> None:
     """Rows asked after the copy are open in it, and `doctor` names their batch at the API."""
-    workspace.people(2)
-    workspace.do("submit", limit=1)
-    workspace.each("poll", "ingest")
+    workspace.import_people(2)
+    workspace.run_command("submit", limit=1)
+    workspace.run_commands("poll", "ingest")
     copy_workspace(workspace)
-    workspace.do("submit")
+    workspace.run_command("submit")
 
     copy = restore_copy(workspace, api, tmp_path / "elsewhere")
-    assert copy.states() == {"tagged": 1, "untagged": 1}
-    assert workspace.batches()[1]["remote_name"] in copy.do("doctor").said
+    assert copy.state_counts() == {"tagged": 1, "untagged": 1}
+    assert workspace.batches()[1]["remote_name"] in copy.run_command("doctor").output
     # A restore never overwrites a workspace.
-    copy.do("restore", workspace.home / "copy", code=2)
+    copy.run_command("restore", workspace.home / "copy", code=2)
     assert [len(create["lines"]) for create in api.creates()] == [1, 1]
 
 
@@ -122,23 +122,23 @@ def test_killed_restore_into_postgresql_is_completed_by_the_same_command(
 
     A workspace with new rows is never overwritten.
     """
-    names = workspace.people(2)
-    workspace.do("backup", "copy")
+    names = workspace.import_people(2)
+    workspace.run_command("backup", "copy")
 
     def target_of(name: str) -> Workspace:
         """Return a new workspace with an empty database on a server."""
         url = postgresql.database_of(tmp_path / name / "data")
         target = Workspace(tmp_path / name, settings={"DATABASE_URL": url})
-        target.below = target.home
+        target.step_folder = target.home
         return target
 
-    def restore(name: str, folder: str = "data", **options: Any) -> Done:
+    def restore(name: str, folder: str = "data", **options: Any) -> EndedCommand:
         """Restore into a workspace, or into another folder with the same database."""
         target = target_of(name)
         target.data = target.home / folder
-        return target.run("restore", workspace.home / "copy", **options)
+        return target.try_command("restore", workspace.home / "copy", **options)
 
-    trail = restore("peace", fate=LIVES).trail
+    trail = restore("peace", fate=NO_FATE).trail
     [commit] = [number for number, step in enumerate(trail, 1) if step.startswith(ON_SERVER)]
     [rename] = [number for number, step in enumerate(trail, 1) if step.endswith("peace/data")]
     assert commit < rename
@@ -149,12 +149,12 @@ def test_killed_restore_into_postgresql_is_completed_by_the_same_command(
             assert restore(name, "another").code == 3
             restore_run = restore(name)
             assert restore_run.code == 0
-            assert "an earlier run has copied all tables" in restore_run.out
+            assert "an earlier run has copied all tables" in restore_run.stdout
 
             target = target_of(name)
-            assert list(target.tags()) == names
+            assert list(target.exported_tags()) == names
             # A workspace that was used after the restore stays as it is.
-            target.put("more.csv", "Username,Bio\nlate,I came later.\n")
-            target.do("import", "more.csv")
+            target.write_file("more.csv", "Username,Bio\nlate,I came later.\n")
+            target.run_command("import", "more.csv")
             shutil.rmtree(target.data)
             assert restore(name).code == 3

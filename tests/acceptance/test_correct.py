@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.database import sql
-from tests.acceptance.product import PASSAGES, Workspace, declaration
+from tests.acceptance.database import run_sql
+from tests.acceptance.product import PASSAGES, Workspace, write_declaration
 from tests.acceptance.test_own_tasks import BATCH_COMMANDS
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
@@ -34,7 +34,7 @@ def _notes_workspace(workspace: Workspace, outside_server: Outside) -> Workspace
     workspace.task = "notes"
     workspace.url = outside_server.url
     workspace.settings["YES"] = "1"
-    workspace.put("tasks/notes.csv", ROWS)
+    workspace.write_file("tasks/notes.csv", ROWS)
     declare(workspace)
     return workspace
 
@@ -42,14 +42,15 @@ def _notes_workspace(workspace: Workspace, outside_server: Outside) -> Workspace
 def declare(workspace: Workspace, *arguments: str, items: str = "notes.csv") -> None:
     """Write the file of the task."""
     all_arguments = ['quotes_in="text"', *arguments]
-    workspace.put(
-        "tasks/notes.py", declaration(FIELDS, prompt="{text}", items=items, more=all_arguments)
+    workspace.write_file(
+        "tasks/notes.py",
+        write_declaration(FIELDS, prompt="{text}", items=items, extra_arguments=all_arguments),
     )
 
 
 def corrected(workspace: Workspace, values: str, item: str = "1", **options: Any) -> Any:
     """Correct an answer as the user ada and return the document."""
-    return workspace.read("correct", item, set=values, who="ada", **options)
+    return workspace.read_json("correct", item, set=values, who="ada", **options)
 
 
 def test_correction_is_visible_to_every_reader(notes_workspace: Workspace) -> None:
@@ -58,7 +59,7 @@ def test_correction_is_visible_to_every_reader(notes_workspace: Workspace) -> No
     Each edit is stored with its author, and an undo restores the answer of the model.
     """
     declare(notes_workspace, 'index="{text} {tone}"')
-    notes_workspace.each(*BATCH_COMMANDS, "index")
+    notes_workspace.run_commands(*BATCH_COMMANDS, "index")
 
     correction = corrected(notes_workspace, CORRECTION)
     quotation = {"quote": "the lid broke", "start": 15, "end": 28}
@@ -66,32 +67,32 @@ def test_correction_is_visible_to_every_reader(notes_workspace: Workspace) -> No
     assert (correction["edit"], correction["answer"]) == (1, expected_answer)
     assert corrected(notes_workspace, CORRECTION)["edit"] is None
 
-    first, second = notes_workspace.exported()
+    first, second = notes_workspace.exported_rows()
     assert {name: first[name] for name in expected_answer} == expected_answer
     assert first["extractor"] == "person"
     assert (second["tone"], second["extractor"].partition("/")[0]) == ("blame", "notes@1")
-    items_document = notes_workspace.read("items", where="tone = 'praise'")
+    items_document = notes_workspace.read_json("items", where="tone = 'praise'")
     assert [item["id"] for item in items_document["items"]] == ["1"]
-    assert sql(notes_workspace, "SELECT id, tone FROM notes_answered ORDER BY id") == [
+    assert run_sql(notes_workspace, "SELECT id, tone FROM notes_answered ORDER BY id") == [
         ("1", "praise"),
         ("2", "blame"),
     ]
-    assert sql(notes_workspace, "SELECT count(*) FROM notes_answers WHERE id = '1'") == [(2,)]
+    assert run_sql(notes_workspace, "SELECT count(*) FROM notes_answers WHERE id = '1'") == [(2,)]
 
-    notes_workspace.do("index")
-    hits = notes_workspace.read("search", "lid")
+    notes_workspace.run_command("index")
+    hits = notes_workspace.read_json("search", "lid")
     assert {hit["key"]: hit["answer"]["tone"] for hit in hits} == {"1": "praise", "2": "blame"}
 
-    output = notes_workspace.do("show", item="1").out
+    output = notes_workspace.run_command("show", item="1").stdout
     assert "corrected by ada" in output
-    assert "tone: blame → praise" in notes_workspace.do("correct", "1").out
-    assert notes_workspace.read("doctor")["healthy"]
+    assert "tone: blame → praise" in notes_workspace.run_command("correct", "1").stdout
+    assert notes_workspace.read_json("doctor")["healthy"]
 
-    undo_document = notes_workspace.read("correct", "1", undo=1, who="bob")
+    undo_document = notes_workspace.read_json("correct", "1", undo=1, who="bob")
     assert undo_document["answer"]["tone"] == "blame"
     assert [edit["who"] for edit in undo_document["edits"]] == ["ada", "bob"]
     query = "SELECT extractor FROM notes_answered WHERE id = '1'"
-    [(extractor,)] = sql(notes_workspace, query)
+    [(extractor,)] = run_sql(notes_workspace, query)
     assert extractor.startswith("notes@1")
 
 
@@ -112,12 +113,17 @@ def test_invalid_correction_changes_nothing(
     notes_workspace: Workspace, values: str, message: str
 ) -> None:
     """The error names the invalid value and the valid values."""
-    notes_workspace.each(*BATCH_COMMANDS)
-    rows_before = notes_workspace.exported()
-    assert message in notes_workspace.do("correct", "1", set=values, code=2).err
-    assert "no row '7'" in notes_workspace.do("correct", "7", set=CORRECTION, code=2).err
-    assert "no edit 1" in notes_workspace.do("correct", "1", undo=1, code=2).err
-    assert (notes_workspace.exported(), notes_workspace.read("correct", "1")["edits"]) == (
+    notes_workspace.run_commands(*BATCH_COMMANDS)
+    rows_before = notes_workspace.exported_rows()
+    assert message in notes_workspace.run_command("correct", "1", set=values, code=2).stderr
+    assert (
+        "no row '7'" in notes_workspace.run_command("correct", "7", set=CORRECTION, code=2).stderr
+    )
+    assert "no edit 1" in notes_workspace.run_command("correct", "1", undo=1, code=2).stderr
+    assert (
+        notes_workspace.exported_rows(),
+        notes_workspace.read_json("correct", "1")["edits"],
+    ) == (
         rows_before,
         [],
     )
@@ -130,49 +136,58 @@ def test_correction_survives_later_answers_of_models(
 
     A row that a person answered is not asked about.
     """
-    notes_workspace.do("submit")
+    notes_workspace.run_command("submit")
     corrected(notes_workspace, "tone=praise; topics=hum; why=It hums.", item="2")
-    notes_workspace.each("poll", "ingest")
-    assert notes_workspace.states() == {"answered": 2}
-    assert [row["tone"] for row in notes_workspace.exported()] == ["blame", "praise"]
+    notes_workspace.run_commands("poll", "ingest")
+    assert notes_workspace.state_counts() == {"answered": 2}
+    assert [row["tone"] for row in notes_workspace.exported_rows()] == ["blame", "praise"]
 
     corrected(notes_workspace, "stars=5")
     declare(notes_workspace, "version=2")
-    notes_workspace.put("tasks/notes.csv", ROWS + "3,New.\n")
-    notes_workspace.each(*BATCH_COMMANDS)
-    assert min(notes_workspace.exported(), key=lambda row: str(row["id"]))["stars"] == 5
+    notes_workspace.write_file("tasks/notes.csv", ROWS + "3,New.\n")
+    notes_workspace.run_commands(*BATCH_COMMANDS)
+    assert min(notes_workspace.exported_rows(), key=lambda row: str(row["id"]))["stars"] == 5
     assert sum(outside_server.kept.questions().values()) == 3
 
-    notes_workspace.do("rollback", "notes@1")
-    notes_workspace.do("rollback", "notes@2")
-    rows = notes_workspace.exported()[:2]
+    notes_workspace.run_command("rollback", "notes@1")
+    notes_workspace.run_command("rollback", "notes@2")
+    rows = notes_workspace.exported_rows()[:2]
     assert [(row["stars"], row["extractor"]) for row in rows] == [(5, "person"), (None, "person")]
-    assert "are not a model's version" in notes_workspace.do("rollback", "person", code=2).err
-    notes_workspace.do("correct", "2", undo=1)
-    assert notes_workspace.states() == {"answered": 1, "open": 2}
+    assert (
+        "are not a model's version"
+        in notes_workspace.run_command("rollback", "person", code=2).stderr
+    )
+    notes_workspace.run_command("correct", "2", undo=1)
+    assert notes_workspace.state_counts() == {"answered": 1, "open": 2}
 
 
 def test_target_tables_follow_corrections(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:
     """A target column and a target table follow a correction, an undo and a later answer."""
-    notes_workspace.people(1)
-    sql(notes_workspace, "CREATE TABLE orders (id INTEGER PRIMARY KEY, text TEXT, tone TEXT)")
+    notes_workspace.import_people(1)
+    run_sql(notes_workspace, "CREATE TABLE orders (id INTEGER PRIMARY KEY, text TEXT, tone TEXT)")
     values = "(1, 'It boils fast; the lid broke.', NULL), (2, 'It hums.', NULL)"
-    sql(notes_workspace, f"INSERT INTO orders VALUES {values}")  # noqa: S608 - constant values
+    run_sql(notes_workspace, f"INSERT INTO orders VALUES {values}")  # noqa: S608 - constant values
     declare(notes_workspace, 'write_to="orders.tone=tone"', items="SELECT id, text FROM orders")
-    notes_workspace.each(*BATCH_COMMANDS)
+    notes_workspace.run_commands(*BATCH_COMMANDS)
     corrected(notes_workspace, "tone=praise")
-    assert sql(notes_workspace, "SELECT tone FROM orders ORDER BY id") == [("praise",), ("blame",)]
-    notes_workspace.do("correct", "1", undo=1)
-    assert sql(notes_workspace, "SELECT tone FROM orders ORDER BY id") == [("blame",), ("blame",)]
+    assert run_sql(notes_workspace, "SELECT tone FROM orders ORDER BY id") == [
+        ("praise",),
+        ("blame",),
+    ]
+    notes_workspace.run_command("correct", "1", undo=1)
+    assert run_sql(notes_workspace, "SELECT tone FROM orders ORDER BY id") == [
+        ("blame",),
+        ("blame",),
+    ]
 
     # A second task writes a row for each answer.
     columns = (
         "note_id INTEGER, provider TEXT, model TEXT, tone TEXT, stars INTEGER, topics TEXT, "
         "why TEXT, created_at TEXT"
     )
-    sql(notes_workspace, f"CREATE TABLE note_ai ({columns})")
+    run_sql(notes_workspace, f"CREATE TABLE note_ai ({columns})")
     declare(
         notes_workspace,
         'name="seconds"',
@@ -180,23 +195,27 @@ def test_target_tables_follow_corrections(
         items="SELECT id, text FROM orders",
     )
     notes_workspace.task = "seconds"
-    notes_workspace.put("tasks/seconds.py", (notes_workspace.home / "tasks/notes.py").read_text())
+    notes_workspace.write_file(
+        "tasks/seconds.py", (notes_workspace.home / "tasks/notes.py").read_text()
+    )
     # A dry run reads the rows.
-    notes_workspace.do("tag", dry=True)
+    notes_workspace.run_command("tag", dry=True)
     corrected(notes_workspace, "tone=praise; topics=hum; why=It hums.", item="2")
-    assert sql(notes_workspace, "SELECT model, tone FROM note_ai") == [("person", "praise")]
-    notes_workspace.each(*BATCH_COMMANDS)
+    assert run_sql(notes_workspace, "SELECT model, tone FROM note_ai") == [("person", "praise")]
+    notes_workspace.run_commands(*BATCH_COMMANDS)
     assert sum(outside_server.kept.questions().values()) == 3
     corrected(notes_workspace, "tone=praise")
-    assert sql(notes_workspace, "SELECT note_id, tone FROM note_ai ORDER BY 1") == [
+    assert run_sql(notes_workspace, "SELECT note_id, tone FROM note_ai ORDER BY 1") == [
         (1, "praise"),
         (2, "praise"),
     ]
 
-    notes_workspace.do("correct", "1", undo=1)
-    notes_workspace.do("correct", "2", undo=1)
-    assert sql(notes_workspace, "SELECT note_id, tone FROM note_ai ORDER BY 1") == [(1, "blame")]
-    assert notes_workspace.read("doctor")["healthy"]
+    notes_workspace.run_command("correct", "1", undo=1)
+    notes_workspace.run_command("correct", "2", undo=1)
+    assert run_sql(notes_workspace, "SELECT note_id, tone FROM note_ai ORDER BY 1") == [
+        (1, "blame")
+    ]
+    assert notes_workspace.read_json("doctor")["healthy"]
 
 
 def test_corrected_concepts_replace_those_of_the_model(workspace: Workspace) -> None:
@@ -206,11 +225,11 @@ def test_corrected_concepts_replace_those_of_the_model(workspace: Workspace) -> 
     """
     workspace.task = PASSAGES
     passage = {"id": "p1", "text": "Bees make honey. Honey keeps for years."}
-    workspace.put("p.jsonl", json.dumps(passage) + "\n")
-    workspace.do("import_passages", "p.jsonl")
+    workspace.write_file("p.jsonl", json.dumps(passage) + "\n")
+    workspace.run_command("import_passages", "p.jsonl")
     # Three concepts fail a gate, so that the exit code may be 6.
-    workspace.do("tag", code="any", skip_pilot=True, yes=True, wait=True)
-    names_before = [row["concept_name"] for row in workspace.exported()]
+    workspace.run_command("tag", code="any", skip_pilot=True, yes=True, wait=True)
+    names_before = [row["concept_name"] for row in workspace.exported_rows()]
     concept = {
         "name": "honey",
         "type": "concept",
@@ -222,9 +241,9 @@ def test_corrected_concepts_replace_those_of_the_model(workspace: Workspace) -> 
     correction = corrected(workspace, f"concepts={json.dumps([concept])}", item="p1")
     [stored_concept] = correction["answer"]["concepts"]
     assert stored_concept["evidence"]["support"][0]["end"] == 16
-    assert [row["concept_name"] for row in workspace.exported()] == ["honey"]
-    assert [row["concept_name"] for row in workspace.exported(best=True)] == ["honey"]
-    assert workspace.read("doctor")["healthy"]
+    assert [row["concept_name"] for row in workspace.exported_rows()] == ["honey"]
+    assert [row["concept_name"] for row in workspace.exported_rows(best=True)] == ["honey"]
+    assert workspace.read_json("doctor")["healthy"]
 
-    workspace.do("correct", "p1", undo=1)
-    assert [row["concept_name"] for row in workspace.exported()] == names_before
+    workspace.run_command("correct", "p1", undo=1)
+    assert [row["concept_name"] for row in workspace.exported_rows()] == names_before

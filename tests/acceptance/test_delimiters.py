@@ -9,7 +9,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import HEADER, PASSAGES, PEOPLE, Workspace, declaration, of
+from tests.acceptance.product import (
+    HEADER,
+    PASSAGES,
+    PEOPLE,
+    Workspace,
+    task_setting,
+    write_declaration,
+)
 
 # Characters that look like an opening bracket.
 BRACKETS = "<\u00ab\u02c2\u1438\u2039\u226a\u27e8\u276e\u2770\u29fc\u3008\u300a\ufe64\uff1c"
@@ -50,8 +57,8 @@ def write_source(workspace: Workspace, task: str, texts: list[str]) -> None:
         lines = [
             json.dumps({"id": f"p{number}", "text": text}) for number, text in enumerate(texts)
         ]
-        workspace.put("passages.jsonl", "".join(f"{line}\n" for line in lines))
-        workspace.do("import_passages", "passages.jsonl")
+        workspace.write_file("passages.jsonl", "".join(f"{line}\n" for line in lines))
+        workspace.run_command("import_passages", "passages.jsonl")
         return
 
     table = io.StringIO()
@@ -62,16 +69,17 @@ def write_source(workspace: Workspace, task: str, texts: list[str]) -> None:
             [f"p{number}", "", "", text, "", f"I keep bees. {text}"]
             for number, text in enumerate(texts)
         )
-        workspace.put("people.csv", table.getvalue())
-        workspace.do("import", "people.csv")
+        workspace.write_file("people.csv", table.getvalue())
+        workspace.run_command("import", "people.csv")
         return
 
     rows.writerow(("id", "text", "product"))
     rows.writerows((f"p{number}", text, text) for number, text in enumerate(texts))
-    workspace.put("tasks/reviews.csv", table.getvalue())
+    workspace.write_file("tasks/reviews.csv", table.getvalue())
     fields = {"verdict": 'Literal["praise", "blame"]'}
-    workspace.put(
-        "tasks/reviews.py", declaration(fields, items="reviews.csv", prompt="{product}: {text}")
+    workspace.write_file(
+        "tasks/reviews.py",
+        write_declaration(fields, items="reviews.csv", prompt="{product}: {text}"),
     )
 
 
@@ -95,7 +103,7 @@ def test_nothing_in_a_row_closes_its_marks(
     """A request opens and closes each mark once, even for a reader who accepts similar letters."""
     texts = hostile_texts(NAMES[task][0])
     write_source(workspace, task, texts)
-    workspace.do("tag", mode=mode, yes=True, code="any", **of(task))
+    workspace.run_command("tag", mode=mode, yes=True, code="any", **task_setting(task))
 
     # Rows without a valid answer are asked again with the same text.
     requests = set(request_texts(api))

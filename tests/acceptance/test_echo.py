@@ -38,7 +38,7 @@ def make_answers(workspace: Workspace, number: int, keys: Sequence[str]) -> list
     """Return the right answers to the requests of a batch, in the order of the keys."""
     prompt_by_key = {
         line["key"]: line["request"]["contents"][0]["parts"][-1]["text"]
-        for line in workspace.requests(number)
+        for line in workspace.sealed_requests(number)
     }
     answers = []
     for key in keys:
@@ -50,7 +50,7 @@ def make_answers(workspace: Workspace, number: int, keys: Sequence[str]) -> list
 
 def export_topics(workspace: Workspace) -> dict[str, str]:
     """Return the topic of each answered row by the text of the row; the export has no code."""
-    rows = workspace.exported()
+    rows = workspace.exported_rows()
     assert rows
     assert "row_code" not in rows[0]
     return {row["text"]: row["topic"] for row in rows if row["topic"]}
@@ -87,7 +87,7 @@ def test_no_answer_is_stored_on_a_wrong_row(
         return b"\n".join(lines)
 
     outside_server.results = make_mixed_results
-    workspace.each("submit", "poll", "ingest")
+    workspace.run_commands("submit", "poll", "ingest")
     topics = export_topics(workspace)
     assert len(topics) == right_count
     assert all(topic == text for text, topic in topics.items())
@@ -102,7 +102,7 @@ def test_no_answer_is_stored_on_a_wrong_row(
         )
 
     outside_server.results = make_right_results
-    workspace.each("submit", "poll", "ingest")
+    workspace.run_commands("submit", "poll", "ingest")
     topics = export_topics(workspace)
     assert len(topics) == ROWS
     assert all(topic == text for text, topic in topics.items())
@@ -118,14 +118,14 @@ def test_equal_rows_share_an_answer_in_each_mode(
     workspace.settings["YES"] = "1"
     write_rows(workspace, "the kettle leaks", "a lamp that hums", "the kettle leaks")
     declare(workspace, "echo=True")
-    workspace.do("tag", mode=mode)
+    workspace.run_command("tag", mode=mode)
     if mode == "batch":
-        workspace.each("poll", "ingest")
+        workspace.run_commands("poll", "ingest")
 
-    rows = workspace.exported()
+    rows = workspace.exported_rows()
     assert [row["state"] for row in rows] == ["answered"] * 3
     assert rows[0]["topic"] == rows[2]["topic"]
-    assert "row_code" not in json.dumps([rows, workspace.read("items")])
+    assert "row_code" not in json.dumps([rows, workspace.read_json("items")])
     assert sum(batch["requests"] for batch in workspace.batches()) == 2
 
 
@@ -137,19 +137,19 @@ def test_switching_echo_on_needs_a_version_and_the_estimate_names_its_price(
     workspace.settings["YES"] = "1"
     write_rows(workspace, "the kettle leaks", "a lamp that hums")
     declare(workspace)
-    workspace.do("tag", mode="live")
+    workspace.run_command("tag", mode="live")
     declare(workspace, "echo=True")
-    assert "the echo changed" in workspace.do("tag", code=3).said
+    assert "the echo changed" in workspace.run_command("tag", code=3).output
 
     declare(workspace, "echo=True", "version=2")
-    estimate: dict[str, Any] = workspace.read("tag", dry=True)
+    estimate: dict[str, Any] = workspace.read_json("tag", dry=True)
     assert estimate["echo"]["live"] > estimate["echo"]["batch"] > 0
-    assert "row codes (echo) are $" in workspace.do("tag", dry=True).said
-    workspace.do("tag", mode="live")
-    assert {row["extractor"].partition("/")[0] for row in workspace.exported()} == {"notes@2"}
+    assert "row codes (echo) are $" in workspace.run_command("tag", dry=True).output
+    workspace.run_command("tag", mode="live")
+    assert {row["extractor"].partition("/")[0] for row in workspace.exported_rows()} == {"notes@2"}
 
     declare(workspace, "version=2")
-    assert "the echo changed" in workspace.do("tag", code=3).said
+    assert "the echo changed" in workspace.run_command("tag", code=3).output
 
 
 @pytest.mark.alike
@@ -177,11 +177,11 @@ def test_answers_unlike_their_rows_hold_the_batch(
         )
 
     outside_server.results = make_rotated_results
-    workspace.each("submit", "poll")
+    workspace.run_commands("submit", "poll")
     for _ in range(2):
-        assert "shuffled rows" in workspace.do("ingest", code=5).said
-        assert {row["state"] for row in workspace.exported()} == {"claimed"}
+        assert "shuffled rows" in workspace.run_command("ingest", code=5).output
+        assert {row["state"] for row in workspace.exported_rows()} == {"claimed"}
         assert workspace.batch_states() == ["downloaded"]
 
-    workspace.do("ingest", accept=1)
-    assert {row["state"] for row in workspace.exported()} == {"answered"}
+    workspace.run_command("ingest", accept=1)
+    assert {row["state"] for row in workspace.exported_rows()} == {"answered"}

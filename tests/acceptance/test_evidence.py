@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.checker import Look, check
-from tests.acceptance.product import PASSAGES, Workspace, declaration
+from tests.acceptance.checker import Inspection, check_invariants
+from tests.acceptance.product import PASSAGES, Workspace, write_declaration
 from tests.outside.answers import Json, user_text
 from tests.outside.server import serving
 
@@ -73,7 +73,7 @@ def write_rows(workspace: Workspace, file_name: str) -> None:
     lines = [
         json.dumps({"id": f"r{number}", "text": text_of(number)}) for number in range(len(ROWS))
     ]
-    workspace.put(file_name, "".join(f"{line}\n" for line in lines))
+    workspace.write_file(file_name, "".join(f"{line}\n" for line in lines))
 
 
 def check_slices(
@@ -104,18 +104,21 @@ def test_an_own_task_stores_slices_or_nothing(tmp_path: Path, mode: str) -> None
     """A quotation that is no slice is invalid; its row is asked again and then parked."""
     with serving(tmp_path / "server", quoting_model(lambda quote: {"quote": quote})) as server:
         workspace = Workspace(tmp_path / "here", server.url, task="pages")
-        workspace.put(
-            "tasks/pages.py", declaration({"quote": "Quote"}, items="pages.jsonl", prompt="{text}")
+        workspace.write_file(
+            "tasks/pages.py",
+            write_declaration({"quote": "Quote"}, items="pages.jsonl", prompt="{text}"),
         )
         write_rows(workspace, "tasks/pages.jsonl")
 
         # Invalid answers are asked a second time.
         for _ in range(2):
-            workspace.do("tag", mode=mode, wait=True, yes=True)
+            workspace.run_command("tag", mode=mode, wait=True, yes=True)
 
-        stored_slices = {row["id"]: [row["quote"]] for row in workspace.exported() if row["quote"]}
-        check_slices(stored_slices, workspace.parked(), has_pieces=False)
-        check(Look(workspace, is_only=True))
+        stored_slices = {
+            row["id"]: [row["quote"]] for row in workspace.exported_rows() if row["quote"]
+        }
+        check_slices(stored_slices, workspace.parked_reasons(), has_pieces=False)
+        check_invariants(Inspection(workspace, is_single=True))
 
 
 def test_passages_store_only_concepts_with_evidence(tmp_path: Path) -> None:
@@ -129,12 +132,12 @@ def test_passages_store_only_concepts_with_evidence(tmp_path: Path) -> None:
     with serving(tmp_path / "server", quoting_model(concepts)) as server:
         workspace = Workspace(tmp_path / "here", server.url, task=PASSAGES)
         write_rows(workspace, "passages.jsonl")
-        workspace.do("import_passages", "passages.jsonl")
+        workspace.run_command("import_passages", "passages.jsonl")
 
-        workspace.do("backfill", wait=True, yes=True, skip_pilot=True)
-        workspace.do("backfill", wait=True, yes=True, skip_pilot=True, code="any")
+        workspace.run_command("backfill", wait=True, yes=True, skip_pilot=True)
+        workspace.run_command("backfill", wait=True, yes=True, skip_pilot=True, code="any")
         stored_slices = {
-            row["passage_id"]: row["evidence"]["support"] for row in workspace.exported()
+            row["passage_id"]: row["evidence"]["support"] for row in workspace.exported_rows()
         }
-        check_slices(stored_slices, workspace.parked(), has_pieces=True)
-        check(Look(workspace, is_only=True))
+        check_slices(stored_slices, workspace.parked_reasons(), has_pieces=True)
+        check_invariants(Inspection(workspace, is_single=True))

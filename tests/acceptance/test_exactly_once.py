@@ -47,7 +47,7 @@ def fail_creates(
     api: Engine, word: str, args: dict[str, Any] | None = None, **options: Any
 ) -> None:
     """Script a fault for create calls."""
-    api.fault(word, method="POST", path=CREATE_PATH, args=args, **options)
+    api.script_fault(word, method="POST", path=CREATE_PATH, args=args, **options)
 
 
 def count_calls(api: Engine, method: str, path_part: str) -> int:
@@ -78,27 +78,27 @@ def remote_names(workspace: Workspace) -> list[str]:
 
 def test_create_with_a_lost_reply_is_adopted(workspace: Workspace, api: Engine) -> None:
     """A batch that exists after an unclear reply is found by its name and not created again."""
-    workspace.people(len(HIDDEN_SUCCESSES))
+    workspace.import_people(len(HIDDEN_SUCCESSES))
     for fault, args in HIDDEN_SUCCESSES:
         fail_creates(api, fault, args)
 
-    assert "adopted" in workspace.do("submit", BATCH_ROWS=1, CREATE_TIMEOUT=1).out
+    assert "adopted" in workspace.run_command("submit", BATCH_ROWS=1, CREATE_TIMEOUT=1).stdout
     assert count_creates(api) == len(HIDDEN_SUCCESSES)
     assert remote_names(workspace) == living_batches(api)
     states = [(batch["state"], batch["tries"]) for batch in workspace.batches()]
     assert states == [("submitted", 1)] * len(HIDDEN_SUCCESSES)
-    assert api.faults()["used_up"]
+    assert api.scripted_faults()["used_up"]
 
 
 def test_create_without_effect_is_repeated(workspace: Workspace, api: Engine) -> None:
     """A batch that the list does not show is created again, with its upload and a new name."""
     count = len(HIDDEN_FAILURES)
-    workspace.people(count)
+    workspace.import_people(count)
     # Each fault applies to the nth create that no other fault changes.
     for nth, (fault, args) in enumerate(HIDDEN_FAILURES, 1):
         fail_creates(api, fault, args, nth=nth)
 
-    workspace.do("submit", BATCH_ROWS=1, CREATE_TIMEOUT=1)
+    workspace.run_command("submit", BATCH_ROWS=1, CREATE_TIMEOUT=1)
     assert count_creates(api) == 2 * count
     assert count_uploads(api) == count
     assert len(living_batches(api)) == count
@@ -110,36 +110,39 @@ def test_unclear_create_ends_the_run_and_is_continued_later(
     workspace: Workspace, api: Engine
 ) -> None:
     """Three creates without an answer end the run with exit 4, and only `submit` creates again."""
-    workspace.people(5)
+    workspace.import_people(5)
     fail_creates(api, "status", {"code": 503}, times=3)
-    assert "next: run `findable batch-submit` again later" in workspace.do("submit", code=4).err
+    assert (
+        "next: run `findable batch-submit` again later"
+        in workspace.run_command("submit", code=4).stderr
+    )
     assert workspace.batch_states() == ["submitting"]
-    assert workspace.states() == {"claimed": 5}
+    assert workspace.state_counts() == {"claimed": 5}
     assert count_creates(api) == 3
 
-    assert "findable batch-submit" in workspace.do("poll", code=4).err
+    assert "findable batch-submit" in workspace.run_command("poll", code=4).stderr
     assert count_creates(api) == 3
 
-    workspace.do("submit")
+    workspace.run_command("submit")
     assert workspace.batch_states() == ["submitted"]
     assert (len(living_batches(api)), count_creates(api)) == (1, 4)
 
 
 def test_batch_that_cannot_be_looked_up_is_adopted_later(workspace: Workspace, api: Engine) -> None:
     """If reply and list fail, the run ends with exit 4 and a later `submit` adopts the batch."""
-    workspace.people(2)
+    workspace.import_people(2)
     fail_creates(api, "create_lost_reply")
-    api.fault("status", method="GET", path=LIST_PATH, args={"code": 503}, times=MANY_TIMES)
-    submit_run = workspace.do("submit", RETRY_FOR=0.1, code=4)
-    assert "checking whether it was created" in submit_run.err
-    assert "next: finished work is stored; run the same command again later" in submit_run.err
+    api.script_fault("status", method="GET", path=LIST_PATH, args={"code": 503}, times=MANY_TIMES)
+    submit_run = workspace.run_command("submit", RETRY_FOR=0.1, code=4)
+    assert "checking whether it was created" in submit_run.stderr
+    assert "next: finished work is stored; run the same command again later" in submit_run.stderr
     assert workspace.batch_states() == ["submitting"]
-    assert workspace.states() == {"claimed": 2}
+    assert workspace.state_counts() == {"claimed": 2}
     assert count_creates(api) == 1
 
     api.clear_faults()
-    workspace.do("poll", code=4)
-    workspace.do("submit")
+    workspace.run_command("poll", code=4)
+    workspace.run_command("submit")
     assert remote_names(workspace) == living_batches(api)
     assert count_creates(api) == 1
 
@@ -147,19 +150,19 @@ def test_batch_that_cannot_be_looked_up_is_adopted_later(workspace: Workspace, a
 def test_batch_on_a_later_page_of_the_list_is_found(workspace: Workspace, api: Engine) -> None:
     """All pages of the list are read before a batch is created again."""
     other_workspace = Workspace(workspace.home.with_name("others"), api.url)
-    other_workspace.people(3)
-    other_workspace.do("submit", BATCH_ROWS=1, limit=1)
-    workspace.people(1)
+    other_workspace.import_people(3)
+    other_workspace.run_command("submit", BATCH_ROWS=1, limit=1)
+    workspace.import_people(1)
     fail_creates(api, "create_lost_reply")
-    api.fault("status", method="GET", path=LIST_PATH, args={"code": 503}, times=MANY_TIMES)
-    workspace.do("submit", RETRY_FOR=0.1, code=4)
+    api.script_fault("status", method="GET", path=LIST_PATH, args={"code": 503}, times=MANY_TIMES)
+    workspace.run_command("submit", RETRY_FOR=0.1, code=4)
     api.clear_faults()
 
     # Other batches come before and after it, each on a page of its own.
     api.configure(list_page_most=1)
     own_batch = living_batches(api)[1]
-    other_workspace.do("submit", BATCH_ROWS=1)
-    workspace.do("submit")
+    other_workspace.run_command("submit", BATCH_ROWS=1)
+    workspace.run_command("submit")
     assert (remote_names(workspace), count_creates(api)) == ([own_batch], 4)
 
 
@@ -168,21 +171,21 @@ def test_batch_that_the_list_shows_late_is_awaited(workspace: Workspace, api: En
 
     The wait can be interrupted.
     """
-    workspace.people(2)
+    workspace.import_people(2)
     fail_creates(api, "create_lost_reply")
     api.configure(list_lag_seconds=3600)
-    with workspace.start("submit", LIST_LAG=600) as running:
-        while "checking again in" not in running.so_far():
-            assert not running.has_ended()
-        workspace.put("late.csv", "Username,Bio\nlate,I came in meanwhile.\n")
-        workspace.do("import", "late.csv")
+    with workspace.start_command("submit", LIST_LAG=600) as running:
+        while "checking again in" not in running.read_output():
+            assert not running.is_finished()
+        workspace.write_file("late.csv", "Username,Bio\nlate,I came in meanwhile.\n")
+        workspace.run_command("import", "late.csv")
         running.signal(signal.SIGINT)
         assert running.wait().code == 130
     assert (workspace.batch_states(), count_creates(api)) == (["submitting"], 1)
 
     # The second create is for the person who was imported during the wait.
-    with workspace.start("submit", LIST_LAG=5) as running:
-        api.advance(7200)
+    with workspace.start_command("submit", LIST_LAG=5) as running:
+        api.advance_clock(7200)
         assert running.wait().code == 0
     assert count_creates(api) == 2
     assert remote_names(workspace) == living_batches(api)
@@ -193,20 +196,20 @@ def test_oldest_of_several_batches_is_adopted_and_others_are_cancelled(
     workspace: Workspace, api: Engine
 ) -> None:
     """The oldest duplicate batch is adopted, and `poll` cancels the other as soon as it can."""
-    workspace.people(5)
+    workspace.import_people(5)
     api.configure(paused=True)
-    api.fault("duplicate_batch")
+    api.script_fault("duplicate_batch")
     fail_creates(api, "lost_reply")
-    api.fault("status", times=50, path=":cancel$", method="POST")
-    workspace.do("submit", RETRY_FOR=0.1)
+    api.script_fault("status", times=50, path=":cancel$", method="POST")
+    workspace.run_command("submit", RETRY_FOR=0.1)
 
     oldest, newest = living_batches(api)
     assert remote_names(workspace) == [oldest]
     estimated_cost = workspace.batches()[0]["estimated_cost"]
-    assert workspace.spent()["lost"] == pytest.approx(estimated_cost, abs=1e-6)
+    assert workspace.spending()["lost"] == pytest.approx(estimated_cost, abs=1e-6)
 
     api.clear_faults()
-    assert workspace.run("poll", WAIT=0).code in {0, 4}
+    assert workspace.try_command("poll", WAIT=0).code in {0, 4}
     assert living_batches(api) == [oldest] != [newest]
 
 
@@ -226,48 +229,48 @@ REFUSALS: Sequence[tuple[str, dict[str, Any], int, bool]] = (
 
 def test_refused_create_leaves_the_batch_prepared(workspace: Workspace, api: Engine) -> None:
     """A refused create leaves the batch prepared, and the next run sends the same file."""
-    workspace.people(5)
+    workspace.import_people(5)
     upload_count = 0
     is_uploaded = False
     for number, (fault, args, code, keeps_upload) in enumerate(REFUSALS, 1):
         fail_creates(api, fault, args)
-        assert "next: " in workspace.do("submit", code=code).err
+        assert "next: " in workspace.run_command("submit", code=code).stderr
         upload_count += not is_uploaded
         is_uploaded = keeps_upload
         assert count_creates(api) == number, fault
         assert count_uploads(api) == upload_count, fault
         assert api.batches() == [], fault
-    assert (workspace.batch_states(), workspace.states()) == (["prepared"], {"claimed": 5})
+    assert (workspace.batch_states(), workspace.state_counts()) == (["prepared"], {"claimed": 5})
 
     # The upload before the last two failures is used again.
     fail_creates(api, "quota_bare")
-    workspace.do("submit", code=4)
+    workspace.run_command("submit", code=4)
     url = workspace.url
     workspace.url = "http://127.0.0.1:9"
-    workspace.do("submit", RETRY_FOR=0.05, code=4)
+    workspace.run_command("submit", RETRY_FOR=0.05, code=4)
     workspace.url = url
-    workspace.do("submit")
+    workspace.run_command("submit")
     assert workspace.batch_states() == ["submitted"]
     assert count_uploads(api) == upload_count + 1
 
-    workspace.each("poll", "ingest")
-    assert workspace.states() == {"tagged": 5}
+    workspace.run_commands("poll", "ingest")
+    assert workspace.state_counts() == {"tagged": 5}
 
 
 def test_file_that_is_refused_twice_is_given_up(workspace: Workspace, api: Engine) -> None:
     """A second 400 fails the batch, releases its rows without a charge and deletes uploads."""
-    workspace.people(5)
+    workspace.import_people(5)
     error = {"code": 400, "message": "Request contains an invalid argument."}
     fail_creates(api, "status", error, times=4)
     for failed_batches in range(2):
-        workspace.do("submit", code=4)
+        workspace.run_command("submit", code=4)
         assert workspace.batch_states() == ["failed"] * failed_batches + ["prepared"]
-        assert "given up" in workspace.do("submit", code=4).err
-        assert workspace.states() == {"untagged": 5}
+        assert "given up" in workspace.run_command("submit", code=4).stderr
+        assert workspace.state_counts() == {"untagged": 5}
     assert "invalid argument" in workspace.batches()[0]["reason"]
     assert count_calls(api, "DELETE", "/files/") == 4
 
-    workspace.do("submit")
+    workspace.run_command("submit")
     assert workspace.batch_states() == ["failed", "failed", "submitted"]
 
 
@@ -278,35 +281,35 @@ def test_refused_line_is_charged_and_other_rows_are_sent_at_once(
 
     A second refusal parks the row. A refusal of a line that does not exist charges no row.
     """
-    names = workspace.people(5)
-    api.fault("bad_line", args={"line": 3})
-    error_output = workspace.do("submit", limit=4).err
+    names = workspace.import_people(5)
+    api.script_fault("bad_line", args={"line": 3})
+    error_output = workspace.run_command("submit", limit=4).stderr
     message = "line 3 was refused: invalid JSON, near column 42: no such field: 'cachedContent'"
     assert f"{message}; its row, {names[2]}, " in error_output
-    keys = [request["key"] for request in workspace.requests(2)]
+    keys = [request["key"] for request in workspace.sealed_requests(2)]
     assert keys == ["expert-tags/1", "expert-tags/2", "expert-tags/4"]
 
-    api.fault("bad_line", args={"line": 99})
-    workspace.do("submit", code=4)
+    api.script_fault("bad_line", args={"line": 99})
+    workspace.run_command("submit", code=4)
     assert workspace.batch_states() == ["failed", "submitted", "prepared"]
 
-    api.fault("bad_line", args={"line": 1})
-    assert f"its row, {names[2]}, is parked" in workspace.do("submit").err
-    assert [*workspace.parked()] == [names[2]]
-    assert workspace.do("submit").out.startswith("nothing to submit")
+    api.script_fault("bad_line", args={"line": 1})
+    assert f"its row, {names[2]}, is parked" in workspace.run_command("submit").stderr
+    assert [*workspace.parked_reasons()] == [names[2]]
+    assert workspace.run_command("submit").stdout.startswith("nothing to submit")
 
 
 def test_several_refused_rows_are_parked_by_the_next_run(workspace: Workspace, api: Engine) -> None:
     """Refused rows are sent again without other rows, and a second refusal parks them."""
-    names = workspace.people(5)
+    names = workspace.import_people(5)
     for number in (2, 3, 3):
-        api.fault("bad_line", args={"line": number})
-    workspace.do("submit")
+        api.script_fault("bad_line", args={"line": number})
+    workspace.run_command("submit")
     assert workspace.batch_states() == ["failed", "failed", "failed", "submitted"]
 
-    api.fault("bad_line", args={"line": 1}, times=3)
-    workspace.do("submit")
-    assert workspace.parked().keys() == {names[1], names[3], names[4]}
+    api.script_fault("bad_line", args={"line": 1}, times=3)
+    workspace.run_command("submit")
+    assert workspace.parked_reasons().keys() == {names[1], names[3], names[4]}
     # All three have the same reason.
     assert [*workspace.status()["parked"].values()] == [3]
 
@@ -316,16 +319,16 @@ def test_duplicate_batch_that_shows_after_ingest_is_counted(
     workspace: Workspace, api: Engine
 ) -> None:
     """A duplicate batch that the list shows after the ingest counts as lost cost."""
-    workspace.people(2)
+    workspace.import_people(2)
     fail_creates(api, "create_lost_reply")
-    api.fault("list_lag", args={"seconds": 600})
-    workspace.each("submit", "poll", "ingest", "poll")
-    assert (workspace.states(), workspace.spent()["lost"]) == ({"tagged": 2}, 0)
+    api.script_fault("list_lag", args={"seconds": 600})
+    workspace.run_commands("submit", "poll", "ingest", "poll")
+    assert (workspace.state_counts(), workspace.spending()["lost"]) == ({"tagged": 2}, 0)
 
-    api.advance(601)
-    workspace.do("poll")
-    assert workspace.spent()["lost"] > 0
-    workspace.do("doctor")
+    api.advance_clock(601)
+    workspace.run_command("poll")
+    assert workspace.spending()["lost"] > 0
+    workspace.run_command("doctor")
 
 
 @pytest.mark.excused("batches_are_made_once")
@@ -336,31 +339,31 @@ def test_duplicate_batch_that_shows_late_is_cancelled_and_counted(
 
     This also applies to a batch that was given up by hand before the list showed it.
     """
-    workspace.people(2)
+    workspace.import_people(2)
     api.configure(batch_looks=2)
     fail_creates(api, "create_lost_reply")
-    api.fault("list_lag", args={"seconds": 600})
-    workspace.do("submit")
-    assert (len(living_batches(api)), workspace.spent()["lost"]) == (2, 0)
+    api.script_fault("list_lag", args={"seconds": 600})
+    workspace.run_command("submit")
+    assert (len(living_batches(api)), workspace.spending()["lost"]) == (2, 0)
 
-    api.advance(601)
-    workspace.do("poll")
+    api.advance_clock(601)
+    workspace.run_command("poll")
     assert living_batches(api) == remote_names(workspace)
-    assert workspace.spent()["lost"] > 0
-    workspace.do("ingest")
+    assert workspace.spending()["lost"] > 0
+    workspace.run_command("ingest")
 
     # The second batch is given up while the list is unavailable.
-    workspace.people(1, first=2)
+    workspace.import_people(1, first=2)
     fail_creates(api, "create_lost_reply")
-    api.fault("never_ends")
-    api.fault("list_lag", args={"seconds": 600})
-    api.fault("status", times=MANY_TIMES, method="GET", path=LIST_PATH)
-    workspace.do("submit", RETRY_FOR=0.05, code=4)
+    api.script_fault("never_ends")
+    api.script_fault("list_lag", args={"seconds": 600})
+    api.script_fault("status", times=MANY_TIMES, method="GET", path=LIST_PATH)
+    workspace.run_command("submit", RETRY_FOR=0.05, code=4)
     api.clear_faults()
-    workspace.do("cancel", 2)
+    workspace.run_command("cancel", 2)
     assert workspace.batch_states() == ["ingested", "failed"]
 
-    api.advance(601)
-    workspace.do("poll")
+    api.advance_clock(601)
+    workspace.run_command("poll")
     assert living_batches(api) == remote_names(workspace)[:1]
-    assert workspace.states() == {"tagged": 2, "untagged": 1}
+    assert workspace.state_counts() == {"tagged": 2, "untagged": 1}

@@ -78,19 +78,19 @@ PLACES = {
 
 def prepare_stage(workspace: Workspace, api: Engine, stage: str) -> None:
     """Bring people to the state before a command of a stage."""
-    workspace.people(3)
+    workspace.import_people(3)
     if stage in {"prepared", "unclear"}:
         path = "^/upload/" if stage == "prepared" else r"^/v1\w*/batches"
-        api.fault("status", times=MANY_TIMES, path=path)
-        api.fault("create_lost_reply")
-        workspace.do("submit", RETRY_FOR=0, code=4)
+        api.script_fault("status", times=MANY_TIMES, path=path)
+        api.script_fault("create_lost_reply")
+        workspace.run_command("submit", RETRY_FOR=0, code=4)
     elif stage:
         api.configure(paused=stage == "running")
-        workspace.do("submit")
+        workspace.run_command("submit")
     if stage == "served":
-        workspace.each("poll", "ingest", "index")
-        workspace.people(1, first=3)
-        workspace.each("submit", "poll", "ingest")
+        workspace.run_commands("poll", "ingest", "index")
+        workspace.import_people(1, first=3)
+        workspace.run_commands("submit", "poll", "ingest")
     api.clear_faults()
 
 
@@ -115,13 +115,13 @@ def test_a_failure_changes_nothing_and_a_short_failure_is_retried(
 
     def run_with_failure(failure: Failure, code: int, message_word: str) -> None:
         fault, args = failure
-        api.fault(fault, args=args, times=MANY_TIMES, method=place.method, path=place.path)
+        api.script_fault(fault, args=args, times=MANY_TIMES, method=place.method, path=place.path)
         limits = {"RETRY_FOR": 0.05, "POLL_PATIENCE": 0.05, "CONCURRENCY": 1}
         if fault == "hang":
             limits["CALL_TIMEOUT"] = 0.5
-        process = workspace.do(place.verb, *arguments, code=code, **limits)
-        assert message_word in process.err, (failure, process)
-        assert api.faults()["faults"][0]["fired"], failure
+        process = workspace.run_command(place.verb, *arguments, code=code, **limits)
+        assert message_word in process.stderr, (failure, process)
+        assert api.scripted_faults()["faults"][0]["fired"], failure
         assert code == 0 or read_state(workspace, api) == state_before, failure
         api.clear_faults()
 
@@ -135,17 +135,17 @@ def test_a_failure_changes_nothing_and_a_short_failure_is_retried(
     # A run of live calls stops after several failures.
     is_live_call = place.path == GENERATE[1]
     for fault, args in PASSING_FAILURES[-2:] if is_live_call else PASSING_FAILURES:
-        api.fault(fault, args=args, method=place.method, path=place.path)
+        api.script_fault(fault, args=args, method=place.method, path=place.path)
     limits = {"RETRY_FOR": 30, "RETRY_WAIT": 0.001, "CONCURRENCY": 1}
-    workspace.do(place.verb, *arguments, code=place.success, **limits)
-    assert api.faults()["used_up"]
+    workspace.run_command(place.verb, *arguments, code=place.success, **limits)
+    assert api.scripted_faults()["used_up"]
 
     api.clear_faults()
     api.configure(paused=False)
     # The second pass asks again for the rows of a cancelled batch.
     for _ in range(2):
-        workspace.each("submit", "poll", "ingest")
-    assert workspace.states() == {"tagged": 4 if place.stage == "served" else 3}
+        workspace.run_commands("submit", "poll", "ingest")
+    assert workspace.state_counts() == {"tagged": 4 if place.stage == "served" else 3}
 
 
 FAILURES_WITHOUT_TAGS: tuple[Failure, ...] = (
@@ -170,17 +170,17 @@ def test_an_added_person_is_saved_after_every_failure_of_the_live_call(
     for number, (fault, args) in enumerate((*FAILURES_WITHOUT_TAGS, *FAILURES_WITH_TAGS)):
         is_lasting = number < len(FAILURES_WITHOUT_TAGS)
         times = MANY_TIMES if is_lasting else 1
-        api.fault(fault, args=args, times=times, method=GENERATE[0], path=GENERATE[1])
-        workspace.put("new.json", f'{{"username": "new-{number}", "bio": "I mend clocks."}}')
+        api.script_fault(fault, args=args, times=times, method=GENERATE[0], path=GENERATE[1])
+        workspace.write_file("new.json", f'{{"username": "new-{number}", "bio": "I mend clocks."}}')
         limits: dict[str, Any] = {
             "RETRY_FOR": 0.05 if is_lasting else 2,
             "CALL_TIMEOUT": 0.5 if fault == "hang" else 5,
         }
-        process = workspace.do("add", "new.json", **limits)
-        assert ("asks again" in process.err) is is_lasting, (fault, process)
+        process = workspace.run_command("add", "new.json", **limits)
+        assert ("asks again" in process.stderr) is is_lasting, (fault, process)
         api.clear_faults()
 
-    assert workspace.states() == {
+    assert workspace.state_counts() == {
         "untagged": len(FAILURES_WITHOUT_TAGS),
         "tagged": len(FAILURES_WITH_TAGS),
     }
@@ -204,11 +204,11 @@ def test_an_unreachable_server_changes_nothing(
     workspace.url = DEAD_URL
     for command in commands[stage]:
         verb, *words = command.split()
-        process = workspace.do(verb, *words, code=4, RETRY_FOR=0.05, POLL_PATIENCE=0.05)
-        assert "cannot connect" in process.err
+        process = workspace.run_command(verb, *words, code=4, RETRY_FOR=0.05, POLL_PATIENCE=0.05)
+        assert "cannot connect" in process.stderr
         assert read_state(workspace, api) == state_before, command
-    workspace.each("status", "batches", "ingest")
+    workspace.run_commands("status", "batches", "ingest")
 
     workspace.url = url
-    workspace.each("submit", "poll", "ingest")
-    assert "untagged" not in workspace.states()
+    workspace.run_commands("submit", "poll", "ingest")
+    assert "untagged" not in workspace.state_counts()

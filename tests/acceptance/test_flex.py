@@ -25,7 +25,9 @@ def cost_of(request: dict[str, Any], tier: str) -> float:
 
 def check_paid(workspace: Workspace, server: Outside) -> None:
     """Assert that each answer has the price of its tier, or of a tier of its calls if repeated."""
-    requests = [request for request in workspace.asked() if request["outcome"] == "answered"]
+    requests = [
+        request for request in workspace.logged_requests() if request["outcome"] == "answered"
+    ]
     assert len(requests) == PEOPLE + 1
     for request in requests:
         # Ids of people count from 1, and texts from 0.
@@ -45,18 +47,21 @@ def test_rejected_and_killed_calls_are_repeated_and_paid_as_served(
     outside_server.troubles.shed = 0.33
     outside_server.troubles.downgraded = 0.1
     served_workspace.settings |= {"CONCURRENCY": "1"}
-    served_workspace.people(PEOPLE)
+    served_workspace.import_people(PEOPLE)
 
     killed_count = 0
     for _ in range(KILLS):
         fate = Fate(chance.randrange(1, 60), chance.choice(("before", "after")))
-        killed_count += served_workspace.run("tag", mode="flex", fate=fate).code == KILLED
-    assert " answered before, not asked again ($0.0" in served_workspace.do("tag", mode="flex").err
+        killed_count += served_workspace.try_command("tag", mode="flex", fate=fate).code == KILLED
+    assert (
+        " answered before, not asked again ($0.0"
+        in served_workspace.run_command("tag", mode="flex").stderr
+    )
 
     person = {"username": "eve", "bio": f"I teach water law number {PEOPLE}."}
-    served_workspace.put("new.json", json.dumps(person))
-    served_workspace.do("add", "new.json", mode="priority")
-    assert served_workspace.states() == {"tagged": PEOPLE + 1}
+    served_workspace.write_file("new.json", json.dumps(person))
+    served_workspace.run_command("add", "new.json", mode="priority")
+    assert served_workspace.state_counts() == {"tagged": PEOPLE + 1}
     assert {batch["way"] for batch in served_workspace.batches()} == {"flex", "priority"}
     question_counts = outside_server.kept.questions()
     repeated_count = sum(question_counts.values()) - len(question_counts)
@@ -68,20 +73,20 @@ def test_rejected_and_killed_calls_are_repeated_and_paid_as_served(
 
 def test_full_price_needs_a_confirmation(served_workspace: Workspace) -> None:
     """If only live calls meet the deadline, the command refuses and names MODE=live."""
-    served_workspace.people(2000)
-    tag_run = served_workspace.do("tag", deadline="50s", code=2)
-    assert "--mode live" in tag_run.err
+    served_workspace.import_people(2000)
+    tag_run = served_workspace.run_command("tag", deadline="50s", code=2)
+    assert "--mode live" in tag_run.stderr
     assert served_workspace.batches() == []
 
 
 def test_model_that_flex_does_not_serve_is_refused(served_workspace: Workspace) -> None:
     """The refusal comes before any call."""
-    served_workspace.put("models.toml", MODEL)
-    served_workspace.people(1)
-    tag_run = served_workspace.do(
+    served_workspace.write_file("models.toml", MODEL)
+    served_workspace.import_people(1)
+    tag_run = served_workspace.run_command(
         "tag", mode="flex", code=2, MODELS_FILE=served_workspace.home / "models.toml"
     )
-    assert "is not available in flex" in tag_run.err
+    assert "is not available in flex" in tag_run.stderr
     assert served_workspace.batches() == []
 
 

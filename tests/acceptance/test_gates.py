@@ -9,7 +9,7 @@ import pytest
 # A dependency of rich, which parses CommonMark.
 from markdown_it import MarkdownIt
 
-from tests.acceptance.checker import Look, check
+from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.product import HEADER, PASSAGES, PEOPLE, Workspace
 from tests.outside.answers import Json, user_text
 from tests.outside.server import serving
@@ -47,14 +47,14 @@ def test_lists_that_are_always_full_fail_their_gate(tmp_path: Path) -> None:
             json.dumps({"id": f"p{number}", "text": f"{QUOTE} in {number} cellars."})
             for number in range(MIN_PASSAGES)
         ]
-        workspace.put("passages.jsonl", "".join(f"{line}\n" for line in lines))
-        workspace.do("import_passages", "passages.jsonl")
-        workspace.do("submit", yes=True)
-        workspace.do("poll")
+        workspace.write_file("passages.jsonl", "".join(f"{line}\n" for line in lines))
+        workspace.run_command("import_passages", "passages.jsonl")
+        workspace.run_command("submit", yes=True)
+        workspace.run_command("poll")
 
-        assert "full" in workspace.do("ingest").err
-        assert "full" in workspace.do("qc", code=GATE_FAILED).said
-        assert len(workspace.exported()) == MIN_PASSAGES * MAX_CONCEPTS
+        assert "full" in workspace.run_command("ingest").stderr
+        assert "full" in workspace.run_command("qc", code=GATE_FAILED).output
+        assert len(workspace.exported_rows()) == MIN_PASSAGES * MAX_CONCEPTS
 
         reports = [
             path.read_text(encoding="utf-8") for path in (workspace.data / "reports").glob("*.md")
@@ -64,7 +64,7 @@ def test_lists_that_are_always_full_fail_their_gate(tmp_path: Path) -> None:
             for token in MarkdownIt("commonmark").parse(text):
                 child_types = {child.type for child in token.children or []}
                 assert "html_inline" not in child_types
-        check(Look(workspace, server.batches(), server.creates(), is_only=True))
+        check_invariants(Inspection(workspace, server.batches(), server.creates(), is_single=True))
 
 
 def concept_answer(row: int) -> Json:
@@ -113,23 +113,23 @@ def test_answers_on_wrong_rows_fail_a_gate(tmp_path: Path, task: str, gate: str)
             )
             texts = [f"{sentence(row)} at the school of the town." for row in range(len(TOPICS))]
             if task == PEOPLE:
-                workspace.put(
+                workspace.write_file(
                     "rows.csv",
                     HEADER + "".join(f"p{row},,,,,{text}\n" for row, text in enumerate(texts)),
                 )
-                workspace.do("import", "rows.csv")
+                workspace.run_command("import", "rows.csv")
             else:
                 lines = [
                     json.dumps({"id": f"p{row}", "text": text}) for row, text in enumerate(texts)
                 ]
-                workspace.put("rows.jsonl", "".join(f"{line}\n" for line in lines))
-                workspace.do("import_passages", "rows.jsonl")
+                workspace.write_file("rows.jsonl", "".join(f"{line}\n" for line in lines))
+                workspace.run_command("import_passages", "rows.jsonl")
 
             gates = "" if task == PEOPLE else "concepts=off,coverage=off"
-            workspace.each("submit", "poll", GATES=gates)
-            ingest_run = workspace.do("ingest", GATES=gates)
-            assert (f"{gate} is" in ingest_run.err) == (offset == 1)
-            workspace.do("qc", GATES=gates, code=GATE_FAILED if offset else 0)
+            workspace.run_commands("submit", "poll", GATES=gates)
+            ingest_run = workspace.run_command("ingest", GATES=gates)
+            assert (f"{gate} is" in ingest_run.stderr) == (offset == 1)
+            workspace.run_command("qc", GATES=gates, code=GATE_FAILED if offset else 0)
 
 
 @pytest.mark.parametrize(
@@ -151,10 +151,10 @@ def test_failed_gate_is_an_error_on_demand(
     """
     with serving(tmp_path / "server") as server:
         workspace = Workspace(tmp_path / "here", server.url, settings={"GATES": "tags=99..100"})
-        names = workspace.people(MIN_PASSAGES)
+        names = workspace.import_people(MIN_PASSAGES)
         if verb in {"ingest", "run"}:
-            workspace.each("submit", "poll")
-        assert "tags is" in workspace.do(verb, code=code, **options).err
-        assert workspace.states() == {"tagged": len(names)}
-        workspace.people(MIN_PASSAGES, first=MIN_PASSAGES)
-        workspace.do("tag", pilot=MIN_PASSAGES, mode="live", code=GATE_FAILED)
+            workspace.run_commands("submit", "poll")
+        assert "tags is" in workspace.run_command(verb, code=code, **options).stderr
+        assert workspace.state_counts() == {"tagged": len(names)}
+        workspace.import_people(MIN_PASSAGES, first=MIN_PASSAGES)
+        workspace.run_command("tag", pilot=MIN_PASSAGES, mode="live", code=GATE_FAILED)

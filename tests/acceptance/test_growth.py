@@ -34,20 +34,20 @@ def test_month_of_work_leaves_only_files_that_the_rows_need(
     that no row has, and no other vector is missing.
     """
     api.configure(batch_looks=1)
-    workspace.people(PEOPLE)
+    workspace.import_people(PEOPLE)
     file_counts = list[int]()
     bytes_per_row = list[float]()
     row_count = PEOPLE
     for day in range(DAYS):
         if day % CHANGE_EVERY_DAYS == 0:
-            workspace.put("changed.csv", f"Username,Job Title\nperson-0000,Luthier {day}\n")
-            workspace.do("import", "changed.csv")
-            workspace.people(1, first=PEOPLE + day)
+            workspace.write_file("changed.csv", f"Username,Job Title\nperson-0000,Luthier {day}\n")
+            workspace.run_command("import", "changed.csv")
+            workspace.import_people(1, first=PEOPLE + day)
             row_count += 1
         for _ in range(RUNS_PER_DAY):
-            workspace.do("work", once=True)
+            workspace.run_command("work", once=True)
         if day % 7 == 6:
-            clean_report = workspace.do("clean", KEEP_DAYS=0, json=True).json
+            clean_report = workspace.run_command("clean", KEEP_DAYS=0, json=True).json
             assert (clean_report["locks"] > 0) is not ON_POSTGRESQL
             assert clean_report["vectors"] > 0
             names, size = stored_files(workspace)
@@ -58,6 +58,6 @@ def test_month_of_work_leaves_only_files_that_the_rows_need(
     assert max(bytes_per_row) <= bytes_per_row[0]
     names, _ = stored_files(workspace)
     assert not [name for name in names if name.startswith("locks/batch-")]
-    assert workspace.states() == {"tagged": row_count}
-    assert "0 embedded" in workspace.do("index").said
-    workspace.do("doctor")
+    assert workspace.state_counts() == {"tagged": row_count}
+    assert "0 embedded" in workspace.run_command("index").output
+    workspace.run_command("doctor")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.acceptance.checker import Look, check
+from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.product import BATCH_PRICE, MODEL, OUTCOMES, Workspace
 from tests.outside.server import Outside, serving
 
@@ -104,8 +104,8 @@ def ingest_results(
 ) -> Any:
     """Send all people in one batch with these results, and return the report of `ingest`."""
     server.results = lambda keys: make_results(sort_by_row(keys))
-    workspace.each("submit", "poll")
-    [report] = workspace.read("ingest")
+    workspace.run_commands("submit", "poll")
+    [report] = workspace.read_json("ingest")
     return report
 
 
@@ -281,7 +281,7 @@ def test_unusable_line_fails_only_its_own_request(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Each unusable line fails its own request with a reason, and a final error parks the row."""
-    names = served_workspace.people(2 * len(CASES))
+    names = served_workspace.import_people(2 * len(CASES))
 
     def make_results(keys: list[str]) -> bytes:
         """Return the unusable lines and as many valid lines after them."""
@@ -295,14 +295,14 @@ def test_unusable_line_fails_only_its_own_request(
     expected_counts = Counter(case.outcome for case in CASES) | Counter(answered=len(CASES))
     assert {name: report[name] for name in OUTCOMES} == expected_counts
 
-    for case, request in zip(CASES, served_workspace.asked(), strict=False):
+    for case, request in zip(CASES, served_workspace.logged_requests(), strict=False):
         assert request["outcome"] == case.outcome, (case.name, request)
         assert request["reason"].startswith(case.reason), (case.name, request)
 
     parked_names = [name for name, case in zip(names, CASES, strict=False) if case.parked]
-    assert sorted(served_workspace.parked()) == parked_names
+    assert sorted(served_workspace.parked_reasons()) == parked_names
     untagged_count = len(CASES) - len(parked_names)
-    assert served_workspace.states() == {
+    assert served_workspace.state_counts() == {
         "tagged": len(CASES),
         "parked": len(parked_names),
         "untagged": untagged_count,
@@ -366,7 +366,7 @@ def test_valid_answer_is_stored_in_any_notation(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """A valid answer is stored in any notation, with any other lines and any line ends."""
-    names = served_workspace.people(len(ANSWERS))
+    names = served_workspace.import_people(len(ANSWERS))
 
     def make_results(keys: list[str]) -> bytes:
         """Return the lines after a byte order mark, with two kinds of line ends."""
@@ -380,7 +380,7 @@ def test_valid_answer_is_stored_in_any_notation(
     report = ingest_results(served_workspace, outside_server, make_results)
     assert report["answered"] == len(ANSWERS)
     assert (report["unknown"], report["unreadable"]) == (0, 2)
-    tags = served_workspace.tags()
+    tags = served_workspace.exported_tags()
     for name, case_name in zip(names, ANSWERS, strict=True):
         assert (tags[name][0], len(tags[name])) == ("water law", 3), case_name
 
@@ -389,7 +389,7 @@ def test_row_with_two_different_answers_is_sent_once_more(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """A row with two different answers is open again, and is parked after the second time."""
-    names = served_workspace.people(3)
+    names = served_workspace.import_people(3)
 
     def make_results(keys: list[str]) -> bytes:
         """Return a second and different answer for the first row."""
@@ -397,12 +397,12 @@ def test_row_with_two_different_answers_is_sent_once_more(
 
     report = ingest_results(served_workspace, outside_server, make_results)
     assert (report["answered"], report["invalid"], report["duplicates"]) == (2, 1, 1)
-    assert served_workspace.states() == {"tagged": 2, "untagged": 1}
-    assert served_workspace.tags()[names[0]] == []
+    assert served_workspace.state_counts() == {"tagged": 2, "untagged": 1}
+    assert served_workspace.exported_tags()[names[0]] == []
 
     ingest_results(served_workspace, outside_server, make_results)
     reason = "it failed 2 times; last: different-answers (STOP)"
-    assert served_workspace.parked() == {names[0]: reason}
+    assert served_workspace.parked_reasons() == {names[0]: reason}
 
 
 @pytest.mark.alike
@@ -410,7 +410,7 @@ def test_lines_without_a_request_are_counted_and_not_applied(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Unknown keys, second lines and lines without a key are counted and shown by line number."""
-    served_workspace.people(2)
+    served_workspace.import_people(2)
 
     def make_results(keys: list[str]) -> bytes:
         """Return two valid lines and six unmatched lines."""
@@ -434,8 +434,8 @@ def test_lines_without_a_request_are_counted_and_not_applied(
     assert examples["duplicate"] == [["line 6", "expert-tags/1"]]
     assert examples["unreadable"][0][0] == "line 7"
 
-    assert served_workspace.states() == {"tagged": 2}
-    assert "nothing to ingest" in served_workspace.do("ingest").out
+    assert served_workspace.state_counts() == {"tagged": 2}
+    assert "nothing to ingest" in served_workspace.run_command("ingest").stdout
 
 
 def test_tokens_cost_tags_and_model_come_from_the_lines(
@@ -445,8 +445,8 @@ def test_tokens_cost_tags_and_model_come_from_the_lines(
 
     Tags are normalised, and `ingest` names models other than the requested model.
     """
-    names = served_workspace.people(4)
-    exported_people = served_workspace.exported()
+    names = served_workspace.import_people(4)
+    exported_people = served_workspace.exported_rows()
     scores_before = {row["Username"]: row["findability_score"] for row in exported_people}
     # Tokens of the prompt, of the answer and of the thoughts.
     token_counts = [(8, 11, 829), (100, 20, 0), (31, 0, 0)]
@@ -479,23 +479,23 @@ def test_tokens_cost_tags_and_model_come_from_the_lines(
     assert report["cost"] == cost
     [batch] = served_workspace.batches()
     assert (batch["cost_is_actual"], batch["cost"]) == (True, cost)
-    assert served_workspace.spent() == {
+    assert served_workspace.spending() == {
         "actual": pytest.approx(report["cost"], abs=1e-6),
         "estimated": 0,
         "lost": 0,
     }
 
-    people_by_name = {row["Username"]: row for row in served_workspace.exported()}
+    people_by_name = {row["Username"]: row for row in served_workspace.exported_rows()}
     person = people_by_name[names[0]]
     assert person["tags"] == ["water law", "beekeeping", "bee keeping"]
     assert person["findability_score"] == scores_before[names[0]] + 25
-    [answer] = served_workspace.read("show", names[0])["answers"]
+    [answer] = served_workspace.read_json("show", names[0])["answers"]
     assert (answer["model_version"], answer["response_id"]) == (MODEL, "r-1")
     assert (answer["tokens_in"], answer["tokens_out"], answer["batch"]) == (8, 840, 1)
 
     # Two new people and three open requests are answered by five model versions.
     versions = ["gemini-9-pro", f"{MODEL}-image", f"{MODEL}-002", f"models/{MODEL}", MODEL]
-    served_workspace.people(2, first=4)
+    served_workspace.import_people(2, first=4)
 
     def make_results_of_versions(keys: Sequence[str]) -> bytes:
         """Return a valid line of each model version."""
@@ -505,11 +505,11 @@ def test_tokens_cost_tags_and_model_come_from_the_lines(
         )
 
     outside_server.results = make_results_of_versions
-    served_workspace.each("submit", "poll")
-    ingest_run = served_workspace.do("ingest")
-    assert f"asked {MODEL}, answered by {MODEL}-image, gemini-9-pro\n" in ingest_run.err
-    assert "5 of 5 requests answered" in ingest_run.out
-    assert ingest_run.out.count("\n") == 2
+    served_workspace.run_commands("submit", "poll")
+    ingest_run = served_workspace.run_command("ingest")
+    assert f"asked {MODEL}, answered by {MODEL}-image, gemini-9-pro\n" in ingest_run.stderr
+    assert "5 of 5 requests answered" in ingest_run.stdout
+    assert ingest_run.stdout.count("\n") == 2
 
 
 @pytest.mark.alike
@@ -517,10 +517,10 @@ def test_damaged_result_file_stops_only_its_batch(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """A changed, cut or lost result file fails its batch with exit 5, and others are ingested."""
-    served_workspace.people(4)
+    served_workspace.import_people(4)
     outside_server.results = lambda keys: b"\n".join(map(make_line, keys))
-    served_workspace.do("submit", BATCH_ROWS=2)
-    served_workspace.do("poll")
+    served_workspace.run_command("submit", BATCH_ROWS=2)
+    served_workspace.run_command("poll")
     path = served_workspace.data / "batches" / "000001-results.jsonl"
     sealed_bytes = path.read_bytes()
     changed_bytes = sealed_bytes.replace(b"water", b"later")
@@ -529,14 +529,14 @@ def test_damaged_result_file_stops_only_its_batch(
         path.unlink()
         if content is not None:
             path.write_bytes(content)
-        ingest_run = served_workspace.run("ingest", json=True)
+        ingest_run = served_workspace.try_command("ingest", json=True)
         assert ingest_run.code == 5
         assert [report["batch"] for report in ingest_run.json] == ingested_batches
         assert served_workspace.batch_states() == ["downloaded", "ingested"]
-    assert served_workspace.states() == {"claimed": 2, "tagged": 2}
+    assert served_workspace.state_counts() == {"claimed": 2, "tagged": 2}
 
     path.write_bytes(sealed_bytes)
-    assert [report["batch"] for report in served_workspace.read("ingest")] == [1]
+    assert [report["batch"] for report in served_workspace.read_json("ingest")] == [1]
 
 
 PEOPLE_PER_FILE = 6
@@ -610,7 +610,7 @@ def test_counts_of_any_result_file_add_up(
     home = tmp_path_factory.mktemp("property")
     with serving(home / "outside", ending=batch_end) as server:
         workspace = Workspace(home / "here", server.url)
-        names = workspace.people(PEOPLE_PER_FILE * FILE_COUNT)
+        names = workspace.import_people(PEOPLE_PER_FILE * FILE_COUNT)
 
         def make_results(keys: Sequence[str]) -> bytes:
             """Return the file of the batch that has these keys."""
@@ -619,15 +619,15 @@ def test_counts_of_any_result_file_add_up(
             return _encode_file(files[file_index], sorted_keys)
 
         server.results = make_results
-        workspace.do("submit", BATCH_ROWS=PEOPLE_PER_FILE)
-        workspace.do("poll")
-        reports = workspace.read("ingest", GATES="failed=off,parked=off")
+        workspace.run_command("submit", BATCH_ROWS=PEOPLE_PER_FILE)
+        workspace.run_command("poll")
+        reports = workspace.read_json("ingest", GATES="failed=off,parked=off")
         reports_by_batch = {report["batch"]: report for report in reports}
 
         kinds_by_request = list[list[str]]()
         for lines, _, _ in files:
             kinds_by_request += _matched_kinds(lines)
-        outcomes = [request["outcome"] for request in workspace.asked()]
+        outcomes = [request["outcome"] for request in workspace.logged_requests()]
         assert outcomes == [_expected_outcome(kinds) for kinds in kinds_by_request]
 
         for number, (lines, _, _) in enumerate(files, start=1):
@@ -639,13 +639,13 @@ def test_counts_of_any_result_file_add_up(
             counts = [report[name] for name in UNMATCHED_KINDS]
             assert counts == [unknown, duplicates, unreadable], lines
 
-        tags = workspace.tags()
+        tags = workspace.exported_tags()
         assert [tags[name] for name in names] == list(map(_expected_tags, kinds_by_request))
         kinds_by_name = zip(names, kinds_by_request, strict=True)
         parked_names = [name for name, kinds in kinds_by_name if _decisive_kind(kinds) == "final"]
-        assert sorted(workspace.parked()) == parked_names
-        assert workspace.read("ingest") == []
-        check(Look(workspace, server.batches(), server.creates(), is_only=True))
+        assert sorted(workspace.parked_reasons()) == parked_names
+        assert workspace.read_json("ingest") == []
+        check_invariants(Inspection(workspace, server.batches(), server.creates(), is_single=True))
 
 
 def _encode_file(file: DrawnFile, keys: Sequence[str]) -> bytes:

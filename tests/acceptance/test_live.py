@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LIVES, Running
+from tests.acceptance.process import NO_FATE, Running
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
 from tests.outside.answers import Json, RefusedLine, fill, user_text
@@ -34,7 +34,7 @@ def kill_after_calls(
     **options: Any,
 ) -> None:
     """Kill a command after a number of live calls."""
-    with workspace.start(verb, *arguments, CALL_TIMEOUT=200, **options) as running:
+    with workspace.start_command(verb, *arguments, CALL_TIMEOUT=200, **options) as running:
         wait_for_calls(api, running, call_count)
         running.signal(signal.SIGKILL)
         assert running.wait().code == -signal.SIGKILL
@@ -44,7 +44,7 @@ def wait_for_calls(api: Engine, running: Running, count: int) -> None:
     """Wait until a number of live calls was made."""
     deadline = time.monotonic() + LONGEST_S
     while live_calls(api) < count:
-        assert time.monotonic() < deadline, running.so_far()
+        assert time.monotonic() < deadline, running.read_output()
         time.sleep(0.01)
 
 
@@ -53,7 +53,7 @@ def test_failing_row_does_not_delay_other_rows(
 ) -> None:
     """A failing row is retried for RETRY_FOR seconds and not charged; other rows are answered."""
     workspace.url = outside_server.url
-    names = workspace.people(20)
+    names = workspace.import_people(20)
     request_counts = Counter[bool]()
 
     def answer(request: Json) -> Json:
@@ -67,17 +67,17 @@ def test_failing_row_does_not_delay_other_rows(
     # The other rows must not wait for the failing row.
     outside_server.answerer = answer
 
-    live_report = workspace.read("tag_live", CONCURRENCY=2, RETRY_FOR=1)["live"]
+    live_report = workspace.read_json("tag_live", CONCURRENCY=2, RETRY_FOR=1)["live"]
     assert live_report["answered"] == len(names) - 1
     assert sum(live_report["failed"].values()) == 1
     assert live_report["left"] == 0
     assert request_counts[False] == len(names) - 1
     assert request_counts[True] > 1
-    assert workspace.states() == {"tagged": len(names) - 1, "untagged": 1}
+    assert workspace.state_counts() == {"tagged": len(names) - 1, "untagged": 1}
 
     outside_server.answerer = fill
-    workspace.do("tag_live")
-    assert workspace.states() == {"tagged": len(names)}
+    workspace.run_command("tag_live")
+    assert workspace.state_counts() == {"tagged": len(names)}
 
 
 @pytest.mark.parametrize("byte_count", [0, 1, 700], ids=["nothing", "a byte", "a line and a part"])
@@ -85,8 +85,8 @@ def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
     workspace: Workspace, api: Engine, byte_count: int
 ) -> None:
     """After a loss of power complete lines are ingested, and other rows are asked again."""
-    workspace.people(6)
-    api.fault("hang", nth=5, times=99, path=LIVE, args=HANGS)
+    workspace.import_people(6)
+    api.script_fault("hang", nth=5, times=99, path=LIVE, args=HANGS)
     kill_after_calls(workspace, api, "tag_live", call_count=5, CONCURRENCY=1)
     api.clear_faults()
     # Replies of a running live run are in this file.
@@ -96,15 +96,15 @@ def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
     part.write_bytes(remaining_bytes)
     line_count = remaining_bytes.count(b"\n")
 
-    workspace.do("ingest")
+    workspace.run_command("ingest")
     expected_states = {"untagged": 6 - line_count}
     if line_count:
         expected_states["tagged"] = line_count
-    assert workspace.states() == expected_states
+    assert workspace.state_counts() == expected_states
 
-    workspace.do("tag_live")
+    workspace.run_command("tag_live")
     assert file_bytes.count(b"\n") == 4
-    assert workspace.states() == {"tagged": 6}
+    assert workspace.state_counts() == {"tagged": 6}
     assert live_calls(api) == 5 + 6 - line_count
 
 
@@ -116,29 +116,29 @@ def test_add_ends_in_time_while_the_service_hangs(workspace: Workspace, api: Eng
     """
     undisturbed_workspace = Workspace(workspace.home / "peace", api.url)
     for started_workspace in (workspace, undisturbed_workspace):
-        started_workspace.people(3)
+        started_workspace.import_people(3)
 
-    trail = undisturbed_workspace.run("submit", fate=LIVES).trail
+    trail = undisturbed_workspace.try_command("submit", fate=NO_FATE).trail
     step_number = next(
         number
         for number, step in enumerate(trail, 1)
         if step.startswith("write") and "requests.jsonl" in step
     )
     person = {"username": "ada", "bio": "Keeps bees and teaches water law."}
-    path = workspace.put("new.json", json.dumps(person))
-    api.fault("hang", times=99, path=LIVE, args=HANGS)
-    with workspace.start("submit", fate=Fate(step_number, how="STOP")) as stopped_process:
-        assert stopped_process.until_stopped()
-        add_run = workspace.run("add", path, CALL_TIMEOUT=200)
+    path = workspace.write_file("new.json", json.dumps(person))
+    api.script_fault("hang", times=99, path=LIVE, args=HANGS)
+    with workspace.start_command("submit", fate=Fate(step_number, event="STOP")) as stopped_process:
+        assert stopped_process.wait_until_stopped()
+        add_run = workspace.try_command("add", path, CALL_TIMEOUT=200)
         stopped_process.signal(signal.SIGCONT)
         stopped_process.wait()
 
     assert add_run.code == 0
-    assert "ada is stored without tags" in add_run.err
+    assert "ada is stored without tags" in add_run.stderr
     due_people = workspace.status()["due"]
     assert [entry["name"] for entry in due_people if entry["outcome"] is None] == ["ada"]
 
     api.clear_faults()
-    workspace.each("submit", "poll", "ingest")
-    assert workspace.states() == {"tagged": 4}
+    workspace.run_commands("submit", "poll", "ingest")
+    assert workspace.state_counts() == {"tagged": 4}
     assert [entry["outcome"] for entry in workspace.status()["due"]] == ["tagged"]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.acceptance.product import Workspace, declaration
+from tests.acceptance.product import Workspace, write_declaration
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
@@ -23,7 +23,7 @@ def _notes_workspace(workspace: Workspace) -> Workspace:
     workspace.task = "notes"
     workspace.settings["YES"] = "1"
     lines = [f'{key},"{text}",{stars}\n' for key, text, stars in ROWS]
-    workspace.put("tasks/notes.csv", "id,text,Stars given\n" + "".join(lines))
+    workspace.write_file("tasks/notes.csv", "id,text,Stars given\n" + "".join(lines))
     return workspace
 
 
@@ -35,8 +35,10 @@ def declare(
     **fields: str,
 ) -> None:
     """Write the file of the task."""
-    text = declaration(fields or FIELDS, prompt=prompt, items="notes.csv", more=arguments)
-    workspace.put("tasks/notes.py", head + text)
+    text = write_declaration(
+        fields or FIELDS, prompt=prompt, items="notes.csv", extra_arguments=arguments
+    )
+    workspace.write_file("tasks/notes.py", head + text)
 
 
 def test_changed_question_is_tried_as_a_draft(
@@ -47,21 +49,21 @@ def test_changed_question_is_tried_as_a_draft(
     A draft stores only its cost. An unused file may change freely.
     """
     declare(notes_workspace, prompt="Of: {text}")
-    notes_workspace.do("try", N=1)
+    notes_workspace.run_command("try", N=1)
     declare(notes_workspace)
-    notes_workspace.do("tag", mode="live")
-    rows_before = notes_workspace.exported()
+    notes_workspace.run_command("tag", mode="live")
+    rows_before = notes_workspace.exported_rows()
     # The changed prompt and the new field are only a draft.
     declare(notes_workspace, prompt="Rate: {text}", verdict=FIELDS["verdict"], why="str | None")
 
-    try_document = notes_workspace.read("try", item="b")
+    try_document = notes_workspace.read_json("try", item="b")
     assert try_document["draft_of"] == "notes@1"
     assert "Rate: <text>bad lamp</text>" in json.dumps(try_document["items"][0]["request"])
     assert "why" in try_document["items"][0]["answer"]
-    output = notes_workspace.do("try", N=1).out
+    output = notes_workspace.run_command("try", N=1).stdout
     assert "draft of version 1: 1 row tried" in output
     assert "Next: set version=2" in output
-    error_output = notes_workspace.do("tag", mode="live", code=3).err
+    error_output = notes_workspace.run_command("tag", mode="live", code=3).stderr
     expected_message = (
         "the prompt and the answer changed since version 1 was used; nothing was asked\n"
         "next: set version=2 in "
@@ -69,10 +71,10 @@ def test_changed_question_is_tried_as_a_draft(
     assert expected_message in error_output
     assert "FINDABLE_ACCEPT_CHANGED=1 stores answers of both under version 1" in error_output
 
-    comparison = notes_workspace.read("try", A="1", B="draft", N=50)
+    comparison = notes_workspace.read_json("try", A="1", B="draft", N=50)
     assert (comparison["compared"], comparison["agreement"]) == (3, {"verdict": 3, "why": 0})
-    assert "verdict: equal in 3 of 3" in notes_workspace.do("try", A="1", B="draft").out
-    assert (notes_workspace.exported(), notes_workspace.states()) == (
+    assert "verdict: equal in 3 of 3" in notes_workspace.run_command("try", A="1", B="draft").stdout
+    assert (notes_workspace.exported_rows(), notes_workspace.state_counts()) == (
         rows_before,
         {"answered": 3, "empty": 1},
     )
@@ -80,9 +82,9 @@ def test_changed_question_is_tried_as_a_draft(
     assert [batch["way"] for batch in notes_workspace.batches()] == ["live"]
 
     declare(notes_workspace, "version=2", prompt="Rate: {text}")
-    notes_workspace.do("tag", mode="live")
+    notes_workspace.run_command("tag", mode="live")
     assert {
-        version["version"]: version["items"] for version in notes_workspace.read("versions")
+        version["version"]: version["items"] for version in notes_workspace.read_json("versions")
     } == {
         "notes@1": 3,
         "notes@2": 3,
@@ -106,7 +108,7 @@ def test_all_faults_of_a_task_file_are_listed_by_line_and_member(
         c="str",
     )
     path = notes_workspace.home / "tasks" / "notes.py"
-    lines = notes_workspace.do("tag", code=2).err.splitlines()
+    lines = notes_workspace.run_command("tag", code=2).stderr.splitlines()
     assert lines[0] == f"error: {path} has 5 faults; nothing was asked"
     line_numbers = {}
     for number, text in enumerate(path.read_text().splitlines(), 1):
@@ -124,16 +126,16 @@ def test_all_faults_of_a_task_file_are_listed_by_line_and_member(
         assert len(matching_lines) == 1, (part, lines)
 
     declare(notes_workspace, "key='nr'", "label='{nme}'", prompt="{txt} {text} {star}")
-    lines = notes_workspace.do("tag", code=2).err.splitlines()
+    lines = notes_workspace.run_command("tag", code=2).stderr.splitlines()
     assert len([fault_line for fault_line in lines if "names the column" in fault_line]) == 4, lines
 
-    sound_file = declaration(FIELDS, prompt="{text}", items="notes.csv")
-    notes_workspace.put(
+    sound_file = write_declaration(FIELDS, prompt="{text}", items="notes.csv")
+    notes_workspace.write_file(
         "tasks/notes.py",
         sound_file.replace("'notes.csv'", "[{'id': 1, 'text': 'good'}, {'id': 2, 'text': 'bad'}]"),
     )
-    notes_workspace.do("tag", mode="live")
-    assert [(row["id"], row["verdict"]) for row in notes_workspace.exported()] == [
+    notes_workspace.run_command("tag", mode="live")
+    assert [(row["id"], row["verdict"]) for row in notes_workspace.exported_rows()] == [
         (1, "good"),
         (2, "bad"),
     ]
@@ -176,9 +178,9 @@ def test_numbers_and_mappings_are_sent_as_texts_and_pairs(
     declare(
         notes_workspace, f"examples=[({{'text': 'x'}}, {example})]", head=DEFINITIONS, **RICH_FIELDS
     )
-    notes_workspace.do("tag", mode="live")
+    notes_workspace.run_command("tag", mode="live")
 
-    (request,) = [item["request"] for item in notes_workspace.read("try", item="a")["items"]]
+    (request,) = [item["request"] for item in notes_workspace.read_json("try", item="a")["items"]]
     schema = request["generationConfig"]["responseSchema"]["properties"]
     assert schema["level"]["enum"] == ["1", "2", "3"]
     assert (schema["size"]["enum"], schema["size"]["nullable"]) == (["10", "20"], True)
@@ -186,16 +188,19 @@ def test_numbers_and_mappings_are_sent_as_texts_and_pairs(
     instruction = request["systemInstruction"]["parts"][0]["text"]
     assert '"scores": [{"key": "x", "value": 1}]' in instruction
 
-    rows_by_id = {row["id"]: row for row in notes_workspace.exported() if row["level"] is not None}
+    rows_by_id = {
+        row["id"]: row for row in notes_workspace.exported_rows() if row["level"] is not None
+    }
     assert {*rows_by_id} == {"a", "c"}
     assert rows_by_id["a"]["level"] == 2
     assert rows_by_id["a"]["size"] == 20
     assert rows_by_id["a"]["scores"] == {"a": 1, "b": 2}
     assert rows_by_id["a"]["price"] == 1.1
     assert any(
-        "a mapping contains a key twice" in request["reason"] for request in notes_workspace.asked()
+        "a mapping contains a key twice" in request["reason"]
+        for request in notes_workspace.logged_requests()
     )
-    sizes = notes_workspace.exported(rows="parts.sizes")
+    sizes = notes_workspace.exported_rows(rows="parts.sizes")
     assert [(row["id"], row["name"], row["sizes"]) for row in sizes] == [
         ("a", "leg", 4),
         ("a", "leg", 5),
@@ -204,7 +209,9 @@ def test_numbers_and_mappings_are_sent_as_texts_and_pairs(
     ]
     assert (
         "has no 'sises'"
-        in notes_workspace.do("export", "-", format="csv", rows="parts.sises", code=2).err
+        in notes_workspace.run_command(
+            "export", "-", format="csv", rows="parts.sises", code=2
+        ).stderr
     )
 
 
@@ -216,24 +223,29 @@ def test_row_whose_text_supports_nothing_is_parked(
     outside_server.answerer = lambda request: (
         {"tags": []} if "biography" in user_text(request) else {"quote": "not there"}
     )
-    notes_workspace.people(1, without_bio=1)
+    notes_workspace.import_people(1, without_bio=1)
     assert (
-        "1 parked: the text supports no tag" in notes_workspace.do("tag", mode="live", TASK="").out
+        "1 parked: the text supports no tag"
+        in notes_workspace.run_command("tag", mode="live", TASK="").stdout
     )
     assert (
-        "parked: the text supports no tag" in notes_workspace.do("show", "person-0000", TASK="").out
+        "parked: the text supports no tag"
+        in notes_workspace.run_command("show", "person-0000", TASK="").stdout
     )
-    output = notes_workspace.do("status", TASK="", more=True).out
+    output = notes_workspace.run_command("status", TASK="", more=True).stdout
     assert "parked 1: the text supports no tag" in output
 
     declare(notes_workspace, quote="Quote")
     # The second invalid answer parks the row.
     for _ in "12":
-        notes_workspace.do("tag", mode="live", code="any")
-    assert notes_workspace.parked()["a"].startswith(
+        notes_workspace.run_command("tag", mode="live", code="any")
+    assert notes_workspace.parked_reasons()["a"].startswith(
         "the text supports no quotation: it failed 2 times"
     )
-    assert "parked: the text supports no quotation" in notes_workspace.do("show", item="a").out
+    assert (
+        "parked: the text supports no quotation"
+        in notes_workspace.run_command("show", item="a").stdout
+    )
 
 
 KEYS_BY_CONDITION = {
@@ -279,17 +291,19 @@ def test_rows_are_selected_by_columns_and_answers(
         sure="bool",
         note="str | None",
     )
-    notes_workspace.do("tag", mode="live")
+    notes_workspace.run_command("tag", mode="live")
     for condition, keys in KEYS_BY_CONDITION.items():
-        rows = notes_workspace.read("items", where=condition)["items"]
+        rows = notes_workspace.read_json("items", where=condition)["items"]
         assert "".join(row["id"] for row in rows) == keys, condition
-    assert "".join(row["id"] for row in notes_workspace.read("items", "zest")["items"]) == "abc"
-    assert notes_workspace.read("items", where="verdict = 'bad'", counts=True)["total"] == 2
-    error_output = notes_workspace.do("items", where="nope = 1", code=2).err
+    assert (
+        "".join(row["id"] for row in notes_workspace.read_json("items", "zest")["items"]) == "abc"
+    )
+    assert notes_workspace.read_json("items", where="verdict = 'bad'", counts=True)["total"] == 2
+    error_output = notes_workspace.run_command("items", where="nope = 1", code=2).stderr
     assert "there is no column 'nope'" in error_output
     assert "Stars given" in error_output
 
-    with notes_workspace.page() as client:
+    with notes_workspace.serve_page() as client:
         response = client.get("/", params={"task": "notes", "where": "verdict = 'bad'"})
         assert "stool" in response.text
         assert "kettle" not in response.text

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.product import Workspace, declaration
+from tests.acceptance.product import Workspace, write_declaration
 from tests.outside.server import Outside
 
 # The API knows this model, and the table of models does not.
@@ -24,7 +24,7 @@ thinking_levels = ["MINIMAL", "LOW"]
 
 def sent_levels(workspace: Workspace, number: int) -> set[str]:
     """Return the thinking levels in the request lines of a batch."""
-    lines = workspace.requests(number)
+    lines = workspace.sealed_requests(number)
     return {
         line["request"]["generationConfig"]["thinkingConfig"]["thinkingLevel"] for line in lines
     }
@@ -34,45 +34,49 @@ def test_prepared_batch_with_a_refused_level_is_replaced(
     served_workspace: Workspace, tmp_path: Path
 ) -> None:
     """The batch is not sent; another batch asks its rows with an accepted level."""
-    served_workspace.people(3)
+    served_workspace.import_people(3)
     served_workspace.settings["MODEL"] = "gemini-3.8-flash"
     models_file = tmp_path / "models.toml"
     models_file.write_text(OLD_ENTRY, encoding="utf-8")
     address = served_workspace.url
     # No server listens at this port.
     served_workspace.url = "http://127.0.0.1:9"
-    served_workspace.do("submit", yes=True, MODELS_FILE=models_file, code=4)
+    served_workspace.run_command("submit", yes=True, MODELS_FILE=models_file, code=4)
     assert sent_levels(served_workspace, 1) == {"MINIMAL"}
 
     served_workspace.url = address
-    assert "MINIMAL" in served_workspace.do("tag", yes=True, wait=True).err
+    assert "MINIMAL" in served_workspace.run_command("tag", yes=True, wait=True).stderr
     assert [batch["state"] for batch in served_workspace.batches()] == ["failed", "ingested"]
     assert sent_levels(served_workspace, 2) == {"LOW"}
-    assert served_workspace.states() == {"tagged": 3}
+    assert served_workspace.state_counts() == {"tagged": 3}
 
 
 def test_error_about_a_refused_level_names_its_setting(
     served_workspace: Workspace, tmp_path: Path
 ) -> None:
     """The error comes before any request if the table knows the levels, else from the API."""
-    served_workspace.put("tasks/rows.csv", "id,text\n1,bees\n")
+    served_workspace.write_file("tasks/rows.csv", "id,text\n1,bees\n")
     minimal = """thinking={"thinkingLevel": "MINIMAL"}"""
-    served_workspace.put(
+    served_workspace.write_file(
         "tasks/notes.py",
-        declaration({"note": "str"}, prompt="{text}", items="rows.csv", more=[minimal]),
+        write_declaration(
+            {"note": "str"}, prompt="{text}", items="rows.csv", extra_arguments=[minimal]
+        ),
     )
     served_workspace.task = "notes"
     served_workspace.settings["MODEL"] = "gemini-3.8-flash"
 
-    error_output = served_workspace.do("tag", mode="live", yes=True, code=3).err
+    error_output = served_workspace.run_command("tag", mode="live", yes=True, code=3).stderr
     assert "LOW, MEDIUM, HIGH" in error_output
     assert "thinking=" in error_output
 
     models_file = tmp_path / "models.toml"
     models_file.write_text(OLD_ENTRY, encoding="utf-8")
-    refused_run = served_workspace.run("tag", mode="live", yes=True, MODELS_FILE=models_file)
-    assert "Allowed values are: medium, low, high" in refused_run.said
-    assert "thinking=" in refused_run.said
+    refused_run = served_workspace.try_command(
+        "tag", mode="live", yes=True, MODELS_FILE=models_file
+    )
+    assert "Allowed values are: medium, low, high" in refused_run.output
+    assert "thinking=" in refused_run.output
 
 
 def test_model_without_a_price_needs_prices(served_workspace: Workspace) -> None:
@@ -80,19 +84,24 @@ def test_model_without_a_price_needs_prices(served_workspace: Workspace) -> None
 
     A model that the API does not know is refused.
     """
-    served_workspace.people(2)
+    served_workspace.import_people(2)
     served_workspace.settings["MODEL"] = "gemini-0-flash"
-    assert "gemini-0-flash" in served_workspace.do("tag", mode="live", yes=True, code=3).err
+    assert (
+        "gemini-0-flash"
+        in served_workspace.run_command("tag", mode="live", yes=True, code=3).stderr
+    )
 
     served_workspace.settings["MODEL"] = NEW_MODEL
     for settings in ({}, {"BUDGET_PER_DAY": "5"}):
-        error_output = served_workspace.do("tag", mode="live", yes=True, code=3, **settings).err
+        error_output = served_workspace.run_command(
+            "tag", mode="live", yes=True, code=3, **settings
+        ).stderr
         assert "price" in error_output
         assert "PRICES" in error_output.splitlines()[-1]
 
-    assert served_workspace.read("tag", dry=True)["live"]["cost"] is None
-    served_workspace.do("tag", mode="live", yes=True, PRICES="1,2")
-    assert served_workspace.states() == {"tagged": 2}
+    assert served_workspace.read_json("tag", dry=True)["live"]["cost"] is None
+    served_workspace.run_command("tag", mode="live", yes=True, PRICES="1,2")
+    assert served_workspace.state_counts() == {"tagged": 2}
     (batch,) = served_workspace.batches()
     assert batch["cost"] == pytest.approx((batch["tokens_in"] + 2 * batch["tokens_out"]) / 1e6)
     assert sent_levels(served_workspace, 1) == {"LOW"}
@@ -104,9 +113,9 @@ def test_cached_tokens_have_the_cached_price(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """A live call pays the cached price for the cached part of its prompt."""
-    served_workspace.people(1)
+    served_workspace.import_people(1)
     outside_server.cached_share = 1.0
-    served_workspace.do("tag", mode="live", yes=True)
+    served_workspace.run_command("tag", mode="live", yes=True)
     (batch,) = served_workspace.batches()
     expected_cost = (0.03 * batch["tokens_in"] + 2.50 * batch["tokens_out"]) / 1e6
     assert batch["cost"] == pytest.approx(expected_cost)

@@ -27,18 +27,21 @@ def test_file_without_people_leads_to_a_question_about_it(
 
     A header alone has no rows.
     """
-    file = workspace.put("reviews.csv", REVIEWS)
-    error_output = workspace.do("import", file, code=2).err
+    file = workspace.write_file("reviews.csv", REVIEWS)
+    error_output = workspace.run_command("import", file, code=2).stderr
     assert step(error_output) == ["findable", "ask", str(file), "-q", "What is it about?"]
-    header_file = workspace.put("head.csv", HEADER)
-    error_output = workspace.do("import", header_file, code=2).err
+    header_file = workspace.write_file("head.csv", HEADER)
+    error_output = workspace.run_command("import", header_file, code=2).stderr
     assert "next: the file has no rows; add rows below the header" in error_output
     assert not workspace.data.exists()
 
-    error_output = workspace.do("ask", header_file, q="Praise?", code=2).err
+    error_output = workspace.run_command("ask", header_file, q="Praise?", code=2).stderr
     assert "nothing was asked" in error_output
     assert "text:" not in error_output
-    assert "nothing was imported" not in workspace.do("ask", "nope.csv", q="Praise?", code=2).err
+    assert (
+        "nothing was imported"
+        not in workspace.run_command("ask", "nope.csv", q="Praise?", code=2).stderr
+    )
 
 
 def test_notes_of_an_import_are_printed_once(
@@ -48,51 +51,54 @@ def test_notes_of_an_import_are_printed_once(
 
     A column of dates is not suggested as a text.
     """
-    file = workspace.put(
+    file = workspace.write_file(
         "people.csv",
         "E-Mail,Geburtsdatum,Kurzbio\nann@x.org,1970-01-02,Bees\nbob@x.org,1971-01-02,Ice\n"
         "ann@x.org,,Tea\n",
     )
     options = {"map": "username=E-Mail,bio=Kurzbio"}
-    error_output = workspace.do("import", file, **options).err
+    error_output = workspace.run_command("import", file, **options).stderr
     assert "bio=Geburtsdatum" not in error_output
     assert "already on line 2 (ann@x.org)" in error_output
 
-    workspace.put(
+    workspace.write_file(
         "people.csv",
         "E-Mail,Geburtsdatum,Kurzbio\nann@x.org,1970-01-02,Bees\nbob@x.org,1971-01-02,Ice\n",
     )
-    assert "note:" not in workspace.do("import", file, **options).err
+    assert "note:" not in workspace.run_command("import", file, **options).stderr
 
 
 def test_unknown_name_is_answered_with_the_nearest_name(workspace: Workspace) -> None:
     """Errors for an unknown person, tag, task, option or version suggest a correction."""
-    workspace.people(3)
-    workspace.each("tag_live", "index")
+    workspace.import_people(3)
+    workspace.run_commands("tag_live", "index")
     # The suggestions come from stored names.
-    name = workspace.read("items")["items"][0]["username"]
-    assert f"did you mean {name}?" in workspace.do("show", f"{name}x", code=2).err
-    tag = next(iter(workspace.tags().values()))[0]
-    assert f"did you mean {tag}?" in workspace.do("search", "bees", tag=f"{tag}x").err
+    name = workspace.read_json("items")["items"][0]["username"]
+    assert f"did you mean {name}?" in workspace.run_command("show", f"{name}x", code=2).stderr
+    tag = next(iter(workspace.exported_tags().values()))[0]
+    assert f"did you mean {tag}?" in workspace.run_command("search", "bees", tag=f"{tag}x").stderr
 
-    error_output = workspace.do("people", task="passages", code=2).err
+    error_output = workspace.run_command("people", task="passages", code=2).stderr
     assert "about experts, not about passages; nothing was done" in error_output
-    error_output = workspace.do("items", where="tgas = 1", code=2).err
+    error_output = workspace.run_command("items", where="tgas = 1", code=2).stderr
     assert "there is no column 'tgas'\nnext: did you mean 'tags'?" in error_output
 
     assert (
-        "is neither a version nor 'draft'" in workspace.do("try", a="2", b="passages", code=2).err
+        "is neither a version nor 'draft'"
+        in workspace.run_command("try", a="2", b="passages", code=2).stderr
     )
-    workspace.do("export", "out.csv")
-    assert "next: --overwrite replaces it" in workspace.do("export", "out.csv", code=2).err
-    assert "next: mkdir" in workspace.do("export", "no/out.csv", code=2).err
+    workspace.run_command("export", "out.csv")
+    assert (
+        "next: --overwrite replaces it" in workspace.run_command("export", "out.csv", code=2).stderr
+    )
+    assert "next: mkdir" in workspace.run_command("export", "no/out.csv", code=2).stderr
 
 
 def test_status_has_six_lines(workspace: Workspace) -> None:
     """`status` describes the state and the running work in words; `--more` adds details."""
-    workspace.people(4)
-    workspace.do("submit")
-    lines = workspace.do("status").out.splitlines()
+    workspace.import_people(4)
+    workspace.run_command("submit")
+    lines = workspace.run_command("status").stdout.splitlines()
     assert [line[:11].strip() for line in lines] == [
         "workspace",
         "experts",
@@ -102,7 +108,7 @@ def test_status_has_six_lines(workspace: Workspace) -> None:
         "next",
     ]
     assert "4: 0 tagged, 4 under way" in lines[1]
-    output = workspace.do("status", more=True).out
+    output = workspace.run_command("status", more=True).stdout
     assert {line for line in lines if not line.startswith("under way")} <= set(output.splitlines())
     assert "backend gemini" in output
 
@@ -133,16 +139,19 @@ def test_rows_that_share_an_answer_are_counted_once(workspace: Workspace) -> Non
     for number in range(12):
         own_text = f"Text number {number} about a kettle and its handle."
         rows.append(f"{number},{shared_text if number % 2 else own_text}")
-    file = workspace.put("kettles.csv", "\n".join(["id,text", *rows, ""]))
-    workspace.do("new_task", "kettles", **{"from": file.name})
+    file = workspace.write_file("kettles.csv", "\n".join(["id,text", *rows, ""]))
+    workspace.run_command("new_task", "kettles", **{"from": file.name})
 
-    output = workspace.do("tag", task="kettles", mode="live", limit=4).out
+    output = workspace.run_command("tag", task="kettles", mode="live", limit=4).stdout
     [answered_count] = [int(count) for count in re.findall(r"(\d+) answered", output)]
     assert answered_count > 4
-    assert workspace.states("kettles") == {"answered": answered_count, "open": 12 - answered_count}
+    assert workspace.state_counts("kettles") == {
+        "answered": answered_count,
+        "open": 12 - answered_count,
+    }
 
-    workspace.do("new_task", "again", **{"from": file.name})
-    workspace.do("submit", task="again")
-    output = workspace.do("tag", task="again", mode="live", wait=True).out
+    workspace.run_command("new_task", "again", **{"from": file.name})
+    workspace.run_command("submit", task="again")
+    output = workspace.run_command("tag", task="again", mode="live", wait=True).stdout
     assert " left" not in output
     assert "Next: " in output

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.database import counts, sql
+from tests.acceptance.database import count_rows, run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import PASSAGES, Workspace
 from tests.acceptance.steps import Fate
@@ -18,14 +18,16 @@ FIRST_PERSON = "person-0000"
 
 def row_ids_of_batch(workspace: Workspace, number: int) -> list[str]:
     """Return the ids of the rows in the sealed request file of a batch."""
-    return sorted(request["key"].rpartition("/")[2] for request in workspace.requests(number))
+    return sorted(
+        request["key"].rpartition("/")[2] for request in workspace.sealed_requests(number)
+    )
 
 
 def states_without_writes(workspace: Workspace) -> dict[str, int]:
     """Return the states of all rows, and assert that `status` writes nothing."""
-    counts_before = counts(workspace)
-    states = workspace.states()
-    assert counts(workspace) == counts_before
+    counts_before = count_rows(workspace)
+    states = workspace.state_counts()
+    assert count_rows(workspace) == counts_before
     return states
 
 
@@ -34,35 +36,37 @@ def test_rows_that_change_between_request_and_answer(workspace: Workspace) -> No
 
     A person with a changed bio gets the answer to the old bio.
     """
-    workspace.people(6)
-    workspace.each("submit", "poll")
-    sql(workspace, "UPDATE experts SET tags = :tags WHERE id = 1", tags=FOREIGN_TAGS)
-    sql(workspace, "UPDATE experts SET bio = 'I mend clocks.' WHERE id = 2")
-    sql(workspace, "DELETE FROM experts WHERE id = 3")
+    workspace.import_people(6)
+    workspace.run_commands("submit", "poll")
+    run_sql(workspace, "UPDATE experts SET tags = :tags WHERE id = 1", tags=FOREIGN_TAGS)
+    run_sql(workspace, "UPDATE experts SET bio = 'I mend clocks.' WHERE id = 2")
+    run_sql(workspace, "DELETE FROM experts WHERE id = 3")
     assert states_without_writes(workspace) == {"tagged": 1, "claimed": 4}
-    workspace.do("ingest")
+    workspace.run_command("ingest")
     assert states_without_writes(workspace) == {"tagged": 5}
     [batch] = workspace.batches()
     assert (batch["state"], batch["answered"], batch["not_applied"]) == ("ingested", 6, 2)
-    requests = workspace.asked()
+    requests = workspace.logged_requests()
     answered_ids = [request["item"] for request in requests if request["outcome"] == "answered"]
     assert sorted(answered_ids) == list("123456")
-    tags = workspace.tags()
+    tags = workspace.exported_tags()
     assert (tags[FIRST_PERSON], len(tags)) == (["mine"], 5)
-    assert workspace.tags()["person-0001"]
-    printed_text = workspace.do("ingest").said + workspace.do("show", "person-0001").said
+    assert workspace.exported_tags()["person-0001"]
+    printed_text = (
+        workspace.run_command("ingest").output + workspace.run_command("show", "person-0001").output
+    )
     assert "person-0001" in printed_text
 
-    workspace.each(*CHAIN)
+    workspace.run_commands(*CHAIN)
     assert len(workspace.batches()) == 1, "somebody was asked again"
-    assert workspace.tags() == tags
+    assert workspace.exported_tags() == tags
 
 
 def test_person_tagged_before_the_batch_is_not_asked(workspace: Workspace, api: Engine) -> None:
     """A person who has tags when a batch is written is in no request file."""
-    workspace.people(3)
-    sql(workspace, "UPDATE experts SET tags = :tags WHERE id = 2", tags=FOREIGN_TAGS)
-    workspace.each(*CHAIN)
+    workspace.import_people(3)
+    run_sql(workspace, "UPDATE experts SET tags = :tags WHERE id = 2", tags=FOREIGN_TAGS)
+    workspace.run_commands(*CHAIN)
     assert row_ids_of_batch(workspace, 1) == ["1", "3"]
     assert [len(create["lines"]) for create in api.creates()] == [2]
     assert states_without_writes(workspace) == {"tagged": 3}
@@ -70,20 +74,22 @@ def test_person_tagged_before_the_batch_is_not_asked(workspace: Workspace, api: 
 
 def test_tagged_while_the_request_file_is_written(workspace: Workspace) -> None:
     """A person with tags at the time of the claim is not asked, even if the file has their bio."""
-    workspace.people(5)
-    trails = [workspace.do("submit", limit=1).trail for _ in range(2)]
+    workspace.import_people(5)
+    trails = [workspace.run_command("submit", limit=1).trail for _ in range(2)]
     steps = enumerate(trails[1], start=1)
     step_number = next(number for number, step in steps if step.startswith("write "))
 
-    with workspace.start("submit", fate=Fate(at=step_number, side="after", how="STOP")) as running:
-        assert running.until_stopped(), running.wait()
-        sql(workspace, "UPDATE experts SET tags = :tags WHERE id = 4", tags=FOREIGN_TAGS)
+    with workspace.start_command(
+        "submit", fate=Fate(step=step_number, side="after", event="STOP")
+    ) as running:
+        assert running.wait_until_stopped(), running.wait()
+        run_sql(workspace, "UPDATE experts SET tags = :tags WHERE id = 4", tags=FOREIGN_TAGS)
         running.signal(signal.SIGCONT)
         assert running.wait().code == 0
-    workspace.each("submit", "poll", "ingest")
+    workspace.run_commands("submit", "poll", "ingest")
     assert row_ids_of_batch(workspace, 3) == ["3", "5"]
     assert states_without_writes(workspace) == {"tagged": 5}
-    assert workspace.tags()["person-0003"] == ["mine"]
+    assert workspace.exported_tags()["person-0003"] == ["mine"]
 
 
 # Another program removed the tags, so that their row is asked about twice.
@@ -92,26 +98,26 @@ def test_rows_that_another_program_opened_are_asked_again(
     workspace: Workspace, api: Engine
 ) -> None:
     """Rows without tags and new rows are open and asked once; a changed bio stays answered."""
-    workspace.people(4)
-    api.fault("answer_text", key="/4$", args={"text": '{"tags": []}'})
-    workspace.each(*CHAIN)
-    tags = workspace.tags()
+    workspace.import_people(4)
+    api.script_fault("answer_text", key="/4$", args={"text": '{"tags": []}'})
+    workspace.run_commands(*CHAIN)
+    tags = workspace.exported_tags()
     # An empty answer is an answer: its row is never asked again.
     assert states_without_writes(workspace) == {"tagged": 3, "parked": 1}
 
-    sql(workspace, "UPDATE experts SET tags = NULL WHERE id IN (1, 4)")
-    sql(workspace, "UPDATE experts SET bio = 'I mend clocks.' WHERE id = 2")
+    run_sql(workspace, "UPDATE experts SET tags = NULL WHERE id IN (1, 4)")
+    run_sql(workspace, "UPDATE experts SET bio = 'I mend clocks.' WHERE id = 2")
     values = "(9, 'new', 'I teach water law and beekeeping.')"
-    sql(workspace, f"INSERT INTO experts (id, username, bio) VALUES {values}")  # noqa: S608
+    run_sql(workspace, f"INSERT INTO experts (id, username, bio) VALUES {values}")  # noqa: S608
     assert states_without_writes(workspace) == {"tagged": 2, "untagged": 2, "parked": 1}
-    workspace.do("submit")
+    workspace.run_command("submit")
     assert row_ids_of_batch(workspace, 2) == ["1", "9"]
-    workspace.each("poll", "ingest")
+    workspace.run_commands("poll", "ingest")
     assert states_without_writes(workspace) == {"tagged": 4, "parked": 1}
-    workspace.each(*CHAIN)
+    workspace.run_commands(*CHAIN)
     assert len(workspace.batches()) == 2
 
-    tags_after = workspace.tags()
+    tags_after = workspace.exported_tags()
     assert tags_after["new"]
     for name in ("person-0001", "person-0002"):
         assert tags_after[name] == tags[name]
@@ -129,30 +135,30 @@ def test_passages_whose_concepts_were_deleted_are_asked_again(
         "Oyster reefs filter water."
     )
     rows = [json.dumps({"id": f"p{number}", "text": text.format(number)}) for number in range(5)]
-    workspace.put("passages.jsonl", "\n".join(rows) + "\n")
-    workspace.do("import-passages", "passages.jsonl")
-    api.fault("answer_text", times=9, key="p4$", args={"text": '{"concepts": []}'})
-    workspace.do("submit")
+    workspace.write_file("passages.jsonl", "\n".join(rows) + "\n")
+    workspace.run_command("import-passages", "passages.jsonl")
+    api.script_fault("answer_text", times=9, key="p4$", args={"text": '{"concepts": []}'})
+    workspace.run_command("submit")
     columns = "passage_id, concept_name, extractor_version"
     values = "'p3', 'mine', 'theirs@1'"
-    sql(workspace, f"INSERT INTO passage_concepts ({columns}) VALUES ({values})")  # noqa: S608
-    workspace.each("poll")
+    run_sql(workspace, f"INSERT INTO passage_concepts ({columns}) VALUES ({values})")  # noqa: S608
+    workspace.run_commands("poll")
     # The exit code does not matter: five similar passages may fail a gate of quality.
-    workspace.run("ingest")
+    workspace.try_command("ingest")
     api.clear_faults()
 
     concepts_before = concepts(workspace)
-    sql(workspace, "DELETE FROM passage_concepts WHERE passage_id = 'p1'")
-    sql(workspace, "DELETE FROM passages WHERE id = 'p0'")
+    run_sql(workspace, "DELETE FROM passage_concepts WHERE passage_id = 'p1'")
+    run_sql(workspace, "DELETE FROM passages WHERE id = 'p0'")
     values = "'p9', 'Peat bogs keep pollen for thousands of years.'"
-    sql(workspace, f"INSERT INTO passages (id, text) VALUES ({values})")  # noqa: S608
+    run_sql(workspace, f"INSERT INTO passages (id, text) VALUES ({values})")  # noqa: S608
     assert states_without_writes(workspace) == {"with_concepts": 2, "open": 3}
-    workspace.do("submit")
+    workspace.run_command("submit")
     assert row_ids_of_batch(workspace, 2) == ["p1", "p4", "p9"]
-    workspace.do("poll")
-    workspace.run("ingest")
+    workspace.run_command("poll")
+    workspace.try_command("ingest")
     assert states_without_writes(workspace) == {"with_concepts": 5}
-    workspace.do("submit")
+    workspace.run_command("submit")
     assert len(workspace.batches()) == 2
 
     concepts_after = concepts(workspace)
@@ -170,14 +176,14 @@ def concepts(workspace: Workspace) -> dict[str, list[str]]:
     query = (
         "SELECT passage_id, concept_name FROM passage_concepts ORDER BY passage_id, concept_name"
     )
-    for key, name in sql(workspace, query):
+    for key, name in run_sql(workspace, query):
         concepts_by_passage.setdefault(key, []).append(name)
     return concepts_by_passage
 
 
 def correct_tags(workspace: Workspace, person: str = FIRST_PERSON, **options: Any) -> list[str]:
     """Correct the tags of a person as the user ada; return the new tags."""
-    answer = workspace.read("correct", person, who="ada", **options)["answer"]
+    answer = workspace.read_json("correct", person, who="ada", **options)["answer"]
     return list(answer.get("tags", []))
 
 
@@ -188,12 +194,12 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
 
     A correction can be undone by its number.
     """
-    api.fault("answer_text", times=99, args={"text": '{"tags": ["ml", "beekeeping"]}'})
-    workspace.people(3, without_bio=1)
-    workspace.do("submit")
+    api.script_fault("answer_text", times=99, args={"text": '{"tags": ["ml", "beekeeping"]}'})
+    workspace.import_people(3, without_bio=1)
+    workspace.run_command("submit")
     assert correct_tags(workspace, "person-0001", set="tags=Water  Law") == ["water law"]
     assert correct_tags(workspace, "person-0003", set="tags=law") == ["law"]
-    workspace.each("poll", "ingest", "index")
+    workspace.run_commands("poll", "ingest", "index")
 
     [batch] = workspace.batches()
     assert (batch["answered"], batch["not_applied"]) == (3, 1)
@@ -212,12 +218,12 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
     ]
 
     for wrong_options, reason in (({"set": "tags=<b>"}, "tag"), ({"undo": 9}, "9")):
-        refused_run = workspace.do("correct", FIRST_PERSON, code=2, **wrong_options)
-        assert reason in refused_run.err
+        refused_run = workspace.run_command("correct", FIRST_PERSON, code=2, **wrong_options)
+        assert reason in refused_run.stderr
 
     assert correct_tags(workspace, undo=2) == ["law", "beekeeping", "art", "machine learning"]
     assert correct_tags(workspace, undo=1) == ["beekeeping", "machine learning"]
-    history = workspace.read("correct", FIRST_PERSON)["edits"]
+    history = workspace.read_json("correct", FIRST_PERSON)["edits"]
     assert [(edit["who"], edit["undoes"]) for edit in history] == [("ada", None)] * 3 + [
         ("ada", 2),
         ("ada", 1),
@@ -225,20 +231,20 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
 
     # A rollback of the model removes its answers and leaves the corrections.
     assert workspace.status()["index"]["behind"] == 1
-    versions = workspace.read("versions")
+    versions = workspace.read_json("versions")
     [model] = {version["version"] for version in versions} - {"person"}
-    assert "Next: findable index" in workspace.do("rollback", model, yes=True).out
-    tags = workspace.tags()
+    assert "Next: findable index" in workspace.run_command("rollback", model, yes=True).stdout
+    tags = workspace.exported_tags()
     assert {name: tags[name] for name in tags if tags[name]} == {
         FIRST_PERSON: ["beekeeping", "machine learning"],
         "person-0001": ["water law"],
         "person-0003": ["law"],
     }
 
-    workspace.do("rollback", "person", yes=True, code=2)
-    workspace.do("submit")
+    workspace.run_command("rollback", "person", yes=True, code=2)
+    workspace.run_command("submit")
     assert row_ids_of_batch(workspace, 2) == ["3"]
     assert correct_tags(workspace, "person-0001", undo=1) == []
-    workspace.each("poll", *CHAIN, "ingest")
-    assert workspace.tags()["person-0001"] == ["ml", "beekeeping"]
-    workspace.do("doctor")
+    workspace.run_commands("poll", *CHAIN, "ingest")
+    assert workspace.exported_tags()["person-0001"] == ["ml", "beekeeping"]
+    workspace.run_command("doctor")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.acceptance.checker import Look, check
-from tests.acceptance.product import IMAGES, PASSAGES, Workspace, declaration
+from tests.acceptance.checker import Inspection, check_invariants
+from tests.acceptance.product import IMAGES, PASSAGES, Workspace, write_declaration
 from tests.outside.answers import Json, RefusedLine, fill, user_text
 from tests.outside.server import Outside, serving
 
@@ -51,13 +51,13 @@ def run_until_tagged(
     """Import people, run the chain until they are tagged, and compare server and workspace."""
     # Several batches are needed for ten people.
     workspace.settings |= {"BATCH_ROWS": "4"}
-    workspace.put("people.csv", FILE)
-    workspace.do("import", "people.csv")
+    workspace.write_file("people.csv", FILE)
+    workspace.run_command("import", "people.csv")
 
     for _ in range(MAX_ROUNDS):
         for verb in ROUND:
             run_command(verb)
-        if (states := workspace.states()) == {"tagged": len(TRADES), "no_bio": 1}:
+        if (states := workspace.state_counts()) == {"tagged": len(TRADES), "no_bio": 1}:
             break
     else:
         pytest.fail(f"not all are tagged: {states}")
@@ -86,7 +86,7 @@ def test_lost_replies_cut_downloads_and_refusals_are_retried(
     outside_server.troubles.cut_downloads = 3
     outside_server.troubles.refused = 0.2
 
-    run_until_tagged(served_workspace, outside_server, served_workspace.run)
+    run_until_tagged(served_workspace, outside_server, served_workspace.try_command)
 
     assert sum(outside_server.kept.answered(refused=True).values()) == 1
     assert outside_server.troubles.lost_creates == 0
@@ -96,7 +96,7 @@ def test_lost_replies_cut_downloads_and_refusals_are_retried(
 def test_failed_batch_is_asked_again(served_workspace: Workspace, outside_server: Outside) -> None:
     """Another batch answers the people of a failed batch, and other people are not asked again."""
     outside_server.troubles.failed_batches = 1
-    run_until_tagged(served_workspace, outside_server, served_workspace.run)
+    run_until_tagged(served_workspace, outside_server, served_workspace.try_command)
 
     states = [batch.final_state for batch in outside_server.kept.created()]
     assert states == ["FAILED", "SUCCEEDED", "SUCCEEDED", "SUCCEEDED"]
@@ -117,7 +117,7 @@ def test_server_that_stops_and_restarts_answers_all_rows_once(
         return fill(request)
 
     outside_server.answerer = answer
-    run_until_tagged(served_workspace, outside_server, served_workspace.run)
+    run_until_tagged(served_workspace, outside_server, served_workspace.try_command)
     assert timers
 
 
@@ -131,29 +131,29 @@ def test_every_kind_of_row_is_answered_on_a_server_of_any_manner(
     """
     with serving(tmp_path / "outside", **manner) as server:
         workspace = Workspace(tmp_path / "here", server.url)
-        run_until_tagged(workspace, server, workspace.do)
-        workspace.do("index")
-        tags = workspace.tags()
-        assert workspace.found(json.dumps(tags["person-4"]))[0] == "person-4"
+        run_until_tagged(workspace, server, workspace.run_command)
+        workspace.run_command("index")
+        tags = workspace.exported_tags()
+        assert workspace.search(json.dumps(tags["person-4"]))[0] == "person-4"
 
         person = {"username": "eve", "bio": "Glaciology and mountaineering."}
-        workspace.put("new.json", json.dumps(person))
-        workspace.do("add", "new.json")
-        assert workspace.tags()["eve"]
+        workspace.write_file("new.json", json.dumps(person))
+        workspace.run_command("add", "new.json")
+        assert workspace.exported_tags()["eve"]
 
         _put_other_rows(workspace)
         for task, gates in ((PASSAGES, "concepts=1..14,garbage=off"), (IMAGES, ""), ("own", "")):
-            workspace.do("submit", limit=2, TASK=task, yes=True)
-            workspace.each("poll", "ingest", TASK=task, GATES=gates)
-            workspace.do("tag_live", TASK=task, yes=True, GATES=gates)
-            requests = workspace.asked(task)
+            workspace.run_command("submit", limit=2, TASK=task, yes=True)
+            workspace.run_commands("poll", "ingest", TASK=task, GATES=gates)
+            workspace.run_command("tag_live", TASK=task, yes=True, GATES=gates)
+            requests = workspace.logged_requests(task)
             assert [(request["purpose"], request["outcome"]) for request in requests] == [
                 ("batch", "answered"),
                 ("batch", "answered"),
                 ("live", "answered"),
             ]
 
-        for row in workspace.exported("own"):
+        for row in workspace.exported_rows("own"):
             quotation = row["where"]
             assert quotation["quote"] != ""
             assert quotation["quote"] == row["text"][quotation["start"] : quotation["end"]]
@@ -161,7 +161,7 @@ def test_every_kind_of_row_is_answered_on_a_server_of_any_manner(
         server.check_once()
         uploads = server.kept.rows("SELECT id FROM files WHERE NOT generated")
         assert uploads == [], "uploads are deleted"
-        check(Look(workspace, server.batches(), server.creates(), is_only=True))
+        check_invariants(Inspection(workspace, server.batches(), server.creates(), is_single=True))
 
 
 def _put_other_rows(workspace: Workspace) -> None:
@@ -171,18 +171,22 @@ def _put_other_rows(workspace: Workspace) -> None:
         for trade in TRADES[:3]
     ]
     passages: list[Any] = [{"id": f"p-{index}", "text": text} for index, text in enumerate(texts)]
-    workspace.put("passages.jsonl", "".join(json.dumps(passage) + "\n" for passage in passages))
-    workspace.do("import_passages", "passages.jsonl")
+    workspace.write_file(
+        "passages.jsonl", "".join(json.dumps(passage) + "\n" for passage in passages)
+    )
+    workspace.run_command("import_passages", "passages.jsonl")
 
     for colour in ("red", "lime", "blue"):
-        Image.new("RGB", (8, 8), colour).save(workspace.put(f"pictures/{colour}.png", ""))
-    workspace.do("import_images", "pictures")
+        Image.new("RGB", (8, 8), colour).save(workspace.write_file(f"pictures/{colour}.png", ""))
+    workspace.run_command("import_images", "pictures")
 
     fields = {"kind": "Literal['good', 'bad']", "where": "Quote"}
     arguments = ["quotes_in='text'"]
-    workspace.put(
+    workspace.write_file(
         "tasks/own.py",
-        declaration(fields, prompt="Is it good? {{text}}", items="own.csv", more=arguments),
+        write_declaration(
+            fields, prompt="Is it good? {{text}}", items="own.csv", extra_arguments=arguments
+        ),
     )
     lines = [f"{index},{text}\n" for index, text in enumerate(texts)]
-    workspace.put("tasks/own.csv", "id,text\n" + "".join(lines))
+    workspace.write_file("tasks/own.csv", "id,text\n" + "".join(lines))

@@ -14,11 +14,11 @@ import httpx2
 import pytest
 from PIL import Image
 
-from tests.acceptance.database import counts, schema, sql
+from tests.acceptance.database import count_rows, read_schema, run_sql
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LONGEST_S
-from tests.acceptance.product import MODEL, ON_POSTGRESQL, Workspace, served
-from tests.acceptance.state import differences, plain, seen
+from tests.acceptance.process import MAX_WAIT_S
+from tests.acceptance.product import MODEL, ON_POSTGRESQL, Workspace, open_page
+from tests.acceptance.state import describe_workspace, list_differences, normalize
 from tests.acceptance.steps import Fate
 
 ADD_PATH = "/api/admin/experts"
@@ -42,7 +42,7 @@ UNFINISHED_STATES = {"waiting", "running"}
 def wait_for_job(client: httpx2.Client, accepted: httpx2.Response) -> dict[str, Any]:
     """Wait until the job of an accepted request has ended, and return it."""
     assert accepted.status_code == 202, accepted.text
-    deadline = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + MAX_WAIT_S
     location = accepted.headers["location"]
     while (job := client.get(location).json())["state"] in UNFINISHED_STATES:
         assert time.monotonic() < deadline, job
@@ -101,7 +101,7 @@ def read_linked_pages(client: httpx2.Client, *first_addresses: str) -> dict[str,
 def open_browser(client: httpx2.Client) -> Iterator[httpx2.Client]:
     """Open the address with the token as a browser does, and yield a client with its cookie."""
     token = client.headers["authorization"].partition(" ")[2]
-    with httpx2.Client(base_url=client.base_url, trust_env=False, timeout=LONGEST_S) as browser:
+    with httpx2.Client(base_url=client.base_url, trust_env=False, timeout=MAX_WAIT_S) as browser:
         response = browser.get("/search", params={"q": "a&b=c", "token": token})
         assert response.status_code == 303
         assert response.headers["location"] == "/search?q=a%26b%3Dc"
@@ -112,8 +112,8 @@ def open_browser(client: httpx2.Client) -> Iterator[httpx2.Client]:
 
 def test_request_without_token_or_from_another_site_is_refused(workspace: Workspace) -> None:
     """Each address refuses requests without the token, for another host or from another site."""
-    workspace.people(1)
-    with workspace.page() as client, open_browser(client) as browser:
+    workspace.import_people(1)
+    with workspace.serve_page() as client, open_browser(client) as browser:
         token = client.headers["authorization"].partition(" ")[2]
         pages = read_linked_pages(client, "/", "/row?task=experts&key=person-0000")
         forms = set(re.findall(r'(?:hx|data)-post="(/parts/[^"?]*)', " ".join(pages.values())))
@@ -170,18 +170,20 @@ def test_page_shows_the_output_of_commands_and_changes_nothing(
     """API documents equal those of the commands, and reading all linked pages changes nothing."""
     quoted_name = MARKUP_NAME.replace(chr(34), chr(34) * 2)
     people = f'ada,"{quoted_name}",{BIO}\nbob,Bob,\ncyd,Cyd,I cast bells.\n'
-    workspace.put("people.csv", f"Username,First Name,Bio\n{people}")
-    workspace.do("import", "people.csv")
-    api.fault("error_line", times=9, key="3$", args={"code": 3, "message": "no <b>bells</b>"})
+    workspace.write_file("people.csv", f"Username,First Name,Bio\n{people}")
+    workspace.run_command("import", "people.csv")
+    api.script_fault(
+        "error_line", times=9, key="3$", args={"code": 3, "message": "no <b>bells</b>"}
+    )
     for _ in range(2):
-        workspace.each("submit", "poll", "ingest")
-    workspace.do("index")
-    assert sorted(workspace.parked()) == ["cyd"]
-    workspace.read("qc")
-    tables_before = (schema(workspace), counts(workspace))
-    state_before = seen(workspace)
+        workspace.run_commands("submit", "poll", "ingest")
+    workspace.run_command("index")
+    assert sorted(workspace.parked_reasons()) == ["cyd"]
+    workspace.read_json("qc")
+    tables_before = (read_schema(workspace), count_rows(workspace))
+    state_before = describe_workspace(workspace)
 
-    with workspace.page() as client:
+    with workspace.serve_page() as client:
         check_documents_equal_commands(client, workspace)
 
         pages = read_linked_pages(
@@ -198,32 +200,34 @@ def test_page_shows_the_output_of_commands_and_changes_nothing(
         for text in (MARKUP_NAME, "no <b>bells</b>", MODEL, "beekeeping", "parked"):
             assert text in page_texts, text
 
-    assert (schema(workspace), counts(workspace)) == tables_before
-    assert differences(state_before, seen(workspace)) == []
+    assert (read_schema(workspace), count_rows(workspace)) == tables_before
+    assert list_differences(state_before, describe_workspace(workspace)) == []
 
 
 def check_documents_equal_commands(client: httpx2.Client, workspace: Workspace) -> None:
     """Check that API documents and files equal the output of the commands."""
-    parked_people = workspace.read("items", state="parked", fields="username")
+    parked_people = workspace.read_json("items", state="parked", fields="username")
     documents: Mapping[str, Any] = {
         "/api/status": workspace.status(),
-        "/api/items": workspace.read("items"),
+        "/api/items": workspace.read_json("items"),
         "/api/items?state=parked&fields=username": parked_people,
-        f"{SHOW_PATH}?item=ada": workspace.read("show", item="ada"),
-        "/api/batches": workspace.read("batches"),
-        "/api/costs?by=task": workspace.read("costs", by="task"),
+        f"{SHOW_PATH}?item=ada": workspace.read_json("show", item="ada"),
+        "/api/batches": workspace.read_json("batches"),
+        "/api/costs?by=task": workspace.read_json("costs", by="task"),
     }
     for path, document in documents.items():
         response = client.get(path)
-        assert (response.status_code, plain(response.json())) == (200, plain(document)), path
+        assert (response.status_code, normalize(response.json())) == (200, normalize(document)), (
+            path
+        )
         assert response.headers["cache-control"] == "private, no-cache", path
 
     hits = client.get("/api/search", params={"q": "bees", "min_score": "1"}).json()
-    assert hits == workspace.read("search", "bees", min_score=1) != []
+    assert hits == workspace.read_json("search", "bees", min_score=1) != []
 
     for format_ in ("csv", "jsonl"):
         response = client.get(f"/items.{format_}", params={"task": "experts"})
-        workspace.do("export", f"page-rows.{format_}")
+        workspace.run_command("export", f"page-rows.{format_}")
         assert response.content == (workspace.home / f"page-rows.{format_}").read_bytes()
 
 
@@ -244,14 +248,14 @@ def check_pages_are_safe(client: httpx2.Client, pages: Mapping[str, str]) -> Non
 
 def test_error_is_a_problem_document(workspace: Workspace) -> None:
     """An error is a problem document for programs and a page for readers."""
-    workspace.people(1)
-    with workspace.page() as client:
+    workspace.import_people(1)
+    with workspace.serve_page() as client:
         response = client.get("/api/search", params={"q": "bees"})
         assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM_TYPE)
         problem = response.json()
         assert {"type", "title", "status", "detail", "hint", "exit_code"} == set(problem)
         assert "findable index" in problem["hint"]
-        error_output = workspace.do("search", "bees", code=problem["exit_code"]).err
+        error_output = workspace.run_command("search", "bees", code=problem["exit_code"]).stderr
         assert problem["detail"] in error_output, error_output
         assert problem["detail"] in client.get("/search", params={"q": "bees"}).text
 
@@ -300,18 +304,18 @@ def test_error_is_a_problem_document(workspace: Workspace) -> None:
 
         # A page that stays open shows rows of other programs.
         assert client.post(ADD_PATH, json={"username": "ada"}).status_code == 201
-        sql(workspace, "INSERT INTO experts (username) VALUES ('another-program')")
-        workspace.do("add", workspace.put("p.json", '{"username": "by-command"}'))
+        run_sql(workspace, "INSERT INTO experts (username) VALUES ('another-program')")
+        workspace.run_command("add", workspace.write_file("p.json", '{"username": "by-command"}'))
         assert len(client.get("/api/items").json()["items"]) == 4
 
-    created_tables = {"passages", "assets"} & counts(workspace).keys()
+    created_tables = {"passages", "assets"} & count_rows(workspace).keys()
     assert not created_tables, created_tables
 
 
 def test_read_only_page_changes_nothing(workspace: Workspace) -> None:
     """A read-only page answers each change with 403 and shows no button for a change."""
-    workspace.people(1)
-    with workspace.page(readonly=True) as client:
+    workspace.import_people(1)
+    with workspace.serve_page(readonly=True) as client:
         operations = [operation for operation in read_operations(client) if operation[0] != "GET"]
         operations += [("POST", path) for path in FORM_PATHS]
         assert len(operations) > 5
@@ -320,7 +324,7 @@ def test_read_only_page_changes_nothing(workspace: Workspace) -> None:
 
         pages = read_linked_pages(client)
         assert [path for path, text in pages.items() if CHANGING_ELEMENT.search(text)] == []
-    assert [row["name"] for row in workspace.rows()] == ["Person 0000"]
+    assert [row["name"] for row in workspace.listed_rows()] == ["Person 0000"]
 
 
 def test_acts_on_the_page_equal_those_of_the_commands(
@@ -328,15 +332,15 @@ def test_acts_on_the_page_equal_those_of_the_commands(
 ) -> None:
     """Adding, correcting, indexing and forgetting on the page gives the state of the commands."""
     command_workspace = Workspace(tmp_path / "other", api.url)
-    workspace.people(2)
-    command_workspace.people(2)
+    workspace.import_people(2)
+    command_workspace.import_people(2)
     people = {
         "bob": {"username": "bob", "bio": "I cast bells."},
         "cy": {"username": "cy"},
         "ada": ADA,
     }
 
-    with workspace.page() as client:
+    with workspace.serve_page() as client:
         for person in people.values():
             response = client.post(ADD_PATH, json=person)
             report = response.json()
@@ -364,7 +368,9 @@ def test_acts_on_the_page_equal_those_of_the_commands(
         assert run_job(client, "/api/doctor", json={})["result"]["healthy"]
 
     _run_same_acts_as_commands(command_workspace, people)
-    assert differences(seen(command_workspace), seen(workspace)) == []
+    assert (
+        list_differences(describe_workspace(command_workspace), describe_workspace(workspace)) == []
+    )
 
 
 def _tag_from_page(client: httpx2.Client) -> None:
@@ -396,21 +402,21 @@ def _run_same_acts_as_commands(
 ) -> None:
     """Run the commands whose acts the page carried out."""
     for name, person in people.items():
-        workspace.do("add", workspace.put(f"{name}.json", json.dumps(person)))
-    workspace.do("tag", mode="flex", yes=True)
+        workspace.run_command("add", workspace.write_file(f"{name}.json", json.dumps(person)))
+    workspace.run_command("tag", mode="flex", yes=True)
 
-    tags = ", ".join(workspace.read("correct", "ada")["answer"]["tags"])
+    tags = ", ".join(workspace.read_json("correct", "ada")["answer"]["tags"])
     for edit in (
         {"set": f"tags={tags}, law"},
         {"set": f"tags={tags}, bees"},
         {"undo": 2},
         {"set": f"tags={tags}"},
     ):
-        workspace.do("correct", "ada", who="Ünal", **edit)
+        workspace.run_command("correct", "ada", who="Ünal", **edit)
 
-    workspace.each("index", "index")
-    workspace.do("index", rollback=True)
-    workspace.do("forget", "bob", yes=True)
+    workspace.run_commands("index", "index")
+    workspace.run_command("index", rollback=True)
+    workspace.run_command("forget", "bob", yes=True)
 
 
 def post_row_form(client: httpx2.Client, key: str, **form: str) -> str:
@@ -421,7 +427,7 @@ def post_row_form(client: httpx2.Client, key: str, **form: str) -> str:
 
 def wait_for_jobs(client: httpx2.Client) -> list[dict[str, Any]]:
     """Wait until no job is running, and return all jobs."""
-    deadline = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + MAX_WAIT_S
     while True:
         jobs: list[dict[str, Any]] = client.get("/api/work").json()
         if all(job["state"] not in UNFINISHED_STATES for job in jobs):
@@ -477,11 +483,11 @@ def test_person_added_during_an_outage_is_tagged_once_by_the_next_page(
 
     A person with a final error is sent again only by hand.
     """
-    workspace.people(0, without_bio=1)
+    workspace.import_people(0, without_bio=1)
     errors = {"ada": {"code": 503}, "bob": {"code": 429}, "cy": {"code": 400}}
-    with workspace.page() as client:
+    with workspace.serve_page() as client:
         for name, error in errors.items():
-            api.fault("status", times=100, path=LIVE_CALL_SUFFIX, args=error)
+            api.script_fault("status", times=100, path=LIVE_CALL_SUFFIX, args=error)
             person = {"username": name, "bio": f"{BIO} I am {name}."}
             report = client.post(ADD_PATH, json=person).json()
             assert report["ok"] is True
@@ -489,12 +495,12 @@ def test_person_added_during_an_outage_is_tagged_once_by_the_next_page(
             assert report["findability_score"] > 0
             api.clear_faults()
             if name != "cy":
-                api.fault("status", times=100, path=LIVE_CALL_SUFFIX, args=error)
+                api.script_fault("status", times=100, path=LIVE_CALL_SUFFIX, args=error)
     api.clear_faults()
-    assert "tagged" not in workspace.states()
+    assert "tagged" not in workspace.state_counts()
 
-    with workspace.page() as client:
-        deadline = time.monotonic() + LONGEST_S
+    with workspace.serve_page() as client:
+        deadline = time.monotonic() + MAX_WAIT_S
         while client.get("/api/status").json()["experts"]["tagged"] < 2:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -506,7 +512,7 @@ def test_person_added_during_an_outage_is_tagged_once_by_the_next_page(
     answered_bodies = [str(call["json"]) for call in read_answered_calls(api)]
     for name in errors:
         assert sum(f"I am {name}." in body for body in answered_bodies) == 1
-    assert workspace.states() == {"tagged": 3, "no_bio": 1}
+    assert workspace.state_counts() == {"tagged": 3, "no_bio": 1}
 
 
 def read_answered_calls(api: Engine) -> list[dict[str, Any]]:
@@ -517,12 +523,12 @@ def read_answered_calls(api: Engine) -> list[dict[str, Any]]:
 
 def test_page_cancels_batches_and_names_unapplied_answers(workspace: Workspace) -> None:
     """The page names an answer without a row, serves batch files, and cancels a batch once."""
-    workspace.people(3)
-    workspace.do("submit", limit=2)
-    workspace.do("poll")
-    sql(workspace, "DELETE FROM experts WHERE username = 'person-0000'")
+    workspace.import_people(3)
+    workspace.run_command("submit", limit=2)
+    workspace.run_command("poll")
+    run_sql(workspace, "DELETE FROM experts WHERE username = 'person-0000'")
 
-    with workspace.page() as client:
+    with workspace.serve_page() as client:
         step = client.get(NEXT_PATH).json()["next"]
         job = run_job(client, NEXT_PATH, params={"step": step})
         assert job["state"] == "done"
@@ -536,11 +542,11 @@ def test_page_cancels_batches_and_names_unapplied_answers(workspace: Workspace) 
             assert client.get(f"/api/batches/1/{kind}.jsonl").content == sealed_bytes
         assert client.get("/api/batches/7/requests.jsonl").status_code == 404
 
-        workspace.do("submit")
+        workspace.run_command("submit")
         job = run_job(client, "/api/batch-cancel", json={"batch": "2"})
         assert job["result"]["batch"] == 2
-        workspace.run("poll")
-        workspace.do("ingest")
+        workspace.try_command("poll")
+        workspace.run_command("ingest")
         batch = client.get("/api/batches/2").json()
         assert batch["is_over"]
         new_states = [move["new"] for move in batch["moves"] if move["new"]]
@@ -570,7 +576,7 @@ def _confirm_import(client: httpx2.Client, number: int) -> httpx2.Response:
 
 def _wait_for_import(client: httpx2.Client, number: int) -> dict[str, Any]:
     """Wait until a file was read or imported, and return its import."""
-    deadline = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + MAX_WAIT_S
     address = f"{IMPORTS_PATH}/{number}"
     while (file_import := client.get(address).json())["state"] in {"reading", "importing"}:
         assert time.monotonic() < deadline, file_import
@@ -580,11 +586,11 @@ def _wait_for_import(client: httpx2.Client, number: int) -> dict[str, Any]:
 
 def test_uploaded_file_is_imported_once_after_confirmation(workspace: Workspace) -> None:
     """An upload shows mapping, counts and findings, and is imported once after confirmation."""
-    workspace.put("p.jsonl", '{"id": "0", "text": "Law."}\n')
-    workspace.do("import_passages", "p.jsonl")
+    workspace.write_file("p.jsonl", '{"id": "0", "text": "Law."}\n')
+    workspace.run_command("import_passages", "p.jsonl")
     rows = "Username,Biograpy,Rate\nada,Bees.,100\nbob,<b>Law</b>.,much\n,nobody,\n"
 
-    with workspace.page() as client:
+    with workspace.serve_page() as client:
         first = _upload(client, rows, "experts", "../../people.csv")
         preview = first["found"]
         assert (first["state"], first["name"]) == ("ready", "people.csv")
@@ -606,7 +612,7 @@ def test_uploaded_file_is_imported_once_after_confirmation(workspace: Workspace)
         assert "unreadable now" in _confirm_import(client, refused["number"]).text
 
         number = _upload(client, rows, "experts", "people.csv", "bio=Biograpy")["number"]
-        assert workspace.states() == {}
+        assert workspace.state_counts() == {}
         _confirm_import(client, number)
         imported = _wait_for_import(client, number)
         assert (imported["state"], imported["done"]["added"]) == ("imported", 2)
@@ -627,10 +633,10 @@ def test_uploaded_file_is_imported_once_after_confirmation(workspace: Workspace)
         assert client.post(IMPORTS_PATH, params=unknown_task, content=b"").status_code == 422
 
     assert not list(workspace.data.glob("dropped/**/*.*"))
-    assert [row["id"] for row in workspace.rows("passages")] == ["0"]
+    assert [row["id"] for row in workspace.listed_rows("passages")] == ["0"]
 
     # A browser tab of the previous page cannot confirm its upload.
-    with workspace.page() as client:
+    with workspace.serve_page() as client:
         assert _confirm_import(client, passages["number"]).status_code == 404
 
 
@@ -638,18 +644,18 @@ def test_texts_and_images_are_escaped(workspace: Workspace) -> None:
     """Pages escape passages, file names and answers, and mark quotations of the text."""
     foul_text = f"Beekeeping is an old craft. {MARKUP_NAME} Bees </p> swarm in May."
     passages = [json.dumps({"id": key, "text": foul_text}) for key in ("<i>a", "b")]
-    workspace.put("p.jsonl", "\n".join(passages) + "\n")
-    workspace.do("import_passages", "p.jsonl")
+    workspace.write_file("p.jsonl", "\n".join(passages) + "\n")
+    workspace.run_command("import_passages", "p.jsonl")
     photos = workspace.home / "photos"
     photos.mkdir()
     Image.new("RGB", (48, 32), "navy").save(photos / "blue <b>.png")
     (photos / "cut.jpg").write_bytes(b"")
-    workspace.do("import_images", "photos")
+    workspace.run_command("import_images", "photos")
     for task in ("passages", "images"):
-        workspace.do("tag", mode="live", yes=True, TASK=task)
-        workspace.do("index", TASK=task)
+        workspace.run_command("tag", mode="live", yes=True, TASK=task)
+        workspace.run_command("index", TASK=task)
 
-    with workspace.page() as client:
+    with workspace.serve_page() as client:
         passage_page = client.get("/row", params={"task": "passages", "key": "b"}).text
         quotations = re.findall(r'<mark class="h\d" data-name="[^"]+">([^<]*)</mark>', passage_page)
         assert quotations
@@ -682,15 +688,15 @@ def test_page_refuses_a_folder_without_a_workspace(workspace: Workspace) -> None
     if not ON_POSTGRESQL:
         _check_foreign_folders_are_refused(workspace)
     else:
-        workspace.people(1)
+        workspace.import_people(1)
 
-    with workspace.page() as client:
+    with workspace.serve_page() as client:
         home_page = client.get("/").text
         # The workspace on PostgreSQL has a person.
         assert "There are no rows yet" in home_page or ON_POSTGRESQL
         assert 'data-post="/api/admin/experts"' in client.get("/add?task=experts").text
         port = client.base_url.port
-        assert "in use" in workspace.do("web", no_open=True, port=port, code=3).err
+        assert "in use" in workspace.run_command("web", no_open=True, port=port, code=3).stderr
 
         if not ON_POSTGRESQL:
             _check_lost_database_is_reported(client, workspace.data)
@@ -698,12 +704,12 @@ def test_page_refuses_a_folder_without_a_workspace(workspace: Workspace) -> None
 
 def _check_foreign_folders_are_refused(workspace: Workspace) -> None:
     """Check that `web` creates nothing if read-only, or in a folder with other files."""
-    read_only_run = workspace.do("web", no_open=True, port=0, readonly=True, code=3)
-    assert "no workspace" in read_only_run.err
+    read_only_run = workspace.run_command("web", no_open=True, port=0, readonly=True, code=3)
+    assert "no workspace" in read_only_run.stderr
     assert not workspace.data.exists()
 
-    foreign_file = workspace.put("data/notes.txt", "Somebody's own.")
-    assert "no workspace" in workspace.do("web", no_open=True, port=0, code=3).err
+    foreign_file = workspace.write_file("data/notes.txt", "Somebody's own.")
+    assert "no workspace" in workspace.run_command("web", no_open=True, port=0, code=3).stderr
     assert [*workspace.data.iterdir()] == [foreign_file]
     foreign_file.unlink()
 
@@ -712,7 +718,7 @@ def _check_lost_database_is_reported(client: httpx2.Client, folder: Path) -> Non
     """Delete and then spoil the database of an open page; each request must report it."""
     for path in folder.glob("findable.db*"):
         path.unlink()
-    deadline = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + MAX_WAIT_S
     while (response := client.get("/api/status")).status_code == 200:
         assert time.monotonic() < deadline, "a database that is gone is still read"
         time.sleep(0.05)
@@ -732,12 +738,15 @@ def test_killed_page_saves_a_person_once_or_not_at_all(
     workspace: Workspace, api: Engine, part: int
 ) -> None:
     """A page killed during a post saves the person at most once, and commands complete it."""
-    workspace.people(1)
+    workspace.import_people(1)
     early_person = {"username": "early", "bio": "I cast bells, says early."}
     late_person = {"username": "late", "bio": "I cast bells, says late."}
 
     # Count the durable steps of a post.
-    with workspace.start("web", no_open=True, port=0) as running, served(running) as client:
+    with (
+        workspace.start_command("web", no_open=True, port=0) as running,
+        open_page(running) as client,
+    ):
         first_steps = len(running.steps())
         assert client.post(ADD_PATH, json=early_person).json()["tags"]
         post_steps = len(running.steps()) - first_steps
@@ -745,18 +754,20 @@ def test_killed_page_saves_a_person_once_or_not_at_all(
 
     killed_step = first_steps + 1 + post_steps * part // 5
     with (
-        workspace.start("web", no_open=True, port=0, fate=Fate(at=killed_step)) as running,
-        served(running) as client,
+        workspace.start_command(
+            "web", no_open=True, port=0, fate=Fate(step=killed_step)
+        ) as running,
+        open_page(running) as client,
     ):
         with contextlib.suppress(httpx2.TransportError):
             client.post(ADD_PATH, json=late_person)
         assert running.wait().code == -signal.SIGKILL
 
-    workspace.run("add", workspace.put("late.json", json.dumps(late_person)))
-    workspace.do("tag", mode="live")
-    assert sorted(workspace.tags()) == ["early", "late", "person-0000"]
-    assert workspace.states() == {"tagged": 3}
-    answered_requests = [row for row in workspace.asked() if row["outcome"] == "answered"]
+    workspace.try_command("add", workspace.write_file("late.json", json.dumps(late_person)))
+    workspace.run_command("tag", mode="live")
+    assert sorted(workspace.exported_tags()) == ["early", "late", "person-0000"]
+    assert workspace.state_counts() == {"tagged": 3}
+    answered_requests = [row for row in workspace.logged_requests() if row["outcome"] == "answered"]
     assert len({request["item"] for request in answered_requests}) == 3
 
     # Only the call that was running at the kill may be repeated.

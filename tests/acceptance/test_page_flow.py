@@ -118,9 +118,9 @@ def test_a_dropped_file_becomes_a_downloaded_table(workspace: Workspace, api: En
     """
     texts = _list_texts()
     content = _write_csv([["id", "text"], *map(list, texts.items())])
-    api.fault("answer_text", times=ROW_COUNT * 4, args={"text": json.dumps(ANSWER)})
+    api.script_fault("answer_text", times=ROW_COUNT * 4, args={"text": json.dumps(ANSWER)})
 
-    with workspace.page() as client:
+    with workspace.serve_page() as client:
         _drop_try_and_keep(client, content)
         tab = _Tab(client, client.get("/", params=TASK).text)
         assert "300 open" in tab.state
@@ -216,7 +216,7 @@ def _check_downloads(client: httpx2.Client, workspace: Workspace, texts: Mapping
 
     for format_ in ("csv", "jsonl"):
         name = f"lamps-by-command.{format_}"
-        workspace.do("export", name, TASK=TASK["task"])
+        workspace.run_command("export", name, TASK=TASK["task"])
         downloaded = client.get(f"/items.{format_}", params=TASK).content
         assert downloaded == (workspace.home / name).read_bytes(), format_
     lines = [json.loads(line) for line in downloaded.splitlines()]

@@ -44,9 +44,9 @@ def people(workspace: Workspace, outside_server: Outside) -> Workspace:
     workspace.settings["YES"] = "1"
     workspace.url = outside_server.url
     outside_server.answerer = answer
-    workspace.put("people.csv", "\n".join([HEADER, *PEOPLE, ""]))
-    workspace.do("import", "people.csv")
-    workspace.do("tag", mode="live")
+    workspace.write_file("people.csv", "\n".join([HEADER, *PEOPLE, ""]))
+    workspace.run_command("import", "people.csv")
+    workspace.run_command("tag", mode="live")
     return workspace
 
 
@@ -59,64 +59,64 @@ def read_manifest(workspace: Workspace) -> dict[str, Any]:
 
 def find_hit(workspace: Workspace, username: str) -> dict[str, Any]:
     """Return the hit of a person in a search for water law in Russian."""
-    hits: list[dict[str, Any]] = workspace.read("search", "водное право")
+    hits: list[dict[str, Any]] = workspace.read_json("search", "водное право")
     return next(hit for hit in hits if hit["username"] == username)
 
 
 def test_condition_selects_the_same_people_in_lists_and_searches(people: Workspace) -> None:
     """Conditions on own and other columns mean the same in `items` and `search`."""
-    people.do("index")
+    people.run_command("index")
     words = "boats rights bread водным"
     for condition, expected in CONDITIONS.items():
-        items = people.read("items", where=condition)["items"]
+        items = people.read_json("items", where=condition)["items"]
         assert {item["username"] for item in items} == expected, condition
-        hits = people.found(words, where=condition, rank="words")
+        hits = people.search(words, where=condition, rank="words")
         assert set(hits) == expected, condition
 
     for verb in (("items",), ("search", "boats")):
-        message = people.do(*verb, where="Teem = 'x'", code=2).err
+        message = people.run_command(*verb, where="Teem = 'x'", code=2).stderr
         assert "WHERE, character 1: there is no column 'Teem'" in message
         assert "did you mean 'Team'?" in message
 
 
 def test_columns_of_an_import_are_indexed_on_request(people: Workspace) -> None:
     """INDEX_COLUMNS= adds words and text of a column, which no tag, score or state shows."""
-    people.do("index")
-    assert people.read("search", "falconry", rank="words") == []
-    before = (people.states(), people.exported())
+    people.run_command("index")
+    assert people.read_json("search", "falconry", rank="words") == []
+    before = (people.state_counts(), people.exported_rows())
 
-    error = people.do("index", code=2, INDEX_COLUMNS="Skils").err
+    error = people.run_command("index", code=2, INDEX_COLUMNS="Skils").stderr
     assert "no imported file has a column 'Skils'" in error
     assert "did you mean 'Skills'?" in error
     assert read_manifest(people)["number"] == 1
 
-    report = people.do("index", json=True, INDEX_COLUMNS="skills").json
+    report = people.run_command("index", json=True, INDEX_COLUMNS="skills").json
     assert report["embedded"] == 2
-    assert people.found("falconry", rank="words") == ["bob"]
-    assert people.found('"oakum caulking"') == ["ada"]
-    assert (people.states(), people.exported()) == before
+    assert people.search("falconry", rank="words") == ["bob"]
+    assert people.search('"oakum caulking"') == ["ada"]
+    assert (people.state_counts(), people.exported_rows()) == before
     metadata = json.loads((people.data / "metadata.json").read_text())
     assert all("Skills" not in entry for entry in metadata)
 
     # Later builds keep the columns, also for a new person.
-    people.put("more.csv", f"{HEADER}\ndan,Smith,River forging,,anvils,West,5\n")
-    people.do("import", "more.csv")
-    people.do("tag", mode="live")
-    people.do("index")
-    assert people.found("anvils", rank="words") == ["dan"]
+    people.write_file("more.csv", f"{HEADER}\ndan,Smith,River forging,,anvils,West,5\n")
+    people.run_command("import", "more.csv")
+    people.run_command("tag", mode="live")
+    people.run_command("index")
+    assert people.search("anvils", rank="words") == ["dan"]
     assert people.status()["index"]["behind"] == 0
 
     # Another setting makes the build outdated.
     assert people.status(INDEX_COLUMNS="none")["index"]["behind"] > 0
-    people.do("index", INDEX_COLUMNS="none")
-    assert people.read("search", "falconry", rank="words") == []
-    people.do("index")
-    assert people.read("search", "falconry", rank="words") == []
+    people.run_command("index", INDEX_COLUMNS="none")
+    assert people.read_json("search", "falconry", rank="words") == []
+    people.run_command("index")
+    assert people.read_json("search", "falconry", rank="words") == []
 
 
 def test_person_without_tags_is_found_by_words_only(people: Workspace) -> None:
     """An untagged person is a marked hit, but no entry of the index."""
-    report = people.do("index", json=True).json
+    report = people.run_command("index", json=True).json
     assert report["count"] == 3
     manifest = read_manifest(people)
     assert (manifest["count"], manifest["untagged"]) == (3, 1)
@@ -126,22 +126,22 @@ def test_person_without_tags_is_found_by_words_only(people: Workspace) -> None:
     hit = find_hit(people, "ivan")
     assert (hit["untagged"], hit["similarity"]) == (True, None)
     assert hit["why"].startswith("untagged; words: ")
-    assert not any(hit["untagged"] for hit in people.read("search", "boats"))
-    assert "untagged" in people.do("search", "водное право").out
-    assert people.found("водное право", where="tags IS NULL") == ["ivan"]
-    assert "ivan" not in people.found("водное право", rank="vectors")
-    assert "'ivan' is not in the index" in people.do("search", like="ivan", code=2).err
-    with people.page() as page:
+    assert not any(hit["untagged"] for hit in people.read_json("search", "boats"))
+    assert "untagged" in people.run_command("search", "водное право").stdout
+    assert people.search("водное право", where="tags IS NULL") == ["ivan"]
+    assert "ivan" not in people.search("водное право", rank="vectors")
+    assert "'ivan' is not in the index" in people.run_command("search", like="ivan", code=2).stderr
+    with people.serve_page() as page:
         html = page.get("/search", params={"q": "водное право"}).text
         assert '<span class="soft small" dir="auto">untagged; words' in html
         assert "like=ivan" not in html
 
     # With INDEX_UNTAGGED=1 the person is an entry.
-    assert people.do("index", json=True, INDEX_UNTAGGED="1").json["count"] == 4
+    assert people.run_command("index", json=True, INDEX_UNTAGGED="1").json["count"] == 4
     assert read_manifest(people)["untagged"] == 0
     assert not find_hit(people, "ivan")["untagged"]
-    people.do("index", INDEX_UNTAGGED="0")
+    people.run_command("index", INDEX_UNTAGGED="0")
 
-    people.do("forget", "ivan")
+    people.run_command("forget", "ivan")
     assert read_manifest(people)["untagged"] == 0
-    assert "ivan" not in people.found("водное право")
+    assert "ivan" not in people.search("водное право")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance.database import sql
+from tests.acceptance.database import run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
 
@@ -13,12 +13,14 @@ NAMES = [f"person-{number:04d}" for number in range(6)]
 def answers_next(api: Engine, tags: str) -> None:
     """Give all later answers of the engine these tags."""
     api.clear_faults()
-    api.fault("answer_text", times=99, args={"text": f'{{"tags": [{tags}]}}'})
+    api.script_fault("answer_text", times=99, args={"text": f'{{"tags": [{tags}]}}'})
 
 
 def row_ids_of_batch(workspace: Workspace, number: int) -> list[str]:
     """Return the ids of the people in the sealed request file of a batch."""
-    return sorted(request["key"].rpartition("/")[2] for request in workspace.requests(number))
+    return sorted(
+        request["key"].rpartition("/")[2] for request in workspace.sealed_requests(number)
+    )
 
 
 # REFRESH=1 asks about people again and changes their tags.
@@ -30,30 +32,30 @@ def test_changed_biography_is_asked_again_only_with_refresh(
 
     A changed title, corrected tags and foreign tags are no reason to ask again.
     """
-    workspace.people(6)
+    workspace.import_people(6)
     answers_next(api, '"beekeeping"')
-    workspace.each(*HOME)
+    workspace.run_commands(*HOME)
     for number in (1, 2, 3, 4):
         bio = f"I mend clocks, number {number}."
-        sql(workspace, "UPDATE experts SET bio = :bio WHERE id = :id", bio=bio, id=number)
-    workspace.do("correct", NAMES[2], set="tags=clocks")
-    sql(workspace, "UPDATE experts SET tags = '[\"theirs\"]' WHERE id = 4")
-    sql(workspace, "UPDATE experts SET job_title = 'Head of Bees' WHERE id = 5")
+        run_sql(workspace, "UPDATE experts SET bio = :bio WHERE id = :id", bio=bio, id=number)
+    workspace.run_command("correct", NAMES[2], set="tags=clocks")
+    run_sql(workspace, "UPDATE experts SET tags = '[\"theirs\"]' WHERE id = 4")
+    run_sql(workspace, "UPDATE experts SET job_title = 'Head of Bees' WHERE id = 5")
 
     assert workspace.status()["stale"]["count"] == 2
-    output = workspace.do("status").out
+    output = workspace.run_command("status").stdout
     assert "2 rows changed after the answer" in output
     assert "REFRESH=1 findable tag" in output
-    workspace.each(*HOME)
+    workspace.run_commands(*HOME)
     assert len(workspace.batches()) == 1, "somebody with tags was asked again"
 
     answers_next(api, '"clock repair"')
-    workspace.do("submit", REFRESH=1)
+    workspace.run_command("submit", REFRESH=1)
     assert row_ids_of_batch(workspace, 2) == ["1", "2"]
-    assert workspace.states() == {"tagged": 6}
-    assert workspace.tags()[NAMES[0]] == ["beekeeping"]
-    sql(workspace, "UPDATE experts SET bio = 'I grow oysters.' WHERE id = 2")
-    workspace.each("poll", "ingest")
+    assert workspace.state_counts() == {"tagged": 6}
+    assert workspace.exported_tags()[NAMES[0]] == ["beekeeping"]
+    run_sql(workspace, "UPDATE experts SET bio = 'I grow oysters.' WHERE id = 2")
+    workspace.run_commands("poll", "ingest")
     expected = [
         ["clock repair"],
         ["beekeeping"],
@@ -62,30 +64,30 @@ def test_changed_biography_is_asked_again_only_with_refresh(
         ["beekeeping"],
         ["beekeeping"],
     ]
-    assert workspace.tags() == dict(zip(NAMES, expected, strict=True))
+    assert workspace.exported_tags() == dict(zip(NAMES, expected, strict=True))
     assert workspace.status()["stale"]["count"] == 1
 
     # An empty answer changes no tags.
     answers_next(api, "")
-    workspace.do("tag", REFRESH=1, mode="live", yes=True)
+    workspace.run_command("tag", REFRESH=1, mode="live", yes=True)
     assert workspace.batches()[-1]["requests"] == 1
-    assert workspace.tags() == dict(zip(NAMES, expected, strict=True)), (
+    assert workspace.exported_tags() == dict(zip(NAMES, expected, strict=True)), (
         "an empty answer took tags away"
     )
     batch_count = len(workspace.batches())
-    workspace.do("tag", REFRESH=1, mode="live", yes=True)
+    workspace.run_command("tag", REFRESH=1, mode="live", yes=True)
     assert len(workspace.batches()) == batch_count, "nothing changed, and somebody was asked again"
     assert workspace.status()["stale"]["count"] == 0
-    workspace.each("score", "doctor")
+    workspace.run_commands("score", "doctor")
 
 
 def test_import_names_the_command_for_changed_biographies(workspace: Workspace) -> None:
     """The import prints the command if a biography changed, and only then."""
-    workspace.people(2)
-    workspace.each(*HOME)
-    workspace.put(
+    workspace.import_people(2)
+    workspace.run_commands(*HOME)
+    workspace.write_file(
         "new.csv", f"Username,Job Title,Bio\n{NAMES[0]},Baker,I bake.\n{NAMES[1]},Clerk,\n"
     )
-    output = workspace.do("import", "new.csv").said
+    output = workspace.run_command("import", "new.csv").output
     assert "REFRESH=1 findable tag" in output
     assert workspace.status()["stale"]["count"] == 1

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from tests.acceptance.database import sql
+from tests.acceptance.database import run_sql
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
 
@@ -13,14 +13,14 @@ CHAIN = ("submit", "poll", "ingest", "index")
 
 def names_in(workspace: Workspace) -> list[str]:
     """Return the usernames of all people."""
-    return [row[0] for row in sql(workspace, "SELECT username FROM experts ORDER BY username")]
+    return [row[0] for row in run_sql(workspace, "SELECT username FROM experts ORDER BY username")]
 
 
 def write_without(workspace: Workspace, source_file: str, *names: str) -> str:
     """Write a copy of a file without some people; return its name."""
     lines = (workspace.home / source_file).read_text(encoding="utf-8").splitlines()
     other_lines = [line for line in lines if line.partition(",")[0] not in names]
-    workspace.put("again.csv", "\n".join([*other_lines, ""]))
+    workspace.write_file("again.csv", "\n".join([*other_lines, ""]))
     return "again.csv"
 
 
@@ -29,25 +29,27 @@ def test_import_reports_missing_people_of_earlier_files(workspace: Workspace) ->
 
     A file of other people reports nobody as missing.
     """
-    names = workspace.people(14)
-    assert "missing" not in workspace.do("import", "people-0.csv").said
-    few_output = workspace.do("import", write_without(workspace, "people-0.csv", *names[:2])).said
+    names = workspace.import_people(14)
+    assert "missing" not in workspace.run_command("import", "people-0.csv").output
+    few_output = workspace.run_command(
+        "import", write_without(workspace, "people-0.csv", *names[:2])
+    ).output
     assert "again.csv lacks 2 people from earlier files" in few_output
     assert f"findable forget {names[0]},{names[1]}" in few_output
 
-    many_output = workspace.do(
+    many_output = workspace.run_command(
         "import", write_without(workspace, "people-0.csv", *names[:11]), dry=True
-    ).said
+    ).output
     assert "again.csv lacks 11 people from earlier files" in many_output
     assert "findable forget --file missing.csv" in many_output
-    workspace.do("import", "again.csv", dry=True, report="missing.csv")
+    workspace.run_command("import", "again.csv", dry=True, report="missing.csv")
     with (workspace.home / "missing.csv").open(encoding="utf-8", newline="") as file:
         usernames = [row["username"] for row in csv.DictReader(file) if row["kind"] == "missing"]
     assert usernames == names[:11]
 
-    workspace.put("others.csv", "Username,Bio\nsomebody,I keep bees.\n")
-    assert "earlier files" not in workspace.do("import", "others.csv").said
-    workspace.do("forget", file="missing.csv", yes=True)
+    workspace.write_file("others.csv", "Username,Bio\nsomebody,I keep bees.\n")
+    assert "earlier files" not in workspace.run_command("import", "others.csv").output
+    workspace.run_command("forget", file="missing.csv", yes=True)
     assert names_in(workspace) == [*names[11:], "somebody"]
 
 
@@ -58,24 +60,24 @@ def test_several_people_are_forgotten_with_a_single_build(workspace: Workspace) 
 
     An unknown or busy person stops the command before any change. A killed run is completed.
     """
-    names = workspace.people(6)
-    workspace.each(*CHAIN)
+    names = workspace.import_people(6)
+    workspace.run_commands(*CHAIN)
     builds = workspace.status()["index"]["build"]
-    error_output = workspace.do("forget", names[0], "nobody", yes=True, code=2).err
+    error_output = workspace.run_command("forget", names[0], "nobody", yes=True, code=2).stderr
     assert "nobody" in error_output
     assert names_in(workspace) == names
 
-    forget_run = workspace.do("forget", f"{names[0]},{names[1]}", yes=True)
-    assert f"{names[0]}, {names[1]} forgotten" in forget_run.out
+    forget_run = workspace.run_command("forget", f"{names[0]},{names[1]}", yes=True)
+    assert f"{names[0]}, {names[1]} forgotten" in forget_run.stdout
     index = workspace.status()["index"]
     assert (index["count"], index["build"], index["behind"]) == (4, builds + 1, 0)
 
-    workspace.put("gone.txt", f"{names[2]}\n{names[3]}\n")
-    killed_run = workspace.run(
-        "forget", file="gone.txt", yes=True, fate=Fate(at=10, side="after", how="KILL")
+    workspace.write_file("gone.txt", f"{names[2]}\n{names[3]}\n")
+    killed_run = workspace.try_command(
+        "forget", file="gone.txt", yes=True, fate=Fate(step=10, side="after", event="KILL")
     )
     assert killed_run.code != 0
-    workspace.do("forget", file="gone.txt", yes=True)
+    workspace.run_command("forget", file="gone.txt", yes=True)
     assert names_in(workspace) == names[4:]
     assert workspace.status()["index"]["count"] == 2
     for path in (workspace.data / "batches").iterdir():
@@ -83,9 +85,11 @@ def test_several_people_are_forgotten_with_a_single_build(workspace: Workspace) 
         assert b"number 3." not in path.read_bytes()
 
     # A person in a running batch cannot be forgotten.
-    workspace.people(1, first=50)
-    workspace.do("submit")
-    assert "batch" in workspace.do("forget", names[4], "person-0050", yes=True, code=2).err
+    workspace.import_people(1, first=50)
+    workspace.run_command("submit")
+    assert (
+        "batch" in workspace.run_command("forget", names[4], "person-0050", yes=True, code=2).stderr
+    )
     assert names_in(workspace) == [*names[4:], "person-0050"]
-    workspace.each("poll", "ingest")
-    workspace.do("doctor")
+    workspace.run_commands("poll", "ingest")
+    workspace.run_command("doctor")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.database import sql
+from tests.acceptance.database import run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import MODEL, PASSAGES, Workspace
 from tests.acceptance.steps import Fate
@@ -64,20 +64,20 @@ def import_passages(workspace: Workspace, count: int) -> None:
     for number in range(count):
         passage = {"id": f"p-{number:04d}", "text": passage_text(number), "source": "field"}
         lines.append(json.dumps(passage) + "\n")
-    workspace.put("texts.jsonl", "".join(lines))
-    workspace.do("import_passages", "texts.jsonl")
+    workspace.write_file("texts.jsonl", "".join(lines))
+    workspace.run_command("import_passages", "texts.jsonl")
 
 
 def run_pilot(workspace: Workspace, code: int = 0, **options: Any) -> dict[str, Any]:
     """Run a confirmed pilot, and return its report."""
-    process = workspace.do("pilot", code=code, yes=True, json=True, **options)
+    process = workspace.run_command("pilot", code=code, yes=True, json=True, **options)
     report: dict[str, Any] = process.json
     return report
 
 
 def run_backfill(workspace: Workspace, code: int = 0, **options: Any) -> dict[str, Any]:
     """Run a confirmed backfill, and return its report."""
-    process = workspace.do("backfill", code=code, yes=True, json=True, **options)
+    process = workspace.run_command("backfill", code=code, yes=True, json=True, **options)
     report: dict[str, Any] = process.json
     return report
 
@@ -86,7 +86,7 @@ def count_sent_requests(workspace: Workspace) -> Counter[str]:
     """Return the number of requests of each row in the sealed request files."""
     request_counts = Counter[str]()
     for batch in workspace.batches():
-        for line in workspace.requests(batch["number"]):
+        for line in workspace.sealed_requests(batch["number"]):
             request_counts[str(line["key"]).partition("/")[2]] += 1
     return request_counts
 
@@ -106,13 +106,13 @@ def limit_waiting_tokens(workspace: Workspace, api: Engine, tokens: int) -> dict
         'source = "a page"',
         f"enqueued_tokens = {tokens}",
     )
-    models_file = workspace.put("models.toml", "\n".join(lines) + "\n")
+    models_file = workspace.write_file("models.toml", "\n".join(lines) + "\n")
     return {"MODELS_FILE": models_file, "RETRY_FOR": 0.1, "RPM": 6000}
 
 
 def export_concepts(workspace: Workspace) -> list[dict[str, Any]]:
     """Return the exported concepts after a check that each quotation is in its passage."""
-    exported_concepts = workspace.exported(PASSAGES)
+    exported_concepts = workspace.exported_rows(PASSAGES)
     for concept in exported_concepts:
         text = passage_text(int(concept["passage_id"][2:]))
         quotations = concept["evidence"]["support"]
@@ -127,27 +127,27 @@ def test_backfill_needs_a_passed_pilot_and_consent(passages: Workspace, api: Eng
 
     A pilot with the same seed draws the same rows, and sends nothing again.
     """
-    assert "passages-pilot" in passages.do("backfill", yes=True, code=6).err
+    assert "passages-pilot" in passages.run_command("backfill", yes=True, code=6).stderr
     assert api.creates() == []
-    assert passages.next() == ["passages-pilot"]
+    assert passages.next_command() == ["passages-pilot"]
     for gates in ("evidence=1.1", "evidence", "concept=4..9"):
-        assert "GATES" in passages.do("pilot", yes=True, GATES=gates, code=3).err
+        assert "GATES" in passages.run_command("pilot", yes=True, GATES=gates, code=3).stderr
     assert api.creates() == []
 
     report = run_pilot(passages, N=20, seed=3)
     assert report["drawn"] == 20
     assert report["passed"] is True
     assert Path(report["report"]).is_file()
-    assert passages.states() == {"with_concepts": 20, "open": 10}
+    assert passages.state_counts() == {"with_concepts": 20, "open": 10}
     pilot_requests = count_sent_requests(passages)
     assert (len(pilot_requests), len(api.creates())) == (20, 1)
 
-    assert "passages-backfill" in passages.do("pilot", N=20, seed=3, yes=True).out
+    assert "passages-backfill" in passages.run_command("pilot", N=20, seed=3, yes=True).stdout
     assert count_sent_requests(passages) == pilot_requests
-    assert passages.next() == ["passages-backfill"]
+    assert passages.next_command() == ["passages-backfill"]
 
-    unconfirmed_run = passages.do("backfill", wait=True, code=2)
-    assert "10 passages, batch mode, estimated $0.0" in unconfirmed_run.err
+    unconfirmed_run = passages.run_command("backfill", wait=True, code=2)
+    assert "10 passages, batch mode, estimated $0.0" in unconfirmed_run.stderr
     assert len(api.creates()) == 1
 
     report = run_backfill(passages, wait=True)
@@ -156,7 +156,7 @@ def test_backfill_needs_a_passed_pilot_and_consent(passages: Workspace, api: Eng
     assert set(request_counts.values()) == {1}
     concepts = export_concepts(passages)
     assert {concept["passage_id"] for concept in concepts} == set(request_counts)
-    assert "has concepts" in passages.do("backfill", wait=True, yes=True).out
+    assert "has concepts" in passages.run_command("backfill", wait=True, yes=True).stdout
 
 
 @pytest.mark.alike
@@ -168,19 +168,21 @@ def test_failed_pilot_stores_its_answers_and_blocks_the_backfill(
     The latest pilot counts.
     """
     assert run_pilot(passages, code=6, N=24, GATES=FAILING_GATES)["passed"] is False
-    assert passages.states() == {"with_concepts": 24, "open": 6}
-    assert passages.next() == ["passages-pilot"]
-    assert "failed its gates" in passages.do("backfill", wait=True, yes=True, code=6).err
+    assert passages.state_counts() == {"with_concepts": 24, "open": 6}
+    assert passages.next_command() == ["passages-pilot"]
+    assert (
+        "failed its gates" in passages.run_command("backfill", wait=True, yes=True, code=6).stderr
+    )
 
     assert run_pilot(passages, N=24)["passed"]
     run_pilot(passages, code=6, N=24, GATES=FAILING_GATES)
-    passages.do("backfill", yes=True, code=6)
+    passages.run_command("backfill", yes=True, code=6)
     assert len(api.creates()) == 1
 
     report = run_backfill(passages, wait=True, skip_pilot=True)
     assert report["is_over"]
     assert "without a passed pilot" in Path(report["report"]).read_text(encoding="utf-8")
-    assert passages.states() == {"with_concepts": 30}
+    assert passages.state_counts() == {"with_concepts": 30}
     assert set(count_sent_requests(passages).values()) == {1}
 
 
@@ -190,19 +192,21 @@ def test_answers_with_invented_quotations_are_charged_and_parked(
 ) -> None:
     """An answer without a true quotation is invalid, and the second such answer parks its row."""
     invented_answer = make_invented_answer()
-    api.fault("answer_text", times=1, key=r"/p-0001$", args={"text": invented_answer})
-    api.fault("answer_text", times=9, key=r"/p-0004$", args={"text": invented_answer})
+    api.script_fault("answer_text", times=1, key=r"/p-0001$", args={"text": invented_answer})
+    api.script_fault("answer_text", times=9, key=r"/p-0004$", args={"text": invented_answer})
 
     report = run_pilot(passages, code=6, N=500)
     assert report["drawn"] == 30
     request_counts = count_sent_requests(passages)
     repeated_counts = {name: count for name, count in request_counts.items() if count > 1}
     assert repeated_counts == {"p-0001": 2, "p-0004": 2}
-    assert passages.states() == {"with_concepts": 29, "parked": 1}
-    assert "quot" in passages.parked()["p-0004"]
+    assert passages.state_counts() == {"with_concepts": 29, "parked": 1}
+    assert "quot" in passages.parked_reasons()["p-0004"]
     names = [concept["concept_name"] for concept in export_concepts(passages)]
     assert not any("zeppelin" in name for name in names)
-    outcomes = Counter(request["outcome"] for request in passages.asked() if request["batch"])
+    outcomes = Counter(
+        request["outcome"] for request in passages.logged_requests() if request["batch"]
+    )
     assert outcomes == {"answered": 29, "invalid": 3}
 
     # The parked row has no failure under a new version.
@@ -231,19 +235,19 @@ def test_interrupted_backfill_continues_and_sends_no_row_twice(
 
     limits = limit_waiting_tokens(passages, api, 2500)
     options = {"wait": True, "no_resume": True, "skip_pilot": True, **limits}
-    with passages.start("backfill", yes=True, **options) as running:
+    with passages.start_command("backfill", yes=True, **options) as running:
         while len(api.creates()) < 3:
-            assert not running.has_ended(), running.so_far()
+            assert not running.is_finished(), running.read_output()
         # No batch may end before the signal arrives.
         api.configure(paused=True)
         interrupted_run = running.stop(signal.SIGINT)
-        details = (interrupted_run.out, interrupted_run.err[-3000:])
+        details = (interrupted_run.stdout, interrupted_run.stderr[-3000:])
         assert interrupted_run.code == 130, details
     api.configure(paused=False)
-    with passages.start("backfill", yes=True, fate=Fate(at=40), **options) as running:
+    with passages.start_command("backfill", yes=True, fate=Fate(step=40), **options) as running:
         assert running.wait().code == -signal.SIGKILL
 
-    round_report = passages.read("run", **limit_waiting_tokens(passages, api, 2500))
+    round_report = passages.read_json("run", **limit_waiting_tokens(passages, api, 2500))
     assert not round_report["failures"]
     report = run_backfill(passages, **options)
     assert report["extractor"] == f"{SECOND_VERSION}/{MODEL}"
@@ -251,16 +255,18 @@ def test_interrupted_backfill_continues_and_sends_no_row_twice(
     assert set(count_sent_requests(passages).values()) == {2}
     assert export_concepts(passages)
 
-    row_counts = {version["version"]: version["items"] for version in passages.read("versions")}
+    row_counts = {
+        version["version"]: version["items"] for version in passages.read_json("versions")
+    }
     assert row_counts == {FIRST_VERSION: 30, SECOND_VERSION: 30}
-    assert len(passages.exported(extractor=FIRST_VERSION)) == len(concepts_before)
-    assert SECOND_VERSION in passages.do("rollback", SECOND_VERSION, yes=True).said
-    assert passages.states() == {"with_concepts": 30}
-    assert passages.exported() == concepts_before
+    assert len(passages.exported_rows(extractor=FIRST_VERSION)) == len(concepts_before)
+    assert SECOND_VERSION in passages.run_command("rollback", SECOND_VERSION, yes=True).output
+    assert passages.state_counts() == {"with_concepts": 30}
+    assert passages.exported_rows() == concepts_before
 
-    assert "--yes" in passages.do("rollback", FIRST_VERSION, code=2).err
-    passages.do("rollback", FIRST_VERSION, yes=True)
-    assert (passages.states(), passages.exported()) == ({"open": 30}, [])
+    assert "--yes" in passages.run_command("rollback", FIRST_VERSION, code=2).stderr
+    passages.run_command("rollback", FIRST_VERSION, yes=True)
+    assert (passages.state_counts(), passages.exported_rows()) == ({"open": 30}, [])
 
 
 @pytest.mark.alike
@@ -270,24 +276,26 @@ def test_gates_and_budget_stop_a_backfill(passages: Workspace, api: Engine) -> N
     limits = limit_waiting_tokens(passages, api, 9000)
     options = {"wait": True, "skip_pilot": True, **limits}
 
-    api.fault("answer_text", times=10_000, args={"text": make_invented_answer()})
+    api.script_fault("answer_text", times=10_000, args={"text": make_invented_answer()})
     report = run_backfill(passages, code=6, **options)
     assert "no more rows were sent" in report["held_back"]
     assert report["is_over"] is False
     created_batches = len(api.creates())
-    assert passages.states()["open"] > 40
-    assert "failed its gates" in passages.do("backfill", wait=True, yes=True, code=6).err
-    round_report = passages.read("run", **limit_waiting_tokens(passages, api, 9000))
+    assert passages.state_counts()["open"] > 40
+    assert (
+        "failed its gates" in passages.run_command("backfill", wait=True, yes=True, code=6).stderr
+    )
+    round_report = passages.read_json("run", **limit_waiting_tokens(passages, api, 9000))
     assert "no_pilot" in str(round_report["tasks"])
     assert len(api.creates()) == created_batches
     api.clear_faults()
 
-    spent = passages.spent()["actual"]
+    spent = passages.spending()["actual"]
     options["GATES"] = "parse-failure=off,coverage=off"
     report = run_backfill(passages, BUDGET_PER_DAY=f"{spent * 1.2:.6f}", **options)
     assert "BUDGET_PER_DAY" in report["held_back"]
     assert report["is_over"] is False
-    assert passages.spent()["actual"] <= spent * 1.2
+    assert passages.spending()["actual"] <= spent * 1.2
 
     assert run_backfill(passages, BUDGET_PER_DAY=5, **options)["is_over"]
     assert max(count_sent_requests(passages).values()) == 2
@@ -303,8 +311,8 @@ def test_answers_of_another_program_count_as_answers(passages: Workspace) -> Non
     values = ":id, 'x', 'method', '[]', 1, 'm', :version, '2026-01-01'"
     insert = f"INSERT INTO passage_concepts ({columns}) VALUES ({values})"  # noqa: S608 - literals
     for number in range(3):
-        sql(passages, insert, id=f"p-{number:04d}", version=f"theirs@{number}")
-    assert passages.states() == {"with_concepts": 3, "open": 27}
+        run_sql(passages, insert, id=f"p-{number:04d}", version=f"theirs@{number}")
+    assert passages.state_counts() == {"with_concepts": 3, "open": 27}
 
     options: dict[str, Any] = {
         "wait": True,
@@ -324,32 +332,32 @@ def test_failed_pilot_of_people_blocks_commands_of_its_model(
 
     SKIP_PILOT=1 lifts the block permanently.
     """
-    workspace.people(28)
-    assert "28 people" in workspace.do("submit", pilot=20, dry=True).out
+    workspace.import_people(28)
+    assert "28 people" in workspace.run_command("submit", pilot=20, dry=True).stdout
     options = {"mode": "batch", "wait": True}
-    unpaid_run = workspace.do("submit", pilot=20, BUDGET_PER_DAY="0.0000001", code=3)
-    assert "BUDGET_PER_DAY" in unpaid_run.err
+    unpaid_run = workspace.run_command("submit", pilot=20, BUDGET_PER_DAY="0.0000001", code=3)
+    assert "BUDGET_PER_DAY" in unpaid_run.stderr
     assert api.creates() == []
 
-    failed_run = workspace.do("tag", pilot=20, GATES="tags=11..12", code=6, **options)
-    assert "tags is" in failed_run.err
-    assert workspace.states() == {"tagged": 20, "untagged": 8}
+    failed_run = workspace.run_command("tag", pilot=20, GATES="tags=11..12", code=6, **options)
+    assert "tags is" in failed_run.stderr
+    assert workspace.state_counts() == {"tagged": 20, "untagged": 8}
     for verb, blocked_options in (
         ("submit", {}),
         ("tag", {"mode": "batch"}),
         ("tag", {}),
         ("tag_live", {}),
     ):
-        assert "pilot" in workspace.do(verb, code=6, **blocked_options).err
-    assert "no_pilot" in workspace.read("run")["tasks"]["experts"]
+        assert "pilot" in workspace.run_command(verb, code=6, **blocked_options).stderr
+    assert "no_pilot" in workspace.read_json("run")["tasks"]["experts"]
     assert len(api.creates()) == 1
-    assert workspace.next() == ["tag"]
+    assert workspace.next_command() == ["tag"]
 
     # Another model has no failed pilot.
-    workspace.do("submit", limit=1, MODEL=OTHER_MODEL)
-    workspace.each("poll", "ingest")
-    assert workspace.read("tag", skip_pilot=True, **options)["left"] == 0
-    assert workspace.states() == {"tagged": 28}
+    workspace.run_command("submit", limit=1, MODEL=OTHER_MODEL)
+    workspace.run_commands("poll", "ingest")
+    assert workspace.read_json("tag", skip_pilot=True, **options)["left"] == 0
+    assert workspace.state_counts() == {"tagged": 28}
 
 
 @pytest.mark.alike
@@ -361,53 +369,55 @@ def test_pilot_that_failed_because_of_the_api_can_pass_again(
     A batch whose requests all fail with the same code ends the command, so that the second try
     needs a second command.
     """
-    workspace.people(28)
+    workspace.import_people(28)
     options: dict[str, Any] = {"mode": "batch", "wait": True}
-    api.fault("error_line", times=1000, args={"fraction": 1.0, "code": 13})
+    api.script_fault("error_line", times=1000, args={"fraction": 1.0, "code": 13})
     for size in (3, 20):
         for _ in range(2):
-            failed_run = workspace.do("tag", pilot=size, code=4, **options)
-            assert "failed with code 13" in failed_run.err
-        pilot_run = workspace.do("tag", pilot=size, code=6, **options)
+            failed_run = workspace.run_command("tag", pilot=size, code=4, **options)
+            assert "failed with code 13" in failed_run.stderr
+        pilot_run = workspace.run_command("tag", pilot=size, code=6, **options)
         # No gate is judged for a small pilot.
-        assert f"no valid answer about its {size} people" in pilot_run.err or size > 3
+        assert f"no valid answer about its {size} people" in pilot_run.stderr or size > 3
     api.clear_faults()
 
-    assert "unpark --all" in workspace.do("submit", code=6).err
-    workspace.do("unpark", all=True, yes=True)
-    workspace.do("tag", pilot=20, **options)
-    assert workspace.states() == {"tagged": 28}
+    assert "unpark --all" in workspace.run_command("submit", code=6).stderr
+    workspace.run_command("unpark", all=True, yes=True)
+    workspace.run_command("tag", pilot=20, **options)
+    assert workspace.state_counts() == {"tagged": 28}
 
 
 def test_two_commands_at_once_share_a_pilot(workspace: Workspace, api: Engine) -> None:
     """Two commands at once share a pilot, and later commands use its verdict."""
-    workspace.people(9)
-    processes = [workspace.start("submit", pilot=5) for _ in "12"]
+    workspace.import_people(9)
+    processes = [workspace.start_command("submit", pilot=5) for _ in "12"]
     assert [process.wait().code for process in processes] == [0, 0]
     assert [len(batch["lines"]) for batch in api.creates()] == [5, 4]
 
-    workspace.people(3, first=50)
-    workspace.do("submit", pilot=5)
+    workspace.import_people(3, first=50)
+    workspace.run_command("submit", pilot=5)
     assert [len(batch["lines"]) for batch in api.creates()] == [5, 4, 3]
-    workspace.each("poll", "ingest")
-    assert workspace.states() == {"tagged": 12}
+    workspace.run_commands("poll", "ingest")
+    assert workspace.state_counts() == {"tagged": 12}
 
 
 @pytest.mark.excused("nobody_is_answered_twice")
 def test_rollback_removes_tags_of_a_version(workspace: Workspace) -> None:
     """A rollback removes the tags of its version, and tags of another model stay."""
-    workspace.people(4)
-    workspace.do("tag_live", limit=3)
-    workspace.do("tag_live", MODEL=OTHER_MODEL)
-    tags_before = workspace.tags()
-    versions = {version["model"]: version for version in workspace.read("versions")}
+    workspace.import_people(4)
+    workspace.run_command("tag_live", limit=3)
+    workspace.run_command("tag_live", MODEL=OTHER_MODEL)
+    tags_before = workspace.exported_tags()
+    versions = {version["model"]: version for version in workspace.read_json("versions")}
     row_counts = {model: version["items"] for model, version in versions.items()}
     assert row_counts == {MODEL: 3, OTHER_MODEL: 1}
-    assert "no answers of nobody@7" in workspace.do("rollback", "nobody@7", yes=True).out
+    assert (
+        "no answers of nobody@7" in workspace.run_command("rollback", "nobody@7", yes=True).stdout
+    )
 
-    workspace.do("rollback", versions[MODEL]["extractor"], yes=True)
-    assert workspace.states() == {"tagged": 1, "untagged": 3}
-    assert [name for name, tags in workspace.tags().items() if tags] == ["person-0003"]
+    workspace.run_command("rollback", versions[MODEL]["extractor"], yes=True)
+    assert workspace.state_counts() == {"tagged": 1, "untagged": 3}
+    assert [name for name, tags in workspace.exported_tags().items() if tags] == ["person-0003"]
 
-    workspace.do("tag_live")
-    assert workspace.tags() == tags_before
+    workspace.run_command("tag_live")
+    assert workspace.exported_tags() == tags_before

@@ -23,7 +23,7 @@ COMMANDS: list[tuple[str, dict[str, Any]]] = [
 
 def write_notes(workspace: Workspace) -> None:
     """Write a table with two notes."""
-    workspace.put("notes.csv", "id,text\na,The kettle boils fast.\nb,The lamp broke.\n")
+    workspace.write_file("notes.csv", "id,text\na,The kettle boils fast.\nb,The lamp broke.\n")
 
 
 @pytest.fixture(name="local_workspace")
@@ -31,8 +31,8 @@ def _local_workspace(tmp_path: Path) -> Workspace:
     """A workspace without a key, with one answer of the task `notes`."""
     workspace = Workspace(tmp_path / "local")
     write_notes(workspace)
-    ask_run = workspace.do("ask", "notes.csv", n=1, name="notes", **QUESTION)
-    assert ask_run.err.count(NOTE) == 1
+    ask_run = workspace.run_command("ask", "notes.csv", n=1, name="notes", **QUESTION)
+    assert ask_run.stderr.count(NOTE) == 1
     workspace.task = "notes"
     return workspace
 
@@ -44,18 +44,18 @@ def test_local_answers_are_called_placeholders_once(
     local_workspace: Workspace, verb: str, options: dict[str, Any]
 ) -> None:
     """The note is on standard error once; the JSON document has it as a boolean."""
-    process = local_workspace.do(verb, **options)
-    assert process.err.count(NOTE) == 1
-    assert NOTE not in process.out
+    process = local_workspace.run_command(verb, **options)
+    assert process.stderr.count(NOTE) == 1
+    assert NOTE not in process.stdout
 
-    process = local_workspace.do(verb, json=True, **options)
-    assert process.err.count(NOTE) == 1
+    process = local_workspace.run_command(verb, json=True, **options)
+    assert process.stderr.count(NOTE) == 1
     assert process.json["placeholder"] is True
 
 
 def test_report_begins_with_the_note(local_workspace: Workspace) -> None:
     """The note is in the report of `qc`, which people share as a file."""
-    document = local_workspace.read("qc")
+    document = local_workspace.read_json("qc")
     assert document["notes"][0] == NOTE
     assert NOTE in (local_workspace.home / document["report"]).read_text()
 
@@ -63,23 +63,23 @@ def test_report_begins_with_the_note(local_workspace: Workspace) -> None:
 def test_verify_without_a_key_says_that_gemini_was_not_checked(local_workspace: Workspace) -> None:
     """It passes, and names the missing key as the next step."""
     local_workspace.task = ""
-    process = local_workspace.do("verify-gemini")
-    assert process.err.count(NOTE) == 1
-    assert "Gemini was not checked: the local engine answered all rows" in process.out
-    assert "Next: set GEMINI_API_KEY, then findable verify-gemini" in process.out
-    assert local_workspace.read("verify-gemini")["backend"] == "local"
+    process = local_workspace.run_command("verify-gemini")
+    assert process.stderr.count(NOTE) == 1
+    assert "Gemini was not checked: the local engine answered all rows" in process.stdout
+    assert "Next: set GEMINI_API_KEY, then findable verify-gemini" in process.stdout
+    assert local_workspace.read_json("verify-gemini")["backend"] == "local"
 
 
 def test_answers_of_gemini_are_not_placeholders(workspace: Workspace) -> None:
     """With a key no command prints the note."""
     write_notes(workspace)
     workspace.settings["YES"] = "1"
-    runs = [workspace.do("ask", "notes.csv", n=1, name="notes", **QUESTION)]
+    runs = [workspace.run_command("ask", "notes.csv", n=1, name="notes", **QUESTION)]
     workspace.task = "notes"
-    runs += [workspace.do(verb, json=True, **options) for verb, options in COMMANDS[1:]]
+    runs += [workspace.run_command(verb, json=True, **options) for verb, options in COMMANDS[1:]]
     assert [run.json["placeholder"] for run in runs[1:]] == [False] * 4
 
     workspace.task = ""
-    runs.append(workspace.do("verify-gemini"))
-    assert not any(NOTE in run.said for run in runs)
-    assert "Gemini was not checked" not in runs[-1].out
+    runs.append(workspace.run_command("verify-gemini"))
+    assert not any(NOTE in run.output for run in runs)
+    assert "Gemini was not checked" not in runs[-1].stdout

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.checker import Look, check
-from tests.acceptance.database import two_days_later
+from tests.acceptance.checker import Inspection, check_invariants
+from tests.acceptance.database import age_finished_batch
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LONGEST_S
+from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import Workspace
 
 MANY_TIMES = 10_000
@@ -22,12 +22,12 @@ def remote_names(workspace: Workspace) -> list[str]:
 
 def run_poll(workspace: Workspace, *, code: int = 0, **options: Any) -> Any:
     """Run `batch-poll`, which must end with an exit code, and return its report."""
-    return workspace.do("poll", json=True, code=code, **options).json
+    return workspace.run_command("poll", json=True, code=code, **options).json
 
 
 def wait_for_engine(api: Engine) -> None:
     """Wait until all batches of the engine have ended, whatever it reports."""
-    deadline = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + MAX_WAIT_S
     while any(batch["state"] in {"PENDING", "RUNNING"} for batch in api.batches()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -54,9 +54,9 @@ def test_batch_is_downloaded_after_any_final_state(workspace: Workspace, api: En
         "JOB_STATE_PAUSED",
         "JOB_STATE_UPDATING",
     ]
-    workspace.people(len(final_states) + len(passing_states) + 1)
-    assert "nothing to poll" in workspace.do("poll").out
-    workspace.do("submit", BATCH_ROWS=1)
+    workspace.import_people(len(final_states) + len(passing_states) + 1)
+    assert "nothing to poll" in workspace.run_command("poll").stdout
+    workspace.run_command("submit", BATCH_ROWS=1)
     wait_for_engine(api)
 
     # The last batch has no state for a while.
@@ -64,45 +64,45 @@ def test_batch_is_downloaded_after_any_final_state(workspace: Workspace, api: En
     unfinished_names = names[len(final_states) :]
     for state, name in zip(final_states, names, strict=False):
         fault: dict[str, Any] = {"times": MANY_TIMES, "args": {"state": state}}
-        api.fault("unknown_state", method="GET", path=f"/{name}$", **fault)
+        api.script_fault("unknown_state", method="GET", path=f"/{name}$", **fault)
     for state, name in zip(passing_states, unfinished_names, strict=False):
         fault = {"times": 3, "args": {"state": state}}
-        api.fault("unknown_state", method="GET", path=f"/{name}$", **fault)
-    api.fault("missing_state", times=3, method="GET", path=f"/{names[-1]}$")
+        api.script_fault("unknown_state", method="GET", path=f"/{name}$", **fault)
+    api.script_fault("missing_state", times=3, method="GET", path=f"/{names[-1]}$")
 
-    assert "6 batches are not over yet" in workspace.do("poll", no_wait=True).out
+    assert "6 batches are not over yet" in workspace.run_command("poll", no_wait=True).stdout
     assert [count_calls(api, "GET", f"/{name}") for name in unfinished_names] == [1] * 6
-    assert workspace.do("poll").err.count("unknown remote state") <= 2
+    assert workspace.run_command("poll").stderr.count("unknown remote state") <= 2
     assert [count_calls(api, "GET", f"/{name}") for name in unfinished_names] == [4] * 6
 
     reasons = [batch["reason"] for batch in workspace.batches()]
     assert reasons[2:5] == ["failed", "cancelled", "expired"]
     assert reasons[6] == "expired"
-    workspace.do("ingest")
-    assert workspace.states() == {"tagged": len(names)}
+    workspace.run_command("ingest")
+    assert workspace.state_counts() == {"tagged": len(names)}
 
 
 def test_batch_whose_result_never_comes_fails(workspace: Workspace, api: Engine) -> None:
     """A successful batch without a result fails after two days, and may have to be paid."""
-    workspace.people(2)
-    workspace.do("submit")
+    workspace.import_people(2)
+    workspace.run_command("submit")
     wait_for_engine(api)
-    api.fault("no_output_yet", times=MANY_TIMES)
+    api.script_fault("no_output_yet", times=MANY_TIMES)
 
     # The note is printed only by the first command.
     note = "it is checked again until"
-    first_run = workspace.do("poll", no_wait=True, POLL_PATIENCE=0)
-    assert note in first_run.err
-    second_run = workspace.do("poll", no_wait=True, POLL_PATIENCE=0)
-    assert note not in second_run.err
-    assert workspace.states() == {"claimed": 2}
+    first_run = workspace.run_command("poll", no_wait=True, POLL_PATIENCE=0)
+    assert note in first_run.stderr
+    second_run = workspace.run_command("poll", no_wait=True, POLL_PATIENCE=0)
+    assert note not in second_run.stderr
+    assert workspace.state_counts() == {"claimed": 2}
 
-    two_days_later(workspace, 1)
+    age_finished_batch(workspace, 1)
     assert run_poll(workspace, no_wait=True)["failed"] == {"1": "succeeded without a result"}
-    spent = workspace.spent()
+    spent = workspace.spending()
     assert spent["actual"] == 0
     assert spent["estimated"] + spent["lost"] > 0
-    assert workspace.states() == {"untagged": 2}
+    assert workspace.state_counts() == {"untagged": 2}
 
 
 def test_failed_batch_releases_its_rows(workspace: Workspace, api: Engine) -> None:
@@ -111,15 +111,15 @@ def test_failed_batch_releases_its_rows(workspace: Workspace, api: Engine) -> No
     The reason contains the code and the message of the API. A partial result that answers 404 is
     not awaited.
     """
-    workspace.people(4)
+    workspace.import_people(4)
     message = "The schema is nested too deeply."
-    api.fault("batch_expires", nth=1)
-    api.fault("batch_cancelled", nth=2)
-    api.fault("batch_fails", nth=3, args={"error": {"code": 9, "message": message}})
-    api.fault("batch_expires", nth=4, args={"partial": 0.5})
-    workspace.do("submit", BATCH_ROWS=1)
+    api.script_fault("batch_expires", nth=1)
+    api.script_fault("batch_cancelled", nth=2)
+    api.script_fault("batch_fails", nth=3, args={"error": {"code": 9, "message": message}})
+    api.script_fault("batch_expires", nth=4, args={"partial": 0.5})
+    workspace.run_command("submit", BATCH_ROWS=1)
 
-    api.fault("download_status", times=MANY_TIMES, args={"code": 404})
+    api.script_fault("download_status", times=MANY_TIMES, args={"code": 404})
     failed_batches = run_poll(workspace)["failed"]
     assert [*failed_batches] == ["1", "2", "3", "4"]
     assert failed_batches["3"] == f"failed: 9: {message}"
@@ -127,20 +127,20 @@ def test_failed_batch_releases_its_rows(workspace: Workspace, api: Engine) -> No
     assert count_calls(api, "DELETE", "/files/") == 4
 
     api.clear_faults()
-    workspace.each("submit", "poll", "ingest")
-    assert workspace.states() == {"tagged": 4}
+    workspace.run_commands("submit", "poll", "ingest")
+    assert workspace.state_counts() == {"tagged": 4}
 
 
 def test_upload_that_cannot_be_deleted_is_reported(workspace: Workspace, api: Engine) -> None:
     """A failed deletion of an upload is reported, and the result is ingested."""
-    workspace.people(1)
-    workspace.do("submit")
+    workspace.import_people(1)
+    workspace.run_command("submit")
     error = {"code": 500, "message": "not now"}
-    api.fault("status", times=MANY_TIMES, method="DELETE", args=error)
-    poll_run = workspace.do("poll", RETRY_FOR=0.05)
-    assert "could not be deleted; the API deletes it after 48 h" in poll_run.err
-    workspace.do("ingest")
-    assert workspace.states() == {"tagged": 1}
+    api.script_fault("status", times=MANY_TIMES, method="DELETE", args=error)
+    poll_run = workspace.run_command("poll", RETRY_FOR=0.05)
+    assert "could not be deleted; the API deletes it after 48 h" in poll_run.stderr
+    workspace.run_command("ingest")
+    assert workspace.state_counts() == {"tagged": 1}
 
 
 @pytest.mark.parametrize("fault", ["batch_expires", "batch_cancelled"])
@@ -148,19 +148,19 @@ def test_partial_result_is_used_and_other_rows_are_released(
     fault: str, workspace: Workspace, api: Engine
 ) -> None:
     """Rows in a partial result are answered, and other rows are sent again without a charge."""
-    workspace.people(4)
-    api.fault(fault, args={"partial": 0.5})
-    workspace.each("submit", "poll", "ingest")
+    workspace.import_people(4)
+    api.script_fault(fault, args={"partial": 0.5})
+    workspace.run_commands("submit", "poll", "ingest")
     assert workspace.batch_states() == ["ingested"]
-    assert workspace.states() == {"tagged": 2, "untagged": 2}
+    assert workspace.state_counts() == {"tagged": 2, "untagged": 2}
 
     end_state = "expired" if fault == "batch_expires" else "cancelled"
-    missing_requests = [row for row in workspace.asked() if row["outcome"] == "missing"]
+    missing_requests = [row for row in workspace.logged_requests() if row["outcome"] == "missing"]
     reasons = [request["reason"] for request in missing_requests]
     assert reasons == [f"no line in the result: {end_state}"] * 2
 
-    workspace.each("submit", "poll", "ingest")
-    assert workspace.states() == {"tagged": 4}
+    workspace.run_commands("submit", "poll", "ingest")
+    assert workspace.state_counts() == {"tagged": 4}
 
 
 def test_vanished_batch_is_kept_until_it_is_cancelled(workspace: Workspace, api: Engine) -> None:
@@ -168,44 +168,44 @@ def test_vanished_batch_is_kept_until_it_is_cancelled(workspace: Workspace, api:
 
     Other batches are downloaded.
     """
-    workspace.people(4)
-    workspace.do("submit", BATCH_ROWS=1)
+    workspace.import_people(4)
+    workspace.run_command("submit", BATCH_ROWS=1)
     names = remote_names(workspace)
     for name, code in zip(names, (404, 403), strict=False):
-        api.fault("batch_vanishes", times=MANY_TIMES, args={"code": code}, path=f"/{name}$")
+        api.script_fault("batch_vanishes", times=MANY_TIMES, args={"code": code}, path=f"/{name}$")
     lost_download = f"{names[2].removeprefix('batches/')}.*:download"
-    api.fault("download_status", times=MANY_TIMES, args={"code": 404}, path=lost_download)
+    api.script_fault("download_status", times=MANY_TIMES, args={"code": 404}, path=lost_download)
 
     report = run_poll(workspace, code=3)
     assert [*report["gone"]] == ["1", "2", "3"]
     assert report["downloaded"] == [4]
     assert workspace.batch_states() == ["submitted"] * 3 + ["downloaded"]
-    assert workspace.states() == {"claimed": 4}
+    assert workspace.state_counts() == {"claimed": 4}
 
-    workspace.do("cancel", 3)
+    workspace.run_command("cancel", 3)
     report = run_poll(workspace, code=3)
     assert report["failed"] == {"3": "succeeded, but its result is not available"}
-    assert workspace.states() == {"claimed": 3, "untagged": 1}
+    assert workspace.state_counts() == {"claimed": 3, "untagged": 1}
 
-    assert "not confirmed; nothing was changed" in workspace.do("cancel", 1, code=2).err
-    workspace.do("cancel", 1, yes=True)
-    assert workspace.states() == {"claimed": 2, "untagged": 2}
+    assert "not confirmed; nothing was changed" in workspace.run_command("cancel", 1, code=2).stderr
+    workspace.run_command("cancel", 1, yes=True)
+    assert workspace.state_counts() == {"claimed": 2, "untagged": 2}
     assert workspace.batch_states()[0] == "failed"
 
     # The API may have processed the batch, so that its cost counts for budgets.
     cost = workspace.batches()[0]["estimated_cost"]
-    assert workspace.spent()["lost"] >= round(cost, 6) > 0
-    assert workspace.do("submit", BUDGET_PER_DAY=f"{cost * 4:.9f}", code=3).err
+    assert workspace.spending()["lost"] >= round(cost, 6) > 0
+    assert workspace.run_command("submit", BUDGET_PER_DAY=f"{cost * 4:.9f}", code=3).stderr
 
 
 def test_failing_batch_does_not_block_other_batches(workspace: Workspace, api: Engine) -> None:
     """Failures of single batches end the command with exit 4 after other downloads."""
-    workspace.people(5)
-    workspace.do("submit", BATCH_ROWS=1)
+    workspace.import_people(5)
+    workspace.run_command("submit", BATCH_ROWS=1)
     names = remote_names(workspace)
     for name, fault in zip(names, ("get_status", "drop", "html_200"), strict=False):
-        api.fault(fault, times=MANY_TIMES, method="GET", path=f"/{name}$")
-    api.fault("download_status", times=MANY_TIMES, path=names[3].removeprefix("batches/"))
+        api.script_fault(fault, times=MANY_TIMES, method="GET", path=f"/{name}$")
+    api.script_fault("download_status", times=MANY_TIMES, path=names[3].removeprefix("batches/"))
     wait_for_engine(api)
 
     report = run_poll(workspace, code=4, RETRY_FOR=0.05, POLL_PATIENCE=1)
@@ -250,14 +250,14 @@ def test_incomplete_result_is_downloaded_at_most_three_times(
     api: Engine,
 ) -> None:
     """A result with too few lines is downloaded at most three times, and the rest is missing."""
-    workspace.people(6)
+    workspace.import_people(6)
     for fault, options in faults:
-        api.fault(fault, **options)
-    workspace.do("submit")
+        api.script_fault(fault, **options)
+    workspace.run_command("submit")
     assert run_poll(workspace)["downloaded"] == [1]
     assert count_calls(api, "GET", ":download") == downloads
 
-    workspace.do("ingest")
+    workspace.run_command("ingest")
     [batch] = workspace.batches()
     assert (batch["answered"], batch["missing"]) == (6 - missing, missing)
     assert not [*(workspace.data / "batches").glob("*.part*")]
@@ -265,49 +265,49 @@ def test_incomplete_result_is_downloaded_at_most_three_times(
 
 def test_html_page_instead_of_a_result_charges_no_row(workspace: Workspace, api: Engine) -> None:
     """A proxy's HTML page instead of a result charges no row and leaves the batch at the API."""
-    workspace.people(3)
-    workspace.do("submit")
-    api.fault("html_200", times=MANY_TIMES, path=":download")
+    workspace.import_people(3)
+    workspace.run_command("submit")
+    api.script_fault("html_200", times=MANY_TIMES, path=":download")
     assert "HTML" in run_poll(workspace, code=4, POLL_PATIENCE=0.1)["stopped"]
-    assert workspace.states() == {"claimed": 3}
+    assert workspace.state_counts() == {"claimed": 3}
 
     api.clear_faults()
-    workspace.each("poll", "ingest")
-    assert workspace.states() == {"tagged": 3}
+    workspace.run_commands("poll", "ingest")
+    assert workspace.state_counts() == {"tagged": 3}
 
 
 def test_waiting_poll_does_not_block_other_commands(workspace: Workspace, api: Engine) -> None:
     """Other commands run during a waiting `poll`, which includes new batches."""
-    workspace.people(4)
-    workspace.do("submit", limit=2)
-    workspace.do("poll")
-    api.fault("never_ends")
-    workspace.do("submit", limit=1)
+    workspace.import_people(4)
+    workspace.run_command("submit", limit=2)
+    workspace.run_command("poll")
+    api.script_fault("never_ends")
+    workspace.run_command("submit", limit=1)
 
-    with workspace.start("poll", json=True, POLL_PATIENCE=LONGEST_S) as running:
+    with workspace.start_command("poll", json=True, POLL_PATIENCE=MAX_WAIT_S) as running:
         while not count_calls(api, "GET", remote_names(workspace)[1]):
-            assert not running.has_ended(), running.wait()
-        workspace.each("ingest", "submit")
-        workspace.do("cancel", 2)
+            assert not running.is_finished(), running.wait()
+        workspace.run_commands("ingest", "submit")
+        workspace.run_command("cancel", 2)
         ended_process = running.wait()
 
     assert ended_process.code == 0
     assert ended_process.json["downloaded"] == [3]
     assert ended_process.json["failed"] == {"2": "cancelled by hand"}
-    assert workspace.states() == {"tagged": 2, "claimed": 1, "untagged": 1}
+    assert workspace.state_counts() == {"tagged": 2, "claimed": 1, "untagged": 1}
 
 
 def test_batches_are_listed_with_state_cost_and_reason(workspace: Workspace, api: Engine) -> None:
     """Batches are listed oldest first, and the table marks estimated costs."""
-    workspace.people(6)
-    assert "findable batch-submit" in workspace.do("batches").out
-    api.fault("batch_fails", nth=1)
-    api.fault("never_ends", nth=2)
-    workspace.do("submit", BATCH_ROWS=2)
+    workspace.import_people(6)
+    assert "findable batch-submit" in workspace.run_command("batches").stdout
+    api.script_fault("batch_fails", nth=1)
+    api.script_fault("never_ends", nth=2)
+    workspace.run_command("submit", BATCH_ROWS=2)
     while [batch["state"] for batch in api.batches()] != ["FAILED", "PENDING", "SUCCEEDED"]:
         time.sleep(0.01)
-    workspace.do("poll", no_wait=True)
-    workspace.do("ingest")
+    workspace.run_command("poll", no_wait=True)
+    workspace.run_command("ingest")
 
     batches = workspace.batches()
     assert [(batch["number"], batch["requests"]) for batch in batches] == [(1, 2), (2, 2), (3, 2)]
@@ -316,7 +316,7 @@ def test_batches_are_listed_with_state_cost_and_reason(workspace: Workspace, api
     assert all(batch["cost"] > 0 for batch in batches)
     assert batches[0]["reason"].startswith("failed: 13")
 
-    table_lines = workspace.do("batches").out.splitlines()[1:]
+    table_lines = workspace.run_command("batches").stdout.splitlines()[1:]
     assert [line.split()[0] for line in table_lines] == ["1", "2", "3"]
     for batch, line in zip(batches, table_lines, strict=True):
         assert batch["remote_name"] in line
@@ -326,9 +326,9 @@ def test_batches_are_listed_with_state_cost_and_reason(workspace: Workspace, api
 def test_poll_without_waiting_lets_the_embedded_engine_work(tmp_path: Path) -> None:
     """`--no-wait` gives the embedded engine, which has no server, a few seconds to work."""
     workspace = Workspace(tmp_path / "here")
-    workspace.people(3)
-    workspace.do("submit")
+    workspace.import_people(3)
+    workspace.run_command("submit")
     assert run_poll(workspace, no_wait=True)["downloaded"] == [1]
-    workspace.do("ingest")
-    assert workspace.states() == {"tagged": 3}
-    check(Look(workspace, is_only=True))
+    workspace.run_command("ingest")
+    assert workspace.state_counts() == {"tagged": 3}
+    check_invariants(Inspection(workspace, is_single=True))

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.database import schema, sql
-from tests.acceptance.product import Workspace, declaration
+from tests.acceptance.database import read_schema, run_sql
+from tests.acceptance.product import Workspace, write_declaration
 from tests.acceptance.test_python import script
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
@@ -25,8 +25,10 @@ PRINT_MOODS = "print(json.dumps({answer.key: answer.answer.mood for answer in ws
 def declare(workspace: Workspace, version: int) -> None:
     """Write the task file with a version."""
     arguments = [f"version={version}", "index='{text} {mood}'", "key='id'"]
-    text = declaration(FIELDS, prompt=f"version {version}: {{text}}", items="r.csv", more=arguments)
-    workspace.put("tasks/r.py", text)
+    text = write_declaration(
+        FIELDS, prompt=f"version {version}: {{text}}", items="r.csv", extra_arguments=arguments
+    )
+    workspace.write_file("tasks/r.py", text)
 
 
 def answer(request: Json) -> Json:
@@ -48,7 +50,7 @@ def check_readers(
     **options: str,
 ) -> None:
     """Assert that lists, filters, counts, sorting, words and exports use the same answers."""
-    sorted_items = workspace.read("items", sort="mood", fields="id,mood", limit=9, **options)[
+    sorted_items = workspace.read_json("items", sort="mood", fields="id,mood", limit=9, **options)[
         "items"
     ]
     assert moods(sorted_items) == expected
@@ -56,19 +58,19 @@ def check_readers(
 
     mood = expected[2]
     for filters in ({"where": f"mood = '{mood}'"}, {"find": mood}, {"tag": f"of {mood}"}):
-        items = workspace.read("items", fields="id", limit=9, **filters, **options)["items"]
+        items = workspace.read_json("items", fields="id", limit=9, **filters, **options)["items"]
         expected_ids = {number for number in expected if expected[number] == mood}
         assert {int(row["id"]) for row in items} == expected_ids
 
-    counts = workspace.read("items", counts=True, **options)["fields"]["mood"]
+    counts = workspace.read_json("items", counts=True, **options)["fields"]["mood"]
     assert {count["value"]: count["count"] for count in counts} == Counter(expected.values())
     if includes_export:
-        assert moods(workspace.exported("r", **options)) == expected
+        assert moods(workspace.exported_rows("r", **options)) == expected
 
 
 def moods_in_view(workspace: Workspace) -> dict[int, str]:
     """Return the mood of each row in the view."""
-    return {int(key): mood for key, mood in sql(workspace, "SELECT id, mood FROM r_answered")}
+    return {int(key): mood for key, mood in run_sql(workspace, "SELECT id, mood FROM r_answered")}
 
 
 def test_one_rule_decides_which_answer_counts(
@@ -80,43 +82,43 @@ def test_one_rule_decides_which_answer_counts(
     workspace.url = outside_server.url
     outside_server.answerer = answer
     lines = [f"{number},{text}\n" for number, text in ROWS.items()]
-    workspace.put("tasks/r.csv", "id,text\n" + "".join(lines))
+    workspace.write_file("tasks/r.csv", "id,text\n" + "".join(lines))
     declare(workspace, 1)
-    workspace.do("tag", mode="live")
+    workspace.run_command("tag", mode="live")
     declare(workspace, 2)
-    workspace.do("tag", mode="live", limit=2)
-    workspace.do("index")
+    workspace.run_command("tag", mode="live", limit=2)
+    workspace.run_command("index")
     check_readers(workspace, NEWEST, includes_export=False)
     assert moods_in_view(workspace) == NEWEST
 
     # A command that only reads uses the setting and stores nothing.
-    tables = schema(workspace)
+    tables = read_schema(workspace)
     check_readers(workspace, FIRST, PREFER_VERSIONS="r@1")
     first_moods = {str(number): mood for number, mood in FIRST.items()}
     head = PREAMBLE.replace("True)", "True, prefer_versions='r@1')")
     assert script(workspace, PRINT_MOODS, head=head) == first_moods
-    assert schema(workspace) == tables
+    assert read_schema(workspace) == tables
     assert moods_in_view(workspace) == NEWEST
 
     # A command that writes stores the preference.
-    workspace.do("unpark", all=True, PREFER_VERSIONS="r@1")
+    workspace.run_command("unpark", all=True, PREFER_VERSIONS="r@1")
     check_readers(workspace, FIRST)
     assert moods_in_view(workspace) == FIRST
     assert script(workspace, PRINT_MOODS, head=PREAMBLE) == first_moods
     assert workspace.status()["index"]["behind"] == 2
-    workspace.do("index")
+    workspace.run_command("index")
     assert workspace.status()["index"]["behind"] == 0
-    assert workspace.found("lamp", where="mood = 'two'", rank="words") == []
-    assert workspace.found("lamp", where="mood = 'one'", rank="words") == ["1"]
-    workspace.do("correct", item="1", set="mood=own; topics=of own")
+    assert workspace.search("lamp", where="mood = 'two'", rank="words") == []
+    assert workspace.search("lamp", where="mood = 'one'", rank="words") == ["1"]
+    workspace.run_command("correct", item="1", set="mood=own; topics=of own")
     assert moods_in_view(workspace) == CORRECTED
 
     # The preference survives new texts of the rows until another preference is stored.
     lines = [f"{number},{text}!\n" for number, text in ROWS.items()]
-    workspace.put("tasks/r.csv", "id,text\n" + "".join(lines))
-    workspace.do("preflight")
+    workspace.write_file("tasks/r.csv", "id,text\n" + "".join(lines))
+    workspace.run_command("preflight")
     check_readers(workspace, CORRECTED)
-    workspace.do("unpark", all=True, PREFER_VERSIONS="none")
+    workspace.run_command("unpark", all=True, PREFER_VERSIONS="none")
     check_readers(workspace, {**NEWEST, 1: "own"}, includes_export=False)
     assert moods_in_view(workspace) == {**NEWEST, 1: "own"}
 
@@ -129,13 +131,13 @@ def test_export_by_preference_names_the_versions_of_its_answers(
     workspace.settings["YES"] = "1"
     workspace.url = outside_server.url
     outside_server.answerer = answer
-    workspace.put("tasks/r.csv", "id,text\n1,a lamp\n2,a chair\n")
+    workspace.write_file("tasks/r.csv", "id,text\n1,a lamp\n2,a chair\n")
     declare(workspace, 1)
-    workspace.do("tag", mode="live")
+    workspace.run_command("tag", mode="live")
     declare(workspace, 2)
-    workspace.do("tag", mode="live", limit=1)
+    workspace.run_command("tag", mode="live", limit=1)
 
-    error_output = workspace.do("export", "out.csv", PREFER_VERSIONS="r@2").err
+    error_output = workspace.run_command("export", "out.csv", PREFER_VERSIONS="r@2").stderr
     with Path(workspace.home / "out.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["id"], row["mood"]) for row in rows] == [("1", "two"), ("2", "one")]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.loaded import SCRIPT
-from tests.acceptance.process import PLAIN, PRODUCT, PYTHON, Running
+from tests.acceptance.process import BASE_ENVIRON, PRODUCT, PYTHON, Running
 from tests.acceptance.product import KEY, Workspace
 
 TABLES = Path(__file__).parent / "tables"
@@ -66,21 +66,23 @@ def script(
     interpreter, which has loaded and configured nothing yet.
     """
     workspace.home.mkdir(parents=True, exist_ok=True)
-    path = workspace.put("script.py", head + textwrap.dedent(text))
+    path = workspace.write_file("script.py", head + textwrap.dedent(text))
 
     if not is_fresh:
         running = Running(
-            workspace.version(),
+            workspace.product_starter(),
             [[SCRIPT, str(path)]],
             environ=workspace.environ,
             cwd=workspace.home,
-            below=workspace.below,
+            below=workspace.step_folder,
         )
         ended_process = running.wait()
         assert ended_process.code == code, ended_process
-        return json.loads(ended_process.out.splitlines()[-1]) if code == 0 else ended_process.err
+        return (
+            json.loads(ended_process.stdout.splitlines()[-1]) if code == 0 else ended_process.stderr
+        )
 
-    environ = {**PLAIN, **workspace.environ, "PYTHONPATH": str(PRODUCT)}
+    environ = {**BASE_ENVIRON, **workspace.environ, "PYTHONPATH": str(PRODUCT)}
     command = [PYTHON, "-W", "ignore", str(path)]
     process = subprocess.run(
         command,
@@ -150,12 +152,12 @@ def test_task_without_a_file_is_asked_and_read_in_its_own_types(
 
     # Only Python can collect a batch of a task that has no file.
     workspace.task = "later"
-    workspace.do("poll")
-    assert "declared in Python" in workspace.do("ingest", code=2).err
-    assert "declared in Python" in workspace.do("tag", code=2).err
-    assert workspace.states() == {"claimed": 2}
+    workspace.run_command("poll")
+    assert "declared in Python" in workspace.run_command("ingest", code=2).stderr
+    assert "declared in Python" in workspace.run_command("tag", code=2).stderr
+    assert workspace.state_counts() == {"claimed": 2}
     assert script(workspace, 'print(ws.tag(declared(name="later"), items=rows(2)).left)') == 0
-    assert workspace.states() == {"answered": 2}
+    assert workspace.state_counts() == {"answered": 2}
 
 
 def test_python_and_commands_share_the_task_of_a_file(workspace: Workspace, api: Engine) -> None:
@@ -177,11 +179,11 @@ def test_python_and_commands_share_the_task_of_a_file(workspace: Workspace, api:
     )
     assert (printed[0], "same name" in printed[1]) == ([3], True)
 
-    workspace.each("poll", "ingest")
-    running = workspace.start("tag", mode="live", CONCURRENCY=2)
+    workspace.run_commands("poll", "ingest")
+    running = workspace.start_command("tag", mode="live", CONCURRENCY=2)
     script(workspace, 'print(ws.tag("reviews", "live", concurrency=2).left)')
     assert running.wait().code == 0
-    assert (workspace.states()["answered"], live_calls(api)) == (19, 16)
+    assert (workspace.state_counts()["answered"], live_calls(api)) == (19, 16)
     script(workspace, 'print(len(list(ws.answers("reviews"))))')
 
     # A package of the user must not shadow the product's own.
@@ -194,7 +196,7 @@ def test_python_and_commands_share_the_task_of_a_file(workspace: Workspace, api:
 
 def test_status_in_another_thread_does_not_change_the_asked_rows(workspace: Workspace) -> None:
     """The rows of the call are asked, even if another thread reads the status all the time."""
-    workspace.put("reviews.csv", "id,text\n77,The file's own row.\n")
+    workspace.write_file("reviews.csv", "id,text\n77,The file's own row.\n")
     keys = script(
         workspace,
         """
@@ -275,7 +277,7 @@ def test_people_are_imported_and_searched(workspace: Workspace) -> None:
         """,
     )
     assert printed == ["person-1", 2]
-    assert workspace.states() == {"tagged": 3}
+    assert workspace.state_counts() == {"tagged": 3}
 
 
 def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, api: Engine) -> None:

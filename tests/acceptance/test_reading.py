@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.database import connected, counts, names, schema, sql
+from tests.acceptance.database import connect, count_rows, list_tables, read_schema, run_sql
 from tests.acceptance.product import (
     IMAGES,
     ON_POSTGRESQL,
@@ -17,7 +17,7 @@ from tests.acceptance.product import (
     PEOPLE,
     VERBS,
     Workspace,
-    declaration,
+    write_declaration,
 )
 
 # Exit code of a command on a machine that cannot show a folder as read-only.
@@ -98,23 +98,23 @@ def read_everything(workspace: Workspace) -> tuple[Any, ...]:
             digests[path] = hashlib.sha256(path.read_bytes()).hexdigest()
 
     rows = {}
-    with connected(workspace) as connection:
-        for table in names(connection):
+    with connect(workspace) as connection:
+        for table in list_tables(connection):
             query = f'SELECT * FROM "{table}"'  # noqa: S608 - a name from the database
             rows[table] = sorted(map(repr, connection.execute(query).fetchall()))
 
-    return schema(workspace), rows, digests
+    return read_schema(workspace), rows, digests
 
 
 def put_files(workspace: Workspace) -> None:
     """Write the file of a user's task, and files that can be imported."""
-    workspace.put(
+    workspace.write_file(
         "tasks/reviews.py",
-        declaration({"stars": "int | None"}, prompt="{text}", items="reviews.csv"),
+        write_declaration({"stars": "int | None"}, prompt="{text}", items="reviews.csv"),
     )
-    workspace.put("tasks/reviews.csv", "id,text\n1,Boils in two minutes.\n2,Warm light.\n")
-    workspace.put("texts.jsonl", PASSAGE_LINE)
-    workspace.put("ada.json", json.dumps({"username": "new", "bio": "I teach water law."}))
+    workspace.write_file("tasks/reviews.csv", "id,text\n1,Boils in two minutes.\n2,Warm light.\n")
+    workspace.write_file("texts.jsonl", PASSAGE_LINE)
+    workspace.write_file("ada.json", json.dumps({"username": "new", "bio": "I teach water law."}))
 
 
 @pytest.fixture(name="adopted")
@@ -124,15 +124,15 @@ def _adopted(workspace: Workspace) -> Workspace:
     The user's task was never used.
     """
     for statement in FOREIGN_TABLE:
-        sql(workspace, statement)
+        run_sql(workspace, statement)
     put_files(workspace)
-    workspace.do("score", yes=True)
+    workspace.run_command("score", yes=True)
     return workspace
 
 
 def test_every_command_is_listed_as_reading_or_writing(workspace: Workspace) -> None:
     """Each command of `--help` is in a list of this file, so that a new command is tested."""
-    help_lines = workspace.do("--help").out.partition("Commands:")[2]
+    help_lines = workspace.run_command("--help").stdout.partition("Commands:")[2]
     all_commands = re.findall(r"^  ([a-z-]+) ", help_lines, re.MULTILINE)
     commands = {command for command in all_commands if not command.startswith("lab-")}
 
@@ -149,17 +149,17 @@ def test_every_command_is_listed_as_reading_or_writing(workspace: Workspace) -> 
 def test_reading_changes_no_byte(workspace: Workspace, task: str) -> None:
     """A reading command changes no byte, also on a read-only disk and in a mistyped folder."""
     put_files(workspace)
-    workspace.put("people.csv", "Username,Bio\nada,I keep bees and teach water law.\nbo,\n")
-    workspace.do("import", "people.csv")
-    workspace.do("import_passages", "texts.jsonl")
-    workspace.do("tag_live", TASK=USER_TASK)
-    workspace.each("tag_live", "index", TASK="")
+    workspace.write_file("people.csv", "Username,Bio\nada,I keep bees and teach water law.\nbo,\n")
+    workspace.run_command("import", "people.csv")
+    workspace.run_command("import_passages", "texts.jsonl")
+    workspace.run_command("tag_live", TASK=USER_TASK)
+    workspace.run_commands("tag_live", "index", TASK="")
     task_setting = "" if task == PEOPLE else task
-    workspace.do("status", TASK=task_setting)
+    workspace.run_command("status", TASK=task_setting)
     state_before = read_everything(workspace)
 
     for words in reading_commands(task):
-        process = workspace.run(*words, TASK=task_setting)
+        process = workspace.try_command(*words, TASK=task_setting)
         allowed_codes = {0} if words in ALWAYS_SUCCESSFUL_READS else {0, 2, 6}
         assert process.code in allowed_codes, (words, process)
         assert read_everything(workspace) == state_before, words
@@ -172,10 +172,10 @@ def test_reading_changes_no_byte(workspace: Workspace, task: str) -> None:
 
 def _check_read_only_disk(workspace: Workspace, words: tuple[str, ...], expected_code: int) -> None:
     """Check that a command on a read-only disk ends as usual, or reports the disk."""
-    process = workspace.run(*words, TASK="", read_only=True)
+    process = workspace.try_command(*words, TASK="", read_only=True)
     if process.code == NOT_PERMITTED:
         pytest.skip("this machine lets nobody see a folder as read-only")
-    is_reported = "next: check the disk and its permissions" in process.err
+    is_reported = "next: check the disk and its permissions" in process.stderr
     assert process.code == expected_code or is_reported, (words, process)
 
 
@@ -183,7 +183,7 @@ def _check_mistyped_folder(workspace: Workspace, words: tuple[str, ...]) -> None
     """Check that a command with a mistyped folder creates nothing."""
     folder = workspace.home / "dta"
     no_server = {"DATABASE_URL": ""} if ON_POSTGRESQL else {}
-    process = workspace.run(*words, TASK="", DATA=folder, **no_server)
+    process = workspace.try_command(*words, TASK="", DATA=folder, **no_server)
     assert not folder.exists(), words
     needs_no_workspace = words[0] in {"settings", "prices"}
     assert process.code == (0 if needs_no_workspace else 3), (words, process)
@@ -206,36 +206,38 @@ def test_reading_creates_no_table_of_an_unused_task(adopted: Workspace, task: st
     tables_before = table_names(adopted)
 
     for words in reading_commands(task):
-        process = adopted.run(*words, TASK=task)
+        process = adopted.try_command(*words, TASK=task)
         assert read_everything(adopted) == state_before, words
         if words not in GLOBAL_READS:
             assert process.code == 3, (words, process)
-            assert "next: " in process.err, words
+            assert "next: " in process.stderr, words
 
-    requested_tables = tables_in_message(adopted.do(*first_command, TASK=task, code=3).err)
+    requested_tables = tables_in_message(
+        adopted.run_command(*first_command, TASK=task, code=3).stderr
+    )
     for words in (("submit",), ("tag",), ("unpark", "--all")):
-        error_output = adopted.do(*words, TASK=task, code=3).err
+        error_output = adopted.run_command(*words, TASK=task, code=3).stderr
         assert "tables of another program (experts)" in error_output
         assert tables_in_message(error_output) == requested_tables, words
     assert read_everything(adopted) == state_before
 
     # No command asks again after the consent.
-    adopted.do(*first_command, TASK=task, yes=True)
+    adopted.run_command(*first_command, TASK=task, yes=True)
     assert table_names(adopted) - tables_before == requested_tables
-    adopted.do("unpark", "--all", TASK=task)
+    adopted.run_command("unpark", "--all", TASK=task)
     state_after = read_everything(adopted)
     later_reads = [("status",), ("items", "--counts"), ("qc",), ("search", "law")]
     if task == PASSAGES:
         later_reads = list(reading_commands(task))
     for words in later_reads:
-        adopted.run(*words, TASK=task, PREFER_VERSIONS="x@2", MIN_CONFIDENCE="0.9")
+        adopted.try_command(*words, TASK=task, PREFER_VERSIONS="x@2", MIN_CONFIDENCE="0.9")
         assert read_everything(adopted) == state_after, words
 
 
 def table_names(workspace: Workspace) -> set[str]:
     """Return the names of all tables and views."""
-    with connected(workspace) as connection:
-        return {name for name in names(connection) if not name.startswith("sqlite_")}
+    with connect(workspace) as connection:
+        return {name for name in list_tables(connection) if not name.startswith("sqlite_")}
 
 
 def tables_in_message(message: str) -> set[str]:
@@ -253,21 +255,21 @@ def tables_in_message(message: str) -> set[str]:
 
 def test_first_consent_names_every_table(workspace: Workspace) -> None:
     """Nothing is written without consent, and after it exactly the named tables exist."""
-    sql(workspace, "CREATE TABLE orders (x INTEGER)")
+    run_sql(workspace, "CREATE TABLE orders (x INTEGER)")
     put_files(workspace)
-    requested_tables = tables_in_message(workspace.do("add", "ada.json", code=3).err)
+    requested_tables = tables_in_message(workspace.run_command("add", "ada.json", code=3).stderr)
     assert table_names(workspace) == {"orders"}
 
-    workspace.do("add", "ada.json", yes=True)
+    workspace.run_command("add", "ada.json", yes=True)
     assert table_names(workspace) - {"orders"} == requested_tables
     assert PEOPLE in requested_tables
 
-    sql(workspace, "DROP TABLE experts")
-    schema_before = schema(workspace)
-    assert "no longer has the table experts" in workspace.do("status", code=5).err
-    assert schema(workspace) == schema_before
+    run_sql(workspace, "DROP TABLE experts")
+    schema_before = read_schema(workspace)
+    assert "no longer has the table experts" in workspace.run_command("status", code=5).stderr
+    assert read_schema(workspace) == schema_before
 
-    sql(workspace, "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT)")
+    run_sql(workspace, "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT)")
     # The checker would report the table that this test dropped.
     workspace.data.rename(workspace.home / "kept")
 
@@ -318,7 +320,7 @@ FOREIGN_QUERIES = (
 def create_foreign_database(workspace: Workspace) -> None:
     """Create another application's database with a person for each notation of tags."""
     for statement in FOREIGN_DATABASE:
-        sql(workspace, statement)
+        run_sql(workspace, statement)
     for number, (name, (tags, _)) in enumerate(TAGS_BY_USERNAME.items(), 1):
         row = {
             "n": number,
@@ -329,14 +331,14 @@ def create_foreign_database(workspace: Workspace) -> None:
         columns = "id, username, bio, tags, hourly_rate, shoe"
         values = ":n, :name, :bio, :tags, '95.50', 45"
         insert = f"INSERT INTO experts ({columns}) VALUES ({values})"  # noqa: S608 - literals
-        sql(workspace, insert, **row)
-    sql(workspace, "INSERT INTO bookings VALUES (1, '2026-11-20')")
+        run_sql(workspace, insert, **row)
+    run_sql(workspace, "INSERT INTO bookings VALUES (1, '2026-11-20')")
 
 
 def read_people_tables(workspace: Workspace) -> tuple[Any, ...]:
     """Return the schema, the number of rows of each table, and the rows of people."""
-    people = sql(workspace, "SELECT * FROM experts ORDER BY id")
-    return schema(workspace), counts(workspace), people
+    people = run_sql(workspace, "SELECT * FROM experts ORDER BY id")
+    return read_schema(workspace), count_rows(workspace), people
 
 
 def test_database_of_another_application_is_adopted_unchanged(workspace: Workspace) -> None:
@@ -346,13 +348,13 @@ def test_database_of_another_application_is_adopted_unchanged(workspace: Workspa
     them.
     """
     create_foreign_database(workspace)
-    foreign_rows = [sql(workspace, query) for query in FOREIGN_QUERIES]
-    tags_before = dict(sql(workspace, "SELECT username, tags FROM experts"))
+    foreign_rows = [run_sql(workspace, query) for query in FOREIGN_QUERIES]
+    tags_before = dict(run_sql(workspace, "SELECT username, tags FROM experts"))
     tables_before = table_names(workspace)
 
-    assert "next: " in workspace.do("score", code=3).err
+    assert "next: " in workspace.run_command("score", code=3).stderr
     assert table_names(workspace) == tables_before
-    error_output = workspace.do("score", yes=True).err
+    error_output = workspace.run_command("score", yes=True).stderr
     person_count = len(TAGS_BY_USERNAME)
     assert f"adopted the experts table ({person_count} rows): added first_name" in error_output
     for table in table_names(workspace) - tables_before:
@@ -361,15 +363,15 @@ def test_database_of_another_application_is_adopted_unchanged(workspace: Workspa
     # A second adoption changes nothing.
     adopted_tables = read_people_tables(workspace)
     for verb in ("score", "status", "parked"):
-        assert workspace.do(verb).err == ""
+        assert workspace.run_command(verb).stderr == ""
     assert read_people_tables(workspace) == adopted_tables
 
     states = dict(Counter(state for _, state in TAGS_BY_USERNAME.values()))
-    assert workspace.states() == states
-    assert workspace.parked() == {}
+    assert workspace.state_counts() == states
+    assert workspace.parked_reasons() == {}
 
-    workspace.each("submit", "poll", "ingest", "index")
-    tags_after = dict(sql(workspace, "SELECT username, tags FROM experts"))
+    workspace.run_commands("submit", "poll", "ingest", "index")
+    tags_after = dict(run_sql(workspace, "SELECT username, tags FROM experts"))
     untagged_names = set[str]()
     for name, (_, state) in TAGS_BY_USERNAME.items():
         if state == "untagged":
@@ -377,18 +379,20 @@ def test_database_of_another_application_is_adopted_unchanged(workspace: Workspa
             assert json.loads(tags_after[name])
         else:
             assert tags_after[name] == tags_before[name]
-    found_people = workspace.found("water law", K=99)
+    found_people = workspace.search("water law", K=99)
     assert len(found_people) == len(untagged_names) + states["tagged"]
 
     # The other application clears, mends and inserts rows.
-    sql(workspace, "UPDATE experts SET tags = NULL WHERE username = 'words'")
-    sql(workspace, """UPDATE experts SET tags = '["law"]' WHERE username = 'broken-list'""")
-    sql(workspace, "INSERT INTO experts (id, username, bio) VALUES (50, 'later', 'Law of rivers')")
-    sql(
+    run_sql(workspace, "UPDATE experts SET tags = NULL WHERE username = 'words'")
+    run_sql(workspace, """UPDATE experts SET tags = '["law"]' WHERE username = 'broken-list'""")
+    run_sql(
+        workspace, "INSERT INTO experts (id, username, bio) VALUES (50, 'later', 'Law of rivers')"
+    )
+    run_sql(
         workspace,
         "INSERT INTO experts (id, username, bio, tags) VALUES (51, 'odd', 'Law', '[law]')",
     )
-    assert workspace.states() == {
+    assert workspace.state_counts() == {
         "tagged": len(untagged_names) + 4,
         "untagged": 2,
         "foreign": states["foreign"] - 1,
@@ -396,11 +400,11 @@ def test_database_of_another_application_is_adopted_unchanged(workspace: Workspa
 
     # A new person gets the default of a foreign column.
     put_files(workspace)
-    assert workspace.read("add", "ada.json")["tags"]
-    ranks = sql(workspace, "SELECT rank_at_work FROM experts WHERE username = 'new'")
+    assert workspace.read_json("add", "ada.json")["tags"]
+    ranks = run_sql(workspace, "SELECT rank_at_work FROM experts WHERE username = 'new'")
     assert ranks == [("expert",)]
-    sql(workspace, "DELETE FROM experts WHERE username IN ('new', 'later', 'odd')")
-    assert [sql(workspace, query) for query in FOREIGN_QUERIES] == foreign_rows
+    run_sql(workspace, "DELETE FROM experts WHERE username IN ('new', 'later', 'odd')")
+    assert [run_sql(workspace, query) for query in FOREIGN_QUERIES] == foreign_rows
 
 
 MIN_BIGINT = -(2**63)
@@ -427,42 +431,46 @@ def test_people_with_any_kind_of_id_are_tagged_indexed_and_updated(
 ) -> None:
     """People keep their ids of any kind in all commands, and new people get an id."""
     if ON_POSTGRESQL:
-        sql(workspace, "CREATE SEQUENCE numbers START 70")
-    sql(workspace, f"CREATE TABLE experts ({ID_COLUMNS[kind]} username TEXT, bio TEXT, team TEXT)")
+        run_sql(workspace, "CREATE SEQUENCE numbers START 70")
+    run_sql(
+        workspace, f"CREATE TABLE experts ({ID_COLUMNS[kind]} username TEXT, bio TEXT, team TEXT)"
+    )
     insert = "INSERT INTO experts (username, bio, team) VALUES (:name, 'I teach water law.', 'red')"
     for name in ("p1", "p2", "p3"):
-        sql(workspace, insert, name=name)
+        run_sql(workspace, insert, name=name)
     put_files(workspace)
 
-    workspace.do("score", yes=True)
-    workspace.each("submit", "poll", "ingest", "index")
-    ids = {str(row[0]) for row in sql(workspace, "SELECT id FROM experts")}
-    assert {request["item"] for request in workspace.asked()} == ids
-    assert sorted(workspace.found("water law")) == ["p1", "p2", "p3"]
+    workspace.run_command("score", yes=True)
+    workspace.run_commands("submit", "poll", "ingest", "index")
+    ids = {str(row[0]) for row in run_sql(workspace, "SELECT id FROM experts")}
+    assert {request["item"] for request in workspace.logged_requests()} == ids
+    assert sorted(workspace.search("water law")) == ["p1", "p2", "p3"]
 
-    workspace.put("people.csv", "username,bio\np1,I teach river law.\nnew-1,I keep bees.\n")
-    assert "1 added, 1 updated" in workspace.do("import", "people.csv").out
-    assert workspace.read("add", "ada.json")["tags"]
-    assert workspace.states() == {"tagged": 4, "untagged": 1}
+    workspace.write_file("people.csv", "username,bio\np1,I teach river law.\nnew-1,I keep bees.\n")
+    assert "1 added, 1 updated" in workspace.run_command("import", "people.csv").stdout
+    assert workspace.read_json("add", "ada.json")["tags"]
+    assert workspace.state_counts() == {"tagged": 4, "untagged": 1}
     query = "SELECT count(DISTINCT id), count(team) FROM experts WHERE id IS NOT NULL"
-    assert sql(workspace, query) == [(5, 3)]
-    assert "no contradiction found" in workspace.do("doctor").out
+    assert run_sql(workspace, query) == [(5, 3)]
+    assert "no contradiction found" in workspace.run_command("doctor").stdout
 
 
 def test_required_foreign_column_refuses_only_new_people(workspace: Workspace) -> None:
     """A required foreign column refuses new people with exit 3, and others are tagged."""
     columns = "id INTEGER PRIMARY KEY, username TEXT, bio TEXT, team TEXT NOT NULL"
-    sql(workspace, f"CREATE TABLE experts ({columns})")
-    sql(workspace, "INSERT INTO experts VALUES (1, 'a', 'I teach water law.', 'red')")
-    workspace.do("score", yes=True)
-    workspace.each("submit", "poll", "ingest")
-    assert workspace.states() == {"tagged": 1}
+    run_sql(workspace, f"CREATE TABLE experts ({columns})")
+    run_sql(workspace, "INSERT INTO experts VALUES (1, 'a', 'I teach water law.', 'red')")
+    workspace.run_command("score", yes=True)
+    workspace.run_commands("submit", "poll", "ingest")
+    assert workspace.state_counts() == {"tagged": 1}
 
     # The message names the column, but not the text of the row.
-    workspace.put("new.json", json.dumps({"username": "new", "bio": "I mend secret clocks."}))
-    people_before = sql(workspace, "SELECT * FROM experts")
+    workspace.write_file(
+        "new.json", json.dumps({"username": "new", "bio": "I mend secret clocks."})
+    )
+    people_before = run_sql(workspace, "SELECT * FROM experts")
     for verb in ("add", "import"):
-        output = workspace.do(verb, "new.json", code=3).said
+        output = workspace.run_command(verb, "new.json", code=3).output
         assert "team" in output
         assert "secret" not in output
-    assert sql(workspace, "SELECT * FROM experts") == people_before
+    assert run_sql(workspace, "SELECT * FROM experts") == people_before

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.product import Workspace, declaration
+from tests.acceptance.product import Workspace, write_declaration
 from tests.outside.answers import Json
 from tests.outside.server import Outside, Whole
 
@@ -87,31 +87,31 @@ def test_refusal_names_reason_and_next_step_in_both_modes(
     code, error, exit_code, expected_texts, unexpected_texts = REFUSALS[kind]
     choices = ", ".join(repr(f"choice number {number} of a long list") for number in range(40))
     fields = {"short": "str", "kind": f"Literal[{choices}]"}
-    served_workspace.put(
-        "tasks/own.py", declaration(fields, prompt="What kind? {text}", items="own.csv")
+    served_workspace.write_file(
+        "tasks/own.py", write_declaration(fields, prompt="What kind? {text}", items="own.csv")
     )
-    served_workspace.put("tasks/own.csv", "id,text\n0,text 0\n1,text 1\n2,text 2\n")
+    served_workspace.write_file("tasks/own.csv", "id,text\n0,text 0\n1,text 1\n2,text 2\n")
     served_workspace.task = "own"
     outside_server.instead = refuse_calls(code, error)
     options: dict[str, Any] = {"POLL_PATIENCE": 0.05, "code": exit_code, "CONCURRENCY": 1}
 
     # Live calls are repeated only if waiting may help.
-    live_run = served_workspace.do("tag_live", yes=True, **options)
+    live_run = served_workspace.run_command("tag_live", yes=True, **options)
     assert sum(call.endswith(ASKS) for call in outside_server.calls) <= (9 if exit_code == 4 else 1)
 
     outside_server.calls.clear()
-    submit_run = served_workspace.do("submit", yes=True, **options)
+    submit_run = served_workspace.run_command("submit", yes=True, **options)
     assert sum(call.endswith(ASKS) for call in outside_server.calls) == 1
 
     for process in (live_run, submit_run):
-        assert all(words in process.err for words in expected_texts), process.err
-        assert not any(words in process.err for words in unexpected_texts), process.err
-    costs = served_workspace.spent()
+        assert all(words in process.stderr for words in expected_texts), process.stderr
+        assert not any(words in process.stderr for words in unexpected_texts), process.stderr
+    costs = served_workspace.spending()
     assert (costs["actual"], costs["lost"]) == (0, 0)
 
     outside_server.instead = None
-    served_workspace.do("tag", mode="batch", wait=True, yes=True)
-    assert served_workspace.states() == {"answered": 3}
+    served_workspace.run_command("tag", mode="batch", wait=True, yes=True)
+    assert served_workspace.state_counts() == {"answered": 3}
 
 
 def test_error_in_a_reply_with_status_200_is_retried(
@@ -135,30 +135,30 @@ def test_error_in_a_reply_with_status_200_is_retried(
         return good | {"error": {"code": 0, "message": ""}}
 
     outside_server.replies = reply
-    served_workspace.people(4)
+    served_workspace.import_people(4)
 
-    report = served_workspace.read("tag_live", CONCURRENCY=1, RETRY_FOR=30)
+    report = served_workspace.read_json("tag_live", CONCURRENCY=1, RETRY_FOR=30)
     assert report["live"]["answered"] == 4
-    assert served_workspace.states() == {"tagged": 4}
-    assert {request["outcome"] for request in served_workspace.asked()} == {"answered"}
-    assert served_workspace.spent()["lost"] == 0
+    assert served_workspace.state_counts() == {"tagged": 4}
+    assert {request["outcome"] for request in served_workspace.logged_requests()} == {"answered"}
+    assert served_workspace.spending()["lost"] == 0
 
 
 def test_refused_call_costs_nothing(served_workspace: Workspace, outside_server: Outside) -> None:
     """Refusals and calls that flex rejects cost nothing; an internal error may have been paid."""
-    served_workspace.people(4)
+    served_workspace.import_people(4)
     outside_server.instead = refuse_calls(400, {"message": "Request contains an invalid argument."})
-    assert served_workspace.do("tag_live", code=4, CONCURRENCY=1).err
-    assert served_workspace.spent()["lost"] == 0
+    assert served_workspace.run_command("tag_live", code=4, CONCURRENCY=1).stderr
+    assert served_workspace.spending()["lost"] == 0
 
     outside_server.instead = refuse_calls(503, {"message": "The service is overloaded."}, times=5)
-    served_workspace.do("tag", mode="flex", limit=3, CONCURRENCY=1)
-    assert served_workspace.states() == {"tagged": 3, "untagged": 1}
-    assert served_workspace.spent()["lost"] == 0
+    served_workspace.run_command("tag", mode="flex", limit=3, CONCURRENCY=1)
+    assert served_workspace.state_counts() == {"tagged": 3, "untagged": 1}
+    assert served_workspace.spending()["lost"] == 0
 
     outside_server.instead = refuse_calls(
         500, {"message": "An internal error has occurred."}, times=1
     )
-    served_workspace.do("tag_live", CONCURRENCY=1)
-    assert served_workspace.states() == {"tagged": 4}
-    assert served_workspace.spent()["lost"] > 0
+    served_workspace.run_command("tag_live", CONCURRENCY=1)
+    assert served_workspace.state_counts() == {"tagged": 4}
+    assert served_workspace.spending()["lost"] > 0

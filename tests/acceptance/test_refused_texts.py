@@ -1,6 +1,6 @@
 """The index leaves out refused texts, and its calls stay within the limit of the API."""
 
-from tests.acceptance.database import sql
+from tests.acceptance.database import run_sql
 from tests.acceptance.product import HEADER, Workspace
 from tests.outside.server import Outside
 
@@ -11,10 +11,10 @@ LONG_BIO = "é" * 12_000
 def import_tagged_people(workspace: Workspace, bios: list[str]) -> None:
     """Import a person for each bio and tag them as another program does."""
     lines = [f"person-{number},Person,{number},,,{bio}\n" for number, bio in enumerate(bios)]
-    workspace.put("people.csv", HEADER + "".join(lines))
-    workspace.do("import", "people.csv")
+    workspace.write_file("people.csv", HEADER + "".join(lines))
+    workspace.run_command("import", "people.csv")
     tags = '["bees", "water law"]'
-    sql(workspace, "UPDATE experts SET tags = :tags WHERE tags IS NULL", tags=tags)
+    run_sql(workspace, "UPDATE experts SET tags = :tags WHERE tags IS NULL", tags=tags)
 
 
 def test_refused_text_is_left_out_and_named(
@@ -26,19 +26,19 @@ def test_refused_text_is_left_out_and_named(
     import_tagged_people(served_workspace, bios)
     outside_server.refused_text = "unspeakable"
 
-    report = served_workspace.read("index")
+    report = served_workspace.read_json("index")
     assert (report["count"], [*report["refused"]]) == (8, ["5"])
-    assert "person-4" in served_workspace.do("index").said
+    assert "person-4" in served_workspace.run_command("index").output
     index = served_workspace.status(exact=True)["index"]
     assert (index["count"], index["behind"]) == (8, 0)
     assert [refusal["name"] for refusal in index["refused"]] == ["person-4"]
-    assert "person-4" in served_workspace.do("status").said
-    assert "person-3" in served_workspace.found("bees", k=10)
-    assert served_workspace.read("work", once=True)["did"] == []
+    assert "person-4" in served_workspace.run_command("status").output
+    assert "person-3" in served_workspace.search("bees", k=10)
+    assert served_workspace.read_json("work", once=True)["did"] == []
 
     # A text that is accepted later is embedded.
     outside_server.refused_text = ""
-    assert served_workspace.read("index")["count"] == 9
+    assert served_workspace.read_json("index")["count"] == 9
 
 
 def test_index_stops_if_the_api_refuses_every_text(
@@ -47,11 +47,11 @@ def test_index_stops_if_the_api_refuses_every_text(
     """Nobody is left out if even a plain word is refused, because the request is wrong then."""
     import_tagged_people(served_workspace, ["I keep bees and teach water law."])
     outside_server.refused_text = "title: none"
-    assert "refused" in served_workspace.do("index", code=4).err
+    assert "refused" in served_workspace.run_command("index", code=4).stderr
     assert served_workspace.status()["index"]["count"] == 0
 
 
 def test_long_texts_are_embedded_in_smaller_calls(served_workspace: Workspace) -> None:
     """Sixty long texts exceed the size of a call and are embedded in several calls."""
     import_tagged_people(served_workspace, [f"{LONG_BIO}{number}" for number in range(60)])
-    assert served_workspace.read("index")["embedded"] == 60
+    assert served_workspace.read_json("index")["embedded"] == 60

@@ -152,18 +152,18 @@ def test_results_in_other_forms_and_under_other_names_are_read(
     outside_server.operations = change_operation
     outside_server.instead = send_gzipped
     skip_waiting(outside_server)
-    served_workspace.people(ROWS_PER_BATCH * batch_count)
-    served_workspace.do("submit", BATCH_ROWS=ROWS_PER_BATCH)
-    report = served_workspace.read("poll", no_wait=True)
+    served_workspace.import_people(ROWS_PER_BATCH * batch_count)
+    served_workspace.run_command("submit", BATCH_ROWS=ROWS_PER_BATCH)
+    report = served_workspace.read_json("poll", no_wait=True)
     assert len(report["downloaded"]) == batch_count
 
     sealed_paths = sorted((served_workspace.data / "batches").glob("*-results.jsonl"))
     for path in (sealed_paths[0], sealed_paths[3], sealed_paths[-2]):
         path.write_bytes(path.read_bytes()[:-9])
-    assert served_workspace.do("poll").err.count("downloaded again, byte for byte") == 3
+    assert served_workspace.run_command("poll").stderr.count("downloaded again, byte for byte") == 3
 
-    served_workspace.do("ingest")
-    assert served_workspace.states() == {"tagged": ROWS_PER_BATCH * batch_count}
+    served_workspace.run_command("ingest")
+    assert served_workspace.state_counts() == {"tagged": ROWS_PER_BATCH * batch_count}
     # Inline responses need no download, and two of the damaged results were files.
     assert count_downloads(outside_server) == batch_count - 1 + 2
 
@@ -224,42 +224,44 @@ def test_invalid_result_body_leaves_the_batch_unchanged(
 
     outside_server.results = lambda keys: make_invalid_body(kinds[batch_index(keys)], keys)
     skip_waiting(outside_server)
-    served_workspace.people(row_count)
-    served_workspace.do("submit", BATCH_ROWS=ROWS_PER_BATCH)
+    served_workspace.import_people(row_count)
+    served_workspace.run_command("submit", BATCH_ROWS=ROWS_PER_BATCH)
     outside_server.instead = send_half_of_gzip
 
     retry_settings: dict[str, Any] = {"RETRY_FOR": 0.02, "POLL_FIRST": 0.01, "POLL_PATIENCE": 60}
-    error_output = served_workspace.do("poll", no_wait=True, code=4, **retry_settings).err
+    error_output = served_workspace.run_command(
+        "poll", no_wait=True, code=4, **retry_settings
+    ).stderr
     error_lines = error_output.splitlines()
     for number, description in enumerate(INVALID_BODIES.values(), 1):
         batch_lines = [line for line in error_lines if f"the result of batch {number};" in line]
         assert any(description in line for line in batch_lines), (description, error_output)
     assert "give up the batch" in error_output
     assert set(served_workspace.batch_states()) == {"submitted"}
-    assert served_workspace.states() == {"claimed": row_count}
-    assert {request["outcome"] for request in served_workspace.asked()} == {None}
+    assert served_workspace.state_counts() == {"claimed": row_count}
+    assert {request["outcome"] for request in served_workspace.logged_requests()} == {None}
 
     # Only the cut file has a readable line.
     for number in range(1, len(kinds) + 1):
-        served_workspace.do("cancel", number)
-    poll_report = served_workspace.read("poll", **retry_settings)
+        served_workspace.run_command("cancel", number)
+    poll_report = served_workspace.read_json("poll", **retry_settings)
     assert poll_report["downloaded"] == [kinds.index("cut") + 1]
     failure_reasons = set(poll_report["failed"].values())
     assert failure_reasons == {"succeeded, but its result is not available"}
-    [ingest_report] = served_workspace.read("ingest")
+    [ingest_report] = served_workspace.read_json("ingest")
     assert ingest_report["answered"] == ROWS_PER_BATCH - 1
     assert ingest_report["missing"] == 1
-    assert served_workspace.states() == {"tagged": 1, "untagged": row_count - 1}
-    assert served_workspace.spent()["lost"] > 0, "abandoned results may have to be paid"
+    assert served_workspace.state_counts() == {"tagged": 1, "untagged": row_count - 1}
+    assert served_workspace.spending()["lost"] > 0, "abandoned results may have to be paid"
 
 
 def test_missing_lines_of_a_successful_batch_cost_their_estimate(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """A row without a line is charged at its estimate, which counts for costs and budgets."""
-    served_workspace.people(4)
+    served_workspace.import_people(4)
     outside_server.results = lambda keys: make_lines(sort_by_row(keys)[1:])
-    served_workspace.each("submit", "poll", "ingest")
+    served_workspace.run_commands("submit", "poll", "ingest")
 
     # An incomplete result is downloaded three times.
     assert count_downloads(outside_server) == 3
@@ -267,13 +269,13 @@ def test_missing_lines_of_a_successful_batch_cost_their_estimate(
     assert (batch["answered"], batch["missing"]) == (3, 1)
 
     row_estimate = batch["estimated_cost"] / 4
-    spent = served_workspace.spent()
-    [cost_row] = served_workspace.read("costs")["rows"]
+    spent = served_workspace.spending()
+    [cost_row] = served_workspace.read_json("costs")["rows"]
     assert spent["lost"] == pytest.approx(row_estimate, abs=1e-6)
     assert cost_row["lost"] == pytest.approx(row_estimate, abs=1e-6)
     budget = spent["actual"] + row_estimate * 1.5
-    refused_run = served_workspace.do("submit", BUDGET_PER_DAY=f"{budget:.9f}", code=3)
-    assert "BUDGET_PER_DAY" in refused_run.err
+    refused_run = served_workspace.run_command("submit", BUDGET_PER_DAY=f"{budget:.9f}", code=3)
+    assert "BUDGET_PER_DAY" in refused_run.stderr
 
 
 FAILED_STATES = ("FAILED", "EXPIRED", "CANCELLED")
@@ -314,34 +316,34 @@ def test_unmatched_replies_cost_the_estimate_of_unanswered_rows(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Unmatched replies of failed batches count for costs, status and budgets."""
-    served_workspace.people(12)
+    served_workspace.import_people(12)
     fail_with_unmatched_replies(outside_server)
-    served_workspace.each("submit", "poll", "ingest", BATCH_ROWS=4)
+    served_workspace.run_commands("submit", "poll", "ingest", BATCH_ROWS=4)
     batches = served_workspace.batches()
     counts = [(batch["answered"], batch["missing"]) for batch in batches]
     assert counts == [(1, 3)] * len(FAILED_STATES)
 
     lost_cost = sum(batch["estimated_cost"] for batch in batches) * 3 / 4
-    spent = served_workspace.spent()
-    cost_rows = served_workspace.read("costs")["rows"]
+    spent = served_workspace.spending()
+    cost_rows = served_workspace.read_json("costs")["rows"]
     assert spent["lost"] == pytest.approx(lost_cost, abs=1e-6)
     assert sum(row["lost"] for row in cost_rows) == pytest.approx(lost_cost, abs=1e-6)
     budget = spent["actual"] + lost_cost
-    refused_run = served_workspace.do("submit", BUDGET_PER_DAY=f"{budget:.9f}", code=3)
-    assert "BUDGET_PER_DAY" in refused_run.err
+    refused_run = served_workspace.run_command("submit", BUDGET_PER_DAY=f"{budget:.9f}", code=3)
+    assert "BUDGET_PER_DAY" in refused_run.stderr
 
 
 def test_budget_stops_a_tag_with_unmatched_replies(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """Rows without a reply are sent again only as far as the budget allows."""
-    served_workspace.people(20)
+    served_workspace.import_people(20)
     fail_with_unmatched_replies(outside_server)
-    budget = 1.5 * served_workspace.read("submit", dry=True)["estimated_cost"]
+    budget = 1.5 * served_workspace.read_json("submit", dry=True)["estimated_cost"]
     for _ in range(3):
-        served_workspace.run("tag", mode="batch", wait=True, BUDGET_PER_DAY=f"{budget:.9f}")
+        served_workspace.try_command("tag", mode="batch", wait=True, BUDGET_PER_DAY=f"{budget:.9f}")
     assert sum(batch["estimated_cost"] for batch in served_workspace.batches()) <= budget
-    assert served_workspace.states()["untagged"] > 0
+    assert served_workspace.state_counts()["untagged"] > 0
 
 
 def test_failed_batch_with_a_full_result_answers_its_rows(
@@ -358,17 +360,17 @@ def test_failed_batch_with_a_full_result_answers_its_rows(
         return operation | {"error": {"code": 13, "message": "Internal error"}}
 
     outside_server.operations = fail_operation
-    served_workspace.people(3)
-    tag_run = served_workspace.do("tag", mode="batch", wait=True)
-    assert "sent again" not in tag_run.said
-    assert "failed at the API" not in tag_run.said
-    assert served_workspace.states() == {"tagged": 3}
+    served_workspace.import_people(3)
+    tag_run = served_workspace.run_command("tag", mode="batch", wait=True)
+    assert "sent again" not in tag_run.output
+    assert "failed at the API" not in tag_run.output
+    assert served_workspace.state_counts() == {"tagged": 3}
 
     skip_waiting(outside_server)
-    served_workspace.people(2, first=3)
-    served_workspace.do("work", once=True)
-    assert "sent again" not in served_workspace.do("work", once=True).said
-    assert served_workspace.states() == {"tagged": 5}
+    served_workspace.import_people(2, first=3)
+    served_workspace.run_command("work", once=True)
+    assert "sent again" not in served_workspace.run_command("work", once=True).output
+    assert served_workspace.state_counts() == {"tagged": 5}
     assert len(outside_server.kept.created()) == 2
 
 
@@ -386,26 +388,26 @@ def test_common_failure_of_all_requests_is_reported_in_one_sentence(
             make_error_line(key, code, message) for key in keys
         )
 
-    served_workspace.people(5)
+    served_workspace.import_people(5)
     invalid_message = "Request contains an invalid argument."
     fail_all_requests(3, invalid_message)
-    served_workspace.do("submit", limit=2)
-    served_workspace.do("poll")
-    ingest_run = served_workspace.do("ingest", code=4)
+    served_workspace.run_command("submit", limit=2)
+    served_workspace.run_command("poll")
+    ingest_run = served_workspace.run_command("ingest", code=4)
     message = f"all 2 requests of batch 1 failed with code 3: {invalid_message}"
-    assert ingest_run.err.count(message) == 1
-    assert "unpark" in ingest_run.err
-    assert served_workspace.states() == {"parked": 2, "untagged": 3}
+    assert ingest_run.stderr.count(message) == 1
+    assert "unpark" in ingest_run.stderr
+    assert served_workspace.state_counts() == {"parked": 2, "untagged": 3}
 
     denied_message = "The caller does not have permission; billing is disabled."
     fail_all_requests(7, denied_message)
-    tag_run = served_workspace.do("tag", mode="batch", wait=True, code=4)
-    assert f"failed with code 7: {denied_message}; no row was charged" in tag_run.err
-    assert "check billing" in tag_run.err
+    tag_run = served_workspace.run_command("tag", mode="batch", wait=True, code=4)
+    assert f"failed with code 7: {denied_message}; no row was charged" in tag_run.stderr
+    assert "check billing" in tag_run.stderr
 
     # A second charged failure would park the three rows.
     fail_all_requests(14, "Unavailable.")
-    tag_run = served_workspace.do("tag", mode="batch", wait=True, code=4)
-    assert "all 3 requests of batch 3 failed with code 14: Unavailable." in tag_run.err
-    assert served_workspace.states() == {"parked": 2, "untagged": 3}
-    assert served_workspace.spent()["lost"] == 0
+    tag_run = served_workspace.run_command("tag", mode="batch", wait=True, code=4)
+    assert "all 3 requests of batch 3 failed with code 14: Unavailable." in tag_run.stderr
+    assert served_workspace.state_counts() == {"parked": 2, "untagged": 3}
+    assert served_workspace.spending()["lost"] == 0

@@ -50,9 +50,9 @@ def hold_batch(workspace: Workspace, server: Outside, mixing: Callable[..., list
     """Send few people in a batch whose replies are mixed up, and try to store them."""
     server.mixing = mixing
     workspace.settings |= CONTROLLED
-    workspace.people(FEW_ROWS)
-    workspace.each("submit", "poll")
-    workspace.do("ingest", code=HELD)
+    workspace.import_people(FEW_ROWS)
+    workspace.run_commands("submit", "poll")
+    workspace.run_command("ingest", code=HELD)
 
 
 def count_tagged(workspace: Workspace) -> int:
@@ -63,7 +63,7 @@ def count_tagged(workspace: Workspace) -> int:
 
 def list_moves(workspace: Workspace) -> list[str]:
     """Return the reasons of all events of batch 1, as the page shows them."""
-    with workspace.page() as page:
+    with workspace.serve_page() as page:
         moves = page.get("/api/batches/1").json()["moves"]
     return [move["why"] or "" for move in moves]
 
@@ -76,15 +76,15 @@ def test_a_mixed_up_batch_is_held(
     hold_batch(served_workspace, outside_server, mixing)
 
     assert count_tagged(served_workspace) == 0
-    [batch] = served_workspace.read("batches")
+    [batch] = served_workspace.read_json("batches")
     assert batch["state"] == "downloaded"
     assert "control request" in batch["held"]
-    status = served_workspace.do("status")
+    status = served_workspace.run_command("status")
     for command in ("batch-poll", "batch-cancel", "batch-ingest"):
-        assert command in status.out
-    assert "held: " in served_workspace.do("batches").out
-    assert served_workspace.do("ingest", code=HELD).err.count("is held") == 1
-    assert "batch-poll" in served_workspace.read("status")["next"]
+        assert command in status.stdout
+    assert "held: " in served_workspace.run_command("batches").stdout
+    assert served_workspace.run_command("ingest", code=HELD).stderr.count("is held") == 1
+    assert "batch-poll" in served_workspace.read_json("status")["next"]
 
 
 @pytest.mark.parametrize("mixing", MIX_UPS)
@@ -93,9 +93,9 @@ def test_a_large_mixed_up_batch_is_held_without_a_setting(
 ) -> None:
     """A batch of 1,000 rows has control requests."""
     outside_server.mixing = mixing
-    served_workspace.people(MANY_ROWS)
-    served_workspace.each("submit", "poll")
-    served_workspace.do("ingest", code=HELD)
+    served_workspace.import_people(MANY_ROWS)
+    served_workspace.run_commands("submit", "poll")
+    served_workspace.run_command("ingest", code=HELD)
     assert count_tagged(served_workspace) == 0
 
 
@@ -105,16 +105,16 @@ def test_a_right_batch_is_not_held(
 ) -> None:
     """Control requests are counted apart from rows, and their cost is a part of the cost."""
     served_workspace.settings["CONTROL"] = setting
-    served_workspace.people(row_count)
-    served_workspace.each("submit", "poll")
-    [report] = served_workspace.read("ingest")
-    [batch] = served_workspace.read("batches")
+    served_workspace.import_people(row_count)
+    served_workspace.run_commands("submit", "poll")
+    [report] = served_workspace.read_json("ingest")
+    [batch] = served_workspace.read_json("batches")
 
     assert report["requests"] == report["answered"] == row_count
     assert report["unknown"] == 0
     assert (batch["held"], batch["control_requests"]) == (None, 2)
     assert 0 < batch["control_cost"] < batch["cost"]
-    keys = [request["key"] for request in served_workspace.requests(1)]
+    keys = [request["key"] for request in served_workspace.sealed_requests(1)]
     assert (keys[1], keys[-1]) == ("control-1", "control-2")
     assert len(keys) == len(set(keys)) == row_count + 2
 
@@ -125,9 +125,9 @@ def test_batches_without_control_requests(
 ) -> None:
     """A small batch has no control requests, and CONTROL=0 leaves them out of a large one."""
     served_workspace.settings["CONTROL"] = setting
-    served_workspace.people(row_count)
-    served_workspace.do("submit")
-    keys = {request["key"] for request in served_workspace.requests(1)}
+    served_workspace.import_people(row_count)
+    served_workspace.run_command("submit")
+    keys = {request["key"] for request in served_workspace.sealed_requests(1)}
     assert len(keys) == row_count
     assert not keys & CONTROL_KEYS
 
@@ -135,8 +135,8 @@ def test_batches_without_control_requests(
 def test_swapped_rows_stay_undetected(served_workspace: Workspace, outside_server: Outside) -> None:
     """Two swapped rows change no control request; the docs name this limit."""
     outside_server.mixing = swap_two_rows
-    served_workspace.people(FEW_ROWS)
-    served_workspace.each("submit", "poll", "ingest", **CONTROLLED)
+    served_workspace.import_people(FEW_ROWS)
+    served_workspace.run_commands("submit", "poll", "ingest", **CONTROLLED)
     assert count_tagged(served_workspace) == FEW_ROWS
 
 
@@ -145,14 +145,14 @@ def test_a_result_that_is_downloaded_again(
 ) -> None:
     """The same result is still held, and another result ends the hold."""
     hold_batch(served_workspace, outside_server, rotate)
-    assert "same bytes" in served_workspace.do("poll", again=1).out
-    served_workspace.do("ingest", code=HELD)
+    assert "same bytes" in served_workspace.run_command("poll", again=1).stdout
+    served_workspace.run_command("ingest", code=HELD)
 
-    lines = [json.dumps(reply) for reply in turn_back(served_workspace.replies(1))]
+    lines = [json.dumps(reply) for reply in turn_back(served_workspace.sealed_replies(1))]
     body = "\n".join(lines).encode()
     outside_server.instead = lambda call: (200, {}, body) if call.endswith(":download") else None
-    assert "another result" in served_workspace.do("poll", again=1).out
-    served_workspace.do("ingest")
+    assert "another result" in served_workspace.run_command("poll", again=1).stdout
+    served_workspace.run_command("ingest")
     assert count_tagged(served_workspace) == FEW_ROWS
     assert "downloaded again" in list_moves(served_workspace)
 
@@ -169,23 +169,23 @@ def test_rows_of_a_held_batch_are_asked_again(
 ) -> None:
     """A cancelled batch releases its rows without charge, and may have been paid for."""
     hold_batch(served_workspace, outside_server, rotate)
-    served_workspace.do("cancel", batch=1, yes=True)
-    [batch] = served_workspace.read("batches")
+    served_workspace.run_command("cancel", batch=1, yes=True)
+    [batch] = served_workspace.read_json("batches")
     assert batch["state"] == "failed"
     assert served_workspace.status()["spent"]["lost"] > 0
 
     outside_server.mixing = None
-    served_workspace.each("submit", "poll", "ingest")
+    served_workspace.run_commands("submit", "poll", "ingest")
     assert count_tagged(served_workspace) == FEW_ROWS
 
 
 def test_an_accepted_batch_is_stored(served_workspace: Workspace, outside_server: Outside) -> None:
     """ACCEPT= stores the replies as they are, and the journal records it."""
     hold_batch(served_workspace, outside_server, rotate)
-    served_workspace.do("ingest", accept=1)
+    served_workspace.run_command("ingest", accept=1)
     assert count_tagged(served_workspace) > 0
     assert any(reason.startswith("accepted in spite of") for reason in list_moves(served_workspace))
-    served_workspace.do("ingest", accept=1, code=2)
+    served_workspace.run_command("ingest", accept=1, code=2)
 
 
 def test_other_batches_go_on_beside_a_held_batch(
@@ -194,9 +194,9 @@ def test_other_batches_go_on_beside_a_held_batch(
     """`tag` reports a held batch with exit code 5, and asks and stores the other rows."""
     hold_batch(served_workspace, outside_server, rotate)
     outside_server.mixing = None
-    served_workspace.people(OTHER_ROWS, first=500)
-    tag = served_workspace.do("tag", mode="batch", wait=True, yes=True, code=HELD)
-    assert "is held" in tag.err
+    served_workspace.import_people(OTHER_ROWS, first=500)
+    tag = served_workspace.run_command("tag", mode="batch", wait=True, yes=True, code=HELD)
+    assert "is held" in tag.stderr
     assert count_tagged(served_workspace) == OTHER_ROWS
 
 
@@ -213,22 +213,22 @@ def test_a_control_request_without_answer_proves_nothing(
         return usual_answerer(request)
 
     outside_server.answerer = refuse_control
-    served_workspace.people(FEW_ROWS)
-    served_workspace.each("submit", "poll", "ingest", **CONTROLLED)
+    served_workspace.import_people(FEW_ROWS)
+    served_workspace.run_commands("submit", "poll", "ingest", **CONTROLLED)
     assert count_tagged(served_workspace) == FEW_ROWS
 
 
 def test_the_local_engine_answers_control_requests(workspace: Workspace, api: Engine) -> None:
     """The engine keeps to an enum with one value, and `doctor` knows the lines of open batches."""
     workspace.settings |= CONTROLLED
-    workspace.people(FEW_ROWS)
-    workspace.do("submit")
-    workspace.do("doctor")
-    workspace.each("poll", "ingest")
-    workspace.do("doctor")
+    workspace.import_people(FEW_ROWS)
+    workspace.run_command("submit")
+    workspace.run_command("doctor")
+    workspace.run_commands("poll", "ingest")
+    workspace.run_command("doctor")
     nonces = {
         reply["response"]["candidates"][0]["content"]["parts"][0]["text"]
-        for reply in workspace.replies(1)
+        for reply in workspace.sealed_replies(1)
         if reply["key"] in CONTROL_KEYS
     }
     assert len(nonces) == len(CONTROL_KEYS)

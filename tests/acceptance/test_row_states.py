@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from python_calamine import CalamineWorkbook
 
-from tests.acceptance.database import as_before_states
+from tests.acceptance.database import remove_row_states
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import Workspace, declaration
+from tests.acceptance.product import Workspace, write_declaration
 from tests.acceptance.steps import Fate
 
 HEADER = "id,text\n"
@@ -35,13 +35,13 @@ def declare(
     """Write the file of a task about `tasks/NAME.csv`."""
     workspace.task = name
     workspace.settings["YES"] = "1"
-    text = declaration(
+    text = write_declaration(
         fields or {"topic": "str"},
         prompt="About: {text}",
         items=items or f"{name}.csv",
-        more=arguments,
+        extra_arguments=arguments,
     )
-    return workspace.put(f"tasks/{name}.py", text)
+    return workspace.write_file(f"tasks/{name}.py", text)
 
 
 def put_bytes(workspace: Workspace, name: str, content: bytes) -> None:
@@ -62,11 +62,11 @@ def check_sums(workspace: Workspace, count: int) -> None:
     status = workspace.status()
     states = status[workspace.task]
     total = states.pop("total")
-    exported = workspace.exported(workspace.task)
+    exported = workspace.exported_rows(workspace.task)
     assert (total, sum(states.values()), len(exported)) == (count, count, count)
     counter = Counter(row.get("row_state", row["state"]) for row in exported)
     assert counter == {name: number for name, number in states.items() if number}
-    rows_with_gone = workspace.exported(workspace.task, gone=True)
+    rows_with_gone = workspace.exported_rows(workspace.task, gone=True)
     assert (len(rows_with_gone), "gone" in states) == (count + status["gone"], False)
 
 
@@ -75,15 +75,15 @@ def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
     declare(workspace, "mixed")
     put_bytes(workspace, "tasks/mixed.csv", MIXED)
 
-    error_output = workspace.do("tag", mode="live").err
+    error_output = workspace.run_command("tag", mode="live").stderr
 
     assert "mixed.csv, line 3, column 'id': the key is blank" in error_output
     assert "4 rows are refused; the first 3 are above" in error_output
     assert "items --task mixed --state refused" in error_output
-    assert workspace.states() == STATES
+    assert workspace.state_counts() == STATES
     check_sums(workspace, 9)
 
-    refused_rows = workspace.read("items", state="refused")["items"]
+    refused_rows = workspace.read_json("items", state="refused")["items"]
     assert [(item["line"], item["text"]) for item in refused_rows] == [
         (3, "no key"),
         (5, "another lamp"),
@@ -91,18 +91,18 @@ def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
         (9, "a NUL \\x00 character"),
     ]
     assert refused_rows[1]["reason"] == "the key is already on line 2 (column 'id')"
-    assert [row["state"] for row in workspace.rows()] == [
-        row["state"] for row in workspace.exported()
+    assert [row["state"] for row in workspace.listed_rows()] == [
+        row["state"] for row in workspace.exported_rows()
     ]
-    assert workspace.read("items", counts=True)["total"] == 9
+    assert workspace.read_json("items", counts=True)["total"] == 9
     assert (
         "4 rows of mixed were refused: line 3: the key is blank (column 'id')"
-        in workspace.do("doctor").out
+        in workspace.run_command("doctor").stdout
     )
 
     # Every format of the export has the refused rows in their places.
     for name in ("out.csv", "out.jsonl", "out.json", "out.xlsx", "out.parquet"):
-        workspace.do("export", name)
+        workspace.run_command("export", name)
     header, *rows = cells_of(workspace.home / "out.csv")
     assert header == ["id", "text", "topic", "extractor", "answered_at", "state", "reason"]
     assert [row[0] for row in rows] == ["1", "", "2", "1", "3", "'@four", "5", "6", "7"]
@@ -130,30 +130,36 @@ def test_rows_that_left_the_source_are_counted_as_gone(workspace: Workspace) -> 
     The export follows a new order of the file.
     """
     declare(workspace, "moving", state="str", reason="str")
-    workspace.put("tasks/moving.csv", f"{HEADER}1,a\n2,b\n,c\n3,d\n")
-    workspace.do("tag", mode="live")
-    workspace.put("tasks/moving.csv", f"{HEADER}9,new\n3,d\n1,a\n")
-    workspace.do("tag", mode="live")
+    workspace.write_file("tasks/moving.csv", f"{HEADER}1,a\n2,b\n,c\n3,d\n")
+    workspace.run_command("tag", mode="live")
+    workspace.write_file("tasks/moving.csv", f"{HEADER}9,new\n3,d\n1,a\n")
+    workspace.run_command("tag", mode="live")
     status = workspace.status()
     states = status["moving"]
     assert (states["total"], states["answered"], states["refused"]) == (3, 3, 0)
     assert status["gone"] == 1
-    assert "1 gone from the source" in workspace.do("status").out
+    assert "1 gone from the source" in workspace.run_command("status").stdout
     check_sums(workspace, 3)
 
-    exported = workspace.exported()
+    exported = workspace.exported_rows()
     assert [row["id"] for row in exported] == ["9", "3", "1"]
     assert {"state", "reason", "row_state", "row_reason"} <= exported[0].keys()
-    assert {row["id"]: row["row_state"] for row in workspace.exported(gone=True)}["2"] == "gone"
-    items_document = workspace.read("items", counts=True)
-    assert (items_document["total"], items_document["gone"], len(workspace.rows())) == (3, 1, 3)
-    assert [row["id"] for row in workspace.read("items", state="gone")["items"]] == ["2"]
+    assert {row["id"]: row["row_state"] for row in workspace.exported_rows(gone=True)}[
+        "2"
+    ] == "gone"
+    items_document = workspace.read_json("items", counts=True)
+    assert (items_document["total"], items_document["gone"], len(workspace.listed_rows())) == (
+        3,
+        1,
+        3,
+    )
+    assert [row["id"] for row in workspace.read_json("items", state="gone")["items"]] == ["2"]
 
     # An empty source leaves nothing to export.
-    workspace.put("tasks/moving.csv", HEADER)
-    workspace.do("tag", mode="live", code="any")
-    export_run = workspace.do("export", "none.csv")
-    assert "no row to export: no file was written" in export_run.out
+    workspace.write_file("tasks/moving.csv", HEADER)
+    workspace.run_command("tag", mode="live", code="any")
+    export_run = workspace.run_command("export", "none.csv")
+    assert "no row to export: no file was written" in export_run.stdout
     assert not (workspace.home / "none.csv").exists()
 
 
@@ -161,13 +167,13 @@ def test_equal_rows_without_a_key_share_one_request(workspace: Workspace, api: E
     """All equal rows are answered and counted; they keep their keys when one of them is removed."""
     declare(workspace, "equal", 'key="row"')
     texts = ["a lamp", "a chair", "a lamp", "a lamp", "a chair"]
-    workspace.put("tasks/equal.csv", HEADER + "".join(f"1,{text}\n" for text in texts))
-    tag_run = workspace.do("tag", mode="batch", wait=True)
-    assert tag_run.out.startswith("5 answered in 1 batch")
+    workspace.write_file("tasks/equal.csv", HEADER + "".join(f"1,{text}\n" for text in texts))
+    tag_run = workspace.run_command("tag", mode="batch", wait=True)
+    assert tag_run.stdout.startswith("5 answered in 1 batch")
     assert [len(create["lines"]) for create in api.creates()] == [2]
-    assert workspace.states() == {"answered": 5}
+    assert workspace.state_counts() == {"answered": 5}
     check_sums(workspace, 5)
-    rows = workspace.exported()
+    rows = workspace.exported_rows()
     lamps = [row["row"] for row in rows if row["text"] == "a lamp"]
     hash_key = lamps[0]
     assert len(hash_key) == 32
@@ -175,9 +181,11 @@ def test_equal_rows_without_a_key_share_one_request(workspace: Workspace, api: E
     assert len({row["row"] for row in rows}) == 5
 
     # A chair becomes a lamp: only the new row is asked about, at no further request.
-    workspace.put("tasks/equal.csv", f"{HEADER}1,a lamp\n1,a chair\n1,a lamp\n1,a lamp\n1,a lamp\n")
-    assert "rows: 1 new, 1 gone" in workspace.do("preflight").err
-    assert workspace.do("tag", mode="batch", wait=True).out.startswith("1 answered")
+    workspace.write_file(
+        "tasks/equal.csv", f"{HEADER}1,a lamp\n1,a chair\n1,a lamp\n1,a lamp\n1,a lamp\n"
+    )
+    assert "rows: 1 new, 1 gone" in workspace.run_command("preflight").stderr
+    assert workspace.run_command("tag", mode="batch", wait=True).stdout.startswith("1 answered")
     assert len(api.creates()) == 1
     check_sums(workspace, 5)
 
@@ -189,20 +197,22 @@ def test_old_workspace_is_upgraded_by_the_first_command_that_asks(
     """Refused and merged rows return, answers stay, and commands that only read change nothing."""
     declare(workspace, "old", f'key="{key}"')
     text = f"{HEADER}1,a lamp\n,b\n1,a lamp\n2,c\n"
-    workspace.put("tasks/old.csv", text)
-    workspace.do("tag", mode="live")
+    workspace.write_file("tasks/old.csv", text)
+    workspace.run_command("tag", mode="live")
     call_count = sum(":generateContent" in request["path"] for request in api.journal())
 
     # Commands that only read leave the old workspace as it is.
-    as_before_states(workspace, "old")
+    remove_row_states(workspace, "old")
     states_before = workspace.status()["old"]
     assert states_before["total"] == (2 if key == "id" else 3)
-    workspace.each("status", "items", "doctor")
-    workspace.do("export", "-", format="csv")
+    workspace.run_commands("status", "items", "doctor")
+    workspace.run_command("export", "-", format="csv")
     assert workspace.status()["old"] == states_before
 
-    assert "rows:" in workspace.do("tag", mode="live").err
-    assert workspace.states() == ({"answered": 2, "refused": 2} if key == "id" else {"answered": 4})
+    assert "rows:" in workspace.run_command("tag", mode="live").stderr
+    assert workspace.state_counts() == (
+        {"answered": 2, "refused": 2} if key == "id" else {"answered": 4}
+    )
     check_sums(workspace, 4)
     assert sum(":generateContent" in request["path"] for request in api.journal()) == call_count
 
@@ -212,26 +222,26 @@ def test_apostrophes_of_an_export_are_removed_when_it_is_read(
 ) -> None:
     """The export counts the changed cells, RAW=1 changes none, and keys survive a round trip."""
     declare(workspace, "signs")
-    workspace.put("tasks/signs.csv", "id,text,@by\n@ada,=bees,x\nbob,a lamp,-y\n-5,c,'d\n")
-    workspace.do("tag", mode="live")
-    export_run = workspace.do("export", "out.csv")
+    workspace.write_file("tasks/signs.csv", "id,text,@by\n@ada,=bees,x\nbob,a lamp,-y\n-5,c,'d\n")
+    workspace.run_command("tag", mode="live")
+    export_run = workspace.run_command("export", "out.csv")
     marked_count = 0
     for row in cells_of(workspace.home / "out.csv"):
         marked_count += sum(cell.startswith("'") for cell in row)
     # The cell `'d` has its apostrophe from the source. Answers may begin like a formula, too.
     changed_count = marked_count - 1
     assert changed_count >= 4
-    assert f"{changed_count} cells begin like a formula" in export_run.err
-    assert "--raw" in export_run.err
+    assert f"{changed_count} cells begin like a formula" in export_run.stderr
+    assert "--raw" in export_run.stderr
 
-    raw_export = workspace.do("export", "raw.csv", raw=True)
-    assert "apostrophe" not in raw_export.err
+    raw_export = workspace.run_command("export", "raw.csv", raw=True)
+    assert "apostrophe" not in raw_export.stderr
     header, *rows = cells_of(workspace.home / "raw.csv")
     assert [header[2], *(row[0] for row in rows)] == ["@by", "@ada", "bob", "-5"]
 
     (workspace.home / "tasks/signs.csv").write_bytes((workspace.home / "out.csv").read_bytes())
-    assert "rows:" not in workspace.do("preflight").err
-    assert workspace.states() == {"answered": 3}
+    assert "rows:" not in workspace.run_command("preflight").stderr
+    assert workspace.state_counts() == {"answered": 3}
 
 
 def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
@@ -239,11 +249,11 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
 ) -> None:
     """Every listing shows their line, reason and cells; a forgotten person is in none of them."""
     header = "Username,First Name,Bio,Color\n"
-    workspace.put(
+    workspace.write_file(
         "p.csv",
         f"{header}ada,Ada,I keep bees,red\n,No,nobody,blue\nADA,Twin,Wasps,=x\nbob,Bob,,y\n",
     )
-    workspace.do("import", "p.csv")
+    workspace.run_command("import", "p.csv")
     experts = workspace.status()["experts"]
     assert (experts["total"], experts["untagged"], experts["no_bio"], experts["refused"]) == (
         4,
@@ -251,14 +261,14 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
         1,
         2,
     )
-    refused_rows = workspace.read("items", state="refused")["items"]
+    refused_rows = workspace.read_json("items", state="refused")["items"]
     assert [(row["line"], row["cells"]["bio"]) for row in refused_rows] == [
         (3, "nobody"),
         (4, "Wasps"),
     ]
-    assert "2 rows of experts were refused: line 3: empty" in workspace.do("doctor").out
+    assert "2 rows of experts were refused: line 3: empty" in workspace.run_command("doctor").stdout
 
-    exported = workspace.exported()
+    exported = workspace.exported_rows()
     assert [(row["Username"], row["Color"], row["state"]) for row in exported] == [
         ("ada", "red", "untagged"),
         ("bob", "y", "no_bio"),
@@ -268,31 +278,31 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
     assert exported[3]["reason"].startswith("line 4: duplicate username: already on line 2")
 
     # The export keeps its refused rows when another workspace imports it.
-    workspace.do("export", "out.csv")
+    workspace.run_command("export", "out.csv")
     other_workspace = Workspace(workspace.home.parent / "again", workspace.url)
-    other_workspace.put("in.csv", (workspace.home / "out.csv").read_text(encoding="utf-8"))
-    other_workspace.do("import", "in.csv")
-    assert [row["state"] for row in other_workspace.exported()] == [
+    other_workspace.write_file("in.csv", (workspace.home / "out.csv").read_text(encoding="utf-8"))
+    other_workspace.run_command("import", "in.csv")
+    assert [row["state"] for row in other_workspace.exported_rows()] == [
         row["state"] for row in exported
     ]
-    assert "row_state" not in other_workspace.exported()[0]
+    assert "row_state" not in other_workspace.exported_rows()[0]
 
-    with workspace.page() as client:
+    with workspace.serve_page() as client:
         page = client.get("/", params={"task": "experts", "state": "refused"}).text
         assert "duplicate username" in page
         assert "/row?" not in page.partition('id="rows"')[2]
         assert "2 refused" in client.get("/parts/state", params={"task": "experts"}).text
 
-    workspace.do("forget", "ada", yes=True)
-    assert [row["line"] for row in workspace.read("items", state="refused")["items"]] == [3]
-    workspace.put("p.csv", f"{header}bob,Bob,,y\n")
-    workspace.do("import", "p.csv")
+    workspace.run_command("forget", "ada", yes=True)
+    assert [row["line"] for row in workspace.read_json("items", state="refused")["items"]] == [3]
+    workspace.write_file("p.csv", f"{header}bob,Bob,,y\n")
+    workspace.run_command("import", "p.csv")
     assert workspace.status()["experts"]["refused"] == 0
 
-    workspace.put("t.jsonl", '{"id": "a", "text": "bees"}\n{"id": "b"}\nnope\n')
-    workspace.do("import_passages", "t.jsonl")
-    assert workspace.states("passages") == {"open": 1, "refused": 2}
-    refused_rows = workspace.read("items", state="refused", TASK="passages")["items"]
+    workspace.write_file("t.jsonl", '{"id": "a", "text": "bees"}\n{"id": "b"}\nnope\n')
+    workspace.run_command("import_passages", "t.jsonl")
+    assert workspace.state_counts("passages") == {"open": 1, "refused": 2}
+    refused_rows = workspace.read_json("items", state="refused", TASK="passages")["items"]
     assert [(row["line"], row["cells"]) for row in refused_rows] == [(2, {"id": "b"}), (3, {})]
 
 
@@ -348,11 +358,11 @@ def test_source_export_and_states_have_the_same_rows(
     workspace: Workspace, first: Table, second: Table, key: str, step: int
 ) -> None:
     """The counts agree for any table, after a killed run, and after the table was replaced."""
-    name = f"any{len(workspace.seen)}"
+    name = f"any{len(workspace.used_tasks)}"
     declare(workspace, name, f'key="{key}"')
     for table in (first, second):
         put_bytes(workspace, f"tasks/{name}.csv", table.content)
-        workspace.do("ask", f"tasks/{name}.csv", q="What is it about?", code="any")
-        workspace.run("tag", mode="live", fate=Fate(step))
-        workspace.do("tag", mode="live", code="any")
+        workspace.run_command("ask", f"tasks/{name}.csv", q="What is it about?", code="any")
+        workspace.try_command("tag", mode="live", fate=Fate(step))
+        workspace.run_command("tag", mode="live", code="any")
         check_sums(workspace, len(table.rows))

@@ -15,7 +15,7 @@ from python_calamine import load_workbook
 from xlsxwriter import Workbook as Book
 
 from tests import postgresql
-from tests.acceptance.product import ON_POSTGRESQL, Workspace, declaration
+from tests.acceptance.product import ON_POSTGRESQL, Workspace, write_declaration
 
 NAMES = ("Ticket Nr.", "Kunde", "topic", "Betrag €", "説明", "text", "=leer")
 TABLE = (
@@ -32,9 +32,9 @@ def put_table(workspace: Workspace, kind: str) -> None:
     records = [dict(zip(NAMES, row, strict=True)) for row in TABLE]
     if kind == "csv":
         lines = "".join(f"{','.join(row)}\n" for row in (NAMES, *TABLE))
-        workspace.put(path.name, lines)
+        workspace.write_file(path.name, lines)
     elif kind == "jsonl":
-        workspace.put(path.name, "".join(f"{json.dumps(row)}\n" for row in records))
+        workspace.write_file(path.name, "".join(f"{json.dumps(row)}\n" for row in records))
     elif kind == "xlsx":
         put_book(path, {"Eins": [NAMES, *TABLE]})
     else:
@@ -98,20 +98,20 @@ def test_no_export_replaces_the_source_of_a_task(workspace: Workspace) -> None:
     put_table(workspace, "csv")
     workspace.task = "tickets"
     arguments = ['key="Ticket Nr."']
-    text = declaration(
-        {"topic": "str"}, prompt="About: {text}", items="../tickets.csv", more=arguments
+    text = write_declaration(
+        {"topic": "str"}, prompt="About: {text}", items="../tickets.csv", extra_arguments=arguments
     )
-    workspace.put("tasks/tickets.py", text)
-    workspace.do("tag", mode="live", yes=True)
+    workspace.write_file("tasks/tickets.py", text)
+    workspace.run_command("tag", mode="live", yes=True)
     source = workspace.home / "tickets.csv"
     source_text = source.read_text(encoding="utf-8")
 
     (workspace.home / "link.csv").symlink_to(source)
     for path in ("tickets.csv", "link.csv"):
-        run = workspace.do("export", path, overwrite=True, code=2)
-        assert f"{path} is the source of task tickets; nothing was written" in run.err
-    list_run = workspace.do("items", to="tickets.csv", overwrite=True, code=2)
-    assert "is the source of task tickets" in list_run.err
+        run = workspace.run_command("export", path, overwrite=True, code=2)
+        assert f"{path} is the source of task tickets; nothing was written" in run.stderr
+    list_run = workspace.run_command("items", to="tickets.csv", overwrite=True, code=2)
+    assert "is the source of task tickets" in list_run.stderr
     assert source.read_text(encoding="utf-8") == source_text
 
 
@@ -131,28 +131,31 @@ def test_every_row_and_column_comes_back(workspace: Workspace, kind: str, suffix
     if kind == "query":
         items = "SELECT * FROM tickets"
         arguments.append('source="$TICKETS_URL"')
-    workspace.put(".env", f"TICKETS_URL={source_url(workspace)}\n")
-    text = declaration({"topic": "str"}, prompt="About: {text}", items=items, more=arguments)
-    workspace.put("tasks/tickets.py", text)
-    workspace.do("tag", mode="live", yes=True)
+    workspace.write_file(".env", f"TICKETS_URL={source_url(workspace)}\n")
+    text = write_declaration(
+        {"topic": "str"}, prompt="About: {text}", items=items, extra_arguments=arguments
+    )
+    workspace.write_file("tasks/tickets.py", text)
+    workspace.run_command("tag", mode="live", yes=True)
 
-    export_run = workspace.do("export", f"out.{suffix}")
-    assert "wrote tickets@1/" in export_run.err
+    export_run = workspace.run_command("export", f"out.{suffix}")
+    assert "wrote tickets@1/" in export_run.stderr
     rows = read_back(workspace.home / f"out.{suffix}")
     mark_cell = mark_formula if suffix == "csv" else str
     assert list(rows[0])[: len(NAMES)] == list(map(mark_cell, NAMES))
     source_cells = [tuple(row.values())[: len(NAMES)] for row in rows]
     assert source_cells == [tuple(map(mark_cell, row)) for row in TABLE]
     assert [bool(row["answer_topic"]) for row in rows] == [True, True, False]
-    items_document = workspace.read("items", fields="Ticket Nr.")
+    items_document = workspace.read_json("items", fields="Ticket Nr.")
     assert [item["Ticket Nr."] for item in items_document["items"]] == KEYS
-    assert workspace.read("show", item="T-9")["columns"]["Kunde"] == "Ada Böhm"
+    assert workspace.read_json("show", item="T-9")["columns"]["Kunde"] == "Ada Böhm"
 
-    refused_run = workspace.do("export", f"out.{suffix}", code=2)
-    assert "OVERWRITE=1" in refused_run.err.replace("--overwrite", "OVERWRITE=1")
-    workspace.do("export", f"out.{suffix}", overwrite=True)
+    refused_run = workspace.run_command("export", f"out.{suffix}", code=2)
+    assert "OVERWRITE=1" in refused_run.stderr.replace("--overwrite", "OVERWRITE=1")
+    workspace.run_command("export", f"out.{suffix}", overwrite=True)
     assert (
-        "the folder none does not exist" in workspace.do("export", f"none/out.{suffix}", code=2).err
+        "the folder none does not exist"
+        in workspace.run_command("export", f"none/out.{suffix}", code=2).stderr
     )
 
 
@@ -181,16 +184,16 @@ def test_folder_of_parquet_files_is_read_as_a_table(workspace: Workspace) -> Non
         [{"id": 2, "text": "a lamp hums", "price": 1.5}],
     )
     workspace.task = "tickets"
-    text = declaration({"topic": "str"}, prompt="In {year}: {text}", items="../tickets")
-    workspace.put("tasks/tickets.py", text)
-    assert "rows: 2 new" in workspace.do("tag", mode="live", yes=True).err
+    text = write_declaration({"topic": "str"}, prompt="In {year}: {text}", items="../tickets")
+    workspace.write_file("tasks/tickets.py", text)
+    assert "rows: 2 new" in workspace.run_command("tag", mode="live", yes=True).stderr
 
     put_part(workspace, "tickets/year=2025/part-1.parquet", [{"id": 3, "text": "a chair rocks"}])
     (workspace.home / "tickets/year=2024/team=a%20b/part-0.parquet").unlink()
-    assert "rows: 1 new, 1 gone" in workspace.do("tag", mode="live", yes=True).err
-    assert "rows:" not in workspace.do("tag", mode="live", yes=True).err
+    assert "rows: 1 new, 1 gone" in workspace.run_command("tag", mode="live", yes=True).stderr
+    assert "rows:" not in workspace.run_command("tag", mode="live", yes=True).stderr
 
-    workspace.do("export", "out.parquet", gone=True)
+    workspace.run_command("export", "out.parquet", gone=True)
     rows = parquet.read_table(workspace.home / "out.parquet").to_pylist()
     assert [(row["id"], row["year"], row["team"], row["price"]) for row in rows] == [
         (1, 2024, "a b", None),
@@ -204,12 +207,17 @@ def test_folder_of_parquet_files_is_read_as_a_table(workspace: Workspace) -> Non
     put_part(
         workspace, "people/category=bees/1.parquet", [{"username": "ada", "bio": "Ada keeps bees"}]
     )
-    workspace.do("import", "people")
-    assert [(row["Username"], row["category"]) for row in workspace.exported()] == [("ada", "bees")]
+    workspace.run_command("import", "people")
+    assert [(row["Username"], row["category"]) for row in workspace.exported_rows()] == [
+        ("ada", "bees")
+    ]
     (workspace.home / "people/category=bees/1.parquet").write_bytes(b"PAR1, and no more")
-    assert "1.parquet cannot be read as Parquet" in workspace.do("import", "people", code=2).err
+    assert (
+        "1.parquet cannot be read as Parquet"
+        in workspace.run_command("import", "people", code=2).stderr
+    )
     (workspace.home / "people/category=bees/1.parquet").unlink()
-    assert "is a directory" in workspace.do("import", "people", code=2).err
+    assert "is a directory" in workspace.run_command("import", "people", code=2).stderr
 
 
 def test_people_keep_further_columns_of_their_file(workspace: Workspace) -> None:
@@ -222,30 +230,30 @@ def test_people_keep_further_columns_of_their_file(workspace: Workspace) -> None
         f"{name}@x.example;{name} keeps bees;+49 1 {name};{name}-note;mine"
         for name in ("ada", "bo")
     ]
-    workspace.put("people.csv", "\n".join([head, *lines]))
-    error_output = workspace.do("import", "people.csv", map="username=E-Mail").err
+    workspace.write_file("people.csv", "\n".join([head, *lines]))
+    error_output = workspace.run_command("import", "people.csv", map="username=E-Mail").stderr
     assert "stored for exports and --where: Tel., Notiz" in error_output
 
     for suffix, updated_count in (("", 0), ("", 0), ("x", 1)):
         text = "\n".join([head, *lines]).replace("bo-note", f"bo-note{suffix}")
-        workspace.put("people.csv", text)
-        import_document = workspace.read("import", "people.csv", map="username=E-Mail")
+        workspace.write_file("people.csv", text)
+        import_document = workspace.read_json("import", "people.csv", map="username=E-Mail")
         assert import_document["updated"] == updated_count
 
-    workspace.do("tag", mode="live", yes=True)
-    rows = workspace.exported()
+    workspace.run_command("tag", mode="live", yes=True)
+    rows = workspace.exported_rows()
     assert [tuple(row)[-5:] for row in rows] == [("E-Mail", "Tel.", "Notiz", "state", "reason")] * 2
     assert [(row["Username"], row["E-Mail"], row["Notiz"]) for row in rows] == [
         ("ada@x.example", "ada@x.example", "ada-note"),
         ("bo@x.example", "bo@x.example", "bo-notex"),
     ]
 
-    workspace.do("export", "all.xlsx")
-    workspace.do("import", "all.xlsx")
-    assert workspace.exported() == rows
+    workspace.run_command("export", "all.xlsx")
+    workspace.run_command("import", "all.xlsx")
+    assert workspace.exported_rows() == rows
 
-    workspace.do("forget", "ada@x.example", yes=True)
-    assert [row["E-Mail"] for row in workspace.exported()] == ["bo@x.example"]
+    workspace.run_command("forget", "ada@x.example", yes=True)
+    assert [row["E-Mail"] for row in workspace.exported_rows()] == ["bo@x.example"]
     if not ON_POSTGRESQL:
         assert b"ada-note" not in (workspace.data / "findable.db").read_bytes()
 
@@ -260,21 +268,21 @@ def test_workbook_is_read_as_a_person_sees_it(workspace: Workspace) -> None:
         merge=lambda sheet: sheet.merge_range(1, 1, 3, 1, "Imker"),
         formula=lambda sheet: sheet.write_formula(3, 2, "=1+1", None, ""),
     )
-    error_output = workspace.do("import", "p.xlsx", map="username=Nr.").err
+    error_output = workspace.run_command("import", "p.xlsx", map="username=Nr.").stderr
     for note in (
         "only the sheet 'Erste' is read; the file has 'Erste', 'Zweite', 'Leer'",
         "merged areas: 1",
         "without a result: C4",
     ):
         assert note in error_output
-    assert [(row["Username"], row["category"]) for row in workspace.exported()] == [
+    assert [(row["Username"], row["category"]) for row in workspace.exported_rows()] == [
         (f"p{n}", "Imker") for n in range(3)
     ]
 
-    workspace.do("import", "p.xlsx", sheet="Zweite")
-    assert "z" in workspace.tags()
-    refused_run = workspace.do("import", "p.xlsx", sheet="Dritte", code=2)
-    assert "the sheets are 'Erste', 'Zweite', 'Leer'" in refused_run.err
+    workspace.run_command("import", "p.xlsx", sheet="Zweite")
+    assert "z" in workspace.exported_tags()
+    refused_run = workspace.run_command("import", "p.xlsx", sheet="Dritte", code=2)
+    assert "the sheets are 'Erste', 'Zweite', 'Leer'" in refused_run.stderr
 
     # A cell far out and a merged header are refused.
     put_book(
@@ -282,14 +290,17 @@ def test_workbook_is_read_as_a_person_sees_it(workspace: Workspace) -> None:
         {"A": rows},
         merge=lambda sheet: sheet.write_string(1_048_575, 16_383, "x"),
     )
-    refused_run = workspace.do("import", "f.xlsx", code=2)
-    assert "as far as column XFD and row 1,048,576" in refused_run.err
+    refused_run = workspace.run_command("import", "f.xlsx", code=2)
+    assert "as far as column XFD and row 1,048,576" in refused_run.stderr
     put_book(
         workspace.home / "m.xlsx",
         {"A": rows},
         merge=lambda sheet: sheet.merge_range(0, 0, 0, 2, "Personal"),
     )
-    assert "merged cells in its header, row 1" in workspace.do("import", "m.xlsx", code=2).err
+    assert (
+        "merged cells in its header, row 1"
+        in workspace.run_command("import", "m.xlsx", code=2).stderr
+    )
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
@@ -311,18 +322,18 @@ def test_another_database_is_only_read(workspace: Workspace) -> None:
     hashes_before = file_hashes(workspace.home)
     name = "tickets"
     address = source_url(workspace)
-    workspace.put(".env", f"{name}_url={address}\n")
-    output = workspace.do(
+    workspace.write_file(".env", f"{name}_url={address}\n")
+    output = workspace.run_command(
         "new_task", name, source=f"${name}_url", **{"from": "SELECT * FROM tickets"}
-    ).out
+    ).stdout
     assert "key column: Ticket Nr. (" in output
-    workspace.do("tag", TASK=name, mode="live")
+    workspace.run_command("tag", TASK=name, mode="live")
     assert file_hashes(workspace.home) == hashes_before
 
     task_file = workspace.home / "tasks" / f"{name}.py"
     text = task_file.read_text(encoding="utf-8")
     run_in_source(workspace, "INSERT INTO tickets (\"Ticket Nr.\", text) VALUES ('T-1', 'again')")
-    output = workspace.do("preflight", TASK=name).err
+    output = workspace.run_command("preflight", TASK=name).stderr
     assert (
         "the query of tickets, row 4, column 'Ticket Nr.': the key is already on line 2" in output
     )
@@ -330,6 +341,9 @@ def test_another_database_is_only_read(workspace: Workspace) -> None:
 
     # A query that writes and a missing database are refused.
     task_file.write_text(text.replace("SELECT *", "WITH x AS (SELECT 1) DELETE"), encoding="utf-8")
-    workspace.do("preflight", TASK=name, code=2)
-    workspace.put(".env", f"{name}_url={address}-gone\n")
-    assert "the database of source=" in workspace.do("preflight", TASK=name, code="any").err
+    workspace.run_command("preflight", TASK=name, code=2)
+    workspace.write_file(".env", f"{name}_url={address}-gone\n")
+    assert (
+        "the database of source="
+        in workspace.run_command("preflight", TASK=name, code="any").stderr
+    )

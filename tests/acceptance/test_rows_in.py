@@ -16,10 +16,10 @@ import pytest
 from pyarrow import parquet
 from xlsxwriter import Workbook
 
-from tests.acceptance.database import sql
+from tests.acceptance.database import run_sql
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LONGEST_S
-from tests.acceptance.product import ON_POSTGRESQL, Workspace, declaration
+from tests.acceptance.process import MAX_WAIT_S
+from tests.acceptance.product import ON_POSTGRESQL, Workspace, write_declaration
 from tests.acceptance.test_python import script
 from tests.acceptance.test_rows_back import put_book
 
@@ -34,18 +34,20 @@ IMPORTS_PATH = "/api/imports"
 
 def declare_task(workspace: Workspace, items: str, *, name: str = "boats") -> None:
     """Declare a task with rows of a file or a query."""
-    workspace.put(f"tasks/{name}.py", declaration({"topic": "str"}, prompt="{text}", items=items))
+    workspace.write_file(
+        f"tasks/{name}.py", write_declaration({"topic": "str"}, prompt="{text}", items=items)
+    )
     workspace.task = name
 
 
 def read_texts(workspace: Workspace) -> list[str]:
     """Return the exported texts of the task's rows, except refused rows."""
-    return [row["text"] for row in workspace.exported() if row["state"] != "refused"]
+    return [row["text"] for row in workspace.exported_rows() if row["state"] != "refused"]
 
 
 def wait_for_import(client: httpx2.Client, number: int) -> dict[str, Any]:
     """Wait until the page has read a file, and return the import."""
-    deadline = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + MAX_WAIT_S
     address = f"{IMPORTS_PATH}/{number}"
     while (file_import := client.get(address).json())["state"] == "reading":
         assert time.monotonic() < deadline, file_import
@@ -55,41 +57,44 @@ def wait_for_import(client: httpx2.Client, number: int) -> dict[str, Any]:
 
 def test_encoding_is_guessed_shown_and_can_be_named(workspace: Workspace, api: Engine) -> None:
     """A guessed encoding is shown with an example line, and ENCODING= is stored with the task."""
-    french_file = workspace.put("fr.csv", "")
-    polish_file = workspace.put("pl.csv", "")
+    french_file = workspace.write_file("fr.csv", "")
+    polish_file = workspace.write_file("pl.csv", "")
     french_text = FRENCH_TABLE.split(";")[2].strip()
     french_file.write_bytes(FRENCH_TABLE.encode("cp1252"))
     polish_file.write_bytes(POLISH_TABLE.encode("cp1250"))
 
-    ask_run = workspace.do("ask", "fr.csv", q="Praise?", fields="topic", json=True)
+    ask_run = workspace.run_command("ask", "fr.csv", q="Praise?", fields="topic", json=True)
     assert "Café fermé à 18 h, très déçu" in json.dumps(ask_run.json["tried"], ensure_ascii=False)
-    assert "read as cp1252" in ask_run.err
-    assert "line 2 is '1;Café fermé à 18 h, très déçu'" in ask_run.err
-    assert "--encoding cp1250" in ask_run.err
-    assert "Łódź się spóźniła" in workspace.do("ask", "pl.csv", q="Praise?").err
+    assert "read as cp1252" in ask_run.stderr
+    assert "line 2 is '1;Café fermé à 18 h, très déçu'" in ask_run.stderr
+    assert "--encoding cp1250" in ask_run.stderr
+    assert "Łódź się spóźniła" in workspace.run_command("ask", "pl.csv", q="Praise?").stderr
 
     for name in ("klingon", "hex"):
-        invalid_run = workspace.do("ask", "fr.csv", q="x?", encoding=name, code=2)
-        assert f"'{name}', which is not an encoding" in invalid_run.err
+        invalid_run = workspace.run_command("ask", "fr.csv", q="x?", encoding=name, code=2)
+        assert f"'{name}', which is not an encoding" in invalid_run.stderr
     source_file = {"from": "fr.csv"}
-    invalid_run = workspace.do("new_task", "fr", encoding="utf-8", code=2, **source_file)
-    assert "fr.csv, line 2: byte 14 is not valid utf-8" in invalid_run.err
+    invalid_run = workspace.run_command("new_task", "fr", encoding="utf-8", code=2, **source_file)
+    assert "fr.csv, line 2: byte 14 is not valid utf-8" in invalid_run.stderr
 
     # The named encoding is used although another encoding fits better.
-    workspace.do("new_task", "fr", encoding="mac_roman", **source_file)
+    workspace.run_command("new_task", "fr", encoding="mac_roman", **source_file)
     workspace.task = "fr"
-    workspace.do("preflight")
+    workspace.run_command("preflight")
     assert read_texts(workspace) == [french_text.encode("cp1252").decode("mac_roman")]
     french_file.write_bytes(FRENCH_TABLE.encode("mac_roman"))
-    workspace.do("preflight")
+    workspace.run_command("preflight")
     assert read_texts(workspace) == [french_text]
 
     people_table = "username,bio\nzoë,Elle était gênée\n"
-    workspace.put("people.csv", "").write_bytes(people_table.encode("cp1252"))
-    assert "line 2 is 'zoë,Elle était gênée'" in workspace.do("import", "people.csv", TASK="").err
-    assert [*workspace.tags()] == ["zoë"]
-    workspace.do("import", "people.csv", encoding="cp1257", TASK="")
-    assert [*workspace.tags()] == ["zoë", "zoė"]
+    workspace.write_file("people.csv", "").write_bytes(people_table.encode("cp1252"))
+    assert (
+        "line 2 is 'zoë,Elle était gênée'"
+        in workspace.run_command("import", "people.csv", TASK="").stderr
+    )
+    assert [*workspace.exported_tags()] == ["zoë"]
+    workspace.run_command("import", "people.csv", encoding="cp1257", TASK="")
+    assert [*workspace.exported_tags()] == ["zoë", "zoė"]
     assert api.journal()
 
 
@@ -100,24 +105,29 @@ def test_too_long_cell_refuses_only_its_row(workspace: Workspace) -> None:
     long_cell = CELL_PART * 200_000
     row_numbers = range(2, SHORT_ROWS + 2)
     short_rows = "".join(f'{number},"Boat {number}, late"\n' for number in row_numbers)
-    workspace.put("boats.csv", f'id,text\n1,"{long_cell}"\n{short_rows}last,"one ""more"""\n')
+    workspace.write_file(
+        "boats.csv", f'id,text\n1,"{long_cell}"\n{short_rows}last,"one ""more"""\n'
+    )
     declare_task(workspace, "../boats.csv")
-    error_output = workspace.do("preflight").err
+    error_output = workspace.run_command("preflight").stderr
     message = "boats.csv, line 2: longer than 4,194,304 characters; it ends on line 400002"
     assert message in error_output
-    assert workspace.states() == {"open": SHORT_ROWS + 1, "refused": 1}
+    assert workspace.state_counts() == {"open": SHORT_ROWS + 1, "refused": 1}
     assert read_texts(workspace)[-1] == 'one "more"'
 
     json_rows = [{"id": 1, "text": CELL_PART * 300_000}]
     json_rows += [{"id": number, "text": "late"} for number in row_numbers]
-    workspace.put("boats.json", json.dumps(json_rows))
+    workspace.write_file("boats.json", json.dumps(json_rows))
     declare_task(workspace, "../boats.json", name="listed")
-    assert "line 1: longer than 4,194,304 characters" in workspace.do("preflight").err
-    assert workspace.states("listed") == {"open": SHORT_ROWS, "refused": 1}
+    assert "line 1: longer than 4,194,304 characters" in workspace.run_command("preflight").stderr
+    assert workspace.state_counts("listed") == {"open": SHORT_ROWS, "refused": 1}
 
     people = "".join(f"u{number},Keeps bees\n" for number in range(SHORT_ROWS))
-    workspace.put("people.csv", f'username,bio\nlong,"{long_cell}"\n{people}')
-    assert f"{SHORT_ROWS} people imported" in workspace.do("import", "people.csv", TASK="").out
+    workspace.write_file("people.csv", f'username,bio\nlong,"{long_cell}"\n{people}')
+    assert (
+        f"{SHORT_ROWS} people imported"
+        in workspace.run_command("import", "people.csv", TASK="").stdout
+    )
 
 
 def test_table_without_a_header_is_refused_and_header_can_be_named(
@@ -129,43 +139,46 @@ def test_table_without_a_header_is_refused_and_header_can_be_named(
     """
     _check_titled_files_need_a_header(workspace)
 
-    refused_run = workspace.do("ask", "unnamed.csv", q="x?", code=2)
-    assert "line 1 '1,The boat was late', line 2 '2,On time'" in refused_run.err
-    workspace.do("new_task", "boats", header="none", **{"from": "unnamed.csv"})
+    refused_run = workspace.run_command("ask", "unnamed.csv", q="x?", code=2)
+    assert "line 1 '1,The boat was late', line 2 '2,On time'" in refused_run.stderr
+    workspace.run_command("new_task", "boats", header="none", **{"from": "unnamed.csv"})
     workspace.task = "boats"
-    workspace.do("preflight")
-    column_texts = [row["column_2"] for row in workspace.exported()]
+    workspace.run_command("preflight")
+    column_texts = [row["column_2"] for row in workspace.exported_rows()]
     assert column_texts == ["The boat was late", "On time", "Never came"]
-    workspace.put("unnamed.csv", f"{TABLE_WITHOUT_HEADER}4,Again\n")
-    workspace.do("preflight")
-    assert len(workspace.exported()) == len(TABLE_WITHOUT_HEADER.splitlines()) + 1
+    workspace.write_file("unnamed.csv", f"{TABLE_WITHOUT_HEADER}4,Again\n")
+    workspace.run_command("preflight")
+    assert len(workspace.exported_rows()) == len(TABLE_WITHOUT_HEADER.splitlines()) + 1
 
     declare_task(workspace, "../titled.csv", name="titled")
-    assert "in a task's file set header=" in workspace.do("preflight", code=2).err
+    assert "in a task's file set header=" in workspace.run_command("preflight", code=2).stderr
     # The checker reads each task that was used, and this task was refused.
-    workspace.seen.discard("titled")
+    workspace.used_tasks.discard("titled")
     workspace.task = "boats"
 
-    workspace.put("people.csv", "All people\n\nusername,bio,city\nada,Keeps bees,Rome\n")
-    assert "--header 3" in workspace.do("import", "people.csv", code=2, TASK="").err
-    workspace.do("import", "people.csv", header=3, TASK="")
-    workspace.put("bare.csv", "bo,Casts bells\n")
+    workspace.write_file("people.csv", "All people\n\nusername,bio,city\nada,Keeps bees,Rome\n")
+    assert "--header 3" in workspace.run_command("import", "people.csv", code=2, TASK="").stderr
+    workspace.run_command("import", "people.csv", header=3, TASK="")
+    workspace.write_file("bare.csv", "bo,Casts bells\n")
     mapping = "username=column_1,bio=column_2"
-    workspace.do("import", "bare.csv", header="none", map=mapping, TASK="")
-    assert [*workspace.tags()] == ["ada", "bo"]
+    workspace.run_command("import", "bare.csv", header="none", map=mapping, TASK="")
+    assert [*workspace.exported_tags()] == ["ada", "bo"]
 
     for header, message in (
         ("9", "has no text on line 9"),
         ("two", "is 'two', not a line number"),
     ):
-        assert message in workspace.do("ask", "titled.csv", q="x?", header=header, code=2).err
+        assert (
+            message
+            in workspace.run_command("ask", "titled.csv", q="x?", header=header, code=2).stderr
+        )
     assert api.journal()
 
 
 def _check_titled_files_need_a_header(workspace: Workspace) -> None:
     """Check that files with a title above the header are read only with HEADER=3."""
-    workspace.put("titled.csv", TITLED_TABLE)
-    workspace.put("unnamed.csv", TABLE_WITHOUT_HEADER)
+    workspace.write_file("titled.csv", TITLED_TABLE)
+    workspace.write_file("unnamed.csv", TABLE_WITHOUT_HEADER)
     rows = [line.split(",") for line in TITLED_TABLE.split("\n")]
     put_book(workspace.home / "plain.xlsx", {"A": rows})
     put_book(
@@ -175,21 +188,21 @@ def _check_titled_files_need_a_header(workspace: Workspace) -> None:
     )
 
     for name in ("titled.csv", "plain.xlsx", "merged.xlsx"):
-        error_output = workspace.do("ask", name, q="Praise?", code=2).err
+        error_output = workspace.run_command("ask", name, q="Praise?", code=2).stderr
         assert "the header is on line 3, below a title; nothing was read" in error_output
         first_lines = "line 1 'Report of May', line 2 '', line 3 'id.*text.*city'"
         assert re.search(first_lines, error_output)
         assert "--header 3" in error_output
         assert "--header none" in error_output
 
-        document = workspace.read("ask", name, q="Praise?", header=3)
+        document = workspace.read_json("ask", name, q="Praise?", header=3)
         assert (document["key"], document["text"], document["rows"]) == ("id", "text", 2)
 
 
 def test_python_and_the_page_accept_encoding_and_header(workspace: Workspace) -> None:
     """Python and the page accept an encoding and a header for files, but not for rows."""
     content = f"Raport łodzi\n\n{POLISH_TABLE}".encode("cp1250")
-    workspace.put("titled.csv", "").write_bytes(content)
+    workspace.write_file("titled.csv", "").write_bytes(content)
     printed_values = script(
         workspace,
         """
@@ -207,9 +220,9 @@ def test_python_and_the_page_accept_encoding_and_header(workspace: Workspace) ->
     assert "Łódź się spóźniła" in json.dumps(request, ensure_ascii=False)
     assert "works only with a file" in messages[0]
     assert "encoding= needs a file" in messages[1]
-    assert [*workspace.tags()] == ["bo"]
+    assert [*workspace.exported_tags()] == ["bo"]
 
-    with workspace.page() as client:
+    with workspace.serve_page() as client:
         for options, state in (
             ({}, "unreadable"),
             ({"header": "3", "encoding": "cp1250"}, "ready"),
@@ -236,8 +249,8 @@ def test_values_of_any_type_are_read(workspace: Workspace) -> None:
 
     visited_at = datetime(2026, 5, 1, tzinfo=UTC)
     people = {"username": ["ada"], "bio": ["Keeps bees"], "photo": [b"\xff"], "seen": [visited_at]}
-    parquet.write_table(pa.table(people), workspace.put("people.parquet", ""))
-    assert "1 person imported" in workspace.do("import", "people.parquet", TASK="").out
+    parquet.write_table(pa.table(people), workspace.write_file("people.parquet", ""))
+    assert "1 person imported" in workspace.run_command("import", "people.parquet", TASK="").stdout
 
 
 def _check_parquet_values(workspace: Workspace) -> None:
@@ -253,12 +266,12 @@ def _check_parquet_values(workspace: Workspace) -> None:
         "photo": [b"\xff\xfea", b"plain"],
         "latin": [b"caf", b"plain"],
     }
-    parquet.write_table(pa.table(columns), workspace.put("boats.parquet", ""))
+    parquet.write_table(pa.table(columns), workspace.write_file("boats.parquet", ""))
     declare_task(workspace, "../boats.parquet")
     message = "boats: columns left out, because they contain binary data: 'photo'"
-    assert message in workspace.do("preflight").err
+    assert message in workspace.run_command("preflight").stderr
 
-    first_row, second_row = workspace.exported()
+    first_row, second_row = workspace.exported_rows()
     assert first_row["at"] == "2026-01-01T00:00:00.123456789"
     assert second_row["at"] == "1970-01-01T00:00:00"
     assert first_row["year"] == "0000-01-01T00:00:00"
@@ -271,12 +284,12 @@ def _check_query_values(workspace: Workspace) -> None:
     """Check columns of bytes and extreme times of a query."""
     bytes_type = "BYTEA" if ON_POSTGRESQL else "BLOB"
     bytes_value = "decode('fffe', 'hex')" if ON_POSTGRESQL else "x'fffe'"
-    sql(workspace, f"CREATE TABLE tickets (id INTEGER, text TEXT, photo {bytes_type})")
+    run_sql(workspace, f"CREATE TABLE tickets (id INTEGER, text TEXT, photo {bytes_type})")
     rows = f"(1, 'late', {bytes_value}), (2, 'on time', NULL)"
-    sql(workspace, f"INSERT INTO tickets VALUES {rows}")  # noqa: S608 - literals of this test
+    run_sql(workspace, f"INSERT INTO tickets VALUES {rows}")  # noqa: S608 - literals of this test
     declare_task(workspace, "SELECT id, text, photo FROM tickets ORDER BY id", name="tickets")
     message = "columns left out, because they contain binary data: 'photo'"
-    assert message in workspace.do("preflight").err
+    assert message in workspace.run_command("preflight").stderr
     assert read_texts(workspace) == ["late", "on time"]
 
     if ON_POSTGRESQL:
@@ -286,8 +299,8 @@ def _check_query_values(workspace: Workspace) -> None:
         )
         query = f"SELECT id, text, {times}, DATE '2026-05-01' FROM tickets"  # noqa: S608 - literals
         declare_task(workspace, query, name="times")
-        workspace.do("preflight")
-        (row, _) = workspace.exported()
+        workspace.run_command("preflight")
+        (row, _) = workspace.exported_rows()
         assert row["day"] == "10000-01-01"
         assert row["bc"] == "0044-03-15 00:00:00 BC"
         assert row["tz"] == "infinity"
@@ -295,8 +308,8 @@ def _check_query_values(workspace: Workspace) -> None:
 
     # A text column of bytes leaves no text.
     declare_task(workspace, "SELECT id, photo AS text FROM tickets ORDER BY id", name="photos")
-    assert "binary columns are left out" in workspace.do("preflight", code=2).err
-    workspace.seen.discard("photos")
+    assert "binary columns are left out" in workspace.run_command("preflight", code=2).stderr
+    workspace.used_tasks.discard("photos")
 
 
 def _check_json_numbers(workspace: Workspace) -> None:
@@ -306,9 +319,9 @@ def _check_json_numbers(workspace: Workspace) -> None:
         '{"id":2,"text":"b","n":-Infinity}',
         '{"id":3,"text":"c","n":1}',
     ]
-    workspace.put("n.jsonl", "\n".join(lines))
+    workspace.write_file("n.jsonl", "\n".join(lines))
     declare_task(workspace, "../n.jsonl", name="numbers")
-    error_output = workspace.do("preflight").err
+    error_output = workspace.run_command("preflight").stderr
     assert "line 1: not JSON: NaN at character 24 is not a JSON number" in error_output
     assert "line 2: not JSON: -Infinity at character 24" in error_output
     assert read_texts(workspace) == ["c"]
@@ -329,46 +342,46 @@ def _check_spreadsheet_numbers(workspace: Workspace) -> None:
                 sheet.write(row_index, column_index, cell, cell_formats[column_index])
 
     declare_task(workspace, "../rates.xlsx", name="rates")
-    assert "displayed as percent or money: C2, D2\n" in workspace.do("preflight").err
-    [row] = workspace.exported()
+    assert "displayed as percent or money: C2, D2\n" in workspace.run_command("preflight").stderr
+    [row] = workspace.exported_rows()
     assert (row["rate"], row["price"]) == (0.075, 1234.5)
 
 
 def test_refused_rows_are_counted_and_listed(workspace: Workspace) -> None:
     """Three refused rows are shown, and the message names the option that lists all."""
     rows = "".join(f"{number},a,b\n" for number in range(5))
-    workspace.put("boats.csv", f"id,text\n{rows}9,late\n")
-    error_output = workspace.do("ask", "boats.csv", q="Tone?").err
+    workspace.write_file("boats.csv", f"id,text\n{rows}9,late\n")
+    error_output = workspace.run_command("ask", "boats.csv", q="Tone?").stderr
     assert error_output.count("wrong number of fields") == 3
     assert "5 rows are refused; the first 3 are above, and --refused lists all" in error_output
-    listing = workspace.do("ask", "boats.csv", q="Tone?", refused=True).err
+    listing = workspace.run_command("ask", "boats.csv", q="Tone?", refused=True).stderr
     assert listing.count("wrong number of fields") == 5
 
     declare_task(workspace, "../boats.csv")
     command = "findable items --task boats --state refused"
     message = f"5 rows are refused; the first 3 are above, and `{command}` lists all"
-    assert message in workspace.do("preflight").err
+    assert message in workspace.run_command("preflight").stderr
 
 
 def test_columns_of_bytes_are_left_out_of_all_files_of_a_folder(workspace: Workspace) -> None:
     """A column of bytes in a single Parquet file is left out of all files of the folder."""
     for year, photo in ((2025, b"plain"), (2026, b"\xff")):
-        path = workspace.put(f"boats/year={year}/a.parquet", "")
+        path = workspace.write_file(f"boats/year={year}/a.parquet", "")
         columns = {"id": [year], "text": [f"late in {year}"], "photo": [photo]}
         parquet.write_table(pa.table(columns), Path(path))
 
     declare_task(workspace, "../boats")
-    assert "'photo'" in workspace.do("preflight").err
-    rows = workspace.exported()
+    assert "'photo'" in workspace.run_command("preflight").stderr
+    rows = workspace.exported_rows()
     assert [sorted(row.keys() & {"photo", "year"}) for row in rows] == [["year"], ["year"]]
 
 
 def test_dry_import_needs_no_workspace_and_makes_none(workspace: Workspace) -> None:
     """A dry import runs in a new folder, and in a folder that only has files of the user."""
-    table = workspace.put("people.csv", "Username,Bio\nada,Bees.\n")
-    assert "1 added" in workspace.do("import", table, dry=True).out
+    table = workspace.write_file("people.csv", "Username,Bio\nada,Bees.\n")
+    assert "1 added" in workspace.run_command("import", table, dry=True).stdout
 
     # The sample data of a fresh checkout are such files.
-    workspace.put("data/sample/people.csv", "Username,Bio\n")
-    assert "1 added" in workspace.do("import", table, dry=True).out
+    workspace.write_file("data/sample/people.csv", "Username,Bio\n")
+    assert "1 added" in workspace.run_command("import", table, dry=True).stdout
     assert sorted(path.name for path in workspace.data.iterdir()) == ["sample"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import HEADER, Workspace, declaration
+from tests.acceptance.product import HEADER, Workspace, write_declaration
 from tests.outside.answers import Json, fill, user_text
 from tests.outside.server import Outside
 
@@ -23,8 +23,10 @@ def put_letters(
 ) -> None:
     """Write a task file and a file of rows about letters."""
     rows = "".join(f"L-{number},letter {number} about a bridge\n" for number in range(count))
-    workspace.put(f"tasks/{name}.csv", f"id,text\n{rows}")
-    workspace.put(f"tasks/{name}.py", declaration(fields, prompt="{text}", items=f"{name}.csv"))
+    workspace.write_file(f"tasks/{name}.csv", f"id,text\n{rows}")
+    workspace.write_file(
+        f"tasks/{name}.py", write_declaration(fields, prompt="{text}", items=f"{name}.csv")
+    )
 
 
 def next_step(output: str) -> list[str]:
@@ -35,8 +37,8 @@ def next_step(output: str) -> list[str]:
 
 def kill_live_run(workspace: Workspace, api: Engine, *, call_count: int) -> None:
     """Kill a live run after some answered calls, while the next call hangs."""
-    api.fault("hang", nth=call_count + 1, times=99, path=LIVE, args={"seconds": 300})
-    with workspace.start(
+    api.script_fault("hang", nth=call_count + 1, times=99, path=LIVE, args={"seconds": 300})
+    with workspace.start_command(
         "tag", mode="live", TASK=TASK, yes=True, CONCURRENCY=1, CALL_TIMEOUT=200
     ) as running:
         deadline = time.monotonic() + LONGEST_S
@@ -44,7 +46,7 @@ def kill_live_run(workspace: Workspace, api: Engine, *, call_count: int) -> None
             sum(request["path"].endswith(":generateContent") for request in api.journal())
             <= call_count
         ):
-            assert time.monotonic() < deadline, running.so_far()
+            assert time.monotonic() < deadline, running.read_output()
             time.sleep(0.01)
         running.signal(signal.SIGKILL)
         assert running.wait().code == -signal.SIGKILL
@@ -60,7 +62,7 @@ def test_stopped_run_is_listed_and_continued(workspace: Workspace, api: Engine) 
     kill_live_run(workspace, api, call_count=2)
     times_before = {path.name: path.stat().st_mtime_ns for path in workspace.data.glob("batches/*")}
 
-    output = workspace.do("status").out
+    output = workspace.run_command("status").stdout
     progress = r"under way +live run 1 stopped, \d of 6 rows asked"
     assert re.search(rf"{progress}: `findable tag --task letters` continues", output)
     assert " left" not in output
@@ -69,36 +71,36 @@ def test_stopped_run_is_listed_and_continued(workspace: Workspace, api: Engine) 
     assert times_after == times_before
 
     # A page that may write would end the stopped run by itself.
-    with workspace.page(readonly=True) as client:
+    with workspace.serve_page(readonly=True) as client:
         next_document = client.get(f"/api/tasks/{TASK}/next").json()
         assert shlex.split(next_document["next"])[-3:] == ["tag", "--task", TASK]
         assert next_document["plan"]["cost"] > 0
         assert ", stopped" in client.get("/parts/state", params={"task": TASK}).text
 
     # `tag` continues the stopped run.
-    tag_run = workspace.do("tag", mode="live", yes=True)
-    assert "continuing live run 1 stopped" in tag_run.err
-    assert workspace.states(TASK) == {"answered": 6}
-    assert next_step(tag_run.out) == next_step(workspace.do("status").out) != []
+    tag_run = workspace.run_command("tag", mode="live", yes=True)
+    assert "continuing live run 1 stopped" in tag_run.stderr
+    assert workspace.state_counts(TASK) == {"answered": 6}
+    assert next_step(tag_run.stdout) == next_step(workspace.run_command("status").stdout) != []
 
 
 def test_continued_batch_is_named_with_its_rows(workspace: Workspace, api: Engine) -> None:
     """`tag` names the running batch with its rows and the same next step as `status`."""
     api.configure(paused=True)
     put_letters(workspace)
-    tag_run = workspace.do("tag", mode="batch", TASK=TASK, yes=True)
+    tag_run = workspace.run_command("tag", mode="batch", TASK=TASK, yes=True)
     poll_step = ["findable", "batch-poll", "--task", TASK]
-    assert next_step(tag_run.out) == poll_step
-    assert next_step(workspace.do("status").out) == poll_step
+    assert next_step(tag_run.stdout) == poll_step
+    assert next_step(workspace.run_command("status").stdout) == poll_step
 
-    tag_run = workspace.do("tag", yes=True)
-    assert "continuing batch 1, 6 rows" in tag_run.err
-    assert "0 rows" not in tag_run.err
-    assert next_step(tag_run.out) == poll_step
+    tag_run = workspace.run_command("tag", yes=True)
+    assert "continuing batch 1, 6 rows" in tag_run.stderr
+    assert "0 rows" not in tag_run.stderr
+    assert next_step(tag_run.stdout) == poll_step
 
     api.configure(paused=False)
-    tag_run = workspace.do("tag", wait=True, yes=True)
-    assert next_step(tag_run.out) == next_step(workspace.do("status").out)
+    tag_run = workspace.run_command("tag", wait=True, yes=True)
+    assert next_step(tag_run.stdout) == next_step(workspace.run_command("status").stdout)
 
 
 def test_failures_are_grouped_by_reason(
@@ -119,9 +121,9 @@ def test_failures_are_grouped_by_reason(
 
     outside_server.answerer = answer
     put_letters(served_workspace, count=75)
-    served_workspace.do("tag", mode="live", TASK=TASK, yes=True)
+    served_workspace.run_command("tag", mode="live", TASK=TASK, yes=True)
 
-    lines = served_workspace.do("status").out.splitlines()
+    lines = served_workspace.run_command("status").stdout.splitlines()
     assert [line[:11].strip() for line in lines[-2:]] == ["failed", "next"]
     failures = served_workspace.status()["failures"]
     reason, count = next(iter(failures["reasons"].items()))
@@ -130,7 +132,7 @@ def test_failures_are_grouped_by_reason(
     assert Path(failures["report"]).is_file()
     assert failures["report"] in lines[-2]
 
-    long_lines = served_workspace.do("status", more=True).out.splitlines()
+    long_lines = served_workspace.run_command("status", more=True).stdout.splitlines()
     assert len(long_lines) < 60
     assert sum(reason in line for line in long_lines) == 2
     assert max(map(len, long_lines)) < 500
@@ -151,10 +153,10 @@ def test_progress_counts_a_repeated_row_once(
 
     outside_server.answerer = answer
     put_letters(served_workspace)
-    served_workspace.do("try", TASK=TASK, yes=True)
+    served_workspace.run_command("try", TASK=TASK, yes=True)
     asked_texts.clear()
 
-    with served_workspace.page() as client:
+    with served_workspace.serve_page() as client:
         parameters: dict[str, str | int] = {"task": TASK, "cost": 1}
         response = client.post("/api/tag", params=parameters, json={"mode": "live"})
         number = response.json()["number"]
@@ -168,45 +170,45 @@ def test_progress_counts_a_repeated_row_once(
 def test_only_task_is_the_default_and_several_tasks_are_listed(workspace: Workspace) -> None:
     """Commands and the page default to the only task, and to people if there are any."""
     put_letters(workspace)
-    workspace.do("tag", mode="live", TASK=TASK, limit=3, yes=True)
-    workspace.do("export", "out.jsonl")
+    workspace.run_command("tag", mode="live", TASK=TASK, limit=3, yes=True)
+    workspace.run_command("export", "out.jsonl")
     assert len((workspace.home / "out.jsonl").read_text(encoding="utf-8").splitlines()) >= 3
-    assert len(workspace.read("items")["items"]) == 6
+    assert len(workspace.read_json("items")["items"]) == 6
     assert workspace.status()[TASK]["total"] == 6
-    assert workspace.read("show", item="L-0")["task"] == TASK
-    assert "row is parked" in workspace.do("parked").out
+    assert workspace.read_json("show", item="L-0")["task"] == TASK
+    assert "row is parked" in workspace.run_command("parked").stdout
     for verb in ("qc", "try", "preflight", "submit", "poll", "ingest", "tag"):
-        assert "import people" not in workspace.do(verb, yes=True).said
-    assert workspace.states(TASK) == {"answered": 6}
-    with workspace.page() as client:
+        assert "import people" not in workspace.run_command(verb, yes=True).output
+    assert workspace.state_counts(TASK) == {"answered": 6}
+    with workspace.serve_page() as client:
         assert client.get("/api/status").json()[TASK]["total"] == 6
         assert "letter 0 about a bridge" in client.get("/").text
-    call_count = workspace.read("costs", by="task")["total"]["calls"]
+    call_count = workspace.read_json("costs", by="task")["total"]["calls"]
 
     # If there are two tasks, each command needs a name.
     put_letters(workspace, "notes", count=2)
-    workspace.do("tag", mode="live", TASK="notes", yes=True)
+    workspace.run_command("tag", mode="live", TASK="notes", yes=True)
     for verb, *arguments in (("items",), ("export", "no.csv"), ("tag",), ("parked",)):
-        error_output = workspace.do(verb, *arguments, code=2).err
+        error_output = workspace.run_command(verb, *arguments, code=2).stderr
         assert "has no people but several tasks: letters, notes; nothing was done" in error_output
         assert "--task letters" in error_output
     assert not (workspace.home / "no.csv").exists()
     assert workspace.status()["others"] == ["letters", "notes"]
-    assert workspace.read("costs", task=TASK)["total"]["calls"] == call_count
-    assert workspace.read("costs")["total"]["calls"] == call_count + 2
+    assert workspace.read_json("costs", task=TASK)["total"]["calls"] == call_count
+    assert workspace.read_json("costs")["total"]["calls"] == call_count + 2
 
-    workspace.put("people.csv", f"{HEADER}ada,Ada,Lovelace,,,Keeps bees.\n")
-    workspace.do("import", "people.csv")
-    assert [row["username"] for row in workspace.read("items")["items"]] == ["ada"]
+    workspace.write_file("people.csv", f"{HEADER}ada,Ada,Lovelace,,,Keeps bees.\n")
+    workspace.run_command("import", "people.csv")
+    assert [row["username"] for row in workspace.read_json("items")["items"]] == ["ada"]
 
 
 def test_positional_arguments_and_settings_are_options(workspace: Workspace) -> None:
     """Positional arguments and settings may be options; a double argument is refused."""
     put_letters(workspace)
-    workspace.do("tag", mode="live", TASK=TASK, yes=True)
-    workspace.do("export", to="x.csv")
+    workspace.run_command("tag", mode="live", TASK=TASK, yes=True)
+    workspace.run_command("export", to="x.csv")
     assert (workspace.home / "x.csv").is_file()
-    assert "was given twice" in workspace.do("export", "y.csv", to="z.csv", code=2).err
-    items = workspace.read("items", find="bridge L-4", rpm=9)["items"]
+    assert "was given twice" in workspace.run_command("export", "y.csv", to="z.csv", code=2).stderr
+    items = workspace.read_json("items", find="bridge L-4", rpm=9)["items"]
     assert [item["id"] for item in items] == ["L-4"]
-    assert "--rpm" in workspace.do("settings", rpm=9, refresh=True).out
+    assert "--rpm" in workspace.run_command("settings", rpm=9, refresh=True).stdout

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.acceptance.database import forge
+from tests.acceptance.database import run_as_forger
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import IMAGES, ON_POSTGRESQL, Workspace
 
@@ -53,7 +53,7 @@ def set_file_name(workspace: Workspace, kind: str, name: str) -> None:
     """Change the file name of batch 1, with the right hash of the secret."""
     sha256 = hashlib.sha256(SECRET).hexdigest()
     values = f"{kind}_file = :name, {kind}_sha256 = :sha256, {kind}_size = :size"
-    forge(
+    run_as_forger(
         workspace,
         f"UPDATE findable_batches SET {values}",  # noqa: S608 - constant columns
         name=name,
@@ -77,8 +77,8 @@ def test_no_command_follows_the_path_of_an_ingested_batch(
     workspace: Workspace, tmp_path: Path, kind: str
 ) -> None:
     """Clean, forget, backup and doctor end with exit code 5; show and work ignore the file."""
-    usernames = workspace.people(3)
-    workspace.each(*CHAIN)
+    usernames = workspace.import_people(3)
+    workspace.run_commands(*CHAIN)
     secret = write_secret(workspace.home / "theirs")
     commands: list[tuple[Any, ...]] = [("clean",), ("forget", usernames[0]), ("doctor",)]
     if not ON_POSTGRESQL:
@@ -88,33 +88,33 @@ def test_no_command_follows_the_path_of_an_ingested_batch(
         set_file_name(workspace, kind, name)
         for command, *arguments in commands:
             options = {"yes": True} if command == "forget" else {}
-            process = workspace.do(command, *arguments, code=5, KEEP_DAYS=0, **options)
-            assert f"names the file {name!r}" in process.said
+            process = workspace.run_command(command, *arguments, code=5, KEEP_DAYS=0, **options)
+            assert f"names the file {name!r}" in process.output
 
-        assert "another folder" not in workspace.do("show", usernames[0], raw=True).said
-        workspace.do("work", once=True)
+        assert "another folder" not in workspace.run_command("show", usernames[0], raw=True).output
+        workspace.run_command("work", once=True)
         assert not (tmp_path / "copy").exists()
         assert is_untouched(workspace, secret)
-    assert workspace.states() == {"tagged": 3}
+    assert workspace.state_counts() == {"tagged": 3}
 
 
 @pytest.mark.excused(*FORGED)
 def test_other_file_is_neither_sent_nor_ingested(workspace: Workspace, api: Engine) -> None:
     """A batch with the name of another file is neither sent nor ingested."""
-    workspace.people(3)
+    workspace.import_people(3)
     secret = write_secret(workspace.home / "theirs")
-    workspace.do("work", once=True, only="prepare")
+    workspace.run_command("work", once=True, only="prepare")
     names = secret_names(workspace, secret)
     for name in names.values():
         set_file_name(workspace, "request", name)
-        assert f"names the file {name!r}" in workspace.do("submit", code=5).err
-        assert f"names the file {name!r}" in workspace.do("work", once=True, code=5).said
+        assert f"names the file {name!r}" in workspace.run_command("submit", code=5).stderr
+        assert f"names the file {name!r}" in workspace.run_command("work", once=True, code=5).output
     # No file was uploaded, also not by `work`.
     assert not [request for request in api.journal() if "upload" in request["path"]]
 
     # The right name is stored again, and the batch continues until its result is downloaded.
     path = workspace.data / "batches" / "000001-requests.jsonl"
-    forge(
+    run_as_forger(
         workspace,
         "UPDATE findable_batches SET request_file = :name, request_sha256 = :sha256, "
         "request_size = :size",
@@ -122,13 +122,15 @@ def test_other_file_is_neither_sent_nor_ingested(workspace: Workspace, api: Engi
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         size=path.stat().st_size,
     )
-    workspace.each("submit", "poll")
+    workspace.run_commands("submit", "poll")
     for name in names.values():
         set_file_name(workspace, "result", name)
         for verb, *arguments in (("ingest",), ("poll",), ("cancel", 1)):
-            assert f"names the file {name!r}" in workspace.do(verb, *arguments, code=5).said
+            assert (
+                f"names the file {name!r}" in workspace.run_command(verb, *arguments, code=5).output
+            )
     assert is_untouched(workspace, secret)
-    assert workspace.states() == {"claimed": 3}
+    assert workspace.state_counts() == {"claimed": 3}
 
 
 @pytest.mark.excused(*FORGED)
@@ -136,38 +138,38 @@ def test_changed_sealed_file_is_neither_removed_nor_rewritten(
     workspace: Workspace,
 ) -> None:
     """Clean skips and names a changed file; forget fails until it is restored or removed."""
-    usernames = workspace.people(3)
-    workspace.each(*CHAIN)
+    usernames = workspace.import_people(3)
+    workspace.run_commands(*CHAIN)
     path = workspace.data / "batches" / "000001-results.jsonl"
     sealed_bytes = path.read_bytes()
     path.write_bytes(sealed_bytes + SECRET)
 
     for is_dry_run in (True, False):
-        clean_run = workspace.do("clean", dry=is_dry_run, json=True, KEEP_DAYS=0)
+        clean_run = workspace.run_command("clean", dry=is_dry_run, json=True, KEEP_DAYS=0)
         assert clean_run.json["changed"] == [path.name]
         assert clean_run.json["batches"] == []
-        assert "was changed" not in clean_run.out
-        assert path.name in clean_run.err
+        assert "was changed" not in clean_run.stdout
+        assert path.name in clean_run.stderr
 
-    error_output = workspace.do("forget", usernames[0], yes=True, code=5).err
+    error_output = workspace.run_command("forget", usernames[0], yes=True, code=5).stderr
     assert str(path) in error_output
     assert path.read_bytes() == sealed_bytes + SECRET
-    assert workspace.states() == {"tagged": 3}
+    assert workspace.state_counts() == {"tagged": 3}
 
     path.write_bytes(sealed_bytes)
-    workspace.do("forget", usernames[0], yes=True)
+    workspace.run_command("forget", usernames[0], yes=True)
     assert b"expert-tags/1" not in path.read_bytes()
     path.write_bytes(path.read_bytes() + SECRET)
-    workspace.do("forget", usernames[1], yes=True, code=5)
+    workspace.run_command("forget", usernames[1], yes=True, code=5)
     path.unlink()
-    workspace.do("forget", usernames[1], yes=True)
-    assert workspace.states() == {"tagged": 1}
+    workspace.run_command("forget", usernames[1], yes=True)
+    assert workspace.state_counts() == {"tagged": 1}
 
 
 def test_manifest_names_only_files_of_its_own_folder(workspace: Workspace) -> None:
     """A build's manifest with a path outside its folder is refused with the command to rebuild."""
-    workspace.people(3)
-    workspace.each(*CHAIN)
+    workspace.import_people(3)
+    workspace.run_commands(*CHAIN)
     secret = write_secret(workspace.home / "theirs")
     path = workspace.data / "index" / "current" / "manifest.json"
     file_bytes = path.read_bytes()
@@ -178,19 +180,19 @@ def test_manifest_names_only_files_of_its_own_folder(workspace: Workspace) -> No
         document["sizes"][name] = len(SECRET)
         path.write_text(json.dumps(document), encoding="utf-8")
 
-        search_run = workspace.do("search", "bees", code=5)
-        assert "is not below" in search_run.err
-        assert "index" in search_run.err
+        search_run = workspace.run_command("search", "bees", code=5)
+        assert "is not below" in search_run.stderr
+        assert "index" in search_run.stderr
     path.write_bytes(file_bytes)
-    assert len(workspace.found("bees")) == 3
+    assert len(workspace.search("bees")) == 3
 
 
 @pytest.mark.skipif(ON_POSTGRESQL, reason="a server copies its databases by its own programs")
 def test_link_in_a_backup_is_not_followed(workspace: Workspace, tmp_path: Path) -> None:
     """A backup with a link or a name that leads out of it is not restored (exit code 2)."""
-    workspace.people(3)
-    workspace.each(*CHAIN)
-    workspace.do("backup", tmp_path / "copy")
+    workspace.import_people(3)
+    workspace.run_commands(*CHAIN)
+    workspace.run_command("backup", tmp_path / "copy")
     secret = write_secret(workspace.home / "theirs")
     manifest = tmp_path / "copy" / "manifest.json"
     document = json.loads(manifest.read_bytes())
@@ -200,32 +202,34 @@ def test_link_in_a_backup_is_not_followed(workspace: Workspace, tmp_path: Path) 
         files = {**document["files"], name: hashlib.sha256(SECRET).hexdigest()}
         manifest.write_text(json.dumps({**document, "files": files}), encoding="utf-8")
         options: dict[str, Any] = {"from": tmp_path / "copy", "DATA": tmp_path / "restored"}
-        restore_run = workspace.do("restore", code=2, **options)
-        assert "is not below" in restore_run.err
+        restore_run = workspace.run_command("restore", code=2, **options)
+        assert "is not below" in restore_run.stderr
         assert not (tmp_path / "restored").exists()
 
 
 @pytest.mark.excused(*FORGED)
 def test_name_of_a_task_is_no_path(workspace: Workspace) -> None:
     """A stored task name that leads out of the workspace is refused, and no file is run."""
-    workspace.put("tasks/reviews.csv", "id,text\n1,I like it.\n")
-    workspace.put(
+    workspace.write_file("tasks/reviews.csv", "id,text\n1,I like it.\n")
+    workspace.write_file(
         "tasks/reviews.py",
         "from findable import Task\nfrom pydantic import BaseModel\n\n\n"
         "class Answer(BaseModel):\n    mood: str\n\n\n"
         'task = Task(answer=Answer, items="reviews.csv", key="id", prompt="How is {text}?")\n',
     )
-    workspace.do("tag", mode="live", yes=True, TASK="reviews")
-    workspace.put("evil.py", "from pathlib import Path\nPath('was-run').touch()\n")
+    workspace.run_command("tag", mode="live", yes=True, TASK="reviews")
+    workspace.write_file("evil.py", "from pathlib import Path\nPath('was-run').touch()\n")
     (workspace.data / "tasks").mkdir(exist_ok=True)
 
     rename = "UPDATE findable_tasks SET name = :name, path = :path"
-    forge(workspace, rename, name="../../evil", path="/nowhere.py")
+    run_as_forger(workspace, rename, name="../../evil", path="/nowhere.py")
     for verb, *arguments in (("status",), ("work", "--once"), ("clean",), ("doctor",)):
-        process = workspace.do(verb, *arguments, code=5)
-        assert "'../../evil'" in process.said
+        process = workspace.run_command(verb, *arguments, code=5)
+        assert "'../../evil'" in process.output
     assert not list(workspace.home.rglob("was-run"))
-    forge(workspace, rename, name="reviews", path=str(workspace.home / "tasks" / "reviews.py"))
+    run_as_forger(
+        workspace, rename, name="reviews", path=str(workspace.home / "tasks" / "reviews.py")
+    )
 
 
 @pytest.mark.excused(*FORGED)
@@ -233,19 +237,19 @@ def test_image_of_a_changed_row_is_not_sent(workspace: Workspace) -> None:
     """A row that was changed to name another image does not send that image."""
     write_two_images(workspace)
     workspace.task = IMAGES
-    workspace.do("import_images", "photos")
-    workspace.do("work", once=True, only="prepare")
-    workspace.do("cancel", 1, yes=True)
+    workspace.run_command("import_images", "photos")
+    workspace.run_command("work", once=True, only="prepare")
+    workspace.run_command("cancel", 1, yes=True)
     old_path, new_path = (
         str(workspace.home / name) for name in ("photos/sea.png", "private/letter.png")
     )
-    forge(
+    run_as_forger(
         workspace,
         "UPDATE findable_rows SET row = replace(row, :old, :new)",
         old=old_path,
         new=new_path,
     )
-    workspace.do("work", once=True, only="prepare")
+    workspace.run_command("work", once=True, only="prepare")
     assert {*sent_colours(workspace, 1), *sent_colours(workspace, 2)} == {"blue"}
 
 
@@ -253,12 +257,12 @@ def test_folder_setting_limits_the_sent_images(workspace: Workspace) -> None:
     """If FOLDER= is set, images outside the folder stay open and are not sent."""
     write_two_images(workspace)
     workspace.task = IMAGES
-    workspace.do("import_images", "photos")
-    workspace.do("import_images", "private")
-    workspace.do("work", once=True, only="prepare", FOLDER=workspace.home / "photos")
+    workspace.run_command("import_images", "photos")
+    workspace.run_command("import_images", "private")
+    workspace.run_command("work", once=True, only="prepare", FOLDER=workspace.home / "photos")
     assert sent_colours(workspace, 1) == ["blue"]
-    assert workspace.states() == {"claimed": 1, "open": 1}
-    workspace.do("cancel", 1, yes=True)
+    assert workspace.state_counts() == {"claimed": 1, "open": 1}
+    workspace.run_command("cancel", 1, yes=True)
 
 
 def write_two_images(workspace: Workspace) -> None:
@@ -288,30 +292,30 @@ def sent_colours(workspace: Workspace, number: int) -> list[str]:
 @pytest.mark.excused(*FORGED)
 def test_task_path_from_the_database_is_not_run(workspace: Workspace) -> None:
     """A path that only the database names is refused; the path that TASK= named is run."""
-    workspace.put("tasks/reviews.csv", "id,text\n1,I like it.\n")
+    workspace.write_file("tasks/reviews.csv", "id,text\n1,I like it.\n")
     declaration = (
         "from findable import Task\nfrom pydantic import BaseModel\n\n\n"
         "class Answer(BaseModel):\n    mood: str\n\n\n"
         'task = Task(answer=Answer, items="reviews.csv", key="id", prompt="How is {text}?")\n'
     )
-    task_path = str(workspace.put("tasks/reviews.py", declaration))
+    task_path = str(workspace.write_file("tasks/reviews.py", declaration))
     marker = workspace.home / "was-run"
-    other_path = workspace.put(
+    other_path = workspace.write_file(
         "scripts/reviews.py", f"open({str(marker)!r}, 'w').close()\n" + declaration
     )
 
-    workspace.do("try", TASK=task_path)
-    workspace.do("tag", mode="live", yes=True, TASK=task_path)
-    workspace.put("tasks/reviews.csv", "id,text\n1,I like it.\n2,I do not.\n")
+    workspace.run_command("try", TASK=task_path)
+    workspace.run_command("tag", mode="live", yes=True, TASK=task_path)
+    workspace.write_file("tasks/reviews.csv", "id,text\n1,I like it.\n2,I do not.\n")
 
-    forge(workspace, "UPDATE findable_tasks SET path = :path", path=str(other_path))
+    run_as_forger(workspace, "UPDATE findable_tasks SET path = :path", path=str(other_path))
     for verb in ("work", "tag"):
         options = {"once": True} if verb == "work" else {"mode": "live", "yes": True}
-        process = workspace.do(verb, code=3, TASK="reviews", **options)
-        assert f"{other_path} may be from a stranger" in process.said
-        assert "FINDABLE_TRUST" in process.said
+        process = workspace.run_command(verb, code=3, TASK="reviews", **options)
+        assert f"{other_path} may be from a stranger" in process.output
+        assert "FINDABLE_TRUST" in process.output
     assert not marker.exists()
 
-    forge(workspace, "UPDATE findable_tasks SET path = :path", path=task_path)
-    workspace.do("tag", mode="live", yes=True, TASK="reviews")
-    assert workspace.states("reviews") == {"answered": 2}
+    run_as_forger(workspace, "UPDATE findable_tasks SET path = :path", path=task_path)
+    workspace.run_command("tag", mode="live", yes=True, TASK="reviews")
+    assert workspace.state_counts("reviews") == {"answered": 2}

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.acceptance.database import sql
+from tests.acceptance.database import run_sql
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
 from tests.outside.server import Outside
@@ -83,13 +83,13 @@ def prepare_workspace(workspace: Workspace, story: Story) -> Workspace:
     shutil.copytree(TABLES, workspace.home / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
     # YES agrees to new tables in the museum's database.
     workspace.settings |= {"BATCH_ROWS": "4", "YES": "1"}
-    workspace.people(1)
+    workspace.import_people(1)
     workspace.task = story.name
 
     _, _, statements = (TABLES / "museum.sql").read_text(encoding="utf-8").partition("\n")
     for statement in statements.split(";\n"):
         if statement.strip():
-            sql(workspace, statement)
+            run_sql(workspace, statement)
     return workspace
 
 
@@ -104,12 +104,12 @@ def find_quotations(value: Any) -> Iterator[Mapping[str, Any]]:
 
 def check_answers(workspace: Workspace, story: Story) -> None:
     """Assert that each row is answered once, and that exports and the view are complete."""
-    assert workspace.states()["answered"] == story.rows
-    requests = workspace.asked()
+    assert workspace.state_counts()["answered"] == story.rows
+    requests = workspace.logged_requests()
     assert all(request["extractor"].startswith(f"{story.name}@") for request in requests)
 
-    json_rows = workspace.exported()
-    csv_text = workspace.do("export", "-", format="csv").out
+    json_rows = workspace.exported_rows()
+    csv_text = workspace.run_command("export", "-", format="csv").stdout
     csv_rows = list(csv.DictReader(io.StringIO(csv_text)))
     for rows in (json_rows, csv_rows):
         assert all({*story.key, *story.fields} <= row.keys() for row in rows)
@@ -119,7 +119,7 @@ def check_answers(workspace: Workspace, story: Story) -> None:
     check_quotations(json_rows, story)
     table = "desk" if story.name == "tickets" else story.name
     columns = ", ".join(story.fields)
-    view_rows = sql(workspace, f"SELECT {columns} FROM {table}_answered")  # noqa: S608
+    view_rows = run_sql(workspace, f"SELECT {columns} FROM {table}_answered")  # noqa: S608
     assert len(view_rows) == story.rows
     if story.exploded:
         check_exploded_export(workspace, story, json_rows)
@@ -138,7 +138,7 @@ def check_quotations(rows: list[dict[str, Any]], story: Story) -> None:
 
 def check_exploded_export(workspace: Workspace, story: Story, rows: list[dict[str, Any]]) -> None:
     """Assert that an export has a row with a key and a cost for each element of a list."""
-    exploded_rows = workspace.exported(rows=story.exploded, cost=True)
+    exploded_rows = workspace.exported_rows(rows=story.exploded, cost=True)
     assert len(exploded_rows) == sum(len(row[story.exploded] or ()) for row in rows)
     for row in exploded_rows:
         assert {*story.key} <= row.keys()
@@ -155,18 +155,18 @@ def test_killed_commands_answer_every_row_of_a_task_file_once(
         workspace.url = outside_server.url
         outside_server.troubles.lost_creates = 1
         outside_server.troubles.cut_downloads = 1
-    prepare_workspace(workspace, story).do("preflight")
+    prepare_workspace(workspace, story).run_command("preflight")
 
     killed_count = 0
     round_count = 0
-    while workspace.states().get("answered") != story.rows:
+    while workspace.state_counts().get("answered") != story.rows:
         round_count += 1
         assert round_count < MAX_ROUNDS, workspace.status()
         for verb in ROUND:
             fate = Fate(dice.randrange(1, MAX_STEP), dice.choice(("before", "after")))
-            while (process := workspace.run(verb, fate=fate)).code == KILLED:
+            while (process := workspace.try_command(verb, fate=fate)).code == KILLED:
                 killed_count += 1
-                fate = Fate(fate.at + dice.randrange(MAX_STEP), fate.side)
+                fate = Fate(fate.step + dice.randrange(MAX_STEP), fate.side)
             assert process.code in {0, 4}, process
 
     assert killed_count > 1
@@ -175,7 +175,7 @@ def test_killed_commands_answer_every_row_of_a_task_file_once(
         outside_server.check_once()
         question_counts = sorted(outside_server.kept.questions().values())
         assert question_counts == [1] * (story.rows - story.equal_rows)
-    assert "no contradiction found" in workspace.do("doctor").out
+    assert "no contradiction found" in workspace.run_command("doctor").stdout
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
@@ -188,12 +188,12 @@ def test_one_live_command_answers_every_row(
     """
     if story.server != "outside":
         workspace.url = outside_server.url
-    prepare_workspace(workspace, story).do("tag_live")
+    prepare_workspace(workspace, story).run_command("tag_live")
     check_answers(workspace, story)
 
-    workspace.do("tag_live")
-    assert len(workspace.asked()) == story.rows - story.equal_rows
+    workspace.run_command("tag_live")
+    assert len(workspace.logged_requests()) == story.rows - story.equal_rows
     if story is MUSEUM:
-        centuries = {row["id"]: row["century"] for row in workspace.exported()}
-        stored_centuries = dict(sql(workspace, "SELECT id, century FROM objects"))
+        centuries = {row["id"]: row["century"] for row in workspace.exported_rows()}
+        stored_centuries = dict(run_sql(workspace, "SELECT id, century FROM objects"))
         assert stored_centuries == centuries | {11: 16}

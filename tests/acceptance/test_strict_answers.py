@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.product import Workspace, declaration
+from tests.acceptance.product import Workspace, write_declaration
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
@@ -51,12 +51,14 @@ def test_values_of_another_type_are_invalid(
     served_workspace: Workspace, outside_server: Outside, mode: str
 ) -> None:
     """A wrong value is invalid and named by its field; 3.0 is a valid integer."""
-    task_file = declaration(FIELDS, prompt="Dates of: {text}", items="rows.csv", more=["key='id'"])
-    served_workspace.put(
+    task_file = write_declaration(
+        FIELDS, prompt="Dates of: {text}", items="rows.csv", extra_arguments=["key='id'"]
+    )
+    served_workspace.write_file(
         "tasks/dates.py", f"from datetime import date, datetime, time, timedelta\n{task_file}"
     )
     rows = [f"wrong-{number},row {number}\n" for number in range(len(INVALID_VALUES))]
-    served_workspace.put(
+    served_workspace.write_file(
         "tasks/rows.csv", "id,text\n" + "".join(rows) + "good,row good\ncompact,row compact\n"
     )
     served_workspace.task = "dates"
@@ -73,11 +75,11 @@ def test_values_of_another_type_are_invalid(
 
     outside_server.answerer = answer
 
-    served_workspace.do("tag", mode=mode, yes=True, wait=True)
+    served_workspace.run_command("tag", mode=mode, yes=True, wait=True)
     # Each wrong value must be refused in its own request.
     invalid_requests = {
         request["item"]: request
-        for request in served_workspace.asked()
+        for request in served_workspace.logged_requests()
         if request["outcome"] != "answered"
     }
     assert sorted(invalid_requests) == sorted(
@@ -89,12 +91,14 @@ def test_values_of_another_type_are_invalid(
         assert field in request["reason"] or "ISO 8601" in request["reason"], request
 
     valid_rows = {
-        row["id"]: row for row in served_workspace.exported() if row["id"] in {"good", "compact"}
+        row["id"]: row
+        for row in served_workspace.exported_rows()
+        if row["id"] in {"good", "compact"}
     }
     for row in valid_rows.values():
         assert (row["day"], row["count"], row["share"], row["level"]) == ("2024-01-31", 3, 3.0, 1)
 
-    request = served_workspace.requests(1)[0]["request"]
+    request = served_workspace.sealed_requests(1)[0]["request"]
     schema = json.dumps(request["generationConfig"]["responseSchema"])
     for format_name in ("date", "date-time", "time", "duration"):
         assert f'"format": "{format_name}"' in schema
@@ -104,17 +108,17 @@ def test_text_null_is_counted_in_the_quality_report(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """The text "null" is a valid answer; the report counts it by field."""
-    served_workspace.put("tasks/rows.csv", "id,text\n1,bees\n2,water\n3,law\n4,wax\n")
-    served_workspace.put(
+    served_workspace.write_file("tasks/rows.csv", "id,text\n1,bees\n2,water\n3,law\n4,wax\n")
+    served_workspace.write_file(
         "tasks/notes.py",
-        declaration({"note": "str", "why": "str"}, prompt="{text}", items="rows.csv"),
+        write_declaration({"note": "str", "why": "str"}, prompt="{text}", items="rows.csv"),
     )
     served_workspace.task = "notes"
     outside_server.answerer = lambda request: {
         "note": "null" if "bees" in user_text(request) else "a note",
         "why": "because",
     }
-    served_workspace.do("tag", mode="live", yes=True)
+    served_workspace.run_command("tag", mode="live", yes=True)
     (report_file,) = sorted((served_workspace.data / "reports").glob("notes-*.md"))[-1:]
     report = report_file.read_text(encoding="utf-8")
     assert 'note: the text "null" in 1 answer' in report

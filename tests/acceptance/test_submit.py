@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import MODEL, MOST, ON_POSTGRESQL, Workspace
+from tests.acceptance.product import MAX_ROWS, MODEL, ON_POSTGRESQL, Workspace
 from tests.outside.server import Outside
 
 START = r"^/upload/[^?]*$"
@@ -21,14 +21,14 @@ CATALOGUE = (
 
 def line_counts(workspace: Workspace) -> list[int]:
     """Return how many lines each request file has, in the order of batches."""
-    return [len(workspace.requests(batch["number"])) for batch in workspace.batches()]
+    return [len(workspace.sealed_requests(batch["number"])) for batch in workspace.batches()]
 
 
 def keys(workspace: Workspace) -> list[str]:
     """Return the keys of all request files, in the order of batches."""
     request_keys = []
     for batch in workspace.batches():
-        request_keys += [line["key"] for line in workspace.requests(batch["number"])]
+        request_keys += [line["key"] for line in workspace.sealed_requests(batch["number"])]
     return request_keys
 
 
@@ -38,17 +38,19 @@ def test_everyone_with_a_bio_is_sent_once(workspace: Workspace, api: Engine) -> 
     The notice that texts leave the machine is printed once, before the first upload. Every path
     begins with the pinned API version. The name of the batch is deterministic and short.
     """
-    workspace.people(12, without_bio=3)
-    submit_run = workspace.do("submit", json=True)
+    workspace.import_people(12, without_bio=3)
+    submit_run = workspace.run_command("submit", json=True)
     document = submit_run.json
-    assert "biographies leave this machine" in submit_run.err
+    assert "biographies leave this machine" in submit_run.stderr
     assert (document["requests"], document["batches"]) == (12, 1)
     assert document["sent"] == {"1": "created"}
     assert keys(workspace) == [f"expert-tags/{number}" for number in range(1, 13)]
 
-    submit_run = workspace.do("submit")
-    assert submit_run.out == "nothing to submit: everyone with a bio is tagged, claimed or parked\n"
-    assert "leave this machine" not in submit_run.err
+    submit_run = workspace.run_command("submit")
+    assert (
+        submit_run.stdout == "nothing to submit: everyone with a bio is tagged, claimed or parked\n"
+    )
+    assert "leave this machine" not in submit_run.stderr
 
     # The upload is started, finished and followed by the create call.
     paths = [request["path"] for request in api.journal() if request["method"] == "POST"]
@@ -71,24 +73,31 @@ def test_nothing_is_sent_or_written_without_confirmation(workspace: Workspace, a
     Without a terminal, a cost above CONFIRM_ABOVE is refused (exit code 2). CONFIRM_ABOVE accepts
     `inf` and refuses NaN, which no cost would exceed.
     """
-    workspace.people(7)
+    workspace.import_people(7)
     names_before = sorted(path.name for path in workspace.data.iterdir())
-    dry_output = workspace.do("submit", dry=True).out
+    dry_output = workspace.run_command("submit", dry=True).stdout
 
     assert dry_output.startswith("would submit 7 people in 1 batch: about ")
     assert "estimated $" in dry_output
     assert "(prices of 20" in dry_output
 
-    error_output = workspace.do("submit", CONFIRM_ABOVE=0, code=2).err
+    error_output = workspace.run_command("submit", CONFIRM_ABOVE=0, code=2).stderr
     assert "7 people in 1 batch: about " in error_output
     assert "next: --yes confirms" in error_output
-    assert "FINDABLE_CONFIRM_ABOVE" in workspace.do("submit", CONFIRM_ABOVE="nan", code=3).err
-    assert (workspace.batches(), workspace.states(), api.journal()) == ([], {"untagged": 7}, [])
+    assert (
+        "FINDABLE_CONFIRM_ABOVE"
+        in workspace.run_command("submit", CONFIRM_ABOVE="nan", code=3).stderr
+    )
+    assert (workspace.batches(), workspace.state_counts(), api.journal()) == (
+        [],
+        {"untagged": 7},
+        [],
+    )
     assert sorted(path.name for path in workspace.data.iterdir()) == names_before
     assert not workspace.status()["bound"]
 
-    workspace.do("submit", limit=3, CONFIRM_ABOVE=0, yes=True)
-    workspace.do("submit", CONFIRM_ABOVE="inf")
+    workspace.run_command("submit", limit=3, CONFIRM_ABOVE=0, yes=True)
+    workspace.run_command("submit", CONFIRM_ABOVE="inf")
     assert line_counts(workspace) == [3, 4]
 
 
@@ -97,18 +106,18 @@ def test_request_file_ends_at_the_first_of_three_limits(workspace: Workspace, ap
 
     A limit below every line gives files with a single line. DRY=1 counts the same files.
     """
-    workspace.put(
+    workspace.write_file(
         "people.csv",
         "Username,Bio\n" + "".join(f"p{n},{'bees ' * (n * n)}law {n}\n" for n in range(8)),
     )
-    workspace.do("import", "people.csv")
+    workspace.run_command("import", "people.csv")
     tokens_ins = [
-        workspace.read("submit", dry=True, limit=limit)["tokens_in"] for limit in range(1, 9)
+        workspace.read_json("submit", dry=True, limit=limit)["tokens_in"] for limit in range(1, 9)
     ]
     tokens = [total - previous for previous, total in pairwise([0, *tokens_ins])]
 
     api.configure(paused=True)
-    workspace.do("submit")
+    workspace.run_command("submit")
     lines = _lines(workspace, 1)
     max_bytes = sum(map(len, lines)) // 3
     room = tokens_ins[-1] // 3
@@ -118,12 +127,12 @@ def test_request_file_ends_at_the_first_of_three_limits(workspace: Workspace, ap
     for limits in cases:
         for batch in workspace.batches():
             if batch["state"] == "submitted":
-                workspace.do("cancel", batch["number"])
-        workspace.do("poll")
+                workspace.run_command("cancel", batch["number"])
+        workspace.run_command("poll")
 
         earlier_count = len(workspace.batches())
-        planned = workspace.read("submit", dry=True, **limits)
-        workspace.do("submit", **limits)
+        planned = workspace.read_json("submit", dry=True, **limits)
+        workspace.run_command("submit", **limits)
 
         files = [
             _lines(workspace, batch["number"]) for batch in workspace.batches()[earlier_count:]
@@ -145,9 +154,9 @@ def _packed(lines: list[bytes], tokens: list[int], limits: dict[str, int]) -> It
     token_count = 0
     for line, count in zip(lines, tokens, strict=False):
         passes_limit = (
-            len(file) + 1 > limits.get("BATCH_ROWS", MOST)
-            or len(b"".join([*file, line])) > limits.get("BATCH_BYTES", MOST)
-            or token_count + count > limits.get("BATCH_TOKENS", MOST)
+            len(file) + 1 > limits.get("BATCH_ROWS", MAX_ROWS)
+            or len(b"".join([*file, line])) > limits.get("BATCH_BYTES", MAX_ROWS)
+            or token_count + count > limits.get("BATCH_TOKENS", MAX_ROWS)
         )
         if file and passes_limit:
             yield file
@@ -160,44 +169,45 @@ def _packed(lines: list[bytes], tokens: list[int], limits: dict[str, int]) -> It
 
 def test_a_budget_of_a_day_holds_over_all_processes(workspace: Workspace, api: Engine) -> None:
     """Running, paid and possibly paid requests count; requests over the budget are held back."""
-    workspace.people(12)
+    workspace.import_people(12)
     api.configure(paused=True)
-    cost = workspace.read("submit", dry=True)["estimated_cost"]
+    cost = workspace.read_json("submit", dry=True)["estimated_cost"]
     day = f"{cost / 2:.9f}"
-    first_run = workspace.read("submit", BUDGET_PER_DAY=day)
+    first_run = workspace.read_json("submit", BUDGET_PER_DAY=day)
     assert 0 < sum(batch["estimated_cost"] for batch in workspace.batches()) <= cost / 2
     sent_count = sum(line_counts(workspace))
     assert sent_count > 2
     assert sent_count + first_run["held_back"] == 12
 
-    submit_run = workspace.do("submit", BUDGET_PER_DAY=day, code=3)
-    assert "BUDGET_PER_DAY" in submit_run.said
+    submit_run = workspace.run_command("submit", BUDGET_PER_DAY=day, code=3)
+    assert "BUDGET_PER_DAY" in submit_run.output
     assert len(api.batches()) == 1
 
     # Paid requests count as well.
     api.configure(paused=False)
-    workspace.each("poll", "ingest")
-    paid_cost = workspace.spent()["actual"]
+    workspace.run_commands("poll", "ingest")
+    paid_cost = workspace.spending()["actual"]
     assert paid_cost > 0
     assert (
-        "BUDGET_PER_DAY" in workspace.do("submit", BUDGET_PER_DAY=f"{paid_cost:.9f}", code=3).said
+        "BUDGET_PER_DAY"
+        in workspace.run_command("submit", BUDGET_PER_DAY=f"{paid_cost:.9f}", code=3).output
     )
-    workspace.do("submit", BUDGET_PER_DAY=f"{2 * cost:.9f}")
-    assert workspace.states() == {"tagged": sent_count, "claimed": 12 - sent_count}
+    workspace.run_command("submit", BUDGET_PER_DAY=f"{2 * cost:.9f}")
+    assert workspace.state_counts() == {"tagged": sent_count, "claimed": 12 - sent_count}
 
 
 def test_enqueued_tokens_stay_below_the_limit_of_the_model(
     workspace: Workspace, api: Engine
 ) -> None:
     """The client's own count respects the catalogue's limit, and the message names that quota."""
-    workspace.people(20)
-    tokens = workspace.read("submit", dry=True)["tokens_in"]
+    workspace.import_people(20)
+    tokens = workspace.read_json("submit", dry=True)["tokens_in"]
     max_tokens = tokens * 3 // 4
-    workspace.put("models.toml", CATALOGUE.format(max_tokens))
+    workspace.write_file("models.toml", CATALOGUE.format(max_tokens))
     workspace.settings["MODELS_FILE"] = str(workspace.home / "models.toml")
     api.configure(enqueued_tokens={"*": max_tokens}, paused=True)
 
-    first_run = workspace.read("submit")
+    first_run = workspace.read_json("submit")
     assert first_run["no_room"] > 0
     assert first_run["held_back"] == 0
     waiting_tokens = [batch["estimated_in"] for batch in workspace.batches()]
@@ -210,27 +220,27 @@ def test_enqueued_tokens_stay_below_the_limit_of_the_model(
         "of queued tokens. Next: findable batch-poll\n"
     )
     for budget in ({}, {"BUDGET_PER_DAY": 20}):
-        assert workspace.do("submit", **budget).out == expected_output
+        assert workspace.run_command("submit", **budget).stdout == expected_output
     assert len(api.batches()) == len(waiting_tokens)
 
     api.configure(paused=False)
-    workspace.each("poll", "submit", "poll", "ingest")
-    assert workspace.states() == {"tagged": 20}
+    workspace.run_commands("poll", "submit", "poll", "ingest")
+    assert workspace.state_counts() == {"tagged": 20}
 
 
 def test_token_estimates_learn_from_past_answers(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """If the model counts twice as many tokens as the client, files get half as many rows."""
-    served_workspace.people(26)
-    served_workspace.do("submit", limit=6)
+    served_workspace.import_people(26)
+    served_workspace.run_command("submit", limit=6)
     row_tokens = 2 * served_workspace.batches()[0]["estimated_in"] // 6
     outside_server.results = lambda keys: b"\n".join(_result_line(key, row_tokens) for key in keys)
-    served_workspace.each("poll", "ingest")
+    served_workspace.run_commands("poll", "ingest")
 
     room = 5 * row_tokens + row_tokens // 2
-    assert served_workspace.read("submit", dry=True, BATCH_TOKENS=room)["batches"] == 4
-    served_workspace.do("submit", BATCH_TOKENS=room)
+    assert served_workspace.read_json("submit", dry=True, BATCH_TOKENS=room)["batches"] == 4
+    served_workspace.run_command("submit", BATCH_TOKENS=room)
     assert line_counts(served_workspace) == [6, 5, 5, 5, 5]
 
 
@@ -249,9 +259,9 @@ def test_number_of_batches_stays_below_the_limit_of_the_api(
     workspace: Workspace, api: Engine
 ) -> None:
     """After a hundred active batches the next batch stays prepared (exit code 4)."""
-    workspace.people(101)
+    workspace.import_people(101)
     api.configure(paused=True)
-    error_output = workspace.do("submit", BATCH_ROWS=1, code=4).err
+    error_output = workspace.run_command("submit", BATCH_ROWS=1, code=4).stderr
     assert "100 batches are at the API" in error_output
     assert "findable batch-poll" in error_output
     assert len(api.batches()) == 100
@@ -260,17 +270,23 @@ def test_number_of_batches_stays_below_the_limit_of_the_api(
 
 def test_prepared_batches_are_priced_and_confirmed(workspace: Workspace, api: Engine) -> None:
     """Every command that sends a prepared batch counts its cost."""
-    workspace.people(5)
-    api.fault("key_invalid", method="POST", path=START)
-    workspace.do("submit", code=3)
-    workspace.do("submit", CONFIRM_ABOVE=0, code=2)
+    workspace.import_people(5)
+    api.script_fault("key_invalid", method="POST", path=START)
+    workspace.run_command("submit", code=3)
+    workspace.run_command("submit", CONFIRM_ABOVE=0, code=2)
     assert workspace.batch_states() == ["prepared"]
-    assert "also sent: 5 people in batches of an earlier run" in workspace.do("preflight").out
-    assert "not confirmed" in workspace.do("tag", mode="batch", code=2, CONFIRM_ABOVE=0.0001).err
+    assert (
+        "also sent: 5 people in batches of an earlier run"
+        in workspace.run_command("preflight").stdout
+    )
+    assert (
+        "not confirmed"
+        in workspace.run_command("tag", mode="batch", code=2, CONFIRM_ABOVE=0.0001).stderr
+    )
     assert api.batches() == []
 
-    tag_run = workspace.do("tag", mode="batch", yes=True, CONFIRM_ABOVE=0.0001)
-    assert "5 people submitted" in tag_run.out
+    tag_run = workspace.run_command("tag", mode="batch", yes=True, CONFIRM_ABOVE=0.0001)
+    assert "5 people submitted" in tag_run.stdout
     assert len(api.batches()) == 1
 
 
@@ -279,9 +295,9 @@ def test_a_request_file_that_changed_after_sealing_is_never_sent(
     workspace: Workspace, api: Engine
 ) -> None:
     """Changed or missing bytes end with exit code 5; the batch and its claims stay as they are."""
-    workspace.people(2)
-    api.fault("key_invalid", method="POST", path=START)
-    workspace.do("submit", code=3)
+    workspace.import_people(2)
+    api.script_fault("key_invalid", method="POST", path=START)
+    workspace.run_command("submit", code=3)
     path = workspace.data / "batches" / "000001-requests.jsonl"
     changed_bytes = bytearray(path.read_bytes())
     changed_bytes[-3] ^= 1
@@ -289,15 +305,15 @@ def test_a_request_file_that_changed_after_sealing_is_never_sent(
     path.write_bytes(changed_bytes)
     requests_before = len(api.journal())
     for _ in range(2):
-        assert str(path) in workspace.do("submit", code=5).err
+        assert str(path) in workspace.run_command("submit", code=5).stderr
         path.unlink(missing_ok=True)
     assert len(api.journal()) == requests_before
-    assert (workspace.batch_states(), workspace.states()) == (["prepared"], {"claimed": 2})
+    assert (workspace.batch_states(), workspace.state_counts()) == (["prepared"], {"claimed": 2})
 
 
 def test_request_files_without_a_batch_are_removed(workspace: Workspace) -> None:
     """The next run removes request files of a killed run and leaves other files alone."""
-    workspace.people(3)
+    workspace.import_people(3)
     folder = workspace.data / "batches"
     folder.mkdir()
     stale_names = [
@@ -307,7 +323,7 @@ def test_request_files_without_a_batch_are_removed(workspace: Workspace) -> None
     ]
     for name in [*stale_names, "notes.txt"]:
         (folder / name).write_text("{}\n")
-    workspace.do("submit")
+    workspace.run_command("submit")
     assert sorted(path.name for path in folder.iterdir()) == ["000001-requests.jsonl", "notes.txt"]
     assert line_counts(workspace) == [3]
 
@@ -319,31 +335,31 @@ def test_an_older_copy_of_the_folder_pays_for_nothing_twice(
     workspace: Workspace, api: Engine, tmp_path: Path
 ) -> None:
     """The same request file adopts its old batch, and a paid result is never overwritten."""
-    workspace.people(3)
+    workspace.import_people(3)
     older_copy = tmp_path / "older"
     shutil.copytree(workspace.data, older_copy)
-    workspace.do("submit")
+    workspace.run_command("submit")
 
     # The copy writes the same file again and adopts the batch.
     _restore_copy(older_copy, workspace.data)
-    assert "does not contain" not in workspace.do("submit").err
+    assert "does not contain" not in workspace.run_command("submit").stderr
     assert (len(api.batches()), workspace.batch_states()) == (1, ["submitted"])
-    workspace.each("poll", "ingest")
-    assert workspace.states() == {"tagged": 3}
+    workspace.run_commands("poll", "ingest")
+    assert workspace.state_counts() == {"tagged": 3}
 
     # An old database next to newer files never writes over them.
     paid_files = {path: path.read_bytes() for path in (workspace.data / "batches").iterdir()}
     for path in workspace.data.glob("findable.db*"):
         path.unlink()
     shutil.copy(older_copy / "findable.db", workspace.data)
-    workspace.do("submit", code=5)
+    workspace.run_command("submit", code=5)
     assert {path: path.read_bytes() for path in paid_files} == paid_files
 
     _restore_copy(older_copy, workspace.data)
     message = "the API has 1 batch of this workspace that the database does not contain"
-    assert message in workspace.do("submit", limit=2).err
+    assert message in workspace.run_command("submit", limit=2).stderr
     assert len(api.batches()) == 2
-    assert "does not contain" not in workspace.do("submit").err
+    assert "does not contain" not in workspace.run_command("submit").stderr
 
 
 def _restore_copy(older_copy: Path, folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.days import DAY_OF, SUCCESS_OR_REFUSAL
 from tests.acceptance.loaded import NOT_PERMITTED
-from tests.acceptance.process import LIVES, Done
+from tests.acceptance.process import NO_FATE, EndedCommand
 from tests.acceptance.product import ON_POSTGRESQL, PEOPLE, Workspace
 from tests.acceptance.steps import Fate
 from tests.acceptance.sweep import (
@@ -103,22 +103,22 @@ def test_a_killed_restore_leaves_no_workspace_or_a_complete_workspace(
     workspace: Workspace,
 ) -> None:
     """A second run of the restore completes the workspace."""
-    names = workspace.people(2)
-    workspace.do("backup", workspace.home / "copy")
+    names = workspace.import_people(2)
+    workspace.run_command("backup", workspace.home / "copy")
 
-    def restore(name: str, fate: Fate = LIVES) -> tuple[Workspace, Done]:
+    def restore(name: str, fate: Fate = NO_FATE) -> tuple[Workspace, EndedCommand]:
         copy = Workspace(workspace.home / name)
-        return copy, copy.run("restore", workspace.home / "copy", fate=fate)
+        return copy, copy.try_command("restore", workspace.home / "copy", fate=fate)
 
     _, undisturbed_process = restore("peace")
     refused_count = 0
     for step in range(1, len(undisturbed_process.trail) + 1, 2):
         # An interrupted command may still complete its work.
         event, codes = ("INT", {0, INTERRUPTED}) if step % 4 == 1 else ("KILL", {-9})
-        copy, process = restore(f"life-{step}", Fate(step, how=event))
+        copy, process = restore(f"life-{step}", Fate(step, event=event))
         assert process.code in codes
 
-        status_run = copy.run("status", json=True)
+        status_run = copy.try_command("status", json=True)
         is_refused = status_run.code == READ_NOTHING
         refused_count += is_refused
         if not is_refused:
@@ -127,5 +127,5 @@ def test_a_killed_restore_leaves_no_workspace_or_a_complete_workspace(
 
         _, second_process = restore(f"life-{step}")
         assert second_process.code in SUCCESS_OR_REFUSAL
-        assert list(copy.tags()) == names
+        assert list(copy.exported_tags()) == names
     assert refused_count

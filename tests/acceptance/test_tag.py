@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LONGEST_S
+from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import BATCH_PRICE, MODEL, PASSAGES, Workspace
 
 LIVE_PATH = ":generateContent"
@@ -36,13 +36,13 @@ def count_posts(api: Engine, path_part: str) -> int:
 
 def run_tag(workspace: Workspace, code: int = 0, **options: Any) -> dict[str, Any]:
     """Run `tag`, and return its report."""
-    report: dict[str, Any] = workspace.do("tag", code=code, json=True, **options).json
+    report: dict[str, Any] = workspace.run_command("tag", code=code, json=True, **options).json
     return report
 
 
 def estimate_live_cost(workspace: Workspace) -> float:
     """Return the estimated cost of a live call for one person, in USD."""
-    return float(workspace.read("preflight", limit=1)["live"]["cost"])
+    return float(workspace.read_json("preflight", limit=1)["live"]["cost"])
 
 
 @pytest.mark.alike
@@ -53,9 +53,9 @@ def test_preflight_estimates_batch_and_live_without_a_call(
 
     The estimates agree with `submit` with DRY=1, and with the actual cost.
     """
-    workspace.people(7, without_bio=2)
-    estimate = workspace.read("preflight")
-    dry_run = workspace.read("submit", dry=True)
+    workspace.import_people(7, without_bio=2)
+    estimate = workspace.read_json("preflight")
+    dry_run = workspace.read_json("submit", dry=True)
     assert estimate["items"] == 7
     assert estimate["batch"]["batches"] == 1
     assert estimate["live"]["calls"] == 7
@@ -71,29 +71,29 @@ def test_preflight_estimates_batch_and_live_without_a_call(
     assert estimate["recommended"] == "flex"
 
     # Batches are sent in turns if few tokens may wait at the API.
-    assert workspace.read("preflight", BATCH_ROWS=3)["batch"]["batches"] == 3
-    models_file = workspace.put("models.toml", SMALL_MODEL)
+    assert workspace.read_json("preflight", BATCH_ROWS=3)["batch"]["batches"] == 3
+    models_file = workspace.write_file("models.toml", SMALL_MODEL)
     small_model = {"MODELS_FILE": models_file, "MODEL": "small-one", "BATCH_ROWS": 2}
-    small_batch = workspace.read("preflight", **small_model)["batch"]
+    small_batch = workspace.read_json("preflight", **small_model)["batch"]
     assert "turns" in str(small_batch["warnings"])
 
-    output = workspace.do("preflight").out
+    output = workspace.run_command("preflight").stdout
     assert "7 people" in output
     assert "recommended: flex" in output
     assert api.journal() == []
     assert workspace.batches() == []
 
-    workspace.do("tag_live")
-    actual_cost = workspace.spent()["actual"]
+    workspace.run_command("tag_live")
+    actual_cost = workspace.spending()["actual"]
     assert actual_cost == pytest.approx(estimate["live"]["cost"], rel=0.2)
-    assert "nothing to ask" in workspace.do("preflight").out
+    assert "nothing to ask" in workspace.run_command("preflight").stdout
 
 
 @pytest.mark.alike
 def test_preflight_considers_deadline_daily_quota_and_budget(workspace: Workspace) -> None:
     """`preflight` recommends the cheapest mode in time, and warns about quota and budget."""
-    assert "import" in workspace.do("preflight", code=3).err
-    workspace.people(9)
+    assert "import" in workspace.run_command("preflight", code=3).stderr
+    workspace.import_people(9)
     for options, mode, reason in (
         ({"deadline": "2d", "RPM": 1, "RPD": 2}, "batch", ""),
         ({"deadline": "1h"}, "flex", "24 h"),
@@ -101,19 +101,19 @@ def test_preflight_considers_deadline_daily_quota_and_budget(workspace: Workspac
         ({"DEADLINE": "0.001s", "RPM": 1}, "flex", "no mode is expected"),
         ({"TIER": "free", "RPD": 1}, "flex", "no batches"),
     ):
-        estimate = workspace.read("preflight", **options)
+        estimate = workspace.read_json("preflight", **options)
         assert estimate["recommended"] == mode, options
         assert reason in estimate["reason"], options
-    assert "no batches" in str(workspace.read("preflight", TIER="free")["batch"]["warnings"])
+    assert "no batches" in str(workspace.read_json("preflight", TIER="free")["batch"]["warnings"])
 
-    workspace.do("tag_live", limit=4)
+    workspace.run_command("tag_live", limit=4)
     for requests, warning in (
         (6, "2 of today's 6 requests are left"),
         (9, "9 of today's 9 requests would be used"),
     ):
-        assert warning in str(workspace.read("preflight", RPD=requests)["live"]["warnings"])
+        assert warning in str(workspace.read_json("preflight", RPD=requests)["live"]["warnings"])
 
-    estimate = workspace.read("preflight", BUDGET_PER_DAY="0.0001")
+    estimate = workspace.read_json("preflight", BUDGET_PER_DAY="0.0001")
     assert estimate["batch"]["affordable"] is False
     assert estimate["live"]["affordable"] is False
 
@@ -123,22 +123,22 @@ def test_cost_above_the_limit_needs_consent_and_few_rows_use_flex(
     workspace: Workspace, api: Engine
 ) -> None:
     """`tag` refuses a cost above the limit without YES=1, and uses flex for few rows."""
-    workspace.people(6, without_bio=2)
-    refused_run = workspace.do("tag", CONFIRM_ABOVE=0, code=2)
-    assert "estimated $" in refused_run.err
-    assert "next: --yes confirms" in refused_run.err
+    workspace.import_people(6, without_bio=2)
+    refused_run = workspace.run_command("tag", CONFIRM_ABOVE=0, code=2)
+    assert "estimated $" in refused_run.stderr
+    assert "next: --yes confirms" in refused_run.stderr
 
     for budget in ("nan", "-1", "five", "inf"):
-        assert "amount of USD" in workspace.do("tag", BUDGET=budget, code=2).err
+        assert "amount of USD" in workspace.run_command("tag", BUDGET=budget, code=2).stderr
     for deadline in ("soon", "2 fortnights", "-1h"):
-        workspace.do("tag", deadline=deadline, code=2)
+        workspace.run_command("tag", deadline=deadline, code=2)
     assert count_posts(api, "") == 0
 
     report = run_tag(workspace, CONFIRM_ABOVE=0, yes=True)
     assert (report["mode"], report["left"]) == ("flex", 0)
     assert (count_posts(api, LIVE_PATH), count_posts(api, CREATE_PATH)) == (6, 0)
-    assert workspace.states() == {"tagged": 6, "no_bio": 2}
-    assert "nothing to tag" in workspace.do("tag").out
+    assert workspace.state_counts() == {"tagged": 6, "no_bio": 2}
+    assert "nothing to tag" in workspace.run_command("tag").stdout
 
 
 @pytest.mark.alike
@@ -149,8 +149,8 @@ def test_tag_collects_running_batches_and_retries_failed_rows(
 
     The few remaining rows are sent by flex.
     """
-    workspace.people(7)
-    api.fault("schema_mismatch", times=1, key="tags/1$")
+    workspace.import_people(7)
+    api.script_fault("schema_mismatch", times=1, key="tags/1$")
     assert run_tag(workspace, mode="batch", limit=4)["submitted"] == [1]
     assert run_tag(workspace, limit=1)["mode"] == "flex"
 
@@ -160,37 +160,37 @@ def test_tag_collects_running_batches_and_retries_failed_rows(
 
     report = run_tag(workspace, mode="batch", wait=True)
     assert (report["left"], count_posts(api, CREATE_PATH)) == (0, 2)
-    assert workspace.states() == {"tagged": 7}
+    assert workspace.state_counts() == {"tagged": 7}
 
 
 @pytest.mark.alike
 @pytest.mark.parametrize("mode", ["live", "batch"])
 def test_budget_limits_the_number_of_tagged_people(workspace: Workspace, mode: str) -> None:
     """A run spends at most its budget, reports the remaining rows, and continues with more."""
-    workspace.people(12)
+    workspace.import_people(12)
     price_factor = 1 if mode == "live" else 0.5
     budget = 5.5 * estimate_live_cost(workspace) * price_factor
     report = run_tag(workspace, mode=mode, wait=True, BUDGET=f"{budget:.9f}")
-    tagged_count = workspace.states()["tagged"]
+    tagged_count = workspace.state_counts()["tagged"]
     assert 1 <= tagged_count <= 8
     assert report["left"] == 12 - tagged_count
     assert "BUDGET" in report["out_of_money"]
-    assert workspace.spent()["actual"] <= budget
+    assert workspace.spending()["actual"] <= budget
 
     assert run_tag(workspace, mode=mode, wait=True, BUDGET=5)["left"] == 0
-    assert workspace.states() == {"tagged": 12}
+    assert workspace.state_counts() == {"tagged": 12}
 
 
 @pytest.mark.alike
 def test_budget_applies_until_its_run_is_over(workspace: Workspace, api: Engine) -> None:
     """A later `run` obeys the budget of an unfinished `tag`, and a larger budget continues."""
-    workspace.people(12)
+    workspace.import_people(12)
     budget = 2.5 * estimate_live_cost(workspace) * 0.5
     assert run_tag(workspace, mode="batch", BUDGET=f"{budget:.9f}")["submitted"] == [1]
 
     for _ in "123":
-        output = workspace.do("run").out
-    untagged_count = workspace.states()["untagged"]
+        output = workspace.run_command("run").stdout
+    untagged_count = workspace.state_counts()["untagged"]
     assert f"{untagged_count} not asked: BUDGET=" in output
     assert count_posts(api, CREATE_PATH) == 1
 
@@ -199,11 +199,11 @@ def test_budget_applies_until_its_run_is_over(workspace: Workspace, api: Engine)
 
 def test_cost_of_a_killed_run_counts_for_its_budget(workspace: Workspace, api: Engine) -> None:
     """A run that was killed is not over, and its cost counts for the budget of the next."""
-    workspace.people(8)
-    api.fault("hang", nth=5, times=99, path=LIVE_PATH, args={"seconds": 300})
+    workspace.import_people(8)
+    api.script_fault("hang", nth=5, times=99, path=LIVE_PATH, args={"seconds": 300})
     limits: dict[str, Any] = {"CONCURRENCY": 1, "CALL_TIMEOUT": 200, "BUDGET": 1}
-    with workspace.start("tag", mode="live", **limits) as running:
-        deadline = time.monotonic() + LONGEST_S
+    with workspace.start_command("tag", mode="live", **limits) as running:
+        deadline = time.monotonic() + MAX_WAIT_S
         while count_posts(api, LIVE_PATH) < 5:
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -211,57 +211,57 @@ def test_cost_of_a_killed_run_counts_for_its_budget(workspace: Workspace, api: E
         assert running.wait().code == -signal.SIGKILL
     api.clear_faults()
 
-    workspace.do("ingest")
-    assert workspace.states()["tagged"] == 4
-    spent = workspace.spent()
+    workspace.run_command("ingest")
+    assert workspace.state_counts()["tagged"] == 4
+    spent = workspace.spending()
     budget = (spent["actual"] + spent["lost"]) * 1.05
     report = run_tag(workspace, mode="live", BUDGET=f"{budget:.9f}")
     assert report["left"] > 0
     assert report["out_of_money"]
-    assert workspace.states()["tagged"] == 4
+    assert workspace.state_counts()["tagged"] == 4
 
     assert run_tag(workspace, mode="live", BUDGET=1)["left"] == 0
 
 
 def test_daily_budget_applies_to_every_command(workspace: Workspace, api: Engine) -> None:
     """Nothing is sent after the daily budget is spent, and prepared batches wait for it."""
-    workspace.people(9)
+    workspace.import_people(9)
     run_tag(workspace, mode="live", limit=3)
-    spent = workspace.spent()["actual"]
+    spent = workspace.spending()["actual"]
     live_calls = count_posts(api, LIVE_PATH)
     daily_budget = {"BUDGET_PER_DAY": f"{spent * 1.01:.9f}"}
     for verb, code in (("submit", 3), ("tag_live", 0)):
-        assert "BUDGET_PER_DAY" in workspace.do(verb, code=code, **daily_budget).err
+        assert "BUDGET_PER_DAY" in workspace.run_command(verb, code=code, **daily_budget).stderr
 
     # If both budgets are spent, the report names the daily budget, which is renewed.
     spent_budgets: dict[str, Any] = {"BUDGET": 0, "BUDGET_PER_DAY": f"{spent / 2:.9f}"}
     report = run_tag(workspace, mode="live", **spent_budgets)
     assert "BUDGET_PER_DAY" in str(report["out_of_money"])
-    assert "BUDGET_PER_DAY" in str(workspace.read("run", **daily_budget)["tasks"])
+    assert "BUDGET_PER_DAY" in str(workspace.read_json("run", **daily_budget)["tasks"])
     assert count_posts(api, LIVE_PATH) == live_calls
     assert count_posts(api, CREATE_PATH) == 0
 
     # Each of two prepared batches is sent as soon as the daily budget allows it.
-    api.fault("status", args=QUOTA_ERROR, path=CREATE_PATH)
-    workspace.do("submit", code=4, BATCH_ROWS=3)
+    api.script_fault("status", args=QUOTA_ERROR, path=CREATE_PATH)
+    workspace.run_command("submit", code=4, BATCH_ROWS=3)
     assert workspace.batch_states() == ["prepared", "prepared"]
-    batch_cost = workspace.read("preflight")["waiting"]["cost"] / 2
+    batch_cost = workspace.read_json("preflight")["waiting"]["cost"] / 2
     for affordable_batches, states in (
         (0.5, ["prepared", "prepared"]),
         (1.5, ["submitted", "prepared"]),
     ):
         budget = spent + affordable_batches * batch_cost
-        workspace.do("submit", code=3, BUDGET_PER_DAY=f"{budget:.9f}")
+        workspace.run_command("submit", code=3, BUDGET_PER_DAY=f"{budget:.9f}")
         assert workspace.batch_states() == states
-    workspace.do("submit")
+    workspace.run_command("submit")
     assert workspace.batch_states() == ["submitted", "submitted"]
 
 
 @pytest.mark.alike
 def test_budget_below_the_full_price_selects_a_cheaper_mode(workspace: Workspace) -> None:
     """`tag` uses flex if the budget is below the live price."""
-    workspace.people(6)
-    live_cost = workspace.read("preflight")["live"]["cost"]
+    workspace.import_people(6)
+    live_cost = workspace.read_json("preflight")["live"]["cost"]
     report = run_tag(workspace, wait=True, BUDGET=f"{live_cost * 0.7:.9f}")
     assert (report["mode"], report["left"], report["out_of_money"]) == ("flex", 0, "")
 
@@ -271,16 +271,16 @@ def test_live_report_is_written_before_batches_are_awaited(
     workspace: Workspace, api: Engine
 ) -> None:
     """The report of live answers is written while an earlier batch is still running."""
-    workspace.people(4)
-    api.fault("never_ends")
-    workspace.do("submit", limit=1)
+    workspace.import_people(4)
+    api.script_fault("never_ends")
+    workspace.run_command("submit", limit=1)
 
-    with workspace.start("tag", mode="live", wait=True) as running:
-        deadline = time.monotonic() + LONGEST_S
+    with workspace.start_command("tag", mode="live", wait=True) as running:
+        deadline = time.monotonic() + MAX_WAIT_S
         while not [*workspace.data.glob("reports/*.md")]:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        assert workspace.states() == {"claimed": 1, "tagged": 3}
+        assert workspace.state_counts() == {"claimed": 1, "tagged": 3}
         running.signal(signal.SIGINT)
         running.wait()
 
@@ -288,28 +288,28 @@ def test_live_report_is_written_before_batches_are_awaited(
 @pytest.mark.alike
 def test_progress_shows_the_wait_for_a_rate_limit(workspace: Workspace) -> None:
     """Progress shows how long a rate limit delays the next call, and answers are stored."""
-    workspace.people(2)
-    with workspace.start("tag", mode="live", RPM=1) as running:
-        deadline = time.monotonic() + LONGEST_S
-        while not re.search(r"asking: 1/2, .*waits \d+ s for the API", running.so_far()):
+    workspace.import_people(2)
+    with workspace.start_command("tag", mode="live", RPM=1) as running:
+        deadline = time.monotonic() + MAX_WAIT_S
+        while not re.search(r"asking: 1/2, .*waits \d+ s for the API", running.read_output()):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         running.stop(signal.SIGINT)
-    assert workspace.states() == {"tagged": 1, "untagged": 1}
+    assert workspace.state_counts() == {"tagged": 1, "untagged": 1}
 
 
 @pytest.mark.alike
 def test_reply_without_usage_counts_at_its_estimate(workspace: Workspace, api: Engine) -> None:
     """A reply without token counts is charged to budgets at its estimated cost."""
-    workspace.people(1)
+    workspace.import_people(1)
     estimated_cost = estimate_live_cost(workspace)
     part = {"text": json.dumps({"tags": ["beekeeping", "water law", "teaching"]})}
     candidate = {"content": {"parts": [part], "role": "model"}, "finishReason": "STOP"}
-    api.fault("wrong_shape", path=LIVE_PATH, args={"document": {"candidates": [candidate]}})
+    api.script_fault("wrong_shape", path=LIVE_PATH, args={"document": {"candidates": [candidate]}})
 
-    workspace.do("tag_live")
-    assert workspace.states() == {"tagged": 1}
-    spent = workspace.spent()
+    workspace.run_command("tag_live")
+    assert workspace.state_counts() == {"tagged": 1}
+    spent = workspace.spending()
     assert spent["actual"] + spent["estimated"] == pytest.approx(estimated_cost, abs=2e-5)
 
 
@@ -318,20 +318,20 @@ def test_failed_batch_stops_the_run_and_three_failures_park_its_rows(
     workspace: Workspace, api: Engine
 ) -> None:
     """A failed batch ends the command with exit 4, and a third failure parks its rows."""
-    workspace.people(4)
-    api.fault("batch_expires", times=3)
+    workspace.import_people(4)
+    api.script_fault("batch_expires", times=3)
     for number in (1, 2):
-        failed_run = workspace.do("tag", mode="batch", wait=True, code=4)
-        assert f"batch {number} failed at the API (expi" in failed_run.err
+        failed_run = workspace.run_command("tag", mode="batch", wait=True, code=4)
+        assert f"batch {number} failed at the API (expi" in failed_run.stderr
         assert count_posts(api, CREATE_PATH) == number
-        assert workspace.states() == {"untagged": 4}
+        assert workspace.state_counts() == {"untagged": 4}
 
     report = run_tag(workspace, mode="batch", wait=True, code=4)
     assert (list(report["failed"]), report["parked"], report["left"]) == (["3"], 4, 0)
-    assert workspace.states() == {"parked": 4}
-    assert all(workspace.parked().values())
+    assert workspace.state_counts() == {"parked": 4}
+    assert all(workspace.parked_reasons().values())
 
-    workspace.do("unpark", all=True, yes=True)
+    workspace.run_command("unpark", all=True, yes=True)
     assert run_tag(workspace, mode="batch", wait=True)["left"] == 0
 
 
@@ -341,10 +341,10 @@ def test_tag_waits_for_its_own_batch_after_a_quota_error(workspace: Workspace, a
 
     LIMIT= counts the rows of both batches.
     """
-    workspace.people(9)
+    workspace.import_people(9)
     for limit, batches, remaining_rows in ((5, {"1", "2"}, 4), (9, {"3", "4"}, 0)):
         api.configure(batch_looks=3)
-        api.fault("status", nth=2, args=QUOTA_ERROR, path=CREATE_PATH)
+        api.script_fault("status", nth=2, args=QUOTA_ERROR, path=CREATE_PATH)
         report = run_tag(workspace, mode="batch", wait=True, limit=limit, BATCH_ROWS=3)
         assert set(report["ingested"]) == batches
         assert (report["left"], report["under_way"]) == (remaining_rows, 0)
@@ -353,69 +353,69 @@ def test_tag_waits_for_its_own_batch_after_a_quota_error(workspace: Workspace, a
 
 def test_trial_stores_only_its_cost(workspace: Workspace, api: Engine) -> None:
     """A trial of the next, a named or some random people prints answers and stores its cost."""
-    workspace.people(5, without_bio=1)
-    trial = workspace.read("try")
+    workspace.import_people(5, without_bio=1)
+    trial = workspace.read_json("try")
     names = [row["name"] for row in trial["items"]]
     assert names == ["person-0000", "person-0001", "person-0002"]
     assert [row["outcome"] for row in trial["items"]] == ["answered"] * 3
     assert count_posts(api, LIVE_PATH) == 3
-    assert workspace.states() == {"untagged": 5, "no_bio": 1}
-    assert 0 < trial["cost"] == pytest.approx(workspace.spent()["actual"], abs=1e-5)
+    assert workspace.state_counts() == {"untagged": 5, "no_bio": 1}
+    assert 0 < trial["cost"] == pytest.approx(workspace.spending()["actual"], abs=1e-5)
 
-    workspace.do("tag_live", limit=4)
-    assert workspace.read("try", item="person-0000")["items"][0]["outcome"] == "answered"
-    first_sample = workspace.read("try", seed=7, N=2)["items"]
-    second_sample = workspace.read("try", seed=7, N=2)["items"]
+    workspace.run_command("tag_live", limit=4)
+    assert workspace.read_json("try", item="person-0000")["items"][0]["outcome"] == "answered"
+    first_sample = workspace.read_json("try", seed=7, N=2)["items"]
+    second_sample = workspace.read_json("try", seed=7, N=2)["items"]
     assert {row["id"] for row in first_sample} == {row["id"] for row in second_sample}
-    refused_run = workspace.do("try", item="person-0001", N=1, code=2)
-    assert "--item excludes -n or --seed" in refused_run.err
+    refused_run = workspace.run_command("try", item="person-0001", N=1, code=2)
+    assert "--item excludes -n or --seed" in refused_run.stderr
 
-    api.fault("schema_mismatch", path=LIVE_PATH)
-    output = workspace.do("try", item="person-0001").out
+    api.script_fault("schema_mismatch", path=LIVE_PATH)
+    output = workspace.run_command("try", item="person-0001").stdout
     assert "\ninvalid in " in output
     assert "tags: Field required" in output
 
     # Consent and the daily budget apply to trials as well.
     live_calls = count_posts(api, LIVE_PATH)
-    assert "--yes" in workspace.do("try", CONFIRM_ABOVE=0, code=2).err
-    stopped_trial = workspace.do("try", json=True, BUDGET_PER_DAY="0.0000001", code=3).json
+    assert "--yes" in workspace.run_command("try", CONFIRM_ABOVE=0, code=2).stderr
+    stopped_trial = workspace.run_command("try", json=True, BUDGET_PER_DAY="0.0000001", code=3).json
     assert {row["outcome"] for row in stopped_trial["items"]} == {"not asked"}
     assert count_posts(api, LIVE_PATH) == live_calls
-    assert workspace.states() == {"tagged": 4, "untagged": 1, "no_bio": 1}
+    assert workspace.state_counts() == {"tagged": 4, "untagged": 1, "no_bio": 1}
 
     # A trial of passages needs no pilot.
     passage = {"id": "p", "text": "Study 1 examines river deltas by field measurements."}
-    workspace.put("texts.jsonl", json.dumps(passage))
-    workspace.do("import_passages", "texts.jsonl")
-    assert len(workspace.read("try", TASK=PASSAGES)["items"]) == 1
+    workspace.write_file("texts.jsonl", json.dumps(passage))
+    workspace.run_command("import_passages", "texts.jsonl")
+    assert len(workspace.read_json("try", TASK=PASSAGES)["items"]) == 1
 
 
 @pytest.mark.alike
 def test_comparison_of_two_models_is_not_stored(workspace: Workspace, api: Engine) -> None:
     """A trial compares stored answers with those of another model, and stores only its cost."""
-    workspace.people(3)
+    workspace.import_people(3)
     run_tag(workspace, mode="live")
     first_calls = count_posts(api, LIVE_PATH)
     versions = ("--a", "2", "--b", "draft")
 
-    trial = workspace.read("try", *versions, N=2, MODEL="gemini-2.5-pro")
+    trial = workspace.read_json("try", *versions, N=2, MODEL="gemini-2.5-pro")
     assert len(trial["items"]) == 2
     assert count_posts(api, LIVE_PATH) == first_calls + 2
     assert (
         "is neither a version nor 'draft'"
-        in workspace.do("try", "--a", "2", "--b", MODEL, code=2).err
+        in workspace.run_command("try", "--a", "2", "--b", MODEL, code=2).stderr
     )
-    assert workspace.states() == {"tagged": 3}
-    assert len(workspace.read("versions")) == 1
+    assert workspace.state_counts() == {"tagged": 3}
+    assert len(workspace.read_json("versions")) == 1
 
-    refused_run = workspace.do("try", *versions, CONFIRM_ABOVE=0, code=2)
-    assert "nothing was asked" in refused_run.err
+    refused_run = workspace.run_command("try", *versions, CONFIRM_ABOVE=0, code=2)
+    assert "nothing was asked" in refused_run.stderr
     assert count_posts(api, LIVE_PATH) == first_calls + 2
 
 
 @pytest.mark.alike
 def test_report_of_a_run_is_written_in_the_workspace(workspace: Workspace) -> None:
     """A run of twenty or more people writes its report below the workspace."""
-    workspace.people(21)
+    workspace.import_people(21)
     report = run_tag(workspace, mode="live")
     assert Path(report["report"]).is_relative_to(workspace.data)

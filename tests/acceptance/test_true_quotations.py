@@ -3,7 +3,7 @@
 import csv
 import io
 
-from tests.acceptance.product import Workspace, declaration
+from tests.acceptance.product import Workspace, write_declaration
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
@@ -51,9 +51,9 @@ def test_visible_text_can_be_quoted(served_workspace: Workspace, outside_server:
     rows = csv.writer(table)
     rows.writerow(["id", "text"])
     rows.writerows((number, text) for number, (text, _, _) in enumerate(QUOTATIONS))
-    served_workspace.put("tasks/rows.csv", table.getvalue())
-    task_file = declaration({"quotes": "list[Quote]"}, prompt="{text}", items="rows.csv")
-    served_workspace.put("tasks/quotes.py", task_file)
+    served_workspace.write_file("tasks/rows.csv", table.getvalue())
+    task_file = write_declaration({"quotes": "list[Quote]"}, prompt="{text}", items="rows.csv")
+    served_workspace.write_file("tasks/quotes.py", task_file)
     served_workspace.task = "quotes"
 
     def answer(request: Json) -> Json:
@@ -63,9 +63,9 @@ def test_visible_text_can_be_quoted(served_workspace: Workspace, outside_server:
 
     outside_server.answerer = answer
 
-    served_workspace.do("tag", mode="live", yes=True)
+    served_workspace.run_command("tag", mode="live", yes=True)
 
-    stored = {int(row["id"]): row["quotes"] for row in served_workspace.exported()}
+    stored = {int(row["id"]): row["quotes"] for row in served_workspace.exported_rows()}
     for number, (text, _, slices) in enumerate(QUOTATIONS):
         quotes = stored[number]
         assert (quotes and [quote["quote"] for quote in quotes]) == slices, (text, quotes)

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tests.acceptance.database import sql
+from tests.acceptance.database import run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
 from tests.acceptance.test_ingest import make_line, sort_by_row
@@ -20,17 +20,17 @@ def run_chain(
     """Run the chain once; each fault has a kind, a row and the code of its error."""
     for fault, item, code in faults:
         args = {} if code is None else {"code": code, "message": f"Trouble {code}."}
-        api.fault(fault, key=KEY_OF.format(item), args=args)
+        api.script_fault(fault, key=KEY_OF.format(item), args=args)
 
-    workspace.do("submit", **options)
-    workspace.each("poll", "ingest")
+    workspace.run_command("submit", **options)
+    workspace.run_commands("poll", "ingest")
 
 
 def output_limits(workspace: Workspace, number: int) -> dict[str, int]:
     """Return `maxOutputTokens` of each key in a batch's request file."""
     return {
         request["key"]: request["request"]["generationConfig"]["maxOutputTokens"]
-        for request in workspace.requests(number)
+        for request in workspace.sealed_requests(number)
     }
 
 
@@ -38,50 +38,52 @@ def output_limits(workspace: Workspace, number: int) -> dict[str, int]:
 @pytest.mark.excused("nobody_is_answered_twice")
 def test_two_failures_park_and_unpark_lets_go(workspace: Workspace, api: Engine) -> None:
     """The reason has the count and the last error; a released person gets two more tries."""
-    usernames = workspace.people(3)
-    assert workspace.do("parked").out == "no person is parked\n"
+    usernames = workspace.import_people(3)
+    assert workspace.run_command("parked").stdout == "no person is parked\n"
     run_chain(workspace, api, ("error_line", "1", 13), ("error_line", "2", 13))
-    assert workspace.states() == {"tagged": 1, "untagged": 2}
+    assert workspace.state_counts() == {"tagged": 1, "untagged": 2}
     run_chain(workspace, api, ("error_line", "1", 14))
-    assert workspace.states() == {"tagged": 2, "parked": 1}, "an answer after one failure tags"
-    reason = workspace.parked()[usernames[0]]
+    assert workspace.state_counts() == {"tagged": 2, "parked": 1}, (
+        "an answer after one failure tags"
+    )
+    reason = workspace.parked_reasons()[usernames[0]]
     assert reason.startswith("it failed 2 times; last: error 14: ")
 
     for arguments, code in (((), 2), ((usernames[0], "--all"), 2), (("nobody",), 2)):
-        workspace.do("unpark", *arguments, code=code)
-    assert workspace.read("unpark", usernames[0]) == {"unparked": [usernames[0]]}
+        workspace.run_command("unpark", *arguments, code=code)
+    assert workspace.read_json("unpark", usernames[0]) == {"unparked": [usernames[0]]}
 
     for state in ("untagged", "parked"):
-        assert workspace.states() == {"tagged": 2, "untagged": 1}
+        assert workspace.state_counts() == {"tagged": 2, "untagged": 1}
         run_chain(workspace, api, ("error_line", "1", 13))
-        assert workspace.states() == {"tagged": 2, state: 1}
+        assert workspace.state_counts() == {"tagged": 2, state: 1}
 
-    workspace.do("unpark", all=True, code=2)
-    assert workspace.read("unpark", all=True, yes=True) == {"unparked": [usernames[0]]}
+    workspace.run_command("unpark", all=True, code=2)
+    assert workspace.read_json("unpark", all=True, yes=True) == {"unparked": [usernames[0]]}
     run_chain(workspace, api)
-    assert workspace.states() == {"tagged": 3}
+    assert workspace.state_counts() == {"tagged": 3}
 
 
 def test_permanent_error_parks_at_once_and_foreign_tags_stay(
     workspace: Workspace, api: Engine
 ) -> None:
     """A request with a permanent error is sent once; foreign tags are never released."""
-    usernames = workspace.people(4)
-    sql(workspace, "UPDATE experts SET tags = 'law, water' WHERE id = 3")
+    usernames = workspace.import_people(4)
+    run_sql(workspace, "UPDATE experts SET tags = 'law, water' WHERE id = 3")
     codes = {"1": 3, "2": 5, "4": 7}
     run_chain(workspace, api, *(("error_line", item, code) for item, code in codes.items()))
-    assert workspace.states() == {"parked": 3, "foreign": 1}
-    parked = workspace.parked()
+    assert workspace.state_counts() == {"parked": 3, "foreign": 1}
+    parked = workspace.parked_reasons()
     reason = "Gemini refused the request permanently"
     for item, code in codes.items():
         username = usernames[int(item) - 1]
         assert parked[username] == f"{reason}: error {code}: Trouble {code}."
 
-    assert workspace.read("unpark", all=True, yes=True) == {
+    assert workspace.read_json("unpark", all=True, yes=True) == {
         "unparked": [usernames[0], usernames[1], usernames[3]]
     }
-    assert workspace.states() == {"untagged": 3, "foreign": 1}
-    assert sql(workspace, "SELECT tags FROM experts WHERE id = 3") == [("law, water",)]
+    assert workspace.state_counts() == {"untagged": 3, "foreign": 1}
+    assert run_sql(workspace, "SELECT tags FROM experts WHERE id = 3") == [("law, water",)]
 
 
 def test_three_failed_batches_in_a_row_park(workspace: Workspace, api: Engine) -> None:
@@ -89,91 +91,96 @@ def test_three_failed_batches_in_a_row_park(workspace: Workspace, api: Engine) -
 
     Failures of the service do not count as tries of a person. A refused answer ends the row.
     """
-    workspace.people(2)
+    workspace.import_people(2)
     for fault in ("batch_expires", "batch_fails"):
-        api.fault(fault)
-        workspace.each("submit", "poll")
+        api.script_fault(fault)
+        workspace.run_commands("submit", "poll")
     run_chain(workspace, api, ("error_line", "1", 13), limit=1)
     for fault in ("batch_fails", "batch_expires"):
-        assert workspace.states() == {"untagged": 2}
-        api.fault(fault)
-        workspace.do("submit", limit=1)
-        workspace.do("poll")
-    assert workspace.states() == {"untagged": 2}
-    api.fault("batch_fails")
-    workspace.each("submit", "poll")
-    assert workspace.states() == {"parked": 2}
-    assert {reason.partition(" returned")[0] for reason in workspace.parked().values()} == {
+        assert workspace.state_counts() == {"untagged": 2}
+        api.script_fault(fault)
+        workspace.run_command("submit", limit=1)
+        workspace.run_command("poll")
+    assert workspace.state_counts() == {"untagged": 2}
+    api.script_fault("batch_fails")
+    workspace.run_commands("submit", "poll")
+    assert workspace.state_counts() == {"parked": 2}
+    assert {reason.partition(" returned")[0] for reason in workspace.parked_reasons().values()} == {
         "3 batches in a row"
     }
 
 
 def test_cancelling_by_hand_parks_nobody(workspace: Workspace, api: Engine) -> None:
     """Repeated cancelling parks nobody; claims stay until a poll reads that the batch has ended."""
-    workspace.people(2)
+    workspace.import_people(2)
     for number in range(1, 4):
-        api.fault("never_ends")
-        workspace.do("submit")
+        api.script_fault("never_ends")
+        workspace.run_command("submit")
         # A failed call for the cancellation changes nothing.
         if number == 1:
-            api.fault("status", times=50, method="POST", path=":cancel")
-            workspace.do("cancel", number, RETRY_FOR=0.05, code=4)
+            api.script_fault("status", times=50, method="POST", path=":cancel")
+            workspace.run_command("cancel", number, RETRY_FOR=0.05, code=4)
             api.clear_faults()
             assert api.batches()[0]["state"] == "PENDING"
-        cancel_run = workspace.do("cancel", number)
-        assert "asked the API to cancel it. Next: findable batch-poll" in cancel_run.out
-        assert workspace.states() == {"claimed": 2}
-        assert workspace.do("poll", json=True).json["failed"] == {str(number): "cancelled by hand"}
-        assert workspace.states() == {"untagged": 2}
+        cancel_run = workspace.run_command("cancel", number)
+        assert "asked the API to cancel it. Next: findable batch-poll" in cancel_run.stdout
+        assert workspace.state_counts() == {"claimed": 2}
+        assert workspace.run_command("poll", json=True).json["failed"] == {
+            str(number): "cancelled by hand"
+        }
+        assert workspace.state_counts() == {"untagged": 2}
     assert {batch["state"] for batch in api.batches()} == {"CANCELLED"}
 
 
 def test_unsent_or_ended_batch_is_cancelled_locally(workspace: Workspace, api: Engine) -> None:
     """A prepared batch ends as failed and costs nothing; a paid batch is collected instead."""
-    workspace.people(3)
-    api.fault("quota_batch")
-    workspace.do("submit", code=4)
-    assert "3 rows can be asked again" in workspace.do("cancel", BATCH=1).out
+    workspace.import_people(3)
+    api.script_fault("quota_batch")
+    workspace.run_command("submit", code=4)
+    assert "3 rows can be asked again" in workspace.run_command("cancel", BATCH=1).stdout
     assert [(batch["state"], batch["cost"]) for batch in workspace.batches()] == [("failed", 0)]
-    assert workspace.states() == {"untagged": 3}
+    assert workspace.state_counts() == {"untagged": 3}
 
-    workspace.do("submit")
+    workspace.run_command("submit")
     while api.batches()[0]["state"] != "SUCCEEDED":
         pass
-    assert "already over (succeeded). Next: findable batch-poll" in workspace.do("cancel", 2).out
+    assert (
+        "already over (succeeded). Next: findable batch-poll"
+        in workspace.run_command("cancel", 2).stdout
+    )
     assert not [request for request in api.journal() if ":cancel" in request["path"]]
-    workspace.each("poll", "ingest")
-    refused_run = workspace.do("cancel", 2, code=2)
-    assert "batch 2 is ingested; there is nothing to cancel" in refused_run.err
-    workspace.do("cancel", 7, code=2)
-    assert workspace.states() == {"tagged": 3}
+    workspace.run_commands("poll", "ingest")
+    refused_run = workspace.run_command("cancel", 2, code=2)
+    assert "batch 2 is ingested; there is nothing to cancel" in refused_run.stderr
+    workspace.run_command("cancel", 7, code=2)
+    assert workspace.state_counts() == {"tagged": 3}
 
 
 def test_unclear_create_is_cancelled_or_abandoned(workspace: Workspace, api: Engine) -> None:
     """Cancelling searches the batch of a lost create first; an interrupt changes nothing."""
-    workspace.people(3)
+    workspace.import_people(3)
     api.configure(paused=True)
-    api.fault("create_lost_reply")
-    api.fault("status", times=50, method="GET", path=r"/batches\?")
-    workspace.do("submit", RETRY_FOR=0.1, code=4)
+    api.script_fault("create_lost_reply")
+    api.script_fault("status", times=50, method="GET", path=r"/batches\?")
+    workspace.run_command("submit", RETRY_FOR=0.1, code=4)
     api.clear_faults()
-    workspace.do("cancel", 1)
+    workspace.run_command("cancel", 1)
     assert [batch["state"] for batch in api.batches()] == ["CANCELLED"]
-    workspace.do("poll")
-    assert workspace.states() == {"untagged": 3}
+    workspace.run_command("poll")
+    assert workspace.state_counts() == {"untagged": 3}
 
     # The second create never reached the server.
-    api.fault("status", times=3, method="POST", path=CREATE)
-    workspace.do("submit", code=4)
-    with workspace.start("cancel", 2, LIST_LAG=600) as running:
-        while "checking again in 60 s" not in running.so_far():
-            assert not running.has_ended()
+    api.script_fault("status", times=3, method="POST", path=CREATE)
+    workspace.run_command("submit", code=4)
+    with workspace.start_command("cancel", 2, LIST_LAG=600) as running:
+        while "checking again in 60 s" not in running.read_output():
+            assert not running.is_finished()
         running.signal(signal.SIGINT)
         assert running.wait().code == 130
-    assert (workspace.batch_states()[1], workspace.states()) == ("submitting", {"claimed": 3})
+    assert (workspace.batch_states()[1], workspace.state_counts()) == ("submitting", {"claimed": 3})
 
-    workspace.do("cancel", 2)
-    assert (workspace.batch_states()[1], workspace.states()) == ("failed", {"untagged": 3})
+    workspace.run_command("cancel", 2)
+    assert (workspace.batch_states()[1], workspace.state_counts()) == ("failed", {"untagged": 3})
     assert len(api.batches()) == 1
 
 
@@ -182,7 +189,7 @@ def test_request_after_a_cut_answer_has_more_room(
     fault: str, workspace: Workspace, api: Engine
 ) -> None:
     """A row whose answer was cut at the token limit gets a higher limit; other rows do not."""
-    workspace.people(3)
+    workspace.import_people(3)
     run_chain(workspace, api, (fault, "1", None), ("error_line", "2", 13))
     run_chain(workspace, api)
     first_room = output_limits(workspace, 1)
@@ -191,28 +198,28 @@ def test_request_after_a_cut_answer_has_more_room(
         "expert-tags/1": 4 * first_room["expert-tags/1"],
         "expert-tags/2": first_room["expert-tags/2"],
     }
-    assert workspace.states() == {"tagged": 3}
+    assert workspace.state_counts() == {"tagged": 3}
 
 
 def test_what_a_batch_did_not_come_to_is_not_charged(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """A missing line is charged to its person only if the batch ended completely."""
-    usernames = served_workspace.people(1)
+    usernames = served_workspace.import_people(1)
     outside_server.results = lambda _keys: b""
     outside_server.manner.ending = "EXPIRED"
     for _ in range(2):
-        served_workspace.each("submit", "poll", "ingest")
-    assert served_workspace.states() == {"untagged": 1}
+        served_workspace.run_commands("submit", "poll", "ingest")
+    assert served_workspace.state_counts() == {"untagged": 1}
 
     outside_server.manner.ending = "SUCCEEDED"
     outside_server.results = lambda keys: b"\n".join(
         make_line(key) for key in sort_by_row(keys)[1:]
     )
     for count, state in enumerate(("untagged", "parked"), 1):
-        served_workspace.people(1, first=count)
-        served_workspace.each("submit", "poll", "ingest")
-        assert served_workspace.states() == {state: 1, "tagged": count}
-    assert served_workspace.parked() == {
+        served_workspace.import_people(1, first=count)
+        served_workspace.run_commands("submit", "poll", "ingest")
+        assert served_workspace.state_counts() == {state: 1, "tagged": count}
+    assert served_workspace.parked_reasons() == {
         usernames[0]: "it failed 2 times; last: no line in the result"
     }

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from tests import postgresql
-from tests.acceptance.checker import Look, Memory, check
+from tests.acceptance.checker import Inspection, Memory, check_invariants
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LONGEST_S, ROOT, Done, Running
+from tests.acceptance.process import MAX_WAIT_S, ROOT, EndedCommand, Running
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 from tests.acceptance.steps import Fate
 
@@ -80,7 +80,7 @@ class Life:
     def start(self, label: str, **process_options: Any) -> Running:
         """Start the command of a label."""
         (verb, *arguments), options = COMMANDS[label]
-        return self.workspace.start(verb, *arguments, **options, **process_options)
+        return self.workspace.start_command(verb, *arguments, **options, **process_options)
 
 
 Lives = Callable[[str], Life]
@@ -96,14 +96,14 @@ def mid_life(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mid-life")
     with Engine(folder / "api") as api:
         workspace = Workspace(folder / "here", api.url, settings=SETTINGS)
-        workspace.people(10)
-        workspace.do("submit", limit=2)
-        workspace.each("poll", "ingest", "index", "index")
-        workspace.do("submit", limit=2)
-        workspace.do("poll")
-        workspace.do("submit", limit=2)
-        api.fault("quota_batch")
-        workspace.do("submit", limit=2, code=4)
+        workspace.import_people(10)
+        workspace.run_command("submit", limit=2)
+        workspace.run_commands("poll", "ingest", "index", "index")
+        workspace.run_command("submit", limit=2)
+        workspace.run_command("poll")
+        workspace.run_command("submit", limit=2)
+        api.script_fault("quota_batch")
+        workspace.run_command("submit", limit=2, code=4)
         assert workspace.batch_states() == ["ingested", "downloaded", "submitted", "prepared"]
     return folder
 
@@ -166,20 +166,20 @@ def undisturbed_trail(lives: Lives, label: str, trails: dict[str, list[str]]) ->
 TRAILS: dict[str, list[str]] = {}
 
 
-def overtake(life: Life, moment: Moment, fate: Fate) -> list[Done]:
+def overtake(life: Life, moment: Moment, fate: Fate) -> list[EndedCommand]:
     """Stop a command at a step, run the other commands as far as possible, and resume it."""
     ended_processes = []
     with life.start(moment.first, fate=fate) as first_process:
-        is_stopped = first_process.until_stopped()
+        is_stopped = first_process.wait_until_stopped()
         for number, label in enumerate(moment.other_labels, start=1):
             with life.start(label) as other_process:
-                deadline = time.monotonic() + (PATIENCE_S if is_stopped else LONGEST_S)
-                while not other_process.has_ended() and time.monotonic() < deadline:
+                deadline = time.monotonic() + (PATIENCE_S if is_stopped else MAX_WAIT_S)
+                while not other_process.is_finished() and time.monotonic() < deadline:
                     time.sleep(0.01)
 
                 # The last command, or a blocked command, needs the first command to continue.
                 if is_stopped and (
-                    number == len(moment.other_labels) or not other_process.has_ended()
+                    number == len(moment.other_labels) or not other_process.is_finished()
                 ):
                     first_process.signal(signal.SIGCONT)
                     is_stopped = False
@@ -196,11 +196,11 @@ def test_stopped_command_does_no_harm(lives: Lives, moment: Moment) -> None:
     ]
     step_number = visible_steps[int(moment.share * len(visible_steps))]
     life = lives("life")
-    processes = overtake(life, moment, Fate(at=step_number, side=moment.side, how="STOP"))
+    processes = overtake(life, moment, Fate(step=step_number, side=moment.side, event="STOP"))
     context = (
         step_number,
         trail[step_number - 1],
-        [(process.code, process.err[-400:]) for process in processes],
+        [(process.code, process.stderr[-400:]) for process in processes],
     )
     assert {process.code for process in processes} <= CODES, context
     finish_work(life)
@@ -222,15 +222,15 @@ def test_batch_of_a_stopped_command_is_not_sent_by_others(lives: Lives) -> None:
     )
     life = lives("life")
 
-    with life.start("submit", fate=Fate(at=step_number, how="STOP")) as first_process:
-        assert first_process.until_stopped()
+    with life.start("submit", fate=Fate(step=step_number, event="STOP")) as first_process:
+        assert first_process.wait_until_stopped()
         for label in ("submit", "poll", "submit"):
             with life.start(label, CREATE_TIMEOUT="0.01") as other_process:
                 ended_process = other_process.wait()
             assert ended_process.code == 0, ended_process
             assert (
                 f"batch 4: held by pid {first_process.pid}, batch-submit, stopped"
-                in ended_process.err
+                in ended_process.stderr
             )
         first_process.signal(signal.SIGCONT)
         assert first_process.wait().code == 0, first_process
@@ -252,8 +252,10 @@ def test_stopped_command_that_lost_its_lock_sends_nothing(lives: Lives) -> None:
     life = lives("life")
 
     # The intent is committed before the stop.
-    with life.start("submit", fate=Fate(at=step_number, side="after", how="STOP")) as first_process:
-        assert first_process.until_stopped()
+    with life.start(
+        "submit", fate=Fate(step=step_number, side="after", event="STOP")
+    ) as first_process:
+        assert first_process.wait_until_stopped()
         if ON_POSTGRESQL:
             name = postgresql.name_of(life.workspace.data)
             condition = (
@@ -274,14 +276,16 @@ def test_stopped_command_that_lost_its_lock_sends_nothing(lives: Lives) -> None:
 def finish_work(life: Life) -> None:
     """Run the remaining steps of the chain."""
     for verb in ("submit", "poll", "ingest", "index"):
-        life.workspace.do(verb)
+        life.workspace.run_command(verb)
 
 
 def check_settled(life: Life, completed: set[str], context: object) -> None:
     """Assert that all work was done exactly once; `completed` are the labels that ended well."""
     workspace = life.workspace
-    snapshot = Look(workspace, life.api.batches(), life.api.creates(), Memory(), is_settled=True)
-    check(snapshot, excused=EXCUSED_CHECKS if completed & FORGOTTEN.keys() else ())
+    snapshot = Inspection(
+        workspace, life.api.batches(), life.api.creates(), Memory(), is_settled=True
+    )
+    check_invariants(snapshot, excused=EXCUSED_CHECKS if completed & FORGOTTEN.keys() else ())
 
     request_counts = Counter[str]()
     for create in life.api.creates():
@@ -290,7 +294,9 @@ def check_settled(life: Life, completed: set[str], context: object) -> None:
         assert set(request_counts.values()) == {1}, (context, request_counts)
 
     answer_counts = Counter(
-        request["item"] for request in workspace.asked() if request["outcome"] == "answered"
+        request["item"]
+        for request in workspace.logged_requests()
+        if request["outcome"] == "answered"
     )
     assert set(answer_counts.values()) == {1}, (context, answer_counts)
 
@@ -298,6 +304,8 @@ def check_settled(life: Life, completed: set[str], context: object) -> None:
     if "add" in completed:
         expected_names.add("added")
     expected_names -= {name for label, name in FORGOTTEN.items() if label in completed}
-    assert {name for name, tags in workspace.tags().items() if tags} == expected_names, context
-    assert set(workspace.found("what do they know", k=99)) == expected_names, context
-    workspace.do("doctor")
+    assert {name for name, tags in workspace.exported_tags().items() if tags} == expected_names, (
+        context
+    )
+    assert set(workspace.search("what do they know", k=99)) == expected_names, context
+    workspace.run_command("doctor")

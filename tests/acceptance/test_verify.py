@@ -20,46 +20,46 @@ def check_nothing_left(workspace: Workspace) -> None:
 
 def test_verify_passes_on_the_engine_and_leaves_nothing(workspace: Workspace, api: Engine) -> None:
     """After a confirmation it runs in a new folder; later commands and `doctor` work as usual."""
-    workspace.do(VERIFY, code=2)
+    workspace.run_command(VERIFY, code=2)
     assert api.batches() == []
 
-    report = workspace.read(VERIFY, yes=True)
+    report = workspace.read_json(VERIFY, yes=True)
     assert report["facts"]["a new batch in the list"] == "at once"
     assert 0 < report["cost"] < 0.01
     assert len(api.creates()) == 1
     check_nothing_left(workspace)
 
-    workspace.people(2)
-    workspace.each("submit", "poll", "ingest", "doctor")
-    assert workspace.states() == {"tagged": 2}
+    workspace.import_people(2)
+    workspace.run_commands("submit", "poll", "ingest", "doctor")
+    assert workspace.state_counts() == {"tagged": 2}
 
 
 def test_lag_of_the_list_is_measured(served_workspace: Workspace, outside_server: Outside) -> None:
     """The report contains the lag of the list, and a failed batch fails the command."""
     # The newest batch is missing in the next three lists.
     outside_server.troubles.unlisted = 3
-    report = served_workspace.read(VERIFY, yes=True, LIST_LAG="")
+    report = served_workspace.read_json(VERIFY, yes=True, LIST_LAG="")
     assert report["facts"]["a new batch in the list"].startswith("after ")
     assert report["list_lag"] > 0
     check_nothing_left(served_workspace)
 
     outside_server.troubles.failed_batches = 1
-    assert "failed at the API" in served_workspace.do(VERIFY, yes=True, code=4).err
-    served_workspace.do(VERIFY, yes=True)
+    assert "failed at the API" in served_workspace.run_command(VERIFY, yes=True, code=4).stderr
+    served_workspace.run_command(VERIFY, yes=True)
     check_nothing_left(served_workspace)
 
 
 def test_killed_run_is_continued(served_workspace: Workspace, outside_server: Outside) -> None:
     """Runs killed at any step create a single batch and repeat only their running live calls."""
     chance = random.Random(3)  # noqa: S311 - no secret
-    served_workspace.people(1)
-    steps = served_workspace.run(VERIFY, yes=True, fate=Fate()).trail
+    served_workspace.import_people(1)
+    steps = served_workspace.try_command(VERIFY, yes=True, fate=Fate()).trail
     # Each run is killed at a random step of its first half.
     for _ in range(KILLS):
         fate = Fate(chance.randrange(3, len(steps) // 2), "after")
-        process = served_workspace.run(VERIFY, yes=True, fate=fate)
+        process = served_workspace.try_command(VERIFY, yes=True, fate=fate)
         assert process.code == KILLED
-        served_workspace.each("doctor", "poll")
-    served_workspace.do(VERIFY, yes=True)
+        served_workspace.run_commands("doctor", "poll")
+    served_workspace.run_command(VERIFY, yes=True)
     check_nothing_left(served_workspace)
     assert max(outside_server.kept.questions().values()) <= 2 + KILLS

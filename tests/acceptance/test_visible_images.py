@@ -55,17 +55,19 @@ def test_image_is_sent_as_a_person_sees_it(workspace: Workspace) -> None:
     Blank images are unusable and in no request.
     """
     write_images(workspace.home / "pictures")
-    workspace.do("import_images", "pictures")
+    workspace.run_command("import_images", "pictures")
     unusable_names = {
-        Path(row["path"]).name for row in workspace.rows(IMAGES) if row["state"] == "unusable"
+        Path(row["path"]).name
+        for row in workspace.listed_rows(IMAGES)
+        if row["state"] == "unusable"
     }
     assert unusable_names == {"blank.jpg", "invisible.png"}
 
     workspace.task = IMAGES
-    workspace.do("tag", mode="live", yes=True)
+    workspace.run_command("tag", mode="live", yes=True)
     (number,) = [batch["number"] for batch in workspace.batches()]
     images_by_key = {}
-    for request in workspace.requests(number):
+    for request in workspace.sealed_requests(number):
         parts = request["request"]["contents"][0]["parts"]
         encoded = next(part["inlineData"]["data"] for part in parts if "inlineData" in part)
         images_by_key[request["key"]] = Image.open(io.BytesIO(base64.b64decode(encoded)))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.database import clock_was_wrong, connected
+from tests.acceptance.database import connect, shift_recorded_times
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import KEY, MODEL, Workspace
 
@@ -21,38 +21,38 @@ FULL_QUEUE_FAULTS = ("quota_batch", "quota_bare")
 
 def test_batch_that_never_runs_is_called_slow(workspace: Workspace, api: Engine) -> None:
     """From 24 hours on, `status`, `work` and the page say when the batch expires."""
-    workspace.people(2)
-    api.fault("never_ends", times=MANY_TIMES)
-    workspace.do("submit")
-    (waiting,) = workspace.read("status")["waiting"]
+    workspace.import_people(2)
+    api.script_fault("never_ends", times=MANY_TIMES)
+    workspace.run_command("submit")
+    (waiting,) = workspace.read_json("status")["waiting"]
     assert (waiting["is_slow"], waiting["slow_after_s"]) == (False, 86_400)
-    assert "expires at" not in workspace.do("status").out
+    assert "expires at" not in workspace.run_command("status").stdout
 
     slow_text = "longer than Google's target of 24 h"
-    clock_was_wrong(workspace, days=-1)
-    status_output = workspace.do("status").out
+    shift_recorded_times(workspace, days=-1)
+    status_output = workspace.run_command("status").stdout
     assert slow_text in status_output
     assert "expires at" in status_output
-    work_output = workspace.do("work", once=True).out
+    work_output = workspace.run_command("work", once=True).stdout
     assert slow_text in work_output
     assert "; checked again at" in work_output
-    with workspace.page() as page:
+    with workspace.serve_page() as page:
         runs_page = page.get("/runs").text
     assert "longer than Google" in runs_page
 
-    clock_was_wrong(workspace, days=-1)
-    assert "should have expired at" in workspace.do("status").out
+    shift_recorded_times(workspace, days=-1)
+    assert "should have expired at" in workspace.run_command("status").stdout
     assert workspace.batch_states() == ["submitted"]
 
 
 def test_batch_of_the_local_engine_is_never_slow(tmp_path: Path) -> None:
     """The local engine works while a command looks, so its times mean nothing."""
     workspace = Workspace(tmp_path / "local")
-    workspace.people(2)
-    workspace.do("submit")
-    assert "waiting" not in workspace.read("status")
-    clock_was_wrong(workspace, days=-1)
-    assert "target" not in workspace.do("status").out
+    workspace.import_people(2)
+    workspace.run_command("submit")
+    assert "waiting" not in workspace.read_json("status")
+    shift_recorded_times(workspace, days=-1)
+    assert "target" not in workspace.run_command("status").stdout
 
 
 @pytest.mark.parametrize("fault", FULL_QUEUE_FAULTS)
@@ -60,36 +60,36 @@ def test_refusal_below_the_documented_queue_lowers_the_limit(
     workspace: Workspace, api: Engine, fault: str
 ) -> None:
     """After such a refusal the batch waits without a call until the queue is shorter."""
-    workspace.people(4)
+    workspace.import_people(4)
     use_small_queue(workspace)
     api.configure(paused=True)
-    api.fault(fault, nth=2, method="POST", path="batchGenerateContent")
-    workspace.do("submit", BATCH_ROWS=2, code=4)
+    api.script_fault(fault, nth=2, method="POST", path="batchGenerateContent")
+    workspace.run_command("submit", BATCH_ROWS=2, code=4)
     assert workspace.batch_states() == ["submitted", "prepared"]
 
     create_count = count_creates(api)
-    error_output = workspace.do("submit", code=4).err
+    error_output = workspace.run_command("submit", code=4).stderr
     assert f"although {DOCUMENTED_TOKENS:,} are documented" in error_output
     assert count_creates(api) == create_count
 
     # The end of the other batch makes room, and the success raises the limit again.
     api.configure(paused=False)
-    workspace.each("poll", "submit", "poll", "ingest")
-    assert workspace.states() == {"tagged": 4}
+    workspace.run_commands("poll", "submit", "poll", "ingest")
+    assert workspace.state_counts() == {"tagged": 4}
 
 
 def test_cancelled_batch_that_holds_quota_is_waited_for(workspace: Workspace, api: Engine) -> None:
     """The message names the cancelled batch, its tokens, and until when they may be held."""
-    workspace.people(4)
+    workspace.import_people(4)
     use_small_queue(workspace)
-    api.fault("never_ends", times=MANY_TIMES)
-    workspace.do("submit", limit=2)
-    api.fault("unknown_state", times=MANY_TIMES, args={"state": "BATCH_STATE_CANCELLING"})
-    workspace.do("cancel", 1)
+    api.script_fault("never_ends", times=MANY_TIMES)
+    workspace.run_command("submit", limit=2)
+    api.script_fault("unknown_state", times=MANY_TIMES, args={"state": "BATCH_STATE_CANCELLING"})
+    workspace.run_command("cancel", 1)
 
-    api.fault("quota_batch")
-    assert "batch 1 was cancelled at" in workspace.do("submit", code=4).err
-    error_output = workspace.do("submit", code=4).err
+    api.script_fault("quota_batch")
+    assert "batch 1 was cancelled at" in workspace.run_command("submit", code=4).stderr
+    error_output = workspace.run_command("submit", code=4).stderr
     assert "until the API says that it is over, at the latest at" in error_output
 
 
@@ -97,35 +97,35 @@ def test_batch_of_another_key_is_told_from_a_vanished_batch(
     workspace: Workspace, api: Engine
 ) -> None:
     """Commands name the other key as the cause, and the first key continues the batch."""
-    workspace.people(2)
+    workspace.import_people(2)
     api.configure(paused=True)
-    workspace.do("submit")
+    workspace.run_command("submit")
     text = "batch 1 was created with another key"
-    assert text not in workspace.do("status").out
+    assert text not in workspace.run_command("status").stdout
 
     workspace.key = OTHER_KEY
-    api.fault("batch_vanishes", times=MANY_TIMES, args={"code": 403})
+    api.script_fault("batch_vanishes", times=MANY_TIMES, args={"code": 403})
     for verb, code in (("status", 0), ("doctor", 5), ("poll", 3)):
-        process = workspace.do(verb, code=code)
-        output = process.out + process.err
+        process = workspace.run_command(verb, code=code)
+        output = process.stdout + process.stderr
         assert text in output, verb
         assert "set GEMINI_API_KEY to the key that created it" in output, verb
     assert workspace.batch_states() == ["submitted"]
 
     # The key in use does not see a batch that it created itself.
     workspace.key = KEY
-    assert text not in workspace.do("poll", code=3).err
+    assert text not in workspace.run_command("poll", code=3).stderr
 
     api.clear_faults()
     api.configure(paused=False)
-    workspace.each("poll", "ingest")
-    assert workspace.states() == {"tagged": 2}
+    workspace.run_commands("poll", "ingest")
+    assert workspace.state_counts() == {"tagged": 2}
     assert_key_is_nowhere(workspace)
 
 
 def use_small_queue(workspace: Workspace) -> None:
     """Document a queue of DOCUMENTED_TOKENS for the model."""
-    workspace.put("models.toml", CATALOGUE)
+    workspace.write_file("models.toml", CATALOGUE)
     workspace.settings["MODELS_FILE"] = str(workspace.home / "models.toml")
 
 
@@ -139,7 +139,7 @@ def assert_key_is_nowhere(workspace: Workspace) -> None:
     """No file and no row of the creates contains a key; the fingerprint has 8 bytes."""
     for path in workspace.home.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
-    with connected(workspace) as connection:
+    with connect(workspace) as connection:
         ((fingerprint,),) = connection.execute(
             "SELECT key_fingerprint FROM findable_creates"
         ).fetchall()

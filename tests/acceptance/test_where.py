@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.acceptance.product import Workspace, declaration
+from tests.acceptance.product import Workspace, write_declaration
 from tests.acceptance.test_python import script
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
@@ -129,18 +129,20 @@ def prepare_towns(workspace: Workspace, server: Outside) -> None:
     workspace.task = "towns"
     workspace.settings["YES"] = "1"
     index = "index='town {id}'"
-    workspace.put(
+    workspace.write_file(
         "tasks/towns.py",
-        declaration(FIELDS, prompt="{id}", items="towns.jsonl", more=[index, "key='id'"]),
+        write_declaration(
+            FIELDS, prompt="{id}", items="towns.jsonl", extra_arguments=[index, "key='id'"]
+        ),
     )
     lines = []
     for number, town in TOWNS.items():
         lines.append(json.dumps({"id": number, **town}, ensure_ascii=False))
-    workspace.put("tasks/towns.jsonl", "\n".join(lines))
+    workspace.write_file("tasks/towns.jsonl", "\n".join(lines))
     workspace.url = server.url
     server.answerer = answer
-    workspace.do("tag", mode="live")
-    workspace.do("index")
+    workspace.run_command("tag", mode="live")
+    workspace.run_command("index")
 
 
 def test_condition_selects_the_same_rows_in_lists_and_searches(
@@ -156,10 +158,10 @@ def test_condition_selects_the_same_rows_in_lists_and_searches(
         assert set(search_ids) == CASES[condition], condition
 
     condition = "city = 'strasse' OR stars = 10 OR topics = 'law' AND NOT is_open != TRUE"
-    items = workspace.read("items", where=condition, limit=100)["items"]
+    items = workspace.read_json("items", where=condition, limit=100)["items"]
     assert sorted(int(item["id"]) for item in items) == [1, 2, 3, 4, 5]
-    assert workspace.read("items", where=condition, counts=True)["total"] == 5
-    assert sorted(workspace.found("town", where=condition, rank="words")) == [
+    assert workspace.read_json("items", where=condition, counts=True)["total"] == 5
+    assert sorted(workspace.search("town", where=condition, rank="words")) == [
         "1",
         "2",
         "3",
@@ -168,7 +170,7 @@ def test_condition_selects_the_same_rows_in_lists_and_searches(
     ]
 
     messages = [
-        workspace.do(*verb, where="towm = 1", code=2).err
+        workspace.run_command(*verb, where="towm = 1", code=2).stderr
         for verb in (("items",), ("search", "town"))
     ]
     assert all("WHERE, character 1: there is no column 'towm'" in message for message in messages)

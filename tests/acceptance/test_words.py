@@ -105,39 +105,39 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
 
 def test_mistyped_command_is_refused_with_a_hint_and_changes_nothing(workspace: Workspace) -> None:
     """A mistyped command prints a suggestion in at most three lines, or a JSON document."""
-    workspace.people(1)
-    workspace.do("tag_live")
-    workspace.people(1, first=1)
+    workspace.import_people(1)
+    workspace.run_command("tag_live")
+    workspace.import_people(1, first=1)
     status = workspace.status()
 
     for words, settings, code, message in INVALID_COMMANDS:
-        invalid_run = workspace.do(*words, code=code, **settings)
-        error_output = re.sub(r"\s+", " ", invalid_run.err)
+        invalid_run = workspace.run_command(*words, code=code, **settings)
+        error_output = re.sub(r"\s+", " ", invalid_run.stderr)
         assert re.sub(r"\s+", " ", message).strip() in error_output, (words, invalid_run)
         if "--json" not in words:
-            assert invalid_run.out == "", (words, invalid_run)
-            assert invalid_run.err.count("\n") in {1, 2, 3}, (words, invalid_run)
+            assert invalid_run.stdout == "", (words, invalid_run)
+            assert invalid_run.stderr.count("\n") in {1, 2, 3}, (words, invalid_run)
             assert "geheim" not in error_output, (words, invalid_run)
         if words[0] in {"--nope", "serach"} or "--json" in words:
             continue
 
-        document = workspace.do(*words, code=code, json=True, **settings).json
+        document = workspace.run_command(*words, code=code, json=True, **settings).json
         assert set(document) == {"error", "hint", "exit_code"}, words
         assert document["exit_code"] == code, words
 
-    workspace.seen.discard("passges")
+    workspace.used_tasks.discard("passges")
     assert workspace.status() == status
     assert not (workspace.home / "nope").exists()
 
 
 def test_invalid_folder_is_refused_and_nothing_is_created(workspace: Workspace) -> None:
     """An unusable or mistyped folder is refused, and nothing is created."""
-    people = workspace.put("people.csv", f"{HEADER}ada,A,B,,,I keep bees.\n")
+    people = workspace.write_file("people.csv", f"{HEADER}ada,A,B,,,I keep bees.\n")
     no_server: dict[str, Any] = {"DATABASE_URL": ""} if ON_POSTGRESQL else {}
 
     for folder in (people, people / "data", "/proc/findable/data"):
-        import_run = workspace.do("import", people, DATA=folder, code=3, **no_server)
-        assert "cannot be the workspace" in import_run.err
+        import_run = workspace.run_command("import", people, DATA=folder, code=3, **no_server)
+        assert "cannot be the workspace" in import_run.stderr
 
     mistyped_folder = workspace.home / "dta"
     for verb, words in (
@@ -147,53 +147,60 @@ def test_invalid_folder_is_refused_and_nothing_is_created(workspace: Workspace) 
         ("import_passages", ("nope.jsonl",)),
     ):
         code = 2 if words else 3
-        refused_run = workspace.do(verb, *words, data=mistyped_folder, code=code, **no_server)
-        assert "nothing was " in refused_run.err
+        refused_run = workspace.run_command(
+            verb, *words, data=mistyped_folder, code=code, **no_server
+        )
+        assert "nothing was " in refused_run.stderr
 
     undecodable_folder = f"{workspace.home}/d\udce4ta"
-    status_run = workspace.do("status", data=undecodable_folder, code=3, **no_server)
-    assert "not valid UTF-8" in status_run.err
+    status_run = workspace.run_command("status", data=undecodable_folder, code=3, **no_server)
+    assert "not valid UTF-8" in status_run.stderr
     assert [path.name for path in workspace.home.iterdir()] == ["people.csv"]
 
     # Special characters of URLs and shells are valid in a folder's name.
     name = "100% #1 & co?b#c%20d"
-    workspace.do("import", people, data=workspace.home / name, **no_server)
+    workspace.run_command("import", people, data=workspace.home / name, **no_server)
     assert {path.name for path in workspace.home.iterdir()} == {name, "people.csv"}
 
 
 def test_documents_go_to_standard_output_and_exports_follow_links(workspace: Workspace) -> None:
     """Standard output has only the document, and `export` replaces only regular files."""
     rows = ("ann,Ann,Lee,CTO,Acme,Water.", "=bob,Bob,Ray,,,Soil.", "short,row")
-    workspace.put("people.csv", HEADER + "\n".join(rows) + "\n")
-    strict_run = workspace.do("import", "people.csv", strict=True, report="rejects.csv", code=2)
-    assert "--strict imported nothing" in strict_run.err
+    workspace.write_file("people.csv", HEADER + "\n".join(rows) + "\n")
+    strict_run = workspace.run_command(
+        "import", "people.csv", strict=True, report="rejects.csv", code=2
+    )
+    assert "--strict imported nothing" in strict_run.stderr
     assert (workspace.home / "rejects.csv").exists()
 
-    import_run = workspace.do("import", "people.csv")
-    assert import_run.out.startswith(
+    import_run = workspace.run_command("import", "people.csv")
+    assert import_run.stdout.startswith(
         "2 people imported: 2 added, 0 updated, 0 unchanged; 1 rejected"
     )
-    assert "rejected: line 4, Last Name: wrong number of fields: found 2" in import_run.err
-    findings = workspace.read("import", "people.csv")["findings"]
+    assert "rejected: line 4, Last Name: wrong number of fields: found 2" in import_run.stderr
+    findings = workspace.read_json("import", "people.csv")["findings"]
     assert [finding["line"] for finding in findings] == [4]
 
     for verb in ("status", "batches", "preflight", "submit", "poll", "ingest", "index", "doctor"):
-        assert workspace.read(verb) is not None
+        assert workspace.read_json(verb) is not None
     for verb in ("costs", "log", "settings", "prices"):
-        assert workspace.read(verb) is not None
-    assert workspace.read("search", "water") is not None
-    assert workspace.read("show", "ann") is not None
+        assert workspace.read_json(verb) is not None
+    assert workspace.read_json("search", "water") is not None
+    assert workspace.read_json("show", "ann") is not None
 
-    export_run = workspace.do("export", "-", format="json")
+    export_run = workspace.run_command("export", "-", format="json")
     assert [row["Username"] for row in export_run.json] == ["ann", "=bob", "short"]
-    assert "\n'=bob," in workspace.do("export", "-", format="csv").out
+    assert "\n'=bob," in workspace.run_command("export", "-", format="csv").stdout
 
     os.mkfifo(workspace.home / "pipe")
     (workspace.home / "link").symlink_to("pipe")
     (workspace.home / "to.csv").symlink_to("real.csv")
     for name in ("pipe", "link"):
-        assert "is not a regular file" in workspace.do("export", name, format="csv", code=2).err
-    workspace.do("export", "to.csv")
+        assert (
+            "is not a regular file"
+            in workspace.run_command("export", name, format="csv", code=2).stderr
+        )
+    workspace.run_command("export", "to.csv")
     assert (workspace.home / "to.csv").is_symlink()
     assert "ann" in (workspace.home / "real.csv").read_text()
     assert (workspace.home / "pipe").is_fifo()
@@ -202,32 +209,36 @@ def test_documents_go_to_standard_output_and_exports_follow_links(workspace: Wor
 def test_next_step_repeats_folder_and_task_of_the_command(workspace: Workspace) -> None:
     """A printed next step repeats the folder and the task of the command, and can be typed."""
     no_settings = {"DATA": "", "DATABASE_URL": ""}
-    people = workspace.put("people.csv", '"Usernames, all",Bio\nada,Keeps bees\n')
+    people = workspace.write_file("people.csv", '"Usernames, all",Bio\nada,Keeps bees\n')
     folder = workspace.home / "a place"
 
-    error_output = workspace.do("import", people, data=folder, code=2, **no_settings).err
+    error_output = workspace.run_command(
+        "import", people, data=folder, code=2, **no_settings
+    ).stderr
     next_step = error_output.rpartition("next: findable ")[2].partition("    (")[0]
     words = shlex.split(next_step)
     mapping = '"username=Usernames, all"'
     assert words == ["import", str(people), "--map", mapping, "--data", str(folder)]
-    workspace.do(*words, **no_settings)
+    workspace.run_command(*words, **no_settings)
 
-    status_output = workspace.do("status", data=folder, **no_settings).out
+    status_output = workspace.run_command("status", data=folder, **no_settings).stdout
     assert status_output.endswith(f'next       findable tag --data "{folder}"\n')
-    search_run = workspace.do("search", "bees", data=folder, code=2, **no_settings)
-    assert f'`findable index --data "{folder}"`' in search_run.err
-    forget_run = workspace.do("forget", "ada", data=folder, code=2, **no_settings)
-    assert "next: --yes confirms\n" in forget_run.err
+    search_run = workspace.run_command("search", "bees", data=folder, code=2, **no_settings)
+    assert f'`findable index --data "{folder}"`' in search_run.stderr
+    forget_run = workspace.run_command("forget", "ada", data=folder, code=2, **no_settings)
+    assert "next: --yes confirms\n" in forget_run.stderr
 
     passage = {"id": "a", "text": "Study 1 examines river deltas by measurements."}
-    workspace.put("texts.jsonl", json.dumps(passage))
-    workspace.do("import_passages", "texts.jsonl", data=folder, **no_settings)
+    workspace.write_file("texts.jsonl", json.dumps(passage))
+    workspace.run_command("import_passages", "texts.jsonl", data=folder, **no_settings)
     submit_options: dict[str, Any] = {"data": folder, "task": "passages", **no_settings}
-    error_output = workspace.do("submit", CONFIRM_ABOVE=0, code=2, **submit_options).err
+    error_output = workspace.run_command("submit", CONFIRM_ABOVE=0, code=2, **submit_options).stderr
     assert error_output.endswith("next: --yes confirms\n")
 
-    workspace.do("submit", **submit_options)
-    status_output = workspace.do("status", data=folder, task="passages", **no_settings).out
+    workspace.run_command("submit", **submit_options)
+    status_output = workspace.run_command(
+        "status", data=folder, task="passages", **no_settings
+    ).stdout
     assert (
         f'findable batch-poll --data "{folder}" --task passages' in status_output
         or "findable batch-poll --task passages" in status_output
@@ -242,9 +253,9 @@ def test_environment_overrides_the_settings_file(workspace: Workspace) -> None:
         "FINDABLE_DIM=512",
         "FINDABLE_LIMIT=1",
     )
-    workspace.put(".env", "\n".join(env_lines) + "\n")
+    workspace.write_file(".env", "\n".join(env_lines) + "\n")
 
-    settings = {setting["name"]: setting for setting in workspace.read("settings", DIM=256)}
+    settings = {setting["name"]: setting for setting in workspace.read_json("settings", DIM=256)}
     model = settings["FINDABLE_MODEL"]
     assert (model["value"], model["source"]) == ("gemini-2.5-flash", ".env")
     dimensions = settings["FINDABLE_DIM"]
@@ -253,20 +264,22 @@ def test_environment_overrides_the_settings_file(workspace: Workspace) -> None:
     timeout = settings["FINDABLE_CALL_TIMEOUT"]
     assert (timeout["value"], timeout["unit"]) == ("5.0", "s")
 
-    output = workspace.do("settings", DATABASE_URL="postgresql://ada:geheim@db/people").said
+    output = workspace.run_command(
+        "settings", DATABASE_URL="postgresql://ada:geheim@db/people"
+    ).output
     assert "geheim" not in output
     assert "@db/people" in output
 
     # The file sets an option as well.
-    workspace.people(3)
-    workspace.do("tag", mode="live")
-    assert workspace.states() == {"tagged": 1, "untagged": 2}
+    workspace.import_people(3)
+    workspace.run_command("tag", mode="live")
+    assert workspace.state_counts() == {"tagged": 1, "untagged": 2}
 
-    workspace.put(".env", "FINDABLE_LIMTI=5\n")
-    assert "did you mean FINDABLE_LIMIT?" in workspace.do("settings", code=2).err
-    workspace.put(".env", "")
+    workspace.write_file(".env", "FINDABLE_LIMTI=5\n")
+    assert "did you mean FINDABLE_LIMIT?" in workspace.run_command("settings", code=2).stderr
+    workspace.write_file(".env", "")
     (workspace.home / ".env").write_bytes(b"GEMINI_API_KEY=geheim\xff\n")
-    error_output = workspace.do("status", code=3).err
+    error_output = workspace.run_command("status", code=3).stderr
     assert ".env cannot be read" in error_output
     assert "geheim" not in error_output
     (workspace.home / ".env").unlink()
@@ -329,8 +342,10 @@ def test_error_of_the_machine_is_reported_without_a_traceback(workspace: Workspa
     """A full disk, a closed pipe, a foreign encoding, SIGTERM or no input is no bug."""
     filler = "I keep bees. " * 40
     rows = "".join(f"p-{number},P,,,,{filler}\n" for number in range(200))
-    workspace.put("people.csv", f"{HEADER}żółw,Z,,,,I keep bees in Łódź \N{HONEYBEE}.\n{rows}")
-    workspace.do("import", "people.csv")
+    workspace.write_file(
+        "people.csv", f"{HEADER}żółw,Z,,,,I keep bees in Łódź \N{HONEYBEE}.\n{rows}"
+    )
+    workspace.run_command("import", "people.csv")
     python = shlex.quote(os.environ.get("PRODUCT_PYTHON") or PYTHON)
     findable = f"cd {shlex.quote(str(PRODUCT))}; exec {python} -m jobs"
     environ = PLAIN_ENVIRON | workspace.environ
@@ -360,9 +375,9 @@ def test_error_of_the_machine_is_reported_without_a_traceback(workspace: Workspa
     assert no_input.returncode == 2
     assert b"not confirmed" in no_input.stderr
 
-    with workspace.start("web", port=0, no_open=True) as running:
-        while "http://" not in running.so_far():
-            assert not running.has_ended(), running.so_far()
+    with workspace.start_command("web", port=0, no_open=True) as running:
+        while "http://" not in running.read_output():
+            assert not running.is_finished(), running.read_output()
         running.signal(signal.SIGTERM)
         assert running.wait().code == 0
 
@@ -384,9 +399,9 @@ def test_header_in_another_language_is_mapped_and_reported(
 ) -> None:
     """A foreign header is mapped in any encoding, and MAP= with an unknown column is refused."""
     row = "jörg;Jörg;Groß;Uhrmacher;Zeit & Söhne;Repariert Turmuhren;80;EUR"
-    path = workspace.put("people.csv", "")
+    path = workspace.write_file("people.csv", "")
     path.write_bytes(f"{header}\r\n{row}\r\n".encode(encoding))
-    error_output = workspace.do("import", "people.csv").err
+    error_output = workspace.run_command("import", "people.csv").stderr
     notes = re.findall(
         r"^note: columns matched by other names: .*→ Bio", error_output, re.MULTILINE
     )
@@ -402,35 +417,35 @@ def test_header_in_another_language_is_mapped_and_reported(
         "Hourly Rate": 80,
         "Currency": "EUR",
     }
-    (person,) = workspace.exported()
+    (person,) = workspace.exported_rows()
     assert {name: person[name] for name in expected_values} == expected_values
 
-    workspace.put("odd.csv", "User,About you\nines,I build guitars.\n")
+    workspace.write_file("odd.csv", "User,About you\nines,I build guitars.\n")
     for mapping, message in (
         ("bio", "not column=name"),
         ("height=About", "which is not a column"),
         ("bio=Abuot", "bio=About you"),
         ("bio=About you,username=about_you", "twice"),
     ):
-        assert message in workspace.do("import", "odd.csv", map=mapping, code=2).err
-    workspace.do("import", "odd.csv", map="bio=About you")
-    assert workspace.exported()[-1]["Bio"] == "I build guitars."
+        assert message in workspace.run_command("import", "odd.csv", map=mapping, code=2).stderr
+    workspace.run_command("import", "odd.csv", map="bio=About you")
+    assert workspace.exported_rows()[-1]["Bio"] == "I build guitars."
 
 
 def test_local_engine_is_named_and_the_workspace_stays_bound_to_it(workspace: Workspace) -> None:
     """A workspace without a key uses the local engine, and stays bound to it later."""
-    workspace.people(2)
+    workspace.import_people(2)
     url = workspace.url
     workspace.url = ""
     workspace.settings["BACKEND"] = ""
-    error_output = workspace.do("submit").err
+    error_output = workspace.run_command("submit").stderr
     assert error_output.count("no key is set: the local engine makes placeholder results") == 1
 
     # A key that is set later is not used.
     workspace.url = url
-    assert "the key is not used" in workspace.do("poll").err
-    refused_run = workspace.do("submit", BACKEND="gemini", code=3)
-    assert "bound to the local backend" in refused_run.err
-    workspace.do("ingest")
-    assert workspace.states() == {"tagged": 2}
+    assert "the key is not used" in workspace.run_command("poll").stderr
+    refused_run = workspace.run_command("submit", BACKEND="gemini", code=3)
+    assert "bound to the local backend" in refused_run.stderr
+    workspace.run_command("ingest")
+    assert workspace.state_counts() == {"tagged": 2}
     assert Path(workspace.data / "local-engine.sqlite").exists()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LONGEST_S
+from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import Workspace
 
 LIVE = ":generateContent"
@@ -19,7 +19,7 @@ MAX_RUNS = 200
 
 def run_due_work(workspace: Workspace, code: int = 0, **options: Any) -> dict[str, Any]:
     """Run the due work once; return the document with the fields of its only task."""
-    return flatten(workspace.do("work", code=code, once=True, json=True, **options).json)
+    return flatten(workspace.run_command("work", code=code, once=True, json=True, **options).json)
 
 
 def flatten(document: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def run_until(workspace: Workspace, member: str, code: int = 0, **options: Any) 
     The last run must end with `code`, and the earlier runs with 0.
     """
     for _ in range(MAX_RUNS):
-        work_run = workspace.run("work", once=True, json=True, **options)
+        work_run = workspace.try_command("work", once=True, json=True, **options)
         document = flatten(work_run.json)
         if document.get(member):
             assert work_run.code == code, work_run
@@ -53,25 +53,25 @@ def test_repeated_runs_tag_and_index_everyone(workspace: Workspace, api: Engine)
 
     A log line begins with its time. A cost above CONFIRM_ABOVE needs a confirmation.
     """
-    workspace.people(5, without_bio=1)
+    workspace.import_people(5, without_bio=1)
     run_due_work(workspace, code=2, CONFIRM_ABOVE=0)
     assert api.creates() == []
     work_lines = list(run_due_work(workspace, CONFIRM_ABOVE=0, yes=True)["did"])
     assert work_lines == ["5 submitted in 1 batch"]
-    while workspace.states().get("tagged") != 5 or run_due_work(workspace)["did"]:
+    while workspace.state_counts().get("tagged") != 5 or run_due_work(workspace)["did"]:
         work_lines += run_due_work(workspace)["did"]
         assert len(work_lines) < MAX_RUNS
     assert len(api.creates()) == 1
-    assert len(workspace.found("bees")) == 5
-    assert workspace.do("work", once=True).said == ""
+    assert len(workspace.search("bees")) == 5
+    assert workspace.run_command("work", once=True).output == ""
 
     # A changed person is embedded again.
-    workspace.put("more.csv", "Username,Job Title\nperson-0000,Luthier\n")
-    workspace.do("import", "more.csv")
+    workspace.write_file("more.csv", "Username,Job Title\nperson-0000,Luthier\n")
+    workspace.run_command("import", "more.csv")
     assert run_due_work(workspace)["did"] == ["1 text embedded", "index built with 5 entries"]
 
-    workspace.people(1, first=50)
-    log_line = workspace.do("work", once=True).out
+    workspace.import_people(1, first=50)
+    log_line = workspace.run_command("work", once=True).stdout
     # A log has local time without a zone.
     logged_at = datetime.strptime(log_line[:19], "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007
     assert datetime.now() - logged_at < timedelta(minutes=5)  # noqa: DTZ005
@@ -81,13 +81,13 @@ def test_repeated_runs_tag_and_index_everyone(workspace: Workspace, api: Engine)
 def test_person_added_during_an_outage_is_asked_again(workspace: Workspace, api: Engine) -> None:
     """Each run asks about the person live and ends with exit code 4 if the call fails again."""
     person = {"username": "ada", "bio": "Keeps bees and teaches water law."}
-    path = workspace.put("new.json", json.dumps(person))
-    api.fault("status", times=99, path=LIVE, args={"code": 503, "message": "overloaded"})
-    workspace.do("add", path, RETRY_FOR=0.1)
-    assert workspace.states() == {"untagged": 1}
+    path = workspace.write_file("new.json", json.dumps(person))
+    api.script_fault("status", times=99, path=LIVE, args={"code": 503, "message": "overloaded"})
+    workspace.run_command("add", path, RETRY_FOR=0.1)
+    assert workspace.state_counts() == {"untagged": 1}
 
     api.clear_faults()
-    api.fault("status", times=99, path=LIVE, args={"code": 503, "message": "overloaded"})
+    api.script_fault("status", times=99, path=LIVE, args={"code": 503, "message": "overloaded"})
     api.configure(paused=True)
     assert run_due_work(workspace, code=4, RETRY_FOR=0.1)["retried"]["failed"] == 1
 
@@ -95,16 +95,16 @@ def test_person_added_during_an_outage_is_asked_again(workspace: Workspace, api:
     api.configure(paused=False)
     for batch in workspace.batches():
         if batch["way"] == "batch":
-            workspace.do("cancel", batch["number"], yes=True)
+            workspace.run_command("cancel", batch["number"], yes=True)
     run_due_work(workspace)
-    assert workspace.states() == {"tagged": 1}
+    assert workspace.state_counts() == {"tagged": 1}
 
 
 def test_index_is_built_after_a_batch_was_refused(workspace: Workspace, api: Engine) -> None:
     """The first failure sets the exit code; the document lists the finished work and its place."""
-    workspace.people(5)
-    workspace.do("tag", mode="live", limit=2)
-    api.fault("status", args=FULL, path=CREATE)
+    workspace.import_people(5)
+    workspace.run_command("tag", mode="live", limit=2)
+    api.script_fault("status", args=FULL, path=CREATE)
     assert "Resource exhausted" in run_due_work(workspace, code=4)["failures"][0]
     assert workspace.status()["index"]["count"] == 2
     document = run_due_work(workspace)
@@ -118,12 +118,12 @@ def test_answers_of_an_expired_batch_are_ingested(workspace: Workspace, api: Eng
 
     A batch that a person cancelled is no failure. Three failed batches in a row park their rows.
     """
-    workspace.people(4)
+    workspace.import_people(4)
     api.configure(paused=True)
     run_due_work(workspace)
-    workspace.do("cancel", 1, yes=True)
+    workspace.run_command("cancel", 1, yes=True)
     api.configure(paused=False)
-    api.fault("batch_expires", args={"partial": 0.5})
+    api.script_fault("batch_expires", args={"partial": 0.5})
     document = run_until(workspace, "submitted")
     assert document["submitted"] == {"2": "created"}
     assert document.get("failed") is None
@@ -134,53 +134,53 @@ def test_answers_of_an_expired_batch_are_ingested(workspace: Workspace, api: Eng
     assert list(document["failed"]) == ["2"]
     assert document["submitted"] == {"3": "created"}
 
-    workspace.each("poll", "ingest")
-    workspace.people(2, first=50)
-    api.fault("batch_fails", times=3)
+    workspace.run_commands("poll", "ingest")
+    workspace.import_people(2, first=50)
+    api.script_fault("batch_fails", times=3)
     run_due_work(workspace)
     for _ in range(3):
         document = run_until(workspace, "failed", code=4)
     assert document["parked"] == 2
-    assert workspace.states() == {"tagged": 4, "parked": 2}
-    assert workspace.do("work", once=True).said == ""
+    assert workspace.state_counts() == {"tagged": 4, "parked": 2}
+    assert workspace.run_command("work", once=True).output == ""
 
 
 def test_full_queue_is_no_failure_and_a_used_up_day_is_a_failure(
     workspace: Workspace, api: Engine
 ) -> None:
     """Rows wait for room while a batch is running; a used-up day ends with exit code 4."""
-    workspace.people(6)
+    workspace.import_people(6)
     api.configure(batch_looks=3)
-    api.fault("status", nth=2, times=2, args=FULL, path=CREATE)
+    api.script_fault("status", nth=2, times=2, args=FULL, path=CREATE)
     document = run_due_work(workspace, BATCH_ROWS=3)
     assert (document["submitted"], document["no_room"]) == ({"1": "created"}, 3)
     assert document["failures"] == []
-    assert "3 wait until the API accepts more\n" in workspace.do("work", once=True).out
+    assert "3 wait until the API accepts more\n" in workspace.run_command("work", once=True).stdout
     assert run_until(workspace, "ingested")["ingested"] == {"1": 3}
     assert run_until(workspace, "ingested")["ingested"] == {"2": 3}
 
-    workspace.people(6, first=50)
-    api.fault("quota_day", nth=2, path=CREATE)
+    workspace.import_people(6, first=50)
+    api.script_fault("quota_day", nth=2, path=CREATE)
     document = run_due_work(workspace, code=4, BATCH_ROWS=3)
     assert (len(document["failures"]), document.get("no_room")) == (1, None)
 
 
 def test_interrupt_during_a_live_call_ends_the_run(workspace: Workspace, api: Engine) -> None:
     """After an interrupt no further work and no batch starts, and the asked person stays open."""
-    workspace.people(3)
-    path = workspace.put("new.json", json.dumps({"username": "ada", "bio": "Keeps bees."}))
-    api.fault("status", times=99, path=LIVE, args={"code": 503, "message": "overloaded"})
-    workspace.do("add", path, RETRY_FOR=0.1)
+    workspace.import_people(3)
+    path = workspace.write_file("new.json", json.dumps({"username": "ada", "bio": "Keeps bees."}))
+    api.script_fault("status", times=99, path=LIVE, args={"code": 503, "message": "overloaded"})
+    workspace.run_command("add", path, RETRY_FOR=0.1)
     api.clear_faults()
 
     calls_before = live_calls(api)
-    api.fault("hang", times=99, path=LIVE, args={"seconds": 300})
-    with workspace.start("work", once=True, CALL_TIMEOUT=200) as running:
-        deadline = time.monotonic() + LONGEST_S
+    api.script_fault("hang", times=99, path=LIVE, args={"seconds": 300})
+    with workspace.start_command("work", once=True, CALL_TIMEOUT=200) as running:
+        deadline = time.monotonic() + MAX_WAIT_S
         while live_calls(api) == calls_before:
-            assert time.monotonic() < deadline, running.so_far()
+            assert time.monotonic() < deadline, running.read_output()
             time.sleep(0.01)
         running.signal(signal.SIGTERM)
         assert running.wait().code == 130
     assert api.creates() == []
-    assert workspace.states() == {"untagged": 4}
+    assert workspace.state_counts() == {"untagged": 4}

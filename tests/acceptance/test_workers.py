@@ -11,9 +11,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.acceptance.database import connected, names, sql
+from tests.acceptance.database import connect, list_tables, run_sql
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LONGEST_S, ROOT, Running
+from tests.acceptance.process import MAX_WAIT_S, ROOT, Running
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 
 on_a_server = pytest.mark.skipif(not ON_POSTGRESQL, reason="several workers need PostgreSQL")
@@ -21,7 +21,7 @@ on_a_server = pytest.mark.skipif(not ON_POSTGRESQL, reason="several workers need
 
 def run_units(workspace: Workspace, unit_names: str, **options: Any) -> tuple[list[str], list[str]]:
     """Run some units once; return the finished work and the names of the units due next."""
-    work_document = workspace.read("work", once=True, only=unit_names, **options)
+    work_document = workspace.read_json("work", once=True, only=unit_names, **options)
     return work_document["did"], sorted({due_unit["unit"] for due_unit in work_document["next"]})
 
 
@@ -30,7 +30,7 @@ def test_unit_does_only_its_own_work(workspace: Workspace, api: Engine) -> None:
 
     The report lists the units due next.
     """
-    workspace.people(4)
+    workspace.import_people(4)
     # Only `prepare` is due in a new workspace.
     assert run_units(workspace, "send,look,download,ingest,embed,build,promote") == (
         [],
@@ -42,14 +42,17 @@ def test_unit_does_only_its_own_work(workspace: Workspace, api: Engine) -> None:
     assert run_units(workspace, "send") == (["4 submitted in 2 batches"], ["look"])
     wait_until(lambda: run_units(workspace, "look")[1] == ["download"])
     assert set(workspace.batch_states()) == {"submitted"}
-    workspace.do("work", once=True, only="download")
-    workspace.do("work", once=True, only="ingest")
-    assert workspace.states() == {"tagged": 4}
+    workspace.run_command("work", once=True, only="download")
+    workspace.run_command("work", once=True, only="ingest")
+    assert workspace.state_counts() == {"tagged": 4}
     assert run_units(workspace, "embed")[0] == ["4 texts embedded"]
     assert run_units(workspace, "build,promote")[0] == ["index built with 4 entries"]
-    assert workspace.read("work", once=True)["did"] == []
-    assert len(workspace.found("bees")) == 4
-    assert "is not a unit of work" in workspace.do("work", once=True, only="cook", code=2).err
+    assert workspace.read_json("work", once=True)["did"] == []
+    assert len(workspace.search("bees")) == 4
+    assert (
+        "is not a unit of work"
+        in workspace.run_command("work", once=True, only="cook", code=2).stderr
+    )
 
 
 def test_hosts_share_a_folder_under_different_paths(workspace: Workspace, tmp_path: Path) -> None:
@@ -62,17 +65,17 @@ def test_hosts_share_a_folder_under_different_paths(workspace: Workspace, tmp_pa
             host.settings["DATABASE_URL"] = workspace.environ["FINDABLE_DATABASE_URL"]
         hosts.append(host)
 
-    workspace.people(3)
+    workspace.import_people(3)
     for host in hosts:
         host.data.symlink_to(workspace.data)
     for host in hosts * 50:
-        host.do("work", once=True)
-        host.do("doctor")
+        host.run_command("work", once=True)
+        host.run_command("doctor")
         if workspace.status()["index"].get("count") == 3:
             break
 
     east, west = hosts
-    assert east.found("bees") == west.found("bees") != []
+    assert east.search("bees") == west.search("bees") != []
     paths = [str(host.home).encode() for host in (*hosts, workspace)]
     stored_files = [
         file for file in workspace.data.rglob("*") if file.is_file() and file.suffix != ".lock"
@@ -81,21 +84,21 @@ def test_hosts_share_a_folder_under_different_paths(workspace: Workspace, tmp_pa
         content = file.read_bytes()
         assert not [path for path in paths if path in content], file
 
-    with connected(workspace) as transaction:
-        queries = [f'SELECT * FROM "{name}"' for name in names(transaction)]  # noqa: S608
+    with connect(workspace) as transaction:
+        queries = [f'SELECT * FROM "{name}"' for name in list_tables(transaction)]  # noqa: S608
         rows = str([transaction.execute(query).fetchall() for query in queries])
     assert not [path for path in paths if path.decode() in rows]
 
 
 def test_work_runs_until_it_is_stopped(workspace: Workspace, api: Engine) -> None:
     """`work` waits for due work, SIGTERM ends it, and the next process continues."""
-    workspace.people(2)
+    workspace.import_people(2)
     api.configure(paused=True)
-    with workspace.start("work") as running:
+    with workspace.start_command("work") as running:
         wait_until(lambda: len(api.creates()) == 1, running)
         assert running.stop(signal.SIGTERM).code == 130
     api.configure(paused=False)
-    with workspace.start("work") as running:
+    with workspace.start_command("work") as running:
         wait_until((workspace.data / "index" / "current").exists, running)
     assert workspace.status()["index"]["count"] == 2
     assert len(api.creates()) == 1
@@ -103,21 +106,24 @@ def test_work_runs_until_it_is_stopped(workspace: Workspace, api: Engine) -> Non
 
 def wait_until(condition: Any, *running: Running) -> None:
     """Wait until a condition is true; on a timeout show the output of the processes."""
-    deadline = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + MAX_WAIT_S
     while not condition():
-        assert time.monotonic() < deadline, [process.so_far() for process in running]
+        assert time.monotonic() < deadline, [process.read_output() for process in running]
         time.sleep(0.05)
 
 
 def test_worker_without_its_tables_names_the_next_step(workspace: Workspace) -> None:
     """The worker names `work` on SQLite, and on a server the command that creates its tables."""
-    workspace.people(1)
+    workspace.import_people(1)
     if not ON_POSTGRESQL:
-        assert "work` runs the same units" in workspace.do("worker", code=2).err
+        assert "work` runs the same units" in workspace.run_command("worker", code=2).stderr
         return
-    assert "--setup" in workspace.do("worker", code=3).err
-    assert "the schema findable_worker exists" in workspace.do("worker", setup=True, yes=True).out
-    assert workspace.read("worker", setup=True) == {"made": False}
+    assert "--setup" in workspace.run_command("worker", code=3).stderr
+    assert (
+        "the schema findable_worker exists"
+        in workspace.run_command("worker", setup=True, yes=True).stdout
+    )
+    assert workspace.read_json("worker", setup=True) == {"made": False}
 
 
 @on_a_server
@@ -125,33 +131,34 @@ def test_workers_are_killed_and_every_row_is_answered_once(
     workspace: Workspace, api: Engine, tmp_path: Path
 ) -> None:
     """A killed worker is replaced by the next worker, and SIGTERM ends workers with exit code 0."""
-    workspace.people(40)
-    workspace.do("worker", setup=True)
+    workspace.import_people(40)
+    workspace.run_command("worker", setup=True)
 
     def are_tagged() -> bool:
         """Return whether all people have tags."""
-        return sql(workspace, "SELECT count(*) FROM experts WHERE tags IS NOT NULL") == [(40,)]
+        return run_sql(workspace, "SELECT count(*) FROM experts WHERE tags IS NOT NULL") == [(40,)]
 
     def has_worked(worker: Running) -> bool:
         """Return whether a worker logged the duration of a unit, or nothing is left to do."""
-        return '"seconds"' in worker.so_far() or are_tagged()
+        return '"seconds"' in worker.read_output() or are_tagged()
 
     options: dict[str, Any] = {"BATCH_ROWS": 4, "yes": True, "concurrency": 2}
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(workspace.start("worker", port=0, **options)) for _ in range(2)
+            stack.enter_context(workspace.start_command("worker", port=0, **options))
+            for _ in range(2)
         ]
         for _ in range(6):
-            with workspace.start("worker", **options) as killed_worker:
+            with workspace.start_command("worker", **options) as killed_worker:
                 wait_until(partial(has_worked, killed_worker), killed_worker, *workers)
                 killed_worker.signal(signal.SIGKILL)
 
         wait_until(are_tagged, *workers)
         wait_until(lambda: workspace.status()["index"]["count"] == 40, *workers)
-        assert workspace.states() == {"tagged": 40}
+        assert workspace.state_counts() == {"tagged": 40}
 
         # The health of a worker is served at its port.
-        (port,) = re.findall(r"at port (\d+)", workers[0].so_far())
+        (port,) = re.findall(r"at port (\d+)", workers[0].read_output())
         responses = {
             path: httpx2.get(f"http://127.0.0.1:{port}/{path}", timeout=60)
             for path in ("healthz", "readyz", "metrics")
@@ -167,9 +174,9 @@ def test_workers_are_killed_and_every_row_is_answered_once(
     # Answers do not depend on the process that wrote them.
     with Engine(tmp_path / "other") as other_engine:
         other_workspace = Workspace(tmp_path / "alone", other_engine.url)
-        other_workspace.people(40)
-        other_workspace.do("tag", wait=True, yes=True, mode="batch")
-        assert other_workspace.exported() == workspace.exported()
+        other_workspace.import_people(40)
+        other_workspace.run_command("tag", wait=True, yes=True, mode="batch")
+        assert other_workspace.exported_rows() == workspace.exported_rows()
 
 
 def recipes() -> list[str]:
@@ -195,9 +202,9 @@ def commands() -> set[tuple[str, ...]]:
 def test_commands_of_the_recipes_run(workspace: Workspace, words: tuple[str, ...]) -> None:
     """Recipes are short, and each of their commands ends well or runs until it is stopped."""
     assert max(len(block.splitlines()) for block in recipes()) <= 25
-    workspace.people(1)
+    workspace.import_people(1)
     if ON_POSTGRESQL and words[0] == "worker":
-        workspace.do("worker", setup=True)
+        workspace.run_command("worker", setup=True)
     is_worker = words[0] == "worker"
     runs_forever = words == ("work",) or (ON_POSTGRESQL and is_worker and "--setup" not in words)
     words = tuple("--port=0" if word.startswith("--port") else word for word in words)
@@ -205,9 +212,9 @@ def test_commands_of_the_recipes_run(workspace: Workspace, words: tuple[str, ...
     if words == ("work",):
         expected_code = 130
 
-    with workspace.start(*words) as running:
+    with workspace.start_command(*words) as running:
         if runs_forever:
-            wait_until(lambda: running.so_far() != "", running)
+            wait_until(lambda: running.read_output() != "", running)
             process = running.stop(signal.SIGTERM)
         else:
             process = running.wait()

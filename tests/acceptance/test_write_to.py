@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.database import schema, sql
-from tests.acceptance.product import ON_POSTGRESQL, Workspace, declaration
+from tests.acceptance.database import read_schema, run_sql
+from tests.acceptance.product import ON_POSTGRESQL, Workspace, write_declaration
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
@@ -39,24 +39,24 @@ def declare(
 ) -> Path:
     """Write the file of the task."""
     arguments = [f"write_to={write_to!r}", f"refresh={refresh}"]
-    text = declaration({"v": "str"}, prompt=prompt, items=items, more=arguments)
-    return workspace.put("tasks/notes.py", text)
+    text = write_declaration({"v": "str"}, prompt=prompt, items=items, extra_arguments=arguments)
+    return workspace.write_file("tasks/notes.py", text)
 
 
 def create_orders(
     workspace: Workspace, *texts: str, name: str = "orders", column: str = "v"
 ) -> None:
     """Create a table of another program; its rows have no value yet."""
-    sql(workspace, f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, t TEXT, {column} TEXT)")
+    run_sql(workspace, f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, t TEXT, {column} TEXT)")
     for number, text in enumerate(texts, 1):
         insert = f"INSERT INTO {name} (id, t) VALUES (:id, :t)"  # noqa: S608 - a constant name
-        sql(workspace, insert, id=number, t=text)
+        run_sql(workspace, insert, id=number, t=text)
 
 
 def column_values(workspace: Workspace, name: str = "orders", column: str = "v") -> list[Any]:
     """Return the values of all rows."""
     query = f"SELECT {column} FROM {name} ORDER BY id"  # noqa: S608 - constant names
-    return [row[0] for row in sql(workspace, query)]
+    return [row[0] for row in run_sql(workspace, query)]
 
 
 # REFRESH=1 asks about changed rows again.
@@ -68,21 +68,21 @@ def test_no_cell_has_an_answer_about_another_text(notes_workspace: Workspace) ->
     """
     create_orders(notes_workspace, "a", "b", "c", "d", "e")
     declare(notes_workspace, "orders.v=v")
-    notes_workspace.each("submit", "poll")
-    sql(notes_workspace, "UPDATE orders SET t = 'new b' WHERE id = 2")
-    sql(notes_workspace, "DELETE FROM orders WHERE id = 3")
-    sql(notes_workspace, "INSERT INTO orders (id, t) VALUES (3, 'another c')")
-    ingest_run = notes_workspace.do("ingest")
+    notes_workspace.run_commands("submit", "poll")
+    run_sql(notes_workspace, "UPDATE orders SET t = 'new b' WHERE id = 2")
+    run_sql(notes_workspace, "DELETE FROM orders WHERE id = 3")
+    run_sql(notes_workspace, "INSERT INTO orders (id, t) VALUES (3, 'another c')")
+    ingest_run = notes_workspace.run_command("ingest")
     assert column_values(notes_workspace) == ["said of a", None, None, "said of d", "said of e"]
-    assert "2, 3" in ingest_run.said
-    assert notes_workspace.states() == {"answered": 5}
+    assert "2, 3" in ingest_run.output
+    assert notes_workspace.state_counts() == {"answered": 5}
 
-    sql(notes_workspace, "UPDATE orders SET t = 'new d' WHERE id = 4")
-    sql(notes_workspace, "UPDATE orders SET t = 'new e', v = 'theirs' WHERE id = 5")
-    notes_workspace.do("tag", mode="live")
+    run_sql(notes_workspace, "UPDATE orders SET t = 'new d' WHERE id = 4")
+    run_sql(notes_workspace, "UPDATE orders SET t = 'new e', v = 'theirs' WHERE id = 5")
+    notes_workspace.run_command("tag", mode="live")
     assert notes_workspace.status()["stale"]["count"] == 4
     assert column_values(notes_workspace) == ["said of a", None, None, "said of d", "theirs"]
-    notes_workspace.do("tag", mode="live", REFRESH=1)
+    notes_workspace.run_command("tag", mode="live", REFRESH=1)
     assert column_values(notes_workspace) == [
         "said of a",
         "said of new b",
@@ -91,7 +91,7 @@ def test_no_cell_has_an_answer_about_another_text(notes_workspace: Workspace) ->
         "theirs",
     ]
     assert notes_workspace.status()["stale"]["count"] == 0
-    assert len(notes_workspace.asked()) == 9
+    assert len(notes_workspace.logged_requests()) == 9
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,11 @@ def test_wrong_target_is_refused_before_any_table_is_added(
     workspace = Workspace(tmp_path / "here", task="notes", settings={"YES": "1"})
     create_orders(workspace, "a")
     declare(workspace, write_to, items=items)
-    schema_before = schema(workspace)
+    schema_before = read_schema(workspace)
 
     for verb in ("submit", "tag"):
-        assert message in workspace.do(verb, code="any").err
-    assert schema(workspace) == schema_before
+        assert message in workspace.run_command(verb, code="any").stderr
+    assert read_schema(workspace) == schema_before
 
 
 def test_tables_are_named_with_a_schema_and_in_quotation_marks(notes_workspace: Workspace) -> None:
@@ -122,8 +122,8 @@ def test_tables_are_named_with_a_schema_and_in_quotation_marks(notes_workspace: 
     create_orders(notes_workspace, "a", name='"My orders.2"', column='"The value"')
     items = 'SELECT id, t FROM "My orders.2"'
     if ON_POSTGRESQL:
-        sql(notes_workspace, "CREATE SCHEMA IF NOT EXISTS shop")
-        sql(notes_workspace, 'ALTER TABLE "My orders.2" SET SCHEMA shop')
+        run_sql(notes_workspace, "CREATE SCHEMA IF NOT EXISTS shop")
+        run_sql(notes_workspace, 'ALTER TABLE "My orders.2" SET SCHEMA shop')
     table_name = '"My orders.2"'
     table_name = f"shop.{table_name}" if ON_POSTGRESQL else table_name
     declare(
@@ -131,7 +131,7 @@ def test_tables_are_named_with_a_schema_and_in_quotation_marks(notes_workspace: 
         f'{table_name}."The value"=v',
         items=items.replace('"My orders.2"', table_name),
     )
-    notes_workspace.each(*ROUND)
+    notes_workspace.run_commands(*ROUND)
     assert column_values(notes_workspace, table_name, '"The value"') == ["said of a"]
 
 
@@ -139,15 +139,15 @@ def test_tables_of_people_are_added_for_people_alone(notes_workspace: Workspace)
     """A task adds only the tables of the engine; the first import of people adds theirs."""
     create_orders(notes_workspace, "a")
     declare(notes_workspace, "orders.v=v")
-    notes_workspace.each(*ROUND)
-    assert "experts" not in schema(notes_workspace)
+    notes_workspace.run_commands(*ROUND)
+    assert "experts" not in read_schema(notes_workspace)
 
     # Commands that read add no table.
     for verb in ("status", "doctor", "batches", "versions", "costs", "parked"):
-        notes_workspace.do(verb)
+        notes_workspace.run_command(verb)
     notes_workspace.task = ""
     for verb in ("doctor", "batches", "costs"):
-        notes_workspace.do(verb)
-    notes_workspace.people(2)
-    assert "experts" in schema(notes_workspace)
-    assert notes_workspace.states("experts") == {"untagged": 2}
+        notes_workspace.run_command(verb)
+    notes_workspace.import_people(2)
+    assert "experts" in read_schema(notes_workspace)
+    assert notes_workspace.state_counts("experts") == {"untagged": 2}

@@ -115,7 +115,7 @@ def _make_connection_class(steps: Steps) -> type[sqlite3.Connection]:
             # File names in the statements of the open transaction.
             self._file_names: list[str] = []
             if steps.folder in str(database):
-                _limit_size(self, str(database), steps.fate.pages)
+                _limit_size(self, str(database), steps.fate.free_pages)
                 self.set_trace_callback(self._count_commit)
 
         def _count_commit(self, statement: str) -> None:
@@ -128,7 +128,7 @@ def _make_connection_class(steps: Steps) -> type[sqlite3.Connection]:
             self._file_names = earlier_names + new_names
 
             # On a full disk `commit` counts the step.
-            is_commit = words.startswith("COMMIT") and steps.fate.how != FULL
+            is_commit = words.startswith("COMMIT") and steps.fate.event != FULL
             is_single_write = is_write and not self.in_transaction
             if (is_commit and self._has_writes) or is_single_write:
                 steps.suffix = _describe_files(self._file_names)
@@ -140,7 +140,7 @@ def _make_connection_class(steps: Steps) -> type[sqlite3.Connection]:
 
             A trace cannot raise the error.
             """
-            if steps.fate.how == FULL and self._has_writes and self.in_transaction:
+            if steps.fate.event == FULL and self._has_writes and self.in_transaction:
                 try:
                     steps.step(self._step)
                 except OSError as error:

@@ -44,7 +44,7 @@ def test_fields_of_each_type_are_edited(
     reviews.set_up_task(workspace)
     Path("tasks", "reviews.py").write_text(TASK_TEXT, encoding="utf-8")
     forget_loaded_files()
-    api.fault("answer_text", times=1, args={"text": ANSWER})
+    api.script_fault("answer_text", times=1, args={"text": ANSWER})
     workspace.ran("tag-live", LIMIT="1")
     with reading(workspace, looks) as (reader, tab, client):
         reader.go("/row?task=reviews&key=1")

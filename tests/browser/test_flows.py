@@ -42,7 +42,7 @@ def test_person_added_without_gemini_is_tagged_and_indexed_later(
 ) -> None:
     """The page saves the person, offers tagging with its price later, and rebuilds the index."""
     workspace.begin()
-    api.fault("status", times=1000, path=LIVE, args={"code": 503})
+    api.script_fault("status", times=1000, path=LIVE, args={"code": 503})
     with reading(workspace) as (reader, tab, _):
         tab.click("text=Add rows")
         tab.fill("[name=username]", "ada")

@@ -55,7 +55,7 @@ def test_a_dropped_file_becomes_a_downloaded_table(
 ) -> None:
     """A file is tried, kept, asked, corrected and exported; five clicks lead to the answers."""
     texts = _write_rows(tmp_path / "lamps.csv")
-    api.fault("answer_text", times=ROW_COUNT * 3, args={"text": json.dumps(ANSWER)})
+    api.script_fault("answer_text", times=ROW_COUNT * 3, args={"text": json.dumps(ANSWER)})
     workspace.begin()
     with reading(workspace, LOOKS[look]) as (reader, tab, client):
         reader.go("/add")

@@ -26,7 +26,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from emulator.answers import encoder, tags
-from tests.acceptance.loaded import be_silent
+from tests.acceptance.loaded import redirect_streams
 from tests.engine.gate import Gate
 
 
@@ -96,7 +96,7 @@ def listen(folder: Path, owner: int) -> None:
 # The caller continues.
 if __name__ == "__main__" and not os.fork():
     state_folder = Path(sys.argv[1])
-    be_silent(state_folder / "log")
+    redirect_streams(state_folder / "log")
     try:
         listen(state_folder, int(sys.argv[2]))
     except BaseException:

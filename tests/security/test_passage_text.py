@@ -103,7 +103,7 @@ def test_no_text_is_shown_or_logged(
 
     output = import_passages(workspace, tmp_path)
     for word, args in failures:
-        api.fault(word, times=10_000, args=args)
+        api.script_fault(word, times=10_000, args=args)
         output += run_commands(workspace, *CALL_COMMANDS)
         api.clear_faults()
     output += run_commands(workspace, *CALL_COMMANDS, *READ_COMMANDS)

@@ -6,17 +6,17 @@ import itertools
 import pytest
 
 from tests.acceptance import quick
-from tests.acceptance.faults import ROOT, listed, marked, planted
+from tests.acceptance.faults import ROOT, mark_lines, plant_fault, read_faults
 
 
 def test_every_fault_can_be_planted() -> None:
     """The line of each of the forty faults occurs once, and its replacement compiles."""
-    faults = listed()
+    faults = read_faults()
     assert len({fault.name for fault in faults}) == len(faults) == 40
     for fault in faults:
         assert fault.before != fault.after, fault.name
         text = (ROOT / fault.file).read_text(encoding="utf-8")
-        compile(planted(fault, text), fault.file, "exec")
+        compile(plant_fault(fault, text), fault.file, "exec")
 
 
 def test_the_quick_tests_are_there_for_enough_faults() -> None:
@@ -24,7 +24,7 @@ def test_the_quick_tests_are_there_for_enough_faults() -> None:
     assert len(quick.find_tests()) == len(quick.TESTS)
     names = list(itertools.chain.from_iterable(quick.TESTS.values()))
     assert len(set(names)) == len(names) >= quick.MIN_KILLED
-    assert {*names} <= {fault.name for fault in listed()}
+    assert {*names} <= {fault.name for fault in read_faults()}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,6 @@ def test_mark_is_inserted_before_the_statement_of_a_line(
     text: str, line: int, expected: str
 ) -> None:
     """The mark is in the block of the statement, even if the line is within the statement."""
-    assert marked(text, {line: "name"}) == ast.unparse(
+    assert mark_lines(text, {line: "name"}) == ast.unparse(
         ast.parse(expected.replace("MARK", "__import__('_marks').mark('name')"))
     )

@@ -106,7 +106,7 @@ def _make_table(
     def make_cell(value: FieldCount, heading: FieldCount, count: int) -> CrossCell:
         choices = dict.fromkeys([*kept_choices, value.condition, heading.condition])
         href = row_query.address("/", task, only=list(choices))
-        return CrossCell(count, href, charts.shade(count, highest))
+        return CrossCell(count, href, charts.shade_level(count, highest))
 
     if charts.are_numbers(heading.value for heading in headings):
         headings = sorted(headings, key=lambda heading: float(heading.value))

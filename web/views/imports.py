@@ -177,7 +177,7 @@ def get_import(request: Request, number: int) -> dict[str, Any]:
 
 
 @router.delete("/api/imports/{number}", status_code=204)
-def give_up(request: Request, number: int) -> Response:
+def discard_import(request: Request, number: int) -> Response:
     """Delete an uploaded file; rows that were imported from it stay."""
     get_app_state(request).uploads.discard(number)
     return Response(status_code=204)

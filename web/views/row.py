@@ -430,7 +430,7 @@ def estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
     return sum(calculate_cost(ws.model, usage, STANDARD, day=today) for usage in usages)
 
 
-class Chosen(BaseModel):
+class RowSelection(BaseModel):
     """The ids of the chosen rows."""
 
     model_config = ConfigDict(extra="forbid")
@@ -438,13 +438,13 @@ class Chosen(BaseModel):
 
 
 @router.post("/api/tasks/{task}/items/ask", status_code=202)
-def ask_items(request: Request, task: str, body: Chosen) -> JSONResponse:
+def ask_selected_rows(request: Request, task: str, body: RowSelection) -> JSONResponse:
     """Start to ask the chosen rows again, with live calls at full price."""
     return accepted_response(start_asking(get_app_state(request), task, body.ids))
 
 
 @router.post("/api/tasks/{task}/items/free")
-def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
+def unpark_selected_rows(request: Request, task: str, body: RowSelection) -> dict[str, Any]:
     """Unpark those of the chosen rows that are parked; the next command asks them."""
     with get_app_state(request).open_to_write(task) as ws, ws.store.write() as tx:
         unparked = claims.unpark(
@@ -458,7 +458,7 @@ def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
 
 
 @router.post("/api/tasks/{task}/items/cost")
-def cost_items(request: Request, task: str, body: Chosen) -> dict[str, float | None]:
+def price_selected_rows(request: Request, task: str, body: RowSelection) -> dict[str, float | None]:
     """Return the estimated cost in USD of asking the chosen rows again; null if it is unknown."""
     with get_app_state(request).open_to_read(task) as ws:
         return {"cost": estimate_cost(ws, body.ids)}

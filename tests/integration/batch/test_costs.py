@@ -35,11 +35,11 @@ def costly_workspace(
         people(14)
         for command in ("batch-submit", "batch-poll", "batch-ingest"):
             workspace.ran(command, LIMIT="4")
-        api.fault("status", path=LIVE, args={"code": 500})
+        api.script_fault("status", path=LIVE, args={"code": 500})
         workspace.ran("tag-live", LIMIT="3")
         api.configure(paused=True)
-        api.fault("duplicate_batch")
-        api.fault("lost_reply", path=":batchGenerateContent")
+        api.script_fault("duplicate_batch")
+        api.script_fault("lost_reply", path=":batchGenerateContent")
         workspace.ran("batch-submit", LIMIT="3")
         workspace.ran("batch-submit", LIMIT="2")
 

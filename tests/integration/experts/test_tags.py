@@ -36,7 +36,7 @@ def tagged(workspace: Workspace, api: Api, people: People, begun: Callable[..., 
         """Tag the people."""
         people(3, without_bio=1)
         for number, tags in enumerate(ANSWERED_TAGS.values(), start=1):
-            api.fault(
+            api.script_fault(
                 "answer_text",
                 args={"text": json.dumps({"tags": tags})},
                 key=f"expert-tags/{number}",
@@ -126,7 +126,7 @@ def test_later_answers_are_merged_and_rolled_back(tagged: Workspace, api: Api) -
     assert read_tags(tagged) == {"theirs": MERGED_TAGS["theirs"]}
 
     # The merge also applies to answers after the rollback.
-    api.fault("answer_text", times=3, args={"text": '{"tags": ["ml", "soil"]}'})
+    api.script_fault("answer_text", times=3, args={"text": '{"tags": ["ml", "soil"]}'})
     tagged.ran("tag-live")
     assert ledger.people(tagged)["tagged"] == 4
     assert read_tags(tagged)["person-0002"] == ["machine learning", "soil"]

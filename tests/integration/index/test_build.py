@@ -94,7 +94,7 @@ def test_embedding_cost_is_printed_before_the_first_call(
 
     tagged(9)
     _change_rows(workspace, LENGTHEN_BIOS)
-    api.fault("key_invalid", path=EMBED)
+    api.script_fault("key_invalid", path=EMBED)
     refused = workspace.run("index")
     assert (refused.exit_code, len(api.seen("POST", EMBED))) == (3, calls + 1)
 
@@ -110,7 +110,7 @@ def test_texts_embedded_before_a_failure_are_cached(
 ) -> None:
     """After a failed call the next run embeds only the missing texts."""
     tagged(250)
-    api.fault("status", nth=3, times=10_000, path=EMBED, args={"code": 503})
+    api.script_fault("status", nth=3, times=10_000, path=EMBED, args={"code": 503})
     assert workspace.run("index", RETRY_FOR="0.05").exit_code == 4
 
     api.clear_faults()

@@ -209,13 +209,13 @@ def busy_workspace(
     def prepare() -> None:
         """Create the batches."""
         people(7, without_bio=1)
-        api.fault("error_line", times=10_000, key="expert-tags/1$", args={"code": 3})
+        api.script_fault("error_line", times=10_000, key="expert-tags/1$", args={"code": 3})
         for commands in (("batch-poll", "batch-ingest", "index"), ("batch-poll",), ()):
             ran(workspace, "batch-submit", "--limit", "2")
             for command in commands:
                 ran(workspace, command)
         ran(workspace, "correct", "person-0001", "--set", "tags=law")
-        api.fault("quota_batch")
+        api.script_fault("quota_batch")
         ran(workspace, "batch-submit", code=4)
         assert ledger.batches(workspace) == ["ingested", "downloaded", "submitted", "prepared"]
 

@@ -144,7 +144,7 @@ def lose_create_reply(bench: Bench) -> None:
 def create_duplicate_batch(bench: Bench) -> None:
     """Let the API create two batches for a single call."""
     bench.add_person("twin")
-    bench.api.fault("duplicate_batch")
+    bench.api.script_fault("duplicate_batch")
     bench.run("batch-submit")
 
 
@@ -313,7 +313,7 @@ CONTRADICTIONS: dict[str, Fault] = {
     "build": (delete_build, "index in service is broken", ("index",)),
     "link": (delete_file("faiss.index"), "does not lead to the index", ("index",)),
     "gone": (
-        lambda bench: bench.api.fault("batch_vanishes", times=1000),
+        lambda bench: bench.api.script_fault("batch_vanishes", times=1000),
         "no longer exists at the backend",
         (GIVE_UP,),
     ),

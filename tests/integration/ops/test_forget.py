@@ -158,7 +158,7 @@ def test_a_person_in_an_unfinished_batch_is_refused(
     """`forget` exits with 2, names the unfinished batch, and changes nothing."""
     people(2)
     add_person(workspace)
-    api.fault("quota_batch")
+    api.script_fault("quota_batch")
     assert workspace.run("batch-submit").exit_code == 4
 
     for command in CHAIN[:3]:

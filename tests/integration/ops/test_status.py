@@ -25,7 +25,7 @@ def test_cost_of_lost_replies_is_not_shown_as_running(
 ) -> None:
     """A live call with a lost reply may have cost its estimate, and is not running."""
     people(1)
-    api.fault("drop", path=":generateContent")
+    api.script_fault("drop", path=":generateContent")
     assert workspace.run("tag-live", CALL_TIMEOUT="2").exit_code == 0
 
     # The whole estimate may be lost.

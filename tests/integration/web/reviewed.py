@@ -28,7 +28,7 @@ def answer_two_rows(workspace: Workspace, api: Api) -> None:
     Path("tasks", "reviews.py").write_text(TASK_TEXT, encoding="utf-8")
     forget_loaded_files()
     for text in (ANSWER, MIXED_ANSWER):
-        api.fault("answer_text", times=1, args={"text": text})
+        api.script_fault("answer_text", times=1, args={"text": text})
         workspace.ran("tag-live", LIMIT="1")
 
 
@@ -54,7 +54,7 @@ def answer_many_rows(workspace: Workspace, api: Api, count: int) -> None:
     Path("tasks", "reviews.csv").write_text("\n".join(["id,text", *lines, ""]), encoding="utf-8")
     forget_loaded_files()
     mixed_answer = ANSWER.replace('"praise", "stars"', '"mixed", "stars"')
-    api.fault("answer_text", times=1, args={"text": mixed_answer})
+    api.script_fault("answer_text", times=1, args={"text": mixed_answer})
     workspace.ran("tag-live", LIMIT="1")
     now = datetime.now(UTC)
     tones = ("praise", "blame", "mixed")

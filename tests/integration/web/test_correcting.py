@@ -14,7 +14,7 @@ ADD = "/api/admin/experts"
 @pytest.fixture
 def ada(page: Page, api: Api) -> Page:
     """Open a page with a person who has two tags."""
-    api.fault("answer_text", times=1, args={"text": '{"tags": ["bees", "water law"]}'})
+    api.script_fault("answer_text", times=1, args={"text": '{"tags": ["bees", "water law"]}'})
     assert page.post(ADD, json={"username": "a da", "bio": "Bees."}).json()["tags"] == [
         "bees",
         "water law",

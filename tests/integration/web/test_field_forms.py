@@ -49,7 +49,7 @@ def _page(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     reviews.set_up_task(workspace)
     Path("tasks", "reviews.py").write_text(TASK_TEXT, encoding="utf-8")
     forget_loaded_files()
-    api.fault("answer_text", times=1, args={"text": ANSWER})
+    api.script_fault("answer_text", times=1, args={"text": ANSWER})
     workspace.ran("tag-live", LIMIT="1")
     with Page(workspace) as page:
         yield page

@@ -24,7 +24,7 @@ def test_a_search_falls_back_to_words(workspace: Workspace, api: Api) -> None:
         workspace.ran("tag", MODE="live")
         workspace.ran("index")
         for fault in ("status", "hang"):
-            api.fault(fault, times=1000, path=EMBED)
+            api.script_fault(fault, times=1000, path=EMBED)
             response = page.get("/search", params={"q": "bees", "task": "experts"})
             api.clear_faults()
             assert response.status_code == 200
@@ -40,7 +40,7 @@ def test_a_run_says_that_gemini_fails(
     monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace).ran("preflight", TASK="tasks/reviews.py")
     workspace.environ |= {"FINDABLE_RETRY_FOR": "60", "FINDABLE_MODE": "live"}
-    api.fault("status", times=1000, path=LIVE, args={"code": 503})
+    api.script_fault("status", times=1000, path=LIVE, args={"code": 503})
     with Page(workspace) as page:
         step = page.get("/api/tasks/reviews/next").json()["next"]
         params: dict[str, str | float] = {"step": step, "cost": 1.0}

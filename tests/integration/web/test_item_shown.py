@@ -49,7 +49,7 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
         {"name": "speed", "quote": "Boils in <i>two</i> minutes", "good": True},
         {"name": "lid", "quote": "<i>two</i> minutes, but the lid burned my hånd", "good": False},
     ]
-    api.fault(
+    api.script_fault(
         "answer_text",
         times=1,
         args={"text": json.dumps({"praise": ["speed"], "parts": parts, "stars": None})},

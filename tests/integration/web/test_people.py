@@ -15,7 +15,7 @@ LIVE = ":generateContent"
 
 def test_a_person_without_replies_is_parked_and_tagged_by_hand(page: Page, api: Api) -> None:
     """The tenth lost reply parks a person, because each may have cost money; a 503 never does."""
-    api.fault("status", times=100, path=LIVE, args={"code": 503})
+    api.script_fault("status", times=100, path=LIVE, args={"code": 503})
     assert page.post(ADD, json={"username": "ada", "bio": BIO}).json()["retrying"]
 
     # A 503 costs nothing, however many tries fail.
@@ -25,7 +25,7 @@ def test_a_person_without_replies_is_parked_and_tagged_by_hand(page: Page, api: 
 
     api.clear_faults()
     # A lost reply may have cost money.
-    api.fault("drop", times=100, path=LIVE)
+    api.script_fault("drop", times=100, path=LIVE)
     for _ in range(10):
         page.desk.tagger.ask_and_wait()
     before = len(api.seen("POST", LIVE))

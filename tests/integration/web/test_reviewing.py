@@ -100,7 +100,7 @@ def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
 
     _act(page, "2", "review")
     assert list_ids(page, where="reviewed = true") == ["2"]
-    api.fault("answer_text", times=1, args={"text": MIXED_ANSWER})
+    api.script_fault("answer_text", times=1, args={"text": MIXED_ANSWER})
     page.post("/api/tasks/reviews/items/ask", json={"ids": ["2"]})
     page.settle()
     assert list_ids(page, where="reviewed = true") == []

@@ -37,7 +37,7 @@ def _read_run(page: Page, number: int = 1, **parameters: str) -> str:
 @pytest.mark.sampled(0)
 def test_failed_rows_are_counted_explained_and_retried(task: Workspace, api: Api) -> None:
     """List and page of a run have the same numbers, and the failed rows are asked again."""
-    api.fault("answer_text", times=8, args={"text": '{"praise": 1}'})
+    api.script_fault("answer_text", times=8, args={"text": '{"praise": 1}'})
     task.run("tag", MODE="live")
     api.clear_faults()
     with Page(task) as page:
@@ -88,7 +88,7 @@ def test_a_cancelled_batch_is_cancelled_at_once(task: Workspace) -> None:
 def test_a_live_run_is_stopped(task: Workspace, api: Api) -> None:
     """Stop ends the run after its running calls; its answers stay, and the rest is open."""
     task.environ["FINDABLE_CONCURRENCY"] = "1"
-    api.fault("slow_reply", times=1000, path=LIVE, args={"seconds": 1})
+    api.script_fault("slow_reply", times=1000, path=LIVE, args={"seconds": 1})
     with Page(task) as page:
         task.ran("preflight", TASK="tasks/reviews.py")
         step = page.get("/api/tasks/reviews/next").json()["next"]

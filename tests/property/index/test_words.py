@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.core.ranking import K1, B, Entry, FieldGroup, Ranking
+from pipeline.core.ranking import BM25_B, BM25_K1, Entry, FieldGroup, Ranking
 from pipeline.index import tokenizer
 from pipeline.index.builds import Builds
 from pipeline.index.query import SearchQuery
@@ -46,8 +46,8 @@ def compute_bm25(groups: Sequence[Sequence[Sequence[str]]], question: Sequence[s
                 weight * Counter(text)[term] for weight, text in zip(weights, texts, strict=True)
             )
             if frequency:
-                length_factor = K1 * (1 - B + B * lengths[row] / average)
-                scores[row] += rarity * frequency * (K1 + 1) / (frequency + length_factor)
+                length_factor = BM25_K1 * (1 - BM25_B + BM25_B * lengths[row] / average)
+                scores[row] += rarity * frequency * (BM25_K1 + 1) / (frequency + length_factor)
     return scores
 
 

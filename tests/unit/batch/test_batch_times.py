@@ -109,7 +109,7 @@ def test_only_ended_batches_that_nobody_cancelled_are_measured(store: Store) -> 
     with store.write() as tx:
         for number, row in enumerate(rows, start=2):
             batches.add_batch(tx, now=NOW, number=number, **BATCH)
-            batches.set_columns(tx, number, **ended | row)
+            batches.update_batch_columns(tx, number, **ended | row)
     with store.read() as tx:
         assert batches.list_remote_times(tx, "some") == expected_times
         assert batches.list_remote_times(tx, "another") == []

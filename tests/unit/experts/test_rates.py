@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.experts.rates import parse_rate, rate_text
+from pipeline.experts.rates import format_rate, parse_rate
 
 
 @pytest.mark.parametrize(
@@ -53,4 +53,4 @@ def test_number_with_a_sign_or_a_code_is_read(
 
 def test_numbers_are_bounded_and_written_as_they_are_read() -> None:
     """A rate with three decimals is written with four."""
-    assert [rate_text(rate) for rate in (65.125, 120.0)] == ["65.1250", "120"]
+    assert [format_rate(rate) for rate in (65.125, 120.0)] == ["65.1250", "120"]

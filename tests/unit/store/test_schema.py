@@ -90,7 +90,7 @@ def test_tables_of_a_previous_schema_are_migrated(store: Store, number: str) -> 
         assert batches.find_key_fingerprint(tx, 1) is None
 
     with store.write() as tx:
-        batches.set_columns(tx, 1, running_at=NOW, remote_s=2.5)
+        batches.update_batch_columns(tx, 1, running_at=NOW, remote_s=2.5)
     with store.read() as tx:
         batch = batches.get_batch(tx, 1)
     assert (batch.running_at, batch.remote_s) == (NOW, 2.5)
