@@ -194,7 +194,8 @@ def check_recall(task: Task, display: Progress, staged: StagedBuild, *, worse_ok
     farther than the tenth entry of the exact scan, because entries of equal text are equally good.
 
     Args:
-        ws: The workspace.
+        task: The task that the index belongs to.
+        display: Where the recall or the warning is printed.
         staged: The verified build.
         worse_ok: Print a warning instead of raising if the recall is too low.
 

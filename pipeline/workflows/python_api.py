@@ -821,7 +821,8 @@ def _choose_version(
     returned too: then there are no answers, because older answers have another model.
 
     Args:
-        ws: The workspace.
+        settings: The settings of the workspace.
+        task: The task with the answers.
         tx: A transaction.
         extractor: The requested version, or None for the default.
 

@@ -430,7 +430,9 @@ def write_declaration(
 
     Args:
         fields: The type of each field of the answer.
-        more: Further arguments of the task as code.
+        prompt: The prompt of the task.
+        items: The source of its rows.
+        extra_arguments: Further arguments of the task as code.
     """
     field_lines = "".join(f"    {name}: {kind}\n" for name, kind in fields.items())
     arguments = ", ".join([f"items={items!r}", f"prompt={prompt!r}", *extra_arguments])
