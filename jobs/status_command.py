@@ -14,19 +14,11 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status as task_status
 
 MAX_DUE_LINES = 5
-
-
 # The output of `status --more` fits one page: at most this many lines of open batches, of reasons,
 # and of duplicate batches.
 MAX_OPEN_BATCH_LINES = 10
-
-
 MAX_REASON_LINES = 20
-
-
 MAX_DUPLICATE_BATCH_LINES = 5
-
-
 # Labels of counts for people. Programs read the keys.
 COUNT_LABELS = {
     "no_bio": "without a bio",

@@ -23,8 +23,6 @@ from pipeline.workflows.try_out import (
 
 # Longer texts are cut in the middle. `--json` has all of them.
 MAX_TEXT_CHARS = 2_000
-
-
 # Characters from the end of a text that a cut leaves.
 CUT_TEXT_END_CHARS = 300
 

@@ -32,26 +32,17 @@ from pipeline.store.database import Connection, split_into_pages
 # Our choice: the share of the API's queued tokens that one batch may have. A batch over the limit
 # would always be refused.
 MAX_QUEUE_SHARE = 0.8
-
-
 # Our choice: a batch with so many rows or more has control requests, unless CONTROL is set.
 MIN_CONTROLLED_ROWS = 1000
 # Our choice, because the API documents no limit of requests: the default of BATCH_ROWS. It includes
 # control requests, unlike BATCH_ROWS.
 MAX_FILE_REQUESTS = 50_000
-
-
 # Our choice: requests in a live batch, so that answers are stored every few seconds.
 LIVE_BATCH_ROWS = 256
-
-
+# The same if the task sends images, whose replies take longer.
 LIVE_BATCH_IMAGES = 24
-
-
 # Requests that are compared with earlier requests in a query.
 LOOKUP_PAGE_REQUESTS = 500
-
-
 # The approximate size of such a page.
 LOOKUP_PAGE_BYTES = 4_000_000
 

@@ -19,8 +19,6 @@ from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
 MAX_EXAMPLES = 3
-
-
 # Result lines that belong to no request: kind, name of their count in the batch's row, description.
 UNMATCHED_LINE_KINDS = (
     ("unknown", "unknown", "unknown key"),

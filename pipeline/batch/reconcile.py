@@ -24,24 +24,14 @@ from pipeline.store.database import Connection
 
 # States of remote batches that give no answers.
 USELESS_STATES = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.EXPIRED})
-
-
 MIN_LOOK_WAIT_S = 0.05
-
-
 # Our choice: the list is read again after this time at most, however long a new batch may be
 # unlisted.
 MAX_LOOK_WAIT_S = 60.0
-
-
 # A time after all others, for remote batches without a creation time.
 FARTHEST_TIME = datetime.max.replace(tzinfo=UTC)
-
-
 # Our choice: a batch of a create whose reply was lost is searched for this long.
 LATE_DUPLICATE_WINDOW = timedelta(days=2)
-
-
 # States of batches that were created at the API, or may have been.
 CREATED_STATES = (
     BatchState.SUBMITTED,

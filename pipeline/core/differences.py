@@ -19,48 +19,28 @@ from pipeline.core.folding import (
 )
 
 NUMBER = "number"
-
-
 NEGATION = "negation"
-
-
 NAME = "name"
-
-
 # Words with a higher similarity (Indel) are equal except for a spelling mistake.
 MIN_WORD_LIKENESS = 0.8
-
-
 # Minimum length of a word without its negative prefix or suffix.
 MIN_STEM_CHARS = 3  # characters
-
-
 _CHARACTER_KINDS = {
     **dict.fromkeys(".,:\u066b\u066c", "."),
     **dict.fromkeys("-'", None),
     # Signs that change the meaning of a number.
     **dict.fromkeys("<>\u2264\u2265\u2260\u00b1%\u2030", "s"),
 }
-
-
 # A pattern over character kinds: a number with its sign, a word or compound, a character of a
 # script without blanks, or another sign.
 _TOKEN = re.compile(r"(?:(?<![dlu])-)?d+(?:[.']d+)*|l+(?:['-]l+)*|u|s")
-
-
 # At most two words of the same sentence, at the end or the beginning of a text.
 _LAST_WORDS = re.compile(r"(?:[^\s.!?]+[^\S\n]+){0,2}$")
-
-
 _FIRST_WORDS = re.compile(r"(?:[^\S\n]+[^\s.!?]+){0,2}")
-
-
 _WORD_LISTS = {
     name: words.split()
     for name, words in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items()
 }
-
-
 _KIND_BY_WORD = {
     **dict.fromkeys((*_WORD_LISTS["numbers"], *_WORD_LISTS["months"]), NUMBER),
     **dict.fromkeys(_WORD_LISTS["negations"], NEGATION),

@@ -12,8 +12,6 @@ from pipeline.core.text import INVISIBLE_LETTERS
 
 # Words may begin and end at this distance from an alignment or a slice.
 MAX_BOUNDARY_DISTANCE = 40  # characters
-
-
 _EQUIVALENTS = str.maketrans(
     {
         **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\ufe58\ufe63\uff0d", "-"),
@@ -25,27 +23,17 @@ _EQUIVALENTS = str.maketrans(
         "\u0640": None,
     },
 )
-
-
 _WORD = re.compile(r"\S+")
-
-
 # Scripts without blanks between words: Thai to Tibetan, Myanmar, Khmer, kana, ideographs.
 _UNSPACED = re.compile(
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]",
 )
-
-
 # Inside a word or a sentence. Superscript and subscript are missing: 10<sup>2</sup> without them
 # is another number.
 _INLINE_TAGS = "a abbr b big cite code del em font i ins kbd mark q s small span strike strong tt u"
-
-
 _BLOCK_TAGS = (
     "blockquote br center div h1 h2 h3 h4 h5 h6 hr li ol p pre table tbody td th thead tr ul"
 )
-
-
 _ATTRIBUTES = r"""(?:\s+[A-Za-z-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=]+))*\s*/?"""
 
 
@@ -54,18 +42,12 @@ def _tag_pattern(names: str) -> re.Pattern[str]:
 
 
 _INLINE_TAG = _tag_pattern(_INLINE_TAGS)
-
-
 _BLOCK_TAG = _tag_pattern(_BLOCK_TAGS)
-
-
 # Not before a number, because `> 5` can mean more than five.
 _LINE_PREFIX = re.compile(
     r"^[^\S\n]*(?:>[^\S\n]*)+(?<=\s)(?![\s\d.,<>$\u20ac\u00a3\u00b1-])",
     re.MULTILINE,
 )
-
-
 # The word joiner, which is invisible. It replaces a tag inside a word.
 _PLACEHOLDER = "\u2060"
 

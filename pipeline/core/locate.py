@@ -51,8 +51,6 @@ MAX_BOUNDARY_CANDIDATES = 6
 _OMISSION = re.compile(r"[\[(]\s*+(?:\.{3,}+|\u2026)\s*+[\])]|\.{3,}+|\.(?:\s\.){2,}+|\u2026")
 
 BY_SPACE_AND_CASE = "by white space and case"
-
-
 # ---- texts in a comparable form, with the offsets of the original text
 
 # A longer word is cut.

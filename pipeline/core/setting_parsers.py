@@ -11,27 +11,13 @@ from pathlib import Path
 from pipeline.core.redact import mask_password
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
-
-
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
-
-
 # Separators of thousands.
 _BLANKS = "[,_ '\u00a0\u202f]"
-
-
 _NUMBER = rf"[+-]?(?:(?:\d{{1,3}}(?P<by>{_BLANKS})\d{{3}}(?:(?P=by)\d{{3}})*|\d+(?:_\d+)*)(?:\.\d*)?|\.\d+)"
-
-
 _PIECE = re.compile(rf"(?P<number>{_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*(?P<unit>[a-z]*)\s*", re.ASCII)
-
-
 _THOUSANDS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-
-
 BYTE_UNITS = {"": 1, "b": 1}
-
-
 # Seconds by unit.
 _TIMES = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1),
@@ -40,8 +26,6 @@ _TIMES = {
     **dict.fromkeys(("d", "day", "days"), 86_400),
     **dict.fromkeys(("w", "week", "weeks"), 604_800),
 }
-
-
 _MONEY = re.compile(r"(?:us\s?)?\$|\busd\b|(?<=[\d.])usd|usd(?=[\d.])", re.IGNORECASE)
 
 
@@ -159,24 +143,18 @@ parse_positive_count = _make_number_parser(
     maximum=math.inf,
     expectation="1 or more",
 )
-
-
 parse_positive_size = _make_number_parser(
     parse_size,
     minimum=1,
     maximum=math.inf,
     expectation="1 or more",
 )
-
-
 parse_seconds = _make_number_parser(
     parse_duration,
     minimum=0,
     maximum=999_999_999,
     expectation="a number of seconds, 0 or more",
 )
-
-
 # The upper limit keeps dates within the calendar.
 parse_days = _make_number_parser(
     partial(parse_duration, unit=86_400),
@@ -184,8 +162,6 @@ parse_days = _make_number_parser(
     maximum=100_000,
     expectation="a number of days, from 0 to 100,000",
 )
-
-
 # Infinity means: never ask.
 parse_usd = _make_number_parser(
     lambda text: math.inf if text.strip().lower() == "inf" else parse_money(text),
@@ -225,26 +201,16 @@ def _make_pattern_parser(pattern: str, expectation: str) -> Callable[[str], str]
 
 
 parse_backend = _make_pattern_parser("gemini|local", "'gemini' or 'local'")
-
-
 parse_move_mode = _make_pattern_parser("flex|live", "'flex' or 'live'")
-
-
 parse_tier = _make_pattern_parser("free|1|2|3", "free, 1, 2 or 3")
-
-
 parse_table_name = _make_pattern_parser(
     r"[A-Za-z_][A-Za-z0-9_]{0,62}",
     "the name of a table: letters, digits, underscores",
 )
-
-
 parse_label = _make_pattern_parser(
     r"[^\s/\ud800-\udfff]{1,100}",
     "a name of at most 100 characters without blanks and slashes, such as passage-concepts@2",
 )
-
-
 parse_task_reference = _make_pattern_parser(
     r"[a-z][a-z0-9_]{0,40}|.*/.*|.*\.py",
     "experts, passages, the name of a task (a-z, 0-9 and _), or the path of its file",

@@ -11,8 +11,6 @@ from pipeline.core.declaration import (
 
 # Members of a declaration that are part of its fingerprint.
 FINGERPRINT_MEMBERS = ("model", "max_output_tokens", "temperature", "thinking", "quotes_in")
-
-
 # Members that are part of the fingerprint if the declaration has images.
 IMAGE_FINGERPRINT_MEMBERS = ("images", "image_side", "media_resolution")
 

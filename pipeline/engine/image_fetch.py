@@ -17,18 +17,10 @@ if TYPE_CHECKING:
 from pipeline.engine.pictures import MAX_IMAGE_BYTES, PictureError, describe_image_error
 
 FETCH_TIMEOUT_S = 30.0
-
-
 # Our bound; more redirects are a loop.
 MAX_REDIRECTS = 5
-
-
 HTTPS_PORT = 443
-
-
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-
-
 # IPv6 networks whose addresses contain an IPv4 address.
 _IPV4_IN_IPV6_NETWORKS = tuple(
     ipaddress.IPv6Network(network)

@@ -84,8 +84,6 @@ _UTC_OFFSET_TAG = 0x9011
 _TRANSPOSE_BY_ORIENTATION = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 # EXIF orientations that swap width and height.
 _SIDEWAYS_ORIENTATIONS = (5, 6, 7, 8)
-
-
 # Identifies a state of a file: size in bytes, times of change of content and of entry in ns.
 Stamp = tuple[int, int, int]
 

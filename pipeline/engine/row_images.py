@@ -30,15 +30,9 @@ from pipeline.engine.pictures import (
 )
 
 SENT_TYPE = "image/jpeg"
-
-
 UNPRINTABLE_NAME_REASON = "its name contains a line end or another unprintable character"
-
-
 # After this time, another write changes the modification time on every file system.
 SETTLED_NS = 2_000_000_000
-
-
 # Other prefixes than the first are refused when they are fetched.
 ADDRESS_PREFIXES = ("https://", "http://", "gs://")
 

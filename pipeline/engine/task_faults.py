@@ -13,8 +13,6 @@ from pipeline.core.quotes import has_quotes
 from pipeline.tables.row_sync import KEY_KINDS
 
 MAX_LISTED_COLUMNS = 12
-
-
 # How to mend a member that names a missing column.
 MISSING_COLUMN_HINTS = {
     "prompt": "name one of these columns; other braces may stay, binary columns are left out",

@@ -31,8 +31,6 @@ from pipeline.tables.source import (
 )
 
 MAX_LISTED_REFUSED_ROWS = 3
-
-
 # How to ask again about changed rows, by whether the task permits it.
 REFRESH_HINTS = {
     True: HintTemplate("{} asks about them again", OptionHint(refresh=True)),

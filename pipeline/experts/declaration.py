@@ -35,8 +35,6 @@ business, innovation, communication or leadership;
 - a placeholder such as "n/a", "test" or "coming soon".
 
 One tag that is right is enough. Never add one to have more. Where the text supports none, return an empty list."""
-
-
 MAX_TAGS = 8
 
 

@@ -26,17 +26,9 @@ from pipeline.tables.row_findings import (
 
 # Characters; a username is a key, in URLs and on screens.
 MAX_USERNAME_CHARS = 200
-
-
 EXPECTED_HEADERS = ", ".join(HEADERS.values())
-
-
 WHOLE_NAME_COLUMN = "full_name"
-
-
 NAME_PARTS = ("first_name", "last_name")
-
-
 LAYOUT = ColumnLayout(
     USERNAME,
     {**HEADERS, WHOLE_NAME_COLUMN: "Full name"},
@@ -45,53 +37,31 @@ LAYOUT = ColumnLayout(
     "experts",
     columns_kept_twice=frozenset({USERNAME, WHOLE_NAME_COLUMN}),
 )
-
-
 # Texts that people type into a field that they leave empty. Every text field reads them as empty,
 # whatever their case.
 _DASHES_AND_DOTS = (
     *("-", "--", "---", "\u2013", "\u2014", "_"),
     *(".", "..", "...", "\u2026", "/", "?", "??", "???"),
 )
-
-
 _EMPTY_WORDS = (
     *("n/a", "n.a.", "#n/a", "null", "none", "nil", "na", "nan"),
     *("(none)", "undefined", "empty", "(empty)"),
 )
-
-
 _LATER_WORDS = (
     *("tbd", "tba", "tbc", "t.b.d.", "todo", "to do", "not available", "not applicable"),
     *("unknown", "coming soon"),
 )
-
-
 _SMILEYS = (":)", ":-)", ";)", ":d", "\U0001f642", "\U0001f60a")
-
-
 _FOREIGN_WORDS = ("k.a.", "k. a.", "keine angabe", "s/o", "néant", "无", "暂无")
-
-
 PLACEHOLDERS = frozenset(
     (*_DASHES_AND_DOTS, *_EMPTY_WORDS, *_LATER_WORDS, *_SMILEYS, *_FOREIGN_WORDS),
 )
-
-
 # These placeholders are also names of people.
 NAMES_LIKE_PLACEHOLDERS = frozenset({"null", "none", "nil", "na", "nan", "todo"})
-
-
 # Folded names of columns that our own export adds to those of people.
 _SCORE = "findabilityscore"
-
-
 ANSWER_COLUMNS = frozenset({"tags", _SCORE})
-
-
 _STATE_COLUMNS = ("state", "reason")
-
-
 # Particles that belong to a last name.
 _PARTICLES = re.compile(
     r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]|te[nr]|va[nm]|vo[mn]|zu[mr]?",

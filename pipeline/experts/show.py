@@ -34,8 +34,6 @@ from pipeline.tables.row_table import REFUSED_STATE
 from pipeline.tables.text_match import contains_json_text
 
 Row = Mapping[str, Any]
-
-
 DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findability_score")
 
 
@@ -107,8 +105,6 @@ _LIST_CELLS: Mapping[str, Callable[[Row], Any]] = {
     "tags": lambda row: parse_text_list(row["tags"]) or [],
     "findability_score": lambda row: parse_number(row["findability_score"]),
 }
-
-
 RATE = HEADERS["hourly_rate"]
 SCORED = "findability_score"
 # Type by column of an export.

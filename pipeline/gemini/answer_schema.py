@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 # Our own limit: the API refuses "over-deep" schemas and documents no limit.
 MAX_SCHEMA_DEPTH = 10
-
-
 # Formats of JSON Schema that the API accepts, with their names in messages.
 TIME_FORMAT_NAMES = {
     "date": "date",
@@ -25,35 +23,17 @@ TIME_FORMAT_NAMES = {
     "time": "time",
     "duration": "duration",
 }
-
-
 _NUMBER_PATTERN = re.compile(r"[+-]?\d+(\.\d*)?")
-
-
 _COMPACT_DATE_PATTERN = re.compile(r"\d{8}")
-
-
 # Pydantic accepts this form in addition to ISO 8601.
 _PYTHON_DURATION_PATTERN = re.compile(r"[+-]?\s*\d+(:| day)")
-
-
 _DIALECT_TYPES = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
-
-
 _COPIED_KEYWORDS = ("minItems", "maxItems", "minimum", "maximum")
-
-
 # A mapping is sent as a list, so the number of its properties limits the items of that list.
 _LIST_KEYWORD_BY_MAPPING_KEYWORD = {"minProperties": "minItems", "maxProperties": "maxItems"}
-
-
 # Members of a key-value pair.
 _PAIR_KEY = "key"
-
-
 _PAIR_VALUE = "value"
-
-
 # The converter drops keywords that only narrow or describe a value.
 _KNOWN_KEYWORDS = {
     *_LIST_KEYWORD_BY_MAPPING_KEYWORD, *_COPIED_KEYWORDS, "propertyNames", "type", "const", "enum",
@@ -61,16 +41,12 @@ _KNOWN_KEYWORDS = {
     "deprecated", "readOnly", "writeOnly", "pattern", "minLength", "maxLength", "exclusiveMinimum",
     "exclusiveMaximum", "multipleOf", "uniqueItems", "additionalProperties", "discriminator",
 }  # fmt: skip
-
-
 # The texts of these two tables are sent to the API.
 _FORMAT_DESCRIPTIONS = {
     "date": "a date, YYYY-MM-DD",
     "quotation": "copied from the text, word for word",
     "optional quotation": "copied from the text, word for word",
 }
-
-
 _LIMIT_DESCRIPTIONS = {
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
@@ -80,8 +56,6 @@ _LIMIT_DESCRIPTIONS = {
     "multipleOf": "a multiple of {}",
     "uniqueItems": "each one once",
 }
-
-
 _UNTYPED_MESSAGE = "the field has no type, and responseSchema needs a type; declare its type"
 
 

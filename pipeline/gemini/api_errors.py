@@ -29,74 +29,40 @@ from pipeline.gemini.responses import (
 
 # Characters stored of the reason of a failed batch.
 MAX_ERROR_CHARS = 1_000
-
-
 # Daily quotas are reset at midnight there (rate limits page, read 2026-11).
 PACIFIC_TIMEZONE = ZoneInfo("America/Los_Angeles")
-
-
 # The 4xx codes after which the call may have had an effect.
 UNCLEAR_CLIENT_ERROR_CODES = frozenset({408, 409, 499})
-
-
 # Beginnings of ErrorInfo.reason.
 KEY_REASON_PREFIXES = ("API_KEY_", "SERVICE_DISABLED", "CONSUMER_", "BILLING_DISABLED")
-
-
 # Exceptions of the SDK for a reply that does not fit its types.
 SDK_PARSE_ERRORS = (ValueError, LookupError, TypeError, AttributeError)
-
-
 # Characters of Google's own message, and of its status, that are quoted.
 MAX_QUOTED_CHARS = 300
-
-
 MAX_STATUS_CHARS = 40
-
-
 # Our own choice: characters of a server's text that are searched for markup.
 MAX_SERVER_TEXT_CHARS = 20_000
-
-
 # Our own choice: a longer delay of a server is taken for a mistake, and cut to this.
 MAX_RETRY_AFTER_S = 86_400.0
-
-
 # Google's words for the subject of a refusal: a thinkingConfig, a model without any quota, money,
 # a model that is full, a large schema.
 THINKING_PATTERN = re.compile(r"thinking[ _]?(level|budget)", re.IGNORECASE)
-
-
 NO_QUOTA_PATTERN = re.compile(r"\blimit: 0(?![\d.])")
-
-
 CREDIT_PATTERN = re.compile(
     r"\bcredits?\b.{0,40}\b(?:depleted|exhausted|used up)\b|\bspend(?:ing)? cap\b",
     re.IGNORECASE,
 )
-
-
 CAPACITY_PATTERN = re.compile(r"\bno capacity\b|capacity[ _](?:is )?exhausted", re.IGNORECASE)
-
-
 SCHEMA_PATTERN = re.compile(r"\btoo many states\b", re.IGNORECASE)
-
-
 UNUSABLE_MODEL_PATTERN = re.compile(
     r"no longer available|\bmodels/\S+ is not (found|supported)",
 )
-
-
 THINKING_HINT = (
     'set thinking={"thinkingLevel": "LOW"} in the task file, '
     "or `thinking` of the model in the file of FINDABLE_MODELS_FILE"
 )
-
-
 # Google's own refusals link to this page for billing (read 2026-11).
 BILLING_PAGE = "https://aistudio.google.com"
-
-
 RUN_LATER_HINT = "finished work is stored; run the same command again later"
 
 

@@ -12,22 +12,12 @@ from pipeline.gemini.responses import make_excerpt, object_or_empty, parse_resul
 
 # Lines that are shown of each kind of anomaly.
 MAX_ANOMALY_EXAMPLES = 3
-
-
 UTF8_BOM = b"\xef\xbb\xbf"
-
-
 # Line ends are counted in blocks of this size.
 _READ_BLOCK_BYTES = 1 << 20
-
-
 # The end of a line that may contain its key; keys are far shorter.
 _LINE_TAIL_BYTES = 2_048
-
-
 _KEY_AT_START_PATTERN = re.compile(rb'\s*\{\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]')
-
-
 _KEY_AT_END_PATTERN = re.compile(rb',\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*\}\s*\Z')
 
 

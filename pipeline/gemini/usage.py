@@ -14,29 +14,17 @@ from pipeline.gemini.models import MONTHLY_SPENDING_CAPS, Model
 
 # "A token is about 4 characters" (Gemini token guide, read 2026-11).
 ASCII_PER_TOKEN = 4.0
-
-
 # Our own estimate for accented Latin, Cyrillic, Greek, Arabic and Hebrew.
 # It is between English and Chinese.
 TWO_BYTE_PER_TOKEN = 2.0
-
-
 # Our own estimate for Chinese, Japanese, Korean, Indic and Thai letters.
 THREE_BYTE_PER_TOKEN = 1.5
-
-
 # Our own estimate: an emoji is often two tokens.
 FOUR_BYTE_PER_TOKEN = 0.5
-
-
 # Tokens of an image if the number of the model is unknown; see `Model.count_image_tokens`.
 DEFAULT_IMAGE_TOKENS = 1_120
-
-
 # Our own estimate for a task that does not declare the length of its answers.
 DEFAULT_ANSWER_TOKENS = 96
-
-
 # Thought tokens for a short question without a thinking level (batch notebook, 2025-09).
 DEFAULT_THOUGHT_TOKENS = 829
 
@@ -103,12 +91,8 @@ def describe_cost(model: Model, cost: float, *, usage_tier: str) -> str:
 
 
 _ASCII_BYTES = bytes(range(0x80))
-
-
 # First bytes of characters that have two and four bytes in UTF-8.
 _TWO_BYTE_LEADS = bytes(range(0xC2, 0xE0))
-
-
 _FOUR_BYTE_LEADS = bytes(range(0xF0, 0xF5))
 
 
@@ -184,12 +168,8 @@ def estimate_request(
 # Our own estimates for the parts of an answer.
 # A text or a quotation, whatever its limits.
 TEXT_VALUE_TOKENS = 15
-
-
 # Members of a list or a mapping, whatever its limits.
 MEMBERS_PER_COLLECTION = 3
-
-
 # Quotes, colon and comma of a member; a pair of brackets; a number, true, false or null.
 PUNCTUATION_TOKENS = 3
 

@@ -39,8 +39,6 @@ from pipeline.index.evaluate import (
 
 # Rows of the build whose vectors are recall queries; as many other vectors are queries, too.
 RECALL_SAMPLE_ROWS = 500
-
-
 # Minimum of the lower end of the 95 % interval of recall@10.
 MIN_RECALL = 0.95
 

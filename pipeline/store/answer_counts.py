@@ -30,8 +30,6 @@ from pipeline.store.schema import answers, asks, attempts
 
 # The reason of an attempt begins with this if its call got no reply and was perhaps paid for.
 LOST_CALL_PREFIX = "no reply: "
-
-
 # Reasons of replies that a larger `maxOutputTokens` may repair.
 CUT_SHORT_REASONS = ("max-tokens", "max-tokens-empty")
 

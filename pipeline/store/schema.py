@@ -343,8 +343,6 @@ class TaskRecord:
 
 
 metadata = MetaData()
-
-
 workspace = Table(
     "findable_workspace",
     metadata,

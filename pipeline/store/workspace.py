@@ -28,8 +28,6 @@ from pipeline.store.database import cached_in_snapshot
 from pipeline.store.schema import TaskRecord, builds, events, tasks, workspace
 
 __all__ = ["TaskRecord"]
-
-
 MARKER_FILE = "workspace.json"
 # Folders whose files only their own database knows.
 SEALED_FOLDERS = ("batches", "index/builds")

@@ -20,16 +20,10 @@ from pipeline.tables.reflection import (
 
 # A row to write; its last cell is its name in messages.
 Row = TypeVar("Row", bound=Sequence[Any])
-
-
 # SQLite's message if a foreign key refers to columns without a unique key.
 _FOREIGN_KEY_MISMATCH = "foreign key mismatch"
-
-
 # SQLSTATE class of errors that a trigger raises.
 _RAISED_STATE_PREFIX = "P0"
-
-
 # SQLSTATE of a value for a column whose values the database generates.
 _GENERATED_COLUMN_STATE = "428C9"
 

@@ -33,21 +33,11 @@ from pipeline.tables.reflection import (
 
 # An integer as a database prints it: no plus sign and no leading zeros.
 _INTEGER_PATTERN = re.compile(r"0|-?[1-9][0-9]{0,18}")
-
-
 _UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-
-
 # Decimal places of a stored confidence.
 _MIN_SHARE_DECIMALS = 3
-
-
 _TEXT_TYPES = ("TEXT", "VARCHAR")
-
-
 _INTEGER_TYPES = ("SMALLINT", "INTEGER", "BIGINT")
-
-
 _REAL_TYPES = ("REAL", "DOUBLE_PRECISION")
 
 

@@ -25,8 +25,6 @@ _SCHEMA_KINDS = {
     "number": "real",
     "boolean": "boolean",
 }
-
-
 _FORMAT_KINDS = {
     "date": "date",
     "date-time": "time",

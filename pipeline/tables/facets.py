@@ -28,17 +28,11 @@ from pipeline.tables.text_match import contains_json_text
 
 # Values of a field that are listed. Longer values are sentences, which are not listed.
 _MAX_FIELD_VALUES = 12
-
-
 _MAX_FIELD_VALUE_CHARS = 30
-
-
 _COUNTABLE_TYPES = frozenset({str, int, float, bool, type(None)})
 _NUMBER_TYPES = frozenset({int, float, type(None)})
 # Longer numbers are written with an exponent.
 _MAX_NUMBER_CHARS = 15
-
-
 # A name that WHERE= accepts without quotation marks.
 _PLAIN_NAME = re.compile(
     r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-z_]\w*",

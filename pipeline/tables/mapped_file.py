@@ -29,15 +29,11 @@ from pipeline.tables.source_file import SourceFile
 
 # Precedes the key of a rejected row. No key contains NUL.
 _REJECTED_PREFIX = "\0"
-
-
 # Keys of earlier rows with their lines, in a temporary file: 60 bytes a key, constant memory.
 _SEEN_KEYS_SCHEMA = """
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
 CREATE TABLE seen (key TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID; BEGIN
 """
-
-
 _INSERT_SEEN_KEY = "INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING"
 
 

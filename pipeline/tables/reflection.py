@@ -32,33 +32,19 @@ from pipeline.store.database import cached_in_snapshot
 
 # Reflected columns by name.
 ReflectedColumns = Mapping[str, Column[Any]]
-
-
 # SQLite folds the case of these letters only.
 _ASCII_LOWER_CASE = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-
-
 # `warnings.catch_warnings` changes a setting of the whole process.
 _WARNINGS_LOCK = threading.Lock()
-
-
 _SERVER_KINDS = {"r": "table", "p": "table", "v": "view", "m": "view"}
-
-
 _SQLITE_KIND_QUERY = text(
     "SELECT type FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(:table)",
 )
-
-
 _SERVER_KIND_QUERY = text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:table)")
-
-
 SQLITE_DEFINITION_QUERY = text(
     "SELECT name, sql FROM sqlite_master "
     "WHERE type IN ('table', 'view') AND lower(name) = lower(:table)",
 )
-
-
 # Usual table names of all tasks. Their columns are read together, because each query for columns
 # costs a server 5 ms of processor time, for any number of tables.
 TASK_TABLE_NAMES = set[str]()

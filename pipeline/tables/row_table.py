@@ -33,18 +33,10 @@ from pipeline.tables.column_needs import IdColumnFacts
 
 # State of a row that cannot be asked about, and of a row that is no longer in its source.
 REFUSED_STATE = "refused"
-
-
 GONE_STATE = "gone"
-
-
 # Columns of tables that store when and whether an input changed.
 INPUT_HASH_COLUMN = "findable_hash"
-
-
 CHANGED_AT_COLUMN = "findable_changed_at"
-
-
 # Rows that are read at once if only a few of their columns are used: they fit into the cache of a
 # processor.
 _CELL_PAGE_ROWS = 256

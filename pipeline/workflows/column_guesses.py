@@ -36,27 +36,15 @@ from pipeline.tables.source import QuerySource
 
 # Rows whose texts are measured to guess the columns.
 MAX_SAMPLE_ROWS = 1_000
-
-
 # Our choice: if at least this many rows have a key, rows without one are refused. If fewer
 # rows have one, the column is not a key.
 MIN_KEYS_BESIDE_BLANK = 3
-
-
 # Our choice: a key may be blank in one of so many rows.
 ROWS_PER_BLANK_KEY = 10
-
-
 # Our choice: a column with a longer text is not a key, unless its name is that of a key.
 MAX_KEY_CHARS = 100
-
-
 MAX_COLUMNS_SHOWN = 12
-
-
 MAX_KEY_FAULTS_SHOWN = 3
-
-
 # Names of columns that can be keys if no column has the usual name of a key.
 _FALLBACK_KEY_NAMES = (
     "name",
@@ -66,17 +54,11 @@ _FALLBACK_KEY_NAMES = (
     "email",
     "title",
 )
-
-
 _KEY_SUFFIX = re.compile(r"[\s_.-](?i:id|key|nr\.?|no\.?|code|number|nummer)$|(?<=[a-z])I[dD]$")
-
-
 _IMAGE = re.compile(
     r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$",
     re.IGNORECASE,
 )
-
-
 _NON_WORD_CHARS = re.compile(r"\W+")
 
 

@@ -49,12 +49,8 @@ from pipeline.workflows.column_guesses import guess_columns
 
 # A file is copied in pieces of this size.
 COPY_CHUNK_BYTES = 1 << 20
-
-
 # Name of a task that is not stored.
 UNNAMED = "ask"
-
-
 _INVALID_NAME_CHARS = re.compile("[^a-z0-9_]+")
 
 

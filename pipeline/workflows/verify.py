@@ -57,8 +57,6 @@ class Verdict(BaseModel):
 task = Task(name="verify_gemini", answer=Verdict, items=[], \
 prompt="Praise or blame?\\n\\n{text}", index="{text}")
 """
-
-
 # Five rows end too early for a cancel to meet them.
 UNTRIED_CANCELS = {
     "a cancelled batch with a partial result": "not met",
