@@ -21,6 +21,7 @@ key. The database decides which build is in service: the build that was promoted
 """
 
 import contextlib
+import os
 import secrets
 from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
@@ -340,10 +341,20 @@ class Builds:
         return None if last_number == linked_number else last_number
 
     def correct_link(self, store: Store) -> None:
-        """Set the link to the build that the database promoted last, if it differs."""
+        """Set the link to the build that the database promoted last, if it differs.
+
+        Missing links in DATA are made first. Foreign files in their places stay until the next
+        promotion.
+        """
         number = self.find_link_correction(store)
-        if number is not None:
-            self._set_current(number)
+        if number is None:
+            return
+
+        for name in self._linked_files:
+            path = self._data_dir / name
+            if not os.path.lexists(path):
+                files.replace_link(path, self._link_target(name))
+        self._set_current(number)
 
     def delete(self, numbers: Iterable[int]) -> None:
         """Delete builds by number; the build in service is not deleted."""

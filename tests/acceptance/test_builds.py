@@ -535,3 +535,20 @@ def test_remains_of_a_killed_build_are_removed(rebuilt: Workspace) -> None:
     assert foreign_file.read_text() == "mine"
     assert rebuilt.state_counts() == {"tagged": 10}
     assert PEOPLE in rebuilt.used_tasks
+
+
+@pytest.mark.alike
+def test_links_for_other_programs_are_made_before_a_build_is_in_service(
+    rebuilt: Workspace,
+) -> None:
+    """A build that a killed command left without links gets all links, the last one `current`.
+
+    A restored workspace is in this state: its database knows the number of the build already.
+    """
+    served_folder = current_folder(rebuilt)
+    (rebuilt.data / "index" / "current").unlink()
+    (rebuilt.data / "metadata.json").unlink()
+
+    assert rebuilt.search("water")
+    assert current_folder(rebuilt) == served_folder
+    assert (rebuilt.data / "metadata.json").resolve() == served_folder / "metadata.json"
