@@ -23,6 +23,7 @@ from pipeline.engine.task_file import (
     register_python_task,
 )
 from pipeline.gemini.control_requests import find_control_replies, is_own_nonce, read_nonces
+from pipeline.gemini.decision_facts import DECISION_FACTS, measure_decisions
 from pipeline.gemini.result_file import ResultFile
 from pipeline.gemini.usage import calculate_cost, describe_cost
 from pipeline.index import build
@@ -30,7 +31,6 @@ from pipeline.store import batches, marks, money
 from pipeline.store.batches import BatchRow
 from pipeline.workflows import preflight, rounds
 from pipeline.workflows.rounds import TagRounds
-from pipeline.workflows.verify_decisions import DECISION_FACTS, measure_decisions
 
 CHECK_TASK_NAME = "verify_gemini"
 # Our choice: how long the list is searched for a new batch.
