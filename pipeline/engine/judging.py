@@ -25,6 +25,7 @@ from pipeline.gemini.usage import NO_USAGE
 from pipeline.store import answer_counts, answers, claims, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
+from pipeline.store.confidences import FieldConfidence, encode_confidences
 from pipeline.store.database import Connection
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class JudgedReply(NamedTuple):
     is_forgiven: bool = False
     # Values of the answer that were dropped because the field was full.
     dropped_value_count: int = 0
+    # Confidences of the answer by field.
+    confidences: Mapping[str, FieldConfidence] = {}
 
 
 @dataclass(frozen=True)
@@ -465,6 +468,7 @@ def _answer_columns(
         "fingerprint": source.fingerprint,
         "input_hash": judgement.claim.input_hash,
         "answer": answer_json,
+        "confidences": encode_confidences(judgement.confidences),
         "applied": row_id in write_result.applied,
         "outdated": row_id in write_result.outdated,
         "model_version": reply.model_version if reply else "",

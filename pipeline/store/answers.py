@@ -555,6 +555,8 @@ class StoredAnswer(NamedTuple):
     # As the reply named them.
     model_version: str
     response_id: str
+    # JSON, as `store.confidences` encodes it.
+    confidences: str | None = None
 
 
 def unapply_answers(tx: Connection, task: str, row_ids: Sequence[str]) -> None:

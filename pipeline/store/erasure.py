@@ -132,7 +132,12 @@ def erase_row(
     new_id = f"{row_id} {ERASED_TEXT}" if keeps_number else random_id
     erased_values: dict[Table, dict[str, Any]] = {
         attempts: {"reason": ERASED_TEXT, "excerpt": None},
-        answers: {"input_hash": "", "answer": FORGOTTEN_ANSWER, "response_id": ""},
+        answers: {
+            "input_hash": "",
+            "answer": FORGOTTEN_ANSWER,
+            "confidences": None,
+            "response_id": "",
+        },
     }
     edits.delete_edits(tx, task, row_id)
     for table, values in erased_values.items():

@@ -540,7 +540,16 @@ answers = Table(
     # Who reviewed the answer, and when.
     *_columns("reviewed_by?"),
     Column("reviewed_at", UtcTime),
+    # JSON of the confidence of each field (see `store.confidences`).
+    *_columns("confidences?"),
     Index("findable_answers_of_item", "task", "item_id"),
+    # Lists of tasks without confidences must not read all answers to learn that there are none.
+    Index(
+        "findable_answers_with_confidences",
+        "task",
+        sqlite_where=text("confidences IS NOT NULL"),
+        postgresql_where=text("confidences IS NOT NULL"),
+    ),
 )
 
 # Promoted builds of indexes.
@@ -577,7 +586,7 @@ tasks = _table_of(
 
 # The number of this schema. Every change of a table adds 1. `findable_version` has the numbers up
 # to `0021`.
-SCHEMA_NUMBER = "0024"
+SCHEMA_NUMBER = "0025"
 # The statements that upgrade each schema to the next schema.
 UPGRADES = {
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
@@ -591,6 +600,13 @@ UPGRADES = {
         "ALTER TABLE findable_answers ADD COLUMN bulk_edit INTEGER",
         "ALTER TABLE findable_answers ADD COLUMN reviewed_by TEXT",
         "ALTER TABLE findable_answers ADD COLUMN reviewed_at TIMESTAMP WITH TIME ZONE",
+    ],
+    "0024": [
+        "ALTER TABLE findable_answers ADD COLUMN confidences TEXT",
+        (
+            "CREATE INDEX findable_answers_with_confidences ON findable_answers (task)"
+            " WHERE confidences IS NOT NULL"
+        ),
     ],
 }
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.
