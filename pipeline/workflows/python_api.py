@@ -68,7 +68,7 @@ from pipeline.workflows.try_out import TryReport
 
 T = TypeVar("T")
 TaskLike = Declaration[Any] | str | PathLike[str]
-Mode = Literal["auto", "batch", "flex", "live"]
+Mode = Literal["auto", "batch", "flex", "live", "decide"]
 PEOPLE = "experts"
 # Rows of a list that are read at once.
 PAGE = 1_000

@@ -18,6 +18,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN_STATES, Mode
+from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.usage import describe_cost
 from pipeline.ops import status
@@ -70,6 +71,11 @@ class TagOptions:
                 f"limit is {self.limit}, but must be 1 or more; nothing was asked",
                 hint=f"without {OptionHint('limit')} all rows are asked",
             )
+        if self.mode == Mode.DECIDE and self.pilot is not None:
+            raise InputError(
+                "a pilot has no decisions; nothing was asked",
+                hint=f"{OptionHint(limit=20)} asks about a few rows",
+            )
         # NaN is refused too.
         if self.budget is not None and not self.budget >= 0:
             raise InputError(
@@ -114,6 +120,8 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """
     open_work = status.describe_open_batches(ws)
     rounds.prepare_task(ws)
+    if options.mode == Mode.DECIDE:
+        ws = open_decisions(ws)
     ws.announce_placeholders()
     tag_rounds = TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
@@ -154,6 +162,21 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         with ws.store.write() as tx:
             runs.end_run(tx, run_number, reason=reason, now=ws.now())
     return report
+
+
+def open_decisions(ws: WorkspaceSession) -> WorkspaceSession:
+    """Return a session that asks the closed fields of the task in use as decisions.
+
+    Raises:
+        InputError: Decisions cannot answer a field of the task; nothing was asked.
+    """
+    reason = closed_questions.explain_open_field(ws.task)
+    if reason:
+        raise InputError(
+            f"{reason}; nothing was asked",
+            hint=f"without {OptionHint(mode='decide')} a generating model answers all fields",
+        )
+    return ws.for_decisions()
 
 
 def _confirm_cost(
@@ -217,6 +240,8 @@ def _print_tag_estimate(
         ws.display.say(estimate.late_move.description)
     for warning in estimate.ways[report.mode].warnings:
         ws.display.warn(warning)
+    if estimate.decide is not None and estimate.decide.is_cheaper_than(estimate.ways[report.mode]):
+        ws.display.say(estimate.decide.propose_decisions())
 
     with ws.store.read() as tx:
         answered_count = 0

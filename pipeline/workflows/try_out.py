@@ -22,12 +22,13 @@ from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import format_object, plural
 from pipeline.engine import claiming, task_registry
+from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.judging import judge_reply
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskRow
-from pipeline.gemini import requests, responses
+from pipeline.gemini import requests
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, describe_cost
 from pipeline.quality import evaluate, pilot
 from pipeline.store import answers, request_history
@@ -365,7 +366,7 @@ def _judge_row(
     if trial.reply is None:
         return
 
-    reply = responses.parse_response(trial.reply)
+    reply = choose_response_parser(ws.task, ws.model)(trial.reply)
     tried_row.tokens_in = reply.usage.prompt
     tried_row.tokens_out = reply.usage.answer + reply.usage.thoughts
     tried_row.outcome = OUTCOME_NOT_JUDGED
