@@ -49,7 +49,9 @@ def tag(
     *,
     mode: Annotated[
         str,
-        Parameter("Auto is the cheapest mode in time; never decide.", click.Choice(tag_workflow.MODES)),
+        Parameter(
+            "Auto is the cheapest mode in time; never decide.", click.Choice(tag_workflow.MODES)
+        ),
     ] = "auto",
     limit: Limit = None,
     budget: Annotated[

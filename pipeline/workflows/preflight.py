@@ -201,7 +201,12 @@ def with_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
     """
     if not ws.model.local:
         return None
-    return replace(ws, backend="gemini", settings=replace(ws.settings, model=Settings.model))
+    settings = replace(
+        ws.settings,
+        model=Settings.model,
+        decision_model=Settings.decision_model,
+    )
+    return replace(ws, backend="gemini", settings=settings, is_deciding=False)
 
 
 def estimate_open_rows(

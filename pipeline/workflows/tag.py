@@ -18,13 +18,13 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN_STATES, Mode
-from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.usage import describe_cost
 from pipeline.ops import status
 from pipeline.quality import pilot
 from pipeline.store import answers, runs
 from pipeline.workflows import preflight, rounds
+from pipeline.workflows.decisions import open_decisions
 from pipeline.workflows.pilot_run import ensure_pilot_passed
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import TagRounds
@@ -162,21 +162,6 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         with ws.store.write() as tx:
             runs.end_run(tx, run_number, reason=reason, now=ws.now())
     return report
-
-
-def open_decisions(ws: WorkspaceSession) -> WorkspaceSession:
-    """Return a session that asks the closed fields of the task in use as decisions.
-
-    Raises:
-        InputError: Decisions cannot answer a field of the task; nothing was asked.
-    """
-    reason = closed_questions.explain_open_field(ws.task)
-    if reason:
-        raise InputError(
-            f"{reason}; nothing was asked",
-            hint=f"without {OptionHint(mode='decide')} a generating model answers all fields",
-        )
-    return ws.for_decisions()
 
 
 def _confirm_cost(
