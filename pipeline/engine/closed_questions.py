@@ -71,8 +71,8 @@ def _describe_kind(answer_model: "type[BaseModel]", field_name: str) -> str:
     """Return in words what kind of values an open field has."""
     node = json_schema(answer_model, by_alias=False)["properties"].get(field_name, {})
     choices = node.get("anyOf", [node])
-    json_types = [choice.get("type") for choice in choices if choice.get("type") != "null"]
-    return _OPEN_TYPE_NAMES.get(json_types[0] if json_types else None, "of an open kind")
+    json_types = [str(choice.get("type")) for choice in choices if choice.get("type") != "null"]
+    return _OPEN_TYPE_NAMES.get(json_types[0] if json_types else "", "of an open kind")
 
 
 @dataclass(frozen=True)
