@@ -21,6 +21,7 @@ from pipeline.core.row_listing import RowFilter
 from pipeline.core.text import join_first
 from pipeline.store import answers
 from pipeline.store.answers import VersionPreference
+from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
 from pipeline.tables.row_table import RowTable
 
@@ -281,6 +282,9 @@ class OwnTables:
         """
         for table in self.make_server_tables(tx):
             table.create(target)
+
+    def refresh_views(self, store: Store) -> None:
+        """Give the task's views the columns of confidences that answers have by now."""
 
     def check_rows(
         self,

@@ -10,7 +10,7 @@ probability of the text is the least, and queries about many answers need not pa
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -33,7 +33,7 @@ from pipeline.store.answers import (
     is_preferred,
     is_reviewed_answer,
 )
-from pipeline.store.database import cached_in_snapshot
+from pipeline.store.database import cached_in_snapshot, select_matching
 from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers
 
 # The text between the name of a field and its probability. No name contains it, because quotation
@@ -196,3 +196,21 @@ def list_confident_fields(tx: Connection, task: str, names: tuple[str, ...]) -> 
         if tx.execute(query.limit(1)).first() is not None:
             confident_names.append(name)
     return tuple(confident_names)
+
+
+def read_confidences(
+    tx: Connection,
+    row_ids: Sequence[str],
+    *,
+    preference: VersionPreference,
+) -> dict[str, dict[str, FieldConfidence]]:
+    """Return the confidences of rows' preferred answers by row id and field.
+
+    Rows without confidences are left out.
+    """
+    query = select(answers.c.item_id, answers.c.confidences).where(
+        answers.c.confidences.is_not(None),
+        is_preferred(preference),
+    )
+    rows = select_matching(tx, query, answers.c.item_id, row_ids)
+    return {row.item_id: decode_confidences(row.confidences) for row in rows}

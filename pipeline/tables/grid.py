@@ -49,6 +49,7 @@ from pipeline.store.database import (
 )
 from pipeline.store.rows import IS_REFUSED, count_refused
 from pipeline.store.schema import rows as stored_rows
+from pipeline.tables.doubts import RowDoubts
 from pipeline.tables.facets import FieldTally, GridFacet
 from pipeline.tables.row_table import (
     CHANGED_AT_COLUMN,
@@ -98,6 +99,12 @@ class Grid:
     review_expression: ColumnElement[bool] | None = None
     # The extra name that lists it; "" if no column does.
     review_name: str = ""
+    # Which rows are doubtful; None if no row can be.
+    doubts: RowDoubts | None = None
+    # The name of the doubt in WHERE=; "" if there is none.
+    doubtful_name: str = ""
+    # Names of the columns of confidences by the names of the columns of their fields.
+    confidence_names: Mapping[str, str] = field(default_factory=dict)
     # Facets of tags and of versions, or None if the rows have none.
     tag_facet: GridFacet | None = None
     version_facet: GridFacet | None = None
@@ -374,15 +381,18 @@ class Grid:
         tx: Connection,
         row_filter: RowFilter,
     ) -> list[ColumnElement[bool]]:
-        """Return the conditions on answers: review, differing versions, version and score.
+        """Return the conditions on answers: review, doubt, differing versions, version and score.
 
         Raises:
-            InputError: The rows have no reviews, versions or scores.
+            InputError: The rows have no reviews, confidences, versions or scores.
         """
         conditions: list[ColumnElement[bool]] = []
         if row_filter.is_reviewed is not None:
             is_reviewed = _require(self.review_expression, "reviews")
             conditions.append(is_reviewed if row_filter.is_reviewed else ~is_reviewed)
+        if row_filter.is_doubtful is not None:
+            doubts = _require(self.doubts, "confidences")
+            conditions.append(doubts.make_condition(is_doubtful=row_filter.is_doubtful))
         if row_filter.differing_versions:
             first, second = row_filter.differing_versions
             conditions.append(
