@@ -181,6 +181,13 @@ def select_doubtful_ids(
 
 
 @cached_in_snapshot
+def has_confidences(tx: Connection, task: str) -> bool:
+    """Return whether an answer of a task has confidences."""
+    query = select(answers.c.id).where(answers.c.task == task, answers.c.confidences.is_not(None))
+    return tx.execute(query.limit(1)).first() is not None
+
+
+@cached_in_snapshot
 def list_confident_fields(tx: Connection, task: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return those fields of a task for which an answer has a probability, in their order."""
     position = func.instr if tx.dialect.name == "sqlite" else func.strpos

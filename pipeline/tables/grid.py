@@ -41,6 +41,7 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.store.answers import have_different_answers
+from pipeline.store.confidences import has_confidences
 from pipeline.store.database import (
     SlowError,
     limit_time,
@@ -313,6 +314,12 @@ class Grid:
         except SlowError:
             return None
         return RowPosition(int(earlier_count) + 1 if own_count else None, total)
+
+    def count_doubtful(self, tx: Connection) -> int | None:
+        """Return the number of doubtful rows that are listed; None if no answer has a confidence."""
+        if self.doubts is None or not has_confidences(tx, self.table.task):
+            return None
+        return self.count_listed(tx, RowFilter(is_doubtful=True))
 
     def count_listed(self, tx: Connection, row_filter: RowFilter) -> int:
         """Return the number of rows that a list with this filter has.
