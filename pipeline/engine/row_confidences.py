@@ -12,7 +12,7 @@ from pipeline.core.where_parser import Comparison, Expression, iterate_compariso
 from pipeline.store import answers
 from pipeline.store.answers import VersionPreference
 from pipeline.store.confidences import (
-    least_probability,
+    LEAST_PROBABILITY,
     list_confident_fields,
     probability_of_field,
     read_confidences,
@@ -80,11 +80,11 @@ class RowConfidences:
 
     def sort_expressions(self) -> dict[str, ColumnElement[Any]]:
         """Return sort expressions by name; rows without a probability are last."""
-        probabilities = {
+        probabilities: dict[str, ColumnElement[Any]] = {
             name: probability_of_field(self._tx, field) for field, name in self.names.items()
         }
         if self._least_name:
-            probabilities[self._least_name] = least_probability(self._tx)
+            probabilities[self._least_name] = LEAST_PROBABILITY
         item_id = self._doubts.item_id
         return {
             name: func.coalesce(

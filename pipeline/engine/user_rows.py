@@ -346,7 +346,6 @@ class _GridBuilder:
         names = [*self._columns, *self._fields, self._version_name]
         self._review_name = name_added_columns(names, [REVIEWED], "answer_").get(REVIEWED, "")
         self._doubts = RowDoubts.of_rows(
-            tx,
             self._table.item_id,
             preference=preference,
             threshold=rows.settings.doubtful,

@@ -53,7 +53,6 @@ def people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
     username = experts.c.username
     preference = answers.VersionPreference(table.TASK)
     doubts = RowDoubts.of_rows(
-        tx,
         item_id,
         preference=preference,
         threshold=doubt_threshold,

@@ -77,7 +77,6 @@ def passages_grid(
     concepts = shape.concepts.c
     preference = answers.VersionPreference(items.task)
     doubts = RowDoubts.of_rows(
-        tx,
         items.item_id,
         preference=preference,
         threshold=doubt_threshold,

@@ -20,7 +20,6 @@ from sqlalchemy import (
     Select,
     cast,
     func,
-    literal,
     or_,
     select,
     update,
@@ -34,11 +33,10 @@ from pipeline.store.answers import (
     is_reviewed_answer,
 )
 from pipeline.store.database import cached_in_snapshot, select_matching
-from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers
+from pipeline.store.schema import NUMBER_COLUMN_TYPE, LeastProbability, answers
 
-# The text between the name of a field and its probability. No name contains it, because quotation
-# marks in names have a backslash.
-_BEFORE_PROBABILITY = '": {"probability": '
+# Expression for the least probability of an answer's fields; NULL without any.
+LEAST_PROBABILITY = LeastProbability(answers.c.confidences)
 
 
 class FieldConfidence(NamedTuple):
@@ -140,41 +138,20 @@ def probability_of_field(tx: Connection, name: str) -> ColumnElement[Any]:
     return select(probability).where(member.key == name).scalar_subquery()
 
 
-def least_probability(tx: Connection) -> ColumnElement[Any]:
-    """Return an expression for the least probability of an answer's fields; NULL without any.
-
-    Args:
-        tx: A connection to the database that will run the query.
-    """
-    column = answers.c.confidences
-    if tx.dialect.name != "sqlite":
-        first_field = func.split_part(column, _BEFORE_PROBABILITY, 2)
-        return cast(func.split_part(first_field, ",", 1), Float(53))
-
-    offset = func.instr(column, _BEFORE_PROBABILITY) + len(_BEFORE_PROBABILITY)
-    # SQLite reads the number at the beginning of a text.
-    return cast(func.substr(column, offset), NUMBER_COLUMN_TYPE)
-
-
-def select_doubtful_ids(
-    tx: Connection,
-    preference: VersionPreference,
-    threshold: float,
-) -> Select[Any]:
+def select_doubtful_ids(preference: VersionPreference, threshold: float) -> Select[Any]:
     """Return a SELECT of the ids of doubtful rows.
 
     A row is doubtful if its preferred answer has a field with a probability below the threshold,
     and nobody corrected or reviewed the answer.
 
     Args:
-        tx: A connection to the database that will run the query.
         preference: The task, and the order of preference among its answers.
         threshold: From 0 to 1.
     """
     return select(answers.c.item_id).where(
         answers.c.task == preference.task,
         answers.c.confidences.is_not(None),
-        least_probability(tx) < literal(threshold, Float()),
+        threshold > LEAST_PROBABILITY,
         ~is_reviewed_answer(),
         is_preferred(preference),
     )
@@ -193,7 +170,7 @@ def list_confident_fields(tx: Connection, task: str, names: tuple[str, ...]) -> 
     position = func.instr if tx.dialect.name == "sqlite" else func.strpos
     confident_names = []
     for name in names:
-        member = json.dumps(name, ensure_ascii=False)[:-1] + _BEFORE_PROBABILITY
+        member = json.dumps(name, ensure_ascii=False)[:-1] + LeastProbability.MARK
         is_member = (position(answers.c.confidences, f"{before}{member}") > 0 for before in "{ ")
         query = select(answers.c.id).where(
             answers.c.task == task,

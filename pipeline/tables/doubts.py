@@ -29,7 +29,6 @@ class RowDoubts(NamedTuple):
     @classmethod
     def of_rows(
         cls,
-        tx: Connection,
         item_id: ColumnElement[str],
         *,
         preference: VersionPreference,
@@ -38,12 +37,11 @@ class RowDoubts(NamedTuple):
         """Return the doubtful rows of a task.
 
         Args:
-            tx: A connection to the database that will run the queries.
             item_id: Expression for the row's id in the list.
             preference: The task, and the order of preference among its answers.
             threshold: The probability below which a field makes its row doubtful.
         """
-        doubtful_ids = select_doubtful_ids(tx, preference, threshold)
+        doubtful_ids = select_doubtful_ids(preference, threshold)
         return cls(preference.task, item_id, doubtful_ids)
 
     def make_condition(self, *, is_doubtful: bool) -> ColumnElement[bool]:

@@ -10,10 +10,10 @@ from sqlalchemy import insert, select, update
 from pipeline.store import schema
 from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, VersionPreference
 from pipeline.store.confidences import (
+    LEAST_PROBABILITY,
     FieldConfidence,
     decode_confidences,
     encode_confidences,
-    least_probability,
     list_confident_fields,
     probability_of_field,
     select_doubtful_ids,
@@ -111,7 +111,7 @@ def test_queries_read_probabilities_without_parsing(store: Store) -> None:
             query = select(probability_of_field(tx, name)).select_from(schema.answers)
             query = query.order_by(schema.answers.c.id)
             assert list(tx.execute(query).scalars()) == [probability, None]
-        query = select(least_probability(tx)).order_by(schema.answers.c.id)
+        query = select(LEAST_PROBABILITY).order_by(schema.answers.c.id)
         assert list(tx.execute(query).scalars()) == [1e-05, None]
         names = (*probabilities, "ton", 'a "tone')
         assert list_confident_fields(tx, "tickets", names) == tuple(probabilities)
@@ -133,7 +133,7 @@ def test_row_is_doubtful_until_a_person_looked_at_it(store: Store) -> None:
     def read_doubtful_ids(threshold: float = 0.7) -> set[str]:
         """Return the ids of the doubtful rows."""
         with store.read() as tx:
-            query = select_doubtful_ids(tx, VersionPreference("tickets"), threshold)
+            query = select_doubtful_ids(VersionPreference("tickets"), threshold)
             return set(tx.execute(query).scalars())
 
     assert read_doubtful_ids() == {"1", "4"}
