@@ -208,8 +208,8 @@ class _BatchIngest:
     patience_s: float | None = None
     # Filled for a live batch only.
     row_outcomes: list[RowOutcome] = field(default_factory=list)
-    # An answer of this process has confidences.
-    _has_confidences: bool = False
+    # Fields with confidences in the answers that this process stored.
+    confident_fields: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Derive the task and whether the batch was asked live."""
@@ -270,8 +270,8 @@ class _BatchIngest:
             )
             self._finish(results, control_cost)
             # The next command that writes does this if the process dies here.
-            if self._has_confidences:
-                self.task.own_tables.refresh_views(ws.store)
+            if self.confident_fields:
+                self.task.own_tables.refresh_views(ws.store, self.confident_fields)
             examples = results.collect_anomaly_examples()
 
         with ws.store.read() as tx:
@@ -377,8 +377,8 @@ class _BatchIngest:
             duplicate_inputs: Input hash to the open rows with this input.
         """
         now = self.ws.now
-        if any(judgement.confidences for judgement in judgements):
-            self._has_confidences = True
+        for judgement in judgements:
+            self.confident_fields.update(judgement.confidences)
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             write_result = write_judged_replies(
                 tx,

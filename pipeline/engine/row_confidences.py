@@ -13,6 +13,7 @@ from pipeline.store import answers
 from pipeline.store.answers import VersionPreference
 from pipeline.store.confidences import (
     LEAST_PROBABILITY,
+    has_confidences,
     list_confident_fields,
     probability_of_field,
     read_confidences,
@@ -52,12 +53,9 @@ class RowConfidences:
         self._preference = preference
         self._doubts = doubts
         self._fields = tuple(fields.values())
-        confident_fields = list_confident_fields(tx, preference.task, self._fields)
-        names_by_field = {
-            field: f"{name}{CONFIDENCE_SUFFIX}"
-            for name, field in fields.items()
-            if field in confident_fields
-        }
+        names_by_field = {}
+        if has_confidences(tx, preference.task):
+            names_by_field = {field: f"{name}{CONFIDENCE_SUFFIX}" for name, field in fields.items()}
         free_names = name_added_columns(
             taken_names,
             [*names_by_field.values(), CONFIDENCE, DOUBTFUL],
@@ -138,14 +136,19 @@ class RowConfidences:
             name, _, member = comparison.column.removeprefix("answer.").rpartition(".")
             field = find_column(name, self._fields)
             is_confidence = member.casefold() == CONFIDENCE and comparison.column not in columns
-            if is_confidence and field is not None and field not in self.names:
-                raise self._no_confidence_error(comparison, field)
+            if is_confidence and field is not None:
+                self._check_field(comparison, field)
 
-    def _no_confidence_error(self, comparison: Comparison, field: str) -> InputError:
+    def _check_field(self, comparison: Comparison, field: str) -> None:
+        task = self._preference.task
+        if field in list_confident_fields(self._tx, task, (field,)):
+            return
+
         message = f"{comparison.offset}: no answer has a confidence of the field {field!r}"
-        if self.names:
-            names = ", ".join(f"{name}.{CONFIDENCE}" for name in self.names)
-            return InputError(message, hint=f"compare {names}")
-        command = CommandHint("tag", task=self._preference.task, mode="decide")
+        confident_fields = list_confident_fields(self._tx, task, self._fields)
+        if confident_fields:
+            names = ", ".join(f"{name}.{CONFIDENCE}" for name in confident_fields)
+            raise InputError(message, hint=f"compare {names}")
+        command = CommandHint("tag", task=task, mode="decide")
         hint = HintTemplate("decision models give confidences of closed fields: `{}`", command)
-        return InputError(message, hint=hint)
+        raise InputError(message, hint=hint)

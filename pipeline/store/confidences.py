@@ -166,17 +166,22 @@ def has_confidences(tx: Connection, task: str) -> bool:
 
 @cached_in_snapshot
 def list_confident_fields(tx: Connection, task: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return those fields of a task for which an answer has a probability, in their order."""
+    """Return those fields of a task for which an answer has a probability, in their order.
+
+    For a field without a probability, all answers are read if the task has confidences.
+    """
+    if not has_confidences(tx, task):
+        return ()
+
     position = func.instr if tx.dialect.name == "sqlite" else func.strpos
     confident_names = []
     for name in names:
         member = json.dumps(name, ensure_ascii=False)[:-1] + LeastProbability.MARK
         is_member = (position(answers.c.confidences, f"{before}{member}") > 0 for before in "{ ")
-        query = select(answers.c.id).where(
-            answers.c.task == task,
-            answers.c.confidences.is_not(None),
-            or_(*is_member),
-        )
+        # The index by confidence would read the answers in the order of their confidences, which
+        # takes four times as long as their own order. An expression on the task excludes it.
+        is_of_task = func.coalesce(answers.c.task, "") == task
+        query = select(answers.c.id).where(is_of_task, or_(*is_member))
         if tx.execute(query.limit(1)).first() is not None:
             confident_names.append(name)
     return tuple(confident_names)

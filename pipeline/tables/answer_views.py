@@ -18,7 +18,7 @@ Each view of findable contains a mark, which distinguishes it from views of othe
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -207,6 +207,15 @@ def _confidence_columns(
         for field, column_name in column_names.items()
         if field in new_fields or field not in unused_fields
     }
+
+
+def has_confidence_columns(tx: Connection, task: TaskRecord, fields: Collection[str]) -> bool:
+    """Return whether the view of all answers has columns for the confidences of these fields."""
+    other_names = [*dict(task.key), *dict(task.fields), EXTRACTOR, ANSWERED_AT]
+    column_names = name_confidence_columns(other_names, [name for name, _ in task.fields])
+    needed_names = {column_names[field].casefold() for field in fields if field in column_names}
+    existing_names = read_columns(tx, view_names_of(task)[0])
+    return needed_names <= {name.casefold() for name in existing_names}
 
 
 def name_confidence_columns(other_names: Iterable[str], fields: Sequence[str]) -> dict[str, str]:
