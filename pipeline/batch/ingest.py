@@ -211,6 +211,8 @@ class _BatchIngest:
     patience_s: float | None = None
     # Filled for a live batch only.
     row_outcomes: list[RowOutcome] = field(default_factory=list)
+    # Fields with confidences in the answers that this process stored.
+    confident_fields: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Derive the task and whether the batch was asked live."""
@@ -270,6 +272,9 @@ class _BatchIngest:
                 for reply in replies[:1]
             )
             self._finish(results, control_cost)
+            # The next command that writes does this if the process dies here.
+            if self.confident_fields:
+                self.task.own_tables.refresh_views(ws.store, self.confident_fields)
             examples = results.collect_anomaly_examples()
 
         with ws.store.read() as tx:
@@ -398,6 +403,8 @@ class _BatchIngest:
             duplicate_inputs: Input hash to the open rows with this input.
         """
         now = self.ws.now
+        for judgement in judgements:
+            self.confident_fields.update(judgement.confidences)
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             write_result = write_judged_replies(
                 tx,
