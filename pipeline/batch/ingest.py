@@ -404,7 +404,8 @@ class _BatchIngest:
         """
         now = self.ws.now
         for judgement in judgements:
-            self.confident_fields.update(judgement.confidences)
+            if judgement.answer is not None:
+                self.confident_fields.update(judgement.confidences)
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             write_result = write_judged_replies(
                 tx,
