@@ -13,7 +13,7 @@
 import json
 import re
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -130,12 +130,22 @@ class ParsedReply(NamedTuple):
         return has_account_words and not has_file_words
 
 
-def parse_result_line(line: bytes) -> ParsedReply:
+# Parses the response of an API method.
+ResponseParser = Callable[[Any], ParsedReply]
+
+
+def parse_result_line(
+    line: bytes,
+    parse: ResponseParser | None = None,
+) -> ParsedReply:
     """Parse a raw line of a result file, `{"key", "response" | "error"}`.
 
     The outcome is INVALID for a line that is not a JSON object, and REFUSED for an error or a
     missing response. If a line has both members, the error counts. An error without content is
-    ignored if the line has a response. Any other response is parsed by `parse_response`.
+    ignored if the line has a response.
+
+    Args:
+        parse: Parses any other response; None means `parse_response`.
     """
     try:
         document = orjson.loads(line)
@@ -150,7 +160,7 @@ def parse_result_line(line: bytes) -> ParsedReply:
 
     if document.get("response") is None:
         return ParsedReply(Outcome.REFUSED, "no-response", excerpt_source=document)
-    return parse_response(document["response"])
+    return (parse or parse_response)(document["response"])
 
 
 def parse_response(response: Any) -> ParsedReply:
