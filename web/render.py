@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from decimal import ROUND_DOWN, Decimal
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -223,6 +224,11 @@ def format_usd(amount: float) -> str:
     return f"${amount:,.{decimals}f}"
 
 
+def format_probability(probability: float) -> str:
+    """Return a probability with two decimals, rounded down: 0.699 is not 0.70."""
+    return str(Decimal(str(probability)).quantize(Decimal("0.01"), ROUND_DOWN))
+
+
 def version_label(extractor: str) -> str:
     """Return the display name of a version: its number and model, or "a person".
 
@@ -298,6 +304,7 @@ def short_hash(text: str) -> str:
 _FILTERS: Mapping[str, Any] = {
     "capitalize_first": capitalize_first,
     "first_few": partial(join_first, max_names=MAX_NAMED_ROWS),
+    "format_probability": format_probability,
     "format_usd": format_usd,
     "highlight": highlight,
     "highlight_spans": highlight_spans,
