@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_DOWN, Decimal
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -15,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.core.quotes import format_likeness, is_quotation
-from pipeline.core.text import join_first
+from pipeline.core.text import format_probability, join_first
 from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
@@ -222,11 +221,6 @@ def format_usd(amount: float) -> str:
     else:
         decimals = 6
     return f"${amount:,.{decimals}f}"
-
-
-def format_probability(probability: float) -> str:
-    """Return a probability with two decimals, rounded down: 0.699 is not 0.70."""
-    return str(Decimal(str(probability)).quantize(Decimal("0.01"), ROUND_DOWN))
 
 
 def version_label(extractor: str) -> str:
