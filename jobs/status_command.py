@@ -81,6 +81,10 @@ def _status_lines(
     ]
     if "task_file" in document:
         lines.append(("task file", f"{document['task_file']}; correct it before rows are asked"))
+    partly_answered = document.get("partly_answered", 0)
+    if partly_answered:
+        have = plural(partly_answered, "open row has its", "open rows have their")
+        lines.append(("closed", f"{have} closed fields; `tag` asks the others"))
     lines += _stale_lines(document.get("stale"))
     lines += _doubtful_lines(document.get("doubtful"))
     lines += _first_lines(

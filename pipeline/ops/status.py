@@ -17,6 +17,7 @@ from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Mode, is_unsupported
 from pipeline.core.text import plural
+from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.index.builds import Builds, count_stale
@@ -32,7 +33,15 @@ STALE_COUNT_TIMEOUT_S = 3.0
 # The counts by state begin with these fields of `StatusCounts`, in every task.
 POSITIONAL_COUNTS = 6
 # Members of the status document that are left out if they are empty.
-OPTIONAL_MEMBERS = ("twins", "moves", "stale", "doubtful", "unpriced", "task_file")
+OPTIONAL_MEMBERS = (
+    "twins",
+    "moves",
+    "stale",
+    "partly_answered",
+    "doubtful",
+    "unpriced",
+    "task_file",
+)
 
 
 class StatusCounts(NamedTuple):
@@ -181,6 +190,7 @@ def _read_document(
         "moves": _list_move_times(all_batches, ws.settings),
         "gone": gone_count,
         "stale": stale and _to_stale_rows(task, *stale),
+        "partly_answered": claiming.count_partly_answered(tx, task),
         "doubtful": _describe_doubtful(ws, tx, counts_by_state),
         "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
         "spent": _sum_spent(tx, all_batches),
