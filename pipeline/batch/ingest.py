@@ -23,6 +23,7 @@ from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from pipeline.core.text import plural
 from pipeline.engine import claiming
+from pipeline.engine.closed_questions import choose_response_parser, make_confidences
 from pipeline.engine.duplicates import OpenIdsByHash, copy_to_duplicates
 from pipeline.engine.judging import (
     JudgedReply,
@@ -34,6 +35,7 @@ from pipeline.engine.judging import (
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import WriteResult
 from pipeline.gemini.control_requests import find_control_replies
+from pipeline.gemini.models import Model
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.responses import ParsedReply
 from pipeline.gemini.result_file import ResultFile
@@ -258,7 +260,7 @@ class _BatchIngest:
                 self._hold_if_mixed_up(results, control_replies, provenance)
             results.mark_requested(make_request_key(batch.task, row_id) for row_id in ingested_ids)
             for page, contexts in self._claim_pages():
-                judgements = self._judge(results, page, contexts)
+                judgements = self._judge(results, page, contexts, provenance.model)
                 self._write(judgements, duplicate_inputs, provenance)
                 bar.show(page[-1].line or 0)
             control_cost = sum(
@@ -333,6 +335,7 @@ class _BatchIngest:
         results: ResultFile,
         page: Sequence[RowClaim],
         contexts: Mapping[str, Any],
+        model: Model,
     ) -> list[JudgedReply]:
         """Return the judgement of each claim of a page, in its order; nothing is written.
 
@@ -340,9 +343,11 @@ class _BatchIngest:
 
         Args:
             contexts: Row id to the row, for tasks that judge a reply with its row.
+            model: The model that replied.
         """
         keys = [make_request_key(self.batch.task, claim.item_id) for claim in page]
         lines_by_claim = results.find_lines(keys)
+        parse_response = choose_response_parser(self.task, model)
 
         judgements = []
         for claim, lines in zip(page, lines_by_claim, strict=True):
@@ -351,9 +356,13 @@ class _BatchIngest:
                 claim,
                 lines,
                 default=self._judge_missing(claim),
+                parse_response=parse_response,
                 row=contexts.get(claim.item_id),
                 is_changed=self.batch.fingerprint != self.task.fingerprint,
             )
+            if judgement.answer is not None and judgement.reply is not None:
+                confidences = make_confidences(judgement.reply, model.name)
+                judgement = judgement._replace(confidences=confidences)
             judgements.append(judgement)
         return judgements
 

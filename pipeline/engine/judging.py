@@ -20,6 +20,7 @@ from pipeline.engine.task import Task
 from pipeline.engine.task_parts import ValidAnswer, WriteResult
 from pipeline.gemini import models, responses, usage
 from pipeline.gemini.models import Model
+from pipeline.gemini.responses import ResponseParser
 from pipeline.gemini.usage import NO_USAGE
 from pipeline.store import answer_counts, answers, claims, workspace
 from pipeline.store.batches import BatchRow
@@ -119,6 +120,7 @@ def judge_lines(
     lines: Iterable[bytes],
     *,
     default: JudgedReply,
+    parse_response: ResponseParser = responses.parse_response,
     row: Any = None,
     is_changed: bool = False,
 ) -> JudgedReply:
@@ -129,13 +131,14 @@ def judge_lines(
 
     Args:
         default: Returned if there is no line.
+        parse_response: Parses the responses of the model that replied.
         row: The row, if the task needs it to judge an answer.
         is_changed: The request was made from another declaration of the task.
     """
     answer: JudgedReply | None = None
     failure: JudgedReply | None = None
     for line in lines:
-        reply = responses.parse_result_line(line)
+        reply = responses.parse_result_line(line, parse_response)
         judgement = judge_reply(task, claim, reply, row=row, is_changed=is_changed)
         if judgement.outcome is not Outcome.ANSWERED:
             failure = failure or judgement
@@ -212,7 +215,9 @@ def _parse_answer(
     """
     answer_model = task.prompt.answer_model
     has_own_field = ECHO_FIELD in answer_model.model_fields
-    if not (task.prompt.has_echo or is_changed) or has_own_field:
+    # A decision cannot repeat a code, and its call has a single row.
+    has_code = (task.prompt.has_echo or is_changed) and not reply.confidences
+    if not has_code or has_own_field:
         return responses.parse_answer(reply, answer_model)
 
     codes, text = echo.split_reply(reply.text)

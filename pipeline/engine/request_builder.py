@@ -1,12 +1,13 @@
 """Build the request lines of a task, and estimate their usage."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError, RemoteError, SchemaRefusedError
+from pipeline.engine.closed_questions import QuestionLines
 from pipeline.engine.echo import add_code_field
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById, TaskRow
@@ -71,6 +72,13 @@ class RequestBuilder:
             image_tokens=model.count_image_tokens(resolution),
         )
 
+    @cached_property
+    def _build_line(self) -> Callable[[str, Prompt], tuple[bytes, Usage]]:
+        """Return the function that builds a request line; a decision model gets questions."""
+        if self.model.kind == "decide":
+            return QuestionLines(self.task, self.model).build_line
+        return self.settings.build_line
+
     def plan_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
         """Yield the requests about rows, in their order, without rows that cannot be asked.
 
@@ -80,7 +88,7 @@ class RequestBuilder:
             InputError: A row cannot be sent, or its request line is too long for a batch file.
         """
         task = self.task
-        fill_request = self.settings.build_line
+        fill_request = self._build_line
         cut_counts = answer_counts.count_cut_short(tx, task.name, list(rows))
 
         for row in task.prompt.make_rows(rows):

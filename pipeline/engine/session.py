@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 # The local engine accepts any key. This one names its owner and is no word of an error.
 LOCAL_KEY = "key-of-the-local-engine"
+# The model that answers closed questions, by backend.
+DECISION_MODELS = {"gemini": "gemini-decision-1", "local": "findable-local-decision-1"}
 # Printed once by each command with answers of the local engine.
 PLACEHOLDER_NOTE = "local engine: placeholder answers for rehearsal; use none of them"
 # The shown estimate is rounded; a cost may exceed it by this much.
@@ -67,6 +69,8 @@ class WorkspaceSession:
     is_bound: bool = False
     # The backend is still to be announced; False for a command that only checks it.
     should_announce_backend: bool = True
+    # Live calls ask closed questions of the decision model, see `for_decisions`.
+    is_deciding: bool = False
     # Models by name and kind.
     _models: dict[tuple[str, ModelKind], Model] = field(default_factory=dict)
     # The rows of the user task are up to date.
@@ -148,11 +152,25 @@ class WorkspaceSession:
         """Return the model that answers.
 
         The setting MODEL wins over the task's own model. The local engine ignores the task's model.
+        A session for decisions has the decision model of the backend.
         """
+        if self.is_deciding:
+            return self._find_model(DECISION_MODELS[self.backend], kind="decide")
+
         task_model = None
         if self.backend != "local" and "model" not in self.settings.sources:
             task_model = self.task.prompt.model
         return self._find_model(task_model or self.settings.model, kind="generate")
+
+    def for_decisions(self) -> "WorkspaceSession":
+        """Return a session of the same workspace that asks closed questions of a decision model.
+
+        It shares the open client, if there is one.
+        """
+        session = replace(self, is_deciding=True)
+        if "client" in self.__dict__:
+            session.client = self.client
+        return session
 
     def ensure_model(self) -> Model:
         """Find the model that answers now, so that an unknown model is reported early.

@@ -126,12 +126,22 @@ class ParsedReply(NamedTuple):
         return has_account_words and not has_file_words
 
 
-def parse_result_line(line: bytes) -> ParsedReply:
+# Parses the response of an API method.
+ResponseParser = Callable[[Any], ParsedReply]
+
+
+def parse_result_line(
+    line: bytes,
+    parse: ResponseParser | None = None,
+) -> ParsedReply:
     """Parse a raw line of a result file, `{"key", "response" | "error"}`.
 
     The outcome is INVALID for a line that is not a JSON object, and REFUSED for an error or a
     missing response. If a line has both members, the error counts. An error without content is
-    ignored if the line has a response. Any other response is parsed by `parse_response`.
+    ignored if the line has a response.
+
+    Args:
+        parse: Parses any other response; None means `parse_response`.
     """
     try:
         document = orjson.loads(line)
@@ -146,7 +156,7 @@ def parse_result_line(line: bytes) -> ParsedReply:
 
     if document.get("response") is None:
         return ParsedReply(Outcome.REFUSED, "no-response", excerpt_source=document)
-    return parse_response(document["response"])
+    return (parse or parse_response)(document["response"])
 
 
 def parse_response(response: Any) -> ParsedReply:

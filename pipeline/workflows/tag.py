@@ -29,7 +29,7 @@ from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 
-MODES = ("auto", "batch", "flex", "live")
+MODES = ("auto", "batch", "flex", "live", "decide")
 
 
 @dataclass(frozen=True)
