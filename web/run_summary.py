@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.batch.cancel_reasons import CANCEL_REASONS
 from pipeline.batch.ingest_report import Anomaly, summarize_batch
 from pipeline.batch.report import summarize
-from pipeline.core.states import BatchState, Mode, Outcome
+from pipeline.core.states import BatchState, Outcome
 from pipeline.engine.task import Task
 from pipeline.store import answers, batches, workspace
 from pipeline.store.batches import BatchRow

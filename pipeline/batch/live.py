@@ -60,7 +60,10 @@ def ask_rows(
     """
     report = LiveReport()
     batches = LiveBatches(ws, selection, mode, policy, report)
-    return _LiveRun(ws, batches, mode, policy, report, on_progress).run_to_end()
+    live_run = _LiveRun(
+        ws, batches, mode=mode, policy=policy, report=report, on_progress=on_progress
+    )
+    return live_run.run_to_end()
 
 
 def judge_answers(
@@ -87,7 +90,15 @@ def judge_answers(
     """
     report = LiveReport()
     batches = JudgeBatches(ws, planner, ASK_ALL_ROWS, report)
-    return _LiveRun(ws, batches, Mode.JUDGE, ASK_ALL_ROWS, report, on_progress).run_to_end()
+    live_run = _LiveRun(
+        ws,
+        batches,
+        mode=Mode.JUDGE,
+        policy=ASK_ALL_ROWS,
+        report=report,
+        on_progress=on_progress,
+    )
+    return live_run.run_to_end()
 
 
 @contextlib.contextmanager
@@ -122,6 +133,7 @@ class _LiveRun:
         self,
         ws: WorkspaceSession,
         batches: LiveBatches,
+        *,
         mode: Mode,
         policy: RunPolicy,
         report: LiveReport,

@@ -11,7 +11,7 @@ from pipeline.batch import reconcile
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_hint, other_key_message
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import KeyRefusedError, MissingError
-from pipeline.core.states import BatchState, Mode
+from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import RowFault
 from pipeline.gemini.remote import RemoteBatch

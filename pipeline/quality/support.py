@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from pipeline.core.text import plural
+from pipeline.engine.task import Task
 from pipeline.quality.figures import Figure, FigureValue, QualityFigures, ReportTable, format_value
 from pipeline.quality.intervals import compute_wilson_interval
 from pipeline.store.confidences import FieldConfidence
@@ -45,6 +47,12 @@ class SupportedShare(NamedTuple):
         low, high = (format_value(round(end, 3), "share") for end in self.interval)
         share = None if self.share is None else round(self.share, 3)
         return f"{format_value(share, 'share')} [{low}, {high}]"
+
+    @property
+    def line(self) -> str:
+        """Return the share in words, with its field."""
+        name = "supported by the text" if self.field is None else f"supported {self.field}"
+        return f"{name}: {self.text} of {plural(self.judged, 'judged answer')}"
 
     @property
     def document(self) -> dict[str, Any]:
@@ -87,15 +95,12 @@ class SupportTally:
         return [SupportedShare(name, self._supported[name], self._judged[name]) for name in names]
 
 
-def list_support_gates(field_names: Sequence[str]) -> list[Figure]:
-    """Return the figures that GATES may bound, for whole answers and for each field.
+def list_support_gates(task: Task) -> list[Figure]:
+    """Return the figures that GATES may bound, for whole answers and for each field of a task.
 
-    They have no bounds, because only judged answers have them.
+    They have no bounds by default, because few answers are judged.
     """
-    return [
-        _support_figure(None),
-        *(_support_figure(name) for name in field_names),
-    ]
+    return [_support_figure(None), *map(_support_figure, task.prompt.field_names)]
 
 
 def _support_figure(name: str | None) -> Figure:

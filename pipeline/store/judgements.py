@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, Row, Select, or_, select
 
 from pipeline.store.answers import (
     FORGOTTEN_ANSWER,
@@ -57,9 +57,15 @@ def _select_counting_answers(preference: VersionPreference) -> Select[Any]:
     ).where(is_preferred(preference), answers.c.extractor != PERSON)
 
 
-def _to_counting_answer(row: Sequence[Any]) -> CountingAnswer:
-    *columns, encoded_confidences = row
-    return CountingAnswer(*columns, decode_confidences(encoded_confidences))
+def _to_counting_answer(row: Row[Any]) -> CountingAnswer:
+    return CountingAnswer(
+        row.id,
+        row.item_id,
+        row.extractor,
+        row.input_hash,
+        row.answer,
+        decode_confidences(row.confidences),
+    )
 
 
 def read_counting_answers_page(
@@ -136,10 +142,18 @@ def stream_labelled_answers(tx: Connection, task: str) -> Iterator[LabelledAnswe
             answers.c.input_hash,
             answers.c.answer,
             answers.c.confidences,
-            answers.c.reviewed_at.is_not(None),
+            answers.c.reviewed_at,
         )
         .where(*is_applied, answers.c.item_id.in_(labelled_ids))
         .order_by(answers.c.item_id, answers.c.id)
     )
-    for *columns, encoded_confidences, is_reviewed in stream_rows(tx, query, page=PAGE_ROWS):
-        yield LabelledAnswer(*columns, decode_confidences(encoded_confidences), is_reviewed)
+    for row in stream_rows(tx, query, page=PAGE_ROWS):
+        yield LabelledAnswer(
+            row.id,
+            row.item_id,
+            row.extractor,
+            row.input_hash,
+            row.answer,
+            decode_confidences(row.confidences),
+            is_reviewed=row.reviewed_at is not None,
+        )

@@ -6,8 +6,6 @@
 - A run is recorded with its budget until it has ended, as a run of `tag`.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -37,6 +35,7 @@ from pipeline.store.database import Connection
 # Rows of a sample, so that the 95 % interval of a share is at most 14 percentage points wide.
 DEFAULT_SAMPLE_ROWS = 200
 DEFAULT_SEED = 1
+ALL_ASKED_REASON = "all rows were asked"
 
 
 @dataclass(frozen=True)
@@ -160,6 +159,8 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
         if report.open_rows:
             _announce(judge_ws, report)
             _ask(judge_ws, options, report, selection)
+        else:
+            _end_unfinished_run(ws)
         with ws.store.read() as tx:
             report.supported = measure_support(tx, ws.task, selection)
     return report
@@ -171,7 +172,7 @@ def _choose_fields(task: Task, names_text: str) -> tuple[str, ...]:
     Raises:
         InputError: A field does not exist.
     """
-    field_names = tuple(task.prompt.answer_model.model_fields)
+    field_names = task.prompt.field_names
     chosen_names = tuple(filter(None, map(str.strip, names_text.split(","))))
     for name in chosen_names:
         if name not in field_names:
@@ -290,9 +291,18 @@ def _ask(
         report.budget_error = stop_error
         report.live.stopped = None
     if not (report.live.interrupted or report.live.stopped):
-        reason = report.budget_error.message if report.budget_error else "all rows were asked"
+        reason = report.budget_error.message if report.budget_error else ALL_ASKED_REASON
         with ws.store.write() as tx:
             runs.end_run(tx, run_number, reason=reason, now=ws.now())
+
+
+def _end_unfinished_run(ws: WorkspaceSession) -> None:
+    """End the run of a killed command that left no row; write nothing without such a run."""
+    with ws.store.read() as tx:
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
+    if unfinished_run is not None:
+        with ws.store.write() as tx:
+            runs.end_run(tx, unfinished_run.number, reason=ALL_ASKED_REASON, now=ws.now())
 
 
 def measure_support(
