@@ -169,12 +169,15 @@ def _parse_question(question: Mapping[str, Any], path: str) -> Question:
         if not all(level.strip() for level in criteria):
             raise _fault(criteria_path, "levels must be non-empty")
         criteria = {str(index): level for index, level in enumerate(criteria)}
-    _check_options(criteria, criteria_path)
-    return Question(question_type, instructions, criteria)
+    return Question(question_type, instructions, _parse_options(criteria, criteria_path))
 
 
-def _check_options(criteria: Any, path: str) -> None:
-    """Raise a 400 ApiError if the options of a choice, or their number, are invalid."""
+def _parse_options(criteria: Any, path: str) -> dict[str, str]:
+    """Return the meanings of the options of a choice or a score, by option.
+
+    Raises:
+        ApiError: 400, if an option, or the number of options, is invalid.
+    """
     if not isinstance(criteria, dict) or not all(
         isinstance(meaning, str) for meaning in criteria.values()
     ):
@@ -192,6 +195,7 @@ def _check_options(criteria: Any, path: str) -> None:
                 "option IDs must be non-empty with no control characters or leading/trailing "
                 "whitespace",
             )
+    return criteria
 
 
 def _check_noul_criteria(criteria: Any, path: str) -> None:

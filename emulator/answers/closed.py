@@ -15,7 +15,9 @@ _STEEPNESS = 12.0
 _LEVEL_STEEPNESS = 1.5
 # Likeness of an option that denies, such as "none of these": no word of a text shows it, so it is
 # the most probable only if no other option is similar to the text.
-_DENIAL_LIKENESS = 0.45
+_DENIAL_LIKENESS = 0.2
+# Likeness at which yes and no are equally probable. Words of another subject have about 0.1.
+_YES_LIKENESS = 0.3
 # Sentences of a text that are searched for a negation.
 _MAX_SENTENCES = 20
 # A text in quotation marks is the subject of a question, with a remark in parentheses behind it.
@@ -40,9 +42,9 @@ def weigh_statement(instructions: str, text: str) -> float:
         subjects = [values.QUESTION_WORDS.sub(" ", instructions).strip() or instructions]
 
     likeness = max(values.measure_likeness(subject, text) for subject in subjects)
-    exponent = _STEEPNESS * (values.MIN_SENTENCE_LIKENESS - likeness)
+    exponent = _STEEPNESS * (_YES_LIKENESS - likeness)
     probability = 1 / (1 + math.exp(exponent))
-    if likeness >= values.MIN_SENTENCE_LIKENESS and _is_denied(subjects[0], text):
+    if likeness >= _YES_LIKENESS and _is_denied(subjects[0], text):
         return 1 - probability
     return probability
 

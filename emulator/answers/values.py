@@ -19,7 +19,7 @@ MAX_SECTION_CHARS = 20_000
 # Sentences or numbers that are compared with a question.
 MAX_COMPARED = 50
 # Likeness from which a sentence says what a boolean asks for.
-MIN_SENTENCE_LIKENESS = 0.55
+_MIN_SENTENCE_LIKENESS = 0.55
 # Likeness from which the words around a number fit its name.
 _MIN_NUMBER_LIKENESS = 0.5
 # Other choices in a list have at least this share of the best likeness.
@@ -164,7 +164,7 @@ def find_boolean(node: SchemaNode, sentences: Sequence[str]) -> list[bool]:
         key=lambda sentence: measure_likeness(subject, sentence),
         default="",
     )
-    if measure_likeness(subject, best_sentence) >= MIN_SENTENCE_LIKENESS:
+    if measure_likeness(subject, best_sentence) >= _MIN_SENTENCE_LIKENESS:
         return [NEGATION.search(best_sentence) is None]
     return [] if node.nullable else [False]
 
