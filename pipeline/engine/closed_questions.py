@@ -69,12 +69,10 @@ def explain_open_field(task: Task) -> str:
 
 def _describe_kind(answer_model: "type[BaseModel]", field_name: str) -> str:
     """Return in words what kind of values an open field has."""
-    field = answer_model.model_fields[field_name]
-    properties = json_schema(answer_model)["properties"]
-    node = properties.get(field.alias or field_name, {})
+    node = json_schema(answer_model, by_alias=False)["properties"].get(field_name, {})
     choices = node.get("anyOf", [node])
-    json_types = [choice.get("type") for choice in choices if choice.get("type") != "null"]
-    return _OPEN_TYPE_NAMES.get(json_types[0] if json_types else None, "of an open kind")
+    json_types = [str(choice.get("type")) for choice in choices if choice.get("type") != "null"]
+    return _OPEN_TYPE_NAMES.get(json_types[0] if json_types else "", "of an open kind")
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class QuestionLines:
     @cached_property
     def question_tokens(self) -> int:
         """Return the estimated tokens of the questions of a request."""
-        return estimate_tokens(orjson.dumps(self.questions).decode())
+        return decisions.estimate_decision_tokens("", self.questions)
 
     def build_line(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
         """Build the line of a request and estimate its tokens.

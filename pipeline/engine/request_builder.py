@@ -73,11 +73,19 @@ class RequestBuilder:
         )
 
     @cached_property
+    def _questions(self) -> QuestionLines | None:
+        """Return the builder of questions to a decision model, or None for another model."""
+        return QuestionLines(self.task, self.model) if self.model.kind == "decide" else None
+
+    @property
+    def sent_form(self) -> dict[str, Any]:
+        """Return what requires the form of the answer: the schema, or the closed questions."""
+        return self.schema if self._questions is None else self._questions.questions
+
+    @property
     def _build_line(self) -> Callable[[str, Prompt], tuple[bytes, Usage]]:
-        """Return the function that builds a request line; a decision model gets questions."""
-        if self.model.kind == "decide":
-            return QuestionLines(self.task, self.model).build_line
-        return self.settings.build_line
+        """Return the function that builds a request line."""
+        return (self._questions or self.settings).build_line
 
     def plan_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
         """Yield the requests about rows, in their order, without rows that cannot be asked.

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 # The local engine accepts any key. This one names its owner and is no word of an error.
 LOCAL_KEY = "key-of-the-local-engine"
-# The model that answers closed questions, by backend.
-DECISION_MODELS = {"gemini": "gemini-decision-1", "local": "findable-local-decision-1"}
 # Printed once by each command with answers of the local engine.
 PLACEHOLDER_NOTE = "local engine: placeholder answers for rehearsal; use none of them"
 # The shown estimate is rounded; a cost may exceed it by this much.
@@ -152,10 +150,10 @@ class WorkspaceSession:
         """Return the model that answers.
 
         The setting MODEL wins over the task's own model. The local engine ignores the task's model.
-        A session for decisions has the decision model of the backend.
+        A session for decisions has the decision model.
         """
         if self.is_deciding:
-            return self._find_model(DECISION_MODELS[self.backend], kind="decide")
+            return self.decision_model
 
         task_model = None
         if self.backend != "local" and "model" not in self.settings.sources:

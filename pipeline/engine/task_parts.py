@@ -310,6 +310,8 @@ class TaskRows(ABC):
     labels: TaskLabels
     # Label whose parked rows are not asked; empty if those of any label are not.
     own_prompt_version: str = ""
+    # Version under which the closed fields are decided; empty if no decision is possible.
+    decision_version: str = ""
     # Possible headings of the name column in a file that lists rows.
     name_columns: Sequence[str] = ("id",)
 

@@ -17,7 +17,7 @@ from pipeline.core.where_parser import parse_where
 from pipeline.engine.task_parts import (
     TaskRows,
 )
-from pipeline.store import answers
+from pipeline.store import answers, partial_answers
 from pipeline.store.answers import VersionPreference
 from pipeline.store.database import split_into_pages
 from pipeline.store.rows import NO_HASH, delete_row
@@ -72,6 +72,8 @@ class UserRows(TaskRows):
     preferred_versions: Sequence[str]
     # Table of another program that gets a row for each answer.
     row_target: RowTarget | None
+    # Only rows with, or only rows without, a partial answer are open; None for all.
+    has_partial_answer: bool | None = None
     image_columns: Sequence[str] = dataclasses.field(init=False)
     # Rows whose input changed after their answer are open again.
     asks_stale_rows: bool = dataclasses.field(init=False)
@@ -106,6 +108,9 @@ class UserRows(TaskRows):
         is_missing = columns.findable_gone_at.is_not(None)
         is_refused = columns.findable_hash == NO_HASH
         is_open = and_(~is_missing, ~columns.findable_empty, ~is_answered)
+        if self.has_partial_answer is not None:
+            is_partly_answered = self.is_partly_answered()
+            is_open &= is_partly_answered if self.has_partial_answer else ~is_partly_answered
 
         other_states = list[tuple[str, ColumnElement[bool]]]()
         if self.image_columns:
@@ -255,6 +260,15 @@ class UserRows(TaskRows):
             for input_hash, row_id in tx.execute(query.where(columns.findable_hash.in_(page))):
                 ids_by_hash.setdefault(input_hash, []).append(row_id)
         return ids_by_hash
+
+    def is_partly_answered(self) -> ColumnElement[bool]:
+        """Return the condition that the closed fields of a row's present input are decided."""
+        return partial_answers.has_partial_answer(
+            self.record.name,
+            self.decision_version,
+            self.record.fingerprint,
+            self.subquery.c.findable_hash,
+        )
 
     def is_answered(
         self,

@@ -7,6 +7,7 @@ without loading the file. Prompts and checks come from the file.
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -440,6 +441,7 @@ class UserTask(Task):
             columns=(KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN),
             labels=self.labels,
             own_prompt_version=self.version_label,
+            decision_version=self._decision_version(),
             # A key of several columns has no name column.
             name_columns=[name for name, _ in record.key] if len(record.key) == 1 else (),
             record=record,
@@ -476,6 +478,22 @@ class UserTask(Task):
         self.own_tables = self.tables_class(rows=self.rows)
         index_template = record.words.get("index")
         self.index = make_index(self.rows, index_template) if index_template else None
+
+    def _decision_version(self) -> str:
+        """Return the version under which the decision model of the backend answers."""
+        model_name = self.settings.for_backend(self.provider).decision_model
+        return f"{self.version_label}/{model_name.removeprefix('models/')}"
+
+    def with_open_rows(self, *, has_partial_answer: bool) -> "UserTask":
+        """Return the task in which only rows with, or only rows without, a partial answer are open.
+
+        Its rows are asked in two requests: about the closed fields, then about the others.
+        """
+        task = copy(self)
+        task.rows = replace(self.rows, has_partial_answer=has_partial_answer)
+        task.answers = replace(self.answers, rows=task.rows)
+        task.prompt = replace(self.prompt, rows=task.rows, answers=task.answers)
+        return task
 
     def _make_row_target(self, preferred_versions: Sequence[str]) -> RowTarget | None:
         """Return the table of another program that gets a row for each answer, else None."""

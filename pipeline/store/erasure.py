@@ -16,7 +16,17 @@ from pipeline.core.states import BatchState
 from pipeline.store import claims, edits, marks
 from pipeline.store.answers import FORGOTTEN_ANSWER
 from pipeline.store.marks import ERASED_TEXT
-from pipeline.store.schema import answers, asks, attempts, batches, creates, events, rows, runs
+from pipeline.store.schema import (
+    answers,
+    asks,
+    attempts,
+    batches,
+    creates,
+    events,
+    partial_answers,
+    rows,
+    runs,
+)
 
 # Columns whose text about one row may name another. The journal's `new` counts only in lines about
 # merges, which have the tag that was merged into.
@@ -115,7 +125,7 @@ def erase_row(
 ) -> None:
     """Erase what is stored about a row, and its words in the texts of other records.
 
-    Claims and corrections are deleted. Attempts and answers stay as records of costs, without
+    Claims, partial answers and corrections are deleted. Attempts and answers stay as records of costs, without
     content and under another row id. The row in `findable_rows` or in the task's table stays. On
     SQLite the deleted content is overwritten.
 
@@ -143,7 +153,8 @@ def erase_row(
     for table, values in erased_values.items():
         is_of_row = (table.c.task == task) & (table.c.item_id == row_id)
         tx.execute(update(table).where(is_of_row).values(item_id=new_id, **values))
-    tx.execute(delete(asks).where(asks.c.task == task, asks.c.item_id == row_id))
+    for table in (asks, partial_answers):
+        tx.execute(delete(table).where(table.c.task == task, table.c.item_id == row_id))
     for word in words:
         _erase_word(tx, word)
 

@@ -23,6 +23,7 @@ from pipeline.ops import status
 from pipeline.quality import pilot
 from pipeline.store import answers, runs
 from pipeline.workflows import preflight, rounds
+from pipeline.workflows.decisions import open_decisions
 from pipeline.workflows.pilot_run import ensure_pilot_passed
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import TagRounds
@@ -69,6 +70,11 @@ class TagOptions:
                 f"limit is {self.limit}, but must be 1 or more; nothing was asked",
                 hint=f"without {OptionHint('limit')} all rows are asked",
             )
+        if self.mode == Mode.DECIDE and self.pilot is not None:
+            raise InputError(
+                "a pilot has no decisions; nothing was asked",
+                hint=f"{OptionHint(limit=20)} asks about a few rows",
+            )
         # NaN is refused too.
         if self.budget is not None and not self.budget >= 0:
             raise InputError(
@@ -113,6 +119,8 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """
     open_work = status.describe_open_batches(ws)
     rounds.prepare_task(ws)
+    if options.mode == Mode.DECIDE:
+        ws = open_decisions(ws)
     ws.announce_placeholders()
     tag_rounds = TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
@@ -216,6 +224,8 @@ def _print_tag_estimate(
         ws.display.say(estimate.late_move.description)
     for warning in estimate.ways[report.mode].warnings:
         ws.display.warn(warning)
+    if estimate.decide is not None and estimate.decide.is_cheaper_than(estimate.ways[report.mode]):
+        ws.display.say(estimate.decide.propose_decisions())
 
     with ws.store.read() as tx:
         answered_count = 0
