@@ -55,6 +55,7 @@ from pipeline.ops import remove_tables as table_removal
 from pipeline.ops import versions as answer_versions
 from pipeline.ops.restore import restore_workspace
 from pipeline.quality import evaluate
+from pipeline.quality.calibration import describe_calibrations
 from pipeline.quality.report import QualityReport
 from pipeline.workflows import verify
 from pipeline.workflows import work as work_units
@@ -508,7 +509,7 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
 def _probability_lines(report: QualityReport) -> list[str]:
     """Return the shares of supported answers, and the calibration of each field, if any."""
     lines = [share.line for share in report.supported]
-    lines += [f"calibration of {calibration.line}" for calibration in report.calibrations]
+    lines += [f"calibration, {line}" for line in describe_calibrations(report.calibrations)]
     return lines
 
 

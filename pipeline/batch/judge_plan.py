@@ -118,6 +118,8 @@ class JudgePlanner:
     selection: JudgeSelection
     # Rows that get no request, by reason.
     left_out: Counter[str] = field(default_factory=Counter)
+    # Values in all requests up to now.
+    question_count: int = 0
 
     @cached_property
     def _descriptions(self) -> Mapping[str, str]:
@@ -172,5 +174,6 @@ class JudgePlanner:
             self.left_out[TOO_LONG_REASON] += 1
             return None
 
+        self.question_count += len(questions)
         no_prompt = Prompt("", (), 0)
         return PlannedRequest(TaskRow(answer.row_id, no_prompt, answer.input_hash), line, usage)

@@ -47,13 +47,7 @@ class Calibration(NamedTuple):
 
     @property
     def line(self) -> str:
-        """Return the calibration in words, or how many answers are missing."""
-        if not self.is_measured:
-            missing = MIN_CALIBRATED_ANSWERS - self.answers
-            return (
-                f"{self.name}: {plural(self.answers, 'answer')} with a probability "
-                f"corrected or reviewed; {missing} more are needed for a calibration"
-            )
+        """Return the calibration in words; only for enough answers."""
         low, high = self.interval
         return (
             f"{self.name}: said {self.mean_probability:.2f} on average, right in "
@@ -82,6 +76,24 @@ class Calibration(NamedTuple):
         return document
 
 
+def describe_calibrations(calibrations: Iterable[Calibration]) -> list[str]:
+    """Return a line for each measured field, and a line for fields that lack as many answers."""
+    lines = []
+    names_by_count: dict[int, list[str]] = {}
+    for calibration in calibrations:
+        if calibration.is_measured:
+            lines.append(calibration.line)
+        else:
+            names_by_count.setdefault(calibration.answers, []).append(calibration.name)
+    for count, names in names_by_count.items():
+        missing_count = MIN_CALIBRATED_ANSWERS - count
+        lines.append(
+            f"{', '.join(names)}: {plural(count, 'answer')} with a probability corrected or "
+            f"reviewed, {missing_count} more needed"
+        )
+    return lines
+
+
 def calibrate(name: str, outcomes: Iterable[tuple[float, bool]]) -> Calibration:
     """Return the calibration of a field.
 
@@ -99,14 +111,19 @@ def calibrate(name: str, outcomes: Iterable[tuple[float, bool]]) -> Calibration:
     return Calibration(name, answer_count, unchanged_count, mean_probability)
 
 
-def measure_calibration(tx: Connection, preference: VersionPreference) -> list[Calibration]:
+def measure_calibration(
+    tx: Connection,
+    preference: VersionPreference,
+    field_names: Iterable[str],
+) -> list[Calibration]:
     """Return the calibration of each field that has a probability in an answer, by name.
 
     Args:
         tx: A transaction, only read.
         preference: The order of preference among the answers of models; corrections are labels.
+        field_names: Fields with a probability in any answer. They are returned without labels, too.
     """
-    outcomes: dict[str, list[tuple[float, bool]]] = {}
+    outcomes: dict[str, list[tuple[float, bool]]] = {name: [] for name in field_names}
     labelled_answers = stream_labelled_answers(tx, preference.task)
     for _, answers_of_row in groupby(labelled_answers, key=lambda answer: answer.row_id):
         for name, outcome in _compare_row(list(answers_of_row), preference):

@@ -86,9 +86,12 @@ def write_report(
             )
         quality = _measure_of(ws.task).measure(tx, ws.task, version)
         support_tally = support.SupportTally()
+        probable_fields = set[str]()
         for confidences in judgements.stream_confidences(tx, ws.task.name, version):
             support_tally.add(confidences)
-        calibrations = measure_calibration(tx, ws.task.answers.preference(tx))
+            probable_fields |= confidences.keys()
+        preference = ws.task.answers.preference(tx)
+        calibrations = measure_calibration(tx, preference, probable_fields)
 
     if not quality.items and not any(item_count for _, item_count in quality.values.values()):
         return None

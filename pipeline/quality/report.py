@@ -21,7 +21,7 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
 from pipeline.core.text import markdown_code, plural
-from pipeline.quality.calibration import Calibration
+from pipeline.quality.calibration import Calibration, describe_calibrations
 from pipeline.quality.figures import (
     MIN_HOPELESS_ITEMS,
     MeasuredFigure,
@@ -182,7 +182,7 @@ class QualityReport(NamedTuple):
             ],
             tables=[*quality.distributions, *quality.tables],
             samples=[_sample_document(sample) for sample in quality.samples],
-            calibrations=[calibration.line for calibration in self.calibrations],
+            calibrations=describe_calibrations(self.calibrations),
             again=rerun_command,
             option=OptionHint,
             step=CommandHint,

@@ -51,8 +51,8 @@ class SupportedShare(NamedTuple):
     @property
     def line(self) -> str:
         """Return the share in words, with its field."""
-        name = "supported by the text" if self.field is None else f"supported {self.field}"
-        return f"{name}: {self.text} of {plural(self.judged, 'judged answer')}"
+        name = self.field or "all judged fields"
+        return f"supported, {name}: {self.text} of {plural(self.judged, 'judged answer')}"
 
     @property
     def document(self) -> dict[str, Any]:

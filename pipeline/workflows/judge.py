@@ -154,6 +154,7 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
 
     # The other process may be judging the same answers, which claim no rows.
     with ws.lock(f"judge-{ws.task.name}"):
+        ws.announce_placeholders()
         batch_files.seal_dead_batches(ws)
         report, selection = _plan_report(judge_ws, options, field_names)
         if report.open_rows:
@@ -209,12 +210,12 @@ def _plan_report(
         usage = NO_USAGE
         for request in planner.plan_requests(tx):
             report.open_rows += 1
-            report.questions += request.line.count(b'"type":"noul"')
             usage += request.usage
         calibration = load_calibration(tx, make_judge_version(ws.task, ws.model.name))
 
     expected_usage = calibration.applied(usage, count=report.open_rows)
     report.left_out = dict(planner.left_out)
+    report.questions = planner.question_count
     report.estimated_cost = calculate_cost(
         ws.model,
         expected_usage,
@@ -236,8 +237,7 @@ def _count_judgeable(tx: Connection, task: Task, selection: JudgeSelection) -> i
 
 
 def _announce(ws: WorkspaceSession, report: JudgeReport) -> None:
-    """Print that answers are placeholders, if they are, and the estimate."""
-    ws.announce_placeholders()
+    """Print the estimate."""
     labels = ws.task.labels
     rows_text = plural(report.open_rows, labels.singular, labels.plural)
     cost_text = describe_cost(ws.model, report.estimated_cost, usage_tier=ws.settings.tier)
