@@ -13,8 +13,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import orjson
-
 from pipeline.core.quotes import is_quotation, iterate_leaves
 from pipeline.core.states import Outcome
 from pipeline.core.text import neutralize_tags
@@ -182,7 +180,8 @@ def build_support_line(
     # The model is a column of the batch, as for all batches.
     body = {name: member for name, member in request.items() if name != "model"}
     key = make_request_key(task_name, row_id)
-    line = orjson.dumps({"key": key, "row": row_id, "answer": answer_id, "request": body})
+    document = {"key": key, "row": row_id, "answer": answer_id, "request": body}
+    line = json.dumps(document).encode()
     tokens = decisions.estimate_decision_tokens(prompt_text, questions)
     return line, Usage(prompt=tokens)
 
@@ -198,12 +197,12 @@ def read_judgements(
     """
     requests_by_key: dict[str, dict[str, Any]] = {}
     for line in request_lines:
-        request_document = orjson.loads(line)
+        request_document = json.loads(line)
         requests_by_key[request_document["key"]] = request_document
 
     judgements = []
     for line in result_lines:
-        key = orjson.loads(line)["key"]
+        key = json.loads(line)["key"]
         request = requests_by_key.pop(key, None)
         if request is not None:
             judgements.append(_read_judgement(request, line))
