@@ -63,7 +63,7 @@ def text_of(content: Any, path: str) -> str:
         BadRequestError: There is no text, or a block of another type.
     """
     blocks = content if isinstance(content, list) else [content]
-    texts = [block.get("text") if isinstance(block, dict) else block for block in blocks]
+    texts: list[Any] = [block.get("text") if isinstance(block, dict) else block for block in blocks]
     has_only_texts = all(isinstance(text, str) for text in texts)
     if not has_only_texts or not "".join(texts).strip():
         raise BadRequestError(f"{path}: a text is required")
