@@ -160,6 +160,11 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
     """
     live_report = report.live
     lines = []
+    if report.decided is not None:
+        rows = plural(report.decided.answered, labels.singular, labels.plural)
+        calls = plural(report.decided.calls, "call")
+        cost = format_usd(report.decided.cost)
+        lines.append(f"closed fields of {rows} decided; {calls}, {cost}")
     if report.ingested or not (live_report or report.under_way):
         line = f"{report.answered_rows:,} {labels.answered}"
         if report.ingested:

@@ -23,7 +23,7 @@ from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from pipeline.core.text import plural
 from pipeline.engine import claiming
-from pipeline.engine.closed_questions import choose_response_parser, make_confidences
+from pipeline.engine.closed_questions import is_mixed
 from pipeline.engine.duplicates import OpenIdsByHash, copy_to_duplicates
 from pipeline.engine.judging import (
     JudgedReply,
@@ -43,6 +43,7 @@ from pipeline.store import answer_counts, answers, batches, claims, marks
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
+from pipeline.store.partial_answers import PartialAnswer, read_partial_answers
 
 # Requests in one transaction. Other writers wait about 40 ms for it.
 PAGE_REQUESTS = 2500
@@ -210,6 +211,8 @@ class _BatchIngest:
     patience_s: float | None = None
     # Filled for a live batch only.
     row_outcomes: list[RowOutcome] = field(default_factory=list)
+    # Fields with confidences in the answers that this process stored.
+    confident_fields: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Derive the task and whether the batch was asked live."""
@@ -269,6 +272,9 @@ class _BatchIngest:
                 for reply in replies[:1]
             )
             self._finish(results, control_cost)
+            # The next command that writes does this if the process dies here.
+            if self.confident_fields:
+                self.task.own_tables.refresh_views(ws.store, self.confident_fields)
             examples = results.collect_anomaly_examples()
 
         with ws.store.read() as tx:
@@ -347,7 +353,7 @@ class _BatchIngest:
         """
         keys = [make_request_key(self.batch.task, claim.item_id) for claim in page]
         lines_by_claim = results.find_lines(keys)
-        parse_response = choose_response_parser(self.task, model)
+        answers_by_hash = self._read_partial_answers(page, model)
 
         judgements = []
         for claim, lines in zip(page, lines_by_claim, strict=True):
@@ -356,15 +362,31 @@ class _BatchIngest:
                 claim,
                 lines,
                 default=self._judge_missing(claim),
-                parse_response=parse_response,
+                model=model,
+                partial_answer=answers_by_hash.get(claim.input_hash),
                 row=contexts.get(claim.item_id),
                 is_changed=self.batch.fingerprint != self.task.fingerprint,
             )
-            if judgement.answer is not None and judgement.reply is not None:
-                confidences = make_confidences(judgement.reply, model.name)
-                judgement = judgement._replace(confidences=confidences)
             judgements.append(judgement)
         return judgements
+
+    def _read_partial_answers(
+        self,
+        page: Sequence[RowClaim],
+        model: Model,
+    ) -> Mapping[str, PartialAnswer]:
+        """Return the decided fields of a page's inputs by input hash, if the task is mixed."""
+        if model.kind == "decide" or not is_mixed(self.task):
+            return {}
+        label = self.batch.extractor.partition("/")[0]
+        with self.ws.store.read() as tx:
+            return read_partial_answers(
+                tx,
+                self.batch.task,
+                f"{label}/{self.ws.decision_model.name}",
+                self.batch.fingerprint,
+                [claim.input_hash for claim in page],
+            )
 
     def _write(
         self,
@@ -381,6 +403,9 @@ class _BatchIngest:
             duplicate_inputs: Input hash to the open rows with this input.
         """
         now = self.ws.now
+        for judgement in judgements:
+            if judgement.answer is not None:
+                self.confident_fields.update(judgement.confidences)
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             write_result = write_judged_replies(
                 tx,
@@ -442,6 +467,9 @@ class _BatchIngest:
         park_reasons = dict[str, str]()
         for judgement in judgements:
             row_id = judgement.claim.item_id
+            if judgement.is_partial:
+                yield RowOutcome(row_id, "")
+                continue
             if judgement.answer is None:
                 reason = judgement.reason
             else:

@@ -327,6 +327,11 @@ class Settings:
         parse_share,
         "concepts below this confidence are not among the best",
     )
+    doubtful: float = _setting(
+        0.7,
+        parse_share,
+        "a row is doubtful if the confidence of a field is below this",
+    )
     folder: Path | None = _setting(
         None,
         parse_path,

@@ -6,7 +6,7 @@
 - Only text is sent, so a task with images has no closed field.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,16 @@ def list_open_fields(task: Task) -> tuple[str, ...]:
     closed_fields = list_closed_fields(task)
     field_names = task.prompt.answer_model.model_fields
     return tuple(name for name in field_names if name not in closed_fields)
+
+
+def list_members(
+    answer_model: "type[BaseModel]",
+    field_names: Collection[str],
+) -> list[str]:
+    """Return the names that some fields have in a reply, which may be aliases."""
+    names = json_schema(answer_model, by_alias=False)["properties"]
+    members = json_schema(answer_model)["properties"]
+    return [member for name, member in zip(names, members, strict=True) if name in field_names]
 
 
 def is_mixed(task: Task) -> bool:

@@ -14,6 +14,7 @@ from pipeline.core.command_hint import HintTemplate
 from pipeline.core.declaration import fill_template, find_column
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import parse_where
+from pipeline.engine.row_confidences import RowConfidences
 from pipeline.engine.task_parts import (
     TaskRows,
 )
@@ -30,6 +31,7 @@ from pipeline.tables.answer_views import (
     source_column_expression,
 )
 from pipeline.tables.cells import to_compact_json, to_prompt_text
+from pipeline.tables.doubts import RowDoubts
 from pipeline.tables.facets import tag_facet, version_facet
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowStates, RowTable
@@ -357,6 +359,18 @@ class _GridBuilder:
         self._version_name = self._listed_name(EXTRACTOR)
         names = [*self._columns, *self._fields, self._version_name]
         self._review_name = name_added_columns(names, [REVIEWED], "answer_").get(REVIEWED, "")
+        self._doubts = RowDoubts.of_rows(
+            self._table.item_id,
+            preference=preference,
+            threshold=rows.settings.doubtful,
+        )
+        self._confidences = RowConfidences(
+            tx,
+            preference=preference,
+            doubts=self._doubts,
+            fields=self._fields,
+            taken_names=[*names, self._review_name],
+        )
 
     def build(self) -> Grid:
         """Return the grid."""
@@ -399,13 +413,28 @@ class _GridBuilder:
             searched_cells=(item_id, *searched_cells),
             mention_conditions=self._answer_conditions,
             compile_where=self._compile_where,
-            slow_sort_expressions=self._sort_expressions(),
+            slow_sort_expressions={
+                **self._sort_expressions(),
+                **self._confidences.sort_expressions(),
+            },
             answer_fields=self._fields,
             review_name=self._review_name,
             review_expression=answers.reviewed_of_row(self._preference, item_id),
+            doubts=self._doubts,
+            doubtful_name=self._confidences.doubtful_name,
+            confidence_names={
+                name: self._confidences.names[field]
+                for name, field in self._fields.items()
+                if field in self._confidences.names
+            },
             tag_facet=tag_facet(self._tx, self._preference, item_id),
             version_facet=version_facet(self._preference, item_id),
-            extra_names=(*self._fields, self._version_name, self._review_name),
+            extra_names=(
+                *self._fields,
+                self._version_name,
+                self._review_name,
+                *self._confidences.listed_names,
+            ),
             read_extra_values=self._read_answers,
         )
 
@@ -433,7 +462,7 @@ class _GridBuilder:
         return columns
 
     def _read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return version, fields and review of the preferred answer by row id."""
+        """Return version, fields, review and confidences of the preferred answer by row id."""
         stored_answers = answers.preferred_answers(
             tx,
             self._record.name,
@@ -441,6 +470,7 @@ class _GridBuilder:
             preference=self._preference,
         )
         reviewed_ids = answers.read_reviewed_ids(tx, ids, preference=self._preference)
+        confidence_values = self._confidences.read_values(tx, ids)
         values_by_id = {}
         for row_id, (version, answer_json) in stored_answers.items():
             answer = json.loads(answer_json)
@@ -449,6 +479,7 @@ class _GridBuilder:
                 self._version_name: version,
                 **fields,
                 self._review_name: row_id in reviewed_ids,
+                **confidence_values.get(row_id, {}),
             }
         return values_by_id
 
@@ -493,8 +524,14 @@ class _GridBuilder:
     def _compile_where(self, text: str) -> ColumnElement[bool]:
         """Return the condition of a WHERE= text.
 
-        Names are columns, `answer.NAME`, fields, or `reviewed`.
+        Names are columns, `answer.NAME`, fields, `NAME.confidence`, `doubtful` or `reviewed`.
+
+        Raises:
+            InputError: The text is invalid, or names an unknown column or a field without
+                confidences.
         """
+        expression = parse_where(text)
+        self._confidences.check_condition(expression, list(self._record.columns))
         answer = answers.preferred_of_row(self._preference, self._table.item_id, "answer")
         column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
         field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
@@ -505,9 +542,10 @@ class _GridBuilder:
             case((answers.is_reviewed_answer(), _REVIEWED_JSON), else_=_UNREVIEWED_JSON),
         )
         review_cells = {self._review_name: JsonCell(review, (REVIEWED,))}
+        confidence_cells = self._confidences.make_cells()
         return compile_where(
-            parse_where(text),
-            (column_cells, dotted_cells, field_cells, review_cells),
+            expression,
+            (column_cells, dotted_cells, field_cells, review_cells, confidence_cells),
             tx=self._tx,
         )
 

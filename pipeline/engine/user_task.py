@@ -6,7 +6,7 @@ without loading the file. Prompts and checks come from the file.
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -48,9 +48,7 @@ from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
 from pipeline.store.rows import NO_HASH
 from pipeline.store.workspace import TaskRecord
-from pipeline.tables.answer_views import (
-    make_views,
-)
+from pipeline.tables.answer_views import has_confidence_columns, make_views
 from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.column_values import unstorable_reason
 from pipeline.tables.row_sync import find_changed_in_source
@@ -349,6 +347,19 @@ class UserTables(OwnTables):
         """Create the task's views in the target database of a move."""
         super().make_tables(tx, target)
         make_views(target, self.rows.record)
+
+    def refresh_views(self, store: Store, fields: Collection[str]) -> None:
+        """Make the task's views again if they lack a column for the confidence of a field.
+
+        Raises:
+            ConfigurationError: Another program's object has the name of a view, or depends on a
+                view whose columns change.
+        """
+        with store.read() as tx:
+            if has_confidence_columns(tx, self.rows.record, fields):
+                return
+        with store.write() as tx:
+            make_views(tx, self.rows.record)
 
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
         """Return a finding if rows have images that cannot be sent."""

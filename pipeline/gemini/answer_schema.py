@@ -3,7 +3,7 @@
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -117,6 +117,23 @@ def make_response_schema(
         )
     if _measure_depth(schema) > MAX_SCHEMA_DEPTH:
         raise TypeError(f"{answer_model.__name__} is nested deeper than {MAX_SCHEMA_DEPTH} levels")
+    return schema
+
+
+def drop_properties(
+    response_schema: Mapping[str, Any],
+    member_names: Collection[str],
+) -> dict[str, Any]:
+    """Return a response schema without some properties of the answer."""
+    schema = dict(response_schema)
+    schema["properties"] = {
+        name: node
+        for name, node in response_schema["properties"].items()
+        if name not in member_names
+    }
+    for keyword in ("propertyOrdering", "required"):
+        if keyword in schema:
+            schema[keyword] = [name for name in schema[keyword] if name not in member_names]
     return schema
 
 

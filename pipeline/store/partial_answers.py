@@ -99,6 +99,12 @@ def read_partial_answers(
     }
 
 
+def has_partial_answers(tx: Connection, task: str) -> bool:
+    """Return whether a task has partial answers, of any version."""
+    query = select(partial_answers.c.task).where(partial_answers.c.task == task)
+    return tx.execute(query.limit(1)).first() is not None
+
+
 def has_partial_answer(
     task: str,
     extractor: str,

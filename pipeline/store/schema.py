@@ -40,6 +40,10 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateIndex
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from pipeline.core.command_hint import CommandHint
@@ -543,13 +547,45 @@ answers = Table(
     # JSON of the confidence of each field (see `store.confidences`).
     *_columns("confidences?"),
     Index("findable_answers_of_item", "task", "item_id"),
-    # Lists of tasks without confidences must not read all answers to learn that there are none.
-    Index(
-        "findable_answers_with_confidences",
-        "task",
-        sqlite_where=text("confidences IS NOT NULL"),
-        postgresql_where=text("confidences IS NOT NULL"),
-    ),
+)
+
+
+class LeastProbability(FunctionElement[float]):
+    """The first, and thus the least, probability in a column of confidences; NULL without any.
+
+    `store.confidences` encodes the column.
+    """
+
+    inherit_cache = True
+    name = "least_probability"
+    type = Float()
+    # The text between the name of a field and its probability. No name contains it, because
+    # quotation marks in names have a backslash.
+    MARK = '": {"probability": '
+
+
+@compiles(LeastProbability, "sqlite")
+def _compile_for_sqlite(element: LeastProbability, compiler: SQLCompiler, **options: Any) -> str:
+    column = compiler.process(element.clauses, **options)
+    offset = f"instr({column}, '{element.MARK}') + {len(element.MARK)}"
+    # SQLite reads the number at the beginning of a text.
+    return f"(CAST(substr({column}, {offset}) AS REAL))"
+
+
+@compiles(LeastProbability, "postgresql")
+def _compile_for_server(element: LeastProbability, compiler: SQLCompiler, **options: Any) -> str:
+    column = compiler.process(element.clauses, **options)
+    first_member = f"split_part({column}, '{element.MARK}', 2)"
+    return f"(CAST(split_part({first_member}, ',', 1) AS DOUBLE PRECISION))"
+
+
+# Without it, each list and each count of doubtful rows would read all answers.
+_doubt_index = Index(
+    "findable_answers_by_confidence",
+    answers.c.task,
+    LeastProbability(answers.c.confidences),
+    sqlite_where=answers.c.confidences.is_not(None),
+    postgresql_where=answers.c.confidences.is_not(None),
 )
 
 # The closed fields of rows of mixed tasks (see `store.partial_answers`).
@@ -603,7 +639,7 @@ tasks = _table_of(
 # to `0021`.
 SCHEMA_NUMBER = "0025"
 # The statements that upgrade each schema to the next schema.
-UPGRADES = {
+UPGRADES: Mapping[str, Sequence[str | CreateIndex]] = {
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
     "0023": [
         f"ALTER TABLE {batches.name} ADD COLUMN running_at TIMESTAMP WITH TIME ZONE",
@@ -618,10 +654,7 @@ UPGRADES = {
     ],
     "0024": [
         "ALTER TABLE findable_answers ADD COLUMN confidences TEXT",
-        (
-            "CREATE INDEX findable_answers_with_confidences ON findable_answers (task)"
-            " WHERE confidences IS NOT NULL"
-        ),
+        CreateIndex(_doubt_index),
     ],
 }
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.
@@ -694,7 +727,7 @@ def _upgrade(tx: Connection) -> None:
     while not is_schema_current(tx):
         number = str(tx.execute(select(workspace.c.schema)).scalar())
         for statement in UPGRADES[number]:
-            tx.execute(text(statement))
+            tx.execute(text(statement) if isinstance(statement, str) else statement)
         tx.execute(update(workspace).values(schema=f"{int(number) + 1:04}"))
 
 

@@ -10,13 +10,14 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pipeline.batch.budget import BudgetError, correct_tag_start, resume_budget
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import OPEN_STATES, Mode
+from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.usage import describe_cost
 from pipeline.ops import status
@@ -119,8 +120,99 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """
     open_work = status.describe_open_batches(ws)
     rounds.prepare_task(ws)
-    if options.mode == Mode.DECIDE:
-        ws = open_decisions(ws)
+    if options.mode != Mode.DECIDE:
+        return _tag_open_rows(ws, options, open_work)
+    if closed_questions.is_mixed(ws.task):
+        return _tag_mixed_rows(ws, options, open_work)
+    return _tag_open_rows(open_decisions(ws), options, open_work)
+
+
+def _tag_mixed_rows(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    open_work: Sequence[str],
+) -> TagReport:
+    """Decide the closed fields of the open rows, then ask the other fields of these rows.
+
+    The other fields are asked in the cheapest mode that ends in time. Both requests of a row count
+    in the same run and its budget. If the decisions are stopped, the other fields are not asked.
+
+    Args:
+        open_work: Descriptions of the batches and runs that were open when the command started.
+    """
+    ws.announce_placeholders()
+    started_at = _resume_budget(ws, options)
+    # Both sessions share the client.
+    ws.ensure_client()
+    decide_ws = ws.for_decisions()
+    decide_ws.task = ws.task.with_open_rows(has_partial_answer=False)
+    other_ws = replace(ws, task=ws.task.with_open_rows(has_partial_answer=True))
+    other_ws.client = ws.client
+
+    tag_rounds = TagRounds(decide_ws, limit=options.limit, should_report=False)
+    tag_rounds.started_at = started_at
+    report = tag_rounds.report
+    decide_estimate = preflight.estimate_open_rows(decide_ws, limit=options.limit, deadline_s=None)
+    report.asked = decide_estimate.plan.items
+    if report.asked:
+        report.mode = options.mode
+        report.reason = f"{OptionHint(mode=options.mode)}"
+        _print_tag_estimate(decide_ws, decide_estimate, report, open_work)
+        _confirm_mixed_cost(ws, options, decide_estimate)
+        _begin_run(decide_ws, options, tag_rounds, decide_estimate)
+        other_ws.agreed_usd = math.inf
+        _ask_rows(decide_ws, replace(options, wait=False), tag_rounds)
+        decided = report.live
+        if (
+            decided is not None and (decided.interrupted or decided.stopped)
+        ) or report.out_of_money:
+            return tag_rounds.complete_report()
+
+    other_options = replace(options, mode="auto")
+    other_report = _tag_open_rows(other_ws, other_options, () if report.asked else open_work)
+    other_report.decided = report.live
+    return other_report
+
+
+def _confirm_mixed_cost(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    decide_estimate: Preflight,
+) -> None:
+    """Print what the other fields of a mixed task may cost, and confirm the cost of both requests.
+
+    Raises:
+        InputError: The cost was not confirmed; nothing was started.
+    """
+    estimate = preflight.estimate_open_rows(
+        ws,
+        limit=options.limit,
+        deadline_s=options.deadline_s,
+        waives_pilot=options.skip_pilot,
+    )
+    mode = estimate.recommended or Mode.BATCH.value
+    _, other_usd = estimate.plan_sent_rows(mode)
+    fields = ", ".join(closed_questions.list_open_fields(ws.task))
+    ws.display.say(
+        f"then {ws.model.name}: {fields}, {mode} mode, at most "
+        f"{describe_cost(ws.model, other_usd, usage_tier=ws.settings.tier)}",
+    )
+    ws.confirm_cost(
+        decide_estimate.ways[Mode.DECIDE].cost + other_usd,
+        unchanged_text="nothing was started",
+    )
+
+
+def _tag_open_rows(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    open_work: Sequence[str],
+) -> TagReport:
+    """Ask about the open rows of a prepared task in the mode of the options.
+
+    Args:
+        open_work: Descriptions of the batches and runs that were open when the command started.
+    """
     ws.announce_placeholders()
     tag_rounds = TagRounds(ws, limit=options.limit)
     report = tag_rounds.report

@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from pipeline.store import schema
-from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON
+from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, VersionPreference
 from pipeline.store.confidences import (
+    LEAST_PROBABILITY,
     FieldConfidence,
     decode_confidences,
     encode_confidences,
+    list_confident_fields,
+    probability_of_field,
+    select_doubtful_ids,
     set_judged_confidences,
 )
 from pipeline.store.database import Store
@@ -92,3 +96,51 @@ def test_forgotten_answer_and_correction_get_no_confidence(
     with store.write() as tx:
         set_judged_confidences(tx, answer_id, {"tone": JUDGED})
     assert read_confidences(store, answer_id) == {}
+
+
+def test_queries_read_probabilities_without_parsing(store: Store) -> None:
+    """Each field, the least probability and the fields of a task are found by any name."""
+    probabilities = {"tone": 0.5, 'a "tone": {"probability": 0.1': 1e-05, "probability": 1.0}
+    confidences = {
+        name: FieldConfidence(probability, "model") for name, probability in probabilities.items()
+    }
+    insert_answer(store, confidences=encode_confidences(confidences))
+    insert_answer(store, item_id="2")
+    with store.read() as tx:
+        for name, probability in {**probabilities, "ton": None}.items():
+            query = select(probability_of_field(tx, name)).select_from(schema.answers)
+            query = query.order_by(schema.answers.c.id)
+            assert list(tx.execute(query).scalars()) == [probability, None]
+        query = select(LEAST_PROBABILITY).order_by(schema.answers.c.id)
+        assert list(tx.execute(query).scalars()) == [1e-05, None]
+        names = (*probabilities, "ton", 'a "tone')
+        assert list_confident_fields(tx, "tickets", names) == tuple(probabilities)
+        assert list_confident_fields(tx, "other", names) == ()
+
+
+def test_row_is_doubtful_until_a_person_looked_at_it(store: Store) -> None:
+    """Only the preferred answer counts, and a correction or a review ends the doubt."""
+    sure = encode_confidences({"tone": DECIDED})
+    unsure = encode_confidences({"tone": JUDGED, "topic": DECIDED})
+    first_id = insert_answer(store, confidences=unsure)
+    insert_answer(store, item_id="2", confidences=sure)
+    insert_answer(store, item_id="3", confidences=unsure)
+    insert_answer(store, item_id="3", confidences=sure)
+    insert_answer(store, item_id="4", confidences=unsure)
+    insert_answer(store, item_id="5", confidences=unsure, applied=False)
+    insert_answer(store, item_id="6", confidences=unsure, task="other")
+
+    def read_doubtful_ids(threshold: float = 0.7) -> set[str]:
+        """Return the ids of the doubtful rows."""
+        with store.read() as tx:
+            query = select_doubtful_ids(VersionPreference("tickets"), threshold)
+            return set(tx.execute(query).scalars())
+
+    assert read_doubtful_ids() == {"1", "4"}
+    assert read_doubtful_ids(JUDGED.probability) == set()
+    assert read_doubtful_ids(1.0) == {"1", "2", "3", "4"}
+    insert_answer(store, item_id="4", extractor=PERSON)
+    with store.write() as tx:
+        review = update(schema.answers).where(schema.answers.c.id == first_id)
+        tx.execute(review.values(reviewed_by="ada", reviewed_at=NOW))
+    assert read_doubtful_ids() == set()

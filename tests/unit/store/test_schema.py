@@ -29,7 +29,7 @@ ADDED_COLUMNS = {
     "0024": [(schema.answers, "confidences")],
 }
 # The indexes that each upgrade adds.
-ADDED_INDEXES = {"0024": ["findable_answers_with_confidences"]}
+ADDED_INDEXES = {"0024": ["findable_answers_by_confidence"]}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -94,7 +94,7 @@ def test_tables_of_a_previous_schema_are_migrated(store: Store, number: str) -> 
         ] == []
         assert batches.get_batch(tx, 1).running_at is None
         assert batches.find_key_fingerprint(tx, 1) is None
-        assert schema.has_index(tx, "findable_answers", "findable_answers_with_confidences")
+        assert schema.has_index(tx, "findable_answers", "findable_answers_by_confidence")
 
     with store.write() as tx:
         batches.update_batch_columns(tx, 1, running_at=NOW, remote_s=2.5)
