@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.batch.cancel_reasons import CANCEL_REASONS
 from pipeline.batch.ingest_report import Anomaly, summarize_batch
 from pipeline.batch.report import summarize
-from pipeline.core.states import BatchState, Mode, Outcome
+from pipeline.core.states import BatchState, Outcome
 from pipeline.engine.task import Task
 from pipeline.store import answers, batches, workspace
 from pipeline.store.batches import BatchRow
@@ -63,10 +63,10 @@ class Run:
 
 
 def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
-    """Return the batches of each run by the run's number, without trials."""
+    """Return the batches of each run by the run's number, without batches that claim no rows."""
     parts_by_number: dict[int, list[BatchRow]] = {}
     for batch in batch_rows:
-        if batch.way is not Mode.TRIAL:
+        if batch.way.claims_rows:
             parts_by_number.setdefault(batch.run or batch.number, []).append(batch)
     return parts_by_number
 
@@ -106,7 +106,7 @@ def read_run(tx: Connection, number: int) -> Run:
     """
     batch = batches.get_batch(tx, number)
     parts = [batch]
-    if batch.run and batch.way is not Mode.TRIAL:
+    if batch.run and batch.way.claims_rows:
         rows = batches.batches_in_states(tx, task=batch.task, only_live=True)
         parts = [part for part in rows if (part.run or part.number) == batch.run]
     return make_run(tx, parts)

@@ -7,6 +7,7 @@ the process is dead, and another process seals the replies.
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,11 +19,13 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InconsistentError, StateConflictError
 from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.engine.closed_questions import choose_response_parser
+from pipeline.engine.judge_questions import Judgement, read_judgements
 from pipeline.engine.judging import provenance_of
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow
+from pipeline.store.confidences import set_judged_confidences
 from pipeline.store.database import Store
 from pipeline.store.locks import Lock, LockLostError, Locks
 
@@ -244,8 +247,78 @@ def store_trial_outcomes(
     _remove_files(ws.data, batch)
 
 
+def store_judgements(
+    ws: WorkspaceSession,
+    number: int,
+    *,
+    patience_s: float | None = None,
+) -> dict[str, str]:
+    """Store the probabilities and the cost of a judging batch, and delete its files.
+
+    The state of its batch changes from asking to ingested in the same transaction. Requests without
+    a reply count as missing; their answers get no probability. If the batch is in any other state
+    than asking, nothing is stored, and the files are deleted.
+
+    Args:
+        patience_s: How long to wait for another writer; None for the default of all commands.
+
+    Returns:
+        For the row of each reply why it was not judged; empty if it was judged.
+    """
+    with ws.store.read() as tx:
+        batch = batches.get_batch(tx, number)
+    if batch.state is not BatchState.ASKING:
+        _remove_files(ws.data, batch)
+        return {}
+
+    judgements = _read_judgements(ws.data, batch)
+    provenance = provenance_of(batch, settings=ws.settings)
+    now = ws.now()
+    replies = [judgement.reply for judgement in judgements]
+    outcome_counts = Counter(reply.outcome for reply in replies)
+    account = {
+        outcome.value: outcome_counts[outcome]
+        for outcome in (Outcome.ANSWERED, Outcome.REFUSED, Outcome.INVALID)
+    }
+    account["missing"] = batch.requests - len(replies)
+    account["tokens_in"] = sum(reply.usage.prompt for reply in replies)
+    account["tokens_out"] = sum(reply.usage.answer + reply.usage.thoughts for reply in replies)
+    cost = sum(provenance.cost_of(reply, now) for reply in replies)
+    with ws.store.write(patience_s=patience_s) as tx:
+        batch = batches.get_batch(tx, number)
+        if batch.state is BatchState.ASKING:
+            for judgement in judgements:
+                confidences = judgement.make_confidences(batch.model)
+                if confidences:
+                    set_judged_confidences(tx, judgement.answer_id, confidences)
+            account["calls"] = max(batch.calls, len(replies))
+            batches.mark_ingested(tx, batch, now=now, cost=cost, **account)
+    _remove_files(ws.data, batch)
+    return {judgement.row_id: judgement.failure_reason for judgement in judgements}
+
+
+def _read_judgements(data: Path, batch: BatchRow) -> list[Judgement]:
+    """Return the judgements of the replies that arrived; none if there is no file of replies.
+
+    Raises:
+        InconsistentError: The request file was changed.
+    """
+    replies_path = part_path(data, batch.number)
+    if not replies_path.exists():
+        return []
+    _cut_to_whole_lines(replies_path)
+    verified_path = files.verify_sealed_file(
+        sealed_request(data, batch),
+        sha256=batch.request_sha256,
+        file_label=f"the requests of batch {batch.number}",
+    )
+    request_lines = (line for _, line in files.read_lines(verified_path))
+    result_lines = (line for _, line in files.read_lines(replies_path))
+    return read_judgements(request_lines, result_lines)
+
+
 def _remove_files(data: Path, batch: BatchRow) -> None:
-    """Delete the files of a trial; the replies last, because they mark a deletion to finish."""
+    """Delete the files of a batch that claims no rows; the replies last, because they mark a deletion to finish."""
     request = sealed_request(data, batch)
     if files.is_sealed(request, batch.request_sha256):
         request.unlink()
@@ -266,7 +339,7 @@ def find_dead_batches(store: Store, locks: Locks) -> list[BatchRow]:
 
 
 def seal_dead_batches(ws: WorkspaceSession) -> None:
-    """Seal the replies of all live batches whose process is dead, and account for dead trials.
+    """Seal the replies of all live batches whose process is dead, and end dead trials and judgements.
 
     Batches of all tasks are included, and nothing is ingested. A batch that another process locks
     meanwhile is skipped. Also deletes files of trials whose process died after it had accounted for
@@ -281,6 +354,8 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
                 continue
             if batch.way is Mode.TRIAL:
                 store_trial_outcomes(ws, batch.number)
+            elif batch.way is Mode.JUDGE:
+                store_judgements(ws, batch.number)
             else:
                 seal_replies(ws.data, ws.store, ws.now, batch.number)
 
@@ -292,5 +367,5 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
         ingested_batches = batches.batches_in_states(tx, BatchState.INGESTED)
     for batch in ingested_batches:
         is_leftover = part_path(ws.data, batch.number).name in leftover_names
-        if batch.way is Mode.TRIAL and is_leftover:
+        if not batch.way.claims_rows and is_leftover:
             _remove_files(ws.data, batch)

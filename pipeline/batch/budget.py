@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from pipeline.batch.queue_limit import read_queue_limit
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError, RemoteError
 from pipeline.core.settings import Budget, Settings
 from pipeline.core.states import BatchState
@@ -191,6 +192,32 @@ def correct_tag_start(ws: WorkspaceSession) -> None:
     if tag_run is not None and tag_run.started_at > now:
         with ws.store.write() as tx:
             runs.set_start(tx, tag_run.number, started_at=now)
+
+
+def resume_budget(ws: WorkspaceSession, mode: str, budget_usd: float | None) -> datetime:
+    """Set the session's budget, and return the time since which the spending of this run counts.
+
+    The budget of an unfinished run counts if this command has none, and is printed. The time is the
+    start of the unfinished run, or now.
+
+    Args:
+        mode: The mode of the runs in `findable_runs`.
+        budget_usd: The budget of this command, in USD.
+    """
+    with ws.store.read() as tx:
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=mode)
+    started_at = ws.now() if unfinished_run is None else unfinished_run.started_at
+    used_budget = budget_usd
+    if used_budget is None and unfinished_run is not None:
+        used_budget = unfinished_run.budget
+    if used_budget is None:
+        return started_at
+
+    ws.budget = Budget(used_budget, started_at, "BUDGET")
+    if budget_usd is None:
+        hint = OptionHint(budget=f"{used_budget:g}")
+        ws.display.say(f"continuing the run of {started_at:%Y-%m-%d %H:%M} UTC with {hint}")
+    return started_at
 
 
 def find_unfinished_tag_budget(tx: Connection, task: Task) -> Budget | None:

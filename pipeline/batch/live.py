@@ -18,6 +18,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from pipeline.batch.batch_plan import Selection
+from pipeline.batch.judge_batches import JudgeBatches
+from pipeline.batch.judge_plan import JudgePlanner
 from pipeline.batch.live_batches import INTERRUPTED_WRITE_TIMEOUT_S, LiveBatches
 from pipeline.batch.live_calls import LiveCalls, PendingCall
 from pipeline.batch.live_report import ASK_ALL_ROWS, LiveReport, OnProgress, RunPolicy
@@ -56,7 +58,46 @@ def ask_rows(
     Raises:
         ConfigurationError: There is no usable key, or the engine cannot start. Nothing was written.
     """
-    live_run = _LiveRun(ws, selection, mode, policy, on_progress)
+    report = LiveReport()
+    batches = LiveBatches(ws, selection, mode, policy, report)
+    live_run = _LiveRun(
+        ws, batches, mode=mode, policy=policy, report=report, on_progress=on_progress
+    )
+    return live_run.run_to_end()
+
+
+def judge_answers(
+    ws: WorkspaceSession,
+    planner: JudgePlanner,
+    *,
+    on_progress: OnProgress = lambda _: None,
+) -> LiveReport:
+    """Ask a decision model about the planned answers in live batches, and store probabilities.
+
+    Ctrl-C stops the run and is not raised; the report says `interrupted`.
+
+    Args:
+        ws: A session for decisions.
+        planner: Builds the requests.
+        on_progress: As in `ask_rows`.
+
+    Returns:
+        The report; `answered` counts judged rows. Its `stopped` is the error that ended the run
+        early, if any.
+
+    Raises:
+        ConfigurationError: There is no usable key, or the engine cannot start. Nothing was written.
+    """
+    report = LiveReport()
+    batches = JudgeBatches(ws, planner, ASK_ALL_ROWS, report)
+    live_run = _LiveRun(
+        ws,
+        batches,
+        mode=Mode.JUDGE,
+        policy=ASK_ALL_ROWS,
+        report=report,
+        on_progress=on_progress,
+    )
     return live_run.run_to_end()
 
 
@@ -91,23 +132,26 @@ class _LiveRun:
     def __init__(
         self,
         ws: WorkspaceSession,
-        selection: Selection,
+        batches: LiveBatches,
+        *,
         mode: Mode,
         policy: RunPolicy,
+        report: LiveReport,
         on_progress: OnProgress,
     ) -> None:
         """Prepare a run; nothing is read or sent except the measured duration of past calls.
 
         Args:
-            selection: The rows to ask about.
+            batches: The batches of the run.
             mode: The mode of all batches and calls.
             policy: The rules of the run.
+            report: The report of the run.
             on_progress: Called with the report after each reply and once a second.
         """
-        self.report = LiveReport()
+        self.report = report
         self._ws = ws
         self._on_progress = on_progress
-        self._batches = LiveBatches(ws, selection, mode, policy, self.report)
+        self._batches = batches
         self._throttle = LiveThrottle(ws, mode, policy, self.report)
         self._calls = LiveCalls(ws, mode, policy, self._throttle, self.report)
         # Batches that are being sealed and ingested.

@@ -57,8 +57,8 @@ BATCH_DOCUMENT_COLUMNS = (
     "control_requests",
     "control_cost",
 )
-# The key of all trials in costs by batch.
-TRIALS_KEY = "trials"
+# The keys of batches that claim no rows, in costs by batch.
+GROUP_KEYS = {Mode.TRIAL: "trials", Mode.JUDGE: "judge"}
 # Units of a duration in words: name, seconds, and the least number that is written in this unit.
 DURATION_UNITS = (("d", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1), ("s", 1, 1))
 # Durations from this number on are written without decimals.
@@ -233,7 +233,7 @@ def _cost_entries(
 
     A batch counts on the day of its create call, a duplicate on the day it was found. A duplicate
     has only its estimate, as a cost that is perhaps lost. Batches of a live run share the key of
-    the run, and all trials share TRIALS_KEY. Batches that were never sent are left out.
+    the run, and batches of a mode in GROUP_KEYS share its key. Batches that were never sent are left out.
 
     Args:
         subjects: Task name to the name that users type.
@@ -246,8 +246,8 @@ def _cost_entries(
     for batch in batches.batches_in_states(tx, task=task_name):
         day = quota_day(batch.create_sent_at or batch.created_at).isoformat()
         batch_key = str(batch.run or batch.number)
-        if batch.way is Mode.TRIAL:
-            batch_key = TRIALS_KEY
+        if not batch.way.claims_rows:
+            batch_key = GROUP_KEYS[batch.way]
         subject = subjects.get(batch.task, batch.task)
         keys_by_batch[batch.number] = (day, subject, batch.model, batch_key)
         if batch.create_sent_at is None or batch.state is BatchState.PREPARED:

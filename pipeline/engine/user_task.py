@@ -269,6 +269,11 @@ class UserPrompt(TaskPrompt):
         )
         return PromptBuilder(self.file.declaration, dict(columns))
 
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Return the names of the fields of an answer, without loading the file."""
+        return tuple(name for name, _ in self.rows.record.fields)
+
     def row_images(self) -> RowImages:
         """Return the images of rows.
 

@@ -10,7 +10,7 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -264,6 +264,50 @@ def parse_decisions(
         answer_model: The model of the task's answers.
         field_names: The closed fields that were asked.
     """
+
+    def read_fields(answers: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
+        return _read_answers(answers, answer_model, field_names)
+
+    return _parse_answers(response, read_fields)
+
+
+def parse_nouls(response: Any) -> ParsedReply:
+    """Parse the reply to a request of yes/no questions.
+
+    The outcome is that of `parse_decisions`, but the caller checks which questions were answered.
+    The text of an ANSWERED reply is JSON with the probability of yes by question id, and so are its
+    confidences.
+
+    Args:
+        response: The JSON of the reply, of any form.
+    """
+
+    def read_nouls(answers: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
+        if not answers:
+            raise ValueError("answers: none")
+        probabilities = {
+            question_id: _read_probability(
+                _find_answer(answers, question_id, "noul").get("noul"),
+                question_id,
+            )
+            for question_id in answers
+        }
+        return dict(probabilities), probabilities
+
+    return _parse_answers(response, read_nouls)
+
+
+def _parse_answers(
+    response: Any,
+    read_answers: Callable[[Mapping[str, Any]], tuple[dict[str, Any], dict[str, float]]],
+) -> ParsedReply:
+    """Parse the reply to a decision request.
+
+    Args:
+        response: The JSON of the reply, of any form.
+        read_answers: Returns the document and the confidences of the answers by question id, or
+            raises ValueError.
+    """
     if not isinstance(response, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)
 
@@ -283,7 +327,7 @@ def parse_decisions(
         )
 
     try:
-        document, confidences = _read_answers(answers, answer_model, field_names)
+        document, confidences = read_answers(answers)
     except ValueError as error:
         reason = make_excerpt(f"does-not-validate: {error}")
         return ParsedReply(Outcome.INVALID, reason, excerpt_source=answers, **details)

@@ -11,7 +11,7 @@ from pipeline.batch import reconcile
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_hint, other_key_message
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import KeyRefusedError, MissingError
-from pipeline.core.states import BatchState, Mode
+from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import RowFault
 from pipeline.gemini.remote import RemoteBatch
@@ -25,8 +25,8 @@ _BATCH_NUMBER_PATTERN = re.compile(r"-(\d+)-[0-9a-f]{16}$")
 
 
 def list_task_batches(tx: Connection) -> list[BatchRow]:
-    """Return all batches except trials, which store no answers."""
-    return [batch for batch in batches.batches_in_states(tx) if batch.way is not Mode.TRIAL]
+    """Return all batches that claim rows; trials and judgements do not."""
+    return [batch for batch in batches.batches_in_states(tx) if batch.way.claims_rows]
 
 
 def check_backend(report: DoctorReport) -> Iterator[RowFault]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.batch import prepare
+from pipeline.batch.batch_files import seal_dead_batches
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InputError, RemoteError
@@ -163,6 +164,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     A run that was interrupted after its confirmation continues without a question. The steps are:
 
     - Journal and park the rows.
+    - End the live runs of killed processes; the files of trials and judgements are deleted.
     - With the local engine, delete the remote batches of the rows if any batch is open, else all
       files of the engine.
     - Delete files that killed processes left, and files of unknown batches.
@@ -187,6 +189,8 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     task = ws.task
     report = ForgetReport(", ".join(names), names)
     row_ids, report.is_continuation = _confirm_and_park(ws, names)
+    # A killed trial or judgement claimed no row, so only its files show which rows it asked about.
+    seal_dead_batches(ws)
 
     with ws.store.read() as tx:
         batch_numbers = read_batch_numbers(tx, task, row_ids)

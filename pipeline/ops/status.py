@@ -117,7 +117,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     held_numbers = [batch.number for batch in task_batches if batch.is_held]
     batch_counts = Counter(batch.state.value for batch in task_batches if not batch.is_held)
     batch_counts["stopped"] = sum(
-        batch.task == task.name and batch.way is not Mode.TRIAL for batch in dead_batches
+        batch.task == task.name and batch.way.claims_rows for batch in dead_batches
     )
     counts = _to_status_counts(document[ws.settings.task], document["gone"])
     next_command = _choose_next_command(
@@ -136,7 +136,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     live_runs = [
         _to_live_run(batch, now, stopped_numbers)
         for batch in open_batches
-        if batch.way not in (Mode.BATCH, Mode.TRIAL)
+        if batch.way.claims_rows and batch.way is not Mode.BATCH
     ]
     return StatusReport(
         subject=ws.settings.task,

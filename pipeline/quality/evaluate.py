@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.shipped_task import find_shipped_task
 from pipeline.engine.task import Task
-from pipeline.quality import figures
+from pipeline.quality import figures, support
+from pipeline.quality.calibration import measure_calibration
 from pipeline.quality.figures import Figure, TaskMeasure
 from pipeline.quality.report import QualityReport
-from pipeline.store import answer_counts, answers
+from pipeline.store import answer_counts, answers, judgements
 from pipeline.store.database import Connection
 
 LOCAL_EVIDENCE_NOTE = (
@@ -39,7 +40,9 @@ def effective_gates_of(ws: WorkspaceSession) -> dict[str, Figure | None]:
     if ws.settings.gates:
         for task in ws.tasks:
             other_gates |= {figure.name for figure in _measure_of(task).figures}
-    return figures.effective_gates(_measure_of(ws.task).figures, settings, other_gates=other_gates)
+            other_gates |= {figure.name for figure in support.list_support_gates(task)}
+    own_figures = [*_measure_of(ws.task).figures, *support.list_support_gates(ws.task)]
+    return figures.effective_gates(own_figures, settings, other_gates=other_gates)
 
 
 def _measure_of(task: Task) -> TaskMeasure:
@@ -82,6 +85,13 @@ def write_report(
                 ws.task.version_label if ws.settings.version else _answered_version(tx, ws.task)
             )
         quality = _measure_of(ws.task).measure(tx, ws.task, version)
+        support_tally = support.SupportTally()
+        probable_fields = set[str]()
+        for confidences in judgements.stream_confidences(tx, ws.task.name, version):
+            support_tally.add(confidences)
+            probable_fields |= confidences.keys()
+        preference = ws.task.answers.preference(tx)
+        calibrations = measure_calibration(tx, preference, probable_fields)
 
     if not quality.items and not any(item_count for _, item_count in quality.values.values()):
         return None
@@ -92,13 +102,17 @@ def write_report(
         if evidence_share is not None:
             notes = [*notes, LOCAL_EVIDENCE_NOTE]
     quality = quality._replace(notes=[*notes, *quality.notes])
+    gates = effective_gates_of(ws)
+    quality = support.add_support(quality, support_tally.shares, gates)
 
     gates_text = ",".join(filter(None, (ws.task.gates, ws.settings.gates)))
     report = QualityReport(
         quality,
-        figures.judge_figures(quality, effective_gates_of(ws)),
+        figures.judge_figures(quality, gates),
         ws.now(),
         {"GATES": gates_text, "task": ws.task.name},
+        supported=support_tally.shares,
+        calibrations=calibrations,
     )
     return report.seal(ws.data, ws.task.name, rerun_command=ws.task.labels.command("qc"))
 

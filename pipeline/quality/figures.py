@@ -52,6 +52,8 @@ class Figure(NamedTuple):
     min_items: int = 0
     # The reason for the bounds.
     bounds_reason: str = ""
+    # GATES may set bounds, although there are none by default. A single number is the lower bound.
+    may_be_bounded: bool = False
 
     @property
     def is_gate(self) -> bool:
@@ -403,11 +405,13 @@ def _judge_figure(
         if figure.is_gate:
             reason = "switched off"
         return MeasuredFigure(figure, value, item_count, None, reason)
+    # A figure without default bounds is a gate only by the bounds that a setting defines.
+    unjudged_figure = gate if figure.may_be_bounded else figure
     if value is None:
-        return MeasuredFigure(figure, value, item_count, None, "nothing to measure")
+        return MeasuredFigure(unjudged_figure, value, item_count, None, "nothing to measure")
     if item_count < gate.min_items:
         reason = f"measured on {item_count:,}, at least {gate.min_items:,} are needed"
-        return MeasuredFigure(figure, value, item_count, None, reason)
+        return MeasuredFigure(unjudged_figure, value, item_count, None, reason)
     return MeasuredFigure(gate, value, item_count, gate.missed_bound(value) is None)
 
 
@@ -420,7 +424,8 @@ def effective_gates(
     """Return the gates by name with the bounds that settings define; None if a gate is off.
 
     Args:
-        figures: The figures of the task; figures without bounds are no gates.
+        figures: The figures of the task; figures without bounds are no gates, unless they may be
+            bounded.
         settings: The text of each setting by its place, which is named in messages. A later text
             overrides an earlier text.
         other_gates: Gates of other tasks, which are ignored.
@@ -428,8 +433,10 @@ def effective_gates(
     Raises:
         ConfigurationError: A text is malformed, names a gate twice, or names an unknown gate.
     """
-    gates = {figure.name: figure for figure in figures if figure.is_gate}
-    effective: dict[str, Figure | None] = {**gates}
+    gates = {figure.name: figure for figure in figures if figure.is_gate or figure.may_be_bounded}
+    effective: dict[str, Figure | None] = {
+        name: gate for name, gate in gates.items() if gate.is_gate
+    }
     for place, text in settings.items():
         for name, bounds in _split_gates(text, place):
             if name in gates:
@@ -492,7 +499,7 @@ def _with_bounds(gate: Figure, text: str, place: str) -> Figure | None:
         raise ConfigurationError(
             f"{setting} sets a single bound, but {gate.name} has two", hint=hint
         )
-    if gate.low is None:
+    if gate.low is None and not gate.may_be_bounded:
         return gate._replace(high=bound)
     return gate._replace(low=bound)
 

@@ -21,6 +21,7 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
 from pipeline.core.text import markdown_code, plural
+from pipeline.quality.calibration import Calibration, describe_calibrations
 from pipeline.quality.figures import (
     MIN_HOPELESS_ITEMS,
     MeasuredFigure,
@@ -28,6 +29,7 @@ from pipeline.quality.figures import (
     ReportTable,
     Sample,
 )
+from pipeline.quality.support import SupportedShare
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -50,6 +52,10 @@ class QualityReport(NamedTuple):
     settings: Mapping[str, str]
     # The Markdown file, empty if the report is not written.
     path: Path = Path()
+    # Judged answers that their texts support; empty if none was judged.
+    supported: Sequence[SupportedShare] = ()
+    # The probabilities of each field compared with corrections; empty without both.
+    calibrations: Sequence[Calibration] = ()
 
     @property
     def gates(self) -> list[MeasuredFigure]:
@@ -149,6 +155,8 @@ class QualityReport(NamedTuple):
             ],
             "samples": [_sample_document(sample) for sample in quality.samples],
             "notes": list(quality.notes),
+            "supported": [share.document for share in self.supported],
+            "calibration": [calibration.document for calibration in self.calibrations],
             "settings": dict(self.settings),
         }
         if self.path.name:
@@ -174,6 +182,7 @@ class QualityReport(NamedTuple):
             ],
             tables=[*quality.distributions, *quality.tables],
             samples=[_sample_document(sample) for sample in quality.samples],
+            calibrations=describe_calibrations(self.calibrations),
             again=rerun_command,
             option=OptionHint,
             step=CommandHint,

@@ -116,11 +116,11 @@ def _unknown_state_message(number: int, state: str) -> str:
 def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
     """Combine the batches of each live run into one batch with the run's number.
 
-    Trials are left out. Other batches are returned as they are, in the order of the input.
+    Trials and judgements are left out. Other batches are returned as they are, in the order of the input.
     """
     combined: dict[int, BatchRow] = {}
     for batch in batch_rows:
-        if batch.way is Mode.TRIAL:
+        if not batch.way.claims_rows:
             continue
         number = batch.run or batch.number
         if number in combined:

@@ -1,0 +1,134 @@
+"""The command that asks a decision model whether texts support stored answers."""
+
+from typing import Annotated
+
+from jobs.command import should_print_json
+from jobs.options import COUNT, MONEY, TEXT, CommandReport, Dry, Parameter, Seed
+from jobs.output import Output
+from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.errors import InputError
+from pipeline.core.progress import Progress
+from pipeline.core.text import format_usd, plural
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task_parts import TaskLabels
+from pipeline.workflows import judge as judge_workflow
+from pipeline.workflows.judge import JudgeReport
+
+
+def judge(
+    ws: WorkspaceSession,
+    *,
+    fields: Annotated[
+        str,
+        Parameter("Only these fields. Default: all without a probability.", TEXT, "FIELD,…"),
+    ] = "",
+    n: Annotated[
+        int | None,
+        Parameter("Size of the random sample. Default: 200.", COUNT, metavar="ROWS"),
+    ] = None,
+    all_: Annotated[bool, Parameter("Judge the answers of all rows.")] = False,
+    seed: Seed = None,
+    budget: Annotated[
+        float | None, Parameter("Spend at most this many USD. Default: no limit.", MONEY, "USD")
+    ] = None,
+    dry: Dry = False,
+) -> CommandReport:
+    """Ask a decision model whether the text supports each answer of TASK; store the probability.
+
+    Judges tags, fields, concepts and quotations that a generating model answered, for a random
+    sample of rows. Corrections, and fields that decisions answered, are left out.
+
+    Prints the estimate before anything is spent. --dry asks nothing. An estimate above
+    FINDABLE_CONFIRM_ABOVE (USD) needs --yes.
+
+    Stops before the budget is exceeded. A killed command continues with the same sample, and asks
+    nothing twice except the calls that were running.
+    """
+    if all_ and n is not None:
+        raise InputError(
+            f"{OptionHint(all=True)} and {OptionHint('n')} exclude each other; nothing was asked",
+            hint=f"leave out {OptionHint('n')} to judge all rows",
+        )
+    sample_rows = None if all_ else n or judge_workflow.DEFAULT_SAMPLE_ROWS
+    options = judge_workflow.JudgeOptions(
+        fields=fields,
+        sample_rows=sample_rows,
+        seed=judge_workflow.DEFAULT_SEED if seed is None else seed,
+        budget=budget,
+        dry=dry,
+    )
+    report = judge_workflow.judge_task(ws, options)
+    document = {**report.document(), "placeholder": ws.has_placeholder_answers}
+    labels = ws.task.labels
+    if dry:
+        return CommandReport(document, _estimate_lines(report, labels))
+
+    def check() -> None:
+        _warn_of_open_rows(report, labels, ws.display)
+        report.check()
+
+    return CommandReport(document, _report_lines(report, labels), check)
+
+
+def _estimate_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:
+    """Return the lines of --dry: the estimate, or that nothing is to be judged."""
+    if not report.open_rows:
+        return [_nothing_line(report, labels)]
+    rows = plural(report.open_rows, labels.singular, labels.plural)
+    values = plural(report.questions, "value")
+    cost = format_usd(report.estimated_cost)
+    lines = [f"{report.model}: {rows}, {values} to judge, about {cost}"]
+    return lines + _left_out_lines(report, labels)
+
+
+def _report_lines(report: JudgeReport, labels: TaskLabels) -> Output:
+    """Return the judged rows with their cost, the supported shares, and the next command."""
+    lines = []
+    if report.live is None:
+        lines.append(_nothing_line(report, labels))
+    else:
+        rows = plural(report.judged, labels.singular, labels.plural)
+        parts = [f"{rows} judged by {report.model}"]
+        parts += [f"{count:,} failed ({reason})" for reason, count in report.live.failed.items()]
+        calls = plural(report.live.calls, "call")
+        lines.append(f"{', '.join(parts)}; {calls}, {format_usd(report.live.cost)}")
+    lines += _left_out_lines(report, labels)
+    lines += [share.line for share in report.supported]
+    if report.supported and not should_print_json():
+        next_command = labels.command("items", where="doubtful = true")
+        lines[-1] += f". Next: {next_command}"
+    return lines
+
+
+def _nothing_line(report: JudgeReport, labels: TaskLabels) -> str:
+    """Return why no row was asked: nothing can be judged, or all of it was judged before."""
+    if not report.selected:
+        return (
+            f"nothing to judge: no answer about {labels.plural} of a generating model has a value "
+            f"in {', '.join(report.fields)}. Next: {labels.command('status')}"
+        )
+    if report.left_out:
+        return "nothing to judge"
+    rows = plural(report.selected, labels.singular, labels.plural)
+    line = f"nothing to judge: {rows} of the selection judged before"
+    if report.sample_rows is not None and report.selected == report.sample_rows:
+        larger_sample = CommandHint("judge", task=labels.task_option, n=2 * report.sample_rows)
+        line += f"; `{larger_sample}` judges more"
+    return line
+
+
+def _left_out_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:
+    return [
+        f"{plural(count, labels.singular, labels.plural)} left out: {reason}"
+        for reason, count in report.left_out.items()
+    ]
+
+
+def _warn_of_open_rows(report: JudgeReport, labels: TaskLabels, display: Progress) -> None:
+    """Print warnings about failed rows, and about rows that a budget left open."""
+    if report.live is not None:
+        for row_id, reason in report.live.samples:
+            display.warn(f"{row_id}: {reason}")
+    if report.budget_error is not None:
+        rows = plural(report.remaining, f"{labels.singular} is", f"{labels.plural} are")
+        display.warn(f"{report.budget_error.message}; {rows} still to be judged")

@@ -1,0 +1,163 @@
+"""Compare the probabilities of answers with what people left unchanged.
+
+A probability is well calibrated if, of answers with a mean probability of 0.86, people leave 86 %
+unchanged. Rows that people reviewed or corrected count. Review mode shows doubtful rows first, so
+the figures are about the reviewed rows and not about all rows.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from pipeline.core.text import plural
+from pipeline.quality.intervals import compute_wilson_interval
+from pipeline.store.answers import PERSON, VersionPreference
+from pipeline.store.database import Connection
+from pipeline.store.judgements import LabelledAnswer, stream_labelled_answers
+
+# With fewer answers, the interval of the share is wider than any usual error of calibration.
+MIN_CALIBRATED_ANSWERS = 50
+
+
+class Calibration(NamedTuple):
+    """The probabilities of a field, and how often people left its value unchanged."""
+
+    # The field.
+    name: str
+    # Answers with a probability that a person reviewed or corrected.
+    answers: int = 0
+    unchanged: int = 0
+    mean_probability: float = 0.0
+
+    @property
+    def is_measured(self) -> bool:
+        """Return whether there are enough answers."""
+        return self.answers >= MIN_CALIBRATED_ANSWERS
+
+    @property
+    def unchanged_share(self) -> float:
+        """Return the share of answers that people left unchanged; 0 without answers."""
+        return self.unchanged / self.answers if self.answers else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return the ends of the 95 % interval of the share."""
+        return compute_wilson_interval(self.unchanged, self.answers)
+
+    @property
+    def line(self) -> str:
+        """Return the calibration in words; only for enough answers."""
+        low, high = self.interval
+        return (
+            f"{self.name}: said {self.mean_probability:.2f} on average, right in "
+            f"{self.unchanged_share:.2f} [{low:.2f}, {high:.2f}] "
+            f"of {self.answers:,} corrected or reviewed"
+        )
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the calibration as JSON members; shares are None if there are too few answers."""
+        document: dict[str, Any] = {
+            "field": self.name,
+            "answers": self.answers,
+            "needed": max(0, MIN_CALIBRATED_ANSWERS - self.answers),
+            "probability": None,
+            "right": None,
+            "low": None,
+            "high": None,
+        }
+        if self.is_measured:
+            low, high = self.interval
+            document["probability"] = self.mean_probability
+            document["right"] = self.unchanged_share
+            document["low"] = low
+            document["high"] = high
+        return document
+
+
+def describe_calibrations(calibrations: Iterable[Calibration]) -> list[str]:
+    """Return a line for each measured field, and a line for fields that lack as many answers."""
+    lines = []
+    names_by_count: dict[int, list[str]] = {}
+    for calibration in calibrations:
+        if calibration.is_measured:
+            lines.append(calibration.line)
+        else:
+            names_by_count.setdefault(calibration.answers, []).append(calibration.name)
+    for count, names in names_by_count.items():
+        missing_count = MIN_CALIBRATED_ANSWERS - count
+        lines.append(
+            f"{', '.join(names)}: {plural(count, 'answer')} with a probability corrected or "
+            f"reviewed, {missing_count} more needed"
+        )
+    return lines
+
+
+def calibrate(name: str, outcomes: Iterable[tuple[float, bool]]) -> Calibration:
+    """Return the calibration of a field.
+
+    Args:
+        outcomes: The probability of each answer, and whether a person left the value unchanged.
+    """
+    answer_count = 0
+    unchanged_count = 0
+    probability_sum = 0.0
+    for probability, is_unchanged in outcomes:
+        answer_count += 1
+        unchanged_count += is_unchanged
+        probability_sum += probability
+    mean_probability = probability_sum / answer_count if answer_count else 0.0
+    return Calibration(name, answer_count, unchanged_count, mean_probability)
+
+
+def measure_calibration(
+    tx: Connection,
+    preference: VersionPreference,
+    field_names: Iterable[str],
+) -> list[Calibration]:
+    """Return the calibration of each field that has a probability in an answer, by name.
+
+    Args:
+        tx: A transaction, only read.
+        preference: The order of preference among the answers of models; corrections are labels.
+        field_names: Fields with a probability in any answer. They are returned without labels, too.
+    """
+    outcomes: dict[str, list[tuple[float, bool]]] = {name: [] for name in field_names}
+    labelled_answers = stream_labelled_answers(tx, preference.task)
+    for _, answers_of_row in groupby(labelled_answers, key=lambda answer: answer.row_id):
+        for name, outcome in _compare_row(list(answers_of_row), preference):
+            outcomes.setdefault(name, []).append(outcome)
+    return [calibrate(name, field_outcomes) for name, field_outcomes in sorted(outcomes.items())]
+
+
+def _compare_row(
+    row_answers: Sequence[LabelledAnswer],
+    preference: VersionPreference,
+) -> Iterable[tuple[str, tuple[float, bool]]]:
+    """Yield (field, (probability, is unchanged)) of the counting answer of a model to a row.
+
+    Nothing is yielded if the row was only corrected for another input than that of the answer.
+    """
+    corrections = [answer for answer in row_answers if answer.version == PERSON]
+    model_answers = [answer for answer in row_answers if answer.version != PERSON]
+    if not model_answers:
+        return
+
+    model_answer = min(
+        model_answers,
+        key=lambda answer: (preference.sort_key(answer.version), -answer.answer_id),
+    )
+    if corrections:
+        label = corrections[-1]
+        if label.input_hash != model_answer.input_hash:
+            return
+    elif model_answer.is_reviewed:
+        label = model_answer
+    else:
+        return
+
+    label_values = json.loads(label.answer)
+    values = json.loads(model_answer.answer)
+    for name, confidence in model_answer.confidences.items():
+        yield name, (confidence.probability, values.get(name) == label_values.get(name))

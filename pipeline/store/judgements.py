@@ -1,0 +1,159 @@
+"""Read answers with their probabilities, to judge them and to compare them with corrections."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, Select, or_, select
+
+from pipeline.store.answers import (
+    FORGOTTEN_ANSWER,
+    PERSON,
+    VersionPreference,
+    is_preferred,
+)
+from pipeline.store.confidences import FieldConfidence, decode_confidences
+from pipeline.store.database import PAGE_ROWS, select_matching, stream_rows
+from pipeline.store.schema import answers
+
+
+class CountingAnswer(NamedTuple):
+    """The answer that counts for a row."""
+
+    answer_id: int
+    row_id: str
+    version: str
+    # Hash of the input that was asked.
+    input_hash: str
+    # JSON.
+    answer: str
+    # By field; a field that nothing is known about is not a member.
+    confidences: Mapping[str, FieldConfidence]
+
+
+class LabelledAnswer(NamedTuple):
+    """An answer to a row that a person corrected or reviewed."""
+
+    answer_id: int
+    row_id: str
+    version: str
+    # Hash of the input that was asked or corrected.
+    input_hash: str
+    # JSON.
+    answer: str
+    confidences: Mapping[str, FieldConfidence]
+    # Whether a person reviewed this answer.
+    is_reviewed: bool
+
+
+def _select_counting_answers(preference: VersionPreference) -> Select[Any]:
+    """Return a SELECT of the columns of a `CountingAnswer`; corrections are left out."""
+    return select(
+        answers.c.id,
+        answers.c.item_id,
+        answers.c.extractor,
+        answers.c.input_hash,
+        answers.c.answer,
+        answers.c.confidences,
+    ).where(is_preferred(preference), answers.c.extractor != PERSON)
+
+
+def _to_counting_answer(row: Row[Any]) -> CountingAnswer:
+    return CountingAnswer(
+        row.id,
+        row.item_id,
+        row.extractor,
+        row.input_hash,
+        row.answer,
+        decode_confidences(row.confidences),
+    )
+
+
+def read_counting_answers_page(
+    tx: Connection,
+    preference: VersionPreference,
+    *,
+    after: str = "",
+) -> list[CountingAnswer]:
+    """Return the next page of answers of models that count, by row id.
+
+    Args:
+        after: Return only rows with a greater id.
+
+    Returns:
+        At most PAGE_ROWS answers.
+    """
+    query = (
+        _select_counting_answers(preference)
+        .where(answers.c.item_id > after)
+        .order_by(answers.c.item_id)
+        .limit(PAGE_ROWS)
+    )
+    return list(map(_to_counting_answer, tx.execute(query)))
+
+
+def read_counting_answers(
+    tx: Connection,
+    preference: VersionPreference,
+    row_ids: Sequence[str],
+) -> dict[str, CountingAnswer]:
+    """Return the answers of models that count for some rows, by row id."""
+    rows = select_matching(tx, _select_counting_answers(preference), answers.c.item_id, row_ids)
+    counting_answers = map(_to_counting_answer, rows)
+    return {answer.row_id: answer for answer in counting_answers}
+
+
+def stream_confidences(
+    tx: Connection,
+    task: str,
+    version: str | None,
+) -> Iterator[Mapping[str, FieldConfidence]]:
+    """Yield the confidences of each row's newest answer of a version, if it has any.
+
+    Args:
+        version: None means all versions; corrected rows have no confidences then.
+    """
+    query = select(answers.c.confidences).where(
+        is_preferred(VersionPreference(task), version=version),
+        answers.c.confidences.is_not(None),
+    )
+    for (encoded_confidences,) in stream_rows(tx, query, page=PAGE_ROWS):
+        yield decode_confidences(encoded_confidences)
+
+
+def stream_labelled_answers(tx: Connection, task: str) -> Iterator[LabelledAnswer]:
+    """Yield all applied answers to the rows that a person corrected or reviewed, row by row.
+
+    Answers to a row follow each other, oldest first. Undone corrections are left out.
+    """
+    is_applied = (
+        answers.c.task == task,
+        answers.c.applied,
+        answers.c.answer != FORGOTTEN_ANSWER,
+    )
+    labelled_ids = select(answers.c.item_id).where(
+        *is_applied,
+        or_(answers.c.extractor == PERSON, answers.c.reviewed_at.is_not(None)),
+    )
+    query = (
+        select(
+            answers.c.id,
+            answers.c.item_id,
+            answers.c.extractor,
+            answers.c.input_hash,
+            answers.c.answer,
+            answers.c.confidences,
+            answers.c.reviewed_at,
+        )
+        .where(*is_applied, answers.c.item_id.in_(labelled_ids))
+        .order_by(answers.c.item_id, answers.c.id)
+    )
+    for row in stream_rows(tx, query, page=PAGE_ROWS):
+        yield LabelledAnswer(
+            row.id,
+            row.item_id,
+            row.extractor,
+            row.input_hash,
+            row.answer,
+            decode_confidences(row.confidences),
+            is_reviewed=row.reviewed_at is not None,
+        )

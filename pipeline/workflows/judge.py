@@ -1,0 +1,324 @@
+"""Ask a decision model whether texts support stored answers, and store the probabilities.
+
+- A sample is drawn by its seed from all rows whose answers can be judged. Answers that were judged
+  before are drawn too and not asked again, so a killed command continues with the same sample.
+- One process judges a task at a time, because judging claims no rows.
+- A run is recorded with its budget until it has ended, as a run of `tag`.
+"""
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from pipeline.batch import batch_files, live
+from pipeline.batch.budget import BudgetError, load_calibration, resume_budget
+from pipeline.batch.judge_batches import make_judge_version
+from pipeline.batch.judge_plan import (
+    JudgePlanner,
+    JudgeSelection,
+    draw_sample,
+    list_judgeable_values,
+    read_answer_pages,
+)
+from pipeline.batch.live_report import LiveReport
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.errors import InputError
+from pipeline.core.states import Mode
+from pipeline.core.text import plural
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
+from pipeline.gemini.usage import NO_USAGE, calculate_cost, describe_cost
+from pipeline.quality.support import SupportedShare, SupportTally
+from pipeline.store import runs
+from pipeline.store.database import Connection
+
+# Rows of a sample, so that the 95 % interval of a share is at most 14 percentage points wide.
+DEFAULT_SAMPLE_ROWS = 200
+DEFAULT_SEED = 1
+ALL_ASKED_REASON = "all rows were asked"
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """Options of `judge`."""
+
+    # Names of fields, separated by commas; empty for all fields.
+    fields: str = ""
+    # Rows of the sample; None for all rows.
+    sample_rows: int | None = DEFAULT_SAMPLE_ROWS
+    seed: int = DEFAULT_SEED
+    # In USD.
+    budget: float | None = None
+    # Only estimate.
+    dry: bool = False
+
+
+@dataclass
+class JudgeReport:
+    """Result of `judge`."""
+
+    # The decision model.
+    model: str
+    fields: tuple[str, ...]
+    # Rows of the sample that was asked for; None for all rows.
+    sample_rows: int | None
+    seed: int
+    # Rows of the selection whose answers can be judged.
+    selected: int = 0
+    # Rows that need a request, and the values in question.
+    open_rows: int = 0
+    questions: int = 0
+    # In USD.
+    estimated_cost: float = 0.0
+    # Rows without a request, by reason.
+    left_out: dict[str, int] = field(default_factory=dict)
+    # The live run; None if nothing was asked.
+    live: LiveReport | None = None
+    # The error of the budget that ended the run, if one did.
+    budget_error: BudgetError | None = None
+    # How many values of the selection are supported, by field.
+    supported: list[SupportedShare] = field(default_factory=list)
+
+    @property
+    def judged(self) -> int:
+        """Return how many rows this command judged."""
+        return self.live.answered if self.live is not None else 0
+
+    @property
+    def remaining(self) -> int:
+        """Return how many rows still have no probability, without those that are left out."""
+        return self.open_rows - self.judged
+
+    def document(self) -> dict[str, Any]:
+        """Return the report as JSON members."""
+        live_report = self.live
+        failures = {} if live_report is None else dict(live_report.failed.most_common())
+        error = None
+        if live_report is not None and live_report.stopped is not None:
+            error = live_report.stopped.message
+        return {
+            "model": self.model,
+            "fields": list(self.fields),
+            "n": self.sample_rows,
+            "seed": self.seed,
+            "selected": self.selected,
+            "open": self.open_rows,
+            "questions": self.questions,
+            "estimated_cost": round(self.estimated_cost, 6),
+            "left_out": self.left_out,
+            "judged": self.judged,
+            "failed": failures,
+            "left": self.remaining,
+            "calls": 0 if live_report is None else live_report.calls,
+            "cost": 0.0 if live_report is None else round(live_report.cost, 6),
+            "interrupted": live_report is not None and live_report.interrupted,
+            "stopped": error,
+            "out_of_money": self.budget_error.message if self.budget_error else "",
+            "supported": [share.document for share in self.supported],
+        }
+
+    def check(self) -> None:
+        """Raise the error that ended the run early; a budget is no error.
+
+        Raises:
+            KeyboardInterrupt: The run was interrupted.
+            FindableError: The service refuses or is down.
+        """
+        if self.live is None:
+            return
+        if self.live.interrupted:
+            raise KeyboardInterrupt
+        if self.live.stopped is not None:
+            raise self.live.stopped
+
+
+def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
+    """Judge the answers of a sample or of all rows; print the estimate before anything is spent.
+
+    Replies of killed runs are stored first.
+
+    Raises:
+        InputError: A field does not exist, the task sends images, or the cost was not confirmed;
+            nothing was asked.
+        ConfigurationError: There is no usable key, or the price is needed and unknown.
+    """
+    if ws.task.prompt.sends_images:
+        raise InputError(
+            f"the answers of {ws.task.subject} are about images, and a decision model judges texts "
+            "only; nothing was asked",
+        )
+    field_names = _choose_fields(ws.task, options.fields)
+    judge_ws = ws.for_decisions()
+    if options.dry:
+        return _plan_report(judge_ws, options, field_names)[0]
+
+    # The other process may be judging the same answers, which claim no rows.
+    with ws.lock(f"judge-{ws.task.name}"):
+        ws.announce_placeholders()
+        batch_files.seal_dead_batches(ws)
+        report, selection = _plan_report(judge_ws, options, field_names)
+        if report.open_rows:
+            _announce(judge_ws, report)
+            _ask(judge_ws, options, report, selection)
+        else:
+            _end_unfinished_run(ws)
+        with ws.store.read() as tx:
+            report.supported = measure_support(tx, ws.task, selection)
+    return report
+
+
+def _choose_fields(task: Task, names_text: str) -> tuple[str, ...]:
+    """Return the fields to judge: the named ones, or all fields of an answer.
+
+    Raises:
+        InputError: A field does not exist.
+    """
+    field_names = task.prompt.field_names
+    chosen_names = tuple(filter(None, map(str.strip, names_text.split(","))))
+    for name in chosen_names:
+        if name not in field_names:
+            similar_names = get_close_matches(name, field_names, n=1) or field_names
+            raise InputError(
+                f"an answer of {task.subject} has no field {name!r}; nothing was asked",
+                hint=f"fields: {', '.join(field_names)}; for example "
+                f"{OptionHint(fields=similar_names[0])}",
+            )
+    return tuple(dict.fromkeys(chosen_names)) or field_names
+
+
+def _plan_report(
+    ws: WorkspaceSession,
+    options: JudgeOptions,
+    field_names: tuple[str, ...],
+) -> tuple[JudgeReport, JudgeSelection]:
+    """Return the report with its estimate, and the selected answers; nothing is asked."""
+    report = JudgeReport(ws.model.name, field_names, options.sample_rows, options.seed)
+    with ws.store.read() as tx:
+        row_ids = None
+        if options.sample_rows is not None:
+            row_ids = draw_sample(
+                tx,
+                ws.task,
+                field_names,
+                size=options.sample_rows,
+                seed=options.seed,
+            )
+        selection = JudgeSelection(field_names, row_ids)
+        report.selected = _count_judgeable(tx, ws.task, selection)
+
+        planner = JudgePlanner(ws.task, ws.model, selection)
+        usage = NO_USAGE
+        for request in planner.plan_requests(tx):
+            report.open_rows += 1
+            usage += request.usage
+        calibration = load_calibration(tx, make_judge_version(ws.task, ws.model.name))
+
+    expected_usage = calibration.applied(usage, count=report.open_rows)
+    report.left_out = dict(planner.left_out)
+    report.questions = planner.question_count
+    report.estimated_cost = calculate_cost(
+        ws.model,
+        expected_usage,
+        Mode.JUDGE.tier,
+        day=ws.now().date(),
+    )
+    return report, selection
+
+
+def _count_judgeable(tx: Connection, task: Task, selection: JudgeSelection) -> int:
+    """Return how many selected rows have an answer with a value that can be judged."""
+    if selection.row_ids is not None:
+        return len(selection.row_ids)
+    return sum(
+        bool(list_judgeable_values(task, answer, selection.fields))
+        for page in read_answer_pages(tx, task, selection)
+        for answer in page
+    )
+
+
+def _announce(ws: WorkspaceSession, report: JudgeReport) -> None:
+    """Print the estimate."""
+    labels = ws.task.labels
+    rows_text = plural(report.open_rows, labels.singular, labels.plural)
+    cost_text = describe_cost(ws.model, report.estimated_cost, usage_tier=ws.settings.tier)
+    ws.display.say(
+        f"{ws.model.name}: {rows_text}, {plural(report.questions, 'value')} to judge, {cost_text}"
+    )
+
+
+def _ask(
+    ws: WorkspaceSession,
+    options: JudgeOptions,
+    report: JudgeReport,
+    selection: JudgeSelection,
+) -> None:
+    """Confirm the cost, record the run and ask; the report gets the live run.
+
+    The run stays unfinished if it was interrupted or the service failed.
+
+    Raises:
+        InputError: The cost was not confirmed; nothing was asked.
+    """
+    started_at = resume_budget(ws, Mode.JUDGE, options.budget)
+    ws.confirm_cost(report.estimated_cost, unchanged_text="nothing was asked")
+    with ws.store.write() as tx:
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
+        if unfinished_run is not None:
+            run_number = unfinished_run.number
+            if options.budget is not None:
+                runs.set_budget(tx, run_number, options.budget)
+        else:
+            run_number = runs.begin_run(
+                tx,
+                started_at=started_at,
+                items=report.open_rows,
+                estimated_cost=report.estimated_cost,
+                budget=options.budget,
+                task=ws.task.name,
+                extractor=make_judge_version(ws.task, ws.model.name),
+                mode=Mode.JUDGE.value,
+            )
+
+    planner = JudgePlanner(ws.task, ws.model, selection)
+    with ws.display.bar("judging", report.open_rows) as bar:
+        report.live = live.judge_answers(
+            ws,
+            planner,
+            on_progress=lambda live_report: bar.show(live_report.replies),
+        )
+    stop_error = report.live.stopped
+    if isinstance(stop_error, BudgetError):
+        report.budget_error = stop_error
+        report.live.stopped = None
+    if not (report.live.interrupted or report.live.stopped):
+        reason = report.budget_error.message if report.budget_error else ALL_ASKED_REASON
+        with ws.store.write() as tx:
+            runs.end_run(tx, run_number, reason=reason, now=ws.now())
+
+
+def _end_unfinished_run(ws: WorkspaceSession) -> None:
+    """End the run of a killed command that left no row; write nothing without such a run."""
+    with ws.store.read() as tx:
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
+    if unfinished_run is not None:
+        with ws.store.write() as tx:
+            runs.end_run(tx, unfinished_run.number, reason=ALL_ASKED_REASON, now=ws.now())
+
+
+def measure_support(
+    tx: Connection,
+    task: Task,
+    selection: JudgeSelection,
+) -> list[SupportedShare]:
+    """Return how many judged values of the selected answers are supported."""
+    tally = SupportTally()
+    for page in read_answer_pages(tx, task, selection):
+        for answer in page:
+            tally.add(
+                {
+                    name: confidence
+                    for name, confidence in answer.confidences.items()
+                    if name in selection.fields
+                }
+            )
+    return tally.shares

@@ -1,0 +1,281 @@
+"""A decision model judges stored answers: each once, within budgets, with intervals and gates."""
+
+import json
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.product import HEADER, PASSAGES, PEOPLE, Workspace, write_declaration
+from tests.acceptance.steps import Fate
+from tests.outside.answers import Json
+from tests.outside.server import Outside
+
+GATE_FAILED = 6
+LETTER_COUNT = 12
+ROW_COUNT = 60
+MIN_CALIBRATED_ANSWERS = 50
+# Corrected letters whose tone was wrong.
+WRONG_COUNT = 10
+# One call at a time, so at most one call is running at a kill.
+ONE_BY_ONE = {"CONCURRENCY": 1}
+FIELDS = {"tone": 'Literal["praise", "blame"]', "topic": "str", "words": "list[str]"}
+
+
+def declare_letters(workspace: Workspace, row_count: int = LETTER_COUNT) -> None:
+    """Make a task about letters, whose rows a generating model has answered."""
+    workspace.task = "letters"
+    lines = [f"{number},The kettle number {number} broke." for number in range(1, row_count + 1)]
+    workspace.write_file("tasks/letters.csv", "\n".join(["id,letter", *lines]) + "\n")
+    declaration = write_declaration(FIELDS, prompt="{letter}", items="letters.csv")
+    workspace.write_file("tasks/letters.py", declaration)
+    workspace.run_command("tag", mode="live", yes=True)
+
+
+@pytest.fixture(name="letters")
+def _letters(served_workspace: Workspace) -> Workspace:
+    """Return a workspace with answered letters on the outside server."""
+    declare_letters(served_workspace)
+    return served_workspace
+
+
+def with_probability(probability: float, field_name: str = "") -> Any:
+    """Return a function that sets the probability of a field in a reply, or of all fields."""
+
+    def change(reply: Json) -> Json:
+        answers = {
+            question_id: {**answer, "noul": probability}
+            if question_id.partition("[")[0] == field_name or not field_name
+            else answer
+            for question_id, answer in reply["answers"].items()
+        }
+        return {**reply, "answers": answers}
+
+    return change
+
+
+def asked_texts(server: Outside) -> Counter[str]:
+    """Return how often each text was sent with equal questions."""
+    return Counter(
+        json.dumps([decision["input"], decision["questions"]]) for decision in server.decisions
+    )
+
+
+def test_each_answer_is_judged_once_and_a_larger_sample_contains_the_smaller(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """Sample of 5, the same sample again, a sample of 8, all rows, then all rows again."""
+    outside_server.decision_replies = with_probability(0.9)
+    calls = []
+    for options in ({"n": 5}, {"n": 5}, {"n": 8}, {"all": True}, {"all": True}):
+        report = letters.read_json("judge", **options)
+        calls.append((report["judged"], report["selected"], len(outside_server.decisions)))
+    assert calls == [(5, 5, 5), (0, 5, 5), (3, 8, 8), (4, 12, 12), (0, 12, 12)]
+    assert set(asked_texts(outside_server).values()) == {1}
+
+    shares = {share["field"]: share for share in report["supported"]}
+    assert set(shares) == {None, *FIELDS}
+    assert shares["tone"]["supported"] == shares["tone"]["judged"] == LETTER_COUNT
+    assert 0.7 < shares["tone"]["low"] < shares["tone"]["high"] == 1
+    assert letters.status()["letters"]["answered"] == LETTER_COUNT
+
+
+def test_question_has_text_field_and_value_and_no_boundaries_can_be_forged(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """A list has a question for each member; the input is the row's prompt."""
+    letters.run_command("judge", n=1, fields="tone,words")
+    (decision,) = outside_server.decisions
+    assert decision["input"].startswith("<letter>The kettle number ")
+    names = {question_id.partition("[")[0] for question_id in decision["questions"]}
+    assert names == {"tone", "words"}
+    tone_question = decision["questions"]["tone"]
+    assert tone_question["type"] == "noul"
+    assert "Field: tone\n<value>" in tone_question["instructions"]
+
+
+def test_seed_draws_another_sample_and_dry_asks_nothing(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """The estimate has rows, values and cost, and needs no key."""
+    estimate = letters.read_json("judge", n=5, dry=True, GEMINI_API_KEY="")
+    assert (estimate["open"], estimate["judged"]) == (5, 0)
+    assert estimate["questions"] > 5
+    assert 0 < estimate["estimated_cost"] < 0.01
+    assert not outside_server.decisions
+
+    letters.run_command("judge", n=5, seed=1)
+    letters.run_command("judge", n=5, seed=2)
+    assert len(outside_server.decisions) > 5
+
+
+def test_wrong_options_are_refused_with_the_fields(letters: Workspace) -> None:
+    """Nothing is asked for an unknown field, or with both a sample and all rows."""
+    process = letters.run_command("judge", fields="tonne", code=2)
+    assert "has no field 'tonne'" in process.stderr
+    assert "tone, topic, words" in process.stderr
+    assert "exclude" in letters.run_command("judge", all=True, n=3, code=2).stderr
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_killed_judge_continues_with_the_same_sample(
+    tmp_path: Path, outside_server: Outside, side: str
+) -> None:
+    """At any step at most the running call is made twice, and all of the sample is judged."""
+    undisturbed = Workspace(tmp_path / "undisturbed", outside_server.url)
+    declare_letters(undisturbed, row_count=8)
+    command = {"n": 4, "budget": 1, **ONE_BY_ONE}
+    trail = undisturbed.start_command("judge", fate=Fate(), **command).wait().trail
+    expected_texts = set(asked_texts(outside_server))
+    assert len(expected_texts) == 4
+
+    step_numbers = range(1, len(trail) + 1, max(1, len(trail) // 8))
+    for step_number in step_numbers:
+        workspace = Workspace(tmp_path / f"{side}-{step_number}", outside_server.url)
+        declare_letters(workspace, row_count=8)
+        outside_server.decisions.clear()
+        fate = Fate(step=step_number, side=side)
+        killed = workspace.start_command("judge", fate=fate, **command).wait()
+        assert killed.code == -signal.SIGKILL
+
+        report = workspace.read_json("judge", n=4, **ONE_BY_ONE)
+        text_counts = asked_texts(outside_server)
+        assert set(text_counts) == expected_texts, (step_number, trail[step_number - 1])
+        assert text_counts.total() <= 5, (step_number, trail[step_number - 1])
+        assert {share["judged"] for share in report["supported"]} == {4}
+        assert not list((workspace.data / "batches").glob("*-results.asked"))
+        assert workspace.run_command("doctor").code == 0
+        spent = workspace.spending()
+        assert spent["estimated"] == 0
+
+
+def test_budget_stops_the_run_and_the_next_command_judges_the_rest(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """A budget is no error; its rest is named, and the cost is part of `spent`."""
+    cost_before = letters.spending()["actual"]
+    estimate = letters.read_json("judge", all=True, dry=True)["estimated_cost"]
+    report = letters.read_json("judge", all=True, budget=estimate / 2)
+    assert 0 < report["judged"] < LETTER_COUNT
+    assert report["left"] == LETTER_COUNT - report["judged"]
+    assert "BUDGET" in report["out_of_money"]
+    assert report["cost"] <= estimate / 2
+    assert letters.spending()["actual"] == pytest.approx(cost_before + report["cost"], abs=2e-6)
+
+    letters.run_command("judge", all=True, BUDGET_PER_DAY=0.0000001, code=0)
+    assert len(outside_server.decisions) == report["judged"]
+    letters.run_command("judge", all=True)
+    assert set(asked_texts(outside_server).values()) == {1}
+    assert len(outside_server.decisions) == LETTER_COUNT
+
+    costs = letters.read_json("costs", by="batch")
+    assert [row["batch"] for row in costs["rows"]][-1] == "judge"
+
+
+def test_failed_calls_are_told_and_judged_next_time(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """Failures of the service are repeated; a blocked text and an unknown reply stay open."""
+    faults = ["", "503", "429", "drop", "blocked", "unknown", "400"]
+    outside_server.troubles.decision_faults = faults
+    report = letters.read_json("judge", all=True, **ONE_BY_ONE)
+    assert report["judged"] == LETTER_COUNT - 3
+    assert sum(report["failed"].values()) == report["left"] == 3
+    assert letters.read_json("judge", all=True)["judged"] == 3
+
+
+def test_gates_bound_the_supported_share(letters: Workspace, outside_server: Outside) -> None:
+    """`qc` exits with 6 below the bound, of all fields or of one, and names the interval."""
+    outside_server.decision_replies = with_probability(0.2, "tone")
+    letters.settings["GATES"] = "supported=0.9"
+    document = letters.read_json("qc")
+    gates = {gate["name"]: gate for gate in document["gates"]}
+    assert gates["supported"]["passed"] is None
+
+    declare_letters(letters, row_count=30)
+    letters.run_command("judge", all=True)
+    process = letters.run_command("qc", code=GATE_FAILED)
+    assert "supported is 0 %" in process.stderr
+    assert "supported, tone: 0 % [0 %, 11.4 %] of 30 judged answers" in process.stdout
+    letters.settings["GATES"] = "supported-tone=0.5,same=off"
+    assert "supported-tone" in letters.run_command("qc", code=GATE_FAILED).stderr
+    letters.settings["GATES"] = "supported-tone=..0.5,same=off"
+    letters.run_command("qc")
+    letters.settings["GATES"] = "supported-tonne=0.5"
+    assert "there is no gate" in letters.run_command("qc", code=3).stderr
+
+
+def test_corrected_and_changed_rows_are_not_judged(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """A correction is right, and a changed text may support another answer."""
+    letters.run_command("correct", "1", set="tone=praise", yes=True)
+    path = letters.home / "tasks" / "letters.csv"
+    path.write_text(path.read_text().replace("number 2 broke", "number 2 sings"))
+    letters.run_command("tag", mode="live", limit=1, yes=True)
+
+    report = letters.read_json("judge", all=True)
+    assert (report["judged"], report["selected"]) == (LETTER_COUNT - 2, LETTER_COUNT - 1)
+    assert list(report["left_out"].values()) == [1]
+    inputs = " ".join(decision["input"] for decision in outside_server.decisions)
+    assert "number 1 broke" not in inputs
+    assert "number 2 " not in inputs
+
+
+def test_calibration_compares_probabilities_with_corrections(
+    served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """With too few corrections the line has their number; from 50 on it has the share."""
+    workspace = served_workspace
+    declare_letters(workspace, row_count=ROW_COUNT)
+    outside_server.decision_replies = with_probability(0.75)
+    workspace.run_command("judge", all=True, fields="tone")
+    assert "tone: 0 answers with a probability" in workspace.run_command("qc", code="any").stdout
+
+    other_tones = {"praise": "blame", "blame": "praise"}
+    for row in workspace.exported_rows()[:MIN_CALIBRATED_ANSWERS]:
+        correction = f"topic=kettle {row['id']}"
+        if int(row["id"]) <= WRONG_COUNT:
+            correction = f"tone={other_tones[row['tone']]}"
+        workspace.run_command("correct", row["id"], set=correction, yes=True)
+    (calibration,) = workspace.read_json("qc", code="any")["calibration"]
+    assert calibration["field"] == "tone"
+    assert calibration["answers"] == MIN_CALIBRATED_ANSWERS
+    assert calibration["probability"] == pytest.approx(0.75)
+    assert calibration["right"] == pytest.approx(1 - WRONG_COUNT / MIN_CALIBRATED_ANSWERS)
+    assert calibration["low"] < calibration["right"] < calibration["high"]
+    line = "tone: said 0.75 on average, right in 0.80 [0.67, 0.89] of 50 corrected or reviewed"
+    assert line in workspace.run_command("qc", code="any").stdout
+
+
+def test_tags_and_concepts_are_judged(served_workspace: Workspace, outside_server: Outside) -> None:
+    """Each tag is a question about the biography, and each concept one with its quotations."""
+    workspace = served_workspace
+    text = "Keeps bees and teaches water law in the old town."
+    workspace.write_file("people.csv", f"{HEADER}ada,Ada,Low,,,{text}\n")
+    workspace.run_command("import", "people.csv")
+    workspace.run_command("tag_live")
+    people_report = workspace.read_json("judge", TASK=PEOPLE)
+    assert people_report["judged"] == 1
+    assert set(outside_server.decisions[-1]["questions"]) >= {"tags[0]"}
+    assert text in outside_server.decisions[-1]["input"]
+
+    workspace.write_file("passages.jsonl", json.dumps({"id": "p1", "text": text}) + "\n")
+    workspace.run_command("import_passages", "passages.jsonl")
+    workspace.run_command("tag", mode="live", yes=True, skip_pilot=True, TASK=PASSAGES)
+    report = workspace.read_json("judge", TASK=PASSAGES)
+    assert report["judged"] == 1
+    question = outside_server.decisions[-1]["questions"]["concepts[0]"]
+    assert "<value>name: " in question["instructions"]
+    assert "<quotation>" in question["instructions"]
+
+
+def test_placeholder_judgements_are_told(workspace: Workspace) -> None:
+    """The local engine judges without understanding, and the command says so."""
+    workspace.url = ""
+    declare_letters(workspace, row_count=3)
+    process = workspace.run_command("judge")
+    assert "placeholder answers" in process.stderr
+    assert workspace.read_json("judge", n=2)["placeholder"] is True
