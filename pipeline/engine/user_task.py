@@ -415,7 +415,7 @@ class UserTask(Task):
         self.provider = provider
         self.name = record.name
         self.subject = record.name
-        self.version_label = version_label or f"{record.name}@{record.version}"
+        self.version_label = version_label or record.prompt_version
         self.fingerprint = record.fingerprint
         self.gates = str(record.words.get("gates") or "")
         self.labels = labels or _labels_of(record)
@@ -429,6 +429,8 @@ class UserTask(Task):
         preferred_versions = (
             record.preferred if settings.prefer_versions is None else settings.prefer_versions
         )
+        # An answer of a partial version comes before the answers that it replaces.
+        preferred_versions = record.rank_versions(preferred_versions)
         self.user_file = UserFile(record, settings)
         self.row_target = self._make_row_target(preferred_versions)
         self.rows = self.rows_class(
@@ -471,6 +473,12 @@ class UserTask(Task):
         self.own_tables = self.tables_class(rows=self.rows)
         index_template = record.words.get("index")
         self.index = make_index(self.rows, index_template) if index_template else None
+
+    def with_selection(self, run: int, version_label: str) -> "UserTask":
+        """Return the task under a version for which only the selected rows of a run are open."""
+        task = type(self)(self.record, self.settings, self.provider, version_label=version_label)
+        task.rows.selection_run = run
+        return task
 
     def _make_row_target(self, preferred_versions: Sequence[str]) -> RowTarget | None:
         """Return the table of another program that gets a row for each answer, else None."""

@@ -43,6 +43,7 @@ from pipeline.store.database import (
     select_matching,
     stream_rows,
 )
+from pipeline.store.runs import end_run
 from pipeline.store.schema import answers, asks, attempts, batches, pilots, runs
 
 # A row whose answer was invalid is asked once more, then parked.
@@ -850,7 +851,9 @@ def delete_version(
         marks.record_rollback(tx, number, reason=reason, now=now)
 
     is_open_run = and_(runs.c.task == task, runs.c.extractor == version, runs.c.ended_at.is_(None))
-    tx.execute(update(runs).where(is_open_run).values(ended_at=now, why=reason))
+    open_runs = tx.execute(select(runs.c.number).where(is_open_run)).scalars().all()
+    for number in open_runs:
+        end_run(tx, number, reason=reason, now=now)
 
     parked = (asks.c.task == task, asks.c.extractor == version, asks.c.state == PARKED)
     parked_count = tx.execute(select(func.count()).where(*parked)).scalar_one()

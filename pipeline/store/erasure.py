@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select, true, update
 
 from pipeline.core.states import BatchState
-from pipeline.store import claims, edits, marks
+from pipeline.store import claims, edits, marks, selections
 from pipeline.store.answers import FORGOTTEN_ANSWER
 from pipeline.store.marks import ERASED_TEXT
 from pipeline.store.schema import answers, asks, attempts, batches, creates, events, rows, runs
@@ -24,7 +24,7 @@ TEXT_COLUMNS: dict[Table, tuple[str, ...]] = {
     events: ("name", "new", "why"),
     attempts: ("reason", "excerpt"),
     creates: ("note",),
-    runs: ("why",),
+    runs: ("why", "condition"),
     answers: ("who", "reviewed_by"),
     batches: ("reason",),
     asks: ("reason",),
@@ -139,6 +139,7 @@ def erase_row(
         is_of_row = (table.c.task == task) & (table.c.item_id == row_id)
         tx.execute(update(table).where(is_of_row).values(item_id=new_id, **values))
     tx.execute(delete(asks).where(asks.c.task == task, asks.c.item_id == row_id))
+    selections.remove_row(tx, task, row_id)
     for word in words:
         _erase_word(tx, word)
 

@@ -269,6 +269,9 @@ class TagRunRow:
     why: str | None
     # A JSON list; see `skipped`.
     skips: str | None
+    # The condition (WHERE=) of the rows that the run asks; see `store.selections`. None means all
+    # open rows.
+    condition: str | None = None
 
     @property
     def skipped(self) -> tuple[str, ...] | None:
@@ -307,6 +310,8 @@ class PilotRow:
 
 # The key of the preferred versions in `TaskRecord.words`.
 PREFERRED_VERSIONS_KEY = "prefer_versions"
+# The key of the partial versions in `TaskRecord.words`: the prompt version that each continues.
+PARTIAL_VERSIONS_KEY = "partial_versions"
 
 
 @dataclass(frozen=True)
@@ -340,6 +345,30 @@ class TaskRecord:
     def preferred(self) -> tuple[str, ...]:
         """Return the versions that PREFER_VERSIONS stored, in their order; empty if none."""
         return tuple(self.words.get(PREFERRED_VERSIONS_KEY, ()))
+
+    @property
+    def prompt_version(self) -> str:
+        """Return the prompt version that the file declares: `task@n`."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def current_versions(self) -> tuple[str, ...]:
+        """Return the prompt version and those that asked some of its rows again, newest first.
+
+        An answer of any of them keeps a row from being asked.
+        """
+        partial_versions = [
+            label
+            for label, base in self.words.get(PARTIAL_VERSIONS_KEY, {}).items()
+            if base == self.prompt_version
+        ]
+        return (*reversed(partial_versions), self.prompt_version)
+
+    def rank_versions(self, preferred: Sequence[str]) -> tuple[str, ...]:
+        """Return preferred versions, followed by the current versions if there are several."""
+        if len(self.current_versions) == 1:
+            return tuple(preferred)
+        return (*preferred, *self.current_versions)
 
 
 metadata = MetaData()
@@ -567,6 +596,14 @@ events = Table(
 # A run of `tag` has a budget that counts from its start; a backfill may take days.
 runs = _table_of("findable_runs", TagRunRow)
 pilots = _table_of("findable_pilots", PilotRow, big={"seed"})
+# The rows of an unfinished run with a condition.
+selected_rows = Table(
+    "findable_selected_rows",
+    metadata,
+    Column("run", ForeignKey("findable_runs.number"), nullable=False),
+    Column("item_id", Text, nullable=False),
+    PrimaryKeyConstraint("run", "item_id"),
+)
 tasks = _table_of(
     "findable_tasks",
     TaskRecord,
@@ -577,7 +614,7 @@ tasks = _table_of(
 
 # The number of this schema. Every change of a table adds 1. `findable_version` has the numbers up
 # to `0021`.
-SCHEMA_NUMBER = "0024"
+SCHEMA_NUMBER = "0025"
 # The statements that upgrade each schema to the next schema.
 UPGRADES = {
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
@@ -591,6 +628,14 @@ UPGRADES = {
         "ALTER TABLE findable_answers ADD COLUMN bulk_edit INTEGER",
         "ALTER TABLE findable_answers ADD COLUMN reviewed_by TEXT",
         "ALTER TABLE findable_answers ADD COLUMN reviewed_at TIMESTAMP WITH TIME ZONE",
+    ],
+    "0024": [
+        f"ALTER TABLE {runs.name} ADD COLUMN condition TEXT",
+        (
+            f"CREATE TABLE {selected_rows.name} ("
+            f"run INTEGER NOT NULL REFERENCES {runs.name} (number), item_id TEXT NOT NULL, "
+            "PRIMARY KEY (run, item_id))"
+        ),
     ],
 }
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.
