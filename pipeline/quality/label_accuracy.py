@@ -101,7 +101,7 @@ def sign_test(first_count: int, second_count: int) -> float:
     total = first_count + second_count
     extreme_count = min(first_count, second_count)
     tail = sum(math.comb(total, count) for count in range(extreme_count + 1))
-    return min(1.0, 2 * tail / 2**total)
+    return min(1.0, 2 * tail / float(2**total))
 
 
 def compare_with_labels(

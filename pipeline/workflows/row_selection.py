@@ -194,13 +194,13 @@ def _choose_label(
     if version is None:
         numbers: Iterable[int] = count(record.version + 1)
     else:
-        number = version.removeprefix(f"{record.name}@")
-        if not number.isdecimal():
+        number_text = version.removeprefix(f"{record.name}@")
+        if not number_text.isdecimal():
             raise InputError(
                 f"version {version!r} is not a number; nothing was asked",
                 hint=f"{OptionHint(version=record.version + 1)}, or leave it out",
             )
-        numbers = [int(number)]
+        numbers = [int(number_text)]
 
     for number in numbers:
         label = f"{record.name}@{number}"
