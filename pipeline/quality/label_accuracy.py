@@ -148,6 +148,41 @@ def _comparable(value: Any) -> Any:
     return value
 
 
+def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str, Any]]:
+    """Return comparisons as JSON members: `a`, and for two sides `b` and the paired comparison."""
+    documents = []
+    for comparison in comparisons:
+        document: dict[str, Any] = {
+            "field": comparison.name,
+            **{
+                side: share.to_document()
+                for side, share in zip("ab", comparison.shares, strict=False)
+            },
+        }
+        if len(comparison.shares) > 1:
+            document["only_a_right"] = comparison.only_a
+            document["only_b_right"] = comparison.only_b
+            document["p"] = comparison.chance
+            document["verdict"] = comparison.verdict
+        documents.append(document)
+    return documents
+
+
+def read_valid_labels(tx: Connection, task: Task) -> dict[str, RowLabel]:
+    """Return the labels of the rows that still have the input that was labelled, by row id.
+
+    If no row has it, the prompt has other columns now, so all labels are valid.
+    """
+    row_labels = labels.read_labels(tx, task.name)
+    rows = task.rows.read(tx, list(row_labels))
+    unchanged_ids = {
+        row_id
+        for row_id, row in rows.items()
+        if task.rows.input_hash(row) == row_labels[row_id].input_hash
+    }
+    return {row_id: row_labels[row_id] for row_id in unchanged_ids or rows}
+
+
 @dataclass
 class MeasuredVersion:
     """A version that was measured on labelled rows."""
@@ -180,29 +215,13 @@ class AccuracyReport:
 
     def to_document(self) -> dict[str, Any]:
         """Return the report as JSON members."""
-        is_pair = len(self.versions) > 1
-        field_documents = []
-        for comparison in self.fields:
-            document: dict[str, Any] = {
-                "field": comparison.name,
-                **{
-                    side: share.to_document()
-                    for side, share in zip("ab", comparison.shares, strict=False)
-                },
-            }
-            if is_pair:
-                document["only_a_right"] = comparison.only_a
-                document["only_b_right"] = comparison.only_b
-                document["p"] = comparison.chance
-                document["verdict"] = comparison.verdict
-            field_documents.append(document)
         return {
             "task": self.task,
             "labelled": self.labelled_rows,
             "measured": self.measured_rows,
             "labels_needed": self.missing_labels,
             "versions": [asdict(version) for version in self.versions],
-            "fields": field_documents,
+            "fields": to_field_documents(self.fields),
         }
 
 
