@@ -171,6 +171,7 @@ def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str,
 def read_valid_labels(tx: Connection, task: Task) -> dict[str, RowLabel]:
     """Return the labels of the rows that still have the input that was labelled, by row id.
 
+    Examples of the task's prompt are left out.
     If no row has it, the prompt has other columns now, so all labels are valid.
     """
     row_labels = labels.read_labels(tx, task.name)
@@ -180,7 +181,11 @@ def read_valid_labels(tx: Connection, task: Task) -> dict[str, RowLabel]:
         for row_id, row in rows.items()
         if task.rows.input_hash(row) == row_labels[row_id].input_hash
     }
-    return {row_id: row_labels[row_id] for row_id in unchanged_ids or rows}
+    # An example is in the prompt with its right answer.
+    example_ids = task.prompt.list_example_ids(task.version_label)
+    return {
+        row_id: row_labels[row_id] for row_id in unchanged_ids or rows if row_id not in example_ids
+    }
 
 
 @dataclass
@@ -295,8 +300,9 @@ def _read_measured_answers(
 ) -> dict[str, dict[str, Any]]:
     """Return a version's answers to labelled rows, and count the rows that are left out.
 
-    A row is left out if the version has no answer to it, or if the answer is to another input than
-    the label. If no answer is to the label's input, the prompt has other columns now, so all count.
+    A row is left out if it is an example of the version's prompt, if the version has no answer to
+    it, or if the answer is to another input than the label. If no answer is to the label's input,
+    the prompt has other columns now, so all count.
     """
     stored_answers = labels.read_version_answers(tx, task.name, measured.version, list(row_labels))
     changed_ids: Collection[str] = {
@@ -307,15 +313,19 @@ def _read_measured_answers(
     if len(changed_ids) == len(stored_answers):
         changed_ids = ()
 
+    example_ids = task.prompt.list_example_ids(measured.version) & row_labels.keys()
+    left_out_ids = {*changed_ids} - example_ids
+    missing_ids = row_labels.keys() - stored_answers.keys() - example_ids
     reasons = {
-        "no answer": len(row_labels) - len(stored_answers),
-        "other input than the label": len(changed_ids),
+        "examples of its prompt": len(example_ids),
+        "no answer": len(missing_ids),
+        "other input than the label": len(left_out_ids),
     }
     measured.left_out = {reason: count for reason, count in reasons.items() if count}
     return {
         row_id: answer
         for row_id, (_, answer) in stored_answers.items()
-        if row_id not in changed_ids
+        if row_id not in left_out_ids and row_id not in example_ids
     }
 
 

@@ -312,6 +312,9 @@ class PilotRow:
 PREFERRED_VERSIONS_KEY = "prefer_versions"
 # The key of the partial versions in `TaskRecord.words`: the prompt version that each continues.
 PARTIAL_VERSIONS_KEY = "partial_versions"
+# The key of the examples in `TaskRecord.words` that were drawn from corrections, by prompt version:
+# (row id, values by column, answer).
+DRAWN_EXAMPLES_KEY = "drawn_examples"
 
 
 @dataclass(frozen=True)
@@ -363,6 +366,12 @@ class TaskRecord:
             if base == self.prompt_version
         ]
         return (*reversed(partial_versions), self.prompt_version)
+
+    def list_examples(self, version: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """Return (row id, values by column, answer) of the drawn examples of a prompt version."""
+        declared_version = self.words.get(PARTIAL_VERSIONS_KEY, {}).get(version, version)
+        examples = self.words.get(DRAWN_EXAMPLES_KEY, {}).get(declared_version, [])
+        return [(row_id, row, answer) for row_id, row, answer in examples]
 
     def rank_versions(self, preferred: Sequence[str]) -> tuple[str, ...]:
         """Return preferred versions, followed by the current versions if there are several."""

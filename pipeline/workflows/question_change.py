@@ -67,16 +67,12 @@ def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> Chang
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
         FindableError: No reply was judged; the error that ended the calls.
     """
-    draft = task_registry.make_draft(
-        ws.task,
-        task_file.load_declaration_source(
-            change.render().encode(), ws.task.name, change.draft.path
-        ),
-        change.draft.path,
-        now=ws.now(),
+    declaration = task_file.load_declaration_source(
+        change.render().encode(), ws.task.name, change.draft.path
     )
     label = ws.task.version_label
     with ws.store.read() as tx:
+        draft = task_registry.make_draft(tx, ws.task, declaration, change.draft.path, now=ws.now())
         has_answers = any(answers.row_ids_with_versions(tx, ws.task.name, [label]))
         first_ids, row_count = cast(UserTask, ws.task).rows.read_first_ids(tx, size)
 

@@ -436,7 +436,8 @@ def _synced_or_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     try:
         ws.sync_rows()
     except QuestionChangedError:
-        draft = task_registry.load_current_draft(ws.task, now=ws.now())
+        with ws.store.read() as tx:
+            draft = task_registry.load_current_draft(tx, ws.task, now=ws.now())
         # The client announces the backend, so it is made before the session is copied.
         client = ws.client
         draft_ws = replace(ws, task=draft)
