@@ -81,6 +81,12 @@ def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
     if report.fields:
         output.append(_field_table(report))
         output += [_verdict_line(comparison) for comparison in report.fields if _is_pair(report)]
+    if any(label_accuracy.HAS_NO_ANSWER in version.left_out for version in report.versions):
+        output.append(
+            f"corrected {labels.plural} are not asked again: "
+            f"`{labels.command('try', labelled=True, n=50)}` asks labelled {labels.plural} and "
+            "prints how often the answers are right"
+        )
     if report.missing_labels:
         rows_text = plural(
             report.measured_rows,

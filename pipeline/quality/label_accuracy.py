@@ -27,6 +27,10 @@ NORMAL_QUANTILE = 1.96
 MAX_CHANCE = 0.05
 # With fewer rows on which the versions differ, the sign test can show nothing: 2 / 2**5 > 0.05.
 MIN_DIFFERING_ROWS = 6
+# Why a labelled row is left out.
+IS_EXAMPLE = "examples of its prompt"
+HAS_NO_ANSWER = "no answer"
+HAS_OTHER_INPUT = "other input than the label"
 NO_DIFFERENCE = "no difference shown"
 BETTER_A = "A is better"
 BETTER_B = "B is better"
@@ -317,9 +321,9 @@ def _read_measured_answers(
     left_out_ids = {*changed_ids} - example_ids
     missing_ids = row_labels.keys() - stored_answers.keys() - example_ids
     reasons = {
-        "examples of its prompt": len(example_ids),
-        "no answer": len(missing_ids),
-        "other input than the label": len(left_out_ids),
+        IS_EXAMPLE: len(example_ids),
+        HAS_NO_ANSWER: len(missing_ids),
+        HAS_OTHER_INPUT: len(left_out_ids),
     }
     measured.left_out = {reason: count for reason, count in reasons.items() if count}
     return {

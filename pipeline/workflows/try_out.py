@@ -189,7 +189,7 @@ def try_task(
 def _no_labels_error(task: Task) -> InputError:
     correct_command = task.labels.command("correct", item="…", set="field=value")
     return InputError(
-        f"no {task.labels.singular} is labelled; nothing was asked",
+        f"no {task.labels.singular} is labelled, except examples in the prompt; nothing was asked",
         hint=f"`{correct_command}` labels a field, or review answers on the page",
     )
 
