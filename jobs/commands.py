@@ -310,10 +310,11 @@ COMMANDS = {
         arguments=("extractor",),
     ),
     "eval": Command(
-        function_path="search_commands:evaluate_search",
-        summary="Measure the search with judged questions.",
+        function_path="eval_command:evaluate",
+        summary="Measure versions on corrected rows, or the search.",
         arguments=("queries", "qrels"),
         access="read",
+        example="TASK=reviews A=1 B=2",
     ),
     "forget": Command(
         function_path="maintenance_commands:forget",

@@ -27,6 +27,7 @@ from jobs.options import (
     SkipPilot,
     Strict,
     Wait,
+    Where,
 )
 from jobs.output import Terminal, print_line, print_table
 from pipeline.batch.budget import MIN_CALIBRATION_ANSWERS, Calibration
@@ -39,7 +40,7 @@ from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.ops import status
-from pipeline.workflows import pilot_run, preflight, tag_report
+from pipeline.workflows import pilot_run, tag_report
 from pipeline.workflows import tag as tag_workflow
 from pipeline.workflows.preflight import Preflight
 
@@ -54,6 +55,7 @@ def tag(
         ),
     ] = "auto",
     limit: Limit = None,
+    where: Where = "",
     budget: Annotated[
         float | None, Parameter("Spend at most this many USD. Default: no limit.", MONEY, "USD")
     ] = None,
@@ -76,8 +78,12 @@ def tag(
 
     --dry prints cost and time of each mode. It sends nothing and needs no key.
 
-    Asks for confirmation before an automatic choice of full price, and if the estimate is above
-    FINDABLE_CONFIRM_ABOVE (USD). Without a terminal it needs --yes.
+    --where asks only the rows of a condition. If some of them are answered, they are asked again
+    under a new version: --version, or the next free number. Other rows stay as they are.
+
+    Asks for confirmation before an automatic choice of full price, before answered rows are asked
+    again, and if the estimate is above FINDABLE_CONFIRM_ABOVE (USD). Without a terminal it needs
+    --yes.
 
     Stops before the budget is exceeded. A killed run continues with the same command. Its budget
     also limits `run`, and `tag` without --budget, until no row is open.
@@ -88,11 +94,7 @@ def tag(
     labels = ws.task.labels
     if to is not None:
         ws.settings = replace(ws.settings, move_to=to)
-    if dry:
-        estimate = preflight.estimate_tagging(ws, limit=limit, deadline_s=deadline)
-        return CommandReport(estimate.document(), partial(_print_estimate, estimate, labels))
-
-    if no_resume:
+    if no_resume and not dry:
         tag_workflow.switch_to_new_version(ws)
     options = tag_workflow.TagOptions(
         mode=mode,
@@ -102,8 +104,13 @@ def tag(
         wait=wait,
         pilot=pilot,
         skip_pilot=skip_pilot,
+        where=where,
         backfill=backfill,
     )
+    if dry:
+        estimate = tag_workflow.estimate_rows(ws, options)
+        return CommandReport(estimate.document(), partial(_print_estimate, estimate, labels))
+
     report = tag_workflow.tag_rows(ws, options)
     quality = report.newest_quality
     if backfill and quality is not None:

@@ -1,9 +1,10 @@
 """The command `try`: answers of a few rows that are not stored."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
+from jobs.eval_command import format_share
 from jobs.inspect_commands import INDENT, format_value_lines
 from jobs.options import COUNT, TEXT, CommandReport, Parameter, Seed, SingleRowMode
 from jobs.output import print_line, print_text
@@ -13,6 +14,7 @@ from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.quality import pilot
+from pipeline.quality.label_accuracy import FieldComparison, to_field_documents
 from pipeline.workflows import try_out
 from pipeline.workflows.try_out import (
     DEFAULT_PAIR_SAMPLE_SIZE,
@@ -23,6 +25,10 @@ from pipeline.workflows.try_out import (
 
 # Longer texts are cut in the middle. `--json` has all of them.
 MAX_TEXT_CHARS = 2_000
+# Rows of a try of labelled rows, unless another number is set.
+DEFAULT_LABELLED_ROWS = 20
+# The sides of a comparison.
+SIDE_LETTERS = "AB"
 # Characters from the end of a text that a cut leaves.
 CUT_TEXT_END_CHARS = 300
 
@@ -44,6 +50,9 @@ def try_(
         Parameter("Compare this version, or `draft`, with --a.", metavar="VERSION"),
     ] = None,
     mode: SingleRowMode = "live",
+    labelled: Annotated[
+        bool, Parameter("Try corrected and reviewed rows first; print how often it is right.")
+    ] = False,
 ) -> CommandReport:
     """Ask about a few rows of TASK; show requests, replies, tokens, cost (USD) and time.
 
@@ -55,14 +64,16 @@ def try_(
 
     --a and --b compare two versions on a random sample of rows. A number is a version with stored
     answers. `draft` asks the current question of TASK's file with MODEL.
+
+    --labelled draws corrected and reviewed rows first, then others.
     """
     has_sides = a is not None and b is not None
     if (a is None) != (b is None) or (has_sides and (a == b or item is not None)):
         sides = f"{OptionHint('a')} and {OptionHint('b')}"
         message = f"{sides} need two different versions, and no {OptionHint('item')}"
         raise InputError(f"{message}; nothing was asked")
-    if item is not None and (n is not None or seed is not None):
-        options = f"{OptionHint('n')} or {OptionHint('seed')}"
+    if item is not None and (n is not None or seed is not None or labelled):
+        options = f"{OptionHint('n')}, {OptionHint('seed')} or {OptionHint(labelled=True)}"
         raise InputError(f"{OptionHint('item')} excludes {options}; nothing was asked")
 
     if a and b:
@@ -71,15 +82,18 @@ def try_(
             (a, b),
             size=n or DEFAULT_PAIR_SAMPLE_SIZE,
             seed=pilot.DEFAULT_PILOT_SEED if seed is None else seed,
+            labelled=labelled,
         )
         return _report_comparison(comparison_report, is_placeholder=ws.has_placeholder_answers)
 
+    default_size = DEFAULT_LABELLED_ROWS if labelled else try_out.DEFAULT_ROW_COUNT
     try_report = try_out.try_task(
         ws,
-        n or try_out.DEFAULT_ROW_COUNT,
+        n or default_size,
         item,
         seed,
         mode=mode,
+        labelled=labelled,
     )
     print_report = partial(_print_try, try_report, ws.task.labels)
     document = {**try_report.document, "placeholder": ws.has_placeholder_answers}
@@ -100,6 +114,8 @@ def _print_try(report: TryReport, labels: TaskLabels) -> None:
         _print_tried_outcome(row)
 
     print_text("")
+    for line in _accuracy_lines(report.accuracy):
+        print_line(line)
     print_line(_format_try_total(report, labels))
 
 
@@ -114,6 +130,18 @@ def _print_request(request: Mapping[str, Any]) -> None:
     for part in request["contents"][0]["parts"]:
         part_text = _cut_text(part["text"]) if "text" in part else _format_attachment(part)
         print_text(part_text, indent=INDENT)
+
+
+def _accuracy_lines(accuracy: Sequence[FieldComparison]) -> Iterator[str]:
+    """Yield a line for each labelled field: how often each side is right, with the interval."""
+    for comparison in accuracy:
+        sides = zip(SIDE_LETTERS, comparison.shares, strict=False)
+        texts = [
+            f"{letter if len(comparison.shares) > 1 else ''} right in {share.right} of {share.of} "
+            f"labelled rows, {format_share(share)}".strip()
+            for letter, share in sides
+        ]
+        yield f"{comparison.name}: {'; '.join(texts)}"
 
 
 def _print_tried_outcome(row: TriedRow) -> None:
@@ -183,6 +211,7 @@ def _report_comparison(report: ComparisonReport, *, is_placeholder: bool) -> Com
     if report.asked is not None:
         cost = report.asked.cost
         check = report.asked.check
+    lines += _accuracy_lines(report.accuracy)
     equal_pairs = sum(pair["a"] == pair["b"] for pair in report.pairs)
     totals = f"{equal_pairs} of {plural(len(report.pairs), 'row')} equal, {format_usd(cost)}"
     lines.append(f"A is {side_a}, B is {side_b}: {totals}")
@@ -194,6 +223,7 @@ def _report_comparison(report: ComparisonReport, *, is_placeholder: bool) -> Com
         "cost": cost,
         "agreement": report.agreement,
         "compared": report.compared,
+        "accuracy": to_field_documents(report.accuracy),
         "placeholder": is_placeholder,
     }
     return CommandReport(document, lines, check)

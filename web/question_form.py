@@ -20,6 +20,7 @@ from pipeline.engine.task_template import (
     TableGuess,
     make_field,
 )
+from pipeline.quality.label_accuracy import FieldComparison
 from web.background_work import BackgroundJob
 from web.mode_choices import ModeChoice
 from web.page_texts import capitalize_first, to_plain_text
@@ -90,6 +91,8 @@ class QuestionChange:
     # Each tried row with its members name, a (present answer) and b (new answer).
     pairs: list[dict[str, Any]] = field(default_factory=list)
     row_count: int = 0
+    # How often present and new answers to labelled rows are right, by field.
+    accuracy: Sequence[FieldComparison] = ()
     # Modes in which all rows can be asked: by the tried rows, after the change by all rows.
     mode_choices: list[ModeChoice] = field(default_factory=list)
     chosen_mode: str = ""

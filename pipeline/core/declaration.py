@@ -28,6 +28,8 @@ NAME = re.compile("[a-z][a-z0-9_]{0,40}")
 RESERVED = frozenset({*BUILT_IN_TASKS, "concepts", "images", "findable"})
 # The value of `key` for a hash of the row.
 HASH_KEY = "row"
+# The value of `examples` for examples that are drawn from corrections.
+FROM_CORRECTIONS = "corrections"
 # PostgreSQL cuts longer names.
 MAX_COLUMN_BYTES = 63  # bytes
 # Names of columns that a hint lists.
@@ -114,8 +116,8 @@ class Declaration(Generic[A_co]):
     temperature: float | None = None
     # A `thinkingConfig` that replaces the configuration of the catalogue.
     thinking: Mapping[str, Any] | None = None
-    # Pairs of a row and its answer.
-    examples: Sequence[tuple[Mapping[str, Any], Any]] = ()
+    # Pairs of a row and its answer, or "corrections": up to eight corrected rows of the task.
+    examples: Sequence[tuple[Mapping[str, Any], Any]] | str = ()
     quotes_in: str | None = None
     # Called with an answer and its row. Returns the reason why the answer is wrong, or None.
     check: "Callable[[Any, Mapping[str, Any]], str | None] | None" = None
@@ -239,9 +241,9 @@ class Declaration(Generic[A_co]):
             for pair in pairs
         )
         yield (
-            not is_pairs,
+            not is_pairs and not self.draws_examples,
             "examples= must be a list of pairs: a row ({column: value}) and its answer",
-            "",
+            f'or examples="{FROM_CORRECTIONS}"',
         )
         is_columns = isinstance(images, list | tuple) and all(
             isinstance(column, str) and column for column in images
@@ -308,6 +310,16 @@ class Declaration(Generic[A_co]):
                 f"gates= has an invalid bound {name!r}: {bounds!r}",
                 'for example gates={"answered": 0.95}',
             )
+
+    @property
+    def draws_examples(self) -> bool:
+        """Whether the examples are drawn from corrections."""
+        return self.examples == FROM_CORRECTIONS
+
+    @property
+    def example_pairs(self) -> Sequence[tuple[Mapping[str, Any], Any]]:
+        """The declared examples; none if they are drawn."""
+        return () if isinstance(self.examples, str) else self.examples
 
     @property
     def keys(self) -> tuple[str, ...]:

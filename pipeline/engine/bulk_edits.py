@@ -84,7 +84,7 @@ def set_field(
 
     report = BulkEditReport(number)
     visited_count = 0
-    for row_ids in _iterate_row_ids(store, task, change.row_filter):
+    for row_ids in iterate_row_ids(store, task, change.row_filter):
         changes = {row_id: {change.field: change.value} for row_id in row_ids}
         with store.write() as tx:
             _correct_chunk(tx, task, changes, report, editor_name=editor_name, edited_at=now())
@@ -99,7 +99,7 @@ def set_field(
     return report
 
 
-def _iterate_row_ids(store: Store, task: Task, row_filter: RowFilter) -> Iterator[list[str]]:
+def iterate_row_ids(store: Store, task: Task, row_filter: RowFilter) -> Iterator[list[str]]:
     """Yield the ids of the rows of a filter in chunks, each read in a new transaction.
 
     Rows that leave the filter meanwhile do not move the others, because a chunk begins after the

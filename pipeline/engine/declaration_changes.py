@@ -16,12 +16,19 @@ from pipeline.core.errors import (
 from pipeline.engine.fingerprint import to_fingerprint_document
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
-from pipeline.store.schema import PREFERRED_VERSIONS_KEY
+from pipeline.store.schema import (
+    DRAWN_EXAMPLES_KEY,
+    PARTIAL_VERSIONS_KEY,
+    PREFERRED_VERSIONS_KEY,
+)
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import merge_kinds
 from pipeline.tables.source import (
     CURSOR_STATE,
 )
+
+# Members of a record's words that are not in the file.
+STATE_KEYS = (CURSOR_STATE, PREFERRED_VERSIONS_KEY, PARTIAL_VERSIONS_KEY, DRAWN_EXAMPLES_KEY)
 
 
 def check_prefix(tx: Connection, record: TaskRecord) -> None:
@@ -41,7 +48,7 @@ def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord)
     - Former columns and fields follow the current columns and fields, because stored rows and
       answers have them.
     - The hash of the source stays only if the source would be read in the same way.
-    - The state of the cursor and the preferred versions stay.
+    - The state of the cursor, the preferred and partial versions and the drawn examples stay.
     """
     if stored_record is None:
         return declared_record
@@ -61,9 +68,7 @@ def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord)
         for option in ("asked", "quoted", "reading")
     )
     kept_options = {
-        name: stored_record.words[name]
-        for name in (CURSOR_STATE, PREFERRED_VERSIONS_KEY)
-        if name in stored_record.words
+        name: stored_record.words[name] for name in STATE_KEYS if name in stored_record.words
     }
     return replace(
         declared_record,

@@ -22,11 +22,17 @@ def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
         member_names += IMAGE_FINGERPRINT_MEMBERS
     if declaration.echo:
         member_names += ("echo",)
+    examples: str | list[Any] = [
+        [dict(row), _to_json_value(answer)] for row, answer in declaration.example_pairs
+    ]
+    # The drawn examples belong to the version, so they are not in its fingerprint.
+    if isinstance(declaration.examples, str):
+        examples = declaration.examples
     return {
         "system": declaration.system,
         "prompt": declaration.prompt,
         "schema": declaration.answer.model_json_schema(),
-        "examples": [[dict(row), _to_json_value(answer)] for row, answer in declaration.examples],
+        "examples": examples,
         **{name: _to_json_value(getattr(declaration, name)) for name in member_names},
     }
 

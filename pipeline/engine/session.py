@@ -271,7 +271,7 @@ class WorkspaceSession:
         if self._is_synced or not names_user_task(self.settings):
             return
 
-        from pipeline.engine import task_registry, task_sync
+        from pipeline.engine import task_sync
 
         task_sync.sync_task(
             self.store,
@@ -281,11 +281,7 @@ class WorkspaceSession:
             now=self.now(),
             display=self.display,
         )
-        with self.store.read() as tx:
-            user_tasks = task_registry.list_user_tasks(tx, self.settings)
-        other_tasks = [task for task in self.tasks if task.name != self.task.name]
-        self.task = next(task for task in user_tasks if task.name == self.task.name)
-        self.tasks = (*other_tasks, self.task)
+        self.reload_task()
         self._is_synced = True
 
         if (
@@ -295,6 +291,20 @@ class WorkspaceSession:
             self.display.say(
                 f"temperature= is not sent: {self.model.name} ignores it",
             )
+
+    def reload_task(self) -> None:
+        """Replace the user task by the task as it is recorded now, without loading its file."""
+        from pipeline.engine import task_registry
+
+        with self.store.read() as tx:
+            user_tasks = task_registry.list_user_tasks(tx, self.settings)
+        self.replace_task(next(task for task in user_tasks if task.name == self.task.name))
+
+    def replace_task(self, task: Task) -> None:
+        """Use another task of the same name from now on."""
+        other_tasks = [other for other in self.tasks if other.name != task.name]
+        self.tasks = (*other_tasks, task)
+        self.task = task
 
     def enable_index(self) -> None:
         """Sync the rows if possible, and mark the task as indexed by making its index folder.

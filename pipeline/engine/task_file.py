@@ -504,7 +504,7 @@ def _find_example_faults(declaration: Declaration, path: Path) -> Iterator[Fault
     Raises:
         InputError: Code of the task's file failed on an example.
     """
-    for index, example in enumerate(declaration.examples):
+    for index, example in enumerate(declaration.example_pairs):
         with _naming_lines(path):
             reason = _check_example(declaration, example)
         if reason:

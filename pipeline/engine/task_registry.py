@@ -31,6 +31,7 @@ from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine import source_lines, task_file
 from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.declaration_changes import check_change, check_prefix, merge_records
+from pipeline.engine.drawn_examples import with_drawn_examples
 from pipeline.engine.echo import estimate_echo_usage
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
 from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
@@ -46,7 +47,8 @@ from pipeline.engine.task_source import open_source, resolve_items
 from pipeline.engine.user_task import UserTask
 from pipeline.gemini.answer_schema import is_closed_answer
 from pipeline.gemini.usage import estimate_answer_tokens
-from pipeline.store import workspace
+from pipeline.store import selections, workspace
+from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, Store
 from pipeline.store.schema import PREFERRED_VERSIONS_KEY
 from pipeline.store.workspace import TaskRecord
@@ -89,8 +91,23 @@ def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
         shipped_task = find_shipped_task(record.name)
         make_shipped_task = shipped_task.make_recorded_task if shipped_task is not None else None
         make_task = make_shipped_task or UserTask
-        tasks.append(make_task(_with_present_file(record, settings), settings, backend))
+        task = make_task(_with_present_file(record, settings), settings, backend)
+        tasks.append(_continue_selection(tx, task))
     return tuple(tasks)
+
+
+def _continue_selection(tx: Connection, task: Task) -> Task:
+    """Return a task with the selected rows of its unfinished run; see `store.selections`.
+
+    A run of a former version of the file is not continued.
+    """
+    run = selections.find_unfinished_selection(tx, task.name)
+    if run is None or not isinstance(task, UserTask):
+        return task
+    label = VersionCounts.from_extractor(run.extractor).label
+    if label not in task.record.current_versions:
+        return task
+    return task.with_selection(run.number, label)
 
 
 def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
@@ -289,7 +306,7 @@ def register_if_new(
     return record.name
 
 
-def load_current_draft(task: Task, *, now: datetime) -> Task:
+def load_current_draft(tx: Connection, task: Task, *, now: datetime) -> Task:
     """Return a task with the current declaration of its file, about the registered rows.
 
     Loads the file. Name, key, columns and table prefix stay as registered. Stores nothing.
@@ -302,13 +319,16 @@ def load_current_draft(task: Task, *, now: datetime) -> Task:
     recorded_path = Path(record.path)
     path = find_task_file(str(recorded_path), recorded_path.parent) or recorded_path
     declaration = load_declaration(path, registered_task.settings, is_recorded=True)
-    return make_draft(task, declaration, path, now=now)
+    return make_draft(tx, task, declaration, path, now=now)
 
 
-def make_draft(task: Task, declaration: Declaration, path: Path, *, now: datetime) -> Task:
+def make_draft(
+    tx: Connection, task: Task, declaration: Declaration, path: Path, *, now: datetime
+) -> Task:
     """Return a task with another declaration, about the registered rows; store nothing.
 
-    Name, key, columns and table prefix stay as registered.
+    Name, key, columns and table prefix stay as registered. Examples are drawn from the corrections
+    that the database has now.
 
     Raises:
         InputError: The declaration does not fit the registered columns.
@@ -318,7 +338,9 @@ def make_draft(task: Task, declaration: Declaration, path: Path, *, now: datetim
     key_columns = tuple(name for name, _ in record.key)
     draft = replace(declaration, name=task.name, key=key_columns)
     draft_record = make_record(draft, path, record.columns, recorded_at=now)
-    draft_task = UserTask(replace(draft_record, prefix=record.prefix), registered_task.settings)
+    draft_record = replace(draft_record, prefix=record.prefix)
+    draft_record = with_drawn_examples(tx, draft_record, declaration)
+    draft_task = UserTask(draft_record, registered_task.settings)
     # The file need not have this declaration.
     draft_task.user_file.declaration = draft
     return draft_task
@@ -469,7 +491,9 @@ def save_record(
     declared_record = make_record(declaration, path, columns, recorded_at=recorded_at)
     with store.read() as tx:
         stored_record = workspace.get_task(tx, declared_record.name)
-    merged_record = merge_records(stored_record, declared_record)
+        merged_record = merge_records(stored_record, declared_record)
+        if stored_record is not None:
+            merged_record = with_drawn_examples(tx, merged_record, declaration)
     if stored_record is not None and _is_same_record(stored_record, merged_record):
         return stored_record
 
@@ -487,6 +511,7 @@ def save_record(
             )
         check_prefix(tx, declared_record)
         merged_record = merge_records(stored_record, declared_record)
+        merged_record = with_drawn_examples(tx, merged_record, declaration)
         task = UserTask(merged_record)
         check_column_names(list(merged_record.columns))
         lines += make_views(tx, merged_record)

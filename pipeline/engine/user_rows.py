@@ -8,7 +8,18 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Subquery, and_, case, func, literal, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Subquery,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+)
 
 from pipeline.core.command_hint import HintTemplate
 from pipeline.core.declaration import fill_template, find_column
@@ -18,7 +29,7 @@ from pipeline.engine.row_confidences import RowConfidences
 from pipeline.engine.task_parts import (
     TaskRows,
 )
-from pipeline.store import answers, partial_answers
+from pipeline.store import answers, partial_answers, selections
 from pipeline.store.answers import VersionPreference
 from pipeline.store.database import split_into_pages
 from pipeline.store.rows import NO_HASH, delete_row
@@ -76,6 +87,8 @@ class UserRows(TaskRows):
     row_target: RowTarget | None
     # Only rows with, or only rows without, a partial answer are open; None for all.
     has_partial_answer: bool | None = None
+    # Only the selected rows of this run are asked; None asks all open rows.
+    selection_run: int | None = None
     image_columns: Sequence[str] = dataclasses.field(init=False)
     # Rows whose input changed after their answer are open again.
     asks_stale_rows: bool = dataclasses.field(init=False)
@@ -113,6 +126,8 @@ class UserRows(TaskRows):
         if self.has_partial_answer is not None:
             is_partly_answered = self.is_partly_answered()
             is_open &= is_partly_answered if self.has_partial_answer else ~is_partly_answered
+        if self.selection_run is not None:
+            is_open &= selections.is_selected(self.selection_run, columns.findable_key)
 
         other_states = list[tuple[str, ColumnElement[bool]]]()
         if self.image_columns:
@@ -157,6 +172,18 @@ class UserRows(TaskRows):
         )
         row_ids = list(tx.execute(query).scalars())
         return row_ids, self.table(tx).count_rows(tx, *conditions)
+
+    def filter_answered(self, tx: Connection, row_ids: Sequence[str]) -> set[str]:
+        """Return those of the rows that are answered and can be asked again."""
+        columns = self.subquery.c
+        conditions = [
+            self.is_answered(current_input=False),
+            columns.findable_gone_at.is_(None),
+            ~columns.findable_empty,
+        ]
+        if self.image_columns:
+            conditions.append(columns.findable_unusable.is_(None))
+        return self.table(tx).filter_ids(tx, row_ids, *conditions)
 
     def map_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its values by column; missing values are None."""
@@ -279,50 +306,65 @@ class UserRows(TaskRows):
         few_rows: bool = False,
         models_only: bool = False,
     ) -> ColumnElement[bool]:
-        """Return the condition that a row has an answer by this version or by a person.
+        """Return the condition that a row has an answer by the current versions or by a person.
 
-        If answers are rows of another program's table, a row there by this provider and model
-        counts too. If `current_input` is set, such a row counts if another program wrote it; a row
-        that a stored answer wrote counts only if that answer is to the row's present input.
+        A selected row needs an answer by this version. If answers are rows of another program's
+        table, a row there by this provider and model counts too, except for a selected row. If
+        `current_input` is set, such a row counts if another program wrote it; a row that a stored
+        answer wrote counts only if that answer is to the row's present input.
 
         Args:
             current_input: Count only answers to the row's present input.
             few_rows: Look each row up, for a query about few rows.
             models_only: Ignore the answers of persons.
         """
+
+        def has_answer(versions: Sequence[str], *, current_input: bool) -> ColumnElement[bool]:
+            all_versions = versions if models_only else (*versions, answers.PERSON)
+            query = self._select_answer_ids(all_versions, current_input=current_input)
+            # PostgreSQL takes the answers for a single row and would scan them all for a few rows.
+            if few_rows:
+                return query.limit(1).scalar_subquery().is_not(None)
+            return query.exists()
+
+        key = self.subquery.c.findable_key
+        versions = self.record.current_versions
+        if self.own_prompt_version not in versions:
+            versions = (self.own_prompt_version,)
+        is_answered = has_answer(versions, current_input=current_input)
+        if self.row_target is not None:
+            model = self.record.words.get("model") or self.settings.for_backend(self.provider).model
+            has_target_row = self.row_target.has_written_row(key, model)
+            if current_input:
+                has_target_row &= ~has_answer(versions, current_input=False)
+            is_answered |= has_target_row
+        if self.selection_run is None:
+            return is_answered
+
+        has_new_answer = has_answer([self.own_prompt_version], current_input=current_input)
+        is_selected = selections.is_selected(self.selection_run, key)
+        return or_(has_new_answer, and_(~is_selected, is_answered))
+
+    def _select_answer_ids(
+        self, versions: Sequence[str], *, current_input: bool
+    ) -> Select[tuple[int]]:
+        """Return a SELECT of the applied answers of some versions to a row of the subquery."""
         row_columns = self.subquery.c
         columns = answers_table.c
-        is_by_task = answers.has_version(columns.extractor, self.own_prompt_version)
-        if not models_only:
-            is_by_task = or_(is_by_task, columns.extractor == answers.PERSON)
-        any_answer = (
+        query = (
             select(columns.id)
             .where(
                 columns.task == self.record.name,
                 columns.applied,
                 columns.answer != answers.FORGOTTEN_ANSWER,
-                is_by_task,
+                or_(*(answers.has_version(columns.extractor, version) for version in versions)),
             )
             .where(columns.item_id == row_columns.findable_key)
             .correlate(self.subquery)
         )
-        counted_answer = any_answer
         if current_input:
-            counted_answer = any_answer.where(columns.input_hash == row_columns.findable_hash)
-
-        # PostgreSQL takes the answers for a single row and would scan them all for a few rows.
-        is_answered: ColumnElement[bool]
-        is_answered = counted_answer.exists()
-        if few_rows:
-            is_answered = counted_answer.limit(1).scalar_subquery().is_not(None)
-        if self.row_target is None:
-            return is_answered
-
-        model = self.record.words.get("model") or self.settings.for_backend(self.provider).model
-        has_target_row = self.row_target.has_written_row(row_columns.findable_key, model)
-        if current_input:
-            has_target_row &= ~any_answer.exists()
-        return is_answered | has_target_row
+            query = query.where(columns.input_hash == row_columns.findable_hash)
+        return query
 
 
 # ---- the list of its rows

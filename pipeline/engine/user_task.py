@@ -43,7 +43,8 @@ from pipeline.engine.user_export import UserExport
 from pipeline.engine.user_file import UserFile
 from pipeline.engine.user_index import make_index
 from pipeline.engine.user_rows import UserRows
-from pipeline.store.answers import answers_to_other_inputs, find_corrected
+from pipeline.gemini.requests import Prompt
+from pipeline.store.answers import VersionCounts, answers_to_other_inputs, find_corrected
 from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
 from pipeline.store.rows import NO_HASH
@@ -267,7 +268,26 @@ class UserPrompt(TaskPrompt):
             self.rows.record.words["asked"],
             strict=True,
         )
-        return PromptBuilder(self.file.declaration, dict(columns))
+        examples = [(row, answer) for _, row, answer in self._drawn_examples]
+        return PromptBuilder(self.file.declaration, dict(columns), drawn_examples=examples)
+
+    @property
+    def _drawn_examples(self) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+        if not self.file.declaration.draws_examples:
+            return []
+        return self.rows.record.list_examples(self.rows.record.prompt_version)
+
+    def make_prompt(self, row_id: str, prompt_text: str) -> Prompt:
+        """Return the prompt about a row, which is no example of itself."""
+        if row_id not in self.list_example_ids(self.rows.record.prompt_version):
+            return self.builder.make_prompt(prompt_text)
+        examples = [(row, answer) for key, row, answer in self._drawn_examples if key != row_id]
+        return replace(self.builder, drawn_examples=examples).make_prompt(prompt_text)
+
+    def list_example_ids(self, version: str) -> set[str]:
+        """Return the ids of the rows that are examples in the prompt of a version."""
+        label = VersionCounts.from_extractor(version).label
+        return {row_id for row_id, _, _ in self.rows.record.list_examples(label)}
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -432,7 +452,7 @@ class UserTask(Task):
         self.provider = provider
         self.name = record.name
         self.subject = record.name
-        self.version_label = version_label or f"{record.name}@{record.version}"
+        self.version_label = version_label or record.prompt_version
         self.fingerprint = record.fingerprint
         self.gates = str(record.words.get("gates") or "")
         self.labels = labels or _labels_of(record)
@@ -446,6 +466,8 @@ class UserTask(Task):
         preferred_versions = (
             record.preferred if settings.prefer_versions is None else settings.prefer_versions
         )
+        # An answer of a partial version comes before the answers that it replaces.
+        preferred_versions = record.rank_versions(preferred_versions)
         self.user_file = UserFile(record, settings)
         self.row_target = self._make_row_target(preferred_versions)
         self.rows = self.rows_class(
@@ -504,6 +526,12 @@ class UserTask(Task):
         task.rows = replace(self.rows, has_partial_answer=has_partial_answer)
         task.answers = replace(self.answers, rows=task.rows)
         task.prompt = replace(self.prompt, rows=task.rows, answers=task.answers)
+        return task
+
+    def with_selection(self, run: int, version_label: str) -> "UserTask":
+        """Return the task under a version for which only the selected rows of a run are open."""
+        task = type(self)(self.record, self.settings, self.provider, version_label=version_label)
+        task.rows.selection_run = run
         return task
 
     def _make_row_target(self, preferred_versions: Sequence[str]) -> RowTarget | None:

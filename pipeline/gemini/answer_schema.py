@@ -116,15 +116,15 @@ def is_closed_answer(answer_model: "type[BaseModel]") -> bool:
     Many rows have the same answer then.
     """
     schema = json_schema(answer_model)
-    return _is_closed_node(schema, schema.get("$defs", {}))
+    return is_closed_node(schema, schema.get("$defs", {}))
 
 
-def _is_closed_node(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> bool:
+def is_closed_node(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> bool:
     """Return whether all values that a node of a JSON schema describes are choices."""
     if "$ref" in node:
         name = node["$ref"].rpartition("/")[2]
         other_definitions = {key: value for key, value in definitions.items() if key != name}
-        return name in definitions and _is_closed_node(definitions[name], other_definitions)
+        return name in definitions and is_closed_node(definitions[name], other_definitions)
     if "enum" in node or "const" in node or node.get("type") in {"boolean", "null"}:
         return True
 
@@ -132,7 +132,7 @@ def _is_closed_node(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> 
     inner_nodes += node.get("properties", {}).values()
     if node.get("type") == "array" and "items" in node:
         inner_nodes.append(node["items"])
-    return bool(inner_nodes) and all(_is_closed_node(inner, definitions) for inner in inner_nodes)
+    return bool(inner_nodes) and all(is_closed_node(inner, definitions) for inner in inner_nodes)
 
 
 def _measure_depth(schema: Mapping[str, Any]) -> int:

@@ -17,7 +17,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -104,6 +104,20 @@ def redact_line(line: bytes) -> bytes:
         return line
 
     return orjson.dumps(_replace_images(orjson.loads(line)))
+
+
+def edit_system_text(line: bytes, edit: Callable[[str], str]) -> bytes:
+    """Return a request line with an edited system instruction; a line without it is unchanged."""
+    document = orjson.loads(line)
+    instruction = document.get("request", {}).get("systemInstruction")
+    if not instruction:
+        return line
+    part = instruction["parts"][0]
+    new_text = edit(part["text"])
+    if new_text == part["text"]:
+        return line
+    part["text"] = new_text
+    return orjson.dumps(document) + b"\n"
 
 
 def _replace_images(node: Any) -> Any:

@@ -30,9 +30,15 @@ from pipeline.engine.task import Task
 from pipeline.index import build
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders, open_synced_builds
 from pipeline.ops import clean
-from pipeline.ops.forget_files import check_sealed_files, drop_lines, read_batch_numbers
+from pipeline.ops.forget_files import (
+    check_sealed_files,
+    drop_lines,
+    read_batch_numbers,
+    remove_line_examples,
+)
 from pipeline.quality import report as reports
 from pipeline.store import batches, erasure, marks, rows, workspace
+from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, Store
 from pipeline.tables.columns import fold_name
 from pipeline.tables.row_import import MISSING_ROW_KIND
@@ -194,6 +200,11 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
 
     with ws.store.read() as tx:
         batch_numbers = read_batch_numbers(tx, task, row_ids)
+        example_versions = {
+            version
+            for row_id in row_ids
+            for version in erasure.list_versions_with_example(tx, task.name, row_id)
+        }
         all_batches = batches.batches_in_states(tx)
         cleaned_hashes = marks.cleaned_batches(tx)
     row_batches = [batch for batch in all_batches if batch.number in batch_numbers]
@@ -213,7 +224,15 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         ):
             path.unlink(missing_ok=True)
         for batch in row_batches:
-            dropped_counts = drop_lines(ws.data, ws.store, batch, row_ids, cleaned_hashes)
+            label = VersionCounts.from_extractor(batch.extractor).label
+            dropped_counts = drop_lines(
+                ws.data,
+                ws.store,
+                batch,
+                row_ids,
+                cleaned_hashes,
+                edit_line=remove_line_examples if label in example_versions else None,
+            )
             report.files += dropped_counts
             report.lines += sum(dropped_counts.values())
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:

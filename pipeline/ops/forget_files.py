@@ -1,13 +1,14 @@
 """Remove the lines of forgotten rows from sealed files."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
+from pipeline.engine.prompt_builder import remove_examples
 from pipeline.engine.task import Task
-from pipeline.gemini.requests import make_request_key
+from pipeline.gemini.requests import edit_system_text, make_request_key
 from pipeline.gemini.result_file import read_line_key
 from pipeline.ops import clean
 from pipeline.store import batches, erasure, marks
@@ -77,10 +78,15 @@ def drop_lines(
     batch: BatchRow,
     row_ids: Collection[str],
     cleaned_hashes: Mapping[int, str],
+    *,
+    edit_line: Callable[[bytes], bytes] | None = None,
 ) -> dict[str, int]:
     """Rewrite the sealed files of a batch without the lines about some rows of its task.
 
     Files that do not exist are skipped.
+
+    Args:
+        edit_line: Changes the lines that stay; None changes nothing.
 
     Returns:
         The number of deleted lines of each rewritten file, by path relative to DATA.
@@ -92,10 +98,17 @@ def drop_lines(
     dropped_counts = {}
     for file in _find_sealed_files(data, batch, cleaned_hashes):
         name = file.path.relative_to(data).as_posix()
-        dropped_count = _drop_lines_of_file(store, batch, file, name, forgotten_keys)
+        dropped_count = _drop_lines_of_file(
+            store, batch, file, name, forgotten_keys, edit_line=edit_line
+        )
         if dropped_count:
             dropped_counts[name] = dropped_count
     return dropped_counts
+
+
+def remove_line_examples(line: bytes) -> bytes:
+    """Return a request line without the examples of its prompt; other lines stay as they are."""
+    return edit_system_text(line, remove_examples)
 
 
 def _drop_lines_of_file(
@@ -104,6 +117,8 @@ def _drop_lines_of_file(
     file: clean.SealedFile,
     name: str,
     forgotten_keys: Collection[str],
+    *,
+    edit_line: Callable[[bytes], bytes] | None,
 ) -> int:
     """Rewrite a sealed file without the lines of some keys; return the number of deleted lines.
 
@@ -114,6 +129,7 @@ def _drop_lines_of_file(
     Args:
         name: The file's name in the error message.
         forgotten_keys: Request keys of the rows to forget.
+        edit_line: Changes the lines that stay; None changes nothing.
 
     Raises:
         InconsistentError: The file, or its record, was changed.
@@ -121,22 +137,26 @@ def _drop_lines_of_file(
     current_sha256 = files.hash_file(file.path)
     draft_path = files.new_part_path(file.path)
     dropped_count = 0
+    is_changed = False
     try:
         with files.SealedWriter(draft_path) as writer, file.path.open("rb") as sealed_lines:
             for line in sealed_lines:
                 key = read_line_key(line)
                 if key and key not in forgotten_keys:
-                    writer.write(line)
+                    kept_line = edit_line(line) if edit_line is not None else line
+                    writer.write(kept_line)
+                    is_changed |= kept_line != line
                 else:
                     dropped_count += 1
+                    is_changed = True
             draft = writer.seal()
 
         # A run that was killed before the rename has recorded the new file.
         if file.sha256 not in {current_sha256, draft.sha256}:
             raise _changed_file_error(batch, file)
-        if dropped_count and current_sha256 == file.sha256:
+        if is_changed and current_sha256 == file.sha256:
             _record_new_hash(store, batch, name, current_sha256, draft)
-        if dropped_count:
+        if is_changed:
             files.rename_sealed(draft, file.path)
     finally:
         draft_path.unlink(missing_ok=True)

@@ -43,6 +43,7 @@ from pipeline.store.database import (
     select_matching,
     stream_rows,
 )
+from pipeline.store.runs import end_run
 from pipeline.store.schema import (
     answers,
     asks,
@@ -639,6 +640,16 @@ def preferred_answers_page(
     return [tuple(row) for row in tx.execute(query)]
 
 
+def read_corrections(tx: Connection, task: str) -> dict[str, tuple[str, str]]:
+    """Return (input hash, answer as JSON) of the newest applied correction of each row, by id."""
+    query = (
+        select(answers.c.item_id, answers.c.input_hash, answers.c.answer)
+        .where(_is_applied(task, PERSON))
+        .order_by(answers.c.id)
+    )
+    return {row.item_id: (row.input_hash, row.answer) for row in tx.execute(query)}
+
+
 def find_corrected(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that have an applied correction by a person."""
     corrected = select_matching(tx, answered_ids(task, PERSON), answers.c.item_id, row_ids)
@@ -862,7 +873,9 @@ def delete_version(
         marks.record_rollback(tx, number, reason=reason, now=now)
 
     is_open_run = and_(runs.c.task == task, runs.c.extractor == version, runs.c.ended_at.is_(None))
-    tx.execute(update(runs).where(is_open_run).values(ended_at=now, why=reason))
+    open_runs = tx.execute(select(runs.c.number).where(is_open_run)).scalars().all()
+    for number in open_runs:
+        end_run(tx, number, reason=reason, now=now)
 
     parked = (asks.c.task == task, asks.c.extractor == version, asks.c.state == PARKED)
     parked_count = tx.execute(select(func.count()).where(*parked)).scalar_one()

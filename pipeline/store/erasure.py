@@ -7,16 +7,19 @@ excerpt, reason, hash) and get a meaningless row id.
 import re
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select, true, update
 
 from pipeline.core.states import BatchState
-from pipeline.store import claims, edits, marks
-from pipeline.store.answers import FORGOTTEN_ANSWER
+from pipeline.store import claims, edits, marks, selections, workspace
+from pipeline.store.answers import FORGOTTEN_ANSWER, has_version
 from pipeline.store.marks import ERASED_TEXT
 from pipeline.store.schema import (
+    DRAWN_EXAMPLES_KEY,
+    PARTIAL_VERSIONS_KEY,
     answers,
     asks,
     attempts,
@@ -34,7 +37,7 @@ TEXT_COLUMNS: dict[Table, tuple[str, ...]] = {
     events: ("name", "new", "why"),
     attempts: ("reason", "excerpt"),
     creates: ("note",),
-    runs: ("why",),
+    runs: ("why", "condition"),
     answers: ("who", "reviewed_by"),
     batches: ("reason",),
     asks: ("reason",),
@@ -65,7 +68,8 @@ def has_records(tx: Connection, task: str, row_id: str) -> bool:
 def batches_of_row(tx: Connection, task: str, row_id: str) -> list[int]:
     """Return the numbers of batches that may have asked about a row, ascending.
 
-    These are the batches of the row's claim, answers and attempts. Failed batches of the task and
+    These are the batches of the row's claim, answers and attempts, and of the versions whose
+    prompts have the row as an example. Failed batches of the task and
     rolled back batches of all tasks are included, because only their files show which rows they
     asked about.
     """
@@ -73,6 +77,9 @@ def batches_of_row(tx: Connection, task: str, row_id: str) -> list[int]:
         select(table.c.batch).where(table.c.task == task, table.c.item_id == row_id)
         for table in REQUEST_TABLES
     ]
+    for version in list_versions_with_example(tx, task, row_id):
+        is_of_version = has_version(batches.c.extractor, version)
+        queries.append(select(batches.c.number).where(batches.c.task == task, is_of_version))
     is_failed = batches.c.state == BatchState.FAILED
     queries.append(select(batches.c.number).where(batches.c.task == task, is_failed))
 
@@ -80,6 +87,33 @@ def batches_of_row(tx: Connection, task: str, row_id: str) -> list[int]:
     for query in queries:
         numbers.update(number for number in tx.execute(query).scalars() if number is not None)
     return sorted(numbers)
+
+
+def list_versions_with_example(tx: Connection, task: str, row_id: str) -> list[str]:
+    """Return the prompt versions that have a row as an example, also versions that continue them."""
+    record = workspace.get_task(tx, task)
+    if record is None:
+        return []
+    versions = [*record.words.get(DRAWN_EXAMPLES_KEY, {})]
+    versions += record.words.get(PARTIAL_VERSIONS_KEY, {})
+    return [
+        version
+        for version in versions
+        if any(example[0] == row_id for example in record.list_examples(version))
+    ]
+
+
+def _erase_example(tx: Connection, task: str, row_id: str) -> None:
+    """Delete a row from the drawn examples of all versions of its task."""
+    record = workspace.get_task(tx, task)
+    if record is None or not list_versions_with_example(tx, task, row_id):
+        return
+    examples_by_version = {
+        version: [example for example in examples if example[0] != row_id]
+        for version, examples in record.words[DRAWN_EXAMPLES_KEY].items()
+    }
+    words = {**record.words, DRAWN_EXAMPLES_KEY: examples_by_version}
+    workspace.save_task(tx, replace(record, words=words))
 
 
 def record_resealed_file(
@@ -155,6 +189,8 @@ def erase_row(
         tx.execute(update(table).where(is_of_row).values(item_id=new_id, **values))
     for table in (asks, partial_answers):
         tx.execute(delete(table).where(table.c.task == task, table.c.item_id == row_id))
+    selections.remove_row(tx, task, row_id)
+    _erase_example(tx, task, row_id)
     for word in words:
         _erase_word(tx, word)
 

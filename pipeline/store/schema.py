@@ -41,7 +41,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.schema import CreateIndex
+from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
@@ -273,6 +273,9 @@ class TagRunRow:
     why: str | None
     # A JSON list; see `skipped`.
     skips: str | None
+    # The condition (WHERE=) of the rows that the run asks; see `store.selections`. None means all
+    # open rows.
+    condition: str | None = None
 
     @property
     def skipped(self) -> tuple[str, ...] | None:
@@ -311,6 +314,11 @@ class PilotRow:
 
 # The key of the preferred versions in `TaskRecord.words`.
 PREFERRED_VERSIONS_KEY = "prefer_versions"
+# The key of the partial versions in `TaskRecord.words`: the prompt version that each continues.
+PARTIAL_VERSIONS_KEY = "partial_versions"
+# The key of the examples in `TaskRecord.words` that were drawn from corrections, by prompt version:
+# (row id, values by column, answer).
+DRAWN_EXAMPLES_KEY = "drawn_examples"
 
 
 @dataclass(frozen=True)
@@ -344,6 +352,36 @@ class TaskRecord:
     def preferred(self) -> tuple[str, ...]:
         """Return the versions that PREFER_VERSIONS stored, in their order; empty if none."""
         return tuple(self.words.get(PREFERRED_VERSIONS_KEY, ()))
+
+    @property
+    def prompt_version(self) -> str:
+        """Return the prompt version that the file declares: `task@n`."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def current_versions(self) -> tuple[str, ...]:
+        """Return the prompt version and those that asked some of its rows again, newest first.
+
+        An answer of any of them keeps a row from being asked.
+        """
+        partial_versions = [
+            label
+            for label, base in self.words.get(PARTIAL_VERSIONS_KEY, {}).items()
+            if base == self.prompt_version
+        ]
+        return (*reversed(partial_versions), self.prompt_version)
+
+    def list_examples(self, version: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """Return (row id, values by column, answer) of the drawn examples of a prompt version."""
+        declared_version = self.words.get(PARTIAL_VERSIONS_KEY, {}).get(version, version)
+        examples = self.words.get(DRAWN_EXAMPLES_KEY, {}).get(declared_version, [])
+        return [(row_id, row, answer) for row_id, row, answer in examples]
+
+    def rank_versions(self, preferred: Sequence[str]) -> tuple[str, ...]:
+        """Return preferred versions, followed by the current versions if there are several."""
+        if len(self.current_versions) == 1:
+            return tuple(preferred)
+        return (*preferred, *self.current_versions)
 
 
 metadata = MetaData()
@@ -625,6 +663,14 @@ events = Table(
 # A run of `tag` has a budget that counts from its start; a backfill may take days.
 runs = _table_of("findable_runs", TagRunRow)
 pilots = _table_of("findable_pilots", PilotRow, big={"seed"})
+# The rows of an unfinished run with a condition.
+selected_rows = Table(
+    "findable_selected_rows",
+    metadata,
+    Column("run", ForeignKey("findable_runs.number"), nullable=False),
+    Column("item_id", Text, nullable=False),
+    PrimaryKeyConstraint("run", "item_id"),
+)
 tasks = _table_of(
     "findable_tasks",
     TaskRecord,
@@ -637,7 +683,7 @@ tasks = _table_of(
 # to `0021`.
 SCHEMA_NUMBER = "0025"
 # The statements that upgrade each schema to the next schema.
-UPGRADES: Mapping[str, Sequence[str | CreateIndex]] = {
+UPGRADES: Mapping[str, Sequence[str | CreateIndex | CreateTable]] = {
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
     "0023": [
         f"ALTER TABLE {batches.name} ADD COLUMN running_at TIMESTAMP WITH TIME ZONE",
@@ -653,6 +699,9 @@ UPGRADES: Mapping[str, Sequence[str | CreateIndex]] = {
     "0024": [
         "ALTER TABLE findable_answers ADD COLUMN confidences TEXT",
         CreateIndex(_doubt_index),
+        CreateTable(partial_answers),
+        f"ALTER TABLE {runs.name} ADD COLUMN condition TEXT",
+        CreateTable(selected_rows),
     ],
 }
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.

@@ -141,8 +141,8 @@ def _view_query(
     preference = VersionPreference.of_task(
         tx,
         task.name,
-        label=f"{task.name}@{task.version}",
-        versions=task.preferred,
+        label=task.prompt_version,
+        versions=task.rank_versions(task.preferred),
     )
     query = select().select_from(answers).where(is_preferred(preference, per_version=per_version))
 

@@ -18,6 +18,7 @@ from pipeline.engine.task import Task
 from pipeline.engine.task_parser import WrittenTask, parse_task_file
 from pipeline.engine.task_template import AnswerField
 from pipeline.engine.user_task import UserTask
+from pipeline.quality.label_accuracy import FieldComparison
 from pipeline.quality.pilot import DEFAULT_PILOT_SEED
 from pipeline.store import answers, workspace
 from pipeline.workflows import ask, try_out
@@ -33,6 +34,8 @@ class ChangeTrial(NamedTuple):
     estimate: Preflight | None
     # Number of all rows.
     row_count: int
+    # How often the present (a) and the new answers (b) to labelled rows are right, by field.
+    accuracy: Sequence[FieldComparison] = ()
 
 
 def read_written_task(task: Task) -> WrittenTask | None:
@@ -50,7 +53,8 @@ def read_written_task(task: Task) -> WrittenTask | None:
 def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> ChangeTrial:
     """Ask a changed question about a few rows, without storing an answer.
 
-    Rows with a present answer are drawn; without such rows, the first rows are asked.
+    Labelled rows are drawn first, then other rows with a present answer. Without such rows, the
+    first rows are asked.
 
     Args:
         ws: The workspace, with the present task.
@@ -63,20 +67,17 @@ def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> Chang
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
         FindableError: No reply was judged; the error that ended the calls.
     """
-    draft = task_registry.make_draft(
-        ws.task,
-        task_file.load_declaration_source(
-            change.render().encode(), ws.task.name, change.draft.path
-        ),
-        change.draft.path,
-        now=ws.now(),
+    declaration = task_file.load_declaration_source(
+        change.render().encode(), ws.task.name, change.draft.path
     )
     label = ws.task.version_label
     with ws.store.read() as tx:
+        draft = task_registry.make_draft(tx, ws.task, declaration, change.draft.path, now=ws.now())
         has_answers = any(answers.row_ids_with_versions(tx, ws.task.name, [label]))
         first_ids, row_count = cast(UserTask, ws.task).rows.read_first_ids(tx, size)
 
     draft_ws = replace(ws, task=draft)
+    accuracy: Sequence[FieldComparison] = ()
     if has_answers:
         comparison = try_out.compare_sides(
             draft_ws,
@@ -84,8 +85,10 @@ def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> Chang
             size=size,
             seed=DEFAULT_PILOT_SEED,
             is_draft_loaded=True,
+            labelled=True,
         )
         pairs = comparison.pairs
+        accuracy = comparison.accuracy
         report = comparison.asked
     else:
         draft_ws.announce_placeholders()
@@ -98,7 +101,7 @@ def try_change(ws: WorkspaceSession, change: WrittenTask, *, size: int) -> Chang
     ask.check_judged(report)
     row_ids = [row.id for row in report.items]
     estimate = ask.estimate_all(draft_ws, row_ids, row_count, report)
-    return ChangeTrial(pairs, estimate, row_count)
+    return ChangeTrial(pairs, estimate, row_count, accuracy)
 
 
 def write_change(data: Path, present: WrittenTask, change: WrittenTask) -> None:

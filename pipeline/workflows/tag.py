@@ -16,6 +16,7 @@ from datetime import datetime
 from pipeline.batch.budget import BudgetError, correct_tag_start, resume_budget
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN_STATES, Mode
 from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
@@ -23,11 +24,12 @@ from pipeline.gemini.usage import describe_cost
 from pipeline.ops import status
 from pipeline.quality import pilot
 from pipeline.store import answers, runs
-from pipeline.workflows import preflight, rounds
+from pipeline.workflows import preflight, rounds, row_selection
 from pipeline.workflows.decisions import open_decisions
 from pipeline.workflows.pilot_run import ensure_pilot_passed
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import TagRounds
+from pipeline.workflows.row_selection import RowSelection
 from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 
 MODES = ("auto", "batch", "flex", "live", "decide")
@@ -50,6 +52,8 @@ class TagOptions:
     pilot: int | None = None
     # Waive a pilot that would stop the rest.
     skip_pilot: bool = False
+    # Ask only the rows of this condition, answered rows again; empty for all open rows.
+    where: str = ""
     # Ask by batch under one version. The cost is always confirmed, and if the task needs a pilot,
     # one must have passed.
     backfill: bool = False
@@ -118,13 +122,28 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         GateError: A pilot failed, is not over, or is required and missing; answers are stored.
         RemoteError, ConfigurationError: As the steps raise them; finished steps are kept.
     """
-    open_work = status.describe_open_batches(ws)
+    open_work = [*status.describe_open_batches(ws), *row_selection.describe_unfinished(ws)]
     rounds.prepare_task(ws)
-    if options.mode != Mode.DECIDE:
-        return _tag_open_rows(ws, options, open_work)
-    if closed_questions.is_mixed(ws.task):
+    if options.mode == Mode.DECIDE and options.where:
+        raise InputError(
+            f"{OptionHint('where')} asks rows in the modes batch, flex and live, not by decisions; "
+            "nothing was asked",
+            hint=f"leave out {OptionHint(mode='decide')}",
+        )
+    if options.mode == Mode.DECIDE and closed_questions.is_mixed(ws.task):
         return _tag_mixed_rows(ws, options, open_work)
-    return _tag_open_rows(open_decisions(ws), options, open_work)
+    if options.mode == Mode.DECIDE:
+        return _tag_prepared_rows(open_decisions(ws), options, None, open_work)
+
+    selection: RowSelection | None = None
+    if options.where:
+        selection = row_selection.select_rows(ws, options.where, limit=options.limit)
+    if selection is not None:
+        options = replace(options, limit=None)
+    try:
+        return _tag_prepared_rows(ws, options, selection, open_work)
+    finally:
+        row_selection.leave_selection(ws)
 
 
 def _tag_mixed_rows(
@@ -141,7 +160,7 @@ def _tag_mixed_rows(
         open_work: Descriptions of the batches and runs that were open when the command started.
     """
     ws.announce_placeholders()
-    started_at = _resume_budget(ws, options)
+    started_at = _resume_budget(ws, options, is_new_run=False)
     # Both sessions share the client.
     ws.ensure_client()
     decide_ws = ws.for_decisions()
@@ -159,7 +178,7 @@ def _tag_mixed_rows(
         report.reason = f"{OptionHint(mode=options.mode)}"
         _print_tag_estimate(decide_ws, decide_estimate, report, open_work)
         _confirm_mixed_cost(ws, options, decide_estimate)
-        _begin_run(decide_ws, options, tag_rounds, decide_estimate)
+        _begin_run(decide_ws, options, tag_rounds, decide_estimate, None)
         other_ws.agreed_usd = math.inf
         _ask_rows(decide_ws, replace(options, wait=False), tag_rounds)
         decided = report.live
@@ -169,7 +188,12 @@ def _tag_mixed_rows(
             return tag_rounds.complete_report()
 
     other_options = replace(options, mode="auto")
-    other_report = _tag_open_rows(other_ws, other_options, () if report.asked else open_work)
+    other_report = _tag_prepared_rows(
+        other_ws,
+        other_options,
+        None,
+        () if report.asked else open_work,
+    )
     other_report.decided = report.live
     return other_report
 
@@ -203,20 +227,38 @@ def _confirm_mixed_cost(
     )
 
 
-def _tag_open_rows(
+def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> Preflight:
+    """Return the estimates of all modes for the rows that `tag_rows` would ask; ask nothing.
+
+    Raises:
+        InputError: As `tag_rows`.
+    """
+    ws.sync_rows()
+    limit = options.limit
+    if options.where and row_selection.select_rows(ws, options.where, limit=limit) is not None:
+        limit = None
+    try:
+        return preflight.estimate_tagging(ws, limit=limit, deadline_s=options.deadline_s)
+    finally:
+        row_selection.leave_selection(ws)
+
+
+def _tag_prepared_rows(
     ws: WorkspaceSession,
     options: TagOptions,
+    selection: RowSelection | None,
     open_work: Sequence[str],
 ) -> TagReport:
-    """Ask about the open rows of a prepared task in the mode of the options.
+    """Resume the budget, check the pilot, estimate, confirm and ask; see `tag_rows`.
 
     Args:
+        selection: The rows that are asked; None for all open rows, or for a continued selection.
         open_work: Descriptions of the batches and runs that were open when the command started.
     """
     ws.announce_placeholders()
     tag_rounds = TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
-    tag_rounds.started_at = _resume_budget(ws, options)
+    tag_rounds.started_at = _resume_budget(ws, options, is_new_run=selection is not None)
     if options.pilot is None and not options.skip_pilot:
         ensure_pilot_passed(ws, compulsory=options.backfill and ws.task.needs_pilot)
 
@@ -238,17 +280,18 @@ def _tag_open_rows(
     run_number: int | None = None
     if report.asked or not options.backfill:
         _print_tag_estimate(ws, estimate, report, open_work)
-        _confirm_cost(ws, options, estimate, report.mode)
+        repeats_answers = selection is not None and selection.answered_rows > 0
+        _confirm_cost(ws, options, estimate, report.mode, repeats_answers=repeats_answers)
         # The confirmed cost contains the price of moving every batch.
         tag_rounds.late_batches.max_usd = math.inf
         if options.skip_pilot:
             pilot.waive_required_pilot(ws)
-        run_number = _begin_run(ws, options, tag_rounds, estimate)
+        run_number = _begin_run(ws, options, tag_rounds, estimate, selection)
 
     _ask_rows(ws, options, tag_rounds)
     tag_rounds.complete_report()
 
-    if run_number is not None and not options.backfill and _is_run_over(report, options):
+    if run_number is not None and not options.backfill and _is_run_over(ws, report, options):
         reason = report.out_of_money or "nobody is left"
         with ws.store.write() as tx:
             runs.end_run(tx, run_number, reason=reason, now=ws.now())
@@ -260,13 +303,17 @@ def _confirm_cost(
     options: TagOptions,
     estimate: Preflight,
     mode: str,
+    *,
+    repeats_answers: bool,
 ) -> None:
     """Ask a person to confirm the estimated cost if it is high.
 
-    A backfill, and an automatic mode that is not the cheapest, are always confirmed.
+    A backfill, asking answered rows again, and an automatic mode that is not the cheapest, are
+    always confirmed.
 
     Args:
         mode: The chosen mode; its cost includes prepared batches.
+        repeats_answers: Answered rows are asked again.
 
     Raises:
         InputError: The cost was not confirmed; nothing was started.
@@ -281,7 +328,7 @@ def _confirm_cost(
     ws.confirm_cost(
         cost,
         unchanged_text="nothing was started",
-        always_ask=options.backfill or is_dear,
+        always_ask=options.backfill or is_dear or repeats_answers,
         hint_suffix=live_hint,
     )
 
@@ -352,18 +399,26 @@ def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) 
     return estimate.recommended or "batch", estimate.reason
 
 
-def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
+def _resume_budget(ws: WorkspaceSession, options: TagOptions, *, is_new_run: bool) -> datetime:
     """Set the session's budget, and return the time since which the spending of this run counts.
 
     The budget of the options comes first, then that of an unfinished `tag` run, which is printed.
     The time is the start of the unfinished run, or now. A start in the future is corrected in the
     database. A backfill sets no budget and returns now.
+
+    Args:
+        is_new_run: Begin a run, even if another is unfinished; its budget is that of the options.
     """
     if options.backfill:
         return ws.now()
 
     correct_tag_start(ws)
-    return resume_budget(ws, runs.TAG, options.budget)
+    if not is_new_run:
+        return resume_budget(ws, runs.TAG, options.budget)
+    started_at = ws.now()
+    if options.budget is not None:
+        ws.budget = Budget(options.budget, started_at, "BUDGET")
+    return started_at
 
 
 def _begin_run(
@@ -371,6 +426,7 @@ def _begin_run(
     options: TagOptions,
     tag_rounds: TagRounds,
     estimate: Preflight,
+    selection: RowSelection | None,
 ) -> int:
     """Insert a run, or resume the unfinished run of the same mode; return its number.
 
@@ -380,9 +436,20 @@ def _begin_run(
     Args:
         tag_rounds: Gives the start of the spending and the mode.
         estimate: Gives the rows and the estimated cost of the new run.
+        selection: The rows of the new run; None for all open rows.
     """
     mode = runs.BACKFILL if options.backfill else runs.TAG
+    estimated_cost = estimate.ways[tag_rounds.report.mode].cost
     with ws.store.write() as tx:
+        if selection is not None:
+            return row_selection.begin_selection(
+                tx,
+                ws,
+                selection,
+                started_at=tag_rounds.started_at,
+                estimated_cost=estimated_cost,
+                budget=options.budget,
+            )
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=mode)
         if unfinished_run is not None:
             if not options.backfill or unfinished_run.extractor == ws.extractor:
@@ -402,7 +469,7 @@ def _begin_run(
             tx,
             started_at=tag_rounds.started_at,
             items=estimate.plan.items,
-            estimated_cost=estimate.ways[tag_rounds.report.mode].cost,
+            estimated_cost=estimated_cost,
             budget=options.budget,
             skips=None if skipped_labels is None else json.dumps(list(skipped_labels)),
             task=ws.task.name,
@@ -463,13 +530,16 @@ def _ask_rows(ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds) 
             report.stop = live_stop
 
 
-def _is_run_over(report: TagReport, options: TagOptions) -> bool:
+def _is_run_over(ws: WorkspaceSession, report: TagReport, options: TagOptions) -> bool:
     """Return whether a `tag` run ends: no row can be asked, or limit or budget is used up.
 
-    A run goes on if rows are in batches or wait for room at the API, or if a live run was cut off
-    for another reason than the budget.
+    A run of selected rows ends only if none of them can be asked. Other runs go on if rows are in
+    batches or wait for room at the API, or if a live run was cut off for another reason than the
+    budget.
     """
     is_cut_off = report.unasked and not report.out_of_money
     if report.under_way or report.no_room or is_cut_off:
         return False
+    if row_selection.has_selection(ws.task):
+        return not report.left
     return bool(report.out_of_money) or options.limit is not None or not report.left

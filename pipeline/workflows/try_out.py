@@ -10,7 +10,7 @@ or claimed. `ask_and_store` is the exception: it asks open rows and stores their
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -31,9 +31,16 @@ from pipeline.engine.task_parts import TaskRow
 from pipeline.gemini import requests
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, describe_cost
 from pipeline.quality import evaluate, pilot
+from pipeline.quality.label_accuracy import (
+    FieldComparison,
+    compare_with_labels,
+    read_valid_labels,
+    to_field_documents,
+)
 from pipeline.store import answers, request_history
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
+from pipeline.store.labels import RowLabel
 from pipeline.workflows.decisions import open_in_mode
 
 # How many rows are tried by default. A comparison of two sides has its own default, SIZE.
@@ -91,6 +98,8 @@ class TryReport:
     interrupted: bool = False
     # Version whose draft was tried; empty if the question did not change.
     draft_of: str = ""
+    # How often the answers to labelled rows are right, by field.
+    accuracy: Sequence[FieldComparison] = ()
 
     def __repr__(self) -> str:
         """Return one line with the outcomes and the cost."""
@@ -114,6 +123,7 @@ class TryReport:
             "draft_of": self.draft_of or None,
             "items": [vars(row) for row in self.items],
             "stopped": self.stopped.message if self.stopped else None,
+            "accuracy": to_field_documents(self.accuracy),
         }
 
     def check(self) -> None:
@@ -136,6 +146,7 @@ def try_task(
     seed: int | None = None,
     *,
     mode: str = Mode.LIVE.value,
+    labelled: bool = False,
 ) -> TryReport:
     """Sync the rows, then ask about a few of them without storing answers.
 
@@ -149,6 +160,7 @@ def try_task(
         seed: Draw the rows at random with this seed. If None, take the first open rows, or draw
             rows if no row is open.
         mode: One of SINGLE_ROW_MODES.
+        labelled: Draw labelled rows first, so that the answers can be compared with the labels.
 
     Returns:
         The report. Errors of calls are stored in it and not raised.
@@ -163,15 +175,43 @@ def try_task(
     ws, draft_of = _synced_or_draft(ws)
     ws = open_in_mode(ws, mode)
     with ws.store.read() as tx:
+        row_labels = read_valid_labels(tx, ws.task)
+        if labelled and not row_labels:
+            raise _no_labels_error(ws.task)
         if name is not None:
             row_ids: Sequence[str] = [ws.task.rows.id_of(tx, name)]
         else:
             row_ids = _select_rows(tx, ws.task, ws.extractor, size, seed)
+        if labelled:
+            row_ids = _put_labelled_first(row_labels, row_ids, size=size, seed=seed)
 
     ws.announce_placeholders()
     report = try_rows(ws, row_ids)
     report.draft_of = draft_of
+    tried_answers = {row.id: row.answer for row in report.items if row.answer is not None}
+    report.accuracy = compare_with_labels(row_labels, [tried_answers])
     return report
+
+
+def _no_labels_error(task: Task) -> InputError:
+    correct_command = task.labels.command("correct", item="…", set="field=value")
+    return InputError(
+        f"no {task.labels.singular} is labelled, except examples in the prompt; nothing was asked",
+        hint=f"`{correct_command}` labels a field, or review answers on the page",
+    )
+
+
+def _put_labelled_first(
+    row_labels: Mapping[str, RowLabel],
+    other_ids: Sequence[str],
+    *,
+    size: int,
+    seed: int | None,
+) -> list[str]:
+    """Return up to `size` row ids: a random draw of labelled rows, followed by other rows."""
+    draw_seed = pilot.DEFAULT_PILOT_SEED if seed is None else seed
+    labelled_ids = pilot.draw_row_ids(row_labels, size=size, seed=draw_seed)
+    return list(dict.fromkeys([*labelled_ids, *other_ids]))[:size]
 
 
 class PlannedRows(NamedTuple):
@@ -407,7 +447,8 @@ def _synced_or_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     try:
         ws.sync_rows()
     except QuestionChangedError:
-        draft = task_registry.load_current_draft(ws.task, now=ws.now())
+        with ws.store.read() as tx:
+            draft = task_registry.load_current_draft(tx, ws.task, now=ws.now())
         # The client announces the backend, so it is made before the session is copied.
         client = ws.client
         draft_ws = replace(ws, task=draft)
@@ -454,6 +495,8 @@ class ComparisonReport(NamedTuple):
     compared: int
     # In how many compared rows both sides have the same value, by field.
     agreement: Mapping[str, int]
+    # How often each side is right on labelled rows, by field.
+    accuracy: Sequence[FieldComparison] = ()
 
 
 def compare_sides(
@@ -463,6 +506,7 @@ def compare_sides(
     size: int,
     seed: int,
     is_draft_loaded: bool = False,
+    labelled: bool = False,
 ) -> ComparisonReport:
     """Compare the answers of two sides on a random sample; ask only if a side is the draft.
 
@@ -475,6 +519,7 @@ def compare_sides(
         size: Rows of the sample.
         seed: Seed of the draw.
         is_draft_loaded: The session's task is the draft already.
+        labelled: Draw labelled rows first.
 
     Raises:
         InputError: A side is invalid, there is nothing to compare, or the cost was not confirmed;
@@ -490,7 +535,12 @@ def compare_sides(
     outcomes = dict[int, dict[str, Any]]()
     with ws.store.read() as tx:
         candidate_ids = answers.row_ids_with_versions(tx, ws.task.name, list(labels.values()))
+        row_labels = read_valid_labels(tx, ws.task)
         sample_ids = pilot.draw_row_ids(candidate_ids, size=size, seed=seed)
+        if labelled:
+            labelled_ids = _filter_answered(tx, ws.task, labels.values(), list(row_labels))
+            answered_labels = {row_id: row_labels[row_id] for row_id in labelled_ids}
+            sample_ids = _put_labelled_first(answered_labels, sample_ids, size=size, seed=seed)
         names = ws.task.rows.table(tx).read_names(tx, sample_ids)
         for side, label in labels.items():
             outcomes[side] = _read_stored_answers(tx, ws.task, label, sample_ids)
@@ -530,7 +580,26 @@ def compare_sides(
         try_report,
         len(answer_pairs),
         _count_agreement(answer_pairs),
+        compare_with_labels(row_labels, _read_sides(pairs)),
     )
+
+
+def _filter_answered(
+    tx: Connection, task: Task, versions: Iterable[str], row_ids: list[str]
+) -> set[str]:
+    """Return those of the rows that have an answer of each version."""
+    answered_ids = set(row_ids)
+    for version in versions:
+        answered_ids &= answers.newest_answers_of_version(tx, task.name, version, row_ids).keys()
+    return answered_ids
+
+
+def _read_sides(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]]:
+    """Return the answers of each side by row id; a text, which says why there is none, is not."""
+    return [
+        {pair["id"]: pair[side] for pair in pairs if not isinstance(pair[side], str)}
+        for side in ("a", "b")
+    ]
 
 
 def _count_agreement(

@@ -116,6 +116,7 @@ def _start_trial(app_state: AppState, task: str, change: QuestionChange) -> None
             trial = question_change.try_change(ws, planned, size=TRIAL_ROWS)
         change.pairs = trial.pairs
         change.row_count = trial.row_count
+        change.accuracy = trial.accuracy
         change.mode_choices = list_mode_choices(trial.estimate) if trial.estimate else []
         change.present = present
         change.tried = planned

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from pipeline.store import batches, schema
+from pipeline.store import batches, schema, selections
 from pipeline.store.database import Store
 from tests import postgresql
 from tests.unit.store.facts import BATCH, NOW
@@ -26,7 +26,7 @@ ADDED_COLUMNS = {
         (schema.answers, "reviewed_by"),
         (schema.answers, "reviewed_at"),
     ],
-    "0024": [(schema.answers, "confidences")],
+    "0024": [(schema.answers, "confidences"), (schema.runs, "condition")],
 }
 # The indexes that each upgrade adds.
 ADDED_INDEXES = {"0024": ["findable_answers_by_confidence"]}
@@ -78,6 +78,7 @@ def test_tables_of_a_previous_schema_are_migrated(store: Store, number: str) -> 
         for old_number, columns in ADDED_COLUMNS.items():
             for table, column in columns if old_number >= number else ():
                 tx.execute(text(f"ALTER TABLE {table.name} DROP COLUMN {column}"))
+        tx.execute(text(f"DROP TABLE {schema.selected_rows.name}"))
         tx.execute(
             text("UPDATE findable_workspace SET schema = :number, backend = 'local'"),
             {"number": number},
@@ -95,6 +96,7 @@ def test_tables_of_a_previous_schema_are_migrated(store: Store, number: str) -> 
         assert batches.get_batch(tx, 1).running_at is None
         assert batches.find_key_fingerprint(tx, 1) is None
         assert schema.has_index(tx, "findable_answers", "findable_answers_by_confidence")
+        assert selections.count_rows(tx, 1) == 0
 
     with store.write() as tx:
         batches.update_batch_columns(tx, 1, running_at=NOW, remote_s=2.5)

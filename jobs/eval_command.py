@@ -1,0 +1,157 @@
+"""The command `eval`: measure the search with judged questions, or answers with labels."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from jobs.options import PATH, VERSION, CommandReport, Parameter
+from jobs.output import Output, TextTable
+from jobs.search_commands import evaluate_search
+from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.errors import InputError
+from pipeline.core.text import format_usd, plural
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task_parts import TaskLabels
+from pipeline.quality import label_accuracy
+from pipeline.quality.label_accuracy import (
+    MIN_DIFFERING_ROWS,
+    MIN_LABELLED_ROWS,
+    NO_DIFFERENCE,
+    AccuracyReport,
+    FieldComparison,
+    Share,
+)
+
+
+def evaluate(
+    ws: WorkspaceSession,
+    *,
+    queries: Annotated[Path | None, Parameter("", PATH)] = None,
+    qrels: Annotated[Path | None, Parameter("", PATH)] = None,
+    a: Annotated[
+        str | None,
+        Parameter("A version with answers; 2 is TASK@2. Default: the newest two.", VERSION),
+    ] = None,
+    b: Annotated[str | None, Parameter("The version that is compared with --a.", VERSION)] = None,
+) -> CommandReport:
+    """Measure versions on labelled rows of TASK, or the search with QUERIES and QRELS.
+
+    Without files: prints how often the answers of one or two versions are right, for each field
+    with a 95 % interval, and whether a difference is shown (exact sign test). A corrected field is
+    a label; a reviewed answer labels all its fields. Reads stored answers and asks nothing.
+
+    With QUERIES (JSON lines) and QRELS (TREC judgements): prints nDCG@10, MRR, P@5 and R@10 with
+    95 % intervals, for each rank and for a fixed BM25 over the same rows. Also prints the share of
+    questions with only weak hits, and for `hybrid` the share of words that is best on these
+    questions, with its 95 % interval. `index` compares each new build with the files
+    judged/queries.jsonl and judged/qrels.tsv in the workspace.
+    """
+    if queries is not None and qrels is not None:
+        if a or b:
+            raise InputError(
+                f"{OptionHint('a')} and {OptionHint('b')} measure answers, not a search; "
+                "nothing was measured"
+            )
+        return evaluate_search(ws, queries=queries, qrels=qrels)
+    if queries is not None:
+        raise InputError(
+            "judged questions need two files, but QRELS is missing; nothing was measured",
+            hint=f"add {OptionHint(qrels='qrels.tsv')}",
+        )
+
+    with ws.store.read() as tx:
+        report = label_accuracy.measure_versions(tx, ws.task, (a, b))
+    document = {**report.to_document(), "placeholder": ws.has_placeholder_answers}
+    return CommandReport(document, _format_report(report, ws.task.labels))
+
+
+def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
+    """Return the versions, the rows that are left out, a table of fields, and what is missing."""
+    correct_command = labels.command("correct", item="…", set="field=value")
+    review_hint = f"`{correct_command}` corrects, the page (`{CommandHint('web')}`) also confirms"
+    if not report.labelled_rows:
+        return (
+            f"no {labels.singular} of {report.task} is labelled: at least {MIN_LABELLED_ROWS} "
+            f"are needed; {review_hint}"
+        )
+    if not report.versions:
+        return f"no version of {report.task} has answers; nothing was measured"
+
+    output: list[Output] = [*_version_lines(report, labels)]
+    if report.fields:
+        output.append(_field_table(report))
+        output += [_verdict_line(comparison) for comparison in report.fields if _is_pair(report)]
+    if any(label_accuracy.HAS_NO_ANSWER in version.left_out for version in report.versions):
+        output.append(
+            f"corrected {labels.plural} are not asked again: "
+            f"`{labels.command('try', labelled=True, n=50)}` asks labelled {labels.plural} and "
+            "prints how often the answers are right"
+        )
+    if report.missing_labels:
+        rows_text = plural(
+            report.measured_rows,
+            f"labelled {labels.singular} is measured",
+            f"labelled {labels.plural} are measured",
+        )
+        output.append(
+            f"{rows_text}, at least {MIN_LABELLED_ROWS} are needed: "
+            f"label {report.missing_labels} more; {review_hint}"
+        )
+    return output
+
+
+def _is_pair(report: AccuracyReport) -> bool:
+    return len(report.versions) > 1
+
+
+def _version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterator[str]:
+    """Yield a line for each version: its cost, and the labelled rows that it leaves out."""
+    yield (
+        f"{plural(report.labelled_rows, labels.singular, labels.plural)} labelled, "
+        f"{report.measured_rows:,} measured"
+    )
+    for side, version in zip("AB", report.versions, strict=False):
+        line = f"{side} is {version.version}: {format_usd(version.cost_per_1000)} for 1,000 rows"
+        for reason, count in version.left_out.items():
+            line += f"; {count:,} left out ({reason})"
+        if version.own_corrections:
+            count_text = plural(version.own_corrections, "label corrects", "labels correct")
+            line += f"; {count_text} its own value, so it is wrong there by choice of the rows"
+        yield line
+
+
+def _field_table(report: AccuracyReport) -> TextTable:
+    """Return a table with the share of right values of each field and version."""
+    headers = ["field", "labels", *(f"right {side}" for side in "AB"[: len(report.versions)])]
+    rows = [
+        [
+            comparison.name,
+            comparison.shares[0].of,
+            *(format_share(share) for share in comparison.shares),
+        ]
+        for comparison in report.fields
+    ]
+    return TextTable(headers, rows)
+
+
+def format_share(share: Share) -> str:
+    """Return a share with its interval, such as `85% [64%, 95%]`."""
+    low, high = share.interval
+    return f"{share.accuracy or 0:.0%} [{low:.0%}, {high:.0%}]"
+
+
+def _verdict_line(comparison: FieldComparison) -> str:
+    """Return in words whether a difference between two versions is shown in a field."""
+    differing_rows = comparison.only_a + comparison.only_b
+    if comparison.verdict != NO_DIFFERENCE:
+        return (
+            f"{comparison.name}: {comparison.verdict} (only A right {comparison.only_a:,} times, "
+            f"only B {comparison.only_b:,} times; p = {comparison.chance:.3f})"
+        )
+    line = f"{comparison.name}: {NO_DIFFERENCE}"
+    if differing_rows < MIN_DIFFERING_ROWS:
+        rows_text = plural(differing_rows, "labelled row")
+        return (
+            f"{line} (only one is right on {rows_text}; at least {MIN_DIFFERING_ROWS} are needed)"
+        )
+    return f"{line} (p = {comparison.chance:.2f})"

@@ -1,0 +1,110 @@
+"""Draw the examples of a prompt from corrected rows: `Task(examples="corrections")`.
+
+The examples of a version are drawn again until its first request. Then they stay, whatever is
+corrected later. They are stored with the task's record, with the values that the prompt shows.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, zip_longest
+from typing import Any, NamedTuple
+
+from pipeline.core.declaration import Declaration, find_column, json_schema, validate_answer
+from pipeline.engine.user_task import UserTask
+from pipeline.gemini.answer_schema import is_closed_node
+from pipeline.store import answers, claims
+from pipeline.store.database import Connection
+from pipeline.store.schema import DRAWN_EXAMPLES_KEY, TaskRecord
+from pipeline.tables.cells import to_prompt_text
+
+MAX_EXAMPLES = 8
+
+
+class _Candidate(NamedTuple):
+    """A corrected row that can be an example."""
+
+    row_id: str
+    # Values by column.
+    row: Mapping[str, Any]
+    # As it is stored.
+    answer: Mapping[str, Any]
+
+
+def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declaration) -> TaskRecord:
+    """Return a record with the examples of its version, drawn now if the version is unused.
+
+    A declaration without `examples="corrections"` gets none.
+    """
+    if not declaration.draws_examples:
+        return record
+    examples_by_version = record.words.get(DRAWN_EXAMPLES_KEY, {})
+    version = record.prompt_version
+    if version in examples_by_version and claims.is_version_used(tx, record.name, version):
+        return record
+
+    candidates = _read_candidates(tx, record, declaration)
+    closed_fields = _list_closed_fields(declaration)
+    drawn = _draw_spread(candidates, closed_fields, seed=version)
+    examples = [
+        [candidate.row_id, dict(candidate.row), dict(candidate.answer)] for candidate in drawn
+    ]
+    examples_by_version = {**examples_by_version, version: examples}
+    return replace(record, words={**record.words, DRAWN_EXAMPLES_KEY: examples_by_version})
+
+
+def _read_candidates(
+    tx: Connection, record: TaskRecord, declaration: Declaration
+) -> list[_Candidate]:
+    """Return the corrected rows that did not change since and fit the declaration."""
+    rows = UserTask(record).rows
+    corrections = answers.read_corrections(tx, record.name)
+    corrected_rows = rows.read(tx, list(corrections))
+    unchanged_ids = {
+        row_id
+        for row_id, row in corrected_rows.items()
+        if rows.input_hash(row) == corrections[row_id][0]
+    }
+
+    candidates = []
+    # If all hashes differ, the prompt has other columns than when the rows were corrected.
+    for row_id in unchanged_ids or corrected_rows:
+        row = corrected_rows[row_id]
+        answer = json.loads(corrections[row_id][1])
+        valid_answer, _ = validate_answer(declaration.answer.model_validate, answer)
+        if valid_answer is not None:
+            values = {
+                name: to_prompt_text(row.get(find_column(name, row) or name))
+                for name in declaration.prompt_columns
+            }
+            candidates.append(_Candidate(row_id, values, answer))
+    return candidates
+
+
+def _list_closed_fields(declaration: Declaration) -> list[str]:
+    """Return the fields whose values are choices."""
+    schema = json_schema(declaration.answer)
+    definitions = schema.get("$defs", {})
+    return [
+        name
+        for name, node in schema.get("properties", {}).items()
+        if is_closed_node(node, definitions)
+    ]
+
+
+def _draw_spread(
+    candidates: Sequence[_Candidate], closed_fields: Sequence[str], *, seed: str
+) -> list[_Candidate]:
+    """Draw up to MAX_EXAMPLES candidates, in turns from groups of equal values in closed fields."""
+
+    def hash_row(candidate: _Candidate) -> bytes:
+        key = f"{seed}:{candidate.row_id}".encode("utf-8", "replace")
+        return hashlib.blake2b(key, digest_size=8).digest()
+
+    groups: dict[str, list[_Candidate]] = {}
+    for candidate in sorted(candidates, key=hash_row):
+        values = [candidate.answer.get(name) for name in closed_fields]
+        groups.setdefault(json.dumps(values), []).append(candidate)
+    turns = chain.from_iterable(zip_longest(*groups.values()))
+    return [candidate for candidate in turns if candidate is not None][:MAX_EXAMPLES]

@@ -1,0 +1,346 @@
+"""Compare the answers of versions with the labels of rows: corrected and reviewed values.
+
+- A value is right if it equals the label. The order of a list of plain values is not compared.
+- Both versions are measured on the same rows.
+- Intervals are Wilson's, at 95 %. The paired comparison is the exact sign test (McNemar).
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.errors import InputError
+from pipeline.engine.task import Task
+from pipeline.store import answers, labels
+from pipeline.store.database import Connection
+from pipeline.store.labels import RowLabel
+
+# Below this, a figure can have nearly any value by chance; gates need as many answers.
+MIN_LABELLED_ROWS = 20
+# The quantile of the normal distribution for an interval of 95 %.
+NORMAL_QUANTILE = 1.96
+# A difference with a greater probability under equal versions is not shown.
+MAX_CHANCE = 0.05
+# With fewer rows on which the versions differ, the sign test can show nothing: 2 / 2**5 > 0.05.
+MIN_DIFFERING_ROWS = 6
+# Why a labelled row is left out.
+IS_EXAMPLE = "examples of its prompt"
+HAS_NO_ANSWER = "no answer"
+HAS_OTHER_INPUT = "other input than the label"
+NO_DIFFERENCE = "no difference shown"
+BETTER_A = "A is better"
+BETTER_B = "B is better"
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of right values, with its interval."""
+
+    right: int
+    of: int
+
+    @property
+    def accuracy(self) -> float | None:
+        """Return the share of right values; None without values."""
+        return self.right / self.of if self.of else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return the lower and upper bound of Wilson's interval at 95 %."""
+        if not self.of:
+            return 0.0, 1.0
+        share = self.right / self.of
+        squared_quantile = NORMAL_QUANTILE**2
+        center = share + squared_quantile / (2 * self.of)
+        variance = share * (1 - share) / self.of + squared_quantile / (4 * self.of**2)
+        half_width = NORMAL_QUANTILE * math.sqrt(variance)
+        divisor = 1 + squared_quantile / self.of
+        # Rounding errors must not put a bound beyond the possible values.
+        low = max(0.0, (center - half_width) / divisor)
+        high = min(1.0, (center + half_width) / divisor)
+        return low, high
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the share as JSON members."""
+        low, high = self.interval
+        return {
+            "right": self.right,
+            "of": self.of,
+            "accuracy": self.accuracy,
+            "low": low,
+            "high": high,
+        }
+
+
+@dataclass(frozen=True)
+class FieldComparison:
+    """How often the values of a field are right, by version or side."""
+
+    name: str
+    # One share for each version.
+    shares: Sequence[Share]
+    # Rows on which only the first, or only the second version is right.
+    only_a: int = 0
+    only_b: int = 0
+
+    @property
+    def chance(self) -> float:
+        """Return the probability of such a difference if both versions are equally good."""
+        return sign_test(self.only_a, self.only_b)
+
+    @property
+    def verdict(self) -> str:
+        """Return which version is better, or that no difference is shown."""
+        if self.chance >= MAX_CHANCE:
+            return NO_DIFFERENCE
+        return BETTER_A if self.only_a > self.only_b else BETTER_B
+
+
+def sign_test(first_count: int, second_count: int) -> float:
+    """Return the two-sided probability of a split at least as uneven, if both sides are equal."""
+    total = first_count + second_count
+    extreme_count = min(first_count, second_count)
+    tail = sum(math.comb(total, count) for count in range(extreme_count + 1))
+    return min(1.0, 2 * tail / float(2**total))
+
+
+def compare_with_labels(
+    row_labels: Mapping[str, RowLabel],
+    sides: Sequence[Mapping[str, Mapping[str, Any]]],
+) -> list[FieldComparison]:
+    """Return the accuracy of each labelled field on rows that all sides answered.
+
+    Args:
+        row_labels: Labels by row id.
+        sides: One or two sides; each has answers by row id.
+    """
+    outcomes: dict[str, Counter[tuple[bool, ...]]] = {}
+    for row_id, label in row_labels.items():
+        if not all(row_id in side for side in sides):
+            continue
+        for name, value in label.values.items():
+            is_right = tuple(_is_equal(side[row_id].get(name), value) for side in sides)
+            outcomes.setdefault(name, Counter())[is_right] += 1
+
+    comparisons = []
+    for name, counts in outcomes.items():
+        shares = [
+            Share(
+                sum(count for is_right, count in counts.items() if is_right[side]),
+                counts.total(),
+            )
+            for side in range(len(sides))
+        ]
+        comparisons.append(
+            FieldComparison(name, shares, only_a=counts[True, False], only_b=counts[False, True])
+        )
+    return comparisons
+
+
+def _is_equal(value: Any, label: Any) -> bool:
+    return bool(_comparable(value) == _comparable(label))
+
+
+def _comparable(value: Any) -> Any:
+    """Return a list of plain values sorted, and any other value unchanged."""
+    if isinstance(value, list) and not any(isinstance(member, list | dict) for member in value):
+        return sorted(value, key=json.dumps)
+    return value
+
+
+def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str, Any]]:
+    """Return comparisons as JSON members: `a`, and for two sides `b` and the paired comparison."""
+    documents = []
+    for comparison in comparisons:
+        document: dict[str, Any] = {
+            "field": comparison.name,
+            **{
+                side: share.to_document()
+                for side, share in zip("ab", comparison.shares, strict=False)
+            },
+        }
+        if len(comparison.shares) > 1:
+            document["only_a_right"] = comparison.only_a
+            document["only_b_right"] = comparison.only_b
+            document["p"] = comparison.chance
+            document["verdict"] = comparison.verdict
+        documents.append(document)
+    return documents
+
+
+def read_valid_labels(tx: Connection, task: Task) -> dict[str, RowLabel]:
+    """Return the labels of the rows that still have the input that was labelled, by row id.
+
+    Examples of the task's prompt are left out.
+    If no row has it, the prompt has other columns now, so all labels are valid.
+    """
+    row_labels = labels.read_labels(tx, task.name)
+    rows = task.rows.read(tx, list(row_labels))
+    unchanged_ids = {
+        row_id
+        for row_id, row in rows.items()
+        if task.rows.input_hash(row) == row_labels[row_id].input_hash
+    }
+    # An example is in the prompt with its right answer.
+    example_ids = task.prompt.list_example_ids(task.version_label)
+    return {
+        row_id: row_labels[row_id] for row_id in unchanged_ids or rows if row_id not in example_ids
+    }
+
+
+@dataclass
+class MeasuredVersion:
+    """A version that was measured on labelled rows."""
+
+    version: str
+    # USD for 1,000 rows.
+    cost_per_1000: float
+    # Labelled rows that are not measured, by reason.
+    left_out: dict[str, int] = field(default_factory=dict)
+    # Labels that corrected this version's own value, which is therefore wrong.
+    own_corrections: int = 0
+
+
+@dataclass
+class AccuracyReport:
+    """The accuracy of one or two versions on labelled rows."""
+
+    task: str
+    # Rows with a label.
+    labelled_rows: int
+    # Labelled rows that all versions answered.
+    measured_rows: int
+    versions: list[MeasuredVersion]
+    fields: list[FieldComparison]
+
+    @property
+    def missing_labels(self) -> int:
+        """Return how many more labelled rows a judgement needs."""
+        return max(0, MIN_LABELLED_ROWS - self.measured_rows)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the report as JSON members."""
+        return {
+            "task": self.task,
+            "labelled": self.labelled_rows,
+            "measured": self.measured_rows,
+            "labels_needed": self.missing_labels,
+            "versions": [asdict(version) for version in self.versions],
+            "fields": to_field_documents(self.fields),
+        }
+
+
+def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> AccuracyReport:
+    """Compare stored answers with the labels of a task; ask nothing.
+
+    Args:
+        tx: A transaction, only read.
+        texts: The versions A and B: a number, a prompt version or a version. Without any, the two
+            versions with answers that began last are measured, or the only one.
+
+    Raises:
+        InputError: A version has no answers.
+    """
+    versions = _choose_versions(tx, task, texts)
+    row_labels = labels.read_labels(tx, task.name)
+    measured_versions = []
+    sides = []
+    for version in versions:
+        measured = MeasuredVersion(version, labels.read_cost_per_1000(tx, task.name, version))
+        sides.append(_read_measured_answers(tx, task, row_labels, measured))
+        measured_versions.append(measured)
+
+    measured_ids = [row_id for row_id in row_labels if all(row_id in side for side in sides)]
+    for measured, side in zip(measured_versions, sides, strict=True):
+        measured.own_corrections = _count_own_corrections(row_labels, side, measured_ids)
+    return AccuracyReport(
+        task.name,
+        len(row_labels),
+        len(measured_ids) if sides else 0,
+        measured_versions,
+        compare_with_labels(row_labels, sides),
+    )
+
+
+def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> list[str]:
+    """Return the versions to measure; see `measure_versions`."""
+    answered_versions = [
+        counts.extractor
+        for counts in answers.list_versions(tx, task.name)
+        if any(True for _ in answers.row_ids_with_versions(tx, task.name, [counts.extractor]))
+    ]
+    if not any(texts):
+        return answered_versions[-2:]
+
+    versions = []
+    for text in filter(None, texts):
+        version = text
+        if text.isdecimal():
+            version = f"{task.version_label.partition('@')[0]}@{text}"
+        if not any(answers.belongs_to_version(name, version) for name in answered_versions):
+            raise InputError(
+                f"version {text!r} has no answers; nothing was measured",
+                hint=f"`{task.labels.command('versions')}` lists the versions with answers",
+            )
+        versions.append(version)
+    if len(set(versions)) < len(versions):
+        raise InputError(
+            f"{OptionHint('a')} and {OptionHint('b')} need two different versions; "
+            "nothing was measured",
+            hint=f"leave out {OptionHint('b')} to measure one version",
+        )
+    return versions
+
+
+def _read_measured_answers(
+    tx: Connection,
+    task: Task,
+    row_labels: Mapping[str, RowLabel],
+    measured: MeasuredVersion,
+) -> dict[str, dict[str, Any]]:
+    """Return a version's answers to labelled rows, and count the rows that are left out.
+
+    A row is left out if it is an example of the version's prompt, if the version has no answer to
+    it, or if the answer is to another input than the label. If no answer is to the label's input,
+    the prompt has other columns now, so all count.
+    """
+    stored_answers = labels.read_version_answers(tx, task.name, measured.version, list(row_labels))
+    changed_ids: Collection[str] = {
+        row_id
+        for row_id, (input_hash, _) in stored_answers.items()
+        if input_hash != row_labels[row_id].input_hash
+    }
+    if len(changed_ids) == len(stored_answers):
+        changed_ids = ()
+
+    example_ids = task.prompt.list_example_ids(measured.version) & row_labels.keys()
+    left_out_ids = {*changed_ids} - example_ids
+    missing_ids = row_labels.keys() - stored_answers.keys() - example_ids
+    reasons = {
+        IS_EXAMPLE: len(example_ids),
+        HAS_NO_ANSWER: len(missing_ids),
+        HAS_OTHER_INPUT: len(left_out_ids),
+    }
+    measured.left_out = {reason: count for reason, count in reasons.items() if count}
+    return {
+        row_id: answer
+        for row_id, (_, answer) in stored_answers.items()
+        if row_id not in left_out_ids and row_id not in example_ids
+    }
+
+
+def _count_own_corrections(
+    row_labels: Mapping[str, RowLabel],
+    side: Mapping[str, Mapping[str, Any]],
+    row_ids: Sequence[str],
+) -> int:
+    """Count the labels that replaced the very value that a version has."""
+    return sum(
+        _is_equal(side[row_id].get(name), replaced_value)
+        for row_id in row_ids
+        for name, replaced_value in row_labels[row_id].replaced_values.items()
+    )

@@ -1,0 +1,117 @@
+"""Read the labels of rows: the values that people corrected or reviewed.
+
+- A corrected field is a label.
+- A reviewed answer labels all its fields. A correction of a field comes before the review.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select
+
+from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, has_version
+from pipeline.store.database import select_matching
+from pipeline.store.schema import answers, attempts
+
+# Rows to which a cost refers.
+COST_ROWS = 1000
+
+
+@dataclass
+class RowLabel:
+    """The labels of a row."""
+
+    # Hash of the input about which the newest label was made.
+    input_hash: str
+    # The right value by field.
+    values: dict[str, Any] = field(default_factory=dict)
+    # The value that a correction replaced, by corrected field; None if there was none.
+    replaced_values: dict[str, Any] = field(default_factory=dict)
+
+
+def read_labels(tx: Connection, task: str) -> dict[str, RowLabel]:
+    """Return the labels of all labelled rows of a task, by row id.
+
+    Undone corrections are no labels.
+    """
+    query = (
+        select(
+            answers.c.item_id,
+            answers.c.extractor,
+            answers.c.input_hash,
+            answers.c.answer,
+            answers.c.before,
+            answers.c.reviewed_at,
+        )
+        .where(
+            answers.c.task == task,
+            answers.c.applied,
+            answers.c.answer != FORGOTTEN_ANSWER,
+            or_(answers.c.extractor == PERSON, answers.c.reviewed_at.is_not(None)),
+        )
+        .order_by(answers.c.id)
+    )
+    labels: dict[str, RowLabel] = {}
+    reviewed_answers: dict[str, dict[str, Any]] = {}
+    first_answers: dict[str, dict[str, Any]] = {}
+    for row in tx.execute(query):
+        answer = json.loads(row.answer)
+        label = labels.setdefault(row.item_id, RowLabel(row.input_hash))
+        label.input_hash = row.input_hash
+        if row.reviewed_at is not None:
+            reviewed_answers[row.item_id] = answer
+        if row.extractor == PERSON:
+            first_answer = first_answers.setdefault(row.item_id, json.loads(row.before) or {})
+            label.values = _changed_values(answer, first_answer)
+            label.replaced_values = {name: first_answer.get(name) for name in label.values}
+
+    for row_id, label in labels.items():
+        label.values = {**reviewed_answers.get(row_id, {}), **label.values}
+    return {row_id: label for row_id, label in labels.items() if label.values}
+
+
+def _changed_values(answer: dict[str, Any], first_answer: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in answer.items() if first_answer.get(name) != value}
+
+
+def read_cost_per_1000(tx: Connection, task: str, version: str) -> float:
+    """Return the cost of a version in USD for 1,000 answered rows, with failed attempts.
+
+    Args:
+        version: A version, or a prompt version, which means all its models.
+    """
+    costs = []
+    for table in (answers, attempts):
+        query = select(func.coalesce(func.sum(table.c.cost), 0.0)).where(
+            table.c.task == task, has_version(table.c.extractor, version)
+        )
+        costs.append(float(tx.execute(query).scalar_one()))
+
+    count_rows = select(func.count(answers.c.item_id.distinct())).where(
+        answers.c.task == task, has_version(answers.c.extractor, version)
+    )
+    row_count = tx.execute(count_rows).scalar_one()
+    return sum(costs) / row_count * COST_ROWS if row_count else 0.0
+
+
+def read_version_answers(
+    tx: Connection, task: str, version: str, row_ids: list[str]
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return (input hash, answer) of a version's newest answer to some rows, by row id.
+
+    Answers that were not applied count, too, because a later version may have been first.
+    """
+    query = (
+        select(answers.c.item_id, answers.c.input_hash, answers.c.answer)
+        .where(
+            answers.c.task == task,
+            answers.c.answer != FORGOTTEN_ANSWER,
+            has_version(answers.c.extractor, version),
+        )
+        .order_by(answers.c.id)
+    )
+    return {
+        row_id: (input_hash, json.loads(answer))
+        for row_id, input_hash, answer in select_matching(tx, query, answers.c.item_id, row_ids)
+    }

@@ -1,0 +1,318 @@
+"""Ask only the rows that meet a condition: `tag WHERE=`.
+
+- If all these rows are open, the run is limited to them.
+- Else they are asked again under a new version, which continues the version of the task's file. All
+  other rows stay answered by their version, and the new answers come before the answers that they
+  replace.
+
+The rows are listed before the estimate, and the run begins when its cost was confirmed. A killed
+run is continued by the same command, and by `tag` without a condition.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import count
+
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.errors import InputError, StateConflictError
+from pipeline.core.row_listing import RowFilter
+from pipeline.core.text import plural
+from pipeline.engine import claiming
+from pipeline.engine.bulk_edits import iterate_row_ids
+from pipeline.engine.fingerprint import to_fingerprint_document
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
+from pipeline.engine.user_task import UserTask
+from pipeline.store import answers, claims, runs, selections, workspace
+from pipeline.store.database import Connection
+from pipeline.store.schema import PARTIAL_VERSIONS_KEY, TaskRecord
+from pipeline.tables.answer_views import make_views
+
+CORRECTED = "corrected by a person"
+IN_BATCH = "in a batch that is not over"
+NOT_ASKABLE = "parked, empty or gone"
+
+
+@dataclass
+class RowSelection:
+    """The rows of a condition, and the version that asks them."""
+
+    # Number of the run.
+    run: int
+    condition: str
+    # Prompt version.
+    label: str = ""
+    # Open rows, and answered rows that are asked again.
+    open_rows: int = 0
+    answered_rows: int = 0
+    # Rows of the condition that are not asked, by reason.
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def row_count(self) -> int:
+        """Return the number of rows to ask."""
+        return self.open_rows + self.answered_rows
+
+
+def select_rows(ws: WorkspaceSession, condition: str, *, limit: int | None) -> RowSelection | None:
+    """List the rows of a condition, and let the session ask only these; nothing is asked yet.
+
+    Prints the number of rows and the version.
+
+    Args:
+        ws: The session; its rows are synced.
+        condition: The condition; see `pipeline.core.where_parser`.
+        limit: Select at most this many rows.
+
+    Returns:
+        The selection, or None if an unfinished run with this condition is continued.
+
+    Raises:
+        InputError: The condition is invalid, no row of it can be asked, another condition's run is
+            not finished, or the task does not support conditions.
+    """
+    task = _require_user_task(ws.task)
+    with ws.store.read() as tx:
+        # An invalid condition is refused before anything is written.
+        task.rows.grid(tx).make_conditions(tx, RowFilter(where=condition))
+        unfinished_run = selections.find_unfinished_selection(tx, task.name)
+    if task.rows.selection_run is not None and unfinished_run is not None:
+        if unfinished_run.condition == condition:
+            return None
+        raise InputError(
+            f"{task.version_label} is not finished: it asks the rows of "
+            f"{unfinished_run.condition!r}; nothing was asked",
+            hint=f"`{task.labels.command('tag')}` continues it, "
+            f"`{task.labels.command('rollback', extractor=unfinished_run.extractor)}` deletes it",
+        )
+
+    with ws.store.write() as tx:
+        selections.delete_unconfirmed(tx, task.name)
+        run = selections.add_selection(tx, task.name, condition, now=ws.now())
+    selection = RowSelection(run, condition)
+    _list_rows(ws, task, selection, limit=limit)
+    if not selection.row_count:
+        with ws.store.write() as tx:
+            selections.delete_unconfirmed(tx, task.name)
+        raise _nothing_selected_error(task, selection)
+
+    with ws.store.read() as tx:
+        selection.label = _choose_label(tx, task, selection, ws.settings.version)
+    record = _with_partial_version(task.record, selection.label)
+    selected_task = UserTask.with_selection(_with_record(task, record), run, selection.label)
+    ws.replace_task(selected_task)
+    ws.display.say(_describe_selection(selection))
+    return selection
+
+
+def _require_user_task(task: Task) -> UserTask:
+    if isinstance(task, UserTask):
+        return task
+    raise InputError(
+        f"{OptionHint('where')} is for tasks of your own and for images, not for "
+        f"{task.labels.plural}; nothing was asked",
+        hint=f"`{task.labels.command('items', where='…')}` lists {task.labels.plural}",
+    )
+
+
+def _list_rows(
+    ws: WorkspaceSession, task: UserTask, selection: RowSelection, *, limit: int | None
+) -> None:
+    """Store the rows of a condition that can be asked, and count the others by reason."""
+    remaining = limit
+    for row_ids in iterate_row_ids(ws.store, task, RowFilter(where=selection.condition)):
+        with ws.store.write() as tx:
+            open_ids, answered_ids = _sort_rows(tx, task, row_ids, selection.left_out)
+            selected_ids = [*open_ids, *answered_ids][:remaining]
+            selections.add_rows(tx, selection.run, selected_ids)
+        open_count = len(set(selected_ids).intersection(open_ids))
+        selection.open_rows += open_count
+        selection.answered_rows += len(selected_ids) - open_count
+        if remaining is not None:
+            remaining -= len(selected_ids)
+            if not remaining:
+                return
+
+
+def _sort_rows(
+    tx: Connection, task: UserTask, row_ids: list[str], left_out: Counter[str]
+) -> tuple[list[str], list[str]]:
+    """Return the open rows and the answered rows that can be asked; count the others."""
+    open_ids = claiming.filter_claimable(tx, task, row_ids)
+    corrected_ids = answers.find_corrected(tx, task.name, row_ids)
+    claimed_ids = claims.filter_claimed(tx, task.name, row_ids)
+    askable_ids = task.rows.filter_answered(tx, row_ids)
+    answered_ids: list[str] = []
+    for row_id in set(row_ids).difference(open_ids):
+        if row_id in corrected_ids:
+            left_out[CORRECTED] += 1
+        elif row_id in claimed_ids:
+            left_out[IN_BATCH] += 1
+        elif row_id in askable_ids:
+            answered_ids.append(row_id)
+        else:
+            left_out[NOT_ASKABLE] += 1
+    return open_ids, answered_ids
+
+
+def _nothing_selected_error(task: UserTask, selection: RowSelection) -> InputError:
+    """Return the error that no row of a condition can be asked."""
+    hint = f"`{task.labels.command('items', where=selection.condition)}` lists the rows"
+    if not selection.left_out.total():
+        return InputError(
+            f"no row of {task.name} matches {selection.condition!r}; nothing was asked", hint=hint
+        )
+    return InputError(
+        f"no row of {selection.condition!r} can be asked: {_format_reasons(selection.left_out)}; "
+        "nothing was asked",
+        hint=hint,
+    )
+
+
+def _format_reasons(left_out: Counter[str]) -> str:
+    return ", ".join(f"{number:,} {reason}" for reason, number in left_out.items() if number)
+
+
+def _choose_label(
+    tx: Connection, task: UserTask, selection: RowSelection, version: str | None
+) -> str:
+    """Return the prompt version that asks the selected rows.
+
+    It is the task's own if all rows are open, else VERSION, else the next free number.
+
+    Raises:
+        InputError: VERSION is not a free number of the task.
+    """
+    record = task.record
+    if not selection.answered_rows:
+        return record.prompt_version
+
+    used_labels = {counts.label for counts in answers.list_versions(tx, task.name)}
+    used_labels |= record.words.get(PARTIAL_VERSIONS_KEY, {}).keys()
+    if version is None:
+        numbers: Iterable[int] = count(record.version + 1)
+    else:
+        number_text = version.removeprefix(f"{record.name}@")
+        if not number_text.isdecimal():
+            raise InputError(
+                f"version {version!r} is not a number; nothing was asked",
+                hint=f"{OptionHint(version=record.version + 1)}, or leave it out",
+            )
+        numbers = [int(number_text)]
+
+    for number in numbers:
+        label = f"{record.name}@{number}"
+        is_declared = workspace.newest_fingerprint(tx, record.name, number) is not None
+        if number > record.version and label not in used_labels and not is_declared:
+            return label
+    raise InputError(
+        f"version {version!r} was used before, or is not above {record.version}; nothing was asked",
+        hint=f"without {OptionHint('version')} the next free number is used",
+    )
+
+
+def _with_partial_version(record: TaskRecord, label: str) -> TaskRecord:
+    """Return a record in which a version continues the version of the file."""
+    if label == record.prompt_version:
+        return record
+    partial_versions = {**record.words.get(PARTIAL_VERSIONS_KEY, {}), label: record.prompt_version}
+    return replace(record, words={**record.words, PARTIAL_VERSIONS_KEY: partial_versions})
+
+
+def _with_record(task: UserTask, record: TaskRecord) -> UserTask:
+    return type(task)(record, task.settings, task.provider)
+
+
+def _describe_selection(selection: RowSelection) -> str:
+    """Return a line with the selected rows, their version, and the rows that are left out."""
+    rows_text = plural(selection.row_count, "row")
+    line = f"{rows_text} of {selection.condition!r} will be asked under {selection.label}"
+    if selection.answered_rows:
+        line += f", {selection.answered_rows:,} of them again; the old answers stay"
+    reasons = _format_reasons(selection.left_out)
+    if reasons:
+        line += f"; left out: {reasons}"
+    return line
+
+
+def begin_selection(
+    tx: Connection,
+    ws: WorkspaceSession,
+    selection: RowSelection,
+    *,
+    started_at: datetime,
+    estimated_cost: float,
+    budget: float | None,
+) -> int:
+    """Begin the run of a selection after its cost was confirmed; return the run's number.
+
+    An unfinished run without a condition ends. A new version is recorded with the task, so that
+    its answers count. Runs in the caller's transaction.
+
+    Raises:
+        StateConflictError: Another process selected rows meanwhile; nothing was asked.
+    """
+    former_run = runs.find_unfinished_run(tx, ws.task.name, mode=runs.TAG)
+    if former_run is not None:
+        reason = f"the rows of {selection.condition!r} are asked instead"
+        runs.end_run(tx, former_run.number, reason=reason, now=ws.now())
+    listed_count = selections.count_rows(tx, selection.run)
+    is_begun = listed_count and selections.confirm_selection(
+        tx,
+        selection.run,
+        extractor=ws.extractor,
+        started_at=started_at,
+        items=selection.row_count,
+        estimated_cost=estimated_cost,
+        budget=budget,
+    )
+    record = workspace.get_task(tx, ws.task.name)
+    if not is_begun or record is None:
+        raise StateConflictError(
+            "a selection of", ws.task.name, expected_state="new", target_state="begun"
+        )
+
+    if selection.answered_rows:
+        record = _with_partial_version(record, selection.label)
+        workspace.save_task(tx, record)
+        user_task = _require_user_task(ws.task)
+        workspace.save_fingerprint(
+            tx,
+            record.fingerprint,
+            task=record.name,
+            version=int(selection.label.rpartition("@")[2]),
+            document=to_fingerprint_document(user_task.user_file.declaration),
+            now=ws.now(),
+        )
+        for line in make_views(tx, record):
+            ws.display.say(line)
+    return selection.run
+
+
+def describe_unfinished(ws: WorkspaceSession) -> list[str]:
+    """Return a line about the unfinished selection that the session continues, if there is one."""
+    if not has_selection(ws.task):
+        return []
+    with ws.store.read() as tx:
+        run = selections.find_unfinished_selection(tx, ws.task.name)
+        open_count = claiming.count_claimable(tx, ws.task)
+    if run is None:
+        return []
+    rows_text = plural(open_count, "open row")
+    return [f"{ws.task.version_label}, {rows_text} of {run.condition!r}"]
+
+
+def has_selection(task: Task) -> bool:
+    """Return whether only selected rows of a task are asked."""
+    return isinstance(task, UserTask) and task.rows.selection_run is not None
+
+
+def leave_selection(ws: WorkspaceSession) -> None:
+    """Delete a selection that was not confirmed, and use the task as it is recorded."""
+    if not has_selection(ws.task):
+        return
+    with ws.store.write() as tx:
+        selections.delete_unconfirmed(tx, ws.task.name)
+    ws.reload_task()

@@ -1,0 +1,180 @@
+"""Corrected and reviewed rows measure versions, and corrected rows become examples."""
+
+import json
+
+import pytest
+
+from tests.acceptance.product import Workspace, write_declaration
+from tests.outside.answers import Json, member, user_text
+from tests.outside.server import Outside
+
+FIELDS = {"tone": "Literal['praise', 'blame']", "stars": "int"}
+ROW_COUNT = 30
+DRAWN = "examples='corrections'"
+
+
+@pytest.fixture(name="notes_workspace")
+def _notes_workspace(workspace: Workspace, outside_server: Outside) -> Workspace:
+    """A workspace with 30 rows, all answered `blame` by the first version."""
+    outside_server.answerer = blame
+    workspace.task = "notes"
+    workspace.url = outside_server.url
+    workspace.settings["YES"] = "1"
+    lines = "".join(f"{number},note <{number}>\n" for number in range(1, ROW_COUNT + 1))
+    workspace.write_file("tasks/notes.csv", f"id,text\n{lines}")
+    declare(workspace)
+    workspace.run_command("tag", mode="live")
+    return workspace
+
+
+def declare(workspace: Workspace, *arguments: str) -> None:
+    """Write the task's file."""
+    text = write_declaration(FIELDS, prompt="{text}", items="notes.csv", extra_arguments=arguments)
+    workspace.write_file("tasks/notes.py", text)
+
+
+def blame(request: Json) -> Json:
+    """Return `blame` for every row."""
+    assert "note" in user_text(request)
+    return {"tone": "blame", "stars": 1}
+
+
+def praise(request: Json) -> Json:
+    """Return `praise` for every row."""
+    assert "note" in user_text(request)
+    return {"tone": "praise", "stars": 1}
+
+
+def correct(workspace: Workspace, *row_ids: int, tone: str = "praise") -> None:
+    """Correct the tone of some rows."""
+    for row_id in row_ids:
+        workspace.run_command("correct", row_id, set=f"tone={tone}", who="ada")
+
+
+def system_texts(workspace: Workspace) -> list[str]:
+    """Return the different system instructions in the request files of the newest batch."""
+    number = int(workspace.batches()[-1]["number"])
+    texts = {
+        member(line["request"], "systemInstruction")["parts"][0]["text"]
+        for line in workspace.sealed_requests(number)
+    }
+    return sorted(texts)
+
+
+def test_versions_are_compared_on_corrected_rows(
+    notes_workspace: Workspace, outside_server: Outside
+) -> None:
+    """`eval` names accuracy, interval, verdict, cost and left out rows, and asks nothing."""
+    workspace = notes_workspace
+    unlabelled = workspace.run_command("eval").stdout
+    assert "no row of notes is labelled: at least 20 are needed" in unlabelled
+    assert workspace.read_json("eval")["labels_needed"] == 20
+
+    correct(workspace, 30)
+    declare(workspace, "version=2")
+    outside_server.answerer = praise
+    workspace.run_command("tag", mode="live")
+    correct(workspace, *range(1, 8), tone="blame")
+    correct(workspace, 8)
+    files_before = sorted(path.name for path in workspace.data.rglob("*"))
+    request_count = len(workspace.logged_requests())
+
+    report = workspace.read_json("eval")
+    assert (report["labelled"], report["measured"], report["labels_needed"]) == (8, 7, 13)
+    first, second = report["versions"]
+    assert first["version"].startswith("notes@1/")
+    assert first["cost_per_1000"] > 0
+    assert (first["left_out"], second["left_out"]) == ({}, {"no answer": 1})
+    assert (first["own_corrections"], second["own_corrections"]) == (0, 7)
+    (tone,) = report["fields"]
+    assert (tone["a"]["right"], tone["b"]["right"], tone["a"]["of"]) == (7, 0, 7)
+    assert tone["a"]["low"] == pytest.approx(0.6457, abs=1e-3)
+    assert (tone["only_a_right"], tone["only_b_right"]) == (7, 0)
+    assert tone["verdict"] == "A is better"
+
+    swapped = workspace.read_json("eval", a="2", b=first["version"])["fields"][0]
+    assert swapped["verdict"] == "B is better"
+    alone = workspace.run_command("eval", a="notes@1").stdout
+    assert "7 labels correct" not in alone
+    assert "right A" in alone
+    assert "right B" not in alone
+    for options in ({"a": "9"}, {"a": "1", "b": "notes@1"}, {"a": "x"}):
+        workspace.run_command("eval", code=2, **options)
+    assert "QRELS is missing" in workspace.run_command("eval", "q.jsonl", code=2).stderr
+    assert len(workspace.logged_requests()) == request_count
+    assert sorted(path.name for path in workspace.data.rglob("*")) == files_before
+
+
+def test_draft_is_tried_on_labelled_rows(
+    notes_workspace: Workspace, outside_server: Outside
+) -> None:
+    """`try LABELLED=1` draws labelled rows first, and prints how often the draft is right."""
+    workspace = notes_workspace
+    assert "no row is labelled" in workspace.run_command("try", labelled=True, code=2).stderr
+    correct(workspace, 3, 9, 27)
+    declare(workspace, "system='Think again.'")
+    outside_server.answerer = praise
+
+    tried = workspace.read_json("try", labelled=True, n=5)
+    assert {row["id"] for row in tried["items"]} > {"3", "9", "27"}
+    assert len(tried["items"]) == 5
+    assert tried["draft_of"] == "notes@1"
+    (tone,) = tried["accuracy"]
+    assert (tone["field"], tone["a"]["right"], tone["a"]["of"]) == ("tone", 3, 3)
+    assert (
+        "tone: right in 3 of 3 labelled rows" in workspace.run_command("try", labelled=True).stdout
+    )
+
+    compared = workspace.read_json("try", labelled=True, n=4, a="1", b="draft")
+    (tone,) = compared["accuracy"]
+    assert (tone["a"]["right"], tone["b"]["right"], tone["b"]["of"]) == (0, 3, 3)
+
+
+def test_corrected_rows_become_examples_of_a_version(notes_workspace: Workspace) -> None:
+    """Examples are drawn when a version begins, spread over choices, and stay with it."""
+    workspace = notes_workspace
+    correct(workspace, *range(1, 13))
+    workspace.run_command("correct", 13, set="stars=5", who="ada")
+    declare(workspace, "version=2", DRAWN)
+    workspace.run_command("tag", mode="live", limit=3)
+    (text,) = system_texts(workspace)
+    assert text.count("Example:\n") == 8
+    assert '"tone":"blame","stars":5' in text
+
+    # Later corrections change no prompt of the version, and the question did not change.
+    correct(workspace, 20, 21)
+    workspace.run_command("tag", mode="live")
+    assert system_texts(workspace) == [text]
+    report = workspace.read_json("eval", a="2")
+    assert report["versions"][0]["left_out"]["examples of its prompt"] == 8
+
+    # A row is no example of itself, and the next version draws again.
+    example_id = next(str(row) for row in range(1, 14) if f"note <{row}>" in text)
+    tried = workspace.read_json("try", item=example_id)["items"][0]["request"]
+    own_text = member(tried, "systemInstruction")["parts"][0]["text"]
+    assert own_text.count("Example:\n") == 7
+    assert f"note <{example_id}>" not in own_text
+    declare(workspace, "version=3", DRAWN)
+    workspace.run_command("tag", mode="live", limit=1)
+    assert system_texts(workspace) != [text]
+
+
+def test_forgotten_row_is_in_no_example(notes_workspace: Workspace) -> None:
+    """Forgetting an example removes it from the prompt and from all sealed requests."""
+    workspace = notes_workspace
+    correct(workspace, 1, 2)
+    workspace.write_file("tasks/notes.csv", "id,text\n1,note SECRET\n2,note two\n3,note three\n")
+    declare(workspace, "version=2", DRAWN)
+    workspace.run_command("tag", mode="live")
+    correct(workspace, 1, tone="blame")
+    correct(workspace, 1)
+    declare(workspace, "version=3", DRAWN)
+    workspace.run_command("tag", mode="live")
+    assert "SECRET" in json.dumps(system_texts(workspace))
+
+    workspace.write_file("tasks/notes.csv", "id,text\n2,note two\n3,note three\n")
+    workspace.run_command("status")
+    workspace.run_command("forget", item="1")
+    for path in workspace.data.rglob("*"):
+        if path.is_file():
+            assert b"SECRET" not in path.read_bytes(), path
