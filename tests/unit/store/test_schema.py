@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from pipeline.store import batches, schema, selections
+from pipeline.store import batches, partial_answers, schema, selections
 from pipeline.store.database import Store
 from tests import postgresql
 from tests.unit.store.facts import BATCH, NOW
@@ -78,7 +78,8 @@ def test_tables_of_a_previous_schema_are_migrated(store: Store, number: str) -> 
         for old_number, columns in ADDED_COLUMNS.items():
             for table, column in columns if old_number >= number else ():
                 tx.execute(text(f"ALTER TABLE {table.name} DROP COLUMN {column}"))
-        tx.execute(text(f"DROP TABLE {schema.selected_rows.name}"))
+        for table in (schema.selected_rows, schema.partial_answers):
+            tx.execute(text(f"DROP TABLE {table.name}"))
         tx.execute(
             text("UPDATE findable_workspace SET schema = :number, backend = 'local'"),
             {"number": number},
@@ -97,6 +98,7 @@ def test_tables_of_a_previous_schema_are_migrated(store: Store, number: str) -> 
         assert batches.find_key_fingerprint(tx, 1) is None
         assert schema.has_index(tx, "findable_answers", "findable_answers_by_confidence")
         assert selections.count_rows(tx, 1) == 0
+        assert not partial_answers.has_partial_answers(tx, "people")
 
     with store.write() as tx:
         batches.update_batch_columns(tx, 1, running_at=NOW, remote_s=2.5)
