@@ -1,4 +1,4 @@
-"""Check Gemini with five invented rows: a batch, a live call, and embeddings.
+"""Check Gemini with five invented rows: a batch, a live call, decisions and embeddings.
 
 The rows are a task of a separate workspace in a subfolder of the current workspace. The subfolder
 is deleted at the end. If the command is killed, the next run resumes. The list lag (how late a new
@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.batch.batch_files import sealed_request, sealed_result
 from pipeline.core.errors import RemoteError
-from pipeline.core.states import BatchState, Mode
+from pipeline.core.states import STANDARD, BatchState, Mode
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
@@ -23,8 +23,9 @@ from pipeline.engine.task_file import (
     register_python_task,
 )
 from pipeline.gemini.control_requests import find_control_replies, is_own_nonce, read_nonces
+from pipeline.gemini.decision_facts import DECISION_FACTS, measure_decisions
 from pipeline.gemini.result_file import ResultFile
-from pipeline.gemini.usage import describe_cost
+from pipeline.gemini.usage import calculate_cost, describe_cost
 from pipeline.index import build
 from pipeline.store import batches, marks, money
 from pipeline.store.batches import BatchRow
@@ -179,6 +180,8 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         )
 
     measurements |= UNTRIED_CANCELS
+    decision_texts, decisions_usd = _measure_decisions(check_ws)
+    measurements |= decision_texts
     index_report = build.build_index(check_ws)
     measurements["vectors"] = f"{index_report.count}, each with {ws.settings.dim} numbers"
     for remote_name in filter(None, remote_names):
@@ -190,7 +193,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         "backend": check_ws.backend,
         "models": [model.name, check_ws.embedding_model.name],
         "list_lag": list_lag_s,
-        "cost": round(spent_usd, 6),
+        "cost": round(spent_usd + decisions_usd, 6),
         "facts": measurements | _describe_api_facts(check_ws.backend, sent_batches),
     }
 
@@ -235,6 +238,23 @@ def _measure_control_requests(check_ws: WorkspaceSession) -> dict[str, str]:
                 nonce_count += any(is_own_nonce(reply, nonces.get(key)) for reply in replies)
     counts = (reply_count, nonce_count)
     return {fact: f"{count} of {request_count}" for fact, count in zip(facts, counts, strict=True)}
+
+
+def _measure_decisions(check_ws: WorkspaceSession) -> tuple[dict[str, str], float]:
+    """Return whether decisions do what findable relies on, as texts by fact, and the cost in USD.
+
+    All facts are "not met" if the local engine answered.
+
+    Args:
+        check_ws: The workspace with the invented rows.
+    """
+    if check_ws.backend == "local":
+        return dict.fromkeys(DECISION_FACTS, "not met: the local engine answered"), 0.0
+
+    model = check_ws.decision_model
+    input_text = "\n".join(INVENTED_ROWS)
+    texts, usage = measure_decisions(check_ws.client, model.name, input_text)
+    return texts, calculate_cost(model, usage, STANDARD, day=check_ws.now().date())
 
 
 def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) -> float | None:

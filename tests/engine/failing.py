@@ -30,6 +30,7 @@ ANY_PATH = r"^/(upload/|download/)?v1"
 ONE_BATCH = r"/batches/[^/:?]+$"
 BATCH_LIST = r"/batches(\?|$)"
 EMBED = r":(batchE|e)mbedContent"
+DECISION = r"/decisions(\?|$)"
 DOWNLOAD = r":download"
 JSON = "application/json; charset=UTF-8"
 HTML = "text/html; charset=UTF-8"
@@ -369,6 +370,12 @@ DOCUMENT_FAULTS: dict[str, tuple[str, str, Callable[..., Document | None]]] = {
         _change_metadata(lambda metadata, _: remove_members(metadata, "state"), "state"),
     ),
     "no_output_yet": ("GET", ONE_BATCH, _remove_output),
+    # The arguments replace members of the reply to a decision.
+    "decision_members": (
+        "POST",
+        DECISION,
+        lambda reply, args, _: {**reply, **args} if "answers" in reply else None,
+    ),
     "vectors_fused": (
         "POST",
         EMBED,

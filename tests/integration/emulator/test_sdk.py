@@ -35,23 +35,17 @@ def test_the_sdk_generates_counts_and_finds_models(caller: Caller) -> None:
 
 def test_the_sdk_asks_closed_questions(caller: Caller) -> None:
     """The SDK parses every type of answer, under the version that it uses by itself."""
+    criteria = {"shipping": "parcels", "billing": ""}
+    questions: Any = {
+        "is_late": {"type": "noul", "instructions": "Was the parcel late?"},
+        "team": {"type": "choice", "instructions": "Which team?", "criteria": criteria},
+        "anger": {"type": "score", "instructions": "How angry?", "criteria": ["calm", "angry"]},
+    }
     with genai.Client(api_key="any", http_options=types.HttpOptions(base_url=caller.url)) as sdk:
         decision = sdk.decisions.create(
             model="models/gemini-decision-1",
             input="The parcel never arrived.",
-            questions={
-                "is_late": {"type": "noul", "instructions": "Was the parcel late?"},
-                "team": {
-                    "type": "choice",
-                    "instructions": "Which team?",
-                    "criteria": {"shipping": "parcels", "billing": ""},
-                },
-                "anger": {
-                    "type": "score",
-                    "instructions": "How angry?",
-                    "criteria": ["calm", "angry"],
-                },
-            },
+            questions=questions,
         )
     assert decision.answers
     assert {question: answer.type for question, answer in decision.answers.items()} == {
