@@ -66,14 +66,14 @@ class RowConfidences:
             field: free_names[name] for field, name in names_by_field.items() if name in free_names
         }
         self.doubtful_name = free_names.get(DOUBTFUL, "")
-        self._least_name = free_names.get(CONFIDENCE, "") if self.names else ""
+        self.least_name = free_names.get(CONFIDENCE, "") if self.names else ""
 
     @property
     def listed_names(self) -> list[str]:
         """Return the names of all columns."""
         if not self.names:
             return []
-        names = [*self.names.values(), self._least_name, self.doubtful_name]
+        names = [*self.names.values(), self.least_name, self.doubtful_name]
         return [name for name in names if name]
 
     def sort_expressions(self) -> dict[str, ColumnElement[Any]]:
@@ -81,8 +81,8 @@ class RowConfidences:
         probabilities: dict[str, ColumnElement[Any]] = {
             name: probability_of_field(self._tx, field) for field, name in self.names.items()
         }
-        if self._least_name:
-            probabilities[self._least_name] = LEAST_PROBABILITY
+        if self.least_name:
+            probabilities[self.least_name] = LEAST_PROBABILITY
         item_id = self._doubts.item_id
         return {
             name: func.coalesce(
@@ -106,7 +106,7 @@ class RowConfidences:
                 for field, name in self.names.items()
                 if field in confidences
             }
-            values[self._least_name] = min(member.probability for member in confidences.values())
+            values[self.least_name] = min(member.probability for member in confidences.values())
             values[self.doubtful_name] = row_id in doubtful_ids
             values_by_id[row_id] = values
         return values_by_id

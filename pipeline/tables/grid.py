@@ -104,6 +104,8 @@ class Grid:
     doubts: RowDoubts | None = None
     # The name of the doubt in WHERE=; "" if there is none.
     doubtful_name: str = ""
+    # The name of the column with the least confidence of a row; "" if there is none.
+    least_confidence_name: str = ""
     # Names of the columns of confidences by the names of the columns of their fields.
     confidence_names: Mapping[str, str] = field(default_factory=dict)
     # Facets of tags and of versions, or None if the rows have none.
