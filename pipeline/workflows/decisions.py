@@ -5,6 +5,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.states import Mode
 from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
+from pipeline.store import runs
 
 # Modes in which a few rows can be asked.
 SINGLE_ROW_MODES = (Mode.LIVE.value, Mode.DECIDE.value)
@@ -23,6 +24,15 @@ def open_decisions(ws: WorkspaceSession) -> WorkspaceSession:
             hint=f"without {OptionHint(mode='decide')} a generating model answers all fields",
         )
     return ws.for_decisions()
+
+
+def is_decide_run_open(ws: WorkspaceSession) -> bool:
+    """Return whether the unfinished `tag` of the task in use asks by decisions, under its version."""
+    with ws.store.read() as tx:
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=runs.TAG)
+    if unfinished_run is None or ws.task.user_file is None:
+        return False
+    return unfinished_run.extractor == ws.task.rows.decision_version
 
 
 def open_in_mode(ws: WorkspaceSession, mode: str) -> WorkspaceSession:

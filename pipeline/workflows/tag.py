@@ -24,7 +24,7 @@ from pipeline.gemini.usage import describe_cost
 from pipeline.ops import status
 from pipeline.quality import pilot
 from pipeline.store import answers, runs
-from pipeline.workflows import preflight, rounds
+from pipeline.workflows import decisions, preflight, rounds
 from pipeline.workflows.decisions import open_decisions
 from pipeline.workflows.pilot_run import ensure_pilot_passed
 from pipeline.workflows.preflight import Preflight
@@ -121,6 +121,9 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """
     open_work = status.describe_open_batches(ws)
     rounds.prepare_task(ws)
+    if options.mode == "auto" and decisions.is_decide_run_open(ws):
+        ws.display.say("continuing with decisions, as the run began")
+        options = replace(options, mode=Mode.DECIDE.value)
     if options.mode != Mode.DECIDE:
         return _tag_open_rows(ws, options, open_work)
     if closed_questions.is_mixed(ws.task):
@@ -318,7 +321,7 @@ def _print_tag_estimate(
     for warning in estimate.ways[report.mode].warnings:
         ws.display.warn(warning)
     if estimate.decide is not None and estimate.decide.is_cheaper_than(estimate.ways[report.mode]):
-        ws.display.say(estimate.decide.propose_decisions())
+        ws.display.say(estimate.decide_proposal)
 
     with ws.store.read() as tx:
         answered_count = 0
