@@ -121,7 +121,9 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """
     open_work = status.describe_open_batches(ws)
     rounds.prepare_task(ws)
-    if options.mode == "auto" and decisions.is_decide_run_open(ws):
+    with ws.store.read() as tx:
+        has_decide_run = decisions.is_decide_run_open(tx, ws.task)
+    if options.mode == "auto" and not options.backfill and has_decide_run:
         ws.display.say("continuing with decisions, as the run began")
         options = replace(options, mode=Mode.DECIDE.value)
     if options.mode != Mode.DECIDE:
@@ -147,9 +149,7 @@ def _tag_mixed_rows(
     ws.announce_placeholders()
     started_at = _resume_budget(ws, options)
     # Both sessions share the client.
-    ws.ensure_client()
-    decide_ws = ws.for_decisions()
-    decide_ws.task = ws.task.with_open_rows(has_partial_answer=False)
+    decide_ws = decisions.open_undecided_rows(ws)
     other_ws = replace(ws, task=ws.task.with_open_rows(has_partial_answer=True))
     other_ws.client = ws.client
 
@@ -163,7 +163,7 @@ def _tag_mixed_rows(
         report.reason = f"{OptionHint(mode=options.mode)}"
         _print_tag_estimate(decide_ws, decide_estimate, report, open_work)
         _confirm_mixed_cost(ws, options, decide_estimate)
-        _begin_run(decide_ws, options, tag_rounds, decide_estimate)
+        run_number = _begin_run(decide_ws, options, tag_rounds, decide_estimate)
         other_ws.agreed_usd = math.inf
         _ask_rows(decide_ws, replace(options, wait=False), tag_rounds)
         decided = report.live
@@ -252,11 +252,23 @@ def _tag_open_rows(
     _ask_rows(ws, options, tag_rounds)
     tag_rounds.complete_report()
 
-    if run_number is not None and not options.backfill and _is_run_over(report, options):
-        reason = report.out_of_money or "nobody is left"
-        with ws.store.write() as tx:
-            runs.end_run(tx, run_number, reason=reason, now=ws.now())
+    if run_number is not None and not options.backfill:
+        _end_run_if_over(ws, options, run_number, report)
     return report
+
+
+def _end_run_if_over(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    run_number: int,
+    report: TagReport,
+) -> None:
+    """End a `tag` run in the database if no row can be asked, or limit or budget is used up."""
+    if not _is_run_over(report, options):
+        return
+    reason = report.out_of_money or "nobody is left"
+    with ws.store.write() as tx:
+        runs.end_run(tx, run_number, reason=reason, now=ws.now())
 
 
 def _confirm_cost(
