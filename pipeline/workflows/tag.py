@@ -167,10 +167,11 @@ def _tag_mixed_rows(
         other_ws.agreed_usd = math.inf
         _ask_rows(decide_ws, replace(options, wait=False), tag_rounds)
         decided = report.live
-        if (
-            decided is not None and (decided.interrupted or decided.stopped)
-        ) or report.out_of_money:
-            return tag_rounds.complete_report()
+        is_cut_off = decided is not None and bool(decided.interrupted or decided.stopped)
+        if is_cut_off or report.out_of_money:
+            tag_rounds.complete_report()
+            _end_run_if_over(ws, options, run_number, report)
+            return report
 
     other_options = replace(options, mode="auto")
     other_report = _tag_open_rows(other_ws, other_options, () if report.asked else open_work)
