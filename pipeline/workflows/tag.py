@@ -24,7 +24,7 @@ from pipeline.gemini.usage import describe_cost
 from pipeline.ops import status
 from pipeline.quality import pilot
 from pipeline.store import answers, runs
-from pipeline.workflows import preflight, rounds, row_selection
+from pipeline.workflows import decisions, preflight, rounds, row_selection
 from pipeline.workflows.decisions import open_decisions
 from pipeline.workflows.pilot_run import ensure_pilot_passed
 from pipeline.workflows.preflight import Preflight
@@ -124,6 +124,11 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """
     open_work = [*status.describe_open_batches(ws), *row_selection.describe_unfinished(ws)]
     rounds.prepare_task(ws)
+    with ws.store.read() as tx:
+        has_decide_run = decisions.is_decide_run_open(tx, ws.task)
+    if options.mode == "auto" and not options.backfill and not options.where and has_decide_run:
+        ws.display.say("continuing with decisions, as the run began")
+        options = replace(options, mode=Mode.DECIDE.value)
     if options.mode == Mode.DECIDE and options.where:
         raise InputError(
             f"{OptionHint('where')} asks rows in the modes batch, flex and live, not by decisions; "
@@ -162,9 +167,7 @@ def _tag_mixed_rows(
     ws.announce_placeholders()
     started_at = _resume_budget(ws, options, is_new_run=False)
     # Both sessions share the client.
-    ws.ensure_client()
-    decide_ws = ws.for_decisions()
-    decide_ws.task = ws.task.with_open_rows(has_partial_answer=False)
+    decide_ws = decisions.open_undecided_rows(ws)
     other_ws = replace(ws, task=ws.task.with_open_rows(has_partial_answer=True))
     other_ws.client = ws.client
 
@@ -178,14 +181,15 @@ def _tag_mixed_rows(
         report.reason = f"{OptionHint(mode=options.mode)}"
         _print_tag_estimate(decide_ws, decide_estimate, report, open_work)
         _confirm_mixed_cost(ws, options, decide_estimate)
-        _begin_run(decide_ws, options, tag_rounds, decide_estimate, None)
+        run_number = _begin_run(decide_ws, options, tag_rounds, decide_estimate, None)
         other_ws.agreed_usd = math.inf
         _ask_rows(decide_ws, replace(options, wait=False), tag_rounds)
         decided = report.live
-        if (
-            decided is not None and (decided.interrupted or decided.stopped)
-        ) or report.out_of_money:
-            return tag_rounds.complete_report()
+        is_cut_off = decided is not None and bool(decided.interrupted or decided.stopped)
+        if is_cut_off or report.out_of_money:
+            tag_rounds.complete_report()
+            _end_run_if_over(ws, options, run_number, report)
+            return report
 
     other_options = replace(options, mode="auto")
     other_report = _tag_prepared_rows(
@@ -291,11 +295,23 @@ def _tag_prepared_rows(
     _ask_rows(ws, options, tag_rounds)
     tag_rounds.complete_report()
 
-    if run_number is not None and not options.backfill and _is_run_over(ws, report, options):
-        reason = report.out_of_money or "nobody is left"
-        with ws.store.write() as tx:
-            runs.end_run(tx, run_number, reason=reason, now=ws.now())
+    if run_number is not None and not options.backfill:
+        _end_run_if_over(ws, options, run_number, report)
     return report
+
+
+def _end_run_if_over(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    run_number: int,
+    report: TagReport,
+) -> None:
+    """End a `tag` run in the database if no row can be asked, or limit or budget is used up."""
+    if not _is_run_over(ws, report, options):
+        return
+    reason = report.out_of_money or "nobody is left"
+    with ws.store.write() as tx:
+        runs.end_run(tx, run_number, reason=reason, now=ws.now())
 
 
 def _confirm_cost(
@@ -364,7 +380,7 @@ def _print_tag_estimate(
     for warning in estimate.ways[report.mode].warnings:
         ws.display.warn(warning)
     if estimate.decide is not None and estimate.decide.is_cheaper_than(estimate.ways[report.mode]):
-        ws.display.say(estimate.decide.propose_decisions())
+        ws.display.say(estimate.decide_proposal)
 
     with ws.store.read() as tx:
         answered_count = 0
