@@ -80,6 +80,10 @@ def test_each_answer_is_judged_once_and_a_larger_sample_contains_the_smaller(
     assert shares["tone"]["supported"] == shares["tone"]["judged"] == LETTER_COUNT
     assert 0.7 < shares["tone"]["low"] < shares["tone"]["high"] == 1
     assert letters.status()["letters"]["answered"] == LETTER_COUNT
+    assert report["doubtful"] == 0
+    rows = letters.exported_rows()
+    assert {row["tone_confidence"] for row in rows} == {0.9}
+    assert {row["words_confidence"] for row in rows} == {0.9}
 
 
 def test_question_has_text_field_and_value_and_no_boundaries_can_be_forged(
@@ -199,6 +203,8 @@ def test_gates_bound_the_supported_share(letters: Workspace, outside_server: Out
     process = letters.run_command("qc", code=GATE_FAILED)
     assert "supported is 0 %" in process.stderr
     assert "supported, tone: 0 % [0 %, 11.4 %] of 30 judged answers" in process.stdout
+    doubtful_rows = letters.read_json("items", where="doubtful = true", limit=100)["items"]
+    assert len(doubtful_rows) == letters.status()["doubtful"]["count"] == 30
     letters.settings["GATES"] = "supported-tone=0.5,same=off"
     assert "supported-tone" in letters.run_command("qc", code=GATE_FAILED).stderr
     letters.settings["GATES"] = "supported-tone=..0.5,same=off"
@@ -259,6 +265,7 @@ def test_tags_and_concepts_are_judged(served_workspace: Workspace, outside_serve
     workspace.run_command("tag_live")
     people_report = workspace.read_json("judge", TASK=PEOPLE)
     assert people_report["judged"] == 1
+    assert people_report["supported"][1]["field"] == "tags"
     assert set(outside_server.decisions[-1]["questions"]) >= {"tags[0]"}
     assert text in outside_server.decisions[-1]["input"]
 
