@@ -276,6 +276,8 @@ def _ask(
     """
     started_at = resume_budget(ws, Mode.JUDGE, options.budget)
     ws.confirm_cost(report.estimated_cost, unchanged_text="nothing was asked")
+    # A missing key is reported before the run is recorded.
+    ws.ensure_client()
     with ws.store.write() as tx:
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
         if unfinished_run is not None:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.outside.answers import Json
 from tests.outside.server import Outside
 
 GATE_FAILED = 6
+LONGEST_S = 60.0
 LETTER_COUNT = 12
 ROW_COUNT = 60
 MIN_CALIBRATED_ANSWERS = 50
@@ -153,6 +155,39 @@ def test_killed_judge_continues_with_the_same_sample(
         assert workspace.run_command("doctor").code == 0
         spent = workspace.spending()
         assert spent["estimated"] == 0
+
+
+def test_interrupted_judge_keeps_its_budget_and_its_replies(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """Ctrl-C ends with 130; the same command continues, and names the budget that it uses."""
+    command = {"all": True, "budget": 0.5, **ONE_BY_ONE}
+    with letters.start_command("judge", **command) as running:
+        deadline = time.monotonic() + LONGEST_S
+        while len(outside_server.decisions) < 3:
+            assert time.monotonic() < deadline, running.read_output()
+            time.sleep(0.01)
+        running.signal(signal.SIGINT)
+        assert running.wait().code == 130
+
+    report_process = letters.run_command("judge", all=True)
+    assert "continuing the run of" in report_process.stderr
+    assert "0.5" in report_process.stderr
+    assert set(asked_texts(outside_server).values()) == {1}
+    assert len(outside_server.decisions) == LETTER_COUNT
+    assert "continuing" not in letters.run_command("judge", all=True).stderr
+
+
+def test_two_processes_judge_each_answer_once(letters: Workspace, outside_server: Outside) -> None:
+    """The second process waits, and judges what the first process left."""
+    with (
+        letters.start_command("judge", all=True, json=True) as first,
+        letters.start_command("judge", all=True, json=True) as second,
+    ):
+        processes = (first.wait(), second.wait())
+    assert [process.code for process in processes] == [0, 0]
+    assert sum(process.json["judged"] for process in processes) == LETTER_COUNT
+    assert set(asked_texts(outside_server).values()) == {1}
 
 
 def test_budget_stops_the_run_and_the_next_command_judges_the_rest(
