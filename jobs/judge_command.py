@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-from jobs.command import should_print_json
 from jobs.options import COUNT, MONEY, TEXT, CommandReport, Dry, Parameter, Seed
 from jobs.output import Output
 from pipeline.core.command_hint import CommandHint, OptionHint
@@ -94,9 +93,11 @@ def _report_lines(report: JudgeReport, labels: TaskLabels) -> Output:
         lines.append(f"{', '.join(parts)}; {calls}, {format_usd(report.live.cost)}")
     lines += _left_out_lines(report, labels)
     lines += [share.line for share in report.supported]
-    if report.supported and not should_print_json():
-        next_command = labels.command("items", where="doubtful = true")
-        lines[-1] += f". Next: {next_command}"
+    if report.doubtful:
+        rows = plural(report.doubtful, labels.singular, labels.plural)
+        lines.append(f"{rows} of the task doubtful")
+    if report.next_command is not None:
+        lines[-1] += f". Next: {report.next_command}"
     return lines
 
 

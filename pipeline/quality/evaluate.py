@@ -6,10 +6,12 @@ from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.shipped_task import find_shipped_task
 from pipeline.engine.task import Task
 from pipeline.quality import figures, support
-from pipeline.quality.calibration import measure_calibration
+from pipeline.quality.calibration import Calibration, measure_calibration
 from pipeline.quality.figures import Figure, TaskMeasure
 from pipeline.quality.report import QualityReport
+from pipeline.quality.support import SupportedShare
 from pipeline.store import answer_counts, answers, judgements
+from pipeline.store.confidences import has_confidences
 from pipeline.store.database import Connection
 
 LOCAL_EVIDENCE_NOTE = (
@@ -85,13 +87,7 @@ def write_report(
                 ws.task.version_label if ws.settings.version else _answered_version(tx, ws.task)
             )
         quality = _measure_of(ws.task).measure(tx, ws.task, version)
-        support_tally = support.SupportTally()
-        probable_fields = set[str]()
-        for confidences in judgements.stream_confidences(tx, ws.task.name, version):
-            support_tally.add(confidences)
-            probable_fields |= confidences.keys()
-        preference = ws.task.answers.preference(tx)
-        calibrations = measure_calibration(tx, preference, probable_fields)
+        support_shares, calibrations = _measure_probabilities(tx, ws.task, version)
 
     if not quality.items and not any(item_count for _, item_count in quality.values.values()):
         return None
@@ -103,7 +99,7 @@ def write_report(
             notes = [*notes, LOCAL_EVIDENCE_NOTE]
     quality = quality._replace(notes=[*notes, *quality.notes])
     gates = effective_gates_of(ws)
-    quality = support.add_support(quality, support_tally.shares, gates)
+    quality = support.add_support(quality, support_shares, gates)
 
     gates_text = ",".join(filter(None, (ws.task.gates, ws.settings.gates)))
     report = QualityReport(
@@ -111,10 +107,33 @@ def write_report(
         figures.judge_figures(quality, gates),
         ws.now(),
         {"GATES": gates_text, "task": ws.task.name},
-        supported=support_tally.shares,
+        supported=support_shares,
         calibrations=calibrations,
     )
     return report.seal(ws.data, ws.task.name, rerun_command=ws.task.labels.command("qc"))
+
+
+def _measure_probabilities(
+    tx: Connection,
+    task: Task,
+    version: str | None,
+) -> tuple[list[SupportedShare], list[Calibration]]:
+    """Return the shares of supported answers of a version, and the calibration of each field.
+
+    Both are empty if no answer of the version has a probability.
+    """
+    if not has_confidences(tx, task.name):
+        return [], []
+
+    tally = support.SupportTally()
+    probable_fields = set[str]()
+    for confidences in judgements.stream_confidences(tx, task.name, version):
+        tally.add(confidences)
+        probable_fields |= confidences.keys()
+    if not probable_fields:
+        return [], []
+    preference = task.answers.preference(tx)
+    return tally.shares, measure_calibration(tx, preference, probable_fields)
 
 
 def _answered_version(tx: Connection, task: Task) -> str:

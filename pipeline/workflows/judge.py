@@ -21,7 +21,7 @@ from pipeline.batch.judge_plan import (
     read_answer_pages,
 )
 from pipeline.batch.live_report import LiveReport
-from pipeline.core.command_hint import OptionHint
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import Mode
 from pipeline.core.text import plural
@@ -78,6 +78,10 @@ class JudgeReport:
     budget_error: BudgetError | None = None
     # How many values of the selection are supported, by field.
     supported: list[SupportedShare] = field(default_factory=list)
+    # Rows of the task with a confidence below DOUBTFUL, also of decided fields.
+    doubtful: int = 0
+    # None if no answer of the selection is judged.
+    next_command: CommandHint | None = None
 
     @property
     def judged(self) -> int:
@@ -115,6 +119,7 @@ class JudgeReport:
             "stopped": error,
             "out_of_money": self.budget_error.message if self.budget_error else "",
             "supported": [share.document for share in self.supported],
+            "doubtful": self.doubtful,
         }
 
     def check(self) -> None:
@@ -164,6 +169,16 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
             _end_unfinished_run(ws)
         with ws.store.read() as tx:
             report.supported = measure_support(tx, ws.task, selection)
+            grid = ws.task.rows.grid(tx)
+            report.doubtful = grid.count_doubtful(tx) or 0
+        if report.doubtful:
+            condition = f"{grid.doubtful_name} = true"
+            report.next_command = ws.task.labels.command("items", where=condition)
+        elif report.supported:
+            report.next_command = ws.task.labels.command("qc")
+        # A command that ended a killed run stored its probabilities without these columns.
+        judged_fields = [share.field for share in report.supported if share.field is not None]
+        ws.task.own_tables.refresh_views(ws.store, judged_fields)
     return report
 
 
@@ -261,6 +276,8 @@ def _ask(
     """
     started_at = resume_budget(ws, Mode.JUDGE, options.budget)
     ws.confirm_cost(report.estimated_cost, unchanged_text="nothing was asked")
+    # A missing key is reported before the run is recorded.
+    ws.ensure_client()
     with ws.store.write() as tx:
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=Mode.JUDGE)
         if unfinished_run is not None:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.outside.answers import Json
 from tests.outside.server import Outside
 
 GATE_FAILED = 6
+LONGEST_S = 60.0
 LETTER_COUNT = 12
 ROW_COUNT = 60
 MIN_CALIBRATED_ANSWERS = 50
@@ -80,6 +82,10 @@ def test_each_answer_is_judged_once_and_a_larger_sample_contains_the_smaller(
     assert shares["tone"]["supported"] == shares["tone"]["judged"] == LETTER_COUNT
     assert 0.7 < shares["tone"]["low"] < shares["tone"]["high"] == 1
     assert letters.status()["letters"]["answered"] == LETTER_COUNT
+    assert report["doubtful"] == 0
+    rows = letters.exported_rows()
+    assert {row["tone_confidence"] for row in rows} == {0.9}
+    assert {row["words_confidence"] for row in rows} == {0.9}
 
 
 def test_question_has_text_field_and_value_and_no_boundaries_can_be_forged(
@@ -151,6 +157,39 @@ def test_killed_judge_continues_with_the_same_sample(
         assert spent["estimated"] == 0
 
 
+def test_interrupted_judge_keeps_its_budget_and_its_replies(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """Ctrl-C ends with 130; the same command continues, and names the budget that it uses."""
+    command = {"all": True, "budget": 0.5, **ONE_BY_ONE}
+    with letters.start_command("judge", **command) as running:
+        deadline = time.monotonic() + LONGEST_S
+        while len(outside_server.decisions) < 3:
+            assert time.monotonic() < deadline, running.read_output()
+            time.sleep(0.01)
+        running.signal(signal.SIGINT)
+        assert running.wait().code == 130
+
+    report_process = letters.run_command("judge", all=True)
+    assert "continuing the run of" in report_process.stderr
+    assert "0.5" in report_process.stderr
+    assert set(asked_texts(outside_server).values()) == {1}
+    assert len(outside_server.decisions) == LETTER_COUNT
+    assert "continuing" not in letters.run_command("judge", all=True).stderr
+
+
+def test_two_processes_judge_each_answer_once(letters: Workspace, outside_server: Outside) -> None:
+    """The second process waits, and judges what the first process left."""
+    with (
+        letters.start_command("judge", all=True, json=True) as first,
+        letters.start_command("judge", all=True, json=True) as second,
+    ):
+        processes = (first.wait(), second.wait())
+    assert [process.code for process in processes] == [0, 0]
+    assert sum(process.json["judged"] for process in processes) == LETTER_COUNT
+    assert set(asked_texts(outside_server).values()) == {1}
+
+
 def test_budget_stops_the_run_and_the_next_command_judges_the_rest(
     letters: Workspace, outside_server: Outside
 ) -> None:
@@ -199,6 +238,8 @@ def test_gates_bound_the_supported_share(letters: Workspace, outside_server: Out
     process = letters.run_command("qc", code=GATE_FAILED)
     assert "supported is 0 %" in process.stderr
     assert "supported, tone: 0 % [0 %, 11.4 %] of 30 judged answers" in process.stdout
+    doubtful_rows = letters.read_json("items", where="doubtful = true", limit=100)["items"]
+    assert len(doubtful_rows) == letters.status()["doubtful"]["count"] == 30
     letters.settings["GATES"] = "supported-tone=0.5,same=off"
     assert "supported-tone" in letters.run_command("qc", code=GATE_FAILED).stderr
     letters.settings["GATES"] = "supported-tone=..0.5,same=off"
@@ -259,6 +300,7 @@ def test_tags_and_concepts_are_judged(served_workspace: Workspace, outside_serve
     workspace.run_command("tag_live")
     people_report = workspace.read_json("judge", TASK=PEOPLE)
     assert people_report["judged"] == 1
+    assert people_report["supported"][1]["field"] == "tags"
     assert set(outside_server.decisions[-1]["questions"]) >= {"tags[0]"}
     assert text in outside_server.decisions[-1]["input"]
 
