@@ -29,6 +29,7 @@ from jobs.options import (
     Map,
     Parameter,
     Sheet,
+    SingleRowMode,
     Source,
     TextColumn,
     WithColumns,
@@ -401,6 +402,7 @@ def ask(
     encoding: Encoding = "",
     header: Header = "",
     source: Source = "",
+    mode: SingleRowMode = "live",
 ) -> CommandReport:
     """Ask about the first rows of the table FROM, and estimate the cost of all rows.
 
@@ -430,19 +432,35 @@ def ask(
 
     with open_configured_workspace("create", task_name="experts") as ws:
         if name:
-            saved_question = ask_workflow.save_question(ws, question, size=n, lists_refused=refused)
+            saved_question = ask_workflow.save_question(
+                ws,
+                question,
+                size=n,
+                mode=mode,
+                lists_refused=refused,
+            )
         else:
-            report = ask_workflow.ask_question(ws, question, size=n, list_all_refused=refused)
+            report = ask_workflow.ask_question(
+                ws,
+                question,
+                size=n,
+                mode=mode,
+                list_all_refused=refused,
+            )
 
     if name:
         # The first workspace has no session of the new task.
         with open_configured_workspace("write", task_name=name) as ws:
-            report = ask_workflow.ask_saved(ws, saved_question, size=n)
+            report = ask_workflow.ask_saved(ws, saved_question, size=n, mode=mode)
             next_command: CommandHint | None = status.read_status(ws).next_command
+            if mode == Mode.DECIDE and next_command is not None and next_command.command == "tag":
+                next_command = ws.task.labels.command("tag", mode=mode)
     else:
         options = {"from": from_, **read_options.given, "source": source, "q": q, "fields": fields}
         options |= {"text": text, "key": key, "with": with_}
         given_options = {option: setting for option, setting in options.items() if setting}
+        if mode == Mode.DECIDE:
+            given_options["mode"] = mode
         task_name = new_task_files.suggest_task_name(from_, ws.data)
         next_command = CommandHint("ask", **given_options, name=task_name)
     document = {**report.document, "placeholder": ws.has_placeholder_answers}
@@ -485,6 +503,9 @@ def _estimate_output(estimate: "Preflight", row_count: int) -> list[Any]:
         for mode, mode_estimate in priced_estimate.ways.items()
         if not mode_estimate.absent
     }
+    decide = priced_estimate.decide
+    if decide is not None and not decide.absent:
+        mode_estimates[Mode.DECIDE.value] = decide
     costs = ", ".join(
         _mode_cost(mode, mode_estimate) for mode, mode_estimate in mode_estimates.items()
     )

@@ -13,7 +13,7 @@ from pipeline.core.quotes import (
     iterate_leaves,
     to_display_value,
 )
-from pipeline.core.text import format_usd
+from pipeline.core.text import format_probability, format_usd
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import items as row_items
 
@@ -241,7 +241,8 @@ def _format_change(changed_at: datetime, *, is_stale: bool) -> str:
 def _answer_fields(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the fields of a stored answer: its provenance, then the lines of its members.
 
-    A forgotten answer has a line that says so instead of its members.
+    A forgotten answer has a line that says so instead of its members. The first line of a member
+    has its confidence.
     """
     fields = [("answer", _format_provenance(answer))]
     if answer["forgotten"]:
@@ -249,8 +250,19 @@ def _answer_fields(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
         return fields
 
     for member_name, value in answer["answer"].items():
-        fields += [("", line) for line in format_value_lines(member_name, value, "")]
+        first_line, *more_lines = format_value_lines(member_name, value, "")
+        confidence = answer["confidences"].get(member_name)
+        if confidence is not None:
+            first_line += _format_confidence(confidence)
+        fields += [("", line) for line in (first_line, *more_lines)]
     return fields
+
+
+def _format_confidence(confidence: Mapping[str, Any]) -> str:
+    """Return the confidence of a field of an answer, and the decision model that it is from."""
+    origin = "judged by " if confidence["judged"] else ""
+    probability = format_probability(confidence["probability"])
+    return f" (confidence {probability}, {origin}{confidence['model']})"
 
 
 def _format_provenance(answer: Mapping[str, Any]) -> str:

@@ -320,6 +320,13 @@ Wait = Annotated[
     bool | None,
     Parameter("Wait for batches until all rows are done. Default: return after sending.", bool),
 ]
+SingleRowMode = Annotated[
+    str,
+    Parameter(
+        "Decide asks closed fields as questions of a decision model.",
+        click.Choice(("live", "decide")),
+    ),
+]
 Raw = Annotated[bool, Parameter("Add the sealed lines of requests and replies.")]
 Seed = Annotated[
     int | None,

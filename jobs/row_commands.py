@@ -88,8 +88,9 @@ def items(
     """List the rows of TASK that contain all words of FIND, or all rows.
 
     Searches username, name, title, company and tags of people; id, source and text of passages; all
-    columns and answers of your task. Upper and lower case are equal. --where compares columns, and
-    `reviewed` (true or false) of answers.
+    columns and answers of your task. Upper and lower case are equal. --where compares columns and
+    answers, such as `tone.confidence < 0.7`. It also knows `reviewed = true` and `doubtful = true`.
+    A row is doubtful if a confidence is below FINDABLE_DOUBTFUL and nobody looked at the answer.
 
     Prints a page of rows, and how to get the next page. --to writes all rows to a CSV file.
     --counts counts tags and versions up to 100,000 rows.

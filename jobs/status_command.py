@@ -81,7 +81,12 @@ def _status_lines(
     ]
     if "task_file" in document:
         lines.append(("task file", f"{document['task_file']}; correct it before rows are asked"))
+    partly_answered = document.get("partly_answered", 0)
+    if partly_answered:
+        have = plural(partly_answered, "open row has its", "open rows have their")
+        lines.append(("closed", f"{have} closed fields; `tag` asks the others"))
     lines += _stale_lines(document.get("stale"))
+    lines += _doubtful_lines(document.get("doubtful"))
     lines += _first_lines(
         "under way",
         report.open_batch_lines,
@@ -222,6 +227,17 @@ def _stale_lines(stale: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         return []
     rows = plural(stale["count"], "row")
     return [("stale", f"{rows} changed after the answer; {stale['hint']}")]
+
+
+def _doubtful_lines(doubtful: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return a line with the number of doubtful rows, or no line without confidences."""
+    if doubtful is None:
+        return []
+    counts = f"{doubtful['count']:,} of {plural(doubtful['answered'], 'answered row')}"
+    line = f"{counts} with a confidence below {doubtful['below']:g}"
+    if doubtful["hint"]:
+        line += f"; `{doubtful['hint']}`"
+    return [("doubtful", line)]
 
 
 def _format_counts(document: Mapping[str, Any], subject: str) -> str:

@@ -35,7 +35,7 @@ from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport
 from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
-from pipeline.core.states import is_unsupported
+from pipeline.core.states import Mode, is_unsupported
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
@@ -50,7 +50,9 @@ def tag(
     *,
     mode: Annotated[
         str,
-        Parameter("Auto is the cheapest mode in time.", click.Choice(tag_workflow.MODES)),
+        Parameter(
+            "Auto is the cheapest mode in time; never decide.", click.Choice(tag_workflow.MODES)
+        ),
     ] = "auto",
     limit: Limit = None,
     where: Where = "",
@@ -71,6 +73,8 @@ def tag(
 
     Estimates cost and time, then uses the cheapest mode that meets the deadline. Batch and flex
     cost half the live price. Gemini may reject flex calls when it is busy; they are retried.
+    Decide asks closed fields (choices, yes or no, bounded whole numbers) as questions of a decision
+    model, and stores a probability for each.
 
     --dry prints cost and time of each mode. It sends nothing and needs no key.
 
@@ -163,6 +167,11 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
     """
     live_report = report.live
     lines = []
+    if report.decided is not None:
+        rows = plural(report.decided.answered, labels.singular, labels.plural)
+        calls = plural(report.decided.calls, "call")
+        cost = format_usd(report.decided.cost)
+        lines.append(f"closed fields of {rows} decided; {calls}, {cost}")
     if report.ingested or not (live_report or report.under_way):
         line = f"{report.answered_rows:,} {labels.answered}"
         if report.ingested:
@@ -252,6 +261,9 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
 
     if estimate.late_move is not None:
         print_line(f"batch: {estimate.late_move.description}")
+    decide = (estimate.with_key or estimate).decide
+    if decide is not None:
+        print_line(f"no decide: {decide.absent}" if decide.absent else decide.propose_decisions())
     recommended = estimate.recommended or "no mode yet"
     print_line(f"recommended: {recommended}, because {estimate.reason}")
 
@@ -285,6 +297,9 @@ def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) ->
         for mode, mode_estimate in estimate.ways.items()
         if mode == "batch" or not mode_estimate.absent
     }
+    decide = estimate.decide
+    if decide is not None and not decide.absent:
+        mode_estimates[Mode.DECIDE.value] = decide
     rows = []
     for mode, mode_estimate in mode_estimates.items():
         nouns = ("batch", "batches") if mode == "batch" else ("call", "calls")
@@ -294,7 +309,9 @@ def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) ->
     print_table(("mode", "cost", "time", "requests"), rows)
     if estimate.echo_costs:
         costs = ", ".join(
-            f"{format_usd(estimate.echo_costs[mode])} of {mode}" for mode in mode_estimates
+            f"{format_usd(estimate.echo_costs[mode])} of {mode}"
+            for mode in mode_estimates
+            if mode in estimate.echo_costs
         )
         print_line(f"row codes (echo) are {costs}")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from jobs.eval_command import format_share
 from jobs.inspect_commands import INDENT, format_value_lines
-from jobs.options import COUNT, TEXT, CommandReport, Parameter, Seed
+from jobs.options import COUNT, TEXT, CommandReport, Parameter, Seed, SingleRowMode
 from jobs.output import print_line, print_text
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
@@ -54,6 +54,7 @@ def try_(
     labelled: Annotated[
         bool, Parameter("Try corrected and reviewed rows first; print how often it is right.")
     ] = False,
+    mode: SingleRowMode = "live",
 ) -> CommandReport:
     """Ask about a few rows of TASK; show requests, replies, tokens, cost (USD) and time.
 
@@ -88,7 +89,14 @@ def try_(
         return _report_comparison(comparison_report, is_placeholder=ws.has_placeholder_answers)
 
     default_size = DEFAULT_LABELLED_ROWS if labelled else try_out.DEFAULT_ROW_COUNT
-    try_report = try_out.try_task(ws, n or default_size, item, seed, labelled=labelled)
+    try_report = try_out.try_task(
+        ws,
+        n or default_size,
+        item,
+        seed,
+        mode=mode,
+        labelled=labelled,
+    )
     print_report = partial(_print_try, try_report, ws.task.labels)
     document = {**try_report.document, "placeholder": ws.has_placeholder_answers}
     return CommandReport(document, print_report, try_report.check)
@@ -104,9 +112,7 @@ def _print_try(report: TryReport, labels: TaskLabels) -> None:
 
     for number, row in enumerate(report.items, start=1):
         print_text(f"\n{labels.singular} {number} of {len(report.items)}: {row.name}")
-        for part in row.request["contents"][0]["parts"]:
-            part_text = _cut_text(part["text"]) if "text" in part else _format_attachment(part)
-            print_text(part_text, indent=INDENT)
+        _print_request(row.request)
         _print_tried_outcome(row)
 
     print_text("")
@@ -127,6 +133,19 @@ def _accuracy_lines(accuracy: Sequence[FieldComparison]) -> Iterator[str]:
         yield f"{comparison.name}: {'; '.join(texts)}"
 
 
+def _print_request(request: Mapping[str, Any]) -> None:
+    """Print the prompt of a request, with its attachments, or with its closed questions."""
+    if "questions" in request:
+        print_text(_cut_text(request["input"]), indent=INDENT)
+        for question_id, question in request["questions"].items():
+            print_text(f"{question_id}: {question['instructions']}", indent=INDENT)
+        return
+
+    for part in request["contents"][0]["parts"]:
+        part_text = _cut_text(part["text"]) if "text" in part else _format_attachment(part)
+        print_text(part_text, indent=INDENT)
+
+
 def _print_tried_outcome(row: TriedRow) -> None:
     """Print the outcome of a tried row, then its answer, or without an answer the raw reply.
 
@@ -142,7 +161,10 @@ def _print_tried_outcome(row: TriedRow) -> None:
 
     if row.answer is not None:
         for member_name, value in row.answer.items():
-            for value_line in format_value_lines(member_name, value, INDENT):
+            heading = member_name
+            if member_name in row.confidences:
+                heading = f"{member_name} ({row.confidences[member_name]:.2f})"
+            for value_line in format_value_lines(heading, value, INDENT):
                 print_text(value_line)
     elif row.reply:
         print_text(_cut_text(row.reply), indent=INDENT)

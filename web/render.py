@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.core.quotes import format_likeness, is_quotation
-from pipeline.core.text import join_first
+from pipeline.core.text import format_probability, join_first
 from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
@@ -298,6 +298,7 @@ def short_hash(text: str) -> str:
 _FILTERS: Mapping[str, Any] = {
     "capitalize_first": capitalize_first,
     "first_few": partial(join_first, max_names=MAX_NAMED_ROWS),
+    "format_probability": format_probability,
     "format_usd": format_usd,
     "highlight": highlight,
     "highlight_spans": highlight_spans,

@@ -36,6 +36,8 @@ class RowQuery(BaseModel):
     id: Annotated[list[str], Field(max_length=500)] = []
     # Whether a person reviewed the answer.
     reviewed: Literal["", "yes", "no"] = ""
+    # Whether the answer is doubtful.
+    doubtful: Literal["", "yes", "no"] = ""
     # Two versions whose answers differ.
     differ: Annotated[list[str], Field(max_length=2)] = []
     sort: str = Field("", max_length=200)
@@ -60,6 +62,7 @@ class RowQuery(BaseModel):
             where=" AND ".join(f"({part})" for part in dict.fromkeys(parts)),
             ids=self.id,
             is_reviewed={"yes": True, "no": False}.get(self.reviewed),
+            is_doubtful={"yes": True, "no": False}.get(self.doubtful),
             differing_versions=self.differ if len(self.differ) > 1 else (),
         )
 

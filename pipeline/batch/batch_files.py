@@ -17,6 +17,7 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InconsistentError, StateConflictError
 from pipeline.core.states import BatchState, Mode, Outcome
+from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.judging import provenance_of
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
@@ -219,11 +220,12 @@ def store_trial_outcomes(
     with ws.store.read() as tx:
         trial = batches.get_batch(tx, number)
     provenance = provenance_of(trial, settings=ws.settings)
+    parse_response = choose_response_parser(ws.find_task(trial.task), provenance.model)
     now = ws.now()
     if replies_path.exists():
         _cut_to_whole_lines(replies_path)
         for _, line in files.read_lines(replies_path):
-            reply = responses.parse_result_line(line)
+            reply = responses.parse_result_line(line, parse_response)
             outcome_counts[reply.outcome] += 1
             prompt_tokens += reply.usage.prompt
             answer_tokens += reply.usage.answer + reply.usage.thoughts

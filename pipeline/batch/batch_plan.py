@@ -125,7 +125,8 @@ class RequestDraft:
             if self.max_queued_tokens is not None:
                 queue_share = int(self.max_queued_tokens * MAX_QUEUE_SHARE)
                 self._max_file_tokens = max(1, min(self._max_file_tokens, queue_share))
-            if settings.control is not False:
+            # Decisions are only made by live calls; their batches are planned for an estimate.
+            if settings.control is not False and self.ws.model.kind == "generate":
                 builder = RequestBuilder(self.ws.task, self.ws.model)
                 self._possible_controls = make_control_requests(builder.settings)
         else:

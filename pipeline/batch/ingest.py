@@ -23,6 +23,7 @@ from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from pipeline.core.text import plural
 from pipeline.engine import claiming
+from pipeline.engine.closed_questions import is_mixed
 from pipeline.engine.duplicates import OpenIdsByHash, copy_to_duplicates
 from pipeline.engine.judging import (
     JudgedReply,
@@ -34,6 +35,7 @@ from pipeline.engine.judging import (
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import WriteResult
 from pipeline.gemini.control_requests import find_control_replies
+from pipeline.gemini.models import Model
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.responses import ParsedReply
 from pipeline.gemini.result_file import ResultFile
@@ -41,6 +43,7 @@ from pipeline.store import answer_counts, answers, batches, claims, marks
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
+from pipeline.store.partial_answers import PartialAnswer, read_partial_answers
 
 # Requests in one transaction. Other writers wait about 40 ms for it.
 PAGE_REQUESTS = 2500
@@ -208,6 +211,8 @@ class _BatchIngest:
     patience_s: float | None = None
     # Filled for a live batch only.
     row_outcomes: list[RowOutcome] = field(default_factory=list)
+    # Fields with confidences in the answers that this process stored.
+    confident_fields: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Derive the task and whether the batch was asked live."""
@@ -258,7 +263,7 @@ class _BatchIngest:
                 self._hold_if_mixed_up(results, control_replies, provenance)
             results.mark_requested(make_request_key(batch.task, row_id) for row_id in ingested_ids)
             for page, contexts in self._claim_pages():
-                judgements = self._judge(results, page, contexts)
+                judgements = self._judge(results, page, contexts, provenance.model)
                 self._write(judgements, duplicate_inputs, provenance)
                 bar.show(page[-1].line or 0)
             control_cost = sum(
@@ -267,6 +272,9 @@ class _BatchIngest:
                 for reply in replies[:1]
             )
             self._finish(results, control_cost)
+            # The next command that writes does this if the process dies here.
+            if self.confident_fields:
+                self.task.own_tables.refresh_views(ws.store, self.confident_fields)
             examples = results.collect_anomaly_examples()
 
         with ws.store.read() as tx:
@@ -333,6 +341,7 @@ class _BatchIngest:
         results: ResultFile,
         page: Sequence[RowClaim],
         contexts: Mapping[str, Any],
+        model: Model,
     ) -> list[JudgedReply]:
         """Return the judgement of each claim of a page, in its order; nothing is written.
 
@@ -340,9 +349,11 @@ class _BatchIngest:
 
         Args:
             contexts: Row id to the row, for tasks that judge a reply with its row.
+            model: The model that replied.
         """
         keys = [make_request_key(self.batch.task, claim.item_id) for claim in page]
         lines_by_claim = results.find_lines(keys)
+        answers_by_hash = self._read_partial_answers(page, model)
 
         judgements = []
         for claim, lines in zip(page, lines_by_claim, strict=True):
@@ -351,11 +362,31 @@ class _BatchIngest:
                 claim,
                 lines,
                 default=self._judge_missing(claim),
+                model=model,
+                partial_answer=answers_by_hash.get(claim.input_hash),
                 row=contexts.get(claim.item_id),
                 is_changed=self.batch.fingerprint != self.task.fingerprint,
             )
             judgements.append(judgement)
         return judgements
+
+    def _read_partial_answers(
+        self,
+        page: Sequence[RowClaim],
+        model: Model,
+    ) -> Mapping[str, PartialAnswer]:
+        """Return the decided fields of a page's inputs by input hash, if the task is mixed."""
+        if model.kind == "decide" or not is_mixed(self.task):
+            return {}
+        label = self.batch.extractor.partition("/")[0]
+        with self.ws.store.read() as tx:
+            return read_partial_answers(
+                tx,
+                self.batch.task,
+                f"{label}/{self.ws.decision_model.name}",
+                self.batch.fingerprint,
+                [claim.input_hash for claim in page],
+            )
 
     def _write(
         self,
@@ -372,6 +403,9 @@ class _BatchIngest:
             duplicate_inputs: Input hash to the open rows with this input.
         """
         now = self.ws.now
+        for judgement in judgements:
+            if judgement.answer is not None:
+                self.confident_fields.update(judgement.confidences)
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             write_result = write_judged_replies(
                 tx,
@@ -433,6 +467,9 @@ class _BatchIngest:
         park_reasons = dict[str, str]()
         for judgement in judgements:
             row_id = judgement.claim.item_id
+            if judgement.is_partial:
+                yield RowOutcome(row_id, "")
+                continue
             if judgement.answer is None:
                 reason = judgement.reason
             else:

@@ -11,15 +11,17 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.batch.batch_files import OpenLiveBatch
 from pipeline.batch.live_report import LiveReport, RunPolicy, TrialOutcome
 from pipeline.batch.live_throttle import LATE_REASON, MAX_PAUSE_S, LiveThrottle
 from pipeline.core import errors
 from pipeline.core.states import Mode
+from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.request_builder import PlannedRequest, explain_schema_refusal
 from pipeline.engine.session import WorkspaceSession
-from pipeline.gemini import requests, responses
+from pipeline.gemini import requests
 from pipeline.gemini.rate_limiter import StartedCall
 from pipeline.gemini.retry import RetryPolicy
 from pipeline.gemini.usage import calculate_cost
@@ -86,6 +88,7 @@ class LiveCalls:
         self._policy = policy
         self._throttle = throttle
         self._report = report
+        self._parse_response = choose_response_parser(ws.task, ws.model)
         self._retry_policy = RetryPolicy(ws.settings.retry_wait, MAX_PAUSE_S, min_share=0.5)
         # Requests that wait for a call or for the repetition of a call.
         self.queue: deque[PendingCall] = deque()
@@ -145,11 +148,7 @@ class LiveCalls:
         call.batch.calls += 1
         self._report.calls += 1
         try:
-            reply = await ws.client.generate(
-                ws.model.name,
-                requests.parse_request(call.request.line),
-                service_tier=self._mode.tier,
-            )
+            reply = await self._send(requests.parse_request(call.request.line))
         except asyncio.CancelledError:
             reason = "interrupted" if self._report.interrupted else LATE_REASON
             self._give_up(call, reason, may_be_paid=True)
@@ -166,7 +165,7 @@ class LiveCalls:
         if self._mode is Mode.TRIAL:
             self._report.trial_outcomes[call.row_id] = TrialOutcome(reply, "", duration_s)
 
-        parsed_reply = responses.parse_response(reply)
+        parsed_reply = self._parse_response(reply)
         self._report.cost += calculate_cost(
             ws.model,
             parsed_reply.usage,
@@ -178,6 +177,14 @@ class LiveCalls:
         self._throttle.note_answer(duration_s=duration_s)
         self._settle_refusals()
         self._count_reply(call.batch)
+
+    async def _send(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a request to the method of the model's kind, and return the raw reply."""
+        client = self._ws.client
+        model = self._ws.model
+        if model.kind == "decide":
+            return await client.decide(model.name, request)
+        return await client.generate(model.name, request, service_tier=self._mode.tier)
 
     # Failures of a call
 

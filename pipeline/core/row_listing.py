@@ -25,6 +25,8 @@ class RowFilter(NamedTuple):
     ids: Sequence[str] = ()
     # Whether a person reviewed the answer in force; rows without an answer match neither.
     is_reviewed: bool | None = None
+    # Whether the row is doubtful; rows without an answer match neither.
+    is_doubtful: bool | None = None
     # Two versions whose newest answers to the row differ.
     differing_versions: Sequence[str] = ()
 

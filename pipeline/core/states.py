@@ -19,6 +19,8 @@ class Mode(StrEnum):
     FLEX = "flex"
     # A live call that the API serves before others, at a higher price.
     PRIORITY = "priority"
+    # Live calls that ask closed questions of a decision model.
+    DECIDE = "decide"
     # Live calls that claim no rows. Only their cost is stored.
     TRIAL = "trial"
 

@@ -14,6 +14,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from decimal import ROUND_DOWN, Decimal
 from itertools import chain, pairwise
 from typing import Any
 
@@ -41,6 +42,11 @@ _BULLET = re.compile(r"^(?:#{1,6}|[-*+>\u2022])\s+")
 def plural(count: int, singular: str, plural_noun: str = "") -> str:
     """Return `1 batch` or `2 batches`."""
     return f"{count:,} {singular if count == 1 else plural_noun or singular + 's'}"
+
+
+def format_probability(probability: float) -> str:
+    """Return a probability with two decimals, rounded down: 0.699 is not 0.70."""
+    return str(Decimal(str(probability)).quantize(Decimal("0.01"), ROUND_DOWN))
 
 
 def format_usd(amount: float) -> str:

@@ -12,6 +12,7 @@ snake case. `pipeline.tables.where_sql` makes SQL of the result.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
@@ -60,6 +61,17 @@ class Junction:
 
 
 Expression = Comparison | Negation | Junction
+
+
+def iterate_comparisons(expression: Expression) -> Iterator[Comparison]:
+    """Yield all comparisons of an expression, in their order."""
+    if isinstance(expression, Comparison):
+        yield expression
+    elif isinstance(expression, Negation):
+        yield from iterate_comparisons(expression.negated)
+    else:
+        for part in expression.parts:
+            yield from iterate_comparisons(part)
 
 
 class _Token(NamedTuple):

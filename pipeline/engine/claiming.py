@@ -15,6 +15,7 @@ from pipeline.engine.task import Task
 from pipeline.store import claims
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import split_into_pages, stream_rows
+from pipeline.store.partial_answers import has_partial_answers
 from pipeline.store.schema import asks
 
 # Rows with their content that are in memory at once.
@@ -88,6 +89,13 @@ def count_claimable(tx: Connection, task: Task) -> int:
     """Count the rows that the next batch can claim."""
     query = select(func.count()).select_from(select_claimable(tx, task).order_by(None).subquery())
     return tx.execute(query).scalar() or 0
+
+
+def count_partly_answered(tx: Connection, task: Task) -> int:
+    """Count the claimable rows whose closed fields are decided and whose other fields are not."""
+    if not has_partial_answers(tx, task.name):
+        return 0
+    return count_claimable(tx, task.with_open_rows(has_partial_answer=True))
 
 
 def find_due_ids(tx: Connection, task: Task) -> list[str]:

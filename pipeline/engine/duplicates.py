@@ -18,6 +18,7 @@ from pipeline.engine.task_parts import TaskRow, WriteResult
 from pipeline.gemini import responses
 from pipeline.store import answers, claims
 from pipeline.store.claims import RowClaim
+from pipeline.store.confidences import decode_confidences
 from pipeline.store.database import Connection
 
 # Ids of open rows by input hash.
@@ -176,7 +177,7 @@ def copy_to_duplicates(
                     row=row.context,
                     is_changed=provenance.fingerprint != task.fingerprint,
                 )
-                copied.append(copied_judgement)
+                copied.append(copied_judgement._replace(confidences=judgement.confidences))
 
     write_judged_replies(tx, task, copied, provenance=provenance, now=now)
     outcomes = claims.ClaimOutcomes((), parked, ())
@@ -217,4 +218,11 @@ def _copy_answer(
         model_version=stored.model_version,
         response_id=stored.response_id,
     )
-    return JudgedReply(claim, Outcome.ANSWERED, "ok", answer=valid_answer, reply=reply)
+    return JudgedReply(
+        claim,
+        Outcome.ANSWERED,
+        "ok",
+        answer=valid_answer,
+        reply=reply,
+        confidences=decode_confidences(stored.confidences),
+    )

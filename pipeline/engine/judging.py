@@ -5,6 +5,7 @@ answers and failed attempts. It runs in the caller's transaction and also ends t
 row is then answered, parked or open again.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,15 +17,22 @@ from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
 from pipeline.core.settings import Settings
 from pipeline.core.states import UNSUPPORTED_REASON, Mode, Outcome
 from pipeline.engine import echo
+from pipeline.engine.closed_questions import (
+    choose_response_parser,
+    is_mixed,
+    make_confidences,
+)
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import ValidAnswer, WriteResult
 from pipeline.gemini import models, responses, usage
 from pipeline.gemini.models import Model
 from pipeline.gemini.usage import NO_USAGE
-from pipeline.store import answer_counts, answers, claims, workspace
+from pipeline.store import answer_counts, answers, claims, partial_answers, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
+from pipeline.store.confidences import FieldConfidence, encode_confidences
 from pipeline.store.database import Connection
+from pipeline.store.partial_answers import PartialAnswer
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -34,6 +42,8 @@ FINAL_ERROR_REASON = "Gemini refused the request permanently"
 MAX_ATTEMPTS_REASON = "it failed {n} times"
 BATCH_FAILURES_REASON = "{n} batches in a row returned no answer"
 LOST_CALLS_REASON = "asked {n} times without a reply; each call may have cost money"
+# The reason of an attempt whose closed fields are stored.
+PARTIAL_REASON = "closed fields decided"
 # The reason of a request that got several valid, but different answers.
 DIFFERENT_ANSWERS = "different-answers"
 
@@ -52,6 +62,10 @@ class JudgedReply(NamedTuple):
     is_forgiven: bool = False
     # Values of the answer that were dropped because the field was full.
     dropped_value_count: int = 0
+    # Confidences of the answer by field.
+    confidences: Mapping[str, FieldConfidence] = {}
+    # The reply has only the closed fields of a mixed task. Then there is no `answer`.
+    is_partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,24 +130,43 @@ def judge_lines(
     lines: Iterable[bytes],
     *,
     default: JudgedReply,
+    model: Model,
+    partial_answer: PartialAnswer | None = None,
     row: Any = None,
     is_changed: bool = False,
 ) -> JudgedReply:
     """Judge the result lines of one key, in file order; return a single outcome.
 
     A valid answer wins over failures, else the first failure counts. If valid answers differ, the
-    outcome is invalid, because nothing shows which of them is right.
+    outcome is invalid, because nothing shows which of them is right. A decision about the closed
+    fields of a mixed task is a partial answer.
 
     Args:
         default: Returned if there is no line.
+        model: The model that was asked.
+        partial_answer: The decided fields of the same input, if there are any.
         row: The row, if the task needs it to judge an answer.
         is_changed: The request was made from another declaration of the task.
     """
     answer: JudgedReply | None = None
     failure: JudgedReply | None = None
+    parse_response = choose_response_parser(task, model)
+    is_partial = model.kind == "decide" and is_mixed(task)
     for line in lines:
-        reply = responses.parse_result_line(line)
-        judgement = judge_reply(task, claim, reply, row=row, is_changed=is_changed)
+        reply = responses.parse_result_line(line, parse_response)
+        if is_partial and reply.outcome is Outcome.ANSWERED:
+            return _judge_partial_reply(claim, reply, model.name)
+        judgement = judge_reply(
+            task,
+            claim,
+            reply,
+            partial_answer=partial_answer,
+            row=row,
+            is_changed=is_changed,
+        )
+        if reply.confidences:
+            confidences = make_confidences(reply, model.name)
+            judgement = judgement._replace(confidences=confidences)
         if judgement.outcome is not Outcome.ANSWERED:
             failure = failure or judgement
         elif answer is None:
@@ -148,6 +181,7 @@ def judge_reply(
     claim: RowClaim,
     reply: responses.ParsedReply,
     *,
+    partial_answer: PartialAnswer | None = None,
     row: Any = None,
     is_changed: bool = False,
 ) -> JudgedReply:
@@ -157,6 +191,8 @@ def judge_reply(
     from an answer and counted. Writes nothing.
 
     Args:
+        partial_answer: The decided fields of the same input, which are joined with a reply that
+            has none of them. The reply of the result is then the joined reply.
         row: The row, if the task needs it to judge an answer.
         is_changed: The request was made from another declaration of the task.
 
@@ -174,6 +210,13 @@ def judge_reply(
             is_forgiven=is_account_failure,
         )
 
+    confidences: Mapping[str, FieldConfidence] = {}
+    if partial_answer is not None:
+        joined_text = _join_fields(partial_answer.answer, reply.text)
+        if joined_text:
+            reply = reply._replace(text=joined_text)
+            confidences = partial_answer.confidences
+
     try:
         answer, reason = _parse_answer(task, claim, reply, is_changed=is_changed)
     except (Exception, SystemExit) as error:
@@ -189,7 +232,50 @@ def judge_reply(
             reason = invalid_reason
 
     outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
-    return JudgedReply(claim, outcome, reason, answer, reply, dropped_value_count=left_out_values)
+    return JudgedReply(
+        claim,
+        outcome,
+        reason,
+        answer,
+        reply,
+        dropped_value_count=left_out_values,
+        confidences=confidences,
+    )
+
+
+def _judge_partial_reply(
+    claim: RowClaim,
+    reply: responses.ParsedReply,
+    model_name: str,
+) -> JudgedReply:
+    """Return the judgement of a decision model's reply about the closed fields of a mixed task."""
+    return JudgedReply(
+        claim,
+        reply.outcome,
+        PARTIAL_REASON,
+        reply=reply,
+        is_charged=False,
+        is_forgiven=True,
+        confidences=make_confidences(reply, model_name),
+        is_partial=True,
+    )
+
+
+def _join_fields(decided_fields: str, reply_text: str) -> str:
+    """Return the JSON object with the members of two JSON objects; "" if they cannot be joined.
+
+    Objects that share a member cannot be joined: the reply is the whole answer then. The texts of
+    all members are unchanged.
+    """
+    try:
+        members = json.loads(reply_text)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(members, dict) or members.keys() & json.loads(decided_fields).keys():
+        return ""
+    if not members:
+        return decided_fields
+    return f"{decided_fields.rstrip().removesuffix('}')},{reply_text.lstrip().removeprefix('{')}"
 
 
 def _parse_answer(
@@ -209,7 +295,9 @@ def _parse_answer(
     """
     answer_model = task.prompt.answer_model
     has_own_field = ECHO_FIELD in answer_model.model_fields
-    if not (task.prompt.has_echo or is_changed) or has_own_field:
+    # A decision cannot repeat a code, and its call has a single row.
+    has_code = (task.prompt.has_echo or is_changed) and not reply.confidences
+    if not has_code or has_own_field:
         return responses.parse_answer(reply, answer_model)
 
     codes, text = echo.split_reply(reply.text)
@@ -245,7 +333,9 @@ def write_judged_replies(
         StateConflictError: The batch no longer claims a row.
     """
     answered = [judgement for judgement in judgements if judgement.answer is not None]
-    failed = [judgement for judgement in judgements if judgement.answer is None]
+    unanswered = [judgement for judgement in judgements if judgement.answer is None]
+    failed = [judgement for judgement in unanswered if not judgement.is_partial]
+    _write_partial_answers(tx, task, judgements, source=provenance, at=now)
 
     write_result = _write_answers(tx, task, _valid_answers(answered), source=provenance, at=now)
     if write_result.applied:
@@ -258,7 +348,7 @@ def write_judged_replies(
         if judgement.answer is not None
     ]
     attempt_rows = [
-        shared_columns | _attempt_columns(judgement, provenance, now) for judgement in failed
+        shared_columns | _attempt_columns(judgement, provenance, now) for judgement in unanswered
     ]
     answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
 
@@ -280,6 +370,37 @@ def write_judged_replies(
     outcomes = _claim_outcomes(copied, write_result.parked)
     claims.record_ended(tx, task.name, provenance.extractor, outcomes, now=now)
     return write_result
+
+
+def _write_partial_answers(
+    tx: Connection,
+    task: Task,
+    judgements: Sequence[JudgedReply],
+    *,
+    source: Provenance,
+    at: datetime,
+) -> None:
+    """Write the partial answers among judged replies. An attempt records the use of each reply."""
+    new_answers = [
+        PartialAnswer(
+            judgement.claim.item_id,
+            judgement.claim.input_hash,
+            judgement.reply.text,
+            judgement.confidences,
+        )
+        for judgement in judgements
+        if judgement.is_partial and judgement.reply is not None
+    ]
+    if new_answers:
+        partial_answers.insert_partial_answers(
+            tx,
+            new_answers,
+            task=task.name,
+            extractor=source.extractor,
+            batch=source.batch_number,
+            fingerprint=source.fingerprint,
+            now=at,
+        )
 
 
 def _valid_answers(answered: Sequence[JudgedReply]) -> list[ValidAnswer]:
@@ -440,7 +561,7 @@ def _attempt_columns(judgement: JudgedReply, source: Provenance, at: datetime) -
         "outcome": judgement.outcome.value,
         "reason": judgement.reason,
         "code": reply.rpc_code if reply else None,
-        "excerpt": reply.excerpt if reply else None,
+        "excerpt": reply.excerpt if reply and not judgement.is_partial else None,
     }
 
 
@@ -460,6 +581,7 @@ def _answer_columns(
         "fingerprint": source.fingerprint,
         "input_hash": judgement.claim.input_hash,
         "answer": answer_json,
+        "confidences": encode_confidences(judgement.confidences),
         "applied": row_id in write_result.applied,
         "outdated": row_id in write_result.outdated,
         "model_version": reply.model_version if reply else "",

@@ -1,21 +1,24 @@
 """Build the request lines of a task, and estimate their usage."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError, RemoteError, SchemaRefusedError
+from pipeline.engine import closed_questions
+from pipeline.engine.closed_questions import QuestionLines
 from pipeline.engine.echo import add_code_field
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById, TaskRow
 from pipeline.gemini import answer_schema, requests
 from pipeline.gemini.models import MAX_FILE_BYTES, Model
 from pipeline.gemini.requests import Prompt
-from pipeline.gemini.usage import Usage
+from pipeline.gemini.usage import Usage, estimate_field_tokens
 from pipeline.store import answer_counts
 from pipeline.store.database import Connection
+from pipeline.store.partial_answers import read_partial_answers
 
 # The token limit grows by this factor after each answer that the limit cut short.
 TOKEN_LIMIT_FACTOR = 4
@@ -71,6 +74,46 @@ class RequestBuilder:
             image_tokens=model.count_image_tokens(resolution),
         )
 
+    @cached_property
+    def _questions(self) -> QuestionLines | None:
+        """Return the builder of questions to a decision model, or None for another model."""
+        return QuestionLines(self.task, self.model) if self.model.kind == "decide" else None
+
+    @property
+    def sent_form(self) -> dict[str, Any]:
+        """Return what requires the form of the answer: the schema, or the closed questions."""
+        return self.schema if self._questions is None else self._questions.questions
+
+    @cached_property
+    def _open_settings(self) -> requests.RequestSettings:
+        """Return the settings of requests about the open fields of a mixed task alone."""
+        field_names = closed_questions.list_closed_fields(self.task)
+        closed_members = closed_questions.list_members(self.task.prompt.answer_model, field_names)
+        closed_tokens = estimate_field_tokens(self.task.prompt.answer_model, closed_members)
+        return replace(
+            self.settings,
+            answer_schema=answer_schema.drop_properties(self.schema, closed_members),
+            answer_tokens=max(1, self.settings.answer_tokens - closed_tokens),
+        )
+
+    def _find_decided_inputs(self, tx: Connection, rows: RowsById) -> Collection[str]:
+        """Return the input hashes of rows whose closed fields are decided already."""
+        task = self.task
+        if self.model.kind == "decide" or not closed_questions.is_mixed(task):
+            return ()
+        return read_partial_answers(
+            tx,
+            task.name,
+            task.rows.decision_version,
+            task.fingerprint,
+            [task.rows.input_hash(row) for row in rows.values()],
+        ).keys()
+
+    @property
+    def _build_line(self) -> Callable[[str, Prompt], tuple[bytes, Usage]]:
+        """Return the function that builds a request line."""
+        return (self._questions or self.settings).build_line
+
     def plan_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
         """Yield the requests about rows, in their order, without rows that cannot be asked.
 
@@ -80,14 +123,17 @@ class RequestBuilder:
             InputError: A row cannot be sent, or its request line is too long for a batch file.
         """
         task = self.task
-        fill_request = self.settings.build_line
+        decided_hashes = self._find_decided_inputs(tx, rows)
         cut_counts = answer_counts.count_cut_short(tx, task.name, list(rows))
 
         for row in task.prompt.make_rows(rows):
             prompt = row.prompt
             token_limit = self._token_limit(prompt, cut_counts.get(row.id, 0))
+            build_line = self._build_line
+            if row.input_hash in decided_hashes:
+                build_line = self._open_settings.build_line
             try:
-                line, usage = fill_request(
+                line, usage = build_line(
                     requests.make_request_key(task.name, row.id),
                     prompt._replace(max_output_tokens=token_limit),
                 )

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -67,6 +67,8 @@ class WorkspaceSession:
     is_bound: bool = False
     # The backend is still to be announced; False for a command that only checks it.
     should_announce_backend: bool = True
+    # Live calls ask closed questions of the decision model, see `for_decisions`.
+    is_deciding: bool = False
     # Models by name and kind.
     _models: dict[tuple[str, ModelKind], Model] = field(default_factory=dict)
     # The rows of the user task are up to date.
@@ -148,11 +150,25 @@ class WorkspaceSession:
         """Return the model that answers.
 
         The setting MODEL wins over the task's own model. The local engine ignores the task's model.
+        A session for decisions has the decision model.
         """
+        if self.is_deciding:
+            return self.decision_model
+
         task_model = None
         if self.backend != "local" and "model" not in self.settings.sources:
             task_model = self.task.prompt.model
         return self._find_model(task_model or self.settings.model, kind="generate")
+
+    def for_decisions(self) -> "WorkspaceSession":
+        """Return a session of the same workspace that asks closed questions of a decision model.
+
+        It shares the open client, if there is one.
+        """
+        session = replace(self, is_deciding=True)
+        if "client" in self.__dict__:
+            session.client = self.client
+        return session
 
     def ensure_model(self) -> Model:
         """Find the model that answers now, so that an unknown model is reported early.
@@ -168,6 +184,11 @@ class WorkspaceSession:
         model = self._find_model(self.settings.embedding_model, kind="embed")
         model.check_vector_width(self.settings.dim)
         return model
+
+    @property
+    def decision_model(self) -> Model:
+        """Return the model that decides closed questions."""
+        return self._find_model(self.settings.decision_model, kind="decide")
 
     @property
     def limits(self) -> RateLimits:
@@ -478,7 +499,7 @@ class WorkspaceSession:
         try:
             model = find_model(name, kind=kind, today=today, user_file=self.settings.models_file)
         except UnknownModelError as error:
-            if self.backend == "local" or kind == "embed":
+            if self.backend == "local" or kind != "generate":
                 raise
             model = self._describe_model(name.strip().removeprefix("models/"), unknown=error)
         if model.local and self.backend != "local":

@@ -167,3 +167,10 @@ class Task:
     index: IndexedTask | None = None
     # Hint that is shown if the task has no index.
     index_hint: HintTemplate | str = ""
+
+    def with_open_rows(self, *, has_partial_answer: bool) -> "Task":
+        """Return the task in which only rows with, or only rows without, a partial answer are open.
+
+        Only a task of a user can be mixed, so only such a task has partial answers.
+        """
+        raise NotImplementedError

@@ -6,7 +6,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from pipeline.core.row_listing import RowFilter
 from pipeline.core.text import join_first
 from pipeline.store import answers
 from pipeline.store.answers import VersionPreference
+from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
 from pipeline.tables.row_table import RowTable
 
@@ -282,6 +283,9 @@ class OwnTables:
         for table in self.make_server_tables(tx):
             table.create(target)
 
+    def refresh_views(self, store: Store, fields: Collection[str]) -> None:
+        """Give the task's views columns for the confidences of some fields, if they have none."""
+
     def check_rows(
         self,
         tx: Connection,  # noqa: ARG002
@@ -310,6 +314,8 @@ class TaskRows(ABC):
     labels: TaskLabels
     # Label whose parked rows are not asked; empty if those of any label are not.
     own_prompt_version: str = ""
+    # Version under which the closed fields are decided; empty if no decision is possible.
+    decision_version: str = ""
     # Possible headings of the name column in a file that lists rows.
     name_columns: Sequence[str] = ("id",)
 

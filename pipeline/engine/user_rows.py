@@ -25,10 +25,11 @@ from pipeline.core.command_hint import HintTemplate
 from pipeline.core.declaration import fill_template, find_column
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import parse_where
+from pipeline.engine.row_confidences import RowConfidences
 from pipeline.engine.task_parts import (
     TaskRows,
 )
-from pipeline.store import answers, selections
+from pipeline.store import answers, partial_answers, selections
 from pipeline.store.answers import VersionPreference
 from pipeline.store.database import split_into_pages
 from pipeline.store.rows import NO_HASH, delete_row
@@ -41,6 +42,7 @@ from pipeline.tables.answer_views import (
     source_column_expression,
 )
 from pipeline.tables.cells import to_compact_json, to_prompt_text
+from pipeline.tables.doubts import RowDoubts
 from pipeline.tables.facets import tag_facet, version_facet
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_table import CHANGED_AT_COLUMN, REFUSED_STATE, RowStates, RowTable
@@ -85,6 +87,8 @@ class UserRows(TaskRows):
     row_target: RowTarget | None
     # Only the selected rows of this run are asked; None asks all open rows.
     selection_run: int | None = None
+    # Only rows with, or only rows without, a partial answer are open; None for all.
+    has_partial_answer: bool | None = None
     image_columns: Sequence[str] = dataclasses.field(init=False)
     # Rows whose input changed after their answer are open again.
     asks_stale_rows: bool = dataclasses.field(init=False)
@@ -121,6 +125,9 @@ class UserRows(TaskRows):
         is_open = and_(~is_missing, ~columns.findable_empty, ~is_answered)
         if self.selection_run is not None:
             is_open &= selections.is_selected(self.selection_run, columns.findable_key)
+        if self.has_partial_answer is not None:
+            is_partly_answered = self.is_partly_answered()
+            is_open &= is_partly_answered if self.has_partial_answer else ~is_partly_answered
 
         other_states = list[tuple[str, ColumnElement[bool]]]()
         if self.image_columns:
@@ -283,6 +290,15 @@ class UserRows(TaskRows):
                 ids_by_hash.setdefault(input_hash, []).append(row_id)
         return ids_by_hash
 
+    def is_partly_answered(self) -> ColumnElement[bool]:
+        """Return the condition that the closed fields of a row's present input are decided."""
+        return partial_answers.has_partial_answer(
+            self.record.name,
+            self.decision_version,
+            self.record.fingerprint,
+            self.subquery.c.findable_hash,
+        )
+
     def is_answered(
         self,
         *,
@@ -385,6 +401,18 @@ class _GridBuilder:
         self._version_name = self._listed_name(EXTRACTOR)
         names = [*self._columns, *self._fields, self._version_name]
         self._review_name = name_added_columns(names, [REVIEWED], "answer_").get(REVIEWED, "")
+        self._doubts = RowDoubts.of_rows(
+            self._table.item_id,
+            preference=preference,
+            threshold=rows.settings.doubtful,
+        )
+        self._confidences = RowConfidences(
+            tx,
+            preference=preference,
+            doubts=self._doubts,
+            fields=self._fields,
+            taken_names=[*names, self._review_name],
+        )
 
     def build(self) -> Grid:
         """Return the grid."""
@@ -427,13 +455,29 @@ class _GridBuilder:
             searched_cells=(item_id, *searched_cells),
             mention_conditions=self._answer_conditions,
             compile_where=self._compile_where,
-            slow_sort_expressions=self._sort_expressions(),
+            slow_sort_expressions={
+                **self._sort_expressions(),
+                **self._confidences.sort_expressions(),
+            },
             answer_fields=self._fields,
             review_name=self._review_name,
             review_expression=answers.reviewed_of_row(self._preference, item_id),
+            doubts=self._doubts,
+            doubtful_name=self._confidences.doubtful_name,
+            least_confidence_name=self._confidences.least_name,
+            confidence_names={
+                name: self._confidences.names[field]
+                for name, field in self._fields.items()
+                if field in self._confidences.names
+            },
             tag_facet=tag_facet(self._tx, self._preference, item_id),
             version_facet=version_facet(self._preference, item_id),
-            extra_names=(*self._fields, self._version_name, self._review_name),
+            extra_names=(
+                *self._fields,
+                self._version_name,
+                self._review_name,
+                *self._confidences.listed_names,
+            ),
             read_extra_values=self._read_answers,
         )
 
@@ -461,7 +505,7 @@ class _GridBuilder:
         return columns
 
     def _read_answers(self, tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return version, fields and review of the preferred answer by row id."""
+        """Return version, fields, review and confidences of the preferred answer by row id."""
         stored_answers = answers.preferred_answers(
             tx,
             self._record.name,
@@ -469,6 +513,7 @@ class _GridBuilder:
             preference=self._preference,
         )
         reviewed_ids = answers.read_reviewed_ids(tx, ids, preference=self._preference)
+        confidence_values = self._confidences.read_values(tx, ids)
         values_by_id = {}
         for row_id, (version, answer_json) in stored_answers.items():
             answer = json.loads(answer_json)
@@ -477,6 +522,7 @@ class _GridBuilder:
                 self._version_name: version,
                 **fields,
                 self._review_name: row_id in reviewed_ids,
+                **confidence_values.get(row_id, {}),
             }
         return values_by_id
 
@@ -521,8 +567,14 @@ class _GridBuilder:
     def _compile_where(self, text: str) -> ColumnElement[bool]:
         """Return the condition of a WHERE= text.
 
-        Names are columns, `answer.NAME`, fields, or `reviewed`.
+        Names are columns, `answer.NAME`, fields, `NAME.confidence`, `doubtful` or `reviewed`.
+
+        Raises:
+            InputError: The text is invalid, or names an unknown column or a field without
+                confidences.
         """
+        expression = parse_where(text)
+        self._confidences.check_condition(expression, list(self._record.columns))
         answer = answers.preferred_of_row(self._preference, self._table.item_id, "answer")
         column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
         field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
@@ -533,9 +585,10 @@ class _GridBuilder:
             case((answers.is_reviewed_answer(), _REVIEWED_JSON), else_=_UNREVIEWED_JSON),
         )
         review_cells = {self._review_name: JsonCell(review, (REVIEWED,))}
+        confidence_cells = self._confidences.make_cells()
         return compile_where(
-            parse_where(text),
-            (column_cells, dotted_cells, field_cells, review_cells),
+            expression,
+            (column_cells, dotted_cells, field_cells, review_cells, confidence_cells),
             tx=self._tx,
         )
 

@@ -6,7 +6,8 @@ without loading the file. Prompts and checks come from the file.
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -48,9 +49,7 @@ from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
 from pipeline.store.rows import NO_HASH
 from pipeline.store.workspace import TaskRecord
-from pipeline.tables.answer_views import (
-    make_views,
-)
+from pipeline.tables.answer_views import has_confidence_columns, make_views
 from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.column_values import unstorable_reason
 from pipeline.tables.row_sync import find_changed_in_source
@@ -364,6 +363,19 @@ class UserTables(OwnTables):
         super().make_tables(tx, target)
         make_views(target, self.rows.record)
 
+    def refresh_views(self, store: Store, fields: Collection[str]) -> None:
+        """Make the task's views again if they lack a column for the confidence of a field.
+
+        Raises:
+            ConfigurationError: Another program's object has the name of a view, or depends on a
+                view whose columns change.
+        """
+        with store.read() as tx:
+            if has_confidence_columns(tx, self.rows.record, fields):
+                return
+        with store.write() as tx:
+            make_views(tx, self.rows.record)
+
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
         """Return a finding if rows have images that cannot be sent."""
         if not self.rows.image_columns:
@@ -457,6 +469,7 @@ class UserTask(Task):
             columns=(KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN),
             labels=self.labels,
             own_prompt_version=self.version_label,
+            decision_version=self._decision_version(),
             # A key of several columns has no name column.
             name_columns=[name for name, _ in record.key] if len(record.key) == 1 else (),
             record=record,
@@ -498,6 +511,24 @@ class UserTask(Task):
         """Return the task under a version for which only the selected rows of a run are open."""
         task = type(self)(self.record, self.settings, self.provider, version_label=version_label)
         task.rows.selection_run = run
+        return task
+
+    def _decision_version(self) -> str:
+        """Return the version under which the decision model of the backend answers."""
+        model_name = self.settings.for_backend(self.provider).decision_model
+        return f"{self.version_label}/{model_name.removeprefix('models/')}"
+
+    def with_open_rows(self, *, has_partial_answer: bool | None) -> "UserTask":
+        """Return the task in which only rows with, or only rows without, a partial answer are open.
+
+        With None, all are open.
+
+        Its rows are asked in two requests: about the closed fields, then about the others.
+        """
+        task = copy(self)
+        task.rows = replace(self.rows, has_partial_answer=has_partial_answer)
+        task.answers = replace(self.answers, rows=task.rows)
+        task.prompt = replace(self.prompt, rows=task.rows, answers=task.answers)
         return task
 
     def _make_row_target(self, preferred_versions: Sequence[str]) -> RowTarget | None:

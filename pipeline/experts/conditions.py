@@ -13,9 +13,10 @@ from pipeline.experts import table
 from pipeline.experts.index_entries import METADATA_NAMES
 from pipeline.store import rows as row_store
 from pipeline.tables.cells import hash_text
+from pipeline.tables.doubts import DOUBTFUL, RowDoubts
 from pipeline.tables.reflection import is_sqlite
 from pipeline.tables.text_match import strip_white_space
-from pipeline.tables.where_sql import JsonCell, compile_where
+from pipeline.tables.where_sql import JsonCell, Scopes, compile_where
 
 # Member of the document that is made of a column.
 _VALUE = "value"
@@ -29,8 +30,10 @@ _TEXT_LIST_PATTERN = (
 )
 
 
-def compile_people_where(tx: Connection, text: str) -> ColumnElement[bool]:
+def compile_people_where(tx: Connection, text: str, *, doubts: RowDoubts) -> ColumnElement[bool]:
     """Return the condition of a WHERE= text on people.
+
+    Names are columns, or `doubtful` if no column has this name.
 
     Raises:
         InputError: The text is invalid, or names a column that does not exist.
@@ -45,7 +48,9 @@ def compile_people_where(tx: Connection, text: str) -> ColumnElement[bool]:
         input_hash=_hash_username(tx),
     )
     extra_cells = {name: JsonCell(extra_document, (name,)) for name in table.extra_column_names(tx)}
-    return compile_where(parse_where(text), (own_cells | extra_cells | own_cells, {}), tx=tx)
+    columns = own_cells | extra_cells | own_cells
+    scopes: Scopes = (columns, {}, {DOUBTFUL: doubts.make_cell()})
+    return compile_where(parse_where(text), scopes, tx=tx)
 
 
 def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:

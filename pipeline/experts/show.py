@@ -28,6 +28,7 @@ from pipeline.store.database import split_into_pages
 from pipeline.tables import export
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
+from pipeline.tables.doubts import DOUBTFUL, RowDoubts
 from pipeline.tables.facets import GridFacet, version_facet
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_table import REFUSED_STATE
@@ -39,13 +40,23 @@ Row = Mapping[str, Any]
 DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findability_score")
 
 
-def people_grid(tx: Connection) -> Grid:
+def people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
     """Return the grid of the list of people: its columns, search, sort orders and filters.
 
     The search covers names, job title, company and tags. People can be sorted by username and
     score, and filtered by score, tags and version.
+
+    Args:
+        tx: A connection to the database that will run the queries.
+        doubt_threshold: Confidence below which a field makes its person doubtful.
     """
     username = experts.c.username
+    preference = answers.VersionPreference(table.TASK)
+    doubts = RowDoubts.of_rows(
+        item_id,
+        preference=preference,
+        threshold=doubt_threshold,
+    )
     is_nullable = USERNAME not in table.reflect_shape(tx).blanks
     searched_columns = [
         experts.c[name] for name in (*table.NAME_COLUMNS, "job_title", "company", "tags")
@@ -64,15 +75,17 @@ def people_grid(tx: Connection) -> Grid:
         },
         default_names=DEFAULT_COLUMNS,
         searched_cells=searched_columns,
-        compile_where=partial(compile_people_where, tx),
+        compile_where=partial(compile_people_where, tx, doubts=doubts),
         sort_expressions={
             USERNAME: func.coalesce(username, "") if is_nullable else username,
             "findability_score": SCORE,
         },
         score_expression=SCORE,
-        review_expression=answers.reviewed_of_row(answers.VersionPreference(table.TASK), item_id),
+        review_expression=answers.reviewed_of_row(preference, item_id),
+        doubts=doubts,
+        doubtful_name=DOUBTFUL,
         tag_facet=tags_facet,
-        version_facet=version_facet(answers.VersionPreference(table.TASK), item_id),
+        version_facet=version_facet(preference, item_id),
     )
 
 

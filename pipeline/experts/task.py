@@ -67,10 +67,14 @@ _DATABASE_KEEPS_ROW = (
 _SUPPORTS_NO_TAG = f"{UNSUPPORTED_REASON} tag"
 
 
+@dataclass(eq=False, kw_only=True)
 class ExpertsExport(TaskExport):
     """The export of all people."""
 
     row_noun = "expert"
+
+    # A person is doubtful if a field of the answer has a lower confidence.
+    doubt_threshold: float
 
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return every person with the additional columns of imported files and the state.
@@ -90,7 +94,7 @@ class ExpertsExport(TaskExport):
             total = table.people_table(tx).count_states(tx)["total"]
         people = iterate_selected(
             tx,
-            people_grid(tx),
+            people_grid(tx, doubt_threshold=self.doubt_threshold),
             exported_people(tx),
             options.row_filter,
             get_row_id=lambda person: person.row_id,
@@ -138,6 +142,8 @@ class ExpertsRows(TaskRows):
 
     # Ask again about tagged people whose biography changed.
     asks_stale_rows: bool
+    # A person is doubtful if a field of the answer has a lower confidence.
+    doubt_threshold: float = 0.0
     # Ids of the people to ask again, and the newest answer at that moment; set at first use.
     _to_refresh: tuple[list[str], int] | None = field(default=None, init=False)
 
@@ -263,7 +269,7 @@ class ExpertsRows(TaskRows):
         """Return the description of the list of people."""
         from pipeline.experts.show import people_grid
 
-        return people_grid(tx)
+        return people_grid(tx, doubt_threshold=self.doubt_threshold)
 
     def input_hash(self, row: Mapping[str, Any], text: str | None = None) -> str:
         """Return `person:text:biography`, three hashes of what a person is asked with.
@@ -518,15 +524,21 @@ class ExpertsTask(Task):
         next_command=CommandHint("index"),
     )
     fill_hint = HOW_TO_BEGIN
-    export = ExpertsExport(task_name=name, labels=labels)
     own_tables = ExpertsTables()
 
-    def __init__(self, index: IndexedTask, *, refreshes: bool = False) -> None:
+    def __init__(
+        self,
+        index: IndexedTask,
+        *,
+        refreshes: bool = False,
+        doubt_threshold: float = 0.0,
+    ) -> None:
         """Create the task.
 
         Args:
             index: See `make_people_index`.
             refreshes: Ask again about tagged people whose biography changed.
+            doubt_threshold: Confidence below which a person is doubtful.
         """
         self.index = index
         self.rows = ExpertsRows(
@@ -534,6 +546,12 @@ class ExpertsTask(Task):
             labels=self.labels,
             name_columns=(table.USERNAME,),
             asks_stale_rows=refreshes,
+            doubt_threshold=doubt_threshold,
+        )
+        self.export = ExpertsExport(
+            task_name=self.name,
+            labels=self.labels,
+            doubt_threshold=doubt_threshold,
         )
         self.answers = ExpertsAnswers(
             rows=self.rows,

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,10 @@ _COPIED_KEYWORDS = ("minItems", "maxItems", "minimum", "maximum")
 _LIST_KEYWORD_BY_MAPPING_KEYWORD = {"minProperties": "minItems", "maxProperties": "maxItems"}
 
 
+# A keyword of ours for an enum: what each choice means, by its text. The dialect lacks it.
+OPTION_MEANINGS_KEYWORD = "enumDescriptions"
+
+
 # Members of a key-value pair.
 _PAIR_KEY = "key"
 
@@ -60,6 +64,7 @@ _KNOWN_KEYWORDS = {
     "items", "properties", "required", "format", "description", "title", "default", "examples",
     "deprecated", "readOnly", "writeOnly", "pattern", "minLength", "maxLength", "exclusiveMinimum",
     "exclusiveMaximum", "multipleOf", "uniqueItems", "additionalProperties", "discriminator",
+    OPTION_MEANINGS_KEYWORD,
 }  # fmt: skip
 
 
@@ -112,6 +117,23 @@ def make_response_schema(
         )
     if _measure_depth(schema) > MAX_SCHEMA_DEPTH:
         raise TypeError(f"{answer_model.__name__} is nested deeper than {MAX_SCHEMA_DEPTH} levels")
+    return schema
+
+
+def drop_properties(
+    response_schema: Mapping[str, Any],
+    member_names: Collection[str],
+) -> dict[str, Any]:
+    """Return a response schema without some properties of the answer."""
+    schema = dict(response_schema)
+    schema["properties"] = {
+        name: node
+        for name, node in response_schema["properties"].items()
+        if name not in member_names
+    }
+    for keyword in ("propertyOrdering", "required"):
+        if keyword in schema:
+            schema[keyword] = [name for name in schema[keyword] if name not in member_names]
     return schema
 
 
@@ -375,6 +397,11 @@ def _choices_by_text(choices: Iterable[Any]) -> dict[str, Any]:
         for choice in choices
         if choice is not None
     }
+
+
+def list_choice_texts(choices: Iterable[Any]) -> list[str]:
+    """Return the text of each enum choice in a reply; null is left out."""
+    return list(_choices_by_text(choices))
 
 
 def decode_reply(reply: Any, answer_model: "type[BaseModel]") -> Any:

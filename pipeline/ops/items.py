@@ -234,8 +234,8 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         - `task`, `item` (the row's id), `name`, `state`, `parked` (the reason, or None)
         - `columns`: the row's values; `changed_at`: the last change of the input
         - `stale`: the row changed after its answer, or None if unknown
-        - `answers` (with `forgotten`: whether the answer was erased) and `attempts`, oldest first,
-          each with all stored columns
+        - `answers` (with `forgotten`: whether the answer was erased, and `confidences` by field as
+          {probability, model, judged}) and `attempts`, oldest first, each with all stored columns
         - `index`: `indexed`, `up_to_date` and `build`, or None if the task has no index
         - `requests`, newest first, as `answers.requests_of_row` returns them; `cost`: their sum in
           USD, with unknown costs as 0
@@ -288,6 +288,7 @@ def _parse_answer(answer_row: dict[str, Any]) -> dict[str, Any]:
     return {
         **answer_row,
         "answer": json.loads(answer_row["answer"]),
+        "confidences": json.loads(answer_row["confidences"] or "{}"),
         "forgotten": answer_row["answer"] == answers.FORGOTTEN_ANSWER,
     }
 

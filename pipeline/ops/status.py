@@ -17,6 +17,7 @@ from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Mode, is_unsupported
 from pipeline.core.text import plural
+from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.index.builds import Builds, count_stale
@@ -32,7 +33,15 @@ STALE_COUNT_TIMEOUT_S = 3.0
 # The counts by state begin with these fields of `StatusCounts`, in every task.
 POSITIONAL_COUNTS = 6
 # Members of the status document that are left out if they are empty.
-OPTIONAL_MEMBERS = ("twins", "moves", "stale", "unpriced", "task_file")
+OPTIONAL_MEMBERS = (
+    "twins",
+    "moves",
+    "stale",
+    "partly_answered",
+    "doubtful",
+    "unpriced",
+    "task_file",
+)
 
 
 class StatusCounts(NamedTuple):
@@ -181,6 +190,8 @@ def _read_document(
         "moves": _list_move_times(all_batches, ws.settings),
         "gone": gone_count,
         "stale": stale and _to_stale_rows(task, *stale),
+        "partly_answered": claiming.count_partly_answered(tx, task),
+        "doubtful": _describe_doubtful(ws, tx, counts_by_state),
         "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
         "spent": _sum_spent(tx, all_batches),
         "unpriced": report.count_unpriced_models(all_batches),
@@ -367,6 +378,32 @@ def _to_stale_rows(task: Task, count: int, since: datetime | None) -> dict[str, 
         "count": count,
         "since": since and since.isoformat(),
         "hint": str(task.rows.refresh_hint),
+    }
+
+
+def _describe_doubtful(
+    ws: WorkspaceSession,
+    tx: Connection,
+    counts_by_state: Mapping[str, int],
+) -> dict[str, Any] | None:
+    """Return {count, answered, below, hint} of doubtful rows, for JSON.
+
+    None if no answer of the task has a confidence. The hint is empty if no row is doubtful.
+    """
+    grid = ws.task.rows.grid(tx)
+    count = grid.count_doubtful(tx)
+    if count is None:
+        return None
+
+    hint = ""
+    if count:
+        condition = f"{grid.doubtful_name} = true"
+        hint = str(ws.task.labels.command("items", where=condition))
+    return {
+        "count": count,
+        "answered": _to_status_counts(counts_by_state, 0).done,
+        "below": ws.settings.doubtful,
+        "hint": hint,
     }
 
 

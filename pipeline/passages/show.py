@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from pipeline.core.settings import Settings
+from pipeline.core.where_parser import parse_where
 from pipeline.engine.task import Task
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
@@ -14,10 +15,12 @@ from pipeline.store import answers
 from pipeline.store.database import Store
 from pipeline.tables import export
 from pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
+from pipeline.tables.doubts import DOUBTFUL, RowDoubts
 from pipeline.tables.facets import GridFacet
 from pipeline.tables.grid import Grid
 from pipeline.tables.reflection import is_sqlite
 from pipeline.tables.row_table import RowTable
+from pipeline.tables.where_sql import compile_where
 
 # Source, text, and concepts as (name, type, quotations), quotations as (start, end, quotation).
 QuotedPassage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]
@@ -56,7 +59,13 @@ def _version_of(concept: ConceptRow) -> tuple[str, str]:
     return concept.extractor_version, concept.extractor_model
 
 
-def passages_grid(tx: Connection, shape: PassagesShape, items: RowTable) -> Grid:
+def passages_grid(
+    tx: Connection,
+    shape: PassagesShape,
+    items: RowTable,
+    *,
+    doubt_threshold: float,
+) -> Grid:
     """Return the grid that lists passages.
 
     Words are searched in id, source and text. The tags of a passage are the types of its concepts.
@@ -66,6 +75,12 @@ def passages_grid(tx: Connection, shape: PassagesShape, items: RowTable) -> Grid
     column_names = ["id"]
     column_names += [name for name in ("source", "text") if name in shape.value_columns]
     concepts = shape.concepts.c
+    preference = answers.VersionPreference(items.task)
+    doubts = RowDoubts.of_rows(
+        items.item_id,
+        preference=preference,
+        threshold=doubt_threshold,
+    )
     model_suffix = func.coalesce("/" + cast(concepts.extractor_model, Text), "")
     version = cast(concepts.extractor_version, Text) + model_suffix
     return Grid(
@@ -74,10 +89,14 @@ def passages_grid(tx: Connection, shape: PassagesShape, items: RowTable) -> Grid
         value_makers={name: partial(_cell_text, name) for name in column_names},
         default_names=column_names,
         searched_cells=[items.table.c[name] for name in column_names],
-        review_expression=answers.reviewed_of_row(
-            answers.VersionPreference(items.task),
-            items.item_id,
+        compile_where=lambda text: compile_where(
+            parse_where(text),
+            ({DOUBTFUL: doubts.make_cell()}, {}),
+            tx=tx,
         ),
+        review_expression=answers.reviewed_of_row(preference, items.item_id),
+        doubts=doubts,
+        doubtful_name=DOUBTFUL,
         tag_facet=_facet(
             tx,
             shape,

@@ -288,6 +288,8 @@ class ConceptsRows(TaskRows):
     shape: PassagesShape
     # Labels whose concepts keep a passage from being asked; None for any label.
     skipped_labels: Sequence[str] | None
+    # A passage is doubtful if a field of its answer has a lower confidence.
+    doubt_threshold: float
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages, with the condition for open passages."""
@@ -305,7 +307,12 @@ class ConceptsRows(TaskRows):
         """Return the grid that lists passages."""
         from pipeline.passages.show import passages_grid
 
-        return passages_grid(tx, self.shape, self.table(tx))
+        return passages_grid(
+            tx,
+            self.shape,
+            self.table(tx),
+            doubt_threshold=self.doubt_threshold,
+        )
 
     def delete(
         self,
@@ -546,6 +553,7 @@ class ConceptsTask(Task):
             own_prompt_version="" if skipped_versions is None else prompt_version,
             shape=shape,
             skipped_labels=skipped_versions,
+            doubt_threshold=settings.doubtful,
         )
         self.answers = ConceptsAnswers(
             rows=self.rows,

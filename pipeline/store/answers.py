@@ -44,7 +44,15 @@ from pipeline.store.database import (
     stream_rows,
 )
 from pipeline.store.runs import end_run
-from pipeline.store.schema import answers, asks, attempts, batches, pilots, runs
+from pipeline.store.schema import (
+    answers,
+    asks,
+    attempts,
+    batches,
+    partial_answers,
+    pilots,
+    runs,
+)
 
 # A row whose answer was invalid is asked once more, then parked.
 MAX_ATTEMPTS = 2
@@ -173,7 +181,7 @@ def attempts_of_batch(
     tx: Connection,
     batch: int,
 ) -> Iterator[tuple[str, str, int | None, str, str]]:
-    """Yield (outcome, reason, code, row id, excerpt) of a batch's attempts.
+    """Yield (outcome, reason, code, row id, excerpt) of a batch's failed attempts.
 
     Shorter row ids come first, equally long ids in their order. A missing excerpt is "".
     """
@@ -185,7 +193,8 @@ def attempts_of_batch(
             attempts.c.item_id,
             func.coalesce(attempts.c.excerpt, ""),
         )
-        .where(attempts.c.batch == batch)
+        # An attempt with an answer is a partial answer, which is no failure.
+        .where(attempts.c.batch == batch, attempts.c.outcome != Outcome.ANSWERED)
         .order_by(func.length(attempts.c.item_id), attempts.c.item_id, attempts.c.id)
     )
     yield from map(tuple, stream_rows(tx, query, page=PAGE_ROWS))
@@ -556,6 +565,8 @@ class StoredAnswer(NamedTuple):
     # As the reply named them.
     model_version: str
     response_id: str
+    # JSON, as `store.confidences` encodes it.
+    confidences: str | None = None
 
 
 def unapply_answers(tx: Connection, task: str, row_ids: Sequence[str]) -> None:
@@ -843,7 +854,7 @@ def delete_version(
     *,
     now: datetime,
 ) -> tuple[int, int, int]:
-    """Delete the answers, attempts, claims and pilots of a version, and end its open runs.
+    """Delete all answers, attempts, claims and pilots of a version, and end its open runs.
 
     Its batches stay. Each batch that was not rolled back before gets an event in the journal that
     marks it as rolled back. Parked rows become open. Runs in the caller's transaction.
@@ -870,6 +881,6 @@ def delete_version(
 
     answer_count, attempt_count, *_ = (
         tx.execute(delete(table).where(table.c.task == task, table.c.extractor == version)).rowcount
-        for table in (answers, attempts, asks, pilots)
+        for table in (answers, attempts, asks, pilots, partial_answers)
     )
     return answer_count, attempt_count, parked_count

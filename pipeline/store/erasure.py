@@ -26,6 +26,7 @@ from pipeline.store.schema import (
     batches,
     creates,
     events,
+    partial_answers,
     rows,
     runs,
 )
@@ -158,7 +159,7 @@ def erase_row(
 ) -> None:
     """Erase what is stored about a row, and its words in the texts of other records.
 
-    Claims and corrections are deleted. Attempts and answers stay as records of costs, without
+    Claims, partial answers and corrections are deleted. Attempts and answers stay as records of costs, without
     content and under another row id. The row in `findable_rows` or in the task's table stays. On
     SQLite the deleted content is overwritten.
 
@@ -175,13 +176,19 @@ def erase_row(
     new_id = f"{row_id} {ERASED_TEXT}" if keeps_number else random_id
     erased_values: dict[Table, dict[str, Any]] = {
         attempts: {"reason": ERASED_TEXT, "excerpt": None},
-        answers: {"input_hash": "", "answer": FORGOTTEN_ANSWER, "response_id": ""},
+        answers: {
+            "input_hash": "",
+            "answer": FORGOTTEN_ANSWER,
+            "confidences": None,
+            "response_id": "",
+        },
     }
     edits.delete_edits(tx, task, row_id)
     for table, values in erased_values.items():
         is_of_row = (table.c.task == task) & (table.c.item_id == row_id)
         tx.execute(update(table).where(is_of_row).values(item_id=new_id, **values))
-    tx.execute(delete(asks).where(asks.c.task == task, asks.c.item_id == row_id))
+    for table in (asks, partial_answers):
+        tx.execute(delete(table).where(table.c.task == task, table.c.item_id == row_id))
     selections.remove_row(tx, task, row_id)
     _erase_example(tx, task, row_id)
     for word in words:

@@ -40,6 +40,10 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateIndex
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from pipeline.core.command_hint import CommandHint
@@ -578,7 +582,63 @@ answers = Table(
     # Who reviewed the answer, and when.
     *_columns("reviewed_by?"),
     Column("reviewed_at", UtcTime),
+    # JSON of the confidence of each field (see `store.confidences`).
+    *_columns("confidences?"),
     Index("findable_answers_of_item", "task", "item_id"),
+)
+
+
+class LeastProbability(FunctionElement[float]):
+    """The first, and thus the least, probability in a column of confidences; NULL without any.
+
+    `store.confidences` encodes the column.
+    """
+
+    inherit_cache = True
+    name = "least_probability"
+    type = Float()
+    # The text between the name of a field and its probability. No name contains it, because
+    # quotation marks in names have a backslash.
+    MARK = '": {"probability": '
+
+
+@compiles(LeastProbability, "sqlite")
+def _compile_for_sqlite(element: LeastProbability, compiler: SQLCompiler, **options: Any) -> str:
+    column = compiler.process(element.clauses, **options)
+    offset = f"instr({column}, '{element.MARK}') + {len(element.MARK)}"
+    # SQLite reads the number at the beginning of a text.
+    return f"(CAST(substr({column}, {offset}) AS REAL))"
+
+
+@compiles(LeastProbability, "postgresql")
+def _compile_for_server(element: LeastProbability, compiler: SQLCompiler, **options: Any) -> str:
+    column = compiler.process(element.clauses, **options)
+    first_member = f"split_part({column}, '{element.MARK}', 2)"
+    return f"(CAST(split_part({first_member}, ',', 1) AS DOUBLE PRECISION))"
+
+
+# Without it, each list and each count of doubtful rows would read all answers.
+_doubt_index = Index(
+    "findable_answers_by_confidence",
+    answers.c.task,
+    LeastProbability(answers.c.confidences),
+    sqlite_where=answers.c.confidences.is_not(None),
+    postgresql_where=answers.c.confidences.is_not(None),
+)
+
+# The closed fields of rows of mixed tasks (see `store.partial_answers`).
+partial_answers = Table(
+    "findable_partial_answers",
+    metadata,
+    Column("task", Text, primary_key=True),
+    # The version that decided.
+    Column("extractor", Text, primary_key=True),
+    Column("input_hash", Text, primary_key=True),
+    *_columns("item_id"),
+    Column("batch", ForeignKey("findable_batches.number")),
+    # `answer` and `confidences` are JSON.
+    *_columns("answer confidences? fingerprint?"),
+    Column("at", UtcTime, nullable=False),
 )
 
 # Promoted builds of indexes.
@@ -625,7 +685,7 @@ tasks = _table_of(
 # to `0021`.
 SCHEMA_NUMBER = "0025"
 # The statements that upgrade each schema to the next schema.
-UPGRADES = {
+UPGRADES: Mapping[str, Sequence[str | CreateIndex]] = {
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
     "0023": [
         f"ALTER TABLE {batches.name} ADD COLUMN running_at TIMESTAMP WITH TIME ZONE",
@@ -645,6 +705,8 @@ UPGRADES = {
             f"run INTEGER NOT NULL REFERENCES {runs.name} (number), item_id TEXT NOT NULL, "
             "PRIMARY KEY (run, item_id))"
         ),
+        "ALTER TABLE findable_answers ADD COLUMN confidences TEXT",
+        CreateIndex(_doubt_index),
     ],
 }
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.
@@ -717,7 +779,7 @@ def _upgrade(tx: Connection) -> None:
     while not is_schema_current(tx):
         number = str(tx.execute(select(workspace.c.schema)).scalar())
         for statement in UPGRADES[number]:
-            tx.execute(text(statement))
+            tx.execute(text(statement) if isinstance(statement, str) else statement)
         tx.execute(update(workspace).values(schema=f"{int(number) + 1:04}"))
 
 

@@ -10,13 +10,15 @@ Both are views over `findable_answers`, so they always show the stored answers. 
   kinds.
 - A missing value is NULL. So is a value of another kind in a column of numbers or truth values.
 - A source column is called `source_…` if another column has its name.
+- A field with confidences has a column `FIELD_confidence`, or `answer_FIELD_confidence` if another
+  column has this name.
 - If a view is made again, its existing columns keep their positions.
 
 Each view of findable contains a mark, which distinguishes it from views of other programs.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -36,6 +38,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.declaration import MAX_COLUMN_BYTES
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.store.answers import VersionPreference, is_preferred
+from pipeline.store.confidences import list_confident_fields, probability_of_field
 from pipeline.store.schema import NUMBER_COLUMN_TYPE, TaskRecord, answers, rows
 from pipeline.tables.adoption_errors import adoption_error
 from pipeline.tables.cells import hash_text
@@ -57,6 +60,8 @@ POSTGRESQL_SYSTEM_COLUMNS = (
     "tableoid",
 )
 JSON = "json"
+# End of the name of a column with the confidence of a field.
+CONFIDENCE_SUFFIX = "_confidence"
 
 # Origin of these views, in their marks.
 _ANSWERS_ORIGIN = "the answers of a task"
@@ -124,7 +129,7 @@ def _view_query(
 
     The view of all answers has the key, fields, version and time of each answer. The view of rows
     also has the task's source columns except the key, under free names; a column without a free
-    name is left out. Rows without an answer are in neither view.
+    name is left out. Confidences of fields come last. Rows without an answer are in neither view.
 
     Args:
         tx: The transaction in which the view will be made.
@@ -148,6 +153,7 @@ def _view_query(
         for source_name, name in name_added_columns(columns, source_names, "source_").items():
             kind = task.columns[source_name]
             columns[name] = source_column_expression(tx, rows.c.row, source_name, kind)
+    columns |= _confidence_columns(tx, task, columns, existing_names)
 
     positions = {name: position for position, name in enumerate(existing_names)}
     ordered_names = sorted(columns, key=lambda name: positions.get(name, len(positions)))
@@ -174,6 +180,51 @@ def _answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement
         answered_at += " || '+00:00'"
     columns[ANSWERED_AT] = literal_column(answered_at)
     return columns
+
+
+def _confidence_columns(
+    tx: Connection,
+    task: TaskRecord,
+    other_names: Iterable[str],
+    existing_names: Sequence[str],
+) -> dict[str, ColumnElement[Any]]:
+    """Return SQL expressions for the confidences of fields by column name.
+
+    A field has a column from its first confidence on, also if its confidences are deleted later,
+    because other programs may use the column.
+
+    Args:
+        other_names: All other columns of the view.
+        existing_names: Columns of the existing view.
+    """
+    column_names = name_confidence_columns(other_names, [name for name, _ in task.fields])
+    unused_fields = [
+        field for field, column_name in column_names.items() if column_name not in existing_names
+    ]
+    new_fields = list_confident_fields(tx, task.name, tuple(unused_fields))
+    return {
+        column_name: probability_of_field(tx, field)
+        for field, column_name in column_names.items()
+        if field in new_fields or field not in unused_fields
+    }
+
+
+def has_confidence_columns(tx: Connection, task: TaskRecord, fields: Collection[str]) -> bool:
+    """Return whether the view of all answers has columns for the confidences of these fields."""
+    other_names = [*dict(task.key), *dict(task.fields), EXTRACTOR, ANSWERED_AT]
+    column_names = name_confidence_columns(other_names, [name for name, _ in task.fields])
+    needed_names = {column_names[field].casefold() for field in fields if field in column_names}
+    existing_names = read_columns(tx, view_names_of(task)[0])
+    return needed_names <= {name.casefold() for name in existing_names}
+
+
+def name_confidence_columns(other_names: Iterable[str], fields: Sequence[str]) -> dict[str, str]:
+    """Return the names of the columns of fields' confidences, such as `tone_confidence`, by field."""
+    suffixed_names = {field: f"{field}{CONFIDENCE_SUFFIX}" for field in fields}
+    column_names = name_added_columns(other_names, suffixed_names.values(), "answer_")
+    return {
+        field: column_names[name] for field, name in suffixed_names.items() if name in column_names
+    }
 
 
 def is_our_view(tx: Connection, name: str) -> bool:

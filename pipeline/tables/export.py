@@ -22,11 +22,12 @@ from pipeline.core.quotes import is_stored_quotation
 from pipeline.store import claims
 from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON
 from pipeline.store.claims import PARKED
+from pipeline.store.confidences import decode_confidences, list_confident_fields
 from pipeline.store.database import PAGE_ROWS, split_into_pages, stream_rows
 from pipeline.store.rows import NO_HASH
 from pipeline.store.schema import TaskRecord, answers, to_utc_time
 from pipeline.tables import workbook
-from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR
+from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, name_confidence_columns
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import (
     import_pyarrow,
@@ -244,9 +245,10 @@ def read_answer_rows(
     """Return every row of a task's source with its state and an answer, in the source's order.
 
     Rows without an answer are included, with None. The source's columns come first, under their own
-    names. A key that is no source column, the fields, version and time follow; `answer_` precedes a
-    name that is taken. The state and the reason come last. The reason says why a row is refused,
-    parked or unusable. A refused row has its cells as they were read.
+    names. A key that is no source column, the fields, version and time follow, then the confidences
+    of fields if an answer of the task has any; `answer_` precedes a name that is taken. The state
+    and the reason come last. The reason says why a row is refused, parked or unusable. A refused
+    row has its cells as they were read.
 
     Args:
         tx: The transaction in which the rows are read, while the caller iterates.
@@ -277,8 +279,13 @@ def read_answer_rows(
     answer_kinds |= dict(task.fields)
     answer_kinds |= {EXTRACTOR: "text", ANSWERED_AT: "time", **cost_kinds}
     answer_names = named_beside(sources, answer_kinds, "answer_")
-    state_names = named_beside(
+    field_names = [name for name, _ in task.fields]
+    confidence_names = name_confidence_columns(
         [*sources, *answer_names.values()],
+        list_confident_fields(tx, task.name, tuple(field_names)),
+    )
+    state_names = named_beside(
+        [*sources, *answer_names.values(), *confidence_names.values()],
         (STATE_COLUMN, REASON_COLUMN),
         "row_",
     )
@@ -297,6 +304,7 @@ def read_answer_rows(
             row = _source_cells(stored_row, sources)
             answer_cells = _answer_cells(stored_row, task, cost_kinds)
             row |= {name: answer_cells[part] for part, name in answer_names.items()}
+            row |= _confidence_cells(stored_row, confidence_names)
             state_cells = {
                 STATE_COLUMN: stored_row[STATE_COLUMN],
                 REASON_COLUMN: _state_reason(stored_row, parked_reasons),
@@ -306,6 +314,7 @@ def read_answer_rows(
             yield row | {name: state_cells[part] for part, name in state_names.items()}
 
     kinds = {**sources, **{answer_names[name]: kind for name, kind in answer_kinds.items()}}
+    kinds |= dict.fromkeys(confidence_names.values(), "real")
     kinds |= dict.fromkeys(state_names.values(), "text")
     if field is None:
         return join_rows(), kinds
@@ -343,7 +352,8 @@ def _answers_query(
         row[name]
         for name in (VALUES_COLUMN, KEY_COLUMN, HASH_COLUMN, IMAGE_STATE_COLUMN, UNUSABLE_COLUMN)
     ]
-    answer_columns = [answers.c[name] for name in ("answer", "at", EXTRACTOR, *_COST_KINDS)]
+    answer_names = ("answer", "at", "confidences", EXTRACTOR, *_COST_KINDS)
+    answer_columns = [answers.c[name] for name in answer_names]
     has_answer = (answers.c.item_id == row[KEY_COLUMN]) & is_answer
 
     query = select(*row_columns, items.state_expression.label(STATE_COLUMN), *answer_columns)
@@ -441,6 +451,22 @@ def _answer_cells(
     cells[ANSWERED_AT] = stored_row["at"]
     cells |= {name: stored_row[name] for name in (EXTRACTOR, *cost_names)}
     return cells
+
+
+def _confidence_cells(stored_row: RowMapping, column_names: Mapping[str, str]) -> ExportedRow:
+    """Return the probabilities of a row's answer by column; None for a field without one.
+
+    Args:
+        stored_row: The row with its answer.
+        column_names: Names of columns by field.
+    """
+    if not column_names:
+        return {}
+    confidences = decode_confidences(stored_row["confidences"])
+    return {
+        column_name: confidences[field].probability if field in confidences else None
+        for field, column_name in column_names.items()
+    }
 
 
 def _state_reason(stored_row: RowMapping, parked_reasons: Mapping[str, str]) -> str | None:

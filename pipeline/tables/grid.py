@@ -41,6 +41,7 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.store.answers import have_different_answers
+from pipeline.store.confidences import has_confidences
 from pipeline.store.database import (
     SlowError,
     limit_time,
@@ -49,6 +50,7 @@ from pipeline.store.database import (
 )
 from pipeline.store.rows import IS_REFUSED, count_refused
 from pipeline.store.schema import rows as stored_rows
+from pipeline.tables.doubts import RowDoubts
 from pipeline.tables.facets import FieldTally, GridFacet
 from pipeline.tables.row_table import (
     CHANGED_AT_COLUMN,
@@ -98,6 +100,14 @@ class Grid:
     review_expression: ColumnElement[bool] | None = None
     # The extra name that lists it; "" if no column does.
     review_name: str = ""
+    # Which rows are doubtful; None if no row can be.
+    doubts: RowDoubts | None = None
+    # The name of the doubt in WHERE=; "" if there is none.
+    doubtful_name: str = ""
+    # The name of the column with the least confidence of a row; "" if there is none.
+    least_confidence_name: str = ""
+    # Names of the columns of confidences by the names of the columns of their fields.
+    confidence_names: Mapping[str, str] = field(default_factory=dict)
     # Facets of tags and of versions, or None if the rows have none.
     tag_facet: GridFacet | None = None
     version_facet: GridFacet | None = None
@@ -307,6 +317,12 @@ class Grid:
             return None
         return RowPosition(int(earlier_count) + 1 if own_count else None, total)
 
+    def count_doubtful(self, tx: Connection) -> int | None:
+        """Return the number of doubtful rows that are listed; None if no answer has a confidence."""
+        if self.doubts is None or not has_confidences(tx, self.table.task):
+            return None
+        return self.count_listed(tx, RowFilter(is_doubtful=True))
+
     def count_listed(self, tx: Connection, row_filter: RowFilter) -> int:
         """Return the number of rows that a list with this filter has.
 
@@ -374,15 +390,18 @@ class Grid:
         tx: Connection,
         row_filter: RowFilter,
     ) -> list[ColumnElement[bool]]:
-        """Return the conditions on answers: review, differing versions, version and score.
+        """Return the conditions on answers: review, doubt, differing versions, version and score.
 
         Raises:
-            InputError: The rows have no reviews, versions or scores.
+            InputError: The rows have no reviews, confidences, versions or scores.
         """
         conditions: list[ColumnElement[bool]] = []
         if row_filter.is_reviewed is not None:
             is_reviewed = _require(self.review_expression, "reviews")
             conditions.append(is_reviewed if row_filter.is_reviewed else ~is_reviewed)
+        if row_filter.is_doubtful is not None:
+            doubts = _require(self.doubts, "confidences")
+            conditions.append(doubts.make_condition(is_doubtful=row_filter.is_doubtful))
         if row_filter.differing_versions:
             first, second = row_filter.differing_versions
             conditions.append(

@@ -28,6 +28,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.redact import mask_password
 from pipeline.core.settings import Settings
+from pipeline.core.states import Mode
 from pipeline.engine.memory_rows import MEMORY_ROWS, MemorySource
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
@@ -47,6 +48,7 @@ from pipeline.tables.cells import list_rows
 from pipeline.tables.dataframes import ResultTable
 from pipeline.tables.source import FileSource
 from pipeline.workflows import preflight, rounds, try_out
+from pipeline.workflows.decisions import open_in_mode
 from pipeline.workflows.new_task_files import (
     UNNAMED,
     UnwrittenTask,
@@ -263,6 +265,7 @@ def ask_question(
     new_task: UnwrittenTask,
     *,
     size: int,
+    mode: str = Mode.LIVE.value,
     list_all_refused: bool = False,
 ) -> AskReport:
     """Ask about the first rows with a text; only the cost is stored.
@@ -274,6 +277,7 @@ def ask_question(
         ws: The workspace.
         new_task: The question.
         size: How many rows are asked.
+        mode: One of SINGLE_ROW_MODES.
         list_all_refused: Warn of every refused row; otherwise of three.
 
     Raises:
@@ -291,6 +295,7 @@ def ask_question(
         display=ws.display,
         lists_refused=list_all_refused,
     )
+    trial_ws = open_in_mode(trial_ws, mode)
     trial_ws.announce_placeholders()
 
     try_report = try_out.try_rows(trial_ws, row_ids)
@@ -322,6 +327,7 @@ def save_question(
     new: UnwrittenTask,
     *,
     size: int,
+    mode: str = Mode.LIVE.value,
     lists_refused: bool = False,
 ) -> SavedQuestion:
     """Confirm the cost of the first rows and write the task's file; ask nothing.
@@ -333,6 +339,7 @@ def save_question(
         ws: The workspace.
         new: The question.
         size: How many rows are asked later.
+        mode: One of SINGLE_ROW_MODES, in which they are asked.
         lists_refused: Warn of every refused row. Otherwise three are named later, when the task
             reads its rows.
 
@@ -366,6 +373,7 @@ def save_question(
         display=display,
         lists_refused=lists_refused,
     )
+    trial_ws = open_in_mode(trial_ws, mode)
     planned = try_out.plan_rows(trial_ws, row_ids)
     _check_budget(ws, trial_ws, planned.cost)
     try_out.confirm_cost(trial_ws, planned)
@@ -391,7 +399,13 @@ def _check_budget(ws: WorkspaceSession, trial_ws: WorkspaceSession, cost: float)
             raise budgets.no_room_error(tx)
 
 
-def ask_saved(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int) -> AskReport:
+def ask_saved(
+    ws: WorkspaceSession,
+    saved_question: SavedQuestion,
+    *,
+    size: int,
+    mode: str = Mode.LIVE.value,
+) -> AskReport:
     """Ask about the first rows of a stored question; the answers are stored as its task's.
 
     Prepares the task first, which syncs its rows. Rows that were asked before are not asked again,
@@ -402,6 +416,7 @@ def ask_saved(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int)
         ws: The workspace, with the task of the question.
         saved_question: The stored question.
         size: How many rows are asked.
+        mode: One of SINGLE_ROW_MODES.
 
     Raises:
         InputError: There is no row to ask about, or the cost was not confirmed.
@@ -409,6 +424,7 @@ def ask_saved(ws: WorkspaceSession, saved_question: SavedQuestion, *, size: int)
         FindableError: No reply was judged; the error that ended the calls.
     """
     rounds.prepare_task(ws)
+    ws = open_in_mode(ws, mode)
     ws.agreed_usd = saved_question.agreed_usd
     with ws.store.read() as tx:
         row_ids, row_count = cast(UserTask, ws.task).rows.read_first_ids(tx, size)
@@ -518,17 +534,28 @@ def estimate_all(
 
     estimate = preflight.estimate_plan(ws, _plan_of_all(ws.settings, row_count, measured_usages))
     estimate = replace(estimate, known=Calibration(answers=len(measured_usages)))
+    if ws.is_deciding:
+        decide = estimate.ways[Mode.DECIDE]
+        estimate = _estimate_from_requests(replace(ws, is_deciding=False), row_ids, row_count)
+        estimate = replace(estimate, decide=decide)
     gemini_ws = preflight.with_gemini_model(ws)
     if gemini_ws is None:
         return estimate
+    return replace(estimate, with_key=_estimate_from_requests(gemini_ws, row_ids, row_count))
 
+
+def _estimate_from_requests(
+    ws: WorkspaceSession,
+    row_ids: Sequence[str],
+    row_count: int,
+) -> Preflight:
+    """Return the estimate for all rows, from the counted tokens of the requests about some."""
+    builder = RequestBuilder(ws.task, ws.model)
     with ws.store.read() as tx:
-        builder = RequestBuilder(ws.task, gemini_ws.model)
-        estimated_usages = [
+        usages = [
             request.usage for request in builder.plan_requests(tx, ws.task.rows.read(tx, row_ids))
         ]
-    gemini_plan = _plan_of_all(ws.settings, row_count, estimated_usages)
-    return replace(estimate, with_key=preflight.estimate_plan(gemini_ws, gemini_plan))
+    return preflight.estimate_plan(ws, _plan_of_all(ws.settings, row_count, usages))
 
 
 def _plan_of_all(settings: Settings, row_count: int, usages: Sequence[Usage]) -> BatchPlan:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.batch.report import duration_in_words
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.text import format_usd
 from pipeline.gemini.models import RateLimits
 from pipeline.gemini.rate_limiter import WINDOW_S
@@ -49,6 +50,19 @@ class ModeEstimate:
         if self.seconds is None:
             return "duration unknown"
         return f"about {duration_in_words(self.seconds)}"
+
+    def is_cheaper_than(self, other: "ModeEstimate") -> bool:
+        """Return whether this mode is available, and its price is known and lower."""
+        has_prices = not self.unpriced_share and not other.unpriced_share
+        return not self.absent and has_prices and self.cost < other.cost
+
+    def propose_decisions(self) -> str:
+        """Return the proposal to ask by decisions, if this is their estimate."""
+        option = OptionHint(mode="decide")
+        return (
+            f"{option} asks the same as closed questions, with a probability for each field: "
+            f"{self.shown_cost}, {self.duration_text}"
+        )
 
     def document(self, count_name: str) -> dict[str, Any]:
         """Return the estimate as JSON members; unknown figures are null.

@@ -28,7 +28,7 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
 from pipeline.core.text import format_object, format_usd
-from pipeline.engine import claiming
+from pipeline.engine import claiming, closed_questions
 from pipeline.engine.echo import estimate_echo_cost
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.api_errors import next_midnight_pacific
@@ -38,7 +38,7 @@ from pipeline.gemini.models import (
     MONTHLY_SPENDING_CAPS,
     PRICE_SHARE_BY_SERVICE_TIER,
 )
-from pipeline.gemini.usage import calculate_cost
+from pipeline.gemini.usage import Usage, calculate_cost
 from pipeline.quality import pilot
 from pipeline.quality.figures import percentile
 from pipeline.store import batches, money
@@ -53,6 +53,8 @@ MAX_BATCH_S = 24 * 3600.0
 MIN_MEASURED_BATCHES = 3
 # Our choice: duration of a live call before any was measured; 1 to 2 s is normal.
 USUAL_CALL_S = 1.5
+# Duration of a decision before any was measured: 150 to 250 ms (public pages, read 2026-11).
+USUAL_DECISION_S = 0.25
 # Warn from this share of the daily quota on.
 DAILY_QUOTA_WARNING_SHARE = 0.8
 
@@ -82,6 +84,9 @@ class Preflight:
     echo_costs: Mapping[str, float] = field(default_factory=dict)
     # What MOVE_AFTER may do, or None.
     late_move: LateMove | None = None
+    # The estimate of decisions about closed fields, which are never chosen automatically. None if
+    # no user declared the task, or if only decisions are estimated.
+    decide: ModeEstimate | None = None
     # The same estimate for the model that a key would use, or None if that is the model.
     with_key: "Preflight | None" = None
 
@@ -94,6 +99,7 @@ class Preflight:
         mode_members = {
             mode: estimate.document("batches" if mode == "batch" else "calls")
             for mode, estimate in self.ways.items()
+            if mode != Mode.DECIDE
         }
         error = calibration.error
         return {
@@ -114,6 +120,7 @@ class Preflight:
                 "cost": round(self.plan.control_cost, 6),
             },
             **mode_members,
+            "decide": self._decide_document(),
             "echo": {mode: round(cost, 6) for mode, cost in self.echo_costs.items()} or None,
             "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
             "late_move": None if self.late_move is None else asdict(self.late_move),
@@ -121,6 +128,13 @@ class Preflight:
             "reason": self.reason,
             "with_key": None if self.with_key is None else self.with_key.document(),
         }
+
+    def _decide_document(self) -> dict[str, Any] | None:
+        """Return the estimate of decisions as JSON members, or None if there is none."""
+        estimate = self.ways.get(Mode.DECIDE) or self.decide
+        if estimate is None:
+            return None
+        return {**estimate.document("calls"), "absent": estimate.absent or None}
 
     @property
     def is_dear(self) -> bool:
@@ -187,7 +201,12 @@ def with_gemini_model(ws: WorkspaceSession) -> WorkspaceSession | None:
     """
     if not ws.model.local:
         return None
-    return replace(ws, backend="gemini", settings=replace(ws.settings, model=Settings.model))
+    settings = replace(
+        ws.settings,
+        model=Settings.model,
+        decision_model=Settings.decision_model,
+    )
+    return replace(ws, backend="gemini", settings=settings, is_deciding=False)
 
 
 def estimate_open_rows(
@@ -232,7 +251,7 @@ def estimate_plan(
     Reads budgets, quotas and past durations; nothing is written.
 
     Args:
-        ws: The workspace.
+        ws: The workspace. A session for decisions has the mode decide only.
         plan: The rows, with their tokens.
         deadline_s: Seconds from now, or None for no deadline.
         is_pilot_waived: No pilot stops the rows. Otherwise a blocking pilot refuses the mode batch,
@@ -240,6 +259,9 @@ def estimate_plan(
     """
     model = ws.model
     estimator = _PlanEstimator.from_workspace(ws, plan, waives_pilot=is_pilot_waived)
+    if ws.is_deciding:
+        return estimator.estimate_decisions()
+
     ways = {
         "batch": estimator.estimate_batch(),
         Mode.FLEX.value: estimator.estimate_calls(Mode.FLEX),
@@ -270,7 +292,34 @@ def estimate_plan(
         waiting=estimator.waiting_plan,
         echo_costs=echo_costs,
         late_move=late_move,
+        decide=_estimate_decide_mode(ws, plan),
     )
+
+
+def _estimate_decide_mode(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate | None:
+    """Return the estimate of asking the same requests as decisions.
+
+    The prompt is the same text, and the questions are added. The estimate is absent, with the
+    reason, if a field is open.
+
+    Returns:
+        None if no user declared the task.
+    """
+    if ws.task.user_file is None:
+        return None
+    reason = closed_questions.explain_open_field(ws.task)
+    if reason:
+        return ModeEstimate(absent=reason)
+
+    decide_ws = ws.for_decisions()
+    lines = closed_questions.QuestionLines(ws.task, decide_ws.model)
+    prompt_tokens = plan.counted_prompt_tokens + plan.requests * lines.question_tokens
+    with ws.store.read() as tx:
+        calibration = budget.load_calibration(tx, decide_ws.extractor)
+    usage = calibration.applied(Usage(prompt=prompt_tokens), count=plan.requests)
+    decide_plan = replace(plan, usage=usage, control_requests=0, control_cost=0.0)
+    estimator = _PlanEstimator.from_workspace(decide_ws, decide_plan, waives_pilot=True)
+    return estimator.estimate_calls(Mode.DECIDE)
 
 
 @dataclass(frozen=True)
@@ -332,7 +381,7 @@ class _PlanEstimator:
                 batch_durations_s=Counter(money.list_batch_durations(tx, model_name)),
                 call_durations_s={
                     mode: batches.mean_call_seconds(tx, model_name, mode)
-                    for mode in (Mode.FLEX, Mode.LIVE)
+                    for mode in (Mode.FLEX, Mode.LIVE, Mode.DECIDE)
                 },
                 pilot_reason="" if waives_pilot else pilot.blocking_reason(tx, ws.extractor),
             )
@@ -344,7 +393,7 @@ class _PlanEstimator:
         limits; it is at least one call. Flex is absent if it does not serve the model.
 
         Args:
-            mode: Live or flex.
+            mode: Live, flex or decide.
         """
         model = self.ws.model
         call_s = self.call_durations_s[mode] or self._usual_call_s(mode)
@@ -369,7 +418,7 @@ class _PlanEstimator:
         if seconds and call_s:
             seconds = max(seconds, call_s)
 
-        is_available = mode is Mode.LIVE or model.flex
+        is_available = mode is not Mode.FLEX or model.flex
         return self._priced_estimate(
             mode,
             seconds=seconds,
@@ -378,13 +427,27 @@ class _PlanEstimator:
             absent="" if is_available else f"{model.name} is not served by flex",
         )
 
+    def estimate_decisions(self) -> Preflight:
+        """Return the estimate of a session for decisions, which has no other mode."""
+        model = self.ws.model
+        return Preflight(
+            plan=self.plan,
+            ways={Mode.DECIDE.value: self.estimate_calls(Mode.DECIDE)},
+            recommended=Mode.DECIDE.value,
+            reason="decisions were requested",
+            model=model.name,
+            prices=f"{model.source} ({model.priced_on})",
+            tier=self.ws.settings.tier,
+            known=self.calibration,
+        )
+
     def _usual_call_s(self, mode: Mode) -> float | None:
         """Return how long a call usually takes, or None if that is unknown (local engine)."""
         if self.ws.model.local:
             return None
         if mode is Mode.FLEX:
             return FLEX_CALL_S
-        return USUAL_CALL_S
+        return USUAL_DECISION_S if mode is Mode.DECIDE else USUAL_CALL_S
 
     def _daily_quota_warnings(self) -> list[str]:
         """Return a warning if live calls would use up most of the daily quota, or exceed it.

@@ -68,7 +68,8 @@ from pipeline.workflows.try_out import TryReport
 
 T = TypeVar("T")
 TaskLike = Declaration[Any] | str | PathLike[str]
-Mode = Literal["auto", "batch", "flex", "live"]
+Mode = Literal["auto", "batch", "flex", "live", "decide"]
+SingleRowMode = Literal["live", "decide"]
 PEOPLE = "experts"
 # Rows of a list that are read at once.
 PAGE = 1_000
@@ -202,6 +203,7 @@ class Workspace:
         encoding: str = "",
         header: int | str = "",
         refused: bool = False,
+        mode: SingleRowMode = "live",
         **settings: object,
     ) -> AskReport:
         """Ask about the first `n` rows of a table and estimate the cost of all, as `findable ask`.
@@ -222,6 +224,7 @@ class Workspace:
             encoding: Encoding of the file.
             header: Header line of the file.
             refused: Warn of every row that cannot be asked about; otherwise of three.
+            mode: "decide" asks closed fields as questions of a decision model.
             settings: Other settings.
 
         Raises:
@@ -241,9 +244,15 @@ class Workspace:
             choice=ColumnChoice(text, key, with_),
         )
         if name:
-            save = partial(ask.save_question, new=new_task, size=n, lists_refused=refused)
+            save = partial(
+                ask.save_question,
+                new=new_task,
+                size=n,
+                mode=mode,
+                lists_refused=refused,
+            )
             saved = self._run(save, PEOPLE, None, settings, access=Access.CREATE, is_exclusive=True)
-            ask_saved = partial(ask.ask_saved, saved_question=saved, size=n)
+            ask_saved = partial(ask.ask_saved, saved_question=saved, size=n, mode=mode)
             report = self._run(
                 ask_saved,
                 saved.draft.path,
@@ -254,7 +263,11 @@ class Workspace:
             )
         else:
             ask_once = partial(
-                ask.ask_question, new_task=new_task, size=n, list_all_refused=refused
+                ask.ask_question,
+                new_task=new_task,
+                size=n,
+                mode=mode,
+                list_all_refused=refused,
             )
             report = self._run(
                 ask_once,
@@ -275,6 +288,7 @@ class Workspace:
         item: str | None = None,
         seed: int | None = None,
         items: Any = None,
+        mode: SingleRowMode = "live",
         **settings: object,
     ) -> TryReport:
         """Ask about a few rows, and return requests and replies, as `findable try`.
@@ -287,6 +301,7 @@ class Workspace:
             item: Ask only the row of this key or name.
             seed: Draw the rows at random with this seed.
             items: Rows that replace the rows of a `Task`.
+            mode: "decide" asks closed fields as questions of a decision model.
             settings: Other settings.
 
         Raises:
@@ -294,7 +309,7 @@ class Workspace:
             ConfigurationError: A key is missing, or a budget has no room.
             FindableError: The calls ended early; see `TryReport.check`.
         """
-        work = partial(try_out.try_task, size=n, name=item, seed=seed)
+        work = partial(try_out.try_task, size=n, name=item, seed=seed, mode=mode)
         report = self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)
         report.check()
         return report

@@ -29,6 +29,7 @@ from pipeline.store import batches, claims, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 from pipeline.store.runs import TagRunRow
+from pipeline.workflows import row_selection
 from pipeline.workflows.quality_reporter import QualityReporter
 from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 
@@ -559,7 +560,7 @@ class TagRounds:
             is_task_finished = bool(unfinished_runs) and not (
                 batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
                 or claims.has_claims(tx, task.name)
-                or claiming.count_claimable(tx, task)
+                or claiming.count_claimable(tx, row_selection.with_all_open_rows(task))
             )
 
         has_backfill = any(run.mode == runs.BACKFILL for run in unfinished_runs)

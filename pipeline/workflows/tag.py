@@ -18,19 +18,21 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN_STATES, Mode
+from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.usage import describe_cost
 from pipeline.ops import status
 from pipeline.quality import pilot
 from pipeline.store import answers, runs
 from pipeline.workflows import preflight, rounds, row_selection
+from pipeline.workflows.decisions import open_decisions
 from pipeline.workflows.pilot_run import ensure_pilot_passed
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.row_selection import RowSelection
 from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 
-MODES = ("auto", "batch", "flex", "live")
+MODES = ("auto", "batch", "flex", "live", "decide")
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,11 @@ class TagOptions:
             raise InputError(
                 f"limit is {self.limit}, but must be 1 or more; nothing was asked",
                 hint=f"without {OptionHint('limit')} all rows are asked",
+            )
+        if self.mode == Mode.DECIDE and self.pilot is not None:
+            raise InputError(
+                "a pilot has no decisions; nothing was asked",
+                hint=f"{OptionHint(limit=20)} asks about a few rows",
             )
         # NaN is refused too.
         if self.budget is not None and not self.budget >= 0:
@@ -150,10 +157,111 @@ def _tag_prepared_rows(
     selection: RowSelection | None,
     open_work: Sequence[str],
 ) -> TagReport:
-    """Resume the budget, check the pilot, estimate, confirm and ask; see `tag_rows`.
+    """Ask about the open rows in the mode of the options; see `tag_rows`.
 
     Args:
         selection: The rows that are asked; None for all open rows, or for a continued selection.
+        open_work: Descriptions of the batches and runs that were open when the command started.
+    """
+    if options.mode != Mode.DECIDE:
+        return _tag_open_rows(ws, options, selection, open_work)
+    if closed_questions.is_mixed(ws.task):
+        return _tag_mixed_rows(ws, options, selection, open_work)
+    return _tag_open_rows(open_decisions(ws), options, selection, open_work)
+
+
+def _tag_mixed_rows(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    selection: RowSelection | None,
+    open_work: Sequence[str],
+) -> TagReport:
+    """Decide the closed fields of the open rows, then ask the other fields of these rows.
+
+    The other fields are asked in the cheapest mode that ends in time. Both requests of a row count
+    in the same run and its budget. If the decisions are stopped, the other fields are not asked.
+
+    Args:
+        open_work: Descriptions of the batches and runs that were open when the command started.
+    """
+    ws.announce_placeholders()
+    started_at = _resume_budget(ws, options, is_new_run=selection is not None)
+    # Both sessions share the client.
+    ws.ensure_client()
+    decide_ws = ws.for_decisions()
+    decide_ws.task = ws.task.with_open_rows(has_partial_answer=False)
+    other_ws = replace(ws, task=ws.task.with_open_rows(has_partial_answer=True))
+    other_ws.client = ws.client
+
+    tag_rounds = TagRounds(decide_ws, limit=options.limit, should_report=False)
+    tag_rounds.started_at = started_at
+    report = tag_rounds.report
+    decide_estimate = preflight.estimate_open_rows(decide_ws, limit=options.limit, deadline_s=None)
+    report.asked = decide_estimate.plan.items
+    if report.asked:
+        report.mode = options.mode
+        report.reason = f"{OptionHint(mode=options.mode)}"
+        _print_tag_estimate(decide_ws, decide_estimate, report, open_work)
+        repeats_answers = selection is not None and selection.answered_rows > 0
+        _confirm_mixed_cost(ws, options, decide_estimate, repeats_answers=repeats_answers)
+        _begin_run(decide_ws, options, tag_rounds, decide_estimate, selection)
+        selection = None
+        other_ws.agreed_usd = math.inf
+        _ask_rows(decide_ws, replace(options, wait=False), tag_rounds)
+        decided = report.live
+        if (
+            decided is not None and (decided.interrupted or decided.stopped)
+        ) or report.out_of_money:
+            return tag_rounds.complete_report()
+
+    other_options = replace(options, mode="auto")
+    other_work = () if report.asked else open_work
+    other_report = _tag_open_rows(other_ws, other_options, selection, other_work)
+    other_report.decided = report.live
+    return other_report
+
+
+def _confirm_mixed_cost(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    decide_estimate: Preflight,
+    *,
+    repeats_answers: bool,
+) -> None:
+    """Print what the other fields of a mixed task may cost, and confirm the cost of both requests.
+
+    Raises:
+        InputError: The cost was not confirmed; nothing was started.
+    """
+    estimate = preflight.estimate_open_rows(
+        ws,
+        limit=options.limit,
+        deadline_s=options.deadline_s,
+        waives_pilot=options.skip_pilot,
+    )
+    mode = estimate.recommended or Mode.BATCH.value
+    _, other_usd = estimate.plan_sent_rows(mode)
+    fields = ", ".join(closed_questions.list_open_fields(ws.task))
+    ws.display.say(
+        f"then {ws.model.name}: {fields}, {mode} mode, at most "
+        f"{describe_cost(ws.model, other_usd, usage_tier=ws.settings.tier)}",
+    )
+    ws.confirm_cost(
+        decide_estimate.ways[Mode.DECIDE].cost + other_usd,
+        unchanged_text="nothing was started",
+        always_ask=repeats_answers,
+    )
+
+
+def _tag_open_rows(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    selection: RowSelection | None,
+    open_work: Sequence[str],
+) -> TagReport:
+    """Ask about the open rows of a prepared task in the mode of the options.
+
+    Args:
         open_work: Descriptions of the batches and runs that were open when the command started.
     """
     ws.announce_placeholders()
@@ -264,6 +372,8 @@ def _print_tag_estimate(
         ws.display.say(estimate.late_move.description)
     for warning in estimate.ways[report.mode].warnings:
         ws.display.warn(warning)
+    if estimate.decide is not None and estimate.decide.is_cheaper_than(estimate.ways[report.mode]):
+        ws.display.say(estimate.decide.propose_decisions())
 
     with ws.store.read() as tx:
         answered_count = 0
@@ -450,5 +560,5 @@ def _is_run_over(ws: WorkspaceSession, report: TagReport, options: TagOptions) -
     if report.under_way or report.no_room or is_cut_off:
         return False
     if row_selection.has_selection(ws.task):
-        return not report.left
+        return not row_selection.has_open_rows(ws)
     return bool(report.out_of_money) or options.limit is not None or not report.left

@@ -80,6 +80,8 @@ class TagReport:
     # Report of the pilot that ran before the other rows.
     pilot: "TagReport | None" = None
     live: LiveReport | None = None
+    # Of a mixed task: the decisions about its closed fields.
+    decided: LiveReport | None = None
     # Rows that a live run did not get to.
     unasked: int = 0
     # Numbers of the batches that this command sent, and their rows.
@@ -253,7 +255,21 @@ class TagReport:
             "failed": {str(number): reason for number, reason in self.poll.failed.items()},
             "held": {str(error.number): error.reason for error in self.held},
             "live": self._live_document(),
+            "decided": self._decided_document(),
             **answer_members,
+        }
+
+    def _decided_document(self) -> dict[str, Any] | None:
+        """Return the decisions about a mixed task as JSON members, or None without any."""
+        decided = self.decided
+        if decided is None:
+            return None
+        return {
+            "answered": decided.answered,
+            "failed": decided.failed,
+            "calls": decided.calls,
+            "cost": decided.cost,
+            "run": decided.run,
         }
 
     def _live_document(self) -> dict[str, Any] | None:

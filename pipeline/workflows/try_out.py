@@ -11,7 +11,7 @@ or claimed. `ask_and_store` is the exception: it asks open rows and stores their
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, budget, live
@@ -22,12 +22,13 @@ from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import format_object, plural
 from pipeline.engine import claiming, task_registry
+from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.judging import judge_reply
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskRow
-from pipeline.gemini import requests, responses
+from pipeline.gemini import requests
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, describe_cost
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.label_accuracy import (
@@ -40,6 +41,7 @@ from pipeline.store import answers, request_history
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
 from pipeline.store.labels import RowLabel
+from pipeline.workflows.decisions import open_in_mode
 
 # How many rows are tried by default. A comparison of two sides has its own default, SIZE.
 DEFAULT_ROW_COUNT = 3
@@ -67,6 +69,8 @@ class TriedRow:
     reason: str = ""
     # The answer as it would be stored.
     answer: dict[str, Any] | None = None
+    # The probability of each field that a decision model answered.
+    confidences: dict[str, float] = field(default_factory=dict)
     # Text of the reply, or the beginning of a reply without a text.
     reply: str = ""
     calls: int = 0
@@ -86,7 +90,7 @@ class TryReport:
 
     # Version that was tried.
     extractor: str
-    # Schema of an answer, as it is sent.
+    # Schema of an answer, or the closed questions, as they are sent.
     schema: dict[str, Any]
     items: list[TriedRow]
     # The error that ended the calls early.
@@ -141,6 +145,7 @@ def try_task(
     name: str | None = None,
     seed: int | None = None,
     *,
+    mode: str = Mode.LIVE.value,
     labelled: bool = False,
 ) -> TryReport:
     """Sync the rows, then ask about a few of them without storing answers.
@@ -154,6 +159,7 @@ def try_task(
         name: Ask only the row with this name.
         seed: Draw the rows at random with this seed. If None, take the first open rows, or draw
             rows if no row is open.
+        mode: One of SINGLE_ROW_MODES.
         labelled: Draw labelled rows first, so that the answers can be compared with the labels.
 
     Returns:
@@ -167,6 +173,7 @@ def try_task(
     # Invalid gates are refused before anything is spent.
     evaluate.effective_gates_of(ws)
     ws, draft_of = _synced_or_draft(ws)
+    ws = open_in_mode(ws, mode)
     with ws.store.read() as tx:
         row_labels = read_valid_labels(tx, ws.task)
         if labelled and not row_labels:
@@ -210,7 +217,7 @@ def _put_labelled_first(
 class PlannedRows(NamedTuple):
     """Rows with their requests, before anything is asked."""
 
-    # Schema of an answer.
+    # Schema of an answer, or the closed questions.
     schema: dict[str, Any]
     # Requests and rows, by row id.
     requests: Mapping[str, PlannedRequest]
@@ -252,7 +259,9 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
         tried_rows[row_id] = TriedRow(row_id, names.get(row_id, row_id), shown_request)
         usage += request.usage
     likely_usage = calibration.applied(usage, count=len(planned_requests))
-    return PlannedRows(builder.schema, planned_requests, tried_rows, _live_cost(ws, likely_usage))
+    return PlannedRows(
+        builder.sent_form, planned_requests, tried_rows, _live_cost(ws, likely_usage)
+    )
 
 
 def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> None:
@@ -320,7 +329,8 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
     if open_ids:
         if ws.agreed_usd is None:
             confirm_cost(ws, plan_rows(ws, open_ids))
-        live_report = _ask_live(ws, open_ids, mode=Mode.LIVE)
+        mode = Mode.DECIDE if ws.is_deciding else Mode.LIVE
+        live_report = _ask_live(ws, open_ids, mode=mode)
 
     with ws.store.read() as tx:
         tried_rows = [_with_stored_outcome(tx, ws.task, row) for row in planned.tried_rows.values()]
@@ -406,7 +416,7 @@ def _judge_row(
     if trial.reply is None:
         return
 
-    reply = responses.parse_response(trial.reply)
+    reply = choose_response_parser(ws.task, ws.model)(trial.reply)
     tried_row.tokens_in = reply.usage.prompt
     tried_row.tokens_out = reply.usage.answer + reply.usage.thoughts
     tried_row.outcome = OUTCOME_NOT_JUDGED
@@ -422,6 +432,7 @@ def _judge_row(
     else:
         tried_row.reason = ""
         tried_row.answer = judgement.answer.model_dump(mode="json")
+        tried_row.confidences = dict(reply.confidences)
 
 
 def _synced_or_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:

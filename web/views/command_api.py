@@ -244,6 +244,7 @@ def render_state(request: Request, task: str, seen: str = "") -> HTMLResponse:
             spent=document["spent"],
             budgets=list_budgets(ws),
             stale=document.get("stale") or {"count": 0},
+            doubtful=document.get("doubtful") or {"count": 0},
             next_step=document["next"],
             command=button_command(report.next_command),
             work_documents=[{**work, "summary": summarize_work(work)} for work in work_documents],

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote, unquote, urlencode
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.batch import ingest
@@ -28,6 +28,7 @@ from pipeline.passages.show import read_quoted_passage
 from pipeline.quality import pilot
 from pipeline.store import claims
 from pipeline.store.answers import PERSON, Review, read_review
+from pipeline.store.confidences import FieldConfidence, read_confidences
 from web.answer_differences import compare_versions
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
@@ -92,6 +93,23 @@ def render_row_page(request: Request, query: RowPageParameters) -> HTMLResponse:
     with get_app_state(request).open_to_read(query.task) as ws:
         values = _row_values(request, ws, query)
         return render_page(request, "row.html", ws, "rows", **values)
+
+
+@router.get("/review", include_in_schema=False)
+def begin_review(request: Request, task: str) -> RedirectResponse:
+    """Redirect to the first doubtful row, else to the first row that is not reviewed."""
+    with get_app_state(request).open_to_read(task) as ws:
+        for parameters in ({"doubtful": "yes"}, {"reviewed": "no"}):
+            query = RowQuery.model_validate(parameters)
+            page = items.read_page(ws.store, ws.task, query.row_filter, limit=1, fields=())
+            if page.items:
+                with ws.store.read() as tx:
+                    row_id = page.items[0].id
+                    name = ws.task.rows.table(tx).read_names(tx, [row_id]).get(row_id, row_id)
+                address = query.address("/row", ws.settings.task, key=[name])
+                return RedirectResponse(address, status_code=303)
+        list_address = RowQuery.model_validate({}).address("/", ws.settings.task)
+        return RedirectResponse(list_address, status_code=303)
 
 
 @router.get("/parts/row", include_in_schema=False)
@@ -275,6 +293,8 @@ def _row_values(
         "editors": editors,
         "quick_choices": make_quick_choices(editors),
         "review": _read_review(ws, row_id),
+        "confidences": _read_confidences(ws, row_id),
+        "doubt_threshold": ws.settings.doubtful,
         "comparison": compare_versions(row["answers"], query.first, query.second),
         "correction": correction,
         "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
@@ -350,6 +370,13 @@ def _read_review(ws: WorkspaceSession, row_id: str) -> Review | None:
     """Return who reviewed the answer of a row; None without an answer."""
     with ws.store.read() as tx:
         return read_review(tx, row_id, preference=ws.task.answers.preference(tx))
+
+
+def _read_confidences(ws: WorkspaceSession, row_id: str) -> Mapping[str, FieldConfidence]:
+    """Return the confidences of a row's answer by field."""
+    with ws.store.read() as tx:
+        preference = ws.task.answers.preference(tx)
+        return read_confidences(tx, [row_id], preference=preference).get(row_id, {})
 
 
 def _text_columns(columns: Mapping[str, Any], task: str) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Rows page: the rows of a task with their answers, filtered and sorted, page by page."""
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
@@ -18,6 +18,7 @@ from pipeline.images.table_names import TASK as IMAGES_TASK
 from pipeline.images.task import render_thumbnail
 from pipeline.ops import export, items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage
+from pipeline.store.confidences import has_confidences
 from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.row_table import REFUSED_STATE
 from web import charts, columns, conditions
@@ -57,6 +58,8 @@ COLUMN_LABELS = {
 }
 # Filters by review, with their labels.
 REVIEW_LABELS = {"yes": "reviewed", "no": "not reviewed"}
+# Filters by confidence, with their labels.
+DOUBT_LABELS = {"yes": "doubtful", "no": "not doubtful"}
 
 
 @router.get("/items.{format_}", include_in_schema=False)
@@ -133,18 +136,56 @@ def render_facets(request: Request, query: RowQueryParameters) -> HTMLResponse:
             fields=counts.fields,
             query=query,
             max_facet_values=MAX_FACET_VALUES,
-            review_links=[
-                (
-                    label,
-                    query.address("/", task, reviewed=() if text == query.reviewed else [text]),
-                    text == query.reviewed,
-                )
-                for text, label in REVIEW_LABELS.items()
-            ],
+            review_links=_list_choices(query, task, "reviewed", REVIEW_LABELS),
+            confidence_links=_list_confidence_links(ws, query, task),
             differ_address=_find_differ_address(query, task, list(counts.versions or {})),
             is_counted=counts.versions is not None or counts.tags is not None,
             labels=COLUMN_LABELS,
         )
+
+
+class _FilterLink(NamedTuple):
+    """A link that sets a filter or a sort order, or removes it if it is selected."""
+
+    label: str
+    href: str
+    is_selected: bool
+
+
+def _list_choices(
+    query: RowQuery,
+    task: str,
+    parameter: str,
+    labels: Mapping[str, str],
+) -> list[_FilterLink]:
+    """Return the links of a query parameter with one of several texts.
+
+    Args:
+        query: The query.
+        task: The task of the addresses.
+        parameter: Name of the parameter.
+        labels: Labels by text.
+    """
+    selected_text = getattr(query, parameter)
+    links = []
+    for text, label in labels.items():
+        is_selected = text == selected_text
+        address = query.address("/", task, **{parameter: () if is_selected else [text]})
+        links.append(_FilterLink(label, address, is_selected))
+    return links
+
+
+def _list_confidence_links(ws: WorkspaceSession, query: RowQuery, task: str) -> list[_FilterLink]:
+    """Return the links that filter and sort by confidence; none without any confidence."""
+    with ws.store.read() as tx:
+        if not has_confidences(tx, ws.task.name):
+            return []
+        sort_name = ws.task.rows.grid(tx).least_confidence_name
+
+    links = _list_choices(query, task, "doubtful", DOUBT_LABELS)
+    if sort_name:
+        links += _list_choices(query, task, "sort", {sort_name: "least certain first"})
+    return links
 
 
 def _find_differ_address(query: RowQuery, task: str, versions: Sequence[str]) -> str | None:
@@ -229,6 +270,7 @@ def _list_values(ws: WorkspaceSession, query: RowQuery) -> dict[str, Any]:
         next_address = query.address("/", task, after=[page.last_row])
     return {
         "layout": layout,
+        "doubt_threshold": ws.settings.doubtful,
         "has_row_pages": query.state != REFUSED_STATE,
         "query": query,
         "rows": page.rows,
@@ -272,7 +314,7 @@ def describe_source(ws: WorkspaceSession) -> str:
 class _RowsPage(NamedTuple):
     """One page of rows."""
 
-    # Each row has `id`, `name`, `state`, and `values` by column name.
+    # Each row has `id`, `name`, `state`, and `values` and `confidences` by column name.
     rows: list[dict[str, Any]]
     column_names: Sequence[str]
     # Position of the next page, or None on the last page.
@@ -295,14 +337,26 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
     with ws.store.read() as tx:
         grid = ws.task.rows.grid(tx)
 
+    confidence_columns = {
+        *grid.confidence_names.values(),
+        grid.least_confidence_name,
+        grid.doubtful_name,
+    }
     version_columns = {EXTRACTOR, f"answer_{EXTRACTOR}", grid.review_name}
-    extra_columns = [name for name in grid.extra_names if name not in version_columns]
+    extra_columns = [
+        name for name in grid.extra_names if name not in version_columns | confidence_columns
+    ]
     if task_name == IMAGES_TASK:
         extra_columns.append(UNUSABLE_REASON_COLUMN)
     for name in grid.names_by_state.get(query.state, ()):
         if name not in extra_columns:
             extra_columns.append(name)
 
+    column_names = query.field_names or [*grid.default_names, *extra_columns]
+    # The confidences of displayed fields are bars in the cells of the fields.
+    bar_names = {
+        name: grid.confidence_names[name] for name in column_names if name in grid.confidence_names
+    }
     page = items.read_page(
         ws.store,
         ws.task,
@@ -310,9 +364,12 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
         limit=PAGE_PASSAGES if task_name == PASSAGES_TASK else PAGE_ROWS,
         after=query.after or None,
         sort=query.sort or None,
-        fields=query.field_names or [*grid.default_names, *extra_columns],
+        fields=[*column_names, *bar_names.values()],
         within_s=SORT_TIMEOUT_S,
     )
+    displayed_names = [
+        name for name in page.names if name in column_names or name not in bar_names.values()
+    ]
     state_names = set(chain.from_iterable(grid.names_by_state.values())) - set(page.names)
     available_names = [
         name for name in (*grid.value_makers, *grid.extra_names) if name not in state_names
@@ -326,12 +383,13 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
             "name": names.get(row.id, row.id),
             "state": row.state,
             "values": dict(row.values),
+            "confidences": {name: row.values.get(bar) for name, bar in bar_names.items()},
         }
         for row in page.items
     ]
     return _RowsPage(
         rows,
-        columns.pin_first(page.names, query.pin),
+        columns.pin_first(displayed_names, query.pin),
         page.after,
         {*grid.sort_expressions, *grid.slow_sort_expressions},
         [] if query.state == REFUSED_STATE else available_names,
@@ -397,6 +455,8 @@ def list_filter_chips(query: RowQuery, task: str) -> list[FilterChip]:
             label = state_label(text)
         elif name == "reviewed":
             label = REVIEW_LABELS[text]
+        elif name == "doubtful":
+            label = DOUBT_LABELS[text]
         elif name in {"only", "where"}:
             label = conditions.describe_condition(text)
         chips.append(FilterChip(label, query.address("/", task, **{name: other_texts})))

@@ -33,6 +33,36 @@ def test_the_sdk_generates_counts_and_finds_models(caller: Caller) -> None:
         }
 
 
+def test_the_sdk_asks_closed_questions(caller: Caller) -> None:
+    """The SDK parses every type of answer, under the version that it uses by itself."""
+    with genai.Client(api_key="any", http_options=types.HttpOptions(base_url=caller.url)) as sdk:
+        decision = sdk.decisions.create(
+            model="models/gemini-decision-1",
+            input="The parcel never arrived.",
+            questions={
+                "is_late": {"type": "noul", "instructions": "Was the parcel late?"},
+                "team": {
+                    "type": "choice",
+                    "instructions": "Which team?",
+                    "criteria": {"shipping": "parcels", "billing": ""},
+                },
+                "anger": {
+                    "type": "score",
+                    "instructions": "How angry?",
+                    "criteria": ["calm", "angry"],
+                },
+            },
+        )
+    assert decision.answers
+    assert {question: answer.type for question, answer in decision.answers.items()} == {
+        "is_late": "noul",
+        "team": "choice",
+        "anger": "score",
+    }
+    assert decision.usage
+    assert decision.usage.total_input_tokens
+
+
 # The SDK subclasses aiohttp's session, and aiohttp warns about it.
 @pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
 @pytest.mark.parametrize("library", ["httpx2", "aiohttp"])

@@ -145,3 +145,8 @@ class Handler(BaseHTTPRequestHandler):
 def generated(client: Client, model: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Send a live request from a test without an event loop, and return the raw reply."""
     return asyncio.run(client.generate(model, request))
+
+
+def decided(client: Client, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask closed questions from a test without an event loop, and return the raw reply."""
+    return asyncio.run(client.decide("gemini-decision-1", request))

@@ -21,10 +21,11 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.gemini.client import Client
-from tests.integration.gemini.scripted import KEY, Answer, Script, generated
+from tests.integration.gemini.scripted import KEY, Answer, Script, decided, generated
 
 BATCH = "batches/b1"
 GOOD = Answer({"name": BATCH, "metadata": {"displayName": "w/1", "state": "BATCH_STATE_PENDING"}})
+DECISION = {"input": "t", "questions": {"q": {"type": "noul", "instructions": "i"}}}
 RETRY = "type.googleapis.com/google.rpc.RetryInfo"
 
 
@@ -98,6 +99,11 @@ UNCLEAR_ANSWERS = {
     "bad-gzip": Answer(body=b"no gzip", headers={"Content-Encoding": "gzip"}),
 }
 
+# The other replies are JSON objects, which a live call returns.
+UNCLEAR_REPLIES_TO_CALLS = [
+    name for name in UNCLEAR_ANSWERS if name not in {"200-no-name", "200-wrong", "200-other"}
+]
+
 
 @pytest.mark.parametrize("name", [name for name in UNCLEAR_ANSWERS if name != "200-wrong"])
 def test_unclear_create_is_never_repeated(
@@ -120,6 +126,25 @@ def test_read_is_repeated(
     script.answers = [UNCLEAR_ANSWERS[name], GOOD]
     assert client.get_batch(BATCH).name == BATCH
     assert (len(script.calls), len(wait_seconds)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        *CLEAR_REFUSALS.values(),
+        *((UNCLEAR_ANSWERS[name], UnavailableError) for name in UNCLEAR_REPLIES_TO_CALLS),
+        (Answer({"error": {"code": 429, "message": "no"}}), ThrottledError),
+        (Answer({"error": {"code": 13}}), UnavailableError),
+    ],
+)
+def test_a_decision_is_asked_once_and_fails_as_other_calls_do(
+    script: Script, client: Client, answer: Answer, error: type[FindableError]
+) -> None:
+    """A failed decision is not repeated, because it may have been charged."""
+    script.answers = [answer]
+    with pytest.raises(error):
+        decided(client, DECISION)
+    assert script.calls == ["POST /v1beta/decisions"]
 
 
 def test_the_proxy_of_the_environment_is_used(

@@ -20,7 +20,14 @@ from pipeline.core.errors import (
 from pipeline.core.states import RemoteState
 from pipeline.gemini.client import Client
 from pipeline.gemini.models import load_models
-from tests.integration.gemini.scripted import KEY, Answer, ReceivedRequest, Script, generated
+from tests.integration.gemini.scripted import (
+    KEY,
+    Answer,
+    ReceivedRequest,
+    Script,
+    decided,
+    generated,
+)
 
 BATCH = "batches/leg9wy9p5df66syjxke2eq4xfjqcwp47ejv3"
 RESULT = "files/batch-leg9wy9p5df66syjxke2eq4xfjqcwp47ejv3"
@@ -424,3 +431,22 @@ def test_download_is_complete_or_absent(script: Script, client: Client, tmp_path
     with pytest.raises(ConfigurationError, match="cannot write"):
         client.download(RESULT, tmp_path / "no" / "r.part")
     assert not (tmp_path / "no").exists()
+
+
+def test_a_decision_is_sent_unchanged_with_its_model(script: Script, client: Client) -> None:
+    """The order of questions and options is kept, and the raw reply is returned."""
+    questions = {
+        "b": {"type": "choice", "instructions": "i", "criteria": {"z": "", "a": "the first"}},
+        "a": {"type": "score", "instructions": "ü", "criteria": ["1", "2"]},
+    }
+    reply = {"answers": {"a": {"type": "rank"}}, "usage": {"total_input_tokens": 3}, "new": [1]}
+    script.answers = [Answer(reply)]
+    assert decided(client, {"input": "t", "questions": questions}) == reply
+
+    request = script.requests[0]
+    assert (request.method, request.path) == ("POST", "/v1beta/decisions")
+    body = {"input": "t", "questions": questions, "model": "models/gemini-decision-1"}
+    assert request.body == json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    assert request.headers["x-goog-api-key"] == KEY
+    assert request.headers["x-server-timeout"] == "60"
+    assert request.headers["content-type"] == "application/json"

@@ -26,8 +26,10 @@ ADDED_COLUMNS = {
         (schema.answers, "reviewed_by"),
         (schema.answers, "reviewed_at"),
     ],
-    "0024": [(schema.runs, "condition")],
+    "0024": [(schema.runs, "condition"), (schema.answers, "confidences")],
 }
+# The indexes that each upgrade adds.
+ADDED_INDEXES = {"0024": ["findable_answers_by_confidence"]}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -70,6 +72,9 @@ def test_tables_of_a_previous_schema_are_migrated(store: Store, number: str) -> 
     schema.ensure_schema(store, [])
     with store.write() as tx:
         batches.add_batch(tx, now=NOW, number=1, **BATCH)
+        for old_number, names in ADDED_INDEXES.items():
+            for name in names if old_number >= number else ():
+                tx.execute(text(f"DROP INDEX {name}"))
         for old_number, columns in ADDED_COLUMNS.items():
             for table, column in columns if old_number >= number else ():
                 tx.execute(text(f"ALTER TABLE {table.name} DROP COLUMN {column}"))
@@ -91,6 +96,7 @@ def test_tables_of_a_previous_schema_are_migrated(store: Store, number: str) -> 
         assert batches.get_batch(tx, 1).running_at is None
         assert batches.find_key_fingerprint(tx, 1) is None
         assert selections.count_rows(tx, 1) == 0
+        assert schema.has_index(tx, "findable_answers", "findable_answers_by_confidence")
 
     with store.write() as tx:
         batches.update_batch_columns(tx, 1, running_at=NOW, remote_s=2.5)

@@ -1,0 +1,148 @@
+"""Ask the closed fields of a task's answers as questions to a decision model.
+
+- A field is closed if its values can be listed: choices, yes or no, bounded whole numbers, and
+  lists of these. A decision model answers such fields with a probability each.
+- A task is closed if all its fields are closed, and mixed if some of them are.
+- Only text is sent, so a task with images has no closed field.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from pipeline.core.declaration import json_schema
+from pipeline.engine.task import Task
+from pipeline.gemini import decisions, responses
+from pipeline.gemini.models import Model
+from pipeline.gemini.requests import Prompt
+from pipeline.gemini.responses import ParsedReply, ResponseParser
+from pipeline.gemini.usage import Usage, estimate_tokens
+from pipeline.store.confidences import FieldConfidence
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+# What decisions can answer, for messages.
+CLOSED_KINDS = "choices, yes or no, whole numbers with bounds, and lists of these"
+# Names of JSON types that no decision can answer.
+_OPEN_TYPE_NAMES = {
+    "string": "a text",
+    "integer": "a whole number without bounds, or with too many levels",
+    "number": "a number",
+    "array": "a list whose members are not choices",
+    "object": "an object",
+}
+
+
+def list_closed_fields(task: Task) -> tuple[str, ...]:
+    """Return the names of the task's fields that a decision model can answer, in their order."""
+    if task.prompt.sends_images:
+        return ()
+    return decisions.list_closed_fields(task.prompt.answer_model)
+
+
+def list_open_fields(task: Task) -> tuple[str, ...]:
+    """Return the names of the task's fields that only a generating model can answer."""
+    closed_fields = list_closed_fields(task)
+    field_names = task.prompt.answer_model.model_fields
+    return tuple(name for name in field_names if name not in closed_fields)
+
+
+def list_members(
+    answer_model: "type[BaseModel]",
+    field_names: Collection[str],
+) -> list[str]:
+    """Return the names that some fields have in a reply, which may be aliases."""
+    names = json_schema(answer_model, by_alias=False)["properties"]
+    members = json_schema(answer_model)["properties"]
+    return [member for name, member in zip(names, members, strict=True) if name in field_names]
+
+
+def is_mixed(task: Task) -> bool:
+    """Return whether decisions can answer some fields of the task, but not all."""
+    return bool(list_closed_fields(task)) and bool(list_open_fields(task))
+
+
+def explain_open_field(task: Task) -> str:
+    """Return why decisions cannot answer the first open field of the task; "" if all are closed."""
+    if task.prompt.sends_images:
+        return "the task sends images: decisions answer questions about text only"
+    open_fields = list_open_fields(task)
+    if not open_fields:
+        return ""
+    kind = _describe_kind(task.prompt.answer_model, open_fields[0])
+    return f"field `{open_fields[0]}` is {kind}: decisions answer only {CLOSED_KINDS}"
+
+
+def _describe_kind(answer_model: "type[BaseModel]", field_name: str) -> str:
+    """Return in words what kind of values an open field has."""
+    node = json_schema(answer_model, by_alias=False)["properties"].get(field_name, {})
+    choices = node.get("anyOf", [node])
+    json_types = [str(choice.get("type")) for choice in choices if choice.get("type") != "null"]
+    return _OPEN_TYPE_NAMES.get(json_types[0] if json_types else "", "of an open kind")
+
+
+@dataclass(frozen=True)
+class QuestionLines:
+    """Build the request lines of a task's closed questions."""
+
+    task: Task
+    model: Model
+
+    @cached_property
+    def questions(self) -> dict[str, Any]:
+        """Return the questions about a row, by id; they are the same for all rows."""
+        return decisions.build_questions(
+            self.task.prompt.answer_model,
+            list_closed_fields(self.task),
+        )
+
+    @cached_property
+    def question_tokens(self) -> int:
+        """Return the estimated tokens of the questions of a request."""
+        return decisions.estimate_decision_tokens("", self.questions)
+
+    def build_line(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
+        """Build the line of a request and estimate its tokens.
+
+        System text and prompt are sent as a single text.
+
+        Returns:
+            The line without a line end, and the estimate. An answer has no tokens.
+
+        Raises:
+            InputError: The prompt is too long, or there are too many questions.
+        """
+        texts = [prompt.system, *(part["text"] for part in prompt.parts)]
+        prompt_text = "\n\n".join(text for text in texts if text)
+        request = decisions.build_decision_request(
+            model=self.model.name,
+            prompt_text=prompt_text,
+            questions=self.questions,
+        )
+        # The model is a column of the batch, as for all batches.
+        body = {name: member for name, member in request.items() if name != "model"}
+        line = orjson.dumps({"key": key, "request": body})
+        return line, Usage(prompt=estimate_tokens(prompt_text) + self.question_tokens)
+
+
+def choose_response_parser(task: Task, model: Model) -> ResponseParser:
+    """Return the function that parses the responses of a model about rows of the task."""
+    if model.kind != "decide":
+        return responses.parse_response
+    return partial(
+        decisions.parse_decisions,
+        answer_model=task.prompt.answer_model,
+        field_names=list_closed_fields(task),
+    )
+
+
+def make_confidences(reply: ParsedReply, model_name: str) -> Mapping[str, FieldConfidence]:
+    """Return the confidences of a decision model's reply by field; empty for any other reply."""
+    return {
+        name: FieldConfidence(probability, model_name, is_judged=False)
+        for name, probability in reply.confidences.items()
+    }

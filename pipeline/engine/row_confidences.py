@@ -1,0 +1,154 @@
+"""Columns, sort orders and WHERE= cells for the confidences of a user's rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, literal
+
+from pipeline.core.command_hint import CommandHint, HintTemplate
+from pipeline.core.declaration import find_column
+from pipeline.core.errors import InputError
+from pipeline.core.where_parser import Comparison, Expression, iterate_comparisons
+from pipeline.store import answers
+from pipeline.store.answers import VersionPreference
+from pipeline.store.confidences import (
+    LEAST_PROBABILITY,
+    has_confidences,
+    list_confident_fields,
+    probability_of_field,
+    read_confidences,
+)
+from pipeline.tables.answer_views import CONFIDENCE_SUFFIX, name_added_columns
+from pipeline.tables.doubts import DOUBTFUL, RowDoubts
+from pipeline.tables.where_sql import JsonCell
+
+# Column with the least probability of a row's fields; member of a field in WHERE=.
+CONFIDENCE = "confidence"
+# Sorts behind all probabilities.
+_MISSING_PROBABILITY = 2.0
+
+
+class RowConfidences:
+    """Confidences of the preferred answers to the rows of a task."""
+
+    def __init__(
+        self,
+        tx: Connection,
+        *,
+        preference: VersionPreference,
+        doubts: RowDoubts,
+        fields: Mapping[str, str],
+        taken_names: Sequence[str],
+    ) -> None:
+        """Name the columns. A task without any confidence has none.
+
+        Args:
+            tx: Must stay open while the object is used.
+            preference: The task, and the order of preference among its answers.
+            doubts: The doubtful rows.
+            fields: Fields of the answers by the names of their columns.
+            taken_names: Names of other columns.
+        """
+        self._tx = tx
+        self._preference = preference
+        self._doubts = doubts
+        self._fields = tuple(fields.values())
+        names_by_field = {}
+        if has_confidences(tx, preference.task):
+            names_by_field = {field: f"{name}{CONFIDENCE_SUFFIX}" for name, field in fields.items()}
+        free_names = name_added_columns(
+            taken_names,
+            [*names_by_field.values(), CONFIDENCE, DOUBTFUL],
+            "answer_",
+        )
+        # Names of columns by field.
+        self.names = {
+            field: free_names[name] for field, name in names_by_field.items() if name in free_names
+        }
+        self.doubtful_name = free_names.get(DOUBTFUL, "")
+        self.least_name = free_names.get(CONFIDENCE, "") if self.names else ""
+
+    @property
+    def listed_names(self) -> list[str]:
+        """Return the names of all columns."""
+        if not self.names:
+            return []
+        names = [*self.names.values(), self.least_name, self.doubtful_name]
+        return [name for name in names if name]
+
+    def sort_expressions(self) -> dict[str, ColumnElement[Any]]:
+        """Return sort expressions by name; rows without a probability are last."""
+        probabilities: dict[str, ColumnElement[Any]] = {
+            name: probability_of_field(self._tx, field) for field, name in self.names.items()
+        }
+        if self.least_name:
+            probabilities[self.least_name] = LEAST_PROBABILITY
+        item_id = self._doubts.item_id
+        return {
+            name: func.coalesce(
+                answers.preferred_of_row(self._preference, item_id, probability),
+                literal(_MISSING_PROBABILITY),
+            )
+            for name, probability in probabilities.items()
+        }
+
+    def read_values(self, tx: Connection, row_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the values of the columns by row id, of rows with confidences."""
+        if not self.names:
+            return {}
+
+        confidences_by_id = read_confidences(tx, row_ids, preference=self._preference)
+        doubtful_ids = self._doubts.filter_doubtful(tx, row_ids)
+        values_by_id: dict[str, dict[str, Any]] = {}
+        for row_id, confidences in confidences_by_id.items():
+            values: dict[str, Any] = {
+                name: confidences[field].probability
+                for field, name in self.names.items()
+                if field in confidences
+            }
+            values[self.least_name] = min(member.probability for member in confidences.values())
+            values[self.doubtful_name] = row_id in doubtful_ids
+            values_by_id[row_id] = values
+        return values_by_id
+
+    def make_cells(self) -> dict[str, JsonCell]:
+        """Return the cells of WHERE= by name: `tone.confidence` and `doubtful`."""
+        item_id = self._doubts.item_id
+        document = answers.preferred_of_row(self._preference, item_id, "confidences")
+        cells = {
+            f"{field}.{CONFIDENCE}": JsonCell(document, (field, "probability"))
+            for field in self.names
+        }
+        dotted_cells = {f"answer.{name}": cell for name, cell in cells.items()}
+        return {**cells, **dotted_cells, self.doubtful_name: self._doubts.make_cell()}
+
+    def check_condition(self, expression: Expression, columns: Sequence[str]) -> None:
+        """Check that each field whose confidence an expression compares has confidences.
+
+        Args:
+            expression: The parsed WHERE=.
+            columns: Names of columns, which have priority.
+
+        Raises:
+            InputError: A field has no confidence.
+        """
+        for comparison in iterate_comparisons(expression):
+            name, _, member = comparison.column.removeprefix("answer.").rpartition(".")
+            field = find_column(name, self._fields)
+            is_confidence = member.casefold() == CONFIDENCE and comparison.column not in columns
+            if is_confidence and field is not None:
+                self._check_field(comparison, field)
+
+    def _check_field(self, comparison: Comparison, field: str) -> None:
+        task = self._preference.task
+        if field in list_confident_fields(self._tx, task, (field,)):
+            return
+
+        message = f"{comparison.offset}: no answer has a confidence of the field {field!r}"
+        confident_fields = list_confident_fields(self._tx, task, self._fields)
+        if confident_fields:
+            names = ", ".join(f"{name}.{CONFIDENCE}" for name in confident_fields)
+            raise InputError(message, hint=f"compare {names}")
+        command = CommandHint("tag", task=task, mode="decide")
+        hint = HintTemplate("decision models give confidences of closed fields: `{}`", command)
+        raise InputError(message, hint=hint)

@@ -1,0 +1,205 @@
+"""Store how sure a decision model is of each field of an answer.
+
+The column `confidences` of an answer has a JSON object:
+`{"tone": {"probability": 0.93, "model": "gemini-decision-1", "judged": false}}`. A field that
+nothing is known about is not a member. The column of a correction, of a forgotten answer and of an
+answer without confidences is NULL.
+
+The members are sorted by probability, and `probability` is the first member of each. So the first
+probability of the text is the least, and queries about many answers need not parse the JSON.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Select,
+    cast,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from pipeline.store.answers import (
+    FORGOTTEN_ANSWER,
+    PERSON,
+    VersionPreference,
+    is_preferred,
+    is_reviewed_answer,
+)
+from pipeline.store.database import cached_in_snapshot, select_matching
+from pipeline.store.schema import NUMBER_COLUMN_TYPE, LeastProbability, answers
+
+# Expression for the least probability of an answer's fields; NULL without any.
+LEAST_PROBABILITY = LeastProbability(answers.c.confidences)
+
+
+class FieldConfidence(NamedTuple):
+    """The probability that the value of a field is right."""
+
+    # From 0 to 1.
+    probability: float
+    # The decision model that the probability is from.
+    model: str
+    # The model judged a value that another model gave. False if it gave the value itself.
+    is_judged: bool = False
+
+
+def encode_confidences(confidences: Mapping[str, FieldConfidence]) -> str | None:
+    """Return the confidences of an answer, by field, as JSON; None without confidences.
+
+    Raises:
+        ValueError: A probability is not finite.
+    """
+    if not confidences:
+        return None
+    members = {
+        name: {
+            "probability": confidence.probability,
+            "model": confidence.model,
+            "judged": confidence.is_judged,
+        }
+        for name, confidence in sorted(
+            confidences.items(),
+            key=lambda member: member[1].probability,
+        )
+    }
+    return json.dumps(members, ensure_ascii=False, allow_nan=False)
+
+
+def decode_confidences(encoded_confidences: str | None) -> dict[str, FieldConfidence]:
+    """Return the confidences of an answer by field; empty for None."""
+    if encoded_confidences is None:
+        return {}
+    members = json.loads(encoded_confidences)
+    return {
+        name: FieldConfidence(member["probability"], member["model"], member["judged"])
+        for name, member in members.items()
+    }
+
+
+def set_judged_confidences(
+    tx: Connection,
+    answer_id: int,
+    confidences: Mapping[str, FieldConfidence],
+) -> None:
+    """Add confidences of judged fields to an answer, in the caller's transaction.
+
+    They replace earlier confidences of judged fields. The confidence of a field that a decision
+    model answered stays. A correction and a forgotten answer are not changed.
+    """
+    is_changeable = (
+        answers.c.id == answer_id,
+        answers.c.extractor != PERSON,
+        answers.c.answer != FORGOTTEN_ANSWER,
+    )
+    # PostgreSQL locks the answer, so that two judging processes lose nothing.
+    query = select(answers.c.confidences).where(*is_changeable).with_for_update()
+    row = tx.execute(query).first()
+    if row is None:
+        return
+
+    stored_confidences = decode_confidences(row.confidences)
+    decided_confidences = {
+        name: confidence
+        for name, confidence in stored_confidences.items()
+        if not confidence.is_judged
+    }
+    all_confidences = {**stored_confidences, **confidences, **decided_confidences}
+    change = update(answers).where(answers.c.id == answer_id)
+    tx.execute(change.values(confidences=encode_confidences(all_confidences)))
+
+
+def probability_of_field(tx: Connection, name: str) -> ColumnElement[Any]:
+    """Return an expression for the probability of a field of an answer; NULL without one.
+
+    Args:
+        tx: A connection to the database that will run the query.
+        name: The field.
+    """
+    if tx.dialect.name != "sqlite":
+        # Imported here because it takes a tenth of the time of a command that uses an SQLite file.
+        from sqlalchemy.dialects.postgresql import JSONB
+
+        document = cast(answers.c.confidences, JSONB)
+        return cast(func.jsonb_extract_path_text(document, name, "probability"), Float(53))
+
+    # SQLite's paths have no escapes for quotation marks and other characters.
+    if json.dumps(name, ensure_ascii=False) == f'"{name}"':
+        path = f'$."{name}".probability'
+        return func.json_extract(answers.c.confidences, path, type_=NUMBER_COLUMN_TYPE)
+    member = func.json_each(answers.c.confidences).table_valued("key", "value", name="field").c
+    probability = func.json_extract(member.value, "$.probability", type_=NUMBER_COLUMN_TYPE)
+    return select(probability).where(member.key == name).scalar_subquery()
+
+
+def select_doubtful_ids(preference: VersionPreference, threshold: float) -> Select[Any]:
+    """Return a SELECT of the ids of doubtful rows.
+
+    A row is doubtful if its preferred answer has a field with a probability below the threshold,
+    and nobody corrected or reviewed the answer.
+
+    Args:
+        preference: The task, and the order of preference among its answers.
+        threshold: From 0 to 1.
+    """
+    return select(answers.c.item_id).where(
+        answers.c.task == preference.task,
+        answers.c.confidences.is_not(None),
+        threshold > LEAST_PROBABILITY,
+        ~is_reviewed_answer(),
+        is_preferred(preference),
+    )
+
+
+@cached_in_snapshot
+def has_confidences(tx: Connection, task: str) -> bool:
+    """Return whether an answer of a task has confidences."""
+    query = select(answers.c.id).where(answers.c.task == task, answers.c.confidences.is_not(None))
+    return tx.execute(query.limit(1)).first() is not None
+
+
+@cached_in_snapshot
+def list_confident_fields(tx: Connection, task: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those fields of a task for which an answer has a probability, in their order.
+
+    For a field without a probability, all answers are read if the task has confidences.
+    """
+    if not has_confidences(tx, task):
+        return ()
+
+    position = func.instr if tx.dialect.name == "sqlite" else func.strpos
+    confident_names = []
+    for name in names:
+        member = json.dumps(name, ensure_ascii=False)[:-1] + LeastProbability.MARK
+        is_member = (position(answers.c.confidences, f"{before}{member}") > 0 for before in "{ ")
+        # The index by confidence would read the answers in the order of their confidences, which
+        # takes four times as long as their own order. An expression on the task excludes it.
+        is_of_task = func.coalesce(answers.c.task, "") == task
+        query = select(answers.c.id).where(is_of_task, or_(*is_member))
+        if tx.execute(query.limit(1)).first() is not None:
+            confident_names.append(name)
+    return tuple(confident_names)
+
+
+def read_confidences(
+    tx: Connection,
+    row_ids: Sequence[str],
+    *,
+    preference: VersionPreference,
+) -> dict[str, dict[str, FieldConfidence]]:
+    """Return the confidences of rows' preferred answers by row id and field.
+
+    Rows without confidences are left out.
+    """
+    query = select(answers.c.item_id, answers.c.confidences).where(
+        answers.c.confidences.is_not(None),
+        is_preferred(preference),
+    )
+    rows = select_matching(tx, query, answers.c.item_id, row_ids)
+    return {row.item_id: decode_confidences(row.confidences) for row in rows}

@@ -1,0 +1,136 @@
+"""Store the closed fields of rows whose other fields are still to be answered.
+
+A decision model answers the closed fields of a mixed task first. A partial answer belongs to the
+version that decided and to an input, so it never counts for a row whose input changed. It stays
+stored when the whole answer is: it is what the other requests about this input begin with.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select
+
+from pipeline.store.confidences import FieldConfidence, decode_confidences, encode_confidences
+from pipeline.store.database import change_matching, run_many, select_matching
+from pipeline.store.schema import partial_answers
+
+
+class PartialAnswer(NamedTuple):
+    """The closed fields of an answer."""
+
+    item_id: str
+    input_hash: str
+    # JSON of the fields, in the form of a reply.
+    answer: str
+    confidences: Mapping[str, FieldConfidence]
+
+
+def insert_partial_answers(
+    tx: Connection,
+    new_answers: Sequence[PartialAnswer],
+    *,
+    task: str,
+    extractor: str,
+    batch: int | None,
+    fingerprint: str | None,
+    now: datetime,
+) -> None:
+    """Insert partial answers of a batch; they replace those to the same inputs.
+
+    Args:
+        extractor: The version that decided.
+        fingerprint: The declaration that was asked.
+    """
+    shared_columns: dict[str, Any] = {
+        "task": task,
+        "extractor": extractor,
+        "batch": batch,
+        "fingerprint": fingerprint,
+        "at": now,
+    }
+    records = [
+        shared_columns
+        | {
+            "item_id": new_answer.item_id,
+            "input_hash": new_answer.input_hash,
+            "answer": new_answer.answer,
+            "confidences": encode_confidences(new_answer.confidences),
+        }
+        for new_answer in new_answers
+    ]
+    # An answer to another declaration of the same version may be stored.
+    delete_older = delete(partial_answers).where(
+        partial_answers.c.task == task,
+        partial_answers.c.extractor == extractor,
+    )
+    hashes = [new_answer.input_hash for new_answer in new_answers]
+    change_matching(tx, delete_older, partial_answers.c.input_hash, hashes)
+    run_many(tx, insert(partial_answers), records)
+
+
+def read_partial_answers(
+    tx: Connection,
+    task: str,
+    extractor: str,
+    fingerprint: str | None,
+    hashes: Sequence[str],
+) -> dict[str, PartialAnswer]:
+    """Return the partial answers to some inputs, by input hash.
+
+    Args:
+        extractor: The version that decided.
+        fingerprint: The declaration that was asked.
+    """
+    query = select(
+        partial_answers.c.item_id,
+        partial_answers.c.input_hash,
+        partial_answers.c.answer,
+        partial_answers.c.confidences,
+    ).where(_is_of_version(task, extractor, fingerprint))
+    return {
+        row.input_hash: PartialAnswer(
+            row.item_id,
+            row.input_hash,
+            row.answer,
+            decode_confidences(row.confidences),
+        )
+        for row in select_matching(tx, query, partial_answers.c.input_hash, hashes)
+    }
+
+
+def has_partial_answers(tx: Connection, task: str) -> bool:
+    """Return whether a task has partial answers, of any version."""
+    query = select(partial_answers.c.task).where(partial_answers.c.task == task)
+    return tx.execute(query.limit(1)).first() is not None
+
+
+def has_partial_answer(
+    task: str,
+    extractor: str,
+    fingerprint: str | None,
+    hash_column: ColumnElement[str],
+) -> ColumnElement[bool]:
+    """Return the SQL condition that a row's input has a partial answer.
+
+    Args:
+        hash_column: The column with the hash of the row's input in the outer query.
+    """
+    return (
+        select(partial_answers.c.input_hash)
+        .where(
+            _is_of_version(task, extractor, fingerprint),
+            partial_answers.c.input_hash == hash_column,
+        )
+        .correlate_except(partial_answers)
+        .exists()
+    )
+
+
+def _is_of_version(task: str, extractor: str, fingerprint: str | None) -> ColumnElement[bool]:
+    """Return the SQL condition that a partial answer is of a task, version and declaration."""
+    return and_(
+        partial_answers.c.task == task,
+        partial_answers.c.extractor == extractor,
+        partial_answers.c.fingerprint.is_not_distinct_from(fingerprint),
+    )

@@ -1,0 +1,65 @@
+"""Select the doubtful rows of a task: of a low probability, and not seen by a person."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, case
+
+from pipeline.store import answers
+from pipeline.store.answers import VersionPreference
+from pipeline.store.confidences import select_doubtful_ids
+from pipeline.store.database import select_matching
+from pipeline.store.schema import answers as answers_table
+from pipeline.tables.where_sql import JsonCell
+
+# Name in WHERE= and in lists.
+DOUBTFUL = "doubtful"
+_DOUBTFUL_JSON = f'{{"{DOUBTFUL}": true}}'
+_CERTAIN_JSON = f'{{"{DOUBTFUL}": false}}'
+
+
+class RowDoubts(NamedTuple):
+    """The doubtful rows of a task, for the queries of a list."""
+
+    task: str
+    # Expression for the row's id in the list.
+    item_id: ColumnElement[str]
+    doubtful_ids: Select[tuple[str]]
+
+    @classmethod
+    def of_rows(
+        cls,
+        item_id: ColumnElement[str],
+        *,
+        preference: VersionPreference,
+        threshold: float,
+    ) -> "RowDoubts":
+        """Return the doubtful rows of a task.
+
+        Args:
+            item_id: Expression for the row's id in the list.
+            preference: The task, and the order of preference among its answers.
+            threshold: The probability below which a field makes its row doubtful.
+        """
+        doubtful_ids = select_doubtful_ids(preference, threshold)
+        return cls(preference.task, item_id, doubtful_ids)
+
+    def make_condition(self, *, is_doubtful: bool) -> ColumnElement[bool]:
+        """Return the condition that a row is doubtful, or answered and not doubtful."""
+        if is_doubtful:
+            return self.item_id.in_(self.doubtful_ids)
+        is_certain = self.item_id.not_in(self.doubtful_ids)
+        return and_(answers.is_answered(self.task, self.item_id), is_certain)
+
+    def make_cell(self) -> JsonCell:
+        """Return the cell of WHERE=: true, false, or nothing without an answer."""
+        document = case(
+            (self.make_condition(is_doubtful=True), _DOUBTFUL_JSON),
+            (answers.is_answered(self.task, self.item_id), _CERTAIN_JSON),
+        )
+        return JsonCell(document, (DOUBTFUL,))
+
+    def filter_doubtful(self, tx: Connection, row_ids: Sequence[str]) -> set[str]:
+        """Return the ids of those rows that are doubtful."""
+        rows = select_matching(tx, self.doubtful_ids, answers_table.c.item_id, row_ids)
+        return {row.item_id for row in rows}

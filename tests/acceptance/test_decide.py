@@ -1,0 +1,294 @@
+"""Closed questions: decisions are asked once, stored with probabilities, and joined with texts."""
+
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.engine import Engine
+from tests.acceptance.process import Running
+from tests.acceptance.product import MODEL, Workspace, write_declaration
+from tests.outside.server import Outside
+
+DECIDE_PATH = "/decisions$"
+DECISION_MODEL = "gemini-decision-1"
+CLOSED_FIELDS = {"tone": 'Literal["praise", "blame", "neutral"]', "is_urgent": "bool"}
+MIXED_FIELDS = {**CLOSED_FIELDS, "summary": "str"}
+LONGEST_S = 60.0
+HANGS = {"seconds": 300}
+
+
+@pytest.fixture(name="tickets")
+def _tickets(workspace: Workspace) -> Workspace:
+    """Return a workspace on the local engine whose commands use the task `tickets`."""
+    return _with_task(workspace)
+
+
+@pytest.fixture(name="served_tickets")
+def _served_tickets(served_workspace: Workspace) -> Workspace:
+    """Return a workspace on the outside server whose commands use the task `tickets`."""
+    return _with_task(served_workspace)
+
+
+def _with_task(workspace: Workspace) -> Workspace:
+    workspace.task = "tickets"
+    workspace.settings["YES"] = "1"
+    return workspace
+
+
+def declare(workspace: Workspace, fields: dict[str, str], row_count: int) -> None:
+    """Write the task's file and its rows, with keys that count from 1."""
+    text = write_declaration(fields, prompt="Ticket: {text}", items="tickets.csv")
+    workspace.write_file("tasks/tickets.py", text)
+    write_tickets(workspace, [f"The lamp of room {number} hums." for number in range(row_count)])
+
+
+def write_tickets(workspace: Workspace, texts: list[str]) -> Path:
+    """Write the rows of the task, with keys that count from 1."""
+    lines = (f'{number},"{text}"' for number, text in enumerate(texts, 1))
+    return workspace.write_file("tasks/tickets.csv", "\n".join(["id,text", *lines, ""]))
+
+
+def decision_counts(api: Engine) -> Counter[str]:
+    """Return how often each text reached the local engine whole as a decision."""
+    bodies = [request["json"] for request in api.journal() if "/decisions" in request["path"]]
+    return Counter(body["input"] for body in bodies if body is not None)
+
+
+def count_decisions(api: Engine) -> int:
+    """Return the number of decisions that the local engine received, answered or not."""
+    return sum("/decisions" in request["path"] for request in api.journal())
+
+
+def kill_after_decisions(
+    workspace: Workspace, api: Engine, *, call_count: int, **options: Any
+) -> None:
+    """Kill `tag` in mode decide after a number of decisions."""
+    command = workspace.start_command("tag", mode="decide", CALL_TIMEOUT=200, **options)
+    with command as running:
+        wait_for_decisions(api, running, call_count)
+        running.signal(signal.SIGKILL)
+        assert running.wait().code == -signal.SIGKILL
+
+
+def wait_for_decisions(api: Engine, running: Running, count: int) -> None:
+    """Wait until a number of decisions was made."""
+    deadline = time.monotonic() + LONGEST_S
+    while count_decisions(api) < count:
+        assert time.monotonic() < deadline, running.read_output()
+        time.sleep(0.01)
+
+
+def exported_confidences(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """Return the exported probability of each closed field, by row id."""
+    return {
+        str(row["id"]): {name: row[f"{name}_confidence"] for name in CLOSED_FIELDS}
+        for row in workspace.exported_rows()
+    }
+
+
+def test_closed_task_goes_from_rows_to_export_by_decisions(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """Each row is decided once; its answer has the decision's version, cost and probabilities."""
+    declare(served_tickets, CLOSED_FIELDS, 12)
+
+    document = served_tickets.read_json("tag", mode="decide")
+    assert document["extractor"] == f"tickets@1/{DECISION_MODEL}"
+    assert document["mode"] == "decide"
+    assert document["answered"] == 12
+    assert document["spent"] > 0
+
+    rows = served_tickets.exported_rows()
+    assert {row["extractor"] for row in rows} == {f"tickets@1/{DECISION_MODEL}"}
+    assert {row["tone"] for row in rows} <= {"praise", "blame", "neutral"}
+    confidences = exported_confidences(served_tickets)
+    assert len(confidences) == 12
+    for confidence in confidences.values():
+        assert 1 / 3 < confidence["tone"] <= 1
+        assert 0.5 <= confidence["is_urgent"] <= 1
+
+    assert len(outside_server.decisions) == 12
+    served_tickets.run_command("tag", mode="decide")
+    assert len(outside_server.decisions) == 12
+
+
+def test_killed_decisions_are_not_asked_twice(tickets: Workspace, api: Engine) -> None:
+    """After a kill only rows whose call was in flight are asked again, whatever command follows."""
+    declare(tickets, CLOSED_FIELDS, 30)
+    api.script_fault("hang", nth=11, times=99, path=DECIDE_PATH, args=HANGS)
+    kill_after_decisions(tickets, api, call_count=13, CONCURRENCY=3)
+    api.clear_faults()
+
+    status = tickets.status()
+    assert "tag" in status["next"]
+    tickets.run_command("tag", mode="decide")
+    assert tickets.state_counts() == {"answered": 30}
+    counts = decision_counts(api)
+    assert len(counts) == 30
+    assert max(counts.values()) <= 2
+    # The three calls in flight may have been answered.
+    assert count_decisions(api) <= 30 + 3
+
+
+def test_equal_rows_share_a_decision(tickets: Workspace, api: Engine) -> None:
+    """Rows with equal texts are decided once, and the copies have the same probabilities."""
+    declare(tickets, CLOSED_FIELDS, 3)
+    write_tickets(tickets, ["The lamp hums.", "A chair is short.", "The lamp hums."])
+    tickets.run_command("tag", mode="decide")
+    assert decision_counts(api).total() == 2
+    confidences = exported_confidences(tickets)
+    assert len(confidences) == 3
+    assert confidences["1"] == confidences["3"]
+
+
+@pytest.mark.parametrize("fault", ["503", "429", "drop", "lost", "unknown"])
+def test_decisions_survive_faults_of_the_service(
+    served_tickets: Workspace, outside_server: Outside, fault: str
+) -> None:
+    """A failed decision is made again, and every row is answered."""
+    declare(served_tickets, CLOSED_FIELDS, 6)
+    outside_server.troubles.decision_faults = ["", fault, "", fault]
+    served_tickets.run_command("tag", mode="decide", CONCURRENCY=1)
+    assert served_tickets.state_counts() == {"answered": 6}
+
+
+def test_refused_decisions_are_charged_to_their_rows(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """A 400 and a blocked prompt are charged to their rows, which are parked at the second time."""
+    declare(served_tickets, CLOSED_FIELDS, 4)
+    outside_server.troubles.decision_faults = ["", "blocked", "", "", "blocked"]
+    served_tickets.run_command("tag", mode="decide", CONCURRENCY=1)
+    reasons = served_tickets.parked_reasons()
+    assert list(reasons) == ["2"]
+    assert "prompt-blocked" in reasons["2"]
+
+    served_tickets.run_command("unpark", all=True)
+    served_tickets.run_command("tag", mode="decide")
+    assert served_tickets.state_counts() == {"answered": 4}
+
+
+def test_budget_stops_decisions(served_tickets: Workspace, outside_server: Outside) -> None:
+    """Decisions stop before the budget is exceeded, and go on with a larger one."""
+    declare(served_tickets, CLOSED_FIELDS, 40)
+    document = served_tickets.read_json("tag", mode="decide", budget="0.0001")
+    assert 0 < document["answered"] < 40
+    assert document["spent"] <= 0.0001
+    assert document["out_of_money"]
+
+    stopped_run = served_tickets.run_command(
+        "tag", mode="decide", code="any", BUDGET_PER_DAY="0.0001"
+    )
+    assert "BUDGET_PER_DAY" in stopped_run.output
+    served_tickets.run_command("tag", mode="decide", budget="1")
+    assert served_tickets.state_counts() == {"answered": 40}
+    assert len(outside_server.decisions) == 40
+
+
+def test_open_field_names_why_decisions_are_not_possible(tickets: Workspace, api: Engine) -> None:
+    """A task without a closed field is refused by name, and its estimate says why."""
+    declare(tickets, {"summary": "str"}, 2)
+    estimate = tickets.read_json("tag", dry=True)["decide"]
+    assert estimate["absent"].startswith("field `summary` is a text")
+    refused_run = tickets.run_command("tag", mode="decide", code=2)
+    assert "field `summary` is a text: decisions answer only choices" in refused_run.stderr
+    assert "nothing was asked" in refused_run.stderr
+    assert not decision_counts(api)
+
+
+def test_estimate_lists_decisions_beside_other_modes(served_tickets: Workspace) -> None:
+    """2,000 short tickets cost about two cents and take minutes; nothing chooses decisions."""
+    declare(served_tickets, {"tone": CLOSED_FIELDS["tone"]}, 2000)
+    estimate = served_tickets.read_json("tag", dry=True)
+    decide = estimate["decide"]
+    assert 0.01 < decide["cost"] < 0.03
+    assert decide["cost"] < estimate["batch"]["cost"]
+    assert 60 < decide["seconds"] < 1200
+    assert decide["absent"] is None
+    assert estimate["recommended"] != "decide"
+    dry_output = served_tickets.run_command("tag", dry=True).stdout
+    assert "mode decide asks the same as closed questions" in dry_output
+
+
+def test_ask_and_try_by_decisions(served_tickets: Workspace, outside_server: Outside) -> None:
+    """`ask` proposes decisions with their price; MODE=decide shows and stores probabilities."""
+    write_tickets(served_tickets, ["The lamp hums.", "A chair is short.", "All is well."])
+    question: dict[str, Any] = {"q": "Praise or blame?", "fields": "tone: praise|blame", "TASK": ""}
+    table = "tasks/tickets.csv"
+    served_tickets.task = ""
+    asked = served_tickets.read_json("ask", table, **question)
+    assert asked["all"]["decide"]["absent"] is None
+    assert not outside_server.decisions
+
+    asked = served_tickets.read_json("ask", table, mode="decide", **question)
+    assert {row["confidences"].keys() == {"tone"} for row in asked["tried"]["items"]} == {True}
+    assert len(outside_server.decisions) == 3
+    kept = served_tickets.run_command("ask", table, mode="decide", name="tones", **question)
+    assert "answers stored" in kept.output
+    assert len(outside_server.decisions) == 6
+    assert served_tickets.state_counts("tones") == {"answered": 3}
+
+    tried = served_tickets.read_json("try", mode="decide", n=1, TASK="tones", seed=1)
+    assert tried["items"][0]["confidences"].keys() == {"tone"}
+
+
+def test_batch_of_decisions_cannot_be_moved(served_tickets: Workspace) -> None:
+    """`batch-move` names the mode of the batch, and has no mode decide."""
+    declare(served_tickets, CLOSED_FIELDS, 2)
+    served_tickets.run_command("tag", mode="decide")
+    refused_run = served_tickets.run_command("batch-move", 1, to="live", code=2)
+    assert "live calls (decide), which cannot be moved" in refused_run.stderr
+    served_tickets.run_command("batch-move", 1, to="decide", code=2)
+
+
+def test_mixed_task_gets_one_answer_from_two_requests(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """Closed fields are decided, the others are asked by batch; one answer has both."""
+    declare(served_tickets, MIXED_FIELDS, 8)
+    document = served_tickets.read_json("tag", mode="decide", wait=True)
+    assert document["extractor"] == f"tickets@1/{MODEL}"
+    assert document["decided"]["answered"] == 8
+    assert served_tickets.state_counts() == {"answered": 8}
+
+    assert len(outside_server.decisions) == 8
+    [batch] = [batch for batch in served_tickets.batches() if batch["way"] != "decide"]
+    for line in served_tickets.sealed_requests(batch["number"]):
+        schema = line["request"]["generationConfig"]["responseSchema"]
+        assert list(schema["properties"]) == ["summary"]
+    assert all(
+        all(probabilities.values())
+        for probabilities in exported_confidences(served_tickets).values()
+    )
+    costs = [batch["cost"] for batch in served_tickets.batches()]
+    assert min(costs) > 0
+    assert document["spent"] == pytest.approx(sum(costs))
+    assert all(row["summary"] and row["tone"] for row in served_tickets.exported_rows())
+
+
+def test_partly_answered_rows_are_open(served_tickets: Workspace, outside_server: Outside) -> None:
+    """A row with decided fields alone counts as open; a later command asks its other fields."""
+    declare(served_tickets, MIXED_FIELDS, 6)
+    stopped = served_tickets.read_json("tag", mode="decide", budget="0.0001", code="any")
+    assert stopped["decided"]["answered"] == 6
+    assert stopped["out_of_money"]
+    open_count = served_tickets.state_counts()["open"]
+    assert open_count > 1
+    assert served_tickets.status()["partly_answered"] == open_count
+    lines = served_tickets.run_command("status").stdout
+    assert f"{open_count} open rows have their closed fields" in lines
+
+    # A changed row does not use the decision about its former text, and is asked whole.
+    texts = [f"The lamp of room {number} hums." for number in range(5)]
+    write_tickets(served_tickets, [*texts, "All is well."])
+    served_tickets.run_command("tag", mode="live", budget="1")
+    assert served_tickets.state_counts() == {"answered": 6}
+    assert len(outside_server.decisions) == 6
+    rows = {row["id"]: row for row in served_tickets.exported_rows()}
+    assert rows[6]["tone"]
+    assert rows[6]["tone_confidence"] is None
+    assert rows[5]["tone_confidence"] > 0
