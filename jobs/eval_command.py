@@ -60,7 +60,9 @@ def evaluate(
         )
 
     with ws.store.read() as tx:
-        report = label_accuracy.measure_versions(tx, ws.task, (a, b))
+        report = label_accuracy.measure_versions(
+            tx, ws.task, (a, b), doubtful_below=ws.settings.doubtful
+        )
     document = {**report.to_document(), "placeholder": ws.has_placeholder_answers}
     return CommandReport(document, _format_report(report, ws.task.labels))
 
@@ -114,6 +116,8 @@ def _version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterator[str]:
         line = f"{side} is {version.version}: {format_usd(version.cost_per_1000)} for 1,000 rows"
         for reason, count in version.left_out.items():
             line += f"; {count:,} left out ({reason})"
+        if version.rows_with_confidence:
+            line += f"; {version.doubtful_rows:,} of {version.rows_with_confidence:,} doubtful"
         if version.own_corrections:
             count_text = plural(version.own_corrections, "label corrects", "labels correct")
             line += f"; {count_text} its own value, so it is wrong there by choice of the rows"

@@ -17,7 +17,7 @@ from pipeline.core.errors import InputError
 from pipeline.engine.task import Task
 from pipeline.store import answers, labels
 from pipeline.store.database import Connection
-from pipeline.store.labels import RowLabel
+from pipeline.store.labels import RowLabel, VersionAnswer
 
 # Below this, a figure can have nearly any value by chance; gates need as many answers.
 MIN_LABELLED_ROWS = 20
@@ -203,6 +203,9 @@ class MeasuredVersion:
     left_out: dict[str, int] = field(default_factory=dict)
     # Labels that corrected this version's own value, which is therefore wrong.
     own_corrections: int = 0
+    # Measured rows with confidences, and those with a confidence below DOUBTFUL.
+    rows_with_confidence: int = 0
+    doubtful_rows: int = 0
 
 
 @dataclass
@@ -234,13 +237,16 @@ class AccuracyReport:
         }
 
 
-def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> AccuracyReport:
+def measure_versions(
+    tx: Connection, task: Task, texts: Sequence[str | None], *, doubtful_below: float
+) -> AccuracyReport:
     """Compare stored answers with the labels of a task; ask nothing.
 
     Args:
         tx: A transaction, only read.
         texts: The versions A and B: a number, a prompt version or a version. Without any, the two
             versions with answers that began last are measured, or the only one.
+        doubtful_below: An answer with a confidence below it is doubtful.
 
     Raises:
         InputError: A version has no answers.
@@ -248,15 +254,26 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
     versions = _choose_versions(tx, task, texts)
     row_labels = labels.read_labels(tx, task.name)
     measured_versions = []
-    sides = []
+    measured_answers = []
     for version in versions:
         measured = MeasuredVersion(version, labels.read_cost_per_1000(tx, task.name, version))
-        sides.append(_read_measured_answers(tx, task, row_labels, measured))
+        measured_answers.append(_read_measured_answers(tx, task, row_labels, measured))
         measured_versions.append(measured)
 
+    sides = [
+        {row_id: answer.values for row_id, answer in version_answers.items()}
+        for version_answers in measured_answers
+    ]
     measured_ids = [row_id for row_id in row_labels if all(row_id in side for side in sides)]
-    for measured, side in zip(measured_versions, sides, strict=True):
-        measured.own_corrections = _count_own_corrections(row_labels, side, measured_ids)
+    for index, measured in enumerate(measured_versions):
+        measured.own_corrections = _count_own_corrections(row_labels, sides[index], measured_ids)
+        confidences = [
+            confidence
+            for row_id in measured_ids
+            if (confidence := measured_answers[index][row_id].least_confidence) is not None
+        ]
+        measured.rows_with_confidence = len(confidences)
+        measured.doubtful_rows = sum(confidence < doubtful_below for confidence in confidences)
     return AccuracyReport(
         task.name,
         len(row_labels),
@@ -301,7 +318,7 @@ def _read_measured_answers(
     task: Task,
     row_labels: Mapping[str, RowLabel],
     measured: MeasuredVersion,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, VersionAnswer]:
     """Return a version's answers to labelled rows, and count the rows that are left out.
 
     A row is left out if it is an example of the version's prompt, if the version has no answer to
@@ -311,8 +328,8 @@ def _read_measured_answers(
     stored_answers = labels.read_version_answers(tx, task.name, measured.version, list(row_labels))
     changed_ids: Collection[str] = {
         row_id
-        for row_id, (input_hash, _) in stored_answers.items()
-        if input_hash != row_labels[row_id].input_hash
+        for row_id, answer in stored_answers.items()
+        if answer.input_hash != row_labels[row_id].input_hash
     }
     if len(changed_ids) == len(stored_answers):
         changed_ids = ()
@@ -328,7 +345,7 @@ def _read_measured_answers(
     measured.left_out = {reason: count for reason, count in reasons.items() if count}
     return {
         row_id: answer
-        for row_id, (_, answer) in stored_answers.items()
+        for row_id, answer in stored_answers.items()
         if row_id not in left_out_ids and row_id not in example_ids
     }
 

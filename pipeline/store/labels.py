@@ -6,11 +6,12 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, or_, select
 
 from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, has_version
+from pipeline.store.confidences import decode_confidences
 from pipeline.store.database import select_matching
 from pipeline.store.schema import answers, attempts
 
@@ -95,15 +96,25 @@ def read_cost_per_1000(tx: Connection, task: str, version: str) -> float:
     return sum(costs) / row_count * COST_ROWS if row_count else 0.0
 
 
+class VersionAnswer(NamedTuple):
+    """A version's answer to a row."""
+
+    input_hash: str
+    # Values by field.
+    values: dict[str, Any]
+    # The least probability of its fields; None without confidences.
+    least_confidence: float | None
+
+
 def read_version_answers(
     tx: Connection, task: str, version: str, row_ids: list[str]
-) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return (input hash, answer) of a version's newest answer to some rows, by row id.
+) -> dict[str, VersionAnswer]:
+    """Return a version's newest answer to some rows, by row id.
 
     Answers that were not applied count, too, because a later version may have been first.
     """
     query = (
-        select(answers.c.item_id, answers.c.input_hash, answers.c.answer)
+        select(answers.c.item_id, answers.c.input_hash, answers.c.answer, answers.c.confidences)
         .where(
             answers.c.task == task,
             answers.c.answer != FORGOTTEN_ANSWER,
@@ -111,7 +122,12 @@ def read_version_answers(
         )
         .order_by(answers.c.id)
     )
-    return {
-        row_id: (input_hash, json.loads(answer))
-        for row_id, input_hash, answer in select_matching(tx, query, answers.c.item_id, row_ids)
-    }
+    version_answers = {}
+    for row in select_matching(tx, query, answers.c.item_id, row_ids):
+        confidences = decode_confidences(row.confidences)
+        version_answers[row.item_id] = VersionAnswer(
+            row.input_hash,
+            json.loads(row.answer),
+            min((confidence.probability for confidence in confidences.values()), default=None),
+        )
+    return version_answers

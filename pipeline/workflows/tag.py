@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pipeline.batch.budget import BudgetError, correct_tag_start, resume_budget
+from pipeline.batch.budget import BudgetError, correct_tag_start
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Budget
@@ -129,16 +129,6 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     if options.mode == "auto" and not options.backfill and not options.where and has_decide_run:
         ws.display.say("continuing with decisions, as the run began")
         options = replace(options, mode=Mode.DECIDE.value)
-    if options.mode == Mode.DECIDE and options.where:
-        raise InputError(
-            f"{OptionHint('where')} asks rows in the modes batch, flex and live, not by decisions; "
-            "nothing was asked",
-            hint=f"leave out {OptionHint(mode='decide')}",
-        )
-    if options.mode == Mode.DECIDE and closed_questions.is_mixed(ws.task):
-        return _tag_mixed_rows(ws, options, open_work)
-    if options.mode == Mode.DECIDE:
-        return _tag_prepared_rows(open_decisions(ws), options, None, open_work)
 
     selection: RowSelection | None = None
     if options.where:
@@ -149,86 +139,6 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         return _tag_prepared_rows(ws, options, selection, open_work)
     finally:
         row_selection.leave_selection(ws)
-
-
-def _tag_mixed_rows(
-    ws: WorkspaceSession,
-    options: TagOptions,
-    open_work: Sequence[str],
-) -> TagReport:
-    """Decide the closed fields of the open rows, then ask the other fields of these rows.
-
-    The other fields are asked in the cheapest mode that ends in time. Both requests of a row count
-    in the same run and its budget. If the decisions are stopped, the other fields are not asked.
-
-    Args:
-        open_work: Descriptions of the batches and runs that were open when the command started.
-    """
-    ws.announce_placeholders()
-    started_at = _resume_budget(ws, options, is_new_run=False)
-    # Both sessions share the client.
-    decide_ws = decisions.open_undecided_rows(ws)
-    other_ws = replace(ws, task=ws.task.with_open_rows(has_partial_answer=True))
-    other_ws.client = ws.client
-
-    tag_rounds = TagRounds(decide_ws, limit=options.limit, should_report=False)
-    tag_rounds.started_at = started_at
-    report = tag_rounds.report
-    decide_estimate = preflight.estimate_open_rows(decide_ws, limit=options.limit, deadline_s=None)
-    report.asked = decide_estimate.plan.items
-    if report.asked:
-        report.mode = options.mode
-        report.reason = f"{OptionHint(mode=options.mode)}"
-        _print_tag_estimate(decide_ws, decide_estimate, report, open_work)
-        _confirm_mixed_cost(ws, options, decide_estimate)
-        run_number = _begin_run(decide_ws, options, tag_rounds, decide_estimate, None)
-        other_ws.agreed_usd = math.inf
-        _ask_rows(decide_ws, replace(options, wait=False), tag_rounds)
-        decided = report.live
-        is_cut_off = decided is not None and bool(decided.interrupted or decided.stopped)
-        if is_cut_off or report.out_of_money:
-            tag_rounds.complete_report()
-            _end_run_if_over(ws, options, run_number, report)
-            return report
-
-    other_options = replace(options, mode="auto")
-    other_report = _tag_prepared_rows(
-        other_ws,
-        other_options,
-        None,
-        () if report.asked else open_work,
-    )
-    other_report.decided = report.live
-    return other_report
-
-
-def _confirm_mixed_cost(
-    ws: WorkspaceSession,
-    options: TagOptions,
-    decide_estimate: Preflight,
-) -> None:
-    """Print what the other fields of a mixed task may cost, and confirm the cost of both requests.
-
-    Raises:
-        InputError: The cost was not confirmed; nothing was started.
-    """
-    estimate = preflight.estimate_open_rows(
-        ws,
-        limit=options.limit,
-        deadline_s=options.deadline_s,
-        waives_pilot=options.skip_pilot,
-    )
-    mode = estimate.recommended or Mode.BATCH.value
-    _, other_usd = estimate.plan_sent_rows(mode)
-    fields = ", ".join(closed_questions.list_open_fields(ws.task))
-    ws.display.say(
-        f"then {ws.model.name}: {fields}, {mode} mode, at most "
-        f"{describe_cost(ws.model, other_usd, usage_tier=ws.settings.tier)}",
-    )
-    ws.confirm_cost(
-        decide_estimate.ways[Mode.DECIDE].cost + other_usd,
-        unchanged_text="nothing was started",
-    )
 
 
 def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> Preflight:
@@ -253,10 +163,110 @@ def _tag_prepared_rows(
     selection: RowSelection | None,
     open_work: Sequence[str],
 ) -> TagReport:
-    """Resume the budget, check the pilot, estimate, confirm and ask; see `tag_rows`.
+    """Ask about the open rows in the mode of the options; see `tag_rows`.
 
     Args:
         selection: The rows that are asked; None for all open rows, or for a continued selection.
+        open_work: Descriptions of the batches and runs that were open when the command started.
+    """
+    if options.mode != Mode.DECIDE:
+        return _tag_open_rows(ws, options, selection, open_work)
+    if closed_questions.is_mixed(ws.task):
+        return _tag_mixed_rows(ws, options, selection, open_work)
+    return _tag_open_rows(open_decisions(ws), options, selection, open_work)
+
+
+def _tag_mixed_rows(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    selection: RowSelection | None,
+    open_work: Sequence[str],
+) -> TagReport:
+    """Decide the closed fields of the open rows, then ask the other fields of these rows.
+
+    The other fields are asked in the cheapest mode that ends in time. Both requests of a row count
+    in the same run and its budget. If the decisions are stopped, the other fields are not asked.
+
+    Args:
+        open_work: Descriptions of the batches and runs that were open when the command started.
+    """
+    ws.announce_placeholders()
+    started_at = _resume_budget(ws, options, is_new_run=selection is not None)
+    # Both sessions share the client.
+    decide_ws = decisions.open_undecided_rows(ws)
+    other_ws = replace(ws, task=ws.task.with_open_rows(has_partial_answer=True))
+    other_ws.client = ws.client
+
+    tag_rounds = TagRounds(decide_ws, limit=options.limit, should_report=False)
+    tag_rounds.started_at = started_at
+    report = tag_rounds.report
+    decide_estimate = preflight.estimate_open_rows(decide_ws, limit=options.limit, deadline_s=None)
+    report.asked = decide_estimate.plan.items
+    if report.asked:
+        report.mode = options.mode
+        report.reason = f"{OptionHint(mode=options.mode)}"
+        _print_tag_estimate(decide_ws, decide_estimate, report, open_work)
+        repeats_answers = selection is not None and selection.answered_rows > 0
+        _confirm_mixed_cost(ws, options, decide_estimate, repeats_answers=repeats_answers)
+        run_number = _begin_run(decide_ws, options, tag_rounds, decide_estimate, selection)
+        selection = None
+        other_ws.agreed_usd = math.inf
+        _ask_rows(decide_ws, replace(options, wait=False), tag_rounds)
+        decided = report.live
+        is_cut_off = decided is not None and bool(decided.interrupted or decided.stopped)
+        if is_cut_off or report.out_of_money:
+            tag_rounds.complete_report()
+            _end_run_if_over(ws, options, run_number, report)
+            return report
+
+    other_options = replace(options, mode="auto")
+    other_work = () if report.asked else open_work
+    other_report = _tag_open_rows(other_ws, other_options, selection, other_work)
+    other_report.decided = report.live
+    return other_report
+
+
+def _confirm_mixed_cost(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    decide_estimate: Preflight,
+    *,
+    repeats_answers: bool,
+) -> None:
+    """Print what the other fields of a mixed task may cost, and confirm the cost of both requests.
+
+    Raises:
+        InputError: The cost was not confirmed; nothing was started.
+    """
+    estimate = preflight.estimate_open_rows(
+        ws,
+        limit=options.limit,
+        deadline_s=options.deadline_s,
+        waives_pilot=options.skip_pilot,
+    )
+    mode = estimate.recommended or Mode.BATCH.value
+    _, other_usd = estimate.plan_sent_rows(mode)
+    fields = ", ".join(closed_questions.list_open_fields(ws.task))
+    ws.display.say(
+        f"then {ws.model.name}: {fields}, {mode} mode, at most "
+        f"{describe_cost(ws.model, other_usd, usage_tier=ws.settings.tier)}",
+    )
+    ws.confirm_cost(
+        decide_estimate.ways[Mode.DECIDE].cost + other_usd,
+        unchanged_text="nothing was started",
+        always_ask=repeats_answers,
+    )
+
+
+def _tag_open_rows(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    selection: RowSelection | None,
+    open_work: Sequence[str],
+) -> TagReport:
+    """Ask about the open rows of a prepared task in the mode of the options.
+
+    Args:
         open_work: Descriptions of the batches and runs that were open when the command started.
     """
     ws.announce_placeholders()
@@ -306,7 +316,7 @@ def _end_run_if_over(
     run_number: int,
     report: TagReport,
 ) -> None:
-    """End a `tag` run in the database if no row can be asked, or limit or budget is used up."""
+    """End the run if no row of it can be asked, or its limit or budget is used up."""
     if not _is_run_over(ws, report, options):
         return
     reason = report.out_of_money or "nobody is left"
@@ -423,17 +433,27 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions, *, is_new_run: boo
     database. A backfill sets no budget and returns now.
 
     Args:
-        is_new_run: Begin a run, even if another is unfinished; its budget is that of the options.
+        is_new_run: The run that begins does not continue the unfinished run.
     """
     if options.backfill:
         return ws.now()
 
     correct_tag_start(ws)
-    if not is_new_run:
-        return resume_budget(ws, runs.TAG, options.budget)
-    started_at = ws.now()
-    if options.budget is not None:
-        ws.budget = Budget(options.budget, started_at, "BUDGET")
+    with ws.store.read() as tx:
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=runs.TAG)
+    if is_new_run:
+        unfinished_run = None
+    started_at = ws.now() if unfinished_run is None else unfinished_run.started_at
+    budget_usd = options.budget
+    if budget_usd is None and unfinished_run is not None:
+        budget_usd = unfinished_run.budget
+    if budget_usd is None:
+        return started_at
+
+    ws.budget = Budget(budget_usd, started_at, "BUDGET")
+    if options.budget is None:
+        budget_hint = OptionHint(budget=f"{budget_usd:g}")
+        ws.display.say(f"continuing the run of {started_at:%Y-%m-%d %H:%M} UTC with {budget_hint}")
     return started_at
 
 
@@ -557,5 +577,5 @@ def _is_run_over(ws: WorkspaceSession, report: TagReport, options: TagOptions) -
     if report.under_way or report.no_room or is_cut_off:
         return False
     if row_selection.has_selection(ws.task):
-        return not report.left
+        return not row_selection.has_open_rows(ws)
     return bool(report.out_of_money) or options.limit is not None or not report.left
