@@ -94,9 +94,14 @@ def test_rows_of_a_moved_batch_are_asked_once(
     assert workspace.status()["parked"] == {}
 
 
+@pytest.mark.parametrize("continuation", ["tag", "work", "batch_move"])
 @each_server
 def test_killed_move_is_continued(
-    workspace: Workspace, api: Engine, script: Callable[[Engine], None], kept: int
+    workspace: Workspace,
+    api: Engine,
+    script: Callable[[Engine], None],
+    kept: int,
+    continuation: str,
 ) -> None:
     """After a kill at each durable step in turn, the same command, `tag` or `work` continues."""
     workspace.import_people(PEOPLE_COUNT)
@@ -111,8 +116,53 @@ def test_killed_move_is_continued(
         killed_calls += process.code == KILLED
 
     assert killed_calls > KILL_COUNT // 2
-    workspace.run_command("tag", wait=True, CONCURRENCY=1)
+    continue_move(workspace, continuation)
     check_asked_once(workspace, api, kept=kept, lost_calls=killed_calls)
+
+
+def continue_move(workspace: Workspace, continuation: str) -> None:
+    """Continue a move by one of the commands that may continue it, until it is complete."""
+    if continuation == "tag":
+        workspace.run_command("tag", wait=True, CONCURRENCY=1)
+    elif continuation == "batch_move":
+        workspace.run_command("batch_move", 1, to="flex", CONCURRENCY=1)
+    else:
+        for _ in range(LOOKS):
+            workspace.run_command("work", once=True, CONCURRENCY=1)
+
+
+def test_open_rows_of_a_move_are_asked_in_its_mode_alone(workspace: Workspace, api: Engine) -> None:
+    """Commands that know nothing of a move leave its rows to it, also several at once."""
+    workspace.import_people(PEOPLE_COUNT)
+    never_runs(api)
+    workspace.run_command("submit")
+    stop_move_after_its_cancel(workspace, api)
+    workspace.run_commands("poll", "ingest")
+    assert workspace.state_counts() == {"untagged": PEOPLE_COUNT}
+
+    workspace.run_command("submit")
+    commands = [workspace.start_command("work", once=True, only="prepare,send") for _ in range(2)]
+    assert [command.wait().code for command in commands] == [0, 0]
+    assert workspace.run_command("tag", limit=2).code == 0
+    assert len(api.creates()) == 1
+
+    commands = [workspace.start_command("work", once=True, CONCURRENCY=1) for _ in range(2)]
+    commands.append(workspace.start_command("tag", wait=True, mode="batch"))
+    assert [command.wait().code for command in commands] == [0, 0, 0]
+    check_asked_once(workspace, api, kept=0)
+    assert {batch["way"] for batch in workspace.batches()} == {"batch", "flex"}
+
+
+def stop_move_after_its_cancel(workspace: Workspace, api: Engine) -> None:
+    """Kill a move as soon as the API has its cancel."""
+    for step in range(1, 100):
+        process = workspace.try_command(
+            "batch_move", 1, to="flex", fate=Fate(step, "after"), POLL_FIRST=30
+        )
+        assert process.code == KILLED, process
+        if any(call["path"].endswith(":cancel") for call in api.journal()):
+            return
+    raise AssertionError("the move sent no cancel")
 
 
 def test_move_after_moves_an_old_batch_by_itself(workspace: Workspace, api: Engine) -> None:
