@@ -136,7 +136,7 @@ def batch_submit(
     if remaining_limit == 0:
         message = f"the pilot asked all rows of the limit. Next: {labels.command('batch-submit')}"
     else:
-        message = _submit_message(submit_report, labels)
+        message = _submit_message(ws, submit_report)
     return CommandReport(submit_report.document(ws.model, dry=False), message)
 
 
@@ -158,13 +158,22 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
         message = f"would submit {description}; no batch was written or sent"
     else:
         ws.check_has_rows()
-        message = _submit_message(planned_report, ws.task.labels)
+        message = _submit_message(ws, planned_report)
     return CommandReport(planned_report.document(ws.model, dry=True), message)
 
 
-def _submit_message(report: SubmitReport, labels: TaskLabels) -> str:
+def _submit_message(ws: WorkspaceSession, report: SubmitReport) -> str:
     """Return in a line which batches were sent, or why no batch was sent, and the next command."""
+    labels = ws.task.labels
     if not report.plan.items and not report.sent:
+        with ws.store.read() as tx:
+            waiting_moves = move.list_waiting_moves(tx, ws.task, ws.extractor)
+        for waiting_move in waiting_moves[:1]:
+            rows = plural(waiting_move.row_count, labels.singular, labels.plural)
+            return (
+                f"nothing to submit: {rows} of batch {waiting_move.batch_number} wait to be asked "
+                f"by {waiting_move.mode}. Next: {waiting_move.command}"
+            )
         return f"nothing to submit: {labels.none_open_message}"
     if not report.sent:
         reason = report.summary or "these requests are under way already"

@@ -7,6 +7,7 @@
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipeline.batch import budget
 from pipeline.batch.budget import BudgetError
@@ -43,6 +44,20 @@ class MoveEstimate:
         return self.cancelled_usd + self.other_mode_usd
 
 
+class WaitingMove(NamedTuple):
+    """A move whose batch is over, and whose rows were not all asked yet."""
+
+    batch_number: int
+    mode: Mode
+    # Rows that are still open.
+    row_count: int
+
+    @property
+    def command(self) -> CommandHint:
+        """Return the command that asks the rows."""
+        return CommandHint("batch-move", batch=self.batch_number, to=self.mode.value)
+
+
 def estimate_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> MoveEstimate:
     """Estimate both costs from the estimated tokens of the batch."""
     usage = Usage(batch.estimated_in, batch.estimated_out)
@@ -61,14 +76,18 @@ def describe_move(batch: BatchRow, mode: Mode, estimate: MoveEstimate) -> str:
 
 def find_move_mode(tx: Connection, number: int) -> Mode | None:
     """Return the mode of the open move of a batch, or None if no move of it is open."""
-    return list_open_moves(tx).get(number)
+    return list_open_moves(tx, number).get(number)
 
 
-def list_open_moves(tx: Connection) -> dict[int, Mode]:
-    """Return the mode of each batch with an open move, of all tasks, oldest first."""
+def list_open_moves(tx: Connection, number: int | None = None) -> dict[int, Mode]:
+    """Return the mode of each batch with an open move, of all tasks, oldest first.
+
+    Args:
+        number: Only this batch.
+    """
     return {
-        number: Mode(mode)
-        for number, mode in marks.read_moves(tx).items()
+        moved_number: Mode(mode)
+        for moved_number, mode in marks.read_moves(tx, number).items()
         if mode != marks.MOVE_COMPLETED
     }
 
@@ -85,6 +104,16 @@ def list_ended_moves(tx: Connection, task: Task, extractor: str) -> list[tuple[B
         if is_of_version and batch.state in ENDED_STATES:
             ended_moves.append((batch, mode))
     return ended_moves
+
+
+def list_waiting_moves(tx: Connection, task: Task, extractor: str) -> list[WaitingMove]:
+    """Return the moves of a version whose batch is over and has open rows, oldest first."""
+    waiting_moves = []
+    for batch, mode in list_ended_moves(tx, task, extractor):
+        row_count = len(list_remaining_rows(tx, task, batch.number))
+        if row_count:
+            waiting_moves.append(WaitingMove(batch.number, mode, row_count))
+    return waiting_moves
 
 
 def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
