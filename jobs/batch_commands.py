@@ -7,6 +7,7 @@ import click
 
 from jobs.options import (
     COUNT,
+    BudgetLimit,
     CommandReport,
     Dry,
     Limit,
@@ -392,6 +393,7 @@ def batch_move(
             click.Choice([mode.value for mode in MOVE_MODES]),
         ),
     ] = "flex",
+    budget: BudgetLimit = None,
     dry: Dry = False,
 ) -> CommandReport:
     """Cancel a batch that does not run, and ask its rows in another mode.
@@ -407,12 +409,10 @@ def batch_move(
     mode = Mode(target_mode)
     # A dry run writes no journal line, so that no later command continues the move.
     if dry:
-        batch_row, estimate = move_batch.estimate_batch_move(ws, batch, mode)
-        document = {"batch": batch, "to": mode.value, "requests": batch_row.requests}
-        document |= asdict(estimate)
-        return CommandReport(document, move.describe_move(batch_row, mode, estimate))
+        plan = move_batch.plan_move(ws, batch, mode, budget_usd=budget)
+        return CommandReport(plan.document(), plan.message)
 
-    move_report = move_batch.move_batch(ws, batch, mode)
+    move_report = move_batch.move_batch(ws, batch, mode, budget_usd=budget)
     labels = ws.find_task(move_report.batch.task).labels
     tag_report_of_move = move_report.report
 

@@ -14,7 +14,7 @@ from jobs.batch_commands import pilot_line, warn_of_ingest
 from jobs.command import should_print_json
 from jobs.options import (
     COUNT,
-    MONEY,
+    BudgetLimit,
     CommandReport,
     Deadline,
     Dry,
@@ -52,9 +52,7 @@ def tag(
         Parameter("Auto is the cheapest mode in time.", click.Choice(tag_workflow.MODES)),
     ] = "auto",
     limit: Limit = None,
-    budget: Annotated[
-        float | None, Parameter("Spend at most this many USD. Default: no limit.", MONEY, "USD")
-    ] = None,
+    budget: BudgetLimit = None,
     deadline: Deadline = None,
     pilot: Pilot = None,
     skip_pilot: SkipPilot = False,
@@ -243,8 +241,9 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
         guess_note = f"output is guessed; with a key {hint}"
         _print_modes(estimate.with_key, labels, guess_note=guess_note)
 
-    if estimate.late_move is not None:
-        print_line(f"batch: {estimate.late_move.description}")
+    late_move = (estimate.with_key or estimate).late_move
+    if late_move is not None:
+        print_line(f"batch: {late_move.description}")
     recommended = estimate.recommended or "no mode yet"
     print_line(f"recommended: {recommended}, because {estimate.reason}")
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from pipeline.batch.queue_limit import read_queue_limit
-from pipeline.core.errors import ConfigurationError, RemoteError
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.errors import ConfigurationError, InputError, RemoteError
 from pipeline.core.settings import Budget, Settings
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
@@ -191,6 +192,20 @@ def correct_tag_start(ws: WorkspaceSession) -> None:
     if tag_run is not None and tag_run.started_at > now:
         with ws.store.write() as tx:
             runs.set_start(tx, tag_run.number, started_at=now)
+
+
+def check_amount(usd: float) -> None:
+    """Refuse a budget that is negative or NaN.
+
+    Raises:
+        InputError: The amount is invalid.
+    """
+    # NaN is refused too.
+    if not usd >= 0:
+        raise InputError(
+            f"budget is {usd}, but must be 0 or more; nothing was asked",
+            hint=f"{OptionHint(budget='2.50')} allows 2.50 USD",
+        )
 
 
 def find_unfinished_tag_budget(tx: Connection, task: Task) -> Budget | None:

@@ -37,6 +37,8 @@ class MoveEstimate:
     cancelled_usd: float
     # Price of asking all its rows in the other mode.
     other_mode_usd: float
+    # The model whose prices these are, if the local engine answers and costs nothing.
+    model_with_key: str = ""
 
     @property
     def total_usd(self) -> float:
@@ -67,11 +69,17 @@ def estimate_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> MoveEsti
 
 def describe_move(batch: BatchRow, mode: Mode, estimate: MoveEstimate) -> str:
     """Return both costs of a move in words."""
-    return (
+    text = (
         f"batch {batch.number}: cancelled, it may still cost up to "
         f"{format_usd(estimate.cancelled_usd)}; asking its {plural(batch.requests, 'row')} by "
         f"{mode} costs up to {format_usd(estimate.other_mode_usd)}"
     )
+    if estimate.model_with_key:
+        text += (
+            f" (prices of {estimate.model_with_key}, which a key would use; "
+            "the local engine costs nothing)"
+        )
+    return text
 
 
 def find_move_mode(tx: Connection, number: int) -> Mode | None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -218,6 +219,13 @@ def test_unconfirmed_or_unaffordable_move_changes_nothing(
     assert "asking its 6 rows by live costs up to" in refused.stderr
     assert "not confirmed; nothing was changed" in refused.stderr
 
+    for options in ({"budget": 0}, {"BUDGET": "0"}):
+        unpaid = workspace.run_command("batch_move", 1, to="live", code=3, **options)
+        assert "a budget has $0.00 left" in unpaid.stderr
+    plan = workspace.run_command("batch_move", 1, to="live", budget=0, dry=True)
+    assert "a budget has $0.00 left" in plan.stdout
+    workspace.run_command("batch_move", 1, to="live", budget="-1", code=2)
+
     budget = f"{estimate['cancelled_usd'] * 2:.9f}"
     over_budget = workspace.run_command("batch_move", 1, to="live", code=3, BUDGET_PER_DAY=budget)
     assert "nothing was changed" in over_budget.stderr
@@ -278,3 +286,14 @@ def test_rows_can_be_moved_to_another_batch(workspace: Workspace, api: Engine) -
     assert workspace.state_counts() == {"tagged": PEOPLE_COUNT}
     sent_keys = [line["key"] for create in api.creates() for line in create["lines"]]
     assert len(sent_keys) == PEOPLE_COUNT + PEOPLE_COUNT // 2
+
+
+def test_price_without_a_key_is_that_of_the_model_of_a_key(tmp_path: Path) -> None:
+    """The local engine costs nothing, so a plan names the model whose prices it prints."""
+    embedded_workspace = Workspace(tmp_path / "here")
+    embedded_workspace.import_people(PEOPLE_COUNT)
+    embedded_workspace.run_command("submit")
+    plan = embedded_workspace.run_command("batch_move", 1, to="live", dry=True)
+    assert "prices of gemini-3.5-flash-lite, which a key would use" in plan.stdout
+    document = embedded_workspace.read_json("batch_move", 1, to="live", dry=True)
+    assert document["other_mode_usd"] > document["cancelled_usd"] > 0
