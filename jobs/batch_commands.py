@@ -7,6 +7,7 @@ import click
 
 from jobs.options import (
     COUNT,
+    BudgetLimit,
     CommandReport,
     Dry,
     Limit,
@@ -136,7 +137,7 @@ def batch_submit(
     if remaining_limit == 0:
         message = f"the pilot asked all rows of the limit. Next: {labels.command('batch-submit')}"
     else:
-        message = _submit_message(submit_report, labels)
+        message = _submit_message(ws, submit_report)
     return CommandReport(submit_report.document(ws.model, dry=False), message)
 
 
@@ -158,13 +159,22 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
         message = f"would submit {description}; no batch was written or sent"
     else:
         ws.check_has_rows()
-        message = _submit_message(planned_report, ws.task.labels)
+        message = _submit_message(ws, planned_report)
     return CommandReport(planned_report.document(ws.model, dry=True), message)
 
 
-def _submit_message(report: SubmitReport, labels: TaskLabels) -> str:
+def _submit_message(ws: WorkspaceSession, report: SubmitReport) -> str:
     """Return in a line which batches were sent, or why no batch was sent, and the next command."""
+    labels = ws.task.labels
     if not report.plan.items and not report.sent:
+        with ws.store.read() as tx:
+            waiting_moves = move.list_waiting_moves(tx, ws.task, ws.extractor)
+        for waiting_move in waiting_moves[:1]:
+            rows = plural(waiting_move.row_count, labels.singular, labels.plural)
+            return (
+                f"nothing to submit: {rows} of batch {waiting_move.batch_number} wait to be asked "
+                f"by {waiting_move.mode}. Next: {waiting_move.command}"
+            )
         return f"nothing to submit: {labels.none_open_message}"
     if not report.sent:
         reason = report.summary or "these requests are under way already"
@@ -383,6 +393,7 @@ def batch_move(
             click.Choice([mode.value for mode in MOVE_MODES]),
         ),
     ] = "flex",
+    budget: BudgetLimit = None,
     dry: Dry = False,
 ) -> CommandReport:
     """Cancel a batch that does not run, and ask its rows in another mode.
@@ -398,12 +409,10 @@ def batch_move(
     mode = Mode(target_mode)
     # A dry run writes no journal line, so that no later command continues the move.
     if dry:
-        batch_row, estimate = move_batch.estimate_batch_move(ws, batch, mode)
-        document = {"batch": batch, "to": mode.value, "requests": batch_row.requests}
-        document |= asdict(estimate)
-        return CommandReport(document, move.describe_move(batch_row, mode, estimate))
+        plan = move_batch.plan_move(ws, batch, mode, budget_usd=budget)
+        return CommandReport(plan.document(), plan.message)
 
-    move_report = move_batch.move_batch(ws, batch, mode)
+    move_report = move_batch.move_batch(ws, batch, mode, budget_usd=budget)
     labels = ws.find_task(move_report.batch.task).labels
     tag_report_of_move = move_report.report
 

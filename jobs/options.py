@@ -316,6 +316,9 @@ MoveTo = Annotated[
     ),
 ]
 Dry = Annotated[bool, Parameter("Only print the plan.")]
+BudgetLimit = Annotated[
+    float | None, Parameter("Spend at most this many USD. Default: no limit.", MONEY, "USD")
+]
 Wait = Annotated[
     bool | None,
     Parameter("Wait for batches until all rows are done. Default: return after sending.", bool),

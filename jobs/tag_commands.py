@@ -14,7 +14,7 @@ from jobs.batch_commands import pilot_line, warn_of_ingest
 from jobs.command import should_print_json
 from jobs.options import (
     COUNT,
-    MONEY,
+    BudgetLimit,
     CommandReport,
     Deadline,
     Dry,
@@ -56,9 +56,7 @@ def tag(
     ] = "auto",
     limit: Limit = None,
     where: Where = "",
-    budget: Annotated[
-        float | None, Parameter("Spend at most this many USD. Default: no limit.", MONEY, "USD")
-    ] = None,
+    budget: BudgetLimit = None,
     deadline: Deadline = None,
     pilot: Pilot = None,
     skip_pilot: SkipPilot = False,
@@ -259,8 +257,9 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
         guess_note = f"output is guessed; with a key {hint}"
         _print_modes(estimate.with_key, labels, guess_note=guess_note)
 
-    if estimate.late_move is not None:
-        print_line(f"batch: {estimate.late_move.description}")
+    late_move = (estimate.with_key or estimate).late_move
+    if late_move is not None:
+        print_line(f"batch: {late_move.description}")
     priced_estimate = estimate.with_key or estimate
     decide = priced_estimate.decide
     if decide is not None:

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from pipeline.batch import budget
 from pipeline.batch.budget import Calibration
+from pipeline.batch.move import list_ended_moves
 from pipeline.batch.queue_limit import read_queue_limit
 from pipeline.core import files
 from pipeline.core.progress import ProgressBar
@@ -22,10 +23,12 @@ from pipeline.engine.duplicates import EarlierRequests, find_duplicates
 from pipeline.engine.judging import JudgedReply
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById, TaskLabels
 from pipeline.gemini.control_requests import ControlRequest, make_control_requests
 from pipeline.gemini.models import MAX_FILE_BYTES
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost
+from pipeline.store import answers
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection, split_into_pages
 
@@ -297,6 +300,8 @@ class Selection:
     excluded_ids: Collection[str] = ()
     # Only these row ids. A trial asks about them even if they are not open.
     row_ids: Sequence[str] | None = None
+    # Also rows that wait for the move of their batch, which asks them in its own mode.
+    includes_moved: bool = False
 
 
 def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar) -> BatchPlan:
@@ -367,30 +372,32 @@ def read_request_pages(
     """Yield the requests of the selected rows in the order of rows, page by page.
 
     Reads only claimable rows: open, not claimed and not parked. A trial that names its rows reads
-    them in any state. `selection.limit` is not applied. A page ends at LOOKUP_PAGE_REQUESTS
+    them in any state. Rows that wait for a move are left out, unless the selection includes them or
+    the batch is a trial. `selection.limit` is not applied. A page ends at LOOKUP_PAGE_REQUESTS
     requests or LOOKUP_PAGE_BYTES bytes, so memory use is constant.
 
     Args:
         mode: TRIAL also reads named rows that are not claimable; all other modes are equal here.
-        after: Begin after the row with this id. Ignored if the selection names its rows.
+        after: Begin after the row with this id. A trial that names its rows ignores it.
     """
     task = ws.task
     builder = RequestBuilder(ws.task, ws.model)
     row_pages: Iterator[RowsById] = claiming.claimable_rows(tx, task, after=after)
     if selection.row_ids is not None:
-        row_ids = selection.row_ids
-        if mode is not Mode.TRIAL:
-            row_ids = claiming.filter_claimable(tx, task, selection.row_ids)
-        row_pages = (task.rows.read(tx, id_page) for id_page in split_into_pages(row_ids))
+        row_pages = _read_named_rows(tx, task, selection.row_ids, mode, after=after)
+    moved_batches: list[int] = []
+    if not selection.includes_moved and mode is not Mode.TRIAL:
+        moved_batches = [batch.number for batch, _ in list_ended_moves(tx, task, ws.extractor)]
 
     page = list[PlannedRequest]()
     page_bytes = 0
     for rows in row_pages:
-        selected_rows = rows
-        if selection.excluded_ids:
-            selected_rows = {
-                row_id: row for row_id, row in rows.items() if row_id not in selection.excluded_ids
-            }
+        excluded_ids = set(answers.filter_attempted(tx, task.name, list(rows), moved_batches))
+        selected_rows = {
+            row_id: row
+            for row_id, row in rows.items()
+            if row_id not in selection.excluded_ids and row_id not in excluded_ids
+        }
         for request in builder.plan_requests(tx, selected_rows):
             page.append(request)
             page_bytes += request.size_bytes
@@ -400,3 +407,25 @@ def read_request_pages(
                 page_bytes = 0
     if page:
         yield page
+
+
+def _read_named_rows(
+    tx: Connection,
+    task: Task,
+    row_ids: Sequence[str],
+    mode: Mode,
+    *,
+    after: str | None,
+) -> Iterator[RowsById]:
+    """Yield named rows in their order, page by page; only the claimable ones, except in a trial.
+
+    A reader that stops early has looked only at the pages that it took.
+    """
+    is_trial = mode is Mode.TRIAL
+    first_index = 0
+    if after is not None and not is_trial:
+        first_index = row_ids.index(after) + 1
+    for id_page in split_into_pages(row_ids[first_index:]):
+        readable_ids = id_page if is_trial else claiming.filter_claimable(tx, task, id_page)
+        rows = task.rows.read(tx, readable_ids)
+        yield {row_id: rows[row_id] for row_id in readable_ids if row_id in rows}

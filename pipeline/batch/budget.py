@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 
 from pipeline.batch.queue_limit import read_queue_limit
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.errors import ConfigurationError, RemoteError
+from pipeline.core.errors import ConfigurationError, InputError, RemoteError
 from pipeline.core.settings import Budget, Settings
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
@@ -218,6 +218,20 @@ def resume_budget(ws: WorkspaceSession, mode: str, budget_usd: float | None) -> 
         hint = OptionHint(budget=f"{used_budget:g}")
         ws.display.say(f"continuing the run of {started_at:%Y-%m-%d %H:%M} UTC with {hint}")
     return started_at
+
+
+def check_amount(usd: float) -> None:
+    """Refuse a budget that is negative or NaN.
+
+    Raises:
+        InputError: The amount is invalid.
+    """
+    # NaN is refused too.
+    if not usd >= 0:
+        raise InputError(
+            f"budget is {usd}, but must be 0 or more; nothing was asked",
+            hint=f"{OptionHint(budget='2.50')} allows 2.50 USD",
+        )
 
 
 def find_unfinished_tag_budget(tx: Connection, task: Task) -> Budget | None:

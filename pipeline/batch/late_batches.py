@@ -58,11 +58,13 @@ class LateBatches:
         if number in self._handled_batches:
             return
 
-        with ws.store.read() as tx:
-            open_mode = move.find_move_mode(tx, number)
-        if open_mode is not None:
-            # A process may have died between the record of the move and its call.
-            ws.client.cancel_batch(batch.remote_name or "")
+        # A move records the cancel and the mode together, so other batches need no journal.
+        if batch.cancel_asked_at is not None:
+            with ws.store.read() as tx:
+                is_moved = move.find_move_mode(tx, number) is not None
+            if is_moved:
+                # A process may have died between the record of the move and its call.
+                ws.client.cancel_batch(batch.remote_name or "")
             self._handled_batches.add(number)
             return
 

@@ -6,6 +6,7 @@ synced to disk once a second. They are sealed and ingested when each request of 
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pipeline.batch import budget, ingest
@@ -63,11 +64,7 @@ class LiveBatches:
         self._ended_ids = set(selection.excluded_ids)
         self._preparation = Preparation(
             ws,
-            Selection(
-                limit=selection.limit,
-                excluded_ids=self._ended_ids,
-                row_ids=selection.row_ids,
-            ),
+            replace(selection, excluded_ids=self._ended_ids),
             NoProgress(),
             mode=mode,
             is_single_batch=policy.is_single_batch,
@@ -119,7 +116,10 @@ class LiveBatches:
         prepared: Prepared | StopReason | None = None
         # Retries go first, so that no row with the same input is asked in their place.
         if self._retry_ids:
-            selection = Selection(row_ids=self._retry_ids)
+            selection = Selection(
+                row_ids=self._retry_ids,
+                includes_moved=preparation.selection.includes_moved,
+            )
             self._retry_ids = []
             retry_preparation = Preparation(
                 self._ws,

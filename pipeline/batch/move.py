@@ -7,6 +7,7 @@
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipeline.batch import budget
 from pipeline.batch.budget import BudgetError
@@ -36,11 +37,27 @@ class MoveEstimate:
     cancelled_usd: float
     # Price of asking all its rows in the other mode.
     other_mode_usd: float
+    # The model whose prices these are, if the local engine answers and costs nothing.
+    model_with_key: str = ""
 
     @property
     def total_usd(self) -> float:
         """Return the sum of both costs, which is the most that the rows can cost."""
         return self.cancelled_usd + self.other_mode_usd
+
+
+class WaitingMove(NamedTuple):
+    """A move whose batch is over, and whose rows were not all asked yet."""
+
+    batch_number: int
+    mode: Mode
+    # Rows that are still open.
+    row_count: int
+
+    @property
+    def command(self) -> CommandHint:
+        """Return the command that asks the rows."""
+        return CommandHint("batch-move", batch=self.batch_number, to=self.mode.value)
 
 
 def estimate_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> MoveEstimate:
@@ -52,23 +69,33 @@ def estimate_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> MoveEsti
 
 def describe_move(batch: BatchRow, mode: Mode, estimate: MoveEstimate) -> str:
     """Return both costs of a move in words."""
-    return (
+    text = (
         f"batch {batch.number}: cancelled, it may still cost up to "
         f"{format_usd(estimate.cancelled_usd)}; asking its {plural(batch.requests, 'row')} by "
         f"{mode} costs up to {format_usd(estimate.other_mode_usd)}"
     )
+    if estimate.model_with_key:
+        text += (
+            f" (prices of {estimate.model_with_key}, which a key would use; "
+            "the local engine costs nothing)"
+        )
+    return text
 
 
 def find_move_mode(tx: Connection, number: int) -> Mode | None:
     """Return the mode of the open move of a batch, or None if no move of it is open."""
-    return list_open_moves(tx).get(number)
+    return list_open_moves(tx, number).get(number)
 
 
-def list_open_moves(tx: Connection) -> dict[int, Mode]:
-    """Return the mode of each batch with an open move, of all tasks, oldest first."""
+def list_open_moves(tx: Connection, number: int | None = None) -> dict[int, Mode]:
+    """Return the mode of each batch with an open move, of all tasks, oldest first.
+
+    Args:
+        number: Only this batch.
+    """
     return {
-        number: Mode(mode)
-        for number, mode in marks.read_moves(tx).items()
+        moved_number: Mode(mode)
+        for moved_number, mode in marks.read_moves(tx, number).items()
         if mode != marks.MOVE_COMPLETED
     }
 
@@ -85,6 +112,16 @@ def list_ended_moves(tx: Connection, task: Task, extractor: str) -> list[tuple[B
         if is_of_version and batch.state in ENDED_STATES:
             ended_moves.append((batch, mode))
     return ended_moves
+
+
+def list_waiting_moves(tx: Connection, task: Task, extractor: str) -> list[WaitingMove]:
+    """Return the moves of a version whose batch is over and has open rows, oldest first."""
+    waiting_moves = []
+    for batch, mode in list_ended_moves(tx, task, extractor):
+        row_count = len(list_remaining_rows(tx, task, batch.number))
+        if row_count:
+            waiting_moves.append(WaitingMove(batch.number, mode, row_count))
+    return waiting_moves
 
 
 def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:

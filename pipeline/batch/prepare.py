@@ -11,7 +11,7 @@
 import contextlib
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -171,11 +171,8 @@ class Preparation:
             # The rows of a trial are not claimed, so they must leave the selection.
             if self.mode is Mode.TRIAL and self.selection.row_ids is not None:
                 next_index = self.selection.row_ids.index(prepared.last_id) + 1
-                self.selection = Selection(
-                    limit=self.selection.limit,
-                    excluded_ids=self.selection.excluded_ids,
-                    row_ids=self.selection.row_ids[next_index:],
-                )
+                remaining_ids = self.selection.row_ids[next_index:]
+                self.selection = replace(self.selection, row_ids=remaining_ids)
         return prepared
 
     def _prepare(self, *, after: str | None) -> Prepared | StopReason:

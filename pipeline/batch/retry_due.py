@@ -69,7 +69,7 @@ def ask_alone(
         patience_s=patience_s,
         deadline_s=deadline_s,
     )
-    report = ask_rows(ws, Selection(row_ids=row_ids), mode=mode, policy=policy)
+    report = ask_rows(ws, Selection(row_ids=row_ids, includes_moved=True), mode=mode, policy=policy)
     if report.interrupted:
         raise KeyboardInterrupt
     return report

@@ -6,7 +6,7 @@ another submit continues, and no row is sent twice.
 
 import contextlib
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.batch import batch_plan, budget, prepare, send
@@ -365,11 +365,7 @@ class _Submission:
                 return
 
             refused_ids |= newly_refused_ids
-            round_selection = Selection(
-                limit=max_requests,
-                excluded_ids=refused_ids,
-                row_ids=selection.row_ids,
-            )
+            round_selection = replace(selection, limit=max_requests, excluded_ids=refused_ids)
             max_requests = 0
             with ws.display.bar("writing requests", round_selection.limit) as bar:
                 numbers, stop_reason, copied_rows = prepare.prepare_batches(

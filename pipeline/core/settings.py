@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core import trust
-from pipeline.core.command_hint import CommandHint
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.redact import Secret, mask_key, mask_password
 from pipeline.core.setting_parsers import (
@@ -85,12 +85,14 @@ def _setting(default: Any, parse: Callable[[str], Any], text: str, **metadata_me
         parse: Parser of its text.
         text: Description.
         metadata_members: `local`, the default with the local engine; `unit`, if the parser does not
-            determine it; `names`, the variables, if they are not `FINDABLE_<NAME>`.
+            determine it; `names`, the variables, if they are not `FINDABLE_<NAME>`; `example`, a
+            valid value, if the default is not one.
     """
     metadata = {
         "local": None,
         "unit": _UNITS.get(parse, ""),
         "names": (),
+        "example": None if default is None else str(default).removesuffix(".0"),
         **metadata_members,
         "parse": parse,
         "help": text,
@@ -99,7 +101,7 @@ def _setting(default: Any, parse: Callable[[str], Any], text: str, **metadata_me
 
 
 def _flag_setting(text: str) -> Any:
-    return _setting(False, parse_boolean, text)  # noqa: FBT003 - a default
+    return _setting(False, parse_boolean, text, example="1")  # noqa: FBT003 - a default
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class Settings:
         None,
         parse_backend,
         "gemini or local; default: gemini if a key is set, else local",
+        example="local",
     )
     database_url: Secret | None = _setting(
         None,
@@ -160,6 +163,7 @@ class Settings:
         None,
         parse_model_prices,
         "live price of a model without a known price: USD per 1M tokens in,out",
+        example="0.30,2.50",
     )
     tier: str = _setting(
         "1",
@@ -205,6 +209,7 @@ class Settings:
         None,
         parse_boolean,
         "1: control requests in every batch; 0: in none; default: from 1,000 rows",
+        example="1",
     )
     confirm_above: float = _setting(
         1.0,
@@ -215,6 +220,7 @@ class Settings:
         None,
         parse_usd,
         "most USD per day (US/Pacific), for all commands together",
+        example="5",
     )
     concurrency: int = _setting(
         5,
@@ -267,6 +273,7 @@ class Settings:
         None,
         parse_seconds,
         "tag and work cancel a batch that is older, and ask its rows in the mode MOVE_TO",
+        example="6h",
     )
     move_to: str = _setting(
         "flex",
@@ -290,6 +297,7 @@ class Settings:
         None,
         parse_boolean,
         "1: index untagged people too; 0: do not; default: as before",
+        example="1",
     )
     index_columns: tuple[str, ...] | None = _setting(
         None,
@@ -473,7 +481,8 @@ def load_settings(
         dotenv: Values of `.env`.
 
     Raises:
-        ConfigurationError: A value is invalid, or `.env` sets FINDABLE_TRUST.
+        InputError: A value is invalid.
+        ConfigurationError: `.env` sets FINDABLE_TRUST.
     """
     if dotenv and dotenv.get(trust.VARIABLE):
         raise ConfigurationError(
@@ -533,7 +542,7 @@ def _parsed(setting: Field[Any], text: str, name: str, place: str = "") -> Any:
         place: Its source in parentheses, for the message.
 
     Raises:
-        ConfigurationError: The text is invalid. The message has no key and no password.
+        InputError: The text is invalid. The message has no key and no password.
     """
     try:
         if SURROGATES.search(text):
@@ -541,10 +550,11 @@ def _parsed(setting: Field[Any], text: str, name: str, place: str = "") -> Any:
         return setting.metadata["parse"](text)
     except ValueError as error:
         masked_text = mask_key(text) if setting.name == "api_key" else mask_password(text)
-        raise ConfigurationError(
-            f"{name} is {masked_text!r}{place}: {error}",
-            hint=setting.metadata["help"],
-        ) from error
+        hint = setting.metadata["help"]
+        example = setting.metadata["example"]
+        if example is not None:
+            hint += f"; for example `{OptionHint(**{setting.name: example})}`"
+        raise InputError(f"{name} is {masked_text!r}{place}: {error}", hint=hint) from error
 
 
 def override_settings(settings: Settings, overrides: Mapping[str, object]) -> Settings:
@@ -558,8 +568,7 @@ def override_settings(settings: Settings, overrides: Mapping[str, object]) -> Se
             a list is joined by commas, and None restores the default.
 
     Raises:
-        InputError: There is no such setting; the hint suggests a name.
-        ConfigurationError: A value is invalid.
+        InputError: There is no such setting, and the hint suggests a name; or a value is invalid.
     """
     settings_by_name = {setting.name: setting for setting in _DECLARED}
     parsed_values: dict[str, Any] = {}

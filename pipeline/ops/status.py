@@ -12,6 +12,7 @@ from pipeline.batch.batch_times import BatchWait, read_waits
 from pipeline.batch.budget import find_quota_refusal
 from pipeline.batch.held_batches import describe_ways_out
 from pipeline.batch.late_batches import describe_waiting_move, find_move_time
+from pipeline.batch.move import WaitingMove, list_waiting_moves
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
@@ -105,6 +106,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
             ws.settings,
             now=ws.now(),
         )
+        waiting_moves = list_waiting_moves(tx, task, ws.extractor)
 
     if waits_by_number:
         document["waiting"] = [wait.document for wait in waits_by_number.values()]
@@ -127,6 +129,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         batch_counts,
         is_waiting_for_quota=is_waiting_for_quota,
         held_number=held_numbers[0] if held_numbers else None,
+        waiting_move=waiting_moves[0] if waiting_moves else None,
     )
     document["next"] = str(next_command or "")
 
@@ -542,12 +545,13 @@ def _choose_next_command(
     *,
     is_waiting_for_quota: bool,
     held_number: int | None,
+    waiting_move: WaitingMove | None,
 ) -> CommandHint | None:
     """Return the command for the most urgent condition, or None if there is nothing to do.
 
     The order is: check a file with a syntax error, continue dead runs, ingest, poll or submit
-    batches, download a held result again, fill a task without rows, ask open rows, update the
-    index, show parked rows, search, export.
+    batches, download a held result again, complete a move, fill a task without rows, ask open
+    rows, update the index, show parked rows, search, export.
 
     If an unsent batch waits for quota, the command is `batch-poll`, not `batch-submit`. If the task
     has no rows and the document names other tasks, the command is `status` of the first of them,
@@ -558,6 +562,7 @@ def _choose_next_command(
         batch_counts: Batches of the task by state. "stopped" counts the batches of dead processes.
         is_waiting_for_quota: An unsent batch waits until submitted batches end.
         held_number: A batch of the task that is held, if there is any.
+        waiting_move: A move whose rows wait to be asked in another mode, if there is any.
     """
     task = ws.task
     words = task.labels
@@ -577,6 +582,7 @@ def _choose_next_command(
         (unsent_count, _choose_batch_command(document, task, "batch-submit")),
         (batch_counts["submitted"], _choose_batch_command(document, task, "batch-poll")),
         (held_number, words.command("batch-poll", again=held_number)),
+        (waiting_move, waiting_move and waiting_move.command),
         (counts.total == 0, fill_command),
         (counts.open, _choose_ask_command(document, task)),
         (counts.done and index["behind"], words.command("index")),

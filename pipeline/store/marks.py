@@ -369,9 +369,14 @@ def end_move(tx: Connection, batch: int, *, mode: str, now: datetime) -> None:
     )
 
 
-def read_moves(tx: Connection) -> dict[int, str]:
-    """Return all moved batches: the mode while a move is open, MOVE_COMPLETED after its end."""
-    return {int(line["name"]): str(line["new"]) for line in workspace.events_of(tx, MOVE_EVENT)}
+def read_moves(tx: Connection, batch: int | None = None) -> dict[int, str]:
+    """Return all moved batches: the mode while a move is open, MOVE_COMPLETED after its end.
+
+    Args:
+        batch: Only this batch.
+    """
+    lines = workspace.events_of(tx, MOVE_EVENT, batch)
+    return {int(line["name"]): str(line["new"]) for line in lines}
 
 
 def _digest(tx: Connection, name: str) -> str:

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from pipeline.batch import budget, move
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, MissingError
+from pipeline.core.settings import Budget
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.store import batches, marks
 from pipeline.store.batches import BatchRow
 from pipeline.workflows import rounds
+from pipeline.workflows.preflight import with_gemini_model
 from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.tag_report import TagReport
 
@@ -42,24 +44,79 @@ class MoveReport:
         }
 
 
-def estimate_batch_move(
-    ws: WorkspaceSession, number: int, mode: Mode
-) -> tuple[BatchRow, move.MoveEstimate]:
-    """Return a batch of any task and the costs of its move; nothing is sent or written.
+@dataclass(frozen=True)
+class MovePlan:
+    """A move that was not begun."""
+
+    batch: BatchRow
+    mode: Mode
+    estimate: move.MoveEstimate
+    # Why a budget does not allow it; "" if all budgets allow it.
+    refusal: str
+
+    @property
+    def message(self) -> str:
+        """Return both costs in words, and the budget that does not allow them."""
+        parts = [move.describe_move(self.batch, self.mode, self.estimate), self.refusal]
+        return "; ".join(part for part in parts if part)
+
+    def document(self) -> dict[str, object]:
+        """Return the plan for JSON."""
+        return {
+            "batch": self.batch.number,
+            "to": self.mode.value,
+            "requests": self.batch.requests,
+            "cancelled_usd": self.estimate.cancelled_usd,
+            "other_mode_usd": self.estimate.other_mode_usd,
+            "model_with_key": self.estimate.model_with_key or None,
+            "refusal": self.refusal,
+        }
+
+
+def plan_move(
+    ws: WorkspaceSession, number: int, mode: Mode, *, budget_usd: float | None = None
+) -> MovePlan:
+    """Return the costs of the move of a batch of any task; nothing is sent or written.
+
+    If the local engine answers, the costs are those of the model that a key would use.
 
     Raises:
         InputError, RemoteError: As `move_batch` for a batch that cannot be moved.
     """
     ws, batch = _open_task(ws, number)
     _check_movable(ws, batch)
-    return batch, move.estimate_move(ws, batch, mode)
+    _set_budget(ws, budget_usd)
+    gemini_ws = with_gemini_model(ws)
+    if gemini_ws is None:
+        estimate = move.estimate_move(ws, batch, mode)
+        return MovePlan(batch, mode, estimate, move.check_budgets(ws, batch, estimate))
+
+    cancelled_usd = move.estimate_move(gemini_ws, batch, Mode.BATCH).other_mode_usd
+    other_mode_usd = move.estimate_move(gemini_ws, batch, mode).other_mode_usd
+    estimate = move.MoveEstimate(cancelled_usd, other_mode_usd, gemini_ws.model.name)
+    return MovePlan(batch, mode, estimate, refusal="")
 
 
-def move_batch(ws: WorkspaceSession, number: int, mode: Mode) -> MoveReport:
+def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:
+    """Set the session's budget: the given amount from now on, else that of an unfinished `tag`."""
+    if budget_usd is not None:
+        budget.check_amount(budget_usd)
+        ws.budget = Budget(budget_usd, ws.now(), "BUDGET")
+        return
+    with ws.store.read() as tx:
+        ws.budget = budget.find_unfinished_tag_budget(tx, ws.task) or ws.budget
+
+
+def move_batch(
+    ws: WorkspaceSession, number: int, mode: Mode, *, budget_usd: float | None = None
+) -> MoveReport:
     """Cancel a batch of any task, wait until it is over, and ask its other rows in a mode.
 
     Prints both costs and asks to confirm them before anything is changed. A command that was
     stopped continues without a question, unless it names another mode.
+
+    Args:
+        budget_usd: The most that this command may spend, or None.
 
     Raises:
         InputError: The batch cannot be moved, or nobody confirmed; nothing was changed.
@@ -69,8 +126,8 @@ def move_batch(ws: WorkspaceSession, number: int, mode: Mode) -> MoveReport:
     """
     ws, batch = _open_task(ws, number)
     rounds.prepare_task(ws, may_be_empty=True, fills=False)
+    _set_budget(ws, budget_usd)
     with ws.store.read() as tx:
-        ws.budget = budget.find_unfinished_tag_budget(tx, ws.task) or ws.budget
         batch = batches.get_batch(tx, number)
     tag_rounds = TagRounds(ws)
     if not _is_moved(ws, batch):

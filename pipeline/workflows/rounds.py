@@ -384,7 +384,7 @@ class TagRounds:
 
         row_count = plural(len(row_ids), "row")
         ws.display.say(f"batch {batch.number}: asking its other {row_count} by {mode}")
-        selection = Selection(row_ids=row_ids)
+        selection = Selection(row_ids=row_ids, includes_moved=True)
         if mode is Mode.BATCH:
             submit_report = submit.submit_batches(ws, selection, agreed=True, patient=True)
             self.report.submitted += submit_report.created_batches

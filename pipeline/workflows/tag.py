@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pipeline.batch.budget import BudgetError, correct_tag_start
+from pipeline.batch.budget import BudgetError, check_amount, correct_tag_start
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Budget
@@ -80,12 +80,8 @@ class TagOptions:
                 "a pilot has no decisions; nothing was asked",
                 hint=f"{OptionHint(limit=20)} asks about a few rows",
             )
-        # NaN is refused too.
-        if self.budget is not None and not self.budget >= 0:
-            raise InputError(
-                f"budget is {self.budget}, but must be 0 or more; nothing was asked",
-                hint=f"{OptionHint(budget='2.50')} allows 2.50 USD",
-            )
+        if self.budget is not None:
+            check_amount(self.budget)
 
 
 def switch_to_new_version(ws: WorkspaceSession) -> None:

@@ -134,6 +134,7 @@ NO_QUOTE = make_fault("answer_text", "passage-concepts/p-3", text=UNFOUNDED_ANSW
 HOPELESS = make_fault("error_line", "expert-tags/9", code=3)
 REFUSED = make_fault("error_line", "expert-tags/10", code=13)
 MIXED_UP = make_fault("answer_text", "control-1", text='{"tags": ["law"]}')
+NEVER_RUNS = make_fault("never_ends")
 NO_LINE = make_fault("missing_line", "expert-tags/11")
 SILENT = make_fault("status", path=":generateContent", code=503)
 
@@ -286,6 +287,20 @@ DAYS = (
         ),
         faults=(MIXED_UP,),
         settings={"CONTROL": "1", "BATCH_ROWS": "50"},
+    ),
+    # The first batch does not run until it is cancelled, and its rows are asked by single calls.
+    Day(
+        "moved-batch",
+        (
+            line("import", "{home}/inputs/people.csv"),
+            SUBMIT,
+            line("batch_move", "1", to="flex", repeated_codes=SUCCESS_OR_REFUSAL),
+            *COLLECT,
+            INDEX,
+        ),
+        compared_parts=LIVE,
+        faults=(NEVER_RUNS,),
+        settings={**ONE_CALL, "BATCH_ROWS": "50"},
     ),
     Day(
         "taken-back",
@@ -629,7 +644,9 @@ def finish_day(workspace: Workspace, day: Day, engine: Engine) -> None:
     configure_engine(day, engine, {})
     for verb, *words in _proposed_commands(workspace):
         options = {"yes": True} if verb.startswith("passages") else {}
-        workspace.run_command("submit" if verb == "tag" else verb, *words, **options)
+        # The other commands do without their options.
+        arguments = words if verb == "batch-move" else []
+        workspace.run_command("submit" if verb == "tag" else verb, *arguments, **options)
 
 
 def _proposed_commands(workspace: Workspace) -> Iterator[list[str]]:

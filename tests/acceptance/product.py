@@ -272,10 +272,10 @@ class Workspace:
         return {name: count for name, count in counts.items() if count and name != "total"}
 
     def next_command(self, **options: Any) -> list[str]:
-        """Return a list with the command that `status` proposes, or an empty list."""
+        """Return the words of the command that `status` proposes, or an empty list."""
         proposal = str(self.status(**options)["next"] or "")
         words = [word for word in proposal.split() if "FINDABLE_" not in word]
-        return words[1:2]
+        return words[1:]
 
     def batches(self) -> list[dict[str, Any]]:
         """Return every batch, oldest first.

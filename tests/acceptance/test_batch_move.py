@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -94,9 +95,14 @@ def test_rows_of_a_moved_batch_are_asked_once(
     assert workspace.status()["parked"] == {}
 
 
+@pytest.mark.parametrize("continuation", ["tag", "work", "batch_move"])
 @each_server
 def test_killed_move_is_continued(
-    workspace: Workspace, api: Engine, script: Callable[[Engine], None], kept: int
+    workspace: Workspace,
+    api: Engine,
+    script: Callable[[Engine], None],
+    kept: int,
+    continuation: str,
 ) -> None:
     """After a kill at each durable step in turn, the same command, `tag` or `work` continues."""
     workspace.import_people(PEOPLE_COUNT)
@@ -111,8 +117,54 @@ def test_killed_move_is_continued(
         killed_calls += process.code == KILLED
 
     assert killed_calls > KILL_COUNT // 2
-    workspace.run_command("tag", wait=True, CONCURRENCY=1)
+    continue_move(workspace, continuation)
     check_asked_once(workspace, api, kept=kept, lost_calls=killed_calls)
+
+
+def continue_move(workspace: Workspace, continuation: str) -> None:
+    """Continue a move by one of the commands that may continue it, until it is complete."""
+    if continuation == "tag":
+        workspace.run_command("tag", wait=True, CONCURRENCY=1)
+    elif continuation == "batch_move":
+        workspace.run_command("batch_move", 1, to="flex", CONCURRENCY=1)
+    else:
+        for _ in range(LOOKS):
+            workspace.run_command("work", once=True, CONCURRENCY=1)
+
+
+def test_open_rows_of_a_move_are_asked_in_its_mode_alone(workspace: Workspace, api: Engine) -> None:
+    """Commands that know nothing of a move leave its rows to it, also several at once."""
+    workspace.import_people(PEOPLE_COUNT)
+    never_runs(api)
+    workspace.run_command("submit")
+    stop_move_after_its_cancel(workspace, api)
+    workspace.run_commands("poll", "ingest")
+    assert workspace.state_counts() == {"untagged": PEOPLE_COUNT}
+
+    submit = workspace.run_command("submit")
+    assert "6 people of batch 1 wait to be asked by flex" in submit.stdout
+    assert workspace.next_command() == ["batch-move", "1", "--to", "flex"]
+    commands = [workspace.start_command("work", once=True, only="prepare,send") for _ in range(2)]
+    assert [command.wait().code for command in commands] == [0, 0]
+    assert len(api.creates()) == 1
+
+    commands = [workspace.start_command("work", once=True, CONCURRENCY=1) for _ in range(2)]
+    commands.append(workspace.start_command("tag", wait=True, mode="batch"))
+    assert [command.wait().code for command in commands] == [0, 0, 0]
+    check_asked_once(workspace, api, kept=0)
+    assert {batch["way"] for batch in workspace.batches()} == {"batch", "flex"}
+
+
+def stop_move_after_its_cancel(workspace: Workspace, api: Engine) -> None:
+    """Kill a move as soon as the API has its cancel."""
+    for step in range(1, 100):
+        process = workspace.try_command(
+            "batch_move", 1, to="flex", fate=Fate(step, "after"), POLL_FIRST=30
+        )
+        assert process.code == KILLED, process
+        if any(call["path"].endswith(":cancel") for call in api.journal()):
+            return
+    raise AssertionError("the move sent no cancel")
 
 
 def test_move_after_moves_an_old_batch_by_itself(workspace: Workspace, api: Engine) -> None:
@@ -166,6 +218,13 @@ def test_unconfirmed_or_unaffordable_move_changes_nothing(
     assert "it may still cost up to" in refused.stderr
     assert "asking its 6 rows by live costs up to" in refused.stderr
     assert "not confirmed; nothing was changed" in refused.stderr
+
+    for options in ({"budget": 0}, {"BUDGET": "0"}):
+        unpaid = workspace.run_command("batch_move", 1, to="live", code=3, **options)
+        assert "a budget has $0.00 left" in unpaid.stderr
+    plan = workspace.run_command("batch_move", 1, to="live", budget=0, dry=True)
+    assert "a budget has $0.00 left" in plan.stdout
+    workspace.run_command("batch_move", 1, to="live", budget="-1", code=2)
 
     budget = f"{estimate['cancelled_usd'] * 2:.9f}"
     over_budget = workspace.run_command("batch_move", 1, to="live", code=3, BUDGET_PER_DAY=budget)
@@ -227,3 +286,14 @@ def test_rows_can_be_moved_to_another_batch(workspace: Workspace, api: Engine) -
     assert workspace.state_counts() == {"tagged": PEOPLE_COUNT}
     sent_keys = [line["key"] for create in api.creates() for line in create["lines"]]
     assert len(sent_keys) == PEOPLE_COUNT + PEOPLE_COUNT // 2
+
+
+def test_price_without_a_key_is_that_of_the_model_of_a_key(tmp_path: Path) -> None:
+    """The local engine costs nothing, so a plan names the model whose prices it prints."""
+    embedded_workspace = Workspace(tmp_path / "here")
+    embedded_workspace.import_people(PEOPLE_COUNT)
+    embedded_workspace.run_command("submit")
+    plan = embedded_workspace.run_command("batch_move", 1, to="live", dry=True)
+    assert "prices of gemini-3.5-flash-lite, which a key would use" in plan.stdout
+    document = embedded_workspace.read_json("batch_move", 1, to="live", dry=True)
+    assert document["other_mode_usd"] > document["cancelled_usd"] > 0

@@ -58,11 +58,11 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
     (
         ("status",),
         {"DIM": "many"},
-        3,
+        2,
         "FINDABLE_DIM is 'many' (environment): must be a whole number",
     ),
-    (("status",), {"BACKEND": "gemni"}, 3, "must be 'gemini' or 'local'"),
-    (("status",), {"BATCH_BYTES": "5 apples"}, 3, "FINDABLE_BATCH_BYTES is '5 apples'"),
+    (("status",), {"BACKEND": "gemni"}, 2, "must be 'gemini' or 'local'"),
+    (("status",), {"BATCH_BYTES": "5 apples"}, 2, "FINDABLE_BATCH_BYTES is '5 apples'"),
     (
         ("status",),
         {"DATABASE_URL": "no url at all"},
@@ -70,8 +70,11 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
         "FINDABLE_DATABASE_URL is not a database URL",
     ),
     (("status",), {"DATABASE_URL": "mysql://u:geheim@h/d"}, 3, "not mysql"),
-    (("clean",), {"KEEP_DAYS": "800000"}, 3, "from 0 to 100,000"),
-    (("batch-submit",), {"SKIP_VERSIONS": ","}, 3, "FINDABLE_SKIP_VERSIONS is ','"),
+    (("status",), {"MOVE_TO": "batch"}, 2, "must be 'flex' or 'live'"),
+    (("tag",), {"MOVE_AFTER": "bananas"}, 2, "for example `FINDABLE_MOVE_AFTER=6h`"),
+    (("batch-submit",), {"CONTROL": "7"}, 2, "for example `FINDABLE_CONTROL=1`"),
+    (("clean",), {"KEEP_DAYS": "800000"}, 2, "from 0 to 100,000"),
+    (("batch-submit",), {"SKIP_VERSIONS": ","}, 2, "FINDABLE_SKIP_VERSIONS is ','"),
     (
         ("batch-submit",),
         {"MODEL": "gemini-0-nano"},

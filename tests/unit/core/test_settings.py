@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.errors import InputError
 from pipeline.core.redact import mask_password
 from pipeline.core.settings import PREFIX, Settings, load_settings, settings_rows
 
@@ -38,7 +38,7 @@ def test_every_setting_can_be_set_and_is_listed() -> None:
 )
 def test_invalid_value_is_named_with_its_source(name: str, value: str) -> None:
     """The message contains the variable, its value and its source, and a hint exists."""
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(InputError) as caught:
         load_settings({}, dotenv={PREFIX + name: value})
     assert f"{PREFIX}{name} is {value!r} (.env)" in caught.value.message
     assert caught.value.hint
