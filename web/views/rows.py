@@ -59,7 +59,16 @@ COLUMN_LABELS = {
 REVIEW_LABELS = {"yes": "reviewed", "no": "not reviewed"}
 
 
-@router.get("/items.{format_}", include_in_schema=False)
+@router.get(
+    "/items.{format_}",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "the rows as a file",
+            "content": {media_type: {} for media_type in EXPORT_MEDIA_TYPES.values()},
+        }
+    },
+)
 def export_items(
     request: Request,
     format_: Literal["csv", "xlsx", "jsonl"],
