@@ -9,8 +9,6 @@ from typing import Any
 
 from pipeline.tables.cells import MAX_INTEGER, to_prompt_text
 
-# Formats of files that get new rows as lines at their end.
-FORMATS_WITH_LINES = ("csv", "jsonl")
 _BOOLEAN_BY_TEXT = {"true": True, "false": False}
 
 

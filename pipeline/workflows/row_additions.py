@@ -7,7 +7,7 @@ the same rows can be added again: rows that are in the source already count as u
 
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,7 +24,8 @@ from pipeline.engine.user_task import UserTask
 from pipeline.tables.cells import hash_text, to_compact_json, to_prompt_text
 from pipeline.tables.row_findings import Finding, SourceRow, make_rejection
 from pipeline.tables.row_import import DEFAULT_IMPORT_OPTIONS, ImportOptions, ImportReport
-from pipeline.tables.row_lines import FORMATS_WITH_LINES, convert_value, format_line
+from pipeline.tables.row_lines import convert_value, format_line
+from pipeline.tables.sheet_append import check_cell, iterate_with_rows
 from pipeline.tables.source import FileSource
 
 # The source is copied in pieces of this size.
@@ -32,6 +33,8 @@ COPY_CHUNK_BYTES = 1 << 20
 # Text in these encodings can be appended without a byte order mark.
 _WIDE_ENCODINGS = ("utf-16", "utf-32")
 _BOM_SUFFIX = "-sig"
+# Formats of sources that can get rows.
+_OPEN_FORMATS = ("csv", "jsonl", "xlsx")
 _FORMAT_BY_SUFFIX = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -39,7 +42,7 @@ _FORMAT_BY_SUFFIX = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "a JSON list",
-    ".xlsx": "an .xlsx file",
+    ".xlsx": "xlsx",
     ".parquet": "a Parquet file",
 }
 
@@ -72,7 +75,7 @@ class NewRows(NamedTuple):
 def explain_closed_source(task: Task, data: Path) -> str:
     """Return why no rows can be added to the source of a task; empty if rows can be added.
 
-    The source must be a CSV or JSON lines file that the workspace stores.
+    The source must be a CSV, JSON lines or .xlsx file that the workspace stores.
     """
     if not isinstance(task, UserTask):
         return f"{task.name} is no task of a user"
@@ -82,8 +85,8 @@ def explain_closed_source(task: Task, data: Path) -> str:
     if source_path.parent != data.resolve() / ROW_FILES_FOLDER:
         return "its rows are not in a file that the workspace stores"
     file_format = _FORMAT_BY_SUFFIX.get(source_path.suffix.lower(), source_path.suffix)
-    if file_format not in FORMATS_WITH_LINES:
-        return f"its rows are in {file_format}, which cannot get single lines"
+    if file_format not in _OPEN_FORMATS:
+        return f"its rows are in {file_format}, which cannot get single rows"
     return ""
 
 
@@ -154,16 +157,16 @@ def _add(ws: WorkspaceSession, new_rows: NewRows, report: AdditionReport) -> lis
         assert isinstance(source, FileSource)  # noqa: S101 - `explain_closed_source` checked it
         adder = _RowAdder(source, new_rows, declaration.keys, report)
         if report.dry:
-            for _ in adder.new_lines():
+            for _ in adder.new_rows():
                 pass
             return []
-        _append(source, adder)
+        _append(source, adder, report)
         ws.sync_rows()
     return adder.added_keys
 
 
 class _RowAdder:
-    """Selects the rows that a source lacks, and formats them as lines of the source.
+    """Selects the rows that a source lacks, with the values that the source stores.
 
     Attributes:
         added_keys: The keys of the new rows.
@@ -182,16 +185,13 @@ class _RowAdder:
             InputError: The source is not of a format that can get lines, or the new rows lack a key
                 column.
         """
-        if source.format not in FORMATS_WITH_LINES:
-            raise InputError(f"{source.path.name} cannot get single lines; nothing was changed")
+        if source.format not in _OPEN_FORMATS:
+            raise InputError(f"{source.path.name} cannot get single rows; nothing was changed")
         self._source = source
         self._new_rows = new_rows
         self._report = report
         self.added_keys = list[str]()
-        self._source_names = source.names if source.format == "csv" else list(source.columns)
-        self._name_in_file = {
-            name: find_column(name, new_rows.columns) for name in self._source_names if name
-        }
+        self._name_in_file = {name: find_column(name, new_rows.columns) for name in source.columns}
         self._has_made_key = key_names == (HASH_KEY,)
         self._keys = list(source.columns)
         if not self._has_made_key:
@@ -223,8 +223,8 @@ class _RowAdder:
     def _key_of(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(to_prompt_text(values.get(name)).strip() for name in self._keys)
 
-    def new_lines(self) -> Iterator[str]:
-        """Yield a line of the source for each new row, and count all rows in the report."""
+    def new_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the values of each new row by column, and count all rows in the report."""
         self.added_keys.clear()
         for row in self._new_rows.rows:
             self._report.lines += 1
@@ -236,14 +236,7 @@ class _RowAdder:
             if values is not None and self._is_new(row.line_number, values):
                 self._report.added += 1
                 self.added_keys.append(", ".join(self._key_of(values)))
-                yield self._format(values)
-
-    def _format(self, values: Mapping[str, Any]) -> str:
-        if self._source.format != "csv":
-            return format_line(values)
-        # A column of CSV may have no name.
-        cells = [values.get(name, "") for name in self._source_names]
-        return format_line(cells, delimiter=self._source.delimiter)
+                yield values
 
     def _convert_row(self, row: SourceRow) -> dict[str, Any] | None:
         """Return the values of a row as its source stores them; None if one does not fit."""
@@ -256,6 +249,8 @@ class _RowAdder:
                 continue
             try:
                 values[name] = convert_value(value, kind)
+                if self._source.format == "xlsx":
+                    check_cell(values[name])
             except ValueError as error:
                 self._reject(row.line_number, str(error), name, value)
                 return None
@@ -300,45 +295,63 @@ def _hash_row(values: Mapping[str, Any], columns: Mapping[str, str]) -> str:
     return hash_text(to_compact_json([to_prompt_text(values.get(name)) for name in columns]))
 
 
-def _append(source: FileSource, adder: _RowAdder) -> None:
-    """Write the source with the new lines to a part file, and replace the source by it.
+def _append(source: FileSource, adder: _RowAdder, report: AdditionReport) -> None:
+    """Write the source with the new rows to a part file, and replace the source by it.
 
-    The source is unchanged if there is no new line.
+    The source is unchanged if there is no new row.
 
     Raises:
-        InputError: The text cannot be written in the encoding of the source.
+        InputError: The source cannot store the rows.
         ConfigurationError: The source was changed meanwhile.
     """
     path = source.path
+    digest = hash_file(path)
+    with files.SealedWriter(path) as writer:
+        if source.format == "xlsx":
+            chunks = iterate_with_rows(path, source.sheet_name, source.names, adder.new_rows())
+        else:
+            chunks = _iterate_with_lines(source, adder.new_rows())
+        for chunk in chunks:
+            writer.write(chunk)
+
+        if not report.added:
+            return
+        if hash_file(path) != digest:
+            raise ConfigurationError(
+                f"{path.name} was changed meanwhile; {plural(report.added, 'row')} not added",
+                hint="add the file again",
+            )
+        writer.seal()
+
+
+def _iterate_with_lines(source: FileSource, rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield the bytes of a text file, followed by a line for each new row.
+
+    Raises:
+        InputError: The text cannot be written in the encoding of the source.
+    """
     encoding = source.encoding.removesuffix(_BOM_SUFFIX)
     if encoding.startswith(_WIDE_ENCODINGS):
         raise InputError(f"rows cannot be added to a file in {encoding}; nothing was changed")
 
-    digest = hash_file(path)
-    with files.SealedWriter(path) as writer:
-        last_byte = b"\n"
-        with path.open("rb") as reader:
-            while chunk := reader.read(COPY_CHUNK_BYTES):
-                writer.write(chunk)
-                last_byte = chunk[-1:]
-        if last_byte != b"\n":
-            writer.write(os.linesep.encode())
+    last_byte = b"\n"
+    with source.path.open("rb") as reader:
+        while chunk := reader.read(COPY_CHUNK_BYTES):
+            yield chunk
+            last_byte = chunk[-1:]
+    if last_byte != b"\n":
+        yield os.linesep.encode()
 
-        line_count = 0
-        for line in adder.new_lines():
-            try:
-                writer.write(line.encode(encoding))
-            except UnicodeEncodeError as error:
-                raise InputError(
-                    f"a new row has a character that {encoding}, the encoding of the rows, lacks; "
-                    "nothing was changed",
-                ) from error
-            line_count += 1
-        if not line_count:
-            return
-        if hash_file(path) != digest:
-            raise ConfigurationError(
-                f"{path.name} was changed meanwhile; {plural(line_count, 'row')} not added",
-                hint="add the file again",
-            )
-        writer.seal()
+    for values in rows:
+        cells: Sequence[str] | Mapping[str, Any] = values
+        if source.format == "csv":
+            # A column of CSV may have no name.
+            cells = [values.get(name, "") for name in source.names]
+        line = format_line(cells, delimiter=source.delimiter)
+        try:
+            yield line.encode(encoding)
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"a new row has a character that {encoding}, the encoding of the rows, lacks; "
+                "nothing was changed",
+            ) from error

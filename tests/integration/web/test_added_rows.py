@@ -7,7 +7,12 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from xlsxwriter import Workbook
 
+from pipeline.core.declaration import ReadOptions
+from pipeline.tables.row_findings import SourceRow
+from pipeline.tables.sheet_append import iterate_with_rows
+from pipeline.tables.source import FileSource
 from tests.integration import reviews
 from tests.integration.web.test_imports import drop_file, list_dropped_files, press_button
 from tests.integration.web.test_intake import TONE, try_question
@@ -168,6 +173,71 @@ def test_rows_are_added_to_json_lines(page: Page, workspace: Workspace) -> None:
     ]
     state = page.get("/parts/state", params={"task": "kettles"}).text
     assert "9 open" in state
+
+
+def write_workbook(path: Path) -> None:
+    """Write a workbook with the rows on its second sheet, not in its first row and column."""
+    with Workbook(path) as book:
+        book.add_worksheet("Notes").write_string(0, 0, "kept as it is")
+        sheet = book.add_worksheet("Rows")
+        sheet.write_row(1, 1, ["id", "", "text", "stars"])
+        for number in range(7):
+            text = f"It boils in {number} minutes."
+            sheet.write_row(2 + number, 1, [f"r{number}", "?", text, number])
+
+
+def test_rows_are_added_to_one_sheet_of_a_workbook(tmp_path: Path) -> None:
+    """The new rows are below the last; other sheets stay; texts and numbers stay what they are."""
+    write_workbook(tmp_path / "k.xlsx")
+    source = FileSource(tmp_path / "k.xlsx", ReadOptions(sheet="Rows"))
+    lines = [
+        {"id": "r7", "text": ' <b>It "hums" & drips.</b>\n', "stars": 4},
+        {"id": "r8", "text": "=1+1", "stars": None},
+    ]
+    path = tmp_path / "new.xlsx"
+    path.write_bytes(b"".join(iterate_with_rows(source.path, "Rows", source.names, lines)))
+    rows = [
+        row.values
+        for row in FileSource(path, ReadOptions(sheet="Rows"))
+        if isinstance(row, SourceRow)
+    ]
+    assert len(rows) == 9
+    assert rows[-2:] == lines
+    assert [row.values for row in FileSource(path, ReadOptions(header="none"))] == [
+        {"column_1": "kept as it is"}
+    ]
+
+
+def test_rows_are_added_to_a_workbook(page: Page, workspace: Workspace, tmp_path: Path) -> None:
+    """A typed row and the rows of a CSV get the kinds of the columns."""
+    with Workbook(tmp_path / "k.xlsx") as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["id", "text", "stars"])
+        for number in range(7):
+            sheet.write_row(1 + number, 0, [f"r{number}", f"Boils in {number} minutes.", number])
+    content = (tmp_path / "k.xlsx").read_bytes()
+    number = drop_file(page, content, "new", "kettles.xlsx")["number"]
+    roles = {"role.0": "key", "role.1": "text", "role.2": "unsent"}
+    try_question(page, number, **TONE, **roles)
+    press_button(page, number, keep="kettles")
+    page.settle()
+
+    rows = "id,text,stars\nr3,Boils in 3 minutes.,3\nr8,It hums.,5\nr9,It drips.,five\n"
+    read = drop_file(page, rows, "kettles", "more.csv")
+    counts = read["found"]
+    assert (counts["added"], counts["unchanged"], counts["rejected"]) == (1, 1, 1)
+    press_button(page, read["number"])
+    page.settle()
+    assert "The column has whole numbers" in add_row(page, id="x", text="It.", stars="1.5")
+    assert "is added" in add_row(page, id="x", text="It leaks.", stars="1")
+    state = page.get("/parts/state", params={"task": "kettles"}).text
+    assert "9 open" in state
+    source = FileSource(workspace.data / "sources/kettles.xlsx")
+    values = [row.values for row in source if isinstance(row, SourceRow)]
+    assert values[-2:] == [
+        {"id": "r8", "text": "It hums.", "stars": 5},
+        {"id": "x", "text": "It leaks.", "stars": 1},
+    ]
 
 
 def test_the_page_says_why_no_row_can_be_added(workspace: Workspace) -> None:
