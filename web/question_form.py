@@ -88,6 +88,8 @@ class QuestionChange:
     # The parts of the file as they were, and as they were tried.
     present: WrittenTask | None = None
     tried: WrittenTask | None = None
+    # Number of the work that tried the change.
+    trial_number: int = 0
     # Each tried row with its members name, a (present answer) and b (new answer).
     pairs: list[dict[str, Any]] = field(default_factory=list)
     row_count: int = 0

@@ -33,6 +33,8 @@ WORK_GRACE_S = 20.0
 # Clients reuse connections for up to a minute. A shorter timeout would close one under a request.
 KEEP_ALIVE_S = 75.0
 MIN_TOKEN_CHARS = 20
+# Beginnings of paths whose errors are no pages. An export is saved as a file.
+PROGRAM_PATHS = ("/api", "/items.")
 
 
 def serve_page(
@@ -136,8 +138,9 @@ def create_app(app_state: AppState) -> Guard:
 
 
 async def _error_response(request: Request, error: Exception) -> Response:
-    """Return problem+json to programs and htmx, an HTML page to a browser."""
+    """Return problem+json to programs, htmx and downloads, an HTML page to a browser."""
     document = errors.to_problem(error)
-    if request.url.path.startswith("/api") or "hx-request" in request.headers:
+    is_for_program = request.url.path.startswith(PROGRAM_PATHS)
+    if is_for_program or "hx-request" in request.headers:
         return errors.problem_response(document)
     return render_problem(request, document)

@@ -241,8 +241,8 @@ def _to_live_run(
 ) -> dict[str, Any]:
     """Return the progress of a live run for JSON: {number, items, done, eta_s, state}.
 
-    `items` and `done` count requests. `eta_s` is the estimated remaining time in seconds, or None
-    before the first reply. `state` is "under way" or "killed".
+    `items` and `done` count requests. `eta_s` is the estimated remaining time in seconds. It is
+    None before the first reply, and once the replies are sealed. `state` is "under way" or "killed".
 
     Args:
         batch: The combined batch of the run.
@@ -252,7 +252,7 @@ def _to_live_run(
     is_stopped = number in stopped_numbers
     done_count = min(max(batch.calls, batch.replies), batch.requests)
     eta_s = None
-    if done_count and not is_stopped:
+    if done_count and not is_stopped and batch.state is BatchState.ASKING:
         elapsed_s = (now - batch.created_at).total_seconds()
         eta_s = (batch.requests - done_count) * elapsed_s / done_count
     return {
@@ -307,7 +307,7 @@ def _describe_open_batch(
         return f"live run {live_run['number']} stopped, {progress}: `{command}` continues it"
 
     line = f"live run {live_run['number']}, {progress}"
-    if live_run["done"]:
+    if live_run["eta_s"] is not None:
         line += f", about {report.duration_in_words(live_run['eta_s'])} left"
     return line
 

@@ -235,6 +235,11 @@ class SourceFile:
         """Return the character between the cells of CSV; empty for other formats."""
         return self._csv_table.delimiter if self._csv_table is not None else ""
 
+    @property
+    def sheet_name(self) -> str:
+        """Return the name of the sheet that is read; empty for other formats than .xlsx."""
+        return str(self._sheet.sheet.name) if self.format == "xlsx" else ""
+
     def _detect_encoding(self, part: Path, start: bytes) -> TextEncoding:
         """Return the encoding that the user set, or else the detected encoding.
 

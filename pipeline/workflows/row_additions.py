@@ -1,20 +1,19 @@
-"""Add the rows of a file to the source file of a task whose rows are stored in the workspace.
+"""Add rows to the source file of a task whose rows are stored in the workspace.
 
-New rows are appended to a copy of the source file, which then replaces it; then the rows are synced.
-Present rows are never changed. After a kill the same file can be added again: rows that are in the
-source already count as unchanged.
+New rows come from another file, or a person typed a row. They are appended to a copy of the source
+file, which then replaces it; then the rows are synced. Present rows are never changed. After a kill
+the same rows can be added again: rows that are in the source already count as unchanged.
 """
 
-import csv
-import io
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from pipeline.core import files
 from pipeline.core.declaration import HASH_KEY, find_column
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError, InputError, TakenError
 from pipeline.core.files import hash_file
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
@@ -25,6 +24,8 @@ from pipeline.engine.user_task import UserTask
 from pipeline.tables.cells import hash_text, to_compact_json, to_prompt_text
 from pipeline.tables.row_findings import Finding, SourceRow, make_rejection
 from pipeline.tables.row_import import DEFAULT_IMPORT_OPTIONS, ImportOptions, ImportReport
+from pipeline.tables.row_lines import convert_value, format_line
+from pipeline.tables.sheet_append import check_cell, iterate_with_rows
 from pipeline.tables.source import FileSource
 
 # The source is copied in pieces of this size.
@@ -32,6 +33,18 @@ COPY_CHUNK_BYTES = 1 << 20
 # Text in these encodings can be appended without a byte order mark.
 _WIDE_ENCODINGS = ("utf-16", "utf-32")
 _BOM_SUFFIX = "-sig"
+# Formats of sources that can get rows.
+_OPEN_FORMATS = ("csv", "jsonl", "xlsx")
+_FORMAT_BY_SUFFIX = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "a JSON list",
+    ".xlsx": "xlsx",
+    ".parquet": "a Parquet file",
+}
 
 
 class AdditionReport(ImportReport):
@@ -50,13 +63,36 @@ class AdditionReport(ImportReport):
     NAMES: ClassVar[tuple[str, ...]] = ("line", "column", "reason", "value", "kind", "key")
 
 
-def can_add_rows(task: Task, data: Path) -> bool:
-    """Return whether rows can be added: the task's rows are a CSV file in the workspace's folder."""
-    if not isinstance(task, UserTask) or task.record.is_query:
-        return False
+class NewRows(NamedTuple):
+    """Rows that are to be added, as a file or a person states them."""
+
+    # Name of the file, or "the form".
+    name: str
+    columns: Collection[str]
+    rows: Iterable[SourceRow | Finding]
+
+
+def explain_closed_source(task: Task, data: Path) -> str:
+    """Return why no rows can be added to the source of a task; empty if rows can be added.
+
+    The source must be a CSV, JSON lines or .xlsx file that the workspace stores.
+    """
+    if not isinstance(task, UserTask):
+        return f"{task.name} is no task of a user"
+    if task.record.is_query:
+        return "its rows come from a query"
     source_path = Path(task.record.items)
-    folder = data.resolve() / ROW_FILES_FOLDER
-    return source_path.suffix.lower() == ".csv" and source_path.parent == folder
+    if source_path.parent != data.resolve() / ROW_FILES_FOLDER:
+        return "its rows are not in a file that the workspace stores"
+    file_format = _FORMAT_BY_SUFFIX.get(source_path.suffix.lower(), source_path.suffix)
+    if file_format not in _OPEN_FORMATS:
+        return f"its rows are in {file_format}, which cannot get single rows"
+    return ""
+
+
+def can_add_rows(task: Task, data: Path) -> bool:
+    """Return whether rows can be added to the source of a task."""
+    return not explain_closed_source(task, data)
 
 
 def add_rows(
@@ -73,58 +109,97 @@ def add_rows(
             column; nothing was changed.
         ConfigurationError: The source was changed meanwhile, or the disk is full.
     """
-    task = ws.task
-    if not isinstance(task, UserTask) or not can_add_rows(task, ws.data):
-        raise InputError(
-            f"rows cannot be added to {task.name}: its rows are not a CSV file of the workspace; "
-            "nothing was changed",
-            hint="add them where its rows come from",
-        )
-    declaration = task.user_file.declaration
-    source = open_source(None, declaration, Path(task.record.path))
-    assert isinstance(source, FileSource)  # noqa: S101 - `can_add_rows` checked it
-    report = AdditionReport(path.name, dry=options.dry)
     new_file = FileSource(path, options.reading)
-    adder = _RowAdder(source, new_file, declaration.keys, report)
-    if options.dry:
-        for _ in adder.new_lines():
-            pass
-        return report
-
-    _append(source, adder)
-    ws.sync_rows()
+    report = AdditionReport(path.name, dry=options.dry)
+    _add(ws, NewRows(path.name, new_file.columns, new_file), report)
     return report
 
 
+def add_row(ws: WorkspaceSession, texts: Mapping[str, str]) -> str:
+    """Append one row to the source file of the session's task, sync the rows, and return its key.
+
+    Args:
+        ws: The workspace, open for writing.
+        texts: The text of each column.
+
+    Raises:
+        TakenError: A row with this key exists; nothing was changed. An equal row counts as well.
+        InputError: The task's source cannot get rows, or a text does not fit its column, which is
+            the error's `field`; nothing was changed.
+        ConfigurationError: The source was changed meanwhile, or the disk is full.
+    """
+    values = {name: text.replace("\r\n", "\n") for name, text in texts.items()}
+    report = AdditionReport("the form", dry=False)
+    keys = _add(ws, NewRows("the form", values, [SourceRow(1, values)]), report)
+    if report.unchanged:
+        raise TakenError("this row exists already; nothing was changed", field=next(iter(texts)))
+    for finding in report.findings:
+        error_class = TakenError if finding.key else InputError
+        raise error_class(f"{finding.reason}; nothing was changed", field=finding.column)
+    return keys[0]
+
+
+def _add(ws: WorkspaceSession, new_rows: NewRows, report: AdditionReport) -> list[str]:
+    """Add rows unless the report is of a dry run; return the keys of the added rows."""
+    task = ws.task
+    reason = explain_closed_source(task, ws.data)
+    if reason or not isinstance(task, UserTask):
+        raise InputError(
+            f"rows cannot be added to {task.name}: {reason}; nothing was changed",
+            hint="add them where its rows come from",
+        )
+
+    # Without the lock, two pages that replace the source would lose the rows of one of them, and a
+    # source that is replaced while it is read is refused.
+    with ws.locks.wait_for_lock(f"rows-{task.name}", announce=ws.display.say, sleep=time.sleep):
+        declaration = task.user_file.declaration
+        source = open_source(None, declaration, Path(task.record.path))
+        assert isinstance(source, FileSource)  # noqa: S101 - `explain_closed_source` checked it
+        adder = _RowAdder(source, new_rows, declaration.keys, report)
+        if report.dry:
+            for _ in adder.new_rows():
+                pass
+            return []
+        _append(source, adder, report)
+        ws.sync_rows()
+    return adder.added_keys
+
+
 class _RowAdder:
-    """Selects the rows of a file that a source lacks, and formats them as lines of the source."""
+    """Selects the rows that a source lacks, with the values that the source stores.
+
+    Attributes:
+        added_keys: The keys of the new rows.
+    """
 
     def __init__(
         self,
         source: FileSource,
-        new_file: FileSource,
+        new_rows: NewRows,
         key_names: tuple[str, ...],
         report: AdditionReport,
     ) -> None:
-        """Match the columns of the file, and read the keys of the source.
+        """Match the columns of the new rows, and read the keys of the source.
 
         Raises:
-            InputError: The file lacks a key column.
+            InputError: The source is not of a format that can get lines, or the new rows lack a key
+                column.
         """
+        if source.format not in _OPEN_FORMATS:
+            raise InputError(f"{source.path.name} cannot get single rows; nothing was changed")
         self._source = source
-        self._new_file = new_file
+        self._new_rows = new_rows
         self._report = report
-        self._name_in_file = {
-            name: find_column(name, new_file.columns) for name in source.names if name
-        }
-        has_made_key = key_names == (HASH_KEY,)
-        self._keys = [name for name in source.columns if has_made_key]
-        if not has_made_key:
+        self.added_keys = list[str]()
+        self._name_in_file = {name: find_column(name, new_rows.columns) for name in source.columns}
+        self._has_made_key = key_names == (HASH_KEY,)
+        self._keys = list(source.columns)
+        if not self._has_made_key:
             self._keys = [str(find_column(name, source.columns)) for name in key_names]
         missing_names = [name for name in self._keys if self._name_in_file.get(name) is None]
-        if missing_names and not has_made_key:
+        if missing_names and not self._has_made_key:
             raise InputError(
-                f"{new_file.path.name} has no column {missing_names[0]!r}, the key of the rows; "
+                f"{new_rows.name} has no column {missing_names[0]!r}, the key of the rows; "
                 "nothing was changed",
                 hint="add that column to the file",
             )
@@ -135,7 +210,7 @@ class _RowAdder:
             if name_in_file is not None
         ]
         used_names = set(self._name_in_file.values())
-        unused_names = [name for name in new_file.columns if name not in used_names]
+        unused_names = [name for name in new_rows.columns if name not in used_names]
         if unused_names:
             report.notes.append(f"not used: {', '.join(unused_names)}")
         # Hash of each row of the source, by key.
@@ -148,94 +223,135 @@ class _RowAdder:
     def _key_of(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(to_prompt_text(values.get(name)).strip() for name in self._keys)
 
-    def new_lines(self) -> Iterator[str]:
-        """Yield a line of the source for each new row, and count all rows in the report."""
-        report = self._report
-        for row in self._new_file:
-            report.lines += 1
+    def new_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the values of each new row by column, and count all rows in the report."""
+        self.added_keys.clear()
+        for row in self._new_rows.rows:
+            self._report.lines += 1
             if isinstance(row, Finding):
-                report.add_findings([row], None)
+                self._report.add_findings([row], None)
                 continue
 
-            values = {
-                name: to_prompt_text(row.values.get(name_in_file)) if name_in_file else ""
-                for name, name_in_file in self._name_in_file.items()
-            }
-            key = self._key_of(values)
-            key_text = ", ".join(key)
-            present_hash = self._hash_by_key.get(key)
-            new_hash = _hash_row(values, self._source.columns)
-            if not all(key):
-                finding = make_rejection(
-                    row.line_number, "the key is blank", "", column=self._keys[0]
-                )
-                report.add_findings([finding], None)
-            elif present_hash == new_hash:
-                report.unchanged += 1
-            elif present_hash is not None:
-                reason = "a row with this key exists and stays as it is"
-                finding = make_rejection(row.line_number, reason, key_text, key=key_text)
-                report.add_findings([finding], None)
-            else:
-                self._hash_by_key[key] = new_hash
-                report.added += 1
-                yield self._format_line([values.get(name, "") for name in self._source.names])
+            values = self._convert_row(row)
+            if values is not None and self._is_new(row.line_number, values):
+                self._report.added += 1
+                self.added_keys.append(", ".join(self._key_of(values)))
+                yield values
 
-    def _format_line(self, cells: list[str]) -> str:
-        file = io.StringIO(newline="")
-        writer = csv.writer(
-            file,
-            delimiter=self._source.delimiter,
-            quoting=csv.QUOTE_ALL,
-            lineterminator="\n",
-        )
-        writer.writerow(cells)
-        return file.getvalue()
+    def _convert_row(self, row: SourceRow) -> dict[str, Any] | None:
+        """Return the values of a row as its source stores them; None if one does not fit."""
+        values: dict[str, Any] = {}
+        for name, name_in_file in self._name_in_file.items():
+            value = row.values.get(name_in_file) if name_in_file else None
+            kind = self._source.columns[name]
+            if self._source.format == "csv":
+                values[name] = to_prompt_text(value)
+                continue
+            try:
+                values[name] = convert_value(value, kind)
+                if self._source.format == "xlsx":
+                    check_cell(values[name])
+            except ValueError as error:
+                self._reject(row.line_number, str(error), name, value)
+                return None
+        return values
+
+    def _is_new(self, line_number: int, values: Mapping[str, Any]) -> bool:
+        """Return whether the source lacks a row; otherwise count it as unchanged or rejected."""
+        key = self._key_of(values)
+        new_hash = _hash_row(values, self._source.columns)
+        is_blank = not any(key) if self._has_made_key else not all(key)
+        if is_blank:
+            blank_name = self._keys[list(map(bool, key)).index(False)]
+            self._reject(line_number, "the key is blank", blank_name, "")
+            return False
+
+        present_hash = self._hash_by_key.get(key)
+        if present_hash == new_hash:
+            self._report.unchanged += 1
+            return False
+        if present_hash is not None:
+            reason = "a row with this key exists and stays as it is"
+            key_text = ", ".join(key)
+            self._reject(line_number, reason, self._keys[0], key_text, key=key_text)
+            return False
+        self._hash_by_key[key] = new_hash
+        return True
+
+    def _reject(
+        self,
+        line_number: int,
+        reason: str,
+        column: str,
+        value: object,
+        *,
+        key: str | None = None,
+    ) -> None:
+        finding = make_rejection(line_number, reason, value, column=column, key=key)
+        self._report.add_findings([finding], None)
 
 
 def _hash_row(values: Mapping[str, Any], columns: Mapping[str, str]) -> str:
     return hash_text(to_compact_json([to_prompt_text(values.get(name)) for name in columns]))
 
 
-def _append(source: FileSource, adder: _RowAdder) -> None:
-    """Write the source with the new lines to a part file, and replace the source by it.
+def _append(source: FileSource, adder: _RowAdder, report: AdditionReport) -> None:
+    """Write the source with the new rows to a part file, and replace the source by it.
 
-    The source is unchanged if there is no new line.
+    The source is unchanged if there is no new row.
 
     Raises:
-        InputError: The text cannot be written in the encoding of the source.
+        InputError: The source cannot store the rows.
         ConfigurationError: The source was changed meanwhile.
     """
     path = source.path
+    digest = hash_file(path)
+    with files.SealedWriter(path) as writer:
+        if source.format == "xlsx":
+            chunks = iterate_with_rows(path, source.sheet_name, source.names, adder.new_rows())
+        else:
+            chunks = _iterate_with_lines(source, adder.new_rows())
+        for chunk in chunks:
+            writer.write(chunk)
+
+        if not report.added:
+            return
+        if hash_file(path) != digest:
+            raise ConfigurationError(
+                f"{path.name} was changed meanwhile; {plural(report.added, 'row')} not added",
+                hint="add the file again",
+            )
+        writer.seal()
+
+
+def _iterate_with_lines(source: FileSource, rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield the bytes of a text file, followed by a line for each new row.
+
+    Raises:
+        InputError: The text cannot be written in the encoding of the source.
+    """
     encoding = source.encoding.removesuffix(_BOM_SUFFIX)
     if encoding.startswith(_WIDE_ENCODINGS):
         raise InputError(f"rows cannot be added to a file in {encoding}; nothing was changed")
 
-    digest = hash_file(path)
-    with files.SealedWriter(path) as writer:
-        last_byte = b"\n"
-        with path.open("rb") as reader:
-            while chunk := reader.read(COPY_CHUNK_BYTES):
-                writer.write(chunk)
-                last_byte = chunk[-1:]
-        if last_byte != b"\n":
-            writer.write(os.linesep.encode())
+    last_byte = b"\n"
+    with source.path.open("rb") as reader:
+        while chunk := reader.read(COPY_CHUNK_BYTES):
+            yield chunk
+            last_byte = chunk[-1:]
+    if last_byte != b"\n":
+        yield os.linesep.encode()
 
-        line_count = 0
-        for line in adder.new_lines():
-            try:
-                writer.write(line.encode(encoding))
-            except UnicodeEncodeError as error:
-                raise InputError(
-                    f"a new row has a character that {encoding}, the encoding of the rows, lacks; "
-                    "nothing was changed",
-                ) from error
-            line_count += 1
-        if not line_count:
-            return
-        if hash_file(path) != digest:
-            raise ConfigurationError(
-                f"{path.name} was changed meanwhile; {plural(line_count, 'row')} not added",
-                hint="add the file again",
-            )
-        writer.seal()
+    for values in rows:
+        cells: Sequence[str] | Mapping[str, Any] = values
+        if source.format == "csv":
+            # A column of CSV may have no name.
+            cells = [values.get(name, "") for name in source.names]
+        line = format_line(cells, delimiter=source.delimiter)
+        try:
+            yield line.encode(encoding)
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"a new row has a character that {encoding}, the encoding of the rows, lacks; "
+                "nothing was changed",
+            ) from error

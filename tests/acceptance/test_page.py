@@ -33,7 +33,7 @@ ADA = {"username": "ada", "first_name": "Ada", "bio": BIO}
 PROBLEM_TYPE = "application/problem+json"
 LINK = re.compile(r'href="(/[^"#]*)"')
 INLINE_CODE = re.compile(r"<script(?! src=)|<style|\sstyle=|\son\w+=|javascript:")
-FORM_PATHS = {"/parts/row", "/parts/import", "/parts/batch"}
+FORM_PATHS = {"/parts/row", "/parts/import", "/parts/batch", "/parts/new-row"}
 EXPERTS_TASK = {"task": "experts"}
 CHANGING_ELEMENT = re.compile(r"hx-(?:post|put|patch|delete)|data-(?:post|put|patch|delete)")
 UNFINISHED_STATES = {"waiting", "running"}
@@ -282,12 +282,17 @@ def test_error_is_a_problem_document(workspace: Workspace) -> None:
                 "/search?q=b%00",
                 f"{SHOW_PATH}?item=%00",
                 "/api/items?moon=1",
+                "/items.csv?task=experts&where=moon",
+                "/items.moon?task=experts",
             ),
             405: ("/api/tag", "/api/qc"),
         }
         for status, paths in refused_paths.items():
             statuses = {path: client.get(path).status_code for path in paths}
             assert statuses == dict.fromkeys(paths, status)
+            for path in paths:
+                if path.startswith(("/api", "/items.")):
+                    assert client.get(path).headers["content-type"] == PROBLEM_TYPE, path
 
         for query in ("sort=moon", "fields=moon"):
             assert client.get(f"/api/items?{query}").status_code == 422, query

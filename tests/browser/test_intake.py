@@ -8,39 +8,20 @@ from typing import Any
 
 import pytest
 
+from tests.browser.intake import fill_question, write_lamps
 from tests.browser.seen import Reader, reading
 from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
 ROW_COUNT = 300
+FEW_ROWS = 6
+MAX_TAB_PRESSES = 80
 ANSWER = {"tone": "praise", "stars": 4}
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {},
     "dark": {"color_scheme": "dark"},
     "narrow": {"viewport": {"width": 360, "height": 720}},
 }
-
-
-def _write_rows(path: Path) -> dict[str, str]:
-    """Write the rows of a file, and return their texts by key."""
-    texts = {str(number): f"Lamp {number} is bright." for number in range(1, ROW_COUNT + 1)}
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "shop", "text"])
-        writer.writerows([key, "north", text] for key, text in texts.items())
-    return texts
-
-
-def _fill_question(tab: Any) -> None:
-    """Type the question and two fields of an answer."""
-    tab.fill("#question-text", "Praise or blame?")
-    tab.fill("[name='field0.name']", "tone")
-    tab.select_option("[name='field0.kind']", "a|b|c")
-    tab.fill("[name='field0.choices']", "praise\nblame\nmixed")
-    tab.click("[data-add]")
-    tab.keyboard.type("stars")
-    tab.keyboard.press("Tab")
-    tab.keyboard.type("Whole")
 
 
 def _check_looks(reader: Reader, tab: Any, name: str) -> None:
@@ -54,7 +35,7 @@ def test_a_dropped_file_becomes_a_downloaded_table(
     workspace: Workspace, api: Api, tmp_path: Path, look: str
 ) -> None:
     """A file is tried, kept, asked, corrected and exported; five clicks lead to the answers."""
-    texts = _write_rows(tmp_path / "lamps.csv")
+    texts = write_lamps(tmp_path / "lamps.csv", ROW_COUNT)
     api.script_fault("answer_text", times=ROW_COUNT * 3, args={"text": json.dumps(ANSWER)})
     workspace.begin()
     with reading(workspace, LOOKS[look]) as (reader, tab, client):
@@ -68,7 +49,7 @@ def test_a_dropped_file_becomes_a_downloaded_table(
         assert "unsent" not in tab.locator(".roles td >> nth=1").get_attribute("class")
         tab.select_option("[name='role.1']", "unsent")
         assert "unsent" in tab.locator(".roles td >> nth=1").get_attribute("class")
-        _fill_question(tab)
+        fill_question(tab)
         _check_looks(reader, tab, "asked")
         tab.click("#try")
         reader.wait_for("#tried", "Use for all 300 rows")
@@ -115,7 +96,12 @@ def _download(reader: Reader, tab: Any, query: str) -> dict[str, dict[str, str]]
     reader.go(f"/?task=lamps&{query}")
     with tab.expect_download() as download:
         tab.locator("a[href^='/items.csv']").first.evaluate("link => link.click()")
-    text = Path(download.value.path()).read_bytes().decode("utf-8-sig")
+    return _read_download(download.value)
+
+
+def _read_download(download: Any) -> dict[str, dict[str, str]]:
+    """Return the rows of a downloaded CSV by key."""
+    text = Path(download.path()).read_bytes().decode("utf-8-sig")
     return {row["id"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
 
 
@@ -129,7 +115,7 @@ def test_a_question_is_changed_by_keyboard_alone(workspace: Workspace, tmp_path:
         tab.check("[name=task][value=new]")
         tab.set_input_files("#drop [type=file]", path)
         tab.locator("#question-text").wait_for()
-        _fill_question(tab)
+        fill_question(tab)
         for button, text in (("try", "Use for all 6 rows"), ("keep", "is created")):
             tab.focus(f"#{button}")
             tab.keyboard.press("Enter")
@@ -153,3 +139,59 @@ def test_a_question_is_changed_by_keyboard_alone(workspace: Workspace, tmp_path:
         tab.keyboard.press("Enter")
         tab.wait_for_url("**/?task=lamps")
         reader.wait_for("#state", "6 answered")
+
+
+def _press_tab_until(reader: Reader, tab: Any, selector: str) -> None:
+    """Press Tab until an element has the focus."""
+    for _ in range(MAX_TAB_PRESSES):
+        if tab.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+        tab.keyboard.press("Tab")
+    pytest.fail(f"{selector} is not reached by Tab; the focus is on {reader.focus}")
+
+
+def _press(reader: Reader, tab: Any, selector: str, key: str = "Enter") -> None:
+    """Move the focus to an element by Tab, and press a key on it."""
+    _press_tab_until(reader, tab, selector)
+    tab.keyboard.press(key)
+
+
+def test_a_file_becomes_a_table_by_keyboard_alone(workspace: Workspace, tmp_path: Path) -> None:
+    """From the first page to the downloaded table every control is reached by Tab."""
+    texts = write_lamps(tmp_path / "lamps.csv", FEW_ROWS)
+    workspace.begin()
+    with reading(workspace) as (reader, tab, _):
+        _press(reader, tab, "#state a[href^='/add']")
+        tab.wait_for_url("**/add?**")
+        _press_tab_until(reader, tab, "#drop [name=task]:checked")
+        while not tab.is_checked("#drop [value=new]"):
+            tab.keyboard.press("ArrowDown")
+        _press_tab_until(reader, tab, "#drop [type=file]")
+        with tab.expect_file_chooser() as chooser:
+            tab.keyboard.press("Enter")
+        chooser.value.set_files(tmp_path / "lamps.csv")
+        tab.locator("#question-text").wait_for()
+
+        for selector, text in (
+            ("#question-text", "Praise or blame?"),
+            ("[name='field0.name']", "tone"),
+            ("[name='field0.kind']", "A choice"),
+            ("[name='field0.choices']", "praise\nblame"),
+        ):
+            _press_tab_until(reader, tab, selector)
+            tab.keyboard.press("Control+a")
+            tab.keyboard.type(text)
+        _press(reader, tab, "#try")
+        reader.wait_for("#tried", f"Use for all {FEW_ROWS} rows")
+        _press(reader, tab, "#keep")
+        reader.wait_for("#import", "is created")
+        _press(reader, tab, "#ask")
+        tab.wait_for_url("**/?task=lamps")
+        reader.wait_for("#state", f"{FEW_ROWS} answered")
+
+        _press_tab_until(reader, tab, "a[href^='/items.csv']")
+        with tab.expect_download() as download:
+            tab.keyboard.press("Enter")
+        rows = _read_download(download.value)
+        assert {key: row["text"] for key, row in rows.items()} == texts
+        assert {row["tone"] for row in rows.values()} <= {"praise", "blame"}

@@ -5,6 +5,7 @@ from web.views import (
     command_api,
     cross_table,
     imports,
+    new_row,
     quality,
     question,
     row,
@@ -17,6 +18,7 @@ from web.views import (
 ROUTERS = [
     command_api.router,
     imports.router,
+    new_row.router,
     question.router,
     rows.router,
     bulk_edit.router,

@@ -1,13 +1,13 @@
 """Set a field of all rows of a filter, or of the chosen rows, and undo that as a whole."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
-from pydantic import Field
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from pipeline.core.errors import FindableError, InputError
@@ -27,7 +27,7 @@ from web.field_shapes import (
     parse_texts,
     to_plain_reason,
 )
-from web.render import FormFields, get_app_state, render_page
+from web.render import FormFields, accepted_response, get_app_state, render_page
 from web.row_query import RowQuery
 from web.views.row import BULK_EDIT_WORK_KIND, EDITOR_COOKIE, EDITOR_COOKIE_MAX_AGE_S
 from web.views.rows import list_filter_chips
@@ -73,9 +73,11 @@ def start_bulk_edit(request: Request, query: BulkEditParameters, form: FormField
         if not who.strip():
             raise InputError(MISSING_NAME_MESSAGE)
         if "undo" in form:
-            _start_undo(app_state, query, form["undo"], who)
+            _start_undo(app_state, query.task, form["undo"], who)
         else:
-            _start_setting(app_state, query, form, texts, who)
+            value = _parse_value(app_state, query, texts)
+            count = int(form["count"]) if form.get("count", "").isdecimal() else -1
+            _start_setting(app_state, query, BulkEditRequest(value=value, count=count, who=who))
     except FindableError as error:
         message = (
             to_plain_reason(error.message) if isinstance(error, InputError) else to_line(error)
@@ -97,34 +99,84 @@ def start_bulk_edit(request: Request, query: BulkEditParameters, form: FormField
     return response
 
 
+class BulkEditRequest(BaseModel):
+    """A value for a field of all selected rows."""
+
+    model_config = ConfigDict(extra="forbid")
+    # A value as it is in an answer.
+    value: Any
+    # Number of the rows that the caller saw.
+    count: int
+    # Name of the editor.
+    who: str
+
+
+class UndoRequest(BaseModel):
+    """Who undoes a bulk edit."""
+
+    model_config = ConfigDict(extra="forbid")
+    who: str
+
+
+@router.post("/api/tasks/{task}/items/set", status_code=202)
+def set_selected_rows(
+    request: Request,
+    task: str,
+    query: BulkEditParameters,
+    body: BulkEditRequest,
+) -> JSONResponse:
+    """Start to set `field` in the answers to all rows of a filter, whose number must be `count`.
+
+    The result has the number of the edit, which can be undone as a whole, and the refused rows.
+    """
+    selection = query.model_copy(update={"task": task})
+    return accepted_response(_start_setting(get_app_state(request), selection, body))
+
+
+@router.post("/api/tasks/{task}/edits/{number}/undo", status_code=202)
+def undo_bulk_edit(request: Request, task: str, number: int, body: UndoRequest) -> JSONResponse:
+    """Start to undo all edits of the edit of many rows with this number."""
+    app_state = get_app_state(request)
+    return accepted_response(_start_undo(app_state, task, str(number), body.who))
+
+
+def _parse_value(app_state: AppState, query: BulkEditQuery, texts: Texts) -> Any:
+    """Return the value of the texts of a form.
+
+    Raises:
+        InputError: There is no such field, or a text does not have its shape.
+    """
+    with app_state.open_to_read(query.task) as ws:
+        shape = _read_shapes(ws).get(query.field)
+    if shape is None:
+        raise InputError("choose a field", field="field")
+    return parse_texts(shape, texts)
+
+
 def _start_setting(
     app_state: AppState,
     query: BulkEditQuery,
-    form: Mapping[str, str],
-    texts: Texts,
-    who: str,
-) -> None:
+    edit: BulkEditRequest,
+) -> BackgroundJob:
     """Start to set a field of the selected rows.
 
     Raises:
-        InputError: The name, the value or the filter is invalid; nothing was changed.
+        InputError: The name, the field or the filter is invalid; nothing was changed.
         RequestRefusedError: 409, another edit is running, or the number of rows has changed.
     """
     with app_state.open_to_write(query.task) as ws:
-        editor_name = corrections.normalize_editor_name(who)
-        shape = _read_shapes(ws).get(query.field)
-        if shape is None:
-            raise InputError("choose a field")
-        value = parse_texts(shape, texts)
+        editor_name = corrections.normalize_editor_name(edit.who)
+        if query.field not in _read_shapes(ws):
+            raise InputError("choose a field", field="field")
         row_count = _count_rows(ws, query)
         task = ws.settings.task
-    if form.get("count") != str(row_count):
+    if edit.count != row_count:
         raise RequestRefusedError(
             409,
             f"the filter now has {row_count:,} rows; nothing was changed. Check, then press again",
         )
 
-    change = bulk_edits.FieldChange(query.row_filter, query.field, value)
+    change = bulk_edits.FieldChange(query.row_filter, query.field, edit.value)
 
     def run(display: BackgroundJob) -> dict[str, Any]:
         with (
@@ -136,10 +188,15 @@ def _start_setting(
             )
         return {**asdict(report), "is_undo": False, "field": query.field}
 
-    _start_work(app_state, task, run)
+    return _start_work(app_state, task, run)
 
 
-def _start_undo(app_state: AppState, query: BulkEditQuery, number_text: str, who: str) -> None:
+def _start_undo(
+    app_state: AppState,
+    task_name: str | None,
+    number_text: str,
+    who: str,
+) -> BackgroundJob:
     """Start to undo a bulk edit.
 
     Raises:
@@ -148,7 +205,7 @@ def _start_undo(app_state: AppState, query: BulkEditQuery, number_text: str, who
     """
     if not number_text.isdecimal():
         raise InputError(f"{number_text!r} is not the number of an edit; nothing was changed")
-    with app_state.open_to_write(query.task) as ws:
+    with app_state.open_to_write(task_name) as ws:
         task = ws.settings.task
     editor_name = corrections.normalize_editor_name(who)
 
@@ -167,10 +224,14 @@ def _start_undo(app_state: AppState, query: BulkEditQuery, number_text: str, who
             )
         return {**asdict(report), "is_undo": True, "field": ""}
 
-    _start_work(app_state, task, run)
+    return _start_work(app_state, task, run)
 
 
-def _start_work(app_state: AppState, task: str, run: Any) -> None:
+def _start_work(
+    app_state: AppState,
+    task: str,
+    run: Callable[[BackgroundJob], Any],
+) -> BackgroundJob:
     """Start an edit of many rows unless another one of the task is running.
 
     Raises:
@@ -180,7 +241,7 @@ def _start_work(app_state: AppState, task: str, run: Any) -> None:
     newest = app_state.running.get_newest(kind)
     if newest is not None and newest.state == "running":
         raise RequestRefusedError(409, "another edit of many rows is running; nothing was changed")
-    app_state.running.start(kind, run, task=task)
+    return app_state.running.start(kind, run, task=task)
 
 
 def _read_shapes(ws: WorkspaceSession) -> dict[str, FieldShape]:

@@ -23,6 +23,7 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_read_only, open_workspace
 from pipeline.engine.task_template import CHOICES_KIND
+from pipeline.engine.user_task import UserTask
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
 from pipeline.tables.row_findings import SourceRow
@@ -34,6 +35,7 @@ from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
 from web.guard import MAX_FILE_BYTES
 from web.mode_choices import ModeChoice, list_mode_choices
+from web.page_texts import capitalize_first
 from web.question_form import (
     KIND_LABELS,
     ROLE_LABELS,
@@ -49,6 +51,7 @@ from web.question_form import (
 from web.render import FormFields, get_app_state, render_page
 from web.uploads import Upload
 from web.views.command_api import start_command
+from web.views.new_row import new_row_values
 
 router = APIRouter()
 
@@ -196,13 +199,22 @@ def render_add(
     """
     app_state = get_app_state(request)
     with app_state.open_to_read(task if task and app_state.has_task(task) else None) as ws:
-        values: dict[str, Any] = {"upload": None, "preselected_task": PEOPLE_TASK, "row_task": ""}
+        values: dict[str, Any] = {
+            "upload": None,
+            "preselected_task": PEOPLE_TASK,
+            "row_task": "",
+            "row_refusal": "",
+            "row_source": "",
+        }
         if task in IMPORTERS:
             values["preselected_task"] = task
         elif row_additions.can_add_rows(ws.task, ws.data):
             values |= {"preselected_task": task, "row_task": task}
         elif ws.tasks and task:
             values["preselected_task"] = NEW_TASK
+            if isinstance(ws.task, UserTask):
+                values["row_refusal"] = row_additions.explain_closed_source(ws.task, ws.data)
+                values["row_source"] = capitalize_first(str(ws.task.source_hint))
         if number is not None:
             upload = app_state.uploads.get(number)
             values |= {**_upload_values(upload), "preselected_task": upload.task}
@@ -212,6 +224,7 @@ def render_add(
             ws,
             max_bytes=MAX_FILE_BYTES,
             person_fields=PERSON_FIELDS,
+            **new_row_values(ws),
             **values,
         )
 
@@ -239,6 +252,9 @@ def act_on_import(request: Request, number: int, form: FormFields) -> HTMLRespon
     if "ask" in form and upload.created_task:
         return _ask_all_rows(app_state, upload, form.get("mode", ""))
     if upload.state not in IDLE_STATES:
+        if "question" in form and upload.columns:
+            # Another tab may have typed another question.
+            upload.typed_question = read_question_form(form, upload.columns)
         return _render_upload(
             request,
             number,

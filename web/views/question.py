@@ -4,6 +4,7 @@ A change is tried on a few rows beside their present answers. If it is used, the
 written with the next version. A file that a person wrote is only displayed.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -35,107 +36,182 @@ from web.views.imports import MAX_TRIAL_USD, TRIAL_ROWS, ask_in_mode
 
 router = APIRouter()
 
+BUSY_MESSAGE = (
+    "a change of this question is being tried or written now; nothing was changed. "
+    "Press again when it has ended"
+)
+OUTDATED_MESSAGE = "The question was changed meanwhile. This is the typed change: try it again."
+
 
 @router.get("/question", include_in_schema=False)
 def render_question(request: Request, task: str) -> HTMLResponse:
     """Render the question and the fields of a task; 404 if its task has no file."""
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
-        change = app_state.question_changes.get(task)
-        # A change that was used or refused is over when the page is loaded again.
-        if change is not None and not change.is_busy:
-            del app_state.question_changes[task]
+        _drop_outdated_change(app_state, ws)
         return render_page(request, "question.html", ws, **_question_values(app_state, ws))
 
 
+def _drop_outdated_change(app_state: AppState, ws: WorkspaceSession) -> None:
+    """Forget a change that is used; forget the trial of a change whose file has changed since.
+
+    Any other change stays, with its trial: a page can be loaded again at any time.
+    """
+    task = ws.settings.task
+    change = app_state.question_changes.get(task)
+    if change is None or change.is_busy:
+        return
+
+    if change.is_used:
+        del app_state.question_changes[task]
+        return
+    written_task = question_change.read_written_task(ws.task)
+    is_outdated = change.present is not None and (
+        written_task is None or written_task.render() != change.present.render()
+    )
+    if is_outdated:
+        app_state.question_changes[task] = QuestionChange(
+            change.typed, error_message=OUTDATED_MESSAGE
+        )
+
+
 @router.get("/parts/question", include_in_schema=False)
-def render_change(request: Request, task: str) -> HTMLResponse:
-    """Render the form of a change, and what its latest step has reached."""
+def render_change_result(request: Request, task: str) -> HTMLResponse:
+    """Render what the latest step of a change has reached; typed text is no part of it.
+
+    Once the change is used, the form is replaced as well.
+    """
     app_state = get_app_state(request)
     with app_state.open_to_read(task) as ws:
-        return render_page(request, "parts/change.html", ws, **_question_values(app_state, ws))
+        values = _question_values(app_state, ws)
+        if not values["change"].is_used:
+            return render_page(request, "parts/change_result.html", ws, **values)
+        response = render_page(request, "parts/change.html", ws, **values)
+    response.headers["hx-retarget"] = "#change"
+    response.headers["hx-reswap"] = "outerHTML"
+    return response
 
 
 @router.post("/parts/question", include_in_schema=False)
 def act_on_question(request: Request, task: str, form: FormFields) -> HTMLResponse:
     """Start the step of the pressed button; render the form, with the error if it is refused.
 
-    A form with `question` tries a change, a form with `use` writes it into the task's file, and a
-    form with `ask` asks all rows.
+    A form with `discard` forgets the change, a form with `question` tries a change, a form with
+    `use` writes it into the task's file, and a form with `ask` asks all rows. A refused form is
+    rendered as it was typed, and leaves the trial of another tab as it is.
     """
     app_state = get_app_state(request)
     change = app_state.question_changes.get(task)
     if "ask" in form and change is not None and change.is_used:
         return ask_in_mode(app_state, task, change.mode_choices, form.get("mode", ""))
-    if change is not None and change.is_busy:
-        change.error_message = "The change is being tried or written now; nothing was changed."
-        return render_change(request, task)
 
-    if "question" in form:
-        change = QuestionChange(read_question_form(form, ()))
-        app_state.question_changes[task] = change
-    if change is None:
-        raise RequestRefusedError(409, "no change was tried; nothing was changed")
-
-    change.typed.messages.clear()
-    change.error_message = ""
+    typed = None
+    if "question" in form and "discard" not in form:
+        typed = read_question_form(form, ())
+    error_message = ""
     try:
-        if "question" in form:
-            _start_trial(app_state, task, change)
+        if change is not None and change.is_busy:
+            raise RequestRefusedError(409, BUSY_MESSAGE, field="question")
+        if "discard" in form:
+            app_state.question_changes.pop(task, None)
+        elif typed is not None:
+            _start_trial(app_state, task, typed)
         else:
-            change.chosen_mode = form.get("mode", "")
-            _start_using(app_state, task, change)
+            _start_using(app_state, task, change, form)
     except InputError as error:
-        change.error_message = place_message(change.typed, error)
+        error_message = to_line(error)
+        if typed is not None:
+            error_message = place_message(typed, error)
     except FindableError as error:
-        change.error_message = to_line(error)
-    return render_change(request, task)
+        error_message = to_line(error)
+    return _render_change(request, task, typed, error_message)
 
 
-def _start_trial(app_state: AppState, task: str, change: QuestionChange) -> None:
+def _render_change(
+    request: Request,
+    task: str,
+    typed: QuestionForm | None,
+    error_message: str,
+) -> HTMLResponse:
+    """Render the form of a change, and what its latest step has reached.
+
+    Args:
+        request: The request.
+        task: The task.
+        typed: The form as it was just submitted; None for the form of the latest change.
+        error_message: Why a step was refused, unless the form has the message.
+    """
+    app_state = get_app_state(request)
+    with app_state.open_to_read(task) as ws:
+        values = _question_values(app_state, ws)
+        if typed is not None:
+            values["typed"] = typed
+        values["error_message"] = error_message or values["error_message"]
+        return render_page(request, "parts/change.html", ws, **values)
+
+
+def _start_trial(app_state: AppState, task: str, typed: QuestionForm) -> None:
     """Start to ask the changed question about TRIAL_ROWS rows for at most MAX_TRIAL_USD.
+
+    The new change replaces the latest one, with its trial.
 
     Raises:
         InputError: A part of the form is invalid, or nothing was changed.
         RequestRefusedError: 409, a person wrote the task's file.
     """
-    check_question(change.typed)
-    fields = parse_answer_fields(change.typed)
+    check_question(typed)
+    fields = parse_answer_fields(typed)
     with app_state.open_to_read(task) as ws:
         present = question_change.read_written_task(ws.task)
         if present is None:
             raise RequestRefusedError(409, "the task's file is edited in an editor")
-        question = change.typed.question.replace("\r\n", "\n")
+        question = typed.question.replace("\r\n", "\n")
         planned = question_change.plan_change(ws, present, question, fields)
     if planned._replace(version=present.version).render() == present.render():
         raise InputError("change the question or a field first", field="question")
+    change = QuestionChange(typed, present=present)
 
     def run(display: BackgroundJob) -> dict[str, Any]:
         with app_state.open_to_write(task, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
             trial = question_change.try_change(ws, planned, size=TRIAL_ROWS)
         change.pairs = trial.pairs
+        change.trial_number = display.number
         change.row_count = trial.row_count
         change.accuracy = trial.accuracy
         change.mode_choices = list_mode_choices(trial.estimate) if trial.estimate else []
-        change.present = present
         change.tried = planned
         return {"summary": f"{len(trial.pairs)} rows tried"}
 
     change.step = "try"
     change.work = app_state.running.start(f"try-change {task}", run, task=task)
+    app_state.question_changes[task] = change
 
 
-def _start_using(app_state: AppState, task: str, change: QuestionChange) -> None:
+def _start_using(
+    app_state: AppState,
+    task: str,
+    change: QuestionChange | None,
+    form: Mapping[str, str],
+) -> None:
     """Start to write the tried change into the task's file, and to estimate the cost of all rows.
 
+    The form's `trial` is the number of the trial that the person saw, and `mode` the chosen mode.
+
     Raises:
-        RequestRefusedError: 409, no change was tried.
+        RequestRefusedError: 409, no change was tried, or another one than the person saw.
     """
+    if change is None or change.present is None or change.tried is None:
+        raise RequestRefusedError(409, "no change was tried; nothing was changed")
+    if form.get("trial") != str(change.trial_number):
+        raise RequestRefusedError(
+            409,
+            "another change was tried meanwhile, in another tab; nothing was changed. "
+            "Check its answers, then press again",
+        )
     present = change.present
     planned = change.tried
-    if present is None or planned is None:
-        raise RequestRefusedError(409, "no change was tried; nothing was changed")
+    change.chosen_mode = form.get("mode", "")
 
     def run(display: BackgroundJob) -> dict[str, Any]:
         question_change.write_change(app_state.settings.data, present, planned)
@@ -152,7 +228,7 @@ def _start_using(app_state: AppState, task: str, change: QuestionChange) -> None
 
 
 def _question_values(app_state: AppState, ws: WorkspaceSession) -> dict[str, Any]:
-    """Return the variables of the templates `question.html` and `parts/change.html`.
+    """Return the variables of the templates of a question and of its change.
 
     Raises:
         RequestRefusedError: 404, the task has no file.
@@ -162,11 +238,13 @@ def _question_values(app_state: AppState, ws: WorkspaceSession) -> dict[str, Any
         raise RequestRefusedError(404, f"the question of {ws.settings.task!r} is part of findable")
 
     written_task = question_change.read_written_task(task)
-    change = app_state.question_changes.get(ws.settings.task) or QuestionChange(QuestionForm())
-    values: dict[str, Any] = {"question": "", "prompt": "", "fields": [], "error_message": ""}
-    has_change = ws.settings.task in app_state.question_changes
-    if written_task is not None and not has_change:
-        change = QuestionChange(show_question(written_task))
+    change = app_state.question_changes.get(ws.settings.task)
+    has_change = change is not None
+    if change is None:
+        typed = show_question(written_task) if written_task is not None else QuestionForm()
+        change = QuestionChange(typed)
+    values: dict[str, Any] = {"question": "", "prompt": "", "fields": []}
+    values["error_message"] = change.error_message
     if written_task is None or app_state.access.readonly:
         try:
             values |= _describe_declaration(task.user_file.declaration)
@@ -174,6 +252,8 @@ def _question_values(app_state: AppState, ws: WorkspaceSession) -> dict[str, Any
             values["error_message"] = to_line(error)
     return values | {
         "change": change,
+        "has_change": has_change,
+        "typed": change.typed,
         "work": change.work.document if change.work else None,
         "is_editable": written_task is not None,
         "version": written_task.version if written_task else task.record.version,

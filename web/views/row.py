@@ -484,6 +484,33 @@ def unpark_selected_rows(request: Request, task: str, body: RowSelection) -> dic
     return {"freed": len(unparked), "said": message}
 
 
+class ReviewRequest(BaseModel):
+    """Who reviewed the answer of a row."""
+
+    model_config = ConfigDict(extra="forbid")
+    key: str = Field(max_length=4_000)
+    # Name of the reviewer.
+    who: str
+    # False removes the mark.
+    reviewed: bool = True
+
+
+@router.post("/api/tasks/{task}/items/review")
+def review_row(request: Request, task: str, body: ReviewRequest) -> dict[str, Any]:
+    """Mark the answer of a row as reviewed, or remove the mark."""
+    with get_app_state(request).open_to_write(task) as ws:
+        corrections.mark_reviewed(
+            ws.store,
+            ws.task,
+            ws.now,
+            body.key,
+            editor_name=body.who,
+            expected_state=None,
+            is_reviewed=body.reviewed,
+        )
+    return {"key": body.key, "reviewed": body.reviewed}
+
+
 @router.post("/api/tasks/{task}/items/cost")
 def price_selected_rows(request: Request, task: str, body: RowSelection) -> dict[str, float | None]:
     """Return the estimated cost in USD of asking the chosen rows again; null if it is unknown."""

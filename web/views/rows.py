@@ -62,7 +62,16 @@ REVIEW_LABELS = {"yes": "reviewed", "no": "not reviewed"}
 DOUBT_LABELS = {"yes": "doubtful", "no": "not doubtful"}
 
 
-@router.get("/items.{format_}", include_in_schema=False)
+@router.get(
+    "/items.{format_}",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "the rows as a file",
+            "content": {media_type: {} for media_type in EXPORT_MEDIA_TYPES.values()},
+        }
+    },
+)
 def export_items(
     request: Request,
     format_: Literal["csv", "xlsx", "jsonl"],

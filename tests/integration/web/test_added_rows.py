@@ -1,10 +1,21 @@
 """Rows of a file are added to a task that was created from a dropped file."""
 
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from pathlib import Path
 
 import pytest
+from xlsxwriter import Workbook
 
+from pipeline.core.declaration import ReadOptions
+from pipeline.tables.row_findings import SourceRow
+from pipeline.tables.sheet_append import iterate_with_rows
+from pipeline.tables.source import FileSource
+from tests.integration import reviews
 from tests.integration.web.test_imports import drop_file, list_dropped_files, press_button
+from tests.integration.web.test_intake import TONE, try_question
 from tests.integration.web.test_question import create_task
 from tests.lab import Workspace
 from tests.page import Page
@@ -66,3 +77,193 @@ def test_a_file_without_the_key_column_is_refused(
     assert read["state"] == "unreadable"
     assert "nothing was" in read["error"]["detail"]
     assert read_source(workspace).read_bytes() == before
+
+
+def add_row(page: Page, **texts: str) -> str:
+    """Submit the form for a new row, and return its part of the page."""
+    form = {f"column.{name}": text for name, text in texts.items()}
+    return unescape(page.post("/parts/new-row", params={"task": "kettles"}, data=form).text)
+
+
+def test_a_typed_row_is_added(page: Page, workspace: Workspace) -> None:
+    """The form has the columns of the source, the key first; the new row is open."""
+    create_task(page)
+    html = unescape(page.get("/add", params={"task": "kettles"}).text)
+    names = re.findall(r'name="column\.(\w+)"', html)
+    assert names == ["id", "product", "text"]
+    before = read_source(workspace).read_bytes()
+
+    html = add_row(page, id="r8", product="Kettle, 8", text='It hums;\r\n"loudly".')
+    assert 'href="/row?task=kettles&key=r8"' in html
+    assert 'value="r8"' not in html
+    assert read_source(workspace).read_bytes().startswith(before)
+    state = page.get("/parts/state", params={"task": "kettles"}).text
+    assert "7 answered" in state
+    assert "1 open" in state
+    items = page.get("/api/items", params={"task": "kettles", "find": "hums"}).json()["items"]
+    assert items[0]["id"] == "r8"
+    assert 'It hums;\n"loudly".' in items[0].values()
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"id": "r2", "text": "It leaks."}, "A row with this key exists and stays as it is"),
+        ({"id": " ", "text": "It leaks."}, "The key is blank"),
+        (
+            {"id": "r2", "product": "Kettle 2", "text": "It boils in 2 minutes."},
+            "This row exists already",
+        ),
+    ],
+)
+def test_a_refused_row_stays_in_its_form(
+    page: Page, workspace: Workspace, texts: dict[str, str], message: str
+) -> None:
+    """The reason is beside the key, and no file is changed."""
+    create_task(page, is_asked=False)
+    before = read_source(workspace).read_bytes()
+    html = add_row(page, **({"product": "", "text": ""} | texts))
+    assert message in html.partition('id="column-0-message"')[2].partition("</p>")[0]
+    assert f"{texts['text']}</textarea>" in html
+    assert read_source(workspace).read_bytes() == before
+
+
+def test_a_row_with_other_columns_is_refused(page: Page, workspace: Workspace) -> None:
+    """A form that was opened before the columns changed adds nothing."""
+    create_task(page, is_asked=False)
+    before = read_source(workspace).read_bytes()
+    assert "The columns have changed" in add_row(page, id="r9", text="It leaks.")
+    assert read_source(workspace).read_bytes() == before
+
+
+JSON_ROWS = "".join(
+    json.dumps({"id": number, "text": f"It boils in {number} minutes.", "loud": number > 3}) + "\n"
+    for number in range(7)
+)
+
+
+def create_json_task(page: Page) -> None:
+    """Create a task from dropped JSON lines."""
+    number = drop_file(page, JSON_ROWS, "new", "kettles.jsonl")["number"]
+    roles = {"role.0": "key", "role.1": "text", "role.2": "unsent"}
+    try_question(page, number, **TONE, **roles)
+    press_button(page, number, keep="kettles")
+    page.settle()
+
+
+def test_rows_are_added_to_json_lines(page: Page, workspace: Workspace) -> None:
+    """Rows of a CSV and typed rows get the kinds of the columns; a wrong value is refused."""
+    create_json_task(page)
+    path = workspace.data / "sources/kettles.jsonl"
+    before = path.read_bytes()
+    rows = "id,text,loud\n3,It boils in 3 minutes.,false\n8,Grün.,true\nx,It broke.,true\n"
+    read = drop_file(page, rows, "kettles", "more.csv")
+    counts = read["found"]
+    assert (counts["added"], counts["unchanged"], counts["rejected"]) == (1, 1, 1)
+    press_button(page, read["number"])
+    page.settle()
+    assert "The column is true or false" in add_row(page, id="9", text="It hums.", loud="perhaps")
+    assert "is added" in add_row(page, id="9", text="It hums.", loud="")
+
+    after = path.read_bytes()
+    assert after.startswith(before)
+    assert [json.loads(line) for line in after[len(before) :].decode().splitlines()] == [
+        {"id": 8, "text": "Grün.", "loud": True},
+        {"id": 9, "text": "It hums.", "loud": None},
+    ]
+    state = page.get("/parts/state", params={"task": "kettles"}).text
+    assert "9 open" in state
+
+
+def write_workbook(path: Path) -> None:
+    """Write a workbook with the rows on its second sheet, not in its first row and column."""
+    with Workbook(path) as book:
+        book.add_worksheet("Notes").write_string(0, 0, "kept as it is")
+        sheet = book.add_worksheet("Rows")
+        sheet.write_row(1, 1, ["id", "", "text", "stars"])
+        for number in range(7):
+            text = f"It boils in {number} minutes."
+            sheet.write_row(2 + number, 1, [f"r{number}", "?", text, number])
+
+
+def test_rows_are_added_to_one_sheet_of_a_workbook(tmp_path: Path) -> None:
+    """The new rows are below the last; other sheets stay; texts and numbers stay what they are."""
+    write_workbook(tmp_path / "k.xlsx")
+    source = FileSource(tmp_path / "k.xlsx", ReadOptions(sheet="Rows"))
+    lines = [
+        {"id": "r7", "text": ' <b>It "hums" & drips.</b>\n', "stars": 4},
+        {"id": "r8", "text": "=1+1", "stars": None},
+    ]
+    path = tmp_path / "new.xlsx"
+    path.write_bytes(b"".join(iterate_with_rows(source.path, "Rows", source.names, lines)))
+    rows = [
+        row.values
+        for row in FileSource(path, ReadOptions(sheet="Rows"))
+        if isinstance(row, SourceRow)
+    ]
+    assert len(rows) == 9
+    assert rows[-2:] == lines
+    assert [row.values for row in FileSource(path, ReadOptions(header="none"))] == [
+        {"column_1": "kept as it is"}
+    ]
+
+
+def test_rows_are_added_to_a_workbook(page: Page, workspace: Workspace, tmp_path: Path) -> None:
+    """A typed row and the rows of a CSV get the kinds of the columns."""
+    with Workbook(tmp_path / "k.xlsx") as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["id", "text", "stars"])
+        for number in range(7):
+            sheet.write_row(1 + number, 0, [f"r{number}", f"Boils in {number} minutes.", number])
+    content = (tmp_path / "k.xlsx").read_bytes()
+    number = drop_file(page, content, "new", "kettles.xlsx")["number"]
+    roles = {"role.0": "key", "role.1": "text", "role.2": "unsent"}
+    try_question(page, number, **TONE, **roles)
+    press_button(page, number, keep="kettles")
+    page.settle()
+
+    rows = "id,text,stars\nr3,Boils in 3 minutes.,3\nr8,It hums.,5\nr9,It drips.,five\n"
+    read = drop_file(page, rows, "kettles", "more.csv")
+    counts = read["found"]
+    assert (counts["added"], counts["unchanged"], counts["rejected"]) == (1, 1, 1)
+    press_button(page, read["number"])
+    page.settle()
+    assert "The column has whole numbers" in add_row(page, id="x", text="It.", stars="1.5")
+    assert "is added" in add_row(page, id="x", text="It leaks.", stars="1")
+    state = page.get("/parts/state", params={"task": "kettles"}).text
+    assert "9 open" in state
+    source = FileSource(workspace.data / "sources/kettles.xlsx")
+    values = [row.values for row in source if isinstance(row, SourceRow)]
+    assert values[-2:] == [
+        {"id": "r8", "text": "It hums.", "stars": 5},
+        {"id": "x", "text": "It leaks.", "stars": 1},
+    ]
+
+
+def test_the_page_says_why_no_row_can_be_added(workspace: Workspace) -> None:
+    """The rows of a file elsewhere are added in that file, which the page names."""
+    reviews.set_up_task(workspace).ran("preflight", TASK="tasks/reviews.py")
+    with Page(workspace) as page:
+        html = unescape(page.get("/add", params={"task": "reviews"}).text)
+        reason = html.partition('id="no-rows"')[2].partition("</p>")[0]
+        assert "its rows are not in a file that the workspace stores" in reason
+        assert "reviews.csv" in reason
+        assert "change that file, and it is read again" in reason
+        params = {"task": "reviews"}
+        html = page.post("/parts/new-row", params=params, data={"column.id": "9"}).text
+        assert "nothing was added" in html
+
+
+def test_rows_that_are_added_at_the_same_time_are_all_kept(
+    page: Page, workspace: Workspace
+) -> None:
+    """Each replaces the source of the others, so they wait for each other."""
+    create_task(page, is_asked=False)
+    with ThreadPoolExecutor(4) as pool:
+        numbers = range(20, 28)
+        parts = list(
+            pool.map(lambda number: add_row(page, id=f"r{number}", product="", text="Hm."), numbers)
+        )
+    assert all("is added" in html for html in parts)
+    text = read_source(workspace).read_text(encoding="utf-8")
+    assert all(f'"r{number}"' in text for number in numbers)

@@ -103,3 +103,43 @@ def test_an_interrupted_edit_continues(page: Page, monkeypatch: pytest.MonkeyPat
     assert "stars, 2 changed by" in text
     assert "undone in 2, 0 unchanged, 0 refused" in _set(page, "stars", 2, undo="1")
     assert list_ids(page, where="stars = 4") == []
+
+
+@pytest.mark.sampled(0)
+def test_a_program_sets_and_undoes_a_field(page: Page) -> None:
+    """The API has the rules of the form: the number of rows, the field and the name are checked."""
+    path = "/api/tasks/reviews/items/set"
+    params = {"state": "answered", "field": "tone"}
+    body = {"value": "mixed", "count": 2, "who": "Bea"}
+    for status, changed_params, changed_body in (
+        (409, {}, {"count": 3}),
+        (422, {}, {"who": " "}),
+        (422, {"field": "moon"}, {}),
+        (422, {"where": "moon"}, {}),
+    ):
+        response = page.post(path, params=params | changed_params, json=body | changed_body)
+        assert response.status_code == status, response.text
+    assert list_ids(page, where="tone = 'mixed'") == ["2"]
+
+    work = page.post(path, params=params, json=body)
+    assert work.status_code == 202, work.text
+    page.settle()
+    result = page.get(work.headers["location"]).json()["result"]
+    assert (result["changed"], result["unchanged"], result["refused"]) == (1, 1, 0)
+    assert list_ids(page, where="tone = 'mixed'") == ["1", "2"]
+
+    undo_path = f"/api/tasks/reviews/edits/{result['number']}/undo"
+    assert page.post(undo_path, json={"who": "Bea"}).status_code == 202
+    page.settle()
+    assert list_ids(page, where="tone = 'mixed'") == ["2"]
+
+
+@pytest.mark.sampled(0)
+def test_a_program_marks_a_row_as_reviewed(page: Page) -> None:
+    """The mark is set and removed; a row without an answer has none."""
+    path = "/api/tasks/reviews/items/review"
+    assert page.post(path, json={"key": "2", "who": "Bea"}).json()["reviewed"] is True
+    assert list_ids(page, where="reviewed = true") == ["2"]
+    page.post(path, json={"key": "2", "who": "Bea", "reviewed": False})
+    assert list_ids(page, where="reviewed = true") == []
+    assert page.post(path, json={"key": "4", "who": "Bea"}).status_code == 422

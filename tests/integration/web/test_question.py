@@ -6,7 +6,7 @@ from html import unescape
 from tests.integration import reviews
 from tests.integration.web.test_imports import press_button
 from tests.integration.web.test_intake import KEY_TEXT, TONE, WHY, drop_reviews, try_question
-from tests.lab import Workspace
+from tests.lab import Api, Workspace
 from tests.page import Page
 
 TASK = {"task": "kettles"}
@@ -33,6 +33,13 @@ def change_question(page: Page, **form: str) -> str:
     return unescape(page.get("/parts/question", params=TASK).text)
 
 
+def use_change(page: Page, mode: str = "live") -> str:
+    """Press the button below the displayed trial, and return the part of the page."""
+    html = page.get("/question", params=TASK).text
+    trial = re.search(r'name="trial" value="(\d+)"', html)
+    return change_question(page, use="1", mode=mode, trial=trial[1] if trial else "")
+
+
 def test_a_change_is_tried_beside_present_answers_and_used(
     page: Page, workspace: Workspace
 ) -> None:
@@ -52,7 +59,7 @@ def test_a_change_is_tried_beside_present_answers_and_used(
     assert "Use for all 7 rows" in html
     assert path.read_bytes() == before
 
-    html = change_question(page, use="1", mode="live")
+    html = use_change(page)
     assert "changed to version 2" in html
     assert re.search(r'value="live"\s+checked', html), html
     assert "Ask all 7 rows" in html
@@ -94,6 +101,62 @@ def test_a_refused_change_stays_in_its_form(page: Page, workspace: Workspace) ->
     )
 
 
+def test_a_trial_is_displayed_again_after_a_reload(page: Page) -> None:
+    """Typed text and tried answers stay until the change is discarded."""
+    create_task(page)
+    change_question(page, **CHANGED, **WHY)
+    for _ in range(2):
+        html = unescape(page.get("/question", params=TASK).text)
+        assert "Praise, blame or both?</textarea>" in html
+        assert "Use for all 7 rows" in html
+
+    page.post("/parts/question", params=TASK, data={"discard": "1", **CHANGED})
+    html = unescape(page.get("/question", params=TASK).text)
+    assert "Praise or blame?</textarea>" in html
+    assert "Use for all" not in html
+
+
+def test_a_second_tab_keeps_its_text_and_the_trial_of_the_first(page: Page, api: Api) -> None:
+    """A change that is refused while another one is tried stays in its form with the reason."""
+    create_task(page)
+    api.script_fault("slow_reply", times=5, path=":generateContent", args={"seconds": 1})
+    page.post("/parts/question", params=TASK, data=CHANGED)
+    second = CHANGED | {"question": "What does the second tab ask?"}
+    html = unescape(page.post("/parts/question", params=TASK, data=second).text)
+    assert "What does the second tab ask?</textarea>" in html
+    assert "being tried" in html.partition('id="question-message"')[2].partition("</p>")[0]
+    # A poll has no form, so it replaces no typed text.
+    assert "<textarea" not in page.get("/parts/question", params=TASK).text
+    page.settle()
+
+    # A wrong field is refused as well, and the trial of the first tab can still be used.
+    html = change_question(page, **second | {"field0.name": "my tone"})
+    assert "What does the second tab ask?</textarea>" in html
+    assert "Use for all 7 rows" in html
+    first_trial = re.search(r'name="trial" value="(\d+)"', html)
+    assert first_trial is not None
+
+    # The first tab displays answers that are not those of the latest trial.
+    change_question(page, **second)
+    refused = change_question(page, use="1", mode="live", trial=first_trial[1])
+    assert "Another change was tried meanwhile" in refused
+    assert "changed to version 2" in use_change(page)
+
+
+def test_the_text_of_a_change_stays_if_the_question_was_changed_meanwhile(page: Page) -> None:
+    """The trial of an outdated change is not offered any more."""
+    create_task(page, is_asked=False)
+    change_question(page, **CHANGED)
+    change = page.desk.question_changes["kettles"]
+    use_change(page)
+    page.desk.question_changes["kettles"] = change
+    change.step = "try"
+    html = unescape(page.get("/question", params=TASK).text)
+    assert "The question was changed meanwhile" in html
+    assert "Praise, blame or both?</textarea>" in html
+    assert "Use for all" not in html
+
+
 def test_a_file_that_was_edited_meanwhile_is_not_overwritten(
     page: Page, workspace: Workspace
 ) -> None:
@@ -103,7 +166,7 @@ def test_a_file_that_was_edited_meanwhile_is_not_overwritten(
     path = workspace.data / "tasks/kettles.py"
     edited = path.read_bytes() + b"# mine\n"
     path.write_bytes(edited)
-    change_question(page, use="1")
+    use_change(page)
     assert path.read_bytes() == edited
     html = unescape(page.get("/question", params=TASK).text)
     assert "Change it in an editor" in html

@@ -1,0 +1,72 @@
+"""Format a row as a line of CSV or of JSON lines, and convert values to the kinds of columns."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pipeline.tables.cells import MAX_INTEGER, to_prompt_text
+
+_BOOLEAN_BY_TEXT = {"true": True, "false": False}
+
+
+def format_line(cells: Sequence[str] | Mapping[str, Any], *, delimiter: str = ",") -> str:
+    """Return a line with its line end: an object of JSON for a mapping, else cells of CSV."""
+    if isinstance(cells, Mapping):
+        return f"{json.dumps(dict(cells), ensure_ascii=False, allow_nan=False)}\n"
+
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerow(cells)
+    return file.getvalue()
+
+
+def convert_value(value: Any, kind: str) -> Any:
+    """Return a value as a column of this kind stores it; a blank text is None.
+
+    Raises:
+        ValueError: The value would change the kind of the column; the message says what it is.
+    """
+    is_blank = value is None or (isinstance(value, str) and not value.strip())
+    if is_blank or kind == "json":
+        return None if is_blank else value
+    if kind == "text":
+        return to_prompt_text(value)
+
+    text = to_prompt_text(value).strip()
+    return _PARSER_BY_KIND[kind](text)
+
+
+def _parse_boolean(text: str) -> bool:
+    if text.lower() not in _BOOLEAN_BY_TEXT:
+        raise ValueError("the column is true or false")
+    return _BOOLEAN_BY_TEXT[text.lower()]
+
+
+def _parse_integer(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise ValueError("the column has whole numbers") from None
+    if abs(number) > MAX_INTEGER:
+        raise ValueError("the column has whole numbers of at most 64 bits")
+    return number
+
+
+def _parse_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError("the column has numbers")
+    return number
+
+
+_PARSER_BY_KIND: Mapping[str, Callable[[str], Any]] = {
+    "boolean": _parse_boolean,
+    "integer": _parse_integer,
+    "real": _parse_number,
+}

@@ -1,0 +1,148 @@
+"""Copy an .xlsx file with new rows below the last row of a sheet.
+
+Only the part with the sheet is changed: new rows are inserted at its end. All other parts, such as
+other sheets, styles and formulas, are copied as they are.
+"""
+
+import copy
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+from pipeline.core.errors import InputError
+from pipeline.tables.workbook import MAX_CELL_CHARS, MAX_ROWS, find_sheet_part
+
+# The part with the sheet is changed in memory.
+MAX_CHANGED_SHEET_BYTES = 256 << 20
+# The largest whole number that a sheet stores exactly.
+MAX_EXACT_NUMBER = 2**53
+_CHUNK_BYTES = 1 << 20
+_LETTER_COUNT = 26
+_SHEET_END = re.compile(rb"</((?:\w+:)?)sheetData\s*>")
+_ROW = re.compile(rb"<(?:\w+:)?row(?=[\s/>])([^>]*)>")
+_ROW_NUMBER = re.compile(rb'\br="(\d+)"')
+# Programs that trust the recorded size would not read the new rows; the element is optional.
+_DIMENSION = re.compile(rb"<(?:\w+:)?dimension\s[^>]*/>")
+# Characters that XML cannot contain.
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def check_cell(value: Any) -> None:
+    """Check that a cell can store a value.
+
+    Raises:
+        ValueError: The value is too long or too large, or has a character that XML lacks.
+    """
+    if isinstance(value, str):
+        if len(value) > MAX_CELL_CHARS:
+            raise ValueError(f"a cell of a workbook has room for {MAX_CELL_CHARS:,} characters")
+        if _NOT_IN_XML.search(value):
+            raise ValueError("a workbook cannot store one of the characters")
+    elif isinstance(value, int) and abs(value) > MAX_EXACT_NUMBER:
+        raise ValueError("a workbook cannot store such a large number")
+
+
+def iterate_with_rows(
+    path: Path,
+    sheet_name: str,
+    names: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
+) -> Iterator[bytes]:
+    """Yield the bytes of a copy of a workbook with new rows.
+
+    Args:
+        path: The workbook.
+        sheet_name: Name of the sheet that gets the rows.
+        names: The columns of the sheet from its first column on; empty for one without a name.
+        rows: The values of each row by column, as `check_cell` accepts them.
+
+    Raises:
+        InputError: The sheet is too large, or has no room for the rows.
+    """
+    with tempfile.TemporaryFile() as file:
+        with ZipFile(path) as archive, ZipFile(file, "w") as new_archive:
+            sheet_part = find_sheet_part(archive, sheet_name)
+            for part in archive.infolist():
+                if part.filename == sheet_part:
+                    if part.file_size > MAX_CHANGED_SHEET_BYTES:
+                        raise InputError(
+                            f"{path.name} has a sheet of {part.file_size:,} bytes, too large to be "
+                            "changed; nothing was changed",
+                            hint="add the rows in a spreadsheet program",
+                        )
+                    sheet_xml = _insert_rows(archive.read(part), path, names, rows)
+                    new_archive.writestr(copy.copy(part), sheet_xml)
+                    continue
+                new_part = copy.copy(part)
+                with archive.open(part) as reader, new_archive.open(new_part, "w") as writer:
+                    shutil.copyfileobj(reader, writer, _CHUNK_BYTES)
+
+        file.seek(0)
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
+
+
+def _insert_rows(
+    sheet_xml: bytes,
+    path: Path,
+    names: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
+) -> bytes:
+    """Return the part of a sheet with new rows.
+
+    Raises:
+        InputError: The part has no rows, or no room for more.
+    """
+    sheet_end = _SHEET_END.search(sheet_xml)
+    if sheet_end is None:
+        raise InputError(f"{path.name} has no rows; nothing was changed")
+    last_number = 0
+    for row_start in _ROW.finditer(sheet_xml, 0, sheet_end.start()):
+        match = _ROW_NUMBER.search(row_start[1])
+        last_number = int(match[1]) if match else last_number + 1
+
+    prefix = sheet_end[1].decode()
+    pieces = [_DIMENSION.sub(b"", sheet_xml[: sheet_end.start()], count=1)]
+    for row_number, row in enumerate(rows, start=last_number + 1):
+        if row_number > MAX_ROWS:
+            raise InputError(
+                f"{path.name} has no room for more than {MAX_ROWS:,} rows; nothing was changed",
+            )
+        cells = "".join(
+            _format_cell(prefix, f"{_column_letters(index)}{row_number}", row.get(name))
+            for index, name in enumerate(names)
+            if name
+        )
+        pieces.append(f'<{prefix}row r="{row_number}">{cells}</{prefix}row>'.encode())
+    pieces.append(sheet_xml[sheet_end.start() :])
+    return b"".join(pieces)
+
+
+def _format_cell(prefix: str, place: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return f'<{prefix}c r="{place}" t="b"><{prefix}v>{int(value)}</{prefix}v></{prefix}c>'
+    if isinstance(value, int | float):
+        return f'<{prefix}c r="{place}"><{prefix}v>{value!r}</{prefix}v></{prefix}c>'
+    # Programs read "\r" as a line end.
+    text = escape(str(value), quote=False).replace("\r", "&#13;")
+    text_element = f'<{prefix}t xml:space="preserve">{text}</{prefix}t>'
+    return (
+        f'<{prefix}c r="{place}" t="inlineStr"><{prefix}is>{text_element}</{prefix}is></{prefix}c>'
+    )
+
+
+def _column_letters(index: int) -> str:
+    """Return the letters of a column: A for 0, AA for 26."""
+    letters = ""
+    number = index + 1
+    while number:
+        number, letter_index = divmod(number - 1, _LETTER_COUNT)
+        letters = chr(ord("A") + letter_index) + letters
+    return letters

@@ -1,0 +1,37 @@
+"""Steps of the flow in which a dropped file becomes a task."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from tests.browser.seen import Reader
+
+
+def write_lamps(path: Path, row_count: int) -> dict[str, str]:
+    """Write the rows of a file, and return their texts by key."""
+    texts = {str(number): f"Lamp {number} is bright." for number in range(1, row_count + 1)}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "shop", "text"])
+        writer.writerows([key, "north", text] for key, text in texts.items())
+    return texts
+
+
+def open_new_task(reader: Reader, tab: Any, path: Path) -> None:
+    """Drop a file for a new task, and wait for the form of its question."""
+    reader.go("/add")
+    tab.check("[name=task][value=new]")
+    tab.set_input_files("#drop [type=file]", path)
+    tab.locator("#question-text").wait_for()
+
+
+def fill_question(tab: Any) -> None:
+    """Type the question and two fields of an answer."""
+    tab.fill("#question-text", "Praise or blame?")
+    tab.fill("[name='field0.name']", "tone")
+    tab.select_option("[name='field0.kind']", "a|b|c")
+    tab.fill("[name='field0.choices']", "praise\nblame\nmixed")
+    tab.click("[data-add]")
+    tab.keyboard.type("stars")
+    tab.keyboard.press("Tab")
+    tab.keyboard.type("Whole")

@@ -1,0 +1,208 @@
+"""Flows from a file to a table while Gemini fails, the page's server dies, or another tab changes."""
+
+import csv
+import io
+import signal
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.browser.intake import fill_question, open_new_task, write_lamps
+from tests.browser.seen import LONG_MS, Reader, chromium, reading, serving
+from tests.integration.web.reviewed import answer_two_rows
+from tests.lab import Api, Workspace
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
+LIVE = ":generateContent"
+FEW_ROWS = 12
+MANY_ROWS = 300
+
+
+def _keep_task(reader: Reader, tab: Any, row_count: int) -> None:
+    """Use the tried question for all rows of the file."""
+    reader.wait_for("#tried", f"Use for all {row_count} rows")
+    tab.click("#keep")
+    reader.wait_for("#import", "is created")
+
+
+def _wait_for_button(reader: Reader) -> str:
+    """Wait for the button of the next step, and return its text."""
+    reader.tab.locator("#begin").wait_for()
+    return reader.tab.inner_text("#begin")
+
+
+def _read_table(client: httpx2.Client) -> dict[str, dict[str, str]]:
+    """Return the exported rows of the lamps by key."""
+    text = client.get("/items.csv", params={"task": "lamps"}).content.decode("utf-8-sig")
+    return {row["id"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
+
+
+def test_a_file_is_asked_although_gemini_fails(
+    workspace: Workspace, api: Api, tmp_path: Path
+) -> None:
+    """A failed trial keeps the question; a run says that Gemini fails, and ends when it is back."""
+    texts = write_lamps(tmp_path / "lamps.csv", FEW_ROWS)
+    workspace.begin()
+    api.script_fault("status", times=1000, path=LIVE, args={"code": 503})
+    with reading(workspace, RETRY_FOR="3") as (reader, tab, _):
+        open_new_task(reader, tab, tmp_path / "lamps.csv")
+        fill_question(tab)
+        tab.click("#try")
+        tab.locator("#import [role=alert]").first.wait_for()
+        assert tab.input_value("#question-text") == "Praise or blame?"
+        assert reader.violations() == ""
+        api.clear_faults()
+        tab.click("#try")
+        _keep_task(reader, tab, FEW_ROWS)
+
+    with reading(workspace, RETRY_FOR="120") as (reader, tab, client):
+        api.script_fault("status", times=1000, path=LIVE, args={"code": 503})
+        reader.go("/?task=lamps")
+        tab.click("#begin")
+        reader.wait_for("#state", "Gemini fails")
+        assert reader.violations() == ""
+        api.clear_faults()
+        reader.wait_for("#state", f"{FEW_ROWS} answered")
+        rows = _read_table(client)
+        assert {key: row["text"] for key, row in rows.items()} == texts
+        assert all(row["tone"] for row in rows.values())
+
+
+def test_a_run_continues_after_the_pages_server_was_killed(
+    workspace: Workspace, api: Api, tmp_path: Path
+) -> None:
+    """The open page says so, shows the stopped run after a restart, and asks only the rest."""
+    texts = write_lamps(tmp_path / "lamps.csv", MANY_ROWS)
+    workspace.begin()
+    with chromium() as browser:
+        with serving(workspace, MODE="live") as (process, address):
+            reader = Reader(browser, address)
+            open_new_task(reader, reader.tab, tmp_path / "lamps.csv")
+            fill_question(reader.tab)
+            reader.tab.click("#try")
+            _keep_task(reader, reader.tab, MANY_ROWS)
+            trial_calls = len(api.seen("POST", LIVE))
+            api.script_fault("slow_reply", times=MANY_ROWS, path=LIVE, args={"seconds": 1})
+            reader.tab.check("[name=mode][value=live]")
+            reader.tab.click("#ask")
+            reader.wait_for("#state", "being asked")
+            while len(api.seen("POST", LIVE)) < trial_calls + MANY_ROWS // 4:
+                reader.tab.wait_for_timeout(50)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        reader.wait_for("#away", "does not answer")
+        api.clear_faults()
+        calls_before = len(api.seen("POST", LIVE))
+        port = address.rpartition("/?")[0].rpartition(":")[2]
+
+        with serving(workspace, port, MODE="live") as (_, new_address):
+            reader.wait_for("#away", "started again")
+            reader.tab.context.new_page().goto(new_address)
+            reader.wait_for("#told", "is back")
+            # The answers of the killed run are stored, then its other rows are asked.
+            for button in ("Store the answers", "Ask the"):
+                if button in _wait_for_button(reader):
+                    reader.tab.click("#begin")
+                    reader.until("!document.querySelector('#begin')")
+            reader.wait_for("#state", f"{MANY_ROWS} answered")
+            token = {"authorization": f"Bearer {new_address.partition('token=')[2]}"}
+            base = new_address.partition("/?")[0]
+            with httpx2.Client(
+                base_url=base, headers=token, trust_env=False, timeout=LONG_MS / 1000
+            ) as client:
+                rows = _read_table(client)
+
+    assert {key: row["text"] for key, row in rows.items()} == texts
+    assert all(row["tone"] for row in rows.values())
+    # Only calls that were running when the server died are repeated.
+    repeated_calls = len(api.seen("POST", LIVE)) - trial_calls - MANY_ROWS
+    assert 0 <= repeated_calls < calls_before - trial_calls
+
+
+def test_two_tabs_change_a_question(workspace: Workspace, api: Api, tmp_path: Path) -> None:
+    """A refused change keeps its text, polls replace no text, and a reload shows the trial."""
+    write_lamps(tmp_path / "lamps.csv", FEW_ROWS)
+    workspace.begin()
+    with reading(workspace) as (reader, tab, _):
+        open_new_task(reader, tab, tmp_path / "lamps.csv")
+        fill_question(tab)
+        tab.click("#try")
+        _keep_task(reader, tab, FEW_ROWS)
+        reader.go("/question?task=lamps")
+        second = reader.open_second_tab()
+        second.tab.fill("#question-text", "What does the second tab ask?")
+        second.tab.click("[data-add]")
+        second.tab.keyboard.type("reason")
+
+        api.script_fault("slow_reply", times=5, path=LIVE, args={"seconds": 3})
+        tab.fill("#question-text", "What does the first tab ask?")
+        tab.click("#try")
+        reader.wait_for("#change-result", "Asking …")
+        tab.fill("#question-text", "A later thought.")
+        second.tab.click("#try")
+        second.wait_for("#question-message", "is being tried")
+        second.wait_for("#tried", "Use for all 12 rows")
+        assert second.tab.input_value("#question-text") == "What does the second tab ask?"
+        assert second.tab.input_value("[name='field2.name']") == "reason"
+        assert second.violations() == ""
+        reader.wait_for("#tried", "Use for all 12 rows")
+        assert tab.input_value("#question-text") == "A later thought."
+
+        tab.reload()
+        reader.wait_for("#tried", "Use for all 12 rows")
+        assert tab.input_value("#question-text") == "What does the first tab ask?"
+        second.tab.click("#try")
+        second.wait_for("#change-result", "Asking …")
+        second.wait_for("#tried", "Use for all 12 rows")
+        tab.click("#use")
+        reader.wait_for("#change", "Another change was tried meanwhile")
+        second.tab.click("#use")
+        second.wait_for("#change", "changed to version 2")
+
+
+def test_two_tabs_add_the_same_row(workspace: Workspace, tmp_path: Path) -> None:
+    """The second keeps its text with the reason beside the key; the first row stays."""
+    write_lamps(tmp_path / "lamps.csv", FEW_ROWS)
+    workspace.begin()
+    with reading(workspace) as (reader, tab, client):
+        open_new_task(reader, tab, tmp_path / "lamps.csv")
+        fill_question(tab)
+        tab.click("#try")
+        _keep_task(reader, tab, FEW_ROWS)
+        reader.go("/add?task=lamps")
+        second = reader.open_second_tab()
+        for number, one_tab in enumerate((tab, second.tab)):
+            one_tab.fill("[name='column.id']", "new")
+            one_tab.fill("[name='column.text']", f"Lamp of tab {number}.")
+        tab.click("#add-row")
+        reader.wait_for("#new-row", "Row new is added")
+        second.tab.click("#add-row")
+        second.wait_for("#column-0-message", "A row with this key exists")
+        assert second.tab.input_value("[name='column.text']") == "Lamp of tab 1."
+        assert second.violations() == ""
+        assert _read_table(client)["new"]["text"] == "Lamp of tab 0."
+        second.tab.fill("[name='column.id']", "newer")
+        second.tab.click("#add-row")
+        second.wait_for("#new-row", "Row newer is added")
+
+
+def test_two_tabs_correct_the_same_row(
+    workspace: Workspace, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second tab is told who was first, and keeps its text."""
+    monkeypatch.chdir(tmp_path)
+    answer_two_rows(workspace, api)
+    with reading(workspace) as (reader, tab, _):
+        reader.go("/row?task=reviews&key=1")
+        second = reader.open_second_tab()
+        for one_tab, who in ((tab, "Ada"), (second.tab, "Bea")):
+            one_tab.click("#edit-topics-open")
+            one_tab.fill("[name='value.0']", f"topic of {who}")
+            one_tab.fill("#edit-topics-who", who)
+        tab.click("#edit-topics-save")
+        reader.wait_for("#answer", "Saved as edit 1")
+        second.tab.click("#edit-topics-save")
+        second.wait_for("#edit-topics-message", "changed meanwhile, last by 'Ada' (edit 1)")
+        assert second.tab.input_value("[name='value.0']") == "topic of Bea"

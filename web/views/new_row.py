@@ -1,0 +1,101 @@
+"""Form for a new row of a task whose rows are stored in the workspace."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from pipeline.core.errors import FindableError, InputError
+from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.user_task import UserTask
+from pipeline.workflows import row_additions
+from web.errors import to_line
+from web.render import FormFields, get_app_state, render_page
+
+router = APIRouter()
+
+# Kinds of columns whose value is short; other values get a text area.
+SHORT_KINDS = ("integer", "real", "boolean")
+MAX_COLUMN_FIELDS = 100
+FIELD_PREFIX = "column."
+
+
+@dataclass
+class NewRowForm:
+    """A row as it was typed, and how its last submission ended."""
+
+    # Text by column.
+    texts: Mapping[str, str] = field(default_factory=dict)
+    # Message by the column that it belongs to; the empty name has that of the whole row.
+    messages: dict[str, str] = field(default_factory=dict)
+    # Key and address of the row that was added last.
+    added_key: str = ""
+    added_address: str = ""
+
+
+@router.post("/parts/new-row", include_in_schema=False)
+def add_row(request: Request, task: str, form: FormFields) -> HTMLResponse:
+    """Add a row; render an empty form, or the typed texts with the reason beside its field.
+
+    The text of a column is the form's field `column.NAME`.
+    """
+    app_state = get_app_state(request)
+    with app_state.open_to_read(task) as ws:
+        names = list_columns(ws)
+    texts = {name: form.get(f"{FIELD_PREFIX}{name}", "") for name in names}
+    new_row = NewRowForm(texts)
+    try:
+        _check_columns(form, names)
+        with app_state.open_to_write(task) as ws:
+            key = row_additions.add_row(ws, texts)
+    except InputError as error:
+        new_row.messages[error.field if error.field in texts else ""] = to_line(error)
+    except FindableError as error:
+        new_row.messages[""] = to_line(error)
+    else:
+        address = f"/row?{urlencode({'task': task, 'key': key})}"
+        new_row = NewRowForm(added_key=key, added_address=address)
+
+    with app_state.open_to_read(task) as ws:
+        return render_page(request, "parts/new_row.html", ws, **new_row_values(ws, new_row))
+
+
+def _check_columns(form: Mapping[str, str], names: Collection[str]) -> None:
+    """Raise InputError unless a form has a field for each of these columns, and no other."""
+    typed_names = {
+        name.removeprefix(FIELD_PREFIX) for name in form if name.startswith(FIELD_PREFIX)
+    }
+    if typed_names != set(names):
+        raise InputError("the columns have changed; nothing was added. Check the form")
+
+
+def list_columns(ws: WorkspaceSession) -> list[str]:
+    """Return the columns of a task's source that a form has a field for; the key comes first.
+
+    A form has none if no row can be added to the task, or if it would have too many fields.
+    """
+    task = ws.task
+    if not isinstance(task, UserTask) or not row_additions.can_add_rows(task, ws.data):
+        return []
+    keys = [name for name, _ in task.record.key if name in task.record.columns]
+    names = [*keys, *(name for name in task.record.columns if name not in keys)]
+    return names if len(names) <= MAX_COLUMN_FIELDS else []
+
+
+def new_row_values(ws: WorkspaceSession, new_row: NewRowForm | None = None) -> dict[str, Any]:
+    """Return the variables of the template `parts/new_row.html`."""
+    columns: Mapping[str, str] = {}
+    keys: list[str] = []
+    if isinstance(ws.task, UserTask):
+        columns = ws.task.record.columns
+        keys = [name for name, _ in ws.task.record.key]
+    return {
+        "new_row": new_row or NewRowForm(),
+        "row_fields": [
+            (name, name in keys, columns[name] in SHORT_KINDS or name in keys)
+            for name in list_columns(ws)
+        ],
+    }
