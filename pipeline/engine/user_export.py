@@ -26,8 +26,9 @@ class UserExport(TaskExport):
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return each row with its state and answer, or the members of a list field.
 
-        The answers are of a single version, or of several if the task prefers versions by row.
-        A person's answer replaces a model's unless `options.extractor` is set.
+        The answers are of a single version, or of several if the task prefers versions by row, or
+        if several models answered under the prompt version. A person's answer replaces a model's.
+        With `options.extractor` the answers are of one version only.
         """
         row_filter = options.row_filter or RowFilter()
         include_missing = options.gone or row_filter.state == GONE_STATE or bool(row_filter.ids)
@@ -42,13 +43,18 @@ class UserExport(TaskExport):
             counts = _count_answers(tx, self.rows.record.name, *in_source)
 
         is_any_version = options.extractor is None
+        exported_version = version or self.version_label
+        if is_any_version:
+            exported_version = answers.join_models(exported_version, counts)
         is_answer = answers.is_preferred(
             answers.VersionPreference(self.rows.record.name),
-            version=version or self.version_label,
+            version=exported_version,
             corrected=is_any_version,
         )
+        has_several_models = version is not None and exported_version != version
         if self.rows.preferred_versions and is_any_version:
             is_answer = answers.is_preferred(self.rows.preference(tx))
+        if (self.rows.preferred_versions or has_several_models) and is_any_version:
             preferred_counts = _count_answers(tx, self.rows.record.name, is_answer, *in_source)
             if preferred_counts.keys() - {version, answers.PERSON}:
                 version = None

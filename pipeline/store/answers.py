@@ -849,6 +849,20 @@ def belongs_to_version(version: str, label: str) -> bool:
     return version == label or version.startswith(f"{label}/")
 
 
+def join_models(version: str, answered_versions: Iterable[str]) -> str:
+    """Return the prompt version of a version if several models answered under it.
+
+    Else the version is returned unchanged.
+
+    Args:
+        version: `label/model`.
+        answered_versions: All versions with answers.
+    """
+    label = VersionCounts.from_extractor(version).label
+    versions_of_label = [name for name in answered_versions if belongs_to_version(name, label)]
+    return label if len(versions_of_label) > 1 else version
+
+
 def cost_of_version(tx: Connection, task: str, version: str) -> float:
     """Return the cost of all batches of a version in USD, without rolled back batches."""
     query = select(func.sum(batches.c.cost)).where(

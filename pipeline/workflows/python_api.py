@@ -864,7 +864,10 @@ def _choose_version(
             return own_version
 
     options = ExportOptions(extractor=extractor or own_version or None, prefer=preferred_versions)
-    return task.export.choose_version(tx, answered_versions, options) or ""
+    version = task.export.choose_version(tx, answered_versions, options) or ""
+    if version and extractor is None and isinstance(task, UserTask):
+        return answers.join_models(version, answered_versions)
+    return version
 
 
 def _parse_answer(task: Task, key: str, extractor: str, answer_text: str) -> Any:

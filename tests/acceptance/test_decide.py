@@ -116,6 +116,19 @@ def test_closed_task_goes_from_rows_to_export_by_decisions(
     assert len(outside_server.decisions) == 12
 
 
+@pytest.mark.alike
+def test_export_has_the_answers_of_both_models(tickets: Workspace) -> None:
+    """Rows that a generating model answered first are exported beside the decided rows."""
+    declare(tickets, CLOSED_FIELDS, 6)
+    tickets.run_command("tag", mode="live", limit=2)
+    tickets.run_command("tag", mode="decide")
+
+    rows = tickets.exported_rows()
+    assert [row["state"] for row in rows] == ["answered"] * 6
+    assert all(row["tone"] for row in rows)
+    assert len({row["extractor"] for row in rows}) == 2
+
+
 def test_killed_decisions_are_not_asked_twice(tickets: Workspace, api: Engine) -> None:
     """After a kill only rows whose call was in flight are asked again, whatever command follows."""
     declare(tickets, CLOSED_FIELDS, 30)
