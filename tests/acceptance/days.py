@@ -287,13 +287,10 @@ DAYS = (
         faults=(MIXED_UP,),
         settings={"CONTROL": "1", "BATCH_ROWS": "50"},
     ),
-    # Closed questions are decided. A changed row is decided again.
+    # Closed questions are decided.
     Day(
         "decided",
-        (
-            line("tag", mode="decide"),
-            line("tag", mode="decide", REFRESH="1"),
-        ),
+        (line("tag", mode="decide"), EXPORT),
         files={"tasks/reviews.py": "closed.py", "tasks/reviews.csv": "own-equal-later.csv"},
         settings=ONE_CALL,
         task="reviews",
