@@ -26,6 +26,7 @@ from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.judging import provenance_of
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
+from pipeline.gemini.responses import ResponseParser
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Store
@@ -226,7 +227,7 @@ def store_trial_outcomes(
         trial = batches.get_batch(tx, number)
     provenance = provenance_of(trial, settings=ws.settings)
     # Without the file of its task, the replies to a dead trial count at their estimate.
-    parse_response = responses.parse_response
+    parse_response: ResponseParser = responses.parse_response
     with contextlib.suppress(FindableError):
         parse_response = choose_response_parser(ws.find_task(trial.task), provenance.model)
     now = ws.now()
