@@ -41,11 +41,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.ext.compiler import compiles
-<<<<<<< HEAD
-from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
-=======
 from sqlalchemy.schema import CreateIndex, CreateTable
->>>>>>> confidence
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
@@ -643,11 +639,7 @@ tasks = _table_of(
 # to `0021`.
 SCHEMA_NUMBER = "0025"
 # The statements that upgrade each schema to the next schema.
-<<<<<<< HEAD
-UPGRADES: Mapping[str, Sequence[str | ExecutableDDLElement]] = {
-=======
 UPGRADES: Mapping[str, Sequence[str | CreateIndex | CreateTable]] = {
->>>>>>> confidence
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
     "0023": [
         f"ALTER TABLE {batches.name} ADD COLUMN running_at TIMESTAMP WITH TIME ZONE",
