@@ -134,6 +134,42 @@ def test_killed_decisions_are_not_asked_twice(tickets: Workspace, api: Engine) -
     assert count_decisions(api) <= 30 + 3
 
 
+def test_scheduled_work_continues_decisions_by_decisions(tickets: Workspace, api: Engine) -> None:
+    """`run` asks the rows that a killed `tag` left by decisions, and sends no batch."""
+    declare(tickets, CLOSED_FIELDS, 20)
+    api.script_fault("hang", nth=8, times=99, path=DECIDE_PATH, args=HANGS)
+    kill_after_decisions(tickets, api, call_count=9, CONCURRENCY=2)
+    api.clear_faults()
+
+    tickets.run_command("run")
+    assert tickets.state_counts() == {"answered": 20}
+    assert {batch["way"] for batch in tickets.batches()} == {"decide"}
+    assert len(decision_counts(api)) == 20
+    assert count_decisions(api) <= 20 + 2
+
+
+def test_killed_mixed_task_asks_each_part_once(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """After a kill between the two requests, neither the decisions nor the texts are repeated."""
+    declare(served_tickets, MIXED_FIELDS, 12)
+    command = served_tickets.start_command("tag", mode="decide", wait=True, CONCURRENCY=1)
+    with command as running:
+        deadline = time.monotonic() + LONGEST_S
+        while not any("generateContent" in call for call in outside_server.calls):
+            assert time.monotonic() < deadline, running.read_output()
+            time.sleep(0.005)
+        running.signal(signal.SIGKILL)
+        assert running.wait().code == -signal.SIGKILL
+
+    assert len(outside_server.decisions) == 12
+    served_tickets.run_command("tag", wait=True)
+    assert served_tickets.state_counts() == {"answered": 12}
+    assert len(outside_server.decisions) == 12
+    assert sum("generateContent" in call for call in outside_server.calls) <= 12 + 1
+    assert all(all(row.values()) for row in exported_confidences(served_tickets).values())
+
+
 def test_equal_rows_share_a_decision(tickets: Workspace, api: Engine) -> None:
     """Rows with equal texts are decided once, and the copies have the same probabilities."""
     declare(tickets, CLOSED_FIELDS, 3)
