@@ -192,17 +192,21 @@ def test_decisions_survive_faults_of_the_service(
     assert served_tickets.state_counts() == {"answered": 6}
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("blocked", "prompt-blocked"), ("400", "refused the request permanently")]
+)
 def test_refused_decisions_are_charged_to_their_rows(
-    served_tickets: Workspace, outside_server: Outside
+    served_tickets: Workspace, outside_server: Outside, fault: str, reason: str
 ) -> None:
-    """A 400 and a blocked prompt are charged to their rows, which are parked at the second time."""
+    """A 400 parks its row, and a blocked prompt does at the second time."""
     declare(served_tickets, CLOSED_FIELDS, 4)
-    outside_server.troubles.decision_faults = ["", "blocked", "", "", "blocked"]
+    outside_server.troubles.decision_faults = ["", fault, "", "", fault]
     served_tickets.run_command("tag", mode="decide", CONCURRENCY=1)
     reasons = served_tickets.parked_reasons()
     assert list(reasons) == ["2"]
-    assert "prompt-blocked" in reasons["2"]
+    assert reason in reasons["2"]
 
+    outside_server.troubles.decision_faults = []
     served_tickets.run_command("unpark", all=True)
     served_tickets.run_command("tag", mode="decide")
     assert served_tickets.state_counts() == {"answered": 4}
@@ -304,6 +308,21 @@ def test_mixed_task_gets_one_answer_from_two_requests(
     assert min(costs) > 0
     assert document["spent"] == pytest.approx(sum(costs))
     assert all(row["summary"] and row["tone"] for row in served_tickets.exported_rows())
+
+
+def test_equal_rows_of_a_mixed_task_share_both_requests(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """Rows with equal texts are decided once and asked once, and each gets the whole answer."""
+    declare(served_tickets, MIXED_FIELDS, 3)
+    write_tickets(served_tickets, ["The lamp hums.", "A chair is short.", "The lamp hums."])
+    served_tickets.run_command("tag", mode="decide", wait=True)
+    assert served_tickets.state_counts() == {"answered": 3}
+    assert len(outside_server.decisions) == 2
+    assert sum("generateContent" in call for call in outside_server.calls) == 2
+    confidences = exported_confidences(served_tickets)
+    assert confidences["1"] == confidences["3"]
+    assert all(confidences["3"].values())
 
 
 def test_partly_answered_rows_are_open(served_tickets: Workspace, outside_server: Outside) -> None:
