@@ -180,8 +180,13 @@ def measure_likeness(words: str, text: str) -> float:
     return float((word_meanings @ text_meanings.T).max(axis=1).mean())
 
 
+# Many questions in a row are about the same text.
+@functools.lru_cache(maxsize=64)
 def _get_meanings(text: str) -> "NDArray[np.float32] | None":
-    """Return the meanings of the words of a text, (words, 256); None for a blank text."""
+    """Return the meanings of the words of a text, (words, 256); None for a blank text.
+
+    The array is cached, so callers must not change it.
+    """
     import numpy as np
 
     words = encoder.count_words(text)

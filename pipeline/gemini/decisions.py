@@ -34,9 +34,11 @@ from pipeline.gemini.usage import Usage, estimate_tokens
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-# Limits of a call and of a question (public pages of 2026-11-11, types of google-genai 3.3.0).
+# Questions of a call (public pages of 2026-11-11).
 MAX_QUESTIONS = 1_000
+# Input tokens of a call (the same pages).
 MAX_PROMPT_TOKENS = 262_144
+# Options of a choice, and levels of a score (types of google-genai 3.3.0).
 MIN_OPTIONS = 2
 MAX_OPTIONS = 255
 # From this probability on, a yes/no question counts as yes.

@@ -90,7 +90,8 @@ class ParsedReply(NamedTuple):
     # ANSWERED if the text can be validated, else REFUSED or INVALID.
     outcome: Outcome
     # ok, unreadable, error-line, no-response, no-candidates, prompt-blocked, blocked, bad-finish,
-    # max-tokens (the text is cut), max-tokens-empty (thoughts used all tokens) or empty.
+    # max-tokens (the text is cut), max-tokens-empty (thoughts used all tokens) or empty. Of a
+    # decision also `does-not-validate: <question>: <message>`.
     reason: str
     # The answer; "" unless the outcome is ANSWERED.
     text: str = ""

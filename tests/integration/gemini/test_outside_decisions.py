@@ -17,6 +17,7 @@ from pipeline.gemini.decisions import (
 )
 from pipeline.gemini.responses import ParsedReply, parse_answer
 from tests.integration.gemini.scripted import KEY, decided
+from tests.lab import Api
 from tests.outside.server import Outside
 
 TEXT = "The lamp arrived broken, and nobody answered my letters."
@@ -121,3 +122,22 @@ def test_the_reply_to_a_decision_can_be_replaced(
     outside_server.decision_replies = lambda reply: {**reply, "answers": {}}
     reply = _parse(decided(outside_client, _request()))
     assert reply.reason == "does-not-validate: verdict: no answer"
+
+
+def test_the_scripted_engine_breaks_decisions(api: Api) -> None:
+    """Faults of the local engine hit decisions, and `decision_members` changes a reply."""
+    client = Client(api_key=KEY, base_url=api.url, trust_env=False)
+    for fault, error in (
+        ("status", UnavailableError),
+        ("quota_minute", ThrottledError),
+        ("drop", UnavailableError),
+    ):
+        api.script_fault(fault, path="/decisions")
+        with pytest.raises(error):
+            decided(client, _request())
+    api.script_fault("decision_members", args={"answers": {"verdict": {"type": "rank"}}})
+    assert _parse(decided(client, _request())).outcome is Outcome.INVALID
+    reply = _parse(decided(client, _request()))
+    client.close()
+    assert (reply.outcome, reply.model_version) == (Outcome.ANSWERED, "findable-local-stand-in-1")
+    assert len(api.seen("POST", "/decisions")) == 5

@@ -83,6 +83,20 @@ def test_unusable_model_is_refused() -> None:
     assert not models.load_models()["gemini-embedding-001"].task_in_text
 
 
+def test_a_decision_model_has_no_batch_price_and_its_own_limits() -> None:
+    """A decision costs the same in every mode, and has the published limits in every tier."""
+    model = find_model(Settings.decision_model, kind="decide", today=TODAY)
+    assert model.prices("standard", day=TODAY) == model.prices("batch", day=TODAY) == (0.10, 0.0)
+    assert model.rate_limits("free") == RateLimits(rpm=200, tpm=50_000, rpd=10_000)
+    assert model.rate_limits("1") == model.rate_limits("free")
+    assert model.flex is False
+    with pytest.raises(ConfigurationError, match="not a model that can decide") as caught:
+        find_model(DEFAULT_GENERATE, kind="decide", today=TODAY)
+    assert "DECISION_MODEL" in caught.value.hint.upper()
+    local_model = find_model("findable-local-decision-1", kind="decide", today=TODAY)
+    assert (local_model.local, local_model.price_in) == (True, 0.0)
+
+
 def test_wrong_extra_file_is_explained(tmp_path: Path) -> None:
     """An invalid models file is a configuration error that names the file."""
     extra = tmp_path / "my.toml"
