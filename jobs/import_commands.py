@@ -500,12 +500,9 @@ def _estimate_output(estimate: "Preflight", row_count: int) -> list[Any]:
     priced_estimate = estimate.with_key or estimate
     mode_estimates = {
         mode: mode_estimate
-        for mode, mode_estimate in priced_estimate.ways.items()
+        for mode, mode_estimate in priced_estimate.possible_ways.items()
         if not mode_estimate.absent
     }
-    decide = priced_estimate.decide
-    if decide is not None and not decide.absent:
-        mode_estimates[Mode.DECIDE.value] = decide
     costs = ", ".join(
         _mode_cost(mode, mode_estimate) for mode, mode_estimate in mode_estimates.items()
     )

@@ -34,7 +34,7 @@ from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport
 from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
-from pipeline.core.states import Mode, is_unsupported
+from pipeline.core.states import is_unsupported
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
@@ -254,9 +254,10 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:
 
     if estimate.late_move is not None:
         print_line(f"batch: {estimate.late_move.description}")
-    decide = (estimate.with_key or estimate).decide
+    priced_estimate = estimate.with_key or estimate
+    decide = priced_estimate.decide
     if decide is not None:
-        print_line(f"no decide: {decide.absent}" if decide.absent else decide.propose_decisions())
+        print_line(priced_estimate.decide_proposal or f"no decide: {decide.absent}")
     recommended = estimate.recommended or "no mode yet"
     print_line(f"recommended: {recommended}, because {estimate.reason}")
 
@@ -287,12 +288,9 @@ def _print_modes(estimate: Preflight, labels: TaskLabels, *, guess_note: str) ->
     # Batch is always listed.
     mode_estimates = {
         mode: mode_estimate
-        for mode, mode_estimate in estimate.ways.items()
+        for mode, mode_estimate in estimate.possible_ways.items()
         if mode == "batch" or not mode_estimate.absent
     }
-    decide = estimate.decide
-    if decide is not None and not decide.absent:
-        mode_estimates[Mode.DECIDE.value] = decide
     rows = []
     for mode, mode_estimate in mode_estimates.items():
         nouns = ("batch", "batches") if mode == "batch" else ("call", "calls")

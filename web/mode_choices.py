@@ -8,6 +8,7 @@ _MODE_LABELS = {
     "batch": "Batch",
     "flex": "Flex",
     "live": "Live",
+    "decide": "Decide",
 }
 
 
@@ -36,11 +37,11 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
     None unless the local engine is used.
     """
     choices = []
-    for mode, way in estimate.ways.items():
-        _, cost = estimate.plan_sent_rows(mode)
+    for mode, way in estimate.possible_ways.items():
+        cost = way.cost + estimate.waiting.cost
         cost_with_key = None
         if estimate.with_key is not None:
-            cost_with_key = estimate.with_key.ways[mode].cost
+            cost_with_key = estimate.with_key.possible_ways[mode].cost
 
         choices.append(
             ModeChoice(

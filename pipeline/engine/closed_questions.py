@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from pipeline.core.declaration import json_schema
 from pipeline.engine.task import Task
 from pipeline.gemini import decisions, responses
 from pipeline.gemini.models import Model
-from pipeline.gemini.requests import Prompt
+from pipeline.gemini.requests import Prompt, make_request_line
 from pipeline.gemini.responses import ParsedReply, ResponseParser
 from pipeline.gemini.usage import Usage, estimate_tokens
 from pipeline.store.confidences import FieldConfidence
@@ -125,8 +123,9 @@ class QuestionLines:
         )
         # The model is a column of the batch, as for all batches.
         body = {name: member for name, member in request.items() if name != "model"}
-        line = orjson.dumps({"key": key, "request": body})
-        return line, Usage(prompt=estimate_tokens(prompt_text) + self.question_tokens)
+        return make_request_line(key, body), Usage(
+            prompt=estimate_tokens(prompt_text) + self.question_tokens
+        )
 
 
 def choose_response_parser(task: Task, model: Model) -> ResponseParser:

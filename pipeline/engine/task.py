@@ -168,9 +168,11 @@ class Task:
     # Hint that is shown if the task has no index.
     index_hint: HintTemplate | str = ""
 
-    def with_open_rows(self, *, has_partial_answer: bool) -> "Task":
-        """Return the task in which only rows with, or only rows without, a partial answer are open.
+    def with_open_rows(self, *, has_partial_answer: bool | None) -> "Task":
+        """Return the task in which only rows with, or without, a partial answer are open.
 
-        Only a task of a user can be mixed, so only such a task has partial answers.
+        None means all rows. Only a task of a user can be mixed, and have partial answers.
         """
-        raise NotImplementedError
+        if has_partial_answer is not None:
+            raise NotImplementedError
+        return self

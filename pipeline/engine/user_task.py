@@ -495,11 +495,14 @@ class UserTask(Task):
         model_name = self.settings.for_backend(self.provider).decision_model
         return f"{self.version_label}/{model_name.removeprefix('models/')}"
 
-    def with_open_rows(self, *, has_partial_answer: bool) -> "UserTask":
-        """Return the task in which only rows with, or only rows without, a partial answer are open.
+    def with_open_rows(self, *, has_partial_answer: bool | None) -> "UserTask":
+        """Return the task in which only rows with, or without, a partial answer are open.
 
-        Its rows are asked in two requests: about the closed fields, then about the others.
+        The rows of a mixed task are asked in two requests: about the closed fields, then about the
+        others. None means all rows.
         """
+        if has_partial_answer is self.rows.has_partial_answer:
+            return self
         task = copy(self)
         task.rows = replace(self.rows, has_partial_answer=has_partial_answer)
         task.answers = replace(self.answers, rows=task.rows)

@@ -69,6 +69,15 @@ def make_request_key(task_name: str, row_id: str) -> str:
     return f"{task_name}/{id_hash}"
 
 
+def make_request_line(key: str, request: Mapping[str, Any]) -> bytes:
+    """Return a request line of a key and a request object, without a line end.
+
+    Raises:
+        TypeError: The request contains a value that JSON cannot express.
+    """
+    return orjson.dumps({"key": key, "request": request})
+
+
 def parse_request(line: bytes) -> dict[str, Any]:
     """Parse a request line and return its `request` object, which is the body of a live call."""
     request: dict[str, Any] = orjson.loads(line)["request"]
@@ -178,7 +187,7 @@ class RequestSettings:
         request["generationConfig"] = generation_config
 
         try:
-            line = orjson.dumps({"key": key, "request": request})
+            line = make_request_line(key, request)
         except TypeError as error:
             raise InputError(
                 f"the request {key!r} cannot be written as JSON: {error}; no line was written",

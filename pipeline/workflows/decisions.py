@@ -1,10 +1,16 @@
-"""Open a session that asks closed questions of the decision model."""
+"""Open sessions that ask closed questions of the decision model, and continue their runs."""
 
+from pipeline.batch import live
+from pipeline.batch.batch_plan import Selection
+from pipeline.batch.live_report import LiveReport
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import Mode
 from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
+from pipeline.store import runs
+from pipeline.store.database import Connection
 
 # Modes in which a few rows can be asked.
 SINGLE_ROW_MODES = (Mode.LIVE.value, Mode.DECIDE.value)
@@ -23,6 +29,38 @@ def open_decisions(ws: WorkspaceSession) -> WorkspaceSession:
             hint=f"without {OptionHint(mode='decide')} a generating model answers all fields",
         )
     return ws.for_decisions()
+
+
+def open_undecided_rows(ws: WorkspaceSession) -> WorkspaceSession:
+    """Return a session that asks the closed fields of the rows that lack them as decisions.
+
+    Of a closed task these are all open rows. The session shares the client, which is opened now.
+
+    Raises:
+        ConfigurationError: There is no usable key, or the engine cannot start.
+    """
+    ws.ensure_client()
+    decide_ws = ws.for_decisions()
+    if closed_questions.is_mixed(ws.task):
+        decide_ws.task = ws.task.with_open_rows(has_partial_answer=False)
+    return decide_ws
+
+
+def continue_decide_run(ws: WorkspaceSession) -> LiveReport:
+    """Ask the rows that an unfinished run of decisions left open.
+
+    Raises:
+        ConfigurationError: There is no usable key, or the engine cannot start.
+    """
+    return live.ask_rows(open_undecided_rows(ws), Selection(), mode=Mode.DECIDE)
+
+
+def is_decide_run_open(tx: Connection, task: Task) -> bool:
+    """Return whether the unfinished `tag` of a task asks by decisions, under its version."""
+    if task.user_file is None:
+        return False
+    unfinished_run = runs.find_unfinished_run(tx, task.name, mode=runs.TAG)
+    return unfinished_run is not None and unfinished_run.extractor == task.rows.decision_version
 
 
 def open_in_mode(ws: WorkspaceSession, mode: str) -> WorkspaceSession:

@@ -15,6 +15,7 @@ from pipeline.quality import pilot
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
+from pipeline.workflows.decisions import is_decide_run_open
 
 # Our choice: a batch is polled again after this share of its age, so that long batches are polled
 # seldom.
@@ -67,9 +68,19 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         yield from batch_units
 
         has_ended_moves = bool(list_ended_moves(tx, ws.task, ws.extractor))
+        new_count = claiming.count_claimable(tx, ws.task)
+        undecided_count = 0
+        if new_count and is_decide_run_open(tx, ws.task):
+            # Rows of a run of decisions are prepared when their closed fields are decided.
+            partly_answered = claiming.count_partly_answered(tx, ws.task)
+            undecided_count = new_count - partly_answered
+            new_count = partly_answered
         if claiming.find_due_ids(tx, ws.task) or has_ended_moves:
             yield DueUnit("ask", name)
-        if claiming.count_claimable(tx, ws.task) and is_pilot_clear(tx, ws):
+        elif undecided_count:
+            has_room = budget.read_current_budgets(ws).remaining_usd(tx, estimate_error=0.0) != 0
+            yield DueUnit("ask", name, 0.0 if has_room else max_pause_s)
+        if new_count and is_pilot_clear(tx, ws):
             is_quota_full = (
                 budget.count_remaining_quota_tokens(tx, ws.model, ws.settings, now=ws.now()) == 0
             )

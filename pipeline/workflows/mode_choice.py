@@ -5,11 +5,10 @@ An unknown duration is None. The estimates come from `workflows/preflight.py`.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.batch.report import duration_in_words
-from pipeline.core.command_hint import OptionHint
 from pipeline.core.text import format_usd
 from pipeline.gemini.models import RateLimits
 from pipeline.gemini.rate_limiter import WINDOW_S
@@ -56,12 +55,19 @@ class ModeEstimate:
         has_prices = not self.unpriced_share and not other.unpriced_share
         return not self.absent and has_prices and self.cost < other.cost
 
-    def propose_decisions(self) -> str:
-        """Return the proposal to ask by decisions, if this is their estimate."""
-        option = OptionHint(mode="decide")
-        return (
-            f"{option} asks the same as closed questions, with a probability for each field: "
-            f"{self.shown_cost}, {self.duration_text}"
+    def followed_by(self, other: "ModeEstimate") -> "ModeEstimate":
+        """Return the estimate of asking the same rows in this mode and then in another mode."""
+        seconds = None
+        if self.seconds is not None and other.seconds is not None:
+            seconds = self.seconds + other.seconds
+        return replace(
+            self,
+            cost=self.cost + other.cost,
+            seconds=seconds,
+            warnings=(*self.warnings, *other.warnings),
+            affordable=self.affordable and other.affordable,
+            refused=self.refused or other.refused,
+            unpriced_share=self.unpriced_share or other.unpriced_share,
         )
 
     def document(self, count_name: str) -> dict[str, Any]:

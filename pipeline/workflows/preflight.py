@@ -85,8 +85,13 @@ class Preflight:
     # What MOVE_AFTER may do, or None.
     late_move: LateMove | None = None
     # The estimate of decisions about closed fields, which are never chosen automatically. None if
-    # no user declared the task, or if only decisions are estimated.
+    # no user declared the task, or if only decisions are estimated. For a mixed task the other
+    # fields are included, which are asked in the recommended mode.
     decide: ModeEstimate | None = None
+    # The fields that decisions answer.
+    closed_fields: Sequence[str] = ()
+    # The proposal to ask by decisions; empty if that is not possible.
+    decide_proposal: str = ""
     # The same estimate for the model that a key would use, or None if that is the model.
     with_key: "Preflight | None" = None
 
@@ -134,7 +139,11 @@ class Preflight:
         estimate = self.ways.get(Mode.DECIDE) or self.decide
         if estimate is None:
             return None
-        return {**estimate.document("calls"), "absent": estimate.absent or None}
+        return {
+            **estimate.document("calls"),
+            "fields": self.closed_fields,
+            "absent": estimate.absent or None,
+        }
 
     @property
     def is_dear(self) -> bool:
@@ -143,6 +152,13 @@ class Preflight:
             return False
         available_costs = [estimate.cost for estimate in self.ways.values() if not estimate.absent]
         return self.ways[self.recommended].cost > min(available_costs) + MIN_DEARER_USD
+
+    @property
+    def possible_ways(self) -> Mapping[str, ModeEstimate]:
+        """Return the estimates by mode, with that of decisions if they are possible."""
+        if self.decide is None or self.decide.absent:
+            return self.ways
+        return {**self.ways, Mode.DECIDE.value: self.decide}
 
     def plan_sent_rows(self, mode: str) -> tuple[BatchPlan, float]:
         """Return the plan and cost (USD) of all rows to send in a mode, with prepared batches.
@@ -279,7 +295,7 @@ def estimate_plan(
     recommended, reason = recommend_mode(ways, items=plan.items, deadline_s=deadline_s)
     with ws.store.read() as tx:
         late_move = estimate_late_moves(ws, tx, ways[ws.settings.move_to].cost)
-    return Preflight(
+    preflight = Preflight(
         plan=plan,
         ways=ways,
         recommended=recommended,
@@ -292,32 +308,67 @@ def estimate_plan(
         waiting=estimator.waiting_plan,
         echo_costs=echo_costs,
         late_move=late_move,
-        decide=_estimate_decide_mode(ws, plan),
+    )
+    return _add_decide_mode(ws, preflight)
+
+
+def _add_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
+    """Return an estimate with that of decisions about the closed fields of the same rows.
+
+    It is absent, with the reason, if no field is closed. Nothing is added if no user declared the
+    task.
+    """
+    task = ws.task
+    if task.user_file is None:
+        return preflight
+    closed_fields = closed_questions.list_closed_fields(task)
+    if not closed_fields:
+        reason = closed_questions.explain_open_field(task)
+        return replace(preflight, decide=ModeEstimate(absent=reason))
+
+    decide = _estimate_decisions(ws, preflight.plan)
+    option = OptionHint(mode=Mode.DECIDE.value)
+    fields = "the same"
+    others = ""
+    if closed_questions.is_mixed(task):
+        other_mode = preflight.recommended or Mode.BATCH.value
+        decide = decide.followed_by(preflight.ways[other_mode])
+        fields = f"`{'`, `'.join(closed_fields)}`"
+        others = f", then the other fields by {other_mode}"
+    proposal = (
+        f"{option} asks {fields} as closed questions, with a probability for each field{others}: "
+        f"{decide.shown_cost}, {decide.duration_text}"
+    )
+    return replace(
+        preflight,
+        decide=decide,
+        closed_fields=closed_fields,
+        decide_proposal=proposal,
     )
 
 
-def _estimate_decide_mode(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate | None:
-    """Return the estimate of asking the same requests as decisions.
+def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
+    """Return the estimate of decisions about the rows of a plan, without those decided already.
 
-    The prompt is the same text, and the questions are added. The estimate is absent, with the
-    reason, if a field is open.
-
-    Returns:
-        None if no user declared the task.
+    The prompts are the same texts as in the plan, and the questions are added.
     """
-    if ws.task.user_file is None:
-        return None
-    reason = closed_questions.explain_open_field(ws.task)
-    if reason:
-        return ModeEstimate(absent=reason)
-
     decide_ws = ws.for_decisions()
     lines = closed_questions.QuestionLines(ws.task, decide_ws.model)
-    prompt_tokens = plan.counted_prompt_tokens + plan.requests * lines.question_tokens
     with ws.store.read() as tx:
         calibration = budget.load_calibration(tx, decide_ws.extractor)
-    usage = calibration.applied(Usage(prompt=prompt_tokens), count=plan.requests)
-    decide_plan = replace(plan, usage=usage, control_requests=0, control_cost=0.0)
+        decided_rows = claiming.count_partly_answered(tx, ws.task)
+    request_count = max(0, plan.requests - decided_rows)
+    prompt_tokens = request_count * lines.question_tokens
+    if plan.requests:
+        prompt_tokens += plan.counted_prompt_tokens * request_count // plan.requests
+    usage = calibration.applied(Usage(prompt=prompt_tokens), count=request_count)
+    decide_plan = replace(
+        plan,
+        requests=request_count,
+        usage=usage,
+        control_requests=0,
+        control_cost=0.0,
+    )
     estimator = _PlanEstimator.from_workspace(decide_ws, decide_plan, waives_pilot=True)
     return estimator.estimate_calls(Mode.DECIDE)
 

@@ -559,7 +559,7 @@ class TagRounds:
             is_task_finished = bool(unfinished_runs) and not (
                 batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
                 or claims.has_claims(tx, task.name)
-                or claiming.count_claimable(tx, task)
+                or claiming.count_claimable(tx, task.with_open_rows(has_partial_answer=None))
             )
 
         has_backfill = any(run.mode == runs.BACKFILL for run in unfinished_runs)
@@ -588,7 +588,7 @@ class TagRounds:
         Clears the reason in the report if no row is open or prepared, unless all batches failed.
         """
         report = self.report
-        report.left = self.count_claimable()
+        report.left = self._count_left_rows()
         report.under_way = sum(batch.requests for batch in self.list_batches(*OPEN_STATES))
         prepared_count = sum(batch.requests for batch in self.list_batches(BatchState.PREPARED))
         unsent_count = report.left + prepared_count
@@ -597,6 +597,16 @@ class TagRounds:
         report.stop = replace(report.stop, rows=min(report.stop.rows, unsent_count))
         if not unsent_count and not report.is_down:
             report.stop = TagStop()
+
+    def _count_left_rows(self) -> int:
+        """Return how many rows are claimable, also rows that this command leaves to another."""
+        if self._row_ids is not None:
+            return self.count_claimable()
+        with self._ws.store.read() as tx:
+            return claiming.count_claimable(
+                tx,
+                self._ws.task.with_open_rows(has_partial_answer=None),
+            )
 
     def _unfinished_runs(self, tx: Connection) -> list[TagRunRow]:
         """Return the unfinished `tag` run of the task, and its unfinished backfill of this version.

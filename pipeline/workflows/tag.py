@@ -23,7 +23,7 @@ from pipeline.gemini.usage import describe_cost
 from pipeline.ops import status
 from pipeline.quality import pilot
 from pipeline.store import answers, runs
-from pipeline.workflows import preflight, rounds
+from pipeline.workflows import decisions, preflight, rounds
 from pipeline.workflows.decisions import open_decisions
 from pipeline.workflows.pilot_run import ensure_pilot_passed
 from pipeline.workflows.preflight import Preflight
@@ -120,6 +120,11 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """
     open_work = status.describe_open_batches(ws)
     rounds.prepare_task(ws)
+    with ws.store.read() as tx:
+        has_decide_run = decisions.is_decide_run_open(tx, ws.task)
+    if options.mode == "auto" and not options.backfill and has_decide_run:
+        ws.display.say("continuing with decisions, as the run began")
+        options = replace(options, mode=Mode.DECIDE.value)
     if options.mode != Mode.DECIDE:
         return _tag_open_rows(ws, options, open_work)
     if closed_questions.is_mixed(ws.task):
@@ -143,9 +148,7 @@ def _tag_mixed_rows(
     ws.announce_placeholders()
     started_at = _resume_budget(ws, options)
     # Both sessions share the client.
-    ws.ensure_client()
-    decide_ws = ws.for_decisions()
-    decide_ws.task = ws.task.with_open_rows(has_partial_answer=False)
+    decide_ws = decisions.open_undecided_rows(ws)
     other_ws = replace(ws, task=ws.task.with_open_rows(has_partial_answer=True))
     other_ws.client = ws.client
 
@@ -159,14 +162,15 @@ def _tag_mixed_rows(
         report.reason = f"{OptionHint(mode=options.mode)}"
         _print_tag_estimate(decide_ws, decide_estimate, report, open_work)
         _confirm_mixed_cost(ws, options, decide_estimate)
-        _begin_run(decide_ws, options, tag_rounds, decide_estimate)
+        run_number = _begin_run(decide_ws, options, tag_rounds, decide_estimate)
         other_ws.agreed_usd = math.inf
         _ask_rows(decide_ws, replace(options, wait=False), tag_rounds)
         decided = report.live
-        if (
-            decided is not None and (decided.interrupted or decided.stopped)
-        ) or report.out_of_money:
-            return tag_rounds.complete_report()
+        is_cut_off = decided is not None and bool(decided.interrupted or decided.stopped)
+        if is_cut_off or report.out_of_money:
+            tag_rounds.complete_report()
+            _end_run_if_over(ws, options, run_number, report)
+            return report
 
     other_options = replace(options, mode="auto")
     other_report = _tag_open_rows(other_ws, other_options, () if report.asked else open_work)
@@ -248,11 +252,23 @@ def _tag_open_rows(
     _ask_rows(ws, options, tag_rounds)
     tag_rounds.complete_report()
 
-    if run_number is not None and not options.backfill and _is_run_over(report, options):
-        reason = report.out_of_money or "nobody is left"
-        with ws.store.write() as tx:
-            runs.end_run(tx, run_number, reason=reason, now=ws.now())
+    if run_number is not None and not options.backfill:
+        _end_run_if_over(ws, options, run_number, report)
     return report
+
+
+def _end_run_if_over(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    run_number: int,
+    report: TagReport,
+) -> None:
+    """End a `tag` run in the database if no row can be asked, or limit or budget is used up."""
+    if not _is_run_over(report, options):
+        return
+    reason = report.out_of_money or "nobody is left"
+    with ws.store.write() as tx:
+        runs.end_run(tx, run_number, reason=reason, now=ws.now())
 
 
 def _confirm_cost(
@@ -317,7 +333,7 @@ def _print_tag_estimate(
     for warning in estimate.ways[report.mode].warnings:
         ws.display.warn(warning)
     if estimate.decide is not None and estimate.decide.is_cheaper_than(estimate.ways[report.mode]):
-        ws.display.say(estimate.decide.propose_decisions())
+        ws.display.say(estimate.decide_proposal)
 
     with ws.store.read() as tx:
         answered_count = 0

@@ -25,7 +25,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.index import build, vectors
 from pipeline.index.builds import open_synced_builds
 from pipeline.store import batches, workspace
-from pipeline.workflows import rounds
+from pipeline.workflows import decisions, rounds
 from pipeline.workflows.due_units import DueUnit, is_index_stale, is_pilot_clear, list_due_units
 from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.tag_report import batch_failed_error
@@ -177,7 +177,46 @@ class WorkPass:
         if live_report is not None and live_report.stopped is not None:
             self.failures.append(live_report.stopped)
 
+    def _has_decide_run(self) -> bool:
+        """Return whether the unfinished `tag` of the task asks by decisions."""
+        with self.ws.store.read() as tx:
+            return decisions.is_decide_run_open(tx, self.ws.task)
+
+    def decide_rows(self) -> None:
+        """Continue an unfinished run of decisions, and record the error that stopped it.
+
+        Does nothing if the unit "ask" is not selected, or if the unfinished `tag` is no such run.
+
+        Raises:
+            KeyboardInterrupt: The live run was interrupted.
+        """
+        if "ask" not in self.units or not self._has_decide_run():
+            return
+        live_report = decisions.continue_decide_run(self.ws)
+        if live_report.answered:
+            self.phrases.append(f"{live_report.answered:,} decided")
+        if live_report.interrupted:
+            raise KeyboardInterrupt
+        if isinstance(live_report.stopped, budget.BudgetError):
+            with self.ws.store.read() as tx:
+                self.figures["left"] = claiming.count_claimable(tx, self.ws.task)
+            self.figures["out_of_money"] = live_report.stopped.message
+        elif live_report.stopped is not None:
+            self.failures.append(live_report.stopped)
+
     def submit(self) -> None:
+        """Submit as `_submit_open_rows`; while a run of decisions is open, only rows it decided."""
+        ws = self.ws
+        task = ws.task
+        is_deciding = self._has_decide_run()
+        try:
+            if is_deciding:
+                ws.task = task.with_open_rows(has_partial_answer=True)
+            self._submit_open_rows()
+        finally:
+            ws.task = task
+
+    def _submit_open_rows(self) -> None:
         """Prepare open rows within the budget, and send prepared batches.
 
         Does nothing unless the unit "prepare" or "send" is selected. Only "prepare" prepares new
@@ -328,8 +367,8 @@ def run_due_units(
 ) -> WorkPass:
     """Run the due units of the task in use once, within budgets and the agreed cost.
 
-    The order is: collect batches, embed, prepare the task, ask due rows, submit, update the index,
-    complete the report. Rows are asked and submitted only if the task could be prepared. An
+    The order is: collect batches, embed, prepare the task, ask due rows, continue decisions, submit,
+    update the index, complete the report. Rows are asked and submitted only if the task could be prepared. An
     unfinished `tag` sets the session's budget. Errors of units are stored in the result and not
     raised.
 
@@ -353,6 +392,7 @@ def run_due_units(
             work_pass.attempt(
                 work_pass.ask_due_rows,
                 work_pass.ask_moved_rows,
+                work_pass.decide_rows,
                 work_pass.submit,
             )
     work_pass.attempt(work_pass.update_index)

@@ -288,7 +288,7 @@ def test_partly_answered_rows_are_open(served_tickets: Workspace, outside_server
     served_tickets.run_command("tag", mode="live", budget="1")
     assert served_tickets.state_counts() == {"answered": 6}
     assert len(outside_server.decisions) == 6
-    rows = {row["id"]: row for row in served_tickets.exported_rows()}
-    assert rows[6]["tone"]
-    assert rows[6]["tone_confidence"] is None
-    assert rows[5]["tone_confidence"] > 0
+    rows = {str(row["id"]): row for row in served_tickets.exported_rows()}
+    assert rows["6"]["tone"]
+    assert rows["6"]["tone_confidence"] is None
+    assert rows["5"]["tone_confidence"] > 0

@@ -124,6 +124,7 @@ def test_no_answer_of_another_row_is_accepted(
                 claim,
                 [make_line(reply)],
                 default=judge_reply(task, claim, reply),
+                model=MODEL,
             )
             if reply is right_reply:
                 assert judgement.answer == Answer(row=row.id)
