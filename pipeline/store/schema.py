@@ -41,7 +41,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.schema import CreateIndex
+from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
@@ -639,7 +639,7 @@ tasks = _table_of(
 # to `0021`.
 SCHEMA_NUMBER = "0025"
 # The statements that upgrade each schema to the next schema.
-UPGRADES: Mapping[str, Sequence[str | CreateIndex]] = {
+UPGRADES: Mapping[str, Sequence[str | CreateIndex | CreateTable]] = {
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
     "0023": [
         f"ALTER TABLE {batches.name} ADD COLUMN running_at TIMESTAMP WITH TIME ZONE",
@@ -655,6 +655,7 @@ UPGRADES: Mapping[str, Sequence[str | CreateIndex]] = {
     "0024": [
         "ALTER TABLE findable_answers ADD COLUMN confidences TEXT",
         CreateIndex(_doubt_index),
+        CreateTable(partial_answers),
     ],
 }
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.

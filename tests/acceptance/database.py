@@ -186,3 +186,19 @@ def run_as_forger(workspace: Workspace, statement: str, **values: Any) -> None:
         server.execute(f'SET ROLE "{role}"')
         server.execute(postgresql.translated(statement), values)
         server.execute(f'RESET ROLE; DROP OWNED BY "{role}"; DROP ROLE "{role}"')
+
+
+def read_stored_confidences(workspace: Workspace) -> list[str | None]:
+    """Return the confidences of all stored answers as JSON."""
+    with connect(workspace) as connection:
+        query = "SELECT confidences FROM findable_answers ORDER BY id"
+        return [row[0] for row in connection.execute(query).fetchall()]
+
+
+def remove_confidences(workspace: Workspace) -> None:
+    """Change the tables of the product to the schema before confidences."""
+    with connect(workspace) as connection:
+        connection.execute("DROP TABLE IF EXISTS findable_partial_answers")
+        connection.execute("DROP INDEX findable_answers_by_confidence")
+        connection.execute("ALTER TABLE findable_answers DROP COLUMN confidences")
+        connection.execute("UPDATE findable_workspace SET schema = '0024'")

@@ -28,16 +28,24 @@ ADDED_COLUMNS = {
     ],
     "0024": [(schema.answers, "confidences")],
 }
-# The indexes that each upgrade adds.
+# The tables and the indexes that each upgrade adds.
+ADDED_TABLES = {"0024": ["findable_partial_answers"]}
 ADDED_INDEXES = {"0024": ["findable_answers_by_confidence"]}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "search path"])
 def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
-    """A database that does not exist yet, or an empty database of a server."""
+    """A database that does not exist yet, or an empty database or schema of a server."""
     url = f"sqlite:///{tmp_path / 'findable.db'}"
-    if request.param == "postgresql":
+    if request.param != "sqlite":
         url = postgresql.database_of(tmp_path / "data")
+    if request.param == "search path":
+        server = Store(url)
+        with server.write() as tx:
+            tx.execute(text("CREATE SCHEMA shop"))
+        server.close()
+        separator = "&" if "?" in url else "?"
+        url = f"{url}{separator}options=-csearch_path%3Dshop"
     store = Store(url)
     yield store
     store.close()
@@ -72,6 +80,9 @@ def test_tables_of_a_previous_schema_are_migrated(store: Store, number: str) -> 
     schema.ensure_schema(store, [])
     with store.write() as tx:
         batches.add_batch(tx, now=NOW, number=1, **BATCH)
+        for old_number, names in ADDED_TABLES.items():
+            for name in names if old_number >= number else ():
+                tx.execute(text(f"DROP TABLE {name}"))
         for old_number, names in ADDED_INDEXES.items():
             for name in names if old_number >= number else ():
                 tx.execute(text(f"DROP INDEX {name}"))
@@ -94,6 +105,7 @@ def test_tables_of_a_previous_schema_are_migrated(store: Store, number: str) -> 
         ] == []
         assert batches.get_batch(tx, 1).running_at is None
         assert batches.find_key_fingerprint(tx, 1) is None
+        assert tx.execute(text("SELECT count(*) FROM findable_partial_answers")).scalar() == 0
         assert schema.has_index(tx, "findable_answers", "findable_answers_by_confidence")
 
     with store.write() as tx:

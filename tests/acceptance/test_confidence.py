@@ -1,0 +1,239 @@
+"""Probabilities of decided fields are listed, exported and reviewed beside the fields."""
+
+import json
+import re
+import signal
+from typing import Any
+
+import pytest
+
+from tests.acceptance.database import read_stored_confidences, remove_confidences, run_sql
+from tests.acceptance.product import Workspace, write_declaration
+from tests.acceptance.steps import Fate
+from tests.acceptance.test_row_states import cells_of
+from tests.outside.server import Outside
+
+CLOSED_FIELDS = {
+    "tone": 'Literal["praise", "blame", "neutral"]',
+    "place": 'Literal["room", "chair", "desk"]',
+}
+MIXED_FIELDS = {**CLOSED_FIELDS, "summary": "str"}
+THRESHOLD = 0.7
+TEXTS = (
+    "praise for room {}",
+    "blame for chair {}",
+    "neutral about desk {}",
+    "praise and blame for room {}",
+)
+
+
+@pytest.fixture(name="tickets")
+def _tickets(served_workspace: Workspace) -> Workspace:
+    """Return a workspace whose commands use the task `tickets`."""
+    served_workspace.task = "tickets"
+    served_workspace.settings["YES"] = "1"
+    return served_workspace
+
+
+def declare(workspace: Workspace, fields: dict[str, str], row_count: int = 24) -> None:
+    """Write the task's file and its rows, with keys that count from 1."""
+    text = write_declaration(fields, prompt="Ticket: {text}", items="tickets.csv")
+    workspace.write_file("tasks/tickets.py", text)
+    lines = ["id,text,tone_confidence"]
+    for number in range(1, row_count + 1):
+        text = TEXTS[number % len(TEXTS)].format(number)
+        lines.append(f'{number},"{text}",own {number}')
+    workspace.write_file("tasks/tickets.csv", "\n".join([*lines, ""]))
+
+
+def read_probabilities(workspace: Workspace) -> dict[str, dict[str, float]]:
+    """Return the exported probabilities by row id and field."""
+    return {
+        str(row["id"]): {
+            "tone": row["answer_tone_confidence"],
+            "place": row["place_confidence"],
+        }
+        for row in workspace.exported_rows()
+    }
+
+
+def list_ids(workspace: Workspace, condition: str, **options: Any) -> set[str]:
+    """Return the ids of the rows that meet a condition."""
+    document = workspace.read_json("items", where=condition, limit=100, **options)
+    return {row["id"] for row in document["items"]}
+
+
+def find_doubtful(probabilities: dict[str, dict[str, float]], threshold: float) -> set[str]:
+    """Return the ids of rows with a lower probability."""
+    return {
+        row_id for row_id, by_field in probabilities.items() if min(by_field.values()) < threshold
+    }
+
+
+def test_doubtful_rows_are_counted_and_listed_until_a_person_looked(tickets: Workspace) -> None:
+    """`status`, `items` and the threshold agree; a correction or a review ends the doubt."""
+    declare(tickets, CLOSED_FIELDS)
+    tickets.run_command("tag", mode="decide")
+    probabilities = read_probabilities(tickets)
+    doubtful_ids = find_doubtful(probabilities, THRESHOLD)
+    assert 2 < len(doubtful_ids) < len(probabilities)
+    assert list_ids(tickets, "doubtful = true") == doubtful_ids
+    assert list_ids(tickets, "doubtful = false") == probabilities.keys() - doubtful_ids
+    strict_ids = find_doubtful(probabilities, 0.9)
+    assert list_ids(tickets, "doubtful = true", DOUBTFUL="0.9") == strict_ids
+
+    document = tickets.status()["doubtful"]
+    assert (document["count"], document["answered"]) == (len(doubtful_ids), 24)
+    assert document["below"] == THRESHOLD
+    status_text = tickets.run_command("status").stdout
+    assert f"{len(doubtful_ids)} of 24 answered rows with a confidence below 0.7" in status_text
+    assert 'items --task tickets --where "doubtful = true"' in status_text
+
+    corrected_id, reviewed_id, *_ = sorted(doubtful_ids)
+    tones = {str(row["id"]): row["tone"] for row in tickets.exported_rows()}
+    other_tone = "blame" if tones[corrected_id] == "praise" else "praise"
+    tickets.run_command("correct", item=corrected_id, set=f"tone={other_tone}", who="ada")
+    with tickets.serve_page() as page:
+        form = {"act": "review", "who": "ada", "state": _answer_state(page, reviewed_id)}
+        page.post(f"/parts/row?task=tickets&key={reviewed_id}", data=form).raise_for_status()
+    remaining_ids = doubtful_ids - {corrected_id, reviewed_id}
+    assert list_ids(tickets, "doubtful = true") == remaining_ids
+    assert tickets.status()["doubtful"]["count"] == len(remaining_ids)
+    assert list_ids(tickets, "tone.confidence IS NULL") == {corrected_id}
+    assert read_probabilities(tickets)[corrected_id] == {"tone": None, "place": None}
+
+    tickets.run_command("correct", item=corrected_id, undo=1, who="ada")
+    assert list_ids(tickets, "doubtful = true") == remaining_ids | {corrected_id}
+    message = tickets.run_command("items", DOUBTFUL="1.5", code=3).stderr
+    assert "DOUBTFUL" in message
+    assert "a number from 0 to 1" in message
+
+
+def _answer_state(page: Any, row_id: str) -> str:
+    """Return the state of the answer that the page of a row shows."""
+    html = page.get(f"/parts/row?task=tickets&key={row_id}").text
+    match = re.search(r'"act": "review", "state": "(\w+)"', html)
+    assert match is not None, html
+    return match[1]
+
+
+def test_confidences_are_beside_their_fields_everywhere(tickets: Workspace) -> None:
+    """Views, exports, lists and `show` have the same numbers; columns of the user keep theirs."""
+    declare(tickets, CLOSED_FIELDS)
+    tickets.run_command("tag", mode="decide")
+    probabilities = read_probabilities(tickets)
+
+    query = "SELECT id, answer_tone_confidence, place_confidence, tone_confidence"
+    for row_id, tone, place, own in run_sql(tickets, f"{query} FROM tickets_answered"):
+        assert {"tone": tone, "place": place} == probabilities[str(row_id)]
+        assert own == f"own {row_id}"
+    query = "SELECT count(*) FROM tickets_answers WHERE tone_confidence BETWEEN 0 AND 1"
+    assert run_sql(tickets, query) == [(24,)]
+
+    tickets.run_command("export", "out.csv")
+    header, *rows = cells_of(tickets.home / "out.csv")
+    for row in rows:
+        cells = dict(zip(header, row, strict=True))
+        assert float(cells["answer_tone_confidence"]) == probabilities[cells["id"]]["tone"]
+        assert cells["tone_confidence"] == f"own {cells['id']}"
+
+    names = "id,tone,answer_tone_confidence,confidence,doubtful"
+    listing = tickets.read_json("items", fields=names, sort="confidence", limit=100)["items"]
+    least = [row["confidence"] for row in listing]
+    assert least == sorted(min(numbers.values()) for numbers in probabilities.values())
+    assert all(row["doubtful"] == (row["confidence"] < THRESHOLD) for row in listing)
+
+    (answer,) = tickets.read_json("show", item="1")["answers"]
+    assert {
+        name: member["probability"] for name, member in answer["confidences"].items()
+    } == probabilities["1"]
+    assert {member["model"] for member in answer["confidences"].values()} == {"gemini-decision-1"}
+    assert "(confidence 0." in tickets.run_command("show", item="1").stdout
+
+
+@pytest.mark.parametrize("condition", ["tone.confidence < 0.8", "NOT tone.confidence >= 0.8"])
+def test_confidence_of_a_field_is_a_condition(tickets: Workspace, condition: str) -> None:
+    """A condition compares the number; `answer.` may precede the field."""
+    declare(tickets, CLOSED_FIELDS)
+    tickets.run_command("tag", mode="decide")
+    probabilities = read_probabilities(tickets)
+    expected_ids = {row_id for row_id, numbers in probabilities.items() if numbers["tone"] < 0.8}
+    assert expected_ids
+    assert list_ids(tickets, condition) == expected_ids
+    assert list_ids(tickets, f"({condition}) AND place = 'room'") == {
+        row_id for row_id in list_ids(tickets, "place = 'room'") if row_id in expected_ids
+    }
+    assert list_ids(tickets, "answer.tone.confidence < 0.8") == expected_ids
+
+
+def test_condition_on_an_open_field_says_what_to_compare(tickets: Workspace) -> None:
+    """The message names the field, and the fields that have confidences."""
+    declare(tickets, MIXED_FIELDS, 4)
+    tickets.run_command("tag", mode="live", limit=1)
+    message = tickets.run_command("items", where="tone.confidence < 1", code=2).stderr
+    assert "no answer has a confidence of the field 'tone'" in message
+    assert "--mode decide" in message
+
+    tickets.run_command("tag", mode="decide")
+    tickets.run_command("tag", mode="live")
+    message = tickets.run_command("items", where="summary.confidence < 1", code=2).stderr
+    assert "no answer has a confidence of the field 'summary'" in message
+    assert "compare tone.confidence, place.confidence" in message
+
+
+def test_task_without_confidences_keeps_its_columns(tickets: Workspace) -> None:
+    """Nothing is added to the exports, views and status of a task that no decision answered."""
+    declare(tickets, CLOSED_FIELDS, 4)
+    tickets.run_command("tag", mode="live")
+    (row, *_) = tickets.exported_rows()
+    assert [name for name in row if name.endswith("confidence")] == ["tone_confidence"]
+    query = "SELECT * FROM tickets_answered WHERE id = '1'"
+    assert (
+        len(run_sql(tickets, query)[0])
+        == len({"id", "text", "tone_confidence", *CLOSED_FIELDS}) + 2
+    )
+    assert "doubtful" not in tickets.status()
+    assert list_ids(tickets, "doubtful = true") == set()
+    assert len(list_ids(tickets, "doubtful = false")) == 4
+
+
+def test_forgotten_row_loses_its_confidences(tickets: Workspace) -> None:
+    """No probability about a forgotten row is stored."""
+    declare(tickets, CLOSED_FIELDS, 4)
+    tickets.run_command("tag", mode="decide")
+    assert len(read_stored_confidences(tickets)) == 4
+    tickets.run_command("forget", item="2", yes=True)
+    stored_confidences = read_stored_confidences(tickets)
+    assert sorted(value is None for value in stored_confidences) == [False] * 3 + [True]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_killed_upgrade_continues(tickets: Workspace, step: int, side: str) -> None:
+    """A workspace without the columns, but with views, is upgraded by the next command."""
+    declare(tickets, CLOSED_FIELDS, 4)
+    tickets.run_command("tag", mode="live", limit=2)
+    remove_confidences(tickets)
+    process = tickets.try_command("tag", mode="decide", fate=Fate(step=step, side=side))
+    assert process.code in {0, -signal.SIGKILL}, process
+    tickets.run_command("tag", mode="decide")
+    assert tickets.state_counts() == {"answered": 4}
+    stored_confidences = read_stored_confidences(tickets)
+    assert sorted(value is None for value in stored_confidences) == [False] * 2 + [True] * 2
+    assert json.loads(max(filter(None, stored_confidences))).keys() == CLOSED_FIELDS.keys()
+
+
+def test_copied_answer_has_the_confidences_of_its_original(
+    tickets: Workspace, outside_server: Outside
+) -> None:
+    """Rows with equal texts are decided once, at once and later, with equal probabilities."""
+    declare(tickets, CLOSED_FIELDS, 1)
+    header = "id,text,tone_confidence\n"
+    tickets.write_file("tasks/tickets.csv", f"{header}1,a lamp,x\n2,a lamp,y\n")
+    tickets.run_command("tag", mode="decide")
+    tickets.write_file("tasks/tickets.csv", f"{header}1,a lamp,x\n2,a lamp,y\n3,a lamp,z\n")
+    tickets.run_command("tag", mode="decide")
+    assert len(outside_server.decisions) == 1
+    probabilities = read_probabilities(tickets)
+    assert probabilities["1"]["tone"] is not None
+    assert probabilities["1"] == probabilities["2"] == probabilities["3"]
