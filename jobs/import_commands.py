@@ -503,6 +503,9 @@ def _estimate_output(estimate: "Preflight", row_count: int) -> list[Any]:
         for mode, mode_estimate in priced_estimate.possible_ways.items()
         if not mode_estimate.absent
     }
+    # Decisions are proposed if a row needs no second request.
+    if priced_estimate.is_mixed:
+        del mode_estimates[Mode.DECIDE.value]
     costs = ", ".join(
         _mode_cost(mode, mode_estimate) for mode, mode_estimate in mode_estimates.items()
     )

@@ -16,13 +16,19 @@ from typing import TypeVar
 
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.errors import ConfigurationError, InconsistentError, StateConflictError
+from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
+    InconsistentError,
+    StateConflictError,
+)
 from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.judge_questions import Judgement, read_judgements
 from pipeline.engine.judging import provenance_of
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
+from pipeline.gemini.responses import ResponseParser
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow
 from pipeline.store.confidences import set_judged_confidences
@@ -223,7 +229,10 @@ def store_trial_outcomes(
     with ws.store.read() as tx:
         trial = batches.get_batch(tx, number)
     provenance = provenance_of(trial, settings=ws.settings)
-    parse_response = choose_response_parser(ws.find_task(trial.task), provenance.model)
+    # Without the file of its task, the replies to a dead trial count at their estimate.
+    parse_response: ResponseParser = responses.parse_response
+    with contextlib.suppress(FindableError):
+        parse_response = choose_response_parser(ws.find_task(trial.task), provenance.model)
     now = ws.now()
     if replies_path.exists():
         _cut_to_whole_lines(replies_path)

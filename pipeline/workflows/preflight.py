@@ -90,6 +90,8 @@ class Preflight:
     decide: ModeEstimate | None = None
     # The fields that decisions answer.
     closed_fields: Sequence[str] = ()
+    # Other fields are left, so that each row needs a second request.
+    is_mixed: bool = False
     # The proposal to ask by decisions; empty if that is not possible.
     decide_proposal: str = ""
     # The same estimate for the model that a key would use, or None if that is the model.
@@ -330,7 +332,8 @@ def _add_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
     option = OptionHint(mode=Mode.DECIDE.value)
     fields = "the same"
     others = ""
-    if closed_questions.is_mixed(task):
+    is_mixed = closed_questions.is_mixed(task)
+    if is_mixed:
         other_mode = preflight.recommended or Mode.BATCH.value
         decide = decide.followed_by(preflight.ways[other_mode])
         fields = f"`{'`, `'.join(closed_fields)}`"
@@ -343,6 +346,7 @@ def _add_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
         preflight,
         decide=decide,
         closed_fields=closed_fields,
+        is_mixed=is_mixed,
         decide_proposal=proposal,
     )
 

@@ -120,6 +120,7 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """
     open_work = status.describe_open_batches(ws)
     rounds.prepare_task(ws)
+    ws.announce_placeholders()
     with ws.store.read() as tx:
         has_decide_run = decisions.is_decide_run_open(tx, ws.task)
     if options.mode == "auto" and not options.backfill and has_decide_run:
@@ -145,7 +146,8 @@ def _tag_mixed_rows(
     Args:
         open_work: Descriptions of the batches and runs that were open when the command started.
     """
-    ws.announce_placeholders()
+    if not options.skip_pilot:
+        ensure_pilot_passed(ws)
     started_at = _resume_budget(ws, options)
     # Both sessions share the client.
     decide_ws = decisions.open_undecided_rows(ws)
@@ -163,7 +165,9 @@ def _tag_mixed_rows(
         _print_tag_estimate(decide_ws, decide_estimate, report, open_work)
         _confirm_mixed_cost(ws, options, decide_estimate)
         run_number = _begin_run(decide_ws, options, tag_rounds, decide_estimate)
-        other_ws.agreed_usd = math.inf
+        # A model without a price is confirmed again, because no amount was agreed to.
+        if ws.model.has_price:
+            other_ws.agreed_usd = math.inf
         _ask_rows(decide_ws, replace(options, wait=False), tag_rounds)
         decided = report.live
         is_cut_off = decided is not None and bool(decided.interrupted or decided.stopped)
@@ -217,7 +221,6 @@ def _tag_open_rows(
     Args:
         open_work: Descriptions of the batches and runs that were open when the command started.
     """
-    ws.announce_placeholders()
     tag_rounds = TagRounds(ws, limit=options.limit)
     report = tag_rounds.report
     tag_rounds.started_at = _resume_budget(ws, options)

@@ -287,6 +287,24 @@ DAYS = (
         faults=(MIXED_UP,),
         settings={"CONTROL": "1", "BATCH_ROWS": "50"},
     ),
+    # Closed questions are decided.
+    Day(
+        "decided",
+        (line("tag", mode="decide"), EXPORT),
+        files={"tasks/reviews.py": "closed.py", "tasks/reviews.csv": "own-equal-later.csv"},
+        settings=ONE_CALL,
+        task="reviews",
+        compared_parts=LIVE,
+    ),
+    # A mixed task: its closed fields are decided, then the others are asked.
+    Day(
+        "decided-in-part",
+        (line("tag", mode="decide", wait=True),),
+        files={"tasks/reviews.py": "mixed.py", "tasks/reviews.csv": "own-equal-later.csv"},
+        settings=ONE_CALL,
+        task="reviews",
+        compared_parts=LIVE,
+    ),
     Day(
         "taken-back",
         (line("rollback", "expert-tags@2", yes=True, repeated_codes=SUCCESS_OR_REFUSAL), *CHAIN),
@@ -711,6 +729,8 @@ def _task_files() -> dict[str, list[str]]:
         "own-equal.csv": [header, *equal_rows[:5]],
         "own-equal-later.csv": [header, *equal_rows],
         "own.py": [write_task_file()],
+        "closed.py": [write_closed_task_file()],
+        "mixed.py": [write_closed_task_file(summary="str")],
         "own-indexed.py": [write_task_file('index="{text} {tags}"')],
         "own-raised.py": [write_task_file(version=2, stars="int | None = None")],
     }
@@ -727,4 +747,15 @@ def write_task_file(*extra_arguments: str, version: int = 1, **extra_fields: str
     arguments = (f"version={version}", "refresh=True", 'label="{id}"', *extra_arguments)
     return write_declaration(
         field_types, prompt="{product}: {text}", items="reviews.csv", extra_arguments=arguments
+    )
+
+
+def write_closed_task_file(**extra_fields: str) -> str:
+    """Return the text of the file of a task `reviews` whose fields are closed, but for others."""
+    field_types = {"verdict": 'Literal["praise", "blame"]', "is_old": "bool", **extra_fields}
+    return write_declaration(
+        field_types,
+        prompt="{product}: {text}",
+        items="reviews.csv",
+        extra_arguments=("refresh=True",),
     )

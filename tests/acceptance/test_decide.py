@@ -134,6 +134,42 @@ def test_killed_decisions_are_not_asked_twice(tickets: Workspace, api: Engine) -
     assert count_decisions(api) <= 30 + 3
 
 
+def test_scheduled_work_continues_decisions_by_decisions(tickets: Workspace, api: Engine) -> None:
+    """`run` asks the rows that a killed `tag` left by decisions, and sends no batch."""
+    declare(tickets, CLOSED_FIELDS, 20)
+    api.script_fault("hang", nth=8, times=99, path=DECIDE_PATH, args=HANGS)
+    kill_after_decisions(tickets, api, call_count=9, CONCURRENCY=2)
+    api.clear_faults()
+
+    tickets.run_command("run")
+    assert tickets.state_counts() == {"answered": 20}
+    assert {batch["way"] for batch in tickets.batches()} == {"decide"}
+    assert len(decision_counts(api)) == 20
+    assert count_decisions(api) <= 20 + 2
+
+
+def test_killed_mixed_task_asks_each_part_once(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """After a kill between the two requests, neither the decisions nor the texts are repeated."""
+    declare(served_tickets, MIXED_FIELDS, 12)
+    command = served_tickets.start_command("tag", mode="decide", wait=True, CONCURRENCY=1)
+    with command as running:
+        deadline = time.monotonic() + LONGEST_S
+        while not any("generateContent" in call for call in outside_server.calls):
+            assert time.monotonic() < deadline, running.read_output()
+            time.sleep(0.005)
+        running.signal(signal.SIGKILL)
+        assert running.wait().code == -signal.SIGKILL
+
+    assert len(outside_server.decisions) == 12
+    served_tickets.run_command("tag", wait=True)
+    assert served_tickets.state_counts() == {"answered": 12}
+    assert len(outside_server.decisions) == 12
+    assert sum("generateContent" in call for call in outside_server.calls) <= 12 + 1
+    assert all(all(row.values()) for row in exported_confidences(served_tickets).values())
+
+
 def test_equal_rows_share_a_decision(tickets: Workspace, api: Engine) -> None:
     """Rows with equal texts are decided once, and the copies have the same probabilities."""
     declare(tickets, CLOSED_FIELDS, 3)
@@ -156,17 +192,21 @@ def test_decisions_survive_faults_of_the_service(
     assert served_tickets.state_counts() == {"answered": 6}
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("blocked", "prompt-blocked"), ("400", "refused the request permanently")]
+)
 def test_refused_decisions_are_charged_to_their_rows(
-    served_tickets: Workspace, outside_server: Outside
+    served_tickets: Workspace, outside_server: Outside, fault: str, reason: str
 ) -> None:
-    """A 400 and a blocked prompt are charged to their rows, which are parked at the second time."""
+    """A 400 parks its row, and a blocked prompt does at the second time."""
     declare(served_tickets, CLOSED_FIELDS, 4)
-    outside_server.troubles.decision_faults = ["", "blocked", "", "", "blocked"]
+    outside_server.troubles.decision_faults = ["", fault, "", "", fault]
     served_tickets.run_command("tag", mode="decide", CONCURRENCY=1)
     reasons = served_tickets.parked_reasons()
     assert list(reasons) == ["2"]
-    assert "prompt-blocked" in reasons["2"]
+    assert reason in reasons["2"]
 
+    outside_server.troubles.decision_faults = []
     served_tickets.run_command("unpark", all=True)
     served_tickets.run_command("tag", mode="decide")
     assert served_tickets.state_counts() == {"answered": 4}
@@ -268,6 +308,21 @@ def test_mixed_task_gets_one_answer_from_two_requests(
     assert min(costs) > 0
     assert document["spent"] == pytest.approx(sum(costs))
     assert all(row["summary"] and row["tone"] for row in served_tickets.exported_rows())
+
+
+def test_equal_rows_of_a_mixed_task_share_both_requests(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """Rows with equal texts are decided once and asked once, and each gets the whole answer."""
+    declare(served_tickets, MIXED_FIELDS, 3)
+    write_tickets(served_tickets, ["The lamp hums.", "A chair is short.", "The lamp hums."])
+    served_tickets.run_command("tag", mode="decide", wait=True)
+    assert served_tickets.state_counts() == {"answered": 3}
+    assert len(outside_server.decisions) == 2
+    assert sum("generateContent" in call for call in outside_server.calls) == 2
+    confidences = exported_confidences(served_tickets)
+    assert confidences["1"] == confidences["3"]
+    assert all(confidences["3"].values())
 
 
 def test_partly_answered_rows_are_open(served_tickets: Workspace, outside_server: Outside) -> None:

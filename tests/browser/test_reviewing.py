@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.browser.seen import Reader, chromium, reading, serving
-from tests.integration.web.reviewed import answer_many_rows, answer_two_rows
+from tests.integration.web.reviewed import (
+    answer_many_rows,
+    answer_two_rows,
+    store_confidences,
+)
 from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
@@ -66,6 +70,32 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         params = {"task": "reviews", "where": "reviewed = true"}
         reviewed_rows = client.get("/api/items", params=params).json()["items"]
         assert [row["id"] for row in reviewed_rows] == ["1", "2", "3", "4", "5"]
+
+
+def test_review_begins_with_the_doubtful_rows(workspace: Workspace, api: Api) -> None:
+    """The head leads to the first doubtful row, and each correction leaves fewer of them."""
+    answer_many_rows(workspace, api, 12)
+    store_confidences(workspace, {"2": {"tone": 0.9}, "5": {"tone": 0.4}, "8": {"tone": 0.5}})
+    with reading(workspace) as (reader, tab, _):
+        reader.go("/?task=reviews")
+        reader.wait_for("#state", "2 doubtful")
+        assert reader.violations() == ""
+        tab.click("a[href^='/review']")
+        tab.wait_for_url("**/row?**doubtful=yes**key=5")
+        reader.wait_for("#position", "row 1 of 2")
+        assert reader.violations() == ""
+        tab.fill("#reviewer", "Bea")
+        tab.keyboard.press("Enter")
+        reader.wait_for("#one", "You review as Bea")
+        tab.keyboard.press("1")
+        reader.wait_for("#answer", "Saved as edit 1")
+        tab.keyboard.press("j")
+        tab.wait_for_url("**key=8")
+        reader.wait_for("#position", "row 1 of 1")
+        tab.keyboard.press("r")
+        reader.wait_for("#one", "Reviewed by Bea")
+        reader.go("/?task=reviews&doubtful=yes")
+        reader.wait_for("#list", "No row matches.")
 
 
 def test_two_browsers_correct_the_same_row(workspace: Workspace, api: Api) -> None:

@@ -1,15 +1,16 @@
 """A task with four rows for tests of reviews; the first two rows have answers."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from pipeline.engine.task_file import forget_loaded_files
+from pipeline.store.confidences import FieldConfidence, encode_confidences
 from pipeline.store.schema import answers
 from tests.integration import reviews
 from tests.integration.web.test_field_forms import ANSWER, TASK_TEXT
@@ -38,6 +39,20 @@ def open_reviewed_page(workspace: Workspace, api: Api) -> Iterator[Page]:
     answer_two_rows(workspace, api)
     with Page(workspace) as page:
         yield page
+
+
+def store_confidences(
+    workspace: Workspace, probabilities: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Store the probabilities of the fields of answers, by row id."""
+    with workspace.open() as ws, ws.store.write() as tx:
+        for row_id, by_field in probabilities.items():
+            confidences = {
+                name: FieldConfidence(probability, "gemini-decision-1")
+                for name, probability in by_field.items()
+            }
+            change = update(answers).where(answers.c.item_id == row_id)
+            tx.execute(change.values(confidences=encode_confidences(confidences)))
 
 
 def list_ids(page: Page, **parameters: Any) -> list[str]:

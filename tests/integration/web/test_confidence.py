@@ -1,0 +1,107 @@
+"""The page shows confidences as bars, filters and sorts by them, and begins reviews with doubts."""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from tests.integration.web.reviewed import (
+    TASK,
+    answer_two_rows,
+    list_ids,
+    open_reviewed_page,
+    store_confidences,
+)
+from tests.lab import Api, Workspace
+from tests.page import Page
+
+# The answers of the task have a closed field and open fields.
+SURE = {"tone": 0.93}
+UNSURE = {"tone": 0.6999}
+
+
+@pytest.fixture(name="page")
+def _page(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Api
+) -> Iterator[Page]:
+    """Open the page of a task with four rows; the second of two answers is doubtful."""
+    monkeypatch.chdir(tmp_path)
+    with open_reviewed_page(workspace, api) as page:
+        store_confidences(workspace, {"1": SURE, "2": UNSURE})
+        yield page
+
+
+def _get(page: Page, path: str, **parameters: str) -> str:
+    """Return the HTML of a view in a single line."""
+    return " ".join(unescape(page.get(path, params={**TASK, **parameters}).text).split())
+
+
+@pytest.mark.sampled(0)
+def test_each_field_with_a_confidence_has_a_bar(page: Page) -> None:
+    """Screen readers get the number and the doubt; the columns of confidences stay hidden."""
+    rows = _get(page, "/")
+    labels = re.findall(r'<svg class="share sure" role="img" aria-label="([^"]*)"', rows)
+    assert labels == ["confidence 0.93", "confidence 0.69, doubtful"]
+    assert rows.count('class="doubt"') == 1
+    assert 'data-label="tone confidence"' not in rows
+    chosen = _get(page, "/", fields="id,tone_confidence,doubtful")
+    assert 'data-label="tone confidence"' in chosen
+    assert "0.6999" in chosen
+
+    row = _get(page, "/row", key="2")
+    assert row.count('aria-label="confidence 0.69, doubtful"') == 1
+    assert "gemini-decision-1" in row
+
+
+@pytest.mark.sampled(0)
+def test_rows_are_filtered_and_sorted_by_confidence(page: Page) -> None:
+    """The links of the list set the filter and the order, and exports follow the filter."""
+    facets = _get(page, "/parts/facets")
+    assert "/?task=reviews&doubtful=yes" in facets
+    assert "/?task=reviews&sort=confidence" in facets
+    for doubtful, ids in (("yes", ["2"]), ("no", ["1"])):
+        listing = _get(page, "/", doubtful=doubtful)
+        assert re.findall(r'href="/row\?[^"]*&key=(\w+)"', listing) == ids
+        exported = page.get("/items.csv", params={**TASK, "doubtful": doubtful}).text
+        assert [line.partition(",")[0] for line in exported.splitlines()[1:]] == ids
+    assert ">not doubtful<span" in _get(page, "/", doubtful="no")
+    sorted_rows = _get(page, "/", sort="confidence")
+    assert re.findall(r'href="/row\?[^"]*&key=(\w+)"', sorted_rows) == ["2", "1", "3", "4"]
+
+
+@pytest.mark.sampled(0)
+def test_review_begins_with_the_doubtful(page: Page) -> None:
+    """The head counts doubtful rows; a correction removes a row, and then open reviews follow."""
+    state = _get(page, "/parts/state")
+    assert '<a href="/?task=reviews&doubtful=yes">1 doubtful</a>' in state
+    response = page.get("/review", params=TASK)
+    assert response.status_code == 303
+    assert response.headers["location"] == "/row?task=reviews&doubtful=yes&key=2"
+
+    row = _get(page, "/row", key="2", doubtful="yes")
+    answer_state = re.findall(r'"state": "(\w+)"', row)[0]
+    data = {"act": "correct", "state": answer_state, "who": "Bea", "field": "tone"}
+    parameters = {**TASK, "key": "2", "doubtful": "yes"}
+    part = page.post("/parts/row", params=parameters, data={**data, "value": "blame"}).text
+    assert "Saved as edit 1" in part
+    assert "share sure" not in part
+    assert list_ids(page, where="doubtful = true") == []
+    assert "doubtful" not in _get(page, "/parts/state")
+    location = page.get("/review", params=TASK).headers["location"]
+    assert location == "/row?task=reviews&reviewed=no&key=1"
+
+
+@pytest.mark.sampled(0)
+def test_undecided_task_shows_no_trace_of_them(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Api
+) -> None:
+    """A task without answers of decision models has neither bars nor links."""
+    monkeypatch.chdir(tmp_path)
+    answer_two_rows(workspace, api)
+    with Page(workspace) as page:
+        views = [_get(page, path) for path in ("/", "/parts/facets", "/parts/state")]
+        views.append(_get(page, "/row", key="1"))
+    assert "doubtful" not in " ".join(views)
+    assert re.findall(r".{80}confidence.{80}", " ".join(views)) == []
