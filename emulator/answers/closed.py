@@ -34,17 +34,21 @@ def choose_text(prompt: str) -> str:
 def weigh_statement(instructions: str, text: str) -> float:
     """Return the probability of a yes/no question, 0 to 1.
 
-    It grows with the similarity of the question's subject to the text. If the most similar sentence
-    contains a negation, the answer is reversed.
+    It grows with the similarity of the question's subject to the text: its tagged sections, else
+    its texts in quotation marks, else all of it. If the most similar sentence contains a negation,
+    and the subject has none, the answer is reversed.
     """
-    subjects = [" ".join(match).strip() for match in _SUBJECT.findall(instructions)]
+    subjects = [content for _, content in tagged_sections(instructions) if content.strip()]
+    if not subjects:
+        subjects = [" ".join(match).strip() for match in _SUBJECT.findall(instructions)]
     if not subjects:
         subjects = [values.QUESTION_WORDS.sub(" ", instructions).strip() or instructions]
 
     likeness = max(values.measure_likeness(subject, text) for subject in subjects)
     exponent = _STEEPNESS * (_YES_LIKENESS - likeness)
     probability = 1 / (1 + math.exp(exponent))
-    if likeness >= _YES_LIKENESS and _is_denied(subjects[0], text):
+    is_negative = values.NEGATION.search(subjects[0]) is not None
+    if likeness >= _YES_LIKENESS and not is_negative and _is_denied(subjects[0], text):
         return 1 - probability
     return probability
 

@@ -157,6 +157,7 @@ class QualityReport(NamedTuple):
             "notes": list(quality.notes),
             "supported": [share.document for share in self.supported],
             "calibration": [calibration.document for calibration in self.calibrations],
+            "calibration_lines": describe_calibrations(self.calibrations),
             "settings": dict(self.settings),
         }
         if self.path.name:

@@ -65,6 +65,7 @@ class SupportedShare(NamedTuple):
             "share": self.share,
             "low": low,
             "high": high,
+            "said": self.text,
         }
 
 

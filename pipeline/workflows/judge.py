@@ -159,7 +159,7 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
 
     # The other process may be judging the same answers, which claim no rows.
     with ws.lock(f"judge-{ws.task.name}"):
-        ws.announce_placeholders()
+        judge_ws.announce_placeholders()
         batch_files.seal_dead_batches(ws)
         report, selection = _plan_report(judge_ws, options, field_names)
         if report.open_rows:
@@ -167,19 +167,29 @@ def judge_task(ws: WorkspaceSession, options: JudgeOptions) -> JudgeReport:
             _ask(judge_ws, options, report, selection)
         else:
             _end_unfinished_run(ws)
-        with ws.store.read() as tx:
-            report.supported = measure_support(tx, ws.task, selection)
-            grid = ws.task.rows.grid(tx)
-            report.doubtful = grid.count_doubtful(tx) or 0
-        if report.doubtful:
-            condition = f"{grid.doubtful_name} = true"
-            report.next_command = ws.task.labels.command("items", where=condition)
-        elif report.supported:
-            report.next_command = ws.task.labels.command("qc")
-        # A command that ended a killed run stored its probabilities without these columns.
-        judged_fields = [share.field for share in report.supported if share.field is not None]
-        ws.task.own_tables.refresh_views(ws.store, judged_fields)
+        _measure_selection(ws, report, selection)
     return report
+
+
+def _measure_selection(
+    ws: WorkspaceSession,
+    report: JudgeReport,
+    selection: JudgeSelection,
+) -> None:
+    """Measure the supported shares and the doubtful rows, and add columns to the task's views."""
+    with ws.store.read() as tx:
+        report.supported = _measure_support(tx, ws.task, selection)
+        grid = ws.task.rows.grid(tx)
+        report.doubtful = grid.count_doubtful(tx) or 0
+    if report.doubtful:
+        condition = f"{grid.doubtful_name} = true"
+        report.next_command = ws.task.labels.command("items", where=condition)
+    elif report.supported:
+        report.next_command = ws.task.labels.command("qc")
+
+    # A command that ended a killed run stored its probabilities without these columns.
+    judged_fields = [share.field for share in report.supported if share.field is not None]
+    ws.task.own_tables.refresh_views(ws.store, judged_fields)
 
 
 def _choose_fields(task: Task, names_text: str) -> tuple[str, ...]:
@@ -322,7 +332,7 @@ def _end_unfinished_run(ws: WorkspaceSession) -> None:
             runs.end_run(tx, unfinished_run.number, reason=ALL_ASKED_REASON, now=ws.now())
 
 
-def measure_support(
+def _measure_support(
     tx: Connection,
     task: Task,
     selection: JudgeSelection,

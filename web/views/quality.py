@@ -16,6 +16,7 @@ from pipeline.ops import items
 from pipeline.quality.figures import format_value
 from pipeline.quality.report import read_report_documents
 from pipeline.store import runs
+from pipeline.workflows.judge import DEFAULT_SAMPLE_ROWS
 from web import charts
 from web.app_state import PEOPLE_TASK
 from web.render import get_app_state, render_page
@@ -27,6 +28,10 @@ MAX_SAMPLES = 8
 # Rows that are named for each reason to park.
 MAX_NAMED_ROWS = 10
 MAX_LISTED_TAGS = 60
+# Commands whose progress the page shows.
+WORK_KINDS = ("qc", "judge", "tags")
+# Our choice: enough for 200 texts of a page each.
+MAX_JUDGE_USD = 0.1
 
 
 @router.get("/quality", include_in_schema=False)
@@ -36,7 +41,7 @@ def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
     with app_state.open_to_read(task) as ws:
         subject = ws.settings.task
         # Work is read first: if it ends while the report is read, the page loads itself again.
-        newest_jobs = [app_state.running.get_newest(f"{kind} {subject}") for kind in ("qc", "tags")]
+        newest_jobs = [app_state.running.get_newest(f"{kind} {subject}") for kind in WORK_KINDS]
         work_documents = [job.document for job in newest_jobs if job is not None]
         reports = read_report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)
         newest_report = reports[0] if reports else None
@@ -54,6 +59,9 @@ def render_quality(request: Request, task: str | None = None) -> HTMLResponse:
             parked_groups=_group_parked(ws),
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
             max_listed_tags=MAX_LISTED_TAGS,
+            may_judge=not (app_state.access.readonly or ws.task.prompt.sends_images),
+            max_judge_usd=MAX_JUDGE_USD,
+            judge_rows=DEFAULT_SAMPLE_ROWS,
             work_documents=work_documents,
         )
 

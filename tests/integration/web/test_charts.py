@@ -197,3 +197,19 @@ def test_checks_are_bars_with_their_limits(task: Workspace) -> None:
         for bar in bars:
             assert "<line" in bar
             assert re.search(r'aria-label="[^"]+, limit at (least|most) [^"]+"', bar)
+
+
+@pytest.mark.sampled(0)
+def test_sample_is_judged_on_the_page_and_shares_have_intervals(task: Workspace) -> None:
+    """The button judges; the next report has a table of shares, and what calibration lacks."""
+    task.ran("qc")
+    with Page(task) as page:
+        html = page.get("/quality", params=REVIEWS).text
+        assert 'id="judge"' in html
+        assert "judged</th>" not in html
+        assert page.post("/api/judge", params={**REVIEWS, "cost": 0.1}, json={}).status_code == 202
+        page.settle()
+        task.ran("qc")
+        html = page.get("/quality", params=REVIEWS).text
+        assert re.search(r"all judged fields.*?\d %? ?\[.*? %\].*?4</td>", html, re.DOTALL)
+        assert "0 answers with a probability corrected or reviewed, 50 more needed" in html

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.answers.closed import weigh_statement
 from pipeline.core.states import Outcome
 from pipeline.engine.judge_questions import (
     build_support_line,
@@ -124,3 +125,18 @@ def test_unknown_and_repeated_results_are_ignored() -> None:
     ]
     (judgement,) = read_judgements([make_line({"tone": "blame"})], results)
     assert judgement.probabilities == {"tone": 0.8}
+
+
+def test_local_engine_compares_the_value_and_not_the_question() -> None:
+    """A word of the text is supported; a word of another subject is not."""
+    text = "<letter>The kettle broke after two days.</letter>"
+    quotation = {"quote": "after two days", "start": 25, "end": 39}
+    questions = build_support_questions(
+        {"topic": "kettle breaks", "other": "opera singing", "proof": quotation}, {}
+    )
+    nouls = {
+        name: weigh_statement(question["instructions"], text)
+        for name, question in questions.items()
+    }
+    assert nouls["topic"] > nouls["other"]
+    assert nouls["other"] < 0.5 < nouls["proof"]
