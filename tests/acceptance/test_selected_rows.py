@@ -126,6 +126,20 @@ def test_open_rows_of_a_condition_are_asked_under_the_version_of_the_file(
     assert len(workspace.logged_requests()) == 2 * ROW_COUNT
 
 
+def test_condition_is_asked_by_decisions(notes_workspace: Workspace) -> None:
+    """MODE=decide asks the selected rows under a version of the decision model."""
+    workspace = notes_workspace
+    workspace.run_command("tag", where=CONDITION, mode="decide", yes=True)
+    assert answers_by_version(workspace)["notes@2"] == OTHER_IDS
+    models = {
+        request["extractor"]
+        for request in workspace.logged_requests()
+        if request["extractor"].startswith("notes@2")
+    }
+    assert models == {"notes@2/gemini-decision-1"}
+    assert "nothing to tag" in workspace.run_command("tag").stdout
+
+
 def test_condition_without_rows_is_refused(notes_workspace: Workspace) -> None:
     """A wrong condition, or one without rows to ask, changes nothing."""
     workspace = notes_workspace
