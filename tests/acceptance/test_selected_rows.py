@@ -160,11 +160,14 @@ def test_killed_run_continues_with_the_same_rows(notes_workspace: Workspace, mod
     workspace = notes_workspace
     selected_ids = OTHER_IDS
     options = {"mode": mode, "wait": True, "yes": True, "where": CONDITION}
+    killed_count = 0
     for step in (5, 25, 45, 65, 85, 105):
         killed = workspace.start_command("tag", fate=Fate(step, "after"), **options).wait()
         assert killed.code in {0, -9}, killed
         if killed.code == 0:
             break
+        killed_count += 1
+    assert killed_count > 1
     if workspace.state_counts() != {"answered": ROW_COUNT}:
         workspace.run_command("tag", mode=mode, wait=True, yes=True)
     versions = answers_by_version(workspace)
