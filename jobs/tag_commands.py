@@ -40,7 +40,7 @@ from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.ops import status
-from pipeline.workflows import pilot_run, tag_report
+from pipeline.workflows import pilot_run, row_selection, tag_report
 from pipeline.workflows import tag as tag_workflow
 from pipeline.workflows.preflight import Preflight
 
@@ -106,7 +106,7 @@ def tag(
         backfill=backfill,
     )
     if dry:
-        estimate = tag_workflow.estimate_rows(ws, options)
+        estimate = row_selection.estimate_selection(ws, where, limit=limit, deadline_s=deadline)
         return CommandReport(estimate.document(), partial(_print_estimate, estimate, labels))
 
     report = tag_workflow.tag_rows(ws, options)

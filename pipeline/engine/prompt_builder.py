@@ -37,13 +37,21 @@ class PromptBuilder:
     data_instruction: str = DATA_INSTRUCTION
     # Returns the text of a cell, from the column name and the cell.
     format_cell: Callable[[str, Any], str] = lambda _column, cell: to_prompt_text(cell)
-    # Rows and answers that follow the examples of the declaration.
-    drawn_examples: Sequence[tuple[Mapping[str, Any], Any]] = ()
+    # (row id, row, answer) of examples that follow the examples of the declaration.
+    drawn_examples: Sequence[tuple[str, Mapping[str, Any], Any]] = ()
 
-    def make_prompt(self, prompt_text: str) -> Prompt:
-        """Return the prompt for a row's text, with system text and token limit."""
+    def make_prompt(self, prompt_text: str, row_id: str = "") -> Prompt:
+        """Return the prompt for a row's text, with system text and token limit.
+
+        Args:
+            prompt_text: The text.
+            row_id: The row, which is no example of itself.
+        """
+        system_text = self._system
+        if row_id and any(example_id == row_id for example_id, _, _ in self.drawn_examples):
+            system_text = self._make_system(row_id)
         return Prompt(
-            self._system,
+            system_text,
             [{"text": prompt_text}],
             self.declaration.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS,
         )
@@ -68,18 +76,28 @@ class PromptBuilder:
 
     @cached_property
     def _system(self) -> str:
-        """Return the system text: the declaration's own, the data notices, then the examples."""
+        return self._make_system("")
+
+    def _make_system(self, excluded_id: str) -> str:
+        """Return the system text: the declaration's own, the data notices, then the examples.
+
+        Args:
+            excluded_id: A row that is left out of the drawn examples.
+        """
         declared = self.declaration
         parts = [declared.system]
         if declared.prompt_columns:
             parts.append(self.data_instruction.format(name=declared.prompt_columns[0]))
         if declared.images:
             parts.append(IMAGE_INSTRUCTION)
+        drawn_pairs = [
+            (row, answer)
+            for row_id, row, answer in self.drawn_examples
+            if row_id != excluded_id and declared.draws_examples
+        ]
         parts.extend(
             self._format_example(example, number)
-            for number, example in enumerate(
-                [*declared.example_pairs, *self.drawn_examples], start=1
-            )
+            for number, example in enumerate([*declared.example_pairs, *drawn_pairs], start=1)
         )
         return "\n\n".join(part for part in parts if part)
 

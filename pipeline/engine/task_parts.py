@@ -557,12 +557,8 @@ class TaskPrompt(ABC):
         for row_id, row in rows.items():
             prompt_text = self.make_text(row)
             context = row if self.answers.needs_row else None
-            prompt = self.make_prompt(row_id, prompt_text)
+            prompt = self.builder.make_prompt(prompt_text, row_id)
             yield TaskRow(row_id, prompt, self.rows.input_hash(row, prompt_text), context)
-
-    def make_prompt(self, row_id: str, prompt_text: str) -> "Prompt":  # noqa: ARG002 - for overrides
-        """Return the prompt about a row."""
-        return self.builder.make_prompt(prompt_text)
 
     def list_example_ids(self, version: str) -> set[str]:  # noqa: ARG002 - most tasks draw none
         """Return the ids of the rows that are examples in the prompt of a version."""

@@ -34,6 +34,7 @@ from pipeline.engine.declaration_changes import check_change, check_prefix, merg
 from pipeline.engine.drawn_examples import with_drawn_examples
 from pipeline.engine.echo import estimate_echo_usage
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
+from pipeline.engine.selected_rows import with_unfinished_selection
 from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
@@ -47,8 +48,7 @@ from pipeline.engine.task_source import open_source, resolve_items
 from pipeline.engine.user_task import UserTask
 from pipeline.gemini.answer_schema import is_closed_answer
 from pipeline.gemini.usage import estimate_answer_tokens
-from pipeline.store import selections, workspace
-from pipeline.store.answers import VersionCounts
+from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.schema import PREFERRED_VERSIONS_KEY
 from pipeline.store.workspace import TaskRecord
@@ -92,22 +92,8 @@ def list_user_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
         make_shipped_task = shipped_task.make_recorded_task if shipped_task is not None else None
         make_task = make_shipped_task or UserTask
         task = make_task(_with_present_file(record, settings), settings, backend)
-        tasks.append(_continue_selection(tx, task))
+        tasks.append(with_unfinished_selection(tx, task))
     return tuple(tasks)
-
-
-def _continue_selection(tx: Connection, task: Task) -> Task:
-    """Return a task with the selected rows of its unfinished run; see `store.selections`.
-
-    A run of a former version of the file is not continued.
-    """
-    run = selections.find_unfinished_selection(tx, task.name)
-    if run is None or not isinstance(task, UserTask):
-        return task
-    label = VersionCounts.from_extractor(run.extractor).label
-    if label not in task.record.current_versions:
-        return task
-    return task.with_selection(run.number, label)
 
 
 def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:

@@ -43,8 +43,7 @@ from pipeline.engine.user_export import UserExport
 from pipeline.engine.user_file import UserFile
 from pipeline.engine.user_index import make_index
 from pipeline.engine.user_rows import UserRows
-from pipeline.gemini.requests import Prompt
-from pipeline.store.answers import VersionCounts, answers_to_other_inputs, find_corrected
+from pipeline.store.answers import answers_to_other_inputs, find_corrected
 from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
 from pipeline.store.rows import NO_HASH
@@ -268,26 +267,16 @@ class UserPrompt(TaskPrompt):
             self.rows.record.words["asked"],
             strict=True,
         )
-        examples = [(row, answer) for _, row, answer in self._drawn_examples]
-        return PromptBuilder(self.file.declaration, dict(columns), drawn_examples=examples)
-
-    @property
-    def _drawn_examples(self) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-        if not self.file.declaration.draws_examples:
-            return []
-        return self.rows.record.list_examples(self.rows.record.prompt_version)
-
-    def make_prompt(self, row_id: str, prompt_text: str) -> Prompt:
-        """Return the prompt about a row, which is no example of itself."""
-        if row_id not in self.list_example_ids(self.rows.record.prompt_version):
-            return self.builder.make_prompt(prompt_text)
-        examples = [(row, answer) for key, row, answer in self._drawn_examples if key != row_id]
-        return replace(self.builder, drawn_examples=examples).make_prompt(prompt_text)
+        record = self.rows.record
+        return PromptBuilder(
+            self.file.declaration,
+            dict(columns),
+            drawn_examples=record.list_examples(record.prompt_version),
+        )
 
     def list_example_ids(self, version: str) -> set[str]:
         """Return the ids of the rows that are examples in the prompt of a version."""
-        label = VersionCounts.from_extractor(version).label
-        return {row_id for row_id, _, _ in self.rows.record.list_examples(label)}
+        return {row_id for row_id, _, _ in self.rows.record.list_examples(version)}
 
     @property
     def field_names(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -361,3 +361,28 @@ def _count_own_corrections(
         for row_id in row_ids
         for name, replaced_value in row_labels[row_id].replaced_values.items()
     )
+
+
+def count_agreement(
+    answer_pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+) -> dict[str, int]:
+    """Return in how many pairs both answers have the same value, by field.
+
+    A field that only one of the answers has does not agree.
+    """
+    agreement = dict.fromkeys(_field_names(answer_pairs), 0)
+    for field_name in agreement:
+        for answer_a, answer_b in answer_pairs:
+            is_shared_field = field_name in answer_a and field_name in answer_b
+            if is_shared_field and answer_a[field_name] == answer_b[field_name]:
+                agreement[field_name] += 1
+    return agreement
+
+
+def _field_names(
+    answer_pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+) -> Iterator[str]:
+    """Yield the field names of all answers, with repetitions."""
+    for answer_a, answer_b in answer_pairs:
+        yield from answer_a
+        yield from answer_b

@@ -372,8 +372,9 @@ class TaskRecord:
         return (*reversed(partial_versions), self.prompt_version)
 
     def list_examples(self, version: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-        """Return (row id, values by column, answer) of the drawn examples of a prompt version."""
-        declared_version = self.words.get(PARTIAL_VERSIONS_KEY, {}).get(version, version)
+        """Return (row id, values by column, answer) of the drawn examples of a version."""
+        label = version.partition("/")[0]
+        declared_version = self.words.get(PARTIAL_VERSIONS_KEY, {}).get(label, label)
         examples = self.words.get(DRAWN_EXAMPLES_KEY, {}).get(declared_version, [])
         return [(row_id, row, answer) for row_id, row, answer in examples]
 

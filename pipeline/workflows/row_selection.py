@@ -29,6 +29,8 @@ from pipeline.store import answers, claims, runs, selections, workspace
 from pipeline.store.database import Connection
 from pipeline.store.schema import PARTIAL_VERSIONS_KEY, TaskRecord
 from pipeline.tables.answer_views import make_views
+from pipeline.workflows import preflight
+from pipeline.workflows.preflight import Preflight
 
 CORRECTED = "corrected by a person"
 IN_BATCH = "in a batch that is not over"
@@ -320,6 +322,25 @@ def has_open_rows(ws: WorkspaceSession) -> bool:
     """Return whether a selected row can be asked."""
     with ws.store.read() as tx:
         return claiming.count_claimable(tx, with_all_open_rows(ws.task)) > 0
+
+
+def estimate_selection(
+    ws: WorkspaceSession, condition: str, *, limit: int | None, deadline_s: float | None
+) -> Preflight:
+    """Return the estimates of all modes for the rows of a condition; ask nothing.
+
+    Without a condition, all open rows are estimated.
+
+    Raises:
+        InputError: As `select_rows`.
+    """
+    ws.sync_rows()
+    if condition and select_rows(ws, condition, limit=limit) is not None:
+        limit = None
+    try:
+        return preflight.estimate_tagging(ws, limit=limit, deadline_s=deadline_s)
+    finally:
+        leave_selection(ws)
 
 
 def leave_selection(ws: WorkspaceSession) -> None:

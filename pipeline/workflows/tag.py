@@ -138,22 +138,6 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         row_selection.leave_selection(ws)
 
 
-def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> Preflight:
-    """Return the estimates of all modes for the rows that `tag_rows` would ask; ask nothing.
-
-    Raises:
-        InputError: As `tag_rows`.
-    """
-    ws.sync_rows()
-    limit = options.limit
-    if options.where and row_selection.select_rows(ws, options.where, limit=limit) is not None:
-        limit = None
-    try:
-        return preflight.estimate_tagging(ws, limit=limit, deadline_s=options.deadline_s)
-    finally:
-        row_selection.leave_selection(ws)
-
-
 def _tag_prepared_rows(
     ws: WorkspaceSession,
     options: TagOptions,

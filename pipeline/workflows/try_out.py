@@ -10,7 +10,7 @@ or claimed. `ask_and_store` is the exception: it asks open rows and stores their
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -34,13 +34,14 @@ from pipeline.quality import evaluate, pilot
 from pipeline.quality.label_accuracy import (
     FieldComparison,
     compare_with_labels,
+    count_agreement,
     read_valid_labels,
     to_field_documents,
 )
 from pipeline.store import answers, request_history
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
-from pipeline.store.labels import RowLabel
+from pipeline.workflows import labelled_rows
 from pipeline.workflows.decisions import open_in_mode
 
 # How many rows are tried by default. A comparison of two sides has its own default, SIZE.
@@ -177,13 +178,13 @@ def try_task(
     with ws.store.read() as tx:
         row_labels = read_valid_labels(tx, ws.task)
         if labelled and not row_labels:
-            raise _no_labels_error(ws.task)
+            raise labelled_rows.no_labels_error(ws.task)
         if name is not None:
             row_ids: Sequence[str] = [ws.task.rows.id_of(tx, name)]
         else:
             row_ids = _select_rows(tx, ws.task, ws.extractor, size, seed)
         if labelled:
-            row_ids = _put_labelled_first(row_labels, row_ids, size=size, seed=seed)
+            row_ids = labelled_rows.put_labelled_first(row_labels, row_ids, size=size, seed=seed)
 
     ws.announce_placeholders()
     report = try_rows(ws, row_ids)
@@ -191,27 +192,6 @@ def try_task(
     tried_answers = {row.id: row.answer for row in report.items if row.answer is not None}
     report.accuracy = compare_with_labels(row_labels, [tried_answers])
     return report
-
-
-def _no_labels_error(task: Task) -> InputError:
-    correct_command = task.labels.command("correct", item="…", set="field=value")
-    return InputError(
-        f"no {task.labels.singular} is labelled, except examples in the prompt; nothing was asked",
-        hint=f"`{correct_command}` labels a field, or review answers on the page",
-    )
-
-
-def _put_labelled_first(
-    row_labels: Mapping[str, RowLabel],
-    other_ids: Sequence[str],
-    *,
-    size: int,
-    seed: int | None,
-) -> list[str]:
-    """Return up to `size` row ids: a random draw of labelled rows, followed by other rows."""
-    draw_seed = pilot.DEFAULT_PILOT_SEED if seed is None else seed
-    labelled_ids = pilot.draw_row_ids(row_labels, size=size, seed=draw_seed)
-    return list(dict.fromkeys([*labelled_ids, *other_ids]))[:size]
 
 
 class PlannedRows(NamedTuple):
@@ -538,9 +518,13 @@ def compare_sides(
         row_labels = read_valid_labels(tx, ws.task)
         sample_ids = pilot.draw_row_ids(candidate_ids, size=size, seed=seed)
         if labelled:
-            labelled_ids = _filter_answered(tx, ws.task, labels.values(), list(row_labels))
+            labelled_ids = labelled_rows.filter_answered(
+                tx, ws.task, labels.values(), list(row_labels)
+            )
             answered_labels = {row_id: row_labels[row_id] for row_id in labelled_ids}
-            sample_ids = _put_labelled_first(answered_labels, sample_ids, size=size, seed=seed)
+            sample_ids = labelled_rows.put_labelled_first(
+                answered_labels, sample_ids, size=size, seed=seed
+            )
         names = ws.task.rows.table(tx).read_names(tx, sample_ids)
         for side, label in labels.items():
             outcomes[side] = _read_stored_answers(tx, ws.task, label, sample_ids)
@@ -579,52 +563,9 @@ def compare_sides(
         pairs,
         try_report,
         len(answer_pairs),
-        _count_agreement(answer_pairs),
-        compare_with_labels(row_labels, _read_sides(pairs)),
+        count_agreement(answer_pairs),
+        compare_with_labels(row_labels, labelled_rows.read_sides(pairs)),
     )
-
-
-def _filter_answered(
-    tx: Connection, task: Task, versions: Iterable[str], row_ids: list[str]
-) -> set[str]:
-    """Return those of the rows that have an answer of each version."""
-    answered_ids = set(row_ids)
-    for version in versions:
-        answered_ids &= answers.newest_answers_of_version(tx, task.name, version, row_ids).keys()
-    return answered_ids
-
-
-def _read_sides(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]]:
-    """Return the answers of each side by row id; a text, which says why there is none, is not."""
-    return [
-        {pair["id"]: pair[side] for pair in pairs if not isinstance(pair[side], str)}
-        for side in ("a", "b")
-    ]
-
-
-def _count_agreement(
-    answer_pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
-) -> dict[str, int]:
-    """Return in how many pairs both answers have the same value, by field.
-
-    A field that only one of the answers has does not agree.
-    """
-    agreement = dict.fromkeys(_field_names(answer_pairs), 0)
-    for field_name in agreement:
-        for answer_a, answer_b in answer_pairs:
-            is_shared_field = field_name in answer_a and field_name in answer_b
-            if is_shared_field and answer_a[field_name] == answer_b[field_name]:
-                agreement[field_name] += 1
-    return agreement
-
-
-def _field_names(
-    answer_pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
-) -> Iterator[str]:
-    """Yield the field names of all answers, with repetitions."""
-    for answer_a, answer_b in answer_pairs:
-        yield from answer_a
-        yield from answer_b
 
 
 def _version_label(task: Task, text: str) -> str:

@@ -126,6 +126,20 @@ def test_open_rows_of_a_condition_are_asked_under_the_version_of_the_file(
     assert len(workspace.logged_requests()) == 2 * ROW_COUNT
 
 
+def test_condition_is_asked_by_decisions(notes_workspace: Workspace) -> None:
+    """MODE=decide asks the selected rows under a version of the decision model."""
+    workspace = notes_workspace
+    workspace.run_command("tag", where=CONDITION, mode="decide", yes=True)
+    assert answers_by_version(workspace)["notes@2"] == OTHER_IDS
+    models = {
+        request["extractor"]
+        for request in workspace.logged_requests()
+        if request["extractor"].startswith("notes@2")
+    }
+    assert models == {"notes@2/gemini-decision-1"}
+    assert "nothing to tag" in workspace.run_command("tag").stdout
+
+
 def test_condition_without_rows_is_refused(notes_workspace: Workspace) -> None:
     """A wrong condition, or one without rows to ask, changes nothing."""
     workspace = notes_workspace
@@ -146,11 +160,14 @@ def test_killed_run_continues_with_the_same_rows(notes_workspace: Workspace, mod
     workspace = notes_workspace
     selected_ids = OTHER_IDS
     options = {"mode": mode, "wait": True, "yes": True, "where": CONDITION}
+    killed_count = 0
     for step in (5, 25, 45, 65, 85, 105):
         killed = workspace.start_command("tag", fate=Fate(step, "after"), **options).wait()
         assert killed.code in {0, -9}, killed
         if killed.code == 0:
             break
+        killed_count += 1
+    assert killed_count > 1
     if workspace.state_counts() != {"answered": ROW_COUNT}:
         workspace.run_command("tag", mode=mode, wait=True, yes=True)
     versions = answers_by_version(workspace)

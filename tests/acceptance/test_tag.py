@@ -368,7 +368,7 @@ def test_trial_stores_only_its_cost(workspace: Workspace, api: Engine) -> None:
     second_sample = workspace.read_json("try", seed=7, N=2)["items"]
     assert {row["id"] for row in first_sample} == {row["id"] for row in second_sample}
     refused_run = workspace.run_command("try", item="person-0001", N=1, code=2)
-    assert "--item excludes -n or --seed" in refused_run.stderr
+    assert "--item excludes -n, --seed or --labelled" in refused_run.stderr
 
     api.script_fault("schema_mismatch", path=LIVE_PATH)
     output = workspace.run_command("try", item="person-0001").stdout

@@ -1,0 +1,21 @@
+"""Continue a run that asks only selected rows of a user's task (`tag WHERE=`)."""
+
+from pipeline.engine.task import Task
+from pipeline.engine.user_task import UserTask
+from pipeline.store import selections
+from pipeline.store.answers import VersionCounts
+from pipeline.store.database import Connection
+
+
+def with_unfinished_selection(tx: Connection, task: Task) -> Task:
+    """Return a task with the selected rows of its unfinished run; see `store.selections`.
+
+    A run of a former version of the file is not continued.
+    """
+    run = selections.find_unfinished_selection(tx, task.name)
+    if run is None or not isinstance(task, UserTask):
+        return task
+    label = VersionCounts.from_extractor(run.extractor).label
+    if label not in task.record.current_versions:
+        return task
+    return task.with_selection(run.number, label)

@@ -1,0 +1,51 @@
+"""Draw labelled rows, on which a trial is compared with the labels."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.core.errors import InputError
+from pipeline.engine.task import Task
+from pipeline.quality import pilot
+from pipeline.store import answers
+from pipeline.store.database import Connection
+from pipeline.store.labels import RowLabel
+
+
+def no_labels_error(task: Task) -> InputError:
+    """Return the error that no row of a task can be compared with a label."""
+    correct_command = task.labels.command("correct", item="…", set="field=value")
+    return InputError(
+        f"no {task.labels.singular} is labelled, except examples in the prompt; nothing was asked",
+        hint=f"`{correct_command}` labels a field, or review answers on the page",
+    )
+
+
+def put_labelled_first(
+    row_labels: Mapping[str, RowLabel],
+    other_ids: Sequence[str],
+    *,
+    size: int,
+    seed: int | None,
+) -> list[str]:
+    """Return up to `size` row ids: a random draw of labelled rows, followed by other rows."""
+    draw_seed = pilot.DEFAULT_PILOT_SEED if seed is None else seed
+    labelled_ids = pilot.draw_row_ids(row_labels, size=size, seed=draw_seed)
+    return list(dict.fromkeys([*labelled_ids, *other_ids]))[:size]
+
+
+def filter_answered(
+    tx: Connection, task: Task, versions: Iterable[str], row_ids: list[str]
+) -> set[str]:
+    """Return those of the rows that have an answer of each version."""
+    answered_ids = set(row_ids)
+    for version in versions:
+        answered_ids &= answers.newest_answers_of_version(tx, task.name, version, row_ids).keys()
+    return answered_ids
+
+
+def read_sides(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, dict[str, Any]]]:
+    """Return the answers of each side by row id; a text, which says why there is none, is not."""
+    return [
+        {pair["id"]: pair[side] for pair in pairs if not isinstance(pair[side], str)}
+        for side in ("a", "b")
+    ]
