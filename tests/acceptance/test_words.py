@@ -156,7 +156,7 @@ def test_invalid_folder_is_refused_and_nothing_is_created(workspace: Workspace) 
         assert "nothing was " in refused_run.stderr
 
     undecodable_folder = f"{workspace.home}/d\udce4ta"
-    status_run = workspace.run_command("status", data=undecodable_folder, code=3, **no_server)
+    status_run = workspace.run_command("status", data=undecodable_folder, code=2, **no_server)
     assert "not valid UTF-8" in status_run.stderr
     assert [path.name for path in workspace.home.iterdir()] == ["people.csv"]
 
