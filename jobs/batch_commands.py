@@ -39,6 +39,8 @@ from pipeline.workflows.move_batch import MoveReport
 from pipeline.workflows.pilot_run import ensure_pilot_passed
 from pipeline.workflows.rounds import TagRounds
 
+# Versions of the local engine that are no model.
+STAND_IN_PREFIX = "findable-local-stand-in"
 # Rows named in the warning about answers for an earlier input.
 MAX_OUTDATED_ROWS_SHOWN = 10
 # Characters of an example in the table of failed requests.
@@ -275,7 +277,7 @@ def batch_ingest(
 
     output: list[Any] = [_ingest_output(summary) for summary in summaries]
     if not failures and (summaries or not report.held):
-        output.append(_after_ingest_line(summaries, labels))
+        output.append(_after_ingest_line(ws, summaries))
 
     def check() -> None:
         for summary in summaries:
@@ -287,15 +289,24 @@ def batch_ingest(
     return CommandReport(documents, output, check)
 
 
-def _after_ingest_line(summaries: list[IngestSummary], labels: TaskLabels) -> str:
+def _after_ingest_line(ws: WorkspaceSession, summaries: list[IngestSummary]) -> str:
     """Return the line with the next command; without summaries, that nothing was ingested."""
     if not summaries:
         return "nothing to ingest: no batch is downloaded"
 
-    line = f"Next: {labels.next_command}"
+    labels = ws.task.labels
+    line = f"Next: {_command_after_answers(ws)}"
     if any(_failed_counts(summary) for summary in summaries):
         line += f"; {labels.ask_command} asks the failed rows again"
     return line
+
+
+def _command_after_answers(ws: WorkspaceSession) -> CommandHint:
+    """Return the next command after new answers; an index comes before an export."""
+    labels = ws.task.labels
+    if ws.is_indexed and labels.next_command.command == "export":
+        return labels.command("index")
+    return labels.next_command
 
 
 def _failed_counts(summary: IngestSummary) -> dict[str, int]:
@@ -359,7 +370,11 @@ def warn_of_ingest(summary: IngestSummary, labels: TaskLabels, display: Progress
         row_names = join_first(summary.outdated, MAX_OUTDATED_ROWS_SHOWN)
         warnings.append(f"the {labels.input_noun} changed after the request: {row_names}")
     if summary.other_versions:
-        warnings.append(f"asked {batch.model}, answered by {', '.join(summary.other_versions)}")
+        note = ""
+        if any(version.startswith(STAND_IN_PREFIX) for version in summary.other_versions):
+            note = ", which fills the fields with placeholders, because no model runs here"
+        versions = ", ".join(summary.other_versions)
+        warnings.append(f"asked {batch.model}, answered by {versions}{note}")
 
     for warning in warnings:
         display.warn(f"batch {batch.number}: {warning}")
@@ -423,10 +438,10 @@ def batch_move(
         if tag_report_of_move.stop.budget_error is not None:
             raise tag_report_of_move.stop.budget_error
 
-    return CommandReport(move_report.document(), _move_message(move_report, labels), check)
+    return CommandReport(move_report.document(), _move_message(ws, move_report, labels), check)
 
 
-def _move_message(move_report: MoveReport, labels: TaskLabels) -> str:
+def _move_message(ws: WorkspaceSession, move_report: MoveReport, labels: TaskLabels) -> str:
     """Return how a moved batch ended, how its other rows were asked, and the next command."""
     batch = move_report.batch
     report = move_report.report
@@ -442,7 +457,7 @@ def _move_message(move_report: MoveReport, labels: TaskLabels) -> str:
     if move_report.left:
         parts.append(f"{move_report.left:,} still open")
 
-    next_command = labels.next_command
+    next_command = _command_after_answers(ws)
     if report.submitted:
         next_command = labels.command("batch-poll")
     elif move_report.left:

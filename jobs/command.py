@@ -23,7 +23,7 @@ from jobs.variables import (
     set_hint_form,
 )
 from pipeline.core import trust
-from pipeline.core.command_hint import OptionHint
+from pipeline.core.command_hint import CommandHint, OptionHint, current_form
 from pipeline.core.errors import InputError
 from pipeline.core.settings import BUILT_IN_TASKS, FLAGS, PREFIX, Settings, read_dotenv
 
@@ -195,7 +195,7 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | N
 
     has_task = not entry.task_option or all_options.get(entry.task_option)
     task_name = entry.task if has_task else None
-    _check_typed_task(entry, task_name)
+    _check_typed_task(entry, task_name, all_options)
     with open_configured_workspace(
         _required_access(entry, all_options),
         task_name=task_name,
@@ -205,7 +205,7 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | N
         return entry.function(ws, **all_options)  # type: ignore[no-any-return]
 
 
-def _check_typed_task(entry: Command, task_name: str | None) -> None:
+def _check_typed_task(entry: Command, task_name: str | None, options: Mapping[str, Any]) -> None:
     """Check that a task typed by option or on make's command line is the task of the command.
 
     Tasks that are set in the environment or in `.env` are not checked.
@@ -213,6 +213,7 @@ def _check_typed_task(entry: Command, task_name: str | None) -> None:
     Args:
         entry: The command.
         task_name: The task that it is about, or None if it may be about any.
+        options: Its options, by parameter.
 
     Raises:
         InputError: The typed task is another task.
@@ -225,7 +226,9 @@ def _check_typed_task(entry: Command, task_name: str | None) -> None:
 
     hint = f"leave out {OptionHint('task')}"
     if entry.task_option:
-        hint = f"{OptionHint('item')} names a row of {typed_task}"
+        row_name = options[entry.task_option]
+        item_command = CommandHint(current_form().command, item=row_name, task=typed_task)
+        hint = f"`{item_command}` is about a row of {typed_task}"
     message = f"this command is about {task_name}, not about {typed_task}; nothing was done"
     raise InputError(message, hint=hint)
 

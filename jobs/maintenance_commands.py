@@ -67,7 +67,7 @@ UnitNames = Annotated[
         metavar="UNIT,…",
     ),
 ]
-VERSION_HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost")
+VERSION_HEADERS = ("task", "version", "model", "records", "rows", "first", "last", "cost")
 # Displayed verdicts of a gate: passed, failed, or not judged.
 VERDICTS = {True: "pass", False: "FAIL", None: ""}
 

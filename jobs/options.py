@@ -196,8 +196,11 @@ class CountParam(click.ParamType[int]):
         except ValueError as error:
             self.fail(f"{value!r} {error}", param, ctx)
         if not self.min_count <= count <= self.max_count:
-            number_range = f"{self.min_count:,} to {self.max_count:,}"
-            self.fail(f"{value!r} is not in the range {number_range}", param, ctx)
+            limits = f"from {self.min_count:,} to {self.max_count:,}"
+            # Nobody reaches this number, so it is no limit to name.
+            if self.max_count == MAX_NUMBER and count < self.min_count:
+                limits = f"{self.min_count:,} or more"
+            self.fail(f"{value!r} must be {limits}", param, ctx)
         return count
 
 

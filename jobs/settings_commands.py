@@ -90,6 +90,7 @@ def settings(
     default_count = len(all_rows) - len(listed_rows)
     if default_count:
         command = CommandHint("settings", all=True)
-        message = f"{plural(default_count, 'setting')} with default value: `{command}`"
+        settings_text = plural(default_count, "setting has", "settings have")
+        message = f"{settings_text} the default value; `{command}` lists all"
         output.append(partial(Terminal().say, message))
     return CommandReport([row._asdict() for row in all_rows], output)

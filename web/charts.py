@@ -8,8 +8,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, NamedTuple
 
+from pipeline.core.rounding import round_up_step
 from web.render import format_usd
 
 PLOT_HEIGHT = 140
@@ -75,13 +77,6 @@ class ColumnChart:
         return labels
 
 
-def round_up_step(step: float) -> float:
-    """Return the smallest number of 1, 2 or 5 times a power of ten that is at least `step`."""
-    magnitude = 10.0 ** math.floor(math.log10(step))
-    factor = next(factor for factor in (1, 2, 5, 10) if factor * magnitude >= step * (1 - 1e-9))
-    return factor * magnitude
-
-
 def draw_columns(
     title: str,
     description: str,
@@ -94,7 +89,7 @@ def draw_columns(
     if highest <= 0:
         return None
 
-    step = round_up_step(highest / MAX_TICKS)
+    step = float(round_up_step(Decimal(f"{highest / MAX_TICKS:.9g}")))
     tick_count = math.ceil(highest / step - 1e-9)
     pixels_per_unit = (PLOT_HEIGHT - PLOT_TOP) / (tick_count * step)
     slot = 100 / len(values)

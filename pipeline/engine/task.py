@@ -43,7 +43,7 @@ class IndexedTask:
     # Word for an entry.
     entry_noun: str
     # Beginning of a question, for a hint.
-    example_question: str = "…"
+    example_question: str = "words of a question"
     # Members of `shown` by column heading of the printed table.
     columns: Mapping[str, str]
     # Weights of an entry's fields, and of words relative to vectors.

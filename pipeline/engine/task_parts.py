@@ -353,6 +353,14 @@ class TaskRows(ABC):
             raise InputError(f"there is no {self.labels.singular} {name!r}", hint=hint)
         return name
 
+    def find_id(self, tx: Connection, name: str) -> str:
+        """Return the id of a named row to read; only a hash may be cut, if it stays unambiguous.
+
+        Raises:
+            InputError: There is no such row, or several rows begin so.
+        """
+        return self.id_of(tx, name)
+
     @abstractmethod
     def grid(self, tx: Connection) -> "Grid":
         """Return the grid that lists the rows."""

@@ -62,7 +62,7 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
     outdated schema, the settings are returned unchanged.
 
     Args:
-        allow_several: Take the first of several tasks; if there is a table of people, take people.
+        allow_several: Take the first of several tasks.
 
     Raises:
         InputError: There are no people, and several tasks; the message lists them.
@@ -91,11 +91,7 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
         )
         if not names or has_people:
             return settings
-        # The task in the settings counts as used, so it must be empty here.
-        has_people_table = people.is_used(tx, replace(settings, task=""))
 
-    if allow_several and len(names) > 1 and has_people_table:
-        return settings
     if allow_several or len(names) == 1:
         return replace(settings, task=names[0])
     raise InputError(

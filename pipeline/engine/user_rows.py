@@ -24,7 +24,8 @@ from sqlalchemy import (
 )
 
 from pipeline.core.command_hint import HintTemplate
-from pipeline.core.declaration import fill_template, find_column
+from pipeline.core.declaration import HASH_KEY, fill_template, find_column
+from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import parse_where
 from pipeline.engine.row_confidences import RowConfidences
@@ -63,6 +64,8 @@ from pipeline.tables.write_to import RowTarget
 
 # Longest display name of a row.
 MAX_LABEL_CHARS = 1_000
+# Fewer characters of a hash are not taken for its beginning.
+MIN_HASH_CHARS = 4
 # State of a row with an image that cannot be sent.
 UNUSABLE_STATE = "unusable"
 # Sorts before all numbers when negated; replaces missing numbers.
@@ -218,6 +221,22 @@ class UserRows(TaskRows):
             ]
             name = to_compact_json(key_values)
         return super().id_of(tx, name)
+
+    def find_id(self, tx: Connection, name: str) -> str:
+        """Return the id of a row to read; if the ids are hashes, the beginning of one is enough.
+
+        Raises:
+            InputError: There is no such row, or several rows begin so.
+        """
+        if self.record.key[0][0] != HASH_KEY or len(name) < MIN_HASH_CHARS:
+            return self.id_of(tx, name)
+        keys = self.subquery.c.findable_key
+        begins_so = keys.startswith(name, autoescape=True)
+        row_ids = list(tx.execute(select(keys).where(begins_so).limit(2)).scalars())
+        if len(row_ids) > 1 and name not in row_ids:
+            hint = f"`{self.labels.command('items')}` lists all {self.labels.plural}"
+            raise InputError(f"several {self.labels.plural} begin with {name!r}", hint=hint)
+        return self.id_of(tx, row_ids[0] if len(row_ids) == 1 else name)
 
     def display_name_of(self, row: Mapping[str, Any]) -> str:
         """Return the display name of a row: its filled label template, else its key."""

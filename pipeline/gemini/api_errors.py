@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import (
     FindableError,
     KeyRefusedError,
@@ -241,7 +242,8 @@ def build_refusal(
     if UNUSABLE_MODEL_PATTERN.search(quoted_text):
         hint = (
             "this project cannot use the model; "
-            "set FINDABLE_MODEL, FINDABLE_EMBEDDING_MODEL or FINDABLE_DECISION_MODEL to another model"
+            f"set {OptionHint('model')}, {OptionHint('embedding_model')} or "
+            f"{OptionHint('decision_model')} to another model"
         )
     return MissingError(message, hint=hint, code=code, status=status)
 
@@ -323,7 +325,7 @@ def _build_throttling_error(
     if CAPACITY_PATTERN.search(google_message):
         hint = (
             "the model is full, and your quota is not used up; "
-            "run the same command again later, or set FINDABLE_MODEL to another model"
+            f"run the same command again later, or set {OptionHint('model')} to another model"
         )
         return ThrottledError(message, hint=hint, status=status, retry_after_s=retry_after_s)
 
@@ -358,7 +360,8 @@ def _build_no_quota_error(google_message: str, *, action: str, status: str) -> K
     return KeyRefusedError(
         f"Gemini refused the request to {action} (429): {tier} has no quota for {model_name} "
         "(limit 0), and waiting does not help",
-        hint=f"set up billing at {BILLING_PAGE}, or set FINDABLE_MODEL to a model that has a quota",
+        hint=f"set up billing at {BILLING_PAGE}, or set {OptionHint('model')} to a model that has "
+        "a quota",
         code=429,
         status=status,
     )

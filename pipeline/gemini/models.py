@@ -319,8 +319,8 @@ class Model:
             raise ConfigurationError(
                 f"thinking= contains {unknown_members[0]}, and {self.name} accepts only "
                 f"{table_members}; nothing was asked",
-                hint="change thinking= in the task file, or set model= or FINDABLE_MODEL to "
-                "another model",
+                hint="change thinking= in the task file, or set model= or "
+                f"{OptionHint('model')} to another model",
             )
         return declared
 

@@ -3,8 +3,8 @@
 A typed query has words, phrases and exclusions. The filters are WHERE=, TAG= and MIN_SCORE=. The
 syntax of WHERE= is described in `pipeline.tables.where_sql`. There are three builders:
 
-- `build_query` for a typed query,
-- `build_queries` for many queries whose hits are only measured,
+- `build_typed_query` for a typed query,
+- `build_measured_queries` for many queries whose hits are only measured,
 - `build_similar_query` for an entry whose similar entries are wanted.
 
 Filters are applied to all entries before ranking, so the best hits are the best of all entries that
@@ -197,7 +197,7 @@ class SearchOptions:
     where: str = ""
 
 
-def build_query(
+def build_typed_query(
     ws: WorkspaceSession,
     index: "Index",
     typed_query: str,
@@ -252,7 +252,7 @@ def build_query(
     )
 
 
-def build_queries(
+def build_measured_queries(
     ws: WorkspaceSession,
     index: "Index",
     typed_queries: Sequence[str],
@@ -261,7 +261,7 @@ def build_queries(
 ) -> Iterator[SearchQuery]:
     """Yield a query for each typed query; all are embedded together before the first is yielded.
 
-    Hits of these queries get no reasons. Unlike in `build_query`, a query without terms has no hits
+    Hits of these queries get no reasons. Unlike in `build_typed_query`, a query without terms has no hits
     by words.
 
     Args:

@@ -17,9 +17,9 @@ from pipeline.index.query import (
     SearchOptions,
     SearchQuery,
     build_mask,
-    build_queries,
-    build_query,
+    build_measured_queries,
     build_similar_query,
+    build_typed_query,
     parse_query,
 )
 from pipeline.index.scoring import rank_entries
@@ -138,7 +138,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
                 the query has no terms.
             ConfigurationError: The build has vectors of another embedding model.
         """
-        query = build_query(
+        query = build_typed_query(
             self._ws,
             self.index,
             typed_query,
@@ -248,7 +248,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             ConfigurationError: The build has vectors of another embedding model.
         """
         for page in split_into_pages(typed_queries, MAX_EMBED_TEXTS):
-            queries = build_queries(
+            queries = build_measured_queries(
                 self._ws,
                 self.index,
                 page,
@@ -273,7 +273,9 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             ConfigurationError: The build has vectors of another embedding model.
         """
         for page in split_into_pages(typed_queries, MAX_EMBED_TEXTS):
-            queries = build_queries(self._ws, self.index, page, SearchOptions(k), self._cache)
+            queries = build_measured_queries(
+                self._ws, self.index, page, SearchOptions(k), self._cache
+            )
             for query in queries:
                 rankings = []
                 for word_share in word_shares:

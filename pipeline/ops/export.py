@@ -237,12 +237,16 @@ def _check_options(task: Task, options: ExportOptions) -> None:
         return
 
     refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)
-    known_settings = (
-        ", ".join(f"{name.upper()}=" for name in sorted(task.export.options)) or "no such options"
-    )
+    known_options = [str(OptionHint(name)) for name in sorted(task.export.options)]
+    hint = f"its options are {', '.join(known_options)}"
+    if not known_options:
+        command = task.labels.command("items", extractor=options.extractor, to="view.csv")
+        hint = f"`{command}` writes the rows of a version"
+        if not options.extractor:
+            hint = f"`{task.labels.command('export')}` writes all {task.labels.plural}"
     raise InputError(
         f"an export of {task.labels.plural} has no {refused_settings}; nothing was written",
-        hint=f"with {OptionHint(task=task.subject)} it has {known_settings}",
+        hint=hint,
     )
 
 

@@ -245,7 +245,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
     """
     task = ws.task
     with ws.store.read() as tx:
-        row_id = task.rows.id_of(tx, name)
+        row_id = task.rows.find_id(tx, name)
         rows_page = task.rows.grid(tx).read_page(tx, RowListOptions(1, only=row_id))
         listed_row = rows_page.items[0] if rows_page.items else None
         answer_rows, attempt_rows = answers.answers_and_attempts_of_row(tx, task.name, row_id)

@@ -118,7 +118,7 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
     report = RollbackReport(task.subject, summaries)
     for summary in summaries:
         item_count = plural(summary.counts.items, task.labels.singular, task.labels.plural)
-        counts = f"{plural(summary.counts.rows, 'row')} of {item_count}"
+        counts = f"{plural(summary.counts.rows, 'record')} of {item_count}"
         ws.display.say(f"{summary.counts.extractor}: {counts}, {format_usd(summary.cost)} paid")
     if summaries:
         ws.confirm(CONFIRMATION_QUESTION)

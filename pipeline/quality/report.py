@@ -21,6 +21,7 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
 from pipeline.core.text import markdown_code, plural
+from pipeline.engine.session import PLACEHOLDER_NOTE
 from pipeline.quality.calibration import Calibration, describe_calibrations
 from pipeline.quality.figures import (
     MIN_HOPELESS_ITEMS,
@@ -97,11 +98,16 @@ class QualityReport(NamedTuple):
 
         subject = plural(len(failed_gates), "quality gate")
         verdicts = "; ".join(gate.verdict_text for gate in failed_gates)
-        return GateError(
-            f"{subject} failed: {verdicts}; the answers are stored",
-            hint=f"read {self.path}, then improve the prompt or the model under a new version, "
-            f"or set other bounds by {OptionHint('gates')}",
+        hint = (
+            f"read {self.path}, then improve the prompt or the model under a new version, "
+            f"or set other bounds by {OptionHint('gates')}"
         )
+        if PLACEHOLDER_NOTE in self.quality.notes:
+            hint = (
+                "these are placeholder answers of the local engine, which say nothing about the "
+                f"prompt: set a key, or set other bounds by {OptionHint('gates')}"
+            )
+        return GateError(f"{subject} failed: {verdicts}; the answers are stored", hint=hint)
 
     def check(self) -> None:
         """Raise `error` if a gate failed.

@@ -248,7 +248,7 @@ class PostgresqlServer:
         if is_connection_error:
             return UnavailableError(
                 f"{self.display_name} cannot be reached, or the connection was lost: {reason};"
-                " a change that was being made was not stored",
+                " what was stored before is unchanged",
                 hint="check that the server runs and accepts this user,"
                 " then run the same command again",
             )

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 from pipeline.core.quotes import iterate_leaves
+from pipeline.core.rounding import round_up_step
 from pipeline.core.row_listing import (
     FieldCount,
 )
@@ -128,7 +129,7 @@ class FieldTally:
         row_counts = [(value, count) for (_, value), count in self.row_counts.items()]
         smallest = min(value for value, _ in row_counts)
         largest = max(value for value, _ in row_counts)
-        step = _round_up(Decimal(str(largest - smallest)) / (_MAX_FIELD_VALUES - 1))
+        step = round_up_step(Decimal(str(largest - smallest)) / (_MAX_FIELD_VALUES - 1))
         first_index = math.floor(Decimal(str(smallest)) / step)
         last_index = math.floor(Decimal(str(largest)) / step)
 
@@ -139,12 +140,6 @@ class FieldTally:
             _make_range_count(name, index * step, (index + 1) * step, counts_by_index[index])
             for index in range(first_index, last_index + 1)
         ]
-
-
-def _round_up(number: Decimal) -> Decimal:
-    """Return the smallest number of 1, 2 or 5 times a power of ten that is at least `number`."""
-    magnitude = Decimal(1).scaleb(number.adjusted())
-    return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= number)
 
 
 def _quote_name(name: str) -> str:

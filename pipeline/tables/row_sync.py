@@ -105,13 +105,17 @@ class RowSyncReport:
             "changed": self.changed,
             "gone": self.missing,
             "back": self.returned,
-            "empty": self.empty if self.new or self.changed else 0,
             "with an unusable image": self.unusable,
             "refused": self.refused.total(),
             "left out, because they were forgotten": self.forgotten,
         }
         counts_text = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
-        return f"rows: {counts_text}" if counts_text else ""
+        if not counts_text:
+            return ""
+        if self.empty and (self.new or self.changed):
+            row_count = self.new + self.changed + self.unchanged
+            counts_text += f"; nothing to ask about in {self.empty:,} of {row_count:,}"
+        return f"rows: {counts_text}"
 
 
 @dataclass(frozen=True)

@@ -382,7 +382,7 @@ def _find_key_fault(
             continue
         key = to_prompt_text(row.values.get(name))
         if key in keys:
-            return f"has {make_excerpt(key)!r} twice, again in row {row.line_number}", 0
+            return f"has {make_excerpt(key)!r} twice, again on line {row.line_number}", 0
         if key.strip():
             keys.add(key)
         else:
@@ -392,7 +392,7 @@ def _find_key_fault(
     if may_be_blank and len(keys) >= MIN_KEYS_BESIDE_BLANK:
         max_blank = max(1, len(keys) // ROWS_PER_BLANK_KEY)
     if len(blank_lines) > max_blank:
-        return f"is blank in row {blank_lines[0]}", 0
+        return f"is blank on line {blank_lines[0]}", 0
     return "" if keys else "has no value", len(blank_lines)
 
 

@@ -155,7 +155,7 @@ def test_filled_and_unique_column_is_the_key(
         assert len(ask_document["answers"][0]["row"]) == 32
         doubled_file = put_table(workspace, "two.csv", ("id", "who", "text"), "12", "aa", NOTES[:2])
         doubled_run = workspace.run_command("ask", doubled_file, q="Praise?", key="who")
-        assert "it has 'a' twice, again in row 3, and such rows are refused" in doubled_run.stderr
+        assert "it has 'a' twice, again on line 3, and such rows are refused" in doubled_run.stderr
         assert "1 of 1 row asked" in doubled_run.stdout
 
 

@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
+from tests.acceptance.engine import Engine
 from tests.acceptance.process import PRODUCT, PYTHON
-from tests.acceptance.product import HEADER, Workspace
+from tests.acceptance.product import HEADER, Workspace, write_declaration
 
 # The folder of the interpreter and of `findable`. A link is not resolved.
 BIN_FOLDER = os.path.dirname(PYTHON)  # noqa: PTH120
@@ -155,3 +156,69 @@ def test_rows_that_share_an_answer_are_counted_once(workspace: Workspace) -> Non
     output = workspace.run_command("tag", task="again", mode="live", wait=True).stdout
     assert " left" not in output
     assert "Next: " in output
+
+
+def declare_rows(workspace: Workspace, name: str, rows: str, *, arguments: str = "") -> None:
+    """Write the file of a task and the file of its rows."""
+    declaration = write_declaration(
+        {"topic": "str"}, prompt="{text}", items=f"{name}.csv", extra_arguments=[arguments]
+    )
+    workspace.write_file(f"tasks/{name}.py", declaration)
+    workspace.write_file(f"tasks/{name}.csv", f"id,text\n{rows}")
+
+
+def test_status_without_people_is_about_a_task_with_rows(workspace: Workspace) -> None:
+    """`status` without TASK= shows the first of several tasks and its next step."""
+    for name in ("letters", "notes"):
+        declare_rows(workspace, name, "1,The lamp hums.\n")
+        workspace.run_command("tag", mode="live", TASK=name)
+    lines = workspace.run_command("status").stdout.splitlines()
+    assert lines[1].split() == ["letters", "1:", "1", "answered"]
+    assert "export letters-answers.csv --task letters" in lines[-1]
+
+
+def test_steps_of_a_batch_lead_to_the_index(workspace: Workspace) -> None:
+    """Each step of a task with answers names the next step, as `status` does."""
+    declare_rows(workspace, "notes", "1,The lamp hums.\n2,\n", arguments='index="{text}"')
+    workspace.task = "notes"
+    submit = workspace.run_command("submit")
+    assert "rows: 2 new; nothing to ask about in 1 of 2" in submit.stderr
+    assert "Next: findable batch-poll" in submit.stdout
+    assert "Next: findable batch-ingest" in workspace.run_command("poll").stdout
+    assert "Next: findable index" in workspace.run_command("ingest").stdout
+    index = workspace.run_command("index").stdout
+    assert 'Next: findable search "words of a question"' in index
+
+
+def test_row_with_a_hash_is_found_by_its_beginning(workspace: Workspace) -> None:
+    """`show` takes the beginning of a hash if one row alone has it; `forget` does not."""
+    declare_rows(workspace, "notes", "1,The lamp hums.\n1,It leaks.\n", arguments='key="row"')
+    workspace.task = "notes"
+    workspace.run_command("tag", mode="live")
+    [row_id, _] = [row["row"] for row in workspace.listed_rows()]
+    assert workspace.read_json("show", item=row_id[:8])["item"] == row_id
+    workspace.run_command("show", item=row_id[:3], code=2)
+    workspace.run_command("show", item="none", code=2)
+    workspace.run_command("forget", item=row_id[:8], yes=True, code=2)
+
+    wrong = workspace.run_command("show", row_id, task="notes", code=2)
+    assert f"findable show --item {row_id} --task notes" in wrong.stderr
+
+
+def test_hints_name_what_helps(workspace: Workspace, api: Engine) -> None:
+    """Messages name the option as it was typed, a column's place, and a command that works."""
+    workspace.import_people(1)
+    workspace.run_command("tag", mode="live")
+    export = workspace.run_command("export", "out.csv", extractor="nope", code=2)
+    assert "items --extractor nope --to view.csv" in export.stderr
+    column = workspace.run_command("index", INDEX_COLUMNS="Bio", code=2)
+    assert "'Bio' is a column of people and needs no INDEX_COLUMNS=" in column.stderr
+    assert "'0' must be 1 or more" in workspace.run_command("show", n=0, code=2).stderr
+    settings = workspace.run_command("settings")
+    assert "have the default value" in settings.output
+
+    workspace.import_people(2)
+    no_quota = {"code": 429, "message": "Quota exceeded for metric: free_tier, limit: 0"}
+    api.script_fault("status", times=100, path=":generateContent", args=no_quota)
+    refusal = workspace.run_command("tag", mode="live", model="gemini-2.5-flash", code="any")
+    assert "set --model to a model that has a quota" in refusal.stderr

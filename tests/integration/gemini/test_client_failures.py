@@ -211,12 +211,12 @@ def test_a_missing_model_names_the_setting(script: Script, client: Client) -> No
     ]
     with pytest.raises(MissingError) as refusal:
         generated(client, "gemini-2.0-flash", {"contents": [{"parts": [{"text": "x"}]}]})
-    assert "FINDABLE_MODEL" in refusal.value.hint
+    assert "MODEL=" in refusal.value.hint
     assert "gemini-2.0-flash" in refusal.value.message
 
     with pytest.raises(MissingError) as refusal:
         client.get_batch(BATCH)
-    assert "FINDABLE_MODEL" not in refusal.value.hint
+    assert "MODEL=" not in refusal.value.hint
 
 
 @pytest.mark.parametrize("name", CLEAR_REFUSALS)

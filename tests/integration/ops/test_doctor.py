@@ -309,7 +309,7 @@ CONTRADICTIONS: dict[str, Fault] = {
         ("score",),
     ),
     "index": (spoil_file("index/builds/2/faiss.index"), "has other bytes", ("index",)),
-    "words": (spoil_file("index/builds/2/words.scores.npy"), "has other bytes", ("index",)),
+    "words": (spoil_file("index/builds/2/entries.sqlite"), "has other bytes", ("index",)),
     "build": (delete_build, "index in service is broken", ("index",)),
     "link": (delete_file("faiss.index"), "does not lead to the index", ("index",)),
     "gone": (
