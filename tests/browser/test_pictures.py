@@ -39,7 +39,7 @@ def test_pictures_of_the_documents_are_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twelve views give small files without browser errors; PICTURES= stores them."""
-    folder = Path(os.environ.get("PICTURES") or tmp_path).absolute()
+    folder = ROOT / (os.environ.get("PICTURES") or tmp_path)
     example = shutil.copytree(ROOT / "examples" / "reviews", tmp_path / "shop")
     monkeypatch.chdir(example)
 
