@@ -149,26 +149,34 @@ def _add(ws: WorkspaceSession, new_rows: NewRows, report: AdditionReport) -> lis
             hint="add them where its rows come from",
         )
 
+    if report.dry:
+        # A dry run reads only, so it takes no lock.
+        for _ in _make_adder(task, new_rows, report).new_rows():
+            pass
+        return []
+
     # Without the lock, two pages that replace the source would lose the rows of one of them, and a
     # source that is replaced while it is read is refused.
     with ws.locks.wait_for_lock(f"rows-{task.name}", announce=ws.display.say, sleep=time.sleep):
-        declaration = task.user_file.declaration
-        source = open_source(None, declaration, Path(task.record.path))
-        assert isinstance(source, FileSource)  # noqa: S101 - `explain_closed_source` checked it
-        adder = _RowAdder(source, new_rows, declaration.keys, report)
-        if report.dry:
-            for _ in adder.new_rows():
-                pass
-            return []
-        _append(source, adder, report)
+        adder = _make_adder(task, new_rows, report)
+        _append(adder, report)
         ws.sync_rows()
     return adder.added_keys
+
+
+def _make_adder(task: UserTask, new_rows: NewRows, report: AdditionReport) -> "_RowAdder":
+    """Open the source of a task, and match the columns of new rows; see `_RowAdder`."""
+    declaration = task.user_file.declaration
+    source = open_source(None, declaration, Path(task.record.path))
+    assert isinstance(source, FileSource)  # noqa: S101 - `explain_closed_source` checked it
+    return _RowAdder(source, new_rows, declaration.keys, report)
 
 
 class _RowAdder:
     """Selects the rows that a source lacks, with the values that the source stores.
 
     Attributes:
+        source: The source.
         added_keys: The keys of the new rows.
     """
 
@@ -187,7 +195,7 @@ class _RowAdder:
         """
         if source.format not in _OPEN_FORMATS:
             raise InputError(f"{source.path.name} cannot get single rows; nothing was changed")
-        self._source = source
+        self.source = source
         self._new_rows = new_rows
         self._report = report
         self.added_keys = list[str]()
@@ -243,13 +251,13 @@ class _RowAdder:
         values: dict[str, Any] = {}
         for name, name_in_file in self._name_in_file.items():
             value = row.values.get(name_in_file) if name_in_file else None
-            kind = self._source.columns[name]
-            if self._source.format == "csv":
+            kind = self.source.columns[name]
+            if self.source.format == "csv":
                 values[name] = to_prompt_text(value)
                 continue
             try:
                 values[name] = convert_value(value, kind)
-                if self._source.format == "xlsx":
+                if self.source.format == "xlsx":
                     check_cell(values[name])
             except ValueError as error:
                 self._reject(row.line_number, str(error), name, value)
@@ -259,7 +267,7 @@ class _RowAdder:
     def _is_new(self, line_number: int, values: Mapping[str, Any]) -> bool:
         """Return whether the source lacks a row; otherwise count it as unchanged or rejected."""
         key = self._key_of(values)
-        new_hash = _hash_row(values, self._source.columns)
+        new_hash = _hash_row(values, self.source.columns)
         is_blank = not any(key) if self._has_made_key else not all(key)
         if is_blank:
             blank_name = self._keys[list(map(bool, key)).index(False)]
@@ -295,7 +303,7 @@ def _hash_row(values: Mapping[str, Any], columns: Mapping[str, str]) -> str:
     return hash_text(to_compact_json([to_prompt_text(values.get(name)) for name in columns]))
 
 
-def _append(source: FileSource, adder: _RowAdder, report: AdditionReport) -> None:
+def _append(adder: _RowAdder, report: AdditionReport) -> None:
     """Write the source with the new rows to a part file, and replace the source by it.
 
     The source is unchanged if there is no new row.
@@ -304,6 +312,7 @@ def _append(source: FileSource, adder: _RowAdder, report: AdditionReport) -> Non
         InputError: The source cannot store the rows.
         ConfigurationError: The source was changed meanwhile.
     """
+    source = adder.source
     path = source.path
     digest = hash_file(path)
     with files.SealedWriter(path) as writer:

@@ -39,7 +39,7 @@ def test_pictures_of_the_documents_are_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twelve views give small files without browser errors; PICTURES= stores them."""
-    folder = Path(os.environ.get("PICTURES") or tmp_path).absolute()
+    folder = ROOT / (os.environ.get("PICTURES") or tmp_path)
     example = shutil.copytree(ROOT / "examples" / "reviews", tmp_path / "shop")
     monkeypatch.chdir(example)
 
@@ -80,8 +80,8 @@ def _save_picture(reading_session: Reading, path: Path) -> None:
     reader, tab, _ = reading_session
     tab.wait_for_load_state()
     reader.until("!document.body.textContent.includes('Counting …')")
-    # Other parts of the page are loaded later.
-    tab.wait_for_timeout(500)
+    # Other parts of the page, such as the next step and thumbnails, are loaded later.
+    tab.wait_for_load_state("networkidle")
     screenshot = Image.open(io.BytesIO(tab.screenshot()))
     screenshot.quantize(MAX_COLOURS).save(path, optimize=True)
     assert path.stat().st_size < MAX_PICTURE_BYTES, path.name

@@ -55,8 +55,8 @@ def render_bulk_edit_work(request: Request, query: BulkEditParameters) -> HTMLRe
     """Render the progress or the result of the newest edit of many rows."""
     app_state = get_app_state(request)
     with app_state.open_to_read(query.task) as ws:
-        values = _work_values(app_state, ws, query)
-        return render_page(request, "parts/bulk_edit_work.html", ws, "rows", **values)
+        values = _work_values(request, ws, query)
+        return render_page(request, "parts/bulk_edit_work.html", ws, "rows", is_part=True, **values)
 
 
 @router.post("/set", include_in_schema=False)
@@ -275,8 +275,8 @@ def _render(
         shape = shapes.get(query.field)
         if shape is not None and texts is None:
             texts = empty_texts(shape)
-        with ws.store.read() as tx:
-            earlier_edits = list_bulk_edits(tx, task)
+        values = _work_values(request, ws, query)
+        values["editor"] = who or values["editor"]
         return render_page(
             request,
             "bulk_edit.html",
@@ -285,7 +285,6 @@ def _render(
             row_count=_count_rows(ws, query),
             filter_chips=list_filter_chips(query.list_query, task),
             list_address=query.address("/", task),
-            form_address=query.address("/set", task, field=[query.field]),
             field_links=[
                 (name, query.address("/set", task, field=[name]), name == query.field)
                 for name in shapes
@@ -293,24 +292,30 @@ def _render(
             shape=shape,
             texts=texts,
             message=message,
-            editor=who or unquote(request.cookies.get(EDITOR_COOKIE, "")),
-            earlier_edits=earlier_edits[::-1],
-            **_work_values(app_state, ws, query),
+            is_part=False,
+            **values,
         )
 
 
 def _work_values(
-    app_state: AppState,
+    request: Request,
     ws: WorkspaceSession,
     query: BulkEditQuery,
 ) -> dict[str, Any]:
-    """Return the variables of the template `parts/bulk_edit_work.html`."""
+    """Return the variables of the running or latest edit of many rows, and of earlier ones."""
     task = ws.settings.task
-    work = app_state.running.get_newest(BULK_EDIT_WORK_KIND.format(task))
+    work = get_app_state(request).running.get_newest(BULK_EDIT_WORK_KIND.format(task))
+    # Read after the work, so that an edit that has ended is among them.
+    document = None if work is None else work.document
+    with ws.store.read() as tx:
+        earlier_edits = list_bulk_edits(tx, task)
     return {
-        "work": None if work is None else work.document,
+        "work": document,
         "work_address": query.address("/parts/set", task, field=[query.field]),
         "refusals": _list_refusals(ws, work),
+        "earlier_edits": earlier_edits[::-1],
+        "form_address": query.address("/set", task, field=[query.field]),
+        "editor": unquote(request.cookies.get(EDITOR_COOKIE, "")),
     }
 
 

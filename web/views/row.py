@@ -49,7 +49,7 @@ from web.render import (
     to_text,
 )
 from web.row_query import RowQuery
-from web.views.rows import COUNT_TIMEOUT_S, PASSAGES_TASK, SORT_TIMEOUT_S, passage_values
+from web.views.rows import PASSAGES_TASK, SORT_TIMEOUT_S, passage_values
 
 router = APIRouter()
 
@@ -130,7 +130,7 @@ def render_position(request: Request, query: RowPageParameters) -> HTMLResponse:
             row_id,
             query.row_filter,
             sort=query.sort or None,
-            within_s=COUNT_TIMEOUT_S,
+            within_s=SORT_TIMEOUT_S,
         )
         neighbours = Neighbours()
         if query.late:

@@ -143,3 +143,14 @@ def test_a_program_marks_a_row_as_reviewed(page: Page) -> None:
     page.post(path, json={"key": "2", "who": "Bea", "reviewed": False})
     assert list_ids(page, where="reviewed = true") == []
     assert page.post(path, json={"key": "4", "who": "Bea"}).status_code == 422
+
+
+@pytest.mark.sampled(0)
+def test_the_end_of_an_edit_offers_its_undo_without_a_reload(page: Page) -> None:
+    """The part that follows an edit brings the list of edits at its end."""
+    params = {**TASK, "state": "answered", "field": "tone"}
+    page.post("/set", params=params, data={"count": "2", "who": "Bea", "value": "mixed"})
+    page.settle()
+    part = page.get("/parts/set", params=params).text
+    assert 'hx-swap-oob="true"' in part
+    assert "undo all" in part
