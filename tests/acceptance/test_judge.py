@@ -132,7 +132,7 @@ def test_killed_judge_continues_with_the_same_sample(
     """At any step at most the running call is made twice, and all of the sample is judged."""
     undisturbed = Workspace(tmp_path / "undisturbed", outside_server.url)
     declare_letters(undisturbed, row_count=8)
-    command = {"n": 4, "budget": 1, **ONE_BY_ONE}
+    command: dict[str, Any] = {"n": 4, "budget": 1, **ONE_BY_ONE}
     trail = undisturbed.start_command("judge", fate=Fate(), **command).wait().trail
     expected_texts = set(asked_texts(outside_server))
     assert len(expected_texts) == 4
@@ -161,7 +161,7 @@ def test_interrupted_judge_keeps_its_budget_and_its_replies(
     letters: Workspace, outside_server: Outside
 ) -> None:
     """Ctrl-C ends with 130; the same command continues, and names the budget that it uses."""
-    command = {"all": True, "budget": 0.5, **ONE_BY_ONE}
+    command: dict[str, Any] = {"all": True, "budget": 0.5, **ONE_BY_ONE}
     with letters.start_command("judge", **command) as running:
         deadline = time.monotonic() + LONGEST_S
         while len(outside_server.decisions) < 3:

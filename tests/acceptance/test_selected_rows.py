@@ -1,6 +1,7 @@
 """`tag WHERE=` asks only the rows of a condition, answered rows under a new version."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -159,7 +160,7 @@ def test_killed_run_continues_with_the_same_rows(notes_workspace: Workspace, mod
     """After kills at several steps, each selected row is answered once, and no other row."""
     workspace = notes_workspace
     selected_ids = OTHER_IDS
-    options = {"mode": mode, "wait": True, "yes": True, "where": CONDITION}
+    options: dict[str, Any] = {"mode": mode, "wait": True, "yes": True, "where": CONDITION}
     killed_count = 0
     for step in (5, 25, 45, 65, 85, 105):
         killed = workspace.start_command("tag", fate=Fate(step, "after"), **options).wait()

@@ -30,7 +30,8 @@ def _keep_task(reader: Reader, tab: Any, row_count: int) -> None:
 def _wait_for_button(reader: Reader) -> str:
     """Wait for the button of the next step, and return its text."""
     reader.tab.locator("#begin").wait_for()
-    return reader.tab.inner_text("#begin")
+    button_text: str = reader.tab.inner_text("#begin")
+    return button_text
 
 
 def _read_table(client: httpx2.Client) -> dict[str, dict[str, str]]:

@@ -58,7 +58,8 @@ def insert_answer(store: Store, **columns: Any) -> int:
     with store.write() as tx:
         statement = insert(schema.answers).values(**defaults | columns)
         statement = statement.returning(schema.answers.c.id)
-        return tx.execute(statement).scalar_one()
+        answer_id: int = tx.execute(statement).scalar_one()
+        return answer_id
 
 
 def read_confidences(store: Store, answer_id: int) -> dict[str, FieldConfidence]:
