@@ -14,9 +14,10 @@ from pipeline.core.errors import (
     QuestionChangedError,
 )
 from pipeline.engine.fingerprint import to_fingerprint_document
+from pipeline.engine.vocabulary_changes import apply_vocabulary_change, find_vocabulary_change
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
-from pipeline.store.schema import PREFERRED_VERSIONS_KEY
+from pipeline.store.schema import OUTGROWN_KEY, PREFERRED_VERSIONS_KEY
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import merge_kinds
 from pipeline.tables.source import (
@@ -41,7 +42,7 @@ def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord)
     - Former columns and fields follow the current columns and fields, because stored rows and
       answers have them.
     - The hash of the source stays only if the source would be read in the same way.
-    - The state of the cursor and the preferred versions stay.
+    - The state of the cursor, the preferred versions and outgrown fingerprints stay.
     """
     if stored_record is None:
         return declared_record
@@ -62,7 +63,7 @@ def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord)
     )
     kept_options = {
         name: stored_record.words[name]
-        for name in (CURSOR_STATE, PREFERRED_VERSIONS_KEY)
+        for name in (CURSOR_STATE, PREFERRED_VERSIONS_KEY, OUTGROWN_KEY)
         if name in stored_record.words
     }
     return replace(
@@ -84,13 +85,14 @@ def check_change(
 ) -> list[str]:
     """Refuse a change of a task that would mix answers; record an accepted change as an event.
 
-    A version that was never used, or whose fingerprint is the same, passes without an event.
+    A version that was never used, or whose fingerprint is the same, passes without an event. New
+    and renamed terms of a vocabulary are accepted, and stored answers get the new names.
 
     Args:
         accepted: The user accepts a changed declaration under a version that was used.
 
     Returns:
-        Lines to print; a line only for an accepted change.
+        Lines to print about an accepted change.
 
     Raises:
         ConfigurationError: The file, the table prefix or the key differs.
@@ -107,6 +109,16 @@ def check_change(
         return []
 
     former_fingerprint, former_document = newest_fingerprint
+    vocabulary_change = find_vocabulary_change(former_document, declaration)
+    if vocabulary_change is not None:
+        return apply_vocabulary_change(
+            tx,
+            declared_record,
+            declaration,
+            vocabulary_change,
+            former_fingerprint=former_fingerprint,
+        )
+
     reason = _describe_change(former_document, to_fingerprint_document(declaration))
     if not accepted:
         try_command = CommandHint("try", task=declared_record.name)

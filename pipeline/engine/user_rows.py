@@ -102,7 +102,10 @@ class UserRows(TaskRows):
         rows with content and without an answer can be asked.
         """
         columns = self.subquery.c
-        is_answered = self.is_answered(current_input=self.asks_stale_rows)
+        is_answered = self.is_answered(
+            current_input=self.asks_stale_rows,
+            current_terms=self.settings.refresh,
+        )
         is_missing = columns.findable_gone_at.is_not(None)
         is_refused = columns.findable_hash == NO_HASH
         is_open = and_(~is_missing, ~columns.findable_empty, ~is_answered)
@@ -215,6 +218,19 @@ class UserRows(TaskRows):
         row_count, first_changed_at = tx.execute(query).one()
         return row_count, first_changed_at
 
+    def count_outgrown(self, tx: Connection) -> int:
+        """Count the rows with an answer, but none that could have the newest terms."""
+        if not self.record.outgrown:
+            return 0
+        columns = self.subquery.c
+        has_all_terms = self.is_answered(current_input=False, current_terms=True)
+        query = select(func.count(columns.findable_key)).where(
+            columns.findable_gone_at.is_(None),
+            ~columns.findable_empty,
+            self.is_answered(current_input=False) & ~has_all_terms,
+        )
+        return tx.execute(query).scalar_one()
+
     @property
     def refresh_hint(self) -> HintTemplate:
         """Return the hint how to ask about changed rows again; the task must permit it."""
@@ -260,6 +276,7 @@ class UserRows(TaskRows):
         self,
         *,
         current_input: bool,
+        current_terms: bool = False,
         few_rows: bool = False,
         models_only: bool = False,
     ) -> ColumnElement[bool]:
@@ -271,6 +288,7 @@ class UserRows(TaskRows):
 
         Args:
             current_input: Count only answers to the row's present input.
+            current_terms: Count only answers that could have all terms of the vocabularies.
             few_rows: Look each row up, for a query about few rows.
             models_only: Ignore the answers of persons.
         """
@@ -293,6 +311,13 @@ class UserRows(TaskRows):
         counted_answer = any_answer
         if current_input:
             counted_answer = any_answer.where(columns.input_hash == row_columns.findable_hash)
+        if current_terms and self.record.outgrown:
+            counted_answer = counted_answer.where(
+                or_(
+                    columns.fingerprint.is_(None),
+                    columns.fingerprint.not_in(self.record.outgrown),
+                ),
+            )
 
         # PostgreSQL takes the answers for a single row and would scan them all for a few rows.
         is_answered: ColumnElement[bool]
@@ -304,7 +329,7 @@ class UserRows(TaskRows):
 
         model = self.record.words.get("model") or self.settings.for_backend(self.provider).model
         has_target_row = self.row_target.has_written_row(row_columns.findable_key, model)
-        if current_input:
+        if counted_answer is not any_answer:
             has_target_row &= ~any_answer.exists()
         return is_answered | has_target_row
 

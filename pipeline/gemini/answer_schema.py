@@ -9,6 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import json_schema
+from pipeline.core.vocabulary import MAX_OPTIONS, VOCABULARY, describe_terms
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -60,6 +61,7 @@ _KNOWN_KEYWORDS = {
     "items", "properties", "required", "format", "description", "title", "default", "examples",
     "deprecated", "readOnly", "writeOnly", "pattern", "minLength", "maxLength", "exclusiveMinimum",
     "exclusiveMaximum", "multipleOf", "uniqueItems", "additionalProperties", "discriminator",
+    VOCABULARY,
 }  # fmt: skip
 
 
@@ -193,6 +195,8 @@ class _SchemaConverter:
             if limits and self.describes_limits:
                 description = f"{description} ({limits})"
             schema["description"] = description
+        if VOCABULARY in node:
+            schema["description"] = _join_terms(schema.get("description", ""), node)
         return schema
 
     def _convert_union(self, choices: list[Any], field_path: str) -> dict[str, Any]:
@@ -269,9 +273,15 @@ class _SchemaConverter:
     ) -> dict[str, Any]:
         """Make an enum of texts; null among the choices makes it nullable.
 
+        A vocabulary of more than MAX_OPTIONS terms becomes a text, because the API refuses large
+        enums. Its description lists the terms.
+
         Raises:
             TypeError: Two choices have the same text, or null is the only choice.
         """
+        if VOCABULARY in node and len(choices) > MAX_OPTIONS:
+            return {"type": "STRING"}
+
         texts = list(_choices_by_text(choices))
         choice_count = sum(choice is not None for choice in choices)
         if len(texts) < choice_count or not texts:
@@ -349,6 +359,11 @@ class _SchemaConverter:
     def _describe_limits(self, node: Mapping[str, Any]) -> str:
         """Describe the constraints that the dialect lacks; "" if they are not to be described."""
         return "; ".join(_limit_texts(node)) if self.describes_limits else ""
+
+
+def _join_terms(description: str, node: Mapping[str, Any]) -> str:
+    """Return the description of a field, followed by the terms of its vocabulary."""
+    return f"{description}\n{describe_terms(node)}".strip()
 
 
 def _limit_texts(node: Mapping[str, Any]) -> Iterator[str]:

@@ -307,6 +307,8 @@ class PilotRow:
 
 # The key of the preferred versions in `TaskRecord.words`.
 PREFERRED_VERSIONS_KEY = "prefer_versions"
+# The key of the fingerprints of the version whose vocabularies had fewer terms.
+OUTGROWN_KEY = "outgrown"
 
 
 @dataclass(frozen=True)
@@ -340,6 +342,11 @@ class TaskRecord:
     def preferred(self) -> tuple[str, ...]:
         """Return the versions that PREFER_VERSIONS stored, in their order; empty if none."""
         return tuple(self.words.get(PREFERRED_VERSIONS_KEY, ()))
+
+    @property
+    def outgrown(self) -> tuple[str, ...]:
+        """Return the fingerprints of the version whose vocabularies had fewer terms."""
+        return tuple(self.words.get(OUTGROWN_KEY, ()))
 
 
 metadata = MetaData()
