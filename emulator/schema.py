@@ -21,6 +21,8 @@ MAX_DEPTH = 16
 MAX_MIN_SIZE = 10_000
 KINDS = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
+# A term in a description that lists the only terms: `- term: meaning (also: other words)`.
+_LISTED_TERM = re.compile(r"^- (.+?)(?=: | \(also: |$)", re.MULTILINE)
 _CAMEL_CASE_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # A bound in a description, because the live service ignores lengths and has no open bounds.
 _DESCRIBED_BOUND = re.compile(
@@ -189,6 +191,7 @@ def _parse_array(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: 
 def _parse_scalar(node: SchemaNode, schema: Mapping[str, Any], path: str) -> SchemaNode:
     """Add choices, format and bounds of a text, a number or a boolean.
 
+    If a text has no choices, the terms that its description lists are the choices.
     Lengths in the description count only if the schema has no such length. Bounds of a number in
     the description count only if they do not contradict those of the schema.
 
@@ -198,9 +201,12 @@ def _parse_scalar(node: SchemaNode, schema: Mapping[str, Any], path: str) -> Sch
     if node.kind != "STRING" and schema.get("enum"):
         raise _schema_error(path, ".enum: only allowed for STRING type")
 
+    choices = tuple(schema.get("enum") or ())
+    if node.kind == "STRING" and not choices:
+        choices = tuple(_LISTED_TERM.findall(node.description))
     node = replace(
         node,
-        choices=tuple(schema.get("enum") or ()),
+        choices=choices,
         format=str(schema.get("format", "")),
     )
     described_bounds = {

@@ -57,7 +57,11 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
         text_columns = marks.read_index_columns(tx)
 
     index = make_people_index(includes_untagged=includes_untagged, text_columns=text_columns)
-    task = ExpertsTask(index, refreshes=settings.refresh)
+    task = ExpertsTask(
+        index,
+        refreshes=settings.refresh,
+        vocabulary_file=settings.tags_from,
+    )
 
     label = settings.version or task.version_label
     if label != task.version_label and label.partition("@")[0] == task.name:
