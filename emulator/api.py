@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from emulator import embed, generate, media, messages
+from emulator import decide, embed, generate, media, messages
 from emulator.catalogue import MODELS, Model, Quotas, find_model
 from emulator.messages import ApiError, invalid_argument
 from emulator.state import EngineState, Row, build_file_resource, build_operation
@@ -131,6 +131,7 @@ class Api:
             ("GET", r"models", _list_models),
             ("GET", r"models/(.+)", _get_model),
             ("POST", r"models/(.+):(\w+)", self._call_model),
+            ("POST", r"decisions", self._decide),
             ("GET", r"batches", self._list_batches),
             ("GET", r"batches/([^/]+)", self._get_batch),
             ("POST", r"batches/([^/]+):cancel", self._cancel_batch),
@@ -259,6 +260,20 @@ class Api:
             generate.answer_request(message, model, images=images),
             headers=headers,
         )
+
+    def _decide(self, request: ApiRequest) -> dict[str, Any]:
+        """Answer the questions of a decision within the quotas.
+
+        Raises:
+            ApiError: 400 if the request is wrong, 404 if the model is no decision model, 429 if it
+                exceeds a quota.
+        """
+        message = request.parse_body("CreateDecisionRequest")
+        decision = decide.parse_decision(message)
+        model = find_model(decision.model_name, "createDecision", request.version)
+        decision.check_tokens(model)
+        self._quotas.admit(model, requests=1, tokens=decision.token_count)
+        return decide.answer_decision(decision)
 
     def _count_tokens(self, request: ApiRequest, model: Model) -> dict[str, Any]:
         """Count the tokens of a prompt as its answer would count them.

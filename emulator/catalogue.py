@@ -25,6 +25,7 @@ TAGGER_VERSION = "findable-local-1-3"
 # `modelVersion` of any other answer: it fits the schema, but no model made it.
 STAND_IN_VERSION = "findable-local-stand-in-1"
 _GENERATE_METHODS = ("generateContent", "countTokens", "batchGenerateContent")
+_DECIDE_METHODS = ("createDecision", "countTokens")
 _EMBED_METHODS = ("embedContent", "batchEmbedContents", "countTokens")
 
 
@@ -64,8 +65,14 @@ _EMBEDDING_MODELS = [
     Model("findable-local-embedding-1", _EMBED_METHODS, 8_192, 1),
     Model("findable-local-lexical-1", _EMBED_METHODS, 8_192, 1, encoder="lexical"),
 ]
+_DECISION_MODELS = [
+    Model(name, _DECIDE_METHODS, 262_144, 1)
+    for name in ("gemini-decision-1", "findable-local-decision-1")
+]
 # Every model by its name after `models/`, in the order of the model list.
-MODELS = {model.name: model for model in [*_GENERATION_MODELS, *_EMBEDDING_MODELS]}
+MODELS = {
+    model.name: model for model in [*_GENERATION_MODELS, *_EMBEDDING_MODELS, *_DECISION_MODELS]
+}
 
 
 def find_model(name: str, method: str, version: str = "v1beta") -> Model:

@@ -155,6 +155,9 @@ _FIELD_TYPES: dict[str, dict[str, str]] = {
         Content_many="contents",
         GenerateContentRequest="generateContentRequest",
     ),
+    "CreateDecisionRequest": _field_types(string="model", any="input")
+    | {"questions": "{}DecisionQuestion"},
+    "DecisionQuestion": _field_types(string="type", any="instructions criteria"),
     "CreateBatchRequest": _field_types(Batch="batch"),
     "Batch": _field_types(
         string="name model displayName",

@@ -38,11 +38,11 @@ _DATE_HINT = re.compile(
     re.IGNORECASE,
 )
 # Words in the name of a boolean that say nothing about its subject.
-_QUESTION_WORDS = re.compile(
+QUESTION_WORDS = re.compile(
     r"\b(?:is|are|was|has|have|had|does|do|did|mentions?|contains?"
     r"|whether|the|any|if|true|says?)\b",
 )
-_NEGATION = re.compile(
+NEGATION = re.compile(
     r"\b(?:no|not|never|nothing|nobody|none|without|hardly|cannot)\b|n['\u2019]t\b",
     re.IGNORECASE,
 )
@@ -110,8 +110,8 @@ def rank_choices(node: SchemaNode, text: str, *, is_list: bool) -> list[Any]:
 
 
 def _measure_best_likeness(meanings: Sequence[str], text: str) -> float:
-    """Return how similar a text is to the most similar of some words; see `_measure_likeness`."""
-    return max(_measure_likeness(words, text) for words in meanings)
+    """Return how similar a text is to the most similar of some words; see `measure_likeness`."""
+    return max(measure_likeness(words, text) for words in meanings)
 
 
 @functools.lru_cache(maxsize=64)
@@ -150,7 +150,7 @@ def find_numbers(node: SchemaNode, text: str, *, has_fallback: bool) -> list[flo
         text_before = undated_text[max(0, match.start() - _NUMBER_CONTEXT_CHARS) : match.start()]
         text_after = undated_text[match.end() : match.end() + _NUMBER_CONTEXT_CHARS]
         context = _CURRENCY.sub(" price amount cost ", f"{text_before} {text_after}")
-        is_fitting = _measure_likeness(node.name, context) >= _MIN_NUMBER_LIKENESS
+        is_fitting = measure_likeness(node.name, context) >= _MIN_NUMBER_LIKENESS
         numbers = fitting_numbers if is_fitting else other_numbers
         numbers.append(int(number) if number.is_integer() else number)
 
@@ -172,19 +172,19 @@ def find_boolean(node: SchemaNode, sentences: Sequence[str]) -> list[bool]:
     A sentence with a negation gives False. If no sentence is similar, the list is empty for a
     nullable value, else it has False.
     """
-    subject = _QUESTION_WORDS.sub(" ", node.name).strip() or node.label
+    subject = QUESTION_WORDS.sub(" ", node.name).strip() or node.label
     best_sentence = max(
         sentences,
-        key=lambda sentence: _measure_likeness(subject, sentence),
+        key=lambda sentence: measure_likeness(subject, sentence),
         default="",
     )
-    if _measure_likeness(subject, best_sentence) >= _MIN_SENTENCE_LIKENESS:
-        return [_NEGATION.search(best_sentence) is None]
+    if measure_likeness(subject, best_sentence) >= _MIN_SENTENCE_LIKENESS:
+        return [NEGATION.search(best_sentence) is None]
     return [] if node.nullable else [False]
 
 
 @functools.lru_cache(maxsize=1 << 12)
-def _measure_likeness(words: str, text: str) -> float:
+def measure_likeness(words: str, text: str) -> float:
     """Return how similar a text is to each of some words, about 0 to 1; 0 if either is blank."""
     word_meanings = _get_meanings(words)
     text_meanings = _get_meanings(text)

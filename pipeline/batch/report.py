@@ -272,13 +272,14 @@ def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
     """Return every model of the catalogue for JSON: its use, limits, and prices on a day.
 
     Prices are in USD per million tokens, as `in` and `out` of live calls and of batches. `use` is
-    "answers" or "embeds" for the models of the settings, else None. Only the answering model has
-    the rate limits of the settings instead of the catalogue's.
+    "answers", "embeds" or "decides" for the models of the settings, else None. Only the answering
+    model has the rate limits of the settings instead of the catalogue's.
     """
     settings = settings.for_backend(settings.effective_backend)
     uses = {
         settings.model.removeprefix("models/"): "answers",
         settings.embedding_model.removeprefix("models/"): "embeds",
+        settings.decision_model.removeprefix("models/"): "decides",
     }
     own_limits = {"rpm": settings.rpm, "tpm": settings.tpm, "rpd": settings.rpd}
     documents = []

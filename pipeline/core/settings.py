@@ -144,6 +144,12 @@ class Settings:
         "the model that embeds texts",
         local="findable-local-embedding-1",
     )
+    decision_model: str = _setting(
+        "gemini-decision-1",
+        str,
+        "the model that decides closed questions",
+        local="findable-local-decision-1",
+    )
     dim: int = _setting(768, parse_positive_count, "width of the vectors", unit="numbers")
     models_file: Path | None = _setting(
         None,

@@ -170,6 +170,11 @@ class WorkspaceSession:
         return model
 
     @property
+    def decision_model(self) -> Model:
+        """Return the model that decides closed questions."""
+        return self._find_model(self.settings.decision_model, kind="decide")
+
+    @property
     def limits(self) -> RateLimits:
         """Return the rate limits of live calls to the model that answers."""
         set_limits = {
@@ -468,7 +473,7 @@ class WorkspaceSession:
         try:
             model = find_model(name, kind=kind, today=today, user_file=self.settings.models_file)
         except UnknownModelError as error:
-            if self.backend == "local" or kind == "embed":
+            if self.backend == "local" or kind != "generate":
                 raise
             model = self._describe_model(name.strip().removeprefix("models/"), unknown=error)
         if model.local and self.backend != "local":

@@ -48,6 +48,10 @@ _COPIED_KEYWORDS = ("minItems", "maxItems", "minimum", "maximum")
 _LIST_KEYWORD_BY_MAPPING_KEYWORD = {"minProperties": "minItems", "maxProperties": "maxItems"}
 
 
+# A keyword of ours for an enum: what each choice means, by its text. The dialect lacks it.
+OPTION_MEANINGS_KEYWORD = "enumDescriptions"
+
+
 # Members of a key-value pair.
 _PAIR_KEY = "key"
 
@@ -61,7 +65,7 @@ _KNOWN_KEYWORDS = {
     "items", "properties", "required", "format", "description", "title", "default", "examples",
     "deprecated", "readOnly", "writeOnly", "pattern", "minLength", "maxLength", "exclusiveMinimum",
     "exclusiveMaximum", "multipleOf", "uniqueItems", "additionalProperties", "discriminator",
-    VOCABULARY,
+    OPTION_MEANINGS_KEYWORD, VOCABULARY,
 }  # fmt: skip
 
 
@@ -390,6 +394,11 @@ def _choices_by_text(choices: Iterable[Any]) -> dict[str, Any]:
         for choice in choices
         if choice is not None
     }
+
+
+def list_choice_texts(choices: Iterable[Any]) -> list[str]:
+    """Return the text of each enum choice in a reply; null is left out."""
+    return list(_choices_by_text(choices))
 
 
 def decode_reply(reply: Any, answer_model: "type[BaseModel]") -> Any:

@@ -275,7 +275,7 @@ def build_refusal(
     if UNUSABLE_MODEL_PATTERN.search(quoted_text):
         hint = (
             "this project cannot use the model; "
-            "set FINDABLE_MODEL or FINDABLE_EMBEDDING_MODEL to another model"
+            "set FINDABLE_MODEL, FINDABLE_EMBEDDING_MODEL or FINDABLE_DECISION_MODEL to another model"
         )
     return MissingError(message, hint=hint, code=code, status=status)
 
@@ -291,10 +291,10 @@ def find_error_code(document: Any) -> int | None:
     """Return the HTTP code of an error that was sent with status 200 instead of a reply.
 
     Returns:
-        None if the document has candidates or no error with content. Else the error's HTTP code,
+        None if the document has candidates, answers or no error with content. Else the error's HTTP code,
         the HTTP code of its google.rpc code or status, or 500.
     """
-    if not isinstance(document, dict) or document.get("candidates"):
+    if not isinstance(document, dict) or document.get("candidates") or document.get("answers"):
         return None
     if not has_error_content(document.get("error")):
         return None

@@ -27,7 +27,8 @@ from pipeline.core.states import Mode
 if TYPE_CHECKING:
     pass
 
-ModelKind = Literal["generate", "embed"]
+# Models that write text, embed texts, or answer closed questions with probabilities.
+ModelKind = Literal["generate", "embed", "decide"]
 Price = Annotated[float, Ge(0)]
 PositiveCount = Annotated[int, Gt(0)]
 # Google's names of usage tiers. A project with a billing account has at least tier 1.
@@ -63,7 +64,11 @@ MONTHLY_SPENDING_CAPS: Mapping[str, float] = {"1": 250.0, "2": 2_000.0, "3": 20_
 SHUTDOWN_WARNING_PERIOD = timedelta(days=60)
 
 _BUNDLED_FILE = Path(__file__).with_name("models.toml")
-_SETTING_BY_KIND: dict[ModelKind, str] = {"generate": "MODEL", "embed": "EMBEDDING_MODEL"}
+_SETTING_BY_KIND: dict[ModelKind, str] = {
+    "generate": "MODEL",
+    "embed": "EMBEDDING_MODEL",
+    "decide": "DECISION_MODEL",
+}
 
 # Tokens of an image for 3.x models (media resolution guide, read 2026-11). The table has the
 # numbers of older models.
@@ -94,6 +99,9 @@ DEFAULT_RATE_LIMITS = {
     ("generate", "1"): RateLimits(rpm=25, tpm=1_000_000, rpd=250),
     ("embed", FREE_TIER): RateLimits(rpm=100, tpm=30_000, rpd=1_000),
     ("embed", "1"): RateLimits(rpm=3_000, tpm=1_000_000, rpd=None),
+    # Only the limits without billing are published for decisions.
+    ("decide", FREE_TIER): RateLimits(rpm=200, tpm=50_000, rpd=10_000),
+    ("decide", "1"): RateLimits(rpm=200, tpm=50_000, rpd=10_000),
 }
 
 

@@ -14,6 +14,7 @@ import json
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -104,6 +105,8 @@ class ParsedReply(NamedTuple):
     served_tier: str = ""
     # The text, bytes or JSON value from which an excerpt is made.
     excerpt_source: Any = ""
+    # The probability of each field that a decision model answered, by field name.
+    confidences: Mapping[str, float] = MappingProxyType({})
 
     @property
     def excerpt(self) -> str:
@@ -162,7 +165,7 @@ def parse_response(response: Any) -> ParsedReply:
     outcome, reason, finish_reason, text = _parse_candidate(response)
     metadata = object_or_empty(response.get("usageMetadata"))
     token_counts = [
-        _parse_count(metadata.get(member), below=MAX_TOKEN_COUNT) for member in USAGE_MEMBERS
+        parse_count(metadata.get(member), below=MAX_TOKEN_COUNT) for member in USAGE_MEMBERS
     ]
     return ParsedReply(
         outcome,
@@ -170,8 +173,8 @@ def parse_response(response: Any) -> ParsedReply:
         text if outcome is Outcome.ANSWERED else "",
         finish_reason=finish_reason,
         usage=Usage(*token_counts),
-        model_version=_as_excerpt(response.get("modelVersion")),
-        response_id=_as_excerpt(response.get("responseId")),
+        model_version=excerpt_or_empty(response.get("modelVersion")),
+        response_id=excerpt_or_empty(response.get("responseId")),
         served_tier=_find_tier(metadata),
         excerpt_source=text or finish_reason or response.get("promptFeedback") or "",
     )
@@ -278,8 +281,8 @@ def read_rpc_code(error: Mapping[str, Any]) -> int | None:
     An HTTP status is converted to a google.rpc code. A status that is not in the table becomes
     UNAVAILABLE from 500 on, else UNKNOWN.
     """
-    status_name = _as_excerpt(error.get("status"))
-    code = _parse_count(error.get("code"), below=1_000)
+    status_name = excerpt_or_empty(error.get("status"))
+    code = parse_count(error.get("code"), below=1_000)
     if not code:
         return _rpc_code(status_name) if status_name in RPC_STATUS_NAMES else None
     if code <= len(RPC_STATUS_NAMES):
@@ -316,7 +319,7 @@ def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, st
     candidates = response.get("candidates")
     if not isinstance(candidates, list) or not candidates:
         feedback = object_or_empty(response.get("promptFeedback"))
-        block_reason = _as_excerpt(feedback.get("blockReason"))
+        block_reason = excerpt_or_empty(feedback.get("blockReason"))
         reason = "prompt-blocked" if block_reason else "no-candidates"
         return Outcome.REFUSED, reason, block_reason, ""
 
@@ -325,7 +328,7 @@ def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, st
         return Outcome.INVALID, "unreadable", "", ""
 
     text = _join_texts(candidate.get("content"))
-    finish_reason = _as_excerpt(candidate.get("finishReason"))
+    finish_reason = excerpt_or_empty(candidate.get("finishReason"))
     outcome, reason = _judge_finish(finish_reason, text)
     return outcome, reason, finish_reason, text
 
@@ -367,14 +370,14 @@ def _find_tier(metadata: Mapping[str, Any]) -> str:
     The member is `serviceTier` or `trafficType`, for example ON_DEMAND_FLEX. A name that is not
     flex or priority is the standard tier.
     """
-    tier_name = _as_excerpt(metadata.get("serviceTier") or metadata.get("trafficType")).lower()
+    tier_name = excerpt_or_empty(metadata.get("serviceTier") or metadata.get("trafficType")).lower()
     for tier in (Mode.FLEX.tier, Mode.PRIORITY.tier):
         if tier in tier_name:
             return tier
     return STANDARD if tier_name else ""
 
 
-def _parse_count(value: Any, *, below: int) -> int:
+def parse_count(value: Any, *, below: int) -> int:
     """Convert a whole number or a text of digits to int; return 0 if it is invalid or too large."""
     if not isinstance(value, int | str):
         return 0
@@ -390,7 +393,7 @@ def object_or_empty(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _as_excerpt(value: Any) -> str:
+def excerpt_or_empty(value: Any) -> str:
     """Return an excerpt of a text, and "" for any other value."""
     return make_excerpt(value) if isinstance(value, str) else ""
 

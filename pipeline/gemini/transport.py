@@ -9,10 +9,11 @@
 
 import asyncio
 import contextlib
+import math
 import re
 import threading
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -264,6 +265,31 @@ class Transport:
             if not running_call.get().body:
                 raise
         return self.parse_reply()
+
+    async def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> None:
+        """Send a body without the SDK, in the running call; a response hook records the reply.
+
+        Args:
+            path: The path after the version, such as "decisions".
+            body: The JSON object, which is sent unchanged.
+            timeout_s: The time-out of each phase of the request.
+
+        Raises:
+            google.genai.errors.APIError: The status of the reply is not 200.
+        """
+        from google.genai import errors
+
+        response = await self._http_client.post(
+            f"{self.base_url.reveal().rstrip('/')}/{API_VERSION}/{path}",
+            content=orjson.dumps(body),
+            headers={
+                "content-type": "application/json",
+                "x-goog-api-key": self.key.reveal(),
+                "x-server-timeout": str(math.ceil(timeout_s)),
+            },
+            timeout=timeout_s,
+        )
+        await errors.APIError.raise_for_async_response(response)
 
     def parse_reply(self) -> Any:
         """Return the JSON of the last reply of the running call, without credentials."""

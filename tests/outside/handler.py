@@ -16,6 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from tests.outside.answers import Json, RefusedLine, member, reply
 from tests.outside.checking import BadRequestError, check, read_lines
+from tests.outside.deciding import (
+    DECISION_MODEL,
+    check_decision,
+    decide,
+    decision_hash,
+    with_unknown_type,
+)
 from tests.outside.keeping import question
 from tests.outside.telling import (
     OutsideError,
@@ -391,6 +398,33 @@ class Handler(BaseHTTPRequestHandler):
             answer = self._server.replies(answer)
         self._send(answer, {"x-gemini-service-tier": serving_tier} if serving_tier else None)
 
+    def _decide(self) -> None:
+        """Answer the questions of a decision, or show the next scripted fault."""
+        request = self._document()
+        model = str(request.get("model", ""))
+        if model != f"models/{DECISION_MODEL}" or DECISION_MODEL in self._server.hidden_models:
+            raise OutsideError(404, f"{model} is not found for API version v1beta.")
+        fault = self._server.troubles.next_decision_fault()
+        if fault == "drop":
+            return self._hang_up()
+        if fault.isdecimal():
+            raise refusal_of(int(fault))
+        check_decision(request, self._server.refused_question)
+        if fault == "blocked":
+            block = {"block_reason": "prohibited_content", "block_reason_message": "No."}
+            return self._send({"prompt_feedback": block})
+
+        self._state.note_answer("", decision_hash(request), "")
+        self._server.decisions.append(request)
+        answer = decide(request)
+        if fault == "lost":
+            return self._hang_up()
+        if fault == "unknown":
+            answer = with_unknown_type(answer)
+        if self._server.decision_replies is not None:
+            answer = self._server.decision_replies(answer)
+        return self._send(answer)
+
     def _tier(self, request: Json) -> str:
         """Return the serving tier of a call; flex calls may be refused or served as standard."""
         requested_tier = str(member(request, "serviceTier") or "")
@@ -423,7 +457,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _describe_model(self, name: str) -> None:
         """Send the description of a model."""
-        self._check_model(name)
+        if name != DECISION_MODEL:
+            self._check_model(name)
         limits = {"inputTokenLimit": 1_048_576, "outputTokenLimit": 65_536}
         self._send(
             {"name": f"models/{name}", "supportedGenerationMethods": ["generateContent"], **limits}
@@ -512,6 +547,8 @@ _ROUTES = (
     ("POST", rf"/{VERSIONS}/batches/([^/:]+):cancel", "_cancel"),
     ("DELETE", rf"/{VERSIONS}/batches/([^/:]+)", "_delete_batch"),
     ("POST", rf"{_MODEL}:generateContent", "_generate"),
+    # Decisions are documented for this version only.
+    ("POST", "/v1beta/decisions", "_decide"),
     ("GET", _MODEL, "_describe_model"),
     ("POST", rf"{_MODEL}:batchEmbedContents", "_embed_many"),
 )

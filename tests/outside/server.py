@@ -42,6 +42,10 @@ class Troubles:
     shed: float = 0.0
     # Share of the other flex calls that are served as standard.
     downgraded: float = 0.0
+    # Faults of the next decisions, in order; "" is no fault. "503", "429" and "400" refuse the call,
+    # "drop" cuts the connection before the decision, and "lost" after it. "blocked" blocks the
+    # prompt, and "unknown" gives the first answer a type that no client knows.
+    decision_faults: list[str] = field(default_factory=list)
     # Codes of the refused calls.
     codes: tuple[int, ...] = (500, 429, 408)
     seed: int = 1
@@ -62,6 +66,11 @@ class Troubles:
         """Return whether a fault with a share happens now."""
         with self._lock:
             return bool(self._random.random() < getattr(self, name))
+
+    def next_decision_fault(self) -> str:
+        """Remove and return the fault of the next decision; "" for no fault."""
+        with self._lock:
+            return self.decision_faults.pop(0) if self.decision_faults else ""
 
     def refusal(self) -> int:
         """Return the code of a refused call; 0 if the call is not refused."""
@@ -96,10 +105,16 @@ class Outside:
     instead: Instead | None = None
     operations: Operations | None = None
     replies: Replies | None = None
+    # Changes the replies to decisions.
+    decision_replies: Replies | None = None
     # Share of the prompt of each live call that is cached.
     cached_share: float = 0.0
     # Texts that contain these words are not embedded.
     refused_text: str = ""
+    # A question of a decision that contains these words is refused.
+    refused_question: str = ""
+    # The body of each decision that was answered, oldest first.
+    decisions: list[Json] = field(default_factory=list)
     # Models that the project cannot see.
     hidden_models: frozenset[str] = frozenset()
     # Request and serving tier of each live call with a tier.

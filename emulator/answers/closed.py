@@ -1,0 +1,104 @@
+"""Weigh the options of closed questions by the similarity of their words to a text."""
+
+import math
+import re
+from collections.abc import Mapping
+
+from emulator.answers import values
+from emulator.answers.text import sentence_spans, tagged_sections
+from emulator.schema import SchemaNode
+
+# How fast a weight grows with a likeness. At 12, a difference of 0.1 makes an option three times as
+# probable.
+_STEEPNESS = 12.0
+# How fast the weight of a level falls with its distance from the number in the text.
+_LEVEL_STEEPNESS = 1.5
+# Likeness of an option that denies, such as "none of these": no word of a text shows it, so it is
+# the most probable only if no other option is similar to the text.
+_DENIAL_LIKENESS = 0.2
+# Likeness at which yes and no are equally probable. Words of another subject have about 0.1.
+_YES_LIKENESS = 0.3
+# Sentences of a text that are searched for a negation.
+_MAX_SENTENCES = 20
+# A text in quotation marks is the subject of a question, with a remark in parentheses behind it.
+_SUBJECT = re.compile(r'"([^"]+)"(?: \(([^()]*)\))?')
+
+
+def choose_text(prompt: str) -> str:
+    """Return the text that a prompt is about: its longest section, or all of it."""
+    sections = [content for _, content in tagged_sections(prompt) if content.strip()]
+    text = max(sections, key=len, default=prompt)
+    return text[: values.MAX_SECTION_CHARS]
+
+
+def weigh_statement(instructions: str, text: str) -> float:
+    """Return the probability of a yes/no question, 0 to 1.
+
+    It grows with the similarity of the question's subject to the text. If the most similar sentence
+    contains a negation, the answer is reversed.
+    """
+    subjects = [" ".join(match).strip() for match in _SUBJECT.findall(instructions)]
+    if not subjects:
+        subjects = [values.QUESTION_WORDS.sub(" ", instructions).strip() or instructions]
+
+    likeness = max(values.measure_likeness(subject, text) for subject in subjects)
+    exponent = _STEEPNESS * (_YES_LIKENESS - likeness)
+    probability = 1 / (1 + math.exp(exponent))
+    if likeness >= _YES_LIKENESS and _is_denied(subjects[0], text):
+        return 1 - probability
+    return probability
+
+
+def weigh_options(meanings: Mapping[str, str], text: str) -> dict[str, float]:
+    """Return a positive weight for each option, by the similarity of its words to the text.
+
+    Args:
+        meanings: What each option means, by option; may be empty.
+        text: The text that the question is about.
+    """
+    weights = {}
+    for option, meaning in meanings.items():
+        likeness = _DENIAL_LIKENESS
+        if not values.NEGATION.search(f"{option} {meaning}".replace("_", " ")):
+            likeness = max(
+                values.measure_likeness(option.replace("_", " "), text),
+                values.measure_likeness(meaning, text),
+            )
+        weights[option] = math.exp(_STEEPNESS * likeness)
+    return weights
+
+
+def weigh_levels(meanings: Mapping[str, str], instructions: str, text: str) -> dict[str, float]:
+    """Return a positive weight for each level of a score.
+
+    Levels that are numbers are weighed by their distance from a number of the text, or from their
+    middle. Other levels are weighed by the similarity of their words.
+
+    Args:
+        meanings: What each level means, by its index.
+        instructions: The question, whose words find the number in the text.
+        text: The text that the question is about.
+    """
+    if not all(re.fullmatch(r"-?\d{1,9}", meaning) for meaning in meanings.values()):
+        return weigh_options(meanings, text)
+
+    numbers = [int(meaning) for meaning in meanings.values()]
+    node = SchemaNode("INTEGER", name=instructions, minimum=min(numbers), maximum=max(numbers))
+    text_numbers = values.find_numbers(node, text, has_fallback=True)
+    center = text_numbers[0] if text_numbers else (min(numbers) + max(numbers)) / 2
+    return {
+        level: math.exp(-_LEVEL_STEEPNESS * abs(number - center))
+        for level, number in zip(meanings, numbers, strict=True)
+    }
+
+
+def _is_denied(subject: str, text: str) -> bool:
+    """Return whether the sentence that is most similar to a subject contains a negation."""
+    spans = sentence_spans(text)[:_MAX_SENTENCES]
+    sentences = [text[start:end] for start, end in spans]
+    best_sentence = max(
+        sentences,
+        key=lambda sentence: values.measure_likeness(subject, sentence),
+        default="",
+    )
+    return values.NEGATION.search(best_sentence) is not None

@@ -1,0 +1,236 @@
+"""Answer decision requests: check the questions, and give each option a probability.
+
+The answers are placeholders. The probability of an option grows with the similarity of its words
+to the words of the input, and nothing is understood.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emulator.answers import closed
+from emulator.catalogue import STAND_IN_VERSION, Model
+from emulator.generate import estimate_tokens
+from emulator.messages import ApiError, FieldError, invalid_argument
+
+# Limits of a decision (types of google-genai 3.3.0 and public pages of 2026-11-11).
+MAX_QUESTIONS = 1_000
+MIN_OPTIONS = 2
+MAX_OPTIONS = 255
+MIN_NOUL = 0.01
+MAX_NOUL = 0.99
+QUESTION_TYPES = ("noul", "choice", "score")
+# Both spellings are used: the type of the SDK has the second.
+_NOUL_CRITERIA = {"true", "false", "true_description", "false_description"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A checked question."""
+
+    type: str
+    instructions: str
+    # Meanings by option of a choice, or by level of a score; those of a noul are ignored.
+    criteria: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A checked request."""
+
+    model_name: str
+    text: str
+    questions: Mapping[str, Question]
+
+    @property
+    def token_count(self) -> int:
+        """Return the estimated tokens of the input, which counts once, and of the questions."""
+        count = estimate_tokens(self.text)
+        for question_id, question in self.questions.items():
+            words = [question_id, question.instructions, *question.criteria]
+            words += question.criteria.values()
+            count += estimate_tokens(" ".join(words))
+        return count
+
+    def check_tokens(self, model: Model) -> None:
+        """Raise a 400 ApiError if the request has more tokens than the model accepts."""
+        if self.token_count > model.input_limit:
+            raise invalid_argument(
+                f"The input token count ({self.token_count}) exceeds the maximum number of tokens "
+                f"allowed ({model.input_limit}).",
+            )
+
+
+def parse_decision(message: Mapping[str, Any]) -> Decision:
+    """Return the checked request of a CreateDecisionRequest message.
+
+    Raises:
+        ApiError: 400 with the path of the fault.
+    """
+    if not message.get("model"):
+        raise _fault("model", "must be set")
+
+    text = _read_text(message.get("input"), "input")
+    questions = message.get("questions") or {}
+    if not 1 <= len(questions) <= MAX_QUESTIONS:
+        raise _fault(
+            "questions",
+            f"must have between 1 and {MAX_QUESTIONS} questions; found {len(questions)}",
+        )
+    return Decision(
+        message["model"].removeprefix("models/"),
+        text,
+        {
+            question_id: _parse_question(question, f"questions[{question_id}]")
+            for question_id, question in questions.items()
+        },
+    )
+
+
+def answer_decision(decision: Decision) -> dict[str, Any]:
+    """Return the CreateDecisionResponse to a request; equal requests get equal responses."""
+    text = closed.choose_text(decision.text)
+    answers = {
+        question_id: _answer_question(question, text)
+        for question_id, question in decision.questions.items()
+    }
+    tokens = decision.token_count
+    return {
+        "answers": answers,
+        "usage": {
+            "total_input_tokens": tokens,
+            "total_output_tokens": 0,
+            "total_tokens": tokens,
+        },
+        "modelVersion": STAND_IN_VERSION,
+    }
+
+
+def _answer_question(question: Question, text: str) -> dict[str, Any]:
+    """Return the answer to a question about a text."""
+    if question.type == "noul":
+        probability = closed.weigh_statement(question.instructions, text)
+        noul = min(max(round(probability, 4), MIN_NOUL), MAX_NOUL)
+        return {"type": "noul", "noul": noul, "confidence": round(max(noul, 1 - noul), 4)}
+
+    if question.type == "choice":
+        probabilities = _normalize(closed.weigh_options(question.criteria, text))
+        best_option = max(probabilities, key=lambda option: probabilities[option])
+        return {
+            "type": "choice",
+            "choice": best_option,
+            "probabilities": probabilities,
+            "confidence": probabilities[best_option],
+        }
+
+    probabilities = _normalize(closed.weigh_levels(question.criteria, question.instructions, text))
+    score = math.fsum(int(level) * share for level, share in probabilities.items())
+    return {
+        "type": "score",
+        "score": round(score, 4),
+        "probabilities": probabilities,
+        "legend": dict(question.criteria),
+        "confidence": max(probabilities.values()),
+    }
+
+
+def _normalize(weights: Mapping[str, float]) -> dict[str, float]:
+    """Return probabilities with four decimals that sum to 1."""
+    total = math.fsum(weights.values())
+    probabilities = {option: round(weight / total, 4) for option, weight in weights.items()}
+    best_option = max(weights, key=lambda option: weights[option])
+    others = math.fsum(share for option, share in probabilities.items() if option != best_option)
+    probabilities[best_option] = round(1 - others, 4)
+    return probabilities
+
+
+def _parse_question(question: Mapping[str, Any], path: str) -> Question:
+    """Return a checked question.
+
+    Raises:
+        ApiError: 400, if its type is unknown, or instructions or criteria are missing or invalid.
+    """
+    question_type = question.get("type", "")
+    if question_type not in QUESTION_TYPES:
+        raise _fault(f"{path}.type", f"must be one of {', '.join(QUESTION_TYPES)}")
+
+    instructions = _read_text(question.get("instructions"), f"{path}.instructions")
+    criteria = question.get("criteria")
+    criteria_path = f"{path}.criteria"
+    if question_type == "noul":
+        if criteria is not None:
+            _check_noul_criteria(criteria, criteria_path)
+        return Question(question_type, instructions, {})
+
+    if question_type == "score":
+        if not isinstance(criteria, list) or not all(isinstance(level, str) for level in criteria):
+            raise _fault(criteria_path, "must be a list of texts")
+        if not all(level.strip() for level in criteria):
+            raise _fault(criteria_path, "levels must be non-empty")
+        criteria = {str(index): level for index, level in enumerate(criteria)}
+    return Question(question_type, instructions, _parse_options(criteria, criteria_path))
+
+
+def _parse_options(criteria: Any, path: str) -> dict[str, str]:
+    """Return the meanings of the options of a choice or a score, by option.
+
+    Raises:
+        ApiError: 400, if an option, or the number of options, is invalid.
+    """
+    if not isinstance(criteria, dict) or not all(
+        isinstance(meaning, str) for meaning in criteria.values()
+    ):
+        raise _fault(path, "must map each option to a text")
+    if not MIN_OPTIONS <= len(criteria) <= MAX_OPTIONS:
+        raise _fault(
+            path,
+            f"must have between {MIN_OPTIONS} and {MAX_OPTIONS} options; found {len(criteria)}",
+        )
+    for option in criteria:
+        has_control_character = any(ord(character) < ord(" ") for character in option)
+        if not option or option != option.strip() or has_control_character:
+            raise _fault(
+                path,
+                "option IDs must be non-empty with no control characters or leading/trailing "
+                "whitespace",
+            )
+    return criteria
+
+
+def _check_noul_criteria(criteria: Any, path: str) -> None:
+    """Raise a 400 ApiError if the criteria of a noul question are not texts by outcome."""
+    is_object = isinstance(criteria, dict)
+    if not is_object or not criteria.keys() <= _NOUL_CRITERIA:
+        raise _fault(path, "must describe the outcomes true and false")
+    if not all(isinstance(description, str) for description in criteria.values()):
+        raise _fault(path, "must describe the outcomes true and false")
+
+
+def _read_text(content: Any, path: str) -> str:
+    """Return the text of an input or of instructions: a text, a text block, or a list of these.
+
+    Raises:
+        ApiError: 400, if there is no text, or a block is not text.
+    """
+    blocks: Sequence[Any] = content if isinstance(content, list) else [content]
+    texts = []
+    for block in blocks:
+        text = block
+        if isinstance(block, dict):
+            if block.get("type") != "text":
+                raise _fault(path, "the local engine decides about text only")
+            text = block.get("text")
+        if not isinstance(text, str):
+            raise _fault(path, "must be a text or a list of content blocks")
+        texts.append(text)
+
+    joined_text = "\n".join(texts)
+    if not joined_text.strip():
+        raise _fault(path, "must not be empty")
+    return joined_text
+
+
+def _fault(path: str, message: str) -> ApiError:
+    """Return the 400 error of the member at `path`, for the caller to raise."""
+    return FieldError(f"* CreateDecisionRequest.{path}: {message}.", name=path, path=path)
