@@ -337,12 +337,16 @@ def describe_terms(node: Mapping[str, Any]) -> str:
 
 def _describe_term(term: Mapping[str, Any]) -> str:
     """Return the name, description and aliases of a term as text."""
-    text = str(term["name"])
-    if term["description"]:
-        text += f": {term['description']}"
+    separator = ": " if term["description"] else " "
+    return f"{term['name']}{separator}{describe_meaning(term)}".strip()
+
+
+def describe_meaning(term: Mapping[str, Any]) -> str:
+    """Return the description and the aliases of a term as text; "" if it has neither."""
+    meaning = str(term["description"])
     if term["aliases"]:
-        text += f" (also: {', '.join(term['aliases'])})"
-    return text
+        meaning += f" (also: {', '.join(term['aliases'])})"
+    return meaning.strip()
 
 
 # Terms of each vocabulary of an answer, by file. A term has its members in the JSON schema.
