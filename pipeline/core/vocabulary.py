@@ -61,8 +61,9 @@ class Vocabulary:
         frame = inspect.currentframe()
         caller = frame.f_back if frame is not None else None
         caller_file = caller.f_globals.get("__file__", "") if caller is not None else ""
-        self.file = file
-        self.terms = read_terms(Path(caller_file).parent / file, file)
+        # Requests contain this name, so they must not tell folders of this machine.
+        self.file = Path(file).name if Path(file).is_absolute() else file
+        self.terms = read_terms(Path(caller_file).parent / file, self.file)
 
         headings = {term.parent for term in self.terms}
         self.options = tuple(term for term in self.terms if term.name not in headings)
@@ -315,22 +316,22 @@ def _find_size_faults(terms: Sequence[Term]) -> Iterator[str]:
 # ---- the vocabulary in the JSON schema of an answer
 
 
-def describe_terms(node: Mapping[str, Any]) -> str:
-    """Return the terms of a JSON schema's node as text, a line for each, below their headings.
+def describe_terms(file: str, terms: Sequence[Mapping[str, Any]]) -> str:
+    """Return the terms of a vocabulary as text for a model, a line for each, below their headings.
 
     A line is `- term: description (also: aliases)`.
     """
     terms_by_parent: dict[str, list[Mapping[str, Any]]] = {}
-    for term in node[VOCABULARY]["terms"]:
+    for term in terms:
         terms_by_parent.setdefault(term["parent"], []).append(term)
 
-    lines = ["one of these terms, copied as it is"]
+    lines = [f"Terms of {file}, each to be copied as it is:"]
     for term in terms_by_parent.get("", ()):
         children = terms_by_parent.get(term["name"], ())
         if not children:
             lines.append(f"- {_describe_term(term)}")
             continue
-        lines.append(f"terms of {_describe_term(term)}")
+        lines.append(_describe_term(term))
         lines += [f"- {_describe_term(child)}" for child in children]
     return "\n".join(lines)
 

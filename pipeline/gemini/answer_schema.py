@@ -9,7 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import json_schema
-from pipeline.core.vocabulary import MAX_OPTIONS, VOCABULARY, describe_terms
+from pipeline.core.vocabulary import MAX_OPTIONS, VOCABULARY, describe_terms, split_vocabularies
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -121,6 +121,12 @@ def make_response_schema(
     return schema
 
 
+def describe_vocabularies(answer_model: "type[BaseModel]") -> str:
+    """Return the terms of all vocabularies of an answer as text for a model; "" without any."""
+    _, vocabularies = split_vocabularies(json_schema(answer_model))
+    return "\n\n".join(describe_terms(file, terms) for file, terms in vocabularies.items())
+
+
 def is_closed_answer(answer_model: "type[BaseModel]") -> bool:
     """Return whether all values of an answer are choices: enums, constants, booleans or null.
 
@@ -200,7 +206,9 @@ class _SchemaConverter:
                 description = f"{description} ({limits})"
             schema["description"] = description
         if VOCABULARY in node:
-            schema["description"] = _join_terms(schema.get("description", ""), node)
+            terms_note = f"a term of {node[VOCABULARY]['file']}"
+            description = schema.get("description")
+            schema["description"] = f"{description} ({terms_note})" if description else terms_note
         return schema
 
     def _convert_union(self, choices: list[Any], field_path: str) -> dict[str, Any]:
@@ -278,7 +286,7 @@ class _SchemaConverter:
         """Make an enum of texts; null among the choices makes it nullable.
 
         A vocabulary of more than MAX_OPTIONS terms becomes a text, because the API refuses large
-        enums. Its description lists the terms.
+        enums.
 
         Raises:
             TypeError: Two choices have the same text, or null is the only choice.
@@ -363,11 +371,6 @@ class _SchemaConverter:
     def _describe_limits(self, node: Mapping[str, Any]) -> str:
         """Describe the constraints that the dialect lacks; "" if they are not to be described."""
         return "; ".join(_limit_texts(node)) if self.describes_limits else ""
-
-
-def _join_terms(description: str, node: Mapping[str, Any]) -> str:
-    """Return the description of a field, followed by the terms of its vocabulary."""
-    return f"{description}\n{describe_terms(node)}".strip()
 
 
 def _limit_texts(node: Mapping[str, Any]) -> Iterator[str]:
