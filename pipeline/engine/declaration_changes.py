@@ -13,6 +13,7 @@ from pipeline.core.errors import (
     ConfigurationError,
     QuestionChangedError,
 )
+from pipeline.core.text import join_first
 from pipeline.engine.fingerprint import to_fingerprint_document
 from pipeline.engine.vocabulary_changes import apply_vocabulary_change, find_vocabulary_change
 from pipeline.store import claims, workspace
@@ -110,7 +111,7 @@ def check_change(
 
     former_fingerprint, former_document = newest_fingerprint
     vocabulary_change = find_vocabulary_change(former_document, declaration)
-    if vocabulary_change is not None:
+    if vocabulary_change is not None and not vocabulary_change.faults:
         return apply_vocabulary_change(
             tx,
             declared_record,
@@ -120,6 +121,8 @@ def check_change(
         )
 
     reason = _describe_change(former_document, to_fingerprint_document(declaration))
+    if vocabulary_change is not None:
+        reason = join_first(vocabulary_change.faults)
     if not accepted:
         try_command = CommandHint("try", task=declared_record.name)
         raise QuestionChangedError(

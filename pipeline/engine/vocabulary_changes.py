@@ -7,7 +7,7 @@
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -26,12 +26,14 @@ TermTexts = Mapping[str, Sequence[str]]
 
 
 class VocabularyChange(NamedTuple):
-    """A change of a task's vocabularies that keeps the meaning of stored answers."""
+    """A change of a task's vocabularies; it keeps stored answers valid if it has no faults."""
 
-    # New name by former name, by file.
+    # New name by former name, by file. A removed term has none.
     new_names: Mapping[str, Mapping[str, str]]
     # New terms of all files.
     added_terms: Sequence[str]
+    # Why stored answers may be invalid now, or answers to another question.
+    faults: Sequence[str]
 
     @property
     def renamed_terms(self) -> list[tuple[str, str]]:
@@ -58,7 +60,10 @@ def find_vocabulary_change(
     former_document: Mapping[str, Any],
     declaration: Declaration,
 ) -> VocabularyChange | None:
-    """Return how vocabularies changed since a fingerprint document; None for any other change."""
+    """Return how vocabularies changed since a fingerprint document.
+
+    None if there are none, or if another member or the file of a vocabulary changed.
+    """
     document = to_fingerprint_document(declaration)
     former_files = former_document.get(MEMBER, {})
     is_other_change = {**former_document, MEMBER: None} != {**document, MEMBER: None}
@@ -69,36 +74,39 @@ def find_vocabulary_change(
     _, vocabularies = split_vocabularies(declaration.answer.model_json_schema())
     new_names = {}
     added_terms = list[str]()
+    faults = list[str]()
     for file, terms in vocabularies.items():
-        former_terms: TermTexts = former_files[file]
-        current_terms: TermTexts = files[file]
-        names = _find_new_names(former_terms, terms)
-        if names is None or not _have_same_meaning(former_terms, current_terms, names):
-            return None
+        names = _find_new_names(former_files[file], terms)
         new_names[file] = names
-        added_terms += [name for name in current_terms if name not in names.values()]
-    return VocabularyChange(new_names, added_terms)
+        added_terms += [name for name in files[file] if name not in names.values()]
+        faults += [
+            f"{file} {fault}" for fault in _find_faults(former_files[file], files[file], names)
+        ]
+    return VocabularyChange(new_names, added_terms, faults)
 
 
 def _find_new_names(
     former_terms: TermTexts,
     terms: Sequence[Mapping[str, Any]],
-) -> dict[str, str] | None:
-    """Return the present name of each former term; None if a former term was removed."""
+) -> dict[str, str]:
+    """Return the present name of each former term that is a term or an alias now."""
     names_by_form = {}
     for term in terms:
         for text in (term["name"], *term["aliases"]):
             names_by_form[fold_term(text)] = term["name"]
-    new_names = {name: names_by_form.get(fold_term(name), "") for name in former_terms}
-    return new_names if all(new_names.values()) else None
+    return {
+        name: names_by_form[fold_term(name)]
+        for name in former_terms
+        if fold_term(name) in names_by_form
+    }
 
 
-def _have_same_meaning(
+def _find_faults(
     former_terms: TermTexts,
     current_terms: TermTexts,
     new_names: Mapping[str, str],
-) -> bool:
-    """Return whether each former term still is an answer, with its description and parent.
+) -> Iterator[str]:
+    """Yield a fault for each former term that is no answer now, or has other texts.
 
     A term that several former terms became has the texts of one of them.
     """
@@ -106,11 +114,17 @@ def _have_same_meaning(
     former_headings = {parent for _, parent in former_terms.values()}
     former_texts = dict[str, list[list[str]]]()
     for former_name, (description, parent) in former_terms.items():
-        name = new_names[former_name]
+        name = new_names.get(former_name)
+        if name is None:
+            yield f"has no term or alias {former_name!r} any more"
+            continue
         if name in headings and former_name not in former_headings:
-            return False
+            yield f"has {name!r} as a heading now"
         former_texts.setdefault(name, []).append([description, new_names.get(parent, "")])
-    return all(list(current_terms[name]) in texts for name, texts in former_texts.items())
+
+    for name, texts in former_texts.items():
+        if list(current_terms[name]) not in texts:
+            yield f"has another description or parent of {name!r}"
 
 
 def apply_vocabulary_change(
