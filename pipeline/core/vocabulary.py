@@ -158,9 +158,10 @@ def _list_forms(terms: Sequence[Term]) -> Iterator[tuple[str, str]]:
 
 def _find_nearest(text: str, names_by_form: Mapping[str, str]) -> str:
     """Return the name whose folded form is spelled most like a text."""
-    from rapidfuzz import process
+    from rapidfuzz import fuzz
 
-    nearest_form, _, _ = process.extract(fold_term(text), list(names_by_form), limit=1)[0]
+    folded_text = fold_term(text)
+    nearest_form = max(names_by_form, key=lambda form: fuzz.ratio(folded_text, form))
     return names_by_form[nearest_form]
 
 

@@ -11,11 +11,11 @@
   google-genai 3.3.0).
 """
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
@@ -91,7 +91,7 @@ class _ClosedField:
     min_members: int = 0
     max_members: int | None = None
     # The choice below a heading of a vocabulary, by the id of the heading's option.
-    choices_below: "Mapping[str, _ClosedField]" = MappingProxyType({})
+    choices_below: "Mapping[str, _ClosedField]" = dataclasses.field(default_factory=dict)
 
     def iter_questions(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the id and the question of a field, of its headings and of its list's values."""
