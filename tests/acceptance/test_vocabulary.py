@@ -106,7 +106,6 @@ def test_renamed_terms_change_stored_answers_without_a_call(
     letters.run_command("correct", "3", set="topic=post")
     write_letters(letters, "Delivery: late", "Billing: twice", "Billing: once", "Delivery: lost")
     letters.run_command("submit")
-    question_count = sum(outside_server.kept.questions().values())
 
     write_topics(letters, "Transport,parcels and couriers,Shipping|post|delivery,", BILLING)
     output = letters.run_command("preflight").stderr
@@ -117,6 +116,7 @@ def test_renamed_terms_change_stored_answers_without_a_call(
     letters.run_commands("poll", "ingest")
     assert read_topics(letters) == ["Transport", "Billing", "Transport", "Transport"]
     # A duplicate input gets a copy of the renamed answer.
+    question_count = sum(outside_server.kept.questions().values())
     write_letters(letters, *["Delivery: late"] * 2, *["Billing: once"] * 2, "Delivery: late")
     letters.run_command("tag_live")
     assert read_topics(letters)[4] == "Transport"
