@@ -77,10 +77,6 @@ class Vocabulary:
         """Return the term that a text names, by itself or by an alias; None if there is none."""
         return self._names_by_form.get(fold_term(text))
 
-    def find_nearest_term(self, text: str) -> str:
-        """Return the term whose name or alias is spelled most like a text."""
-        return _find_nearest(text, self._names_by_form)
-
     def __get_pydantic_core_schema__(
         self,
         source: Any,
@@ -139,7 +135,7 @@ class Vocabulary:
             {
                 "value": repr(text[:_MAX_SHOWN_CHARS]),
                 "file": self.file,
-                "nearest": repr(self.find_nearest_term(text)),
+                "nearest": repr(_find_nearest(text, self._names_by_form)),
             },
         )
 

@@ -69,7 +69,10 @@ class RequestBuilder:
             answer_tokens=self.task.prompt.answer_tokens,
             media_resolution=resolution,
             image_tokens=model.count_image_tokens(resolution),
-            terms=answer_schema.describe_vocabularies(self.task.prompt.answer_model),
+            terms=answer_schema.describe_vocabularies(
+                self.task.prompt.answer_model,
+                self.schema,
+            ),
         )
 
     def plan_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:

@@ -8,7 +8,6 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from pipeline.core.declaration import Declaration, json_schema
@@ -162,29 +161,20 @@ def apply_vocabulary_change(
             record.fingerprint,
         )
 
-    _record_change(tx, record, change, former_fingerprint, record.at)
-    line = f"{record.name}: the vocabulary {change.summary or 'changed'}"
-    if renamed_count:
-        line += f"; {plural(renamed_count, 'stored answer')} got the new names"
-    return [line]
-
-
-def _record_change(
-    tx: Connection,
-    record: TaskRecord,
-    change: VocabularyChange,
-    former_fingerprint: str,
-    changed_at: datetime,
-) -> None:
+    reason = f"the vocabulary {change.summary or 'changed'}"
     workspace.record_event(
         tx,
         "task",
         record.name,
         old=former_fingerprint,
         new=record.fingerprint,
-        reason=f"the vocabulary {change.summary or 'changed'}",
-        now=changed_at,
+        reason=reason,
+        now=record.at,
     )
+    line = f"{record.name}: {reason}"
+    if renamed_count:
+        line += f"; {plural(renamed_count, 'stored answer')} got the new names"
+    return [line]
 
 
 def _rename_in_answer(

@@ -88,6 +88,10 @@ _LIMIT_DESCRIPTIONS = {
 }
 
 
+# Ends the description of a field with a vocabulary. The system instruction lists its terms.
+_TERMS_NOTE = "a term of {}"
+
+
 _UNTYPED_MESSAGE = "the field has no type, and responseSchema needs a type; declare its type"
 
 
@@ -121,10 +125,23 @@ def make_response_schema(
     return schema
 
 
-def describe_vocabularies(answer_model: "type[BaseModel]") -> str:
-    """Return the terms of all vocabularies of an answer as text for a model; "" without any."""
+def describe_vocabularies(
+    answer_model: "type[BaseModel]",
+    response_schema: Mapping[str, Any],
+) -> str:
+    """Return the terms of the vocabularies in a schema as text for a model; "" without any.
+
+    Args:
+        answer_model: The answer model that contains the vocabularies.
+        response_schema: The schema that is sent; it may lack fields of the model.
+    """
     _, vocabularies = split_vocabularies(json_schema(answer_model))
-    return "\n\n".join(describe_terms(file, terms) for file, terms in vocabularies.items())
+    sent_text = json.dumps(response_schema, ensure_ascii=False)
+    return "\n\n".join(
+        describe_terms(file, terms)
+        for file, terms in vocabularies.items()
+        if _TERMS_NOTE.format(file) in sent_text
+    )
 
 
 def is_closed_answer(answer_model: "type[BaseModel]") -> bool:
@@ -206,7 +223,7 @@ class _SchemaConverter:
                 description = f"{description} ({limits})"
             schema["description"] = description
         if VOCABULARY in node:
-            terms_note = f"a term of {node[VOCABULARY]['file']}"
+            terms_note = _TERMS_NOTE.format(node[VOCABULARY]["file"])
             description = schema.get("description")
             schema["description"] = f"{description} ({terms_note})" if description else terms_note
         return schema

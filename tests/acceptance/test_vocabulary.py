@@ -70,6 +70,7 @@ def use_server(letters: Workspace, server: Outside, answerer: Answerer) -> None:
     """Let a server answer the commands of a workspace."""
     letters.url = server.url
     letters.settings["CONCURRENCY"] = "1"
+    letters.settings["CALL_TIMEOUT"] = "60"
     server.answerer = answerer
 
 
@@ -264,3 +265,30 @@ def test_people_get_only_tags_of_the_list(workspace: Workspace, outside_server: 
     outside_server.answerer = lambda _request: {"tags": ["sailing"]}
     workspace.run_command("tag_live")
     assert "not a term of tags.csv" in next(iter(workspace.parked_reasons().values()))
+
+
+@pytest.mark.alike
+def test_term_that_is_renamed_during_a_call_is_stored_under_its_new_name(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """A run with the former names stores nothing, and the next one stores its paid replies."""
+
+    def rename_and_answer(request: Json) -> Json:
+        """Rename and add terms in another process before the first reply arrives."""
+        if not renamed_files:
+            write_topics(letters, "Transport,parcels and couriers,Delivery,", BILLING, PRIVACY)
+            renamed_files.append(letters.run_command("preflight").stderr)
+        return answer_with_first_word(request)
+
+    renamed_files = list[str]()
+    use_server(letters, outside_server, rename_and_answer)
+    write_topics(letters, DELIVERY, BILLING)
+    write_letters(letters, "Delivery: late", "Billing: twice")
+    error_output = letters.run_command("tag_live", code=3).stderr
+    assert "the vocabulary of letters changed during the command" in error_output
+    assert read_topics(letters) == [None, None]
+
+    question_count = sum(outside_server.kept.questions().values())
+    letters.run_command("tag_live")
+    assert read_topics(letters) == ["Transport", "Billing"]
+    assert sum(outside_server.kept.questions().values()) == question_count

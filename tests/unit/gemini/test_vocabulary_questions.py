@@ -40,17 +40,21 @@ def test_terms_are_in_the_enum_and_their_meanings_in_the_system(tmp_path: Path) 
     (topic,) = make_response_schema(model, describe_limits=True)["properties"].values()
     assert topic["enum"] == ["desk lamp", "sun"]
     assert topic["description"] == "Which (a term of topics.csv)"
-    assert describe_vocabularies(model) == (
+    assert describe_vocabularies(model, {"topic": topic}) == (
         "Terms of topics.csv, each to be copied as it is:\n"
         "Lamps\n- desk lamp: on a desk (also: reading lamp)\n- sun"
     )
+    # A request about other fields does not list the terms.
+    assert describe_vocabularies(model, {"other": {"type": "STRING"}}) == ""
 
 
 def test_large_vocabulary_is_no_enum(large_model: type[BaseModel]) -> None:
     """The schema stays small, and the system instruction has all terms."""
     (topic,) = make_response_schema(large_model)["properties"].values()
     assert "enum" not in topic
-    assert "heading 3: all of 3\n- term 3-0\n" in describe_vocabularies(large_model)
+    assert "heading 3: all of 3\n- term 3-0\n" in describe_vocabularies(
+        large_model, {"topic": topic}
+    )
 
 
 def test_small_vocabulary_is_a_single_choice(tmp_path: Path) -> None:
