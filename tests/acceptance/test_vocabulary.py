@@ -284,8 +284,9 @@ def test_term_that_is_renamed_during_a_call_is_stored_under_its_new_name(
     use_server(letters, outside_server, rename_and_answer)
     write_topics(letters, DELIVERY, BILLING)
     write_letters(letters, "Delivery: late", "Billing: twice")
-    error_output = letters.run_command("tag_live", code=3).stderr
-    assert "the vocabulary of letters changed during the command" in error_output
+    ended_run = letters.start_command("tag_live").wait()
+    assert ended_run.code == 3
+    assert "the vocabulary of letters changed during the command" in ended_run.stderr
     assert read_topics(letters) == [None, None]
 
     question_count = sum(outside_server.kept.questions().values())
