@@ -192,7 +192,8 @@ class _SchemaConverter:
     def convert(self, node: Any, field_path: str) -> dict[str, Any]:
         """Convert a node and all nodes below it, with the description of the node.
 
-        With `describes_limits`, the constraints follow the description in parentheses.
+        With `describes_limits`, the constraints follow the description in parentheses. The file of
+        a vocabulary always does.
 
         Args:
             node: A node of a JSON schema.
@@ -219,13 +220,10 @@ class _SchemaConverter:
         description = node.get("description")
         if isinstance(description, str):
             limits = schema.get("description")
-            if limits and self.describes_limits:
+            names_terms = limits is not None and _TERMS_NOTE.format("") in limits
+            if limits and (self.describes_limits or names_terms):
                 description = f"{description} ({limits})"
             schema["description"] = description
-        if VOCABULARY in node:
-            terms_note = _TERMS_NOTE.format(node[VOCABULARY]["file"])
-            description = schema.get("description")
-            schema["description"] = f"{description} ({terms_note})" if description else terms_note
         return schema
 
     def _convert_union(self, choices: list[Any], field_path: str) -> dict[str, Any]:
@@ -308,8 +306,12 @@ class _SchemaConverter:
         Raises:
             TypeError: Two choices have the same text, or null is the only choice.
         """
-        if VOCABULARY in node and len(choices) > MAX_OPTIONS:
-            return {"type": "STRING"}
+        limits = self._describe_limits(node)
+        if VOCABULARY in node:
+            terms_note = _TERMS_NOTE.format(node[VOCABULARY]["file"])
+            limits = f"{limits}; {terms_note}" if limits else terms_note
+            if len(choices) > MAX_OPTIONS:
+                return {"type": "STRING", "description": limits}
 
         texts = list(_choices_by_text(choices))
         choice_count = sum(choice is not None for choice in choices)
@@ -319,7 +321,6 @@ class _SchemaConverter:
             )
 
         schema: dict[str, Any] = {"type": "STRING"}
-        limits = self._describe_limits(node)
         if limits:
             schema["description"] = limits
         schema["enum"] = texts
