@@ -62,6 +62,7 @@ from pipeline.core.errors import FindableError  # noqa: E402
 from pipeline.core.progress import NoProgress  # noqa: E402
 from pipeline.core.quotes import Quote  # noqa: E402
 from pipeline.core.settings import override_settings  # noqa: E402
+from pipeline.core.vocabulary import Vocabulary  # noqa: E402
 from pipeline.workflows import shipped_tasks  # noqa: E402
 
 shipped_tasks.register()
@@ -84,6 +85,7 @@ __all__ = [
     "TagReport",
     "Task",
     "TryReport",
+    "Vocabulary",
     "Workspace",
     "open",
 ]

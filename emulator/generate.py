@@ -67,7 +67,11 @@ def check_request(request: Mapping[str, Any]) -> SchemaNode:
     """
     if not any(content.get("parts") for content in request.get("contents", [])):
         raise invalid_argument("* GenerateContentRequest.contents: contents is not specified")
-    return parse_response_schema(request.get("generationConfig", {}))
+    system = "\n".join(
+        str(part.get("text", ""))
+        for part in (request.get("systemInstruction") or {}).get("parts") or ()
+    )
+    return parse_response_schema(request.get("generationConfig", {}), system)
 
 
 def answer_request(

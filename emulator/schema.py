@@ -21,6 +21,11 @@ MAX_DEPTH = 16
 MAX_MIN_SIZE = 10_000
 KINDS = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
+# A list of terms in a system instruction. The description of a schema ends with `a term of NAME`.
+_TERM_LIST = re.compile(r"^Terms of (.+), each to be copied as it is:\n((?:.+\n?)+)", re.MULTILINE)
+_TERM_LIST_NAME = re.compile(r"\ba term of (.+?)\)?$")
+# A line of such a list: `- term: meaning (also: other words)`.
+_LISTED_TERM = re.compile(r"^- (.+?)(?=: | \(also: |$)", re.MULTILINE)
 _CAMEL_CASE_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # A bound in a description, because the live service ignores lengths and has no open bounds.
 _DESCRIBED_BOUND = re.compile(
@@ -63,8 +68,11 @@ class SchemaNode:
         return f"{self.name} {self.description}".strip()
 
 
-def parse_response_schema(config: Mapping[str, Any]) -> SchemaNode:
+def parse_response_schema(config: Mapping[str, Any], system: str = "") -> SchemaNode:
     """Return the value that a generation config asks for.
+
+    Args:
+        system: The system instruction, which may list the terms that texts can have.
 
     Raises:
         ApiError: 400, if the schema is missing or the live service would refuse it. The message
@@ -74,13 +82,30 @@ def parse_response_schema(config: Mapping[str, Any]) -> SchemaNode:
         raise invalid_argument(
             "The local engine answers by a schema only: set generationConfig.responseSchema.",
         )
-    return _parse_document(orjson.dumps(config["responseSchema"]))
+    return _parse_document(orjson.dumps(config["responseSchema"]), system)
 
 
 @functools.lru_cache(maxsize=256)
-def _parse_document(document: bytes) -> SchemaNode:
+def _parse_document(document: bytes, system: str) -> SchemaNode:
     """Parse a serialized schema once, because each line of a file may repeat it."""
-    return _parse_schema(orjson.loads(document), "", "generation_config.response_schema", 1)
+    schema = orjson.loads(document)
+    _add_term_lists(schema, dict(_TERM_LIST.findall(system)))
+    return _parse_schema(schema, "", "generation_config.response_schema", 1)
+
+
+def _add_term_lists(schema: Any, lists_by_name: Mapping[str, str]) -> None:
+    """Add lists of terms to the descriptions of a schema that name them, at any depth."""
+    if isinstance(schema, list):
+        for member in schema:
+            _add_term_lists(member, lists_by_name)
+    if not isinstance(schema, dict):
+        return
+
+    match = _TERM_LIST_NAME.search(str(schema.get("description", "")))
+    if match is not None and match[1] in lists_by_name:
+        schema["description"] += f"\n{lists_by_name[match[1]]}"
+    for member in schema.values():
+        _add_term_lists(member, lists_by_name)
 
 
 def _parse_schema(schema: Mapping[str, Any], name: str, path: str, depth: int) -> SchemaNode:
@@ -189,6 +214,7 @@ def _parse_array(node: SchemaNode, schema: Mapping[str, Any], path: str, depth: 
 def _parse_scalar(node: SchemaNode, schema: Mapping[str, Any], path: str) -> SchemaNode:
     """Add choices, format and bounds of a text, a number or a boolean.
 
+    If a text has no choices, the terms that its description lists are the choices.
     Lengths in the description count only if the schema has no such length. Bounds of a number in
     the description count only if they do not contradict those of the schema.
 
@@ -198,9 +224,12 @@ def _parse_scalar(node: SchemaNode, schema: Mapping[str, Any], path: str) -> Sch
     if node.kind != "STRING" and schema.get("enum"):
         raise _schema_error(path, ".enum: only allowed for STRING type")
 
+    choices = tuple(schema.get("enum") or ())
+    if node.kind == "STRING" and not choices:
+        choices = tuple(_LISTED_TERM.findall(node.description))
     node = replace(
         node,
-        choices=tuple(schema.get("enum") or ()),
+        choices=choices,
         format=str(schema.get("format", "")),
     )
     described_bounds = {

@@ -92,28 +92,42 @@ def is_tag(node: SchemaNode) -> bool:
 def rank_choices(node: SchemaNode, text: str, *, is_list: bool) -> list[Any]:
     """Return the choices of a schema, sorted by falling similarity of meaning to the text.
 
-    A choice may be explained in the description: "billing: invoices; delivery: parcels". Only the
-    first MAX_SECTION_CHARS characters of the text are compared.
+    Only the first MAX_SECTION_CHARS characters of the text are compared.
 
     Args:
         is_list: Return only choices that are almost as similar as the best.
     """
-    likenesses = []
-    for choice in node.choices:
-        explanation = re.search(
-            rf"(?<!\w){re.escape(str(choice))}: ([^;.]{{3,200}})",
-            node.description,
-        )
-        meanings = [str(choice).replace("_", " "), explanation[1] if explanation else ""]
-        likenesses.append(
-            max(measure_likeness(words, text[:MAX_SECTION_CHARS]) for words in meanings),
-        )
+    likenesses = [
+        _measure_best_likeness(meanings, text[:MAX_SECTION_CHARS])
+        for meanings in _list_meanings(node)
+    ]
 
     order = sorted(range(len(likenesses)), key=lambda index: (-likenesses[index], index))
     if is_list:
         min_likeness = _MIN_CHOICE_SHARE * likenesses[order[0]]
         order = [index for index in order if likenesses[index] >= min_likeness]
     return [node.choices[index] for index in order]
+
+
+def _measure_best_likeness(meanings: Sequence[str], text: str) -> float:
+    """Return how similar a text is to the most similar of some words; see `measure_likeness`."""
+    return max(measure_likeness(words, text) for words in meanings)
+
+
+@functools.lru_cache(maxsize=64)
+def _list_meanings(node: SchemaNode) -> list[list[str]]:
+    """Return the words and the explanation of each choice, in the order of the choices.
+
+    A choice may be explained in the description: "billing: invoices; delivery: parcels".
+    """
+    meanings = []
+    for choice in node.choices:
+        explanation = re.search(
+            rf"(?<!\w){re.escape(str(choice))}: ([^;.\n]{{3,200}})",
+            node.description,
+        )
+        meanings.append([str(choice).replace("_", " "), explanation[1] if explanation else ""])
+    return meanings
 
 
 def find_numbers(node: SchemaNode, text: str, *, has_fallback: bool) -> list[float]:

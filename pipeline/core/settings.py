@@ -307,6 +307,11 @@ class Settings:
     refresh: bool = _flag_setting(
         "ask again about rows that changed after their answer: people, and tasks with refresh=True",
     )
+    tags_from: Path | None = _setting(
+        None,
+        parse_path,
+        "vocabulary file with the only tags that people get",
+    )
     full: bool = _flag_setting(
         "read all rows of a query, not only those that are new by the task's cursor=",
     )

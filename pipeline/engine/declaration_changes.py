@@ -13,11 +13,14 @@ from pipeline.core.errors import (
     ConfigurationError,
     QuestionChangedError,
 )
+from pipeline.core.text import join_first
 from pipeline.engine.fingerprint import to_fingerprint_document
+from pipeline.engine.vocabulary_changes import apply_vocabulary_change, find_vocabulary_change
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.store.schema import (
     DRAWN_EXAMPLES_KEY,
+    OUTGROWN_KEY,
     PARTIAL_VERSIONS_KEY,
     PREFERRED_VERSIONS_KEY,
 )
@@ -28,7 +31,13 @@ from pipeline.tables.source import (
 )
 
 # Members of a record's words that are not in the file.
-STATE_KEYS = (CURSOR_STATE, PREFERRED_VERSIONS_KEY, PARTIAL_VERSIONS_KEY, DRAWN_EXAMPLES_KEY)
+STATE_KEYS = (
+    CURSOR_STATE,
+    PREFERRED_VERSIONS_KEY,
+    PARTIAL_VERSIONS_KEY,
+    DRAWN_EXAMPLES_KEY,
+    OUTGROWN_KEY,
+)
 
 
 def check_prefix(tx: Connection, record: TaskRecord) -> None:
@@ -48,7 +57,8 @@ def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord)
     - Former columns and fields follow the current columns and fields, because stored rows and
       answers have them.
     - The hash of the source stays only if the source would be read in the same way.
-    - The state of the cursor, the preferred and partial versions and the drawn examples stay.
+    - The state of the cursor, the preferred and partial versions, the drawn examples and the
+      outgrown fingerprints stay.
     """
     if stored_record is None:
         return declared_record
@@ -89,13 +99,14 @@ def check_change(
 ) -> list[str]:
     """Refuse a change of a task that would mix answers; record an accepted change as an event.
 
-    A version that was never used, or whose fingerprint is the same, passes without an event.
+    A version that was never used, or whose fingerprint is the same, passes without an event. New
+    and renamed terms of a vocabulary are accepted, and stored answers get the new names.
 
     Args:
         accepted: The user accepts a changed declaration under a version that was used.
 
     Returns:
-        Lines to print; a line only for an accepted change.
+        Lines to print about an accepted change.
 
     Raises:
         ConfigurationError: The file, the table prefix or the key differs.
@@ -112,7 +123,19 @@ def check_change(
         return []
 
     former_fingerprint, former_document = newest_fingerprint
+    vocabulary_change = find_vocabulary_change(former_document, declaration)
+    if vocabulary_change is not None and not vocabulary_change.faults:
+        return apply_vocabulary_change(
+            tx,
+            declared_record,
+            declaration,
+            vocabulary_change,
+            former_fingerprint=former_fingerprint,
+        )
+
     reason = _describe_change(former_document, to_fingerprint_document(declaration))
+    if vocabulary_change is not None:
+        reason = join_first(vocabulary_change.faults)
     if not accepted:
         try_command = CommandHint("try", task=declared_record.name)
         raise QuestionChangedError(

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.core.declaration import (
     Declaration,
 )
+from pipeline.core.vocabulary import split_vocabularies
 
 # Members of a declaration that are part of its fingerprint.
 FINGERPRINT_MEMBERS = ("model", "max_output_tokens", "temperature", "thinking", "quotes_in")
@@ -16,7 +17,11 @@ IMAGE_FINGERPRINT_MEMBERS = ("images", "image_side", "media_resolution")
 
 
 def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
-    """Return the members of a declaration that determine its answers, as plain values for JSON."""
+    """Return the members of a declaration that determine its answers, as plain values for JSON.
+
+    The member `vocabulary` has the description and the parent of each term by file, if the answer
+    has vocabularies. Aliases and the order of the terms do not count.
+    """
     member_names: tuple[str, ...] = FINGERPRINT_MEMBERS
     if declaration.images:
         member_names += IMAGE_FINGERPRINT_MEMBERS
@@ -28,13 +33,20 @@ def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
     # The drawn examples belong to the version, so they are not in its fingerprint.
     if isinstance(declaration.examples, str):
         examples = declaration.examples
-    return {
+    schema, vocabularies = split_vocabularies(declaration.answer.model_json_schema())
+    document = {
         "system": declaration.system,
         "prompt": declaration.prompt,
-        "schema": declaration.answer.model_json_schema(),
+        "schema": schema,
         "examples": examples,
         **{name: _to_json_value(getattr(declaration, name)) for name in member_names},
     }
+    if vocabularies:
+        document["vocabulary"] = {
+            file: {term["name"]: [term["description"], term["parent"]] for term in terms}
+            for file, terms in vocabularies.items()
+        }
+    return document
 
 
 def hash_document(document: Mapping[str, Any]) -> str:

@@ -72,6 +72,10 @@ class RequestBuilder:
             answer_tokens=self.task.prompt.answer_tokens,
             media_resolution=resolution,
             image_tokens=model.count_image_tokens(resolution),
+            terms=answer_schema.describe_vocabularies(
+                self.task.prompt.answer_model,
+                self.schema,
+            ),
         )
 
     @cached_property
@@ -90,9 +94,11 @@ class RequestBuilder:
         field_names = closed_questions.list_closed_fields(self.task)
         closed_members = closed_questions.list_members(self.task.prompt.answer_model, field_names)
         closed_tokens = estimate_field_tokens(self.task.prompt.answer_model, closed_members)
+        schema = answer_schema.drop_properties(self.schema, closed_members)
         return replace(
             self.settings,
-            answer_schema=answer_schema.drop_properties(self.schema, closed_members),
+            answer_schema=schema,
+            terms=answer_schema.describe_vocabularies(self.task.prompt.answer_model, schema),
             answer_tokens=max(1, self.settings.answer_tokens - closed_tokens),
         )
 

@@ -46,11 +46,12 @@ from pipeline.engine.task_faults import (
 from pipeline.engine.task_file import Fault, find_task_file, load_declaration
 from pipeline.engine.task_source import open_source, resolve_items
 from pipeline.engine.user_task import UserTask
+from pipeline.engine.vocabulary_changes import MEMBER, find_outgrown_fingerprints
 from pipeline.gemini.answer_schema import is_closed_answer
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
-from pipeline.store.schema import PREFERRED_VERSIONS_KEY
+from pipeline.store.schema import OUTGROWN_KEY, PREFERRED_VERSIONS_KEY
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import (
     are_views_made,
@@ -409,6 +410,7 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
         - `quoted`: Columns that must contain text. This is the column of quotations if no answer is
           valid without a quotation; otherwise the list is empty.
         - `images`: The columns of images. A declaration without images does not have this key.
+        - `vocabulary`: True if the answer has vocabularies; else the key is missing.
     """
     quotes_in = _find_quoted_column(declaration, columns)
     options: dict[str, Any] = {
@@ -431,6 +433,8 @@ def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -
         options["quoted"] = [quotes_in]
     if declaration.images:
         options["images"] = match_columns(declaration.images, columns)
+    if MEMBER in to_fingerprint_document(declaration):
+        options[MEMBER] = True
     return options
 
 
@@ -513,6 +517,10 @@ def save_record(
             document=to_fingerprint_document(declaration),
             now=merged_record.at,
         )
+        if merged_record.words.get(MEMBER):
+            outgrown = find_outgrown_fingerprints(tx, merged_record)
+            words = {**merged_record.words, OUTGROWN_KEY: outgrown}
+            workspace.save_task(tx, replace(merged_record, words=words))
         saved_record = workspace.get_task(tx, merged_record.name) or merged_record
 
     for line in lines:

@@ -53,7 +53,8 @@ def sync_task(
     """Register changes of a task's file, and sync the stored rows with their source.
 
     A row file that did not change is not synced; queries and rows with images always are. Prints
-    notes, a report of the sync, and the number of stale answers that are not asked again.
+    notes, a report of the sync, and the numbers of stale answers, and of answers without a choice
+    of the newest terms, that are not asked again.
 
     Raises:
         InputError: The file or the source is invalid; stored rows stay as they were.
@@ -101,10 +102,16 @@ def sync_task(
                 hint="run the same command again",
             )
         stale_count, _ = current_task.rows.count_stale(tx)
+        outgrown_count = current_task.rows.count_outgrown(tx)
     if stale_count and not former_task.rows.asks_stale_rows:
         display.say(
             f"{saved_record.name}: {plural(stale_count, 'row')} changed after the answer; "
             f"{REFRESH_HINTS[declaration.refresh]}",
+        )
+    if outgrown_count and not settings.refresh:
+        display.say(
+            f"{saved_record.name}: {plural(outgrown_count, 'row')} answered before the vocabulary "
+            f"got its newest terms; {REFRESH_HINTS[True]}",
         )
 
 

@@ -50,13 +50,15 @@ class UserFile:
     ) -> None:
         """Check that the subject was asked with the present declaration, unless a change is accepted.
 
+        Earlier declarations whose vocabularies had fewer terms are accepted, too.
+
         Raises:
             ConfigurationError: The fingerprint differs, and no change is accepted.
         """
         if (
             fingerprint is not None
             and not is_change_accepted
-            and fingerprint != self.declared_fingerprint
+            and fingerprint not in {self.declared_fingerprint, *self._record.outgrown}
         ):
             accept_option = OptionHint(accept_changed=True)
             raise ConfigurationError(

@@ -124,7 +124,10 @@ class UserRows(TaskRows):
         rows with content and without an answer can be asked.
         """
         columns = self.subquery.c
-        is_answered = self.is_answered(current_input=self.asks_stale_rows)
+        is_answered = self.is_answered(
+            current_input=self.asks_stale_rows,
+            current_terms=self.settings.refresh,
+        )
         is_missing = columns.findable_gone_at.is_not(None)
         is_refused = columns.findable_hash == NO_HASH
         is_open = and_(~is_missing, ~columns.findable_empty, ~is_answered)
@@ -270,6 +273,19 @@ class UserRows(TaskRows):
         row_count, first_changed_at = tx.execute(query).one()
         return row_count, first_changed_at
 
+    def count_outgrown(self, tx: Connection) -> int:
+        """Count the rows with an answer, but none that could have the newest terms."""
+        if not self.record.outgrown:
+            return 0
+        columns = self.subquery.c
+        has_all_terms = self.is_answered(current_input=False, current_terms=True)
+        query = select(func.count(columns.findable_key)).where(
+            columns.findable_gone_at.is_(None),
+            ~columns.findable_empty,
+            self.is_answered(current_input=False) & ~has_all_terms,
+        )
+        return tx.execute(query).scalar_one()
+
     @property
     def refresh_hint(self) -> HintTemplate:
         """Return the hint how to ask about changed rows again; the task must permit it."""
@@ -324,6 +340,7 @@ class UserRows(TaskRows):
         self,
         *,
         current_input: bool,
+        current_terms: bool = False,
         few_rows: bool = False,
         models_only: bool = False,
     ) -> ColumnElement[bool]:
@@ -336,13 +353,18 @@ class UserRows(TaskRows):
 
         Args:
             current_input: Count only answers to the row's present input.
+            current_terms: Count only answers that could have all terms of the vocabularies.
             few_rows: Look each row up, for a query about few rows.
             models_only: Ignore the answers of persons.
         """
 
-        def has_answer(versions: Sequence[str], *, current_input: bool) -> ColumnElement[bool]:
+        def has_answer(versions: Sequence[str], *, is_current: bool) -> ColumnElement[bool]:
             all_versions = versions if models_only else (*versions, answers.PERSON)
-            query = self._select_answer_ids(all_versions, current_input=current_input)
+            query = self._select_answer_ids(
+                all_versions,
+                current_input=current_input and is_current,
+                current_terms=current_terms and is_current,
+            )
             # PostgreSQL takes the answers for a single row and would scan them all for a few rows.
             if few_rows:
                 return query.limit(1).scalar_subquery().is_not(None)
@@ -352,24 +374,27 @@ class UserRows(TaskRows):
         versions = self.record.current_versions
         if self.own_prompt_version not in versions:
             versions = (self.own_prompt_version,)
-        is_answered = has_answer(versions, current_input=current_input)
+        is_answered = has_answer(versions, is_current=True)
         if self.row_target is not None:
             model = self.record.words.get("model") or self.settings.for_backend(self.provider).model
             has_target_row = self.row_target.has_written_row(key, model)
-            if current_input:
-                has_target_row &= ~has_answer(versions, current_input=False)
+            if current_input or (current_terms and self.record.outgrown):
+                has_target_row &= ~has_answer(versions, is_current=False)
             is_answered |= has_target_row
         if self.selection_run is None:
             return is_answered
 
-        has_new_answer = has_answer([self.own_prompt_version], current_input=current_input)
+        has_new_answer = has_answer([self.own_prompt_version], is_current=True)
         is_selected = selections.is_selected(self.selection_run, key)
         return or_(has_new_answer, and_(~is_selected, is_answered))
 
     def _select_answer_ids(
-        self, versions: Sequence[str], *, current_input: bool
+        self, versions: Sequence[str], *, current_input: bool, current_terms: bool
     ) -> Select[tuple[int]]:
-        """Return a SELECT of the applied answers of some versions to a row of the subquery."""
+        """Return a SELECT of the applied answers of some versions to a row of the subquery.
+
+        `current_input` and `current_terms` are as in `is_answered`.
+        """
         row_columns = self.subquery.c
         columns = answers_table.c
         query = (
@@ -385,6 +410,13 @@ class UserRows(TaskRows):
         )
         if current_input:
             query = query.where(columns.input_hash == row_columns.findable_hash)
+        if current_terms and self.record.outgrown:
+            query = query.where(
+                or_(
+                    columns.fingerprint.is_(None),
+                    columns.fingerprint.not_in(self.record.outgrown),
+                ),
+            )
         return query
 
 

@@ -43,6 +43,8 @@ from pipeline.engine.user_export import UserExport
 from pipeline.engine.user_file import UserFile
 from pipeline.engine.user_index import make_index
 from pipeline.engine.user_rows import UserRows
+from pipeline.engine.vocabulary_changes import MEMBER
+from pipeline.store import workspace
 from pipeline.store.answers import answers_to_other_inputs, find_corrected
 from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
@@ -153,7 +155,11 @@ class UserAnswers(TaskAnswers):
         another program's table. There, a new answer replaces an answer to an older input.
 
         The caller stores the answers themselves.
+
+        Raises:
+            ConfigurationError: Another process changed the vocabulary meanwhile.
         """
+        self._check_vocabulary(tx)
         answers_by_id = {answer.item_id: answer for answer in answers}
         table = self.rows.table(tx)
         stored_rows = table.read_rows(
@@ -170,6 +176,7 @@ class UserAnswers(TaskAnswers):
 
         is_answered = self.rows.is_answered(
             current_input=bool(self.rows.record.words.get("refresh")),
+            current_terms=True,
             few_rows=True,
             models_only=True,
         )
@@ -190,6 +197,25 @@ class UserAnswers(TaskAnswers):
         ]
         self._write_to_target(tx, current, answers_by_id)
         return WriteResult(applied=applied, outdated=outdated)
+
+    def _check_vocabulary(self, tx: Connection) -> None:
+        """Check that answers are judged by the vocabularies that the task has now.
+
+        Otherwise a term could be stored that another process has just renamed everywhere.
+
+        Raises:
+            ConfigurationError: The vocabulary of the task was changed meanwhile.
+        """
+        record = self.rows.record
+        if not record.words.get(MEMBER):
+            return
+        current_record = workspace.get_task(tx, record.name)
+        if current_record is not None and current_record.fingerprint != record.fingerprint:
+            raise ConfigurationError(
+                f"the vocabulary of {record.name} changed during the command; "
+                "the replies are kept, and no attempt was charged",
+                hint="run the same command again",
+            )
 
     def _write_to_target(
         self,

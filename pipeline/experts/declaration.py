@@ -5,13 +5,19 @@ entities, control characters and invisible characters are therefore removed from
 refused if it is still too long, contains mark-up or is an address.
 """
 
+import hashlib
+import json
 import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from pipeline.core.declaration import BuiltInDeclaration
 from pipeline.core.errors import InputError
 from pipeline.core.text import MAX_CLEANED_CHARS, remove_markup
+from pipeline.core.vocabulary import Vocabulary
 
 SYSTEM = """\
 You tag people in a directory of experts so that others can find them by what they know.
@@ -35,6 +41,11 @@ business, innovation, communication or leadership;
 - a placeholder such as "n/a", "test" or "coming soon".
 
 One tag that is right is enough. Never add one to have more. Where the text supports none, return an empty list."""
+
+LIST_SYSTEM = """
+
+The tags come from a list, which the schema of the answer contains. Use only terms of this list, each copied as it \
+is: first those that the text supports best. Where none of them fits, return an empty list."""
 MAX_TAGS = 8
 
 
@@ -81,6 +92,30 @@ task = BuiltInDeclaration(
     # Eight tags need about sixty tokens; the rest is for thoughts.
     max_output_tokens=1024,
 )
+
+
+def declare_with_vocabulary(path: Path) -> tuple[BuiltInDeclaration, str]:
+    """Return the declaration with tags from a vocabulary file only, and the label of its version.
+
+    The label has a hash of the terms and their descriptions. Tags are stored in lower case.
+
+    Raises:
+        InputError: The file cannot be read or has faults, or a term is no valid tag.
+    """
+    vocabulary = Vocabulary(str(path.absolute()))
+    for term in vocabulary.options:
+        fault = _tag_fault(clean_tag(term.name))
+        if fault:
+            raise InputError(f"{path}, line {term.line}: the term {fault}; nothing was changed")
+
+    kind: Any = list[Annotated[str, vocabulary]]
+    answer = create_model("ListedTags", __base__=Tags, tags=(kind, Tags.model_fields["tags"]))
+    texts = sorted((term.name, term.description, term.parent) for term in vocabulary.terms)
+    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+    listed_task = replace(task, answer=answer, system=SYSTEM + LIST_SYSTEM)
+    return listed_task, f"{task.name}@{task.version}-{digest[:8]}"
+
+
 # Columns of the table by placeholder of the prompt.
 COLUMN_BY_PLACEHOLDER = {"username": "username", "job_title": "job_title", "biography": "bio"}
 

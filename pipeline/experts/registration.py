@@ -61,6 +61,7 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
         index,
         refreshes=settings.refresh,
         doubt_threshold=settings.doubtful,
+        vocabulary_file=settings.tags_from,
     )
 
     label = settings.version or task.version_label

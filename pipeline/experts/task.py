@@ -5,13 +5,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache, partial
+from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel
 from sqlalchemy import Connection, Table, delete, exc, select
 
 from pipeline.core.command_hint import CommandHint
+from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.states import UNSUPPORTED_REASON
@@ -31,7 +33,13 @@ from pipeline.engine.task_parts import (
     WriteResult,
 )
 from pipeline.experts import table
-from pipeline.experts.declaration import COLUMN_BY_PLACEHOLDER, MAX_TAGS, Tags, task
+from pipeline.experts.declaration import (
+    COLUMN_BY_PLACEHOLDER,
+    MAX_TAGS,
+    Tags,
+    declare_with_vocabulary,
+    task,
+)
 from pipeline.experts.names import HOW_TO_BEGIN
 from pipeline.store import answers, claims, marks, request_history
 from pipeline.store import rows as row_store
@@ -346,7 +354,7 @@ class ExpertsAnswers(TaskAnswers):
         tags = cast("Tags", answer).tags
         if len(tags) <= MAX_TAGS:
             return answer, 0
-        return Tags(tags=tags[:MAX_TAGS]), len(tags) - MAX_TAGS
+        return answer.model_copy(update={"tags": tags[:MAX_TAGS]}), len(tags) - MAX_TAGS
 
     def write(
         self,
@@ -500,11 +508,12 @@ class ExpertsPrompt(TaskPrompt):
 
     # The mean of the local engine's answers.
     answer_tokens: int = 11
+    declaration: Declaration = task
 
-    @property
+    @cached_property
     def builder(self) -> PromptBuilder:
         """Return the builder of the prompt."""
-        return _make_builder()
+        return replace(_make_builder(), declaration=self.declaration)
 
 
 class ExpertsTask(Task):
@@ -532,6 +541,7 @@ class ExpertsTask(Task):
         *,
         refreshes: bool = False,
         doubt_threshold: float = 0.0,
+        vocabulary_file: Path | None = None,
     ) -> None:
         """Create the task.
 
@@ -539,7 +549,14 @@ class ExpertsTask(Task):
             index: See `make_people_index`.
             refreshes: Ask again about tagged people whose biography changed.
             doubt_threshold: Confidence below which a person is doubtful.
+            vocabulary_file: File with the only tags that people may get; None allows all.
+
+        Raises:
+            InputError: The vocabulary is invalid.
         """
+        declaration: Declaration = task
+        if vocabulary_file is not None:
+            declaration, self.version_label = declare_with_vocabulary(vocabulary_file)
         self.index = index
         self.rows = ExpertsRows(
             columns=table.PROMPT_COLUMNS,
@@ -558,7 +575,11 @@ class ExpertsTask(Task):
             task_name=self.name,
             version_label=self.version_label,
         )
-        self.prompt = ExpertsPrompt(rows=self.rows, answers=self.answers)
+        self.prompt = ExpertsPrompt(
+            rows=self.rows,
+            answers=self.answers,
+            declaration=declaration,
+        )
 
 
 def _ids_with_own_tags(

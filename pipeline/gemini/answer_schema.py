@@ -9,6 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import json_schema
+from pipeline.core.vocabulary import MAX_OPTIONS, VOCABULARY, describe_terms, split_vocabularies
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -43,7 +44,7 @@ _KNOWN_KEYWORDS = {
     "items", "properties", "required", "format", "description", "title", "default", "examples",
     "deprecated", "readOnly", "writeOnly", "pattern", "minLength", "maxLength", "exclusiveMinimum",
     "exclusiveMaximum", "multipleOf", "uniqueItems", "additionalProperties", "discriminator",
-    OPTION_MEANINGS_KEYWORD,
+    OPTION_MEANINGS_KEYWORD, VOCABULARY,
 }  # fmt: skip
 # The texts of these two tables are sent to the API.
 _FORMAT_DESCRIPTIONS = {
@@ -60,6 +61,8 @@ _LIMIT_DESCRIPTIONS = {
     "multipleOf": "a multiple of {}",
     "uniqueItems": "each one once",
 }
+# Ends the description of a field with a vocabulary. The system instruction lists its terms.
+_TERMS_NOTE = "a term of {}"
 _UNTYPED_MESSAGE = "the field has no type, and responseSchema needs a type; declare its type"
 
 
@@ -110,6 +113,25 @@ def drop_properties(
     return schema
 
 
+def describe_vocabularies(
+    answer_model: "type[BaseModel]",
+    response_schema: Mapping[str, Any],
+) -> str:
+    """Return the terms of the vocabularies in a schema as text for a model; "" without any.
+
+    Args:
+        answer_model: The answer model that contains the vocabularies.
+        response_schema: The schema that is sent; it may lack fields of the model.
+    """
+    _, vocabularies = split_vocabularies(json_schema(answer_model))
+    sent_text = json.dumps(response_schema, ensure_ascii=False)
+    return "\n\n".join(
+        describe_terms(file, terms)
+        for file, terms in vocabularies.items()
+        if _TERMS_NOTE.format(file) in sent_text
+    )
+
+
 def is_closed_answer(answer_model: "type[BaseModel]") -> bool:
     """Return whether all values of an answer are choices: enums, constants, booleans or null.
 
@@ -158,7 +180,8 @@ class _SchemaConverter:
     def convert(self, node: Any, field_path: str) -> dict[str, Any]:
         """Convert a node and all nodes below it, with the description of the node.
 
-        With `describes_limits`, the constraints follow the description in parentheses.
+        With `describes_limits`, the constraints follow the description in parentheses. The file of
+        a vocabulary always does.
 
         Args:
             node: A node of a JSON schema.
@@ -185,7 +208,8 @@ class _SchemaConverter:
         description = node.get("description")
         if isinstance(description, str):
             limits = schema.get("description")
-            if limits and self.describes_limits:
+            names_terms = limits is not None and _TERMS_NOTE.format("") in limits
+            if limits and (self.describes_limits or names_terms):
                 description = f"{description} ({limits})"
             schema["description"] = description
         return schema
@@ -264,9 +288,19 @@ class _SchemaConverter:
     ) -> dict[str, Any]:
         """Make an enum of texts; null among the choices makes it nullable.
 
+        A vocabulary of more than MAX_OPTIONS terms becomes a text, because the API refuses large
+        enums.
+
         Raises:
             TypeError: Two choices have the same text, or null is the only choice.
         """
+        limits = self._describe_limits(node)
+        if VOCABULARY in node:
+            terms_note = _TERMS_NOTE.format(node[VOCABULARY]["file"])
+            limits = f"{limits}; {terms_note}" if limits else terms_note
+            if len(choices) > MAX_OPTIONS:
+                return {"type": "STRING", "description": limits}
+
         texts = list(_choices_by_text(choices))
         choice_count = sum(choice is not None for choice in choices)
         if len(texts) < choice_count or not texts:
@@ -275,7 +309,6 @@ class _SchemaConverter:
             )
 
         schema: dict[str, Any] = {"type": "STRING"}
-        limits = self._describe_limits(node)
         if limits:
             schema["description"] = limits
         schema["enum"] = texts

@@ -5,10 +5,13 @@
 - A decision model replies a probability for each option and writes no text. The answer of a closed
   field is its most probable option, and the confidence is the probability of that answer.
 - A list is asked as a yes/no question for each member that it may contain.
+- A vocabulary of more than 255 terms is asked as two choices in one request: a heading, and for
+  each heading one of its terms. The input is billed once. The term below the chosen heading counts.
 - The API is documented for v1beta: `POST /v1beta/decisions` (public pages of 2026-11-11, types of
   google-genai 3.3.0).
 """
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ import orjson
 from pipeline.core.declaration import json_schema
 from pipeline.core.errors import InputError
 from pipeline.core.states import Outcome
+from pipeline.core.vocabulary import VOCABULARY, describe_meaning
 from pipeline.gemini.answer_schema import OPTION_MEANINGS_KEYWORD, list_choice_texts
 from pipeline.gemini.responses import (
     MAX_TOKEN_COUNT,
@@ -88,9 +92,11 @@ class _ClosedField:
     # Bounds of the length of a list; without a maximum it is None.
     min_members: int = 0
     max_members: int | None = None
+    # The choice below a heading of a vocabulary, by the id of the heading's option.
+    choices_below: "Mapping[str, _ClosedField]" = dataclasses.field(default_factory=dict)
 
     def iter_questions(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the id and the question of a field, or of each value that its list may contain."""
+        """Yield the id and the question of a field, of its headings and of its list's values."""
         if self.kind == "members":
             for index, option in enumerate(self.options.values()):
                 member_text = f'"{option.text}"'
@@ -109,6 +115,8 @@ class _ClosedField:
         if self.kind == "score":
             question["criteria"] = [option.text for option in self.options.values()]
         yield self.name, question
+        for choice in self.choices_below.values():
+            yield from choice.iter_questions()
 
     def read_answer(self, answers: Mapping[str, Any]) -> tuple[Any, float]:
         """Return the value of the field in a reply, and its probability.
@@ -127,19 +135,24 @@ class _ClosedField:
             probability = _read_probability(answer.get("noul"), self.name)
             is_true = probability >= MIN_YES_PROBABILITY
             return is_true, max(probability, 1 - probability)
-        if self.kind == "choice":
-            return self._read_choice(answer)
-        return self._read_level(answer)
+        if self.kind == "score":
+            return self._read_level(answer)
 
-    def _read_choice(self, answer: Mapping[str, Any]) -> tuple[Any, float]:
-        """Return the chosen value and its probability; raise ValueError as `read_answer`."""
+        chosen_id, probability = self._read_choice(answer)
+        if chosen_id not in self.choices_below:
+            return self.options[chosen_id].value, probability
+        value, probability_below = self.choices_below[chosen_id].read_answer(answers)
+        return value, probability * probability_below
+
+    def _read_choice(self, answer: Mapping[str, Any]) -> tuple[str, float]:
+        """Return the chosen option's id and probability; raise ValueError as `read_answer`."""
         probabilities = _read_probabilities(answer, self.options, self.name)
         chosen_id = answer.get("choice")
         if not isinstance(chosen_id, str) or chosen_id not in self.options:
             raise ValueError(f"{self.name}: {make_excerpt(chosen_id)!r} is not an option")
         if chosen_id not in probabilities:
             raise ValueError(f"{self.name}: the chosen option has no probability")
-        return self.options[chosen_id].value, probabilities[chosen_id]
+        return chosen_id, probabilities[chosen_id]
 
     def _read_level(self, answer: Mapping[str, Any]) -> tuple[Any, float]:
         """Return the most probable level and its probability; raise ValueError as `read_answer`."""
@@ -459,6 +472,8 @@ def _read_field(name: str, member: str, node: Mapping[str, Any]) -> _ClosedField
         return _read_list(name, member, branches, instructions)
 
     options = _read_options(branches)
+    if options is not None and len(options) > MAX_OPTIONS:
+        return _read_headings(name, member, branches, instructions, options)
     if options is None or not MIN_OPTIONS <= len(options) <= MAX_OPTIONS:
         return None
 
@@ -468,6 +483,56 @@ def _read_field(name: str, member: str, node: Mapping[str, Any]) -> _ClosedField
     elif len(branches) == 1 and _is_whole_number(branches[0]):
         kind = "score"
     return _ClosedField(name, member, kind, instructions, _name_options(options))
+
+
+def _read_headings(
+    name: str,
+    member: str,
+    branches: Sequence[Mapping[str, Any]],
+    instructions: str,
+    options: Sequence[_Option],
+) -> _ClosedField | None:
+    """Return the field of a large vocabulary: a choice of headings, with a choice below each.
+
+    A heading with a single term is replaced by its term. None if the values are not those of a
+    vocabulary, or a choice has too many options.
+    """
+    terms = [term for branch in branches for term in branch.get(VOCABULARY, {}).get("terms", ())]
+    parents = {term["name"]: term["parent"] for term in terms}
+    meanings = {term["name"]: describe_meaning(term) for term in terms}
+    options_by_heading: dict[str | None, list[_Option]] = {}
+    for option in options:
+        heading = parents.get(option.value, "") or option.value
+        options_by_heading.setdefault(heading, []).append(option)
+
+    top_options = [
+        below[0] if len(below) == 1 else _Option(heading, meanings[heading])
+        for heading, below in options_by_heading.items()
+    ]
+    group_sizes = [len(top_options), *map(len, options_by_heading.values())]
+    if max(group_sizes) > MAX_OPTIONS or len(top_options) < MIN_OPTIONS:
+        return None
+
+    named_options = _name_options(top_options)
+    choices_below = {
+        option_id: _ClosedField(
+            f"{name}[{index}]",
+            member,
+            "choice",
+            f"{instructions} (if it is {option.text!r})",
+            _name_options(options_by_heading[option.value]),
+        )
+        for index, (option_id, option) in enumerate(named_options.items())
+        if len(options_by_heading.get(option.value, ())) > 1
+    }
+    return _ClosedField(
+        name,
+        member,
+        "choice",
+        instructions,
+        named_options,
+        choices_below=choices_below,
+    )
 
 
 def _read_list(
@@ -572,6 +637,8 @@ def _read_choices(branch: Mapping[str, Any]) -> list[_Option]:
     """
     choices = [branch["const"]] if "const" in branch else branch["enum"]
     meanings = dict(object_or_empty(branch.get(OPTION_MEANINGS_KEYWORD)))
+    for term in branch.get(VOCABULARY, {}).get("terms", ()):
+        meanings[term["name"]] = describe_meaning(term)
     texts = list_choice_texts(choices)
     if len(choices) == 1 and texts and isinstance(branch.get("description"), str):
         meanings.setdefault(texts[0], branch["description"])

@@ -169,6 +169,9 @@ class RequestSettings:
     media_resolution: str | None = None
     # Estimated tokens of an image.
     image_tokens: int = DEFAULT_IMAGE_TOKENS
+    # The end of the system instruction: the terms that fields of the answer may contain. They are
+    # not in the schema, because no source says how the API counts its tokens.
+    terms: str = ""
 
     def build_line(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
         """Build the line of a request and estimate the tokens of the request.
@@ -196,8 +199,9 @@ class RequestSettings:
         }
 
         request: dict[str, Any] = {"contents": [{"role": "user", "parts": prompt.parts}]}
-        if prompt.system:
-            request["systemInstruction"] = {"parts": [{"text": prompt.system}]}
+        system = "\n\n".join(text for text in (prompt.system, self.terms) if text)
+        if system:
+            request["systemInstruction"] = {"parts": [{"text": system}]}
         request["generationConfig"] = generation_config
 
         try:
@@ -208,7 +212,7 @@ class RequestSettings:
             ) from error
 
         estimate = estimate_request(
-            prompt.system,
+            system,
             prompt.parts,
             generation_config,
             answer_tokens=self.answer_tokens,

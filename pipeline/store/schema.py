@@ -319,6 +319,8 @@ PARTIAL_VERSIONS_KEY = "partial_versions"
 # The key of the examples in `TaskRecord.words` that were drawn from corrections, by prompt version:
 # (row id, values by column, answer).
 DRAWN_EXAMPLES_KEY = "drawn_examples"
+# The key of the fingerprints of the version whose vocabularies had fewer terms.
+OUTGROWN_KEY = "outgrown"
 
 
 @dataclass(frozen=True)
@@ -383,6 +385,11 @@ class TaskRecord:
         if len(self.current_versions) == 1:
             return tuple(preferred)
         return (*preferred, *self.current_versions)
+
+    @property
+    def outgrown(self) -> tuple[str, ...]:
+        """Return the fingerprints of the version whose vocabularies had fewer terms."""
+        return tuple(self.words.get(OUTGROWN_KEY, ()))
 
 
 metadata = MetaData()

@@ -358,6 +358,20 @@ def newest_fingerprint(
     return str(entries[-1]["fingerprint"]), entries[-1]["document"]
 
 
+def list_versions(tx: Connection, task: str) -> list[int]:
+    """Return the versions of a task whose fingerprints are recorded."""
+    return sorted({int(entry["version"]) for entry in _read_fingerprints(tx, task)})
+
+
+def read_documents(tx: Connection, task: str, version: int) -> dict[str, dict[str, Any]]:
+    """Return the recorded documents of a task's version by fingerprint, oldest first."""
+    return {
+        entry["fingerprint"]: entry["document"]
+        for entry in _read_fingerprints(tx, task)
+        if entry["version"] == version
+    }
+
+
 def _read_fingerprints(tx: Connection, task: str) -> list[dict[str, Any]]:
     """Return all recorded fingerprints of a task with their documents, oldest first."""
     document = tx.execute(select(tasks.c.asked).where(tasks.c.name == task)).scalar()

@@ -29,7 +29,7 @@ ADDED_COLUMNS = {
     "0024": [(schema.answers, "confidences"), (schema.runs, "condition")],
 }
 # The tables and the indexes that each upgrade adds.
-ADDED_TABLES = {"0024": ["findable_partial_answers"]}
+ADDED_TABLES = {"0024": ["findable_partial_answers", "findable_selected_rows"]}
 ADDED_INDEXES = {"0024": ["findable_answers_by_confidence"]}
 
 
@@ -89,8 +89,6 @@ def test_tables_of_a_previous_schema_are_migrated(store: Store, number: str) -> 
         for old_number, columns in ADDED_COLUMNS.items():
             for table, column in columns if old_number >= number else ():
                 tx.execute(text(f"ALTER TABLE {table.name} DROP COLUMN {column}"))
-        for table in (schema.selected_rows, schema.partial_answers):
-            tx.execute(text(f"DROP TABLE {table.name}"))
         tx.execute(
             text("UPDATE findable_workspace SET schema = :number, backend = 'local'"),
             {"number": number},

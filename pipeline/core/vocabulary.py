@@ -1,0 +1,374 @@
+"""Vocabularies: the terms that a field of an answer may contain, from a CSV file.
+
+The file has the columns term, description, aliases and parent. A term that is the parent of others
+is a heading: it groups its terms and is no answer itself. In the JSON schema of an answer, the
+member `VOCABULARY` of a field contains the file and its terms.
+"""
+
+import csv
+import inspect
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, final
+
+from pipeline.core.errors import InputError
+from pipeline.core.folding import FoldedText
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
+
+# Member of the JSON schema of a field with a vocabulary.
+VOCABULARY = "x-vocabulary"
+# Options of a question to a decision model, and terms in the enum of an answer's schema.
+MAX_OPTIONS = 255
+COLUMNS = ("term", "description", "aliases", "parent")
+# Characters of a value in a message.
+_MAX_SHOWN_CHARS = 60
+# Faults of a file in one message.
+_MAX_SHOWN_FAULTS = 10
+
+
+class Term(NamedTuple):
+    """A line of a vocabulary file."""
+
+    name: str
+    description: str
+    aliases: tuple[str, ...]
+    # Name of the heading above the term; "" if there is none.
+    parent: str
+    line: int
+
+
+@final
+class Vocabulary:
+    """The annotation of a text field whose values are the terms of a CSV file.
+
+    For example `topic: Annotated[str, Vocabulary("topics.csv")]`. A term or alias in another case
+    or form is stored as its term. Any other text is invalid.
+    """
+
+    def __init__(self, file: str) -> None:
+        """Read the terms of a file.
+
+        Args:
+            file: Path of the file, relative to the file of the calling code.
+
+        Raises:
+            InputError: The file cannot be read or has faults; the message has their lines.
+        """
+        frame = inspect.currentframe()
+        caller = frame.f_back if frame is not None else None
+        caller_file = caller.f_globals.get("__file__", "") if caller is not None else ""
+        # Requests contain this name, so they must not tell folders of this machine.
+        self.file = Path(file).name if Path(file).is_absolute() else file
+        self.terms = read_terms(Path(caller_file).parent / file, self.file)
+
+        headings = {term.parent for term in self.terms}
+        self.options = tuple(term for term in self.terms if term.name not in headings)
+        self._names_by_form = dict(_list_forms(self.options))
+
+    def __repr__(self) -> str:
+        """Return the annotation as it is written."""
+        return f"Vocabulary({self.file!r})"
+
+    def find_term(self, text: str) -> str | None:
+        """Return the term that a text names, by itself or by an alias; None if there is none."""
+        return self._names_by_form.get(fold_term(text))
+
+    def __get_pydantic_core_schema__(
+        self,
+        source: Any,
+        handler: "GetCoreSchemaHandler",
+    ) -> "CoreSchema":
+        """Return the schema of a text that is replaced by its term.
+
+        Raises:
+            TypeError: The type of the field is not a text.
+        """
+        from pydantic_core import core_schema
+
+        schema = handler(source)
+        if schema["type"] != "str":
+            raise TypeError(
+                "a Vocabulary belongs to a text: Annotated[str, Vocabulary(…)], "
+                "and for several list[Annotated[str, Vocabulary(…)]]",
+            )
+        return core_schema.no_info_after_validator_function(self._to_term, schema)
+
+    def __get_pydantic_json_schema__(
+        self,
+        schema: "CoreSchema",
+        handler: "GetJsonSchemaHandler",
+    ) -> dict[str, Any]:
+        """Return the JSON schema of the field: an enum of the terms, and the vocabulary."""
+        terms = [
+            {
+                "name": term.name,
+                "description": term.description,
+                "parent": term.parent,
+                "aliases": list(term.aliases),
+            }
+            for term in self.terms
+        ]
+        return {
+            **handler(schema),
+            "enum": [term.name for term in self.options],
+            VOCABULARY: {"file": self.file, "terms": terms},
+        }
+
+    def _to_term(self, text: str) -> str:
+        """Return the term that a text names.
+
+        Raises:
+            PydanticCustomError: The text is neither a term nor an alias.
+        """
+        from pydantic_core import PydanticCustomError
+
+        term = self.find_term(text)
+        if term is not None:
+            return term
+        raise PydanticCustomError(
+            "vocabulary",
+            "{value} is not a term of {file}; the nearest is {nearest}",
+            {
+                "value": repr(text[:_MAX_SHOWN_CHARS]),
+                "file": self.file,
+                "nearest": repr(_find_nearest(text, self._names_by_form)),
+            },
+        )
+
+
+def fold_term(text: str) -> str:
+    """Return a text in the form in which terms and aliases are compared."""
+    return FoldedText(text).text
+
+
+def _list_forms(terms: Sequence[Term]) -> Iterator[tuple[str, str]]:
+    """Yield (folded form, term) of each name and alias."""
+    for term in terms:
+        for text in (term.name, *term.aliases):
+            yield fold_term(text), term.name
+
+
+def _find_nearest(text: str, names_by_form: Mapping[str, str]) -> str:
+    """Return the name whose folded form is spelled most like a text."""
+    from rapidfuzz import fuzz
+
+    folded_text = fold_term(text)
+    nearest_form = max(names_by_form, key=lambda form: fuzz.ratio(folded_text, form))
+    return names_by_form[nearest_form]
+
+
+# ---- reading a file
+
+
+def read_terms(path: Path, label: str) -> tuple[Term, ...]:
+    """Return the terms of a vocabulary file, in its order.
+
+    Args:
+        label: Name of the file in messages.
+
+    Raises:
+        InputError: The file cannot be read, has no header or no terms, or has faults. Then the
+            message lists them with their lines.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(
+            f"the vocabulary {path} cannot be read: {error.strerror}",
+            hint="the path is relative to the task's file",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{label} is not in UTF-8", hint=f"save {path} as UTF-8") from error
+
+    lines = _read_lines(text, label)
+    if not lines:
+        raise InputError(f"{label} has no terms", hint="write a term on each line")
+
+    names_by_form = {fold_term(term.name): term.name for term in lines}
+    terms = tuple(
+        term._replace(parent=names_by_form.get(fold_term(term.parent), term.parent))
+        for term in lines
+    )
+    faults = [*_find_repeated_terms(terms), *_find_parent_faults(terms, names_by_form)]
+    faults += () if faults else _find_size_faults(terms)
+    if faults:
+        shown_faults = "\n".join(f"{label}{fault}" for fault in faults[:_MAX_SHOWN_FAULTS])
+        raise InputError(shown_faults, hint=f"correct {path}")
+    return terms
+
+
+def _read_lines(text: str, label: str) -> list[Term]:
+    """Return the terms of a text; their parents are as written. Blank lines are skipped.
+
+    Raises:
+        InputError: There is no header, or a line is malformed.
+    """
+    header_line = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header_line.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    columns = [name.strip().casefold() for name in reader.fieldnames or ()]
+    reader.fieldnames = columns
+    if "term" not in columns:
+        raise InputError(
+            f"{label}, line 1: the header has no column 'term'",
+            hint=f"begin the file with the line {','.join(COLUMNS)}",
+        )
+
+    terms = []
+    try:
+        for row in reader:
+            term = _parse_line(row, reader.line_num, label)
+            if term is not None:
+                terms.append(term)
+    except csv.Error as error:
+        raise InputError(f"{label}, line {reader.line_num}: {error}") from error
+    return terms
+
+
+def _parse_line(row: Mapping[str | None, Any], line: int, label: str) -> Term | None:
+    """Return the term of a line, or None for a line of blanks.
+
+    Raises:
+        InputError: The line has more cells than the header, or no term.
+    """
+    if None in row:
+        raise InputError(
+            f"{label}, line {line}: there are more cells than columns",
+            hint="write a cell with a comma between quotation marks",
+        )
+
+    cells = {name: " ".join((cell or "").split()) for name, cell in row.items()}
+    if not any(cells.values()):
+        return None
+    if not fold_term(cells["term"]):
+        raise InputError(f"{label}, line {line}: the term is missing", hint="fill column 'term'")
+    aliases = [alias.strip() for alias in cells.get("aliases", "").replace(";", "|").split("|")]
+    return Term(
+        cells["term"],
+        cells.get("description", ""),
+        tuple(alias for alias in aliases if fold_term(alias)),
+        cells.get("parent", ""),
+        line,
+    )
+
+
+def _find_repeated_terms(terms: Sequence[Term]) -> Iterator[str]:
+    """Yield a fault for each term that is repeated, and each alias that has two meanings."""
+    terms_by_form = dict[str, Term]()
+    for term in terms:
+        earlier_term = terms_by_form.setdefault(fold_term(term.name), term)
+        if earlier_term is not term:
+            yield (
+                f", line {term.line}: the term {term.name!r} is on line {earlier_term.line} already"
+            )
+
+    for term in terms:
+        for alias in term.aliases:
+            owner = terms_by_form.setdefault(fold_term(alias), term)
+            if owner.name != term.name:
+                yield (
+                    f", line {term.line}: the alias {alias!r} of {term.name!r} "
+                    f"belongs to {owner.name!r} on line {owner.line}"
+                )
+
+
+def _find_parent_faults(terms: Sequence[Term], names_by_form: Mapping[str, str]) -> Iterator[str]:
+    """Yield a fault for each parent that is no term, or has a parent itself."""
+    parents = {term.name: term.parent for term in terms}
+    for term in terms:
+        if not term.parent:
+            continue
+        place = f", line {term.line}: "
+        if term.parent not in parents:
+            nearest = _find_nearest(term.parent, names_by_form)
+            yield f"{place}the parent {term.parent!r} is not a term; the nearest is {nearest!r}"
+            continue
+        grandparent = parents[term.parent]
+        if term.name in {term.parent, grandparent}:
+            yield f"{place}the parents of {term.name!r} form a circle"
+        elif grandparent:
+            yield (
+                f"{place}{term.name!r} is on a third level, below {grandparent!r} "
+                f"and {term.parent!r}; two are possible"
+            )
+
+
+def _find_size_faults(terms: Sequence[Term]) -> Iterator[str]:
+    """Yield a fault for each level of more than MAX_OPTIONS terms."""
+    groups: dict[str, int] = {}
+    for term in terms:
+        groups[term.parent] = groups.get(term.parent, 0) + 1
+    if len(terms) - len(groups.keys() - {""}) <= MAX_OPTIONS:
+        return
+    for parent, count in groups.items():
+        if count > MAX_OPTIONS:
+            place = f"below {parent!r}" if parent else "without a parent"
+            yield f" has {count} terms {place}; at most {MAX_OPTIONS} are possible"
+
+
+# ---- the vocabulary in the JSON schema of an answer
+
+
+def describe_terms(file: str, terms: Sequence[Mapping[str, Any]]) -> str:
+    """Return the terms of a vocabulary as text for a model, a line for each, below their headings.
+
+    A line is `- term: description (also: aliases)`.
+    """
+    terms_by_parent: dict[str, list[Mapping[str, Any]]] = {}
+    for term in terms:
+        terms_by_parent.setdefault(term["parent"], []).append(term)
+
+    lines = [f"Terms of {file}, each to be copied as it is:"]
+    for term in terms_by_parent.get("", ()):
+        children = terms_by_parent.get(term["name"], ())
+        if not children:
+            lines.append(f"- {_describe_term(term)}")
+            continue
+        lines.append(_describe_term(term))
+        lines += [f"- {_describe_term(child)}" for child in children]
+    return "\n".join(lines)
+
+
+def _describe_term(term: Mapping[str, Any]) -> str:
+    """Return the name, description and aliases of a term as text."""
+    separator = ": " if term["description"] else " "
+    return f"{term['name']}{separator}{describe_meaning(term)}".strip()
+
+
+def describe_meaning(term: Mapping[str, Any]) -> str:
+    """Return the description and the aliases of a term as text; "" if it has neither."""
+    meaning = str(term["description"])
+    if term["aliases"]:
+        meaning += f" (also: {', '.join(term['aliases'])})"
+    return meaning.strip()
+
+
+# Terms of each vocabulary of an answer, by file. A term has its members in the JSON schema.
+Vocabularies = dict[str, Sequence[Mapping[str, Any]]]
+
+
+def split_vocabularies(schema: Any) -> tuple[Any, Vocabularies]:
+    """Return a JSON schema without terms, and the terms of its vocabularies.
+
+    A node with a vocabulary keeps only the name of its file.
+    """
+    if isinstance(schema, list):
+        members, vocabularies = split_vocabularies(dict(enumerate(schema)))
+        return list(members.values()), vocabularies
+    if not isinstance(schema, dict):
+        return schema, {}
+    if VOCABULARY in schema:
+        vocabulary = schema[VOCABULARY]
+        node = {name: member for name, member in schema.items() if name != "enum"}
+        return {**node, VOCABULARY: vocabulary["file"]}, {vocabulary["file"]: vocabulary["terms"]}
+
+    node = {}
+    vocabularies = Vocabularies()
+    for name, member in schema.items():
+        node[name], member_vocabularies = split_vocabularies(member)
+        vocabularies |= member_vocabularies
+    return node, vocabularies
