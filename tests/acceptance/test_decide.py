@@ -212,6 +212,20 @@ def test_refused_decisions_are_charged_to_their_rows(
     assert served_tickets.state_counts() == {"answered": 4}
 
 
+def test_text_that_is_too_long_parks_its_row_alone(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """A row whose text exceeds the limit of a decision is parked, and the others are answered."""
+    declare(served_tickets, CLOSED_FIELDS, 3)
+    write_tickets(
+        served_tickets, ["The lamp hums.", "All is well. " * 120_000, "A chair is short."]
+    )
+    served_tickets.run_command("tag", mode="decide", TPM=100_000_000)
+    assert served_tickets.state_counts() == {"answered": 2, "parked": 1}
+    assert list(served_tickets.parked_reasons()) == ["2"]
+    assert len(outside_server.decisions) == 2
+
+
 def test_budget_stops_decisions(served_tickets: Workspace, outside_server: Outside) -> None:
     """Decisions stop before the budget is exceeded, and go on with a larger one."""
     declare(served_tickets, CLOSED_FIELDS, 40)
