@@ -112,17 +112,19 @@ class QuestionLines:
             The line without a line end, and the estimate. An answer has no tokens.
 
         Raises:
-            InputError: The prompt is too long, or there are too many questions.
+            InputError: There are too many questions.
         """
         texts = [prompt.system, *(part["text"] for part in prompt.parts)]
         prompt_text = "\n\n".join(text for text in texts if text)
+        # The length of a text is not checked here: the API refuses a text that is too long, which
+        # parks its row alone and does not stop the others.
         request = decisions.build_decision_request(
             model=self.model.name,
-            prompt_text=prompt_text,
+            prompt_text="",
             questions=self.questions,
         )
         # The model is a column of the batch, as for all batches.
-        body = {name: member for name, member in request.items() if name != "model"}
+        body = {"input": prompt_text, "questions": request["questions"]}
         return make_request_line(key, body), Usage(
             prompt=estimate_tokens(prompt_text) + self.question_tokens
         )

@@ -23,6 +23,7 @@ from pipeline.ops.forget import LOCAL_ENGINE_FILES
 from pipeline.store import answers, batches, request_history, workspace
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, Store, split_into_pages
+from pipeline.store.partial_answers import has_partial_answers
 
 ROLLBACK_LOCK = "rollback"
 LIST_COMMAND = CommandHint("versions")
@@ -206,10 +207,14 @@ def _check_can_roll_back(
     """
     versions = {summary.counts.extractor for summary in summaries}
     labels = {summary.counts.label for summary in summaries}
+    used_versions = set(versions)
+    if task.rows.decision_version in versions and has_partial_answers(tx, task.name):
+        # Running requests about other fields need the decided fields.
+        used_versions |= {counts.extractor for counts in answers.list_versions(tx, task.name)}
     open_batches = [
         batch
         for batch in batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
-        if batch.extractor in versions
+        if batch.extractor in used_versions
     ]
     if open_batches:
         batch = open_batches[-1]

@@ -225,6 +225,20 @@ def test_refused_decisions_are_charged_to_their_rows(
     assert served_tickets.state_counts() == {"answered": 4}
 
 
+def test_text_that_is_too_long_parks_its_row_alone(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """A row whose text exceeds the limit of a decision is parked, and the others are answered."""
+    declare(served_tickets, CLOSED_FIELDS, 3)
+    write_tickets(
+        served_tickets, ["The lamp hums.", "All is well. " * 120_000, "A chair is short."]
+    )
+    served_tickets.run_command("tag", mode="decide", TPM=100_000_000)
+    assert served_tickets.state_counts() == {"answered": 2, "parked": 1}
+    assert list(served_tickets.parked_reasons()) == ["2"]
+    assert len(outside_server.decisions) == 2
+
+
 def test_budget_stops_decisions(served_tickets: Workspace, outside_server: Outside) -> None:
     """Decisions stop before the budget is exceeded, and go on with a larger one."""
     declare(served_tickets, CLOSED_FIELDS, 40)
@@ -360,3 +374,22 @@ def test_partly_answered_rows_are_open(served_tickets: Workspace, outside_server
     assert rows["6"]["tone"]
     assert rows["6"]["tone_confidence"] is None
     assert rows["5"]["tone_confidence"] > 0
+
+
+def test_decided_fields_are_kept_while_a_batch_needs_them(
+    served_tickets: Workspace, outside_server: Outside
+) -> None:
+    """A rollback of decisions is refused while other fields of their rows are in a batch."""
+    declare(served_tickets, MIXED_FIELDS, 6)
+    served_tickets.read_json("tag", mode="decide", budget="0.0001", code="any")
+    served_tickets.run_command("submit", BUDGET_PER_DAY="1")
+    version = f"tickets@1/{DECISION_MODEL}"
+    refused_run = served_tickets.run_command("rollback", version, code=2)
+    assert "not over; nothing was changed" in refused_run.stderr
+
+    served_tickets.run_commands("poll", "ingest")
+    assert served_tickets.state_counts() == {"answered": 6}
+    assert all(all(row.values()) for row in exported_confidences(served_tickets).values())
+    served_tickets.run_command("rollback", version)
+    assert served_tickets.state_counts() == {"answered": 6}
+    assert len(outside_server.decisions) == 6

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.process import Running
 from tests.acceptance.product import HEADER, PASSAGES, PEOPLE, Workspace, write_declaration
 from tests.acceptance.steps import Fate
 from tests.outside.answers import Json
@@ -163,10 +164,7 @@ def test_interrupted_judge_keeps_its_budget_and_its_replies(
     """Ctrl-C ends with 130; the same command continues, and names the budget that it uses."""
     command: dict[str, Any] = {"all": True, "budget": 0.5, **ONE_BY_ONE}
     with letters.start_command("judge", **command) as running:
-        deadline = time.monotonic() + LONGEST_S
-        while len(outside_server.decisions) < 3:
-            assert time.monotonic() < deadline, running.read_output()
-            time.sleep(0.01)
+        wait_for_decisions(outside_server, running, 3)
         running.signal(signal.SIGINT)
         assert running.wait().code == 130
 
@@ -176,6 +174,37 @@ def test_interrupted_judge_keeps_its_budget_and_its_replies(
     assert set(asked_texts(outside_server).values()) == {1}
     assert len(outside_server.decisions) == LETTER_COUNT
     assert "continuing" not in letters.run_command("judge", all=True).stderr
+
+
+def test_files_of_a_killed_judgement_lose_a_forgotten_row(
+    letters: Workspace, outside_server: Outside
+) -> None:
+    """A judgement claims no row, so `forget` stores its replies and deletes its files."""
+    with letters.start_command("judge", all=True, **ONE_BY_ONE) as running:
+        wait_for_decisions(outside_server, running, 3)
+        running.signal(signal.SIGKILL)
+        running.wait()
+    assert find_files_with(letters, "number 12 broke", "*-requests.jsonl")
+
+    letters.run_command("forget", item="12", yes=True)
+    assert not find_files_with(letters, "number 12 broke", "*")
+    report = letters.read_json("judge", all=True)
+    assert report["selected"] == LETTER_COUNT - 1
+    assert {share["judged"] for share in report["supported"]} == {LETTER_COUNT - 1}
+
+
+def find_files_with(workspace: Workspace, text: str, pattern: str) -> list[Path]:
+    """Return the files of batches that contain a text."""
+    paths = (workspace.data / "batches").glob(pattern)
+    return [path for path in paths if text in path.read_text(encoding="utf-8")]
+
+
+def wait_for_decisions(server: Outside, running: Running, count: int) -> None:
+    """Wait until the server has answered a number of decisions."""
+    deadline = time.monotonic() + LONGEST_S
+    while len(server.decisions) < count:
+        assert time.monotonic() < deadline, running.read_output()
+        time.sleep(0.01)
 
 
 def test_two_processes_judge_each_answer_once(letters: Workspace, outside_server: Outside) -> None:
