@@ -23,7 +23,7 @@ MIN_CALIBRATED_ANSWERS = 50
 # Corrected letters whose tone was wrong.
 WRONG_COUNT = 10
 # One call at a time, so at most one call is running at a kill.
-ONE_BY_ONE = {"CONCURRENCY": 1}
+ONE_BY_ONE: dict[str, Any] = {"CONCURRENCY": 1}
 FIELDS = {"tone": 'Literal["praise", "blame"]', "topic": "str", "words": "list[str]"}
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from pipeline.core.errors import InputError
 from pipeline.core.states import Outcome
-from pipeline.gemini import decisions
+from pipeline.gemini.closed_options import NO_VALUE_MEANING
 from pipeline.gemini.decisions import (
     build_decision_request,
     build_questions,
@@ -130,18 +130,18 @@ def test_each_kind_of_field_has_its_question() -> None:
                 "shop": "shop",
                 "option 2": "an empty text",
                 "no value": "no value",
-                "(no value)": decisions.NO_VALUE_MEANING,
+                "(no value)": NO_VALUE_MEANING,
             },
         },
         "is_repeated": {
             "type": "choice",
             "instructions": "is repeated",
-            "criteria": {"true": "yes", "false": "no", "no value": decisions.NO_VALUE_MEANING},
+            "criteria": {"true": "yes", "false": "no", "no value": NO_VALUE_MEANING},
         },
         "room": {
             "type": "choice",
             "instructions": "room",
-            "criteria": {"1": "1", "2": "2", "3": "3", "no value": decisions.NO_VALUE_MEANING},
+            "criteria": {"1": "1", "2": "2", "3": "3", "no value": NO_VALUE_MEANING},
         },
         "letter": {
             "type": "choice",

@@ -1,0 +1,350 @@
+"""Find the closed fields of an answer: their questions to a decision model, and their values.
+
+- A field is *closed* if a decision can answer it: a choice of 2 to 255 options, a boolean, a whole
+  number with both bounds, or a list of such choices or numbers. Each of them may be optional.
+- The answer of a closed field is its most probable option, and the confidence is the probability of
+  that answer.
+- A list is asked as a yes/no question for each member that it may contain.
+- A vocabulary of more than 255 terms is asked as two choices in one request: a heading, and for
+  each heading one of its terms. The input is billed once. The term below the chosen heading counts.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.core.declaration import json_schema
+from pipeline.core.errors import InputError
+from pipeline.core.vocabulary import VOCABULARY, describe_meaning
+from pipeline.gemini.closed_options import (
+    MAX_OPTIONS,
+    MIN_OPTIONS,
+    Option,
+    is_boolean,
+    is_whole_number,
+    list_branches,
+    name_options,
+    read_options,
+)
+from pipeline.gemini.responses import (
+    make_excerpt,
+    object_or_empty,
+)
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+# Questions of a call (public pages of 2026-11-11).
+MAX_QUESTIONS = 1_000
+# From this probability on, a yes/no question counts as yes.
+MIN_YES_PROBABILITY = 0.5
+
+FieldKind = Literal["choice", "noul", "score", "members"]
+
+
+@dataclass(frozen=True)
+class ClosedField:
+    """A closed field of an answer."""
+
+    # The name in the answer's model, and the name of its member in a reply.
+    name: str
+    member: str
+    kind: FieldKind
+    # Its description, or else its name.
+    instructions: str
+    # Options by id, in their order: of a choice its values, of a score its levels, of a list the
+    # values that it may contain. A boolean has none.
+    options: Mapping[str, Option]
+    # Bounds of the length of a list; without a maximum it is None.
+    min_members: int = 0
+    max_members: int | None = None
+    # The choice below a heading of a vocabulary, by the id of the heading's option.
+    choices_below: "Mapping[str, ClosedField]" = dataclasses.field(default_factory=dict)
+
+    def iter_questions(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the id and the question of a field, of its headings and of its list's values."""
+        if self.kind == "members":
+            for index, option in enumerate(self.options.values()):
+                member_text = f'"{option.text}"'
+                if option.meaning:
+                    member_text += f" ({option.meaning})"
+                instructions = f"{self.instructions}: does {member_text} apply?"
+                yield self._member_id(index), {"type": "noul", "instructions": instructions}
+            return
+
+        question: dict[str, Any] = {"type": self.kind, "instructions": self.instructions}
+        if self.kind == "choice":
+            question["criteria"] = {
+                option_id: option.meaning or option.text or "an empty text"
+                for option_id, option in self.options.items()
+            }
+        if self.kind == "score":
+            question["criteria"] = [option.text for option in self.options.values()]
+        yield self.name, question
+        for choice in self.choices_below.values():
+            yield from choice.iter_questions()
+
+    def read_answer(self, answers: Mapping[str, Any]) -> tuple[Any, float]:
+        """Return the value of the field in a reply, and its probability.
+
+        Args:
+            answers: The answers of a reply, by question id.
+
+        Raises:
+            ValueError: An answer is missing or invalid; the message begins with the question id.
+        """
+        if self.kind == "members":
+            return self._read_members(answers)
+
+        answer = find_answer(answers, self.name, self.kind)
+        if self.kind == "noul":
+            probability = read_probability(answer.get("noul"), self.name)
+            is_true = probability >= MIN_YES_PROBABILITY
+            return is_true, max(probability, 1 - probability)
+        if self.kind == "score":
+            return self._read_level(answer)
+
+        chosen_id, probability = self._read_choice(answer)
+        if chosen_id not in self.choices_below:
+            return self.options[chosen_id].value, probability
+        value, probability_below = self.choices_below[chosen_id].read_answer(answers)
+        return value, probability * probability_below
+
+    def _read_choice(self, answer: Mapping[str, Any]) -> tuple[str, float]:
+        """Return the chosen option's id and probability; raise ValueError as `read_answer`."""
+        probabilities = _read_probabilities(answer, self.options, self.name)
+        chosen_id = answer.get("choice")
+        if not isinstance(chosen_id, str) or chosen_id not in self.options:
+            raise ValueError(f"{self.name}: {make_excerpt(chosen_id)!r} is not an option")
+        if chosen_id not in probabilities:
+            raise ValueError(f"{self.name}: the chosen option has no probability")
+        return chosen_id, probabilities[chosen_id]
+
+    def _read_level(self, answer: Mapping[str, Any]) -> tuple[Any, float]:
+        """Return the most probable level and its probability; raise ValueError as `read_answer`."""
+        levels = list(self.options.values())
+        level_indexes = {str(index): index for index in range(len(levels))}
+        probabilities = _read_probabilities(answer, level_indexes, self.name)
+        if not probabilities:
+            raise ValueError(f"{self.name}: no level has a probability")
+
+        best_level = max(probabilities, key=lambda level: (probabilities[level], -int(level)))
+        return levels[level_indexes[best_level]].value, probabilities[best_level]
+
+    def _read_members(self, answers: Mapping[str, Any]) -> tuple[list[Any], float]:
+        """Return the probable members of a list, most probable first, and their confidence.
+
+        The bounds of the list come before the probabilities. The confidence is that of the least
+        certain decision about a member.
+
+        Raises:
+            ValueError: As `read_answer`.
+        """
+        options = list(self.options.values())
+        probabilities = []
+        for index in range(len(options)):
+            question_id = self._member_id(index)
+            answer = find_answer(answers, question_id, "noul")
+            probabilities.append(read_probability(answer.get("noul"), question_id))
+
+        order = sorted(range(len(options)), key=lambda index: (-probabilities[index], index))
+        probable_count = sum(probability >= MIN_YES_PROBABILITY for probability in probabilities)
+        member_count = max(probable_count, self.min_members)
+        if self.max_members is not None:
+            member_count = min(member_count, self.max_members)
+
+        chosen_probabilities = [probabilities[index] for index in order[:member_count]]
+        other_probabilities = [1 - probabilities[index] for index in order[member_count:]]
+        members = [options[index].value for index in order[:member_count]]
+        return members, min(chosen_probabilities + other_probabilities)
+
+    def _member_id(self, index: int) -> str:
+        """Return the id of the question about a value that the list may contain."""
+        return f"{self.name}[{index}]"
+
+
+def find_answer(answers: Mapping[str, Any], question_id: str, kind: str) -> Mapping[str, Any]:
+    """Return the answer to a question; raise ValueError if it is missing or of another type."""
+    answer = answers.get(question_id)
+    if answer is None:
+        raise ValueError(f"{question_id}: no answer")
+    if not isinstance(answer, dict) or answer.get("type") != kind:
+        answer_type = make_excerpt(object_or_empty(answer).get("type"))
+        raise ValueError(f"{question_id}: an answer of type {kind} expected, not {answer_type}")
+    return answer
+
+
+def _read_probabilities(
+    answer: Mapping[str, Any],
+    asked_options: Mapping[str, Any],
+    question_id: str,
+) -> dict[str, float]:
+    """Return the probability of each option; raise ValueError if one is invalid or not asked."""
+    probabilities: dict[str, float] = {}
+    for option_id, probability in object_or_empty(answer.get("probabilities")).items():
+        if option_id not in asked_options:
+            raise ValueError(f"{question_id}: {make_excerpt(option_id)!r} is not an option")
+        probabilities[option_id] = read_probability(probability, question_id)
+    return probabilities
+
+
+def read_probability(value: Any, question_id: str) -> float:
+    """Return a probability as float; raise ValueError if it is not a number from 0 to 1."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # The comparison is false for NaN.
+    if not is_number or not 0 <= value <= 1:
+        raise ValueError(f"{question_id}: {make_excerpt(value)} is not a probability")
+    return float(value)
+
+
+def find_closed_fields(
+    answer_model: "type[BaseModel]",
+    field_names: Sequence[str],
+) -> list[ClosedField]:
+    """Return the closed fields with some names, in the order of the names.
+
+    Raises:
+        InputError: A field is not closed.
+    """
+    closed_fields = read_closed_fields(answer_model)
+    for name in field_names:
+        if name not in closed_fields:
+            raise InputError(
+                f"field {name!r} is not a closed question, and decisions answer only choices, "
+                "booleans, bounded whole numbers, and lists of choices or numbers; "
+                "nothing was asked",
+                hint="ask this field in another mode",
+            )
+    return [closed_fields[name] for name in field_names]
+
+
+@lru_cache(maxsize=256)
+def read_closed_fields(answer_model: "type[BaseModel]") -> Mapping[str, ClosedField]:
+    """Return the closed fields of an answer by name, in their order."""
+    members = json_schema(answer_model).get("properties", {})
+    nodes = json_schema(answer_model, by_alias=False).get("properties", {})
+    closed_fields = {}
+    for (name, node), member in zip(nodes.items(), members, strict=True):
+        field = _read_field(name, member, node)
+        if field is not None:
+            closed_fields[name] = field
+    return closed_fields
+
+
+def _read_field(name: str, member: str, node: Mapping[str, Any]) -> ClosedField | None:
+    """Return the closed field that a node of the JSON schema describes; None for any other."""
+    branches = list_branches(node)
+    instructions = _find_description(node, branches) or name.replace("_", " ")
+    if any(branch.get("type") == "array" for branch in branches):
+        return _read_list(name, member, branches, instructions)
+
+    options = read_options(branches)
+    if options is not None and len(options) > MAX_OPTIONS:
+        return _read_headings(name, member, branches, instructions, options)
+    if options is None or not MIN_OPTIONS <= len(options) <= MAX_OPTIONS:
+        return None
+
+    kind: FieldKind = "choice"
+    if len(branches) == 1 and is_boolean(branches[0]):
+        kind = "noul"
+    elif len(branches) == 1 and is_whole_number(branches[0]):
+        kind = "score"
+    return ClosedField(name, member, kind, instructions, name_options(options))
+
+
+def _read_headings(
+    name: str,
+    member: str,
+    branches: Sequence[Mapping[str, Any]],
+    instructions: str,
+    options: Sequence[Option],
+) -> ClosedField | None:
+    """Return the field of a large vocabulary: a choice of headings, with a choice below each.
+
+    A heading with a single term is replaced by its term. None if the values are not those of a
+    vocabulary, or a choice has too many options.
+    """
+    terms = [term for branch in branches for term in branch.get(VOCABULARY, {}).get("terms", ())]
+    parents = {term["name"]: term["parent"] for term in terms}
+    meanings = {term["name"]: describe_meaning(term) for term in terms}
+    options_by_heading: dict[str | None, list[Option]] = {}
+    for option in options:
+        heading = parents.get(option.value, "") or option.value
+        options_by_heading.setdefault(heading, []).append(option)
+
+    top_options = [
+        below[0] if len(below) == 1 else Option(heading, meanings[heading])
+        for heading, below in options_by_heading.items()
+    ]
+    group_sizes = [len(top_options), *map(len, options_by_heading.values())]
+    if max(group_sizes) > MAX_OPTIONS or len(top_options) < MIN_OPTIONS:
+        return None
+
+    named_options = name_options(top_options)
+    choices_below = {
+        option_id: ClosedField(
+            f"{name}[{index}]",
+            member,
+            "choice",
+            f"{instructions} (if it is {option.text!r})",
+            name_options(options_by_heading[option.value]),
+        )
+        for index, (option_id, option) in enumerate(named_options.items())
+        if len(options_by_heading.get(option.value, ())) > 1
+    }
+    return ClosedField(
+        name,
+        member,
+        "choice",
+        instructions,
+        named_options,
+        choices_below=choices_below,
+    )
+
+
+def _read_list(
+    name: str,
+    member: str,
+    branches: Sequence[Mapping[str, Any]],
+    instructions: str,
+) -> ClosedField | None:
+    """Return the closed field of a list; None if its items are not choices or bounded numbers.
+
+    An optional list is answered with a list, which may be empty.
+    """
+    lists = [branch for branch in branches if branch.get("type") != "null"]
+    if len(lists) != 1:
+        return None
+
+    item_branches = list_branches(lists[0].get("items", {}))
+    options = read_options(item_branches)
+    has_plain_items = options is not None and not any(
+        option.value is None or isinstance(option.value, bool) for option in options
+    )
+    if not options or not has_plain_items or len(options) > MAX_QUESTIONS:
+        return None
+    return ClosedField(
+        name,
+        member,
+        "members",
+        instructions,
+        name_options(options),
+        min_members=lists[0].get("minItems", 0),
+        max_members=lists[0].get("maxItems"),
+    )
+
+
+def _find_description(node: Mapping[str, Any], branches: Sequence[Mapping[str, Any]]) -> str:
+    """Return the description of a field, or of its only alternative besides null; else ""."""
+    described_nodes = [node]
+    other_branches = [branch for branch in branches if branch.get("type") != "null"]
+    if len(other_branches) == 1:
+        described_nodes += other_branches
+
+    for described_node in described_nodes:
+        description = described_node.get("description")
+        if isinstance(description, str) and description.strip():
+            return description.strip()
+    return ""

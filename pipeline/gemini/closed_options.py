@@ -1,0 +1,151 @@
+"""Read the options of a closed field from the JSON schema of an answer."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pipeline.core.vocabulary import VOCABULARY, describe_meaning
+from pipeline.gemini.answer_schema import OPTION_MEANINGS_KEYWORD, list_choice_texts
+from pipeline.gemini.responses import (
+    object_or_empty,
+)
+
+# Options of a choice, and levels of a score (types of google-genai 3.3.0).
+MIN_OPTIONS = 2
+MAX_OPTIONS = 255
+# The option for a missing value.
+NO_VALUE_ID = "no value"
+NO_VALUE_MEANING = "none of these, or not stated"
+
+
+class Option(NamedTuple):
+    """A value that a closed field or a member of its list may have."""
+
+    # The JSON value in a reply, as `decode_reply` reads it; None for a missing value.
+    value: Any
+    # What the value means; "" if its text says all.
+    meaning: str = ""
+
+    @property
+    def text(self) -> str:
+        """Return the value as text."""
+        return self.value if isinstance(self.value, str) else json.dumps(self.value)
+
+
+def list_branches(node: Any) -> list[Mapping[str, Any]]:
+    """Return the alternatives of a node, also of nested unions; a node without union is its own."""
+    if not isinstance(node, dict):
+        return []
+
+    alternatives = node.get("anyOf") or node.get("oneOf")
+    if not alternatives:
+        return [node]
+    branches: list[Mapping[str, Any]] = []
+    for alternative in alternatives:
+        branches += list_branches(alternative)
+    return branches
+
+
+def read_options(branches: Sequence[Mapping[str, Any]]) -> list[Option] | None:
+    """Return the values that alternatives allow; None if the values are not a short list.
+
+    A value that occurs twice is returned once.
+    """
+    options: list[Option] = []
+    for branch in branches:
+        branch_options = _read_branch_options(branch)
+        if branch_options is None:
+            return None
+        options += branch_options
+
+    options_by_text: dict[Any, Option] = {}
+    for option in options:
+        text = None if option.value is None else option.text
+        options_by_text.setdefault(text, option)
+    return list(options_by_text.values())
+
+
+def _read_branch_options(branch: Mapping[str, Any]) -> list[Option] | None:
+    """Return the values that a node without alternatives allows; None if they are too many."""
+    if branch.get("type") == "null":
+        return [Option(None, NO_VALUE_MEANING)]
+    if "const" in branch or "enum" in branch:
+        return _read_choices(branch)
+    if is_boolean(branch):
+        return [Option(value=True, meaning="yes"), Option(value=False, meaning="no")]
+    if is_whole_number(branch):
+        minimum, maximum = _whole_bounds(branch)
+        if not 0 <= maximum - minimum < MAX_OPTIONS:
+            return None
+        return [Option(number) for number in range(minimum, maximum + 1)]
+    return None
+
+
+def _read_choices(branch: Mapping[str, Any]) -> list[Option]:
+    """Return the options of an enum or a constant.
+
+    The description of a single choice in a union is the meaning of that choice.
+    """
+    choices = [branch["const"]] if "const" in branch else branch["enum"]
+    meanings = dict(object_or_empty(branch.get(OPTION_MEANINGS_KEYWORD)))
+    for term in branch.get(VOCABULARY, {}).get("terms", ()):
+        meanings[term["name"]] = describe_meaning(term)
+    texts = list_choice_texts(choices)
+    if len(choices) == 1 and texts and isinstance(branch.get("description"), str):
+        meanings.setdefault(texts[0], branch["description"])
+
+    options = [Option(text, str(meanings.get(text, ""))) for text in texts]
+    if None in choices:
+        options.append(Option(None, NO_VALUE_MEANING))
+    return options
+
+
+def is_boolean(branch: Mapping[str, Any]) -> bool:
+    """Return whether a node allows true and false, and is no enum."""
+    return branch.get("type") == "boolean" and "enum" not in branch and "const" not in branch
+
+
+def is_whole_number(branch: Mapping[str, Any]) -> bool:
+    """Return whether a node allows every whole number between two bounds, and is no enum."""
+    has_minimum = "minimum" in branch or "exclusiveMinimum" in branch
+    has_maximum = "maximum" in branch or "exclusiveMaximum" in branch
+    is_plain = not {"enum", "const", "multipleOf"} & branch.keys()
+    return branch.get("type") == "integer" and is_plain and has_minimum and has_maximum
+
+
+def _whole_bounds(branch: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the smallest and the largest whole number of a node, both inclusive."""
+    minimums = [branch["minimum"]] if "minimum" in branch else []
+    if "exclusiveMinimum" in branch:
+        minimums.append(branch["exclusiveMinimum"] + 1)
+    maximums = [branch["maximum"]] if "maximum" in branch else []
+    if "exclusiveMaximum" in branch:
+        maximums.append(branch["exclusiveMaximum"] - 1)
+    return max(minimums), min(maximums)
+
+
+def name_options(options: Sequence[Option]) -> dict[str, Option]:
+    """Return options by id, in their order.
+
+    The id is the text of the value. A missing value, and a text that the API does not accept as an
+    id, get an id of ours that no other option has.
+    """
+    texts = {option.text for option in options if option.value is not None}
+    options_by_id: dict[str, Option] = {}
+    for index, option in enumerate(options):
+        option_id = option.text
+        if option.value is None or not _is_option_id(option_id):
+            option_id = NO_VALUE_ID if option.value is None else f"option {index + 1}"
+            while option_id in texts:
+                option_id = f"({option_id})"
+        options_by_id[option_id] = option
+    return options_by_id
+
+
+def _is_option_id(text: str) -> bool:
+    """Return whether the API accepts a text as the id of an option.
+
+    It must not be empty, must have no blanks at its ends and no control characters (types of
+    google-genai 3.3.0).
+    """
+    return bool(text) and text == text.strip() and text.isprintable()
