@@ -7,8 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.database import read_stored_confidences, remove_confidences, run_sql
-from tests.acceptance.product import Workspace, write_declaration
+from tests.acceptance.database import (
+    doubt_first_answer,
+    read_stored_confidences,
+    remove_confidences,
+    run_sql,
+)
+from tests.acceptance.product import PASSAGES, PEOPLE, Workspace, write_declaration
 from tests.acceptance.steps import Fate
 from tests.acceptance.test_row_states import cells_of
 from tests.outside.server import Outside
@@ -237,3 +242,23 @@ def test_copied_answer_has_the_confidences_of_its_original(
     probabilities = read_probabilities(tickets)
     assert probabilities["1"]["tone"] is not None
     assert probabilities["1"] == probabilities["2"] == probabilities["3"]
+
+
+def test_people_and_passages_can_be_doubtful(workspace: Workspace) -> None:
+    """`items` and `status` know doubtful people, and doubtful passages."""
+    workspace.import_people(3)
+    workspace.run_command("tag", mode="live", yes=True)
+    passages = [{"id": f"p-{number}", "text": f"Bees make honey {number}."} for number in range(3)]
+    lines = "".join(f"{json.dumps(passage)}\n" for passage in passages)
+    workspace.write_file("passages.jsonl", lines)
+    workspace.run_command("import_passages", "passages.jsonl")
+    workspace.run_command("tag", mode="live", yes=True, skip_pilot=True, TASK=PASSAGES)
+
+    for subject, task, field in (
+        (PEOPLE, "expert-tags", "tags"),
+        (PASSAGES, "passage-concepts", "concepts"),
+    ):
+        row_id = doubt_first_answer(workspace, task, field)
+        assert list_ids(workspace, "doubtful = true", TASK=subject) == {row_id}
+        assert len(list_ids(workspace, "doubtful = false", TASK=subject)) == 2
+        assert workspace.status(TASK=subject)["doubtful"]["count"] == 1
