@@ -57,13 +57,12 @@ from pipeline.ops.restore import restore_workspace
 from pipeline.quality import evaluate
 from pipeline.quality.calibration import describe_calibrations
 from pipeline.quality.report import QualityReport
-from pipeline.workflows import verify
-from pipeline.workflows import work as work_units
+from pipeline.workflows import verify, work_passes
 
 UnitNames = Annotated[
     str,
     Parameter(
-        f"Only these units: {', '.join(work_units.UNIT_NAMES)}. Default: all.",
+        f"Only these units: {', '.join(work_passes.UNIT_NAMES)}. Default: all.",
         metavar="UNIT,…",
     ),
 ]
@@ -110,8 +109,8 @@ def work(
 
     open_task = partial(_open_task, move_to=to)
     if not once:
-        work_units.run_passes_forever(open_task, task_names, unit_names, _print_pass)
-    report = work_units.run_pass(open_task, task_names, unit_names)
+        work_passes.run_passes_forever(open_task, task_names, unit_names, _print_pass)
+    report = work_passes.run_pass(open_task, task_names, unit_names)
 
     output: Output = "; ".join(report.lines) or []
     # Without a terminal nothing is printed, because cron mails every output.
@@ -135,7 +134,7 @@ def _open_task(task_name: str, *, move_to: str | None) -> Iterator[WorkspaceSess
         yield ws
 
 
-def _print_pass(report: work_units.WorkReport) -> None:
+def _print_pass(report: work_passes.WorkReport) -> None:
     """Print the errors of a pass as warnings, and its results as one line if there are any."""
     for error in report.failures:
         Terminal().warn(f"{error.message}; {error.hint}")
@@ -197,13 +196,13 @@ def _parse_unit_names(text: str) -> list[str]:
         InputError: A name is not a unit.
     """
     unit_names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown_names = [name for name in unit_names if name not in work_units.UNIT_NAMES]
+    unknown_names = [name for name in unit_names if name not in work_passes.UNIT_NAMES]
     if unknown_names:
         raise InputError(
             f"{unknown_names[0]!r} is not a unit of work; nothing was done",
-            hint=f"valid units for {OptionHint('only')}: {', '.join(work_units.UNIT_NAMES)}",
+            hint=f"valid units for {OptionHint('only')}: {', '.join(work_passes.UNIT_NAMES)}",
         )
-    return unit_names or list(work_units.UNIT_NAMES)
+    return unit_names or list(work_passes.UNIT_NAMES)
 
 
 def verify_gemini(ws: WorkspaceSession) -> CommandReport:

@@ -43,6 +43,7 @@ from pipeline.ops import status
 from pipeline.workflows import pilot_run, row_selection, tag_report
 from pipeline.workflows import tag as tag_workflow
 from pipeline.workflows.preflight import Preflight
+from pipeline.workflows.tag_options import MODES, TagOptions
 
 
 def tag(
@@ -50,9 +51,7 @@ def tag(
     *,
     mode: Annotated[
         str,
-        Parameter(
-            "Auto is the cheapest mode in time; never decide.", click.Choice(tag_workflow.MODES)
-        ),
+        Parameter("Auto is the cheapest mode in time; never decide.", click.Choice(MODES)),
     ] = "auto",
     limit: Limit = None,
     where: Where = "",
@@ -94,7 +93,7 @@ def tag(
         ws.settings = replace(ws.settings, move_to=to)
     if no_resume and not dry:
         tag_workflow.switch_to_new_version(ws)
-    options = tag_workflow.TagOptions(
+    options = TagOptions(
         mode=mode,
         limit=limit,
         budget=budget,

@@ -28,7 +28,7 @@ from pipeline.core.errors import (
 from pipeline.core.text import MAX_CLEANED_CHARS, plural
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById
-from pipeline.store import answers, claims, edits, workspace
+from pipeline.store import claims, edits, reviews, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.edits import AnswerEdit, NewEdit
 
@@ -341,15 +341,15 @@ def mark_reviewed(
         document = _read_description(tx, task, row_id)
         if expected_state not in {None, document["state"]}:
             raise _conflict_error(edits.list_edits(tx, task.name, [row_id])[row_id], document)
-        review = answers.read_review(tx, row_id, preference=task.answers.preference(tx))
+        review = reviews.read_review(tx, row_id, preference=task.answers.preference(tx))
         if review is None:
             raise InputError(f"row {row_id!r} has no answer to review; {UNCHANGED_MESSAGE}")
 
         reviewer = normalize_editor_name(editor_name)
         if is_reviewed:
-            answers.set_review(tx, review.answer_id, who=reviewer, at=now())
+            reviews.set_review(tx, review.answer_id, who=reviewer, at=now())
         else:
-            answers.set_review(tx, review.answer_id, who=None, at=None)
+            reviews.set_review(tx, review.answer_id, who=None, at=None)
 
 
 def _forgotten_error(row_id: str) -> InputError:

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.command_hint import CommandHint, OptionHint
-from pipeline.core.declaration import (
-    Declaration,
-)
+from pipeline.core.declaration import Declaration
 from pipeline.core.errors import (
     ConfigurationError,
     QuestionChangedError,
@@ -18,7 +16,7 @@ from pipeline.engine.fingerprint import to_fingerprint_document
 from pipeline.engine.vocabulary_changes import apply_vocabulary_change, find_vocabulary_change
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
-from pipeline.store.schema import (
+from pipeline.store.task_record import (
     DRAWN_EXAMPLES_KEY,
     OUTGROWN_KEY,
     PARTIAL_VERSIONS_KEY,

@@ -11,12 +11,13 @@ from dataclasses import replace
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
-from pipeline.core.declaration import Declaration, find_column, json_schema, validate_answer
+from pipeline.core.column_placeholders import find_column
+from pipeline.core.declaration import Declaration, json_schema, validate_answer
 from pipeline.engine.user_task import UserTask
 from pipeline.gemini.answer_schema import is_closed_node
 from pipeline.store import answers, claims
 from pipeline.store.database import Connection
-from pipeline.store.schema import DRAWN_EXAMPLES_KEY, TaskRecord
+from pipeline.store.task_record import DRAWN_EXAMPLES_KEY, TaskRecord
 from pipeline.tables.cells import to_prompt_text
 
 MAX_EXAMPLES = 8

@@ -5,9 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.core.declaration import (
-    Declaration,
-)
+from pipeline.core.declaration import Declaration
 from pipeline.core.vocabulary import split_vocabularies
 
 # Members of a declaration that are part of its fingerprint.

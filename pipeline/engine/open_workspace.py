@@ -172,11 +172,11 @@ def _record_user_task(
     Raises:
         ConfigurationError: `can_write` is false, and the task was never used here.
     """
-    from pipeline.engine import task_registry
+    from pipeline.engine import preferred_versions, task_registry
 
     name = task_registry.register_if_new(store, settings, may_write=can_write, display=display)
     if can_write:
-        task_registry.store_preference(store, name, settings, display=display)
+        preferred_versions.store_preference(store, name, settings, display=display)
     return replace(settings, task=name)
 
 

@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from pipeline.core import text
-from pipeline.core.declaration import Declaration, fill_template
+from pipeline.core.column_placeholders import fill_template
+from pipeline.core.declaration import Declaration
 from pipeline.engine import echo
 from pipeline.gemini import answer_schema
 from pipeline.gemini.requests import Prompt

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, literal
 
+from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint, HintTemplate
-from pipeline.core.declaration import find_column
 from pipeline.core.errors import InputError
 from pipeline.core.where_parser import Comparison, Expression, iterate_comparisons
 from pipeline.store import answers

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from pipeline.core.declaration import (
-    Declaration,
+from pipeline.core.column_placeholders import (
     find_column,
     invalid_placeholders,
     list_template_columns,
 )
+from pipeline.core.declaration import Declaration
 from pipeline.core.quotes import has_quotes
 from pipeline.tables.row_sync import KEY_KINDS
 

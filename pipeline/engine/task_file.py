@@ -22,15 +22,9 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from pipeline.core import trust
+from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.declaration import (
-    NAME,
-    RESERVED,
-    Declaration,
-    DeclarationError,
-    find_column,
-    validate_answer,
-)
+from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, validate_answer
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, locate_quotes
 from pipeline.core.settings import DOTENV, Settings

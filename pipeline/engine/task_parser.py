@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.core.declaration import find_column, list_template_columns
+from pipeline.core.column_placeholders import find_column, list_template_columns
 from pipeline.engine.memory_rows import MemorySource
 from pipeline.engine.task_template import (
     CHOICES_KIND,

@@ -13,12 +13,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
+from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint, OptionHint
-from pipeline.core.declaration import (
-    HASH_KEY,
-    Declaration,
-    find_column,
-)
+from pipeline.core.declaration import HASH_KEY, Declaration
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
@@ -51,10 +48,9 @@ from pipeline.gemini.answer_schema import is_closed_answer
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
-from pipeline.store.schema import OUTGROWN_KEY, PREFERRED_VERSIONS_KEY
+from pipeline.store.task_record import OUTGROWN_KEY
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import (
-    are_views_made,
     check_view_columns,
     check_view_names,
     make_views,
@@ -539,34 +535,6 @@ def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> b
     return any(
         stored_record.words.get(option) != merged_record.words[option] for option in INDEX_OPTIONS
     )
-
-
-def store_preference(store: Store, name: str, settings: Settings, *, display: Progress) -> None:
-    """Store PREFER_VERSIONS with a task, and update its views to show the preferred answers.
-
-    A changed preference is also recorded as a change of the task's rows. If PREFER_VERSIONS is not
-    set, only missing or outdated views are made. Writes nothing if the task does not exist or all
-    is up to date. Lines about new views are printed.
-    """
-    versions = settings.prefer_versions
-    with store.read() as tx:
-        record = workspace.get_task(tx, name)
-        if record is None:
-            return
-        is_stored = versions in {None, record.preferred}
-        if is_stored and are_views_made(tx, record):
-            return
-
-    with store.write() as tx:
-        record = workspace.get_task(tx, name) or record
-        if versions not in {None, record.preferred}:
-            record = replace(record, words={**record.words, PREFERRED_VERSIONS_KEY: versions})
-            workspace.save_task(tx, record)
-            workspace.record_row_change(tx, name)
-        lines = make_views(tx, record)
-
-    for line in lines:
-        display.say(line)
 
 
 # ---- the rows of a task

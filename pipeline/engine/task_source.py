@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.core.declaration import (
-    Declaration,
-    ReadOptions,
-)
+from pipeline.core.declaration import Declaration, ReadOptions
 from pipeline.engine import task_file
 from pipeline.engine.memory_rows import MEMORY_ROWS, MemorySource
 from pipeline.store.database import Store

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
-from pipeline.core.declaration import (
-    Declaration,
-)
+from pipeline.core.declaration import Declaration
 from pipeline.core.errors import (
     ConfigurationError,
 )

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.declaration import (
-    Declaration,
-)
+from pipeline.core.declaration import Declaration
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.engine import task_file

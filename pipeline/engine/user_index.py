@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_
 
-from pipeline.core.declaration import fill_template, find_column, list_template_columns
+from pipeline.core.column_placeholders import fill_template, find_column, list_template_columns
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.engine.task import IndexedTask
 from pipeline.engine.user_rows import UserRows

@@ -23,8 +23,9 @@ from sqlalchemy import (
     select,
 )
 
+from pipeline.core.column_placeholders import fill_template, find_column
 from pipeline.core.command_hint import HintTemplate
-from pipeline.core.declaration import HASH_KEY, fill_template, find_column
+from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.core.where_parser import parse_where
@@ -32,7 +33,7 @@ from pipeline.engine.row_confidences import RowConfidences
 from pipeline.engine.task_parts import (
     TaskRows,
 )
-from pipeline.store import answers, partial_answers, selections
+from pipeline.store import answers, partial_answers, reviews, selections
 from pipeline.store.answers import VersionPreference
 from pipeline.store.database import split_into_pages
 from pipeline.store.rows import NO_HASH, delete_row
@@ -514,7 +515,7 @@ class _GridBuilder:
             },
             answer_fields=self._fields,
             review_name=self._review_name,
-            review_expression=answers.reviewed_of_row(self._preference, item_id),
+            review_expression=reviews.reviewed_of_row(self._preference, item_id),
             doubts=self._doubts,
             doubtful_name=self._confidences.doubtful_name,
             least_confidence_name=self._confidences.least_name,
@@ -565,7 +566,7 @@ class _GridBuilder:
             ids,
             preference=self._preference,
         )
-        reviewed_ids = answers.read_reviewed_ids(tx, ids, preference=self._preference)
+        reviewed_ids = reviews.read_reviewed_ids(tx, ids, preference=self._preference)
         confidence_values = self._confidences.read_values(tx, ids)
         values_by_id = {}
         for row_id, (version, answer_json) in stored_answers.items():
@@ -635,7 +636,7 @@ class _GridBuilder:
         review = answers.preferred_of_row(
             self._preference,
             self._table.item_id,
-            case((answers.is_reviewed_answer(), _REVIEWED_JSON), else_=_UNREVIEWED_JSON),
+            case((reviews.is_reviewed_answer(), _REVIEWED_JSON), else_=_UNREVIEWED_JSON),
         )
         review_cells = {self._review_name: JsonCell(review, (REVIEWED,))}
         confidence_cells = self._confidences.make_cells()

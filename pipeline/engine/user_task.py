@@ -6,7 +6,7 @@ without loading the file. Prompts and checks come from the file.
 
 import contextlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,14 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import ConfigurationError
-from pipeline.core.progress import Progress
 from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
-from pipeline.core.text import plural
 from pipeline.engine import echo
 from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.memory_rows import MEMORY_ROWS
@@ -29,8 +27,6 @@ from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import (
-    OwnTables,
-    RowFault,
     RowsById,
     TaskAnswers,
     TaskLabels,
@@ -43,14 +39,13 @@ from pipeline.engine.user_export import UserExport
 from pipeline.engine.user_file import UserFile
 from pipeline.engine.user_index import make_index
 from pipeline.engine.user_rows import UserRows
+from pipeline.engine.user_tables import UserTables
 from pipeline.engine.vocabulary_changes import MEMBER
 from pipeline.store import workspace
 from pipeline.store.answers import answers_to_other_inputs, find_corrected
 from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
-from pipeline.store.rows import NO_HASH
 from pipeline.store.workspace import TaskRecord
-from pipeline.tables.answer_views import has_confidence_columns, make_views
 from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.column_values import unstorable_reason
 from pipeline.tables.row_sync import find_changed_in_source
@@ -370,65 +365,6 @@ def _add_images(images: RowImages, task_row: TaskRow, row: Mapping[str, Any]) ->
         return None
     prompt, input_hash = prepared
     return task_row._replace(prompt=prompt, input_hash=input_hash)
-
-
-@dataclass(eq=False, kw_only=True)
-class UserTables(OwnTables):
-    """The views of a user's task."""
-
-    rows: UserRows
-
-    def make_tables(self, tx: Connection, target: Connection) -> None:
-        """Create the task's views in the target database of a move."""
-        super().make_tables(tx, target)
-        make_views(target, self.rows.record)
-
-    def refresh_views(self, store: Store, fields: Collection[str]) -> None:
-        """Make the task's views again if they lack a column for the confidence of a field.
-
-        Raises:
-            ConfigurationError: Another program's object has the name of a view, or depends on a
-                view whose columns change.
-        """
-        with store.read() as tx:
-            if has_confidence_columns(tx, self.rows.record, fields):
-                return
-        with store.write() as tx:
-            make_views(tx, self.rows.record)
-
-    def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
-        """Return a finding if rows have images that cannot be sent."""
-        if not self.rows.image_columns:
-            return []
-
-        columns = self.rows.subquery.c
-        conditions = (
-            columns.findable_unusable.is_not(None),
-            columns.findable_gone_at.is_(None),
-            columns.findable_hash != NO_HASH,
-        )
-        query = (
-            select(columns.findable_key, columns.findable_unusable)
-            .where(*conditions)
-            .order_by(columns.findable_row)
-            .limit(1)
-        )
-        first_row = tx.execute(query).first()
-        if first_row is None:
-            return []
-
-        count = self.rows.table(tx).count_rows(tx, *conditions)
-        row_id, reason = first_row
-        return [
-            RowFault(
-                f"{plural(count, 'row')} of {self.rows.record.name} cannot be asked about "
-                "because of an image "
-                f"({row_id}: {reason})",
-                "these rows are not asked until their images are replaced",
-                is_contradiction=False,
-                hint=CommandHint("items", task=self.rows.record.name, state="unusable"),
-            ),
-        ]
 
 
 class UserTask(Task):

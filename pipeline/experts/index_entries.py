@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection
 
+from pipeline.core.column_placeholders import find_column, suggest_column
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.declaration import find_column, suggest_column
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.engine.task import IndexedTask

@@ -22,7 +22,7 @@ from pipeline.experts.person_rows import export_columns_among
 from pipeline.experts.rates import format_rate
 from pipeline.experts.score import score
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id
-from pipeline.store import answers, claims, marks
+from pipeline.store import answers, claims, marks, reviews
 from pipeline.store import rows as row_store
 from pipeline.store.database import split_into_pages
 from pipeline.tables import export
@@ -79,7 +79,7 @@ def people_grid(tx: Connection, *, doubt_threshold: float) -> Grid:
             "findability_score": SCORE,
         },
         score_expression=SCORE,
-        review_expression=answers.reviewed_of_row(preference, item_id),
+        review_expression=reviews.reviewed_of_row(preference, item_id),
         doubts=doubts,
         doubtful_name=DOUBTFUL,
         tag_facet=tags_facet,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,12 +20,9 @@ from pipeline.core.states import UNSUPPORTED_REASON
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.engine.task_parts import (
-    ExportOptions,
-    ExportRows,
     OwnTables,
     RowFault,
     TaskAnswers,
-    TaskExport,
     TaskLabels,
     TaskPrompt,
     TaskRows,
@@ -41,6 +38,7 @@ from pipeline.experts.declaration import (
     task,
 )
 from pipeline.experts.names import HOW_TO_BEGIN
+from pipeline.experts.person_export import ExpertsExport
 from pipeline.store import answers, claims, marks, request_history
 from pipeline.store import rows as row_store
 from pipeline.store.database import (
@@ -61,7 +59,6 @@ from pipeline.tables.cells import (
 )
 from pipeline.tables.grid import Grid
 from pipeline.tables.reflection import is_sqlite
-from pipeline.tables.row_selection import iterate_selected
 from pipeline.tables.row_table import RowTable
 
 NOTHING_CHANGED = "nothing was changed"
@@ -73,46 +70,6 @@ _DATABASE_KEEPS_ROW = (
     "answered, but a trigger or a rule of the database prevented the change of the row"
 )
 _SUPPORTS_NO_TAG = f"{UNSUPPORTED_REASON} tag"
-
-
-@dataclass(eq=False, kw_only=True)
-class ExpertsExport(TaskExport):
-    """The export of all people."""
-
-    row_noun = "expert"
-
-    # A person is doubtful if a field of the answer has a lower confidence.
-    doubt_threshold: float
-
-    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
-        """Return every person with the additional columns of imported files and the state.
-
-        Tags are those of the table, whatever version gave them.
-        """
-        from pipeline.experts.show import (
-            encode_experts,
-            exported_people,
-            extra_column_names,
-            people_grid,
-        )
-
-        encode = partial(encode_experts, extra_columns=extra_column_names(tx))
-        total = None
-        if options.row_filter is None:
-            total = table.people_table(tx).count_states(tx)["total"]
-        people = iterate_selected(
-            tx,
-            people_grid(tx, doubt_threshold=self.doubt_threshold),
-            exported_people(tx),
-            options.row_filter,
-            get_row_id=lambda person: person.row_id,
-        )
-        return ExportRows(
-            people,
-            encode,
-            total,
-            version_counts=table.count_people_by_extractor(tx),
-        )
 
 
 class ExpertsTables(OwnTables):

@@ -11,7 +11,8 @@ from pipeline.core.errors import InputError
 from pipeline.engine.pictures import PictureError, make_thumbnail
 from pipeline.engine.task_parts import RowsById, TaskLabels, TaskRow
 from pipeline.engine.user_rows import UserRows
-from pipeline.engine.user_task import UserAnswers, UserPrompt, UserTables, UserTask
+from pipeline.engine.user_tables import UserTables
+from pipeline.engine.user_task import UserAnswers, UserPrompt, UserTask
 from pipeline.images.table import LIBRARY, asset_ai, assets
 from pipeline.images.table_names import ASSET_AI, HOW_TO_BEGIN
 from pipeline.store.database import Store

@@ -11,7 +11,7 @@ from pipeline.core.where_parser import parse_where
 from pipeline.engine.task import Task
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
-from pipeline.store import answers
+from pipeline.store import answers, reviews
 from pipeline.store.database import Store
 from pipeline.tables import export
 from pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
@@ -94,7 +94,7 @@ def passages_grid(
             ({DOUBTFUL: doubts.make_cell()}, {}),
             tx=tx,
         ),
-        review_expression=answers.reviewed_of_row(preference, items.item_id),
+        review_expression=reviews.reviewed_of_row(preference, items.item_id),
         doubts=doubts,
         doubtful_name=DOUBTFUL,
         tag_facet=_facet(

@@ -44,15 +44,7 @@ from pipeline.store.database import (
     stream_rows,
 )
 from pipeline.store.runs import end_run
-from pipeline.store.schema import (
-    answers,
-    asks,
-    attempts,
-    batches,
-    partial_answers,
-    pilots,
-    runs,
-)
+from pipeline.store.schema import answers, asks, attempts, batches, partial_answers, pilots, runs
 
 # A row whose answer was invalid is asked once more, then parked.
 MAX_ATTEMPTS = 2
@@ -416,65 +408,6 @@ def preferred_of_row(
         .correlate_except(answers)
     )
     return query.order_by(*preference.sort_columns(answers)).limit(1).scalar_subquery()
-
-
-def reviewed_of_row(
-    preference: VersionPreference,
-    key: ColumnElement[str],
-) -> ColumnElement[bool]:
-    """Return a scalar subquery: whether a person reviewed a row's preferred answer.
-
-    A correction counts as reviewed. The value is NULL if the row has no answer.
-
-    Args:
-        key: The column with the row's id in the outer query.
-    """
-    return preferred_of_row(preference, key, is_reviewed_answer())
-
-
-def is_reviewed_answer() -> ColumnElement[bool]:
-    """Return the SQL condition that an answer is a correction or was reviewed."""
-    return or_(answers.c.extractor == PERSON, answers.c.reviewed_at.is_not(None))
-
-
-def read_reviewed_ids(
-    tx: Connection,
-    row_ids: Sequence[str],
-    *,
-    preference: VersionPreference,
-) -> set[str]:
-    """Return the ids of those rows whose preferred answer a person reviewed."""
-    query = select(answers.c.item_id).where(is_preferred(preference), is_reviewed_answer())
-    return {row[0] for row in select_matching(tx, query, answers.c.item_id, row_ids)}
-
-
-class Review(NamedTuple):
-    """The preferred answer of a row, and who reviewed it."""
-
-    answer_id: int
-    # Both are None if nobody reviewed the answer.
-    who: str | None
-    at: datetime | None
-
-
-def read_review(tx: Connection, row_id: str, *, preference: VersionPreference) -> Review | None:
-    """Return who reviewed a row's preferred answer; None without an answer.
-
-    A correction is reviewed by its author.
-    """
-    query = select(answers).where(is_preferred(preference), answers.c.item_id == row_id)
-    row = tx.execute(query).first()
-    if row is None:
-        return None
-    if row.reviewed_at is None and row.extractor == PERSON:
-        return Review(row.id, row.who, row.at)
-    return Review(row.id, row.reviewed_by, row.reviewed_at)
-
-
-def set_review(tx: Connection, answer_id: int, *, who: str | None, at: datetime | None) -> None:
-    """Mark an answer as reviewed; None removes the mark."""
-    mark = update(answers).where(answers.c.id == answer_id)
-    tx.execute(mark.values(reviewed_by=who, reviewed_at=at))
 
 
 def have_different_answers(

@@ -25,15 +25,11 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.store.answers import (
-    FORGOTTEN_ANSWER,
-    PERSON,
-    VersionPreference,
-    is_preferred,
-    is_reviewed_answer,
-)
+from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, VersionPreference, is_preferred
 from pipeline.store.database import cached_in_snapshot, select_matching
-from pipeline.store.schema import NUMBER_COLUMN_TYPE, LeastProbability, answers
+from pipeline.store.least_probability import LeastProbability
+from pipeline.store.reviews import is_reviewed_answer
+from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers
 
 # Expression for the least probability of an answer's fields; NULL without any.
 LEAST_PROBABILITY = LeastProbability(answers.c.confidences)

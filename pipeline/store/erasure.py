@@ -18,8 +18,6 @@ from pipeline.store import claims, edits, marks, selections, workspace
 from pipeline.store.answers import FORGOTTEN_ANSWER, has_version
 from pipeline.store.marks import ERASED_TEXT
 from pipeline.store.schema import (
-    DRAWN_EXAMPLES_KEY,
-    PARTIAL_VERSIONS_KEY,
     answers,
     asks,
     attempts,
@@ -30,6 +28,7 @@ from pipeline.store.schema import (
     rows,
     runs,
 )
+from pipeline.store.task_record import DRAWN_EXAMPLES_KEY, PARTIAL_VERSIONS_KEY
 
 # Columns whose text about one row may name another. The journal's `new` counts only in lines about
 # merges, which have the tag that was merged into.

@@ -5,12 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, or_, select
 
-from pipeline.store.answers import (
-    FORGOTTEN_ANSWER,
-    PERSON,
-    VersionPreference,
-    is_preferred,
-)
+from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, VersionPreference, is_preferred
 from pipeline.store.confidences import FieldConfidence, decode_confidences
 from pipeline.store.database import PAGE_ROWS, select_matching, stream_rows
 from pipeline.store.schema import answers

@@ -10,14 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from pipeline.store.database import next_value
-from pipeline.store.schema import (
-    PilotRow,
-    PilotVerdict,
-    TagRunRow,
-    pilots,
-    runs,
-    selected_rows,
-)
+from pipeline.store.schema import PilotRow, PilotVerdict, TagRunRow, pilots, runs, selected_rows
 
 __all__ = ["PilotRow", "PilotVerdict", "TagRunRow"]
 

@@ -40,10 +40,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex, CreateTable
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from pipeline.core.command_hint import CommandHint
@@ -51,6 +48,8 @@ from pipeline.core.errors import InconsistentError
 from pipeline.core.settings import BUILT_IN_TASKS
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.store.database import Store, cached_in_snapshot
+from pipeline.store.least_probability import LeastProbability
+from pipeline.store.task_record import TaskRecord
 
 # SQLite numbers rows by itself only for INTEGER PRIMARY KEY.
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -312,86 +311,6 @@ class PilotRow:
     report: str | None = None
 
 
-# The key of the preferred versions in `TaskRecord.words`.
-PREFERRED_VERSIONS_KEY = "prefer_versions"
-# The key of the partial versions in `TaskRecord.words`: the prompt version that each continues.
-PARTIAL_VERSIONS_KEY = "partial_versions"
-# The key of the examples in `TaskRecord.words` that were drawn from corrections, by prompt version:
-# (row id, values by column, answer).
-DRAWN_EXAMPLES_KEY = "drawn_examples"
-# The key of the fingerprints of the version whose vocabularies had fewer terms.
-OUTGROWN_KEY = "outgrown"
-
-
-@dataclass(frozen=True)
-class TaskRecord:
-    """One row of `findable_tasks`: a registered task, and the version of its answers."""
-
-    name: str
-    # The file that declares the task.
-    path: str
-    # The beginning of the names of its tables.
-    prefix: str
-    # The source of its rows: a query, or the path of a file.
-    items: str
-    is_query: bool
-    # The SHA-256 of that file when it was imported.
-    items_sha256: str | None
-    # (name, type) pairs of the key columns.
-    key: tuple[tuple[str, str], ...]
-    # The type of each column of the source, by name.
-    columns: Mapping[str, str]
-    # (name, type) pairs of the answer's fields.
-    fields: tuple[tuple[str, str], ...]
-    version: int
-    fingerprint: str
-    # More of the declaration: the prompt version, the model and others.
-    words: Mapping[str, Any]
-    # When the record was written.
-    at: datetime
-
-    @property
-    def preferred(self) -> tuple[str, ...]:
-        """Return the versions that PREFER_VERSIONS stored, in their order; empty if none."""
-        return tuple(self.words.get(PREFERRED_VERSIONS_KEY, ()))
-
-    @property
-    def prompt_version(self) -> str:
-        """Return the prompt version that the file declares: `task@n`."""
-        return f"{self.name}@{self.version}"
-
-    @property
-    def current_versions(self) -> tuple[str, ...]:
-        """Return the prompt version and those that asked some of its rows again, newest first.
-
-        An answer of any of them keeps a row from being asked.
-        """
-        partial_versions = [
-            label
-            for label, base in self.words.get(PARTIAL_VERSIONS_KEY, {}).items()
-            if base == self.prompt_version
-        ]
-        return (*reversed(partial_versions), self.prompt_version)
-
-    def list_examples(self, version: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-        """Return (row id, values by column, answer) of the drawn examples of a version."""
-        label = version.partition("/")[0]
-        declared_version = self.words.get(PARTIAL_VERSIONS_KEY, {}).get(label, label)
-        examples = self.words.get(DRAWN_EXAMPLES_KEY, {}).get(declared_version, [])
-        return [(row_id, row, answer) for row_id, row, answer in examples]
-
-    def rank_versions(self, preferred: Sequence[str]) -> tuple[str, ...]:
-        """Return preferred versions, followed by the current versions if there are several."""
-        if len(self.current_versions) == 1:
-            return tuple(preferred)
-        return (*preferred, *self.current_versions)
-
-    @property
-    def outgrown(self) -> tuple[str, ...]:
-        """Return the fingerprints of the version whose vocabularies had fewer terms."""
-        return tuple(self.words.get(OUTGROWN_KEY, ()))
-
-
 metadata = MetaData()
 workspace = Table(
     "findable_workspace",
@@ -592,35 +511,6 @@ answers = Table(
     *_columns("confidences?"),
     Index("findable_answers_of_item", "task", "item_id"),
 )
-
-
-class LeastProbability(FunctionElement[float]):
-    """The first, and thus the least, probability in a column of confidences; NULL without any.
-
-    `store.confidences` encodes the column.
-    """
-
-    inherit_cache = True
-    name = "least_probability"
-    type = Float()
-    # The text between the name of a field and its probability. No name contains it, because
-    # quotation marks in names have a backslash.
-    MARK = '": {"probability": '
-
-
-@compiles(LeastProbability, "sqlite")
-def _compile_for_sqlite(element: LeastProbability, compiler: SQLCompiler, **options: Any) -> str:
-    column = compiler.process(element.clauses, **options)
-    offset = f"instr({column}, '{element.MARK}') + {len(element.MARK)}"
-    # SQLite reads the number at the beginning of a text.
-    return f"(CAST(substr({column}, {offset}) AS REAL))"
-
-
-@compiles(LeastProbability, "postgresql")
-def _compile_for_server(element: LeastProbability, compiler: SQLCompiler, **options: Any) -> str:
-    column = compiler.process(element.clauses, **options)
-    first_member = f"split_part({column}, '{element.MARK}', 2)"
-    return f"(CAST(split_part({first_member}, ',', 1) AS DOUBLE PRECISION))"
 
 
 # Without it, each list and each count of doubtful rows would read all answers.

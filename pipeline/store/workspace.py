@@ -25,7 +25,8 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import NAME
 from pipeline.core.errors import ConfigurationError, InconsistentError
 from pipeline.store.database import cached_in_snapshot
-from pipeline.store.schema import TaskRecord, builds, events, tasks, workspace
+from pipeline.store.schema import builds, events, tasks, workspace
+from pipeline.store.task_record import TaskRecord
 
 __all__ = ["TaskRecord"]
 MARKER_FILE = "workspace.json"

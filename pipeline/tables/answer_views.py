@@ -39,7 +39,8 @@ from pipeline.core.declaration import MAX_COLUMN_BYTES
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.store.answers import VersionPreference, is_preferred
 from pipeline.store.confidences import list_confident_fields, probability_of_field
-from pipeline.store.schema import NUMBER_COLUMN_TYPE, TaskRecord, answers, rows
+from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers, rows
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables.adoption_errors import adoption_error
 from pipeline.tables.cells import hash_text
 from pipeline.tables.reflection import is_sqlite, quote_identifier, read_columns

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.core.declaration import find_column
+from pipeline.core.column_placeholders import find_column
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import is_quotation, iterate_leaves
 from pipeline.core.text import INVALID_TEXT

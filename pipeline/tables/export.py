@@ -25,7 +25,8 @@ from pipeline.store.claims import PARKED
 from pipeline.store.confidences import decode_confidences, list_confident_fields
 from pipeline.store.database import PAGE_ROWS, split_into_pages, stream_rows
 from pipeline.store.rows import NO_HASH
-from pipeline.store.schema import TaskRecord, answers, to_utc_time
+from pipeline.store.schema import answers, to_utc_time
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables import workbook
 from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, name_confidence_columns
 from pipeline.tables.answer_views import name_added_columns as named_beside

@@ -22,7 +22,7 @@ from pipeline.core.progress import Progress
 from pipeline.store import claims, marks, workspace
 from pipeline.store import rows as stored_rows
 from pipeline.store.database import Store, split_into_pages
-from pipeline.store.schema import TaskRecord
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import to_compact_json
 from pipeline.tables.row_findings import (
     Finding,

@@ -17,19 +17,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.declaration import (
-    DEFAULT_READ_OPTIONS,
-    MAX_COLUMN_BYTES,
-    ReadOptions,
-    find_column,
-)
+from pipeline.core.declaration import DEFAULT_READ_OPTIONS, MAX_COLUMN_BYTES, ReadOptions
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import hash_file, list_parquet_files, require_utf8_path
 from pipeline.core.settings import read_variable
 from pipeline.core.text import INVALID_TEXT, plural, restore_formula
 from pipeline.store.database import Store
-from pipeline.store.schema import TaskRecord
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import (
     contains_binary,
     describe_binary_columns,

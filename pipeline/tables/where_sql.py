@@ -46,7 +46,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from pipeline.core.declaration import find_column, suggest_column
+from pipeline.core.column_placeholders import find_column, suggest_column
 from pipeline.core.errors import InputError
 from pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
 

@@ -43,7 +43,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store.answers import PERSON, applied_answers
 from pipeline.store.database import run_many, split_into_pages
-from pipeline.store.schema import ColumnTyped, IsoTime, TaskRecord
+from pipeline.store.schema import ColumnTyped, IsoTime
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables.answer_views import view_names_of
 from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column
 from pipeline.tables.column_values import to_column_value

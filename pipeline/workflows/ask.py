@@ -19,11 +19,7 @@ from pipeline.batch import budget
 from pipeline.batch.batch_plan import BatchPlan
 from pipeline.batch.budget import Calibration
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.declaration import (
-    DEFAULT_READ_OPTIONS,
-    ReadOptions,
-    is_query,
-)
+from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions, is_query
 from pipeline.core.errors import InputError
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.redact import mask_password

@@ -14,12 +14,9 @@ from difflib import get_close_matches
 from itertools import islice
 from statistics import fmean
 
+from pipeline.core.column_placeholders import find_column, list_template_columns
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.declaration import (
-    HASH_KEY,
-    find_column,
-    list_template_columns,
-)
+from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import InputError
 from pipeline.core.text import join_first, plural
 from pipeline.engine.task_template import (

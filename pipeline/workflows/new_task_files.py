@@ -16,11 +16,7 @@ from typing import NamedTuple
 
 from pipeline.core import files, trust
 from pipeline.core.command_hint import CommandHint, OptionHint
-from pipeline.core.declaration import (
-    NAME,
-    RESERVED,
-    is_query,
-)
+from pipeline.core.declaration import NAME, RESERVED, is_query
 from pipeline.core.errors import InputError
 from pipeline.engine.memory_rows import MemorySource
 from pipeline.engine.session import WorkspaceSession

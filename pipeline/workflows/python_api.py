@@ -62,7 +62,7 @@ from pipeline.workflows import ask, preflight, tag, try_out
 from pipeline.workflows.answered_row import AnsweredRow
 from pipeline.workflows.ask import AskReport
 from pipeline.workflows.preflight import Preflight
-from pipeline.workflows.tag import TagOptions
+from pipeline.workflows.tag_options import TagOptions
 from pipeline.workflows.tag_report import TagReport
 from pipeline.workflows.try_out import TryReport
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from pipeline.core import files
-from pipeline.core.declaration import HASH_KEY, find_column
+from pipeline.core.column_placeholders import find_column
+from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import ConfigurationError, InputError, TakenError
 from pipeline.core.files import hash_file
 from pipeline.core.text import plural

@@ -27,7 +27,7 @@ from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
 from pipeline.store import answers, claims, runs, selections, workspace
 from pipeline.store.database import Connection
-from pipeline.store.schema import PARTIAL_VERSIONS_KEY, TaskRecord
+from pipeline.store.task_record import PARTIAL_VERSIONS_KEY, TaskRecord
 from pipeline.tables.answer_views import make_views
 from pipeline.workflows import preflight
 from pipeline.workflows.preflight import Preflight

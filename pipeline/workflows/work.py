@@ -6,12 +6,11 @@ run units of one workspace at the same time, and die at any moment. A unit that 
 prevent the others.
 """
 
-import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from pipeline.batch import budget
 from pipeline.batch.batch_times import read_waits
@@ -24,29 +23,11 @@ from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index import build, vectors
 from pipeline.index.builds import open_synced_builds
-from pipeline.store import batches, workspace
-from pipeline.workflows import decisions, rounds
-from pipeline.workflows.due_units import DueUnit, is_index_stale, is_pilot_clear, list_due_units
+from pipeline.store import batches
+from pipeline.workflows import decisions
+from pipeline.workflows.due_units import DueUnit, is_index_stale, is_pilot_clear
 from pipeline.workflows.rounds import TagRounds
 from pipeline.workflows.tag_report import batch_failed_error
-
-# Names of the units, in the order in which they run.
-UNIT_NAMES = (
-    "look",
-    "download",
-    "ingest",
-    "embed",
-    "fill",
-    "ask",
-    "prepare",
-    "send",
-    "build",
-    "promote",
-)
-ASKING_UNITS = frozenset({"fill", "prepare", "send", "ask"})
-# Bounds of the pause between two passes of one process.
-MIN_PASS_PAUSE_S = 1.0
-MAX_PASS_PAUSE_S = 60.0
 
 # Opens the workspace for a task.
 WorkspaceOpener = Callable[[str], AbstractContextManager[WorkspaceSession]]
@@ -357,143 +338,3 @@ class WorkPass:
         if report.parked:
             self.phrases.append(f"{report.parked:,} parked")
         self.attempt(lambda: report.check_gates(self.ws.display))
-
-
-def run_due_units(
-    ws: WorkspaceSession,
-    units: Collection[str] = UNIT_NAMES,
-    *,
-    number: int | None = None,
-) -> WorkPass:
-    """Run the due units of the task in use once, within budgets and the agreed cost.
-
-    The order is: collect batches, embed, prepare the task, ask due rows, continue decisions, submit,
-    update the index, complete the report. Rows are asked and submitted only if the task could be prepared. An
-    unfinished `tag` sets the session's budget. Errors of units are stored in the result and not
-    raised.
-
-    Args:
-        ws: The workspace.
-        units: Run only these units.
-        number: Run only the units of this batch or block of texts, or all if None. The report is
-            then completed only after "ingest".
-    """
-    work_pass = WorkPass(ws, units, number)
-    budget.correct_tag_start(ws)
-    with ws.store.read() as tx:
-        ws.budget = budget.find_unfinished_tag_budget(tx, ws.task) or ws.budget
-
-    work_pass.attempt(work_pass.collect, work_pass.embed)
-    if ASKING_UNITS & set(units):
-        is_prepared = work_pass.attempt(
-            lambda: rounds.prepare_task(ws, may_be_empty=True, fills="fill" in units),
-        )
-        if is_prepared:
-            work_pass.attempt(
-                work_pass.ask_due_rows,
-                work_pass.ask_moved_rows,
-                work_pass.decide_rows,
-                work_pass.submit,
-            )
-    work_pass.attempt(work_pass.update_index)
-
-    if number is None or "ingest" in units:
-        work_pass.attempt(work_pass.tag_rounds.complete_report)
-    work_pass.summarize()
-    return work_pass
-
-
-@dataclass
-class WorkReport:
-    """Result of one pass over several tasks."""
-
-    # The report as JSON members.
-    document: dict[str, Any]
-    # One line per task that had something to do.
-    lines: list[str] = field(default_factory=list)
-    failures: list[FindableError] = field(default_factory=list)
-    # Seconds until the next unit is due, at most MAX_PASS_PAUSE_S.
-    again_s: float = MAX_PASS_PAUSE_S
-
-
-def run_pass(
-    open_workspace: WorkspaceOpener,
-    names: Sequence[str],
-    units: Collection[str],
-) -> WorkReport:
-    """Run the due units of each task once; if a task cannot be opened, the others still run.
-
-    After a failure, the task's next units do not shorten the pause.
-
-    Args:
-        open_workspace: Opens the workspace for a task.
-        names: Names of the tasks.
-        units: Run only these units.
-
-    Returns:
-        The report, with all errors, and the seconds until the next unit is due.
-    """
-    report = WorkReport({"did": [], "failures": [], "tasks": {}, "next": []})
-    document = report.document
-    for name in names:
-        try:
-            with open_workspace(name) as ws:
-                work_pass = run_due_units(ws, units)
-                due_units = list(list_due_units(ws))
-                work_pass.describe_waits(due_units)
-                with ws.store.read() as tx:
-                    document["workspace_id"] = workspace.get_workspace(tx).workspace_id
-        except FindableError as error:
-            report.failures.append(error)
-            continue
-
-        phrases = _describe_pass(work_pass)
-        if phrases:
-            line = "; ".join(phrases)
-            report.lines.append(f"{name}: {line}" if len(names) > 1 else line)
-        report.failures += work_pass.failures
-        document["did"] += work_pass.phrases
-        document["tasks"][name] = work_pass.figures
-        for due_unit in due_units:
-            document["next"].append({**due_unit.json_members, "in_s": round(due_unit.in_s, 1)})
-            # After a failure the next pass waits as long as possible.
-            if due_unit.unit in units and not work_pass.failures:
-                report.again_s = min(report.again_s, due_unit.in_s)
-    document["failures"] = [error.message for error in report.failures]
-    return report
-
-
-def _describe_pass(work_pass: WorkPass) -> list[str]:
-    """Return the phrases of a pass, and why rows wait; empty if there was nothing to do."""
-    figures = work_pass.figures
-    phrases = list(work_pass.phrases)
-    stop_reason = figures.get("out_of_money") or figures.get("no_pilot")
-    if stop_reason:
-        phrases.append(f"{figures['left']:,} not asked: {stop_reason}")
-    rows_without_room = figures.get("no_room")
-    if rows_without_room:
-        phrases.append(f"{rows_without_room:,} wait until the API accepts more")
-    phrases += figures.get("slow", ())
-    return phrases
-
-
-def run_passes_forever(
-    open_workspace: WorkspaceOpener,
-    names: Sequence[str],
-    units: Collection[str],
-    on_report: Callable[[WorkReport], object],
-) -> NoReturn:
-    """Run passes for ever, each at the time at which the next unit is due.
-
-    The pause is MIN_PASS_PAUSE_S to MAX_PASS_PAUSE_S seconds.
-
-    Args:
-        open_workspace: Opens the workspace for a task.
-        names: Names of the tasks.
-        units: Run only these units.
-        on_report: Called with the report of each pass.
-    """
-    while True:
-        report = run_pass(open_workspace, names, units)
-        on_report(report)
-        time.sleep(max(MIN_PASS_PAUSE_S, report.again_s))

@@ -32,7 +32,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import health
 from pipeline.store import schema
 from pipeline.store.database import Store
-from pipeline.workflows import due_units, work
+from pipeline.workflows import due_units, work_passes
 from pipeline.workflows.due_units import DueUnit
 
 JOB_SCHEMA = schema.WORKER_SCHEMA
@@ -398,7 +398,7 @@ class _Worker:
                 contextlib.suppress(KeyboardInterrupt),
                 self._open_session(due_unit.task, Access.WRITE, unit_members) as ws,
             ):
-                work_pass = work.run_due_units(ws, [due_unit.unit], number=due_unit.number)
+                work_pass = work_passes.run_due_units(ws, [due_unit.unit], number=due_unit.number)
                 retry_at = ws.now()
                 failures = work_pass.failures
                 phrases = work_pass.phrases

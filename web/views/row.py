@@ -5,9 +5,8 @@ A row can be asked again, corrected or forgotten.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import PurePath
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
@@ -22,13 +21,13 @@ from pipeline.engine import corrections
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.usage import calculate_cost
-from pipeline.images.table_names import TASK as IMAGES_TASK
 from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage
 from pipeline.quality import pilot
 from pipeline.store import claims
-from pipeline.store.answers import PERSON, Review, read_review
+from pipeline.store.answers import PERSON
 from pipeline.store.confidences import FieldConfidence, read_confidences
+from pipeline.store.reviews import Review, read_review
 from web.answer_differences import compare_versions
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
@@ -49,14 +48,11 @@ from web.render import (
     to_text,
 )
 from web.row_query import RowQuery
+from web.views.row_heading import make_row_heading
 from web.views.rows import PASSAGES_TASK, SORT_TIMEOUT_S, passage_values
 
 router = APIRouter()
 
-# State of an image that cannot be opened.
-UNUSABLE = "unusable"
-# Longer side of the picture.
-PICTURE_PIXELS = 640
 # Longer values are displayed as texts to read, shorter values as a list of columns.
 MAX_SHORT_VALUE_CHARS = 60
 MAX_CHOSEN_ROWS = 500
@@ -275,7 +271,7 @@ def _row_values(
 
     return {
         **row,
-        **_heading(row, task, columns),
+        **make_row_heading(row, task, columns),
         **_list_links(ws, query, row_id if row["state"] else None),
         "task": task,
         "key": key,
@@ -405,35 +401,6 @@ def _row_work(app_state: AppState, task: str, key: str) -> list[dict[str, Any]]:
     kinds = (ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task))
     newest_work = [app_state.running.get_newest(kind, row_key=key) for kind in kinds]
     return [work.document for work in newest_work if work is not None]
-
-
-def _heading(
-    row: Mapping[str, Any],
-    task: str,
-    columns: Sequence[tuple[str, str]],
-) -> dict[str, str]:
-    """Return the `title` of a row, a `subtitle` with its other name, and the `picture` address.
-
-    A person's title is the full name, an image's title its file name. Subtitle and picture may be
-    "". Only an image that can be opened has a picture.
-    """
-    title = row["name"]
-    row_id = row["item"]
-    subtitle = ""
-    picture = ""
-    if task == IMAGES_TASK:
-        title = PurePath(title).name
-        if row["state"] != UNUSABLE:
-            query = urlencode({"key": row_id, "side": PICTURE_PIXELS})
-            picture = f"/api/images/thumbnail?{query}"
-    elif task == PEOPLE_TASK:
-        full_name = dict(columns).get("name", "")
-        if full_name:
-            subtitle = title
-            title = full_name
-    elif title != row_id:
-        subtitle = row_id
-    return {"title": title, "subtitle": subtitle, "picture": picture}
 
 
 def estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:

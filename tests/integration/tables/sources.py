@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from pipeline.store import schema
 from pipeline.store.database import Connection, Store
-from pipeline.store.schema import TaskRecord
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import merge_kinds
 from pipeline.tables.row_sync import RowSync, RowSyncReport
 from pipeline.tables.source import FileSource, check_column_names

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, insert
 
 from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
 from pipeline.core.quotes import Quote
-from pipeline.store.schema import TaskRecord, answers
+from pipeline.store.schema import answers
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables.answer_views import make_views
 from pipeline.tables.column_values import list_fields
 from pipeline.tables.write_to import TargetValue, check_column_target, write_column

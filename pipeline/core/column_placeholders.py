@@ -1,0 +1,81 @@
+"""Placeholders such as {job_title} in prompts and labels, and the columns that they name."""
+
+import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+# Names of columns that a hint lists.
+MAX_LISTED_COLUMNS = 12
+
+
+_PLACEHOLDER = re.compile(r"\{([^\W\d]\w*)\}")
+
+
+def fill_template(template: str, value_of: Callable[[str], str]) -> str:
+    """Return a template with `value_of(column)` in the place of each `{column}`.
+
+    Other braces stay.
+    """
+    return _PLACEHOLDER.sub(lambda placeholder: value_of(placeholder[1]), template)
+
+
+def list_template_columns(template: str | None) -> tuple[str, ...]:
+    """Return the distinct columns that a template names, in their order."""
+    return tuple(dict.fromkeys(_PLACEHOLDER.findall(template or "")))
+
+
+def invalid_placeholders(template: str | None, columns: Iterable[str]) -> dict[str, str]:
+    """Return columns in braces that are no valid placeholder, each with its valid name.
+
+    For example `{Job Title}`, for which `job_title` is valid.
+    """
+    return {
+        column: _fold_name(column)
+        for column in columns
+        if f"{{{column}}}" in (template or "") and not _PLACEHOLDER.fullmatch(f"{{{column}}}")
+    }
+
+
+def find_column(name: str, columns: Iterable[str]) -> str | None:
+    """Return the column that a placeholder means, or None.
+
+    It is the column of the same name, else the only column whose name has the same letters and
+    digits. So `{job_title}` means `Job Title`, because a placeholder contains no blanks.
+    """
+    all_columns = list(columns)
+    if name in all_columns:
+        return name
+    similar_columns = [column for column in all_columns if _fold_name(column) == _fold_name(name)]
+    if len(similar_columns) == 1:
+        return similar_columns[0]
+    return None
+
+
+def suggest_column(name: str, columns: Iterable[str]) -> str:
+    """Return a hint that lists columns, and the column most similar to a name; "" without columns.
+
+    At most MAX_LISTED_COLUMNS columns are listed.
+    """
+    all_columns = list(columns)
+    if not all_columns:
+        return ""
+
+    listed_names = ", ".join(all_columns[:MAX_LISTED_COLUMNS])
+    if len(all_columns) > MAX_LISTED_COLUMNS:
+        listed_names += " …"
+    hint = f"the columns are {listed_names}"
+
+    columns_by_folded_name = {_fold_name(column): column for column in all_columns}
+    similar_names = get_close_matches(_fold_name(name), columns_by_folded_name, n=1)
+    if similar_names:
+        hint = f"did you mean {columns_by_folded_name[similar_names[0]]!r}? {hint}"
+    return hint
+
+
+def _fold_name(name: str) -> str:
+    return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")

@@ -1,0 +1,54 @@
+"""Export people with their tags."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Connection
+
+from pipeline.engine.task_parts import (
+    ExportOptions,
+    ExportRows,
+    TaskExport,
+)
+from pipeline.experts import table
+from pipeline.tables.row_selection import iterate_selected
+
+
+@dataclass(eq=False, kw_only=True)
+class ExpertsExport(TaskExport):
+    """The export of all people."""
+
+    row_noun = "expert"
+
+    # A person is doubtful if a field of the answer has a lower confidence.
+    doubt_threshold: float
+
+    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
+        """Return every person with the additional columns of imported files and the state.
+
+        Tags are those of the table, whatever version gave them.
+        """
+        from pipeline.experts.show import (
+            encode_experts,
+            exported_people,
+            extra_column_names,
+            people_grid,
+        )
+
+        encode = partial(encode_experts, extra_columns=extra_column_names(tx))
+        total = None
+        if options.row_filter is None:
+            total = table.people_table(tx).count_states(tx)["total"]
+        people = iterate_selected(
+            tx,
+            people_grid(tx, doubt_threshold=self.doubt_threshold),
+            exported_people(tx),
+            options.row_filter,
+            get_row_id=lambda person: person.row_id,
+        )
+        return ExportRows(
+            people,
+            encode,
+            total,
+            version_counts=table.count_people_by_extractor(tx),
+        )

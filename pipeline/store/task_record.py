@@ -1,0 +1,91 @@
+"""A registered task, as it is stored."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+# The key of the preferred versions in `TaskRecord.words`.
+PREFERRED_VERSIONS_KEY = "prefer_versions"
+
+
+# The key of the partial versions in `TaskRecord.words`: the prompt version that each continues.
+PARTIAL_VERSIONS_KEY = "partial_versions"
+
+
+# The key of the examples in `TaskRecord.words` that were drawn from corrections, by prompt version:
+# (row id, values by column, answer).
+DRAWN_EXAMPLES_KEY = "drawn_examples"
+
+
+# The key of the fingerprints of the version whose vocabularies had fewer terms.
+OUTGROWN_KEY = "outgrown"
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """One row of `findable_tasks`: a registered task, and the version of its answers."""
+
+    name: str
+    # The file that declares the task.
+    path: str
+    # The beginning of the names of its tables.
+    prefix: str
+    # The source of its rows: a query, or the path of a file.
+    items: str
+    is_query: bool
+    # The SHA-256 of that file when it was imported.
+    items_sha256: str | None
+    # (name, type) pairs of the key columns.
+    key: tuple[tuple[str, str], ...]
+    # The type of each column of the source, by name.
+    columns: Mapping[str, str]
+    # (name, type) pairs of the answer's fields.
+    fields: tuple[tuple[str, str], ...]
+    version: int
+    fingerprint: str
+    # More of the declaration: the prompt version, the model and others.
+    words: Mapping[str, Any]
+    # When the record was written.
+    at: datetime
+
+    @property
+    def preferred(self) -> tuple[str, ...]:
+        """Return the versions that PREFER_VERSIONS stored, in their order; empty if none."""
+        return tuple(self.words.get(PREFERRED_VERSIONS_KEY, ()))
+
+    @property
+    def prompt_version(self) -> str:
+        """Return the prompt version that the file declares: `task@n`."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def current_versions(self) -> tuple[str, ...]:
+        """Return the prompt version and those that asked some of its rows again, newest first.
+
+        An answer of any of them keeps a row from being asked.
+        """
+        partial_versions = [
+            label
+            for label, base in self.words.get(PARTIAL_VERSIONS_KEY, {}).items()
+            if base == self.prompt_version
+        ]
+        return (*reversed(partial_versions), self.prompt_version)
+
+    def list_examples(self, version: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """Return (row id, values by column, answer) of the drawn examples of a version."""
+        label = version.partition("/")[0]
+        declared_version = self.words.get(PARTIAL_VERSIONS_KEY, {}).get(label, label)
+        examples = self.words.get(DRAWN_EXAMPLES_KEY, {}).get(declared_version, [])
+        return [(row_id, row, answer) for row_id, row, answer in examples]
+
+    def rank_versions(self, preferred: Sequence[str]) -> tuple[str, ...]:
+        """Return preferred versions, followed by the current versions if there are several."""
+        if len(self.current_versions) == 1:
+            return tuple(preferred)
+        return (*preferred, *self.current_versions)
+
+    @property
+    def outgrown(self) -> tuple[str, ...]:
+        """Return the fingerprints of the version whose vocabularies had fewer terms."""
+        return tuple(self.words.get(OUTGROWN_KEY, ()))

@@ -1,0 +1,45 @@
+"""The title, the other name and the picture of a row."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import urlencode
+
+from pipeline.images.table_names import TASK as IMAGES_TASK
+from web.app_state import PEOPLE_TASK
+
+# State of an image that cannot be opened.
+UNUSABLE = "unusable"
+
+
+# Longer side of the picture.
+PICTURE_PIXELS = 640
+
+
+def make_row_heading(
+    row: Mapping[str, Any],
+    task: str,
+    columns: Sequence[tuple[str, str]],
+) -> dict[str, str]:
+    """Return the `title` of a row, a `subtitle` with its other name, and the `picture` address.
+
+    A person's title is the full name, an image's title its file name. Subtitle and picture may be
+    "". Only an image that can be opened has a picture.
+    """
+    title = row["name"]
+    row_id = row["item"]
+    subtitle = ""
+    picture = ""
+    if task == IMAGES_TASK:
+        title = PurePath(title).name
+        if row["state"] != UNUSABLE:
+            query = urlencode({"key": row_id, "side": PICTURE_PIXELS})
+            picture = f"/api/images/thumbnail?{query}"
+    elif task == PEOPLE_TASK:
+        full_name = dict(columns).get("name", "")
+        if full_name:
+            subtitle = title
+            title = full_name
+    elif title != row_id:
+        subtitle = row_id
+    return {"title": title, "subtitle": subtitle, "picture": picture}
