@@ -266,7 +266,9 @@ def _read_headings(
     A heading with a single term is replaced by its term. None if the values are not those of a
     vocabulary, or a choice has too many options.
     """
-    terms = [term for branch in branches for term in branch.get(VOCABULARY, {}).get("terms", ())]
+    terms: list[dict[str, Any]] = []
+    for branch in branches:
+        terms += branch.get(VOCABULARY, {}).get("terms", ())
     parents = {term["name"]: term["parent"] for term in terms}
     meanings = {term["name"]: describe_meaning(term) for term in terms}
     options_by_heading: dict[str | None, list[Option]] = {}

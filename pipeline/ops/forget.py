@@ -200,11 +200,9 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
 
     with ws.store.read() as tx:
         batch_numbers = read_batch_numbers(tx, task, row_ids)
-        example_versions = {
-            version
-            for row_id in row_ids
-            for version in erasure.list_versions_with_example(tx, task.name, row_id)
-        }
+        example_versions = set[str]()
+        for row_id in row_ids:
+            example_versions |= set(erasure.list_versions_with_example(tx, task.name, row_id))
         all_batches = batches.batches_in_states(tx)
         cleaned_hashes = marks.cleaned_batches(tx)
     row_batches = [batch for batch in all_batches if batch.number in batch_numbers]

@@ -254,11 +254,12 @@ def _count_judgeable(tx: Connection, task: Task, selection: JudgeSelection) -> i
     """Return how many selected rows have an answer with a value that can be judged."""
     if selection.row_ids is not None:
         return len(selection.row_ids)
-    return sum(
-        bool(list_judgeable_values(task, answer, selection.fields))
-        for page in read_answer_pages(tx, task, selection)
-        for answer in page
-    )
+    judgeable_count = 0
+    for page in read_answer_pages(tx, task, selection):
+        judgeable_count += sum(
+            bool(list_judgeable_values(task, answer, selection.fields)) for answer in page
+        )
+    return judgeable_count
 
 
 def _announce(ws: WorkspaceSession, report: JudgeReport) -> None:

@@ -138,14 +138,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     rounds.prepare_task(check_ws)
     tag_rounds = TagRounds(check_ws, limit=len(INVENTED_ROWS) - 1, should_report=False)
 
-    cost = preflight.estimate_open_rows(check_ws, limit=None, deadline_s=None).ways["live"].cost
-    model = check_ws.model
-    ws.display.say(
-        f"{model.name}: {len(INVENTED_ROWS)} invented rows, "
-        f"{describe_cost(model, cost, usage_tier=ws.settings.tier)}"
-    )
-    check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
-
+    _confirm_check_cost(check_ws)
     list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(should_wait=False).sent)
     if list_lag_s is not None:
         lag_text = f"after {list_lag_s:.1f} s" if list_lag_s else "at once"
@@ -189,11 +182,26 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
 
     return {
         "backend": check_ws.backend,
-        "models": [model.name, check_ws.embedding_model.name],
+        "models": [check_ws.model.name, check_ws.embedding_model.name],
         "list_lag": list_lag_s,
         "cost": round(spent_usd + decisions_usd, 6),
         "facts": measurements | _describe_api_facts(check_ws.backend, sent_batches),
     }
+
+
+def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
+    """Print the model and the estimated cost of the invented rows, and confirm any cost.
+
+    Raises:
+        InputError: The cost was not confirmed.
+    """
+    cost = preflight.estimate_open_rows(check_ws, limit=None, deadline_s=None).ways["live"].cost
+    model = check_ws.model
+    check_ws.display.say(
+        f"{model.name}: {len(INVENTED_ROWS)} invented rows, "
+        f"{describe_cost(model, cost, usage_tier=check_ws.settings.tier)}"
+    )
+    check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
 
 
 def _describe_api_facts(backend: str, sent_batches: Iterable[BatchRow]) -> dict[str, str]:
