@@ -517,7 +517,9 @@ class _GridBuilder:
             review_expression=answers.reviewed_of_row(self._preference, item_id),
             doubts=self._doubts,
             doubtful_name=self._confidences.doubtful_name,
+            doubtful_fields_name=self._confidences.doubtful_fields_name,
             least_confidence_name=self._confidences.least_name,
+            dotted_names=self._confidences.dotted_names,
             confidence_names={
                 name: self._confidences.names[field]
                 for name, field in self._fields.items()
