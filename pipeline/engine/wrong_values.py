@@ -1,5 +1,6 @@
 """Name the value of a corrected answer that is not among the allowed values of its field."""
 
+import json
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -51,9 +52,10 @@ def find_wrong_value(
         wrong_value = value[int(member_path[0])]
 
     options = list(_iter_options(field))
-    allowed_values = [option.value for option in options]
+    # A schema for Gemini has numbers as texts.
+    allowed_texts = {_to_text(option.value) for option in options}
     # Another fault, such as one of the task's own check.
-    if wrong_value in allowed_values:
+    if _to_text(wrong_value) in allowed_texts:
         return None
 
     nearest_options = _sort_by_likeness(options, wrong_value)
@@ -62,7 +64,7 @@ def find_wrong_value(
         corrected_value = []
         for member in value:
             allowed_member = member
-            if member not in allowed_values:
+            if _to_text(member) not in allowed_texts:
                 allowed_member = _sort_by_likeness(options, member)[0].value
             if allowed_member not in corrected_value:
                 corrected_value.append(allowed_member)
@@ -71,7 +73,7 @@ def find_wrong_value(
     if len(options) > MAX_LISTED_VALUES:
         nearest_text = _join_values(nearest_options[:NEAREST_VALUES])
         allowed_text = f"one of {len(options)} values, such as {nearest_text}"
-    message = f"{subject} must be {allowed_text}, not {wrong_value!r}"
+    message = f"{subject} must be {allowed_text}, not {_quote(_to_text(wrong_value))}"
     return WrongValue(field_name, message, corrected_value)
 
 
@@ -90,15 +92,31 @@ def _sort_by_likeness(options: Sequence[Option], value: Any) -> list[Option]:
         option.text.casefold(): option for option in options if option.value is not None
     }
     similar_texts = get_close_matches(
-        str(value).casefold(), options_by_text, n=len(options_by_text), cutoff=0
+        _to_text(value).casefold(), options_by_text, n=len(options_by_text), cutoff=0
     )
     return [options_by_text[similar_text] for similar_text in similar_texts]
 
 
 def _join_values(options: Sequence[Option]) -> str:
     """Return values as `'a', 'b' or 'c'`."""
-    texts = ["empty" if option.value is None else repr(option.value) for option in options]
+    texts = [_quote(_to_text(option.value)) for option in options]
     *first_texts, last_text = texts
     if not first_texts:
         return last_text
     return f"{', '.join(first_texts)} or {last_text}"
+
+
+def _to_text(value: Any) -> str:
+    """Return a value as it is typed; None is an empty text."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _quote(text: str) -> str:
+    """Return a text in quotation marks, but a number or boolean as it is."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return repr(text)
+    return text
