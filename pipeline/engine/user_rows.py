@@ -23,11 +23,11 @@ from sqlalchemy import (
     select,
 )
 
-from pipeline.core.command_hint import HintTemplate
+from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.declaration import HASH_KEY, fill_template, find_column
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
-from pipeline.core.where_parser import parse_where
+from pipeline.core.where_parser import WhereSyntaxError, parse_where
 from pipeline.engine.row_confidences import RowConfidences
 from pipeline.engine.task_parts import (
     TaskRows,
@@ -628,7 +628,11 @@ class _GridBuilder:
             InputError: The text is invalid, or names an unknown column or a field without
                 confidences.
         """
-        expression = parse_where(text)
+        try:
+            expression = parse_where(text)
+        except WhereSyntaxError as error:
+            hint = HintTemplate("write it like {}", OptionHint(where=self._example_condition()))
+            raise InputError(error.message, hint=hint) from None
         self._confidences.check_condition(expression, list(self._record.columns))
         answer = answers.preferred_of_row(self._preference, self._table.item_id, "answer")
         column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
@@ -646,6 +650,16 @@ class _GridBuilder:
             (column_cells, dotted_cells, field_cells, review_cells, confidence_cells),
             tx=self._tx,
         )
+
+    def _example_condition(self) -> str:
+        """Return a condition about a text column that is no key, or about the last column."""
+        *_, name = self._record.columns
+        for column, kind in self._record.columns.items():
+            if kind == "text" and column not in self._key_columns:
+                name = column
+                break
+        quoted_name = name if name.replace("_", "").isalnum() else f'"{name}"'
+        return f"{quoted_name} CONTAINS 'word'"
 
     def _answer_conditions(self, word: str) -> list[ColumnElement[bool]]:
         """Return a condition for each field: the preferred answer contains the word in a value.

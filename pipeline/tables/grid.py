@@ -142,8 +142,8 @@ class Grid:
             refused_options = options._replace(sort=None, fields=None)
             return make_refused_grid(self.table.task).read_page(tx, refused_options)
 
-        names = self._listed_names(options)
         conditions = self.make_conditions(tx, options.row_filter)
+        names = self._listed_names(options)
         sort_keys = self._sort_keys(options.sort or "")
         if options.only is not None:
             conditions.append(self.table.match_ids([options.only]))
