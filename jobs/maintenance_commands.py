@@ -431,7 +431,7 @@ def versions(ws: WorkspaceSession) -> CommandReport:
     if not summaries:
         return CommandReport([], "no versions yet")
 
-    headers = VERSION_HEADERS
+    headers: tuple[str, ...] = VERSION_HEADERS
     has_conditions = any(summary.condition for summary in summaries)
     if has_conditions:
         headers += ("where",)
