@@ -77,6 +77,7 @@ def _estimate_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:
     values = plural(report.questions, "value")
     cost = format_usd(report.estimated_cost)
     lines = [f"{report.model}: {rows}, {values} to judge, about {cost}"]
+    lines += _judged_before_lines(report, labels)
     return lines + _left_out_lines(report, labels)
 
 
@@ -91,6 +92,7 @@ def _report_lines(report: JudgeReport, labels: TaskLabels) -> Output:
         parts += [f"{count:,} failed ({reason})" for reason, count in report.live.failed.items()]
         calls = plural(report.live.calls, "call")
         lines.append(f"{', '.join(parts)}; {calls}, {format_usd(report.live.cost)}")
+        lines += _judged_before_lines(report, labels)
     lines += _left_out_lines(report, labels)
     lines += [share.line for share in report.supported]
     if report.doubtful:
@@ -116,6 +118,14 @@ def _nothing_line(report: JudgeReport, labels: TaskLabels) -> str:
         larger_sample = CommandHint("judge", task=labels.task_option, n=2 * report.sample_rows)
         line += f"; `{larger_sample}` judges more"
     return line
+
+
+def _judged_before_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:
+    """Return the line about the selected rows that need no request any more, if there are any."""
+    if not report.judged_before:
+        return []
+    rows = plural(report.selected, labels.singular, labels.plural)
+    return [f"{report.judged_before:,} of the {rows} were judged before"]
 
 
 def _left_out_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:

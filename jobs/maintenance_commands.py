@@ -423,18 +423,24 @@ def remove_tables(
 def versions(ws: WorkspaceSession) -> CommandReport:
     """List all versions of answers, also of other programs: rows, dates and cost (USD).
 
-    Lists all tasks, or only TASK if it is set.
+    Lists all tasks, or only TASK if it is set. The column `where` has the condition of a version
+    that `tag --where` made.
     """
     summaries = answer_versions.read_all_versions(ws)
     if not summaries:
         return CommandReport([], "no versions yet")
 
+    headers: tuple[str, ...] = VERSION_HEADERS
+    has_conditions = any(summary.condition for summary in summaries)
+    if has_conditions:
+        headers += ("where",)
     rows = []
     for summary in summaries:
         counts = summary.counts._replace(model=summary.counts.model or "-")
-        rows.append((summary.subject, *counts, format_usd(summary.cost)))
+        cells = (summary.subject, *counts, format_usd(summary.cost))
+        rows.append((*cells, summary.condition) if has_conditions else cells)
     document = [summary.document for summary in summaries]
-    return CommandReport(document, TextTable(VERSION_HEADERS, rows))
+    return CommandReport(document, TextTable(headers, rows))
 
 
 def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandReport:

@@ -76,7 +76,7 @@ def tag(
     --dry prints cost and time of each mode. It sends nothing and needs no key.
 
     --where asks only the rows of a condition. If some of them are answered, they are asked again
-    under a new version: --version, or the next free number. Other rows stay as they are.
+    under a new version: FINDABLE_VERSION, or the next free number. Other rows stay as they are.
 
     Asks for confirmation before an automatic choice of full price, before answered rows are asked
     again, and if the estimate is above FINDABLE_CONFIRM_ABOVE (USD). Without a terminal it needs

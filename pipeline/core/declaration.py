@@ -463,23 +463,30 @@ def validate_answer(
 
 
 def first_accepted_value(answer: "type[BaseModel]", field: str, readings: Sequence[Any]) -> Any:
-    """Return the first candidate value that a field accepts, else the first candidate.
+    """Return the first candidate value that a field accepts.
+
+    If it accepts none, the first of the candidates with the deepest fault is returned: a list with
+    a wrong member rather than a text in the place of a list.
 
     Args:
         answer: The model of the answer.
         field: Name of a field of the model.
         readings: At least one candidate value.
     """
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
     kind: Any = TypeAdapter(answer.model_fields[field].rebuild_annotation())
+    fault_depths = []
     for candidate in readings:
         try:
             kind.validate_json(json.dumps(candidate))
-        except Exception:  # noqa: BLE001, S112 - a validator of a user can raise anything
-            continue
-        return candidate
-    return readings[0]
+        except ValidationError as error:
+            fault_depths.append(len(error.errors()[0]["loc"]))
+        except Exception:  # noqa: BLE001 - a validator of a user can raise anything
+            fault_depths.append(0)
+        else:
+            return candidate
+    return readings[fault_depths.index(max(fault_depths))]
 
 
 def is_query(items: str) -> bool:

@@ -74,6 +74,10 @@ def iterate_comparisons(expression: Expression) -> Iterator[Comparison]:
             yield from iterate_comparisons(part)
 
 
+class WhereSyntaxError(InputError):
+    """A WHERE= condition is malformed. The hint has an example about people."""
+
+
 class _Token(NamedTuple):
     # The name of a group of _TOKEN, or _END.
     kind: str
@@ -102,7 +106,8 @@ def parse_where(text: str) -> Expression:
     """Parse a WHERE= condition.
 
     Raises:
-        InputError: The text is too long or malformed. The message has the position.
+        WhereSyntaxError: The text is malformed. The message has the position.
+        InputError: The text is too long.
     """
     if len(text) > MAX_WHERE_CHARS:
         raise InputError(
@@ -112,8 +117,9 @@ def parse_where(text: str) -> Expression:
     return _Parser(text).parse()
 
 
-def _syntax_error(offset: int, reason: str) -> InputError:
-    return InputError(f"WHERE cannot be read at character {offset + 1}: {reason}", hint=WHERE_HINT)
+def _syntax_error(offset: int, reason: str) -> WhereSyntaxError:
+    message = f"WHERE cannot be read at character {offset + 1}: {reason}"
+    return WhereSyntaxError(message, hint=WHERE_HINT)
 
 
 class _Parser:

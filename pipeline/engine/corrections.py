@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any, NamedTuple
 
-from pipeline.core.command_hint import OptionHint
+from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.declaration import first_accepted_value, validate_answer
 from pipeline.core.errors import (
     ChangedMeanwhileError,
@@ -28,6 +28,7 @@ from pipeline.core.errors import (
 from pipeline.core.text import MAX_CLEANED_CHARS, plural
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById
+from pipeline.engine.wrong_values import find_wrong_value
 from pipeline.store import claims, edits, reviews, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.edits import AnswerEdit, NewEdit
@@ -35,6 +36,9 @@ from pipeline.store.edits import AnswerEdit, NewEdit
 # Hex digits of the hash that identifies the state of an answer.
 STATE_HASH_DIGITS = 16
 UNCHANGED_MESSAGE = "nothing was changed"
+# Signs that a typed text must not have without quotation marks.
+_TEXT_SIGNS = frozenset(';"[{')
+_LIST_SIGNS = _TEXT_SIGNS | {","}
 
 Document = dict[str, Any]
 
@@ -45,24 +49,68 @@ _PYDANTIC_SUBJECT = re.compile(r"^([\w.]+): (?:Input|String|List|Value|Number) s
 class InvalidAnswerError(InputError):
     """A corrected answer is not valid; nothing was changed."""
 
-    def __init__(self, task: Task, row_id: str, reason: str) -> None:
-        """Make the message and the command to type from the reason, which begins with a field."""
-        # As pydantic says it; the page has its own words.
+    def __init__(
+        self,
+        task: Task,
+        row_id: str,
+        reason: str,
+        *,
+        answer: Document,
+        change: Mapping[str, Any],
+    ) -> None:
+        """Make the message and the command to type.
+
+        Args:
+            reason: Begins with the path of a field, as pydantic says it.
+            answer: The invalid answer.
+            change: The new values by field; empty for an undone edit.
+        """
+        # The page has its own words.
         self.reason = reason
-        field = reason.partition(":")[0].partition(".")[0]
-        fields = task.prompt.answer_model.model_fields
-        assignment = f"{field if field in fields else next(iter(fields))}=…"
-        command = task.labels.command("correct", item=row_id, set=assignment)
+        wrong_value = find_wrong_value(task.prompt.answer_model, reason, answer)
+        if wrong_value is None:
+            field = reason.partition(":")[0].partition(".")[0]
+            fields = task.prompt.answer_model.model_fields
+            assignments = f"{field if field in fields else next(iter(fields))}=…"
+            command = task.labels.command("correct", item=row_id, set=assignments)
+            hint = HintTemplate("`{}` with an allowed value", command)
+            message = _plain_reason(reason)
+        else:
+            values = {**change, wrong_value.field: wrong_value.corrected_value}
+            assignments = "; ".join(
+                f"{name}={_format_typed_value(value)}" for name, value in values.items()
+            )
+            hint = HintTemplate(
+                "`{}`", task.labels.command("correct", item=row_id, set=assignments)
+            )
+            message = wrong_value.message
         super().__init__(
-            f"that is no valid answer about {row_id!r}: {_plain_reason(reason)}; {UNCHANGED_MESSAGE}",
-            hint=f"`{command}` with an allowed value",
+            f"that is no valid answer about {row_id!r}: {message}; {UNCHANGED_MESSAGE}",
+            hint=hint,
         )
 
 
 def _plain_reason(reason: str) -> str:
-    """Return a reason without pydantic's wording, as in `mood must be 'good' or 'bad'`."""
+    """Return a reason without pydantic's wording, as in `stars must be an integer`."""
     plain = _PYDANTIC_SUBJECT.sub(r"\1 must ", reason)
-    return plain.replace(": Field required", " is missing").replace(" be a valid ", " be a ")
+    plain = plain.replace(": Field required", " is missing").replace(" be a valid ", " be a ")
+    return re.sub(r"\bbe a (?=[aeio])", "be an ", plain)
+
+
+def _format_typed_value(value: Any) -> str:
+    """Return a value as `parse_typed_fields` reads it: a plain text or list, else JSON."""
+    is_list = isinstance(value, list) and all(isinstance(member, str) for member in value)
+    members = value if is_list else [value]
+    forbidden_signs = _LIST_SIGNS if is_list else _TEXT_SIGNS
+    is_plain = all(
+        isinstance(member, str)
+        and member.strip() == member != ""
+        and not forbidden_signs.intersection(member)
+        for member in members
+    )
+    if members and is_plain:
+        return ", ".join(members)
+    return json.dumps(value, ensure_ascii=False)
 
 
 # ---- the history of an answer, and its change
@@ -249,7 +297,9 @@ def _make_edit(
     is_corrected = _has_active_edit([*row_edits, edit])
     # The answer of a model is restored as it was, even if it is no longer valid.
     if is_corrected:
-        edit = edit._replace(after=_validated_answer(task, row_id, new_answer, row))
+        typed_values = {} if isinstance(change, int) else change
+        valid_answer = _validated_answer(task, row_id, new_answer, row, change=typed_values)
+        edit = edit._replace(after=valid_answer)
     if edit.after == edit.before:
         return None
     return NewEdit(edit, task.rows.input_hash(row), is_corrected)
@@ -530,6 +580,8 @@ def _validated_answer(
     row_id: str,
     answer: Document,
     row: Mapping[str, Any],
+    *,
+    change: Mapping[str, Any],
 ) -> Document:
     """Validate a corrected answer like an answer of a model, and return it as stored.
 
@@ -537,6 +589,7 @@ def _validated_answer(
 
     Args:
         row: The row, against which quotations and the task's `check` are tested.
+        change: The new values by field, for the message; empty for an undone edit.
 
     Raises:
         InvalidAnswerError: The answer is not valid.
@@ -570,7 +623,7 @@ def _validated_answer(
         raise
 
     if valid_answer is None:
-        raise InvalidAnswerError(task, row_id, reason)
+        raise InvalidAnswerError(task, row_id, reason, answer=values_by_field, change=change)
     document: Document = valid_answer.model_dump(mode="json")
     return document
 

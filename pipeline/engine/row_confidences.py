@@ -8,11 +8,14 @@ from sqlalchemy import ColumnElement, Connection, func, literal
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InputError
+from pipeline.core.rounding import round_probability
+from pipeline.core.text import format_probability
 from pipeline.core.where_parser import Comparison, Expression, iterate_comparisons
 from pipeline.store import answers
 from pipeline.store.answers import VersionPreference
 from pipeline.store.confidences import (
     LEAST_PROBABILITY,
+    FieldConfidence,
     has_confidences,
     list_confident_fields,
     probability_of_field,
@@ -24,6 +27,8 @@ from pipeline.tables.where_sql import JsonCell
 
 # Column with the least probability of a row's fields; member of a field in WHERE=.
 CONFIDENCE = "confidence"
+# Column with the fields that make a row doubtful.
+DOUBTFUL_FIELDS = "doubtful_fields"
 # Sorts behind all probabilities.
 _MISSING_PROBABILITY = 2.0
 
@@ -58,7 +63,7 @@ class RowConfidences:
             names_by_field = {field: f"{name}{CONFIDENCE_SUFFIX}" for name, field in fields.items()}
         free_names = name_added_columns(
             taken_names,
-            [*names_by_field.values(), CONFIDENCE, DOUBTFUL],
+            [*names_by_field.values(), CONFIDENCE, DOUBTFUL, DOUBTFUL_FIELDS],
             "answer_",
         )
         # Names of columns by field.
@@ -67,14 +72,25 @@ class RowConfidences:
         }
         self.doubtful_name = free_names.get(DOUBTFUL, "")
         self.least_name = free_names.get(CONFIDENCE, "") if self.names else ""
+        self.doubtful_fields_name = free_names.get(DOUBTFUL_FIELDS, "") if self.names else ""
 
     @property
     def listed_names(self) -> list[str]:
         """Return the names of all columns."""
         if not self.names:
             return []
-        names = [*self.names.values(), self.least_name, self.doubtful_name]
+        names = [
+            *self.names.values(),
+            self.least_name,
+            self.doubtful_name,
+            self.doubtful_fields_name,
+        ]
         return [name for name in names if name]
+
+    @property
+    def dotted_names(self) -> dict[str, str]:
+        """Return the names of the columns by their names in WHERE=, such as `tone.confidence`."""
+        return {f"{field}.{CONFIDENCE}": name for field, name in self.names.items()}
 
     def sort_expressions(self) -> dict[str, ColumnElement[Any]]:
         """Return sort expressions by name; rows without a probability are last."""
@@ -102,14 +118,30 @@ class RowConfidences:
         values_by_id: dict[str, dict[str, Any]] = {}
         for row_id, confidences in confidences_by_id.items():
             values: dict[str, Any] = {
-                name: confidences[field].probability
+                name: round_probability(confidences[field].probability)
                 for field, name in self.names.items()
                 if field in confidences
             }
-            values[self.least_name] = min(member.probability for member in confidences.values())
-            values[self.doubtful_name] = row_id in doubtful_ids
+            least_probability = min(member.probability for member in confidences.values())
+            is_doubtful = row_id in doubtful_ids
+            values[self.least_name] = round_probability(least_probability)
+            values[self.doubtful_name] = is_doubtful
+            doubts = self._describe_doubts(confidences) if is_doubtful else []
+            values[self.doubtful_fields_name] = doubts
             values_by_id[row_id] = values
         return values_by_id
+
+    def _describe_doubts(self, confidences: Mapping[str, FieldConfidence]) -> list[str]:
+        """Return each doubtful field with its probability, the least certain first."""
+        doubtful_confidences = [
+            (confidence.probability, field)
+            for field, confidence in confidences.items()
+            if confidence.probability < self._doubts.threshold
+        ]
+        return [
+            f"{field} {format_probability(probability)}"
+            for probability, field in sorted(doubtful_confidences)
+        ]
 
     def make_cells(self) -> dict[str, JsonCell]:
         """Return the cells of WHERE= by name: `tone.confidence` and `doubtful`."""

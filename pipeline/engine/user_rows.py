@@ -24,11 +24,11 @@ from sqlalchemy import (
 )
 
 from pipeline.core.column_placeholders import fill_template, find_column
-from pipeline.core.command_hint import HintTemplate
+from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
-from pipeline.core.where_parser import parse_where
+from pipeline.core.where_parser import WhereSyntaxError, parse_where
 from pipeline.engine.row_confidences import RowConfidences
 from pipeline.engine.task_parts import (
     TaskRows,
@@ -518,7 +518,9 @@ class _GridBuilder:
             review_expression=reviews.reviewed_of_row(self._preference, item_id),
             doubts=self._doubts,
             doubtful_name=self._confidences.doubtful_name,
+            doubtful_fields_name=self._confidences.doubtful_fields_name,
             least_confidence_name=self._confidences.least_name,
+            dotted_names=self._confidences.dotted_names,
             confidence_names={
                 name: self._confidences.names[field]
                 for name, field in self._fields.items()
@@ -627,7 +629,11 @@ class _GridBuilder:
             InputError: The text is invalid, or names an unknown column or a field without
                 confidences.
         """
-        expression = parse_where(text)
+        try:
+            expression = parse_where(text)
+        except WhereSyntaxError as error:
+            hint = HintTemplate("write it like {}", OptionHint(where=self._example_condition()))
+            raise InputError(error.message, hint=hint) from None
         self._confidences.check_condition(expression, list(self._record.columns))
         answer = answers.preferred_of_row(self._preference, self._table.item_id, "answer")
         column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
@@ -645,6 +651,16 @@ class _GridBuilder:
             (column_cells, dotted_cells, field_cells, review_cells, confidence_cells),
             tx=self._tx,
         )
+
+    def _example_condition(self) -> str:
+        """Return a condition about a text column that is no key, or about the last column."""
+        *_, name = self._record.columns
+        for column, kind in self._record.columns.items():
+            if kind == "text" and column not in self._key_columns:
+                name = column
+                break
+        quoted_name = name if name.replace("_", "").isalnum() else f'"{name}"'
+        return f"{quoted_name} CONTAINS 'word'"
 
     def _answer_conditions(self, word: str) -> list[ColumnElement[bool]]:
         """Return a condition for each field: the preferred answer contains the word in a value.

@@ -20,7 +20,7 @@ from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.ops.forget import LOCAL_ENGINE_FILES
-from pipeline.store import answers, batches, request_history, workspace
+from pipeline.store import answers, batches, request_history, selections, workspace
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, Store, split_into_pages
 from pipeline.store.partial_answers import has_partial_answers
@@ -40,6 +40,8 @@ class VersionSummary(NamedTuple):
     counts: VersionCounts
     # Cost in USD.
     cost: float
+    # The condition (WHERE=) of its rows; "" if it is for all rows.
+    condition: str = ""
 
     @property
     def document(self) -> dict[str, Any]:
@@ -55,6 +57,7 @@ class VersionSummary(NamedTuple):
             "first": counts.first and counts.first.isoformat(),
             "last": counts.last and counts.last.isoformat(),
             "cost": round(self.cost, 6),
+            "where": self.condition or None,
         }
 
 
@@ -159,11 +162,13 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
         counts = counts_by_version[version]
         return start_order.get(version, -1), counts.label, counts.model
 
+    conditions = selections.read_conditions(tx, task.name)
     return [
         VersionSummary(
             task.subject,
             counts_by_version[version],
             answers.cost_of_version(tx, task.name, version),
+            conditions.get(counts_by_version[version].label, ""),
         )
         for version in sorted(counts_by_version, key=sort_key)
     ]

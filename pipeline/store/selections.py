@@ -75,6 +75,24 @@ def find_unfinished_selection(tx: Connection, task: str) -> TagRunRow | None:
     return None if row is None else TagRunRow(**row)
 
 
+def read_conditions(tx: Connection, task: str) -> dict[str, str]:
+    """Return the conditions of versions by prompt version; the newest run of a version counts.
+
+    A version that a run without a condition asked too has none.
+    """
+    query = (
+        select(runs.c.extractor, runs.c.condition)
+        .where(runs.c.task == task, runs.c.extractor != "", runs.c.mode == TAG)
+        .order_by(runs.c.number)
+    )
+    conditions = dict[str, str | None]()
+    for version, condition in tx.execute(query):
+        label = version.partition("/")[0]
+        is_for_all_rows = condition is None or conditions.get(label, condition) is None
+        conditions[label] = None if is_for_all_rows else condition
+    return {label: condition for label, condition in conditions.items() if condition is not None}
+
+
 def is_selected(run: int, id_column: ColumnElement[str]) -> ColumnElement[bool]:
     """Return the SQL condition that a row is in the list of a run.
 

@@ -25,6 +25,8 @@ class RowDoubts(NamedTuple):
     # Expression for the row's id in the list.
     item_id: ColumnElement[str]
     doubtful_ids: Select[tuple[str]]
+    # The probability below which a field makes its row doubtful.
+    threshold: float
 
     @classmethod
     def of_rows(
@@ -42,7 +44,7 @@ class RowDoubts(NamedTuple):
             threshold: The probability below which a field makes its row doubtful.
         """
         doubtful_ids = select_doubtful_ids(preference, threshold)
-        return cls(preference.task, item_id, doubtful_ids)
+        return cls(preference.task, item_id, doubtful_ids, threshold)
 
     def make_condition(self, *, is_doubtful: bool) -> ColumnElement[bool]:
         """Return the condition that a row is doubtful, or answered and not doubtful."""

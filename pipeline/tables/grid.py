@@ -40,6 +40,7 @@ from pipeline.core.row_listing import (
     RowPosition,
     RowsPage,
 )
+from pipeline.core.where_parser import iterate_comparisons, parse_where
 from pipeline.store.answers import have_different_answers
 from pipeline.store.confidences import has_confidences
 from pipeline.store.database import (
@@ -104,10 +105,14 @@ class Grid:
     doubts: RowDoubts | None = None
     # The name of the doubt in WHERE=; "" if there is none.
     doubtful_name: str = ""
+    # The name of the column with the fields that make a row doubtful; "" if there is none.
+    doubtful_fields_name: str = ""
     # The name of the column with the least confidence of a row; "" if there is none.
     least_confidence_name: str = ""
     # Names of the columns of confidences by the names of the columns of their fields.
     confidence_names: Mapping[str, str] = field(default_factory=dict)
+    # Names of listed values by the names that WHERE= gives them, such as `tone.confidence`.
+    dotted_names: Mapping[str, str] = field(default_factory=dict)
     # Facets of tags and of versions, or None if the rows have none.
     tag_facet: GridFacet | None = None
     version_facet: GridFacet | None = None
@@ -137,8 +142,8 @@ class Grid:
             refused_options = options._replace(sort=None, fields=None)
             return make_refused_grid(self.table.task).read_page(tx, refused_options)
 
-        names = self._listed_names(options)
         conditions = self.make_conditions(tx, options.row_filter)
+        names = self._listed_names(options)
         sort_keys = self._sort_keys(options.sort or "")
         if options.only is not None:
             conditions.append(self.table.match_ids([options.only]))
@@ -208,7 +213,8 @@ class Grid:
 
     def _is_slow_sort(self, options: RowListOptions) -> bool:
         """Return whether the rows are sorted by an expression without an index."""
-        return (options.sort or "").removeprefix("-") in self.slow_sort_expressions
+        name = (options.sort or "").removeprefix("-")
+        return self.dotted_names.get(name, name) in self.slow_sort_expressions
 
     def _read_rows(
         self,
@@ -570,6 +576,7 @@ class Grid:
 
         sorts = {**self.slow_sort_expressions, **self.sort_expressions}
         name = sort.removeprefix("-")
+        name = name if name in sorts else self.dotted_names.get(name, name)
         if name not in sorts:
             hint = f"leave out {OptionHint('sort')}"
             if sorts:
@@ -584,7 +591,8 @@ class Grid:
         """Return the names of the values to list for each row.
 
         A list of a single row shows all columns. If no columns are requested, the default names are
-        listed with the names of the requested state. Requested names lose repetitions.
+        listed with the names of the requested state, and with the doubtful fields if the filter is
+        about doubt. Requested names lose repetitions.
 
         Raises:
             InputError: There is no value of a requested name.
@@ -592,19 +600,37 @@ class Grid:
         if options.only is not None:
             return tuple(self.value_makers)
         if options.fields is None:
-            return (
+            names = [
                 *self.default_names,
                 *self.names_by_state.get(options.row_filter.state or "", ()),
-            )
+            ]
+            if self._is_about_doubt(options.row_filter):
+                names.append(self.doubtful_fields_name)
+            return tuple(names)
 
         available_names = (*self.value_makers, *self.extra_names)
-        for name in options.fields:
+        requested_names = [
+            name if name in available_names else self.dotted_names.get(name, name)
+            for name in options.fields
+        ]
+        for name in requested_names:
             if name not in available_names:
                 raise InputError(
                     f"there is no column {name!r}",
                     hint=f"the columns are {', '.join(available_names)}",
                 )
-        return tuple(dict.fromkeys(options.fields))
+        return tuple(dict.fromkeys(requested_names))
+
+    def _is_about_doubt(self, row_filter: RowFilter) -> bool:
+        """Return whether a filter selects rows by doubt, and a column lists doubtful fields."""
+        if not self.doubtful_fields_name:
+            return False
+        if row_filter.is_doubtful or not row_filter.where:
+            return bool(row_filter.is_doubtful)
+        return any(
+            comparison.column.casefold() == self.doubtful_name
+            for comparison in iterate_comparisons(parse_where(row_filter.where))
+        )
 
 
 def _is_descending(options: RowListOptions) -> bool:

@@ -89,6 +89,11 @@ class JudgeReport:
         return self.live.answered if self.live is not None else 0
 
     @property
+    def judged_before(self) -> int:
+        """Return how many selected rows were judged by earlier commands."""
+        return self.selected - self.open_rows - sum(self.left_out.values())
+
+    @property
     def remaining(self) -> int:
         """Return how many rows still have no probability, without those that are left out."""
         return self.open_rows - self.judged
@@ -107,6 +112,7 @@ class JudgeReport:
             "seed": self.seed,
             "selected": self.selected,
             "open": self.open_rows,
+            "judged_before": self.judged_before,
             "questions": self.questions,
             "estimated_cost": round(self.estimated_cost, 6),
             "left_out": self.left_out,

@@ -62,6 +62,11 @@ def read_probabilities(workspace: Workspace) -> dict[str, dict[str, float]]:
     }
 
 
+def round_numbers(probabilities: dict[str, float]) -> dict[str, float]:
+    """Return stored probabilities as exports have them."""
+    return {name: round(number, 4) for name, number in probabilities.items()}
+
+
 def list_ids(workspace: Workspace, condition: str, **options: Any) -> set[str]:
     """Return the ids of the rows that meet a condition."""
     document = workspace.read_json("items", where=condition, limit=100, **options)
@@ -84,6 +89,11 @@ def test_doubtful_rows_are_counted_and_listed_until_a_person_looked(tickets: Wor
     assert 2 < len(doubtful_ids) < len(probabilities)
     assert list_ids(tickets, "doubtful = true") == doubtful_ids
     assert list_ids(tickets, "doubtful = false") == probabilities.keys() - doubtful_ids
+    doubtful_row = tickets.read_json("items", where="doubtful = true", limit=1)["items"][0]
+    doubts = dict(text.split() for text in doubtful_row["doubtful_fields"])
+    numbers = probabilities[doubtful_row["id"]]
+    assert doubts.keys() == {name for name, number in numbers.items() if number < THRESHOLD}
+    assert all(abs(float(text) - numbers[name]) < 0.01 for name, text in doubts.items())
     strict_ids = find_doubtful(probabilities, 0.9)
     assert list_ids(tickets, "doubtful = true", DOUBTFUL="0.9") == strict_ids
 
@@ -109,7 +119,7 @@ def test_doubtful_rows_are_counted_and_listed_until_a_person_looked(tickets: Wor
 
     tickets.run_command("correct", item=corrected_id, undo=1, who="ada")
     assert list_ids(tickets, "doubtful = true") == remaining_ids | {corrected_id}
-    message = tickets.run_command("items", DOUBTFUL="1.5", code=3).stderr
+    message = tickets.run_command("items", DOUBTFUL="1.5", code=2).stderr
     assert "DOUBTFUL" in message
     assert "a number from 0 to 1" in message
 
@@ -123,14 +133,17 @@ def _answer_state(page: Any, row_id: str) -> str:
 
 
 def test_confidences_are_beside_their_fields_everywhere(tickets: Workspace) -> None:
-    """Views, exports, lists and `show` have the same numbers; columns of the user keep theirs."""
+    """Views, exports, lists and `show` have the same numbers; columns of the user keep theirs.
+
+    Exports and lists have four decimals, and views the stored numbers.
+    """
     declare(tickets, CLOSED_FIELDS)
     tickets.run_command("tag", mode="decide")
     probabilities = read_probabilities(tickets)
 
     query = "SELECT id, answer_tone_confidence, place_confidence, tone_confidence"
     for row_id, tone, place, own in run_sql(tickets, f"{query} FROM tickets_answered"):
-        assert {"tone": tone, "place": place} == probabilities[str(row_id)]
+        assert round_numbers({"tone": tone, "place": place}) == probabilities[str(row_id)]
         assert own == f"own {row_id}"
     query = "SELECT count(*) FROM tickets_answers WHERE tone_confidence BETWEEN 0 AND 1"
     assert run_sql(tickets, query) == [(24,)]
@@ -148,10 +161,17 @@ def test_confidences_are_beside_their_fields_everywhere(tickets: Workspace) -> N
     assert least == sorted(min(numbers.values()) for numbers in probabilities.values())
     assert all(row["doubtful"] == (row["confidence"] < THRESHOLD) for row in listing)
 
+    dotted_options = {"fields": "id,tone.confidence", "sort": "-tone.confidence", "limit": 100}
+    listing = tickets.read_json("items", **dotted_options)["items"]
+    assert {row["id"]: row["answer_tone_confidence"] for row in listing} == {
+        row_id: numbers["tone"] for row_id, numbers in probabilities.items()
+    }
+    tones = [row["answer_tone_confidence"] for row in listing]
+    assert tones == sorted(tones, reverse=True)
+
     (answer,) = tickets.read_json("show", item="1")["answers"]
-    assert {
-        name: member["probability"] for name, member in answer["confidences"].items()
-    } == probabilities["1"]
+    stored_numbers = {name: member["probability"] for name, member in answer["confidences"].items()}
+    assert round_numbers(stored_numbers) == probabilities["1"] != stored_numbers
     assert {member["model"] for member in answer["confidences"].values()} == {"gemini-decision-1"}
     assert "(confidence 0." in tickets.run_command("show", item="1").stdout
 

@@ -17,6 +17,7 @@ FIELDS = {
     "topics": "list[str]",
     "why": "Quote",
 }
+PRODUCTS = ("Zephyr Kettle", "Nova Kettle", "Aqua Lamp", "Kiro Lamp", "Volt Scale", "Lumi", "Sona")
 ROWS = 'id,text\n1,"It boils fast; the lid broke."\n2,It hums.\n'
 CORRECTION = "tone=praise; topics=lid, price; why=the lid broke"
 
@@ -127,6 +128,31 @@ def test_invalid_correction_changes_nothing(
         rows_before,
         [],
     )
+
+
+def test_wrong_member_of_a_list_is_named_with_the_nearest_values(
+    notes_workspace: Workspace, outside_server: Outside
+) -> None:
+    """The printed command has an allowed value in its place, and works as it is."""
+    outside_server.answerer = lambda _request: {"products": ["Lumi"], "urgency": 2}
+    fields = {"products": f"list[Literal{list(PRODUCTS)}]", "urgency": "Literal[1, 2, 3]"}
+    declaration = write_declaration(fields, prompt="{text}", items="notes.csv")
+    notes_workspace.write_file("tasks/notes.py", declaration)
+    notes_workspace.run_command("tag", mode="live")
+
+    typed = "products=Zephyr Kettle, Nova Kettel; urgency=3"
+    refusal = notes_workspace.run_command("correct", "1", set=typed, code=2).stderr
+    assert "a member of products must be one of 7 values, such as 'Nova Kettle'" in refusal
+    assert "not 'Nova Kettel'; nothing was changed" in refusal
+    corrected_text = "products=Zephyr Kettle, Nova Kettle; urgency=3"
+    assert f'--set "{corrected_text}"' in refusal
+    assert corrected(notes_workspace, corrected_text)["answer"] == {
+        "products": ["Zephyr Kettle", "Nova Kettle"],
+        "urgency": 3,
+    }
+
+    refusal = notes_workspace.run_command("correct", "1", set="urgency=soon", code=2).stderr
+    assert "urgency must be 1, 2 or 3, not 'soon'" in refusal
 
 
 def test_correction_survives_later_answers_of_models(

@@ -118,6 +118,17 @@ def test_seed_draws_another_sample_and_dry_asks_nothing(
     assert len(outside_server.decisions) > 5
 
 
+def test_second_judge_says_how_many_rows_were_judged_before(letters: Workspace) -> None:
+    """Estimate and report count the rows of the sample that need no call."""
+    letters.run_command("judge", n=3)
+    sentence = "3 of the 5 rows were judged before"
+    estimate = letters.run_command("judge", n=5, dry=True).stdout
+    assert "2 rows" in estimate
+    assert sentence in estimate
+    assert sentence in letters.run_command("judge", n=5).stdout
+    assert "were judged before" not in letters.run_command("judge", n=5).stdout
+
+
 def test_wrong_options_are_refused_with_the_fields(letters: Workspace) -> None:
     """Nothing is asked for an unknown field, or with both a sample and all rows."""
     process = letters.run_command("judge", fields="tonne", code=2)

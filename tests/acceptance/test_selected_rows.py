@@ -68,6 +68,15 @@ def topics(workspace: Workspace) -> Counter[str]:
     return listed
 
 
+def test_malformed_condition_shows_one_about_a_column_of_the_task(
+    notes_workspace: Workspace,
+) -> None:
+    """The example can be typed as it is."""
+    refusal = notes_workspace.run_command("items", where="text LIKE '%note%'", code=2).stderr
+    assert "WHERE cannot be read" in refusal
+    assert "text CONTAINS 'word'" in refusal
+
+
 def test_answered_rows_of_a_condition_are_asked_under_a_new_version(
     notes_workspace: Workspace,
 ) -> None:
@@ -91,6 +100,10 @@ def test_answered_rows_of_a_condition_are_asked_under_a_new_version(
         "person": {"7"},
     }
     assert topics(workspace) == {"price": 2, "speed": 7}
+
+    conditions = {row["version"]: row["where"] for row in workspace.read_json("versions")}
+    assert conditions == {"notes@1": None, "notes@2": CONDITION, "person": None}
+    assert CONDITION in workspace.run_command("versions").stdout
 
     for options in ({}, {"mode": "batch"}):
         assert "nothing to tag" in workspace.run_command("tag", **options).stdout

@@ -350,6 +350,7 @@ def _read_page(ws: WorkspaceSession, query: RowQuery) -> _RowsPage:
         *grid.confidence_names.values(),
         grid.least_confidence_name,
         grid.doubtful_name,
+        grid.doubtful_fields_name,
     }
     version_columns = {EXTRACTOR, f"answer_{EXTRACTOR}", grid.review_name}
     extra_columns = [

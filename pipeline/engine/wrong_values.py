@@ -1,0 +1,122 @@
+"""Name the value of a corrected answer that is not among the allowed values of its field."""
+
+import json
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.gemini.closed_fields import ClosedField, read_closed_fields
+from pipeline.gemini.closed_options import Option
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+# Longer lists of allowed values are shortened to the nearest ones.
+MAX_LISTED_VALUES = 6
+NEAREST_VALUES = 3
+
+
+class WrongValue(NamedTuple):
+    """A value that a field, or a member of its list, may not have."""
+
+    field: str
+    # Names the value and the allowed values.
+    message: str
+    # The field's value with the nearest allowed values in the place of wrong ones.
+    corrected_value: Any
+
+
+def find_wrong_value(
+    answer_model: "type[BaseModel]",
+    reason: str,
+    answer: dict[str, Any],
+) -> WrongValue | None:
+    """Return the value that a reason is about; None if its field has no list of allowed values.
+
+    Args:
+        reason: A path such as `products.1`, a colon and a message.
+        answer: The invalid answer.
+    """
+    field_name, *member_path = reason.partition(":")[0].split(".")
+    field = read_closed_fields(answer_model).get(field_name)
+    if field is None or not field.options or field_name not in answer:
+        return None
+
+    value = answer[field_name]
+    subject = field_name
+    wrong_value = value
+    if field.kind == "members":
+        if not isinstance(value, list) or not member_path or not member_path[0].isdigit():
+            return None
+        subject = f"a member of {field_name}"
+        wrong_value = value[int(member_path[0])]
+
+    options = list(_iter_options(field))
+    # A schema for Gemini has numbers as texts.
+    allowed_texts = {_to_text(option.value) for option in options}
+    # Another fault, such as one of the task's own check.
+    if _to_text(wrong_value) in allowed_texts:
+        return None
+
+    nearest_options = _sort_by_likeness(options, wrong_value)
+    corrected_value: Any = nearest_options[0].value
+    if field.kind == "members":
+        corrected_value = []
+        for member in value:
+            allowed_member = member
+            if _to_text(member) not in allowed_texts:
+                allowed_member = _sort_by_likeness(options, member)[0].value
+            if allowed_member not in corrected_value:
+                corrected_value.append(allowed_member)
+
+    allowed_text = _join_values(options)
+    if len(options) > MAX_LISTED_VALUES:
+        nearest_text = _join_values(nearest_options[:NEAREST_VALUES])
+        allowed_text = f"one of {len(options)} values, such as {nearest_text}"
+    message = f"{subject} must be {allowed_text}, not {_quote(_to_text(wrong_value))}"
+    return WrongValue(field_name, message, corrected_value)
+
+
+def _iter_options(field: ClosedField) -> Iterator[Option]:
+    """Yield the allowed values of a field; headings of a vocabulary are no values."""
+    for option_id, option in field.options.items():
+        if option_id in field.choices_below:
+            yield from _iter_options(field.choices_below[option_id])
+        else:
+            yield option
+
+
+def _sort_by_likeness(options: Sequence[Option], value: Any) -> list[Option]:
+    """Return allowed values, most similar to a value first; a missing value is left out."""
+    options_by_text = {
+        option.text.casefold(): option for option in options if option.value is not None
+    }
+    similar_texts = get_close_matches(
+        _to_text(value).casefold(), options_by_text, n=len(options_by_text), cutoff=0
+    )
+    return [options_by_text[similar_text] for similar_text in similar_texts]
+
+
+def _join_values(options: Sequence[Option]) -> str:
+    """Return values as `'a', 'b' or 'c'`."""
+    texts = [_quote(_to_text(option.value)) for option in options]
+    *first_texts, last_text = texts
+    if not first_texts:
+        return last_text
+    return f"{', '.join(first_texts)} or {last_text}"
+
+
+def _to_text(value: Any) -> str:
+    """Return a value as it is typed; None is an empty text."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _quote(text: str) -> str:
+    """Return a text in quotation marks, but a number or boolean as it is."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return repr(text)
+    return text
