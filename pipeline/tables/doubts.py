@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case
 
 from pipeline.store import answers
 from pipeline.store.answers import VersionPreference
-from pipeline.store.confidences import select_doubtful_ids
+from pipeline.store.confidences import select_confident_ids, select_doubtful_ids
 from pipeline.store.database import select_matching
 from pipeline.store.schema import answers as answers_table
 from pipeline.tables.where_sql import JsonCell
@@ -18,6 +18,14 @@ _DOUBTFUL_JSON = f'{{"{DOUBTFUL}": true}}'
 _CERTAIN_JSON = f'{{"{DOUBTFUL}": false}}'
 
 
+class DoubtCounts(NamedTuple):
+    """The doubtful rows of a list, and the rows that can be doubtful."""
+
+    doubtful_rows: int
+    # Rows whose preferred answer has confidences.
+    rows_with_confidence: int
+
+
 class RowDoubts(NamedTuple):
     """The doubtful rows of a task, for the queries of a list."""
 
@@ -25,6 +33,8 @@ class RowDoubts(NamedTuple):
     # Expression for the row's id in the list.
     item_id: ColumnElement[str]
     doubtful_ids: Select[tuple[str]]
+    # Ids of the rows whose preferred answer has confidences.
+    confident_ids: Select[tuple[str]]
 
     @classmethod
     def of_rows(
@@ -42,7 +52,7 @@ class RowDoubts(NamedTuple):
             threshold: The probability below which a field makes its row doubtful.
         """
         doubtful_ids = select_doubtful_ids(preference, threshold)
-        return cls(preference.task, item_id, doubtful_ids)
+        return cls(preference.task, item_id, doubtful_ids, select_confident_ids(preference))
 
     def make_condition(self, *, is_doubtful: bool) -> ColumnElement[bool]:
         """Return the condition that a row is doubtful, or answered and not doubtful."""
