@@ -12,6 +12,7 @@ from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_template import AnswerField
+from pipeline.engine.unregistered_task import UnregisteredTask
 from pipeline.store import runs
 from pipeline.store.database import Connection
 
@@ -27,7 +28,14 @@ def open_decisions(ws: WorkspaceSession) -> WorkspaceSession:
     """
     reason = closed_questions.explain_open_field(ws.task)
     if reason:
-        raise _open_field_error(reason, is_mixed=closed_questions.is_mixed(ws.task))
+        tag_command = ""
+        if not isinstance(ws.task, UnregisteredTask):
+            tag_command = str(ws.task.labels.command("tag", mode=Mode.DECIDE.value))
+        raise _open_field_error(
+            reason,
+            is_mixed=closed_questions.is_mixed(ws.task),
+            tag_command=tag_command,
+        )
     return ws.for_decisions()
 
 
@@ -44,12 +52,18 @@ def check_decidable(fields: Sequence[AnswerField]) -> None:
             raise _open_field_error(reason, is_mixed=bool(closed_fields))
 
 
-def _open_field_error(reason: str, *, is_mixed: bool) -> InputError:
-    """Return the error for a field that decisions cannot answer."""
+def _open_field_error(reason: str, *, is_mixed: bool, tag_command: str = "") -> InputError:
+    """Return the error for a field that decisions cannot answer.
+
+    Args:
+        is_mixed: Decisions can answer other fields.
+        tag_command: The command that decides the closed fields; empty for a new question.
+    """
     option = OptionHint(mode="decide")
     hint = f"without {option} a generating model answers all fields"
     if is_mixed:
-        hint += f"; `tag` with {option} decides the closed fields of a task, then asks the others"
+        command = f"`{tag_command}`" if tag_command else f"`tag` with {option}"
+        hint += f"; {command} decides the closed fields of a task, then asks the others"
     return InputError(f"{reason}; nothing was asked", hint=hint)
 
 

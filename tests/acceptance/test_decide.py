@@ -405,6 +405,14 @@ def test_refused_question_leaves_no_workspace(workspace: Workspace) -> None:
     assert set(workspace.home.iterdir()) == files_before
 
 
+def test_refused_try_names_the_command_for_mixed_tasks(tickets: Workspace) -> None:
+    """`try` by decisions of a mixed task names the field, and the `tag` command that decides."""
+    declare(tickets, MIXED_FIELDS, 2)
+    refused_run = tickets.run_command("try", mode="decide", n=1, code=2)
+    assert "field `summary` is a text" in refused_run.stderr
+    assert "tag --task tickets --mode decide` decides the closed fields" in refused_run.stderr
+
+
 def test_partly_answered_rows_are_open(served_tickets: Workspace, outside_server: Outside) -> None:
     """A row with decided fields alone counts as open; a later command asks its other fields."""
     declare(served_tickets, MIXED_FIELDS, 6)
