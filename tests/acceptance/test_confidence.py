@@ -109,7 +109,7 @@ def test_doubtful_rows_are_counted_and_listed_until_a_person_looked(tickets: Wor
 
     tickets.run_command("correct", item=corrected_id, undo=1, who="ada")
     assert list_ids(tickets, "doubtful = true") == remaining_ids | {corrected_id}
-    message = tickets.run_command("items", DOUBTFUL="1.5", code=3).stderr
+    message = tickets.run_command("items", DOUBTFUL="1.5", code=2).stderr
     assert "DOUBTFUL" in message
     assert "a number from 0 to 1" in message
 
