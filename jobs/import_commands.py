@@ -50,7 +50,7 @@ from pipeline.images import import_ as images
 from pipeline.ops import status
 from pipeline.workflows import add_expert as add_expert_workflow
 from pipeline.workflows import ask as ask_workflow
-from pipeline.workflows import new_task_files
+from pipeline.workflows import decisions, new_task_files
 from pipeline.workflows.row_importers import ROW_IMPORTERS, make_import_options
 
 if TYPE_CHECKING:
@@ -430,6 +430,10 @@ def ask(
         choice=choice,
     )
 
+    if mode == Mode.DECIDE:
+        # A refused question leaves no workspace behind.
+        decisions.check_decidable(question.fields)
+
     with open_configured_workspace("create", task_name="experts") as ws:
         if name:
             saved_question = ask_workflow.save_question(
@@ -487,7 +491,10 @@ def _ask_output(report: "AskReport") -> list[Any]:
         stored = f"answers stored; edit the question in {report.draft.path}"
     row_count = plural(report.rows, "row")
     cost = format_usd(report.tried.cost)
-    output.append(f"{len(answers):,} of {row_count} asked, {cost}; {stored}")
+    copies = ""
+    if report.tried.copied_rows:
+        copies = f" and {report.tried.copied_rows:,} equal ones answered with them"
+    output.append(f"{len(answers):,} of {row_count} asked{copies}, {cost}; {stored}")
     return output
 
 

@@ -287,7 +287,12 @@ DURATION = _make_bounded_parser(parse_duration, "a duration, 0 or more")
 
 Limit = Annotated[
     int | None,
-    Parameter("Ask about at most this many rows. Default: all open rows.", COUNT, metavar="ROWS"),
+    Parameter(
+        "Ask about at most this many rows. Equal rows get the same answers and do not count. "
+        "Default: all open rows.",
+        COUNT,
+        metavar="ROWS",
+    ),
 ]
 Pilot = Annotated[
     int | None,

@@ -76,7 +76,7 @@ def _status_lines(
     partly_answered = document.get("partly_answered", 0)
     if partly_answered:
         have = plural(partly_answered, "open row has its", "open rows have their")
-        lines.append(("closed", f"{have} closed fields; `tag` asks the others"))
+        lines.append(("closed", f"{have} closed fields; `tag` asks their other fields"))
     lines += _stale_lines(document.get("stale"))
     lines += _doubtful_lines(document.get("doubtful"))
     lines += _first_lines(
@@ -225,8 +225,8 @@ def _doubtful_lines(doubtful: Mapping[str, Any] | None) -> list[tuple[str, str]]
     """Return a line with the number of doubtful rows, or no line without confidences."""
     if doubtful is None:
         return []
-    counts = f"{doubtful['count']:,} of {plural(doubtful['answered'], 'answered row')}"
-    line = f"{counts} with a confidence below {doubtful['below']:g}"
+    rows = plural(doubtful["answered"], "row")
+    line = f"{doubtful['count']:,} of {rows} with confidences (below {doubtful['below']:g})"
     if doubtful["hint"]:
         line += f"; `{doubtful['hint']}`"
     return [("doubtful", line)]

@@ -165,10 +165,9 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
     live_report = report.live
     lines = []
     if report.decided is not None:
-        rows = plural(report.decided.answered, labels.singular, labels.plural)
-        calls = plural(report.decided.calls, "call")
-        cost = format_usd(report.decided.cost)
-        lines.append(f"closed fields of {rows} decided; {calls}, {cost}")
+        lines.append(_decided_line(report, report.decided, labels))
+    if report.has_only_decided:
+        return lines
     if report.ingested or not (live_report or report.under_way):
         line = f"{report.answered_rows:,} {labels.answered}"
         if report.ingested:
@@ -180,11 +179,33 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
     if live_report is not None:
         lines.append(_live_line(report, live_report, labels))
     elif report.under_way and report.items and not report.is_down and not report.ingested:
-        lines.append(f"{plural(report.items, labels.singular, labels.plural)} submitted")
+        rows = plural(report.items, labels.singular, labels.plural)
+        lines.append(f"{rows} submitted{_waiting_phrase(report)}")
     elif report.under_way:
         rows = plural(report.under_way, labels.singular, labels.plural)
-        lines.append(f"{rows} in batches that are not over")
+        lines.append(f"{rows} in batches that are not over{_waiting_phrase(report)}")
     return lines
+
+
+def _waiting_phrase(report: tag_report.TagReport) -> str:
+    """Return how many other rows get answers of the open batches; empty if none does."""
+    if not report.waiting:
+        return ""
+    return f"; {report.waiting:,} more get the answers of equal ones"
+
+
+def _decided_line(report: tag_report.TagReport, decided: LiveReport, labels: TaskLabels) -> str:
+    """Return a line with the rows whose closed fields were decided, and the cost.
+
+    If the other fields were not asked, the line also has the failed and the remaining rows.
+    """
+    parts = [f"closed fields of {plural(decided.answered, labels.singular, labels.plural)} decided"]
+    if report.has_only_decided:
+        parts += _list_failures(decided)
+        if report.unasked:
+            parts.append(f"{report.unasked:,} not asked")
+    calls = plural(decided.calls, "call")
+    return f"{', '.join(parts)}; {calls}, {format_usd(decided.cost)}"
 
 
 def _warn_of_open_rows(report: tag_report.TagReport, labels: TaskLabels, display: Progress) -> None:
@@ -212,7 +233,20 @@ def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: Ta
     if not (live_report.finished_rows or report.unasked):
         return f"nothing to ask: {labels.none_open_message}"
 
-    parts = [f"{live_report.answered:,} {labels.answered}"]
+    parts = [f"{live_report.answered:,} {labels.answered}", *_list_failures(live_report)]
+    waiting_count = min(report.waiting, report.unasked)
+    if waiting_count:
+        parts.append(f"{waiting_count:,} get the answers of equal ones in open batches")
+    if report.unasked > waiting_count:
+        parts.append(f"{report.unasked - waiting_count:,} not asked")
+
+    calls = plural(live_report.calls, "call")
+    return f"{', '.join(parts)}; {calls}, {format_usd(live_report.cost)}"
+
+
+def _list_failures(live_report: LiveReport) -> list[str]:
+    """Return a phrase for each reason with its number of failed rows."""
+    parts = []
     for reason, count in live_report.failed.most_common():
         if reason == INTERRUPTED_REASON:
             parts.append(f"{count:,} interrupted, which the next run asks")
@@ -220,11 +254,7 @@ def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: Ta
             parts.append(f"{count:,} parked: {reason}")
         else:
             parts.append(f"{count:,} failed ({reason})")
-    if report.unasked:
-        parts.append(f"{report.unasked:,} not asked")
-
-    calls = plural(live_report.calls, "call")
-    return f"{', '.join(parts)}; {calls}, {format_usd(live_report.cost)}"
+    return parts
 
 
 def _print_estimate(estimate: Preflight, labels: TaskLabels) -> None:

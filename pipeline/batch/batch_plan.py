@@ -275,6 +275,8 @@ class BatchPlan:
         rows = plural(self.items, labels.singular, labels.plural)
         if self.requests == self.items:
             return rows
+        if not self.requests:
+            return f"{rows}, no request"
         return f"{rows}, {plural(self.requests, 'request')}"
 
     def describe(self, labels: TaskLabels) -> str:

@@ -262,10 +262,12 @@ class _BatchIngest:
             if not ingested_ids:
                 self._hold_if_mixed_up(results, control_replies, provenance)
             results.mark_requested(make_request_key(batch.task, row_id) for row_id in ingested_ids)
+            judged_count = len(ingested_ids)
             for page, contexts in self._claim_pages():
                 judgements = self._judge(results, page, contexts, provenance.model)
                 self._write(judgements, duplicate_inputs, provenance)
-                bar.show(page[-1].line or 0)
+                judged_count += len(page)
+                bar.show(judged_count)
             control_cost = sum(
                 provenance.cost_of(reply, ws.now())
                 for replies in control_replies.values()

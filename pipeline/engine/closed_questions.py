@@ -72,7 +72,12 @@ def explain_open_field(task: Task) -> str:
     if not open_fields:
         return ""
     kind = _describe_kind(task.prompt.answer_model, open_fields[0])
-    return f"field `{open_fields[0]}` is {kind}: decisions answer only {CLOSED_KINDS}"
+    return describe_open_field(open_fields[0], kind)
+
+
+def describe_open_field(name: str, kind: str) -> str:
+    """Return why decisions cannot answer a field of a kind, in words such as "a text"."""
+    return f"field `{name}` is {kind}: decisions answer only {CLOSED_KINDS}"
 
 
 def _describe_kind(answer_model: "type[BaseModel]", field_name: str) -> str:

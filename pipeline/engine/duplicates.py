@@ -7,6 +7,7 @@ row, that row alone is charged at ingest. A later copy is dropped, and the row i
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import NamedTuple
 
 from pipeline.core.states import Outcome
@@ -90,6 +91,17 @@ def find_duplicates(
                 copied_answers[row.id] = copied
                 break
     return EarlierRequests(waiting, copied_answers)
+
+
+def count_waiting_rows(tx: Connection, task: Task, version: str) -> int:
+    """Count the claimable rows whose input is in a running request.
+
+    They get a copy of its answer. 0 if the task stores no input hashes.
+    """
+    hashes = claims.list_claimed_inputs(tx, task.name, version)
+    ids_by_hash = task.rows.find_open_by_hash(tx, hashes)
+    row_ids = list(chain.from_iterable(ids_by_hash.values()))
+    return len(claiming.filter_claimable(tx, task, row_ids))
 
 
 def write_copied_answers(

@@ -184,6 +184,8 @@ class ExportRows(NamedTuple):
     extractor: str | None = None
     # Answered rows by version.
     version_counts: Mapping[str, int] = MappingProxyType({})
+    # Exported rows whose answer is a correction; they are in no version's count.
+    corrected_rows: int = 0
     # Corrections of the task that are not exported, because a single version is.
     left_out_corrections: int = 0
 

@@ -54,11 +54,16 @@ class UserExport(TaskExport):
         has_several_models = version is not None and exported_version != version
         if self.rows.preferred_versions and is_any_version:
             is_answer = answers.is_preferred(self.rows.preference(tx))
-        if (self.rows.preferred_versions or has_several_models) and is_any_version:
+        is_corrected = is_any_version and answers.PERSON in counts
+        if is_any_version and (self.rows.preferred_versions or has_several_models or is_corrected):
             preferred_counts = _count_answers(tx, self.rows.record.name, is_answer, *in_source)
             if preferred_counts.keys() - {version, answers.PERSON}:
                 version = None
                 counts = preferred_counts
+            elif version is not None:
+                # A corrected row counts as a correction, not for the version that was asked.
+                names = (version, answers.PERSON)
+                counts |= {name: preferred_counts.get(name, 0) for name in names}
 
         rows, kinds = read_answer_rows(
             tx,
@@ -75,12 +80,16 @@ class UserExport(TaskExport):
         left_out_corrections = 0
         if not is_any_version and version != answers.PERSON:
             left_out_corrections = counts.get(answers.PERSON, 0)
+        corrected_rows = 0
+        if is_any_version:
+            corrected_rows = counts.get(answers.PERSON, 0)
         model_counts = {name: count for name, count in counts.items() if name != answers.PERSON}
         return ExportRows(
             rows,
             partial(encode_rows, kinds=kinds),
             extractor=version,
             version_counts=model_counts,
+            corrected_rows=corrected_rows,
             left_out_corrections=left_out_corrections,
         )
 

@@ -38,6 +38,8 @@ class ExportReport:
     extractor: str | None = None
     # The number of answered rows of each version, as {extractor, items}.
     versions: Sequence[Mapping[str, Any]] = ()
+    # Rows with a correction, which are in no version's count.
+    corrected_rows: int = 0
     # Corrections that were left out, because a single version was exported.
     left_out_corrections: int = 0
     # Cells of CSV that got an apostrophe, because a program might run them as formulas.
@@ -185,6 +187,7 @@ def _apply_preferences(settings: Settings, task: Task, options: ExportOptions) -
 def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
     """Add the version of the exported rows to the report, and the counts of all; its own first."""
     report.extractor = export_rows.extractor
+    report.corrected_rows = export_rows.corrected_rows
     report.left_out_corrections = export_rows.left_out_corrections
     versions = sorted(
         export_rows.version_counts,
@@ -210,6 +213,10 @@ def _format_summary(report: ExportReport, words: TaskLabels) -> Iterator[str]:
             yield f"wrote {name}, which {count}"
         else:
             yield f"{count} {name}: {OptionHint(extractor=name)} exports it"
+
+    if report.corrected_rows:
+        rows = plural(report.corrected_rows, f"{words.singular} has", f"{words.plural} have")
+        yield f"wrote corrections, which {rows}"
 
     if report.left_out_corrections:
         corrections = plural(report.left_out_corrections, "correction")

@@ -194,7 +194,7 @@ def _read_document(
         "gone": gone_count,
         "stale": stale and _to_stale_rows(task, *stale),
         "partly_answered": claiming.count_partly_answered(tx, task),
-        "doubtful": _describe_doubtful(ws, tx, counts_by_state),
+        "doubtful": _describe_doubtful(ws, tx),
         "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
         "spent": _sum_spent(tx, all_batches),
         "unpriced": report.count_unpriced_models(all_batches),
@@ -384,27 +384,24 @@ def _to_stale_rows(task: Task, count: int, since: datetime | None) -> dict[str, 
     }
 
 
-def _describe_doubtful(
-    ws: WorkspaceSession,
-    tx: Connection,
-    counts_by_state: Mapping[str, int],
-) -> dict[str, Any] | None:
+def _describe_doubtful(ws: WorkspaceSession, tx: Connection) -> dict[str, Any] | None:
     """Return {count, answered, below, hint} of doubtful rows, for JSON.
 
-    None if no answer of the task has a confidence. The hint is empty if no row is doubtful.
+    `answered` counts the rows whose preferred answer has a confidence. None if no row has one. The
+    hint is empty if no row is doubtful.
     """
     grid = ws.task.rows.grid(tx)
-    count = grid.count_doubtful(tx)
-    if count is None:
+    counts = grid.count_doubtful(tx)
+    if counts is None:
         return None
 
     hint = ""
-    if count:
+    if counts.doubtful_rows:
         condition = f"{grid.doubtful_name} = true"
         hint = str(ws.task.labels.command("items", where=condition))
     return {
-        "count": count,
-        "answered": _to_status_counts(counts_by_state, 0).done,
+        "count": counts.doubtful_rows,
+        "answered": counts.rows_with_confidence,
         "below": ws.settings.doubtful,
         "hint": hint,
     }

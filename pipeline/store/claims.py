@@ -359,6 +359,16 @@ def has_claims(tx: Connection, task: str) -> bool:
     return tx.execute(claimed_ids(task).limit(1)).first() is not None
 
 
+def list_claimed_inputs(tx: Connection, task: str, version: str) -> Sequence[str]:
+    """Return the input hashes of the rows that are claimed under a version."""
+    query = select(asks.c.input_hash).where(
+        asks.c.task == task,
+        asks.c.extractor == version,
+        IS_CLAIMED,
+    )
+    return tx.execute(query.distinct()).scalars().all()
+
+
 def claimed_ids(task: str) -> Select[Any]:
     """Return a SELECT of the ids of claimed rows, under any version."""
     return select(asks.c.item_id).where(asks.c.task == task, IS_CLAIMED)

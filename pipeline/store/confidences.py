@@ -153,6 +153,15 @@ def select_doubtful_ids(preference: VersionPreference, threshold: float) -> Sele
     )
 
 
+def select_confident_ids(preference: VersionPreference) -> Select[Any]:
+    """Return a SELECT of the ids of rows whose preferred answer has confidences."""
+    return select(answers.c.item_id).where(
+        answers.c.task == preference.task,
+        answers.c.confidences.is_not(None),
+        is_preferred(preference),
+    )
+
+
 @cached_in_snapshot
 def has_confidences(tx: Connection, task: str) -> bool:
     """Return whether an answer of a task has confidences."""

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case
 
 from pipeline.store import answers
 from pipeline.store.answers import VersionPreference
-from pipeline.store.confidences import select_doubtful_ids
+from pipeline.store.confidences import select_confident_ids, select_doubtful_ids
 from pipeline.store.database import select_matching
 from pipeline.store.schema import answers as answers_table
 from pipeline.tables.where_sql import JsonCell
@@ -16,6 +16,14 @@ from pipeline.tables.where_sql import JsonCell
 DOUBTFUL = "doubtful"
 _DOUBTFUL_JSON = f'{{"{DOUBTFUL}": true}}'
 _CERTAIN_JSON = f'{{"{DOUBTFUL}": false}}'
+
+
+class DoubtCounts(NamedTuple):
+    """The doubtful rows of a list, and the rows that can be doubtful."""
+
+    doubtful_rows: int
+    # Rows whose preferred answer has confidences.
+    rows_with_confidence: int
 
 
 class RowDoubts(NamedTuple):
@@ -27,6 +35,8 @@ class RowDoubts(NamedTuple):
     doubtful_ids: Select[tuple[str]]
     # The probability below which a field makes its row doubtful.
     threshold: float
+    # Ids of the rows whose preferred answer has confidences.
+    confident_ids: Select[tuple[str]]
 
     @classmethod
     def of_rows(
@@ -44,7 +54,8 @@ class RowDoubts(NamedTuple):
             threshold: The probability below which a field makes its row doubtful.
         """
         doubtful_ids = select_doubtful_ids(preference, threshold)
-        return cls(preference.task, item_id, doubtful_ids, threshold)
+        confident_ids = select_confident_ids(preference)
+        return cls(preference.task, item_id, doubtful_ids, threshold, confident_ids)
 
     def make_condition(self, *, is_doubtful: bool) -> ColumnElement[bool]:
         """Return the condition that a row is doubtful, or answered and not doubtful."""

@@ -51,7 +51,7 @@ from pipeline.store.database import (
 )
 from pipeline.store.rows import IS_REFUSED, count_refused
 from pipeline.store.schema import rows as stored_rows
-from pipeline.tables.doubts import RowDoubts
+from pipeline.tables.doubts import DoubtCounts, RowDoubts
 from pipeline.tables.facets import FieldTally, GridFacet
 from pipeline.tables.row_table import (
     CHANGED_AT_COLUMN,
@@ -323,11 +323,21 @@ class Grid:
             return None
         return RowPosition(int(earlier_count) + 1 if own_count else None, total)
 
-    def count_doubtful(self, tx: Connection) -> int | None:
-        """Return the number of doubtful rows that are listed; None if no answer has a confidence."""
+    def count_doubtful(self, tx: Connection) -> DoubtCounts | None:
+        """Return the number of doubtful rows that are listed.
+
+        None if no preferred answer of a listed row has a confidence.
+        """
         if self.doubts is None or not has_confidences(tx, self.table.task):
             return None
-        return self.count_listed(tx, RowFilter(is_doubtful=True))
+        has_confidence = self.doubts.item_id.in_(self.doubts.confident_ids)
+        conditions = [*self._make_list_conditions(tx, RowFilter()), has_confidence]
+        query = select(func.count()).select_from(self.table.table).where(*conditions)
+        rows_with_confidence = tx.execute(query).scalar_one()
+        if not rows_with_confidence:
+            return None
+        doubtful_rows = self.count_listed(tx, RowFilter(is_doubtful=True))
+        return DoubtCounts(doubtful_rows, rows_with_confidence)
 
     def count_listed(self, tx: Connection, row_filter: RowFilter) -> int:
         """Return the number of rows that a list with this filter has.

@@ -1,5 +1,7 @@
 """Open sessions that ask closed questions of the decision model, and continue their runs."""
 
+from collections.abc import Sequence
+
 from pipeline.batch import live
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.live_report import LiveReport
@@ -9,6 +11,8 @@ from pipeline.core.states import Mode
 from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
+from pipeline.engine.task_template import AnswerField
+from pipeline.engine.unregistered_task import UnregisteredTask
 from pipeline.store import runs
 from pipeline.store.database import Connection
 
@@ -24,11 +28,43 @@ def open_decisions(ws: WorkspaceSession) -> WorkspaceSession:
     """
     reason = closed_questions.explain_open_field(ws.task)
     if reason:
-        raise InputError(
-            f"{reason}; nothing was asked",
-            hint=f"without {OptionHint(mode='decide')} a generating model answers all fields",
+        tag_command = ""
+        if not isinstance(ws.task, UnregisteredTask):
+            tag_command = str(ws.task.labels.command("tag", mode=Mode.DECIDE.value))
+        raise _open_field_error(
+            reason,
+            is_mixed=closed_questions.is_mixed(ws.task),
+            tag_command=tag_command,
         )
     return ws.for_decisions()
+
+
+def check_decidable(fields: Sequence[AnswerField]) -> None:
+    """Refuse fields of a new question that decisions cannot answer.
+
+    Raises:
+        InputError: A field is not closed; nothing was asked.
+    """
+    closed_fields = [field for field in fields if field.choices or field.kind == "bool"]
+    for field in fields:
+        if field not in closed_fields:
+            reason = closed_questions.describe_open_field(field.name, f"of the kind {field.kind}")
+            raise _open_field_error(reason, is_mixed=bool(closed_fields))
+
+
+def _open_field_error(reason: str, *, is_mixed: bool, tag_command: str = "") -> InputError:
+    """Return the error for a field that decisions cannot answer.
+
+    Args:
+        is_mixed: Decisions can answer other fields.
+        tag_command: The command that decides the closed fields; empty for a new question.
+    """
+    option = OptionHint(mode="decide")
+    hint = f"without {option} a generating model answers all fields"
+    if is_mixed:
+        command = f"`{tag_command}`" if tag_command else f"`tag` with {option}"
+        hint += f"; {command} decides the closed fields of a task, then asks the others"
+    return InputError(f"{reason}; nothing was asked", hint=hint)
 
 
 def open_undecided_rows(ws: WorkspaceSession) -> WorkspaceSession:

@@ -186,7 +186,8 @@ def _measure_selection(
     with ws.store.read() as tx:
         report.supported = _measure_support(tx, ws.task, selection)
         grid = ws.task.rows.grid(tx)
-        report.doubtful = grid.count_doubtful(tx) or 0
+        doubt_counts = grid.count_doubtful(tx)
+        report.doubtful = doubt_counts.doubtful_rows if doubt_counts else 0
     if report.doubtful:
         condition = f"{grid.doubtful_name} = true"
         report.next_command = ws.task.labels.command("items", where=condition)

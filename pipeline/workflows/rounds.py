@@ -22,6 +22,7 @@ from pipeline.core.progress import ProgressBar
 from pipeline.core.states import OPEN_STATES, BatchState, Mode, RemoteState, remote_state
 from pipeline.core.text import plural
 from pipeline.engine import claiming
+from pipeline.engine.duplicates import count_waiting_rows
 from pipeline.engine.session import WorkspaceSession
 from pipeline.quality import evaluate
 from pipeline.quality.report import delete_partial_reports
@@ -289,7 +290,7 @@ class TagRounds:
             )
         return TagStop()
 
-    def ask_live(self, mode: Mode) -> LiveReport:
+    def ask_live(self, mode: Mode, *, request_count: int | None = None) -> LiveReport:
         """Ask every open row by live calls, and report on the answers; another run may resume.
 
         Returns an empty report if no row is open. Asks at most the remaining limit. The rounds
@@ -298,7 +299,8 @@ class TagRounds:
         report unless the run was interrupted.
 
         Args:
-            mode: Live, flex or priority.
+            mode: Live, flex, priority or decide.
+            request_count: Requests of the rows, for the progress; None if each row is a request.
 
         Raises:
             InputError: The task has no rows, or flex does not serve the model.
@@ -324,7 +326,11 @@ class TagRounds:
 
         # A missing key or an engine that cannot start raises before anything is written.
         ws.ensure_client()
-        with ws.display.bar("asking", selected_count) as bar:
+        decided_before = self._count_partly_answered()
+        call_count = selected_count
+        if request_count is not None:
+            call_count = min(selected_count, request_count)
+        with ws.display.bar("asking", call_count) as bar:
             live_report = live.ask_rows(
                 ws,
                 Selection(limit),
@@ -332,6 +338,10 @@ class TagRounds:
                 on_progress=partial(_show_live_progress, bar),
             )
         report.live = live_report
+        # A decision about closed fields counts for all open rows with the same input.
+        decided_rows = self._count_partly_answered() - decided_before
+        if ws.is_deciding and decided_rows > live_report.answered:
+            live_report.answered = decided_rows
 
         with ws.store.read() as tx:
             unfinished_count = max(0, selected_count - live_report.finished_rows)
@@ -349,6 +359,11 @@ class TagRounds:
             # Report now: the caller may wait for batches, which takes up to a day.
             self.quality_reporter.write(is_last=False)
         return live_report
+
+    def _count_partly_answered(self) -> int:
+        """Return how many open rows have only their closed fields."""
+        with self._ws.store.read() as tx:
+            return claiming.count_partly_answered(tx, self._ws.task)
 
     def ask_moved_rows(self) -> bool:
         """Ask the rows that moved batches left open in the modes of their moves.
@@ -590,6 +605,7 @@ class TagRounds:
         report = self.report
         report.left = self._count_left_rows()
         report.under_way = sum(batch.requests for batch in self.list_batches(*OPEN_STATES))
+        report.waiting = self._count_waiting_rows() if report.left and report.under_way else 0
         prepared_count = sum(batch.requests for batch in self.list_batches(BatchState.PREPARED))
         unsent_count = report.left + prepared_count
 
@@ -607,6 +623,12 @@ class TagRounds:
                 tx,
                 self._ws.task.with_open_rows(has_partial_answer=None),
             )
+
+    def _count_waiting_rows(self) -> int:
+        """Return how many claimable rows get the answer of an equal row in an open batch."""
+        task = self._ws.task.with_open_rows(has_partial_answer=None)
+        with self._ws.store.read() as tx:
+            return count_waiting_rows(tx, task, self._ws.extractor)
 
     def _unfinished_runs(self, tx: Connection) -> list[TagRunRow]:
         """Return the unfinished `tag` run of the task, and its unfinished backfill of this version.

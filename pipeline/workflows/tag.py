@@ -145,10 +145,13 @@ def _tag_mixed_rows(
         # A model without a price is confirmed again, because no amount was agreed to.
         if ws.model.has_price:
             other_ws.agreed_usd = math.inf
-        _ask_rows(decide_ws, replace(options, wait=False), tag_rounds)
+        decide_options = replace(options, wait=False)
+        request_count = decide_estimate.plan.requests
+        _ask_rows(decide_ws, decide_options, tag_rounds, request_count=request_count)
         decided = report.live
         is_cut_off = decided is not None and bool(decided.interrupted or decided.stopped)
         if is_cut_off or report.out_of_money:
+            report.decided = decided
             tag_rounds.complete_report()
             _end_run_if_over(ws, options, run_number, report)
             return report
@@ -235,7 +238,7 @@ def _tag_open_rows(
             pilot.waive_required_pilot(ws)
         run_number = _begin_run(ws, options, tag_rounds, estimate, selection)
 
-    _ask_rows(ws, options, tag_rounds)
+    _ask_rows(ws, options, tag_rounds, request_count=estimate.plan.requests)
     tag_rounds.complete_report()
 
     if run_number is not None and not options.backfill:
@@ -316,8 +319,10 @@ def _print_tag_estimate(
     if plan.items:
         cost_text = describe_cost(ws.model, cost, usage_tier=ws.settings.tier)
         rows_text = plan.describe_rows(ws.task.labels)
-        plan_text = f"{ws.model.name}: {rows_text}, {report.mode} mode, {cost_text}"
-        ws.display.say(f"{plan_text}; {report.reason}")
+        plan_text = f"{rows_text}, {report.mode} mode, {cost_text}; {report.reason}"
+        if not plan.requests:
+            plan_text = f"{rows_text}; they get the answers of equal {ws.task.labels.plural}"
+        ws.display.say(f"{ws.model.name}: {plan_text}")
     if report.mode == "batch" and estimate.late_move is not None:
         ws.display.say(estimate.late_move.description)
     for warning in estimate.ways[report.mode].warnings:
@@ -341,7 +346,8 @@ def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) 
     """Return the mode and the reason for it.
 
     A backfill is always by batch. Otherwise a requested mode is used. The mode is also batch if
-    there is no row to ask, or if batches are open and no mode is recommended. In all other cases it
+    there is no request to make while batches are open, or no row to ask, or if batches are open and
+    no mode is recommended. In all other cases it
     is the recommended mode, or batch if there is no recommendation.
 
     Args:
@@ -353,7 +359,8 @@ def _choose_mode(estimate: Preflight, options: TagOptions, *, is_waiting: bool) 
         return "batch", f"a backfill uses batch ({estimate.ways['batch'].duration_text})"
     if options.mode != "auto":
         return options.mode, f"{OptionHint(mode=options.mode)}"
-    if not estimate.plan.items or (is_waiting and estimate.recommended is None):
+    has_no_mode = estimate.recommended is None or not estimate.plan.requests
+    if not estimate.plan.items or (is_waiting and has_no_mode):
         return "batch", "open batches are continued"
     return estimate.recommended or "batch", estimate.reason
 
@@ -447,13 +454,22 @@ def _begin_run(
         )
 
 
-def _ask_rows(ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds) -> None:
+def _ask_rows(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    tag_rounds: TagRounds,
+    *,
+    request_count: int,
+) -> None:
     """Run the pilot if the options have one, then ask in the mode of the report.
 
     Mode batch submits, and with `wait` polls and ingests until the end. A backfill first collects
     finished batches. The other modes make live calls. If a budget stops a live run, the report says
     so and has no error. If `wait` is set, open batches are collected after a live run that was not
     interrupted, without asking new rows.
+
+    Args:
+        request_count: Estimated requests of the open rows, for the progress of live calls.
 
     Raises:
         GateError: The pilot failed.
@@ -480,7 +496,7 @@ def _ask_rows(ws: WorkspaceSession, options: TagOptions, tag_rounds: TagRounds) 
 
     if not tag_rounds.ask_moved_rows():
         return
-    live_report = tag_rounds.ask_live(Mode(report.mode))
+    live_report = tag_rounds.ask_live(Mode(report.mode), request_count=request_count)
     if isinstance(live_report.stopped, BudgetError):
         report.stop = TagStop(
             TagStopReason.BUDGET,

@@ -84,6 +84,8 @@ class TagReport:
     decided: LiveReport | None = None
     # Rows that a live run did not get to.
     unasked: int = 0
+    # Open rows that get the answer of an equal row in an open batch.
+    waiting: int = 0
     # Numbers of the batches that this command sent, and their rows.
     submitted: list[int] = field(default_factory=list)
     items: int = 0
@@ -117,6 +119,18 @@ class TagReport:
         return (
             self.shared + self.moved_rows + sum(summary.answered_rows for summary in self.ingested)
         )
+
+    @property
+    def has_only_decided(self) -> bool:
+        """Return whether a mixed task was stopped before its other fields were asked."""
+        return self.decided is not None and self.decided is self.live
+
+    @property
+    def _live_answered_rows(self) -> int:
+        """Return how many rows a live run answered; rows with closed fields only do not count."""
+        if self.live is None or self.has_only_decided:
+            return 0
+        return self.live.answered
 
     @property
     def is_over(self) -> bool:
@@ -239,7 +253,7 @@ class TagReport:
             "mode": self.mode,
             "reason": self.reason,
             "asked": self.asked,
-            "answered": self.answered_rows + (self.live or LiveReport()).answered,
+            "answered": self.answered_rows + self._live_answered_rows,
             "submitted": self.submitted,
             "left": self.left,
             "no_room": self.no_room,

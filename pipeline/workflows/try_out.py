@@ -97,6 +97,8 @@ class TryReport:
     # The error that ended the calls early.
     stopped: FindableError | None = None
     interrupted: bool = False
+    # Rows beside these that got a copied answer, because their input is equal.
+    copied_rows: int = 0
     # Version whose draft was tried; empty if the question did not change.
     draft_of: str = ""
     # How often the answers to labelled rows are right, by field.
@@ -314,12 +316,16 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
 
     with ws.store.read() as tx:
         tried_rows = [_with_stored_outcome(tx, ws.task, row) for row in planned.tried_rows.values()]
+    answered_count = sum(
+        row.id in open_ids and row.outcome == Outcome.ANSWERED for row in tried_rows
+    )
     return TryReport(
         ws.extractor,
         planned.schema,
         tried_rows,
         live_report.stopped,
         live_report.interrupted,
+        copied_rows=max(0, live_report.answered - answered_count),
     )
 
 

@@ -43,6 +43,16 @@ def test_rows_of_a_named_question_are_answered_once(workspace: Workspace, api: E
     assert extractors == {"kinds@1"}
 
 
+def test_equal_rows_of_a_named_question_are_counted(workspace: Workspace) -> None:
+    """`ask` names the rows that got the answer of an equal row, as `status` counts them."""
+    workspace.write_file("notes.csv", "id,text\n1,It hums.\n2,It broke.\n3,It hums.\n4,It hums.\n")
+    ask_run = workspace.run_command("ask", "notes.csv", q="Tone?", name="notes", n=2)
+    assert "2 of 4 rows asked and 2 equal ones answered with them" in ask_run.stdout
+    assert workspace.state_counts("notes") == {"answered": 4}
+    repeated_run = workspace.run_command("ask", "notes.csv", q="Tone?", name="notes", n=2)
+    assert "2 of 4 rows asked, $" in repeated_run.stdout
+
+
 def test_killed_named_question_is_continued(workspace: Workspace, api: Engine) -> None:
     """After a kill at the third call the same command asks only the rows without an answer."""
     file_name = write_table(workspace)

@@ -98,6 +98,16 @@ def test_correction_is_visible_to_every_reader(notes_workspace: Workspace) -> No
 
 
 @pytest.mark.alike
+def test_export_counts_corrections_apart(notes_workspace: Workspace) -> None:
+    """A corrected row counts as a correction, not for the version that was asked."""
+    notes_workspace.run_command("tag", mode="live")
+    corrected(notes_workspace, CORRECTION)
+    export_run = notes_workspace.run_command("export", "notes.out.csv")
+    assert "wrote corrections, which 1 row has" in export_run.stderr
+    [version_line] = [line for line in export_run.stderr.splitlines() if "notes@1/" in line]
+    assert version_line.endswith("which 1 row has")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -352,6 +352,67 @@ def test_equal_rows_of_a_mixed_task_share_both_requests(
     assert all(confidences["3"].values())
 
 
+def test_messages_about_decisions_count_equal_rows(tickets: Workspace, api: Engine) -> None:
+    """The counts of an interrupted and of a finished run add up to its rows, with equal rows."""
+    declare(tickets, MIXED_FIELDS, 12)
+    write_tickets(tickets, [f"The lamp of room {number % 6} hums." for number in range(12)])
+    api.script_fault("hang", nth=4, times=99, path=DECIDE_PATH, args=HANGS)
+    command = tickets.start_command("tag", mode="decide", CALL_TIMEOUT=200, CONCURRENCY=1)
+    with command as running:
+        wait_for_decisions(api, running, 4)
+        interrupted_run = running.stop(signal.SIGINT)
+    api.clear_faults()
+    assert "closed fields of 6 rows decided, 1 interrupted" in interrupted_run.stdout
+    assert "asks, 5 not asked; " in interrupted_run.stdout
+    assert "answered" not in interrupted_run.stdout
+    assert tickets.status()["partly_answered"] == 6
+
+    finished_run = tickets.run_command("tag", mode="decide")
+    assert "closed fields of 6 rows decided; 3 calls" in finished_run.stdout
+    assert "12 answered; 6 calls" in finished_run.stdout
+
+
+def test_rows_that_wait_for_equal_rows_are_named(tickets: Workspace) -> None:
+    """While a batch runs, `tag` says that the open rows get the answers of equal rows."""
+    declare(tickets, MIXED_FIELDS, 12)
+    write_tickets(tickets, [f"The lamp of room {number % 6} hums." for number in range(12)])
+    sent_run = tickets.run_command("tag", mode="batch")
+    assert "6 rows submitted; 6 more get the answers of equal ones" in sent_run.stdout
+
+    waiting_run = tickets.run_command("tag")
+    assert "6 rows, no request; they get the answers of equal rows" in waiting_run.stderr
+    assert "6 rows in batches that are not over; 6 more get the answers" in waiting_run.stdout
+    live_run = tickets.run_command("tag", mode="live")
+    assert "0 answered, 6 get the answers of equal ones in open batches; 0 c" in live_run.stdout
+    tickets.run_command("tag", wait=True)
+    assert tickets.state_counts() == {"answered": 12}
+
+
+def test_refused_question_leaves_no_workspace(workspace: Workspace) -> None:
+    """`ask` by decisions with an open field names the field, and that `tag` decides the others."""
+    write_tickets(workspace, ["The lamp hums."])
+    files_before = set(workspace.home.iterdir())
+    refused_run = workspace.run_command(
+        "ask",
+        "tasks/tickets.csv",
+        q="Praise or blame?",
+        fields="tone: praise|blame; summary: text",
+        mode="decide",
+        code=2,
+    )
+    assert "field `summary` is of the kind text: decisions answer only" in refused_run.stderr
+    assert "`tag` with --mode decide decides the closed fields" in refused_run.stderr
+    assert set(workspace.home.iterdir()) == files_before
+
+
+def test_refused_try_names_the_command_for_mixed_tasks(tickets: Workspace) -> None:
+    """`try` by decisions of a mixed task names the field, and the `tag` command that decides."""
+    declare(tickets, MIXED_FIELDS, 2)
+    refused_run = tickets.run_command("try", mode="decide", n=1, code=2)
+    assert "field `summary` is a text" in refused_run.stderr
+    assert "tag --task tickets --mode decide` decides the closed fields" in refused_run.stderr
+
+
 def test_partly_answered_rows_are_open(served_tickets: Workspace, outside_server: Outside) -> None:
     """A row with decided fields alone counts as open; a later command asks its other fields."""
     declare(served_tickets, MIXED_FIELDS, 6)
