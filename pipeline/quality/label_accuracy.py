@@ -5,7 +5,6 @@
 - Intervals are Wilson's, at 95 %. The paired comparison is the exact sign test (McNemar).
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from pipeline.core.errors import InputError
 from pipeline.engine.task import Task
 from pipeline.store import answers, labels
 from pipeline.store.database import Connection
-from pipeline.store.labels import RowLabel, VersionAnswer
+from pipeline.store.labels import RowLabel, VersionAnswer, is_label_value
 
 # Below this, a figure can have nearly any value by chance; gates need as many answers.
 MIN_LABELLED_ROWS = 20
@@ -123,7 +122,7 @@ def compare_with_labels(
         if not all(row_id in side for side in sides):
             continue
         for name, value in label.values.items():
-            is_right = tuple(_is_equal(side[row_id].get(name), value) for side in sides)
+            is_right = tuple(is_label_value(side[row_id].get(name), value) for side in sides)
             outcomes.setdefault(name, Counter())[is_right] += 1
 
     comparisons = []
@@ -139,17 +138,6 @@ def compare_with_labels(
             FieldComparison(name, shares, only_a=counts[True, False], only_b=counts[False, True])
         )
     return comparisons
-
-
-def _is_equal(value: Any, label: Any) -> bool:
-    return bool(_comparable(value) == _comparable(label))
-
-
-def _comparable(value: Any) -> Any:
-    """Return a list of plain values sorted, and any other value unchanged."""
-    if isinstance(value, list) and not any(isinstance(member, list | dict) for member in value):
-        return sorted(value, key=json.dumps)
-    return value
 
 
 def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str, Any]]:
@@ -357,7 +345,7 @@ def _count_own_corrections(
 ) -> int:
     """Count the labels that replaced the very value that a version has."""
     return sum(
-        _is_equal(side[row_id].get(name), replaced_value)
+        is_label_value(side[row_id].get(name), replaced_value)
         for row_id in row_ids
         for name, replaced_value in row_labels[row_id].replaced_values.items()
     )
