@@ -207,11 +207,15 @@ class AccuracyReport:
     measured_rows: int
     versions: list[MeasuredVersion]
     fields: list[FieldComparison]
+    # The index of the version that the task asks now; None if it is not measured.
+    present_index: int | None = None
+    # Labelled rows that only this version did not answer. A trial can ask them.
+    unasked_rows: int = 0
 
     @property
     def missing_labels(self) -> int:
-        """Return how many more labelled rows a judgement needs."""
-        return max(0, MIN_LABELLED_ROWS - self.measured_rows)
+        """Return how many more labelled rows a judgement needs, after a trial of unasked rows."""
+        return max(0, MIN_LABELLED_ROWS - self.measured_rows - self.unasked_rows)
 
     def to_document(self) -> dict[str, Any]:
         """Return the report as JSON members."""
@@ -219,6 +223,7 @@ class AccuracyReport:
             "task": self.task,
             "labelled": self.labelled_rows,
             "measured": self.measured_rows,
+            "unasked": self.unasked_rows,
             "labels_needed": self.missing_labels,
             "versions": [asdict(version) for version in self.versions],
             "fields": to_field_documents(self.fields),
@@ -262,13 +267,22 @@ def measure_versions(
         ]
         measured.rows_with_confidence = len(confidences)
         measured.doubtful_rows = sum(confidence < doubtful_below for confidence in confidences)
-    return AccuracyReport(
+    report = AccuracyReport(
         task.name,
         len(row_labels),
         len(measured_ids) if sides else 0,
         measured_versions,
         compare_with_labels(row_labels, sides),
     )
+    for index, version in enumerate(versions):
+        if answers.belongs_to_version(version, task.version_label):
+            report.present_index = index
+            other_sides = sides[:index] + sides[index + 1 :]
+            report.unasked_rows = sum(
+                row_id not in sides[index] and all(row_id in side for side in other_sides)
+                for row_id in read_valid_labels(tx, task)
+            )
+    return report
 
 
 def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> list[str]:

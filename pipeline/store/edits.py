@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from pipeline.store.answers import PERSON
 from pipeline.store.database import change_matching, run_many, select_matching
@@ -68,7 +68,7 @@ def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, l
     return edits_by_id
 
 
-def to_answer_edit(row: Row[Any], *, number: int) -> AnswerEdit:
+def to_answer_edit(row: Any, *, number: int) -> AnswerEdit:
     """Return an edit from a row of the table of answers.
 
     An edit that was stored before schema 0025 set the fields that it changed.
