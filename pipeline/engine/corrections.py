@@ -338,8 +338,8 @@ def mark_reviewed(
 ) -> None:
     """Mark the preferred answer of a row as reviewed, or remove the mark.
 
-    A new answer of the row is not reviewed. The mark of a correction, which counts as reviewed by
-    its author, cannot be removed.
+    A new answer of the row is not reviewed. A correction without a mark counts as reviewed by its
+    author, but its mark labels all fields.
 
     Args:
         row_name: Id or name of the row.
