@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.declaration import Declaration, find_column, json_schema, validate_answer
 from pipeline.engine.user_task import UserTask
 from pipeline.gemini.answer_schema import is_closed_node
@@ -55,6 +56,18 @@ def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declara
     ]
     examples_by_version = {**examples_by_version, version: examples}
     return replace(record, words={**record.words, DRAWN_EXAMPLES_KEY: examples_by_version})
+
+
+def describe_missing_examples(record: TaskRecord, declaration: Declaration) -> list[str]:
+    """Return a line if the prompt should have examples, but no row has labels of all fields."""
+    drawn_examples = record.words.get(DRAWN_EXAMPLES_KEY, {}).get(record.prompt_version)
+    if not declaration.draws_examples or drawn_examples:
+        return []
+    line = (
+        f"{record.prompt_version} has no examples: no row has labels of all fields; review answers "
+        f"on the page (`{CommandHint('web')}`), or set all fields by `correct`"
+    )
+    return [line]
 
 
 def _read_candidates(

@@ -213,6 +213,16 @@ def test_corrected_rows_become_examples_of_a_version(notes_workspace: Workspace)
     assert system_texts(workspace) != [text]
 
 
+def test_missing_examples_are_named(notes_workspace: Workspace) -> None:
+    """A version without examples says so, because corrections set only some fields."""
+    workspace = notes_workspace
+    correct(workspace, 1, 2)
+    declare(workspace, "version=2", DRAWN)
+    message = workspace.run_command("tag", mode="live", limit=1).stderr
+    assert "notes@2 has no examples: no row has labels of all fields" in message
+    assert "has no examples" not in workspace.run_command("tag", mode="live", limit=1).stderr
+
+
 def test_forgotten_row_is_in_no_example(notes_workspace: Workspace) -> None:
     """Forgetting an example removes it from the prompt and from all sealed requests."""
     workspace = notes_workspace
