@@ -21,6 +21,10 @@ from pipeline.quality.label_accuracy import (
     FieldComparison,
     Share,
 )
+from pipeline.workflows.try_out import DRAFT_SIDE
+
+# The largest trial that is proposed; its interval is narrow.
+MAX_TRIED_ROWS = 200
 
 
 def evaluate(
@@ -37,8 +41,10 @@ def evaluate(
     """Measure versions on labelled rows of TASK, or the search with QUERIES and QRELS.
 
     Without files: prints how often the answers of one or two versions are right, for each field
-    with a 95 % interval, and whether a difference is shown (exact sign test). A corrected field is
-    a label; a reviewed answer labels all its fields. Reads stored answers and asks nothing.
+    with a 95 % interval, and whether a difference is shown (exact sign test). A field that `correct`
+    sets is a label; a reviewed answer labels all its fields. Reads stored answers and asks nothing.
+    Corrected rows are not asked again by later versions: the last line has the command that asks
+    them without storing answers, and prints the same verdict.
 
     With QUERIES (JSON lines) and QRELS (TREC judgements): prints nDCG@10, MRR, P@5 and R@10 with
     95 % intervals, for each rank and for a fixed BM25 over the same rows. Also prints the share of
@@ -64,17 +70,38 @@ def evaluate(
             tx, ws.task, (a, b), doubtful_below=ws.settings.doubtful
         )
     document = {**report.to_document(), "placeholder": ws.has_placeholder_answers}
-    return CommandReport(document, _format_report(report, ws.task.labels))
+    return CommandReport(
+        document,
+        _format_report(report, ws.task.labels),
+        hint=_choose_next_command(report, ws.task.labels),
+    )
+
+
+def _choose_next_command(report: AccuracyReport, labels: TaskLabels) -> CommandHint | None:
+    """Return the command that asks labelled rows, or that shows rows to label; None if enough."""
+    if report.unasked_rows and report.present_index is not None:
+        sides = {}
+        if _is_pair(report):
+            versions = [version.version for version in report.versions]
+            versions[report.present_index] = DRAFT_SIDE
+            sides = dict(zip("ab", versions, strict=True))
+        row_count = report.measured_rows + report.unasked_rows
+        return labels.command("try", labelled=True, **sides, n=min(row_count, MAX_TRIED_ROWS))
+    if report.missing_labels:
+        return CommandHint("web")
+    return None
 
 
 def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
     """Return the versions, the rows that are left out, a table of fields, and what is missing."""
-    correct_command = labels.command("correct", item="…", set="field=value")
-    review_hint = f"`{correct_command}` corrects, the page (`{CommandHint('web')}`) also confirms"
+    label_hint = (
+        "`correct ITEM --set FIELD=VALUE` corrects or confirms a field, "
+        "a review on the page confirms an answer"
+    )
     if not report.labelled_rows:
         return (
             f"no {labels.singular} of {report.task} is labelled: at least {MIN_LABELLED_ROWS} "
-            f"are needed; {review_hint}"
+            f"are needed; {label_hint}"
         )
     if not report.versions:
         return f"no version of {report.task} has answers; nothing was measured"
@@ -82,22 +109,25 @@ def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
     output: list[Output] = [*_version_lines(report, labels)]
     if report.fields:
         output.append(_field_table(report))
-        output += [_verdict_line(comparison) for comparison in report.fields if _is_pair(report)]
-    if any(label_accuracy.HAS_NO_ANSWER in version.left_out for version in report.versions):
+        output += [format_verdict(comparison) for comparison in report.fields if _is_pair(report)]
+    if report.unasked_rows and report.present_index is not None:
+        version_name = report.versions[report.present_index].version
+        rows_text = plural(
+            report.unasked_rows, f"labelled {labels.singular}", f"labelled {labels.plural}"
+        )
         output.append(
-            f"corrected {labels.plural} are not asked again: "
-            f"`{labels.command('try', labelled=True, n=50)}` asks labelled {labels.plural} and "
-            "prints how often the answers are right"
+            f"{version_name} was not asked about {rows_text}, because corrected {labels.plural} are "
+            "not asked again; the next command asks them, stores no answer, and prints the verdict"
         )
     if report.missing_labels:
         rows_text = plural(
-            report.measured_rows,
-            f"labelled {labels.singular} is measured",
-            f"labelled {labels.plural} are measured",
+            report.measured_rows + report.unasked_rows,
+            f"labelled {labels.singular} can be measured",
+            f"labelled {labels.plural} can be measured",
         )
         output.append(
             f"{rows_text}, at least {MIN_LABELLED_ROWS} are needed: "
-            f"label {report.missing_labels} more; {review_hint}"
+            f"label {report.missing_labels} more; {label_hint}"
         )
     return output
 
@@ -144,7 +174,7 @@ def format_share(share: Share) -> str:
     return f"{share.accuracy or 0:.0%} [{low:.0%}, {high:.0%}]"
 
 
-def _verdict_line(comparison: FieldComparison) -> str:
+def format_verdict(comparison: FieldComparison) -> str:
     """Return in words whether a difference between two versions is shown in a field."""
     differing_rows = comparison.only_a + comparison.only_b
     if comparison.verdict != NO_DIFFERENCE:

@@ -387,7 +387,8 @@ def correct(
 ) -> CommandReport:
     """Correct the answer about the row ITEM, undo a correction, or list the corrections.
 
-    A correction outranks the answers of all models, and stays.
+    A correction outranks the answers of all models, and stays. Setting a field to its present value
+    confirms it. Confirmed and corrected fields are labels; see `eval`.
 
     Write lists with commas. A value in quotation marks or brackets is read as JSON. A quotation
     must be part of the row's text.
@@ -400,7 +401,13 @@ def correct(
     if set_ is not None:
         fields = corrections.parse_typed_fields(ws.task, set_)
         report = corrections.correct_answer(
-            ws.store, ws.task, ws.now, item, fields, editor_name=who or _system_user()
+            ws.store,
+            ws.task,
+            ws.now,
+            item,
+            fields,
+            editor_name=who or _system_user(),
+            confirms_values=True,
         )
     elif undo is not None:
         report = corrections.correct_answer(
@@ -420,8 +427,11 @@ def _correction_output(row_name: str, report: Document, ws: WorkspaceSession) ->
     output: list[Any] = []
     if "edit" in report:
         message = "nothing to change: the answer has these values already"
+        is_confirmed = report["edit"] is not None and not report["edits"][-1]["changes"]
         if report["edit"] is not None:
             message = f"edit {report['edit']} stored"
+        if is_confirmed and report["edits"][-1]["undoes"] is None:
+            message += ": the answer has these values, which are confirmed now"
         if report["edit"] and ws.is_indexed:
             message += f". Next: {CommandHint('index', task=ws.task.subject)}"
         output.append(f"{row_name}: {message}")
@@ -450,6 +460,7 @@ def _edit_cells(edit: Mapping[str, Any]) -> tuple[object, ...]:
         else:
             changes.append(f"{name}: {to_display_value(before)} → {to_display_value(after)}")
 
+    changes += [f"{name} confirmed" for name in edit["fields"] if name not in edit["changes"]]
     undone = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
     return (edit["number"], edit["who"], edit["at"], ", ".join(changes) + undone)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
-from jobs.eval_command import format_share
+from jobs.eval_command import format_share, format_verdict
 from jobs.inspect_commands import INDENT, format_value_lines
 from jobs.options import COUNT, TEXT, CommandReport, Parameter, Seed, SingleRowMode
 from jobs.output import print_line, print_text
@@ -133,7 +133,7 @@ def _print_request(request: Mapping[str, Any]) -> None:
 
 
 def _accuracy_lines(accuracy: Sequence[FieldComparison]) -> Iterator[str]:
-    """Yield a line for each labelled field: how often each side is right, with the interval."""
+    """Yield lines for each labelled field: how often each side is right, and which is better."""
     for comparison in accuracy:
         sides = zip(SIDE_LETTERS, comparison.shares, strict=False)
         texts = [
@@ -142,6 +142,8 @@ def _accuracy_lines(accuracy: Sequence[FieldComparison]) -> Iterator[str]:
             for letter, share in sides
         ]
         yield f"{comparison.name}: {'; '.join(texts)}"
+        if len(comparison.shares) > 1:
+            yield format_verdict(comparison)
 
 
 def _print_tried_outcome(row: TriedRow) -> None:

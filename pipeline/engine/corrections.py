@@ -144,6 +144,7 @@ def correct_answer(
     *,
     editor_name: str,
     expected_state: str | None = None,
+    confirms_values: bool = False,
 ) -> Document:
     """Correct fields of a row's answer, or undo an edit, and store that as a new edit.
 
@@ -156,6 +157,8 @@ def correct_answer(
         change: New values by field, or the number of the edit to undo.
         editor_name: Name of the editor.
         expected_state: `state` that the editor saw, or None to skip the check for a conflict.
+        confirms_values: Also store an edit if the answer has these values and no person set them
+            before, so that they are labels.
 
     Returns:
         The document of `history` after the edit, and `edit`: the number of the new edit, or None if
@@ -176,7 +179,13 @@ def correct_answer(
 
         editor_name = normalize_editor_name(editor_name)
         new_edit = _make_edit(
-            task, row_id, change, current, editor_name=editor_name, edited_at=now()
+            task,
+            row_id,
+            change,
+            current,
+            editor_name=editor_name,
+            edited_at=now(),
+            confirms_values=confirms_values,
         )
         if new_edit is None:
             return {**document, "edit": None}
@@ -269,6 +278,7 @@ def _make_edit(
     *,
     editor_name: str,
     edited_at: datetime,
+    confirms_values: bool = False,
 ) -> NewEdit | None:
     """Return a validated edit of a row, or None if the answer has the new values already.
 
@@ -293,16 +303,24 @@ def _make_edit(
         before=answer,
         after=new_answer,
         undoes=change if isinstance(change, int) else None,
+        fields=() if isinstance(change, int) else tuple(change),
     )
-    is_corrected = _has_active_edit([*row_edits, edit])
+    is_corrected = bool(edits.list_active_edits([*row_edits, edit]))
     # The answer of a model is restored as it was, even if it is no longer valid.
     if is_corrected:
         typed_values = {} if isinstance(change, int) else change
         valid_answer = _validated_answer(task, row_id, new_answer, row, change=typed_values)
         edit = edit._replace(after=valid_answer)
-    if edit.after == edit.before:
+    if edit.after == edit.before and not (
+        (confirms_values or edit.undoes is not None) and _changes_labels(row_edits, edit)
+    ):
         return None
     return NewEdit(edit, task.rows.input_hash(row), is_corrected)
+
+
+def _changes_labels(row_edits: Sequence[AnswerEdit], edit: AnswerEdit) -> bool:
+    """Return whether a field becomes a label, or is no label any more, by a new edit of a row."""
+    return edits.list_set_fields(row_edits) != edits.list_set_fields([*row_edits, edit])
 
 
 def _store_accepted_edits(
@@ -370,8 +388,8 @@ def mark_reviewed(
 ) -> None:
     """Mark the preferred answer of a row as reviewed, or remove the mark.
 
-    A new answer of the row is not reviewed. The mark of a correction, which counts as reviewed by
-    its author, cannot be removed.
+    A new answer of the row is not reviewed. A correction without a mark counts as reviewed by its
+    author, but its mark labels all fields.
 
     Args:
         row_name: Id or name of the row.
@@ -676,21 +694,3 @@ def _undo_list_change(
         if element not in after and element not in elements:
             elements.insert(index, element)
     return elements
-
-
-def _has_active_edit(row_edits: Sequence[AnswerEdit]) -> bool:
-    """Return whether any edit is not undone; undoing an undo applies the edit again.
-
-    Args:
-        row_edits: All edits of a row by ascending number.
-    """
-    is_active_by_number = dict[int, bool]()
-    for edit in row_edits:
-        # Follow a chain of undos to the edit that changed values; each undo inverts its state.
-        edited = edit
-        is_active = True
-        while edited.undoes is not None:
-            edited = row_edits[edited.undoes - 1]
-            is_active = not is_active
-        is_active_by_number[edited.number] = is_active
-    return any(is_active_by_number.values())

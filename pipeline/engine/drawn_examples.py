@@ -1,4 +1,7 @@
-"""Draw the examples of a prompt from corrected rows: `Task(examples="corrections")`.
+"""Draw the examples of a prompt from labelled rows: `Task(examples="corrections")`.
+
+An example shows a whole answer, so a row is drawn only if all its fields are labelled. A field that
+nobody looked at may have an error of the model, which an example would teach.
 
 The examples of a version are drawn again until its first request. Then they stay, whatever is
 corrected later. They are stored with the task's record, with the values that the prompt shows.
@@ -12,10 +15,11 @@ from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
 from pipeline.core.column_placeholders import find_column
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.declaration import Declaration, json_schema, validate_answer
 from pipeline.engine.user_task import UserTask
 from pipeline.gemini.answer_schema import is_closed_node
-from pipeline.store import answers, claims
+from pipeline.store import claims, labels
 from pipeline.store.database import Connection
 from pipeline.store.task_record import DRAWN_EXAMPLES_KEY, TaskRecord
 from pipeline.tables.cells import to_prompt_text
@@ -24,7 +28,7 @@ MAX_EXAMPLES = 8
 
 
 class _Candidate(NamedTuple):
-    """A corrected row that can be an example."""
+    """A labelled row that can be an example."""
 
     row_id: str
     # Values by column.
@@ -55,24 +59,41 @@ def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declara
     return replace(record, words={**record.words, DRAWN_EXAMPLES_KEY: examples_by_version})
 
 
+def describe_missing_examples(record: TaskRecord, declaration: Declaration) -> list[str]:
+    """Return a line if the prompt should have examples, but no row has labels of all fields."""
+    drawn_examples = record.words.get(DRAWN_EXAMPLES_KEY, {}).get(record.prompt_version)
+    if not declaration.draws_examples or drawn_examples:
+        return []
+    line = (
+        f"{record.prompt_version} has no examples: no row has labels of all fields; review answers "
+        f"on the page (`{CommandHint('web')}`), or set all fields by `correct`"
+    )
+    return [line]
+
+
 def _read_candidates(
     tx: Connection, record: TaskRecord, declaration: Declaration
 ) -> list[_Candidate]:
-    """Return the corrected rows that did not change since and fit the declaration."""
+    """Return the rows with labels of all fields that did not change since and fit the declaration."""
     rows = UserTask(record).rows
-    corrections = answers.read_corrections(tx, record.name)
-    corrected_rows = rows.read(tx, list(corrections))
+    field_names = declaration.answer.model_fields.keys()
+    row_labels = {
+        row_id: label
+        for row_id, label in labels.read_labels(tx, record.name).items()
+        if field_names <= label.values.keys()
+    }
+    labelled_rows = rows.read(tx, list(row_labels))
     unchanged_ids = {
         row_id
-        for row_id, row in corrected_rows.items()
-        if rows.input_hash(row) == corrections[row_id][0]
+        for row_id, row in labelled_rows.items()
+        if rows.input_hash(row) == row_labels[row_id].input_hash
     }
 
     candidates = []
-    # If all hashes differ, the prompt has other columns than when the rows were corrected.
-    for row_id in unchanged_ids or corrected_rows:
-        row = corrected_rows[row_id]
-        answer = json.loads(corrections[row_id][1])
+    # If all hashes differ, the prompt has other columns than when the rows were labelled.
+    for row_id in unchanged_ids or labelled_rows:
+        row = labelled_rows[row_id]
+        answer = {name: row_labels[row_id].values[name] for name in field_names}
         valid_answer, _ = validate_answer(declaration.answer.model_validate, answer)
         if valid_answer is not None:
             values = {

@@ -28,7 +28,7 @@ from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine import source_lines, task_file
 from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.declaration_changes import check_change, check_prefix, merge_records
-from pipeline.engine.drawn_examples import with_drawn_examples
+from pipeline.engine.drawn_examples import describe_missing_examples, with_drawn_examples
 from pipeline.engine.echo import estimate_echo_usage
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
 from pipeline.engine.selected_rows import with_unfinished_selection
@@ -498,6 +498,7 @@ def save_record(
         check_prefix(tx, declared_record)
         merged_record = merge_records(stored_record, declared_record)
         merged_record = with_drawn_examples(tx, merged_record, declaration)
+        lines += describe_missing_examples(merged_record, declaration)
         task = UserTask(merged_record)
         check_column_names(list(merged_record.columns))
         lines += make_views(tx, merged_record)

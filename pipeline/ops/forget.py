@@ -14,6 +14,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,9 +201,11 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
 
     with ws.store.read() as tx:
         batch_numbers = read_batch_numbers(tx, task, row_ids)
-        example_versions = set[str]()
-        for row_id in row_ids:
-            example_versions |= set(erasure.list_versions_with_example(tx, task.name, row_id))
+        example_versions = set(
+            chain.from_iterable(
+                erasure.list_versions_with_example(tx, task.name, row_id) for row_id in row_ids
+            )
+        )
         all_batches = batches.batches_in_states(tx)
         cleaned_hashes = marks.cleaned_batches(tx)
     row_batches = [batch for batch in all_batches if batch.number in batch_numbers]

@@ -1,8 +1,9 @@
 """Compare the probabilities of answers with what people left unchanged.
 
 A probability is well calibrated if, of answers with a mean probability of 0.86, people leave 86 %
-unchanged. Rows that people reviewed or corrected count. Review mode shows doubtful rows first, so
-the figures are about the reviewed rows and not about all rows.
+unchanged. Only labelled fields count (see `store.labels`): nobody looked at the other fields of a
+corrected row. Review mode shows doubtful rows first, so the figures are about the labelled rows and
+not about all rows.
 """
 
 import json
@@ -15,6 +16,7 @@ from pipeline.quality.intervals import compute_wilson_interval
 from pipeline.store.answers import PERSON, VersionPreference
 from pipeline.store.database import Connection
 from pipeline.store.judgements import LabelledAnswer, stream_labelled_answers
+from pipeline.store.labels import RowLabel, is_label_value, read_labels
 
 # With fewer answers, the interval of the share is wider than any usual error of calibration.
 MIN_CALIBRATED_ANSWERS = 50
@@ -25,7 +27,7 @@ class Calibration(NamedTuple):
 
     # The field.
     name: str
-    # Answers with a probability that a person reviewed or corrected.
+    # Answers with a probability and a label.
     answers: int = 0
     unchanged: int = 0
     mean_probability: float = 0.0
@@ -124,22 +126,28 @@ def measure_calibration(
         field_names: Fields with a probability in any answer. They are returned without labels, too.
     """
     outcomes: dict[str, list[tuple[float, bool]]] = {name: [] for name in field_names}
+    row_labels = read_labels(tx, preference.task)
     labelled_answers = stream_labelled_answers(tx, preference.task)
-    for _, answers_of_row in groupby(labelled_answers, key=lambda answer: answer.row_id):
-        for name, outcome in _compare_row(list(answers_of_row), preference):
+    for row_id, answers_of_row in groupby(labelled_answers, key=lambda answer: answer.row_id):
+        if row_id not in row_labels:
+            continue
+        for name, outcome in _compare_row(
+            list(answers_of_row), row_labels[row_id], preference=preference
+        ):
             outcomes.setdefault(name, []).append(outcome)
     return [calibrate(name, field_outcomes) for name, field_outcomes in sorted(outcomes.items())]
 
 
 def _compare_row(
     row_answers: Sequence[LabelledAnswer],
+    label: RowLabel,
+    *,
     preference: VersionPreference,
 ) -> Iterable[tuple[str, tuple[float, bool]]]:
     """Yield (field, (probability, is unchanged)) of the counting answer of a model to a row.
 
-    Nothing is yielded if the row was only corrected for another input than that of the answer.
+    Nothing is yielded if the row was labelled for another input than that of the answer.
     """
-    corrections = [answer for answer in row_answers if answer.version == PERSON]
     model_answers = [answer for answer in row_answers if answer.version != PERSON]
     if not model_answers:
         return
@@ -148,16 +156,11 @@ def _compare_row(
         model_answers,
         key=lambda answer: (preference.sort_key(answer.version), -answer.answer_id),
     )
-    if corrections:
-        label = corrections[-1]
-        if label.input_hash != model_answer.input_hash:
-            return
-    elif model_answer.is_reviewed:
-        label = model_answer
-    else:
+    if label.input_hash != model_answer.input_hash:
         return
 
-    label_values = json.loads(label.answer)
     values = json.loads(model_answer.answer)
     for name, confidence in model_answer.confidences.items():
-        yield name, (confidence.probability, values.get(name) == label_values.get(name))
+        if name in label.values:
+            is_right = is_label_value(values.get(name), label.values[name])
+            yield name, (confidence.probability, is_right)

@@ -5,7 +5,6 @@
 - Intervals are Wilson's, at 95 %. The paired comparison is the exact sign test (McNemar).
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,14 +14,13 @@ from typing import Any
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.engine.task import Task
+from pipeline.quality.intervals import compute_wilson_interval
 from pipeline.store import answers, labels
 from pipeline.store.database import Connection
-from pipeline.store.labels import RowLabel, VersionAnswer
+from pipeline.store.labels import RowLabel, VersionAnswer, is_label_value
 
 # Below this, a figure can have nearly any value by chance; gates need as many answers.
 MIN_LABELLED_ROWS = 20
-# The quantile of the normal distribution for an interval of 95 %.
-NORMAL_QUANTILE = 1.96
 # A difference with a greater probability under equal versions is not shown.
 MAX_CHANCE = 0.05
 # With fewer rows on which the versions differ, the sign test can show nothing: 2 / 2**5 > 0.05.
@@ -51,18 +49,7 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         """Return the lower and upper bound of Wilson's interval at 95 %."""
-        if not self.of:
-            return 0.0, 1.0
-        share = self.right / self.of
-        squared_quantile = NORMAL_QUANTILE**2
-        center = share + squared_quantile / (2 * self.of)
-        variance = share * (1 - share) / self.of + squared_quantile / (4 * self.of**2)
-        half_width = NORMAL_QUANTILE * math.sqrt(variance)
-        divisor = 1 + squared_quantile / self.of
-        # Rounding errors must not put a bound beyond the possible values.
-        low = max(0.0, (center - half_width) / divisor)
-        high = min(1.0, (center + half_width) / divisor)
-        return low, high
+        return compute_wilson_interval(self.right, self.of)
 
     def to_document(self) -> dict[str, Any]:
         """Return the share as JSON members."""
@@ -123,7 +110,7 @@ def compare_with_labels(
         if not all(row_id in side for side in sides):
             continue
         for name, value in label.values.items():
-            is_right = tuple(_is_equal(side[row_id].get(name), value) for side in sides)
+            is_right = tuple(is_label_value(side[row_id].get(name), value) for side in sides)
             outcomes.setdefault(name, Counter())[is_right] += 1
 
     comparisons = []
@@ -139,17 +126,6 @@ def compare_with_labels(
             FieldComparison(name, shares, only_a=counts[True, False], only_b=counts[False, True])
         )
     return comparisons
-
-
-def _is_equal(value: Any, label: Any) -> bool:
-    return bool(_comparable(value) == _comparable(label))
-
-
-def _comparable(value: Any) -> Any:
-    """Return a list of plain values sorted, and any other value unchanged."""
-    if isinstance(value, list) and not any(isinstance(member, list | dict) for member in value):
-        return sorted(value, key=json.dumps)
-    return value
 
 
 def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str, Any]]:
@@ -219,11 +195,15 @@ class AccuracyReport:
     measured_rows: int
     versions: list[MeasuredVersion]
     fields: list[FieldComparison]
+    # The index of the version that the task asks now; None if it is not measured.
+    present_index: int | None = None
+    # Labelled rows that only this version did not answer. A trial can ask them.
+    unasked_rows: int = 0
 
     @property
     def missing_labels(self) -> int:
-        """Return how many more labelled rows a judgement needs."""
-        return max(0, MIN_LABELLED_ROWS - self.measured_rows)
+        """Return how many more labelled rows a judgement needs, after a trial of unasked rows."""
+        return max(0, MIN_LABELLED_ROWS - self.measured_rows - self.unasked_rows)
 
     def to_document(self) -> dict[str, Any]:
         """Return the report as JSON members."""
@@ -231,6 +211,7 @@ class AccuracyReport:
             "task": self.task,
             "labelled": self.labelled_rows,
             "measured": self.measured_rows,
+            "unasked": self.unasked_rows,
             "labels_needed": self.missing_labels,
             "versions": [asdict(version) for version in self.versions],
             "fields": to_field_documents(self.fields),
@@ -274,13 +255,22 @@ def measure_versions(
         ]
         measured.rows_with_confidence = len(confidences)
         measured.doubtful_rows = sum(confidence < doubtful_below for confidence in confidences)
-    return AccuracyReport(
+    report = AccuracyReport(
         task.name,
         len(row_labels),
         len(measured_ids) if sides else 0,
         measured_versions,
         compare_with_labels(row_labels, sides),
     )
+    for index, version in enumerate(versions):
+        if answers.belongs_to_version(version, task.version_label):
+            report.present_index = index
+            other_sides = sides[:index] + sides[index + 1 :]
+            report.unasked_rows = sum(
+                row_id not in sides[index] and all(row_id in side for side in other_sides)
+                for row_id in read_valid_labels(tx, task)
+            )
+    return report
 
 
 def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> list[str]:
@@ -356,11 +346,13 @@ def _count_own_corrections(
     row_ids: Sequence[str],
 ) -> int:
     """Count the labels that replaced the very value that a version has."""
-    return sum(
-        _is_equal(side[row_id].get(name), replaced_value)
-        for row_id in row_ids
-        for name, replaced_value in row_labels[row_id].replaced_values.items()
-    )
+    own_corrections = 0
+    for row_id in row_ids:
+        own_corrections += sum(
+            is_label_value(side[row_id].get(name), replaced_value)
+            for name, replaced_value in row_labels[row_id].replaced_values.items()
+        )
+    return own_corrections
 
 
 def count_agreement(

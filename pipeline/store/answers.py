@@ -584,14 +584,10 @@ def preferred_answers_page(
     return [tuple(row) for row in tx.execute(query)]
 
 
-def read_corrections(tx: Connection, task: str) -> dict[str, tuple[str, str]]:
-    """Return (input hash, answer as JSON) of the newest applied correction of each row, by id."""
-    query = (
-        select(answers.c.item_id, answers.c.input_hash, answers.c.answer)
-        .where(_is_applied(task, PERSON))
-        .order_by(answers.c.id)
-    )
-    return {row.item_id: (row.input_hash, row.answer) for row in tx.execute(query)}
+def find_answered(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
+    """Return the ids of those rows that have an applied answer of any version."""
+    answered = select_matching(tx, answered_ids(task), answers.c.item_id, row_ids)
+    return {row[0] for row in answered}
 
 
 def find_corrected(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:

@@ -29,6 +29,8 @@ class AnswerEdit(NamedTuple):
     after: dict[str, Any]
     # Number of the edit that this edit undoes.
     undoes: int | None
+    # The fields that the editor set, also to their present values; empty if it undoes an edit.
+    fields: Sequence[str] = ()
 
 
 class NewEdit(NamedTuple):
@@ -54,6 +56,7 @@ def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, l
             answers.c.before,
             answers.c.answer,
             answers.c.undoes,
+            answers.c.set_fields,
         )
         .where(*_is_correction(task))
         .order_by(answers.c.id)
@@ -61,11 +64,47 @@ def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, l
     edits_by_id: dict[str, list[AnswerEdit]] = {row_id: [] for row_id in row_ids}
     for row in select_matching(tx, query, answers.c.item_id, row_ids):
         row_edits = edits_by_id[row.item_id]
-        before = json.loads(row.before) or {}
-        after = json.loads(row.answer)
-        edit = AnswerEdit(len(row_edits) + 1, row.who, row.at, before, after, row.undoes)
-        row_edits.append(edit)
+        row_edits.append(to_answer_edit(row, number=len(row_edits) + 1))
     return edits_by_id
+
+
+def to_answer_edit(row: Any, *, number: int) -> AnswerEdit:
+    """Return an edit from a row of the table of answers.
+
+    An edit that was stored before schema 0025 set the fields that it changed.
+    """
+    before = json.loads(row.before) or {}
+    after = json.loads(row.answer)
+    if row.undoes is not None:
+        fields = []
+    elif row.set_fields is not None:
+        fields = json.loads(row.set_fields)
+    else:
+        fields = [name for name, value in after.items() if before.get(name) != value]
+    return AnswerEdit(number, row.who, row.at, before, after, row.undoes, tuple(fields))
+
+
+def list_active_edits(row_edits: Sequence[AnswerEdit]) -> list[AnswerEdit]:
+    """Return the edits that set fields and are not undone; undoing an undo applies it again.
+
+    Args:
+        row_edits: All edits of a row by ascending number.
+    """
+    is_active_by_number = dict[int, bool]()
+    for edit in row_edits:
+        # Follow a chain of undos to the edit that set values; each undo inverts its state.
+        edited = edit
+        is_active = True
+        while edited.undoes is not None:
+            edited = row_edits[edited.undoes - 1]
+            is_active = not is_active
+        is_active_by_number[edited.number] = is_active
+    return [edit for edit in row_edits if is_active_by_number.get(edit.number)]
+
+
+def list_set_fields(row_edits: Sequence[AnswerEdit]) -> set[str]:
+    """Return the fields that a person set and did not undo: the labelled fields of a row."""
+    return set().union(*(edit.fields for edit in list_active_edits(row_edits)))
 
 
 def add_edits(
@@ -96,6 +135,7 @@ def add_edits(
             "before": _to_json(new_edit.edit.before),
             "who": new_edit.edit.who,
             "undoes": new_edit.edit.undoes,
+            "set_fields": _encode_fields(new_edit.edit),
             "bulk_edit": bulk_edit,
             "at": new_edit.edit.at,
         }
@@ -163,6 +203,10 @@ def _is_of_bulk_edit(task: str, bulk_edit: int) -> Sequence[ColumnElement[bool]]
         answers.c.bulk_edit == bulk_edit,
         answers.c.undoes.is_(None),
     )
+
+
+def _encode_fields(edit: AnswerEdit) -> str | None:
+    return json.dumps(list(edit.fields)) if edit.undoes is None else None
 
 
 def _to_json(answer: Mapping[str, Any]) -> str:

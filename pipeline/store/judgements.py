@@ -36,8 +36,6 @@ class LabelledAnswer(NamedTuple):
     # JSON.
     answer: str
     confidences: Mapping[str, FieldConfidence]
-    # Whether a person reviewed this answer.
-    is_reviewed: bool
 
 
 def _select_counting_answers(preference: VersionPreference) -> Select[Any]:
@@ -137,7 +135,6 @@ def stream_labelled_answers(tx: Connection, task: str) -> Iterator[LabelledAnswe
             answers.c.input_hash,
             answers.c.answer,
             answers.c.confidences,
-            answers.c.reviewed_at,
         )
         .where(*is_applied, answers.c.item_id.in_(labelled_ids))
         .order_by(answers.c.item_id, answers.c.id)
@@ -150,5 +147,4 @@ def stream_labelled_answers(tx: Connection, task: str) -> Iterator[LabelledAnswe
             row.input_hash,
             row.answer,
             decode_confidences(row.confidences),
-            is_reviewed=row.reviewed_at is not None,
         )

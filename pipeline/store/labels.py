@@ -1,7 +1,8 @@
 """Read the labels of rows: the values that people corrected or reviewed.
 
-- A corrected field is a label.
+- A field that a person set is a label, also if it was set to its present value.
 - A reviewed answer labels all its fields. A correction of a field comes before the review.
+- Nothing else is a label: neither the other fields of a corrected row, nor undone corrections.
 """
 
 import json
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, func, or_, select
 from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, has_version
 from pipeline.store.confidences import decode_confidences
 from pipeline.store.database import select_matching
+from pipeline.store.edits import AnswerEdit, list_set_fields, to_answer_edit
 from pipeline.store.schema import answers, attempts
 
 # Rows to which a cost refers.
@@ -32,48 +34,72 @@ class RowLabel:
 
 
 def read_labels(tx: Connection, task: str) -> dict[str, RowLabel]:
-    """Return the labels of all labelled rows of a task, by row id.
-
-    Undone corrections are no labels.
-    """
+    """Return the labels of all labelled rows of a task, by row id."""
     query = (
         select(
             answers.c.item_id,
             answers.c.extractor,
             answers.c.input_hash,
             answers.c.answer,
+            answers.c.applied,
             answers.c.before,
+            answers.c.who,
+            answers.c.at,
+            answers.c.undoes,
+            answers.c.set_fields,
             answers.c.reviewed_at,
         )
         .where(
             answers.c.task == task,
-            answers.c.applied,
             answers.c.answer != FORGOTTEN_ANSWER,
-            or_(answers.c.extractor == PERSON, answers.c.reviewed_at.is_not(None)),
+            or_(
+                answers.c.extractor == PERSON,
+                answers.c.reviewed_at.is_not(None) & answers.c.applied,
+            ),
         )
         .order_by(answers.c.id)
     )
     labels: dict[str, RowLabel] = {}
     reviewed_answers: dict[str, dict[str, Any]] = {}
     first_answers: dict[str, dict[str, Any]] = {}
+    edits_by_id: dict[str, list[AnswerEdit]] = {}
     for row in tx.execute(query):
         answer = json.loads(row.answer)
+        if row.extractor == PERSON:
+            # Undone edits are read, too, because an undo has the number of its edit.
+            row_edits = edits_by_id.setdefault(row.item_id, [])
+            row_edits.append(to_answer_edit(row, number=len(row_edits) + 1))
+        if not row.applied:
+            continue
         label = labels.setdefault(row.item_id, RowLabel(row.input_hash))
         label.input_hash = row.input_hash
         if row.reviewed_at is not None:
             reviewed_answers[row.item_id] = answer
         if row.extractor == PERSON:
             first_answer = first_answers.setdefault(row.item_id, json.loads(row.before) or {})
-            label.values = _changed_values(answer, first_answer)
-            label.replaced_values = {name: first_answer.get(name) for name in label.values}
+            set_fields = list_set_fields(edits_by_id[row.item_id])
+            label.values = {name: value for name, value in answer.items() if name in set_fields}
+            label.replaced_values = {
+                name: first_answer.get(name)
+                for name, value in label.values.items()
+                if first_answer.get(name) != value
+            }
 
     for row_id, label in labels.items():
         label.values = {**reviewed_answers.get(row_id, {}), **label.values}
     return {row_id: label for row_id, label in labels.items() if label.values}
 
 
-def _changed_values(answer: dict[str, Any], first_answer: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in answer.items() if first_answer.get(name) != value}
+def is_label_value(value: Any, label: Any) -> bool:
+    """Return whether a value is right; the order of a list of plain values does not count."""
+    return bool(_to_comparable(value) == _to_comparable(label))
+
+
+def _to_comparable(value: Any) -> Any:
+    """Return a list of plain values sorted, and any other value unchanged."""
+    if isinstance(value, list) and not any(isinstance(member, list | dict) for member in value):
+        return sorted(value, key=json.dumps)
+    return value
 
 
 def read_cost_per_1000(tx: Connection, task: str, version: str) -> float:

@@ -56,6 +56,8 @@ class Review(NamedTuple):
     # Both are None if nobody reviewed the answer.
     who: str | None
     at: datetime | None
+    # Whether the answer was marked as reviewed, so that all its fields are labels.
+    is_marked: bool
 
 
 def read_review(tx: Connection, row_id: str, *, preference: VersionPreference) -> Review | None:
@@ -68,8 +70,9 @@ def read_review(tx: Connection, row_id: str, *, preference: VersionPreference) -
     if row is None:
         return None
     if row.reviewed_at is None and row.extractor == PERSON:
-        return Review(row.id, row.who, row.at)
-    return Review(row.id, row.reviewed_by, row.reviewed_at)
+        return Review(row.id, row.who, row.at, is_marked=False)
+    is_marked = row.reviewed_at is not None
+    return Review(row.id, row.reviewed_by, row.reviewed_at, is_marked)
 
 
 def set_review(tx: Connection, answer_id: int, *, who: str | None, at: datetime | None) -> None:

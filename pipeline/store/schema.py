@@ -502,6 +502,9 @@ answers = Table(
     *_columns("who? before?"),
     # The number, from 1, of the row's correction that this correction undoes.
     Column("undoes", Integer),
+    # JSON of the fields that this correction set, also to their present values. NULL if it undoes
+    # a correction.
+    Column("set_fields", Text),
     # For a correction of many rows: the number of the bulk edit (see `store.bulk_edits`).
     Column("bulk_edit", Integer),
     # Who reviewed the answer, and when.
@@ -596,6 +599,7 @@ UPGRADES: Mapping[str, Sequence[str | CreateIndex | CreateTable]] = {
     ],
     "0024": [
         "ALTER TABLE findable_answers ADD COLUMN confidences TEXT",
+        "ALTER TABLE findable_answers ADD COLUMN set_fields TEXT",
         CreateIndex(_doubt_index),
         CreateTable(partial_answers),
         f"ALTER TABLE {runs.name} ADD COLUMN condition TEXT",

@@ -39,7 +39,7 @@ from pipeline.tables.cells import (
 )
 from pipeline.tables.column_values import to_column_value
 from pipeline.tables.exported_lists import ExportedRow, ExportedRows, split_lists
-from pipeline.tables.row_table import RowTable
+from pipeline.tables.row_table import GONE_STATE, REFUSED_STATE, RowTable
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
     IMAGE_STATE_COLUMN,
@@ -307,12 +307,10 @@ def read_answer_rows(
             answer_cells = _answer_cells(stored_row, task, cost_kinds)
             row |= {name: answer_cells[part] for part, name in answer_names.items()}
             row |= _confidence_cells(stored_row, confidence_names)
-            state_cells = {
-                STATE_COLUMN: stored_row[STATE_COLUMN],
-                REASON_COLUMN: _state_reason(stored_row, parked_reasons),
-            }
+            reason = _state_reason(stored_row, parked_reasons)
+            state_cells = {STATE_COLUMN: stored_row[STATE_COLUMN], REASON_COLUMN: reason}
             if is_single_version:
-                state_cells |= _single_version_cells(stored_row)
+                state_cells |= _single_version_cells(stored_row, reason)
             yield row | {name: state_cells[part] for part, name in state_names.items()}
 
     kinds = {**sources, **{answer_names[name]: kind for name, kind in answer_kinds.items()}}
@@ -385,13 +383,14 @@ def _other_answer_columns(task: TaskRecord, items: RowTable) -> list[ColumnEleme
     ]
 
 
-def _single_version_cells(stored_row: RowMapping) -> dict[str, str | None]:
+def _single_version_cells(stored_row: RowMapping, own_reason: str | None) -> dict[str, str | None]:
     """Return the state and the reason of a row in an export of a single version.
 
     Empty if the row's own state and reason are true for that version, too.
 
     Args:
         stored_row: The row with the columns of `_other_answer_columns`.
+        own_reason: Why the row is unusable or parked under the version of the file.
     """
     is_corrected = stored_row[_CORRECTION] is not None
     correction_text = "corrected by a person; an export of one version has no corrections"
@@ -401,13 +400,22 @@ def _single_version_cells(stored_row: RowMapping) -> dict[str, str | None]:
             cells[REASON_COLUMN] = correction_text
         return cells
 
-    if stored_row[STATE_COLUMN] != ANSWERED_STATE:
+    state = stored_row[STATE_COLUMN]
+    if state in {GONE_STATE, REFUSED_STATE}:
         return {}
-    reason = "answered by another program"
+
+    other_version = stored_row[_OTHER_VERSION]
     if is_corrected:
         reason = correction_text
-    elif stored_row[_OTHER_VERSION] is not None:
-        reason = f"answered by {stored_row[_OTHER_VERSION]}"
+    elif other_version is not None:
+        # The row may be open, claimed or parked under the version of the file.
+        reason = f"answered by {other_version}"
+    elif state == ANSWERED_STATE:
+        reason = "answered by another program"
+    else:
+        return {}
+    if own_reason:
+        reason += f"; {state}: {own_reason}"
     return {STATE_COLUMN: OTHER_VERSION_STATE, REASON_COLUMN: reason}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.engine.task import Task
 from pipeline.quality import pilot
@@ -13,10 +14,9 @@ from pipeline.store.labels import RowLabel
 
 def no_labels_error(task: Task) -> InputError:
     """Return the error that no row of a task can be compared with a label."""
-    correct_command = task.labels.command("correct", item="…", set="field=value")
     return InputError(
         f"no {task.labels.singular} is labelled, except examples in the prompt; nothing was asked",
-        hint=f"`{correct_command}` labels a field, or review answers on the page",
+        hint=f"`{CommandHint('web')}` opens the page, which corrects and reviews answers",
     )
 
 

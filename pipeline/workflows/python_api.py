@@ -484,7 +484,13 @@ class Workspace:
         return self._run(
             lambda ws: ResultDocument(
                 corrections.correct_answer(
-                    ws.store, ws.task, ws.now, item, fields, editor_name=who
+                    ws.store,
+                    ws.task,
+                    ws.now,
+                    item,
+                    fields,
+                    editor_name=who,
+                    confirms_values=True,
                 ),
             ),
             task,

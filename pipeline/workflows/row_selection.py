@@ -49,6 +49,8 @@ class RowSelection:
     # Open rows, and answered rows that are asked again.
     open_rows: int = 0
     answered_rows: int = 0
+    # Rows to ask that have an answer of any version.
+    asked_again_rows: int = 0
     # Rows of the condition that are not asked, by reason.
     left_out: Counter[str] = field(default_factory=Counter)
 
@@ -129,6 +131,8 @@ def _list_rows(
             open_ids, answered_ids = _sort_rows(tx, task, row_ids, selection.left_out)
             selected_ids = [*open_ids, *answered_ids][:remaining]
             selections.add_rows(tx, selection.run, selected_ids)
+            # Open rows may have an answer of an earlier version.
+            selection.asked_again_rows += len(answers.find_answered(tx, task.name, selected_ids))
         open_count = len(set(selected_ids).intersection(open_ids))
         selection.open_rows += open_count
         selection.answered_rows += len(selected_ids) - open_count
@@ -231,8 +235,8 @@ def _describe_selection(selection: RowSelection) -> str:
     """Return a line with the selected rows, their version, and the rows that are left out."""
     rows_text = plural(selection.row_count, "row")
     line = f"{rows_text} of {selection.condition!r} will be asked under {selection.label}"
-    if selection.answered_rows:
-        line += f", {selection.answered_rows:,} of them again; the old answers stay"
+    if selection.asked_again_rows:
+        line += f", {selection.asked_again_rows:,} of them again; the old answers stay"
     reasons = _format_reasons(selection.left_out)
     if reasons:
         line += f"; left out: {reasons}"

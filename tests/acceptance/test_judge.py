@@ -317,10 +317,13 @@ def test_calibration_compares_probabilities_with_corrections(
 
     other_tones = {"praise": "blame", "blame": "praise"}
     for row in workspace.exported_rows()[:MIN_CALIBRATED_ANSWERS]:
-        correction = f"topic=kettle {row['id']}"
+        correction = f"tone={row['tone']}"
         if int(row["id"]) <= WRONG_COUNT:
             correction = f"tone={other_tones[row['tone']]}"
         workspace.run_command("correct", row["id"], set=correction, yes=True)
+    # Nobody looked at the tone of these rows.
+    for row in workspace.exported_rows()[MIN_CALIBRATED_ANSWERS : MIN_CALIBRATED_ANSWERS + 5]:
+        workspace.run_command("correct", row["id"], set="topic=kettle", yes=True)
     (calibration,) = workspace.read_json("qc", code="any")["calibration"]
     assert calibration["field"] == "tone"
     assert calibration["answers"] == MIN_CALIBRATED_ANSWERS

@@ -1,6 +1,7 @@
 """Corrected and reviewed rows measure versions, and corrected rows become examples."""
 
 import json
+import shlex
 
 import pytest
 
@@ -51,6 +52,12 @@ def correct(workspace: Workspace, *row_ids: int, tone: str = "praise") -> None:
         workspace.run_command("correct", row_id, set=f"tone={tone}", who="ada")
 
 
+def label_all(workspace: Workspace, *row_ids: int) -> None:
+    """Correct the tone of some rows, and confirm their other field."""
+    for row_id in row_ids:
+        workspace.run_command("correct", row_id, set="tone=praise; stars=1", who="ada")
+
+
 def system_texts(workspace: Workspace) -> list[str]:
     """Return the different system instructions in the request files of the newest batch."""
     number = int(workspace.batches()[-1]["number"])
@@ -75,12 +82,11 @@ def test_versions_are_compared_on_corrected_rows(
     outside_server.answerer = praise
     workspace.run_command("tag", mode="live")
     correct(workspace, *range(1, 8), tone="blame")
-    correct(workspace, 8)
     files_before = sorted(path.name for path in workspace.data.rglob("*"))
     request_count = len(workspace.logged_requests())
 
     report = workspace.read_json("eval")
-    assert (report["labelled"], report["measured"], report["labels_needed"]) == (8, 7, 13)
+    assert (report["labelled"], report["measured"], report["labels_needed"]) == (8, 7, 12)
     first, second = report["versions"]
     assert first["version"].startswith("notes@1/")
     assert first["cost_per_1000"] > 0
@@ -103,6 +109,48 @@ def test_versions_are_compared_on_corrected_rows(
     assert "QRELS is missing" in workspace.run_command("eval", "q.jsonl", code=2).stderr
     assert len(workspace.logged_requests()) == request_count
     assert sorted(path.name for path in workspace.data.rglob("*")) == files_before
+
+
+def test_confirmed_value_is_a_label(notes_workspace: Workspace) -> None:
+    """A field that is set to its present value is a label, once, until it is undone."""
+    workspace = notes_workspace
+    confirmed = workspace.run_command("correct", 1, set="tone=blame", who="ada").stdout
+    assert "1: edit 1 stored: the answer has these values, which are confirmed now" in confirmed
+    assert "tone confirmed" in confirmed
+    repeated = workspace.run_command("correct", 1, set="tone=blame", who="ada").stdout
+    assert "nothing to change" in repeated
+    # The other field of a corrected row is no label.
+    correct(workspace, 2)
+    (tone,) = workspace.read_json("eval")["fields"]
+    assert (tone["field"], tone["a"]["right"], tone["a"]["of"]) == ("tone", 1, 2)
+
+    workspace.run_command("correct", 1, undo=1, who="ada")
+    (tone,) = workspace.read_json("eval")["fields"]
+    assert (tone["a"]["right"], tone["a"]["of"]) == (0, 1)
+    (row,) = [row for row in workspace.exported_rows() if row["id"] == "1"]
+    assert row["extractor"] != "person"
+
+
+def test_printed_command_measures_corrected_rows(
+    notes_workspace: Workspace, outside_server: Outside
+) -> None:
+    """After correct, a raised version and tag, `eval` prints the command that measures."""
+    workspace = notes_workspace
+    correct(workspace, *range(1, 26))
+    declare(workspace, "version=2")
+    outside_server.answerer = praise
+    workspace.run_command("tag", mode="live")
+    unmeasured = workspace.run_command("eval")
+    assert "25 rows labelled, 0 measured" in unmeasured.stdout
+    assert "was not asked about 25 labelled rows" in unmeasured.stdout
+    assert "more;" not in unmeasured.stdout
+    assert workspace.read_json("eval")["labels_needed"] == 0
+
+    command = unmeasured.stderr.strip().splitlines()[-1].partition("next: ")[2]
+    _, verb, *words = shlex.split(command)
+    tried = workspace.run_command(verb, *words).stdout
+    assert "A right in 0 of 25 labelled rows" in tried
+    assert "tone: B is better (only A right 0 times, only B 25 times; p = 0.000)" in tried
 
 
 def test_draft_is_tried_on_labelled_rows(
@@ -131,10 +179,15 @@ def test_draft_is_tried_on_labelled_rows(
 
 
 def test_corrected_rows_become_examples_of_a_version(notes_workspace: Workspace) -> None:
-    """Examples are drawn when a version begins, spread over choices, and stay with it."""
+    """Examples are drawn when a version begins, spread over choices, and stay with it.
+
+    A row is only drawn if all its fields are labelled.
+    """
     workspace = notes_workspace
-    correct(workspace, *range(1, 13))
-    workspace.run_command("correct", 13, set="stars=5", who="ada")
+    label_all(workspace, *range(1, 13))
+    workspace.run_command("correct", 13, set="stars=5; tone=blame", who="ada")
+    # Nobody looked at the stars of this row, so no example says that they are right.
+    correct(workspace, 14)
     declare(workspace, "version=2", DRAWN)
     workspace.run_command("tag", mode="live", limit=3)
     (text,) = system_texts(workspace)
@@ -147,6 +200,7 @@ def test_corrected_rows_become_examples_of_a_version(notes_workspace: Workspace)
     assert system_texts(workspace) == [text]
     report = workspace.read_json("eval", a="2")
     assert report["versions"][0]["left_out"]["examples of its prompt"] == 8
+    assert "note <14>" not in text
 
     # A row is no example of itself, and the next version draws again.
     example_id = next(str(row) for row in range(1, 14) if f"note <{row}>" in text)
@@ -159,10 +213,20 @@ def test_corrected_rows_become_examples_of_a_version(notes_workspace: Workspace)
     assert system_texts(workspace) != [text]
 
 
+def test_missing_examples_are_named(notes_workspace: Workspace) -> None:
+    """A version without examples says so, because corrections set only some fields."""
+    workspace = notes_workspace
+    correct(workspace, 1, 2)
+    declare(workspace, "version=2", DRAWN)
+    message = workspace.run_command("tag", mode="live", limit=1).stderr
+    assert "notes@2 has no examples: no row has labels of all fields" in message
+    assert "has no examples" not in workspace.run_command("tag", mode="live", limit=1).stderr
+
+
 def test_forgotten_row_is_in_no_example(notes_workspace: Workspace) -> None:
     """Forgetting an example removes it from the prompt and from all sealed requests."""
     workspace = notes_workspace
-    correct(workspace, 1, 2)
+    label_all(workspace, 1, 2)
     workspace.write_file("tasks/notes.csv", "id,text\n1,note SECRET\n2,note two\n3,note three\n")
     declare(workspace, "version=2", DRAWN)
     workspace.run_command("tag", mode="live")

@@ -119,6 +119,8 @@ def test_answered_rows_of_a_condition_are_asked_under_a_new_version(
 
     # A higher version of the file asks all other rows again.
     declare(workspace, "version=6")
+    again = workspace.run_command("tag", where="id <= 2", mode="live", yes=True).stderr
+    assert "under notes@6, 2 of them again; the old answers stay" in again
     workspace.run_command("tag", mode="live")
     assert answers_by_version(workspace)["notes@6"] == all_ids - {"7"}
 

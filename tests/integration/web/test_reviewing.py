@@ -95,6 +95,10 @@ def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
     # A correction is reviewed by its author. Without it, the answer of the model counts again.
     _act(page, "1", "correct", field="tone", value="blame")
     assert list_ids(page, where="reviewed = true") == ["1"]
+    # Nobody looked at its other fields, until they are confirmed.
+    assert "Confirm the other fields" in _get_row(page, "1")
+    assert "Confirm the other fields" not in _act(page, "1", "review")
+    assert "Confirm the other fields" in _act(page, "1", "unreview")
     _act(page, "1", "correct", undo="1")
     assert list_ids(page, where="reviewed = true") == []
 

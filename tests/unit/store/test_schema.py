@@ -26,7 +26,11 @@ ADDED_COLUMNS = {
         (schema.answers, "reviewed_by"),
         (schema.answers, "reviewed_at"),
     ],
-    "0024": [(schema.answers, "confidences"), (schema.runs, "condition")],
+    "0024": [
+        (schema.answers, "confidences"),
+        (schema.answers, "set_fields"),
+        (schema.runs, "condition"),
+    ],
 }
 # The tables and the indexes that each upgrade adds.
 ADDED_TABLES = {"0024": ["findable_partial_answers", "findable_selected_rows"]}
