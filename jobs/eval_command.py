@@ -52,6 +52,7 @@ def evaluate(
     questions, with its 95 % interval. `index` compares each new build with the files
     judged/queries.jsonl and judged/qrels.tsv in the workspace.
     """
+    # With judged questions the command measures the search.
     if queries is not None and qrels is not None:
         if a or b:
             raise InputError(

@@ -48,6 +48,7 @@ def judge(
             f"{OptionHint(all=True)} and {OptionHint('n')} exclude each other; nothing was asked",
             hint=f"leave out {OptionHint('n')} to judge all rows",
         )
+    # Without a number and --all, a sample of the default size is judged.
     sample_rows = None if all_ else n or judge_workflow.DEFAULT_SAMPLE_ROWS
     options = judge_workflow.JudgeOptions(
         fields=fields,
@@ -98,6 +99,7 @@ def _report_lines(report: JudgeReport, labels: TaskLabels) -> Output:
     if report.doubtful:
         rows = plural(report.doubtful, labels.singular, labels.plural)
         lines.append(f"{rows} of the task doubtful")
+    # The next command ends the last line, as in all reports.
     if report.next_command is not None:
         lines[-1] += f". Next: {report.next_command}"
     return lines
@@ -114,6 +116,7 @@ def _nothing_line(report: JudgeReport, labels: TaskLabels) -> str:
         return "nothing to judge"
     rows = plural(report.selected, labels.singular, labels.plural)
     line = f"nothing to judge: {rows} of the selection judged before"
+    # Only a full sample can be larger; otherwise all rows are in it.
     if report.sample_rows is not None and report.selected == report.sample_rows:
         larger_sample = CommandHint("judge", task=labels.task_option, n=2 * report.sample_rows)
         line += f"; `{larger_sample}` judges more"

@@ -67,6 +67,7 @@ def try_(
 
     --labelled draws corrected and reviewed rows first, then others.
     """
+    # A comparison draws its rows at random, so it cannot name one.
     has_sides = a is not None and b is not None
     if (a is None) != (b is None) or (has_sides and (a == b or item is not None)):
         sides = f"{OptionHint('a')} and {OptionHint('b')}"
@@ -86,6 +87,7 @@ def try_(
         )
         return _report_comparison(comparison_report, is_placeholder=ws.has_placeholder_answers)
 
+    # A few rows show a request; a share of right answers needs more.
     default_size = DEFAULT_LABELLED_ROWS if labelled else try_out.DEFAULT_ROW_COUNT
     try_report = try_out.try_task(
         ws,
