@@ -237,7 +237,12 @@ def _find_wrong_names(inspection: Inspection) -> Iterator[str]:
 
 def sealed_files_are_as_sealed(inspection: Inspection) -> Iterator[str]:
     """A file of a batch never changes, and each downloaded batch has its result file."""
-    hashes = {path.name: _digest(path) for path in (inspection.data / "batches").glob("*.jsonl")}
+    # A killed command may leave a file that no batch has. The next command replaces it.
+    hashes = {
+        path.name: _digest(path)
+        for path in (inspection.data / "batches").glob("*.jsonl")
+        if int(path.name.partition("-")[0]) in inspection.batches
+    }
     for name, earlier_hash in inspection.memory.files.items():
         if name not in hashes:
             yield f"{name} is gone"

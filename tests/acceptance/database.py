@@ -213,7 +213,10 @@ def doubt_first_answer(workspace: Workspace, task: str, field: str) -> str:
 def remove_confidences(workspace: Workspace) -> None:
     """Change the tables of the product to the schema before confidences."""
     with connect(workspace) as connection:
-        connection.execute("DROP TABLE IF EXISTS findable_partial_answers")
+        for table in ("findable_partial_answers", "findable_selected_rows"):
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+        connection.execute("ALTER TABLE findable_runs DROP COLUMN condition")
+        connection.execute("ALTER TABLE findable_answers DROP COLUMN set_fields")
         connection.execute("DROP INDEX findable_answers_by_confidence")
         connection.execute("ALTER TABLE findable_answers DROP COLUMN confidences")
         connection.execute("UPDATE findable_workspace SET schema = '0024'")

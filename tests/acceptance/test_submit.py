@@ -86,7 +86,7 @@ def test_nothing_is_sent_or_written_without_confirmation(workspace: Workspace, a
     assert "next: --yes confirms" in error_output
     assert (
         "FINDABLE_CONFIRM_ABOVE"
-        in workspace.run_command("submit", CONFIRM_ABOVE="nan", code=3).stderr
+        in workspace.run_command("submit", CONFIRM_ABOVE="nan", code=2).stderr
     )
     assert (workspace.batches(), workspace.state_counts(), api.journal()) == (
         [],
