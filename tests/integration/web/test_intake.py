@@ -68,7 +68,7 @@ def test_a_new_question_is_tried_on_five_rows(page: Page, workspace: Workspace) 
     assert html.count('data-label="tone"') == 5
     modes = re.findall(r'type="radio"\s+name="mode"\s+value="(\w+)"', html)
     assert modes == ["batch", "flex", "live", "decide"]
-    assert len(re.findall(r'<span class="num">\$0\.\d+</span>,\s+about ', html)) == 3
+    assert len(re.findall(r'<span class="num">\$0\.\d+</span>,\s+about ', html)) == 4
     assert "Use for all 7 rows" in html
     assert set(workspace.tables()) == before
     assert [task["name"] for task in page.get("/api/tasks").json()] == ["experts"]
