@@ -176,7 +176,8 @@ def _parse_options(criteria: Any, path: str) -> dict[str, str]:
     """Return the meanings of the options of a choice or a score, by option.
 
     Raises:
-        ApiError: 400, if an option, or the number of options, is invalid.
+        ApiError: 400, if `criteria` is no mapping of texts, has too few or too many options, or has
+            an option that is empty, has outer blanks or a control character.
     """
     if not isinstance(criteria, dict) or not all(
         isinstance(meaning, str) for meaning in criteria.values()

@@ -94,7 +94,11 @@ def _choose_next_command(report: AccuracyReport, labels: TaskLabels) -> CommandH
 
 
 def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
-    """Return the versions, the rows that are left out, a table of fields, and what is missing."""
+    """Return the versions with the rows left out, a table of fields, and the missing labels.
+
+    If two versions are compared, each field has a verdict. If no row is labelled or no version has
+    answers, a sentence says so.
+    """
     label_hint = (
         "`correct ITEM --set FIELD=VALUE` corrects or confirms a field, "
         "a review on the page confirms an answer"

@@ -64,7 +64,7 @@ def judge(
         return CommandReport(document, _estimate_lines(report, labels))
 
     def check() -> None:
-        _warn_of_open_rows(report, labels, ws.display)
+        _warn_of_unjudged_rows(report, labels, ws.display)
         report.check()
 
     return CommandReport(document, _report_lines(report, labels), check)
@@ -73,7 +73,7 @@ def judge(
 def _estimate_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:
     """Return the lines of --dry: the estimate, or that nothing is to be judged."""
     if not report.open_rows:
-        return [_nothing_line(report, labels)]
+        return [_explain_nothing_judged(report, labels)]
     rows = plural(report.open_rows, labels.singular, labels.plural)
     values = plural(report.questions, "value")
     cost = format_usd(report.estimated_cost)
@@ -86,7 +86,7 @@ def _report_lines(report: JudgeReport, labels: TaskLabels) -> Output:
     """Return the judged rows with their cost, the supported shares, and the next command."""
     lines = []
     if report.live is None:
-        lines.append(_nothing_line(report, labels))
+        lines.append(_explain_nothing_judged(report, labels))
     else:
         rows = plural(report.judged, labels.singular, labels.plural)
         parts = [f"{rows} judged by {report.model}"]
@@ -105,8 +105,11 @@ def _report_lines(report: JudgeReport, labels: TaskLabels) -> Output:
     return lines
 
 
-def _nothing_line(report: JudgeReport, labels: TaskLabels) -> str:
-    """Return why no row was asked: nothing can be judged, or all of it was judged before."""
+def _explain_nothing_judged(report: JudgeReport, labels: TaskLabels) -> str:
+    """Return a line that says why no row was asked.
+
+    Nothing can be judged, all rows were left out, or all values were judged before.
+    """
     if not report.selected:
         return (
             f"nothing to judge: no answer about {labels.plural} of a generating model has a value "
@@ -138,8 +141,8 @@ def _left_out_lines(report: JudgeReport, labels: TaskLabels) -> list[str]:
     ]
 
 
-def _warn_of_open_rows(report: JudgeReport, labels: TaskLabels, display: Progress) -> None:
-    """Print warnings about failed rows, and about rows that a budget left open."""
+def _warn_of_unjudged_rows(report: JudgeReport, labels: TaskLabels, display: Progress) -> None:
+    """Print a warning for each sampled failed row, and how many rows a budget left open."""
     if report.live is not None:
         for row_id, reason in report.live.samples:
             display.warn(f"{row_id}: {reason}")

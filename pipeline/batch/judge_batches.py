@@ -222,7 +222,10 @@ class JudgeBatches(LiveBatches):
         )
 
     def _seal_and_ingest(self, open_batch: OpenLiveBatch) -> None:
-        """Store the probabilities and the cost of a batch, and count its rows in the report."""
+        """Store the probabilities and the cost of a batch, and count its rows in the report.
+
+        Answered and failed rows are counted; rows that were not asked or interrupted are not.
+        """
         reasons_by_id = store_judgements(
             self._ws,
             open_batch.number,

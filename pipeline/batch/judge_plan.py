@@ -128,7 +128,10 @@ class JudgePlanner:
         return {name: described.description or "" for name, described in fields.items()}
 
     def plan_requests(self, tx: Connection, *, after: str = "") -> Iterator[PlannedRequest]:
-        """Yield a request for each selected answer with a value to judge, by row id.
+        """Yield a request for each selected answer with a value to judge, in order of row id.
+
+        Answers whose row is gone or changed, or whose request is too long, are counted in
+        `left_out`.
 
         Args:
             after: Begin after the row with this id.
@@ -159,7 +162,10 @@ class JudgePlanner:
         values: Mapping[str, Any],
         prompt_text: str,
     ) -> PlannedRequest | None:
-        """Return the request about an answer; None, with the reason counted, if it is too long."""
+        """Return the request about an answer, and count its questions.
+
+        If it is too long, it is counted in `left_out`, and None is returned.
+        """
         questions = judge_questions.build_support_questions(values, self._descriptions)
         try:
             line, usage = judge_questions.build_support_line(

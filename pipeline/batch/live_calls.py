@@ -90,7 +90,7 @@ class LiveCalls:
         self._report = report
         self._parse_response = choose_response_parser(ws.task, ws.model)
         if mode is Mode.JUDGE:
-            self._parse_response = decisions.parse_nouls
+            self._parse_response = decisions.parse_yes_no_reply
         self._retry_policy = RetryPolicy(ws.settings.retry_wait, MAX_PAUSE_S, min_share=0.5)
         # Requests that wait for a call or for the repetition of a call.
         self.queue: deque[PendingCall] = deque()

@@ -351,13 +351,13 @@ def describe_meaning(term: Mapping[str, Any]) -> str:
 Vocabularies = dict[str, Sequence[Mapping[str, Any]]]
 
 
-def split_vocabularies(schema: Any) -> tuple[Any, Vocabularies]:
+def separate_vocabularies(schema: Any) -> tuple[Any, Vocabularies]:
     """Return a JSON schema without terms, and the terms of its vocabularies.
 
     A node with a vocabulary keeps only the name of its file.
     """
     if isinstance(schema, list):
-        members, vocabularies = split_vocabularies(dict(enumerate(schema)))
+        members, vocabularies = separate_vocabularies(dict(enumerate(schema)))
         return list(members.values()), vocabularies
     if not isinstance(schema, dict):
         return schema, {}
@@ -369,6 +369,6 @@ def split_vocabularies(schema: Any) -> tuple[Any, Vocabularies]:
     node = {}
     vocabularies = Vocabularies()
     for name, member in schema.items():
-        node[name], member_vocabularies = split_vocabularies(member)
+        node[name], member_vocabularies = separate_vocabularies(member)
         vocabularies |= member_vocabularies
     return node, vocabularies

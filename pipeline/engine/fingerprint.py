@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.core.declaration import Declaration
-from pipeline.core.vocabulary import split_vocabularies
+from pipeline.core.vocabulary import separate_vocabularies
 
 # Members of a declaration that are part of its fingerprint.
 FINGERPRINT_MEMBERS = ("model", "max_output_tokens", "temperature", "thinking", "quotes_in")
@@ -31,7 +31,7 @@ def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
     # The drawn examples belong to the version, so they are not in its fingerprint.
     if isinstance(declaration.examples, str):
         examples = declaration.examples
-    schema, vocabularies = split_vocabularies(declaration.answer.model_json_schema())
+    schema, vocabularies = separate_vocabularies(declaration.answer.model_json_schema())
     document = {
         "system": declaration.system,
         "prompt": declaration.prompt,

@@ -210,7 +210,7 @@ def read_judgements(
 
 
 def _read_judgement(request: Mapping[str, Any], result_line: bytes) -> Judgement:
-    reply = responses.parse_result_line(result_line, decisions.parse_nouls)
+    reply = responses.parse_result_line(result_line, decisions.parse_yes_no_reply)
     question_ids = request["request"]["questions"].keys()
     missing_ids = [name for name in question_ids if name not in reply.confidences]
     probabilities: dict[str, float] = {}

@@ -19,6 +19,12 @@ def store_preference(store: Store, name: str, settings: Settings, *, display: Pr
     A changed preference is also recorded as a change of the task's rows. If PREFER_VERSIONS is not
     set, only missing or outdated views are made. Writes nothing if the task does not exist or all
     is up to date. Lines about new views are printed.
+
+    Args:
+        store: The database.
+        name: The name of the task.
+        settings: They contain the preferred versions.
+        display: Gets the lines.
     """
     versions = settings.prefer_versions
     with store.read() as tx:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pipeline.core.declaration import Declaration, json_schema
 from pipeline.core.text import join_first, plural
-from pipeline.core.vocabulary import VOCABULARY, fold_term, split_vocabularies
+from pipeline.core.vocabulary import VOCABULARY, fold_term, separate_vocabularies
 from pipeline.engine.fingerprint import to_fingerprint_document
 from pipeline.store import answer_rewrites, workspace
 from pipeline.store.database import Connection
@@ -70,7 +70,7 @@ def find_vocabulary_change(
     if is_other_change or not files or former_files.keys() != files.keys():
         return None
 
-    _, vocabularies = split_vocabularies(declaration.answer.model_json_schema())
+    _, vocabularies = separate_vocabularies(declaration.answer.model_json_schema())
     new_names = {}
     added_terms = list[str]()
     faults = list[str]()
@@ -136,8 +136,16 @@ def apply_vocabulary_change(
 ) -> list[str]:
     """Rename terms in stored answers, and record the change as an event.
 
-    Without new terms, the answers and batches of the former vocabulary count as asked with the
-    present one. Runs in the caller's transaction, which stores the record.
+    Renamed answers are also recorded as a change of the task's rows. Without new terms, the answers
+    and batches of the former vocabulary count as asked with the present one. Runs in the caller's
+    transaction, which stores the record.
+
+    Args:
+        tx: The caller's transaction.
+        record: The new record of the task, with the present fingerprint; not stored yet.
+        declaration: The declaration of the task's file.
+        change: The renamed and the added terms.
+        former_fingerprint: The fingerprint before the change.
 
     Returns:
         Lines to print.

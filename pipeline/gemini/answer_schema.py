@@ -9,7 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import json_schema
-from pipeline.core.vocabulary import MAX_OPTIONS, VOCABULARY, describe_terms, split_vocabularies
+from pipeline.core.vocabulary import MAX_OPTIONS, VOCABULARY, describe_terms, separate_vocabularies
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -123,7 +123,7 @@ def describe_vocabularies(
         answer_model: The answer model that contains the vocabularies.
         response_schema: The schema that is sent; it may lack fields of the model.
     """
-    _, vocabularies = split_vocabularies(json_schema(answer_model))
+    _, vocabularies = separate_vocabularies(json_schema(answer_model))
     sent_text = json.dumps(response_schema, ensure_ascii=False)
     return "\n\n".join(
         describe_terms(file, terms)

@@ -234,7 +234,13 @@ def read_closed_fields(answer_model: "type[BaseModel]") -> Mapping[str, ClosedFi
 
 
 def _read_field(name: str, member: str, node: Mapping[str, Any]) -> ClosedField | None:
-    """Return the closed field that a node of the JSON schema describes; None for any other."""
+    """Return the closed field that a node of the JSON schema describes; None for any other.
+
+    Args:
+        name: The name of the field in the answer's model.
+        member: The name of the field in a reply.
+        node: The node of the field.
+    """
     branches = list_branches(node)
     instructions = _find_description(node, branches) or name.replace("_", " ")
     if any(branch.get("type") == "array" for branch in branches):
@@ -314,7 +320,14 @@ def _read_list(
 ) -> ClosedField | None:
     """Return the closed field of a list; None if its items are not choices or bounded numbers.
 
-    An optional list is answered with a list, which may be empty.
+    None also if the items are truth values or may be null, have more than MAX_QUESTIONS values, or
+    if the field has two kinds of lists. An optional list is answered with a list, which may be empty.
+
+    Args:
+        name: The name of the field in the answer's model.
+        member: The name of the field in a reply.
+        branches: The alternatives of the field's node, without null.
+        instructions: The question about the field.
     """
     lists = [branch for branch in branches if branch.get("type") != "null"]
     if len(lists) != 1:

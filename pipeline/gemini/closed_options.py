@@ -66,7 +66,10 @@ def read_options(branches: Sequence[Mapping[str, Any]]) -> list[Option] | None:
 
 
 def _read_branch_options(branch: Mapping[str, Any]) -> list[Option] | None:
-    """Return the values that a node without alternatives allows; None if they are too many."""
+    """Return the options of a node without alternatives; null is one option.
+
+    None if the node is not closed, or has too many values.
+    """
     if branch.get("type") == "null":
         return [Option(None, NO_VALUE_MEANING)]
     if "const" in branch or "enum" in branch:

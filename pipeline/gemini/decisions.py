@@ -133,7 +133,7 @@ def parse_decisions(
     return _parse_answers(response, read_fields)
 
 
-def parse_nouls(response: Any) -> ParsedReply:
+def parse_yes_no_reply(response: Any) -> ParsedReply:
     """Parse the reply to a request of yes/no questions.
 
     The outcome is that of `parse_decisions`, but the caller checks which questions were answered.

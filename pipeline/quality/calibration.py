@@ -100,6 +100,7 @@ def calibrate(name: str, outcomes: Iterable[tuple[float, bool]]) -> Calibration:
     """Return the calibration of a field.
 
     Args:
+        name: The name of the field.
         outcomes: The probability of each answer, and whether a person left the value unchanged.
     """
     answer_count = 0

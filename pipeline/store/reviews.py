@@ -63,7 +63,8 @@ class Review(NamedTuple):
 def read_review(tx: Connection, row_id: str, *, preference: VersionPreference) -> Review | None:
     """Return who reviewed a row's preferred answer; None without an answer.
 
-    A correction is reviewed by its author.
+    A correction that nobody marked as reviewed is reviewed by its author. The review of an answer
+    that nobody reviewed has no author.
     """
     query = select(answers).where(is_preferred(preference), answers.c.item_id == row_id)
     row = tx.execute(query).first()

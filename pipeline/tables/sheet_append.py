@@ -47,7 +47,7 @@ def check_cell(value: Any) -> None:
         raise ValueError("a workbook cannot store such a large number")
 
 
-def iterate_with_rows(
+def iterate_extended_workbook(
     path: Path,
     sheet_name: str,
     names: Sequence[str],
@@ -123,19 +123,25 @@ def _insert_rows(
     return b"".join(pieces)
 
 
-def _format_cell(prefix: str, place: str, value: Any) -> str:
+def _format_cell(prefix: str, cell_name: str, value: Any) -> str:
+    """Return a cell as XML; "" for None.
+
+    Args:
+        prefix: The prefix of the sheet's elements, with a colon; empty without one.
+        cell_name: Column and row, such as B7.
+        value: A value that `check_cell` accepts.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
-        return f'<{prefix}c r="{place}" t="b"><{prefix}v>{int(value)}</{prefix}v></{prefix}c>'
+        return f'<{prefix}c r="{cell_name}" t="b"><{prefix}v>{int(value)}</{prefix}v></{prefix}c>'
     if isinstance(value, int | float):
-        return f'<{prefix}c r="{place}"><{prefix}v>{value!r}</{prefix}v></{prefix}c>'
+        return f'<{prefix}c r="{cell_name}"><{prefix}v>{value!r}</{prefix}v></{prefix}c>'
     # Programs read "\r" as a line end.
     text = escape(str(value), quote=False).replace("\r", "&#13;")
     text_element = f'<{prefix}t xml:space="preserve">{text}</{prefix}t>'
-    return (
-        f'<{prefix}c r="{place}" t="inlineStr"><{prefix}is>{text_element}</{prefix}is></{prefix}c>'
-    )
+    inline_text = f"<{prefix}is>{text_element}</{prefix}is>"
+    return f'<{prefix}c r="{cell_name}" t="inlineStr">{inline_text}</{prefix}c>'
 
 
 def _column_letters(index: int) -> str:

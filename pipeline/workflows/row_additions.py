@@ -26,7 +26,7 @@ from pipeline.tables.cells import hash_text, to_compact_json, to_prompt_text
 from pipeline.tables.row_findings import Finding, SourceRow, make_rejection
 from pipeline.tables.row_import import DEFAULT_IMPORT_OPTIONS, ImportOptions, ImportReport
 from pipeline.tables.row_lines import convert_value, format_line
-from pipeline.tables.sheet_append import check_cell, iterate_with_rows
+from pipeline.tables.sheet_append import check_cell, iterate_extended_workbook
 from pipeline.tables.source import FileSource
 
 # The source is copied in pieces of this size.
@@ -318,7 +318,9 @@ def _append(adder: _RowAdder, report: AdditionReport) -> None:
     digest = hash_file(path)
     with files.SealedWriter(path) as writer:
         if source.format == "xlsx":
-            chunks = iterate_with_rows(path, source.sheet_name, source.names, adder.new_rows())
+            chunks = iterate_extended_workbook(
+                path, source.sheet_name, source.names, adder.new_rows()
+            )
         else:
             chunks = _iterate_with_lines(source, adder.new_rows())
         for chunk in chunks:

@@ -46,10 +46,10 @@ def run_due_units(
 ) -> WorkPass:
     """Run the due units of the task in use once, within budgets and the agreed cost.
 
-    The order is: collect batches, embed, prepare the task, ask due rows, continue decisions, submit,
-    update the index, complete the report. Rows are asked and submitted only if the task could be prepared. An
-    unfinished `tag` sets the session's budget. Errors of units are stored in the result and not
-    raised.
+    The order is: collect batches, embed, prepare the task, ask due rows, continue decisions,
+    submit, update the index, complete the report. Rows are asked and submitted only if the task
+    could be prepared; so are decisions. The start of an unfinished `tag` is corrected, and its
+    budget becomes the session's. Errors of units are stored in the result and not raised.
 
     Args:
         ws: The workspace.

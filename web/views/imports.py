@@ -51,7 +51,7 @@ from web.question_form import (
 from web.render import FormFields, get_app_state, render_page
 from web.uploads import Upload
 from web.views.command_api import start_command
-from web.views.new_row import new_row_values
+from web.views.new_row import make_new_row_variables
 
 router = APIRouter()
 
@@ -224,7 +224,7 @@ def render_add(
             ws,
             max_bytes=MAX_FILE_BYTES,
             person_fields=PERSON_FIELDS,
-            **new_row_values(ws),
+            **make_new_row_variables(ws),
             **values,
         )
 

@@ -60,7 +60,7 @@ def add_row(request: Request, task: str, form: FormFields) -> HTMLResponse:
         new_row = NewRowForm(added_key=key, added_address=address)
 
     with app_state.open_to_read(task) as ws:
-        return render_page(request, "parts/new_row.html", ws, **new_row_values(ws, new_row))
+        return render_page(request, "parts/new_row.html", ws, **make_new_row_variables(ws, new_row))
 
 
 def _check_columns(form: Mapping[str, str], names: Collection[str]) -> None:
@@ -85,7 +85,9 @@ def list_columns(ws: WorkspaceSession) -> list[str]:
     return names if len(names) <= MAX_COLUMN_FIELDS else []
 
 
-def new_row_values(ws: WorkspaceSession, new_row: NewRowForm | None = None) -> dict[str, Any]:
+def make_new_row_variables(
+    ws: WorkspaceSession, new_row: NewRowForm | None = None
+) -> dict[str, Any]:
     """Return the variables of the template `parts/new_row.html`."""
     columns: Mapping[str, str] = {}
     keys: list[str] = []

@@ -13,7 +13,7 @@ from xlsxwriter import Workbook
 
 from pipeline.core.declaration import ReadOptions
 from pipeline.tables.row_findings import SourceRow
-from pipeline.tables.sheet_append import iterate_with_rows
+from pipeline.tables.sheet_append import iterate_extended_workbook
 from pipeline.tables.source import FileSource
 from tests.integration import reviews
 from tests.integration.web.test_imports import drop_file, list_dropped_files, press_button
@@ -197,7 +197,7 @@ def test_rows_are_added_to_one_sheet_of_a_workbook(tmp_path: Path) -> None:
         {"id": "r8", "text": "=1+1", "stars": None},
     ]
     path = tmp_path / "new.xlsx"
-    path.write_bytes(b"".join(iterate_with_rows(source.path, "Rows", source.names, lines)))
+    path.write_bytes(b"".join(iterate_extended_workbook(source.path, "Rows", source.names, lines)))
     rows = [
         row.values
         for row in FileSource(path, ReadOptions(sheet="Rows"))
