@@ -182,7 +182,7 @@ def test_invalid_correction_names_field_and_command(workspace: Workspace) -> Non
     workspace.run_command("tag", mode="live", TASK=KETTLES)
     error_output = workspace.run_command("correct", "k1", set="mood=x", TASK=KETTLES, code=2).stderr
     assert "mood must be 'good' or 'bad'" in error_output
-    assert 'correct k1 --task kettles --set "mood=…"' in error_output
+    assert 'correct k1 --task kettles --set "mood=good"' in error_output
 
 
 def test_hints_repeat_what_was_typed(workspace: Workspace) -> None:
