@@ -257,7 +257,7 @@ def test_people_get_only_tags_of_the_list(workspace: Workspace, outside_server: 
     assert workspace.exported_tags()["zoe"] == ["beekeeping"]
 
     output = workspace.run_command("tags", expert="zoe", add="sailing", code=2).stderr
-    assert "'sailing' is not a term of tags.csv" in output
+    assert "must be 'Water Law' or 'Beekeeping', not 'sailing'" in output
     workspace.run_command("tags", expert="zoe", add="hydro law")
     assert workspace.exported_tags()["zoe"] == ["beekeeping", "water law"]
 
