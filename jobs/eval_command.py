@@ -114,7 +114,8 @@ def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
     output: list[Output] = [*_version_lines(report, labels)]
     if report.fields:
         output.append(_field_table(report))
-        output += [format_verdict(comparison) for comparison in report.fields if _is_pair(report)]
+        if _is_pair(report):
+            output += map(format_verdict, report.fields)
     if report.unasked_rows and report.present_index is not None:
         version_name = report.versions[report.present_index].version
         rows_text = plural(

@@ -24,7 +24,7 @@ from pipeline.gemini.requests import Prompt
 from pipeline.quality import pilot
 from pipeline.store import judgements
 from pipeline.store.database import Connection, split_into_pages
-from pipeline.store.judgements import CountingAnswer
+from pipeline.store.judgements import JudgedAnswer
 
 # Reasons why an answer of the selection is not judged.
 CHANGED_REASON = "the row changed after its answer, or is gone"
@@ -47,7 +47,7 @@ def read_answer_pages(
     selection: JudgeSelection,
     *,
     after: str = "",
-) -> Iterator[Sequence[CountingAnswer]]:
+) -> Iterator[Sequence[JudgedAnswer]]:
     """Yield the counting answers of models to the selected rows by row id, page by page.
 
     Args:
@@ -68,7 +68,7 @@ def read_answer_pages(
 
 def list_judgeable_values(
     task: Task,
-    answer: CountingAnswer,
+    answer: JudgedAnswer,
     field_names: Iterable[str],
 ) -> dict[str, Any]:
     """Return the values of an answer that a decision model can judge, by field.
@@ -151,14 +151,14 @@ class JudgePlanner:
                 if request is not None:
                     yield request
 
-    def _list_open_values(self, answer: CountingAnswer) -> dict[str, Any]:
+    def _list_open_values(self, answer: JudgedAnswer) -> dict[str, Any]:
         """Return the values of an answer that can be judged and were not judged before."""
         values = list_judgeable_values(self.task, answer, self.selection.fields)
         return {name: value for name, value in values.items() if name not in answer.confidences}
 
     def _plan_request(
         self,
-        answer: CountingAnswer,
+        answer: JudgedAnswer,
         values: Mapping[str, Any],
         prompt_text: str,
     ) -> PlannedRequest | None:

@@ -3,11 +3,6 @@
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 # Names of columns that a hint lists.
 MAX_LISTED_COLUMNS = 12

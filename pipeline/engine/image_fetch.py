@@ -9,11 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-if TYPE_CHECKING:
-    pass
 from pipeline.engine.pictures import MAX_IMAGE_BYTES, PictureError, describe_image_error
 
 FETCH_TIMEOUT_S = 30.0

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select
 
@@ -17,9 +16,6 @@ from pipeline.engine.user_rows import UserRows
 from pipeline.store.database import Store
 from pipeline.store.rows import NO_HASH
 from pipeline.tables.answer_views import has_confidence_columns, make_views
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(eq=False, kw_only=True)

@@ -118,10 +118,15 @@ def is_whole_number(branch: Mapping[str, Any]) -> bool:
 
 def _whole_bounds(branch: Mapping[str, Any]) -> tuple[int, int]:
     """Return the smallest and the largest whole number of a node, both inclusive."""
-    minimums = [branch["minimum"]] if "minimum" in branch else []
+    minimums = []
+    if "minimum" in branch:
+        minimums.append(branch["minimum"])
     if "exclusiveMinimum" in branch:
         minimums.append(branch["exclusiveMinimum"] + 1)
-    maximums = [branch["maximum"]] if "maximum" in branch else []
+
+    maximums = []
+    if "maximum" in branch:
+        maximums.append(branch["maximum"])
     if "exclusiveMaximum" in branch:
         maximums.append(branch["exclusiveMaximum"] - 1)
     return max(minimums), min(maximums)

@@ -19,7 +19,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -30,9 +30,6 @@ from pipeline.gemini.usage import (
     Usage,
     estimate_request,
 )
-
-if TYPE_CHECKING:
-    pass
 
 # Our own limit: the API documents no limit for the key of a request.
 MAX_KEY_BYTES = 200

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.core import __version__, files
 from pipeline.core.command_hint import CommandHint
@@ -37,9 +37,6 @@ from pipeline.ops import clean
 from pipeline.quality.report import report_files_by_name
 from pipeline.store import batches, marks
 from pipeline.store.database import Store
-
-if TYPE_CHECKING:
-    pass
 
 BACKUP_FORMAT = 4
 MANIFEST_FILE = "manifest.json"

@@ -15,7 +15,7 @@ from pipeline.core.text import plural
 from pipeline.quality.intervals import compute_wilson_interval
 from pipeline.store.answers import PERSON, VersionPreference
 from pipeline.store.database import Connection
-from pipeline.store.judgements import LabelledAnswer, stream_labelled_answers
+from pipeline.store.judgements import JudgedAnswer, stream_labelled_answers
 from pipeline.store.labels import RowLabel, is_label_value, read_labels
 
 # With fewer answers, the interval of the share is wider than any usual error of calibration.
@@ -140,7 +140,7 @@ def measure_calibration(
 
 
 def _compare_row(
-    row_answers: Sequence[LabelledAnswer],
+    row_answers: Sequence[JudgedAnswer],
     label: RowLabel,
     *,
     preference: VersionPreference,

@@ -149,10 +149,10 @@ def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str,
 
 
 def read_valid_labels(tx: Connection, task: Task) -> dict[str, RowLabel]:
-    """Return the labels of the rows that still have the input that was labelled, by row id.
+    """Return the labels of the rows whose input is unchanged since their label, by row id.
 
-    Examples of the task's prompt are left out.
-    If no row has it, the prompt has other columns now, so all labels are valid.
+    If the input of every row has changed, the prompt has other columns now, and all labels are
+    valid. Examples of the task's prompt are left out.
     """
     row_labels = labels.read_labels(tx, task.name)
     rows = task.rows.read(tx, list(row_labels))

@@ -1,8 +1,8 @@
 """Store how sure a decision model is of each field of an answer.
 
 The column `confidences` of an answer has a JSON object:
-`{"tone": {"probability": 0.93, "model": "gemini-decision-1", "judged": false}}`. A field that
-nothing is known about is not a member. The column of a correction, of a forgotten answer and of an
+`{"tone": {"probability": 0.93, "model": "gemini-decision-1", "judged": false}}`. Fields without a
+probability are not members. The column of a correction, of a forgotten answer and of an
 answer without confidences is NULL.
 
 The members are sorted by probability, and `probability` is the first member of each. So the first

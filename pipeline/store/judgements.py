@@ -11,22 +11,8 @@ from pipeline.store.database import PAGE_ROWS, select_matching, stream_rows
 from pipeline.store.schema import answers
 
 
-class CountingAnswer(NamedTuple):
-    """The answer that counts for a row."""
-
-    answer_id: int
-    row_id: str
-    version: str
-    # Hash of the input that was asked.
-    input_hash: str
-    # JSON.
-    answer: str
-    # By field; a field that nothing is known about is not a member.
-    confidences: Mapping[str, FieldConfidence]
-
-
-class LabelledAnswer(NamedTuple):
-    """An answer to a row that a person corrected or reviewed."""
+class JudgedAnswer(NamedTuple):
+    """An answer with the probabilities of its fields."""
 
     answer_id: int
     row_id: str
@@ -35,23 +21,28 @@ class LabelledAnswer(NamedTuple):
     input_hash: str
     # JSON.
     answer: str
+    # By field. Fields without a probability are not members.
     confidences: Mapping[str, FieldConfidence]
 
 
+_JUDGED_COLUMNS = (
+    answers.c.id,
+    answers.c.item_id,
+    answers.c.extractor,
+    answers.c.input_hash,
+    answers.c.answer,
+    answers.c.confidences,
+)
+
+
 def _select_counting_answers(preference: VersionPreference) -> Select[Any]:
-    """Return a SELECT of the columns of a `CountingAnswer`; corrections are left out."""
-    return select(
-        answers.c.id,
-        answers.c.item_id,
-        answers.c.extractor,
-        answers.c.input_hash,
-        answers.c.answer,
-        answers.c.confidences,
-    ).where(is_preferred(preference), answers.c.extractor != PERSON)
+    """Return a SELECT of `_JUDGED_COLUMNS` of the answers that count, without corrections."""
+    is_of_model = answers.c.extractor != PERSON
+    return select(*_JUDGED_COLUMNS).where(is_preferred(preference), is_of_model)
 
 
-def _to_counting_answer(row: Row[Any]) -> CountingAnswer:
-    return CountingAnswer(
+def _to_judged_answer(row: Row[Any]) -> JudgedAnswer:
+    return JudgedAnswer(
         row.id,
         row.item_id,
         row.extractor,
@@ -66,7 +57,7 @@ def read_counting_answers_page(
     preference: VersionPreference,
     *,
     after: str = "",
-) -> list[CountingAnswer]:
+) -> list[JudgedAnswer]:
     """Return the next page of answers of models that count, by row id.
 
     Args:
@@ -81,17 +72,17 @@ def read_counting_answers_page(
         .order_by(answers.c.item_id)
         .limit(PAGE_ROWS)
     )
-    return list(map(_to_counting_answer, tx.execute(query)))
+    return list(map(_to_judged_answer, tx.execute(query)))
 
 
 def read_counting_answers(
     tx: Connection,
     preference: VersionPreference,
     row_ids: Sequence[str],
-) -> dict[str, CountingAnswer]:
+) -> dict[str, JudgedAnswer]:
     """Return the answers of models that count for some rows, by row id."""
     rows = select_matching(tx, _select_counting_answers(preference), answers.c.item_id, row_ids)
-    counting_answers = map(_to_counting_answer, rows)
+    counting_answers = map(_to_judged_answer, rows)
     return {answer.row_id: answer for answer in counting_answers}
 
 
@@ -113,7 +104,7 @@ def stream_confidences(
         yield decode_confidences(encoded_confidences)
 
 
-def stream_labelled_answers(tx: Connection, task: str) -> Iterator[LabelledAnswer]:
+def stream_labelled_answers(tx: Connection, task: str) -> Iterator[JudgedAnswer]:
     """Yield all applied answers to the rows that a person corrected or reviewed, row by row.
 
     Answers to a row follow each other, oldest first. Undone corrections are left out.
@@ -128,23 +119,8 @@ def stream_labelled_answers(tx: Connection, task: str) -> Iterator[LabelledAnswe
         or_(answers.c.extractor == PERSON, answers.c.reviewed_at.is_not(None)),
     )
     query = (
-        select(
-            answers.c.id,
-            answers.c.item_id,
-            answers.c.extractor,
-            answers.c.input_hash,
-            answers.c.answer,
-            answers.c.confidences,
-        )
+        select(*_JUDGED_COLUMNS)
         .where(*is_applied, answers.c.item_id.in_(labelled_ids))
         .order_by(answers.c.item_id, answers.c.id)
     )
-    for row in stream_rows(tx, query, page=PAGE_ROWS):
-        yield LabelledAnswer(
-            row.id,
-            row.item_id,
-            row.extractor,
-            row.input_hash,
-            row.answer,
-            decode_confidences(row.confidences),
-        )
+    yield from map(_to_judged_answer, stream_rows(tx, query, page=PAGE_ROWS))

@@ -108,18 +108,20 @@ def read_cost_per_1000(tx: Connection, task: str, version: str) -> float:
     Args:
         version: A version, or a prompt version, which means all its models.
     """
-    costs = []
-    for table in (answers, attempts):
-        query = select(func.coalesce(func.sum(table.c.cost), 0.0)).where(
-            table.c.task == task, has_version(table.c.extractor, version)
-        )
-        costs.append(float(tx.execute(query).scalar_one()))
-
     count_rows = select(func.count(answers.c.item_id.distinct())).where(
         answers.c.task == task, has_version(answers.c.extractor, version)
     )
     row_count = tx.execute(count_rows).scalar_one()
-    return sum(costs) / row_count * COST_ROWS if row_count else 0.0
+    if not row_count:
+        return 0.0
+
+    cost = 0.0
+    for table in (answers, attempts):
+        sum_costs = select(func.coalesce(func.sum(table.c.cost), 0.0)).where(
+            table.c.task == task, has_version(table.c.extractor, version)
+        )
+        cost += float(tx.execute(sum_costs).scalar_one())
+    return cost / row_count * COST_ROWS
 
 
 class VersionAnswer(NamedTuple):

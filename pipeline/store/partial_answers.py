@@ -2,7 +2,7 @@
 
 A decision model answers the closed fields of a mixed task first. A partial answer belongs to the
 version that decided and to an input, so it never counts for a row whose input changed. It stays
-stored when the whole answer is: it is what the other requests about this input begin with.
+stored after the whole answer, for later requests about the same input.
 """
 
 from collections.abc import Mapping, Sequence

@@ -19,7 +19,7 @@ Each view of findable contains a mark, which distinguishes it from views of othe
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -44,9 +44,6 @@ from pipeline.store.task_record import TaskRecord
 from pipeline.tables.adoption_errors import adoption_error
 from pipeline.tables.cells import hash_text
 from pipeline.tables.reflection import is_sqlite, quote_identifier, read_columns
-
-if TYPE_CHECKING:
-    pass
 
 # Columns of both views.
 EXTRACTOR = "extractor"

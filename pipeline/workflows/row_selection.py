@@ -315,17 +315,11 @@ def has_selection(task: Task) -> bool:
     return isinstance(task, UserTask) and task.rows.selection_run is not None
 
 
-def with_all_open_rows(task: Task) -> Task:
-    """Return a task with selected rows without a condition on their partial answers."""
-    if isinstance(task, UserTask) and has_selection(task):
-        return task.with_open_rows(has_partial_answer=None)
-    return task
-
-
 def has_open_rows(ws: WorkspaceSession) -> bool:
     """Return whether a selected row can be asked."""
     with ws.store.read() as tx:
-        return claiming.count_claimable(tx, with_all_open_rows(ws.task)) > 0
+        task = ws.task.with_open_rows(has_partial_answer=None)
+        return claiming.count_claimable(tx, task) > 0
 
 
 def estimate_selection(
