@@ -8,6 +8,7 @@ member `VOCABULARY` of a field contains the file and its terms.
 import csv
 import inspect
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, final
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 # Member of the JSON schema of a field with a vocabulary.
 VOCABULARY = "x-vocabulary"
-# Options of a question to a decision model, and terms in the enum of an answer's schema.
+# Options of a choice and levels of a score (types of google-genai 3.3.0), and our own limit of the
+# terms in the enum of an answer's schema.
 MAX_OPTIONS = 255
 COLUMNS = ("term", "description", "aliases", "parent")
 # Characters of a value in a message.
@@ -299,12 +301,11 @@ def _find_parent_faults(terms: Sequence[Term], names_by_form: Mapping[str, str])
 
 def _find_size_faults(terms: Sequence[Term]) -> Iterator[str]:
     """Yield a fault for each level of more than MAX_OPTIONS terms."""
-    groups: dict[str, int] = {}
-    for term in terms:
-        groups[term.parent] = groups.get(term.parent, 0) + 1
-    if len(terms) - len(groups.keys() - {""}) <= MAX_OPTIONS:
+    term_counts = Counter(term.parent for term in terms)
+    heading_count = len(term_counts.keys() - {""})
+    if len(terms) - heading_count <= MAX_OPTIONS:
         return
-    for parent, count in groups.items():
+    for parent, count in term_counts.items():
         if count > MAX_OPTIONS:
             place = f"below {parent!r}" if parent else "without a parent"
             yield f" has {count} terms {place}; at most {MAX_OPTIONS} are possible"

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.core.declaration import json_schema
 from pipeline.core.errors import InputError
-from pipeline.core.vocabulary import VOCABULARY, describe_meaning
+from pipeline.core.vocabulary import MAX_OPTIONS, VOCABULARY, describe_meaning
 from pipeline.gemini.closed_options import (
-    MAX_OPTIONS,
     MIN_OPTIONS,
     Option,
     is_boolean,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pipeline.core.vocabulary import VOCABULARY, describe_meaning
+from pipeline.core.vocabulary import MAX_OPTIONS, VOCABULARY, describe_meaning
 from pipeline.gemini.answer_schema import OPTION_MEANINGS_KEYWORD, list_choice_texts
 from pipeline.gemini.responses import (
     object_or_empty,
@@ -12,7 +12,6 @@ from pipeline.gemini.responses import (
 
 # Options of a choice, and levels of a score (types of google-genai 3.3.0).
 MIN_OPTIONS = 2
-MAX_OPTIONS = 255
 # The option for a missing value.
 NO_VALUE_ID = "no value"
 NO_VALUE_MEANING = "none of these, or not stated"

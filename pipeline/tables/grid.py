@@ -635,8 +635,10 @@ class Grid:
         """Return whether a filter selects rows by doubt, and a column lists doubtful fields."""
         if not self.doubtful_fields_name:
             return False
-        if row_filter.is_doubtful or not row_filter.where:
-            return bool(row_filter.is_doubtful)
+        if row_filter.is_doubtful:
+            return True
+        if not row_filter.where:
+            return False
         return any(
             comparison.column.casefold() == self.doubtful_name
             for comparison in iterate_comparisons(parse_where(row_filter.where))
