@@ -122,8 +122,8 @@ def _format_report(report: AccuracyReport, labels: TaskLabels) -> Output:
             report.unasked_rows, f"labelled {labels.singular}", f"labelled {labels.plural}"
         )
         output.append(
-            f"{version_name} was not asked about {rows_text}, because corrected {labels.plural} are "
-            "not asked again; the next command asks them, stores no answer, and prints the verdict"
+            f"{version_name} was not asked about {rows_text}, because corrected {labels.plural} "
+            "are not asked again; the next command asks them, stores no answer, and prints the verdict"
         )
     if report.missing_labels:
         rows_text = plural(

@@ -213,7 +213,12 @@ class NamesParam(click.ParamType[str]):
         """Return the text of a variable as a list of one name; a blank text gives no name."""
         return [rv] if rv.strip() else []
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002 - click's
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002 - click's signature
+        ctx: click.Context | None,  # noqa: ARG002 - click's signature
+    ) -> str:
         """Return a name without blanks around it; raise BadParameter if it is not valid UTF-8."""
         return text(value)
 

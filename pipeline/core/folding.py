@@ -26,7 +26,8 @@ _EQUIVALENTS = str.maketrans(
 _WORD = re.compile(r"\S+")
 # Scripts without blanks between words: Thai to Tibetan, Myanmar, Khmer, kana, ideographs.
 _UNSPACED = re.compile(
-    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]",
+    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]",
 )
 # Inside a word or a sentence. Superscript and subscript are missing: 10<sup>2</sup> without them
 # is another number.

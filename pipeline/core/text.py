@@ -25,7 +25,8 @@ MAX_CLEANED_CHARS = 1_000  # characters
 # Invisible letters and marks (Unicode Default_Ignorable_Code_Point and U+2800), in addition to
 # category Cf.
 INVISIBLE_LETTERS = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]",
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]",
 )
 # Surrogates: bytes that did not decode, or half a character. They are not valid in a text.
 SURROGATES = re.compile("[\ud800-\udfff]")
@@ -116,7 +117,8 @@ def remove_markup(text: str) -> str:
 # name after other characters.
 _BRACKETS = "<\u00ab\u02c2\u1438\u2039\u226a\u27e8\u276e\u2770\u29fc\u3008\u300a\ufe64\uff1c"
 _OPENING = re.compile(
-    rf"(?:[{_BRACKETS}]|&(?:lt|#0{{0,6}}60|#x0{{0,6}}3c);)(?=\s*+([^a-z0-9{_BRACKETS}]{{0,200}}.{{0,40}}))",
+    rf"(?:[{_BRACKETS}]|&(?:lt|#0{{0,6}}60|#x0{{0,6}}3c);)"
+    rf"(?=\s*+([^a-z0-9{_BRACKETS}]{{0,200}}.{{0,40}}))",
     re.IGNORECASE | re.DOTALL,
 )
 # Letters of a name that are compared. The lookahead contains as many, even with other characters

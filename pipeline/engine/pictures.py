@@ -307,7 +307,8 @@ def make_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
         content = file_read[0] if file_read else b""
         if hashlib.sha256(content).hexdigest() != sha256:
             raise FileChangedError(
-                f"it changed since it was imported; `{CommandHint('import-images')}` reads it again",
+                "it changed since it was imported; "
+                f"`{CommandHint('import-images')}` reads it again",
             )
         return to_sent_jpeg(content, max_side=side, quality=THUMBNAIL_QUALITY)
 

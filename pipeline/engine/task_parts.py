@@ -271,7 +271,10 @@ class OwnTables:
     # Columns of the rows are computed from others, such as a score.
     has_derived_columns = False
 
-    def make_server_tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - most tasks have none
+    def make_server_tables(
+        self,
+        tx: Connection,  # noqa: ARG002 - most tasks have none
+    ) -> Sequence[Table]:
         """Return the task's own tables in the form that they get on a server after a move."""
         return ()
 
@@ -298,7 +301,11 @@ class OwnTables:
         """
         return None
 
-    def check_derived(self, tx: Connection, display: Progress) -> Sequence[RowFault]:  # noqa: ARG002
+    def check_derived(
+        self,
+        tx: Connection,  # noqa: ARG002
+        display: Progress,  # noqa: ARG002
+    ) -> Sequence[RowFault]:
         """Check computed columns, and each row against the answer that was applied to it."""
         return ()
 
@@ -578,6 +585,10 @@ class TaskPrompt(ABC):
         """Return the prompt text about a row."""
         return self.builder.fill_prompt(row)
 
-    def read_input_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - optional
+    def read_input_texts(
+        self,
+        tx: Connection,  # noqa: ARG002 - optional
+        ids: Sequence[str],  # noqa: ARG002 - optional
+    ) -> Mapping[str, str]:
         """Return the inputs of rows by id, as people read them; empty if the task has none."""
         return {}

@@ -29,7 +29,11 @@ class _MemoryRows(UserRows):
 
     row_by_id: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def read(self, tx: Connection, ids: Sequence[str]) -> RowsById:  # noqa: ARG002 - they are in memory
+    def read(
+        self,
+        tx: Connection,  # noqa: ARG002 - they are in memory
+        ids: Sequence[str],
+    ) -> RowsById:
         """Return the kept rows of some ids, by id."""
         return {row_id: self.row_by_id[row_id] for row_id in ids if row_id in self.row_by_id}
 

@@ -211,8 +211,9 @@ class PeopleImportReport(ImportReport):
     """Result of an import of people, and how the file was read."""
 
     FIELDS: ClassVar = (
-        "path", "format", "encoding", "dry", "added", "updated", "unchanged", "missing", "released", "refused", "notes",
-        "report",
+        "path", "format", "encoding", "dry",
+        "added", "updated", "unchanged", "missing", "released", "refused",
+        "notes", "report",
     )  # fmt: skip
     NAMES: ClassVar = ("line", "column", "reason", "value", "kind", "username")
 

@@ -64,7 +64,8 @@ ANSWER_COLUMNS = frozenset({"tags", _SCORE})
 _STATE_COLUMNS = ("state", "reason")
 # Particles that belong to a last name.
 _PARTICLES = re.compile(
-    r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]|te[nr]|va[nm]|vo[mn]|zu[mr]?",
+    r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]"
+    r"|te[nr]|va[nm]|vo[mn]|zu[mr]?",
 )
 
 

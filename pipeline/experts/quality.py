@@ -81,7 +81,11 @@ class _TagCounts:
     )
 
 
-def measure(tx: Connection, task: Task, extractor: str | None) -> QualityFigures:  # noqa: ARG001 - one task
+def measure(
+    tx: Connection,
+    task: Task,  # noqa: ARG001 - one task
+    extractor: str | None,
+) -> QualityFigures:
     """Return the figures, tables and samples of the tags of an extractor.
 
     Reads all tagged people. Tags are compared with texts for a sample of people with English texts,

@@ -96,7 +96,11 @@ class _Id(Integer):
     compared with an id.
     """
 
-    def coerce_compared_value(self, op: object, value: object) -> TypeEngine[Any]:  # noqa: ARG002 - all types
+    def coerce_compared_value(
+        self,
+        op: object,  # noqa: ARG002 - all types
+        value: object,  # noqa: ARG002 - all types
+    ) -> TypeEngine[Any]:
         """Return this type for a value that is compared with an id."""
         return self
 

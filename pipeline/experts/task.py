@@ -87,7 +87,10 @@ class ExpertsTables(OwnTables):
         """Correct wrong scores, and return the number of corrected rows."""
         return table.refresh_scores(tx)
 
-    def make_server_tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - same in each database
+    def make_server_tables(
+        self,
+        tx: Connection,  # noqa: ARG002 - same in each database
+    ) -> Sequence[Table]:
         """Return the table of people."""
         return (table.experts,)
 

@@ -69,7 +69,8 @@ class ImageAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     summary: str = Field(
-        description=f"what the image shows, in at most {MAX_REQUESTED_WORDS} words, without “this image”",
+        description=f"what the image shows, in at most {MAX_REQUESTED_WORDS} words, "
+        "without “this image”",
     )
     buckets: Buckets
 

@@ -754,5 +754,8 @@ def has_index(tx: Connection, table: str, name: str) -> bool:
     if tx.dialect.name != "sqlite":
         index_ids = "SELECT indexrelid FROM pg_index WHERE indrelid = to_regclass(:table)"
         # Both texts are constants.
-        query = f"SELECT 1 FROM pg_class WHERE oid IN ({index_ids}) AND relname = :name"  # noqa: S608
+        query = (
+            f"SELECT 1 FROM pg_class WHERE oid IN ({index_ids}) "  # noqa: S608
+            "AND relname = :name"
+        )
     return tx.execute(text(query), {"table": table, "name": name}).first() is not None

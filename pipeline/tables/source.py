@@ -245,7 +245,8 @@ class QuerySource:
         # is left out if it is not of the second kind.
         self._binary_names = set[str]()
         self._text_names = set[str]()
-        self._file = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115 - closed with this object
+        # The file is closed together with this object.
+        self._file = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115
         weakref.finalize(self, self._file.close)
         try:
             with store.select_rows(query, timeout_s=timeout_s) as selection:
